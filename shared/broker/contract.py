@@ -1,0 +1,190 @@
+"""What a broker must do for Headrace: the words every service and both brokers share.
+
+Offsets of a partition rise; the next offset after a record is its offset + 1, but offsets may have gaps (Kafka's
+transaction markers), so nobody counts with them. A *unit* is one atomic step: all of its appends, advances and
+cursors become visible together, or none does. An *ownership token* comes with each poll and goes into `advance`: if
+the partition was given to somebody else in the meantime, the unit is `Fenced`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from types import TracebackType
+from typing import Any, NamedTuple, Protocol, Self
+
+import psycopg
+
+from shared.topics import TopicSpec
+
+DbConnection = psycopg.Connection[Any]
+Headers = Mapping[str, bytes]
+
+
+class TopicPartition(NamedTuple):
+    topic: str
+    partition: int
+
+
+class Record(NamedTuple):
+    """An entry of the log. `timestamp_ms` is when it was appended."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+    key: bytes
+    value: bytes
+    headers: Headers
+
+    @property
+    def place(self) -> str:
+        """Where it is, for people and for `inputs`: topic/partition/offset."""
+        return f"{self.topic}/{self.partition}/{self.offset}"
+
+
+class NewRecord(NamedTuple):
+    """What a handler wants appended; the key chooses the partition unless one is named."""
+
+    topic: str
+    key: bytes
+    value: bytes
+    headers: Headers
+    partition: int | None = None
+
+
+class Ownership(Protocol):
+    """Proof that the partitions of a poll were ours when it returned."""
+
+    @property
+    def partitions(self) -> frozenset[TopicPartition]: ...
+
+
+class Polled(NamedTuple):
+    """Records of one poll, each partition's in offset order, and the token to advance them with."""
+
+    records: list[Record]
+    token: Ownership
+
+
+class Consumer(Protocol):
+    """A member of a group. Not thread-safe: one thread calls it, always the same."""
+
+    def assignment(self) -> frozenset[TopicPartition]:
+        """The partitions this member owns now."""
+        ...
+
+    def poll(self, timeout_s: float, max_records: int) -> Polled:
+        """Wait up to `timeout_s` for records; may return none. Keeps membership alive also while paused."""
+        ...
+
+    def seek(self, tp: TopicPartition, offset: int) -> None: ...
+
+    def pause(self, tps: Sequence[TopicPartition]) -> None: ...
+
+    def resume(self, tps: Sequence[TopicPartition]) -> None: ...
+
+    def position(self, tp: TopicPartition) -> int:
+        """The offset of the next record that poll would give."""
+        ...
+
+    def reload(self) -> None:
+        """Forget what was polled and not advanced: go back to the committed positions. After any failed unit."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Reader(Protocol):
+    """Reads without a group and without moving anything: replays, audits, `headrace topics`."""
+
+    def poll(self, timeout_s: float, max_records: int) -> list[Record]: ...
+
+    def seek(self, tp: TopicPartition, offset: int) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Unit(Protocol):
+    """One atomic step. After commit raised, it is dead: nothing but `abort` may be called."""
+
+    def append(self, records: Sequence[NewRecord]) -> None: ...
+
+    def advance(self, token: Ownership, offsets: Mapping[TopicPartition, int], ctl_seq: int | None = None) -> None:
+        """Commit positions (the next offset to read) of the token's group; `ctl_seq` is the order last obeyed."""
+        ...
+
+    def cursor_set(self, topic: str, key: str, value: bytes) -> None:
+        """Set keyed state in a compacted topic."""
+        ...
+
+    def commit(self) -> None:
+        """Raises Fenced, Aborted or Unknown (shared/errors.py)."""
+        ...
+
+    def abort(self) -> None:
+        """Drop everything; safe to call more than once, and after commit."""
+        ...
+
+    def __enter__(self) -> Self:
+        """Leaving the block without a commit aborts."""
+        ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+class DatabaseUnit(Unit, Protocol):
+    """A unit that lives in a PostgreSQL transaction: the caller's rows and the positions commit together."""
+
+    @property
+    def connection(self) -> DbConnection: ...
+
+
+class Producer(Protocol):
+    """Makes units under the name of a slot; making a second producer of the same slot fences the first."""
+
+    def unit(self) -> Unit: ...
+
+    def db_unit(self) -> DatabaseUnit: ...
+
+    def close(self) -> None: ...
+
+
+class Broker(Protocol):
+    """Topics, and who reads and writes them."""
+
+    def ensure_topics(self, specs: Sequence[TopicSpec]) -> None:
+        """Create what is missing. Raises ConfigError where a topic exists with another number of partitions."""
+        ...
+
+    def partitions(self, topic: str) -> list[TopicPartition]: ...
+
+    def begin_offsets(self, tps: Sequence[TopicPartition]) -> dict[TopicPartition, int]: ...
+
+    def end_offsets(self, tps: Sequence[TopicPartition]) -> dict[TopicPartition, int]: ...
+
+    def offsets_for_times(self, tps: Sequence[TopicPartition], at: datetime) -> dict[TopicPartition, int]:
+        """Per partition the first offset appended at or after `at`; its end offset where there is none."""
+        ...
+
+    def committed(self, group: str, topics: Sequence[str]) -> dict[TopicPartition, int]:
+        """The group's committed positions; the begin offset where it has none yet."""
+        ...
+
+    def consumer(self, group: str, topics: Sequence[str], slot: str) -> Consumer: ...
+
+    def reader(self, tps: Sequence[TopicPartition]) -> Reader: ...
+
+    def producer(self, slot: str) -> Producer: ...
+
+    def cursors(self, topic: str) -> dict[str, bytes]:
+        """All keyed state of a compacted topic, as committed."""
+        ...
+
+    def health(self) -> None:
+        """Raises TransientError when the broker cannot be reached."""
+        ...
+
+    def close(self) -> None: ...

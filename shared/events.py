@@ -1,0 +1,282 @@
+"""The messages that travel through the topics: what they hold, in which units. Pure data, frozen, validated once.
+
+Times are aware UTC. Money is an integer in the source's currency per 100 staked. None means "unknown", and no
+field ever holds a placeholder. A message changes by adding optional fields; anything else raises SCHEMA_VERSION.
+"""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID, uuid5
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter
+
+SCHEMA_VERSION = 1
+
+# A fixed namespace: the same fact gets the same id on every machine and in every attempt.
+NAMESPACE = UUID("6f0c8a3e-54b3-5f0e-9d0b-7a1d1f6c2b11")
+
+Slot = Annotated[int, Field(ge=1, le=99)]
+Key = Annotated[str, Field(min_length=1, max_length=200)]
+# What is measured, by name; the unit is the name's ending (weight_kg, timing_s). Each source's cleaner lists its own.
+Measures = dict[str, float | None]
+Categories = dict[str, int | str | None]
+
+
+class Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class RawEvent(Frozen):
+    """One event's slice of one fetched document, untouched (topic raw-events, key = event key)."""
+
+    schema_version: Literal[1] = 1
+    source: Key
+    feed: Key
+    event_key: Key
+    ordinal: int = Field(ge=1, description="1 for the first version of this slice, then 2, 3, ... as it changes")
+    document_hash: str = Field(description="SHA-256 of the whole document, its name in the archive")
+    url: str
+    fetched_at: AwareDatetime
+    published_at: AwareDatetime | None = Field(default=None, description="when the source says it published this")
+    historical: bool = Field(description="fetched after its day was over: when it was first public is not known")
+    body: dict[str, Any]
+
+
+class SessionInfo(Frozen):
+    """Events at one venue on one day, in order."""
+
+    session_key: Key
+    date: date
+    venue: int
+    title: str | None = None
+    grade: int | None = None
+
+
+class EntityInfo(Frozen):
+    """Who takes part, over many events; categories such as class and branch as they were at this event."""
+
+    entity_key: Key
+    name: str | None = None
+    categories: Categories = Field(default_factory=dict)
+
+
+class Entry(Frozen):
+    """An entity's slot in an event, with what the card says of it."""
+
+    slot: Slot
+    entity: EntityInfo | None = None
+    measures: Measures = Field(default_factory=dict)
+    categories: Categories = Field(default_factory=dict)
+
+
+class Fact(Frozen):
+    """What every clean event says of itself."""
+
+    schema_version: Literal[1] = 1
+    source: Key
+    event_key: Key
+    known_at: AwareDatetime | None = Field(
+        default=None, description="from when this could have been known; None: only `known_after_s` is known"
+    )
+    known_after_s: float | None = Field(
+        default=None, description="where the true instant is lost: seconds after scheduled_at that stand in for it"
+    )
+    document_hash: str
+
+
+class Listed(Fact):
+    """An event is on the card."""
+
+    kind: Literal["listed"] = "listed"
+    session: SessionInfo
+    number: int = Field(ge=1)
+    scheduled_at: AwareDatetime | None = None
+    title: str | None = None
+    distance_m: int | None = Field(default=None, gt=0)
+    card_key: str | None = Field(
+        default=None, description="the same line-up at the same venue and number, on any date: finds postponed cards"
+    )
+    entries: tuple[Entry, ...]
+
+
+class Conditions(Frozen):
+    """Weather and water, as the source recorded them; codes as in the source's reference tables."""
+
+    weather: int | None = None
+    wind_m_s: float | None = Field(default=None, ge=0)
+    wind_direction: int | None = None
+    wave_cm: float | None = Field(default=None, ge=0)
+    air_temperature_c: float | None = None
+    water_temperature_c: float | None = None
+
+
+class EntryObservation(Frozen):
+    """What was measured of one entry before the event."""
+
+    slot: Slot
+    course: int | None = Field(default=None, ge=1)
+    measures: Measures = Field(default_factory=dict)
+
+
+class Observed(Fact):
+    """An event was measured before it started."""
+
+    kind: Literal["observed"] = "observed"
+    conditions: Conditions = Conditions()
+    entries: tuple[EntryObservation, ...] = ()
+
+
+class Outcome(Frozen):
+    """What happened to one entry: a place, or the source's code for why there is none."""
+
+    slot: Slot
+    entity_key: Key | None = None
+    place: int | None = Field(default=None, ge=1)
+    code: int | None = None
+    course: int | None = Field(default=None, ge=1)
+    start_timing_s: float | None = None
+    refunded: bool = False
+
+
+class Transaction(Frozen):
+    """The settled amount of one selection, per 100 staked; ordinal counts from 1 within its market."""
+
+    market: Key
+    selection: Key
+    amount: int = Field(ge=0)
+    ordinal: int = Field(ge=1)
+
+
+Status = Literal["settled", "void", "cancelled", "provisional"]
+
+
+class Settled(Fact):
+    """An event ended, or will not take place. `provisional`: only a part of the result is out yet."""
+
+    kind: Literal["settled"] = "settled"
+    status: Status
+    technique: int | None = None
+    conditions: Conditions = Conditions()
+    outcomes: tuple[Outcome, ...] = ()
+    transactions: tuple[Transaction, ...] = ()
+    missing_markets: tuple[str, ...] = Field(
+        default=(), description="markets that should have paid by the outcomes but of which the source shows no row"
+    )
+
+
+class ReferenceRow(Frozen):
+    """One row of base data: what a code means."""
+
+    code: str
+    name: str
+    attributes: dict[str, int | float | str | bool | None] = Field(default_factory=dict)
+
+
+class Reference(Frozen):
+    """One table of a source's base data (venues, markets, grades ...), whole. Its event key names the table."""
+
+    schema_version: Literal[1] = 1
+    kind: Literal["reference"] = "reference"
+    source: Key
+    event_key: Key
+    known_at: AwareDatetime
+    document_hash: str
+    table: Key
+    rows: tuple[ReferenceRow, ...]
+
+
+CleanEvent = Annotated[Listed | Observed | Settled | Reference, Field(discriminator="kind")]
+
+
+class LoadedEvent(Frozen):
+    """A fact's rows are durable (topic loaded-events). Only what changed something is told."""
+
+    schema_version: Literal[1] = 1
+    source: Key
+    event_key: Key
+    kind: Literal["listed", "observed", "settled", "reference"]
+    version: int = Field(ge=1, description="how many versions of this kind of fact the event has had")
+    known_at: AwareDatetime
+    scheduled_at: AwareDatetime | None = None
+    status: str | None = Field(default=None, description="the event's status after this fact")
+    row_id: int | None = Field(default=None, description="facts.events.id")
+    changed: tuple[str, ...] = Field(default=(), description="fields whose value changed; empty for a first version")
+
+
+class HeadProbability(Frozen):
+    """One class of one head; slot is None for heads that speak of the whole event."""
+
+    head: Literal["result", "top3", "trend", "behaviour"]
+    slot: Slot | None = None
+    label: str
+    probability: float = Field(ge=0, le=1)
+
+
+class Decision(Frozen):
+    """What the policy would do, with its action values (mean return of one unit staked, minus one)."""
+
+    action: str
+    values: dict[str, float]
+
+
+class Prediction(Frozen):
+    """Probabilities for one event from one state of knowledge (topic predictions, key = event key)."""
+
+    schema_version: Literal[1] = 1
+    source: Key
+    event_key: Key
+    as_of: AwareDatetime
+    scheduled_at: AwareDatetime | None = None
+    state: Literal["card", "observation"]
+    model_version: Key
+    feature_hash: str
+    inputs: tuple[str, ...] = Field(description="topic/partition/offset of the loaded-events that led here")
+    probabilities: tuple[HeadProbability, ...]
+    decision: Decision | None = None
+    shadow: bool = False
+
+
+CLEAN_EVENT: TypeAdapter[Listed | Observed | Settled | Reference] = TypeAdapter(CleanEvent)
+
+MESSAGES: dict[str, TypeAdapter[Any]] = {
+    "raw-event/1": TypeAdapter(RawEvent),
+    "clean-event/1": CLEAN_EVENT,
+    "loaded-event/1": TypeAdapter(LoadedEvent),
+    "prediction/1": TypeAdapter(Prediction),
+}
+"""Every message that can be in a topic, by the name in its `schema` header."""
+
+
+def event_id_of(source: str, feed: str, natural_key: str, content_hash: str, ordinal: int = 1) -> UUID:
+    """The id of a fact: the same for the same content, in every attempt and on every machine.
+
+    `ordinal` tells apart a content that goes away and comes back (docs/adr/0003-event-ids.md).
+    """
+    suffix = "" if ordinal == 1 else f"/{ordinal}"
+    return uuid5(NAMESPACE, f"{source}/{feed}/{natural_key}/{content_hash}{suffix}")
+
+
+def event_key_of(source: str, day: date, venue: int, number: int) -> str:
+    return f"{source}:{day.isoformat()}:{venue:02d}:{number:02d}"
+
+
+def session_key_of(source: str, day: date, venue: int) -> str:
+    return f"{source}:{day.isoformat()}:{venue:02d}"
+
+
+def entity_key_of(source: str, number: int) -> str:
+    return f"{source}:{number}"
+
+
+def day_of(event_key: str) -> date | None:
+    """The day an event key is about; None for base data, which has no day."""
+    try:
+        return date.fromisoformat(event_key.split(":")[1])
+    except (IndexError, ValueError):
+        return None
+
+
+def as_utc_ms(instant: datetime) -> int:
+    return int(instant.timestamp() * 1000)

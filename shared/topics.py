@@ -1,0 +1,49 @@
+"""Every topic, once: its name, and how it is kept. Partitions and retention are defaults that settings may override."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+DAY_S = 24 * 60 * 60
+
+RAW = "raw-events"
+CLEAN = "clean-events"
+LOADED = "loaded-events"
+PREDICTIONS = "predictions"
+FETCHER_CURSORS = "fetcher-cursors"
+
+SERVICES = ("fetcher", "cleaner", "loader", "predictor", "notifier")
+
+
+@dataclass(frozen=True)
+class TopicSpec:
+    """A topic as it should be: `compacted` ones are keyed state (cursors), kept for ever, one value a key."""
+
+    name: str
+    partitions: int = 6
+    retention_s: float | None = 14 * DAY_S
+    retention_bytes: int | None = None
+    compacted: bool = False
+
+
+def dead_letter_topic(service: str) -> str:
+    return f"{service}.dlq"
+
+
+def retry_topic(service: str) -> str:
+    return f"{service}.retry"
+
+
+# Dead letters outlive the records they come from: somebody has to look at them first.
+DEAD_LETTERS = tuple(dead_letter_topic(service) for service in SERVICES)
+STREAMS = (RAW, CLEAN, LOADED, PREDICTIONS)
+
+
+def specs(partitions: int = 6, retention_s: float | None = 14 * DAY_S) -> list[TopicSpec]:
+    """All topics that a running Headrace needs."""
+    return [
+        *(TopicSpec(name, partitions, retention_s) for name in STREAMS),
+        *(TopicSpec(name, 1, 90 * DAY_S) for name in DEAD_LETTERS),
+        *(TopicSpec(retry_topic(service), 1, 90 * DAY_S) for service in SERVICES),
+        TopicSpec(FETCHER_CURSORS, 1, None, compacted=True),
+    ]
