@@ -1,0 +1,232 @@
+"""The boat race format: a race's slice of programs, previews or results as a fact. Pure.
+
+The tables name every numeric field of the source, what it is called here (the unit ends the name) and what is
+physically possible: far wider than 260 days show, and narrow enough to catch a value of another unit or column.
+Oddities are left to `rules`, `payouts` and `status`.
+"""
+
+from datetime import date, datetime
+from typing import Any, NamedTuple
+
+from services.cleaner.filtered import Filtered
+from services.cleaner.payouts import missing_markets, transactions_of
+from services.cleaner.rules import (
+    card_key,
+    check_ranking,
+    drop_empty_rates,
+    drop_placeholder_weather,
+    drop_unmeasured,
+    place_and_code,
+    racer_of,
+    single_spaced,
+    six_boats,
+)
+from services.cleaner.status import Page, has_fate, status_of
+from services.cleaner.values import Field, day, integer, integers, local_time, midnight, numbers, text
+from shared.errors import InvalidEvent
+from shared.events import Listed, Observed, RawEvent, Settled, entity_key_of, event_key_of, session_key_of
+
+Json = dict[str, Any]
+
+OBSERVED_AFTER_S = 0.0
+"""Of an archived preview only the last version is left, and its instant is lost: it stands as known at the deadline.
+That is kind (72 % of previews came later than that), so it is said here and not hidden in a feature."""
+
+SETTLED_AFTER_S = 900.0
+"""Of an archived result the instant is lost too: payouts are announced some 15 minutes after the deadline. (The
+source itself published them a median of 44 minutes after it.)"""
+
+NOTHING_OBSERVED = Filtered("nothing observed yet")
+
+CARD_CODES = (Field("race_grade_number", "grade", 1, 5), Field("race_distance", "distance_m", 100, 10_000))
+RACER_CODES = (
+    Field("racer_class_number", "class", 1, 4),
+    Field("racer_branch_number", "branch", 1, 47),
+    Field("racer_birthplace_number", "birthplace", 1, 47),
+)
+EQUIPMENT_CODES = (
+    Field("racer_assigned_motor_number", "motor_number", 1, 999),
+    Field("racer_assigned_boat_number", "hull_number", 1, 999),
+)
+# "top 1 percent" is no percentage: it is the mean number of points per race, at most some 12.
+CARD_MEASURES = (
+    Field("racer_weight", "weight_kg", 30, 120),
+    Field("racer_age", "age_years", 10, 110),
+    Field("racer_flying_count", "flying_count", 0, 20),
+    Field("racer_late_count", "late_count", 0, 20),
+    Field("racer_average_start_timing", "average_start_timing_s", 0, 5),
+    Field("racer_national_top_1_percent", "national_points", 0, 15),
+    Field("racer_national_top_2_percent", "national_top2_percent", 0, 100),
+    Field("racer_national_top_3_percent", "national_top3_percent", 0, 100),
+    Field("racer_local_top_1_percent", "local_points", 0, 15),
+    Field("racer_local_top_2_percent", "local_top2_percent", 0, 100),
+    Field("racer_local_top_3_percent", "local_top3_percent", 0, 100),
+    Field("racer_assigned_motor_top_2_percent", "motor_top2_percent", 0, 100),
+    Field("racer_assigned_motor_top_3_percent", "motor_top3_percent", 0, 100),
+    Field("racer_assigned_boat_top_2_percent", "hull_top2_percent", 0, 100),
+    Field("racer_assigned_boat_top_3_percent", "hull_top3_percent", 0, 100),
+)
+WEATHER_CODES = (
+    Field("race_weather_number", "weather", 1, 5),
+    Field("race_wind_direction_number", "wind_direction", 1, 17),
+)
+WEATHER_MEASURES = (
+    Field("race_wind", "wind_m_s", 0, 60),
+    Field("race_wave", "wave_cm", 0, 300),
+    Field("race_temperature", "air_temperature_c", -40, 55),
+    Field("race_water_temperature", "water_temperature_c", -5, 45),
+)
+COURSE = (Field("racer_course_number", "course", 1, 6),)
+PREVIEW_MEASURES = (
+    Field("racer_start_timing", "exhibition_start_timing_s", -5, 10),
+    Field("racer_weight", "weight_kg", 0, 120),
+    Field("racer_weight_adjustment", "weight_adjustment_kg", 0, 30),
+    Field("racer_exhibition_time", "exhibition_time_s", 0, 60),
+    Field("racer_tilt_adjustment", "tilt_deg", -3, 6),
+)
+PLACE = (Field("racer_place_number", "number", 1, 16),)
+START_TIMING = (Field("racer_start_timing", "start_timing_s", -5, 10),)
+TECHNIQUE = (Field("race_technique_number", "technique", 1, 6),)
+
+
+class Race(NamedTuple):
+    """Which race a slice is about, in its own words; they agree with its key."""
+
+    day: date
+    venue: int
+    number: int
+
+
+def race_of(raw: RawEvent) -> Race:
+    race = Race(
+        day(raw.body, "race_date"),
+        integer(raw.body, "race_stadium_number", 1, 24),
+        integer(raw.body, "race_number", 1, 12),
+    )
+    if event_key_of(raw.source, *race) != raw.event_key:
+        raise InvalidEvent(f"expected the race of its key, got {event_key_of(raw.source, *race)}")
+    return race
+
+
+def listed(raw: RawEvent) -> Listed:
+    """A race of the programs feed. A card whose entries turned null stays listed, with six empty entries.
+
+    An archived card is known from the start of its day: cards are published before the first race. What it holds
+    of weight, deadline, distance and hull are the day's last values all the same; a feature must not trust them.
+    """
+    race, body = race_of(raw), raw.body
+    boats = six_boats(body.get("boats"))
+    racers = [racer_of(boat) for boat in boats]
+    title = single_spaced(text(body, "race_title"))
+    codes = integers(body, CARD_CODES)
+    return Listed.model_validate(
+        _fact(raw, midnight(race.day), None)
+        | {
+            "session": {
+                "session_key": session_key_of(raw.source, race.day, race.venue),
+                "date": race.day,
+                "venue": race.venue,
+                "title": title,
+                "grade": codes.get("grade"),
+            },
+            "number": race.number,
+            "scheduled_at": local_time(body, "race_closed_at", on=race.day),
+            "title": single_spaced(text(body, "race_subtitle")),
+            "distance_m": codes.get("distance_m"),
+            "card_key": card_key(race.venue, race.number, title, racers),
+            "entries": [_entry(raw.source, boat, racer) for boat, racer in zip(boats, racers, strict=True)],
+        }
+    )
+
+
+def observed(raw: RawEvent) -> Observed | Filtered:
+    """A race of the previews feed; Filtered while neither weather nor any boat was measured."""
+    race_of(raw)
+    boats = six_boats(raw.body.get("boats"))
+    conditions = _conditions(raw.body)
+    drop_placeholder_weather(conditions)
+    entries = [_observation(boat) for boat in boats]
+    if not conditions and not any(entry["measures"] or "course" in entry for entry in entries):
+        return NOTHING_OBSERVED
+    fact = _fact(raw, None, OBSERVED_AFTER_S)
+    return Observed.model_validate(fact | {"conditions": conditions, "entries": entries})
+
+
+def settled(raw: RawEvent) -> Settled | Filtered:
+    """A race of the results feed; what its status is, and when there is no fact in it, says `status_of`."""
+    race_of(raw)
+    body = raw.body
+    boats = six_boats(body.get("boats"))
+    outcomes = [_outcome(raw.source, boat) for boat in boats]
+    transactions = transactions_of(body.get("payouts"))
+    conditions, technique = _conditions(body), integers(body, TECHNIQUE)
+    blank = not conditions and not technique and all(_is_blank(boat) for boat in boats)
+    status = status_of(Page(outcomes, bool(transactions), blank, raw.historical))
+    if isinstance(status, Filtered):
+        return status
+    found = _fact(raw, None, SETTLED_AFTER_S) | {
+        "status": status,
+        "technique": technique.get("technique"),
+        "conditions": conditions,
+        "outcomes": [outcome for outcome in outcomes if has_fate(outcome)],
+        "transactions": transactions,
+    }
+    if status == "settled":
+        places = [outcome.get("place") for outcome in outcomes]
+        starters = sum(not outcome.get("refunded", False) for outcome in outcomes)
+        check_ranking(places)
+        found["missing_markets"] = missing_markets(places, starters, transactions)
+    return Settled.model_validate(found)
+
+
+def _fact(raw: RawEvent, known_at: datetime | None, known_after_s: float | None) -> Json:
+    """What every fact says of itself. What was read live is known since it was published, or at least since it was
+    fetched; of an archive only the given stand-in is known."""
+    if not raw.historical:
+        known_at, known_after_s = raw.published_at or raw.fetched_at, None
+    return {
+        "source": raw.source,
+        "event_key": raw.event_key,
+        "known_at": known_at,
+        "known_after_s": known_after_s,
+        "document_hash": raw.document_hash,
+    }
+
+
+def _entry(source: str, boat: Json, racer: int | None) -> Json:
+    measures = numbers(boat, CARD_MEASURES)
+    drop_empty_rates(measures)
+    entity = racer and {
+        "entity_key": entity_key_of(source, racer),
+        "name": text(boat, "racer_name"),
+        "categories": integers(boat, RACER_CODES),
+    }
+    equipment = integers(boat, EQUIPMENT_CODES)
+    return {"slot": boat["racer_boat_number"], "entity": entity, "measures": measures, "categories": equipment}
+
+
+def _conditions(body: Json) -> Json:
+    return {**integers(body, WEATHER_CODES), **numbers(body, WEATHER_MEASURES)}
+
+
+def _observation(boat: Json) -> Json:
+    measures = numbers(boat, PREVIEW_MEASURES)
+    drop_unmeasured(measures)
+    return {"slot": boat["racer_boat_number"], "measures": measures, **integers(boat, COURSE)}
+
+
+def _outcome(source: str, boat: Json) -> Json:
+    """An outcome with a key for each thing known, so that what is unknown cannot be mistaken for a value."""
+    outcome: Json = {"slot": boat["racer_boat_number"]}
+    racer = racer_of(boat)
+    if racer is not None:
+        outcome["entity_key"] = entity_key_of(source, racer)
+    outcome |= place_and_code(integers(boat, PLACE).get("number"))
+    outcome |= integers(boat, COURSE)
+    outcome |= numbers(boat, START_TIMING)
+    return outcome
+
+
+def _is_blank(boat: Json) -> bool:
+    """Nothing but the boat's own number. A `racer_number` 0 is a trace of somebody writing the page."""
+    return all(value is None for key, value in boat.items() if key != "racer_boat_number")

@@ -1,0 +1,128 @@
+"""What the payouts of a race tell, and which of them are silently missing. Pure.
+
+Selections are written as the source does: boat numbers joined by `-` where their order counts, else ascending
+and joined by `=`.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from itertools import combinations, groupby, permutations, product
+from re import compile as pattern
+from typing import Any
+
+from services.cleaner.values import wrong
+
+MARKETS = ("trifecta", "trio", "exacta", "quinella", "quinella_place", "win", "place")
+
+LOWEST_AMOUNT = 100  # the stake itself: the rules pay at least that, and 260 days show no less
+HIGHEST_AMOUNT = 1_000_000_000  # the highest of 260 days is 517,830; two thousand times that is a typing error
+
+_SHAPES = {
+    "trifecta": pattern("[1-6]-[1-6]-[1-6]"),
+    "trio": pattern("[1-6]=[1-6]=[1-6]"),
+    "exacta": pattern("[1-6]-[1-6]"),
+    "quinella": pattern("[1-6]=[1-6]"),
+    "quinella_place": pattern("[1-6]=[1-6]"),
+    "win": pattern("[1-6]"),
+    "place": pattern("[1-6]"),
+}
+
+Selections = dict[str, frozenset[str]]
+
+
+def transactions_of(payouts: Any) -> list[dict[str, Any]]:
+    """The payout rows in the source's order, numbered within their market; a row that stands twice counts once."""
+    if not isinstance(payouts, dict) or payouts.keys() != _SHAPES.keys():
+        raise wrong("payouts", f"an object of {', '.join(MARKETS)}", payouts)
+    found: list[dict[str, Any]] = []
+    for market in MARKETS:
+        rows = payouts[market]
+        if rows.__class__ is not list:
+            raise wrong(f"payouts.{market}", "an array", rows)
+        amounts: dict[str, int] = {}
+        for row in rows:
+            selection, amount = _row(market, row)
+            if amounts.setdefault(selection, amount) != amount:
+                raise wrong(f"payouts.{market}", f"one amount for {selection}, {amounts[selection]}", amount)
+        found.extend(
+            {"market": market, "selection": selection, "amount": amount, "ordinal": ordinal}
+            for ordinal, (selection, amount) in enumerate(amounts.items(), start=1)
+        )
+    return found
+
+
+def _row(market: str, row: Any) -> tuple[str, int]:
+    if row.__class__ is not dict:
+        raise wrong(f"payouts.{market}", "objects", row)
+    selection, amount = row.get("combination"), row.get("payout")
+    if selection.__class__ is not str or not _is_selection(market, selection):
+        raise wrong(f"payouts.{market}", "a combination of different boats such as 1-2-3 or 1=2=3", selection)
+    if amount.__class__ is not int or not LOWEST_AMOUNT <= amount <= HIGHEST_AMOUNT:
+        raise wrong(f"payouts.{market} {selection}", f"an integer {LOWEST_AMOUNT}..{HIGHEST_AMOUNT}", amount)
+    return selection, amount
+
+
+@lru_cache(maxsize=1024)  # there are 120 + 20 + 30 + 15 + 15 + 6 + 6 right ones
+def _is_selection(market: str, selection: str) -> bool:
+    if not _SHAPES[market].fullmatch(selection):
+        return False
+    boats = selection.replace("=", "-").split("-")
+    return len(set(boats)) == len(boats) and ("=" not in selection or boats == sorted(boats))
+
+
+def missing_markets(
+    places: Sequence[int | None], starters: int, transactions: Iterable[Mapping[str, Any]]
+) -> tuple[str, ...]:
+    """Payout rows silently missing: a market for every selection that should have paid and of which no row came.
+
+    A market stands once for each missing row, so "place" twice says that both of its rows are missing. The likely
+    cause is a special payout: nobody held a winning ticket, and the source drops what shows no amount in yen.
+
+    `places` are those of slots 1 to 6; `starters` is the number of boats whose stakes stay.
+    Raises InvalidEvent where a row pays a selection that did not win.
+    """
+    winning = winning_selections(tuple(places))
+    paid: dict[str, set[str]] = {market: set() for market in MARKETS}
+    for row in transactions:
+        market, selection = row["market"], row["selection"]
+        if selection not in winning[market]:
+            raise wrong(f"payouts.{market}", f"a winner, {' or '.join(sorted(winning[market])) or 'none'}", selection)
+        paid[market].add(selection)
+    return tuple(market for market in offered(starters) for _ in winning[market] - paid[market])
+
+
+def offered(starters: int) -> tuple[str, ...]:
+    """The markets that stand with so many starters: a market in which every selection would win is called off."""
+    if starters >= 4:
+        return MARKETS
+    if starters == 3:
+        return ("trifecta", "exacta", "quinella", "win", "place")
+    return ("exacta", "win") if starters == 2 else ()
+
+
+@lru_cache(maxsize=4096)  # 720 full orders, and those with fewer boats or dead heats that do occur
+def winning_selections(places: tuple[int | None, ...]) -> Selections:
+    """What wins in each market by the places of slots 1 to 6; a dead heat makes several win."""
+    found: dict[str, set[str]] = {market: set() for market in MARKETS}
+    for order in _orders(places):
+        first_two, first_three = order[:2], order[:3]
+        found["win"].add(order[0])
+        found["place"].update(first_two)
+        if len(first_two) == 2:
+            found["exacta"].add("-".join(first_two))
+            found["quinella"].add("=".join(sorted(first_two)))
+            found["quinella_place"].update("=".join(pair) for pair in combinations(sorted(first_three), 2))
+        if len(first_three) == 3:
+            found["trifecta"].add("-".join(first_three))
+            found["trio"].add("=".join(sorted(first_three)))
+    return {market: frozenset(selections) for market, selections in found.items()}
+
+
+def _orders(places: tuple[int | None, ...]) -> Iterator[list[str]]:
+    """The orders of finish, as boat numbers: one, or with a dead heat one for each way to break it."""
+    placed = sorted((place, str(slot)) for slot, place in enumerate(places, start=1) if place is not None)
+    ties = [[slot for _, slot in tied] for _, tied in groupby(placed, key=lambda pair: pair[0])]
+    for broken in product(*(permutations(tie) for tie in ties)):
+        order = [slot for tie in broken for slot in tie]
+        if order:
+            yield order

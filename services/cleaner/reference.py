@@ -1,0 +1,47 @@
+"""A table of base data (venues, grades, place codes ...), as the fetcher hands it over. Pure."""
+
+from typing import Any
+
+from services.cleaner.values import shown, text, wrong
+from shared.errors import InvalidEvent
+from shared.events import RawEvent, Reference
+
+
+def reference(raw: RawEvent) -> Reference:
+    """The table in `raw`: body {"table": name, "rows": [{"code", "name", "attributes"?}, ...]}.
+
+    Base data holds from the moment it was fetched on: nobody tells when a code got its meaning.
+    """
+    table = text(raw.body, "table")
+    if raw.event_key != f"{raw.source}:reference:{table}":
+        raise InvalidEvent(f"expected the table of {raw.event_key}, got {shown(table)}")
+    rows = raw.body.get("rows")
+    if not isinstance(rows, list):
+        raise wrong("rows", "an array", rows)
+    found = [_row(row) for row in rows]
+    codes = [row["code"] for row in found]
+    if len(set(codes)) < len(codes):
+        twice = next(code for code in codes if codes.count(code) > 1)
+        raise InvalidEvent(f"rows: expected every code once, got {shown(twice)} more than once")
+    return Reference.model_validate(
+        {
+            "source": raw.source,
+            "event_key": raw.event_key,
+            "known_at": raw.fetched_at,
+            "document_hash": raw.document_hash,
+            "table": table,
+            "rows": found,
+        }
+    )
+
+
+def _row(row: Any) -> dict[str, Any]:
+    if not isinstance(row, dict):
+        raise wrong("rows", "objects", row)
+    code = row.get("code")
+    if not (code.__class__ is str and code) and not (code.__class__ is int and abs(code) < 10**9):
+        raise wrong("code", "a text or an integer", code)
+    name = text(row, "name")
+    if name is None:
+        raise wrong("name", "a text", row["name"])
+    return {"code": str(code), "name": name, "attributes": row.get("attributes") or {}}
