@@ -1,0 +1,85 @@
+"""From an order of finish to the places the source prints: codes for boats that finished nowhere, and dead heats.
+
+The boat drawn first keeps its place whatever happens, unless the whole race is void: this is what keeps the true
+probabilities exact.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from simulator.rates import Rates
+
+FALSE_START, LATE, ABSENT = 14, 15, 16
+# Codes of boats that started validly and finished nowhere, with how often each was seen.
+FALLEN_CODES = (7, 8, 9, 10, 11, 12, 13)
+FALLEN_WEIGHTS = np.array([198, 213, 1157, 334, 24, 79, 8]) / 2013
+# Below four valid starters the source shows no race in which yet another boat fell out.
+FEWEST_TO_FALL = 4
+
+
+@dataclass(frozen=True)
+class Finish:
+    """Places 1..6 or codes 7..16 per boat, None where the source has none; void: nobody is placed."""
+
+    places: tuple[int | None, ...]
+    void: bool = False
+
+    @property
+    def valid(self) -> int:
+        """Boats whose stakes stand: not absent, late or early."""
+        return sum(place is None or place < FALSE_START for place in self.places)
+
+    @property
+    def placed(self) -> int:
+        return sum(place is not None and place <= 6 for place in self.places)
+
+
+def finish(order: list[int], absent: int | None, rates: Rates, rng: np.random.Generator) -> Finish:
+    """Places of boats 0..5 given their order (first to last; the absent one, if any, is left out of it)."""
+    codes = {} if absent is None else {absent: ABSENT}
+    runners = [boat for boat in order if boat != absent]
+    if absent is None:
+        codes |= _bad_starts(runners, rates, rng)
+    if len(runners) - sum(code == FALSE_START for code in codes.values()) == 1:
+        return Finish(tuple(codes.get(boat) for boat in range(6)), void=True)
+    if absent is None and not codes and rng.random() < rates.nobody_finished:
+        fallen: list[int | None] = [int(c) for c in rng.choice(FALLEN_CODES, 6, p=FALLEN_WEIGHTS)]
+        return Finish((*fallen[:5], None) if rng.random() < 0.5 else tuple(fallen), void=True)
+    codes |= _fallen([boat for boat in runners if boat not in codes], rates, rng)
+    return Finish(_places([boat for boat in runners if boat not in codes], codes, rates, rng))
+
+
+def _bad_starts(runners: list[int], rates: Rates, rng: np.random.Generator) -> dict[int, int]:
+    chances = (rates.late, rates.one_false_start, rates.two_false_starts, rates.three_false_starts,
+               rates.four_false_starts, rates.five_false_starts)  # fmt: skip
+    kind = int(np.searchsorted(np.cumsum(chances), rng.random(), side="right"))
+    if kind == len(chances):
+        return {}
+    boats = rng.permutation(runners[1:])[: max(1, kind)]
+    return dict.fromkeys((int(boat) for boat in boats), LATE if kind == 0 else FALSE_START)
+
+
+def _fallen(valid: list[int], rates: Rates, rng: np.random.Generator) -> dict[int, int]:
+    """Two boats at least keep their places; fewer were never seen."""
+    if len(valid) < FEWEST_TO_FALL:
+        return {}
+    fell = [boat for boat, chance in zip(valid[1:], rng.random(len(valid) - 1), strict=True) if chance < rates.fell_out]
+    fell = fell[: len(valid) - 2]
+    return {
+        boat: int(code) for boat, code in zip(fell, rng.choice(FALLEN_CODES, len(fell), p=FALLEN_WEIGHTS), strict=True)
+    }
+
+
+def _places(placed: list[int], codes: dict[int, int], rates: Rates, rng: np.random.Generator) -> tuple[int | None, ...]:
+    ranks = list(range(1, len(placed) + 1))
+    if len(placed) == 6:
+        chances = (rates.dead_heat_first, rates.dead_heat_second, rates.dead_heat_third,
+                   rates.dead_heat_behind / 2, rates.dead_heat_behind / 2)  # fmt: skip
+        tied = int(np.searchsorted(np.cumsum(chances), rng.random(), side="right")) + 1
+        if tied <= len(chances):
+            ranks[tied] = tied
+    places: dict[int, int] = dict(zip(placed, ranks, strict=True)) | codes
+    return tuple(places.get(boat) for boat in range(6))

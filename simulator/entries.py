@@ -1,0 +1,77 @@
+"""The six boats of each race, as the documents will tell of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from simulator import world
+from simulator.accidents import ABSENT, FALSE_START, LATE, Finish
+from simulator.courses import courses_run
+from simulator.entities import Card, Racers, Venue, number
+from simulator.observed import exhibitions
+from simulator.races import Entry, Exhibition, Number
+from simulator.rates import Rates
+from simulator.world import Floats, Ints, Latents
+
+
+@dataclass(frozen=True)
+class Run:
+    """What happened on the water; arrays (races, 6)."""
+
+    racer: Ints
+    motor: Ints
+    hull: Ints
+    course: Ints
+    exhibition_course: Ints
+    wind: Floats
+    wave: Floats
+    p_win: Floats
+    lasting: Floats
+    finishes: list[Finish]
+    latents: Latents
+
+
+def entries_of(
+    racers: Racers, place: Venue, cards: list[Card], run: Run, rates: Rates, rng: np.random.Generator
+) -> list[tuple[Entry, ...]]:
+    shape = run.racer.shape
+    usual = racers.weight_kg[run.racer]
+    listed_weight, weight = (usual + rng.normal(0.0, 0.3, shape) for _ in range(2))
+    shown: list[list[Exhibition]] = exhibitions(
+        run.latents, place.base_time_s, run.exhibition_course, weight, rates, rng
+    )
+    timing = world.start_timing_s(run.latents, rng).tolist()
+    early = rng.integers(1, 8, shape).tolist()
+    lost_course = (rng.random(shape) < rates.late_without_course).tolist()
+    columns = zip(
+        run.racer.tolist(), run.motor.tolist(), run.hull.tolist(), listed_weight.tolist(), weight.tolist(), strict=True
+    )
+    races = []
+    for i, (who, motors, hulls, listed, measured) in enumerate(columns):
+        places = run.finishes[i].places
+        course = courses_run(run.course[i].tolist(), places, lost_course[i])
+        races.append(
+            tuple(
+                Entry(
+                    boat=b + 1,
+                    card=cards[who[b]],
+                    equipment={**place.motor_cards[motors[b]], **place.hull_cards[hulls[b]]},
+                    listed_weight=number(listed[b], 1),
+                    weight=number(measured[b], 1),
+                    exhibition=shown[i][b],
+                    course=course[b],
+                    timing=_timing(places[b], timing[i][b], early[i][b]),
+                )
+                for b in range(6)
+            )
+        )
+    return races
+
+
+def _timing(place: int | None, timing_s: float, early: int) -> Number | None:
+    """Negative where and only where the start was false; none for who was late or absent."""
+    if place in {LATE, ABSENT}:
+        return None
+    return -early / 100 if place == FALSE_START else number(timing_s)

@@ -1,0 +1,104 @@
+"""What is measured before a race and noted after it: exhibitions and weather, with the source's own gaps."""
+
+from __future__ import annotations
+
+import math
+from datetime import date
+
+import numpy as np
+
+from simulator import world
+from simulator.entities import number
+from simulator.races import Exhibition, Number, Weather
+from simulator.rates import Rates
+from simulator.world import Floats, Ints, Latents
+
+TILTS, TILT_WEIGHTS = (-0.5, 0, 0.5, 1, 1.5, 2, 3), np.array([0.57, 0.376, 0.04, 0.007, 0.003, 0.002, 0.002])
+LEAST_WEIGHT_KG = 47.0
+MEN_FROM_KG, LEAST_WEIGHT_OF_MEN_KG = 49.5, 52.0
+WEATHERS, WEATHER_WEIGHTS = (1, 2, 3, 4, 5), np.array([0.70, 0.24, 0.05, 0.009, 0.001])
+CALM = 17
+# The two stadiums whose thermometers write decimals.
+DECIMAL_VENUES = frozenset({13, 21})
+# An absent boat has no weight in 82 of 456 cases; now and then it is still given a course.
+UNWEIGHED, ABSENT_WITH_COURSE = 82 / 456, 0.1
+
+
+def exhibitions(
+    latents: Latents, base_s: float, course: Ints, weight: Floats, rates: Rates, rng: np.random.Generator
+) -> list[list[Exhibition]]:
+    """One per race and boat; a boat with course 0 is absent and has no lap."""
+    shape = course.shape
+    times = world.exhibition_time_s(latents, base_s, rng)
+    times = times + (rng.random(shape) < rates.slow_exhibition) * rng.uniform(1.3, 1.9, shape)
+    starts = world.exhibition_start_s(latents, rng)
+    tilts = rng.choice(np.array(TILTS), shape, p=TILT_WEIGHTS)
+    gaps = rng.random((*shape, 2))
+    timing_lost, course_lost = gaps[..., 0] < rates.preview_without_timing, gaps[..., 1] < rates.preview_without_course
+    columns = zip(course, starts, weight, times, tilts, timing_lost, course_lost, gaps[..., 0], strict=True)
+    return [
+        [_exhibition(*cell) for cell in zip(*(column.tolist() for column in race), strict=True)] for race in columns
+    ]
+
+
+def _exhibition(
+    course: int, start: float, weight: float, time: float, tilt: float, no_timing: bool, no_course: bool, chance: float
+) -> Exhibition:
+    if course == 0:
+        shown = None if chance >= ABSENT_WITH_COURSE else 6
+        measured = 0 if chance > 1 - UNWEIGHED else number(weight, 1)
+        return Exhibition(shown, None if shown is None else number(start), measured, 0, 0, 0)
+    timing = None if no_timing or no_course else number(start)
+    shown = None if no_course else course
+    return Exhibition(shown, timing, number(weight, 1), _ballast(weight), number(time), number(tilt))
+
+
+def _ballast(weight_kg: float) -> Number:
+    """What is missing to the least weight, in steps of half a kilogram."""
+    least = LEAST_WEIGHT_OF_MEN_KG if weight_kg > MEN_FROM_KG else LEAST_WEIGHT_KG
+    return number(math.ceil(2 * max(0.0, least - round(weight_kg, 1))) / 2)
+
+
+def weathers(
+    day: date, venue: int, wind: Floats, wave: Floats, rates: Rates, rng: np.random.Generator
+) -> tuple[list[Weather], list[Weather]]:
+    """As seen before each race and as noted with its result: two observations of the same weather.
+
+    A result's wind is 0 if and only if its direction is calm.
+    """
+    races = len(wind)
+    digits = 1 if venue in DECIMAL_VENUES else 0
+    season = math.cos(2 * math.pi * (day.timetuple().tm_yday - 30) / 365)
+    air, water = 16 - 11 * season + float(rng.normal(0, 2)), 16 - 9 * season + float(rng.normal(0, 1))
+    warmth = air + rng.normal(0, 0.7, (2, races)).cumsum(axis=1) * 0.5
+    waters = water + rng.normal(0, 0.15, (2, races))
+    kind = int(rng.choice(WEATHERS, p=WEATHER_WEIGHTS))
+    direction = int(rng.integers(1, 17))
+    winds = np.stack([np.maximum(0.0, wind + rng.normal(0, 0.6, races)), wind]).round().astype(np.int64).tolist()
+    waves = np.stack([np.maximum(0.0, wave + rng.normal(0, 0.4, races)), wave]).round().astype(np.int64).tolist()
+    turns, changes, unknown = rng.random((2, races)), rng.random((2, races)), rng.random(races)
+    seen, noted = (
+        [
+            Weather(
+                wind=winds[side][i],
+                direction=CALM if winds[side][i] == 0 else (direction + _turn(turns[side][i])) % 16 + 1,
+                wave=waves[side][i],
+                weather=kind if changes[side][i] > 0.05 else int(rng.choice(WEATHERS, p=WEATHER_WEIGHTS)),
+                temperature=number(float(warmth[side][i]), digits),
+                water_temperature=number(float(waters[side][i]), digits),
+            )
+            for i in range(races)
+        ]
+        for side in (0, 1)
+    )
+    return [
+        _without_number(w) if unknown[i] < rates.preview_without_weather_number else w for i, w in enumerate(seen)
+    ], noted
+
+
+def _turn(chance: float) -> int:
+    return -1 if chance < 0.12 else int(chance > 0.88)
+
+
+def _without_number(weather: Weather) -> Weather:
+    return Weather(weather.wind, weather.direction, weather.wave, None, weather.temperature, weather.water_temperature)

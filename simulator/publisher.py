@@ -1,0 +1,124 @@
+"""What the source answers at an instant: a path and a time in, a document and its version out."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import TypeVar
+
+from simulator.documents import FEEDS, encode
+from simulator.races import Race
+from simulator.season import Season
+from simulator.stages import Pace, day_steps
+from simulator.versions import Edition, race_day
+
+# A live client asks for two days and three feeds; a backfill for one day after the other.
+KEPT_DAYS = 4
+KEPT_BODIES = 12
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+@dataclass(frozen=True)
+class Page:
+    """A document as served; the tag is of the content, so that an unchanged version keeps it."""
+
+    body: bytes
+    tag: str
+    published_at: datetime
+
+
+class Publisher:
+    """Publishes a season. Not safe for concurrent use: the server asks under its lock."""
+
+    def __init__(self, season: Season, pace: Pace) -> None:
+        self._season = season
+        self._pace = pace
+        self._days: OrderedDict[date, tuple[tuple[Race, ...], dict[str, Edition]]] = OrderedDict()
+        self._pages: OrderedDict[tuple[str, date, int], Page] = OrderedDict()
+
+    def page(self, path: str, now: datetime) -> Page | None:
+        """The public document under this path (`/programs/v2/today.json`), None where there is none (yet)."""
+        match path.split("/"):
+            case ["", feed, "v2", "today.json"] if feed in FEEDS:
+                return self._today(feed, now)
+            case ["", feed, "v2", year, name] if feed in FEEDS:
+                day = _day_of(year, name)
+                return self._dated(feed, day, now) if day else None
+            case ["", "truth", "v1", year, name]:
+                day = _day_of(year, name)
+                return self._truth(day, now) if day else None
+        return None
+
+    def _today(self, feed: str, now: datetime) -> Page | None:
+        """The newest document; until the day's first publication, that of the day before."""
+        today = race_day(now)
+        return self._dated(feed, today, now) or self._dated(feed, today - timedelta(days=1), now)
+
+    def _dated(self, feed: str, day: date, now: datetime) -> Page | None:
+        if not self._season.has(day) or day > race_day(now):
+            return None
+        edition = self._day(day)[1][feed]
+        version = edition.version(now)
+        if version is None:
+            return None
+        key = (feed, day, version)
+        if key not in self._pages:
+            self._pages[key] = _page(edition.body(version), edition.published_at(version))
+            _drop_oldest(self._pages, KEPT_BODIES)
+        return self._pages[key]
+
+    def _truth(self, day: date, now: datetime) -> Page | None:
+        """P(win) of every race of a day: `p_win` given everything, `p_win_listed` given what lasts.
+
+        Each sums to 1. `p_win` knows weather, courses, state and who is absent; it is what the race was drawn from.
+        `p_win_listed` averages these out, and is the best a forecast can be before anything of the day is seen.
+        """
+        if not self._season.has(day) or day > race_day(now):
+            return None
+        races, editions = self._day(day)
+        truth = [
+            {
+                "race_date": day.isoformat(),
+                "race_stadium_number": race.venue,
+                "race_number": race.number,
+                "p_win": list(race.p_win),
+                "p_win_listed": listed,
+            }
+            for race, listed in zip(races, self._season.listed_probability(races).tolist(), strict=True)
+        ]
+        return _page(encode({"truth": truth}), editions["programs"].published_at(0))
+
+    def _day(self, day: date) -> tuple[tuple[Race, ...], dict[str, Edition]]:
+        if day not in self._days:
+            races = self._season.races(day)
+            steps = day_steps(races, self._season.plan.seed, self._pace, self._season.plan.rates)
+            every_min = self._pace.publish_every_min
+            self._days[day] = races, {feed: Edition(feed, races, steps[feed], every_min) for feed in FEEDS}
+            _drop_oldest(self._days, KEPT_DAYS)
+        return self._days[day]
+
+
+def _page(body: bytes, published_at: datetime) -> Page:
+    return Page(body, f'"{hashlib.sha256(body).hexdigest()[:32]}"', published_at)
+
+
+def _drop_oldest(kept: OrderedDict[K, V], most: int) -> None:
+    while len(kept) > most:
+        kept.popitem(last=False)
+
+
+def _day_of(year: str, name: str) -> date | None:
+    """The day of `2026` and `20260131.json`; None where they are no date or disagree."""
+    digits = name.removesuffix(".json")
+    if not (
+        name.endswith(".json") and len(digits) == 8 and digits.isascii() and digits.isdigit() and digits[:4] == year
+    ):
+        return None
+    try:
+        return date(int(digits[:4]), int(digits[4:6]), int(digits[6:]))
+    except ValueError:
+        return None

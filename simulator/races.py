@@ -1,0 +1,78 @@
+"""A race as it really is: everything the documents of all feeds are made from, and the truth they never say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from enum import Enum
+
+from simulator.accidents import Finish
+from simulator.payouts import Payouts
+
+Number = int | float
+
+
+class Status(Enum):
+    RUN = "run"
+    CALLED_OFF = "called_off"
+    HALF_PUBLISHED = "half_published"  # run, but its page was never read again
+
+
+@dataclass(frozen=True)
+class Weather:
+    wind: int
+    direction: int
+    wave: int
+    weather: int | None
+    temperature: Number
+    water_temperature: Number
+
+
+@dataclass(frozen=True)
+class Exhibition:
+    course: int | None
+    timing: Number | None
+    weight: Number
+    ballast: Number
+    time: Number
+    tilt: Number
+
+
+@dataclass(frozen=True)
+class Entry:
+    boat: int
+    card: Mapping[str, object]
+    equipment: Mapping[str, object]
+    listed_weight: Number
+    weight: Number
+    exhibition: Exhibition
+    course: int | None
+    timing: Number | None
+
+
+@dataclass(frozen=True)
+class Race:
+    """Minutes are counted from midnight JST of the race day."""
+
+    day: date
+    venue: int
+    number: int
+    listed_deadline_min: int
+    deadline_min: int
+    grade: int
+    title: str
+    subtitle: str
+    distance_m: int
+    status: Status
+    called_off_min: int | None
+    entries: tuple[Entry, ...]
+    preview_weather: Weather
+    weather: Weather
+    technique: int | None
+    finish: Finish
+    payouts: Payouts
+    boat_zero: bool
+    preview_blanked: bool  # the first race of a venue that was called off later
+    p_win: tuple[float, ...]
+    lasting: tuple[float, ...]  # utility that is settled when the card is out, every boat on its own course

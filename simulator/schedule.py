@@ -1,0 +1,104 @@
+"""Who meets where and when: meetings of six days, cards, deadlines, and days that are called off."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+import numpy as np
+
+from simulator.draws import Draw, stream
+from simulator.rates import Rates
+from simulator.world import Ints
+
+MEETING_DAYS = 6
+# 72 slots a day: with 48 racers half of them race twice (in the real source 61 percent do), nobody three times.
+RACERS_PER_MEETING = 48
+BOATS = 6
+CALLED_OFF_STEP_MIN = 6
+GRADES, GRADE_WEIGHTS = (1, 2, 3, 4, 5), np.array([432, 2160, 360, 3024, 33384]) / 39360
+CUPS = (
+    "水車杯",
+    "導水路カップ",
+    "堰の上特別",
+    "放水門チャレンジ",
+    "木の歯車記念",
+    "上流選手権",
+    "落差杯争奪戦",
+    "沈砂池オープン",
+)
+
+
+@dataclass(frozen=True)
+class Meeting:
+    """One venue's meeting: its racers as places of the roster, and their motors and hulls for its six days."""
+
+    first_day: date
+    title: str
+    grade: int
+    racers: Ints  # (48,)
+    motors: Ints  # (48,)
+    hulls: Ints  # (48,)
+
+
+def meeting(
+    seed: int, day: date, venue: int, slot: int, roster: int, equipment: tuple[int, int], rates: Rates
+) -> Meeting:
+    """The meeting running on that day; slot is the venue's place among the venues, which share out the roster."""
+    round_number = day.toordinal() // MEETING_DAYS
+    shared = stream(seed, Draw.ROSTER, round_number).permutation(roster)
+    rng = stream(seed, Draw.MEETING, venue, round_number)
+    space = "  " if rng.random() < rates.title_with_two_spaces else " "
+    return Meeting(
+        first_day=date.fromordinal(round_number * MEETING_DAYS),
+        title=f"第{1 + round_number % 60}回{space}{CUPS[int(rng.integers(len(CUPS)))]}",
+        grade=int(rng.choice(GRADES, p=GRADE_WEIGHTS)),
+        racers=shared[slot * RACERS_PER_MEETING :][:RACERS_PER_MEETING],
+        motors=rng.permutation(equipment[0])[:RACERS_PER_MEETING],
+        hulls=rng.permutation(equipment[1])[:RACERS_PER_MEETING],
+    )
+
+
+def line_up(seed: int, card_day: date, venue: int, races: int) -> Ints:
+    """(races, 6) places of the meeting's racer list.
+
+    The first eight races take every racer once, the others half of them again; which race comes when is drawn.
+    """
+    rng = stream(seed, Draw.PROGRAM, venue, card_day.toordinal())
+    slots = np.concatenate([rng.permutation(RACERS_PER_MEETING), rng.permutation(RACERS_PER_MEETING)])
+    return slots[: races * BOATS].reshape(races, BOATS)[rng.permutation(races)]
+
+
+def called_off_from(seed: int, day: date, venue: int, races: int, rates: Rates) -> int | None:
+    """The first race of the day that is called off (1: all of them), or None."""
+    rng = stream(seed, Draw.CALLED_OFF, venue, day.toordinal())
+    chance = rng.random()
+    if chance < rates.all_called_off:
+        return 1
+    if chance < rates.all_called_off + rates.rest_called_off and races > 1:
+        return int(rng.integers(2, races + 1))
+    return None
+
+
+def card_day(seed: int, day: date, venue: int, races: int, rates: Rates) -> date:
+    """The day whose card is run: the day before where that was called off whole, and so on within the meeting."""
+    first = date.fromordinal(day.toordinal() // MEETING_DAYS * MEETING_DAYS)
+    drawn = day
+    while drawn > first and called_off_from(seed, drawn - timedelta(days=1), venue, races, rates) == 1:
+        drawn -= timedelta(days=1)
+    return drawn
+
+
+def deadlines(first_min: int, last_min: int, races: int, slot: int, venues: int) -> list[int]:
+    """Minutes from midnight JST, strictly rising; venues take turns within the step between two races."""
+    step = max(1.0, (last_min - first_min) / max(1, races - 1))
+    return [round(first_min + step * (race + slot / venues)) for race in range(races)]
+
+
+def subtitle(day: date, race: int, races: int) -> str:
+    stage = day.toordinal() % MEETING_DAYS
+    if stage == MEETING_DAYS - 1 and race == races:
+        return "優勝戦"
+    if stage == MEETING_DAYS - 2 and race > races - 3:
+        return "準優勝戦"
+    return "予選" if stage < MEETING_DAYS - 2 else "一般戦"

@@ -1,0 +1,108 @@
+"""A season: every race of every venue for a span of days, from one seed, each day on its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+
+import numpy as np
+
+from simulator import world
+from simulator.draws import Draw, stream
+from simulator.entities import HULLS, MOTORS, Card, Racers, Venue, draw_cards, draw_racers, draw_venue, half_year
+from simulator.races import Race
+from simulator.rates import Rates
+from simulator.schedule import RACERS_PER_MEETING
+from simulator.venue_day import Setting, venue_day
+
+# Two meetings' worth of racers for each venue: a racer is in every second meeting on average.
+RACERS_PER_VENUE = 2 * RACERS_PER_MEETING
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a season is drawn from. Deadlines are minutes from midnight JST."""
+
+    seed: int = 7
+    first_date: date = date(2026, 1, 1)
+    days: int = 61
+    venues: tuple[int, ...] = (3, 9, 15, 21)
+    races_per_venue: int = 12
+    first_deadline_min: int = 10 * 60 + 30
+    last_deadline_min: int = 16 * 60 + 30
+    rates: Rates = field(default_factory=Rates)
+
+    def __post_init__(self) -> None:
+        if self.days < 1 or self.seed < 0:
+            raise ValueError("a season needs at least one day and a seed that is not negative")
+        if not 1 <= self.races_per_venue <= 12:
+            raise ValueError("a venue has 1 to 12 races a day")
+        if not self.venues or len(set(self.venues)) < len(self.venues) or not set(self.venues) <= set(range(1, 25)):
+            raise ValueError("venues are different stadium numbers from 1 to 24")
+        if not 0 < self.first_deadline_min <= self.last_deadline_min - self.races_per_venue + 1:
+            raise ValueError("between the first and the last deadline there must be a minute for every race")
+        if self.last_deadline_min > 23 * 60:
+            raise ValueError("the last deadline must leave time for its result: 23:00 at the latest")
+
+    @property
+    def last_date(self) -> date:
+        return self.first_date + timedelta(days=self.days - 1)
+
+
+def spread_venues(count: int) -> tuple[int, ...]:
+    """That many of the 24 stadium numbers, spread evenly; 4 gives 3, 9, 15, 21."""
+    if not 1 <= count <= 24:
+        raise ValueError("there are 1 to 24 venues")
+    return tuple(int(3 + 24 * place / count - 1) % 24 + 1 for place in range(count))
+
+
+class Season:
+    """Draws days on demand; keeps only what all days share. Not safe for concurrent use."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self._racers: Racers = draw_racers(plan.seed, self.racer_count)
+        self._venues: dict[int, Venue] = {v: draw_venue(plan.seed, v, self.racer_count) for v in plan.venues}
+        self._cards: dict[tuple[int, int], list[Card]] = {}
+
+    @property
+    def racer_count(self) -> int:
+        return RACERS_PER_VENUE * len(self.plan.venues)
+
+    def has(self, day: date) -> bool:
+        return self.plan.first_date <= day <= self.plan.last_date
+
+    def races(self, day: date) -> tuple[Race, ...]:
+        """That day's races by stadium and number; raises KeyError for a day outside the season."""
+        if not self.has(day):
+            raise KeyError(day)
+        return tuple(race for venue in sorted(self.plan.venues) for race in venue_day(self._setting(venue, day)))
+
+    def listed_probability(self, races: tuple[Race, ...]) -> world.Floats:
+        """(races, 6): P(win) before weather and state are known; the races are of one day."""
+        rng = stream(self.plan.seed, Draw.LISTED_TRUTH, races[0].day.toordinal())
+        return world.listed_probability(np.array([race.lasting for race in races]), rng)
+
+    def _setting(self, venue: int, day: date) -> Setting:
+        plan = self.plan
+        return Setting(
+            seed=plan.seed,
+            day=day,
+            venue=venue,
+            slot=sorted(plan.venues).index(venue),
+            venues=len(plan.venues),
+            races=plan.races_per_venue,
+            first_deadline_min=plan.first_deadline_min,
+            last_deadline_min=plan.last_deadline_min,
+            rates=plan.rates,
+            racers=self._racers,
+            place=self._venues[venue],
+            cards=self._cards_of(venue, day),
+            equipment=(MOTORS, HULLS),
+        )
+
+    def _cards_of(self, venue: int, day: date) -> list[Card]:
+        key = (venue, half_year(day))
+        if key not in self._cards:
+            self._cards[key] = draw_cards(self.plan.seed, self._racers, venue, self._venues[venue].affinity, key[1])
+        return self._cards[key]

@@ -1,0 +1,110 @@
+"""Serves a publisher over HTTP like the real source does: dated files, `today.json`, tags, and now and then a 503."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from email.utils import format_datetime
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from shared.clock import Clock
+from simulator.draws import Draw, stream
+from simulator.publisher import Page, Publisher
+
+HEALTH_PATH = "/healthz"
+TRUTH_PREFIX = "/truth/"
+IDLE_TIMEOUT_S = 30
+
+
+@dataclass(frozen=True)
+class Failing:
+    """Answers a share of the requests with 503; which ones hangs on the seed and on the count of requests."""
+
+    rate: float
+    seed: int
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.rate < 1.0:
+            raise ValueError("the share of failing requests lies between 0 and 1, 1 excluded")
+
+    def hits(self, count: int) -> bool:
+        return self.rate > 0 and bool(stream(self.seed, Draw.FAILURES, count).random() < self.rate)
+
+
+class SimulatorServer(ThreadingHTTPServer):
+    """Listens from its construction on; port 0 takes a free one. `url` says which."""
+
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 64
+
+    def __init__(self, address: tuple[str, int], publisher: Publisher, clock: Clock, failing: Failing) -> None:
+        super().__init__(address, SimulatorHandler)
+        self._publisher = publisher
+        self._clock = clock
+        self._failing = failing
+        self._requests = 0
+        self._lock = threading.Lock()
+
+    @property
+    def url(self) -> str:
+        host, port = self.server_address[:2]
+        return f"http://{host!s}:{port}"
+
+    def page(self, path: str) -> Page | None:
+        with self._lock:
+            return self._publisher.page(path, self._clock.now())
+
+    def fails(self) -> bool:
+        """Counts a request and says whether it is one of those that fail."""
+        with self._lock:
+            self._requests += 1
+            return self._failing.hits(self._requests)
+
+
+class SimulatorHandler(BaseHTTPRequestHandler):
+    """One connection, kept open between requests."""
+
+    protocol_version = "HTTP/1.1"
+    server_version = "simulator"
+    sys_version = ""
+    timeout = IDLE_TIMEOUT_S
+    wbufsize = -1  # head and body leave together, or the client waits for a delayed acknowledgement
+    server: SimulatorServer
+
+    def do_GET(self) -> None:
+        path = self.path.partition("?")[0]
+        if path == HEALTH_PATH:
+            self._answer(HTTPStatus.OK, b"ok", {"Content-Type": "text/plain"})
+        elif not path.startswith(TRUTH_PREFIX) and self.server.fails():
+            self._answer(HTTPStatus.SERVICE_UNAVAILABLE, b"unavailable", {"Content-Type": "text/plain"})
+        else:
+            self._answer_page(self.server.page(path))
+
+    do_HEAD = do_GET
+
+    def _answer_page(self, page: Page | None) -> None:
+        if page is None:
+            self._answer(HTTPStatus.NOT_FOUND, b"not found", {"Content-Type": "text/plain"})
+            return
+        headers = {"ETag": page.tag, "Last-Modified": format_datetime(page.published_at, usegmt=True)}
+        if page.tag in (self.headers.get("If-None-Match") or "").replace("W/", "").split(", "):
+            self._answer(HTTPStatus.NOT_MODIFIED, b"", headers)
+        else:
+            self._answer(HTTPStatus.OK, page.body, headers | {"Content-Type": "application/json; charset=utf-8"})
+
+    def _answer(self, status: HTTPStatus, body: bytes, headers: dict[str, str]) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        if status is not HTTPStatus.NOT_MODIFIED:
+            self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+        self.wfile.flush()
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
+        """Requests are not logged: a live day makes thousands."""

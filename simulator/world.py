@@ -1,0 +1,130 @@
+"""The generative model: what decides a race, and so the true probability of each boat to win it.
+
+For the boat b of racer i in course l (1..6), at venue v with motor k, in one race:
+
+    utility  u = LANE[l] + venue_lane[v, l] + weather(l)
+                 + SKILL s_i + START g_i + TASTE r_il + AFFINITY a_iv + FORM f_i + MOTOR m_vk      (lasting)
+                 + CONDITION c_b + START_FORM z_b                                                  (of the race)
+    weather(l) = WIND[l] (wind - 2.9 m/s) + WAVE[l] (wave - 2.7 cm)
+    order      = Plackett-Luce(u): P(b first) = exp(u_b) / sum of exp(u), then the same over the boats left
+    sampling   : the order of u + standard Gumbel noise has exactly this law
+
+All latents are standard normal: skill s, start ability g (its correlation with s is 0.5), taste r for a course,
+affinity a for a venue, form f (one per meeting), motor m, condition c and start form z (one per race).
+What happens to boats that finish nowhere (false starts, capsized ...) is drawn after the order and only for boats
+behind the first, so `win_probability` is exact for every race that has a winner; an absent boat takes no part.
+
+Observed are noisy measures of the same latents:
+
+    exhibition time [s]  = base - 0.030 c - 0.018 m - 0.008 s + N(0, 0.030)
+    exhibition start [s] = 0.075 + spread (-g) - 0.035 z + N(0, 0.080)
+    start timing [s]     = 0.165 + spread (-g) - 0.020 z + N(0, 0.045), never below 0
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+LANE = np.array([1.98, 0.20, 0.12, -0.12, -0.66, -1.40])
+WIND = np.array([-0.08, 0.02, 0.02, 0.03, 0.03, 0.0])  # per m/s: wind from anywhere spoils the inside turn
+WAVE = np.array([-0.03, 0.0, 0.0, 0.01, 0.01, 0.0])  # per cm
+MEAN_WIND, MEAN_WAVE = 2.9, 2.7
+
+SKILL = 0.74
+START = 0.18
+TASTE = 0.18
+AFFINITY = 0.15
+FORM = 0.18
+MOTOR = 0.26
+CONDITION = 0.32
+START_FORM = 0.16
+VENUE_LANE = 0.12  # how far venues differ in each course
+
+START_MEAN_S, START_SPREAD_S = 0.165, 0.018
+
+
+@dataclass(frozen=True)
+class Latents:
+    """What no document says: arrays (races, 6 boats), the taste (races, 6 boats, 6 courses)."""
+
+    skill: Floats
+    start: Floats
+    taste: Floats
+    affinity: Floats
+    form: Floats
+    motor: Floats
+    condition: Floats
+    start_form: Floats
+
+
+def lasting_utility(latents: Latents, venue_lane: Floats, course: Ints) -> Floats:
+    """What is settled before the weather and the day's state; course 0 (does not start) gives minus infinity."""
+    lane = np.maximum(course, 1) - 1
+    taste = np.take_along_axis(latents.taste, lane[..., None], axis=2)[..., 0]
+    lasting = SKILL * latents.skill + START * latents.start + AFFINITY * latents.affinity
+    lasting += FORM * latents.form + MOTOR * latents.motor + TASTE * taste
+    return np.asarray(np.where(course > 0, (LANE + venue_lane)[lane] + lasting, -np.inf))
+
+
+def weather_effect(wind: Floats, wave: Floats) -> Floats:
+    """(...) of each -> (..., 6 courses)."""
+    return np.asarray((wind - MEAN_WIND)[..., None] * WIND + (wave - MEAN_WAVE)[..., None] * WAVE)
+
+
+def utility(latents: Latents, venue_lane: Floats, course: Ints, wind: Floats, wave: Floats) -> Floats:
+    """(races, 6), minus infinity where a boat does not start."""
+    lane = np.maximum(course, 1) - 1
+    weather = np.take_along_axis(weather_effect(wind, wave), lane, axis=1)
+    of_the_race = CONDITION * latents.condition + START_FORM * latents.start_form
+    return np.asarray(lasting_utility(latents, venue_lane, course) + weather + of_the_race)
+
+
+def win_probability(utilities: Floats) -> Floats:
+    """Softmax over the last axis."""
+    weights = np.exp(utilities - utilities.max(axis=-1, keepdims=True))
+    return np.asarray(weights / weights.sum(axis=-1, keepdims=True))
+
+
+def finishing_order(utilities: Floats, rng: np.random.Generator) -> Ints:
+    """Indices of the boats, first to last, (races, 6); those that do not start come last."""
+    return np.argsort(-(utilities + rng.gumbel(size=utilities.shape)), axis=1, kind="stable")
+
+
+def draw_weather(rng: np.random.Generator, days: tuple[int, ...], races: int) -> tuple[Floats, Floats]:
+    """Wind [m/s] and wave [cm] as they are, (*days, races): a day has its wind, a race its own gusts."""
+    day_wind = rng.gamma(2.9, 1.0, size=(*days, 1))
+    wind = np.maximum(0.0, day_wind + rng.normal(0.0, 0.9, size=(*days, races)))
+    wave = np.maximum(0.0, 0.93 * wind + rng.normal(0.0, 1.1, size=(*days, races)))
+    return wind, wave
+
+
+def listed_probability(lasting: Floats, rng: np.random.Generator, samples: int = 128) -> Floats:
+    """P(win) when only the lasting part is known, (races, 6): weather and state averaged out over samples.
+
+    The boats are taken to keep the course of their number and to start all.
+    """
+    wind, wave = draw_weather(rng, (samples,), len(lasting))
+    state = rng.normal(0.0, float(np.hypot(CONDITION, START_FORM)), size=(samples, *lasting.shape))
+    return np.asarray(win_probability(lasting + state + weather_effect(wind, wave)).mean(axis=0))
+
+
+def exhibition_time_s(latents: Latents, base_s: float, rng: np.random.Generator) -> Floats:
+    pace = 0.030 * latents.condition + 0.018 * latents.motor + 0.008 * latents.skill
+    return np.asarray(base_s - pace + rng.normal(0.0, 0.030, size=pace.shape))
+
+
+def exhibition_start_s(latents: Latents, rng: np.random.Generator) -> Floats:
+    """Seconds after the signal; negative: crossed early, which costs nothing in an exhibition."""
+    mean = 0.075 - START_SPREAD_S * latents.start - 0.035 * latents.start_form
+    return np.asarray(mean + rng.normal(0.0, 0.080, size=mean.shape))
+
+
+def start_timing_s(latents: Latents, rng: np.random.Generator) -> Floats:
+    mean = START_MEAN_S - START_SPREAD_S * latents.start - 0.020 * latents.start_form
+    return np.asarray(np.maximum(0.0, mean + rng.normal(0.0, 0.045, size=mean.shape)))
