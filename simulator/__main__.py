@@ -33,9 +33,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--last-deadline", type=minutes, default=16 * 60 + 30, metavar="HH:MM", help="JST")
     parser.add_argument("--publish-every", type=int, default=5, metavar="MIN", help="virtual minutes between versions")
     parser.add_argument("--preview-share", type=float, default=0.9, help="of races observed before their deadline")
-    parser.add_argument(
-        "--blank-at", type=minutes, default=4 * 60 + 2, metavar="HH:MM", help="JST, when cards go blank"
-    )
+    parser.add_argument("--blank-at", type=minutes, default=4 * 60 + 2, metavar="HH:MM", help="JST; cards go blank")
     parser.add_argument("--oddness", type=float, default=1.0, help="factor on the real rates of anomalies")
     parser.add_argument("--fail-rate", type=float, default=0.02, help="share of requests answered 503")
     parser.add_argument("--clock-start", type=datetime.fromisoformat, metavar="ISO", help="virtual time at the epoch")

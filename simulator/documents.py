@@ -154,7 +154,7 @@ def result(race: Race, stage: Stage) -> Document:
 
 def _outcome(race: Race, entry: Entry, stage: Stage) -> Document:
     complete = stage in {Stage.PLACED, Stage.MISREAD, Stage.SETTLED}
-    # Which boats a half-published page numbers 0 hangs on nothing that matters: those further out than the race's number.
+    # Any choice of boats will do, as long as it is the same in every version.
     zero = stage is Stage.NUMBERLESS and entry.boat > race.number % 6
     timing = entry.timing
     if stage is Stage.MISREAD and entry.boat == misread_boat(race) and timing is not None:
