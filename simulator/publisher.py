@@ -54,8 +54,8 @@ class Publisher:
         return None
 
     def _today(self, feed: str, now: datetime) -> Page | None:
-        """The newest document; until the day's first publication, that of the day before."""
-        today = race_day(now)
+        """The newest document: until the day's first publication that of the day before, and the last for ever."""
+        today = min(race_day(now), self._season.plan.last_date)
         return self._dated(feed, today, now) or self._dated(feed, today - timedelta(days=1), now)
 
     def _dated(self, feed: str, day: date, now: datetime) -> Page | None:
@@ -114,9 +114,8 @@ def _drop_oldest(kept: OrderedDict[K, V], most: int) -> None:
 def _day_of(year: str, name: str) -> date | None:
     """The day of `2026` and `20260131.json`; None where they are no date or disagree."""
     digits = name.removesuffix(".json")
-    if not (
-        name.endswith(".json") and len(digits) == 8 and digits.isascii() and digits.isdigit() and digits[:4] == year
-    ):
+    well_formed = name.endswith(".json") and len(digits) == 8 and digits.isascii() and digits.isdigit()
+    if not well_formed or digits[:4] != year:
         return None
     try:
         return date(int(digits[:4]), int(digits[4:6]), int(digits[6:]))

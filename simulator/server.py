@@ -83,7 +83,8 @@ class SimulatorHandler(BaseHTTPRequestHandler):
         else:
             self._answer_page(self.server.page(path))
 
-    do_HEAD = do_GET
+    def do_HEAD(self) -> None:
+        self.do_GET()
 
     def _answer_page(self, page: Page | None) -> None:
         if page is None:
