@@ -1,0 +1,228 @@
+"""The rules of the tree, each a function from modules to the sentences that say where it is broken."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+from tests.architecture.tree import Module, Tree
+
+# Top first. A module imports from its own layer and from those below it.
+LAYERS = (
+    "headrace",
+    "services",
+    "shared.runtime",
+    "shared.migrations",
+    "shared.records",
+    "shared.broker",
+    "shared.settings",
+    "shared.retry",
+    "shared.topics",
+    "shared.events",
+    "shared.clock",
+    "shared.logs",
+    "shared.errors",
+)
+# The simulator stands beside the pipeline: a source, known to it by its address only.
+SIMULATOR_MAY_IMPORT = ("simulator", "shared.clock")
+
+# Modules that touch the world outside the process, by name. Every other module is pure. "*" is one part of the name.
+OUTSIDE_MODULES = (
+    "headrace.*",
+    "services.*.__main__",
+    "shared.broker.*",
+    "shared.clock",
+    "shared.migrations",
+    "shared.runtime.*",
+    "shared.settings",
+    "simulator.__main__",
+    "simulator.server",
+)
+OUTSIDE = frozenset(
+    {"asyncio", "concurrent", "discord", "fastapi", "fcntl", "http.client", "http.server", "httpx", "kafka", "multiprocessing", "os",
+     "psycopg", "random", "secrets", "select", "shutil", "signal", "socket", "subprocess", "tempfile", "threading",
+     "time", "urllib.request", "uvicorn"}
+)  # fmt: skip
+# Reading the clock, a file or the terminal needs no import that would give it away.
+OUTSIDE_CALLS = frozenset({"input", "open", "print"})
+OUTSIDE_METHODS = frozenset({"now", "today", "utcnow", "read_text", "read_bytes", "write_text", "write_bytes"})
+
+# Distributions whose import name is not their own name.
+IMPORT_NAME = {"discord-py": "discord", "kafka-python": "kafka", "pyyaml": "yaml"}
+# What a dependency is never installed without, and is part of its interface.
+BROUGHT_ALONG = {"pydantic": {"pydantic_core"}, "fastapi": {"starlette"}}
+
+FORBIDDEN_NAMES = re.compile(r"(^|_)(utils?|helpers?|misc|common)(_|$)")
+
+
+def pointing_upwards(tree: Tree) -> list[str]:
+    """Imports of a higher layer, and modules that have no layer at all."""
+    found = []
+    for module in _layered(tree):
+        own = _layer(module.name)
+        if own is None:
+            found.append(f"{module.name} has no layer; give it one in LAYERS")
+            continue
+        for target in _ours(module, tree):
+            layer = _layer(target)
+            if target.split(".")[0] != "simulator" and (layer is None or layer < own):
+                found.append(f"{module.name} imports {target}, which is above it")
+    return found
+
+
+def services_importing_services(tree: Tree) -> list[str]:
+    return [
+        f"{module.name} imports {target} of another service"
+        for module in tree.values()
+        if module.service
+        for target in _ours(module, tree)
+        if tree[target].service not in {None, module.service}
+    ]
+
+
+def circles(tree: Tree) -> list[str]:
+    try:
+        TopologicalSorter({name: set(_ours(module, tree)) for name, module in tree.items()}).prepare()
+    except CycleError as error:
+        return [" -> ".join(error.args[1])]
+    return []
+
+
+def imports_of_the_top(tree: Tree) -> list[str]:
+    """Nothing imports the command or the simulator; the simulator imports nearly nothing of ours."""
+    return [
+        f"{module.name} imports {target}"
+        for module in tree.values()
+        for target in _ours(module, tree)
+        if ((top := target.split(".")[0]) != module.name.split(".")[0] and top in {"headrace", "simulator"})
+        or (module.name.split(".")[0] == "simulator" and not target.startswith(SIMULATOR_MAY_IMPORT))
+    ]  # fmt: skip
+
+
+def impure(tree: Tree, outside_modules: Sequence[str] = OUTSIDE_MODULES) -> list[str]:
+    """Modules that touch the outside without being listed as such."""
+    found = []
+    for module in tree.values():
+        if any(matches(module.name, pattern) for pattern in outside_modules):
+            continue
+        found += [f"{module.name} imports {target}" for target in sorted(module.imports) if _is_outside(target)]
+        found += [f"{module.name}:{line} calls {name}" for line, name in _outside_calls(module.syntax)]
+    return found
+
+
+def unused_entries(tree: Tree, outside_modules: Sequence[str] = OUTSIDE_MODULES) -> list[str]:
+    """Entries of the list of outside modules that no module answers to."""
+    return [pattern for pattern in outside_modules if not any(matches(name, pattern) for name in tree)]
+
+
+def not_carried(tree: Tree, pyproject: Path) -> list[str]:
+    """Imports of what an image does not install: base dependencies and the part's own extra, nothing else."""
+    project = tomllib.loads(pyproject.read_text())["project"]
+    found = []
+    for module in tree.values():
+        carried = {_import_name(wanted) for wanted in _wanted(project, _extra_of(module))}
+        carried |= {name for carrier in carried for name in BROUGHT_ALONG.get(carrier, ())}
+        found += [
+            f"{module.name} imports {target}, which its image does not install"
+            for target in sorted(module.imports)
+            if (top := target.split(".")[0]) not in carried
+            and top not in sys.stdlib_module_names
+            and target not in tree
+        ]
+    return found
+
+
+def code_in_init(tree: Tree) -> list[str]:
+    """An __init__.py may hold a docstring."""
+    return [
+        f"{module.path.name} of {module.name} holds code"
+        for module in tree.values()
+        if module.path.name == "__init__.py"
+        and any(not _is_docstring(statement) for statement in module.syntax.body)
+    ]  # fmt: skip
+
+
+def relative_imports(tree: Tree) -> list[str]:
+    return [
+        f"{module.name} imports {target} relatively"
+        for module in tree.values()
+        for target in sorted(module.imports)
+        if target.startswith(".")
+    ]
+
+
+def empty_names(tree: Tree) -> list[str]:
+    """Names that say nothing about what is inside."""
+    return [name for name in tree if FORBIDDEN_NAMES.search(name.split(".")[-1])]
+
+
+def without_docstring(tree: Tree) -> list[str]:
+    return [
+        module.name
+        for module in tree.values()
+        if module.path.name != "__init__.py" and not ast.get_docstring(module.syntax)
+    ]
+
+
+def matches(name: str, pattern: str) -> bool:
+    return re.fullmatch(re.escape(pattern).replace(r"\*", r"[^.]+"), name) is not None
+
+
+def _layered(tree: Tree) -> Iterator[Module]:
+    """Packages themselves are empty; only modules have a place in the layers."""
+    return (
+        module
+        for module in tree.values()
+        if module.path.name != "__init__.py" and not module.name.startswith("simulator")
+    )
+
+
+def _layer(name: str) -> int | None:
+    return next((i for i, top in enumerate(LAYERS) if f"{name}.".startswith(f"{top}.")), None)
+
+
+def _ours(module: Module, tree: Tree) -> Iterator[str]:
+    return (target for target in sorted(module.imports) if target in tree)
+
+
+def _is_outside(target: str) -> bool:
+    return any(f"{target}.".startswith(f"{name}.") for name in OUTSIDE)
+
+
+def _outside_calls(syntax: ast.Module) -> Iterator[tuple[int, str]]:
+    for node in ast.walk(syntax):
+        if not isinstance(node, ast.Call):
+            continue
+        if isinstance(node.func, ast.Name) and node.func.id in OUTSIDE_CALLS:
+            yield node.lineno, node.func.id
+        if isinstance(node.func, ast.Attribute) and node.func.attr in OUTSIDE_METHODS:
+            yield node.lineno, node.func.attr
+
+
+def _extra_of(module: Module) -> str | None:
+    """shared/ gets no extra: every image carries it."""
+    top = module.name.split(".")[0]
+    return {"services": module.service, "headrace": "cli", "simulator": "simulator"}.get(top)
+
+
+def _wanted(project: Mapping[str, object], extra: str | None) -> list[str]:
+    base = project["dependencies"]
+    extras = project["optional-dependencies"]
+    assert isinstance(base, list)
+    assert isinstance(extras, dict)
+    return [*base, *(extras[extra] if extra else [])]
+
+
+def _import_name(wanted: str) -> str:
+    name = re.split(r"[\[<>=!~; ]", wanted, maxsplit=1)[0].lower()
+    name = re.sub(r"[-_.]+", "-", name)
+    return IMPORT_NAME.get(name, name.replace("-", "_"))
+
+
+def _is_docstring(statement: ast.stmt) -> bool:
+    return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)

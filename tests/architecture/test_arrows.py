@@ -1,0 +1,160 @@
+"""The import graph points downwards and never in a circle; every rule fails on a planted violation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.architecture import rules
+from tests.architecture.tree import Tree, read_tree
+
+PYPROJECT = """
+[project]
+dependencies = ["psycopg[binary]>=3.2,<4", "PyYAML>=6.0"]
+[project.optional-dependencies]
+fetcher = ["httpx>=0.28"]
+cleaner = []
+cli = ["typer>=0.15"]
+simulator = ["numpy>=1.26,<3"]
+"""
+
+
+@pytest.fixture(scope="module")
+def tree() -> Tree:
+    return read_tree(Path(__file__).parents[2])
+
+
+def planted(root: Path, **sources: str) -> Tree:
+    """A tree with these modules; a double underscore in a name is a dot (services__cleaner__clean)."""
+    for name, source in sources.items():
+        path = root / f"{name.replace('__', '/')}.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f'"""A module."""\n{source}\n')
+    (root / "pyproject.toml").write_text(PYPROJECT)
+    return read_tree(root)
+
+
+def test_the_tree_is_seen(tree: Tree) -> None:
+    assert {"headrace.embedded", "shared.events", "shared.broker.contract", "services.cleaner.clean"} <= tree.keys()
+    assert "shared.events" in tree["services.cleaner.clean"].imports
+
+
+def test_imports_never_point_upwards(tree: Tree) -> None:
+    assert rules.pointing_upwards(tree) == []
+
+
+def test_an_import_upwards_is_found(tmp_path: Path) -> None:
+    tree = planted(
+        tmp_path, shared__events="import shared.broker.contract", shared__broker__contract="import shared.topics",
+        shared__topics="",
+    )  # fmt: skip
+
+    assert rules.pointing_upwards(tree) == ["shared.events imports shared.broker.contract, which is above it"]
+
+
+def test_a_module_without_a_layer_is_found(tmp_path: Path) -> None:
+    tree = planted(tmp_path, shared__surprise="")
+
+    assert rules.pointing_upwards(tree) == ["shared.surprise has no layer; give it one in LAYERS"]
+
+
+def test_no_service_imports_another(tree: Tree) -> None:
+    assert rules.services_importing_services(tree) == []
+
+
+def test_a_service_that_imports_another_is_found(tmp_path: Path) -> None:
+    tree = planted(tmp_path, services__loader__rows="", services__cleaner__clean="from services.loader import rows")
+
+    assert rules.services_importing_services(tree) == [
+        "services.cleaner.clean imports services.loader.rows of another service"
+    ]
+
+
+def test_there_is_no_circle(tree: Tree) -> None:
+    assert rules.circles(tree) == []
+
+
+def test_a_circle_is_found(tmp_path: Path) -> None:
+    tree = planted(tmp_path, services__cleaner__a="import services.cleaner.b", services__cleaner__b="import services.cleaner.a")  # fmt: skip # noqa: E501
+
+    assert len(rules.circles(tree)) == 1
+
+
+def test_command_and_simulator_stand_on_top(tree: Tree) -> None:
+    assert rules.imports_of_the_top(tree) == []
+
+
+@pytest.mark.parametrize(
+    ("sources", "found"),
+    [
+        ({"headrace__a": "", "services__cleaner__a": "import headrace.a"}, "services.cleaner.a imports headrace.a"),
+        ({"simulator__world": "", "shared__topics": "import simulator.world"}, "shared.topics imports simulator.world"),
+        ({"simulator__world": "", "headrace__run": "import simulator.world"}, "headrace.run imports simulator.world"),
+        ({"shared__events": "", "simulator__a": "import shared.events"}, "simulator.a imports shared.events"),
+    ],
+)  # fmt: skip
+def test_an_import_of_the_top_is_found(tmp_path: Path, sources: dict[str, str], found: str) -> None:
+    assert rules.imports_of_the_top(planted(tmp_path, **sources)) == [found]
+
+
+def test_the_simulator_may_share_the_clock(tmp_path: Path) -> None:
+    tree = planted(tmp_path, shared__clock="", simulator__serve="import shared.clock")
+
+    assert rules.imports_of_the_top(tree) == []
+
+
+def test_pure_modules_touch_nothing_outside(tree: Tree) -> None:
+    assert rules.impure(tree) == []
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("import os", "services.cleaner.clean imports os"),
+        ("from urllib.request import urlopen", "services.cleaner.clean imports urllib.request"),
+        ("def f():\n    import threading", "services.cleaner.clean imports threading"),
+        ("from datetime import datetime\nx = datetime.now()", "services.cleaner.clean:3 calls now"),
+        ("print('here')", "services.cleaner.clean:2 calls print"),
+    ],
+)
+def test_an_impure_module_is_found(tmp_path: Path, source: str, found: str) -> None:
+    assert rules.impure(planted(tmp_path, services__cleaner__clean=source)) == [found]
+
+
+def test_every_listed_outside_module_exists(tree: Tree) -> None:
+    assert rules.unused_entries(tree) == []
+
+
+def test_a_listed_module_that_is_gone_is_found(tmp_path: Path) -> None:
+    tree = planted(tmp_path, services__cleaner__clean="")
+
+    assert rules.unused_entries(tree, ("services.*.clean", "services.*.postgres_store")) == [
+        "services.*.postgres_store"
+    ]
+
+
+def test_a_part_imports_only_what_its_image_installs(tree: Tree, repository: Path) -> None:
+    assert rules.not_carried(tree, repository / "pyproject.toml") == []
+
+
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [
+        ("services__cleaner__clean", "import httpx"),
+        ("services__fetcher__rates", "import numpy"),
+        ("shared__settings", "import httpx"),
+        ("headrace__run", "import numpy as np"),
+        ("simulator__serve", "import typer"),
+    ],
+)
+def test_an_import_that_no_image_installs_is_found(tmp_path: Path, name: str, source: str) -> None:
+    tree = planted(tmp_path, **{name: source})
+
+    assert len(rules.not_carried(tree, tmp_path / "pyproject.toml")) == 1
+
+
+def test_base_and_own_extra_may_be_imported(tmp_path: Path) -> None:
+    tree = planted(tmp_path, services__fetcher__http_source="import httpx\nimport psycopg\nimport yaml\nimport os")
+
+    assert rules.not_carried(tree, tmp_path / "pyproject.toml") == []

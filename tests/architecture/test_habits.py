@@ -1,0 +1,58 @@
+"""Small habits that keep the tree readable; each rule fails on a planted violation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.architecture import rules
+from tests.architecture.tree import Tree, read_tree
+
+
+@pytest.fixture(scope="module")
+def tree() -> Tree:
+    return read_tree(Path(__file__).parents[2])
+
+
+def one_module(root: Path, path: str, source: str) -> Tree:
+    (root / path).parent.mkdir(parents=True)
+    (root / path).write_text(source)
+    return read_tree(root)
+
+
+def test_no_init_holds_code(tree: Tree) -> None:
+    assert rules.code_in_init(tree) == []
+
+
+def test_code_in_an_init_is_found(tmp_path: Path) -> None:
+    tree = one_module(tmp_path, "shared/__init__.py", '"""Fine."""\nVERSION = 1\n')
+
+    assert rules.code_in_init(tree) == ["__init__.py of shared holds code"]
+
+
+def test_imports_are_absolute(tree: Tree) -> None:
+    assert rules.relative_imports(tree) == []
+
+
+def test_a_relative_import_is_found(tmp_path: Path) -> None:
+    tree = one_module(tmp_path, "services/cleaner/clean.py", "from .rules import card_key\n")
+
+    assert rules.relative_imports(tree) == ["services.cleaner.clean imports .rules relatively"]
+
+
+def test_no_module_has_an_empty_name(tree: Tree) -> None:
+    assert rules.empty_names(tree) == []
+
+
+@pytest.mark.parametrize("name", ["utils", "helpers", "common", "date_utils"])
+def test_an_empty_name_is_found(tmp_path: Path, name: str) -> None:
+    assert rules.empty_names(one_module(tmp_path, f"shared/{name}.py", "")) == [f"shared.{name}"]
+
+
+def test_every_module_opens_with_its_job(tree: Tree) -> None:
+    assert rules.without_docstring(tree) == []
+
+
+def test_a_module_without_docstring_is_found(tmp_path: Path) -> None:
+    assert rules.without_docstring(one_module(tmp_path, "shared/topics.py", "RAW = 1\n")) == ["shared.topics"]

@@ -1,0 +1,58 @@
+"""The source tree as data: every module with what it imports. Read with `ast`; nothing is imported."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+PACKAGES = ("headrace", "simulator", "services", "shared")
+
+
+class Module(NamedTuple):
+    """A module of ours: its dotted name, its file, its syntax tree and the dotted names it imports."""
+
+    name: str
+    path: Path
+    syntax: ast.Module
+    imports: frozenset[str]
+
+    @property
+    def service(self) -> str | None:
+        """The service it belongs to, if it belongs to one."""
+        parts = self.name.split(".")
+        return parts[1] if parts[0] == "services" and len(parts) > 1 else None
+
+
+Tree = dict[str, Module]
+
+
+def read_tree(root: Path) -> Tree:
+    """All modules of our packages under `root`, by name."""
+    files = {
+        _name(path, root): path
+        for package in PACKAGES
+        for path in sorted((root / package).rglob("*.py"))
+        if "__pycache__" not in path.parts
+    }
+    tree = {}
+    for name, path in files.items():
+        syntax = ast.parse(path.read_text(), filename=str(path))
+        tree[name] = Module(name, path, syntax, frozenset(_imports(syntax, files)))
+    return tree
+
+
+def _name(path: Path, root: Path) -> str:
+    return ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__")
+
+
+def _imports(syntax: ast.Module, ours: Collection[str]) -> Iterator[str]:
+    """`from a import b` is an import of `a.b` where that is a module of ours, else of `a`."""
+    for node in ast.walk(syntax):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            parent = "." * node.level + (node.module or "")
+            for alias in node.names:
+                yield f"{parent}.{alias.name}" if f"{parent}.{alias.name}" in ours else parent
