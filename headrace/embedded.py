@@ -12,6 +12,7 @@ import fcntl
 import os
 import pwd
 import secrets
+import shlex
 import shutil
 import socket
 import subprocess
@@ -59,13 +60,25 @@ class EmbeddedPostgres:
         """Start the server unless it is up. Raises ConfigError, saying what to do."""
         self._make_directories()
         with self._starting():
-            self._use_lock = os.open(self.data_dir / "postgres.use", os.O_RDWR | os.O_CREAT, 0o600)
-            fcntl.flock(self._use_lock, fcntl.LOCK_SH)
-            if not (self.pgdata / "PG_VERSION").exists():
-                self._initialise()
-            if not self._answers():
-                self._run("pg_ctl", "-w", "-s", "-t", "60", "-D", str(self.pgdata), "-l", str(self._log), "start")
-            self._create_database()
+            use_lock = os.open(self.data_dir / "postgres.use", os.O_RDWR | os.O_CREAT, 0o600)
+            try:
+                fcntl.flock(use_lock, fcntl.LOCK_SH)
+                self._bring_up()
+            except BaseException:
+                os.close(use_lock)
+                raise
+            self._use_lock = use_lock
+
+    def _bring_up(self) -> None:
+        if not (self.pgdata / "PG_VERSION").exists():
+            self._initialise()
+        if not self.answers():
+            # The socket's place is given here and not in the settings: the data directory may have been moved.
+            options = f"-k {shlex.quote(str(self.socket_dir))}"
+            self._run(
+                "pg_ctl", "-w", "-s", "-t", "60", "-D", str(self.pgdata), "-l", str(self._log), "-o", options, "start"
+            )  # fmt: skip
+        self._create_database()
 
     def stop(self) -> None:
         """Let go; the last user stops the server."""
@@ -148,7 +161,6 @@ class EmbeddedPostgres:
                 "-E", "UTF8", "--locale=C", "--no-instructions",
             )  # fmt: skip
         lines = [f"{name} = '{value}'\n" for name, value in SETTINGS.items()]
-        lines.append(f"unix_socket_directories = '{self.socket_dir}'\n")
         with (self.pgdata / "postgresql.auto.conf").open("a") as file:
             file.writelines(lines)
 
@@ -160,8 +172,10 @@ class EmbeddedPostgres:
                 out.write(secrets.token_urlsafe(24))
         return file.read_text().strip()
 
-    def _answers(self) -> bool:
+    def answers(self) -> bool:
         """Whether the server is up: its socket accepts."""
+        if not self.data_dir.is_dir():
+            return False
         with socket.socket(socket.AF_UNIX) as probe:
             try:
                 probe.connect(str(self.socket_dir / ".s.PGSQL.5432"))
@@ -187,7 +201,11 @@ class EmbeddedPostgres:
         command = [*_as_server_user(), str(_bin_dir() / program), *arguments]
         # Not a pipe: the server would inherit it, and waiting for its end would wait for the server.
         with tempfile.TemporaryFile() as output:
-            done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, check=False, cwd="/")  # noqa: S603
+            # A session of its own: Ctrl-C at the terminal is for us, and must not tear a start or a stop in two.
+            done = subprocess.run(  # noqa: S603
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, check=False, cwd="/",
+                start_new_session=True,
+            )  # fmt: skip
             output.seek(0)
             said = output.read().decode(errors="replace").strip()
         if done.returncode:

@@ -1,0 +1,169 @@
+"""Keeps programs running: starts them, restarts what died with a growing pause, and stops all of them.
+
+Knows nothing of Headrace. One thread drives it by calling `step`; it never waits except in `stop`.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+FIRST_PAUSE_S = 0.2
+LONGEST_PAUSE_S = 10.0
+HEALTHY_AFTER_S = 30.0
+# With the pauses above this is about a minute of trying.
+DEATHS_IN_A_ROW = 10
+# By the convention of Headrace's programs: a setting is wrong, and starting again will not mend it.
+WRONG_SETTINGS = 2
+GRACE_S = 7.0
+LOG_BYTES = 20_000_000
+LOG_CHECK_S = 5.0
+
+
+@dataclass(frozen=True)
+class Program:
+    """What to run. Secrets belong into files named in the environment, never into the command."""
+
+    name: str
+    command: tuple[str, ...]
+    log: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class _Child:
+    program: Program
+    process: subprocess.Popen[bytes] | None = None
+    started_s: float = 0.0
+    restart_at_s: float = 0.0
+    deaths_in_a_row: int = 0
+    restarts: int = 0
+    last_status: int | None = None
+
+
+class Supervisor:
+    """Runs programs as children, each in a session of its own, so that Ctrl-C reaches them only through `stop`."""
+
+    def __init__(self, programs: Sequence[Program], now: Callable[[], float] = time.monotonic) -> None:
+        self._children = [_Child(program) for program in programs]
+        self._now = now
+        self._log_check_s = 0.0
+
+    def start(self) -> None:
+        for child in self._children:
+            _set_log_aside(child.program.log)
+            self._spawn(child)
+
+    def step(self) -> list[str]:
+        """Restart what is due; returns the names of the programs found dead since the last step."""
+        dead = [child.program.name for child in self._children if self._reap(child)]
+        for child in self._children:
+            if child.process is None and self._now() >= child.restart_at_s and child.last_status != WRONG_SETTINGS:
+                child.restarts += 1
+                self._spawn(child)
+        if self._now() >= self._log_check_s:
+            self._log_check_s = self._now() + LOG_CHECK_S
+            for child in self._children:
+                _bound_log(child.program.log)
+        return dead
+
+    def hopeless(self) -> tuple[Program, str] | None:
+        """The first program that no restart mends, and why."""
+        for child in self._children:
+            if child.process is None and child.last_status == WRONG_SETTINGS:
+                return child.program, "refused its settings"
+            unwell = child.process is None or self._now() - child.started_s < HEALTHY_AFTER_S
+            if unwell and child.deaths_in_a_row >= DEATHS_IN_A_ROW:
+                return child.program, f"died {child.deaths_in_a_row} times in a row (last status {child.last_status})"
+        return None
+
+    def pids(self) -> dict[str, int]:
+        return {child.program.name: child.process.pid for child in self._children if child.process is not None}
+
+    def restarts(self) -> dict[str, int]:
+        return {child.program.name: child.restarts for child in self._children if child.restarts}
+
+    def stop(self, grace_s: float = GRACE_S) -> list[str]:
+        """SIGTERM to all, SIGKILL to those that are still there after `grace_s`; returns the names of the killed."""
+        running = [(child, child.process) for child in self._children if child.process is not None]
+        for _, process in running:
+            process.send_signal(signal.SIGTERM)
+        deadline_s = time.monotonic() + grace_s
+        killed = []
+        for child, process in running:
+            try:
+                process.wait(max(0.0, deadline_s - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                killed.append(child.program.name)
+                process.kill()
+                process.wait()
+            child.process = None
+            # What a child started and left behind is in the child's session, which is its process group.
+            _kill_group(process.pid)
+        return killed
+
+    def _spawn(self, child: _Child) -> None:
+        program = child.program
+        with program.log.open("ab") as log:
+            child.process = subprocess.Popen(  # noqa: S603
+                program.command,
+                env={**os.environ, **program.environment},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        child.started_s = self._now()
+
+    def _reap(self, child: _Child) -> bool:
+        if child.process is None or (status := child.process.poll()) is None:
+            return False
+        lived_s = self._now() - child.started_s
+        child.deaths_in_a_row = 1 if lived_s >= HEALTHY_AFTER_S else child.deaths_in_a_row + 1
+        child.restart_at_s = self._now() + pause_s(child.deaths_in_a_row)
+        child.last_status = status
+        _kill_group(child.process.pid)
+        child.process = None
+        return True
+
+
+def pause_s(deaths_in_a_row: int) -> float:
+    """How long to wait before the next start."""
+    return float(min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(deaths_in_a_row - 1, 30)))
+
+
+def last_words(log: Path, lines: int = 1) -> str:
+    """The end of a program's log."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - 8192))
+            return "\n".join(file.read().decode(errors="replace").strip().splitlines()[-lines:])
+    except OSError:
+        return ""
+
+
+def _kill_group(pid: int) -> None:
+    try:
+        os.killpg(pid, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):  # empty, as it should be; macOS says "not permitted" of an empty one
+        return
+
+
+def _set_log_aside(log: Path) -> None:
+    """A run begins with an empty log; the one before is kept as `.1`."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    if log.exists():
+        log.replace(log.with_suffix(".log.1"))
+
+
+def _bound_log(log: Path) -> None:
+    """Copy and truncate, because the child keeps the file open; it appends, so it goes on at the new end."""
+    if log.exists() and log.stat().st_size > LOG_BYTES:
+        shutil.copyfile(log, log.with_suffix(".log.1"))
+        os.truncate(log, 0)

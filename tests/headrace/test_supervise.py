@@ -1,0 +1,184 @@
+"""The supervisor, with small real programs as children."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from headrace import supervise
+from headrace.supervise import Program, Supervisor, last_words, pause_s
+
+DEADLINE_S = 10.0
+WAITS = "import signal; print('up', flush=True); signal.pause()"
+DEAF = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {WAITS}; signal.pause()"
+DIES = "import sys; print('no luck', flush=True); sys.exit(3)"
+REFUSES = "import sys; print('database.url: missing', file=sys.stderr); sys.exit(2)"
+HAS_A_CHILD = (
+    "import subprocess, sys, signal; p = subprocess.Popen([sys.executable, '-c', 'import signal; signal.pause()']);"
+    " print(p.pid, flush=True); signal.pause()"
+)
+
+
+class Hand:
+    """A clock that moves when told."""
+
+    def __init__(self) -> None:
+        self.now_s = 1000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def program(tmp_path: Path, name: str, source: str) -> Program:
+    return Program(name, (sys.executable, "-c", source), tmp_path / "logs" / f"{name}.log")
+
+
+def until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + DEADLINE_S
+    while not condition():
+        assert time.monotonic() < deadline, "the condition did not come true in time"
+        time.sleep(0.01)
+
+
+def gone(pid: int) -> bool:
+    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Callable[..., Supervisor]]:
+    made: list[Supervisor] = []
+
+    def make(*sources: str, now: Callable[[], float] = time.monotonic) -> Supervisor:
+        made.append(Supervisor([program(tmp_path, f"p{i}", source) for i, source in enumerate(sources)], now))
+        made[-1].start()
+        return made[-1]
+
+    yield make
+    for supervisor in made:
+        supervisor.stop(0.1)
+
+
+def test_a_killed_program_is_started_again_after_the_first_pause(make: Callable[..., Supervisor]) -> None:
+    clock = Hand()
+    supervisor = make(WAITS, now=clock)
+    first = supervisor.pids()["p0"]
+
+    os.kill(first, signal.SIGKILL)
+    until(lambda: supervisor.step() == ["p0"])
+    assert supervisor.pids() == {}
+    clock.now_s += supervise.FIRST_PAUSE_S
+    supervisor.step()
+
+    assert supervisor.pids()["p0"] != first
+    assert supervisor.restarts() == {"p0": 1}
+
+
+def test_pauses_double_up_to_the_longest() -> None:
+    assert [pause_s(n) for n in range(1, 9)] == [0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10.0, 10.0]
+    assert pause_s(10_000) == 10.0
+
+
+def test_a_healthy_life_resets_the_pause(make: Callable[..., Supervisor]) -> None:
+    clock = Hand()
+    supervisor = make(WAITS, now=clock)
+    for lived_s in (1.0, 1.0, supervise.HEALTHY_AFTER_S):
+        clock.now_s += lived_s
+        os.kill(supervisor.pids()["p0"], signal.SIGKILL)
+        until(lambda: supervisor.step() == ["p0"])
+        died_s = clock.now_s
+        until(lambda: _later(clock) and (supervisor.step(), supervisor.pids())[1])
+
+    assert clock.now_s - died_s == pytest.approx(supervise.FIRST_PAUSE_S, abs=0.1)
+
+
+def _later(clock: Hand) -> bool:
+    clock.now_s += 0.05
+    return True
+
+
+def test_a_program_that_keeps_dying_is_hopeless(make: Callable[..., Supervisor]) -> None:
+    clock = Hand()
+    supervisor = make(DIES, now=clock)
+
+    def died_again() -> object:
+        if not supervisor.pids():
+            clock.now_s += 1.0
+        supervisor.step()
+        return supervisor.hopeless()
+
+    until(died_again)
+
+    verdict = supervisor.hopeless()
+    assert verdict is not None
+    assert verdict[1] == "died 10 times in a row (last status 3)"
+    assert last_words(verdict[0].log) == "no luck"
+
+
+def test_a_program_that_refuses_its_settings_is_not_started_again(make: Callable[..., Supervisor]) -> None:
+    clock = Hand()
+    supervisor = make(REFUSES, now=clock)
+
+    until(lambda: supervisor.step() == ["p0"])
+    clock.now_s += 1000.0
+    supervisor.step()
+
+    verdict = supervisor.hopeless()
+    assert verdict is not None
+    assert verdict[1] == "refused its settings"
+    assert supervisor.restarts() == {}
+
+
+def test_stop_ends_all_and_says_which_had_to_be_killed(make: Callable[..., Supervisor], tmp_path: Path) -> None:
+    supervisor = make(WAITS, DEAF)
+    pids = list(supervisor.pids().values())
+    until(lambda: last_words(tmp_path / "logs" / "p1.log") == "up")
+
+    killed = supervisor.stop(grace_s=0.5)
+
+    assert killed == ["p1"]
+    assert all(gone(pid) for pid in pids)
+
+
+def test_what_a_program_started_does_not_outlive_it(make: Callable[..., Supervisor], tmp_path: Path) -> None:
+    supervisor = make(HAS_A_CHILD)
+    log = tmp_path / "logs" / "p0.log"
+    until(lambda: last_words(log))
+    grandchild = int(last_words(log))
+
+    supervisor.stop(grace_s=5.0)
+
+    until(lambda: gone(grandchild))
+
+
+def test_a_log_stays_bounded_while_its_program_goes_on_writing(tmp_path: Path, make: Callable[..., Supervisor]) -> None:
+    clock = Hand()
+    supervisor = make(f"import signal\nprint('x' * {supervise.LOG_BYTES + 1}, flush=True)\nsignal.pause()", now=clock)
+    log = tmp_path / "logs" / "p0.log"
+    until(lambda: log.stat().st_size > supervise.LOG_BYTES)
+
+    clock.now_s += supervise.LOG_CHECK_S
+    supervisor.step()
+
+    assert log.stat().st_size <= len("\n")  # the line end may come in a write of its own
+    assert log.with_suffix(".log.1").stat().st_size > supervise.LOG_BYTES
+
+
+def test_each_run_begins_with_an_empty_log_and_keeps_the_one_before(
+    tmp_path: Path, make: Callable[..., Supervisor]
+) -> None:
+    log = tmp_path / "logs" / "p0.log"
+    log.parent.mkdir()
+    log.write_text("of the run before\n")
+
+    make(WAITS)
+    until(lambda: last_words(log) == "up")
+
+    assert log.read_text() == "up\n"
+    assert log.with_suffix(".log.1").read_text() == "of the run before\n"
