@@ -1,0 +1,18 @@
+"""What an operator may set of the cleaner."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic import Field
+
+from shared.settings import Section, ServiceSettings
+
+
+class Cleaner(Section):
+    batch_records: int = Field(default=2000, ge=1, description="records handled in one unit, at most")
+
+
+class CleanerSettings(ServiceSettings):
+    name: ClassVar[str] = "cleaner"
+    cleaner: Cleaner = Field(default=Cleaner(), description="how raw events are cleaned")

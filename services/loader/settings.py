@@ -1,0 +1,19 @@
+"""What an operator may set of the loader."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic import Field
+
+from shared.settings import Section, ServiceSettings
+
+
+class Loader(Section):
+    batch_records: int = Field(default=2000, ge=1, description="records loaded in one transaction, at most")
+    exports: bool = Field(default=True, description="write a CSV file per day and table under `data_dir`/exports")
+
+
+class LoaderSettings(ServiceSettings):
+    name: ClassVar[str] = "loader"
+    loader: Loader = Field(default=Loader(), description="how facts become rows")

@@ -1,0 +1,27 @@
+"""What an operator may set of the predictor."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+from pydantic import Field
+
+from shared.settings import Section, ServiceSettings
+
+
+class Predictor(Section):
+    batch_records: int = Field(default=2000, ge=1, description="records handled in one unit, at most")
+    models_dir: Path | None = Field(
+        default=None, description="where models lie", json_schema_extra={"shown": "DATA_DIR/models"}
+    )
+    torch_threads: int = Field(default=1, ge=1, le=256, description="threads that torch computes with")
+
+
+class PredictorSettings(ServiceSettings):
+    name: ClassVar[str] = "predictor"
+    predictor: Predictor = Field(default=Predictor(), description="how events are predicted")
+
+    @property
+    def models_dir(self) -> Path:
+        return self.predictor.models_dir or self.data_dir / "models"

@@ -1,0 +1,155 @@
+"""Where settings come from: a YAML file, the environment, options. Each value keeps the place where it was said.
+
+Keys are public keys as written in headrace.yaml, `section.name`; a key of another service's section is left out, for
+one file serves all five. Whether a key exists and its value is right is settings.py's job.
+"""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from shared.errors import ConfigError
+
+PREFIX = "HEADRACE_"
+SERVICE_SECTIONS = ("fetcher", "cleaner", "loader", "predictor", "notifier")
+
+
+class Origin(str):
+    """Where a value was said, in words: headrace.yaml:12, or a variable, or an option."""
+
+
+class Setting(NamedTuple):
+    value: Any
+    origin: Origin
+
+
+class Leaf(NamedTuple):
+    """One setting of a model: its public key, its path of attribute names, and its field."""
+
+    key: str
+    path: tuple[str, ...]
+    field: FieldInfo
+
+
+def leaves(model: type[BaseModel]) -> Iterator[Leaf]:
+    """Every setting of a model, in the order they are declared."""
+    for name, field in model.model_fields.items():
+        section = section_of(field)
+        if section is None:
+            yield Leaf(field.alias or name, (name,), field)
+            continue
+        for inner_name, inner in section.model_fields.items():
+            yield Leaf(f"{field.alias or name}.{inner.alias or inner_name}", (name, inner_name), inner)
+
+
+def section_of(field: FieldInfo) -> type[BaseModel] | None:
+    """The model of a field that is a section, also where it may be left out."""
+    for kind in (field.annotation, *typing.get_args(field.annotation)):
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            return kind
+    return None
+
+
+def public_key(model: type[BaseModel], key: str) -> str:
+    """The key as written in headrace.yaml: `fetcher.from_date` is `fetcher.from`."""
+    return next((leaf.key for leaf in leaves(model) if ".".join(leaf.path) == key), key)
+
+
+def variable_of(key: str) -> str:
+    """The environment variable of a key: HEADRACE_DATABASE__URL for database.url."""
+    return PREFIX + key.replace(".", "__").upper()
+
+
+def from_yaml(file: Path, model: type[BaseModel]) -> dict[str, Setting]:
+    """What a file says. Raises ConfigError with its line for what is no YAML, no mapping, or said twice."""
+    try:
+        root = yaml.compose(file.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise ConfigError(f"cannot read the settings file {file}: {reason}") from None
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise ConfigError(f"{file}:{line}: this is no YAML: {error.problem}") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{file}: this is no YAML: {error}") from None
+    said: dict[str, Setting] = {}
+    for key, line, node in [] if root is None else _entries(root, file):
+        if not isinstance(node, yaml.MappingNode):
+            if not _is_empty_section(key, node, model):
+                _say(said, key, node, Origin(f"{file}:{line}"), model)
+            continue
+        for name, inner_line, inner in _entries(node, file):
+            _say(said, f"{key}.{name}", inner, Origin(f"{file}:{inner_line}"), model)
+    return said
+
+
+def from_environment(environ: Mapping[str, str], model: type[BaseModel]) -> dict[str, Setting]:
+    """What HEADRACE_<SECTION>__<NAME> and HEADRACE_<NAME> say; an empty value counts as not given.
+
+    A name with one underscore that is no setting is let be: Kubernetes puts HEADRACE_LOADER_PORT and the like into
+    every container beside a service of the name headrace-loader.
+    """
+    single = {variable_of(leaf.key) for leaf in leaves(model) if "." not in leaf.key}
+    said: dict[str, Setting] = {}
+    for variable, value in sorted(environ.items()):
+        if not variable.startswith(PREFIX) or not value or ("__" not in variable and variable not in single):
+            continue
+        key = public_key(model, variable.removeprefix(PREFIX).lower().replace("__", ".", 1))
+        if not _of_another_service(key, model):
+            said[key] = Setting(value, Origin(f"environment variable {variable}"))
+    return said
+
+
+def from_options(options: Mapping[str, Any], model: type[BaseModel], prefix: str = "") -> dict[str, Setting]:
+    """What was said on the command line, keys dotted or nested; None means not given."""
+    said: dict[str, Setting] = {}
+    for name, value in options.items():
+        if isinstance(value, Mapping):
+            said |= from_options(value, model, f"{prefix}{name}.")
+        elif value is not None:
+            key = public_key(model, prefix + name)
+            if not _of_another_service(key, model):
+                said[key] = Setting(value, Origin(f"option {key}"))
+    return said
+
+
+def _say(said: dict[str, Setting], key: str, node: yaml.Node, origin: Origin, model: type[BaseModel]) -> None:
+    if _of_another_service(key, model):
+        return
+    key = public_key(model, key)
+    if key in said:
+        raise ConfigError(f"{origin}: {key} is already set at {said[key].origin}")
+    said[key] = Setting(_value(node, origin, key), origin)
+
+
+def _entries(node: yaml.Node, file: Path) -> Iterator[tuple[str, int, yaml.Node]]:
+    if not isinstance(node, yaml.MappingNode):
+        raise ConfigError(f"{file}:{node.start_mark.line + 1}: expected `key: value` lines")
+    for key, value in node.value:
+        yield str(key.value), key.start_mark.line + 1, value
+
+
+def _is_empty_section(key: str, node: yaml.Node, model: type[BaseModel]) -> bool:
+    """A section whose keys are all commented out."""
+    sections = {name for name, field in model.model_fields.items() if section_of(field)} | {*SERVICE_SECTIONS}
+    return key in sections and node.tag == "tag:yaml.org,2002:null"
+
+
+def _value(node: yaml.Node, origin: Origin, key: str) -> Any:
+    try:
+        return yaml.SafeLoader("").construct_object(node, deep=True)
+    except (yaml.YAMLError, ValueError) as error:  # an impossible date is a ValueError
+        reason = error.problem if isinstance(error, yaml.MarkedYAMLError) else error
+        raise ConfigError(f"{origin}: {key}: {reason}") from None
+
+
+def _of_another_service(key: str, model: type[BaseModel]) -> bool:
+    section = key.partition(".")[0]
+    return section in SERVICE_SECTIONS and section not in model.model_fields

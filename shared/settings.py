@@ -1,0 +1,248 @@
+"""What an operator may set, checked on start: headrace.yaml, over it the environment, over it command-line options.
+
+Each service has one frozen model (services/<name>/settings.py) made of the common sections here and one of its own.
+Secrets are never settings: a `*_file` key names the file that holds one. Where values come from, and on which line,
+is setting_sources.py's job; the tables people read are made by setting_tables.py.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import socket
+import time
+from collections.abc import Mapping
+from datetime import UTC
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
+from urllib.parse import urlsplit
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
+
+from shared.clock import Clock, SystemClock, VirtualClock
+from shared.errors import ConfigError
+from shared.setting_sources import (
+    Origin,
+    Setting,
+    from_environment,
+    from_options,
+    from_yaml,
+    leaves,
+    public_key,
+    variable_of,
+)
+
+DEFAULT_CONFIG = Path("headrace.yaml")
+CONFIG_VARIABLE = "HEADRACE_CONFIG"
+
+
+def _no_credentials(url: str) -> str:
+    if urlsplit(url).password is not None:
+        raise ValueError("a URL must not hold a password: it would show in process lists and logs")
+    return url
+
+
+def _postgres_url(url: str) -> str:
+    try:
+        parts = conninfo_to_dict(url)
+    except psycopg.ProgrammingError:
+        # libpq's own message may quote the URL, and with it a password.
+        raise ValueError("is no PostgreSQL URL; expected postgresql://USER@HOST:PORT/DATABASE") from None
+    if "password" in parts or "sslpassword" in parts:
+        raise ValueError("must not hold a password: put it into a file and name that file in database.password_file")
+    return url
+
+
+def _broker_url(url: str) -> str:
+    if url != "embedded" and not url.startswith("kafka://"):
+        raise ValueError('expected "embedded" or kafka://HOST:PORT[,HOST:PORT ...]')
+    return url
+
+
+def _secret_file(file: Path) -> Path:
+    if not os.access(file, os.R_OK) or not file.is_file():
+        raise ValueError("there is no file that this user can read; it must hold the secret and nothing else")
+    return file
+
+
+Url = Annotated[str, AfterValidator(_no_credentials)]
+SecretFile = Annotated[Path, AfterValidator(_secret_file)]
+
+
+class Section(BaseModel):
+    """Settings that belong together: one key of headrace.yaml. Numbers may stand where text is wanted (slot: 0)."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, coerce_numbers_to_str=True, validate_by_name=True,
+        validate_by_alias=True,
+    )  # fmt: skip
+
+
+def _replica(data: dict[str, Any]) -> str:
+    """Stable over restarts, so that a restarted replica takes its old row over."""
+    return f"{socket.gethostname()}-{data.get('slot', '0')}"
+
+
+class Replica(Section):
+    slot: str = Field(
+        default="0", min_length=1, max_length=60, pattern=r"^[\w.-]+$",
+        description="which of the service's replicas this is; two with the same slot fence each other",
+    )  # fmt: skip
+    replica: str = Field(
+        default_factory=_replica, min_length=1, max_length=200,
+        description="its name in `headrace status`", json_schema_extra={"shown": "HOSTNAME-SLOT"},
+    )  # fmt: skip
+
+
+class Database(Section):
+    url: Annotated[str, AfterValidator(_postgres_url)] = Field(
+        description="PostgreSQL, without a password: postgresql://USER@HOST:PORT/DATABASE"
+    )
+    password_file: SecretFile | None = Field(default=None, description="the file that holds the password")
+
+    def conninfo(self, application_name: str = "headrace") -> str:
+        """What psycopg connects with, password included: never log it, never put it on a command line."""
+        secret = {} if self.password_file is None else {"password": read_secret(self.password_file)}
+        return make_conninfo(self.url, application_name=application_name, **secret)
+
+
+class BrokerSettings(Section):
+    url: Annotated[Url, AfterValidator(_broker_url)] = Field(
+        default="embedded", description="`embedded` (the log lies in the database) or kafka://HOST:PORT"
+    )
+    partitions: int = Field(default=6, ge=1, le=1000, description="partitions of a topic when it is created")
+    retention_days: float = Field(default=14, gt=0, description="how long records are kept, in days")
+
+
+class AdminSettings(Section):
+    host: str = Field(default="127.0.0.1", description="address the admin app listens on")
+    port: int = Field(default=0, ge=0, le=65535, description="its port; 0 takes a free one")
+    token_file: SecretFile | None = Field(default=None, description="the file that holds the bearer token of /v1")
+
+
+class LogSettings(Section):
+    level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="least level that is told")
+
+
+class ClockSettings(Section):
+    start: AwareDatetime | None = Field(
+        default=None, description="start of a virtual clock, with time zone; without it time is the machine's"
+    )
+    speed: float = Field(default=1.0, gt=0, description="virtual seconds per second")
+    epoch_s: float | None = Field(
+        default=None, ge=0, description="Unix time at which the virtual clock shows `start`; default: process start"
+    )
+
+    @model_validator(mode="after")
+    def _speed_needs_a_start(self) -> Self:
+        if self.start is None and (self.speed != 1.0 or self.epoch_s is not None):
+            raise ValueError("speed and epoch_s are for a virtual clock: give start too")
+        return self
+
+    def clock(self) -> Clock:
+        if self.start is None:
+            return SystemClock()
+        epoch_s = time.time() if self.epoch_s is None else self.epoch_s
+        return VirtualClock(self.start.astimezone(UTC), self.speed, epoch_s)
+
+
+class Settings(Section):
+    """What every program of Headrace reads; the operator's command, which can start a database, needs none named."""
+
+    data_dir: Path = Field(default=Path(".headrace"), description="where everything is written that is not a row")
+    database: Database | None = Field(default=None, description="where facts, orders and the embedded log lie")
+    broker: BrokerSettings = Field(default=BrokerSettings(), description="where the topics lie")
+    log: LogSettings = Field(default=LogSettings(), description="what is logged")
+    clock: ClockSettings = Field(default=ClockSettings(), description="which time it is")
+    admin: AdminSettings = Field(default=AdminSettings(), description="the service's own HTTP server")
+    service: Replica = Field(default_factory=Replica, description="which replica this is")
+
+
+class ServiceSettings(Settings):
+    """The base of each service's model."""
+
+    name: ClassVar[str]
+    database: Database = Field(description="where facts, orders and the embedded log lie")
+
+
+S = TypeVar("S", bound=Settings)
+
+
+def load(
+    model: type[S],
+    environ: Mapping[str, str],
+    config: Path | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> S:
+    """Settings from file, environment and options (dotted keys or nested; None means not given), the last one wins.
+
+    Raises ConfigError with one line for each thing that is wrong: where it was said, the key, what is expected.
+    """
+    file = config or (Path(environ[CONFIG_VARIABLE]) if environ.get(CONFIG_VARIABLE) else None)
+    said: dict[str, Setting] = {}
+    if file is not None or DEFAULT_CONFIG.exists():
+        said |= from_yaml(file or DEFAULT_CONFIG, model)
+    said |= from_environment(environ, model)
+    said |= from_options(overrides or {}, model)
+    try:
+        return model.model_validate(_nested(said))
+    except ValidationError as error:
+        details = error.errors(include_url=False)
+        raise ConfigError("\n".join(_line(detail, said, model, file or DEFAULT_CONFIG) for detail in details)) from None
+
+
+def read_secret(file: Path) -> str:
+    """The secret in a file, without the line end that editors add. Raises ConfigError, which never holds it."""
+    try:
+        secret = file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"cannot read the secret in {file}: {getattr(error, 'strerror', None) or 'no text'}"
+        ) from None
+    if not secret:
+        raise ConfigError(f"{file} is empty; it must hold the secret and nothing else")
+    return secret
+
+
+def _nested(said: Mapping[str, Setting]) -> dict[str, Any]:
+    tree: dict[str, Any] = {}
+    for key, setting in said.items():
+        section, _, name = key.partition(".")
+        if name:
+            tree.setdefault(section, {})[name] = setting.value
+        else:
+            tree[section] = setting.value
+    return tree
+
+
+def _line(detail: ErrorDetails, said: Mapping[str, Setting], model: type[Settings], file: Path) -> str:
+    """One readable line for one thing that pydantic found."""
+    key = public_key(model, ".".join(str(part) for part in detail["loc"] if isinstance(part, str)))
+    if detail["type"] == "missing":
+        wanted = [
+            leaf.key for leaf in leaves(model) if f"{leaf.key}.".startswith(f"{key}.") and leaf.field.is_required()
+        ]
+        variables = " and ".join(variable_of(each) for each in wanted)
+        return f"{' and '.join(wanted)} is missing: set it in {file} or in the environment as {variables}"
+    origin = _origin(key, said)
+    if detail["type"] == "extra_forbidden":
+        return f"{origin}: there is no setting {key}{_nearest(key, model)}"
+    # A URL may hold a password, which is why it is refused and not shown.
+    shown = "" if "url" in key or isinstance(detail["input"], dict) else f" (it is {str(detail['input'])!r})"
+    return f"{origin}: {key}: {detail['msg'].removeprefix('Value error, ')}{shown}"
+
+
+def _origin(key: str, said: Mapping[str, Setting]) -> Origin:
+    """Where a key was said; for a section, where the first of its keys was; for an element, where its list was."""
+    near = [said[each].origin for each in said if f"{each}.".startswith(f"{key}.") or key.startswith(f"{each}.")]
+    return near[0] if near else Origin("settings")
+
+
+def _nearest(key: str, model: type[Settings]) -> str:
+    keys = [leaf.key for leaf in leaves(model)]
+    same = [other for other in keys if other.partition(".")[0] == key.partition(".")[0]]
+    near = difflib.get_close_matches(key, same or keys, n=1)
+    return f"; did you mean {near[0]}?" if near else ""
