@@ -1,0 +1,99 @@
+"""Logs: one JSON object a line on stderr, from our own code and from libraries alike, and never a secret in one.
+
+A line says `timestamp` (UTC), `level`, `event` (what happened), `service`, and where given `topic`, `partition`,
+`offset`, `event_id`, under these names: log.warning("dead letter", topic=..., partition=..., offset=..., event_id=...).
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+MASK = "***"
+_SECRET_KEY = re.compile(r"password|passwd|token|secret|webhook|authorization", re.IGNORECASE)
+# The name of a file that holds a secret is no secret, and an operator needs it.
+_NAMES_A_FILE = re.compile(r"_file$", re.IGNORECASE)
+_IN_URL = re.compile(r"(?<=://)([^/\s:@]*):([^\s/]*)@")
+_IN_TEXT = re.compile(r"\b((?:\w*password|token|secret)\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s&'\",)]+)", re.IGNORECASE)
+_WEBHOOK = re.compile(r"(/api/(?:v\d+/)?webhooks/\d+/)[\w-]+")
+_BEARER = re.compile(r"(\bBearer\s+)\S+", re.IGNORECASE)
+
+
+def configure(service: str, level: str = "info") -> None:
+    """Send all logs of the process to stderr as JSON. May be called again, the last call counts."""
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="timestamp"),
+        structlog.stdlib.ExtraAdder(allow=("topic", "partition", "offset", "event_id")),
+        _named(service),
+    ]
+    structlog.configure(
+        processors=[structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.format_exc_info,
+                mask_secrets,
+                structlog.processors.JSONRenderer(serializer=_as_json),
+            ],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    for noisy in ("httpx", "httpcore", "uvicorn.access", "discord"):  # a line per request, with its URL
+        logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
+
+
+def mask_secrets(_logger: WrappedLogger | None, _method: str, event: EventDict) -> EventDict:
+    """Hide values under keys that speak of secrets, and credentials inside any text."""
+    return {key: _masked(key, value) for key, value in event.items()}
+
+
+def mask_text(text: str) -> str:
+    """The text without passwords in URLs, tokens of webhooks, bearer tokens and password=... pairs."""
+    text = _IN_URL.sub(rf"\1:{MASK}@", text)
+    text = _IN_TEXT.sub(rf"\1{MASK}", text)
+    text = _WEBHOOK.sub(rf"\1{MASK}", text)
+    return _BEARER.sub(rf"\1{MASK}", text)
+
+
+def _masked(key: str, value: Any) -> Any:
+    if _SECRET_KEY.search(key) and not _NAMES_A_FILE.search(key):
+        return None if value is None else MASK
+    if isinstance(value, str):
+        return mask_text(value)
+    if isinstance(value, Mapping):
+        return {str(name): _masked(str(name), inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_masked(key, inner) for inner in value]
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    return mask_text(str(value))
+
+
+def _named(service: str) -> Processor:
+    def add(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        event.setdefault("service", service)
+        return event
+
+    return add
+
+
+def _as_json(event: Any, **_options: Any) -> str:
+    return orjson.dumps(event, option=orjson.OPT_NON_STR_KEYS).decode()
