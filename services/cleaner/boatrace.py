@@ -11,12 +11,13 @@ from typing import Any, NamedTuple
 from services.cleaner.filtered import Filtered
 from services.cleaner.payouts import missing_markets, transactions_of
 from services.cleaner.rules import (
+    LAST_CODE,
     card_key,
     check_ranking,
     drop_empty_rates,
     drop_placeholder_weather,
     drop_unmeasured,
-    place_and_code,
+    move_place_code,
     racer_of,
     single_spaced,
     six_boats,
@@ -84,7 +85,7 @@ PREVIEW_MEASURES = (
     Field("racer_exhibition_time", "exhibition_time_s", 0, 60),
     Field("racer_tilt_adjustment", "tilt_deg", -3, 6),
 )
-PLACE = (Field("racer_place_number", "number", 1, 16),)
+OUTCOME_CODES = (Field("racer_place_number", "place", 1, LAST_CODE), *COURSE)
 START_TIMING = (Field("racer_start_timing", "start_timing_s", -5, 10),)
 TECHNIQUE = (Field("race_technique_number", "technique", 1, 6),)
 
@@ -144,7 +145,6 @@ def observed(raw: RawEvent) -> Observed | Filtered:
     race_of(raw)
     boats = six_boats(raw.body.get("boats"))
     conditions = _conditions(raw.body)
-    drop_placeholder_weather(conditions)
     entries = [_observation(boat) for boat in boats]
     if not conditions and not any(entry["measures"] or "course" in entry for entry in entries):
         return NOTHING_OBSERVED
@@ -206,7 +206,10 @@ def _entry(source: str, boat: Json, racer: int | None) -> Json:
 
 
 def _conditions(body: Json) -> Json:
-    return {**integers(body, WEATHER_CODES), **numbers(body, WEATHER_MEASURES)}
+    conditions: Json = integers(body, WEATHER_CODES)
+    conditions |= numbers(body, WEATHER_MEASURES)
+    drop_placeholder_weather(conditions)
+    return conditions
 
 
 def _observation(boat: Json) -> Json:
@@ -217,13 +220,13 @@ def _observation(boat: Json) -> Json:
 
 def _outcome(source: str, boat: Json) -> Json:
     """An outcome with a key for each thing known, so that what is unknown cannot be mistaken for a value."""
-    outcome: Json = {"slot": boat["racer_boat_number"]}
+    outcome: Json = integers(boat, OUTCOME_CODES)
+    outcome |= numbers(boat, START_TIMING)
+    outcome["slot"] = boat["racer_boat_number"]
+    move_place_code(outcome)
     racer = racer_of(boat)
     if racer is not None:
         outcome["entity_key"] = entity_key_of(source, racer)
-    outcome |= place_and_code(integers(boat, PLACE).get("number"))
-    outcome |= integers(boat, COURSE)
-    outcome |= numbers(boat, START_TIMING)
     return outcome
 
 

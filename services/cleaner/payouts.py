@@ -42,12 +42,12 @@ def transactions_of(payouts: Any) -> list[dict[str, Any]]:
         amounts: dict[str, int] = {}
         for row in rows:
             selection, amount = _row(market, row)
-            if amounts.setdefault(selection, amount) != amount:
-                raise wrong(f"payouts.{market}", f"one amount for {selection}, {amounts[selection]}", amount)
-        found.extend(
-            {"market": market, "selection": selection, "amount": amount, "ordinal": ordinal}
-            for ordinal, (selection, amount) in enumerate(amounts.items(), start=1)
-        )
+            if selection not in amounts:
+                amounts[selection] = amount
+                ordinal = len(amounts)
+                found.append({"market": market, "selection": selection, "amount": amount, "ordinal": ordinal})
+            elif amounts[selection] != amount:
+                raise wrong(f"payouts.{market} {selection}", f"one amount, {amounts[selection]}", amount)
     return found
 
 

@@ -16,8 +16,9 @@ REFUNDED = frozenset((14, 15, 16))
 """Place codes whose stakes go back: false start, late start, absent."""
 
 LAST_PLACE = 6
+LAST_CODE = 16
 
-# Bounds of what is measured before the race, where 0 is no measure: 260 days show 6.3 s and 40.5 kg at least.
+# Bounds of what is measured before the race, where 0 is no measure: 260 days show 6.31 s and 40.5 kg at least.
 SHORTEST_LAP_S = 3
 LIGHTEST_KG = 30
 
@@ -38,8 +39,9 @@ def boats_of(boats: Any) -> list[dict[str, Any]]:
     if isinstance(boats, dict):
         rows = list(boats.values())
         for key, row in boats.items():
-            if isinstance(row, dict) and str(row.get("racer_boat_number")) != key:
-                raise wrong(f"boats.{key}.racer_boat_number", key, row.get("racer_boat_number"))
+            number = row.get("racer_boat_number") if isinstance(row, dict) else None
+            if number.__class__ is not int or str(number) != key:
+                raise wrong("boats", f"a boat of number {shown(key)} under that key", number)
     elif isinstance(boats, list):
         rows = boats
     else:
@@ -119,16 +121,15 @@ def racer_of(boat: Mapping[str, Any]) -> int | None:
     return int(number) or None
 
 
-def place_and_code(number: int | None) -> dict[str, Any]:
+def move_place_code(outcome: dict[str, Any]) -> None:
     """Place codes: 1..6 of `racer_place_number` is a place, 7..16 says why there is none; never both.
 
     Stakes on a boat with code 14, 15 or 16 go back; the source has no row that says so.
     """
-    if number is None:
-        return {}
-    if number <= LAST_PLACE:
-        return {"place": number}
-    return {"code": number, "refunded": number in REFUNDED}
+    if outcome.get("place", 0) > LAST_PLACE:
+        code = outcome.pop("place")
+        outcome["code"] = code
+        outcome["refunded"] = code in REFUNDED
 
 
 def check_ranking(places: Sequence[int | None]) -> None:

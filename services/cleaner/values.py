@@ -15,6 +15,7 @@ JST = timezone(timedelta(hours=9))
 
 LONGEST_TEXT = 200  # the longest title in 260 days has well under 100 characters
 LONGEST_SHOWN = 60
+EARLIEST_YEAR = 1950  # the sport is not older
 
 _LOCAL_TIME = pattern(r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}")
 _NUMBER = frozenset((int, float))  # by class: in Python a bool is an int, in JSON it is not
@@ -98,8 +99,9 @@ def day(row: Mapping[str, Any], key: str) -> date:
         found = date.fromisoformat(value) if value.__class__ is str else None
     except ValueError:
         found = None
-    if found is None or found.isoformat() != value:  # fromisoformat also takes 20260131 and 2026-W05-6
-        raise wrong(key, "a date YYYY-MM-DD", value)
+    # fromisoformat also takes 20260131 and 2026-W05-6; and near year 1 a time in UTC would not exist.
+    if found is None or found.isoformat() != value or found.year < EARLIEST_YEAR:
+        raise wrong(key, f"a date YYYY-MM-DD since {EARLIEST_YEAR}", value)
     return found
 
 
