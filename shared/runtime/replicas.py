@@ -1,0 +1,126 @@
+"""The heartbeat of a replica: a row in ops.replicas that says each second how it is.
+
+It has a thread and a connection of its own, so that it goes on while the loop waits; while the database is away it
+keeps trying and disturbs nobody.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, Self
+
+import orjson
+import psycopg
+import structlog
+from psycopg.types.json import Jsonb
+
+from shared.runtime.admin import ServiceView
+
+INTERVAL_S = 1.0
+STOP_TIMEOUT_S = 2.0
+_UPSERT = """
+INSERT INTO ops.replicas
+    (service, replica, pid, admin_url, state, ready, lag_records, detail, started_at, seen_at)
+VALUES (%(service)s, %(replica)s, %(pid)s, %(admin_url)s, %(state)s, %(ready)s, %(lag_records)s, %(detail)s,
+    %(started_at)s, clock_timestamp())
+ON CONFLICT (service, replica) DO UPDATE SET pid = excluded.pid, admin_url = excluded.admin_url,
+    state = excluded.state, ready = excluded.ready, lag_records = excluded.lag_records, detail = excluded.detail,
+    started_at = excluded.started_at, seen_at = excluded.seen_at
+"""
+# Only our own row: a successor may have taken it over while we stopped.
+_DELETE = "DELETE FROM ops.replicas WHERE service = %(service)s AND replica = %(replica)s AND pid = %(pid)s"
+
+Guard = Callable[[str, Callable[[], None]], None]
+"""Calls what it is given and answers for what that raises (run.py)."""
+
+log = structlog.get_logger(__name__)
+
+
+class Replicas:
+    """Reports a view to ops.replicas until it is left. A clean end deletes the row, another leaves it `stopped`."""
+
+    def __init__(
+        self, conninfo: str, view: ServiceView, admin_url: str, guard: Guard, interval_s: float = INTERVAL_S
+    ) -> None:
+        self._conninfo = conninfo
+        self._view = view
+        self._admin_url = admin_url
+        self._interval_s = interval_s
+        self._started_at = datetime.now(UTC)
+        self._ending = threading.Event()
+        self._failed: str | None = None
+        self._connection: psycopg.Connection[Any] | None = None
+        self._thread = threading.Thread(target=guard, args=("heartbeat", self._beat), name="heartbeat", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def fail(self, cause: str) -> None:
+        """Say that the end will not be a clean one, and why."""
+        self._failed = cause
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ending.set()
+        self._thread.join(STOP_TIMEOUT_S)
+
+    def _beat(self) -> None:
+        reachable = True
+        while True:
+            ending = self._ending.is_set()
+            try:
+                self._report(ending)
+            except psycopg.Error as error:
+                if reachable:
+                    log.warning("heartbeat does not reach the database; trying again", cause=str(error).strip())
+                reachable = False
+                self._disconnect()
+            else:
+                reachable = True
+            if ending:
+                self._disconnect()
+                return
+            self._ending.wait(self._interval_s)
+
+    def _report(self, ending: bool) -> None:
+        if self._connection is None:
+            self._connection = psycopg.connect(
+                self._conninfo, autocommit=True, connect_timeout=3, options="-c statement_timeout=5000"
+            )
+        row = self._row()
+        if ending and self._failed is None:
+            self._connection.execute(_DELETE, row)
+            return
+        if ending:
+            row |= {"state": "stopped", "ready": False, "detail": _json({"cause": self._failed})}
+        self._connection.execute(_UPSERT, row)
+
+    def _row(self) -> dict[str, Any]:
+        status, (ready, why), lag = self._view.status(), self._view.ready(), self._view.lag()
+        return {
+            "service": status["service"],
+            "replica": status["replica"],
+            "pid": os.getpid(),
+            "admin_url": self._admin_url,
+            "state": status["state"],
+            "ready": ready,
+            "lag_records": sum(each["records"] for each in lag) if lag else None,
+            "detail": _json(status["detail"] | ({} if ready else {"not_ready": why})),
+            "started_at": self._started_at,
+        }
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+def _json(detail: dict[str, Any]) -> Jsonb:
+    """Instants and paths in a detail become text."""
+    return Jsonb(detail, dumps=lambda value: orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS))
