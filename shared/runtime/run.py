@@ -46,7 +46,7 @@ S = TypeVar("S", bound=ServiceSettings)
 log = structlog.get_logger(__name__)
 
 
-class Loop(ServiceView, Protocol):
+class Loop(Protocol):
     """What a service does all day."""
 
     def run(self) -> None:
@@ -76,8 +76,15 @@ def launch(model: type[S], start: Callable[[S], int]) -> int:
         return DIED
 
 
-def run(settings: ServiceSettings, loop: Loop, metrics: Metrics, background: Sequence[Background] = ()) -> int:
-    """Run the loop in this (the main) thread, with admin app, heartbeat and background work beside it.
+def run(
+    settings: ServiceSettings,
+    loop: Loop,
+    view: ServiceView,
+    metrics: Metrics,
+    background: Sequence[Background] = (),
+) -> int:
+    """Run the loop in this (the main) thread, with admin app, heartbeat (both tell what `view` shows) and background
+    work beside it.
 
     SIGTERM and SIGINT stop the loop; what has not ended GRACE_S later is cut off with exit code 1. Raises ConfigError
     when the admin app cannot listen.
@@ -90,8 +97,8 @@ def run(settings: ServiceSettings, loop: Loop, metrics: Metrics, background: Seq
     with (
         _signals(crew.stop),
         crew,
-        admin_server(loop, metrics.registry, settings.admin) as admin,
-        Replicas(conninfo, loop, admin.url, crew.guard) as replicas,
+        admin_server(view, metrics.registry, settings.admin) as admin,
+        Replicas(conninfo, view, admin.url, crew.guard) as replicas,
     ):
         log.info("started", pid=os.getpid(), admin_url=admin.url, replica=settings.service.replica)
         crew.work()
