@@ -32,27 +32,37 @@ CREATE TABLE broker.log (
 );
 ALTER TABLE broker.log ALTER COLUMN payload SET STORAGE EXTERNAL;
 
--- A group's position in a partition. A new owner raises the epoch; `advance` compares both (the fence).
+-- A group's position in a partition. `advance` compares position and epoch (the fence); a new owner raises the epoch.
 CREATE TABLE broker.positions (
     grp text NOT NULL,
     topic_id integer NOT NULL REFERENCES broker.topics ON DELETE CASCADE,
     p integer NOT NULL,
     next_off bigint NOT NULL DEFAULT 0,
     epoch bigint NOT NULL DEFAULT 0,
-    owner uuid,
-    lease_until timestamptz,
     ctl_seq bigint,
     PRIMARY KEY (grp, topic_id, p)
 ) WITH (fillfactor = 50);
 
--- Who is in a group now, so that its members can share the partitions out.
+-- Who may work on a partition, until when. Apart from positions, so that renewing never waits for a unit.
+CREATE TABLE broker.leases (
+    grp text NOT NULL,
+    topic_id integer NOT NULL REFERENCES broker.topics ON DELETE CASCADE,
+    p integer NOT NULL,
+    owner text NOT NULL,
+    incarnation uuid NOT NULL,
+    lease_until timestamptz NOT NULL,
+    PRIMARY KEY (grp, topic_id, p)
+) WITH (fillfactor = 50);
+
+-- Who is in a group now, so that its members can share the partitions out. `member` is a replica's slot: a process
+-- that starts again under the same slot is the same member and takes its leases over at once.
 CREATE TABLE broker.members (
     grp text NOT NULL,
-    member uuid NOT NULL,
-    topics text[] NOT NULL,
+    member text NOT NULL,
+    incarnation uuid NOT NULL,
     alive_until timestamptz NOT NULL,
     PRIMARY KEY (grp, member)
-);
+) WITH (fillfactor = 50);
 
 -- A producer's slot: making a producer raises the epoch, and units of an older epoch are fenced.
 CREATE TABLE broker.slots (

@@ -1,0 +1,41 @@
+"""Record batches as bytes, and back. Pure. Source: docs/adr/0001-record-batches-and-msgpack.md.
+
+A batch is one byte that names the format, then a zstd frame (level 1) of a MessagePack array of
+[timestamp_ms, key, value, headers]. Offsets are not in it: the log knows the first, the others follow without a gap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+import zstandard
+
+from shared.broker.contract import NewRecord, Record
+from shared.errors import BrokerError
+
+FORMAT = b"\x01"
+# Level 1: on real documents 3 times faster than the default level 3, for 8 % more bytes.
+LEVEL = 1
+
+_Frame = tuple[int, bytes, bytes, dict[str, bytes]]
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(list[_Frame])
+
+
+def encode_batch(records: Sequence[NewRecord], timestamp_ms: int) -> bytes:
+    frames = [(timestamp_ms, record.key, record.value, record.headers) for record in records]
+    return FORMAT + zstandard.ZstdCompressor(level=LEVEL).compress(_encoder.encode(frames))
+
+
+def decode_batch(topic: str, partition: int, base_offset: int, payload: bytes) -> list[Record]:
+    """Raises BrokerError where the bytes are no batch: the log itself is damaged, and nobody may skip that."""
+    if payload[:1] != FORMAT:
+        raise BrokerError(
+            f"{topic}/{partition}/{base_offset}: expected batch format 1, got {payload[:1].hex() or 'nothing'}"
+        )
+    try:
+        frames = _decoder.decode(zstandard.ZstdDecompressor().decompress(memoryview(payload)[1:]))
+    except (zstandard.ZstdError, msgspec.DecodeError) as error:
+        raise BrokerError(f"{topic}/{partition}/{base_offset}: the batch is damaged: {error}") from error
+    return [Record(topic, partition, offset, *frame) for offset, frame in enumerate(frames, base_offset)]

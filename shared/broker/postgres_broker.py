@@ -1,0 +1,114 @@
+"""The embedded broker: a log of record batches in PostgreSQL (docs/adr/0001-record-batches-and-msgpack.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from shared.broker.contract import TopicPartition
+from shared.broker.postgres_consumer import PostgresConsumer, PostgresReader
+from shared.broker.postgres_link import Link
+from shared.broker.postgres_log import Batch, Topics
+from shared.broker.postgres_unit import PostgresProducer
+from shared.errors import ConfigError
+from shared.events import as_utc_ms
+from shared.topics import TopicSpec
+
+
+class PostgresBroker:
+    """Topics, and who reads and writes them, in one PostgreSQL database. For one thread; its parts have their own."""
+
+    def __init__(self, conninfo: str) -> None:
+        self._conninfo = conninfo
+        self._link = Link(conninfo, "broker", autocommit=True)
+        self._topics = Topics()
+
+    def ensure_topics(self, specs: Sequence[TopicSpec]) -> None:
+        with self._link.use() as connection:
+            for spec in specs:
+                with connection.transaction():
+                    found = connection.execute(
+                        "INSERT INTO broker.topics (name, partitions, compacted, retention_s, retention_bytes)"
+                        " VALUES (%s, %s, %s, %s, %s) ON CONFLICT (name) DO UPDATE"
+                        " SET retention_s = excluded.retention_s, retention_bytes = excluded.retention_bytes"
+                        " RETURNING id, partitions",
+                        (spec.name, spec.partitions, spec.compacted, spec.retention_s, spec.retention_bytes),
+                    ).fetchone()
+                    if found is None or found[1] != spec.partitions:
+                        raise ConfigError(
+                            f"topic {spec.name!r} has {found and found[1]} partitions, settings say {spec.partitions}:"
+                            " it cannot change, because keys would change their partition; set it back"
+                        )
+                    connection.execute(
+                        "INSERT INTO broker.partitions (topic_id, p) SELECT %s, generate_series(0, %s - 1)"
+                        " ON CONFLICT DO NOTHING",
+                        (found[0], spec.partitions),
+                    )
+
+    def partitions(self, topic: str) -> list[TopicPartition]:
+        with self._link.use() as connection:
+            return [TopicPartition(topic, p) for p in range(self._topics.get(connection, topic).partitions)]
+
+    def begin_offsets(self, tps: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+        return self._offsets("begin_off", tps)
+
+    def end_offsets(self, tps: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+        return self._offsets("end_off", tps)
+
+    def offsets_for_times(self, tps: Sequence[TopicPartition], at: datetime) -> dict[TopicPartition, int]:
+        at_ms = as_utc_ms(at)
+        ends = self.end_offsets(tps)
+        with self._link.use() as connection:
+            for tp in tps:
+                found = connection.execute(
+                    "SELECT base_off, n, payload FROM broker.log WHERE topic_id = %s AND p = %s AND last_ms >= %s"
+                    " ORDER BY base_off LIMIT 1",
+                    (self._topics.get(connection, tp.topic).id, tp.partition, at_ms),
+                ).fetchone()
+                if found:
+                    records = Batch(tp, found[0], found[1], found[2]).records()
+                    ends[tp] = next(record.offset for record in records if record.timestamp_ms >= at_ms)
+        return ends
+
+    def committed(self, group: str, topics: Sequence[str]) -> dict[TopicPartition, int]:
+        with self._link.use() as connection:
+            found = connection.execute(
+                "SELECT t.name, part.p, coalesce(pos.next_off, part.begin_off) FROM broker.partitions part"
+                " JOIN broker.topics t ON t.id = part.topic_id LEFT JOIN broker.positions pos"
+                " ON pos.grp = %s AND pos.topic_id = part.topic_id AND pos.p = part.p WHERE t.name = ANY(%s)",
+                (group, list(topics)),
+            ).fetchall()
+        return {TopicPartition(name, p): offset for name, p, offset in found}
+
+    def consumer(self, group: str, topics: Sequence[str], slot: str) -> PostgresConsumer:
+        return PostgresConsumer(self._conninfo, group, topics, slot)
+
+    def reader(self, tps: Sequence[TopicPartition]) -> PostgresReader:
+        return PostgresReader(self._conninfo, tps)
+
+    def producer(self, slot: str) -> PostgresProducer:
+        return PostgresProducer(self._conninfo, slot)
+
+    def cursors(self, topic: str) -> dict[str, bytes]:
+        with self._link.use() as connection:
+            found = connection.execute(
+                "SELECT key, value FROM broker.cursors WHERE topic_id = %s", (self._topics.get(connection, topic).id,)
+            ).fetchall()
+        return dict(found)
+
+    def health(self) -> None:
+        with self._link.use() as connection:
+            connection.execute("SELECT 1")
+
+    def close(self) -> None:
+        self._link.drop()
+
+    def _offsets(self, column: str, tps: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+        with self._link.use() as connection:
+            found = connection.execute(
+                f"SELECT t.name, part.p, part.{column} FROM broker.partitions part"
+                " JOIN broker.topics t ON t.id = part.topic_id WHERE t.name = ANY(%s)",
+                ([tp.topic for tp in tps],),
+            ).fetchall()
+        known = {TopicPartition(name, p): offset for name, p, offset in found}
+        return {tp: known[tp] for tp in tps}

@@ -1,0 +1,105 @@
+"""The poller loop: ask a source for its next step, append it and its cursors in one unit. The fetcher is this."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+
+import structlog
+
+from shared.broker.contract import Broker, Consumer, Producer
+from shared.errors import BrokerError, TransientError
+from shared.runtime.backoff import Backoff
+from shared.runtime.handler import Pollable, Step
+from shared.runtime.metrics import Metrics
+
+NEXT_S = 0.5
+# How long a replica that stands by waits before it looks again whether the source is free.
+STANDBY_S = 1.0
+
+
+class PollerLoop:
+    """Drives one source. One replica at a time: the owner of the cursor topic's partition; the others stand by."""
+
+    def __init__(
+        self, broker: Broker, *, service: str, slot: str, cursors: str, source: Pollable, metrics: Metrics
+    ) -> None:
+        self.service = service
+        self.reads = (cursors,)
+        self.state = "starting"
+        self.ticked_at = time.monotonic()
+        self.assigned = 0
+        self._broker = broker
+        self._slot = f"{service}-{slot}"
+        self._cursors = cursors
+        self._source = source
+        self._metrics = metrics
+        self._backoff = Backoff(random.random)
+        self._stop = threading.Event()
+        self._log = structlog.get_logger()
+
+    def stop(self) -> None:
+        self._stop.set()
+
+    def run(self) -> None:
+        """Until stopped. After any failed unit everything starts over from the committed cursors."""
+        consumer: Consumer | None = None
+        while not self._stop.is_set():
+            self.ticked_at = time.monotonic()
+            producer: Producer | None = None
+            try:
+                consumer = consumer or self._broker.consumer(self.service, [self._cursors], self._slot)
+                if self._owns(consumer):
+                    # One slot for all replicas: the new owner's producer fences a former one that still thinks it owns.
+                    producer = self._broker.producer(f"{self.service}/{self._cursors}")
+                    self._source.load(self._broker.cursors(self._cursors))
+                    self._drive(consumer, producer)
+            except (TransientError, BrokerError) as error:
+                self._wait_out(error)
+            finally:
+                if producer is not None:
+                    producer.close()
+        if consumer is not None:
+            consumer.close()
+        self.state = "stopped"
+
+    def _owns(self, consumer: Consumer) -> bool:
+        consumer.poll(0, 1)
+        self.assigned = len(consumer.assignment())
+        if not self.assigned:
+            self.state = "standing by"
+            self._stop.wait(STANDBY_S)
+        return self.assigned > 0
+
+    def _drive(self, consumer: Consumer, producer: Producer) -> None:
+        while not self._stop.is_set() and self._owns(consumer):
+            self.ticked_at = time.monotonic()
+            self.state = "running"
+            step = self._source.next(NEXT_S)
+            if step is not None:
+                self._commit(step, producer)
+            self._backoff.reset()
+
+    def _commit(self, step: Step, producer: Producer) -> None:
+        started = time.perf_counter()
+        with producer.unit() as unit:
+            unit.append(step.records)
+            for key, value in step.cursors.items():
+                unit.cursor_set(self._cursors, key, value)
+            unit.commit()
+        metrics = self._metrics
+        metrics.units_total.labels(outcome="committed").inc()
+        metrics.batch_duration_seconds.labels(stage=self.service).observe(time.perf_counter() - started)
+        metrics.batch_size_records.observe(len(step.records))
+        metrics.last_success_timestamp_seconds.set(time.time())
+        for topic in {record.topic for record in step.records}:
+            count = sum(record.topic == topic for record in step.records)
+            metrics.records_total.labels(service=self.service, topic=topic, outcome="appended").inc(count)
+
+    def _wait_out(self, error: Exception) -> None:
+        delay_s = self._backoff.next_s()
+        self.state = "backing off"
+        self._metrics.retries_total.labels(operation=self.service, reason=type(error).__name__).inc()
+        self._log.warning("starting over from the committed cursors", error=str(error), delay_s=round(delay_s, 2))
+        self._stop.wait(delay_s)
