@@ -1,0 +1,27 @@
+"""Tells on a stream, one line a message."""
+
+from __future__ import annotations
+
+from typing import TextIO
+
+from services.notifier.channels import ChannelBusy, Message
+from services.notifier.delivery import Rate
+from services.notifier.message import plain
+
+
+class ConsoleChannel:
+    rate = Rate(burst=1_000, per_s=1_000)
+
+    def __init__(self, stream: TextIO, name: str = "console") -> None:
+        self.name = name
+        self._stream = stream
+
+    def send(self, message: Message) -> None:
+        line = plain(message.text)
+        # What the stream's encoding lacks is replaced: a name must not stop the channel.
+        encoding = self._stream.encoding or "utf-8"
+        try:
+            self._stream.write(line.encode(encoding, "replace").decode(encoding) + "\n")
+            self._stream.flush()
+        except OSError as error:
+            raise ChannelBusy(f"{self.name} cannot be written: {error.strerror}") from error

@@ -1,0 +1,55 @@
+"""The notifier's handler: predictions and loaded events in, ledger rows out; sender.py tells them.
+
+Safe to run twice on the same batch: what is in the ledger is not written again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from services.notifier.choose import Candidates, Rules, called_off, candidates, is_over, results, tips
+from services.notifier.digest import digest_of
+from services.notifier.findings import Daily, Finding, daily_id, finding_id, subject_of
+from services.notifier.message import render
+from services.notifier.postgres_facts import day_rows, day_statuses, event_facts, session_facts
+from services.notifier.postgres_ledger import Note, record, told
+from shared.broker.contract import DbConnection, NewRecord
+from shared.clock import Clock
+from shared.records import Received
+
+
+class Notifier:
+    """`clock` is the time of the events (it may be virtual): it says what is history and what has started."""
+
+    def __init__(self, channels: Sequence[str], clock: Clock, rules: Rules) -> None:
+        self._channels = list(channels)
+        self._clock = clock
+        self._rules = rules
+
+    def handle(self, batch: Sequence[Received], connection: DbConnection) -> list[NewRecord]:
+        """Write what is worth telling into the ledger; there are no records to append."""
+        found = candidates(batch, self._clock.now(), self._rules)
+        if found:
+            findings = [*self._of_events(found, connection), *self._of_days(found, connection)]
+            record(connection, [note_of(finding) for finding in findings], self._channels)
+        return []
+
+    def _of_events(self, found: Candidates, connection: DbConnection) -> Iterable[Finding]:
+        for key, event in event_facts(connection, found.event_keys, self._rules.payout_market).items():
+            yield from tips(found.tips.get(key, []), event)
+            if key in found.settled:
+                yield from results(event, self._rules)
+        for session in session_facts(connection, list(found.cancelled)).values():
+            yield from called_off(session)
+
+    def _of_days(self, found: Candidates, connection: DbConnection) -> Iterable[Finding]:
+        """The cheap question first: most batches come in the middle of a day."""
+        known = told(connection, [daily_id(source, day) for source, day in found.days])
+        for source, day in found.days:
+            if daily_id(source, day) not in known and is_over(day_statuses(connection, source, day)):
+                rows = day_rows(connection, source, day, self._rules.payout_market)
+                yield Daily(digest_of(source, day, rows, self._rules.daily_best))
+
+
+def note_of(finding: Finding) -> Note:
+    return Note(finding_id(finding), finding.rule, subject_of(finding), render(finding))

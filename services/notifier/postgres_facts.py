@@ -1,0 +1,144 @@
+"""Reads the rows behind what may be told, from the `analytics` views: one query a table for all keys of a batch.
+
+Each query names its keys as constants, not through a join: the views group and join by themselves, and PostgreSQL
+pushes a constant into them but not a join.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import date
+from typing import Any
+
+from psycopg.rows import tuple_row
+
+from services.notifier.digest import DayRows
+from services.notifier.findings import EventFacts, Payout, SessionFacts
+from shared.broker.contract import DbConnection
+
+EVENTS = "SELECT event_key, session_key, number, scheduled_at, status FROM analytics.events WHERE event_key = ANY(%s)"
+SESSIONS = """
+SELECT session_key, date, venue, venue_name, title, grade FROM analytics.sessions WHERE session_key = ANY(%s)"""
+SESSION_EVENTS = """
+SELECT session_key, count(*),
+       coalesce(array_agg(number ORDER BY number) FILTER (WHERE status IN ('cancelled', 'postponed')), '{}')
+FROM analytics.events WHERE session_key = ANY(%s) GROUP BY session_key"""
+PLACES = """
+SELECT event_key, place, slot FROM analytics.outcomes
+WHERE event_key = ANY(%s) AND place IS NOT NULL ORDER BY event_key, place, slot"""
+ENTITIES = "SELECT event_key, slot, entity_key FROM analytics.entries WHERE event_key = ANY(%s)"
+NAMES = "SELECT entity_key, name FROM analytics.entities WHERE entity_key = ANY(%s) AND name IS NOT NULL"
+PAYOUTS = """
+SELECT event_key, selection, amount FROM analytics.transactions
+WHERE event_key = ANY(%s) AND market = %s ORDER BY event_key, ordinal"""
+# What was predicted after the start is no prediction.
+PREDICTED = """
+SELECT DISTINCT ON (p.event_key, p.slot) p.event_key, p.slot, p.probability
+FROM analytics.predictions p JOIN analytics.events e ON e.event_key = p.event_key
+WHERE p.event_key = ANY(%s) AND p.head = 'result' AND p.slot IS NOT NULL AND NOT p.shadow
+  AND (e.scheduled_at IS NULL OR p.as_of <= e.scheduled_at)
+ORDER BY p.event_key, p.slot, p.as_of DESC, p.state DESC, p.model_version DESC"""
+SESSION_KEYS_OF_DAY = "SELECT session_key FROM analytics.sessions WHERE source = %s AND date = %s"
+STATUSES = "SELECT status, count(*) FROM analytics.events WHERE session_key = ANY(%s) GROUP BY status"
+SETTLED_OF_DAY = "SELECT event_key FROM analytics.events WHERE session_key = ANY(%s) AND status = 'settled'"
+SCORES = """
+SELECT DISTINCT ON (s.event_key) s.event_key, s.log_loss
+FROM analytics.prediction_scores s JOIN analytics.events e ON e.event_key = s.event_key
+WHERE s.event_key = ANY(%s) AND NOT s.shadow AND (e.scheduled_at IS NULL OR s.as_of <= e.scheduled_at)
+ORDER BY s.event_key, s.as_of DESC, s.state DESC, s.model_version DESC"""
+SLOTS = "SELECT coalesce(max(slot), 0) FROM analytics.entries WHERE event_key = ANY(%s)"
+# The whole history of a source, so asked once a day only. Event keys begin with source and date: their order, byte by
+# byte, is the days' order.
+WINS_BEFORE = """
+SELECT slot, count(*) FROM analytics.outcomes
+WHERE place = 1 AND starts_with(event_key, %(source)s || ':')
+  AND event_key COLLATE "C" < %(source)s || ':' || %(day)s
+GROUP BY slot"""
+
+
+def event_facts(connection: DbConnection, keys: Sequence[str], market: str) -> dict[str, EventFacts]:
+    """The events that are there, by key; `market` is whose payouts are read."""
+    events = _rows(connection, EVENTS, list(keys)) if keys else []
+    if not events:
+        return {}
+    sessions = session_facts(connection, sorted({row[1] for row in events}))
+    known = [row[0] for row in events]
+    placed: dict[str, list[tuple[int, int]]] = defaultdict(list)
+    payouts: dict[str, list[Payout]] = defaultdict(list)
+    predicted: dict[str, dict[int, float]] = defaultdict(dict)
+    for key, place, slot in _rows(connection, PLACES, known):
+        placed[key].append((place, slot))
+    for key, selection, amount in _rows(connection, PAYOUTS, known, market):
+        payouts[key].append(Payout(selection, amount))
+    for key, slot, probability in _rows(connection, PREDICTED, known):
+        predicted[key][slot] = probability
+    names = _names(connection, known)
+    return {
+        key: EventFacts(
+            key, sessions[session], number, scheduled_at, status,
+            names[key], tuple(placed[key]), tuple(payouts[key]), predicted[key],
+        )
+        for key, session, number, scheduled_at, status in events
+    }  # fmt: skip
+
+
+def session_facts(connection: DbConnection, keys: Sequence[str]) -> dict[str, SessionFacts]:
+    """The sessions that are there, by key."""
+    if not keys:
+        return {}
+    found = {row[0]: SessionFacts(*row) for row in _rows(connection, SESSIONS, list(keys))}
+    for key, events, numbers in _rows(connection, SESSION_EVENTS, list(found)):
+        found[key] = replace(found[key], events=events, called_off=tuple(numbers))
+    return found
+
+
+def day_statuses(connection: DbConnection, source: str, day: date) -> dict[str, int]:
+    """How many events of the source's day have which status."""
+    return dict(_rows(connection, STATUSES, _sessions_of(connection, source, day)))
+
+
+def day_rows(connection: DbConnection, source: str, day: date, market: str) -> DayRows:
+    """Everything the day's digest is made of."""
+    sessions = _sessions_of(connection, source, day)
+    settled = [row[0] for row in _rows(connection, SETTLED_OF_DAY, sessions)]
+    facts = event_facts(connection, settled, market)
+    payouts = [
+        (f"{event.session.venue_name or f'venue {event.session.venue}'} {event.number}", payout)
+        for event in facts.values()
+        for payout in event.payouts
+    ]
+    return DayRows(
+        statuses=dict(_rows(connection, STATUSES, sessions)),
+        payouts=payouts,
+        log_losses=dict(_rows(connection, SCORES, settled)),
+        winners={key: event.winner for key, event in facts.items() if event.winner is not None},
+        wins=dict(_wins_before(connection, source, day)),
+        slots=_rows(connection, SLOTS, settled)[0][0],
+    )
+
+
+def _sessions_of(connection: DbConnection, source: str, day: date) -> list[str]:
+    return [row[0] for row in _rows(connection, SESSION_KEYS_OF_DAY, source, day)]
+
+
+def _names(connection: DbConnection, keys: list[str]) -> dict[str, dict[int, str]]:
+    entries = _rows(connection, ENTITIES, keys)
+    entities = sorted({entity for _, _, entity in entries if entity is not None})
+    name_of = dict(_rows(connection, NAMES, entities))
+    names: dict[str, dict[int, str]] = defaultdict(dict)
+    for key, slot, entity in entries:
+        if entity in name_of:
+            names[key][slot] = name_of[entity]
+    return names
+
+
+def _wins_before(connection: DbConnection, source: str, day: date) -> list[tuple[Any, ...]]:
+    with connection.cursor(row_factory=tuple_row) as cursor:
+        return cursor.execute(WINS_BEFORE, {"source": source, "day": day.isoformat()}).fetchall()
+
+
+def _rows(connection: DbConnection, query: str, *parameters: object) -> list[tuple[Any, ...]]:
+    with connection.cursor(row_factory=tuple_row) as cursor:
+        return cursor.execute(query, parameters).fetchall()

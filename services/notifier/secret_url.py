@@ -1,0 +1,45 @@
+"""An address that is a secret: read from a file, and shown by nobody."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from shared.errors import ConfigError
+
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+class SecretUrl:
+    """Keeps a URL out of reprs, logs and errors; only `reveal` gives it."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def reveal(self) -> str:
+        return self._url
+
+    def __repr__(self) -> str:
+        return "SecretUrl(***)"
+
+
+def read_secret_url(file: Path) -> SecretUrl:
+    """Raises ConfigError that names the file and never what is in it."""
+    try:
+        url = file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read the secret file {file}: {type(error).__name__}") from error
+    if not is_safe(url):
+        raise ConfigError(f"expected one https:// URL in {file} (http:// only for this machine)")
+    return SecretUrl(url)
+
+
+def is_safe(url: str) -> bool:
+    """Whether a secret may travel to this URL: encrypted, or without leaving the machine."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    if not parts.hostname or any(character.isspace() for character in url):
+        return False
+    return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOOPBACK)

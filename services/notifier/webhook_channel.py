@@ -1,0 +1,73 @@
+"""Tells by a JSON POST to an address of the operator's own."""
+
+from __future__ import annotations
+
+import json
+from http.client import HTTPException
+from urllib.error import HTTPError
+from urllib.request import (
+    HTTPDefaultErrorHandler,
+    HTTPErrorProcessor,
+    HTTPHandler,
+    HTTPSHandler,
+    OpenerDirector,
+    ProxyHandler,
+    Request,
+)
+
+from services.notifier.channels import ChannelBusy, Message, refusal, seconds_of
+from services.notifier.delivery import Rate
+from services.notifier.message import plain
+from services.notifier.secret_url import SecretUrl
+
+
+class WebhookChannel:
+    """The body has the keys message_id, rule, event_key, text (plain) and markdown.
+
+    `Idempotency-Key` is the message's id, so that a receiver can leave out what it has.
+    """
+
+    rate = Rate(burst=10, per_s=10)
+
+    def __init__(self, url: SecretUrl, timeout_s: float = 5, name: str = "webhook") -> None:
+        self.name = name
+        self._url = url
+        self._timeout_s = timeout_s
+        self._opener = _opener()
+
+    def __repr__(self) -> str:
+        return f"WebhookChannel(name={self.name!r})"
+
+    def send(self, message: Message) -> None:
+        failure: Exception | None = None
+        try:
+            with self._opener.open(self._request(message), timeout=self._timeout_s):
+                return
+        except HTTPError as error:
+            failure = refusal(self.name, error.code, seconds_of(error.headers.get("Retry-After")))
+            error.close()
+        except (OSError, HTTPException) as error:
+            failure = ChannelBusy(f"{self.name} cannot be reached: {type(error).__name__}")
+        # Raised out here: the cause may name the address, so it must not be chained.
+        raise failure
+
+    def _request(self, message: Message) -> Request:
+        body = {
+            "message_id": message.message_id,
+            "rule": message.rule,
+            "event_key": message.event_key,
+            "text": plain(message.text),
+            "markdown": message.text,
+        }
+        headers = {"Content-Type": "application/json", "Idempotency-Key": message.message_id}
+        return Request(  # noqa: S310  # read_secret_url lets only http and https pass
+            self._url.reveal(), json.dumps(body).encode(), headers, method="POST"
+        )
+
+
+def _opener() -> OpenerDirector:
+    """urllib's usual opener less redirects, which would turn the POST into a GET, and less its other schemes."""
+    opener = OpenerDirector()
+    for handler in (ProxyHandler, HTTPHandler, HTTPSHandler, HTTPDefaultErrorHandler, HTTPErrorProcessor):
+        opener.add_handler(handler())
+    return opener
