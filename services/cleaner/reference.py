@@ -38,10 +38,16 @@ def reference(raw: RawEvent) -> Reference:
 def _row(row: Any) -> dict[str, Any]:
     if not isinstance(row, dict):
         raise wrong("rows", "objects", row)
-    code = row.get("code")
-    if not (code.__class__ is str and code) and not (code.__class__ is int and abs(code) < 10**9):
+    code, name, attributes = row.get("code"), text(row, "name"), row.get("attributes") or {}
+    if code.__class__ is str:
+        code = text(row, "code")
+    elif code.__class__ is not int or abs(code) >= 10**9:
         raise wrong("code", "a text or an integer", code)
-    name = text(row, "name")
-    if name is None:
-        raise wrong("name", "a text", row["name"])
-    return {"code": str(code), "name": name, "attributes": row.get("attributes") or {}}
+    if code is None or name is None:
+        raise wrong("rows", "a code and a name in every row", row)
+    if attributes.__class__ is not dict:
+        raise wrong("attributes", "an object", attributes)
+    for key, value in attributes.items():
+        if value.__class__ is str:
+            text(attributes, key)
+    return {"code": str(code), "name": name, "attributes": attributes}

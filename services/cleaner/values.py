@@ -18,6 +18,7 @@ LONGEST_SHOWN = 60
 EARLIEST_YEAR = 1950  # the sport is not older
 
 _LOCAL_TIME = pattern(r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}")
+_UNSTORABLE = pattern("[\x00\ud800-\udfff]")  # PostgreSQL has no NUL in a text, UTF-8 no half of a character
 _NUMBER = frozenset((int, float))  # by class: in Python a bool is an int, in JSON it is not
 _INTEGER = frozenset((int,))
 
@@ -87,8 +88,8 @@ def text(row: Mapping[str, Any], key: str) -> str | None:
         raise InvalidEvent(f"expected the field {missing}, got none") from missing
     if value is None:
         return None
-    if value.__class__ is not str or len(value) > LONGEST_TEXT:
-        raise wrong(key, f"a text of at most {LONGEST_TEXT} characters or null", value)
+    if value.__class__ is not str or len(value) > LONGEST_TEXT or _UNSTORABLE.search(value):
+        raise wrong(key, f"a text of at most {LONGEST_TEXT} characters (no NUL) or null", value)
     return value.strip() or None
 
 

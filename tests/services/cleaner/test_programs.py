@@ -181,6 +181,8 @@ IMPOSSIBLE = {
     "a grade beyond the last": {"race_grade_number": 6},
     "a distance of nothing": {"race_distance": 0},
     "a title that is a number": {"race_title": 7},
+    "a title that no database can hold": {"race_title": "試験\x00杯"},
+    "a title with half a character": {"race_title": "試験\ud83d杯"},
     "boats that are a text": {"boats": "six"},
     "boats that are missing": {"boats": None},
     "a boat that is a number": {"boats": [1, 2, 3, 4, 5, 6]},

@@ -30,6 +30,11 @@ IMPOSSIBLE: dict[str, Any] = {
     "a row that is a text": {"table": "venues", "rows": ["Testhafen"]},
     "a row without a name": {"table": "venues", "rows": [{"code": "1", "name": None}]},
     "a row without a code": {"table": "venues", "rows": [{"name": "Testhafen"}]},
+    "a row with attributes in an array": {"table": "venues", "rows": [{"code": "1", "name": "A", "attributes": [1]}]},
+    "an attribute that no database can hold": {
+        "table": "venues",
+        "rows": [{"code": "1", "name": "A", "attributes": {"water": "\x00"}}],
+    },
     "a code twice": {"table": "venues", "rows": [*ROWS, {"code": 1, "name": "Nochmal"}]},
 }
 
