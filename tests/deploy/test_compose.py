@@ -1,0 +1,200 @@
+"""deploy/docker-compose.yml keeps its promises: read as YAML always, and by the compose client where there is one."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from shared.setting_sources import leaves, variable_of
+from shared.settings import ServiceSettings, load
+from shared.topics import SERVICES
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+COMPOSE: dict[str, Any] = yaml.safe_load((DEPLOY / "docker-compose.yml").read_text())
+CONTAINERS: dict[str, dict[str, Any]] = COMPOSE["services"]
+ONE_SHOT = {"migrate"}
+SECRETS = "/run/secrets/"
+
+
+def model_of(service: str) -> type[ServiceSettings]:
+    model: type[ServiceSettings] = getattr(import_module(f"services.{service}.settings"), f"{service.title()}Settings")
+    return model
+
+
+def environment_of(service: str) -> dict[str, str]:
+    """As compose would give it with nothing set outside: ${NAME:-default} is its default."""
+    return {
+        name: re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", str(value))
+        for name, value in CONTAINERS[service]["environment"].items()
+    }
+
+
+def test_all_five_services_are_there() -> None:
+    assert COMPOSE["name"] == "headrace"
+    assert set(SERVICES) | {"postgres", "migrate"} <= CONTAINERS.keys()
+
+
+@pytest.mark.parametrize("name", CONTAINERS)
+def test_a_container_has_no_rights_to_spare(name: str) -> None:
+    container = CONTAINERS[name]
+
+    assert container["read_only"] is True
+    assert container["cap_drop"] == ["ALL"]
+    assert container["security_opt"] == ["no-new-privileges:true"]
+    assert "privileged" not in container
+    assert "/tmp" in container["tmpfs"]
+
+
+@pytest.mark.parametrize("name", CONTAINERS.keys() - {"postgres"})
+def test_a_container_does_not_run_as_root(name: str) -> None:
+    user = re.sub(r"\$\{\w+:-(\d+)\}", r"\1", CONTAINERS[name]["user"])
+
+    assert int(user.split(":")[0]) > 0
+
+
+@pytest.mark.parametrize("name", CONTAINERS.keys() - ONE_SHOT)
+def test_a_container_that_stays_tells_its_health(name: str) -> None:
+    assert CONTAINERS[name]["healthcheck"]["test"][0] == "CMD"
+    assert CONTAINERS[name]["restart"] == "unless-stopped"
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_service_is_asked_whether_it_lives_without_curl(service: str) -> None:
+    test = CONTAINERS[service]["healthcheck"]["test"]
+
+    assert test[1] == "python"
+    assert "/livez" in test[-1]
+
+
+@pytest.mark.parametrize("name", CONTAINERS)
+def test_a_stop_leaves_time_to_finish(name: str) -> None:
+    assert int(CONTAINERS[name]["stop_grace_period"].removesuffix("s")) >= 10
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_service_starts_after_the_database_is_prepared(service: str) -> None:
+    depends_on = CONTAINERS[service]["depends_on"]
+
+    assert depends_on["postgres"]["condition"] == "service_healthy"
+    assert depends_on["migrate"]["condition"] == "service_completed_successfully"
+
+
+@pytest.mark.parametrize("name", CONTAINERS)
+def test_ports_are_on_loopback(name: str) -> None:
+    assert all(port.startswith("127.0.0.1:") for port in CONTAINERS[name].get("ports", []))
+
+
+def test_no_two_containers_share_a_port() -> None:
+    ports = [port.split(":")[1] for container in CONTAINERS.values() for port in container.get("ports", [])]
+
+    assert len(ports) == len(set(ports))
+
+
+def test_the_database_is_out_of_reach_from_outside() -> None:
+    assert COMPOSE["networks"]["database"]["internal"] is True
+    assert CONTAINERS["postgres"]["networks"] == ["database"]
+    assert "ports" not in CONTAINERS["postgres"]
+
+
+def test_postgres_keeps_its_data_where_version_18_looks() -> None:
+    assert CONTAINERS["postgres"]["volumes"] == ["postgres:/var/lib/postgresql"]
+
+
+@pytest.mark.parametrize("name", [name for name, container in CONTAINERS.items() if "environment" in container])
+def test_secrets_are_files(name: str) -> None:
+    container = CONTAINERS[name]
+    secret = {key: value for key, value in container["environment"].items() if re.search("PASSWORD|TOKEN|SECRET", key)}
+
+    assert all(key.endswith("_FILE") and str(value).startswith(SECRETS) for key, value in secret.items())
+    assert {value.removeprefix(SECRETS) for value in secret.values()} <= set(container["secrets"])
+    assert not [value for value in container["environment"].values() if re.search(r"://[^/@]*:[^/@]*@", str(value))]
+
+
+def test_every_secret_is_a_file_outside_git() -> None:
+    assert all(secret["file"].startswith("./secrets/") for secret in COMPOSE["secrets"].values())
+    assert (DEPLOY / "secrets" / ".gitignore").read_text().splitlines()[-2:] == ["*", "!.gitignore"]
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_service_logs_in_as_itself_with_its_own_password(service: str) -> None:
+    environment = environment_of(service)
+
+    assert environment["HEADRACE_DATABASE__URL"] == f"postgresql://headrace_{service}@postgres:5432/headrace"
+    assert environment["HEADRACE_DATABASE__PASSWORD_FILE"] == f"{SECRETS}headrace_{service}.password"
+    assert set(CONTAINERS[service]["secrets"]) == {f"headrace_{service}.password", "admin.token"}
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_every_variable_is_a_setting_of_the_service(service: str) -> None:
+    settings = {variable_of(leaf.key) for leaf in leaves(model_of(service))}
+
+    assert {name for name in environment_of(service) if name.startswith("HEADRACE_")} <= settings
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_service_accepts_its_settings(service: str, tmp_path: Path) -> None:
+    for secret in CONTAINERS[service]["secrets"]:
+        (tmp_path / secret).write_text("x" * 32)
+    environment = {name: value.replace(SECRETS, f"{tmp_path}/") for name, value in environment_of(service).items()}
+    (tmp_path / "headrace.yaml").touch()
+
+    settings = load(model_of(service), environment, tmp_path / "headrace.yaml")
+
+    assert settings.admin.port == 8080
+    assert settings.broker.url == "embedded"
+
+
+@pytest.mark.parametrize("name", [name for name, container in CONTAINERS.items() if "build" in container])
+def test_an_image_is_built_from_its_own_dockerfile(name: str) -> None:
+    build = CONTAINERS[name]["build"]
+    dockerfile = (DEPLOY / build["context"] / build["dockerfile"]).resolve()
+
+    assert dockerfile.is_file()
+    assert dockerfile.stem == {"migrate": "cli"}.get(name, name)
+
+
+@pytest.mark.parametrize("name", [name for name, container in CONTAINERS.items() if "build" not in container])
+def test_an_image_of_others_has_a_version(name: str) -> None:
+    image = re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", CONTAINERS[name]["image"])
+
+    assert re.fullmatch(r"[\w./-]+:v?\d[\w.]*", image)
+
+
+def test_extra_parts_come_only_when_asked_for() -> None:
+    profiles = {name: container["profiles"] for name, container in CONTAINERS.items() if "profiles" in container}
+
+    assert profiles == {"simulator": ["simulator"], "prometheus": ["observability"], "grafana": ["observability"]}
+
+
+@pytest.fixture(scope="module")
+def client() -> list[str]:
+    """The compose client: docker's plugin, or the program of its own."""
+    for command in (["docker", "compose"], ["docker-compose"]):
+        if shutil.which(command[0]):
+            done = subprocess.run([*command, "version"], check=False, capture_output=True)
+            if done.returncode == 0:
+                return command
+    pytest.skip("no compose client: install docker's compose plugin (or put docker-compose on PATH) to check the file")
+
+
+@pytest.mark.parametrize("files", [["docker-compose.yml"], ["docker-compose.yml", "docker-compose.discord.yml"]])
+def test_the_compose_client_accepts_the_file(client: list[str], files: list[str]) -> None:
+    options = [option for file in files for option in ("-f", str(DEPLOY / file))]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("HEADRACE_")}
+
+    command = [*client, *options, "--profile", "*", "config"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
+
+    assert done.returncode == 0, done.stderr
+    assert not done.stderr
+    seen = yaml.safe_load(done.stdout)
+    assert seen["services"].keys() == CONTAINERS.keys()
+    assert all(port["host_ip"] == "127.0.0.1" for each in seen["services"].values() for port in each.get("ports", []))

@@ -1,0 +1,136 @@
+"""One Dockerfile per image: each installs its own extra, copies its own code, and runs as nobody in particular."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from fnmatch import fnmatch
+from pathlib import Path
+
+import pytest
+
+from shared.topics import SERVICES
+
+ROOT = Path(__file__).parents[2]
+DOCKERFILES = sorted((ROOT / "deploy" / "docker").glob("*.Dockerfile"))
+FILES = {path.stem: path.read_text() for path in DOCKERFILES}
+
+
+def instructions(name: str, keyword: str) -> list[str]:
+    """The arguments of each instruction of a kind; continued lines are joined."""
+    joined = FILES[name].replace("\\\n", " ")
+    return [line.split(maxsplit=1)[1] for line in joined.splitlines() if line.startswith(f"{keyword} ")]
+
+
+def test_every_image_has_a_dockerfile() -> None:
+    assert FILES.keys() == {*SERVICES, "cli", "simulator"}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_an_image_installs_its_own_extra_and_no_other(name: str) -> None:
+    installed = re.findall(r'"\.\[([^\]]+)\]"', FILES[name])
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+
+    assert installed == [name]
+    assert name in extras
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_service_image_holds_no_other_service(service: str) -> None:
+    copied = [line.split()[0] for line in instructions(service, "COPY") if not line.startswith("--from")]
+
+    assert set(copied) == {"pyproject.toml", "shared", "services/__init__.py", f"services/{service}"}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_what_is_copied_exists(name: str) -> None:
+    for line in instructions(name, "COPY"):
+        if not line.startswith("--from"):
+            assert all((ROOT / source).exists() for source in line.split()[:-1]), line
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_base_can_be_replaced(name: str) -> None:
+    assert instructions(name, "FROM") == ["${PYTHON_IMAGE} AS build", "${PYTHON_IMAGE}"]
+    assert "PYTHON_IMAGE=" in instructions(name, "ARG")[0]
+    assert "# syntax=" not in FILES[name]
+    assert "@sha256" not in FILES[name]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_an_image_does_not_run_as_root(name: str) -> None:
+    assert instructions(name, "USER") == ["${APP_UID}"]
+    assert any(re.fullmatch(r"APP_UID=[1-9]\d+", argument) for argument in instructions(name, "ARG"))
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_an_image_says_what_it_is_and_how_it_is(name: str) -> None:
+    label = instructions(name, "LABEL")[0]
+
+    assert f'title="headrace-{name}"' in label
+    assert "licenses=" in label
+    assert "\nHEALTHCHECK " in FILES[name]
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_an_image_starts_its_service(service: str) -> None:
+    assert instructions(service, "CMD") == [f'["python", "-m", "services.{service}"]']
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_an_image_holds_no_secret(name: str) -> None:
+    given = " ".join(instructions(name, "ENV") + instructions(name, "ARG"))
+
+    assert not re.search(r"(?i)password|token|secret", given)
+
+
+def test_torch_may_come_from_another_index() -> None:
+    assert "TORCH_INDEX_URL=" in instructions("predictor", "ARG")
+
+
+def test_the_build_sees_only_what_images_are_made_of() -> None:
+    lines = (ROOT / ".dockerignore").read_text().splitlines()
+    allowed = {line.removeprefix("!") for line in lines if line.startswith("!")}
+    copied = {
+        source.split("/")[0]
+        for name in FILES
+        for line in instructions(name, "COPY")
+        if not line.startswith("--from")
+        for source in line.split()[:-1]
+    }
+
+    assert "*" in lines
+    assert allowed == copied
+
+
+def test_files_that_are_not_python_are_installed_too() -> None:
+    """SQL and YAML files reach an image only if the package data names them."""
+    data = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
+    needed = [
+        path.relative_to(ROOT)
+        for top in ("headrace", "services", "shared", "simulator")
+        for path in (ROOT / top).rglob("*")
+        if path.suffix in {".sql", ".yaml", ".html"}
+    ]
+
+    missing = [str(path) for path in needed if not _is_named(path, data)]
+
+    assert needed
+    assert missing == []
+
+
+def _is_named(path: Path, data: dict[str, list[str]]) -> bool:
+    """Whether a pattern of one of the packages around the file matches the rest of its path."""
+    return any(
+        _matches(path.relative_to(package), pattern)
+        for package in path.parents[:-1]
+        for name, patterns in data.items()
+        if name in {"*", ".".join(package.parts)}
+        for pattern in patterns
+    )
+
+
+def _matches(path: Path, pattern: str) -> bool:
+    """Part by part: a star does not reach into a directory."""
+    parts = pattern.split("/")
+    return len(parts) == len(path.parts) and all(fnmatch(*pair) for pair in zip(path.parts, parts, strict=True))
