@@ -211,10 +211,10 @@ def _nested(said: Mapping[str, Setting]) -> dict[str, Any]:
     tree: dict[str, Any] = {}
     for key, setting in said.items():
         section, _, name = key.partition(".")
-        if name:
-            tree.setdefault(section, {})[name] = setting.value
-        else:
-            tree[section] = setting.value
+        inside = tree.setdefault(section, {}) if name else tree
+        if not isinstance(inside, dict) or (not name and section in tree):
+            raise ConfigError(f"{setting.origin}: {section} is a section here and a plain value elsewhere")
+        inside[name or section] = setting.value
     return tree
 
 
@@ -229,7 +229,10 @@ def _line(detail: ErrorDetails, said: Mapping[str, Setting], model: type[Setting
         return f"{' and '.join(wanted)} is missing: set it in {file} or in the environment as {variables}"
     origin = _origin(key, said)
     if detail["type"] == "extra_forbidden":
+        key = key if key in said else next((each for each in said if each.startswith(f"{key}.")), key)
         return f"{origin}: there is no setting {key}{_nearest(key, model)}"
+    if detail["type"] == "model_type":
+        return f"{origin}: {key}: expected `name: value` lines below it"
     # A URL may hold a password, which is why it is refused and not shown.
     shown = "" if "url" in key or isinstance(detail["input"], dict) else f" (it is {str(detail['input'])!r})"
     return f"{origin}: {key}: {detail['msg'].removeprefix('Value error, ')}{shown}"

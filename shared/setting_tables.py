@@ -1,0 +1,84 @@
+"""Settings for people to read: what can be set (docs/settings.md) and what is set (`headrace config show`)."""
+
+from __future__ import annotations
+
+import types
+import typing
+from typing import Any, Literal, NamedTuple
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import to_jsonable_python
+
+from shared.logs import mask_text
+from shared.setting_sources import Leaf, leaves
+from shared.settings import Settings
+
+
+class Row(NamedTuple):
+    key: str
+    type: str
+    default: str
+    meaning: str
+
+
+def describe(model: type[BaseModel]) -> list[Row]:
+    """Every setting of a model. Raises ValueError for one without a description."""
+    return [Row(leaf.key, _type(leaf.field.annotation), _default(leaf.field), _meaning(leaf)) for leaf in leaves(model)]
+
+
+def table(rows: list[Row]) -> str:
+    """Rows as a Markdown table."""
+    lines = [f"| `{row.key}` | {row.type} | {row.default} | {row.meaning} |" for row in rows]
+    return "\n".join(["| key | type | default | meaning |", "| --- | --- | --- | --- |", *lines, ""])
+
+
+def in_force(settings: Settings) -> dict[str, Any]:
+    """What is set, by key, ready for JSON; of a secret only the file's name, of a URL no credentials."""
+    shown: dict[str, Any] = {}
+    for leaf in leaves(type(settings)):
+        value: Any = settings
+        for name in leaf.path:
+            value = getattr(value, name, None)  # a section that is left out has nothing in it
+        plain = to_jsonable_python(value)
+        shown[leaf.key] = mask_text(plain) if isinstance(plain, str) else plain
+    return shown
+
+
+def _meaning(leaf: Leaf) -> str:
+    if not leaf.field.description:
+        raise ValueError(f"{leaf.key} has no description")
+    return leaf.field.description
+
+
+def _default(field: FieldInfo) -> str:
+    extra = field.json_schema_extra
+    if isinstance(extra, dict) and "shown" in extra:
+        return f"`{extra['shown']}`"
+    if field.is_required():
+        return "required"
+    value = to_jsonable_python(field.get_default(call_default_factory=False))
+    if value is None:
+        return ""
+    if isinstance(value, list):
+        return f"`{', '.join(value)}`"
+    return f"`{str(value).lower() if isinstance(value, bool) else value}`"
+
+
+_NAMES = {
+    "str": "text", "int": "whole number", "float": "number", "bool": "true or false", "Path": "path", "date": "day",
+    "datetime": "instant", "AwareDatetime": "instant",
+}  # fmt: skip
+
+
+def _type(kind: Any) -> str:
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin is typing.Annotated:
+        return _type(arguments[0])
+    if origin is Literal:
+        return ", ".join(f"`{choice}`" for choice in arguments)
+    if origin is tuple:
+        return f"list of {_type(arguments[0])}"
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(_type(each) for each in arguments if each is not type(None))
+    return _NAMES[kind.__name__]

@@ -1,0 +1,35 @@
+"""Metrics are documented, and show what was counted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from prometheus_client import generate_latest
+
+from shared.runtime.metrics import Metrics, table
+from tests.shared.generated import compare
+
+
+def test_the_docs_list_every_metric(repository: Path) -> None:
+    compare(repository / "docs" / "metrics.md", "metrics", table(Metrics()))
+
+
+def test_every_metric_is_an_attribute_under_its_own_name() -> None:
+    metrics = Metrics()
+
+    missing = [each.name for each in metrics.definitions if not hasattr(metrics, each.name.removeprefix("headrace_"))]
+
+    assert not missing
+
+
+def test_two_sets_of_metrics_count_apart() -> None:
+    first, second = Metrics(), Metrics()
+
+    first.units_total.labels("committed").inc()
+
+    assert 'headrace_units_total{outcome="committed"} 1.0' in generate_latest(first.registry).decode()
+    assert 'outcome="committed"' not in generate_latest(second.registry).decode()
+
+
+def test_a_process_shows_its_memory() -> None:
+    assert b"process_resident_memory_bytes" in generate_latest(Metrics().registry)
