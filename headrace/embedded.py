@@ -57,9 +57,12 @@ class EmbeddedPostgres:
         self._use_lock: int | None = None
 
     def start(self) -> None:
-        """Start the server unless it is up. Raises ConfigError, saying what to do."""
+        """Start the server unless it is up; again, if it has died since. Raises ConfigError, saying what to do."""
         self._make_directories()
         with self._starting():
+            if self._use_lock is not None:
+                self._bring_up()
+                return
             use_lock = os.open(self.data_dir / "postgres.use", os.O_RDWR | os.O_CREAT, 0o600)
             try:
                 fcntl.flock(use_lock, fcntl.LOCK_SH)

@@ -37,7 +37,7 @@ class Program:
 
 
 @dataclass
-class _Child:
+class Child:
     program: Program
     process: subprocess.Popen[bytes] | None = None
     started_s: float = 0.0
@@ -51,31 +51,31 @@ class Supervisor:
     """Runs programs as children, each in a session of its own, so that Ctrl-C reaches them only through `stop`."""
 
     def __init__(self, programs: Sequence[Program], now: Callable[[], float] = time.monotonic) -> None:
-        self._children = [_Child(program) for program in programs]
+        self.children = [Child(program) for program in programs]
         self._now = now
         self._log_check_s = 0.0
 
     def start(self) -> None:
-        for child in self._children:
+        for child in self.children:
             _set_log_aside(child.program.log)
             self._spawn(child)
 
     def step(self) -> list[str]:
         """Restart what is due; returns the names of the programs found dead since the last step."""
-        dead = [child.program.name for child in self._children if self._reap(child)]
-        for child in self._children:
+        dead = [child.program.name for child in self.children if self._reap(child)]
+        for child in self.children:
             if child.process is None and self._now() >= child.restart_at_s and child.last_status != WRONG_SETTINGS:
                 child.restarts += 1
                 self._spawn(child)
         if self._now() >= self._log_check_s:
             self._log_check_s = self._now() + LOG_CHECK_S
-            for child in self._children:
+            for child in self.children:
                 _bound_log(child.program.log)
         return dead
 
     def hopeless(self) -> tuple[Program, str] | None:
         """The first program that no restart mends, and why."""
-        for child in self._children:
+        for child in self.children:
             if child.process is None and child.last_status == WRONG_SETTINGS:
                 return child.program, "refused its settings"
             unwell = child.process is None or self._now() - child.started_s < HEALTHY_AFTER_S
@@ -84,31 +84,16 @@ class Supervisor:
         return None
 
     def pids(self) -> dict[str, int]:
-        return {child.program.name: child.process.pid for child in self._children if child.process is not None}
+        return {child.program.name: child.process.pid for child in self.children if child.process is not None}
 
     def restarts(self) -> dict[str, int]:
-        return {child.program.name: child.restarts for child in self._children if child.restarts}
+        return {child.program.name: child.restarts for child in self.children if child.restarts}
 
     def stop(self, grace_s: float = GRACE_S) -> list[str]:
         """SIGTERM to all, SIGKILL to those that are still there after `grace_s`; returns the names of the killed."""
-        running = [(child, child.process) for child in self._children if child.process is not None]
-        for _, process in running:
-            process.send_signal(signal.SIGTERM)
-        deadline_s = time.monotonic() + grace_s
-        killed = []
-        for child, process in running:
-            try:
-                process.wait(max(0.0, deadline_s - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                killed.append(child.program.name)
-                process.kill()
-                process.wait()
-            child.process = None
-            # What a child started and left behind is in the child's session, which is its process group.
-            _kill_group(process.pid)
-        return killed
+        return stop_all([self], grace_s)
 
-    def _spawn(self, child: _Child) -> None:
+    def _spawn(self, child: Child) -> None:
         program = child.program
         with program.log.open("ab") as log:
             child.process = subprocess.Popen(  # noqa: S603
@@ -121,7 +106,7 @@ class Supervisor:
             )
         child.started_s = self._now()
 
-    def _reap(self, child: _Child) -> bool:
+    def _reap(self, child: Child) -> bool:
         if child.process is None or (status := child.process.poll()) is None:
             return False
         lived_s = self._now() - child.started_s
@@ -131,6 +116,27 @@ class Supervisor:
         _kill_group(child.process.pid)
         child.process = None
         return True
+
+
+def stop_all(supervisors: Sequence[Supervisor], grace_s: float = GRACE_S) -> list[str]:
+    """Stop what several supervisors run, at once: their times of grace do not add up."""
+    children = [child for supervisor in supervisors for child in supervisor.children]
+    running = [(child, child.process) for child in children if child.process is not None]
+    for _, process in running:
+        process.send_signal(signal.SIGTERM)
+    deadline_s = time.monotonic() + grace_s
+    killed = []
+    for child, process in running:
+        try:
+            process.wait(max(0.0, deadline_s - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            killed.append(child.program.name)
+            process.kill()
+            process.wait()
+        child.process = None
+        # What a child started and left behind is in the child's session, which is its process group.
+        _kill_group(process.pid)
+    return killed
 
 
 def pause_s(deaths_in_a_row: int) -> float:

@@ -1,0 +1,148 @@
+"""Which database this Headrace has, and under whose name each program enters it.
+
+The embedded server has one role per service, each with its own password. Of a database given by URL only one login
+is known: every program uses that one, because its roles may be shared with other databases of the same server.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from urllib.parse import quote
+
+import psycopg
+
+from headrace.data_dir import DataDir, write_private
+from headrace.embedded import DATABASE, OWNER, READER, EmbeddedPostgres
+from shared.broker.postgres_broker import PostgresBroker
+from shared.errors import ConfigError
+from shared.migrations import migrate
+from shared.settings import Database, Settings
+from shared.topics import DAY_S, SERVICES, specs
+
+ROLES = (*(f"headrace_{service}" for service in SERVICES), READER)
+
+
+@dataclass(frozen=True)
+class Access:
+    """Logins to one database. `server` is the embedded one; without it, `given` says where the database is."""
+
+    server: EmbeddedPostgres | None
+    given: Database | None
+
+    def owner(self) -> Database:
+        return self._login(OWNER)
+
+    def service(self, service: str) -> Database:
+        return self._login(f"headrace_{service}")
+
+    def reader(self) -> Database:
+        return self._login(READER)
+
+    def connect(self, application_name: str = "headrace") -> psycopg.Connection[tuple[object, ...]]:
+        """An autocommit connection of the owner."""
+        return _connect(self.owner().conninfo(application_name))
+
+    def connect_reader(self) -> psycopg.Connection[tuple[object, ...]]:
+        """An autocommit connection that may read `analytics` and nothing else."""
+        connection = _connect(self.reader().conninfo("headrace sql"))
+        if self.given is not None:
+            with suppress(psycopg.errors.InsufficientPrivilege):  # then the transaction's own read-only must do
+                connection.execute(f'SET ROLE "{READER}"')
+        connection.execute("SET default_transaction_read_only = on")
+        connection.execute("SET search_path = analytics")
+        return connection
+
+    def is_up(self) -> bool:
+        if self.server is not None:
+            return self.server.answers()
+        try:
+            self.connect().close()
+        except ConfigError:
+            return False
+        return True
+
+    def _login(self, role: str) -> Database:
+        if self.server is not None:
+            return Database(url=self.server.url(role), password_file=self.server.password_file(role))
+        if self.given is None:
+            raise ConfigError("no database: give --database URL, or leave it away for the embedded one")
+        return self.given
+
+
+def access_of(settings: Settings) -> Access:
+    if settings.database is not None:
+        return Access(None, settings.database)
+    return Access(EmbeddedPostgres(settings.data_dir), None)
+
+
+@contextmanager
+def opened(settings: Settings) -> Iterator[Access]:
+    """The database, up; the embedded server is started, and stopped by whoever used it last."""
+    access = access_of(settings)
+    if access.server is None:
+        access.connect().close()
+        yield access
+        return
+    access.server.start()
+    try:
+        yield access
+    finally:
+        access.server.stop()
+
+
+@contextmanager
+def opened_if_made(settings: Settings) -> Iterator[Access]:
+    """The same, for commands that only look: they make no database. Raises ConfigError when there is none yet."""
+    server = access_of(settings).server
+    if server is not None and not (server.pgdata / "PG_VERSION").exists():
+        raise ConfigError(f"there is no database in {settings.data_dir} yet; `headrace run` makes one")
+    with opened(settings) as access:
+        yield access
+
+
+def prepare(access: Access, settings: Settings) -> int:
+    """Schema, roles and topics as this version needs them; returns how many migrations were applied."""
+    try:
+        applied = migrate(access.owner().conninfo("headrace migrate"))
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise ConfigError(f"the database's user may not do what the migrations need: {one_line(error)}") from error
+    if access.server is not None:
+        access.server.set_passwords(ROLES)
+    broker = PostgresBroker(access.owner().conninfo("headrace topics"))
+    try:
+        broker.ensure_topics(specs(settings.broker.partitions, settings.broker.retention_days * DAY_S))
+    finally:
+        broker.close()
+    return applied
+
+
+def uri(access: Access, role: str, data_dir: DataDir) -> str:
+    """For psql and every other libpq program; the password stays in a file that the URI names."""
+    if access.server is None:
+        login = access.owner()
+        if login.password_file is None:
+            return login.url
+        raise ConfigError(
+            f"the database is not ours: use {login.url} with the password in {login.password_file}"
+        )  # a passfile line needs host and port as libpq will see them, which only the user knows
+    server = access.server
+    passfile = data_dir.secrets / "pgpass"
+    roles = [each for each in (OWNER, READER) if server.password_file(each).exists()]
+    # The host of a Unix socket is matched by its directory; a colon or backslash in it is escaped.
+    host = str(server.socket_dir).replace("\\", "\\\\").replace(":", "\\:")
+    lines = [f"{host}:5432:{DATABASE}:{each}:{server.password_file(each).read_text().strip()}\n" for each in roles]
+    write_private(passfile, "".join(lines))
+    return f"{server.url(role)}&passfile={quote(str(passfile), safe='')}"
+
+
+def one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())
+
+
+def _connect(conninfo: str) -> psycopg.Connection[tuple[object, ...]]:
+    try:
+        return psycopg.connect(conninfo, autocommit=True, connect_timeout=10)
+    except psycopg.OperationalError as error:
+        raise ConfigError(f"cannot connect to the database: {one_line(error)}") from None

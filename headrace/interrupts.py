@@ -1,0 +1,57 @@
+"""Ctrl-C and SIGTERM as something to wait for, instead of an exception in the middle of anything."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Interrupted(Exception):
+    """Asked to stop, by the signal of this number."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"stopped by {signal.Signals(number).name}")
+        self.exit_code = 128 + number
+
+
+class Interrupts:
+    """Remembers the first signal. `wait` is the only place where a run pauses."""
+
+    def __init__(self) -> None:
+        self._wake_r, self._wake_w = os.pipe()
+        self.number: int | None = None
+
+    def wait(self, seconds: float) -> None:
+        """Raises Interrupted when a signal has come, or comes meanwhile."""
+        if self.number is None:
+            select.select([self._wake_r], [], [], seconds)
+        if self.number is not None:
+            raise Interrupted(self.number)
+
+    def note(self, number: int, _frame: FrameType | None = None) -> None:
+        if self.number is None:
+            self.number = number
+            os.write(self._wake_w, b"!")
+
+    def close(self) -> None:
+        os.close(self._wake_r)
+        os.close(self._wake_w)
+
+
+@contextmanager
+def interrupts() -> Iterator[Interrupts]:
+    """Catches the signals until the end of the block. For the main thread."""
+    caught = Interrupts()
+    before = {number: signal.signal(number, caught.note) for number in SIGNALS}
+    try:
+        yield caught
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        caught.close()

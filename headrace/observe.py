@@ -1,0 +1,166 @@
+"""Reads how a running Headrace is: the log, the tables, the services' own words. Changes nothing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import psycopg
+
+from headrace.access import Access
+from headrace.positions import HOPS, TOPICS, FetcherReport, Positions, Reading, report_of
+from shared.broker.contract import Broker
+from shared.broker.postgres_broker import PostgresBroker
+from shared.topics import SERVICES
+
+# A replica writes its row about every second; older than this, it is not there any more.
+FRESH_S = 15.0
+ADMIN_TIMEOUT_S = 3.0
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+Rows = psycopg.Connection[tuple[Any, ...]]
+
+
+@dataclass(frozen=True)
+class Replica:
+    """What one replica of a service says of itself; stopped ones have no pid."""
+
+    service: str
+    replica: str | None
+    pid: int | None
+    admin_url: str | None
+    state: str
+    ready: bool
+    lag_records: int | None
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "service": self.service, "replica": self.replica, "pid": self.pid, "admin_url": self.admin_url,
+            "state": self.state, "ready": self.ready, "lag_records": self.lag_records,
+        }  # fmt: skip
+
+
+class Observer:
+    """Looks on through connections of its own. For one thread."""
+
+    def __init__(self, access: Access, token: str) -> None:
+        self._broker: Broker = PostgresBroker(access.owner().conninfo("headrace observe"))
+        self.connection: Rows = access.connect("headrace observe")
+        self._http = httpx.Client(
+            headers={"Authorization": f"Bearer {token}"}, timeout=ADMIN_TIMEOUT_S, trust_env=False
+        )
+
+    def close(self) -> None:
+        self._http.close()
+        self.connection.close()
+        self._broker.close()
+
+    def positions(self) -> Positions:
+        done: dict[tuple[str, str], int] = {}
+        end: dict[str, int] = {}
+        for service, topics in HOPS:
+            for tp, offset in self._broker.committed(service, topics).items():
+                done[service, tp.topic] = done.get((service, tp.topic), 0) + offset
+            end |= self._sums(self._broker, "end", topics)
+        return Positions(self._sums(self._broker, "begin", TOPICS), end, done)
+
+    def reading(self, exports: bool) -> Reading:
+        """Without `exports` nobody writes CSV files."""
+        fetcher = self.fetcher()
+        positions = self.positions()
+        open_days = "SELECT count(*) FROM facts.export_days WHERE touched > exported"
+        due = "SELECT count(*) FROM notifier.ledger WHERE state IN ('pending', 'sending') AND due_at <= now()"
+        return Reading(fetcher, positions, self._count(open_days) if exports else 0, self._count(due))
+
+    def fetcher(self) -> FetcherReport | None:
+        """From the fetcher itself, not from its row, which may lag behind; None while nobody answers."""
+        for replica in replicas(self.connection):
+            if replica.service == "fetcher" and replica.admin_url:
+                try:
+                    answer = self._http.get(f"{replica.admin_url}/v1/status").raise_for_status().json()
+                except (httpx.HTTPError, ValueError):
+                    return None
+                return report_of(answer.get("detail", answer))
+        return None
+
+    def view_rows(self) -> dict[str, int]:
+        """Rows of every view that people read; scores are left out, for they are computed from the others."""
+        names = self.connection.execute(
+            "SELECT table_name::text FROM information_schema.views"
+            " WHERE table_schema = 'analytics' AND table_name <> 'prediction_scores' ORDER BY 1"
+        ).fetchall()
+        return {name: self._count(f'SELECT count(*) FROM analytics."{name}"') for (name,) in names}
+
+    def told(self) -> int:
+        return self._count("SELECT count(*) FROM notifier.ledger WHERE state = 'sent'")
+
+    def predicted(self) -> int:
+        return self._count("SELECT count(*) FROM facts.predictions")
+
+    @staticmethod
+    def _sums(broker: Broker, which: str, topics: tuple[str, ...]) -> dict[str, int]:
+        tps = [tp for topic in topics for tp in broker.partitions(topic)]
+        sums = dict.fromkeys(topics, 0)
+        for tp, offset in (broker.begin_offsets(tps) if which == "begin" else broker.end_offsets(tps)).items():
+            sums[tp.topic] += offset
+        return sums
+
+    def _count(self, query: str) -> int:
+        row = self.connection.execute(query).fetchone()
+        return 0 if row is None else int(row[0])
+
+
+def replicas(connection: Rows) -> list[Replica]:
+    """Every service: its live replicas, or one line that says it is stopped."""
+    rows = connection.execute(
+        "SELECT service, replica, pid, admin_url, state, ready, lag_records FROM ops.replicas"
+        " WHERE seen_at > now() - make_interval(secs => %s) ORDER BY service, replica",
+        (FRESH_S,),
+    ).fetchall()
+    live = [replica for row in rows if _is_alive(replica := Replica(*row))]
+    return with_stopped(live)
+
+
+def with_stopped(live: list[Replica]) -> list[Replica]:
+    return [
+        replica
+        for service in SERVICES
+        for replica in [each for each in live if each.service == service]
+        or [Replica(service, None, None, None, "stopped", False, None)]
+    ]
+
+
+def failed_windows(connection: Rows) -> list[Mapping[str, Any]]:
+    """As the fetcher last wrote them into its row."""
+    rows = connection.execute("SELECT detail FROM ops.replicas WHERE service = 'fetcher'").fetchall()
+    return [failed for (detail,) in rows for failed in report_of(detail or {}).failed]
+
+
+def dead_letter_causes(connection: Rows) -> list[dict[str, Any]]:
+    """Counted by service and cause, each with one place to look at."""
+    rows = connection.execute(
+        "SELECT service, error, min(message), count(*), min(topic || '/' || p || '/' || off)"
+        " FROM facts.dead_letters GROUP BY service, error ORDER BY count(*) DESC, 1, 2 LIMIT 20"
+    ).fetchall()
+    return [dict(zip(("service", "error", "message", "records", "example"), row, strict=True)) for row in rows]
+
+
+def _is_alive(replica: Replica) -> bool:
+    """A pid says something only about this machine."""
+    if replica.state == "stopped":
+        return False
+    here = urlsplit(replica.admin_url or "").hostname in LOOPBACK
+    return not here or (replica.pid is not None and _pid_exists(replica.pid))
+
+
+def _pid_exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # it is somebody else's, but it is
+        return True
+    return True

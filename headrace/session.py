@@ -1,0 +1,128 @@
+"""One run's services, supervised and watched from a single loop: whoever waits for something waits here."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Self
+
+import psycopg
+
+from headrace.access import Access
+from headrace.interrupts import Interrupts
+from headrace.meter import Meter
+from headrace.observe import Observer
+from headrace.positions import Positions, Reading, waiting_for
+from headrace.supervise import Program, Supervisor, last_words, stop_all
+from headrace.view import Frame, View, latest
+from shared.errors import ConfigError, HeadraceError, TransientError
+
+TICK_S = 0.1
+READ_EVERY_S = 0.5
+# Nothing moved, and something is still to do: longer than any retry of a source or a database takes.
+STALL_S = 300.0
+
+
+class RunFailed(HeadraceError):
+    """The run cannot reach its end; says who is to blame and where to look."""
+
+
+class Session:
+    """Runs programs until told otherwise. Leaving the block stops all of them."""
+
+    def __init__(self, access: Access, token: str, caught: Interrupts, view: View, exports: bool) -> None:
+        self.access = access
+        self.title = ""
+        self._token = token
+        self._caught = caught
+        self._view = view
+        self._exports = exports
+        self._supervisors: list[Supervisor] = []
+        self._observer: Observer | None = None
+        self._read_at_s = 0.0
+        self._moved_at_s = time.monotonic()
+        self.observer()
+        self.meter = Meter(self.observer().positions(), time.monotonic())
+
+    def start(self, programs: Sequence[Program]) -> Supervisor:
+        supervisor = Supervisor(programs)
+        self._supervisors.append(supervisor)
+        supervisor.start()
+        self._moved_at_s = time.monotonic()
+        return supervisor
+
+    def stop(self, supervisor: Supervisor) -> None:
+        self._supervisors.remove(supervisor)
+        if killed := supervisor.stop():
+            self._view.say(f"did not stop in time and were killed: {', '.join(killed)}")
+
+    def observer(self) -> Observer:
+        if self._observer is None:
+            self._observer = Observer(self.access, self._token)
+        return self._observer
+
+    def wait(self, until: Callable[[], bool], give_up: bool = True) -> None:
+        """Tend the programs until the condition holds. With `give_up`, raises RunFailed when it never will."""
+        while not until():
+            self._caught.wait(TICK_S)
+            self._tend(give_up)
+
+    def wait_for_readings(self, done: Callable[[Reading], bool], give_up: bool = True) -> None:
+        """The same for a condition on two equal readings in a row: nothing was in flight between them."""
+        before: Positions | None = None
+
+        def settled() -> bool:
+            nonlocal before
+            reading = self._reading_if_due()
+            if reading is None:
+                return False
+            same, before = reading.positions == before, reading.positions
+            stalled_s = time.monotonic() - self._moved_at_s
+            if give_up and stalled_s > STALL_S:
+                raise RunFailed(f"nothing has moved for {stalled_s:.0f} s; still waiting for {waiting_for(reading)}")
+            return same and done(reading)
+
+        self.wait(settled, give_up)
+
+    def _reading_if_due(self) -> Reading | None:
+        if time.monotonic() < self._read_at_s:
+            return None
+        self._read_at_s = time.monotonic() + READ_EVERY_S
+        try:
+            reading = self.observer().reading(self._exports)
+        except (psycopg.OperationalError, TransientError, ConfigError) as error:
+            self._database_is_away(error)
+            return None
+        if self.meter.read(reading.positions, time.monotonic()):
+            self._moved_at_s = time.monotonic()
+        connection = self.observer().connection
+        self._view.show(Frame(self.title, reading, self.meter, time.monotonic(), lambda: latest(connection)))
+        return reading
+
+    def _database_is_away(self, error: Exception) -> None:
+        self._view.say(f"the database is away: {' '.join(str(error).split())[:200]}")
+        if self._observer is not None:
+            self._observer.close()
+            self._observer = None
+        if self.access.server is not None and not self.access.server.answers():
+            self.access.server.start()
+
+    def _tend(self, give_up: bool) -> None:
+        for supervisor in self._supervisors:
+            for name in supervisor.step():
+                self._view.say(f"{name} died and is started again")
+            if (verdict := supervisor.hopeless()) and (give_up or "refused" in verdict[1]):
+                program, why = verdict
+                raise RunFailed(f"{program.name} {why}: {last_words(program.log)} (log: {program.log})")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._view.close()
+        if self._observer is not None:
+            self._observer.close()
+        stop_all(self._supervisors)
