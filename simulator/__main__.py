@@ -74,7 +74,11 @@ def server_of(options: argparse.Namespace) -> SimulatorServer:
     pace = Pace(options.publish_every, options.preview_share, blank_at_min=options.blank_at)
     publisher = Publisher(Season(plan), pace)
     failing = Failing(options.fail_rate, options.seed)
-    return SimulatorServer((options.host, options.port), publisher, clock_of(options), failing)
+    try:
+        return SimulatorServer((options.host, options.port), publisher, clock_of(options), failing)
+    except OSError as error:
+        where = f"port {options.port} of {options.host}"
+        raise ValueError(f"cannot listen on {where} ({error.strerror}); --port 0 takes a free port") from error
 
 
 def announce(url: str, port_file: Path | None) -> None:
@@ -89,7 +93,7 @@ def main() -> int:
     options = arguments().parse_args()
     try:
         server = server_of(options)
-    except (ValueError, OSError) as error:
+    except ValueError as error:
         print(f"simulator: {error}", file=sys.stderr)
         return 2
     stop = threading.Event()

@@ -45,7 +45,8 @@ class Racers:
 
 def draw_racers(seed: int, count: int) -> Racers:
     rng = stream(seed, Draw.RACERS)
-    skill = rng.normal(size=count)
+    drawn = rng.normal(size=count)
+    skill = (drawn - drawn.mean()) / drawn.std()  # so that no seed makes an easy or a hard season
     light = rng.random(count) < 0.15
     weight = np.where(
         light, np.maximum(46.0, rng.normal(47.6, 0.9, count)), np.maximum(51.6, rng.normal(53.2, 1.4, count))

@@ -63,4 +63,6 @@ class Rates:
 
     def times(self, factor: float) -> Rates:
         """The same source, odder (or, with 0, without fault): what is rare is seen on a short day too."""
+        if factor < 0:
+            raise ValueError("rates cannot be multiplied by less than 0")
         return replace(self, **{f.name: min(HIGHEST, getattr(self, f.name) * factor) for f in fields(self)})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from dataclasses import dataclass
 from email.utils import format_datetime
@@ -53,6 +54,11 @@ class SimulatorServer(ThreadingHTTPServer):
         host, port = self.server_address[:2]
         return f"http://{host!s}:{port}"
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that hangs up is no fault of ours, and not worth a traceback."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
+
     def page(self, path: str) -> Page | None:
         with self._lock:
             return self._publisher.page(path, self._clock.now())
@@ -71,7 +77,8 @@ class SimulatorHandler(BaseHTTPRequestHandler):
     server_version = "simulator"
     sys_version = ""
     timeout = IDLE_TIMEOUT_S
-    wbufsize = -1  # head and body leave together, or the client waits for a delayed acknowledgement
+    wbufsize = -1
+    disable_nagle_algorithm = True  # or the end of a body waits for an acknowledgement of its beginning
     server: SimulatorServer
 
     def do_GET(self) -> None:

@@ -31,12 +31,12 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-LANE = np.array([1.98, 0.20, 0.12, -0.12, -0.66, -1.40])
+LANE = np.array([2.03, 0.20, 0.12, -0.12, -0.66, -1.40])
 WIND = np.array([-0.08, 0.02, 0.02, 0.03, 0.03, 0.0])  # per m/s: wind from anywhere spoils the inside turn
 WAVE = np.array([-0.03, 0.0, 0.0, 0.01, 0.01, 0.0])  # per cm
 MEAN_WIND, MEAN_WAVE = 2.9, 2.7
 
-SKILL = 0.74
+SKILL = 0.70
 START = 0.18
 TASTE = 0.18
 AFFINITY = 0.15
@@ -44,7 +44,7 @@ FORM = 0.18
 MOTOR = 0.26
 CONDITION = 0.32
 START_FORM = 0.16
-VENUE_LANE = 0.12  # how far venues differ in each course
+VENUE_LANE = 0.08  # how far venues differ in each course
 
 START_MEAN_S, START_SPREAD_S = 0.165, 0.018
 

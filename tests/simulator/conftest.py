@@ -1,0 +1,46 @@
+"""Seasons to look at: one with the real source's rates, one so odd that every anomaly is seen."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from simulator.races import Race
+from simulator.rates import Rates
+from simulator.season import Plan, Season
+
+ODD = 25.0
+
+
+class HandClock:
+    """A clock that shows what it is set to."""
+
+    def __init__(self, at: datetime) -> None:
+        self.at = at
+
+    def now(self) -> datetime:
+        return self.at.astimezone(UTC)
+
+
+def races_of(plan: Plan) -> list[Race]:
+    season = Season(plan)
+    return [race for n in range(plan.days) for race in season.races(plan.first_date + timedelta(days=n))]
+
+
+@pytest.fixture
+def clock() -> HandClock:
+    """Set by the test, shown to the server."""
+    return HandClock(datetime(2026, 1, 10, 3, 0, tzinfo=UTC))
+
+
+@pytest.fixture(scope="session")
+def usual_races() -> list[Race]:
+    """9,600 races at the real source's rates."""
+    return races_of(Plan(seed=11, days=200))
+
+
+@pytest.fixture(scope="session")
+def odd_races() -> list[Race]:
+    """2,880 races at many times the real rates."""
+    return races_of(Plan(seed=5, days=60, rates=Rates().times(ODD)))
