@@ -29,6 +29,7 @@ HOW_TO_OPEN_V1 = (
     "(HEADRACE_ADMIN__TOKEN_FILE) and restart it"
 )
 STOP_TIMEOUT_S = 2.0
+_BEARER = HTTPBearer(auto_error=False)  # what is wrong with a token is told by _bearer
 
 
 class ServiceView(Protocol):
@@ -120,9 +121,7 @@ def _v1(view: ServiceView, token: str | None) -> APIRouter:
 
 
 def _bearer(token: str | None) -> Callable[..., None]:
-    scheme = HTTPBearer(auto_error=False)
-
-    def check(given: Annotated[HTTPAuthorizationCredentials | None, Depends(scheme)]) -> None:
+    def check(given: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)]) -> None:
         if token is None:
             raise _unauthorized(HOW_TO_OPEN_V1)
         if given is None:

@@ -17,6 +17,18 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MEDIA_TYPE = "application/problem+json"
 REQUEST_ID = "X-Request-Id"
+# Not http.HTTPStatus: its phrases change between versions of Python, and a type must not.
+TITLES = {
+    400: "Bad request",
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "Not found",
+    405: "Method not allowed",
+    409: "Conflict",
+    422: "Invalid input",
+    500: "Internal error",
+    503: "Unavailable",
+}
 # What a caller may name its request; anything else is replaced, for the id goes into headers and logs.
 _ACCEPTED_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
@@ -32,14 +44,18 @@ class Problem(BaseModel):
 
 
 def problem_type(status: int) -> str:
-    """urn:headrace:problem:not-found for 404: stable, for it is made of the status's own name."""
-    return f"urn:headrace:problem:{HTTPStatus(status).phrase.lower().replace(' ', '-')}"
+    """The stable name of a kind of error: urn:headrace:problem:not-found for 404."""
+    return f"urn:headrace:problem:{_title(status).lower().replace(' ', '-')}"
+
+
+def _title(status: int) -> str:
+    return TITLES.get(status, f"Status {status}")
 
 
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """For the OpenAPI document of a route."""
     content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    return {status: {"description": HTTPStatus(status).phrase, "content": content} for status in statuses}
+    return {status: {"description": _title(status), "content": content} for status in statuses}
 
 
 def install(app: FastAPI) -> None:
@@ -97,7 +113,7 @@ def _answer(request: Request, status: int, detail: str, headers: dict[str, str] 
     request_id = request.state.request_id
     body = Problem(
         type=problem_type(status),
-        title=HTTPStatus(status).phrase,
+        title=_title(status),
         status=status,
         detail=detail,
         request_id=request_id,

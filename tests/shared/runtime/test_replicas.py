@@ -1,0 +1,103 @@
+"""Heartbeats in a real database."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import psycopg
+from psycopg.conninfo import make_conninfo
+
+from shared.runtime.replicas import Replicas
+from tests.shared.runtime.deadline import eventually
+from tests.shared.runtime.views import GivenView
+
+Database = psycopg.Connection[tuple[Any, ...]]
+LAG = {"topic": "t", "partition": 0, "position": 3, "end": 5, "records": 2}
+
+
+def guard(_name: str, work: Callable[[], None]) -> None:
+    work()
+
+
+def replicas(url: str, view: GivenView, interval_s: float = 0.02) -> Replicas:
+    return Replicas(make_conninfo(url, application_name="beat"), view, "http://127.0.0.1:1", guard, interval_s)
+
+
+def rows(database: Database) -> list[tuple[Any, ...]]:
+    return database.execute(
+        "SELECT service, replica, pid, admin_url, state, ready, lag_records, detail FROM ops.replicas"
+    ).fetchall()
+
+
+def test_a_replica_says_how_it_is_and_takes_its_row_away(database_url: str, database: Database) -> None:
+    view = GivenView(detail={"since": datetime(2026, 1, 1, tzinfo=UTC)}, partitions=[LAG, LAG])
+
+    with replicas(database_url, view):
+        row = eventually(lambda: rows(database))[0]
+
+    detail = {"since": "2026-01-01T00:00:00+00:00"}
+    assert row == ("loader", "r", os.getpid(), "http://127.0.0.1:1", "running", True, 4, detail)
+    assert rows(database) == []
+
+
+def test_a_beat_follows_the_view(database_url: str, database: Database) -> None:
+    view = GivenView()
+
+    with replicas(database_url, view):
+        eventually(lambda: rows(database))
+        view.state, view.readiness = "backing off", (False, "the broker is away")
+        row = eventually(lambda: [row for row in rows(database) if row[4] == "backing off"])[0]
+
+    assert row[5:] == (False, None, {"not_ready": "the broker is away"})
+
+
+def test_beats_go_on(database_url: str, database: Database) -> None:
+    with replicas(database_url, GivenView()):
+        eventually(lambda: rows(database))
+        database.execute("CREATE TEMP TABLE first AS SELECT seen_at FROM ops.replicas")
+        eventually(lambda: database.execute("SELECT FROM ops.replicas r, first f WHERE r.seen_at > f.seen_at").rowcount)
+
+
+def test_a_cut_connection_is_made_anew(database_url: str, database: Database) -> None:
+    def cut() -> int | None:
+        row = database.execute(
+            "SELECT pid, pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE application_name = 'beat' AND datname = current_database()"
+        ).fetchone()
+        return row[0] if row else None
+
+    with replicas(database_url, GivenView()):
+        eventually(lambda: rows(database))
+        first = eventually(cut)
+        database.execute("DELETE FROM ops.replicas")
+        eventually(lambda: rows(database))
+        second = eventually(cut)
+
+    assert first != second
+
+
+def test_a_database_that_is_away_stops_nobody(database_url: str, database: Database) -> None:
+    database.execute("ALTER TABLE ops.replicas RENAME TO replicas_away")
+
+    with replicas(database_url, GivenView()):
+        database.execute("ALTER TABLE ops.replicas_away RENAME TO replicas")
+        assert eventually(lambda: rows(database))
+
+
+def test_a_failed_end_leaves_the_row_with_its_cause(database_url: str, database: Database) -> None:
+    with replicas(database_url, GivenView()) as reporting:
+        eventually(lambda: rows(database))
+        reporting.fail("ValueError: no")
+
+    assert rows(database)[0][4:] == ("stopped", False, None, {"cause": "ValueError: no"})
+
+
+def test_the_row_of_a_successor_is_left_alone(database_url: str, database: Database) -> None:
+    with replicas(database_url, GivenView(), interval_s=60.0):
+        eventually(lambda: rows(database))
+        database.execute("UPDATE ops.replicas SET pid = 1")
+
+    assert [row[2] for row in rows(database)] == [1]

@@ -1,0 +1,114 @@
+"""What a log line says, and what it never says. Each test reads the stderr of a real process."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from shared.logs import mask_secrets, mask_text
+
+
+def logged(code: str) -> list[dict[str, Any]]:
+    script = f"import logging, structlog\nfrom shared.logs import configure\nlog = structlog.get_logger('test')\n{code}"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == ""
+    return [json.loads(line) for line in done.stderr.splitlines()]
+
+
+def test_a_line_says_when_what_who_and_where() -> None:
+    (line,) = logged("configure('loader')\nlog.warning('dead letter', topic='t', partition=1, offset=2, event_id='e')")
+
+    assert datetime.fromisoformat(line.pop("timestamp")).utcoffset() == timedelta(0)
+    assert line == {
+        "event": "dead letter", "level": "warning", "service": "loader",
+        "topic": "t", "partition": 1, "offset": 2, "event_id": "e",
+    }  # fmt: skip
+
+
+def test_bound_context_is_on_every_line() -> None:
+    (line,) = logged(
+        "configure('loader')\nwith structlog.contextvars.bound_contextvars(topic='t', offset=7):\n    log.info('x')"
+    )
+
+    assert (line["topic"], line["offset"]) == ("t", 7)
+
+
+def test_libraries_log_in_the_same_way() -> None:
+    (line,) = logged("configure('loader')\nlogging.getLogger('uvicorn.error').warning('port %d', 80)")
+
+    assert (line["event"], line["level"], line["logger"]) == ("port 80", "warning", "uvicorn.error")
+    assert line["service"] == "loader"
+
+
+def test_less_than_the_level_is_not_told() -> None:
+    lines = logged("configure('x', 'warning')\nlog.info('a')\nlogging.getLogger('b').info('b')\nlog.warning('c')")
+
+    assert [line["event"] for line in lines] == ["c"]
+
+
+def test_configured_twice_a_line_still_comes_once() -> None:
+    assert len(logged("configure('x')\nconfigure('x')\nlog.info('a')")) == 1
+
+
+def test_an_exception_is_one_line_without_its_secrets() -> None:
+    (line,) = logged(
+        "configure('x')\n"
+        "try:\n    raise ValueError('no way to postgresql://me:hunter2@h/d')\n"
+        "except ValueError:\n    log.exception('died')"
+    )
+
+    assert "ValueError: no way to postgresql://me:***@h/d" in line["exception"]
+    assert "Traceback" in line["exception"]
+    assert "hunter2" not in json.dumps(line)
+
+
+def test_any_object_can_be_logged() -> None:
+    (line,) = logged(
+        "configure('x')\nimport pathlib\nlog.info('a', path=pathlib.Path('/p'), many={1, 1}, nested={2: b'x'})"
+    )
+
+    assert (line["path"], line["many"], line["nested"]) == ("/p", [1], {"2": "b'x'"})
+
+
+@pytest.mark.parametrize("key", ["password", "admin_token", "client_secret", "webhook_url", "Authorization"])
+def test_values_under_secret_keys_are_masked(key: str) -> None:
+    assert mask_secrets(None, "", {key: "hunter2", "nested": [{key: "hunter2"}]}) == {
+        key: "***",
+        "nested": [{key: "***"}],
+    }
+
+
+def test_the_name_of_a_secrets_file_is_told() -> None:
+    assert mask_secrets(None, "", {"token_file": "/run/token"}) == {"token_file": "/run/token"}
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("at postgresql://me:hun:ter@2@h/d", None),
+        ("kafka://me:hunter2@h:9092,h2:9092", "kafka://me:***@h:9092,h2:9092"),
+        ("host=h password=hunter2 user=u", "host=h password=*** user=u"),
+        ("password='hunter 2' user=u", "password=*** user=u"),
+        (
+            "https://discord.com/api/webhooks/12/hun-ter_2?wait=true",
+            "https://discord.com/api/webhooks/12/***?wait=true",
+        ),
+        ("Authorization: Bearer hunter2", "Authorization: Bearer ***"),
+        ("GET http://h/?token=hunter2&day=1", "GET http://h/?token=***&day=1"),
+    ],
+)
+def test_credentials_in_text_are_masked(text: str, masked: str | None) -> None:
+    assert "hun" not in mask_text(text)
+    if masked is not None:
+        assert mask_text(text) == masked
+
+
+def test_what_is_no_secret_stays() -> None:
+    text = "http://127.0.0.1:8080/v1/lag at 12:30@noon, postgresql://me@h/d"
+
+    assert mask_text(text) == text
