@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 from functools import cache
 from typing import Any, NamedTuple
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from pydantic import BaseModel, ValidationError
 
 from shared.broker.contract import Headers, NewRecord, Record
 from shared.errors import InvalidEvent
-from shared.events import MESSAGES
+from shared.events import MESSAGES, NAMESPACE
+from shared.topics import DEAD_LETTERS
 
 LIVE = "0"
 
@@ -56,7 +57,12 @@ def encode(message: BaseModel, topic: str, schema: str, event_id: UUID, hop: str
 
 
 def decode(record: Record) -> Received:
-    """Raises InvalidEvent where headers or body are not what the schema says."""
+    """Raises InvalidEvent where headers or body are not what the schema says.
+
+    A dead letter is not looked into (its bytes may be anything): its message is None.
+    """
+    if record.topic in DEAD_LETTERS:
+        return Received(None, uuid5(NAMESPACE, record.place), LIVE, record)
     event_id, schema, revision = identity_of(record.headers)
     adapter = MESSAGES.get(schema)
     if adapter is None:

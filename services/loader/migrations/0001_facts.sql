@@ -138,7 +138,7 @@ CREATE TABLE facts.corrections (
     kind text NOT NULL,
     field text NOT NULL,
     old text NOT NULL,
-    new text NOT NULL,
+    new text,
     known_at timestamptz NOT NULL,
     PRIMARY KEY (event_id, kind, record_id, field)
 );

@@ -1,0 +1,31 @@
+"""Raw records in, clean records out: the cleaner's seam to the runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from services.cleaner.clean import clean
+from services.cleaner.filtered import Filtered
+from shared.broker.contract import NewRecord
+from shared.records import Received, encode
+from shared.topics import CLEAN
+
+HOP = "cleaner"
+
+
+class Cleaner:
+    """`on_filtered` is told the reason of each record that says nothing."""
+
+    def __init__(self, on_filtered: Callable[[str], None]) -> None:
+        self._on_filtered = on_filtered
+
+    def handle(self, batch: Sequence[Received]) -> list[NewRecord]:
+        outputs = []
+        for received in batch:
+            cleaned = clean(received.message)
+            if isinstance(cleaned, Filtered):
+                self._on_filtered(cleaned.reason)
+            else:
+                # Encoded at once: thousands of live messages would make every garbage collection slow.
+                outputs.append(encode(cleaned, CLEAN, "clean-event/1", received.event_id, HOP, received.revision))
+        return outputs

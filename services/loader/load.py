@@ -1,0 +1,165 @@
+"""Clean facts, predictions and dead letters become rows; each fact that changed something is told downstream.
+
+Everything here happens inside the unit's transaction: rows, positions and loaded-events become visible together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from services.loader import postgres_base, postgres_events, resolve
+from services.loader.apply import Application, Effects, Told, entity_rows, rate_rows
+from services.loader.parking import park, release
+from services.loader.postgres_merge import delete, merge, prepare
+from services.loader.postgres_state import EventState, read_states
+from services.loader.rows import Row, json_text
+from services.loader.schema import DEAD_LETTERS, ENTITIES, PREDICTIONS, RETURN_RATES
+from shared.broker.contract import DbConnection, NewRecord, Record
+from shared.clock import Clock
+from shared.errors import InvalidEvent
+from shared.events import Listed, LoadedEvent, Prediction, Reference
+from shared.records import Received, encode
+from shared.runtime.metrics import Metrics
+from shared.topics import LOADED
+
+HOP = "loader"
+
+
+class Loader:
+    """The only writer of facts."""
+
+    def __init__(self, clock: Clock, metrics: Metrics) -> None:
+        self._clock = clock
+        self._metrics = metrics
+
+    def handle(self, batch: Sequence[Received], connection: DbConnection) -> list[NewRecord]:
+        prepare(connection)
+        postgres_events.prepare(connection)
+        merge(connection, {DEAD_LETTERS: [dead_letter_row(item.record) for item in batch if item.message is None]}, {})
+        told = [
+            _told_reference(item)
+            for item in batch
+            if isinstance(item.message, Reference) and postgres_base.write(connection, item.message)
+        ]
+        facts = [item for item in batch if not isinstance(item.message, Reference | Prediction | None)]
+        told += self._load(facts, connection)
+        _store_predictions(connection, [item for item in batch if isinstance(item.message, Prediction)])
+        return told
+
+    def _load(self, facts: list[Received], connection: DbConnection) -> list[NewRecord]:
+        if not facts:
+            return []
+        states, facts = self._with_released(facts, connection)
+        listed = {item.message.event_key for item in facts if isinstance(item.message, Listed)}
+        ready = [item for item in facts if item.message.event_key in states or item.message.event_key in listed]
+        orphans = [
+            item for item in facts if item.message.event_key not in states and item.message.event_key not in listed
+        ]
+        if orphans:
+            park(connection, orphans, self._clock.now())
+        # Parents first: what refers to an event that this batch lists must find it.
+        application = Application(states)
+        for item in sorted(ready, key=lambda item: not isinstance(item.message, Listed)):
+            application.apply(item)
+        effects = application.finish()
+        ids = write(connection, effects)
+        for kind in {item.received.message.kind for item in effects.told} if effects.regressed else ():
+            self._metrics.regressions_total.labels(feed=kind).inc(effects.regressed)
+        return [_told(item, ids) for item in effects.told]
+
+    def _with_released(
+        self, facts: list[Received], connection: DbConnection
+    ) -> tuple[dict[str, EventState], list[Received]]:
+        """The batch's events as they stand, and the batch with the parked children of those it lists for the first time."""
+        states = read_states(connection, ((item.message.event_key, item.message.kind) for item in facts))
+        fresh = {
+            item.message.event_key: item.record.partition
+            for item in facts
+            if isinstance(item.message, Listed) and item.message.event_key not in states
+        }
+        children = release(connection, fresh) if fresh else []
+        return states, facts + children
+
+
+def write(connection: DbConnection, effects: Effects) -> resolve.Ids:
+    """All rows of the batch; returns the ids of its events."""
+    if not effects.told and not any(effects.rows.values()):
+        return {}
+    source_ids = resolve.sources(
+        connection,
+        {row.source for row in effects.sessions} | {source for source, _ in effects.days},
+    )
+    sessions = resolve.sessions(connection, source_ids, effects.sessions)
+    if effects.events:
+        postgres_events.write(connection, effects.events, sessions)
+    keys = {row[0] for rows in effects.rows.values() for row in rows} | effects.events.keys()
+    known = {"sources": source_ids, "events": resolve.events(connection, keys)}
+    merge(connection, {ENTITIES: entity_rows(effects)}, known)
+    for table, gone in effects.removed.items():
+        delete(connection, table, gone, known)
+    merge(connection, effects.rows | {RETURN_RATES: rate_rows(effects)}, known)
+    _touch_days(connection, effects, source_ids)
+    return known["events"]
+
+
+def dead_letter_row(record: Record) -> Row:
+    """A record of a dead-letter topic as a row of facts.dead_letters."""
+    text = {name: value.decode(errors="replace") for name, value in record.headers.items()}
+    try:
+        event_id: UUID | None = UUID(text.get("event_id", ""))
+    except ValueError:
+        event_id = None
+    return (
+        record.topic.removesuffix(".dlq"), record.topic, record.partition, record.offset,
+        event_id or UUID(int=0), record.key.decode(errors="replace"), text.get("dlq.error", "unknown"),
+        text.get("dlq.message", ""), int(text.get("dlq.attempts", "1")), text.get("dlq.failed-at", "epoch"),
+    )  # fmt: skip
+
+
+def _touch_days(connection: DbConnection, effects: Effects, source_ids: resolve.Ids) -> None:
+    """Their CSV files are out of date now. Last of all: loaders side by side meet in these rows."""
+    days = sorted((source_ids[source], day) for source, day in effects.days)
+    connection.execute(
+        "INSERT INTO facts.export_days (source_id, date) SELECT * FROM unnest(%s::int[], %s::date[])"
+        " ON CONFLICT (source_id, date) DO UPDATE SET touched = export_days.touched + 1",
+        ([source_id for source_id, _ in days], [day for _, day in days]),
+    )
+
+
+def _store_predictions(connection: DbConnection, batch: Sequence[Received]) -> None:
+    if not batch:
+        return
+    known = resolve.events(connection, {item.message.event_key for item in batch})
+    unknown = [item for item in batch if item.message.event_key not in known]
+    if unknown:
+        raise InvalidEvent(f"a prediction for {unknown[0].message.event_key}, an event that was never loaded")
+    rows: dict[UUID, Row] = {item.event_id: _prediction_row(item.event_id, item.message) for item in batch}
+    merge(connection, {PREDICTIONS: list(rows.values())}, {"events": known})
+
+
+def _prediction_row(event_id: UUID, prediction: Prediction) -> Row:
+    probabilities: list[dict[str, Any]] = [item.model_dump() for item in prediction.probabilities]
+    decision = json_text(prediction.decision.model_dump()) if prediction.decision else None
+    return (
+        event_id, prediction.event_key, prediction.state, prediction.model_version, prediction.as_of,
+        prediction.shadow, prediction.feature_hash, json_text(probabilities), decision,
+    )  # fmt: skip
+
+
+def _told(item: Told, ids: resolve.Ids) -> NewRecord:
+    fact = item.received.message
+    message = LoadedEvent(
+        source=fact.source, event_key=fact.event_key, kind=fact.kind, version=item.version, known_at=item.known_at,
+        scheduled_at=item.scheduled_at, status=item.status, row_id=ids[fact.event_key], changed=item.changed,
+    )  # fmt: skip
+    return encode(message, LOADED, "loaded-event/1", item.received.event_id, HOP, item.received.revision)
+
+
+def _told_reference(item: Received) -> NewRecord:
+    base: Reference = item.message
+    message = LoadedEvent(
+        source=base.source, event_key=base.event_key, kind="reference", version=1, known_at=base.known_at
+    )
+    return encode(message, LOADED, "loaded-event/1", item.event_id, HOP, item.revision)

@@ -1,0 +1,104 @@
+"""COPY to staging and merge: how rows of any table of the schema dictionary get into it.
+
+References are resolved on the way in: a row comes with natural keys and is staged with ids.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from services.loader.resolve import RESOLVERS, Ids
+from services.loader.rows import Row
+from services.loader.schema import ENTITIES, RETURN_RATES, STAGED, Table
+from shared.broker.contract import DbConnection
+
+
+def prepare(connection: DbConnection) -> None:
+    """One staging table for each table, of the session's own; empty after every transaction."""
+    if connection.execute("SELECT to_regclass('pg_temp.stage_entries')").fetchone() != (None,):
+        return
+    for table in STAGED:
+        connection.execute(
+            f"CREATE TEMP TABLE stage_{table.name} ON COMMIT DELETE ROWS AS"
+            f" SELECT {', '.join(table.columns)} FROM {table.qualified} WITH NO DATA"
+        )
+
+
+def merge(connection: DbConnection, rows: Mapping[Table, Sequence[Row]], known: Mapping[str, Ids]) -> None:
+    """Write the rows, tables in the order given. `known`: ids already resolved, by table."""
+    for table, table_rows in rows.items():
+        if table_rows:
+            stage(connection, table, resolved(connection, table, table_rows, known))
+            connection.execute(_MERGES[table])
+
+
+def delete(connection: DbConnection, table: Table, keys: Sequence[Row], known: Mapping[str, Ids]) -> None:
+    """Remove rows by their key: those that a correction took away."""
+    staged = resolved(connection, table, keys, known)
+    padded = [(*key, *(None for _ in table.values)) for key in staged]
+    stage(connection, table, padded)
+    match = " AND ".join(f"t.{column} = s.{column}" for column in table.key)
+    connection.execute(f"DELETE FROM {table.qualified} t USING stage_{table.name} s WHERE {match}")
+    connection.execute(f"TRUNCATE stage_{table.name}")
+
+
+def stage(connection: DbConnection, table: Table, rows: Iterable[Sequence[Any]]) -> None:
+    with (
+        connection.cursor() as cursor,
+        cursor.copy(f"COPY stage_{table.name} ({', '.join(table.columns)}) FROM STDIN") as copy,
+    ):
+        write = copy.write_row
+        for row in rows:
+            write(row)
+
+
+def resolved(
+    connection: DbConnection, table: Table, rows: Sequence[Row], known: Mapping[str, Ids]
+) -> list[Sequence[Any]]:
+    """The rows with ids in place of natural keys."""
+    result: list[Sequence[Any]] = [list(row) for row in rows]
+    for reference in table.references:
+        at = table.columns.index(reference.column)
+        if at >= len(rows[0]):
+            continue
+        ids = known.get(reference.table)
+        if ids is None:
+            ids = RESOLVERS[reference.table](connection, {row[at] for row in rows if row[at] is not None})
+        for row in result:
+            if row[at] is not None:
+                row[at] = ids[row[at]]  # type: ignore[index]  # made as lists above
+    return result
+
+
+def _merge_sql(table: Table) -> str:
+    columns, key = ", ".join(table.columns), ", ".join(table.key)
+    insert = f"INSERT INTO {table.qualified} AS t ({columns}) SELECT {columns} FROM stage_{table.name} ORDER BY {key}"
+    if table.append_only:
+        return f"{insert} ON CONFLICT DO NOTHING"
+    sets = ", ".join(f"{column} = excluded.{column}" for column in table.values)
+    old = ", ".join(f"t.{column}" for column in table.values)
+    new = ", ".join(f"excluded.{column}" for column in table.values)
+    return f"{insert} ON CONFLICT ({key}) DO UPDATE SET {sets} WHERE ({old}) IS DISTINCT FROM ({new})"
+
+
+_MERGES = {table: _merge_sql(table) for table in STAGED} | {
+    RETURN_RATES: (
+        "INSERT INTO facts.return_rates AS t SELECT * FROM stage_return_rates ORDER BY p, source_id, scope, key, market"
+        " ON CONFLICT (p, source_id, scope, key, market) DO UPDATE SET bets = t.bets + excluded.bets,"
+        " staked = t.staked + excluded.staked, returned = t.returned + excluded.returned,"
+        " as_of = greatest(t.as_of, excluded.as_of)"
+    ),
+    # An entity is what the newest card says of it; what that card does not know stays.
+    ENTITIES: (
+        "WITH moved AS ("
+        " UPDATE facts.entities t SET name = coalesce(s.name, t.name), categories = t.categories || s.categories,"
+        " known_at = s.known_at FROM (SELECT * FROM stage_entities ORDER BY entity_key) s"
+        " WHERE t.entity_key = s.entity_key AND s.known_at >= t.known_at"
+        " AND (coalesce(s.name, t.name), t.categories || s.categories) IS DISTINCT FROM (t.name, t.categories))"
+        " INSERT INTO facts.entities (entity_key, source_id, name, categories, known_at)"
+        " SELECT entity_key, source_id, name, categories, known_at FROM stage_entities s"
+        " WHERE NOT EXISTS (SELECT FROM facts.entities t WHERE t.entity_key = s.entity_key) ORDER BY entity_key"
+        " ON CONFLICT (entity_key) DO NOTHING"
+    ),
+}

@@ -1,0 +1,71 @@
+"""What the database knows of the events of a batch, before the batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import zstandard
+
+from services.loader.fold import FactEvent, Version, supersede
+from shared.broker.contract import DbConnection
+from shared.events import CLEAN_EVENT
+
+
+@dataclass
+class EventState:
+    """An event as it stands; `versions` by kind, oldest arrival first; `id` is None until its row is made."""
+
+    event_key: str
+    id: int | None = None
+    scheduled_at: datetime | None = None
+    status: str = "listed"
+    version: int = 0
+    versions: dict[str, list[Version]] = field(default_factory=dict)
+    stored: dict[str, int] = field(default_factory=dict)
+    """How many versions of a kind were ever stored: the next one's number less one."""
+
+
+def read_states(connection: DbConnection, wanted: Iterable[tuple[str, str]]) -> dict[str, EventState]:
+    """The states of known events, with the versions of the kinds asked for: (event key, kind)."""
+    pairs = sorted(set(wanted))
+    states = {
+        key: EventState(key, row_id, scheduled_at, status, version)
+        for key, row_id, scheduled_at, status, version in connection.execute(
+            "SELECT event_key, id, scheduled_at, status, version FROM facts.events WHERE event_key = ANY(%s)",
+            (sorted({key for key, _ in pairs}),),
+        )
+    }
+    asked = [(states[key].id, kind) for key, kind in pairs if key in states]
+    if asked:
+        _read_versions(connection, asked, {state.id: state for state in states.values()})
+    return states
+
+
+def compressed(fact_bytes: bytes) -> bytes:
+    """How `facts.versions.body` holds a fact: the clean event's JSON, zstd level 1."""
+    return zstandard.ZstdCompressor(level=1).compress(fact_bytes)
+
+
+def decompressed(body: bytes) -> FactEvent:
+    fact = CLEAN_EVENT.validate_json(zstandard.ZstdDecompressor().decompress(body))
+    if fact.kind == "reference":
+        raise ValueError("base data has no versions")
+    return fact
+
+
+def _read_versions(
+    connection: DbConnection, asked: list[tuple[int | None, str]], states: dict[int | None, EventState]
+) -> None:
+    found = connection.execute(
+        "SELECT v.event_id, v.kind, v.version, v.known_at, v.revision, v.record_id, v.body FROM facts.versions v"
+        " JOIN unnest(%s::bigint[], %s::text[]) AS w(event_id, kind) USING (event_id, kind)"
+        " ORDER BY v.event_id, v.version",
+        ([event_id for event_id, _ in asked], [kind for _, kind in asked]),
+    )
+    for event_id, kind, number, known_at, revision, record_id, body in found:
+        state = states[event_id]
+        version = Version(known_at, revision, record_id, decompressed(body))
+        state.versions[kind] = supersede(state.versions.get(kind, ()), version)
+        state.stored[kind] = number

@@ -1,0 +1,108 @@
+"""Resolver functions: natural keys to ids, a batch at a time, inside the unit's transaction.
+
+Two kinds: sources, venues, sessions and entities are made when they are met for the first time; an event that is
+not known resolves to nothing, and what refers to it is parked (services/loader/parking.py). Rows are made in the
+order of their keys, so that loaders side by side wait for each other but never in a circle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import date
+from typing import NamedTuple
+
+from shared.broker.contract import DbConnection
+
+Ids = dict[str, int]
+
+
+class SessionRow(NamedTuple):
+    session_key: str
+    source: str
+    venue: int
+    date: date
+    title: str | None
+    grade: int | None
+
+
+def sources(connection: DbConnection, names: Iterable[str]) -> Ids:
+    wanted = sorted(set(names))
+    connection.execute(
+        "INSERT INTO facts.sources (name) SELECT n FROM unnest(%s::text[]) n"
+        " WHERE NOT EXISTS (SELECT FROM facts.sources s WHERE s.name = n) ON CONFLICT DO NOTHING",
+        (wanted,),
+    )
+    return dict(connection.execute("SELECT name, id FROM facts.sources WHERE name = ANY(%s)", (wanted,)).fetchall())
+
+
+def venues(
+    connection: DbConnection, source_ids: Mapping[str, int], wanted: Iterable[tuple[str, int]]
+) -> dict[tuple[str, int], int]:
+    """By (source, venue code); one that is met before its reference table arrived has no name yet."""
+    pairs = sorted({(source_ids[source], str(code), source, code) for source, code in wanted})
+    ids, codes = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+    connection.execute(
+        "INSERT INTO facts.venues (source_id, code) SELECT w.s, w.c FROM unnest(%s::int[], %s::text[]) AS w(s, c)"
+        " WHERE NOT EXISTS (SELECT FROM facts.venues v WHERE v.source_id = w.s AND v.code = w.c)"
+        " ON CONFLICT DO NOTHING",
+        (ids, codes),
+    )
+    found = {
+        (source_id, code): venue_id
+        for source_id, code, venue_id in connection.execute(
+            "SELECT source_id, code, id FROM facts.venues WHERE source_id = ANY(%s) AND code = ANY(%s)", (ids, codes)
+        )
+    }
+    return {(source, code): found[source_id, text] for source_id, text, source, code in pairs}
+
+
+def sessions(connection: DbConnection, source_ids: Mapping[str, int], wanted: Sequence[SessionRow]) -> Ids:
+    """By session key; title and grade follow the newest card that names them."""
+    if not wanted:
+        return {}
+    venue_ids = venues(connection, source_ids, {(row.source, row.venue) for row in wanted})
+    latest = sorted({row.session_key: row for row in wanted}.items())
+    rows = [
+        (row.session_key, source_ids[row.source], venue_ids[row.source, row.venue], row.date, row.title, row.grade)
+        for _, row in latest
+    ]
+    columns = [list(column) for column in zip(*rows, strict=True)]
+    given = "unnest(%s::text[], %s::int[], %s::int[], %s::date[], %s::text[], %s::int[]) AS w(k, s, v, d, t, g)"
+    connection.execute(
+        "INSERT INTO facts.sessions (session_key, source_id, venue_id, date, title, grade)"
+        f" SELECT w.* FROM {given} WHERE NOT EXISTS (SELECT FROM facts.sessions x WHERE x.session_key = w.k)"
+        " ON CONFLICT DO NOTHING",
+        columns,
+    )
+    connection.execute(
+        "UPDATE facts.sessions x SET title = coalesce(w.t, x.title), grade = coalesce(w.g, x.grade)"
+        f" FROM {given} WHERE x.session_key = w.k"
+        " AND (coalesce(w.t, x.title), coalesce(w.g, x.grade)) IS DISTINCT FROM (x.title, x.grade)",
+        columns,
+    )
+    keys = [key for key, _ in latest]
+    return dict(
+        connection.execute("SELECT session_key, id FROM facts.sessions WHERE session_key = ANY(%s)", (keys,)).fetchall()
+    )
+
+
+def entities(connection: DbConnection, keys: Iterable[str]) -> Ids:
+    return _ids(connection, "SELECT entity_key, id FROM facts.entities WHERE entity_key = ANY(%s)", keys)
+
+
+def events(connection: DbConnection, keys: Iterable[str]) -> Ids:
+    """Only those that are known."""
+    return _ids(connection, "SELECT event_key, id FROM facts.events WHERE event_key = ANY(%s)", keys)
+
+
+RESOLVERS: dict[str, Callable[[DbConnection, Iterable[str]], Ids]] = {
+    "sources": sources,
+    "entities": entities,
+    "events": events,
+}
+"""By the table a reference of services/loader/schema.py names."""
+
+
+def _ids(connection: DbConnection, query: str, keys: Iterable[str]) -> Ids:
+    wanted = sorted(set(keys))
+    return dict(connection.execute(query, (wanted,)).fetchall()) if wanted else {}

@@ -1,0 +1,69 @@
+"""Return rates: what one unit staked on everything of a kind gave back, event by event. Pure.
+
+A settled event counts, per market that paid, every selection that could have been backed: staked 100 each, returned
+the amounts paid. Refunded entries, void events, and markets whose row the source lost count neither way.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from math import comb, perm
+
+from shared.events import Settled, Transaction
+
+STAKE = 100
+
+Cell = tuple[str, str, str]
+"""scope, key, market"""
+
+Sums = tuple[int, int, int]
+"""bets, staked, returned"""
+
+
+def contributions(fact: Settled | None) -> dict[Cell, Sums]:
+    """What one event adds to each cell: scopes `all`, `venue`, and for one-entry markets `slot` and `entity`."""
+    if fact is None or fact.status != "settled":
+        return {}
+    starters = {outcome.slot: outcome.entity_key for outcome in fact.outcomes if not outcome.refunded}
+    venue = fact.event_key.split(":")[2]
+    cells: dict[Cell, Sums] = {}
+    for market, rows in _by_market(fact.transactions).items():
+        if market in fact.missing_markets:
+            continue
+        bets = selections(rows[0].selection, len(starters))
+        sums = (bets, bets * STAKE, sum(row.amount for row in rows))
+        cells["all", "", market] = cells["venue", venue, market] = sums
+        if rows[0].selection.isdigit():
+            amounts = Counter({int(row.selection): row.amount for row in rows})
+            for slot, entity_key in starters.items():
+                one = (1, STAKE, amounts[slot])
+                cells["slot", str(slot), market] = one
+                if entity_key:
+                    cells["entity", entity_key, market] = one
+    return cells
+
+
+def selections(example: str, starters: int) -> int:
+    """How many selections a market has: `1-2-3` is ordered, `1=2=3` is not, `1` is one entry."""
+    if "-" in example:
+        return perm(starters, example.count("-") + 1)
+    return comb(starters, example.count("=") + 1)
+
+
+def difference(before: dict[Cell, Sums], after: dict[Cell, Sums]) -> dict[Cell, Sums]:
+    """What to add so that an event counts as `after` where it counted as `before`."""
+    none = (0, 0, 0)
+    moved = {}
+    for cell in before.keys() | after.keys():
+        old, new = before.get(cell, none), after.get(cell, none)
+        if old != new:
+            moved[cell] = (new[0] - old[0], new[1] - old[1], new[2] - old[2])
+    return moved
+
+
+def _by_market(transactions: Iterable[Transaction]) -> dict[str, list[Transaction]]:
+    grouped: dict[str, list[Transaction]] = defaultdict(list)
+    for transaction in transactions:
+        grouped[transaction.market].append(transaction)
+    return grouped

@@ -1,0 +1,65 @@
+"""From facts to rows, in the column order of services/loader/schema.py, natural keys where ids will be. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, time, timedelta
+from typing import Any
+
+import orjson
+
+from services.loader.fold import FactEvent
+from services.loader.schema import ENTRIES, OBSERVATIONS, OUTCOMES, TRANSACTIONS, Table
+from shared.events import Conditions, Listed, Observed, Settled, day_of
+
+Row = tuple[Any, ...]
+
+
+def rows_of(fact: FactEvent) -> Iterator[tuple[Table, Row]]:
+    """The rows of the tables that hold entries, observations, outcomes and transactions."""
+    key = fact.event_key
+    if isinstance(fact, Listed):
+        for entry in fact.entries:
+            entity_key = entry.entity.entity_key if entry.entity else None
+            yield ENTRIES, (key, entry.slot, entity_key, json_text(entry.measures), json_text(entry.categories))
+    elif isinstance(fact, Observed):
+        for seen in fact.entries:
+            yield OBSERVATIONS, (key, seen.slot, seen.course, json_text(seen.measures))
+    else:
+        for done in fact.outcomes:
+            yield OUTCOMES, (key, done.slot, done.place, done.code, done.course, done.start_timing_s, done.refunded)
+        for paid in fact.transactions:
+            yield TRANSACTIONS, (key, paid.market, paid.selection, paid.amount, paid.ordinal)
+
+
+def known_at_of(fact: FactEvent, scheduled_at: datetime | None) -> datetime:
+    """From when the fact could have been known: as it says, or by its source's policy relative to the schedule.
+
+    Without a schedule the end of the event's day (UTC) stands in: late enough that nothing leaks into the past.
+    """
+    if fact.known_at is not None:
+        return fact.known_at
+    day = day_of(fact.event_key)
+    if scheduled_at is None and day is not None:
+        return datetime.combine(day + timedelta(days=1), time(), UTC)
+    if scheduled_at is None:
+        raise ValueError(f"{fact.event_key}: neither known_at nor a day to put in its place")
+    return scheduled_at + timedelta(seconds=fact.known_after_s or 0.0)
+
+
+def conditions_text(conditions: Conditions) -> str | None:
+    """JSON of what is known; None where nothing is."""
+    known = {name: value for name, value in conditions if value is not None}
+    return json_text(known) if known else None
+
+
+def json_text(values: Any) -> str:
+    """Sorted, so that equal values are equal texts."""
+    return orjson.dumps(values, option=orjson.OPT_SORT_KEYS).decode()
+
+
+def status_of(fact: FactEvent) -> str:
+    """The event's status as far as this fact tells it."""
+    if isinstance(fact, Settled):
+        return fact.status
+    return "observed" if isinstance(fact, Observed) else "listed"

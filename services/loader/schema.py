@@ -1,0 +1,92 @@
+"""The schema dictionary: every table the loader writes, its key, its columns and what it refers to. Pure.
+
+A row in Python holds natural keys (event_key, entity_key ...); `references` says which column of the table each
+becomes, and whose resolver (services/loader/resolve.py) turns one into the other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A column whose value is the id of a row of another table, known here by that row's natural key."""
+
+    column: str
+    table: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """`key` identifies a row; `values` may change with a later version; both in the order of a row's tuple."""
+
+    name: str
+    key: tuple[str, ...]
+    values: tuple[str, ...]
+    references: tuple[Reference, ...] = ()
+    append_only: bool = False
+    columns: tuple[str, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "columns", self.key + self.values)
+
+    @property
+    def qualified(self) -> str:
+        return f"facts.{self.name}"
+
+
+_EVENT = Reference("event_id", "events")
+
+ENTRIES = Table(
+    "entries",
+    ("event_id", "slot"),
+    ("entity_id", "measures", "categories"),
+    (_EVENT, Reference("entity_id", "entities")),
+)
+OBSERVATIONS = Table("observations", ("event_id", "slot"), ("course", "measures"), (_EVENT,))
+OUTCOMES = Table("outcomes", ("event_id", "slot"), ("place", "code", "course", "start_timing_s", "refunded"), (_EVENT,))
+TRANSACTIONS = Table("transactions", ("event_id", "market", "selection"), ("amount", "ordinal"), (_EVENT,))
+VERSIONS = Table(
+    "versions",
+    ("event_id", "kind", "version"),
+    ("known_at", "revision", "record_id", "body"),
+    (_EVENT,),
+    append_only=True,
+)
+REGRESSIONS = Table(
+    "regressions", ("event_id", "kind", "record_id", "field"), ("kept", "known_at"), (_EVENT,), append_only=True
+)
+CORRECTIONS = Table(
+    "corrections", ("event_id", "kind", "record_id", "field"), ("old", "new", "known_at"), (_EVENT,), append_only=True
+)
+ENTITIES = Table(
+    "entities", ("entity_key",), ("source_id", "name", "categories", "known_at"), (Reference("source_id", "sources"),)
+)
+RETURN_RATES = Table(
+    "return_rates",
+    ("p", "source_id", "scope", "key", "market"),
+    ("bets", "staked", "returned", "as_of"),
+    (Reference("source_id", "sources"),),
+)
+PREDICTIONS = Table(
+    "predictions",
+    ("record_id",),
+    ("event_id", "state", "model_version", "as_of", "shadow", "feature_hash", "probabilities", "decision"),
+    (_EVENT,),
+)
+DEAD_LETTERS = Table(
+    "dead_letters",
+    ("service", "topic", "p", "off"),
+    ("record_id", "key", "error", "message", "attempts", "failed_at"),
+)
+
+FACT_TABLES = (ENTRIES, OBSERVATIONS, OUTCOMES, TRANSACTIONS)
+"""The tables whose rows are the fold of an event's versions; the order in which they are written."""
+
+STAGED = (*FACT_TABLES, VERSIONS, REGRESSIONS, CORRECTIONS, ENTITIES, RETURN_RATES, PREDICTIONS, DEAD_LETTERS)
+
+REFERENCE_TABLES = (
+    "venues", "markets", "grades", "classes", "weathers", "wind_directions", "techniques", "place_codes", "branches",
+)  # fmt: skip
+"""Base data, all of one shape: (source_id, code) -> name, attributes."""
