@@ -55,8 +55,8 @@ OUTSIDE_MODULES = (
 OUTSIDE = frozenset(
     {
         "aiohttp", "asyncio", "concurrent", "discord", "fastapi", "fcntl", "http.client", "http.server", "httpx",
-        "kafka", "multiprocessing", "os", "psycopg", "random", "secrets", "select", "shutil", "signal", "socket", "subprocess", "tempfile",
-        "threading", "time", "urllib.request", "uvicorn",
+        "kafka", "multiprocessing", "os", "psycopg", "random", "secrets", "select", "shutil", "signal", "socket",
+        "subprocess", "tempfile", "threading", "time", "urllib.request", "uvicorn",
     }
 )  # fmt: skip
 # Reading a file, the terminal or the clock needs no import that would give it away. A clock that was passed in is fine.
