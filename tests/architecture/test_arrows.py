@@ -116,10 +116,21 @@ def test_pure_modules_touch_nothing_outside(tree: Tree) -> None:
         ("def f():\n    import threading", "services.cleaner.clean imports threading"),
         ("from datetime import datetime\nx = datetime.now()", "services.cleaner.clean:3 calls datetime.now"),
         ("print('here')", "services.cleaner.clean:2 calls print"),
+        ("def f(c: DbConnection): ...", "services.cleaner.clean takes a DbConnection"),
     ],
 )
 def test_an_impure_module_is_found(tmp_path: Path, source: str, found: str) -> None:
     assert rules.impure(planted(tmp_path, services__cleaner__clean=source)) == [found]
+
+
+def test_a_pure_module_that_leans_on_an_impure_one_is_found(tmp_path: Path) -> None:
+    tree = planted(
+        tmp_path, services__loader__postgres_rows="", services__loader__rows="import services.loader.postgres_rows"
+    )
+
+    assert rules.impure(tree) == [
+        "services.loader.rows imports services.loader.postgres_rows, which touches the outside"
+    ]
 
 
 def test_a_clock_that_was_passed_in_may_be_read(tmp_path: Path) -> None:
