@@ -82,17 +82,18 @@ def run(
     view: ServiceView,
     metrics: Metrics,
     background: Sequence[Background] = (),
+    grace_s: float = GRACE_S,
 ) -> int:
     """Run the loop in this (the main) thread, with admin app, heartbeat (both tell what `view` shows) and background
     work beside it.
 
-    SIGTERM and SIGINT stop the loop; what has not ended GRACE_S later is cut off with exit code 1. Raises ConfigError
+    SIGTERM and SIGINT stop the loop; what has not ended `grace_s` later is cut off with exit code 1. Raises ConfigError
     when the admin app cannot listen.
     """
     configure(settings.name, settings.log.level)
     _die_with_supervisor(os.environ)
     metrics.build_info.labels(settings.name, version("headrace"), platform.python_version()).set(1)
-    crew = _Crew(loop, background)
+    crew = _Crew(loop, background, grace_s)
     conninfo = settings.database.conninfo(f"headrace {settings.name} heartbeat")
     with (
         _signals(crew.stop),
@@ -109,14 +110,14 @@ def run(
 
 
 class _Crew:
-    """The loop and the work beside it: the end of one is the end of all, GRACE_S later at the latest."""
+    """The loop and the work beside it: the end of one is the end of all, `grace_s` later at the latest."""
 
-    def __init__(self, loop: Loop, background: Sequence[Background]) -> None:
+    def __init__(self, loop: Loop, background: Sequence[Background], grace_s: float) -> None:
         self.failures: list[Exception] = []
         self._loop = loop
         self._stopping = threading.Event()
         self._once = threading.Lock()
-        self._deadline = threading.Timer(GRACE_S, _cut_off)
+        self._deadline = threading.Timer(grace_s, _cut_off, (grace_s,))
         self._deadline.daemon = True
         self._threads = [
             threading.Thread(target=self.guard, args=(name_of(work), self._until_stop(work)), daemon=True)
@@ -201,8 +202,8 @@ def _watch(ours: socket.socket, stop: Callable[[], None]) -> None:
         stop()
 
 
-def _cut_off() -> None:
-    log.error("not done in time, cut off; the open unit never happened", grace_s=GRACE_S)
+def _cut_off(grace_s: float) -> None:
+    log.error("not done in time, cut off; the open unit never happened", grace_s=grace_s)
     os._exit(DIED)
 
 

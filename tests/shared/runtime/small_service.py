@@ -1,0 +1,61 @@
+"""A whole service with next to nothing in it, for test_run.py: how it behaves is told by the variable BEHAVIOUR."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from pathlib import Path
+
+from services.cleaner.settings import CleanerSettings
+from shared.runtime.metrics import Metrics
+from shared.runtime.run import GRACE_S, Background, launch, run
+from tests.shared.runtime.views import GivenView
+
+
+class SmallLoop:
+    """Waits to be stopped; then does what the test wants to see done, or not."""
+
+    def __init__(self, behaviour: str) -> None:
+        self._behaviour = behaviour
+        self._stop = threading.Event()
+
+    def run(self) -> None:
+        if self._behaviour == "dies":
+            raise RuntimeError("lost postgresql://me:hunter2@h/d")
+        self._stop.wait()
+        if self._behaviour == "hangs":
+            threading.Event().wait()
+        Path("unit").write_text("finished")
+
+    def stop(self) -> None:
+        self._stop.set()
+
+
+def exporter(stopping: threading.Event) -> None:
+    stopping.wait()
+    Path("export").write_text("finished")
+
+
+def dying_sender(stopping: threading.Event) -> None:
+    raise RuntimeError("no channel")
+
+
+def leaving_sender(stopping: threading.Event) -> None:
+    return
+
+
+WORK: dict[str, list[Background]] = {"sender dies": [exporter, dying_sender], "sender leaves": [leaving_sender]}
+
+
+def start(settings: CleanerSettings) -> int:
+    behaviour = os.environ["BEHAVIOUR"]
+    if behaviour == "cannot start":
+        raise RuntimeError("no way in")
+    work = WORK.get(behaviour, [exporter])
+    grace_s = 0.3 if behaviour == "hangs" else GRACE_S
+    return run(settings, SmallLoop(behaviour), GivenView("cleaner"), Metrics(), work, grace_s)
+
+
+if __name__ == "__main__":
+    sys.exit(launch(CleanerSettings, start))

@@ -1,0 +1,196 @@
+"""The life of a real process: it starts, tells of itself, and ends as told, or dies and says of what."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+
+from headrace.embedded import OWNER, EmbeddedPostgres
+from shared.runtime.run import GRACE_S
+from tests.shared.runtime.deadline import eventually
+
+Database = psycopg.Connection[tuple[Any, ...]]
+Start = Callable[..., "Service"]
+
+
+class Service:
+    """A process of small_service.py, in a directory of its own."""
+
+    def __init__(self, directory: Path, environ: dict[str, str]) -> None:
+        self.directory = directory
+        self._errors = directory / "stderr"
+        with self._errors.open("w") as errors:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "tests.shared.runtime.small_service"],
+                cwd=directory, env=environ, stderr=errors,
+            )  # fmt: skip
+
+    def said(self) -> str:
+        return self._errors.read_text()
+
+    def lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.said().splitlines() if line.endswith("}")]
+
+    def event(self, name: str) -> dict[str, Any]:
+        return eventually(lambda: next((line for line in self.lines() if line["event"] == name), None) or {})
+
+    def end(self) -> int:
+        return self.process.wait(GRACE_S + 5)
+
+
+@pytest.fixture
+def environ(postgres: EmbeddedPostgres, database_url: str, repository: Path) -> dict[str, str]:
+    name = psycopg.conninfo.conninfo_to_dict(database_url)["dbname"]
+    return {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": str(repository),
+        "HEADRACE_DATABASE__URL": postgres.url(database=str(name)),
+        "HEADRACE_DATABASE__PASSWORD_FILE": str(postgres.password_file(OWNER)),
+    }
+
+
+@pytest.fixture
+def start(tmp_path: Path, environ: dict[str, str]) -> Iterator[Start]:
+    services: list[Service] = []
+
+    def start(behaviour: str = "works", **more: str) -> Service:
+        services.append(Service(tmp_path, environ | {"BEHAVIOUR": behaviour} | more))
+        return services[-1]
+
+    yield start
+    for service in services:
+        service.process.kill()
+        service.process.wait()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_finishes_the_open_unit_and_ends_cleanly(start: Start, database: Database, number: int) -> None:
+    service = start()
+    url = service.event("started")["admin_url"]
+    ready = httpx.get(f"{url}/readyz")
+    row = eventually(lambda: database.execute("SELECT service, pid, admin_url FROM ops.replicas").fetchone())
+
+    service.process.send_signal(number)
+
+    assert service.end() == 0
+    assert ready.status_code == 200
+    assert row == ("cleaner", service.process.pid, url)
+    assert [(service.directory / name).read_text() for name in ("unit", "export")] == ["finished", "finished"]
+    assert database.execute("SELECT FROM ops.replicas").rowcount == 0
+    assert [line["event"] for line in service.lines()] == ["started", "stopping", "stopped"]
+
+
+def test_two_signals_are_one(start: Start) -> None:
+    service = start()
+    service.event("started")
+
+    service.process.send_signal(signal.SIGINT)
+    service.process.send_signal(signal.SIGTERM)
+
+    assert service.end() == 0
+
+
+def test_build_and_service_show_in_the_metrics(start: Start) -> None:
+    url = start().event("started")["admin_url"]
+
+    assert 'headrace_build_info{python="3' in httpx.get(f"{url}/metrics").text
+
+
+def test_a_loop_that_dies_ends_the_process_and_says_of_what(start: Start, database: Database) -> None:
+    service = start("dies")
+
+    assert service.end() == 1
+    assert "RuntimeError: lost postgresql://me:***@h/d" in service.event("died")["exception"]
+    assert "hunter2" not in service.said()
+    row = database.execute("SELECT state, ready, detail FROM ops.replicas").fetchone()
+    assert row == ("stopped", False, {"cause": "RuntimeError: lost postgresql://me:***@h/d"})
+
+
+def test_background_work_that_dies_ends_the_process(start: Start) -> None:
+    service = start("sender dies")
+
+    assert service.end() == 1
+    assert service.event("died")["part"] == "dying_sender"
+    assert [(service.directory / name).read_text() for name in ("unit", "export")] == ["finished", "finished"]
+
+
+def test_background_work_that_leaves_early_ends_the_process(start: Start) -> None:
+    service = start("sender leaves")
+
+    assert service.end() == 1
+    assert "leaving_sender returned before it was told to stop" in service.event("died")["exception"]
+
+
+def test_what_does_not_end_in_time_is_cut_off(start: Start) -> None:
+    service = start("hangs")
+    service.event("started")
+
+    service.process.terminate()
+
+    assert service.end() == 1
+    assert service.event("not done in time, cut off; the open unit never happened")["grace_s"] == 0.3
+    assert not (service.directory / "unit").exists()
+
+
+def test_a_wrong_setting_is_one_line_and_an_exit_code_of_its_own(start: Start) -> None:
+    service = start(HEADRACE_BROKER__PARTITIONS="none")
+
+    assert service.end() == 2
+    (line,) = service.said().splitlines()
+    assert line.startswith("cleaner: environment variable HEADRACE_BROKER__PARTITIONS: broker.partitions: ")
+
+
+def test_an_occupied_port_is_one_line_and_an_exit_code_of_its_own(start: Start) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        service = start(HEADRACE_ADMIN__PORT=str(port))
+
+        assert service.end() == 2
+
+    (line,) = service.said().splitlines()
+    assert line.startswith(f"cleaner: cannot listen on 127.0.0.1:{port} ")
+
+
+def test_a_service_that_cannot_start_dies_to_be_started_again(start: Start) -> None:
+    service = start("cannot start")
+
+    assert service.end() == 1
+    assert "no way in" in service.event("could not start")["exception"]
+
+
+def test_a_service_runs_on_while_the_database_is_away(start: Start) -> None:
+    service = start(HEADRACE_DATABASE__URL="postgresql://nobody@/none?host=/nowhere")
+    service.event("heartbeat does not reach the database; trying again")
+
+    service.process.terminate()
+
+    assert service.end() == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent died")
+def test_a_service_dies_with_its_supervisor(tmp_path: Path, environ: dict[str, str]) -> None:
+    code = (
+        "import subprocess, sys\n"
+        "subprocess.Popen([sys.executable, '-m', 'tests.shared.runtime.small_service'], stderr=open('stderr', 'w'))\n"
+        "sys.stdin.read()"
+    )
+    supervised = environ | {"BEHAVIOUR": "works", "HEADRACE_SUPERVISED": "1"}
+    supervisor = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, env=supervised, stdin=subprocess.PIPE)
+    eventually(lambda: '"started"' in (tmp_path / "stderr").read_text() if (tmp_path / "stderr").exists() else False)
+
+    supervisor.kill()
+    supervisor.communicate()
+
+    eventually(lambda: '"stopped"' in (tmp_path / "stderr").read_text())
+    assert (tmp_path / "unit").read_text() == "finished"
