@@ -10,75 +10,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
+from tests.architecture.shape import (
+    BROUGHT_ALONG,
+    CLOCK_READS,
+    CONNECTION,
+    FORBIDDEN_NAMES,
+    IMPORT_NAME,
+    LAYERS,
+    OUTSIDE,
+    OUTSIDE_CALLS,
+    OUTSIDE_METHODS,
+    OUTSIDE_MODULES,
+    SIMULATOR_MAY_IMPORT,
+)
 from tests.architecture.tree import Module, Tree
-
-# Top first. A module imports from its own layer and from those below it.
-LAYERS = (
-    "headrace",
-    "services",
-    "shared.runtime",
-    "shared.migrations",
-    "shared.records",
-    "shared.broker",
-    "shared.setting_tables",
-    "shared.settings",
-    "shared.setting_sources",
-    "shared.topics",
-    "shared.events",
-    "shared.clock",
-    "shared.logs",
-    "shared.errors",
-)
-# The simulator stands beside the pipeline: a source, known to it by its address only.
-SIMULATOR_MAY_IMPORT = ("simulator", "shared.clock")
-
-# Modules that touch the world outside the process, by name. Every other module is pure. "*" stays within one part.
-OUTSIDE_MODULES = (
-    "headrace.*",
-    "services.*.__main__",
-    "services.*.postgres_*",
-    "services.loader.apply",  # it takes EventState from the module that reads it
-    "services.loader.exports",
-    "services.loader.load",
-    "services.loader.parking",
-    "services.loader.resolve",
-    "services.notifier.notify",
-    "services.predictor.evaluate",
-    "services.notifier.*_channel",
-    "services.notifier.secret_file",
-    "services.notifier.sender",
-    "services.predictor.registry",
-    "services.predictor.train_command",
-    "shared.broker.*",
-    "shared.clock",
-    "shared.migrations",
-    "shared.runtime.*",
-    "shared.setting_sources",
-    "shared.settings",
-    "simulator.__main__",
-    "simulator.server",
-)
-OUTSIDE = frozenset(
-    {
-        "aiohttp", "asyncio", "concurrent", "discord", "fastapi", "fcntl", "http.client", "http.server", "httpx",
-        "kafka", "multiprocessing", "os", "psycopg", "random", "secrets", "select", "shutil", "signal", "socket",
-        "subprocess", "tempfile", "threading", "time", "urllib.request", "uvicorn",
-    }
-)  # fmt: skip
-# Reading a file, the terminal or the clock needs no import that would give it away. A clock that was passed in is fine.
-OUTSIDE_CALLS = frozenset({"input", "open", "print"})
-OUTSIDE_METHODS = frozenset({"read_text", "read_bytes", "write_text", "write_bytes"})
-CLOCK_READS = re.compile(r"(^|\.)(datetime\.(now|utcnow|today)|date\.today)$")
-
-# Who is handed a connection does I/O, whatever it imports. (Where the type is defined and passed on is shared/.)
-CONNECTION = "DbConnection"
-
-# Distributions whose import name is not their own name.
-IMPORT_NAME = {"discord-py": "discord", "kafka-python": "kafka", "pyyaml": "yaml"}
-# What a dependency is never installed without, and is part of its interface.
-BROUGHT_ALONG = {"pydantic": {"pydantic_core"}, "fastapi": {"starlette"}, "discord": {"aiohttp"}}
-
-FORBIDDEN_NAMES = re.compile(r"(^|_)(utils?|helpers?|misc|common)(_|$)")
 
 
 def pointing_upwards(tree: Tree) -> list[str]:
@@ -87,7 +32,7 @@ def pointing_upwards(tree: Tree) -> list[str]:
     for module in _layered(tree):
         own = _layer(module.name)
         if own is None:
-            found.append(f"{module.name} has no layer; give it one in LAYERS")
+            found.append(f"{module.name} has no layer; give it one in LAYERS of shape.py")
             continue
         for target in _ours(module, tree):
             layer = _layer(target)

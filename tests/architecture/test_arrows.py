@@ -56,7 +56,7 @@ def test_an_import_upwards_is_found(tmp_path: Path) -> None:
 def test_a_module_without_a_layer_is_found(tmp_path: Path) -> None:
     tree = planted(tmp_path, shared__surprise="")
 
-    assert rules.pointing_upwards(tree) == ["shared.surprise has no layer; give it one in LAYERS"]
+    assert rules.pointing_upwards(tree) == ["shared.surprise has no layer; give it one in LAYERS of shape.py"]
 
 
 def test_no_service_imports_another(tree: Tree) -> None:
