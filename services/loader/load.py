@@ -72,7 +72,7 @@ class Loader:
     def _with_released(
         self, facts: list[Received], connection: DbConnection
     ) -> tuple[dict[str, EventState], list[Received]]:
-        """The batch's events as they stand, and the batch with the parked children of those it lists for the first time."""
+        """The events as they stand, and the batch with the parked children of those it lists for the first time."""
         states = read_states(connection, ((item.message.event_key, item.message.kind) for item in facts))
         fresh = {
             item.message.event_key: item.record.partition

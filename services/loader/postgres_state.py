@@ -43,12 +43,8 @@ def read_states(connection: DbConnection, wanted: Iterable[tuple[str, str]]) -> 
     return states
 
 
-def compressed(fact_bytes: bytes) -> bytes:
-    """How `facts.versions.body` holds a fact: the clean event's JSON, zstd level 1."""
-    return zstandard.ZstdCompressor(level=1).compress(fact_bytes)
-
-
 def decompressed(body: bytes) -> FactEvent:
+    """A fact as `facts.versions.body` holds it: the clean event's JSON, zstd (services/loader/apply.py)."""
     fact = CLEAN_EVENT.validate_json(zstandard.ZstdDecompressor().decompress(body))
     if fact.kind == "reference":
         raise ValueError("base data has no versions")

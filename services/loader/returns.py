@@ -52,7 +52,9 @@ def selections(example: str, starters: int) -> int:
 
 
 def difference(before: dict[Cell, Sums], after: dict[Cell, Sums]) -> dict[Cell, Sums]:
-    """What to add so that an event counts as `after` where it counted as `before`."""
+    """What to add, cell by cell, so that an event counts as `after` where it counted as `before`."""
+    if not before:
+        return after
     none = (0, 0, 0)
     moved = {}
     for cell in before.keys() | after.keys():

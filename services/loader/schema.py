@@ -17,7 +17,7 @@ class Reference:
     table: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # one object a table: compared and hashed by identity, for every row
 class Table:
     """`key` identifies a row; `values` may change with a later version; both in the order of a row's tuple."""
 

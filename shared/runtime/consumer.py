@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import random
 import threading
 import time
@@ -67,6 +68,7 @@ class ConsumerLoop:
 
     def run(self) -> None:
         """Until stopped. Transient trouble is waited out; anything unexpected goes up and ends the process."""
+        _calm_the_collector()
         consumer: Consumer | None = None
         producer: Producer | None = None
         while not self._stop.is_set():
@@ -177,6 +179,13 @@ class ConsumerLoop:
                 self._wait_out(error)
             else:
                 return
+
+
+def _calm_the_collector() -> None:
+    """A batch is many thousand live objects without a cycle: at the default threshold (700) the collector walks them
+    over and over, which was measured to cost half as much again as handling them."""
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 20)
 
 
 def next_offsets(polled: Polled) -> dict[TopicPartition, int]:

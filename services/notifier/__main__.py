@@ -1,0 +1,65 @@
+"""Notifier: predictions and loaded-events in, messages to people out."""
+
+from __future__ import annotations
+
+import sys
+
+import psycopg
+
+from services.notifier.channels import Channel
+from services.notifier.choose import Rules
+from services.notifier.console_channel import ConsoleChannel
+from services.notifier.delivery import Delivery
+from services.notifier.discord_channel import DiscordChannel
+from services.notifier.notify import Notifier
+from services.notifier.secret_file import read_secret_url
+from services.notifier.sender import Sender
+from services.notifier.settings import NotifierSettings
+from services.notifier.webhook_channel import WebhookChannel
+from shared.broker.connect import connect
+from shared.errors import ConfigError
+from shared.runtime.consumer import ConsumerLoop
+from shared.runtime.metrics import Metrics
+from shared.runtime.run import launch, run
+from shared.runtime.view import LoopView
+from shared.topics import LOADED, PREDICTIONS
+
+
+def channel_of(name: str, settings: NotifierSettings) -> Channel:
+    """Raises ConfigError where the file with the channel's secret is not named."""
+    if name == "console":
+        return ConsoleChannel(sys.stdout)
+    files = {"discord": settings.notifier.discord_webhook_file, "webhook": settings.notifier.webhook_url_file}
+    if (file := files[name]) is None:
+        key = "discord_webhook_file" if name == "discord" else "webhook_url_file"
+        raise ConfigError(f"channel {name!r} needs notifier.{key}: the file that holds its URL")
+    url = read_secret_url(file)
+    return DiscordChannel(url) if name == "discord" else WebhookChannel(url)
+
+
+def start(settings: NotifierSettings) -> int:
+    conninfo = settings.database.conninfo("headrace notifier")
+    options = settings.notifier
+    metrics = Metrics()
+    rules = Rules(tip_probability=options.tip_probability, payout_amount=options.big_amount)
+    notifier = Notifier(options.channels, settings.clock.clock(), rules)
+    loop = ConsumerLoop(
+        connect(settings.broker.url, conninfo),
+        service=settings.name,
+        slot=settings.service.slot,
+        reads=[PREDICTIONS, LOADED],
+        metrics=metrics,
+        database_handle=notifier.handle,
+    )
+    sender = Sender(
+        lambda: psycopg.connect(conninfo, autocommit=True),
+        [channel_of(name, settings) for name in options.channels],
+        Delivery(retry_undecided=frozenset(options.channels if options.crash_policy == "retry" else ())),
+        lambda channel, outcome: metrics.notifications_total.labels(channel, outcome).inc(),
+    )
+    view = LoopView(loop, connect(settings.broker.url, conninfo), settings.service.replica)
+    return run(settings, loop, view, metrics, [sender.run])
+
+
+if __name__ == "__main__":
+    sys.exit(launch(NotifierSettings, start))
