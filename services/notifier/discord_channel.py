@@ -1,7 +1,7 @@
 """Tells in a Discord channel, through a webhook.
 
-discord.py builds the request; waiting and trying again is the sender's job, so answers that are no success leave
-discord.py's own retry loop (up to 25 s of sleep) at once. The webhook's URL is a secret: whoever has it can write.
+discord.py builds the request; waiting and trying again is the sender's job, so every answer leaves discord.py's own
+loop (up to 25 s of sleep) before it is looked at there. The webhook's URL is a secret: whoever has it can write.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import aiohttp
@@ -18,7 +19,7 @@ from discord.webhook.async_ import AsyncWebhookAdapter, async_context
 
 from services.notifier.channels import ChannelBusy, ChannelRefused, Message, refusal, seconds_of
 from services.notifier.delivery import Rate
-from services.notifier.secret_url import SecretUrl, is_safe
+from services.notifier.secret_file import SecretUrl, is_safe
 from shared.errors import ConfigError
 
 BASE_URL = "https://discord.com/api/v10"
@@ -59,26 +60,24 @@ class DiscordChannel:
         return f"DiscordChannel(name={self.name!r})"
 
     def send(self, message: Message) -> None:
-        taken: list[bool] = []
         failure: Exception
         try:
-            asyncio.run(self._send(message.text, taken))
+            asyncio.run(self._send(message.text))
         except (ChannelBusy, ChannelRefused) as error:
             failure = error
-        except (aiohttp.ClientError, OSError, TimeoutError, discord.DiscordException, ValueError, KeyError) as error:
+        except (aiohttp.ClientError, OSError, TimeoutError, discord.DiscordException) as error:
             failure = ChannelBusy(f"{self.name} cannot be reached: {type(error).__name__}")
         else:
             return
-        # Discord has the message once it answered 2xx, whatever became of the answer's body.
-        if not taken:
-            # Raised out here: the cause may name the URL, so it must not be chained.
-            raise failure
+        # Raised out here: the cause may name the URL, so it must not be chained.
+        raise failure
 
-    async def _send(self, text: str, taken: list[bool]) -> None:
+    async def _send(self, text: str) -> None:
         async def check(response: aiohttp.ClientResponse) -> None:
-            if response.ok:
-                taken.append(True)
-                return
+            if response.method != "POST":
+                raise ChannelRefused(f"{self.name} answered with a redirect, on which no message travels")
+            if response.status < 300:
+                raise _Taken
             raise refusal(self.name, response.status, await _retry_after_s(response))
 
         async_context.set(_Adapter(self._base_url))
@@ -86,7 +85,14 @@ class DiscordChannel:
         async with aiohttp.ClientSession(timeout=timeout, raise_for_status=check) as session:
             webhook = discord.Webhook.partial(self._hook.id, self._hook.token, session=session)
             # Only with `wait` does Discord's answer say whether the message was kept.
-            await webhook.send(text, wait=True, allowed_mentions=discord.AllowedMentions.none(), suppress_embeds=True)
+            with suppress(_Taken):
+                await webhook.send(
+                    text, wait=True, allowed_mentions=discord.AllowedMentions.none(), suppress_embeds=True
+                )
+
+
+class _Taken(Exception):
+    """Discord has the message once its answer began with 2xx: what becomes of the answer's body cannot undo that."""
 
 
 class _Adapter(AsyncWebhookAdapter):

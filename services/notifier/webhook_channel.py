@@ -18,7 +18,7 @@ from urllib.request import (
 from services.notifier.channels import ChannelBusy, Message, refusal, seconds_of
 from services.notifier.delivery import Rate
 from services.notifier.message import plain
-from services.notifier.secret_url import SecretUrl
+from services.notifier.secret_file import SecretUrl
 
 
 class WebhookChannel:

@@ -1,0 +1,85 @@
+"""A real HTTP server on a free port that answers what it is told to and remembers what it got."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import deque
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, NamedTuple
+
+
+class Answer(NamedTuple):
+    status: int
+    body: Any = None
+    headers: Mapping[str, str] = {}
+
+
+class Seen(NamedTuple):
+    path: str
+    headers: Mapping[str, str]
+    body: Any
+
+
+@dataclass
+class Receiver:
+    """`answers` are given one after the other, then `usual`; while `open` is not set, answers wait."""
+
+    usual: Answer = field(default_factory=lambda: Answer(204))
+    answers: deque[Answer] = field(default_factory=deque)
+    seen: list[Seen] = field(default_factory=list)
+    open: threading.Event = field(default_factory=threading.Event)
+    url: str = ""
+
+    def take(self, seen: Seen) -> Answer:
+        self.seen.append(seen)
+        self.open.wait(30)
+        return self.answers.popleft() if self.answers else self.usual
+
+
+@contextmanager
+def receiving() -> Iterator[Receiver]:
+    receiver = Receiver()
+    receiver.open.set()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            answer = receiver.take(Seen(self.path, dict(self.headers), body))
+            content = b"" if answer.body is None else json.dumps(answer.body).encode()
+            try:
+                self.send_response(answer.status)
+                for name, value in answer.headers.items():
+                    self.send_header(name, value)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+            except OSError:
+                self.close_connection = True
+
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *args: object) -> None:
+            """The test's output stays readable."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    receiver.url = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield receiver
+    finally:
+        receiver.open.set()
+        server.shutdown()
+        thread.join()
+        server.server_close()

@@ -1,0 +1,44 @@
+"""Back-off and rate limits as arithmetic."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.notifier.delivery import Delivery, Rate, TokenBucket
+
+
+def test_the_wait_doubles_up_to_its_bound() -> None:
+    delivery = Delivery(backoff_first_s=2, backoff_max_s=10)
+
+    assert [delivery.backoff_s(failures) for failures in (1, 2, 3, 4, 100_000)] == [2, 4, 8, 10, 10]
+
+
+def test_a_channel_parks_unless_it_asks_to_retry() -> None:
+    delivery = Delivery(retry_undecided=frozenset({"console"}))
+
+    assert (delivery.undecided("console"), delivery.undecided("discord")) == ("retry", "park")
+
+
+def test_a_burst_goes_at_once_and_the_next_waits() -> None:
+    bucket = TokenBucket(Rate(burst=2, per_s=0.5), now_s=100)
+    bucket.take(100)
+    bucket.take(100)
+
+    assert bucket.wait_s(100) == pytest.approx(2)
+    assert bucket.wait_s(101) == pytest.approx(1)
+    assert bucket.wait_s(102) == 0
+
+
+@given(st.lists(st.floats(0, 10), min_size=1, max_size=50))
+def test_no_stretch_of_time_sees_more_than_burst_and_rate(pauses: list[float]) -> None:
+    rate = Rate(burst=3, per_s=0.5)
+    bucket, now_s, sent = TokenBucket(rate, 0), 0.0, 0
+    for pause in pauses:
+        now_s += pause
+        if bucket.wait_s(now_s) == 0:
+            bucket.take(now_s)
+            sent += 1
+
+    assert sent <= rate.burst + rate.per_s * now_s + 1e-6

@@ -1,0 +1,131 @@
+"""The Discord channel against a real server that answers as Discord does."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import time
+import traceback
+from uuid import UUID
+
+import pytest
+
+from services.notifier.channels import ChannelBusy, ChannelRefused, Message
+from services.notifier.discord_channel import DiscordChannel
+from services.notifier.secret_file import SecretUrl
+from shared.errors import ConfigError
+from tests.services.notifier.http_receiver import Answer, Receiver
+
+HOOK_ID = "123456789012345678"
+TOKEN = "s3cret-" + "x" * 61
+URL = SecretUrl(f"https://discord.com/api/webhooks/{HOOK_ID}/{TOKEN}")
+MESSAGE = Message("id/tip", UUID(int=5), "tip", "k", "**Tip** @everyone")
+# What Discord answers with `wait=true`, as its reference shows it.
+KEPT = Answer(
+    200,
+    {
+        "id": "99", "type": 0, "content": "x", "channel_id": "5", "attachments": [], "embeds": [], "mentions": [],
+        "mention_roles": [], "pinned": False, "mention_everyone": False, "tts": False, "edited_timestamp": None,
+        "timestamp": "2026-05-02T12:00:00.000000+00:00", "flags": 0, "components": [], "webhook_id": HOOK_ID,
+        "author": {"id": HOOK_ID, "username": "h", "discriminator": "0000", "avatar": None, "bot": True},
+    },
+)  # fmt: skip
+
+
+@pytest.fixture
+def channel(receiver: Receiver) -> DiscordChannel:
+    receiver.usual = KEPT
+    return DiscordChannel(URL, base_url=f"{receiver.url}/api/v10")
+
+
+def test_the_message_arrives_and_may_ping_nobody(channel: DiscordChannel, receiver: Receiver) -> None:
+    channel.send(MESSAGE)
+
+    (seen,) = receiver.seen
+    assert seen.path.startswith(f"/api/v10/webhooks/{HOOK_ID}/{TOKEN}?wait=1")
+    assert seen.body["content"] == "**Tip** @everyone"
+    assert seen.body["allowed_mentions"] == {"parse": []}
+
+
+@pytest.mark.parametrize("answer", [Answer(204), Answer(200, {"odd": True}), Answer(200, "text")])
+def test_what_discord_took_is_sent_whatever_it_answers(
+    channel: DiscordChannel, receiver: Receiver, answer: Answer
+) -> None:
+    receiver.answers.append(answer)
+
+    channel.send(MESSAGE)
+
+    assert len(receiver.seen) == 1
+
+
+def test_a_rate_limit_says_when_to_come_back(channel: DiscordChannel, receiver: Receiver) -> None:
+    body = {"message": "You are being rate limited.", "retry_after": 1.337, "global": False}
+    receiver.answers.append(Answer(429, body, {"Retry-After": "2", "Via": "1.1 google"}))
+
+    with pytest.raises(ChannelBusy, match="429") as raised:
+        channel.send(MESSAGE)
+
+    assert raised.value.retry_after_s == 1.337
+
+
+def test_an_error_of_discord_is_tried_once_and_left_to_the_sender(channel: DiscordChannel, receiver: Receiver) -> None:
+    receiver.answers.append(Answer(500))
+    started = time.monotonic()
+
+    with pytest.raises(ChannelBusy, match="500"):
+        channel.send(MESSAGE)
+
+    assert len(receiver.seen) == 1
+    assert time.monotonic() - started < 1  # discord.py's own first wait
+
+
+@pytest.mark.parametrize("status", [401, 404])
+def test_a_webhook_that_is_gone_is_for_good(channel: DiscordChannel, receiver: Receiver, status: int) -> None:
+    receiver.answers.append(Answer(status, {"message": "Unknown Webhook", "code": 10015}))
+
+    with pytest.raises(ChannelRefused, match=f"HTTP {status}: its address is gone"):
+        channel.send(MESSAGE)
+
+
+def test_a_redirect_is_no_delivery(channel: DiscordChannel, receiver: Receiver) -> None:
+    receiver.answers.append(Answer(301, headers={"Location": f"{receiver.url}/elsewhere"}))
+
+    with pytest.raises(ChannelRefused, match="redirect"):
+        channel.send(MESSAGE)
+
+
+def test_an_answer_that_does_not_come_is_busy(receiver: Receiver) -> None:
+    receiver.open.clear()
+
+    with pytest.raises(ChannelBusy, match="TimeoutError"):
+        DiscordChannel(URL, base_url=receiver.url, timeout_s=0.05).send(MESSAGE)
+
+
+def test_the_url_is_in_no_log_error_or_repr(
+    channel: DiscordChannel, receiver: Receiver, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    receiver.answers.extend([Answer(204), Answer(404), Answer(500)])
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        away = DiscordChannel(URL, base_url=f"http://127.0.0.1:{unused.getsockname()[1]}")
+        said = [repr(channel), repr(vars(channel))]
+        channel.send(MESSAGE)
+        for target in (channel, channel, away):
+            with pytest.raises((ChannelBusy, ChannelRefused)) as raised:
+                target.send(MESSAGE)
+            said.append("".join(traceback.format_exception(raised.value)))
+
+    assert "s3cret" not in " ".join([*said, caplog.text])
+
+
+def test_a_url_that_is_no_webhooks_is_a_setting_to_mend() -> None:
+    with pytest.raises(ConfigError) as raised:
+        DiscordChannel(SecretUrl("https://discord.com/s3cret"))
+
+    assert "s3cret" not in str(raised.value)
+
+
+def test_the_token_does_not_travel_in_the_clear() -> None:
+    with pytest.raises(ConfigError, match="https"):
+        DiscordChannel(URL, base_url="http://elsewhere.example/api")

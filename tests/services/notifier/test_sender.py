@@ -1,0 +1,256 @@
+"""The sender on a real ledger and against real servers."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from services.notifier import postgres_ledger as ledger
+from services.notifier.channels import Channel, Message
+from services.notifier.console_channel import ConsoleChannel
+from services.notifier.delivery import Delivery, Rate
+from services.notifier.postgres_ledger import Note
+from services.notifier.secret_file import SecretUrl
+from services.notifier.sender import ChannelLoop, Sender
+from services.notifier.webhook_channel import WebhookChannel
+from tests.services.notifier.http_receiver import Answer, Receiver
+from tests.services.notifier.waiting import wait_until
+
+Connection = psycopg.Connection[Any]
+QUICK = Delivery(poll_s=0.01, backoff_first_s=0.02, backoff_max_s=0.05)
+
+# A sender in a process of its own: where to send and what database comes over stdin, for its URL holds a password.
+CHILD = """
+import json, sys, threading, psycopg
+from services.notifier.delivery import Delivery
+from services.notifier.secret_file import SecretUrl
+from services.notifier.sender import Sender
+from services.notifier.webhook_channel import WebhookChannel
+
+told = json.load(sys.stdin)
+channel = WebhookChannel(SecretUrl(told["webhook"]), timeout_s=30)
+Sender(lambda: psycopg.connect(told["database"]), [channel], Delivery(), lambda *_: None).run(threading.Event())
+"""
+
+
+class FastWebhook(WebhookChannel):
+    """Without the rate limit, which is tested by itself."""
+
+    rate = Rate(burst=100_000, per_s=100_000)
+
+
+@pytest.fixture
+def webhook(receiver: Receiver) -> WebhookChannel:
+    return FastWebhook(SecretUrl(receiver.url))
+
+
+def notes(database: Connection, count: int, channel: str = "webhook") -> None:
+    ledger.record(database, [Note(uuid4(), "tip", "k", f"text {n}") for n in range(count)], [channel])
+
+
+def states(database: Connection) -> dict[str, int]:
+    return dict(database.execute("SELECT state, count(*) FROM notifier.ledger GROUP BY state").fetchall())
+
+
+@contextmanager
+def running(
+    url: str, *channels: Channel, delivery: Delivery = QUICK, count: Counter[Any] | None = None
+) -> Iterator[None]:
+    counted: Counter[Any] = Counter() if count is None else count
+
+    def on_outcome(channel: str, outcome: str) -> None:
+        counted[channel, outcome] += 1
+
+    stop = threading.Event()
+    sender = Sender(partial(psycopg.connect, url), channels, delivery, on_outcome)
+    thread = threading.Thread(target=sender.run, args=(stop,))
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+def test_everything_pending_is_sent_in_order(
+    database: Connection, database_url: str, webhook: WebhookChannel, receiver: Receiver
+) -> None:
+    notes(database, 5)
+    count: Counter[Any] = Counter()
+
+    with running(database_url, webhook, count=count):
+        wait_until(lambda: states(database) == {"sent": 5})
+
+    assert [seen.body["text"] for seen in receiver.seen] == [f"text {n}" for n in range(5)]
+    assert count == {("webhook", "sent"): 5}
+
+
+def test_two_senders_at_once_never_send_twice(
+    database: Connection, database_url: str, webhook: WebhookChannel, receiver: Receiver
+) -> None:
+    notes(database, 200)
+
+    with running(database_url, webhook), running(database_url, FastWebhook(SecretUrl(receiver.url))):
+        wait_until(lambda: states(database) == {"sent": 200})
+
+    assert sorted(Counter(seen.headers["Idempotency-Key"] for seen in receiver.seen).values()) == [1] * 200
+
+
+def test_passing_trouble_loses_nothing(
+    database: Connection, database_url: str, webhook: WebhookChannel, receiver: Receiver
+) -> None:
+    notes(database, 3)
+    receiver.answers.extend([Answer(500), Answer(503), Answer(429, headers={"Retry-After": "0"})])
+    count: Counter[Any] = Counter()
+
+    with running(database_url, webhook, count=count):
+        wait_until(lambda: states(database) == {"sent": 3})
+
+    assert count == {("webhook", "retried"): 3, ("webhook", "sent"): 3}
+    assert len({seen.headers["Idempotency-Key"] for seen in receiver.seen}) == 3
+
+
+def test_a_webhook_that_is_gone_is_a_visible_failure(
+    database: Connection, database_url: str, webhook: WebhookChannel, receiver: Receiver
+) -> None:
+    notes(database, 2)
+    receiver.answers.append(Answer(404))
+
+    with running(database_url, webhook):
+        wait_until(lambda: states(database) == {"failed": 1, "sent": 1})
+
+    row = database.execute("SELECT text, error, attempts FROM notifier.ledger WHERE state = 'failed'").fetchone()
+    reason = "webhook answered HTTP 404: its address is gone or its key is wrong; give the channel a new one"
+    assert row == ("text 0", reason, 1)
+
+
+def test_a_busy_channel_rests_as_long_as_it_was_asked_to(
+    database: Connection, webhook: WebhookChannel, receiver: Receiver
+) -> None:
+    notes(database, 2)
+    receiver.answers.append(Answer(429, headers={"Retry-After": "100"}))
+    loop = ChannelLoop(lambda: database, webhook, Delivery(), lambda *_: None)
+
+    loop.step(database)
+    rest_s = loop.step(database)
+
+    assert len(receiver.seen) == 1
+    assert 29 < rest_s <= 30  # half a lease: then it looks for dead senders, and rests on
+    delay = database.execute("SELECT extract(epoch FROM due_at - now())::float FROM notifier.ledger WHERE attempts = 1")
+    assert delay.fetchone() == (pytest.approx(100, abs=5),)
+
+
+def test_a_channel_gets_no_more_than_it_bears(database: Connection, receiver: Receiver) -> None:
+    class Slow(WebhookChannel):
+        rate = Rate(burst=2, per_s=0.01)
+
+    notes(database, 3)
+    loop = ChannelLoop(lambda: database, Slow(SecretUrl(receiver.url)), Delivery(), lambda *_: None)
+
+    waits = [loop.step(database) for _ in range(3)]
+
+    assert len(receiver.seen) == 2
+    assert waits[:2] == [0, 0]
+    assert waits[2] > 20
+
+
+def test_a_slow_channel_delays_no_other(
+    database: Connection, database_url: str, webhook: WebhookChannel, receiver: Receiver
+) -> None:
+    receiver.open.clear()
+    notes(database, 1, "webhook")
+    notes(database, 3, "console")
+    stream = io.StringIO()
+
+    with running(database_url, webhook, ConsoleChannel(stream)):
+        wait_until(lambda: states(database) == {"sent": 3, "sending": 1})
+        receiver.open.set()
+
+    assert len(stream.getvalue().splitlines()) == 3
+
+
+@pytest.mark.parametrize(("retry", "state", "told"), [(False, "unknown", 1), (True, "sent", 2)])
+def test_a_sender_killed_between_sending_and_marking_is_settled_by_policy(
+    database: Connection, database_url: str, webhook: WebhookChannel, receiver: Receiver,
+    retry: bool, state: str, told: int,
+) -> None:  # fmt: skip
+    notes(database, 1)
+    receiver.open.clear()
+    child = subprocess.Popen([sys.executable, "-c", CHILD], stdin=subprocess.PIPE, text=True)
+    try:
+        assert child.stdin is not None
+        json.dump({"database": database_url, "webhook": receiver.url}, child.stdin)
+        child.stdin.close()
+        wait_until(lambda: receiver.seen)
+    finally:
+        child.kill()
+        child.wait()
+    assert states(database) == {"sending": 1}
+    receiver.open.set()
+    delivery = QUICK.model_copy(update={"lease_s": 0.05, "retry_undecided": frozenset({"webhook"} if retry else ())})
+    count: Counter[Any] = Counter()
+
+    with running(database_url, webhook, delivery=delivery, count=count):
+        wait_until(lambda: states(database) == {state: 1})
+
+    assert len(receiver.seen) == told
+    assert count["webhook", "unknown"] == 1
+
+
+def test_a_claim_of_a_living_sender_is_left_alone_at_start(
+    database: Connection, database_url: str, webhook: WebhookChannel, receiver: Receiver
+) -> None:
+    notes(database, 2)
+    ledger.claim(database, "webhook")
+
+    with running(database_url, webhook):
+        wait_until(lambda: states(database) == {"sent": 1, "sending": 1})
+
+
+def test_what_was_sent_is_marked_when_the_database_is_back(
+    database: Connection, database_url: str, webhook: WebhookChannel, receiver: Receiver
+) -> None:
+    """The sender's connection is cut while its message is on the way; nothing is told twice."""
+    notes(database, 1)
+    receiver.open.clear()
+
+    with running(database_url, webhook):
+        wait_until(lambda: receiver.seen)
+        database.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid() AND query LIKE '%notifier.ledger%'"
+        )
+        receiver.open.set()
+        wait_until(lambda: states(database) == {"sent": 1})
+
+    assert len(receiver.seen) == 1
+
+
+def test_an_unforeseen_error_ends_the_sender_and_is_raised(database: Connection, database_url: str) -> None:
+    class Broken(ConsoleChannel):
+        def send(self, message: Message) -> None:
+            raise LookupError(message.text)
+
+    notes(database, 1, "console")
+    stop = threading.Event()
+    connect: Callable[[], Connection] = partial(psycopg.connect, database_url)
+
+    with pytest.raises(LookupError, match="text 0"):
+        Sender(connect, [Broken(io.StringIO()), ConsoleChannel(io.StringIO(), "other")], QUICK, lambda *_: None).run(
+            stop
+        )
+
+    assert stop.is_set()

@@ -1,0 +1,72 @@
+"""The JSON webhook against a real server."""
+
+from __future__ import annotations
+
+import socket
+from uuid import UUID
+
+import pytest
+
+from services.notifier.channels import ChannelBusy, ChannelRefused, Message
+from services.notifier.secret_file import SecretUrl
+from services.notifier.webhook_channel import WebhookChannel
+from tests.services.notifier.http_receiver import Answer, Receiver
+
+MESSAGE = Message("id/tip", UUID(int=5), "tip", "river:2026-05-02:07:01", "**Tip** a\\*")
+
+
+@pytest.fixture
+def channel(receiver: Receiver) -> WebhookChannel:
+    return WebhookChannel(SecretUrl(f"{receiver.url}/hooks/s3cret"))
+
+
+def test_the_message_arrives_whole(channel: WebhookChannel, receiver: Receiver) -> None:
+    channel.send(MESSAGE)
+
+    (seen,) = receiver.seen
+    assert seen.path == "/hooks/s3cret"
+    assert seen.headers["Idempotency-Key"] == "id/tip"
+    assert seen.body == {
+        "message_id": "id/tip", "rule": "tip", "event_key": "river:2026-05-02:07:01", "text": "Tip a*",
+        "markdown": "**Tip** a\\*",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("status", [408, 425, 429, 500, 503])
+def test_trouble_that_may_pass_is_busy(channel: WebhookChannel, receiver: Receiver, status: int) -> None:
+    receiver.answers.append(Answer(status, headers={"Retry-After": "7"}))
+
+    with pytest.raises(ChannelBusy, match=str(status)) as raised:
+        channel.send(MESSAGE)
+
+    assert raised.value.retry_after_s == 7
+
+
+@pytest.mark.parametrize("status", [301, 307, 400, 401, 404, 410])
+def test_a_refusal_is_for_good(channel: WebhookChannel, receiver: Receiver, status: int) -> None:
+    receiver.answers.append(Answer(status, headers={"Location": f"{receiver.url}/elsewhere"}))
+
+    with pytest.raises(ChannelRefused, match=str(status)):
+        channel.send(MESSAGE)
+
+    assert len(receiver.seen) == 1
+
+
+def test_a_server_that_is_away_is_busy_and_its_address_stays_secret() -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        channel = WebhookChannel(SecretUrl(f"http://127.0.0.1:{unused.getsockname()[1]}/s3cret"))
+
+        with pytest.raises(ChannelBusy) as raised:
+            channel.send(MESSAGE)
+
+    assert "s3cret" not in f"{raised.value} {channel!r}"
+    assert raised.value.__context__ is None
+
+
+def test_a_server_that_does_not_answer_is_busy(receiver: Receiver) -> None:
+    receiver.open.clear()
+    channel = WebhookChannel(SecretUrl(receiver.url), timeout_s=0.05)
+
+    with pytest.raises(ChannelBusy, match="TimeoutError"):
+        channel.send(MESSAGE)
