@@ -233,8 +233,12 @@ def _line(detail: ErrorDetails, said: Mapping[str, Setting], model: type[Setting
         return f"{origin}: there is no setting {key}{_nearest(key, model)}"
     if detail["type"] == "model_type":
         return f"{origin}: {key}: expected `name: value` lines below it"
-    # A URL may hold a password, which is why it is refused and not shown.
-    shown = "" if "url" in key or isinstance(detail["input"], dict) else f" (it is {str(detail['input'])!r})"
+    # A URL may hold a password, and a secret may stand where its file's name should: neither is shown.
+    shown = (
+        ""
+        if "url" in key or key.endswith("_file") or isinstance(detail["input"], dict)
+        else f" (it is {str(detail['input'])!r})"
+    )
     return f"{origin}: {key}: {detail['msg'].removeprefix('Value error, ')}{shown}"
 
 

@@ -48,7 +48,7 @@ class ServiceView(Protocol):
         ...
 
     def lag(self) -> list[dict[str, Any]]:
-        """One dict a partition: `topic`, `partition`, `position`, `end`, `records`."""
+        """One dict a partition: `topic`, `partition`, `position`, `end`, `records`. May raise TransientError."""
         ...
 
 
@@ -113,7 +113,7 @@ def _v1(view: ServiceView, token: str | None) -> APIRouter:
     def status() -> Status:
         return Status(**view.status())
 
-    @router.get("/lag")
+    @router.get("/lag", responses=responses(503))
     def lag() -> list[Lag]:
         return [Lag(**partition) for partition in view.lag()]
 

@@ -37,7 +37,7 @@ class Metrics:
     def _define_flow(self) -> None:
         self.records_total = self._counter(
             "records_total",
-            "records, by what became of them: handled, appended, failed",
+            "records, by what became of them: handled, appended, failed, `filtered: REASON`",
             ("service", "topic", "outcome"),
         )
         self.consumer_lag_records = self._gauge(

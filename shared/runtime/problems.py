@@ -15,6 +15,9 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from shared.errors import TransientError
+from shared.logs import mask_text
+
 MEDIA_TYPE = "application/problem+json"
 REQUEST_ID = "X-Request-Id"
 # Not http.HTTPStatus: its phrases change between versions of Python, and a type must not.
@@ -62,6 +65,7 @@ def install(app: FastAPI) -> None:
     """Make every error of the app a problem, and give every answer its request id."""
     app.add_exception_handler(HTTPException, _of_http)
     app.add_exception_handler(RequestValidationError, _of_validation)
+    app.add_exception_handler(TransientError, _of_trouble)
     app.add_exception_handler(Exception, _of_anything)
     app.add_middleware(RequestIds)
 
@@ -102,6 +106,11 @@ async def _of_validation(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)  # noqa: S101  (the handler is registered for nothing else)
     wrong = (f"{'.'.join(str(part) for part in each['loc'])}: {each['msg']}" for each in error.errors())
     return _answer(request, HTTPStatus.UNPROCESSABLE_ENTITY, "; ".join(wrong))
+
+
+async def _of_trouble(request: Request, error: Exception) -> JSONResponse:
+    """A dependency is away; its message may quote an address, but no credentials."""
+    return _answer(request, HTTPStatus.SERVICE_UNAVAILABLE, mask_text(str(error)), {"Retry-After": "1"})
 
 
 async def _of_anything(request: Request, _error: Exception) -> JSONResponse:

@@ -18,7 +18,9 @@ import psycopg
 import structlog
 from psycopg.types.json import Jsonb
 
+from shared.errors import TransientError
 from shared.runtime.admin import ServiceView
+from shared.runtime.metrics import Metrics
 
 INTERVAL_S = 1.0
 STOP_TIMEOUT_S = 2.0
@@ -44,11 +46,18 @@ class Replicas:
     """Reports a view to ops.replicas until it is left. A clean end deletes the row, another leaves it `stopped`."""
 
     def __init__(
-        self, conninfo: str, view: ServiceView, admin_url: str, guard: Guard, interval_s: float = INTERVAL_S
+        self,
+        conninfo: str,
+        view: ServiceView,
+        admin_url: str,
+        guard: Guard,
+        metrics: Metrics,
+        interval_s: float = INTERVAL_S,
     ) -> None:
         self._conninfo = conninfo
         self._view = view
         self._admin_url = admin_url
+        self._metrics = metrics
         self._interval_s = interval_s
         self._started_at = datetime.now(UTC)
         self._ending = threading.Event()
@@ -102,7 +111,7 @@ class Replicas:
         self._connection.execute(_UPSERT, row)
 
     def _row(self) -> dict[str, Any]:
-        status, (ready, why), lag = self._view.status(), self._view.ready(), self._view.lag()
+        status, (ready, why) = self._view.status(), self._view.ready()
         return {
             "service": status["service"],
             "replica": status["replica"],
@@ -110,10 +119,20 @@ class Replicas:
             "admin_url": self._admin_url,
             "state": status["state"],
             "ready": ready,
-            "lag_records": sum(each["records"] for each in lag) if lag else None,
+            "lag_records": self._lag_records(),
             "detail": _json(status["detail"] | ({} if ready else {"not_ready": why})),
             "started_at": self._started_at,
         }
+
+    def _lag_records(self) -> int | None:
+        """All that waits, also told to the metrics; None where nothing is read or nobody knows."""
+        try:
+            lag = self._view.lag()
+        except TransientError:
+            return None
+        for each in lag:
+            self._metrics.consumer_lag_records.labels(each["topic"], each["partition"]).set(each["records"])
+        return sum(each["records"] for each in lag) if lag else None
 
     def _disconnect(self) -> None:
         if self._connection is not None:

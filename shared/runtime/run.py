@@ -33,8 +33,8 @@ from shared.runtime.replicas import Replicas
 from shared.settings import ServiceSettings, load
 
 STOPPED, DIED, MISCONFIGURED = 0, 1, 2
-# The whole pipeline promises to be gone within 10 s; this leaves the supervisor 2 s for what comes after us.
-GRACE_S = 8.0
+# The whole pipeline promises to be gone within 10 s, of which its supervisor waits 7 for us before it kills.
+GRACE_S = 6.0
 SUPERVISED = "HEADRACE_SUPERVISED"
 _PR_SET_PDEATHSIG = 1
 _DONE = b"\0"
@@ -99,7 +99,7 @@ def run(
         _signals(crew.stop),
         crew,
         admin_server(view, metrics.registry, settings.admin) as admin,
-        Replicas(conninfo, view, admin.url, crew.guard) as replicas,
+        Replicas(conninfo, view, admin.url, crew.guard, metrics) as replicas,
     ):
         log.info("started", pid=os.getpid(), admin_url=admin.url, replica=settings.service.replica)
         crew.work()

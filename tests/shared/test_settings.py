@@ -197,6 +197,13 @@ def test_credentials_in_other_urls_are_refused_too(yaml_file: Path) -> None:
     assert "hunter2" not in said
 
 
+def test_a_secret_in_the_place_of_its_files_name_is_not_repeated(yaml_file: Path) -> None:
+    said = complaint(yaml_file, "admin:\n  token_file: hunter2\n")
+
+    assert said.startswith(f"{yaml_file}:2: admin.token_file: there is no file")
+    assert "hunter2" not in said
+
+
 def test_conninfo_connects_with_the_password_of_the_file(postgres: EmbeddedPostgres) -> None:
     database = Database(url=postgres.url(), password_file=postgres.password_file(OWNER))
 

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from shared.errors import ConfigError
+from shared.errors import ConfigError, TransientError
 from shared.runtime.admin import AdminServer, admin_app, admin_server
 from shared.runtime.metrics import Metrics
 from shared.runtime.problems import MEDIA_TYPE, install
@@ -141,6 +141,16 @@ def test_a_fault_of_ours_is_a_problem_that_keeps_its_cause_to_the_log(
     assert_problem(answer, 500, "internal-error")
     assert answer.headers["x-request-id"] == "mine-2"
     assert "the secret cause" in caplog.text
+
+
+def test_a_dependency_that_is_away_is_a_problem_that_may_pass(token_file: Path) -> None:
+    view = BrokenView(error=TransientError("no answer from postgresql://me:hunter2@h/d"))
+
+    with admin_server(view, Metrics().registry, AdminSettings(token_file=token_file)) as server:
+        answer = httpx.get(f"{server.url}/v1/lag", headers=TOKEN)
+
+    assert assert_problem(answer, 503, "unavailable") == "no answer from postgresql://me:***@h/d"
+    assert answer.headers["retry-after"] == "1"
 
 
 def test_wrong_input_is_a_problem_that_names_it() -> None:

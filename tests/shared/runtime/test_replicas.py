@@ -10,9 +10,11 @@ from typing import Any
 import psycopg
 from psycopg.conninfo import make_conninfo
 
+from shared.errors import TransientError
+from shared.runtime.metrics import Metrics
 from shared.runtime.replicas import Replicas
 from tests.shared.runtime.deadline import eventually
-from tests.shared.runtime.views import GivenView
+from tests.shared.runtime.views import BrokenView, GivenView
 
 Database = psycopg.Connection[tuple[Any, ...]]
 LAG = {"topic": "t", "partition": 0, "position": 3, "end": 5, "records": 2}
@@ -22,8 +24,9 @@ def guard(_name: str, work: Callable[[], None]) -> None:
     work()
 
 
-def replicas(url: str, view: GivenView, interval_s: float = 0.02) -> Replicas:
-    return Replicas(make_conninfo(url, application_name="beat"), view, "http://127.0.0.1:1", guard, interval_s)
+def replicas(url: str, view: GivenView, interval_s: float = 0.02, metrics: Metrics | None = None) -> Replicas:
+    conninfo = make_conninfo(url, application_name="beat")
+    return Replicas(conninfo, view, "http://127.0.0.1:1", guard, metrics or Metrics(), interval_s)
 
 
 def rows(database: Database) -> list[tuple[Any, ...]]:
@@ -52,6 +55,22 @@ def test_a_beat_follows_the_view(database_url: str, database: Database) -> None:
         row = eventually(lambda: [row for row in rows(database) if row[4] == "backing off"])[0]
 
     assert row[5:] == (False, None, {"not_ready": "the broker is away"})
+
+
+def test_a_beat_tells_the_metrics_of_the_lag(database_url: str, database: Database) -> None:
+    metrics = Metrics()
+
+    with replicas(database_url, GivenView(partitions=[LAG]), metrics=metrics):
+        eventually(lambda: rows(database))
+
+    assert metrics.registry.get_sample_value("headrace_consumer_lag_records", {"topic": "t", "partition": "0"}) == 2
+
+
+def test_a_lag_that_cannot_be_read_is_unknown(database_url: str, database: Database) -> None:
+    with replicas(database_url, BrokenView(error=TransientError("away"))):
+        row = eventually(lambda: rows(database))[0]
+
+    assert row[6] is None
 
 
 def test_beats_go_on(database_url: str, database: Database) -> None:

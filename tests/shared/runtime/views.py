@@ -30,5 +30,7 @@ class GivenView:
 
 @dataclass
 class BrokenView(GivenView):
+    error: Exception = field(default_factory=lambda: RuntimeError("the secret cause"))
+
     def lag(self) -> list[dict[str, Any]]:
-        raise RuntimeError("the secret cause")
+        raise self.error
