@@ -139,6 +139,12 @@ def failed_windows(connection: Rows) -> list[Mapping[str, Any]]:
     return [failed for (detail,) in rows for failed in report_of(detail or {}).failed]
 
 
+def event_statuses(connection: Rows) -> dict[str, int]:
+    """Events by status, as people see it."""
+    query = "SELECT status, count(*) FROM analytics.events GROUP BY status ORDER BY count(*) DESC, status"
+    return dict(connection.execute(query).fetchall())
+
+
 def dead_letter_causes(connection: Rows) -> list[dict[str, Any]]:
     """Counted by service and cause, each with one place to look at."""
     rows = connection.execute(

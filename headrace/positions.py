@@ -71,11 +71,14 @@ def report_of(detail: Mapping[str, Any]) -> FetcherReport:
     )
 
 
-def waiting_for(reading: Reading) -> str | None:
-    """What is not through yet, the earliest stage first; None when everything is. Needs two equal readings to trust."""
+def waiting_for(reading: Reading, follows: bool = False) -> str | None:
+    """What is not through yet, the earliest stage first; None when everything is. Needs two equal readings to trust.
+
+    A fetcher that follows its source has no end and is not waited for.
+    """
     if reading.fetcher is None:
         return "the fetcher to say how far it is"
-    if not reading.fetcher.exhausted:
+    if not reading.fetcher.exhausted and not follows:
         return f"the fetcher: {reading.fetcher.due} windows are due"
     for service in dict.fromkeys(service for service, _ in HOPS):
         if (lag := reading.positions.lag(service)) > 0:

@@ -31,7 +31,9 @@ class RunFailed(HeadraceError):
 class Session:
     """Runs programs until told otherwise. Leaving the block stops all of them."""
 
-    def __init__(self, access: Access, token: str, caught: Interrupts, view: View, exports: bool) -> None:
+    def __init__(  # the parts of a run
+        self, access: Access, token: str, caught: Interrupts, view: View, exports: bool
+    ) -> None:
         self.access = access
         self.title = ""
         self._token = token
@@ -41,8 +43,8 @@ class Session:
         self._supervisors: list[Supervisor] = []
         self._observer: Observer | None = None
         self._read_at_s = 0.0
-        self._moved_at_s = time.monotonic()
-        self.observer()
+        self._last: Reading | None = None
+        self._moved_at_s = self._began_s = time.monotonic()
         self.meter = Meter(self.observer().positions(), time.monotonic())
 
     def start(self, programs: Sequence[Program]) -> Supervisor:
@@ -55,12 +57,32 @@ class Session:
     def stop(self, supervisor: Supervisor) -> None:
         self._supervisors.remove(supervisor)
         if killed := supervisor.stop():
-            self._view.say(f"did not stop in time and were killed: {', '.join(killed)}")
+            self.say(f"did not stop in time and were killed: {', '.join(killed)}")
 
     def observer(self) -> Observer:
         if self._observer is None:
             self._observer = Observer(self.access, self._token)
         return self._observer
+
+    def say(self, text: str) -> None:
+        self._view.say(f"{time.monotonic() - self._began_s:5.1f} s  {text}")
+
+    def last_reading(self) -> Reading:
+        """The one that ended the last wait."""
+        if self._last is None:
+            self._last = self.observer().reading(self._exports)
+        return self._last
+
+    def run_task(self, program: Program) -> None:
+        """Run a program that ends by itself beside the others. Raises RunFailed unless it ends well."""
+        supervisor = self.start([program])
+        self.wait(lambda: supervisor.ended(program.name) is not None)
+        status = supervisor.ended(program.name)
+        self.stop(supervisor)
+        if status:
+            raise RunFailed(
+                f"{program.name} ended with status {status}: {last_words(program.log)} (log: {program.log})"
+            )
 
     def wait(self, until: Callable[[], bool], give_up: bool = True) -> None:
         """Tend the programs until the condition holds. With `give_up`, raises RunFailed when it never will."""
@@ -94,6 +116,7 @@ class Session:
         except (psycopg.OperationalError, TransientError, ConfigError) as error:
             self._database_is_away(error)
             return None
+        self._last = reading
         if self.meter.read(reading.positions, time.monotonic()):
             self._moved_at_s = time.monotonic()
         connection = self.observer().connection
@@ -101,7 +124,7 @@ class Session:
         return reading
 
     def _database_is_away(self, error: Exception) -> None:
-        self._view.say(f"the database is away: {' '.join(str(error).split())[:200]}")
+        self.say(f"the database is away: {' '.join(str(error).split())[:200]}")
         if self._observer is not None:
             self._observer.close()
             self._observer = None
@@ -111,7 +134,7 @@ class Session:
     def _tend(self, give_up: bool) -> None:
         for supervisor in self._supervisors:
             for name in supervisor.step():
-                self._view.say(f"{name} died and is started again")
+                self.say(f"{name} died and is started again")
             if (verdict := supervisor.hopeless()) and (give_up or "refused" in verdict[1]):
                 program, why = verdict
                 raise RunFailed(f"{program.name} {why}: {last_words(program.log)} (log: {program.log})")

@@ -34,6 +34,7 @@ class Program:
     command: tuple[str, ...]
     log: Path
     environment: Mapping[str, str] = field(default_factory=dict)
+    restart: bool = True
 
 
 @dataclass
@@ -45,6 +46,10 @@ class Child:
     deaths_in_a_row: int = 0
     restarts: int = 0
     last_status: int | None = None
+
+    @property
+    def wanted(self) -> bool:
+        return self.program.restart and self.last_status != WRONG_SETTINGS
 
 
 class Supervisor:
@@ -64,7 +69,7 @@ class Supervisor:
         """Restart what is due; returns the names of the programs found dead since the last step."""
         dead = [child.program.name for child in self.children if self._reap(child)]
         for child in self.children:
-            if child.process is None and self._now() >= child.restart_at_s and child.last_status != WRONG_SETTINGS:
+            if child.process is None and child.wanted and self._now() >= child.restart_at_s:
                 child.restarts += 1
                 self._spawn(child)
         if self._now() >= self._log_check_s:
@@ -76,6 +81,8 @@ class Supervisor:
     def hopeless(self) -> tuple[Program, str] | None:
         """The first program that no restart mends, and why."""
         for child in self.children:
+            if not child.program.restart:
+                continue
             if child.process is None and child.last_status == WRONG_SETTINGS:
                 return child.program, "refused its settings"
             unwell = child.process is None or self._now() - child.started_s < HEALTHY_AFTER_S
@@ -85,6 +92,11 @@ class Supervisor:
 
     def pids(self) -> dict[str, int]:
         return {child.program.name: child.process.pid for child in self.children if child.process is not None}
+
+    def ended(self, name: str) -> int | None:
+        """The exit status of a program that is not started again; None while it runs."""
+        child = next(child for child in self.children if child.program.name == name)
+        return None if child.process is not None else child.last_status
 
     def restarts(self) -> dict[str, int]:
         return {child.program.name: child.restarts for child in self.children if child.restarts}

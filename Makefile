@@ -1,0 +1,70 @@
+# Everything one does with Headrace on one machine. `make` alone lists it.
+
+# The first Python of 3.11 or later; name another with PYTHON=/path/to/python.
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3 python; do \
+	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
+# Another place to get torch from. Without a GPU, the CPU build is a tenth of the size:
+#   make setup TORCH_INDEX=https://download.pytorch.org/whl/cpu
+TORCH_INDEX ?=
+# What `make run` passes on: make run SOURCE=archive ARCHIVE=dir FROM=2026-01-31 TO=2026-01-31
+SOURCE ?=
+ARCHIVE ?=
+BASE_URL ?=
+FROM ?=
+TO ?=
+DATA_DIR ?= .headrace
+ARGS ?=
+PYTEST_ARGS ?= -n 2
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+# Measured, in MB: the whole environment, with the default torch (CUDA libraries) and with the CPU build.
+NEEDED_MB := $(if $(TORCH_INDEX),2000,7000)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test lint bench clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## Make the environment in .venv (quick when it is there)
+
+$(STAMP): pyproject.toml
+	@test -n "$(PYTHON)" || { echo "make: no Python 3.11 or later found: install one, or name it with PYTHON=/path/to/python" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { echo "make: $(PYTHON) cannot make environments: install its venv package (Debian, Ubuntu: apt install python3-venv)" >&2; exit 1; }
+	@free_mb=$$(df -Pm . | awk 'NR == 2 { print $$4 }'); \
+	if ! ls -d $(VENV)/lib/python3*/site-packages/torch >/dev/null 2>&1 && test "$$free_mb" -lt $(NEEDED_MB); then \
+		echo "make: $$free_mb MB are free here and the environment needs $(NEEDED_MB): free some$(if $(TORCH_INDEX),, or take the CPU build of torch with TORCH_INDEX=https://download.pytorch.org/whl/cpu)" >&2; exit 1; fi
+	@test -x $(BIN)/python || { echo "making the environment in $(VENV) with $$("$(PYTHON)" --version)"; "$(PYTHON)" -m venv $(VENV); }
+	@echo "installing packages into $(VENV); the first time takes some minutes, most of them for torch"
+	@if test -n "$(TORCH_INDEX)"; then \
+		torch=$$($(BIN)/python -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb')); print(next(d for d in p['project']['optional-dependencies']['predictor'] if d.startswith('torch')))"); \
+		echo "$$torch from $(TORCH_INDEX)"; \
+		$(BIN)/python -m pip install --disable-pip-version-check --index-url "$(TORCH_INDEX)" "$$torch" \
+			|| { echo "make: torch could not be installed from $(TORCH_INDEX); the lines above say why" >&2; exit 1; }; fi
+	@$(BIN)/python -m pip install --disable-pip-version-check -e '.[dev]' \
+		|| { echo "make: the packages could not be installed; the lines above say why, 'make setup' tries again" >&2; exit 1; }
+	@touch $@
+	@echo "the environment is ready"
+
+run: $(STAMP) ## Run it all: by default a demonstration (SOURCE= ARCHIVE= FROM= TO= BASE_URL= DATA_DIR= ARGS=)
+	@$(BIN)/headrace run --data-dir "$(DATA_DIR)" $(if $(SOURCE),--source "$(SOURCE)") $(if $(ARCHIVE),--archive "$(ARCHIVE)") \
+		$(if $(BASE_URL),--base-url "$(BASE_URL)") $(if $(FROM),--from "$(FROM)") $(if $(TO),--to "$(TO)") \
+		$(if $(filter archive,$(SOURCE)),--once) $(ARGS)
+
+test: $(STAMP) ## Run all tests (PYTEST_ARGS= for more)
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(STAMP) ## Check style, format and types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+bench: $(STAMP) ## Measure speed and memory on a recorded archive
+	@$(BIN)/python -m bench $(ARGS)
+
+clean: ## Remove the environment, caches and build leftovers; data stays
+	@rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@find . -name __pycache__ -type d -not -path './.*' -prune -exec rm -rf {} +
+	@echo "removed; the data in $(DATA_DIR) is still there"

@@ -1,0 +1,84 @@
+"""All commands of `headrace`, and what becomes of their errors: one line on stderr, and an exit code.
+
+0 done; 1 it could not be done; 2 wrong options or settings; 130 stopped by Ctrl-C, 143 by SIGTERM.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import cast
+
+import psycopg
+import typer
+
+from headrace.access import one_line
+from headrace.commands import config, db, topics
+from headrace.commands.run import run
+from headrace.commands.simulate import ALL_TO_THE_SIMULATOR, simulate
+from headrace.commands.sql import sql
+from headrace.commands.status import status
+from headrace.commands.train import train
+from headrace.interrupts import Interrupted
+from shared.errors import ConfigError, HeadraceError
+
+DONE, FAILED, WRONG, BROKEN_PIPE = 0, 1, 2, 141
+# Typer carries its own copy of click's errors in some versions: this is the base of "you called it wrongly" in all.
+CallError = cast("type[Exception]", typer.BadParameter.__mro__[2])
+
+
+def command(arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit code."""
+    try:
+        code = app_of()(list(arguments) or ["--help"], standalone_mode=False)
+        sys.stdout.flush()
+    except BrokenPipeError:  # `headrace ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    except (HeadraceError, Interrupted, KeyboardInterrupt, psycopg.Error, OSError, CallError) as error:
+        text, code = meaning_of(error)
+        sys.stderr.write(f"headrace: {text}\n")
+    return code if isinstance(code, int) else DONE
+
+
+def meaning_of(error: BaseException) -> tuple[str, int]:
+    """What to say of an error, and the exit code."""
+    match error:
+        case Interrupted():
+            found = f"{error}; everything is kept, the next run goes on from here", error.exit_code
+        case KeyboardInterrupt():
+            found = "stopped", 130
+        case ConfigError():
+            found = str(error), WRONG
+        case HeadraceError():
+            found = str(error), FAILED
+        case psycopg.Error():
+            found = f"the database refused: {one_line(error)}", FAILED
+        case OSError():
+            found = f"{error.filename or 'the system'}: {error.strerror or error}", FAILED
+        case _:
+            said = cast("typer.BadParameter", error).format_message()
+            found = (said if "Usage:" in said else f"{said} (--help lists what there is)"), WRONG
+    return found
+
+
+def app_of() -> typer.Typer:
+    app = typer.Typer(
+        help="Headrace: fetch, clean, load, predict, notify; on this machine, steered from here.",
+        add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,
+    )  # fmt: skip
+    app.command()(run)
+    app.command()(status)
+    app.command()(sql)
+    app.command()(train)
+    app.command(context_settings=ALL_TO_THE_SIMULATOR)(simulate)
+    app.add_typer(db.app, name="db")
+    app.add_typer(topics.app, name="topics")
+    app.add_typer(config.app, name="config")
+    return app
+
+
+def _say(text: str, code: int) -> int:
+    sys.stderr.write(f"headrace: {text}\n")
+    return code

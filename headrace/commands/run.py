@@ -1,0 +1,64 @@
+"""headrace run."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import orjson
+import typer
+
+from headrace.commands.arguments import ConfigOption, DatabaseOption, DataDirOption, settings_of, stderr, stdout
+from headrace.demonstration import demonstrate
+from headrace.options import run_options
+from headrace.run import is_demonstration
+from headrace.run import run as run_pipeline
+from headrace.site import prepared_site
+
+
+def run(
+    source: Annotated[
+        str | None,
+        typer.Option(metavar="simulator|boatrace|archive|FILE.yaml", help="What to fetch. [default: simulator]"),
+    ] = None,
+    archive: Annotated[Path | None, typer.Option(metavar="DIR", help="The recorded documents to replay.")] = None,
+    base_url: Annotated[str | None, typer.Option(metavar="URL", help="Ask the source there.")] = None,
+    from_day: Annotated[str | None, typer.Option("--from", metavar="D", help="First day, YYYY-MM-DD.")] = None,
+    to_day: Annotated[str | None, typer.Option("--to", metavar="D", help="Last day, inclusive.")] = None,
+    once: Annotated[bool, typer.Option("--once", help="End when the days have gone through all stages.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON, on the last line.")] = False,
+    data_dir: DataDirOption = None,
+    broker: Annotated[
+        str | None, typer.Option(metavar="embedded|kafka://HOST:PORT", help="Where the topics lie. [default: embedded]")
+    ] = None,
+    database: DatabaseOption = None,
+    config: ConfigOption = None,
+    clock_start: Annotated[str | None, typer.Option(metavar="ISO", help="A virtual clock shows this first.")] = None,
+    clock_speed: Annotated[str | None, typer.Option(metavar="N|max", help="Virtual seconds per second.")] = None,
+    clock_epoch: Annotated[
+        float | None, typer.Option(metavar="UNIX_S", help="When the virtual clock starts. [default: now]")
+    ] = None,
+    replicas: Annotated[
+        list[str] | None, typer.Option(metavar="SERVICE=N", help="How many processes of a service; may be repeated.")
+    ] = None,
+) -> None:
+    """Run everything on this machine: database, services, and, with nothing asked for, a demonstration.
+
+    Exit codes: 0 done; 1 it could not be done; 2 wrong options or settings; 130 stopped by Ctrl-C, 143 by SIGTERM.
+    """
+    asked = run_options(
+        source, archive, base_url, from_day, to_day, once, broker, clock_start, clock_speed, clock_epoch,
+        replicas or [], time.time(),
+    )  # fmt: skip
+    screen = stderr()
+    settings = settings_of(data_dir, database, config)
+    screen.print(f"starting in {settings.data_dir}", markup=False, soft_wrap=True)
+    with prepared_site(settings, config, screen) as site:
+        options = site.effective(asked)
+        summary, lines = demonstrate(site, options) if is_demonstration(options) else run_pipeline(site, options)
+    if json:
+        sys.stdout.write(orjson.dumps(summary).decode() + "\n")
+    else:
+        stdout().print("\n".join(lines), markup=False)

@@ -1,0 +1,20 @@
+"""headrace simulate: the simulator by itself."""
+
+from __future__ import annotations
+
+import os
+import runpy
+import sys
+
+import typer
+
+from headrace.orphan import end_with_supervisor
+
+ALL_TO_THE_SIMULATOR = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+
+
+def simulate(context: typer.Context) -> None:
+    """Serve a synthetic season over HTTP, in the real source's format; --help lists the simulator's options."""
+    end_with_supervisor(os.environ)
+    sys.argv = ["headrace simulate", *context.args]
+    runpy.run_module("simulator", run_name="__main__", alter_sys=True)

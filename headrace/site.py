@@ -1,0 +1,76 @@
+"""Where a run takes place: a prepared database, a data directory of one's own, and what was set."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from rich.console import Console
+
+from headrace.access import Access, opened, prepare
+from headrace.data_dir import DataDir
+from headrace.fleet import services
+from headrace.interrupts import Interrupts, interrupts
+from headrace.options import RunOptions
+from headrace.session import Session
+from headrace.supervise import Program
+from headrace.view import View, view_for
+from services.fetcher.settings import FetcherSettings
+from services.loader.settings import LoaderSettings
+from shared.settings import ServiceSettings, Settings, load, read_secret
+
+S = TypeVar("S", bound=ServiceSettings)
+
+
+@dataclass(frozen=True)
+class Site:
+    """One run's place. `config` is the settings file that was named, if any."""
+
+    access: Access
+    data_dir: DataDir
+    config: Path | None
+    caught: Interrupts
+    screen: Console
+
+    def settings(self, model: type[S], overrides: Mapping[str, Any] | None = None) -> S:
+        """A service's settings as it will see them. Raises ConfigError before anything is started."""
+        login = self.access.service(model.name)
+        database = {"database.url": login.url, "database.password_file": login.password_file}
+        return load(model, os.environ, self.config, {**database, **(overrides or {})})
+
+    def effective(self, options: RunOptions) -> RunOptions:
+        """The options, with what file and environment say where they say nothing."""
+        said = {
+            "source": options.source, "base_url": options.base_url, "archive_dir": options.archive,
+            "from": options.from_date, "to": options.to_date,
+        }  # fmt: skip
+        fetcher = self.settings(FetcherSettings, {f"fetcher.{name}": value for name, value in said.items()}).fetcher
+        return replace(
+            options, source=fetcher.source, base_url=fetcher.base_url, archive=fetcher.archive_dir,
+            from_date=fetcher.from_date, to_date=fetcher.to_date,
+        )  # fmt: skip
+
+    def services(self, options: RunOptions, follow: bool) -> list[Program]:
+        return services(self.access, self.data_dir, options, follow, self.config)
+
+    def session(self) -> Session:
+        exports = self.settings(LoaderSettings).loader.exports
+        return Session(self.access, read_secret(self.data_dir.token_file), self.caught, self.view(), exports)
+
+    def view(self) -> View:
+        return view_for(self.screen)
+
+
+@contextmanager
+def prepared_site(settings: Settings, config: Path | None, screen: Console) -> Iterator[Site]:
+    """Alone in the data directory, with the database up and migrated; leaves nothing running."""
+    data_dir = DataDir(settings.data_dir)
+    data_dir.make()
+    with interrupts() as caught, data_dir.locked(), opened(settings) as access:
+        prepare(access, settings)
+        data_dir.make_token()
+        yield Site(access, data_dir, config, caught, screen)

@@ -1,0 +1,110 @@
+"""What a run did, for programs (one JSON object) and for people (lines). Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from headrace.meter import Meter
+from headrace.positions import MAIN_READER, TOPICS, Positions, Reading
+from shared.topics import SERVICES, STREAMS
+
+
+def summary_of(
+    before: Positions,
+    reading: Reading,
+    meter: Meter,
+    views: Mapping[str, int],
+    predictions: int,
+    told: int,
+    seconds: float,
+) -> dict[str, Any]:
+    """A topic's `records` is what it holds; `in` and `out` are what came in and was read by its main reader in this
+    run; views, predictions and notifications count all there is."""
+    after = reading.positions
+    return {
+        "topics": {topic: _topic(topic, before, after) for topic in TOPICS if topic in STREAMS or after.end[topic]},
+        "views": dict(views),
+        "dead_letters": views["dead_letters"],
+        "parked": views["parked"],
+        "regressions": views["regressions"],
+        "corrections": views["corrections"],
+        "predictions": predictions,
+        "notifications": told,
+        "failed_windows": [dict(failed) for failed in (reading.fetcher.failed if reading.fetcher else ())],
+        "seconds": round(seconds, 3),
+        "stages": {
+            service: {"records": meter.records(service), "records_per_s": round(meter.mean_per_s(service), 1)}
+            for service in SERVICES
+        },
+    }  # fmt: skip
+
+
+def lines_of(
+    summary: Mapping[str, Any],
+    statuses: Mapping[str, int],
+    causes: Sequence[Mapping[str, Any]],
+    scores: Sequence[str],
+    data_dir: Path,
+) -> list[str]:
+    """`statuses` counts events by status; `scores` are finished lines about how good the predictions were."""
+    views = summary["views"]
+    by_status = ", ".join(f"{count:,} {status}" for status, count in statuses.items())
+    loaded = ", ".join(
+        f"{views[name]:,} {name}" for name in ("sessions", "entries", "entities", "outcomes", "transactions")
+    )
+    return [
+        f"Done in {summary['seconds']:.1f} s.",
+        "",
+        *_stage_lines(summary["stages"]),
+        "",
+        f"Loaded         {views['events']:,} events ({by_status or 'none'}), {loaded}",
+        *_trouble(summary, causes),
+        *(f"Predictions    {line}" for line in scores or [f"{summary['predictions']:,}"]),
+        f"Notifications  {summary['notifications']:,} told",
+        f"CSV            {data_dir / 'exports'}/YYYY-MM-DD/*.csv",
+        'Database       headrace sql "select * from events limit 5"   or   psql "$(headrace db uri)"',
+        f"Logs           {data_dir / 'logs'}",
+    ]  # fmt: skip
+
+
+def window_text(failed: Mapping[str, Any]) -> str:
+    """A failed window in one line, whatever the fetcher says of it."""
+    place = " ".join(str(failed[key]) for key in ("feed", "date", "window") if failed.get(key))
+    cause = next((str(failed[key]) for key in ("cause", "error", "reason", "message") if failed.get(key)), "")
+    return " ".join(f"{place}: {cause}".split())[:400]
+
+
+def cause_text(cause: Mapping[str, Any]) -> str:
+    said = " ".join(str(cause["message"]).split())[:200]
+    return f"{cause['service']}: {cause['records']:,} x {cause['error']}: {said} (for example {cause['example']})"
+
+
+def _topic(topic: str, before: Positions, after: Positions) -> dict[str, int]:
+    reader = MAIN_READER[topic], topic
+    return {
+        "records": after.end[topic] - after.begin[topic],
+        "in": after.end[topic] - before.end[topic],
+        "out": after.done[reader] - before.done[reader],
+    }
+
+
+def _stage_lines(stages: Mapping[str, Mapping[str, float]]) -> list[str]:
+    return [
+        f"{service:<14} {stage['records']:>10,} records {stage['records_per_s']:>10,.0f} a second"
+        for service, stage in stages.items()
+    ]
+
+
+def _trouble(summary: Mapping[str, Any], causes: Sequence[Mapping[str, Any]]) -> list[str]:
+    failed = summary["failed_windows"]
+    counts = [
+        f"{summary[name]:,} {name.replace('_', ' ')}"
+        for name in ("dead_letters", "parked", "regressions", "corrections")
+    ]
+    return [
+        f"Trouble        {len(failed):,} failed windows, {', '.join(counts)}",
+        *(f"  failed window {window_text(each)}" for each in failed[:20]),
+        *(f"  dead letters  {cause_text(each)}" for each in causes),
+    ]
