@@ -1,4 +1,4 @@
-# The operator's command. Also the one-shot job that migrates the database, sets passwords and makes the topics.
+# The operator's command, and the one-shot job that migrates the database, sets passwords and makes the topics.
 ARG PYTHON_IMAGE=python:3.11-slim-bookworm
 
 FROM ${PYTHON_IMAGE} AS build
@@ -18,6 +18,7 @@ LABEL org.opencontainers.image.title="headrace-cli" \
 RUN useradd --uid "${APP_UID}" --user-group --no-create-home --shell /usr/sbin/nologin headrace \
     && install -d -o headrace -g headrace /var/lib/headrace
 COPY --from=build /opt/headrace /opt/headrace
+COPY deploy/docker/prepare.py /opt/headrace/prepare.py
 ENV PATH=/opt/headrace/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
