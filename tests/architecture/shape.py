@@ -15,6 +15,7 @@ LAYERS = (
     "shared.setting_tables",
     "shared.settings",
     "shared.setting_sources",
+    "shared.retry",
     "shared.topics",
     "shared.events",
     "shared.clock",
@@ -27,8 +28,12 @@ SIMULATOR_MAY_IMPORT = ("simulator", "shared.clock")
 # Modules that touch the world outside the process, by name. Every other module is pure. "*" stays within one part.
 OUTSIDE_MODULES = (
     "headrace.*",
+    "headrace.commands.*",
     "services.*.__main__",
     "services.*.postgres_*",
+    "services.fetcher.*_source",
+    "services.fetcher.archive",
+    "services.fetcher.source_file",
     "services.loader.apply",  # it takes EventState from the module that reads it
     "services.loader.exports",
     "services.loader.load",
@@ -44,6 +49,7 @@ OUTSIDE_MODULES = (
     "shared.broker.*",
     "shared.clock",
     "shared.migrations",
+    "shared.retry",
     "shared.runtime.*",
     "shared.setting_sources",
     "shared.settings",
