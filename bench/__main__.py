@@ -1,0 +1,115 @@
+"""`make bench`: the recorded archive through fetch, clean and load, beside a bare script that only parses and COPYs.
+
+Both run in turn, several rounds, on the same machine; quoted are medians and the ratio. Peak memory is the largest
+resident size seen of each service's process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import orjson
+import psutil
+
+from headrace.embedded import EmbeddedPostgres
+
+ROOT = Path(__file__).parents[1]
+ARCHIVE = Path(os.environ.get("HEADRACE_BOATRACE", ROOT.parent / "shared" / "data" / "boatrace"))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--archive", type=Path, default=ARCHIVE, help="a folder that holds v2/ (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--from", dest="first", default="2025-07-15", help="first day (default: %(default)s)")
+    parser.add_argument("--to", dest="last", default="2026-03-31", help="last day (default: %(default)s)")
+    options = parser.parse_args()
+    if not (options.archive / "v2").is_dir():
+        parser.error(f"{options.archive} holds no v2/: name a recorded archive with --archive or HEADRACE_BOATRACE")
+    bare, headrace = [], []
+    for turn in range(options.rounds):
+        bare.append(run_bare(options.archive))
+        headrace.append(run_headrace(options.archive, options.first, options.last))
+        show_round(turn + 1, bare[-1], headrace[-1])
+    show(bare, headrace)
+
+
+def run_bare(archive: Path) -> dict[str, Any]:
+    """The bare script as a process, against a fresh server (whose start is not counted)."""
+    with tempfile.TemporaryDirectory() as place:
+        server = EmbeddedPostgres(Path(place))
+        server.start()
+        try:
+            environment = os.environ | {"PGPASSWORD": server.password_file("headrace_owner").read_text().strip()}
+            command = [sys.executable, "-m", "bench.bare", str(archive), server.url()]
+            started = time.perf_counter()
+            done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, check=True)
+            return orjson.loads(done.stdout.splitlines()[-1]) | {"wall": time.perf_counter() - started}
+        finally:
+            server.stop()
+
+
+def run_headrace(archive: Path, first: str, last: str) -> dict[str, Any]:
+    """`headrace run --once` on a fresh data directory, start of the server and of all services included."""
+    with tempfile.TemporaryDirectory() as place:
+        command = [
+            sys.executable, "-m", "headrace", "run", "--source", "archive", "--archive", str(archive),
+            "--from", first, "--to", last, "--once", "--json", "--data-dir", place,
+        ]  # fmt: skip
+        started = time.perf_counter()
+        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+            peak: dict[str, float] = defaultdict(float)
+            watch = threading.Thread(target=watch_memory, args=(process.pid, peak), daemon=True)
+            watch.start()
+            out, _ = process.communicate()
+        if process.returncode:
+            raise SystemExit(f"headrace run ended with {process.returncode}: {out.decode()[-500:]}")
+        return orjson.loads(out.splitlines()[-1]) | {"wall": time.perf_counter() - started, "peak_mb": dict(peak)}
+
+
+def watch_memory(pid: int, peak: dict[str, float]) -> None:
+    """Largest resident size of each service, in MB, until the process ends."""
+    root = psutil.Process(pid)
+    while root.is_running() and root.status() != psutil.STATUS_ZOMBIE:
+        try:
+            for child in root.children():
+                name = next((part for part in child.cmdline() if part.startswith("services.")), None)
+                if name:
+                    peak[name] = max(peak[name], child.memory_info().rss / 1e6)
+        except psutil.NoSuchProcess:
+            pass
+        time.sleep(0.2)
+
+
+def show_round(turn: int, bare: dict[str, Any], headrace: dict[str, Any]) -> None:
+    ratio = headrace["wall"] / bare["wall"]
+    print(f"round {turn}: bare {bare['wall']:.1f} s, headrace {headrace['wall']:.1f} s, ratio {ratio:.2f}", flush=True)
+
+
+def show(bare: list[dict[str, Any]], headrace: list[dict[str, Any]]) -> None:
+    ratios = [ours["wall"] / theirs["wall"] for ours, theirs in zip(headrace, bare, strict=True)]
+    print(f"\nmedians of {len(bare)}: bare {median(bare):.1f} s, headrace {median(headrace):.1f} s (all included)")
+    print(f"ratio: median {statistics.median(ratios):.2f}, from {min(ratios):.2f} to {max(ratios):.2f}")
+    last = headrace[-1]
+    print(f"records: {orjson.dumps(last['topics']).decode()}")
+    for stage, found in last["stages"].items():
+        print(f"  {stage}: {orjson.dumps(found).decode()}")
+    print("peak memory: " + ", ".join(f"{name} {size:.0f} MB" for name, size in sorted(last["peak_mb"].items())))
+
+
+def median(runs: list[dict[str, Any]]) -> float:
+    return statistics.median(run["wall"] for run in runs)
+
+
+if __name__ == "__main__":
+    main()
