@@ -95,6 +95,8 @@ class Network(nn.Module):
         self.event_out = nn.Linear(shape.width, CLASSES)
         for layer in (self.straight, self.entry_out, self.event_out, self.venue_slot):
             nn.init.zeros_(layer.weight)
+        for head in (self.entry_out, self.event_out):
+            nn.init.zeros_(head.bias)
 
     def start_from(self, win_rate: Tensor, top3_rate: Tensor) -> None:
         """Before any training: say the base rates of each slot, (S,) each."""

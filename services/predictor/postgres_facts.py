@@ -6,6 +6,7 @@ The role needs SELECT on `analytics` and nothing else. Each read sees one snapsh
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import date
 from itertools import groupby
 from typing import Any, TypeVar
@@ -98,22 +99,22 @@ def read_season(connection: Connection, market: str, until: date | None = None) 
 
 def read_told(connection: Connection, event_keys: Sequence[str] | None = None) -> list[Told]:
     """Of these events, or of all: what was told before they started, and who won."""
-    with _snapshot(connection):
-        if event_keys is None:
-            rows = connection.execute(queries.TOLD).fetchall()
-        else:
-            rows = connection.execute(queries.TOLD_OF, {"keys": list(event_keys)}).fetchall()
+    if event_keys is None:
+        rows = connection.execute(queries.TOLD).fetchall()
+    else:
+        rows = connection.execute(queries.TOLD_OF, {"keys": list(event_keys)}).fetchall()
     return [
         Told(key, state, {row[2]: row[3] for row in group}, group[0][4])
         for (key, state), group in ((ids, list(found)) for ids, found in groupby(rows, lambda row: row[:2]))
     ]
 
 
-def _snapshot(connection: Connection) -> Any:
+@contextmanager
+def _snapshot(connection: Connection) -> Iterator[None]:
     """One transaction that sees one state of the tables: a correction in between must not mix two versions."""
-    connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
-    connection.read_only = True
-    return connection.transaction()
+    with connection.transaction():
+        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        yield
 
 
 def _starts(events: pd.DataFrame, entries: pd.DataFrame, outcomes: pd.DataFrame) -> pd.DataFrame:
@@ -184,7 +185,7 @@ def _expanded(
     name = "entity_key" if query in (queries.ENTRIES_OF, queries.ENTRIES_SETTLED) else "course"
     if not chunks:
         empty = pd.DataFrame(index=pd.RangeIndex(0))
-        return pd.DataFrame({"event_key": [], "slot": [], name: []}), empty, empty
+        return pd.DataFrame(columns=["event_key", "slot", name], dtype=object), empty, empty
     heads, measures, categories = (pd.concat(parts, ignore_index=True) for parts in zip(*chunks, strict=True))
     return heads.rename(columns={"third": name}), measures, categories
 

@@ -36,26 +36,30 @@ FROM analytics.outcomes o JOIN analytics.events e USING (event_key) WHERE {_SETT
 """
 AMOUNTS = "SELECT event_key, amount FROM analytics.transactions WHERE market = %(market)s AND ordinal = 1"
 
-# The last starts of every entity of these events, as of both states of knowledge. A start: there is a place or a
-# course, so an absent entry made none. The venue is the key's third part (shared.events.event_key_of).
+# The last starts of every entity of these events, as of each of the instants asked about: all between the first and
+# the last of them, and %(most)s before. A start: there is a place or a course, so an absent entry made none. The venue
+# is the key's third part (shared.events.event_key_of). OFFSET 0 keeps the planner from moving the conditions inside:
+# it cannot estimate the view's status, and would read the whole table once per entity.
 STARTS_OF = f"""
-WITH wanted AS (
-    SELECT DISTINCT t.entity_key, moment.as_of
+WITH wanted AS MATERIALIZED (
+    SELECT t.entity_key, min(e.listed_at) AS first, max(greatest(e.listed_at, e.observed_at)) AS last
     FROM analytics.events e JOIN analytics.entries t USING (event_key)
-    CROSS JOIN LATERAL (VALUES (e.listed_at), (greatest(e.listed_at, e.observed_at))) AS moment (as_of)
-    WHERE {_OF_KEYS} AND t.entity_key IS NOT NULL AND moment.as_of IS NOT NULL
+    WHERE {_OF_KEYS} AND t.entity_key IS NOT NULL GROUP BY t.entity_key
+), starts AS (
+    SELECT w.entity_key, w.first, s.* FROM wanted w CROSS JOIN LATERAL (
+        SELECT e.event_key, e.status, e.settled_at, o.slot, o.course, o.place, o.start_timing_s
+        FROM analytics.entries t
+        JOIN analytics.events e USING (event_key)
+        JOIN analytics.outcomes o ON o.event_key = t.event_key AND o.slot = t.slot
+        WHERE t.entity_key = w.entity_key OFFSET 0
+    ) s
+    WHERE s.status = 'settled' AND s.settled_at <= w.last AND (s.place IS NOT NULL OR s.course IS NOT NULL)
 )
-SELECT DISTINCT w.entity_key, s.event_key, split_part(s.event_key, ':', 3)::integer, s.slot, s.course, s.place,
+SELECT s.entity_key, s.event_key, split_part(s.event_key, ':', 3)::integer, s.slot, s.course, s.place,
        s.start_timing_s, {_US.format("s.settled_at")}
-FROM wanted w CROSS JOIN LATERAL (
-    SELECT e.event_key, e.settled_at, o.slot, o.course, o.place, o.start_timing_s
-    FROM analytics.entries t
-    JOIN analytics.events e USING (event_key)
-    JOIN analytics.outcomes o ON o.event_key = t.event_key AND o.slot = t.slot
-    WHERE t.entity_key = w.entity_key AND {_SETTLED} AND e.settled_at <= w.as_of
-          AND (o.place IS NOT NULL OR o.course IS NOT NULL)
-    ORDER BY e.settled_at DESC, e.event_key COLLATE "C" DESC, o.slot DESC LIMIT %(most)s
-) s
+FROM (SELECT *, row_number() OVER (PARTITION BY entity_key, settled_at > first
+                                   ORDER BY settled_at DESC, event_key COLLATE "C" DESC, slot DESC) AS n FROM starts) s
+WHERE s.settled_at > s.first OR s.n <= %(most)s
 """
 
 # The newest prediction per event, state and slot that was made before the start, where exactly one entry won.

@@ -10,7 +10,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Any, Protocol
 from uuid import UUID
 
 import numpy as np
@@ -60,6 +60,10 @@ class Predictor:
     def model_version(self) -> str | None:
         """The model in use; None: nothing is predicted."""
         return self._model.version if self._model else None
+
+    def detail(self) -> dict[str, Any]:
+        """For the status page and the metrics: the model in use and how it did lately."""
+        return {"model_version": self.model_version, "scores": self.scores.summary()}
 
     def handle(self, batch: Sequence[Received]) -> list[NewRecord]:
         """Raises TransientError when the database is away."""

@@ -123,16 +123,18 @@ def _events(connection: Connection, source: int, events: Sequence[Event]) -> dic
             " SELECT %s, %s, id, %s, 5 FROM facts.venues WHERE code = %s ON CONFLICT DO NOTHING",
             (session, source, day, str(int(venue))),
         )
-    connection.execute("CREATE TEMP TABLE new_events (key text, session text, number int, scheduled timestamptz,"
-                       " status text, listed timestamptz, observed timestamptz, settled timestamptz) ON COMMIT DROP")  # fmt: skip
+    connection.execute(
+        "CREATE TEMP TABLE new_events (key text, session text, number int, scheduled timestamptz, status text,"
+        " listed timestamptz, observed timestamptz, settled timestamptz) ON COMMIT DROP"
+    )
     with connection.cursor().copy("COPY new_events FROM STDIN") as copy:
         for event in events:
             status = "settled" if event.order else "observed" if event.observed else "listed"
-            copy.write_row((
-                event.key, event.key.rsplit(":", 1)[0], int(event.key[-2:]), event.scheduled_at, status, event.listed_at,
-                event.scheduled_at - timedelta(minutes=5) if event.observed else None,
-                event.settled_at if event.order else None,
-            ))  # fmt: skip
+            observed_at = event.scheduled_at - timedelta(minutes=5) if event.observed else None
+            settled_at = event.settled_at if event.order else None
+            number, session = int(event.key[-2:]), event.key.rsplit(":", 1)[0]
+            times = (event.listed_at, observed_at, settled_at)
+            copy.write_row((event.key, session, number, event.scheduled_at, status, *times))
     rows = connection.execute(
         "INSERT INTO facts.events (event_key, session_id, number, scheduled_at, status, listed_at, observed_at,"
         " settled_at, observed_conditions, conditions) SELECT n.key, s.id, n.number, n.scheduled, n.status, n.listed,"
@@ -140,7 +142,7 @@ def _events(connection: Connection, source: int, events: Sequence[Event]) -> dic
         ' CASE WHEN n.settled IS NOT NULL THEN \'{"wind_m_s": 9, "weather": 2}\'::jsonb END'
         " FROM new_events n JOIN facts.sessions s ON s.session_key = n.session RETURNING event_key, id"
     ).fetchall()
-    return {key: identity for key, identity in rows}
+    return dict(rows)
 
 
 def _entities(connection: Connection, source: int, events: Sequence[Event]) -> dict[str, int]:
@@ -153,7 +155,7 @@ def _entities(connection: Connection, source: int, events: Sequence[Event]) -> d
     rows = connection.execute(
         "SELECT entity_key, id FROM facts.entities WHERE entity_key = ANY(%s)", (keys,)
     ).fetchall()
-    return {key: identity for key, identity in rows}
+    return dict(rows)
 
 
 def _copy(connection: Connection, table: str, rows: list[tuple[Any, ...]]) -> None:
