@@ -188,7 +188,7 @@ class EmbeddedPostgres:
 
     def _create_database(self) -> None:
         with psycopg.connect(self.url_with_password(database="postgres"), autocommit=True) as connection:
-            if not connection.execute("SELECT FROM pg_database WHERE datname = %s", (DATABASE,)).fetchone():
+            if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (DATABASE,)).fetchone():
                 connection.execute(f'CREATE DATABASE "{DATABASE}"')
 
     def set_passwords(self, roles: tuple[str, ...]) -> None:
