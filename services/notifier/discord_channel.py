@@ -1,13 +1,13 @@
 """Tells in a Discord channel, through a webhook.
 
 discord.py builds the request; waiting and trying again is the sender's job, so every answer leaves discord.py's own
-loop (up to 25 s of sleep) before it is looked at there. The webhook's URL is a secret: whoever has it can write.
+loop (up to 25 s of sleep) before it is looked at there, and before the URL is logged (at DEBUG).
+The webhook's URL is a secret: whoever has it can write.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import re
 from contextlib import suppress
 from typing import Any, NamedTuple
@@ -53,8 +53,6 @@ class DiscordChannel:
         self._hook = _Hook(int(found["id"]), found["token"])
         self._base_url = base_url.rstrip("/")
         self._timeout_s = timeout_s
-        # discord.py logs the URL, token included, at DEBUG.
-        logging.getLogger("discord.webhook.async_").addFilter(_above_debug)
 
     def __repr__(self) -> str:
         return f"DiscordChannel(name={self.name!r})"
@@ -115,7 +113,3 @@ async def _retry_after_s(response: aiohttp.ClientResponse) -> float | None:
         body = None
     exact = seconds_of(body.get("retry_after")) if isinstance(body, dict) else None
     return exact if exact is not None else seconds_of(response.headers.get("Retry-After"))
-
-
-def _above_debug(record: logging.LogRecord) -> bool:
-    return record.levelno > logging.DEBUG
