@@ -33,6 +33,7 @@ OUTSIDE_MODULES = (
     "services.*.postgres_*",
     "services.fetcher.*_source",
     "services.fetcher.archive",
+    "services.fetcher.fetch",
     "services.fetcher.source_file",
     "services.loader.apply",  # it takes EventState from the module that reads it
     "services.loader.exports",
