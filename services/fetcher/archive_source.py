@@ -1,0 +1,84 @@
+"""Documents of a recorded archive: gzip files by feed and date, in the layout that the source declares."""
+
+from __future__ import annotations
+
+import zlib
+from datetime import date
+from pathlib import Path
+
+from services.fetcher.declaration import Source
+from services.fetcher.documents import Absence, Document
+from services.fetcher.windows import Due
+from shared.clock import Clock
+from shared.errors import ConfigError, InvalidDocument, TransientError
+
+GZIP = 16 + zlib.MAX_WBITS
+
+
+class ArchiveSource:
+    """Reads below `folder`. A file that is not there is a document that was never published."""
+
+    def __init__(self, source: Source, folder: Path, clock: Clock) -> None:
+        if source.archive is None:
+            raise ConfigError(f"source {source.name}: `archive` is not declared: where are its files?")
+        if not (folder / _first_folder(source.archive)).is_dir():
+            raise ConfigError(f"no archive of {source.name} in {folder}: expected {folder}/{source.archive}")
+        self._layout = source.archive
+        self._feeds = [feed.name for feed in source.feeds]
+        self._max_body_bytes = source.http.max_body_bytes
+        self._folder = folder
+        self._clock = clock
+
+    def fetch(self, due: Due, etag: str | None) -> Document | Absence:  # noqa: ARG002 - files have no tags
+        """Everything recorded is historical: when it was first public is not known."""
+        window = due.window
+        path = self._path(window.feed, window.date)
+        try:
+            packed = (self._folder / path).read_bytes()
+        except FileNotFoundError:
+            return Absence.NOT_PUBLISHED
+        except OSError as error:
+            raise TransientError(f"{path}: {error.strerror}") from error
+        body = self._unpacked(path, packed)
+        return Document(window.feed, window.date, path, body, self._clock.now(), historical=True)
+
+    def days(self) -> tuple[date, date]:
+        """The first and the last day that has a file."""
+        # A layout is a format string: the files are found by asking it for each day, not by taking names apart.
+        years = range(2000, self._clock.now().year + 2)
+        ordinals = range(date(years[0], 1, 1).toordinal(), date(years[-1], 12, 31).toordinal() + 1)
+        there = {path.relative_to(self._folder).as_posix() for path in self._folder.rglob("*") if path.is_file()}
+        found = [
+            day
+            for day in map(date.fromordinal, ordinals)
+            if any(self._path(feed, day) in there for feed in self._feeds)
+        ]
+        if not found:
+            raise ConfigError(f"no day in the archive {self._folder}: expected files {self._layout}")
+        return found[0], found[-1]
+
+    def close(self) -> None:
+        """Nothing stays open."""
+
+    def _path(self, feed: str, day: date) -> str:
+        return self._layout.format(feed=feed, date=day)
+
+    def _unpacked(self, path: str, packed: bytes) -> bytes:
+        unpacker = zlib.decompressobj(GZIP)
+        try:
+            body = unpacker.decompress(packed, self._max_body_bytes + 1)
+        except zlib.error as error:
+            raise InvalidDocument(f"{path}: no gzip file, or a damaged one: {error}") from error
+        if len(body) > self._max_body_bytes:
+            raise InvalidDocument(f"{path}: expected at most {self._max_body_bytes:,} bytes, got more")
+        if not unpacker.eof:
+            raise InvalidDocument(f"{path}: the gzip file ends before its end, after {len(packed):,} bytes")
+        if unpacker.unused_data:
+            raise InvalidDocument(f"{path}: expected one gzip member, got {len(unpacker.unused_data):,} bytes after it")
+        return body
+
+
+def _first_folder(layout: str) -> str:
+    """What must be in the archive's folder whatever the day: the path up to its first part that varies."""
+    fixed = layout.split("{", 1)[0]
+    return fixed.rpartition("/")[0]

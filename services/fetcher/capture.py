@@ -1,0 +1,187 @@
+"""A document becomes one raw record per event that changed, its slice untouched to the byte. Pure.
+
+The document is taken apart by msgspec, which notes where each event begins and ends but builds no objects; only the
+three keys that say which event it is are read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from datetime import date
+from typing import Any, NamedTuple
+
+import msgspec
+import orjson
+
+from services.fetcher.cursor import Seen, Version
+from services.fetcher.declaration import Feed, Identity, Source
+from services.fetcher.documents import Document
+from shared.broker.contract import NewRecord
+from shared.errors import InvalidDocument
+from shared.events import event_id_of, event_key_of
+from shared.records import headers_of
+from shared.topics import RAW, dead_letter_topic
+
+SCHEMA = "raw-event/1"
+HOP = "fetcher"
+DEAD_LETTERS = dead_letter_topic(HOP)
+# 16 bytes tell the versions of one event apart beyond doubt; the cursor keeps one for every event of a day.
+HASH_BYTES = 16
+HIGHEST_VENUE, HIGHEST_NUMBER = 999, 99
+
+
+class AnotherDay(InvalidDocument):
+    """All of the document's events are of another day: `today` has not changed yet, or the file is misnamed."""
+
+
+class Captured(NamedTuple):
+    """What a document says that is new, what is known of its events now, and the slices that could not be used."""
+
+    records: list[NewRecord]
+    seen: dict[str, Version]
+    rejected: list[NewRecord]
+
+
+class Slice(NamedTuple):
+    """One event's bytes and its key, or why it has none."""
+
+    body: bytes
+    event_key: str | None
+    problem: str = ""
+
+
+class Capture:
+    """Splits the documents of one feed. Safe for several threads."""
+
+    def __init__(self, source: Source, feed: Feed) -> None:
+        self._source = source.name
+        self._feed = feed
+        self._path = feed.events.split(".")
+        self._envelope = _envelope(self._path)
+        self._identity = msgspec.json.Decoder(_identity(source.identity))
+
+    def __call__(self, document: Document, seen: Seen, closing: bool = False) -> Captured:
+        """Records of the events whose slice differs from what was `seen`.
+
+        `closing`: the day was followed live, and this is its final document. Then a feed that says so tells the
+        events that are as they were at first once more, now as history.
+        Raises InvalidDocument where the document is not of the declared shape.
+        """
+        again = closing and self._feed.close == "reemit-first"
+        known = dict(seen)
+        records: list[NewRecord] = []
+        rejected: list[NewRecord] = []
+        for slice_, version in self._versions(document):
+            before = seen.get(slice_.event_key or version.hash)
+            if before is not None and before.hash == version.hash:
+                if not (again and slice_.event_key and before.is_as_at_first):
+                    continue
+                version = before.next(before.hash)  # noqa: PLW2901 - the same slice, told once more
+            elif before is not None:
+                version = before.next(version.hash)  # noqa: PLW2901 - the same event, changed
+            if slice_.event_key is None:
+                rejected.append(self._dead_letter(document, slice_, version))
+                known[version.hash] = version
+            else:
+                records.append(self._record(document, slice_.event_key, slice_.body, version))
+                known[slice_.event_key] = version
+        return Captured(records, known, rejected)
+
+    def _versions(self, document: Document) -> Iterator[tuple[Slice, Version]]:
+        """Every slice as if it were an event's first; of two of the same event, the second has no key."""
+        there: set[str] = set()
+        for slice_ in self._slices(document):
+            key = slice_.event_key
+            hash_ = hashlib.blake2b(slice_.body, digest_size=HASH_BYTES).hexdigest()
+            if key in there:
+                yield Slice(slice_.body, None, f"expected each event once, got {key} again"), Version(hash_, 1)
+                continue
+            if key is not None:
+                there.add(key)
+            yield slice_, Version(hash_, 1)
+
+    def _slices(self, document: Document) -> Sequence[Slice]:
+        slices, days = [], set()
+        for raw in self._events(document):
+            body = bytes(raw)
+            try:
+                read = self._identity.decode(body)
+            except msgspec.DecodeError as error:
+                slices.append(Slice(body, None, f"expected date, venue and number of an event: {error}"))
+                continue
+            days.add(read.date)
+            slices.append(self._identified(document.date, body, read))
+        if slices and not days:
+            raise InvalidDocument(f"{document.url}: none of {len(slices)} slices is an event: {slices[0].problem}")
+        if days and document.date.isoformat() not in days:
+            raise AnotherDay(f"{document.url}: expected events of {document.date}, got those of {min(days)[:10]}")
+        return slices
+
+    def _identified(self, day: date, body: bytes, read: Any) -> Slice:
+        if read.date != day.isoformat():
+            return Slice(body, None, f"expected an event of {day}, got one of {read.date[:10]!r}")
+        if not (1 <= read.venue <= HIGHEST_VENUE and 1 <= read.number <= HIGHEST_NUMBER):
+            return Slice(body, None, f"expected a venue and a number from 1, got {read.venue} and {read.number}")
+        return Slice(body, event_key_of(self._source, day, read.venue, read.number))
+
+    def _events(self, document: Document) -> Sequence[msgspec.Raw]:
+        body = document.body
+        try:
+            if not body.isascii():
+                body.decode()  # msgspec does not look into what it only passes over
+            found = msgspec.json.decode(body, type=self._envelope)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise InvalidDocument(
+                f"{document.url}: expected JSON with events in `{self._feed.events}`: {error}"
+            ) from error
+        for _ in self._path:
+            found = found.inner
+        events: Sequence[msgspec.Raw] = found
+        return events
+
+    def _record(self, document: Document, event_key: str, body: bytes, version: Version) -> NewRecord:
+        value = {
+            "schema_version": 1,
+            "source": self._source,
+            "feed": self._feed.name,
+            "event_key": event_key,
+            "ordinal": version.ordinal,
+            "document_hash": document.hash,
+            "url": document.url,
+            "fetched_at": document.fetched_at,
+            "published_at": document.published_at,
+            "historical": document.historical,
+            "body": orjson.Fragment(body),
+        }
+        event_id = event_id_of(self._source, self._feed.name, event_key, version.hash, version.ordinal)
+        headers = headers_of(event_id, SCHEMA, self._source, HOP)
+        return NewRecord(RAW, event_key.encode(), orjson.dumps(value), headers)
+
+    def _dead_letter(self, document: Document, slice_: Slice, version: Version) -> NewRecord:
+        """As the runtime's dead letters are, of a record that never was one: it comes from no topic."""
+        event_id = event_id_of(self._source, self._feed.name, document.url, version.hash)
+        headers = headers_of(event_id, SCHEMA, self._source, HOP) | {
+            "dlq.original-topic": b"",
+            "dlq.original-partition": b"-1",
+            "dlq.original-offset": b"-1",
+            "dlq.service": HOP.encode(),
+            "dlq.error": b"InvalidEvent",
+            "dlq.message": f"{document.url}: {slice_.problem}".encode(),
+            "dlq.attempts": b"1",
+            "dlq.failed-at": document.fetched_at.isoformat().encode(),
+        }
+        return NewRecord(DEAD_LETTERS, document.url.encode(), slice_.body, headers)
+
+
+def _envelope(path: Sequence[str]) -> Any:
+    """The type of a document: what lies beside the events is passed over, the events stay bytes."""
+    kind: Any = list[msgspec.Raw]
+    for key in reversed(path):
+        kind = msgspec.defstruct("Envelope", [("inner", kind)], rename={"inner": key})
+    return kind
+
+
+def _identity(declared: Identity) -> Any:
+    keys = {"date": declared.date, "venue": declared.venue, "number": declared.number}
+    return msgspec.defstruct("Identified", [("date", str), ("venue", int), ("number", int)], rename=keys)

@@ -1,0 +1,73 @@
+"""How far a window is: the keyed state that commits together with its records. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+
+State = Literal["live", "done", "failed"]
+
+
+class Version(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """The slice that was last told of an event. `first` is the hash of its first version where that is another."""
+
+    hash: str
+    ordinal: int
+    first: str = ""
+
+    def next(self, hash_: str) -> Version:
+        return Version(hash_, self.ordinal + 1, self.first or self.hash)
+
+    @property
+    def is_as_at_first(self) -> bool:
+        return self.first in {"", self.hash}
+
+
+Seen = Mapping[str, Version]
+
+
+class Cursor(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One window. `live`: visited, and to be visited again. `document` is the last one's SHA-256."""
+
+    state: State = msgspec.field(default="live")
+    document: str | None = None
+    etag: str | None = None
+    fetched_at: datetime | None = None
+    attempts: int = 0
+    error: str | None = None
+    seen: dict[str, Version] = {}
+
+    def failed(self, error: str) -> Cursor:
+        """What was seen stays: the next good document continues from it."""
+        return msgspec.structs.replace(self, state="failed", attempts=self.attempts + 1, error=error)
+
+    def well_again(self) -> Cursor:
+        return msgspec.structs.replace(self, state="live", attempts=0, error=None)
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """The part of a cursor that planning needs; reading it leaves out `seen`, which is most of the bytes."""
+
+    state: State = "live"
+    attempts: int = 0
+    error: str | None = None
+
+
+_ENCODER = msgspec.json.Encoder()
+_CURSOR = msgspec.json.Decoder(Cursor)
+_STANDING = msgspec.json.Decoder(Standing)
+
+
+def encode(cursor: Cursor) -> bytes:
+    return _ENCODER.encode(cursor)
+
+
+def decode(value: bytes) -> Cursor:
+    return _CURSOR.decode(value)
+
+
+def standing_of(value: bytes) -> Standing:
+    return _STANDING.decode(value)

@@ -1,0 +1,149 @@
+"""A declared source: where its documents are, how they fall into events, how it may be asked. Pure.
+
+Reading the YAML file is source_file.py's job.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
+
+from shared.errors import ConfigError
+from shared.events import Frozen, ReferenceRow
+from shared.records import reason_of
+
+REFERENCE = "reference"
+"""The feed of base data, which every source has and none declares."""
+
+
+def _template(text: str) -> str:
+    try:
+        text.format(feed="feed", date=date(2026, 1, 31))
+    except (AttributeError, IndexError, KeyError, ValueError) as error:
+        raise ValueError(f"expected a path with {{date:%Y%m%d}} or {{feed}} in it, got {text!r}: {error}") from error
+    return text
+
+
+def _zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (KeyError, OSError, ValueError) as error:
+        raise ValueError(f"no time zone of the name {name!r}") from error
+    return name
+
+
+def _web_address(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.password is not None:
+        raise ValueError("expected http(s)://HOST[:PORT][/PATH] without a password")
+    return url.rstrip("/")
+
+
+def _rows(table: Any) -> Any:
+    """The short form, code to name or code to {name, attribute ...}, as rows."""
+    if not isinstance(table, Mapping):
+        return table
+    rows = []
+    for code, said in table.items():
+        attributes = dict(said) if isinstance(said, Mapping) else {"name": said}
+        rows.append({"code": str(code), "name": attributes.pop("name", None), "attributes": attributes})
+    return rows
+
+
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$", max_length=40)]
+Template = Annotated[str, AfterValidator(_template)]
+Seconds = Annotated[float, Field(gt=0)]
+Table = Annotated[tuple[ReferenceRow, ...], BeforeValidator(_rows)]
+
+
+class Feed(Frozen):
+    """One kind of document."""
+
+    name: Name
+    dated: Template = Field(description="path of a day's document")
+    today: Template | None = Field(default=None, description="path of the newest document; asked while a day runs")
+    events: str = Field(min_length=1, description="key of the array of events; dots lead into inner objects")
+    close: Literal["changed", "reemit-first"] = Field(
+        default="changed", description="after the day: only what changed, or also what never changed since its first"
+    )
+
+
+class Identity(Frozen):
+    """Keys of an event's slice that say which event it is: its date (YYYY-MM-DD), venue and number."""
+
+    date: str
+    venue: str
+    number: str
+
+
+class Live(Frozen):
+    poll_interval_s: Seconds = 300
+    close_after_s: float = Field(default=900, ge=0, description="from the end of a day until its documents are final")
+
+
+class Http(Frozen):
+    connect_timeout_s: Seconds = 3
+    read_timeout_s: Seconds = 5
+    total_timeout_s: Seconds = 30
+    max_body_bytes: int = Field(default=32 * 1024 * 1024, ge=1)
+
+
+class RetryPolicy(Frozen):
+    """As in shared/retry.py."""
+
+    tries: int = Field(default=4, ge=1, le=100)
+    first_delay_s: Seconds = 0.5
+    factor: float = Field(default=2, ge=1)
+    max_delay_s: Seconds = 10
+    jitter: float = Field(default=0.5, ge=0, le=1)
+    total_s: Seconds = 40
+
+
+class Source(Frozen):
+    """A place to fetch from, whole."""
+
+    name: Name
+    base_url: Annotated[str, AfterValidator(_web_address)]
+    time_zone: Annotated[str, AfterValidator(_zone)]
+    feeds: Annotated[tuple[Feed, ...], Field(min_length=1)]
+    identity: Identity
+    archive: Template | None = None
+    live: Live = Live()
+    concurrency: int = Field(default=4, ge=1, le=64, description="documents fetched at once, at most")
+    http: Http = Http()
+    retry: RetryPolicy = RetryPolicy()
+    reference: dict[Name, Table] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Source:
+        names = [feed.name for feed in self.feeds]
+        if len(set(names)) < len(names) or REFERENCE in names:
+            raise ValueError(f"feeds: expected different names, none of them {REFERENCE!r}, got {', '.join(names)}")
+        for table, rows in self.reference.items():
+            if len({row.code for row in rows}) < len(rows):
+                raise ValueError(f"reference.{table}: expected every code once")
+        return self
+
+    @property
+    def zone(self) -> ZoneInfo:
+        return ZoneInfo(self.time_zone)
+
+    def feed(self, name: str) -> Feed:
+        return next(feed for feed in self.feeds if feed.name == name)
+
+    def at(self, base_url: str) -> Source:
+        """The same source at another address."""
+        return self.model_copy(update={"base_url": base_url.rstrip("/")})
+
+
+def source_of(declared: Mapping[str, Any], origin: str) -> Source:
+    """Raises ConfigError that names `origin` (the file) and every wrong key."""
+    try:
+        return Source.model_validate(declared)
+    except ValidationError as error:
+        raise ConfigError(f"{origin}: {reason_of(error)}") from error

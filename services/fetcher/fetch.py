@@ -1,0 +1,174 @@
+"""The fetcher: visits due windows in several threads and gives what they came to as steps, in order.
+
+The poller loop (shared/runtime/poller.py) asks for steps and commits them. Between two of its questions the threads
+work ahead, but only by a few windows: what is fetched and not committed lies in memory, and is fetched again after a
+crash.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import structlog
+
+from services.fetcher.declaration import Source
+from services.fetcher.documents import DocumentSource
+from services.fetcher.progress import Progress
+from services.fetcher.reference import reference_step
+from services.fetcher.visit import Keeper, Visit, Visited
+from services.fetcher.windows import Due, Plan
+from shared.broker.contract import NewRecord
+from shared.clock import Clock, VirtualClock
+from shared.errors import TransientError
+from shared.retry import Retry
+from shared.runtime.handler import Step
+
+# A unit of history: large enough that its commit costs little, small enough to hold several in memory.
+BATCH_RECORDS = 2000
+BATCH_BYTES = 8 * 1024 * 1024
+# Windows ahead of the oldest one that is not collected, per thread: one at work and one waiting.
+AHEAD = 2
+LONGEST_WAIT_S = 1.0
+
+
+class Fetcher:
+    """A Pollable. `load`, `next` and `close` belong to one thread; `status` may be asked from any."""
+
+    def __init__(
+        self,
+        source: Source,
+        documents: DocumentSource,
+        archive: Keeper,
+        plan: Plan,
+        clock: Clock,
+        *,
+        threads: int = 8,
+        batch_records: int = BATCH_RECORDS,
+    ) -> None:
+        self._source = source
+        self._documents = documents
+        self._clock = clock
+        self._batch_records = batch_records
+        self._visit = Visit(source, documents, archive, Retry(**source.retry.model_dump(), sleep=self._sleep))
+        self._progress = Progress(source, plan)
+        self._threads = min(threads, source.concurrency)
+        self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="fetch")
+        self._closed = threading.Event()
+        self._wake = threading.Event()
+        self._live: deque[Future[Visited]] = deque()
+        self._history: deque[Future[Visited]] = deque()
+        self._batch = Step([], {})
+        self._reference: Step | None = None
+        self._status: dict[str, Any] = {"windows": {}, "failed": [], "exhausted": False}
+        self._log = structlog.get_logger()
+
+    def load(self, cursors: Mapping[str, bytes]) -> None:
+        """Start over from the committed cursors; what is fetched and not committed is dropped."""
+        for future in (*self._live, *self._history):
+            future.cancel()
+        self._live.clear()
+        self._history.clear()
+        self._batch = Step([], {})
+        self._progress.load(cursors)
+        self._reference = reference_step(self._source, cursors, self._clock.now())
+
+    def next(self, timeout_s: float) -> Step | None:
+        """The next step in order: base data, then what the running day brought, then history."""
+        deadline_s = time.monotonic() + timeout_s
+        while not self._closed.is_set():
+            self._wake.clear()  # before looking: what ends while we look wakes us at once
+            left_s = deadline_s - time.monotonic()
+            self._send_out()
+            step = self._base_data() or self._running_day() or self._past_days(hurry=left_s <= 0)
+            self._report(step)
+            if step is not None or left_s <= 0:
+                return step
+            self._wake.wait(min(left_s, self._wait_s()))
+        return None
+
+    def status(self) -> dict[str, Any]:
+        """Windows by standing, those that failed and why, and whether nothing of the plan is left."""
+        return self._status
+
+    def close(self) -> None:
+        """Ends a wait in `next` and the delays between tries; requests on their way end by their own time limits."""
+        self._closed.set()
+        self._wake.set()
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._documents.close()
+
+    def _send_out(self) -> None:
+        now = self._clock.now()
+        self._live.extend(self._visits(self._progress.live(now)))
+        room = AHEAD * self._threads - len(self._history)
+        self._history.extend(self._visits(self._progress.history(now, max(0, room))))
+
+    def _visits(self, found: list[Due]) -> list[Future[Visited]]:
+        futures = [self._pool.submit(self._visit, due, self._progress.cursor(due.window)) for due in found]
+        for future in futures:
+            future.add_done_callback(lambda _: self._wake.set())
+        return futures
+
+    def _base_data(self) -> Step | None:
+        step, self._reference = self._reference, None
+        return step if step and step.records else None
+
+    def _running_day(self) -> Step | None:
+        """What is back, in order; a slow document holds those behind it, not those of an earlier round."""
+        step = Step([], {})
+        while self._live and self._live[0].done():
+            self._take(self._live.popleft(), step)
+        return step if step.cursors else None
+
+    def _past_days(self, hurry: bool) -> Step | None:
+        """Several windows in one step while there are many; what there is when nothing else comes, or in a hurry."""
+        while self._history and self._history[0].done() and not self._is_full():
+            self._take(self._history.popleft(), self._batch)
+            self._send_out()
+        if not self._batch.cursors or (self._history and not self._is_full() and not hurry):
+            return None
+        step, self._batch = self._batch, Step([], {})
+        return step
+
+    def _is_full(self) -> bool:
+        return len(self._batch.records) >= self._batch_records or _size_bytes(self._batch.records) >= BATCH_BYTES
+
+    def _take(self, future: Future[Visited], step: Step) -> None:
+        visited = future.result()
+        key = visited.due.window.key(self._source.name)
+        value = self._progress.settle(visited, self._clock.now())
+        if visited.cursor.state == "failed":
+            self._log.warning("window failed", window=key, error=visited.cursor.error, attempts=visited.cursor.attempts)
+        if visited.changed:
+            step.records.extend(visited.records)
+            step.cursors[key] = value
+
+    def _report(self, step: Step | None) -> None:
+        """A step that is given now is not committed yet, so nothing is exhausted before the next question."""
+        idle = step is None and self._reference is None and not self._batch.cursors
+        exhausted = idle and self._progress.exhausted(self._clock.now())
+        progress = self._progress
+        self._status = {"windows": progress.counts(), "failed": progress.failed(), "exhausted": exhausted}
+
+    def _wait_s(self) -> float:
+        """In real time, until a window is due again."""
+        now = self._clock.now()
+        at = self._progress.next_live_at(now)
+        if at is None:
+            return LONGEST_WAIT_S
+        speed = self._clock.speed if isinstance(self._clock, VirtualClock) else 1.0
+        return min(LONGEST_WAIT_S, max(0.001, (at - now).total_seconds() / speed))
+
+    def _sleep(self, seconds: float) -> None:
+        """Between two tries."""
+        if self._closed.wait(seconds):
+            raise TransientError("the fetcher was told to stop")
+
+
+def _size_bytes(records: list[NewRecord]) -> int:
+    return sum(len(record.value) for record in records)

@@ -1,0 +1,114 @@
+"""Documents over HTTP: one client for all threads, conditional requests, limits on time and size."""
+
+from __future__ import annotations
+
+import ipaddress
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+
+import httpx
+
+from services.fetcher.declaration import Source
+from services.fetcher.documents import Absence, Document
+from services.fetcher.windows import Due
+from shared.clock import Clock
+from shared.errors import InvalidDocument, TransientError
+
+# The server is busy or asks for patience; everything else below 500 will be the same next time.
+PASSING = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
+
+
+class HttpSource:
+    """`elapsed_s` measures the limit on a whole document, which a trickling server would never reach otherwise."""
+
+    def __init__(self, source: Source, clock: Clock, elapsed_s: Callable[[], float] = time.monotonic) -> None:
+        self._source = source
+        self._clock = clock
+        self._elapsed_s = elapsed_s
+        limits = source.http
+        self._client = httpx.Client(
+            timeout=httpx.Timeout(limits.read_timeout_s, connect=limits.connect_timeout_s, pool=limits.total_timeout_s),
+            limits=httpx.Limits(max_connections=source.concurrency, max_keepalive_connections=source.concurrency),
+            headers={"User-Agent": "headrace", "Accept": "application/json"},
+            follow_redirects=True,
+            max_redirects=3,
+            trust_env=not _is_loopback(source.base_url),  # a proxy of the environment never leads to ourselves
+        )
+
+    def fetch(self, due: Due, etag: str | None) -> Document | Absence:
+        """404 is a document that is not published yet; 304 one that is as it was."""
+        url = self._url(due)
+        try:
+            with self._client.stream("GET", url, headers={"If-None-Match": etag} if etag else None) as response:
+                return self._absence(response) or self._document(due, url, response)
+        except httpx.TransportError as error:
+            raise TransientError(f"GET {url}: {type(error).__name__}: {error}") from error
+        except httpx.HTTPError as error:
+            raise InvalidDocument(f"GET {url}: {type(error).__name__}: {error}") from error
+        except RuntimeError as error:
+            # What httpx says when `close` ended the client between two tries.
+            raise TransientError(f"GET {url}: {error}") from error
+
+    def close(self) -> None:
+        self._client.close()
+
+    def _url(self, due: Due) -> str:
+        feed = self._source.feed(due.window.feed)
+        template = feed.dated if due.historical or feed.today is None else feed.today
+        return self._source.base_url + template.format(feed=feed.name, date=due.window.date)
+
+    def _absence(self, response: httpx.Response) -> Absence | None:
+        """None where a document follows."""
+        status = response.status_code
+        if status == HTTPStatus.OK:
+            return None
+        if status == HTTPStatus.NOT_MODIFIED:
+            return Absence.UNCHANGED
+        if status == HTTPStatus.NOT_FOUND:
+            return Absence.NOT_PUBLISHED
+        if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in PASSING:
+            raise TransientError(f"GET {response.url}: the server answers {status} {response.reason_phrase}")
+        raise InvalidDocument(f"GET {response.url}: expected 200, 304 or 404, got {status} {response.reason_phrase}")
+
+    def _document(self, due: Due, url: str, response: httpx.Response) -> Document:
+        return Document(
+            feed=due.window.feed,
+            date=due.window.date,
+            url=url,
+            body=self._body(url, response),
+            fetched_at=self._clock.now(),
+            published_at=_instant(response.headers.get("Last-Modified")),
+            etag=response.headers.get("ETag"),
+            historical=due.historical,
+        )
+
+    def _body(self, url: str, response: httpx.Response) -> bytes:
+        limits = self._source.http
+        deadline_s = self._elapsed_s() + limits.total_timeout_s
+        body = bytearray()
+        for chunk in response.iter_bytes():
+            body += chunk
+            if len(body) > limits.max_body_bytes:
+                raise InvalidDocument(f"GET {url}: expected at most {limits.max_body_bytes:,} bytes, got more")
+            if self._elapsed_s() > deadline_s:
+                raise TransientError(f"GET {url}: no whole document within {limits.total_timeout_s:g} s")
+        return bytes(body)
+
+
+def _is_loopback(url: str) -> bool:
+    host = httpx.URL(url).host
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _instant(text: str | None) -> datetime | None:
+    """Of an HTTP date; None where there is none or it is none."""
+    try:
+        return parsedate_to_datetime(text).astimezone(UTC) if text else None
+    except (ValueError, OverflowError):
+        return None

@@ -1,0 +1,183 @@
+"""Which windows are done, failed, out or due, as the cursors and this run's visits say. Pure; one thread's."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from datetime import date, datetime, timedelta
+from typing import Any
+
+from services.fetcher.cursor import Cursor, Standing, decode, encode, standing_of
+from services.fetcher.declaration import Source
+from services.fetcher.visit import Visited
+from services.fetcher.windows import (
+    Due,
+    Plan,
+    Window,
+    day_at,
+    due,
+    last_ended,
+    wait_s,
+    window_of,
+    windows_between,
+)
+
+
+class Progress:
+    """History is handed out in order, each window once a run; running days as often as the source says.
+
+    A window of history that failed, or that has no document, is tried again in the next run; when days are followed
+    there is no next run to wait for, and it is tried again with growing delays.
+    """
+
+    def __init__(self, source: Source, plan: Plan) -> None:
+        self._source = source
+        self._plan = plan
+        self._feeds = [feed.name for feed in source.feeds]
+        self._again_at: dict[Window, datetime] = {}
+        self.load({})
+
+    def load(self, cursors: Mapping[str, bytes]) -> None:
+        """Start over from what is committed; what failed in this run is still known to have."""
+        windows = {window_of(key, self._source.name): value for key, value in cursors.items()}
+        self._cursors = {window: value for window, value in windows.items() if window and window.feed in self._feeds}
+        self._standing = {window: standing_of(value) for window, value in self._cursors.items()}
+        self._again_at = {w: at for w, at in self._again_at.items() if self._standing_of(w).state == "failed"}
+        self._checked_at: dict[Window, datetime] = {}
+        self._missing: set[Window] = set()
+        self._out: dict[Window, Due] = {}
+        self._todo: deque[Window] = deque()
+        self._span: tuple[date, date] | None = None
+        self._replan_at: datetime | None = None
+        self._planned = False
+
+    def history(self, now: datetime, most: int) -> list[Due]:
+        """Up to `most` windows whose day is over, oldest first; they are out until `settle`."""
+        span = self._span_at(now)
+        if not self._planned or span != self._span or (self._replan_at is not None and now >= self._replan_at):
+            self._replan(span, now)
+        taken = [self._todo.popleft() for _ in range(min(most, len(self._todo)))]
+        return self._handed_out(Due(window, historical=True) for window in taken)
+
+    def live(self, now: datetime) -> list[Due]:
+        """The running day's windows that are to be looked at again; they are out until `settle`."""
+        today = day_at(now, self._source.zone)
+        if not self._plan.follows(today):
+            return []
+        windows = [Window(feed, today) for feed in self._feeds]
+        return self._handed_out(
+            Due(window, historical=False)
+            for window in windows
+            if window not in self._out
+            and (self._plan.follow or window not in self._checked_at)
+            and due(now, self._checked_at.get(window), self._every_s(window))
+        )
+
+    def cursor(self, window: Window) -> Cursor:
+        value = self._cursors.get(window)
+        return Cursor() if value is None else decode(value)
+
+    def settle(self, visited: Visited, now: datetime) -> bytes:
+        """Take a visit's answer over; gives its cursor as it is to be committed."""
+        window, cursor = visited.due.window, visited.cursor
+        self._out.pop(window, None)
+        self._checked_at[window] = now
+        value = encode(cursor)
+        self._standing[window] = Standing(cursor.state, cursor.attempts, cursor.error)
+        # Who is done is not visited again: its cursor need not be kept here too.
+        self._cursors[window] = b"" if cursor.state == "done" else value
+        if visited.due.historical:
+            self._settle_history(window, visited.absent, now)
+        return value
+
+    def exhausted(self, now: datetime) -> bool:
+        """Whether nothing is left of the plan, for ever. Windows that failed in this run count as left behind."""
+        if not self._planned or self._todo or self._out:
+            return False
+        if not self._plan.follow:
+            return not self.live_left(now)
+        ended = last_ended(now, self._source.zone, self._source.live.close_after_s)
+        return self._plan.last is not None and ended >= self._plan.last
+
+    def live_left(self, now: datetime) -> bool:
+        today = day_at(now, self._source.zone)
+        return self._plan.follows(today) and any(Window(feed, today) not in self._checked_at for feed in self._feeds)
+
+    def next_live_at(self, now: datetime) -> datetime | None:
+        """When the running day is to be looked at next; None when it is not followed."""
+        today = day_at(now, self._source.zone)
+        if not (self._plan.follow and self._plan.follows(today)):
+            return None
+        windows = [Window(feed, today) for feed in self._feeds if Window(feed, today) not in self._out]
+        times = [self._checked_at.get(w, now) + timedelta(seconds=self._every_s(w)) for w in windows]
+        return min(times, default=None)
+
+    def counts(self) -> dict[str, int]:
+        """Windows by where they stand: due ones are in history or out now."""
+        standings = [self._standing[window].state for window in self._standing if self._in_span(window)]
+        failed = len(self.failed())
+        due_now = len(self._todo) + len(self._out)
+        return {"due": due_now, "done": standings.count("done"), "failed": failed, "missing": len(self._missing)}
+
+    def failed(self) -> list[dict[str, Any]]:
+        """The windows that failed last time they were visited, and why."""
+        return [
+            {"window": window.key(self._source.name), "error": standing.error, "attempts": standing.attempts}
+            for window, standing in sorted(self._standing.items(), key=lambda item: (item[0].date, item[0].feed))
+            if standing.state == "failed"
+        ]
+
+    def _span_at(self, now: datetime) -> tuple[date, date] | None:
+        """First and last day of history; it grows while days are followed."""
+        plan, zone = self._plan, self._source.zone
+        if plan.recorded and plan.first is not None and plan.last is not None:
+            return plan.first, plan.last
+        ended = last_ended(now, zone, self._source.live.close_after_s)
+        last = ended if plan.last is None else min(plan.last, ended)
+        first = plan.first or self._first_open_day(plan.last or day_at(now, zone))
+        return (first, last) if first <= last else None
+
+    def _first_open_day(self, default: date) -> date:
+        """With no first day asked for: where a day was followed and not closed, for the program was not running."""
+        return min((w.date for w, standing in self._standing.items() if standing.state != "done"), default=default)
+
+    def _replan(self, span: tuple[date, date] | None, now: datetime) -> None:
+        self._planned, self._span, self._replan_at = True, span, None
+        windows = windows_between(*span, self._feeds) if span else ()
+        self._todo = deque(window for window in windows if self._is_open(window, now))
+        later = [at for window, at in self._again_at.items() if self._in_span(window) and at > now]
+        if self._plan.follow and later:
+            self._replan_at = min(later)
+
+    def _is_open(self, window: Window, now: datetime) -> bool:
+        if window in self._out or self._standing_of(window).state == "done":
+            return False
+        again_at = self._again_at.get(window)
+        return again_at is None or (self._plan.follow and now >= again_at)
+
+    def _settle_history(self, window: Window, absent: bool, now: datetime) -> None:
+        standing = self._standing_of(window)
+        self._missing.discard(window)
+        if standing.state == "done":
+            self._again_at.pop(window, None)
+            return
+        if absent:
+            self._missing.add(window)
+        seconds = wait_s(max(1, standing.attempts), self._source.live.poll_interval_s)
+        at = self._again_at[window] = now + timedelta(seconds=seconds)
+        if self._plan.follow:
+            self._replan_at = min(at, self._replan_at or at)
+
+    def _handed_out(self, found: Any) -> list[Due]:
+        handed = list(found)
+        self._out.update((each.window, each) for each in handed)
+        return handed
+
+    def _every_s(self, window: Window) -> float:
+        return wait_s(self._standing_of(window).attempts, self._source.live.poll_interval_s)
+
+    def _standing_of(self, window: Window) -> Standing:
+        return self._standing.get(window) or Standing()
+
+    def _in_span(self, window: Window) -> bool:
+        return self._span is not None and self._span[0] <= window.date <= self._span[1]

@@ -1,0 +1,83 @@
+"""One visit to a window: fetch its document, keep it, split it. What went wrong is part of the answer. Pure itself."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+from services.fetcher.capture import AnotherDay, Capture
+from services.fetcher.cursor import Cursor
+from services.fetcher.declaration import Source
+from services.fetcher.documents import Absence, Document, DocumentSource
+from services.fetcher.windows import Due
+from shared.broker.contract import NewRecord
+from shared.errors import InvalidDocument, TransientError
+from shared.retry import Retry
+
+
+class Keeper(Protocol):
+    """What the visit needs of the archive of raw documents."""
+
+    def put(self, document: Document) -> None: ...
+
+
+class Visited(NamedTuple):
+    """What a visit came to. `changed`: the cursor has to be committed; else it only saves the next visit some work."""
+
+    due: Due
+    cursor: Cursor
+    records: list[NewRecord]
+    changed: bool
+    absent: bool = False
+
+
+class Visit:
+    """Called from several threads, never for the same window at once."""
+
+    def __init__(self, source: Source, documents: DocumentSource, archive: Keeper, retry: Retry) -> None:
+        self._captures = {feed.name: Capture(source, feed) for feed in source.feeds}
+        self._documents = documents
+        self._archive = archive
+        self._retry = retry
+
+    def __call__(self, due: Due, cursor: Cursor) -> Visited:
+        """Raises nothing that a document or its place can cause."""
+        # A tag belongs to an address, and history has another address than the running day.
+        etag = None if due.historical else cursor.etag
+        try:
+            fetched = self._retry.call(self._documents.fetch, due, etag)
+            if isinstance(fetched, Absence):
+                return _nothing_new(due, cursor, absent=fetched is Absence.NOT_PUBLISHED)
+            return self._captured(due, cursor, fetched)
+        except (InvalidDocument, TransientError) as error:
+            return Visited(due, cursor.failed(str(error)), [], changed=True)
+
+    def _captured(self, due: Due, cursor: Cursor, document: Document) -> Visited:
+        known = document.hash == cursor.document
+        if known and not due.historical:
+            return _nothing_new(due, msgspec.structs.replace(cursor, etag=document.etag))
+        self._archive.put(document)
+        closing = due.historical and bool(cursor.seen) and cursor.state != "done"
+        try:
+            captured = self._captures[due.window.feed](document, cursor.seen, closing)
+        except AnotherDay:
+            if due.historical:
+                raise
+            # The running day's address shows the day before until the first publication.
+            return _nothing_new(due, msgspec.structs.replace(cursor, etag=document.etag), absent=True)
+        after = Cursor(
+            state="done" if due.historical else "live",
+            document=document.hash,
+            etag=document.etag,
+            fetched_at=document.fetched_at,
+            seen=captured.seen,
+        )
+        return Visited(due, after, captured.records + captured.rejected, changed=True)
+
+
+def _nothing_new(due: Due, cursor: Cursor, absent: bool = False) -> Visited:
+    """A window that had failed is well again, and its cursor has to say so."""
+    if cursor.state == "failed":
+        return Visited(due, cursor.well_again(), [], changed=True, absent=absent)
+    return Visited(due, cursor, [], changed=False, absent=absent)

@@ -1,0 +1,75 @@
+"""Trying again, politely: growing delays with a cap, jitter, and a limit over all tries.
+
+Our own and not stamina or tenacity: both bring the wait and little else, while here the clock, the sleep and the
+random numbers are given from outside. A service that is told to stop ends the sleep at once, and a test never sleeps.
+Only TransientError is tried again, whoever raises it; what is wrong stays wrong.
+"""
+
+from __future__ import annotations
+
+import functools
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ParamSpec, TypeVar
+
+from shared.errors import TransientError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Retry:
+    """`tries` calls at most, the n-th delay being first_delay_s * factor ** (n - 1), at most max_delay_s.
+
+    `jitter` is the share of a delay that is drawn: with 0.5, a delay of 4 s becomes 2 to 4 s. No new try starts that
+    would begin later than `total_s` after the first.
+    """
+
+    tries: int = 5
+    first_delay_s: float = 0.2
+    factor: float = 2.0
+    max_delay_s: float = 10.0
+    jitter: float = 0.5
+    total_s: float = 30.0
+    clock: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], object] = time.sleep
+    random: Callable[[], float] = random.random
+
+    def __post_init__(self) -> None:
+        if self.tries < 1 or self.factor < 1 or not 0 <= self.jitter <= 1:
+            raise ValueError("expected tries >= 1, factor >= 1 and jitter from 0 to 1")
+        if min(self.first_delay_s, self.max_delay_s, self.total_s) < 0:
+            raise ValueError("expected no negative delay")
+
+    def call(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """What `function` gives; the TransientError of the last try, with their number, where none went well."""
+        started_s = self.clock()
+        for attempt in range(1, self.tries + 1):
+            try:
+                return function(*args, **kwargs)
+            except TransientError as error:
+                delay_s = self.delay_s(attempt)
+                elapsed_s = self.clock() - started_s
+                if attempt == self.tries or elapsed_s + delay_s > self.total_s:
+                    tries = "1 try" if attempt == 1 else f"{attempt} tries"
+                    raise TransientError(f"{error} ({tries} in {elapsed_s:.1f} s)") from error
+            self.sleep(delay_s)
+        raise AssertionError("the last try returns or raises")
+
+    def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
+        """As a decorator: `@Retry(tries=3)`."""
+
+        @functools.wraps(function)
+        def retried(*args: P.args, **kwargs: P.kwargs) -> R:
+            return self.call(function, *args, **kwargs)
+
+        return retried
+
+    def delay_s(self, attempt: int) -> float:
+        """The wait after this failed attempt, counted from 1."""
+        # Capped before the power can overflow: 2 ** 1023 is the last one that is a float.
+        longest = min(self.max_delay_s, self.first_delay_s * self.factor ** min(attempt - 1, 100))
+        return longest * (1 - self.jitter * self.random())
