@@ -6,9 +6,11 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import pytest
 import yaml
@@ -20,7 +22,7 @@ from shared.topics import SERVICES
 DEPLOY = Path(__file__).parents[2] / "deploy"
 COMPOSE: dict[str, Any] = yaml.safe_load((DEPLOY / "docker-compose.yml").read_text())
 CONTAINERS: dict[str, dict[str, Any]] = COMPOSE["services"]
-ONE_SHOT = {"migrate"}
+ONE_SHOT = {"migrate", "train"}
 SECRETS = "/run/secrets/"
 
 
@@ -161,7 +163,7 @@ def test_an_image_is_built_from_its_own_dockerfile(name: str) -> None:
     assert dockerfile.stem == {"migrate": "cli"}.get(name, name)
 
 
-@pytest.mark.parametrize("name", [name for name, container in CONTAINERS.items() if "build" not in container])
+@pytest.mark.parametrize("name", ["postgres", "prometheus", "grafana"])
 def test_an_image_of_others_has_a_version(name: str) -> None:
     image = re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", CONTAINERS[name]["image"])
 
@@ -171,7 +173,29 @@ def test_an_image_of_others_has_a_version(name: str) -> None:
 def test_extra_parts_come_only_when_asked_for() -> None:
     profiles = {name: container["profiles"] for name, container in CONTAINERS.items() if "profiles" in container}
 
-    assert profiles == {"simulator": ["simulator"], "prometheus": ["observability"], "grafana": ["observability"]}
+    assert profiles == {
+        "simulator": ["simulator"],
+        "prometheus": ["observability"],
+        "grafana": ["observability"],
+        "train": ["train"],
+    }
+
+
+def test_the_training_job_starts_where_the_predictor_would(database_url: str, tmp_path: Path) -> None:
+    """Up to the history, which an empty database does not have."""
+    (tmp_path / "password").write_text(unquote(urlsplit(database_url).password or ""))
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("HEADRACE_")} | {
+        "PYTHONPATH": str(DEPLOY.parent),
+        "HEADRACE_DATABASE__URL": re.sub(r"://([^:]+):[^@]*@", r"://\1@", database_url),
+        "HEADRACE_DATABASE__PASSWORD_FILE": str(tmp_path / "password"),
+        "HEADRACE_DATA_DIR": str(tmp_path),
+    }
+    command = [sys.executable, *CONTAINERS["train"]["command"][1:]]
+
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment, cwd=tmp_path)
+
+    assert done.returncode == 1
+    assert "shared.errors.ConfigError" in done.stderr.splitlines()[-1]
 
 
 @pytest.fixture(scope="module")
