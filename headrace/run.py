@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 import orjson
+import psycopg
 
 from headrace.data_dir import DataDir
+from headrace.interrupts import Interrupted
 from headrace.observe import dead_letter_causes, event_statuses
 from headrace.options import SIMULATOR, RunOptions
 from headrace.positions import Reading, waiting_for
-from headrace.session import Session
+from headrace.session import RunFailed, Session
 from headrace.simulation import SEASON_START, Simulation, free_port, season_end, simulator_program
 from headrace.site import Site
 from headrace.summary import lines_of, summary_of
@@ -33,9 +36,14 @@ def run(site: Site, options: RunOptions) -> tuple[dict[str, Any], list[str]]:
             options = start_simulator(site, session, options)
         follow = not options.once and (options.source != "archive" or options.clock is not None)
         session.start(site.services(options, follow))
-        if not options.once:
-            session.wait_for_readings(lambda _: False, give_up=False)
-        session.wait_for_readings(lambda reading: waiting_for(reading) is None)
+        try:
+            if not options.once:
+                session.wait_for_readings(lambda _: False, give_up=False)
+            session.wait_for_readings(lambda reading: waiting_for(reading) is None)
+        except (Interrupted, RunFailed):
+            with suppress(psycopg.Error):  # then status has to do without
+                keep(site.data_dir, session.last_reading(), dead_letter_causes(session.observer().connection))
+            raise
         return conclude(site, session, started_s, [])
 
 

@@ -133,8 +133,9 @@ class Session:
 
     def _tend(self, give_up: bool) -> None:
         for supervisor in self._supervisors:
-            for name in supervisor.step():
-                self.say(f"{name} died and is started again")
+            for program in supervisor.step():
+                if program.restart:
+                    self.say(f"{program.name} ended and is started again; it said: {last_words(program.log)[:300]}")
             if (verdict := supervisor.hopeless()) and (give_up or "refused" in verdict[1]):
                 program, why = verdict
                 raise RunFailed(f"{program.name} {why}: {last_words(program.log)} (log: {program.log})")

@@ -65,9 +65,9 @@ class Supervisor:
             _set_log_aside(child.program.log)
             self._spawn(child)
 
-    def step(self) -> list[str]:
-        """Restart what is due; returns the names of the programs found dead since the last step."""
-        dead = [child.program.name for child in self.children if self._reap(child)]
+    def step(self) -> list[Program]:
+        """Restart what is due; returns the programs found dead since the last step."""
+        dead = [child.program for child in self.children if self._reap(child)]
         for child in self.children:
             if child.process is None and child.wanted and self._now() >= child.restart_at_s:
                 child.restarts += 1

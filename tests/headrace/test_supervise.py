@@ -53,6 +53,10 @@ def gone(pid: int) -> bool:
     return said.strip() == "" or said.startswith("Z")
 
 
+def found_dead(supervisor: Supervisor) -> bool:
+    return [program.name for program in supervisor.step()] == ["p0"]
+
+
 @pytest.fixture
 def make(tmp_path: Path) -> Iterator[Callable[..., Supervisor]]:
     made: list[Supervisor] = []
@@ -73,7 +77,7 @@ def test_a_killed_program_is_started_again_after_the_first_pause(make: Callable[
     first = supervisor.pids()["p0"]
 
     os.kill(first, signal.SIGKILL)
-    until(lambda: supervisor.step() == ["p0"])
+    until(lambda: found_dead(supervisor))
     assert supervisor.pids() == {}
     clock.now_s += supervise.FIRST_PAUSE_S
     supervisor.step()
@@ -93,7 +97,7 @@ def test_a_healthy_life_resets_the_pause(make: Callable[..., Supervisor]) -> Non
     for lived_s in (1.0, 1.0, supervise.HEALTHY_AFTER_S):
         clock.now_s += lived_s
         os.kill(supervisor.pids()["p0"], signal.SIGKILL)
-        until(lambda: supervisor.step() == ["p0"])
+        until(lambda: found_dead(supervisor))
         died_s = clock.now_s
         until(lambda: _later(clock) and (supervisor.step(), supervisor.pids())[1])
 
@@ -127,7 +131,7 @@ def test_a_program_that_refuses_its_settings_is_not_started_again(make: Callable
     clock = Hand()
     supervisor = make(REFUSES, now=clock)
 
-    until(lambda: supervisor.step() == ["p0"])
+    until(lambda: found_dead(supervisor))
     clock.now_s += 1000.0
     supervisor.step()
 
@@ -184,3 +188,18 @@ def test_each_run_begins_with_an_empty_log_and_keeps_the_one_before(
 
     assert log.read_text() == "up\n"
     assert log.with_suffix(".log.1").read_text() == "of the run before\n"
+
+
+def test_a_program_that_ends_by_itself_is_not_started_again(tmp_path: Path) -> None:
+    clock = Hand()
+    supervisor = Supervisor(
+        [Program("task", (sys.executable, "-c", DIES), tmp_path / "task.log", restart=False)], clock
+    )
+    supervisor.start()
+
+    until(lambda: supervisor.step())
+    clock.now_s += 1000.0
+
+    assert supervisor.step() == []
+    assert supervisor.ended("task") == 3
+    assert supervisor.hopeless() is None
