@@ -197,7 +197,7 @@ def test_a_program_that_ends_by_itself_is_not_started_again(tmp_path: Path) -> N
     )
     supervisor.start()
 
-    until(lambda: supervisor.step())
+    until(supervisor.step)
     clock.now_s += 1000.0
 
     assert supervisor.step() == []

@@ -1,0 +1,63 @@
+"""The Makefile: its help, and what it says when the machine lacks something."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+TARGETS = ("help", "setup", "run", "test", "lint", "bench", "clean")
+
+
+def make(repository: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = ["make", "--no-print-directory", "-C", str(repository), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_help_is_the_default_and_has_one_line_for_each_target(repository: Path) -> None:
+    done = make(repository)
+
+    lines = done.stdout.splitlines()
+    assert done.returncode == 0
+    assert [line.split()[1] for line in lines] == list(TARGETS)
+    assert all(len(line.split()) > 3 for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("lacks", "said"),
+    [
+        (("PYTHON=",), "no Python 3.11 or later found"),
+        (("NEEDED_MB=999999999",), "MB are free here and the environment needs 999999999"),
+    ],
+)
+def test_what_is_missing_is_said_in_one_line(
+    repository: Path, tmp_path: Path, lacks: tuple[str, ...], said: str
+) -> None:
+    done = make(repository, "setup", f"VENV={tmp_path / 'venv'}", *lacks)
+
+    complaint = [line for line in done.stderr.splitlines() if line.startswith("make: ") and "***" not in line]
+    assert done.returncode == 2
+    assert len(complaint) == 1
+    assert said in complaint[0]
+    assert not (tmp_path / "venv").exists()
+
+
+def test_what_is_set_reaches_the_command(repository: Path, tmp_path: Path) -> None:
+    stamp = tmp_path / ".installed"
+    stamp.touch()
+
+    done = make(
+        repository,
+        "-n",
+        "run",
+        f"STAMP={stamp}",
+        "SOURCE=archive",
+        "ARCHIVE=some dir",
+        "FROM=2026-01-31",
+        "TO=2026-02-01",
+    )
+
+    line = " ".join(done.stdout.split())
+    assert '--source "archive" --archive "some dir"' in line
+    assert '--from "2026-01-31" --to "2026-02-01" --once' in line.replace("\\ ", "")
