@@ -26,7 +26,7 @@ class PollerLoop:
         self, broker: Broker, *, service: str, slot: str, cursors: str, source: Pollable, metrics: Metrics
     ) -> None:
         self.service = service
-        self.reads = (cursors,)
+        self.reads: tuple[str, ...] = (cursors,)
         self.state = "starting"
         self.ticked_at = time.monotonic()
         self.assigned = 0
