@@ -22,7 +22,6 @@ from services.fetcher.progress import Progress
 from services.fetcher.reference import reference_step
 from services.fetcher.visit import Keeper, Visit, Visited
 from services.fetcher.windows import Due, Plan
-from shared.broker.contract import NewRecord
 from shared.clock import Clock, VirtualClock
 from shared.errors import TransientError
 from shared.retry import Retry
@@ -62,7 +61,7 @@ class Fetcher:
         self._wake = threading.Event()
         self._live: deque[Future[Visited]] = deque()
         self._history: deque[Future[Visited]] = deque()
-        self._batch = Step([], {})
+        self._batch, self._batch_bytes = Step([], {}), 0
         self._reference: Step | None = None
         self._status: dict[str, Any] = {"windows": {}, "failed": [], "exhausted": False}
         self._log = structlog.get_logger()
@@ -73,7 +72,7 @@ class Fetcher:
             future.cancel()
         self._live.clear()
         self._history.clear()
-        self._batch = Step([], {})
+        self._batch, self._batch_bytes = Step([], {}), 0
         self._progress.load(cursors)
         self._reference = reference_step(self._source, cursors, self._clock.now())
 
@@ -85,8 +84,10 @@ class Fetcher:
             left_s = deadline_s - time.monotonic()
             self._send_out()
             step = self._base_data() or self._running_day() or self._past_days(hurry=left_s <= 0)
-            self._report(step)
-            if step is not None or left_s <= 0:
+            ends = step is not None or left_s <= 0
+            if ends or not (self._live or self._history):
+                self._report(step)  # not at each wake-up: it counts all windows
+            if ends:
                 return step
             self._wake.wait(min(left_s, self._wait_s()))
         return None
@@ -128,17 +129,19 @@ class Fetcher:
     def _past_days(self, hurry: bool) -> Step | None:
         """Several windows in one step while there are many; what there is when nothing else comes, or in a hurry."""
         while self._history and self._history[0].done() and not self._is_full():
-            self._take(self._history.popleft(), self._batch)
+            self._batch_bytes += self._take(self._history.popleft(), self._batch)
             self._send_out()
         if not self._batch.cursors or (self._history and not self._is_full() and not hurry):
             return None
-        step, self._batch = self._batch, Step([], {})
+        step = self._batch
+        self._batch, self._batch_bytes = Step([], {}), 0
         return step
 
     def _is_full(self) -> bool:
-        return len(self._batch.records) >= self._batch_records or _size_bytes(self._batch.records) >= BATCH_BYTES
+        return len(self._batch.records) >= self._batch_records or self._batch_bytes >= BATCH_BYTES
 
-    def _take(self, future: Future[Visited], step: Step) -> None:
+    def _take(self, future: Future[Visited], step: Step) -> int:
+        """Gives the size of what was added, in bytes."""
         visited = future.result()
         key = visited.due.window.key(self._source.name)
         value = self._progress.settle(visited, self._clock.now())
@@ -147,6 +150,7 @@ class Fetcher:
         if visited.changed:
             step.records.extend(visited.records)
             step.cursors[key] = value
+        return sum(len(record.value) for record in visited.records)
 
     def _report(self, step: Step | None) -> None:
         """A step that is given now is not committed yet, so nothing is exhausted before the next question."""
@@ -168,7 +172,3 @@ class Fetcher:
         """Between two tries."""
         if self._closed.wait(seconds):
             raise TransientError("the fetcher was told to stop")
-
-
-def _size_bytes(records: list[NewRecord]) -> int:
-    return sum(len(record.value) for record in records)

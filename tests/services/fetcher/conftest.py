@@ -1,0 +1,21 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from tests.services.fetcher.site import Site
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    """A web site that answers until the test is over."""
+    with Site() as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()

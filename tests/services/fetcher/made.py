@@ -1,0 +1,121 @@
+"""Made-up documents of a made-up source, a clock that is set by hand, and steps run like the poller loop runs them."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterable
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+from services.fetcher.cursor import Cursor, decode
+from services.fetcher.declaration import Source, source_of
+from services.fetcher.documents import Document
+from services.fetcher.fetch import Fetcher
+from shared.broker.contract import NewRecord
+from shared.events import RawEvent
+from shared.topics import RAW
+
+DAY = date(2031, 5, 4)
+NOON = datetime(2031, 5, 4, 3, 0, tzinfo=UTC)
+"""Noon of DAY where the races are (UTC+9)."""
+
+
+def made_source(base_url: str = "http://127.0.0.1:9", **over: Any) -> Source:
+    feeds = [
+        {"name": name, "dated": f"/{name}/{{date:%Y%m%d}}.json", "today": f"/{name}/today.json", "events": name}
+        for name in ("cards", "looks", "ends")
+    ]
+    feeds[2]["close"] = "reemit-first"
+    return source_of(
+        {
+            "name": "meadow",
+            "base_url": base_url,
+            "time_zone": "Asia/Tokyo",
+            "feeds": feeds,
+            "identity": {"date": "day", "venue": "track", "number": "heat"},
+            "archive": "v2/{feed}/{date:%Y}/{date:%Y%m%d}.json.gz",
+            "live": {"poll_interval_s": 60, "close_after_s": 600},
+            "http": {"connect_timeout_s": 2, "read_timeout_s": 2, "total_timeout_s": 5, "max_body_bytes": 1_000_000},
+            "retry": {"tries": 3, "first_delay_s": 0.001, "max_delay_s": 0.002},
+        }
+        | over,
+        "made.yaml",
+    )
+
+
+def event(number: int, day: date = DAY, track: int = 3, **fields: Any) -> dict[str, Any]:
+    return {"day": day.isoformat(), "track": track, "heat": number, **fields}
+
+
+def body(feed: str, events: Iterable[Any]) -> bytes:
+    return json.dumps({feed: list(events)}, separators=(",", ":")).encode()
+
+
+def document(feed: str, events: Iterable[Any], day: date = DAY, historical: bool = False) -> Document:
+    return Document(feed, day, f"/{feed}/{day:%Y%m%d}.json", body(feed, events), NOON, historical=historical)
+
+
+def record_file(folder: Path, feed: str, day: date, content: bytes) -> Path:
+    """A file of a recorded archive."""
+    path = folder / "v2" / feed / f"{day:%Y}" / f"{day:%Y%m%d}.json.gz"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(gzip.compress(content, mtime=0))
+    return path
+
+
+def raw_events(records: Iterable[NewRecord]) -> list[RawEvent]:
+    return [RawEvent.model_validate_json(record.value) for record in records if record.topic == RAW]
+
+
+def event_ids(records: Iterable[NewRecord]) -> list[str]:
+    return [record.headers["event_id"].decode() for record in records]
+
+
+class SetClock:
+    """Says what it is told to."""
+
+    def __init__(self, at: datetime = NOON) -> None:
+        self.at = at
+
+    def now(self) -> datetime:
+        return self.at
+
+
+class Run:
+    """Drives a fetcher as the poller loop does: a step's cursors are committed before the next question."""
+
+    def __init__(self, fetcher: Fetcher, cursors: dict[str, bytes] | None = None) -> None:
+        self.fetcher = fetcher
+        self.cursors = {} if cursors is None else cursors
+        self.records: list[NewRecord] = []
+        fetcher.load(self.cursors)
+
+    def step(self, timeout_s: float = 5.0) -> list[NewRecord] | None:
+        step = self.fetcher.next(timeout_s)
+        if step is None:
+            return None
+        self.cursors.update(step.cursors)
+        self.records += step.records
+        return step.records
+
+    def until_exhausted(self) -> list[NewRecord]:
+        for _ in range(1000):
+            if self.fetcher.status()["exhausted"]:
+                return self.records
+            self.step(0.05)
+        raise AssertionError(f"not exhausted: {self.fetcher.status()}")
+
+    def round(self) -> list[NewRecord]:
+        """What one look at everything that is due brings."""
+        before = len(self.records)
+        while self.step(0.02) is not None or self.fetcher.status()["windows"]["due"]:
+            pass
+        return self.records[before:]
+
+    def cursor(self, feed: str, day: date = DAY) -> Cursor:
+        return decode(self.cursors[f"meadow/{feed}/{day.isoformat()}"])
+
+    def failed(self) -> dict[str, str]:
+        return {each["window"]: each["error"] for each in self.fetcher.status()["failed"]}

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import gzip
+from datetime import date, timedelta
+from pathlib import Path
+
+import pytest
+
+from services.fetcher.archive_source import ArchiveSource
+from services.fetcher.documents import Absence, Document
+from services.fetcher.windows import Due, Window
+from shared.errors import ConfigError, InvalidDocument
+from tests.services.fetcher.made import DAY, NOON, SetClock, body, event, made_source, record_file
+
+CARDS = Due(Window("cards", DAY), historical=True)
+
+
+def recorded(folder: Path, content: bytes = body("cards", [event(1)])) -> ArchiveSource:
+    record_file(folder, "cards", DAY, content)
+    return ArchiveSource(made_source(), folder, SetClock())
+
+
+def test_a_days_file_is_a_historical_document(tmp_path: Path) -> None:
+    content = body("cards", [event(1)])
+
+    found = recorded(tmp_path, content).fetch(CARDS, None)
+
+    path = "v2/cards/2031/20310504.json.gz"
+    assert found == Document("cards", DAY, path, content, NOON, historical=True)
+
+
+def test_a_file_that_is_not_there_was_not_published(tmp_path: Path) -> None:
+    source = recorded(tmp_path)
+
+    assert source.fetch(Due(Window("ends", DAY), historical=True), None) is Absence.NOT_PUBLISHED
+
+
+@pytest.mark.parametrize(
+    ("packed", "cause"),
+    [
+        (gzip.compress(body("cards", [event(1)]))[:-12], "ends before its end"),
+        (gzip.compress(body("cards", [event(1)]))[:-8] + b"12345678", "damaged"),
+        (b"", "ends before its end"),
+        (body("cards", [event(1)]), "no gzip file"),
+        (gzip.compress(b" " * 1_000_001), "at most 1,000,000 bytes"),
+        (gzip.compress(b"{}") * 2, "one gzip member"),
+    ],
+)
+def test_a_damaged_file_is_refused_with_its_cause(tmp_path: Path, packed: bytes, cause: str) -> None:
+    source = recorded(tmp_path)
+    record_file(tmp_path, "cards", DAY, b"").write_bytes(packed)
+
+    with pytest.raises(InvalidDocument, match=cause):
+        source.fetch(CARDS, None)
+
+
+def test_the_first_and_the_last_day_are_found(tmp_path: Path) -> None:
+    source = recorded(tmp_path)
+    record_file(tmp_path, "ends", DAY + timedelta(days=3), b"{}")
+    (tmp_path / "v2" / "cards" / "notes.txt").write_text("not a day")
+
+    assert source.days() == (DAY, date(2031, 5, 7))
+
+
+def test_a_folder_without_the_layout_is_a_wrong_setting(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"v2/\{feed\}"):
+        ArchiveSource(made_source(), tmp_path, SetClock())
+
+
+def test_a_source_that_declares_no_archive_has_none(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="archive"):
+        ArchiveSource(made_source(archive=None), tmp_path, SetClock())
+
+
+def test_an_archive_without_days_says_so(tmp_path: Path) -> None:
+    (tmp_path / "v2").mkdir()
+
+    with pytest.raises(ConfigError, match="no day"):
+        ArchiveSource(made_source(), tmp_path, SetClock()).days()

@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from services.fetcher.source_file import load_source
+from shared.errors import ConfigError
+
+MINIMAL = """
+name: pond
+base_url: https://pond.example
+time_zone: Europe/Oslo
+feeds: [{name: cards, dated: "/{date:%Y%m%d}.json", events: cards}]
+identity: {date: day, venue: track, number: heat}
+"""
+
+
+def written(folder: Path, text: str, name: str = "pond.yaml") -> str:
+    (folder / name).write_text(text)
+    return str(folder / name)
+
+
+@pytest.mark.parametrize("name", ["boatrace", "simulator"])
+def test_the_shipped_sources_load(name: str) -> None:
+    source = load_source(name)
+
+    assert source.name == name
+    assert [feed.name for feed in source.feeds] == ["programs", "previews", "results"]
+    assert [feed.close for feed in source.feeds] == ["changed", "changed", "reemit-first"]
+
+
+def test_the_simulator_shares_what_it_does_not_say_with_the_boat_races() -> None:
+    boatrace, simulator = load_source("boatrace"), load_source("simulator")
+
+    assert simulator.reference == boatrace.reference
+    assert simulator.identity == boatrace.identity
+    assert simulator.live.close_after_s == boatrace.live.close_after_s
+    assert simulator.live.poll_interval_s != boatrace.live.poll_interval_s
+
+
+def test_the_base_data_of_the_boat_races_is_whole() -> None:
+    tables = load_source("boatrace").reference
+
+    assert {name: len(rows) for name, rows in tables.items()} == {
+        "venues": 24, "markets": 7, "grades": 5, "classes": 4, "weathers": 5, "wind_directions": 17, "techniques": 6,
+        "place_codes": 10, "branches": 47,
+    }  # fmt: skip
+    refunded = {row.code for row in tables["place_codes"] if row.attributes.get("refunded")}
+    assert refunded == {"14", "15", "16"}
+    assert {row.code: row.attributes for row in tables["markets"]}["trio"] == {"picks": 3, "ordered": False}
+
+
+def test_a_users_own_file_loads(tmp_path: Path) -> None:
+    source = load_source(written(tmp_path, MINIMAL))
+
+    assert source.name == "pond"
+
+
+def test_a_file_may_extend_another_beside_it(tmp_path: Path) -> None:
+    written(tmp_path, MINIMAL)
+
+    source = load_source(written(tmp_path, "extends: pond.yaml\nname: lake\nlive: {poll_interval_s: 7}", "lake.yaml"))
+
+    assert (source.name, source.base_url, source.live.poll_interval_s) == ("lake", "https://pond.example", 7)
+
+
+def test_another_address_leaves_the_rest_as_it_is() -> None:
+    source = load_source("simulator").at("http://127.0.0.1:1234/")
+
+    assert source.base_url == "http://127.0.0.1:1234"
+    assert source.name == "simulator"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        ("pace: 3", "pace"),
+        ("time_zone: Mars/North", "time_zone"),
+        ("base_url: ftp://pond.example", "base_url"),
+        ("base_url: https://me:secret@pond.example", "base_url"),
+        ("name: Pond/1", "name"),
+        ('feeds: [{name: cards, dated: "/{day}.json", events: cards}]', "feeds.0.dated"),
+        ('feeds: [{name: reference, dated: "/x", events: cards}]', "feeds"),
+        ("live: {poll_interval_s: 0}", "live.poll_interval_s"),
+        ("retry: {tries: none}", "retry.tries"),
+        ("reference: {venues: {1: {size: 3}}}", "reference.venues"),
+    ],
+)
+def test_a_wrong_key_is_named_with_its_file(tmp_path: Path, wrong: str, named: str) -> None:
+    written(tmp_path, MINIMAL)
+    path = written(tmp_path, f"extends: pond.yaml\n{wrong}", "wrong.yaml")
+
+    with pytest.raises(ConfigError) as caught:
+        load_source(path)
+
+    assert path in str(caught.value)
+    assert named in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_missing_key_is_named(tmp_path: Path) -> None:
+    path = written(tmp_path, MINIMAL.replace("base_url", "address"))
+
+    with pytest.raises(ConfigError, match="base_url"):
+        load_source(path)
+
+
+@pytest.mark.parametrize("text", ["a: [", "- 1\n- 2", "", "extends: 7"])
+def test_a_file_that_declares_nothing_is_named(tmp_path: Path, text: str) -> None:
+    path = written(tmp_path, text)
+
+    with pytest.raises(ConfigError, match=r"pond\.yaml"):
+        load_source(path)
+
+
+def test_files_that_extend_each_other_are_refused(tmp_path: Path) -> None:
+    written(tmp_path, "extends: b.yaml", "a.yaml")
+    path = written(tmp_path, "extends: a.yaml", "b.yaml")
+
+    with pytest.raises(ConfigError, match="circle"):
+        load_source(path)
+
+
+def test_an_unknown_source_is_answered_with_the_known_ones() -> None:
+    with pytest.raises(ConfigError, match="boatrace, simulator"):
+        load_source("boatrase")

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from services.fetcher.windows import (
+    LONGEST_BACKOFF_S,
+    Plan,
+    Window,
+    day_at,
+    due,
+    last_ended,
+    wait_s,
+    window_of,
+    windows_between,
+)
+
+TOKYO = ZoneInfo("Asia/Tokyo")
+NEW_YEAR = datetime(2031, 12, 31, 15, 0, tzinfo=UTC)
+"""Midnight in Tokyo."""
+
+
+def test_history_goes_by_day_and_within_a_day_by_feed() -> None:
+    windows = list(windows_between(date(2031, 2, 28), date(2031, 3, 1), ["cards", "ends"]))
+
+    assert [f"{window.date} {window.feed}" for window in windows] == [
+        "2031-02-28 cards", "2031-02-28 ends", "2031-03-01 cards", "2031-03-01 ends",
+    ]  # fmt: skip
+
+
+def test_the_day_changes_at_midnight_where_the_source_is() -> None:
+    assert day_at(NEW_YEAR - timedelta(seconds=1), TOKYO) == date(2031, 12, 31)
+    assert day_at(NEW_YEAR, TOKYO) == date(2032, 1, 1)
+
+
+def test_a_day_is_over_when_its_documents_are_final() -> None:
+    assert last_ended(NEW_YEAR + timedelta(seconds=899), TOKYO, 900) == date(2031, 12, 30)
+    assert last_ended(NEW_YEAR + timedelta(seconds=900), TOKYO, 900) == date(2031, 12, 31)
+
+
+def test_a_window_is_due_at_first_and_then_each_interval() -> None:
+    assert due(NEW_YEAR, None, 60)
+    assert not due(NEW_YEAR, NEW_YEAR - timedelta(seconds=59), 60)
+    assert due(NEW_YEAR, NEW_YEAR - timedelta(seconds=60), 60)
+
+
+def test_waits_double_with_each_failure_up_to_an_hour() -> None:
+    assert [wait_s(attempts, 60) for attempts in (0, 1, 2, 3)] == [60, 60, 120, 240]
+    assert wait_s(500, 60) == LONGEST_BACKOFF_S
+
+
+def test_a_source_that_is_asked_once_a_day_is_not_asked_more_often_after_a_failure() -> None:
+    assert wait_s(1, 86_400) == 86_400
+
+
+def test_a_cursors_name_leads_back_to_its_window() -> None:
+    window = Window("cards", date(2031, 5, 4))
+
+    assert window_of(window.key("meadow"), "meadow") == window
+
+
+@pytest.mark.parametrize("key", ["meadow/reference/venues", "pond/cards/2031-05-04", "meadow", ""])
+def test_other_cursors_are_no_windows(key: str) -> None:
+    assert window_of(key, "meadow") is None
+
+
+@pytest.mark.parametrize(
+    ("plan", "follows"),
+    [
+        (Plan(), False),
+        (Plan(follow=True), True),
+        (Plan(last=date(2031, 5, 3), follow=True), False),
+        (Plan(first=date(2031, 5, 5), follow=True), False),
+        (Plan(first=date(2031, 5, 1), last=date(2031, 5, 4)), True),
+        (Plan(first=date(2031, 5, 1), last=date(2031, 5, 4), recorded=True), False),
+    ],
+)
+def test_the_running_day_belongs_to_what_was_asked_for_or_not(plan: Plan, follows: bool) -> None:
+    assert plan.follows(date(2031, 5, 4)) is follows
+
+
+def test_an_archive_without_a_last_day_is_refused() -> None:
+    with pytest.raises(ValueError, match="last"):
+        Plan(first=date(2031, 5, 1), recorded=True)

@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import pytest
+
+from shared.errors import InvalidDocument, TransientError
+from shared.retry import Retry
+
+
+class Stopwatch:
+    """A clock that only its own sleep moves."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+        self.slept_s: list[float] = []
+
+    def __call__(self) -> float:
+        return self.now_s
+
+    def sleep(self, seconds: float) -> None:
+        self.slept_s.append(seconds)
+        self.now_s += seconds
+
+
+class Flaky:
+    """Fails some times with an error, then answers."""
+
+    def __init__(self, failures: int, error: type[Exception] = TransientError) -> None:
+        self.calls = 0
+        self._failures = failures
+        self._error = error
+
+    def __call__(self, answer: str = "well") -> str:
+        self.calls += 1
+        if self.calls <= self._failures:
+            raise self._error("away")
+        return answer
+
+
+def retry(watch: Stopwatch, tries: int = 5, jitter: float = 0, total_s: float = 1000, drawn: float = 0) -> Retry:
+    return Retry(
+        tries, first_delay_s=1, factor=2, max_delay_s=5, jitter=jitter, total_s=total_s,
+        clock=watch, sleep=watch.sleep, random=lambda: drawn,
+    )  # fmt: skip
+
+
+def test_a_call_that_goes_well_is_made_once() -> None:
+    watch, flaky = Stopwatch(), Flaky(0)
+
+    assert retry(watch).call(flaky, answer="at once") == "at once"
+
+    assert (flaky.calls, watch.slept_s) == (1, [])
+
+
+def test_delays_grow_up_to_the_longest() -> None:
+    watch = Stopwatch()
+
+    retry(watch).call(Flaky(4))
+
+    assert watch.slept_s == [1, 2, 4, 5]
+
+
+def test_jitter_shortens_a_delay_by_its_share_at_most() -> None:
+    watch = Stopwatch()
+
+    retry(watch, jitter=0.5, drawn=1.0).call(Flaky(2))
+
+    assert watch.slept_s == [0.5, 1.0]
+
+
+def test_the_last_failure_is_raised_with_the_number_of_tries() -> None:
+    watch, flaky = Stopwatch(), Flaky(99)
+
+    with pytest.raises(TransientError, match=r"away \(3 tries in 3\.0 s\)"):
+        retry(watch, tries=3).call(flaky)
+
+    assert flaky.calls == 3
+
+
+def test_no_try_begins_after_the_total_time() -> None:
+    watch, flaky = Stopwatch(), Flaky(99)
+
+    with pytest.raises(TransientError):
+        retry(watch, tries=99, total_s=8).call(flaky)
+
+    assert watch.slept_s == [1, 2, 4]
+
+
+def test_what_is_wrong_is_not_tried_again() -> None:
+    watch, flaky = Stopwatch(), Flaky(1, InvalidDocument)
+
+    with pytest.raises(InvalidDocument):
+        retry(watch).call(flaky)
+
+    assert (flaky.calls, watch.slept_s) == (1, [])
+
+
+def test_a_sleep_that_raises_ends_the_tries() -> None:
+    def interrupted(_: float) -> None:
+        raise TransientError("told to stop")
+
+    flaky = Flaky(99)
+
+    with pytest.raises(TransientError, match="told to stop"):
+        Retry(sleep=interrupted).call(flaky)
+
+    assert flaky.calls == 1
+
+
+def test_it_decorates_a_function_and_keeps_its_name() -> None:
+    watch, flaky = Stopwatch(), Flaky(1)
+
+    @retry(watch)
+    def greet(name: str) -> str:
+        return flaky(f"hello {name}")
+
+    assert greet("world") == "hello world"
+    assert greet.__name__ == "greet"
+
+
+@pytest.mark.parametrize("wrong", [{"tries": 0}, {"factor": 0.5}, {"jitter": 1.5}, {"first_delay_s": -1}])
+def test_impossible_policies_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="expected"):
+        Retry(**wrong)  # type: ignore[arg-type]
