@@ -67,7 +67,6 @@ def next_day(data_dir: DataDir) -> Season:
 
 def demonstrate(site: Site, options: RunOptions) -> tuple[dict[str, Any], list[str]]:
     """The summary, with `scores`: per state of knowledge the log-loss of the model, of the truth, of the base rate."""
-    started_s = time.monotonic()
     season = next_day(site.data_dir)
     simulation = Simulation(free_port())
     options = replace(options, source=SOURCE, base_url=simulation.url)
@@ -78,7 +77,7 @@ def demonstrate(site: Site, options: RunOptions) -> tuple[dict[str, Any], list[s
         live_through(site, session, simulation, options, season.day)
         session.say("the day is over; judging the predictions")
         scores = judged(session, simulation, season.day)
-        summary, lines = conclude(site, session, started_s, lines_of_scores(scores))
+        summary, lines = conclude(site, session, lines_of_scores(scores))
         told = _told(session, season.day)
         return {**summary, "scores": scores}, [*lines, "", f"Told of {season.day}:", *(f"  {text}" for text in told)]
 

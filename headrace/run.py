@@ -29,7 +29,6 @@ def is_demonstration(options: RunOptions) -> bool:
 
 def run(site: Site, options: RunOptions) -> tuple[dict[str, Any], list[str]]:
     """The summary, as an object and as lines. Without `once` it ends by Interrupted only."""
-    started_s = time.monotonic()
     with site.session() as session:
         session.title = _title(options)
         if options.source == SIMULATOR and options.base_url is None:
@@ -44,7 +43,7 @@ def run(site: Site, options: RunOptions) -> tuple[dict[str, Any], list[str]]:
             with suppress(psycopg.Error):  # then status has to do without
                 keep(site.data_dir, session.last_reading(), dead_letter_causes(session.observer().connection))
             raise
-        return conclude(site, session, started_s, [])
+        return conclude(site, session, [])
 
 
 def start_simulator(site: Site, session: Session, options: RunOptions) -> RunOptions:
@@ -57,11 +56,11 @@ def start_simulator(site: Site, session: Session, options: RunOptions) -> RunOpt
     return replace(options, base_url=simulation.url, from_date=options.from_date or SEASON_START, to_date=ends)
 
 
-def conclude(site: Site, session: Session, started_s: float, scores: list[str]) -> tuple[dict[str, Any], list[str]]:
+def conclude(site: Site, session: Session, scores: list[str]) -> tuple[dict[str, Any], list[str]]:
     """The summary of a session whose work is done; what it found wrong is kept for `headrace status`."""
     observer = session.observer()
     reading = session.last_reading()
-    seconds = time.monotonic() - started_s
+    seconds = time.monotonic() - site.began_s
     summary = summary_of(
         session.meter.start,
         reading,

@@ -11,12 +11,14 @@ import psycopg
 
 from headrace.access import Access
 from headrace.interrupts import Interrupts
+from headrace.last_words import last_words
 from headrace.meter import Meter
 from headrace.observe import Observer
 from headrace.positions import Positions, Reading, waiting_for
-from headrace.supervise import Program, Supervisor, last_words, stop_all
+from headrace.supervise import Program, Supervisor, stop_all
 from headrace.view import Frame, View, latest
 from shared.errors import ConfigError, HeadraceError, TransientError
+from shared.topics import LOADED
 
 TICK_S = 0.1
 READ_EVERY_S = 0.5
@@ -32,7 +34,7 @@ class Session:
     """Runs programs until told otherwise. Leaving the block stops all of them."""
 
     def __init__(  # the parts of a run
-        self, access: Access, token: str, caught: Interrupts, view: View, exports: bool
+        self, access: Access, token: str, caught: Interrupts, view: View, exports: bool, began_s: float
     ) -> None:
         self.access = access
         self.title = ""
@@ -44,7 +46,9 @@ class Session:
         self._observer: Observer | None = None
         self._read_at_s = 0.0
         self._last: Reading | None = None
-        self._moved_at_s = self._began_s = time.monotonic()
+        self._loaded = False
+        self._began_s = began_s
+        self._moved_at_s = time.monotonic()
         self.meter = Meter(self.observer().positions(), time.monotonic())
 
     def start(self, programs: Sequence[Program]) -> Supervisor:
@@ -119,6 +123,9 @@ class Session:
         self._last = reading
         if self.meter.read(reading.positions, time.monotonic()):
             self._moved_at_s = time.monotonic()
+        if not self._loaded and reading.positions.end[LOADED] > self.meter.start.end[LOADED]:
+            self._loaded = True
+            self.say("the first events are loaded")
         connection = self.observer().connection
         self._view.show(Frame(self.title, reading, self.meter, time.monotonic(), lambda: latest(connection)))
         return reading
@@ -135,7 +142,7 @@ class Session:
         for supervisor in self._supervisors:
             for program in supervisor.step():
                 if program.restart:
-                    self.say(f"{program.name} ended and is started again; it said: {last_words(program.log)[:300]}")
+                    self.say(f"{program.name} ended and is started again; it said: {last_words(program.log)}")
             if (verdict := supervisor.hopeless()) and (give_up or "refused" in verdict[1]):
                 program, why = verdict
                 raise RunFailed(f"{program.name} {why}: {last_words(program.log)} (log: {program.log})")

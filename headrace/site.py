@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -18,7 +19,7 @@ from headrace.interrupts import Interrupts, interrupts
 from headrace.options import RunOptions
 from headrace.session import Session
 from headrace.supervise import Program
-from headrace.view import View, view_for
+from headrace.view import view_for
 from services.fetcher.settings import FetcherSettings
 from services.loader.settings import LoaderSettings
 from shared.settings import ServiceSettings, Settings, load, read_secret
@@ -28,13 +29,14 @@ S = TypeVar("S", bound=ServiceSettings)
 
 @dataclass(frozen=True)
 class Site:
-    """One run's place. `config` is the settings file that was named, if any."""
+    """One run's place. `config` is the settings file that was named, if any; `began_s` is monotonic."""
 
     access: Access
     data_dir: DataDir
     config: Path | None
     caught: Interrupts
     screen: Console
+    began_s: float
 
     def settings(self, model: type[S], overrides: Mapping[str, Any] | None = None) -> S:
         """A service's settings as it will see them. Raises ConfigError before anything is started."""
@@ -59,18 +61,17 @@ class Site:
 
     def session(self) -> Session:
         exports = self.settings(LoaderSettings).loader.exports
-        return Session(self.access, read_secret(self.data_dir.token_file), self.caught, self.view(), exports)
-
-    def view(self) -> View:
-        return view_for(self.screen)
+        token = read_secret(self.data_dir.token_file)
+        return Session(self.access, token, self.caught, view_for(self.screen), exports, self.began_s)
 
 
 @contextmanager
 def prepared_site(settings: Settings, config: Path | None, screen: Console) -> Iterator[Site]:
     """Alone in the data directory, with the database up and migrated; leaves nothing running."""
+    began_s = time.monotonic()
     data_dir = DataDir(settings.data_dir)
     data_dir.make()
     with interrupts() as caught, data_dir.locked(), opened(settings) as access:
         prepare(access, settings)
         data_dir.make_token()
-        yield Site(access, data_dir, config, caught, screen)
+        yield Site(access, data_dir, config, caught, screen, began_s)

@@ -156,16 +156,6 @@ def pause_s(deaths_in_a_row: int) -> float:
     return float(min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(deaths_in_a_row - 1, 30)))
 
 
-def last_words(log: Path, lines: int = 1) -> str:
-    """The end of a program's log."""
-    try:
-        with log.open("rb") as file:
-            file.seek(max(0, log.stat().st_size - 8192))
-            return "\n".join(file.read().decode(errors="replace").strip().splitlines()[-lines:])
-    except OSError:
-        return ""
-
-
 def _kill_group(pid: int) -> None:
     try:
         os.killpg(pid, signal.SIGKILL)

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from headrace import supervise
-from headrace.supervise import Program, Supervisor, last_words, pause_s
+from headrace.last_words import last_words
+from headrace.supervise import Program, Supervisor, pause_s
 
 DEADLINE_S = 10.0
 WAITS = "import signal; print('up', flush=True); signal.pause()"
@@ -155,7 +156,7 @@ def test_stop_ends_all_and_says_which_had_to_be_killed(make: Callable[..., Super
 def test_what_a_program_started_does_not_outlive_it(make: Callable[..., Supervisor], tmp_path: Path) -> None:
     supervisor = make(HAS_A_CHILD)
     log = tmp_path / "logs" / "p0.log"
-    until(lambda: last_words(log))
+    until(lambda: last_words(log).isdigit())
     grandchild = int(last_words(log))
 
     supervisor.stop(grace_s=5.0)

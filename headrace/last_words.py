@@ -1,0 +1,43 @@
+"""Why a program ended, in one line, from the end of its log."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+# More than any traceback that a service logs.
+TAIL_BYTES = 64 * 1024
+LONGEST = 300
+
+
+def last_words(log: Path) -> str:
+    """The last error of a JSON log; where there is none, the last line."""
+    lines = _tail(log)
+    for line in reversed(lines):
+        said = _error_in(line)
+        if said:
+            return said[:LONGEST]
+    return lines[-1][:LONGEST] if lines else "nothing"
+
+
+def _error_in(line: str) -> str | None:
+    """The last line of a logged exception, or what happened, of an entry that is an error."""
+    try:
+        entry: Any = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return None
+    if not isinstance(entry, dict) or entry.get("level") not in {"error", "critical"}:
+        return None
+    exception = str(entry.get("exception") or "").strip()
+    return exception.splitlines()[-1] if exception else str(entry.get("event"))
+
+
+def _tail(log: Path) -> list[str]:
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - TAIL_BYTES))
+            return [line for line in file.read().decode(errors="replace").splitlines() if line.strip()]
+    except OSError:
+        return []
