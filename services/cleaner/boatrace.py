@@ -163,7 +163,11 @@ def settled(raw: RawEvent) -> Settled | Filtered:
     blank = not conditions and not technique and all(_is_blank(boat) for boat in boats)
     status = status_of(Page(outcomes, bool(transactions), blank, raw.historical))
     if isinstance(status, Filtered):
-        return status
+        if raw.ordinal == 1:
+            return status
+        # An earlier version of this page was another: what it may have given is missing now, and whoever knows it
+        # (the loader) has to hear of that. To others this says nothing.
+        status = "provisional"
     found = _fact(raw, None, SETTLED_AFTER_S) | {
         "status": status,
         "technique": technique.get("technique"),

@@ -201,6 +201,13 @@ def test_a_live_race_without_any_trace_of_a_result_has_none_yet() -> None:
     assert clean(raw("results", blank_result())) == Filtered("no result yet")
 
 
+def test_a_page_that_went_blank_again_is_passed_on_so_that_the_loss_can_be_counted() -> None:
+    fact = clean(raw("results", blank_result(), ordinal=3))
+
+    assert isinstance(fact, Settled)
+    assert (fact.status, fact.outcomes, fact.transactions) == ("provisional", (), ())
+
+
 @pytest.mark.parametrize("historical", [True, False])
 @pytest.mark.parametrize(
     "trace", [with_zero_racer(blank_result()), blank_result(**WEATHER)], ids=["racer 0", "weather"]
