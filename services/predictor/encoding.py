@@ -21,6 +21,9 @@ LATE_MEASURES = frozenset({"weight_kg", "hull_top2_percent", "hull_top3_percent"
 LATE_EVENT_NUMBERS = frozenset({"distance_m"})
 # Weight of the uniform rate in a slot's base rate, in events: no slot ever has probability zero.
 PRIOR_EVENTS = 6.0
+# Values beyond these quantiles count as if they were there: a few laps of eight seconds among those of seven must not
+# set the unit in which a hundredth is measured.
+TAILS = (0.01, 0.99)
 
 
 class Names(BaseModel):
@@ -48,13 +51,14 @@ class Names(BaseModel):
 
 
 class Encoding(BaseModel):
-    """Names with the mean and deviation of each of their values."""
+    """Names with the mean and deviation of each of their values, and the deviation within an event."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     names: Names
     entry_mean: tuple[float, ...]
     entry_deviation: tuple[float, ...]
+    entry_spread: tuple[float, ...]
     event_mean: tuple[float, ...]
     event_deviation: tuple[float, ...]
 
@@ -100,12 +104,15 @@ def names_of(season: Season) -> Names:
 
 def encoding_of(names: Names, entry: Floats, event: Floats) -> Encoding:
     """Fit mean and deviation: entry values (n, S, K), event values (n, J), NaN where unknown."""
-    entry_mean, entry_deviation = _moments(entry.reshape(-1, entry.shape[-1]))
+    values = entry.shape[-1]
+    entry_mean, entry_deviation = _moments(entry.reshape(-1, values))
+    _, entry_spread = _moments((entry - event_median(entry)[:, None]).reshape(-1, values))
     event_mean, event_deviation = _moments(event)
     return Encoding(
         names=names,
         entry_mean=entry_mean,
         entry_deviation=entry_deviation,
+        entry_spread=entry_spread,
         event_mean=event_mean,
         event_deviation=event_deviation,
     )
@@ -124,10 +131,22 @@ def _rate(season: Season, slots: int, place: int) -> tuple[float, ...]:
     return tuple(float(value) for value in np.minimum(share, 0.999))
 
 
+def event_median(entry: Floats) -> Floats:
+    """(n, S, K) -> (n, K) over the known entries; one accident in an event does not move it, as it would the mean."""
+    count = np.isfinite(entry).sum(axis=1)  # (n, K)
+    ordered = np.sort(entry, axis=1)  # unknown ones last
+    low, high = np.maximum(count - 1, 0) // 2, count // 2
+    high = np.minimum(high, entry.shape[1] - 1)
+    middle = [np.take_along_axis(ordered, index[:, None], axis=1)[:, 0] for index in (low, high)]
+    return np.asarray((middle[0] + middle[1]) / 2)
+
+
 def _moments(values: Floats) -> tuple[tuple[float, ...], tuple[float, ...]]:
     means, deviations = [], []
     for column in values.T:
         known = column[np.isfinite(column)]
+        if len(known):
+            known = known.clip(*np.quantile(known, TAILS))
         deviation = float(known.std()) if len(known) else 0.0
         means.append(float(known.mean()) if len(known) else 0.0)
         deviations.append(deviation if deviation > 1e-9 else 1.0)

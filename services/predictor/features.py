@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from services.predictor.encoding import EVENT_NUMBERS, LATE_EVENT_NUMBERS, Encoding, Names
+from services.predictor.encoding import EVENT_NUMBERS, LATE_EVENT_NUMBERS, Encoding, Names, event_median
 from services.predictor.facts import Cards, Floats, State, as_of_us
 from services.predictor.history import Ints, PastStarts, history_of
 
@@ -102,7 +102,8 @@ def standardised(values: Values, encoding: Encoding) -> Features:
     entry_unknown, event_unknown = np.isnan(values.entry), np.isnan(values.event)
     entry = _scaled(values.entry, encoding.entry_mean, encoding.entry_deviation)
     event = _scaled(values.event, encoding.event_mean, encoding.event_deviation)
-    against = np.where(entry_unknown, 0.0, entry - _event_mean(entry, entry_unknown)[:, None, :])
+    within = values.entry - event_median(values.entry)[:, None, :]
+    against = _scaled(within, (0.0,) * within.shape[-1], encoding.entry_spread)
     taken = values.taken[:, :, None]
     entries = np.concatenate([entry, against, entry_unknown, values.entry_codes], axis=2) * taken
     is_observed = values.observed[:, None]
@@ -181,12 +182,3 @@ def _one_hot(frame: pd.DataFrame, classes: dict[str, tuple[str, ...]]) -> Floats
 def _scaled(values: Floats, mean: tuple[float, ...], deviation: tuple[float, ...]) -> Floats:
     scaled: Floats = ((values - np.array(mean)) / np.array(deviation)).clip(-CLIP, CLIP)
     return np.where(np.isnan(scaled), 0.0, scaled)
-
-
-def _event_mean(entry: Floats, unknown: Bools) -> Floats:
-    """(n, S, K) -> (n, K) over the known entries; slot by slot, so that the sum's order never changes."""
-    total, count = np.zeros_like(entry[:, 0]), np.zeros_like(entry[:, 0])
-    for slot in range(entry.shape[1]):
-        total = total + np.where(unknown[:, slot], 0.0, entry[:, slot])
-        count = count + ~unknown[:, slot]
-    return total / np.maximum(count, 1.0)

@@ -34,7 +34,7 @@ class Shape(BaseModel):
     width: int = 48
     layers: int = 2
     heads: int = 4
-    dropout: float = 0.15
+    dropout: float = 0.3
 
 
 class Logits(NamedTuple):
