@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
@@ -10,12 +10,14 @@ from typing import Any
 import zstandard
 
 from services.loader import returns
-from services.loader.fold import FactEvent, Version, changes, corrections, fold, regressions, supersede
+from services.loader.fold import Folded, Note, Version, changed_fields, fold, supersede
 from services.loader.postgres_state import EventState
 from services.loader.resolve import SessionRow
-from services.loader.rows import Row, conditions_text, json_text, known_at_of, rows_of, status_of
+from services.loader.rows import Row, known_at_of, known_text, rows_of, status_of
 from services.loader.schema import CORRECTIONS, FACT_TABLES, REGRESSIONS, VERSIONS, Table
-from shared.events import EntityInfo, Listed, Observed, Settled, day_of
+from services.loader.sightings import Sighting, met_again
+from services.loader.trees import FactEvent
+from shared.events import Listed, Observed, Settled, day_of
 from shared.records import Received
 
 
@@ -39,11 +41,11 @@ class Effects:
     removed: dict[Table, list[Row]] = field(default_factory=lambda: defaultdict(list))
     sessions: list[SessionRow] = field(default_factory=list)
     events: dict[str, dict[str, Any]] = field(default_factory=lambda: defaultdict(dict))
-    entities: dict[str, tuple[datetime, str, EntityInfo]] = field(default_factory=dict)
+    entities: dict[str, Sighting] = field(default_factory=dict)
     rates: dict[tuple[int, str, returns.Cell], tuple[returns.Sums, datetime]] = field(default_factory=dict)
     days: set[tuple[str, date]] = field(default_factory=set)
     told: list[Told] = field(default_factory=list)
-    regressed: int = 0
+    regressed: Counter[str] = field(default_factory=Counter)  # by kind
 
 
 class Application:
@@ -53,89 +55,104 @@ class Application:
         self._states = states
         # Level 1: a fact of 2 KB in 9 us; making a compressor costs as much, so one serves the batch.
         self._compressor = zstandard.ZstdCompressor(level=1)
-        self._before: dict[tuple[str, str], FactEvent | None] = {}
-        self._after: dict[tuple[str, str], tuple[FactEvent, Received, datetime]] = {}
+        self._before: dict[tuple[str, str], Folded | None] = {}
+        self._after: dict[tuple[str, str], Folded] = {}
+        self._partitions: dict[str, int] = {}
         self.effects = Effects()
 
     def apply(self, received: Received) -> None:
+        """Every version is kept, also one that changes nothing: a later one may yet come between it and others."""
         fact: FactEvent = received.message
         state = self._states.setdefault(fact.event_key, EventState(fact.event_key))
-        if isinstance(fact, Listed):
-            state.scheduled_at = fact.scheduled_at or state.scheduled_at
-        known_at = known_at_of(fact, state.scheduled_at)
+        scheduled_at = fact.scheduled_at if isinstance(fact, Listed) else None
+        known_at = known_at_of(fact, scheduled_at or state.scheduled_at)
         version = Version(known_at, received.revision, received.event_id, fact)
         history = state.versions.get(fact.kind, [])
         if any(old.record_id == version.record_id and old.fact == fact for old in history):
             return
-        before = self._current(fact.event_key, fact.kind, history)
-        candidates = supersede(history, version)
-        after = fact if before is None else fold(candidates)
-        found = [] if before is None else changes(before, after)
-        if before is not None:
-            self._note_regressions(version, after, candidates)
-            if not found:
-                return
-            self._note(CORRECTIONS, version, [(change.field, change.old, change.new) for change in corrections(found)])
-        self._before.setdefault((fact.event_key, fact.kind), before)
-        self._after[fact.event_key, fact.kind] = (after, received, known_at)
-        state.versions[fact.kind] = candidates
-        self._store(state, version, received, tuple(change.field for change in found))
-        if isinstance(fact, Listed):
+        self._partitions[fact.event_key] = received.record.partition
+        before, after = self._stand(state, fact.kind, supersede(history, version))
+        if isinstance(fact, Listed) and isinstance(after.fact, Listed):
+            self._schedule(state, after.fact.scheduled_at)
             self._meet(fact, known_at)
+        number = self._store(state, version, received)
+        changed = () if before is None else changed_fields(before.fact, after.fact)
+        if changed is not None:
+            self.effects.told.append(Told(received, known_at, number, state.status, state.scheduled_at, changed))
 
     def finish(self) -> Effects:
         """The rows that differ from before the batch, the columns of the events, and what their returns moved."""
-        for (event_key, kind), (after, received, known_at) in self._after.items():
+        for (event_key, kind), after in self._after.items():
             before = self._before[event_key, kind]
-            self._difference(before, after)
-            self._columns(self._states[event_key], after, known_at)
-            if isinstance(after, Settled):
+            self._difference(before.fact if before else None, after.fact)
+            if before or after.corrected or after.regressed:
+                self._notes(before, after)
+            self._columns(self._states[event_key], after.fact, after.changed_at)
+            if isinstance(after.fact, Settled):
                 self._returns(
-                    before, after, received.record.partition, self._states[event_key].scheduled_at or known_at
-                )
+                    before.fact if before else None, after.fact, self._partitions[event_key],
+                    self._states[event_key].scheduled_at or after.changed_at,
+                )  # fmt: skip
             day = day_of(event_key)
             if day is not None:
-                self.effects.days.add((after.source, day))
+                self.effects.days.add((after.fact.source, day))
         return self.effects
 
-    def _current(self, event_key: str, kind: str, history: list[Version]) -> FactEvent | None:
-        if (event_key, kind) in self._after:
-            return self._after[event_key, kind][0]
-        return fold(history) if history else None
+    def _stand(self, state: EventState, kind: str, versions: list[Version]) -> tuple[Folded | None, Folded]:
+        """What held and what holds now that these are the versions."""
+        place = (state.event_key, kind)
+        before = self._after.get(place)
+        if before is None and state.versions.get(kind):
+            before = fold(state.versions[kind])
+        self._before.setdefault(place, before)
+        after = self._after[place] = fold(versions)
+        state.versions[kind] = versions
+        if kind == "settled" or (kind == "observed" and state.status == "listed"):
+            state.status = status_of(after.fact)
+        return before, after
 
-    def _store(self, state: EventState, version: Version, received: Received, changed: tuple[str, ...]) -> None:
+    def _schedule(self, state: EventState, scheduled_at: datetime | None) -> None:
+        """Where the true instant of a version is lost, the schedule stands in for it: a new one moves the version."""
+        if scheduled_at == state.scheduled_at:
+            return
+        state.scheduled_at = scheduled_at
+        for kind, versions in list(state.versions.items()):
+            if kind != "listed" and any(version.fact.known_at is None for version in versions):
+                moved = [version._replace(known_at=known_at_of(version.fact, scheduled_at)) for version in versions]
+                self._stand(state, kind, moved)
+
+    def _store(self, state: EventState, version: Version, received: Received) -> int:
+        """Returns the version's number."""
         kind = version.fact.kind
         number = state.stored[kind] = state.stored.get(kind, 0) + 1
         state.version += 1
-        status = status_of(self._after[state.event_key, kind][0])
-        if kind == "settled" or (kind == "observed" and state.status == "listed"):
-            state.status = status
         self.effects.rows.setdefault(VERSIONS, []).append(
             (state.event_key, kind, number, version.known_at, version.revision, version.record_id,
              self._compressor.compress(received.record.value))
         )  # fmt: skip
-        self.effects.told.append(Told(received, version.known_at, number, state.status, state.scheduled_at, changed))
+        return number
 
-    def _note_regressions(self, version: Version, after: FactEvent, candidates: list[Version]) -> None:
-        """What an older version lacks says nothing about what a newer one gave."""
-        if max(candidates, key=lambda candidate: candidate[:2])[:2] == version[:2]:
-            lost = regressions(after, version.fact)
-            self.effects.regressed += len(lost)
-            self._note(REGRESSIONS, version, [(change.field, change.old) for change in lost])
-
-    def _note(self, table: Table, version: Version, notes: list[tuple[str | None, ...]]) -> None:
-        fact = version.fact
-        self.effects.rows.setdefault(table, []).extend(
-            (fact.event_key, fact.kind, version.record_id, *note, version.known_at) for note in notes
-        )
+    def _notes(self, before: Folded | None, after: Folded) -> None:
+        """A version that arrives late may change what later ones corrected or lost."""
+        fact, none = after.fact, frozenset[Note]()
+        self.effects.regressed[fact.kind] += len(after.regressed - (before.regressed if before else none))
+        for table, old, new in (
+            (CORRECTIONS, before.corrected if before else none, after.corrected),
+            (REGRESSIONS, before.regressed if before else none, after.regressed),
+        ):
+            rows = [_note_row(table, fact, note) for note in sorted(new - old)]
+            self.effects.rows.setdefault(table, []).extend(rows)
+            kept = {(note.record_id, note.change.field) for note in new}
+            for note in old - new:
+                if (note.record_id, note.change.field) not in kept:
+                    self.effects.removed[table].append(_note_row(table, fact, note)[: len(table.key)])
 
     def _meet(self, fact: Listed, known_at: datetime) -> None:
         for entry in fact.entries:
-            if entry.entity is None:
-                continue
-            met = self.effects.entities.get(entry.entity.entity_key)
-            if met is None or met[0] <= known_at:
-                self.effects.entities[entry.entity.entity_key] = (known_at, fact.source, entry.entity)
+            if entry.entity is not None:
+                sighting = Sighting(known_at, fact.source, entry.entity)
+                met = self.effects.entities.get(entry.entity.entity_key)
+                self.effects.entities[entry.entity.entity_key] = met_again(met, sighting) if met else sighting
 
     def _difference(self, before: FactEvent | None, after: FactEvent) -> None:
         if before is None:
@@ -163,10 +180,10 @@ class Application:
                 "title": after.title, "distance_m": after.distance_m, "card_key": after.card_key, "listed_at": known_at,
             }  # fmt: skip
         elif isinstance(after, Observed):
-            columns |= {"observed_conditions": conditions_text(after.conditions), "observed_at": known_at}
+            columns |= {"observed_conditions": known_text(after.conditions), "observed_at": known_at}
         else:
             columns |= {
-                "technique": after.technique, "conditions": conditions_text(after.conditions),
+                "technique": after.technique, "conditions": known_text(after.conditions),
                 "missing_markets": list(after.missing_markets) or None, "settled_at": known_at,
             }  # fmt: skip
 
@@ -182,9 +199,14 @@ class Application:
 def entity_rows(effects: Effects) -> list[Row]:
     """Rows of the entities met, natural keys where ids will be."""
     return [
-        (key, source, info.name, json_text(info.categories), known_at)
+        (key, source, info.name, known_text(info.categories.items()) or "{}", known_at)
         for key, (known_at, source, info) in effects.entities.items()
     ]
+
+
+def _note_row(table: Table, fact: FactEvent, note: Note) -> Row:
+    values = (note.change.old, note.change.new) if table is CORRECTIONS else (note.change.old,)
+    return (fact.event_key, fact.kind, note.record_id, note.change.field, *values, note.known_at)
 
 
 def rate_rows(effects: Effects) -> list[Row]:

@@ -2,11 +2,14 @@
 
 A day is written when its last event has ended (or the day itself is over), and again whenever its rows change.
 Beside the tables lies `manifest.json`: how many rows each file has, and whether every event of the day has ended.
+Files hold the day of all sources; keys and a column of sessions.csv say whose a row is.
 """
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,7 +26,10 @@ from shared.errors import TransientError
 # A day that changes all the time (a backfill passing through) is written once it rests, not at every unit.
 LOOK_EVERY_S = 0.5
 
-_OF_DAY = "SELECT e.* FROM analytics.events e JOIN analytics.sessions s USING (session_key) WHERE s.date = {day} AND s.source = {source}"  # noqa: E501
+# With the date in the key of the advisory lock: exporters side by side never work at the same day.
+LOCK = int.from_bytes(b"csv", "big")
+
+_OF_DAY = "SELECT e.* FROM analytics.events e JOIN analytics.sessions s USING (session_key) WHERE s.date = {day}"
 _ORDER = {
     "entries": "event_key, slot",
     "observations": "event_key, slot",
@@ -32,7 +38,7 @@ _ORDER = {
     "predictions": "event_key, as_of, state, head, slot, class",
 }
 FILES = {
-    "sessions": "SELECT * FROM analytics.sessions WHERE date = {day} AND source = {source} ORDER BY session_key",
+    "sessions": "SELECT * FROM analytics.sessions WHERE date = {day} ORDER BY session_key",
     "events": f"{_OF_DAY} ORDER BY event_key",
     **{
         name: f"SELECT t.* FROM analytics.{name} t JOIN ({_OF_DAY}) e USING (event_key) ORDER BY {order}"
@@ -44,19 +50,16 @@ FILES = {
 class Day(NamedTuple):
     """A day whose files are older than its rows."""
 
-    source_id: int
-    source: str
     date: date
     touched: int
     ended: bool
 
 
 _OPEN_DAYS = """
-SELECT d.source_id, so.name, d.date, d.touched, NOT EXISTS (
+SELECT d.date, sum(d.touched)::bigint, NOT EXISTS (
     SELECT FROM facts.sessions s JOIN facts.events e ON e.session_id = s.id
-    WHERE s.date = d.date AND s.source_id = d.source_id AND e.status NOT IN ('settled', 'void', 'cancelled'))
-FROM facts.export_days d JOIN facts.sources so ON so.id = d.source_id
-WHERE d.touched > d.exported ORDER BY d.date, d.source_id
+    WHERE s.date = d.date AND e.status NOT IN ('settled', 'void', 'cancelled'))
+FROM facts.export_days d GROUP BY d.date HAVING bool_or(d.touched > d.exported) ORDER BY d.date
 """
 
 
@@ -67,12 +70,13 @@ class Exporter:
         self._link = Link(conninfo, "exports", autocommit=True)
         self._directory = directory
         self._clock = clock
-        self._seen: dict[tuple[int, date], int] = {}
+        self._seen: dict[date, int] = {}
         self._written = 0
+        self._refused: dict[date, str] = {}
         self._log = structlog.get_logger()
 
     def status(self) -> dict[str, Any]:
-        return {"exports_written": self._written}
+        return {"exports_written": self._written, "exports_refused": len(self._refused)}
 
     def run(self, stop: threading.Event) -> None:
         while not stop.wait(LOOK_EVERY_S):
@@ -80,8 +84,6 @@ class Exporter:
                 self.look(stop)
             except TransientError as error:
                 self._log.warning("exports wait for the database", error=str(error))
-            except OSError as error:
-                self._log.error("cannot write the exports", directory=str(self._directory), error=error.strerror)
         self._link.drop()
 
     def look(self, stop: threading.Event) -> None:
@@ -89,37 +91,66 @@ class Exporter:
         today = self._clock.now().date()
         with self._link.use() as connection:
             days = [Day(*row) for row in connection.execute(_OPEN_DAYS)]
-            seen, self._seen = self._seen, {(day.source_id, day.date): day.touched for day in days}
+            seen, self._seen = self._seen, {day.date: day.touched for day in days}
             for day in days:
-                rests = seen.get((day.source_id, day.date)) == day.touched
+                rests = seen.get(day.date) == day.touched
                 if rests and (day.ended or day.date < today) and not stop.is_set():
+                    self._try(connection, day)
+
+    def _try(self, connection: DbConnection, day: Day) -> None:
+        """A day that cannot be written holds up no other; it is tried at every look, and told of once a cause."""
+        try:
+            with _alone(connection, day.date) as is_mine:
+                if is_mine:
                     self._write(connection, day)
+            self._refused.pop(day.date, None)
+        except OSError as error:
+            cause = error.strerror or type(error).__name__
+            if self._refused.get(day.date) != cause:
+                self._log.error("cannot write the exports", directory=str(self._directory), day=day.date, error=cause)
+            self._refused[day.date] = cause
 
     def _write(self, connection: DbConnection, day: Day) -> None:
-        """The day's files from one snapshot; another loader that is at this day already is left alone."""
+        """The day's files from one snapshot. No row is locked meanwhile: a slow disk must not hold up the loader."""
         with connection.transaction():
             connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-            mine = connection.execute(
-                "SELECT touched FROM facts.export_days WHERE source_id = %s AND date = %s FOR UPDATE SKIP LOCKED",
-                (day.source_id, day.date),
-            ).fetchone()
-            if mine is None or mine[0] != day.touched:
-                return
+            shown = connection.execute(
+                "SELECT d.source_id, d.touched, d.exported, s.name FROM facts.export_days d"
+                " JOIN facts.sources s ON s.id = d.source_id WHERE d.date = %s ORDER BY s.name",
+                (day.date,),
+            ).fetchall()
+            if sum(row[1] for row in shown) != day.touched or all(touched <= done for _, touched, done, _ in shown):
+                return  # it moves again, or another exporter was faster
             directory = self._directory / day.date.isoformat()
             directory.mkdir(parents=True, exist_ok=True)
             rows = {name: _copy(connection, query, day, directory / f"{name}.csv") for name, query in FILES.items()}
-            manifest = {"source": day.source, "date": day.date, "complete": day.ended, "rows": rows}
+            sources = [row[3] for row in shown]
+            manifest = {"date": day.date, "sources": sources, "complete": day.ended, "rows": rows}
             _replace(directory / "manifest.json", orjson.dumps(manifest, option=orjson.OPT_INDENT_2))
-            connection.execute(
-                "UPDATE facts.export_days SET exported = %s WHERE source_id = %s AND date = %s",
-                (day.touched, day.source_id, day.date),
-            )
+        connection.execute(
+            "UPDATE facts.export_days d SET exported = greatest(d.exported, w.touched)"
+            " FROM unnest(%s::int[], %s::bigint[]) AS w(source_id, touched)"
+            " WHERE d.source_id = w.source_id AND d.date = %s",
+            ([row[0] for row in shown], [row[1] for row in shown], day.date),
+        )
         self._written += 1
+
+
+@contextmanager
+def _alone(connection: DbConnection, day: date) -> Iterator[bool]:
+    """Whether no other exporter is at this day; none will be until the block ends."""
+    key = (LOCK, day.toordinal())
+    taken = connection.execute("SELECT pg_try_advisory_lock(%s, %s)", key).fetchone() == (True,)
+    try:
+        yield taken
+    finally:
+        if taken and not connection.broken:
+            connection.execute("SELECT pg_advisory_unlock(%s, %s)", key)
 
 
 def _copy(connection: DbConnection, query: str, day: Day, file: Path) -> int:
     """Returns the number of rows."""
-    select = sql.SQL(query).format(day=sql.Literal(day.date), source=sql.Literal(day.source))
+    select = sql.SQL(query).format(day=sql.Literal(day.date))
     blocks = []
     with connection.cursor() as cursor:
         with cursor.copy(sql.SQL("COPY ({}) TO STDOUT WITH (FORMAT csv, HEADER)").format(select)) as copy:

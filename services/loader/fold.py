@@ -10,21 +10,16 @@ Source: docs/adr/0004-facts-are-folds.md.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable
 from datetime import datetime
-from functools import reduce
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
 
-from shared.events import Listed, Observed, Settled
+from services.loader.trees import FactEvent, Tree, fact_of, leaves, text_of, tree_of
 
-FactEvent = Listed | Observed | Settled
-Tree = dict[str, Any]
-
-# What a fact says of itself, not of the event.
-_ENVELOPE = {"schema_version", "source", "event_key", "known_at", "known_after_s", "document_hash", "kind"}
 # Derived from other values, so neither a loss nor a correction of their own.
-_DERIVED = {"missing_markets", "refunded", "card_key"}
+_DERIVED = {"missing_markets", "card_key"}
 _RANK = {"provisional": 0, "cancelled": 1, "void": 2, "settled": 2}
 
 
@@ -38,19 +33,50 @@ class Version(NamedTuple):
 
 
 class Change(NamedTuple):
-    """A field that differs: `old` is None for one that was unknown."""
+    """A field that differs: `old` is None for one that was unknown, `new` for one that was taken away."""
 
     field: str
     old: str | None
     new: str | None
 
 
-def fold(versions: Iterable[Version]) -> FactEvent:
-    """What holds after all of them; the latest version's envelope. At least one version."""
-    ordered = sorted(versions, key=lambda version: version[:2])
-    latest = ordered[-1].fact
-    tree = reduce(_merge, (tree_of(version.fact) for version in ordered))
-    return fact_of(latest, tree)
+class Note(NamedTuple):
+    """A correction or a regression: which version brought the change."""
+
+    record_id: UUID
+    known_at: datetime
+    change: Change
+
+
+class Folded(NamedTuple):
+    """What holds after all versions, since when, and what the fold met on its way."""
+
+    fact: FactEvent
+    changed_at: datetime  # when the last version that changed something was known
+    corrected: frozenset[Note] = frozenset()
+    regressed: frozenset[Note] = frozenset()
+
+
+def fold(versions: Iterable[Version]) -> Folded:
+    """The same for any order of the versions; those known at the same instant count in the order given.
+
+    The fact has the latest version's envelope. At least one version.
+    """
+    first, *later = sorted(versions, key=lambda version: version[:2])
+    if not later:  # the usual case: nothing to merge
+        return Folded(first.fact, first.known_at)
+    tree, changed_at = tree_of(first.fact), first.known_at
+    corrected: list[Note] = []
+    regressed: list[Note] = []
+    for version in later:
+        said = tree_of(version.fact)
+        merged = _merge(tree, said)
+        if merged != tree:
+            changed_at = version.known_at
+        corrected += _notes(version, _corrections(tree, merged))
+        regressed += _notes(version, _regressions(merged, said))
+        tree = merged
+    return Folded(fact_of(later[-1].fact, tree), changed_at, frozenset(corrected), frozenset(regressed))
 
 
 def supersede(versions: Iterable[Version], new: Version) -> list[Version]:
@@ -58,113 +84,104 @@ def supersede(versions: Iterable[Version], new: Version) -> list[Version]:
     return [version for version in versions if version.record_id != new.record_id] + [new]
 
 
-def tree_of(fact: FactEvent) -> Tree:
-    """The fact's own values by name; lists become mappings by slot, market and selection; unknown ones are left out."""
-    said = fact.model_dump(exclude_none=True, exclude=_ENVELOPE)
-    for name in ("entries", "outcomes"):
-        if name in said:
-            said[name] = {str(item.pop("slot")): _result_as_one(item) for item in said[name]}
-    if "transactions" in said:
-        markets: Tree = {}
-        for row in said["transactions"]:
-            markets.setdefault(row["market"], {})[row["selection"]] = (row["amount"], row["ordinal"])
-        said["transactions"] = markets
-    return said
+def changed_fields(before: FactEvent, after: FactEvent) -> tuple[str, ...] | None:
+    """The names of the fields that differ; None where the two say the same."""
+    old, new = tree_of(before), tree_of(after)
+    return None if old == new else tuple(change.field for change in _changes(old, new))
 
 
-def fact_of(like: FactEvent, tree: Tree) -> FactEvent:
-    """The tree as a fact again, in the envelope of `like`."""
-    said = {name: getattr(like, name) for name in _ENVELOPE} | tree
-    for name in ("entries", "outcomes"):
-        if name in tree:
-            said[name] = [{"slot": int(slot), **_result_as_two(item)} for slot, item in sorted(tree[name].items())]
-    if "transactions" in tree:
-        said["transactions"] = [
-            {"market": market, "selection": selection, "amount": amount, "ordinal": ordinal}
-            for market, rows in tree["transactions"].items()
-            for selection, (amount, ordinal) in rows.items()
-        ]
-    return type(like).model_validate(said)
-
-
-def changes(before: FactEvent, after: FactEvent) -> list[Change]:
-    """Every field that differs, in the order of its name; derived ones and mere progress of the status are left out."""
-    old, new = dict(_leaves(tree_of(before))), dict(_leaves(tree_of(after)))
+def _changes(old_tree: Tree, new_tree: Tree) -> list[Change]:
+    old, new = dict(leaves(old_tree)), dict(leaves(new_tree))
     return [
-        Change(name, _text(old.get(name)), _text(new.get(name)))
+        Change(name, text_of(old.get(name)), text_of(new.get(name)))
         for name in sorted(old.keys() | new.keys())
-        if old.get(name) != new.get(name) and name.rsplit(".", 1)[-1] not in _DERIVED
+        if old.get(name) != new.get(name)
     ]
 
 
-def corrections(found: Iterable[Change]) -> list[Change]:
-    return [change for change in found if change.old is not None and change != ("status", "provisional", change.new)]
+def _corrections(old: Tree, merged: Tree) -> list[Change]:
+    """Values that another one replaced; the mere progress of the status is none."""
+    return [
+        change
+        for change in _changes(old, merged)
+        if change.old not in (None, change.new)
+        and change != ("status", "provisional", change.new)
+        and _is_own(change.field)
+    ]
 
 
-def regressions(current: FactEvent, new: FactEvent) -> list[Change]:
-    """What holds and the new fact no longer says."""
-    said = dict(_leaves(tree_of(new)))
+def _regressions(merged: Tree, said: Tree) -> list[Change]:
+    """What holds although the version does not say it."""
+    mentioned = dict(leaves(said))
     lost = [
-        Change(name, _text(value), None)
-        for name, value in _leaves(tree_of(current))
-        if name not in said and name.rsplit(".", 1)[-1] not in _DERIVED
+        Change(name, text_of(value), None) for name, value in leaves(merged) if name not in mentioned and _is_own(name)
     ]
-    if isinstance(current, Settled) and isinstance(new, Settled) and _RANK[new.status] < _RANK[current.status]:
-        lost.append(Change("status", current.status, new.status))
+    if "status" in said and said["status"] != merged["status"]:
+        lost.append(Change("status", merged["status"], said["status"]))
     return lost
 
 
+def _notes(version: Version, found: list[Change]) -> list[Note]:
+    return [Note(version.record_id, version.known_at, change) for change in found]
+
+
+def _is_own(field: str) -> bool:
+    return field.rsplit(".", 1)[-1] not in _DERIVED
+
+
 def _merge(old: Tree, new: Tree) -> Tree:
+    merged = _fill(old, new)
+    for name in ("entries", "outcomes"):
+        if name in old and name in new:
+            merged[name] = old[name] | {slot: _slot(old[name].get(slot), item) for slot, item in new[name].items()}
+    if "status" in old:  # of a settled fact, so all of the following are there
+        merged["status"] = max(
+            old["status"], new["status"], key=lambda status: (_RANK[status], status == new["status"])
+        )
+        merged["transactions"] = old["transactions"] | {
+            market: _market(old["transactions"].get(market), rows) for market, rows in new["transactions"].items()
+        }
+        merged["missing_markets"] = _still_missing(old, new, merged)
+    return merged
+
+
+def _fill(old: Tree, new: Tree) -> Tree:
+    """The newer value where there is one, name by name."""
     merged = dict(old)
     for name, value in new.items():
         before = old.get(name)
-        if name == "transactions" and before:
-            merged[name] = before | {
-                market: _market(before.get(market), rows) for market, rows in value.items() if rows
-            }
-        elif name == "status" and before:
-            merged[name] = value if _RANK[value] >= _RANK[before] else before
-        elif isinstance(value, dict) and isinstance(before, dict):
-            merged[name] = _merge(before, value)
-        else:
-            merged[name] = value
+        merged[name] = _fill(before, value) if isinstance(value, dict) and isinstance(before, dict) else value
     return merged
+
+
+def _slot(before: Tree | None, item: Tree) -> Tree:
+    """Somebody else in the slot: what was said of the one before does not hold for him."""
+    if before is None or _is_substitute(before, item):
+        return item
+    return _fill(before, item)
+
+
+def _is_substitute(before: Tree, item: Tree) -> bool:
+    return None not in (_who(before), _who(item)) and _who(before) != _who(item)
+
+
+def _who(item: Tree) -> str | None:
+    who: str | None = item.get("entity_key") or item.get("entity", {}).get("entity_key")
+    return who
+
+
+def _still_missing(old: Tree, new: Tree, merged: Tree) -> tuple[str, ...]:
+    """Rows that stand although this version lost them are not missing. Only of a settled event is it told what is."""
+    told = new if new["status"] == "settled" else old
+    left: Counter[str] = Counter(told["missing_markets"])
+    for market, rows in merged["transactions"].items():
+        if market in left:
+            left[market] = max(0, left[market] + len(told["transactions"].get(market, ())) - len(rows))
+    return tuple(left.elements())
 
 
 def _market(before: Tree | None, rows: Tree) -> Tree:
     """A market is one list: rows that only went away are kept, a list with other rows replaces the old one."""
     if before is None or not rows.keys() < before.keys():
         return rows
-    return before | rows
-
-
-def _result_as_one(item: Tree) -> Tree:
-    """Place and code exclude each other: as one value, one can replace the other."""
-    result = {name: item.pop(name) for name in ("place", "code") if name in item}
-    if item.get("refunded") is False:
-        del item["refunded"]
-    return item | ({"result": tuple(result.items())} if result else {})
-
-
-def _result_as_two(item: Tree) -> Tree:
-    result = dict(item.get("result", ()))
-    rest = {name: value for name, value in item.items() if name not in {"result", "refunded"}}
-    return rest | result | ({"refunded": True} if item.get("refunded") and "place" not in result else {})
-
-
-def _leaves(tree: Tree, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in tree.items():
-        if isinstance(value, dict):
-            yield from _leaves(value, f"{prefix}{name}.")
-        elif value not in ((), []):
-            yield f"{prefix}{name}", value
-
-
-def _text(value: Any) -> str | None:
-    if value is None:
-        return None
-    if isinstance(value, datetime):
-        return value.isoformat()
-    if isinstance(value, tuple):  # (("place", 3),) or (amount, ordinal)
-        return str(value[0][1]) if isinstance(value[0], tuple) else str(value[0])
-    return str(value)
+    return before | {selection: (amount, before[selection][1]) for selection, (amount, _) in rows.items()}

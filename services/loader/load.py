@@ -5,9 +5,12 @@ Everything here happens inside the unit's transaction: rows, positions and loade
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any, TypeVar
 from uuid import UUID
+
+from psycopg.errors import CardinalityViolation, DataError, ProgramLimitExceeded
 
 from services.loader import postgres_base, postgres_events, resolve
 from services.loader.apply import Application, Effects, Told, entity_rows, rate_rows
@@ -17,6 +20,7 @@ from services.loader.postgres_state import EventState, read_states
 from services.loader.rows import Row, json_text
 from services.loader.schema import DEAD_LETTERS, ENTITIES, PREDICTIONS, RETURN_RATES
 from shared.broker.contract import DbConnection, NewRecord, Record
+from shared.broker.postgres_link import first_line
 from shared.clock import Clock
 from shared.errors import InvalidEvent
 from shared.events import Listed, LoadedEvent, Prediction, Reference
@@ -25,6 +29,13 @@ from shared.runtime.metrics import Metrics
 from shared.topics import LOADED
 
 HOP = "loader"
+KINDS = ("listed", "observed", "settled")
+
+# The record's fault and not the database's, whatever class they belong to: numbers and texts that no column holds,
+# keys that no index holds, the same key twice in one fact.
+_REFUSED = (DataError, CardinalityViolation, ProgramLimitExceeded)
+
+T = TypeVar("T")
 
 
 class Loader:
@@ -35,6 +46,12 @@ class Loader:
         self._metrics = metrics
 
     def handle(self, batch: Sequence[Received], connection: DbConnection) -> list[NewRecord]:
+        try:
+            return self._handle(batch, connection)
+        except _REFUSED as error:
+            raise InvalidEvent(f"the database refuses a value: {first_line(error)}") from error
+
+    def _handle(self, batch: Sequence[Received], connection: DbConnection) -> list[NewRecord]:
         prepare(connection)
         postgres_events.prepare(connection)
         merge(connection, {DEAD_LETTERS: [dead_letter_row(item.record) for item in batch if item.message is None]}, {})
@@ -65,35 +82,38 @@ class Loader:
             application.apply(item)
         effects = application.finish()
         ids = write(connection, effects)
-        for kind in {item.received.message.kind for item in effects.told} if effects.regressed else ():
-            self._metrics.regressions_total.labels(feed=kind).inc(effects.regressed)
+        for kind, count in effects.regressed.items():
+            self._metrics.regressions_total.labels(feed=kind).inc(count)
         return [_told(item, ids) for item in effects.told]
 
     def _with_released(
         self, facts: list[Received], connection: DbConnection
     ) -> tuple[dict[str, EventState], list[Received]]:
         """The events as they stand, and the batch with the parked children of those it lists for the first time."""
-        states = read_states(connection, ((item.message.event_key, item.message.kind) for item in facts))
-        fresh = {
-            item.message.event_key: item.record.partition
-            for item in facts
-            if isinstance(item.message, Listed) and item.message.event_key not in states
-        }
+        states = read_states(
+            connection,
+            # A card may move the schedule, and with it when the event's other facts were known.
+            (
+                (item.message.event_key, kind)
+                for item in facts
+                for kind in (KINDS if isinstance(item.message, Listed) else (item.message.kind,))
+            ),
+        )
+        fresh = {item.message.event_key for item in facts if isinstance(item.message, Listed)} - states.keys()
         children = release(connection, fresh) if fresh else []
         return states, facts + children
 
 
 def write(connection: DbConnection, effects: Effects) -> resolve.Ids:
     """All rows of the batch; returns the ids of its events."""
-    if not effects.told and not any(effects.rows.values()):
+    if not effects.events:
         return {}
     source_ids = resolve.sources(
         connection,
         {row.source for row in effects.sessions} | {source for source, _ in effects.days},
     )
     sessions = resolve.sessions(connection, source_ids, effects.sessions)
-    if effects.events:
-        postgres_events.write(connection, effects.events, sessions)
+    postgres_events.write(connection, effects.events, sessions)
     keys = {row[0] for rows in effects.rows.values() for row in rows} | effects.events.keys()
     known = {"sources": source_ids, "events": resolve.events(connection, keys)}
     merge(connection, {ENTITIES: entity_rows(effects)}, known)
@@ -105,17 +125,36 @@ def write(connection: DbConnection, effects: Effects) -> resolve.Ids:
 
 
 def dead_letter_row(record: Record) -> Row:
-    """A record of a dead-letter topic as a row of facts.dead_letters."""
-    text = {name: value.decode(errors="replace") for name, value in record.headers.items()}
-    try:
-        event_id: UUID | None = UUID(text.get("event_id", ""))
-    except ValueError:
-        event_id = None
+    """A record of a dead-letter topic as a row of facts.dead_letters. Whatever it holds, this must not fail:
+
+    it would become a dead letter itself, come back here, and fail again, for ever.
+    """
+    text = {name: _printable(value) for name, value in record.headers.items()}
     return (
         record.topic.removesuffix(".dlq"), record.topic, record.partition, record.offset,
-        event_id or UUID(int=0), record.key.decode(errors="replace"), text.get("dlq.error", "unknown"),
-        text.get("dlq.message", ""), int(text.get("dlq.attempts", "1")), text.get("dlq.failed-at", "epoch"),
+        _read(UUID, text.get("event_id"), UUID(int=0)), _printable(record.key), text.get("dlq.error", "unknown"),
+        text.get("dlq.message", ""), _read(_small, text.get("dlq.attempts"), 1),
+        _read(datetime.fromisoformat, text.get("dlq.failed-at"), _appended_at(record)),
     )  # fmt: skip
+
+
+def _appended_at(record: Record) -> datetime:
+    return datetime.fromtimestamp(record.timestamp_ms / 1000, UTC)
+
+
+def _printable(value: bytes) -> str:
+    return value.decode(errors="replace").replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
+def _small(text: str) -> int:
+    return min(int(text), 2**31 - 1)
+
+
+def _read(reader: Callable[[str], T], text: str | None, otherwise: T) -> T:
+    try:
+        return otherwise if text is None else reader(text)
+    except ValueError:
+        return otherwise
 
 
 def _touch_days(connection: DbConnection, effects: Effects, source_ids: resolve.Ids) -> None:

@@ -15,11 +15,14 @@ def park(connection: DbConnection, children: Sequence[Received], at: datetime) -
     """Keep the records whole: released, they are handled as if they came just then."""
     with connection.cursor() as cursor:
         cursor.executemany(
-            "INSERT INTO facts.parked (record_id, parent_key, topic, kind, reason, value, headers, parked_at)"
-            " VALUES (%s, %s, %s, %s, 'event not listed yet', %s, %s, %s) ON CONFLICT (record_id) DO NOTHING",
+            "INSERT INTO facts.parked (record_id, parent_key, topic, p, off, kind, reason, value, headers, parked_at)"
+            " VALUES (%s, %s, %s, %s, %s, %s, 'event not listed yet', %s, %s, %s)"
+            " ON CONFLICT (record_id) DO UPDATE SET p = excluded.p, off = excluded.off, value = excluded.value,"
+            " headers = excluded.headers",
             [
                 (
-                    child.event_id, child.message.event_key, child.record.topic, child.message.kind, child.record.value,
+                    child.event_id, child.message.event_key, child.record.topic, child.record.partition,
+                    child.record.offset, child.message.kind, child.record.value,
                     orjson.dumps({name: value.decode() for name, value in child.record.headers.items()}).decode(), at,
                 )
                 for child in children
@@ -27,15 +30,14 @@ def park(connection: DbConnection, children: Sequence[Received], at: datetime) -
         )  # fmt: skip
 
 
-def release(connection: DbConnection, parent_keys: Iterable[str], partition: int = 0) -> list[Received]:
-    """Take the children of these events out of the parking place, oldest first."""
+def release(connection: DbConnection, parent_keys: Iterable[str]) -> list[Received]:
+    """Take the children of these events out of the parking place, each event's in the order in which they came."""
     found = connection.execute(
-        "DELETE FROM facts.parked WHERE parent_key = ANY(%s) RETURNING parked_at, topic, parent_key, value, headers",
+        "DELETE FROM facts.parked WHERE parent_key = ANY(%s)"
+        " RETURNING parked_at, topic, p, off, parent_key, value, headers",
         (sorted(parent_keys),),
     ).fetchall()
     return [
-        decode(
-            Record(topic, partition, 0, 0, key.encode(), value, {name: text.encode() for name, text in headers.items()})
-        )
-        for _, topic, key, value, headers in sorted(found, key=lambda row: row[0])
+        decode(Record(topic, p, off, 0, key.encode(), value, {name: text.encode() for name, text in headers.items()}))
+        for _, topic, p, off, key, value, headers in sorted(found, key=lambda row: row[:4])
     ]

@@ -8,7 +8,7 @@ from typing import Any
 from services.loader.resolve import Ids
 from shared.broker.contract import DbConnection
 
-# Column of facts.events, its type, and whether a null leaves what is there.
+# Column of facts.events, and its type in the staging table.
 _COLUMNS = {
     "session_id": "bigint", "number": "integer", "scheduled_at": "timestamptz", "title": "text",
     "distance_m": "integer", "card_key": "text", "status": "text", "technique": "integer", "conditions": "jsonb",
@@ -17,12 +17,34 @@ _COLUMNS = {
 }  # fmt: skip
 _STAGE = ", ".join(["event_key text", *(f"{name} {kind}" for name, kind in _COLUMNS.items())])
 _NAMES = ", ".join(["event_key", *_COLUMNS])
-_VALUES = ", ".join(["event_key", *_COLUMNS]).replace("missing_markets", "string_to_array(missing_markets, ',')")
-_SETS = ", ".join(f"{name} = coalesce(s.{name}, e.{name})" for name in _COLUMNS if name != "missing_markets")
+_AS_STAGED = {"missing_markets": "string_to_array(s.missing_markets, ',')"}
+_VALUES = ", ".join(["event_key", *(_AS_STAGED.get(name, name) for name in _COLUMNS)])
+# What each kind of fact knows of its event: set as it says, and left alone by the other kinds.
+_KNOWN_BY = {
+    "listed_at": ("session_id", "number", "scheduled_at", "title", "distance_m", "card_key"),
+    "observed_at": ("observed_conditions",),
+    "settled_at": ("technique", "conditions", "missing_markets"),
+}
+_SETS = ", ".join(
+    [
+        "status = s.status",
+        "version = s.version",
+        *(f"{stamp} = coalesce(s.{stamp}, e.{stamp})" for stamp in _KNOWN_BY),
+        *(
+            f"{name} = CASE WHEN s.{stamp} IS NULL THEN e.{name} ELSE {_AS_STAGED.get(name, f's.{name}')} END"
+            for stamp, names in _KNOWN_BY.items()
+            for name in names
+        ),
+    ]
+)
 
 
 def prepare(connection: DbConnection) -> None:
-    connection.execute(f"CREATE TEMP TABLE IF NOT EXISTS stage_events ({_STAGE}) ON COMMIT DELETE ROWS")
+    size = connection.execute("SELECT pg_relation_size(to_regclass('pg_temp.stage_events'))").fetchone()
+    if size == (None,):
+        connection.execute(f"CREATE TEMP TABLE stage_events ({_STAGE}) ON COMMIT DELETE ROWS")
+    elif size != (0,):  # an earlier part of the same transaction's batch
+        connection.execute("TRUNCATE stage_events")
 
 
 def write(connection: DbConnection, events: Mapping[str, Mapping[str, Any]], sessions: Ids) -> None:
@@ -33,10 +55,7 @@ def write(connection: DbConnection, events: Mapping[str, Mapping[str, Any]], ses
     ):
         for key, columns in sorted(events.items()):
             copy.write_row((key, *(_value(name, columns, sessions) for name in _COLUMNS)))
-    connection.execute(
-        f"UPDATE facts.events e SET {_SETS}, missing_markets = CASE WHEN s.settled_at IS NULL THEN e.missing_markets"
-        " ELSE string_to_array(s.missing_markets, ',') END FROM stage_events s WHERE s.event_key = e.event_key"
-    )
+    connection.execute(f"UPDATE facts.events e SET {_SETS} FROM stage_events s WHERE s.event_key = e.event_key")
     connection.execute(
         f"INSERT INTO facts.events ({_NAMES}) SELECT {_VALUES} FROM stage_events s WHERE s.session_id IS NOT NULL"
         " AND NOT EXISTS (SELECT FROM facts.events e WHERE e.event_key = s.event_key) ORDER BY event_key"

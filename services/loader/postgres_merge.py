@@ -15,14 +15,23 @@ from shared.broker.contract import DbConnection
 
 
 def prepare(connection: DbConnection) -> None:
-    """One staging table for each table, of the session's own; empty after every transaction."""
-    if connection.execute("SELECT to_regclass('pg_temp.stage_entries')").fetchone() != (None,):
+    """One staging table for each table, of the session's own; empty after every transaction.
+
+    Within a transaction a batch may be worked through in parts (shared/runtime/batch.py): what an earlier part left
+    staged must not be merged once more.
+    """
+    found = connection.execute(
+        "SELECT n, pg_relation_size(c) > 0 FROM unnest(%s::text[]) n, to_regclass('pg_temp.' || n) c"
+        " WHERE c IS NOT NULL",
+        (list(_STAGES),),
+    ).fetchall()
+    if not found:
+        for name, columns in _STAGES.items():
+            connection.execute(f"CREATE TEMP TABLE {name} ON COMMIT DELETE ROWS AS {columns}")
         return
-    for table in STAGED:
-        connection.execute(
-            f"CREATE TEMP TABLE stage_{table.name} ON COMMIT DELETE ROWS AS"
-            f" SELECT {', '.join(table.columns)} FROM {table.qualified} WITH NO DATA"
-        )
+    used = [name for name, is_used in found if is_used]
+    if used:
+        connection.execute(f"TRUNCATE {', '.join(used)}")
 
 
 def merge(connection: DbConnection, rows: Mapping[Table, Sequence[Row]], known: Mapping[str, Ids]) -> None:
@@ -71,6 +80,11 @@ def resolved(
     return result
 
 
+_STAGES = {
+    f"stage_{table.name}": f"SELECT {', '.join(table.columns)} FROM {table.qualified} WITH NO DATA" for table in STAGED
+}
+
+
 def _merge_sql(table: Table) -> str:
     columns, key = ", ".join(table.columns), ", ".join(table.key)
     insert = f"INSERT INTO {table.qualified} AS t ({columns}) SELECT {columns} FROM stage_{table.name} ORDER BY {key}"
@@ -89,13 +103,22 @@ _MERGES = {table: _merge_sql(table) for table in STAGED} | {
         " staked = t.staked + excluded.staked, returned = t.returned + excluded.returned,"
         " as_of = greatest(t.as_of, excluded.as_of)"
     ),
-    # An entity is what the newest card says of it; what that card does not know stays.
+    # services/loader/sightings.py says the same of two facts in memory. Locked in the order of their keys.
     ENTITIES: (
-        "WITH moved AS ("
-        " UPDATE facts.entities t SET name = coalesce(s.name, t.name), categories = t.categories || s.categories,"
-        " known_at = s.known_at FROM (SELECT * FROM stage_entities ORDER BY entity_key) s"
-        " WHERE t.entity_key = s.entity_key AND s.known_at >= t.known_at"
-        " AND (coalesce(s.name, t.name), t.categories || s.categories) IS DISTINCT FROM (t.name, t.categories))"
+        "WITH met AS ("
+        " SELECT t.id, s.known_at, s.known_at >= t.known_at AS newer, s.name, s.categories,"
+        " coalesce(t.name, s.name) IS NOT DISTINCT FROM s.name AND s.categories @> t.categories AS has_all"
+        " FROM stage_entities s JOIN facts.entities t USING (entity_key) WHERE CASE WHEN s.known_at >= t.known_at"
+        " THEN (coalesce(s.name, t.name), t.categories || s.categories) IS DISTINCT FROM (t.name, t.categories)"
+        " ELSE (t.name, t.categories) IS DISTINCT FROM (coalesce(t.name, s.name), s.categories || t.categories)"
+        " OR s.categories @> t.categories AND coalesce(t.name, s.name) IS NOT DISTINCT FROM s.name END"
+        " ORDER BY entity_key FOR UPDATE OF t"
+        "), moved AS ("
+        " UPDATE facts.entities t SET name = CASE WHEN newer THEN coalesce(m.name, t.name)"
+        " ELSE coalesce(t.name, m.name) END,"
+        " categories = CASE WHEN newer THEN t.categories || m.categories ELSE m.categories || t.categories END,"
+        " known_at = CASE WHEN newer OR has_all THEN m.known_at ELSE t.known_at END"
+        " FROM met m WHERE m.id = t.id)"
         " INSERT INTO facts.entities (entity_key, source_id, name, categories, known_at)"
         " SELECT entity_key, source_id, name, categories, known_at FROM stage_entities s"
         " WHERE NOT EXISTS (SELECT FROM facts.entities t WHERE t.entity_key = s.entity_key) ORDER BY entity_key"

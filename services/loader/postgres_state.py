@@ -8,7 +8,9 @@ from datetime import datetime
 
 import zstandard
 
-from services.loader.fold import FactEvent, Version, supersede
+from services.loader.fold import Version, supersede
+from services.loader.rows import known_at_of
+from services.loader.trees import FactEvent
 from shared.broker.contract import DbConnection
 from shared.events import CLEAN_EVENT
 
@@ -55,13 +57,14 @@ def _read_versions(
     connection: DbConnection, asked: list[tuple[int | None, str]], states: dict[int | None, EventState]
 ) -> None:
     found = connection.execute(
-        "SELECT v.event_id, v.kind, v.version, v.known_at, v.revision, v.record_id, v.body FROM facts.versions v"
+        "SELECT v.event_id, v.kind, v.version, v.revision, v.record_id, v.body FROM facts.versions v"
         " JOIN unnest(%s::bigint[], %s::text[]) AS w(event_id, kind) USING (event_id, kind)"
         " ORDER BY v.event_id, v.version",
         ([event_id for event_id, _ in asked], [kind for _, kind in asked]),
     )
-    for event_id, kind, number, known_at, revision, record_id, body in found:
-        state = states[event_id]
-        version = Version(known_at, revision, record_id, decompressed(body))
+    for event_id, kind, number, revision, record_id, body in found:
+        state, fact = states[event_id], decompressed(body)
+        # By the schedule as it is now, which may differ from the one at the time of storing.
+        version = Version(known_at_of(fact, state.scheduled_at), revision, record_id, fact)
         state.versions[kind] = supersede(state.versions.get(kind, ()), version)
         state.stored[kind] = number

@@ -61,10 +61,15 @@ def sessions(connection: DbConnection, source_ids: Mapping[str, int], wanted: Se
     if not wanted:
         return {}
     venue_ids = venues(connection, source_ids, {(row.source, row.venue) for row in wanted})
-    latest = sorted({row.session_key: row for row in wanted}.items())
+    latest: dict[str, SessionRow] = {}
+    for row in wanted:
+        named = latest.get(row.session_key, row)
+        latest[row.session_key] = row._replace(
+            title=row.title or named.title, grade=named.grade if row.grade is None else row.grade
+        )
     rows = [
         (row.session_key, source_ids[row.source], venue_ids[row.source, row.venue], row.date, row.title, row.grade)
-        for _, row in latest
+        for _, row in sorted(latest.items())
     ]
     columns = [list(column) for column in zip(*rows, strict=True)]
     given = "unnest(%s::text[], %s::int[], %s::int[], %s::date[], %s::text[], %s::int[]) AS w(k, s, v, d, t, g)"
@@ -80,10 +85,7 @@ def sessions(connection: DbConnection, source_ids: Mapping[str, int], wanted: Se
         " AND (coalesce(w.t, x.title), coalesce(w.g, x.grade)) IS DISTINCT FROM (x.title, x.grade)",
         columns,
     )
-    keys = [key for key, _ in latest]
-    return dict(
-        connection.execute("SELECT session_key, id FROM facts.sessions WHERE session_key = ANY(%s)", (keys,)).fetchall()
-    )
+    return _ids(connection, "SELECT session_key, id FROM facts.sessions WHERE session_key = ANY(%s)", latest)
 
 
 def entities(connection: DbConnection, keys: Iterable[str]) -> Ids:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
 import orjson
 
-from services.loader.fold import FactEvent
 from services.loader.schema import ENTRIES, OBSERVATIONS, OUTCOMES, TRANSACTIONS, Table
-from shared.events import Conditions, Listed, Observed, Settled, day_of
+from services.loader.trees import FactEvent
+from shared.errors import InvalidEvent
+from shared.events import Listed, Observed, Settled, day_of
 
 Row = tuple[Any, ...]
 
@@ -21,10 +22,10 @@ def rows_of(fact: FactEvent) -> Iterator[tuple[Table, Row]]:
     if isinstance(fact, Listed):
         for entry in fact.entries:
             entity_key = entry.entity.entity_key if entry.entity else None
-            yield ENTRIES, (key, entry.slot, entity_key, json_text(entry.measures), json_text(entry.categories))
+            yield ENTRIES, (key, entry.slot, entity_key, _text(entry.measures), _text(entry.categories))
     elif isinstance(fact, Observed):
         for seen in fact.entries:
-            yield OBSERVATIONS, (key, seen.slot, seen.course, json_text(seen.measures))
+            yield OBSERVATIONS, (key, seen.slot, seen.course, _text(seen.measures))
     else:
         for done in fact.outcomes:
             yield OUTCOMES, (key, done.slot, done.place, done.code, done.course, done.start_timing_s, done.refunded)
@@ -40,22 +41,29 @@ def known_at_of(fact: FactEvent, scheduled_at: datetime | None) -> datetime:
     if fact.known_at is not None:
         return fact.known_at
     day = day_of(fact.event_key)
-    if scheduled_at is None and day is not None:
-        return datetime.combine(day + timedelta(days=1), time(), UTC)
-    if scheduled_at is None:
-        raise ValueError(f"{fact.event_key}: neither known_at nor a day to put in its place")
-    return scheduled_at + timedelta(seconds=fact.known_after_s or 0.0)
+    try:
+        if scheduled_at is not None:
+            return scheduled_at + timedelta(seconds=fact.known_after_s or 0.0)
+        if day is not None:
+            return datetime.combine(day + timedelta(days=1), time(), UTC)
+    except OverflowError as error:
+        raise InvalidEvent(f"{fact.event_key}: known_at lies beyond the calendar") from error
+    raise InvalidEvent(f"{fact.event_key}: expected known_at, or a day in the key to put in its place")
 
 
-def conditions_text(conditions: Conditions) -> str | None:
+def known_text(values: Iterable[tuple[str, Any]]) -> str | None:
     """JSON of what is known; None where nothing is."""
-    known = {name: value for name, value in conditions if value is not None}
+    known = {name: value for name, value in values if value is not None}
     return json_text(known) if known else None
 
 
 def json_text(values: Any) -> str:
     """Sorted, so that equal values are equal texts."""
     return orjson.dumps(values, option=orjson.OPT_SORT_KEYS).decode()
+
+
+def _text(values: Mapping[str, Any]) -> str:
+    return known_text(values.items()) or "{}"
 
 
 def status_of(fact: FactEvent) -> str:

@@ -54,12 +54,8 @@ VERSIONS = Table(
     (_EVENT,),
     append_only=True,
 )
-REGRESSIONS = Table(
-    "regressions", ("event_id", "kind", "record_id", "field"), ("kept", "known_at"), (_EVENT,), append_only=True
-)
-CORRECTIONS = Table(
-    "corrections", ("event_id", "kind", "record_id", "field"), ("old", "new", "known_at"), (_EVENT,), append_only=True
-)
+REGRESSIONS = Table("regressions", ("event_id", "kind", "record_id", "field"), ("kept", "known_at"), (_EVENT,))
+CORRECTIONS = Table("corrections", ("event_id", "kind", "record_id", "field"), ("old", "new", "known_at"), (_EVENT,))
 ENTITIES = Table(
     "entities", ("entity_key",), ("source_id", "name", "categories", "known_at"), (Reference("source_id", "sources"),)
 )

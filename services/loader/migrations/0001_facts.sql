@@ -107,7 +107,7 @@ CREATE TABLE facts.transactions (
     PRIMARY KEY (event_id, market, selection)
 );
 
--- Every version of every fact that changed something: the current rows are their fold (services/loader/fold.py).
+-- Every version of every fact, also those that changed nothing when they came: the current rows are their fold (services/loader/fold.py).
 CREATE TABLE facts.versions (
     event_id bigint NOT NULL REFERENCES facts.events,
     kind text NOT NULL CHECK (kind IN ('listed', 'observed', 'settled')),
@@ -148,6 +148,8 @@ CREATE TABLE facts.parked (
     record_id uuid PRIMARY KEY,
     parent_key text NOT NULL,
     topic text NOT NULL,
+    p integer NOT NULL,
+    off bigint NOT NULL,
     kind text NOT NULL,
     reason text NOT NULL,
     value bytea NOT NULL,

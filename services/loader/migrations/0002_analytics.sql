@@ -6,7 +6,7 @@ CREATE VIEW analytics.events AS
 SELECT e.event_key, s.session_key, e.number, e.scheduled_at,
        CASE WHEN e.status = 'cancelled' AND EXISTS (
            SELECT FROM facts.events later JOIN facts.sessions ls ON ls.id = later.session_id
-           WHERE later.card_key = e.card_key AND ls.date > s.date AND ls.date <= s.date + 3
+           WHERE later.card_key = e.card_key AND ls.source_id = s.source_id AND ls.date > s.date AND ls.date <= s.date + 3
        ) THEN 'postponed' ELSE e.status END AS status,
        e.version, greatest(e.listed_at, e.observed_at, e.settled_at) AS known_at,
        e.title, e.distance_m, e.technique, e.conditions, e.observed_conditions, e.missing_markets,
@@ -52,7 +52,8 @@ SELECT so.name AS source, r.scope, r.key, r.market, sum(r.bets)::bigint AS bets,
        CASE WHEN sum(r.staked) > 0 THEN sum(r.returned)::double precision / sum(r.staked)::double precision END AS rate,
        max(r.as_of) AS as_of
 FROM facts.return_rates r JOIN facts.sources so ON so.id = r.source_id
-GROUP BY so.name, r.scope, r.key, r.market;
+GROUP BY so.name, r.scope, r.key, r.market
+HAVING sum(r.bets) > 0;  -- a correction may have taken away the only event of a cell
 
 CREATE VIEW analytics.predictions AS
 SELECT e.event_key, h.slot, h.head, h.label AS class, h.probability, t.model_version, t.as_of, t.state, t.shadow

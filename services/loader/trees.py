@@ -1,0 +1,81 @@
+"""A fact as a tree of named values, and back. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+from shared.events import Listed, Observed, Settled
+
+FactEvent = Listed | Observed | Settled
+Tree = dict[str, Any]
+
+# What a fact says of itself, not of the event.
+_ENVELOPE = {"schema_version", "source", "event_key", "known_at", "known_after_s", "document_hash", "kind"}
+
+
+def tree_of(fact: FactEvent) -> Tree:
+    """The fact's own values by name; lists become mappings by slot, market and selection; unknown ones are left out."""
+    said = fact.model_dump(exclude_none=True, exclude=_ENVELOPE)
+    for name in ("entries", "outcomes"):
+        if name in said:
+            said[name] = {str(item.pop("slot")): _result_as_one(_known(item)) for item in said[name]}
+    if "transactions" in said:
+        markets: Tree = {}
+        for row in said["transactions"]:
+            markets.setdefault(row["market"], {})[row["selection"]] = (row["amount"], row["ordinal"])
+        said["transactions"] = markets
+    return said
+
+
+def fact_of(like: FactEvent, tree: Tree) -> FactEvent:
+    """The tree as a fact again, in the envelope of `like`."""
+    said = {name: getattr(like, name) for name in _ENVELOPE} | tree
+    for name in ("entries", "outcomes"):
+        if name in tree:
+            said[name] = [{"slot": int(slot), **_result_as_many(item)} for slot, item in sorted(tree[name].items())]
+    if "transactions" in tree:
+        said["transactions"] = [
+            {"market": market, "selection": selection, "amount": amount, "ordinal": ordinal}
+            for market, rows in tree["transactions"].items()
+            for selection, (amount, ordinal) in rows.items()
+        ]
+    return type(like).model_validate(said)
+
+
+def _known(item: Tree) -> Tree:
+    """Without the unknown values that pydantic leaves in mappings."""
+    return {
+        name: _known(value) if isinstance(value, dict) else value for name, value in item.items() if value is not None
+    }
+
+
+def _result_as_one(item: Tree) -> Tree:
+    """Place and code exclude each other, and a code decides about the refund: as one value, one replaces the other."""
+    result = {name: item.pop(name) for name in ("place", "code", "refunded") if name in item}
+    if not result.get("refunded"):
+        result.pop("refunded", None)
+    return item | ({"result": tuple(result.items())} if result else {})
+
+
+def _result_as_many(item: Tree) -> Tree:
+    return {name: value for name, value in item.items() if name != "result"} | dict(item.get("result", ()))
+
+
+def leaves(tree: Tree, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            yield from leaves(value, f"{prefix}{name}.")
+        elif value not in ((), []):
+            yield f"{prefix}{name}", value
+
+
+def text_of(value: Any) -> str | None:
+    if value is None:
+        return None
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, tuple):  # (("place", 3),) or (amount, ordinal)
+        return str(value[0][1]) if isinstance(value[0], tuple) else str(value[0])
+    return str(value)

@@ -1,0 +1,50 @@
+"""What the loader's tests share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import psycopg
+import pytest
+
+from services.loader.load import Loader
+from shared.broker.contract import NewRecord
+from shared.events import LoadedEvent
+from shared.runtime.metrics import Metrics
+from tests.services.loader.facts import StillClock, received
+
+Load = Callable[..., list[LoadedEvent]]
+
+
+@pytest.fixture
+def connection(database_url: str) -> Iterator[psycopg.Connection[Any]]:
+    """Of the owner, within a transaction that is rolled back."""
+    with psycopg.connect(database_url) as opened:
+        opened.execute("SET timezone = 'UTC'")
+        yield opened
+        opened.rollback()
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    return Metrics()
+
+
+@pytest.fixture
+def loader(metrics: Metrics) -> Loader:
+    return Loader(StillClock(), metrics)
+
+
+@pytest.fixture
+def load(loader: Loader, connection: psycopg.Connection[Any]) -> Load:
+    """Loads facts as one batch and gives back what was told downstream."""
+
+    def one_batch(*facts: Any) -> list[LoadedEvent]:
+        return told(loader.handle([received(fact) for fact in facts], connection))
+
+    return one_batch
+
+
+def told(outputs: Sequence[NewRecord]) -> list[LoadedEvent]:
+    return [LoadedEvent.model_validate_json(output.value) for output in outputs]

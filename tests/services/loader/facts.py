@@ -1,0 +1,134 @@
+"""Made-up facts of one small source, and the records that carry them."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import orjson
+
+from shared.broker.contract import Record
+from shared.events import (
+    Conditions,
+    EntityInfo,
+    Entry,
+    Listed,
+    Observed,
+    Outcome,
+    SessionInfo,
+    Settled,
+    Transaction,
+    event_id_of,
+    event_key_of,
+    session_key_of,
+)
+from shared.records import LIVE, Received, decode, encode
+from shared.topics import CLEAN
+
+SOURCE = "river"
+DAY = date(2031, 5, 6)
+START = datetime(2031, 5, 6, 3, 30, tzinfo=UTC)
+"""When event 1 starts."""
+
+
+class StillClock:
+    """A clock that stands where it is put."""
+
+    def __init__(self, at: datetime = START) -> None:
+        self.at = at
+
+    def now(self) -> datetime:
+        return self.at
+
+
+def key(number: int = 1, day: date = DAY, venue: int = 7) -> str:
+    return event_key_of(SOURCE, day, venue, number)
+
+
+def at(minutes: float) -> datetime:
+    return START + timedelta(minutes=minutes)
+
+
+def entry(slot: int, number: int | None = None, **given: Any) -> Entry:
+    """Slot 3 is entity river:103, unless another number is given."""
+    entity_key = f"{SOURCE}:{number or 100 + slot}"
+    fields: dict[str, Any] = {
+        "entity": EntityInfo(entity_key=entity_key, name=f"racer {entity_key}", categories={"class": 2}),
+        "measures": {"weight_kg": 50.0 + slot, "age_years": 30.0},
+        "categories": {"motor_number": 10 + slot},
+    }
+    return Entry(slot=slot, **(fields | given))
+
+
+def listed(number: int = 1, *, known: float | None = -300, day: date = DAY, venue: int = 7, **given: Any) -> Listed:
+    """On the card, known so many minutes after START."""
+    fields: dict[str, Any] = {
+        "session": SessionInfo(
+            session_key=session_key_of(SOURCE, day, venue), date=day, venue=venue, title="Spring Cup", grade=3
+        ),
+        "number": number,
+        "scheduled_at": START + timedelta(days=(day - DAY).days, minutes=30 * (number - 1)),
+        "title": "heat",
+        "distance_m": 1800,
+        "card_key": f"card {venue}/{number}",
+        "entries": tuple(entry(slot) for slot in range(1, 5)),
+    }
+    return Listed(**(_envelope(number, known, day, venue) | fields | given))
+
+
+def observed(number: int = 1, *, known: float | None = -10, day: date = DAY, venue: int = 7, **given: Any) -> Observed:
+    fields: dict[str, Any] = {
+        "conditions": Conditions(weather=1, wind_m_s=3.0),
+        "entries": tuple(
+            {"slot": slot, "course": slot, "measures": {"exhibition_time_s": 6.7}} for slot in range(1, 5)
+        ),
+    }
+    return Observed(**(_envelope(number, known, day, venue) | fields | given))
+
+
+def outcomes(*places: int | None, codes: dict[int, int] | None = None) -> tuple[Outcome, ...]:
+    """Of slots 1, 2 ...; codes 14 to 16 are refunded, as in the boat race source."""
+    codes = codes or {}
+    return tuple(
+        Outcome(
+            slot=slot, entity_key=f"{SOURCE}:{100 + slot}", place=place, code=codes.get(slot), course=slot,
+            start_timing_s=0.1, refunded=codes.get(slot) in {14, 15, 16},
+        )
+        for slot, place in enumerate(places, start=1)
+    )  # fmt: skip
+
+
+def paid(**markets: dict[str, int]) -> tuple[Transaction, ...]:
+    return tuple(
+        Transaction(market=market, selection=selection, amount=amount, ordinal=ordinal)
+        for market, rows in markets.items()
+        for ordinal, (selection, amount) in enumerate(rows.items(), start=1)
+    )
+
+
+PAID = paid(win={"1": 160}, place={"1": 110, "2": 190}, exacta={"1-2": 520}, quinella={"1=2": 330})
+
+
+def settled(number: int = 1, *, known: float | None = 20, day: date = DAY, venue: int = 7, **given: Any) -> Settled:
+    fields: dict[str, Any] = {
+        "status": "settled",
+        "technique": 1,
+        "conditions": Conditions(weather=1, wind_m_s=4.0),
+        "outcomes": outcomes(1, 2, 3, 4),
+        "transactions": PAID,
+    }
+    return Settled(**(_envelope(number, known, day, venue) | fields | given))
+
+
+def received(fact: Any, record_id: UUID | None = None, *, revision: str = LIVE, partition: int = 0) -> Received:
+    """As the loop hands it over: through bytes. The id is that of the content, unless one is given."""
+    content = orjson.dumps(fact.model_dump(mode="json"), option=orjson.OPT_SORT_KEYS).decode()
+    record_id = record_id or event_id_of(fact.source, fact.kind, fact.event_key, content)
+    new = encode(fact, CLEAN, "clean-event/1", record_id, "cleaner", revision)
+    return decode(Record(CLEAN, partition, 0, 0, new.key, new.value, new.headers))
+
+
+def _envelope(number: int, known: float | None, day: date, venue: int) -> dict[str, Any]:
+    known_at = None if known is None else at(known) + timedelta(days=(day - DAY).days)
+    return {"source": SOURCE, "event_key": key(number, day, venue), "known_at": known_at, "document_hash": "d" * 64}

@@ -1,0 +1,453 @@
+"""Facts become rows: Loader.handle on a real database, inside one transaction."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from typing import Any
+from uuid import UUID
+
+import psycopg
+import pytest
+
+from services.loader.load import Loader
+from shared.broker.contract import Record
+from shared.errors import InvalidEvent
+from shared.events import HeadProbability, Prediction, Reference, ReferenceRow
+from shared.records import decode, encode
+from shared.runtime.metrics import Metrics
+from shared.topics import PREDICTIONS
+from tests.services.loader.conftest import Load
+from tests.services.loader.facts import (
+    DAY,
+    PAID,
+    SOURCE,
+    START,
+    StillClock,
+    at,
+    entry,
+    key,
+    listed,
+    observed,
+    outcomes,
+    paid,
+    received,
+    settled,
+)
+from tests.services.loader.views import ask, tables
+
+Connection = psycopg.Connection[Any]
+
+
+def test_a_first_load_makes_a_row_of_everything_said(connection: Connection, load: Load) -> None:
+    load(listed(), observed(), settled())
+    assert ask(connection, "SELECT session_key, source, date, venue, title, status, grade FROM analytics.sessions") == [
+        (f"{SOURCE}:2031-05-06:07", SOURCE, DAY, 7, "Spring Cup", "settled", 3)
+    ]
+    assert ask(
+        connection,
+        "SELECT event_key, number, scheduled_at, status, version, known_at, distance_m, technique,"
+        " conditions ->> 'wind_m_s', observed_conditions ->> 'wind_m_s', listed_at, observed_at FROM analytics.events",
+    ) == [(key(), 1, START, "settled", 3, at(20), 1800, 1, "4.0", "3.0", at(-300), at(-10))]
+    assert ask(
+        connection,
+        "SELECT slot, entity_key, measures ->> 'weight_kg', categories FROM analytics.entries WHERE slot = 3",
+    ) == [(3, "river:103", "53.0", {"motor_number": 13})]
+    assert ask(connection, "SELECT count(*), sum(course) FROM analytics.observations") == [(4, 10)]
+    assert ask(connection, "SELECT sum(place), count(code), bool_or(refunded) FROM analytics.outcomes") == [
+        (10, 0, False)
+    ]
+    sums = "SELECT market, count(*), sum(amount) FROM analytics.transactions GROUP BY 1 ORDER BY 1"
+    assert ask(connection, sums) == [
+        ("exacta", 1, 520), ("place", 2, 300), ("quinella", 1, 330), ("win", 1, 160),
+    ]  # fmt: skip
+    assert ask(
+        connection, "SELECT name, categories, known_at FROM analytics.entities WHERE entity_key = 'river:104'"
+    ) == [("racer river:104", {"class": 2}, at(-300))]
+
+
+def test_the_same_batch_twice_changes_nothing_and_tells_nothing(connection: Connection, load: Load) -> None:
+    facts = [listed(), observed(), settled()]
+    assert len(load(*facts)) == 3
+    before = tables(connection)
+    assert load(*facts) == []
+    assert tables(connection) == before
+    assert ask(connection, "SELECT touched FROM facts.export_days") == [(1,)]
+
+
+def test_parents_are_told_before_their_children(load: Load) -> None:
+    told = load(settled(1), observed(2), listed(2), listed(1))
+    assert [(item.event_key, item.kind) for item in told] == [
+        (key(2), "listed"), (key(1), "listed"), (key(1), "settled"), (key(2), "observed"),
+    ]  # fmt: skip
+    assert {item.row_id for item in told if item.event_key == key(2)} != {None}
+
+
+def test_a_told_fact_says_what_changed_and_how_the_event_stands(load: Load) -> None:
+    load(listed(), settled(status="provisional", transactions=()))
+    (told,) = load(settled(known=30, technique=2))
+    assert (told.kind, told.version, told.status, told.known_at) == ("settled", 2, "settled", at(30))
+    assert told.scheduled_at == START
+    assert {"status", "technique", "transactions.win.1"} <= set(told.changed)
+
+
+def test_a_correction_is_applied_and_keeps_the_old_value(connection: Connection, load: Load) -> None:
+    load(listed(), settled())
+    load(settled(known=30, outcomes=outcomes(2, 1, 3, 4), transactions=paid(win={"2": 900})))
+    assert ask(connection, "SELECT slot, place FROM analytics.outcomes WHERE place < 3 ORDER BY 1") == [(1, 2), (2, 1)]
+    assert ask(connection, "SELECT field, old, new FROM analytics.corrections ORDER BY 1") == [
+        ("outcomes.1.result", "1", "2"),
+        ("outcomes.2.result", "2", "1"),
+        ("transactions.win.1", "160", None),
+    ]
+    assert ask(connection, "SELECT selection, amount FROM analytics.transactions WHERE market = 'win'") == [("2", 900)]
+
+
+def test_a_loss_is_counted_kept_visible_and_not_applied(connection: Connection, load: Load, metrics: Metrics) -> None:
+    load(listed(), settled())
+    assert load(settled(known=30, status="provisional", transactions=())) == []
+    assert ask(connection, "SELECT sum(amount) FROM analytics.transactions") == [(sum(row.amount for row in PAID),)]
+    assert ask(connection, "SELECT status FROM analytics.events") == [("settled",)]
+    assert ask(connection, "SELECT field, kept FROM analytics.regressions ORDER BY 1") == [
+        ("status", "settled"),
+        ("transactions.exacta.1-2", "520"),
+        ("transactions.place.1", "110"),
+        ("transactions.place.2", "190"),
+        ("transactions.quinella.1=2", "330"),
+        ("transactions.win.1", "160"),
+    ]
+    counted = metrics.regressions_total.labels(feed="settled")._value.get()
+    assert counted == 6
+    assert load(settled(known=40)) == []
+    assert ask(connection, "SELECT count(*) FROM analytics.corrections") == [(0,)]
+
+
+def test_one_fact_can_correct_and_lose(connection: Connection, load: Load) -> None:
+    load(listed(), settled())
+    load(settled(known=30, technique=5, transactions=()))
+    assert ask(connection, "SELECT field, old, new FROM analytics.corrections") == [("technique", "1", "5")]
+    assert ask(connection, "SELECT count(*) FROM analytics.regressions") == [(5,)]
+    assert ask(connection, "SELECT technique FROM analytics.events") == [(5,)]
+
+
+def test_a_late_old_version_fills_gaps_and_corrects_nothing_new(connection: Connection, load: Load) -> None:
+    load(listed(), settled(known=30, technique=None, transactions=paid(win={"1": 160})))
+    told = load(settled(known=20, technique=2, transactions=paid(win={"1": 150}, exacta={"1-2": 520})))
+    assert [item.changed for item in told] == [("technique", "transactions.exacta.1-2")]
+    assert ask(connection, "SELECT technique, settled_at FROM analytics.events") == [(2, at(30))]
+    assert ask(connection, "SELECT market, amount FROM analytics.transactions ORDER BY 1") == [
+        ("exacta", 520), ("win", 160),
+    ]  # fmt: skip
+    assert ask(connection, "SELECT field, old, new FROM analytics.corrections") == [
+        ("transactions.win.1", "150", "160")
+    ]
+    assert ask(connection, "SELECT field FROM analytics.regressions ORDER BY 1") == [
+        ("technique",), ("transactions.exacta.1-2",),
+    ]  # fmt: skip
+
+
+def test_somebody_else_in_a_slot_takes_nothing_over(connection: Connection, load: Load) -> None:
+    load(listed())
+    other = entry(2, 150, measures={"weight_kg": 47.0}, categories={})
+    load(listed(known=-200, entries=(entry(1), other, entry(3), entry(4))))
+    assert ask(connection, "SELECT entity_key, measures, categories FROM analytics.entries WHERE slot = 2") == [
+        ("river:150", {"weight_kg": 47.0}, {})
+    ]
+    assert ask(connection, "SELECT count(*) FROM analytics.regressions") == [(0,)]
+    assert ask(connection, "SELECT field, new FROM analytics.corrections WHERE field LIKE '%age_years'") == [
+        ("entries.2.measures.age_years", None)
+    ]
+
+
+def test_a_card_that_turns_null_keeps_its_entities(connection: Connection, load: Load) -> None:
+    load(listed())
+    empty = tuple({"slot": slot} for slot in range(1, 5))
+    assert load(listed(known=-200, entries=empty, card_key=None)) == []
+    assert ask(connection, "SELECT count(entity_key) FROM analytics.entries WHERE measures <> '{}'") == [(4,)]
+    assert load(listed(known=-100)) == []
+
+
+def test_several_versions_in_one_batch_are_the_same_as_one_after_the_other(
+    connection: Connection, loader: Loader
+) -> None:
+    versions = [
+        listed(), settled(status="provisional", transactions=()), settled(known=30), observed(),
+        settled(known=40, technique=None), settled(known=50, outcomes=outcomes(1, 3, 2, 4)),
+        listed(known=-200, title="x"),
+    ]  # fmt: skip
+    batch = [received(fact) for fact in versions]
+    with connection.transaction() as undone:
+        loader.handle(batch, connection)
+        at_once = tables(connection)
+        raise psycopg.Rollback(undone)
+    for item in batch:
+        loader.handle([item], connection)
+    assert tables(connection) == at_once
+    assert at_once["corrections"]
+    assert at_once["regressions"]
+
+
+def test_a_replay_under_mended_rules_takes_the_place_of_the_first_attempt(connection: Connection, load: Load) -> None:
+    load(listed(), settled(known=20, technique=3))
+    loader = Loader(StillClock(), Metrics())
+    first = received(settled(known=20, technique=3))
+    mended = received(settled(known=20, technique=None, missing_markets=("place",)), first.event_id, revision="job-1")
+    loader.handle([mended], connection)
+    assert ask(connection, "SELECT technique, missing_markets FROM analytics.events") == [(None, ["place"])]
+    assert ask(connection, "SELECT count(*) FROM analytics.corrections") == [(0,)]
+
+
+def test_children_that_come_first_wait_for_their_event(connection: Connection, load: Load) -> None:
+    assert load(settled(), observed()) == []
+    assert ask(connection, "SELECT event_key, kind, parked_at FROM analytics.parked ORDER BY kind") == [
+        (key(), "observed", START), (key(), "settled", START),
+    ]  # fmt: skip
+    told = load(listed())
+    assert sorted(item.kind for item in told) == ["listed", "observed", "settled"]
+    assert told[0].kind == "listed"
+    assert ask(connection, "SELECT count(*) FROM analytics.parked") == [(0,)]
+    assert ask(connection, "SELECT status FROM analytics.events") == [("settled",)]
+
+
+def test_parked_children_count_in_the_partition_they_came_from(connection: Connection, loader: Loader) -> None:
+    loader.handle([received(settled(), partition=4)], connection)
+    loader.handle([received(listed(), partition=4)], connection)
+    assert ask(connection, "SELECT DISTINCT p FROM facts.return_rates") == [(4,)]
+
+
+def test_a_part_of_a_batch_is_not_merged_again_with_the_next(connection: Connection, loader: Loader) -> None:
+    """The runtime halves a batch that holds a wrong record, inside one transaction."""
+    for fact in (listed(1), settled(1), listed(2), settled(2)):
+        loader.handle([received(fact)], connection)
+    assert ask(
+        connection, "SELECT bets, staked, returned FROM analytics.return_rates WHERE scope = 'all' AND market = 'win'"
+    ) == [(8, 800, 320)]
+    assert ask(connection, "SELECT status, version FROM analytics.events") == [("settled", 2)] * 2
+
+
+def test_return_rates_follow_a_correction(connection: Connection, load: Load) -> None:
+    load(listed(), settled())
+    load(settled(known=30, transactions=paid(win={"1": 200})))
+    rates = (
+        "SELECT scope, key, bets, staked, returned, rate FROM analytics.return_rates WHERE market = 'win' ORDER BY 1, 2"
+    )
+    assert ask(connection, rates) == [
+        ("all", "", 4, 400, 200, 0.5),
+        ("entity", "river:101", 1, 100, 200, 2.0),
+        ("entity", "river:102", 1, 100, 0, 0.0),
+        ("entity", "river:103", 1, 100, 0, 0.0),
+        ("entity", "river:104", 1, 100, 0, 0.0),
+        ("slot", "1", 1, 100, 200, 2.0),
+        ("slot", "2", 1, 100, 0, 0.0),
+        ("slot", "3", 1, 100, 0, 0.0),
+        ("slot", "4", 1, 100, 0, 0.0),
+        ("venue", "07", 4, 400, 200, 0.5),
+    ]
+    load(settled(known=40, status="void"))
+    assert ask(connection, "SELECT count(*) FROM analytics.return_rates") == [(0,)]
+
+
+def test_a_market_that_a_later_version_lost_still_counts(connection: Connection, load: Load) -> None:
+    load(listed(), settled())
+    before = ask(connection, "SELECT * FROM analytics.return_rates ORDER BY 2, 3, 4")
+    rest = tuple(row for row in PAID if row.market != "place")
+    load(settled(known=30, transactions=rest, missing_markets=("place", "place")))
+    load(settled(known=40, transactions=(*rest, *paid(place={"2": 190})), missing_markets=("place",)))
+    assert ask(connection, "SELECT missing_markets FROM analytics.events") == [(None,)]
+    assert ask(connection, "SELECT * FROM analytics.return_rates ORDER BY 2, 3, 4") == before
+
+
+@pytest.mark.parametrize(
+    ("status", "shown", "session"),
+    [("void", "void", "settled"), ("cancelled", "cancelled", "cancelled"), ("provisional", "provisional", "running")],
+)
+def test_the_end_of_an_event_shows_in_its_status(
+    connection: Connection, load: Load, status: str, shown: str, session: str
+) -> None:
+    load(listed(), settled(status=status, outcomes=(), transactions=(), technique=None))
+    assert ask(connection, "SELECT status FROM analytics.events") == [(shown,)]
+    assert ask(connection, "SELECT status FROM analytics.sessions") == [(session,)]
+    assert ask(connection, "SELECT count(*) FROM analytics.return_rates") == [(0,)]
+
+
+@pytest.mark.parametrize(
+    ("days", "same_card", "shown"),
+    [(1, True, "postponed"), (3, True, "postponed"), (4, True, "cancelled"), (1, False, "cancelled")],
+)
+def test_a_cancelled_card_is_postponed_when_its_line_up_is_back_within_three_days(
+    connection: Connection, load: Load, days: int, same_card: bool, shown: str
+) -> None:
+    load(listed(), settled(status="cancelled", outcomes=(), transactions=()))
+    again = DAY + timedelta(days=days)
+    load(listed(day=again, card_key="card 7/1" if same_card else "another line-up"), settled(day=again))
+    assert ask(connection, "SELECT status FROM analytics.events ORDER BY event_key") == [(shown,), ("settled",)]
+
+
+def test_a_real_re_run_leaves_both_events_settled(connection: Connection, load: Load) -> None:
+    again = DAY + timedelta(days=2)
+    load(listed(), settled(), listed(day=again), settled(day=again))
+    assert ask(connection, "SELECT status FROM analytics.events") == [("settled",), ("settled",)]
+
+
+def test_what_was_read_after_its_day_is_known_when_its_policy_says(connection: Connection, load: Load) -> None:
+    load(listed(), observed(known=None, known_after_s=0.0), settled(known=None, known_after_s=900.0))
+    assert ask(connection, "SELECT observed_at, settled_at FROM analytics.events") == [(START, at(15))]
+
+
+def test_a_moved_schedule_moves_what_stands_in_for_a_lost_instant(connection: Connection, load: Load) -> None:
+    load(listed(), settled(known=None, known_after_s=900.0))
+    load(listed(known=-200, scheduled_at=at(5)))
+    assert ask(connection, "SELECT scheduled_at, settled_at FROM analytics.events") == [(at(5), at(20))]
+
+
+def test_without_a_schedule_a_fact_is_known_at_the_end_of_its_day(connection: Connection, load: Load) -> None:
+    load(listed(scheduled_at=None), settled(known=None, known_after_s=900.0))
+    assert ask(connection, "SELECT scheduled_at, settled_at::text FROM analytics.events") == [
+        (None, "2031-05-07 00:00:00+00")
+    ]
+
+
+def test_an_entity_is_what_its_newest_card_says(connection: Connection, load: Load) -> None:
+    def card(number: int, known: float, name: str | None, **categories: int) -> Any:
+        info = {"entity_key": "river:101", "name": name, "categories": categories}
+        return listed(number, known=known, entries=({"slot": 1, "entity": info},))
+
+    load(card(1, -200, "Newer", branch=2))
+    load(card(2, -300, "Older", branch=1, birthplace=40))
+    load(card(3, -100, None, branch=2))
+    assert ask(connection, "SELECT name, categories FROM analytics.entities") == [
+        ("Newer", {"branch": 2, "birthplace": 40})
+    ]
+
+
+def test_a_card_without_a_title_takes_none_away(connection: Connection, load: Load) -> None:
+    untitled = {"session_key": f"{SOURCE}:2031-05-06:07", "date": DAY, "venue": 7}
+    load(listed(1), listed(2, session=untitled))
+    load(listed(3, session=untitled))
+    assert ask(connection, "SELECT title, grade FROM analytics.sessions") == [("Spring Cup", 3)]
+
+
+def test_base_data_is_told_once_and_keeps_codes_that_are_no_longer_named(connection: Connection, load: Load) -> None:
+    def venues(*names: str) -> Reference:
+        rows = tuple(ReferenceRow(code=str(code), name=name) for code, name in enumerate(names, start=1))
+        return Reference(
+            source=SOURCE, event_key=f"{SOURCE}:reference:venues", known_at=START, document_hash="d", table="venues",
+            rows=rows,
+        )  # fmt: skip
+
+    load(listed(venue=2))
+    assert [item.kind for item in load(venues("North", "East"))] == ["reference"]
+    assert load(venues("North", "East")) == []
+    assert len(load(venues("Up north"))) == 1
+    assert ask(connection, "SELECT code, name FROM analytics.venues ORDER BY 1") == [("1", "Up north"), ("2", "East")]
+    assert ask(connection, "SELECT venue_name FROM analytics.sessions") == [("East",)]
+
+
+def test_base_data_of_an_unknown_table_is_refused(load: Load) -> None:
+    with pytest.raises(InvalidEvent, match="venues, markets"):
+        load(
+            Reference(
+                source=SOURCE, event_key=f"{SOURCE}:reference:events", known_at=START, document_hash="d",
+                table="events", rows=(),
+            )
+        )  # fmt: skip
+
+
+def prediction(number: int = 1) -> Any:
+    message = Prediction(
+        source=SOURCE, event_key=key(number), as_of=at(-5), state="card", model_version="m1", feature_hash="f",
+        inputs=(), probabilities=(HeadProbability(head="result", slot=1, label="win", probability=0.25),),
+    )  # fmt: skip
+    new = encode(message, PREDICTIONS, "prediction/1", UUID(int=number), "predictor")
+    return decode(Record(PREDICTIONS, 0, 0, 0, new.key, new.value, new.headers))
+
+
+def test_a_prediction_is_stored_once_and_scored_when_its_event_settled(
+    connection: Connection, loader: Loader, load: Load
+) -> None:
+    load(listed())
+    assert loader.handle([prediction(), prediction()], connection) == []
+    loader.handle([prediction()], connection)
+    assert ask(connection, "SELECT event_key, slot, head, class, probability, state FROM analytics.predictions") == [
+        (key(), 1, "result", "win", 0.25, "card")
+    ]
+    load(settled())
+    assert ask(connection, "SELECT round(log_loss::numeric, 4)::text FROM analytics.prediction_scores") == [("1.3863",)]
+
+
+def test_a_prediction_of_an_unknown_event_is_refused(connection: Connection, loader: Loader) -> None:
+    with pytest.raises(InvalidEvent, match="never loaded"):
+        loader.handle([prediction(9)], connection)
+
+
+DLQ = {
+    "event_id": b"0f0f0f0f-0000-5000-8000-000000000001", "dlq.error": b"InvalidEvent", "dlq.message": b"boats: none",
+    "dlq.attempts": b"3", "dlq.failed-at": b"2031-05-06T03:00:00+00:00",
+}  # fmt: skip
+
+
+def test_a_dead_letter_of_another_service_is_kept(connection: Connection, loader: Loader) -> None:
+    dead = decode(Record("cleaner.dlq", 0, 7, 0, key().encode(), b"{}", DLQ))
+    loader.handle([dead], connection)
+    loader.handle([dead], connection)
+    assert ask(
+        connection,
+        "SELECT service, topic, partition, \"offset\", key, error, message, attempts, failed_at::text, record_id"
+        " FROM analytics.dead_letters",
+    ) == [
+        ("cleaner", "cleaner.dlq", 0, 7, key(), "InvalidEvent", "boats: none", 3, "2031-05-06 03:00:00+00",
+         UUID(int=0x0F0F0F0F_0000_5000_8000_000000000001))
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("at_key", "headers"),
+    [
+        (b"\xff\x00key", {}),
+        (b"key", {"dlq.message": b"a\x00b", "dlq.error": b"\xff"}),
+        (b"key", {"dlq.attempts": b"many", "dlq.failed-at": b"yesterday", "event_id": b"1"}),
+        (b"key", {"dlq.attempts": b"99999999999999999999"}),
+    ],
+)
+def test_a_dead_letter_can_be_kept_whatever_it_holds(
+    connection: Connection, loader: Loader, at_key: bytes, headers: dict[str, bytes]
+) -> None:
+    """One that could not would become a dead letter of the loader, and come back for ever."""
+    loader.handle([decode(Record("loader.dlq", 0, 1, 0, at_key, b"\xff\x00", DLQ | headers))], connection)
+    assert ask(connection, "SELECT count(*) FROM analytics.dead_letters") == [(1,)]
+
+
+@pytest.mark.parametrize(
+    "fact",
+    [
+        listed(title="a\0b"),
+        listed(distance_m=2**40),
+        listed(card_key="".join(chr(0x4E00 + (i * 7919) % 20000) for i in range(9000))),
+        settled(transactions=(*paid(win={"1": 100}), *paid(win={"1": 100}))),
+        settled(outcomes=outcomes(99_999, 1)),
+        settled(known=None, known_after_s=1e300),
+    ],
+    ids=["NUL", "a number beyond the column", "a key beyond the index", "twice", "a place beyond", "a time beyond"],
+)
+def test_a_value_that_no_table_can_hold_is_the_record_s_fault(
+    connection: Connection, loader: Loader, fact: Any
+) -> None:
+    if fact.kind == "settled":
+        loader.handle([received(listed())], connection)
+    with pytest.raises(InvalidEvent), connection.transaction():
+        loader.handle([received(fact)], connection)
+    loader.handle([received(listed(3))], connection)
+
+
+def test_odd_texts_and_times_are_kept_as_they_are(connection: Connection, load: Load) -> None:
+    odd = '\t\\N \\. "quoted", \'\u202e\U0001f6a4\r\n' + "x" * 150
+    name = "n" * 5000
+    info = {"entity_key": "river:101", "name": name, "categories": {odd: odd}}
+    load(listed(title=odd, entries=({"slot": 1, "entity": info, "measures": {odd: -1.5e-300}},)))
+    assert ask(connection, "SELECT title FROM analytics.events") == [(odd,)]
+    assert ask(connection, "SELECT name, categories FROM analytics.entities") == [(name, {odd: odd})]
+    assert ask(connection, "SELECT measures FROM analytics.entries") == [({odd: -1.5e-300},)]
+
+
+def test_a_late_card_of_an_old_day_is_no_trouble(connection: Connection, load: Load) -> None:
+    load(listed(day=date(1951, 1, 2)), settled(day=date(1951, 1, 2), outcomes=outcomes(1, None, codes={2: 16})))
+    assert ask(connection, "SELECT slot, code, refunded FROM analytics.outcomes WHERE refunded") == [(2, 16, True)]

@@ -1,0 +1,29 @@
+"""The analytics views as plain values, to compare and to ask."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+
+Connection = psycopg.Connection[Any]
+Tables = dict[str, list[str]]
+
+
+def tables(connection: Connection, *, without: tuple[str, ...] = ()) -> Tables:
+    """Every row of every analytics view, as text, in a fixed order."""
+    names = [
+        name
+        for (name,) in connection.execute(
+            "SELECT table_name FROM information_schema.views WHERE table_schema = 'analytics' ORDER BY 1"
+        )
+    ]
+    return {
+        name: [text for (text,) in connection.execute(f'SELECT v::text FROM analytics."{name}" v ORDER BY 1')]
+        for name in names
+        if name not in without
+    }
+
+
+def ask(connection: Connection, query: str) -> list[tuple[Any, ...]]:
+    return connection.execute(query).fetchall()
