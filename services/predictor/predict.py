@@ -168,7 +168,8 @@ def _rows_to_tell(
     cards: Cards, state: State, kinds: Mapping[str, set[str]], slots: int
 ) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     """Rows of the events to predict in this state: a changed card changes both, an observation only its own."""
-    known = np.isfinite(as_of_us(cards, state)) & cards.events["status"].isin(("listed", "observed")).to_numpy(np.bool_)
+    known = np.isfinite(as_of_us(cards, state)) & np.isfinite(cards.events["scheduled_us"].to_numpy(np.float64))
+    known &= cards.events["status"].isin(("listed", "observed")).to_numpy(np.bool_)
     told = [state == "observation" or "listed" in kinds[key] for key in cards.events["event_key"]]
     entries = np.bincount(cards.entries["event"].to_numpy(np.int64), minlength=len(known))
     crowded = np.zeros(len(known), dtype=np.bool_)

@@ -237,6 +237,17 @@ def test_an_event_with_more_entries_than_the_model_knows_is_left_out(
     assert [prediction.event_key for prediction in told] == [upcoming[1].key]
 
 
+@pytest.mark.parametrize("change", ["status = 'cancelled'", "scheduled_at = NULL", "listed_at = NULL"])
+def test_an_event_that_changed_since_it_was_told_is_left_out(
+    predictor: Predictor, upcoming: list[Event], loaded: Connection, change: str
+) -> None:
+    loaded.execute(f"UPDATE facts.events SET {change} WHERE event_key = %s", (upcoming[0].key,))
+
+    told = predictions(predictor.handle([told_of(event, "observed") for event in upcoming[:2]]))
+
+    assert [prediction.event_key for prediction in told] == [upcoming[1].key]
+
+
 def test_a_database_that_is_away_is_a_transient_error(
     schooled: Schooled, clock: SetClock, upcoming: list[Event], tmp_path: Path
 ) -> None:
