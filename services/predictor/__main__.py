@@ -5,11 +5,8 @@ from __future__ import annotations
 import sys
 
 import psycopg
-import torch
 
-from services.predictor.postgres_facts import PostgresFacts
-from services.predictor.predict import Predictor
-from services.predictor.registry import Registry
+from services.predictor.lazy import LazyPredictor, Predicting
 from services.predictor.settings import PredictorSettings
 from shared.broker.connect import connect
 from shared.runtime.consumer import ConsumerLoop
@@ -19,12 +16,23 @@ from shared.runtime.view import LoopView
 from shared.topics import LOADED
 
 
-def start(settings: PredictorSettings) -> int:
+def predictor_of(settings: PredictorSettings, conninfo: str) -> Predicting:
+    """The real one. Imported here, not above: see services/predictor/lazy.py."""
+    import torch  # noqa: PLC0415
+
+    from services.predictor.postgres_facts import PostgresFacts  # noqa: PLC0415
+    from services.predictor.predict import Predictor  # noqa: PLC0415
+    from services.predictor.registry import Registry  # noqa: PLC0415
+
     torch.set_num_threads(settings.predictor.torch_threads)
+    facts = PostgresFacts(lambda: psycopg.connect(conninfo, autocommit=True))
+    return Predictor(facts, Registry(settings.models_dir), settings.clock.clock())
+
+
+def start(settings: PredictorSettings) -> int:
     conninfo = settings.database.conninfo("headrace predictor")
     metrics = Metrics()
-    facts = PostgresFacts(lambda: psycopg.connect(conninfo, autocommit=True))
-    predictor = Predictor(facts, Registry(settings.models_dir), settings.clock.clock(), metrics)
+    predictor = LazyPredictor(settings.models_dir, lambda: predictor_of(settings, conninfo), metrics)
     loop = ConsumerLoop(
         connect(settings.broker.url, conninfo),
         service=settings.name,
@@ -34,7 +42,7 @@ def start(settings: PredictorSettings) -> int:
         handle=predictor.handle,
         max_records=settings.predictor.batch_records,
     )
-    view = LoopView(loop, connect(settings.broker.url, conninfo), settings.service.replica, predictor.status)
+    view = LoopView(loop, connect(settings.broker.url, conninfo), settings.service.replica, predictor.detail)
     return run(settings, loop, view, metrics)
 
 

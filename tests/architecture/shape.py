@@ -45,6 +45,7 @@ OUTSIDE_MODULES = (
     "services.notifier.*_channel",
     "services.notifier.secret_file",
     "services.notifier.sender",
+    "services.predictor.lazy",
     "services.predictor.registry",
     "services.predictor.train_command",
     "shared.broker.*",
