@@ -75,10 +75,16 @@ class Consumer(Protocol):
         ...
 
     def poll(self, timeout_s: float, max_records: int) -> Polled:
-        """Wait up to `timeout_s` for records; may return none. Keeps membership alive also while paused."""
+        """Wait up to `timeout_s` for records; may return none. Keeps membership alive also while paused.
+
+        Raises TransientError when the broker is away; HeadraceError when another process has got this slot, which
+        ends this one (both going on would fence each other for ever).
+        """
         ...
 
-    def seek(self, tp: TopicPartition, offset: int) -> None: ...
+    def seek(self, tp: TopicPartition, offset: int) -> None:
+        """Go on from there. Like `position`, raises Fenced for a partition that is not assigned."""
+        ...
 
     def pause(self, tps: Sequence[TopicPartition]) -> None: ...
 
@@ -89,7 +95,10 @@ class Consumer(Protocol):
         ...
 
     def reload(self) -> None:
-        """Forget what was polled and not advanced: go back to the committed positions. After any failed unit."""
+        """Forget what was polled and not advanced: go back to the committed positions. After any failed unit.
+
+        Raises as `poll` does.
+        """
         ...
 
     def close(self) -> None: ...
@@ -111,7 +120,10 @@ class Unit(Protocol):
     def append(self, records: Sequence[NewRecord]) -> None: ...
 
     def advance(self, token: Ownership, offsets: Mapping[TopicPartition, int], ctl_seq: int | None = None) -> None:
-        """Commit positions (the next offset to read) of the token's group; `ctl_seq` is the order last obeyed."""
+        """Commit positions (the next offset to read) of the token's group; `ctl_seq` is the order last obeyed.
+
+        Said twice of a partition, the last one holds. Raises Fenced for a partition that is not in the token.
+        """
         ...
 
     def cursor_set(self, topic: str, key: str, value: bytes) -> None:

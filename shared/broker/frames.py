@@ -1,6 +1,6 @@
 """Record batches as bytes, and back. Pure. Source: docs/adr/0001-record-batches-and-msgpack.md.
 
-A batch is one byte that names the format, then a zstd frame (level 1) of a MessagePack array of
+A batch is one byte that names the format, then a zstd frame (level 1, with checksum) of a MessagePack array of
 [timestamp_ms, key, value, headers]. Offsets are not in it: the log knows the first, the others follow without a gap.
 """
 
@@ -25,7 +25,7 @@ _decoder = msgspec.msgpack.Decoder(list[_Frame])
 
 def encode_batch(records: Sequence[NewRecord], timestamp_ms: int) -> bytes:
     frames = [(timestamp_ms, record.key, record.value, record.headers) for record in records]
-    return FORMAT + zstandard.ZstdCompressor(level=LEVEL).compress(_encoder.encode(frames))
+    return FORMAT + zstandard.ZstdCompressor(level=LEVEL, write_checksum=True).compress(_encoder.encode(frames))
 
 
 def decode_batch(topic: str, partition: int, base_offset: int, payload: bytes) -> list[Record]:
@@ -35,7 +35,8 @@ def decode_batch(topic: str, partition: int, base_offset: int, payload: bytes) -
             f"{topic}/{partition}/{base_offset}: expected batch format 1, got {payload[:1].hex() or 'nothing'}"
         )
     try:
-        frames = _decoder.decode(zstandard.ZstdDecompressor().decompress(memoryview(payload)[1:]))
+        packed = zstandard.ZstdDecompressor().decompress(memoryview(payload)[1:], allow_extra_data=False)
+        frames = _decoder.decode(packed)
     except (zstandard.ZstdError, msgspec.DecodeError) as error:
         raise BrokerError(f"{topic}/{partition}/{base_offset}: the batch is damaged: {error}") from error
     return [Record(topic, partition, offset, *frame) for offset, frame in enumerate(frames, base_offset)]

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from shared.broker.contract import TopicPartition
 from shared.broker.postgres_consumer import PostgresConsumer, PostgresReader
-from shared.broker.postgres_link import Link
+from shared.broker.postgres_link import PATIENCE, Link, Patience
 from shared.broker.postgres_log import Batch, Topics
 from shared.broker.postgres_unit import PostgresProducer
 from shared.errors import ConfigError
@@ -18,8 +18,9 @@ from shared.topics import TopicSpec
 class PostgresBroker:
     """Topics, and who reads and writes them, in one PostgreSQL database. For one thread; its parts have their own."""
 
-    def __init__(self, conninfo: str) -> None:
+    def __init__(self, conninfo: str, patience: Patience = PATIENCE) -> None:
         self._conninfo = conninfo
+        self._patience = patience
         self._link = Link(conninfo, "broker", autocommit=True)
         self._topics = Topics()
 
@@ -81,13 +82,13 @@ class PostgresBroker:
         return {TopicPartition(name, p): offset for name, p, offset in found}
 
     def consumer(self, group: str, topics: Sequence[str], slot: str) -> PostgresConsumer:
-        return PostgresConsumer(self._conninfo, group, topics, slot)
+        return PostgresConsumer(self._conninfo, group, topics, slot, self._patience)
 
     def reader(self, tps: Sequence[TopicPartition]) -> PostgresReader:
         return PostgresReader(self._conninfo, tps)
 
     def producer(self, slot: str) -> PostgresProducer:
-        return PostgresProducer(self._conninfo, slot)
+        return PostgresProducer(self._conninfo, slot, self._patience)
 
     def cursors(self, topic: str) -> dict[str, bytes]:
         with self._link.use() as connection:
@@ -111,4 +112,6 @@ class PostgresBroker:
                 ([tp.topic for tp in tps],),
             ).fetchall()
         known = {TopicPartition(name, p): offset for name, p, offset in found}
+        if missing := [tp for tp in tps if tp not in known]:
+            raise ConfigError(f"no such partition: {missing[0].topic}/{missing[0].partition}")
         return {tp: known[tp] for tp in tps}

@@ -9,9 +9,10 @@ from collections.abc import Mapping, Sequence
 from shared.broker import postgres_log
 from shared.broker.contract import Polled, Record, TopicPartition
 from shared.broker.postgres_group import Group, positions_of
-from shared.broker.postgres_link import Link
+from shared.broker.postgres_link import PATIENCE, Link, Patience
 from shared.broker.postgres_log import Batch, Topics
 from shared.broker.postgres_unit import Leases
+from shared.errors import BrokerError, Fenced
 
 # Where a NOTIFY was missed (a connection that broke in between), the log is looked at this often.
 LOOK_EVERY_S = 0.25
@@ -75,17 +76,25 @@ class PostgresReader:
         self._read_at.pop(tp, None)
 
     def _take(self, max_records: int) -> list[Record]:
-        """Records that are there, partition after partition, fetching first where nothing is ahead."""
+        """Records that are there, partition after partition, fetching first where nothing is ahead.
+
+        Raises BrokerError at a damaged batch, once what was taken before it has been given.
+        """
         active = [tp for tp in self._fetch_at if tp not in self.paused]
         if not any(self._ahead.get(tp) or self._records.get(tp) for tp in active):
             self._fetch(active)
         taken: list[Record] = []
         for tp in active:
-            while len(taken) < max_records and (queue := self._queue(tp)):
-                room = max_records - len(taken)
-                part = [queue.popleft() for _ in range(min(room, len(queue)))]
-                taken.extend(part)
-                self._read_at[tp] = part[-1].offset + 1
+            try:
+                while len(taken) < max_records and (queue := self._queue(tp)):
+                    room = max_records - len(taken)
+                    part = [queue.popleft() for _ in range(min(room, len(queue)))]
+                    taken.extend(part)
+                    self._read_at[tp] = part[-1].offset + 1
+            except BrokerError:
+                if not taken:
+                    raise
+                break
         return taken
 
     def _queue(self, tp: TopicPartition) -> deque[Record]:
@@ -93,8 +102,8 @@ class PostgresReader:
         queue = self._records.setdefault(tp, deque())
         ahead = self._ahead.get(tp)
         while not queue and ahead:
-            batch = ahead.popleft()
-            queue.extend(record for record in batch.records() if record.offset >= self._read_at[tp])
+            queue.extend(record for record in ahead[0].records() if record.offset >= self._read_at[tp])
+            ahead.popleft()  # only now: a damaged batch stays, and is met again, never passed over
         return queue
 
     def _fetch(self, active: Sequence[TopicPartition]) -> None:
@@ -127,26 +136,25 @@ class PostgresReader:
 class PostgresConsumer:
     """A member of a group: reads the partitions it leases, from where the group is."""
 
-    def __init__(self, conninfo: str, group: str, topics: Sequence[str], slot: str) -> None:
-        self._group = Group(conninfo, group, topics, slot)
+    def __init__(
+        self, conninfo: str, group: str, topics: Sequence[str], slot: str, patience: Patience = PATIENCE
+    ) -> None:
+        self._group = Group(conninfo, group, topics, slot, patience)
         self._reader = PostgresReader(conninfo, (), f"{group} consumer")
         self._paused: set[TopicPartition] = set()
-        self.rebalances = 0
 
     def assignment(self) -> frozenset[TopicPartition]:
         return frozenset(self._group.held)
 
     def poll(self, timeout_s: float, max_records: int) -> Polled:
         if self._group.follow():
-            self.rebalances += 1
-            kept = {tp: self._reader.position(tp) for tp in self._reader.assigned & self._group.held.keys()}
-            self._reader.assign(positions_of(self._group.held) | kept)
-            self._paused &= self._group.held.keys()
+            self._assign({tp: self._reader.position(tp) for tp in self._reader.assigned & self._group.held.keys()})
         self._reader.paused = frozenset(self._paused)
         records = self._reader.poll(timeout_s, max_records)
         return Polled(records, Leases(self._group.group, dict(self._group.held)))
 
     def seek(self, tp: TopicPartition, offset: int) -> None:
+        self._require(tp)
         self._reader.seek(tp, offset)
 
     def pause(self, tps: Sequence[TopicPartition]) -> None:
@@ -156,13 +164,24 @@ class PostgresConsumer:
         self._paused.difference_update(tps)
 
     def position(self, tp: TopicPartition) -> int:
+        self._require(tp)
         return self._reader.position(tp)
 
     def reload(self) -> None:
         self._group.reload()
+        self._assign({})
         for tp, offset in positions_of(self._group.held).items():
             self._reader.seek(tp, offset)
 
     def close(self) -> None:
         self._reader.close()
         self._group.close()
+
+    def _assign(self, kept: Mapping[TopicPartition, int]) -> None:
+        """Read what the group gave us: from where we are where it was ours before, else from where the group is."""
+        self._reader.assign({**positions_of(self._group.held), **kept})
+        self._paused &= self._group.held.keys()
+
+    def _require(self, tp: TopicPartition) -> None:
+        if tp not in self._reader.assigned:
+            raise Fenced(f"{tp.topic}/{tp.partition} is not assigned to this member")

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from uuid import uuid4
 
-import psycopg
-
 from shared.broker import postgres_retention
-from shared.broker.contract import TopicPartition
-from shared.broker.postgres_link import Link
+from shared.broker.contract import DbConnection, TopicPartition
+from shared.broker.postgres_link import PATIENCE, Link, Patience
 from shared.broker.postgres_log import Topics
 from shared.broker.postgres_unit import Lease
-from shared.errors import TransientError
+from shared.errors import HeadraceError, TransientError
 
-# A stopped owner is replaced after this long; long enough for a pause of the machine, short enough for people.
-LEASE_S = 10.0
-# Several renewals fit into one lease, so that a single slow one loses nothing.
-RENEW_S = 1.0
+# In renewals: about once a minute.
 RETENTION_EVERY = 60
 
 
@@ -32,14 +27,20 @@ def share_of(member: str, members: Sequence[str], tps: Sequence[TopicPartition])
 
 
 class Group:
-    """One member's view of its group. `follow` is called by the loop, everything else runs in the thread."""
+    """One member's view of its group. What has no underscore belongs to the loop; the thread renews.
 
-    def __init__(self, conninfo: str, group: str, topics: Sequence[str], member: str) -> None:
+    A member that is made again under the same name (a process that was started again) replaces the one before at once.
+    """
+
+    def __init__(
+        self, conninfo: str, group: str, topics: Sequence[str], member: str, patience: Patience = PATIENCE
+    ) -> None:
         self.group = group
         self.member = member
         self.incarnation = uuid4()
         self.held: dict[TopicPartition, Lease] = {}
         self._names = topics
+        self._patience = patience
         self._topics = Topics()
         self._loop_link = Link(conninfo, f"{group} assignment", autocommit=True)
         self._thread_link = Link(conninfo, f"{group} leases", autocommit=True)
@@ -47,12 +48,23 @@ class Group:
         self._lost: frozenset[TopicPartition] = frozenset()
         self._state = threading.Lock()
         self._stop = threading.Event()
-        self._renew()
+        self._died_of: Exception | None = None
+        try:
+            self._join()
+            self._renew()
+        except BaseException:
+            self._thread_link.drop()
+            raise
         self._thread = threading.Thread(target=self._run, name=f"{group} leases", daemon=True)
         self._thread.start()
 
     def follow(self) -> bool:
-        """Give up and take partitions as the group's members require; True if anything changed. The loop's thread."""
+        """Give up and take partitions as the group's members require; True if anything changed.
+
+        Raises HeadraceError when the leases are not renewed any more: this process cannot go on.
+        """
+        if self._died_of is not None:
+            raise HeadraceError(f"the leases are not renewed any more: {self._died_of}") from self._died_of
         with self._state:
             wanted, lost = self._wanted, self._lost
             self._lost = frozenset()
@@ -69,20 +81,29 @@ class Group:
         return bool(gone or taken)
 
     def reload(self) -> None:
-        """Read the committed positions again."""
+        """Read the committed positions again; what has got another owner since is ours no more.
+
+        New leases, so that a token from before cannot advance past what it did not know.
+        """
         with self._loop_link.use() as connection:
-            for tp, lease in self.held.items():
-                topic_id = self._topics.get(connection, tp.topic).id
-                found = connection.execute(
-                    "SELECT next_off FROM broker.positions WHERE grp = %s AND topic_id = %s AND p = %s",
-                    (self.group, topic_id, tp.partition),
-                ).fetchone()
-                lease.loaded = found[0] if found else 0
+            self._require_membership(connection)
+            found = connection.execute(
+                "SELECT t.name, pos.p, pos.epoch, pos.next_off FROM broker.positions pos"
+                " JOIN broker.topics t ON t.id = pos.topic_id WHERE pos.grp = %s",
+                (self.group,),
+            ).fetchall()
+        committed = {TopicPartition(name, p): Lease(epoch, offset) for name, p, epoch, offset in found}
+        with self._state:
+            self.held = {
+                tp: committed[tp]
+                for tp, lease in self.held.items()
+                if tp in committed and committed[tp].epoch == lease.epoch
+            }
 
     def close(self) -> None:
         """Leave at once, so that the others need not wait for the leases to end."""
         self._stop.set()
-        self._thread.join(timeout=LEASE_S)
+        self._thread.join(timeout=self._patience.lease_s)
         try:
             with self._loop_link.use() as connection:
                 for table in ("leases", "members"):
@@ -97,7 +118,7 @@ class Group:
 
     def _run(self) -> None:
         turn = 0
-        while not self._stop.wait(RENEW_S):
+        while not self._stop.wait(self._patience.renew_s):
             try:
                 self._renew()
                 turn += 1
@@ -106,20 +127,43 @@ class Group:
                         postgres_retention.enforce(connection)
             except TransientError:
                 continue  # the loop meets the same trouble and says so; the fence is in `advance`
+            except Exception as error:  # noqa: BLE001  # whatever it is: `follow` raises it in the loop's thread
+                self._died_of = error
+                return
 
-    def _renew(self) -> None:
-        held_before = self.held.keys()  # what is taken while this asks must not look lost
+    def _join(self) -> None:
         with self._thread_link.use() as connection:
             connection.execute(
                 "INSERT INTO broker.members VALUES (%s, %s, %s, now() + make_interval(secs => %s))"
                 " ON CONFLICT (grp, member) DO UPDATE SET alive_until = excluded.alive_until,"
                 " incarnation = excluded.incarnation",
-                (self.group, self.member, self.incarnation, LEASE_S),
+                (self.group, self.member, self.incarnation, self._patience.lease_s),
+            )
+
+    def _require_membership(self, connection: DbConnection) -> None:
+        """Raises HeadraceError where another process has the slot: two that both go on would fence each other for
+        ever, so the older one ends."""
+        found = connection.execute(
+            "SELECT incarnation FROM broker.members WHERE grp = %s AND member = %s", (self.group, self.member)
+        ).fetchone()
+        if found != (self.incarnation,):
+            raise HeadraceError(
+                f"group {self.group!r}: another process runs under slot {self.member!r} now; give each replica its own"
+            )
+
+    def _renew(self) -> None:
+        held_before = self.held.keys()  # what is taken while this asks must not look lost
+        with self._thread_link.use() as connection:
+            self._require_membership(connection)
+            connection.execute(
+                "UPDATE broker.members SET alive_until = now() + make_interval(secs => %s)"
+                " WHERE grp = %s AND incarnation = %s",
+                (self._patience.lease_s, self.group, self.incarnation),
             )
             kept = connection.execute(
                 "UPDATE broker.leases l SET lease_until = now() + make_interval(secs => %s) FROM broker.topics t"
                 " WHERE t.id = l.topic_id AND grp = %s AND incarnation = %s RETURNING t.name, l.p",
-                (LEASE_S, self.group, self.incarnation),
+                (self._patience.lease_s, self.group, self.incarnation),
             ).fetchall()
             alive = connection.execute(
                 "SELECT member FROM broker.members WHERE grp = %s AND alive_until > now()", (self.group,)
@@ -134,16 +178,14 @@ class Group:
             self._wanted = share_of(self.member, [row[0] for row in alive], tps)
             self._lost = frozenset(held_before - ours)
 
-    def _release(
-        self, connection: psycopg.Connection[tuple[int, ...]], gone: frozenset[TopicPartition] | set[TopicPartition]
-    ) -> None:
+    def _release(self, connection: DbConnection, gone: Iterable[TopicPartition]) -> None:
         for tp in gone:
             connection.execute(
                 "DELETE FROM broker.leases WHERE grp = %s AND topic_id = %s AND p = %s AND incarnation = %s",
                 (self.group, self._topics.get(connection, tp.topic).id, tp.partition, self.incarnation),
             )
 
-    def _take(self, connection: psycopg.Connection[tuple[int, ...]], tp: TopicPartition) -> Lease | None:
+    def _take(self, connection: DbConnection, tp: TopicPartition) -> Lease | None:
         """Take a free partition: lease, then a higher epoch, which fences whoever still thinks it is theirs.
 
         The epoch's update waits for a unit of the former owner that is just committing, so the position read is final.
@@ -155,7 +197,7 @@ class Group:
                 " ON CONFLICT (grp, topic_id, p) DO UPDATE SET owner = excluded.owner,"
                 " incarnation = excluded.incarnation, lease_until = excluded.lease_until"
                 " WHERE leases.lease_until < now() OR leases.owner = excluded.owner RETURNING 1",
-                (*place, self.member, self.incarnation, LEASE_S),
+                (*place, self.member, self.incarnation, self._patience.lease_s),
             ).fetchone()
             if not got:
                 return None

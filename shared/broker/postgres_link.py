@@ -2,26 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import psycopg
+from psycopg.conninfo import make_conninfo
 
 from shared.broker.contract import DbConnection
 from shared.errors import TransientError
 
 # A server that is starting answers within this; longer waits are the caller's to decide.
 CONNECT_TIMEOUT_S = 5
+# A server that is gone without a word (no reply, no reset) is noticed within about ten seconds; TCP's own default is
+# hours. Unix sockets have no such trouble and ignore these.
+_TCP = {"keepalives_idle": 4, "keepalives_interval": 2, "keepalives_count": 3, "tcp_user_timeout": 10_000}
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long the embedded broker waits for whom."""
+
+    # A stopped owner is replaced after this long; long enough for a pause of the machine, short enough for people.
+    lease_s: float = 10.0
+    # Several renewals fit into one lease, so that a single slow one loses nothing.
+    renew_s: float = 1.0
+    # A process that was stopped inside a unit holds its locks; the server ends such a session after this long. Much
+    # longer than any handler works on a batch, shorter than anybody wants to wait.
+    stopped_unit_s: float = 15.0
+
+
+PATIENCE = Patience()
 
 
 class Link:
     """One connection to one database, for one thread."""
 
-    def __init__(self, conninfo: str, name: str, *, autocommit: bool) -> None:
+    def __init__(
+        self, conninfo: str, name: str, *, autocommit: bool, settings: Mapping[str, str] | None = None
+    ) -> None:
         self._conninfo = conninfo
         self._name = name
         self._autocommit = autocommit
+        # Said again on every new connection: a setting of the one that broke is gone with it.
+        self._settings = {"timezone": "UTC", **(settings or {})}
         self._connection: DbConnection | None = None
 
     @contextmanager
@@ -36,13 +61,14 @@ class Link:
     def connection(self) -> DbConnection:
         if self._connection is None or self._connection.closed:
             self._connection = psycopg.connect(
-                self._conninfo,
+                make_conninfo(self._conninfo, **_TCP),
                 autocommit=self._autocommit,
                 application_name=f"headrace {self._name}",
                 connect_timeout=CONNECT_TIMEOUT_S,
                 prepare_threshold=2,
             )
-            self._connection.execute("SET timezone = 'UTC'")
+            for name, value in self._settings.items():
+                self._connection.execute("SELECT set_config(%s, %s, false)", (name, value))
             if not self._autocommit:
                 self._connection.commit()
         return self._connection

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import zlib
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import psycopg
@@ -118,8 +118,3 @@ def read(
         most_batches,
     )
     return [Batch(TopicPartition(names[topic_id], p), base, n, payload) for topic_id, p, base, n, payload in found]
-
-
-def flatten(batches: Iterable[Batch], positions: Mapping[TopicPartition, int]) -> list[Record]:
-    """The batches' records from the positions on."""
-    return [record for batch in batches for record in batch.records() if record.offset >= positions[batch.tp]]

@@ -8,43 +8,55 @@ import psycopg
 
 # One process at a time; who does not get the lock leaves it to the one that has it. ASCII "retain".
 LOCK = int.from_bytes(b"retain", "big")
+# The thread that does this also renews leases, so a turn must be short; the rest goes in the next ones.
+MOST_BATCHES = 2000
+LONGEST_MS = 2000
 
 # A batch may go when it is too old or when newer batches already fill the partition's share of bytes, and every
-# group that reads the topic is past it. The newest batch stays, so that time queries have something to stand on.
+# group that reads the topic is past it. Only what lies before the first batch that stays goes, so that no hole is
+# made (batches carry their writers' clocks, which may differ). The newest batch stays, so that time queries have
+# something to stand on. Partitions are locked in the order in which appends lock them.
 _DELETE = """
-WITH judged AS (
+WITH aged AS (
     SELECT l.topic_id, l.p, l.base_off, l.n, l.last_ms, t.retention_s, t.retention_bytes, t.partitions,
            sum(length(l.payload)) OVER newer - length(l.payload) AS bytes_after,
-           row_number() OVER newer AS age_rank
+           row_number() OVER newer AS newest, row_number() OVER older AS oldest
     FROM broker.log l JOIN broker.topics t ON t.id = l.topic_id
     WHERE t.retention_s IS NOT NULL OR t.retention_bytes IS NOT NULL
-    WINDOW newer AS (PARTITION BY l.topic_id, l.p ORDER BY l.base_off DESC)
-), doomed AS (
-    SELECT j.topic_id, j.p, j.base_off, j.n FROM judged j
-    WHERE j.age_rank > 1
-      AND (j.last_ms < extract(epoch FROM now()) * 1000 - j.retention_s * 1000
-           OR j.bytes_after >= j.retention_bytes / j.partitions)
-      AND j.base_off + j.n <= ALL (
-          SELECT g.next_off FROM broker.positions g WHERE g.topic_id = j.topic_id AND g.p = j.p)
+    WINDOW newer AS (PARTITION BY l.topic_id, l.p ORDER BY l.base_off DESC),
+           older AS (PARTITION BY l.topic_id, l.p ORDER BY l.base_off)
+), staying AS (
+    SELECT a.topic_id, a.p, min(a.base_off) AS first FROM aged a
+    WHERE a.newest = 1 OR a.oldest > %s
+       OR NOT coalesce(a.last_ms < (extract(epoch FROM now()) - a.retention_s) * 1000, false)
+          AND NOT coalesce(a.bytes_after >= a.retention_bytes / a.partitions, false)
+       OR a.base_off + a.n > ANY (
+          SELECT g.next_off FROM broker.positions g WHERE g.topic_id = a.topic_id AND g.p = a.p)
+    GROUP BY a.topic_id, a.p
 ), gone AS (
-    DELETE FROM broker.log l USING doomed d
-    WHERE l.topic_id = d.topic_id AND l.p = d.p AND l.base_off = d.base_off
+    DELETE FROM broker.log l USING staying s
+    WHERE l.topic_id = s.topic_id AND l.p = s.p AND l.base_off < s.first
     RETURNING l.topic_id, l.p, l.base_off + l.n AS next_off
 ), cut AS (
     SELECT topic_id, p, max(next_off) AS next_off, count(*) AS batches FROM gone GROUP BY topic_id, p
+), locked AS (
+    SELECT part.topic_id, part.p, cut.next_off FROM broker.partitions part JOIN cut USING (topic_id, p)
+    ORDER BY part.topic_id, part.p FOR UPDATE OF part
 ), moved AS (
-    UPDATE broker.partitions part SET begin_off = greatest(part.begin_off, cut.next_off) FROM cut
-    WHERE part.topic_id = cut.topic_id AND part.p = cut.p RETURNING 1
+    UPDATE broker.partitions part SET begin_off = greatest(part.begin_off, locked.next_off) FROM locked
+    WHERE part.topic_id = locked.topic_id AND part.p = locked.p RETURNING 1
 )
 SELECT coalesce(sum(batches), 0)::bigint FROM cut
 """
 
 
-def enforce(connection: psycopg.Connection[Any]) -> int:
-    """Delete what may go; returns how many batches went. Does nothing while another process is at it."""
+def enforce(connection: psycopg.Connection[Any], most_batches: int = MOST_BATCHES) -> int:
+    """Delete up to `most_batches` of each partition that may go; returns how many went. Raises psycopg's
+    OperationalError where that takes too long. Does nothing while another process is at it."""
     with connection.transaction():
         got = connection.execute("SELECT pg_try_advisory_xact_lock(%s)", (LOCK,)).fetchone()
         if not got or not got[0]:
             return 0
-        found = connection.execute(_DELETE).fetchone()
+        connection.execute("SELECT set_config('statement_timeout', %s, true)", (str(LONGEST_MS),))
+        found = connection.execute(_DELETE, (most_batches,)).fetchone()
     return int(found[0]) if found else 0

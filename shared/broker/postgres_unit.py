@@ -11,7 +11,7 @@ import psycopg
 
 from shared.broker import postgres_log
 from shared.broker.contract import DbConnection, NewRecord, Ownership, TopicPartition
-from shared.broker.postgres_link import Link, first_line
+from shared.broker.postgres_link import PATIENCE, Link, Patience, first_line
 from shared.broker.postgres_log import Topics
 from shared.errors import Aborted, BrokerError, Fenced, TransientError, Unknown
 
@@ -36,20 +36,15 @@ class Leases:
         return frozenset(self.held)
 
 
-# A process that was stopped inside a unit holds its locks; the server ends such a session after this long. Much
-# longer than any handler works on a batch, shorter than anybody wants to wait.
-STOPPED_UNIT_S = 15
-
-
 class PostgresProducer:
     """Makes units on one connection, one at a time. Making another producer of the slot fences this one."""
 
-    def __init__(self, conninfo: str, slot: str) -> None:
+    def __init__(self, conninfo: str, slot: str, patience: Patience = PATIENCE) -> None:
         self._slot = slot
         self._topics = Topics()
-        self._link = Link(conninfo, f"producer {slot}", autocommit=False)
+        ended_after = {"idle_in_transaction_session_timeout": f"{patience.stopped_unit_s * 1000:.0f}ms"}
+        self._link = Link(conninfo, f"producer {slot}", autocommit=False, settings=ended_after)
         with self._link.use() as connection:
-            connection.execute(f"SET idle_in_transaction_session_timeout = '{STOPPED_UNIT_S}s'")
             self._epoch: int = connection.execute(
                 "INSERT INTO broker.slots VALUES (%s, 1) ON CONFLICT (name) DO UPDATE SET epoch = slots.epoch + 1"
                 " RETURNING epoch",
@@ -75,16 +70,23 @@ class PostgresUnit:
         self._topics = topics
         self._slot = (slot, epoch)
         self._records: list[NewRecord] = []
-        self._advances: list[tuple[Leases, TopicPartition, int, int | None]] = []
+        self._advances: dict[tuple[str, TopicPartition], tuple[Lease, int, int | None]] = {}
         self._cursors: list[tuple[str, str, bytes]] = []
         self._over = False
+        self._connection: DbConnection | None = None
 
     @property
     def connection(self) -> DbConnection:
-        try:
-            return self._link.connection()
-        except psycopg.OperationalError as error:
-            raise TransientError(f"the database is away: {first_line(error)}") from error
+        """The same connection to the end: a unit that broke in the middle must not go on, less its first half."""
+        if self._connection is None:
+            try:
+                self._connection = self._link.connection()
+            except psycopg.OperationalError as error:
+                self._link.drop()
+                raise TransientError(f"the database is away: {first_line(error)}") from error
+        if self._connection.closed:
+            raise TransientError("the connection broke inside the unit")
+        return self._connection
 
     def append(self, records: Sequence[NewRecord]) -> None:
         self._records.extend(records)
@@ -92,7 +94,11 @@ class PostgresUnit:
     def advance(self, token: Ownership, offsets: Mapping[TopicPartition, int], ctl_seq: int | None = None) -> None:
         if not isinstance(token, Leases):
             raise BrokerError(f"expected a token of the embedded broker, got {type(token).__name__}")
-        self._advances.extend((token, tp, offset, ctl_seq) for tp, offset in offsets.items())
+        for tp, offset in offsets.items():
+            lease = token.held.get(tp)
+            if lease is None:
+                raise Fenced(f"{tp.topic}/{tp.partition} was not ours when the token was given")
+            self._advances[token.group, tp] = (lease, offset, ctl_seq)
 
     def cursor_set(self, topic: str, key: str, value: bytes) -> None:
         self._cursors.append((topic, key, value))
@@ -100,10 +106,10 @@ class PostgresUnit:
     def commit(self) -> None:
         if self._over:
             raise BrokerError("this unit is over: make another")
-        connection = self.connection
         try:
+            connection = self.connection
             self._write(connection)
-        except psycopg.Error as error:
+        except (psycopg.Error, TransientError) as error:
             self.abort()
             raise Aborted(f"the unit was rolled back: {first_line(error)}") from error
         except BaseException:
@@ -113,17 +119,21 @@ class PostgresUnit:
         try:
             connection.commit()
         except psycopg.Error as error:
+            if not connection.closed:  # the server answered: it said no
+                raise Aborted(f"the unit was rolled back at commit: {first_line(error)}") from error
             self._link.drop()
             raise Unknown(f"no reply to commit: {first_line(error)}") from error
-        for token, tp, offset, _ in self._advances:
-            token.held[tp].loaded = offset
+        for lease, offset, _ in self._advances.values():
+            lease.loaded = offset
 
     def abort(self) -> None:
         if self._over:
             return
         self._over = True
+        if self._connection is None:
+            return
         try:
-            self._link.connection().rollback()
+            self._connection.rollback()
         except psycopg.Error:
             self._link.drop()
 
@@ -154,9 +164,8 @@ class PostgresUnit:
     def _advance(self, connection: psycopg.Connection[Any]) -> None:
         """Compare and swap every position: with what this owner loaded, under its epoch."""
         moves = [
-            (token.group, self._topics.get(connection, tp.topic).id, tp.partition, lease.epoch, lease.loaded, new, seq)
-            for token, tp, new, seq in self._advances
-            if (lease := token.held.get(tp)) is not None
+            (group, self._topics.get(connection, tp.topic).id, tp.partition, lease.epoch, lease.loaded, new, seq)
+            for (group, tp), (lease, new, seq) in self._advances.items()
         ]
         columns = [list(column) for column in zip(*sorted(moves), strict=True)]
         moved = connection.execute(

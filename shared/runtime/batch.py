@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from shared.broker.contract import NewRecord, Record
-from shared.errors import BrokerError, InvalidEvent, TransientError
+from shared.errors import BrokerError, ConfigError, InvalidEvent, TransientError
 from shared.records import Received, decode
 
 Attempt = Callable[[Sequence[Received]], Sequence[NewRecord]]
@@ -22,7 +22,8 @@ class Worked:
 
 
 def work(records: Sequence[Record], attempt: Attempt) -> Worked:
-    """Handle what can be handled. TransientError and BrokerError go through: they are not the records' fault."""
+    """Handle what can be handled. What is not the records' fault goes through: TransientError, BrokerError,
+    ConfigError."""
     worked = Worked()
     batch: list[Received] = []
     for record in records:
@@ -39,7 +40,7 @@ def _bisect(batch: Sequence[Received], attempt: Attempt, worked: Worked) -> None
         return
     try:
         worked.outputs.extend(attempt(batch))
-    except (TransientError, BrokerError):
+    except (TransientError, BrokerError, ConfigError):
         raise
     except Exception as error:  # noqa: BLE001  # a handler's bug may raise anything; one record must not stop the rest
         if len(batch) == 1:

@@ -6,7 +6,7 @@ import gc
 import random
 import threading
 import time
-from collections import deque
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import cast
@@ -15,19 +15,17 @@ import psycopg
 import structlog
 
 from shared.broker.contract import Broker, Consumer, DatabaseUnit, NewRecord, Polled, Producer, TopicPartition, Unit
-from shared.errors import BrokerError, Fenced, HeadraceError, InvalidEvent, TransientError
+from shared.errors import BrokerError, Fenced, TransientError
 from shared.records import Received
 from shared.runtime.backoff import Backoff
 from shared.runtime.batch import Worked, work
+from shared.runtime.breaker import Breaker
 from shared.runtime.dead_letters import dead_letter
 from shared.runtime.handler import DatabaseHandle, Handle
 from shared.runtime.metrics import Metrics
+from shared.topics import dead_letter_topic
 
 POLL_S = 0.5
-# More unexpected errors than this among the last BREAKER_OF records is a bug of ours, not bad data: stop, do not
-# fill the dead letters with good records.
-BREAKER = 20
-BREAKER_OF = 100
 
 
 class ConsumerLoop:
@@ -59,7 +57,11 @@ class ConsumerLoop:
         self._metrics = metrics
         self._max_records = max_records
         self._backoff = Backoff(random.random)
-        self._unexpected: deque[bool] = deque(maxlen=BREAKER_OF)
+        self._breaker = Breaker()
+        self._consumer: Consumer | None = None
+        self._producer: Producer | None = None
+        self._failed = False
+        self._owned: frozenset[TopicPartition] = frozenset()
         self._stop = threading.Event()
         self._log = structlog.get_logger()
 
@@ -67,37 +69,43 @@ class ConsumerLoop:
         self._stop.set()
 
     def run(self) -> None:
-        """Until stopped. Transient trouble is waited out; anything unexpected goes up and ends the process."""
+        """Until stopped. Trouble that may pass is waited out; anything unexpected goes up and ends the process."""
         _calm_the_collector()
-        consumer: Consumer | None = None
-        producer: Producer | None = None
-        while not self._stop.is_set():
-            self.ticked_at = time.monotonic()
-            try:
-                producer = producer or self._broker.producer(self._slot)
-                consumer = consumer or self._broker.consumer(self.service, self.reads, self._slot)
-                self.step(consumer, producer)
-            except TransientError as error:
-                self._wait_out(error)
-            except BrokerError as error:
+        try:
+            while not self._stop.is_set():
+                self.ticked_at = time.monotonic()
+                self._turn()
+        finally:  # also when it dies: the partitions go to the other replicas at once
+            self._let_go()
+            self.state = "stopped"
+
+    def _turn(self) -> None:
+        """A step; after a failed one, the committed positions before the next. Each fails into the same waiting."""
+        try:
+            if self._failed and self._consumer is not None:
+                self._consumer.reload()
+            self._failed = False
+            self._producer = self._producer or self._broker.producer(self._slot)
+            self._consumer = self._consumer or self._broker.consumer(self.service, self.reads, self._slot)
+            self.step(self._consumer, self._producer)
+        except (TransientError, BrokerError) as error:
+            self._failed = True
+            if isinstance(error, BrokerError):
                 self._metrics.units_total.labels(outcome=type(error).__name__.lower()).inc()
-                self._log.warning("unit failed, positions are read again", error=str(error))
-                if isinstance(error, Fenced) and producer is not None:
-                    producer.close()
-                    producer = None
-            else:
-                continue
-            if consumer is not None:
-                self._reload(consumer)
-        for part in (consumer, producer):
+            if isinstance(error, Fenced) and self._producer is not None:
+                self._producer.close()
+                self._producer = None
+            self._wait_out(error)
+
+    def _let_go(self) -> None:
+        for part in (self._consumer, self._producer):
             if part is not None:
                 part.close()
-        self.state = "stopped"
 
     def step(self, consumer: Consumer, producer: Producer) -> int:
         """One batch, one unit: all of it or none. Returns how many records it took."""
         polled = consumer.poll(POLL_S, self._max_records)
-        self.assigned = len(consumer.assignment())
+        self._note_assignment(consumer.assignment())
         self.state = "running"
         if not polled.records:
             self._backoff.reset()
@@ -105,10 +113,11 @@ class ConsumerLoop:
         started = time.perf_counter()
         with producer.unit() if self._database_handle is None else producer.db_unit() as unit:
             worked = work(polled.records, lambda batch: self._attempt(batch, unit))
-            self._break_if_buggy(worked, len(polled.records))
+            breaker = self._breaker.after(polled.records, worked.failed)
             unit.append([*worked.outputs, *self._dead_letters(worked)])
             unit.advance(polled.token, next_offsets(polled))
             unit.commit()
+        self._breaker = breaker
         self._backoff.reset()
         self._observe(polled, worked, time.perf_counter() - started)
         return len(polled.records)
@@ -122,63 +131,62 @@ class ConsumerLoop:
             connection.execute("SELECT")  # opens the unit's transaction, so that the next line makes a savepoint
             with connection.transaction():
                 return self._database_handle(batch, connection)
-        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
-            raise TransientError(f"the database is away: {error}") from error
+        except psycopg.Error as error:
+            if connection.closed or _may_pass(error):
+                raise TransientError(f"the database is away: {error}") from error
+            raise
 
     def _dead_letters(self, worked: Worked) -> list[NewRecord]:
+        """One for each failed record, except those that lie in our own dead letters already: they stay there."""
         now = datetime.now(UTC)
+        own = dead_letter_topic(self.service)
+        return [
+            dead_letter(self.service, record, error, 1, now) for record, error in worked.failed if record.topic != own
+        ]
+
+    def _note_assignment(self, owned: frozenset[TopicPartition]) -> None:
+        if owned != self._owned:
+            self._owned = owned
+            self.assigned = len(owned)
+            self._metrics.rebalances_total.inc()
+
+    def _observe(self, polled: Polled, worked: Worked, took_s: float) -> None:
+        metrics = self._metrics
+        failed = Counter(record.topic for record, _ in worked.failed)
+        handled = Counter(record.topic for record in polled.records) - failed
+        for outcome, counts in (("handled", handled), ("failed", failed)):
+            for topic, count in counts.items():
+                metrics.records_total.labels(service=self.service, topic=topic, outcome=outcome).inc(count)
         for record, error in worked.failed:
-            self._metrics.dead_letters_total.labels(topic=record.topic, reason=type(error).__name__).inc()
+            metrics.dead_letters_total.labels(topic=record.topic, reason=type(error).__name__).inc()
             self._log.warning(
                 "dead letter", topic=record.topic, partition=record.partition, offset=record.offset,
                 event_id=record.headers.get("event_id", b"").decode(errors="replace"),
                 error=type(error).__name__, cause=str(error),
             )  # fmt: skip
-        return [dead_letter(self.service, record, error, 1, now) for record, error in worked.failed]
-
-    def _break_if_buggy(self, worked: Worked, taken: int) -> None:
-        unexpected = [error for _, error in worked.failed if not isinstance(error, InvalidEvent)]
-        self._unexpected.extend([True] * len(unexpected) + [False] * min(BREAKER_OF, taken - len(worked.failed)))
-        if unexpected and sum(self._unexpected) > BREAKER:
-            raise HeadraceError(
-                f"{sum(self._unexpected)} of the last {len(self._unexpected)} records failed in an unexpected way, last"
-                f" {type(unexpected[-1]).__name__}: stopped before good records become dead letters"
-            ) from unexpected[-1]
-
-    def _observe(self, polled: Polled, worked: Worked, took_s: float) -> None:
-        metrics = self._metrics
-        for topic in self.reads:
-            count = sum(record.topic == topic for record in polled.records)
-            if count:
-                metrics.records_total.labels(service=self.service, topic=topic, outcome="handled").inc(count)
         newest_ms = max(record.timestamp_ms for record in polled.records)
         metrics.units_total.labels(outcome="committed").inc()
         metrics.batch_duration_seconds.labels(stage=self.service).observe(took_s)
         metrics.batch_size_records.observe(len(polled.records))
         metrics.event_age_seconds.labels(stage=self.service).set(max(0.0, time.time() - newest_ms / 1000))
         metrics.last_success_timestamp_seconds.set(time.time())
-        if worked.failed:
-            metrics.records_total.labels(service=self.service, topic="dead letter", outcome="failed").inc(
-                len(worked.failed)
-            )
 
-    def _wait_out(self, error: TransientError) -> None:
+    def _wait_out(self, error: TransientError | BrokerError) -> None:
         delay_s = self._backoff.next_s()
         self.state = "backing off"
-        self._metrics.retries_total.labels(operation=self.service, reason="transient").inc()
-        self._log.warning("waiting for trouble to pass", error=str(error), delay_s=round(delay_s, 2))
+        self._metrics.retries_total.labels(operation=self.service, reason=type(error).__name__).inc()
+        self._log.warning(
+            "waiting, then on from the committed positions",
+            error=type(error).__name__, cause=str(error), delay_s=round(delay_s, 2),
+        )  # fmt: skip
         self._stop.wait(delay_s)
 
-    def _reload(self, consumer: Consumer) -> None:
-        """Back to what is committed; where even that fails, the next poll meets the same trouble and waits."""
-        while not self._stop.is_set():
-            try:
-                consumer.reload()
-            except TransientError as error:
-                self.ticked_at = time.monotonic()
-                self._wait_out(error)
-            else:
-                return
+
+def _may_pass(error: psycopg.Error) -> bool:
+    """Whether the database is in trouble, and not the record: a program limit (SQLSTATE class 54, say a value too long
+    for an index) counts as operational for psycopg, but no waiting makes the value shorter."""
+    trouble = isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
+    return trouble and not (error.sqlstate or "").startswith("54")
 
 
 def _calm_the_collector() -> None:

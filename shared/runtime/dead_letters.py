@@ -20,7 +20,7 @@ def dead_letter(service: str, record: Record, error: BaseException, attempts: in
         "dlq.original-timestamp": str(record.timestamp_ms).encode(),
         "dlq.service": service.encode(),
         "dlq.error": type(error).__name__.encode(),
-        "dlq.message": str(error)[:LONGEST_MESSAGE].encode(),
+        "dlq.message": str(error)[:LONGEST_MESSAGE].encode(errors="replace"),
         "dlq.attempts": str(attempts).encode(),
         "dlq.failed-at": at.isoformat().encode(),
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
+from contextlib import closing
 
 import structlog
 
@@ -36,6 +37,7 @@ class PollerLoop:
         self._source = source
         self._metrics = metrics
         self._backoff = Backoff(random.random)
+        self._consumer: Consumer | None = None
         self._stop = threading.Event()
         self._log = structlog.get_logger()
 
@@ -44,25 +46,19 @@ class PollerLoop:
 
     def run(self) -> None:
         """Until stopped. After any failed unit everything starts over from the committed cursors."""
-        consumer: Consumer | None = None
-        while not self._stop.is_set():
-            self.ticked_at = time.monotonic()
-            producer: Producer | None = None
-            try:
-                consumer = consumer or self._broker.consumer(self.service, [self._cursors], self._slot)
-                if self._owns(consumer):
-                    # One slot for all replicas: the new owner's producer fences a former one that still thinks it owns.
-                    producer = self._broker.producer(f"{self.service}/{self._cursors}")
-                    self._source.load(self._broker.cursors(self._cursors))
-                    self._drive(consumer, producer)
-            except (TransientError, BrokerError) as error:
-                self._wait_out(error)
-            finally:
-                if producer is not None:
-                    producer.close()
-        if consumer is not None:
-            consumer.close()
-        self.state = "stopped"
+        try:
+            while not self._stop.is_set():
+                self.ticked_at = time.monotonic()
+                try:
+                    self._consumer = self._consumer or self._broker.consumer(self.service, [self._cursors], self._slot)
+                    if self._owns(self._consumer):
+                        self._drive(self._consumer)
+                except (TransientError, BrokerError) as error:
+                    self._wait_out(error)
+        finally:  # also when it dies: a replica that stands by takes over at once
+            if self._consumer is not None:
+                self._consumer.close()
+            self.state = "stopped"
 
     def _owns(self, consumer: Consumer) -> bool:
         consumer.poll(0, 1)
@@ -72,14 +68,17 @@ class PollerLoop:
             self._stop.wait(STANDBY_S)
         return self.assigned > 0
 
-    def _drive(self, consumer: Consumer, producer: Producer) -> None:
-        while not self._stop.is_set() and self._owns(consumer):
-            self.ticked_at = time.monotonic()
-            self.state = "running"
-            step = self._source.next(NEXT_S)
-            if step is not None:
-                self._commit(step, producer)
-            self._backoff.reset()
+    def _drive(self, consumer: Consumer) -> None:
+        # One slot for all replicas: the new owner's producer fences a former one that still thinks it owns.
+        with closing(self._broker.producer(f"{self.service}/{self._cursors}")) as producer:
+            self._source.load(self._broker.cursors(self._cursors))
+            while not self._stop.is_set() and self._owns(consumer):
+                self.ticked_at = time.monotonic()
+                self.state = "running"
+                step = self._source.next(NEXT_S)
+                if step is not None:
+                    self._commit(step, producer)
+                self._backoff.reset()
 
     def _commit(self, step: Step, producer: Producer) -> None:
         started = time.perf_counter()

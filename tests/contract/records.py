@@ -1,0 +1,89 @@
+"""Small records, and ways to put them into a log and to get them out again, with a deadline."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+
+from shared.broker.contract import Broker, Consumer, NewRecord, Polled, Producer, Record, TopicPartition, Unit
+from shared.errors import TransientError
+
+PATIENCE_S = 15.0
+
+
+def new(topic: str, value: str, key: str = "k", partition: int | None = None) -> NewRecord:
+    return NewRecord(topic, key.encode(), value.encode(), {"n": value.encode()}, partition)
+
+
+def put(producer: Producer, records: Sequence[NewRecord]) -> None:
+    with producer.unit() as unit:
+        unit.append(records)
+        unit.commit()
+
+
+def fill(broker: Broker, topic: str, values: Sequence[str], key: str = "k", partition: int | None = None) -> None:
+    with closing(broker.producer("filler")) as producer:
+        put(producer, [new(topic, value, key, partition) for value in values])
+
+
+def values(records: Sequence[Record]) -> list[str]:
+    return [record.value.decode() for record in records]
+
+
+def everything(broker: Broker, topic: str) -> list[Record]:
+    """All that is committed in a topic now, partition by partition."""
+    tps = broker.partitions(topic)
+    begins, ends = broker.begin_offsets(tps), broker.end_offsets(tps)
+    found: list[Record] = []
+    for tp in tps:
+        with closing(broker.reader([tp])) as reader:
+            reader.seek(tp, begins[tp])
+            at, deadline = begins[tp], time.monotonic() + PATIENCE_S
+            while at < ends[tp]:
+                assert time.monotonic() < deadline, f"{tp}: read up to {at} of {ends[tp]}"
+                records = reader.poll(0.2, 1000)
+                at = records[-1].offset + 1 if records else at
+                found.extend(records)
+    return found
+
+
+def poll_some(consumer: Consumer, max_records: int = 1000) -> Polled:
+    """The first poll that gives records."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not (polled := consumer.poll(0.2, max_records)).records:
+        assert time.monotonic() < deadline, "no records came"
+    return polled
+
+
+def poll_none(consumer: Consumer, for_s: float = 0.4) -> None:
+    assert consumer.poll(for_s, 1000).records == []
+
+
+def owning(consumer: Consumer, count: int) -> Consumer:
+    """The consumer, once it owns that many partitions."""
+    until(
+        lambda: consumer.poll(0.02, 1).token.partitions == consumer.assignment() and len(consumer.assignment()) == count
+    )
+    return consumer
+
+
+def until(condition: Callable[[], bool], timeout_s: float = PATIENCE_S) -> None:
+    """Wait for a condition; a broker that is away for a moment is waited out too."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            if condition():
+                return
+        except TransientError:
+            pass
+        assert time.monotonic() < deadline, f"not true within {timeout_s} s"
+        time.sleep(0.02)
+
+
+def next_of(polled: Polled) -> dict[TopicPartition, int]:
+    return {TopicPartition(record.topic, record.partition): record.offset + 1 for record in polled.records}
+
+
+def advance(unit: Unit, polled: Polled) -> None:
+    unit.advance(polled.token, next_of(polled))

@@ -1,0 +1,258 @@
+"""What every broker must do: the log itself. Groups and faults are in the files beside this one."""
+
+from __future__ import annotations
+
+import statistics
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from shared.broker.contract import Broker, Record, TopicPartition
+from shared.errors import ConfigError
+from shared.topics import TopicSpec
+from tests.contract.conftest import TOPICS, Harness
+from tests.contract.records import advance, everything, fill, new, owning, poll_some, put, until, values
+
+ONE = TopicPartition("one", 0)
+STATE = "state"
+
+
+def test_records_come_back_as_they_went_in(broker: Broker) -> None:
+    before_ms = time.time() * 1000 - 1
+
+    fill(broker, "one", ["ä", "b"], key="schlüssel")
+
+    first, second = everything(broker, "one")
+    assert (first.key, first.value, dict(first.headers)) == ("schlüssel".encode(), "ä".encode(), {"n": "ä".encode()})
+    assert before_ms <= first.timestamp_ms <= time.time() * 1000 + 1
+    assert second.offset > first.offset
+
+
+def test_records_of_a_key_keep_their_order_in_one_partition(broker: Broker) -> None:
+    with closing(broker.producer("p")) as producer:
+        for number in range(10):
+            put(producer, [new("many", f"{key}{number}", key) for key in "abcdefgh"])
+
+    found = everything(broker, "many")
+
+    assert len({record.partition for record in found}) > 1
+    for key in "abcdefgh":
+        mine = [record for record in found if record.key == key.encode()]
+        assert values(mine) == [f"{key}{number}" for number in range(10)]
+        assert len({record.partition for record in mine}) == 1
+
+
+def test_a_named_partition_is_used(broker: Broker) -> None:
+    fill(broker, "many", ["here"], partition=3)
+
+    assert everything(broker, "many")[0].partition == 3
+
+
+def test_concurrent_appenders_leave_no_offset_twice_and_a_reader_sees_them_in_order(broker: Broker) -> None:
+    writers, units = 4, 25
+
+    def append(name: str) -> None:
+        with closing(broker.producer(name)) as producer:
+            for number in range(units):
+                put(producer, [new("one", f"{name}/{number}/{part}") for part in range(3)])
+
+    threads = [threading.Thread(target=append, args=(f"w{each}",)) for each in range(writers)]
+    with closing(broker.reader([ONE])) as reader:
+        for thread in threads:
+            thread.start()
+        seen: list[Record] = []
+        deadline = time.monotonic() + 20
+        while len(seen) < writers * units * 3 and time.monotonic() < deadline:
+            seen += reader.poll(0.1, 7)
+        for thread in threads:
+            thread.join()
+
+    offsets = [record.offset for record in seen]
+    assert offsets == sorted(set(offsets))
+    assert len(seen) == writers * units * 3
+    for name in ("w0", "w1", "w2", "w3"):
+        mine = [value for value in values(seen) if value.startswith(name)]
+        assert mine == [f"{name}/{number}/{part}" for number in range(units) for part in range(3)]
+
+
+def test_a_unit_over_many_partitions_does_not_deadlock_with_others(broker: Broker) -> None:
+    """All of them append to all partitions of two topics, in different orders."""
+
+    def append(name: str, topics: tuple[str, ...]) -> None:
+        with closing(broker.producer(name)) as producer:
+            for _ in range(15):
+                put(producer, [new(topic, name, partition=p) for topic in topics for p in (0, 3, 1, 2)])
+
+    orders = (("many", "other"), ("other", "many"), ("other",))
+    with ThreadPoolExecutor(3) as pool:
+        for done in [pool.submit(append, f"w{each}", order) for each, order in enumerate(orders)]:
+            done.result()
+
+    assert len(everything(broker, "other")) == 3 * 15 * 4
+
+
+def test_a_big_unit_is_read_in_pieces_of_any_size(broker: Broker) -> None:
+    expected = [f"{number}" + "x" * 100 for number in range(5000)]
+    fill(broker, "one", expected)
+
+    consumer = broker.consumer("group", ["one"], "a")
+    found: list[str] = []
+    while len(found) < len(expected):
+        found += values(poll_some(consumer, 777).records)
+    consumer.close()
+
+    assert found == expected
+
+
+def test_a_poll_gives_no_more_than_was_asked_for(broker: Broker) -> None:
+    fill(broker, "many", [str(number) for number in range(50)], partition=0)
+    fill(broker, "many", [str(number) for number in range(50)], partition=1)
+
+    with closing(broker.consumer("group", ["many"], "a")) as consumer:
+        assert len(poll_some(consumer, 60).records) <= 60
+
+
+def test_an_idle_poll_wakes_up_at_once_after_a_commit(broker: Broker) -> None:
+    waits_s = []
+    with closing(broker.consumer("group", ["one"], "a")) as consumer, closing(broker.producer("p")) as producer:
+        owning(consumer, 1)
+        for number in range(20):
+            committed_at: list[float] = []
+
+            def commit(text: str = str(number), told: list[float] = committed_at) -> None:
+                time.sleep(0.03)  # the poll must be waiting by then; that it is idle is what is measured
+                put(producer, [new("one", text)])
+                told.append(time.perf_counter())
+
+            thread = threading.Thread(target=commit)
+            thread.start()
+            polled = consumer.poll(5, 10)
+            woken_at = time.perf_counter()
+            thread.join()
+            assert values(polled.records) == [str(number)]
+            waits_s.append(max(0.0, woken_at - committed_at[0]))
+
+    assert statistics.median(waits_s) < 0.05
+
+
+def test_offsets_for_times_finds_the_first_record_from_then_on(broker: Broker) -> None:
+    fill(broker, "one", ["old"])
+    old = everything(broker, "one")[0]
+    until(lambda: time.time() * 1000 > old.timestamp_ms + 5)
+    fill(broker, "one", ["new"])
+    new_one = everything(broker, "one")[1]
+
+    def at(ms: float) -> int:
+        return broker.offsets_for_times([ONE], datetime.fromtimestamp(ms / 1000, UTC))[ONE]
+
+    assert at(old.timestamp_ms) == old.offset
+    assert at(old.timestamp_ms + 1) == new_one.offset
+    assert at(new_one.timestamp_ms + 60_000) == broker.end_offsets([ONE])[ONE]
+    assert broker.offsets_for_times([ONE], datetime.now(UTC) - timedelta(days=1)) == {ONE: old.offset}
+
+
+def test_a_reader_without_a_group_moves_nothing(broker: Broker) -> None:
+    fill(broker, "one", ["a", "b", "c"])
+
+    with closing(broker.reader([ONE])) as reader:
+        first = reader.poll(5, 100)
+        reader.seek(ONE, first[1].offset)
+        again = reader.poll(5, 100)
+
+    assert (values(first), values(again)) == (["a", "b", "c"], ["b", "c"])
+    assert broker.committed("group", ["one"]) == {ONE: broker.begin_offsets([ONE])[ONE]}
+
+
+def test_cursors_are_set_with_the_unit_and_the_last_value_holds(broker: Broker) -> None:
+    with closing(broker.producer("p")) as producer:
+        for value in (b"1", b"2"):
+            with producer.unit() as unit:
+                unit.cursor_set(STATE, "shard", value)
+                unit.append([new("one", "x")])
+                unit.commit()
+        with producer.unit() as unit:
+            unit.cursor_set(STATE, "shard", b"3")
+            unit.abort()
+
+    assert broker.cursors(STATE) == {"shard": b"2"}
+
+
+def test_a_topic_of_another_number_of_partitions_is_a_config_error(broker: Broker) -> None:
+    with pytest.raises(ConfigError, match="'many' has 4 partitions, settings say 5"):
+        broker.ensure_topics([TopicSpec("many", 5)])
+
+    assert len(broker.partitions("many")) == 4
+
+
+def test_topics_can_be_ensured_by_many_at_once_and_again(harness: Harness) -> None:
+    specs = [*TOPICS, TopicSpec("fresh", 3)]
+
+    with ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(harness.another().ensure_topics, specs) for _ in range(4)]:
+            done.result()
+
+    assert len(harness.broker.partitions("fresh")) == 3
+
+
+def test_a_topic_that_does_not_exist_is_a_config_error(broker: Broker) -> None:
+    with pytest.raises(ConfigError, match="nowhere"):
+        broker.partitions("nowhere")
+    with pytest.raises(ConfigError, match="nowhere"):
+        broker.end_offsets([TopicPartition("nowhere", 0)])
+    with pytest.raises(ConfigError, match="nowhere"):
+        broker.consumer("group", ["nowhere"], "a")
+    with closing(broker.producer("p")) as producer, pytest.raises(ConfigError, match="nowhere"):
+        put(producer, [new("nowhere", "x")])
+
+
+def test_old_records_go_but_never_what_a_group_has_not_read(harness: Harness) -> None:
+    broker = harness.broker
+    broker.ensure_topics([TopicSpec("brief", 1, retention_s=0)])
+    brief = TopicPartition("brief", 0)
+    with closing(broker.consumer("group", ["brief"], "a")) as consumer, closing(broker.producer("p")) as producer:
+        for number in range(4):
+            put(producer, [new("brief", str(number))])
+        polled = poll_some(consumer, 2)
+        while len(polled.records) < 2:
+            polled = poll_some(consumer, 2)
+        with producer.unit() as unit:
+            advance(unit, polled)
+            unit.commit()
+
+        harness.retain()
+
+        assert values(everything(broker, "brief")) == ["2", "3"]
+        assert broker.begin_offsets([brief])[brief] == everything(broker, "brief")[0].offset
+        assert values(poll_some(consumer).records)[0] == "2"
+
+
+def test_records_beyond_a_topics_size_go_the_oldest_first(harness: Harness) -> None:
+    broker = harness.broker
+    broker.ensure_topics([TopicSpec("small", 1, None, retention_bytes=1)])
+    with closing(broker.producer("p")) as producer:
+        for number in range(4):
+            put(producer, [new("small", str(number))])
+
+    harness.retain()
+
+    assert values(everything(broker, "small")) == ["3"]
+    fill(broker, "small", ["4"])
+    assert values(everything(broker, "small")) == ["3", "4"]
+
+
+def test_topics_without_limits_keep_everything(harness: Harness) -> None:
+    harness.broker.ensure_topics([TopicSpec("ever", 1, None)])
+    for value in ("a", "b"):
+        fill(harness.broker, "ever", [value])
+
+    harness.retain()
+
+    assert values(everything(harness.broker, "ever")) == ["a", "b"]
+
+
+def test_health_tells_when_the_broker_is_there(broker: Broker) -> None:
+    broker.health()

@@ -1,0 +1,222 @@
+"""What every broker must do: a group's members share the partitions, and replace each other."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from shared.broker.contract import Consumer
+from shared.errors import Fenced
+from tests.contract.conftest import Harness
+from tests.contract.records import advance, everything, fill, new, owning, poll_some, put, until, values
+
+Child = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def child(harness: Harness, repository: Path) -> Iterator[Child]:
+    """Starts processes of child.py; what is still there at the end is killed."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(*arguments: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(harness.command(*arguments), cwd=repository, stdout=subprocess.PIPE, text=True)
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+def said(process: subprocess.Popen[str], text: str) -> None:
+    """Wait until the child says so."""
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.strip() == text:
+            return
+    raise AssertionError(f"the child ended with {process.wait()} and never said {text!r}")
+
+
+@contextmanager
+def members(harness: Harness, *slots: str, topic: str = "many") -> Iterator[list[Consumer]]:
+    consumers = [harness.another().consumer("group", [topic], slot) for slot in slots]
+    yield consumers
+    for consumer in consumers:
+        consumer.close()
+
+
+def balanced(consumers: list[Consumer], *counts: int) -> bool:
+    for consumer in consumers:
+        consumer.poll(0.02, 1)
+    owned = [consumer.assignment() for consumer in consumers]
+    return [len(each) for each in owned] == list(counts) and len(frozenset().union(*owned)) == sum(counts)
+
+
+def test_two_members_share_and_when_one_leaves_the_other_takes_all(harness: Harness) -> None:
+    with members(harness, "a", "b") as (first, second):
+        until(lambda: balanced([first, second], 2, 2))
+
+        second.close()
+        left_at = time.monotonic()
+        until(lambda: balanced([first], 4))
+
+        assert time.monotonic() - left_at < harness.lease_s
+
+
+def test_a_member_that_joins_gets_its_share(harness: Harness) -> None:
+    with members(harness, "a") as (first,):
+        until(lambda: balanced([first], 4))
+        with members(harness, "b") as (second,):
+            until(lambda: balanced([first, second], 2, 2))
+
+
+def test_more_members_than_partitions_leaves_some_idle(harness: Harness) -> None:
+    with members(harness, "a", "b", topic="one") as (first, second):
+        until(lambda: balanced([first, second], 1, 0))
+
+
+def test_nothing_is_lost_or_read_twice_while_members_come_and_go(harness: Harness) -> None:
+    expected = [str(number) for number in range(120)]
+    with closing(harness.broker.producer("filler")) as filler:
+        put(filler, [new("many", value, value) for value in expected])
+    consumers: list[Consumer] = []
+    producers = {slot: harness.broker.producer(slot) for slot in "abc"}
+
+    def work(turns: int) -> None:
+        for _ in range(turns):
+            for slot, consumer in zip("abc", consumers, strict=False):
+                polled = consumer.poll(0.02, 3)
+                try:
+                    with producers[slot].unit() as unit:
+                        unit.append([new("other", value, value) for value in values(polled.records)])
+                        advance(unit, polled)
+                        unit.commit()
+                except Fenced:
+                    consumer.reload()
+
+    for slot in "abc":
+        consumers.append(harness.another().consumer("group", ["many"], slot))
+        work(8)
+    consumers.pop().close()
+
+    def done() -> bool:
+        work(1)
+        return len(everything(harness.broker, "other")) >= len(expected)
+
+    until(done)
+    work(3)
+    for consumer in consumers:
+        consumer.close()
+    for producer in producers.values():
+        producer.close()
+
+    assert sorted(values(everything(harness.broker, "other"))) == sorted(expected)
+
+
+def test_a_partition_that_is_kept_over_a_rebalance_keeps_its_position_and_its_pause(harness: Harness) -> None:
+    for p in range(4):
+        fill(harness.broker, "many", [f"{p}-0", f"{p}-1"], partition=p)
+    with members(harness, "a") as (first,):
+        seen: list[str] = []
+        while len(seen) < 8:
+            seen += values(poll_some(first).records)
+        until(lambda: balanced([first], 4))
+        first.pause(list(first.assignment()))
+
+        with members(harness, "b") as (second,):
+            until(lambda: balanced([first, second], 2, 2))
+            kept = first.assignment()
+            assert {first.position(tp) for tp in kept} == set(harness.broker.end_offsets(list(kept)).values())
+            fill(harness.broker, "many", ["paused"], partition=next(iter(kept)).partition)
+            assert first.poll(0.3, 10).records == []
+
+
+def test_a_killed_member_is_replaced_when_its_lease_ends(harness: Harness, child: Child) -> None:
+    process = child("member", "many", "b")
+    said(process, "owns 4")
+    with members(harness, "a") as (first,):
+        until(lambda: balanced([first], 2))
+
+        process.kill()
+        killed_at = time.monotonic()
+        until(lambda: balanced([first], 4))
+
+        assert time.monotonic() - killed_at < harness.lease_s + 2.5
+
+
+def test_a_killed_member_that_starts_again_need_not_wait(harness: Harness, child: Child) -> None:
+    process = child("member", "many", "a")
+    said(process, "owns 4")
+    process.kill()
+    process.wait()
+
+    started_at = time.monotonic()
+    with closing(harness.broker.consumer("group", ["many"], "a")) as again:
+        owning(again, 4)
+
+    assert time.monotonic() - started_at < harness.lease_s
+
+
+def test_a_stopped_member_is_replaced_and_cannot_finish_what_it_began(harness: Harness, child: Child) -> None:
+    fill(harness.broker, "one", ["a"])
+    process = child("worker", "one", "b")
+    said(process, "polled")  # and stopped itself, before its unit
+    with members(harness, "a", topic="one") as (first,):
+        until(lambda: balanced([first], 1))
+        first.reload()
+        with closing(harness.broker.producer("a")) as producer, producer.unit() as unit:
+            unit.append([new("other", "by the new owner")])
+            advance(unit, poll_some(first))
+            unit.commit()
+
+        process.send_signal(signal.SIGCONT)
+
+        said(process, "Fenced")
+    assert values(everything(harness.broker, "other")) == ["by the new owner"]
+
+
+def test_a_producer_killed_before_its_commit_leaves_nothing(harness: Harness, child: Child) -> None:
+    process = child("hanging", "one")
+    said(process, "appended")
+    process.kill()
+    process.wait()
+
+    fill(harness.broker, "one", ["after"])
+
+    assert values(everything(harness.broker, "one")) == ["after"]
+
+
+def test_a_producer_killed_at_any_moment_leaves_whole_units_only(harness: Harness, child: Child) -> None:
+    for units in ("1", "4", "9"):
+        process = child("appender", "many")
+        said(process, units)
+        process.kill()
+        process.wait()
+
+    runs = sorted(values(everything(harness.broker, "many")))
+    assert len(runs) >= (1 + 4 + 9) * 5
+    for part in range(5):
+        assert len([value for value in runs if value.endswith(f"/{part}")]) * 5 == len(runs)
+
+
+def test_a_process_stopped_inside_a_unit_does_not_hold_up_the_others_for_long(harness: Harness, child: Child) -> None:
+    process = child("stopped", "one")
+    said(process, "stopping")
+
+    started_at = time.monotonic()
+    fill(harness.broker, "one", ["mine"])
+    waited_s = time.monotonic() - started_at
+
+    assert waited_s < harness.stopped_unit_s + 1.5
+    process.send_signal(signal.SIGCONT)
+    said(process, "Aborted")
+    assert values(everything(harness.broker, "one")) == ["mine"]
