@@ -6,9 +6,12 @@ is known: every program uses that one, because its roles may be shared with othe
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 import psycopg
@@ -18,9 +21,10 @@ from headrace.embedded import DATABASE, OWNER, READER, EmbeddedPostgres
 from shared.broker.postgres_broker import PostgresBroker
 from shared.errors import ConfigError
 from shared.migrations import migrate
-from shared.settings import Database, Settings
+from shared.settings import Database, ServiceSettings, Settings, load
 from shared.topics import DAY_S, SERVICES, specs
 
+S = TypeVar("S", bound=ServiceSettings)
 ROLES = (*(f"headrace_{service}" for service in SERVICES), READER)
 
 
@@ -100,6 +104,15 @@ def opened_if_made(settings: Settings) -> Iterator[Access]:
         raise ConfigError(f"there is no database in {settings.data_dir} yet; `headrace run` makes one")
     with opened(settings) as access:
         yield access
+
+
+def service_settings(
+    model: type[S], access: Access, data_dir: Path, config: Path | None, overrides: Mapping[str, Any] | None = None
+) -> S:
+    """A service's settings as it will see them when it is started here. Raises ConfigError."""
+    login = access.service(model.name)
+    ours = {"data_dir": data_dir, "database.url": login.url, "database.password_file": login.password_file}
+    return load(model, os.environ, config, {**ours, **(overrides or {})})
 
 
 def prepare(access: Access, settings: Settings) -> int:

@@ -28,14 +28,6 @@ class DataDir:
         return self.path / "secrets"
 
     @property
-    def exports(self) -> Path:
-        return self.path / "exports"
-
-    @property
-    def models(self) -> Path:
-        return self.path / "models"
-
-    @property
     def last_run(self) -> Path:
         """What the last run found wrong, for `headrace status` when nothing runs."""
         return self.path / "last-run.json"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,7 +11,7 @@ from typing import Any, TypeVar
 
 from rich.console import Console
 
-from headrace.access import Access, opened, prepare
+from headrace.access import Access, opened, prepare, service_settings
 from headrace.data_dir import DataDir
 from headrace.fleet import services
 from headrace.interrupts import Interrupts, interrupts
@@ -22,7 +21,7 @@ from headrace.supervise import Program
 from headrace.view import view_for
 from services.fetcher.settings import FetcherSettings
 from services.loader.settings import LoaderSettings
-from shared.settings import ServiceSettings, Settings, load, read_secret
+from shared.settings import ServiceSettings, Settings, read_secret
 
 S = TypeVar("S", bound=ServiceSettings)
 
@@ -40,9 +39,7 @@ class Site:
 
     def settings(self, model: type[S], overrides: Mapping[str, Any] | None = None) -> S:
         """A service's settings as it will see them. Raises ConfigError before anything is started."""
-        login = self.access.service(model.name)
-        database = {"database.url": login.url, "database.password_file": login.password_file}
-        return load(model, os.environ, self.config, {**database, **(overrides or {})})
+        return service_settings(model, self.access, self.data_dir.path, self.config, overrides)
 
     def effective(self, options: RunOptions) -> RunOptions:
         """The options, with what file and environment say where they say nothing."""

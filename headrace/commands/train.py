@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import orjson
 import typer
 
-from headrace.access import opened_if_made
+from headrace.access import opened_if_made, service_settings
 from headrace.commands.arguments import (
     ConfigOption,
     DatabaseOption,
@@ -19,6 +19,7 @@ from headrace.commands.arguments import (
     stderr,
 )
 from headrace.options import day
+from services.predictor.settings import PredictorSettings
 
 
 def train(
@@ -36,8 +37,9 @@ def train(
 
     console = stderr()
     with opened_if_made(settings) as access:
+        predictor = service_settings(PredictorSettings, access, settings.data_dir, config)
         result = train_model(
-            access.service("predictor").conninfo("headrace train"), settings.data_dir / "models", seed, last_day,
+            predictor.database.conninfo("headrace train"), predictor.models_dir, seed, last_day,
             lambda text: console.print(text, markup=False),
         )  # fmt: skip
     sys.stdout.write((orjson.dumps(result).decode() if output is Output.JSON else line_of(result)) + "\n")
