@@ -19,7 +19,7 @@ def start(settings: LoaderSettings) -> int:
     conninfo = settings.database.conninfo("headrace loader")
     metrics = Metrics()
     clock = settings.clock.clock()
-    loader = Loader(clock, metrics)
+    loader = Loader(clock, metrics, settings.service.slot)
     loop = ConsumerLoop(
         connect(settings.broker.url, conninfo),
         service=settings.name,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import UTC, date, datetime, time
 from typing import Any
 
 import zstandard
@@ -42,7 +42,7 @@ class Effects:
     sessions: list[SessionRow] = field(default_factory=list)
     events: dict[str, dict[str, Any]] = field(default_factory=lambda: defaultdict(dict))
     entities: dict[str, Sighting] = field(default_factory=dict)
-    rates: dict[tuple[int, str, returns.Cell], tuple[returns.Sums, datetime]] = field(default_factory=dict)
+    rates: dict[str, dict[returns.Cell, list[Any]]] = field(default_factory=lambda: defaultdict(dict))  # see rate_rows
     days: set[tuple[str, date]] = field(default_factory=set)
     told: list[Told] = field(default_factory=list)
     regressed: Counter[str] = field(default_factory=Counter)  # by kind
@@ -57,7 +57,6 @@ class Application:
         self._compressor = zstandard.ZstdCompressor(level=1)
         self._before: dict[tuple[str, str], Folded | None] = {}
         self._after: dict[tuple[str, str], Folded] = {}
-        self._partitions: dict[str, int] = {}
         self.effects = Effects()
 
     def apply(self, received: Received) -> None:
@@ -70,7 +69,6 @@ class Application:
         history = state.versions.get(fact.kind, [])
         if any(old.record_id == version.record_id and old.fact == fact for old in history):
             return
-        self._partitions[fact.event_key] = received.record.partition
         before, after = self._stand(state, fact.kind, supersede(history, version))
         if isinstance(fact, Listed) and isinstance(after.fact, Listed):
             self._schedule(state, after.fact.scheduled_at)
@@ -88,12 +86,9 @@ class Application:
             if before or after.corrected or after.regressed:
                 self._notes(before, after)
             self._columns(self._states[event_key], after.fact, after.changed_at)
-            if isinstance(after.fact, Settled):
-                self._returns(
-                    before.fact if before else None, after.fact, self._partitions[event_key],
-                    self._states[event_key].scheduled_at or after.changed_at,
-                )  # fmt: skip
             day = day_of(event_key)
+            if isinstance(after.fact, Settled):
+                self._returns(before.fact if before else None, after.fact, day)
             if day is not None:
                 self.effects.days.add((after.fact.source, day))
         return self.effects
@@ -187,13 +182,20 @@ class Application:
                 "missing_markets": list(after.missing_markets) or None, "settled_at": known_at,
             }  # fmt: skip
 
-    def _returns(self, before: FactEvent | None, after: Settled, partition: int, as_of: datetime) -> None:
+    def _returns(self, before: FactEvent | None, after: Settled, day: date | None) -> None:
+        """Rates are as of the newest day that counts: an event's schedule may move after it was counted."""
+        as_of = datetime.combine(day or date.min, time(), UTC)
         was = returns.contributions(before if isinstance(before, Settled) else None)
-        for cell, sums in returns.difference(was, returns.contributions(after)).items():
-            place = (partition, after.source, cell)
-            so_far, newest = self.effects.rates.get(place, ((0, 0, 0), as_of))
-            total = (so_far[0] + sums[0], so_far[1] + sums[1], so_far[2] + sums[2])
-            self.effects.rates[place] = (total, max(newest, as_of))
+        cells = self.effects.rates[after.source]
+        for cell, (bets, staked, returned) in returns.difference(was, returns.contributions(after)).items():
+            so_far = cells.get(cell)
+            if so_far is None:
+                cells[cell] = [bets, staked, returned, as_of]
+            else:  # in place: there are some forty cells an event
+                so_far[0] += bets
+                so_far[1] += staked
+                so_far[2] += returned
+                so_far[3] = max(so_far[3], as_of)
 
 
 def entity_rows(effects: Effects) -> list[Row]:
@@ -209,5 +211,6 @@ def _note_row(table: Table, fact: FactEvent, note: Note) -> Row:
     return (fact.event_key, fact.kind, note.record_id, note.change.field, *values, note.known_at)
 
 
-def rate_rows(effects: Effects) -> list[Row]:
-    return [(p, source, *cell, *sums, as_of) for (p, source, cell), (sums, as_of) in effects.rates.items()]
+def rate_rows(effects: Effects, slot: str) -> list[Row]:
+    """Per cell bets, staked, returned and as_of, to be added to what the slot has counted so far."""
+    return [(slot, source, *cell, *sums) for source, cells in effects.rates.items() for cell, sums in cells.items()]

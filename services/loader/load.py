@@ -41,8 +41,9 @@ T = TypeVar("T")
 class Loader:
     """The only writer of facts."""
 
-    def __init__(self, clock: Clock, metrics: Metrics) -> None:
+    def __init__(self, clock: Clock, metrics: Metrics, slot: str = "0") -> None:
         self._clock = clock
+        self._slot = slot
         self._metrics = metrics
 
     def handle(self, batch: Sequence[Received], connection: DbConnection) -> list[NewRecord]:
@@ -81,7 +82,7 @@ class Loader:
         for item in sorted(ready, key=lambda item: not isinstance(item.message, Listed)):
             application.apply(item)
         effects = application.finish()
-        ids = write(connection, effects)
+        ids = write(connection, effects, self._slot)
         for kind, count in effects.regressed.items():
             self._metrics.regressions_total.labels(feed=kind).inc(count)
         return [_told(item, ids) for item in effects.told]
@@ -104,7 +105,7 @@ class Loader:
         return states, facts + children
 
 
-def write(connection: DbConnection, effects: Effects) -> resolve.Ids:
+def write(connection: DbConnection, effects: Effects, slot: str) -> resolve.Ids:
     """All rows of the batch; returns the ids of its events."""
     if not effects.events:
         return {}
@@ -119,7 +120,7 @@ def write(connection: DbConnection, effects: Effects) -> resolve.Ids:
     merge(connection, {ENTITIES: entity_rows(effects)}, known)
     for table, gone in effects.removed.items():
         delete(connection, table, gone, known)
-    merge(connection, effects.rows | {RETURN_RATES: rate_rows(effects)}, known)
+    merge(connection, effects.rows | {RETURN_RATES: rate_rows(effects, slot)}, known)
     _touch_days(connection, effects, source_ids)
     return known["events"]
 

@@ -98,8 +98,9 @@ def _merge_sql(table: Table) -> str:
 
 _MERGES = {table: _merge_sql(table) for table in STAGED} | {
     RETURN_RATES: (
-        "INSERT INTO facts.return_rates AS t SELECT * FROM stage_return_rates ORDER BY p, source_id, scope, key, market"
-        " ON CONFLICT (p, source_id, scope, key, market) DO UPDATE SET bets = t.bets + excluded.bets,"
+        "INSERT INTO facts.return_rates AS t SELECT * FROM stage_return_rates"
+        " ORDER BY slot, source_id, scope, key, market"
+        " ON CONFLICT (slot, source_id, scope, key, market) DO UPDATE SET bets = t.bets + excluded.bets,"
         " staked = t.staked + excluded.staked, returned = t.returned + excluded.returned,"
         " as_of = greatest(t.as_of, excluded.as_of)"
     ),

@@ -61,7 +61,7 @@ ENTITIES = Table(
 )
 RETURN_RATES = Table(
     "return_rates",
-    ("p", "source_id", "scope", "key", "market"),
+    ("slot", "source_id", "scope", "key", "market"),
     ("bets", "staked", "returned", "as_of"),
     (Reference("source_id", "sources"),),
 )

@@ -158,9 +158,9 @@ CREATE TABLE facts.parked (
 );
 CREATE INDEX parked_parent ON facts.parked (parent_key);
 
--- Kept per source partition, so that loaders working side by side never wait for each other; the view sums.
+-- Kept per loader slot, so that loaders working side by side never wait for each other; the view sums.
 CREATE TABLE facts.return_rates (
-    p integer NOT NULL,
+    slot text NOT NULL,
     source_id smallint NOT NULL REFERENCES facts.sources,
     scope text NOT NULL,
     key text NOT NULL,
@@ -169,7 +169,7 @@ CREATE TABLE facts.return_rates (
     staked bigint NOT NULL,
     returned bigint NOT NULL,
     as_of timestamptz NOT NULL,
-    PRIMARY KEY (p, source_id, scope, key, market)
+    PRIMARY KEY (slot, source_id, scope, key, market)
 ) WITH (fillfactor = 70);
 
 CREATE TABLE facts.predictions (

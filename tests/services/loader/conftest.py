@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
+from uuid import uuid4
 
 import psycopg
 import pytest
 
+from headrace.embedded import EmbeddedPostgres
 from services.loader.load import Loader
 from shared.broker.contract import NewRecord
 from shared.events import LoadedEvent
@@ -17,10 +19,22 @@ from tests.services.loader.facts import StillClock, received
 Load = Callable[..., list[LoadedEvent]]
 
 
+@pytest.fixture(scope="session")
+def empty_url(postgres: EmbeddedPostgres) -> Iterator[str]:
+    """Of a database in which nothing is ever committed: making one for each test would take most of the time."""
+    name = f"loader_{uuid4().hex}"
+    with psycopg.connect(postgres.url_with_password(database="postgres"), autocommit=True) as owner:
+        owner.execute(f'CREATE DATABASE "{name}" TEMPLATE headrace STRATEGY file_copy')
+        try:
+            yield postgres.url_with_password(database=name)
+        finally:
+            owner.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
 @pytest.fixture
-def connection(database_url: str) -> Iterator[psycopg.Connection[Any]]:
+def connection(empty_url: str) -> Iterator[psycopg.Connection[Any]]:
     """Of the owner, within a transaction that is rolled back."""
-    with psycopg.connect(database_url) as opened:
+    with psycopg.connect(empty_url) as opened:
         opened.execute("SET timezone = 'UTC'")
         yield opened
         opened.rollback()

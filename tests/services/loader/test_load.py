@@ -208,10 +208,13 @@ def test_children_that_come_first_wait_for_their_event(connection: Connection, l
     assert ask(connection, "SELECT status FROM analytics.events") == [("settled",)]
 
 
-def test_parked_children_count_in_the_partition_they_came_from(connection: Connection, loader: Loader) -> None:
-    loader.handle([received(settled(), partition=4)], connection)
-    loader.handle([received(listed(), partition=4)], connection)
-    assert ask(connection, "SELECT DISTINCT p FROM facts.return_rates") == [(4,)]
+def test_loaders_side_by_side_count_apart_and_the_view_adds_up(connection: Connection, metrics: Metrics) -> None:
+    for number, slot in enumerate(("0", "1"), 1):
+        Loader(StillClock(), metrics, slot).handle([received(listed(number)), received(settled(number))], connection)
+    assert ask(connection, "SELECT DISTINCT slot FROM facts.return_rates ORDER BY 1") == [("0",), ("1",)]
+    assert ask(
+        connection, "SELECT bets, staked, returned FROM analytics.return_rates WHERE scope = 'all' AND market = 'win'"
+    ) == [(8, 800, 320)]
 
 
 def test_a_part_of_a_batch_is_not_merged_again_with_the_next(connection: Connection, loader: Loader) -> None:

@@ -1,0 +1,76 @@
+"""The schema dictionary is true of the database."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+import pytest
+
+from services.loader.resolve import RESOLVERS
+from services.loader.schema import FACT_TABLES, REFERENCE_TABLES, RETURN_RATES, STAGED, Table
+from tests.services.loader.views import ask
+
+Connection = psycopg.Connection[Any]
+
+# Rows whose identity in the database is an id, and which are found by this instead.
+NATURAL = {"entities": "u"}
+
+
+def constraint(connection: Connection, table: str, kind: str) -> list[tuple[set[str], str]]:
+    """The columns of each constraint of that kind, and the table it refers to."""
+    return [
+        (set(columns), target)
+        for columns, target in connection.execute(
+            "SELECT array(SELECT attname::text FROM pg_attribute WHERE attrelid = conrelid AND attnum = ANY(conkey)),"
+            " confrelid::regclass::text FROM pg_constraint WHERE conrelid = %s::regclass AND contype = %s",
+            (table, kind),
+        )
+    ]
+
+
+@pytest.mark.parametrize("table", STAGED, ids=lambda table: table.name)
+def test_a_table_has_the_key_and_the_columns_of_its_entry(connection: Connection, table: Table) -> None:
+    keys = constraint(connection, table.qualified, NATURAL.get(table.name, "p"))
+    assert [columns for columns, _ in keys] == [set(table.key)]
+    found = connection.execute(
+        "SELECT attname::text FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0 AND attidentity = ''",
+        (table.qualified,),
+    ).fetchall()
+    assert {name for (name,) in found} == set(table.columns)
+
+
+@pytest.mark.parametrize("table", STAGED, ids=lambda table: table.name)
+def test_a_reference_is_a_foreign_key_and_has_a_resolver(connection: Connection, table: Table) -> None:
+    keys = constraint(connection, table.qualified, "f")
+    assert sorted((sorted(columns), target) for columns, target in keys) == sorted(
+        ([reference.column], f"facts.{reference.table}") for reference in table.references
+    )
+    assert {reference.table for reference in table.references} <= RESOLVERS.keys()
+    assert {reference.column for reference in table.references} <= set(table.columns)
+
+
+def test_rows_of_facts_belong_to_an_event(connection: Connection) -> None:
+    for table in FACT_TABLES:
+        assert ({"event_id"}, "facts.events") in constraint(connection, table.qualified, "f")
+        columns = ", ".join(table.columns)
+        values = {"event_id": "-1", "measures": "'{}'", "categories": "'{}'", "refunded": "false", "entity_id": "NULL"}
+        row = ", ".join(values.get(column, "1") for column in table.columns)
+        with pytest.raises(psycopg.errors.ForeignKeyViolation), connection.transaction():
+            connection.execute(f"INSERT INTO {table.qualified} ({columns}) VALUES ({row})")
+
+
+def test_the_merge_of_return_rates_may_name_no_columns(connection: Connection) -> None:
+    found = ask(
+        connection,
+        "SELECT attname::text FROM pg_attribute WHERE attrelid = 'facts.return_rates'::regclass AND attnum > 0"
+        " ORDER BY attnum",
+    )
+    assert tuple(name for (name,) in found) == RETURN_RATES.columns
+
+
+@pytest.mark.parametrize("name", REFERENCE_TABLES)
+def test_base_data_is_of_one_shape_and_shown(connection: Connection, name: str) -> None:
+    assert {"source_id", "code"} in [columns for columns, _ in constraint(connection, f"facts.{name}", "u")]
+    assert ({"source_id"}, "facts.sources") in constraint(connection, f"facts.{name}", "f")
+    connection.execute(f"SELECT source, code, name, attributes FROM analytics.{name}")
