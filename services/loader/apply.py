@@ -69,6 +69,8 @@ class Application:
         history = state.versions.get(fact.kind, [])
         if any(old.record_id == version.record_id and old.fact == fact for old in history):
             return
+        if not history and says_nothing(fact):
+            return
         before, after = self._stand(state, fact.kind, supersede(history, version))
         if isinstance(fact, Listed) and isinstance(after.fact, Listed):
             self._schedule(state, after.fact.scheduled_at)
@@ -196,6 +198,11 @@ class Application:
                 so_far[1] += staked
                 so_far[2] += returned
                 so_far[3] = max(so_far[3], as_of)
+
+
+def says_nothing(fact: FactEvent) -> bool:
+    """A result page that went blank again: news only where there was a result before."""
+    return isinstance(fact, Settled) and fact.status == "provisional" and not (fact.outcomes or fact.transactions)
 
 
 def entity_rows(effects: Effects) -> list[Row]:

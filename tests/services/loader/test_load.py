@@ -266,7 +266,8 @@ def test_a_market_that_a_later_version_lost_still_counts(connection: Connection,
 def test_the_end_of_an_event_shows_in_its_status(
     connection: Connection, load: Load, status: str, shown: str, session: str
 ) -> None:
-    load(listed(), settled(status=status, outcomes=(), transactions=(), technique=None))
+    known = outcomes(1, 2, 3, 4) if status == "provisional" else ()
+    load(listed(), settled(status=status, outcomes=known, transactions=(), technique=None))
     assert ask(connection, "SELECT status FROM analytics.events") == [(shown,)]
     assert ask(connection, "SELECT status FROM analytics.sessions") == [(session,)]
     assert ask(connection, "SELECT count(*) FROM analytics.return_rates") == [(0,)]
@@ -454,3 +455,15 @@ def test_odd_texts_and_times_are_kept_as_they_are(connection: Connection, load: 
 def test_a_late_card_of_an_old_day_is_no_trouble(connection: Connection, load: Load) -> None:
     load(listed(day=date(1951, 1, 2)), settled(day=date(1951, 1, 2), outcomes=outcomes(1, None, codes={2: 16})))
     assert ask(connection, "SELECT slot, code, refunded FROM analytics.outcomes WHERE refunded") == [(2, 16, True)]
+
+
+def test_a_result_page_that_went_blank_is_a_loss_only_where_there_was_a_result(
+    connection: Connection, load: Load
+) -> None:
+    blank = {"status": "provisional", "outcomes": (), "transactions": (), "technique": None}
+
+    assert [item.kind for item in load(listed(1), settled(1, known=10, **blank))] == ["listed"]
+    assert load(listed(2), settled(2), settled(2, known=30, **blank))[-1].version == 1
+
+    assert ask(connection, "SELECT status FROM analytics.events ORDER BY number") == [("listed",), ("settled",)]
+    assert ask(connection, "SELECT DISTINCT event_key FROM analytics.regressions") == [(key(2),)]
