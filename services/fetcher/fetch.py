@@ -32,7 +32,10 @@ BATCH_RECORDS = 2000
 BATCH_BYTES = 8 * 1024 * 1024
 # Windows ahead of the oldest one that is not collected, per thread: one at work and one waiting.
 AHEAD = 2
-LONGEST_WAIT_S = 1.0
+# A day that ends and a retry that is due are found at the latest after this, whatever the caller's timeout.
+LONGEST_WAIT_S = 10.0
+
+NOTHING_KNOWN: dict[str, Any] = {"windows": {}, "failed": [], "exhausted": False}
 
 
 class Fetcher:
@@ -63,7 +66,7 @@ class Fetcher:
         self._history: deque[Future[Visited]] = deque()
         self._batch, self._batch_bytes = Step([], {}), 0
         self._reference: Step | None = None
-        self._status: dict[str, Any] = {"windows": {}, "failed": [], "exhausted": False}
+        self._status = NOTHING_KNOWN
         self._log = structlog.get_logger()
 
     def load(self, cursors: Mapping[str, bytes]) -> None:
@@ -74,6 +77,7 @@ class Fetcher:
         self._history.clear()
         self._batch, self._batch_bytes = Step([], {}), 0
         self._progress.load(cursors)
+        self._status = NOTHING_KNOWN
         self._reference = reference_step(self._source, cursors, self._clock.now())
 
     def next(self, timeout_s: float) -> Step | None:
@@ -154,8 +158,7 @@ class Fetcher:
 
     def _report(self, step: Step | None) -> None:
         """A step that is given now is not committed yet, so nothing is exhausted before the next question."""
-        idle = step is None and self._reference is None and not self._batch.cursors
-        exhausted = idle and self._progress.exhausted(self._clock.now())
+        exhausted = step is None and self._progress.exhausted(self._clock.now())
         progress = self._progress
         self._status = {"windows": progress.counts(), "failed": progress.failed(), "exhausted": exhausted}
 
