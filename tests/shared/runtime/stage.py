@@ -1,0 +1,105 @@
+"""A stage for the loops: a real log, raw events that name their number, and a loop that runs in a thread."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from typing import Protocol
+from uuid import NAMESPACE_URL, uuid5
+
+from shared.broker.contract import Broker, NewRecord, Record
+from shared.broker.postgres_broker import PostgresBroker
+from shared.broker.postgres_link import Patience
+from shared.events import RawEvent
+from shared.records import Received, encode
+from shared.topics import CLEAN, RAW, specs
+
+PATIENCE = Patience(lease_s=1.5, renew_s=0.2, stopped_unit_s=2)
+
+
+class Loop(Protocol):
+    state: str
+
+    def run(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+
+def broker_on(url: str) -> PostgresBroker:
+    broker = PostgresBroker(url, PATIENCE)
+    broker.ensure_topics(specs(partitions=2))
+    return broker
+
+
+def raw(number: int, key: str = "k") -> NewRecord:
+    event = RawEvent(
+        source="made-up", feed="programs", event_key=f"made-up:{key}", ordinal=number + 1, document_hash="0" * 64,
+        url="http://127.0.0.1/", fetched_at=datetime(2031, 5, 4, tzinfo=UTC), published_at=None, historical=False,
+        body={},
+    )  # fmt: skip
+    return encode(event, RAW, "raw-event/1", uuid5(NAMESPACE_URL, f"{key}/{number}"), "fetcher")
+
+
+def number_of(received: Received) -> int:
+    return int(received.message.ordinal) - 1
+
+
+def out(received: Received) -> NewRecord:
+    return NewRecord(CLEAN, received.record.key, str(number_of(received)).encode(), {})
+
+
+def append(broker: Broker, records: Sequence[NewRecord]) -> None:
+    with closing(broker.producer("stage")) as producer, producer.unit() as unit:
+        unit.append(records)
+        unit.commit()
+
+
+def contents(broker: Broker, topic: str) -> list[Record]:
+    """All of a topic, partition by partition."""
+    found: list[Record] = []
+    for tp in broker.partitions(topic):
+        with closing(broker.reader([tp])) as reader:
+            while records := reader.poll(0, 1000):
+                found += records
+    return found
+
+
+def numbers(broker: Broker) -> list[int]:
+    return [int(record.value) for record in contents(broker, CLEAN)]
+
+
+def advanced(broker: Broker, service: str = "cleaner") -> int:
+    """How many raw events the service has committed."""
+    return sum(broker.committed(service, [RAW]).values())
+
+
+class Running:
+    """A loop in a thread, and what it died of."""
+
+    def __init__(self, loop: Loop) -> None:
+        self.loop = loop
+        self.died_of: Exception | None = None
+        self.thread = threading.Thread(target=self._run)
+        self.thread.start()
+
+    def join(self, timeout_s: float = 10.0) -> None:
+        self.thread.join(timeout_s)
+        assert not self.thread.is_alive(), f"the loop did not end within {timeout_s} s"
+
+    def _run(self) -> None:
+        try:
+            self.loop.run()
+        except Exception as error:  # noqa: BLE001  # whatever it is, the test looks at it
+            self.died_of = error
+
+
+@contextmanager
+def running(loop: Loop) -> Iterator[Running]:
+    run = Running(loop)
+    try:
+        yield run
+    finally:
+        loop.stop()
+        run.join()

@@ -1,0 +1,76 @@
+"""Working through a batch: who is at fault, and who is not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.broker.contract import NewRecord, Record
+from shared.errors import Aborted, BrokerError, ConfigError, InvalidEvent, TransientError
+from shared.records import Received
+from shared.runtime.batch import work
+from tests.shared.runtime.stage import number_of, out, raw
+
+
+def records(count: int) -> list[Record]:
+    return [Record("raw-events", 0, number, 0, *raw(number)[1:4]) for number in range(count)]
+
+
+@given(count=st.integers(0, 40), bad=st.frozensets(st.integers(0, 39)))
+def test_all_but_the_bad_come_out_in_order(count: int, bad: frozenset[int]) -> None:
+    def attempt(batch: Sequence[Received]) -> list[NewRecord]:
+        if any(number_of(received) in bad for received in batch):
+            raise InvalidEvent("one of these")
+        return [out(received) for received in batch]
+
+    worked = work(records(count), attempt)
+
+    assert [int(output.value) for output in worked.outputs] == [n for n in range(count) if n not in bad]
+    assert [record.offset for record, _ in worked.failed] == [n for n in range(count) if n in bad]
+
+
+def test_one_bad_record_among_many_takes_few_tries() -> None:
+    tries = 0
+
+    def attempt(batch: Sequence[Received]) -> list[NewRecord]:
+        nonlocal tries
+        tries += 1
+        if any(number_of(received) == 700 for received in batch):
+            raise ValueError("a bug that one record brings out")
+        return []
+
+    assert len(work(records(1024), attempt).failed) == 1
+    assert tries <= 1 + 2 * 10
+
+
+@pytest.mark.parametrize("error", [TransientError("away"), BrokerError("damaged"), Aborted("no"), ConfigError("key")])
+def test_what_is_not_the_records_fault_goes_through(error: Exception) -> None:
+    def attempt(batch: Sequence[Received]) -> list[NewRecord]:
+        raise error
+
+    with pytest.raises(type(error)):
+        work(records(2), attempt)
+
+
+def test_a_record_that_does_not_decode_is_not_handled() -> None:
+    first, second = records(2)
+    seen: list[int] = []
+
+    def attempt(batch: Sequence[Received]) -> list[NewRecord]:
+        seen.extend(received.record.offset for received in batch)
+        return []
+
+    worked = work([first._replace(headers={}), second], attempt)
+
+    assert seen == [1]
+    assert [(record.offset, type(error)) for record, error in worked.failed] == [(0, InvalidEvent)]
+
+
+def test_nothing_to_do_is_done() -> None:
+    def attempt(batch: Sequence[Received]) -> list[NewRecord]:
+        raise AssertionError("called with nothing")
+
+    assert work([], attempt).outputs == []

@@ -1,0 +1,149 @@
+"""The poller loop on a real log: steps and cursors are one, and one replica works at a time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+
+import pytest
+
+from headrace.embedded import EmbeddedPostgres
+from shared.broker.contract import NewRecord
+from shared.broker.postgres_broker import PostgresBroker
+from shared.errors import TransientError
+from shared.runtime.handler import Step
+from shared.runtime.metrics import Metrics
+from shared.runtime.poller import PollerLoop
+from shared.topics import FETCHER_CURSORS, RAW
+from tests.contract.database import empty_log
+from tests.shared.runtime.deadline import eventually
+from tests.shared.runtime.stage import append, broker_on, contents, raw, running
+
+
+class Counting:
+    """A source of numbers: the cursor is the next one. `before` is called before each step, and may raise."""
+
+    def __init__(self, last: int, before: Callable[[int], None] = lambda number: None) -> None:
+        self.loads: list[int] = []
+        self._last = last
+        self._before = before
+        self._next = -1
+
+    def load(self, cursors: Mapping[str, bytes]) -> None:
+        self._next = int(cursors.get("next", b"0"))
+        self.loads.append(self._next)
+
+    def next(self, timeout_s: float) -> Step | None:
+        if self._next >= self._last:
+            time.sleep(0.01)
+            return None
+        self._before(self._next)
+        number = self._next
+        self._next += 1
+        return Step([raw(number)], {"next": str(number + 1).encode()})
+
+
+@pytest.fixture
+def url(postgres: EmbeddedPostgres) -> Iterator[str]:
+    with empty_log(postgres) as url:
+        yield url
+
+
+@pytest.fixture
+def broker(url: str) -> Iterator[PostgresBroker]:
+    broker = broker_on(url)
+    yield broker
+    broker.close()
+
+
+def loop_of(broker: PostgresBroker, source: Counting, slot: str = "0") -> PollerLoop:
+    return PollerLoop(broker, service="fetcher", slot=slot, cursors=FETCHER_CURSORS, source=source, metrics=Metrics())
+
+
+def raws(broker: PostgresBroker) -> list[NewRecord]:
+    return [NewRecord(RAW, record.key, record.value, record.headers) for record in contents(broker, RAW)]
+
+
+def test_steps_and_cursors_are_appended_and_a_second_run_goes_on_from_them(broker: PostgresBroker) -> None:
+    for last, loaded in ((5, 0), (8, 5)):
+        source = Counting(last)
+        with running(loop_of(broker, source)):
+            eventually(lambda last=last: broker.cursors(FETCHER_CURSORS) == {"next": str(last).encode()})  # type: ignore[misc]
+        assert source.loads == [loaded]
+
+    assert raws(broker) == [raw(number) for number in range(8)]
+
+
+def test_after_a_unit_failed_the_source_starts_over_from_the_committed_cursors(broker: PostgresBroker) -> None:
+    def fence(number: int) -> None:
+        if number == 3 and len(source.loads) == 1:
+            broker.producer("fetcher/" + FETCHER_CURSORS).close()  # another one: our units are fenced from now on
+
+    source = Counting(6, fence)
+    with running(loop_of(broker, source)):
+        eventually(lambda: broker.cursors(FETCHER_CURSORS) == {"next": b"6"})
+
+    assert source.loads == [0, 3]
+    assert raws(broker) == [raw(number) for number in range(6)]
+
+
+def test_a_source_that_is_away_is_waited_for(broker: PostgresBroker) -> None:
+    def away(number: int) -> None:
+        if number == 2 and len(source.loads) < 3:
+            raise TransientError("the source is away")
+
+    source = Counting(4, away)
+    with running(loop_of(broker, source)):
+        eventually(lambda: broker.cursors(FETCHER_CURSORS) == {"next": b"4"})
+
+    assert source.loads == [0, 2, 2]
+    assert raws(broker) == [raw(number) for number in range(4)]
+
+
+def test_of_two_replicas_one_stands_by_and_takes_over_when_the_other_ends(broker: PostgresBroker, url: str) -> None:
+    other = broker_on(url)
+    first, second = Counting(3), Counting(6)
+    first_loop, second_loop = loop_of(broker, first, "0"), loop_of(other, second, "1")
+    with running(first_loop) as run:
+        eventually(lambda: broker.cursors(FETCHER_CURSORS) == {"next": b"3"})
+        with running(second_loop):
+            eventually(lambda: second_loop.state == "standing by")
+            assert second.loads == []
+            first_loop.stop()
+            run.join()
+            eventually(lambda: other.cursors(FETCHER_CURSORS) == {"next": b"6"})
+    other.close()
+
+    assert second.loads == [3]
+    assert raws(broker) == [raw(number) for number in range(6)]
+
+
+def test_a_replica_that_dies_of_a_bug_is_replaced_at_once(broker: PostgresBroker, url: str) -> None:
+    def bug(number: int) -> None:
+        if number == 2:
+            raise RuntimeError("a bug")
+
+    other = broker_on(url)
+    second_loop = loop_of(other, Counting(4), "1")
+    with running(loop_of(broker, Counting(4, bug), "0")) as run:
+        run.join()
+        assert isinstance(run.died_of, RuntimeError)
+        died_at = time.monotonic()
+        with running(second_loop):
+            eventually(lambda: second_loop.state == "running")
+            assert time.monotonic() - died_at < 1.4
+            eventually(lambda: other.cursors(FETCHER_CURSORS) == {"next": b"4"})
+    other.close()
+
+
+def test_stop_ends_an_idle_poller_promptly(broker: PostgresBroker) -> None:
+    append(broker, [raw(0)])
+    loop = loop_of(broker, Counting(0))
+    with running(loop) as run:
+        eventually(lambda: loop.state == "running")
+        stopped_at = time.monotonic()
+        loop.stop()
+        run.join()
+
+    assert time.monotonic() - stopped_at < 2
+    assert (run.died_of, loop.state) == (None, "stopped")

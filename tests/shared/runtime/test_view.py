@@ -1,0 +1,82 @@
+"""What a loop shows of itself, on a real log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from headrace.embedded import EmbeddedPostgres
+from shared.broker.postgres_broker import PostgresBroker
+from shared.runtime.consumer import ConsumerLoop
+from shared.runtime.metrics import Metrics
+from shared.runtime.view import ALIVE_S, LoopView
+from shared.topics import RAW
+from tests.contract.database import empty_log
+from tests.shared.runtime.deadline import eventually
+from tests.shared.runtime.stage import advanced, append, broker_on, raw, running
+
+
+@pytest.fixture
+def broker(postgres: EmbeddedPostgres) -> Iterator[PostgresBroker]:
+    with empty_log(postgres) as url:
+        broker = broker_on(url)
+        yield broker
+        broker.close()
+
+
+@pytest.fixture
+def loop(broker: PostgresBroker) -> ConsumerLoop:
+    return ConsumerLoop(broker, service="cleaner", slot="0", reads=[RAW], metrics=Metrics(), handle=lambda batch: [])
+
+
+def test_lag_is_what_the_group_has_not_committed(broker: PostgresBroker, loop: ConsumerLoop) -> None:
+    view = LoopView(loop, broker, "0")
+    append(broker, [raw(number, key) for key in "abcdefgh" for number in range(2)])
+
+    before = view.lag()
+    with running(loop):
+        eventually(lambda: advanced(broker) == 16)
+    append(broker, [raw(3, "a")])
+    after = view.lag()
+
+    assert sum(each["records"] for each in before) == 16
+    assert [(each["topic"], each["partition"]) for each in before] == [(RAW, 0), (RAW, 1)]
+    assert sum(each["records"] for each in after) == 1
+    assert all(each["records"] == each["end"] - each["position"] for each in after)
+
+
+def test_a_service_that_reads_no_stream_has_no_lag(broker: PostgresBroker, loop: ConsumerLoop) -> None:
+    assert LoopView(loop, broker, "0", streams=False).lag() == []
+
+
+def test_a_loop_is_ready_while_it_runs_and_not_before_or_after(broker: PostgresBroker, loop: ConsumerLoop) -> None:
+    view = LoopView(loop, broker, "0", lambda: {"windows": 3})
+    assert view.ready() == (False, "starting")
+
+    with running(loop):
+        eventually(lambda: view.ready() == (True, "2 partitions"))
+        assert view.status() == {
+            "service": "cleaner", "replica": "0", "state": "running", "detail": {"windows": 3, "partitions": 2}
+        }  # fmt: skip
+
+    assert view.ready() == (False, "stopped")
+
+
+def test_a_loop_that_runs_is_not_ready_while_its_broker_is_away(postgres: EmbeddedPostgres, loop: ConsumerLoop) -> None:
+    loop.state = "running"
+    away = PostgresBroker(postgres.url_with_password(database="nowhere"))
+
+    ready, why = LoopView(loop, away, "0").ready()
+
+    assert not ready
+    assert "nowhere" in why
+
+
+def test_a_loop_that_has_not_ticked_for_long_is_not_alive(broker: PostgresBroker, loop: ConsumerLoop) -> None:
+    view = LoopView(loop, broker, "0")
+    assert view.alive()
+
+    loop.ticked_at -= ALIVE_S
+
+    assert not view.alive()
