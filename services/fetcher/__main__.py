@@ -6,6 +6,7 @@ import sys
 
 from services.fetcher.archive import DocumentArchive
 from services.fetcher.archive_source import ArchiveSource
+from services.fetcher.counted import CountedSource
 from services.fetcher.documents import DocumentSource
 from services.fetcher.fetch import Fetcher
 from services.fetcher.http_source import HttpSource
@@ -25,7 +26,7 @@ from shared.topics import FETCHER_CURSORS
 RECORDED = "boatrace"
 
 
-def fetcher_of(settings: FetcherSettings, clock: Clock) -> Fetcher:
+def fetcher_of(settings: FetcherSettings, clock: Clock, metrics: Metrics) -> Fetcher:
     """Raises ConfigError where the source is not declared, or its archive is not there."""
     options = settings.fetcher
     recorded = options.source == "archive"
@@ -43,16 +44,17 @@ def fetcher_of(settings: FetcherSettings, clock: Clock) -> Fetcher:
         source = source.at(options.base_url) if options.base_url else source
         documents = HttpSource(source, clock)
     plan = Plan(first, last, follow=options.follow and not recorded, recorded=recorded)
+    counted = CountedSource(documents, lambda came: metrics.fetch_requests_total.labels(source.name, came).inc())
     kept = DocumentArchive(settings.data_dir / "archive")
     return Fetcher(
-        source, documents, kept, plan, clock, threads=options.threads, batch_records=options.batch_records
+        source, counted, kept, plan, clock, threads=options.threads, batch_records=options.batch_records
     )  # fmt: skip
 
 
 def start(settings: FetcherSettings) -> int:
     conninfo = settings.database.conninfo("headrace fetcher")
     metrics = Metrics()
-    fetcher = fetcher_of(settings, settings.clock.clock())
+    fetcher = fetcher_of(settings, settings.clock.clock(), metrics)
     loop = PollerLoop(
         connect(settings.broker.url, conninfo),
         service=settings.name,

@@ -1,0 +1,32 @@
+"""A place to fetch from whose answers are counted: metrics see every try, also those that are tried again. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from services.fetcher.documents import Absence, Document, DocumentSource
+from services.fetcher.windows import Due
+from shared.errors import InvalidDocument, TransientError
+
+
+class CountedSource:
+    """`count` is told what each request came to: `document`, `unchanged`, `not published`, `failed`, `refused`."""
+
+    def __init__(self, inner: DocumentSource, count: Callable[[str], None]) -> None:
+        self._inner = inner
+        self._count = count
+
+    def fetch(self, due: Due, etag: str | None) -> Document | Absence:
+        try:
+            fetched = self._inner.fetch(due, etag)
+        except TransientError:
+            self._count("failed")
+            raise
+        except InvalidDocument:
+            self._count("refused")
+            raise
+        self._count(fetched.value if isinstance(fetched, Absence) else "document")
+        return fetched
+
+    def close(self) -> None:
+        self._inner.close()

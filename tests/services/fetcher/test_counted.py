@@ -1,0 +1,72 @@
+"""Answers of a source, counted."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+
+import pytest
+
+from services.fetcher.counted import CountedSource
+from services.fetcher.documents import Absence, Document
+from services.fetcher.windows import Due, Window
+from shared.errors import InvalidDocument, TransientError
+
+DUE = Due(Window("results", date(2026, 1, 31)), historical=True)
+DOCUMENT = Document("results", date(2026, 1, 31), "url", b"{}", datetime(2026, 2, 1, tzinfo=UTC))
+
+
+class Answering:
+    """Gives what it was told to give."""
+
+    def __init__(self, answer: Callable[[], Document | Absence]) -> None:
+        self._answer = answer
+        self.closed = False
+
+    def fetch(self, due: Due, etag: str | None) -> Document | Absence:
+        return self._answer()
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def refuse(error: Exception) -> Callable[[], Document | Absence]:
+    def answer() -> Document | Absence:
+        raise error
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("answer", "came"),
+    [
+        (lambda: DOCUMENT, "document"),
+        (lambda: Absence.UNCHANGED, "unchanged"),
+        (lambda: Absence.NOT_PUBLISHED, "not published"),
+    ],
+)
+def test_every_answer_is_counted_and_passed_on(answer: Callable[[], Document | Absence], came: str) -> None:
+    counts: Counter[str] = Counter()
+
+    fetched = CountedSource(Answering(answer), lambda what: counts.update([what])).fetch(DUE, None)
+
+    assert (fetched, counts) == (answer(), {came: 1})
+
+
+@pytest.mark.parametrize(("error", "came"), [(TransientError("away"), "failed"), (InvalidDocument("odd"), "refused")])
+def test_errors_are_counted_and_go_up(error: Exception, came: str) -> None:
+    counts: Counter[str] = Counter()
+
+    with pytest.raises(type(error)):
+        CountedSource(Answering(refuse(error)), lambda what: counts.update([what])).fetch(DUE, None)
+
+    assert counts == {came: 1}
+
+
+def test_closing_closes_the_place_itself() -> None:
+    inner = Answering(lambda: DOCUMENT)
+
+    CountedSource(inner, lambda _: None).close()
+
+    assert inner.closed
