@@ -45,7 +45,9 @@ RACER_CODES = (
     Field("racer_branch_number", "branch", 1, 47),
     Field("racer_birthplace_number", "birthplace", 1, 47),
 )
-EQUIPMENT_CODES = (
+# Of this card: an entity's class is what its newest card says, and what it was at this event stays with the entry.
+CARD_CODES = (
+    RACER_CODES[0],
     Field("racer_assigned_motor_number", "motor_number", 1, 999),
     Field("racer_assigned_boat_number", "hull_number", 1, 999),
 )
@@ -205,8 +207,8 @@ def _entry(source: str, boat: Json, racer: int | None) -> Json:
         "name": text(boat, "racer_name"),
         "categories": integers(boat, RACER_CODES),
     }
-    equipment = integers(boat, EQUIPMENT_CODES)
-    return {"slot": boat["racer_boat_number"], "entity": entity, "measures": measures, "categories": equipment}
+    codes = integers(boat, CARD_CODES)
+    return {"slot": boat["racer_boat_number"], "entity": entity, "measures": measures, "categories": codes}
 
 
 def _conditions(body: Json) -> Json:

@@ -49,7 +49,7 @@ def test_an_entry_carries_units_in_the_names_of_its_measures() -> None:
         "hull_top2_percent": 31.25,
         "hull_top3_percent": 47,
     }
-    assert entry.categories == {"motor_number": 32, "hull_number": 62}
+    assert entry.categories == {"class": 2, "motor_number": 32, "hull_number": 62}
 
 
 def test_an_entity_has_a_key_a_name_and_its_categories() -> None:
