@@ -14,7 +14,8 @@ FROM ?=
 TO ?=
 DATA_DIR ?= .headrace
 ARGS ?=
-PYTEST_ARGS ?= -n 2
+# A file's tests stay together: they share servers that are slow to start.
+PYTEST_ARGS ?= -n 2 --dist loadfile
 
 VENV := .venv
 BIN := $(VENV)/bin

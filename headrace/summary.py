@@ -1,4 +1,4 @@
-"""What a run did, for programs (one JSON object) and for people (lines). Pure."""
+"""What a run did, for programs (one JSON object) and for people (lines)."""
 
 from __future__ import annotations
 
@@ -54,6 +54,7 @@ def lines_of(
     loaded = ", ".join(
         f"{views[name]:,} {name}" for name in ("sessions", "entries", "entities", "outcomes", "transactions")
     )
+    where = "" if data_dir == Path.cwd() / ".headrace" else f" --data-dir {data_dir}"
     return [
         f"Done in {summary['seconds']:.1f} s.",
         "",
@@ -64,7 +65,7 @@ def lines_of(
         *(f"Predictions    {line}" for line in scores or [f"{summary['predictions']:,}"]),
         f"Notifications  {summary['notifications']:,} told",
         f"CSV            {data_dir / 'exports'}/YYYY-MM-DD/*.csv",
-        'Database       headrace sql "select * from events limit 5"   or   psql "$(headrace db uri)"',
+        f'Database       headrace sql{where} "select * from events limit 5"   or   psql "$(headrace db uri{where})"',
         f"Logs           {data_dir / 'logs'}",
     ]  # fmt: skip
 

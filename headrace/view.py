@@ -74,8 +74,9 @@ class LiveView:
     def show(self, frame: Frame) -> None:
         if frame.at_s - self._latest_s >= LATEST_EVERY_S:
             self._latest_s = time.monotonic()
-            self._latest = [Text(line, overflow="ellipsis", no_wrap=True) for line in frame.latest()]
-        self._live.update(Group(table_of(frame), *self._latest), refresh=True)
+            self._latest = [_line(text) for text in frame.latest()]
+        parts = [_line(frame.title), table_of(frame), _line(below(frame)), *self._latest]
+        self._live.update(Group(*parts), refresh=True)
 
     def say(self, text: str) -> None:
         self._live.console.print(text, highlight=False, markup=False)
@@ -99,8 +100,7 @@ def line_of(frame: Frame) -> str:
 
 
 def table_of(frame: Frame) -> Table:
-    table = Table(title=frame.title, title_justify="left", expand=False)
-    table.add_column("stage")
+    table = Table("stage")
     for name in ("records", "records/s", "to go", "last moved"):
         table.add_column(name, justify="right")
     for service in SERVICES:
@@ -109,13 +109,18 @@ def table_of(frame: Frame) -> Table:
             service, f"{frame.meter.records(service):,}", f"{frame.meter.recent_per_s(service):,.0f}",
             f"{frame.reading.positions.lag(service):,}", "" if idle_s is None else f"{idle_s:.0f} s ago",
         )  # fmt: skip
-    fetcher = frame.reading.fetcher
-    if fetcher is not None:
-        failed = f", {len(fetcher.failed)} failed" if fetcher.failed else ""
-        table.caption = f"windows: {fetcher.done:,} done, {fetcher.due:,} due{failed}"
-    if waiting := waiting_for(frame.reading):
-        table.caption = f"{table.caption or ''} · waiting for {waiting}".removeprefix(" · ")
     return table
+
+
+def below(frame: Frame) -> str:
+    """How far the windows are, and what is waited for."""
+    parts = []
+    if fetcher := frame.reading.fetcher:
+        failed = f", {len(fetcher.failed)} failed" if fetcher.failed else ""
+        parts.append(f"windows: {fetcher.done:,} done, {fetcher.due:,} due{failed}")
+    if waiting := waiting_for(frame.reading):
+        parts.append(f"waiting for {waiting}")
+    return " · ".join(parts)
 
 
 def latest(connection: psycopg.Connection[tuple[Any, ...]]) -> list[str]:
@@ -139,3 +144,7 @@ def latest(connection: psycopg.Connection[tuple[Any, ...]]) -> list[str]:
         ),
         *(f"told      {' / '.join(text.split())}" for (text,) in told),
     ]
+
+
+def _line(text: str) -> Text:
+    return Text(text, overflow="ellipsis", no_wrap=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Annotated, Any
 
@@ -19,6 +20,7 @@ from headrace.commands.arguments import (
     stderr,
 )
 from headrace.options import day
+from headrace.orphan import end_with_supervisor
 from services.predictor.settings import PredictorSettings
 
 
@@ -31,6 +33,7 @@ def train(
     config: ConfigOption = None,
 ) -> None:
     """Train a model on the loaded history and make it the live one."""
+    end_with_supervisor(os.environ)
     last_day = day("--until", until)
     settings = settings_of(data_dir, database, config)
     from services.predictor.train_command import train as train_model  # noqa: PLC0415 - torch takes seconds to import
