@@ -46,7 +46,7 @@ RACER_CODES = (
     Field("racer_birthplace_number", "birthplace", 1, 47),
 )
 # Of this card: an entity's class is what its newest card says, and what it was at this event stays with the entry.
-CARD_CODES = (
+ENTRY_CODES = (
     RACER_CODES[0],
     Field("racer_assigned_motor_number", "motor_number", 1, 999),
     Field("racer_assigned_boat_number", "hull_number", 1, 999),
@@ -207,7 +207,7 @@ def _entry(source: str, boat: Json, racer: int | None) -> Json:
         "name": text(boat, "racer_name"),
         "categories": integers(boat, RACER_CODES),
     }
-    codes = integers(boat, CARD_CODES)
+    codes = integers(boat, ENTRY_CODES)
     return {"slot": boat["racer_boat_number"], "entity": entity, "measures": measures, "categories": codes}
 
 
