@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
 from headrace.embedded import EmbeddedPostgres
 from services.loader.load import Loader
@@ -38,6 +39,18 @@ def connection(empty_url: str) -> Iterator[psycopg.Connection[Any]]:
         opened.execute("SET timezone = 'UTC'")
         yield opened
         opened.rollback()
+
+
+@pytest.fixture
+def roles(postgres: EmbeddedPostgres) -> Callable[[str], dict[str, str]]:
+    """URLs of a database under the names of the loader and of readers, each with its own password."""
+
+    def of(url: str) -> dict[str, str]:
+        names = ("headrace_loader", "headrace_reader")
+        postgres.set_passwords(names)
+        return {name: postgres.url_with_password(name, str(conninfo_to_dict(url)["dbname"])) for name in names}
+
+    return of
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import timedelta, timezone
 from itertools import permutations
 from typing import Any
 from uuid import UUID
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from services.loader.fold import Change, Folded, Version, changed_fields, fold, supersede
 from services.loader.trees import FactEvent, fact_of, leaves, tree_of
-from shared.events import Conditions, Outcome, Settled, Transaction
+from shared.events import Conditions, Listed, Outcome, Settled, Transaction
 from tests.services.loader.facts import PAID, at, entry, listed, observed, outcomes, paid, settled
 
 
@@ -204,6 +204,7 @@ def test_a_racer_that_is_null_for_a_while_is_the_same_one_after() -> None:
 def test_somebody_else_in_a_slot_inherits_nothing() -> None:
     other = entry(1, 150, measures={}, categories={})
     folded = of(listed(entries=(entry(1),)), listed(entries=(other,)))
+    assert isinstance(folded.fact, Listed)
     assert folded.fact.entries == (other,)
     assert Change("entries.1.entity.entity_key", "river:101", "river:150") in changes(folded)
     assert not folded.regressed
@@ -243,6 +244,7 @@ def test_the_last_that_changed_something_says_since_when() -> None:
 
 def test_null_in_a_mapping_is_no_value() -> None:
     folded = of(listed(entries=(entry(1),)), listed(entries=(entry(1, measures={"weight_kg": None}),)))
+    assert isinstance(folded.fact, Listed)
     assert folded.fact.entries == (entry(1),)
 
 
@@ -255,7 +257,5 @@ def test_of_two_known_at_the_same_instant_the_later_revision_decides() -> None:
 
 
 def test_equal_instants_in_different_zones_are_equal() -> None:
-    from datetime import timezone
-
     there = listed(scheduled_at=at(0).astimezone(timezone(timedelta(hours=9))))
     assert not of(listed(), there).corrected

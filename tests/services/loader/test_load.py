@@ -460,7 +460,7 @@ def test_a_late_card_of_an_old_day_is_no_trouble(connection: Connection, load: L
 def test_a_result_page_that_went_blank_is_a_loss_only_where_there_was_a_result(
     connection: Connection, load: Load
 ) -> None:
-    blank = {"status": "provisional", "outcomes": (), "transactions": (), "technique": None}
+    blank: dict[str, Any] = {"status": "provisional", "outcomes": (), "transactions": (), "technique": None}
 
     assert [item.kind for item in load(listed(1), settled(1, known=10, **blank))] == ["listed"]
     assert load(listed(2), settled(2), settled(2, known=30, **blank))[-1].version == 1

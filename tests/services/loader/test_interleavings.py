@@ -1,0 +1,89 @@
+"""Whatever arrives when, in whatever batches: the same tables (late parents do not lose children)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from services.loader.load import Loader
+from shared.events import Conditions, EntityInfo, Outcome
+from shared.runtime.metrics import Metrics
+from tests.services.loader.conftest import told
+from tests.services.loader.facts import (
+    PAID,
+    START,
+    StillClock,
+    at,
+    entry,
+    key,
+    listed,
+    observed,
+    outcomes,
+    paid,
+    received,
+    settled,
+)
+from tests.services.loader.views import Tables, tables
+
+Connection = psycopg.Connection[Any]
+
+promoted = entry(2, entity=EntityInfo(entity_key="river:102", name="racer river:102", categories={"class": 1}))
+unknown = tuple({"slot": slot} for slot in range(1, 5))
+
+# Two events of one session, told in many versions: filled in, lost, back, corrected, moved, told again as history.
+FACTS = [
+    listed(1),
+    listed(1, known=-250, entries=unknown, card_key=None),
+    listed(1, known=-200, scheduled_at=at(2), entries=(entry(1), promoted, entry(3), entry(4))),
+    observed(1, known=-12, entries=()),
+    observed(1, known=-10),
+    observed(1, known=-8, conditions=Conditions(weather=2)),
+    settled(1, known=18, status="provisional", outcomes=(Outcome(slot=1, course=1),), transactions=()),
+    settled(1, known=20, transactions=paid(win={"1": 160}), missing_markets=("place", "place")),
+    settled(1, known=25),
+    settled(1, known=30, status="provisional", transactions=()),
+    settled(1, known=35, outcomes=outcomes(1, 2, 4, 3), technique=None),
+    listed(2),
+    settled(2, known=None, known_after_s=900.0, status="provisional", outcomes=outcomes(2, 1, None, None)),
+    settled(2, known=60, outcomes=outcomes(2, 1, None, 3, codes={3: 14}), transactions=paid(win={"2": 210})),
+    settled(2, known=70, outcomes=outcomes(2, 1, None, 3, codes={3: 9}), transactions=PAID),
+]
+
+orders = st.permutations(range(len(FACTS)))
+cuts = st.sets(st.integers(1, len(FACTS) - 1))
+
+
+def load(connection: Connection, order: list[int], cuts: set[int]) -> tuple[Tables, set[str]]:
+    """Loads the facts in this order, cut into batches; what the views show then, and what was told."""
+    loader, heard = Loader(StillClock(START), Metrics()), set()
+    ends = [*sorted(cuts), len(order)]
+    for begin, end in zip([0, *ends], ends, strict=False):
+        for item in told(loader.handle([received(FACTS[index]) for index in order[begin:end]], connection)):
+            assert item.kind == "listed" or f"{item.event_key} listed" in heard
+            heard.add(f"{item.event_key} {item.kind}")
+    shown = tables(connection)
+    connection.rollback()
+    return shown, heard
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(orders, cuts)
+def test_any_interleaving_gives_the_same_tables(connection: Connection, order: list[int], cuts: set[int]) -> None:
+    expected, all_heard = load(connection, list(range(len(FACTS))), set())
+    shown, heard = load(connection, order, cuts)
+    assert shown == expected
+    assert heard == all_heard
+    assert shown["parked"] == []
+
+
+def test_the_tables_compared_hold_something(connection: Connection) -> None:
+    expected, _ = load(connection, list(range(len(FACTS))), set())
+    filled = {name for name, rows in expected.items() if rows}
+    assert {
+        "sessions", "events", "entities", "entries", "observations", "outcomes", "transactions", "return_rates",
+        "regressions", "corrections", "venues",
+    } == filled  # fmt: skip
+    assert key(1) in expected["events"][0]

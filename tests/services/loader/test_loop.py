@@ -1,0 +1,156 @@
+"""The loader behind the real loop and the real embedded broker: rows, positions and loaded-events commit together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+import pytest
+
+from services.loader.load import Loader
+from shared.broker.contract import NewRecord, Record, TopicPartition
+from shared.broker.postgres_broker import PostgresBroker
+from shared.events import HeadProbability, LoadedEvent, Prediction, event_id_of
+from shared.records import encode
+from shared.runtime.consumer import ConsumerLoop
+from shared.runtime.metrics import Metrics
+from shared.topics import CLEAN, DEAD_LETTERS, LOADED, PREDICTIONS, specs
+from tests.services.loader.facts import SOURCE, StillClock, at, key, listed, observed, received, settled
+from tests.services.loader.views import ask, tables
+from tests.shared.runtime.deadline import eventually
+
+READS = (CLEAN, PREDICTIONS, *DEAD_LETTERS)
+
+
+def record(fact: Any) -> NewRecord:
+    item = received(fact)
+    return encode(fact, CLEAN, "clean-event/1", item.event_id, "cleaner")
+
+
+def prediction(number: int) -> NewRecord:
+    message = Prediction(
+        source=SOURCE, event_key=key(number), as_of=at(-5), state="card", model_version="m1", feature_hash="f",
+        inputs=(), probabilities=(HeadProbability(head="result", slot=1, label="win", probability=0.25),),
+    )  # fmt: skip
+    return encode(message, PREDICTIONS, "prediction/1", event_id_of(SOURCE, "p", key(number), "f"), "predictor")
+
+
+class Pipe:
+    """A loader that is stepped by hand, and the topics around it."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.broker = PostgresBroker(url)
+        self.broker.ensure_topics(specs())
+        self.metrics = Metrics()
+        loader = Loader(StillClock(), self.metrics)
+        self.loop = ConsumerLoop(
+            self.broker, service="loader", slot="0", reads=READS, metrics=self.metrics, database_handle=loader.handle
+        )
+        self.consumer = self.broker.consumer("loader", READS, "loader-0")
+        self.producer = self.broker.producer("loader-0")
+        self._writer = self.broker.producer("test")
+
+    def send(self, *records: NewRecord) -> None:
+        with self._writer.unit() as unit:
+            unit.append(records)
+            unit.commit()
+
+    def drain(self) -> None:
+        eventually(lambda: not self.lag() or (not self.loop.step(self.consumer, self.producer) and not self.lag()))
+
+    def lag(self) -> int:
+        positions = self.broker.committed("loader", READS)
+        ends = self.broker.end_offsets(list(positions))
+        return sum(ends[tp] - position for tp, position in positions.items())
+
+    def heard(self) -> list[LoadedEvent]:
+        tps = self.broker.partitions(LOADED)
+        reader = self.broker.reader(tps)
+        begin = self.broker.begin_offsets(tps)
+        for tp in tps:
+            reader.seek(tp, begin[tp])
+        found: list[Record] = []
+        count = sum(self.broker.end_offsets(tps).values())
+        while len(found) < count:
+            found += reader.poll(1.0, 1000)
+        reader.close()
+        return [LoadedEvent.model_validate_json(item.value) for item in found]
+
+    def close(self) -> None:
+        for part in (self.consumer, self.producer, self._writer, self.broker):
+            part.close()
+
+
+@contextmanager
+def piping(url: str) -> Iterator[Pipe]:
+    pipe = Pipe(url)
+    try:
+        yield pipe
+    finally:
+        pipe.close()
+
+
+@pytest.fixture
+def pipe(database_url: str) -> Iterator[Pipe]:
+    with piping(database_url) as pipe:
+        yield pipe
+
+
+def test_records_become_rows_and_are_told_once(pipe: Pipe, database: psycopg.Connection[Any]) -> None:
+    facts = [record(fact(number)) for number in (1, 2, 3) for fact in (settled, listed, observed)]
+    pipe.send(*facts)
+    pipe.drain()
+    assert ask(database, "SELECT status, version FROM analytics.events") == [("settled", 3)] * 3
+    assert ask(database, "SELECT count(*) FROM analytics.parked") == [(0,)]
+    told = pipe.heard()
+    assert len(told) == 9
+    for number in (1, 2, 3):
+        kinds = [item.kind for item in told if item.event_key == key(number)]
+        assert kinds[0] == "listed"
+    before = tables(database)
+    pipe.send(*facts)
+    pipe.drain()
+    assert tables(database) == before
+    assert len(pipe.heard()) == 9
+
+
+def test_a_wrong_record_in_a_batch_costs_only_itself(pipe: Pipe, database: psycopg.Connection[Any]) -> None:
+    """Its batch is halved and halved again within one transaction: the good parts count once."""
+    good = [record(fact(number)) for number in range(1, 9) for fact in (listed, observed, settled)]
+    broken = NewRecord(CLEAN, key(4).encode(), b"{", good[0].headers)
+    refused = record(listed(4, title="a\0b", known=-100))
+    pipe.send(*good[:11], broken, *good[11:14], refused, *good[14:], prediction(1), prediction(99))
+    pipe.drain()
+    assert ask(database, "SELECT status, version FROM analytics.events") == [("settled", 3)] * 8
+    assert ask(database, "SELECT bets FROM analytics.return_rates WHERE scope = 'all' AND market = 'win'") == [(32,)]
+    assert ask(database, "SELECT count(*) FROM analytics.predictions") == [(1,)]
+    assert len(pipe.heard()) == 24
+    dead = ask(database, "SELECT service, error, message FROM analytics.dead_letters ORDER BY message")
+    assert [(service, error) for service, error, _ in dead] == [("loader", "InvalidEvent")] * 3
+    assert "never loaded" in dead[0][2]
+    assert "refuses a value" in dead[2][2]
+
+
+def test_dead_letters_of_all_services_end_in_one_table(pipe: Pipe, database: psycopg.Connection[Any]) -> None:
+    pipe.send(*(NewRecord(topic, b"\xff\x00", b"\xfe\x00", {"dlq.message": b"x\x00y"}) for topic in DEAD_LETTERS))
+    pipe.drain()
+    assert [service for (service,) in ask(database, "SELECT service FROM analytics.dead_letters ORDER BY 1")] == sorted(
+        topic.removesuffix(".dlq") for topic in DEAD_LETTERS
+    )
+    assert sum(pipe.broker.end_offsets([TopicPartition("loader.dlq", 0)]).values()) == 1
+
+
+def test_the_role_of_the_loader_suffices(
+    roles: Callable[[str], dict[str, str]], database: psycopg.Connection[Any], database_url: str
+) -> None:
+    with piping(database_url) as owner:  # topics are made by the operator's command
+        owner.send(*(record(fact(number)) for number in (1, 2) for fact in (settled, listed, observed)))
+        owner.send(record(settled(1, known=30, technique=4, transactions=())), NewRecord("cleaner.dlq", b"k", b"", {}))
+    with piping(roles(database_url)["headrace_loader"]) as pipe:
+        pipe.drain()
+    assert ask(database, "SELECT status FROM analytics.events") == [("settled",)] * 2
+    assert ask(database, "SELECT count(*) FROM analytics.corrections") == [(1,)]
+    assert ask(database, "SELECT count(*) FROM analytics.dead_letters") == [(1,)]

@@ -1,0 +1,77 @@
+"""Loaders side by side, each with partitions of its own: they meet in sources, venues, sessions, entities and days."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import psycopg
+
+from services.loader.load import Loader
+from shared.events import Entry
+from shared.runtime.metrics import Metrics
+from tests.services.loader.facts import StillClock, entry, listed, observed, received, settled
+from tests.services.loader.views import tables
+
+EVENTS = range(1, 13)
+VENUES = range(1, 5)
+
+
+def line_up(number: int) -> tuple[Entry, ...]:
+    return tuple(entry(slot, 100 + (slot + number) % 9) for slot in range(1, 5))
+
+
+def batches(partition: int) -> list[list[Any]]:
+    """Events of all venues, cut so that each batch meets sessions and entities of the others', in another order."""
+    found = []
+    for number in EVENTS:
+        if number % 2 != partition:
+            continue
+        venues = VENUES if partition else reversed(VENUES)
+        facts = [
+            fact
+            for venue in venues
+            for fact in (
+                settled(number, venue=venue),
+                listed(
+                    number, venue=venue, entries=tuple(entry(slot, 100 + (slot * number) % 9) for slot in range(1, 5))
+                ),
+                observed(number, venue=venue),
+            )
+        ]
+        found.append([received(fact, partition=partition) for fact in facts])
+    return found
+
+
+def test_they_make_the_same_tables_as_one_alone(
+    database_url: str, connection: psycopg.Connection[Any], database: psycopg.Connection[Any]
+) -> None:
+    alone = Loader(StillClock(), Metrics())
+    for batch in (*batches(0), *batches(1)):
+        alone.handle(batch, connection)
+    expected = tables(connection)
+
+    start, errors = threading.Barrier(2), []
+
+    def load(partition: int) -> None:
+        loader = Loader(StillClock(), Metrics())
+        try:
+            with psycopg.connect(database_url) as own:
+                own.execute("SET timezone = 'UTC'")
+                own.execute("SET deadlock_timeout = '100ms'")
+                for batch in batches(partition):
+                    start.wait(timeout=10)
+                    loader.handle(batch, own)
+                    own.commit()
+        except BaseException as error:  # noqa: BLE001  # told by the assertion below
+            errors.append(error)
+            start.abort()
+
+    threads = [threading.Thread(target=load, args=(partition,)) for partition in (0, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    database.execute("SET timezone = 'UTC'")
+    assert tables(database) == expected
