@@ -11,7 +11,17 @@ from headrace.access import Access
 from headrace.data_dir import DataDir
 from headrace.options import RunOptions, VirtualTime
 from headrace.supervise import Program
+from services.cleaner.settings import CleanerSettings
+from services.fetcher.settings import FetcherSettings
+from services.loader.settings import LoaderSettings
+from services.notifier.settings import NotifierSettings
+from services.predictor.settings import PredictorSettings
+from shared.settings import ServiceSettings
 from shared.topics import SERVICES
+
+MODELS: tuple[type[ServiceSettings], ...] = (
+    FetcherSettings, CleanerSettings, LoaderSettings, PredictorSettings, NotifierSettings,
+)  # fmt: skip
 
 # Where this very code lies: children must run the same, whatever the working directory holds.
 CODE = Path(headrace.__file__).parents[1]

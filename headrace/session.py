@@ -140,12 +140,14 @@ class Session:
 
     def _tend(self, give_up: bool) -> None:
         for supervisor in self._supervisors:
-            for program in supervisor.step():
-                if program.restart:
-                    self.say(f"{program.name} ended and is started again; it said: {last_words(program.log)}")
-            if (verdict := supervisor.hopeless()) and (give_up or "refused" in verdict[1]):
-                program, why = verdict
-                raise RunFailed(f"{program.name} {why}: {last_words(program.log)} (log: {program.log})")
+            ended = supervisor.step()
+            if program := supervisor.refused():
+                raise ConfigError(f"{program.name} refused its settings: {last_words(program.log)}")
+            for dead in ended:
+                if dead.restart:
+                    self.say(f"{dead.name} ended and is started again; it said: {last_words(dead.log)}")
+            if (program := supervisor.hopeless()) and give_up:
+                raise RunFailed(f"{program.name} keeps dying: {last_words(program.log)} (log: {program.log})")
 
     def __enter__(self) -> Self:
         return self

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from headrace.access import Access, opened, prepare, service_settings
 from headrace.data_dir import DataDir
-from headrace.fleet import services
+from headrace.fleet import MODELS, services
 from headrace.interrupts import Interrupts, interrupts
 from headrace.options import RunOptions
 from headrace.session import Session
@@ -71,4 +71,7 @@ def prepared_site(settings: Settings, config: Path | None, screen: Console) -> I
     with interrupts() as caught, data_dir.locked(), opened(settings) as access:
         prepare(access, settings)
         data_dir.make_token()
-        yield Site(access, data_dir, config, caught, screen, began_s)
+        site = Site(access, data_dir, config, caught, screen, began_s)
+        for model in MODELS:
+            site.settings(model)
+        yield site

@@ -78,17 +78,13 @@ class Supervisor:
                 _bound_log(child.program.log)
         return dead
 
-    def hopeless(self) -> tuple[Program, str] | None:
-        """The first program that no restart mends, and why."""
-        for child in self.children:
-            if not child.program.restart:
-                continue
-            if child.process is None and child.last_status == WRONG_SETTINGS:
-                return child.program, "refused its settings"
-            unwell = child.process is None or self._now() - child.started_s < HEALTHY_AFTER_S
-            if unwell and child.deaths_in_a_row >= DEATHS_IN_A_ROW:
-                return child.program, f"died {child.deaths_in_a_row} times in a row (last status {child.last_status})"
-        return None
+    def refused(self) -> Program | None:
+        """The first program whose settings are wrong: it is not started again."""
+        return next((c.program for c in self.children if c.process is None and c.last_status == WRONG_SETTINGS), None)
+
+    def hopeless(self) -> Program | None:
+        """The first program that has died too often in a row; it is still started again."""
+        return next((child.program for child in self.children if self._keeps_dying(child)), None)
 
     def pids(self) -> dict[str, int]:
         return {child.program.name: child.process.pid for child in self.children if child.process is not None}
@@ -117,6 +113,10 @@ class Supervisor:
                 start_new_session=True,
             )
         child.started_s = self._now()
+
+    def _keeps_dying(self, child: Child) -> bool:
+        unwell = child.process is None or self._now() - child.started_s < HEALTHY_AFTER_S
+        return child.program.restart and unwell and child.deaths_in_a_row >= DEATHS_IN_A_ROW
 
     def _reap(self, child: Child) -> bool:
         if child.process is None or (status := child.process.poll()) is None:

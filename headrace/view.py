@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import psycopg
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -75,7 +75,7 @@ class LiveView:
         if frame.at_s - self._latest_s >= LATEST_EVERY_S:
             self._latest_s = time.monotonic()
             self._latest = [_line(text) for text in frame.latest()]
-        parts = [_line(frame.title), table_of(frame), _line(below(frame)), *self._latest]
+        parts: list[RenderableType] = [_line(frame.title), table_of(frame), _line(below(frame)), *self._latest]
         self._live.update(Group(*parts), refresh=True)
 
     def say(self, text: str) -> None:

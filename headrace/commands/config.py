@@ -21,17 +21,9 @@ from headrace.commands.arguments import (
     stdout,
 )
 from headrace.embedded import EmbeddedPostgres
-from services.cleaner.settings import CleanerSettings
-from services.fetcher.settings import FetcherSettings
-from services.loader.settings import LoaderSettings
-from services.notifier.settings import NotifierSettings
-from services.predictor.settings import PredictorSettings
+from headrace.fleet import MODELS
 from shared.setting_tables import in_force
-from shared.settings import ServiceSettings, Settings, load
-
-MODELS: tuple[type[ServiceSettings], ...] = (
-    FetcherSettings, CleanerSettings, LoaderSettings, PredictorSettings, NotifierSettings,
-)  # fmt: skip
+from shared.settings import Settings, load
 
 app = typer.Typer(help="Settings.", no_args_is_help=True, rich_markup_mode=None)
 
