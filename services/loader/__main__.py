@@ -8,6 +8,7 @@ from services.loader.exports import Exporter
 from services.loader.load import Loader
 from services.loader.settings import LoaderSettings
 from shared.broker.connect import connect
+from shared.broker.postgres_link import Link
 from shared.runtime.consumer import ConsumerLoop
 from shared.runtime.metrics import Metrics
 from shared.runtime.run import launch, run
@@ -19,7 +20,7 @@ def start(settings: LoaderSettings) -> int:
     conninfo = settings.database.conninfo("headrace loader")
     metrics = Metrics()
     clock = settings.clock.clock()
-    loader = Loader(clock, metrics, settings.service.slot)
+    loader = Loader(clock, metrics, settings.service.slot, Link(conninfo, "loader, shared rows", autocommit=True))
     loop = ConsumerLoop(
         connect(settings.broker.url, conninfo),
         service=settings.name,

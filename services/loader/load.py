@@ -1,11 +1,15 @@
 """Clean facts, predictions and dead letters become rows; each fact that changed something is told downstream.
 
-Everything here happens inside the unit's transaction: rows, positions and loaded-events become visible together.
+Rows, positions and loaded-events become visible together, in the unit's transaction. Only what many events share
+(sources, venues, sessions, entities) is made known beforehand in a transaction of its own: inside the unit's it would
+keep every other loader that meets the same entity waiting until the whole batch is done. It is made from the same
+facts whenever a unit is repeated, so a unit that fails leaves nothing that would not come anyway.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 from uuid import UUID
@@ -20,7 +24,7 @@ from services.loader.postgres_state import EventState, read_states
 from services.loader.rows import Row, json_text
 from services.loader.schema import DEAD_LETTERS, ENTITIES, PREDICTIONS, RETURN_RATES
 from shared.broker.contract import DbConnection, NewRecord, Record
-from shared.broker.postgres_link import first_line
+from shared.broker.postgres_link import Link, first_line
 from shared.clock import Clock
 from shared.errors import InvalidEvent
 from shared.events import Listed, LoadedEvent, Prediction, Reference
@@ -41,8 +45,10 @@ T = TypeVar("T")
 class Loader:
     """The only writer of facts."""
 
-    def __init__(self, clock: Clock, metrics: Metrics, slot: str = "0") -> None:
+    def __init__(self, clock: Clock, metrics: Metrics, slot: str = "0", shared: Link | None = None) -> None:
+        """`shared`: a second connection, for what events share; without it all is done in the unit's transaction."""
         self._clock = clock
+        self._shared = shared
         self._slot = slot
         self._metrics = metrics
 
@@ -82,10 +88,23 @@ class Loader:
         for item in sorted(ready, key=lambda item: not isinstance(item.message, Listed)):
             application.apply(item)
         effects = application.finish()
-        ids = write(connection, effects, self._slot)
+        if not effects.events:
+            return []
+        with self._sharing(connection) as sharing:
+            known = write_shared(sharing, effects)
+        ids = write(connection, effects, known, self._slot)
         for kind, count in effects.regressed.items():
             self._metrics.regressions_total.labels(feed=kind).inc(count)
         return [_told(item, ids) for item in effects.told]
+
+    @contextmanager
+    def _sharing(self, connection: DbConnection) -> Iterator[DbConnection]:
+        if self._shared is None:
+            yield connection
+            return
+        with self._shared.use() as apart, apart.transaction():
+            prepare(apart)
+            yield apart
 
     def _with_released(
         self, facts: list[Received], connection: DbConnection
@@ -105,23 +124,25 @@ class Loader:
         return states, facts + children
 
 
-def write(connection: DbConnection, effects: Effects, slot: str) -> resolve.Ids:
-    """All rows of the batch; returns the ids of its events."""
-    if not effects.events:
-        return {}
+def write_shared(connection: DbConnection, effects: Effects) -> dict[str, resolve.Ids]:
+    """What the batch's events share; returns the ids of sources and sessions."""
     source_ids = resolve.sources(
-        connection,
-        {row.source for row in effects.sessions} | {source for source, _ in effects.days},
+        connection, {row.source for row in effects.sessions} | {source for source, _ in effects.days}
     )
     sessions = resolve.sessions(connection, source_ids, effects.sessions)
-    postgres_events.write(connection, effects.events, sessions)
+    merge(connection, {ENTITIES: entity_rows(effects)}, {"sources": source_ids})
+    return {"sources": source_ids, "sessions": sessions}
+
+
+def write(connection: DbConnection, effects: Effects, shared: Mapping[str, resolve.Ids], slot: str) -> resolve.Ids:
+    """All rows that are the batch's own; returns the ids of its events."""
+    postgres_events.write(connection, effects.events, shared["sessions"])
     keys = {row[0] for rows in effects.rows.values() for row in rows} | effects.events.keys()
-    known = {"sources": source_ids, "events": resolve.events(connection, keys)}
-    merge(connection, {ENTITIES: entity_rows(effects)}, known)
+    known = {"sources": shared["sources"], "events": resolve.events(connection, keys)}
     for table, gone in effects.removed.items():
         delete(connection, table, gone, known)
     merge(connection, effects.rows | {RETURN_RATES: rate_rows(effects, slot)}, known)
-    _touch_days(connection, effects, source_ids)
+    _touch_days(connection, effects, shared["sources"])
     return known["events"]
 
 
