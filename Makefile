@@ -23,6 +23,11 @@ STAMP := $(VENV)/.installed
 # Measured, in MB: the whole environment, with the default torch (CUDA libraries) and with the CPU build.
 NEEDED_MB := $(if $(TORCH_INDEX),2000,7000)
 
+SHELL := bash
+.SHELLFLAGS := -o pipefail -c
+# What is there already is not worth a line.
+NEWS := awk '!/^Requirement already satisfied/ { print; fflush() }'
+
 .DEFAULT_GOAL := help
 .PHONY: help setup run test lint bench clean
 
@@ -42,9 +47,9 @@ $(STAMP): pyproject.toml
 	@if test -n "$(TORCH_INDEX)"; then \
 		torch=$$($(BIN)/python -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb')); print(next(d for d in p['project']['optional-dependencies']['predictor'] if d.startswith('torch')))"); \
 		echo "$$torch from $(TORCH_INDEX)"; \
-		$(BIN)/python -m pip install --disable-pip-version-check --index-url "$(TORCH_INDEX)" "$$torch" \
+		$(BIN)/python -m pip install --disable-pip-version-check --index-url "$(TORCH_INDEX)" "$$torch" | $(NEWS) \
 			|| { echo "make: torch could not be installed from $(TORCH_INDEX); the lines above say why" >&2; exit 1; }; fi
-	@$(BIN)/python -m pip install --disable-pip-version-check -e '.[dev]' \
+	@$(BIN)/python -m pip install --disable-pip-version-check -e '.[dev]' | $(NEWS) \
 		|| { echo "make: the packages could not be installed; the lines above say why, 'make setup' tries again" >&2; exit 1; }
 	@touch $@
 	@echo "the environment is ready"

@@ -104,6 +104,7 @@ def learn(site: Site, session: Session) -> None:
     if (predictor.models_dir / "LIVE").exists():
         session.say(f"using the model in {predictor.models_dir} (headrace train makes a new one)")
         return
+    session.title = "training"
     session.say("training a model on it")
     environment = common_environment(site.data_dir, site.config) | {
         "HEADRACE_DATABASE__URL": predictor.database.url,
