@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 from uuid import uuid4
 
@@ -20,9 +21,9 @@ from tests.services.loader.facts import StillClock, received
 Load = Callable[..., list[LoadedEvent]]
 
 
-@pytest.fixture(scope="session")
-def empty_url(postgres: EmbeddedPostgres) -> Iterator[str]:
-    """Of a database in which nothing is ever committed: making one for each test would take most of the time."""
+@contextmanager
+def own_database(postgres: EmbeddedPostgres) -> Iterator[str]:
+    """The owner's URL of a fresh database."""
     name = f"loader_{uuid4().hex}"
     with psycopg.connect(postgres.url_with_password(database="postgres"), autocommit=True) as owner:
         owner.execute(f'CREATE DATABASE "{name}" TEMPLATE headrace STRATEGY file_copy')
@@ -30,6 +31,13 @@ def empty_url(postgres: EmbeddedPostgres) -> Iterator[str]:
             yield postgres.url_with_password(database=name)
         finally:
             owner.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture(scope="session")
+def empty_url(postgres: EmbeddedPostgres) -> Iterator[str]:
+    """Of a database in which nothing is ever committed: making one for each test would take most of the time."""
+    with own_database(postgres) as url:
+        yield url
 
 
 @pytest.fixture
