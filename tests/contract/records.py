@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import statistics
+import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -87,3 +89,24 @@ def next_of(polled: Polled) -> dict[TopicPartition, int]:
 
 def advance(unit: Unit, polled: Polled) -> None:
     unit.advance(polled.token, next_of(polled))
+
+
+def median_wake_up_s(consumer: Consumer, producer: Producer, times: int) -> float:
+    """From the return of a commit to `one` to the return of the idle poll that gives its record."""
+    waits_s = []
+    for number in range(times):
+        committed_at: list[float] = []
+
+        def commit(text: str = str(number), told: list[float] = committed_at) -> None:
+            time.sleep(0.03)  # the poll must be waiting by then; that it is idle is what is measured
+            put(producer, [new("one", text)])
+            told.append(time.perf_counter())
+
+        thread = threading.Thread(target=commit)
+        thread.start()
+        polled = consumer.poll(5, 10)
+        woken_at = time.perf_counter()
+        thread.join()
+        assert values(polled.records) == [str(number)]
+        waits_s.append(max(0.0, woken_at - committed_at[0]))
+    return statistics.median(waits_s)

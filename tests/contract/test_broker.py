@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +14,18 @@ from shared.broker.contract import Broker, Record, TopicPartition
 from shared.errors import ConfigError
 from shared.topics import TopicSpec
 from tests.contract.conftest import TOPICS, Harness
-from tests.contract.records import advance, everything, fill, new, owning, poll_some, put, until, values
+from tests.contract.records import (
+    advance,
+    everything,
+    fill,
+    median_wake_up_s,
+    new,
+    owning,
+    poll_some,
+    put,
+    until,
+    values,
+)
 
 ONE = TopicPartition("one", 0)
 STATE = "state"
@@ -117,26 +127,10 @@ def test_a_poll_gives_no_more_than_was_asked_for(broker: Broker) -> None:
 
 
 def test_an_idle_poll_wakes_up_at_once_after_a_commit(broker: Broker) -> None:
-    waits_s = []
     with closing(broker.consumer("group", ["one"], "a")) as consumer, closing(broker.producer("p")) as producer:
         owning(consumer, 1)
-        for number in range(20):
-            committed_at: list[float] = []
 
-            def commit(text: str = str(number), told: list[float] = committed_at) -> None:
-                time.sleep(0.03)  # the poll must be waiting by then; that it is idle is what is measured
-                put(producer, [new("one", text)])
-                told.append(time.perf_counter())
-
-            thread = threading.Thread(target=commit)
-            thread.start()
-            polled = consumer.poll(5, 10)
-            woken_at = time.perf_counter()
-            thread.join()
-            assert values(polled.records) == [str(number)]
-            waits_s.append(max(0.0, woken_at - committed_at[0]))
-
-    assert statistics.median(waits_s) < 0.05
+        assert median_wake_up_s(consumer, producer, 20) < 0.05
 
 
 def test_offsets_for_times_finds_the_first_record_from_then_on(broker: Broker) -> None:
