@@ -62,15 +62,18 @@ class Loader:
         prepare(connection)
         postgres_events.prepare(connection)
         merge(connection, {DEAD_LETTERS: [dead_letter_row(item.record) for item in batch if item.message is None]}, {})
-        told = [
-            _told_reference(item)
-            for item in batch
-            if isinstance(item.message, Reference) and postgres_base.write(connection, item.message)
-        ]
+        told = self._name([item for item in batch if isinstance(item.message, Reference)], connection)
         facts = [item for item in batch if not isinstance(item.message, Reference | Prediction | None)]
         told += self._load(facts, connection)
         _store_predictions(connection, [item for item in batch if isinstance(item.message, Prediction)])
         return told
+
+    def _name(self, references: list[Received], connection: DbConnection) -> list[NewRecord]:
+        if references:
+            with self._sharing(connection) as sharing:
+                for item in references:
+                    postgres_base.meet(sharing, item.message)
+        return [_told_reference(item) for item in references if postgres_base.write(connection, item.message)]
 
     def _load(self, facts: list[Received], connection: DbConnection) -> list[NewRecord]:
         if not facts:

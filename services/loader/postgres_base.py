@@ -10,22 +10,32 @@ from shared.errors import InvalidEvent
 from shared.events import Reference
 
 
-def write(connection: DbConnection, reference: Reference) -> bool:
-    """Insert or update the rows; True if any changed. Codes that are no longer named stay: old facts use them."""
+def meet(connection: DbConnection, reference: Reference) -> None:
+    """Make the rows, unnamed. Apart from the unit's transaction, as all that events share: they wait for it."""
     if reference.table not in REFERENCE_TABLES:
         raise InvalidEvent(f"expected base data among {', '.join(REFERENCE_TABLES)}, got {reference.table!r}")
     source_id = resolve.sources(connection, [reference.source])[reference.source]
-    rows = sorted(reference.rows, key=lambda row: row.code)
+    connection.execute(
+        f"INSERT INTO facts.{reference.table} (source_id, code) SELECT %s, w.code FROM unnest(%s::text[]) AS w(code)"
+        f" WHERE NOT EXISTS (SELECT FROM facts.{reference.table} t WHERE t.source_id = %s AND t.code = w.code)"
+        " ON CONFLICT DO NOTHING",
+        (source_id, sorted(row.code for row in reference.rows), source_id),
+    )
+
+
+def write(connection: DbConnection, reference: Reference) -> bool:
+    """Name the rows; True if any changed. Codes that are no longer named stay: old facts use them."""
+    rows = reference.rows
     changed = connection.execute(
-        f"INSERT INTO facts.{reference.table} AS t (source_id, code, name, attributes)"
-        " SELECT %s, w.* FROM unnest(%s::text[], %s::text[], %s::jsonb[]) AS w(code, name, attributes)"
-        " ON CONFLICT (source_id, code) DO UPDATE SET name = excluded.name, attributes = excluded.attributes"
-        " WHERE (t.name, t.attributes) IS DISTINCT FROM (excluded.name, excluded.attributes)",
+        f"UPDATE facts.{reference.table} t SET name = w.name, attributes = w.attributes"
+        " FROM facts.sources s, unnest(%s::text[], %s::text[], %s::jsonb[]) AS w(code, name, attributes)"
+        " WHERE s.name = %s AND t.source_id = s.id AND t.code = w.code"
+        " AND (t.name, t.attributes) IS DISTINCT FROM (w.name, w.attributes)",
         (
-            source_id,
             [row.code for row in rows],
             [row.name for row in rows],
             [json_text(row.attributes) for row in rows],
+            reference.source,
         ),
     ).rowcount
     return changed > 0

@@ -113,7 +113,7 @@ _MERGES = {table: _merge_sql(table) for table in STAGED} | {
         " THEN (coalesce(s.name, t.name), t.categories || s.categories) IS DISTINCT FROM (t.name, t.categories)"
         " ELSE (t.name, t.categories) IS DISTINCT FROM (coalesce(t.name, s.name), s.categories || t.categories)"
         " OR s.categories @> t.categories AND coalesce(t.name, s.name) IS NOT DISTINCT FROM s.name END"
-        " ORDER BY entity_key FOR UPDATE OF t"
+        " ORDER BY entity_key FOR NO KEY UPDATE OF t"
         "), moved AS ("
         " UPDATE facts.entities t SET name = CASE WHEN newer THEN coalesce(m.name, t.name)"
         " ELSE coalesce(t.name, m.name) END,"

@@ -8,11 +8,13 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from services.loader.load import Loader
 from shared.broker.contract import NewRecord, Record, TopicPartition
 from shared.broker.postgres_broker import PostgresBroker
-from shared.events import HeadProbability, LoadedEvent, Prediction, event_id_of
+from shared.broker.postgres_link import Link
+from shared.events import HeadProbability, LoadedEvent, Prediction, Reference, ReferenceRow, event_id_of
 from shared.records import encode
 from shared.runtime.consumer import ConsumerLoop
 from shared.runtime.metrics import Metrics
@@ -40,12 +42,14 @@ def prediction(number: int) -> NewRecord:
 class Pipe:
     """A loader that is stepped by hand, and the topics around it."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, apart: bool = False) -> None:
         self.url = url
         self.broker = PostgresBroker(url)
         self.broker.ensure_topics(specs())
         self.metrics = Metrics()
-        loader = Loader(StillClock(), self.metrics)
+        # A loader that waits for itself would wait for ever: here it fails instead.
+        self.shared = Link(make_conninfo(url, options="-c lock_timeout=3s"), "shared", autocommit=True)
+        loader = Loader(StillClock(), self.metrics, shared=self.shared if apart else None)
         self.loop = ConsumerLoop(
             self.broker, service="loader", slot="0", reads=READS, metrics=self.metrics, database_handle=loader.handle
         )
@@ -82,20 +86,21 @@ class Pipe:
     def close(self) -> None:
         for part in (self.consumer, self.producer, self._writer, self.broker):
             part.close()
+        self.shared.drop()
 
 
 @contextmanager
-def piping(url: str) -> Iterator[Pipe]:
-    pipe = Pipe(url)
+def piping(url: str, *, apart: bool = False) -> Iterator[Pipe]:
+    pipe = Pipe(url, apart=apart)
     try:
         yield pipe
     finally:
         pipe.close()
 
 
-@pytest.fixture
-def pipe(database_url: str) -> Iterator[Pipe]:
-    with piping(database_url) as pipe:
+@pytest.fixture(params=[False, True], ids=["in one transaction", "shared rows apart"])
+def pipe(database_url: str, request: pytest.FixtureRequest) -> Iterator[Pipe]:
+    with piping(database_url, apart=request.param) as pipe:
         yield pipe
 
 
@@ -115,6 +120,28 @@ def test_records_become_rows_and_are_told_once(pipe: Pipe, database: psycopg.Con
     pipe.drain()
     assert tables(database) == before
     assert len(pipe.heard()) == 9
+
+
+def base_data() -> NewRecord:
+    table = Reference(
+        source=SOURCE, event_key=f"{SOURCE}:reference:venues", known_at=at(-500), document_hash="d", table="venues",
+        rows=(ReferenceRow(code="7", name="East"), ReferenceRow(code="8", name="West")),
+    )  # fmt: skip
+    record_id = event_id_of(SOURCE, "reference", table.event_key, "d")
+    return encode(table, CLEAN, "clean-event/1", record_id, "cleaner")
+
+
+@pytest.mark.parametrize("wrong", [False, True])
+def test_base_data_and_its_first_events_may_come_together(
+    pipe: Pipe, database: psycopg.Connection[Any], wrong: bool
+) -> None:
+    facts = [record(fact(number)) for number in range(1, 5) for fact in (listed, settled)]
+    broken = [record(listed(9, title="a\0b"))] if wrong else []
+    pipe.send(base_data(), *facts[:3], *broken, *facts[3:], record(listed(1, known=-200, title="x")))
+    pipe.drain()
+    assert ask(database, "SELECT venue_name, status FROM analytics.sessions") == [("East", "settled")]
+    assert ask(database, "SELECT count(*), count(*) FILTER (WHERE title = 'x') FROM analytics.events") == [(4, 1)]
+    assert sorted(item.kind for item in pipe.heard()) == ["listed"] * 5 + ["reference"] + ["settled"] * 4
 
 
 def test_a_wrong_record_in_a_batch_costs_only_itself(pipe: Pipe, database: psycopg.Connection[Any]) -> None:
