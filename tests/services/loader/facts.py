@@ -10,6 +10,7 @@ import orjson
 
 from shared.broker.contract import Record
 from shared.events import (
+    Categories,
     Conditions,
     EntityInfo,
     Entry,
@@ -50,11 +51,13 @@ def at(minutes: float) -> datetime:
     return START + timedelta(minutes=minutes)
 
 
-def entry(slot: int, number: int | None = None, **given: Any) -> Entry:
-    """Slot 3 is entity river:103, unless another number is given."""
+def entry(slot: int, number: int | None = None, *, categories_of: Categories | None = None, **given: Any) -> Entry:
+    """Slot 3 is entity river:103, unless another number is given; `categories_of` are further ones of the entity."""
     entity_key = f"{SOURCE}:{number or 100 + slot}"
     fields: dict[str, Any] = {
-        "entity": EntityInfo(entity_key=entity_key, name=f"racer {entity_key}", categories={"class": 2}),
+        "entity": EntityInfo(
+            entity_key=entity_key, name=f"racer {entity_key}", categories={"class": 2} | (categories_of or {})
+        ),
         "measures": {"weight_kg": 50.0 + slot, "age_years": 30.0},
         "categories": {"motor_number": 10 + slot},
     }

@@ -19,7 +19,7 @@ from shared.records import encode
 from shared.runtime.consumer import ConsumerLoop
 from shared.runtime.metrics import Metrics
 from shared.topics import CLEAN, DEAD_LETTERS, LOADED, PREDICTIONS, specs
-from tests.services.loader.facts import SOURCE, StillClock, at, key, listed, observed, received, settled
+from tests.services.loader.facts import SOURCE, StillClock, at, entry, key, listed, observed, received, settled
 from tests.services.loader.views import ask, tables
 from tests.shared.runtime.deadline import eventually
 
@@ -135,12 +135,17 @@ def base_data() -> NewRecord:
 def test_base_data_and_its_first_events_may_come_together(
     pipe: Pipe, database: psycopg.Connection[Any], wrong: bool
 ) -> None:
-    facts = [record(fact(number)) for number in range(1, 5) for fact in (listed, settled)]
-    broken = [record(listed(9, title="a\0b"))] if wrong else []
+    # Every card adds something to the same entity, so each part of the batch changes what the others refer to.
+    cards = [record(listed(number, entries=(entry(1, categories_of={f"c{number}": 1}),))) for number in range(1, 5)]
+    facts = [fact for number, card in enumerate(cards, start=1) for fact in (card, record(settled(number)))]
+    broken = [record(listed(9, known=None, known_after_s=1e14))] if wrong else []  # refused before anything is written
     pipe.send(base_data(), *facts[:3], *broken, *facts[3:], record(listed(1, known=-200, title="x")))
     pipe.drain()
     assert ask(database, "SELECT venue_name, status FROM analytics.sessions") == [("East", "settled")]
     assert ask(database, "SELECT count(*), count(*) FILTER (WHERE title = 'x') FROM analytics.events") == [(4, 1)]
+    assert ask(database, "SELECT categories FROM analytics.entities WHERE entity_key = 'river:101'") == [
+        ({"class": 2} | {f"c{number}": 1 for number in range(1, 5)},)
+    ]
     assert sorted(item.kind for item in pipe.heard()) == ["listed"] * 5 + ["reference"] + ["settled"] * 4
 
 

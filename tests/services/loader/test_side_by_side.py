@@ -6,8 +6,11 @@ import threading
 from typing import Any
 
 import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
 
 from services.loader.load import Loader
+from shared.broker.postgres_link import Link
 from shared.events import Entry
 from shared.runtime.metrics import Metrics
 from tests.services.loader.facts import StillClock, entry, listed, observed, received, settled
@@ -18,7 +21,8 @@ VENUES = range(1, 5)
 
 
 def line_up(number: int) -> tuple[Entry, ...]:
-    return tuple(entry(slot, 100 + (slot + number) % 9) for slot in range(1, 5))
+    """Every card adds something to the entities it shares with others."""
+    return tuple(entry(slot, 100 + (slot + number) % 9, categories_of={f"c{number}": 1}) for slot in range(1, 5))
 
 
 def batches(partition: int) -> list[list[Any]]:
@@ -43,8 +47,9 @@ def batches(partition: int) -> list[list[Any]]:
     return found
 
 
+@pytest.mark.parametrize("apart", [False, True], ids=["in one transaction", "shared rows apart"])
 def test_they_make_the_same_tables_as_one_alone(
-    database_url: str, connection: psycopg.Connection[Any], database: psycopg.Connection[Any]
+    apart: bool, database_url: str, connection: psycopg.Connection[Any], database: psycopg.Connection[Any]
 ) -> None:
     alone = Loader(StillClock(), Metrics())
     for batch in (*batches(0), *batches(1)):
@@ -54,7 +59,8 @@ def test_they_make_the_same_tables_as_one_alone(
     start, errors = threading.Barrier(2), []
 
     def load(partition: int) -> None:
-        loader = Loader(StillClock(), Metrics())
+        link = Link(make_conninfo(database_url, options="-c lock_timeout=5s"), "shared", autocommit=True)
+        loader = Loader(StillClock(), Metrics(), str(partition), link if apart else None)
         try:
             with psycopg.connect(database_url) as own:
                 own.execute("SET timezone = 'UTC'")
@@ -66,6 +72,8 @@ def test_they_make_the_same_tables_as_one_alone(
         except BaseException as error:  # noqa: BLE001  # told by the assertion below
             errors.append(error)
             start.abort()
+        finally:
+            link.drop()
 
     threads = [threading.Thread(target=load, args=(partition,)) for partition in (0, 1)]
     for thread in threads:
