@@ -27,7 +27,8 @@ from shared.topics import TopicSpec
 ROUNDS = 3
 BATCH = 500
 APPENDED = 100_000
-TRANSFORMED = 100_000
+TRANSFORMED = 200_000
+PARTITIONS = 6
 # A unit of the consumer loop when it is behind.
 MOST = 2000
 WAKE_UPS = 100
@@ -44,7 +45,7 @@ def record(topic: str, number: int, size_bytes: int) -> NewRecord:
 
 def topic_of(broker: PostgresBroker) -> str:
     name = f"bench-{uuid4().hex}"
-    broker.ensure_topics([TopicSpec(name, 6, None)])
+    broker.ensure_topics([TopicSpec(name, PARTITIONS, None)])
     return name
 
 
@@ -72,7 +73,10 @@ def transform_rate(broker: PostgresBroker, url: str, workers: int) -> float:
     spawn = multiprocessing.get_context("spawn")
     go = spawn.Event()
     ready = spawn.Semaphore(0)
-    processes = [spawn.Process(target=transform, args=(url, source, target, str(w), ready, go)) for w in range(workers)]
+    processes = [
+        spawn.Process(target=transform, args=(url, source, target, str(w), PARTITIONS // workers, ready, go))
+        for w in range(workers)
+    ]
     for process in processes:
         process.start()
     for _ in processes:
@@ -89,12 +93,13 @@ def transform_rate(broker: PostgresBroker, url: str, workers: int) -> float:
     return TRANSFORMED / took_s
 
 
-def transform(url: str, source: str, target: str, slot: str, ready: object, go: object) -> None:
+def transform(url: str, source: str, target: str, slot: str, share: int, ready: object, go: object) -> None:
     """A worker: what the consumer loop does, less handler and metrics."""
     broker = PostgresBroker(url)
     producer = broker.producer(f"{source}-{slot}")
     consumer = broker.consumer(f"group-{source}", [source], slot)
-    consumer.poll(0, 0)
+    while len(consumer.assignment()) != share:
+        consumer.poll(0.05, 0)
     ready.release()  # type: ignore[attr-defined]
     go.wait()  # type: ignore[attr-defined]
     while True:
