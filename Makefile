@@ -4,7 +4,7 @@
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3 python; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
 # Another place to get torch from. Without a GPU, the CPU build is a tenth of the size:
-#   make setup TORCH_INDEX=https://download.pytorch.org/whl/cpu
+#   make setup TORCH_INDEX=URL     (the address that torch's own installation page gives for "CPU")
 TORCH_INDEX ?=
 # What `make run` passes on: make run SOURCE=archive ARCHIVE=dir FROM=2026-01-31 TO=2026-01-31
 SOURCE ?=
@@ -41,7 +41,7 @@ $(STAMP): pyproject.toml
 	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { echo "make: $(PYTHON) cannot make environments: install its venv package (Debian, Ubuntu: apt install python3-venv)" >&2; exit 1; }
 	@free_mb=$$(df -Pm . | awk 'NR == 2 { print $$4 }'); \
 	if ! ls -d $(VENV)/lib/python3*/site-packages/torch >/dev/null 2>&1 && test "$$free_mb" -lt $(NEEDED_MB); then \
-		echo "make: $$free_mb MB are free here and the environment needs $(NEEDED_MB): free some$(if $(TORCH_INDEX),, or take the CPU build of torch with TORCH_INDEX=https://download.pytorch.org/whl/cpu)" >&2; exit 1; fi
+		echo "make: $$free_mb MB are free here and the environment needs $(NEEDED_MB): free some$(if $(TORCH_INDEX),, or take the CPU build of torch: TORCH_INDEX=URL of its package index)" >&2; exit 1; fi
 	@test -x $(BIN)/python || { echo "making the environment in $(VENV) with $$("$(PYTHON)" --version)"; "$(PYTHON)" -m venv $(VENV); }
 	@echo "installing packages into $(VENV); the first time takes some minutes, most of them for torch"
 	@if test -n "$(TORCH_INDEX)"; then \
