@@ -8,8 +8,9 @@ Files hold the day of all sources; keys and a column of sessions.csv say whose a
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,13 +24,20 @@ from shared.broker.postgres_link import Link
 from shared.clock import Clock
 from shared.errors import TransientError
 
-# A day that changes all the time (a backfill passing through) is written once it rests, not at every unit.
 LOOK_EVERY_S = 0.5
+# While a backfill passes through, its days change again and again for a while: a day is written once it has rested
+# this long, or at once when no day moves any more.
+REST_S = 3.0
+# Planning a query over the views costs more than reading one day: days that wait are read together.
+DAYS_AT_ONCE = 16
 
 # With the date in the key of the advisory lock: exporters side by side never work at the same day.
 LOCK = int.from_bytes(b"csv", "big")
 
-_OF_DAY = "SELECT e.* FROM analytics.events e JOIN analytics.sessions s USING (session_key) WHERE s.date = {day}"
+_DATED = (
+    "SELECT s.date, e.* FROM analytics.events e JOIN analytics.sessions s USING (session_key)"
+    " WHERE s.date = ANY({days})"
+)
 _ORDER = {
     "entries": "event_key, slot",
     "observations": "event_key, slot",
@@ -37,11 +45,12 @@ _ORDER = {
     "transactions": "event_key, market, ordinal",
     "predictions": "event_key, as_of, state, head, slot, class",
 }
+# Each begins with the day the row belongs to, which is cut off before it is written.
 FILES = {
-    "sessions": "SELECT * FROM analytics.sessions WHERE date = {day} ORDER BY session_key",
-    "events": f"{_OF_DAY} ORDER BY event_key",
+    "sessions": "SELECT date AS day, * FROM analytics.sessions WHERE date = ANY({days}) ORDER BY session_key",
+    "events": f"{_DATED} ORDER BY event_key",
     **{
-        name: f"SELECT t.* FROM analytics.{name} t JOIN ({_OF_DAY}) e USING (event_key) ORDER BY {order}"
+        name: f"SELECT e.date, t.* FROM analytics.{name} t JOIN ({_DATED}) e USING (event_key) ORDER BY {order}"
         for name, order in _ORDER.items()
     },
 }
@@ -55,6 +64,16 @@ class Day(NamedTuple):
     ended: bool
 
 
+class Source(NamedTuple):
+    """A source's part of a day."""
+
+    id: int
+    touched: int
+    exported: int
+    name: str
+
+
+_COPY = "COPY ({}) TO STDOUT WITH (FORMAT csv, HEADER)"
 _OPEN_DAYS = """
 SELECT d.date, sum(d.touched)::bigint, NOT EXISTS (
     SELECT FROM facts.sessions s JOIN facts.events e ON e.session_id = s.id
@@ -66,11 +85,12 @@ FROM facts.export_days d GROUP BY d.date HAVING bool_or(d.touched > d.exported) 
 class Exporter:
     """Looks for days to write, in a thread of its own with a connection of its own."""
 
-    def __init__(self, conninfo: str, directory: Path, clock: Clock) -> None:
+    def __init__(self, conninfo: str, directory: Path, clock: Clock, rest_s: float = REST_S) -> None:
         self._link = Link(conninfo, "exports", autocommit=True)
         self._directory = directory
         self._clock = clock
-        self._seen: dict[date, int] = {}
+        self._rest_s = rest_s
+        self._seen: dict[date, tuple[int, float]] = {}  # how often touched, and since when (monotonic)
         self._written = 0
         self._refused: dict[date, str] = {}
         self._log = structlog.get_logger()
@@ -87,53 +107,71 @@ class Exporter:
         self._link.drop()
 
     def look(self, stop: threading.Event) -> None:
-        """Write every day that has not changed since the last look and has nothing more to wait for."""
+        """Write every day that rests and has nothing more to wait for."""
         today = self._clock.now().date()
         with self._link.use() as connection:
             days = [Day(*row) for row in connection.execute(_OPEN_DAYS)]
-            seen, self._seen = self._seen, {day.date: day.touched for day in days}
-            for day in days:
-                rests = seen.get(day.date) == day.touched
-                if rests and (day.ended or day.date < today) and not stop.is_set():
-                    self._try(connection, day)
+            due = [day for day in self._resting(days) if day.ended or day.date < today]
+            for start in range(0, len(due), DAYS_AT_ONCE):
+                if stop.is_set():
+                    return
+                self._write_together(connection, due[start : start + DAYS_AT_ONCE])
 
-    def _try(self, connection: DbConnection, day: Day) -> None:
+    def _resting(self, days: list[Day]) -> list[Day]:
+        """Those that have not moved since the last look, and for `rest_s` while any other day moves."""
+        now = time.monotonic()
+        before, self._seen = self._seen, {}
+        for day in days:
+            touched, since = before.get(day.date, (None, now))
+            self._seen[day.date] = (day.touched, since if touched == day.touched else now)
+        still = [day for day in days if before.get(day.date) == self._seen[day.date]]
+        if len(still) == len(days):
+            return still
+        return [day for day in still if now - self._seen[day.date][1] >= self._rest_s]
+
+    def _write_together(self, connection: DbConnection, days: list[Day]) -> None:
+        """Days that no other exporter is at, all from one snapshot."""
+        with ExitStack() as held:
+            mine = [day for day in days if held.enter_context(_alone(connection, day.date))]
+            with connection.transaction():
+                connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+                shown = {day: found for day in mine if (found := _sources_of(connection, day))}
+                files = {name: _read(connection, query, list(shown)) for name, query in FILES.items()} if shown else {}
+            for day, sources in shown.items():
+                self._try(connection, day, sources, {name: dated[day.date] for name, dated in files.items()})
+
+    def _try(self, connection: DbConnection, day: Day, sources: list[Source], files: dict[str, list[bytes]]) -> None:
         """A day that cannot be written holds up no other; it is tried at every look, and told of once a cause."""
         try:
-            with _alone(connection, day.date) as is_mine:
-                if is_mine:
-                    self._write(connection, day)
-            self._refused.pop(day.date, None)
+            self._write(day, sources, files)
         except OSError as error:
             cause = error.strerror or type(error).__name__
             if self._refused.get(day.date) != cause:
                 self._log.error("cannot write the exports", directory=str(self._directory), day=day.date, error=cause)
             self._refused[day.date] = cause
-
-    def _write(self, connection: DbConnection, day: Day) -> None:
-        """The day's files from one snapshot. No row is locked meanwhile: a slow disk must not hold up the loader."""
-        with connection.transaction():
-            connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-            shown = connection.execute(
-                "SELECT d.source_id, d.touched, d.exported, s.name FROM facts.export_days d"
-                " JOIN facts.sources s ON s.id = d.source_id WHERE d.date = %s ORDER BY s.name",
-                (day.date,),
-            ).fetchall()
-            if sum(row[1] for row in shown) != day.touched or all(touched <= done for _, touched, done, _ in shown):
-                return  # it moves again, or another exporter was faster
-            directory = self._directory / day.date.isoformat()
-            directory.mkdir(parents=True, exist_ok=True)
-            rows = {name: _copy(connection, query, day, directory / f"{name}.csv") for name, query in FILES.items()}
-            sources = [row[3] for row in shown]
-            manifest = {"date": day.date, "sources": sources, "complete": day.ended, "rows": rows}
-            _replace(directory / "manifest.json", orjson.dumps(manifest, option=orjson.OPT_INDENT_2))
+            return
+        self._refused.pop(day.date, None)
         connection.execute(
             "UPDATE facts.export_days d SET exported = greatest(d.exported, w.touched)"
             " FROM unnest(%s::int[], %s::bigint[]) AS w(source_id, touched)"
             " WHERE d.source_id = w.source_id AND d.date = %s",
-            ([row[0] for row in shown], [row[1] for row in shown], day.date),
+            ([source.id for source in sources], [source.touched for source in sources], day.date),
         )
         self._written += 1
+
+    def _write(self, day: Day, sources: list[Source], files: dict[str, list[bytes]]) -> None:
+        """No row is locked meanwhile: a slow disk must not hold up the loader. Each file begins with its header."""
+        directory = self._directory / day.date.isoformat()
+        directory.mkdir(parents=True, exist_ok=True)
+        for name, lines in files.items():
+            _replace(directory / f"{name}.csv", b"".join(lines))
+        manifest = {
+            "date": day.date,
+            "sources": [source.name for source in sources],
+            "complete": day.ended,
+            "rows": {name: len(lines) - 1 for name, lines in files.items()},
+        }
+        _replace(directory / "manifest.json", orjson.dumps(manifest, option=orjson.OPT_INDENT_2))
 
 
 @contextmanager
@@ -148,16 +186,29 @@ def _alone(connection: DbConnection, day: date) -> Iterator[bool]:
             connection.execute("SELECT pg_advisory_unlock(%s, %s)", key)
 
 
-def _copy(connection: DbConnection, query: str, day: Day, file: Path) -> int:
-    """Returns the number of rows."""
-    select = sql.SQL(query).format(day=sql.Literal(day.date))
-    blocks = []
-    with connection.cursor() as cursor:
-        with cursor.copy(sql.SQL("COPY ({}) TO STDOUT WITH (FORMAT csv, HEADER)").format(select)) as copy:
-            blocks = [bytes(block) for block in copy]
-        rows = cursor.rowcount
-    _replace(file, b"".join(blocks))
-    return rows
+def _sources_of(connection: DbConnection, day: Day) -> list[Source]:
+    """The sources that a day's files will hold; none where it moves again, or another exporter was faster."""
+    found = connection.execute(
+        "SELECT d.source_id, d.touched, d.exported, s.name FROM facts.export_days d"
+        " JOIN facts.sources s ON s.id = d.source_id WHERE d.date = %s ORDER BY s.name",
+        (day.date,),
+    ).fetchall()
+    sources = [Source(*row) for row in found]
+    moved = sum(source.touched for source in sources) != day.touched
+    return [] if moved or all(source.touched <= source.exported for source in sources) else sources
+
+
+def _read(connection: DbConnection, query: str, days: list[Day]) -> dict[date, list[bytes]]:
+    """The query's rows as lines of CSV, by day, the header first. The server sends them a row at a time."""
+    select = sql.SQL(query).format(days=sql.Literal([day.date for day in days]))
+    with connection.cursor() as cursor, cursor.copy(sql.SQL(_COPY).format(select)) as copy:
+        rows = iter(copy)
+        header = bytes(next(rows)).split(b",", 1)[1]
+        lines = {day.date.isoformat().encode(): [header] for day in days}
+        for row in rows:
+            day, _, line = bytes(row).partition(b",")
+            lines[day].append(line)
+    return {date.fromisoformat(day.decode()): found for day, found in lines.items()}
 
 
 def _replace(file: Path, content: bytes) -> None:

@@ -49,7 +49,7 @@ class Site:
     def __init__(self, url: str, directory: Path, now: datetime = NOON) -> None:
         self.directory = directory
         self.clock = StillClock(now)
-        self.exporter = Exporter(url, directory, self.clock)
+        self.exporter = Exporter(url, directory, self.clock, rest_s=0)
 
     def look(self, times: int = 2) -> None:
         """A day is written at the second look that finds it at rest."""
