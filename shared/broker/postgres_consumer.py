@@ -76,25 +76,25 @@ class PostgresReader:
         self._read_at.pop(tp, None)
 
     def _take(self, max_records: int) -> list[Record]:
-        """Records that are there, partition after partition, fetching first where nothing is ahead.
+        """Records that are there, fetching first where nothing is ahead.
 
-        Raises BrokerError at a damaged batch, once what was taken before it has been given.
+        An equal share of every partition: what one unit appended to several of them comes together again, and none
+        waits for another. Raises BrokerError at a damaged batch, once what was taken before it has been given.
         """
         active = [tp for tp in self._fetch_at if tp not in self.paused]
         if not any(self._ahead.get(tp) or self._records.get(tp) for tp in active):
             self._fetch(active)
         taken: list[Record] = []
-        for tp in active:
-            try:
-                while len(taken) < max_records and (queue := self._queue(tp)):
-                    room = max_records - len(taken)
-                    part = [queue.popleft() for _ in range(min(room, len(queue)))]
-                    taken.extend(part)
-                    self._read_at[tp] = part[-1].offset + 1
-            except BrokerError:
-                if not taken:
-                    raise
-                break
+        try:
+            while len(taken) < max_records and (ready := [tp for tp in active if self._queue(tp)]):
+                share = max(1, (max_records - len(taken)) // len(ready))
+                for tp in ready[: max_records - len(taken)]:
+                    queue = self._queue(tp)
+                    taken.extend(queue.popleft() for _ in range(min(share, len(queue))))
+                    self._read_at[tp] = taken[-1].offset + 1
+        except BrokerError:
+            if not taken:
+                raise
         return taken
 
     def _queue(self, tp: TopicPartition) -> deque[Record]:

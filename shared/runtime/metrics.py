@@ -71,7 +71,9 @@ class Metrics:
 
     def _define_services(self) -> None:
         self.fetch_requests_total = self._counter(
-            "fetch_requests_total", "requests to a source, by what came: document, unchanged, not published, failed (tried again), refused", ("source", "status")
+            "fetch_requests_total",
+            "requests to a source, by what came: document, unchanged, not published, failed (tried again), refused",
+            ("source", "status"),
         )
         self.model_info = self._gauge("model_info", "1 for the model in use", ("version",))
         self.prediction_duration_seconds = self._histogram(
