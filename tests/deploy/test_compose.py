@@ -55,14 +55,14 @@ def test_a_container_has_no_rights_to_spare(name: str) -> None:
     assert "/tmp" in container["tmpfs"]
 
 
-@pytest.mark.parametrize("name", CONTAINERS.keys() - {"postgres"})
+@pytest.mark.parametrize("name", sorted(CONTAINERS.keys() - {"postgres"}))
 def test_a_container_does_not_run_as_root(name: str) -> None:
     user = re.sub(r"\$\{\w+:-(\d+)\}", r"\1", CONTAINERS[name]["user"])
 
     assert int(user.split(":")[0]) > 0
 
 
-@pytest.mark.parametrize("name", CONTAINERS.keys() - ONE_SHOT)
+@pytest.mark.parametrize("name", sorted(CONTAINERS.keys() - ONE_SHOT))
 def test_a_container_that_stays_tells_its_health(name: str) -> None:
     assert CONTAINERS[name]["healthcheck"]["test"][0] == "CMD"
     assert CONTAINERS[name]["restart"] == "unless-stopped"
