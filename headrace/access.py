@@ -59,8 +59,9 @@ class Access:
         return connection
 
     def is_up(self) -> bool:
-        if self.server is not None:
-            return self.server.answers()
+        """Whether the owner gets in: a server that starts for the first time answers before it knows anybody."""
+        if self.server is not None and not self.server.answers():
+            return False
         try:
             self.connect().close()
         except ConfigError:

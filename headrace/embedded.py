@@ -14,7 +14,6 @@ import pwd
 import secrets
 import shlex
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -176,15 +175,10 @@ class EmbeddedPostgres:
         return file.read_text().strip()
 
     def answers(self) -> bool:
-        """Whether the server is up: its socket accepts."""
+        """Whether the server is up and takes connections; while it starts or stops it is not."""
         if not self.data_dir.is_dir():
             return False
-        with socket.socket(socket.AF_UNIX) as probe:
-            try:
-                probe.connect(str(self.socket_dir / ".s.PGSQL.5432"))
-            except OSError:
-                return False
-        return True
+        return psycopg.pq.PGconn.ping(self.url().encode()) == psycopg.pq.Ping.OK
 
     def _create_database(self) -> None:
         with psycopg.connect(self.url_with_password(database="postgres"), autocommit=True) as connection:
