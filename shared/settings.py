@@ -117,6 +117,43 @@ class BrokerSettings(Section):
     retention_days: float = Field(default=14, gt=0, description="how long records are kept, in days")
 
 
+class KafkaSettings(Section):
+    """How to reach Kafka and what to ask of it; of no effect with the embedded broker."""
+
+    environment: str = Field(
+        default="headrace", pattern=r"^[A-Za-z0-9._-]{1,60}$",
+        description="begins the names of consumer groups and transactions: two Headraces on one Kafka need two",
+    )  # fmt: skip
+    replication_factor: int | None = Field(
+        default=None, ge=1, description="copies of a topic when it is created; default: what the brokers say"
+    )
+    min_insync_replicas: int | None = Field(
+        default=None, ge=1, description="copies that must have a record before it counts; default: the brokers'"
+    )
+    session_timeout_s: float = Field(
+        default=10, gt=0, le=60, description="a replica that is silent for so long is replaced, in seconds"
+    )
+    tls: bool = Field(default=False, description="encrypt, and check the brokers' certificates")
+    ca_file: Path | None = Field(default=None, description="certificates to trust instead of the system's (PEM)")
+    certificate_file: Path | None = Field(default=None, description="our certificate, for mutual TLS (PEM)")
+    key_file: SecretFile | None = Field(default=None, description="the file that holds its private key (PEM)")
+    username: str | None = Field(default=None, description="SASL user; needs tls, except on loopback")
+    password_file: SecretFile | None = Field(default=None, description="the file that holds the user's password")
+    mechanism: Literal["SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+        default="SCRAM-SHA-512", description="how the user is authenticated"
+    )
+
+    @model_validator(mode="after")
+    def _together(self) -> Self:
+        if (self.username is None) != (self.password_file is None):
+            raise ValueError("username and password_file go together")
+        if (self.certificate_file is None) != (self.key_file is None):
+            raise ValueError("certificate_file and key_file go together")
+        if not self.tls and (self.ca_file or self.certificate_file):
+            raise ValueError("ca_file and certificate_file are for TLS: set tls to true")
+        return self
+
+
 class AdminSettings(Section):
     host: str = Field(default="127.0.0.1", description="address the admin app listens on")
     port: int = Field(default=0, ge=0, le=65535, description="its port; 0 takes a free one")
@@ -155,6 +192,7 @@ class Settings(Section):
     data_dir: Path = Field(default=Path(".headrace"), description="where everything is written that is not a row")
     database: Database | None = Field(default=None, description="where facts, orders and the embedded log lie")
     broker: BrokerSettings = Field(default=BrokerSettings(), description="where the topics lie")
+    kafka: KafkaSettings = Field(default=KafkaSettings(), description="how Kafka is reached, where it is the broker")
     log: LogSettings = Field(default=LogSettings(), description="what is logged")
     clock: ClockSettings = Field(default=ClockSettings(), description="which time it is")
     admin: AdminSettings = Field(default=AdminSettings(), description="the service's own HTTP server")

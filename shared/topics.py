@@ -11,6 +11,8 @@ CLEAN = "clean-events"
 LOADED = "loaded-events"
 PREDICTIONS = "predictions"
 FETCHER_CURSORS = "fetcher-cursors"
+# How far each outbox has been relayed; on Kafka only (the embedded log needs no outbox).
+OUTBOX_CURSORS = "outbox-cursors"
 
 SERVICES = ("fetcher", "cleaner", "loader", "predictor", "notifier")
 

@@ -20,7 +20,7 @@ def start(settings: CleanerSettings) -> int:
     filtered = metrics.records_total
     cleaner = Cleaner(lambda reason: filtered.labels(settings.name, RAW, f"filtered: {reason}").inc())
     loop = ConsumerLoop(
-        connect(settings.broker.url, conninfo),
+        connect(settings, conninfo),
         service=settings.name,
         slot=settings.service.slot,
         reads=[RAW],
@@ -28,9 +28,7 @@ def start(settings: CleanerSettings) -> int:
         handle=cleaner.handle,
         max_records=settings.cleaner.batch_records,
     )
-    return run(
-        settings, loop, LoopView(loop, connect(settings.broker.url, conninfo), settings.service.replica), metrics
-    )
+    return run(settings, loop, LoopView(loop, connect(settings, conninfo), settings.service.replica), metrics)
 
 
 if __name__ == "__main__":

@@ -56,16 +56,14 @@ def start(settings: FetcherSettings) -> int:
     metrics = Metrics()
     fetcher = fetcher_of(settings, settings.clock.clock(), metrics)
     loop = PollerLoop(
-        connect(settings.broker.url, conninfo),
+        connect(settings, conninfo),
         service=settings.name,
         slot=settings.service.slot,
         cursors=FETCHER_CURSORS,
         source=fetcher,
         metrics=metrics,
     )
-    view = LoopView(
-        loop, connect(settings.broker.url, conninfo), settings.service.replica, fetcher.status, streams=False
-    )
+    view = LoopView(loop, connect(settings, conninfo), settings.service.replica, fetcher.status, streams=False)
     try:
         return run(settings, loop, view, metrics)
     finally:

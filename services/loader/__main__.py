@@ -22,7 +22,7 @@ def start(settings: LoaderSettings) -> int:
     clock = settings.clock.clock()
     loader = Loader(clock, metrics, settings.service.slot, Link(conninfo, "loader, shared rows", autocommit=True))
     loop = ConsumerLoop(
-        connect(settings.broker.url, conninfo),
+        connect(settings, conninfo),
         service=settings.name,
         slot=settings.service.slot,
         reads=[CLEAN, PREDICTIONS, *DEAD_LETTERS],
@@ -31,7 +31,7 @@ def start(settings: LoaderSettings) -> int:
         max_records=settings.loader.batch_records,
     )
     exporter = Exporter(conninfo, settings.data_dir / "exports", clock)
-    view = LoopView(loop, connect(settings.broker.url, conninfo), settings.service.replica, exporter.status)
+    view = LoopView(loop, connect(settings, conninfo), settings.service.replica, exporter.status)
     return run(settings, loop, view, metrics, [exporter.run] if settings.loader.exports else [])
 
 

@@ -44,7 +44,7 @@ def start(settings: NotifierSettings) -> int:
     rules = Rules(tip_probability=options.tip_probability, payout_amount=options.big_amount)
     notifier = Notifier(options.channels, settings.clock.clock(), rules)
     loop = ConsumerLoop(
-        connect(settings.broker.url, conninfo),
+        connect(settings, conninfo),
         service=settings.name,
         slot=settings.service.slot,
         reads=[PREDICTIONS, LOADED],
@@ -57,7 +57,7 @@ def start(settings: NotifierSettings) -> int:
         Delivery(retry_undecided=frozenset(options.channels if options.crash_policy == "retry" else ())),
         lambda channel, outcome: metrics.notifications_total.labels(channel, outcome).inc(),
     )
-    view = LoopView(loop, connect(settings.broker.url, conninfo), settings.service.replica)
+    view = LoopView(loop, connect(settings, conninfo), settings.service.replica)
     return run(settings, loop, view, metrics, [sender.run])
 
 

@@ -34,7 +34,7 @@ def start(settings: PredictorSettings) -> int:
     metrics = Metrics()
     predictor = LazyPredictor(settings.models_dir, lambda: predictor_of(settings, conninfo), metrics)
     loop = ConsumerLoop(
-        connect(settings.broker.url, conninfo),
+        connect(settings, conninfo),
         service=settings.name,
         slot=settings.service.slot,
         reads=[LOADED],
@@ -42,7 +42,7 @@ def start(settings: PredictorSettings) -> int:
         handle=predictor.handle,
         max_records=settings.predictor.batch_records,
     )
-    view = LoopView(loop, connect(settings.broker.url, conninfo), settings.service.replica, predictor.detail)
+    view = LoopView(loop, connect(settings, conninfo), settings.service.replica, predictor.detail)
     return run(settings, loop, view, metrics)
 
 

@@ -81,7 +81,8 @@ class PostgresBroker:
             ).fetchall()
         return {TopicPartition(name, p): offset for name, p, offset in found}
 
-    def consumer(self, group: str, topics: Sequence[str], slot: str) -> PostgresConsumer:
+    def consumer(self, group: str, topics: Sequence[str], slot: str, *, in_database: bool = False) -> PostgresConsumer:
+        """All positions lie in the database here, whatever `in_database` says."""
         return PostgresConsumer(self._conninfo, group, topics, slot, self._patience)
 
     def reader(self, tps: Sequence[TopicPartition]) -> PostgresReader:

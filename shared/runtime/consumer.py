@@ -86,7 +86,9 @@ class ConsumerLoop:
                 self._consumer.reload()
             self._failed = False
             self._producer = self._producer or self._broker.producer(self._slot)
-            self._consumer = self._consumer or self._broker.consumer(self.service, self.reads, self._slot)
+            self._consumer = self._consumer or self._broker.consumer(
+                self.service, self.reads, self._slot, in_database=self._database_handle is not None
+            )
             self.step(self._consumer, self._producer)
         except (TransientError, BrokerError) as error:
             self._failed = True
