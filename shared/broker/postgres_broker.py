@@ -81,8 +81,14 @@ class PostgresBroker:
             ).fetchall()
         return {TopicPartition(name, p): offset for name, p, offset in found}
 
-    def consumer(self, group: str, topics: Sequence[str], slot: str, *, in_database: bool = False) -> PostgresConsumer:
-        """All positions lie in the database here, whatever `in_database` says."""
+    def consumer(
+        self,
+        group: str,
+        topics: Sequence[str],
+        slot: str,
+        *,
+        in_database: bool = False,  # noqa: ARG002  # the contract's: here all positions do
+    ) -> PostgresConsumer:
         return PostgresConsumer(self._conninfo, group, topics, slot, self._patience)
 
     def reader(self, tps: Sequence[TopicPartition]) -> PostgresReader:
