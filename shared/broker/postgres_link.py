@@ -1,13 +1,15 @@
-"""A connection that comes back: opened when first needed, dropped when it broke, opened again."""
+"""A connection that comes back: opened when first needed, dropped when it broke or fell silent, opened again."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
+from psycopg.abc import PQGen
 from psycopg.conninfo import make_conninfo
 
 from shared.broker.contract import DbConnection
@@ -16,8 +18,13 @@ from shared.errors import TransientError
 # A server that is starting answers within this; longer waits are the caller's to decide.
 CONNECT_TIMEOUT_S = 5
 # A server that is gone without a word (no reply, no reset) is noticed within about ten seconds; TCP's own default is
-# hours. Unix sockets have no such trouble and ignore these.
+# hours. Unix sockets have no such trouble and ignore these. Where something in between keeps the line open and passes
+# nothing on, TCP is content: then Patience.answer_s holds.
 _TCP = {"keepalives_idle": 4, "keepalives_interval": 2, "keepalives_count": 3, "tcp_user_timeout": 10_000}
+# How often a wait looks up, for Ctrl-C.
+CHECK_S = 0.1
+
+RV = TypeVar("RV")
 
 
 @dataclass(frozen=True)
@@ -31,20 +38,51 @@ class Patience:
     # A process that was stopped inside a unit holds its locks; the server ends such a session after this long. Much
     # longer than any handler works on a batch, shorter than anybody wants to wait.
     stopped_unit_s: float = 15.0
+    # One statement is answered within this, waiting for locks included; else the line is taken for dead.
+    answer_s: float = 15.0
 
 
 PATIENCE = Patience()
+
+
+class ImpatientConnection(psycopg.Connection[Any]):
+    """Takes a line that does not answer for a broken one: it is closed, and the statement an OperationalError.
+
+    Neither libpq nor the server can limit this wait (`statement_timeout` has to pass over the same line). A wait that
+    has a limit of its own, which is that for a NOTIFY, is left alone.
+    """
+
+    answer_s: float = PATIENCE.answer_s
+
+    def wait(self, gen: PQGen[RV], interval: float = CHECK_S, timeout: float | None = None) -> RV:
+        if timeout is not None:
+            return super().wait(gen, interval, timeout)
+        deadline = time.monotonic() + self.answer_s
+        try:
+            return super().wait(gen, interval, self.answer_s)
+        except psycopg.OperationalError:
+            if time.monotonic() < deadline:
+                raise
+            self.close()
+            raise psycopg.OperationalError(f"no answer within {self.answer_s:g} s") from None
 
 
 class Link:
     """One connection to one database, for one thread."""
 
     def __init__(
-        self, conninfo: str, name: str, *, autocommit: bool, settings: Mapping[str, str] | None = None
+        self,
+        conninfo: str,
+        name: str,
+        *,
+        autocommit: bool,
+        settings: Mapping[str, str] | None = None,
+        answer_s: float = PATIENCE.answer_s,
     ) -> None:
         self._conninfo = conninfo
         self._name = name
         self._autocommit = autocommit
+        self._answer_s = answer_s
         # Said again on every new connection: a setting of the one that broke is gone with it.
         self._settings = {"timezone": "UTC", **(settings or {})}
         self._connection: DbConnection | None = None
@@ -60,18 +98,23 @@ class Link:
 
     def connection(self) -> DbConnection:
         if self._connection is None or self._connection.closed:
-            self._connection = psycopg.connect(
-                make_conninfo(self._conninfo, **_TCP),
-                autocommit=self._autocommit,
-                application_name=f"headrace {self._name}",
-                connect_timeout=CONNECT_TIMEOUT_S,
-                prepare_threshold=2,
-            )
+            self._connection = self._connect()
             for name, value in self._settings.items():
                 self._connection.execute("SELECT set_config(%s, %s, false)", (name, value))
             if not self._autocommit:
                 self._connection.commit()
         return self._connection
+
+    def _connect(self) -> ImpatientConnection:
+        connection = ImpatientConnection.connect(
+            make_conninfo(self._conninfo, **_TCP),
+            autocommit=self._autocommit,
+            application_name=f"headrace {self._name}",
+            connect_timeout=CONNECT_TIMEOUT_S,
+            prepare_threshold=2,
+        )
+        connection.answer_s = self._answer_s
+        return connection
 
     def drop(self) -> None:
         if self._connection is not None:
