@@ -18,11 +18,12 @@ import psycopg
 
 from headrace.data_dir import DataDir, write_private
 from headrace.embedded import DATABASE, OWNER, READER, EmbeddedPostgres
-from shared.broker.postgres_broker import PostgresBroker
-from shared.errors import ConfigError
+from shared.broker.connect import connect
+from shared.broker.contract import Broker
+from shared.errors import ConfigError, HeadraceError, TransientError
 from shared.migrations import migrate
 from shared.settings import Database, ServiceSettings, Settings, load
-from shared.topics import DAY_S, SERVICES, specs
+from shared.topics import DAY_S, SERVICES, TopicSpec, specs
 
 S = TypeVar("S", bound=ServiceSettings)
 ROLES = (*(f"headrace_{service}" for service in SERVICES), READER)
@@ -107,6 +108,32 @@ def opened_if_made(settings: Settings) -> Iterator[Access]:
         yield access
 
 
+@contextmanager
+def opened_broker(access: Access, settings: Settings, application_name: str) -> Iterator[Broker]:
+    """The broker that the settings name. Raises HeadraceError that says what to do when it does not answer."""
+    broker = connect(settings, access.owner().conninfo(application_name))
+    try:
+        try:
+            broker.health()
+        except TransientError as error:
+            raise HeadraceError(unreachable(settings, error)) from None
+        yield broker
+    finally:
+        broker.close()
+
+
+def unreachable(settings: Settings, error: BaseException) -> str:
+    """What to do about a broker that does not answer, in one line."""
+    url = settings.broker.url
+    if url == "embedded":
+        return f"the log in the database does not answer: {one_line(error)}"
+    return (
+        f"no Kafka answers at {url.removeprefix('kafka://')}: is it running there? Start it, name another with"
+        f" --broker kafka://HOST:PORT (HEADRACE_BROKER__URL), or go without it: --broker embedded"
+        f" ({one_line(error)[:200]})"
+    )
+
+
 def service_settings(
     model: type[S], access: Access, data_dir: Path, config: Path | None, overrides: Mapping[str, Any] | None = None
 ) -> S:
@@ -117,19 +144,23 @@ def service_settings(
 
 
 def prepare(access: Access, settings: Settings) -> int:
-    """Schema, roles and topics as this version needs them; returns how many migrations were applied."""
-    try:
-        applied = migrate(access.owner().conninfo("headrace migrate"))
-    except psycopg.errors.InsufficientPrivilege as error:
-        raise ConfigError(f"the database's user may not do what the migrations need: {one_line(error)}") from error
-    if access.server is not None:
-        access.server.set_passwords(ROLES)
-    broker = PostgresBroker(access.owner().conninfo("headrace topics"))
-    try:
-        broker.ensure_topics(specs(settings.broker.partitions, settings.broker.retention_days * DAY_S))
-    finally:
-        broker.close()
+    """Schema, roles and topics as this version needs them; returns how many migrations were applied.
+
+    The broker is asked first: where it does not answer, nothing is changed.
+    """
+    with opened_broker(access, settings, "headrace topics") as broker:
+        try:
+            applied = migrate(access.owner().conninfo("headrace migrate"))
+        except psycopg.errors.InsufficientPrivilege as error:
+            raise ConfigError(f"the database's user may not do what the migrations need: {one_line(error)}") from error
+        if access.server is not None:
+            access.server.set_passwords(ROLES)
+        broker.ensure_topics(topics_of(settings))
     return applied
+
+
+def topics_of(settings: Settings) -> list[TopicSpec]:
+    return specs(settings.broker.partitions, settings.broker.retention_days * DAY_S)
 
 
 def uri(access: Access, role: str, data_dir: DataDir) -> str:

@@ -44,7 +44,7 @@ def common_environment(data_dir: DataDir, config: Path | None = None) -> dict[st
 
 
 def services(
-    access: Access, data_dir: DataDir, options: RunOptions, follow: bool, config: Path | None
+    access: Access, data_dir: DataDir, options: RunOptions, follow: bool, config: Path | None, broker_url: str
 ) -> list[Program]:
     """The five services, each in as many replicas as asked for."""
     return [
@@ -52,7 +52,7 @@ def services(
             f"{service}-{slot}",
             python("-m", f"services.{service}"),
             data_dir.log(f"{service}-{slot}"),
-            service_environment(access, data_dir, options, follow, config, service, slot),
+            service_environment(access, data_dir, options, follow, config, broker_url, service, slot),
         )
         for service in SERVICES
         for slot in range(options.replicas.get(service, 1))
@@ -60,14 +60,21 @@ def services(
 
 
 def service_environment(
-    access: Access, data_dir: DataDir, options: RunOptions, follow: bool, config: Path | None, service: str, slot: int
+    access: Access,
+    data_dir: DataDir,
+    options: RunOptions,
+    follow: bool,
+    config: Path | None,
+    broker_url: str,
+    service: str,
+    slot: int,
 ) -> dict[str, str]:
     login = access.service(service)
     return (
         common_environment(data_dir, config)
         | {"HEADRACE_DATABASE__URL": login.url, "HEADRACE_ADMIN__TOKEN_FILE": str(data_dir.token_file)}
         | ({} if login.password_file is None else {"HEADRACE_DATABASE__PASSWORD_FILE": str(login.password_file)})
-        | {"HEADRACE_SERVICE__SLOT": str(slot)}
+        | {"HEADRACE_BROKER__URL": broker_url, "HEADRACE_SERVICE__SLOT": str(slot)}
         | clock_environment(options.clock)
         | (fetcher_environment(options, follow) if service == "fetcher" else {})
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,9 +12,11 @@ import httpx
 import psycopg
 
 from headrace.access import Access
-from headrace.positions import HOPS, TOPICS, FetcherReport, Positions, Reading, report_of
-from shared.broker.contract import Broker
-from shared.broker.postgres_broker import PostgresBroker
+from headrace.census import Census, GaplessCensus, ReadCensus, Span
+from headrace.positions import HOPS, TOPICS, Done, FetcherReport, Positions, Reading, report_of
+from shared.broker.connect import connect
+from shared.broker.contract import Broker, TopicPartition
+from shared.settings import Settings
 from shared.topics import SERVICES
 
 # A replica writes its row about every second; older than this, it is not there any more.
@@ -46,8 +48,11 @@ class Replica:
 class Observer:
     """Looks on through connections of its own. For one thread."""
 
-    def __init__(self, access: Access, token: str) -> None:
-        self._broker: Broker = PostgresBroker(access.owner().conninfo("headrace observe"))
+    def __init__(self, access: Access, settings: Settings, token: str) -> None:
+        self._broker: Broker = connect(settings, access.owner().conninfo("headrace observe"))
+        self._gapless = settings.broker.url == "embedded"
+        self.census: Census = GaplessCensus() if self._gapless else ReadCensus(self._broker)
+        self._behind: dict[Done, tuple[int, int]] = {}
         self.connection: Rows = access.connect("headrace observe")
         self._http = httpx.Client(
             headers={"Authorization": f"Bearer {token}"}, timeout=ADMIN_TIMEOUT_S, trust_env=False
@@ -59,13 +64,26 @@ class Observer:
         self._broker.close()
 
     def positions(self) -> Positions:
-        done: dict[tuple[str, str], int] = {}
-        end: dict[str, int] = {}
+        done: dict[Done, int] = {}
+        end: dict[TopicPartition, int] = {}
         for service, topics in HOPS:
-            for tp, offset in self._broker.committed(service, topics).items():
-                done[service, tp.topic] = done.get((service, tp.topic), 0) + offset
-            end |= self._sums(self._broker, "end", topics)
-        return Positions(self._sums(self._broker, "begin", TOPICS), end, done)
+            done |= {(service, tp): offset for tp, offset in self._broker.committed(service, topics).items()}
+            end |= self._broker.end_offsets(self._partitions(topics))
+        found = Positions(self._broker.begin_offsets(self._partitions(TOPICS)), end, done, self._outbox())
+        return found if self._gapless else found.passed(self._nothing_left(found))
+
+    def _nothing_left(self, found: Positions) -> list[Done]:
+        """Where a service that has stood still since the last look has nothing to read before the end."""
+        before, self._behind = self._behind, found.behind()
+        spans = {who: Span(who[1], *at) for who, at in self._behind.items() if before.get(who) == at}
+        empty = self.census.empty(set(spans.values()))
+        return [who for who, span in spans.items() if span in empty]
+
+    def _outbox(self) -> int:
+        return 0
+
+    def _partitions(self, topics: Sequence[str]) -> list[TopicPartition]:
+        return [tp for topic in topics for tp in self._broker.partitions(topic)]
 
     def reading(self, exports: bool) -> Reading:
         """Without `exports` nobody writes CSV files."""
@@ -99,14 +117,6 @@ class Observer:
 
     def predicted(self) -> int:
         return self._count("SELECT count(*) FROM facts.predictions")
-
-    @staticmethod
-    def _sums(broker: Broker, which: str, topics: tuple[str, ...]) -> dict[str, int]:
-        tps = [tp for topic in topics for tp in broker.partitions(topic)]
-        sums = dict.fromkeys(topics, 0)
-        for tp, offset in (broker.begin_offsets(tps) if which == "begin" else broker.end_offsets(tps)).items():
-            sums[tp.topic] += offset
-        return sums
 
     def _count(self, query: str) -> int:
         row = self.connection.execute(query).fetchone()

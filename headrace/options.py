@@ -44,7 +44,6 @@ def run_options(
     from_text: str | None,
     to_text: str | None,
     once: bool,
-    broker: str | None,
     clock_start: str | None,
     clock_speed: str | None,
     clock_epoch: float | None,
@@ -61,8 +60,6 @@ def run_options(
     from_date, to_date = day("--from", from_text), day("--to", to_text)
     if from_date and to_date and to_date < from_date:
         raise ConfigError(f"--to {to_date} is before --from {from_date}")
-    if broker is not None and broker != "embedded":
-        raise ConfigError(f"--broker {broker}: this version has the embedded broker only; leave --broker away")
     clock = virtual_time(clock_start, clock_speed, clock_epoch, now_s)
     return RunOptions(source, archive, base_url, from_date, to_date, once, clock, replica_counts(replicas))
 

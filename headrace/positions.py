@@ -1,11 +1,12 @@
-"""How far every stage is, in records: a reading of the log, and what follows from it. Pure."""
+"""How far every stage is: a reading of the log, and what follows from it. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from shared.broker.contract import TopicPartition
 from shared.topics import CLEAN, DEAD_LETTERS, LOADED, PREDICTIONS, RAW, STREAMS
 
 # Who reads what, in the order in which records flow; the loader comes again for what others wrote after its turn.
@@ -23,22 +24,40 @@ MAIN_READER = {RAW: "cleaner", CLEAN: "loader", LOADED: "predictor", PREDICTIONS
     DEAD_LETTERS, "loader"
 )
 
+Done = tuple[str, TopicPartition]
+"""A service, and a partition that it reads."""
+
 
 @dataclass(frozen=True)
 class Positions:
-    """Sums over partitions. `done` is what a service has read and committed of a topic, as an offset."""
+    """Offsets per partition. `done` is what a service has read and committed; it may lie before `end` where nothing is
+    left to read, because on Kafka the end of a transaction takes an offset too (see `passed`)."""
 
-    begin: Mapping[str, int] = field(default_factory=dict)
-    end: Mapping[str, int] = field(default_factory=dict)
-    done: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    begin: Mapping[TopicPartition, int] = field(default_factory=dict)
+    end: Mapping[TopicPartition, int] = field(default_factory=dict)
+    done: Mapping[Done, int] = field(default_factory=dict)
+    # What services have written into the database for Kafka and nobody has copied there yet.
+    outbox: int = 0
+
+    def end_of(self, topic: str) -> int:
+        return sum(offset for tp, offset in self.end.items() if tp.topic == topic)
+
+    def behind(self) -> dict[Done, tuple[int, int]]:
+        """Where a service is before the end: its position and the end."""
+        return {who: (done, self.end[who[1]]) for who, done in self.done.items() if done < self.end.get(who[1], done)}
+
+    def passed(self, nothing_left: Collection[Done]) -> Positions:
+        """With these services at the end of these partitions."""
+        return replace(self, done={**self.done, **{who: self.end[who[1]] for who in nothing_left}})
 
     def lag(self, service: str) -> int:
-        return sum(self.end.get(topic, 0) - done for (who, topic), done in self.done.items() if who == service)
+        """Records to go; on Kafka, while records flow, the ends of transactions are counted with them."""
+        return sum(end - done for (who, _), (done, end) in self.behind().items() if who == service)
 
     def handled(self, service: str) -> int:
-        """What a stage has got through: records read, and for the fetcher, which reads none, records written."""
+        """What a stage has got through, in offsets: read, and for the fetcher, which reads none, written."""
         if service == "fetcher":
-            return self.end.get(RAW, 0)
+            return self.end_of(RAW)
         return sum(done for (who, _), done in self.done.items() if who == service)
 
 
@@ -83,8 +102,9 @@ def waiting_for(reading: Reading, follows: bool = False) -> str | None:
     for service in dict.fromkeys(service for service, _ in HOPS):
         if (lag := reading.positions.lag(service)) > 0:
             return f"the {service}: {lag} records to go"
-    if reading.exports_open:
-        return f"the loader's CSV files of {reading.exports_open} days"
-    if reading.notifications_open:
-        return f"the notifier: {reading.notifications_open} messages to send"
-    return None
+    left = (
+        (reading.positions.outbox, "the outbox: {} records to copy to Kafka"),
+        (reading.exports_open, "the loader's CSV files of {} days"),
+        (reading.notifications_open, "the notifier: {} messages to send"),
+    )
+    return next((text.format(count) for count, text in left if count), None)

@@ -19,6 +19,7 @@ from headrace.session import RunFailed, Session
 from headrace.simulation import SEASON_START, Simulation, free_port, season_end, simulator_program
 from headrace.site import Site
 from headrace.summary import lines_of, summary_of
+from headrace.tally import tally
 
 
 def is_demonstration(options: RunOptions) -> bool:
@@ -62,7 +63,7 @@ def conclude(site: Site, session: Session, scores: list[str]) -> tuple[dict[str,
     reading = session.last_reading()
     seconds = time.monotonic() - site.began_s
     summary = summary_of(
-        session.meter.start,
+        tally(observer.census, session.meter.start, reading.positions),
         reading,
         session.meter,
         observer.view_rows(),

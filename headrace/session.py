@@ -9,7 +9,7 @@ from typing import Self
 
 import psycopg
 
-from headrace.access import Access
+from headrace.access import Access, one_line
 from headrace.interrupts import Interrupts
 from headrace.last_words import last_words
 from headrace.meter import Meter
@@ -18,6 +18,7 @@ from headrace.positions import Positions, Reading, waiting_for
 from headrace.supervise import Program, Supervisor, stop_all
 from headrace.view import Frame, View, latest
 from shared.errors import ConfigError, HeadraceError, TransientError
+from shared.settings import Settings
 from shared.topics import LOADED
 
 TICK_S = 0.1
@@ -34,9 +35,17 @@ class Session:
     """Runs programs until told otherwise. Leaving the block stops all of them."""
 
     def __init__(  # the parts of a run
-        self, access: Access, token: str, caught: Interrupts, view: View, exports: bool, began_s: float
+        self,
+        access: Access,
+        settings: Settings,
+        token: str,
+        caught: Interrupts,
+        view: View,
+        exports: bool,
+        began_s: float,
     ) -> None:
         self.access = access
+        self._settings = settings
         self.title = ""
         self._token = token
         self._caught = caught
@@ -47,6 +56,7 @@ class Session:
         self._read_at_s = 0.0
         self._last: Reading | None = None
         self._loaded = False
+        self._away = ""
         self._began_s = began_s
         self._moved_at_s = time.monotonic()
         self.meter = Meter(self.observer().positions(), time.monotonic())
@@ -65,7 +75,7 @@ class Session:
 
     def observer(self) -> Observer:
         if self._observer is None:
-            self._observer = Observer(self.access, self._token)
+            self._observer = Observer(self.access, self._settings, self._token)
         return self._observer
 
     def say(self, text: str) -> None:
@@ -118,20 +128,26 @@ class Session:
         try:
             reading = self.observer().reading(self._exports)
         except (psycopg.OperationalError, TransientError, ConfigError) as error:
-            self._database_is_away(error)
+            self._cannot_look(error)
             return None
+        self._away = ""
         self._last = reading
         if self.meter.read(reading.positions, time.monotonic()):
             self._moved_at_s = time.monotonic()
-        if not self._loaded and reading.positions.end[LOADED] > self.meter.start.end[LOADED]:
+        if not self._loaded and reading.positions.end_of(LOADED) > self.meter.start.end_of(LOADED):
             self._loaded = True
             self.say("the first events are loaded")
         connection = self.observer().connection
         self._view.show(Frame(self.title, reading, self.meter, time.monotonic(), lambda: latest(connection)))
         return reading
 
-    def _database_is_away(self, error: Exception) -> None:
-        self.say(f"the database is away: {' '.join(str(error).split())[:200]}")
+    def _cannot_look(self, error: Exception) -> None:
+        """Said once for each kind of trouble, not with every try."""
+        kafka = isinstance(error, TransientError) and self._settings.broker.url != "embedded"
+        away = "Kafka" if kafka else "the database"
+        if away != self._away:
+            self.say(f"{away} is away, trying again: {one_line(error)[:200]}")
+            self._away = away
         if self._observer is not None:
             self._observer.close()
             self._observer = None

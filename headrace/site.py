@@ -28,9 +28,11 @@ S = TypeVar("S", bound=ServiceSettings)
 
 @dataclass(frozen=True)
 class Site:
-    """One run's place. `config` is the settings file that was named, if any; `began_s` is monotonic."""
+    """One run's place. `common` is what was set for the run; `config` is the settings file that was named, if any;
+    `began_s` is monotonic."""
 
     access: Access
+    common: Settings
     data_dir: DataDir
     config: Path | None
     caught: Interrupts
@@ -39,7 +41,8 @@ class Site:
 
     def settings(self, model: type[S], overrides: Mapping[str, Any] | None = None) -> S:
         """A service's settings as it will see them. Raises ConfigError before anything is started."""
-        return service_settings(model, self.access, self.data_dir.path, self.config, overrides)
+        ours = {"broker.url": self.common.broker.url, **(overrides or {})}
+        return service_settings(model, self.access, self.data_dir.path, self.config, ours)
 
     def effective(self, options: RunOptions) -> RunOptions:
         """The options, with what file and environment say where they say nothing."""
@@ -54,12 +57,12 @@ class Site:
         )  # fmt: skip
 
     def services(self, options: RunOptions, follow: bool) -> list[Program]:
-        return services(self.access, self.data_dir, options, follow, self.config)
+        return services(self.access, self.data_dir, options, follow, self.config, self.common.broker.url)
 
     def session(self) -> Session:
         exports = self.settings(LoaderSettings).loader.exports
         token = read_secret(self.data_dir.token_file)
-        return Session(self.access, token, self.caught, view_for(self.screen), exports, self.began_s)
+        return Session(self.access, self.common, token, self.caught, view_for(self.screen), exports, self.began_s)
 
 
 @contextmanager
@@ -71,7 +74,7 @@ def prepared_site(settings: Settings, config: Path | None, screen: Console) -> I
     with interrupts() as caught, data_dir.locked(), opened(settings) as access:
         prepare(access, settings)
         data_dir.make_token()
-        site = Site(access, data_dir, config, caught, screen, began_s)
+        site = Site(access, settings, data_dir, config, caught, screen, began_s)
         for model in MODELS:
             site.settings(model)
         yield site

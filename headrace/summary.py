@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from headrace.meter import Meter
-from headrace.positions import MAIN_READER, TOPICS, Positions, Reading
-from shared.topics import SERVICES, STREAMS
+from headrace.positions import Reading
+from headrace.tally import Tally
+from shared.topics import SERVICES
 
 
 def summary_of(
-    before: Positions,
+    found: Tally,
     reading: Reading,
     meter: Meter,
     views: Mapping[str, int],
@@ -22,9 +23,8 @@ def summary_of(
 ) -> dict[str, Any]:
     """A topic's `records` is what it holds; `in` and `out` are what came in and was read by its main reader in this
     run; views, predictions and notifications count all there is."""
-    after = reading.positions
     return {
-        "topics": {topic: _topic(topic, before, after) for topic in TOPICS if topic in STREAMS or after.end[topic]},
+        "topics": {topic: found.of_topic(topic) for topic in found.used},
         "views": dict(views),
         "dead_letters": views["dead_letters"],
         "parked": views["parked"],
@@ -34,10 +34,7 @@ def summary_of(
         "notifications": told,
         "failed_windows": [dict(failed) for failed in (reading.fetcher.failed if reading.fetcher else ())],
         "seconds": round(seconds, 3),
-        "stages": {
-            service: {"records": meter.records(service), "records_per_s": round(meter.mean_per_s(service), 1)}
-            for service in SERVICES
-        },
+        "stages": {service: _stage(found.handled(service), meter.busy_s(service)) for service in SERVICES},
     }  # fmt: skip
 
 
@@ -82,13 +79,8 @@ def cause_text(cause: Mapping[str, Any]) -> str:
     return f"{cause['service']}: {cause['records']:,} x {cause['error']}: {said} (for example {cause['example']})"
 
 
-def _topic(topic: str, before: Positions, after: Positions) -> dict[str, int]:
-    reader = MAIN_READER[topic], topic
-    return {
-        "records": after.end[topic] - after.begin[topic],
-        "in": after.end[topic] - before.end[topic],
-        "out": after.done[reader] - before.done[reader],
-    }
+def _stage(records: int, busy_s: float) -> dict[str, float]:
+    return {"records": records, "records_per_s": round(records / busy_s, 1) if busy_s else 0.0}
 
 
 def _stage_lines(stages: Mapping[str, Mapping[str, float]]) -> list[str]:

@@ -30,15 +30,22 @@ DatabaseOption = Annotated[
         "--database", metavar="URL", help="A PostgreSQL to use, without its password. [default: an embedded one]"
     ),
 ]
+BrokerOption = Annotated[
+    str | None,
+    typer.Option("--broker", metavar="embedded|kafka://HOST:PORT", help="Where the topics lie. [default: embedded]"),
+]
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", metavar="FILE", help="The settings file. [default: headrace.yaml, if there]")
 ]
 OutputOption = Annotated[Output, typer.Option("--output", "-o", help="How to write the answer.")]
 
 
-def settings_of(data_dir: Path | None, database: str | None, config: Path | None) -> Settings:
+def settings_of(
+    data_dir: Path | None, database: str | None, config: Path | None, broker: str | None = None
+) -> Settings:
     """File, environment and options; the data directory as an absolute path. Raises ConfigError."""
-    settings = load(Settings, os.environ, config, {"data_dir": data_dir, "database.url": database})
+    given = {"data_dir": data_dir, "database.url": database, "broker.url": broker}
+    settings = load(Settings, os.environ, config, given)
     return settings.model_copy(update={"data_dir": settings.data_dir.expanduser().resolve()})
 
 

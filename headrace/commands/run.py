@@ -10,7 +10,15 @@ from typing import Annotated
 import orjson
 import typer
 
-from headrace.commands.arguments import ConfigOption, DatabaseOption, DataDirOption, settings_of, stderr, stdout
+from headrace.commands.arguments import (
+    BrokerOption,
+    ConfigOption,
+    DatabaseOption,
+    DataDirOption,
+    settings_of,
+    stderr,
+    stdout,
+)
 from headrace.demonstration import demonstrate
 from headrace.options import run_options
 from headrace.run import is_demonstration
@@ -30,9 +38,7 @@ def run(
     once: Annotated[bool, typer.Option("--once", help="End when the days have gone through all stages.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON, on the last line.")] = False,
     data_dir: DataDirOption = None,
-    broker: Annotated[
-        str | None, typer.Option(metavar="embedded|kafka://HOST:PORT", help="Where the topics lie. [default: embedded]")
-    ] = None,
+    broker: BrokerOption = None,
     database: DatabaseOption = None,
     config: ConfigOption = None,
     clock_start: Annotated[str | None, typer.Option(metavar="ISO", help="A virtual clock shows this first.")] = None,
@@ -49,11 +55,11 @@ def run(
     Exit codes: 0 done; 1 it could not be done; 2 wrong options or settings; 130 stopped by Ctrl-C, 143 by SIGTERM.
     """
     asked = run_options(
-        source, archive, base_url, from_day, to_day, once, broker, clock_start, clock_speed, clock_epoch,
-        replicas or [], time.time(),
+        source, archive, base_url, from_day, to_day, once, clock_start, clock_speed, clock_epoch, replicas or [],
+        time.time(),
     )  # fmt: skip
     screen = stderr()
-    settings = settings_of(data_dir, database, config)
+    settings = settings_of(data_dir, database, config, broker)
     screen.print(f"starting in {settings.data_dir}", markup=False, soft_wrap=True)
     with prepared_site(settings, config, screen) as site:
         options = site.effective(asked)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any
@@ -12,8 +13,10 @@ import orjson
 import typer
 from rich.table import Table
 
-from headrace.access import opened_if_made
+from headrace.access import Access, opened_broker, opened_if_made, topics_of
+from headrace.census import ReadCensus, Span
 from headrace.commands.arguments import (
+    BrokerOption,
     ConfigOption,
     DatabaseOption,
     DataDirOption,
@@ -22,17 +25,18 @@ from headrace.commands.arguments import (
     settings_of,
     stdout,
 )
-from shared.broker.contract import Record, TopicPartition
-from shared.broker.postgres_broker import PostgresBroker
+from headrace.sweep import sweep
+from shared.broker.contract import Broker, Record, TopicPartition
 from shared.errors import ConfigError
 from shared.settings import Settings
 from shared.topics import specs
 
-READ_TIMEOUT_S = 5.0
-TAIL_BATCH = 500
+# Offsets have gaps on Kafka: where the last ones hold too few records, so many times more are read.
+WIDER = 4
 KNOWN = tuple(spec.name for spec in specs() if not spec.compacted)
 
 app = typer.Typer(help="The log: topics and their records.", invoke_without_command=True, rich_markup_mode=None)
+NAMES = ("topic", "partitions", "begin", "end", "records", "bytes")
 TopicArgument = Annotated[str, typer.Argument(metavar="TOPIC")]
 
 
@@ -41,40 +45,67 @@ def topics(
     context: typer.Context,
     output: OutputOption = Output.TABLE,
     data_dir: DataDirOption = None,
+    broker: BrokerOption = None,
     database: DatabaseOption = None,
     config: ConfigOption = None,
 ) -> None:
     """List the topics, or look into one: tail, get."""
     if context.invoked_subcommand is None:
-        list_topics(output, data_dir, database, config)
+        list_topics(output, data_dir, broker, database, config)
 
 
 @app.command("list")
 def list_topics(
     output: OutputOption = Output.TABLE,
     data_dir: DataDirOption = None,
+    broker: BrokerOption = None,
     database: DatabaseOption = None,
     config: ConfigOption = None,
 ) -> None:
-    """Every topic: partitions, first and next offset (summed), records, bytes."""
-    settings = settings_of(data_dir, database, config)
-    with opened_if_made(settings) as access, access.connect("headrace topics") as connection:
-        rows = connection.execute(
+    """Every topic: partitions, first and next offset (summed), records, bytes.
+
+    On Kafka offsets have gaps, so records are counted by reading them all, and how many bytes they take is not known.
+    """
+    settings = settings_of(data_dir, database, config, broker)
+    with opened_if_made(settings) as access:
+        rows = in_database(access) if settings.broker.url == "embedded" else on_kafka(access, settings)
+    if output is Output.JSON:
+        sys.stdout.write(orjson.dumps([dict(zip(NAMES, row, strict=True)) for row in rows]).decode() + "\n")
+        return
+    table = Table("topic")
+    for name in NAMES[1:]:
+        table.add_column(name, justify="right")
+    for topic, *numbers in rows:
+        table.add_row(str(topic), *("" if number is None else f"{number:,}" for number in numbers))
+    stdout().print(table)
+
+
+def in_database(access: Access) -> list[tuple[Any, ...]]:
+    with access.connect("headrace topics") as connection:
+        return connection.execute(
             "SELECT t.name, t.partitions, sum(p.begin_off)::bigint, sum(p.end_off)::bigint,"
             " sum(p.end_off - p.begin_off)::bigint, coalesce((SELECT sum(octet_length(l.payload))::bigint"
             " FROM broker.log l WHERE l.topic_id = t.id), 0) FROM broker.topics t"
             " JOIN broker.partitions p ON p.topic_id = t.id WHERE NOT t.compacted GROUP BY t.id ORDER BY t.id"
         ).fetchall()
-    names = ("topic", "partitions", "begin", "end", "records", "bytes")
-    if output is Output.JSON:
-        sys.stdout.write(orjson.dumps([dict(zip(names, row, strict=True)) for row in rows]).decode() + "\n")
-        return
-    table = Table("topic")
-    for name in names[1:]:
-        table.add_column(name, justify="right")
-    for topic, *numbers in rows:
-        table.add_row(str(topic), *(f"{number:,}" for number in numbers))
-    stdout().print(table)
+
+
+def on_kafka(access: Access, settings: Settings) -> list[tuple[Any, ...]]:
+    with opened_broker(access, settings, "headrace topics") as broker:
+        tps = {
+            spec.name: broker.partitions(spec.name) for spec in topics_of(settings) if not spec.compacted
+        }  # fmt: skip
+        everything = [tp for each in tps.values() for tp in each]
+        begins, ends = broker.begin_offsets(everything), broker.end_offsets(everything)
+        spans = {tp: Span(tp, begins[tp], ends[tp]) for tp in everything}
+        held = ReadCensus(broker).count(set(spans.values()))
+    return [
+        (
+            topic, len(each), sum(begins[tp] for tp in each), sum(ends[tp] for tp in each),
+            sum(held[spans[tp]] for tp in each), None,
+        )
+        for topic, each in tps.items()
+    ]  # fmt: skip
 
 
 @app.command()
@@ -82,12 +113,13 @@ def tail(
     topic: TopicArgument,
     count: Annotated[int, typer.Option("-n", "--records", min=1, max=10_000, help="How many.")] = 10,
     data_dir: DataDirOption = None,
+    broker: BrokerOption = None,
     database: DatabaseOption = None,
     config: ConfigOption = None,
 ) -> None:
     """The newest records of a topic, oldest first, one JSON object a line."""
-    with _broker(settings_of(data_dir, database, config)) as broker:
-        records = newest(broker, _known(topic), count)
+    with _broker(settings_of(data_dir, database, config, broker)) as opened:
+        records = newest(opened, _known(topic), count)
     for record in records:
         sys.stdout.write(orjson.dumps(readable(record)).decode() + "\n")
 
@@ -98,27 +130,45 @@ def get(
     partition: Annotated[int, typer.Argument(metavar="PARTITION", min=0)],
     offset: Annotated[int, typer.Argument(metavar="OFFSET", min=0)],
     data_dir: DataDirOption = None,
+    broker: BrokerOption = None,
     database: DatabaseOption = None,
     config: ConfigOption = None,
 ) -> None:
     """One record, whole, as indented JSON."""
-    with _broker(settings_of(data_dir, database, config)) as broker:
-        tp = TopicPartition(_known(topic), partition)
-        if tp not in broker.partitions(topic):
-            raise ConfigError(f"{topic} has partitions 0 to {len(broker.partitions(topic)) - 1}")
-        begin, end = broker.begin_offsets([tp])[tp], broker.end_offsets([tp])[tp]
-        if not begin <= offset < end:
-            held = f"offsets {begin} to {end - 1}" if end > begin else "no records"
-            raise ConfigError(f"{topic}/{partition} holds {held}")
-        [record] = _read(broker, tp, offset, offset + 1)
+    with _broker(settings_of(data_dir, database, config, broker)) as opened:
+        record = found_at(opened, TopicPartition(_known(topic), partition), offset)
     sys.stdout.write(orjson.dumps(readable(record), option=orjson.OPT_INDENT_2).decode() + "\n")
 
 
-def newest(broker: PostgresBroker, topic: str, count: int) -> list[Record]:
+def found_at(broker: Broker, tp: TopicPartition, offset: int) -> Record:
+    """Raises ConfigError that says which offsets there are."""
+    partitions = broker.partitions(tp.topic)
+    if tp not in partitions:
+        raise ConfigError(f"{tp.topic} has partitions 0 to {len(partitions) - 1}")
+    begin, end = broker.begin_offsets([tp])[tp], broker.end_offsets([tp])[tp]
+    if not begin <= offset < end:
+        held = f"offsets {begin} to {end - 1}" if end > begin else "no records"
+        raise ConfigError(f"{tp.topic}/{tp.partition} holds {held}")
+    found = [record for batch in sweep(broker, {tp: (offset, offset + 1)}) for record in batch]
+    if not found:
+        raise ConfigError(
+            f"{tp.topic}/{tp.partition}/{offset} holds no record: it is the end of a transaction, or was aborted"
+        )
+    return found[0]
+
+
+def newest(broker: Broker, topic: str, count: int) -> list[Record]:
     """The last `count` by time over all partitions."""
     tps = broker.partitions(topic)
     begins, ends = broker.begin_offsets(tps), broker.end_offsets(tps)
-    records = [record for tp in tps for record in _read(broker, tp, max(begins[tp], ends[tp] - count), ends[tp])]
+    span = count
+    while True:
+        ranges = {tp: (max(begins[tp], ends[tp] - span), ends[tp]) for tp in tps}
+        records = [record for batch in sweep(broker, ranges) for record in batch]
+        found = Counter(record.partition for record in records)
+        if all(found[tp.partition] >= count or begin == begins[tp] for tp, (begin, _) in ranges.items()):
+            break
+        span *= WIDER
     return sorted(records, key=lambda record: (record.timestamp_ms, record.partition, record.offset))[-count:]
 
 
@@ -141,21 +191,6 @@ def _json_or_text(value: bytes) -> Any:
         return value.decode(errors="replace")
 
 
-def _read(broker: PostgresBroker, tp: TopicPartition, begin: int, end: int) -> list[Record]:
-    reader = broker.reader([tp])
-    try:
-        reader.seek(tp, begin)
-        found: list[Record] = []
-        while (found[-1].offset + 1 if found else begin) < end:
-            polled = reader.poll(READ_TIMEOUT_S, TAIL_BATCH)
-            if not polled:
-                break
-            found += polled
-        return [record for record in found if begin <= record.offset < end]
-    finally:
-        reader.close()
-
-
 def _known(topic: str) -> str:
     if topic not in KNOWN:
         raise ConfigError(f"there is no topic {topic!r}; there are {', '.join(KNOWN)}")
@@ -163,10 +198,6 @@ def _known(topic: str) -> str:
 
 
 @contextmanager
-def _broker(settings: Settings) -> Iterator[PostgresBroker]:
-    with opened_if_made(settings) as access:
-        broker = PostgresBroker(access.owner().conninfo("headrace topics"))
-        try:
-            yield broker
-        finally:
-            broker.close()
+def _broker(settings: Settings) -> Iterator[Broker]:
+    with opened_if_made(settings) as access, opened_broker(access, settings, "headrace topics") as broker:
+        yield broker

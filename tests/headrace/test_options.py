@@ -14,7 +14,7 @@ from shared.errors import ConfigError
 
 def options(**given: Any) -> RunOptions:
     nothing: dict[str, Any] = dict.fromkeys(
-        ("source", "archive", "base_url", "from_text", "to_text", "broker", "clock_start", "clock_speed", "clock_epoch")
+        ("source", "archive", "base_url", "from_text", "to_text", "clock_start", "clock_speed", "clock_epoch")
     )
     return run_options(**{**nothing, "once": False, "replicas": (), "now_s": 100.0, **given})
 
@@ -51,7 +51,6 @@ def test_replicas_are_counted_per_service() -> None:
         ({"archive": Path("/nowhere")}, "--archive /nowhere"),
         ({"from_text": "31.1.2026"}, "--from 31.1.2026"),
         ({"from_text": "2026-02-02", "to_text": "2026-02-01"}, "--to 2026-02-01 is before --from 2026-02-02"),
-        ({"broker": "kafka://localhost:9092"}, "embedded broker only"),
         ({"clock_speed": "10"}, "--clock-start"),
         ({"clock_start": "2026-01-31T09:00:00"}, "time zone"),
         ({"clock_start": "2026-01-31T09:00:00+09:00", "clock_speed": "0"}, "above 0"),

@@ -1,0 +1,48 @@
+"""headrace migrate."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from psycopg import sql
+
+from headrace.access import ROLES, Access, opened, prepare, topics_of
+from headrace.commands.arguments import BrokerOption, ConfigOption, DatabaseOption, DataDirOption, settings_of
+from headrace.data_dir import DataDir
+from shared.settings import read_secret
+
+
+def migrate(
+    passwords: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Give each role the password in DIR/ROLE.password; not for the embedded one."),
+    ] = None,
+    data_dir: DataDirOption = None,
+    broker: BrokerOption = None,
+    database: DatabaseOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Prepare database and broker for the services: schema, roles and their rights, topics. Safe to repeat."""
+    settings = settings_of(data_dir, database, config, broker)
+    secrets = {} if passwords is None else {role: read_secret(passwords / f"{role}.password") for role in ROLES}
+    if settings.database is None:
+        DataDir(settings.data_dir).make()
+    with opened(settings) as access:
+        applied = prepare(access, settings)
+        if secrets and access.server is None:
+            set_passwords(access, secrets)
+    where = "" if settings.broker.url == "embedded" else f" on {settings.broker.url}"
+    sys.stdout.write(f"{applied} migrations applied, {len(topics_of(settings))} topics are there{where}\n")
+    if secrets:
+        sys.stdout.write(f"{len(secrets)} passwords set from {passwords}\n")
+
+
+def set_passwords(access: Access, secrets: dict[str, str]) -> None:
+    """Hashed here, so that no password travels or shows in the server's log."""
+    with access.connect("headrace migrate") as connection:
+        for role, secret in secrets.items():
+            hashed = connection.pgconn.encrypt_password(secret.encode(), role.encode(), b"scram-sha-256").decode()
+            connection.execute(sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(role), sql.Literal(hashed)))

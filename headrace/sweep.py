@@ -1,0 +1,43 @@
+"""Reads some offsets of some partitions, all of them and no more, without a group and without moving anything."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from contextlib import closing
+from typing import Protocol, cast
+
+from shared.broker.contract import Broker, Reader, Record, TopicPartition
+from shared.errors import TransientError
+
+POLL_S = 1.0
+BATCH = 2000
+# The broker has given nothing for so long of what it says it holds: whoever waits had better be told.
+PATIENCE_S = 30.0
+
+
+class Positioned(Reader, Protocol):
+    """What the readers of both brokers are: they say how far they are, also where the last offsets hold no record."""
+
+    def position(self, tp: TopicPartition) -> int: ...
+
+
+def sweep(broker: Broker, ranges: Mapping[TopicPartition, tuple[int, int]]) -> Generator[list[Record], None, None]:
+    """Records with offsets from begin to before end, in batches, each partition's in order.
+
+    Raises TransientError when the broker does not give them.
+    """
+    begins = broker.begin_offsets(list(ranges))
+    starts = {tp: max(begin, begins[tp]) for tp, (begin, _) in ranges.items()}
+    ends = {tp: end for tp, (_, end) in ranges.items() if starts[tp] < end}
+    if not ends:
+        return
+    with closing(cast("Positioned", broker.reader(list(ends)))) as reader:
+        for tp in ends:
+            reader.seek(tp, starts[tp])
+        idle_s = 0.0
+        while any(reader.position(tp) < end for tp, end in ends.items()):
+            polled = reader.poll(POLL_S, BATCH)
+            idle_s = 0.0 if polled else idle_s + POLL_S
+            if idle_s > PATIENCE_S:
+                raise TransientError(f"the broker gave nothing of what it holds for {idle_s:.0f} s")
+            yield [each for each in polled if each.offset < ends[TopicPartition(each.topic, each.partition)]]
