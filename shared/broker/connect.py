@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from shared.broker.contract import Broker
 from shared.broker.postgres_broker import PostgresBroker
-from shared.errors import ConfigError
 from shared.settings import Settings
 
 
 def connect(settings: Settings, conninfo: str) -> Broker:
-    """The broker that `broker.url` names. `conninfo`: the database that holds the embedded log, or the outbox."""
+    """The broker that `broker.url` names. `conninfo`: the database that holds the embedded log, or, beside Kafka, the
+    positions and the outbox of the services that write rows."""
     if settings.broker.url == "embedded":
         return PostgresBroker(conninfo)
-    raise ConfigError(f"broker.url {settings.broker.url!r}: this version has the embedded broker only")
+    from shared.broker.kafka_broker import KafkaBroker  # noqa: PLC0415  # who does not use it does not load it
+
+    return KafkaBroker(settings.broker.url, settings.kafka, conninfo)

@@ -115,7 +115,8 @@ class Reader(Protocol):
 
 
 class Unit(Protocol):
-    """One atomic step. After commit raised, it is dead: nothing but `abort` may be called."""
+    """One atomic step. After commit raised, it and its producer are dead: nothing but `abort` and `close` may be
+    called. What was committed is visible to others soon, and to a producer made later at once."""
 
     def append(self, records: Sequence[NewRecord]) -> None: ...
 
@@ -155,7 +156,10 @@ class DatabaseUnit(Unit, Protocol):
 
 
 class Producer(Protocol):
-    """Makes units under the name of a slot; making a second producer of the same slot fences the first."""
+    """Makes units under the name of a slot; making a second producer of the same slot fences the first.
+
+    Once a unit failed, make another producer before anything else: that settles what became of the unit.
+    """
 
     def unit(self) -> Unit: ...
 
@@ -191,7 +195,9 @@ class Broker(Protocol):
 
     def reader(self, tps: Sequence[TopicPartition]) -> Reader: ...
 
-    def producer(self, slot: str) -> Producer: ...
+    def producer(self, slot: str, *, in_database: bool = False) -> Producer:
+        """`in_database`: for `db_unit`; without it, for `unit`. What the slot's former producer left open is ended."""
+        ...
 
     def cursors(self, topic: str) -> dict[str, bytes]:
         """All keyed state of a compacted topic, as committed."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from uuid import UUID
 
 from shared.broker.contract import TopicPartition
 from shared.broker.postgres_consumer import PostgresConsumer, PostgresReader
 from shared.broker.postgres_link import PATIENCE, Link, Patience
-from shared.broker.postgres_log import Batch, Topics
+from shared.broker.postgres_log import LOCAL, Batch, Topics
 from shared.broker.postgres_unit import PostgresProducer
 from shared.errors import ConfigError
 from shared.events import as_utc_ms
@@ -94,7 +95,12 @@ class PostgresBroker:
     def reader(self, tps: Sequence[TopicPartition]) -> PostgresReader:
         return PostgresReader(self._conninfo, tps)
 
-    def producer(self, slot: str) -> PostgresProducer:
+    def producer(
+        self,
+        slot: str,
+        *,
+        in_database: bool = False,  # noqa: ARG002  # the contract's: here every unit is in the database
+    ) -> PostgresProducer:
         return PostgresProducer(self._conninfo, slot, self._patience)
 
     def cursors(self, topic: str) -> dict[str, bytes]:
@@ -110,6 +116,32 @@ class PostgresBroker:
 
     def close(self) -> None:
         self._link.drop()
+
+    def bind(self, name: str, kafka_id: UUID) -> None:
+        """Note which topic on Kafka a local part belongs to. Raises ConfigError where that is another one now."""
+        with self._link.use() as connection:
+            found = connection.execute(
+                "UPDATE broker.topics SET kafka_id = coalesce(kafka_id, %s) WHERE name = %s RETURNING kafka_id",
+                (kafka_id, name),
+            ).fetchone()
+        if found is None:
+            raise ConfigError(f"{name!r} is not in the database; `headrace migrate` creates it")
+        if found[0] != kafka_id:
+            raise ConfigError(
+                f"topic {name.removeprefix(LOCAL)!r} was deleted and made anew: the positions in the database belong to"
+                f" the former one. Once nothing of it is missed: DELETE FROM broker.topics WHERE name = '{name}',"
+                " then `headrace migrate`; every row guards against what it has already seen"
+            )
+
+    def positions(self, group: str, prefix: str) -> dict[TopicPartition, int]:
+        """Of a group, in topics whose names begin so (the prefix is taken off)."""
+        with self._link.use() as connection:
+            found = connection.execute(
+                "SELECT t.name, pos.p, pos.next_off FROM broker.positions pos JOIN broker.topics t ON t.id ="
+                " pos.topic_id WHERE pos.grp = %s AND starts_with(t.name, %s)",
+                (group, prefix),
+            ).fetchall()
+        return {TopicPartition(name.removeprefix(prefix), p): offset for name, p, offset in found}
 
     def _offsets(self, column: str, tps: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
         with self._link.use() as connection:

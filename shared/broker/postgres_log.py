@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import zlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -12,8 +11,11 @@ import psycopg
 
 from shared.broker.contract import NewRecord, Record, TopicPartition
 from shared.broker.frames import decode_batch, encode_batch
+from shared.broker.keys import partition_of
 from shared.broker.postgres_link import rows
 from shared.errors import ConfigError
+
+LOCAL = "kafka:"
 
 
 class Topic(NamedTuple):
@@ -36,26 +38,27 @@ class Batch(NamedTuple):
 
 
 class Topics:
-    """The topics by name, read when first asked for and again when one is missing."""
+    """The topics by name, read when first asked for and again when one is missing.
 
-    def __init__(self) -> None:
+    Where Kafka is the broker, the log holds a *local part* of its topics, under their names with `LOCAL` before them:
+    positions of groups that keep them in the database, and what waits to be relayed.
+    """
+
+    def __init__(self, prefix: str = "") -> None:
+        self._prefix = prefix
         self._known: dict[str, Topic] = {}
 
     def get(self, connection: psycopg.Connection[Any], name: str) -> Topic:
-        if name not in self._known:
+        local = self._prefix + name
+        if local not in self._known:
             found = connection.execute("SELECT id, name, partitions, compacted FROM broker.topics").fetchall()
             self._known = {topic[1]: Topic(*topic) for topic in found}
         try:
-            return self._known[name]
+            return self._known[local]
         except KeyError:
             raise ConfigError(
                 f"topic {name!r} does not exist; `headrace run` creates the topics of shared/topics.py"
             ) from None
-
-
-def partition_of(key: bytes, partitions: int) -> int:
-    """Records of one key always share a partition, which is what keeps their order."""
-    return zlib.crc32(key) % partitions
 
 
 def write(connection: psycopg.Connection[Any], topics: Topics, records: Sequence[NewRecord]) -> None:

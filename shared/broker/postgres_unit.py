@@ -39,9 +39,10 @@ class Leases:
 class PostgresProducer:
     """Makes units on one connection, one at a time. Making another producer of the slot fences this one."""
 
-    def __init__(self, conninfo: str, slot: str, patience: Patience = PATIENCE) -> None:
+    def __init__(self, conninfo: str, slot: str, patience: Patience = PATIENCE, prefix: str = "") -> None:
+        """`prefix`: of the names of the topics that it writes to (see postgres_log.Topics)."""
         self._slot = slot
-        self._topics = Topics()
+        self._topics = Topics(prefix)
         ended_after = {"idle_in_transaction_session_timeout": f"{patience.stopped_unit_s * 1000:.0f}ms"}
         self._link = Link(conninfo, f"producer {slot}", autocommit=False, settings=ended_after)
         with self._link.use() as connection:
