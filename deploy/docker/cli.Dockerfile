@@ -1,4 +1,4 @@
-# The operator's command, and the one-shot job that migrates the database, sets passwords and makes the topics.
+# The operator's command. As `headrace migrate` it is the job that prepares database and broker.
 ARG PYTHON_IMAGE=python:3.11-slim-bookworm
 
 FROM ${PYTHON_IMAGE} AS build
@@ -13,12 +13,11 @@ RUN /opt/headrace/bin/pip install --no-cache-dir ".[cli]"
 FROM ${PYTHON_IMAGE}
 ARG APP_UID=10001
 LABEL org.opencontainers.image.title="headrace-cli" \
-      org.opencontainers.image.description="The operator's command, and the job that prepares the database." \
+      org.opencontainers.image.description="The operator's command, and the job that prepares database and broker." \
       org.opencontainers.image.licenses="MIT"
 RUN useradd --uid "${APP_UID}" --user-group --no-create-home --shell /usr/sbin/nologin headrace \
     && install -d -o headrace -g headrace /var/lib/headrace
 COPY --from=build /opt/headrace /opt/headrace
-COPY deploy/docker/prepare.py /opt/headrace/prepare.py
 ENV PATH=/opt/headrace/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \

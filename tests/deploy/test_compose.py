@@ -15,6 +15,8 @@ from urllib.parse import unquote, urlsplit
 import pytest
 import yaml
 
+from headrace.access import ROLES
+from headrace.embedded import OWNER
 from shared.setting_sources import leaves, variable_of
 from shared.settings import ServiceSettings, load
 from shared.topics import SERVICES
@@ -31,17 +33,19 @@ def model_of(service: str) -> type[ServiceSettings]:
     return model
 
 
-def environment_of(service: str) -> dict[str, str]:
-    """As compose would give it with nothing set outside: ${NAME:-default} is its default."""
-    return {
-        name: re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", str(value))
-        for name, value in CONTAINERS[service]["environment"].items()
-    }
+def environment_of(service: str, **given: str) -> dict[str, str]:
+    """As compose would give it where only these are set outside."""
+    return {name: filled(value, **given) for name, value in CONTAINERS[service]["environment"].items()}
+
+
+def filled(text: object, **given: str) -> str:
+    """With variables as compose would fill them in."""
+    return re.sub(r"\$\{(\w+):-([^}]*)\}", lambda found: given.get(found[1], found[2]), str(text))
 
 
 def test_all_five_services_are_there() -> None:
     assert COMPOSE["name"] == "headrace"
-    assert set(SERVICES) | {"postgres", "migrate"} <= CONTAINERS.keys()
+    assert set(SERVICES) | {"postgres", "kafka", "migrate"} <= CONTAINERS.keys()
 
 
 @pytest.mark.parametrize("name", CONTAINERS)
@@ -57,9 +61,7 @@ def test_a_container_has_no_rights_to_spare(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(CONTAINERS.keys() - {"postgres"}))
 def test_a_container_does_not_run_as_root(name: str) -> None:
-    user = re.sub(r"\$\{\w+:-(\d+)\}", r"\1", CONTAINERS[name]["user"])
-
-    assert int(user.split(":")[0]) > 0
+    assert int(filled(CONTAINERS[name]["user"]).split(":")[0]) > 0
 
 
 @pytest.mark.parametrize("name", sorted(CONTAINERS.keys() - ONE_SHOT))
@@ -86,6 +88,7 @@ def test_a_service_starts_after_the_database_is_prepared(service: str) -> None:
     depends_on = CONTAINERS[service]["depends_on"]
 
     assert depends_on["postgres"]["condition"] == "service_healthy"
+    assert depends_on["kafka"]["condition"] == "service_healthy"
     assert depends_on["migrate"]["condition"] == "service_completed_successfully"
 
 
@@ -110,13 +113,57 @@ def test_postgres_keeps_its_data_where_version_18_looks() -> None:
     assert CONTAINERS["postgres"]["volumes"] == ["postgres:/var/lib/postgresql"]
 
 
+@pytest.mark.parametrize("name", [*SERVICES, "migrate"])
+def test_one_variable_chooses_the_broker_of_all(name: str) -> None:
+    assert environment_of(name)["HEADRACE_BROKER__URL"] == "kafka://kafka:9092"
+    assert environment_of(name, HEADRACE_BROKER="embedded")["HEADRACE_BROKER__URL"] == "embedded"
+    assert "broker" in CONTAINERS[name]["networks"]
+
+
+def test_kafka_is_out_of_reach_from_outside_and_calls_itself_as_the_services_do() -> None:
+    kafka = CONTAINERS["kafka"]
+    settings = environment_of("kafka")
+
+    assert COMPOSE["networks"]["broker"]["internal"] is True
+    assert kafka["networks"] == ["broker"]
+    assert "ports" not in kafka
+    assert f"kafka://{settings['KAFKA_ADVERTISED_LISTENERS'].removeprefix('PLAINTEXT://')}" == "kafka://kafka:9092"
+    assert "CONTROLLER://localhost" in settings["KAFKA_LISTENERS"]
+
+
+def test_kafka_keeps_its_data_and_is_stopped_gently() -> None:
+    """A killed node may show records of aborted transactions later, the more so where it cleans up in a hurry."""
+    kafka = CONTAINERS["kafka"]
+
+    assert kafka["volumes"] == [f"kafka:{environment_of('kafka')['KAFKA_LOG_DIRS']}"]
+    assert kafka["stop_signal"] == "SIGTERM"
+    assert int(kafka["stop_grace_period"].removesuffix("s")) >= 60
+    assert not [name for name in kafka["environment"] if "CLEANUP_INTERVAL" in name]
+
+
+def test_one_node_does_with_one_copy_of_its_own_topics() -> None:
+    copies = {name: value for name, value in environment_of("kafka").items() if "REPLICATION" in name or "ISR" in name}
+
+    assert set(copies.values()) == {"1"}
+    assert len(copies) == 5
+
+
+def test_the_job_that_prepares_is_the_command() -> None:
+    job = CONTAINERS["migrate"]
+
+    assert job["command"] == ["migrate", "--passwords", "/run/secrets"]
+    assert "entrypoint" not in job
+    assert 'ENTRYPOINT ["headrace"]' in (DEPLOY / "docker" / "cli.Dockerfile").read_text()
+    assert {f"{role}.password" for role in (OWNER, *ROLES)} == set(job["secrets"])
+
+
 @pytest.mark.parametrize("name", [name for name, container in CONTAINERS.items() if "environment" in container])
 def test_secrets_are_files(name: str) -> None:
     container = CONTAINERS[name]
     secret = {key: value for key, value in container["environment"].items() if re.search("PASSWORD|TOKEN|SECRET", key)}
 
     assert all(key.endswith("_FILE") and str(value).startswith(SECRETS) for key, value in secret.items())
-    assert {value.removeprefix(SECRETS) for value in secret.values()} <= set(container["secrets"])
+    assert {value.removeprefix(SECRETS) for value in secret.values()} <= set(container.get("secrets", []))
     assert not [value for value in container["environment"].values() if re.search(r"://[^/@]*:[^/@]*@", str(value))]
 
 
@@ -151,7 +198,7 @@ def test_a_service_accepts_its_settings(service: str, tmp_path: Path) -> None:
     settings = load(model_of(service), environment, tmp_path / "headrace.yaml")
 
     assert settings.admin.port == 8080
-    assert settings.broker.url == "embedded"
+    assert settings.broker.url == "kafka://kafka:9092"
 
 
 @pytest.mark.parametrize("name", [name for name, container in CONTAINERS.items() if "build" in container])
@@ -163,11 +210,9 @@ def test_an_image_is_built_from_its_own_dockerfile(name: str) -> None:
     assert dockerfile.stem == {"migrate": "cli"}.get(name, name)
 
 
-@pytest.mark.parametrize("name", ["postgres", "prometheus", "grafana"])
+@pytest.mark.parametrize("name", ["postgres", "kafka", "prometheus", "grafana"])
 def test_an_image_of_others_has_a_version(name: str) -> None:
-    image = re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", CONTAINERS[name]["image"])
-
-    assert re.fullmatch(r"[\w./-]+:v?\d[\w.]*", image)
+    assert re.fullmatch(r"[\w./-]+:v?\d[\w.]*", filled(CONTAINERS[name]["image"]))
 
 
 def test_extra_parts_come_only_when_asked_for() -> None:

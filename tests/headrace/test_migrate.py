@@ -1,8 +1,9 @@
-"""The job that runs before the services: a database as its owner finds it becomes one that they can work with."""
+"""`headrace migrate`: a database as its owner finds it becomes one that the services can work with."""
 
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,13 +12,12 @@ from urllib.parse import quote
 
 import psycopg
 import pytest
-import yaml
 
-from headrace.access import ROLES
+from headrace.access import ROLES, opened
 from headrace.embedded import OWNER, EmbeddedPostgres
+from shared.settings import Settings
 
 ROOT = Path(__file__).parents[2]
-SCRIPT = ROOT / "deploy" / "docker" / "prepare.py"
 
 
 @pytest.fixture(scope="module")
@@ -37,14 +37,18 @@ def passwords(tmp_path: Path) -> Path:
 
 
 def prepare(server: EmbeddedPostgres, directory: Path) -> subprocess.CompletedProcess[str]:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("HEADRACE_")}
-    environment |= {
-        "PYTHONPATH": str(ROOT),
-        "HEADRACE_DATABASE__URL": server.url(),
-        "HEADRACE_DATABASE__PASSWORD_FILE": str(server.password_file(OWNER)),
-    }
-    command = [sys.executable, str(SCRIPT), str(directory)]
-    return subprocess.run(command, check=False, capture_output=True, text=True, env=environment, cwd=directory)
+    return migrate(
+        "--passwords",
+        str(directory),
+        HEADRACE_DATABASE__URL=server.url(),
+        HEADRACE_DATABASE__PASSWORD_FILE=str(server.password_file(OWNER)),
+    )
+
+
+def migrate(*arguments: str, **given: str) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("HEADRACE_")} | given
+    command = [sys.executable, "-m", "headrace", "migrate", *arguments]
+    return subprocess.run(command, check=False, capture_output=True, text=True, env=environment, cwd=ROOT)
 
 
 def login(server: EmbeddedPostgres, role: str, password: str) -> psycopg.Connection[tuple[object, ...]]:
@@ -74,7 +78,7 @@ def test_preparing_again_changes_nothing(server: EmbeddedPostgres, passwords: Pa
 
     again = prepare(server, passwords)
 
-    assert (again.returncode, again.stdout.split(",")[0]) == (0, "prepare: 0 migrations applied")
+    assert (again.returncode, again.stdout.split(",")[0]) == (0, "0 migrations applied")
 
 
 def test_a_missing_password_is_told_before_anything_is_done(server: EmbeddedPostgres, passwords: Path) -> None:
@@ -92,10 +96,35 @@ def test_no_password_is_shown(server: EmbeddedPostgres, passwords: Path) -> None
     assert "the one of" not in done.stdout + done.stderr
 
 
-def test_the_job_of_the_compose_file_is_this_one() -> None:
-    compose = yaml.safe_load((ROOT / "deploy" / "docker-compose.yml").read_text())
-    job = compose["services"]["migrate"]
+def test_without_a_database_named_the_embedded_one_is_prepared(tmp_path: Path) -> None:
+    first, again = (migrate("--data-dir", str(tmp_path / "data")) for _ in range(2))
 
-    assert job["entrypoint"] == ["python", "/opt/headrace/prepare.py", "/run/secrets"]
-    assert "COPY deploy/docker/prepare.py /opt/headrace/prepare.py" in (SCRIPT.parent / "cli.Dockerfile").read_text()
-    assert {f"{role}.password" for role in (OWNER, *ROLES)} == set(job["secrets"])
+    assert (first.returncode, again.returncode) == (0, 0), first.stderr + again.stderr
+    assert int(first.stdout.split()[0]) > 0
+    assert again.stdout.split()[0] == "0"
+    assert not EmbeddedPostgres(tmp_path / "data").answers()
+
+
+def test_a_broker_that_does_not_answer_is_told_in_one_line_and_nothing_is_changed(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path / "data")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and nobody listens
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        done = migrate("--data-dir", str(settings.data_dir), "--broker", f"kafka://{address}")
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"no Kafka answers at {address}: is it running there?" in done.stderr
+    assert done.stderr.count("\n") == 1
+    with opened(settings) as access, access.connect() as connection:
+        schemas = {name for (name,) in connection.execute("SELECT nspname FROM pg_namespace")}
+    assert not {"broker", "facts", "ops"} & schemas
+
+
+@pytest.mark.parametrize("url", ["kafka:/127.0.0.1:9092", "localhost:9092", "kafka://user:secret@127.0.0.1:9092"])
+def test_a_broker_that_cannot_be_is_refused_before_anything_is_started(tmp_path: Path, url: str) -> None:
+    done = migrate("--data-dir", str(tmp_path / "data"), "--broker", url)
+
+    assert done.returncode == 2
+    assert "broker.url" in done.stderr
+    assert "secret" not in done.stderr
+    assert not (tmp_path / "data").exists()
