@@ -11,6 +11,7 @@ from shared.broker.connect import connect
 from shared.broker.postgres_link import Link
 from shared.runtime.consumer import ConsumerLoop
 from shared.runtime.metrics import Metrics
+from shared.runtime.outbox import relays
 from shared.runtime.run import launch, run
 from shared.runtime.view import LoopView
 from shared.topics import CLEAN, DEAD_LETTERS, PREDICTIONS
@@ -32,7 +33,8 @@ def start(settings: LoaderSettings) -> int:
     )
     exporter = Exporter(conninfo, settings.data_dir / "exports", clock)
     view = LoopView(loop, connect(settings, conninfo), settings.service.replica, exporter.status)
-    return run(settings, loop, view, metrics, [exporter.run] if settings.loader.exports else [])
+    exports = [exporter.run] if settings.loader.exports else []
+    return run(settings, loop, view, metrics, [*exports, *relays(settings, conninfo, metrics)])
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from shared.broker.connect import connect
 from shared.errors import ConfigError
 from shared.runtime.consumer import ConsumerLoop
 from shared.runtime.metrics import Metrics
+from shared.runtime.outbox import relays
 from shared.runtime.run import launch, run
 from shared.runtime.view import LoopView
 from shared.topics import LOADED, PREDICTIONS
@@ -58,7 +59,7 @@ def start(settings: NotifierSettings) -> int:
         lambda channel, outcome: metrics.notifications_total.labels(channel, outcome).inc(),
     )
     view = LoopView(loop, connect(settings, conninfo), settings.service.replica)
-    return run(settings, loop, view, metrics, [sender.run])
+    return run(settings, loop, view, metrics, [sender.run, *relays(settings, conninfo, metrics)])
 
 
 if __name__ == "__main__":

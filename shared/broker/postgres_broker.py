@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -132,6 +132,18 @@ class PostgresBroker:
                 f" the former one. Once nothing of it is missed: DELETE FROM broker.topics WHERE name = '{name}',"
                 " then `headrace migrate`; every row guards against what it has already seen"
             )
+
+    def forget(self, relayed: Mapping[TopicPartition, int]) -> None:
+        """Throw away whole batches before these offsets, now: they are in Kafka, and nobody reads them here again."""
+        with self._link.use() as connection:
+            for tp, offset in relayed.items():
+                connection.execute(
+                    "WITH gone AS (DELETE FROM broker.log WHERE topic_id = %(id)s AND p = %(p)s"
+                    " AND base_off + n <= %(offset)s RETURNING base_off + n AS next_off)"
+                    " UPDATE broker.partitions SET begin_off = greatest(begin_off, (SELECT max(next_off) FROM gone))"
+                    " WHERE topic_id = %(id)s AND p = %(p)s",
+                    {"id": self._topics.get(connection, tp.topic).id, "p": tp.partition, "offset": offset},
+                )
 
     def positions(self, group: str, prefix: str) -> dict[TopicPartition, int]:
         """Of a group, in topics whose names begin so (the prefix is taken off)."""
