@@ -29,10 +29,10 @@ SHELL := bash
 NEWS := awk '!/^Requirement already satisfied/ { print; fflush() }'
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint bench clean
+.PHONY: help setup run test lint bench bench-broker clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## Make the environment in .venv (quick when it is there)
 
@@ -69,6 +69,9 @@ lint: $(STAMP) ## Check style, format and types
 
 bench: $(STAMP) ## Measure speed and memory on a recorded archive
 	@$(BIN)/python -m bench $(ARGS)
+
+bench-broker: $(STAMP) ## Measure the brokers beside a bare Kafka loop (needs Java and Maven, or ARGS="--kafka HOST:PORT")
+	@$(BIN)/python -m bench.broker $(ARGS)
 
 clean: ## Remove the environment, caches and build leftovers; data stays
 	@rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

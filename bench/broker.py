@@ -1,185 +1,137 @@
-"""How fast the embedded broker is: `python -m bench.broker [ROUNDS]`. Numbers are medians over the rounds.
+"""`make bench-broker`: how fast the brokers are under our runtime, beside a bare loop of kafka-python.
 
-Everything runs on a PostgreSQL of its own with the settings that `headrace run` uses (fsync on). Workers are processes.
+Everything runs on this machine: a PostgreSQL with the settings of `headrace run` (fsync on), and a Kafka of one node.
+Workers are processes. All variants run in turn in each round; quoted are medians over the rounds.
+
+The bare loop reads and produces again in transactions of the same size (up to 2,000 records), with the same settings of
+the client, but for one that a fault needs. Our runtime also parses and checks every message. What a loop that does so
+would take is the second bare one: the bar is against it, like with like; the first shows what parsing costs.
 """
 
 from __future__ import annotations
 
-import multiprocessing
-import os
+import argparse
 import statistics
 import sys
 import tempfile
-import threading
-import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from uuid import uuid4
 
+from bench.broker_latency import latencies_ms
+from bench.broker_rates import BATCH, Rate, append_rate, transform_rate
+from bench.broker_site import Site
+from bench.broker_workers import bare, bare_decoding, runtime
+from bench.kafka_server import kafka
 from headrace.embedded import EmbeddedPostgres
-from shared.broker.contract import NewRecord, TopicPartition
-from shared.broker.postgres_broker import PostgresBroker
-from shared.errors import Fenced, TransientError
 from shared.migrations import migrate
-from shared.topics import TopicSpec
 
-ROUNDS = 3
-BATCH = 500
-APPENDED = 100_000
-TRANSFORMED = 200_000
-PARTITIONS = 6
-# A unit of the consumer loop when it is behind.
-MOST = 2000
-WAKE_UPS = 100
-HEADERS = {
-    "event_id": b"0" * 36, "schema": b"raw-event/1", "traceparent": b"0" * 55, "revision": b"0", "source": b"bench"
-}  # fmt: skip
+MOST_OVERHEAD = 0.25
+ON_EMBEDDED, ON_KAFKA = 200_000, 100_000
+APPEND = f"embedded: append, units of {BATCH}"
+EMBEDDED_2 = "embedded: transform, 2 workers"
+KAFKA_1 = "Kafka: transform, 1 worker"
+BARE, BARE_DECODING = "bare loop: bytes only, 1 worker", "bare loop: parses too, 1 worker"
 
 
-def record(topic: str, number: int, size_bytes: int) -> NewRecord:
-    """Half of the value is as compressible as JSON is, half is not."""
-    noise = os.urandom(size_bytes // 4).hex().encode()
-    return NewRecord(topic, f"event:{number % 997}".encode(), noise + b'{"a":1}' * (size_bytes // 14), HEADERS)
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.broker", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--kafka", metavar="HOST:PORT", help="a Kafka that runs already [default: one is started]")
+    parser.add_argument("--only", metavar="TEXT", default="", help="only what has this in its name")
+    options = parser.parse_args()
+    rates: dict[str, list[Rate]] = {}
+    waits: dict[str, list[list[float]]] = {}
+    with embedded() as log, kafka(options.kafka) as running:
+        on_kafka = Site("Kafka", f"kafka://{running.address}", log.conninfo, running.pid)
+        for turn in range(options.rounds):
+            for name, measure in measures(log, on_kafka).items():
+                if options.only in name:
+                    sys.stderr.write(f"round {turn + 1} of {options.rounds}: {name}\n")
+                    rates.setdefault(name, []).append(measure())
+            for site in (log, on_kafka):
+                if options.only in f"{site.name}: latency":
+                    waits.setdefault(site.name, []).append(latencies_ms(site))
+    show(rates, waits)
 
 
-def topic_of(broker: PostgresBroker) -> str:
-    name = f"bench-{uuid4().hex}"
-    broker.ensure_topics([TopicSpec(name, PARTITIONS, None)])
-    return name
-
-
-def append_rate(broker: PostgresBroker, size_bytes: int) -> float:
-    """Records per second of one process that appends units of BATCH."""
-    topic = topic_of(broker)
-    units = [[record(topic, number, size_bytes) for number in range(BATCH)] for _ in range(10)]
-    with closing(broker.producer("bench")) as producer:
-        started = time.perf_counter()
-        for number in range(APPENDED // BATCH):
-            with producer.unit() as unit:
-                unit.append(units[number % len(units)])
-                unit.commit()
-        return APPENDED / (time.perf_counter() - started)
-
-
-def transform_rate(broker: PostgresBroker, url: str, workers: int) -> float:
-    """Records per second that worker processes take from one topic and append to another, each in units of its own."""
-    source, target = topic_of(broker), topic_of(broker)
-    with closing(broker.producer("bench")) as producer:
-        for start in range(0, TRANSFORMED, MOST):
-            with producer.unit() as unit:
-                unit.append([record(source, start + number, 100) for number in range(MOST)])
-                unit.commit()
-    spawn = multiprocessing.get_context("spawn")
-    go = spawn.Event()
-    ready = spawn.Semaphore(0)
-    processes = [
-        spawn.Process(target=transform, args=(url, source, target, str(w), PARTITIONS // workers, ready, go))
-        for w in range(workers)
-    ]
-    for process in processes:
-        process.start()
-    for _ in processes:
-        ready.acquire()
-    started = time.perf_counter()
-    go.set()
-    tps = broker.partitions(target)
-    while sum(broker.end_offsets(tps).values()) < TRANSFORMED:
-        time.sleep(0.01)
-    took_s = time.perf_counter() - started
-    for process in processes:
-        process.terminate()
-        process.join()
-    return TRANSFORMED / took_s
-
-
-def transform(url: str, source: str, target: str, slot: str, share: int, ready: object, go: object) -> None:
-    """A worker: what the consumer loop does, less handler and metrics."""
-    broker = PostgresBroker(url)
-    producer = broker.producer(f"{source}-{slot}")
-    consumer = broker.consumer(f"group-{source}", [source], slot)
-    while len(consumer.assignment()) != share:
-        consumer.poll(0.05, 0)
-    ready.release()  # type: ignore[attr-defined]
-    go.wait()  # type: ignore[attr-defined]
-    while True:
-        polled = consumer.poll(0.5, MOST)
-        if not polled.records:
-            continue
-        try:
-            with producer.unit() as unit:
-                unit.append([NewRecord(target, each.key, each.value, each.headers) for each in polled.records])
-                unit.advance(
-                    polled.token,
-                    {TopicPartition(each.topic, each.partition): each.offset + 1 for each in polled.records},
-                )
-                unit.commit()
-        except (Fenced, TransientError):
-            consumer.reload()
-
-
-def wake_ups_ms(broker: PostgresBroker) -> list[float]:
-    """From the moment a commit has returned to the moment an idle poll gives its record."""
-    topic = topic_of(broker)
-    waits_ms = []
-    with (
-        closing(broker.consumer(f"group-{topic}", [topic], "0")) as consumer,
-        closing(broker.producer("bench")) as producer,
-    ):
-        while not consumer.assignment():
-            consumer.poll(0.05, 1)
-        for number in range(WAKE_UPS):
-            committed_at: list[float] = []
-
-            def commit(number: int = number, told: list[float] = committed_at) -> None:
-                time.sleep(0.02)  # the poll waits by then
-                with producer.unit() as unit:
-                    unit.append([record(topic, number, 100)])
-                    unit.commit()
-                told.append(time.perf_counter())
-
-            thread = threading.Thread(target=commit)
-            thread.start()
-            while not consumer.poll(5, 10).records:
-                pass
-            woken_at = time.perf_counter()
-            thread.join()
-            waits_ms.append(max(0.0, woken_at - committed_at[0]) * 1000)
-    return waits_ms
+def measures(log: Site, on_kafka: Site) -> dict[str, Callable[[], Rate]]:
+    return {
+        APPEND: lambda: append_rate(log),
+        "embedded: transform, 1 worker": lambda: transform_rate(log, runtime, 1, ON_EMBEDDED),
+        EMBEDDED_2: lambda: transform_rate(log, runtime, 2, ON_EMBEDDED),
+        "embedded: transform, 3 workers": lambda: transform_rate(log, runtime, 3, ON_EMBEDDED),
+        BARE: lambda: transform_rate(on_kafka, bare, 1, ON_KAFKA),
+        BARE_DECODING: lambda: transform_rate(on_kafka, bare_decoding, 1, ON_KAFKA),
+        KAFKA_1: lambda: transform_rate(on_kafka, runtime, 1, ON_KAFKA),
+        "Kafka: transform, 2 workers": lambda: transform_rate(on_kafka, runtime, 2, ON_KAFKA),
+    }
 
 
 @contextmanager
-def server() -> Iterator[str]:
+def embedded() -> Iterator[Site]:
     with tempfile.TemporaryDirectory(prefix="headrace-bench-") as directory:
         Path(directory).chmod(0o755)  # the server runs as a user of its own
         postgres = EmbeddedPostgres(Path(directory) / "data")
         postgres.start()
         try:
             migrate(postgres.url_with_password())
-            yield postgres.url_with_password()
+            yield Site("embedded", "embedded", postgres.url_with_password(), postgres.pid())
         finally:
             postgres.stop()
 
 
-def main(rounds: int) -> None:
-    measured: dict[str, list[float]] = {}
-    with server() as url, closing(PostgresBroker(url)) as broker:
-        for number in range(rounds):
-            sys.stderr.write(f"round {number + 1} of {rounds}\n")
-            waits_ms = sorted(wake_ups_ms(broker))
-            for name, value in (
-                (f"append, 100-byte records, units of {BATCH}: records/s", append_rate(broker, 100)),
-                (f"append, 2,400-byte records, units of {BATCH}: records/s", append_rate(broker, 2400)),
-                ("consume-transform-append, 1 worker: records/s", transform_rate(broker, url, 1)),
-                ("consume-transform-append, 2 workers: records/s", transform_rate(broker, url, 2)),
-                ("wake-up of an idle poll, p50: ms", statistics.median(waits_ms)),
-                ("wake-up of an idle poll, p99: ms", waits_ms[int(len(waits_ms) * 0.99)]),
-            ):
-                measured.setdefault(name, []).append(value)
-    print(f"{'embedded broker':58} {'median':>10} {'lowest':>10} {'highest':>10}")
-    for name, values in measured.items():
-        print(f"{name:58} {statistics.median(values):10,.1f} {min(values):10,.1f} {max(values):10,.1f}")
+def show(rates: Mapping[str, list[Rate]], waits: Mapping[str, list[list[float]]]) -> None:
+    print(f"\n{'records/s':36} {'median':>9} {'lowest':>9} {'highest':>9}   share of a CPU (median)")
+    for name, found in rates.items():
+        values = [each.records_per_s for each in found]
+        cpu = ", ".join(f"{part} {statistics.median(each.cpu[part] for each in found):.0%}" for part in found[0].cpu)
+        print(f"{name:36} {median(found):9,.0f} {min(values):9,.0f} {max(values):9,.0f}   {cpu}; {limit_of(found)}")
+    print(f"\n{'record to record, ms':36} {'p50':>9} {'p99':>9}")
+    for name, each in waits.items():
+        print(f"{name:36} {percentile(each, 0.5):9.1f} {percentile(each, 0.99):9.1f}")
+    print()
+    for text, value, holds in bars(rates, waits):
+        print(f"{'holds' if holds else 'FAILS':6} {text}: {value}")
+
+
+def bars(rates: Mapping[str, list[Rate]], waits: Mapping[str, list[list[float]]]) -> Iterator[tuple[str, str, bool]]:
+    for name, least in ((APPEND, 100_000), (EMBEDDED_2, 50_000)):
+        if name in rates:
+            yield f"{name}, at least {least:,} records/s", f"{median(rates[name]):,.0f}", median(rates[name]) >= least
+    for site, most_ms in (("embedded", 20), ("Kafka", 50)):
+        if site in waits:
+            p50 = percentile(waits[site], 0.5)
+            yield f"{site}: record to record, p50 at most {most_ms} ms", f"{p50:.1f}", p50 <= most_ms
+    for other in (BARE_DECODING, BARE):
+        if {KAFKA_1, other} <= rates.keys():
+            cost = overhead(rates[KAFKA_1], rates[other])
+            yield f"our runtime over the {other}, at most {MOST_OVERHEAD:.0%}", f"{cost:.0%}", cost <= MOST_OVERHEAD
+
+
+def overhead(ours: list[Rate], theirs: list[Rate]) -> float:
+    """How much longer a record takes: the median over the rounds, each compared within itself."""
+    return statistics.median(b.records_per_s / a.records_per_s - 1 for a, b in zip(ours, theirs, strict=True))
+
+
+def limit_of(found: list[Rate]) -> str:
+    """What limits it: the process that has most of a CPU, if that is near all of one."""
+    parts = {part: statistics.median(each.cpu[part] for each in found) for part in found[0].cpu}
+    workers = {part: share for part, share in parts.items() if part != "broker"}
+    busiest = max(parts, key=lambda part: parts[part])
+    if sum(parts.values()) > 1.85 and len(workers) > 1:
+        return "limit: both CPUs are busy"
+    return f"limit: CPU of the {busiest}" if parts[busiest] > 0.8 else "limit: waiting for each other"
+
+
+def median(found: list[Rate]) -> float:
+    return statistics.median(each.records_per_s for each in found)
+
+
+def percentile(rounds: list[list[float]], share: float) -> float:
+    """The median over the rounds of each round's percentile."""
+    return statistics.median(waits[int((len(waits) - 1) * share)] for waits in rounds)
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS)
+    main()

@@ -1,0 +1,105 @@
+"""What takes records from one topic and puts them into another: our runtime, and a bare loop of kafka-python.
+
+Each runs as a process of its own, says when it has its share of the partitions, and waits for `go` before the first
+record is worked on.
+"""
+
+from __future__ import annotations
+
+import gc
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from bench.broker_site import MOST, Site
+from shared.broker.contract import NewRecord
+from shared.broker.kafka_client import addresses_of, client_settings
+from shared.events import MESSAGES
+from shared.records import Received
+from shared.runtime.consumer import ConsumerLoop
+from shared.runtime.metrics import Metrics
+from shared.settings import KafkaSettings
+
+
+class Ready(Protocol):
+    def release(self) -> None: ...
+
+
+class Go(Protocol):
+    def wait(self) -> bool: ...
+
+
+def group_of(source: str) -> str:
+    return f"group-{source}"
+
+
+def runtime(site: Site, source: str, target: str, slot: str, share: int, ready: Ready, go: Go) -> None:
+    """The consumer loop of the services, with a handler that does nothing: poll, decode, append, advance, commit."""
+
+    def handle(batch: Sequence[Received]) -> list[NewRecord]:
+        go.wait()
+        return [NewRecord(target, each.record.key, each.record.value, each.record.headers) for each in batch]
+
+    loop = ConsumerLoop(
+        site.broker(), service=group_of(source), slot=slot, reads=[source], metrics=Metrics(), handle=handle,
+        max_records=MOST,
+    )  # fmt: skip
+
+    def report() -> None:
+        while loop.assigned != share:
+            time.sleep(0.02)
+        ready.release()
+
+    threading.Thread(target=report, daemon=True).start()
+    loop.run()
+
+
+def bare(site: Site, source: str, target: str, slot: str, share: int, ready: Ready, go: Go) -> None:
+    """Read and produce again, in transactions of the same size: nothing is looked at."""
+    _bare(site, source, target, slot, share, ready, go, decoding=False)
+
+
+def bare_decoding(site: Site, source: str, target: str, slot: str, share: int, ready: Ready, go: Go) -> None:
+    """The same, but each message is parsed and checked, as every consumer has to that looks at one."""
+    _bare(site, source, target, slot, share, ready, go, decoding=True)
+
+
+def _bare(site: Site, source: str, target: str, slot: str, share: int, ready: Ready, go: Go, *, decoding: bool) -> None:
+    """With the client's settings, partitions and garbage collector of our runtime, so that these do not differ; without
+    asking each record's future, telling metrics, and all else that makes it exactly once under faults."""
+    import kafka  # noqa: PLC0415  # so that the embedded broker is measured without it
+    from kafka.structs import OffsetAndMetadata  # noqa: PLC0415
+
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 20)
+    common = client_settings(addresses_of(site.url), KafkaSettings(), f"bare-{slot}")
+    del common["kafka_client"]
+    consumer = kafka.KafkaConsumer(
+        source, **common, group_id=f"headrace.{group_of(source)}", group_instance_id=slot, session_timeout_ms=10_000,
+        isolation_level="read_committed", enable_auto_commit=False, auto_offset_reset="earliest",
+        fetch_max_wait_ms=50, max_partition_fetch_bytes=8 * 1024 * 1024, metrics_enabled=False,
+    )  # fmt: skip
+    producer = kafka.KafkaProducer(
+        **common, transactional_id=f"bare-{source}-{slot}", transaction_timeout_ms=60_000, linger_ms=5,
+        batch_size=256 * 1024, compression_type="lz4", metrics_enabled=False,
+    )  # fmt: skip
+    producer.init_transactions()
+    while len(consumer.assignment()) != share:
+        consumer.poll(50, max_records=1)
+    ready.release()
+    validate = MESSAGES["loaded-event/1"].validate_json
+    while True:
+        found: dict[Any, list[Any]] = consumer.poll(500, max_records=MOST)
+        if not found:
+            continue
+        go.wait()
+        producer.begin_transaction()
+        for tp, records in found.items():
+            for each in records:
+                if decoding:
+                    validate(each.value)
+                producer.send(target, each.value, each.key, headers=each.headers, partition=tp.partition)
+        offsets = {tp: OffsetAndMetadata(records[-1].offset + 1, "", -1) for tp, records in found.items()}
+        producer.send_offsets_to_transaction(offsets, consumer.group_metadata())
+        producer.commit_transaction()
