@@ -16,8 +16,9 @@ from headrace.census import Census, GaplessCensus, ReadCensus, Span
 from headrace.positions import HOPS, TOPICS, Done, FetcherReport, Positions, Reading, report_of
 from shared.broker.connect import connect
 from shared.broker.contract import Broker, TopicPartition
+from shared.broker.postgres_log import LOCAL
 from shared.settings import Settings
-from shared.topics import SERVICES
+from shared.topics import OUTBOX_CURSORS, SERVICES, WRITTEN_WITH_ROWS
 
 # A replica writes its row about every second; older than this, it is not there any more.
 FRESH_S = 15.0
@@ -80,7 +81,20 @@ class Observer:
         return [who for who, span in spans.items() if span in empty]
 
     def _outbox(self) -> int:
-        return 0
+        """Records that lie in the database and are not in Kafka yet. What is relayed is thrown away soon, but not before
+        the next records: then the relay's cursors tell."""
+        if self._gapless:
+            return 0
+        there = self.connection.execute(
+            "SELECT t.name, part.p, part.begin_off, part.end_off FROM broker.partitions part"
+            " JOIN broker.topics t ON t.id = part.topic_id WHERE t.name = ANY(%s) AND part.end_off > part.begin_off",
+            ([LOCAL + topic for topic in WRITTEN_WITH_ROWS],),
+        ).fetchall()
+        cursors = self._broker.cursors(OUTBOX_CURSORS) if there else {}
+        return sum(
+            max(0, end - max(begin, int(cursors.get(f"{name.removeprefix(LOCAL)}/{p}", b"0"))))
+            for name, p, begin, end in there
+        )
 
     def _partitions(self, topics: Sequence[str]) -> list[TopicPartition]:
         return [tp for topic in topics for tp in self._broker.partitions(topic)]
