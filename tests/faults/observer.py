@@ -1,0 +1,76 @@
+"""Reads how far the pipeline is while it is being hit: what cannot be read right now is None, never an error."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import date
+
+import psycopg
+
+from headrace.access import Access
+from headrace.positions import HOPS
+from services.fetcher.cursor import standing_of
+from shared.broker.connect import connect
+from shared.broker.contract import Broker, TopicPartition
+from shared.errors import HeadraceError
+from shared.settings import Settings
+from shared.topics import FETCHER_CURSORS, RAW
+from tests.faults.days import FEEDS
+from tests.faults.recovery import READS, Sample
+
+OPEN_NOTES = "SELECT count(*) FROM notifier.ledger WHERE state IN ('pending', 'sending')"
+SOURCE = "boatrace"
+
+
+class Observer:
+    """Looks on past all proxies. `windows` are those that the source will have given when it has nothing left."""
+
+    def __init__(self, access: Access, settings: Settings) -> None:
+        self.broker: Broker = connect(settings, access.owner().conninfo("headrace faults"))
+        self._access = access
+        self._partitions: dict[str, list[TopicPartition]] = {}
+        self._windows: frozenset[str] = frozenset()
+
+    def expect(self, days: Iterable[date], *, results: bool = True) -> None:
+        feeds = FEEDS if results else FEEDS[:2]
+        self._windows |= {f"{SOURCE}/{feed}/{day.isoformat()}" for feed in feeds for day in days}
+
+    def sample(self) -> Sample | None:
+        try:
+            done = {service: self.broker.committed(service, [topic]) for service, topic in READS.items()}
+            return Sample(done, self._ends(dict.fromkeys([RAW, *READS.values()])), self._drained())
+        except (HeadraceError, psycopg.Error):
+            return None
+
+    def left(self) -> int | None:
+        """Records to go, over all hops, and notes that are not told; windows of the source count as records."""
+        try:
+            if (missing := len(self._windows - self._done())) > 0:
+                return missing
+            records = sum(self._lag(service, topics) for service, topics in HOPS)
+            with self._access.connect("headrace faults") as connection:
+                row = connection.execute(OPEN_NOTES).fetchone()
+        except (HeadraceError, psycopg.Error):
+            return None
+        return records + (int(str(row[0])) if row else 0)
+
+    def close(self) -> None:
+        self.broker.close()
+
+    def _lag(self, service: str, topics: Iterable[str]) -> int:
+        done = self.broker.committed(service, list(topics))
+        ends = self._ends(topics)
+        return sum(max(0, ends[tp] - offset) for tp, offset in done.items())
+
+    def _ends(self, topics: Iterable[str]) -> dict[TopicPartition, int]:
+        for topic in topics:
+            if topic not in self._partitions:
+                self._partitions[topic] = self.broker.partitions(topic)
+        return self.broker.end_offsets([tp for topic in topics for tp in self._partitions[topic]])
+
+    def _drained(self) -> bool:
+        return self._windows <= self._done()
+
+    def _done(self) -> frozenset[str]:
+        cursors = self.broker.cursors(FETCHER_CURSORS)
+        return frozenset(name for name, value in cursors.items() if standing_of(value).state == "done")

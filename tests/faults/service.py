@@ -1,0 +1,56 @@
+"""A service as it is, except for its producers: they wait, die at named points, or make broken units, when told to.
+
+    python -m tests.faults.service NAME
+
+FAULTS_DIR holds what it is told: `mines/NAME-SLOT` arms a point, `pace` is the fetcher's seconds per unit.
+FAULTS_BROKEN names a kind of broken unit (tests/faults/broken.py). Nothing of this is in the services themselves.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+from pathlib import Path
+
+from headrace.fleet import MODELS
+from shared.broker.connect import connect
+from shared.broker.contract import Broker, Producer
+from shared.runtime.run import launch
+from shared.settings import Settings
+from tests.faults.broken import BrokenProducer
+from tests.faults.points import Mine, MinedProducer, Pace, ProducerBroker
+
+
+def mine_file(directory: Path, replica: str) -> Path:
+    return directory / "mines" / replica
+
+
+def pace_file(directory: Path) -> Path:
+    return directory / "pace"
+
+
+def main(name: str) -> int:
+    model = next(model for model in MODELS if model.name == name)
+    directory, broken = Path(os.environ["FAULTS_DIR"]), os.environ.get("FAULTS_BROKEN")
+
+    def mined(settings: Settings, conninfo: str) -> Broker:
+        mine = Mine(mine_file(directory, f"{name}-{settings.service.slot}"))
+        pace = Pace(pace_file(directory) if name == "fetcher" else directory / "no-pace")
+
+        def producer(broker: Broker, slot: str, in_database: bool) -> Producer:
+            def make(name: str) -> Producer:
+                return broker.producer(name, in_database=in_database)
+
+            return MinedProducer(BrokenProducer(make, slot, broken, mine) if broken else make(slot), mine, pace)
+
+        return ProducerBroker(connect(settings, conninfo), producer)
+
+    module = import_module(f"services.{name}.__main__")
+    module.connect = mined  # type: ignore[attr-defined]
+    return launch(model, module.start)
+
+
+if __name__ == "__main__":
+    service = sys.argv.pop(1)  # the service reads the rest of its command line itself
+    sys.exit(main(service))

@@ -1,0 +1,235 @@
+"""The system under test: a real PostgreSQL, the real broker, the five services as supervised processes."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from datetime import date
+from pathlib import Path
+from typing import Any, Self
+
+import psycopg
+
+from headrace.access import Access, prepare
+from headrace.data_dir import DataDir
+from headrace.embedded import DATABASE, EmbeddedPostgres
+from headrace.fleet import common_environment, python, services
+from headrace.options import RunOptions, VirtualTime
+from headrace.supervise import Program, Supervisor
+from shared.settings import Settings
+from shared.topics import SERVICES
+from tests.faults.days import morning
+from tests.faults.lines import Line, Lines, is_postgres_commit
+from tests.faults.observer import Observer
+from tests.faults.recovery import Sample
+from tests.faults.service import mine_file, pace_file
+from tests.services.notifier.http_receiver import receiving
+
+TICK_S = 0.05
+# A kill between sending and marking leaves a note that is settled after the sender's lease of 60 s.
+SETTLE_LIMIT_S = 240.0
+# Two looks at a pipeline that stands still, so far apart that nothing was in flight between them.
+STILL_S = 1.5
+# Low thresholds: notifications enough to count.
+NOTIFIER = {"CHANNELS": "webhook", "BIG_AMOUNT": "30000", "TIP_PROBABILITY": "0.3"}
+
+
+class Stuck(Exception):
+    """What was waited for did not come; says what."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a world is set up. `wrapped`: services that run under tests/faults/service.py; `broken`: whose units are."""
+
+    archive: Path
+    replicas: Mapping[str, int]
+    wrapped: frozenset[str] = frozenset()
+    broken: tuple[str, str] | None = None
+    broker_url: str = "embedded"
+    proxied: bool = True
+
+
+class World:
+    """Leaving the block stops everything that was started."""
+
+    def __init__(self, directory: Path, plan: Plan) -> None:
+        self.plan = plan
+        self.data_dir = DataDir(directory / "data")
+        self.told_dir = directory / "faults"
+        self.server = EmbeddedPostgres(self.data_dir.path)
+        self.access = Access(self.server, None)
+        self.settings = Settings.model_validate({"data_dir": self.data_dir.path, "broker": {"url": plan.broker_url}})
+        self.lines: dict[str, Line] = {}
+        self.supervisor = Supervisor([])
+        self.died: Counter[str] = Counter()
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        try:
+            self._open()
+        except BaseException:
+            self._stack.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def _open(self) -> None:
+        self.data_dir.make()
+        (self.told_dir / "mines").mkdir(parents=True)
+        self.server.start()
+        self._stack.callback(self.server.stop)
+        prepare(self.access, self.settings)
+        self.data_dir.make_token()
+        self.observer = Observer(self.access, self.settings)
+        self._stack.callback(self.observer.close)
+        self._receiver = self._stack.enter_context(receiving())
+        self._webhook = self.told_dir / "webhook"
+        self._webhook.write_text(self._receiver.url)
+        if self.plan.proxied:
+            lines = Lines()
+            self._stack.callback(lines.close)
+            socket = self.server.socket_dir / ".s.PGSQL.5432"
+            self.lines = {service: lines.open(socket, is_postgres_commit) for service in SERVICES}
+        self._stack.callback(self.stop)
+
+    def start(self, days: list[date], clock: date, *, results: bool = True) -> None:
+        """The services over these days, at the morning of the day `clock`."""
+        self.observer.expect(days, results=results)
+        options = RunOptions(
+            source="archive", archive=self.plan.archive, from_date=days[0], to_date=days[-1],
+            clock=VirtualTime(morning(clock), 1.0, time.time()), replicas=dict(self.plan.replicas),
+        )  # fmt: skip
+        self.supervisor = Supervisor(
+            [
+                self._program(each)
+                for each in services(self.access, self.data_dir, options, False, None, self.plan.broker_url)
+            ]
+        )
+        self.supervisor.start()
+
+    def stop(self) -> list[str]:
+        return self.supervisor.stop()
+
+    def pace(self, unit_s: float) -> None:
+        """How long the fetcher waits before each of its units, from now on; only where it is wrapped."""
+        pace_file(self.told_dir).write_text(str(unit_s))
+
+    def arm(self, replica: str, armed: str) -> None:
+        mine_file(self.told_dir, replica).write_text(armed)
+
+    def disarm(self, service: str) -> None:
+        for slot in range(self.plan.replicas.get(service, 1)):
+            mine_file(self.told_dir, f"{service}-{slot}").unlink(missing_ok=True)
+
+    def is_armed(self, replica: str) -> bool:
+        return mine_file(self.told_dir, replica).exists()
+
+    def train(self) -> Path:
+        """A model of what is loaded; where it lies."""
+        program = Program(
+            "train", python("-m", "headrace", "train", "--data-dir", str(self.data_dir.path)),
+            self.data_dir.log("train"), common_environment(self.data_dir), restart=False,
+        )  # fmt: skip
+        task = Supervisor([program])
+        task.start()
+        try:
+            self.wait(lambda: bool(task.step()) or task.ended("train") is not None, 300, "the training to end")
+        finally:
+            task.stop()
+        if task.ended("train"):
+            raise Stuck(f"training failed: {program.log.read_text()[-2000:]}")
+        return self.models
+
+    @property
+    def models(self) -> Path:
+        return self.data_dir.path / "models"
+
+    def take_model(self, models: Path) -> None:
+        shutil.copytree(models, self.models, dirs_exist_ok=True)
+
+    def told(self) -> Counter[str]:
+        """What arrived at the receiver, by the message's id."""
+        return Counter(seen.body["message_id"] for seen in self._receiver.seen)
+
+    def connect(self) -> psycopg.Connection[Any]:
+        return self.access.connect("headrace faults")
+
+    def tick(self) -> None:
+        """Start again what died. Raises Stuck when a service refuses its settings."""
+        self.died.update(program.name for program in self.supervisor.step())
+        if refused := self.supervisor.refused():
+            raise Stuck(f"{refused.name} refused its settings: {refused.log.read_text()[-2000:]}")
+        if hopeless := self.supervisor.hopeless():
+            raise Stuck(f"{hopeless.name} keeps dying: {hopeless.log.read_text()[-2000:]}")
+        time.sleep(TICK_S)
+
+    def wait(self, until: Callable[[], bool], limit_s: float, what: str) -> None:
+        deadline_s = time.monotonic() + limit_s
+        while not until():
+            if time.monotonic() > deadline_s:
+                raise Stuck(f"waited {limit_s:g} s for {what}")
+            self.tick()
+
+    def rest(self, seconds: float) -> None:
+        until_s = time.monotonic() + seconds
+        while time.monotonic() < until_s:
+            self.tick()
+
+    def sample(self) -> Sample:
+        """As soon as it can be taken."""
+        found: list[Sample] = []
+
+        def taken() -> bool:
+            sample = self.observer.sample()
+            found.extend([sample] if sample else [])
+            return bool(found)
+
+        self.wait(taken, SETTLE_LIMIT_S, "positions that can be read")
+        return found[0]
+
+    def settle(self) -> None:
+        """Wait until nothing is left to do. Raises Stuck where that never comes."""
+        still_since_s: float | None = None
+
+        def settled() -> bool:
+            nonlocal still_since_s
+            if self.observer.left() != 0:
+                still_since_s = None
+                return False
+            still_since_s = still_since_s or time.monotonic()
+            return time.monotonic() - still_since_s > STILL_S
+
+        self.wait(settled, SETTLE_LIMIT_S, f"the pipeline to be done (left: {self.observer.left()})")
+
+    def _program(self, program: Program) -> Program:
+        service = program.name.partition("-")[0]
+        environment = {**program.environment, **self._environment(service)}
+        command = program.command
+        if service in self.plan.wrapped:
+            command = python("-m", "tests.faults.service", service)
+            environment["FAULTS_DIR"] = str(self.told_dir)
+        if self.plan.broken and self.plan.broken[0] == service:
+            environment["FAULTS_BROKEN"] = self.plan.broken[1]
+        return replace(program, command=command, environment=environment)
+
+    def _environment(self, service: str) -> dict[str, str]:
+        environment: dict[str, str] = {}
+        if line := self.lines.get(service):
+            environment["HEADRACE_DATABASE__URL"] = f"postgresql://headrace_{service}@127.0.0.1:{line.port}/{DATABASE}"
+        if service == "fetcher":
+            environment["HEADRACE_FETCHER__BATCH_RECORDS"] = "1"  # a unit then holds one document
+        if service == "notifier":
+            environment |= {f"HEADRACE_NOTIFIER__{name}": value for name, value in NOTIFIER.items()}
+            environment["HEADRACE_NOTIFIER__WEBHOOK_URL_FILE"] = str(self._webhook)
+        return environment
+
+
+def replicas_of(plan: Plan, service: str) -> Iterable[str]:
+    return [f"{service}-{slot}" for slot in range(plan.replicas.get(service, 1))]
