@@ -34,7 +34,7 @@ class Report:
         days = f"{schedule.first} and {schedule.days - 1} more days" + ("" if self.recorded else " (MADE UP)")
         wrong = self.problems or ["nothing lost, nothing twice, nothing reordered, nothing slow"]
         return [
-            f"broker {schedule.broker}, seed {schedule.seed}, {days}, replicas {schedule.replicas}, {self.seconds:.0f} s",
+            f"{schedule.broker}, seed {schedule.seed}, {days}, {schedule.replicas}, {self.seconds:.0f} s",
             *_table(self.recoveries),
             *([_amounts(self.outcome, self.deaths)] if self.outcome else []),
             *wrong,
