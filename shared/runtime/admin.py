@@ -44,7 +44,7 @@ class ServiceView(Protocol):
         ...
 
     def status(self) -> dict[str, Any]:
-        """`service`, `replica`, `state` (starting, standing by, running, backing off, stopped) and `detail`, a dict."""
+        """`service`, `replica`, `state` (as `Status` says) and `detail`, a dict."""
         ...
 
     def lag(self) -> list[dict[str, Any]]:
@@ -55,7 +55,7 @@ class ServiceView(Protocol):
 class Status(BaseModel):
     service: str
     replica: str
-    state: str = Field(description="starting, standing by, running, backing off or stopped")
+    state: str = Field(description="starting, standing by, running, tripped, backing off or stopped")
     detail: dict[str, Any]
 
 

@@ -4,48 +4,76 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from shared.broker.contract import NewRecord, Record
 from shared.errors import BrokerError, ConfigError, InvalidEvent, TransientError
 from shared.records import Received, decode
 
+# A record that is alone to blame is tried so often in all: what it met may have been chance.
+TRIES = 3
+# Whatever the record is: the unit fails as a whole.
+NOT_THE_RECORDS = (TransientError, BrokerError, ConfigError)
+
 Attempt = Callable[[Sequence[Received]], Sequence[NewRecord]]
 """Handles a batch as a whole or not at all: what it did is undone when it raises."""
 
 
+class Failed(NamedTuple):
+    """A record that could not be handled: of what, in which stage (decode, handle), after how many tries alone."""
+
+    record: Record
+    error: Exception
+    stage: str
+    attempts: int
+
+
 @dataclass
 class Worked:
-    """What came of a batch: outputs in order, and the records that could not be handled, each with its error."""
+    """What came of a batch: outputs in order, and the records that could not be handled."""
 
     outputs: list[NewRecord] = field(default_factory=list)
-    failed: list[tuple[Record, Exception]] = field(default_factory=list)
+    failed: list[Failed] = field(default_factory=list)
 
 
-def work(records: Sequence[Record], attempt: Attempt) -> Worked:
-    """Handle what can be handled. What is not the records' fault goes through: TransientError, BrokerError,
-    ConfigError."""
+def work(records: Sequence[Record], attempt: Attempt, note: Callable[[Failed], None] = lambda _: None) -> Worked:
+    """Handle what can be handled. `note` is told of each failed record when it is found, each partition's in order;
+    what it raises goes through, and so does what is not the records' fault: NOT_THE_RECORDS."""
     worked = Worked()
     batch: list[Received] = []
     for record in records:
         try:
             batch.append(decode(record))
         except InvalidEvent as error:
-            worked.failed.append((record, error))
-    _bisect(batch, attempt, worked)
+            worked.failed.append(Failed(record, error, "decode", 1))
+            note(worked.failed[-1])
+    if batch:
+        _bisect(batch, attempt, worked, note)
     return worked
 
 
-def _bisect(batch: Sequence[Received], attempt: Attempt, worked: Worked) -> None:
-    if not batch:
+def _bisect(batch: Sequence[Received], attempt: Attempt, worked: Worked, note: Callable[[Failed], None]) -> None:
+    outcome = _try(batch, attempt)
+    if isinstance(outcome, Exception) and len(batch) > 1:
+        middle = len(batch) // 2
+        _bisect(batch[:middle], attempt, worked, note)
+        _bisect(batch[middle:], attempt, worked, note)
         return
+    tries = 1
+    while isinstance(outcome, Exception) and not isinstance(outcome, InvalidEvent) and tries < TRIES:
+        outcome = _try(batch, attempt)
+        tries += 1
+    if isinstance(outcome, Exception):
+        worked.failed.append(Failed(batch[0].record, outcome, "handle", tries))
+        note(worked.failed[-1])
+    else:
+        worked.outputs.extend(outcome)
+
+
+def _try(batch: Sequence[Received], attempt: Attempt) -> Sequence[NewRecord] | Exception:
     try:
-        worked.outputs.extend(attempt(batch))
-    except (TransientError, BrokerError, ConfigError):
+        return attempt(batch)
+    except NOT_THE_RECORDS:
         raise
     except Exception as error:  # noqa: BLE001  # a handler's bug may raise anything; one record must not stop the rest
-        if len(batch) == 1:
-            worked.failed.append((batch[0].record, error))
-            return
-        middle = len(batch) // 2
-        _bisect(batch[:middle], attempt, worked)
-        _bisect(batch[middle:], attempt, worked)
+        return error

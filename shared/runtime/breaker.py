@@ -3,46 +3,66 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from shared.broker.contract import Record
+from shared.broker.contract import Record, TopicPartition
 from shared.errors import HeadraceError, InvalidEvent
+from shared.runtime.batch import Failed
+from shared.runtime.dead_letters import message_of
 
-# More unexpected errors than MOST among any LAST records in a row: stop, do not fill the dead letters with good ones.
+# More unexpected errors than MOST among any LAST records of a partition in a row: hold the partition back, do not fill
+# the dead letters with good records.
 MOST = 20
 LAST = 100
 
 
-@dataclass(frozen=True)
+class Tripped(HeadraceError):
+    """A partition whose records show a bug of ours: the unit must not be, and the partition must wait for a person."""
+
+    def __init__(self, tp: TopicPartition, cause: str) -> None:
+        super().__init__(cause)
+        self.tp = tp
+
+
 class Breaker:
-    """How the last records went, oldest first; True is an unexpected failure."""
+    """How the last records of each partition went, up to the last committed unit."""
 
-    recent: tuple[bool, ...] = ()
+    def __init__(self) -> None:
+        self._recent: dict[TopicPartition, list[bool]] = {}
 
-    def after(self, records: Sequence[Record], failed: Sequence[tuple[Record, Exception]]) -> Breaker:
-        """The breaker once these are done with. Raises HeadraceError where they show a bug."""
-        unexpected = {
-            (record.topic, record.partition, record.offset): error
-            for record, error in failed
-            if not isinstance(error, InvalidEvent)
-        }
-        if not unexpected:
-            return Breaker((*self.recent, *(False for _ in records[-LAST:]))[-LAST:])
-        went = [*self.recent, *((each.topic, each.partition, each.offset) in unexpected for each in records)]
-        worst = most_in_a_row(went)
-        if worst > MOST:
-            last = list(unexpected.values())[-1]
-            raise HeadraceError(
-                f"{worst} of {min(LAST, len(went))} records in a row failed in an unexpected way, last"
-                f" {type(last).__name__}: stopped before good records become dead letters"
-            ) from last
-        return Breaker(tuple(went[-LAST:]))
+    def trial(self, records: Sequence[Record]) -> Trial:
+        return Trial(self._recent, records)
+
+    def keep(self, trial: Trial) -> None:
+        """The unit of this trial was committed."""
+        self._recent |= {tp: went[-LAST:] for tp, went in trial.went.items()}
 
 
-def most_in_a_row(went: Sequence[bool]) -> int:
-    """The most failures among any LAST neighbours."""
-    most = count = 0
-    for position, bad in enumerate(went):
-        count += bad - (position >= LAST and went[position - LAST])
-        most = max(most, count)
-    return most
+class Trial:
+    """One batch after what went before it; of a unit that fails, nothing is kept, for its records come again."""
+
+    def __init__(self, recent: dict[TopicPartition, list[bool]], records: Sequence[Record]) -> None:
+        # Per partition, oldest first; True is an unexpected failure.
+        self.went: dict[TopicPartition, list[bool]] = {}
+        self._place: dict[tuple[TopicPartition, int], int] = {}
+        for record in records:
+            tp = TopicPartition(record.topic, record.partition)
+            if tp not in self.went:
+                self.went[tp] = list(recent.get(tp, ()))
+            self._place[tp, record.offset] = len(self.went[tp])
+            self.went[tp].append(False)
+
+    def note(self, failed: Failed) -> None:
+        """To be told of a partition's failures in their order. Raises Tripped when they are too many."""
+        if isinstance(failed.error, InvalidEvent):
+            return
+        tp = TopicPartition(failed.record.topic, failed.record.partition)
+        place = self._place[tp, failed.record.offset]
+        self.went[tp][place] = True
+        last = self.went[tp][max(0, place + 1 - LAST) : place + 1]
+        if sum(last) > MOST:
+            raise Tripped(
+                tp,
+                f"{tp.topic}/{tp.partition} is held back before good records become dead letters: {sum(last)} of"
+                f" {len(last)} in a row failed in an unexpected way, at offset {failed.record.offset}"
+                f" {type(failed.error).__name__}: {message_of(failed.error)}",
+            ) from failed.error

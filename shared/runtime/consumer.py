@@ -6,7 +6,6 @@ import gc
 import random
 import threading
 import time
-from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import cast
@@ -15,11 +14,12 @@ import psycopg
 import structlog
 
 from shared.broker.contract import Broker, Consumer, DatabaseUnit, NewRecord, Polled, Producer, TopicPartition, Unit
-from shared.errors import BrokerError, Fenced, TransientError
+from shared.errors import BrokerError, TransientError
 from shared.records import Received
 from shared.runtime.backoff import Backoff
 from shared.runtime.batch import Worked, work
-from shared.runtime.breaker import Breaker
+from shared.runtime.breaker import Breaker, Tripped
+from shared.runtime.committed import tell
 from shared.runtime.dead_letters import dead_letter
 from shared.runtime.handler import DatabaseHandle, Handle
 from shared.runtime.metrics import Metrics
@@ -48,6 +48,7 @@ class ConsumerLoop:
         self.service = service
         self.reads = tuple(reads)
         self.state = "starting"
+        self.trouble = ""
         self.ticked_at = time.monotonic()
         self.assigned = 0
         self._broker = broker
@@ -61,6 +62,8 @@ class ConsumerLoop:
         self._consumer: Consumer | None = None
         self._producer: Producer | None = None
         self._failed = False
+        # Partitions that the breaker holds back, and why. What is taken out of here is read again after a reload.
+        self._tripped: dict[TopicPartition, str] = {}
         self._owned: frozenset[TopicPartition] = frozenset()
         self._stop = threading.Event()
         self._log = structlog.get_logger()
@@ -73,31 +76,42 @@ class ConsumerLoop:
         _calm_the_collector()
         try:
             while not self._stop.is_set():
-                self.ticked_at = time.monotonic()
+                self._tick()
                 self._turn()
         finally:  # also when it dies: the partitions go to the other replicas at once
             self._let_go()
-            self.state = "stopped"
+            self.state, self.trouble = "stopped", ""
 
     def _turn(self) -> None:
-        """A step; after a failed one, the committed positions before the next. Each fails into the same waiting."""
+        """A step; after a failed one, the committed positions before the next. Each fails into the same waiting.
+
+        The producer comes first: making it settles what became of the unit that failed, and positions after that.
+        """
+        in_database = self._database_handle is not None
         try:
+            self._producer = self._producer or self._broker.producer(self._slot, in_database=in_database)
             if self._failed and self._consumer is not None:
                 self._consumer.reload()
+                self._consumer.resume([tp for tp in self._consumer.assignment() if tp not in self._tripped])
             self._failed = False
-            self._producer = self._producer or self._broker.producer(self._slot)
             self._consumer = self._consumer or self._broker.consumer(
-                self.service, self.reads, self._slot, in_database=self._database_handle is not None
+                self.service, self.reads, self._slot, in_database=in_database
             )
             self.step(self._consumer, self._producer)
+        except Tripped as tripped:
+            self._failed = True
+            self._hold_back(tripped, self._consumer)
         except (TransientError, BrokerError) as error:
             self._failed = True
             if isinstance(error, BrokerError):
                 self._metrics.units_total.labels(outcome=type(error).__name__.lower()).inc()
-            if isinstance(error, Fenced) and self._producer is not None:
-                self._producer.close()
-                self._producer = None
+                self._drop_producer()
             self._wait_out(error)
+
+    def _drop_producer(self) -> None:
+        if self._producer is not None:
+            self._producer.close()
+            self._producer = None
 
     def _let_go(self) -> None:
         for part in (self._consumer, self._producer):
@@ -106,25 +120,46 @@ class ConsumerLoop:
 
     def step(self, consumer: Consumer, producer: Producer) -> int:
         """One batch, one unit: all of it or none. Returns how many records it took."""
-        polled = consumer.poll(POLL_S, self._max_records)
-        self._note_assignment(consumer.assignment())
-        self.state = "running"
+        polled = self._poll(consumer)
         if not polled.records:
             self._backoff.reset()
             return 0
         started = time.perf_counter()
         with producer.unit() if self._database_handle is None else producer.db_unit() as unit:
-            worked = work(polled.records, lambda batch: self._attempt(batch, unit))
-            breaker = self._breaker.after(polled.records, worked.failed)
+            trial = self._breaker.trial(polled.records)
+            worked = work(polled.records, lambda batch: self._attempt(batch, unit), trial.note)
             unit.append([*worked.outputs, *self._dead_letters(worked)])
             unit.advance(polled.token, next_offsets(polled))
             unit.commit()
-        self._breaker = breaker
+        self._breaker.keep(trial)
         self._backoff.reset()
-        self._observe(polled, worked, time.perf_counter() - started)
+        tell(self._metrics, self.service, polled.records, worked, time.perf_counter() - started)
         return len(polled.records)
 
+    def _poll(self, consumer: Consumer) -> Polled:
+        """What may be handled. A rebalance can bring a partition back that is held back: unpaused, with records."""
+        polled = consumer.poll(POLL_S, self._max_records)
+        self._tick()
+        self._note_assignment(consumer.assignment())
+        held = self._tripped.keys() & self._owned
+        self.trouble = "; ".join(self._tripped[tp] for tp in sorted(held))
+        self.state = "tripped" if held else "running"
+        if not held:
+            return polled
+        consumer.pause(sorted(held))
+        return polled._replace(records=[each for each in polled.records if (each.topic, each.partition) not in held])
+
+    def _hold_back(self, tripped: Tripped, consumer: Consumer | None) -> None:
+        """The batch is polled again without that partition, which waits until this process is started again."""
+        if consumer is not None:
+            consumer.pause([tripped.tp])
+        self._tripped[tripped.tp] = str(tripped)
+        self._metrics.tripped_partitions.labels(*tripped.tp).set(1)
+        self._log.error("a partition is held back", topic=tripped.tp.topic, partition=tripped.tp.partition,
+                        cause=str(tripped))  # fmt: skip
+
     def _attempt(self, batch: Sequence[Received], unit: Unit) -> Sequence[NewRecord]:
+        self._tick()
         if self._handle is not None:
             return self._handle(batch)
         assert self._database_handle is not None  # noqa: S101  # the constructor saw to it
@@ -142,9 +177,7 @@ class ConsumerLoop:
         """One for each failed record, except those that lie in our own dead letters already: they stay there."""
         now = datetime.now(UTC)
         own = dead_letter_topic(self.service)
-        return [
-            dead_letter(self.service, record, error, 1, now) for record, error in worked.failed if record.topic != own
-        ]
+        return [dead_letter(self.service, each, now) for each in worked.failed if each.record.topic != own]
 
     def _note_assignment(self, owned: frozenset[TopicPartition]) -> None:
         if owned != self._owned:
@@ -152,36 +185,31 @@ class ConsumerLoop:
             self.assigned = len(owned)
             self._metrics.rebalances_total.inc()
 
-    def _observe(self, polled: Polled, worked: Worked, took_s: float) -> None:
-        metrics = self._metrics
-        failed = Counter(record.topic for record, _ in worked.failed)
-        handled = Counter(record.topic for record in polled.records) - failed
-        for outcome, counts in (("handled", handled), ("failed", failed)):
-            for topic, count in counts.items():
-                metrics.records_total.labels(service=self.service, topic=topic, outcome=outcome).inc(count)
-        for record, error in worked.failed:
-            metrics.dead_letters_total.labels(topic=record.topic, reason=type(error).__name__).inc()
-            self._log.warning(
-                "dead letter", topic=record.topic, partition=record.partition, offset=record.offset,
-                event_id=record.headers.get("event_id", b"").decode(errors="replace"),
-                error=type(error).__name__, cause=str(error),
-            )  # fmt: skip
-        newest_ms = max(record.timestamp_ms for record in polled.records)
-        metrics.units_total.labels(outcome="committed").inc()
-        metrics.batch_duration_seconds.labels(stage=self.service).observe(took_s)
-        metrics.batch_size_records.observe(len(polled.records))
-        metrics.event_age_seconds.labels(stage=self.service).set(max(0.0, time.time() - newest_ms / 1000))
-        metrics.last_success_timestamp_seconds.set(time.time())
-
     def _wait_out(self, error: TransientError | BrokerError) -> None:
         delay_s = self._backoff.next_s()
-        self.state = "backing off"
+        self.state, self.trouble = "backing off", str(error)
         self._metrics.retries_total.labels(operation=self.service, reason=type(error).__name__).inc()
         self._log.warning(
             "waiting, then on from the committed positions",
             error=type(error).__name__, cause=str(error), delay_s=round(delay_s, 2),
         )  # fmt: skip
-        self._stop.wait(delay_s)
+        self._rest(delay_s)
+
+    def _rest(self, delay_s: float) -> None:
+        """Wait as a member: one that is silent for long is thrown out of its group, and holds up the others' sharing.
+
+        What a poll gives nonetheless (of a partition that came just then) is polled again after the reload.
+        """
+        until = time.monotonic() + delay_s
+        try:
+            while self._consumer and not self._stop.is_set() and (left_s := until - time.monotonic()) > 0:
+                self._consumer.pause(list(self._consumer.assignment()))
+                self._consumer.poll(min(left_s, POLL_S), 1)
+        except (TransientError, BrokerError):  # the broker is what is away
+            self._stop.wait(max(0.0, until - time.monotonic()))
+
+    def _tick(self) -> None:
+        self.ticked_at = time.monotonic()
 
 
 def _may_pass(error: psycopg.Error) -> bool:

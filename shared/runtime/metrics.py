@@ -61,6 +61,11 @@ class Metrics:
         self.dead_letters_total = self._counter(
             "dead_letters_total", "records that could not be handled, by cause", ("topic", "reason")
         )
+        self.tripped_partitions = self._gauge(
+            "tripped_partitions",
+            "1 for a partition that is held back, because too many of its records failed unexpectedly",
+            ("topic", "partition"),
+        )
         self.retries_total = self._counter(
             "retries_total", "tries after a failure that may pass, by cause", ("operation", "reason")
         )

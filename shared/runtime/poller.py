@@ -14,10 +14,11 @@ from shared.errors import BrokerError, TransientError
 from shared.runtime.backoff import Backoff
 from shared.runtime.handler import Pollable, Step
 from shared.runtime.metrics import Metrics
+from shared.runtime.watchdog import Watchdog
 
 NEXT_S = 0.5
 # How long a replica that stands by waits before it looks again whether the source is free.
-STANDBY_S = 1.0
+STANDBY_S = 0.5
 
 
 class PollerLoop:
@@ -29,6 +30,7 @@ class PollerLoop:
         self.service = service
         self.reads: tuple[str, ...] = (cursors,)
         self.state = "starting"
+        self.trouble = ""
         self.ticked_at = time.monotonic()
         self.assigned = 0
         self._broker = broker
@@ -44,11 +46,16 @@ class PollerLoop:
     def stop(self) -> None:
         self._stop.set()
 
+    def run_until(self, stop: threading.Event) -> None:
+        """`run` as work beside another loop (run.Background), watched as that one is: `stop` is the stop of both."""
+        self._stop = stop
+        with Watchdog(self):
+            self.run()
+
     def run(self) -> None:
         """Until stopped. After any failed unit everything starts over from the committed cursors."""
         try:
             while not self._stop.is_set():
-                self.ticked_at = time.monotonic()
                 try:
                     self._consumer = self._consumer or self._broker.consumer(self.service, [self._cursors], self._slot)
                     if self._owns(self._consumer):
@@ -58,24 +65,31 @@ class PollerLoop:
         finally:  # also when it dies: a replica that stands by takes over at once
             if self._consumer is not None:
                 self._consumer.close()
-            self.state = "stopped"
+            self.state, self.trouble = "stopped", ""
 
     def _owns(self, consumer: Consumer) -> bool:
+        """Being the owner is all that the group is for: its records are paused, `cursors` reads them whole."""
         consumer.poll(0, 1)
-        self.assigned = len(consumer.assignment())
-        if not self.assigned:
-            self.state = "standing by"
-            self._stop.wait(STANDBY_S)
+        self._tick()
+        owned = consumer.assignment()
+        self.assigned = len(owned)
+        if owned:
+            consumer.pause(list(owned))
+        else:
+            self.state, self.trouble = "standing by", ""
+            consumer.poll(STANDBY_S, 1)  # not a sleep: who joins a group must poll to get its share
         return self.assigned > 0
 
     def _drive(self, consumer: Consumer) -> None:
-        # One slot for all replicas: the new owner's producer fences a former one that still thinks it owns.
+        # One slot for all replicas: the new owner's producer fences a former one that still thinks it owns. Made before
+        # the cursors are read: it settles what that one left open, and only then are the cursors final. Left with any
+        # failed unit, so that the next has a new one.
         with closing(self._broker.producer(f"{self.service}/{self._cursors}")) as producer:
             self._source.load(self._broker.cursors(self._cursors))
             while not self._stop.is_set() and self._owns(consumer):
-                self.ticked_at = time.monotonic()
-                self.state = "running"
+                self.state, self.trouble = "running", ""
                 step = self._source.next(NEXT_S)
+                self._tick()
                 if step is not None:
                     self._commit(step, producer)
                 self._backoff.reset()
@@ -98,7 +112,10 @@ class PollerLoop:
 
     def _wait_out(self, error: Exception) -> None:
         delay_s = self._backoff.next_s()
-        self.state = "backing off"
+        self.state, self.trouble = "backing off", str(error)
         self._metrics.retries_total.labels(operation=self.service, reason=type(error).__name__).inc()
         self._log.warning("starting over from the committed cursors", error=str(error), delay_s=round(delay_s, 2))
-        self._stop.wait(delay_s)
+        self._stop.wait(delay_s)  # a few seconds at most, then the group is polled again
+
+    def _tick(self) -> None:
+        self.ticked_at = time.monotonic()

@@ -18,11 +18,14 @@ import psycopg
 import structlog
 from psycopg.types.json import Jsonb
 
+from shared.broker.postgres_link import Link
 from shared.errors import TransientError
 from shared.runtime.admin import ServiceView
 from shared.runtime.metrics import Metrics
 
 INTERVAL_S = 1.0
+# A beat that is not answered within this is given up, and so is its connection; the server drops the statement too.
+ANSWER_S = 5.0
 STOP_TIMEOUT_S = 2.0
 _UPSERT = """
 INSERT INTO ops.replicas
@@ -53,8 +56,11 @@ class Replicas:
         guard: Guard,
         metrics: Metrics,
         interval_s: float = INTERVAL_S,
+        answer_s: float = ANSWER_S,
     ) -> None:
-        self._conninfo = conninfo
+        name = f"{view.status()['service']} heartbeat"
+        limit = {"statement_timeout": f"{answer_s * 1000:.0f}ms"}
+        self._link = Link(conninfo, name, autocommit=True, settings=limit, answer_s=answer_s)
         self._view = view
         self._admin_url = admin_url
         self._metrics = metrics
@@ -62,7 +68,6 @@ class Replicas:
         self._started_at = datetime.now(UTC)
         self._ending = threading.Event()
         self._failed: str | None = None
-        self._connection: psycopg.Connection[Any] | None = None
         self._thread = threading.Thread(target=guard, args=("heartbeat", self._beat), name="heartbeat", daemon=True)
 
     def __enter__(self) -> Self:
@@ -85,30 +90,23 @@ class Replicas:
             ending = self._ending.is_set()
             try:
                 self._report(ending)
-            except psycopg.Error as error:
+            except (TransientError, psycopg.Error) as error:
                 if reachable:
                     log.warning("heartbeat does not reach the database; trying again", cause=str(error).strip())
                 reachable = False
-                self._disconnect()
             else:
                 reachable = True
             if ending:
-                self._disconnect()
+                self._link.drop()
                 return
             self._ending.wait(self._interval_s)
 
     def _report(self, ending: bool) -> None:
-        if self._connection is None:
-            self._connection = psycopg.connect(
-                self._conninfo, autocommit=True, connect_timeout=3, options="-c statement_timeout=5000"
-            )
         row = self._row()
-        if ending and self._failed is None:
-            self._connection.execute(_DELETE, row)
-            return
-        if ending:
+        if ending and self._failed is not None:
             row |= {"state": "stopped", "ready": False, "detail": _json({"cause": self._failed})}
-        self._connection.execute(_UPSERT, row)
+        with self._link.use() as connection:
+            connection.execute(_DELETE if ending and self._failed is None else _UPSERT, row)
 
     def _row(self) -> dict[str, Any]:
         status, (ready, why) = self._view.status(), self._view.ready()
@@ -133,11 +131,6 @@ class Replicas:
         for each in lag:
             self._metrics.consumer_lag_records.labels(each["topic"], each["partition"]).set(each["records"])
         return sum(each["records"] for each in lag) if lag else None
-
-    def _disconnect(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
 
 
 def _json(detail: dict[str, Any]) -> Jsonb:

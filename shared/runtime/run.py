@@ -30,6 +30,7 @@ from shared.logs import configure, mask_text
 from shared.runtime.admin import ServiceView, admin_server
 from shared.runtime.metrics import Metrics
 from shared.runtime.replicas import Replicas
+from shared.runtime.watchdog import HUNG_S, Watchdog
 from shared.settings import ServiceSettings, load
 
 STOPPED, DIED, MISCONFIGURED = 0, 1, 2
@@ -47,7 +48,9 @@ log = structlog.get_logger(__name__)
 
 
 class Loop(Protocol):
-    """What a service does all day."""
+    """What a service does all day; `ticked_at` (monotonic) is when it last got on with it."""
+
+    ticked_at: float
 
     def run(self) -> None:
         """Work until `stop`; raises what it cannot handle."""
@@ -83,23 +86,25 @@ def run(
     metrics: Metrics,
     background: Sequence[Background] = (),
     grace_s: float = GRACE_S,
+    hung_s: float = HUNG_S,
 ) -> int:
     """Run the loop in this (the main) thread, with admin app, heartbeat (both tell what `view` shows) and background
     work beside it.
 
-    SIGTERM and SIGINT stop the loop; what has not ended `grace_s` later is cut off with exit code 1. Raises ConfigError
-    when the admin app cannot listen.
+    SIGTERM and SIGINT stop the loop; what has not ended `grace_s` later is cut off with exit code 1, and so is a loop
+    that has not ticked for `hung_s`. Raises ConfigError when the admin app cannot listen.
     """
     configure(settings.name, settings.log.level)
     _die_with_supervisor(os.environ)
     metrics.build_info.labels(settings.name, version("headrace"), platform.python_version()).set(1)
     crew = _Crew(loop, background, grace_s)
-    conninfo = settings.database.conninfo(f"headrace {settings.name} heartbeat")
+    conninfo = settings.database.conninfo()
     with (
         _signals(crew.stop),
         crew,
         admin_server(view, metrics.registry, settings.admin) as admin,
         Replicas(conninfo, view, admin.url, crew.guard, metrics) as replicas,
+        Watchdog(loop, hung_s),
     ):
         log.info("started", pid=os.getpid(), admin_url=admin.url, replica=settings.service.replica)
         crew.work()

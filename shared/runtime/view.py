@@ -15,11 +15,15 @@ ALIVE_S = 60.0
 
 
 class Shown(Protocol):
-    """The part of a loop that may be read from another thread: plain values only."""
+    """The part of a loop that may be read from another thread: plain values only.
+
+    `trouble` is why it is in a state that is not ready, where there is more to say than the state's name.
+    """
 
     service: str
     reads: tuple[str, ...]
     state: str
+    trouble: str
     ticked_at: float
     assigned: int
 
@@ -48,7 +52,7 @@ class LoopView:
 
     def ready(self) -> tuple[bool, str]:
         if self._loop.state not in {"running", "standing by"}:
-            return False, self._loop.state
+            return False, ": ".join(filter(None, (self._loop.state, self._loop.trouble)))
         try:
             with self._lock:
                 self._broker.health()

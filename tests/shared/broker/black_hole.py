@@ -18,6 +18,7 @@ class BlackHole:
 
     def __init__(self, server: Path, directory: Path) -> None:
         self.directory = directory
+        self.swallowed = 0
         self._server = str(server / _NAME)
         self._swallowing = threading.Event()
         self._listening = socket.socket(socket.AF_UNIX)
@@ -67,7 +68,9 @@ class BlackHole:
                     if not (data := key.fileobj.recv(65536)):
                         return
                     swallowed = swallowed or self._swallowing.is_set()
-                    if not swallowed:
+                    if swallowed:
+                        self.swallowed += len(data)
+                    else:
                         other[key.fileobj].sendall(data)
 
 

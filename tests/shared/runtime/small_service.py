@@ -10,6 +10,7 @@ from pathlib import Path
 from services.cleaner.settings import CleanerSettings
 from shared.runtime.metrics import Metrics
 from shared.runtime.run import GRACE_S, Background, launch, run
+from shared.runtime.watchdog import HUNG_S
 from tests.shared.runtime.views import GivenView
 
 
@@ -17,12 +18,15 @@ class SmallLoop:
     """Waits to be stopped; then does what the test wants to see done, or not."""
 
     def __init__(self, behaviour: str) -> None:
+        self.ticked_at = 0.0
         self._behaviour = behaviour
         self._stop = threading.Event()
 
     def run(self) -> None:
         if self._behaviour == "dies":
             raise RuntimeError("lost postgresql://me:hunter2@h/d")
+        while self._behaviour == "ticks" and not self._stop.wait(0.01):
+            self.ticked_at += 1
         self._stop.wait()
         if self._behaviour == "hangs":
             threading.Event().wait()
@@ -54,7 +58,8 @@ def start(settings: CleanerSettings) -> int:
         raise RuntimeError("no way in")
     work = WORK.get(behaviour, [exporter])
     grace_s = 0.3 if behaviour == "hangs" else GRACE_S
-    return run(settings, SmallLoop(behaviour), GivenView("cleaner"), Metrics(), work, grace_s)
+    hung_s = 1.0 if behaviour in {"ticks", "gets stuck"} else HUNG_S
+    return run(settings, SmallLoop(behaviour), GivenView("cleaner"), Metrics(), work, grace_s, hung_s)
 
 
 if __name__ == "__main__":

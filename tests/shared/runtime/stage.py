@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 from typing import Protocol
 from uuid import NAMESPACE_URL, uuid5
 
-from shared.broker.contract import Broker, NewRecord, Record
+from shared.broker.contract import Broker, NewRecord, Record, TopicPartition
+from shared.broker.keys import partition_of
 from shared.broker.postgres_broker import PostgresBroker
 from shared.broker.postgres_link import Patience
 from shared.events import RawEvent
@@ -17,6 +18,7 @@ from shared.records import Received, encode
 from shared.topics import CLEAN, RAW, specs
 
 PATIENCE = Patience(lease_s=1.5, renew_s=0.2, stopped_unit_s=2)
+PARTITIONS = 2
 
 
 class Loop(Protocol):
@@ -29,7 +31,7 @@ class Loop(Protocol):
 
 def broker_on(url: str) -> PostgresBroker:
     broker = PostgresBroker(url, PATIENCE)
-    broker.ensure_topics(specs(partitions=2))
+    broker.ensure_topics(specs(PARTITIONS))
     return broker
 
 
@@ -40,6 +42,11 @@ def raw(number: int, key: str = "k") -> NewRecord:
         body={},
     )  # fmt: skip
     return encode(event, RAW, "raw-event/1", uuid5(NAMESPACE_URL, f"{key}/{number}"), "fetcher")
+
+
+def tp_of(key: str) -> TopicPartition:
+    """Where the raw events of a key lie."""
+    return TopicPartition(RAW, partition_of(raw(0, key).key, PARTITIONS))
 
 
 def number_of(received: Received) -> int:

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.broker.contract import NewRecord, Record
-from shared.errors import Aborted, BrokerError, ConfigError, InvalidEvent, TransientError
+from shared.errors import Aborted, BrokerError, ConfigError, HeadraceError, InvalidEvent, TransientError
 from shared.records import Received
-from shared.runtime.batch import work
+from shared.runtime.batch import TRIES, Failed, work
 from tests.shared.runtime.stage import number_of, out, raw
 
 
@@ -29,7 +29,7 @@ def test_all_but_the_bad_come_out_in_order(count: int, bad: frozenset[int]) -> N
     worked = work(records(count), attempt)
 
     assert [int(output.value) for output in worked.outputs] == [n for n in range(count) if n not in bad]
-    assert [record.offset for record, _ in worked.failed] == [n for n in range(count) if n in bad]
+    assert [each.record.offset for each in worked.failed] == [n for n in range(count) if n in bad]
 
 
 def test_one_bad_record_among_many_takes_few_tries() -> None:
@@ -43,7 +43,53 @@ def test_one_bad_record_among_many_takes_few_tries() -> None:
         return []
 
     assert len(work(records(1024), attempt).failed) == 1
-    assert tries <= 1 + 2 * 10
+    assert tries <= 1 + 2 * 10 + (TRIES - 1)
+
+
+@pytest.mark.parametrize(("fails", "failed", "tries"), [(1, 0, 2), (2, 0, 3), (3, 1, 3), (9, 1, 3)])
+def test_a_record_alone_is_tried_up_to_three_times(fails: int, failed: int, tries: int) -> None:
+    tried = 0
+
+    def attempt(batch: Sequence[Received]) -> list[NewRecord]:
+        nonlocal tried
+        tried += 1
+        if tried <= fails:
+            raise ValueError("now and then")
+        return [out(received) for received in batch]
+
+    worked = work(records(1), attempt)
+
+    assert (tried, len(worked.failed), len(worked.outputs)) == (tries, failed, 1 - failed)
+    assert [each.attempts for each in worked.failed] == [3] * failed
+
+
+def test_a_wrong_record_is_wrong_at_once() -> None:
+    errors = [ValueError("first"), InvalidEvent("then"), AssertionError("called again")]
+
+    def attempt(batch: Sequence[Received]) -> list[NewRecord]:
+        raise errors.pop(0)
+
+    (failed,) = work(records(1), attempt).failed
+
+    assert (str(failed.error), failed.stage, failed.attempts) == ("then", "handle", 2)
+
+
+def test_who_is_told_of_failures_can_end_the_work() -> None:
+    tries = 0
+
+    def attempt(batch: Sequence[Received]) -> list[NewRecord]:
+        nonlocal tries
+        tries += 1
+        raise ValueError("all of them")
+
+    def enough(failed: Failed) -> None:
+        if failed.record.offset == 3:
+            raise HeadraceError("enough")
+
+    with pytest.raises(HeadraceError, match="enough"):
+        work(records(1024), attempt, enough)
+
+    assert tries < 50
 
 
 @pytest.mark.parametrize("error", [TransientError("away"), BrokerError("damaged"), Aborted("no"), ConfigError("key")])
@@ -66,7 +112,9 @@ def test_a_record_that_does_not_decode_is_not_handled() -> None:
     worked = work([first._replace(headers={}), second], attempt)
 
     assert seen == [1]
-    assert [(record.offset, type(error)) for record, error in worked.failed] == [(0, InvalidEvent)]
+    assert [(each.record.offset, type(each.error), each.stage, each.attempts) for each in worked.failed] == [
+        (0, InvalidEvent, "decode", 1)
+    ]
 
 
 def test_nothing_to_do_is_done() -> None:

@@ -6,48 +6,80 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.broker.contract import Record
-from shared.errors import HeadraceError, InvalidEvent
-from shared.runtime.breaker import LAST, MOST, Breaker, most_in_a_row
+from shared.broker.contract import Record, TopicPartition
+from shared.errors import InvalidEvent
+from shared.runtime.batch import Failed
+from shared.runtime.breaker import LAST, MOST, Breaker, Tripped
 
 
-def after(breaker: Breaker, went: str, error: Exception | None = None) -> Breaker:
-    """`went`: x for a record that failed, . for one that did not."""
-    records = [Record("t", 0, offset, 0, b"", b"", {}) for offset in range(len(went))]
-    failed = [(record, error or ValueError()) for record, how in zip(records, went, strict=True) if how == "x"]
-    return breaker.after(records, failed)
+def goes(breaker: Breaker, went: str, *, partition: int = 0, error: Exception | None = None, kept: bool = True) -> None:
+    """A batch of one partition: x for a record that fails, . for one that does not."""
+    records = [Record("t", partition, offset, 0, b"", b"", {}) for offset in range(len(went))]
+    trial = breaker.trial(records)
+    for record, how in zip(records, went, strict=True):
+        if how == "x":
+            trial.note(Failed(record, error or ValueError("no"), "handle", 3))
+    if kept:
+        breaker.keep(trial)
 
 
 @pytest.mark.parametrize("went", ["x" * 21, "." * 1900 + "x" * 21, "x" * 21 + "." * 1900, ("x" + "." * 3) * 100])
-def test_more_failures_in_a_row_than_allowed_break(went: str) -> None:
-    with pytest.raises(HeadraceError, match="ValueError"):
-        after(Breaker(), went)
+def test_more_failures_in_a_row_than_allowed_trip(went: str) -> None:
+    with pytest.raises(Tripped, match=r"^t/0 is held back .* 21 of \d+ in a row .* ValueError: no$") as caught:
+        goes(Breaker(), went)
+
+    assert caught.value.tp == TopicPartition("t", 0)
 
 
 @pytest.mark.parametrize("went", ["", "x" * 20, "x" * 20 + "." * 80 + "x" * 20, ("x" + "." * 9) * 300])
 def test_a_few_failures_do_not(went: str) -> None:
-    after(Breaker(), went)
+    goes(Breaker(), went)
 
 
 def test_failures_of_several_batches_add_up() -> None:
-    breaker = after(after(Breaker(), "x" * 10), ".....")
+    breaker = Breaker()
+    for went in ("x" * 10, "....."):
+        goes(breaker, went)
 
-    with pytest.raises(HeadraceError):
-        after(breaker, "x" * 11)
+    with pytest.raises(Tripped):
+        goes(breaker, "x" * 11)
+
+
+def test_failures_of_units_that_were_not_committed_do_not() -> None:
+    breaker = Breaker()
+
+    for _ in range(5):
+        goes(breaker, "x" * MOST, kept=False)
+
+
+def test_failures_of_several_partitions_do_not() -> None:
+    breaker = Breaker()
+
+    for partition in range(5):
+        goes(breaker, "x" * MOST, partition=partition)
 
 
 def test_failures_are_forgotten_after_enough_good_records() -> None:
-    breaker = after(after(Breaker(), "x" * MOST), "." * LAST)
+    breaker = Breaker()
+    for went in ("x" * MOST, "." * (LAST - 1), ".", "x" * MOST):
+        goes(breaker, went)
 
-    assert after(breaker, "x" * MOST).recent == (False,) * (LAST - MOST) + (True,) * MOST
+    with pytest.raises(Tripped):
+        goes(breaker, "x")
 
 
 def test_wrong_records_are_no_bug() -> None:
-    after(Breaker(), "x" * 500, InvalidEvent("wrong"))
+    goes(Breaker(), "x" * 500, error=InvalidEvent("wrong"))
 
 
-@given(st.lists(st.booleans(), max_size=350))
-def test_the_most_in_a_row_is_that_of_the_worst_window(went: list[bool]) -> None:
-    windows = [went[start : start + LAST] for start in range(max(1, len(went) - LAST + 1))]
+@given(st.lists(st.booleans(), max_size=350), st.integers(1, 350))
+def test_it_trips_where_any_window_has_too_many_however_the_batches_fall(bad: list[bool], size: int) -> None:
+    windows = [bad[start : start + LAST] for start in range(max(1, len(bad) - LAST + 1))]
+    breaker, tripped = Breaker(), False
+    try:
+        for start in range(0, len(bad), size):
+            goes(breaker, "".join("x" if each else "." for each in bad[start : start + size]))
+    except Tripped:
+        tripped = True
 
-    assert most_in_a_row(went) == max(sum(window) for window in windows)
+    assert tripped == (max(sum(window) for window in windows) > MOST)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -14,10 +15,12 @@ import pytest
 from headrace.embedded import EmbeddedPostgres
 from shared.broker.contract import DbConnection, NewRecord
 from shared.broker.postgres_broker import PostgresBroker
-from shared.errors import ConfigError, HeadraceError, InvalidEvent, TransientError
+from shared.errors import ConfigError, InvalidEvent, TransientError
 from shared.records import Received
+from shared.runtime.backoff import Backoff
 from shared.runtime.consumer import ConsumerLoop
 from shared.runtime.metrics import Metrics
+from shared.runtime.view import LoopView
 from shared.topics import CLEAN, RAW
 from tests.contract.database import empty_log
 from tests.shared.runtime.deadline import eventually
@@ -31,9 +34,12 @@ from tests.shared.runtime.stage import (
     out,
     raw,
     running,
+    tp_of,
 )
 
 Make = Callable[..., ConsumerLoop]
+# The records of the first lie in partition 1, those of the second in partition 0.
+KEYS = [next(key for key in "abcdefghijk" if tp_of(key).partition == p) for p in (1, 0)]
 
 
 @pytest.fixture
@@ -68,12 +74,14 @@ def copy(batch: Sequence[Received]) -> list[NewRecord]:
     return [out(received) for received in batch]
 
 
-def refusing(*bad: int, error: type[Exception] = InvalidEvent) -> Callable[[Sequence[Received]], list[NewRecord]]:
-    """Handles a batch as a whole; fails when a bad one is in it, as a handler does that looks at all of them."""
+def refusing(
+    *bad: int, error: type[Exception] = InvalidEvent, key: str = ""
+) -> Callable[[Sequence[Received]], list[NewRecord]]:
+    """Handles a batch as a whole; fails when a bad one (of that key) is in it, as a handler does that looks at all."""
 
     def handle(batch: Sequence[Received]) -> list[NewRecord]:
         for received in batch:
-            if number_of(received) in bad:
+            if number_of(received) in bad and received.message.event_key.endswith(key):
                 raise error(f"expected another number than {number_of(received)}\ud800")
         return copy(batch)
 
@@ -111,11 +119,13 @@ def test_a_dead_letter_holds_key_value_headers_and_cause(broker: PostgresBroker)
         "dlq.original-partition": str(origin.partition).encode(),
         "dlq.original-offset": str(origin.offset).encode(),
         "dlq.original-timestamp": str(origin.timestamp_ms).encode(),
-        "dlq.service": b"cleaner",
-        "dlq.error": b"InvalidEvent",
-        "dlq.message": b"expected another number than 1?",
+        "dlq.original-group": b"cleaner",
+        "dlq.stage": b"handle",
+        "dlq.exception-class": b"InvalidEvent",
+        "dlq.exception-message": b"expected another number than 1?",
         "dlq.attempts": b"1",
-        "dlq.failed-at": letter.headers["dlq.failed-at"],
+        "dlq.first-failed-at": letter.headers["dlq.first-failed-at"],
+        "dlq.redrive-count": b"0",
     }
     assert UUID(letter.headers["event_id"].decode())
 
@@ -166,6 +176,41 @@ def test_transient_trouble_advances_nothing_and_then_all_goes_on(broker: Postgre
     assert tries[3] - tries[2] > tries[1] - tries[0]
 
 
+def test_a_member_that_waits_for_trouble_to_pass_takes_part_in_its_group(broker: PostgresBroker, url: str) -> None:
+    append(broker, [raw(0, KEYS[1])])
+    tries: list[int] = []
+
+    def handle(batch: Sequence[Received]) -> list[NewRecord]:
+        tries.append(1)
+        raise TransientError("away")
+
+    other, waiting = broker_on(url), loop_of(broker, handle=handle, slot="a")
+    waiting._backoff = Backoff(lambda: 1.0, failures=10)  # as after a long outage: it waits for 3 s
+    joining = loop_of(other, handle=copy, slot="b")
+    with running(waiting):
+        eventually(lambda: len(tries) >= 1)
+        with running(joining):
+            eventually(lambda: joining.assigned == 1)
+            assert len(tries) == 1  # the other waits still
+    other.close()
+
+
+def test_batches_are_what_is_there_up_to_the_most_that_is_allowed(broker: PostgresBroker) -> None:
+    sizes: list[int] = []
+
+    def handle(batch: Sequence[Received]) -> list[NewRecord]:
+        sizes.append(len(batch))
+        return []
+
+    append(broker, [raw(number) for number in range(4500)])
+    with running(loop_of(broker, handle=handle)):
+        eventually(lambda: advanced(broker) == 4500)
+        append(broker, [raw(4500)])
+        eventually(lambda: advanced(broker) == 4501)
+
+    assert sizes == [2000, 2000, 500, 1]
+
+
 def test_rows_and_positions_commit_together(broker: PostgresBroker, rows: psycopg.Connection[tuple[Any, ...]]) -> None:
     append(broker, [raw(number) for number in range(3)])
     failures = [1]
@@ -193,7 +238,7 @@ def test_a_record_that_fails_in_the_database_spoils_no_rows_of_others(
         eventually(lambda: advanced(broker) == 6)
 
     assert rows.execute("SELECT number FROM rows ORDER BY 1").fetchall() == [(0,), (1,), (2,), (4,), (5,)]
-    assert [letter.headers["dlq.error"] for letter in contents(broker, "cleaner.dlq")] == [b"CheckViolation"]
+    assert [letter.headers["dlq.exception-class"] for letter in contents(broker, "cleaner.dlq")] == [b"CheckViolation"]
 
 
 def test_a_value_beyond_the_databases_limits_is_a_dead_letter_and_no_outage(
@@ -212,7 +257,9 @@ def test_a_value_beyond_the_databases_limits_is_a_dead_letter_and_no_outage(
     with running(loop_of(broker, database_handle=handle)):
         eventually(lambda: advanced(broker) == 2)
 
-    assert [letter.headers["dlq.error"] for letter in contents(broker, "cleaner.dlq")] == [b"ProgramLimitExceeded"]
+    assert [letter.headers["dlq.exception-class"] for letter in contents(broker, "cleaner.dlq")] == [
+        b"ProgramLimitExceeded"
+    ]
 
 
 def test_a_session_that_the_server_ended_inside_a_unit_loses_no_rows(
@@ -278,18 +325,89 @@ def broker_has_member(broker: PostgresBroker, member: str) -> bool:
         )
 
 
-@pytest.mark.parametrize("good_at_the_end", [0, 150])
-def test_the_breaker_ends_the_loop_when_most_records_fail_unexpectedly(
-    broker: PostgresBroker, good_at_the_end: int
-) -> None:
-    append(broker, [raw(number) for number in range(100 + good_at_the_end)])
+def test_a_partition_whose_records_show_a_bug_is_held_back_and_the_others_go_on(broker: PostgresBroker) -> None:
+    append(broker, [raw(number, key) for number in range(100) for key in KEYS])
+    metrics = Metrics()
+    loop = loop_of(broker, handle=refusing(*range(30, 90), error=RuntimeError, key=KEYS[0]), metrics=metrics)
+    view = LoopView(loop, broker, "0")
 
-    with running(loop_of(broker, handle=refusing(*range(100), error=RuntimeError))) as run:
-        run.join()
+    with running(loop) as run:
+        eventually(lambda: advanced(broker) == 100 and loop.state == "tripped")
+        append(broker, [raw(100, key) for key in KEYS])
+        eventually(lambda: advanced(broker) == 101)
+        ready, why = view.ready()
+        assert run.died_of is None
 
-    assert isinstance(run.died_of, HeadraceError)
-    assert "RuntimeError" in str(run.died_of)
-    assert (advanced(broker), contents(broker, "cleaner.dlq")) == (0, [])
+    held, free = (broker.committed("cleaner", [RAW])[tp_of(key)] for key in KEYS)
+    assert (held, free) == (0, 101)
+    assert numbers(broker) == list(range(101))
+    assert contents(broker, "cleaner.dlq") == []
+    assert not ready
+    assert re.match(r"tripped: raw-events/1 is held back .*RuntimeError: expected another", why)
+    labels = {"topic": RAW, "partition": "1"}
+    assert metrics.registry.get_sample_value("headrace_tripped_partitions", labels) == 1
+
+
+def test_a_partition_that_is_held_back_stays_so_while_members_come_and_go(broker: PostgresBroker, url: str) -> None:
+    append(broker, [raw(number, KEYS[0]) for number in range(50)])
+    tries: list[int] = []
+
+    def handle(batch: Sequence[Received]) -> list[NewRecord]:
+        tries.append(len(batch))
+        raise RuntimeError("a bug")
+
+    other, loop = broker_on(url), loop_of(broker, handle=handle, slot="a")
+    second = loop_of(other, handle=refusing(*range(50), error=RuntimeError), slot="b")
+    with running(loop):
+        eventually(lambda: loop.state == "tripped")
+        tries.clear()
+        with running(second):  # it gets partition 1, and trips too
+            eventually(lambda: (loop.assigned, loop.state, second.state) == (1, "running", "tripped"))
+        eventually(lambda: (loop.assigned, loop.state) == (2, "tripped"))
+        append(broker, [raw(0, KEYS[1])])
+        eventually(lambda: broker.committed("cleaner", [RAW])[tp_of(KEYS[1])] == 1)
+    other.close()
+
+    assert broker.committed("cleaner", [RAW])[tp_of(KEYS[0])] == 0
+    assert tries == [1, 1, 1]  # the one record of the other partition
+    assert len(contents(broker, "cleaner.dlq")) == 1
+
+
+def test_a_partition_that_was_held_back_is_read_again_by_a_new_process(broker: PostgresBroker) -> None:
+    append(broker, [raw(number) for number in range(30)])
+    broken, mended = loop_of(broker, handle=refusing(*range(30), error=RuntimeError)), loop_of(broker, handle=copy)
+    with running(broken):
+        eventually(lambda: broken.state == "tripped")
+
+    with running(mended):
+        eventually(lambda: advanced(broker) == 30)
+
+    assert (numbers(broker), contents(broker, "cleaner.dlq")) == (list(range(30)), [])
+
+
+def test_a_record_that_fails_by_chance_is_tried_again_in_place(broker: PostgresBroker) -> None:
+    append(broker, [raw(number) for number in range(4)])
+    failures = [1, 1, 1]
+
+    def handle(batch: Sequence[Received]) -> list[NewRecord]:
+        if failures and any(number_of(received) == 2 for received in batch):
+            failures.pop()
+            raise RuntimeError("by chance")
+        return copy(batch)
+
+    with running(loop_of(broker, handle=handle)):
+        eventually(lambda: advanced(broker) == 4)
+
+    assert (numbers(broker), contents(broker, "cleaner.dlq")) == ([0, 1, 2, 3], [])
+
+
+def test_a_dead_letter_says_how_often_its_record_was_tried(broker: PostgresBroker) -> None:
+    append(broker, [raw(0), raw(1)])
+
+    with running(loop_of(broker, handle=refusing(1, error=RuntimeError))):
+        eventually(lambda: advanced(broker) == 2)
+
+    assert [letter.headers["dlq.attempts"] for letter in contents(broker, "cleaner.dlq")] == [b"3"]
 
 
 def test_many_wrong_records_are_no_bug_of_ours(broker: PostgresBroker) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 
@@ -14,7 +15,7 @@ from shared.errors import TransientError
 from shared.runtime.handler import Step
 from shared.runtime.metrics import Metrics
 from shared.runtime.poller import PollerLoop
-from shared.topics import FETCHER_CURSORS, RAW
+from shared.topics import CLEAN, FETCHER_CURSORS, RAW
 from tests.contract.database import empty_log
 from tests.shared.runtime.deadline import eventually
 from tests.shared.runtime.stage import append, broker_on, contents, raw, running
@@ -134,6 +135,30 @@ def test_a_replica_that_dies_of_a_bug_is_replaced_at_once(broker: PostgresBroker
             assert time.monotonic() - died_at < 1.4
             eventually(lambda: other.cursors(FETCHER_CURSORS) == {"next": b"4"})
     other.close()
+
+
+def test_as_background_work_it_runs_until_the_event_is_set(broker: PostgresBroker) -> None:
+    loop, stop = loop_of(broker, Counting(3)), threading.Event()
+    thread = threading.Thread(target=loop.run_until, args=(stop,))
+    thread.start()
+    eventually(lambda: broker.cursors(FETCHER_CURSORS) == {"next": b"3"})
+
+    stop.set()
+    thread.join(2)
+
+    assert not thread.is_alive()
+    assert loop.state == "stopped"
+
+
+def test_what_lies_in_the_cursor_topic_is_not_read_on_and_on(broker: PostgresBroker) -> None:
+    append(broker, [NewRecord(CLEAN, b"k", b"v", {}) for _ in range(50)])
+    loop = PollerLoop(
+        broker, service="fetcher", slot="0", cursors=CLEAN, source=Counting(20), metrics=Metrics()
+    )  # its records are passed over as those of a compacted topic are
+    with running(loop):
+        eventually(lambda: broker.cursors(CLEAN) == {"next": b"20"})
+        assert loop._consumer is not None
+        assert sum(loop._consumer.position(tp) for tp in loop._consumer.assignment()) <= 1
 
 
 def test_stop_ends_an_idle_poller_promptly(broker: PostgresBroker) -> None:

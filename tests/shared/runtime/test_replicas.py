@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import psycopg
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from shared.errors import TransientError
 from shared.runtime.metrics import Metrics
 from shared.runtime.replicas import Replicas
+from tests.shared.broker.black_hole import black_hole
 from tests.shared.runtime.deadline import eventually
 from tests.shared.runtime.views import BrokenView, GivenView
 
@@ -25,8 +27,7 @@ def guard(_name: str, work: Callable[[], None]) -> None:
 
 
 def replicas(url: str, view: GivenView, interval_s: float = 0.02, metrics: Metrics | None = None) -> Replicas:
-    conninfo = make_conninfo(url, application_name="beat")
-    return Replicas(conninfo, view, "http://127.0.0.1:1", guard, metrics or Metrics(), interval_s)
+    return Replicas(url, view, "http://127.0.0.1:1", guard, metrics or Metrics(), interval_s, answer_s=0.3)
 
 
 def rows(database: Database) -> list[tuple[Any, ...]]:
@@ -84,7 +85,7 @@ def test_a_cut_connection_is_made_anew(database_url: str, database: Database) ->
     def cut() -> int | None:
         row = database.execute(
             "SELECT pid, pg_terminate_backend(pid) FROM pg_stat_activity"
-            " WHERE application_name = 'beat' AND datname = current_database()"
+            " WHERE application_name = 'headrace loader heartbeat' AND datname = current_database()"
         ).fetchone()
         return row[0] if row else None
 
@@ -104,6 +105,19 @@ def test_a_database_that_is_away_stops_nobody(database_url: str, database: Datab
     with replicas(database_url, GivenView()):
         database.execute("ALTER TABLE ops.replicas_away RENAME TO replicas")
         assert eventually(lambda: rows(database))
+
+
+def test_a_line_that_passes_nothing_is_given_up_for_a_new_one(database_url: str, database: Database) -> None:
+    with (
+        black_hole(Path(str(conninfo_to_dict(database_url)["host"]))) as hole,
+        replicas(make_conninfo(database_url, host=str(hole.directory)), GivenView()),
+    ):
+        eventually(lambda: rows(database))
+        hole.swallow()
+        eventually(lambda: hole.swallowed)
+        database.execute("DELETE FROM ops.replicas")
+        hole.pass_on()
+        eventually(lambda: rows(database))
 
 
 def test_a_failed_end_leaves_the_row_with_its_cause(database_url: str, database: Database) -> None:

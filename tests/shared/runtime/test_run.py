@@ -143,6 +143,29 @@ def test_what_does_not_end_in_time_is_cut_off(start: Start) -> None:
     assert not (service.directory / "unit").exists()
 
 
+def test_a_loop_that_gets_stuck_ends_the_process(start: Start) -> None:
+    service = start("gets stuck")
+
+    assert service.end() == 1
+    assert service.event("no progress, ended; the open unit never happened")["hung_s"] == 1.0
+    assert not (service.directory / "unit").exists()
+
+
+def test_a_loop_that_ticks_is_left_alone_and_so_is_a_process_that_was_stopped_for_long(start: Start) -> None:
+    service = start("ticks")
+    service.event("started")
+
+    service.process.send_signal(signal.SIGSTOP)
+    with pytest.raises(subprocess.TimeoutExpired):
+        service.process.wait(1.5)
+    service.process.send_signal(signal.SIGCONT)
+    with pytest.raises(subprocess.TimeoutExpired):
+        service.process.wait(0.5)
+    service.process.terminate()
+
+    assert service.end() == 0
+
+
 def test_a_wrong_setting_is_one_line_and_an_exit_code_of_its_own(start: Start) -> None:
     service = start(HEADRACE_BROKER__PARTITIONS="none")
 

@@ -80,3 +80,9 @@ def test_a_loop_that_has_not_ticked_for_long_is_not_alive(broker: PostgresBroker
     loop.ticked_at -= ALIVE_S
 
     assert not view.alive()
+
+
+def test_trouble_is_told_beside_the_state(broker: PostgresBroker, loop: ConsumerLoop) -> None:
+    loop.state, loop.trouble = "backing off", "the source is away"
+
+    assert LoopView(loop, broker, "0").ready() == (False, "backing off: the source is away")

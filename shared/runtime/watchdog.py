@@ -1,0 +1,55 @@
+"""Ends a process whose loop hangs: whoever watches the process starts it again, and the open unit never happened."""
+
+from __future__ import annotations
+
+import os
+import threading
+from types import TracebackType
+from typing import Protocol, Self
+
+import structlog
+
+# Far beyond any phase of a healthy loop: it ticks after each poll, each handled batch and each commit.
+HUNG_S = 60.0
+# In that time it is looked at so often.
+LOOKS = 20
+EXIT_CODE = 1
+
+log = structlog.get_logger(__name__)
+
+
+class Ticking(Protocol):
+    ticked_at: float
+
+
+class Watchdog:
+    """Watches a loop while its block runs.
+
+    It counts its own looks and not the clock's seconds, so that a process that was stopped and goes on is not taken for
+    one that hangs.
+    """
+
+    def __init__(self, loop: Ticking, hung_s: float = HUNG_S) -> None:
+        self._loop = loop
+        self._hung_s = hung_s
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ending.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        seen, looks = self._loop.ticked_at, 0
+        while not self._ending.wait(self._hung_s / LOOKS):
+            looks = looks + 1 if self._loop.ticked_at == seen else 0
+            seen = self._loop.ticked_at
+            if looks >= LOOKS:
+                log.error("no progress, ended; the open unit never happened", hung_s=self._hung_s)
+                os._exit(EXIT_CODE)

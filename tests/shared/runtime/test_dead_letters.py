@@ -1,0 +1,78 @@
+"""What a dead letter says of the record it was, and of its failure."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import pytest
+
+from shared.broker.contract import Headers, Record
+from shared.runtime.batch import Failed
+from shared.runtime.dead_letters import LONGEST_MESSAGE_BYTES, dead_letter
+from shared.topics import RAW, retry_topic
+
+AT = datetime(2031, 5, 4, 3, tzinfo=UTC)
+LATER = AT + timedelta(hours=1)
+
+
+def failed(topic: str = RAW, headers: Headers | None = None, message: str = "no boats", offset: int = 17) -> Failed:
+    record = Record(topic, 2, offset, 1_000, b"key", b"value", headers or {"event_id": b"e"})
+    return Failed(record, ValueError(message), "handle", 3)
+
+
+def test_it_holds_the_original_and_says_what_failed_where_and_when() -> None:
+    letter = dead_letter("cleaner", failed(), AT)
+
+    assert (letter.topic, letter.key, letter.value) == ("cleaner.dlq", b"key", b"value")
+    assert letter.headers == {
+        "event_id": b"e",
+        "dlq.original-topic": b"raw-events",
+        "dlq.original-partition": b"2",
+        "dlq.original-offset": b"17",
+        "dlq.original-timestamp": b"1000",
+        "dlq.original-group": b"cleaner",
+        "dlq.stage": b"handle",
+        "dlq.exception-class": b"ValueError",
+        "dlq.exception-message": b"no boats",
+        "dlq.attempts": b"3",
+        "dlq.first-failed-at": b"2031-05-04T03:00:00+00:00",
+        "dlq.redrive-count": b"0",
+    }
+
+
+def test_one_that_fails_again_keeps_where_it_came_from_and_when_it_first_failed() -> None:
+    first = dead_letter("cleaner", failed(), AT).headers
+    again = failed(retry_topic("cleaner"), {**first, "dlq.redrive-count": b"1"}, "no cats", offset=0)
+
+    headers = dead_letter("cleaner", again, LATER).headers
+
+    assert headers == {**first, "dlq.redrive-count": b"1", "dlq.exception-message": b"no cats"}
+
+
+def test_one_of_another_service_is_an_original_of_its_own() -> None:
+    foreign = dead_letter("cleaner", failed(), AT)
+
+    headers = dead_letter("loader", failed(foreign.topic, foreign.headers, offset=0), LATER).headers
+
+    assert [headers[f"dlq.original-{name}"] for name in ("topic", "offset", "group")] == [
+        b"cleaner.dlq",
+        b"0",
+        b"loader",
+    ]
+    assert headers["dlq.first-failed-at"] == LATER.isoformat().encode()
+
+
+def test_a_record_without_an_id_gets_one_that_is_always_the_same() -> None:
+    ids = [dead_letter("cleaner", failed(headers={"x": b""}), at).headers["event_id"] for at in (AT, LATER)]
+
+    assert ids[0] == ids[1]
+    assert UUID(ids[0].decode())
+
+
+@pytest.mark.parametrize("message", ["é" * 2000, "a" + "é" * 2000, "\ud800" * 2000, "\0" * 2000])
+def test_a_long_or_unprintable_message_is_cut_to_whole_characters(message: str) -> None:
+    said = dead_letter("cleaner", failed(message=message), AT).headers["dlq.exception-message"]
+
+    assert LONGEST_MESSAGE_BYTES - 3 < len(said) <= LONGEST_MESSAGE_BYTES
+    assert "\0" not in said.decode()
