@@ -11,11 +11,10 @@ import zstandard
 
 from services.loader import returns
 from services.loader.fold import Folded, Note, Version, changed_fields, fold, supersede
-from services.loader.postgres_state import EventState
-from services.loader.resolve import SessionRow
-from services.loader.rows import Row, known_at_of, known_text, rows_of, status_of
+from services.loader.rows import Row, SessionRow, known_at_of, known_text, rows_of, status_of
 from services.loader.schema import CORRECTIONS, FACT_TABLES, REGRESSIONS, VERSIONS, Table
 from services.loader.sightings import Sighting, met_again
+from services.loader.state import EventState
 from services.loader.trees import FactEvent
 from shared.events import Listed, Observed, Settled, day_of
 from shared.records import Received

@@ -20,9 +20,10 @@ from services.loader import postgres_base, postgres_events, resolve
 from services.loader.apply import Application, Effects, Told, entity_rows, rate_rows
 from services.loader.parking import park, release
 from services.loader.postgres_merge import delete, merge, prepare
-from services.loader.postgres_state import EventState, read_states
+from services.loader.postgres_state import read_states
 from services.loader.rows import Row, json_text
 from services.loader.schema import DEAD_LETTERS, ENTITIES, PREDICTIONS, RETURN_RATES
+from services.loader.state import EventState
 from shared.broker.contract import DbConnection, NewRecord, Record
 from shared.broker.postgres_link import Link, first_line
 from shared.clock import Clock

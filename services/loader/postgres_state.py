@@ -3,30 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from datetime import datetime
 
 import zstandard
 
 from services.loader.fold import Version, supersede
 from services.loader.rows import known_at_of
+from services.loader.state import EventState
 from services.loader.trees import FactEvent
 from shared.broker.contract import DbConnection
 from shared.events import CLEAN_EVENT
-
-
-@dataclass
-class EventState:
-    """An event as it stands; `versions` by kind, oldest arrival first; `id` is None until its row is made."""
-
-    event_key: str
-    id: int | None = None
-    scheduled_at: datetime | None = None
-    status: str = "listed"
-    version: int = 0
-    versions: dict[str, list[Version]] = field(default_factory=dict)
-    stored: dict[str, int] = field(default_factory=dict)
-    """How many versions of a kind were ever stored: the next one's number less one."""
 
 
 def read_states(connection: DbConnection, wanted: Iterable[tuple[str, str]]) -> dict[str, EventState]:

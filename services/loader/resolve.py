@@ -8,21 +8,11 @@ order of their keys, so that loaders side by side wait for each other but never 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import date
-from typing import NamedTuple
 
+from services.loader.rows import SessionRow
 from shared.broker.contract import DbConnection
 
 Ids = dict[str, int]
-
-
-class SessionRow(NamedTuple):
-    session_key: str
-    source: str
-    venue: int
-    date: date
-    title: str | None
-    grade: int | None
 
 
 def sources(connection: DbConnection, names: Iterable[str]) -> Ids:

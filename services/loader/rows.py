@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import UTC, datetime, time, timedelta
-from typing import Any
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -14,6 +14,17 @@ from shared.errors import InvalidEvent
 from shared.events import Listed, Observed, Settled, day_of
 
 Row = tuple[Any, ...]
+
+
+class SessionRow(NamedTuple):
+    """A session as facts name it."""
+
+    session_key: str
+    source: str
+    venue: int
+    date: date
+    title: str | None
+    grade: int | None
 
 
 def rows_of(fact: FactEvent) -> Iterator[tuple[Table, Row]]:

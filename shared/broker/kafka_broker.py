@@ -28,6 +28,8 @@ from shared.settings import KafkaSettings
 from shared.topics import OUTBOX_CURSORS, TopicSpec
 
 READ_COMMITTED = "read_committed"
+# Who asks how things are must hear soon that nobody answers; the library gives a request twice this.
+_IMPATIENT = {"request_timeout_ms": 3000, "bootstrap_timeout_ms": 3000}
 # A cluster that was never asked for a group makes the topic of their offsets first.
 FIRST_GROUP_S = 10.0
 READ_TIMEOUT_S = 10.0
@@ -112,7 +114,7 @@ class KafkaBroker:
     def _admin(self) -> KafkaAdminClient:
         where = ", ".join(self._addresses)
         with translated(f"connecting to Kafka at {where}"):
-            admin = KafkaAdminClient(**self._settings("admin"))
+            admin = KafkaAdminClient(**self._settings("admin") | _IMPATIENT)
         version = admin._manager.broker_version  # pinned below 3.1; nothing public tells it
         try:
             require_version(version, self._addresses)

@@ -35,7 +35,6 @@ OUTSIDE_MODULES = (
     "services.fetcher.archive",
     "services.fetcher.fetch",
     "services.fetcher.source_file",
-    "services.loader.apply",  # it takes EventState from the module that reads it
     "services.loader.exports",
     "services.loader.load",
     "services.loader.parking",
