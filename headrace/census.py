@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Collection
-from contextlib import closing
+from collections.abc import Collection, Mapping
 from typing import NamedTuple, Protocol
 
 from headrace.sweep import sweep
@@ -72,11 +71,17 @@ class ReadCensus:
         }
 
     def empty(self, spans: Collection[Span]) -> frozenset[Span]:
-        for span in spans:
-            if span not in self._held:
-                self._held[span] = span.end > span.begin and self._holds(span)
+        unknown = [span for span in spans if span not in self._held]
+        while unknown:
+            one_each = {span.tp: span for span in unknown}
+            holding = self._holding({tp: (span.begin, span.end) for tp, span in one_each.items()})
+            self._held |= {span: tp in holding for tp, span in one_each.items()}
+            unknown = [span for span in unknown if span not in self._held]
         return frozenset(span for span in spans if not self._held[span])
 
-    def _holds(self, span: Span) -> bool:
-        with closing(sweep(self._broker, {span.tp: (span.begin, span.end)})) as batches:
-            return any(batches)
+    def _holding(self, ranges: Mapping[TopicPartition, tuple[int, int]]) -> set[TopicPartition]:
+        """The first record of a partition is enough."""
+        found: set[TopicPartition] = set()
+        for batch in sweep(self._broker, ranges, enough=found):
+            found |= {TopicPartition(record.topic, record.partition) for record in batch}
+        return found

@@ -81,8 +81,8 @@ class Observer:
         return [who for who, span in spans.items() if span in empty]
 
     def _outbox(self) -> int:
-        """Records that lie in the database and are not in Kafka yet. What is relayed is thrown away soon, but not before
-        the next records: then the relay's cursors tell."""
+        """Records that lie in the database and are not in Kafka yet. What is relayed is thrown away soon; a relay that
+        died before that leaves it, and its cursors tell."""
         if self._gapless:
             return 0
         there = self.connection.execute(

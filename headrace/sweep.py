@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Container, Generator, Mapping
 from contextlib import closing
 from typing import Protocol, cast
 
@@ -21,10 +21,13 @@ class Positioned(Reader, Protocol):
     def position(self, tp: TopicPartition) -> int: ...
 
 
-def sweep(broker: Broker, ranges: Mapping[TopicPartition, tuple[int, int]]) -> Generator[list[Record], None, None]:
+def sweep(
+    broker: Broker, ranges: Mapping[TopicPartition, tuple[int, int]], enough: Container[TopicPartition] = ()
+) -> Generator[list[Record], None, None]:
     """Records with offsets from begin to before end, in batches, each partition's in order.
 
-    Raises TransientError when the broker does not give them.
+    Partitions that the caller puts into `enough` meanwhile are not waited for. Raises TransientError when the broker
+    does not give what it holds.
     """
     begins = broker.begin_offsets(list(ranges))
     starts = {tp: max(begin, begins[tp]) for tp, (begin, _) in ranges.items()}
@@ -35,7 +38,7 @@ def sweep(broker: Broker, ranges: Mapping[TopicPartition, tuple[int, int]]) -> G
         for tp in ends:
             reader.seek(tp, starts[tp])
         idle_s = 0.0
-        while any(reader.position(tp) < end for tp, end in ends.items()):
+        while any(tp not in enough and reader.position(tp) < end for tp, end in ends.items()):
             polled = reader.poll(POLL_S, BATCH)
             idle_s = 0.0 if polled else idle_s + POLL_S
             if idle_s > PATIENCE_S:
