@@ -1,7 +1,8 @@
-"""What many tests need: a real PostgreSQL of the session's own, and a fresh, migrated database for each test."""
+"""What many tests need: a real PostgreSQL of the session's own, a fresh, migrated database for each test, a Kafka."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -11,6 +12,13 @@ import pytest
 
 from headrace.embedded import EmbeddedPostgres
 from shared.migrations import migrate
+from tests.kafka.jars import KafkaMissingError
+from tests.kafka.use import KafkaInUse
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """kafka-python reads its schemas in a way that Python 3.11 and 3.12 call deprecated, and 3.13 no longer does."""
+    config.addinivalue_line("filterwarnings", "ignore:.*_text is deprecated:DeprecationWarning")
 
 
 @pytest.fixture(scope="session")
@@ -42,6 +50,25 @@ def database(database_url: str) -> Iterator[psycopg.Connection[tuple[object, ...
     """An autocommit connection of the owner to a fresh database."""
     with psycopg.connect(database_url, autocommit=True) as connection:
         yield connection
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaInUse]:
+    """A running Kafka: the one that HEADRACE_KAFKA names, or one of the session's own."""
+    from tests.kafka.server import KafkaServer  # loads kafka-python: once its warnings are settled, above
+
+    if given := os.environ.get("HEADRACE_KAFKA"):
+        yield KafkaInUse(given)
+        return
+    try:
+        server = KafkaServer(tmp_path_factory.mktemp("kafka"), doors=2)
+    except KafkaMissingError as missing:
+        pytest.skip(str(missing))
+    server.start()
+    try:
+        yield KafkaInUse(server.bootstrap, server)
+    finally:
+        server.stop()
 
 
 @pytest.fixture(scope="session")

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
 from pathlib import Path
 
 from shared.broker.contract import Broker
+from shared.broker.kafka_broker import KafkaBroker
 from shared.broker.postgres_broker import PostgresBroker
 from shared.errors import BrokerError
+from shared.settings import KafkaSettings
 from tests.contract.conftest import PATIENCE
 from tests.contract.records import advance, new, poll_some
+
+
+def broker_of(url_file: Path) -> Broker:
+    told = json.loads(url_file.read_text())
+    if "kafka" in told:
+        return KafkaBroker(told["url"], KafkaSettings(**told["kafka"]), told["conninfo"])
+    return PostgresBroker(told["conninfo"], PATIENCE)
 
 
 def say(text: str) -> None:
@@ -83,4 +93,4 @@ WHAT = {"member": member, "appender": appender, "hanging": hanging, "stopped": s
 
 if __name__ == "__main__":
     url_file, what, *arguments = sys.argv[1:]
-    WHAT[what](PostgresBroker(Path(url_file).read_text(), PATIENCE), *arguments)  # type: ignore[operator]
+    WHAT[what](broker_of(Path(url_file)), *arguments)  # type: ignore[operator]

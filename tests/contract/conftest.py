@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -16,9 +18,16 @@ from shared.broker import postgres_retention
 from shared.broker.contract import Broker
 from shared.broker.postgres_broker import PostgresBroker
 from shared.broker.postgres_link import Patience
+from shared.settings import KafkaSettings
 from shared.topics import TopicSpec
 from tests.contract.cutting_proxy import cutting_proxy
 from tests.contract.database import empty_log
+from tests.contract.kafka_proxy import KafkaProxy, kafka_proxy
+from tests.contract.records import new, put, until
+from tests.kafka.use import KafkaInUse
+
+if TYPE_CHECKING:
+    from shared.broker.kafka_broker import KafkaBroker
 
 # Short, so that the tests of what happens after them are.
 PATIENCE = Patience(lease_s=1.5, renew_s=0.25, stopped_unit_s=1.0)
@@ -44,7 +53,7 @@ class Forgetful(NamedTuple):
 
 
 class Harness(Protocol):
-    """A broker under test. Kafka joins as a second implementation."""
+    """A broker under test."""
 
     lease_s: float
     stopped_unit_s: float
@@ -78,7 +87,7 @@ class EmbeddedHarness:
         self.lease_s, self.stopped_unit_s = PATIENCE.lease_s, PATIENCE.stopped_unit_s
         self._url = url
         self._url_file = url_file
-        url_file.write_text(url)
+        url_file.write_text(json.dumps({"conninfo": url}))
         self._brokers: list[PostgresBroker] = []
         self.broker: Broker = self.another()
         self.broker.ensure_topics(TOPICS)
@@ -112,13 +121,85 @@ class EmbeddedHarness:
             broker.close()
 
 
-@pytest.fixture(params=["embedded"])
+class KafkaHarness:
+    """Kafka, with groups and transactions under a name of the test's own, and a proxy before it that can cut.
+
+    Where HEADRACE_KAFKA names the broker, no proxy can stand before it: its clients are told to come directly.
+    """
+
+    def __init__(self, kafka: KafkaInUse, conninfo: str, url_file: Path) -> None:
+        self.lease_s, self.stopped_unit_s = PATIENCE.lease_s, PATIENCE.stopped_unit_s
+        self._kafka = kafka
+        self._conninfo = conninfo
+        self._settings = KafkaSettings(environment=uuid4().hex, session_timeout_s=self.lease_s)
+        self._url_file = url_file
+        self._proxy: KafkaProxy | None = None
+        self._url = f"kafka://{kafka.bootstrap}"
+        if kafka.server is not None:
+            door = kafka.server.doors[0]
+            self._proxy = KafkaProxy(door.advertised, door.port)
+            self._url = f"kafka://127.0.0.1:{door.advertised}"
+        url_file.write_text(
+            json.dumps({"conninfo": conninfo, "url": self._url, "kafka": self._settings.model_dump(mode="json")})
+        )
+        self._brokers: list[KafkaBroker] = []
+        self.broker: Broker = self.another()
+        self.broker.ensure_topics(TOPICS)
+
+    def another(self) -> KafkaBroker:
+        self._brokers.append(self._broker(self._url))
+        return self._brokers[-1]
+
+    def command(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", "tests.contract.child", str(self._url_file), *arguments]
+
+    def cut(self, *, who: str = "") -> int:
+        """All of them: Kafka's connections are shared, and have no names on the line."""
+        self._kafka.own()
+        assert self._proxy is not None
+        return self._proxy.cut()
+
+    @contextmanager
+    def forgetful(self) -> Iterator[Forgetful]:
+        door = self._kafka.own().doors[1]
+        with (
+            kafka_proxy(door.advertised, door.port) as proxy,
+            closing(self._broker(f"kafka://127.0.0.1:{door.advertised}")) as broker,
+        ):
+            yield Forgetful(broker, proxy)
+
+    def retain(self) -> None:
+        """Wait until the broker has looked for old records, twice: a record that is old at once is gone by then."""
+        for canary in ("canary-1", "canary-2"):
+            self.broker.ensure_topics([TopicSpec(canary, 1, retention_s=0)])
+            with closing(self.broker.producer(canary)) as producer:
+                put(producer, [new(canary, "old")])
+            tps = self.broker.partitions(canary)
+            ends = self.broker.end_offsets(tps)
+            until(lambda tps=tps, ends=ends: self.broker.begin_offsets(tps) == ends)  # type: ignore[misc]
+
+    def close(self) -> None:
+        for broker in self._brokers:
+            broker.close()
+        if self._proxy is not None:
+            self._proxy.close()
+
+    def _broker(self, url: str) -> KafkaBroker:
+        from shared.broker.kafka_broker import KafkaBroker  # loads kafka-python: once its warnings are settled
+
+        return KafkaBroker(url, self._settings, self._conninfo)
+
+
+@pytest.fixture(params=["embedded", "kafka"])
 def harness(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Harness]:
-    assert request.param == "embedded"
     with empty_log(request.getfixturevalue("postgres")) as url:
-        embedded = EmbeddedHarness(url, tmp_path / "broker.url")
-        yield embedded
-        embedded.close()
+        if request.param == "embedded":
+            with closing(EmbeddedHarness(url, tmp_path / "broker.url")) as embedded:
+                yield embedded
+            return
+        kafka: KafkaInUse = request.getfixturevalue("kafka")
+        with kafka.empty(), closing(KafkaHarness(kafka, url, tmp_path / "broker.url")) as harness:
+            yield harness
 
 
 @pytest.fixture

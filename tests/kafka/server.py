@@ -1,0 +1,179 @@
+"""A real Apache Kafka for tests: one node, on free ports of the loopback, with its data in a given directory."""
+
+from __future__ import annotations
+
+import base64
+import os
+import random
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+from typing import NamedTuple, Self
+
+from kafka import KafkaAdminClient, errors
+
+from tests.kafka.jars import jars, java
+
+START_TIMEOUT_S = 60.0
+STOP_TIMEOUT_S = 30.0
+# Below the ports that the system gives to outgoing connections: ours must still be free after a stop.
+_FIRST_PORT, _LAST_PORT = 20_000, 31_000
+# Small and soon ready; the settings that the product's promises hang on keep their defaults.
+_JVM = ("-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dorg.slf4j.simpleLogger.defaultLogLevel=info")
+_SETTINGS = {
+    "process.roles": "broker,controller",
+    "node.id": 1,
+    "controller.listener.names": "CONTROLLER",
+    "inter.broker.listener.name": "DIRECT",
+    "auto.create.topics.enable": "false",
+    "default.replication.factor": 1,
+    # Lost members are replaced soon, where a test asks for it.
+    "group.min.session.timeout.ms": 500,
+    "group.initial.rebalance.delay.ms": 0,
+    # One node, and few files to make.
+    "offsets.topic.replication.factor": 1,
+    "offsets.topic.num.partitions": 1,
+    "transaction.state.log.replication.factor": 1,
+    "transaction.state.log.min.isr": 1,
+    "transaction.state.log.num.partitions": 1,
+    # So that a test can wait for retention.
+    "log.initial.task.delay.ms": 100,
+    "log.retention.check.interval.ms": 300,
+    "log.segment.delete.delay.ms": 100,
+}
+
+
+class Door(NamedTuple):
+    """A way in for clients behind a proxy: they are told `advertised`, where a proxy may listen and go on to `port`."""
+
+    port: int
+    advertised: int
+
+
+class KafkaServer:
+    """One broker. Ports and data stay the same over stops, kills and starts."""
+
+    def __init__(self, directory: Path, doors: int = 0) -> None:
+        self._properties = directory / "server.properties"
+        self.log_file = directory / "server.log"
+        direct, controller, *rest = _free_ports(2 + 2 * doors)
+        self.bootstrap = f"127.0.0.1:{direct}"
+        self.doors = [Door(*rest[2 * each : 2 * each + 2]) for each in range(doors)]
+        self._process: subprocess.Popen[bytes] | None = None
+        self._properties.write_text(self._text(direct, controller, directory / "data"))
+        self._format()
+
+    def start(self) -> Self:
+        """Returns once it answers and every partition has its leader."""
+        with self.log_file.open("ab") as log:
+            command = [*self._java(), "kafka.Kafka", str(self._properties)]
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.log_file.parent)
+        try:
+            self._await(time.monotonic() + START_TIMEOUT_S)
+        except BaseException:
+            self.kill()
+            raise
+        return self
+
+    def stop(self) -> None:
+        """In good order: the next start takes a second or two."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """At once, as a crash would."""
+        self._end(signal.SIGKILL)
+
+    def freeze(self) -> None:
+        """It holds its connections, and answers nobody until `thaw`."""
+        self._running.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._running.send_signal(signal.SIGCONT)
+
+    @property
+    def _running(self) -> subprocess.Popen[bytes]:
+        assert self._process is not None, "this Kafka is not running"
+        return self._process
+
+    def _end(self, number: int) -> None:
+        if self._process is None:
+            return
+        self._process.send_signal(number)
+        try:
+            self._process.wait(STOP_TIMEOUT_S)
+        finally:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def _format(self) -> None:
+        cluster = base64.urlsafe_b64encode(os.urandom(16)).decode().rstrip("=").replace("-", "_")
+        command = [
+            *self._java(), "kafka.tools.StorageTool", "format", "--cluster-id", cluster, "--standalone",
+            "--config", str(self._properties),
+        ]  # fmt: skip
+        done = subprocess.run(command, capture_output=True, text=True, timeout=START_TIMEOUT_S, check=False)
+        assert done.returncode == 0, f"Kafka's storage could not be formatted:\n{done.stdout}{done.stderr}"
+
+    def _await(self, deadline: float) -> None:
+        while not self._answers():
+            ended = self._running.poll()
+            assert ended is None, f"Kafka ended with {ended}:\n{self._last_words()}"
+            assert time.monotonic() < deadline, f"Kafka does not answer in {START_TIMEOUT_S} s:\n{self._last_words()}"
+            time.sleep(0.05)
+
+    def _answers(self) -> bool:
+        host, port = self.bootstrap.split(":")
+        try:
+            socket.create_connection((host, int(port)), 1).close()  # cheaper to be refused than the client
+            admin = KafkaAdminClient(bootstrap_servers=self.bootstrap, bootstrap_timeout_ms=2000)
+        except (OSError, errors.KafkaError):
+            return False
+        try:
+            topics = admin.describe_topics()
+            led = all(partition["leader_id"] >= 0 for topic in topics for partition in topic["partitions"])
+            return led and bool(admin.describe_cluster()["brokers"])
+        except errors.KafkaError:
+            return False
+        finally:
+            admin.close()
+
+    def _last_words(self) -> str:
+        return "\n".join(self.log_file.read_text(errors="replace").splitlines()[-20:]) + f"\n(all: {self.log_file})"
+
+    def _java(self) -> list[str]:
+        return [java(), *_JVM, "-cp", f"{jars()}/*"]
+
+    def _text(self, direct: int, controller: int, data: Path) -> str:
+        listening = {"DIRECT": direct, "CONTROLLER": controller}
+        listening |= {f"DOOR{number}": door.port for number, door in enumerate(self.doors)}
+        advertised = {"DIRECT": direct} | {f"DOOR{number}": door.advertised for number, door in enumerate(self.doors)}
+        settings = _SETTINGS | {
+            "log.dirs": data,
+            "controller.quorum.bootstrap.servers": f"127.0.0.1:{controller}",
+            "listeners": _addresses(listening),
+            "advertised.listeners": _addresses(advertised),
+            "listener.security.protocol.map": ",".join(f"{name}:PLAINTEXT" for name in listening),
+        }
+        return "".join(f"{key}={value}\n" for key, value in settings.items())
+
+
+def _addresses(ports: dict[str, int]) -> str:
+    return ",".join(f"{name}://127.0.0.1:{port}" for name, port in ports.items())
+
+
+def _free_ports(count: int) -> list[int]:
+    """Ports that nobody listens at. From the system's random: workers that share a seed must not get the same."""
+    found: set[int] = set()
+    while len(found) < count:
+        port = random.SystemRandom().randint(_FIRST_PORT, _LAST_PORT)
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            found.add(port)
+    return sorted(found)
