@@ -10,11 +10,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 
 from headrace.access import opened
@@ -22,45 +20,21 @@ from headrace.data_dir import DataDir
 from headrace.embedded import EmbeddedPostgres
 from shared.settings import Settings
 from shared.topics import SERVICES
-from simulator.publisher import Publisher
-from simulator.season import Plan, Season
-from simulator.stages import Pace
-
-DAYS = (date(2026, 1, 5), date(2026, 1, 6))
-RACES = 12
-RUN_LIMIT_S = 90.0
-STOP_LIMIT_S = 10.0
-FEEDS = ("programs", "previews", "results")
-TABLES = {
-    "sessions": "SELECT * FROM analytics.sessions",
-    "events": "SELECT * FROM analytics.events",
-    "entities": "SELECT * FROM analytics.entities",
-    "entries": "SELECT * FROM analytics.entries",
-    "observations": "SELECT * FROM analytics.observations",
-    "outcomes": "SELECT * FROM analytics.outcomes",
-    "transactions": "SELECT * FROM analytics.transactions",
-    "return_rates": "SELECT source, scope, key, market, bets, staked, returned FROM analytics.return_rates",
-    "regressions": "SELECT event_key, kind, field, kept FROM analytics.regressions",
-    "corrections": "SELECT event_key, kind, field, old, new FROM analytics.corrections",
-}
-
-
-def write_archive(directory: Path) -> Path:
-    """One venue's two days as a simulated source published them in the end."""
-    publisher = Publisher(Season(Plan(first_date=DAYS[0], days=2, venues=(9,), races_per_venue=RACES)), Pace())
-    later = datetime.combine(DAYS[-1], datetime.min.time(), UTC) + timedelta(days=3)
-    for feed in FEEDS:
-        for day in DAYS:
-            page = publisher.page(f"/{feed}/v2/{day:%Y/%Y%m%d}.json", later)
-            assert page is not None
-            file = document(directory, feed, day)
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(gzip.compress(page.body, mtime=0))
-    return directory
-
-
-def document(archive: Path, feed: str, day: date) -> Path:
-    return archive / "v2" / feed / f"{day:%Y}" / f"{day:%Y%m%d}.json.gz"
+from tests.headrace.runs import (
+    DAYS,
+    RACES,
+    RUN_LIMIT_S,
+    STOP_LIMIT_S,
+    command,
+    document,
+    gone,
+    pid_of,
+    run_once,
+    status,
+    tables,
+    until,
+    write_archive,
+)
 
 
 @pytest.fixture(scope="module")
@@ -96,55 +70,6 @@ def started() -> Iterator[Callable[..., subprocess.Popen[str]]]:
         if process.poll() is None:
             process.terminate()
         process.communicate(timeout=2 * STOP_LIMIT_S)
-
-
-def command(archive: Path, data_dir: Path, *more: str) -> list[str]:
-    days = ["--from", DAYS[0].isoformat(), "--to", DAYS[-1].isoformat()]
-    source = ["--source", "archive", "--archive", str(archive)]
-    return [sys.executable, "-m", "headrace", "run", *source, *days, "--data-dir", str(data_dir), *more]
-
-
-def run_once(archive: Path, data_dir: Path) -> dict[str, Any]:
-    done = subprocess.run(
-        command(archive, data_dir, "--once", "--json"), capture_output=True, text=True, timeout=RUN_LIMIT_S, check=False
-    )
-    assert done.returncode == 0, f"{done.stderr}\n{logs(data_dir)}"
-    summary: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return summary
-
-
-def logs(data_dir: Path) -> str:
-    return "\n".join(f"{log.name}: {log.read_text()[-1500:]}" for log in sorted((data_dir / "logs").glob("*.log")))
-
-
-def tables(data_dir: Path) -> dict[str, list[str]]:
-    """Every row of every table as text, in order, without the numbers that rows get by their order of arrival."""
-    with opened(Settings(data_dir=data_dir)) as access, access.connect() as connection:
-        return {
-            name: [row for (row,) in connection.execute(f"SELECT t::text FROM ({query}) t ORDER BY 1")]  # type: ignore[misc]
-            for name, query in TABLES.items()
-        }
-
-
-def status(data_dir: Path) -> list[dict[str, Any]]:
-    arguments = [sys.executable, "-m", "headrace", "status", "--output", "json", "--data-dir", str(data_dir)]
-    done = subprocess.run(arguments, capture_output=True, text=True, check=True)
-    rows: list[dict[str, Any]] = json.loads(done.stdout)
-    return rows
-
-
-def until(condition: Callable[[], Any], process: subprocess.Popen[str], data_dir: Path, limit_s: float = 60.0) -> Any:
-    deadline = time.monotonic() + limit_s
-    while not (found := condition()):
-        assert process.poll() is None, f"{process.communicate()}\n{logs(data_dir)}"
-        assert time.monotonic() < deadline, logs(data_dir)
-        time.sleep(0.05)
-    return found
-
-
-def gone(pid: int) -> bool:
-    said = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout
-    return said.strip() == "" or said.startswith("Z")
 
 
 def test_a_recorded_span_ends_as_rows(first_run: dict[str, Any]) -> None:
@@ -195,19 +120,6 @@ def test_a_killed_service_changes_no_row(
     assert f"{victim}-0 ended and is started again" in err
     assert json.loads(out.splitlines()[-1])["views"] == first_run["views"]
     assert tables(other) == tables(data_dir)
-
-
-def pid_of(data_dir: Path, service: str) -> int | None:
-    """Of a service that has said it is there; None before, also while there is no database yet."""
-    server = EmbeddedPostgres(data_dir)
-    if not server.password_file("headrace_owner").exists() or not server.answers():
-        return None
-    try:
-        with psycopg.connect(server.url_with_password()) as connection:
-            row = connection.execute("SELECT pid FROM ops.replicas WHERE service = %s", (service,)).fetchone()
-    except psycopg.Error:
-        return None
-    return None if row is None else int(row[0])
 
 
 def test_ctrl_c_stops_everything_and_leaves_nothing(
