@@ -34,6 +34,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--schedule", help="a schedule as it was printed, or a file that holds one")
     parser.add_argument("--no-predictions", action="store_true", help="train no model: quicker")
     parser.add_argument("--broken", metavar="SERVICE=KIND", help=f"break a service's units: {', '.join(BROKEN)}")
+    parser.add_argument("--keep", action="store_true", help="leave the directory with all logs and the database")
     return parser.parse_args()
 
 
@@ -51,7 +52,8 @@ def schedules(given: argparse.Namespace) -> list[Schedule]:
 def run(schedule: Schedule, given: argparse.Namespace) -> Report:
     say(f"schedule {schedule.model_dump_json()}")
     broken = tuple(given.broken.split("=", 1)) if given.broken else None
-    with folder() as directory:
+    with folder(given.keep) as directory:
+        say(f"in {directory}")
         serial = serial_run(schedule, directory, predictions=not given.no_predictions, say=say)
         if not serial.recorded:
             say("NO RECORDED DAYS: made-up ones are used; HEADRACE_BOATRACE names the directory of the recording")

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from shared.errors import ConfigError
+from shared.topics import SERVICES
 from tests.faults.recovery import Recoveries, Sample, Took, is_back
 from tests.faults.schedule import Fault, Kind
 from tests.faults.world import World, replicas_of
@@ -136,14 +137,18 @@ class Injector:
         """From now until the hit stage is back."""
         began_s = time.monotonic()
         before = self._world.sample()
-        took: float | None = None
-        while took is None and time.monotonic() - began_s < BACK_LIMIT_S:
+        away = dict.fromkeys([fault.service] if fault.service else SERVICES, 0.0)
+        back: dict[str, float] = {}
+        while away.keys() - back.keys() and time.monotonic() - began_s < BACK_LIMIT_S:
             self._world.tick()
             now: Sample | None = self._world.observer.sample()
-            if now is not None and is_back([fault.service] if fault.service else [], before, now):
-                took = time.monotonic() - began_s
+            if now is not None:
+                took_s = time.monotonic() - began_s
+                back |= {each: took_s for each in away.keys() - back.keys() if is_back(each, before, now)}
+        took = None if away.keys() - back.keys() else max(back.values())
         self._recoveries.taken.append(Took(kind or str(fault.kind), str(fault), took))
-        self._say(f"{fault}: {'NOT BACK' if took is None else f'back after {took:.2f} s'}")
+        stages = ", ".join(f"{each} {back[each]:.2f}" if each in back else f"{each} NOT" for each in away)
+        self._say(f"{fault}: back after s: {stages}")
 
     def _pid(self, target: str) -> int:
         """Of a replica that runs; one that has just died is waited for."""

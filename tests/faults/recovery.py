@@ -9,12 +9,12 @@ fetcher is what this cannot see below.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from shared.broker.contract import TopicPartition
-from shared.topics import CLEAN, LOADED, RAW, SERVICES
+from shared.topics import CLEAN, LOADED, RAW
 
 # What each stage's progress is read from; the fetcher reads nothing, and its progress is what it appends.
 READS = {"cleaner": RAW, "loader": CLEAN, "predictor": LOADED, "notifier": LOADED}
@@ -35,12 +35,8 @@ class Sample:
         return self.done[service]
 
 
-def is_back(services: Sequence[str], before: Sample, now: Sample) -> bool:
-    """Whether every one of the stages has moved on since `before`."""
-    return all(_moved(service, before, now) for service in services or SERVICES)
-
-
-def _moved(service: str, before: Sample, now: Sample) -> bool:
+def is_back(service: str, before: Sample, now: Sample) -> bool:
+    """Whether the stage has moved on since `before`."""
     was, is_ = before.stage(service), now.stage(service)
     waiting = [tp for tp in was if is_[tp] <= was[tp]]
     if service == "fetcher":

@@ -116,7 +116,7 @@ def made(seed: int, broker: str, minutes: float, most_days: int | None = None) -
     span = (LAST_DAY - FIRST_DAY).days - days - 1
     first = FIRST_DAY + timedelta(days=chance.randint(0, span))
     late = tuple(
-        Fault(kind=Kind.POINT, target=f"{service}-0", point=chance.choice(COMMON_POINTS), nth=chance.randint(1, 2))
+        Fault(kind=Kind.POINT, target=f"{service}-0", point=chance.choice(COMMON_POINTS))
         for service in ("loader", "predictor", "notifier")
     )
     return Schedule(seed=seed, broker=broker, first=first, days=days, replicas=replicas, faults=faults, late=late)

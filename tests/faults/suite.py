@@ -34,12 +34,14 @@ class Serial:
 
 
 @contextmanager
-def folder() -> Iterator[Path]:
+def folder(keep: bool = False) -> Iterator[Path]:
+    """A temporary one; with `keep` it stays, for its logs."""
     path = Path(tempfile.mkdtemp(prefix="hr-faults-"))
     try:
         yield path
     finally:
-        shutil.rmtree(path, ignore_errors=True)
+        if not keep:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def serial_run(schedule: Schedule, directory: Path, *, predictions: bool, say: Say) -> Serial:
