@@ -1,0 +1,52 @@
+"""A process that walks into a trap of kafka-python, for a test to end: python -m tests.kafka.trapped WHAT BOOTSTRAP ...
+
+It says what it did, a word a line; a word that does not come is the trap.
+"""
+
+from __future__ import annotations
+
+import sys
+from uuid import uuid4
+
+from kafka import KafkaConsumer, KafkaProducer
+from kafka.net.compat import KafkaNetClient
+
+from shared.broker.kafka_client import SafeClient
+
+
+def say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def commit(bootstrap: str, topic: str, client: str) -> None:
+    """Begins a transaction, and commits it when a line comes in."""
+    producer = KafkaProducer(
+        bootstrap_servers=bootstrap, transactional_id=f"trapped-{uuid4().hex}", reconnect_backoff_max_ms=1000,
+        kafka_client=SafeClient if client == "safe" else KafkaNetClient,
+    )  # fmt: skip
+    producer.init_transactions()
+    producer.begin_transaction()
+    producer.send(topic, b"in a transaction").get(10)
+    say("begun")
+    sys.stdin.readline()
+    producer.commit_transaction()
+    say("committed")
+
+
+def poll(bootstrap: str, topic: str, values: str) -> None:
+    """Polls on and on; `int` has the library decode values, `bytes` takes them as they are."""
+    consumer = KafkaConsumer(
+        topic, bootstrap_servers=bootstrap, auto_offset_reset="earliest",
+        value_deserializer=int if values == "int" else None,
+    )  # fmt: skip
+    while True:
+        try:
+            say("records" if consumer.poll(timeout_ms=500) else "nothing")
+        except ValueError:
+            say("refused")
+
+
+if __name__ == "__main__":
+    what, *arguments = sys.argv[1:]
+    {"commit": commit, "poll": poll}[what](*arguments)
