@@ -9,7 +9,8 @@ from typing import Protocol, cast
 from shared.broker.contract import Broker, Reader, Record, TopicPartition
 from shared.errors import TransientError
 
-POLL_S = 1.0
+# Short: a poll waits its time out where only ends of transactions are left to pass.
+POLL_S = 0.1
 BATCH = 2000
 # The broker has given nothing for so long of what it says it holds: whoever waits had better be told.
 PATIENCE_S = 30.0

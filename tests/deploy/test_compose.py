@@ -18,7 +18,7 @@ import yaml
 from headrace.access import ROLES
 from headrace.embedded import OWNER
 from shared.setting_sources import leaves, variable_of
-from shared.settings import ServiceSettings, load
+from shared.settings import KafkaSettings, ServiceSettings, Settings, load
 from shared.topics import SERVICES
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -139,6 +139,19 @@ def test_kafka_keeps_its_data_and_is_stopped_gently() -> None:
     assert kafka["stop_signal"] == "SIGTERM"
     assert int(kafka["stop_grace_period"].removesuffix("s")) >= 60
     assert not [name for name in kafka["environment"] if "CLEANUP_INTERVAL" in name]
+
+
+def test_copies_are_what_the_brokers_say_unless_told(tmp_path: Path) -> None:
+    given = {"HEADRACE_KAFKA_REPLICATION_FACTOR": "3", "HEADRACE_KAFKA_MIN_INSYNC_REPLICAS": "2"}
+    (tmp_path / "headrace.yaml").touch()
+
+    def kafka_of(**variables: str) -> KafkaSettings:
+        environment = environment_of("migrate", **variables)
+        said = {name: value for name, value in environment.items() if name.startswith("HEADRACE_KAFKA")}
+        return load(Settings, said, tmp_path / "headrace.yaml").kafka
+
+    assert (kafka_of().replication_factor, kafka_of().min_insync_replicas) == (None, None)
+    assert (kafka_of(**given).replication_factor, kafka_of(**given).min_insync_replicas) == (3, 2)
 
 
 def test_one_node_does_with_one_copy_of_its_own_topics() -> None:
