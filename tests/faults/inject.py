@@ -34,6 +34,8 @@ class Injector:
             Kind.POINT: self._point,
             Kind.DATABASE_RESTART: lambda fault: self._database(fault, signal.SIGQUIT),
             Kind.DATABASE_KILL: lambda fault: self._database(fault, signal.SIGKILL),
+            Kind.BROKER_RESTART: lambda fault: self._kafka(fault, self._world.own_kafka().stop),
+            Kind.BROKER_KILL: lambda fault: self._kafka(fault, self._world.own_kafka().kill),
             Kind.CUT: self._cut,
             Kind.DELAY: self._delay,
             Kind.HOLE: self._hole,
@@ -82,11 +84,21 @@ class Injector:
         assert pid is not None, "the database is not running"
         os.kill(pid, how)
         self._world.wait(lambda: not self._world.server.answers(), START_LIMIT_S, "the database to be gone")
-        with ThreadPoolExecutor(1) as beside:
-            started = beside.submit(self._start_database)
-            self._world.wait(started.done, 2 * START_LIMIT_S, "the database to start")
-            started.result()
+        self._beside(self._start_database, "the database to start")
         self._watch(fault)
+
+    def _kafka(self, fault: Fault, end: Callable[[], None]) -> None:
+        """Recovery counts from when it answers and every partition has its leader."""
+        self._beside(end, "Kafka to end")
+        self._beside(self._world.own_kafka().start, "Kafka to start")
+        self._watch(fault)
+
+    def _beside(self, work: Callable[[], object], what: str) -> None:
+        """In a thread: what dies meanwhile is started again."""
+        with ThreadPoolExecutor(1) as beside:
+            done = beside.submit(work)
+            self._world.wait(done.done, 2 * START_LIMIT_S, what)
+            done.result()
 
     def _start_database(self) -> None:
         """Sessions of a killed server take a moment to notice; until they are gone it cannot start."""
@@ -123,7 +135,7 @@ class Injector:
         try:
             self._world.rest(fault.hold_s)
         finally:
-            line.unblock(cutting=fault.nth > 1)
+            line.unblock(cutting=fault.nth % 2 == 0)
         self._watch(fault)
 
     def _lose_reply(self, fault: Fault) -> None:

@@ -7,6 +7,7 @@ from datetime import date
 
 import psycopg
 
+from headrace import observe
 from headrace.access import Access
 from headrace.positions import HOPS
 from services.fetcher.cursor import standing_of
@@ -25,9 +26,10 @@ SOURCE = "boatrace"
 class Observer:
     """Looks on past all proxies. `windows` are those that the source will have given when it has nothing left."""
 
-    def __init__(self, access: Access, settings: Settings) -> None:
+    def __init__(self, access: Access, settings: Settings, token: str) -> None:
         self.broker: Broker = connect(settings, access.owner().conninfo("headrace faults"))
-        self._access = access
+        self._look = lambda: observe.Observer(access, settings, token)
+        self._looking: observe.Observer | None = None
         self._partitions: dict[str, list[TopicPartition]] = {}
         self._windows: frozenset[str] = frozenset()
 
@@ -47,20 +49,23 @@ class Observer:
         try:
             if (missing := len(self._windows - self._done())) > 0:
                 return missing
-            records = sum(self._lag(service, topics) for service, topics in HOPS)
-            with self._access.connect("headrace faults") as connection:
-                row = connection.execute(OPEN_NOTES).fetchone()
+            self._looking = self._looking or self._look()
+            positions = self._looking.positions()
+            row = self._looking.connection.execute(OPEN_NOTES).fetchone()
         except (HeadraceError, psycopg.Error):
+            self._look_away()
             return None
-        return records + (int(str(row[0])) if row else 0)
+        records = sum(positions.lag(service) for service in dict.fromkeys(service for service, _ in HOPS))
+        return records + positions.outbox + (int(row[0]) if row else 0)
 
     def close(self) -> None:
+        self._look_away()
         self.broker.close()
 
-    def _lag(self, service: str, topics: Iterable[str]) -> int:
-        done = self.broker.committed(service, list(topics))
-        ends = self._ends(topics)
-        return sum(max(0, ends[tp] - offset) for tp, offset in done.items())
+    def _look_away(self) -> None:
+        if self._looking is not None:
+            self._looking.close()
+            self._looking = None
 
     def _ends(self, topics: Iterable[str]) -> dict[TopicPartition, int]:
         for topic in topics:

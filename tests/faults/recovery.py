@@ -18,6 +18,8 @@ from shared.topics import CLEAN, LOADED, RAW
 
 # What each stage's progress is read from; the fetcher reads nothing, and its progress is what it appends.
 READS = {"cleaner": RAW, "loader": CLEAN, "predictor": LOADED, "notifier": LOADED}
+# On Kafka a partition ends with the mark of a transaction, or with some, that nobody can read past.
+MARKERS = 3
 MEDIAN_LIMIT_S, WORST_LIMIT_S = 5.0, 20.0
 
 
@@ -41,7 +43,7 @@ def is_back(service: str, before: Sample, now: Sample) -> bool:
     waiting = [tp for tp in was if is_[tp] <= was[tp]]
     if service == "fetcher":
         return len(waiting) < len(was) or now.drained
-    return not waiting or (now.drained and all(is_[tp] >= now.ends[tp] for tp in waiting))
+    return not waiting or (now.drained and all(is_[tp] >= now.ends[tp] - MARKERS for tp in waiting))
 
 
 class Took(NamedTuple):

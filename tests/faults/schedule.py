@@ -17,6 +17,8 @@ from shared.topics import SERVICES
 EMBEDDED, KAFKA = "embedded", "kafka"
 # The lease of a partition, and Kafka's session, last 10 s: a process that is stopped for longer is replaced.
 BEYOND_LEASE_S = 12.5
+# Whose units are transactions of the database, whatever the broker.
+IN_DATABASE = ("loader", "notifier")
 FIRST_DAY, LAST_DAY = date(2025, 7, 15), date(2026, 3, 31)
 # One recorded day of four venues, at the pace of the paced fetcher, in seconds.
 DAY_S = 2.4
@@ -59,7 +61,8 @@ class _Frozen(BaseModel):
 class Fault(_Frozen):
     """One thing done to one `target`: a replica (`cleaner-0`), a service's connections, the database, Kafka.
 
-    `after_s` counts from the recovery before; `hold_s` is how long it lasts; `nth` is which unit a point means.
+    `after_s` counts from the recovery before; `hold_s` is how long it lasts; `nth` is which unit a point means. A
+    black hole with an even `nth` ends with its connections broken.
     """
 
     kind: Kind
@@ -125,6 +128,22 @@ def made(seed: int, broker: str, minutes: float, most_days: int | None = None) -
 COMMON_POINTS = tuple(point for point in Point if point is not Point.BETWEEN_HALVES)
 
 
+def line_of(broker: str, service: str) -> str:
+    """The name of a service's line to a broker or, for the embedded one, to the database."""
+    return f"{service}-kafka" if broker == KAFKA else service
+
+
+def lines_of(broker: str) -> list[str]:
+    """Lines over which a stage's work goes: with Kafka that of most services does not touch the database."""
+    rows = [service for service in IN_DATABASE if broker == KAFKA]
+    return [*(line_of(broker, service) for service in SERVICES), *rows]
+
+
+def committing_line(broker: str, service: str) -> str:
+    """Where its units commit."""
+    return service if service in IN_DATABASE else line_of(broker, service)
+
+
 def cost_of(fault: Fault) -> float:
     """About how long it takes, recovery included, in seconds."""
     return fault.after_s + fault.hold_s + TYPICAL_S
@@ -152,18 +171,21 @@ def _deck(chance: random.Random, broker: str, replicas: dict[str, int]) -> Itera
     def gap() -> float:
         return round(chance.uniform(0.2, 1.5), 2)
 
+    lines = lines_of(broker)
     for service in SERVICES:
         target = f"{service}-{chance.randrange(replicas.get(service, 1))}"
         yield Fault(kind=Kind.KILL, target=target, after_s=gap())
         for point in COMMON_POINTS:
             nth = chance.randint(1, 3)
             yield Fault(kind=Kind.POINT, target=f"{service}-0", after_s=gap(), point=point, nth=nth)
-        for kind in (Kind.CUT, Kind.LOST_REPLY):
-            yield Fault(kind=kind, target=service, after_s=gap())
+        yield Fault(kind=Kind.LOST_REPLY, target=committing_line(broker, service), after_s=gap())
+    for line in lines:
+        yield Fault(kind=Kind.CUT, target=line, after_s=gap())
     twins = [service for service, count in replicas.items() if count > 1]
     yield Fault(kind=Kind.STOP, target=f"{chance.choice(twins)}-0", after_s=gap(), hold_s=BEYOND_LEASE_S)
-    yield Fault(kind=Kind.DELAY, target=chance.choice(SERVICES), after_s=gap(), hold_s=3.0)
-    yield Fault(kind=Kind.HOLE, target=chance.choice(SERVICES), after_s=gap(), hold_s=4.0)
+    yield Fault(kind=Kind.DELAY, target=chance.choice(lines), after_s=gap(), hold_s=3.0)
+    for nth in (1, 2):
+        yield Fault(kind=Kind.HOLE, target=chance.choice(lines), after_s=gap(), hold_s=4.0, nth=nth)
     yield Fault(kind=Kind.DATABASE_RESTART, target="database", after_s=gap())
     yield Fault(kind=Kind.DATABASE_KILL, target="database", after_s=gap())
     if broker == KAFKA:

@@ -75,9 +75,8 @@ def faulty_run(
     """The same days with the schedule's faults, compared. `broken`: a service and its kind of broken unit."""
     report = Report(schedule, serial.recorded)
     began_s = time.monotonic()
-    plan = Plan(
-        serial.archive, schedule.replicas, wrapped_in(schedule) | ({broken[0]} if broken else set()), broken
-    )  # fmt: skip
+    wrapped = wrapped_in(schedule) | ({broken[0]} if broken else set())
+    plan = Plan(serial.archive, schedule.replicas, wrapped, broken, schedule.broker)
     with World(directory, plan) as world:
         try:
             _pass(world, schedule, serial, report, say)

@@ -20,13 +20,15 @@ from headrace.embedded import DATABASE, EmbeddedPostgres
 from headrace.fleet import common_environment, python, services
 from headrace.options import RunOptions, VirtualTime
 from headrace.supervise import Program, Supervisor
-from shared.settings import Settings
+from shared.settings import Settings, read_secret
 from shared.topics import SERVICES
 from tests.faults.days import morning
-from tests.faults.lines import Line, Lines, is_postgres_commit
+from tests.faults.lines import Line, Lines, is_kafka_commit, is_postgres_commit
 from tests.faults.observer import Observer
 from tests.faults.recovery import Sample
+from tests.faults.schedule import EMBEDDED, KAFKA
 from tests.faults.service import mine_file, pace_file
+from tests.kafka.server import KafkaServer
 from tests.services.notifier.http_receiver import receiving
 
 TICK_S = 0.05
@@ -50,7 +52,7 @@ class Plan:
     replicas: Mapping[str, int]
     wrapped: frozenset[str] = frozenset()
     broken: tuple[str, str] | None = None
-    broker_url: str = "embedded"
+    broker: str = EMBEDDED
     proxied: bool = True
 
 
@@ -63,7 +65,7 @@ class World:
         self.told_dir = directory / "faults"
         self.server = EmbeddedPostgres(self.data_dir.path)
         self.access = Access(self.server, None)
-        self.settings = Settings.model_validate({"data_dir": self.data_dir.path, "broker": {"url": plan.broker_url}})
+        self.kafka: KafkaServer | None = None
         self.lines: dict[str, Line] = {}
         self.supervisor = Supervisor([])
         self.died: Counter[str] = Counter()
@@ -83,11 +85,16 @@ class World:
     def _open(self) -> None:
         self.data_dir.make()
         (self.told_dir / "mines").mkdir(parents=True)
+        if self.plan.broker == KAFKA:
+            (self.told_dir / "kafka").mkdir()
+            self.kafka = KafkaServer(self.told_dir / "kafka", doors=len(SERVICES))
+            self._stack.callback(self.kafka.kill)
+            self.kafka.start()
+        settings = Settings.model_validate({"data_dir": self.data_dir.path, "broker": {"url": self.broker_url}})
         self.server.start()
         self._stack.callback(self.server.stop)
-        prepare(self.access, self.settings)
-        self.data_dir.make_token()
-        self.observer = Observer(self.access, self.settings)
+        prepare(self.access, settings)
+        self.observer = Observer(self.access, settings, read_secret(self.data_dir.make_token()))
         self._stack.callback(self.observer.close)
         self._receiver = self._stack.enter_context(receiving())
         self._webhook = self.told_dir / "webhook"
@@ -95,9 +102,25 @@ class World:
         if self.plan.proxied:
             lines = Lines()
             self._stack.callback(lines.close)
-            socket = self.server.socket_dir / ".s.PGSQL.5432"
-            self.lines = {service: lines.open(socket, is_postgres_commit) for service in SERVICES}
+            self._lay(lines)
         self._stack.callback(self.stop)
+
+    @property
+    def broker_url(self) -> str:
+        """Past all lines."""
+        return EMBEDDED if self.kafka is None else f"kafka://{self.kafka.bootstrap}"
+
+    def own_kafka(self) -> KafkaServer:
+        assert self.kafka is not None, "this world has no Kafka"
+        return self.kafka
+
+    def _lay(self, lines: Lines) -> None:
+        """One line from each service to the database, and one to Kafka, which tells its clients the line's address."""
+        socket = self.server.socket_dir / ".s.PGSQL.5432"
+        self.lines = {service: lines.open(socket, is_postgres_commit) for service in SERVICES}
+        for service, door in zip(SERVICES, self.kafka.doors if self.kafka else (), strict=False):
+            target = ("127.0.0.1", door.port)
+            self.lines[f"{service}-kafka"] = lines.open(target, is_kafka_commit, door.advertised)
 
     def start(self, days: list[date], clock: date, *, results: bool = True) -> None:
         """The services over these days, at the morning of the day `clock`."""
@@ -109,7 +132,7 @@ class World:
         self.supervisor = Supervisor(
             [
                 self._program(each)
-                for each in services(self.access, self.data_dir, options, False, None, self.plan.broker_url)
+                for each in services(self.access, self.data_dir, options, False, None, self.broker_url)
             ]
         )
         self.supervisor.start()
@@ -223,6 +246,8 @@ class World:
         environment: dict[str, str] = {}
         if line := self.lines.get(service):
             environment["HEADRACE_DATABASE__URL"] = f"postgresql://headrace_{service}@127.0.0.1:{line.port}/{DATABASE}"
+        if line := self.lines.get(f"{service}-kafka"):
+            environment["HEADRACE_BROKER__URL"] = f"kafka://127.0.0.1:{line.port}"
         if service == "fetcher":
             environment["HEADRACE_FETCHER__BATCH_RECORDS"] = "1"  # a unit then holds one document
         if service == "notifier":

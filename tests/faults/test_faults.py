@@ -1,0 +1,100 @@
+"""The fault suite in short: the whole pipeline under a few faults, and the suite's own ability to fail.
+
+`make faults` runs whole schedules; docs/faults.md says how to read them.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from tests.faults.days import VARIABLE
+from tests.faults.report import Report
+from tests.faults.schedule import EMBEDDED, Fault, Kind, Point, Schedule, made
+from tests.faults.suite import Serial, faulty_run, folder, serial_run
+
+FIRST = date(2026, 1, 10)
+DAYS = 7
+
+
+def schedule(*faults: Fault) -> Schedule:
+    return Schedule(
+        seed=0, broker=EMBEDDED, first=FIRST, days=DAYS, venues=2, replicas={"cleaner": 2, "loader": 2}, faults=faults
+    )
+
+
+def point(service: str, named: Point, nth: int = 1) -> Fault:
+    return Fault(kind=Kind.POINT, target=f"{service}-0", after_s=0.1, point=named, nth=nth)
+
+
+SHORT = schedule(
+    point("loader", Point.BEFORE_COMMIT),
+    point("fetcher", Point.AFTER_COMMIT),
+    Fault(kind=Kind.LOST_REPLY, target="cleaner", after_s=0.1),
+    Fault(kind=Kind.DATABASE_KILL, target="database", after_s=0.1),
+)
+
+
+@pytest.fixture(scope="module")
+def place() -> Iterator[Path]:
+    with folder() as path:
+        yield path
+
+
+@pytest.fixture(scope="module")
+def serial(place: Path) -> Serial:
+    found = serial_run(SHORT, place, predictions=False, say=print)
+    if not found.recorded:
+        with warnings.catch_warnings():
+            warnings.simplefilter("always")
+            warnings.warn(f"made-up days: set {VARIABLE} to the recorded ones", stacklevel=1)
+    return found
+
+
+def run(name: str, chosen: Schedule, serial: Serial, place: Path, broken: tuple[str, str] | None = None) -> Report:
+    report = faulty_run(chosen, serial, place / name, print, broken)
+    print("\n".join(report.lines()))
+    return report
+
+
+def test_the_pipeline_under_faults_leaves_what_it_leaves_without(serial: Serial, place: Path) -> None:
+    report = run("short", SHORT, serial, place)
+
+    assert report.problems == []
+    assert len(report.recoveries.taken) == len(SHORT.faults)
+    assert report.outcome is not None
+    assert report.outcome.ledger
+
+
+@pytest.mark.parametrize(
+    ("broken", "faults", "found"),
+    [
+        ("advance-first", [point("cleaner", Point.BETWEEN_HALVES)], "LOST in clean-events"),
+        ("append-first", [point("cleaner", Point.BETWEEN_HALVES)], "TWICE in clean-events"),
+        ("commit-ignored", [], "LOST in clean-events"),
+    ],
+)
+def test_a_broken_unit_does_not_pass(serial: Serial, place: Path, broken: str, faults: list[Fault], found: str) -> None:
+    report = run(broken, schedule(*faults), serial, place, ("cleaner", broken))
+
+    assert any(problem.startswith(found) for problem in report.problems)
+
+
+def test_a_seed_always_makes_the_same_schedule() -> None:
+    assert made(7, EMBEDDED, 3) == made(7, EMBEDDED, 3) != made(8, EMBEDDED, 3)
+
+
+def test_a_printed_schedule_can_be_run_again() -> None:
+    for seed in range(5):
+        chosen = made(seed, EMBEDDED, 2)
+        assert Schedule.model_validate_json(chosen.model_dump_json()) == chosen
+
+
+def test_a_long_schedule_has_every_kind_of_fault() -> None:
+    kinds = {fault.kind for fault in made(1, EMBEDDED, 5).faults}
+
+    assert kinds == set(Kind) - {Kind.BROKER_RESTART, Kind.BROKER_KILL}
