@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import date
+from functools import partial
 
 import psycopg
 
@@ -28,7 +29,7 @@ class Observer:
 
     def __init__(self, access: Access, settings: Settings, token: str) -> None:
         self.broker: Broker = connect(settings, access.owner().conninfo("headrace faults"))
-        self._look = lambda: observe.Observer(access, settings, token)
+        self._look = partial(observe.Observer, access, settings, token)
         self._looking: observe.Observer | None = None
         self._partitions: dict[str, list[TopicPartition]] = {}
         self._windows: frozenset[str] = frozenset()
