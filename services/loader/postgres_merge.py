@@ -39,7 +39,8 @@ def merge(connection: DbConnection, rows: Mapping[Table, Sequence[Row]], known: 
     for table, table_rows in rows.items():
         if table_rows:
             stage(connection, table, resolved(connection, table, table_rows, known))
-            connection.execute(_MERGES[table])
+            for statement in _MERGES[table]:
+                connection.execute(statement)
 
 
 def delete(connection: DbConnection, table: Table, keys: Sequence[Row], known: Mapping[str, Ids]) -> None:
@@ -96,33 +97,42 @@ def _merge_sql(table: Table) -> str:
     return f"{insert} ON CONFLICT ({key}) DO UPDATE SET {sets} WHERE ({old}) IS DISTINCT FROM ({new})"
 
 
-_MERGES = {table: _merge_sql(table) for table in STAGED} | {
+# Entities that are new: as they are met first. Of a row that another loader is just making, nothing is said here: this
+# waits until it is committed, and then it is a known one.
+_MEET = (
+    "INSERT INTO facts.entities (entity_key, source_id, name, categories, known_at)"
+    " SELECT entity_key, source_id, name, categories, known_at FROM stage_entities s"
+    " WHERE NOT EXISTS (SELECT FROM facts.entities t WHERE t.entity_key = s.entity_key) ORDER BY entity_key"
+    " ON CONFLICT (entity_key) DO NOTHING"
+)
+# All that are known by now; those just made say the same and are left alone. A statement of its own, because only a
+# new statement sees what was committed while the one before waited. Locked in the order of their keys.
+# services/loader/sightings.py says the same of two facts in memory.
+_MEET_AGAIN = (
+    "WITH met AS ("
+    " SELECT t.id, s.known_at, s.known_at >= t.known_at AS newer, s.name, s.categories,"
+    " coalesce(t.name, s.name) IS NOT DISTINCT FROM s.name AND s.categories @> t.categories AS has_all"
+    " FROM stage_entities s JOIN facts.entities t USING (entity_key) WHERE CASE WHEN s.known_at >= t.known_at"
+    " THEN (coalesce(s.name, t.name), t.categories || s.categories) IS DISTINCT FROM (t.name, t.categories)"
+    " ELSE (t.name, t.categories) IS DISTINCT FROM (coalesce(t.name, s.name), s.categories || t.categories)"
+    " OR s.categories @> t.categories AND coalesce(t.name, s.name) IS NOT DISTINCT FROM s.name END"
+    " ORDER BY entity_key FOR NO KEY UPDATE OF t"
+    ")"
+    " UPDATE facts.entities t SET name = CASE WHEN newer THEN coalesce(m.name, t.name)"
+    " ELSE coalesce(t.name, m.name) END,"
+    " categories = CASE WHEN newer THEN t.categories || m.categories ELSE m.categories || t.categories END,"
+    " known_at = CASE WHEN newer OR has_all THEN m.known_at ELSE t.known_at END"
+    " FROM met m WHERE m.id = t.id"
+)
+_MERGES: dict[Table, tuple[str, ...]] = {table: (_merge_sql(table),) for table in STAGED} | {
+    ENTITIES: (_MEET, _MEET_AGAIN),
     RETURN_RATES: (
-        "INSERT INTO facts.return_rates AS t SELECT * FROM stage_return_rates"
-        " ORDER BY slot, source_id, scope, key, market"
-        " ON CONFLICT (slot, source_id, scope, key, market) DO UPDATE SET bets = t.bets + excluded.bets,"
-        " staked = t.staked + excluded.staked, returned = t.returned + excluded.returned,"
-        " as_of = greatest(t.as_of, excluded.as_of)"
-    ),
-    # services/loader/sightings.py says the same of two facts in memory. Locked in the order of their keys.
-    ENTITIES: (
-        "WITH met AS ("
-        " SELECT t.id, s.known_at, s.known_at >= t.known_at AS newer, s.name, s.categories,"
-        " coalesce(t.name, s.name) IS NOT DISTINCT FROM s.name AND s.categories @> t.categories AS has_all"
-        " FROM stage_entities s JOIN facts.entities t USING (entity_key) WHERE CASE WHEN s.known_at >= t.known_at"
-        " THEN (coalesce(s.name, t.name), t.categories || s.categories) IS DISTINCT FROM (t.name, t.categories)"
-        " ELSE (t.name, t.categories) IS DISTINCT FROM (coalesce(t.name, s.name), s.categories || t.categories)"
-        " OR s.categories @> t.categories AND coalesce(t.name, s.name) IS NOT DISTINCT FROM s.name END"
-        " ORDER BY entity_key FOR NO KEY UPDATE OF t"
-        "), moved AS ("
-        " UPDATE facts.entities t SET name = CASE WHEN newer THEN coalesce(m.name, t.name)"
-        " ELSE coalesce(t.name, m.name) END,"
-        " categories = CASE WHEN newer THEN t.categories || m.categories ELSE m.categories || t.categories END,"
-        " known_at = CASE WHEN newer OR has_all THEN m.known_at ELSE t.known_at END"
-        " FROM met m WHERE m.id = t.id)"
-        " INSERT INTO facts.entities (entity_key, source_id, name, categories, known_at)"
-        " SELECT entity_key, source_id, name, categories, known_at FROM stage_entities s"
-        " WHERE NOT EXISTS (SELECT FROM facts.entities t WHERE t.entity_key = s.entity_key) ORDER BY entity_key"
-        " ON CONFLICT (entity_key) DO NOTHING"
+        (
+            "INSERT INTO facts.return_rates AS t SELECT * FROM stage_return_rates"
+            " ORDER BY slot, source_id, scope, key, market"
+            " ON CONFLICT (slot, source_id, scope, key, market) DO UPDATE SET bets = t.bets + excluded.bets,"
+            " staked = t.staked + excluded.staked, returned = t.returned + excluded.returned,"
+            " as_of = greatest(t.as_of, excluded.as_of)"
+        ),
     ),
 }
