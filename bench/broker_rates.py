@@ -19,6 +19,7 @@ BATCH = 500
 APPENDED = 100_000
 START_LIMIT_S = 60.0
 LOOK_EVERY_S = 0.05
+BROKER = "broker"
 
 Work = Callable[..., None]
 
@@ -29,6 +30,11 @@ class Rate:
 
     records_per_s: float
     cpu: dict[str, float]
+
+    @property
+    def cpu_us(self) -> float:
+        """Microseconds of CPU for a record, of all processes but the broker's."""
+        return sum(share for part, share in self.cpu.items() if part != BROKER) / self.records_per_s * 1e6
 
 
 def append_rate(site: Site) -> Rate:
@@ -45,7 +51,7 @@ def append_rate(site: Site) -> Rate:
                     unit.append(units[number % len(units)])
                     unit.commit()
             took_s = time.perf_counter() - started
-            spent = {"appender": cpu_s(us) - before[0], "broker": site.server_cpu_s() - before[1]}
+            spent = {"appender": cpu_s(us) - before[0], BROKER: site.server_cpu_s() - before[1]}
     return Rate(APPENDED / took_s, {name: spent_s / took_s for name, spent_s in spent.items()})
 
 
@@ -63,7 +69,7 @@ def transform_rate(site: Site, work: Work, workers: int, records: int) -> Rate:
                 time.sleep(LOOK_EVERY_S)
             took_s = time.perf_counter() - started
             spent = {f"worker {number}": cpu_s(process) - before[0][number] for number, process in enumerate(processes)}
-            spent["broker"] = site.server_cpu_s() - before[1]
+            spent[BROKER] = site.server_cpu_s() - before[1]
     return Rate(records / took_s, {name: spent_s / took_s for name, spent_s in spent.items()})
 
 

@@ -1,7 +1,8 @@
 """A Kafka for measuring: one node on loopback, its data in a temporary folder, its jars those of the tests' pom.
 
-The settings are the defaults of Kafka but for what one node cannot do (copies) and the pause before a group's first
-sharing, so that what is measured is what an operator would see.
+Not the one that the tests start (tests/kafka/server.py): that one is made to be ready soon, with a compiler that stops
+early, few partitions in its own topics and an eager retention. Here all is Kafka's default but for what one node cannot
+do (copies) and the pause before a group's first sharing, so that what is measured is what an operator would see.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 POM = Path(__file__).parents[1] / "tests" / "kafka" / "pom.xml"
-JARS = POM.parent / "target" / "jars"
+# Beside those that the tests fetch: whoever comes first must not find half of the other's.
+JARS = POM.parent / "target" / "bench-jars"
 START_LIMIT_S = 90.0
 STOP_LIMIT_S = 30.0
 CLUSTER = "aGVhZHJhY2UtbWVhc3VyZQ"
@@ -65,8 +67,10 @@ def _fetch_jars() -> None:
         return
     if not shutil.which("mvn"):
         raise SystemExit("bench: no mvn to fetch Kafka with; install Maven, or name a running Kafka with --kafka")
-    fetch = ["mvn", "-q", "-f", str(POM), "dependency:copy-dependencies", f"-DoutputDirectory={JARS}"]
+    half = JARS.with_suffix(".half")
+    fetch = ["mvn", "-q", "-B", "-f", str(POM), "dependency:copy-dependencies", f"-DoutputDirectory={half}"]
     subprocess.run(fetch, check=True)
+    half.rename(JARS)
 
 
 def _settings(data: Path, port: int, controller: int) -> str:
