@@ -110,7 +110,7 @@ class Predictor:
         upcoming: Mapping[str, Sequence[Received]],
         kinds: Mapping[str, set[str]],
     ) -> list[NewRecord]:
-        """One forward pass over the events whose knowledge in this state is new."""
+        """Those of the events whose knowledge in this state is new."""
         rows = _rows_to_tell(cards, state, kinds, model.description.shape.slots)
         if not len(rows):
             return []
@@ -120,7 +120,7 @@ class Predictor:
         hashes = features.hashes()
         records = []
         for row, event_key in enumerate(cards.events["event_key"].iloc[rows]):
-            inputs = tuple(item.record.place for item in upcoming[event_key])
+            inputs = (_first_of(upcoming[event_key], state).record.place,)
             subject = Subject(
                 event_key, state, as_of[row], scheduled[row], features.taken[row].tolist(), hashes[row], inputs
             )
@@ -147,6 +147,12 @@ class Predictor:
             slots = [slot for slot in told.p_win if slot <= len(rates)]
             base = rates[told.winner - 1] / sum(rates[slot - 1] for slot in slots) if told.winner in slots else 0.0
             self.scores.add(told.event_key, told.state, Score(_nats(p_win), _nats(base)))
+
+
+def _first_of(items: Sequence[Received], state: State) -> Received:
+    """The record that leads to the prediction; later ones in the same batch change nothing in it, so that it is the
+    same prediction however the batches are cut."""
+    return next(item for item in items if state == "observation" or item.message.kind == "listed")
 
 
 def _is_upcoming(item: Received, now: datetime) -> bool:

@@ -15,7 +15,8 @@ from services.predictor.features import Features
 from services.predictor.model import Logits, Network, Shape
 from services.predictor.targets import Terciles
 
-# Events per forward pass: enough to be fast, few enough that a whole archive needs no extra memory.
+# Events per forward pass where figures over many are wanted: enough to be fast, few enough that a whole archive needs
+# no extra memory.
 CHUNK = 2048
 
 
@@ -62,7 +63,19 @@ class Trained:
     network: Network
 
     def probabilities(self, features: Features) -> Probabilities:
-        return probabilities_of(logits_of(self.network, features), self.description.calibration)
+        """Each event by itself: in a common forward pass the last bits of its sums would depend on how many others
+        there are, and the same prediction would not be the same record after another cut of the batches. Costs some
+        0.7 s for 1,000 events instead of 0.05 s."""
+        alone = [
+            probabilities_of(logits_of(self.network, features[np.array([row])]), self.description.calibration)
+            for row in range(len(features))
+        ]
+        return Probabilities(
+            win=np.concatenate([told.win for told in alone]),
+            top3=np.concatenate([told.top3 for told in alone]),
+            trend=np.concatenate([told.trend for told in alone]),
+            behaviour=np.concatenate([told.behaviour for told in alone]),
+        )
 
 
 def logits_of(network: Network, features: Features) -> Logits:
@@ -74,12 +87,12 @@ def logits_of(network: Network, features: Features) -> Logits:
 
 
 def tensors_of(features: Features) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """In the order of Network.forward."""
+    """In the order of Network.forward. Copies: torch aligns its own memory, and sums may depend on the alignment."""
     return (
-        torch.from_numpy(features.entry),
-        torch.from_numpy(features.event),
-        torch.from_numpy(features.taken),
-        torch.from_numpy(features.venue),
+        torch.tensor(features.entry),
+        torch.tensor(features.event),
+        torch.tensor(features.taken),
+        torch.tensor(features.venue),
     )
 
 

@@ -141,6 +141,25 @@ def test_the_wall_clock_changes_nothing_in_a_prediction(
     assert Predictor(facts, schooled.registry, clock).handle(batch) == before
 
 
+@pytest.mark.parametrize("size", [1, 7])
+def test_a_prediction_is_the_same_to_the_byte_however_the_batches_are_cut(
+    facts: PostgresFacts, schooled: Schooled, clock: SetClock, upcoming: list[Event], size: int
+) -> None:
+    kinds: tuple[Kind, ...] = ("listed", "observed")
+    batch = [
+        told_of(event, kind, offset=2 * number + part)
+        for number, event in enumerate(upcoming)
+        for part, kind in enumerate(kinds)
+    ]
+    together = Predictor(facts, schooled.registry, clock).handle(batch)
+    cut = Predictor(facts, schooled.registry, clock)
+
+    records = [record for start in range(0, len(batch), size) for record in cut.handle(batch[start : start + size])]
+
+    assert len(together) == 2 * len(upcoming)
+    assert sorted(records, key=lambda record: record.value) == sorted(together, key=lambda record: record.value)
+
+
 def test_a_repeated_batch_gives_the_same_records(predictor: Predictor, upcoming: list[Event]) -> None:
     batch = [told_of(event, "observed", offset=number) for number, event in enumerate(upcoming)]
 

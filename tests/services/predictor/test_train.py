@@ -75,10 +75,12 @@ def test_what_is_told_of_one_event_does_not_depend_on_its_batch(stored_season: S
         cards = read_cards(connection, [event.key for event in stored_season.unseen[:50]])
     features = features_of(cards, model.description.encoding, "card")
 
-    together = model.probabilities(features).win
+    together = model.probabilities(features)
 
-    alone = np.concatenate([model.probabilities(features[np.array([row])]).win for row in range(50)])
-    np.testing.assert_allclose(alone, together, atol=1e-6)
+    for row in range(50):
+        alone = model.probabilities(features[np.array([row])])
+        for head in ("win", "top3", "trend", "behaviour"):
+            np.testing.assert_array_equal(getattr(alone, head)[0], getattr(together, head)[row])
 
 
 def test_no_event_after_the_last_day_is_learned_from(stored_season: Stored) -> None:
