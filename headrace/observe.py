@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,12 +19,14 @@ from headrace.positions import HOPS, TOPICS, Done, FetcherReport, Positions, Rea
 from shared.broker.connect import connect
 from shared.broker.contract import Broker, TopicPartition
 from shared.broker.postgres_log import LOCAL
+from shared.errors import TransientError
 from shared.settings import Settings
 from shared.topics import OUTBOX_CURSORS, SERVICES, WRITTEN_WITH_ROWS
 
 # A replica writes its row about every second; older than this, it is not there any more.
 FRESH_S = 15.0
 ADMIN_TIMEOUT_S = 3.0
+LISTENER_TIMEOUT_S = 1.0
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 Rows = psycopg.Connection[tuple[Any, ...]]
 
@@ -52,6 +56,7 @@ class Observer:
     def __init__(self, access: Access, settings: Settings, token: str) -> None:
         self._broker: Broker = connect(settings, access.owner().conninfo("headrace observe"))
         self._gapless = settings.broker.url == "embedded"
+        self._addresses = [] if self._gapless else _addresses(settings.broker.url)
         self.census: Census = GaplessCensus() if self._gapless else ReadCensus(self._broker)
         self._behind: dict[Done, tuple[int, int]] = {}
         self.connection: Rows = access.connect("headrace observe")
@@ -65,6 +70,8 @@ class Observer:
         self._broker.close()
 
     def positions(self) -> Positions:
+        if self._addresses:
+            require_listener(self._addresses)
         done: dict[Done, int] = {}
         end: dict[TopicPartition, int] = {}
         for service, topics in HOPS:
@@ -135,6 +142,22 @@ class Observer:
     def _count(self, query: str) -> int:
         row = self.connection.execute(query).fetchone()
         return 0 if row is None else int(row[0])
+
+
+def _addresses(url: str) -> list[str]:
+    from shared.broker.kafka_client import addresses_of  # noqa: PLC0415  # who does not use Kafka does not load it
+
+    return addresses_of(url)
+
+
+def require_listener(addresses: Sequence[str]) -> None:
+    """Raises TransientError at once where Kafka is down; its client would wait for it, and with it whoever looks on."""
+    for address in addresses:
+        host, _, port = address.rpartition(":")
+        with suppress(OSError):
+            socket.create_connection((host.strip("[]"), int(port)), LISTENER_TIMEOUT_S).close()
+            return
+    raise TransientError(f"nobody listens at {', '.join(addresses)}")
 
 
 def replicas(connection: Rows) -> list[Replica]:

@@ -148,10 +148,13 @@ class Session:
         if away != self._away:
             self.say(f"{away} is away, trying again: {one_line(error)[:200]}")
             self._away = away
+        down = self.access.server is not None and not self.access.server.answers()
+        if kafka and not down:
+            return
         if self._observer is not None:
             self._observer.close()
             self._observer = None
-        if self.access.server is not None and not self.access.server.answers():
+        if self.access.server is not None and down:
             self.access.server.start()
 
     def _tend(self, give_up: bool) -> None:
