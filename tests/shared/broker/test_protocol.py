@@ -202,6 +202,18 @@ class ProtocolMachine(RuleBasedStateMachine):
             else:
                 self._commit(process, process.unit, reply)
 
+    @precondition(lambda self: len(self.processes) < MOST_PROCESSES and any(each.polled for each in self.processes))
+    @rule(which=WHICH, steps=st.sampled_from(STEPS))
+    def is_stopped_inside_a_unit_and_goes_on_when_another_slot_has_its_partitions(self, which: int, steps: int) -> None:
+        """The one whose lease ends is still the one of its slot: only epochs and positions can tell that it comes too late."""
+        late = [index for index, process in enumerate(self.processes) if process.polled]
+        index = late[which % len(late)]
+        self.lease_ends(index)
+        self.join(SLOTS[self.processes[index].slot == SLOTS[0]])
+        self.renew(-1)
+        self.go_on(-1, steps, 5, HEARD)
+        self.go_on(index, 5, 5, HEARD)
+
     def _poll(self, process: Process, most: int) -> None:
         polled = process.consumer.poll(0, most)
         assert isinstance(polled.token, Leases)
