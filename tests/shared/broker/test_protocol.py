@@ -205,7 +205,7 @@ class ProtocolMachine(RuleBasedStateMachine):
     @precondition(lambda self: len(self.processes) < MOST_PROCESSES and any(each.polled for each in self.processes))
     @rule(which=WHICH, steps=st.sampled_from(STEPS))
     def is_stopped_inside_a_unit_and_goes_on_when_another_slot_has_its_partitions(self, which: int, steps: int) -> None:
-        """The one whose lease ends is still the one of its slot: only epochs and positions can tell that it comes too late."""
+        """Its slot is still its own: only epochs and positions can tell that it comes too late."""
         late = [index for index, process in enumerate(self.processes) if process.polled]
         index = late[which % len(late)]
         self.lease_ends(index)
