@@ -56,7 +56,7 @@ class Observer:
     def __init__(self, access: Access, settings: Settings, token: str) -> None:
         self._broker: Broker = connect(settings, access.owner().conninfo("headrace observe"))
         self._gapless = settings.broker.url == "embedded"
-        self._addresses = [] if self._gapless else _addresses(settings.broker.url)
+        self._addresses, self._passing = ([], ()) if self._gapless else _of_kafka(settings.broker.url)
         self.census: Census = GaplessCensus() if self._gapless else ReadCensus(self._broker)
         self._behind: dict[Done, tuple[int, int]] = {}
         self.connection: Rows = access.connect("headrace observe")
@@ -70,8 +70,15 @@ class Observer:
         self._broker.close()
 
     def positions(self) -> Positions:
+        """Raises TransientError while the broker is away, in whatever words: who only looks may always look again."""
         if self._addresses:
             require_listener(self._addresses)
+        try:
+            return self._look()
+        except self._passing as error:
+            raise TransientError(f"Kafka does not say how far it is: {type(error).__name__}: {error}") from error
+
+    def _look(self) -> Positions:
         done: dict[Done, int] = {}
         end: dict[TopicPartition, int] = {}
         for service, topics in HOPS:
@@ -144,10 +151,13 @@ class Observer:
         return 0 if row is None else int(row[0])
 
 
-def _addresses(url: str) -> list[str]:
-    from shared.broker.kafka_client import addresses_of  # noqa: PLC0415  # who does not use Kafka does not load it
+def _of_kafka(url: str) -> tuple[list[str], tuple[type[Exception], ...]]:
+    """Where it is, and what its client may raise. Imported here: who does not use Kafka does not load it."""
+    from kafka.errors import KafkaError  # noqa: PLC0415
 
-    return addresses_of(url)
+    from shared.broker.kafka_client import addresses_of  # noqa: PLC0415
+
+    return addresses_of(url), (KafkaError,)
 
 
 def require_listener(addresses: Sequence[str]) -> None:
