@@ -111,6 +111,10 @@ class Reader(Protocol):
 
     def seek(self, tp: TopicPartition, offset: int) -> None: ...
 
+    def position(self, tp: TopicPartition) -> int:
+        """Where it is: at the end offset, all is read, whatever the last record's offset was."""
+        ...
+
     def close(self) -> None: ...
 
 
