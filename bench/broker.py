@@ -96,10 +96,12 @@ def show(rates: Mapping[str, list[Rate]], waits: Mapping[str, list[list[float]]]
     print(
         "us CPU: microseconds that the workers (or the appender) compute for a record; hardly moved by a busy machine"
     )
-    print(f"\n{'record to record, ms':34} {'p50':>9} {'p99':>9}")
-    for name, each in waits.items():
-        print(f"{name:34} {percentile(each, 0.5):9.1f} {percentile(each, 0.99):9.1f}")
-    print("limit: nothing is busy; a record waits for commits and wake-ups of three processes, one after the other\n")
+    if waits:
+        print(f"\n{'record to record, ms':34} {'p50':>9} {'p99':>9}")
+        for name, each in waits.items():
+            print(f"{name:34} {percentile(each, 0.5):9.1f} {percentile(each, 0.99):9.1f}")
+        print("limited by commits and wake-ups of three processes, one after the other; nothing is busy")
+    print()
     for text, value, holds in bars(rates, waits):
         print(f"{'holds' if holds else 'FAILS':6} {text}: {value}")
 
