@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Container, Generator, Mapping
 from contextlib import closing
-from typing import Protocol, cast
 
-from shared.broker.contract import Broker, Reader, Record, TopicPartition
+from shared.broker.contract import Broker, Record, TopicPartition
 from shared.errors import TransientError
 
 # Short: a poll waits its time out where only ends of transactions are left to pass.
@@ -14,12 +13,6 @@ POLL_S = 0.1
 BATCH = 2000
 # The broker has given nothing for so long of what it says it holds: whoever waits had better be told.
 PATIENCE_S = 30.0
-
-
-class Positioned(Reader, Protocol):
-    """What the readers of both brokers are: they say how far they are, also where the last offsets hold no record."""
-
-    def position(self, tp: TopicPartition) -> int: ...
 
 
 def sweep(
@@ -35,7 +28,7 @@ def sweep(
     ends = {tp: end for tp, (_, end) in ranges.items() if starts[tp] < end}
     if not ends:
         return
-    with closing(cast("Positioned", broker.reader(list(ends)))) as reader:
+    with closing(broker.reader(list(ends))) as reader:
         for tp in ends:
             reader.seek(tp, starts[tp])
         idle_s = 0.0
