@@ -12,6 +12,7 @@ from services.notifier.console_channel import ConsoleChannel
 from services.notifier.delivery import Delivery
 from services.notifier.discord_channel import DiscordChannel
 from services.notifier.notify import Notifier
+from services.notifier.postgres_summaries import Summaries
 from services.notifier.secret_file import read_secret_url
 from services.notifier.sender import Sender
 from services.notifier.settings import NotifierSettings
@@ -52,14 +53,22 @@ def start(settings: NotifierSettings) -> int:
         metrics=metrics,
         database_handle=notifier.handle,
     )
+    delivery = Delivery(retry_undecided=frozenset(options.channels if options.crash_policy == "retry" else ()))
     sender = Sender(
         lambda: psycopg.connect(conninfo, autocommit=True),
         [channel_of(name, settings) for name in options.channels],
-        Delivery(retry_undecided=frozenset(options.channels if options.crash_policy == "retry" else ())),
+        delivery,
         lambda channel, outcome: metrics.notifications_total.labels(channel, outcome).inc(),
     )
+    summaries = Summaries(
+        lambda: psycopg.connect(conninfo, autocommit=True),
+        lambda: connect(settings, conninfo),
+        rules,
+        delivery,
+        options.summary_patience_s,
+    )
     view = LoopView(loop, connect(settings, conninfo), settings.service.replica)
-    return run(settings, loop, view, metrics, [sender.run, *relays(settings, conninfo, metrics)])
+    return run(settings, loop, view, metrics, [summaries.run, sender.run, *relays(settings, conninfo, metrics)])
 
 
 if __name__ == "__main__":

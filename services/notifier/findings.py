@@ -133,9 +133,13 @@ def subject_of(finding: Finding) -> str:
         case CalledOff(session):
             return session.session_key
         case Daily(digest):
-            return f"{digest.source}:{digest.day.isoformat()}"
+            return day_key(digest.source, digest.day)
         case _:
             return finding.event.event_key
+
+
+def day_key(source: str, day: date) -> str:
+    return f"{source}:{day.isoformat()}"
 
 
 def finding_id(finding: Finding) -> UUID:

@@ -1,5 +1,7 @@
 """The notifier's handler: predictions and loaded events in, ledger rows out; sender.py tells them.
 
+What is about one event has its text at once. A summary of many gets it later, from postgres_summaries.py.
+
 Safe to run twice on the same batch: what is in the ledger is not written again.
 """
 
@@ -8,11 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from services.notifier.choose import Candidates, Rules, called_off, candidates, is_over, results, tips
-from services.notifier.digest import digest_of
-from services.notifier.findings import Daily, Finding, daily_id, finding_id, subject_of
+from services.notifier.findings import Daily, Finding, daily_id, day_key, finding_id, subject_of
 from services.notifier.message import render
-from services.notifier.postgres_facts import day_rows, day_statuses, event_facts, session_facts
-from services.notifier.postgres_ledger import Note, record, told
+from services.notifier.postgres_facts import day_statuses, event_facts, session_facts
+from services.notifier.postgres_ledger import Note, Summary, record, record_summaries, written
 from shared.broker.contract import DbConnection, NewRecord
 from shared.clock import Clock
 from shared.records import Received
@@ -30,8 +31,9 @@ class Notifier:
         """Write what is worth telling into the ledger; there are no records to append."""
         found = candidates(batch, self._clock.now(), self._rules)
         if found:
-            findings = [*self._of_events(found, connection), *self._of_days(found, connection)]
-            record(connection, [note_of(finding) for finding in findings], self._channels)
+            notes = [note_of(finding) for finding in self._of_events(found, connection)]
+            record(connection, notes, self._channels)
+            record_summaries(connection, self._summaries(found, connection), self._channels)
         return []
 
     def _of_events(self, found: Candidates, connection: DbConnection) -> Iterable[Finding]:
@@ -39,16 +41,17 @@ class Notifier:
             yield from tips(found.tips.get(key, []), event)
             if key in found.settled:
                 yield from results(event, self._rules)
-        for session in session_facts(connection, list(found.cancelled)).values():
-            yield from called_off(session)
 
-    def _of_days(self, found: Candidates, connection: DbConnection) -> Iterable[Finding]:
-        """The cheap question first: most batches come in the middle of a day."""
-        known = told(connection, [daily_id(source, day) for source, day in found.days])
+    def _summaries(self, found: Candidates, connection: DbConnection) -> Iterable[Summary]:
+        """Noted without their text (services/notifier/postgres_summaries.py). For days, the cheap question first: most
+        batches come in the middle of one."""
+        for session in session_facts(connection, list(found.cancelled)).values():
+            for finding in called_off(session):
+                yield Summary(finding_id(finding), finding.rule, subject_of(finding))
+        known = written(connection, [daily_id(source, day) for source, day in found.days])
         for source, day in found.days:
             if daily_id(source, day) not in known and is_over(day_statuses(connection, source, day)):
-                rows = day_rows(connection, source, day, self._rules.payout_market)
-                yield Daily(digest_of(source, day, rows, self._rules.daily_best))
+                yield Summary(daily_id(source, day), Daily.rule, day_key(source, day))
 
 
 def note_of(finding: Finding) -> Note:

@@ -41,7 +41,10 @@ WHERE p.event_key = ANY(%s) AND p.head = 'result' AND p.slot IS NOT NULL AND NOT
   AND (e.scheduled_at IS NULL OR p.as_of <= e.scheduled_at)
 ORDER BY p.event_key, p.slot, p.as_of DESC, p.state DESC, p.model_version DESC"""
 SESSION_KEYS_OF_DAY = "SELECT session_key FROM analytics.sessions WHERE source = %s AND date = %s"
-STATUSES = "SELECT status, count(*) FROM analytics.events WHERE session_key = ANY(%s) GROUP BY status"
+# That the line-up comes back on another day is news of that day: when this one ends nobody knows yet.
+STATUSES = """
+SELECT CASE status WHEN 'postponed' THEN 'cancelled' ELSE status END, count(*)
+FROM analytics.events WHERE session_key = ANY(%s) GROUP BY 1"""
 SETTLED_OF_DAY = "SELECT event_key FROM analytics.events WHERE session_key = ANY(%s) AND status = 'settled'"
 SCORES = """
 SELECT DISTINCT ON (s.event_key) s.event_key, s.log_loss

@@ -1,5 +1,7 @@
 """The ledger: what was told, is being told and will be told. Table: migrations/0001_ledger.sql.
 
+A row without a text is a summary that is still to be composed (postgres_summaries.py), and not told before.
+
 States: pending -> sending -> sent | failed | unknown, and back from sending to pending for another try. A sender that
 dies between sending and marking leaves `sending`; nobody can know whether the message went out, so when the lease is
 over the row becomes `unknown` (park: perhaps never told) or `pending` (retry: perhaps told twice).
@@ -10,7 +12,8 @@ machines; a virtual clock that runs a thousand times as fast would end a lease b
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import Literal, NamedTuple
 from uuid import UUID
 
@@ -29,11 +32,20 @@ FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::text[]) WITH ORDINALITY
 CROSS JOIN unnest(%s::text[]) AS channel
 ORDER BY note.n
 ON CONFLICT (record_id, rule, channel) DO NOTHING"""
+# Summaries, in the order of their ids: in these rows notifiers side by side meet. What is noted again is looked at once
+# more.
+RECORD_SUMMARY = """
+INSERT INTO notifier.ledger (record_id, rule, channel, event_key, created_at, due_at)
+SELECT note.record_id, note.rule, channel, note.event_key, now(), now()
+FROM unnest(%s::uuid[], %s::text[], %s::text[]) AS note (record_id, rule, event_key)
+CROSS JOIN unnest(%s::text[]) AS channel
+ORDER BY note.record_id, channel
+ON CONFLICT (record_id, rule, channel) DO UPDATE SET due_at = excluded.due_at WHERE ledger.text IS NULL"""
 CLAIM = """
 UPDATE notifier.ledger SET state = 'sending', attempts = attempts + 1, claimed_at = clock_timestamp()
 WHERE id = (
     SELECT id FROM notifier.ledger
-    WHERE channel = %s AND state = 'pending' AND due_at <= clock_timestamp()
+    WHERE channel = %s AND state = 'pending' AND text IS NOT NULL AND due_at <= clock_timestamp()
     ORDER BY due_at, id LIMIT 1 FOR UPDATE SKIP LOCKED
 )
 RETURNING id, attempts, record_id, rule, event_key, text"""
@@ -50,7 +62,17 @@ WHERE id = %s AND attempts = %s AND state IN ('sending', 'unknown', 'pending')""
 EXPIRE = """
 UPDATE notifier.ledger SET state = %s, error = %s
 WHERE channel = %s AND state = 'sending' AND claimed_at < clock_timestamp() - make_interval(secs => %s)"""
-TOLD = "SELECT record_id FROM notifier.ledger WHERE record_id = ANY(%s)"
+WRITTEN = "SELECT record_id FROM notifier.ledger WHERE record_id = ANY(%s) AND text IS NOT NULL"
+UNWRITTEN = """
+SELECT record_id, rule, event_key, max(due_at) AS due_at FROM notifier.ledger
+WHERE text IS NULL AND due_at <= clock_timestamp()
+GROUP BY record_id, rule, event_key ORDER BY max(due_at), record_id"""
+WRITE = """
+UPDATE notifier.ledger SET text = %s, due_at = clock_timestamp() WHERE record_id = %s AND rule = %s AND text IS NULL"""
+# Unless somebody has noted it again since it was looked at: then there is news, and it is looked at again.
+SHELVE = """
+UPDATE notifier.ledger SET due_at = 'infinity'
+WHERE record_id = %s AND rule = %s AND text IS NULL AND due_at = %s"""
 
 
 class Note(NamedTuple):
@@ -60,6 +82,23 @@ class Note(NamedTuple):
     rule: str
     event_key: str
     text: str
+
+
+class Summary(NamedTuple):
+    """Something to sum up, on every channel; its text comes later."""
+
+    record_id: UUID
+    rule: str
+    event_key: str
+
+
+class Unwritten(NamedTuple):
+    """A summary to compose, as it was noted last."""
+
+    record_id: UUID
+    rule: str
+    event_key: str
+    due_at: datetime
 
 
 class Claim(NamedTuple):
@@ -81,12 +120,37 @@ def record(connection: DbConnection, notes: Sequence[Note], channels: Sequence[s
     return connection.execute(RECORD, [*columns, list(channels)]).rowcount
 
 
-def told(connection: DbConnection, record_ids: Sequence[UUID]) -> set[UUID]:
-    """Those that are in the ledger already, in whatever state."""
+def record_summaries(connection: DbConnection, summaries: Iterable[Summary], channels: Sequence[str]) -> int:
+    """Write down what is to be summed up; returns how many rows are new, or to be looked at again."""
+    each_once = set(summaries)
+    if not each_once or not channels:
+        return 0
+    columns = [list(column) for column in zip(*each_once, strict=True)]
+    return connection.execute(RECORD_SUMMARY, [*columns, list(channels)]).rowcount
+
+
+def written(connection: DbConnection, record_ids: Sequence[UUID]) -> set[UUID]:
+    """Those that are in the ledger with their text, in whatever state."""
     if not record_ids:
         return set()
     with connection.cursor(row_factory=tuple_row) as cursor:
-        return {row[0] for row in cursor.execute(TOLD, [list(record_ids)]).fetchall()}
+        return {row[0] for row in cursor.execute(WRITTEN, [list(record_ids)]).fetchall()}
+
+
+def unwritten(connection: DbConnection) -> list[Unwritten]:
+    """Summaries to compose, each once however many channels it is for."""
+    with connection.cursor(row_factory=class_row(Unwritten)) as cursor:
+        return cursor.execute(UNWRITTEN).fetchall()
+
+
+def write(connection: DbConnection, note: Unwritten, text: str) -> int:
+    """Give a summary its text, on every channel; the first one counts. Returns how many rows got it."""
+    return connection.execute(WRITE, [text, note.record_id, note.rule]).rowcount
+
+
+def shelve(connection: DbConnection, note: Unwritten) -> int:
+    """Not to be looked at before it is noted again; returns how many rows."""
+    return connection.execute(SHELVE, [note.record_id, note.rule, note.due_at]).rowcount
 
 
 def claim(connection: DbConnection, channel: str) -> Claim | None:

@@ -25,6 +25,11 @@ class Notifier(Section):
     big_amount: int = Field(
         default=50_000, ge=1, description="a settled transaction is told from this amount on, per 100 staked"
     )
+    summary_patience_s: float = Field(
+        default=300,
+        gt=0,
+        description="a summary waits for what is still on its way into the tables, but no longer than this",
+    )
     crash_policy: Literal["park", "retry"] = Field(
         default="park",
         description="what becomes of a message whose sending was cut off, so that nobody knows whether it arrived:"

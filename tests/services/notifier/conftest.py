@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from functools import partial
 from typing import Any
 
 import psycopg
 import pytest
 
+from services.notifier.choose import Rules
+from services.notifier.delivery import Delivery
+from services.notifier.postgres_summaries import Summaries
+from shared.broker.postgres_broker import PostgresBroker
+from shared.topics import specs
 from tests.services.notifier.http_receiver import Receiver, receiving
 from tests.services.notifier.samples import Rows
 
@@ -16,6 +23,9 @@ with warnings.catch_warnings():
     # discord.py imports audioop, which Python 3.13 dropped and 3.11 warns of.
     warnings.simplefilter("ignore", DeprecationWarning)
     import discord  # noqa: F401
+
+
+Compose = Callable[[], float]
 
 
 @pytest.fixture
@@ -27,3 +37,19 @@ def receiver() -> Iterator[Receiver]:
 @pytest.fixture
 def rows(database: psycopg.Connection[Any]) -> Rows:
     return Rows(database)
+
+
+@pytest.fixture
+def broker(database_url: str) -> Iterator[PostgresBroker]:
+    with closing(PostgresBroker(database_url)) as broker:
+        broker.ensure_topics(specs(partitions=2))
+        yield broker
+
+
+@pytest.fixture
+def compose(database_url: str, broker: PostgresBroker) -> Iterator[Compose]:
+    """One step in composing summaries, with the rights of the notifier's own role."""
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("SET ROLE headrace_notifier")
+        summaries = Summaries(lambda: connection, lambda: broker, Rules(), Delivery(), patience_s=60)
+        yield partial(summaries.step, connection, broker)

@@ -78,7 +78,11 @@ class Rows:
 
     def __init__(self, connection: psycopg.Connection[Any]) -> None:
         self._connection = connection
-        self._source = self._one("INSERT INTO facts.sources (name) VALUES (%s) RETURNING id", SOURCE)
+        self._source = self._one(
+            "INSERT INTO facts.sources (name) VALUES (%s) ON CONFLICT (name) DO UPDATE SET name = excluded.name"
+            " RETURNING id",
+            SOURCE,
+        )
 
     def session(self, day: date = DAY, venue: int = 7, grade: int | None = None, name: str = "Weir") -> int:
         venue_id = self._one(

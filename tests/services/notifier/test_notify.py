@@ -11,6 +11,7 @@ import pytest
 from services.notifier.choose import Rules
 from services.notifier.notify import Notifier
 from services.notifier.postgres_facts import day_rows
+from tests.services.notifier.conftest import Compose
 from tests.services.notifier.samples import (
     DAY,
     HOUR,
@@ -33,15 +34,19 @@ def notifier() -> Notifier:
     return Notifier(["console"], FixedClock(), Rules())
 
 
-def handled(notifier: Notifier, database: Connection, *messages: Any, revision: str = "0") -> list[tuple[str, str]]:
+def handled(notifier: Notifier, database: Connection, *messages: Any, revision: str = "0") -> list[tuple[str, Any]]:
     """Rule and text of everything in the ledger after one more batch."""
     with database.transaction():
         database.execute("SET LOCAL ROLE headrace_notifier")
         assert notifier.handle([received(message, revision) for message in messages], database) == []
+    return ledger_of(database)
+
+
+def ledger_of(database: Connection) -> list[tuple[str, Any]]:
     return database.execute("SELECT rule, text FROM notifier.ledger ORDER BY id").fetchall()
 
 
-def rules_of(told: list[tuple[str, str]]) -> list[str]:
+def rules_of(told: list[tuple[str, Any]]) -> list[str]:
     return [rule for rule, _ in told]
 
 
@@ -117,23 +122,28 @@ def test_a_backfill_passes_without_asking_the_database(notifier: Notifier, datab
     assert notifier.handle([old] * 118_000, connection) == []
 
 
-def test_a_session_called_off_is_told_once(notifier: Notifier, database: Connection, rows: Rows) -> None:
+def test_a_session_called_off_is_told_once(
+    notifier: Notifier, database: Connection, rows: Rows, compose: Compose
+) -> None:
     session = rows.session()
     rows.event(session, 1)
     for number in (2, 3):
         rows.event(session, number, "cancelled")
     rows.event(session, 4, "listed")
 
-    told = handled(notifier, database, loaded(2, status="cancelled"), loaded(3, status="cancelled"))
+    noted = handled(notifier, database, loaded(2, status="cancelled"), loaded(3, status="cancelled"))
+    compose()
+    told = ledger_of(database)
     again = handled(notifier, database, loaded(3, status="cancelled", version=2))
 
+    assert noted == [("called-off", None)]
     assert rules_of(told) == ["called-off"]
     assert "2 of 4 events will not take place: 2, 3" in told[0][1]
     assert again == told
 
 
 def test_a_day_is_summed_up_once_when_its_last_event_ended(
-    notifier: Notifier, database: Connection, rows: Rows
+    notifier: Notifier, database: Connection, rows: Rows, compose: Compose
 ) -> None:
     session = rows.session()
     rows.event(session, 1, trifecta=4_000)
@@ -142,10 +152,13 @@ def test_a_day_is_summed_up_once_when_its_last_event_ended(
     early = handled(notifier, database, loaded(1), loaded(2, status="void"))
     database.execute("UPDATE facts.events SET status = 'cancelled' WHERE id = %s", [last])
 
-    told = handled(notifier, database, loaded(3, status="void"))
+    noted = handled(notifier, database, loaded(3, status="void"))
+    compose()
+    told = ledger_of(database)
     later = handled(notifier, database, loaded(1, version=2))
 
     assert early == []
+    assert noted == [("daily", None)]
     assert rules_of(told) == ["daily"]
     assert "3 events: 1 cancelled, 1 settled, 1 void" in told[0][1]
     assert "Weir 1: 1-2-3 4,000" in told[0][1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from typing import Any
 from uuid import UUID, uuid4
@@ -10,7 +11,7 @@ import psycopg
 import pytest
 
 from services.notifier import postgres_ledger as ledger
-from services.notifier.postgres_ledger import Claim, Note
+from services.notifier.postgres_ledger import Claim, Note, Summary
 
 Connection = psycopg.Connection[Any]
 
@@ -40,7 +41,66 @@ def test_a_note_is_written_once_for_each_channel(database: Connection) -> None:
 
     assert ledger.record(database, [told, told], ["console", "discord"]) == 2
     assert ledger.record(database, [told], ["console", "discord", "webhook"]) == 1
-    assert ledger.told(database, [told.record_id, uuid4()]) == {told.record_id}
+    assert ledger.written(database, [told.record_id, uuid4()]) == {told.record_id}
+
+
+def test_a_summary_is_told_when_it_has_its_text(database: Connection) -> None:
+    summary = Summary(uuid4(), "daily", "river:2026-05-02")
+    ledger.record_summaries(database, [summary, summary], ["console", "discord"])
+    assert ledger.claim(database, "console") is None
+    assert ledger.written(database, [summary.record_id]) == set()
+
+    (waiting,) = ledger.unwritten(database)
+    assert ledger.write(database, waiting, "all is well") == 2
+    assert ledger.write(database, waiting, "composed by another, too late") == 0
+
+    assert [claimed(database, channel).text for channel in ("console", "discord")] == ["all is well"] * 2
+    assert ledger.unwritten(database) == []
+
+
+def test_a_summary_that_is_noted_again_is_looked_at_again(database: Connection) -> None:
+    summary = Summary(uuid4(), "daily", "river:2026-05-02")
+    ledger.record_summaries(database, [summary], ["console"])
+    (waiting,) = ledger.unwritten(database)
+    ledger.shelve(database, waiting)
+    assert ledger.unwritten(database) == []
+
+    ledger.record_summaries(database, [summary], ["console"])
+
+    assert [(again.record_id, again.due_at > waiting.due_at) for again in ledger.unwritten(database)] == [
+        (summary.record_id, True)
+    ]
+
+
+def test_a_summary_that_was_noted_again_meanwhile_is_not_shelved(database: Connection) -> None:
+    summary = Summary(uuid4(), "daily", "river:2026-05-02")
+    ledger.record_summaries(database, [summary], ["console"])
+    (waiting,) = ledger.unwritten(database)
+    ledger.record_summaries(database, [summary], ["console"])
+
+    assert ledger.shelve(database, waiting) == 0
+    assert len(ledger.unwritten(database)) == 1
+
+
+def test_notifiers_that_note_the_same_summaries_at_once_wait_and_do_not_lock_up(
+    database: Connection, other: Connection
+) -> None:
+    summaries = [Summary(uuid4(), "daily", f"river:2026-05-{day:02d}") for day in range(1, 9)]
+    found: list[int] = []
+
+    def note(connection: Connection, noted: list[Summary]) -> None:
+        found.extend(ledger.record_summaries(connection, noted, ["discord", "console"]) for _ in range(20))
+
+    threads = [
+        threading.Thread(target=note, args=(connection, noted))
+        for connection, noted in ((database, summaries), (other, summaries[::-1]))
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+
+    assert found == [16] * 40
 
 
 def test_notes_of_a_unit_that_failed_are_not_there(database: Connection) -> None:
