@@ -1,6 +1,7 @@
 """The fault suite: python -m tests.faults [--broker embedded|kafka|both] [--seed N] [--minutes M] ...
 
-Exit code 0 when nothing was lost, told twice or reordered and every stage was back in time; 1 otherwise.
+Exit code 0 when nothing was lost, told twice or reordered and every stage was back in time; 1 otherwise; 2 without a
+Kafka to run on.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from tests.faults.broken import BROKEN
 from tests.faults.report import Report, summary
 from tests.faults.schedule import EMBEDDED, KAFKA, Schedule, made
 from tests.faults.suite import faulty_run, folder, serial_run
+from tests.kafka.jars import KafkaMissingError
 
 BEGAN_S = time.monotonic()
 
@@ -65,7 +67,11 @@ def run(schedule: Schedule, given: argparse.Namespace) -> Report:
 
 def main() -> int:
     given = arguments()
-    reports = [run(schedule, given) for schedule in schedules(given)]
+    try:
+        reports = [run(schedule, given) for schedule in schedules(given)]
+    except KafkaMissingError as missing:
+        say(str(missing))
+        return 2
     sys.stdout.write(summary(reports) + "\n")
     return 1 if any(report.problems for report in reports) else 0
 

@@ -20,7 +20,7 @@ from shared.topics import FETCHER_CURSORS, RAW
 from tests.faults.days import FEEDS
 from tests.faults.recovery import READS, Sample
 
-OPEN_NOTES = "SELECT count(*) FROM notifier.ledger WHERE state IN ('pending', 'sending')"
+OPEN_NOTES = "SELECT count(*) FROM notifier.ledger WHERE state IN ('pending', 'sending') AND due_at < 'infinity'"
 SOURCE = "boatrace"
 
 

@@ -27,14 +27,9 @@ VERSIONS = (
     "SELECT e.event_key, v.kind, v.version, v.known_at, v.revision, v.record_id, md5(v.body)"
     " FROM facts.versions v JOIN facts.events e ON e.id = v.event_id"
 )
-# Without the probabilities: sums of 32-bit floats depend in their seventh digit on how many events a batch has.
-PREDICTIONS = "SELECT event_key, slot, head, class, model_version, as_of, state, shadow FROM analytics.predictions"
 LEDGER = "SELECT record_id::text || '/' || rule, state, text FROM notifier.ledger"
 # Whoever was killed between sending and marking leaves this; nobody can know, so it is listed and not judged.
 UNDECIDED = frozenset({"unknown", "sending"})
-# What these say of a whole day or session is what was loaded when they were written down, once: loaders side by side
-# are not at the same event. That they come, and once, is compared; what they say is not.
-GATHERED = ("/daily", "/called-off")
 
 
 class Entry(NamedTuple):
@@ -64,7 +59,7 @@ class Outcome:
 def read(connection: psycopg.Connection[Any], broker: Broker, told: Counter[str]) -> Outcome:
     """The broker is read as committed, without moving anything."""
     queries = {name: f'SELECT * FROM analytics."{name}"' for (name,) in connection.execute(VIEWS).fetchall()}
-    queries |= {"versions": VERSIONS, "predictions": PREDICTIONS}
+    queries["versions"] = VERSIONS
     tables = {
         name: sorted(row for (row,) in connection.execute(f"SELECT t::text FROM ({query}) t"))
         for name, query in queries.items()
@@ -145,8 +140,7 @@ def _notifications(serial: Outcome, found: Outcome) -> list[str]:
     if invented := found.ledger.keys() - serial.ledger.keys():
         wrong.append(f"NOTIFICATIONS INVENTED: {len(invented)}, first {found.ledger[min(invented)]}")
     both = serial.ledger.keys() & found.ledger.keys()
-    compared = (key for key in sorted(both) if not key.endswith(GATHERED))
-    if other := [key for key in compared if serial.ledger[key][1] != found.ledger[key][1]]:
+    if other := [key for key in sorted(both) if serial.ledger[key][1] != found.ledger[key][1]]:
         key = other[0]
         wrong.append(
             f"NOTIFICATIONS OTHERWISE: {len(other)}, first {found.ledger[key][1]!r} not {serial.ledger[key][1]!r}"

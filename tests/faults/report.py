@@ -20,6 +20,7 @@ class Report:
     recoveries: Recoveries = field(default_factory=Recoveries)
     problems: list[str] = field(default_factory=list)
     not_injected: list[str] = field(default_factory=list)
+    left_out: int = 0
     deaths: Counter[str] = field(default_factory=Counter)
     outcome: Outcome | None = None
     seconds: float = 0.0
@@ -36,6 +37,7 @@ class Report:
         return [
             f"{schedule.broker}, seed {schedule.seed}, {days}, {schedule.replicas}, {self.seconds:.0f} s",
             *_table(self.recoveries),
+            *([f"{self.left_out} faults were left out: the days were over"] if self.left_out else []),
             *([_amounts(self.outcome, self.deaths)] if self.outcome else []),
             *wrong,
             *([f"run it again with --schedule '{schedule.model_dump_json()}'"] if self.problems else []),

@@ -22,8 +22,8 @@ IN_DATABASE = ("loader", "notifier")
 FIRST_DAY, LAST_DAY = date(2025, 7, 15), date(2026, 3, 31)
 # One recorded day of four venues, at the pace of the paced fetcher, in seconds.
 DAY_S = 2.4
-# What comes between a fault and the next, for planning: about the median time to recover and the gap after it.
-TYPICAL_S = 3.0
+# For planning: how long a stage is away, and on Kafka, where more has to be built up again.
+TYPICAL_S = {EMBEDDED: 3.0, KAFKA: 6.0}
 
 
 class Kind(StrEnum):
@@ -114,7 +114,7 @@ def made(seed: int, broker: str, minutes: float, most_days: int | None = None) -
     chance = random.Random(seed)
     replicas = {"cleaner": 2, "loader": 2} | ({"fetcher": 2, "predictor": 2, "notifier": 2} if seed % 2 else {})
     faults = tuple(_drawn(chance, broker, replicas, minutes * 60))
-    cost_s = sum(cost_of(fault) for fault in faults)
+    cost_s = sum(cost_of(fault, broker) for fault in faults)
     days = min(most_days or 1000, 2 + round(cost_s / DAY_S))
     span = (LAST_DAY - FIRST_DAY).days - days - 1
     first = FIRST_DAY + timedelta(days=chance.randint(0, span))
@@ -144,16 +144,16 @@ def committing_line(broker: str, service: str) -> str:
     return service if service in IN_DATABASE else line_of(broker, service)
 
 
-def cost_of(fault: Fault) -> float:
+def cost_of(fault: Fault, broker: str) -> float:
     """About how long it takes, recovery included, in seconds."""
-    return fault.after_s + fault.hold_s + TYPICAL_S
+    return fault.after_s + fault.hold_s + TYPICAL_S[broker]
 
 
 def _drawn(chance: random.Random, broker: str, replicas: dict[str, int], length_s: float) -> Iterator[Fault]:
     spent_s = 0.0
     while True:
         for fault in _dealt(chance, list(_deck(chance, broker, replicas))):
-            spent_s += cost_of(fault)
+            spent_s += cost_of(fault, broker)
             if spent_s > length_s:
                 return
             yield fault
