@@ -165,11 +165,14 @@ class Capture:
             "dlq.original-topic": b"",
             "dlq.original-partition": b"-1",
             "dlq.original-offset": b"-1",
-            "dlq.service": HOP.encode(),
-            "dlq.error": b"InvalidEvent",
-            "dlq.message": f"{document.url}: {slice_.problem}".encode(),
+            "dlq.original-timestamp": str(round(document.fetched_at.timestamp() * 1000)).encode(),
+            "dlq.original-group": HOP.encode(),
+            "dlq.exception-class": b"InvalidEvent",
+            "dlq.exception-message": f"{document.url}: {slice_.problem}".encode(),
+            "dlq.stage": b"capture",
             "dlq.attempts": b"1",
-            "dlq.failed-at": document.fetched_at.isoformat().encode(),
+            "dlq.redrive-count": b"0",
+            "dlq.first-failed-at": document.fetched_at.isoformat().encode(),
         }
         return NewRecord(DEAD_LETTERS, document.url.encode(), slice_.body, headers)
 

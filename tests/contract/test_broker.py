@@ -144,7 +144,7 @@ def test_offsets_for_times_finds_the_first_record_from_then_on(broker: Broker) -
         return broker.offsets_for_times([ONE], datetime.fromtimestamp(ms / 1000, UTC))[ONE]
 
     assert at(old.timestamp_ms) == old.offset
-    assert at(old.timestamp_ms + 1) == new_one.offset
+    assert old.offset < at(old.timestamp_ms + 1) <= new_one.offset  # between the two may be offsets of nobody
     assert at(new_one.timestamp_ms + 60_000) == broker.end_offsets([ONE])[ONE]
     assert broker.offsets_for_times([ONE], datetime.now(UTC) - timedelta(days=1)) == {ONE: old.offset}
 

@@ -135,9 +135,9 @@ def test_a_slice_that_is_no_event_of_the_day_becomes_a_dead_letter_and_the_rest_
     assert len(raw_events(captured.records)) == 2
     (letter,) = captured.rejected
     assert (letter.topic, orjson.loads(letter.value)) == ("fetcher.dlq", wrong)
-    assert letter.headers["dlq.error"] == b"InvalidEvent"
-    assert b"expected" in letter.headers["dlq.message"]
-    assert letter.headers["dlq.failed-at"] == NOON.isoformat().encode()
+    assert letter.headers["dlq.exception-class"] == b"InvalidEvent"
+    assert b"expected" in letter.headers["dlq.exception-message"]
+    assert letter.headers["dlq.first-failed-at"] == NOON.isoformat().encode()
     assert letter.headers["dlq.original-offset"] == b"-1"
 
 
@@ -153,7 +153,7 @@ def test_a_second_slice_of_an_event_is_rejected() -> None:
     captured = capture(document("cards", [event(1, w=52), event(1, w=53)]))
 
     assert [raw.body["w"] for raw in raw_events(captured.records)] == [52]
-    assert b"each event once" in captured.rejected[0].headers["dlq.message"]
+    assert b"each event once" in captured.rejected[0].headers["dlq.exception-message"]
 
 
 @pytest.mark.parametrize(

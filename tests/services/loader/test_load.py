@@ -384,8 +384,8 @@ def test_a_prediction_of_an_unknown_event_is_refused(connection: Connection, loa
 
 
 DLQ = {
-    "event_id": b"0f0f0f0f-0000-5000-8000-000000000001", "dlq.error": b"InvalidEvent", "dlq.message": b"boats: none",
-    "dlq.attempts": b"3", "dlq.failed-at": b"2031-05-06T03:00:00+00:00",
+    "event_id": b"0f0f0f0f-0000-5000-8000-000000000001", "dlq.exception-class": b"InvalidEvent",
+    "dlq.exception-message": b"boats: none", "dlq.attempts": b"3", "dlq.first-failed-at": b"2031-05-06T03:00:00+00:00",
 }  # fmt: skip
 
 
@@ -407,8 +407,8 @@ def test_a_dead_letter_of_another_service_is_kept(connection: Connection, loader
     ("at_key", "headers"),
     [
         (b"\xff\x00key", {}),
-        (b"key", {"dlq.message": b"a\x00b", "dlq.error": b"\xff"}),
-        (b"key", {"dlq.attempts": b"many", "dlq.failed-at": b"yesterday", "event_id": b"1"}),
+        (b"key", {"dlq.exception-message": b"a\x00b", "dlq.exception-class": b"\xff"}),
+        (b"key", {"dlq.attempts": b"many", "dlq.first-failed-at": b"yesterday", "event_id": b"1"}),
         (b"key", {"dlq.attempts": b"99999999999999999999"}),
     ],
 )

@@ -167,7 +167,9 @@ def test_a_wrong_record_in_a_batch_costs_only_itself(pipe: Pipe, database: psyco
 
 
 def test_dead_letters_of_all_services_end_in_one_table(pipe: Pipe, database: psycopg.Connection[Any]) -> None:
-    pipe.send(*(NewRecord(topic, b"\xff\x00", b"\xfe\x00", {"dlq.message": b"x\x00y"}) for topic in DEAD_LETTERS))
+    pipe.send(
+        *(NewRecord(topic, b"\xff\x00", b"\xfe\x00", {"dlq.exception-message": b"x\x00y"}) for topic in DEAD_LETTERS)
+    )
     pipe.drain()
     assert [service for (service,) in ask(database, "SELECT service FROM analytics.dead_letters ORDER BY 1")] == sorted(
         topic.removesuffix(".dlq") for topic in DEAD_LETTERS
