@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import gc
 import warnings
 from collections.abc import Iterator
 from datetime import date
@@ -56,14 +57,15 @@ def place() -> Iterator[Path]:
         yield path
 
 
-@pytest.fixture(params=list(SHORT))
-def broker(request: pytest.FixtureRequest) -> str:
+@pytest.fixture
+def broker(request: pytest.FixtureRequest) -> Iterator[str]:
     if request.param == KAFKA:
         try:
             java(), jars()
         except KafkaMissingError as missing:
             pytest.skip(str(missing))
-    return str(request.param)
+    yield request.param
+    gc.collect()
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +84,12 @@ def run(name: str, chosen: Schedule, serial: Serial, place: Path, broken: tuple[
     return report
 
 
+# kafka-python leaves a socket open that was refused: it is closed by the sweep at the end of the same test.
+ON_KAFKA = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+BETWEEN = point("cleaner", Point.BETWEEN_HALVES)
+
+
+@pytest.mark.parametrize("broker", [EMBEDDED, pytest.param(KAFKA, marks=ON_KAFKA)], indirect=True)
 def test_the_pipeline_under_faults_leaves_what_it_leaves_without(broker: str, serial: Serial, place: Path) -> None:
     report = run(f"short-{broker}", SHORT[broker], serial, place)
 
@@ -93,18 +101,20 @@ def test_the_pipeline_under_faults_leaves_what_it_leaves_without(broker: str, se
 
 
 @pytest.mark.parametrize(
-    ("broken", "faults", "found"),
+    ("broker", "broken", "faults"),
     [
-        ("advance-first", [point("cleaner", Point.BETWEEN_HALVES)], "LOST in clean-events"),
-        ("commit-ignored", [], "LOST in clean-events"),
+        (EMBEDDED, "advance-first", [BETWEEN]),
+        (EMBEDDED, "commit-ignored", []),
+        pytest.param(KAFKA, "commit-ignored", [], marks=ON_KAFKA),
     ],
+    indirect=["broker"],
 )
 def test_a_broken_unit_does_not_pass(
-    broker: str, serial: Serial, place: Path, broken: str, faults: list[Fault], found: str
+    broker: str, serial: Serial, place: Path, broken: str, faults: list[Fault]
 ) -> None:
     report = run(f"{broken}-{broker}", schedule(broker, *faults), serial, place, ("cleaner", broken))
 
-    assert any(problem.startswith(found) for problem in report.problems)
+    assert any(problem.startswith("LOST in clean-events") for problem in report.problems)
 
 
 def test_a_seed_always_makes_the_same_schedule() -> None:

@@ -34,7 +34,7 @@ from tests.services.notifier.http_receiver import receiving
 TICK_S = 0.05
 # Nothing moves, and something is left to do: for so long at most. A kill between sending and marking leaves a note that
 # is settled only after the sender's lease of 60 s; a broken unit may leave what nobody ever does.
-STALL_S, BROKEN_STALL_S = 100.0, 12.0
+STALL_S, BROKEN_STALL_S = 100.0, 5.0
 SAMPLE_LIMIT_S = 60.0
 # Two looks at a pipeline that stands still, so far apart that nothing was in flight between them.
 STILL_S = 1.5
