@@ -56,7 +56,13 @@ def configure(service: str, level: str = "info") -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    for noisy in ("httpx", "httpcore", "uvicorn", "discord", "kafka"):  # a line per request or per step of their own life
+    for noisy in (
+        "httpx",
+        "httpcore",
+        "uvicorn",
+        "discord",
+        "kafka",
+    ):  # a line per request or per step of their own life
         logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
 
 

@@ -13,13 +13,13 @@ from kafka import TopicPartition as ClientPartition
 from kafka.admin import OffsetSpec, OffsetTimestamp
 
 from shared.broker.contract import Producer, TopicPartition
-from shared.broker.kafka_client import addresses_of, client_settings, require_version, translated
+from shared.broker.kafka_client import ANSWER_S, addresses_of, client_settings, require_version, translated
 from shared.broker.kafka_consumer import KafkaConsumer, KafkaReader
 from shared.broker.kafka_positions import DatabasePositions
 from shared.broker.kafka_topics import KafkaTopics
 from shared.broker.kafka_unit import KafkaProducer
 from shared.broker.postgres_broker import PostgresBroker
-from shared.broker.postgres_link import PATIENCE
+from shared.broker.postgres_link import PATIENCE, Patience
 from shared.broker.postgres_log import LOCAL
 from shared.broker.postgres_unit import PostgresProducer
 from shared.errors import ConfigError, TransientError
@@ -38,11 +38,21 @@ READ_TIMEOUT_S = 10.0
 class KafkaBroker:
     """Topics, and who reads and writes them, on Kafka. For one thread; its parts have their own."""
 
-    def __init__(self, url: str, kafka: KafkaSettings, conninfo: str) -> None:
+    def __init__(
+        self,
+        url: str,
+        kafka: KafkaSettings,
+        conninfo: str,
+        patience: Patience = PATIENCE,
+        answer_s: float = ANSWER_S,
+    ) -> None:
+        """`patience`: with the database; `answer_s`: with Kafka, at each step of a transaction."""
+        self._patience = patience
+        self._answer_s = answer_s
         self._addresses = addresses_of(url)
         self._kafka = kafka
         self._conninfo = conninfo
-        self._local = PostgresBroker(conninfo)
+        self._local = PostgresBroker(conninfo, patience)
 
     def ensure_topics(self, specs: Sequence[TopicSpec]) -> None:
         """On Kafka, and their local parts in the database."""
@@ -89,8 +99,8 @@ class KafkaBroker:
 
     def producer(self, slot: str, *, in_database: bool = False) -> Producer:
         if in_database:
-            return PostgresProducer(self._conninfo, slot, PATIENCE, LOCAL)
-        return KafkaProducer(self._settings(slot), self._topics, self._named(slot))
+            return PostgresProducer(self._conninfo, slot, self._patience, LOCAL)
+        return KafkaProducer(self._settings(slot), self._topics, self._named(slot), self._answer_s)
 
     def cursors(self, topic: str) -> dict[str, bytes]:
         tps = self.partitions(topic)

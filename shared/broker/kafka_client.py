@@ -16,6 +16,9 @@ from kafka.net.compat import KafkaNetClient
 from shared.errors import ConfigError, HeadraceError, TransientError
 from shared.settings import KafkaSettings, read_secret
 
+# A decision (commit) or a step towards it that gets no answer for so long is given up: what became of it is settled by
+# the next producer of the slot. Requests are repeated before that, over new connections.
+ANSWER_S = 20.0
 # Older brokers let a fenced producer go on (2.5, 2.6), which is the end of exactly once.
 OLDEST = (2, 8)
 REQUEST_TIMEOUT_S = 5.0
@@ -46,6 +49,7 @@ _PASSING = (
     errors.RebalanceInProgressError,
     errors.BrokerNotAvailableError,
     errors.NodeNotReadyError,
+    errors.UnknownBrokerIdError,  # a node that is just going
 )
 
 

@@ -14,7 +14,7 @@ from kafka import TopicPartition as ClientPartition
 from kafka.structs import ConsumerGroupMetadata
 
 from shared.broker.contract import NewRecord, Ownership, TopicPartition
-from shared.broker.kafka_client import REQUEST_TIMEOUT_S, reason_of, translated
+from shared.broker.kafka_client import ANSWER_S, REQUEST_TIMEOUT_S, reason_of, translated
 from shared.broker.kafka_topics import LARGEST_RECORD_BYTES, KafkaTopics
 from shared.broker.keys import partition_of
 from shared.broker.postgres_unit import PostgresUnit
@@ -60,17 +60,41 @@ class Membership:
         return frozenset(self.held)
 
 
+class LimitedClient(Client):  # type: ignore[misc]  # the library has no types
+    """A producer whose transactions' steps do not wait for ever. Pinned below 3.1: the library offers no limit."""
+
+    def __init__(self, answer_s: float, **settings: Any) -> None:
+        self._answer_ms = int(answer_s * 1000)
+        super().__init__(**settings)
+
+    def send_offsets_to_transaction(
+        self, offsets: Mapping[ClientPartition, OffsetAndMetadata], group: ConsumerGroupMetadata
+    ) -> None:
+        self._answered(self._transaction_manager.send_offsets_to_transaction(offsets, group))
+
+    def commit_transaction(self) -> None:
+        self._answered(self._transaction_manager.begin_commit())
+
+    def _answered(self, result: Any) -> None:
+        self._sender.wakeup()
+        if not result.wait(timeout_ms=self._answer_ms):
+            raise errors.KafkaTimeoutError(f"no answer for {self._answer_ms / 1000:.0f} s")
+
+
 class KafkaProducer:
     """Makes units, one at a time. Making another producer of the slot fences this one, and ends what it left open.
 
     After a unit failed it makes no more: the library keeps parts of a failed transaction for the next.
     """
 
-    def __init__(self, settings: Mapping[str, Any], topics: KafkaTopics, transactional_id: str) -> None:
+    def __init__(
+        self, settings: Mapping[str, Any], topics: KafkaTopics, transactional_id: str, answer_s: float = ANSWER_S
+    ) -> None:
         self._topics = topics
         self._spent = False
         with translated(f"producer {transactional_id!r}"):
-            self._client = Client(
+            self._client = LimitedClient(
+                answer_s,
                 **settings,
                 transactional_id=transactional_id,
                 transaction_timeout_ms=TRANSACTION_TIMEOUT_S * 1000,

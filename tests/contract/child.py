@@ -77,7 +77,7 @@ def worker(broker: Broker, topic: str, slot: str) -> None:
 
 def stopped(broker: Broker, topic: str) -> None:
     """Stops itself inside a unit, with the locks that a commit takes; goes on when told to."""
-    producer = broker.producer("stopped")
+    producer = broker.producer("stopped", in_database=True)
     with producer.db_unit() as unit:
         unit.append([new(topic, "late")])
         unit.connection.execute("SELECT FROM broker.partitions FOR UPDATE")

@@ -24,7 +24,6 @@ from shared.topics import TopicSpec
 from tests.contract.cutting_proxy import cutting_proxy
 from tests.contract.database import empty_log
 from tests.contract.kafka_proxy import KafkaProxy, kafka_proxy
-from tests.contract.records import new, put, until
 from tests.kafka.use import KafkaInUse
 
 if TYPE_CHECKING:
@@ -32,6 +31,8 @@ if TYPE_CHECKING:
 
 # Short, so that the tests of what happens after them are.
 PATIENCE = Patience(lease_s=1.5, renew_s=0.25, stopped_unit_s=1.0)
+# Of Kafka at a commit: longer than any takes, and the tests wait it out.
+ANSWER_S = 3.0
 TOPICS = (
     TopicSpec("one", 1),
     TopicSpec("many", 4),
@@ -72,12 +73,12 @@ class Harness(Protocol):
         """Break open connections of the clients whose name has `who` in it; returns how many."""
         ...
 
-    def forgetful(self) -> AbstractContextManager[Forgetful]:
-        """The broker over a line that can be told to break at the next commit."""
+    def cut_database(self, *, who: str) -> None:
+        """Break those clients' connections to PostgreSQL."""
         ...
 
-    def retain(self) -> None:
-        """Enforce retention now."""
+    def forgetful(self) -> AbstractContextManager[Forgetful]:
+        """The broker over a line that can be told to break at the next commit."""
         ...
 
 
@@ -101,12 +102,10 @@ class EmbeddedHarness:
         return [sys.executable, "-m", "tests.contract.child", str(self._url_file), *arguments]
 
     def cut(self, *, who: str = "") -> int:
-        with psycopg.connect(self._url, autocommit=True) as connection:
-            return connection.execute(
-                "SELECT pg_terminate_backend(pid, 2000) FROM pg_stat_activity WHERE datname = current_database()"
-                " AND pid <> pg_backend_pid() AND application_name LIKE %s",
-                (f"headrace %{who}%",),
-            ).rowcount
+        return _terminate(self._url, who)
+
+    def cut_database(self, *, who: str) -> None:
+        assert self.cut(who=who) > 0
 
     @contextmanager
     def forgetful(self) -> Iterator[Forgetful]:
@@ -160,6 +159,9 @@ class KafkaHarness:
         assert self._proxy is not None
         return self._proxy.cut()
 
+    def cut_database(self, *, who: str) -> None:
+        assert _terminate(self._conninfo, who) > 0
+
     @contextmanager
     def forgetful(self) -> Iterator[Forgetful]:
         door = self._kafka.own().doors[1]
@@ -168,16 +170,6 @@ class KafkaHarness:
             closing(self._broker(f"kafka://127.0.0.1:{door.advertised}")) as broker,
         ):
             yield Forgetful(broker, proxy)
-
-    def retain(self) -> None:
-        """Wait until the broker has looked for old records, twice: a record that is old at once is gone by then."""
-        for canary in ("canary-1", "canary-2"):
-            self.broker.ensure_topics([TopicSpec(canary, 1, retention_s=0)])
-            with closing(self.broker.producer(canary)) as producer:
-                put(producer, [new(canary, "old")])
-            tps = self.broker.partitions(canary)
-            ends = self.broker.end_offsets(tps)
-            until(lambda tps=tps, ends=ends: self.broker.begin_offsets(tps) == ends)  # type: ignore[misc]
 
     def close(self) -> None:
         for broker in self._brokers:
@@ -188,7 +180,16 @@ class KafkaHarness:
     def _broker(self, url: str) -> KafkaBroker:
         from shared.broker.kafka_broker import KafkaBroker  # loads kafka-python: once its warnings are settled
 
-        return KafkaBroker(url, self._settings, self._conninfo)
+        return KafkaBroker(url, self._settings, self._conninfo, PATIENCE, ANSWER_S)
+
+
+def _terminate(url: str, who: str) -> int:
+    with psycopg.connect(url, autocommit=True) as connection:
+        return connection.execute(
+            "SELECT pg_terminate_backend(pid, 2000) FROM pg_stat_activity WHERE datname = current_database()"
+            " AND pid <> pg_backend_pid() AND application_name LIKE %s",
+            (f"headrace %{who}%",),
+        ).rowcount
 
 
 # kafka-python leaves a socket open that was refused: it is closed by the sweep at the end of the same test.

@@ -15,7 +15,6 @@ from shared.errors import ConfigError
 from shared.topics import TopicSpec
 from tests.contract.conftest import TOPICS, Harness
 from tests.contract.records import (
-    advance,
     everything,
     fill,
     median_wake_up_s,
@@ -201,51 +200,6 @@ def test_a_topic_that_does_not_exist_is_a_config_error(broker: Broker) -> None:
         broker.consumer("group", ["nowhere"], "a")
     with closing(broker.producer("p")) as producer, pytest.raises(ConfigError, match="nowhere"):
         put(producer, [new("nowhere", "x")])
-
-
-def test_old_records_go_but_never_what_a_group_has_not_read(harness: Harness) -> None:
-    broker = harness.broker
-    broker.ensure_topics([TopicSpec("brief", 1, retention_s=0)])
-    brief = TopicPartition("brief", 0)
-    with closing(broker.consumer("group", ["brief"], "a")) as consumer, closing(broker.producer("p")) as producer:
-        for number in range(4):
-            put(producer, [new("brief", str(number))])
-        polled = poll_some(consumer, 2)
-        while len(polled.records) < 2:
-            polled = poll_some(consumer, 2)
-        with producer.unit() as unit:
-            advance(unit, polled)
-            unit.commit()
-
-        harness.retain()
-
-        assert values(everything(broker, "brief")) == ["2", "3"]
-        assert broker.begin_offsets([brief])[brief] == everything(broker, "brief")[0].offset
-        assert values(poll_some(consumer).records)[0] == "2"
-
-
-def test_records_beyond_a_topics_size_go_the_oldest_first(harness: Harness) -> None:
-    broker = harness.broker
-    broker.ensure_topics([TopicSpec("small", 1, None, retention_bytes=1)])
-    with closing(broker.producer("p")) as producer:
-        for number in range(4):
-            put(producer, [new("small", str(number))])
-
-    harness.retain()
-
-    assert values(everything(broker, "small")) == ["3"]
-    fill(broker, "small", ["4"])
-    assert values(everything(broker, "small")) == ["3", "4"]
-
-
-def test_topics_without_limits_keep_everything(harness: Harness) -> None:
-    harness.broker.ensure_topics([TopicSpec("ever", 1, None)])
-    for value in ("a", "b"):
-        fill(harness.broker, "ever", [value])
-
-    harness.retain()
-
-    assert values(everything(harness.broker, "ever")) == ["a", "b"]
 
 
 def test_health_tells_when_the_broker_is_there(broker: Broker) -> None:

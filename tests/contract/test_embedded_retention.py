@@ -1,0 +1,69 @@
+"""The embedded log's retention. Kafka's is Kafka's: that it is told is in tests/shared/broker/test_kafka_topics.py."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from shared.broker.contract import TopicPartition
+from shared.topics import TopicSpec
+from tests.contract.conftest import EmbeddedHarness
+from tests.contract.database import empty_log
+from tests.contract.records import advance, everything, fill, new, poll_some, put, values
+
+
+@pytest.fixture
+def harness(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[EmbeddedHarness]:
+    with (
+        empty_log(request.getfixturevalue("postgres")) as url,
+        closing(EmbeddedHarness(url, tmp_path / "broker.url")) as embedded,
+    ):
+        yield embedded
+
+
+def test_old_records_go_but_never_what_a_group_has_not_read(harness: EmbeddedHarness) -> None:
+    broker = harness.broker
+    broker.ensure_topics([TopicSpec("brief", 1, retention_s=0)])
+    brief = TopicPartition("brief", 0)
+    with closing(broker.consumer("group", ["brief"], "a")) as consumer, closing(broker.producer("p")) as producer:
+        for number in range(4):
+            put(producer, [new("brief", str(number))])
+        polled = poll_some(consumer, 2)
+        while len(polled.records) < 2:
+            polled = poll_some(consumer, 2)
+        with producer.unit() as unit:
+            advance(unit, polled)
+            unit.commit()
+
+        harness.retain()
+
+        assert values(everything(broker, "brief")) == ["2", "3"]
+        assert broker.begin_offsets([brief])[brief] == everything(broker, "brief")[0].offset
+        assert values(poll_some(consumer).records)[0] == "2"
+
+
+def test_records_beyond_a_topics_size_go_the_oldest_first(harness: EmbeddedHarness) -> None:
+    broker = harness.broker
+    broker.ensure_topics([TopicSpec("small", 1, None, retention_bytes=1)])
+    with closing(broker.producer("p")) as producer:
+        for number in range(4):
+            put(producer, [new("small", str(number))])
+
+    harness.retain()
+
+    assert values(everything(broker, "small")) == ["3"]
+    fill(broker, "small", ["4"])
+    assert values(everything(broker, "small")) == ["3", "4"]
+
+
+def test_topics_without_limits_keep_everything(harness: EmbeddedHarness) -> None:
+    harness.broker.ensure_topics([TopicSpec("ever", 1, None)])
+    for value in ("a", "b"):
+        fill(harness.broker, "ever", [value])
+
+    harness.retain()
+
+    assert values(everything(harness.broker, "ever")) == ["a", "b"]
