@@ -66,7 +66,7 @@ class Application:
         known_at = known_at_of(fact, scheduled_at or state.scheduled_at)
         version = Version(known_at, received.revision, received.event_id, fact)
         history = state.versions.get(fact.kind, [])
-        if any(old.record_id == version.record_id and old.fact == fact for old in history):
+        if any(old.record_id == version.record_id and not replaces(version, old) for old in history):
             return
         if not history and says_nothing(fact):
             return
@@ -197,6 +197,11 @@ class Application:
                 so_far[1] += staked
                 so_far[2] += returned
                 so_far[3] = max(so_far[3], as_of)
+
+
+def replaces(version: Version, old: Version) -> bool:
+    """Of the same record: whether it says something else, and not something that a replay has replaced since."""
+    return version.revision >= old.revision and version.fact != old.fact
 
 
 def says_nothing(fact: FactEvent) -> bool:

@@ -125,7 +125,8 @@ class Loader:
         )
         fresh = {item.message.event_key for item in facts if isinstance(item.message, Listed)} - states.keys()
         children = release(connection, fresh) if fresh else []
-        return states, facts + children
+        # In the order in which they came: the children before what is in the batch, where one of them may come again.
+        return states, children + facts
 
 
 def write_shared(connection: DbConnection, effects: Effects) -> dict[str, resolve.Ids]:

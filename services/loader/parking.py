@@ -12,13 +12,16 @@ from shared.records import Received, decode
 
 
 def park(connection: DbConnection, children: Sequence[Received], at: datetime) -> None:
-    """Keep the records whole: released, they are handled as if they came just then."""
+    """Keep the records whole: released, they are handled as if they came just then.
+
+    One that comes again keeps its place in the order; one of a newer revision replaces what was said before.
+    """
     with connection.cursor() as cursor:
         cursor.executemany(
             "INSERT INTO facts.parked (record_id, parent_key, topic, p, off, kind, reason, value, headers, parked_at)"
             " VALUES (%s, %s, %s, %s, %s, %s, 'event not listed yet', %s, %s, %s)"
-            " ON CONFLICT (record_id) DO UPDATE SET p = excluded.p, off = excluded.off, value = excluded.value,"
-            " headers = excluded.headers",
+            " ON CONFLICT (record_id) DO UPDATE SET value = excluded.value, headers = excluded.headers"
+            " WHERE parked.headers ->> 'revision' < excluded.headers ->> 'revision' COLLATE \"C\"",
             [
                 (
                     child.event_id, child.message.event_key, child.record.topic, child.record.partition,

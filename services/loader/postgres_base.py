@@ -24,18 +24,26 @@ def meet(connection: DbConnection, reference: Reference) -> None:
 
 
 def write(connection: DbConnection, reference: Reference) -> bool:
-    """Name the rows; True if any changed. Codes that are no longer named stay: old facts use them."""
+    """Name the rows; True if any changed. Codes that are no longer named stay: old facts use them.
+
+    A row that is known to be otherwise since later stays too, and one that is named the same is known so the longer.
+    """
     rows = reference.rows
+    values = (
+        [row.code for row in rows],
+        [row.name for row in rows],
+        [json_text(row.attributes) for row in rows],
+        reference.known_at,
+        reference.source,
+    )
+    said = (
+        " FROM facts.sources s, unnest(%s::text[], %s::text[], %s::jsonb[]) AS w(code, name, attributes),"
+        " CAST(%s AS timestamptz) AS at WHERE s.name = %s AND t.source_id = s.id AND t.code = w.code"
+    )
     changed = connection.execute(
-        f"UPDATE facts.{reference.table} t SET name = w.name, attributes = w.attributes"
-        " FROM facts.sources s, unnest(%s::text[], %s::text[], %s::jsonb[]) AS w(code, name, attributes)"
-        " WHERE s.name = %s AND t.source_id = s.id AND t.code = w.code"
-        " AND (t.name, t.attributes) IS DISTINCT FROM (w.name, w.attributes)",
-        (
-            [row.code for row in rows],
-            [row.name for row in rows],
-            [json_text(row.attributes) for row in rows],
-            reference.source,
-        ),
+        f"UPDATE facts.{reference.table} t SET name = w.name, attributes = w.attributes, known_at = at {said}"
+        " AND coalesce(t.known_at <= at, true) AND (t.name, t.attributes) IS DISTINCT FROM (w.name, w.attributes)",
+        values,
     ).rowcount
+    connection.execute(f"UPDATE facts.{reference.table} t SET known_at = at {said} AND t.known_at < at", values)
     return changed > 0
