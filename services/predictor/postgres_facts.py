@@ -52,13 +52,24 @@ class PostgresFacts:
             self._connection = None
 
     def _read(self, read: Callable[[Connection], Found]) -> Found:
+        """Where a connection was open already, a failure may only tell that it broke since: once more, on a new one."""
+        was_open = self._connection is not None and not self._connection.closed
         try:
-            if self._connection is None or self._connection.closed:
-                self._connection = self._connect()
-            return read(self._connection)
+            return self._read_once(read)
         except psycopg.OperationalError as error:
             self.close()
-            raise TransientError(f"cannot read facts: {type(error).__name__}: {error}") from error
+            if not was_open:
+                raise _away(error) from error
+        try:
+            return self._read_once(read)
+        except psycopg.OperationalError as error:
+            self.close()
+            raise _away(error) from error
+
+    def _read_once(self, read: Callable[[Connection], Found]) -> Found:
+        if self._connection is None or self._connection.closed:
+            self._connection = self._connect()
+        return read(self._connection)
 
 
 def read_cards(connection: Connection, event_keys: Sequence[str]) -> Cards:
@@ -107,6 +118,10 @@ def read_told(connection: Connection, event_keys: Sequence[str] | None = None) -
         Told(key, state, {row[2]: row[3] for row in group}, group[0][4])
         for (key, state), group in ((ids, list(found)) for ids, found in groupby(rows, lambda row: row[:2]))
     ]
+
+
+def _away(error: psycopg.OperationalError) -> TransientError:
+    return TransientError(f"cannot read facts: {type(error).__name__}: {error}")
 
 
 @contextmanager
