@@ -14,8 +14,9 @@ from kafka.admin import OffsetSpec, OffsetTimestamp
 
 from shared.broker.contract import Producer, TopicPartition
 from shared.broker.kafka_client import ANSWER_S, addresses_of, client_settings, require_version, translated
-from shared.broker.kafka_consumer import KafkaConsumer, KafkaReader
+from shared.broker.kafka_consumer import KafkaConsumer
 from shared.broker.kafka_positions import DatabasePositions
+from shared.broker.kafka_reader import KafkaReader
 from shared.broker.kafka_topics import KafkaTopics
 from shared.broker.kafka_unit import KafkaProducer
 from shared.broker.postgres_broker import PostgresBroker

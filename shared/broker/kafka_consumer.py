@@ -1,93 +1,30 @@
-"""Reading Kafka: as a member of a group, or on one's own."""
+"""Reading Kafka as a member of a group."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Mapping, Sequence
+import time
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Any
 
 from kafka import ConsumerRebalanceListener, KafkaAdminClient, errors
 from kafka import KafkaConsumer as Client
 from kafka import TopicPartition as ClientPartition
 from kafka.admin import MemberToRemove
-from kafka.consumer.fetcher import ConsumerRecord
-from kafka.structs import ConsumerGroupMetadata
+from kafka.structs import ConsumerGroupMetadata, MemberState
 
-from shared.broker.contract import Ownership, Polled, Record, TopicPartition
+from shared.broker.contract import Polled, TopicPartition
 from shared.broker.kafka_client import REQUEST_TIMEOUT_S, translated
-from shared.broker.kafka_unit import Holding, Membership
+from shared.broker.kafka_positions import Begins, GroupPositions, Positions
+from shared.broker.kafka_reader import CLOSE_TIMEOUT_S, READING, close, record_of
 from shared.errors import Fenced, HeadraceError, TransientError
 
 # A member that does not poll for so long is taken for stuck; the watchdog ends a loop that is stuck before that.
 LONGEST_BETWEEN_POLLS_S = 60
 HEARTBEATS_PER_SESSION = 6
-# Partitions of one broker are fetched together: an idle one keeps the others waiting for so long.
-FETCH_WAIT_MS = 50
-LARGEST_FETCH_BYTES = 8 * 1024 * 1024
-CLOSE_TIMEOUT_S = 2.0
-
-_READING = {
-    "isolation_level": "read_committed",
-    "enable_auto_commit": False,
-    "auto_offset_reset": "earliest",
-    "fetch_max_wait_ms": FETCH_WAIT_MS,
-    "max_partition_fetch_bytes": LARGEST_FETCH_BYTES,
-    "allow_auto_create_topics": False,
-    "metrics_enabled": False,
-    # No deserializers: one that raises makes poll spin for ever.
-}
-
-
-Begins = Callable[[Collection[TopicPartition]], dict[TopicPartition, int]]
-
-
-class Positions(Protocol):
-    """Where a group's positions lie."""
-
-    def take(self, tps: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
-        """Make partitions ours, from now on and for this owner only; the positions to go on from."""
-        ...
-
-    def drop(self, tps: Collection[TopicPartition]) -> None:
-        """They are ours no more."""
-        ...
-
-    def token(self, group: ConsumerGroupMetadata) -> Ownership: ...
-
-    def close(self) -> None: ...
-
-
-class GroupPositions:
-    """Positions in the group's own offsets, advanced by transactions."""
-
-    def __init__(self, client: Client, begins: Begins) -> None:
-        self._client = client
-        self._begins = begins
-        self._held: dict[TopicPartition, Holding] = {}
-
-    def take(self, tps: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
-        """Waits for transactions that are just being settled: what they advance is read, not what was before."""
-        self.drop(tps)
-        self._held.update({tp: Holding() for tp in tps})
-        found = {tp: self._committed(tp) for tp in tps}
-        begins = self._begins([tp for tp, offset in found.items() if offset is None])
-        return begins | {tp: offset for tp, offset in found.items() if offset is not None}
-
-    def drop(self, tps: Collection[TopicPartition]) -> None:
-        for tp in tps:
-            if holding := self._held.pop(tp, None):
-                holding.valid = False
-
-    def token(self, group: ConsumerGroupMetadata) -> Ownership:
-        return Membership(group, dict(self._held))
-
-    def close(self) -> None:
-        self.drop(list(self._held))
-
-    def _committed(self, tp: TopicPartition) -> int | None:
-        offset = self._client.committed(ClientPartition(*tp), timeout_ms=int(REQUEST_TIMEOUT_S * 1000))
-        return None if offset is None else int(offset)
+# Joining takes as long as the slowest member's batch; half a session is long.
+JOINING_PER_SESSION = 0.5
 
 
 class KafkaConsumer:
@@ -110,24 +47,17 @@ class KafkaConsumer:
     ) -> None:
         self._settings = settings
         self._group = group
+        self._topics = list(topics)
         self._slot = slot
+        self._session_timeout_s = session_timeout_s
         self._lock = threading.Lock()
         self._given: set[TopicPartition] = set()
         self._lost: set[TopicPartition] = set()
         self._owned: set[TopicPartition] = set()
         self._paused: set[TopicPartition] = set()
-        with translated(f"group {group!r}, slot {slot!r}"):
-            self._client = Client(
-                **settings,
-                **_READING,
-                group_id=group,
-                group_instance_id=slot,
-                session_timeout_ms=int(session_timeout_s * 1000),
-                heartbeat_interval_ms=int(session_timeout_s * 1000 / HEARTBEATS_PER_SESSION),
-                max_poll_interval_ms=LONGEST_BETWEEN_POLLS_S * 1000,
-            )
-            self._client.subscribe(list(topics), listener=_Told(self))
-        self._positions = positions or GroupPositions(self._client, begins)
+        self._joining_since_s = time.monotonic()
+        self._client = self._connect()
+        self._positions = positions or GroupPositions(self._committed, begins)
 
     def assignment(self) -> frozenset[TopicPartition]:
         return frozenset(self._owned)
@@ -139,7 +69,10 @@ class KafkaConsumer:
             group = self._client.group_metadata()
             self._require_membership()
             self._follow()
-        records = [_record(each) for tp, batch in found.items() if TopicPartition(*tp) in self._owned for each in batch]
+            self._watch_joining(group)
+        records = [
+            record_of(each) for tp, batch in found.items() if TopicPartition(*tp) in self._owned for each in batch
+        ]
         if records and (group.generation_id < 0 or not group.member_id):
             self.reload()
             return Polled([], self._positions.token(group))
@@ -177,8 +110,7 @@ class KafkaConsumer:
         """Leave at once, so that the others need not wait for the session to end."""
         member = self._client.group_metadata()
         self._positions.close()
-        with suppress(errors.KafkaError):
-            self._client.close(autocommit=False, timeout_ms=int(CLOSE_TIMEOUT_S * 1000))
+        close(self._client)
         if member.generation_id >= 0 and member.member_id:
             _leave(self._settings, self._group, member)
 
@@ -191,6 +123,41 @@ class KafkaConsumer:
             self._lost |= gone
         if given:
             self._client.pause(*given)
+
+    def _connect(self) -> Client:
+        with self._translated():
+            client = Client(
+                **self._settings,
+                **READING,
+                group_id=self._group,
+                group_instance_id=self._slot,
+                session_timeout_ms=int(self._session_timeout_s * 1000),
+                heartbeat_interval_ms=int(self._session_timeout_s * 1000 / HEARTBEATS_PER_SESSION),
+                max_poll_interval_ms=LONGEST_BETWEEN_POLLS_S * 1000,
+            )
+            client.subscribe(self._topics, listener=_Told(self))
+        return client
+
+    def _watch_joining(self, group: ConsumerGroupMetadata) -> None:
+        """A member whose joining a group hangs is made anew.
+
+        Seen on 3.0.12, about once in ten groups under load: the leader's SyncGroup is answered, its task never goes
+        on, heartbeats stay off, and poll returns nothing for ever. To join again under the same slot does no harm to a
+        group that is only slow.
+        """
+        now_s = time.monotonic()
+        if group.state == MemberState.STABLE:
+            self._joining_since_s = now_s
+        elif now_s - self._joining_since_s > self._session_timeout_s * JOINING_PER_SESSION:
+            self._joining_since_s = now_s
+            self.told(lost=set(self._owned))
+            self._follow()
+            former, self._client = self._client, self._connect()
+            close(former)
+
+    def _committed(self, tp: TopicPartition) -> int | None:
+        offset = self._client.committed(ClientPartition(*tp), timeout_ms=int(REQUEST_TIMEOUT_S * 1000))
+        return None if offset is None else int(offset)
 
     def _require_membership(self) -> None:
         """Where another process took the slot, the library stops its heartbeats, says so in its log, and polls on."""
@@ -241,33 +208,6 @@ class _Told(ConsumerRebalanceListener):  # type: ignore[misc]  # the library has
         self._consumer.told(lost=lost)
 
 
-class KafkaReader:
-    """Reads partitions from given offsets on; moves nothing."""
-
-    def __init__(self, settings: Mapping[str, Any], tps: Sequence[TopicPartition]) -> None:
-        with translated("reader"):
-            self._client = Client(**settings, **_READING, group_id=None)
-            self._client.assign([ClientPartition(*tp) for tp in tps])
-            self._client.seek_to_beginning()
-
-    def poll(self, timeout_s: float, max_records: int) -> list[Record]:
-        with translated("reader"):
-            found = self._client.poll(timeout_ms=int(timeout_s * 1000), max_records=max_records)
-        return [_record(each) for batch in found.values() for each in batch]
-
-    def seek(self, tp: TopicPartition, offset: int) -> None:
-        self._client.seek(ClientPartition(*tp), offset)
-
-    def position(self, tp: TopicPartition) -> int:
-        """The offset of the next record that poll would give, or the end."""
-        with translated("reader"):
-            return int(self._client.position(ClientPartition(*tp)))
-
-    def close(self) -> None:
-        with suppress(errors.KafkaError):
-            self._client.close(autocommit=False, timeout_ms=int(CLOSE_TIMEOUT_S * 1000))
-
-
 def _leave(settings: Mapping[str, Any], group: str, member: ConsumerGroupMetadata) -> None:
     """A static member does not leave by itself: its partitions would wait for the session to end. Named by its member
     id too, so that a successor under the same slot is not put out."""
@@ -279,10 +219,3 @@ def _leave(settings: Mapping[str, Any], group: str, member: ConsumerGroupMetadat
             )
         finally:
             admin.close()
-
-
-def _record(found: ConsumerRecord) -> Record:
-    return Record(
-        found.topic, found.partition, found.offset, found.timestamp, found.key or b"", found.value or b"",
-        dict(found.headers),
-    )  # fmt: skip

@@ -1,25 +1,72 @@
-"""Positions of groups on Kafka whose rows lie in PostgreSQL: there, beside the rows, and advanced with them.
-
-They are the embedded log's own rows (broker.positions), of topics named `kafka:...`, so that the unit, its fence and
-its tests are the same on both brokers. The group on Kafka only says who works on what.
-"""
+"""Where the positions of a group on Kafka lie: with the group, or in PostgreSQL beside the rows they belong to."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from typing import Protocol
 
 from kafka.structs import ConsumerGroupMetadata
 
 from shared.broker.contract import Ownership, TopicPartition
-from shared.broker.kafka_consumer import Begins
+from shared.broker.kafka_unit import Holding, Membership
 from shared.broker.postgres_group import positions_of
 from shared.broker.postgres_link import Link
 from shared.broker.postgres_log import LOCAL, Topics
 from shared.broker.postgres_unit import Lease, Leases
 
+Begins = Callable[[Collection[TopicPartition]], dict[TopicPartition, int]]
+
+
+class Positions(Protocol):
+    """Where a group's positions lie."""
+
+    def take(self, tps: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
+        """Make partitions ours, from now on and for this owner only; the positions to go on from."""
+        ...
+
+    def drop(self, tps: Collection[TopicPartition]) -> None:
+        """They are ours no more."""
+        ...
+
+    def token(self, group: ConsumerGroupMetadata) -> Ownership: ...
+
+    def close(self) -> None: ...
+
+
+class GroupPositions:
+    """Positions in the group's own offsets, advanced by transactions."""
+
+    def __init__(self, committed: Callable[[TopicPartition], int | None], begins: Begins) -> None:
+        self._committed = committed
+        self._begins = begins
+        self._held: dict[TopicPartition, Holding] = {}
+
+    def take(self, tps: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
+        """Waits for transactions that are just being settled: what they advance is read, not what was before."""
+        self.drop(tps)
+        self._held.update({tp: Holding() for tp in tps})
+        found = {tp: self._committed(tp) for tp in tps}
+        begins = self._begins([tp for tp, offset in found.items() if offset is None])
+        return begins | {tp: offset for tp, offset in found.items() if offset is not None}
+
+    def drop(self, tps: Collection[TopicPartition]) -> None:
+        for tp in tps:
+            if holding := self._held.pop(tp, None):
+                holding.valid = False
+
+    def token(self, group: ConsumerGroupMetadata) -> Ownership:
+        return Membership(group, dict(self._held))
+
+    def close(self) -> None:
+        self.drop(list(self._held))
+
 
 class DatabasePositions:
-    """What one member of a group holds."""
+    """Positions beside the rows, advanced with them; the group on Kafka only says who works on what.
+
+    They are the embedded log's own (broker.positions), of topics named `kafka:...`, so that the unit, its fence and
+    its tests are the same on both brokers.
+    """
 
     def __init__(self, conninfo: str, group: str, begins: Begins) -> None:
         self._group = group
