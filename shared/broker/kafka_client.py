@@ -12,9 +12,11 @@ from typing import Any
 
 from kafka import errors
 from kafka.net.compat import KafkaNetClient
+from kafka.net.selector import NetworkSelector
 
+from shared.broker.kafka_security import TellingConnections, security_settings
 from shared.errors import ConfigError, HeadraceError, TransientError
-from shared.settings import KafkaSettings, read_secret
+from shared.settings import KafkaSettings
 
 # A decision (commit) or a step towards it that gets no answer for so long is given up: what became of it is settled by
 # the next producer of the slot. Requests are repeated before that, over new connections.
@@ -60,6 +62,10 @@ class SafeClient(KafkaNetClient):  # type: ignore[misc]  # the library has no ty
     waits for its reply for ever (mended after 3.0.12: dpkp/kafka-python#3110). Saying "not ready" keeps the request.
     """
 
+    def __init__(self, **configs: Any) -> None:
+        net = NetworkSelector(**configs)
+        super().__init__(net, TellingConnections(net, **configs), **configs)
+
     def await_ready(self, node_id: int, timeout_ms: float = 30000) -> bool:
         try:
             return bool(super().await_ready(node_id, timeout_ms=timeout_ms))
@@ -78,25 +84,14 @@ def addresses_of(url: str) -> list[str]:
 
 def client_settings(addresses: list[str], kafka: KafkaSettings, client_id: str) -> dict[str, Any]:
     """What consumers, producers and admin clients are told alike; holds the password, so never log it."""
-    encrypted = {
-        "ssl_cafile": kafka.ca_file and str(kafka.ca_file),
-        "ssl_certfile": kafka.certificate_file and str(kafka.certificate_file),
-        "ssl_keyfile": kafka.key_file and str(kafka.key_file),
-    }
-    password = None if kafka.password_file is None else read_secret(kafka.password_file)
-    user = {
-        "sasl_mechanism": kafka.mechanism, "sasl_plain_username": kafka.username, "sasl_plain_password": password,
-    }  # fmt: skip
     return {
         "bootstrap_servers": addresses,
         "client_id": client_id,
-        "security_protocol": f"{'SASL_' if kafka.username else ''}{'SSL' if kafka.tls else 'PLAINTEXT'}",
         "request_timeout_ms": int(REQUEST_TIMEOUT_S * 1000),
         "bootstrap_timeout_ms": int(CONNECT_TIMEOUT_S * 1000),
         "reconnect_backoff_max_ms": int(LONGEST_RECONNECT_S * 1000),
         "kafka_client": SafeClient,
-        **(encrypted if kafka.tls else {}),
-        **(user if kafka.username else {}),
+        **security_settings(addresses, kafka),
     }
 
 

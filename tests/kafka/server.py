@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -52,15 +53,29 @@ class Door(NamedTuple):
     advertised: int
 
 
+class Guarded(NamedTuple):
+    """Listeners that do not let everybody in. `protocols`: by name, SSL, SASL_SSL or SASL_PLAINTEXT; `settings`: the
+    broker's, beside its own; `scram`: the users to make, in the words of Kafka's StorageTool."""
+
+    protocols: Mapping[str, str]
+    settings: Mapping[str, object]
+    scram: str
+
+
+OPEN = Guarded({}, {}, "")
+
+
 class KafkaServer:
     """One broker. Ports and data stay the same over stops, kills and starts."""
 
-    def __init__(self, directory: Path, doors: int = 0) -> None:
+    def __init__(self, directory: Path, doors: int = 0, guarded: Guarded = OPEN) -> None:
         self._properties = directory / "server.properties"
         self.log_file = directory / "server.log"
-        direct, controller, *rest = _free_ports(2 + 2 * doors)
+        self._guarded = guarded
+        direct, controller, *rest = _free_ports(2 + 2 * doors + len(guarded.protocols))
         self.bootstrap = f"127.0.0.1:{direct}"
         self.doors = [Door(*rest[2 * each : 2 * each + 2]) for each in range(doors)]
+        self.ports = dict(zip(guarded.protocols, rest[2 * doors :], strict=True))
         self._process: subprocess.Popen[bytes] | None = None
         self._properties.write_text(self._text(direct, controller, directory / "data"))
         self._format()
@@ -112,7 +127,7 @@ class KafkaServer:
         cluster = base64.urlsafe_b64encode(os.urandom(16)).decode().rstrip("=").replace("-", "_")
         command = [
             *self._java(), "kafka.tools.StorageTool", "format", "--cluster-id", cluster, "--standalone",
-            "--config", str(self._properties),
+            "--config", str(self._properties), *(["--add-scram", self._guarded.scram] if self._guarded.scram else []),
         ]  # fmt: skip
         done = subprocess.run(command, capture_output=True, text=True, timeout=START_TIMEOUT_S, check=False)
         assert done.returncode == 0, f"Kafka's storage could not be formatted:\n{done.stdout}{done.stderr}"
@@ -149,14 +164,20 @@ class KafkaServer:
     def _text(self, direct: int, controller: int, data: Path) -> str:
         listening = {"DIRECT": direct, "CONTROLLER": controller}
         listening |= {f"DOOR{number}": door.port for number, door in enumerate(self.doors)}
-        advertised = {"DIRECT": direct} | {f"DOOR{number}": door.advertised for number, door in enumerate(self.doors)}
-        settings = _SETTINGS | {
+        listening |= self.ports
+        advertised = (
+            self.ports
+            | {"DIRECT": direct}
+            | {f"DOOR{number}": door.advertised for number, door in enumerate(self.doors)}
+        )
+        protocols = dict.fromkeys(listening, "PLAINTEXT") | dict(self._guarded.protocols)
+        settings = _SETTINGS | dict(self._guarded.settings) | {
             "log.dirs": data,
             "controller.quorum.bootstrap.servers": f"127.0.0.1:{controller}",
             "listeners": _addresses(listening),
             "advertised.listeners": _addresses(advertised),
-            "listener.security.protocol.map": ",".join(f"{name}:PLAINTEXT" for name in listening),
-        }
+            "listener.security.protocol.map": ",".join(f"{name}:{protocol}" for name, protocol in protocols.items()),
+        }  # fmt: skip
         return "".join(f"{key}={value}\n" for key, value in settings.items())
 
 
