@@ -10,17 +10,19 @@ and `failed_at` (wall clock; there must be no such rows at all), and the times i
 from __future__ import annotations
 
 import hashlib
+import time
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import psycopg
 
-from shared.broker.contract import Broker
+from shared.broker.contract import Broker, TopicPartition
 from shared.topics import DEAD_LETTERS, STREAMS
 
-READ_S = 0.5
+READ_S, READ_LIMIT_S = 0.1, 60.0
 MOST_SHOWN = 3
 VIEWS = "SELECT table_name::text FROM information_schema.views WHERE table_schema = 'analytics' ORDER BY 1"
 VERSIONS = (
@@ -70,20 +72,21 @@ def read(connection: psycopg.Connection[Any], broker: Broker, told: Counter[str]
 
 
 def entries(broker: Broker, topic: str) -> list[Entry]:
-    """Each partition in its order, one partition after the other."""
-    found: list[Entry] = []
-    for tp in broker.partitions(topic):
-        end, offset = broker.end_offsets([tp])[tp], broker.begin_offsets([tp])[tp]
-        reader = broker.reader([tp])
-        try:
+    """Each partition in its order, one partition after the other. Raises TimeoutError."""
+    tps = broker.partitions(topic)
+    ends, found = broker.end_offsets(tps), {tp: list[Entry]() for tp in tps}
+    deadline_s = time.monotonic() + READ_LIMIT_S
+    with closing(broker.reader(tps)) as reader:
+        for tp, offset in broker.begin_offsets(tps).items():
             reader.seek(tp, offset)
-            # A partition may end with markers that no reader gets: then a poll that finds nothing is the end.
-            while offset < end and (records := reader.poll(READ_S, 2000)):
-                found.extend(Entry(record.key, record.headers.get("event_id", b"")) for record in records)
-                offset = records[-1].offset + 1
-        finally:
-            reader.close()
-    return found
+        # Not until a poll finds nothing: a partition may end with offsets that are nobody's.
+        while any(reader.position(tp) < ends[tp] for tp in tps):
+            for record in reader.poll(READ_S, 2000):
+                entry = Entry(record.key, record.headers.get("event_id", b""))
+                found[TopicPartition(topic, record.partition)].append(entry)
+            if time.monotonic() > deadline_s:
+                raise TimeoutError(f"{topic} cannot be read to its end within {READ_LIMIT_S:g} s")
+    return [entry for tp in tps for entry in found[tp]]
 
 
 def problems(serial: Outcome, found: Outcome) -> list[str]:

@@ -20,7 +20,7 @@ from tests.faults.suite import Serial, faulty_run, folder, serial_run
 from tests.kafka.jars import KafkaMissingError, jars, java
 
 FIRST = date(2026, 1, 10)
-DAYS = 7
+DAYS = 10
 
 
 def schedule(broker: str, *faults: Fault) -> Schedule:
