@@ -20,7 +20,7 @@ from tests.contract.records import advance, new, poll_some
 def broker_of(url_file: Path) -> Broker:
     told = json.loads(url_file.read_text())
     if "kafka" in told:
-        return KafkaBroker(told["url"], KafkaSettings(**told["kafka"]), told["conninfo"])
+        return KafkaBroker(told["url"], KafkaSettings(**told["kafka"]), told["conninfo"], PATIENCE)
     return PostgresBroker(told["conninfo"], PATIENCE)
 
 
