@@ -27,13 +27,22 @@ _WRONG_USER = (
 )
 
 
+class Unshown(str):
+    """The library's admin client logs all that it is told, at level debug."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'***'"
+
+
 def security_settings(addresses: Sequence[str], kafka: KafkaSettings) -> dict[str, Any]:
-    """Holds the password, so never log it. Raises ConfigError, which never holds it."""
+    """Holds the password. Raises ConfigError, which never holds it."""
     if kafka.username and not kafka.tls and (open_to := [each for each in addresses if not _is_loopback(each)]):
         raise ConfigError(
             f"kafka.username without TLS is for loopback only, and {open_to[0]} is not there: set kafka.tls to true"
         )
-    password = None if kafka.password_file is None else read_secret(kafka.password_file)
+    password = None if kafka.password_file is None else Unshown(read_secret(kafka.password_file))
     user = {
         "sasl_mechanism": kafka.mechanism, "sasl_plain_username": kafka.username, "sasl_plain_password": password,
     }  # fmt: skip
@@ -54,12 +63,20 @@ class TellingConnections(KafkaConnectionManager):  # type: ignore[misc]  # the l
         super().__init__(net, **configs)
 
     def bootstrap(self, timeout_ms: float | None = None, refresh: bool = True) -> None:
-        """Raises ConfigError where a broker says that a setting is wrong."""
+        """Raises ConfigError where a broker says that a setting is wrong.
+
+        Whoever fails here is not made, so nobody would close it: the library leaves its thread and its sockets behind,
+        at every try while a broker is away.
+        """
         self._starting = True
         try:
             super().bootstrap(timeout_ms, refresh)
-        except errors.KafkaTimeoutError as error:
-            raise errors.KafkaTimeoutError(f"no answer{_because(self._trouble)}") from error
+        except BaseException as error:
+            self.close()
+            self._net.close()
+            if isinstance(error, errors.KafkaTimeoutError):
+                raise errors.KafkaTimeoutError(f"no answer{_because(self._trouble)}") from error
+            raise
         finally:
             self._starting = False
 
@@ -71,6 +88,18 @@ class TellingConnections(KafkaConnectionManager):  # type: ignore[misc]  # the l
         connection = super().get_connection(node_id, **options)
         connection.init_future.add_errback(self._note)
         return connection
+
+    async def _build_transport(self, *arguments: Any, **options: Any) -> Any:
+        """A broker that does not let us in says why, then hangs up; where both come at once, the library drops it."""
+        transport = await super()._build_transport(*arguments, **options)
+        receive = transport._sock_recv
+
+        def words_first() -> tuple[bytes, BaseException | None]:
+            words, end = receive()
+            return words, (None if words else end)  # the end comes again with the next turn
+
+        transport._sock_recv = words_first
+        return transport
 
     def _note(self, error: BaseException) -> None:
         self._trouble = error
@@ -87,9 +116,8 @@ def refusal(error: BaseException, addresses: Sequence[str]) -> ConfigError | Non
         )
     tls = next((each for each in (error.__context__, *error.args) if isinstance(each, ssl.SSLError)), None)
     if isinstance(tls, ssl.SSLCertVerificationError):
-        return ConfigError(
-            f"{where} shows a certificate that is not to be trusted: {tls.verify_message}: kafka.ca_file"
-        )
+        why = tls.verify_message.rstrip(".")
+        return ConfigError(f"{where} shows a certificate that is not to be trusted ({why}): check kafka.ca_file")
     reason = (tls and tls.reason) or ""
     if "ALERT" in reason and "INTERNAL" not in reason:
         return ConfigError(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import ssl
+import threading
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from kafka import errors
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, errors
 from pydantic import ValidationError
 
 from shared.broker.kafka_client import addresses_of, client_settings, reason_of, require_version, translated
@@ -123,6 +126,7 @@ def test_a_user_is_told_with_the_password_from_its_file(password_file: Path) -> 
     assert told["security_protocol"] == "SASL_SSL"
     assert told["sasl_mechanism"] == "SCRAM-SHA-512"
     assert (told["sasl_plain_username"], told["sasl_plain_password"]) == ("alice", PASSWORD)
+    assert PASSWORD not in f"{told}"
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "127.9.9.9:1", "localhost:1", "[::1]:1"])
@@ -153,6 +157,18 @@ def test_files_that_are_no_certificates_are_named(tmp_path: Path, password_file:
     with pytest.raises(ConfigError, match=r"kafka\.certificate_file and kafka\.key_file: .* cannot be used") as raised:
         client_settings(HERE, mutual, "me")
     assert PASSWORD not in "".join(traceback.format_exception(raised.value))
+
+
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")  # the library leaves a socket open that was refused
+@pytest.mark.parametrize("client", [KafkaAdminClient, KafkaConsumer, KafkaProducer])
+def test_a_client_that_finds_no_broker_says_why_and_leaves_no_thread(client: Callable[..., object]) -> None:
+    told = client_settings(["127.0.0.1:1"], KafkaSettings(), "in vain") | {"bootstrap_timeout_ms": 200}
+
+    with pytest.raises(errors.KafkaTimeoutError, match="the last try: .*refused"):
+        client(**told)
+
+    assert not [thread for thread in threading.enumerate() if "in vain" in thread.name]
+    gc.collect()
 
 
 def test_the_password_is_not_in_the_settings(password_file: Path) -> None:
