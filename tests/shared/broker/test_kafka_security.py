@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from io import StringIO
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 import pytest
@@ -38,7 +38,7 @@ class Guard(NamedTuple):
     files: Path
     conninfo: str
 
-    def broker(self, listener: str, host: str = "127.0.0.1", **settings: object) -> KafkaBroker:
+    def broker(self, listener: str, host: str = "127.0.0.1", **settings: Any) -> KafkaBroker:
         """As a client would reach it; names of `*_file` settings are those of files here."""
         said = {key: self.files / str(value) if key.endswith("_file") else value for key, value in settings.items()}
         kafka = KafkaSettings.model_validate({"environment": uuid4().hex, "session_timeout_s": 6} | said)
@@ -126,10 +126,10 @@ def guarded(files: Path) -> Guarded:
     )
 
 
-TLS = {"tls": True, "ca_file": "ca.crt"}
+TLS: dict[str, Any] = {"tls": True, "ca_file": "ca.crt"}
 MUTUAL = TLS | {"certificate_file": "client.crt", "key_file": "client.key"}
 USERS = TLS | {"username": USER, "password_file": "password"}
-CLEAR = {"username": USER, "password_file": "password"}
+CLEAR: dict[str, Any] = {"username": USER, "password_file": "password"}
 
 
 def refused(broker: KafkaBroker) -> ConfigError:
@@ -157,7 +157,7 @@ def test_a_certificate_of_another_host_is_refused(guard: Guard) -> None:
 
 
 @pytest.mark.parametrize("ours", [{}, {"certificate_file": "stranger.crt", "key_file": "stranger.key"}])
-def test_mutual_tls_lets_nobody_in_without_a_certificate_of_its_ca(guard: Guard, ours: dict[str, object]) -> None:
+def test_mutual_tls_lets_nobody_in_without_a_certificate_of_its_ca(guard: Guard, ours: dict[str, Any]) -> None:
     said = str(refused(guard.broker("MUTUAL", **TLS, **ours)))
 
     assert "breaks TLS off" in said
@@ -166,7 +166,7 @@ def test_mutual_tls_lets_nobody_in_without_a_certificate_of_its_ca(guard: Guard,
 
 
 @pytest.mark.parametrize("wrong", [{"password_file": "wrong-password"}, {"username": "mallory"}])
-def test_a_wrong_user_is_told_once_and_without_a_password(guard: Guard, wrong: dict[str, object]) -> None:
+def test_a_wrong_user_is_told_once_and_without_a_password(guard: Guard, wrong: dict[str, Any]) -> None:
     error = refused(guard.broker("USERS", **USERS | wrong))
 
     assert "does not let the user in (Authentication failed" in str(error)
@@ -204,7 +204,7 @@ def test_who_expects_tls_where_there_is_none_hears_what_came_last(guard: Guard) 
 @pytest.mark.parametrize(
     ("listener", "settings"), [("TLS", TLS), ("MUTUAL", MUTUAL), ("USERS", USERS), ("CLEAR", CLEAR)]
 )
-def test_a_whole_unit_goes_through(guard: Guard, listener: str, settings: dict[str, object]) -> None:
+def test_a_whole_unit_goes_through(guard: Guard, listener: str, settings: dict[str, Any]) -> None:
     source, sink = f"in-{uuid4().hex}", f"out-{uuid4().hex}"
     with closing(guard.broker(listener, **settings)) as broker:
         broker.ensure_topics([TopicSpec(source, 1), TopicSpec(sink, 1)])
