@@ -135,6 +135,7 @@ class KafkaConsumer:
                 heartbeat_interval_ms=int(self._session_timeout_s * 1000 / HEARTBEATS_PER_SESSION),
                 max_poll_interval_ms=LONGEST_BETWEEN_POLLS_S * 1000,
             )
+            _keep_finished_joins(client._coordinator)
             client.subscribe(self._topics, listener=_Told(self))
         return client
 
@@ -206,6 +207,27 @@ class _Told(ConsumerRebalanceListener):  # type: ignore[misc]  # the library has
 
     def on_partitions_lost(self, lost: Collection[TopicPartition]) -> None:
         self._consumer.told(lost=lost)
+
+
+def _keep_finished_joins(coordinator: Any) -> None:
+    """Let a join that ended between two polls count.
+
+    The library (3.0.12) forgets it and joins again at the next poll. From the group's leader that is a call to all to
+    join again, so a group whose members poll briefly, or work between polls, may deal out its partitions for ever.
+    """
+    join = coordinator._do_join_and_sync_async  # pinned below 3.1; there is no public way
+    finished: list[bytes] = []
+
+    async def join_or_finish() -> bytes:
+        # A join that was taken note of has made the member stable.
+        if finished and coordinator.state == MemberState.REBALANCING:
+            return finished.pop()
+        finished.clear()
+        assignment: bytes = await join()
+        finished.append(assignment)
+        return assignment
+
+    coordinator._do_join_and_sync_async = join_or_finish
 
 
 def _leave(settings: Mapping[str, Any], group: str, member: ConsumerGroupMetadata) -> None:

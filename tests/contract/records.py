@@ -38,14 +38,17 @@ def everything(broker: Broker, topic: str) -> list[Record]:
     tps = broker.partitions(topic)
     begins, ends = broker.begin_offsets(tps), broker.end_offsets(tps)
     found: list[Record] = []
-    for tp in tps:
-        with closing(broker.reader([tp])) as reader:
+    with closing(broker.reader(tps)) as reader:
+        for tp in tps:
             reader.seek(tp, begins[tp])
-            deadline = time.monotonic() + PATIENCE_S
-            while reader.position(tp) < ends[tp]:
-                assert time.monotonic() < deadline, f"{tp}: read up to {reader.position(tp)} of {ends[tp]}"
-                found.extend(reader.poll(0.2, 1000))
-    return found
+        deadline = time.monotonic() + PATIENCE_S
+        while behind := {tp: end for tp, end in ends.items() if reader.position(tp) < end}:
+            assert time.monotonic() < deadline, f"not read to the end: {behind}"
+            found.extend(reader.poll(0.2, 1000))
+    return sorted(
+        (record for record in found if record.offset < ends[TopicPartition(record.topic, record.partition)]),
+        key=lambda record: (record.partition, record.offset),
+    )
 
 
 def poll_some(consumer: Consumer, max_records: int = 1000) -> Polled:
@@ -71,13 +74,14 @@ def owning(consumer: Consumer, count: int) -> Consumer:
 def until(condition: Callable[[], bool], timeout_s: float = PATIENCE_S) -> None:
     """Wait for a condition; a broker that is away for a moment is waited out too."""
     deadline = time.monotonic() + timeout_s
+    trouble: TransientError | None = None
     while True:
         try:
             if condition():
                 return
-        except TransientError:
-            pass
-        assert time.monotonic() < deadline, f"not true within {timeout_s} s"
+        except TransientError as error:
+            trouble = error
+        assert time.monotonic() < deadline, f"not true within {timeout_s} s; last trouble: {trouble}"
         time.sleep(0.02)
 
 
