@@ -173,11 +173,12 @@ class KafkaConsumer:
             self._lost.clear()
         self._positions.drop(lost)
         self._owned -= lost
-        self._paused -= lost - given
         if given:
             self._take(given)
             with self._lock:
                 self._given -= given
+            # Only now: all partitions are taken away before they are dealt out, and a kept one keeps its pause.
+            self._paused &= self._owned
 
     def _take(self, tps: Collection[TopicPartition]) -> None:
         for tp, offset in self._positions.take(tps).items():
