@@ -22,7 +22,7 @@ class PostgresBroker:
     def __init__(self, conninfo: str, patience: Patience = PATIENCE) -> None:
         self._conninfo = conninfo
         self._patience = patience
-        self._link = Link(conninfo, "broker", autocommit=True)
+        self._link = Link(conninfo, "broker", autocommit=True, answer_s=patience.answer_s)
         self._topics = Topics()
 
     def ensure_topics(self, specs: Sequence[TopicSpec]) -> None:

@@ -12,7 +12,7 @@ from shared.broker.postgres_group import Group, positions_of
 from shared.broker.postgres_link import PATIENCE, Link, Patience
 from shared.broker.postgres_log import Batch, Topics
 from shared.broker.postgres_unit import Leases
-from shared.errors import BrokerError, Fenced
+from shared.errors import BrokerError, Fenced, TransientError
 
 # Where a NOTIFY was missed (a connection that broke in between), the log is looked at this often.
 LOOK_EVERY_S = 0.25
@@ -23,9 +23,11 @@ BATCHES_AHEAD = 3
 class PostgresReader:
     """Reads partitions from given offsets on; moves nothing."""
 
-    def __init__(self, conninfo: str, tps: Sequence[TopicPartition], name: str = "reader") -> None:
-        self._link = Link(conninfo, name, autocommit=True)
-        self._listener = Link(conninfo, f"{name} wake-up", autocommit=True)
+    def __init__(
+        self, conninfo: str, tps: Sequence[TopicPartition], name: str = "reader", patience: Patience = PATIENCE
+    ) -> None:
+        self._link = Link(conninfo, name, autocommit=True, answer_s=patience.answer_s)
+        self._listener = Link(conninfo, f"{name} wake-up", autocommit=True, answer_s=patience.answer_s)
         # What is listened to, on which server process: a new connection has to say it again.
         self._listening: tuple[int, frozenset[str]] = (0, frozenset())
         self._topics = Topics()
@@ -110,10 +112,14 @@ class PostgresReader:
         wanted = {tp: self._fetch_at[tp] for tp in active}
         if not wanted:
             return
-        with self._link.use() as connection:
-            for batch in postgres_log.read(connection, self._topics, wanted, BATCHES_AHEAD):
-                self._ahead.setdefault(batch.tp, deque()).append(batch)
-                self._fetch_at[batch.tp] = batch.base_off + batch.n
+        try:
+            with self._link.use() as connection:
+                for batch in postgres_log.read(connection, self._topics, wanted, BATCHES_AHEAD):
+                    self._ahead.setdefault(batch.tp, deque()).append(batch)
+                    self._fetch_at[batch.tp] = batch.base_off + batch.n
+        except TransientError:
+            self._listener.drop()  # of a line that passes nothing any more it would never hear
+            raise
 
     def _drain(self) -> None:
         """Forget the wake-ups so far: whatever they announced, the read that follows sees."""
@@ -140,7 +146,7 @@ class PostgresConsumer:
         self, conninfo: str, group: str, topics: Sequence[str], slot: str, patience: Patience = PATIENCE
     ) -> None:
         self._group = Group(conninfo, group, topics, slot, patience)
-        self._reader = PostgresReader(conninfo, (), f"{group} consumer")
+        self._reader = PostgresReader(conninfo, (), f"{group} consumer", patience)
         self._paused: set[TopicPartition] = set()
 
     def assignment(self) -> frozenset[TopicPartition]:

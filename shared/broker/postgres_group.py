@@ -42,8 +42,8 @@ class Group:
         self._names = topics
         self._patience = patience
         self._topics = Topics()
-        self._loop_link = Link(conninfo, f"{group} assignment", autocommit=True)
-        self._thread_link = Link(conninfo, f"{group} leases", autocommit=True)
+        self._loop_link = Link(conninfo, f"{group} assignment", autocommit=True, answer_s=patience.answer_s)
+        self._thread_link = Link(conninfo, f"{group} leases", autocommit=True, answer_s=patience.answer_s)
         self._wanted: frozenset[TopicPartition] = frozenset()
         self._lost: frozenset[TopicPartition] = frozenset()
         self._state = threading.Lock()
@@ -139,6 +139,8 @@ class Group:
                 " incarnation = excluded.incarnation",
                 (self.group, self.member, self.incarnation, self._patience.lease_s),
             )
+            # What a former process of this name held and had not given up yet: it may fall to others now.
+            connection.execute("DELETE FROM broker.leases WHERE grp = %s AND owner = %s", (self.group, self.member))
 
     def _require_membership(self, connection: DbConnection) -> None:
         """Raises HeadraceError where another process has the slot: two that both go on would fence each other for

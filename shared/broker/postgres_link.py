@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,6 +13,7 @@ from typing import Any, TypeVar
 import psycopg
 from psycopg.abc import PQGen
 from psycopg.conninfo import make_conninfo
+from psycopg.pq import TransactionStatus
 
 from shared.broker.contract import DbConnection
 from shared.errors import TransientError
@@ -97,6 +100,9 @@ class Link:
             raise TransientError(f"the database is away: {first_line(error)}") from error
 
     def connection(self) -> DbConnection:
+        """One that broke while nobody used it is replaced here: each would cost a failure and a wait otherwise."""
+        if self._connection is not None and _broke_while_idle(self._connection):
+            self.drop()
         if self._connection is None or self._connection.closed:
             self._connection = self._connect()
             for name, value in self._settings.items():
@@ -120,6 +126,20 @@ class Link:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+def _broke_while_idle(connection: DbConnection) -> bool:
+    """Whether the server has hung up, or said goodbye: the first byte that waits is none, or an error's. Only looked
+    at: it may be a NOTIFY. (Encrypted, a goodbye cannot be told from one.)"""
+    if connection.closed or connection.info.transaction_status != TransactionStatus.IDLE:
+        return False
+    with socket.socket(fileno=os.dup(connection.fileno())) as line:
+        try:
+            return line.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) in {b"", b"E"}
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
 
 
 def first_line(error: BaseException) -> str:

@@ -44,7 +44,9 @@ class PostgresProducer:
         self._slot = slot
         self._topics = Topics(prefix)
         ended_after = {"idle_in_transaction_session_timeout": f"{patience.stopped_unit_s * 1000:.0f}ms"}
-        self._link = Link(conninfo, f"producer {slot}", autocommit=False, settings=ended_after)
+        self._link = Link(
+            conninfo, f"producer {slot}", autocommit=False, settings=ended_after, answer_s=patience.answer_s
+        )
         with self._link.use() as connection:
             self._epoch: int = connection.execute(
                 "INSERT INTO broker.slots VALUES (%s, 1) ON CONFLICT (name) DO UPDATE SET epoch = slots.epoch + 1"

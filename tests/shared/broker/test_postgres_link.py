@@ -14,13 +14,13 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from headrace.embedded import EmbeddedPostgres
 from shared.broker.contract import TopicPartition
 from shared.broker.postgres_broker import PostgresBroker
-from shared.broker.postgres_link import PATIENCE, ImpatientConnection, Link
+from shared.broker.postgres_link import PATIENCE, ImpatientConnection, Link, Patience
 from shared.broker.postgres_log import Topics
 from shared.broker.postgres_unit import PostgresProducer, PostgresUnit
 from shared.errors import Aborted, TransientError
 from shared.topics import TopicSpec
 from tests.contract.database import empty_log
-from tests.contract.records import new
+from tests.contract.records import new, until
 from tests.shared.broker.black_hole import BlackHole, black_hole
 
 ANSWER_S = 0.3
@@ -117,3 +117,48 @@ def test_a_handler_in_a_unit_without_an_answer_is_told_so_and_the_connection_is_
 
 def test_unless_told_otherwise_a_connection_waits_as_long_as_patience_says() -> None:
     assert ImpatientConnection.answer_s == PATIENCE.answer_s == 15
+
+
+def test_a_connection_that_broke_while_nobody_used_it_is_replaced_without_a_word(url: str) -> None:
+    link = Link(url, "idle", autocommit=True)
+    with link.use() as connection, psycopg.connect(url, autocommit=True) as admin:
+        before = connection.info.backend_pid
+        admin.execute("SELECT pg_terminate_backend(%s, 2000)", (before,))
+
+    with link.use() as connection:
+        after = connection.execute("SELECT pg_backend_pid()").fetchone()
+
+    assert after != (before,)
+    link.drop()
+
+
+def test_a_notification_that_waits_is_no_goodbye(url: str) -> None:
+    link = Link(url, "listener", autocommit=True)
+    with link.use() as connection, psycopg.connect(url, autocommit=True) as admin:
+        before = connection.info.backend_pid
+        connection.execute("LISTEN something")
+        admin.execute("NOTIFY something")
+
+    with link.use() as connection:
+        assert connection.info.backend_pid == before
+        assert [each.channel for each in connection.notifies(timeout=5, stop_after=1)] == ["something"]
+    link.drop()
+
+
+def test_a_member_that_starts_again_leaves_to_others_what_its_former_process_held(url: str) -> None:
+    """It was killed before it gave up its twin's share."""
+    patience = Patience(lease_s=60, renew_s=0.1)
+    broker = PostgresBroker(url, patience)
+    broker.ensure_topics([TopicSpec("two", 2)])
+    former = broker.consumer("group", ["two"], "a")
+    until(lambda: former.poll(0.02, 1).records == [] and len(former.assignment()) == 2)
+    with closing(broker.consumer("group", ["two"], "b")) as twin, closing(broker.consumer("group", ["two"], "a")) as a:
+
+        def shared() -> bool:
+            twin.poll(0.02, 1)
+            a.poll(0.02, 1)
+            return len(twin.assignment()) == len(a.assignment()) == 1
+
+        until(shared)
+    former.close()
+    broker.close()
