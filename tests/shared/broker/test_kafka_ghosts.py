@@ -81,7 +81,12 @@ class Pipe:
         end = self.broker.end_offsets([tp])[tp]
         found: list[Record] = []
         with closing(self.broker.reader([tp])) as reader:
-            eventually(lambda: found.extend(reader.poll(0.2, 1000)) or reader.position(tp) >= end)
+
+            def read_on() -> bool:
+                found.extend(reader.poll(0.2, 1000))
+                return reader.position(tp) >= end
+
+            eventually(read_on)
         return found
 
     def close(self) -> None:
