@@ -166,8 +166,10 @@ def test_mutual_tls_lets_nobody_in_without_a_certificate_of_its_ca(guard: Guard,
 
 
 @pytest.mark.parametrize("wrong", [{"password_file": "wrong-password"}, {"username": "mallory"}])
-def test_a_wrong_user_is_told_once_and_without_a_password(guard: Guard, wrong: dict[str, Any]) -> None:
+def test_a_wrong_user_is_told_once_and_without_a_password(guard: Guard, wrong: dict[str, Any], log: StringIO) -> None:
     error = refused(guard.broker("USERS", **USERS | wrong))
+
+    assert log.getvalue().count("Bootstrap connection to") == 1, "it was heard at the first connection"
 
     assert "does not let the user in (Authentication failed" in str(error)
     assert "kafka.password_file" in str(error)
