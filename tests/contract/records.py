@@ -51,6 +51,12 @@ def everything(broker: Broker, topic: str) -> list[Record]:
     )
 
 
+def all_of(broker: Broker, topic: str, count: int) -> list[Record]:
+    """Everything, once there is so much of it: what was committed becomes visible soon, not at once."""
+    until(lambda: len(everything(broker, topic)) >= count)
+    return everything(broker, topic)
+
+
 def poll_some(consumer: Consumer, max_records: int = 1000) -> Polled:
     """The first poll that gives records."""
     deadline = time.monotonic() + PATIENCE_S

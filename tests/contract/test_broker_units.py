@@ -68,9 +68,9 @@ def test_append_advance_and_cursor_become_visible_together(
         assert nothing_happened(broker)
         unit.commit()
 
-    assert values(everything(broker, "other")) == ["out"]
-    assert broker.committed("group", ["one"]) == next_of(polled)
-    assert broker.cursors("state") == {"key": b"set"}
+    until(lambda: values(everything(broker, "other")) == ["out"])
+    until(lambda: broker.committed("group", ["one"]) == next_of(polled))
+    until(lambda: broker.cursors("state") == {"key": b"set"})
     poll_none(consumer)
 
 
@@ -112,7 +112,7 @@ def test_a_unit_that_fails_in_its_last_part_leaves_nothing_of_the_first(
     assert nothing_happened(broker)
     consumer.reload()
     finish(producer, poll_some(consumer))
-    assert values(everything(broker, "other")) == ["out"]
+    until(lambda: values(everything(broker, "other")) == ["out"])
 
 
 def test_reload_gives_the_same_records_again_after_a_failed_unit(consumer: Consumer, producer: Producer) -> None:
@@ -133,7 +133,7 @@ def test_positions_are_advanced_step_by_step(broker: Broker, consumer: Consumer,
         finish(producer, polled, new("other", seen[-1]))
 
     assert seen == ["a", "b", "c"]
-    assert values(everything(broker, "other")) == seen
+    until(lambda: values(everything(broker, "other")) == seen)
 
 
 def test_a_partition_advanced_twice_in_a_unit_ends_at_the_last(
@@ -145,7 +145,7 @@ def test_a_partition_advanced_twice_in_a_unit_ends_at_the_last(
         advance(unit, second)
         unit.commit()
 
-    assert broker.committed("group", ["one"]) == next_of(second)
+    until(lambda: broker.committed("group", ["one"]) == next_of(second))
 
 
 def test_units_of_two_groups_do_not_touch_each_other(broker: Broker, consumer: Consumer, producer: Producer) -> None:
@@ -168,7 +168,7 @@ def test_a_second_consumer_of_a_slot_takes_over_at_once_and_the_first_is_fenced(
         with closing(harness.broker.producer("slot")) as again:
             finish(again, took_over)
 
-    assert values(everything(harness.broker, "other")) == ["out"]
+    until(lambda: values(everything(harness.broker, "other")) == ["out"])
 
 
 def test_the_first_consumer_of_a_slot_ends_and_leaves_the_second_in_peace(harness: Harness, consumer: Consumer) -> None:
@@ -199,7 +199,7 @@ def test_a_second_producer_of_a_slot_fences_the_first(harness: Harness, consumer
         assert nothing_happened(harness.broker)
         finish(second, polled)
 
-    assert values(everything(harness.broker, "other")) == ["out"]
+    until(lambda: values(everything(harness.broker, "other")) == ["out"])
 
 
 def test_a_partition_that_is_not_in_the_token_cannot_be_advanced(
@@ -251,7 +251,7 @@ def test_a_unit_may_go_back(broker: Broker, consumer: Consumer, producer: Produc
     again = poll_some(consumer, 1)
     finish(producer, again)
 
-    assert broker.committed("group", ["one"]) == next_of(again)
+    until(lambda: broker.committed("group", ["one"]) == next_of(again))
 
 
 def test_a_producer_can_go_on_after_every_kind_of_end(broker: Broker, producer: Producer) -> None:
@@ -262,4 +262,4 @@ def test_a_producer_can_go_on_after_every_kind_of_end(broker: Broker, producer: 
         put(producer, [new("state", "keyed state is set, not appended")])
     put(producer, [new("other", "fine")])
 
-    assert values(everything(broker, "other")) == ["fine"]
+    until(lambda: values(everything(broker, "other")) == ["fine"])
