@@ -15,6 +15,7 @@ from shared.errors import ConfigError
 from shared.topics import TopicSpec
 from tests.contract.conftest import TOPICS, Harness
 from tests.contract.records import (
+    all_of,
     fill,
     median_wake_up_s,
     new,
