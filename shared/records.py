@@ -15,6 +15,7 @@ from shared.events import MESSAGES, NAMESPACE
 from shared.topics import DEAD_LETTERS
 
 LIVE = "0"
+_DEAD_LETTERS = frozenset(DEAD_LETTERS)
 
 
 class Received(NamedTuple):
@@ -61,7 +62,7 @@ def decode(record: Record) -> Received:
 
     A dead letter is not looked into (its bytes may be anything): its message is None.
     """
-    if record.topic in DEAD_LETTERS:
+    if record.topic in _DEAD_LETTERS:
         return Received(None, uuid5(NAMESPACE, record.place), LIVE, record)
     event_id, schema, revision = identity_of(record.headers)
     adapter = MESSAGES.get(schema)

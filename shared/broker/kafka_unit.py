@@ -41,6 +41,10 @@ _FENCED = (
 )
 
 
+Sending = tuple[str, bytes, bytes, list[tuple[str, bytes]], int]
+"""Topic, value, key, headers, partition: the order in which the client takes them."""
+
+
 @dataclass
 class Holding:
     """A partition that is ours. Not valid any more: it went to somebody else, or positions were read again since."""
@@ -168,7 +172,7 @@ class KafkaUnit:
         self._over = True
         if not (self._records or self._cursors or self._advances):
             return
-        to_send = [*map(self._placed, self._records), *(self._keyed(*cursor) for cursor in self._cursors)]
+        to_send = [*self._placed(), *(self._keyed(*cursor) for cursor in self._cursors)]
         if any(not holding.valid for holding, _ in self._advances.values()):
             raise Fenced("a partition of this unit is not ours any more")
         try:
@@ -192,11 +196,11 @@ class KafkaUnit:
     ) -> None:
         self.abort()
 
-    def _prepare(self, to_send: Sequence[Mapping[str, Any]]) -> None:
+    def _prepare(self, to_send: Sequence[Sending]) -> None:
         """Everything but the decision. Raises Fenced or Aborted: none of it counts."""
         try:
             self._client.begin_transaction()
-            futures = [self._client.send(**record) for record in to_send]
+            futures = [self._client.send(*record) for record in to_send]
             self._client.flush(timeout=DELIVERY_TIMEOUT_S + REQUEST_TIMEOUT_S)
             # The library commits a transaction some of whose records were given up: each has to be asked.
             for future in futures:
@@ -227,18 +231,22 @@ class KafkaUnit:
             grouped.setdefault(group, {})[ClientPartition(*tp)] = offset
         return grouped
 
-    def _placed(self, record: NewRecord) -> dict[str, Any]:
-        topic = self._topics.get(record.topic)
-        if topic.compacted:
-            raise ConfigError(f"topic {topic.name!r} holds keyed state: use cursor_set")
-        p = partition_of(record.key, topic.partitions) if record.partition is None else record.partition
-        if not 0 <= p < topic.partitions:
-            raise ConfigError(f"no such partition: {topic.name}/{p}")
-        return {
-            "topic": record.topic, "partition": p, "key": record.key, "value": record.value,
-            "headers": list(record.headers.items()),
-        }  # fmt: skip
+    def _placed(self) -> list[Sending]:
+        """Every record with its partition; topics are looked up once each, for there may be thousands of records."""
+        partitions = {name: self._streamed(name) for name in {record.topic for record in self._records}}
+        placed: list[Sending] = []
+        for topic, key, value, headers, named in self._records:
+            p = partition_of(key, partitions[topic]) if named is None else named
+            if not 0 <= p < partitions[topic]:
+                raise ConfigError(f"no such partition: {topic}/{p}")
+            placed.append((topic, value, key, list(headers.items()), p))
+        return placed
 
-    def _keyed(self, topic: str, key: str, value: bytes) -> dict[str, Any]:
-        p = partition_of(key.encode(), self._topics.get(topic).partitions)
-        return {"topic": topic, "partition": p, "key": key.encode(), "value": value}
+    def _streamed(self, name: str) -> int:
+        topic = self._topics.get(name)
+        if topic.compacted:
+            raise ConfigError(f"topic {name!r} holds keyed state: use cursor_set")
+        return topic.partitions
+
+    def _keyed(self, topic: str, key: str, value: bytes) -> Sending:
+        return topic, value, key.encode(), [], partition_of(key.encode(), self._topics.get(topic).partitions)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 
 from shared.broker.contract import Record, TopicPartition
 from shared.errors import HeadraceError, InvalidEvent
@@ -24,7 +25,7 @@ class Tripped(HeadraceError):
 
 
 class Breaker:
-    """How the last records of each partition went, up to the last committed unit."""
+    """How the last records of each partition went, up to the last committed unit; nothing of those without failures."""
 
     def __init__(self) -> None:
         self._recent: dict[TopicPartition, list[bool]] = {}
@@ -34,31 +35,44 @@ class Breaker:
 
     def keep(self, trial: Trial) -> None:
         """The unit of this trial was committed."""
-        self._recent |= {tp: went[-LAST:] for tp, went in trial.went.items()}
+        if not self._recent and not trial.noted:
+            return  # as nearly always: nothing to remember, and nothing to look through the records for
+        last = {tp: went[-LAST:] for tp, went in trial.went.items()}
+        kept = {**self._recent, **last}
+        self._recent = {tp: went for tp, went in kept.items() if any(went)}
 
 
 class Trial:
     """One batch after what went before it; of a unit that fails, nothing is kept, for its records come again."""
 
-    def __init__(self, recent: dict[TopicPartition, list[bool]], records: Sequence[Record]) -> None:
-        # Per partition, oldest first; True is an unexpected failure.
-        self.went: dict[TopicPartition, list[bool]] = {}
+    def __init__(self, recent: Mapping[TopicPartition, Sequence[bool]], records: Sequence[Record]) -> None:
+        self.noted = False
+        self._recent = recent
+        self._records = records
         self._place: dict[tuple[TopicPartition, int], int] = {}
-        for record in records:
+
+    @cached_property
+    def went(self) -> dict[TopicPartition, list[bool]]:
+        """Per partition, oldest first; True is an unexpected failure."""
+        went: dict[TopicPartition, list[bool]] = {}
+        for record in self._records:
             tp = TopicPartition(record.topic, record.partition)
-            if tp not in self.went:
-                self.went[tp] = list(recent.get(tp, ()))
-            self._place[tp, record.offset] = len(self.went[tp])
-            self.went[tp].append(False)
+            if tp not in went:
+                went[tp] = list(self._recent.get(tp, ()))
+            self._place[tp, record.offset] = len(went[tp])
+            went[tp].append(False)
+        return went
 
     def note(self, failed: Failed) -> None:
         """To be told of a partition's failures in their order. Raises Tripped when they are too many."""
         if isinstance(failed.error, InvalidEvent):
             return
+        self.noted = True
         tp = TopicPartition(failed.record.topic, failed.record.partition)
+        went = self.went[tp]
         place = self._place[tp, failed.record.offset]
-        self.went[tp][place] = True
-        last = self.went[tp][max(0, place + 1 - LAST) : place + 1]
+        went[place] = True
+        last = went[max(0, place + 1 - LAST) : place + 1]
         if sum(last) > MOST:
             raise Tripped(
                 tp,

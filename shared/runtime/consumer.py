@@ -228,4 +228,5 @@ def _calm_the_collector() -> None:
 
 def next_offsets(polled: Polled) -> dict[TopicPartition, int]:
     """Where to go on after these records."""
-    return {TopicPartition(record.topic, record.partition): record.offset + 1 for record in polled.records}
+    last = {(record.topic, record.partition): record.offset for record in polled.records}
+    return {TopicPartition(*tp): offset + 1 for tp, offset in last.items()}
