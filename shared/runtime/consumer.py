@@ -205,8 +205,9 @@ class ConsumerLoop:
             while self._consumer and not self._stop.is_set() and (left_s := until - time.monotonic()) > 0:
                 self._consumer.pause(list(self._consumer.assignment()))
                 self._consumer.poll(min(left_s, POLL_S), 1)
-        except (TransientError, BrokerError):  # the broker is what is away
-            self._stop.wait(max(0.0, until - time.monotonic()))
+        except (TransientError, BrokerError):
+            pass  # the broker is what is away
+        self._stop.wait(max(0.0, until - time.monotonic()))
 
     def _tick(self) -> None:
         self.ticked_at = time.monotonic()

@@ -176,6 +176,18 @@ def test_transient_trouble_advances_nothing_and_then_all_goes_on(broker: Postgre
     assert tries[3] - tries[2] > tries[1] - tries[0]
 
 
+def test_a_loop_that_has_never_reached_its_broker_waits_between_its_tries() -> None:
+    metrics = Metrics()
+    retries = metrics.retries_total.labels(operation="cleaner", reason="TransientError")
+    nowhere = PostgresBroker("host=/nowhere dbname=none")
+
+    began_s = time.monotonic()
+    with running(loop_of(nowhere, handle=copy, metrics=metrics)):
+        eventually(lambda: retries._value.get() >= 4)
+
+    assert time.monotonic() - began_s > 0.3  # at least 0.05 + 0.1 + 0.2 s
+
+
 def test_a_member_that_waits_for_trouble_to_pass_takes_part_in_its_group(broker: PostgresBroker, url: str) -> None:
     append(broker, [raw(0, KEYS[1])])
     tries: list[int] = []
