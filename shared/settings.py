@@ -122,7 +122,7 @@ class KafkaSettings(Section):
 
     environment: str = Field(
         default="headrace", pattern=r"^[A-Za-z0-9._-]{1,60}$",
-        description="begins the names of consumer groups and transactions (topics have fixed names: one Kafka, one Headrace)",
+        description="begins the names of groups and transactions (not of topics: one Kafka holds one Headrace)",
     )  # fmt: skip
     replication_factor: int | None = Field(
         default=None, ge=1, description="copies of a topic when it is created; default: what the brokers say"
