@@ -17,6 +17,9 @@ from pathlib import Path
 FIRST_PAUSE_S = 0.2
 LONGEST_PAUSE_S = 10.0
 HEALTHY_AFTER_S = 30.0
+# Who was killed by a signal did not fail by itself: to have lived for longer than its start takes is enough. (Not at
+# once: who is killed at each start, say for want of memory, must not be started without a pause.)
+STARTED_AFTER_S = 3.0
 # With the pauses above this is about a minute of trying.
 DEATHS_IN_A_ROW = 10
 # By the convention of Headrace's programs: a setting is wrong, and starting again will not mend it.
@@ -122,7 +125,8 @@ class Supervisor:
         if child.process is None or (status := child.process.poll()) is None:
             return False
         lived_s = self._now() - child.started_s
-        child.deaths_in_a_row = 1 if lived_s >= HEALTHY_AFTER_S else child.deaths_in_a_row + 1
+        healthy = lived_s >= (STARTED_AFTER_S if status < 0 else HEALTHY_AFTER_S)
+        child.deaths_in_a_row = 1 if healthy else child.deaths_in_a_row + 1
         child.restart_at_s = self._now() + pause_s(child.deaths_in_a_row)
         child.last_status = status
         _kill_group(child.process.pid)

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -92,17 +92,43 @@ def test_pauses_double_up_to_the_longest() -> None:
     assert pause_s(10_000) == 10.0
 
 
-def test_a_healthy_life_resets_the_pause(make: Callable[..., Supervisor]) -> None:
+@pytest.mark.parametrize("lives_s", [(1.0, 1.0, supervise.STARTED_AFTER_S), (supervise.STARTED_AFTER_S,) * 4])
+def test_who_is_killed_once_it_is_up_is_started_again_at_once(
+    make: Callable[..., Supervisor], lives_s: Sequence[float]
+) -> None:
+    assert _last_pause_s(make, WAITS, lives_s) == pytest.approx(supervise.FIRST_PAUSE_S, abs=0.1)
+
+
+def test_who_is_killed_as_soon_as_it_starts_waits_longer_each_time(make: Callable[..., Supervisor]) -> None:
+    assert _last_pause_s(make, WAITS, (1.0, 1.0, 1.0)) == pytest.approx(pause_s(3), abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("life_s", "deaths"), [(supervise.STARTED_AFTER_S, 3), (supervise.HEALTHY_AFTER_S, 1)], ids=["short", "healthy"]
+)
+def test_who_fails_by_itself_must_have_lived_long(make: Callable[..., Supervisor], life_s: float, deaths: int) -> None:
+    ends = "import signal, sys; signal.signal(signal.SIGUSR1, lambda *_: sys.exit(3)); print('up', flush=True)"
+    source = f"{ends}\nwhile True: signal.pause()"
+
+    assert _last_pause_s(make, source, (life_s,) * 3, signal.SIGUSR1) == pytest.approx(pause_s(deaths), abs=0.1)
+
+
+def _last_pause_s(
+    make: Callable[..., Supervisor], source: str, lives_s: Sequence[float], by: signal.Signals = signal.SIGKILL
+) -> float:
+    """How long the last start waited for, after lives that were each ended by a signal."""
     clock = Hand()
-    supervisor = make(WAITS, now=clock)
-    for lived_s in (1.0, 1.0, supervise.HEALTHY_AFTER_S):
+    supervisor = make(source, now=clock)
+    died_s = clock.now_s
+    for number, lived_s in enumerate(lives_s, 1):
+        log = supervisor.children[0].program.log
+        until(lambda log=log, number=number: log.read_text().count("up") >= number)  # type: ignore[misc]
         clock.now_s += lived_s
-        os.kill(supervisor.pids()["p0"], signal.SIGKILL)
+        os.kill(supervisor.pids()["p0"], by)
         until(lambda: found_dead(supervisor))
         died_s = clock.now_s
         until(lambda: _later(clock) and (supervisor.step(), supervisor.pids())[1])
-
-    assert clock.now_s - died_s == pytest.approx(supervise.FIRST_PAUSE_S, abs=0.1)
+    return clock.now_s - died_s
 
 
 def _later(clock: Hand) -> bool:
