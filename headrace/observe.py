@@ -181,6 +181,18 @@ def replicas(connection: Rows) -> list[Replica]:
     return with_stopped(live)
 
 
+def held_back(connection: Rows) -> list[str]:
+    """Services that hold a partition back until somebody looks at it, each with its cause."""
+    return [
+        f"{service}: {why}"
+        for service, why in connection.execute(
+            "SELECT service, detail ->> 'not_ready' FROM ops.replicas WHERE state = 'tripped'"
+            " AND seen_at > now() - make_interval(secs => %s) ORDER BY 1, 2",
+            (FRESH_S,),
+        )
+    ]
+
+
 def with_stopped(live: list[Replica]) -> list[Replica]:
     return [
         replica

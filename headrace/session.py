@@ -13,7 +13,7 @@ from headrace.access import Access, one_line
 from headrace.interrupts import Interrupts
 from headrace.last_words import last_words
 from headrace.meter import Meter
-from headrace.observe import Observer
+from headrace.observe import Observer, held_back
 from headrace.positions import Positions, Reading, waiting_for
 from headrace.supervise import Program, Supervisor, stop_all
 from headrace.view import Frame, View, latest
@@ -117,6 +117,8 @@ class Session:
             stalled_s = time.monotonic() - self._moved_at_s
             if give_up and stalled_s > STALL_S:
                 raise RunFailed(f"nothing has moved for {stalled_s:.0f} s; still waiting for {waiting_for(reading)}")
+            if give_up and same and not done(reading) and (held := held_back(self.observer().connection)):
+                raise RunFailed(f"nothing moves any more: {'; '.join(held)}")
             return same and done(reading)
 
         self.wait(settled, give_up)
