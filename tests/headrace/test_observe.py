@@ -8,7 +8,8 @@ from headrace.observe import held_back
 
 INSERT = (
     "INSERT INTO ops.replicas"
-    " (service, replica, pid, admin_url, state, ready, lag_records, detail, started_at, seen_at) VALUES (%s, %s, 1, 'http://127.0.0.1:1', %s, false, 0, %s, now(), now() - make_interval(secs => %s))"
+    " (service, replica, pid, admin_url, state, ready, lag_records, detail, started_at, seen_at)"
+    " VALUES (%s, %s, 1, 'http://127.0.0.1:1', %s, false, 0, %s, now(), now() - make_interval(secs => %s))"
 )
 
 
