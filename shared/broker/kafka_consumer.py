@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
+import structlog
 from kafka import ConsumerRebalanceListener, KafkaAdminClient, errors
 from kafka import KafkaConsumer as Client
 from kafka import TopicPartition as ClientPartition
@@ -25,6 +26,8 @@ LONGEST_BETWEEN_POLLS_S = 60
 HEARTBEATS_PER_SESSION = 6
 # Joining takes as long as the slowest member's batch; half a session is long.
 JOINING_PER_SESSION = 0.5
+
+log = structlog.get_logger(__name__)
 
 
 class KafkaConsumer:
@@ -151,6 +154,7 @@ class KafkaConsumer:
             self._joining_since_s = now_s
         elif now_s - self._joining_since_s > self._session_timeout_s * JOINING_PER_SESSION:
             self._joining_since_s = now_s
+            log.warning("joining the group hangs, joining anew", group=self._group, slot=self._slot)
             self.told(lost=set(self._owned))
             self._follow()
             former, self._client = self._client, self._connect()

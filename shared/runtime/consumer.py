@@ -64,6 +64,8 @@ class ConsumerLoop:
         self._failed = False
         # Partitions that the breaker holds back, and why. What is taken out of here is read again after a reload.
         self._tripped: dict[TopicPartition, str] = {}
+        # What is paused while trouble is waited out; all of it is resumed, also what went and may come back.
+        self._resting: set[TopicPartition] = set()
         self._owned: frozenset[TopicPartition] = frozenset()
         self._stop = threading.Event()
         self._log = structlog.get_logger()
@@ -92,7 +94,8 @@ class ConsumerLoop:
             self._producer = self._producer or self._broker.producer(self._slot, in_database=in_database)
             if self._failed and self._consumer is not None:
                 self._consumer.reload()
-                self._consumer.resume([tp for tp in self._consumer.assignment() if tp not in self._tripped])
+                self._consumer.resume(sorted(self._resting - self._tripped.keys()))
+                self._resting.clear()
             self._failed = False
             self._consumer = self._consumer or self._broker.consumer(
                 self.service, self.reads, self._slot, in_database=in_database
@@ -203,7 +206,9 @@ class ConsumerLoop:
         until = time.monotonic() + delay_s
         try:
             while self._consumer and not self._stop.is_set() and (left_s := until - time.monotonic()) > 0:
-                self._consumer.pause(list(self._consumer.assignment()))
+                owned = self._consumer.assignment()
+                self._resting |= owned
+                self._consumer.pause(sorted(owned))
                 self._consumer.poll(min(left_s, POLL_S), 1)
         except (TransientError, BrokerError):
             pass  # the broker is what is away

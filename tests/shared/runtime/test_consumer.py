@@ -6,14 +6,14 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import psycopg
 import pytest
 
 from headrace.embedded import EmbeddedPostgres
-from shared.broker.contract import DbConnection, NewRecord
+from shared.broker.contract import Broker, DbConnection, NewRecord, TopicPartition
 from shared.broker.postgres_broker import PostgresBroker
 from shared.errors import ConfigError, InvalidEvent, TransientError
 from shared.records import Received
@@ -205,6 +205,46 @@ def test_a_member_that_waits_for_trouble_to_pass_takes_part_in_its_group(broker:
             eventually(lambda: joining.assigned == 1)
             assert len(tries) == 1  # the other waits still
     other.close()
+
+
+class Rebalanced:
+    """A broker whose consumer owns nothing in the moment after a reload: all is dealt out anew just then."""
+
+    def __init__(self, real: Any) -> None:
+        self._real = real
+        self._dealing = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+    def consumer(self, *arguments: Any, **options: Any) -> Rebalanced:
+        return Rebalanced(self._real.consumer(*arguments, **options))
+
+    def reload(self) -> None:
+        self._real.reload()
+        self._dealing = True
+
+    def assignment(self) -> frozenset[TopicPartition]:
+        owned: frozenset[TopicPartition] = frozenset() if self._dealing else self._real.assignment()
+        self._dealing = False
+        return owned
+
+
+def test_what_was_paused_while_trouble_passed_is_resumed_also_when_it_is_away_just_then(broker: PostgresBroker) -> None:
+    append(broker, [raw(number, key) for number, key in enumerate(KEYS)])
+    tries: list[int] = []
+
+    def handle(batch: Sequence[Received]) -> list[NewRecord]:
+        tries.append(1)
+        if len(tries) == 1:
+            raise TransientError("away")
+        return copy(batch)
+
+    loop = ConsumerLoop(
+        cast("Broker", Rebalanced(broker)), service="cleaner", slot="0", reads=[RAW], metrics=Metrics(), handle=handle
+    )
+    with running(loop):
+        eventually(lambda: advanced(broker) == len(KEYS))
 
 
 def test_batches_are_what_is_there_up_to_the_most_that_is_allowed(broker: PostgresBroker) -> None:
