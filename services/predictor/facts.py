@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
+from uuid import UUID
 
 import numpy as np
 import numpy.typing as npt
@@ -75,6 +76,10 @@ class Facts(Protocol):
 
     def told(self, event_keys: Sequence[str]) -> list[Told]:
         """Newest live predictions of those events that have exactly one winner. Raises TransientError."""
+        ...
+
+    def loaded(self, predictions: Sequence[UUID]) -> frozenset[UUID]:
+        """Those of these predictions that are rows already. Raises TransientError."""
         ...
 
 

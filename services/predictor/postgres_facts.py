@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from datetime import date
 from itertools import groupby
 from typing import Any, TypeVar
+from uuid import UUID
 
 import numpy as np
 import orjson
@@ -45,6 +46,14 @@ class PostgresFacts:
 
     def told(self, event_keys: Sequence[str]) -> list[Told]:
         return self._read(lambda connection: read_told(connection, event_keys))
+
+    def loaded(self, predictions: Sequence[UUID]) -> frozenset[UUID]:
+        asked = {"ids": list(predictions)}
+        return self._read(
+            lambda connection: frozenset(
+                row[0] for row in connection.execute(queries.PREDICTIONS_LOADED, asked).fetchall()
+            )
+        )
 
     def close(self) -> None:
         if self._connection is not None:

@@ -75,6 +75,8 @@ ORDER BY p.event_key, p.state, p.slot, p.as_of DESC, p.model_version DESC
 TOLD_OF = _TOLD.format("AND p.event_key = ANY(%(keys)s)")
 TOLD = _TOLD.format("")
 
+PREDICTIONS_LOADED = "SELECT record_id FROM facts.predictions WHERE record_id = ANY(%(ids)s)"
+
 # Wins per slot over the events that had settled when the first prediction was made.
 WINS_BEFORE = """
 SELECT o.slot, count(*) FROM analytics.outcomes o JOIN analytics.events e USING (event_key)

@@ -118,17 +118,27 @@ class Predictor:
         probabilities = model.probabilities(features)
         as_of, scheduled = as_of_us(cards, state)[rows], cards.events["scheduled_us"].to_numpy(np.float64)[rows]
         hashes = features.hashes()
-        records = []
+        subjects: dict[UUID, tuple[int, Subject]] = {}
         for row, event_key in enumerate(cards.events["event_key"].iloc[rows]):
             inputs = (_first_of(upcoming[event_key], state).record.place,)
             subject = Subject(
                 event_key, state, as_of[row], scheduled[row], features.taken[row].tolist(), hashes[row], inputs
             )
-            event_id = prediction_id(subject, model.version)
-            if self._is_new(event_id, inputs):
-                prediction = prediction_of(subject, model.version, probabilities, row)
-                records.append(encode(prediction, PREDICTIONS, "prediction/1", event_id, "predictor"))
-        return records
+            subjects[prediction_id(subject, model.version)] = (row, subject)
+        self._remember_loaded(subjects)
+        return [
+            encode(
+                prediction_of(subject, model.version, probabilities, row), PREDICTIONS, "prediction/1", event_id,
+                "predictor",
+            )
+            for event_id, (row, subject) in subjects.items()
+            if self._is_new(event_id, subject.inputs)
+        ]  # fmt: skip
+
+    def _remember_loaded(self, subjects: Mapping[UUID, object]) -> None:
+        """What a former process told, or the former owner of a partition: it does not lie in this one's memory."""
+        if unknown := [event_id for event_id in subjects if event_id not in self._told]:
+            self._told |= dict.fromkeys(self._facts.loaded(unknown), ())
 
     def _is_new(self, event_id: UUID, inputs: tuple[str, ...]) -> bool:
         """Whether nobody was told. The record that first led to it may do so again: its unit may have failed."""

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import numpy as np
 import orjson
@@ -46,6 +46,9 @@ class NoFacts:
 
     def told(self, event_keys: Sequence[str]) -> list[Told]:
         raise AssertionError(f"asked for {event_keys}")
+
+    def loaded(self, predictions: Sequence[UUID]) -> frozenset[UUID]:
+        raise AssertionError(f"asked for {predictions}")
 
 
 @pytest.fixture
@@ -174,6 +177,22 @@ def test_another_record_that_changes_no_feature_is_told_no_second_time(
 
     assert len(first) == 1
     assert second == []
+
+
+def test_a_new_process_does_not_tell_again_what_is_loaded(
+    predictor: Predictor,
+    upcoming: list[Event],
+    loaded: Connection,
+    facts: PostgresFacts,
+    schooled: Schooled,
+    clock: SetClock,
+) -> None:
+    keep(loaded, predictor.handle([told_of(upcoming[0], "observed", offset=1)]))
+
+    another = Predictor(facts, schooled.registry, clock)
+
+    assert another.handle([told_of(upcoming[0], "observed", offset=2)]) == []
+    assert len(another.handle([told_of(upcoming[1], "observed", offset=3)])) == 1
 
 
 def test_a_changed_observation_is_told_under_another_id(

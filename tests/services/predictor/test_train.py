@@ -149,5 +149,6 @@ def test_the_predictors_own_role_may_read_what_it_needs(database: Connection) ->
     database.execute("SET ROLE headrace_predictor")
 
     assert len(read_season(database, "trifecta").amounts) == 3
+    assert database.execute("SELECT record_id FROM facts.predictions").fetchall() == []
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
         database.execute("SELECT FROM facts.events")
