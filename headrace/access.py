@@ -22,7 +22,8 @@ from shared.broker.connect import connect
 from shared.broker.contract import Broker
 from shared.errors import ConfigError, HeadraceError, TransientError
 from shared.migrations import migrate
-from shared.settings import Database, ServiceSettings, Settings, load
+from shared.setting_loading import load
+from shared.settings import Database, ServiceSettings, Settings
 from shared.topics import DAY_S, SERVICES, TopicSpec, specs
 
 S = TypeVar("S", bound=ServiceSettings)

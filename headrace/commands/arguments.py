@@ -11,7 +11,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from shared.settings import Settings, load
+from shared.setting_loading import load
+from shared.settings import Settings
 
 
 class Output(StrEnum):

@@ -1,0 +1,100 @@
+"""Settings are checked on start: headrace.yaml, over it the environment, over it command-line options."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from shared.errors import ConfigError
+from shared.setting_sources import (
+    Origin,
+    Setting,
+    from_environment,
+    from_options,
+    from_yaml,
+    leaves,
+    public_key,
+    variable_of,
+)
+from shared.settings import Settings
+
+DEFAULT_CONFIG = Path("headrace.yaml")
+CONFIG_VARIABLE = "HEADRACE_CONFIG"
+
+S = TypeVar("S", bound=Settings)
+
+
+def load(
+    model: type[S],
+    environ: Mapping[str, str],
+    config: Path | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> S:
+    """Settings from file, environment and options (dotted keys or nested; None means not given), the last one wins.
+
+    Raises ConfigError with one line for each thing that is wrong: where it was said, the key, what is expected.
+    """
+    file = config or (Path(environ[CONFIG_VARIABLE]) if environ.get(CONFIG_VARIABLE) else None)
+    said: dict[str, Setting] = {}
+    if file is not None or DEFAULT_CONFIG.exists():
+        said |= from_yaml(file or DEFAULT_CONFIG, model)
+    said |= from_environment(environ, model)
+    said |= from_options(overrides or {}, model)
+    try:
+        return model.model_validate(_nested(said))
+    except ValidationError as error:
+        details = error.errors(include_url=False)
+        raise ConfigError("\n".join(_line(detail, said, model, file or DEFAULT_CONFIG) for detail in details)) from None
+
+
+def _nested(said: Mapping[str, Setting]) -> dict[str, Any]:
+    tree: dict[str, Any] = {}
+    for key, setting in said.items():
+        section, _, name = key.partition(".")
+        inside = tree.setdefault(section, {}) if name else tree
+        if not isinstance(inside, dict) or (not name and section in tree):
+            raise ConfigError(f"{setting.origin}: {section} is a section here and a plain value elsewhere")
+        inside[name or section] = setting.value
+    return tree
+
+
+def _line(detail: ErrorDetails, said: Mapping[str, Setting], model: type[Settings], file: Path) -> str:
+    """One readable line for one thing that pydantic found."""
+    key = public_key(model, ".".join(str(part) for part in detail["loc"] if isinstance(part, str)))
+    if detail["type"] == "missing":
+        wanted = [
+            leaf.key for leaf in leaves(model) if f"{leaf.key}.".startswith(f"{key}.") and leaf.field.is_required()
+        ]
+        variables = " and ".join(variable_of(each) for each in wanted)
+        return f"{' and '.join(wanted)} is missing: set it in {file} or in the environment as {variables}"
+    origin = _origin(key, said)
+    if detail["type"] == "extra_forbidden":
+        key = key if key in said else next((each for each in said if each.startswith(f"{key}.")), key)
+        return f"{origin}: there is no setting {key}{_nearest(key, model)}"
+    if detail["type"] == "model_type":
+        return f"{origin}: {key}: expected `name: value` lines below it"
+    # A URL may hold a password, and a secret may stand where its file's name should: neither is shown.
+    shown = (
+        ""
+        if "url" in key or key.endswith("_file") or isinstance(detail["input"], dict)
+        else f" (it is {str(detail['input'])!r})"
+    )
+    return f"{origin}: {key}: {detail['msg'].removeprefix('Value error, ')}{shown}"
+
+
+def _origin(key: str, said: Mapping[str, Setting]) -> Origin:
+    """Where a key was said; for a section, where the first of its keys was; for an element, where its list was."""
+    near = [said[each].origin for each in said if f"{each}.".startswith(f"{key}.") or key.startswith(f"{each}.")]
+    return near[0] if near else Origin("settings")
+
+
+def _nearest(key: str, model: type[Settings]) -> str:
+    keys = [leaf.key for leaf in leaves(model)]
+    same = [other for other in keys if other.partition(".")[0] == key.partition(".")[0]]
+    near = difflib.get_close_matches(key, same or keys, n=1)
+    return f"; did you mean {near[0]}?" if near else ""
