@@ -106,18 +106,28 @@ def transactional(bootstrap: str, name: str = "", **settings: object) -> KafkaPr
 
 
 def member(bootstrap: str, topic: str, **settings: object) -> tuple[KafkaConsumer, ConsumerGroupMetadata]:
-    """A dynamic member of group `topic` that owns all of the topic, and who it was when it did."""
-    consumer = KafkaConsumer(
-        topic, bootstrap_servers=bootstrap, group_id=topic, enable_auto_commit=False, session_timeout_ms=2000,
-        heartbeat_interval_ms=200, **settings,
-    )  # fmt: skip
+    """A dynamic member of group `topic` that owns all of the topic, and who it was when it did.
 
-    def owns() -> bool:
-        consumer.poll(timeout_ms=20)
-        return len(consumer.assignment()) == 2
+    Joining may hang in the library, most of all between short polls (shared/broker/kafka_consumer.py walks around it):
+    the polls are long here, and who does not join is made anew.
+    """
+    joined: list[KafkaConsumer] = []
 
-    until(owns)
-    return consumer, consumer.group_metadata()
+    def joins() -> bool:
+        consumer = KafkaConsumer(
+            topic, bootstrap_servers=bootstrap, group_id=topic, enable_auto_commit=False, session_timeout_ms=2000,
+            heartbeat_interval_ms=200, **settings,
+        )  # fmt: skip
+        for _ in range(5):
+            consumer.poll(timeout_ms=1000)
+            if len(consumer.assignment()) == 2:
+                joined.append(consumer)
+                return True
+        consumer.close()
+        return False
+
+    until(joins)
+    return joined[0], joined[0].group_metadata()
 
 
 def committed(bootstrap: str, group: str) -> dict[int, int]:
