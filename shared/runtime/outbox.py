@@ -36,9 +36,11 @@ class Outbox:
     def load(self, cursors: Mapping[str, bytes]) -> None:
         self.close()
         tps = [tp for topic in WRITTEN_WITH_ROWS for tp in self._local.partitions(LOCAL + topic)]
+        relayed = {tp: int(cursors.get(_key(tp), b"0")) for tp in tps}
+        self._local.forget(relayed)  # a relay that died may have left what it carried
         self._reader = self._local.reader(tps)
-        for tp in tps:
-            self._reader.seek(tp, int(cursors.get(_key(tp), b"0")))
+        for tp, offset in relayed.items():
+            self._reader.seek(tp, offset)
 
     def next(self, timeout_s: float) -> Step | None:
         """Asked for again, the step before is in Kafka."""
