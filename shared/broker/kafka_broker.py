@@ -16,9 +16,9 @@ from shared.broker.contract import Producer, TopicPartition
 from shared.broker.kafka_client import ANSWER_S, addresses_of, client_settings, require_version, translated
 from shared.broker.kafka_consumer import KafkaConsumer
 from shared.broker.kafka_positions import DatabasePositions
+from shared.broker.kafka_producer import KafkaProducer
 from shared.broker.kafka_reader import KafkaReader
 from shared.broker.kafka_topics import KafkaTopics
-from shared.broker.kafka_unit import KafkaProducer
 from shared.broker.postgres_broker import PostgresBroker
 from shared.broker.postgres_link import PATIENCE, Patience
 from shared.broker.postgres_log import LOCAL
@@ -58,10 +58,10 @@ class KafkaBroker:
     def ensure_topics(self, specs: Sequence[TopicSpec]) -> None:
         """On Kafka, and their local parts in the database."""
         self._topics.ensure([*specs, TopicSpec(OUTBOX_CURSORS, 1, None, compacted=True)], self._kafka)
-        for spec in specs:
-            if not spec.compacted:
-                self._local.ensure_topics([TopicSpec(LOCAL + spec.name, spec.partitions, None)])
-                self._local.bind(LOCAL + spec.name, self._topics.get(spec.name).id)
+        streams = [spec for spec in specs if not spec.compacted]
+        self._local.ensure_topics([TopicSpec(LOCAL + spec.name, spec.partitions, None) for spec in streams])
+        for spec in streams:
+            self._local.bind(LOCAL + spec.name, self._topics.get(spec.name).id)
 
     def partitions(self, topic: str) -> list[TopicPartition]:
         return [TopicPartition(topic, p) for p in range(self._topics.get(topic).partitions)]

@@ -14,7 +14,8 @@ from pathlib import Path
 
 from shared.broker.contract import Producer
 from shared.broker.kafka_broker import KafkaBroker
-from shared.broker.kafka_unit import KafkaProducer, KafkaUnit
+from shared.broker.kafka_producer import KafkaProducer
+from shared.broker.kafka_unit import KafkaUnit
 from shared.errors import BrokerError
 from shared.runtime.handler import Step
 from shared.runtime.metrics import Metrics
@@ -46,7 +47,7 @@ class UndecidedUnit(KafkaUnit):
 
 class UndecidedProducer(KafkaProducer):
     def unit(self) -> KafkaUnit:
-        return UndecidedUnit(self._client, self._topics, self._spend)
+        return UndecidedUnit(self._client, self._topics, self.close)
 
 
 class UndecidedBroker(KafkaBroker):
