@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import sys
 
-import psycopg
-
 from services.predictor.lazy import LazyPredictor, Predicting
 from services.predictor.settings import PredictorSettings
 from shared.broker.connect import connect
+from shared.broker.postgres_link import Link
 from shared.runtime.consumer import ConsumerLoop
 from shared.runtime.metrics import Metrics
 from shared.runtime.run import launch, run
@@ -25,7 +24,7 @@ def predictor_of(settings: PredictorSettings, conninfo: str) -> Predicting:
     from services.predictor.registry import Registry  # noqa: PLC0415
 
     torch.set_num_threads(settings.predictor.torch_threads)
-    facts = PostgresFacts(lambda: psycopg.connect(conninfo, autocommit=True))
+    facts = PostgresFacts(Link(conninfo, "predictor, facts", autocommit=True))
     return Predictor(facts, Registry(settings.models_dir), settings.clock.clock())
 
 

@@ -1,15 +1,15 @@
 """Reads facts from PostgreSQL into frames: all settled history for training, a batch of events for serving.
 
-The role needs SELECT on `analytics` and nothing else. Each read sees one snapshot.
+The role needs SELECT on `analytics`, and on the ids of `facts.predictions`. Each read sees one snapshot.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date
 from itertools import groupby
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID
 
 import numpy as np
@@ -20,10 +20,11 @@ from psycopg.types.json import set_json_loads
 
 from services.predictor import postgres_queries as queries
 from services.predictor.facts import PAST_STARTS, Cards, Season, Told
+from shared.broker.contract import DbConnection
+from shared.broker.postgres_link import Link
 from shared.errors import TransientError
 
 Connection = psycopg.Connection[Any]
-Found = TypeVar("Found")
 
 # Rows of training history in memory as Python objects at a time; a whole archive has 236,160 entries.
 CHUNK = 10_000
@@ -35,50 +36,34 @@ _CODES = ("weather", "wind_direction")
 
 
 class PostgresFacts:
-    """Facts for serving. Connects when first asked, and again after the connection broke."""
+    """Facts for serving."""
 
-    def __init__(self, connect: Callable[[], Connection]) -> None:
-        self._connect = connect
-        self._connection: Connection | None = None
+    def __init__(self, link: Link) -> None:
+        self._link = link
 
     def cards(self, event_keys: Sequence[str]) -> Cards:
-        return self._read(lambda connection: read_cards(connection, event_keys))
+        with self._reading() as connection:
+            return read_cards(connection, event_keys)
 
     def told(self, event_keys: Sequence[str]) -> list[Told]:
-        return self._read(lambda connection: read_told(connection, event_keys))
+        with self._reading() as connection:
+            return read_told(connection, event_keys)
 
     def loaded(self, predictions: Sequence[UUID]) -> frozenset[UUID]:
-        asked = {"ids": list(predictions)}
-        return self._read(
-            lambda connection: frozenset(
-                row[0] for row in connection.execute(queries.PREDICTIONS_LOADED, asked).fetchall()
-            )
-        )
+        with self._reading() as connection:
+            found = connection.execute(queries.PREDICTIONS_LOADED, {"ids": list(predictions)}).fetchall()
+        return frozenset(row[0] for row in found)
 
     def close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        self._link.drop()
 
-    def _read(self, read: Callable[[Connection], Found]) -> Found:
-        """Where a connection was open already, a failure may only tell that it broke since: once more, on a new one."""
-        was_open = self._connection is not None and not self._connection.closed
+    @contextmanager
+    def _reading(self) -> Iterator[DbConnection]:
         try:
-            return self._read_once(read)
-        except psycopg.OperationalError as error:
-            self.close()
-            if not was_open:
-                raise _away(error) from error
-        try:
-            return self._read_once(read)
-        except psycopg.OperationalError as error:
-            self.close()
-            raise _away(error) from error
-
-    def _read_once(self, read: Callable[[Connection], Found]) -> Found:
-        if self._connection is None or self._connection.closed:
-            self._connection = self._connect()
-        return read(self._connection)
+            with self._link.use() as connection:
+                yield connection
+        except TransientError as error:
+            raise TransientError(f"cannot read facts: {error}") from error
 
 
 def read_cards(connection: Connection, event_keys: Sequence[str]) -> Cards:
@@ -127,10 +112,6 @@ def read_told(connection: Connection, event_keys: Sequence[str] | None = None) -
         Told(key, state, {row[2]: row[3] for row in group}, group[0][4])
         for (key, state), group in ((ids, list(found)) for ids, found in groupby(rows, lambda row: row[:2]))
     ]
-
-
-def _away(error: psycopg.OperationalError) -> TransientError:
-    return TransientError(f"cannot read facts: {type(error).__name__}: {error}")
 
 
 @contextmanager

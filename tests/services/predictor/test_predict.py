@@ -11,14 +11,15 @@ from uuid import UUID, uuid4
 
 import numpy as np
 import orjson
-import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from services.predictor.facts import Cards, Told
 from services.predictor.postgres_facts import PostgresFacts
 from services.predictor.predict import Predictor
 from services.predictor.registry import LIVE, Registry
 from shared.broker.contract import NewRecord, Record
+from shared.broker.postgres_link import Link
 from shared.errors import TransientError
 from shared.events import LoadedEvent, Prediction
 from shared.records import Received
@@ -70,7 +71,7 @@ def clock(upcoming: list[Event]) -> SetClock:
 
 @pytest.fixture
 def facts(loaded: Connection, database_url: str) -> Iterator[PostgresFacts]:
-    facts = PostgresFacts(lambda: psycopg.connect(database_url, autocommit=True))
+    facts = PostgresFacts(Link(database_url, "facts", autocommit=True))
     yield facts
     facts.close()
 
@@ -289,7 +290,7 @@ def test_an_event_that_changed_since_it_was_told_is_left_out(
 def test_a_database_that_is_away_is_a_transient_error(
     schooled: Schooled, clock: SetClock, upcoming: list[Event], tmp_path: Path
 ) -> None:
-    facts = PostgresFacts(lambda: psycopg.connect(host=str(tmp_path), dbname="none", autocommit=True))
+    facts = PostgresFacts(Link(make_conninfo(host=str(tmp_path), dbname="none"), "facts", autocommit=True))
 
     with pytest.raises(TransientError, match="cannot read facts"):
         Predictor(facts, schooled.registry, clock).handle([told_of(upcoming[0], "listed")])
