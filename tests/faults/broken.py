@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import count
-from types import TracebackType
-from typing import Self, cast
 
 from shared.broker.contract import (
     DatabaseUnit,
-    DbConnection,
     NewRecord,
     Ownership,
     Producer,
     TopicPartition,
     Unit,
 )
+from tests.faults.passed_on import PassedOn
 from tests.faults.points import Mine
 from tests.faults.schedule import Point
 
@@ -23,45 +21,17 @@ from tests.faults.schedule import Point
 IGNORED_EVERY = 4
 
 
-class _Whole:
-    """Passes everything on; what is broken overrides."""
+class _Breakable(PassedOn):
+    """A unit with another at hand, for what shall come too early."""
 
     def __init__(self, inner: Unit, early: Callable[[], Unit], mine: Mine, number: int) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._early = early
         self._mine = mine
         self._number = number
 
-    @property
-    def connection(self) -> DbConnection:
-        return cast("DatabaseUnit", self._inner).connection
 
-    def append(self, records: Sequence[NewRecord]) -> None:
-        self._inner.append(records)
-
-    def advance(self, token: Ownership, offsets: Mapping[TopicPartition, int], ctl_seq: int | None = None) -> None:
-        self._inner.advance(token, offsets, ctl_seq)
-
-    def cursor_set(self, topic: str, key: str, value: bytes) -> None:
-        self._inner.cursor_set(topic, key, value)
-
-    def commit(self) -> None:
-        self._inner.commit()
-
-    def abort(self) -> None:
-        self._inner.abort()
-
-    def __enter__(self) -> Self:
-        self._inner.__enter__()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._inner.__exit__(kind, error, trace)
-
-
-class AdvancedFirst(_Whole):
+class AdvancedFirst(_Breakable):
     """Positions move in a unit of their own before the records are appended: a crash between loses records."""
 
     def advance(self, token: Ownership, offsets: Mapping[TopicPartition, int], ctl_seq: int | None = None) -> None:
@@ -71,7 +41,7 @@ class AdvancedFirst(_Whole):
         self._mine.passing(Point.BETWEEN_HALVES)
 
 
-class AppendedFirst(_Whole):
+class AppendedFirst(_Breakable):
     """Records are appended in a unit of their own before positions move: a crash between tells them twice."""
 
     def append(self, records: Sequence[NewRecord]) -> None:
@@ -81,7 +51,7 @@ class AppendedFirst(_Whole):
         self._mine.passing(Point.BETWEEN_HALVES)
 
 
-class CommitIgnored(_Whole):
+class CommitIgnored(_Breakable):
     """Every now and then a commit does nothing and says nothing."""
 
     def commit(self) -> None:
@@ -91,7 +61,7 @@ class CommitIgnored(_Whole):
             self._inner.commit()
 
 
-BROKEN: dict[str, type[_Whole]] = {
+BROKEN: dict[str, type[_Breakable]] = {
     "advance-first": AdvancedFirst,
     "append-first": AppendedFirst,
     "commit-ignored": CommitIgnored,

@@ -10,21 +10,18 @@ import random
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any
 
 from shared.broker.contract import (
     Broker,
     DatabaseUnit,
-    DbConnection,
     NewRecord,
-    Ownership,
     Producer,
-    TopicPartition,
     Unit,
 )
+from tests.faults.passed_on import PassedOn
 from tests.faults.schedule import Point
 
 # A commit takes some milliseconds.
@@ -56,45 +53,23 @@ class Mine:
             threading.Timer(random.uniform(0, DURING_S), os.kill, (os.getpid(), signal.SIGKILL)).start()
 
 
-class MinedUnit:
+class MinedUnit(PassedOn):
     """A unit that comes by the points."""
 
     def __init__(self, inner: Unit, mine: Mine) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._mine = mine
-
-    @property
-    def connection(self) -> DbConnection:
-        return cast("DatabaseUnit", self._inner).connection
 
     def append(self, records: Sequence[NewRecord]) -> None:
         self._mine.passing(Point.BEFORE_APPEND)
         self._inner.append(records)
         self._mine.passing(Point.AFTER_APPEND)
 
-    def advance(self, token: Ownership, offsets: Mapping[TopicPartition, int], ctl_seq: int | None = None) -> None:
-        self._inner.advance(token, offsets, ctl_seq)
-
-    def cursor_set(self, topic: str, key: str, value: bytes) -> None:
-        self._inner.cursor_set(topic, key, value)
-
     def commit(self) -> None:
         self._mine.passing(Point.BEFORE_COMMIT)
         self._mine.passing(Point.DURING_COMMIT)
         self._inner.commit()
         self._mine.passing(Point.AFTER_COMMIT)
-
-    def abort(self) -> None:
-        self._inner.abort()
-
-    def __enter__(self) -> Self:
-        self._inner.__enter__()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._inner.__exit__(kind, error, trace)
 
 
 class Pace:

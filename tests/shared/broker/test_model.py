@@ -6,7 +6,6 @@ consumer and a new producer of the same slot, while the old ones (zombies) still
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import pytest
@@ -21,12 +20,10 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from headrace.embedded import EmbeddedPostgres
 from shared.broker.contract import Consumer, Polled, Producer, TopicPartition, Unit
 from shared.broker.postgres_broker import PostgresBroker
 from shared.errors import BrokerError, Fenced, HeadraceError
 from shared.topics import TopicSpec
-from tests.contract.database import empty_log
 from tests.contract.records import everything, new, next_of, values
 
 TPS = [TopicPartition("in", 0), TopicPartition("in", 1)]
@@ -191,12 +188,6 @@ class LogMachine(RuleBasedStateMachine):
             worker.producer.close()
         self.feeder.close()
         self.broker.close()
-
-
-@pytest.fixture
-def url(postgres: EmbeddedPostgres) -> Iterator[str]:
-    with empty_log(postgres) as url:
-        yield url
 
 
 def test_the_log_does_what_the_reference_does_whatever_crashes(url: str) -> None:

@@ -26,12 +26,6 @@ Database = psycopg.Connection[tuple[Any, ...]]
 
 
 @pytest.fixture
-def url(postgres: EmbeddedPostgres) -> Iterator[str]:
-    with empty_log(postgres) as url:
-        yield url
-
-
-@pytest.fixture
 def broker(url: str) -> Iterator[PostgresBroker]:
     broker = PostgresBroker(url, PATIENCE)
     broker.ensure_topics([TopicSpec("one", 1), TopicSpec("two", 2)])

@@ -11,7 +11,6 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from headrace.embedded import EmbeddedPostgres
 from shared.broker.contract import TopicPartition
 from shared.broker.postgres_broker import PostgresBroker
 from shared.broker.postgres_link import PATIENCE, ImpatientConnection, Link, Patience
@@ -19,19 +18,12 @@ from shared.broker.postgres_log import Topics
 from shared.broker.postgres_unit import PostgresProducer, PostgresUnit
 from shared.errors import Aborted, TransientError
 from shared.topics import TopicSpec
-from tests.contract.database import empty_log
 from tests.contract.records import new, until
 from tests.shared.broker.black_hole import BlackHole, black_hole
 
 ANSWER_S = 0.3
 # Far above ANSWER_S, far below any limit of the system's.
 SOON_S = 3.0
-
-
-@pytest.fixture
-def url(postgres: EmbeddedPostgres) -> Iterator[str]:
-    with empty_log(postgres) as url:
-        yield url
 
 
 @pytest.fixture

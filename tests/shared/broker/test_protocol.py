@@ -7,7 +7,6 @@ proxy loses the replies. Nothing here happens by the clock: leases end and are r
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
@@ -26,7 +25,6 @@ from hypothesis.stateful import (
 )
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from headrace.embedded import EmbeddedPostgres
 from shared.broker.contract import Polled, TopicPartition
 from shared.broker.postgres_broker import PostgresBroker
 from shared.broker.postgres_consumer import PostgresConsumer
@@ -35,7 +33,6 @@ from shared.broker.postgres_unit import Leases, PostgresProducer, PostgresUnit
 from shared.errors import BrokerError, Fenced, HeadraceError, Unknown
 from shared.topics import TopicSpec
 from tests.contract.cutting_proxy import CuttingProxy, cutting_proxy
-from tests.contract.database import empty_log
 from tests.contract.records import new, next_of, until, values
 
 PARTITIONS = 2
@@ -334,12 +331,6 @@ class ProtocolMachine(RuleBasedStateMachine):
     def _end(self, process: Process) -> None:
         process.consumer.close()
         process.producer.close()
-
-
-@pytest.fixture
-def url(postgres: EmbeddedPostgres) -> Iterator[str]:
-    with empty_log(postgres) as url:
-        yield url
 
 
 def test_each_record_goes_through_once_and_in_order_whoever_dies_stops_or_loses_a_reply(url: str) -> None:

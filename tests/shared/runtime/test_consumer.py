@@ -12,7 +12,6 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from headrace.embedded import EmbeddedPostgres
 from shared.broker.contract import Broker, DbConnection, NewRecord, TopicPartition
 from shared.broker.postgres_broker import PostgresBroker
 from shared.errors import ConfigError, InvalidEvent, TransientError
@@ -22,7 +21,6 @@ from shared.runtime.consumer import ConsumerLoop
 from shared.runtime.metrics import Metrics
 from shared.runtime.view import LoopView
 from shared.topics import CLEAN, RAW
-from tests.contract.database import empty_log
 from tests.shared.runtime.deadline import eventually
 from tests.shared.runtime.stage import (
     advanced,
@@ -40,12 +38,6 @@ from tests.shared.runtime.stage import (
 Make = Callable[..., ConsumerLoop]
 # The records of the first lie in partition 1, those of the second in partition 0.
 KEYS = [next(key for key in "abcdefghijk" if tp_of(key).partition == p) for p in (1, 0)]
-
-
-@pytest.fixture
-def url(postgres: EmbeddedPostgres) -> Iterator[str]:
-    with empty_log(postgres) as url:
-        yield url
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 
-from headrace.embedded import EmbeddedPostgres
 from shared.broker.contract import NewRecord
 from shared.broker.postgres_broker import PostgresBroker
 from shared.errors import TransientError
@@ -16,7 +15,6 @@ from shared.runtime.handler import Step
 from shared.runtime.metrics import Metrics
 from shared.runtime.poller import PollerLoop
 from shared.topics import CLEAN, FETCHER_CURSORS, RAW
-from tests.contract.database import empty_log
 from tests.shared.runtime.deadline import eventually
 from tests.shared.runtime.stage import append, broker_on, contents, raw, running
 
@@ -42,12 +40,6 @@ class Counting:
         number = self._next
         self._next += 1
         return Step([raw(number)], {"next": str(number + 1).encode()})
-
-
-@pytest.fixture
-def url(postgres: EmbeddedPostgres) -> Iterator[str]:
-    with empty_log(postgres) as url:
-        yield url
 
 
 @pytest.fixture

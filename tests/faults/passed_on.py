@@ -1,0 +1,42 @@
+"""A unit that does what another does: what is to be different overrides."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Self, cast
+
+from shared.broker.contract import DatabaseUnit, DbConnection, NewRecord, Ownership, TopicPartition, Unit
+
+
+class PassedOn:
+    def __init__(self, inner: Unit) -> None:
+        self._inner = inner
+
+    @property
+    def connection(self) -> DbConnection:
+        return cast("DatabaseUnit", self._inner).connection
+
+    def append(self, records: Sequence[NewRecord]) -> None:
+        self._inner.append(records)
+
+    def advance(self, token: Ownership, offsets: Mapping[TopicPartition, int], ctl_seq: int | None = None) -> None:
+        self._inner.advance(token, offsets, ctl_seq)
+
+    def cursor_set(self, topic: str, key: str, value: bytes) -> None:
+        self._inner.cursor_set(topic, key, value)
+
+    def commit(self) -> None:
+        self._inner.commit()
+
+    def abort(self) -> None:
+        self._inner.abort()
+
+    def __enter__(self) -> Self:
+        self._inner.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._inner.__exit__(kind, error, trace)

@@ -1,0 +1,17 @@
+"""What tests of the log and of the loops need."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from headrace.embedded import EmbeddedPostgres
+from tests.contract.database import empty_log
+
+
+@pytest.fixture
+def url(postgres: EmbeddedPostgres) -> Iterator[str]:
+    """The URL of a database with an empty log, in which nobody works."""
+    with empty_log(postgres) as url:
+        yield url
