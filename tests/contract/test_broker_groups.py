@@ -14,6 +14,7 @@ import pytest
 
 from shared.broker.contract import Consumer
 from shared.errors import Fenced
+from tests.contract.children import said
 from tests.contract.conftest import Harness
 from tests.contract.records import advance, everything, fill, new, owning, poll_some, put, until, values
 
@@ -36,15 +37,6 @@ def child(harness: Harness, repository: Path) -> Iterator[Child]:
         process.wait()
         if process.stdout is not None:
             process.stdout.close()
-
-
-def said(process: subprocess.Popen[str], text: str) -> None:
-    """Wait until the child says so."""
-    assert process.stdout is not None
-    for line in process.stdout:
-        if line.strip() == text:
-            return
-    raise AssertionError(f"the child ended with {process.wait()} and never said {text!r}")
 
 
 @contextmanager

@@ -25,6 +25,7 @@ from shared.runtime.outbox import RELAY, Outbox
 from shared.runtime.poller import PollerLoop
 from shared.settings import KafkaSettings
 from shared.topics import LOADED, OUTBOX_CURSORS, WRITTEN_WITH_ROWS, TopicSpec
+from tests.contract.children import said
 from tests.contract.database import empty_log
 from tests.contract.records import everything, until
 from tests.kafka.use import KafkaInUse
@@ -149,15 +150,6 @@ def child(pipe: Pipe, repository: Path) -> Iterator[Child]:
         end(process)
         assert process.stdout is not None
         process.stdout.close()
-
-
-def said(process: subprocess.Popen[str], text: str) -> None:
-    """Wait until the child says so."""
-    assert process.stdout is not None
-    for line in process.stdout:
-        if line.strip() == text:
-            return
-    raise AssertionError(f"the child ended without saying {text!r}")
 
 
 def end(process: subprocess.Popen[str]) -> None:
