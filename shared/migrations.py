@@ -15,7 +15,7 @@ from shared.errors import ConfigError
 LOCK = int.from_bytes(b"headrace", "big") & 0x7FFF_FFFF_FFFF_FFFF
 _ROOT = Path(__file__).parents[1]
 # Order matters: what is named first is needed by what follows.
-AREAS = ("shared/broker", "shared/runtime", "services/loader", "services/notifier", "shared/grants")
+AREAS = ("shared/broker", "shared/runtime", "shared/ops", "services/loader", "services/notifier", "shared/grants")
 
 
 class Migration(NamedTuple):

@@ -6,30 +6,17 @@ import sys
 
 from services.cleaner.handle import Cleaner
 from services.cleaner.settings import CleanerSettings
-from shared.broker.connect import connect
-from shared.runtime.consumer import ConsumerLoop
 from shared.runtime.metrics import Metrics
-from shared.runtime.run import launch, run
-from shared.runtime.view import LoopView
+from shared.runtime.run import launch
+from shared.runtime.service import Consuming, Service, serving
 from shared.topics import RAW
 
 
-def start(settings: CleanerSettings) -> int:
-    conninfo = settings.database.conninfo("headrace cleaner")
-    metrics = Metrics()
+def wire(settings: CleanerSettings, metrics: Metrics) -> Service:
     filtered = metrics.records_total
     cleaner = Cleaner(lambda reason: filtered.labels(settings.name, RAW, f"filtered: {reason}").inc())
-    loop = ConsumerLoop(
-        connect(settings, conninfo),
-        service=settings.name,
-        slot=settings.service.slot,
-        reads=[RAW],
-        metrics=metrics,
-        handle=cleaner.handle,
-        max_records=settings.cleaner.batch_records,
-    )
-    return run(settings, loop, LoopView(loop, connect(settings, conninfo), settings.service.replica), metrics)
+    return Service(Consuming([RAW], handle=cleaner.handle, max_records=settings.cleaner.batch_records))
 
 
 if __name__ == "__main__":
-    sys.exit(launch(CleanerSettings, start))
+    sys.exit(launch(CleanerSettings, serving(wire)))

@@ -13,14 +13,12 @@ from services.fetcher.http_source import HttpSource
 from services.fetcher.settings import FetcherSettings
 from services.fetcher.source_file import load_source
 from services.fetcher.windows import Plan
-from shared.broker.connect import connect
 from shared.clock import Clock
 from shared.errors import ConfigError
 from shared.runtime.metrics import Metrics
-from shared.runtime.poller import PollerLoop
-from shared.runtime.run import launch, run
-from shared.runtime.view import LoopView
-from shared.topics import FETCHER_CURSORS
+from shared.runtime.run import launch
+from shared.runtime.service import Polling, Service, serving
+from shared.topics import FETCHER_CURSORS, RAW
 
 # What is recorded in the archives that `--source archive` reads.
 RECORDED = "boatrace"
@@ -51,24 +49,10 @@ def fetcher_of(settings: FetcherSettings, clock: Clock, metrics: Metrics) -> Fet
     )  # fmt: skip
 
 
-def start(settings: FetcherSettings) -> int:
-    conninfo = settings.database.conninfo("headrace fetcher")
-    metrics = Metrics()
+def wire(settings: FetcherSettings, metrics: Metrics) -> Service:
     fetcher = fetcher_of(settings, settings.clock.clock(), metrics)
-    loop = PollerLoop(
-        connect(settings, conninfo),
-        service=settings.name,
-        slot=settings.service.slot,
-        cursors=FETCHER_CURSORS,
-        source=fetcher,
-        metrics=metrics,
-    )
-    view = LoopView(loop, connect(settings, conninfo), settings.service.replica, fetcher.status, streams=False)
-    try:
-        return run(settings, loop, view, metrics)
-    finally:
-        fetcher.close()
+    return Service(Polling(fetcher, RAW, FETCHER_CURSORS), detail=fetcher.status, close=fetcher.close)
 
 
 if __name__ == "__main__":
-    sys.exit(launch(FetcherSettings, start))
+    sys.exit(launch(FetcherSettings, serving(wire)))

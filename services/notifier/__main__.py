@@ -19,11 +19,9 @@ from services.notifier.settings import NotifierSettings
 from services.notifier.webhook_channel import WebhookChannel
 from shared.broker.connect import connect
 from shared.errors import ConfigError
-from shared.runtime.consumer import ConsumerLoop
 from shared.runtime.metrics import Metrics
-from shared.runtime.outbox import relays
-from shared.runtime.run import launch, run
-from shared.runtime.view import LoopView
+from shared.runtime.run import launch
+from shared.runtime.service import Consuming, Service, serving
 from shared.topics import LOADED, PREDICTIONS
 
 
@@ -39,20 +37,11 @@ def channel_of(name: str, settings: NotifierSettings) -> Channel:
     return DiscordChannel(url) if name == "discord" else WebhookChannel(url)
 
 
-def start(settings: NotifierSettings) -> int:
+def wire(settings: NotifierSettings, metrics: Metrics) -> Service:
     conninfo = settings.database.conninfo("headrace notifier")
     options = settings.notifier
-    metrics = Metrics()
     rules = Rules(tip_probability=options.tip_probability, payout_amount=options.big_amount)
     notifier = Notifier(options.channels, settings.clock.clock(), rules)
-    loop = ConsumerLoop(
-        connect(settings, conninfo),
-        service=settings.name,
-        slot=settings.service.slot,
-        reads=[PREDICTIONS, LOADED],
-        metrics=metrics,
-        database_handle=notifier.handle,
-    )
     delivery = Delivery(retry_undecided=frozenset(options.channels if options.crash_policy == "retry" else ()))
     sender = Sender(
         lambda: psycopg.connect(conninfo, autocommit=True),
@@ -67,9 +56,10 @@ def start(settings: NotifierSettings) -> int:
         delivery,
         options.summary_patience_s,
     )
-    view = LoopView(loop, connect(settings, conninfo), settings.service.replica)
-    return run(settings, loop, view, metrics, [summaries.run, sender.run, *relays(settings, conninfo, metrics)])
+    return Service(
+        Consuming([PREDICTIONS, LOADED], database_handle=notifier.handle), background=[summaries.run, sender.run]
+    )
 
 
 if __name__ == "__main__":
-    sys.exit(launch(NotifierSettings, start))
+    sys.exit(launch(NotifierSettings, serving(wire)))

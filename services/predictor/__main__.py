@@ -6,12 +6,10 @@ import sys
 
 from services.predictor.lazy import LazyPredictor, Predicting
 from services.predictor.settings import PredictorSettings
-from shared.broker.connect import connect
 from shared.broker.postgres_link import Link
-from shared.runtime.consumer import ConsumerLoop
 from shared.runtime.metrics import Metrics
-from shared.runtime.run import launch, run
-from shared.runtime.view import LoopView
+from shared.runtime.run import launch
+from shared.runtime.service import Consuming, Service, serving
 from shared.topics import LOADED
 
 
@@ -28,22 +26,14 @@ def predictor_of(settings: PredictorSettings, conninfo: str) -> Predicting:
     return Predictor(facts, Registry(settings.models_dir), settings.clock.clock())
 
 
-def start(settings: PredictorSettings) -> int:
+def wire(settings: PredictorSettings, metrics: Metrics) -> Service:
     conninfo = settings.database.conninfo("headrace predictor")
-    metrics = Metrics()
     predictor = LazyPredictor(settings.models_dir, lambda: predictor_of(settings, conninfo), metrics)
-    loop = ConsumerLoop(
-        connect(settings, conninfo),
-        service=settings.name,
-        slot=settings.service.slot,
-        reads=[LOADED],
-        metrics=metrics,
-        handle=predictor.handle,
-        max_records=settings.predictor.batch_records,
+    return Service(
+        Consuming([LOADED], handle=predictor.handle, max_records=settings.predictor.batch_records),
+        detail=predictor.detail,
     )
-    view = LoopView(loop, connect(settings, conninfo), settings.service.replica, predictor.detail)
-    return run(settings, loop, view, metrics)
 
 
 if __name__ == "__main__":
-    sys.exit(launch(PredictorSettings, start))
+    sys.exit(launch(PredictorSettings, serving(wire)))

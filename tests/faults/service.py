@@ -17,6 +17,7 @@ from headrace.fleet import MODELS
 from shared.broker.connect import connect
 from shared.broker.contract import Broker, Producer
 from shared.runtime.run import launch
+from shared.runtime.service import serving
 from shared.settings import Settings
 from tests.faults.broken import BrokenProducer
 from tests.faults.points import Mine, MinedProducer, Pace, ProducerBroker
@@ -47,8 +48,7 @@ def main(name: str) -> int:
         return ProducerBroker(connect(settings, conninfo), producer)
 
     module = import_module(f"services.{name}.__main__")
-    module.connect = mined  # type: ignore[attr-defined]
-    return launch(model, module.start)
+    return launch(model, serving(module.wire, mined))
 
 
 if __name__ == "__main__":

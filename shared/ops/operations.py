@@ -1,0 +1,73 @@
+"""Operations: everything that takes longer than an answer. Their states and what may become of them. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+from shared.errors import HeadraceError
+
+State = Literal["waiting", "running", "paused", "succeeded", "failed", "cancelled"]
+Wanted = Literal["run", "pause", "cancel"]
+Command = Literal["pause", "resume", "cancel"]
+
+OPEN: frozenset[State] = frozenset({"waiting", "running", "paused"})
+# Worked on by a process that holds a lease on them (shared/runtime/jobs.py); the others end when they are seen to hold.
+JOBS = frozenset({"replay", "redrive"})
+
+
+class NotPossible(HeadraceError):
+    """What was asked for cannot be done to this operation; says why and what can be done."""
+
+
+@dataclass(frozen=True)
+class Operation:
+    """A row of ops.operations. `progress` is from 0 to 1; `target` says what it is about, `counts` what was done."""
+
+    id: str
+    service: str
+    kind: str
+    state: State
+    wanted: Wanted
+    target: dict[str, Any]
+    counts: dict[str, Any] = field(default_factory=dict)
+    progress: float = 0.0
+    waiting_for: str | None = None
+    error: str | None = None
+    requested_by: str = ""
+    request_id: str = ""
+    worker: str | None = None
+    created_at: datetime | None = None
+    started_at: datetime | None = None
+    updated_at: datetime | None = None
+    finished_at: datetime | None = None
+
+    @property
+    def is_open(self) -> bool:
+        return self.state in OPEN
+
+
+def wanted_after(operation: Operation, command: Command) -> Wanted:
+    """What is wanted of an operation once this was said. Saying it again changes nothing.
+
+    Raises NotPossible: it is over, or it is no job.
+    """
+    if not operation.is_open:
+        raise NotPossible(f"operation {operation.id} is over: {operation.state}")
+    if operation.kind not in JOBS:
+        raise NotPossible(
+            f"operation {operation.id} is a {operation.kind}, which cannot be {command}d"
+            if command != "cancel"
+            else f"operation {operation.id} is a {operation.kind}: give the opposite order instead of cancelling it"
+        )
+    if operation.wanted == "cancel" and command != "cancel":
+        raise NotPossible(f"operation {operation.id} is being cancelled")
+    wanted: dict[Command, Wanted] = {"pause": "pause", "resume": "run", "cancel": "cancel"}
+    return wanted[command]
+
+
+def next_state(state: State, wanted: Wanted) -> State:
+    """Of an open job that somebody works on, between two of its units: what it is now to be."""
+    by_wish: dict[Wanted, State] = {"run": "running", "pause": "paused", "cancel": "cancelled"}
+    return by_wish[wanted] if state in OPEN else state

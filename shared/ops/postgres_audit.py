@@ -1,0 +1,60 @@
+"""The audit trail: who did what, when, and what came of it. Append-only; within the caller's transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from psycopg.types.json import Jsonb
+
+from shared.broker.contract import DbConnection
+
+
+class Line(NamedTuple):
+    """A line of the trail. `outcome`: accepted, or why it was refused."""
+
+    id: int
+    at: datetime
+    service: str
+    who: str
+    action: str
+    target: str
+    before: dict[str, Any] | None
+    after: dict[str, Any] | None
+    outcome: str
+    request_id: str
+
+
+def note(
+    connection: DbConnection,
+    service: str,
+    who: str,
+    action: str,
+    target: str,
+    *,
+    before: Mapping[str, Any] | None = None,
+    after: Mapping[str, Any] | None = None,
+    outcome: str = "accepted",
+    request_id: str = "",
+) -> None:
+    connection.execute(
+        "INSERT INTO ops.audit (service, who, action, target, before, after, outcome, request_id)"
+        " VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",
+        (
+            service, who, action, target, None if before is None else Jsonb(before),
+            None if after is None else Jsonb(after), outcome, request_id,
+        ),
+    )  # fmt: skip
+
+
+def lines(
+    connection: DbConnection, service: str | None = None, *, before_id: int | None = None, limit: int = 100
+) -> list[Line]:
+    """The newest first; `before_id`: older than this line."""
+    found = connection.execute(
+        "SELECT id, at, service, who, action, target, before, after, outcome, request_id FROM ops.audit"
+        " WHERE coalesce(service = %s, true) AND coalesce(id < %s, true) ORDER BY id DESC LIMIT %s",
+        (service, before_id, limit),
+    ).fetchall()
+    return [Line(*row) for row in found]

@@ -1,0 +1,94 @@
+"""A service, as the runtime sees it: what it works on, and what it adds of its own. Everything else is done here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import APIRouter
+
+from shared.broker.connect import connect
+from shared.broker.contract import Broker
+from shared.runtime.consumer import ConsumerLoop
+from shared.runtime.handler import DatabaseHandle, Handle, Pollable
+from shared.runtime.metrics import Metrics
+from shared.runtime.outbox import relays
+from shared.runtime.poller import PollerLoop
+from shared.runtime.run import Background, run
+from shared.runtime.view import LoopView
+from shared.settings import ServiceSettings, Settings
+
+
+@dataclass(frozen=True)
+class Consuming:
+    """Reads topics and handles their records; one of the two handles (shared/runtime/handler.py)."""
+
+    reads: Sequence[str]
+    handle: Handle | None = None
+    database_handle: DatabaseHandle | None = None
+    max_records: int = 2000
+
+
+@dataclass(frozen=True)
+class Polling:
+    """Asks a source for its next step and writes it to a topic, one replica at a time; `cursors` say how far it is."""
+
+    source: Pollable
+    writes: str
+    cursors: str
+
+
+@dataclass(frozen=True)
+class Service:
+    """`background` runs beside the loop, `detail` is told in the status, `routers` are added below /v1."""
+
+    work: Consuming | Polling
+    background: Sequence[Background] = ()
+    detail: Callable[[], dict[str, Any]] = dict
+    routers: Sequence[APIRouter] = ()
+    close: Callable[[], None] = lambda: None
+
+
+Wire = Callable[[Any, Metrics], Service]
+"""Puts a service together from its settings; starts nothing."""
+
+Connect = Callable[[Settings, str], Broker]
+
+
+def serving(wire: Wire, connect: Connect = connect) -> Callable[[ServiceSettings], int]:
+    """What `launch` starts: the service that `wire` puts together, until it is told to stop."""
+
+    def start(settings: ServiceSettings) -> int:
+        metrics = Metrics()
+        service = wire(settings, metrics)
+        try:
+            return serve(settings, service, metrics, connect)
+        finally:
+            service.close()
+
+    return start
+
+
+def serve(settings: ServiceSettings, service: Service, metrics: Metrics, connect: Connect) -> int:
+    conninfo = settings.database.conninfo(f"headrace {settings.name}")
+    loop = _loop(settings, service, metrics, connect(settings, conninfo))
+    view = LoopView(
+        loop, connect(settings, conninfo), settings.service.replica, service.detail,
+        streams=isinstance(service.work, Consuming),
+    )  # fmt: skip
+    writes_rows = isinstance(service.work, Consuming) and service.work.database_handle is not None
+    copying = relays(settings, conninfo, metrics) if writes_rows else []
+    return run(settings, loop, view, metrics, [*service.background, *copying])
+
+
+def _loop(settings: ServiceSettings, service: Service, metrics: Metrics, broker: Broker) -> ConsumerLoop | PollerLoop:
+    work, slot = service.work, settings.service.slot
+    if isinstance(work, Polling):
+        return PollerLoop(
+            broker, service=settings.name, slot=slot, cursors=work.cursors, source=work.source, metrics=metrics
+        )
+    return ConsumerLoop(
+        broker, service=settings.name, slot=slot, reads=work.reads, metrics=metrics, handle=work.handle,
+        database_handle=work.database_handle, max_records=work.max_records,
+    )  # fmt: skip
