@@ -14,8 +14,8 @@ import httpx
 import psycopg
 
 from headrace.access import Access
-from headrace.census import Census, GaplessCensus, ReadCensus, Span
 from headrace.positions import HOPS, TOPICS, Done, FetcherReport, Positions, Reading, report_of
+from shared.broker.census import Census, GaplessCensus, ReadCensus, Span
 from shared.broker.connect import connect
 from shared.broker.contract import Broker, TopicPartition
 from shared.broker.postgres_log import LOCAL

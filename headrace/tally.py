@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from headrace.census import Census, Span
 from headrace.positions import MAIN_READER, TOPICS, Positions
+from shared.broker.census import Census, Span
 from shared.topics import RAW, STREAMS
 
 Measured = Sequence[tuple[tuple[str, ...], Span]]

@@ -14,7 +14,6 @@ import typer
 from rich.table import Table
 
 from headrace.access import Access, opened_broker, opened_if_made, topics_of
-from headrace.census import ReadCensus, Span
 from headrace.commands.arguments import (
     BrokerOption,
     ConfigOption,
@@ -25,8 +24,9 @@ from headrace.commands.arguments import (
     settings_of,
     stdout,
 )
-from headrace.sweep import sweep
+from shared.broker.census import ReadCensus, Span
 from shared.broker.contract import Broker, Record, TopicPartition
+from shared.broker.sweep import sweep
 from shared.errors import ConfigError
 from shared.settings import Settings
 from shared.topics import specs

@@ -11,8 +11,8 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping
 from typing import NamedTuple, Protocol
 
-from headrace.sweep import sweep
 from shared.broker.contract import Broker, TopicPartition
+from shared.broker.sweep import sweep
 
 
 class Span(NamedTuple):

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 
-from headrace.census import GaplessCensus, ReadCensus, Span
+from shared.broker.census import GaplessCensus, ReadCensus, Span
 from shared.broker.contract import NewRecord, TopicPartition
 from shared.broker.kafka_broker import KafkaBroker
 from shared.settings import KafkaSettings
