@@ -4,7 +4,8 @@
     archive/index.jsonl      one line a document: feed, date, url, fetched_at, published_at, historical, hash
 
 The index is written before the body. A crash between the two leaves a line whose body is missing, which a reader can
-see; the other order would leave a body that nothing leads to.
+see; the other order would leave a body that nothing leads to. A document that goes away and comes back has a line for
+each time, and so has one that is at last fetched as history: in order, the lines of a window are its history.
 """
 
 from __future__ import annotations
@@ -45,15 +46,19 @@ class DocumentArchive:
         self._folder = folder
         self._index = folder / "index.jsonl"
         self._lock = threading.Lock()
+        self._newest: dict[tuple[str, date], IndexLine] | None = None
 
     def put(self, document: Document) -> None:
-        """Keep the document; one that is there already costs a look. Raises TransientError where the disk refuses."""
+        """Keep the document; the newest of its window, put again, costs a look. Raises TransientError where the disk
+        refuses."""
         path = self._path(document.hash)
         try:
             if not path.exists():
                 path.parent.mkdir(parents=True, exist_ok=True)
                 self._note(document)
                 self._write(path, zstandard.ZstdCompressor(level=LEVEL).compress(document.body))
+            elif not _same(self._newest_of(document), _line_of(document)):
+                self._note(document)
         except OSError as error:
             raise TransientError(f"cannot keep a document in {self._folder}: {error.strerror}") from error
 
@@ -68,34 +73,37 @@ class DocumentArchive:
         return body
 
     def documents(self) -> Iterator[IndexLine]:
-        """In the order they came, each once; without those whose body never got here."""
-        noted: set[str] = set()
-        lines = self._index.read_bytes().splitlines() if self._index.exists() else []
-        for text in lines:
+        """In the order they came, each change of a window once; without those whose body never got here."""
+        newest: dict[tuple[str, date], IndexLine] = {}
+        for line in self._lines():
+            if not _same(newest.get((line.feed, line.date)), line) and self._path(line.hash).exists():
+                newest[line.feed, line.date] = line
+                yield line
+
+    def _lines(self) -> Iterator[IndexLine]:
+        for text in self._index.read_bytes().splitlines() if self._index.exists() else []:
             try:
-                line = msgspec.json.decode(text, type=IndexLine)
+                yield msgspec.json.decode(text, type=IndexLine)
             except msgspec.DecodeError:
                 continue  # the end of a line that a crash cut off, and what was written behind it
-            if line.hash not in noted and self._path(line.hash).exists():
-                noted.add(line.hash)
-                yield line
+
+    def _newest_of(self, document: Document) -> IndexLine | None:
+        """The last line of the document's window."""
+        with self._lock:
+            if self._newest is None:
+                self._newest = {(line.feed, line.date): line for line in self._lines()}
+            return self._newest.get((document.feed, document.date))
 
     def _path(self, hash_: str) -> Path:
         return self._folder / hash_[:2] / f"{hash_[2:]}.zst"
 
     def _note(self, document: Document) -> None:
-        line = IndexLine(
-            document.feed,
-            document.date,
-            document.url,
-            document.fetched_at,
-            document.published_at,
-            document.historical,
-            document.hash,
-        )
+        line = _line_of(document)
         # The newline comes first: behind a line that was cut off, ours is still whole.
         with self._lock, self._index.open("ab") as index:
             index.write(b"\n" + msgspec.json.encode(line))
+            if self._newest is not None:
+                self._newest[document.feed, document.date] = line
 
     def _write(self, path: Path, packed: bytes) -> None:
         """Whole or not at all: the name appears when the bytes are on the disk."""
@@ -108,3 +116,15 @@ class DocumentArchive:
             partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)
+
+
+def _line_of(document: Document) -> IndexLine:
+    return IndexLine(
+        document.feed, document.date, document.url, document.fetched_at, document.published_at, document.historical,
+        document.hash,
+    )  # fmt: skip
+
+
+def _same(before: IndexLine | None, line: IndexLine) -> bool:
+    """Whether a line says nothing new of its window."""
+    return before is not None and (before.hash, before.historical) == (line.hash, line.historical)

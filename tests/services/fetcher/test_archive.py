@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -51,6 +52,28 @@ def test_the_same_content_is_written_once(tmp_path: Path) -> None:
 
     assert (path.stat().st_mtime_ns, path.stat().st_ino) == written
     assert len(list(archive.documents())) == 1
+
+
+def test_a_document_that_comes_back_and_one_that_becomes_history_have_lines_of_their_own(tmp_path: Path) -> None:
+    one, other = document("cards", [event(1)]), document("cards", [event(2)])
+    history = replace(one, historical=True)
+    DocumentArchive(tmp_path).put(one)
+    archive = DocumentArchive(tmp_path)  # a process that was started again
+
+    for kept in (one, other, one, one, history, history):
+        archive.put(kept)
+
+    found = [(line.hash, line.historical) for line in DocumentArchive(tmp_path).documents()]
+    assert found == [(one.hash, False), (other.hash, False), (one.hash, False), (one.hash, True)]
+
+
+def test_the_same_content_in_two_windows_belongs_to_both(tmp_path: Path) -> None:
+    archive, one = DocumentArchive(tmp_path), document("cards", [event(1)])
+
+    archive.put(one)
+    archive.put(replace(one, date=DAY + timedelta(days=1)))
+
+    assert [line.date for line in archive.documents()] == [DAY, DAY + timedelta(days=1)]
 
 
 @pytest.mark.parametrize("damage", [b"", b"nothing packed", b"\x28\xb5\x2f\xfd"])
