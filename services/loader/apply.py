@@ -74,8 +74,8 @@ class Application:
         if isinstance(fact, Listed) and isinstance(after.fact, Listed):
             self._schedule(state, after.fact.scheduled_at)
             self._meet(fact, known_at)
-        number = self._store(state, version, received)
         changed = () if before is None else changed_fields(before.fact, after.fact)
+        number = self._store(state, version, received, told=changed is not None)
         if changed is not None:
             self.effects.told.append(Told(received, known_at, number, state.status, state.scheduled_at, changed))
 
@@ -117,14 +117,14 @@ class Application:
                 moved = [version._replace(known_at=known_at_of(version.fact, scheduled_at)) for version in versions]
                 self._stand(state, kind, moved)
 
-    def _store(self, state: EventState, version: Version, received: Received) -> int:
-        """Returns the version's number."""
+    def _store(self, state: EventState, version: Version, received: Received, told: bool) -> int:
+        """Returns the version's number. `told`: a loaded event of it goes downstream in the same unit."""
         kind = version.fact.kind
         number = state.stored[kind] = state.stored.get(kind, 0) + 1
         state.version += 1
         self.effects.rows.setdefault(VERSIONS, []).append(
             (state.event_key, kind, number, version.known_at, version.revision, version.record_id,
-             self._compressor.compress(received.record.value))
+             self._compressor.compress(received.record.value), told)
         )  # fmt: skip
         return number
 

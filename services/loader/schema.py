@@ -50,7 +50,7 @@ TRANSACTIONS = Table("transactions", ("event_id", "market", "selection"), ("amou
 VERSIONS = Table(
     "versions",
     ("event_id", "kind", "version"),
-    ("known_at", "revision", "record_id", "body"),
+    ("known_at", "revision", "record_id", "body", "told"),
     (_EVENT,),
     append_only=True,
 )
