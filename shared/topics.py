@@ -38,6 +38,8 @@ def retry_topic(service: str) -> str:
 
 # Dead letters outlive the records they come from: somebody has to look at them first.
 DEAD_LETTERS = tuple(dead_letter_topic(service) for service in SERVICES)
+# What is sent back to be tried again, each service's own.
+RETRIES = tuple(retry_topic(service) for service in SERVICES)
 # What services write together with their rows, in the database; beside Kafka it is relayed from there.
 WRITTEN_WITH_ROWS = (LOADED, dead_letter_topic("loader"), dead_letter_topic("notifier"))
 STREAMS = (RAW, CLEAN, LOADED, PREDICTIONS)

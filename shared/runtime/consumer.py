@@ -58,7 +58,7 @@ class ConsumerLoop:
         self._metrics = metrics
         self._max_records = max_records
         self._backoff = Backoff(random.random)
-        self._breaker = Breaker()
+        self._breaker = Breaker(service)
         self._consumer: Consumer | None = None
         self._producer: Producer | None = None
         self._failed = False

@@ -454,13 +454,16 @@ def test_a_dead_letter_says_how_often_its_record_was_tried(broker: PostgresBroke
     assert [letter.headers["dlq.attempts"] for letter in contents(broker, "cleaner.dlq")] == [b"3"]
 
 
-def test_many_wrong_records_are_no_bug_of_ours(broker: PostgresBroker) -> None:
+def test_a_source_that_changed_its_format_does_not_fill_the_dead_letters(broker: PostgresBroker) -> None:
     append(broker, [raw(number) for number in range(60)])
+    loop = loop_of(broker, handle=refusing(*range(60)))
 
-    with running(loop_of(broker, handle=refusing(*range(60)))):
-        eventually(lambda: advanced(broker) == 60)
+    with running(loop):
+        eventually(lambda: loop.state == "tripped")
+        told = loop.trouble
 
-    assert len(contents(broker, "cleaner.dlq")) == 60
+    assert (advanced(broker), contents(broker, "cleaner.dlq")) == (0, [])
+    assert "`headrace resume cleaner raw-events`" in told
 
 
 def test_a_wrong_setting_ends_the_loop_and_makes_no_dead_letters(broker: PostgresBroker) -> None:
