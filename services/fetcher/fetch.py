@@ -7,11 +7,13 @@ crash.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from queue import SimpleQueue
 from typing import Any
 
 import structlog
@@ -21,7 +23,7 @@ from services.fetcher.documents import DocumentSource
 from services.fetcher.progress import Progress
 from services.fetcher.reference import reference_step
 from services.fetcher.visit import Keeper, Visit, Visited
-from services.fetcher.windows import Due, Plan
+from services.fetcher.windows import Due, Plan, Window
 from shared.clock import Clock, VirtualClock
 from shared.errors import TransientError
 from shared.retry import Retry
@@ -34,6 +36,8 @@ BATCH_BYTES = 8 * 1024 * 1024
 AHEAD = 2
 # A day that ends and a retry that is due are found at the latest after this, whatever the caller's timeout.
 LONGEST_WAIT_S = 10.0
+# The loop asks for the next step every half second; after this long without a question it has stopped asking.
+IDLE_S = 5.0
 
 NOTHING_KNOWN: dict[str, Any] = {"windows": {}, "failed": [], "exhausted": False}
 
@@ -67,6 +71,9 @@ class Fetcher:
         self._batch, self._batch_bytes = Step([], {}), 0
         self._reference: Step | None = None
         self._status = NOTHING_KNOWN
+        self._asked: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self._backfilled: dict[str, dict[str, int]] = {}
+        self._asked_at_s = -math.inf
         self._log = structlog.get_logger()
 
     def load(self, cursors: Mapping[str, bytes]) -> None:
@@ -82,10 +89,15 @@ class Fetcher:
 
     def next(self, timeout_s: float) -> Step | None:
         """The next step in order: base data, then what the running day brought, then history."""
-        deadline_s = time.monotonic() + timeout_s
+        self._asked_at_s = time.monotonic()
+        if not self._batch.cursors:  # all that was taken is committed by now
+            self._backfilled = self._progress.backfilled()
+        deadline_s = self._asked_at_s + timeout_s
         while not self._closed.is_set():
             self._wake.clear()  # before looking: what ends while we look wakes us at once
             left_s = deadline_s - time.monotonic()
+            while not self._asked.empty():
+                self._asked.get()()
             self._send_out()
             step = self._base_data() or self._running_day() or self._past_days(hurry=left_s <= 0)
             ends = step is not None or left_s <= 0
@@ -99,6 +111,22 @@ class Fetcher:
     def status(self) -> dict[str, Any]:
         """Windows by standing, those that failed and why, and whether nothing of the plan is left."""
         return self._status
+
+    def backfill(self, name: str, windows: Sequence[Window], again: bool) -> None:
+        """Visit these windows beside the plan. From any thread; said again, it changes nothing."""
+        if name not in self._backfilled:
+            self._asked.put(lambda: self._progress.backfill(name, windows, again))
+            self._wake.set()
+
+    def backfilled(self, name: str) -> dict[str, int] | None:
+        """How far it is, for any thread; None where this fetcher is not at work: it stands by, or is paused."""
+        at_work = time.monotonic() - self._asked_at_s < IDLE_S
+        return self._backfilled.get(name) if at_work else None
+
+    def drop_backfill(self, name: str) -> None:
+        """From any thread."""
+        if name in self._backfilled:
+            self._asked.put(lambda: self._progress.drop_backfill(name))
 
     def close(self) -> None:
         """Ends a wait in `next` and the delays between tries; requests on their way end by their own time limits."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Mapping
+from collections import Counter, deque
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from itertools import islice
 from typing import Any
 
 from services.fetcher.cursor import Cursor, Standing, decode, encode, standing_of
@@ -23,6 +25,19 @@ from services.fetcher.windows import (
 )
 
 
+@dataclass
+class Backfill:
+    """Windows that somebody asked for, and what became of each: due, done, failed, missing."""
+
+    windows: tuple[Window, ...]
+    again: bool
+    came: dict[Window, str] = field(default_factory=dict)
+
+    def begin(self, done: Collection[Window]) -> None:
+        """From the beginning, given what is committed."""
+        self.came = {window: "done" if window in done and not self.again else "due" for window in self.windows}
+
+
 class Progress:
     """History is handed out in order, each window once a run; running days as often as the source says.
 
@@ -35,6 +50,7 @@ class Progress:
         self._plan = plan
         self._feeds = [feed.name for feed in source.feeds]
         self._again_at: dict[Window, datetime] = {}
+        self._backfills: dict[str, Backfill] = {}
         self.load({})
 
     def load(self, cursors: Mapping[str, bytes]) -> None:
@@ -50,14 +66,35 @@ class Progress:
         self._span: tuple[date, date] | None = None
         self._replan_at: datetime | None = None
         self._planned = False
+        for backfill in self._backfills.values():
+            backfill.begin({window for window, standing in self._standing.items() if standing.state == "done"})
 
     def history(self, now: datetime, most: int) -> list[Due]:
-        """Up to `most` windows whose day is over, oldest first; they are out until `settle`."""
+        """Up to `most` windows whose day is over, oldest first, those of the plan before those of backfills; they are
+        out until `settle`."""
         span = self._span_at(now)
         if not self._planned or span != self._span or (self._replan_at is not None and now >= self._replan_at):
             self._replan(span, now)
         taken = [self._todo.popleft() for _ in range(min(most, len(self._todo)))]
+        taken += islice((window for window in self._to_fill() if window not in taken), most - len(taken))
         return self._handed_out(Due(window, historical=True) for window in taken)
+
+    def backfill(self, name: str, windows: Iterable[Window], again: bool) -> None:
+        """Visit these too, their days being over; `again`: also those that are done. Said again, it changes nothing."""
+        if name not in self._backfills:
+            added = self._backfills[name] = Backfill(tuple(windows), again)
+            added.begin({window for window in added.windows if self._standing_of(window).state == "done"})
+
+    def backfilled(self) -> dict[str, dict[str, int]]:
+        """For each backfill how many of its windows are due, done, failed and missing."""
+        return {
+            name: {"due": 0, "done": 0, "failed": 0, "missing": 0} | Counter(backfill.came.values())
+            for name, backfill in self._backfills.items()
+        }
+
+    def drop_backfill(self, name: str) -> None:
+        """It is over; windows that are out come back nonetheless."""
+        self._backfills.pop(name, None)
 
     def live(self, now: datetime) -> list[Due]:
         """The running day's windows that are to be looked at again; they are out until `settle`."""
@@ -84,15 +121,17 @@ class Progress:
         self._checked_at[window] = now
         value = encode(cursor)
         self._standing[window] = Standing(cursor.state, cursor.attempts, cursor.error)
-        # Who is done is not visited again: its cursor need not be kept here too.
-        self._cursors[window] = b"" if cursor.state == "done" else value
+        self._cursors[window] = value
         if visited.due.historical:
             self._settle_history(window, visited.absent, now)
+        for backfill in self._backfills.values():
+            if window in backfill.came:
+                backfill.came[window] = "missing" if visited.absent else cursor.state
         return value
 
     def exhausted(self, now: datetime) -> bool:
         """Whether nothing is left of the plan, for ever. Windows that failed in this run count as left behind."""
-        if not self._planned or self._todo or self._out:
+        if not self._planned or self._todo or self._out or any(self._to_fill()):
             return False
         if not self._plan.follow:
             return not self.live_left(now)
@@ -116,7 +155,7 @@ class Progress:
         """Windows by where they stand: due ones are in history or out now."""
         standings = [self._standing[window].state for window in self._standing if self._in_span(window)]
         failed = len(self.failed())
-        due_now = len(self._todo) + len(self._out)
+        due_now = len(self._todo) + len(self._out) + sum(1 for _ in self._to_fill())
         return {"due": due_now, "done": standings.count("done"), "failed": failed, "missing": len(self._missing)}
 
     def failed(self) -> list[dict[str, Any]]:
@@ -167,6 +206,14 @@ class Progress:
         at = self._again_at[window] = now + timedelta(seconds=seconds)
         if self._plan.follow:
             self._replan_at = min(at, self._replan_at or at)
+
+    def _to_fill(self) -> Iterator[Window]:
+        seen: set[Window] = set()
+        for backfill in self._backfills.values():
+            for window, came in backfill.came.items():
+                if came == "due" and window not in self._out and window not in seen:
+                    seen.add(window)
+                    yield window
 
     def _handed_out(self, found: Any) -> list[Due]:
         handed = list(found)

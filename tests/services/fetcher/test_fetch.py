@@ -13,7 +13,7 @@ from services.fetcher.archive import DocumentArchive
 from services.fetcher.archive_source import ArchiveSource
 from services.fetcher.fetch import Fetcher
 from services.fetcher.http_source import HttpSource
-from services.fetcher.windows import Plan
+from services.fetcher.windows import Plan, Window, windows_between
 from shared.clock import VirtualClock
 from tests.services.fetcher.made import DAY, NOON, Run, SetClock, body, event, event_ids, made_source, raw_events
 from tests.services.fetcher.made import record_file as record
@@ -190,6 +190,50 @@ class TestHistory:
 
         assert first.fetcher.status()["windows"] == {"due": 0, "done": 2, "failed": 0, "missing": 1}
         assert {raw.feed for raw in raw_events(again.until_exhausted())} == {"looks"}
+
+
+class TestBackfill:
+    def test_windows_beyond_the_plan_are_fetched_once_and_counted(self, start: Start, tmp_path: Path) -> None:
+        for day in days(DAY, 3):
+            record_day(tmp_path, day)
+        run = start(archive_plan(DAY, DAY))
+        run.until_exhausted()
+        assert run.fetcher.backfilled("b") is None
+
+        windows = list(windows_between(DAY, DAY + timedelta(days=3), FEEDS))
+        run.fetcher.backfill("b", windows, again=False)
+        run.fetcher.backfill("b", windows, again=False)
+        wait_for(lambda: run.step(0.05) is None and (run.fetcher.backfilled("b") or {}).get("due") == 0)
+
+        assert run.fetcher.backfilled("b") == {"due": 0, "done": 9, "failed": 0, "missing": 3}
+        assert len(event_ids(run.records)) == len(set(event_ids(run.records))) == 3 * 3 * 2
+
+    def test_again_fetches_what_is_done_and_tells_what_changed(self, start: Start, tmp_path: Path) -> None:
+        record_day(tmp_path, DAY)
+        run = start(archive_plan())
+        run.until_exhausted()
+        before = len(run.records)
+        record(tmp_path, "cards", DAY, body("cards", [event(1, DAY), event(2, DAY, grade=5)]))
+
+        run.fetcher.backfill("b", [Window("cards", DAY)], again=True)
+        wait_for(lambda: run.step(0.05) is None and (run.fetcher.backfilled("b") or {}).get("due") == 0)
+
+        changed = raw_events(run.records[before:])
+        assert [(each.feed, each.ordinal) for each in changed] == [("cards", 2)]
+
+    def test_what_was_out_when_a_unit_failed_is_visited_again(self, start: Start, tmp_path: Path) -> None:
+        for day in days(DAY, 2):
+            record_day(tmp_path, day)
+        run = start(archive_plan(DAY, DAY))
+        run.until_exhausted()
+        committed = dict(run.cursors)
+        run.fetcher.backfill("b", [Window("cards", NEXT_DAY)], again=False)
+        wait_for(lambda: run.fetcher.next(0.05) is not None)  # given, and its unit fails
+
+        run.fetcher.load(committed)
+        wait_for(lambda: run.step(0.05) is None and (run.fetcher.backfilled("b") or {}).get("due") == 0)
+
+        assert run.cursor("cards", NEXT_DAY).state == "done"
 
 
 class TestTrouble:
