@@ -61,6 +61,7 @@ class Metrics:
         self.dead_letters_total = self._counter(
             "dead_letters_total", "records that could not be handled, by cause", ("topic", "reason")
         )
+        self.paused = self._gauge("paused", "1 while an operator's order keeps a topic from being handled", ("topic",))
         self.tripped_partitions = self._gauge(
             "tripped_partitions",
             "1 for a partition that is held back, because too many of its records failed unexpectedly",

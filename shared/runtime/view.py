@@ -12,6 +12,8 @@ from shared.errors import TransientError
 
 # A loop ticks at least every poll (0.5 s) when idle; a unit may take a database's worst second. This is far beyond.
 ALIVE_S = 60.0
+# What a loop may be in with nothing wrong; paused on purpose is not.
+READY = frozenset({"running", "paused", "standing by"})
 
 
 class Shown(Protocol):
@@ -51,7 +53,7 @@ class LoopView:
         return time.monotonic() - self._loop.ticked_at < ALIVE_S
 
     def ready(self) -> tuple[bool, str]:
-        if self._loop.state not in {"running", "standing by"}:
+        if self._loop.state not in READY:
             return False, ": ".join(filter(None, (self._loop.state, self._loop.trouble)))
         try:
             with self._lock:
