@@ -20,12 +20,14 @@ from services.fetcher.documents import Document
 from shared.broker.contract import NewRecord
 from shared.errors import InvalidDocument
 from shared.events import event_id_of, event_key_of
+from shared.ops import dead_letters as names
 from shared.records import headers_of
 from shared.topics import RAW, dead_letter_topic
 
 SCHEMA = "raw-event/1"
 HOP = "fetcher"
 DEAD_LETTERS = dead_letter_topic(HOP)
+FOUND_IN = "services.fetcher.capture"
 # 16 bytes tell the versions of one event apart beyond doubt; the cursor keeps one for every event of a day.
 HASH_BYTES = 16
 HIGHEST_VENUE, HIGHEST_NUMBER = 999, 99
@@ -162,17 +164,20 @@ class Capture:
         """As the runtime's dead letters are, of a record that never was one: it comes from no topic."""
         event_id = event_id_of(self._source, self._feed.name, document.url, version.hash)
         headers = headers_of(event_id, SCHEMA, self._source, HOP) | {
-            "dlq.original-topic": b"",
-            "dlq.original-partition": b"-1",
-            "dlq.original-offset": b"-1",
-            "dlq.original-timestamp": str(round(document.fetched_at.timestamp() * 1000)).encode(),
-            "dlq.original-group": HOP.encode(),
-            "dlq.exception-class": b"InvalidEvent",
-            "dlq.exception-message": f"{document.url}: {slice_.problem}".encode(),
-            "dlq.stage": b"capture",
-            "dlq.attempts": b"1",
-            "dlq.redrive-count": b"0",
-            "dlq.first-failed-at": document.fetched_at.isoformat().encode(),
+            names.ORIGINAL_TOPIC: b"",
+            names.ORIGINAL_PARTITION: b"-1",
+            names.ORIGINAL_OFFSET: b"-1",
+            names.ORIGINAL_TIMESTAMP: str(round(document.fetched_at.timestamp() * 1000)).encode(),
+            names.ORIGINAL_GROUP: HOP.encode(),
+            names.CAUSE: b"InvalidEvent",
+            names.MESSAGE: f"{document.url}: {slice_.problem}".encode(),
+            names.STAGE: b"capture",
+            names.ATTEMPTS: b"1",
+            names.REDRIVE_COUNT: names.count_text(0),
+            names.FIRST_FAILED_AT: document.fetched_at.isoformat(timespec="microseconds").encode(),
+            # No error was raised: what is wrong with a slice is found out in one place.
+            names.STACK_DIGEST: names.stack_digest([FOUND_IN]).encode(),
+            names.STACK_FRAME: FOUND_IN.encode(),
         }
         return NewRecord(DEAD_LETTERS, document.url.encode(), slice_.body, headers)
 

@@ -32,6 +32,7 @@ OUTSIDE_MODULES = (
     "headrace.*",
     "headrace.commands.*",
     "services.*.__main__",
+    "services.*.api",
     "services.*.postgres_*",
     "services.fetcher.*_source",
     "services.fetcher.archive",

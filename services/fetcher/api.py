@@ -1,0 +1,161 @@
+"""The fetcher's own endpoints: its windows, and backfills of more of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date
+from typing import Annotated, Any, Literal, Self
+
+from fastapi import APIRouter, Query, Request
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from services.fetcher.cursor import standing_of
+from services.fetcher.declaration import Source
+from services.fetcher.postgres_backfills import KIND
+from services.fetcher.windows import Plan, Window, last_ended, window_of
+from shared.broker.contract import DbConnection
+from shared.clock import Clock
+from shared.errors import ConfigError
+from shared.ops import postgres_operations
+from shared.runtime.api.desk import Desk
+from shared.runtime.api.posting import ACCEPTED, Answer, OperationBody, accepted, caller_of, carry_out
+from shared.topics import FETCHER_CURSORS
+
+# Some ten years of three feeds: more is a slip of the pen.
+MOST_DAYS = 4000
+WindowState = Literal["live", "done", "failed"]
+
+
+class WindowBody(BaseModel):
+    """A window that was visited at least once."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"feed": "results", "date": "2026-01-31", "state": "done", "attempts": 0, "error": None}]
+        }
+    )
+
+    feed: str
+    date: date
+    state: WindowState = Field(description="live: its day is not over; done; failed: see error, it is tried again")
+    attempts: int = Field(description="visits in a row that failed")
+    error: str | None
+
+
+class Windows(BaseModel):
+    """A page of windows, by date and feed; `next` goes into `after` for the page behind it."""
+
+    windows: list[WindowBody]
+    next: str | None
+
+
+class BackfillWish(BaseModel):
+    """Days to fetch beside the plan."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        populate_by_name=True,
+        json_schema_extra={
+            "examples": [{"from": "2026-01-01", "to": "2026-01-31", "feeds": ["results"], "again": False}]
+        },
+    )
+
+    from_date: date = Field(alias="from", description="first day, in the source's own time zone")
+    to_date: date = Field(alias="to", description="last day, inclusive; it must be over")
+    feeds: list[str] | None = Field(default=None, min_length=1, max_length=50, description="default: all of the source")
+    again: bool = Field(default=False, description="also windows that are done: only what changed is told")
+
+    @model_validator(mode="after")
+    def _sane(self) -> Self:
+        if self.to_date < self.from_date:
+            raise ValueError(f"`to` ({self.to_date}) is before `from` ({self.from_date})")
+        if (self.to_date - self.from_date).days >= MOST_DAYS:
+            raise ValueError(f"at most {MOST_DAYS} days at once")
+        return self
+
+
+class FetcherApi:
+    """What the endpoints need to know of the fetcher."""
+
+    def __init__(self, source: Source, plan: Plan, clock: Clock) -> None:
+        self._source = source
+        self._plan = plan
+        self._clock = clock
+
+    def router(self, desk: Desk) -> APIRouter:
+        router = APIRouter(tags=["fetcher"])
+
+        @router.get("/windows", summary="Windows that were visited, and what came of them")
+        def windows(
+            state: WindowState | None = None,
+            from_date: Annotated[date | None, Query(alias="from", description="first day")] = None,
+            to_date: Annotated[date | None, Query(alias="to", description="last day, inclusive")] = None,
+            after: Annotated[str | None, Query(max_length=100, description="`next` of the page before")] = None,
+            limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+        ) -> Windows:
+            with desk.broker() as broker:
+                cursors = broker.cursors(FETCHER_CURSORS)
+            found = [
+                (window, value)
+                for key, value in cursors.items()
+                if (window := window_of(key, self._source.name)) is not None
+                and (from_date is None or window.date >= from_date)
+                and (to_date is None or window.date <= to_date)
+                and (after is None or _mark(window) > after)
+            ]
+            found.sort(key=lambda each: _mark(each[0]))
+            bodies = [_body(window, value) for window, value in found]
+            page = [body for body in bodies if state is None or body.state == state]
+            last = page[limit - 1] if len(page) > limit else None
+            return Windows(windows=page[:limit], next=last and _mark(Window(last.feed, last.date)))
+
+        @router.get("/backfills", summary="Backfills, the newest first")
+        def backfills(limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> list[OperationBody]:
+            with desk.transaction() as connection:
+                found = postgres_operations.listing(connection, desk.service, kinds=[KIND], limit=limit)
+            return [OperationBody.model_validate(each) for each in found]
+
+        @router.post("/backfills", status_code=202, summary="Fetch more days", responses=ACCEPTED)
+        def backfill(wish: BackfillWish, request: Request) -> OperationBody:
+            def work(connection: DbConnection) -> Answer:
+                caller = caller_of(request)
+                return accepted(
+                    postgres_operations.create(
+                        connection, desk.service, KIND, self._target(wish), caller.subject, caller.request_id
+                    )
+                )
+
+            answer: OperationBody = carry_out(
+                desk, request, KIND, f"{self._source.name} {wish.from_date} to {wish.to_date}", work
+            )
+            return answer
+
+        return router
+
+    def _target(self, wish: BackfillWish) -> dict[str, Any]:
+        """Raises ConfigError for what cannot be fetched."""
+        feeds = [feed.name for feed in self._source.feeds]
+        asked: Sequence[str] = wish.feeds or feeds
+        if unknown := sorted(set(asked) - set(feeds)):
+            raise ConfigError(f"source {self._source.name} has no feed {unknown[0]!r}; it has {', '.join(feeds)}")
+        ended = last_ended(self._clock.now(), self._source.zone, self._source.live.close_after_s)
+        if not self._plan.recorded and wish.to_date > ended:
+            raise ConfigError(
+                f"{wish.to_date} is not over: the last day that can be fetched whole is {ended};"
+                " running days are followed (fetcher.follow)"
+            )
+        return {
+            "source": self._source.name, "from": wish.from_date.isoformat(), "to": wish.to_date.isoformat(),
+            "feeds": [feed for feed in feeds if feed in asked], "again": wish.again,
+        }  # fmt: skip
+
+
+def _mark(window: Window) -> str:
+    return f"{window.date.isoformat()}/{window.feed}"
+
+
+def _body(window: Window, value: bytes) -> WindowBody:
+    standing = standing_of(value)
+    return WindowBody(
+        feed=window.feed, date=window.date, state=standing.state, attempts=standing.attempts, error=standing.error
+    )

@@ -1,0 +1,107 @@
+"""The loader's own endpoints: exports of days, and what is parked."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Annotated, Self
+from uuid import UUID
+
+from fastapi import APIRouter, Query, Request
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from services.loader.postgres_export_orders import KIND, touch
+from shared.broker.contract import DbConnection
+from shared.ops import postgres_operations
+from shared.ops.operations import NotPossible
+from shared.runtime.api.desk import Desk
+from shared.runtime.api.posting import ACCEPTED, Answer, OperationBody, accepted, caller_of, carry_out
+from shared.runtime.api.problems import responses
+
+
+class ExportWish(BaseModel):
+    """Days whose CSV files are to be written anew."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        populate_by_name=True,
+        json_schema_extra={"examples": [{"from": "2026-01-01", "to": "2026-01-31"}]},
+    )
+
+    from_date: date = Field(alias="from", description="first day, as the source counts days")
+    to_date: date = Field(alias="to", description="last day, inclusive")
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.to_date < self.from_date:
+            raise ValueError(f"`to` ({self.to_date}) is before `from` ({self.from_date})")
+        return self
+
+
+class Parked(BaseModel):
+    """A fact that waits for its event to be listed."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "record_id": "0b0f5a3e-54b3-5f0e-9d0b-7a1d1f6c2b11", "event_key": "boatrace:2026-01-31:07:04",
+                    "kind": "settled", "reason": "event not listed yet", "place": "clean-events/3/1200",
+                    "parked_at": "2026-01-31T09:00:00Z",
+                }
+            ]
+        }
+    )  # fmt: skip
+
+    record_id: UUID
+    event_key: str
+    kind: str
+    reason: str
+    place: str = Field(description="topic/partition/offset that it came from")
+    parked_at: datetime
+
+
+class ParkedPage(BaseModel):
+    """The oldest first; `next` goes into `after` for the page behind it."""
+
+    total: int
+    parked: list[Parked]
+    next: UUID | None
+
+
+def router(desk: Desk, *, exporting: bool) -> APIRouter:
+    """`exporting`: whether this loader writes CSV files at all."""
+    router = APIRouter(tags=["loader"])
+
+    @router.post("/exports", status_code=202, summary="Write days' CSV files anew", responses=ACCEPTED | responses(409))
+    def export(wish: ExportWish, request: Request) -> OperationBody:
+        def work(connection: DbConnection) -> Answer:
+            if not exporting:
+                raise NotPossible("CSV files are switched off: set loader.exports to true and start the loader again")
+            caller = caller_of(request)
+            target = touch(connection, wish.from_date, wish.to_date)
+            made = postgres_operations.create(connection, desk.service, KIND, target, caller.subject, caller.request_id)
+            return accepted(made)
+
+        answer: OperationBody = carry_out(desk, request, KIND, f"{wish.from_date} to {wish.to_date}", work)
+        return answer
+
+    @router.get("/parked", summary="Facts that wait for their event")
+    def parked(
+        after: Annotated[UUID | None, Query(description="`next` of the page before")] = None,
+        limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    ) -> ParkedPage:
+        with desk.transaction() as connection:
+            total = connection.execute("SELECT count(*) FROM facts.parked").fetchone()
+            found = connection.execute(
+                "SELECT record_id, parent_key, kind, reason, topic || '/' || p || '/' || off, parked_at"
+                " FROM facts.parked WHERE %(after)s::uuid IS NULL OR (parked_at, record_id) >"
+                " (SELECT parked_at, record_id FROM facts.parked WHERE record_id = %(after)s)"
+                " ORDER BY parked_at, record_id LIMIT %(limit)s",
+                {"after": after, "limit": limit + 1},
+            ).fetchall()
+        names = ("record_id", "event_key", "kind", "reason", "place", "parked_at")
+        page = [Parked(**dict(zip(names, row, strict=True))) for row in found]
+        following = page[limit - 1].record_id if len(page) > limit else None
+        return ParkedPage(total=int(total[0]) if total else 0, parked=page[:limit], next=following)
+
+    return router

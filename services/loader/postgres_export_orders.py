@@ -1,0 +1,46 @@
+"""Exports that somebody asked for: days whose CSV files are to be written anew, and how far that is."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+
+from shared.broker.contract import DbConnection
+from shared.errors import ConfigError
+from shared.ops.operations import Operation
+from shared.runtime.settling import Standing
+
+KIND = "export"
+
+
+def touch(connection: DbConnection, first: date, last: date) -> dict[str, Any]:
+    """Mark the days' files as out of date; the operation's target. Raises ConfigError where no such day is loaded."""
+    days: dict[str, int] = {}
+    for day, touched in connection.execute(
+        "UPDATE facts.export_days SET touched = touched + 1 WHERE date BETWEEN %s AND %s RETURNING date, touched",
+        (first, last),
+    ):
+        days[day.isoformat()] = days.get(day.isoformat(), 0) + touched
+    if not days:
+        raise ConfigError(f"nothing is loaded of {first} to {last}: there is nothing to export")
+    return {"from": first.isoformat(), "to": last.isoformat(), "days": days}
+
+
+def look(connection: DbConnection, operation: Operation) -> Standing | None:
+    """A day is written once its events have ended, or it is over itself."""
+    if operation.wanted == "cancel":
+        return Standing(operation.counts, operation.progress, ended="cancelled")
+    days: dict[str, int] = operation.target["days"]
+    written = dict(
+        connection.execute(
+            "SELECT date::text, sum(exported)::bigint FROM facts.export_days WHERE date = ANY(%s::date[])"
+            " GROUP BY date",
+            (list(days),),
+        ).fetchall()
+    )
+    open_days = sorted(day for day, touched in days.items() if written.get(day, 0) < touched)
+    counts = {"days": len(days), "written": len(days) - len(open_days)}
+    if not open_days:
+        return Standing(counts, 1.0, ended="succeeded")
+    waiting_for = f"{len(open_days)} days, first {open_days[0]}: a day is written when its events have ended"
+    return Standing(counts, counts["written"] / len(days), waiting_for)

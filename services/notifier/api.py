@@ -1,0 +1,124 @@
+"""The notifier's own endpoints: what was told, and a trial message."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated, Literal
+from uuid import uuid5
+
+from fastapi import APIRouter, Query, Request
+from pydantic import BaseModel, ConfigDict, Field
+
+from services.notifier.postgres_ledger import Note, record
+from shared.broker.contract import DbConnection
+from shared.errors import ConfigError
+from shared.events import NAMESPACE
+from shared.ops import postgres_operations
+from shared.ops.operations import Operation
+from shared.runtime.api.desk import Desk
+from shared.runtime.api.posting import ACCEPTED, Answer, OperationBody, accepted, caller_of, carry_out
+from shared.runtime.settling import Standing
+
+KIND = "test"
+NotificationState = Literal["pending", "sending", "sent", "failed", "unknown"]
+
+
+class Notification(BaseModel):
+    """A message on one channel."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": 41, "rule": "big-payout", "channel": "console", "event_key": "boatrace:2026-01-31:07:04",
+                    "text": "A message.", "state": "sent", "attempts": 1, "error": None,
+                    "created_at": "2026-01-31T09:00:00Z", "sent_at": "2026-01-31T09:00:01Z",
+                }
+            ]
+        }
+    )  # fmt: skip
+
+    id: int
+    rule: str
+    channel: str
+    event_key: str
+    text: str | None = Field(description="null: a summary that is not composed yet")
+    state: NotificationState = Field(description="unknown: a sender died while it sent this; nobody can know")
+    attempts: int
+    error: str | None
+    created_at: datetime
+    sent_at: datetime | None
+
+
+class Notifications(BaseModel):
+    """The newest first; `next` goes into `before` for the page behind it."""
+
+    notifications: list[Notification]
+    next: int | None
+
+
+class TestWish(BaseModel):
+    """Where to send a trial message."""
+
+    __test__ = False  # no test of pytest's
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"channels": ["discord"]}]})
+
+    channels: list[str] | None = Field(default=None, min_length=1, max_length=20, description="default: all")
+
+
+def router(desk: Desk, channels: Sequence[str]) -> APIRouter:
+    """`channels`: those that this notifier sends on."""
+    router = APIRouter(tags=["notifier"])
+
+    @router.get("/notifications", summary="What was told, and what will be")
+    def notifications(
+        state: NotificationState | None = None,
+        channel: Annotated[str | None, Query(max_length=60)] = None,
+        before: Annotated[int | None, Query(ge=1, le=2**62, description="`next` of the page before")] = None,
+        limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    ) -> Notifications:
+        names = tuple(Notification.model_fields)
+        with desk.transaction() as connection:
+            found = connection.execute(
+                f"SELECT {', '.join(names)} FROM notifier.ledger WHERE coalesce(state = %s, true)"
+                " AND coalesce(channel = %s, true) AND coalesce(id < %s, true) ORDER BY id DESC LIMIT %s",
+                (state, channel, before, limit + 1),
+            ).fetchall()
+        page = [Notification(**dict(zip(names, row, strict=True))) for row in found]
+        following = page[limit - 1].id if len(page) > limit else None
+        return Notifications(notifications=page[:limit], next=following)
+
+    @router.post("/test", status_code=202, summary="Send a trial message", responses=ACCEPTED)
+    def test(wish: TestWish, request: Request) -> OperationBody:
+        def work(connection: DbConnection) -> Answer:
+            asked = list(dict.fromkeys(wish.channels or channels))
+            if unknown := sorted(set(asked) - set(channels)):
+                raise ConfigError(f"no channel {unknown[0]!r} is on; notifier.channels has {', '.join(channels)}")
+            caller = caller_of(request)
+            made = postgres_operations.create(
+                connection, desk.service, KIND, {"channels": asked}, caller.subject, caller.request_id
+            )
+            text = f"A trial message of Headrace (operation {made.id})."
+            record(connection, [Note(uuid5(NAMESPACE, f"test/{made.id}"), KIND, "test", text)], asked)
+            return accepted(made)
+
+        answer: OperationBody = carry_out(desk, request, KIND, ", ".join(wish.channels or channels), work)
+        return answer
+
+    return router
+
+
+def look(connection: DbConnection, operation: Operation) -> Standing | None:
+    """How far a trial message is."""
+    found = connection.execute(
+        "SELECT channel, state, error FROM notifier.ledger WHERE record_id = %s AND rule = %s",
+        (uuid5(NAMESPACE, f"test/{operation.id}"), KIND),
+    ).fetchall()
+    counts = {channel: state for channel, state, _ in found}
+    on_the_way = sorted(channel for channel, state in counts.items() if state in {"pending", "sending"})
+    if on_the_way:
+        return Standing(counts, 1 - len(on_the_way) / len(counts), f"{', '.join(on_the_way)} to take the message")
+    errors = [f"{channel}: {error}" for channel, _, error in found if error]
+    return Standing(counts, 1.0, ended="failed" if errors else "succeeded", error="; ".join(errors) or None)
