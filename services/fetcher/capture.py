@@ -174,7 +174,7 @@ class Capture:
             names.STAGE: b"capture",
             names.ATTEMPTS: b"1",
             names.REDRIVE_COUNT: names.count_text(0),
-            names.FIRST_FAILED_AT: document.fetched_at.isoformat(timespec="microseconds").encode(),
+            names.FIRST_FAILED_AT: document.fetched_at.isoformat().encode(),
             # No error was raised: what is wrong with a slice is found out in one place.
             names.STACK_DIGEST: names.stack_digest([FOUND_IN]).encode(),
             names.STACK_FRAME: FOUND_IN.encode(),

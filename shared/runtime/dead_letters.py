@@ -3,41 +3,65 @@
 from __future__ import annotations
 
 from datetime import datetime
+from types import TracebackType
 from uuid import uuid5
 
 from shared.broker.contract import NewRecord
 from shared.events import NAMESPACE
+from shared.ops import dead_letters as names
 from shared.runtime.batch import Failed
 from shared.topics import dead_letter_topic, retry_topic
 
 # Long enough for a cause, short enough that headers stay a small part of a record.
 LONGEST_MESSAGE_BYTES = 1024
 # What a dead letter that was sent back to be tried again keeps of its first failure.
-_FIRST = ("dlq.original-", "dlq.first-failed-at", "dlq.redrive-count")
+_FIRST = ("dlq.original-", names.FIRST_FAILED_AT, names.REDRIVE_COUNT)
+# Frames of libraries and of the interpreter change with their versions.
+_OURS = ("services.", "shared.")
 
 
 def dead_letter(service: str, failed: Failed, at: datetime) -> NewRecord:
-    """The original key, bytes and headers, and beside them what failed, where, and `at` which time."""
+    """The original key, bytes and headers, and beside them what failed, where, and `at` which time.
+
+    The same failure of the same record has the same size, however often it is tried again.
+    """
     record = failed.record
     tried_again = record.topic == retry_topic(service)
     kept = {name: value for name, value in record.headers.items() if tried_again and name.startswith(_FIRST)}
+    frames = frames_of(failed.error.__traceback__)
     headers = {
         "event_id": str(uuid5(NAMESPACE, record.place)).encode(),  # where the record brings none of its own
         **record.headers,
-        "dlq.original-topic": record.topic.encode(),
-        "dlq.original-partition": str(record.partition).encode(),
-        "dlq.original-offset": str(record.offset).encode(),
-        "dlq.original-timestamp": str(record.timestamp_ms).encode(),
-        "dlq.original-group": service.encode(),
-        "dlq.first-failed-at": at.isoformat().encode(),
-        "dlq.redrive-count": b"0",
+        names.ORIGINAL_TOPIC: record.topic.encode(),
+        names.ORIGINAL_PARTITION: str(record.partition).encode(),
+        names.ORIGINAL_OFFSET: str(record.offset).encode(),
+        names.ORIGINAL_TIMESTAMP: str(record.timestamp_ms).encode(),
+        names.ORIGINAL_GROUP: service.encode(),
+        names.FIRST_FAILED_AT: at.isoformat(timespec="microseconds").encode(),
+        names.REDRIVE_COUNT: names.count_text(0),
         **kept,
-        "dlq.stage": failed.stage.encode(),
-        "dlq.exception-class": type(failed.error).__name__.encode(),
-        "dlq.exception-message": message_of(failed.error).encode(),
-        "dlq.attempts": str(failed.attempts).encode(),
+        names.STAGE: failed.stage.encode(),
+        names.CAUSE: type(failed.error).__name__.encode(),
+        names.MESSAGE: message_of(failed.error).encode(),
+        names.ATTEMPTS: str(failed.attempts).encode(),
+        names.STACK_DIGEST: names.stack_digest(frames).encode(),
+        names.STACK_FRAME: frames[-1].encode()[: names.LONGEST_FRAME_BYTES] if frames else b"",
     }
     return NewRecord(dead_letter_topic(service), record.key, record.value, headers)
+
+
+def frames_of(trace: TracebackType | None) -> list[str]:
+    """Where in our code an error came from, `module:function:line`, the innermost last; all code where none is ours.
+
+    A frame counts once, so that neither the depth of a recursion nor an error raised anew tells two faults apart.
+    """
+    frames: list[str] = []
+    while trace is not None:
+        module = trace.tb_frame.f_globals.get("__name__", "")
+        frames.append(f"{module}:{trace.tb_frame.f_code.co_name}:{trace.tb_lineno}")
+        trace = trace.tb_next
+    ours = [frame for frame in frames if frame.startswith(_OURS)]
+    return list(dict.fromkeys(ours or frames))
 
 
 def message_of(error: BaseException) -> str:

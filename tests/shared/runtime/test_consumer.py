@@ -117,7 +117,9 @@ def test_a_dead_letter_holds_key_value_headers_and_cause(broker: PostgresBroker)
         "dlq.exception-message": b"expected another number than 1?",
         "dlq.attempts": b"1",
         "dlq.first-failed-at": letter.headers["dlq.first-failed-at"],
-        "dlq.redrive-count": b"0",
+        "dlq.redrive-count": b"00",
+        "dlq.stack-digest": letter.headers["dlq.stack-digest"],
+        "dlq.stack-frame": letter.headers["dlq.stack-frame"],
     }
     assert UUID(letter.headers["event_id"].decode())
 

@@ -7,7 +7,10 @@ from uuid import UUID
 
 import pytest
 
-from shared.broker.contract import Headers, Record
+from shared.broker.contract import Headers, NewRecord, Record
+from shared.errors import InvalidEvent
+from shared.ops.dead_letters import letter_of, sent_back, stack_digest
+from shared.records import decode, identity_of
 from shared.runtime.batch import Failed
 from shared.runtime.dead_letters import LONGEST_MESSAGE_BYTES, dead_letter
 from shared.topics import RAW, retry_topic
@@ -36,18 +39,20 @@ def test_it_holds_the_original_and_says_what_failed_where_and_when() -> None:
         "dlq.exception-class": b"ValueError",
         "dlq.exception-message": b"no boats",
         "dlq.attempts": b"3",
-        "dlq.first-failed-at": b"2031-05-04T03:00:00+00:00",
-        "dlq.redrive-count": b"0",
+        "dlq.first-failed-at": b"2031-05-04T03:00:00.000000+00:00",
+        "dlq.redrive-count": b"00",
+        "dlq.stack-digest": stack_digest([]).encode(),
+        "dlq.stack-frame": b"",
     }
 
 
 def test_one_that_fails_again_keeps_where_it_came_from_and_when_it_first_failed() -> None:
     first = dead_letter("cleaner", failed(), AT).headers
-    again = failed(retry_topic("cleaner"), {**first, "dlq.redrive-count": b"1"}, "no cats", offset=0)
+    again = failed(retry_topic("cleaner"), {**first, "dlq.redrive-count": b"01"}, "no cats", offset=0)
 
     headers = dead_letter("cleaner", again, LATER).headers
 
-    assert headers == {**first, "dlq.redrive-count": b"1", "dlq.exception-message": b"no cats"}
+    assert headers == {**first, "dlq.redrive-count": b"01", "dlq.exception-message": b"no cats"}
 
 
 def test_one_of_another_service_is_an_original_of_its_own() -> None:
@@ -60,7 +65,7 @@ def test_one_of_another_service_is_an_original_of_its_own() -> None:
         b"0",
         b"loader",
     ]
-    assert headers["dlq.first-failed-at"] == LATER.isoformat().encode()
+    assert headers["dlq.first-failed-at"] == LATER.isoformat(timespec="microseconds").encode()
 
 
 def test_a_record_without_an_id_gets_one_that_is_always_the_same() -> None:
@@ -76,3 +81,53 @@ def test_a_long_or_unprintable_message_is_cut_to_whole_characters(message: str) 
 
     assert LONGEST_MESSAGE_BYTES - 3 < len(said) <= LONGEST_MESSAGE_BYTES
     assert "\0" not in said.decode()
+
+
+def stored(new: NewRecord, offset: int) -> Record:
+    return Record(new.topic, 0, offset, 1_000, new.key, new.value, new.headers)
+
+
+def size_of(headers: Headers) -> int:
+    return sum(len(name.encode()) + len(value) for name, value in headers.items())
+
+
+def failing(record: Record) -> Failed:
+    """As the runtime finds it: raised and caught, with its traceback."""
+    try:
+        decode(record)
+    except InvalidEvent as error:
+        return Failed(record, error, "decode", 1)
+    raise AssertionError("it decodes")
+
+
+def test_ten_redrives_of_the_same_record_change_no_size() -> None:
+    record = Record(RAW, 2, 99, 1_000, b"key", b"no JSON", {"event_id": str(UUID(int=1)).encode(), "schema": b"x/1"})
+    sizes = set()
+    for offset in range(95, 106):
+        letter = stored(dead_letter("cleaner", failing(record), AT + timedelta(seconds=offset)), offset)
+        sizes.add(size_of(letter.headers))
+        record = stored(sent_back(letter, "cleaner"), offset)
+
+    assert len(sizes) == 1
+    assert letter_of(record).redrives == 11
+    assert letter_of(record).origin == "raw-events/2/99"
+
+
+def test_what_is_sent_back_keeps_its_bytes_key_and_headers() -> None:
+    letter = stored(dead_letter("cleaner", failed(), AT), 7)
+
+    back = sent_back(letter, "cleaner")
+
+    assert (back.topic, back.key, back.value) == ("cleaner.retry", b"key", b"value")
+    assert back.headers == {**letter.headers, "dlq.redrive-count": b"01"}
+
+
+def test_the_stack_digest_tells_ways_to_fail_apart_and_not_records() -> None:
+    bad_id = [failing(Record(RAW, 0, offset, 0, b"", b"", {"event_id": b"x"})) for offset in (1, 2)]
+    bad_schema = failing(Record(RAW, 0, 3, 0, b"", b"", {"event_id": str(UUID(int=1)).encode(), "schema": b"?"}))
+
+    letters = [letter_of(stored(dead_letter("cleaner", each, AT), 0)) for each in (*bad_id, bad_schema)]
+
+    assert letters[0].stack_digest == letters[1].stack_digest != letters[2].stack_digest
+    assert letters[0].stack_frame.startswith(f"{identity_of.__module__}:identity_of:")
+    assert letters[2].stack_frame.startswith(f"{decode.__module__}:decode:")

@@ -1,0 +1,98 @@
+"""Which dead letters are meant."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.broker.contract import Record
+from shared.ops.dead_letter_choice import MOST_REDRIVES, Filter, Selection, facets
+from shared.ops.dead_letters import Letter, Place, letter_of
+
+AT = datetime(2031, 5, 4, 3, tzinfo=UTC)
+
+
+def letter(offset: int = 0, *, key: str = "k", **headers: str) -> Letter:
+    given = {f"dlq.{name.replace('_', '-')}": value.encode() for name, value in headers.items()}
+    at_ms = int((AT + timedelta(minutes=offset)).timestamp() * 1000)
+    return letter_of(Record("cleaner.dlq", 0, offset, at_ms, key.encode(), b"{}", given))
+
+
+@pytest.mark.parametrize(
+    ("said", "matches"),
+    [
+        ({}, True),
+        ({"cause": "ValueError"}, True),
+        ({"cause": "InvalidEvent"}, False),
+        ({"state": "open"}, True),
+        ({"state": "redriven"}, False),
+        ({"key": "boatrace:2026-01-31:*"}, True),
+        ({"key": "*:04"}, True),
+        ({"key": "boatrace:2026-01-31"}, False),
+        ({"key": "boatrace.2026-01-31:*"}, False),
+        ({"since": AT}, True),
+        ({"since": AT + timedelta(microseconds=1)}, False),
+        ({"until": AT}, False),
+        ({"until": AT + timedelta(microseconds=1)}, True),
+        ({"topic": "raw-events", "stage": "handle", "stack_digest": "d"}, True),
+        ({"topic": "clean-events"}, False),
+    ],
+)
+def test_a_filter_leaves_out_what_it_does_not_name(said: dict[str, Any], matches: bool) -> None:
+    one = letter(
+        key="boatrace:2026-01-31:07:04", exception_class="ValueError", original_topic="raw-events", stage="handle",
+        stack_digest="d",
+    )  # fmt: skip
+
+    assert Filter(**said).matches(one, "open") == matches
+    assert Filter.from_json(Filter(**said).as_json()) == Filter(**said)
+
+
+def test_a_letter_that_was_sent_back_too_often_is_over_the_cap_unless_forced() -> None:
+    worn = letter(3, redrive_count=f"{MOST_REDRIVES:02d}")
+    spans = {0: (0, 10)}
+
+    assert Selection(spans).redrives(letter(3), ()) == "selected"
+    assert Selection(spans).redrives(worn, ()) == "over_cap"
+    assert Selection(spans, force=True).redrives(worn, ()) == "selected"
+
+
+def test_what_is_settled_is_not_sent_back_again_even_by_force() -> None:
+    assert Selection({0: (0, 10)}, force=True).redrives(letter(3), {Place(0, 3)}) == "settled"
+
+
+@given(st.integers(0, 20), st.integers(0, 20), st.integers(0, 20))
+def test_what_lies_outside_the_plan_is_not_meant(begin: int, end: int, offset: int) -> None:
+    selection = Selection({0: (begin, end)})
+
+    assert selection.meant(letter(offset)) == (begin <= offset < end)
+
+
+def test_named_letters_are_meant_and_no_others() -> None:
+    selection = Selection({0: (0, 10)}, frozenset({Place(0, 3), Place(1, 4), Place(0, 12)}))
+
+    assert [offset for offset in range(20) if selection.meant(letter(offset))] == [3]
+
+
+def test_a_selection_comes_back_from_what_is_kept_of_it() -> None:
+    selection = Selection({0: (2, 9), 3: (0, 1)}, frozenset({Place(0, 3)}), Filter(cause="E", since=AT), force=True)
+
+    assert Selection.from_json(selection.as_json()) == selection
+    assert Selection.from_json(Selection({}).as_json()) == Selection({})
+
+
+def test_facets_count_by_kind_the_most_frequent_first() -> None:
+    letters = [letter(n, exception_class="A", stack_digest="x", stack_frame="m:f:1") for n in range(3)]
+    letters += [letter(4, exception_class="B", stack_digest="y")]
+
+    found = facets(letters)
+
+    assert found["causes"] == [{"value": "A", "records": 3}, {"value": "B", "records": 1}]
+    assert found["stack_digests"][0] == {
+        "value": "x", "records": 3, "frame": "m:f:1", "message": "", "example": "0/2"
+    }  # fmt: skip
+    assert found["days"] == [{"value": "2031-05-04", "records": 4}]

@@ -1,0 +1,63 @@
+"""What the headers of a dead letter say, whatever they hold."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.broker.contract import Record
+from shared.ops.dead_letters import (
+    HIGHEST_COUNT,
+    LONGEST_SHOWN,
+    Place,
+    count_text,
+    letter_of,
+    place_of,
+    sent_back,
+    stack_digest,
+)
+
+NAMES = st.sampled_from(
+    ["dlq.attempts", "dlq.redrive-count", "dlq.original-offset", "dlq.exception-class", "dlq.stack-frame", "event_id"]
+)
+
+
+@given(st.binary(), st.dictionaries(NAMES, st.binary(max_size=30)))
+def test_no_header_is_too_strange_to_be_shown(key: bytes, headers: dict[str, bytes]) -> None:
+    letter = letter_of(Record("cleaner.dlq", 0, 5, 1_000, key, b"value", headers))
+
+    assert letter.place == Place(0, 5)
+    assert letter.size_bytes == 5
+    assert len(letter.key) <= LONGEST_SHOWN
+    assert "\0" not in letter.key + letter.cause
+
+
+def test_one_that_comes_from_no_record_has_no_origin() -> None:
+    letter = letter_of(Record("fetcher.dlq", 0, 5, 1_000, b"", b"", {"dlq.original-topic": b""}))
+
+    assert letter.origin is None
+
+
+@given(st.integers(0, 300))
+def test_a_count_of_redrives_has_two_digits_whatever_it_is(redrives: int) -> None:
+    record = Record("cleaner.dlq", 0, 5, 1_000, b"", b"", {"dlq.redrive-count": count_text(redrives)})
+
+    again = sent_back(record, "cleaner").headers["dlq.redrive-count"]
+
+    assert len(again) == 2
+    assert int(again) == min(redrives + 1, HIGHEST_COUNT)
+
+
+@pytest.mark.parametrize("text", ["", "1", "1/", "/1", "-1/2", "1/2/3", "a/b", "1/2\n", "٣/٣", "1" * 10 + "/1"])
+def test_what_is_no_place_is_none(text: str) -> None:
+    assert place_of(text) is None
+
+
+@given(st.integers(0, 99), st.integers(0, 10**18 - 1))
+def test_a_place_comes_back_from_its_text(partition: int, offset: int) -> None:
+    assert place_of(str(Place(partition, offset))) == Place(partition, offset)
+
+
+def test_a_digest_has_one_length() -> None:
+    assert {len(stack_digest(frames)) for frames in ([], ["a:b:1"], ["a:b:1", "c:d:2"])} == {16}

@@ -1,0 +1,39 @@
+"""Bytes, as people get to see them."""
+
+from __future__ import annotations
+
+import base64
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.ops.payloads import headers_shown, payload
+
+
+@pytest.mark.parametrize(
+    ("value", "encoding", "shown"),
+    [
+        (b'{"a": [1, null]}', "json", {"a": [1, None]}),
+        (b"plain \xc3\xa9", "text", "plain \u00e9"),
+        (b"\xff\x00", "base64", "/wA="),
+        (b"", "text", ""),
+        (b"NaN", "text", "NaN"),
+    ],
+)
+def test_bytes_are_shown_as_what_they_are(value: bytes, encoding: str, shown: object) -> None:
+    assert payload(value, 100) == {"encoding": encoding, "value": shown, "note": None, "size_bytes": len(value)}
+
+
+def test_what_is_too_long_is_cut_and_says_so() -> None:
+    assert payload(b'{"a": "' + "\u00e9".encode() * 50 + b'"}', 10) == {
+        "encoding": "text", "value": '{"a": "\u00e9', "note": "the first 10 of 109 bytes", "size_bytes": 109
+    }  # fmt: skip
+    assert base64.b64decode(payload(b"\xff" * 50, 10)["value"]) == b"\xff" * 10
+
+
+@given(st.binary(max_size=50), st.integers(1, 60))
+def test_every_payload_can_be_answered(value: bytes, most: int) -> None:
+    assert orjson.dumps(payload(value, most))
+    assert orjson.dumps(headers_shown({"h": value}))
