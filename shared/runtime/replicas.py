@@ -20,7 +20,7 @@ from psycopg.types.json import Jsonb
 
 from shared.broker.postgres_link import Link
 from shared.errors import TransientError
-from shared.runtime.admin import ServiceView
+from shared.runtime.api.desk import ServiceView
 from shared.runtime.metrics import Metrics
 
 INTERVAL_S = 1.0

@@ -27,7 +27,8 @@ import structlog
 
 from shared.errors import ConfigError
 from shared.logs import configure, mask_text
-from shared.runtime.admin import ServiceView, admin_server
+from shared.runtime.api.desk import Desk, ServiceView
+from shared.runtime.api.server import admin_server
 from shared.runtime.metrics import Metrics
 from shared.runtime.replicas import Replicas
 from shared.runtime.watchdog import HUNG_S, Watchdog
@@ -88,9 +89,10 @@ def run(
     background: Sequence[Background] = (),
     grace_s: float = GRACE_S,
     hung_s: float = HUNG_S,
+    desk: Desk | None = None,
 ) -> int:
     """Run the loop in this (the main) thread, with admin app, heartbeat (both tell what `view` shows) and background
-    work beside it.
+    work beside it. `desk`: where the admin app's endpoints work, if they have more to show than the view.
 
     SIGTERM and SIGINT stop the loop; what has not ended `grace_s` later is cut off with exit code 1, and so is a loop
     that has not ticked for `hung_s`. Raises ConfigError when the admin app cannot listen.
@@ -103,7 +105,7 @@ def run(
     with (
         _signals(crew.stop),
         crew,
-        admin_server(view, metrics.registry, settings.admin) as admin,
+        admin_server(desk or Desk(settings, view), metrics.registry) as admin,
         Replicas(conninfo, view, admin.url, crew.guard, metrics) as replicas,
         Watchdog(loop, hung_s),
     ):

@@ -10,6 +10,7 @@ from fastapi import APIRouter
 
 from shared.broker.connect import connect
 from shared.broker.contract import Broker
+from shared.runtime.api.desk import Desk
 from shared.runtime.consumer import ConsumerLoop
 from shared.runtime.handler import DatabaseHandle, Handle, Pollable
 from shared.runtime.metrics import Metrics
@@ -77,9 +78,18 @@ def serve(settings: ServiceSettings, service: Service, metrics: Metrics, connect
         loop, connect(settings, conninfo), settings.service.replica, service.detail,
         streams=isinstance(service.work, Consuming),
     )  # fmt: skip
+    desk = Desk(
+        settings, view, steers=steered(service.work), routers=service.routers,
+        open_broker=lambda: connect(settings, conninfo),
+    )  # fmt: skip
     writes_rows = isinstance(service.work, Consuming) and service.work.database_handle is not None
     copying = relays(settings, conninfo, metrics) if writes_rows else []
-    return run(settings, loop, view, metrics, [*service.background, *copying])
+    return run(settings, loop, view, metrics, [*service.background, *copying], desk=desk)
+
+
+def steered(work: Consuming | Polling) -> tuple[str, ...]:
+    """The topics that the service can be paused on: those it reads; a poller, which reads none, on its output."""
+    return (work.writes,) if isinstance(work, Polling) else tuple(work.reads)
 
 
 def _loop(settings: ServiceSettings, service: Service, metrics: Metrics, broker: Broker) -> ConsumerLoop | PollerLoop:

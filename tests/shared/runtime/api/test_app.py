@@ -12,10 +12,10 @@ import pytest
 from fastapi import FastAPI
 
 from shared.errors import ConfigError, TransientError
-from shared.runtime.admin import AdminServer, admin_app, admin_server
+from shared.runtime.api.problems import install
+from shared.runtime.api.server import AdminServer
 from shared.runtime.metrics import Metrics
-from shared.runtime.problems import MEDIA_TYPE, install
-from shared.settings import AdminSettings
+from tests.shared.runtime.api.desks import assert_problem, served
 from tests.shared.runtime.views import BrokenView, GivenView
 
 TOKEN = {"Authorization": "Bearer open sesame"}

@@ -1,0 +1,47 @@
+"""Answers by idempotency key, in ops.idempotency. Within the transaction of the work that they answer."""
+
+from __future__ import annotations
+
+from psycopg.types.json import Jsonb
+
+from shared.broker.contract import DbConnection
+from shared.ops.idempotency import KEPT_H, Stored
+
+_AGE = f"interval '{KEPT_H} hours'"
+# So many old rows go with each new one: more than come, so that the table does not grow for ever.
+_SWEPT_ROWS = 10
+
+
+def reserve(connection: DbConnection, subject: str, key: str) -> bool:
+    """Until the end of the transaction nobody else works on the key; False: somebody does now."""
+    row = connection.execute(
+        "SELECT pg_try_advisory_xact_lock(hashtextextended(%s, hashtext('headrace idempotency')))",
+        (f"{subject}\n{key}",),
+    ).fetchone()
+    return bool(row and row[0])
+
+
+def find(connection: DbConnection, subject: str, key: str) -> Stored | None:
+    """Asked in a statement of its own, after `reserve`: it sees what was committed before the lock was free."""
+    row = connection.execute(
+        "SELECT request_digest, status, headers, body FROM ops.idempotency"
+        f" WHERE subject = %s AND key = %s AND created_at > now() - {_AGE}",
+        (subject, key),
+    ).fetchone()
+    return None if row is None else Stored(*row)
+
+
+def keep(connection: DbConnection, subject: str, key: str, answer: Stored) -> None:
+    connection.execute("DELETE FROM ops.idempotency WHERE subject = %s AND key = %s", (subject, key))
+    # One at a time: two who sweep the same rows would wait for each other.
+    connection.execute(
+        "DELETE FROM ops.idempotency WHERE ctid IN (SELECT ctid FROM ops.idempotency"
+        f" WHERE created_at <= now() - {_AGE} ORDER BY created_at LIMIT %s)"
+        " AND pg_try_advisory_xact_lock(hashtext('headrace idempotency sweep'))",
+        (_SWEPT_ROWS,),
+    )
+    connection.execute(
+        "INSERT INTO ops.idempotency (subject, key, request_digest, status, headers, body)"
+        " VALUES (%s, %s, %s, %s, %s, %s)",
+        (subject, key, answer.request_digest, answer.status, Jsonb(answer.headers), Jsonb(answer.body)),
+    )

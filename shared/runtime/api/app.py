@@ -1,0 +1,36 @@
+"""The admin app of a service: probes and metrics for machines, /v1 for people and programs with a token.
+
+It answers in threads of its own, with the desk's own lines, and never touches a consumer. The way of a request:
+RequestIds, CleanUrls, Doors (auth.py), Bodies (intake.py), the endpoint; problems.py makes every error a problem.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fastapi import APIRouter, FastAPI
+from prometheus_client import CollectorRegistry
+
+from shared.runtime.api import audit, auth, intake, openapi, operations, problems, status
+from shared.runtime.api.desk import Desk
+
+# What every service has below /v1.
+ROUTERS: tuple[Callable[[Desk], APIRouter], ...] = (status.router, operations.router, audit.router)
+
+
+def admin_app(desk: Desk, registry: CollectorRegistry, file_token: str | None) -> FastAPI:
+    """`file_token` opens everything below /v1; without one, only tokens of the database do."""
+    app = FastAPI(
+        title=f"Headrace {desk.service}", version="1", docs_url=None, redoc_url=None, redirect_slashes=False,
+        description=openapi.DESCRIPTION,
+    )  # fmt: skip
+    app.include_router(status.probes(desk, registry))
+    for router in (*(make(desk) for make in ROUTERS), *desk.routers):
+        app.include_router(router, prefix=auth.PROTECTED)
+    # The last one added is the first to see a request.
+    app.add_middleware(intake.Bodies)
+    app.add_middleware(auth.Doors, desk=desk, file_token=file_token)
+    app.add_middleware(intake.CleanUrls)
+    problems.install(app)
+    openapi.complete(app)
+    return app

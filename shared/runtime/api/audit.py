@@ -1,0 +1,64 @@
+"""The audit trail: who did what, and what came of it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, ConfigDict, Field
+
+from shared.ops import postgres_audit
+from shared.runtime.api.desk import Desk
+
+BeforeLine = Annotated[
+    int | None, Query(ge=1, le=2**63 - 1, description="older than this id: `next` of the page before", examples=[412])
+]
+Limit = Annotated[int, Query(ge=1, le=1000, description="how many at most", examples=[100])]
+
+
+_EXAMPLE: dict[str, Any] = {
+    "id": 412, "at": "2026-01-31T09:00:00Z", "service": "cleaner", "who": "token:night-shift", "action": "pause",
+    "target": "raw-events", "before": {"desired": "running"}, "after": {"desired": "paused"}, "outcome": "accepted",
+    "request_id": "5f0c5a9e-7a43-4b0e-9a53-9f6a1f6a4a55",
+}  # fmt: skip
+
+
+class TrailLine(BaseModel):
+    """Somebody asked for something."""
+
+    model_config = ConfigDict(from_attributes=True, json_schema_extra={"examples": [_EXAMPLE]})
+
+    id: int
+    at: datetime
+    service: str
+    who: str = Field(description="token:NAME, or `file token` for the token of admin.token_file")
+    action: str
+    target: str
+    before: dict[str, Any] | None
+    after: dict[str, Any] | None
+    outcome: str = Field(description="accepted, or why it was refused")
+    request_id: str
+
+
+class TrailPage(BaseModel):
+    """The newest first."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"lines": [_EXAMPLE], "next": None}]})
+
+    lines: list[TrailLine]
+    next: int | None = Field(description="give it as `before` for the next page; null: this was the last")
+
+
+def router(desk: Desk) -> APIRouter:
+    router = APIRouter(prefix="/audit", tags=["audit"])
+
+    @router.get("", summary="Who did what")
+    def trail(before: BeforeLine = None, limit: Limit = 100) -> TrailPage:
+        """This service's trail: every change and every refusal, the newest first. Nobody can alter it."""
+        with desk.transaction() as connection:
+            rows = postgres_audit.lines(connection, desk.service, before_id=before, limit=limit + 1)
+        lines = [TrailLine.model_validate(row) for row in rows[:limit]]
+        return TrailPage(lines=lines, next=lines[-1].id if len(rows) > limit else None)
+
+    return router

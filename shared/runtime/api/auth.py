@@ -1,0 +1,144 @@
+"""Who may do what: every request below /v1 needs a bearer token, and every change one of scope `operate`.
+
+An endpoint does not ask for it; it cannot be forgotten, for `Doors` stands before all of /v1. Who calls is a parameter:
+
+    from shared.runtime.api.auth import Calling
+
+    def router(desk: Desk) -> APIRouter:
+        router = APIRouter(prefix="/things", tags=["things"])
+
+        @router.get("", summary="List the things", responses=responses(404))
+        def things(limit: Limit = 100) -> Things:          # any token
+            with desk.transaction() as connection:
+                return Things(...)
+
+        @router.get("/mine")
+        def mine(caller: Calling) -> Things: ...           # caller.subject, caller.scope, caller.request_id
+
+        return router
+
+(FastAPI resolves annotations in the module, so parameter types must be module-level names.) POST and PUT endpoints:
+see posting.py.
+"""
+
+from __future__ import annotations
+
+import hmac
+from http import HTTPStatus
+from typing import Annotated, NamedTuple
+
+from fastapi import Depends, Request
+from fastapi.concurrency import run_in_threadpool
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection
+from starlette.types import ASGIApp, Receive, Send
+from starlette.types import Scope as AsgiScope
+
+from shared.errors import TransientError
+from shared.ops import postgres_audit, postgres_tokens
+from shared.ops.tokens import Parts, Scope, allows, is_secret_of, parts_of
+from shared.runtime.api.desk import Desk
+from shared.runtime.api.problems import problem_of
+
+PROTECTED = "/v1"
+READING = frozenset({"GET", "HEAD", "OPTIONS"})
+FILE_TOKEN = "file token"  # noqa: S105  # a name
+HOW_TO_GET_ONE = "`headrace token create NAME --scope {scope}` makes one"
+_CHALLENGE = 'Bearer realm="headrace"'
+
+
+class Caller(NamedTuple):
+    """`subject`: "token:NAME", or "file token" for whoever has the token of admin.token_file."""
+
+    subject: str
+    scope: Scope
+    request_id: str
+
+
+def _caller(request: Request) -> Caller:
+    caller: Caller = request.state.caller
+    return caller
+
+
+Calling = Annotated[Caller, Depends(_caller)]
+
+
+class Doors:
+    """Lets in below /v1 who has a token that allows what is asked for, and notes who that is."""
+
+    def __init__(self, app: ASGIApp, desk: Desk, file_token: str | None) -> None:
+        self._app = app
+        self._desk = desk
+        self._file_token = file_token
+
+    async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or not _is_protected(scope["path"]):
+            await self._app(scope, receive, send)
+            return
+        request = HTTPConnection(scope)
+        try:
+            caller = await self._admitted(Headers(scope=scope), request.state.request_id)
+            needed: Scope = "read" if scope["method"] in READING else "operate"
+            if not allows(caller.scope, needed):
+                await run_in_threadpool(self._refuse, caller, needed, f"{scope['method']} {scope['path']}")
+        except (HTTPException, TransientError) as error:
+            await problem_of(request, error)(scope, receive, send)
+            return
+        request.state.caller = caller
+        await self._app(scope, receive, send)
+
+    async def _admitted(self, headers: Headers, request_id: str) -> Caller:
+        given = _bearer(headers)
+        if given is None:
+            raise _unauthorized(
+                f"send a token: Authorization: Bearer TOKEN, that of admin.token_file or one of its own"
+                f" ({HOW_TO_GET_ONE.format(scope='read')})"
+            )
+        if self._file_token is not None and hmac.compare_digest(given.encode(), self._file_token.encode()):
+            return Caller(FILE_TOKEN, "admin", request_id)
+        parts = parts_of(given)
+        if parts is None:
+            raise _unauthorized(
+                "this is neither the token of admin.token_file nor one of the form hr_ID_SECRET"
+                f" ({HOW_TO_GET_ONE.format(scope='read')})"
+            )
+        return await run_in_threadpool(self._known, parts, request_id)
+
+    def _known(self, parts: Parts, request_id: str) -> Caller:
+        with self._desk.transaction() as connection:
+            found = postgres_tokens.find(connection, parts.id)
+        if found is None or not is_secret_of(parts.secret, found[0]):
+            raise _unauthorized(f"nobody was given this token ({HOW_TO_GET_ONE.format(scope='read')})")
+        token, now = found
+        if (state := token.state(now)) != "valid":
+            raise _unauthorized(
+                f"token {token.name!r} is {state}: ask for a new one ({HOW_TO_GET_ONE.format(scope=token.scope)})"
+            )
+        return Caller(f"token:{token.name}", token.scope, request_id)
+
+    def _refuse(self, caller: Caller, needed: Scope, what: str) -> None:
+        outcome = f"forbidden: needs scope {needed}, has {caller.scope}"
+        with self._desk.transaction() as connection:
+            postgres_audit.note(
+                connection, self._desk.service, caller.subject, "request", what, outcome=outcome,
+                request_id=caller.request_id,
+            )  # fmt: skip
+        raise HTTPException(
+            HTTPStatus.FORBIDDEN,
+            f"this needs a token of scope {needed}, and {caller.subject} has scope {caller.scope}"
+            f" ({HOW_TO_GET_ONE.format(scope=needed)})",
+        )
+
+
+def _is_protected(path: str) -> bool:
+    return path == PROTECTED or path.startswith(f"{PROTECTED}/")
+
+
+def _bearer(headers: Headers) -> str | None:
+    kind, _, token = headers.get("authorization", "").partition(" ")
+    return token.strip() or None if kind.lower() == "bearer" else None
+
+
+def _unauthorized(detail: str) -> HTTPException:
+    return HTTPException(HTTPStatus.UNAUTHORIZED, detail, headers={"WWW-Authenticate": _CHALLENGE})

@@ -1,0 +1,148 @@
+"""What may come in at all: URLs, idempotency keys and bodies that everything behind can hold and work with."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import unquote_plus
+
+import orjson
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from shared.ops.idempotency import WHAT_A_KEY_IS, is_key
+from shared.runtime.api.problems import problem_of
+
+MAX_BODY_BYTES = 1024 * 1024
+MAX_DEPTH = 32
+# What is read of a body that is too large before it is refused: whoever still sends does not read the answer.
+DRAINED_BYTES = 64 * 1024 * 1024
+READING = frozenset({"GET", "HEAD", "OPTIONS"})
+NO_BODY: Any = None
+
+
+class CleanUrls:
+    """Refuses what PostgreSQL's text cannot hold."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            query = unquote_plus(scope["query_string"].decode("latin-1"))
+            if "\0" in scope["path"] or "\0" in query:
+                refusal = HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, "a URL must not hold %00; leave it away")
+                await problem_of(HTTPConnection(scope), refusal)(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+
+class Bodies:
+    """Reads the body of a change, and passes on only JSON of a size and depth that can be worked with.
+
+    What it says is in `request.state.body` then.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] in READING:
+            await self._app(scope, receive, send)
+            return
+        request, headers = HTTPConnection(scope), Headers(scope=scope)
+        try:
+            _check_key(headers)
+            body = await _read(headers, receive)
+            request.state.body = _json(headers, body)
+        except HTTPException as error:
+            await problem_of(request, error)(scope, receive, send)
+            return
+        except _GoneError:
+            return
+        await self._app(scope, _again(body, receive), send)
+
+
+class _GoneError(Exception):
+    """The caller hung up."""
+
+
+def _check_key(headers: Headers) -> None:
+    keys = headers.getlist("idempotency-key")
+    if len(keys) > 1 or not all(is_key(key) for key in keys):
+        raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, f"Idempotency-Key: expected one, {WHAT_A_KEY_IS}")
+
+
+async def _read(headers: Headers, receive: Receive) -> bytes:
+    announced = headers.get("content-length", "")
+    if "expect" in headers and announced.isdecimal() and int(announced) > MAX_BODY_BYTES:
+        raise _too_large()  # who waits to be told to go on has not begun to send
+    chunks: list[bytes] = []
+    size, more = 0, True
+    while more and size <= DRAINED_BYTES:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise _GoneError
+        chunk: bytes = message.get("body", b"")
+        size += len(chunk)
+        if size <= MAX_BODY_BYTES:
+            chunks.append(chunk)
+        more = message.get("more_body", False)
+    if size > MAX_BODY_BYTES:
+        raise _too_large()
+    return b"".join(chunks)
+
+
+def _too_large() -> HTTPException:
+    return HTTPException(
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a body has at most {MAX_BODY_BYTES} bytes; ask for less at once"
+    )
+
+
+def _json(headers: Headers, body: bytes) -> Any:
+    if not body:
+        return NO_BODY
+    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        raise HTTPException(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "send the body as JSON, with Content-Type: application/json"
+        )
+    try:
+        said = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, f"the body is no JSON in UTF-8: {error}") from None
+    _check(said)
+    return said
+
+
+def _check(said: Any) -> None:
+    level, depth = [said], 0
+    while level:
+        depth += 1
+        if depth > MAX_DEPTH:
+            raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, f"the body is nested deeper than {MAX_DEPTH} levels")
+        below: list[Any] = []
+        for each in level:
+            if isinstance(each, dict):
+                below += [*each.keys(), *each.values()]
+            elif isinstance(each, list):
+                below += each
+            elif isinstance(each, str) and "\0" in each:
+                raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, "a text must not hold \\u0000; leave it away")
+        level = below
+
+
+def _again(body: bytes, receive: Receive) -> Receive:
+    """The body for whoever is behind, and then what the server says."""
+    told = False
+
+    async def replay() -> Message:
+        nonlocal told
+        if told:
+            return await receive()
+        told = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return replay

@@ -1,0 +1,111 @@
+"""Operations: how they go, and telling jobs to wait, to go on or to end."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Query, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException
+
+from shared.broker.contract import DbConnection
+from shared.ops import postgres_operations
+from shared.ops.operations import Command, Operation, State
+from shared.runtime.api.desk import Desk
+from shared.runtime.api.posting import ACCEPTED, OPERATION_EXAMPLE, Answer, OperationBody, accepted, carry_out
+from shared.runtime.api.problems import responses
+
+ID_DIGITS = 12
+OperationId = Annotated[
+    str,
+    Path(pattern=r"^[0-9]{1,12}$", description="digits; leading zeros may be left away", examples=["17"]),
+]
+Before = Annotated[
+    str | None,
+    Query(pattern=r"^[0-9]{1,12}$", description="older than this id: `next` of the page before", examples=["17"]),
+]
+Limit = Annotated[int, Query(ge=1, le=1000, description="how many at most", examples=[100])]
+Kinds = Annotated[list[str] | None, Query(max_length=20, description="only these kinds", examples=[["replay"]])]
+States = Annotated[list[State] | None, Query(max_length=20, description="only in these states", examples=[["running"]])]
+
+
+class OperationPage(BaseModel):
+    """The newest first."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"operations": [OPERATION_EXAMPLE], "next": None}]})
+
+    operations: list[OperationBody]
+    next: str | None = Field(description="give it as `before` for the next page; null: this was the last")
+
+
+def full_id(given: str) -> str:
+    return given.zfill(ID_DIGITS)
+
+
+def found(connection: DbConnection, desk: Desk, operation_id: str, *, lock: bool = False) -> Operation:
+    """Of this service. Raises HTTPException 404."""
+    operation = postgres_operations.get(connection, full_id(operation_id), desk.service, lock=lock)
+    if operation is None:
+        raise HTTPException(
+            HTTPStatus.NOT_FOUND,
+            f"{desk.service} has no operation {full_id(operation_id)}; GET /v1/operations lists those it has",
+        )
+    return operation
+
+
+def router(desk: Desk) -> APIRouter:
+    router = APIRouter(prefix="/operations", tags=["operations"])
+
+    @router.get("", summary="List operations")
+    def listing(kind: Kinds = None, state: States = None, before: Before = None, limit: Limit = 100) -> OperationPage:
+        """This service's operations, the newest first, a page at a time."""
+        with desk.transaction() as connection:
+            rows = postgres_operations.listing(
+                connection, desk.service, kinds=kind or (), states=state or (),
+                before=None if before is None else full_id(before), limit=limit + 1,
+            )  # fmt: skip
+        page = [OperationBody.model_validate(row) for row in rows[:limit]]
+        return OperationPage(operations=page, next=page[-1].id if len(rows) > limit else None)
+
+    @router.get("/{operation_id}", summary="How an operation goes", responses=responses(404))
+    def one(operation_id: OperationId) -> OperationBody:
+        """Its state, progress and counts, and what it waits for."""
+        with desk.transaction() as connection:
+            return OperationBody.model_validate(found(connection, desk, operation_id))
+
+    _commands(desk, router)
+    return router
+
+
+def _commands(desk: Desk, router: APIRouter) -> None:
+    def say(command: Command, operation_id: str, request: Request) -> Response:
+        def work(connection: DbConnection) -> Answer:
+            before = found(connection, desk, operation_id, lock=True)
+            after = postgres_operations.command(connection, before, command)
+            return accepted(
+                after, {"state": before.state, "wanted": before.wanted}, {"state": after.state, "wanted": after.wanted}
+            )
+
+        return carry_out(desk, request, command, f"operation {full_id(operation_id)}", work)
+
+    said: dict[str, Any] = {
+        "status_code": 202,
+        "response_model": OperationBody,
+        "responses": ACCEPTED | responses(404, 409),
+    }
+
+    @router.post("/{operation_id}/cancel", summary="Cancel a job", **said)
+    def cancel(operation_id: OperationId, request: Request) -> Response:
+        """It ends after the unit it is in; what it wrote until then stays. 409: it is over, or no job."""
+        return say("cancel", operation_id, request)
+
+    @router.post("/{operation_id}/pause", summary="Pause a job", **said)
+    def pause(operation_id: OperationId, request: Request) -> Response:
+        """It waits after the unit it is in, until it is resumed. 409: it is over, is being cancelled, or no job."""
+        return say("pause", operation_id, request)
+
+    @router.post("/{operation_id}/resume", summary="Resume a job", **said)
+    def resume(operation_id: OperationId, request: Request) -> Response:
+        """It goes on where it was paused. 409: it is over, is being cancelled, or no job."""
+        return say("resume", operation_id, request)

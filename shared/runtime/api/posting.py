@@ -1,0 +1,185 @@
+"""Changes: one transaction holds the idempotency key, the work and its line in the trail, or none of them.
+
+    class Wish(BaseModel):
+        model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"days": 3}]})
+        days: int = Field(ge=1, le=1000, description="how many")
+
+    @router.post(
+        "", status_code=202, summary="Do things", response_model=OperationBody, responses=ACCEPTED | responses(409)
+    )
+    def do_things(wish: Wish, request: Request) -> Response:
+        '''What it does, for the OpenAPI document.'''
+        caller = caller_of(request)
+
+        def work(connection: DbConnection) -> Answer:
+            operation = postgres_operations.create(
+                connection, desk.service, "thing", wish.model_dump(mode="json"), caller.subject, caller.request_id
+            )
+            return accepted(operation)
+
+        return carry_out(desk, request, "thing", f"{wish.days} days", work)
+
+In `work`, raise NotPossible (409), ConfigError (422), TransientError (503) or HTTPException: the transaction is rolled
+back, the refusal noted, and the caller gets a problem. Do slow things (reading the log) before calling `carry_out`, not
+in `work`, and use no second `desk.transaction()` in there.
+openapi.py documents 401, 403, 413, 415, 422, 500, 503, the security scheme and the Idempotency-Key for every endpoint;
+name other statuses with `responses(...)`. The first `examples` of each body and each answer are shown in the document.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import Request, Response
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException
+
+from shared.broker.contract import DbConnection
+from shared.errors import HeadraceError
+from shared.logs import mask_text
+from shared.ops import postgres_audit, postgres_idempotency
+from shared.ops.idempotency import Stored, digest_of
+from shared.ops.operations import Operation, State, Wanted
+from shared.runtime.api.auth import Caller
+from shared.runtime.api.desk import Desk
+from shared.runtime.api.problems import status_and_detail
+
+KEY_HEADER = "Idempotency-Key"
+REPLAYED_HEADER = "Idempotency-Replayed"
+
+
+OPERATION_EXAMPLE: dict[str, Any] = {
+    "id": "000000000017", "service": "cleaner", "kind": "pause", "state": "running", "wanted": "run",
+    "target": {"orders": {"raw-events": 12}}, "counts": {}, "progress": 0.0,
+    "waiting_for": "not obeyed yet by host-0", "error": None, "requested_by": "token:night-shift",
+    "request_id": "5f0c5a9e-7a43-4b0e-9a53-9f6a1f6a4a55", "created_at": "2026-01-31T09:00:00Z",
+    "started_at": "2026-01-31T09:00:01Z", "updated_at": "2026-01-31T09:00:01Z", "finished_at": None,
+}  # fmt: skip
+
+
+class OperationBody(BaseModel):
+    """An operation: something that takes longer than an answer."""
+
+    model_config = ConfigDict(from_attributes=True, json_schema_extra={"examples": [OPERATION_EXAMPLE]})
+
+    id: str = Field(description="12 digits; may be given without leading zeros")
+    service: str
+    kind: str = Field(description="pause, resume, replay, redrive, ...")
+    state: State
+    wanted: Wanted = Field(description="what was last asked of it")
+    target: dict[str, Any] = Field(description="what it is about")
+    counts: dict[str, Any] = Field(description="what was done so far")
+    progress: float = Field(description="from 0 to 1")
+    waiting_for: str | None = Field(description="what it waits for, in words")
+    error: str | None = Field(description="why it failed")
+    requested_by: str
+    request_id: str
+    created_at: datetime | None
+    started_at: datetime | None
+    updated_at: datetime | None
+    finished_at: datetime | None
+
+
+ACCEPTED: dict[int | str, dict[str, Any]] = {
+    202: {
+        "description": "Under way: ask the operation at Location how it goes",
+        "headers": {
+            "Location": {"description": "the operation", "schema": {"type": "string"}},
+            "Retry-After": {"description": "seconds until it is worth asking", "schema": {"type": "string"}},
+        },
+    }
+}
+"""For `responses` of an endpoint that answers with `accepted`."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a change comes to. `before` and `after` go into the trail."""
+
+    status: int
+    body: BaseModel
+    headers: Mapping[str, str] = field(default_factory=dict)
+    before: Mapping[str, Any] | None = None
+    after: Mapping[str, Any] | None = None
+
+
+def accepted(
+    operation: Operation, before: Mapping[str, Any] | None = None, after: Mapping[str, Any] | None = None
+) -> Answer:
+    """202, and where to ask how it goes. What is done afterwards is the operation's target unless `after` says more."""
+    said = {"operation": operation.id, **operation.target} if after is None else after
+    headers = {"Location": f"/v1/operations/{operation.id}", "Retry-After": "1"}
+    return Answer(HTTPStatus.ACCEPTED, OperationBody.model_validate(operation), headers, before, said)
+
+
+def caller_of(request: Request) -> Caller:
+    caller: Caller = request.state.caller
+    return caller
+
+
+def carry_out(
+    desk: Desk, request: Request, action: str, target: str, work: Callable[[DbConnection], Answer]
+) -> Response:
+    """Do it once and note it; the same request with the same key gets the answer that the first one got.
+
+    Raises what `work` raises, once that is noted too.
+    """
+    caller = caller_of(request)
+    try:
+        with desk.transaction() as connection:
+            return _once(connection, desk, request, caller, action, target, work)
+    except (HeadraceError, HTTPException) as error:
+        status, detail = status_and_detail(error)
+        if status < HTTPStatus.INTERNAL_SERVER_ERROR:  # else nobody could write it down
+            with desk.transaction() as connection:
+                postgres_audit.note(
+                    connection, desk.service, caller.subject, action, target,
+                    outcome=f"refused ({status}): {mask_text(detail)}", request_id=caller.request_id,
+                )  # fmt: skip
+        raise
+
+
+def _once(
+    connection: DbConnection,
+    desk: Desk,
+    request: Request,
+    caller: Caller,
+    action: str,
+    target: str,
+    work: Callable[[DbConnection], Answer],
+) -> JSONResponse:
+    key = request.headers.get(KEY_HEADER)
+    digest = digest_of(request.method, str(request.url.path), request.url.query, request.state.body)
+    if key is not None and (stored := _stored(connection, caller, key, digest)) is not None:
+        return JSONResponse(stored.body, stored.status, {**stored.headers, REPLAYED_HEADER: "true"})
+    answer = work(connection)
+    body = answer.body.model_dump(mode="json")
+    postgres_audit.note(
+        connection, desk.service, caller.subject, action, target, before=answer.before, after=answer.after,
+        request_id=caller.request_id,
+    )  # fmt: skip
+    if key is not None:
+        kept = Stored(digest, int(answer.status), dict(answer.headers), body)
+        postgres_idempotency.keep(connection, caller.subject, key, kept)
+    return JSONResponse(body, answer.status, dict(answer.headers))
+
+
+def _stored(connection: DbConnection, caller: Caller, key: str, digest: bytes) -> Stored | None:
+    if not postgres_idempotency.reserve(connection, caller.subject, key):
+        raise HTTPException(
+            HTTPStatus.CONFLICT,
+            "the first request with this Idempotency-Key is still running; send it again in a moment",
+            headers={"Retry-After": "1"},
+        )
+    stored = postgres_idempotency.find(connection, caller.subject, key)
+    if stored is not None and stored.request_digest != digest:
+        raise HTTPException(
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            "this Idempotency-Key was given to another request (method, path or body differ); choose a new key",
+        )
+    return stored

@@ -1,0 +1,167 @@
+"""Errors over HTTP as RFC 9457 problems: stable type, title, status, what to do, and the request's id."""
+
+from __future__ import annotations
+
+import re
+from http import HTTPStatus
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection
+from starlette.routing import BaseRoute, Match
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from shared.errors import BrokerError, ConfigError, TransientError
+from shared.logs import mask_text
+from shared.ops.operations import NotPossible
+
+MEDIA_TYPE = "application/problem+json"
+REQUEST_ID = "X-Request-Id"
+# Not http.HTTPStatus: its phrases change between versions of Python, and a type must not.
+TITLES = {
+    400: "Bad request",
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "Not found",
+    405: "Method not allowed",
+    409: "Conflict",
+    413: "Body too large",
+    415: "Not JSON",
+    422: "Invalid input",
+    500: "Internal error",
+    503: "Unavailable",
+}
+_METHODS = ("DELETE", "GET", "PATCH", "POST", "PUT")
+# What a caller may name its request; anything else is replaced, for the id goes into headers and logs.
+_ACCEPTED_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+
+
+class Problem(BaseModel):
+    """The body of every error."""
+
+    type: str = Field(description="stable name of the kind of error", examples=["urn:headrace:problem:not-found"])
+    title: str
+    status: int
+    detail: str = Field(description="what was wrong this time, and what to do")
+    request_id: str
+
+
+def problem_type(status: int) -> str:
+    """The stable name of a kind of error: urn:headrace:problem:not-found for 404."""
+    return f"urn:headrace:problem:{_title(status).lower().replace(' ', '-')}"
+
+
+def _title(status: int) -> str:
+    return TITLES.get(status, f"Status {status}")
+
+
+def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """For the OpenAPI document of a route."""
+    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    return {status: {"description": _title(status), "content": content} for status in statuses}
+
+
+def install(app: FastAPI) -> None:
+    """Make every error of the app a problem, and give every answer its request id."""
+    for expected in (HTTPException, RequestValidationError, *_STATUS_OF):
+        app.add_exception_handler(expected, _of_expected)
+    app.add_exception_handler(Exception, _of_anything)
+    app.add_middleware(RequestIds)
+
+
+class RequestIds:
+    """Takes the caller's X-Request-Id or makes one, and sends it back."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        given = Headers(scope=scope).get(REQUEST_ID, "")
+        request_id = given if _ACCEPTED_ID.fullmatch(given) else str(uuid4())
+        scope.setdefault("state", {})["request_id"] = request_id
+
+        async def send_with_id(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message)[REQUEST_ID] = request_id
+            await send(message)
+
+        await self._app(scope, receive, send_with_id)
+
+
+# What is raised on purpose, and what it means to a caller.
+_STATUS_OF: dict[type[Exception], HTTPStatus] = {
+    NotPossible: HTTPStatus.CONFLICT,
+    ConfigError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    psycopg.DataError: HTTPStatus.UNPROCESSABLE_ENTITY,  # a number or text that no column holds
+    TransientError: HTTPStatus.SERVICE_UNAVAILABLE,
+    BrokerError: HTTPStatus.SERVICE_UNAVAILABLE,
+}
+
+
+def status_and_detail(error: Exception) -> tuple[int, str]:
+    """What an error means to a caller. A dependency's message may quote an address, but no credentials."""
+    if isinstance(error, HTTPException):
+        return error.status_code, error.detail
+    if isinstance(error, RequestValidationError):
+        wrong = (f"{'.'.join(str(part) for part in each['loc'])}: {each['msg']}" for each in error.errors())
+        return HTTPStatus.UNPROCESSABLE_ENTITY, "; ".join(wrong)
+    for expected, status in _STATUS_OF.items():
+        if isinstance(error, expected):
+            return status, mask_text(str(error))
+    return HTTPStatus.INTERNAL_SERVER_ERROR, "this is a fault of the service; its log says more"
+
+
+def problem_of(request: HTTPConnection, error: Exception) -> JSONResponse:
+    """The answer to a request that ended with this error."""
+    status, detail = status_and_detail(error)
+    headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        headers.setdefault("Retry-After", "1")
+    path = request.url.path
+    if status == HTTPStatus.NOT_FOUND and detail == HTTPStatus.NOT_FOUND.phrase:
+        detail = f"there is nothing at {path}; /openapi.json lists what there is"
+    if status == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers["Allow"] = ", ".join(_allowed(request)) or headers.get("Allow", "GET")
+        detail = f"{path} does not take {request.scope['method']}, but {headers['Allow']}"
+    return _answer(request, status, detail, headers)
+
+
+async def _of_expected(request: Request, error: Exception) -> JSONResponse:
+    return problem_of(request, error)
+
+
+async def _of_anything(request: Request, error: Exception) -> JSONResponse:
+    """The error itself goes to the log, not to the caller: it may say what a caller must not know."""
+    return problem_of(request, error)
+
+
+def _allowed(request: HTTPConnection) -> list[str]:
+    """All methods of the path: a router tells only those of the first route that it met."""
+    routes: list[BaseRoute] = request.app.routes
+
+    def taken(method: str) -> bool:
+        return any(route.matches({**request.scope, "method": method})[0] == Match.FULL for route in routes)
+
+    return [method for method in _METHODS if taken(method)]
+
+
+def _answer(request: HTTPConnection, status: int, detail: str, headers: dict[str, str]) -> JSONResponse:
+    request_id = request.state.request_id
+    body = Problem(
+        type=problem_type(status),
+        title=_title(status),
+        status=status,
+        detail=detail,
+        request_id=request_id,
+    )
+    return JSONResponse(body.model_dump(), status, headers={**headers, REQUEST_ID: request_id}, media_type=MEDIA_TYPE)

@@ -1,0 +1,75 @@
+"""The admin app's HTTP server: a thread beside the loop, on a port that is known before the thread runs."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Self
+
+import uvicorn
+from fastapi import FastAPI
+from prometheus_client import CollectorRegistry
+
+from shared.errors import ConfigError
+from shared.runtime.api.app import admin_app
+from shared.runtime.api.desk import Desk
+from shared.settings import read_secret
+
+STOP_TIMEOUT_S = 2.0
+# Callers who come at the same moment wait here; nobody is refused for coming second.
+BACKLOG = 512
+
+
+class AdminServer:
+    """Serves an app from a thread, on a socket bound when this is made, so that the port is known at once."""
+
+    def __init__(
+        self, app: FastAPI, host: str = "127.0.0.1", port: int = 0, close: Callable[[], None] = lambda: None
+    ) -> None:
+        self._close = close
+        self._socket = _bound(host, port)
+        bound: tuple[Any, ...] = self._socket.getsockname()
+        self.port: int = bound[1]
+        self.url = f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+        config = uvicorn.Config(
+            app, log_config=None, access_log=False, lifespan="off", server_header=False, backlog=BACKLOG
+        )
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._server.run, args=([self._socket],), name="admin", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.should_exit = True
+        self._thread.join(STOP_TIMEOUT_S)
+        self._socket.close()
+        self._close()
+
+
+def admin_server(desk: Desk, registry: CollectorRegistry) -> AdminServer:
+    """The server as settings want it. Raises ConfigError for a port that is taken or a token that is not there."""
+    settings = desk.settings.admin
+    file_token = None if settings.token_file is None else read_secret(settings.token_file)
+    return AdminServer(admin_app(desk, registry, file_token), settings.host, settings.port, desk.close)
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
+        listening.listen(BACKLOG)  # before the thread runs, so that a caller who knows the URL is not refused
+    except OSError as error:
+        listening.close()
+        raise ConfigError(
+            f"cannot listen on {host}:{port} for the admin app ({error.strerror}); "
+            f"choose another admin.host or admin.port, or port 0 for a free one"
+        ) from error
+    return listening
