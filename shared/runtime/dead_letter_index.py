@@ -1,0 +1,91 @@
+"""The dead letters of one service, as far as lists need them: read from their topic once, then only what is new.
+
+Payloads are not kept; who looks at a letter has it read again.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+
+from shared.broker.contract import Broker, Record, TopicPartition
+from shared.broker.sweep import sweep
+from shared.ops.dead_letters import Letter, Place, letter_of
+from shared.topics import dead_letter_topic
+
+# About 1 KB each, most of it the key and what letters share.
+MOST_LETTERS = 50_000
+
+
+class DeadLetterIndex:
+    """For any thread; who refreshes it brings a broker and has it for themselves meanwhile."""
+
+    def __init__(self, service: str, most: int = MOST_LETTERS) -> None:
+        self._topic = dead_letter_topic(service)
+        self._most = most
+        self._lock = threading.Lock()
+        self._letters: dict[Place, Letter] = {}
+        self._spans: dict[int, tuple[int, int]] = {}
+
+    def refresh(self, broker: Broker) -> None:
+        """Read what is new, forget what retention took. Raises TransientError when the broker is away."""
+        with self._lock:
+            tps = broker.partitions(self._topic)
+            begins, ends = broker.begin_offsets(tps), broker.end_offsets(tps)
+            if any(ends[tp] < self._known_end(tp) for tp in tps):  # the topic was made anew
+                self._letters, self._spans = {}, {}
+            share = max(1, self._most // len(tps))
+            wanted = {tp: (max(self._known_end(tp), begins[tp], ends[tp] - share), ends[tp]) for tp in tps}
+            for batch in sweep(broker, wanted):
+                self._take(batch)
+            self._spans = {
+                tp.partition: (max(begins[tp], self._spans.get(tp.partition, wanted[tp])[0]), ends[tp]) for tp in tps
+            }
+            self._forget()
+
+    def letters(self) -> list[Letter]:
+        """The newest first; where two came in the same millisecond, the higher place."""
+        with self._lock:
+            held = list(self._letters.values())
+        return sorted(held, key=order, reverse=True)
+
+    def get(self, place: Place) -> Letter | None:
+        with self._lock:
+            return self._letters.get(place)
+
+    def spans(self) -> dict[int, tuple[int, int]]:
+        """Which offsets of which partition are known; what lies before them is gone, or too much to keep."""
+        with self._lock:
+            return dict(self._spans)
+
+    def _known_end(self, tp: TopicPartition) -> int:
+        return self._spans.get(tp.partition, (0, 0))[1]
+
+    def _take(self, batch: Iterable[Record]) -> None:
+        for record in batch:
+            letter = letter_of(record)
+            self._letters[letter.place] = letter
+
+    def _forget(self) -> None:
+        """Before the spans, and the oldest of what is too much; then the spans begin later."""
+        for letter in sorted(self._letters.values(), key=order)[: max(0, len(self._letters) - self._most)]:
+            place = letter.place
+            begin, end = self._spans[place.partition]
+            self._spans[place.partition] = (max(begin, place.offset + 1), end)
+        self._letters = {
+            place: letter for place, letter in self._letters.items() if place.offset >= self._spans[place.partition][0]
+        }
+
+
+def order(letter: Letter) -> tuple[int, Place]:
+    return letter.at_ms, letter.place
+
+
+def read_one(broker: Broker, service: str, place: Place) -> Record | None:
+    """The letter with its payload; None where there is none at this place (any more)."""
+    tp = TopicPartition(dead_letter_topic(service), place.partition)
+    if tp not in broker.partitions(tp.topic):
+        return None
+    end = broker.end_offsets([tp])[tp]
+    found = [record for batch in sweep(broker, {tp: (place.offset, min(end, place.offset + 1))}) for record in batch]
+    return found[0] if found and found[0].offset == place.offset else None

@@ -1,0 +1,88 @@
+"""What is known of a topic of dead letters, on a real log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+
+from shared.broker.contract import NewRecord
+from shared.broker.postgres_broker import PostgresBroker
+from shared.ops.dead_letters import CAUSE, Place
+from shared.runtime.dead_letter_index import DeadLetterIndex, read_one
+from tests.shared.runtime.stage import append, broker_on
+
+
+@pytest.fixture
+def broker(url: str) -> Iterator[PostgresBroker]:
+    broker = broker_on(url)
+    yield broker
+    broker.close()
+
+
+def letters(count: int, cause: str = "ValueError") -> list[NewRecord]:
+    return [NewRecord("cleaner.dlq", b"k%d" % n, b"v%d" % n, {CAUSE: cause.encode()}) for n in range(count)]
+
+
+def offsets(index: DeadLetterIndex) -> list[int]:
+    return [letter.place.offset for letter in index.letters()]
+
+
+def test_it_reads_what_is_new_and_lists_the_newest_first(broker: PostgresBroker) -> None:
+    index = DeadLetterIndex("cleaner")
+    append(broker, letters(3))
+    index.refresh(broker)
+    append(broker, letters(2, "KeyError"))
+
+    index.refresh(broker)
+
+    assert offsets(index) == [4, 3, 2, 1, 0]
+    assert [letter.cause for letter in index.letters()] == ["KeyError"] * 2 + ["ValueError"] * 3
+    assert index.spans() == {0: (0, 5)}
+
+
+def test_it_keeps_the_newest_only_and_says_from_where_on(broker: PostgresBroker) -> None:
+    index = DeadLetterIndex("cleaner", most=3)
+    append(broker, letters(2))
+    index.refresh(broker)
+    append(broker, letters(2))
+    index.refresh(broker)
+
+    assert (offsets(index), index.spans()) == ([3, 2, 1], {0: (1, 4)})
+
+    late = DeadLetterIndex("cleaner", most=3)
+    late.refresh(broker)
+    assert (offsets(late), late.spans()) == ([3, 2, 1], {0: (1, 4)})
+
+
+def test_it_forgets_what_retention_took(broker: PostgresBroker, url: str) -> None:
+    index = DeadLetterIndex("cleaner")
+    append(broker, letters(3))
+    append(broker, letters(1))
+    index.refresh(broker)
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("DELETE FROM broker.log WHERE base_off = 0")
+        connection.execute("UPDATE broker.partitions SET begin_off = 3 WHERE end_off = 4")
+
+    index.refresh(broker)
+
+    assert (offsets(index), index.spans()) == ([3], {0: (3, 4)})
+    assert read_one(broker, "cleaner", Place(0, 1)) is None
+
+
+def test_a_letter_is_read_where_it_lies(broker: PostgresBroker) -> None:
+    append(broker, letters(3))
+
+    found = [read_one(broker, "cleaner", place) for place in (Place(0, 1), Place(0, 3), Place(9, 0))]
+
+    assert [record and record.value for record in found] == [b"v1", None, None]
+
+
+def test_the_letters_of_another_service_are_not_its_own(broker: PostgresBroker) -> None:
+    index = DeadLetterIndex("loader")
+    append(broker, letters(3))
+
+    index.refresh(broker)
+
+    assert (index.letters(), index.spans()) == ([], {0: (0, 0)})
