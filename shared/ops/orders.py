@@ -38,6 +38,14 @@ class Orders:
         return order is not None and order.desired == "paused"
 
 
+class Doing(NamedTuple):
+    """What a replica does with a partition: where it reads on, and why it holds it back where it tripped."""
+
+    state: PartitionState
+    position: int | None = None
+    cause: str | None = None
+
+
 class Observed(NamedTuple):
     """What a replica does with a partition that it owns, having obeyed orders up to `seq`."""
 
@@ -45,6 +53,18 @@ class Observed(NamedTuple):
     tp: TopicPartition
     state: PartitionState
     seq: int
+    position: int | None = None
+    cause: str | None = None
+
+
+def released(before: Orders | None, after: Orders) -> list[Order]:
+    """Orders to run that came in between: what tripped before them is to be tried again.
+
+    None where nothing is known of before: a process that has just started holds nothing back.
+    """
+    if before is None:
+        return []
+    return [order for order in after.by_topic.values() if order.desired == "running" and order.seq > before.seq]
 
 
 def not_yet(

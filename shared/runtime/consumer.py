@@ -15,6 +15,7 @@ import structlog
 
 from shared.broker.contract import Broker, Consumer, DatabaseUnit, NewRecord, Polled, Producer, TopicPartition, Unit
 from shared.errors import BrokerError, TransientError
+from shared.ops.orders import Orders
 from shared.records import Received
 from shared.runtime.backoff import Backoff
 from shared.runtime.batch import Worked, work
@@ -22,10 +23,10 @@ from shared.runtime.breaker import Breaker, Tripped
 from shared.runtime.committed import tell
 from shared.runtime.dead_letters import dead_letter
 from shared.runtime.handler import DatabaseHandle, Handle
+from shared.runtime.holding import POLL_S, Holding
 from shared.runtime.metrics import Metrics
+from shared.runtime.steering import Steering
 from shared.topics import dead_letter_topic
-
-POLL_S = 0.5
 
 
 class ConsumerLoop:
@@ -42,7 +43,9 @@ class ConsumerLoop:
         handle: Handle | None = None,
         database_handle: DatabaseHandle | None = None,
         max_records: int = 2000,
+        steering: Steering | None = None,
     ) -> None:
+        """Without `steering` nobody orders anything: all runs."""
         if (handle is None) == (database_handle is None):
             raise ValueError("give handle, or database_handle for a service whose rows commit with its position")
         self.service = service
@@ -59,14 +62,10 @@ class ConsumerLoop:
         self._max_records = max_records
         self._backoff = Backoff(random.random)
         self._breaker = Breaker(service)
+        self._holding = Holding(self.reads, steering or Steering(Orders()), self._breaker, metrics)
         self._consumer: Consumer | None = None
         self._producer: Producer | None = None
         self._failed = False
-        # Partitions that the breaker holds back, and why. What is taken out of here is read again after a reload.
-        self._tripped: dict[TopicPartition, str] = {}
-        # What is paused while trouble is waited out; all of it is resumed, also what went and may come back.
-        self._resting: set[TopicPartition] = set()
-        self._owned: frozenset[TopicPartition] = frozenset()
         self._stop = threading.Event()
         self._log = structlog.get_logger()
 
@@ -94,8 +93,6 @@ class ConsumerLoop:
             self._producer = self._producer or self._broker.producer(self._slot, in_database=in_database)
             if self._failed and self._consumer is not None:
                 self._consumer.reload()
-                self._consumer.resume(sorted(self._resting - self._tripped.keys()))
-                self._resting.clear()
             self._failed = False
             self._consumer = self._consumer or self._broker.consumer(
                 self.service, self.reads, self._slot, in_database=in_database
@@ -103,12 +100,13 @@ class ConsumerLoop:
             self.step(self._consumer, self._producer)
         except Tripped as tripped:
             self._failed = True
-            self._hold_back(tripped, self._consumer)
+            self._hold_back(tripped)
         except (TransientError, BrokerError) as error:
             self._failed = True
             if isinstance(error, BrokerError):
                 self._metrics.units_total.labels(outcome=type(error).__name__.lower()).inc()
                 self._drop_producer()
+                self._holding.doubt()
             self._wait_out(error)
 
     def _drop_producer(self) -> None:
@@ -132,7 +130,7 @@ class ConsumerLoop:
             trial = self._breaker.trial(polled.records)
             worked = work(polled.records, lambda batch: self._attempt(batch, unit), trial.note)
             unit.append([*worked.outputs, *self._dead_letters(worked)])
-            unit.advance(polled.token, next_offsets(polled))
+            unit.advance(polled.token, next_offsets(polled), self._holding.seq)
             unit.commit()
         self._breaker.keep(trial)
         self._backoff.reset()
@@ -140,24 +138,29 @@ class ConsumerLoop:
         return len(polled.records)
 
     def _poll(self, consumer: Consumer) -> Polled:
-        """What may be handled. A rebalance can bring a partition back that is held back: unpaused, with records."""
-        polled = consumer.poll(POLL_S, self._max_records)
+        """What may be handled, under the newest orders. All that was polled before is committed.
+
+        A rebalance can bring a partition that is held back: unpaused, with records. They are put back.
+        """
+        holding = self._holding
+        holding.look()
+        holding.apply(consumer)
+        wait_s = holding.patience_s()
+        holding.locate(consumer)
+        polled = consumer.poll(wait_s, self._max_records)
         self._tick()
         self._note_assignment(consumer.assignment())
-        held = self._tripped.keys() & self._owned
-        self.trouble = "; ".join(self._tripped[tp] for tp in sorted(held))
-        self.state = "tripped" if held else "running"
-        if not held:
-            return polled
-        consumer.pause(sorted(held))
-        return polled._replace(records=[each for each in polled.records if (each.topic, each.partition) not in held])
+        held = holding.apply(consumer)
+        if held and any((each.topic, each.partition) in held for each in polled.records):
+            consumer.reload()
+            polled = polled._replace(records=[])
+        self.state, self.trouble = holding.state()
+        holding.tell()
+        return polled
 
-    def _hold_back(self, tripped: Tripped, consumer: Consumer | None) -> None:
-        """The batch is polled again without that partition, which waits until this process is started again."""
-        if consumer is not None:
-            consumer.pause([tripped.tp])
-        self._tripped[tripped.tp] = str(tripped)
-        self._metrics.tripped_partitions.labels(*tripped.tp).set(1)
+    def _hold_back(self, tripped: Tripped) -> None:
+        """The batch is polled again without that partition, which waits for a resume, or a new process."""
+        self._holding.trip(tripped)
         self._log.error("a partition is held back", topic=tripped.tp.topic, partition=tripped.tp.partition,
                         cause=str(tripped))  # fmt: skip
 
@@ -183,8 +186,7 @@ class ConsumerLoop:
         return [dead_letter(self.service, each, now) for each in worked.failed if each.record.topic != own]
 
     def _note_assignment(self, owned: frozenset[TopicPartition]) -> None:
-        if owned != self._owned:
-            self._owned = owned
+        if self._holding.own(owned):
             self.assigned = len(owned)
             self._metrics.rebalances_total.inc()
 
@@ -206,10 +208,9 @@ class ConsumerLoop:
         until = time.monotonic() + delay_s
         try:
             while self._consumer and not self._stop.is_set() and (left_s := until - time.monotonic()) > 0:
-                owned = self._consumer.assignment()
-                self._resting |= owned
-                self._consumer.pause(sorted(owned))
+                self._holding.rest(self._consumer)
                 self._consumer.poll(min(left_s, POLL_S), 1)
+                self._note_assignment(self._consumer.assignment())
         except (TransientError, BrokerError):
             pass  # the broker is what is away
         self._stop.wait(max(0.0, until - time.monotonic()))

@@ -5,15 +5,19 @@ from __future__ import annotations
 import random
 import threading
 import time
+from collections.abc import Mapping
 from contextlib import closing
 
 import structlog
 
-from shared.broker.contract import Broker, Consumer, Producer
+from shared.broker.contract import Broker, Consumer, Producer, TopicPartition
 from shared.errors import BrokerError, TransientError
+from shared.ops.orders import Doing, Orders
 from shared.runtime.backoff import Backoff
 from shared.runtime.handler import Pollable, Step
+from shared.runtime.holding import UNTOLD_S
 from shared.runtime.metrics import Metrics
+from shared.runtime.steering import Steering
 from shared.runtime.watchdog import Watchdog
 
 NEXT_S = 0.5
@@ -22,11 +26,24 @@ STANDBY_S = 0.5
 
 
 class PollerLoop:
-    """Drives one source. One replica at a time: the owner of the cursor topic's partition; the others stand by."""
+    """Drives one source. One replica at a time: the owner of the cursor topic's partition; the others stand by.
+
+    Orders are about the topic that it writes, as if that had one partition.
+    """
 
     def __init__(
-        self, broker: Broker, *, service: str, slot: str, cursors: str, source: Pollable, metrics: Metrics
+        self,
+        broker: Broker,
+        *,
+        service: str,
+        slot: str,
+        cursors: str,
+        source: Pollable,
+        metrics: Metrics,
+        writes: str = "",
+        steering: Steering | None = None,
     ) -> None:
+        """Without `steering` nobody orders anything: it runs."""
         self.service = service
         self.reads: tuple[str, ...] = (cursors,)
         self.state = "starting"
@@ -38,6 +55,11 @@ class PollerLoop:
         self._cursors = cursors
         self._source = source
         self._metrics = metrics
+        self._writes = writes
+        self._steering = steering or Steering(Orders())
+        self._orders = Orders()
+        # Whether it works since it owns: orders that grew old since then hold on.
+        self._began = False
         self._backoff = Backoff(random.random)
         self._consumer: Consumer | None = None
         self._stop = threading.Event()
@@ -58,9 +80,10 @@ class PollerLoop:
             while not self._stop.is_set():
                 try:
                     self._consumer = self._consumer or self._broker.consumer(self.service, [self._cursors], self._slot)
-                    if self._owns(self._consumer):
+                    if self._owns(self._consumer) and self._may_work(self._consumer):
                         self._drive(self._consumer)
                 except (TransientError, BrokerError) as error:
+                    self._began = False
                     self._wait_out(error)
         finally:  # also when it dies: a replica that stands by takes over at once
             if self._consumer is not None:
@@ -75,10 +98,40 @@ class PollerLoop:
         self.assigned = len(owned)
         if owned:
             consumer.pause(list(owned))
-        else:
+            return True
+        self._began = False
+        if self._knows_orders():
             self.state, self.trouble = "standing by", ""
-            consumer.poll(STANDBY_S, 1)  # not a sleep: who joins a group must poll to get its share
-        return self.assigned > 0
+            self._obey({})
+        consumer.poll(STANDBY_S, 1)  # not a sleep: who joins a group must poll to get its share
+        return False
+
+    def _may_work(self, consumer: Consumer) -> bool:
+        """Whether the owner is to ask its source now. Where not, the answer takes a moment, and it stays a member."""
+        if not self._knows_orders():
+            consumer.poll(UNTOLD_S, 1)
+            return False
+        self._began = True
+        paused = self._orders.paused(self._writes)
+        self._obey({TopicPartition(self._writes, 0): Doing("paused" if paused else "running")})
+        if paused:
+            self.state, self.trouble = "paused", ""
+            consumer.poll(STANDBY_S, 1)
+        return not paused
+
+    def _knows_orders(self) -> bool:
+        """Whether what is wanted is known, and was read lately where the work begins only now."""
+        orders = self._steering.orders()
+        if orders is None or not (self._began or self._steering.is_fresh()):
+            self.state, self.trouble = "waiting for orders", "the database has not told yet what is wanted"
+            return False
+        self._orders = orders
+        return True
+
+    def _obey(self, doing: Mapping[TopicPartition, Doing]) -> None:
+        self._steering.obey(self._orders.seq, doing)
+        if self._writes:
+            self._metrics.paused.labels(self._writes).set(self._orders.paused(self._writes))
 
     def _drive(self, consumer: Consumer) -> None:
         # One slot for all replicas: the new owner's producer fences a former one that still thinks it owns. Made before
@@ -87,6 +140,8 @@ class PollerLoop:
         with closing(self._broker.producer(f"{self.service}/{self._cursors}")) as producer:
             self._source.load(self._broker.cursors(self._cursors))
             while not self._stop.is_set() and self._owns(consumer):
+                if not self._may_work(consumer):
+                    continue
                 self.state, self.trouble = "running", ""
                 step = self._source.next(NEXT_S)
                 self._tick()
