@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import date
 from typing import Annotated, Any, Literal, Self
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from services.fetcher.cursor import standing_of
@@ -115,8 +115,10 @@ class FetcherApi:
                 found = postgres_operations.listing(connection, desk.service, kinds=[KIND], limit=limit)
             return [OperationBody.model_validate(each) for each in found]
 
-        @router.post("/backfills", status_code=202, summary="Fetch more days", responses=ACCEPTED)
-        def backfill(wish: BackfillWish, request: Request) -> OperationBody:
+        @router.post(
+            "/backfills", status_code=202, summary="Fetch more days", response_model=OperationBody, responses=ACCEPTED
+        )
+        def backfill(wish: BackfillWish, request: Request) -> Response:
             def work(connection: DbConnection) -> Answer:
                 caller = caller_of(request)
                 return accepted(
@@ -125,10 +127,7 @@ class FetcherApi:
                     )
                 )
 
-            answer: OperationBody = carry_out(
-                desk, request, KIND, f"{self._source.name} {wish.from_date} to {wish.to_date}", work
-            )
-            return answer
+            return carry_out(desk, request, KIND, f"{self._source.name} {wish.from_date} to {wish.to_date}", work)
 
         return router
 

@@ -9,6 +9,8 @@ from enum import Enum
 from functools import cached_property
 from typing import Protocol
 
+import msgspec
+
 from services.fetcher.windows import Due
 
 
@@ -36,6 +38,19 @@ class Document:
     def hash(self) -> str:
         """Its name in the archive."""
         return hashlib.sha256(self.body).hexdigest()
+
+
+class IndexLine(msgspec.Struct, frozen=True):
+    """A document that is in the archive."""
+
+    feed: str
+    date: date
+    url: str
+    fetched_at: datetime
+    published_at: datetime | None
+    historical: bool
+    hash: str
+    source: str | None = None  # archives that were begun by an older version do not tell
 
 
 class DocumentSource(Protocol):

@@ -6,7 +6,7 @@ from datetime import date, datetime
 from typing import Annotated, Self
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from services.loader.postgres_export_orders import KIND, touch
@@ -72,8 +72,14 @@ def router(desk: Desk, *, exporting: bool) -> APIRouter:
     """`exporting`: whether this loader writes CSV files at all."""
     router = APIRouter(tags=["loader"])
 
-    @router.post("/exports", status_code=202, summary="Write days' CSV files anew", responses=ACCEPTED | responses(409))
-    def export(wish: ExportWish, request: Request) -> OperationBody:
+    @router.post(
+        "/exports",
+        status_code=202,
+        summary="Write days' CSV files anew",
+        response_model=OperationBody,
+        responses=ACCEPTED | responses(409),
+    )
+    def export(wish: ExportWish, request: Request) -> Response:
         def work(connection: DbConnection) -> Answer:
             if not exporting:
                 raise NotPossible("CSV files are switched off: set loader.exports to true and start the loader again")
@@ -82,8 +88,7 @@ def router(desk: Desk, *, exporting: bool) -> APIRouter:
             made = postgres_operations.create(connection, desk.service, KIND, target, caller.subject, caller.request_id)
             return accepted(made)
 
-        answer: OperationBody = carry_out(desk, request, KIND, f"{wish.from_date} to {wish.to_date}", work)
-        return answer
+        return carry_out(desk, request, KIND, f"{wish.from_date} to {wish.to_date}", work)
 
     @router.get("/parked", summary="Facts that wait for their event")
     def parked(

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Annotated, Literal
 from uuid import uuid5
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from services.notifier.postgres_ledger import Note, record
@@ -90,8 +90,10 @@ def router(desk: Desk, channels: Sequence[str]) -> APIRouter:
         following = page[limit - 1].id if len(page) > limit else None
         return Notifications(notifications=page[:limit], next=following)
 
-    @router.post("/test", status_code=202, summary="Send a trial message", responses=ACCEPTED)
-    def test(wish: TestWish, request: Request) -> OperationBody:
+    @router.post(
+        "/test", status_code=202, summary="Send a trial message", response_model=OperationBody, responses=ACCEPTED
+    )
+    def test(wish: TestWish, request: Request) -> Response:
         def work(connection: DbConnection) -> Answer:
             asked = list(dict.fromkeys(wish.channels or channels))
             if unknown := sorted(set(asked) - set(channels)):
@@ -104,8 +106,7 @@ def router(desk: Desk, channels: Sequence[str]) -> APIRouter:
             record(connection, [Note(uuid5(NAMESPACE, f"test/{made.id}"), KIND, "test", text)], asked)
             return accepted(made)
 
-        answer: OperationBody = carry_out(desk, request, KIND, ", ".join(wish.channels or channels), work)
-        return answer
+        return carry_out(desk, request, KIND, ", ".join(wish.channels or channels), work)
 
     return router
 

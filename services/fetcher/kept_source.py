@@ -1,0 +1,91 @@
+"""The archive of raw documents as a source of its own: everything it holds is told once more, as it was told before."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, deque
+from collections.abc import Mapping
+from datetime import date
+from typing import Any
+
+from services.fetcher.archive import DocumentArchive
+from services.fetcher.cursor import Standing, encode, standing_of
+from services.fetcher.declaration import Source
+from services.fetcher.documents import IndexLine
+from services.fetcher.kept import Retelling, histories
+from services.fetcher.reference import reference_step
+from services.fetcher.windows import Window, window_of
+from shared.clock import Clock
+from shared.runtime.handler import Step
+
+
+class KeptSource:
+    """A Pollable (shared/runtime/handler.py) over the days `first` to `last`; None leaves an end open."""
+
+    def __init__(
+        self,
+        source: Source,
+        archive: DocumentArchive,
+        clock: Clock,
+        first: date | None,
+        last: date | None,
+        batch_records: int,
+    ) -> None:
+        self._source = source
+        self._archive = archive
+        self._clock = clock
+        self._days = first, last
+        self._batch_records = batch_records
+        self._retell = Retelling(source, archive.read)
+        self._histories: dict[Window, list[IndexLine]] = {}
+        self._todo: deque[Window] = deque()
+        self._standing: dict[Window, Standing] = {}
+        self._reference: Step | None = None
+        self._closed = threading.Event()
+        self._status: dict[str, Any] = {"windows": {}, "failed": [], "exhausted": False}
+
+    def load(self, cursors: Mapping[str, bytes]) -> None:
+        known = {window_of(key, self._source.name): value for key, value in cursors.items()}
+        self._standing = {window: standing_of(value) for window, value in known.items() if window is not None}
+        self._histories = histories(self._archive.documents(), self._source, *self._days)
+        self._todo = deque(each for each in self._histories if self._state(each) != "done")
+        self._reference = reference_step(self._source, cursors, self._clock.now())
+
+    def next(self, timeout_s: float) -> Step | None:
+        step, self._reference = self._reference, None
+        if step is None or not step.records:
+            step = self._windows()
+        self._report(exhausted=step is None)
+        if step is None:
+            self._closed.wait(timeout_s)
+        return step
+
+    def status(self) -> dict[str, Any]:
+        """As the fetcher's (services/fetcher/fetch.py)."""
+        return self._status
+
+    def close(self) -> None:
+        self._closed.set()
+
+    def _windows(self) -> Step | None:
+        step = Step([], {})
+        while self._todo and len(step.records) < self._batch_records:
+            window = self._todo.popleft()
+            told = self._retell(window, self._histories[window])
+            step.records.extend(told.records)
+            step.cursors[window.key(self._source.name)] = encode(told.cursor)
+            self._standing[window] = Standing(told.cursor.state, told.cursor.attempts, told.cursor.error)
+        return step if step.cursors else None
+
+    def _state(self, window: Window) -> str | None:
+        return self._standing[window].state if window in self._standing else None
+
+    def _report(self, exhausted: bool) -> None:
+        states = Counter(self._state(window) for window in self._histories)
+        failed = [
+            {"window": window.key(self._source.name), "error": standing.error, "attempts": standing.attempts}
+            for window, standing in sorted(self._standing.items(), key=lambda item: (item[0].date, item[0].feed))
+            if standing.state == "failed"
+        ]
+        windows = {"due": len(self._todo), "done": states["done"], "failed": len(failed), "missing": 0}
+        self._status = {"windows": windows, "failed": failed, "exhausted": exhausted}

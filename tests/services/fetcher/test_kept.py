@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from services.fetcher.archive import DocumentArchive
+from services.fetcher.cursor import decode
+from services.fetcher.fetch import Fetcher
+from services.fetcher.http_source import HttpSource
+from services.fetcher.kept import Retelling, histories
+from services.fetcher.kept_source import KeptSource
+from services.fetcher.windows import Plan, Window
+from tests.services.fetcher.made import DAY, NOON, Run, SetClock, body, document, event, event_ids, made_source
+from tests.services.fetcher.site import Site
+
+FEEDS = ("cards", "looks", "ends")
+
+
+def publish(site: Site, feed: str, **fields: object) -> None:
+    page = body(feed, [event(number, DAY, **fields) for number in (1, 2)])
+    site.pages[f"/{feed}/today.json"] = site.pages[f"/{feed}/{DAY:%Y%m%d}.json"] = page
+
+
+@pytest.fixture
+def lived(tmp_path: Path, site: Site) -> Run:
+    """A day that was followed live, with changes that came, went and came back, and was closed as history."""
+    clock = SetClock()
+    source = made_source(site.url)
+    fetcher = Fetcher(
+        source, HttpSource(source, clock), DocumentArchive(tmp_path, source.name), Plan(DAY, follow=True), clock
+    )
+    run = Run(fetcher)
+    for shown in ({}, {"wind": 3}, {}):
+        for feed in FEEDS:
+            publish(site, feed, **shown)
+        run.round()
+        clock.at += timedelta(seconds=120)
+    clock.at = NOON + timedelta(days=1)
+    while any(run.cursor(feed).state != "done" for feed in FEEDS):
+        run.step(0.05)
+    fetcher.close()
+    return run
+
+
+def test_the_archive_tells_a_lived_day_record_for_record(lived: Run, tmp_path: Path) -> None:
+    archive, source = DocumentArchive(tmp_path), made_source()
+    retell = Retelling(source, archive.read)
+
+    told = [retell(window, lines) for window, lines in histories(archive.documents(), source).items()]
+
+    again = {record.headers["event_id"]: record for each in told for record in each.records}
+    before = {record.headers["event_id"]: record for record in lived.records}
+    assert len(lived.records) == len(before) == 3 * 2 * 3 + 2
+    assert again.keys() == before.keys()
+    assert all(again[event_id].key == before[event_id].key for event_id in before)
+
+
+def test_it_is_a_source_with_an_end_and_goes_on_where_it_was(lived: Run, tmp_path: Path) -> None:
+    def kept() -> KeptSource:
+        return KeptSource(made_source(), DocumentArchive(tmp_path), SetClock(), None, None, batch_records=1)
+
+    first = kept()
+    cursors: dict[str, bytes] = {}
+    first.load(cursors)
+    step = first.next(0.05)
+    assert step is not None
+    cursors |= step.cursors
+    second = kept()
+    run = Run(second, cursors)  # type: ignore[arg-type]  # driven as a fetcher is
+
+    run.until_exhausted()
+
+    assert sorted(event_ids([*step.records, *run.records])) == sorted(event_ids(lived.records))
+    assert second.status() == {  # the next day's address still showed the day before: kept, and nothing told of it
+        "windows": {"due": 0, "done": 2 * 3, "failed": 0, "missing": 0}, "failed": [], "exhausted": True,
+    }  # fmt: skip
+
+
+def test_days_and_sources_that_are_not_asked_for_are_left_out(tmp_path: Path) -> None:
+    ours, others = DocumentArchive(tmp_path, "meadow"), DocumentArchive(tmp_path, "forest")
+    for number in range(3):
+        ours.put(replace(document("cards", [event(number)]), date=DAY + timedelta(days=number)))
+    others.put(document("cards", [event(9)]))
+
+    found = histories(ours.documents(), made_source(), DAY, DAY + timedelta(days=1))
+
+    assert list(found) == [Window("cards", DAY), Window("cards", DAY + timedelta(days=1))]
+    assert [len(lines) for lines in found.values()] == [1, 1]
+
+
+def test_a_damaged_document_fails_its_window_and_the_rest_is_told(tmp_path: Path) -> None:
+    archive = DocumentArchive(tmp_path)
+    for number in (1, 2):
+        archive.put(document("cards", [event(number)]))
+    archive.put(document("looks", [event(1)]))
+    damaged = next(archive.documents()).hash
+    (tmp_path / damaged[:2] / f"{damaged[2:]}.zst").write_bytes(b"nothing packed")
+    source = KeptSource(made_source(), archive, SetClock(), None, None, batch_records=100)
+    run = Run(source)  # type: ignore[arg-type]  # driven as a fetcher is
+
+    run.until_exhausted()
+
+    assert len(run.records) == 2
+    assert [each["window"] for each in source.status()["failed"]] == [f"meadow/cards/{DAY}"]
+    assert damaged in str(decode(run.cursors[f"meadow/cards/{DAY}"]).error)
