@@ -203,8 +203,8 @@ class Broker(Protocol):
         """`in_database`: for `db_unit`; without it, for `unit`. What the slot's former producer left open is ended."""
         ...
 
-    def cursors(self, topic: str) -> dict[str, bytes]:
-        """All keyed state of a compacted topic, as committed."""
+    def cursors(self, topic: str, *, in_database: bool = False) -> dict[str, bytes]:
+        """All keyed state of a compacted topic, as committed; `in_database`: what was set by a `db_unit`."""
         ...
 
     def health(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
 
@@ -26,7 +27,7 @@ from shared.broker.postgres_unit import PostgresProducer
 from shared.errors import ConfigError, TransientError
 from shared.events import as_utc_ms
 from shared.settings import KafkaSettings
-from shared.topics import OUTBOX_CURSORS, TopicSpec
+from shared.topics import KEPT_WITH_ROWS, OUTBOX_CURSORS, TopicSpec
 
 READ_COMMITTED = "read_committed"
 # Who asks how things are must hear soon that nobody answers; the library gives a request twice this.
@@ -59,7 +60,10 @@ class KafkaBroker:
         """On Kafka, and their local parts in the database."""
         self._topics.ensure([*specs, TopicSpec(OUTBOX_CURSORS, 1, None, compacted=True)], self._kafka)
         streams = [spec for spec in specs if not spec.compacted]
-        self._local.ensure_topics([TopicSpec(LOCAL + spec.name, spec.partitions, None) for spec in streams])
+        local = [*streams, *(spec for spec in specs if spec.name in KEPT_WITH_ROWS)]
+        self._local.ensure_topics(
+            [replace(spec, name=LOCAL + spec.name, retention_s=None, retention_bytes=None) for spec in local]
+        )
         for spec in streams:
             self._local.bind(LOCAL + spec.name, self._topics.get(spec.name).id)
 
@@ -103,7 +107,9 @@ class KafkaBroker:
             return PostgresProducer(self._conninfo, slot, self._patience, LOCAL)
         return KafkaProducer(self._settings(slot), self._topics, self._named(slot), self._answer_s)
 
-    def cursors(self, topic: str) -> dict[str, bytes]:
+    def cursors(self, topic: str, *, in_database: bool = False) -> dict[str, bytes]:
+        if in_database:
+            return self._local.cursors(LOCAL + topic)
         tps = self.partitions(topic)
         begins, ends = self.begin_offsets(tps), self.end_offsets(tps)
         found: dict[str, bytes] = {}

@@ -103,7 +103,12 @@ class PostgresBroker:
     ) -> PostgresProducer:
         return PostgresProducer(self._conninfo, slot, self._patience)
 
-    def cursors(self, topic: str) -> dict[str, bytes]:
+    def cursors(
+        self,
+        topic: str,
+        *,
+        in_database: bool = False,  # noqa: ARG002  # the contract's: here all of them are
+    ) -> dict[str, bytes]:
         with self._link.use() as connection:
             found = connection.execute(
                 "SELECT key, value FROM broker.cursors WHERE topic_id = %s", (self._topics.get(connection, topic).id,)

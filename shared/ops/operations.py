@@ -23,7 +23,8 @@ class NotPossible(HeadraceError):
 
 @dataclass(frozen=True)
 class Operation:
-    """A row of ops.operations. `progress` is from 0 to 1; `target` says what it is about, `counts` what was done."""
+    """A row of ops.operations. `progress` is from 0 to 1; `target` says what it is about, `counts` what was done;
+    `left_s` is how long a job that runs may yet take."""
 
     id: str
     service: str
@@ -38,6 +39,7 @@ class Operation:
     requested_by: str = ""
     request_id: str = ""
     worker: str | None = None
+    left_s: float | None = None
     created_at: datetime | None = None
     started_at: datetime | None = None
     updated_at: datetime | None = None
@@ -67,7 +69,7 @@ def wanted_after(operation: Operation, command: Command) -> Wanted:
     return wanted[command]
 
 
-def next_state(state: State, wanted: Wanted) -> State:
-    """Of an open job that somebody works on, between two of its units: what it is now to be."""
-    by_wish: dict[Wanted, State] = {"run": "running", "pause": "paused", "cancel": "cancelled"}
-    return by_wish[wanted] if state in OPEN else state
+def resting_state(wanted: Wanted) -> State:
+    """Of an open job that nobody works on: nothing of it can happen until somebody claims it."""
+    by_wish: dict[Wanted, State] = {"run": "waiting", "pause": "paused", "cancel": "cancelled"}
+    return by_wish[wanted]

@@ -8,13 +8,13 @@ from typing import Any
 from psycopg.types.json import Jsonb
 
 from shared.broker.contract import DbConnection
-from shared.ops.operations import Command, Operation, State, wanted_after
+from shared.ops.operations import Command, Operation, State, resting_state, wanted_after
 
 LEASE_S = 10.0
 CHANNEL = "headrace_operations"
 _COLUMNS = (
     "id, service, kind, state, wanted, target, counts, progress, waiting_for, error, requested_by, request_id, worker,"
-    " created_at, started_at, updated_at, finished_at"
+    " left_s, created_at, started_at, updated_at, finished_at"
 )
 
 
@@ -72,17 +72,16 @@ def listing(
 def command(connection: DbConnection, operation: Operation, said: Command) -> Operation:
     """Note what is wanted of a job (got with `lock`); whoever works on it follows. Raises NotPossible.
 
-    One that nobody works on is over at once when it is cancelled.
+    One that nobody works on obeys at once. A worker that seems to be gone may yet come back: first somebody has to
+    claim its job, which fences it (shared/runtime/jobs.py).
     """
     wanted = wanted_after(operation, said)
     connection.execute(
-        "UPDATE ops.operations SET wanted = %(wanted)s, updated_at = clock_timestamp() WHERE id = %(id)s",
-        {"id": operation.id, "wanted": wanted},
-    )
-    connection.execute(
-        "UPDATE ops.operations SET state = 'cancelled', finished_at = clock_timestamp() WHERE id = %s"
-        " AND wanted = 'cancel' AND (worker IS NULL OR lease_until < clock_timestamp())",
-        (operation.id,),
+        "UPDATE ops.operations SET wanted = %(wanted)s, updated_at = clock_timestamp(),"
+        " state = CASE WHEN worker IS NULL THEN %(resting)s ELSE state END,"
+        " finished_at = CASE WHEN worker IS NULL AND %(wanted)s = 'cancel' THEN clock_timestamp() END"
+        " WHERE id = %(id)s",
+        {"id": operation.id, "wanted": wanted, "resting": resting_state(wanted)},
     )
     connection.execute("SELECT pg_notify(%s, %s)", (CHANNEL, operation.service))
     after = get(connection, operation.id)

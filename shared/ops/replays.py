@@ -1,0 +1,286 @@
+"""Replays: which records of a topic are handled once more. Pure.
+
+A request names a window and what of it is wanted; planning (shared/runtime/planning.py) pins it to offsets. What lies
+between these offsets never changes, so a plan selects the same records whenever it is looked at.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, time
+from fnmatch import fnmatchcase, translate
+from typing import Annotated, Any, Literal, NamedTuple, Self
+
+import msgspec
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from shared.broker.contract import Record
+from shared.broker.keys import partition_of
+from shared.errors import ConfigError
+from shared.events import day_of
+from shared.topics import CLEAN, LOADED, PREDICTIONS
+
+# What messages call themselves: `kind` of facts, `state` of predictions. Feeds of raw events are the source's.
+KINDS = {
+    CLEAN: frozenset({"listed", "observed", "settled", "reference"}),
+    LOADED: frozenset({"listed", "observed", "settled", "reference"}),
+    PREDICTIONS: frozenset({"card", "observation"}),
+}
+_WILD = re.compile(r"[*?\[]")
+
+Key = Annotated[str, Field(min_length=1, max_length=200)]
+Offset = Annotated[int, Field(ge=0)]
+
+
+class Span(NamedTuple):
+    """Offsets of one partition, `end` not among them."""
+
+    begin: int
+    end: int
+
+
+class OffsetWindow(BaseModel):
+    """Offsets of one partition."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    begin: Offset | None = Field(default=None, description="the first offset; default: the earliest there is")
+    end: Offset | None = Field(default=None, description="the offset after the last; default: the end as it is now")
+
+    @model_validator(mode="after")
+    def _forwards(self) -> Self:
+        if self.begin is not None and self.end is not None and self.end <= self.begin:
+            raise ValueError(f"end ({self.end}) must lie beyond begin ({self.begin})")
+        return self
+
+
+class ReplayRequest(BaseModel):
+    """Which records of a topic are to be handled again, and how fast. Without a window: all that there is."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    topic: Key = Field(description="one that the service reads", examples=["raw-events"])
+    offsets: dict[Annotated[int, Field(ge=0)], OffsetWindow] | None = Field(
+        default=None, min_length=1, description="a window for each partition; of others nothing is replayed"
+    )
+    begin: Offset | None = Field(default=None, description="the first offset, in every partition")
+    end: Offset | None = Field(default=None, description="the offset after the last, in every partition")
+    since: AwareDatetime | None = Field(default=None, alias="from", description="not earlier than this; with time zone")
+    until: AwareDatetime | None = Field(default=None, alias="to", description="earlier than this; with time zone")
+    time: Literal["record", "event"] = Field(
+        default="record",
+        description="what `from` and `to` are about: when a record was appended, or when its event starts"
+        " (midnight UTC of its day where the record does not say)",
+    )
+    keys: tuple[Key, ...] | None = Field(
+        default=None, min_length=1, max_length=1000, description="event keys, or patterns: boatrace:2026-01-31:*"
+    )
+    kinds: tuple[Key, ...] | None = Field(
+        default=None, min_length=1, max_length=20, description="kinds of facts; of raw events, feeds"
+    )
+    rate: float | None = Field(
+        default=None, gt=0, le=1e6, allow_inf_nan=False, description="at most so many records a second"
+    )
+    notify: bool = Field(default=False, description="whether people are told what comes of it")
+
+    @model_validator(mode="after")
+    def _sensible(self) -> Self:
+        everywhere = self.begin is not None or self.end is not None
+        if sum([self.offsets is not None, everywhere, self.by_time]) > 1:
+            raise ValueError("give one window: offsets, or begin and end, or from and to")
+        if self.begin is not None and self.end is not None and self.end <= self.begin:
+            raise ValueError(f"end ({self.end}) must lie beyond begin ({self.begin})")
+        if self.since is not None and self.until is not None and self.until <= self.since:
+            raise ValueError("`to` must be later than `from`")
+        if self.time == "event" and not self.by_time:
+            raise ValueError("time: event needs `from` or `to`")
+        known = KINDS.get(self.topic)
+        if known and (unknown := sorted(set(self.kinds or ()) - known)):
+            raise ValueError(f"unknown kind {unknown[0]!r}: {self.topic} has {', '.join(sorted(known))}")
+        return self
+
+    @property
+    def by_time(self) -> bool:
+        return self.since is not None or self.until is not None
+
+    @property
+    def reads_records(self) -> bool:
+        """Whether a record has to be looked at to know if it is wanted; else its offset says so."""
+        return bool(self.keys or self.kinds or self.time == "event")
+
+    def partitions(self, count: int) -> frozenset[int]:
+        """Where wanted records can be: an exact key has one partition."""
+        if self.keys and not any(_WILD.search(key) for key in self.keys):
+            return frozenset(partition_of(key.encode(), count) for key in self.keys)
+        return frozenset(range(count))
+
+    def stored(self) -> dict[str, Any]:
+        return self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+
+
+def request_of(data: Mapping[str, Any]) -> ReplayRequest:
+    """Raises ConfigError, which says what is wrong where."""
+    try:
+        return ReplayRequest.model_validate(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ConfigError(f"{where}: {first['msg']}" if where else first["msg"]) from None
+
+
+class Seen(NamedTuple):
+    """A record that a plan points at."""
+
+    place: str
+    key: str
+    appended_at: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A request, pinned: per partition the offsets, and how many records of them are selected."""
+
+    request: ReplayRequest
+    spans: Mapping[int, Span]
+    counts: Mapping[int, int]
+    first: Seen | None = None
+    last: Seen | None = None
+
+    @property
+    def selected(self) -> int:
+        return sum(self.counts.values())
+
+    def stored(self) -> dict[str, Any]:
+        """As JSON; what an operation's target and ops.plans hold."""
+        return {
+            "topic": self.request.topic,
+            "request": self.request.stored(),
+            "spans": {str(p): list(span) for p, span in sorted(self.spans.items())},
+            "counts": {str(p): count for p, count in sorted(self.counts.items())},
+            "selected": self.selected,
+            "first": None if self.first is None else self.first._asdict(),
+            "last": None if self.last is None else self.last._asdict(),
+            "notify": self.request.notify,
+        }
+
+
+def plan_of(stored: Mapping[str, Any]) -> Plan:
+    first, last = stored["first"], stored["last"]
+    return Plan(
+        request_of(stored["request"]),
+        {int(p): Span(*span) for p, span in stored["spans"].items()},
+        {int(p): count for p, count in stored["counts"].items()},
+        None if first is None else Seen(**first),
+        None if last is None else Seen(**last),
+    )
+
+
+class _Said(msgspec.Struct):
+    """The parts of any message that a selection asks for; the rest is passed over."""
+
+    kind: str | None = None
+    feed: str | None = None
+    state: str | None = None
+    scheduled_at: datetime | None = None
+
+
+_SAID = msgspec.json.Decoder(_Said)
+_NOTHING = _Said()
+
+
+def kind_of(record: Record) -> str | None:
+    """None where the bytes say nothing, or nothing that can be read."""
+    said = _said(record)
+    return said.kind or said.feed or said.state
+
+
+def event_time_of(record: Record) -> datetime | None:
+    """When the record's event starts; None for what is about no event (base data)."""
+    scheduled_at = _said(record).scheduled_at
+    if scheduled_at is not None and scheduled_at.tzinfo is not None:
+        return scheduled_at
+    day = day_of(record.key.decode(errors="replace"))
+    return None if day is None else datetime.combine(day, time(), UTC)
+
+
+def selects(request: ReplayRequest) -> Callable[[Record], bool]:
+    """Whether a record within the plan's offsets is wanted."""
+    tests: list[Callable[[Record], bool]] = []
+    if request.keys:
+        exact = frozenset(key.encode() for key in request.keys)
+        wild = [translate(key) for key in request.keys if _WILD.search(key)]
+        pattern = re.compile("|".join(wild)) if wild else None
+        tests.append(
+            lambda record: (
+                record.key in exact
+                or (pattern is not None and pattern.match(record.key.decode(errors="replace")) is not None)
+            )
+        )
+    if request.kinds:
+        kinds = frozenset(request.kinds)
+        tests.append(lambda record: kind_of(record) in kinds)
+    if request.time == "event":
+        tests.append(lambda record: _within(event_time_of(record), request.since, request.until))
+    return lambda record: all(test(record) for test in tests)
+
+
+def overlap(a: Plan, b: Plan) -> str | None:
+    """Where two plans may both select a record, in words; None: they cannot. In doubt they can."""
+    one, other = a.request, b.request
+    if one.topic != other.topic or not _keys_meet(one.keys, other.keys):
+        return None
+    if one.kinds and other.kinds and not set(one.kinds) & set(other.kinds):
+        return None
+    if one.time == other.time == "event" and not _times_meet(one, other):
+        return None
+    for p in sorted(a.spans.keys() & b.spans.keys()):
+        begin, end = max(a.spans[p].begin, b.spans[p].begin), min(a.spans[p].end, b.spans[p].end)
+        if begin < end:
+            return f"{one.topic}/{p} from {begin} to {end}"
+    return None
+
+
+def _said(record: Record) -> _Said:
+    try:
+        return _SAID.decode(record.value)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return _NOTHING
+
+
+def _within(at: datetime | None, since: datetime | None, until: datetime | None) -> bool:
+    return at is not None and (since is None or at >= since) and (until is None or at < until)
+
+
+def _times_meet(one: ReplayRequest, other: ReplayRequest) -> bool:
+    since = max((each for each in (one.since, other.since) if each is not None), default=None)
+    until = min((each for each in (one.until, other.until) if each is not None), default=None)
+    return since is None or until is None or since < until
+
+
+def _keys_meet(some: tuple[str, ...] | None, others: tuple[str, ...] | None) -> bool:
+    return not some or not others or any(_may_both_match(a, b) for a in some for b in others)
+
+
+def _may_both_match(a: str, b: str) -> bool:
+    """Conservative for two patterns: only different beginnings or endings tell them apart for certain."""
+    if not _WILD.search(a):
+        return a == b or fnmatchcase(a, b)
+    if not _WILD.search(b):
+        return fnmatchcase(b, a)
+    return _one_begins_the_other(_literal(a), _literal(b)) and _one_begins_the_other(_ending(a), _ending(b))
+
+
+def _literal(pattern: str) -> str:
+    """What every match begins with."""
+    return _WILD.split(pattern, maxsplit=1)[0]
+
+
+def _ending(pattern: str) -> str:
+    """What every match ends with, reversed; a `]` may close a class, so nothing is known before it."""
+    return re.split(r"[*?\]]", pattern)[-1][::-1]
+
+
+def _one_begins_the_other(a: str, b: str) -> bool:
+    return a.startswith(b) or b.startswith(a)

@@ -1,0 +1,71 @@
+"""How fast a job may go: at most its own rate, and never so fast that live records wait behind it. Pure.
+
+The clock is passed in, in seconds of any steady clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+# Live records wait behind what lies before them downstream: a loader works this off in some 50 ms.
+MOST_WAITING = 200
+# Downstream that got nowhere for so long is paused or stopped: nothing live moves there that could be held up.
+STILL_S = 5.0
+# A rate is kept over this time: units are no larger than what it allows in it.
+SMOOTH_S = 0.5
+
+Reading = tuple[str, str]
+"""A service and a stream that it reads."""
+
+
+class Depth(NamedTuple):
+    """Where a service is in a stream, over all partitions: sums of offsets."""
+
+    position: int
+    end: int
+
+    @property
+    def waiting(self) -> int:
+        return self.end - self.position
+
+
+class Rate:
+    """At most so many records a second; without a limit, None."""
+
+    def __init__(self, per_s: float | None) -> None:
+        self._per_s = per_s
+        self._free_at_s = 0.0
+
+    def wait_s(self, now_s: float) -> float:
+        """How long until the next records may go."""
+        return max(0.0, self._free_at_s - now_s)
+
+    def took(self, records: int, now_s: float) -> None:
+        if self._per_s is not None:
+            self._free_at_s = max(self._free_at_s, now_s) + records / self._per_s
+
+    def unit(self, most: int) -> int:
+        """How many records one unit may have."""
+        return most if self._per_s is None else max(1, min(most, int(self._per_s * SMOOTH_S)))
+
+
+class Pressure:
+    """Whether everything downstream has room; what stands still is not waited for, until it moves again."""
+
+    def __init__(self, most_waiting: int = MOST_WAITING, still_s: float = STILL_S) -> None:
+        self._most_waiting = most_waiting
+        self._still_s = still_s
+        self._moved: dict[Reading, tuple[int, float]] = {}
+
+    def holds_back(self, depths: Mapping[Reading, Depth], now_s: float) -> Reading | None:
+        """Who has too much to do for more to come; None: go on."""
+        for reading, depth in depths.items():
+            moved = self._moved.get(reading)
+            if moved is None or moved[0] != depth.position or depth.waiting <= self._most_waiting:
+                self._moved[reading] = (depth.position, now_s)
+        for reading, depth in sorted(depths.items()):
+            moving = now_s - self._moved[reading][1] < self._still_s
+            if depth.waiting > self._most_waiting and moving:
+                return reading
+        return None

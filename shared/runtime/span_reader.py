@@ -1,0 +1,82 @@
+"""Reads given spans of offsets from a cursor on, and never passes over what retention has cut in the meantime."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from shared.broker.contract import Broker, Reader, Record, TopicPartition
+from shared.errors import HeadraceError
+from shared.runtime.job_cursor import Spans
+
+
+class Cut(HeadraceError):
+    """Records that were to be read are not there any more; names the earliest offsets that are."""
+
+
+class SpanReader:
+    """All partitions side by side, as they came; one that is read to its end is left out from then on."""
+
+    def __init__(self, broker: Broker, spans: Spans, left: Mapping[TopicPartition, int]) -> None:
+        """`left`: the partitions that are not done, and where to go on in them."""
+        self._broker = broker
+        self._spans = spans
+        self._read_to = dict(left)
+        self._reader: Reader | None = None
+        self._of: frozenset[TopicPartition] = frozenset()
+
+    @property
+    def read_to(self) -> dict[TopicPartition, int]:
+        """Per partition, before which offset all that it holds was given."""
+        return dict(self._read_to)
+
+    @property
+    def left(self) -> frozenset[TopicPartition]:
+        return frozenset(tp for tp, offset in self._read_to.items() if offset < self._spans[tp].end)
+
+    def poll(self, timeout_s: float, max_records: int) -> list[Record]:
+        """Records of the spans, each partition's in order; perhaps none. Raises Cut."""
+        reader = self._reader_of_left()
+        if reader is None:
+            return []
+        records = reader.poll(timeout_s, max_records)
+        self._require_all(records, reader)
+        for tp in self._of:
+            self._read_to[tp] = min(max(reader.position(tp), self._read_to[tp]), self._spans[tp].end)
+        return [each for each in records if each.offset < self._spans[_tp(each)].end]
+
+    def close(self) -> None:
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
+
+    def _reader_of_left(self) -> Reader | None:
+        """Made anew when a partition is done, for nothing of it is wanted any more."""
+        if self._reader is None or self._of != self.left:
+            self.close()
+            self._of = self.left
+            if self._of:
+                self._reader = self._broker.reader(sorted(self._of))
+                for tp in self._of:
+                    self._reader.seek(tp, self._read_to[tp])
+        return self._reader
+
+    def _require_all(self, records: list[Record], reader: Reader) -> None:
+        """Offsets may have gaps (on Kafka); where there is one, or nothing comes, the log is asked where it begins."""
+        first: dict[TopicPartition, int] = {}
+        for record in records:
+            first.setdefault(_tp(record), record.offset)
+        odd = [tp for tp in self._of if not records or first.get(tp, reader.position(tp)) > self._read_to[tp]]
+        if odd:
+            require_there(self._broker, {tp: self._read_to[tp] for tp in odd})
+
+
+def require_there(broker: Broker, wanted: Mapping[TopicPartition, int]) -> None:
+    """Raises Cut where the log begins after an offset that is wanted."""
+    begins = broker.begin_offsets(list(wanted))
+    if gone := sorted(tp for tp, offset in wanted.items() if begins[tp] > offset):
+        earliest = ", ".join(f"{tp.topic}/{tp.partition}: {begins[tp]}" for tp in gone)
+        raise Cut(f"retention has cut what was to be read; the earliest offsets there are: {earliest}")
+
+
+def _tp(record: Record) -> TopicPartition:
+    return TopicPartition(record.topic, record.partition)
