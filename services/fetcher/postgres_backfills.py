@@ -29,10 +29,13 @@ class Filling(Protocol):
 class Backfills:
     """Looks at each open backfill: hands it to the fetcher, and says how far that is."""
 
-    def __init__(self, fetcher: Filling) -> None:
+    def __init__(self, fetcher: Filling | None) -> None:
+        """None: this fetcher only retells what was kept."""
         self._fetcher = fetcher
 
     def look(self, _connection: DbConnection, operation: Operation) -> Standing | None:
+        if self._fetcher is None:
+            return Standing({}, ended="failed", error="nothing is fetched here: documents of an archive are told again")
         if operation.wanted == "cancel":
             self._fetcher.drop_backfill(operation.id)
             return Standing(operation.counts, operation.progress, ended="cancelled")

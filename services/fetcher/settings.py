@@ -6,7 +6,7 @@ from datetime import date
 from pathlib import Path
 from typing import ClassVar, Self
 
-from pydantic import Field, model_validator
+from pydantic import AwareDatetime, Field, model_validator
 
 from shared.settings import Section, ServiceSettings, Url
 
@@ -16,9 +16,14 @@ class Fetcher(Section):
         default="simulator", min_length=1, description="a declared source by name, or the path of its FILE.yaml"
     )
     base_url: Url | None = Field(default=None, description="where the source is asked, instead of the declared place")
-    archive_dir: Path | None = Field(default=None, description="a recorded archive to read, for source `archive`")
+    archive_dir: Path | None = Field(
+        default=None, description="a recorded archive to read, or one that a fetcher kept, for source `archive`"
+    )
     from_date: date | None = Field(default=None, alias="from", description="first day to fetch")
     to_date: date | None = Field(default=None, alias="to", description="last day to fetch, inclusive")
+    as_of: AwareDatetime | None = Field(
+        default=None, description="fetch nothing of days after this instant's (see loader.as_of)"
+    )
     follow: bool = Field(default=False, description="go on with each new day as it comes")
     threads: int = Field(default=8, ge=1, le=64, description="documents fetched at once")
     batch_records: int = Field(default=2000, ge=1, description="records appended in one unit, at most")

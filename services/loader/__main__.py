@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import sys
 
+from services.loader.api import router
 from services.loader.exports import Exporter
 from services.loader.load import Loader
+from services.loader.postgres_export_orders import KIND, look
 from services.loader.settings import LoaderSettings
 from shared.broker.postgres_link import Link
 from shared.runtime.metrics import Metrics
 from shared.runtime.run import launch
 from shared.runtime.service import Consuming, Service, serving
+from shared.runtime.settling import Settling
 from shared.topics import CLEAN, DEAD_LETTERS, PREDICTIONS
 
 
@@ -25,8 +28,9 @@ def wire(settings: LoaderSettings, metrics: Metrics) -> Service:
             database_handle=loader.handle,
             max_records=settings.loader.batch_records,
         ),
-        background=[exporter.run] if settings.loader.exports else [],
+        background=[exporter.run, Settling(conninfo, settings.name, KIND, look)] if settings.loader.exports else [],
         detail=exporter.status,
+        routers=[lambda desk: router(desk, exporting=settings.loader.exports)],
     )
 
 

@@ -6,6 +6,7 @@ import sys
 
 import psycopg
 
+from services.notifier.api import KIND, look, router
 from services.notifier.channels import Channel
 from services.notifier.choose import Rules
 from services.notifier.console_channel import ConsoleChannel
@@ -22,6 +23,7 @@ from shared.errors import ConfigError
 from shared.runtime.metrics import Metrics
 from shared.runtime.run import launch
 from shared.runtime.service import Consuming, Service, serving
+from shared.runtime.settling import Settling
 from shared.topics import LOADED, PREDICTIONS
 
 
@@ -57,7 +59,9 @@ def wire(settings: NotifierSettings, metrics: Metrics) -> Service:
         options.summary_patience_s,
     )
     return Service(
-        Consuming([PREDICTIONS, LOADED], database_handle=notifier.handle), background=[summaries.run, sender.run]
+        Consuming([PREDICTIONS, LOADED], database_handle=notifier.handle),
+        background=[summaries.run, sender.run, Settling(conninfo, settings.name, KIND, look)],
+        routers=[lambda desk: router(desk, options.channels)],
     )
 
 

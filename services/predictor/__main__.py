@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from services.predictor.api import router
 from services.predictor.lazy import LazyPredictor, Predicting
 from services.predictor.settings import PredictorSettings
 from shared.broker.postgres_link import Link
@@ -32,6 +33,7 @@ def wire(settings: PredictorSettings, metrics: Metrics) -> Service:
     return Service(
         Consuming([LOADED], handle=predictor.handle, max_records=settings.predictor.batch_records),
         detail=predictor.detail,
+        routers=[lambda desk: router(desk, settings.models_dir)],
     )
 
 

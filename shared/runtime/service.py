@@ -42,12 +42,12 @@ class Polling:
 
 @dataclass(frozen=True)
 class Service:
-    """`background` runs beside the loop, `detail` is told in the status, `routers` are added below /v1."""
+    """`background` runs beside the loop, `detail` is told in the status, `routers` make what is added below /v1."""
 
     work: Consuming | Polling
     background: Sequence[Background] = ()
     detail: Callable[[], dict[str, Any]] = dict
-    routers: Sequence[APIRouter] = ()
+    routers: Sequence[Callable[[Desk], APIRouter]] = ()
     close: Callable[[], None] = lambda: None
 
 

@@ -25,7 +25,7 @@ def admin_app(desk: Desk, registry: CollectorRegistry, file_token: str | None) -
         description=openapi.DESCRIPTION,
     )  # fmt: skip
     app.include_router(status.probes(desk, registry))
-    for router in (*(make(desk) for make in ROUTERS), *desk.routers):
+    for router in (make(desk) for make in (*ROUTERS, *desk.routers)):
         app.include_router(router, prefix=auth.PROTECTED)
     # The last one added is the first to see a request.
     app.add_middleware(intake.Bodies)

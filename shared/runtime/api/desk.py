@@ -45,7 +45,7 @@ class ServiceView(Protocol):
 
 
 class Desk:
-    """`steers`: the topics that the service can be paused on; `routers`: the service's own, below /v1.
+    """`steers`: the topics that the service can be paused on; `routers`: make the service's own, below /v1.
 
     Opens nothing before it is needed, so that a service starts while the database is away.
     """
@@ -56,7 +56,7 @@ class Desk:
         view: ServiceView,
         *,
         steers: Sequence[str] = (),
-        routers: Sequence[APIRouter] = (),
+        routers: Sequence[Callable[[Desk], APIRouter]] = (),
         open_broker: Callable[[], Broker] | None = None,
     ) -> None:
         self.service = settings.name

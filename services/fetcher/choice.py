@@ -1,0 +1,94 @@
+"""Which source the settings name, over which days, and where its documents come from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+from services.fetcher.archive import DocumentArchive
+from services.fetcher.archive_source import ArchiveSource
+from services.fetcher.counted import CountedSource
+from services.fetcher.declaration import Source
+from services.fetcher.documents import DocumentSource
+from services.fetcher.fetch import Fetcher
+from services.fetcher.http_source import HttpSource
+from services.fetcher.kept_source import KeptSource
+from services.fetcher.settings import Fetcher as Options
+from services.fetcher.settings import FetcherSettings
+from services.fetcher.source_file import load_source
+from services.fetcher.windows import Plan, day_at
+from shared.clock import Clock
+from shared.errors import ConfigError
+
+ARCHIVE = "archive"
+# What is in archives that do not say.
+RECORDED = "boatrace"
+
+Count = Callable[[str, str], None]
+"""Told the source's name and what a request came to."""
+
+
+class Chosen(NamedTuple):
+    """A source, its plan, and what works it off: the fetcher, or a source that only retells what was kept."""
+
+    source: Source
+    plan: Plan
+    pollable: Fetcher | KeptSource
+
+
+def chosen(settings: FetcherSettings, clock: Clock, count: Count) -> Chosen:
+    """Raises ConfigError where the source is not declared, or its archive is not there."""
+    options = settings.fetcher
+    if options.source != ARCHIVE:
+        source = load_source(options.source)
+        source = source.at(options.base_url) if options.base_url else source
+        plan = Plan(options.from_date, _last(options, source), follow=options.follow)
+        return _fetching(settings, source, plan, HttpSource(source, clock), clock, count)
+    if options.archive_dir is None:
+        raise ConfigError("source `archive` needs fetcher.archive_dir (headrace run --archive DIR)")
+    kept = DocumentArchive(options.archive_dir)
+    if kept.exists():
+        source = load_source(_named(kept, options.archive_dir))
+        last = _last(options, source)
+        retelling = KeptSource(source, kept, clock, options.from_date, last, options.batch_records)
+        first_day, last_day = options.from_date or date.min, last or date.max
+        return Chosen(source, Plan(first_day, last_day, recorded=True), retelling)
+    source = load_source(RECORDED)
+    recorded = ArchiveSource(source, options.archive_dir, clock)
+    first, last = options.from_date, _last(options, source)
+    if first is None or last is None:
+        found = recorded.days()
+        first, last = first or found[0], last or found[1]
+    return _fetching(settings, source, Plan(first, last, recorded=True), recorded, clock, count)
+
+
+def _fetching(
+    settings: FetcherSettings, source: Source, plan: Plan, documents: DocumentSource, clock: Clock, count: Count
+) -> Chosen:
+    counted = CountedSource(documents, lambda came: count(source.name, came))
+    kept = DocumentArchive(settings.data_dir / "archive", source.name)
+    options = settings.fetcher
+    fetcher = Fetcher(
+        source, counted, kept, plan, clock, threads=options.threads, batch_records=options.batch_records
+    )  # fmt: skip
+    return Chosen(source, plan, fetcher)
+
+
+def _last(options: Options, source: Source) -> date | None:
+    """Nothing is fetched of days that nobody could know of at `as_of`."""
+    as_of: datetime | None = options.as_of
+    if as_of is None:
+        return options.to_date
+    day = day_at(as_of, source.zone)
+    return day if options.to_date is None else min(day, options.to_date)
+
+
+def _named(kept: DocumentArchive, folder: Path) -> str:
+    """The source whose documents were kept."""
+    names = sorted({line.source or RECORDED for line in kept.documents()})
+    if len(names) != 1:
+        found = ", ".join(names) or "no document"
+        raise ConfigError(f"{folder}: expected the documents of one source, found {found}")
+    return names[0]
