@@ -88,6 +88,10 @@ class KafkaBroker:
         missing = [tp for tp in tps if found.get(tp, -1) < 0]
         return {tp: found[tp] for tp in tps if tp not in missing} | (self.begin_offsets(missing) if missing else {})
 
+    def group_offsets(self, group: str, topics: Sequence[str]) -> dict[TopicPartition, int]:
+        """What the group, or somebody in its name, committed on Kafka itself; -1 where nobody did."""
+        return self._group_offsets(group, [tp for topic in topics for tp in self.partitions(topic)])
+
     def consumer(self, group: str, topics: Sequence[str], slot: str, *, in_database: bool = False) -> KafkaConsumer:
         ids = {topic: self._topics.get(topic).id for topic in topics}
         if in_database:

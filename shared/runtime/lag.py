@@ -1,0 +1,151 @@
+"""How far behind a service is: per partition that it reads, over all of its replicas, from its true positions.
+
+Those lie where its units advance them: for services whose rows commit with their positions in the database, on both
+brokers. On Kafka the ends of transactions take offsets that nobody handles; where the owner of a partition has read
+past them, it says so in ops.observed.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import psycopg
+import structlog
+
+from shared.broker.backlog import Backlog, GaplessBacklog, ReadBacklog, Waiting
+from shared.broker.contract import Broker, TopicPartition
+from shared.broker.postgres_link import Link
+from shared.errors import TransientError
+from shared.ops.postgres_orders import FRESH_S
+from shared.settings import ServiceSettings
+
+# Somebody who resets offsets from outside does that rarely; whoever asks is told at once.
+LOOK_FOR_RESETS_S = 30.0
+
+Offsets = Mapping[TopicPartition, int]
+log = structlog.get_logger(__name__)
+
+
+class PartitionLag(NamedTuple):
+    """`seconds` is the age of the oldest record that waits, 0 where none does, None where it is not known yet;
+    `ignored_group_offset` is what somebody committed on the broker for a group whose positions do not lie there."""
+
+    topic: str
+    partition: int
+    position: int
+    end: int
+    records: int
+    seconds: float | None
+    exact: bool
+    ignored_group_offset: int | None
+
+
+class LagMeter:
+    """For any thread. Its broker is its own."""
+
+    def __init__(
+        self,
+        broker: Broker,
+        service: str,
+        backlog: Backlog,
+        *,
+        observed: Callable[[], Offsets] = dict,
+        foreign: Callable[[Sequence[str]], Offsets] | None = None,
+        now_s: Callable[[], float] = time.time,
+    ) -> None:
+        """`observed`: where owners are; `foreign`: what is committed where the group never commits."""
+        self._broker = broker
+        self._service = service
+        self._backlog = backlog
+        self._observed = observed
+        self._foreign = foreign
+        self._now_s = now_s
+        self._lock = threading.Lock()
+        self._ignored: Offsets = {}
+        self._ignored_at_s = float("-inf")
+
+    def measure(self, topics: Sequence[str], *, thorough: bool = False) -> list[PartitionLag]:
+        """Raises TransientError when the broker does not answer. `thorough`: count more, and look for resets now."""
+        with self._lock:
+            positions = dict(self._broker.committed(self._service, topics))
+            ends = self._broker.end_offsets(list(positions))
+            for tp, offset in self._observed().items():
+                if tp in positions:
+                    positions[tp] = max(positions[tp], min(offset, ends[tp]))
+            ignored = self._look_for_resets(topics, thorough=thorough)
+            stretches = {tp: (position, ends[tp]) for tp, position in positions.items()}
+            waiting = self._backlog.look(stretches, thorough=thorough)
+        now_s = self._now_s()
+        return [
+            PartitionLag(
+                *tp, position, end, waiting[tp].records, _seconds(waiting[tp], now_s), waiting[tp].exact,
+                ignored.get(tp),
+            )
+            for tp, (position, end) in sorted(stretches.items())
+        ]  # fmt: skip
+
+    def ignored(self) -> dict[str, int]:
+        """Of the last look: offsets that were set from outside and have no effect."""
+        return {f"{tp.topic}/{tp.partition}": offset for tp, offset in sorted(self._ignored.items())}
+
+    def close(self) -> None:
+        self._backlog.close()
+        self._broker.close()
+
+    def _look_for_resets(self, topics: Sequence[str], *, thorough: bool) -> Offsets:
+        if self._foreign is None or not (thorough or time.monotonic() > self._ignored_at_s + LOOK_FOR_RESETS_S):
+            return self._ignored
+        found = {tp: offset for tp, offset in self._foreign(topics).items() if offset >= 0}
+        for tp, offset in sorted(found.items()):
+            if self._ignored.get(tp) != offset:
+                log.warning(
+                    "an offset was committed for this group on the broker; it has no effect, for positions lie in the"
+                    " database: use a replay instead", topic=tp.topic, partition=tp.partition, offset=offset,
+                )  # fmt: skip
+        self._ignored, self._ignored_at_s = found, time.monotonic()
+        return found
+
+
+def meter_of(settings: ServiceSettings, conninfo: str, broker: Broker, *, in_database: bool) -> LagMeter:
+    """`broker` is the meter's from now on; `in_database`: the group's positions lie there, whatever the broker is."""
+    if settings.broker.url == "embedded":
+        return LagMeter(broker, settings.name, GaplessBacklog(conninfo))
+    from shared.broker.kafka_broker import KafkaBroker  # noqa: PLC0415  # who does not use it does not load it
+
+    assert isinstance(broker, KafkaBroker)  # noqa: S101  # connect made it from the same setting
+    foreign = None
+    if in_database:
+        foreign = lambda topics: broker.group_offsets(settings.name, topics)  # noqa: E731  # it is handed on at once
+    return LagMeter(
+        broker, settings.name, ReadBacklog(broker), observed=ObservedPositions(conninfo, settings.name), foreign=foreign
+    )
+
+
+class ObservedPositions:
+    """Where the owners of partitions say they are, in ops.observed; nothing while the database is away."""
+
+    def __init__(self, conninfo: str, service: str) -> None:
+        self._link = Link(conninfo, f"{service} lag", autocommit=True)
+        self._service = service
+
+    def __call__(self) -> Offsets:
+        try:
+            with self._link.use() as connection:
+                found = connection.execute(
+                    "SELECT o.topic, o.p, max(o.position) FROM ops.observed o JOIN ops.replicas r USING"
+                    " (service, replica) WHERE o.service = %s AND o.position IS NOT NULL AND r.state <> 'stopped'"
+                    " AND r.seen_at > now() - make_interval(secs => %s) GROUP BY o.topic, o.p",
+                    (self._service, FRESH_S),
+                ).fetchall()
+        except (TransientError, psycopg.Error):
+            return {}
+        return {TopicPartition(topic, p): offset for topic, p, offset in found}
+
+
+def _seconds(waiting: Waiting, now_s: float) -> float | None:
+    if waiting.records == 0:
+        return 0.0
+    return None if waiting.oldest_ms is None else max(0.0, now_s - waiting.oldest_ms / 1000)
