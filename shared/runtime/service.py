@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,13 +11,18 @@ from fastapi import APIRouter
 
 from shared.broker.connect import connect
 from shared.broker.contract import Broker
+from shared.errors import ConfigError
 from shared.runtime.api.desk import Desk
 from shared.runtime.consumer import ConsumerLoop
 from shared.runtime.handler import DatabaseHandle, Handle, Pollable
+from shared.runtime.lag import LagMeter, meter_of
+from shared.runtime.job_process import replaying
+from shared.runtime.jobs import Jobs
 from shared.runtime.metrics import Metrics
 from shared.runtime.outbox import relays
 from shared.runtime.poller import PollerLoop
-from shared.runtime.run import Background, run
+from shared.runtime.replay import JOB, REPLAY, replay_job, work_on_replay
+from shared.runtime.run import STOPPED, Background, run
 from shared.runtime.view import LoopView
 from shared.settings import ServiceSettings, Settings
 
@@ -64,6 +70,8 @@ def serving(wire: Wire, connect: Connect = connect) -> Callable[[ServiceSettings
         metrics = Metrics()
         service = wire(settings, metrics)
         try:
+            if JOB in os.environ:
+                return work_on_job(settings, service, connect)
             return serve(settings, service, metrics, connect)
         finally:
             service.close()
@@ -71,20 +79,39 @@ def serving(wire: Wire, connect: Connect = connect) -> Callable[[ServiceSettings
     return start
 
 
+def work_on_job(settings: ServiceSettings, service: Service, connect: Connect) -> int:
+    """The part of a process that a replica started for one of its jobs (job_process.py): no loop, no admin app."""
+    work, conninfo = service.work, settings.database.conninfo(f"headrace {settings.name} job")
+    if isinstance(work, Polling):
+        raise ConfigError(f"{settings.name} reads no topic, so there is nothing to replay")
+    work_on_replay(
+        settings, conninfo, lambda: connect(settings, conninfo),
+        lambda operation: replay_job(operation, work.handle, work.database_handle, work.max_records), os.environ,
+    )  # fmt: skip
+    return STOPPED
+
+
 def serve(settings: ServiceSettings, service: Service, metrics: Metrics, connect: Connect) -> int:
     conninfo = settings.database.conninfo(f"headrace {settings.name}")
     loop = _loop(settings, service, metrics, connect(settings, conninfo))
-    view = LoopView(
-        loop, connect(settings, conninfo), settings.service.replica, service.detail,
-        streams=isinstance(service.work, Consuming),
-    )  # fmt: skip
+    meter = _meter(settings, conninfo, service.work, connect)
+    view = LoopView(loop, connect(settings, conninfo), settings.service.replica, service.detail, meter)
     desk = Desk(
         settings, view, steers=steered(service.work), routers=service.routers,
         open_broker=lambda: connect(settings, conninfo),
     )  # fmt: skip
     writes_rows = isinstance(service.work, Consuming) and service.work.database_handle is not None
     copying = relays(settings, conninfo, metrics) if writes_rows else []
-    return run(settings, loop, view, metrics, [*service.background, *copying], desk=desk)
+    beside = [*service.background, *copying]
+    if isinstance(service.work, Consuming):
+        beside.append(Jobs(settings.name, settings.service.replica, conninfo, {REPLAY: replaying(settings)}).run)
+    return run(settings, loop, view, metrics, beside, desk=desk)
+
+
+def _meter(settings: ServiceSettings, conninfo: str, work: Consuming | Polling, connect: Connect) -> LagMeter | None:
+    if isinstance(work, Polling):
+        return None
+    return meter_of(settings, conninfo, connect(settings, conninfo), in_database=work.database_handle is not None)
 
 
 def steered(work: Consuming | Polling) -> tuple[str, ...]:

@@ -1,0 +1,127 @@
+"""A replay: records of a topic through the service's own handler once more, as a job (shared/runtime/job_loop.py).
+
+What comes of it carries the operation's id as its revision: downstream it is silent, unless people are to be told, and
+later than what was live. It runs in a process of its own, at low priority, so that the live loop keeps its processor.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from datetime import UTC, datetime
+
+import structlog
+
+from shared.broker.contract import Broker, NewRecord, Record, TopicPartition, Unit
+from shared.errors import ConfigError
+from shared.ops.operations import Operation
+from shared.ops.replays import plan_of, selects
+from shared.records import Received
+from shared.runtime.attempt import attempt_in
+from shared.runtime.batch import Failed, work
+from shared.runtime.breaker import Breaker, Trial
+from shared.runtime.claimed import Claimed
+from shared.runtime.dead_letters import dead_letter
+from shared.runtime.handler import DatabaseHandle, Handle
+from shared.runtime.job_cursor import Cursor
+from shared.runtime.job_loop import Job, JobLoop
+from shared.runtime.pace import MOST_WAITING
+from shared.runtime.watchdog import Watchdog
+from shared.settings import ServiceSettings
+from shared.topics import dead_letter_topic, downstream_of
+
+REPLAY = "replay"
+# Which job a process was started for, and under which name its worker holds the lease.
+JOB = "HEADRACE_JOB"
+JOB_WORKER = "HEADRACE_JOB_WORKER"
+NICENESS = 10
+
+
+class Replaying:
+    """The transform of a replay. `revision` goes with all that comes of it, dead letters too."""
+
+    def __init__(
+        self, service: str, revision: str, handle: Handle | None, database_handle: DatabaseHandle | None
+    ) -> None:
+        self._service = service
+        self._revision = revision
+        self._handle = handle
+        self._database_handle = database_handle
+        self._breaker = Breaker(service)
+        self._trial: Trial | None = None
+
+    def __call__(self, records: Sequence[Record], unit: Unit) -> Mapping[str, int]:
+        self._trial = self._breaker.trial(records)
+        worked = work(records, lambda batch: self._attempt(batch, unit), self._trial.note)
+        now = datetime.now(UTC)
+        # As in the live loop, what lies in our own dead letters already stays there.
+        own = dead_letter_topic(self._service)
+        letters = [self._dead_letter(each, now) for each in worked.failed if each.record.topic != own]
+        unit.append([*worked.outputs, *letters])
+        return {"outputs": len(worked.outputs), "dead_letters": len(letters)}
+
+    def committed(self, _cursor: Cursor, records: Sequence[Record]) -> None:
+        if records and self._trial is not None:
+            self._breaker.keep(self._trial)
+
+    def _attempt(self, batch: Sequence[Received], unit: Unit) -> Sequence[NewRecord]:
+        again = [received._replace(revision=self._revision) for received in batch]
+        if self._handle is not None:
+            return self._handle(again)
+        assert self._database_handle is not None  # noqa: S101  # one of the two is there
+        return attempt_in(unit, self._database_handle, again)
+
+    def _dead_letter(self, failed: Failed, at: datetime) -> NewRecord:
+        letter = dead_letter(self._service, failed, at)
+        return letter._replace(headers={**letter.headers, "revision": self._revision.encode()})
+
+
+def replay_job(
+    operation: Operation, handle: Handle | None, database_handle: DatabaseHandle | None, max_records: int
+) -> Job:
+    """The job that a replay's operation asks for."""
+    plan = plan_of(operation.target)
+    transform = Replaying(operation.service, operation.id, handle, database_handle)
+    return Job(
+        id=operation.id,
+        spans={TopicPartition(plan.request.topic, p): span for p, span in plan.spans.items()},
+        wanted=selects(plan.request),
+        transform=transform,
+        in_database=database_handle is not None,
+        # Small: nothing live waits long for a unit's locks, nor behind its outputs.
+        unit_records=min(max_records, MOST_WAITING),
+        rate=plan.request.rate,
+        committed=transform.committed,
+        downstream=downstream_of(operation.service),
+    )
+
+
+def work_on_replay(
+    settings: ServiceSettings,
+    conninfo: str,
+    connect: Callable[[], Broker],
+    job_of: Callable[[Operation], Job],
+    environ: Mapping[str, str],
+) -> None:
+    """All that a process does which was started for a job: until it is over, laid down, or somebody else's.
+
+    SIGTERM and SIGINT end it after its unit; the job stays open.
+    """
+    os.nice(NICENESS)
+    try:
+        operation_id, worker = environ[JOB], environ[JOB_WORKER]
+    except KeyError as missing:
+        raise ConfigError(f"{missing} is not set: this process is started by a service, for a job") from None
+    with closing(Claimed(conninfo, operation_id, worker)) as claimed, closing(connect()) as broker:
+        operation = claimed.operation()
+        if operation is None or operation.kind != REPLAY or operation.service != settings.name:
+            structlog.get_logger().warning("there is no such job for this worker", operation=operation_id)
+            return
+        loop = JobLoop(broker, claimed, job_of(operation))
+        # The handler only sets a flag: it may run in the middle of anything.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: loop.stop())
+        with Watchdog(loop):
+            loop.run()
