@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import NamedTuple
+from uuid import UUID
 
 from shared.broker.contract import DbConnection, TopicPartition
-from shared.ops.orders import Desired, Observed, Order, Orders, PartitionState
+from shared.ops.orders import Desired, Doing, Observed, Order, Orders
 
 # A replica that has not said anything for so long is not there any more: its leases have ended, and its units are
 # fenced. (A stopped process that goes on later finds its partitions with others.)
@@ -20,6 +22,14 @@ class OrderRow(NamedTuple):
     order: Order
     reason: str | None
     ordered_by: str
+    ordered_at: datetime
+
+
+class Live(NamedTuple):
+    """The replicas that are alive: the newest order that each obeys (None: it has read none), and what they do."""
+
+    obeyed: dict[str, int | None]
+    observed: list[Observed]
 
 
 def read_orders(connection: DbConnection, service: str) -> Orders:
@@ -59,25 +69,42 @@ def give_order(
     return before, after
 
 
-def observed(connection: DbConnection, service: str) -> list[Observed]:
-    """Of replicas that are alive."""
+def live(connection: DbConnection, service: str) -> Live:
+    """Of replicas that are alive, all as of one moment: in one statement, so that no claim is older than what its
+    replica obeys."""
     found = connection.execute(
-        "SELECT o.replica, o.topic, o.p, o.state, o.seq FROM ops.observed o"
-        " JOIN ops.replicas r USING (service, replica)"
-        " WHERE o.service = %s AND r.seen_at > now() - make_interval(secs => %s) AND r.state <> 'stopped'",
+        "SELECT r.replica, r.obeyed_seq, o.topic, o.p, o.state, o.seq, o.position, o.cause FROM ops.replicas r"
+        " LEFT JOIN ops.observed o USING (service, replica)"
+        " WHERE r.service = %s AND r.state <> 'stopped' AND r.seen_at > now() - make_interval(secs => %s)"
+        " ORDER BY r.replica, o.topic, o.p",
         (service, FRESH_S),
     ).fetchall()
-    return [Observed(replica, TopicPartition(topic, p), state, seq) for replica, topic, p, state, seq in found]
+    return Live(
+        {replica: seq for replica, seq, *_ in found},
+        [Observed(row[0], TopicPartition(row[2], row[3]), *row[4:]) for row in found if row[2] is not None],
+    )
 
 
-def obeyed(connection: DbConnection, service: str) -> dict[str, int | None]:
-    """For each replica that is alive, the newest order it obeys."""
-    return dict(
+def forget(connection: DbConnection, service: str, replica: str, incarnation: UUID) -> bool:
+    """What was done under a replica's name is over. False where its row is not this process's (yet, or any more).
+
+    A process that begins commits this before it reads the orders that it begins with: whoever gives the next order
+    sees it. One that ends says so, too.
+    """
+    if not refresh(connection, service, replica, incarnation):
+        return False
+    connection.execute("DELETE FROM ops.observed WHERE service = %s AND replica = %s", (service, replica))
+    return True
+
+
+def refresh(connection: DbConnection, service: str, replica: str, incarnation: UUID) -> bool:
+    """Say that a replica is alive; False as for `forget`."""
+    return bool(
         connection.execute(
-            "SELECT replica, obeyed_seq FROM ops.replicas WHERE service = %s AND state <> 'stopped'"
-            " AND seen_at > now() - make_interval(secs => %s)",
-            (service, FRESH_S),
-        ).fetchall()
+            "UPDATE ops.replicas SET seen_at = clock_timestamp()"
+            " WHERE service = %s AND replica = %s AND incarnation = %s",
+            (service, replica, incarnation),
+        ).rowcount
     )
 
 
@@ -85,31 +112,39 @@ def report(
     connection: DbConnection,
     service: str,
     replica: str,
+    incarnation: UUID,
     seq: int,
-    states: Mapping[TopicPartition, tuple[PartitionState, int | None, str | None]],
-) -> None:
-    """What a replica does now with what it owns (state, position, cause of a trip), under which order."""
-    connection.execute("DELETE FROM ops.observed WHERE service = %s AND replica = %s", (service, replica))
-    with connection.cursor() as cursor:
-        cursor.executemany(
-            "INSERT INTO ops.observed (service, replica, topic, p, state, seq, position, cause)"
-            " VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",
-            [
-                (service, replica, tp.topic, tp.partition, state, seq, position, cause)
-                for tp, (state, position, cause) in sorted(states.items())
-            ],
-        )
+    partitions: Mapping[TopicPartition, Doing],
+) -> bool:
+    """What a replica does now with what it owns, under which order; False as for `forget`."""
+    obeying = connection.execute(
+        "UPDATE ops.replicas SET obeyed_seq = %s WHERE service = %s AND replica = %s AND incarnation = %s",
+        (seq, service, replica, incarnation),
+    ).rowcount
+    if not obeying:
+        return False
+    rows = [(tp.topic, tp.partition, *partitions[tp]) for tp in sorted(partitions)]
+    columns = [list(column) for column in zip(*rows, strict=True)] or [[], [], [], [], []]
     connection.execute(
-        "UPDATE ops.replicas SET obeyed_seq = %s WHERE service = %s AND replica = %s", (seq, service, replica)
+        "DELETE FROM ops.observed WHERE service = %s AND replica = %s AND (topic, p) NOT IN"
+        " (SELECT * FROM unnest(%s::text[], %s::int[]))",
+        (service, replica, *columns[:2]),
     )
+    connection.execute(
+        "INSERT INTO ops.observed (service, replica, topic, p, state, position, cause, seq)"
+        " SELECT %s, %s, doing.*, %s FROM unnest(%s::text[], %s::int[], %s::text[], %s::bigint[], %s::text[]) doing"
+        " ON CONFLICT (service, replica, topic, p) DO UPDATE SET state = excluded.state, seq = excluded.seq,"
+        " position = excluded.position, cause = excluded.cause, seen_at = clock_timestamp()",
+        (service, replica, seq, *columns),
+    )
+    return True
 
 
-def forget(connection: DbConnection, service: str, replica: str) -> None:
-    """What a former process under this name did is over."""
-    connection.execute("DELETE FROM ops.observed WHERE service = %s AND replica = %s", (service, replica))
-    connection.execute(
-        "UPDATE ops.replicas SET obeyed_seq = NULL WHERE service = %s AND replica = %s", (service, replica)
-    )
+def paused(connection: DbConnection) -> list[tuple[str, str]]:
+    """Services and their topics that are paused by order."""
+    return connection.execute(
+        "SELECT service, topic FROM ops.orders WHERE desired = 'paused' ORDER BY service, topic"
+    ).fetchall()
 
 
 def order_rows(connection: DbConnection, service: str, topics: Sequence[str]) -> dict[str, OrderRow]:
@@ -118,7 +153,8 @@ def order_rows(connection: DbConnection, service: str, topics: Sequence[str]) ->
 
 def _one(connection: DbConnection, service: str, topic: str) -> OrderRow | None:
     row = connection.execute(
-        "SELECT topic, desired, seq, tolerate, reason, ordered_by FROM ops.orders WHERE service = %s AND topic = %s",
+        "SELECT topic, desired, seq, tolerate, reason, ordered_by, ordered_at FROM ops.orders"
+        " WHERE service = %s AND topic = %s",
         (service, topic),
     ).fetchone()
-    return None if row is None else OrderRow(Order(*row[:4]), row[4], row[5])
+    return None if row is None else OrderRow(Order(*row[:4]), *row[4:])

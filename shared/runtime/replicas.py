@@ -12,6 +12,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
+from uuid import UUID, uuid4
 
 import orjson
 import psycopg
@@ -29,15 +30,19 @@ ANSWER_S = 5.0
 STOP_TIMEOUT_S = 2.0
 _UPSERT = """
 INSERT INTO ops.replicas
-    (service, replica, pid, admin_url, state, ready, lag_records, detail, started_at, seen_at)
+    (service, replica, pid, admin_url, state, ready, lag_records, detail, started_at, incarnation, seen_at)
 VALUES (%(service)s, %(replica)s, %(pid)s, %(admin_url)s, %(state)s, %(ready)s, %(lag_records)s, %(detail)s,
-    %(started_at)s, clock_timestamp())
+    %(started_at)s, %(incarnation)s, clock_timestamp())
 ON CONFLICT (service, replica) DO UPDATE SET pid = excluded.pid, admin_url = excluded.admin_url,
     state = excluded.state, ready = excluded.ready, lag_records = excluded.lag_records, detail = excluded.detail,
-    started_at = excluded.started_at, seen_at = excluded.seen_at
+    started_at = excluded.started_at, incarnation = excluded.incarnation, seen_at = excluded.seen_at,
+    obeyed_seq = CASE WHEN replicas.incarnation = excluded.incarnation THEN replicas.obeyed_seq END
+WHERE replicas.incarnation = excluded.incarnation OR %(first)s
 """
 # Only our own row: a successor may have taken it over while we stopped.
-_DELETE = "DELETE FROM ops.replicas WHERE service = %(service)s AND replica = %(replica)s AND pid = %(pid)s"
+_DELETE = (
+    "DELETE FROM ops.replicas WHERE service = %(service)s AND replica = %(replica)s AND incarnation = %(incarnation)s"
+)
 
 Guard = Callable[[str, Callable[[], None]], None]
 """Calls what it is given and answers for what that raises (run.py)."""
@@ -57,7 +62,9 @@ class Replicas:
         metrics: Metrics,
         interval_s: float = INTERVAL_S,
         answer_s: float = ANSWER_S,
+        incarnation: UUID | None = None,
     ) -> None:
+        """`incarnation`: of this process; the row speaks for the one that came last under the replica's name."""
         name = f"{view.status()['service']} heartbeat"
         limit = {"statement_timeout": f"{answer_s * 1000:.0f}ms"}
         self._link = Link(conninfo, name, autocommit=True, settings=limit, answer_s=answer_s)
@@ -66,6 +73,8 @@ class Replicas:
         self._metrics = metrics
         self._interval_s = interval_s
         self._started_at = datetime.now(UTC)
+        self._incarnation = incarnation or uuid4()
+        self._first = True
         self._ending = threading.Event()
         self._failed: str | None = None
         self._thread = threading.Thread(target=guard, args=("heartbeat", self._beat), name="heartbeat", daemon=True)
@@ -107,6 +116,7 @@ class Replicas:
             row |= {"state": "stopped", "ready": False, "detail": _json({"cause": self._failed})}
         with self._link.use() as connection:
             connection.execute(_DELETE if ending and self._failed is None else _UPSERT, row)
+        self._first = False
 
     def _row(self) -> dict[str, Any]:
         status, (ready, why) = self._view.status(), self._view.ready()
@@ -120,6 +130,8 @@ class Replicas:
             "lag_records": self._lag_records(),
             "detail": _json(status["detail"] | ({} if ready else {"not_ready": why})),
             "started_at": self._started_at,
+            "incarnation": self._incarnation,
+            "first": self._first,
         }
 
     def _lag_records(self) -> int | None:

@@ -22,6 +22,7 @@ from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self, TypeVar
+from uuid import UUID
 
 import structlog
 
@@ -90,9 +91,11 @@ def run(
     grace_s: float = GRACE_S,
     hung_s: float = HUNG_S,
     desk: Desk | None = None,
+    incarnation: UUID | None = None,
 ) -> int:
     """Run the loop in this (the main) thread, with admin app, heartbeat (both tell what `view` shows) and background
-    work beside it. `desk`: where the admin app's endpoints work, if they have more to show than the view.
+    work beside it. `desk`: where the admin app's endpoints work, if they have more to show than the view;
+    `incarnation`: of this process among those of its replica.
 
     SIGTERM and SIGINT stop the loop; what has not ended `grace_s` later is cut off with exit code 1, and so is a loop
     that has not ticked for `hung_s`. Raises ConfigError when the admin app cannot listen.
@@ -106,7 +109,7 @@ def run(
         _signals(crew.stop),
         crew,
         admin_server(desk or Desk(settings, view), metrics.registry) as admin,
-        Replicas(conninfo, view, admin.url, crew.guard, metrics) as replicas,
+        Replicas(conninfo, view, admin.url, crew.guard, metrics, incarnation=incarnation) as replicas,
         Watchdog(loop, hung_s),
     ):
         log.info("started", pid=os.getpid(), admin_url=admin.url, replica=settings.service.replica)

@@ -6,25 +6,31 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
+from uuid import uuid4
 
 from fastapi import APIRouter
 
 from shared.broker.connect import connect
 from shared.broker.contract import Broker
+from shared.broker.postgres_log import LOCAL
 from shared.errors import ConfigError
+from shared.ops.postgres_steering import KnownPartitions
 from shared.runtime.api.desk import Desk
 from shared.runtime.consumer import ConsumerLoop
+from shared.runtime.control import Control
 from shared.runtime.handler import DatabaseHandle, Handle, Pollable
-from shared.runtime.lag import LagMeter, meter_of
 from shared.runtime.job_process import replaying
 from shared.runtime.jobs import Jobs
+from shared.runtime.lag import LagMeter, meter_of
 from shared.runtime.metrics import Metrics
 from shared.runtime.outbox import relays
 from shared.runtime.poller import PollerLoop
 from shared.runtime.replay import JOB, REPLAY, replay_job, work_on_replay
 from shared.runtime.run import STOPPED, Background, run
+from shared.runtime.steering import Steering
 from shared.runtime.view import LoopView
 from shared.settings import ServiceSettings, Settings
+from shared.topics import retry_topic
 
 
 @dataclass(frozen=True)
@@ -93,19 +99,21 @@ def work_on_job(settings: ServiceSettings, service: Service, connect: Connect) -
 
 def serve(settings: ServiceSettings, service: Service, metrics: Metrics, connect: Connect) -> int:
     conninfo = settings.database.conninfo(f"headrace {settings.name}")
-    loop = _loop(settings, service, metrics, connect(settings, conninfo))
+    topics, steering, incarnation = steered(settings.name, service.work), Steering(), uuid4()
+    loop = _loop(settings, service.work, metrics, connect(settings, conninfo), steering)
     meter = _meter(settings, conninfo, service.work, connect)
     view = LoopView(loop, connect(settings, conninfo), settings.service.replica, service.detail, meter)
-    desk = Desk(
-        settings, view, steers=steered(service.work), routers=service.routers,
-        open_broker=lambda: connect(settings, conninfo),
+    desk = Desk(settings, view, steers=topics, routers=service.routers, open_broker=lambda: connect(settings, conninfo))
+    control = Control(
+        settings.database.conninfo(), settings.name, settings.service.replica, incarnation, steering,
+        KnownPartitions(settings.name, topics, "" if settings.broker.url == "embedded" else LOCAL),
     )  # fmt: skip
     writes_rows = isinstance(service.work, Consuming) and service.work.database_handle is not None
     copying = relays(settings, conninfo, metrics) if writes_rows else []
-    beside = [*service.background, *copying]
+    beside = [control.run, *service.background, *copying]
     if isinstance(service.work, Consuming):
         beside.append(Jobs(settings.name, settings.service.replica, conninfo, {REPLAY: replaying(settings)}).run)
-    return run(settings, loop, view, metrics, beside, desk=desk)
+    return run(settings, loop, view, metrics, beside, desk=desk, incarnation=incarnation)
 
 
 def _meter(settings: ServiceSettings, conninfo: str, work: Consuming | Polling, connect: Connect) -> LagMeter | None:
@@ -114,18 +122,21 @@ def _meter(settings: ServiceSettings, conninfo: str, work: Consuming | Polling, 
     return meter_of(settings, conninfo, connect(settings, conninfo), in_database=work.database_handle is not None)
 
 
-def steered(work: Consuming | Polling) -> tuple[str, ...]:
-    """The topics that the service can be paused on: those it reads; a poller, which reads none, on its output."""
-    return (work.writes,) if isinstance(work, Polling) else tuple(work.reads)
+def steered(service: str, work: Consuming | Polling) -> tuple[str, ...]:
+    """The topics that a service can be paused on: all that it reads; a poller, which reads none, on its output."""
+    return (work.writes,) if isinstance(work, Polling) else (*work.reads, retry_topic(service))
 
 
-def _loop(settings: ServiceSettings, service: Service, metrics: Metrics, broker: Broker) -> ConsumerLoop | PollerLoop:
-    work, slot = service.work, settings.service.slot
+def _loop(
+    settings: ServiceSettings, work: Consuming | Polling, metrics: Metrics, broker: Broker, steering: Steering
+) -> ConsumerLoop | PollerLoop:
+    name, slot = settings.name, settings.service.slot
     if isinstance(work, Polling):
         return PollerLoop(
-            broker, service=settings.name, slot=slot, cursors=work.cursors, source=work.source, metrics=metrics
-        )
+            broker, service=name, slot=slot, cursors=work.cursors, source=work.source, metrics=metrics,
+            writes=work.writes, steering=steering,
+        )  # fmt: skip
     return ConsumerLoop(
-        broker, service=settings.name, slot=slot, reads=work.reads, metrics=metrics, handle=work.handle,
-        database_handle=work.database_handle, max_records=work.max_records,
+        broker, service=name, slot=slot, reads=steered(name, work), metrics=metrics, handle=work.handle,
+        database_handle=work.database_handle, max_records=work.max_records, steering=steering,
     )  # fmt: skip

@@ -1,0 +1,102 @@
+"""Pausing and resuming as operations: orders are given, and the operation ends when they are obeyed everywhere.
+
+Within the caller's transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+from shared.broker.contract import DbConnection, TopicPartition
+from shared.ops import postgres_operations
+from shared.ops.operations import Operation
+from shared.ops.orders import Desired, Order, not_yet
+from shared.ops.postgres_orders import Live, give_order, live
+from shared.topics import WRITES
+
+KINDS: Mapping[str, Desired] = {"pause": "paused", "resume": "running"}
+_OPPOSITE = {"paused": "resume", "running": "pause"}
+
+Partitions = Mapping[str, Collection[TopicPartition]]
+"""Of each topic of a service."""
+
+
+def steer(
+    connection: DbConnection,
+    service: str,
+    topics: Sequence[str],
+    desired: Desired,
+    *,
+    who: str,
+    request_id: str,
+    reason: str | None = None,
+    tolerate: int = 0,
+) -> Operation:
+    """Give an order for each topic. What was ordered before and is not obeyed everywhere yet will never be."""
+    orders = {}
+    for topic in sorted(topics):
+        _, after = give_order(connection, service, topic, desired, who, reason, tolerate)
+        orders[topic] = after.order.seq
+    connection.execute(
+        "UPDATE ops.operations SET state = 'cancelled', error = 'another order came', waiting_for = NULL,"
+        " finished_at = clock_timestamp(), updated_at = clock_timestamp()"
+        " WHERE service = %s AND finished_at IS NULL AND kind = %s AND target -> 'orders' ?| %s",
+        (service, _OPPOSITE[desired], sorted(topics)),
+    )
+    kind = "pause" if desired == "paused" else "resume"
+    return postgres_operations.create(connection, service, kind, {"orders": orders}, who, request_id)
+
+
+def settle(connection: DbConnection, service: str, partitions: Partitions) -> list[str]:
+    """End the operations of a service whose orders are obeyed everywhere, and note of the others what they wait for.
+
+    Any replica may, at any time. Gives the ids of those that ended.
+    """
+    # Locked in the order of their ids, and waited for: whoever looks last sees what everybody has reported.
+    found = connection.execute(
+        "SELECT id, kind, target -> 'orders' FROM ops.operations WHERE service = %s AND finished_at IS NULL"
+        " AND kind = ANY(%s) ORDER BY id FOR UPDATE",
+        (service, list(KINDS)),
+    ).fetchall()
+    now = live(connection, service) if found else None
+    ended = []
+    for operation_id, kind, seqs in found:
+        assert now is not None  # noqa: S101  # something was found
+        waits = [_waits_for(Order(topic, KINDS[kind], seq), partitions, now) for topic, seq in sorted(seqs.items())]
+        if reasons := [reason for reason in waits if reason]:
+            postgres_operations.waits_for(connection, operation_id, "; ".join(dict.fromkeys(reasons)))
+        else:
+            postgres_operations.finish(connection, operation_id, "succeeded")
+            ended.append(operation_id)
+    return ended
+
+
+class KnownPartitions:
+    """The partitions of what a service can be paused on, asked for until all are there: their number never changes.
+
+    `prefix`: of the topics' names in the database (the log's local parts, beside Kafka). What the service writes is
+    a poller's output, which counts as one partition: one replica at a time works on it.
+    """
+
+    def __init__(self, service: str, topics: Sequence[str], prefix: str = "") -> None:
+        self._wanted = topics
+        self._prefix = prefix
+        self._found: dict[str, list[TopicPartition]] = {
+            topic: [TopicPartition(topic, 0)] for topic in topics if topic in WRITES.get(service, ())
+        }
+
+    def __call__(self, connection: DbConnection) -> Partitions:
+        if missing := [self._prefix + topic for topic in self._wanted if topic not in self._found]:
+            rows = connection.execute(
+                "SELECT name, partitions FROM broker.topics WHERE name = ANY(%s)", (missing,)
+            ).fetchall()
+            for name, count in rows:
+                topic = name.removeprefix(self._prefix)
+                self._found[topic] = [TopicPartition(topic, p) for p in range(count)]
+        return self._found
+
+
+def _waits_for(order: Order, partitions: Partitions, now: Live) -> str | None:
+    if order.topic not in partitions:
+        return f"there is no topic {order.topic} yet"
+    return not_yet(order, partitions[order.topic], now.observed, now.obeyed)
