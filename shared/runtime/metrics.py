@@ -41,7 +41,10 @@ class Metrics:
             ("service", "topic", "outcome"),
         )
         self.consumer_lag_records = self._gauge(
-            "consumer_lag_records", "records between a position and the end of its partition", ("topic", "partition")
+            "consumer_lag_records", "records that wait to be handled", ("topic", "partition")
+        )
+        self.consumer_lag_seconds = self._gauge(
+            "consumer_lag_seconds", "age of the oldest record that waits to be handled", ("topic", "partition")
         )
         self.batch_duration_seconds = self._histogram(
             "batch_duration_seconds", "time of one unit, from its records in hand to its commit", ("stage",), DURATION_S
@@ -62,9 +65,17 @@ class Metrics:
             "dead_letters_total", "records that could not be handled, by cause", ("topic", "reason")
         )
         self.paused = self._gauge("paused", "1 while an operator's order keeps a topic from being handled", ("topic",))
+        self.redriven_total = self._counter(
+            "redriven_total",
+            "dead letters that were sent back to be tried again, by what became of them: sent, handled, failed",
+            ("outcome",),
+        )
+        self.operation_progress_ratio = self._gauge(
+            "operation_progress_ratio", "how far the job is that runs in this process, from 0 to 1", ("kind",)
+        )
         self.tripped_partitions = self._gauge(
             "tripped_partitions",
-            "1 for a partition that is held back, because too many of its records failed unexpectedly",
+            "1 for a partition that is held back, because too many of its records failed",
             ("topic", "partition"),
         )
         self.retries_total = self._counter(

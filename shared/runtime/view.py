@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from shared.broker.contract import Broker
 from shared.errors import TransientError
+from shared.runtime.lag import LagMeter
 
 # A loop ticks at least every poll (0.5 s) when idle; a unit may take a database's worst second. This is far beyond.
 ALIVE_S = 60.0
@@ -39,14 +40,14 @@ class LoopView:
         broker: Broker,
         replica: str,
         detail: Callable[[], dict[str, Any]] = dict,
-        *,
-        streams: bool = True,
+        meter: LagMeter | None = None,
     ) -> None:
+        """`meter`: for a loop that reads streams."""
         self._loop = loop
         self._broker = broker
         self._replica = replica
         self._detail = detail
-        self._streams = streams
+        self._meter = meter
         self._lock = threading.Lock()
 
     def alive(self) -> bool:
@@ -63,22 +64,18 @@ class LoopView:
         return True, f"{self._loop.assigned} partitions"
 
     def status(self) -> dict[str, Any]:
+        detail = self._detail() | {"partitions": self._loop.assigned}
+        if self._meter is not None and (ignored := self._meter.ignored()):
+            detail["ignored_group_offsets"] = ignored
         return {
             "service": self._loop.service,
             "replica": self._replica,
             "state": self._loop.state,
-            "detail": self._detail() | {"partitions": self._loop.assigned},
+            "detail": detail,
         }
 
-    def lag(self) -> list[dict[str, Any]]:
-        """Per partition that the service's group reads, over all of its replicas."""
-        if not self._streams:
+    def lag(self, *, thorough: bool = False) -> list[dict[str, Any]]:
+        """Per partition that the service's group reads, over all of its replicas (lag.PartitionLag)."""
+        if self._meter is None:
             return []
-        with self._lock:
-            positions = self._broker.committed(self._loop.service, self._loop.reads)
-            ends = self._broker.end_offsets(list(positions))
-        return [
-            {"topic": tp.topic, "partition": tp.partition, "position": position, "end": ends[tp],
-             "records": max(0, ends[tp] - position)}
-            for tp, position in sorted(positions.items())
-        ]  # fmt: skip
+        return [each._asdict() for each in self._meter.measure(self._loop.reads, thorough=thorough)]

@@ -39,8 +39,8 @@ class ServiceView(Protocol):
         """`service`, `replica`, `state` (as `Status` says) and `detail`, a dict."""
         ...
 
-    def lag(self) -> list[dict[str, Any]]:
-        """One dict a partition: `topic`, `partition`, `position`, `end`, `records`. May raise TransientError."""
+    def lag(self, *, thorough: bool = False) -> list[dict[str, Any]]:
+        """One dict a partition, as lag.PartitionLag; `thorough` where somebody asked. May raise TransientError."""
         ...
 
 

@@ -7,22 +7,22 @@ from collections.abc import Iterator
 import pytest
 
 from headrace.embedded import EmbeddedPostgres
+from shared.broker.backlog import GaplessBacklog
 from shared.broker.postgres_broker import PostgresBroker
 from shared.runtime.consumer import ConsumerLoop
+from shared.runtime.lag import LagMeter
 from shared.runtime.metrics import Metrics
 from shared.runtime.view import ALIVE_S, LoopView
 from shared.topics import RAW
-from tests.contract.database import empty_log
 from tests.shared.runtime.deadline import eventually
 from tests.shared.runtime.stage import advanced, append, broker_on, raw, running
 
 
 @pytest.fixture
-def broker(postgres: EmbeddedPostgres) -> Iterator[PostgresBroker]:
-    with empty_log(postgres) as url:
-        broker = broker_on(url)
-        yield broker
-        broker.close()
+def broker(url: str) -> Iterator[PostgresBroker]:
+    broker = broker_on(url)
+    yield broker
+    broker.close()
 
 
 @pytest.fixture
@@ -30,8 +30,15 @@ def loop(broker: PostgresBroker) -> ConsumerLoop:
     return ConsumerLoop(broker, service="cleaner", slot="0", reads=[RAW], metrics=Metrics(), handle=lambda batch: [])
 
 
-def test_lag_is_what_the_group_has_not_committed(broker: PostgresBroker, loop: ConsumerLoop) -> None:
-    view = LoopView(loop, broker, "0")
+@pytest.fixture
+def meter(url: str) -> Iterator[LagMeter]:
+    meter = LagMeter(broker_on(url), "cleaner", GaplessBacklog(url))
+    yield meter
+    meter.close()
+
+
+def test_lag_is_what_the_group_has_not_committed(broker: PostgresBroker, loop: ConsumerLoop, meter: LagMeter) -> None:
+    view = LoopView(loop, broker, "0", meter=meter)
     append(broker, [raw(number, key) for key in "abcdefgh" for number in range(2)])
 
     before = view.lag()
@@ -44,10 +51,11 @@ def test_lag_is_what_the_group_has_not_committed(broker: PostgresBroker, loop: C
     assert [(each["topic"], each["partition"]) for each in before] == [(RAW, 0), (RAW, 1)]
     assert sum(each["records"] for each in after) == 1
     assert all(each["records"] == each["end"] - each["position"] for each in after)
+    assert [each["seconds"] > 0 for each in after] == [each["records"] > 0 for each in after]
 
 
 def test_a_service_that_reads_no_stream_has_no_lag(broker: PostgresBroker, loop: ConsumerLoop) -> None:
-    assert LoopView(loop, broker, "0", streams=False).lag() == []
+    assert LoopView(loop, broker, "0").lag() == []
 
 
 def test_a_loop_is_ready_while_it_runs_and_not_before_or_after(broker: PostgresBroker, loop: ConsumerLoop) -> None:

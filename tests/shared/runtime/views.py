@@ -24,7 +24,7 @@ class GivenView:
     def status(self) -> dict[str, Any]:
         return {"service": self.service, "replica": "r", "state": self.state, "detail": self.detail}
 
-    def lag(self) -> list[dict[str, Any]]:
+    def lag(self, *, thorough: bool = False) -> list[dict[str, Any]]:
         return self.partitions
 
 
@@ -32,5 +32,5 @@ class GivenView:
 class BrokenView(GivenView):
     error: Exception = field(default_factory=lambda: RuntimeError("the secret cause"))
 
-    def lag(self) -> list[dict[str, Any]]:
+    def lag(self, *, thorough: bool = False) -> list[dict[str, Any]]:
         raise self.error

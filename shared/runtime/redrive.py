@@ -1,0 +1,120 @@
+"""A redrive: dead letters of a service back to its retry topic, as a job (shared/runtime/job_loop.py).
+
+Records and cursor are one unit, so each letter is sent back once, whatever is killed. That it is settled is noted in
+the database after the unit; a worker that starts looks through what was passed before it and notes what is missing.
+What a redrive may take is settled when it is asked for: none overlaps another that is open, and nobody discards what
+an open one may take (shared/runtime/settlement.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import closing
+
+from shared.broker.contract import Broker, Record, TopicPartition, Unit
+from shared.broker.postgres_link import Link
+from shared.broker.sweep import sweep
+from shared.ops import postgres_dead_letters
+from shared.ops.dead_letter_choice import Selection
+from shared.ops.dead_letters import Place, letter_of, sent_back
+from shared.ops.operations import Operation
+from shared.ops.replays import Span
+from shared.runtime.claimed import Claimed
+from shared.runtime.job_cursor import Cursor
+from shared.runtime.job_loop import Job, JobLoop
+from shared.runtime.jobs import JobThread, Start
+from shared.runtime.metrics import Metrics
+from shared.runtime.watchdog import Watchdog
+from shared.topics import dead_letter_topic
+
+REDRIVE = "redrive"
+# Small enough that the live loop, which reads the retry topic too, is not kept from its other records.
+UNIT_RECORDS = 100
+
+
+class Redriving:
+    """One redrive. For one thread."""
+
+    def __init__(self, operation: Operation, broker: Broker, link: Link, metrics: Metrics) -> None:
+        self._operation = operation
+        self._broker = broker
+        self._link = link
+        self._metrics = metrics
+        self._selection = Selection.from_json(operation.target)
+        self._settled: Collection[Place] | None = None
+
+    def job(self, unit_records: int = UNIT_RECORDS) -> Job:
+        topic = dead_letter_topic(self._operation.service)
+        return Job(
+            id=self._operation.id,
+            spans={TopicPartition(topic, p): Span(*span) for p, span in self._selection.spans.items()},
+            wanted=self._wanted,
+            transform=self._send_back,
+            unit_records=unit_records,
+            committed=self._note,
+        )
+
+    def _wanted(self, record: Record) -> bool:
+        if self._settled is None:
+            with self._link.use() as connection:
+                self._settled = postgres_dead_letters.states(
+                    connection, self._operation.service, except_by=self._operation.id
+                ).keys()
+        return self._selection.redrives(letter_of(record), self._settled) == "selected"
+
+    def _send_back(self, records: Sequence[Record], unit: Unit) -> Mapping[str, int]:
+        unit.append([sent_back(record, self._operation.service) for record in records])
+        return {"redriven": len(records)}
+
+    def _note(self, cursor: Cursor, records: Sequence[Record]) -> None:
+        """Settled, once their unit is committed; without records: all that former workers have sent back."""
+        if records:
+            self._settle(records)
+            self._metrics.redriven_total.labels(outcome="sent").inc(len(records))
+            return
+        passed = {
+            TopicPartition(dead_letter_topic(self._operation.service), p): (begin, cursor.next[tp])
+            for p, (begin, _) in self._selection.spans.items()
+            if begin < cursor.next[tp := TopicPartition(dead_letter_topic(self._operation.service), p)]
+        }
+        for batch in sweep(self._broker, passed):
+            self._settle([record for record in batch if self._wanted(record)])
+
+    def _settle(self, records: Sequence[Record]) -> None:
+        places = [Place(record.partition, record.offset) for record in records]
+        operation = self._operation
+        with self._link.use() as connection:
+            postgres_dead_letters.settle(
+                connection, operation.service, places, "redriven", operation.id, operation.requested_by
+            )
+
+
+def redriving(conninfo: str, connect: Callable[[], Broker], metrics: Metrics) -> Start:
+    """Starts redrives (shared/runtime/jobs.py), each in a thread of its own: copying costs little."""
+
+    def start(operation: Operation, worker: str, place: int) -> JobThread:  # noqa: ARG001  # any place will do
+        loops: list[JobLoop] = []
+        ending: list[bool] = []
+
+        def run() -> None:
+            link = Link(conninfo, f"redrive {operation.id}", autocommit=True)
+            with closing(connect()) as broker:
+                claimed = Claimed(conninfo, operation.id, worker)
+                loop = JobLoop(broker, claimed, Redriving(operation, broker, link, metrics).job())
+                loops.append(loop)
+                if ending:
+                    loop.stop()
+                try:
+                    with Watchdog(loop):
+                        loop.run()
+                finally:
+                    link.drop()
+
+        def stop() -> None:
+            ending.append(True)
+            for loop in loops:
+                loop.stop()
+
+        return JobThread(run, stop, f"redrive {operation.id}")
+
+    return start
