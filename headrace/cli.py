@@ -15,6 +15,7 @@ import typer
 
 from headrace.access import one_line
 from headrace.commands import config, db, topics
+from headrace.commands.audit import audit
 from headrace.commands.migrate import migrate
 from headrace.commands.run import run
 from headrace.commands.simulate import ALL_TO_THE_SIMULATOR, simulate
@@ -73,6 +74,7 @@ def app_of() -> typer.Typer:
     app.command()(status)
     app.command()(migrate)
     app.command()(sql)
+    app.command()(audit)
     app.command()(train)
     app.command(context_settings=ALL_TO_THE_SIMULATOR)(simulate)
     app.add_typer(db.app, name="db")

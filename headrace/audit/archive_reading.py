@@ -1,0 +1,165 @@
+"""What was fetched, from the archive of raw documents: each window's documents, taken apart again as they were then.
+
+A document may have been kept and its records never written: the fetcher died between the two, and fetched again. What
+was really taken into account stands in the window's cursor: its versions of every event must be reached.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from headrace.audit.topic_reading import event_id_of
+from services.fetcher.archive import DocumentArchive
+from services.fetcher.capture import AnotherDay, Capture
+from services.fetcher.cursor import Cursor, Version, decode
+from services.fetcher.declaration import REFERENCE, Source
+from services.fetcher.documents import Document, IndexLine
+from services.fetcher.windows import window_of
+from shared.broker.contract import NewRecord, Record
+from shared.errors import InvalidDocument
+from shared.events import as_utc_ms
+
+Seen = dict[str, Version]
+
+
+class Origin(NamedTuple):
+    """A record as the fetcher made it from a document."""
+
+    record: NewRecord
+    day: date
+    fetched_ms: int
+    rejected: bool
+
+
+class Unarchived(NamedTuple):
+    """A window whose cursor speaks of documents that the archive does not hold."""
+
+    window: str
+    detail: str
+
+
+@dataclass
+class Origins:
+    """`windows` were followed to their cursors, `unfollowed` could not be: their source is not declared here."""
+
+    records: dict[str, Origin] = field(default_factory=dict)
+    unarchived: list[Unarchived] = field(default_factory=list)
+    windows: int = 0
+    unfollowed: int = 0
+
+
+class _Walk(NamedTuple):
+    """Where a window's documents lead."""
+
+    seen: Seen
+    origins: list[tuple[str, Origin]]
+
+
+def read_origins(
+    folder: Path,
+    cursors: Mapping[str, bytes],
+    sources: Mapping[str, Source],
+    days: tuple[date | None, date | None],
+    known: Container[str],
+) -> Origins:
+    """`known`: ids that were met anywhere else. The cursors must be older than the archive and than what is known."""
+    archive, lines = DocumentArchive(folder), _lines_by_window(folder)
+    found = Origins()
+    for key, value in cursors.items():
+        name, _, rest = key.partition("/")
+        if rest.startswith(f"{REFERENCE}/"):
+            continue
+        source = sources.get(name)
+        window = source and window_of(key, name)
+        if source is None or window is None or window.feed not in {feed.name for feed in source.feeds}:
+            found.unfollowed += 1
+        elif (days[0] is None or days[0] <= window.date) and (days[1] is None or window.date <= days[1]):
+            found.windows += 1
+            follow = _Follow(archive, Capture(source, source.feed(window.feed)), known)
+            ours = [line for line in lines[window.feed, window.date] if line.source in {None, name}]
+            walk, problem = follow(ours, decode(value))
+            found.records |= walk.origins
+            if problem:
+                found.unarchived.append(Unarchived(key, problem))
+    return found
+
+
+class _Follow:
+    """Takes one window's documents apart, in order."""
+
+    def __init__(self, archive: DocumentArchive, capture: Capture, known: Container[str]) -> None:
+        self._archive = archive
+        self._capture = capture
+        self._known = known
+
+    def __call__(self, lines: Sequence[IndexLine], cursor: Cursor) -> tuple[_Walk, str | None]:
+        """What it gave, and what is wrong with the archive. First as if every document had been taken into account,
+        then without those of which nothing is known anywhere."""
+        documents = [document for line in lines if (document := self._document(line)) is not None]
+        for skip_unknown in (False, True):
+            walk = self._walk(documents, cursor.seen, skip_unknown)
+            if walk is not None:
+                return walk, None
+        lost = sorted({line.hash for line in lines} - {document.hash for document in documents})
+        if cursor.document and cursor.document not in {document.hash for document in documents}:
+            lost = [cursor.document, *(each for each in lost if each != cursor.document)]
+        if lost:
+            return _Walk({}, []), f"the archive does not hold document {', '.join(lost[:3])}"
+        return _Walk({}, []), "the documents in the archive do not lead to what the fetcher has seen"
+
+    def _document(self, line: IndexLine) -> Document | None:
+        try:
+            body = self._archive.read(line.hash)
+        except InvalidDocument:
+            return None
+        return Document(line.feed, line.date, line.url, body, line.fetched_at, line.published_at, None, line.historical)
+
+    def _walk(self, documents: Sequence[Document], target: Seen, skip_unknown: bool) -> _Walk | None:
+        """As far as the documents lead to the target and not beyond; None where they never do."""
+        seen: Seen = {}
+        origins: list[tuple[str, Origin]] = []
+        reached = 0 if not target else None
+        closed = False
+        for document in documents:
+            closing = document.historical and bool(seen) and not closed
+            try:
+                captured = self._capture(document, seen, closing)
+            except (AnotherDay, InvalidDocument):
+                continue  # its visit failed, or it was the day before's: nothing came of it
+            made = list(_origins(document, captured.records, rejected=False))
+            made += _origins(document, captured.rejected, rejected=True)
+            if skip_unknown and made and not any(event_id in self._known for event_id, _ in made):
+                continue
+            seen, closed = captured.seen, document.historical
+            origins += made
+            if seen == target:
+                reached = len(origins)
+        return None if reached is None else _Walk(seen, origins[:reached])
+
+
+def _origins(document: Document, records: Sequence[NewRecord], rejected: bool) -> Iterator[tuple[str, Origin]]:
+    for record in records:
+        event_id = event_id_of(Record(record.topic, 0, 0, 0, record.key, record.value, record.headers))
+        yield event_id, Origin(record, document.date, as_utc_ms(document.fetched_at), rejected)
+
+
+def _lines_by_window(folder: Path) -> Mapping[tuple[str, date], list[IndexLine]]:
+    """The index's lines, also those whose documents are gone; of equal neighbours only one."""
+    lines: dict[tuple[str, date], list[IndexLine]] = defaultdict(list)
+    index = folder / "index.jsonl"
+    for text in index.read_bytes().splitlines() if index.exists() else ():
+        try:
+            line = msgspec.json.decode(text, type=IndexLine)
+        except msgspec.DecodeError:
+            continue  # the end of a line that a crash cut off
+        window = lines[line.feed, line.date]
+        if not window or (window[-1].hash, window[-1].historical) != (line.hash, line.historical):
+            window.append(line)
+    return lines

@@ -1,0 +1,234 @@
+"""One look at a whole pipeline: every id's evidence, and all that must not be. May be mistaken about what is moving."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Container, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import psycopg
+
+from headrace.audit.accounting import Evidence, Fate, Finding, confirmed, fate
+from headrace.audit.archive_reading import read_origins
+from headrace.audit.gathering import Gathering, Positions
+from headrace.audit.row_reading import differing
+from headrace.audit.table_reading import read_tables, snapshot
+from headrace.audit.topic_reading import BrokerReading, Held, Holding, LogReading, outbox_records
+from headrace.audit.window import AuditWindow
+from services.fetcher.declaration import Source
+from shared.broker.contract import Broker, Record, TopicPartition
+from shared.records import LIVE
+from shared.topics import (
+    CLEAN,
+    DEAD_LETTERS,
+    FETCHER_CURSORS,
+    LOADED,
+    PREDICTIONS,
+    RAW,
+    WRITTEN_WITH_ROWS,
+    retry_topic,
+)
+
+Rows = psycopg.Connection[Any]
+# Whose positions matter, and of what.
+READS = {"cleaner": [RAW], "loader": [CLEAN, PREDICTIONS, *DEAD_LETTERS], "predictor": [LOADED]}
+# On Kafka a position may be seen before the records of the same transaction.
+SECOND_LOOK_S = 2.0
+
+
+@dataclass
+class Hop:
+    """What should have got from one place to another beyond the rows, and did. Sums to `expected`."""
+
+    expected: int = 0
+    arrived: int = 0
+    in_flight: int = 0
+    dead: int = 0
+    missing: int = 0
+
+
+@dataclass
+class Look:
+    """`windows`: of the archive, followed and not."""
+
+    fates: dict[str, tuple[Evidence, Fate]] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
+    hops: dict[str, Hop] = field(default_factory=dict)
+    windows: int = 0
+    unfollowed: int = 0
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where to look. `archive` None: not there."""
+
+    connection: Rows
+    broker: Broker
+    embedded: bool
+    archive: Path | None
+    sources: Mapping[str, Source]
+
+
+class _Prediction(msgspec.Struct):
+    inputs: tuple[str, ...] = ()
+
+
+_PREDICTION = msgspec.json.Decoder(_Prediction)
+
+
+def audit(place: Place, window: AuditWindow) -> Look:
+    """A look, and where something must not be, a second one; only what both see is so."""
+    first = look(place, window)
+    if not first.findings:
+        return first
+    time.sleep(SECOND_LOOK_S)
+    second = look(place, window, {each.subject for each in first.findings if each.kind == "rows differ"})
+    second.findings = confirmed(first.findings, second.findings)
+    return second
+
+
+def look(place: Place, window: AuditWindow, suspects: Iterable[str] | None = None) -> Look:
+    """`suspects`: events whose rows are compared with their versions; by default all."""
+    broker = place.broker
+    done = {service: broker.committed(service, [*topics, retry_topic(service)]) for service, topics in READS.items()}
+    cursors = broker.cursors(FETCHER_CURSORS)
+    with snapshot(place.connection):
+        gathering = Gathering(window, read_tables(place.connection, window), done)
+    gathering.take_tables()
+    waiting = {} if place.embedded else _outbox(place)
+    reading = LogReading(place.connection) if place.embedded else BrokerReading(broker)
+    for service in ("loader", "notifier"):
+        for record in waiting.get(f"{service}.dlq", ()):
+            gathering.take_dead(record, service)
+    gathering.read_dead(reading)
+    gathering.read_retries(reading)
+    gathering.read_clean(reading)
+    gathering.read_raw(reading)
+    found = Look()
+    if place.archive is not None:
+        origins = read_origins(place.archive, cursors, place.sources, (window.first, window.last), gathering.known())
+        gathering.take_origins(origins.records)
+        found.windows, found.unfollowed = origins.windows, origins.unfollowed
+        found.findings += [Finding("unarchived", each.window, "archive", each.detail) for each in origins.unarchived]
+    found.fates = {event_id: (each, fate(each)) for event_id, each in gathering.finish().items()}
+    found.findings += _missing(found.fates)
+    keys = None if window.from_ms is None and window.to_ms is None else {each.key for each, _ in found.fates.values()}
+    _look_downstream(gathering, reading, waiting, found, keys)
+    found.findings += _twice(gathering, keys)
+    if window.is_everything:
+        found.findings += _holes(gathering)
+    with snapshot(place.connection):
+        found.findings += differing(place.connection, window, keys if suspects is None else suspects)
+    return found
+
+
+def _outbox(place: Place) -> dict[str, list[Record]]:
+    return {topic: list(outbox_records(place.connection, place.broker, topic)) for topic in WRITTEN_WITH_ROWS}
+
+
+def _missing(fates: Mapping[str, tuple[Evidence, Fate]]) -> Iterator[Finding]:
+    for event_id, (found, entry) in fates.items():
+        if entry.is_missing:
+            seen = f"{found.key}, {entry.place or 'not in any topic'}"
+            yield Finding("missing", event_id, entry.why, f"{seen}, rows {found.rows or 'none'}")
+
+
+def _look_downstream(
+    gathering: Gathering,
+    reading: LogReading | BrokerReading,
+    waiting: Mapping[str, Iterable[Record]],
+    found: Look,
+    keys: Container[str] | None,
+) -> None:
+    """From the rows to loaded-events, and from predictions to their rows."""
+
+    def wanted(record: Record) -> bool:
+        key = record.key.decode(errors="replace")
+        return gathering.window.has_key(key) and (keys is None or key in keys)
+
+    loaded = gathering.holdings[LOADED] = Holding(LOADED)
+    for _ in loaded.fill(reading, wanted):
+        pass
+    on_its_way = Holding(LOADED)
+    for record in waiting.get(LOADED, ()):
+        on_its_way.take(record, record.headers.get("event_id", b"").decode())
+    _count_told(gathering, on_its_way, found, keys)
+    predicted = gathering.holdings[PREDICTIONS] = Holding(PREDICTIONS)
+    names = {event_id: record.key.decode() for record, event_id, _ in predicted.fill(reading, wanted, _inputs)}
+    stored = {key: k for key, k in gathering.tables.predictions.items() if keys is None or k in keys}
+    _count_predicted(gathering, names, stored, found)
+
+
+def _count_told(gathering: Gathering, on_its_way: Holding, found: Look, keys: Container[str] | None) -> None:
+    hop = found.hops[f"facts -> {LOADED}"] = Hop()
+    loaded, cleaned = gathering.holdings[LOADED], gathering.holdings[CLEAN].first
+    for event_id, key, revision in gathering.tables.told:
+        if keys is not None and key not in keys:
+            continue
+        came = cleaned[event_id].at_ms if event_id in cleaned else None
+        if (event_id, revision) in loaded.revisions:
+            hop.arrived += 1
+        elif (event_id, revision) in on_its_way.revisions:
+            hop.in_flight += 1
+        elif gathering.is_due(LOADED, key, came):
+            hop.missing += 1
+            found.findings.append(Finding("missing", event_id, f"facts -> {LOADED}", key))
+        else:
+            continue
+        hop.expected += 1
+
+
+def _count_predicted(gathering: Gathering, names: Mapping[str, str], stored: Mapping[str, str], found: Look) -> None:
+    hop = found.hops[f"{PREDICTIONS} -> facts"] = Hop()
+    first, done = gathering.holdings[PREDICTIONS].first, gathering.done["loader"]
+    for event_id in {**names, **stored}:
+        hop.expected += 1
+        held = first.get(event_id)
+        if held is None and gathering.is_due(PREDICTIONS, stored[event_id], None):
+            hop.missing += 1
+            detail = f"{stored[event_id]}, although its row is there"
+            found.findings.append(Finding("missing", event_id, f"predictor -> {PREDICTIONS}", detail))
+        elif event_id in stored:
+            hop.arrived += 1
+        elif event_id in gathering.retrying or (held is not None and held.offset >= _position(done, held)):
+            hop.in_flight += 1
+        elif any(death.service == "loader" for death in gathering.dead.get(event_id, ())):
+            hop.dead += 1
+        else:
+            hop.missing += 1
+            detail = f"{names.get(event_id)}, {held.place(PREDICTIONS) if held else ''}"
+            found.findings.append(Finding("missing", event_id, f"{PREDICTIONS} -> facts", detail))
+
+
+def _position(done: Positions, held: Held) -> int:
+    return done.get(TopicPartition(PREDICTIONS, held.partition), 0)
+
+
+def _inputs(record: Record) -> str:
+    """The same prediction may follow from two records: then it is told for each."""
+    try:
+        return "/".join(_PREDICTION.decode(record.value).inputs)
+    except msgspec.DecodeError:
+        return ""
+
+
+def _twice(gathering: Gathering, keys: Container[str] | None) -> Iterator[Finding]:
+    for topic in (RAW, CLEAN, LOADED, PREDICTIONS):
+        for event_id, key, first, second in gathering.holdings[topic].twice:
+            if keys is None or key in keys:
+                yield Finding("twice", event_id, topic, f"{key}: {first} and {second}")
+    for (event_id, revision), count in gathering.tables.twice.items():
+        key = gathering.tables.keys[event_id]
+        if keys is None or key in keys:
+            of = "" if revision == LIVE else f" of revision {revision}"
+            yield Finding("twice", event_id, "facts.versions", f"{key}: {count} versions{of}")
+
+
+def _holes(gathering: Gathering) -> Iterator[Finding]:
+    for topic, holding in gathering.holdings.items():
+        for tp, begin, end in holding.holes:
+            span = f"{tp.topic}/{tp.partition}/{begin}" + (f" to {end - 1}" if end > begin + 1 else "")
+            yield Finding("hole", span, topic, f"{end - begin} records are gone from the log")

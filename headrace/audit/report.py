@@ -1,0 +1,97 @@
+"""What an audit says, for programs (one object) and for people (lines). Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict
+from typing import Any
+
+from headrace.audit.accounting import CLASSES, Evidence, Fate, Finding, books_of
+from headrace.audit.look import Look
+from headrace.audit.window import AuditWindow
+
+# What can be listed beside the classes.
+KINDS = {"twice": "twice", "rows-differ": "rows differ", "holes": "hole", "unarchived": "unarchived"}
+LISTS = (*(each.replace(" ", "-") for each in CLASSES), *KINDS)
+# Reasons are shown whole in the lists; in the summary the commonest ones.
+MOST_REASONS = 20
+
+
+def report_of(look: Look, window: AuditWindow) -> dict[str, Any]:
+    """`counts` adds up to `fetched`; beyond the rows `hops` has its own sums. `missing` and `twice` are of all places."""
+    books = books_of(entry for _, entry in look.fates.values())
+    found = Counter(each.kind for each in look.findings)
+    return {
+        "window": window.as_json(),
+        "ok": not look.findings,
+        "fetched": books.fetched,
+        "counts": {each.replace(" ", "_"): books.counts[each] for each in CLASSES},
+        "difference": books.difference,
+        "why": {
+            name.replace(" ", "_"): dict(reasons.most_common(MOST_REASONS))
+            for name, reasons in sorted(books.why.items())
+        },
+        "hops": {name: asdict(hop) for name, hop in look.hops.items()},
+        "missing": found["missing"],
+        "missing_between": dict(Counter(each.where for each in look.findings if each.kind == "missing")),
+        "twice": found["twice"],
+        "twice_in": dict(Counter(each.where for each in look.findings if each.kind == "twice")),
+        "rows_differ": found["rows differ"],
+        "holes": found["hole"],
+        "unarchived": found["unarchived"],
+        "archive": {"windows": look.windows, "not_followed": look.unfollowed},
+    }
+
+
+def page_of(look: Look, list_: str, page: int, page_size: int) -> dict[str, Any]:
+    """One page, from 1, of everything of a class or kind, in the order of keys."""
+    kind = "missing" if list_ == "missing" else KINDS.get(list_)
+    if kind is not None:
+        found = [_finding(each) for each in look.findings if each.kind == kind]
+    else:
+        class_ = list_.replace("-", " ")
+        found = [_entry(evidence, entry) for evidence, entry in look.fates.values() if entry.class_ == class_]
+    found.sort(key=lambda each: (each.get("key", ""), each.get("where", ""), str(each)))
+    begin = (page - 1) * page_size
+    return {
+        "class": list_, "page": page, "page_size": page_size, "pages": -(-len(found) // page_size),
+        "total": len(found), "items": found[begin : begin + page_size],
+    }  # fmt: skip
+
+
+def _entry(evidence: Evidence, entry: Fate) -> dict[str, Any]:
+    return {"event_id": evidence.event_id, "key": evidence.key, "why": entry.why, "place": entry.place}
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    name = "event_id" if finding.kind in {"missing", "twice"} else "subject"
+    return {name: finding.subject, "where": finding.where, "detail": finding.detail}
+
+
+def lines_of(report: dict[str, Any]) -> list[str]:
+    window = report["window"]
+    span = " to ".join(each or "now" for each in (window["from"] or "the beginning", window["to"]))
+    counts = report["counts"]
+    lines = [f"Fetched        {report['fetched']:,} ({span})"]
+    for name, count in counts.items():
+        reasons = "; ".join(f"{n:,} {why}" for why, n in report["why"].get(name, {}).items())
+        lines.append(f"  {name.replace('_', ' '):<12} {count:,}{f' ({reasons})' if reasons else ''}")
+    lines.append(f"  difference   {report['difference']}")
+    for name, hop in report["hops"].items():
+        parts = ", ".join(f"{count:,} {what.replace('_', ' ')}" for what, count in hop.items() if count)
+        lines.append(f"{name:<24} {parts or 'nothing'}")
+    for what, where in (("missing", "missing_between"), ("twice", "twice_in")):
+        lines += [f"{what.upper():<8} {count:,} {place}" for place, count in report[where].items()]
+    if report["rows_differ"]:
+        lines.append(f"ROWS     {report['rows_differ']:,} are not what their versions say")
+    if report["holes"]:
+        lines.append(f"HOLES    {report['holes']:,} spans of offsets are gone from the log")
+    if report["unarchived"]:
+        lines.append(f"ARCHIVE  {report['unarchived']:,} windows' documents are not in it")
+    return [*lines, "Nothing is missing, nothing is there twice." if report["ok"] else _advice(report)]
+
+
+def _advice(report: dict[str, Any]) -> str:
+    lists = {"missing": "missing", "twice": "twice", "rows_differ": "rows-differ", "holes": "holes"}
+    lists["unarchived"] = "unarchived"
+    return "See which: " + ", ".join(f"--list {name}" for key, name in lists.items() if report[key])

@@ -1,0 +1,132 @@
+"""What the tables hold of identities, in the audit's own snapshot of the database."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal, NamedTuple
+
+import psycopg
+
+from headrace.audit.accounting import Death
+from headrace.audit.window import AuditWindow
+from services.loader.schema import REFERENCE_TABLES
+from shared.events import Reference
+from shared.records import LIVE
+
+Rows = psycopg.Connection[Any]
+Standing = Literal["loaded", "superseded"]
+_WITHIN = (
+    "FROM facts.versions v JOIN facts.events e ON e.id = v.event_id JOIN facts.sessions s ON s.id = e.session_id"
+    " WHERE coalesce(s.date >= %s, true) AND coalesce(s.date <= %s, true)"
+)
+
+
+class Stored(NamedTuple):
+    """A version of a fact that must have been told downstream."""
+
+    event_id: str
+    key: str
+    revision: str
+
+
+class BaseRow(NamedTuple):
+    """What a code means, since when."""
+
+    name: str | None
+    attributes: Any
+    known_at: datetime | None
+
+
+@dataclass
+class Tables:
+    """By event_id, of the events in the window; `told` are the live versions that were told downstream."""
+
+    rows: dict[str, Standing] = field(default_factory=dict)
+    keys: dict[str, str] = field(default_factory=dict)
+    twice: dict[tuple[str, str], int] = field(default_factory=dict)
+    told: list[Stored] = field(default_factory=list)
+    settled: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))  # ids of versions, by event key
+    parked: dict[str, str] = field(default_factory=dict)
+    predictions: dict[str, str] = field(default_factory=dict)
+    dead: dict[str, list[Death]] = field(default_factory=lambda: defaultdict(list))
+    base: dict[str, dict[tuple[str, str], BaseRow]] = field(default_factory=dict)
+
+    def standing(self, said: Reference) -> Standing | None:
+        """Of a table of base data, whether its rows hold, or what was known later; None where they are otherwise."""
+        there = self.base.get(said.table, {})
+        found = [(row, there.get((said.source, row.code))) for row in said.rows]
+        for row, now in found:
+            if now is None or now.known_at is None or now.known_at < said.known_at:
+                return None
+            if now.known_at == said.known_at and (now.name, now.attributes) != (row.name, row.attributes):
+                return None
+        return "loaded" if any(now and now.known_at == said.known_at for _, now in found) else "superseded"
+
+
+@contextmanager
+def snapshot(connection: Rows) -> Iterator[None]:
+    """Everything read within is of one moment."""
+    with connection.transaction():
+        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        yield
+
+
+def read_tables(connection: Rows, window: AuditWindow) -> Tables:
+    """Within a snapshot."""
+    tables = Tables()
+    _read_versions(connection, window, tables)
+    for event_id, key in connection.execute("SELECT record_id::text, parent_key FROM facts.parked"):
+        if window.has_key(key):
+            tables.parked[event_id] = key
+    tables.predictions = dict(
+        connection.execute(
+            "SELECT p.record_id::text, e.event_key FROM facts.predictions p JOIN facts.events e ON e.id = p.event_id"
+            " JOIN facts.sessions s ON s.id = e.session_id"
+            " WHERE coalesce(s.date >= %s, true) AND coalesce(s.date <= %s, true)",
+            (window.first, window.last),
+        ).fetchall()
+    )
+    for service, event_id, topic, p, off, error, message in connection.execute(
+        "SELECT service, record_id::text, topic, p, off, error, message FROM facts.dead_letters ORDER BY failed_at"
+    ):
+        tables.dead[event_id].append(Death(service, f"{topic}/{p}/{off}", f"{error}: {message}"))
+    tables.base = {table: _base_rows(connection, table) for table in REFERENCE_TABLES}
+    return tables
+
+
+def _read_versions(connection: Rows, window: AuditWindow, tables: Tables) -> None:
+    """The version that is known last holds; those before it are superseded by it."""
+    newest: dict[tuple[str, str], str] = {}
+    with connection.cursor("audit_versions") as cursor:
+        cursor.itersize = 10_000
+        cursor.execute(
+            f"SELECT v.record_id::text, e.event_key, v.kind, v.revision, v.told {_WITHIN}"
+            ' ORDER BY v.event_id, v.kind, v.known_at, v.revision COLLATE "C", v.version',
+            (window.first, window.last),
+        )
+        for event_id, key, kind, revision, told in cursor:
+            tables.rows[event_id] = "loaded"
+            if (before := newest.get((key, kind), event_id)) != event_id:
+                tables.rows[before] = "superseded"
+            newest[key, kind] = event_id
+            tables.keys[event_id] = key
+            tables.twice[event_id, revision] = tables.twice.get((event_id, revision), 0) + 1
+            if kind == "settled":
+                tables.settled[key].append(event_id)
+            if told and revision == LIVE:
+                tables.told.append(Stored(event_id, key, revision))
+    tables.twice = {who: count for who, count in tables.twice.items() if count > 1}
+
+
+def _base_rows(connection: Rows, table: str) -> dict[tuple[str, str], BaseRow]:
+    return {
+        (source, code): BaseRow(*row)
+        for source, code, *row in connection.execute(
+            f"SELECT s.name, t.code, t.name, t.attributes, t.known_at FROM facts.{table} t"
+            " JOIN facts.sources s ON s.id = t.source_id"
+        )
+    }

@@ -1,0 +1,74 @@
+"""Which events an audit is about: those of some days, or those fetched in some time. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+
+from shared.errors import ConfigError
+from shared.events import as_utc_ms, day_of
+
+
+@dataclass(frozen=True)
+class AuditWindow:
+    """Days are the events' own, inclusive; milliseconds are when a record came into raw-events, `to_ms` not among them.
+
+    Base data belongs to every day.
+    """
+
+    first: date | None = None
+    last: date | None = None
+    from_ms: int | None = None
+    to_ms: int | None = None
+
+    @property
+    def is_everything(self) -> bool:
+        return self == AuditWindow()
+
+    def has_day(self, day: date | None) -> bool:
+        return day is None or ((self.first is None or self.first <= day) and (self.last is None or day <= self.last))
+
+    def has_key(self, key: str) -> bool:
+        return (self.first is None and self.last is None) or self.has_day(day_of(key))
+
+    def has_time(self, at_ms: int | None) -> bool:
+        """What came at a time that nobody knows any more came before everything that is known."""
+        if at_ms is None:
+            return self.from_ms is None
+        return (self.from_ms is None or self.from_ms <= at_ms) and (self.to_ms is None or at_ms < self.to_ms)
+
+    def as_json(self) -> dict[str, str | None]:
+        return {"from": _text(self.first, self.from_ms), "to": _text(self.last, self.to_ms)}
+
+
+def audit_window(from_text: str | None, to_text: str | None) -> AuditWindow:
+    """Of two options, each a day or an instant with its zone. Raises ConfigError that names the option."""
+    first, from_ms = _bound("--from", from_text)
+    last, to_ms = _bound("--to", to_text)
+    if (first or last) and (from_ms is not None or to_ms is not None):
+        raise ConfigError("--from and --to: expected two days, or two instants")
+    if first and last and last < first:
+        raise ConfigError(f"--to {last} is before --from {first}")
+    if from_ms is not None and to_ms is not None and to_ms <= from_ms:
+        raise ConfigError(f"--to {to_text} is not after --from {from_text}")
+    return AuditWindow(first, last, from_ms, to_ms)
+
+
+def _bound(option: str, text: str | None) -> tuple[date | None, int | None]:
+    if text is None:
+        return None, None
+    try:
+        if len(text) <= len("YYYY-MM-DD"):
+            return date.fromisoformat(text), None
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise ConfigError(f"{option} {text}: expected a day as YYYY-MM-DD, or an ISO time with its zone") from None
+    if at.tzinfo is None:
+        raise ConfigError(f"{option} {text}: name the time zone, for example {text}Z")
+    return None, as_utc_ms(at)
+
+
+def _text(day: date | None, at_ms: int | None) -> str | None:
+    if at_ms is not None:
+        return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat()
+    return day.isoformat() if day else None

@@ -1,0 +1,119 @@
+"""headrace audit."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+import orjson
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from headrace.access import Access, opened_broker, opened_if_made, service_settings
+from headrace.audit.look import Look, Place
+from headrace.audit.look import audit as audit_of
+from headrace.audit.report import LISTS, lines_of, page_of, report_of
+from headrace.audit.window import audit_window
+from headrace.commands.arguments import (
+    BrokerOption,
+    ConfigOption,
+    DatabaseOption,
+    DataDirOption,
+    Output,
+    OutputOption,
+    settings_of,
+    stdout,
+)
+from services.fetcher.declaration import Source
+from services.fetcher.settings import FetcherSettings
+from services.fetcher.source_file import SHIPPED, load_source
+from shared.errors import ConfigError
+from shared.settings import Settings
+
+PAGE_SIZE = 50
+
+
+def audit(
+    from_text: Annotated[
+        str | None, typer.Option("--from", metavar="D|ISO", help="First day of the events, or an instant of fetching.")
+    ] = None,
+    to_text: Annotated[
+        str | None, typer.Option("--to", metavar="D|ISO", help="Last day, inclusive; or an instant, exclusive.")
+    ] = None,
+    list_: Annotated[
+        str | None, typer.Option("--list", metavar="CLASS", help=f"Show which: {', '.join(LISTS)}.")
+    ] = None,
+    page: Annotated[int, typer.Option(min=1, help="Of the list.")] = 1,
+    page_size: Annotated[int, typer.Option(min=1, max=10_000, help="Of the list.")] = PAGE_SIZE,
+    archive_check: Annotated[
+        bool, typer.Option("--archive-check/--no-archive", help="Compare with the raw documents, too.")
+    ] = True,
+    output: OutputOption = Output.TABLE,
+    data_dir: DataDirOption = None,
+    broker: BrokerOption = None,
+    database: DatabaseOption = None,
+    config: ConfigOption = None,
+) -> int:
+    """Follow everything that was fetched to where it is now, and say what is missing or there twice.
+
+    Runs beside the pipeline and changes nothing. Exit code 0: nothing is missing, nothing twice, the rows are what
+    their versions say; 1: something is.
+    """
+    if list_ is not None and list_ not in LISTS:
+        raise ConfigError(f"--list {list_}: expected one of {', '.join(LISTS)}")
+    window = audit_window(from_text, to_text)
+    settings = settings_of(data_dir, database, config, broker)
+    with opened_if_made(settings) as access:
+        look = _look(access, settings, config, archive_check, window)
+    report = report_of(look, window)
+    listed = page_of(look, list_, page, page_size) if list_ else None
+    if output is Output.JSON:
+        whole = report | ({"list": listed} if listed else {})
+        sys.stdout.write(orjson.dumps(whole).decode() + "\n")
+    elif listed is not None:
+        _show_page(stdout(), listed)
+    else:
+        stdout().print("\n".join(lines_of(report)), markup=False)
+    return 0 if report["ok"] else 1
+
+
+def _look(access: Access, settings: Settings, config: Path | None, archive_check: bool, window: Any) -> Look:
+    folder = settings.data_dir / "archive"
+    with (
+        opened_broker(access, settings, "headrace audit") as broker,
+        access.connect("headrace audit") as connection,
+    ):
+        place = Place(
+            connection,
+            broker,
+            settings.broker.url == "embedded",
+            folder if archive_check and (folder / "index.jsonl").exists() else None,
+            _sources(access, settings, config),
+        )
+        return audit_of(place, window)
+
+
+def _sources(access: Access, settings: Settings, config: Path | None) -> dict[str, Source]:
+    """By name: those that come with Headrace, and the one that the fetcher is set to."""
+    names = [file.stem for file in SHIPPED.glob("*.yaml")]
+    fetcher = service_settings(FetcherSettings, access, settings.data_dir, config).fetcher.source
+    if fetcher.endswith((".yaml", ".yml")):
+        names.append(fetcher)
+    return {source.name: source for source in map(load_source, names)}
+
+
+def _show_page(console: Console, listed: dict[str, Any]) -> None:
+    items: list[dict[str, Any]] = listed["items"]
+    if items:
+        table = Table(*items[0])
+        for item in items:
+            table.add_row(*_texts(item.values()))
+        console.print(table, markup=False)
+    console.print(f"{listed['total']:,} {listed['class']}, page {listed['page']} of {max(1, listed['pages'])}")
+
+
+def _texts(values: Iterable[Any]) -> list[str]:
+    return ["" if value is None else str(value) for value in values]
