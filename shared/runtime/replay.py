@@ -17,6 +17,7 @@ import structlog
 from shared.broker.contract import Broker, NewRecord, Record, TopicPartition, Unit
 from shared.errors import ConfigError
 from shared.ops.operations import Operation
+from shared.ops.postgres_replays import REPLAY
 from shared.ops.replays import plan_of, selects
 from shared.records import Received
 from shared.runtime.attempt import attempt_in
@@ -32,7 +33,6 @@ from shared.runtime.watchdog import Watchdog
 from shared.settings import ServiceSettings
 from shared.topics import dead_letter_topic, downstream_of
 
-REPLAY = "replay"
 # Which job a process was started for, and under which name its worker holds the lease.
 JOB = "HEADRACE_JOB"
 JOB_WORKER = "HEADRACE_JOB_WORKER"

@@ -14,6 +14,7 @@ from shared.broker.connect import connect
 from shared.broker.contract import Broker
 from shared.broker.postgres_log import LOCAL
 from shared.errors import ConfigError
+from shared.ops.postgres_replays import REPLAY
 from shared.ops.postgres_steering import KnownPartitions
 from shared.runtime.api.desk import Desk
 from shared.runtime.consumer import ConsumerLoop
@@ -25,7 +26,7 @@ from shared.runtime.lag import LagMeter, meter_of
 from shared.runtime.metrics import Metrics
 from shared.runtime.outbox import relays
 from shared.runtime.poller import PollerLoop
-from shared.runtime.replay import JOB, REPLAY, replay_job, work_on_replay
+from shared.runtime.replay import JOB, replay_job, work_on_replay
 from shared.runtime.run import STOPPED, Background, run
 from shared.runtime.steering import Steering
 from shared.runtime.view import LoopView

@@ -1,0 +1,86 @@
+"""Plans of replays and the replays that execute them, in ops.plans and ops.operations. In the caller's transaction."""
+
+from __future__ import annotations
+
+from psycopg.types.json import Jsonb
+
+from shared.broker.contract import DbConnection
+from shared.errors import ConfigError
+from shared.ops.operations import NotPossible, Operation
+from shared.ops.postgres_operations import create
+from shared.ops.replays import Plan, overlap, plan_of
+
+REPLAY = "replay"
+KEPT_H = 48
+
+
+def keep_plan(connection: DbConnection, service: str, plan: Plan) -> str:
+    """Keep what a dry run found; returns the plan's id. Plans that are too old go."""
+    connection.execute("DELETE FROM ops.plans WHERE created_at < now() - make_interval(hours => %s)", (KEPT_H,))
+    row = connection.execute(
+        "INSERT INTO ops.plans (service, kind, plan) VALUES (%s, %s, %s) RETURNING id",
+        (service, REPLAY, Jsonb(plan.stored())),
+    ).fetchone()
+    assert row is not None  # noqa: S101  # RETURNING of an insert always gives the row
+    return str(row[0])
+
+
+def kept_plan(connection: DbConnection, service: str, plan_id: str) -> Plan:
+    """Raises ConfigError where there is none, or none any more."""
+    row = connection.execute(
+        "SELECT plan FROM ops.plans WHERE id = %s AND service = %s AND kind = %s"
+        " AND created_at >= now() - make_interval(hours => %s)",
+        (plan_id, service, REPLAY, KEPT_H),
+    ).fetchone()
+    if row is None:
+        raise ConfigError(f"{service} has no plan {plan_id}; plans are kept for {KEPT_H} h: make a new dry run")
+    return plan_of(row[0])
+
+
+def start(
+    connection: DbConnection,
+    service: str,
+    plan: Plan,
+    requested_by: str,
+    request_id: str,
+    *,
+    plan_id: str | None = None,
+    again: bool = False,
+) -> Operation:
+    """The replay of a plan, to be worked on by whichever replica claims it.
+
+    Raises NotPossible: it was executed before and not asked for `again`, or an open replay may select the same records.
+    Looking and starting are one step, whoever else starts one.
+    """
+    connection.execute("SELECT pg_advisory_xact_lock(hashtext('headrace replays'), hashtext(%s))", (service,))
+    if plan_id is not None and not again and (done := _executed(connection, plan_id)) is not None:
+        raise NotPossible(
+            f'plan {plan_id} was executed as operation {done}; to execute it once more, send "again": true'
+        )
+    for other_id, stored in connection.execute(
+        "SELECT id, target FROM ops.operations WHERE service = %s AND kind = %s AND finished_at IS NULL ORDER BY id",
+        (service, REPLAY),
+    ).fetchall():
+        if (where := overlap(plan, plan_of(stored))) is not None:
+            raise NotPossible(
+                f"operation {other_id} is an open replay that may select the same records ({where}):"
+                " wait until it is done, cancel it, or choose other records"
+            )
+    return create(connection, service, REPLAY, {**plan.stored(), "plan_id": plan_id}, requested_by, request_id)
+
+
+def _executed(connection: DbConnection, plan_id: str) -> str | None:
+    row = connection.execute(
+        "SELECT id FROM ops.operations WHERE kind = %s AND target ->> 'plan_id' = %s ORDER BY id DESC LIMIT 1",
+        (REPLAY, plan_id),
+    ).fetchone()
+    return None if row is None else str(row[0])
+
+
+def to_be_told(connection: DbConnection, revisions: list[str]) -> frozenset[str]:
+    """Of these revisions, those of replays whose outcome people are to be told."""
+    found = connection.execute(
+        "SELECT id FROM ops.operations WHERE id = ANY(%s) AND kind = %s AND target -> 'notify' = 'true'",
+        (revisions, REPLAY),
+    ).fetchall()
+    return frozenset(row[0] for row in found)
