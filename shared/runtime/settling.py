@@ -57,13 +57,16 @@ class Settling:
                 if not away:
                     log.warning(f"{self._kind}s wait for the database", cause=str(error))
                 away = True
-        self._link.drop()
+        self.close()
 
     def settle(self) -> None:
         with self._link.use() as connection:
             for operation in listing(connection, self._service, kinds=[self._kind], states=["waiting", "running"]):
                 with connection.transaction():
                     self._settle_one(connection, operation)
+
+    def close(self) -> None:
+        self._link.drop()
 
     def _settle_one(self, connection: DbConnection, operation: Operation) -> None:
         standing = self._look(connection, operation)

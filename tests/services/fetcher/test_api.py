@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from headrace.embedded import EmbeddedPostgres
+from services.fetcher.api import FetcherApi
+from services.fetcher.archive import DocumentArchive
+from services.fetcher.fetch import Fetcher
+from services.fetcher.http_source import HttpSource
+from services.fetcher.postgres_backfills import Backfills
+from services.fetcher.settings import FetcherSettings
+from services.fetcher.windows import Plan
+from shared.broker.postgres_broker import PostgresBroker
+from shared.runtime.metrics import Metrics
+from shared.runtime.poller import PollerLoop
+from shared.topics import FETCHER_CURSORS, RAW, specs
+from tests.services.endpoints import served, settings_of, settled
+from tests.services.fetcher.made import DAY, NOON, SetClock, body, event, made_source
+from tests.services.fetcher.site import Site
+from tests.shared.runtime.api.desks import assert_problem
+
+
+@pytest.fixture
+def fetching(postgres: EmbeddedPostgres, database_url: str, tmp_path: Path, site: Site) -> Iterator[Any]:
+    """A fetcher at work on an empty plan, with its API. The source shows two days."""
+    settings = settings_of(FetcherSettings, postgres, database_url, tmp_path)
+    source, clock = made_source(site.url), SetClock(NOON + timedelta(days=5))
+    for day in (DAY, DAY + timedelta(days=1)):
+        for feed in ("cards", "looks", "ends"):
+            site.pages[f"/{feed}/{day:%Y%m%d}.json"] = body(feed, [event(1, day)])
+    fetcher = Fetcher(source, HttpSource(source, clock), DocumentArchive(tmp_path / "kept"), Plan(), clock)
+    with closing(PostgresBroker(database_url)) as broker, closing(PostgresBroker(database_url)) as own:
+        broker.ensure_topics(specs(partitions=2))
+        loop = PollerLoop(
+            broker, service="fetcher", slot="0", cursors=FETCHER_CURSORS, source=fetcher, metrics=Metrics()
+        )
+        thread = threading.Thread(target=loop.run)
+        thread.start()
+        try:
+            with served(settings, FetcherApi(source, Plan(), clock).router, own) as client:
+                yield client, settings, Backfills(fetcher).look, own
+        finally:
+            loop.stop()
+            thread.join()
+            fetcher.close()
+
+
+def test_a_backfill_fetches_its_days_and_ends(fetching: Any) -> None:
+    client, settings, look, broker = fetching
+    days = {"from": DAY.isoformat(), "to": (DAY + timedelta(days=1)).isoformat()}
+
+    asked = client.post("/backfills", json={**days, "feeds": ["cards", "ends"]})
+    over = settled(client, asked, settings, "backfill", look)
+
+    assert (over["state"], over["progress"]) == ("succeeded", 1)
+    assert over["counts"] == {"due": 0, "done": 4, "failed": 0, "missing": 0}
+    assert sum(broker.end_offsets(broker.partitions(RAW)).values()) == 4
+    shown = client.get("/windows", params={"limit": 3}).json()
+    assert [(each["date"], each["feed"], each["state"]) for each in shown["windows"]] == [
+        ("2031-05-04", "cards", "done"), ("2031-05-04", "ends", "done"), ("2031-05-05", "cards", "done"),
+    ]  # fmt: skip
+    behind = client.get("/windows", params={"after": shown["next"]}).json()
+    assert [(each["date"], each["feed"]) for each in behind["windows"]] == [("2031-05-05", "ends")]
+    assert behind["next"] is None
+    assert [each["id"] for each in client.get("/backfills").json()] == [over["id"]]
+
+
+@pytest.mark.parametrize(
+    ("wish", "cause"),
+    [
+        ({"from": "2031-05-04", "to": "2031-05-03"}, "is before"),
+        ({"from": "2031-05-04", "to": "2031-05-09"}, "is not over"),
+        ({"from": "2031-05-04", "to": "2031-05-04", "feeds": ["odds"]}, "has no feed 'odds'"),
+        ({"from": "1931-05-04", "to": "2031-05-04"}, "at most 4000 days"),
+        ({"from": "2031-05-04"}, "to"),
+    ],
+)
+def test_days_that_cannot_be_fetched_are_refused(fetching: Any, wish: dict[str, Any], cause: str) -> None:
+    client = fetching[0]
+
+    assert cause in assert_problem(client.post("/backfills", json=wish), 422, "invalid-input")
