@@ -131,6 +131,6 @@ def test_a_failed_end_leaves_the_row_with_its_cause(database_url: str, database:
 def test_the_row_of_a_successor_is_left_alone(database_url: str, database: Database) -> None:
     with replicas(database_url, GivenView(), interval_s=60.0):
         eventually(lambda: rows(database))
-        database.execute("UPDATE ops.replicas SET pid = 1")
+        database.execute("UPDATE ops.replicas SET pid = 1, incarnation = gen_random_uuid()")
 
     assert [row[2] for row in rows(database)] == [1]
