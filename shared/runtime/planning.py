@@ -18,9 +18,8 @@ from shared.ops.replays import KINDS, Plan, ReplayRequest, Seen, Span, kind_of, 
 from shared.runtime.span_reader import Cut, require_there
 from shared.topics import RETRIES
 
-# A record that the log says is there is read within this.
-FIND_S = 10.0
-_POLL_S = 0.2
+# No record is older; Kafka takes earlier times for orders of another kind.
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 Spans = Mapping[TopicPartition, Span]
 
@@ -73,10 +72,10 @@ def _by_time(
     broker: Broker, request: ReplayRequest, tps: list[TopicPartition], begins: Offsets, ends: Offsets
 ) -> tuple[Offsets, Offsets]:
     if request.since is not None:
-        found = broker.offsets_for_times(tps, request.since)
+        found = broker.offsets_for_times(tps, max(request.since, _EPOCH))
         begins = {tp: max(begins[tp], found[tp]) for tp in tps}
     if request.until is not None:
-        found = broker.offsets_for_times(tps, request.until)
+        found = broker.offsets_for_times(tps, max(request.until, _EPOCH))
         ends = {tp: min(ends[tp], found[tp]) for tp in tps}
     return begins, ends
 

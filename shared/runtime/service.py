@@ -16,6 +16,7 @@ from shared.broker.postgres_log import LOCAL
 from shared.errors import ConfigError
 from shared.ops.postgres_replays import REPLAY
 from shared.ops.postgres_steering import KnownPartitions
+from shared.runtime.api import replays
 from shared.runtime.api.desk import Desk
 from shared.runtime.consumer import ConsumerLoop
 from shared.runtime.control import Control
@@ -104,7 +105,11 @@ def serve(settings: ServiceSettings, service: Service, metrics: Metrics, connect
     loop = _loop(settings, service.work, metrics, connect(settings, conninfo), steering)
     meter = _meter(settings, conninfo, service.work, connect)
     view = LoopView(loop, connect(settings, conninfo), settings.service.replica, service.detail, meter)
-    desk = Desk(settings, view, steers=topics, routers=service.routers, open_broker=lambda: connect(settings, conninfo))
+    consumes = isinstance(service.work, Consuming)
+    desk = Desk(
+        settings, view, steers=topics, routers=[*service.routers, *([replays.router] if consumes else [])],
+        open_broker=lambda: connect(settings, conninfo),
+    )  # fmt: skip
     control = Control(
         settings.database.conninfo(), settings.name, settings.service.replica, incarnation, steering,
         KnownPartitions(settings.name, topics, "" if settings.broker.url == "embedded" else LOCAL),
@@ -112,7 +117,7 @@ def serve(settings: ServiceSettings, service: Service, metrics: Metrics, connect
     writes_rows = isinstance(service.work, Consuming) and service.work.database_handle is not None
     copying = relays(settings, conninfo, metrics) if writes_rows else []
     beside = [control.run, *service.background, *copying]
-    if isinstance(service.work, Consuming):
+    if consumes:
         beside.append(Jobs(settings.name, settings.service.replica, conninfo, {REPLAY: replaying(settings)}).run)
     return run(settings, loop, view, metrics, beside, desk=desk, incarnation=incarnation)
 
