@@ -142,7 +142,9 @@ async def _of_expected(request: Request, error: Exception) -> JSONResponse:
 
 async def _of_anything(request: Request, error: Exception) -> JSONResponse:
     """The error itself goes to the log, not to the caller: it may say what a caller must not know."""
-    return problem_of(request, error)
+    answer = problem_of(request, error)
+    answer.headers["Connection"] = "close"  # the server hangs up after it: let no caller send its next request there
+    return answer
 
 
 def _allowed(request: HTTPConnection) -> list[str]:

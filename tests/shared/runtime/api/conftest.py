@@ -1,0 +1,24 @@
+"""An admin app of the cleaner on a fresh database, which it enters as its own role."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from headrace.embedded import EmbeddedPostgres
+from services.cleaner.settings import CleanerSettings
+from tests.shared.runtime.api.desks import as_role, cleaner_on, served, token_file
+
+
+@pytest.fixture
+def settings(postgres: EmbeddedPostgres, database_url: str, tmp_path: Path) -> CleanerSettings:
+    return cleaner_on(as_role(postgres, database_url, "headrace_cleaner"), token_file(tmp_path))
+
+
+@pytest.fixture
+def client(settings: CleanerSettings) -> Iterator[httpx.Client]:
+    with served(settings) as client:
+        yield client

@@ -1,0 +1,86 @@
+"""Admin apps for tests: served over real HTTP, with a file token, on the database as the service's own role sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from secrets import token_bytes
+
+import httpx
+import psycopg
+from fastapi import APIRouter
+
+from headrace.embedded import OWNER, EmbeddedPostgres
+from services.cleaner.settings import CleanerSettings
+from shared.broker.contract import DbConnection
+from shared.ops import postgres_tokens
+from shared.ops.tokens import ID_BYTES, SECRET_BYTES, Scope, minted, written
+from shared.runtime.api.desk import Desk, ServiceView
+from shared.runtime.api.problems import MEDIA_TYPE
+from shared.runtime.api.server import admin_server
+from shared.runtime.metrics import Metrics
+from shared.settings import AdminSettings, Database, ServiceSettings
+from shared.topics import RAW
+from tests.shared.runtime.views import GivenView
+
+FILE_TOKEN = "open sesame"
+AWAY = Database(url="postgresql://nobody@127.0.0.1:1/nowhere")
+
+
+def as_role(postgres: EmbeddedPostgres, database_url: str, role: str) -> Database:
+    """The owner's login, bound to what the role may do."""
+    name = str(psycopg.conninfo.conninfo_to_dict(database_url)["dbname"])
+    url = f"{postgres.url(database=name)}&options=-c%20role%3D{role}"
+    return Database(url=url, password_file=postgres.password_file(OWNER))
+
+
+def token_file(directory: Path) -> Path:
+    file = directory / "token"
+    file.write_text(f"{FILE_TOKEN}\n")
+    return file
+
+
+def cleaner_on(database: Database, file: Path | None) -> CleanerSettings:
+    return CleanerSettings(database=database, admin=AdminSettings(token_file=file))
+
+
+@contextmanager
+def served(
+    settings: ServiceSettings,
+    view: ServiceView | None = None,
+    routers: Sequence[Callable[[Desk], APIRouter]] = (),
+    token: str | None = FILE_TOKEN,
+) -> Iterator[httpx.Client]:
+    """A client of the service's app that sends `token`, unless a request brings its own."""
+    desk = Desk(settings, view or GivenView(service=settings.name), steers=[RAW], routers=routers)
+    with (
+        admin_server(desk, Metrics().registry) as server,
+        httpx.Client(base_url=server.url, headers=bearing(token), timeout=30) as client,
+    ):
+        yield client
+
+
+def bearing(token: str | None) -> dict[str, str]:
+    return {} if token is None else {"Authorization": f"Bearer {token}"}
+
+
+def given_token(connection: DbConnection, name: str, scope: Scope, lifetime: timedelta | None = None) -> str:
+    """A token of the database."""
+    parts = minted(token_bytes(ID_BYTES + SECRET_BYTES))
+    postgres_tokens.create(connection, parts, name, scope, lifetime)
+    return written(parts)
+
+
+def assert_problem(answer: httpx.Response, status: int, kind: str) -> str:
+    """It is the problem that was expected, whole; its detail."""
+    body = answer.json()
+    assert answer.status_code == body["status"] == status, body
+    assert answer.headers["content-type"] == MEDIA_TYPE
+    assert body["type"] == f"urn:headrace:problem:{kind}"
+    assert body["title"].lower().replace(" ", "-") == kind
+    assert body["request_id"] == answer.headers["x-request-id"]
+    detail: str = body["detail"]
+    assert detail
+    return detail

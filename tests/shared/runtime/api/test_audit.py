@@ -1,0 +1,95 @@
+"""The trail: what is in it, how it is read, and that nobody rewrites it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+
+from shared.ops import postgres_audit, postgres_operations
+from shared.topics import SERVICES
+from tests.shared.runtime.api.desks import assert_problem, bearing, given_token
+
+Database = psycopg.Connection[Any]
+REWRITES = (
+    "UPDATE ops.audit SET who = 'nobody'",
+    "DELETE FROM ops.audit",
+    "TRUNCATE ops.audit",
+    "INSERT INTO ops.audit OVERRIDING SYSTEM VALUE TABLE ops.audit ON CONFLICT (id) DO UPDATE SET who = 'nobody'",
+    "MERGE INTO ops.audit a USING (SELECT 1) x ON true WHEN MATCHED THEN DELETE",
+)
+
+
+def test_a_change_is_noted_with_who_what_before_and_after(client: httpx.Client, database: Database) -> None:
+    operation = postgres_operations.create(database, "cleaner", "replay", {}, "somebody", "r-1")
+    token = given_token(database, "night-shift", "operate")
+
+    answer = client.post(
+        f"/v1/operations/{int(operation.id)}/pause", headers=bearing(token) | {"X-Request-Id": "mine-4"}
+    )
+
+    (line,) = client.get("/v1/audit").json()["lines"]
+    assert (line["service"], line["who"], line["request_id"]) == ("cleaner", "token:night-shift", "mine-4")
+    assert (line["action"], line["target"], line["outcome"]) == ("pause", f"operation {operation.id}", "accepted")
+    assert line["before"] == {"state": "waiting", "wanted": "run"}
+    assert line["after"] == {"state": answer.json()["state"], "wanted": "pause"}
+
+
+def test_a_refusal_is_noted_with_its_reason(client: httpx.Client) -> None:
+    client.post("/v1/operations/7/cancel")
+
+    (line,) = client.get("/v1/audit").json()["lines"]
+    assert (line["who"], line["action"], line["target"]) == ("file token", "cancel", "operation 000000000007")
+    assert line["outcome"].startswith("refused (404): cleaner has no operation 000000000007")
+
+
+def test_pages_hold_every_line_once_the_newest_first(client: httpx.Client, database: Database) -> None:
+    for number in range(5):
+        postgres_audit.note(database, "cleaner", "somebody", "do", str(number))
+        postgres_audit.note(database, "loader", "somebody", "do", "elsewhere")
+
+    first = client.get("/v1/audit?limit=3").json()
+    second = client.get(f"/v1/audit?limit=3&before={first['next']}").json()
+
+    assert [line["target"] for line in first["lines"] + second["lines"]] == ["4", "3", "2", "1", "0"]
+    assert second["next"] is None
+
+
+def test_a_page_that_is_none_is_invalid(client: httpx.Client) -> None:
+    for query in ("before=0", "before=x", f"before={2**63}", "limit=0", "limit=1001", "limit=1.5"):
+        assert_problem(client.get(f"/v1/audit?{query}"), 422, "invalid-input")
+
+
+def test_a_service_may_add_to_the_trail_and_read_it_and_nothing_else(database: Database) -> None:
+    for service in SERVICES:
+        database.execute(f"SET ROLE headrace_{service}")
+
+        postgres_audit.note(database, service, "somebody", "do", "this")
+        for statement in REWRITES:
+            with pytest.raises(psycopg.errors.InsufficientPrivilege, match="permission denied"):
+                database.execute(statement)
+
+        assert [line.who for line in postgres_audit.lines(database, service)] == ["somebody"]
+        assert _privileges(database, f"headrace_{service}") == {"INSERT", "SELECT"}
+
+
+def test_the_owner_cannot_rewrite_the_trail_either(database: Database) -> None:
+    postgres_audit.note(database, "cleaner", "somebody", "do", "this")
+
+    for statement in REWRITES:
+        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="append-only"):
+            database.execute(statement)
+
+    assert [line.who for line in postgres_audit.lines(database)] == ["somebody"]
+
+
+def _privileges(database: Database, role: str) -> set[str]:
+    all_of_them = ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER")
+    return {
+        name
+        for name in all_of_them
+        for (has,) in database.execute("SELECT has_table_privilege(%s, 'ops.audit', %s)", (role, name))
+        if has
+    }

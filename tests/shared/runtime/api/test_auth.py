@@ -1,0 +1,150 @@
+"""Who gets in, who may change something, and what happens to those who may not."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+
+from services.cleaner.settings import CleanerSettings
+from shared.ops import postgres_tokens
+from shared.ops.tokens import SCOPES, parts_of
+from tests.shared.runtime.api.desks import (
+    AWAY,
+    FILE_TOKEN,
+    assert_problem,
+    bearing,
+    cleaner_on,
+    given_token,
+    served,
+    token_file,
+)
+
+Database = psycopg.Connection[Any]
+UNKNOWN = f"hr_{'0' * 12}_{'x' * 43}"
+
+
+def status(client: httpx.Client, token: str | None) -> httpx.Response:
+    client.headers.pop("Authorization", None)
+    return client.get("/v1/status", headers=bearing(token))
+
+
+HEADERS: dict[str | None, str] = {
+    None: "send a token: Authorization: Bearer TOKEN",
+    "": "send a token",
+    "Bearer": "send a token",
+    "Basic eDp5": "send a token",
+    FILE_TOKEN: "send a token",
+    "Bearer guess": "hr_ID_SECRET",
+    "Bearer hr_": "hr_ID_SECRET",
+    f"Bearer {UNKNOWN}x": "hr_ID_SECRET",
+    f"Bearer {UNKNOWN}": "nobody was given this token",
+    "Bearer \xe9\xff": "hr_ID_SECRET",
+    f"Bearer {'x' * 10_000}": "hr_ID_SECRET",
+}
+
+
+def test_without_a_token_that_is_known_nobody_gets_in(client: httpx.Client) -> None:
+    del client.headers["Authorization"]
+
+    for header, detail in HEADERS.items():
+        headers = {} if header is None else {"Authorization": header.encode("latin-1")}
+        for method, path in (("GET", "/v1/status"), ("POST", "/v1/operations/1/cancel"), ("GET", "/v1/nothing")):
+            answer = client.request(method, path, headers=headers)
+
+            found = assert_problem(answer, 401, "unauthorized")
+            assert detail in found
+            assert "headrace token create" in found
+            assert answer.headers["www-authenticate"] == 'Bearer realm="headrace"'
+
+
+def test_a_token_of_any_scope_may_look(client: httpx.Client, database: Database) -> None:
+    for scope in SCOPES:
+        assert status(client, given_token(database, f"a-{scope}", scope)).status_code == 200
+
+
+def test_only_a_token_that_may_operate_changes_anything(client: httpx.Client, database: Database) -> None:
+    read, operate, admin = (bearing(given_token(database, f"a-{scope}", scope)) for scope in SCOPES)
+
+    refused = client.post("/v1/operations/1/cancel", headers=read)
+
+    detail = assert_problem(refused, 403, "forbidden")
+    assert "needs a token of scope operate" in detail
+    assert "--scope operate" in detail
+    for allowed in (operate, admin):
+        assert client.post("/v1/operations/1/cancel", headers=allowed).status_code == 404
+
+
+def test_who_was_not_allowed_to_is_in_the_trail(client: httpx.Client, database: Database) -> None:
+    token = given_token(database, "viewer", "read")
+
+    client.post("/v1/operations/1/cancel", headers=bearing(token) | {"X-Request-Id": "mine-3"})
+
+    (line,) = client.get("/v1/audit").json()["lines"]
+    assert line["who"] == "token:viewer"
+    assert line["target"] == "POST /v1/operations/1/cancel"
+    assert line["outcome"] == "forbidden: needs scope operate, has read"
+    assert line["request_id"] == "mine-3"
+
+
+def test_a_revoked_token_is_refused_from_the_next_request_on(client: httpx.Client, database: Database) -> None:
+    token = given_token(database, "somebody", "admin")
+    before = status(client, token)
+
+    postgres_tokens.revoke(database, "somebody")
+
+    assert before.status_code == 200
+    assert "'somebody' is revoked" in assert_problem(status(client, token), 401, "unauthorized")
+
+
+def test_an_expired_token_is_refused(client: httpx.Client, database: Database) -> None:
+    token = given_token(database, "somebody", "read", timedelta(seconds=-1))
+
+    assert "'somebody' is expired" in assert_problem(status(client, token), 401, "unauthorized")
+
+
+def test_the_right_id_with_another_secret_is_nobody(client: httpx.Client, database: Database) -> None:
+    token = given_token(database, "somebody", "read")
+    other = token[:-1] + ("a" if token[-1] != "a" else "b")
+
+    assert "nobody was given" in assert_problem(status(client, other), 401, "unauthorized")
+
+
+def test_without_a_token_file_the_tokens_of_the_database_get_in(settings: CleanerSettings, database: Database) -> None:
+    token = given_token(database, "somebody", "read")
+
+    with served(cleaner_on(settings.database, None)) as client:
+        assert status(client, FILE_TOKEN).status_code == 401
+        assert status(client, token).status_code == 200
+
+
+def test_while_the_database_is_away_the_file_token_gets_in_and_others_may_come_again(tmp_path: Path) -> None:
+    with served(cleaner_on(AWAY, token_file(tmp_path))) as client:
+        answer = status(client, UNKNOWN)
+
+        assert status(client, FILE_TOKEN).status_code == 200
+        assert "the database is away" in assert_problem(answer, 503, "unavailable")
+        assert answer.headers["retry-after"] == "1"
+
+
+def test_no_token_is_told_or_kept_anywhere(
+    client: httpx.Client, database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    token = given_token(database, "somebody", "read")
+    parts = parts_of(token)
+    assert parts is not None
+
+    answers = [client.post("/v1/operations/1/cancel", headers=bearing(token)), status(client, token + "x")]
+
+    kept = database.execute(
+        "SELECT to_jsonb(t)::text FROM ops.tokens t UNION ALL SELECT to_jsonb(a)::text FROM ops.audit a"
+    ).fetchall()
+    said = caplog.text + "".join(answer.text for answer in answers) + "".join(row[0] for row in kept)
+    assert len(kept) == 2
+    assert parts.secret not in said
+    assert not re.search(r"hr_[0-9a-f]{12}_", said)

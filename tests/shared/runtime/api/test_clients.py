@@ -1,0 +1,80 @@
+"""Fifty clients at once: each gets a proper answer, and what is asked for once happens once."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import psycopg
+from fastapi import APIRouter, Request, Response
+
+from services.cleaner.settings import CleanerSettings
+from shared.broker.contract import DbConnection
+from shared.ops import postgres_operations
+from shared.runtime.api.desk import Desk
+from shared.runtime.api.posting import Answer, OperationBody, accepted, carry_out
+from tests.shared.runtime.api.desks import bearing, given_token, served
+
+CLIENTS, ROUNDS, SHARED_KEYS = 50, 4, 5
+
+
+def things(desk: Desk) -> APIRouter:
+    """POST /v1/things makes an operation, GET /v1/things takes its time in the database."""
+    router = APIRouter()
+
+    @router.post("/things", status_code=202, response_model=OperationBody)
+    def make(request: Request) -> Response:
+        def work(connection: DbConnection) -> Answer:
+            return accepted(postgres_operations.create(connection, "cleaner", "thing", {}, "somebody", "r"))
+
+        return carry_out(desk, request, "thing", "a thing", work)
+
+    @router.get("/things")
+    def slow() -> int:
+        with desk.transaction() as connection:
+            connection.execute("SELECT pg_sleep(0.02)")
+        return 1
+
+    return router
+
+
+def test_fifty_clients_get_proper_answers_and_one_operation_a_key(
+    settings: CleanerSettings, database: psycopg.Connection[Any]
+) -> None:
+    tokens = [given_token(database, f"client-{number}", "operate") for number in range(2)]
+    begin = threading.Barrier(CLIENTS)
+
+    def rounds(url: httpx.URL, number: int) -> list[tuple[str, str, httpx.Response]]:
+        """Reads, slow reads, posts under a key of its own (twice) and posts under keys that others use too."""
+        answers = []
+        with httpx.Client(base_url=url, headers=bearing(tokens[0]), timeout=60) as client:
+            begin.wait(30)
+            for turn in range(ROUNDS):
+                own, shared = f"own-{number}-{turn}", f"shared-{turn % SHARED_KEYS}"
+                answers += [("read", "", client.get("/v1/operations", headers=bearing(tokens[1])))]
+                answers += [("slow", "", client.get("/v1/things"))]
+                answers += [("live", "", client.get("/livez"))]
+                for key in (own, own, shared):
+                    answers += [("post", key, client.post("/v1/things", headers={"Idempotency-Key": key}))]
+        return answers
+
+    with served(settings, routers=[things], token=None) as client, ThreadPoolExecutor(CLIENTS) as pool:
+        url = client.base_url
+        answers = [each for found in pool.map(lambda number: rounds(url, number), range(CLIENTS)) for each in found]
+
+    statuses = Counter((kind, answer.status_code) for kind, _, answer in answers)
+    posts = [(key, answer) for kind, key, answer in answers if kind == "post"]
+    assert sum(statuses.values()) == CLIENTS * ROUNDS * 6
+    assert statuses["read", 200] == statuses["slow", 200] == statuses["live", 200] == CLIENTS * ROUNDS
+    assert statuses["post", 202] + statuses["post", 409] == len(posts), statuses
+    assert all("still running" in answer.json()["detail"] for _, answer in posts if answer.status_code == 409)
+    made: dict[str, set[str]] = {}
+    for key, answer in posts:
+        if answer.status_code == 202:
+            made.setdefault(key, set()).add(answer.json()["id"])
+    assert all(len(ids) == 1 for ids in made.values())
+    assert len(made) == CLIENTS * ROUNDS + min(ROUNDS, SHARED_KEYS)
+    assert database.execute("SELECT count(*) FROM ops.operations").fetchone() == (len(made),)

@@ -1,0 +1,194 @@
+"""Changes under an idempotency key: they happen once, whatever is sent how often."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, Field
+
+from services.cleaner.settings import CleanerSettings
+from shared.broker.contract import DbConnection
+from shared.errors import ConfigError
+from shared.ops import postgres_operations
+from shared.ops.operations import NotPossible
+from shared.runtime.api.desk import Desk
+from shared.runtime.api.posting import ACCEPTED, Answer, OperationBody, accepted, caller_of, carry_out
+from tests.shared.runtime.api.desks import assert_problem, bearing, given_token, served
+
+Database = psycopg.Connection[Any]
+
+
+class Wish(BaseModel):
+    days: int = Field(ge=1)
+
+
+class Made:
+    """POST /v1/things makes an operation; one of 666 days is refused, one of 13 days waits until it is let go."""
+
+    def __init__(self) -> None:
+        self.begun, self.let_go = threading.Event(), threading.Event()
+        self.refusal: Exception = NotPossible("it cannot be done: do something else")
+
+    def router(self, desk: Desk) -> APIRouter:
+        router = APIRouter()
+
+        @router.post("/things", status_code=202, response_model=OperationBody, responses=ACCEPTED)
+        @router.put("/things", status_code=202, response_model=OperationBody, responses=ACCEPTED)
+        def make(wish: Wish, request: Request) -> Response:
+            def work(connection: DbConnection) -> Answer:
+                caller = caller_of(request)
+                operation = postgres_operations.create(
+                    connection, "cleaner", "thing", {"days": wish.days}, caller.subject, caller.request_id
+                )
+                if wish.days == 13:
+                    self.begun.set()
+                    self.let_go.wait(10)
+                if wish.days == 666:
+                    raise self.refusal
+                return accepted(operation)
+
+            return carry_out(desk, request, "thing", f"{wish.days} days", work)
+
+        return router
+
+
+@pytest.fixture
+def made() -> Made:
+    return Made()
+
+
+@pytest.fixture
+def client(settings: CleanerSettings, made: Made) -> Iterator[httpx.Client]:
+    with served(settings, routers=[made.router]) as client:
+        yield client
+
+
+def post(client: httpx.Client, days: int = 3, key: str | None = "k", **more: Any) -> httpx.Response:
+    headers = ({} if key is None else {"Idempotency-Key": key}) | more.pop("headers", {})
+    return client.request(more.pop("method", "POST"), "/v1/things", json={"days": days}, headers=headers, **more)
+
+
+def count(database: Database, table: str) -> int:
+    row = database.execute(f"SELECT count(*) FROM ops.{table}").fetchone()
+    assert row is not None
+    found: int = row[0]
+    return found
+
+
+def test_the_same_request_with_the_same_key_happens_once_and_gets_the_same_answer(
+    client: httpx.Client, database: Database
+) -> None:
+    first, again = post(client), post(client)
+
+    assert first.status_code == again.status_code == 202
+    assert first.json() == again.json()
+    assert "idempotency-replayed" not in first.headers
+    assert again.headers["idempotency-replayed"] == "true"
+    for name in ("location", "retry-after", "content-type"):
+        assert first.headers[name] == again.headers[name]
+    assert count(database, "operations") == count(database, "audit") == 1
+
+
+def test_spaces_and_the_order_of_keys_make_no_other_body(client: httpx.Client, database: Database) -> None:
+    first = post(client)
+    again = client.post(
+        "/v1/things", content=b'\n{ "days" : 3 }', headers={"Idempotency-Key": "k", "Content-Type": "application/json"}
+    )
+
+    assert first.json() == again.json()
+    assert count(database, "operations") == 1
+
+
+def test_another_request_with_the_same_key_is_refused(client: httpx.Client, database: Database) -> None:
+    post(client)
+
+    for other in (post(client, 4), post(client, params={"a": 1}), post(client, method="PUT")):
+        assert "choose a new key" in assert_problem(other, 422, "invalid-input")
+    assert count(database, "operations") == 1
+
+
+def test_keys_are_each_callers_own(client: httpx.Client, database: Database) -> None:
+    token = given_token(database, "somebody", "operate")
+
+    first, other = post(client), post(client, 4, headers=bearing(token))
+
+    assert first.json()["id"] != other.json()["id"]
+    assert other.json()["requested_by"] == "token:somebody"
+
+
+def test_without_a_key_every_request_happens(client: httpx.Client, database: Database) -> None:
+    assert post(client, key=None).json()["id"] != post(client, key=None).json()["id"]
+    assert count(database, "operations") == 2
+    assert count(database, "idempotency") == 0
+
+
+def test_while_the_first_is_under_way_the_second_may_come_again(
+    client: httpx.Client, made: Made, database: Database
+) -> None:
+    answers: list[httpx.Response] = []
+    first = threading.Thread(target=lambda: answers.append(post(client, 13)))
+    first.start()
+    assert made.begun.wait(10)
+
+    second = post(client, 13)
+    made.let_go.set()
+    first.join()
+    third = post(client, 13)
+
+    assert "still running" in assert_problem(second, 409, "conflict")
+    assert second.headers["retry-after"] == "1"
+    assert third.json() == answers[0].json()
+    assert count(database, "operations") == 1
+
+
+def test_a_refused_request_leaves_nothing_but_a_line_in_the_trail(
+    client: httpx.Client, made: Made, database: Database
+) -> None:
+    assert "do something else" in assert_problem(post(client, 666), 409, "conflict")
+    made.refusal = ConfigError("there is no such thing: choose another")
+    assert "choose another" in assert_problem(post(client, 666), 422, "invalid-input")
+
+    assert count(database, "operations") == count(database, "idempotency") == 0
+    outcomes = [line["outcome"] for line in client.get("/v1/audit").json()["lines"]]
+    assert outcomes == [
+        "refused (422): there is no such thing: choose another",
+        "refused (409): it cannot be done: do something else",
+    ]
+
+
+def test_a_request_that_died_happens_when_it_is_sent_again(
+    client: httpx.Client, made: Made, database: Database
+) -> None:
+    made.refusal = RuntimeError("a fault of ours")
+    assert_problem(post(client, 666), 500, "internal-error")
+    made.refusal = NotPossible("not now")
+
+    assert_problem(post(client, 666), 409, "conflict")
+    assert count(database, "operations") == 0
+
+
+def test_an_answer_is_kept_for_48_hours_and_then_swept_by_whoever_comes(
+    client: httpx.Client, database: Database
+) -> None:
+    first = post(client)
+    post(client, key="other")
+    database.execute("UPDATE ops.idempotency SET created_at = created_at - interval '47 hours 59 minutes'")
+    kept = post(client)
+    database.execute("UPDATE ops.idempotency SET created_at = created_at - interval '2 minutes'")
+
+    afresh = post(client)
+
+    assert kept.json() == first.json()
+    assert afresh.json()["id"] != first.json()["id"]
+    assert count(database, "idempotency") == 1
+
+
+def test_a_put_may_carry_a_key_too(client: httpx.Client, database: Database) -> None:
+    assert post(client, method="PUT").json() == post(client, method="PUT").json()
+    assert count(database, "operations") == 1

@@ -1,0 +1,192 @@
+"""Every error is a problem that says what to do, whatever the request was."""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import Iterator
+from uuid import UUID
+
+import httpx
+import pytest
+from fastapi import APIRouter
+from pydantic import BaseModel
+
+from shared.errors import ConfigError, TransientError
+from shared.ops.operations import NotPossible
+from shared.runtime.api.desk import Desk
+from shared.runtime.api.intake import MAX_BODY_BYTES
+from tests.shared.runtime.api.desks import AWAY, FILE_TOKEN, assert_problem, cleaner_on, served, token_file
+from tests.shared.runtime.deadline import eventually
+
+JSON = {"Content-Type": "application/json"}
+
+
+class Wish(BaseModel):
+    days: int
+
+
+def failing(desk: Desk) -> APIRouter:
+    """Endpoints that raise what endpoints may raise, and one that takes a body."""
+    router = APIRouter()
+    errors = {
+        "fault": RuntimeError("the secret cause"),
+        "away": TransientError("no answer from postgresql://me:hunter2@h/d"),
+        "not-possible": NotPossible("it is over: start another one"),
+        "wrong": ConfigError("there is no topic x: choose y"),
+    }
+
+    @router.get("/raises/{name}")
+    def raises(name: str) -> None:
+        raise errors[name]
+
+    @router.get("/wishes")
+    def counted(count: int) -> int:
+        return count
+
+    @router.post("/wishes")
+    def wish(wish: Wish) -> Wish:
+        return wish
+
+    return router
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    """One for all: it keeps nothing from one request to the next."""
+    with served(cleaner_on(AWAY, token_file(tmp_path_factory.mktemp("admin"))), routers=[failing]) as client:
+        yield client
+
+
+def test_an_unknown_path_is_a_problem(client: httpx.Client) -> None:
+    for path in ("/v2/status", "/v1/nothing", "/v1/operations/"):
+        assert path in assert_problem(client.get(path), 404, "not-found")
+
+
+def test_a_wrong_method_is_a_problem_that_names_the_right_ones(client: httpx.Client) -> None:
+    for path, allowed in (("/livez", "GET"), ("/v1/status", "GET"), ("/v1/wishes", "GET, POST")):
+        answer = client.request("DELETE", path)
+
+        assert allowed in assert_problem(answer, 405, "method-not-allowed")
+        assert answer.headers["allow"] == allowed
+
+
+def test_the_callers_request_id_comes_back(client: httpx.Client) -> None:
+    for path in ("/livez", "/nowhere", "/v1/status"):
+        assert client.get(path, headers={"X-Request-Id": "mine-1"}).headers["x-request-id"] == "mine-1"
+
+
+def test_a_request_id_that_could_harm_a_log_is_replaced(client: httpx.Client) -> None:
+    answer = client.get("/livez", headers={"X-Request-Id": 'a"b\tc'})
+
+    assert UUID(answer.headers["x-request-id"])
+
+
+def test_a_fault_of_ours_is_a_problem_that_keeps_its_cause_to_the_log(
+    client: httpx.Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    answer = client.get("/v1/raises/fault", headers={"X-Request-Id": "mine-2"})
+
+    assert "secret" not in answer.text
+    assert_problem(answer, 500, "internal-error")
+    assert answer.headers["x-request-id"] == "mine-2"
+    assert eventually(lambda: "the secret cause" in caplog.text)
+
+
+def test_a_dependency_that_is_away_is_a_problem_that_may_pass(client: httpx.Client) -> None:
+    answer = client.get("/v1/raises/away")
+
+    assert assert_problem(answer, 503, "unavailable") == "no answer from postgresql://me:***@h/d"
+    assert answer.headers["retry-after"] == "1"
+
+
+def test_a_database_that_is_away_is_a_problem_that_may_pass(client: httpx.Client) -> None:
+    answer = client.get("/v1/operations")
+
+    assert "the database is away" in assert_problem(answer, 503, "unavailable")
+    assert answer.headers["retry-after"] == "1"
+
+
+def test_what_cannot_be_done_is_a_conflict_and_what_cannot_be_meant_is_invalid(client: httpx.Client) -> None:
+    conflict, wrong = client.get("/v1/raises/not-possible"), client.get("/v1/raises/wrong")
+
+    assert assert_problem(conflict, 409, "conflict") == "it is over: start another one"
+    assert assert_problem(wrong, 422, "invalid-input") == "there is no topic x: choose y"
+
+
+def test_wrong_input_is_a_problem_that_names_it(client: httpx.Client) -> None:
+    query, body = client.get("/v1/wishes?count=many"), client.post("/v1/wishes", json={"days": "many"})
+
+    assert assert_problem(query, 422, "invalid-input").startswith("query.count: ")
+    assert assert_problem(body, 422, "invalid-input").startswith("body.days: ")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{", b"nonsense", b'{"days": NaN}', b'{"days": "\xff"}', b"\xff\xfe", b'{"days": 1e999}',
+        b'{"days": "\\ud800"}', b'{"days": "a\\u0000b"}', b'{"a\\u0000b": 1}', b"[" * 100_000,
+        b"[" * 500 + b"]" * 500, b'{"a":' * 33 + b"1" + b"}" * 33, b'{"days": ' + b"9" * 6000 + b"}",
+    ],
+    ids=lambda body: repr(body[:20]),
+)  # fmt: skip
+def test_a_body_that_nothing_could_work_with_is_invalid(client: httpx.Client, body: bytes) -> None:
+    for method, path in (("POST", "/v1/wishes"), ("POST", "/v1/operations/1/cancel")):
+        assert_problem(client.request(method, path, content=body, headers=JSON), 422, "invalid-input")
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "application/jsonish", ""])
+def test_a_body_that_is_not_json_is_told_so(client: httpx.Client, kind: str) -> None:
+    answer = client.post("/v1/wishes", content=b'{"days": 1}', headers={"Content-Type": kind})
+
+    assert "Content-Type: application/json" in assert_problem(answer, 415, "not-json")
+
+
+def test_json_with_a_charset_is_json(client: httpx.Client) -> None:
+    kind = {"Content-Type": "application/json; charset=utf-8"}
+
+    assert client.post("/v1/wishes", content=b'{"days": 1}', headers=kind).json() == {"days": 1}
+
+
+@pytest.mark.parametrize("chunked", [False, True], ids=["announced", "chunked"])
+@pytest.mark.parametrize("size_bytes", [MAX_BODY_BYTES + 1, 20 * MAX_BODY_BYTES])
+def test_a_huge_body_is_refused_however_it_is_sent(client: httpx.Client, size_bytes: int, chunked: bool) -> None:
+    piece = b" " * 50_000
+
+    def pieces() -> Iterator[bytes]:
+        for _ in range(size_bytes // len(piece)):
+            yield piece
+        yield b" " * (size_bytes % len(piece))
+
+    answer = client.post("/v1/wishes", content=pieces() if chunked else b" " * size_bytes, headers=JSON)
+
+    assert str(MAX_BODY_BYTES) in assert_problem(answer, 413, "body-too-large")
+
+
+def test_the_largest_body_is_taken(client: httpx.Client) -> None:
+    body = b'{"days": 1}'.ljust(MAX_BODY_BYTES)
+
+    assert client.post("/v1/wishes", content=body, headers=JSON).json() == {"days": 1}
+
+
+def test_who_asks_before_sending_a_huge_body_is_told_no(client: httpx.Client) -> None:
+    url = client.base_url
+    with socket.create_connection((url.host, url.port or 80), 10) as line:
+        line.sendall(
+            f"POST /v1/wishes HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {FILE_TOKEN}\r\nExpect: 100-continue\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {10**9}\r\n\r\n".encode()
+        )
+        assert re.match(rb"HTTP/1.1 413 ", line.recv(100))
+
+
+@pytest.mark.parametrize("path", ["/v1/operations%00", "/v1/operations?kind=a%00b", "/livez?%00"])
+def test_a_null_in_a_url_is_invalid(client: httpx.Client, path: str) -> None:
+    assert "%00" in assert_problem(client.get(path), 422, "invalid-input")
+
+
+@pytest.mark.parametrize("key", ["", "two words", "x" * 201, "é".encode("latin-1"), b"\x7f"])
+def test_an_idempotency_key_that_is_none_is_invalid(client: httpx.Client, key: str | bytes) -> None:
+    for method, path in (("POST", "/v1/wishes"), ("PUT", "/v1/topics/raw-events/pause")):
+        answer = client.request(method, path, headers={"Idempotency-Key": key})
+
+        assert "1 to 200 visible ASCII" in assert_problem(answer, 422, "invalid-input")
