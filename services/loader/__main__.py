@@ -20,7 +20,8 @@ from shared.topics import CLEAN, DEAD_LETTERS, PREDICTIONS
 def wire(settings: LoaderSettings, metrics: Metrics) -> Service:
     conninfo = settings.database.conninfo("headrace loader")
     clock = settings.clock.clock()
-    loader = Loader(clock, metrics, settings.service.slot, Link(conninfo, "loader, shared rows", autocommit=True))
+    shared = Link(conninfo, "loader, shared rows", autocommit=True)
+    loader = Loader(clock, metrics, settings.service.slot, shared, stripes=settings.broker.partitions)
     exporter = Exporter(conninfo, settings.data_dir / "exports", clock)
     return Service(
         Consuming(

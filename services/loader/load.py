@@ -25,6 +25,7 @@ from services.loader.rows import Row, json_text
 from services.loader.schema import DEAD_LETTERS, ENTITIES, PREDICTIONS, RETURN_RATES
 from services.loader.state import EventState
 from shared.broker.contract import DbConnection, NewRecord, Record
+from shared.broker.keys import partition_of
 from shared.broker.postgres_link import Link, first_line
 from shared.clock import Clock
 from shared.errors import InvalidEvent
@@ -46,12 +47,16 @@ T = TypeVar("T")
 class Loader:
     """The only writer of facts."""
 
-    def __init__(self, clock: Clock, metrics: Metrics, slot: str = "0", shared: Link | None = None) -> None:
-        """`shared`: a second connection, for what events share; without it all is done in the unit's transaction."""
+    def __init__(
+        self, clock: Clock, metrics: Metrics, slot: str = "0", shared: Link | None = None, stripes: int = 6
+    ) -> None:
+        """`shared`: a second connection, for what events share; without it all is done in the unit's transaction.
+        `stripes`: as many as the topics have partitions, so that live loaders side by side share none."""
         self._clock = clock
         self._shared = shared
         self._slot = slot
         self._metrics = metrics
+        self._stripes = stripes
 
     def handle(self, batch: Sequence[Received], connection: DbConnection) -> list[NewRecord]:
         try:
@@ -60,6 +65,7 @@ class Loader:
             raise InvalidEvent(f"the database refuses a value: {first_line(error)}") from error
 
     def _handle(self, batch: Sequence[Received], connection: DbConnection) -> list[NewRecord]:
+        keep_others_out(connection, batch, self._stripes)
         prepare(connection)
         postgres_events.prepare(connection)
         merge(connection, {DEAD_LETTERS: [dead_letter_row(item.record) for item in batch if item.message is None]}, {})
@@ -149,6 +155,18 @@ def write(connection: DbConnection, effects: Effects, shared: Mapping[str, resol
     merge(connection, effects.rows | {RETURN_RATES: rate_rows(effects, slot)}, known)
     _touch_days(connection, effects, shared["sources"])
     return known["events"]
+
+
+def keep_others_out(connection: DbConnection, batch: Sequence[Received], stripes: int) -> None:
+    """Wait until nobody else writes any of these events, and keep it so to the end of the transaction.
+
+    A partition has one owner, but a replay works beside it: each would fold what it reads without what the other is
+    about to write. Locks are taken in one order everywhere.
+    """
+    wanted = sorted({partition_of(item.record.key, stripes) for item in batch if item.message is not None})
+    connection.execute(
+        "SELECT pg_advisory_xact_lock(hashtext('headrace loader'), stripe) FROM unnest(%s::int[]) AS stripe", (wanted,)
+    )
 
 
 def dead_letter_row(record: Record) -> Row:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Literal
@@ -62,16 +62,19 @@ class Candidates:
         return list({**dict.fromkeys(self.tips), **self.settled})
 
 
-def candidates(batch: Sequence[Received], now: datetime, rules: Rules) -> Candidates:
+def candidates(
+    batch: Sequence[Received], now: datetime, rules: Rules, told: Collection[str] = frozenset()
+) -> Candidates:
     """Sift a batch; what is a replay, a shadow or history is out before anything is looked up.
 
+    `told`: the revisions of replays that are to be told nonetheless.
     Raises InvalidEvent for a message of a topic the notifier does not read.
     """
     found = Candidates()
     oldest = now - timedelta(seconds=rules.silent_after_s)
     for received in batch:
         message = received.message
-        if received.revision != LIVE:
+        if received.revision != LIVE and received.revision not in told:
             continue
         if isinstance(message, LoadedEvent):
             if not is_history(message.known_at, message.scheduled_at, oldest):

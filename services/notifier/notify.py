@@ -16,7 +16,8 @@ from services.notifier.postgres_facts import day_statuses, event_facts, session_
 from services.notifier.postgres_ledger import Note, Summary, record, record_summaries, written
 from shared.broker.contract import DbConnection, NewRecord
 from shared.clock import Clock
-from shared.records import Received
+from shared.ops.postgres_replays import to_be_told
+from shared.records import LIVE, Received
 
 
 class Notifier:
@@ -29,7 +30,9 @@ class Notifier:
 
     def handle(self, batch: Sequence[Received], connection: DbConnection) -> list[NewRecord]:
         """Write what is worth telling into the ledger; there are no records to append."""
-        found = candidates(batch, self._clock.now(), self._rules)
+        replayed = sorted({received.revision for received in batch} - {LIVE})
+        told = to_be_told(connection, replayed) if replayed else frozenset[str]()
+        found = candidates(batch, self._clock.now(), self._rules, told)
         if found:
             notes = [note_of(finding) for finding in self._of_events(found, connection)]
             record(connection, notes, self._channels)

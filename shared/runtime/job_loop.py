@@ -23,7 +23,7 @@ from shared.runtime.breaker import Tripped
 from shared.runtime.claimed import Claimed
 from shared.runtime.job_cursor import Cursor, Spans, cursor_of
 from shared.runtime.pace import Depth, Pressure, Rate, Reading
-from shared.runtime.span_reader import Cut, SpanReader
+from shared.runtime.span_reader import Cut, SpanReader, SpanReading
 from shared.topics import JOB_CURSORS
 
 POLL_S = 0.2
@@ -45,7 +45,10 @@ from: the one before may have died between a commit and this. Raises TransientEr
 
 @dataclass(frozen=True)
 class Job:
-    """What is to be done: the records of `spans` that are `wanted`, by `transform`, in units of at most so many."""
+    """What is to be done: the records of `spans` that are `wanted`, by `transform`, in units of at most so many.
+
+    `reading` gives the reader of the spans, from where they are not done yet: of a topic, unless it says otherwise.
+    """
 
     id: str
     spans: Spans
@@ -56,6 +59,7 @@ class Job:
     rate: float | None = None
     committed: Committed = lambda _cursor, _records: None
     downstream: frozenset[Reading] = frozenset()
+    reading: Callable[[Broker, Spans, Mapping[TopicPartition, int]], SpanReading] = SpanReader
 
 
 class Lost(HeadraceError):
@@ -74,7 +78,7 @@ class JobLoop:
         self._pressure = Pressure()
         self._backoff = Backoff(random.random)
         self._producer: Producer | None = None
-        self._reader: SpanReader | None = None
+        self._reader: SpanReading | None = None
         self._cursor = Cursor({})
         self._pending: deque[Record] = deque()
         self._began = (time.monotonic(), 0.0)  # when this worker started, and at which progress
@@ -130,7 +134,7 @@ class JobLoop:
         kept = self._broker.cursors(JOB_CURSORS, in_database=job.in_database).get(job.id)
         self._cursor = cursor_of(kept, job.spans)
         job.committed(self._cursor, ())
-        self._reader = SpanReader(self._broker, job.spans, self._cursor.left(job.spans))
+        self._reader = job.reading(self._broker, job.spans, self._cursor.left(job.spans))
         self._began = (time.monotonic(), self._cursor.progress(job.spans))
         self._kept_at = time.monotonic()
 
@@ -194,7 +198,7 @@ class JobLoop:
             depths[group, topic] = Depth(sum(positions.values()), sum(ends.values()))
         return depths
 
-    def _unit(self, reader: SpanReader) -> None:
+    def _unit(self, reader: SpanReading) -> None:
         cursor, selected = self._next_batch(reader)
         if not selected:
             self._cursor = cursor
@@ -209,7 +213,7 @@ class JobLoop:
         self._rate.took(len(selected), time.monotonic())
         self._job.committed(cursor, selected)
 
-    def _next_batch(self, reader: SpanReader) -> tuple[Cursor, list[Record]]:
+    def _next_batch(self, reader: SpanReading) -> tuple[Cursor, list[Record]]:
         """The next records that are wanted, and the cursor after them and what was passed over between them."""
         cursor, selected = self._cursor.copy(), list[Record]()
         most, before = self._rate.unit(self._job.unit_records), len(self._pending)

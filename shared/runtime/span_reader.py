@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Protocol
 
 from shared.broker.contract import Broker, Reader, Record, TopicPartition
 from shared.errors import HeadraceError
@@ -11,6 +12,26 @@ from shared.runtime.job_cursor import Spans
 
 class Cut(HeadraceError):
     """Records that were to be read are not there any more; names the earliest offsets that are."""
+
+
+class SpanReading(Protocol):
+    """What a job reads from."""
+
+    @property
+    def read_to(self) -> dict[TopicPartition, int]:
+        """Per partition, before which offset all that it holds was given."""
+        ...
+
+    @property
+    def left(self) -> frozenset[TopicPartition]:
+        """The partitions that are not read to their end."""
+        ...
+
+    def poll(self, timeout_s: float, max_records: int) -> list[Record]:
+        """Records of the spans, each partition's in order; perhaps none. Raises Cut."""
+        ...
+
+    def close(self) -> None: ...
 
 
 class SpanReader:
@@ -26,7 +47,6 @@ class SpanReader:
 
     @property
     def read_to(self) -> dict[TopicPartition, int]:
-        """Per partition, before which offset all that it holds was given."""
         return dict(self._read_to)
 
     @property
@@ -34,7 +54,6 @@ class SpanReader:
         return frozenset(tp for tp, offset in self._read_to.items() if offset < self._spans[tp].end)
 
     def poll(self, timeout_s: float, max_records: int) -> list[Record]:
-        """Records of the spans, each partition's in order; perhaps none. Raises Cut."""
         reader = self._reader_of_left()
         if reader is None:
             return []
