@@ -8,6 +8,8 @@ from typing import Any
 
 import orjson
 
+DEEPEST = 100
+
 
 def payload(value: bytes, most_bytes: int) -> dict[str, Any]:
     """Bytes for people: what they mean where they are JSON, else text where they are text, else base64."""
@@ -16,7 +18,9 @@ def payload(value: bytes, most_bytes: int) -> dict[str, Any]:
     note = f"the first {most_bytes} of {len(value)} bytes" if len(cut) < len(value) else None
     if note is None:
         try:
-            return {"encoding": "json", "value": orjson.loads(value), "note": None, **size}
+            meant = orjson.loads(value)
+            if not _is_deep(meant):
+                return {"encoding": "json", "value": meant, "note": None, **size}
         except orjson.JSONDecodeError:
             pass
     try:
@@ -26,6 +30,21 @@ def payload(value: bytes, most_bytes: int) -> dict[str, Any]:
     except UnicodeDecodeError:
         return {"encoding": "base64", "value": base64.b64encode(cut).decode(), "note": note, **size}
     return {"encoding": "text", "value": text, "note": note, **size}
+
+
+def _is_deep(value: Any) -> bool:
+    """Whether it is nested beyond what whoever answers can write."""
+    level = [value]
+    for _ in range(DEEPEST):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, dict | list)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+        if not level:
+            return False
+    return True
 
 
 def headers_shown(headers: Mapping[str, bytes]) -> dict[str, str]:

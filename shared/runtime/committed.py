@@ -11,6 +11,7 @@ import structlog
 from shared.broker.contract import Record
 from shared.runtime.batch import Failed, Worked
 from shared.runtime.metrics import Metrics
+from shared.topics import RETRIES
 
 log = structlog.get_logger(__name__)
 
@@ -21,6 +22,8 @@ def tell(metrics: Metrics, service: str, records: Sequence[Record], worked: Work
     for outcome, counts in (("handled", handled), ("failed", failed)):
         for topic, count in counts.items():
             metrics.records_total.labels(service=service, topic=topic, outcome=outcome).inc(count)
+            if topic in RETRIES:
+                metrics.redriven_total.labels(outcome=outcome).inc(count)
     for each in worked.failed:
         metrics.dead_letters_total.labels(topic=each.record.topic, reason=type(each.error).__name__).inc()
         _tell_of_dead_letter(each)

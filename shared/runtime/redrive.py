@@ -27,7 +27,6 @@ from shared.runtime.metrics import Metrics
 from shared.runtime.watchdog import Watchdog
 from shared.topics import dead_letter_topic
 
-REDRIVE = "redrive"
 # Small enough that the live loop, which reads the retry topic too, is not kept from its other records.
 UNIT_RECORDS = 100
 

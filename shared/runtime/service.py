@@ -14,6 +14,7 @@ from shared.broker.connect import connect
 from shared.broker.contract import Broker
 from shared.broker.postgres_log import LOCAL
 from shared.errors import ConfigError
+from shared.ops.postgres_dead_letters import REDRIVE
 from shared.ops.postgres_replays import REPLAY
 from shared.ops.postgres_steering import KnownPartitions
 from shared.runtime.api import replays
@@ -27,6 +28,7 @@ from shared.runtime.lag import LagMeter, meter_of
 from shared.runtime.metrics import Metrics
 from shared.runtime.outbox import relays
 from shared.runtime.poller import PollerLoop
+from shared.runtime.redrive import redriving
 from shared.runtime.replay import JOB, replay_job, work_on_replay
 from shared.runtime.run import STOPPED, Background, run
 from shared.runtime.steering import Steering
@@ -118,7 +120,10 @@ def serve(settings: ServiceSettings, service: Service, metrics: Metrics, connect
     copying = relays(settings, conninfo, metrics) if writes_rows else []
     beside = [control.run, *service.background, *copying]
     if consumes:
-        beside.append(Jobs(settings.name, settings.service.replica, conninfo, {REPLAY: replaying(settings)}).run)
+        starts = {
+            REPLAY: replaying(settings), REDRIVE: redriving(conninfo, lambda: connect(settings, conninfo), metrics),
+        }  # fmt: skip
+        beside.append(Jobs(settings.name, settings.service.replica, conninfo, starts).run)
     return run(settings, loop, view, metrics, beside, desk=desk, incarnation=incarnation)
 
 

@@ -11,11 +11,13 @@ from collections.abc import Callable
 from fastapi import APIRouter, FastAPI
 from prometheus_client import CollectorRegistry
 
-from shared.runtime.api import audit, auth, intake, openapi, operations, problems, status
+from shared.runtime.api import audit, auth, dead_letters, intake, lag, openapi, operations, problems, status
 from shared.runtime.api.desk import Desk
 
 # What every service has below /v1.
-ROUTERS: tuple[Callable[[Desk], APIRouter], ...] = (status.router, operations.router, audit.router)
+ROUTERS: tuple[Callable[[Desk], APIRouter], ...] = (
+    status.router, lag.router, operations.router, dead_letters.router, audit.router,
+)  # fmt: skip
 
 
 def admin_app(desk: Desk, registry: CollectorRegistry, file_token: str | None) -> FastAPI:

@@ -27,18 +27,6 @@ class Status(BaseModel):
     detail: dict[str, Any] = Field(description="what this service has to tell of itself")
 
 
-class Lag(BaseModel):
-    model_config = ConfigDict(
-        json_schema_extra={"examples": [{"topic": "raw-events", "partition": 0, "position": 3, "end": 5, "records": 2}]}
-    )
-
-    topic: str
-    partition: int
-    position: int = Field(description="offset of the next record to handle")
-    end: int = Field(description="offset that the next appended record will get")
-    records: int = Field(description="how many records wait")
-
-
 class Probe(BaseModel):
     model_config = ConfigDict(json_schema_extra={"examples": [{"status": "ready"}]})
 
@@ -86,10 +74,5 @@ def router(desk: Desk) -> APIRouter:
     def status() -> Status:
         """What it does now, and what it has to tell of itself."""
         return Status(**desk.view.status())
-
-    @router.get("/lag", summary="What waits to be handled")
-    def lag() -> list[Lag]:
-        """Per partition that the service reads, over all of its replicas."""
-        return [Lag(**partition) for partition in desk.view.lag()]
 
     return router

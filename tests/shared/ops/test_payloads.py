@@ -20,10 +20,12 @@ from shared.ops.payloads import headers_shown, payload
         (b"\xff\x00", "base64", "/wA="),
         (b"", "text", ""),
         (b"NaN", "text", "NaN"),
+        (b"[" * 99 + b"]" * 99, "json", orjson.loads(b"[" * 99 + b"]" * 99)),
+        (b"[" * 101 + b"]" * 101, "text", "[" * 101 + "]" * 101),
     ],
 )
 def test_bytes_are_shown_as_what_they_are(value: bytes, encoding: str, shown: object) -> None:
-    assert payload(value, 100) == {"encoding": encoding, "value": shown, "note": None, "size_bytes": len(value)}
+    assert payload(value, 1000) == {"encoding": encoding, "value": shown, "note": None, "size_bytes": len(value)}
 
 
 def test_what_is_too_long_is_cut_and_says_so() -> None:

@@ -1,0 +1,115 @@
+"""Dead letters over HTTP: send them back to be tried again, or put them aside."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+
+from shared.broker.contract import DbConnection
+from shared.ops import postgres_dead_letters, postgres_operations
+from shared.ops.operations import NotPossible
+from shared.ops.postgres_dead_letters import REDRIVE
+from shared.runtime.api.dead_letter_bodies import Discard, Found, Redrive
+from shared.runtime.api.desk import Desk
+from shared.runtime.api.operations import full_id
+from shared.runtime.api.posting import ACCEPTED, Answer, OperationBody, accepted, caller_of, carry_out
+from shared.runtime.api.problems import responses
+from shared.runtime.dead_letter_index import DeadLetterIndex
+from shared.runtime.settlement import choose, require_there, selection_of
+from shared.topics import retry_topic
+
+
+def add_changes(desk: Desk, router: APIRouter, index: DeadLetterIndex) -> None:
+    said: dict[str, Any] = {
+        "status_code": 202,
+        "response_model": OperationBody,
+        "responses": ACCEPTED | responses(409) | {200: {"model": Found, "description": "Dry run: what would be done"}},
+    }
+
+    @router.post("/redrives", summary="Send dead letters back", **said)
+    def redrive(wish: Redrive, request: Request) -> Response:
+        """Each chosen open letter goes once to the service's own retry topic, as a job that can be cancelled.
+
+        409: nothing to do, another redrive has a hand on them, or the plan cannot be executed any more.
+        """
+        _refresh(desk, index)
+        action = "plan a redrive" if wish.dry_run else REDRIVE
+        target = wish.said() if wish.plan_id is None else f"plan {full_id(wish.plan_id)}"
+        return carry_out(
+            desk, request, action, target, lambda connection: _redrive(connection, desk, index, wish, request)
+        )
+
+    @router.post("/discards", summary="Put dead letters aside", **said)
+    def discard(wish: Discard, request: Request) -> Response:
+        """They are not open any more. 409: nothing to do, or a redrive has a hand on them."""
+        _refresh(desk, index)
+        action = "plan a discard" if wish.dry_run else "discard"
+        return carry_out(
+            desk, request, action, wish.said(), lambda connection: _discard(connection, desk, index, wish, request)
+        )
+
+
+def _redrive(connection: DbConnection, desk: Desk, index: DeadLetterIndex, wish: Redrive, request: Request) -> Answer:
+    if retry_topic(desk.service) not in desk.steers:
+        raise NotPossible(
+            f"{desk.service}'s dead letters are parts of documents and never were records: fetch their windows again"
+            " instead (`headrace backfill`)"
+        )
+    postgres_dead_letters.lock(connection, desk.service)
+    plan_id = None if wish.plan_id is None else full_id(wish.plan_id)
+    if plan_id is None:
+        planned = None
+        selection = selection_of(index, wish.places(), wish.wanted(), force=wish.force)
+    else:
+        selection, planned = postgres_dead_letters.kept_plan(connection, desk.service, plan_id)
+        require_there(index, selection)
+    choice = choose(connection, desk.service, index, selection)
+    if wish.dry_run:
+        plan_id = postgres_dead_letters.keep_plan(connection, desk.service, choice.selection, choice.counts)
+        return _dry(choice.counts, choice.selection.spans, plan_id)
+    if planned is not None and len(choice.selected) != planned["selected"]:
+        raise NotPossible(
+            f"the plan selected {planned['selected']} dead letters, of which {len(choice.selected)} are still open:"
+            " make a new one"
+        )
+    choice.require_some()
+    caller = caller_of(request)
+    target = {**choice.selection.as_json(), "selected": len(choice.selected), "plan_id": plan_id}
+    operation = postgres_operations.create(connection, desk.service, REDRIVE, target, caller.subject, caller.request_id)
+    return accepted(operation, after={"operation": operation.id, **choice.counts})
+
+
+def _discard(connection: DbConnection, desk: Desk, index: DeadLetterIndex, wish: Discard, request: Request) -> Answer:
+    postgres_dead_letters.lock(connection, desk.service)
+    selection = selection_of(index, wish.places(), wish.wanted(), force=True)
+    choice = choose(connection, desk.service, index, selection)
+    if wish.dry_run:
+        return _dry(choice.counts, choice.selection.spans, None)
+    choice.require_some()
+    caller = caller_of(request)
+    target = {**choice.selection.as_json(), "selected": len(choice.selected), "reason": wish.reason}
+    created = postgres_operations.create(
+        connection, desk.service, "discard", target, caller.subject, caller.request_id, state="running"
+    )
+    places = [letter.place for letter in choice.selected]
+    discarded = postgres_dead_letters.settle(
+        connection, desk.service, places, "discarded", created.id, caller.subject, wish.reason
+    )
+    postgres_operations.finish(connection, created.id, "succeeded", counts={"discarded": discarded})
+    operation = postgres_operations.get(connection, created.id)
+    assert operation is not None  # noqa: S101  # just made
+    return accepted(operation, after={"operation": operation.id, "reason": wish.reason, **choice.counts})
+
+
+def _dry(counts: dict[str, int], spans: Mapping[int, tuple[int, int]], plan_id: str | None) -> Answer:
+    return Answer(
+        HTTPStatus.OK, Found(plan_id=plan_id, counts=counts, spans={str(p): span for p, span in spans.items()})
+    )
+
+
+def _refresh(desk: Desk, index: DeadLetterIndex) -> None:
+    with desk.broker() as broker:
+        index.refresh(broker)

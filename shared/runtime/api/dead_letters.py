@@ -1,0 +1,149 @@
+"""Dead letters over HTTP: list them, look at one, count them by kind."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query
+from pydantic import AwareDatetime
+from starlette.exceptions import HTTPException
+
+from shared.broker.contract import Record
+from shared.ops import postgres_dead_letters
+from shared.ops.dead_letter_choice import Filter, facets
+from shared.ops.dead_letters import MESSAGE, Letter, Place, State, letter_of, printable
+from shared.ops.payloads import headers_shown, payload
+from shared.ops.postgres_dead_letters import Settled
+from shared.runtime.api.dead_letter_bodies import Facet, Facets, Happening, LetterBody, LetterPage, WholeLetter
+from shared.runtime.api.dead_letter_changes import add_changes
+from shared.runtime.api.desk import Desk
+from shared.runtime.api.problems import responses
+from shared.runtime.dead_letter_index import DeadLetterIndex, order, read_one
+from shared.topics import dead_letter_topic
+
+SHOWN_BYTES = 64 * 1024
+MOST_BYTES = 1024 * 1024
+Cause = Annotated[str | None, Query(max_length=200, description="the class of the error", examples=["InvalidEvent"])]
+OfState = Annotated[State | None, Query(description="open, redriven or discarded", examples=["open"])]
+Key = Annotated[
+    str | None,
+    Query(max_length=200, description="a key; * stands for anything", examples=["boatrace:2026-01-31:*"]),
+]
+Since = Annotated[AwareDatetime | None, Query(alias="from", description="from then on", examples=["2026-01-31T09:00Z"])]
+Until = Annotated[AwareDatetime | None, Query(alias="to", description="before then", examples=["2026-01-31T10:00Z"])]
+Topic = Annotated[str | None, Query(max_length=200, description="where it came from", examples=["raw-events"])]
+Stage = Annotated[str | None, Query(max_length=200, description="decode, handle or capture", examples=["handle"])]
+Digest = Annotated[str | None, Query(max_length=200, description="a stack digest", examples=["5c0a9be6d1f3a277"])]
+Before = Annotated[
+    str | None,
+    Query(
+        pattern=r"^[0-9]{1,15}-[0-9]{1,9}-[0-9]{1,18}$", description="`next` of the page before",
+        examples=["1769850000000-0-17"],
+    ),
+]  # fmt: skip
+Limit = Annotated[int, Query(ge=1, le=1000, description="how many at most", examples=[100])]
+Partition = Annotated[int, Path(ge=0, lt=10**9, examples=[0])]
+Offset = Annotated[int, Path(ge=0, lt=10**18, examples=[17])]
+LimitBytes = Annotated[
+    int, Query(ge=1, le=MOST_BYTES, description="how much of the payload is shown", examples=[SHOWN_BYTES])
+]
+
+
+def router(desk: Desk) -> APIRouter:
+    router = APIRouter(prefix="/dead-letters", tags=["dead letters"])
+    index = DeadLetterIndex(desk.service)
+    _reading(desk, router, index)
+    add_changes(desk, router, index)
+    return router
+
+
+def _reading(desk: Desk, router: APIRouter, index: DeadLetterIndex) -> None:
+    def matching(wanted: Filter) -> list[tuple[Letter, State]]:
+        with desk.broker() as broker:
+            index.refresh(broker)
+        with desk.transaction() as connection:
+            states = postgres_dead_letters.states(connection, desk.service)
+        found = [(letter, states.get(letter.place, "open")) for letter in index.letters()]
+        return [(letter, state) for letter, state in found if wanted.matches(letter, state)]
+
+    @router.get("", summary="List dead letters")
+    def listing(
+        cause: Cause = None, state: OfState = None, key: Key = None, since: Since = None, until: Until = None,
+        topic: Topic = None, stage: Stage = None, stack_digest: Digest = None, before: Before = None,
+        limit: Limit = 100,
+    ) -> LetterPage:  # fmt: skip
+        """This service's dead letters, the newest first, a page at a time."""
+        found = matching(Filter(cause, state, key, since, until, topic, stage, stack_digest))
+        if before is not None:
+            at_ms, partition, offset = map(int, before.split("-"))
+            found = [each for each in found if order(each[0]) < (at_ms, Place(partition, offset))]
+        page = found[:limit]
+        return LetterPage(
+            dead_letters=[LetterBody.of(*each) for each in page],
+            next=_cursor(page[-1][0]) if len(found) > limit else None,
+            earliest={str(partition): begin for partition, (begin, _) in sorted(index.spans().items())},
+        )
+
+    @router.get("/facets", summary="Count dead letters by kind")
+    def counted(
+        cause: Cause = None, state: OfState = None, key: Key = None, since: Since = None, until: Until = None,
+        topic: Topic = None, stage: Stage = None, stack_digest: Digest = None,
+    ) -> Facets:  # fmt: skip
+        """How many there are by cause, stage, way to fail, origin and day."""
+        found = matching(Filter(cause, state, key, since, until, topic, stage, stack_digest))
+        kinds = facets(letter for letter, _ in found)
+        return Facets(**{kind: [Facet(**each) for each in values] for kind, values in kinds.items()})
+
+    @router.get("/{partition}/{offset}", summary="Look at a dead letter", responses=responses(404))
+    def look(partition: Partition, offset: Offset, limit_bytes: LimitBytes = SHOWN_BYTES) -> WholeLetter:
+        """Its payload, all of its headers, and what happened to it."""
+        place = Place(partition, offset)
+        with desk.broker() as broker:
+            index.refresh(broker)
+            record = read_one(broker, desk.service, place)
+        if record is None:
+            raise HTTPException(
+                HTTPStatus.NOT_FOUND,
+                f"there is no dead letter at {dead_letter_topic(desk.service)}/{place};"
+                " GET /v1/dead-letters lists those there are",
+            )
+        with desk.transaction() as connection:
+            settled = postgres_dead_letters.settled(connection, desk.service, place)
+        return _whole(record, settled, index.letters(), limit_bytes)
+
+
+def _whole(record: Record, settled: Settled | None, letters: Sequence[Letter], limit_bytes: int) -> WholeLetter:
+    letter = letter_of(record)
+    state: State = "open" if settled is None else settled.outcome
+    show = None if letter.origin is None else f"headrace topics get {letter.topic} {letter.partition} {letter.offset}"
+    return WholeLetter(
+        letter=LetterBody.of(letter, state),
+        payload=payload(record.value, limit_bytes),
+        headers=headers_shown(record.headers),
+        message=printable(record.headers.get(MESSAGE, b"")),
+        show_origin=show,
+        trail=_trail(letter, settled, letters),
+    )
+
+
+def _trail(letter: Letter, settled: Settled | None, letters: Sequence[Letter]) -> list[Happening]:
+    """What happened to it, and to the same record before and after."""
+    happened = [Happening(at=letter.at, what="failed")]
+    if settled is not None:
+        happened.append(
+            Happening(
+                at=settled.settled_at, what=settled.outcome, by=settled.settled_by, operation=settled.operation_id,
+                reason=settled.reason,
+            )
+        )  # fmt: skip
+    for other in letters:
+        if letter.origin is not None and other.origin == letter.origin and other.place != letter.place:
+            what = "failed before" if order(other) < order(letter) else "failed again"
+            happened.append(Happening(at=other.at, what=what, dead_letter=str(other.place)))
+    return sorted(happened, key=lambda each: each.at)
+
+
+def _cursor(letter: Letter) -> str:
+    return f"{letter.at_ms}-{letter.place.partition}-{letter.place.offset}"
