@@ -14,7 +14,7 @@ import psycopg
 import typer
 
 from headrace.access import one_line
-from headrace.commands import config, db, topics
+from headrace.commands import config, db, token, topics
 from headrace.commands.audit import audit
 from headrace.commands.migrate import migrate
 from headrace.commands.run import run
@@ -78,6 +78,7 @@ def app_of() -> typer.Typer:
     app.command()(train)
     app.command(context_settings=ALL_TO_THE_SIMULATOR)(simulate)
     app.add_typer(db.app, name="db")
+    app.add_typer(token.app, name="token")
     app.add_typer(topics.app, name="topics")
     app.add_typer(config.app, name="config")
     return app

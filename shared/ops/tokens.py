@@ -10,14 +10,19 @@ import hmac
 import re
 from base64 import urlsafe_b64encode
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal, NamedTuple
+
+from shared.errors import ConfigError
 
 Scope = Literal["read", "operate", "admin"]
 SCOPES: tuple[Scope, ...] = ("read", "operate", "admin")
 
 ID_BYTES, SECRET_BYTES = 6, 32
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_SPAN = re.compile(r"([0-9]{1,9})([smhdw])")
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+LONGEST = timedelta(days=3660)
 _TOKEN = re.compile(r"hr_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
 
 
@@ -74,3 +79,12 @@ def is_secret_of(secret: str, token: Token) -> bool:
 def allows(scope: Scope, needed: Scope) -> bool:
     """Each scope holds those before it."""
     return SCOPES.index(scope) >= SCOPES.index(needed)
+
+
+def span_of(text: str) -> timedelta:
+    """A time span as people write it: 90s, 15m, 1h, 30d, 2w. Raises ConfigError."""
+    found = _SPAN.fullmatch(text)
+    seconds = int(found[1]) * _SECONDS[found[2]] if found else None
+    if seconds is None or seconds > LONGEST.total_seconds():
+        raise ConfigError(f"{text!r} is no time span: expected 90s, 15m, 1h, 30d or 2w, ten years at most")
+    return timedelta(seconds=seconds)

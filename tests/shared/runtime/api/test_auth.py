@@ -53,7 +53,7 @@ def test_without_a_token_that_is_known_nobody_gets_in(client: httpx.Client) -> N
     del client.headers["Authorization"]
 
     for header, detail in HEADERS.items():
-        headers = {} if header is None else {"Authorization": header.encode("latin-1")}
+        headers = {} if header is None else {b"Authorization": header.encode("latin-1")}
         for method, path in (("GET", "/v1/status"), ("POST", "/v1/operations/1/cancel"), ("GET", "/v1/nothing")):
             answer = client.request(method, path, headers=headers)
 

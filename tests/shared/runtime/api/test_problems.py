@@ -184,9 +184,9 @@ def test_a_null_in_a_url_is_invalid(client: httpx.Client, path: str) -> None:
     assert "%00" in assert_problem(client.get(path), 422, "invalid-input")
 
 
-@pytest.mark.parametrize("key", ["", "two words", "x" * 201, "é".encode("latin-1"), b"\x7f"])
-def test_an_idempotency_key_that_is_none_is_invalid(client: httpx.Client, key: str | bytes) -> None:
+@pytest.mark.parametrize("key", [b"", b"two words", b"x" * 201, b"\xe9", b"\x7f"])
+def test_an_idempotency_key_that_is_none_is_invalid(client: httpx.Client, key: bytes) -> None:
     for method, path in (("POST", "/v1/wishes"), ("PUT", "/v1/topics/raw-events/pause")):
-        answer = client.request(method, path, headers={"Idempotency-Key": key})
+        answer = client.request(method, path, headers={b"Idempotency-Key": key})
 
         assert "1 to 200 visible ASCII" in assert_problem(answer, 422, "invalid-input")

@@ -1,0 +1,170 @@
+"""Tokens: what they look like, what is kept, what they allow."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import psycopg
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.errors import ConfigError
+from shared.ops import postgres_tokens
+from shared.ops.operations import NotPossible
+from shared.ops.tokens import (
+    ID_BYTES,
+    SECRET_BYTES,
+    Parts,
+    Scope,
+    Token,
+    allows,
+    digest_of,
+    is_secret_of,
+    minted,
+    parts_of,
+    span_of,
+    written,
+)
+
+Database = psycopg.Connection[Any]
+NOW = datetime(2026, 1, 31, 9, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+RANDOM = st.binary(min_size=ID_BYTES + SECRET_BYTES, max_size=ID_BYTES + SECRET_BYTES)
+
+
+def parts(number: int) -> Parts:
+    return minted(number.to_bytes(ID_BYTES + SECRET_BYTES))
+
+
+def token(secret: str = "s", expires_at: datetime | None = None, revoked_at: datetime | None = None) -> Token:
+    return Token("id", "name", digest_of(secret), "read", NOW, expires_at, revoked_at)
+
+
+@given(RANDOM)
+def test_a_token_is_read_as_it_was_written(random: bytes) -> None:
+    made = minted(random)
+
+    assert parts_of(written(made)) == made
+
+
+@given(st.text())
+def test_other_text_is_no_token(text: str) -> None:
+    found = parts_of(text)
+
+    assert found is None or written(found) == text
+
+
+@pytest.mark.parametrize("change", [lambda t: t + "x", lambda t: t[:-1], lambda t: t.upper(), lambda t: f" {t}\n"])
+def test_nearly_a_token_is_none(change: Any) -> None:
+    assert parts_of(change(written(parts(1)))) is None
+
+
+def test_too_little_chance_makes_no_token() -> None:
+    with pytest.raises(ValueError, match="expected 38 random bytes, got 37"):
+        minted(bytes(37))
+
+
+@given(RANDOM, RANDOM)
+def test_only_its_own_secret_opens_a_token(one: bytes, other: bytes) -> None:
+    mine, yours = minted(one), minted(other)
+
+    assert is_secret_of(mine.secret, token(mine.secret))
+    assert is_secret_of(yours.secret, token(mine.secret)) == (mine.secret == yours.secret)
+
+
+@pytest.mark.parametrize(
+    ("found", "state"),
+    [
+        (token(), "valid"),
+        (token(expires_at=NOW + HOUR), "valid"),
+        (token(expires_at=NOW), "expired"),
+        (token(revoked_at=NOW), "revoked"),
+        (token(expires_at=NOW - HOUR, revoked_at=NOW), "revoked"),
+    ],
+)
+def test_a_token_is_valid_until_it_expires_or_is_revoked(found: Token, state: str) -> None:
+    assert found.state(NOW) == state
+
+
+@pytest.mark.parametrize(
+    ("scope", "may"), [("read", ["read"]), ("operate", ["read", "operate"]), ("admin", ["read", "operate", "admin"])]
+)
+def test_a_scope_holds_those_before_it(scope: Scope, may: list[Scope]) -> None:
+    scopes: tuple[Scope, ...] = ("read", "operate", "admin")
+
+    assert [needed for needed in scopes if allows(scope, needed)] == may
+
+
+@pytest.mark.parametrize(("text", "hours"), [("3600s", 1), ("90m", 1.5), ("1h", 1), ("30d", 720), ("2w", 336)])
+def test_a_span_is_a_number_and_a_unit(text: str, hours: float) -> None:
+    assert span_of(text) == timedelta(hours=hours)
+
+
+@pytest.mark.parametrize("text", ["", "1", "h", "1 h", "-1h", "1.5h", "1y", "99999999d", "١h"])
+def test_what_is_no_span_is_told(text: str) -> None:
+    with pytest.raises(ConfigError, match="no time span: expected 90s"):
+        span_of(text)
+
+
+def test_a_name_has_one_token_until_it_is_revoked(database: Database) -> None:
+    postgres_tokens.create(database, parts(1), "n", "read", None)
+
+    with pytest.raises(NotPossible, match="there is a token 'n' already"):
+        postgres_tokens.create(database, parts(2), "n", "read", None)
+
+    postgres_tokens.revoke(database, "n")
+    assert postgres_tokens.create(database, parts(3), "n", "operate", HOUR).scope == "operate"
+
+
+def test_a_rotated_token_lives_on_for_its_grace_beside_the_new_one(database: Database) -> None:
+    postgres_tokens.create(database, parts(1), "n", "operate", 48 * HOUR)
+
+    with database.transaction():
+        postgres_tokens.rotate(database, parts(2), "n", HOUR)
+
+    (old, now), (new, _) = postgres_tokens.listing(database)
+    assert (old.name, new.name, old.scope, new.scope) == ("n", "n", "operate", "operate")
+    assert old.replaced_by == new.id
+    assert old.expires_at is not None
+    assert timedelta() < old.expires_at - now <= HOUR
+    assert new.expires_at is not None
+    assert new.expires_at - new.created_at == pytest.approx(48 * HOUR, abs=timedelta(seconds=1))
+
+
+def test_a_grace_lengthens_no_life(database: Database) -> None:
+    postgres_tokens.create(database, parts(1), "n", "read", HOUR)
+
+    with database.transaction():
+        before, _ = postgres_tokens.rotate(database, parts(2), "n", 24 * HOUR)
+
+    assert before.expires_at is not None
+    found = postgres_tokens.find(database, before.id)
+    assert found is not None
+    assert found[0].expires_at == before.expires_at
+
+
+def test_a_revocation_ends_the_rotated_token_too(database: Database) -> None:
+    postgres_tokens.create(database, parts(1), "n", "read", None)
+    with database.transaction():
+        postgres_tokens.rotate(database, parts(2), "n", HOUR)
+
+    postgres_tokens.revoke(database, "n")
+
+    assert {each.state(now) for each, now in postgres_tokens.listing(database)} == {"revoked"}
+
+
+def test_what_is_not_in_use_is_neither_rotated_nor_revoked(database: Database) -> None:
+    for change in (
+        lambda: postgres_tokens.revoke(database, "n"),
+        lambda: postgres_tokens.rotate(database, parts(1), "n", HOUR),
+    ):
+        with pytest.raises(NotPossible, match="there is no token 'n' in use"):
+            change()
+
+
+def test_what_is_no_name_is_told(database: Database) -> None:
+    for name in ("", " ", "a b", "a\nb", "-a", "x" * 65, "é", "a/b"):
+        with pytest.raises(ConfigError, match="no name for a token"):
+            postgres_tokens.create(database, parts(1), name, "read", None)
