@@ -77,6 +77,7 @@ def service_environment(
         | {"HEADRACE_BROKER__URL": broker_url, "HEADRACE_SERVICE__SLOT": str(slot)}
         | clock_environment(options.clock)
         | (fetcher_environment(options, follow) if service == "fetcher" else {})
+        | ({"HEADRACE_LOADER__AS_OF": options.as_of.isoformat()} if service == "loader" and options.as_of else {})
     )
 
 
@@ -98,5 +99,6 @@ def fetcher_environment(options: RunOptions, follow: bool) -> dict[str, str]:
         "FROM": options.from_date,
         "TO": options.to_date,
         "FOLLOW": str(follow).lower(),
+        "AS_OF": options.as_of and options.as_of.isoformat(),
     }
     return {f"HEADRACE_FETCHER__{name}": str(value) for name, value in given.items() if value is not None}

@@ -35,6 +35,7 @@ class RunOptions:
     once: bool = False
     clock: VirtualTime | None = None
     replicas: Mapping[str, int] = field(default_factory=dict)
+    as_of: datetime | None = None
 
 
 def run_options(
@@ -48,6 +49,7 @@ def run_options(
     clock_speed: str | None,
     clock_epoch: float | None,
     replicas: Sequence[str],
+    as_of: str | None,
     now_s: float,
 ) -> RunOptions:
     """Raises ConfigError that names the option. A clock without an epoch starts at `now_s` (Unix time)."""
@@ -61,7 +63,10 @@ def run_options(
     if from_date and to_date and to_date < from_date:
         raise ConfigError(f"--to {to_date} is before --from {from_date}")
     clock = virtual_time(clock_start, clock_speed, clock_epoch, now_s)
-    return RunOptions(source, archive, base_url, from_date, to_date, once, clock, replica_counts(replicas))
+    known = instant("--as-of", as_of)
+    if known is not None and source != "archive":
+        raise ConfigError("--as-of T shows what of an archive was known at T: it needs --source archive --archive DIR")
+    return RunOptions(source, archive, base_url, from_date, to_date, once, clock, replica_counts(replicas), known)
 
 
 def day(option: str, text: str | None) -> date | None:
@@ -69,6 +74,16 @@ def day(option: str, text: str | None) -> date | None:
         return None if text is None else date.fromisoformat(text)
     except ValueError:
         raise ConfigError(f"{option} {text}: expected a day as YYYY-MM-DD") from None
+
+
+def instant(option: str, text: str | None) -> datetime | None:
+    try:
+        at = None if text is None else datetime.fromisoformat(text)
+    except ValueError:
+        raise ConfigError(f"{option} {text}: expected an ISO time, for example 2026-01-31T12:00:00+09:00") from None
+    if at is not None and at.tzinfo is None:
+        raise ConfigError(f"{option} {text}: name the time zone, for example {text}+09:00")
+    return at
 
 
 def virtual_time(start: str | None, speed: str | None, epoch_s: float | None, now_s: float) -> VirtualTime | None:

@@ -11,6 +11,7 @@ import orjson
 import psycopg
 
 from headrace.data_dir import DataDir
+from headrace.horizon import require_horizon
 from headrace.interrupts import Interrupted
 from headrace.observe import dead_letter_causes, event_statuses
 from headrace.options import SIMULATOR, RunOptions
@@ -30,6 +31,8 @@ def is_demonstration(options: RunOptions) -> bool:
 
 def run(site: Site, options: RunOptions) -> tuple[dict[str, Any], list[str]]:
     """The summary, as an object and as lines. Without `once` it ends by Interrupted only."""
+    with site.access.connect("headrace run") as connection:
+        require_horizon(connection, options.as_of)
     with site.session() as session:
         session.title = _title(options)
         if options.source == SIMULATOR and options.base_url is None:
@@ -86,4 +89,5 @@ def keep(data_dir: DataDir, reading: Reading, causes: list[dict[str, Any]]) -> N
 
 def _title(options: RunOptions) -> str:
     days = " to ".join(str(each) for each in (options.from_date, options.to_date) if each)
-    return f"{options.source} {days}".strip()
+    known = f" as known at {options.as_of.isoformat()}" if options.as_of else ""
+    return f"{options.source} {days}".strip() + known

@@ -49,6 +49,10 @@ def run(
     replicas: Annotated[
         list[str] | None, typer.Option(metavar="SERVICE=N", help="How many processes of a service; may be repeated.")
     ] = None,
+    as_of: Annotated[
+        str | None,
+        typer.Option(metavar="ISO", help="With an archive: show what was known then. Needs a --data-dir of its own."),
+    ] = None,
 ) -> None:
     """Run everything on this machine: database, services, and, with nothing asked for, a demonstration.
 
@@ -56,7 +60,7 @@ def run(
     """
     asked = run_options(
         source, archive, base_url, from_day, to_day, once, clock_start, clock_speed, clock_epoch, replicas or [],
-        time.time(),
+        as_of, time.time(),
     )  # fmt: skip
     screen = stderr()
     settings = settings_of(data_dir, database, config, broker)

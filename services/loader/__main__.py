@@ -21,7 +21,9 @@ def wire(settings: LoaderSettings, metrics: Metrics) -> Service:
     conninfo = settings.database.conninfo("headrace loader")
     clock = settings.clock.clock()
     shared = Link(conninfo, "loader, shared rows", autocommit=True)
-    loader = Loader(clock, metrics, settings.service.slot, shared, stripes=settings.broker.partitions)
+    loader = Loader(
+        clock, metrics, settings.service.slot, shared, settings.broker.partitions, settings.loader.as_of
+    )  # fmt: skip
     exporter = Exporter(conninfo, settings.data_dir / "exports", clock)
     return Service(
         Consuming(

@@ -32,7 +32,7 @@ from shared.errors import InvalidEvent
 from shared.events import Listed, LoadedEvent, Prediction, Reference
 from shared.records import Received, encode
 from shared.runtime.metrics import Metrics
-from shared.topics import LOADED
+from shared.topics import CLEAN, LOADED
 
 HOP = "loader"
 KINDS = ("listed", "observed", "settled")
@@ -48,15 +48,23 @@ class Loader:
     """The only writer of facts."""
 
     def __init__(
-        self, clock: Clock, metrics: Metrics, slot: str = "0", shared: Link | None = None, stripes: int = 6
+        self,
+        clock: Clock,
+        metrics: Metrics,
+        slot: str = "0",
+        shared: Link | None = None,
+        stripes: int = 6,
+        horizon: datetime | None = None,
     ) -> None:
         """`shared`: a second connection, for what events share; without it all is done in the unit's transaction.
-        `stripes`: as many as the topics have partitions, so that live loaders side by side share none."""
+        `stripes`: as many as the topics have partitions, so that live loaders side by side share none.
+        `horizon`: only what was known at this instant is loaded."""
         self._clock = clock
         self._shared = shared
         self._slot = slot
         self._metrics = metrics
         self._stripes = stripes
+        self._horizon = horizon
 
     def handle(self, batch: Sequence[Received], connection: DbConnection) -> list[NewRecord]:
         try:
@@ -94,10 +102,12 @@ class Loader:
         if orphans:
             park(connection, orphans, self._clock.now())
         # Parents first: what refers to an event that this batch lists must find it.
-        application = Application(states)
+        application = Application(states, self._horizon)
         for item in sorted(ready, key=lambda item: not isinstance(item.message, Listed)):
             application.apply(item)
         effects = application.finish()
+        if effects.withheld:
+            self._metrics.records_total.labels(HOP, CLEAN, "filtered: known later").inc(effects.withheld)
         if not effects.events:
             return []
         with self._sharing(connection) as sharing:

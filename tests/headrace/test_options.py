@@ -14,7 +14,7 @@ from shared.errors import ConfigError
 
 def options(**given: Any) -> RunOptions:
     nothing: dict[str, Any] = dict.fromkeys(
-        ("source", "archive", "base_url", "from_text", "to_text", "clock_start", "clock_speed", "clock_epoch")
+        ("source", "archive", "base_url", "from_text", "to_text", "clock_start", "clock_speed", "clock_epoch", "as_of")
     )
     return run_options(**{**nothing, "once": False, "replicas": (), "now_s": 100.0, **given})
 
@@ -65,3 +65,14 @@ def test_what_is_impossible_is_refused_by_name(given: dict[str, Any], named: str
         options(**given)
 
     assert named in str(refused.value)
+
+
+def test_time_travel_needs_an_archive_and_an_instant(tmp_path: Path) -> None:
+    assert options(archive=tmp_path, as_of="2026-01-31T12:00:00+09:00").as_of == datetime(2026, 1, 31, 3, tzinfo=UTC)
+    for given, cause in (
+        ({"as_of": "2026-01-31T12:00:00+09:00"}, "needs --source archive"),
+        ({"archive": tmp_path, "as_of": "2026-01-31T12:00:00"}, "name the time zone"),
+        ({"archive": tmp_path, "as_of": "noon"}, "expected an ISO time"),
+    ):
+        with pytest.raises(ConfigError, match=cause):
+            options(**given)

@@ -1,0 +1,101 @@
+"""Replays from the archive as jobs of the fetcher: one record of the job's source is one window of the archive."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+
+from services.fetcher.archive import DocumentArchive
+from services.fetcher.archive_replay import ArchiveWish, retelling
+from services.fetcher.declaration import Source
+from services.fetcher.kept import Retelling
+from services.fetcher.windows import window_of
+from shared.broker.contract import Broker, Record, TopicPartition, Unit
+from shared.ops.operations import Operation
+from shared.ops.replays import Span
+from shared.runtime.claimed import Claimed
+from shared.runtime.job_cursor import Spans
+from shared.runtime.job_loop import Job, JobLoop
+from shared.runtime.jobs import JobThread
+from shared.topics import downstream_of
+
+# Where the job's cursor says it is: not a topic of the broker.
+WINDOWS = TopicPartition("archive", 0)
+
+
+class WindowReader:
+    """Gives the windows as records, numbered in their order."""
+
+    def __init__(self, keys: Sequence[str], end: int, at: int) -> None:
+        self._keys = keys
+        self._end = end
+        self._at = at
+
+    @property
+    def read_to(self) -> dict[TopicPartition, int]:
+        return {WINDOWS: self._at}
+
+    @property
+    def left(self) -> frozenset[TopicPartition]:
+        return frozenset({WINDOWS}) if self._at < self._end else frozenset()
+
+    def poll(self, timeout_s: float, max_records: int) -> list[Record]:  # noqa: ARG002  # nothing to wait for
+        numbers = range(self._at, min(self._end, self._at + max_records))
+        self._at = numbers.stop
+        return [Record(*WINDOWS, number, 0, self._keys[number].encode(), b"", {}) for number in numbers]
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class ArchiveReplays:
+    """Starts the workers of this replica: a thread each, for most of the work is the cleaner's and the loader's."""
+
+    def __init__(self, source: Source, archive: DocumentArchive, conninfo: str, connect: Callable[[], Broker]) -> None:
+        self._source = source
+        self._archive = archive
+        self._conninfo = conninfo
+        self._connect = connect
+
+    def start(self, operation: Operation, worker: str, _place: int) -> JobThread:
+        claimed = Claimed(self._conninfo, operation.id, worker)
+        broker = self._connect()
+        loop = JobLoop(broker, claimed, self._job(operation))
+
+        def run() -> None:
+            with closing(broker):
+                loop.run()
+
+        return JobThread(run, loop.stop, f"replay {operation.id}")
+
+    def _job(self, operation: Operation) -> Job:
+        lines = list(self._archive.documents())
+        windows, told = retelling(
+            operation.target, self._source, lines, Retelling(self._source, self._archive.read), operation.id
+        )
+        keys = [window.key(self._source.name) for window in windows]
+        rate = ArchiveWish.model_validate(operation.target["wish"]).rate
+
+        def transform(records: Sequence[Record], unit: Unit) -> Mapping[str, int]:
+            outputs = []
+            for record in records:
+                window = window_of(record.key.decode(), self._source.name)
+                assert window is not None  # noqa: S101  # the key was made of one
+                outputs += told(window)
+            unit.append(outputs)
+            return {"outputs": len(outputs)}
+
+        def reading(_broker: Broker, spans: Spans, left: Mapping[TopicPartition, int]) -> WindowReader:
+            end = spans[WINDOWS].end
+            return WindowReader(keys, end, left.get(WINDOWS, end))
+
+        return Job(
+            id=operation.id,
+            spans={WINDOWS: Span(0, len(windows))},
+            wanted=lambda _: True,
+            transform=transform,
+            unit_records=1,
+            rate=None if rate is None else rate * len(windows) / operation.target["selected"],
+            downstream=downstream_of(operation.service),
+            reading=reading,
+        )

@@ -1,0 +1,128 @@
+"""A replay from the archive of raw documents: which windows, and the records that come of them. Pure.
+
+What the archive holds is told to raw-events once more, under the replay's revision: the same event ids and the same
+bytes, so that everything downstream is done again, silently, also where the topic's own records are long gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import date
+from fnmatch import fnmatchcase
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from services.fetcher.declaration import Source
+from services.fetcher.documents import IndexLine
+from services.fetcher.kept import Retelling, histories
+from services.fetcher.windows import Window, window_of
+from shared.broker.contract import NewRecord
+from shared.errors import ConfigError
+from shared.topics import RAW
+
+Key = Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class ArchiveWish(BaseModel):
+    """What of the archive is to be told once more."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        populate_by_name=True,
+        json_schema_extra={
+            "examples": [
+                {"from": "2026-01-01", "to": "2026-01-31", "feeds": ["results"], "keys": ["boatrace:2026-01-31:*"]}
+            ]
+        },
+    )
+
+    from_date: date | None = Field(default=None, alias="from", description="first day; default: the archive's first")
+    to_date: date | None = Field(default=None, alias="to", description="last day, inclusive; default: its last")
+    feeds: tuple[Key, ...] | None = Field(default=None, min_length=1, max_length=50, description="default: all")
+    keys: tuple[Key, ...] | None = Field(
+        default=None, min_length=1, max_length=1000, description="event keys, or patterns: boatrace:2026-01-31:*"
+    )
+    rate: float | None = Field(
+        default=None, gt=0, le=1e6, allow_inf_nan=False, description="at most so many records a second"
+    )
+    notify: bool = Field(default=False, description="whether people are told what comes of it")
+    dry_run: bool = Field(default=False, description="only say what would be replayed")
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.from_date and self.to_date and self.to_date < self.from_date:
+            raise ValueError(f"`to` ({self.to_date}) is before `from` ({self.from_date})")
+        return self
+
+    def selects(self, record: NewRecord) -> bool:
+        key = record.key.decode()
+        return self.keys is None or any(fnmatchcase(key, pattern) for pattern in self.keys)
+
+
+class ArchivePlan(BaseModel):
+    """A wish, pinned: the windows, and how much of the archive counts. What is kept later is not replayed."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "topic": "raw-events", "from_archive": True, "wish": {"from": "2026-01-31", "to": "2026-01-31"},
+                    "notify": False, "windows": ["boatrace/results/2026-01-31"], "lines": 3, "selected": 168,
+                }
+            ]
+        }
+    )  # fmt: skip
+
+    topic: str = RAW
+    from_archive: bool = True
+    wish: dict[str, Any]
+    notify: bool
+    windows: list[str] = Field(description="as the fetcher's cursors name them, in the order in which they are told")
+    lines: int = Field(description="documents that the archive's index held")
+    selected: int = Field(description="records")
+
+
+def planned(wish: ArchiveWish, source: Source, lines: Sequence[IndexLine], retell: Retelling) -> ArchivePlan:
+    """Splits every document of the windows to count. Raises ConfigError where there is nothing to replay."""
+    found = wanted(wish, source, lines)
+    selected = sum(
+        wish.selects(record) for window, kept in found.items() for record in retell(window, kept).records
+        if record.topic == RAW
+    )  # fmt: skip
+    if not selected:
+        raise ConfigError("the archive holds no record of these days, feeds and keys")
+    return ArchivePlan(
+        wish=wish.model_dump(mode="json", by_alias=True, exclude_defaults=True),
+        notify=wish.notify,
+        windows=[window.key(source.name) for window in found],
+        lines=len(lines),
+        selected=selected,
+    )
+
+
+def wanted(wish: ArchiveWish, source: Source, lines: Iterable[IndexLine]) -> dict[Window, list[IndexLine]]:
+    feeds = [feed.name for feed in source.feeds]
+    if unknown := sorted(set(wish.feeds or ()) - set(feeds)):
+        raise ConfigError(f"source {source.name} has no feed {unknown[0]!r}; it has {', '.join(feeds)}")
+    found = histories(lines, source, wish.from_date, wish.to_date)
+    return {window: kept for window, kept in found.items() if wish.feeds is None or window.feed in wish.feeds}
+
+
+def retelling(
+    target: Mapping[str, Any], source: Source, lines: Sequence[IndexLine], retell: Retelling, revision: str
+) -> tuple[list[Window], Callable[[Window], list[NewRecord]]]:
+    """The windows of a planned replay, and what is told of each."""
+    plan = ArchivePlan.model_validate({name: target[name] for name in ArchivePlan.model_fields})
+    wish = ArchiveWish.model_validate(plan.wish)
+    kept = histories(lines[: plan.lines], source)
+    windows = [window for key in plan.windows if (window := window_of(key, source.name)) is not None]
+
+    def told(window: Window) -> list[NewRecord]:
+        return [
+            record._replace(headers={**record.headers, "revision": revision.encode()})
+            for record in retell(window, kept.get(window, [])).records
+            if record.topic == RAW and wish.selects(record)
+        ]
+
+    return windows, told

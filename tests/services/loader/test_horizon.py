@@ -1,0 +1,54 @@
+"""Time travel: a loader with a horizon leaves what one leaves that never heard of anything later."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import psycopg
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from services.loader.load import Loader
+from shared.runtime.metrics import Metrics
+from tests.services.loader.facts import StillClock, at, listed, observed, outcomes, received, settled
+from tests.services.loader.views import tables
+
+# Two events; the second is listed late, and the first is corrected after it was settled.
+FACTS = [
+    (listed(), -300.0),
+    (observed(), -10.0),
+    (settled(), 20.0),
+    (settled(known=50, outcomes=outcomes(2, 1, 3, 4)), 50.0),
+    (listed(2, known=-5), -5.0),
+    (observed(2, known=-20), -5.0),  # known before its event was: not before there was an event to know of
+    (settled(2, known=None, known_after_s=900.0), 45.0),  # scheduled 30 minutes after the first
+]
+
+
+def loaded(connection: psycopg.Connection[Any], facts: list[Any], horizon: datetime | None) -> dict[str, list[str]]:
+    loader = Loader(StillClock(), Metrics(), horizon=horizon)
+    with connection.transaction(force_rollback=True):
+        loader.handle([received(fact) for fact in facts], connection)
+        return tables(connection)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(horizon=st.integers(-310, 60), order=st.permutations(FACTS))
+def test_the_later_is_as_if_it_had_never_been(
+    connection: psycopg.Connection[Any], horizon: int, order: list[tuple[Any, float]]
+) -> None:
+    known = [fact for fact, known_min in order if known_min <= horizon]
+
+    assert loaded(connection, [fact for fact, _ in order], at(horizon)) == loaded(connection, known, None)
+
+
+def test_what_is_withheld_is_counted(connection: psycopg.Connection[Any]) -> None:
+    metrics = Metrics()
+
+    Loader(StillClock(), metrics, horizon=at(0)).handle([received(fact) for fact, _ in FACTS], connection)
+
+    value = metrics.registry.get_sample_value(
+        "headrace_records_total", {"service": "loader", "topic": "clean-events", "outcome": "filtered: known later"}
+    )
+    assert value == 3
