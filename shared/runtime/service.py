@@ -18,7 +18,7 @@ from shared.ops.postgres_dead_letters import REDRIVE
 from shared.ops.postgres_replays import REPLAY
 from shared.ops.postgres_steering import KnownPartitions
 from shared.runtime.api import replays
-from shared.runtime.api.desk import Desk
+from shared.runtime.api.desk import Desk, ServiceView
 from shared.runtime.consumer import ConsumerLoop
 from shared.runtime.control import Control
 from shared.runtime.handler import DatabaseHandle, Handle, Pollable
@@ -108,10 +108,7 @@ def serve(settings: ServiceSettings, service: Service, metrics: Metrics, connect
     meter = _meter(settings, conninfo, service.work, connect)
     view = LoopView(loop, connect(settings, conninfo), settings.service.replica, service.detail, meter)
     consumes = isinstance(service.work, Consuming)
-    desk = Desk(
-        settings, view, steers=topics, routers=[*service.routers, *([replays.router] if consumes else [])],
-        open_broker=lambda: connect(settings, conninfo),
-    )  # fmt: skip
+    desk = desk_of(settings, service, view, connect)
     control = Control(
         settings.database.conninfo(), settings.name, settings.service.replica, incarnation, steering,
         KnownPartitions(settings.name, topics, "" if settings.broker.url == "embedded" else LOCAL),
@@ -125,6 +122,16 @@ def serve(settings: ServiceSettings, service: Service, metrics: Metrics, connect
         }  # fmt: skip
         beside.append(Jobs(settings.name, settings.service.replica, conninfo, starts).run)
     return run(settings, loop, view, metrics, beside, desk=desk, incarnation=incarnation)
+
+
+def desk_of(settings: ServiceSettings, service: Service, view: ServiceView, connect: Connect = connect) -> Desk:
+    """What the endpoints of a service work with."""
+    conninfo = settings.database.conninfo(f"headrace {settings.name}, admin")
+    return Desk(
+        settings, view, steers=steered(settings.name, service.work),
+        routers=[*service.routers, *([replays.router] if isinstance(service.work, Consuming) else [])],
+        open_broker=lambda: connect(settings, conninfo),
+    )  # fmt: skip
 
 
 def _meter(settings: ServiceSettings, conninfo: str, work: Consuming | Polling, connect: Connect) -> LagMeter | None:
