@@ -6,6 +6,7 @@ was really taken into account stands in the window's cursor: its versions of eve
 
 from __future__ import annotations
 
+import sys
 from collections import defaultdict
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,14 +16,13 @@ from typing import NamedTuple
 
 import msgspec
 
-from headrace.audit.topic_reading import event_id_of
 from services.fetcher.archive import DocumentArchive
 from services.fetcher.capture import AnotherDay, Capture
 from services.fetcher.cursor import Cursor, Version, decode
 from services.fetcher.declaration import REFERENCE, Source
 from services.fetcher.documents import Document, IndexLine
 from services.fetcher.windows import window_of
-from shared.broker.contract import NewRecord, Record
+from shared.broker.contract import NewRecord
 from shared.errors import InvalidDocument
 from shared.events import as_utc_ms
 
@@ -30,10 +30,10 @@ Seen = dict[str, Version]
 
 
 class Origin(NamedTuple):
-    """A record as the fetcher made it from a document."""
+    """A record as the fetcher made it from a document; its `value` only where it was met nowhere else."""
 
-    record: NewRecord
-    day: date
+    key: str
+    value: bytes | None
     fetched_ms: int
     rejected: bool
 
@@ -133,8 +133,7 @@ class _Follow:
                 captured = self._capture(document, seen, closing)
             except (AnotherDay, InvalidDocument):
                 continue  # its visit failed, or it was the day before's: nothing came of it
-            made = list(_origins(document, captured.records, rejected=False))
-            made += _origins(document, captured.rejected, rejected=True)
+            made = [*self._origins(document, captured.records), *self._origins(document, captured.rejected, True)]
             if skip_unknown and made and not any(event_id in self._known for event_id, _ in made):
                 continue
             seen, closed = captured.seen, document.historical
@@ -143,11 +142,14 @@ class _Follow:
                 reached = len(origins)
         return None if reached is None else _Walk(seen, origins[:reached])
 
-
-def _origins(document: Document, records: Sequence[NewRecord], rejected: bool) -> Iterator[tuple[str, Origin]]:
-    for record in records:
-        event_id = event_id_of(Record(record.topic, 0, 0, 0, record.key, record.value, record.headers))
-        yield event_id, Origin(record, document.date, as_utc_ms(document.fetched_at), rejected)
+    def _origins(
+        self, document: Document, records: Sequence[NewRecord], rejected: bool = False
+    ) -> Iterator[tuple[str, Origin]]:
+        fetched_ms = as_utc_ms(document.fetched_at)
+        for record in records:
+            event_id = sys.intern(record.headers["event_id"].decode())
+            value = None if event_id in self._known else record.value
+            yield event_id, Origin(record.key.decode(), value, fetched_ms, rejected)
 
 
 def _lines_by_window(folder: Path) -> Mapping[tuple[str, date], list[IndexLine]]:

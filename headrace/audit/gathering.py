@@ -137,15 +137,15 @@ class Gathering:
     def take_origins(self, origins: Mapping[str, Origin]) -> None:
         """What the archive says was fetched. After all others."""
         for event_id, origin in origins.items():
-            found = self._of(event_id, origin.record.key.decode(errors="replace"))
+            found = self._of(event_id, origin.key)
             found.archived, found.rejected = True, origin.rejected
             if found.at_ms is None:
                 found.at_ms = origin.fetched_ms
             if origin.rejected:
                 continue
             found.raw_due = self._is_raw_due(found, origin.fetched_ms)
-            if found.raw is None and found.clean is None and not found.raw_due:
-                found.says_nothing = said_of(origin.record.value)
+            if origin.value is not None and not found.raw_due:
+                found.says_nothing = said_of(origin.value)
 
     def finish(self) -> dict[str, Evidence]:
         """All evidence of the window, complete."""

@@ -79,12 +79,12 @@ class _Prediction(msgspec.Struct):
 _PREDICTION = msgspec.json.Decoder(_Prediction)
 
 
-def audit(place: Place, window: AuditWindow) -> Look:
+def audit(place: Place, window: AuditWindow, second_look_s: float = SECOND_LOOK_S) -> Look:
     """A look, and where something must not be, a second one; only what both see is so."""
     first = look(place, window)
     if not first.findings:
         return first
-    time.sleep(SECOND_LOOK_S)
+    time.sleep(second_look_s)
     second = look(place, window, {each.subject for each in first.findings if each.kind == "rows differ"})
     second.findings = confirmed(first.findings, second.findings)
     return second

@@ -18,7 +18,7 @@ MOST_REASONS = 20
 
 
 def report_of(look: Look, window: AuditWindow) -> dict[str, Any]:
-    """`counts` adds up to `fetched`; beyond the rows `hops` has its own sums. `missing` and `twice` are of all places."""
+    """`counts` adds up to `fetched`; beyond the rows `hops` has its own sums. `missing`, `twice`: of all places."""
     books = books_of(entry for _, entry in look.fates.values())
     found = Counter(each.kind for each in look.findings)
     return {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -100,7 +101,7 @@ def read_tables(connection: Rows, window: AuditWindow) -> Tables:
 
 def _read_versions(connection: Rows, window: AuditWindow, tables: Tables) -> None:
     """The version that is known last holds; those before it are superseded by it."""
-    newest: dict[tuple[str, str], str] = {}
+    of, newest, seen = ("", ""), "", set[tuple[str, str]]()
     with connection.cursor("audit_versions") as cursor:
         cursor.itersize = 10_000
         cursor.execute(
@@ -108,18 +109,20 @@ def _read_versions(connection: Rows, window: AuditWindow, tables: Tables) -> Non
             ' ORDER BY v.event_id, v.kind, v.known_at, v.revision COLLATE "C", v.version',
             (window.first, window.last),
         )
-        for event_id, key, kind, revision, told in cursor:
-            tables.rows[event_id] = "loaded"
-            if (before := newest.get((key, kind), event_id)) != event_id:
-                tables.rows[before] = "superseded"
-            newest[key, kind] = event_id
+        for found, name, kind, revision, told in cursor:
+            event_id, key = sys.intern(found), sys.intern(name)
+            if (key, kind) != of:
+                of, newest, seen = (key, kind), event_id, set()
+            tables.rows[newest], tables.rows[event_id] = "superseded", "loaded"
+            newest = event_id
             tables.keys[event_id] = key
-            tables.twice[event_id, revision] = tables.twice.get((event_id, revision), 0) + 1
+            if (event_id, revision) in seen:
+                tables.twice[event_id, revision] = tables.twice.get((event_id, revision), 1) + 1
+            seen.add((event_id, revision))
             if kind == "settled":
                 tables.settled[key].append(event_id)
             if told and revision == LIVE:
-                tables.told.append(Stored(event_id, key, revision))
-    tables.twice = {who: count for who, count in tables.twice.items() if count > 1}
+                tables.told.append(Stored(event_id, key, LIVE))
 
 
 def _base_rows(connection: Rows, table: str) -> dict[tuple[str, str], BaseRow]:

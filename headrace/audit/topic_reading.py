@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Protocol
 from uuid import uuid5
@@ -156,8 +157,8 @@ class Holding:
     def take(self, record: Record, event_id: str, variant: str = "") -> Held:
         """`variant` tells apart what is not the same although id and revision are."""
         held = Held(record.partition, record.offset, record.timestamp_ms)
-        revision = record.headers.get("revision", LIVE.encode()).decode(errors="replace")
-        before = self.revisions.setdefault((event_id, revision + variant), held)
+        revision = sys.intern(record.headers.get("revision", LIVE.encode()).decode(errors="replace") + variant)
+        before = self.revisions.setdefault((event_id, revision), held)
         if before is not held:
             self.twice.append(
                 Twice(event_id, record.key.decode(errors="replace"), before.place(self.topic), record.place)
@@ -189,6 +190,9 @@ class Holding:
 
 
 def event_id_of(record: Record) -> str:
-    """As its dead letter would be called where it brings none of its own (shared/runtime/dead_letters.py)."""
+    """As its dead letter would be called where it brings none of its own (shared/runtime/dead_letters.py).
+
+    Interned: the same id is met in every topic, and there are many ids.
+    """
     said = record.headers.get("event_id")
-    return str(uuid5(NAMESPACE, record.place)) if said is None else said.decode(errors="replace")
+    return sys.intern(str(uuid5(NAMESPACE, record.place)) if said is None else said.decode(errors="replace"))

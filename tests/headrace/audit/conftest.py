@@ -1,0 +1,60 @@
+"""A whole run of real processes, once; each test gets a copy of what it left."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from headrace.access import opened
+from headrace.audit.look import Place
+from headrace.embedded import EmbeddedPostgres
+from services.fetcher.source_file import load_source
+from shared.broker.postgres_broker import PostgresBroker
+from shared.settings import Settings
+from tests.headrace.audit.pipeline import predict
+from tests.headrace.runs import DAYS, run_once, write_archive
+
+
+@pytest.fixture(scope="session")
+def left_behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, EmbeddedPostgres]]:
+    """The data directory of two recorded days, with three predictions, and its server."""
+    data_dir = tmp_path_factory.mktemp("audited") / "data"
+    recorded = write_archive(tmp_path_factory.mktemp("recorded"))
+    run_once(recorded, data_dir)
+    with opened(Settings(data_dir=data_dir)) as access:
+        assert access.server is not None
+        predict(access.server.url_with_password(), [f"boatrace:{DAYS[0]}:09:{n:02d}" for n in (1, 2, 3)])
+        run_once(recorded, data_dir)
+        yield data_dir, access.server
+
+
+@pytest.fixture
+def copy_url(left_behind: tuple[Path, EmbeddedPostgres]) -> Iterator[str]:
+    server, name = left_behind[1], f"copy_{uuid4().hex}"
+    with psycopg.connect(server.url_with_password(database="postgres"), autocommit=True) as owner:
+        owner.execute(f'CREATE DATABASE "{name}" TEMPLATE headrace STRATEGY file_copy')
+        yield server.url_with_password(database=name)
+        owner.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture
+def connection(copy_url: str) -> Iterator[psycopg.Connection[tuple[object, ...]]]:
+    """Of the owner, to the copy: for injections."""
+    with psycopg.connect(copy_url, autocommit=True) as connected:
+        yield connected
+
+
+@pytest.fixture
+def place(left_behind: tuple[Path, EmbeddedPostgres], copy_url: str, tmp_path: Path) -> Iterator[Place]:
+    """Where to look: the copy of the database, and one of the archive."""
+    archive = tmp_path / "archive"
+    shutil.copytree(left_behind[0] / "archive", archive)
+    broker = PostgresBroker(copy_url)
+    with psycopg.connect(copy_url, autocommit=True) as connected:
+        yield Place(connected, broker, True, archive, {"boatrace": load_source("boatrace")})
+    broker.close()
