@@ -111,9 +111,9 @@ class Selection:
 
 
 def facets(letters: Iterable[Letter]) -> dict[str, list[dict[str, Any]]]:
-    """How many letters there are of each kind, the most frequent first."""
+    """How many letters there are of each kind, the most frequent first; for a way to fail, the first one given."""
     held = list(letters)
-    examples = {letter.stack_digest: letter for letter in held}
+    examples = {letter.stack_digest: letter for letter in reversed(held)}
     counts = {
         "causes": Counter(letter.cause for letter in held),
         "stages": Counter(letter.stage for letter in held),

@@ -126,12 +126,15 @@ class Facets(BaseModel):
 class FilterBody(BaseModel):
     """What is not given leaves none out. Only open letters are meant."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"cause": "InvalidEvent"}]})
+    model_config = ConfigDict(
+        extra="forbid", validate_by_name=True, validate_by_alias=True,
+        json_schema_extra={"examples": [{"cause": "InvalidEvent", "from": "2026-01-31T09:00:00Z"}]},
+    )  # fmt: skip
 
     cause: Text | None = Field(default=None, description="the class of the error")
     key: Text | None = Field(default=None, description="a key, or a pattern in which * stands for anything")
-    since: AwareDatetime | None = Field(default=None, description="from then on")
-    until: AwareDatetime | None = Field(default=None, description="before then")
+    since: AwareDatetime | None = Field(default=None, alias="from", description="from then on")
+    until: AwareDatetime | None = Field(default=None, alias="to", description="before then")
     topic: Text | None = Field(default=None, description="where the record came from")
     stage: Text | None = None
     stack_digest: Text | None = None
@@ -160,7 +163,7 @@ class Chosen(BaseModel):
         """For the trail."""
         if self.ids is not None:
             return f"{len(self.ids)} dead letters"
-        given = self.wanted().as_json()
+        given = {} if self.filter is None else self.filter.model_dump(mode="json", by_alias=True, exclude_none=True)
         return "dead letters with " + ", ".join(f"{k}={v}" for k, v in given.items()) if given else "all dead letters"
 
     def ways(self) -> int:

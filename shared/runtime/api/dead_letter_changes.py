@@ -21,6 +21,8 @@ from shared.runtime.dead_letter_index import DeadLetterIndex
 from shared.runtime.settlement import choose, require_there, selection_of
 from shared.topics import retry_topic
 
+DISCARD = "discard"
+
 
 def add_changes(desk: Desk, router: APIRouter, index: DeadLetterIndex) -> None:
     said: dict[str, Any] = {
@@ -36,19 +38,17 @@ def add_changes(desk: Desk, router: APIRouter, index: DeadLetterIndex) -> None:
         409: nothing to do, another redrive has a hand on them, or the plan cannot be executed any more.
         """
         _refresh(desk, index)
-        action = "plan a redrive" if wish.dry_run else REDRIVE
-        target = wish.said() if wish.plan_id is None else f"plan {full_id(wish.plan_id)}"
+        target = _target(wish) if wish.plan_id is None else f"plan {full_id(wish.plan_id)}"
         return carry_out(
-            desk, request, action, target, lambda connection: _redrive(connection, desk, index, wish, request)
+            desk, request, REDRIVE, target, lambda connection: _redrive(connection, desk, index, wish, request)
         )
 
     @router.post("/discards", summary="Put dead letters aside", **said)
     def discard(wish: Discard, request: Request) -> Response:
         """They are not open any more. 409: nothing to do, or a redrive has a hand on them."""
         _refresh(desk, index)
-        action = "plan a discard" if wish.dry_run else "discard"
         return carry_out(
-            desk, request, action, wish.said(), lambda connection: _discard(connection, desk, index, wish, request)
+            desk, request, DISCARD, _target(wish), lambda connection: _discard(connection, desk, index, wish, request)
         )
 
 
@@ -92,7 +92,7 @@ def _discard(connection: DbConnection, desk: Desk, index: DeadLetterIndex, wish:
     caller = caller_of(request)
     target = {**choice.selection.as_json(), "selected": len(choice.selected), "reason": wish.reason}
     created = postgres_operations.create(
-        connection, desk.service, "discard", target, caller.subject, caller.request_id, state="running"
+        connection, desk.service, DISCARD, target, caller.subject, caller.request_id, state="running"
     )
     places = [letter.place for letter in choice.selected]
     discarded = postgres_dead_letters.settle(
@@ -108,6 +108,10 @@ def _dry(counts: dict[str, int], spans: Mapping[int, tuple[int, int]], plan_id: 
     return Answer(
         HTTPStatus.OK, Found(plan_id=plan_id, counts=counts, spans={str(p): span for p, span in spans.items()})
     )
+
+
+def _target(wish: Redrive | Discard) -> str:
+    return f"{wish.said()}, dry run" if wish.dry_run else wish.said()
 
 
 def _refresh(desk: Desk, index: DeadLetterIndex) -> None:

@@ -93,6 +93,6 @@ def test_facets_count_by_kind_the_most_frequent_first() -> None:
 
     assert found["causes"] == [{"value": "A", "records": 3}, {"value": "B", "records": 1}]
     assert found["stack_digests"][0] == {
-        "value": "x", "records": 3, "frame": "m:f:1", "message": "", "example": "0/2"
+        "value": "x", "records": 3, "frame": "m:f:1", "message": "", "example": "0/0"
     }  # fmt: skip
     assert found["days"] == [{"value": "2031-05-04", "records": 4}]

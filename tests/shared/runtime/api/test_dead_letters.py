@@ -1,0 +1,264 @@
+"""Dead letters over HTTP, on a real log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+
+from services.cleaner.settings import CleanerSettings
+from services.fetcher.settings import FetcherSettings
+from shared.broker.contract import NewRecord
+from shared.broker.postgres_broker import PostgresBroker
+from shared.ops import postgres_jobs
+from shared.runtime.api.desk import Desk
+from shared.runtime.api.server import admin_server
+from shared.runtime.metrics import Metrics
+from shared.settings import ServiceSettings
+from shared.topics import RAW
+from tests.shared.runtime.api.desks import FILE_TOKEN, assert_problem, bearing
+from tests.shared.runtime.stage import append, broker_on
+from tests.shared.runtime.views import GivenView
+
+Database = psycopg.Connection[Any]
+REDRIVES, DISCARDS = "/dead-letters/redrives", "/dead-letters/discards"
+
+
+@pytest.fixture
+def broker(database_url: str) -> Iterator[PostgresBroker]:
+    broker = broker_on(database_url)
+    yield broker
+    broker.close()
+
+
+def letter(
+    offset: int, cause: str = "InvalidEvent", *, redrives: int = 0, key: str = "k", value: bytes = b"{}"
+) -> NewRecord:
+    headers = {
+        "event_id": b"e", "dlq.original-topic": RAW.encode(), "dlq.original-partition": b"1",
+        "dlq.original-offset": str(offset).encode(), "dlq.stage": b"handle", "dlq.exception-class": cause.encode(),
+        "dlq.exception-message": f"about {offset}".encode(), "dlq.attempts": b"1",
+        "dlq.redrive-count": b"%02d" % redrives, "dlq.stack-digest": b"d" * 16, "dlq.stack-frame": b"m:f:1",
+    }  # fmt: skip
+    return NewRecord("cleaner.dlq", key.encode(), value, headers)
+
+
+def client_of(settings: ServiceSettings, steers: list[str]) -> Iterator[httpx.Client]:
+    desk = Desk(
+        settings, GivenView(service=settings.name), steers=steers,
+        open_broker=lambda: PostgresBroker(settings.database.conninfo()),
+    )  # fmt: skip
+    with (
+        admin_server(desk, Metrics().registry) as server,
+        httpx.Client(base_url=f"{server.url}/v1", headers=bearing(FILE_TOKEN), timeout=30) as client,
+    ):
+        yield client
+
+
+@pytest.fixture
+def client(settings: CleanerSettings, broker: PostgresBroker) -> Iterator[httpx.Client]:
+    yield from client_of(settings, [RAW, "cleaner.retry"])
+
+
+def ids(answer: httpx.Response) -> list[str]:
+    return [each["id"] for each in answer.json()["dead_letters"]]
+
+
+def test_letters_are_listed_the_newest_first_page_by_page(client: httpx.Client, broker: PostgresBroker) -> None:
+    append(broker, [letter(offset) for offset in range(7)])
+
+    pages, before = [], {}
+    while True:
+        answer = client.get("/dead-letters", params={"limit": 3, **before})
+        pages.append(ids(answer))
+        if answer.json()["next"] is None:
+            break
+        before = {"before": answer.json()["next"]}
+
+    assert pages == [["0/6", "0/5", "0/4"], ["0/3", "0/2", "0/1"], ["0/0"]]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found"),
+    [
+        ({"cause": "ValueError"}, ["0/1"]),
+        ({"key": "made-up:*"}, ["0/2"]),
+        ({"topic": "clean-events"}, []),
+        ({"state": "open", "from": "2026-01-01T00:00:00Z"}, ["0/2", "0/1", "0/0"]),
+        ({"to": "2026-01-01T00:00:00Z"}, []),
+    ],
+)
+def test_a_filter_leaves_out_the_others(
+    client: httpx.Client, broker: PostgresBroker, wanted: dict[str, str], found: list[str]
+) -> None:
+    append(broker, [letter(0), letter(1, "ValueError"), letter(2, key="made-up:1")])
+
+    assert ids(client.get("/dead-letters", params=wanted)) == found
+
+
+def test_a_letter_is_shown_whole_with_the_way_to_its_origin(client: httpx.Client, broker: PostgresBroker) -> None:
+    append(broker, [letter(5, value=b'{"a": [1]}')])
+
+    shown = client.get("/dead-letters/0/0").json()
+
+    assert shown["payload"] == {"encoding": "json", "value": {"a": [1]}, "note": None, "size_bytes": 10}
+    assert shown["headers"]["dlq.stack-digest"] == "d" * 16
+    assert (shown["letter"]["origin"], shown["letter"]["stack_frame"]) == ("raw-events/1/5", "m:f:1")
+    assert shown["show_origin"] == "headrace topics get raw-events 1 5"
+    assert shown["message"] == "about 5"
+    assert [each["what"] for each in shown["trail"]] == ["failed"]
+
+
+def test_a_long_payload_is_cut_where_asked(client: httpx.Client, broker: PostgresBroker) -> None:
+    append(broker, [letter(5, value=b"x" * 100)])
+
+    shown = client.get("/dead-letters/0/0", params={"limit_bytes": 10}).json()["payload"]
+
+    assert shown == {"encoding": "text", "value": "x" * 10, "note": "the first 10 of 100 bytes", "size_bytes": 100}
+
+
+def test_what_is_not_there_is_a_problem(client: httpx.Client) -> None:
+    for place in ("0/0", "7/0", "0/999999999999999999"):
+        assert place in assert_problem(client.get(f"/dead-letters/{place}"), 404, "not-found")
+
+
+def test_facets_count_what_the_filter_leaves(client: httpx.Client, broker: PostgresBroker) -> None:
+    append(broker, [letter(0), letter(1), letter(2, "ValueError")])
+
+    found = client.get("/dead-letters/facets", params={"topic": RAW}).json()
+
+    assert [(each["value"], each["records"]) for each in found["causes"]] == [("InvalidEvent", 2), ("ValueError", 1)]
+    assert found["stack_digests"][0]["example"] == "0/2"
+
+
+def test_a_dry_run_counts_and_its_plan_is_executed_as_it_is(
+    client: httpx.Client, broker: PostgresBroker, database: Database
+) -> None:
+    append(broker, [letter(0), letter(1, redrives=5), letter(2), letter(3, "ValueError")])
+
+    dry = client.post(REDRIVES, json={"filter": {"cause": "InvalidEvent"}, "dry_run": True})
+    append(broker, [letter(4)])
+    done = client.post(REDRIVES, json={"plan_id": dry.json()["plan_id"]})
+
+    assert (dry.status_code, dry.json()["counts"]) == (200, {"selected": 2, "settled": 0, "over_cap": 1, "unknown": 0})
+    assert dry.json()["spans"] == {"0": [0, 3]}
+    assert done.status_code == 202
+    assert done.json()["target"]["spans"] == {"0": [0, 3]}
+    assert postgres_jobs.claim(database, "cleaner", "w", ["redrive"]) is not None
+
+
+def test_force_takes_those_that_failed_often(client: httpx.Client, broker: PostgresBroker) -> None:
+    append(broker, [letter(1, redrives=5)])
+
+    refused = client.post(REDRIVES, json={"ids": ["0/0"]})
+    forced = client.post(REDRIVES, json={"ids": ["0/0"], "force": True})
+
+    assert "redriven 5 times" in assert_problem(refused, 409, "conflict")
+    assert forced.status_code == 202
+
+
+def test_two_redrives_never_have_a_hand_on_the_same_letter(client: httpx.Client, broker: PostgresBroker) -> None:
+    append(broker, [letter(0), letter(1)])
+    first = client.post(REDRIVES, json={"ids": ["0/1"]}).json()["id"]
+
+    for path, body in ((REDRIVES, {"all": True}), (DISCARDS, {"all": True, "reason": "no use"})):
+        assert first in assert_problem(client.post(path, json=body), 409, "conflict")
+    assert client.post(REDRIVES, json={"ids": ["0/0"]}).status_code == 202
+
+
+def test_a_plan_whose_letters_were_settled_is_refused(client: httpx.Client, broker: PostgresBroker) -> None:
+    append(broker, [letter(0), letter(1)])
+    plan_id = client.post(REDRIVES, json={"all": True, "dry_run": True}).json()["plan_id"]
+    client.post(DISCARDS, json={"ids": ["0/1"], "reason": "no use"})
+
+    answer = client.post(REDRIVES, json={"plan_id": plan_id})
+
+    assert "1 are still open" in assert_problem(answer, 409, "conflict")
+
+
+def test_a_plan_that_retention_cut_is_refused_with_the_earliest_offset(
+    client: httpx.Client, broker: PostgresBroker, database: Database
+) -> None:
+    append(broker, [letter(0)])
+    append(broker, [letter(1)])
+    plan_id = client.post(REDRIVES, json={"all": True, "dry_run": True}).json()["plan_id"]
+    database.execute("DELETE FROM broker.log WHERE base_off = 0")
+    database.execute("UPDATE broker.partitions SET begin_off = 1 WHERE end_off = 2")
+
+    answer = client.post(REDRIVES, json={"plan_id": plan_id})
+
+    assert "the earliest dead letter of partition 0 is now 0/1" in assert_problem(answer, 409, "conflict")
+
+
+def test_discarded_letters_say_why_and_are_open_no_more(client: httpx.Client, broker: PostgresBroker) -> None:
+    append(broker, [letter(0), letter(1, "ValueError")])
+
+    dry = client.post(DISCARDS, json={"filter": {"cause": "ValueError"}, "reason": "a test", "dry_run": True})
+    done = client.post(DISCARDS, json={"filter": {"cause": "ValueError"}, "reason": "a test"})
+
+    assert (dry.status_code, dry.json()["counts"]["selected"]) == (200, 1)
+    assert (done.status_code, done.json()["state"], done.json()["counts"]) == (202, "succeeded", {"discarded": 1})
+    assert ids(client.get("/dead-letters", params={"state": "discarded"})) == ["0/1"]
+    assert ids(client.get("/dead-letters", params={"state": "open"})) == ["0/0"]
+    (_, discarded) = client.get("/dead-letters/0/1").json()["trail"]
+    assert (discarded["what"], discarded["reason"], discarded["operation"]) == (
+        "discarded", "a test", done.json()["id"]
+    )  # fmt: skip
+    assert_problem(client.post(DISCARDS, json={"ids": ["0/1"], "reason": "again"}), 409, "conflict")
+
+
+def test_a_record_that_failed_again_is_found_from_its_former_letter(
+    client: httpx.Client, broker: PostgresBroker
+) -> None:
+    append(broker, [letter(5), letter(5, redrives=1), letter(6)])
+
+    trails = [client.get(f"/dead-letters/0/{offset}").json()["trail"] for offset in (0, 1)]
+
+    assert [[(each["what"], each["dead_letter"]) for each in trail] for trail in trails] == [
+        [("failed", None), ("failed again", "0/1")],
+        [("failed", None), ("failed before", "0/0")],
+    ]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"ids": []},
+        {"ids": ["x"]},
+        {"ids": ["0/0"], "all": True},
+        {"all": True, "plan_id": "1"},
+        {"plan_id": "1", "force": True},
+        {"filter": {"state": "open"}},
+        {"all": True, "reason": "x"},
+    ],
+)
+def test_a_choice_that_is_none_is_refused(client: httpx.Client, body: dict[str, Any]) -> None:
+    assert_problem(client.post(REDRIVES, json=body), 422, "invalid-input")
+
+
+def test_what_is_not_there_cannot_be_redriven(client: httpx.Client) -> None:
+    assert "0/7" in assert_problem(client.post(REDRIVES, json={"ids": ["0/7"]}), 409, "conflict")
+    assert "nothing to do" in assert_problem(client.post(REDRIVES, json={"all": True}), 409, "conflict")
+    assert "no plan" in assert_problem(client.post(REDRIVES, json={"plan_id": "99"}), 422, "invalid-input")
+
+
+def test_discarding_needs_a_reason(client: httpx.Client) -> None:
+    for reason in ({}, {"reason": ""}, {"reason": "  "}):
+        assert_problem(client.post(DISCARDS, json={"all": True, **reason}), 422, "invalid-input")
+
+
+def test_slices_that_never_were_records_are_fetched_again_instead(
+    settings: CleanerSettings, broker: PostgresBroker
+) -> None:
+    fetcher = FetcherSettings(database=settings.database, admin=settings.admin)
+    for client in client_of(fetcher, [RAW]):
+        append(broker, [NewRecord("fetcher.dlq", b"url", b"{", {})])
+
+        answer = client.post(REDRIVES, json={"all": True})
+
+        assert "headrace backfill" in assert_problem(answer, 409, "conflict")
+        assert client.post(DISCARDS, json={"all": True, "reason": "seen"}).status_code == 202
