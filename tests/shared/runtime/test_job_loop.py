@@ -1,0 +1,239 @@
+"""The loop of a job on the embedded log: to the end, once, whatever comes in between."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+
+import pytest
+
+from shared.broker import postgres_retention
+from shared.broker.contract import Record, TopicPartition, Unit
+from shared.errors import ConfigError, TransientError
+from shared.ops import postgres_jobs
+from shared.ops.replays import Span
+from shared.runtime.job_cursor import Cursor, cursor_of
+from shared.runtime.pace import MOST_WAITING
+from shared.topics import CLEAN, JOB_CURSORS, RAW
+from tests.shared.runtime.deadline import eventually
+from tests.shared.runtime.jobs import Bench, after, copying, number_of
+from tests.shared.runtime.stage import append, raw, running
+
+RECORDS = 100
+ALL = list(range(RECORDS))
+
+
+@pytest.fixture
+def bench(database_url: str) -> Iterator[Bench]:
+    with closing(Bench(database_url, RECORDS)) as bench:
+        yield bench
+
+
+def test_a_job_goes_through_its_spans_once(bench: Bench) -> None:
+    bench.loop(bench.claim()).run()
+
+    row = bench.row()
+    assert bench.copied() == ALL
+    assert (row.state, row.progress, row.worker) == ("succeeded", 1.0, None)
+    assert row.counts == {"read": RECORDS, "selected": RECORDS, "outputs": RECORDS}
+
+
+def test_what_was_appended_after_the_plan_is_not_part_of_it(bench: Bench) -> None:
+    append(bench.broker, [raw(number, str(number)) for number in range(RECORDS, 2 * RECORDS)])
+
+    bench.loop(bench.claim()).run()
+
+    assert bench.copied() == ALL
+
+
+def test_only_what_is_wanted_is_handled_and_all_that_was_read_is_counted(bench: Bench) -> None:
+    bench.loop(bench.claim(), wanted=lambda record: number_of(record) % 7 == 0).run()
+
+    assert bench.copied() == ALL[::7]
+    assert bench.row().counts == {"read": RECORDS, "selected": 15, "outputs": 15}
+
+
+def test_a_job_that_selects_nothing_succeeds(bench: Bench) -> None:
+    bench.spans = {}
+
+    bench.loop(bench.claim()).run()
+
+    assert (bench.row().state, bench.copied()) == ("succeeded", [])
+
+
+def test_committed_positions_stay_where_they_are(bench: Bench) -> None:
+    before = bench.broker.committed("cleaner", [RAW])
+
+    bench.loop(bench.claim()).run()
+
+    assert bench.broker.committed("cleaner", [RAW]) == before
+
+
+class Killed(Exception):
+    """Ends the loop where it is."""
+
+
+def kill() -> None:
+    raise Killed
+
+
+def test_a_worker_that_dies_in_a_unit_leaves_nothing_of_it_and_the_next_goes_on(bench: Bench) -> None:
+    claimed = bench.claim(lease_s=0.0)
+    with pytest.raises(Killed):
+        bench.loop(claimed, transform=after(4, kill)).run()
+    assert len(bench.copied()) == 30
+
+    bench.loop(bench.claim("two")).run()
+
+    assert bench.copied() == ALL
+    assert bench.row().counts == {"read": RECORDS, "selected": RECORDS, "outputs": RECORDS}
+
+
+def test_a_paused_job_does_nothing_and_goes_on_where_it_was(bench: Bench) -> None:
+    bench.loop(bench.claim(), transform=after(3, lambda: bench.say("pause"))).run()
+    assert bench.row().state == "paused"
+    assert len(bench.copied()) == 30
+    assert postgres_jobs.claim(bench.connection, "cleaner", "two", ["replay"]) is None
+
+    assert bench.say("resume").state == "waiting"
+    bench.loop(bench.claim("two")).run()
+
+    assert bench.copied() == ALL
+
+
+def test_a_cancelled_job_is_over_and_what_is_done_stays(bench: Bench) -> None:
+    bench.loop(bench.claim(), transform=after(3, lambda: bench.say("cancel"))).run()
+
+    row = bench.row()
+    assert row.state == "cancelled"
+    assert row.finished_at is not None
+    assert row.counts["outputs"] == len(bench.copied()) == 30
+
+
+def test_a_worker_that_is_told_to_stop_lays_its_job_down(bench: Bench) -> None:
+    stops: list[Callable[[], None]] = []
+    loop = bench.loop(bench.claim(), transform=after(3, lambda: stops[0]()))
+    stops.append(loop.stop)
+    loop.run()
+    assert bench.row().state == "waiting"
+
+    bench.loop(bench.claim("two")).run()
+
+    assert bench.copied() == ALL
+
+
+def test_a_late_worker_is_fenced_and_ends(bench: Bench) -> None:
+    """Its lease ended in the middle of a unit, and somebody else has taken the job up and finished it."""
+
+    def overtake() -> None:
+        bench.loop(bench.claim("two")).run()
+
+    bench.loop(bench.claim(lease_s=0.0), transform=after(4, overtake)).run()
+
+    assert bench.copied() == ALL
+    assert bench.row().counts["outputs"] == RECORDS
+
+
+def test_trouble_that_may_pass_is_waited_out(bench: Bench) -> None:
+    failures = iter([TransientError("away"), TransientError("away")])
+
+    def transform(records: Sequence[Record], unit: Unit) -> Mapping[str, int]:
+        if (error := next(failures, None)) is not None:
+            unit.append([])
+            raise error
+        return copying(records, unit)
+
+    bench.loop(bench.claim(), transform=transform).run()
+
+    assert bench.copied() == ALL
+
+
+def test_a_fenced_producer_is_made_anew_while_the_job_is_ours(bench: Bench) -> None:
+    steal = lambda: bench.broker.producer(f"job-{bench.operation_id}").close()  # noqa: E731
+
+    bench.loop(bench.claim(), transform=after(4, steal)).run()
+
+    assert bench.copied() == ALL
+
+
+def test_what_no_waiting_mends_fails_the_job_with_its_cause(bench: Bench) -> None:
+    def transform(_records: Sequence[Record], _unit: Unit) -> Mapping[str, int]:
+        raise ConfigError("there is no such thing")
+
+    bench.loop(bench.claim(), transform=transform).run()
+
+    assert (bench.row().state, bench.row().error) == ("failed", "there is no such thing")
+
+
+def test_a_job_that_retention_has_cut_into_fails_and_names_what_there_is(bench: Bench) -> None:
+    bench.connection.execute("UPDATE broker.topics SET retention_s = 0 WHERE name = %s", (RAW,))
+    bench.connection.execute("UPDATE broker.log SET last_ms = 0")
+    append(bench.broker, [raw(RECORDS, "k")])
+    postgres_retention.enforce(bench.connection)
+    earliest = {tp: begin for tp, begin in bench.broker.begin_offsets(list(bench.spans)).items() if begin}
+    assert earliest
+
+    bench.loop(bench.claim()).run()
+
+    row = bench.row()
+    assert row.state == "failed"
+    assert all(f"{tp.topic}/{tp.partition}: {offset}" in str(row.error) for tp, offset in earliest.items())
+    assert bench.copied() == []
+
+
+def test_the_hook_hears_of_each_unit_and_of_the_cursor_a_worker_starts_from(bench: Bench) -> None:
+    heard: list[tuple[int, int]] = []
+
+    def committed(cursor: Cursor, records: Sequence[Record]) -> None:
+        heard.append((cursor.counts.get("outputs", 0), len(records)))
+
+    with pytest.raises(Killed):
+        bench.loop(bench.claim(lease_s=0.0), transform=after(3, kill), committed=committed).run()
+    bench.loop(bench.claim("two"), committed=committed).run()
+
+    assert heard[:4] == [(0, 0), (10, 10), (20, 10), (20, 0)]
+    assert heard[-1][0] == RECORDS
+    assert sum(records for _, records in heard) == RECORDS
+
+
+def test_the_cursor_is_in_the_unit_of_what_it_counts(bench: Bench) -> None:
+    with pytest.raises(Killed):
+        bench.loop(bench.claim(), transform=after(3, kill)).run()
+
+    cursor = cursor_of(bench.broker.cursors(JOB_CURSORS)[bench.operation_id], bench.spans)
+
+    assert cursor.counts == {"read": 20, "selected": 20, "outputs": 20}
+    assert sum(cursor.next.values()) == 20
+
+
+def test_a_rate_is_kept(bench: Bench) -> None:
+    with running(bench.loop(bench.claim(), rate=40.0)):
+        eventually(lambda: bench.row().counts.get("outputs", 0) >= 40)
+        begun, now = bench.connection.execute(
+            "SELECT extract(epoch FROM started_at)::float8, extract(epoch FROM clock_timestamp())::float8"
+            " FROM ops.operations"
+        ).fetchone()  # type: ignore[misc]
+
+    assert now - begun >= (40 - 20) / 40.0  # a unit of half a second may go at once
+
+
+def test_nothing_is_added_to_a_long_queue_until_it_is_seen_to_stand_still(bench: Bench) -> None:
+    copies = [raw(number, f"c{number}") for number in range(MOST_WAITING + 2)]
+    append(bench.broker, [each._replace(topic=CLEAN) for each in copies])
+    downstream = frozenset({("loader", CLEAN)})
+
+    with running(bench.loop(bench.claim(), downstream=downstream)) as run:
+        waiting_for = eventually(lambda: bench.row().waiting_for)
+        assert "loader" in waiting_for
+        assert bench.row().counts.get("outputs", 0) == 0
+        eventually(lambda: bench.row().state == "succeeded")
+
+    assert run.died_of is None
+    assert bench.row().counts["outputs"] == RECORDS
+
+
+def test_a_cursor_survives_its_encoding() -> None:
+    tp = TopicPartition(RAW, 1)
+    cursor = Cursor({tp: 7}, {"read": 7})
+
+    assert cursor_of(cursor.encoded(), {tp: Span(0, 9)}) == cursor
