@@ -5,10 +5,13 @@ from __future__ import annotations
 import sys
 
 from services.fetcher.api import FetcherApi
+from services.fetcher.archive_jobs import ArchiveReplays
 from services.fetcher.choice import chosen
 from services.fetcher.fetch import Fetcher
 from services.fetcher.postgres_backfills import KIND, Backfills
 from services.fetcher.settings import FetcherSettings
+from shared.broker.connect import connect
+from shared.ops.postgres_replays import REPLAY
 from shared.runtime.metrics import Metrics
 from shared.runtime.run import launch
 from shared.runtime.service import Polling, Service, serving
@@ -17,15 +20,16 @@ from shared.topics import FETCHER_CURSORS, RAW
 
 
 def wire(settings: FetcherSettings, metrics: Metrics) -> Service:
-    clock = settings.clock.clock()
+    clock, conninfo = settings.clock.clock(), settings.database.conninfo("headrace fetcher")
     requests = metrics.fetch_requests_total
-    source, plan, pollable = chosen(settings, clock, lambda name, came: requests.labels(name, came).inc())
+    source, plan, pollable, archive = chosen(settings, clock, lambda name, came: requests.labels(name, came).inc())
     filling = Backfills(pollable if isinstance(pollable, Fetcher) else None)
     return Service(
         Polling(pollable, RAW, FETCHER_CURSORS),
-        background=[Settling(settings.database.conninfo(), settings.name, KIND, filling.look)],
+        background=[Settling(conninfo, settings.name, KIND, filling.look)],
         detail=pollable.status,
-        routers=[FetcherApi(source, plan, clock).router],
+        routers=[FetcherApi(source, plan, clock, archive).router],
+        jobs={REPLAY: ArchiveReplays(source, archive, conninfo, lambda: connect(settings, conninfo)).start},
         close=pollable.close,
     )
 

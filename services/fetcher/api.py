@@ -9,16 +9,22 @@ from typing import Annotated, Any, Literal, Self
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from services.fetcher.archive import DocumentArchive
+from services.fetcher.archive_replay import ArchivePlan, ArchiveWish, planned
 from services.fetcher.cursor import standing_of
 from services.fetcher.declaration import Source
+from services.fetcher.kept import Retelling
 from services.fetcher.postgres_backfills import KIND
 from services.fetcher.windows import Plan, Window, last_ended, window_of
 from shared.broker.contract import DbConnection
 from shared.clock import Clock
-from shared.errors import ConfigError
+from shared.errors import ConfigError, HeadraceError
 from shared.ops import postgres_operations
+from shared.ops.operations import NotPossible
+from shared.ops.postgres_replays import REPLAY
 from shared.runtime.api.desk import Desk
-from shared.runtime.api.posting import ACCEPTED, Answer, OperationBody, accepted, caller_of, carry_out
+from shared.runtime.api.posting import ACCEPTED, Answer, OperationBody, accepted, caller_of, carry_out, outcome
+from shared.runtime.api.problems import responses
 from shared.topics import FETCHER_CURSORS
 
 # Some ten years of three feeds: more is a slip of the pen.
@@ -77,10 +83,11 @@ class BackfillWish(BaseModel):
 class FetcherApi:
     """What the endpoints need to know of the fetcher."""
 
-    def __init__(self, source: Source, plan: Plan, clock: Clock) -> None:
+    def __init__(self, source: Source, plan: Plan, clock: Clock, archive: DocumentArchive) -> None:
         self._source = source
         self._plan = plan
         self._clock = clock
+        self._archive = archive
 
     def router(self, desk: Desk) -> APIRouter:
         router = APIRouter(tags=["fetcher"])
@@ -129,7 +136,43 @@ class FetcherApi:
 
             return carry_out(desk, request, KIND, f"{self._source.name} {wish.from_date} to {wish.to_date}", work)
 
+        @router.post(
+            "/replays",
+            status_code=202,
+            summary="Replay raw-events from the archive of documents",
+            response_model=OperationBody,
+            responses=ACCEPTED | responses(409) | {200: {"model": ArchivePlan, "description": "The plan of a dry run"}},
+        )
+        def replay(wish: ArchiveWish, request: Request) -> Response:
+            """Tell raw-events once more what the archive holds of these days, also where the topic's own records are
+            gone: the same event ids and bytes, under the replay's id as their revision. It is an operation of the
+            fetcher; with `dry_run` nothing is done, and the answer (200) says what would be.
+
+            409: an open replay from the archive is about some of the same windows.
+            """
+            caller = caller_of(request)
+            plan = outcome(lambda: self._planned(wish))
+
+            def work(connection: DbConnection) -> Answer:
+                if isinstance(plan, HeadraceError):
+                    raise plan
+                if wish.dry_run:
+                    return Answer(200, plan)
+                require_alone(connection, desk.service, plan.windows)
+                target = plan.model_dump(mode="json")
+                return accepted(
+                    postgres_operations.create(
+                        connection, desk.service, REPLAY, target, caller.subject, caller.request_id
+                    )
+                )
+
+            return carry_out(desk, request, "replay", f"archive of {self._source.name}", work)
+
         return router
+
+    def _planned(self, wish: ArchiveWish) -> ArchivePlan:
+        lines = list(self._archive.documents())
+        return planned(wish, self._source, lines, Retelling(self._source, self._archive.read))
 
     def _target(self, wish: BackfillWish) -> dict[str, Any]:
         """Raises ConfigError for what cannot be fetched."""
@@ -147,6 +190,20 @@ class FetcherApi:
             "source": self._source.name, "from": wish.from_date.isoformat(), "to": wish.to_date.isoformat(),
             "feeds": [feed for feed in feeds if feed in asked], "again": wish.again,
         }  # fmt: skip
+
+
+def require_alone(connection: DbConnection, service: str, windows: Sequence[str]) -> None:
+    """Looking and starting are one step, whoever else starts one. Raises NotPossible."""
+    connection.execute("SELECT pg_advisory_xact_lock(hashtext('headrace replays'), hashtext(%s))", (service,))
+    found = connection.execute(
+        "SELECT id FROM ops.operations WHERE service = %s AND kind = %s AND finished_at IS NULL"
+        " AND target -> 'windows' ?| %s ORDER BY id LIMIT 1",
+        (service, REPLAY, list(windows)),
+    ).fetchone()
+    if found is not None:
+        raise NotPossible(
+            f"operation {found[0]} is an open replay of some of these windows: wait until it is done, or cancel it"
+        )
 
 
 def _mark(window: Window) -> str:

@@ -31,11 +31,13 @@ Count = Callable[[str, str], None]
 
 
 class Chosen(NamedTuple):
-    """A source, its plan, and what works it off: the fetcher, or a source that only retells what was kept."""
+    """A source, its plan, what works it off (the fetcher, or a source that only retells what was kept), and where its
+    documents are kept."""
 
     source: Source
     plan: Plan
     pollable: Fetcher | KeptSource
+    archive: DocumentArchive
 
 
 def chosen(settings: FetcherSettings, clock: Clock, count: Count) -> Chosen:
@@ -54,7 +56,7 @@ def chosen(settings: FetcherSettings, clock: Clock, count: Count) -> Chosen:
         last = _last(options, source)
         retelling = KeptSource(source, kept, clock, options.from_date, last, options.batch_records)
         first_day, last_day = options.from_date or date.min, last or date.max
-        return Chosen(source, Plan(first_day, last_day, recorded=True), retelling)
+        return Chosen(source, Plan(first_day, last_day, recorded=True), retelling, kept)
     source = load_source(RECORDED)
     recorded = ArchiveSource(source, options.archive_dir, clock)
     first, last = options.from_date, _last(options, source)
@@ -73,7 +75,7 @@ def _fetching(
     fetcher = Fetcher(
         source, counted, kept, plan, clock, threads=options.threads, batch_records=options.batch_records
     )  # fmt: skip
-    return Chosen(source, plan, fetcher)
+    return Chosen(source, plan, fetcher, kept)
 
 
 def _last(options: Options, source: Source) -> date | None:

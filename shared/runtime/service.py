@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
@@ -23,7 +23,7 @@ from shared.runtime.consumer import ConsumerLoop
 from shared.runtime.control import Control
 from shared.runtime.handler import DatabaseHandle, Handle, Pollable
 from shared.runtime.job_process import replaying
-from shared.runtime.jobs import Jobs
+from shared.runtime.jobs import Jobs, Start
 from shared.runtime.lag import LagMeter, meter_of
 from shared.runtime.metrics import Metrics
 from shared.runtime.outbox import relays
@@ -58,12 +58,14 @@ class Polling:
 
 @dataclass(frozen=True)
 class Service:
-    """`background` runs beside the loop, `detail` is told in the status, `routers` make what is added below /v1."""
+    """`background` runs beside the loop, `detail` is told in the status, `routers` make what is added below /v1,
+    `jobs` start the workers of jobs of its own, by their kind (jobs.py)."""
 
     work: Consuming | Polling
     background: Sequence[Background] = ()
     detail: Callable[[], dict[str, Any]] = dict
     routers: Sequence[Callable[[Desk], APIRouter]] = ()
+    jobs: Mapping[str, Start] = field(default_factory=dict)
     close: Callable[[], None] = lambda: None
 
 
@@ -107,7 +109,6 @@ def serve(settings: ServiceSettings, service: Service, metrics: Metrics, connect
     loop = _loop(settings, service.work, metrics, connect(settings, conninfo), steering)
     meter = _meter(settings, conninfo, service.work, connect)
     view = LoopView(loop, connect(settings, conninfo), settings.service.replica, service.detail, meter)
-    consumes = isinstance(service.work, Consuming)
     desk = desk_of(settings, service, view, connect)
     control = Control(
         settings.database.conninfo(), settings.name, settings.service.replica, incarnation, steering,
@@ -115,12 +116,13 @@ def serve(settings: ServiceSettings, service: Service, metrics: Metrics, connect
     )  # fmt: skip
     writes_rows = isinstance(service.work, Consuming) and service.work.database_handle is not None
     copying = relays(settings, conninfo, metrics) if writes_rows else []
-    beside = [control.run, *service.background, *copying]
-    if consumes:
-        starts = {
+    starts = dict(service.jobs)
+    if isinstance(service.work, Consuming):
+        starts |= {
             REPLAY: replaying(settings), REDRIVE: redriving(conninfo, lambda: connect(settings, conninfo), metrics),
         }  # fmt: skip
-        beside.append(Jobs(settings.name, settings.service.replica, conninfo, starts).run)
+    jobs = Jobs(settings.name, settings.service.replica, conninfo, starts)
+    beside = [control.run, jobs.run, *service.background, *copying]
     return run(settings, loop, view, metrics, beside, desk=desk, incarnation=incarnation)
 
 

@@ -32,7 +32,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeVar
 
 from fastapi import Request, Response
 from fastapi.responses import JSONResponse
@@ -48,6 +48,8 @@ from shared.ops.operations import Operation, State, Wanted
 from shared.runtime.api.auth import Caller
 from shared.runtime.api.desk import Desk
 from shared.runtime.api.problems import status_and_detail
+
+T = TypeVar("T")
 
 KEY_HEADER = "Idempotency-Key"
 REPLAYED_HEADER = "Idempotency-Replayed"
@@ -120,6 +122,14 @@ def accepted(
 def caller_of(request: Request) -> Caller:
     caller: Caller = request.state.caller
     return caller
+
+
+def outcome(make: Callable[[], T]) -> T | HeadraceError:
+    """What it gives or raises: a refusal is to be noted, and comes after the answer that a repeated request has got."""
+    try:
+        return make()
+    except HeadraceError as error:
+        return error
 
 
 def carry_out(

@@ -5,10 +5,9 @@ They are operations: how they go, and pausing, resuming and cancelling them, is 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Request, Response
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
@@ -19,11 +18,9 @@ from shared.ops import postgres_replays
 from shared.ops.replays import Plan, ReplayRequest
 from shared.runtime.api.desk import Desk
 from shared.runtime.api.operations import full_id
-from shared.runtime.api.posting import ACCEPTED, Answer, OperationBody, accepted, caller_of, carry_out
+from shared.runtime.api.posting import ACCEPTED, Answer, OperationBody, accepted, caller_of, carry_out, outcome
 from shared.runtime.api.problems import responses
 from shared.runtime.planning import plan, require_all
-
-T = TypeVar("T")
 
 
 class NewReplay(ReplayRequest):
@@ -115,7 +112,7 @@ def router(desk: Desk) -> APIRouter:
         409: retention has cut what was asked for (the earliest offsets are named), the plan was executed before, or an
         open replay may select the same records.
         """
-        planned = _outcome(lambda: _planned(desk, wish))
+        planned = outcome(lambda: _planned(desk, wish))
         caller = caller_of(request)
 
         def work(connection: DbConnection) -> Answer:
@@ -133,14 +130,6 @@ def router(desk: Desk) -> APIRouter:
         return carry_out(desk, request, "replay", _target(wish), work)
 
     return router
-
-
-def _outcome(make: Callable[[], T]) -> T | HeadraceError:
-    """What it gives or raises: a refusal is to be noted, and comes after the answer that a repeated request has got."""
-    try:
-        return make()
-    except HeadraceError as error:
-        return error
 
 
 def _planned(desk: Desk, wish: NewReplay | PlanToExecute) -> Plan:

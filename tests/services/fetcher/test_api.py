@@ -44,7 +44,9 @@ def fetching(postgres: EmbeddedPostgres, database_url: str, tmp_path: Path, site
         thread = threading.Thread(target=loop.run)
         thread.start()
         try:
-            with served(settings, FetcherApi(source, Plan(), clock).router, own) as client:
+            with served(
+                settings, FetcherApi(source, Plan(), clock, DocumentArchive(tmp_path / "kept")).router, own
+            ) as client:
                 yield client, settings, Backfills(fetcher).look, own
         finally:
             loop.stop()

@@ -1,0 +1,176 @@
+"""A replay from the archive: the day's records once more, under a revision, exactly once, whatever dies."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from headrace.embedded import EmbeddedPostgres
+from services.fetcher.api import FetcherApi
+from services.fetcher.archive import DocumentArchive
+from services.fetcher.archive_jobs import ArchiveReplays
+from services.fetcher.settings import FetcherSettings
+from services.fetcher.windows import Plan
+from shared.broker.contract import Record
+from shared.broker.postgres_broker import PostgresBroker
+from shared.ops.operations import Operation
+from shared.ops.postgres_replays import REPLAY
+from shared.runtime.jobs import Jobs, JobThread
+from shared.topics import RAW, specs
+from tests.contract.records import everything
+from tests.services.endpoints import served, settings_of
+from tests.services.fetcher.made import DAY, SetClock, document, event, made_source
+from tests.shared.runtime.api.desks import assert_problem
+from tests.shared.runtime.deadline import eventually
+
+DAYS = 4
+
+
+@pytest.fixture
+def settings(postgres: EmbeddedPostgres, database_url: str, tmp_path: Path) -> FetcherSettings:
+    return settings_of(FetcherSettings, postgres, database_url, tmp_path)
+
+
+@pytest.fixture
+def broker(database_url: str) -> Iterator[PostgresBroker]:
+    with closing(PostgresBroker(database_url)) as broker:
+        broker.ensure_topics(specs(partitions=2))
+        yield broker
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> DocumentArchive:
+    """Two feeds of four days; the first day's cards changed once."""
+    archive = DocumentArchive(tmp_path / "kept", "meadow")
+    for number in range(DAYS):
+        day = DAY + timedelta(days=number)
+        for feed in ("cards", "ends"):
+            archive.put(document(feed, [event(heat, day) for heat in (1, 2)], day, historical=True))
+    archive.put(document("cards", [event(1, DAY, wind=3), event(2, DAY)], DAY, historical=True))
+    return archive
+
+
+@pytest.fixture
+def client(settings: FetcherSettings, archive: DocumentArchive) -> Iterator[httpx.Client]:
+    api = FetcherApi(made_source(), Plan(), SetClock(), archive)
+    with served(settings, api.router) as client:
+        yield client
+
+
+@contextmanager
+def replica(
+    settings: FetcherSettings,
+    archive: DocumentArchive,
+    name: str = "a",
+    around: Callable[[JobThread], Any] | None = None,
+) -> Iterator[None]:
+    """The part of a fetcher that works on jobs."""
+    conninfo = settings.database.conninfo()
+    replays = ArchiveReplays(made_source(), archive, conninfo, lambda: PostgresBroker(conninfo))
+
+    def start(operation: Operation, worker: str, place: int) -> JobThread:
+        thread = replays.start(operation, worker, place)
+        if around is not None:
+            around(thread)
+        return thread
+
+    stop = threading.Event()
+    jobs = Jobs("fetcher", name, conninfo, {REPLAY: start})
+    thread = threading.Thread(target=jobs.run, args=(stop,))
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def over(client: httpx.Client, asked: httpx.Response) -> dict[str, Any]:
+    assert asked.status_code == 202, asked.text
+    place = asked.headers["location"].removeprefix("/v1")
+    eventually(lambda: client.get(place).json()["finished_at"] is not None)
+    found: dict[str, Any] = client.get(place).json()
+    return found
+
+
+def told(broker: PostgresBroker) -> list[Record]:
+    return everything(broker, RAW)
+
+
+def test_days_are_told_once_more_under_the_replays_revision(
+    settings: FetcherSettings, archive: DocumentArchive, client: httpx.Client, broker: PostgresBroker
+) -> None:
+    days = {"from": DAY.isoformat(), "to": (DAY + timedelta(days=1)).isoformat()}
+    planned = client.post("/replays", json={**days, "dry_run": True}).json()
+    assert (planned["selected"], len(planned["windows"])) == (2 * 2 * 2 + 1, 4)
+
+    with replica(settings, archive):
+        done = over(client, client.post("/replays", json=days))
+
+    assert (done["state"], done["counts"]["outputs"]) == ("succeeded", 9)
+    records = told(broker)
+    assert len(records) == len({record.headers["event_id"] for record in records}) == 9
+    assert {record.headers["revision"].decode() for record in records} == {done["id"]}
+
+
+def test_keys_and_feeds_narrow_it(
+    settings: FetcherSettings, archive: DocumentArchive, client: httpx.Client, broker: PostgresBroker
+) -> None:
+    with replica(settings, archive):
+        over(client, client.post("/replays", json={"feeds": ["ends"], "keys": ["meadow:2031-05-05:*:01"]}))
+
+    assert [record.key.decode() for record in told(broker)] == ["meadow:2031-05-05:03:01"]
+
+
+def test_a_worker_that_is_stopped_half_way_is_taken_up_where_it_was(
+    settings: FetcherSettings, archive: DocumentArchive, client: httpx.Client, broker: PostgresBroker
+) -> None:
+    asked = client.post("/replays", json={"rate": 40})
+    stopped = threading.Event()
+
+    def stop_soon(thread: JobThread) -> None:
+        def watch() -> None:
+            eventually(lambda: bool(told(broker)))
+            thread.stop()
+            stopped.set()
+
+        threading.Thread(target=watch).start()
+
+    with replica(settings, archive, "a", stop_soon):
+        assert stopped.wait(20)
+    with replica(settings, archive, "b"):
+        done = over(client, asked)
+
+    assert (done["state"], done["counts"]["outputs"]) == ("succeeded", 17)
+    assert set(Counter(record.headers["event_id"] for record in told(broker)).values()) == {1}
+
+
+def test_what_is_kept_after_the_plan_is_not_replayed(
+    settings: FetcherSettings, archive: DocumentArchive, client: httpx.Client, broker: PostgresBroker
+) -> None:
+    asked = client.post("/replays", json={"feeds": ["cards"]})
+    archive.put(document("cards", [event(1, DAY, wind=9), event(2, DAY)], DAY, historical=True))
+
+    with replica(settings, archive):
+        done = over(client, asked)
+
+    assert done["counts"]["outputs"] == 2 * DAYS + 1
+
+
+def test_two_of_the_same_windows_and_nothing_at_all_are_refused(client: httpx.Client) -> None:
+    first = client.post("/replays", json={"feeds": ["cards"], "from": DAY.isoformat()}).json()
+
+    again = client.post("/replays", json={"from": DAY.isoformat(), "to": DAY.isoformat()})
+    assert first["id"] in assert_problem(again, 409, "conflict")
+    assert client.post("/replays", json={"feeds": ["ends"]}).status_code == 202
+    nothing = client.post("/replays", json={"from": "1999-01-01", "to": "1999-01-02"})
+    assert "holds no record" in assert_problem(nothing, 422, "invalid-input")
+    assert "no feed 'odds'" in assert_problem(client.post("/replays", json={"feeds": ["odds"]}), 422, "invalid-input")
