@@ -35,7 +35,7 @@ RANDOM = st.binary(min_size=ID_BYTES + SECRET_BYTES, max_size=ID_BYTES + SECRET_
 
 
 def parts(number: int) -> Parts:
-    return minted(number.to_bytes(ID_BYTES + SECRET_BYTES))
+    return minted(bytes([number]) * (ID_BYTES + SECRET_BYTES))
 
 
 def token(secret: str = "s", expires_at: datetime | None = None, revoked_at: datetime | None = None) -> Token:

@@ -1,0 +1,70 @@
+"""The admin apps of all five services, put together as their processes do it."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI
+
+from services.cleaner.settings import CleanerSettings
+from services.fetcher.settings import FetcherSettings
+from services.loader.settings import LoaderSettings
+from services.notifier.settings import NotifierSettings
+from services.predictor.settings import PredictorSettings
+from shared.runtime.api.app import admin_app
+from shared.runtime.api.server import AdminServer
+from shared.runtime.metrics import Metrics
+from shared.runtime.service import Wire, desk_of
+from shared.settings import Database, ServiceSettings
+from tests.shared.runtime.views import GivenView
+
+MODELS: dict[str, type[ServiceSettings]] = {
+    model.name: model
+    for model in (FetcherSettings, CleanerSettings, LoaderSettings, PredictorSettings, NotifierSettings)
+}
+
+
+@contextmanager
+def app_of(name: str, database: Database, data_dir: Path, file_token: str | None) -> Iterator[FastAPI]:
+    """The app of a service that is wired and not started: its loop does nothing."""
+    settings = MODELS[name](database=database, data_dir=data_dir)
+    metrics = Metrics()
+    service = _wire(name)(settings, metrics)
+    desk = desk_of(settings, service, GivenView(service=name))
+    try:
+        yield admin_app(desk, metrics.registry, file_token)
+    finally:
+        desk.close()
+        service.close()
+
+
+@contextmanager
+def server_of(name: str, database: Database, data_dir: Path, file_token: str) -> Iterator[AdminServer]:
+    with app_of(name, database, data_dir, file_token) as app, AdminServer(app) as server:
+        yield server
+
+
+def _wire(name: str) -> Wire:
+    with warnings.catch_warnings():
+        # discord.py imports audioop, which Python 3.13 dropped and 3.11 warns of.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        wire: Wire = import_module(f"services.{name}.__main__").wire
+    return wire
+
+
+def exported(app: FastAPI) -> str:
+    """The file of docs/openapi."""
+    return json.dumps(app.openapi(), indent=2, ensure_ascii=False) + "\n"
+
+
+def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Every endpoint of an OpenAPI document: its method, its path, and what is said of it."""
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            yield method.upper(), path, operation

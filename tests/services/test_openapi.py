@@ -1,0 +1,174 @@
+"""Every endpoint of every service: described in full, guarded, and as described whatever is sent to it."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from schemathesis import GenerationMode
+from schemathesis.specs.openapi import checks as openapi_checks
+
+from headrace.embedded import EmbeddedPostgres
+from shared.runtime.api.server import AdminServer
+from shared.topics import SERVICES
+from tests.services.apps import app_of, exported, operations, server_of
+from tests.shared.generated import WRITE
+from tests.shared.runtime.api.desks import AWAY, FILE_TOKEN, as_role, assert_problem, bearing, given_token
+
+DOCUMENTS = Path(__file__).parents[2] / "docs" / "openapi"
+EXAMPLES = 5
+CHECKS = [
+    schemathesis.checks.not_a_server_error,
+    openapi_checks.status_code_conformance,
+    openapi_checks.content_type_conformance,
+    openapi_checks.response_headers_conformance,
+    openapi_checks.response_schema_conformance,
+    openapi_checks.negative_data_rejection,
+]
+each_service = pytest.mark.parametrize("service", SERVICES)
+
+
+@pytest.fixture
+def document(service: str, tmp_path: Path) -> dict[str, Any]:
+    with app_of(service, AWAY, tmp_path, None) as app:
+        return app.openapi()
+
+
+@pytest.fixture
+def server(service: str, postgres: EmbeddedPostgres, database_url: str, tmp_path: Path) -> Iterator[AdminServer]:
+    with server_of(service, as_role(postgres, database_url, f"headrace_{service}"), tmp_path, FILE_TOKEN) as server:
+        yield server
+
+
+@each_service
+def test_the_exported_document_is_that_of_the_code(service: str, tmp_path: Path) -> None:
+    file = DOCUMENTS / f"{service}.json"
+    with app_of(service, AWAY, tmp_path, None) as app:
+        expected = exported(app)
+
+    if os.environ.get(WRITE) == "1":
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(expected, encoding="utf-8")
+
+    assert file.read_text(encoding="utf-8") == expected, f"{file.name} is behind the code; {WRITE}=1 rewrites it"
+
+
+@each_service
+def test_every_endpoint_is_described_with_examples_and_errors(service: str, document: dict[str, Any]) -> None:
+    lacking = [
+        f"{method} {path} lacks {what}"
+        for method, path, operation in operations(document)
+        for what, there in _parts(document, method, path, operation).items()
+        if not there
+    ]
+
+    assert lacking == []
+
+
+@each_service
+def test_every_endpoint_below_v1_wants_a_token_and_every_change_one_that_may_operate(
+    service: str, server: AdminServer, database: psycopg.Connection[Any]
+) -> None:
+    reading = bearing(given_token(database, "viewer", "read"))
+    with httpx.Client(base_url=server.url) as client:
+        found = [each for each in operations(client.get("/openapi.json").json()) if each[1].startswith("/v1")]
+        for method, template, _ in found:
+            path = re.sub(r"\{\w+\}", "1", template)
+
+            refused = client.request(method, path)
+            assert_problem(refused, 401, "unauthorized")
+            assert refused.headers["www-authenticate"].startswith("Bearer")
+            assert_problem(client.request(method, path, headers=bearing("guess")), 401, "unauthorized")
+            if method != "GET":
+                assert "scope operate" in assert_problem(
+                    client.request(method, path, headers=reading), 403, "forbidden"
+                )
+
+    assert {path for _, path, _ in found} >= {"/v1/status", "/v1/topics", "/v1/lag", "/v1/operations", "/v1/audit"}
+
+
+@each_service
+def test_what_an_endpoint_does_not_take_is_refused_with_what_it_takes(service: str, server: AdminServer) -> None:
+    with httpx.Client(base_url=server.url, headers=bearing(FILE_TOKEN)) as client:
+        taken: dict[str, set[str]] = {}
+        for method, template, _ in operations(client.get("/openapi.json").json()):
+            taken.setdefault(re.sub(r"\{\w+\}", "1", template), set()).add(method)
+
+        for path, methods in taken.items():
+            for method in {"GET", "POST", "PUT", "PATCH", "DELETE"} - methods:
+                answer = client.request(method, path)
+
+                assert_problem(answer, 405, "method-not-allowed")
+                # /topics/pause is a /topics/{topic} as well: more may be taken than is listed here.
+                assert methods <= set(answer.headers["allow"].split(", "))
+
+
+@each_service
+def test_every_endpoint_answers_as_described_whatever_is_sent(service: str, server: AdminServer) -> None:
+    schema = schemathesis.openapi.from_url(f"{server.url}/openapi.json")
+    for found in schema.get_all_operations():
+        operation = found.ok()
+
+        @settings(
+            max_examples=EXAMPLES, deadline=None, database=None, derandomize=True, phases=[Phase.generate],
+            suppress_health_check=list(HealthCheck),
+        )  # fmt: skip
+        @given(case=operation.as_strategy() | operation.as_strategy(GenerationMode.NEGATIVE))
+        def answers_as_described(case: schemathesis.Case) -> None:
+            case.call_and_validate(headers=bearing(FILE_TOKEN), checks=CHECKS)
+
+        answers_as_described()
+
+
+def _parts(document: dict[str, Any], method: str, path: str, operation: dict[str, Any]) -> dict[str, bool]:
+    """What the description of an endpoint must hold, and whether it does."""
+    protected, parameters, responses = path.startswith("/v1/"), operation.get("parameters", []), operation["responses"]
+    needed = {"422", "500"} | ({"401", "503"} if protected else set())
+    needed |= {"403", "413", "415"} if method != "GET" else set()
+    errors = [said for status, said in responses.items() if status >= "400"]
+    return {
+        "a summary": bool(operation.get("summary")),
+        "a description": bool(operation.get("description")),
+        "an example answer": _has_example(document, _answers(operation)),
+        "an example body": "requestBody" not in operation
+        or _has_example(document, operation["requestBody"]["content"]),
+        "its errors": needed <= set(responses),
+        "problems as errors": all(set(said["content"]) == {"application/problem+json"} for said in errors),
+        "examples of its parameters": all(
+            {"example", "examples"} & (set(each) | set(each["schema"])) for each in parameters
+        ),
+        "the security scheme": not protected or operation.get("security") == [{"bearer": []}],
+        "the idempotency key": method != "POST" or "Idempotency-Key" in [each["name"] for each in parameters],
+    }
+
+
+def _answers(operation: dict[str, Any]) -> dict[str, Any]:
+    """What it says of its good answers, by media type."""
+    return {
+        kind: content
+        for status, said in operation["responses"].items()
+        if status.startswith("2")
+        for kind, content in said.get("content", {}).items()
+    }
+
+
+def _has_example(document: dict[str, Any], content: dict[str, Any]) -> bool:
+    return bool(content) and all(
+        "example" in each or "examples" in each or _shown(document, each.get("schema", {})) for each in content.values()
+    )
+
+
+def _shown(document: dict[str, Any], schema: dict[str, Any]) -> bool:
+    """The schema, what it refers to, or all of what it is made of, has examples."""
+    if "$ref" in schema:
+        return _shown(document, document["components"]["schemas"][schema["$ref"].rpartition("/")[2]])
+    parts = schema.get("anyOf") or schema.get("oneOf") or ([schema["items"]] if "items" in schema else [])
+    return "examples" in schema or (bool(parts) and all(_shown(document, part) for part in parts))
