@@ -191,7 +191,7 @@ class OneJob(RuleBasedStateMachine):
 
 def test_in_any_order_of_events_what_is_over_is_over_and_one_worker_counts(database: psycopg.Connection[Any]) -> None:
     OneJob.connection = database
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(
         OneJob,
         settings=settings(
             max_examples=150, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 import psycopg
@@ -61,6 +63,18 @@ class Bench:
         for broker in self._brokers:
             broker.close()
         self.connection.close()
+
+
+@contextmanager
+def working(loop: JobLoop) -> Iterator[None]:
+    """In a thread, until it is over or the block is."""
+    with ThreadPoolExecutor(1) as pool:
+        run = pool.submit(loop.run)
+        try:
+            yield
+        finally:
+            loop.stop()
+        run.result()
 
 
 def number_of(record: Record) -> int:
