@@ -1,0 +1,165 @@
+"""Dead letters on both brokers: known, sent back once whatever is killed, and with a size that does not grow."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from shared.broker.contract import Broker, NewRecord
+from shared.broker.postgres_link import Link
+from shared.ops import postgres_dead_letters, postgres_jobs, postgres_operations
+from shared.ops.dead_letter_choice import Filter, Selection
+from shared.ops.dead_letters import CAUSE, Place
+from shared.ops.operations import Operation
+from shared.runtime.claimed import Claimed
+from shared.runtime.dead_letter_index import DeadLetterIndex, read_one
+from shared.runtime.job_loop import JobLoop
+from shared.runtime.metrics import Metrics
+from shared.runtime.redrive import Redriving
+from shared.topics import JOB_CURSORS, TopicSpec
+from tests.contract.children import said
+from tests.contract.conftest import Harness
+from tests.contract.records import everything, put
+
+DEAD, RETRY = "cleaner.dlq", "cleaner.retry"
+Rows = psycopg.Connection[Any]
+
+
+@pytest.fixture
+def broker(harness: Harness) -> Broker:
+    harness.broker.ensure_topics(
+        [TopicSpec(DEAD, 1), TopicSpec(RETRY, 1), TopicSpec(JOB_CURSORS, 1, None, compacted=True)]
+    )
+    return harness.broker
+
+
+@pytest.fixture
+def url(tmp_path: Path, harness: Harness) -> str:
+    return str(json.loads((tmp_path / "broker.url").read_text())["conninfo"])
+
+
+@pytest.fixture
+def rows(url: str) -> Iterator[Rows]:
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("TRUNCATE ops.operations, ops.dead_letters_settled")
+        yield connection
+
+
+def fill(broker: Broker, count: int, cause: str = "ValueError") -> None:
+    """Units of two, so that offsets have gaps where they can."""
+    producer = broker.producer("filler")
+    for number in range(0, count, 2):
+        put(
+            producer,
+            [NewRecord(DEAD, b"k", str(n).encode(), {CAUSE: cause.encode()}) for n in range(number, number + 2)],
+        )
+    producer.close()
+
+
+def asked(rows: Rows, index: DeadLetterIndex, cause: str | None = None) -> Operation:
+    target = Selection(index.spans(), None, Filter(cause=cause)).as_json()
+    return postgres_operations.create(rows, "cleaner", "redrive", target, "somebody", "r-1")
+
+
+def work(harness: Harness, url: str, rows: Rows, worker: str) -> Operation:
+    """On the job that waits, or whose worker is gone, until it is over."""
+    rows.execute("UPDATE ops.operations SET lease_until = now() - interval '1 s' WHERE worker IS NOT NULL")
+    operation = postgres_jobs.claim(rows, "cleaner", worker, ["redrive"])
+    assert operation is not None
+    broker, link = harness.another(), Link(url, "redrive", autocommit=True)
+    job = Redriving(operation, broker, link, Metrics()).job(unit_records=3)
+    JobLoop(broker, Claimed(url, operation.id, worker), job).run()
+    link.drop()
+    done = postgres_operations.get(rows, operation.id)
+    assert done is not None
+    return done
+
+
+def known(broker: Broker) -> DeadLetterIndex:
+    index = DeadLetterIndex("cleaner")
+    index.refresh(broker)
+    return index
+
+
+def test_letters_are_known_and_read_where_they_lie(broker: Broker) -> None:
+    fill(broker, 6)
+    index = known(broker)
+    fill(broker, 2, "KeyError")
+    index.refresh(broker)
+
+    letters = index.letters()
+
+    assert [letter.cause for letter in letters] == ["KeyError"] * 2 + ["ValueError"] * 6
+    assert [read_one(broker, "cleaner", letter.place).value for letter in reversed(letters)] == [  # type: ignore[union-attr]
+        str(n).encode() for n in (*range(6), 0, 1)
+    ]
+    assert read_one(broker, "cleaner", Place(0, letters[0].place.offset + 1)) is None
+
+
+def test_a_redrive_sends_back_what_is_meant_and_open_and_settles_it(
+    harness: Harness, broker: Broker, url: str, rows: Rows
+) -> None:
+    fill(broker, 6)
+    fill(broker, 2, "KeyError")
+    index = known(broker)
+    first = index.letters()[-1].place
+    postgres_dead_letters.settle(rows, "cleaner", [first], "discarded", "another", "somebody", "no use")
+    asked(rows, index, "ValueError")
+
+    done = work(harness, url, rows, "a")
+
+    sent = everything(broker, RETRY)
+    assert [record.value for record in sent] == [str(n).encode() for n in range(1, 6)]
+    assert {record.headers["dlq.redrive-count"] for record in sent} == {b"01"}
+    states = postgres_dead_letters.states(rows, "cleaner")
+    assert sorted(states.values()) == ["discarded"] + ["redriven"] * 5
+    assert (done.state, done.progress, done.counts["redriven"]) == ("succeeded", 1.0, 5)
+
+
+@pytest.mark.parametrize("units", [1, 4])
+def test_a_redrive_killed_between_commit_and_note_sends_every_letter_once(
+    harness: Harness, broker: Broker, url: str, rows: Rows, tmp_path: Path, units: int
+) -> None:
+    fill(broker, 6)
+    operation = asked(rows, known(broker))
+    assert postgres_jobs.claim(rows, "cleaner", "killed", ["redrive"]) is not None
+    command = [sys.executable, "-m", "tests.shared.runtime.redriver", str(tmp_path / "broker.url"), operation.id]
+    with subprocess.Popen([*command, "killed", str(units)], stdout=subprocess.PIPE, text=True) as process:
+        said(process, "stuck")
+        process.kill()
+    assert len(postgres_dead_letters.states(rows, "cleaner")) == units - 1
+
+    done = work(harness, url, rows, "next")
+
+    assert [record.value for record in everything(broker, RETRY)] == [str(n).encode() for n in range(6)]
+    assert len(postgres_dead_letters.states(rows, "cleaner")) == 6
+    assert (done.state, done.counts["redriven"]) == ("succeeded", 6)
+
+
+def test_a_redrive_cancelled_while_nobody_works_on_it_still_settles_what_it_sent(
+    harness: Harness, broker: Broker, url: str, rows: Rows, tmp_path: Path
+) -> None:
+    fill(broker, 6)
+    operation = asked(rows, known(broker))
+    assert postgres_jobs.claim(rows, "cleaner", "killed", ["redrive"]) is not None
+    command = [sys.executable, "-m", "tests.shared.runtime.redriver", str(tmp_path / "broker.url"), operation.id]
+    with subprocess.Popen([*command, "killed", "2"], stdout=subprocess.PIPE, text=True) as process:
+        said(process, "stuck")
+        process.kill()
+    postgres_operations.command(rows, operation, "cancel")
+
+    done = work(harness, url, rows, "next")
+
+    assert (done.state, done.counts["redriven"]) == ("cancelled", 2)
+    assert len(everything(broker, RETRY)) == len(postgres_dead_letters.states(rows, "cleaner")) == 2
+
+    asked(rows, known(broker))
+    work(harness, url, rows, "after")
+    assert [record.value for record in everything(broker, RETRY)] == [str(n).encode() for n in range(6)]

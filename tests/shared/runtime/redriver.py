@@ -1,0 +1,46 @@
+"""A process that works on a redrive, for tests to kill: python -m ...redriver URL_FILE OPERATION WORKER UNITS
+
+It says "stuck" and waits for its end once it has committed so many units and not noted the last one.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from shared.broker.contract import Record
+from shared.broker.postgres_link import Link
+from shared.ops.operations import Operation
+from shared.runtime.claimed import Claimed
+from shared.runtime.job_cursor import Cursor
+from shared.runtime.job_loop import JobLoop
+from shared.runtime.metrics import Metrics
+from shared.runtime.redrive import Redriving
+from tests.contract.child import broker_of, say
+
+
+def work(url_file: Path, operation_id: str, worker: str, units: int) -> None:
+    conninfo = json.loads(url_file.read_text())["conninfo"]
+    broker, link = broker_of(url_file), Link(conninfo, "redriver", autocommit=True)
+    claimed = Claimed(conninfo, operation_id, worker)
+    operation = claimed.operation()
+    assert isinstance(operation, Operation)
+    job = Redriving(operation, broker, link, Metrics()).job(unit_records=1)
+    committed: list[Record] = []
+
+    def note(cursor: Cursor, records: Sequence[Record]) -> None:
+        committed.extend(records)
+        if len(committed) >= units:
+            say("stuck")
+            signal.pause()
+        job.committed(cursor, records)
+
+    JobLoop(broker, claimed, replace(job, committed=note)).run()
+
+
+if __name__ == "__main__":
+    work(Path(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4]))
