@@ -14,14 +14,18 @@ import psycopg
 import typer
 
 from headrace.access import one_line
-from headrace.commands import config, db, token, topics
+from headrace.commands import config, db, dead_letters, operations, token, topics
 from headrace.commands.audit import audit
+from headrace.commands.lag import lag, trail
 from headrace.commands.migrate import migrate
+from headrace.commands.replay import replay
 from headrace.commands.run import run
 from headrace.commands.simulate import ALL_TO_THE_SIMULATOR, simulate
 from headrace.commands.sql import sql
 from headrace.commands.status import status
+from headrace.commands.steering import pause, resume
 from headrace.commands.train import train
+from headrace.commands.windows import backfill, export, windows
 from headrace.interrupts import Interrupted
 from shared.errors import ConfigError, HeadraceError
 
@@ -74,11 +78,14 @@ def app_of() -> typer.Typer:
     app.command()(status)
     app.command()(migrate)
     app.command()(sql)
-    app.command()(audit)
+    for steering in (pause, resume, replay, lag, trail, audit, windows, backfill, export):
+        app.command()(steering)
     app.command()(train)
     app.command(context_settings=ALL_TO_THE_SIMULATOR)(simulate)
     app.add_typer(db.app, name="db")
     app.add_typer(token.app, name="token")
+    app.add_typer(operations.app, name="operations")
+    app.add_typer(dead_letters.app, name="dead-letters")
     app.add_typer(topics.app, name="topics")
     app.add_typer(config.app, name="config")
     return app

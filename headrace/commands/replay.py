@@ -1,0 +1,163 @@
+"""headrace replay."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+import typer
+
+from headrace.commands.arguments import (
+    ConfigOption,
+    DatabaseOption,
+    DataDirOption,
+    Output,
+    OutputOption,
+    settings_of,
+)
+from headrace.commands.remote import (
+    ACCEPTED,
+    ServiceArgument,
+    TokenFileOption,
+    UrlOption,
+    WaitOption,
+    conclude,
+    give,
+    rejected,
+)
+from headrace.options import day
+from headrace.rest import api
+from shared.errors import ConfigError
+from shared.topics import RAW
+
+_OFFSETS = re.compile(r"(\d+):(\d*)-(\d*)")
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
+
+
+def replay(
+    service: ServiceArgument,
+    topic: Annotated[str | None, typer.Argument(metavar="[TOPIC]", help="What it reads, to be read once more.")] = None,
+    since: Annotated[
+        str | None, typer.Option("--from", metavar="ISO", help="Not before this instant (a day: its midnight UTC).")
+    ] = None,
+    until: Annotated[str | None, typer.Option("--to", metavar="ISO", help="Before this instant.")] = None,
+    offsets: Annotated[
+        list[str] | None,
+        typer.Option(metavar="P:BEGIN-END", help="Offsets of a partition, END not among them; may be repeated."),
+    ] = None,
+    event_time: Annotated[
+        bool, typer.Option("--event-time", help="--from and --to are about when events start, not when records came.")
+    ] = False,
+    key: Annotated[
+        list[str] | None, typer.Option(metavar="PATTERN", help="boatrace:2026-01-31:* and the like; may be repeated.")
+    ] = None,
+    kind: Annotated[
+        list[str] | None, typer.Option(metavar="K", help="listed, observed ...; of raw-events, a feed.")
+    ] = None,
+    rate: Annotated[float | None, typer.Option(metavar="N", help="At most so many records a second.")] = None,
+    notify: Annotated[bool, typer.Option("--notify", help="Tell people, too, what comes of it.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be replayed.")] = False,
+    plan: Annotated[str | None, typer.Option(metavar="ID", help="Execute exactly this dry run's plan.")] = None,
+    again: Annotated[bool, typer.Option("--again", help="Also a plan that was executed before.")] = False,
+    from_archive: Annotated[
+        bool, typer.Option("--from-archive", help="From the fetcher's raw documents, by days: replay fetcher.")
+    ] = False,
+    wait: WaitOption = False,
+    output: OutputOption = Output.TABLE,
+    url: UrlOption = None,
+    token_file: TokenFileOption = None,
+    data_dir: DataDirOption = None,
+    database: DatabaseOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Handle records of a topic once more, beside the live work: all of it, or a window, keys, kinds.
+
+    What comes of it replaces what is there where it says something else. Look with --dry-run first, then execute the
+    plan: --plan ID. It goes on whatever becomes of this command; `headrace operations` follows, pauses and cancels it.
+    """
+    if from_archive:
+        service_name, path = "fetcher", "/archive-replays"
+        wish = _of_archive(topic, since, until, offsets, event_time, key, kind, plan)
+    else:
+        service_name, path = service.value, "/replays"
+        wish = _of_topic(topic, since, until, offsets, event_time, key, kind, plan, again)
+    if plan is None:
+        wish |= {"rate": rate, "notify": notify, "dry_run": dry_run}
+    elif dry_run or rate or notify:
+        raise ConfigError("--plan is executed as it is: leave --dry-run, --rate and --notify away")
+    wish = {name: value for name, value in wish.items() if value not in (None, False, [], {})}
+    with api(settings_of(data_dir, database, config), service_name, url, token_file) as asked:
+        answer = asked.post(path, wish)
+        if answer.status == ACCEPTED:
+            conclude(asked, answer, wait, output)
+        else:
+            show_plan(answer.body, output)
+
+
+def _of_topic(
+    topic: str | None,
+    since: str | None,
+    until: str | None,
+    offsets: list[str] | None,
+    event_time: bool,
+    key: list[str] | None,
+    kind: list[str] | None,
+    plan: str | None,
+    again: bool,
+) -> dict[str, Any]:
+    if plan is not None:
+        if since or until or offsets or key or kind:
+            raise ConfigError("--plan is executed as it is: leave windows, keys and kinds away")
+        return {"plan_id": plan, "again": again}
+    if topic is None:
+        raise ConfigError("which topic? For example: headrace replay cleaner raw-events --dry-run")
+    return {
+        "topic": topic, "from": _instant(since), "to": _instant(until), "offsets": spans(offsets or []), "keys": key,
+        "kinds": kind, "time": "event" if event_time else None,
+    }  # fmt: skip
+
+
+def _of_archive(
+    topic: str | None,
+    since: str | None,
+    until: str | None,
+    offsets: list[str] | None,
+    event_time: bool,
+    key: list[str] | None,
+    kind: list[str] | None,
+    plan: str | None,
+) -> dict[str, Any]:
+    if topic not in {None, RAW} or offsets or event_time or plan is not None:
+        raise ConfigError("--from-archive takes days (--from, --to), --key and --kind (feeds), and no offsets or plan")
+    first, last = day("--from", since), day("--to", until)
+    return {
+        "from": first and first.isoformat(), "to": last and last.isoformat(), "keys": key, "feeds": kind,
+    }  # fmt: skip
+
+
+def spans(texts: list[str]) -> dict[str, dict[str, int]]:
+    """`0:100-200` and the like; an end that is left away is open. Raises ConfigError."""
+    found = {}
+    for text in texts:
+        match = _OFFSETS.fullmatch(text)
+        if match is None or not (match[2] or match[3]):
+            raise rejected("--offsets", text, "PARTITION:BEGIN-END, for example 0:100-200")
+        ends = {"begin": match[2], "end": match[3]}
+        found[match[1]] = {name: int(value) for name, value in ends.items() if value}
+    return found
+
+
+def _instant(text: str | None) -> str | None:
+    return f"{text}T00:00:00Z" if text is not None and _DAY.fullmatch(text) else text
+
+
+def show_plan(plan: dict[str, Any], output: Output) -> None:
+    """What a dry run found."""
+    if "partitions" in plan:
+        rows = [(each["partition"], each["begin"], each["end"], each["records"]) for each in plan["partitions"]]
+        give(output, plan, ("partition", "begin", "end", "records"), lambda: rows, "no partition")
+    else:
+        give(output, plan, ("what", "is"), lambda: list(plan.items()), "nothing")
+    if output is Output.TABLE and plan.get("plan_id"):
+        said = f"{plan['records']:,} records of {plan['topic']}" if "records" in plan else "planned"
+        give(output, plan, (said,), lambda: [(f"execute it with --plan {int(plan['plan_id'])}",)], "")

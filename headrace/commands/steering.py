@@ -1,0 +1,139 @@
+"""headrace pause, headrace resume."""
+
+from __future__ import annotations
+
+import getpass
+from typing import Annotated, Any
+from urllib.parse import quote
+
+import psycopg
+import typer
+
+from headrace.access import opened_if_made
+from headrace.commands.arguments import (
+    ConfigOption,
+    DatabaseOption,
+    DataDirOption,
+    Output,
+    OutputOption,
+    settings_of,
+    stderr,
+)
+from headrace.commands.remote import ServiceArgument, TokenFileOption, UrlOption, WaitOption, conclude
+from headrace.rest import Answer, NotRunningError, api, urls_of
+from shared.errors import ConfigError
+from shared.ops import postgres_audit
+from shared.ops.orders import Desired
+from shared.ops.postgres_steering import steer
+from shared.settings import Settings
+from shared.topics import DEAD_LETTERS, READS, WRITES, retry_topic
+
+TopicsArgument = Annotated[list[str] | None, typer.Argument(metavar="[TOPIC]...", help="Which; or --all.")]
+AllOption = Annotated[bool, typer.Option("--all", help="All topics of the service.")]
+ReasonOption = Annotated[str | None, typer.Option("--reason", metavar="TEXT", help="Why; it is kept.")]
+WORDS: dict[Desired, str] = {"paused": "pause", "running": "resume"}
+
+
+def pause(
+    service: ServiceArgument,
+    topics: TopicsArgument = None,
+    all_: AllOption = False,
+    wait: WaitOption = False,
+    reason: ReasonOption = None,
+    output: OutputOption = Output.TABLE,
+    url: UrlOption = None,
+    token_file: TokenFileOption = None,
+    data_dir: DataDirOption = None,
+    database: DatabaseOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Let a service stop handling a topic, in all its replicas, also those that start later, until it is resumed.
+
+    With --wait until every partition's owner has obeyed. A service that does not run obeys when it is started.
+    """
+    settings = settings_of(data_dir, database, config)
+    wish = {"reason": reason} if reason else {}
+    _steer(settings, service.value, _asked(service.value, topics, all_), "paused", wish, wait, output, url, token_file)
+
+
+def resume(
+    service: ServiceArgument,
+    topics: TopicsArgument = None,
+    all_: AllOption = False,
+    wait: WaitOption = False,
+    reason: ReasonOption = None,
+    tolerate: Annotated[
+        int,
+        typer.Option(min=0, metavar="N", help="So many more failures before it is held back again."),
+    ] = 0,
+    output: OutputOption = Output.TABLE,
+    url: UrlOption = None,
+    token_file: TokenFileOption = None,
+    data_dir: DataDirOption = None,
+    database: DatabaseOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Let a service go on with a topic; also where it held a partition back because too many records failed."""
+    settings = settings_of(data_dir, database, config)
+    wish: dict[str, Any] = ({"reason": reason} if reason else {}) | ({"tolerate": tolerate} if tolerate else {})
+    _steer(settings, service.value, _asked(service.value, topics, all_), "running", wish, wait, output, url, token_file)
+
+
+def _asked(service: str, topics: list[str] | None, all_: bool) -> list[str]:
+    """Topics, none of them standing for all."""
+    if bool(topics) == all_:
+        raise ConfigError(f"which topics? One or more of {', '.join(topics_of(service))}, or --all")
+    if unknown := sorted(set(topics or ()) - set(topics_of(service))):
+        raise ConfigError(f"the {service} does not work on {unknown[0]!r}; it does on {', '.join(topics_of(service))}")
+    return topics or []
+
+
+def topics_of(service: str) -> tuple[str, ...]:
+    """What a service can be paused on."""
+    reads = READS[service]
+    if not reads:
+        return WRITES[service]
+    return (*reads, *(DEAD_LETTERS if service == "loader" else ()), retry_topic(service))
+
+
+def _steer(
+    settings: Settings,
+    service: str,
+    topics: list[str],
+    desired: Desired,
+    wish: dict[str, Any],
+    wait: bool,
+    output: Output,
+    url: str | None,
+    token_file: Any,
+) -> None:
+    word = WORDS[desired]
+    if url is None and not urls_of(settings, service):
+        _without_the_service(settings, service, topics or list(topics_of(service)), desired, wish, wait)
+        return
+    with api(settings, service, url, token_file) as asked:
+        paths = [f"/topics/{quote(topic, safe='')}/{word}" for topic in topics] or [f"/topics/{word}"]
+        answers: list[Answer] = [asked.put(path, wish) for path in paths]
+        for answer in answers:
+            conclude(asked, answer, wait, output)
+
+
+def _without_the_service(
+    settings: Settings, service: str, topics: list[str], desired: Desired, wish: dict[str, Any], wait: bool
+) -> None:
+    """The order goes into the database, where every replica reads it before its first record."""
+    if wait:
+        raise NotRunningError(f"the {service} is not running, so nobody would obey: give the order without --wait")
+    who = f"command:{getpass.getuser()}"
+    with opened_if_made(settings) as access, access.connect("headrace command") as connection:
+        owner: psycopg.Connection[Any] = connection
+        with owner.transaction():
+            steer(
+                owner, service, topics, desired, who=who, request_id="command", reason=wish.get("reason"),
+                tolerate=wish.get("tolerate", 0),
+            )  # fmt: skip
+            postgres_audit.note(
+                owner, service, who, WORDS[desired], ", ".join(topics), after={"desired": desired, **wish},
+                request_id="command",
+            )  # fmt: skip
+    stderr().print(f"the {service} is not running; it will be {desired} on {', '.join(topics)} when it is started")
