@@ -144,6 +144,9 @@ class ObservedPositions:
             return {}
         return {TopicPartition(topic, p): offset for topic, p, offset in found}
 
+    def close(self) -> None:
+        self._link.drop()
+
 
 def _seconds(waiting: Waiting, now_s: float) -> float | None:
     if waiting.records == 0:

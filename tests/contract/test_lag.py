@@ -1,0 +1,117 @@
+"""What waits, on both brokers: records and not offsets, since when, and from where the positions truly lie."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+import structlog
+
+from shared.broker.backlog import Backlog, GaplessBacklog, ReadBacklog
+from shared.broker.contract import Broker, TopicPartition
+from shared.runtime.lag import LagMeter, PartitionLag
+from tests.contract.conftest import Harness
+from tests.contract.records import advance, fill, poll_some, until
+
+ONE = TopicPartition("one", 0)
+
+
+@pytest.fixture
+def backlog(harness: Harness, broker: Broker, tmp_path: Path) -> Iterator[Backlog]:
+    told = json.loads((tmp_path / "broker.url").read_text())
+    made: Backlog = ReadBacklog(harness.another()) if "kafka" in told else GaplessBacklog(told["conninfo"])
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def meter(harness: Harness, backlog: Backlog) -> LagMeter:
+    return LagMeter(harness.another(), "group", backlog)
+
+
+def lag_of(meter: LagMeter, *, thorough: bool = True) -> PartitionLag:
+    (found,) = meter.measure(["one"], thorough=thorough)
+    return found
+
+
+def read(broker: Broker, count: int) -> None:
+    """As the group: so many records, in a unit."""
+    with (
+        closing(broker.consumer("group", ["one"], "a")) as consumer,
+        closing(broker.producer("a")) as producer,
+        producer.unit() as unit,
+    ):
+        while count > 0:
+            polled = poll_some(consumer, count)
+            count -= len(polled.records)
+            advance(unit, polled)
+        unit.commit()
+
+
+def test_what_waits_is_counted_in_records_and_nothing_waits_at_the_end(broker: Broker, meter: LagMeter) -> None:
+    for values in ("abc", "d", "ef"):
+        fill(broker, "one", values)
+    until(lambda: lag_of(meter).records == 6)
+
+    read(broker, 4)
+    some = lag_of(meter)
+    read(broker, 2)
+    none = [lag_of(meter, thorough=thorough) for thorough in (True, False)]
+
+    assert (some.records, some.exact) == (2, True)
+    assert [(each.records, each.seconds, each.exact) for each in none] == [(0, 0.0, True)] * 2
+    assert (none[0].topic, none[0].partition) == ONE
+
+
+def test_seconds_are_the_age_of_the_oldest_that_waits(broker: Broker, harness: Harness, backlog: Backlog) -> None:
+    before_s = time.time()
+    fill(broker, "one", "ab")
+    after_s = time.time()
+    later = LagMeter(harness.another(), "group", backlog, now_s=lambda: after_s + 60)
+    until(lambda: lag_of(later).records == 2)
+
+    seconds = lag_of(later).seconds
+
+    assert seconds is not None
+    assert 60 - 0.001 <= seconds <= 60 + after_s - before_s + 0.001
+
+
+def test_what_came_since_is_counted_too(broker: Broker, meter: LagMeter) -> None:
+    fill(broker, "one", "abc")
+    until(lambda: lag_of(meter).records == 3)
+    fill(broker, "one", "de")
+
+    until(lambda: lag_of(meter, thorough=False).records == 5)
+
+
+def test_an_owner_that_read_past_the_end_of_a_transaction_is_believed(
+    broker: Broker, harness: Harness, backlog: Backlog
+) -> None:
+    fill(broker, "one", "ab")
+    end = broker.end_offsets([ONE])[ONE]
+    meter = LagMeter(harness.another(), "group", backlog, observed=lambda: {ONE: end, TopicPartition("other", 0): 9})
+
+    found = lag_of(meter)
+
+    assert (found.position, found.end, found.records, found.seconds) == (end, end, 0, 0.0)
+
+
+def test_an_offset_that_has_no_effect_is_told_and_said_once(broker: Broker, harness: Harness, backlog: Backlog) -> None:
+    asked: list[object] = []
+
+    def foreign(topics: object) -> dict[TopicPartition, int]:
+        asked.append(topics)
+        return {ONE: 7, TopicPartition("one", 1): -1}
+
+    meter = LagMeter(harness.another(), "group", backlog, foreign=foreign)
+    with structlog.testing.capture_logs() as logs:
+        found = [lag_of(meter), lag_of(meter), lag_of(meter, thorough=False)]
+
+    assert [each.ignored_group_offset for each in found] == [7, 7, 7]
+    assert meter.ignored() == {"one/0": 7}
+    assert [(each["log_level"], each["offset"]) for each in logs] == [("warning", 7)]
+    assert len(asked) == 2

@@ -1,0 +1,137 @@
+"""Lag on a real Kafka: offsets that hold no record, a bound on counting, and resets from outside that do nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from uuid import uuid4
+
+import psycopg
+import pytest
+import structlog
+
+from services.loader.settings import LoaderSettings
+from shared.broker.backlog import ReadBacklog
+from shared.broker.contract import NewRecord, TopicPartition
+from shared.broker.kafka_broker import KafkaBroker
+from shared.runtime.lag import LagMeter, ObservedPositions, PartitionLag, meter_of
+from shared.settings import BrokerSettings, Database, KafkaSettings
+from shared.topics import TopicSpec
+from tests.contract.records import until
+from tests.kafka.use import KafkaInUse
+
+TP = TopicPartition("waiting", 0)
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+
+
+@pytest.fixture
+def settings(kafka: KafkaInUse, url: str) -> LoaderSettings:
+    return LoaderSettings(
+        broker=BrokerSettings(url=f"kafka://{kafka.bootstrap}"), kafka=KafkaSettings(environment=uuid4().hex),
+        database=Database(url=url),
+    )  # fmt: skip
+
+
+@pytest.fixture
+def broker(kafka: KafkaInUse, settings: LoaderSettings, url: str) -> Iterator[KafkaBroker]:
+    with kafka.empty(), closing(another(settings, url)) as broker:
+        broker.ensure_topics([TopicSpec(TP.topic, 1, None)])
+        yield broker
+
+
+def another(settings: LoaderSettings, url: str) -> KafkaBroker:
+    return KafkaBroker(settings.broker.url, settings.kafka, url)
+
+
+def fill(broker: KafkaBroker, units: int, size: int = 1) -> None:
+    with closing(broker.producer("writer")) as producer:
+        for _ in range(units):
+            with producer.unit() as unit:
+                unit.append([NewRecord(TP.topic, b"k", b"{}", {}, TP.partition)] * size)
+                unit.commit()
+    until(lambda: broker.end_offsets([TP])[TP] >= units * (size + 1))
+
+
+def one(meter: LagMeter, *, thorough: bool = True) -> PartitionLag:
+    (found,) = meter.measure([TP.topic], thorough=thorough)
+    return found
+
+
+def test_beyond_a_bound_what_was_seen_tells_how_dense_records_are(
+    broker: KafkaBroker, settings: LoaderSettings, url: str
+) -> None:
+    fill(broker, 20)  # every second offset is a record
+    backlog = ReadBacklog(another(settings, url), most=4)
+    with closing(LagMeter(broker, "cleaner", backlog)) as meter:
+        found = one(meter)
+
+    assert (found.position, found.end, found.exact) == (0, 40, False)
+    assert 18 <= found.records <= 22
+    assert found.seconds is not None
+
+
+def test_one_look_of_many_counts_what_stands_still_and_is_exact_at_the_end_of_a_transaction(
+    broker: KafkaBroker, settings: LoaderSettings, url: str
+) -> None:
+    fill(broker, 3)
+    at = {TP: 0}
+    backlog = ReadBacklog(another(settings, url))
+    with closing(LagMeter(broker, "cleaner", backlog, observed=lambda: at)) as meter:
+        found = []
+        for at[TP] in (0, 4, 4, 5, 5):  # 5 is past the last record, before the end of its transaction
+            found.append(one(meter, thorough=False))
+
+    assert [(each.records, each.exact) for each in found] == [(3, True), (1, True), (1, True), (0, True), (0, True)]
+
+
+def test_a_reset_from_outside_has_no_effect_and_is_told(
+    broker: KafkaBroker, settings: LoaderSettings, kafka: KafkaInUse, url: str
+) -> None:
+    from kafka import KafkaAdminClient
+    from kafka import TopicPartition as ClientPartition
+    from kafka.structs import OffsetAndMetadata
+
+    fill(broker, 2)
+    with closing(broker.consumer("loader", [TP.topic], "0", in_database=True)) as consumer:
+        until(lambda: bool(consumer.poll(0.1, 1).records))  # its position is in the database from now on
+    meter = meter_of(settings, url, another(settings, url), in_database=True)
+    before = one(meter)
+    with closing(KafkaAdminClient(bootstrap_servers=kafka.bootstrap)) as admin:
+        admin.alter_group_offsets(
+            f"{settings.kafka.environment}.loader", {ClientPartition(*TP): OffsetAndMetadata(3, "", -1)}
+        )
+
+    with structlog.testing.capture_logs() as logs:
+        after = one(meter)
+    told = meter.ignored()
+    meter.close()
+
+    assert (before.ignored_group_offset, after.ignored_group_offset) == (None, 3)
+    assert (after.position, after.records) == (before.position, before.records) == (0, 2)
+    assert told == {"waiting/0": 3}
+    assert [each["log_level"] for each in logs if "no effect" in each["event"]] == ["warning"]
+
+
+def test_where_owners_are_is_what_live_replicas_say(url: str) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("TRUNCATE ops.observed, ops.replicas")
+        connection.execute(
+            "INSERT INTO ops.replicas (service, replica, pid, admin_url, state, ready, started_at, seen_at)"
+            " VALUES ('loader', 'a', 1, '', 'running', true, now(), now()),"
+            " ('loader', 'gone', 1, '', 'running', true, now(), now() - interval '1 min')"
+        )
+        connection.execute(
+            "INSERT INTO ops.observed (service, replica, topic, p, state, seq, position) VALUES"
+            " ('loader', 'a', 't', 0, 'running', 1, 7), ('loader', 'gone', 't', 0, 'running', 1, 9),"
+            " ('loader', 'a', 't', 1, 'running', 1, NULL)"
+        )
+    observed = ObservedPositions(url, "loader")
+
+    found = observed()
+    observed.close()
+
+    assert found == {TopicPartition("t", 0): 7}
+
+
+def test_without_the_database_nobody_says_where_owners_are() -> None:
+    assert ObservedPositions("host=127.0.0.1 port=1 dbname=nowhere", "loader")() == {}
