@@ -180,7 +180,8 @@ class ReadBacklog:
         open_tps = set(targets)
         while open_tps and time.monotonic() < deadline:
             found: dict[TopicPartition, list[tuple[int, int]]] = {}
-            for record in reader.poll(POLL_S, BATCH):
+            more = sum(targets[tp] - len(self._seen[tp].known) for tp in open_tps)
+            for record in reader.poll(POLL_S, min(BATCH, more)):
                 found.setdefault(TopicPartition(record.topic, record.partition), []).append(
                     (record.offset, record.timestamp_ms)
                 )

@@ -55,6 +55,7 @@ class LagMeter:
         observed: Callable[[], Offsets] = dict,
         foreign: Callable[[Sequence[str]], Offsets] | None = None,
         now_s: Callable[[], float] = time.time,
+        close_too: Callable[[], None] = lambda: None,
     ) -> None:
         """`observed`: where owners are; `foreign`: what is committed where the group never commits."""
         self._broker = broker
@@ -63,6 +64,7 @@ class LagMeter:
         self._observed = observed
         self._foreign = foreign
         self._now_s = now_s
+        self._close_too = close_too
         self._lock = threading.Lock()
         self._ignored: Offsets = {}
         self._ignored_at_s = float("-inf")
@@ -94,6 +96,7 @@ class LagMeter:
     def close(self) -> None:
         self._backlog.close()
         self._broker.close()
+        self._close_too()
 
     def _look_for_resets(self, topics: Sequence[str], *, thorough: bool) -> Offsets:
         if self._foreign is None or not (thorough or time.monotonic() > self._ignored_at_s + LOOK_FOR_RESETS_S):
@@ -119,8 +122,9 @@ def meter_of(settings: ServiceSettings, conninfo: str, broker: Broker, *, in_dat
     foreign = None
     if in_database:
         foreign = lambda topics: broker.group_offsets(settings.name, topics)  # noqa: E731  # it is handed on at once
+    observed = ObservedPositions(conninfo, settings.name)
     return LagMeter(
-        broker, settings.name, ReadBacklog(broker), observed=ObservedPositions(conninfo, settings.name), foreign=foreign
+        broker, settings.name, ReadBacklog(broker), observed=observed, foreign=foreign, close_too=observed.close
     )
 
 

@@ -25,11 +25,12 @@ pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 
 
 @pytest.fixture
-def settings(kafka: KafkaInUse, url: str) -> LoaderSettings:
+def settings(kafka: KafkaInUse) -> LoaderSettings:
     return LoaderSettings(
-        broker=BrokerSettings(url=f"kafka://{kafka.bootstrap}"), kafka=KafkaSettings(environment=uuid4().hex),
-        database=Database(url=url),
-    )  # fmt: skip
+        broker=BrokerSettings(url=f"kafka://{kafka.bootstrap}"),
+        kafka=KafkaSettings(environment=uuid4().hex),
+        database=Database(url="postgresql:///elsewhere"),
+    )
 
 
 @pytest.fixture
@@ -57,11 +58,9 @@ def one(meter: LagMeter, *, thorough: bool = True) -> PartitionLag:
     return found
 
 
-def test_beyond_a_bound_what_was_seen_tells_how_dense_records_are(
-    broker: KafkaBroker, settings: LoaderSettings, url: str
-) -> None:
+def test_beyond_a_bound_what_was_seen_tells_how_dense_records_are(broker: KafkaBroker) -> None:
     fill(broker, 20)  # every second offset is a record
-    backlog = ReadBacklog(another(settings, url), most=4)
+    backlog = ReadBacklog(broker, most=4)
     with closing(LagMeter(broker, "cleaner", backlog)) as meter:
         found = one(meter)
 
@@ -71,11 +70,11 @@ def test_beyond_a_bound_what_was_seen_tells_how_dense_records_are(
 
 
 def test_one_look_of_many_counts_what_stands_still_and_is_exact_at_the_end_of_a_transaction(
-    broker: KafkaBroker, settings: LoaderSettings, url: str
+    broker: KafkaBroker,
 ) -> None:
     fill(broker, 3)
     at = {TP: 0}
-    backlog = ReadBacklog(another(settings, url))
+    backlog = ReadBacklog(broker)
     with closing(LagMeter(broker, "cleaner", backlog, observed=lambda: at)) as meter:
         found = []
         for at[TP] in (0, 4, 4, 5, 5):  # 5 is past the last record, before the end of its transaction
