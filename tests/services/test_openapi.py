@@ -14,6 +14,7 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis import GenerationMode
+from schemathesis.core.result import Ok
 from schemathesis.specs.openapi import checks as openapi_checks
 
 from headrace.embedded import EmbeddedPostgres
@@ -113,8 +114,9 @@ def test_what_an_endpoint_does_not_take_is_refused_with_what_it_takes(service: s
 
 @each_service
 def test_every_endpoint_answers_as_described_whatever_is_sent(service: str, server: AdminServer) -> None:
-    schema = schemathesis.openapi.from_url(f"{server.url}/openapi.json")
+    schema = schemathesis.openapi.from_dict(_without_security(httpx.get(f"{server.url}/openapi.json").json()))
     for found in schema.get_all_operations():
+        assert isinstance(found, Ok), found
         operation = found.ok()
 
         @settings(
@@ -122,10 +124,17 @@ def test_every_endpoint_answers_as_described_whatever_is_sent(service: str, serv
             suppress_health_check=list(HealthCheck),
         )  # fmt: skip
         @given(case=operation.as_strategy() | operation.as_strategy(GenerationMode.NEGATIVE))
-        def answers_as_described(case: schemathesis.Case) -> None:
-            case.call_and_validate(headers=bearing(FILE_TOKEN), checks=CHECKS)
+        def answers_as_described(case: Any) -> None:
+            case.call_and_validate(server.url, headers=bearing(FILE_TOKEN), checks=CHECKS)
 
         answers_as_described()
+
+
+def _without_security(document: dict[str, Any]) -> dict[str, Any]:
+    """Tokens are given by the test, so that none is made up."""
+    for _, _, operation in operations(document):
+        operation.pop("security", None)
+    return document
 
 
 def _parts(document: dict[str, Any], method: str, path: str, operation: dict[str, Any]) -> dict[str, bool]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 from prometheus_client import CollectorRegistry
 
 from shared.runtime.api import audit, auth, dead_letters, intake, lag, openapi, operations, problems, status
@@ -28,7 +28,7 @@ def admin_app(desk: Desk, registry: CollectorRegistry, file_token: str | None) -
     )  # fmt: skip
     app.include_router(status.probes(desk, registry))
     for router in (make(desk) for make in (*ROUTERS, *desk.routers)):
-        app.include_router(router, prefix=auth.PROTECTED)
+        app.include_router(router, prefix=auth.PROTECTED, dependencies=[Depends(intake.known_parameters)])
     # The last one added is the first to see a request.
     app.add_middleware(intake.Bodies)
     app.add_middleware(auth.Doors, desk=desk, file_token=file_token)

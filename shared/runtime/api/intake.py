@@ -1,4 +1,4 @@
-"""What may come in at all: URLs, idempotency keys and bodies that everything behind can hold and work with."""
+"""What may come in at all: URLs, parameters, idempotency keys and bodies that everything behind can work with."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Any
 from urllib.parse import unquote_plus
 
 import orjson
+from fastapi import Request
+from fastapi.dependencies.models import Dependant
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
@@ -65,8 +67,25 @@ class Bodies:
         await self._app(scope, _again(body, receive), send)
 
 
+async def known_parameters(request: Request) -> None:
+    """Refuses a parameter that the endpoint does not know: a filter with a slip in its name would filter nothing."""
+    known = _query_names(request.scope["route"].dependant)
+    unknown = sorted(set(request.query_params) - known)
+    if unknown:
+        allowed = f"expected {', '.join(sorted(known))}" if known else "there are none here"
+        raise HTTPException(
+            HTTPStatus.UNPROCESSABLE_ENTITY, f"no such parameter: {', '.join(map(repr, unknown))}; {allowed}"
+        )
+
+
 class _GoneError(Exception):
     """The caller hung up."""
+
+
+def _query_names(dependant: Dependant) -> set[str]:
+    """Of an endpoint and of what it depends on."""
+    inner = (_query_names(each) for each in dependant.dependencies)
+    return {field.alias for field in dependant.query_params}.union(*inner)
 
 
 def _check_key(headers: Headers) -> None:

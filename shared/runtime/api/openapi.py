@@ -49,7 +49,17 @@ def _complete(operation: dict[str, Any], method: str, *, protected: bool) -> Non
     # FastAPI's own 422 gives way to ours.
     found = {status: said for status, said in operation["responses"].items() if status not in named or status == "503"}
     operation["responses"] = dict(sorted((named | found).items()))
+    for parameter in operation.get("parameters", ()):
+        parameter["schema"] = _never_null(parameter["schema"])
     if protected:
         operation["security"] = [{"bearer": []}]
         if method == "POST":
             operation.setdefault("parameters", []).append(_KEY)
+
+
+def _never_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """A parameter is left away; no URL says null."""
+    some = [each for each in schema.get("anyOf", ()) if each != {"type": "null"}]
+    if len(some) != 1:
+        return schema
+    return {**{name: said for name, said in schema.items() if name != "anyOf"}, **some[0]}

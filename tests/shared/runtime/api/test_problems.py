@@ -121,6 +121,14 @@ def test_wrong_input_is_a_problem_that_names_it(client: httpx.Client) -> None:
     assert assert_problem(body, 422, "invalid-input").startswith("body.days: ")
 
 
+def test_a_parameter_with_a_slip_in_its_name_is_told(client: httpx.Client) -> None:
+    some, none = client.get("/v1/operations?stat=failed"), client.get("/v1/status?a=&b=1")
+
+    assert_problem(some, 422, "invalid-input")
+    assert some.json()["detail"] == "no such parameter: 'stat'; expected before, kind, limit, state"
+    assert none.json()["detail"] == "no such parameter: 'a', 'b'; there are none here"
+
+
 @pytest.mark.parametrize(
     "body",
     [
