@@ -102,14 +102,13 @@ def read_tables(connection: Rows, window: AuditWindow) -> Tables:
 def _read_versions(connection: Rows, window: AuditWindow, tables: Tables) -> None:
     """The version that is known last holds; those before it are superseded by it."""
     of, newest, seen = ("", ""), "", set[tuple[str, str]]()
-    with connection.cursor("audit_versions") as cursor:
-        cursor.itersize = 10_000
-        cursor.execute(
+    with connection.cursor() as cursor:
+        versions = cursor.stream(
             f"SELECT v.record_id::text, e.event_key, v.kind, v.revision, v.told {_WITHIN}"
             ' ORDER BY v.event_id, v.kind, v.known_at, v.revision COLLATE "C", v.version',
             (window.first, window.last),
         )
-        for found, name, kind, revision, told in cursor:
+        for found, name, kind, revision, told in versions:
             event_id, key = sys.intern(found), sys.intern(name)
             if (key, kind) != of:
                 of, newest, seen = (key, kind), event_id, set()

@@ -19,8 +19,6 @@ from shared.records import LIVE
 from shared.topics import OUTBOX_CURSORS
 
 Rows = psycopg.Connection[Any]
-# Batches are fetched so many at a time: one is at most what one unit appended.
-BATCHES = 16
 
 
 class Extent(NamedTuple):
@@ -72,14 +70,14 @@ class LogReading:
 
     def _partition(self, topic_id: int, tp: TopicPartition, extent: Extent) -> Iterator[Record]:
         expected = extent.begin
-        with self._connection.cursor(f"audit_{topic_id}_{tp.partition}") as cursor:
-            cursor.itersize = BATCHES
-            cursor.execute(
+        with self._connection.cursor() as cursor:
+            # Row by row: a whole topic may not fit into memory, and one batch does.
+            batches = cursor.stream(
                 "SELECT base_off, n, payload FROM broker.log WHERE topic_id = %s AND p = %s AND base_off + n > %s"
                 " ORDER BY base_off",
                 (topic_id, tp.partition, extent.begin),
             )
-            for base, n, payload in cursor:
+            for base, n, payload in batches:
                 self._note_hole(tp, expected, base)
                 expected = max(expected, base + n)
                 try:

@@ -1,0 +1,117 @@
+"""An audit beside a pipeline at work, whose services are killed: it never calls missing or twice what is on its way."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from headrace.audit.accounting import Finding
+from headrace.audit.look import Look, Place, audit
+from headrace.audit.window import AuditWindow
+from headrace.embedded import EmbeddedPostgres
+from services.fetcher.source_file import load_source
+from shared.broker.postgres_broker import PostgresBroker
+from shared.errors import HeadraceError
+from simulator.publisher import Publisher
+from simulator.season import Plan, Season
+from simulator.stages import Pace
+from tests.headrace.audit.pipeline import counts
+from tests.headrace.runs import FEEDS, document, logs, pid_of
+
+FIRST, DAYS, VENUES = date(2026, 1, 5), 4, (3, 9)
+FACTS = 3 * DAYS * len(VENUES) * 12
+BASE_TABLES = 9
+KILLS = 3
+LIMIT_S = 90.0
+# Small units, so that there is always something on its way.
+SMALL = "\n".join(f"{service}: {{batch_records: 12}}" for service in ("fetcher", "cleaner", "loader"))
+KILLED = ("fetcher", "cleaner", "loader")
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("recorded")
+    publisher = Publisher(Season(Plan(first_date=FIRST, days=DAYS, venues=VENUES, races_per_venue=12)), Pace())
+    later = datetime.combine(FIRST, datetime.min.time(), UTC) + timedelta(days=DAYS + 3)
+    for day in (FIRST + timedelta(days=number) for number in range(DAYS)):
+        for feed in FEEDS:
+            page = publisher.page(f"/{feed}/v2/{day:%Y/%Y%m%d}.json", later)
+            assert page is not None
+            file = document(folder, feed, day)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(gzip.compress(page.body, mtime=0))
+    return folder
+
+
+@pytest.fixture
+def running(recorded: Path, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """`headrace run --once` in tmp_path; it is gone afterwards."""
+    (tmp_path / "small.yaml").write_text(SMALL)
+    source = ["--source", "archive", "--archive", str(recorded), "--once"]
+    here = ["--data-dir", str(tmp_path / "data"), "--config", str(tmp_path / "small.yaml")]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "headrace", "run", *source, *here], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    yield process
+    if process.poll() is None:
+        process.terminate()
+    process.wait(30)
+
+
+def test_nothing_is_called_lost_while_services_work_and_are_killed(
+    running: subprocess.Popen[bytes], tmp_path: Path
+) -> None:
+    data_dir, seen, wrong, kills = tmp_path / "data", set[str](), list[Finding](), 0
+    draw = random.Random(5)
+    deadline = time.monotonic() + LIMIT_S
+    look = None
+
+    while running.poll() is None:
+        assert time.monotonic() < deadline, logs(data_dir)
+        found = _look(data_dir)
+        if found is None:
+            time.sleep(0.05)
+            continue
+        look, wrong = found, [*wrong, *found.findings]
+        seen |= counts(look).keys()
+        pid = pid_of(data_dir, draw.choice(KILLED)) if kills < KILLS else None
+        if pid is not None:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+                kills += 1
+
+    assert running.returncode == 0, logs(data_dir)
+    assert wrong == []
+    assert kills == KILLS
+    assert {"in flight", "loaded"} <= seen
+    assert look is not None
+    assert sum(counts(look).values()) <= FACTS + BASE_TABLES
+
+
+def _look(data_dir: Path) -> Look | None:
+    """None while there is no database yet, or none any more."""
+    server = EmbeddedPostgres(data_dir)
+    if not server.password_file("headrace_owner").exists() or not server.answers():
+        return None
+    url = server.url_with_password()
+    broker = PostgresBroker(url)
+    try:
+        with psycopg.connect(url, autocommit=True) as connection:
+            place = Place(connection, broker, True, data_dir / "archive", {"boatrace": load_source("boatrace")})
+            return audit(place, AuditWindow(), second_look_s=0.5)
+    except (psycopg.Error, HeadraceError):  # it is being made, or stopped
+        return None
+    finally:
+        broker.close()
