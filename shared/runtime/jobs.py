@@ -71,8 +71,17 @@ class _Held:
 class Jobs:
     """Background work (shared/runtime/run.py): `run` belongs to one thread."""
 
-    def __init__(self, service: str, replica: str, conninfo: str, starts: Mapping[str, Start]) -> None:
+    def __init__(
+        self,
+        service: str,
+        replica: str,
+        conninfo: str,
+        starts: Mapping[str, Start],
+        show: Callable[[str, float], None] = lambda _kind, _progress: None,
+    ) -> None:
+        """`show` is told how far a job is that this replica holds, by its kind."""
         self._service = service
+        self._show = show
         self._replica = replica
         self._starts = starts
         # By the worker's name: a job may be claimed again while its former worker has not ended yet.
@@ -122,6 +131,8 @@ class Jobs:
         """Start its worker, renew its lease, look what became of it."""
         operation = held.operation
         ours = postgres_jobs.renew(connection, operation.id, held.worker)
+        if (found := get(connection, operation.id)) is not None:
+            self._show(operation.kind, found.progress)
         status = None if held.process is None else held.process.status()
         if not ours:
             self._drop(held)

@@ -141,7 +141,10 @@ class Replicas:
         except TransientError:
             return None
         for each in lag:
-            self._metrics.consumer_lag_records.labels(each["topic"], each["partition"]).set(each["records"])
+            where = each["topic"], each["partition"]
+            self._metrics.consumer_lag_records.labels(*where).set(each["records"])
+            if each.get("seconds") is not None:
+                self._metrics.consumer_lag_seconds.labels(*where).set(each["seconds"])
         return sum(each["records"] for each in lag) if lag else None
 
 

@@ -121,7 +121,10 @@ def serve(settings: ServiceSettings, service: Service, metrics: Metrics, connect
         starts |= {
             REPLAY: replaying(settings), REDRIVE: redriving(conninfo, lambda: connect(settings, conninfo), metrics),
         }  # fmt: skip
-    jobs = Jobs(settings.name, settings.service.replica, conninfo, starts)
+    jobs = Jobs(
+        settings.name, settings.service.replica, conninfo, starts,
+        lambda kind, progress: metrics.operation_progress_ratio.labels(kind).set(progress),
+    )  # fmt: skip
     beside = [control.run, jobs.run, *service.background, *copying]
     return run(settings, loop, view, metrics, beside, desk=desk, incarnation=incarnation)
 

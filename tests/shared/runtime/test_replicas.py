@@ -19,7 +19,7 @@ from tests.shared.runtime.deadline import eventually
 from tests.shared.runtime.views import BrokenView, GivenView
 
 Database = psycopg.Connection[tuple[Any, ...]]
-LAG = {"topic": "t", "partition": 0, "position": 3, "end": 5, "records": 2}
+LAG = {"topic": "t", "partition": 0, "position": 3, "end": 5, "records": 2, "seconds": 1.5}
 
 
 def guard(_name: str, work: Callable[[], None]) -> None:
@@ -64,7 +64,9 @@ def test_a_beat_tells_the_metrics_of_the_lag(database_url: str, database: Databa
     with replicas(database_url, GivenView(partitions=[LAG]), metrics=metrics):
         eventually(lambda: rows(database))
 
-    assert metrics.registry.get_sample_value("headrace_consumer_lag_records", {"topic": "t", "partition": "0"}) == 2
+    where = {"topic": "t", "partition": "0"}
+    assert metrics.registry.get_sample_value("headrace_consumer_lag_records", where) == 2
+    assert metrics.registry.get_sample_value("headrace_consumer_lag_seconds", where) == 1.5
 
 
 def test_a_lag_that_cannot_be_read_is_unknown(database_url: str, database: Database) -> None:

@@ -1,0 +1,135 @@
+"""Redrives beside the loop whose dead letters they send back, on a real log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from typing import Any
+
+import psycopg
+import pytest
+
+from shared.broker.contract import NewRecord, Record
+from shared.broker.postgres_broker import PostgresBroker
+from shared.errors import InvalidEvent
+from shared.ops import postgres_dead_letters, postgres_jobs, postgres_operations
+from shared.ops.dead_letter_choice import Filter
+from shared.ops.dead_letters import letter_of
+from shared.ops.operations import Operation
+from shared.records import Received
+from shared.runtime.breaker import MOST
+from shared.runtime.consumer import ConsumerLoop
+from shared.runtime.dead_letter_index import DeadLetterIndex
+from shared.runtime.metrics import Metrics
+from shared.runtime.redrive import redriving
+from shared.runtime.settlement import choose, selection_of
+from shared.topics import RAW
+from tests.shared.runtime.deadline import eventually
+from tests.shared.runtime.stage import append, broker_on, contents, number_of, numbers, out, raw, running
+
+Rows = psycopg.Connection[Any]
+DEAD, RETRY = "cleaner.dlq", "cleaner.retry"
+
+
+@pytest.fixture
+def rows(url: str) -> Iterator[Rows]:
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("TRUNCATE ops.operations, ops.dead_letters_settled")
+        yield connection
+
+
+@pytest.fixture
+def broker(url: str) -> Iterator[PostgresBroker]:
+    with closing(broker_on(url)) as broker:
+        yield broker
+
+
+class Cleaner:
+    """A service whose handler refuses some numbers, until it is mended."""
+
+    def __init__(self, url: str, bad: set[int]) -> None:
+        self.bad = bad
+        self.metrics = Metrics()
+        self.broker = broker_on(url)
+        self.loop = ConsumerLoop(
+            self.broker, service="cleaner", slot="0", reads=[RAW, RETRY], metrics=self.metrics, handle=self._handle
+        )
+
+    def _handle(self, batch: Sequence[Received]) -> list[NewRecord]:
+        for received in batch:
+            if number_of(received) in self.bad:
+                raise InvalidEvent(f"expected another number than {number_of(received)}")
+        return [out(received) for received in batch]
+
+    def redriven(self, outcome: str) -> float:
+        return self.metrics.registry.get_sample_value("headrace_redriven_total", {"outcome": outcome}) or 0
+
+
+def redrive(url: str, broker: PostgresBroker, rows: Rows, metrics: Metrics, *, force: bool = False) -> Operation:
+    """All that are open, from the choice to the end of the job, as a replica does it."""
+    index = DeadLetterIndex("cleaner")
+    index.refresh(broker)
+    choice = choose(rows, "cleaner", index, selection_of(index, None, Filter(), force=force))
+    choice.require_some()
+    postgres_operations.create(rows, "cleaner", "redrive", choice.selection.as_json(), "somebody", "r")
+    operation = postgres_jobs.claim(rows, "cleaner", "w", ["redrive"])
+    assert operation is not None
+    worker = redriving(url, lambda: broker_on(url), metrics)(operation, "w", 0)
+    eventually(lambda: worker.status() is not None)
+    done = postgres_operations.get(rows, operation.id)
+    assert done is not None
+    return done
+
+
+def size_of(record: Record) -> int:
+    return sum(len(name) + len(value) for name, value in record.headers.items())
+
+
+def test_ten_redrives_of_the_same_record_keep_the_size_of_its_headers(
+    url: str, broker: PostgresBroker, rows: Rows
+) -> None:
+    cleaner = Cleaner(url, {0})
+    append(broker, [raw(0)])
+    with running(cleaner.loop):
+        eventually(lambda: len(contents(broker, DEAD)) == 1)
+        for time in range(10):
+            assert redrive(url, broker, rows, cleaner.metrics, force=True).state == "succeeded"
+            eventually(lambda: len(contents(broker, DEAD)) == time + 2)  # noqa: B023  # called at once
+    cleaner.broker.close()
+
+    letters, sent = contents(broker, DEAD), contents(broker, RETRY)
+    assert [letter_of(letter).redrives for letter in letters] == list(range(11))
+    assert len({size_of(record) for record in [*letters, *sent]}) == 1
+    assert {letter_of(letter).origin for letter in letters} == {letter_of(letters[0]).origin}
+    assert {letter.value for letter in letters} == {raw(0).value}
+
+
+def test_what_was_mended_is_handled_and_stays_redriven_and_what_was_not_is_a_letter_of_its_own(
+    url: str, broker: PostgresBroker, rows: Rows
+) -> None:
+    cleaner = Cleaner(url, {1, 2})
+    append(broker, [raw(number) for number in range(4)])
+    with running(cleaner.loop):
+        eventually(lambda: len(contents(broker, DEAD)) == 2)
+        cleaner.bad = {2}
+        redrive(url, broker, rows, cleaner.metrics)
+        eventually(lambda: len(contents(broker, DEAD)) == 3)
+        eventually(lambda: cleaner.redriven("failed") == 1)
+    cleaner.broker.close()
+
+    assert sorted(numbers(broker)) == [0, 1, 3]
+    assert postgres_dead_letters.states(rows, "cleaner") == {(0, 0): "redriven", (0, 1): "redriven"}
+    assert (cleaner.redriven("sent"), cleaner.redriven("handled")) == (2, 1)
+
+
+def test_what_fails_again_trips_nothing_however_much_it_is(url: str, broker: PostgresBroker, rows: Rows) -> None:
+    count = 2 * MOST
+    cleaner = Cleaner(url, set(range(count)))
+    append(broker, [raw(number, "abcdefgh"[number % 8]) for number in range(count)])
+    with running(cleaner.loop):
+        eventually(lambda: len(contents(broker, DEAD)) == count)
+        redrive(url, broker, rows, cleaner.metrics)
+        eventually(lambda: len(contents(broker, DEAD)) == 2 * count)
+
+        assert cleaner.loop.state == "running"
+    cleaner.broker.close()
