@@ -59,7 +59,8 @@ def test_what_is_taken_out_of_a_place_is_missing_before_it(journey: tuple[str, E
     if getattr(found, place) is None:
         return
     excused = found.parked or found.dead or found.says_nothing or (place == "clean" and class_ == "in flight")
-    robbed = replace(found, **{place: None})
+    robbed = replace(found)
+    setattr(robbed, place, None)
 
     entry = fate(robbed)
 

@@ -1,0 +1,90 @@
+"""An audit of a run on a real Kafka: nothing to tell where nothing was lost, and what a cleaner dropped is found."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from headrace.access import opened
+from headrace.audit.look import Place
+from services.fetcher.source_file import load_source
+from shared.broker.contract import Broker, NewRecord
+from shared.broker.kafka_broker import KafkaBroker
+from shared.broker.sweep import sweep
+from shared.errors import ConfigError
+from shared.runtime.consumer import next_offsets
+from shared.settings import KafkaSettings, Settings
+from shared.topics import RAW
+from tests.headrace.audit.pipeline import counts, look_twice
+from tests.headrace.runs import DAYS, RACES, run_once, write_archive
+from tests.kafka.use import KafkaInUse
+
+LIMIT_S = 30.0
+ALL = 3 * len(DAYS) * RACES + 9
+DROPPED = UUID(int=5)
+
+
+@pytest.fixture
+def place(kafka: KafkaInUse, tmp_path: Path) -> Iterator[Place]:
+    url = f"kafka://{kafka.bootstrap}"
+    with kafka.empty():
+        with closing(KafkaBroker(url, KafkaSettings(), "")) as broker:
+            try:
+                broker.partitions(RAW)
+            except ConfigError:
+                pass
+            else:
+                pytest.skip(f"the Kafka at {kafka.bootstrap} has the topic {RAW}: set HEADRACE_KAFKA to one without")
+        run_once(write_archive(tmp_path / "recorded"), tmp_path / "data", "--broker", url)
+        with opened(Settings(data_dir=tmp_path / "data")) as access, access.connect() as connection:
+            conninfo = access.owner().conninfo()
+            with closing(KafkaBroker(url, KafkaSettings(), conninfo)) as broker:
+                sources = {"boatrace": load_source("boatrace")}
+                yield Place(connection, broker, False, tmp_path / "data" / "archive", sources)
+
+
+def test_what_a_cleaner_dropped_is_missing_behind_raw_events(place: Place) -> None:
+    whole = look_twice(place)
+    assert (whole.findings, counts(whole)) == ([], {"loaded": ALL})
+
+    _append_another(place.broker)
+    waiting = look_twice(place)
+    assert (waiting.findings, counts(waiting)) == ([], {"loaded": ALL, "in flight": 1})
+
+    _read_and_drop(place.broker)
+    dropped = look_twice(place)
+    assert [(each.kind, each.subject, each.where) for each in dropped.findings] == [
+        ("missing", str(DROPPED), "raw-events -> clean-events")
+    ]
+
+
+def _append_another(broker: Broker) -> None:
+    """A record like one that is there, of another id."""
+    tps = broker.partitions(RAW)
+    begins, ends = broker.begin_offsets(tps), broker.end_offsets(tps)
+    batches = sweep(broker, {tp: (begins[tp], ends[tp]) for tp in tps})
+    like = next(record for batch in batches for record in batch if b"reference" not in record.key)
+    batches.close()
+    headers = {**like.headers, "event_id": str(DROPPED).encode()}
+    with closing(broker.producer("somebody")) as producer, producer.unit() as unit:
+        unit.append([NewRecord(RAW, like.key, like.value, headers)])
+        unit.commit()
+
+
+def _read_and_drop(broker: Broker) -> None:
+    """What a cleaner with a bug does: it advances, and gives nothing."""
+    deadline = time.monotonic() + LIMIT_S
+    with (
+        closing(broker.consumer("cleaner", [RAW], "cleaner-0")) as consumer,
+        closing(broker.producer("cleaner-0")) as producer,
+    ):
+        while not (polled := consumer.poll(0.5, 100)).records:
+            assert time.monotonic() < deadline
+        with producer.unit() as unit:
+            unit.advance(polled.token, next_offsets(polled))
+            unit.commit()
