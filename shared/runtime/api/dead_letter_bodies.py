@@ -208,13 +208,25 @@ class Discard(Chosen):
         return self
 
 
+class PinnedPartition(BaseModel):
+    """Offsets of the dead-letter topic."""
+
+    model_config = _example({"partition": 0, "begin": 4, "end": 18})
+
+    partition: int
+    begin: int = Field(description="the first offset")
+    end: int = Field(description="the offset after the last")
+
+
 class Found(BaseModel):
     """What a dry run found."""
 
-    model_config = _example({"plan_id": "000000000018", "counts": _COUNTS, "spans": {"0": [4, 18]}})
+    model_config = _example(
+        {"plan_id": "000000000018", "counts": _COUNTS, "partitions": [{"partition": 0, "begin": 4, "end": 18}]}
+    )
 
     plan_id: str | None = Field(description="redrives: send it to execute exactly this; kept for 48 h")
     counts: dict[str, int] = Field(
         description="selected; settled: dealt with before; over_cap: redriven too often; unknown: not there"
     )
-    spans: dict[str, tuple[int, int]] = Field(description="per partition, the offsets that it is pinned to")
+    partitions: list[PinnedPartition] = Field(description="the offsets that it is pinned to")

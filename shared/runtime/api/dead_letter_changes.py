@@ -12,7 +12,7 @@ from shared.broker.contract import DbConnection
 from shared.ops import postgres_dead_letters, postgres_operations
 from shared.ops.operations import NotPossible
 from shared.ops.postgres_dead_letters import REDRIVE
-from shared.runtime.api.dead_letter_bodies import Discard, Found, Redrive
+from shared.runtime.api.dead_letter_bodies import Discard, Found, PinnedPartition, Redrive
 from shared.runtime.api.desk import Desk
 from shared.runtime.api.operations import full_id
 from shared.runtime.api.posting import ACCEPTED, Answer, OperationBody, accepted, caller_of, carry_out
@@ -105,9 +105,8 @@ def _discard(connection: DbConnection, desk: Desk, index: DeadLetterIndex, wish:
 
 
 def _dry(counts: dict[str, int], spans: Mapping[int, tuple[int, int]], plan_id: str | None) -> Answer:
-    return Answer(
-        HTTPStatus.OK, Found(plan_id=plan_id, counts=counts, spans={str(p): span for p, span in spans.items()})
-    )
+    pinned = [PinnedPartition(partition=p, begin=begin, end=end) for p, (begin, end) in sorted(spans.items())]
+    return Answer(HTTPStatus.OK, Found(plan_id=plan_id, counts=counts, partitions=pinned))
 
 
 def _target(wish: Redrive | Discard) -> str:

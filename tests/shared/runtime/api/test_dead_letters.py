@@ -153,7 +153,7 @@ def test_a_dry_run_counts_and_its_plan_is_executed_as_it_is(
     done = client.post(REDRIVES, json={"plan_id": dry.json()["plan_id"]})
 
     assert (dry.status_code, dry.json()["counts"]) == (200, {"selected": 2, "settled": 0, "over_cap": 1, "unknown": 0})
-    assert dry.json()["spans"] == {"0": [0, 3]}
+    assert dry.json()["partitions"] == [{"partition": 0, "begin": 0, "end": 3}]
     assert done.status_code == 202
     assert done.json()["target"]["spans"] == {"0": [0, 3]}
     assert postgres_jobs.claim(database, "cleaner", "w", ["redrive"]) is not None
