@@ -23,6 +23,7 @@ _NAMES_A_FILE = re.compile(r"_file$", re.IGNORECASE)
 _IN_URL = re.compile(r"(?<=://)([^/\s:@]*):([^\s/]*)@")
 _IN_TEXT = re.compile(r"\b((?:\w*password|token|secret)\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s&'\",)]+)", re.IGNORECASE)
 _WEBHOOK = re.compile(r"(/api/(?:v\d+/)?webhooks/\d+/)[\w-]+")
+_TOKEN = re.compile(r"\b(hr_[0-9a-f]{12}_)[\w-]+")
 _BEARER = re.compile(r"(\bBearer\s+)\S+", re.IGNORECASE)
 
 
@@ -72,10 +73,11 @@ def mask_secrets(_logger: WrappedLogger | None, _method: str, event: EventDict) 
 
 
 def mask_text(text: str) -> str:
-    """The text without passwords in URLs, tokens of webhooks, bearer tokens and password=... pairs."""
+    """The text without passwords in URLs, tokens of webhooks, our own and bearer tokens and password=... pairs."""
     text = _IN_URL.sub(rf"\1:{MASK}@", text)
     text = _IN_TEXT.sub(rf"\1{MASK}", text)
     text = _WEBHOOK.sub(rf"\1{MASK}", text)
+    text = _TOKEN.sub(rf"\1{MASK}", text)
     return _BEARER.sub(rf"\1{MASK}", text)
 
 

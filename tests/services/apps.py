@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,13 @@ from services.fetcher.settings import FetcherSettings
 from services.loader.settings import LoaderSettings
 from services.notifier.settings import NotifierSettings
 from services.predictor.settings import PredictorSettings
+from shared.broker.postgres_broker import PostgresBroker
 from shared.runtime.api.app import admin_app
 from shared.runtime.api.server import AdminServer
 from shared.runtime.metrics import Metrics
 from shared.runtime.service import Wire, desk_of
 from shared.settings import Database, ServiceSettings
+from shared.topics import specs
 from tests.shared.runtime.views import GivenView
 
 MODELS: dict[str, type[ServiceSettings]] = {
@@ -46,6 +48,9 @@ def app_of(name: str, database: Database, data_dir: Path, file_token: str | None
 
 @contextmanager
 def server_of(name: str, database: Database, data_dir: Path, file_token: str) -> Iterator[AdminServer]:
+    """Served, on a database with all topics."""
+    with closing(PostgresBroker(database.conninfo())) as broker:
+        broker.ensure_topics(specs())
     with app_of(name, database, data_dir, file_token) as app, AdminServer(app) as server:
         yield server
 

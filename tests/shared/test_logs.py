@@ -99,6 +99,7 @@ def test_the_name_of_a_secrets_file_is_told() -> None:
             "https://discord.com/api/webhooks/12/***?wait=true",
         ),
         ("Authorization: Bearer hunter2", "Authorization: Bearer ***"),
+        (f"got hr_0123456789ab_{'x-_' * 14}x, why?", "got hr_0123456789ab_***, why?"),
         ("GET http://h/?token=hunter2&day=1", "GET http://h/?token=***&day=1"),
     ],
 )

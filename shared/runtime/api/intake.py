@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from datetime import date, datetime
 from http import HTTPStatus
-from typing import Any
+from typing import Any, get_args
 from urllib.parse import unquote_plus
 
 import orjson
 from fastapi import Request
 from fastapi.dependencies.models import Dependant
+from pydantic import AwareDatetime
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
@@ -23,6 +26,7 @@ MAX_DEPTH = 32
 DRAINED_BYTES = 64 * 1024 * 1024
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
 NO_BODY: Any = None
+_DATED = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
 class CleanUrls:
@@ -68,24 +72,39 @@ class Bodies:
 
 
 async def known_parameters(request: Request) -> None:
-    """Refuses a parameter that the endpoint does not know: a filter with a slip in its name would filter nothing."""
-    known = _query_names(request.scope["route"].dependant)
-    unknown = sorted(set(request.query_params) - known)
-    if unknown:
+    """Refuses parameters that would be taken for something else than was meant.
+
+    One that the endpoint does not know: a filter with a slip in its name would filter nothing. A bare number for a
+    time: 20260131 would be a day of the year 1970.
+    """
+    known = _query_parameters(request.scope["route"].dependant)
+    if unknown := sorted(set(request.query_params) - set(known)):
         allowed = f"expected {', '.join(sorted(known))}" if known else "there are none here"
         raise HTTPException(
             HTTPStatus.UNPROCESSABLE_ENTITY, f"no such parameter: {', '.join(map(repr, unknown))}; {allowed}"
         )
+    for name, value in request.query_params.multi_items():
+        if _says_when(known[name]) and not _DATED.match(value):
+            raise HTTPException(
+                HTTPStatus.UNPROCESSABLE_ENTITY, f"query.{name}: expected 2026-01-31 or 2026-01-31T09:00:00Z"
+            )
 
 
 class _GoneError(Exception):
     """The caller hung up."""
 
 
-def _query_names(dependant: Dependant) -> set[str]:
-    """Of an endpoint and of what it depends on."""
-    inner = (_query_names(each) for each in dependant.dependencies)
-    return {field.alias for field in dependant.query_params}.union(*inner)
+def _query_parameters(dependant: Dependant) -> dict[str, Any]:
+    """Names and annotations of what an endpoint takes, and what it depends on."""
+    known = {field.alias: field.field_info.annotation for field in dependant.query_params}
+    for inner in dependant.dependencies:
+        known |= _query_parameters(inner)
+    return known
+
+
+def _says_when(annotation: Any) -> bool:
+    """Whether a date or a time is among what it may be."""
+    return annotation in (date, datetime, AwareDatetime) or any(map(_says_when, get_args(annotation)))
 
 
 def _check_key(headers: Headers) -> None:

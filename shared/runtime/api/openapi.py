@@ -23,8 +23,8 @@ _SECURITY = {
     }
 }  # fmt: skip
 _KEY: dict[str, Any] = {
-    "name": "Idempotency-Key", "in": "header", "required": False, "example": "pause-for-the-upgrade-7",
-    "description": f"{WHAT_A_KEY_IS}; the request happens once under it",
+    "name": "Idempotency-Key", "in": "header", "required": False,
+    "description": f"{WHAT_A_KEY_IS}, such as replay-of-monday-7; the request happens once under it",
     "schema": {"type": "string", "pattern": KEY_PATTERN},
 }  # fmt: skip
 _OF_ANY, _OF_A_CHANGE = (401, 422, 500, 503), (403, 413, 415)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 import socket
 from collections.abc import Iterator
+from datetime import date
+from typing import Annotated
 from uuid import UUID
 
 import httpx
 import pytest
-from fastapi import APIRouter
-from pydantic import BaseModel
+from fastapi import APIRouter, Query
+from pydantic import AwareDatetime, BaseModel
 
 from shared.errors import ConfigError, TransientError
 from shared.ops.operations import NotPossible
@@ -43,6 +45,10 @@ def failing(desk: Desk) -> APIRouter:
     @router.get("/wishes")
     def counted(count: int) -> int:
         return count
+
+    @router.get("/days")
+    def days(since: AwareDatetime | None = None, day: Annotated[date | None, Query()] = None) -> str:
+        return f"{since} {day}"
 
     @router.post("/wishes")
     def wish(wish: Wish) -> Wish:
@@ -127,6 +133,18 @@ def test_a_parameter_with_a_slip_in_its_name_is_told(client: httpx.Client) -> No
     assert_problem(some, 422, "invalid-input")
     assert some.json()["detail"] == "no such parameter: 'stat'; expected before, kind, limit, state"
     assert none.json()["detail"] == "no such parameter: 'a', 'b'; there are none here"
+
+
+def test_a_bare_number_is_no_time(client: httpx.Client) -> None:
+    for query in ("since=0.5", "since=1769850000", "day=20260131", "day=0", "since="):
+        name = query.partition("=")[0]
+        assert f"query.{name}: expected 2026-01-31" in assert_problem(
+            client.get(f"/v1/days?{query}"), 422, "invalid-input"
+        )
+
+    assert (
+        client.get("/v1/days?since=2026-01-31T09:00Z&day=2026-01-31").json() == "2026-01-31 09:00:00+00:00 2026-01-31"
+    )
 
 
 @pytest.mark.parametrize(
