@@ -62,7 +62,7 @@ def settle(connection: DbConnection, service: str, partitions: Partitions) -> li
     ended = []
     for operation_id, kind, seqs in found:
         assert now is not None  # noqa: S101  # something was found
-        waits = [_waits_for(Order(topic, KINDS[kind], seq), partitions, now) for topic, seq in sorted(seqs.items())]
+        waits = [waits_for(Order(topic, KINDS[kind], seq), partitions, now) for topic, seq in sorted(seqs.items())]
         if reasons := [reason for reason in waits if reason]:
             postgres_operations.waits_for(connection, operation_id, "; ".join(dict.fromkeys(reasons)))
         else:
@@ -96,7 +96,8 @@ class KnownPartitions:
         return self._found
 
 
-def _waits_for(order: Order, partitions: Partitions, now: Live) -> str | None:
+def waits_for(order: Order, partitions: Partitions, now: Live) -> str | None:
+    """What an order waits for to be effective, in words; None: it is."""
     if order.topic not in partitions:
         return f"there is no topic {order.topic} yet"
     return not_yet(order, partitions[order.topic], now.observed, now.obeyed)

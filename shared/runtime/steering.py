@@ -27,7 +27,8 @@ class Standing:
 class Steering:
     """Any thread may call any of this. `fixed` orders are never read again; without them there are none at first."""
 
-    def __init__(self, fixed: Orders | None = None) -> None:
+    def __init__(self, fixed: Orders | None = None, now_s: Callable[[], float] = time.monotonic) -> None:
+        self._now_s = now_s
         self._lock = threading.Lock()
         self._orders = fixed
         self._read_at = None if fixed is None else float("inf")
@@ -42,7 +43,7 @@ class Steering:
     def is_fresh(self) -> bool:
         """Whether the orders were read so recently that a partition may be begun under them."""
         with self._lock:
-            return self._read_at is not None and time.monotonic() - self._read_at < FRESH_S
+            return self._read_at is not None and self._now_s() - self._read_at < FRESH_S
 
     def give(self, orders: Orders, read_at: float) -> None:
         """`read_at` (monotonic): from before they were asked for."""

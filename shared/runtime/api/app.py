@@ -11,12 +11,12 @@ from collections.abc import Callable
 from fastapi import APIRouter, Depends, FastAPI
 from prometheus_client import CollectorRegistry
 
-from shared.runtime.api import audit, auth, dead_letters, intake, lag, openapi, operations, problems, status
+from shared.runtime.api import audit, auth, dead_letters, intake, lag, openapi, operations, problems, status, topics
 from shared.runtime.api.desk import Desk
 
 # What every service has below /v1.
 ROUTERS: tuple[Callable[[Desk], APIRouter], ...] = (
-    status.router, lag.router, operations.router, dead_letters.router, audit.router,
+    status.router, topics.router, lag.router, operations.router, dead_letters.router, audit.router,
 )  # fmt: skip
 
 

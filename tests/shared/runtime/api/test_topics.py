@@ -1,0 +1,131 @@
+"""Pausing and resuming over HTTP, and what is shown of it."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import psycopg
+import pytest
+
+from shared.broker.contract import TopicPartition
+from shared.broker.postgres_broker import PostgresBroker
+from shared.ops import postgres_orders
+from shared.ops.orders import Doing
+from shared.ops.postgres_steering import KnownPartitions, settle
+from shared.topics import RAW, specs
+from tests.shared.runtime.api.desks import assert_problem
+
+Database = psycopg.Connection[Any]
+TPS = [TopicPartition(RAW, p) for p in range(2)]
+
+
+@pytest.fixture(autouse=True)
+def log(database_url: str) -> None:
+    broker = PostgresBroker(database_url)
+    broker.ensure_topics(specs(2))
+    broker.close()
+
+
+def live(database: Database, seq: int, state: Any, replica: str = "a", tps: list[TopicPartition] = TPS) -> None:
+    """A replica that says this of itself."""
+    incarnation = uuid4()
+    database.execute(
+        "INSERT INTO ops.replicas (service, replica, pid, admin_url, state, ready, started_at, seen_at, incarnation)"
+        " VALUES ('cleaner', %s, 1, '', 'running', true, now(), now(), %s) ON CONFLICT (service, replica)"
+        " DO UPDATE SET incarnation = excluded.incarnation",
+        (replica, incarnation),
+    )
+    doing = {tp: Doing(state, 7, "too many failed" if state == "tripped" else None) for tp in tps}
+    assert postgres_orders.report(database, "cleaner", replica, incarnation, seq, doing)
+
+
+def topic(client: httpx.Client) -> dict[str, Any]:
+    found: dict[str, Any] = client.get(f"/v1/topics/{RAW}").json()
+    return found
+
+
+def test_a_topic_without_an_order_runs(client: httpx.Client, database: Database) -> None:
+    live(database, 0, "running")
+
+    body = client.get("/v1/topics").json()
+
+    assert body["replicas"] == [{"replica": "a", "obeys": 0}]
+    assert body["topics"] == [
+        {
+            "topic": RAW, "desired": "running", "effective": True, "waiting_for": None, "order": None,
+            "partitions": [
+                {"partition": p, "replica": "a", "state": "running", "position": 7, "cause": None} for p in (0, 1)
+            ],
+        }
+    ]  # fmt: skip
+
+
+def test_a_pause_is_accepted_shown_and_effective_once_it_is_obeyed(client: httpx.Client, database: Database) -> None:
+    live(database, 0, "running")
+
+    answer = client.put(f"/v1/topics/{RAW}/pause", json={"reason": "the source moves"})
+    operation = answer.json()
+    before = topic(client)
+    live(database, operation["target"]["orders"][RAW], "paused")
+    settle(database, "cleaner", KnownPartitions("cleaner", [RAW])(database))
+    after = topic(client)
+
+    assert (answer.status_code, answer.headers["location"]) == (202, f"/v1/operations/{operation['id']}")
+    assert (operation["kind"], operation["state"]) == ("pause", "waiting")
+    assert (before["desired"], before["effective"], before["waiting_for"]) == (
+        "paused", False, "not obeyed yet by a"
+    )  # fmt: skip
+    assert (before["order"]["reason"], before["order"]["ordered_by"]) == ("the source moves", "file token")
+    assert (after["effective"], {each["state"] for each in after["partitions"]}) == (True, {"paused"})
+    assert client.get(answer.headers["location"]).json()["state"] == "succeeded"
+
+
+def test_a_pause_that_nobody_hears_waits_for_a_replica(client: httpx.Client) -> None:
+    client.put(f"/v1/topics/{RAW}/pause")
+
+    shown = topic(client)
+
+    assert (shown["desired"], shown["waiting_for"]) == ("paused", "no replica of the service is running")
+    assert [each["replica"] for each in shown["partitions"]] == [None, None]
+
+
+def test_a_resume_ends_a_pause_that_is_not_obeyed_yet(client: httpx.Client) -> None:
+    paused = client.put(f"/v1/topics/{RAW}/pause").headers["location"]
+
+    client.put(f"/v1/topics/{RAW}/resume", json={"tolerate": 5})
+
+    ended = client.get(paused).json()
+    assert (ended["state"], ended["error"]) == ("cancelled", "another order came")
+    assert (topic(client)["desired"], topic(client)["order"]["tolerate"]) == ("running", 5)
+
+
+def test_all_topics_are_paused_and_resumed_by_one_operation(client: httpx.Client) -> None:
+    for word, desired in (("pause", "paused"), ("resume", "running")):
+        answer = client.put(f"/v1/topics/{word}")
+
+        assert answer.status_code == 202
+        assert topic(client)["desired"] == desired
+
+
+def test_who_paused_is_in_the_trail_with_what_was_before(client: httpx.Client) -> None:
+    client.put(f"/v1/topics/{RAW}/pause", json={"reason": "night"})
+
+    line = client.get("/v1/audit").json()["lines"][0]
+
+    assert (line["action"], line["target"], line["before"]) == ("pause", RAW, {RAW: "running"})
+    assert (line["after"]["desired"], line["after"]["reason"]) == ("paused", "night")
+
+
+def test_a_partition_that_is_held_back_says_why(client: httpx.Client, database: Database) -> None:
+    live(database, 0, "tripped")
+
+    assert [each["cause"] for each in topic(client)["partitions"]] == ["too many failed"] * 2
+
+
+def test_an_unknown_topic_and_an_unknown_wish_are_refused(client: httpx.Client) -> None:
+    assert "does on raw-events" in assert_problem(client.put("/v1/topics/nothing/pause"), 404, "not-found")
+    for body in ({"tolerate": 3}, {"reason": ""}, {"why": "x"}, [], "x"):
+        assert client.put(f"/v1/topics/{RAW}/pause", json=body).status_code == 422
+    assert client.put(f"/v1/topics/{RAW}/resume", json={"tolerate": -1}).status_code == 422
