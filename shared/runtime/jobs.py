@@ -78,16 +78,18 @@ class Jobs:
         conninfo: str,
         starts: Mapping[str, Start],
         show: Callable[[str, float], None] = lambda _kind, _progress: None,
+        first_pause_s: float = FIRST_PAUSE_S,
     ) -> None:
-        """`show` is told how far a job is that this replica holds, by its kind."""
+        """`show` is told how far a job is that this replica holds, by its kind. `first_pause_s`: before a worker that
+        died gets a successor; longer each time."""
         self._service = service
         self._show = show
         self._replica = replica
         self._starts = starts
+        self._first_pause_s = first_pause_s
         # By the worker's name: a job may be claimed again while its former worker has not ended yet.
         self._held: dict[str, _Held] = {}
         self._link = Link(conninfo, f"{service}, jobs", autocommit=True)
-        self._looked_at = 0.0
 
     def run(self, stop: threading.Event) -> None:
         try:
@@ -158,7 +160,7 @@ class Jobs:
             postgres_jobs.end(connection, held.operation.id, held.worker, "failed", None, cause)
             del self._held[held.worker]
             return
-        held.start_at = time.monotonic() + FIRST_PAUSE_S * 2 ** (held.deaths - 1)
+        held.start_at = time.monotonic() + self._first_pause_s * 2 ** (held.deaths - 1)
         log.warning("the worker of a job ended; another one takes it up", operation=held.operation.id, status=status)
 
     def _drop(self, held: _Held) -> None:

@@ -1,0 +1,212 @@
+"""A replica and the jobs of its service: claimed in order, looked after, handed over."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+import pytest
+
+from shared.ops import postgres_jobs, postgres_operations
+from shared.ops.operations import Operation
+from shared.runtime.job_process import JobProcess
+from shared.runtime.jobs import MOST, MOST_DEATHS, WRONG_SETTINGS, Jobs, JobThread, Worker
+from tests.shared.runtime.deadline import eventually
+
+Database = psycopg.Connection[Any]
+KIND = "replay"
+
+
+class Crew:
+    """Starts workers that do as `behave` says, and remembers them."""
+
+    def __init__(self, behave: Callable[[Operation, str, threading.Event], int]) -> None:
+        self._behave = behave
+        self.started: list[tuple[str, str, int]] = []
+        self.stops: dict[str, threading.Event] = {}
+
+    def start(self, operation: Operation, worker: str, place: int) -> Worker:
+        stop = self.stops[worker] = threading.Event()
+        self.started.append((operation.id, worker, place))
+        return GivenWorker(lambda: self._behave(operation, worker, stop), stop)
+
+    @property
+    def ids(self) -> list[str]:
+        return [operation_id for operation_id, _, _ in self.started]
+
+
+class GivenWorker(JobThread):
+    """A thread whose exit code is what it returns."""
+
+    def __init__(self, work: Callable[[], int], stop: threading.Event) -> None:
+        self._code = 0
+        self._work = work
+        super().__init__(self._run_it, stop.set, "worker")
+
+    def _run_it(self) -> None:
+        self._code = self._work()
+
+    def status(self) -> int | None:
+        return None if super().status() is None else self._code
+
+    def last_words(self) -> str:
+        return "no paper left"
+
+
+def made(database: Database, count: int = 1) -> list[str]:
+    return [postgres_operations.create(database, "cleaner", KIND, {}, "test", "").id for _ in range(count)]
+
+
+def row(database: Database, operation_id: str) -> Operation:
+    found = postgres_operations.get(database, operation_id)
+    assert found is not None
+    return found
+
+
+@contextmanager
+def replica(url: str, crew: Crew, name: str = "host-0") -> Iterator[threading.Event]:
+    stop = threading.Event()
+    jobs = Jobs("cleaner", name, url, {KIND: crew.start}, first_pause_s=0.01)
+    thread = threading.Thread(target=jobs.run, args=(stop,))
+    thread.start()
+    try:
+        yield stop
+    finally:
+        stop.set()
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+@pytest.fixture
+def ending(database: Database) -> Callable[[Operation, str, threading.Event], int]:
+    """Works until it is told to stop, then ends the job as done."""
+    lock = threading.Lock()
+
+    def behave(operation: Operation, worker: str, stop: threading.Event) -> int:
+        stop.wait()
+        with lock:
+            postgres_jobs.end(database, operation.id, worker, "succeeded")
+        return 0
+
+    return behave
+
+
+def test_jobs_are_taken_in_the_order_they_were_asked_for_and_two_at_once(
+    database_url: str, database: Database, ending: Any
+) -> None:
+    ids, crew = made(database, MOST + 2), Crew(ending)
+    with replica(database_url, crew):
+        eventually(lambda: len(crew.started) == MOST)
+        crew.stops[crew.started[0][1]].set()
+        eventually(lambda: len(crew.started) == MOST + 1)
+
+    assert crew.ids == ids[: MOST + 1]
+    assert crew.started[-1][2] == crew.started[0][2]  # the place that came free
+    assert len({place for _, _, place in crew.started[:MOST]}) == MOST
+
+
+def test_a_lease_is_renewed_for_as_long_as_its_worker_lives(database_url: str, database: Database, ending: Any) -> None:
+    (operation_id,), crew = made(database), Crew(ending)
+    with replica(database_url, crew):
+        eventually(lambda: crew.started)
+        lease = "SELECT lease_until FROM ops.operations"
+        first = database.execute(lease).fetchone()
+        eventually(lambda: database.execute(lease).fetchone() != first)
+        assert postgres_jobs.claim(database, "cleaner", "other", [KIND]) is None
+    assert row(database, operation_id).state == "succeeded"
+
+
+def test_a_worker_that_dies_gets_a_successor_under_the_same_claim(database_url: str, database: Database) -> None:
+    def behave(operation: Operation, worker: str, _stop: threading.Event) -> int:
+        if len(crew.started) < 3:
+            return -9
+        postgres_jobs.end(database, operation.id, worker, "succeeded")
+        return 0
+
+    (operation_id,), crew = made(database), Crew(behave)
+    with replica(database_url, crew):
+        eventually(lambda: row(database, operation_id).state == "succeeded")
+
+    assert len(crew.started) == 3
+    assert len({worker for _, worker, _ in crew.started}) == 1
+
+
+def test_a_job_whose_workers_only_die_fails_with_their_last_words(database_url: str, database: Database) -> None:
+    (operation_id,), crew = made(database), Crew(lambda *_: 1)
+    with replica(database_url, crew):
+        eventually(lambda: row(database, operation_id).state == "failed")
+
+    assert len(crew.started) == MOST_DEATHS
+    assert "no paper left" in str(row(database, operation_id).error)
+
+
+def test_deaths_between_which_it_got_on_do_not_add_up(database_url: str, database: Database) -> None:
+    lock = threading.Lock()
+
+    def behave(operation: Operation, worker: str, _stop: threading.Event) -> int:
+        with lock:
+            if len(crew.started) > MOST_DEATHS + 1:
+                postgres_jobs.end(database, operation.id, worker, "succeeded")
+                return 0
+            postgres_jobs.tell(database, operation.id, worker, {"read": len(crew.started)}, 0.5)
+        return 1
+
+    (operation_id,), crew = made(database), Crew(behave)
+    with replica(database_url, crew):
+        eventually(lambda: not row(database, operation_id).is_open, 30)
+
+    assert row(database, operation_id).state == "succeeded"
+
+
+def test_wrong_settings_are_not_tried_again(database_url: str, database: Database) -> None:
+    (operation_id,), crew = made(database), Crew(lambda *_: WRONG_SETTINGS)
+    with replica(database_url, crew):
+        eventually(lambda: row(database, operation_id).state == "failed")
+
+    assert len(crew.started) == 1
+
+
+def test_what_a_replica_leaves_goes_to_another_at_once(database_url: str, database: Database) -> None:
+    def stubborn(_operation: Operation, _worker: str, stop: threading.Event) -> int:
+        stop.wait()  # ends without laying the job down
+        return 1
+
+    (operation_id,), crew = made(database), Crew(stubborn)
+    with replica(database_url, crew):
+        eventually(lambda: crew.started)
+
+    found = postgres_jobs.claim(database, "cleaner", "other", [KIND])
+    assert found is not None
+    assert found.id == operation_id
+
+
+def test_a_worker_whose_job_is_somebody_elses_is_stopped(database_url: str, database: Database, ending: Any) -> None:
+    (operation_id,), crew = made(database), Crew(ending)
+    with replica(database_url, crew):
+        eventually(lambda: crew.started)
+        database.execute("UPDATE ops.operations SET worker = 'other', lease_until = now() + interval '1 h'")
+        eventually(crew.stops[crew.started[0][1]].is_set)
+
+    assert row(database, operation_id).worker == "other"
+
+
+def test_the_last_line_of_a_process_are_its_last_words(capfd: pytest.CaptureFixture[str]) -> None:
+    program = "import sys; print('one', file=sys.stderr); print('no paper left', file=sys.stderr); sys.exit(7)"
+    process = JobProcess([sys.executable, "-c", program], {})
+    process.wait(30)
+
+    assert (process.status(), process.last_words()) == (7, "no paper left")
+    assert capfd.readouterr().err == "one\nno paper left\n"
+
+
+def test_a_process_that_does_not_end_in_time_is_killed() -> None:
+    program = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(1, flush=True); signal.pause()"
+    process = JobProcess([sys.executable, "-c", program], {})
+    process.stop()
+    process.wait(0.2)
+
+    assert process.status() is not None
