@@ -7,21 +7,24 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from shared.broker.contract import TopicPartition
-from shared.topics import CLEAN, DEAD_LETTERS, LOADED, PREDICTIONS, RAW, STREAMS
+from shared.topics import CLEAN, DEAD_LETTERS, LOADED, PREDICTIONS, RAW, READS, SERVICES, STREAMS, retry_topic
 
 # Who reads what, in the order in which records flow; the loader comes again for what others wrote after its turn.
 # Read in this order, "has read all" of one hop stays true while the next is looked at.
 HOPS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("cleaner", (RAW,)),
-    ("loader", (CLEAN,)),
-    ("predictor", (LOADED,)),
-    ("notifier", (PREDICTIONS, LOADED)),
+    ("cleaner", (RAW, retry_topic("cleaner"))),
+    ("loader", (CLEAN, retry_topic("loader"))),
+    ("predictor", (LOADED, retry_topic("predictor"))),
+    ("notifier", (PREDICTIONS, LOADED, retry_topic("notifier"))),
     ("loader", (PREDICTIONS, *DEAD_LETTERS)),
 )
-TOPICS = (*STREAMS, *DEAD_LETTERS)
+RETRIES = {retry_topic(service): service for service in SERVICES if READS[service]}
+TOPICS = (*STREAMS, *DEAD_LETTERS, *RETRIES)
 # The reader whose progress counts as a topic's "out".
-MAIN_READER = {RAW: "cleaner", CLEAN: "loader", LOADED: "predictor", PREDICTIONS: "loader"} | dict.fromkeys(
-    DEAD_LETTERS, "loader"
+MAIN_READER = (
+    {RAW: "cleaner", CLEAN: "loader", LOADED: "predictor", PREDICTIONS: "loader"}
+    | dict.fromkeys(DEAD_LETTERS, "loader")
+    | RETRIES
 )
 
 Done = tuple[str, TopicPartition]

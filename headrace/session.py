@@ -18,6 +18,7 @@ from headrace.positions import Positions, Reading, waiting_for
 from headrace.supervise import Program, Supervisor, stop_all
 from headrace.view import Frame, View, latest
 from shared.errors import ConfigError, HeadraceError, TransientError
+from shared.ops import postgres_orders
 from shared.settings import Settings
 from shared.topics import LOADED
 
@@ -57,6 +58,7 @@ class Session:
         self._last: Reading | None = None
         self._loaded = False
         self._away = ""
+        self._paused: list[tuple[str, str]] = []
         self._began_s = began_s
         self._moved_at_s = time.monotonic()
         self.meter = Meter(self.observer().positions(), time.monotonic())
@@ -114,6 +116,8 @@ class Session:
             if reading is None:
                 return False
             same, before = reading.positions == before, reading.positions
+            if same and not done(reading):
+                self._tell_of_pauses(reading)
             stalled_s = time.monotonic() - self._moved_at_s
             if give_up and stalled_s > STALL_S:
                 raise RunFailed(f"nothing has moved for {stalled_s:.0f} s; still waiting for {waiting_for(reading)}")
@@ -142,6 +146,22 @@ class Session:
         connection = self.observer().connection
         self._view.show(Frame(self.title, reading, self.meter, time.monotonic(), lambda: latest(connection)))
         return reading
+
+    def _tell_of_pauses(self, reading: Reading) -> None:
+        """What an operator paused is waited for however long it takes: said once, for they may have forgotten."""
+        try:
+            paused = postgres_orders.paused(self.observer().connection)
+        except psycopg.OperationalError:
+            return  # the next reading meets it too, and says so
+        if paused:
+            self._moved_at_s = time.monotonic()
+        if paused != self._paused:
+            self._paused = paused
+            for service, topic in paused:
+                self.say(
+                    f"the {service} is paused on {topic}: waiting for {waiting_for(reading)}"
+                    f" (headrace resume {service} {topic})"
+                )
 
     def _cannot_look(self, error: Exception) -> None:
         """Said once for each kind of trouble, not with every try."""
