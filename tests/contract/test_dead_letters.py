@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +18,18 @@ from shared.ops import postgres_dead_letters, postgres_jobs, postgres_operations
 from shared.ops.dead_letter_choice import Filter, Selection
 from shared.ops.dead_letters import CAUSE, Place
 from shared.ops.operations import Operation
+from shared.records import Received
 from shared.runtime.claimed import Claimed
+from shared.runtime.consumer import ConsumerLoop
 from shared.runtime.dead_letter_index import DeadLetterIndex, read_one
 from shared.runtime.job_loop import JobLoop
 from shared.runtime.metrics import Metrics
 from shared.runtime.redrive import Redriving
-from shared.topics import JOB_CURSORS, TopicSpec
+from shared.topics import CLEAN, JOB_CURSORS, RAW, TopicSpec
 from tests.contract.children import said
 from tests.contract.conftest import Harness
-from tests.contract.records import everything, put
+from tests.contract.records import everything, put, until
+from tests.shared.runtime.stage import append, number_of, out, raw, running
 
 DEAD, RETRY = "cleaner.dlq", "cleaner.retry"
 Rows = psycopg.Connection[Any]
@@ -163,3 +166,26 @@ def test_a_redrive_cancelled_while_nobody_works_on_it_still_settles_what_it_sent
     asked(rows, known(broker))
     work(harness, url, rows, "after")
     assert [record.value for record in everything(broker, RETRY)] == [str(n).encode() for n in range(6)]
+
+
+def test_lines_that_break_while_records_are_handled_make_no_dead_letters(harness: Harness, broker: Broker) -> None:
+    broker.ensure_topics([TopicSpec(RAW, 1), TopicSpec(CLEAN, 1)])
+    append(broker, [raw(number) for number in range(300)])
+    handled: list[int] = []
+    broken: list[int] = []
+
+    def handle(batch: Sequence[Received]) -> list[NewRecord]:
+        handled.extend(number_of(received) for received in batch)
+        if len(handled) >= 50 * (1 + len(broken)) and len(broken) < 3:
+            broken.append(harness.cut())
+        return [out(received) for received in batch]
+
+    loop = ConsumerLoop(
+        harness.another(), service="cleaner", slot="0", reads=[RAW], metrics=Metrics(), handle=handle, max_records=10
+    )
+    with running(loop):
+        until(lambda: [int(record.value) for record in everything(broker, CLEAN)] == list(range(300)), 60)
+
+    assert len(broken) >= 3
+    assert all(broken)
+    assert everything(broker, DEAD) == []
