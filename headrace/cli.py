@@ -1,6 +1,8 @@
 """All commands of `headrace`, and what becomes of their errors: one line on stderr, and an exit code.
 
-0 done; 1 it could not be done; 2 wrong options or settings; 130 stopped by Ctrl-C, 143 by SIGTERM.
+0 done; 1 it could not be done: refused by a service, not running, or, with --wait, failed or cancelled (`audit`:
+something is missing, twice, or not what it should be); 2 wrong options or settings; 130 stopped by Ctrl-C, 143 by
+SIGTERM; 141 nobody reads the output any more.
 """
 
 from __future__ import annotations

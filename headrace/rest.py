@@ -43,8 +43,9 @@ class Answer(NamedTuple):
 class Api:
     """One service's API. `urls` is asked before each try; all tries of a change carry the same Idempotency-Key."""
 
-    def __init__(self, service: str, token: str, urls: Callable[[], list[str]]) -> None:
+    def __init__(self, service: str, token: str, urls: Callable[[], list[str]], between_s: float = BETWEEN_S) -> None:
         self.service = service
+        self._between_s = between_s
         self._urls = urls
         self._key = str(uuid4())
         self._changes = 0
@@ -75,7 +76,7 @@ class Api:
         error: Exception | None = None
         for attempt in range(TRIES):
             if attempt:
-                time.sleep(BETWEEN_S)
+                time.sleep(self._between_s)
             for url in self._urls():
                 try:
                     answer = self._http.request(method, f"{url.rstrip('/')}/v1{path}", **given)

@@ -156,6 +156,7 @@ class Finding(NamedTuple):
     subject: str  # an event_id, an event key, a span of offsets
     where: str
     detail: str = ""
+    key: str = ""
 
     @property
     def same(self) -> tuple[str, str, str]:

@@ -132,8 +132,8 @@ def _outbox(place: Place) -> dict[str, list[Record]]:
 def _missing(fates: Mapping[str, tuple[Evidence, Fate]]) -> Iterator[Finding]:
     for event_id, (found, entry) in fates.items():
         if entry.is_missing:
-            seen = f"{found.key}, {entry.place or 'not in any topic'}"
-            yield Finding("missing", event_id, entry.why, f"{seen}, rows {found.rows or 'none'}")
+            seen = f"{entry.place or 'not in any topic'}, rows {found.rows or 'none'}"
+            yield Finding("missing", event_id, entry.why, seen, found.key)
 
 
 def _look_downstream(
@@ -175,7 +175,7 @@ def _count_told(gathering: Gathering, on_its_way: Holding, found: Look, keys: Co
             hop.in_flight += 1
         elif gathering.is_due(LOADED, key, came):
             hop.missing += 1
-            found.findings.append(Finding("missing", event_id, f"facts -> {LOADED}", key))
+            found.findings.append(Finding("missing", event_id, f"facts -> {LOADED}", key=key))
         else:
             continue
         hop.expected += 1
@@ -189,8 +189,8 @@ def _count_predicted(gathering: Gathering, names: Mapping[str, str], stored: Map
         held = first.get(event_id)
         if held is None and gathering.is_due(PREDICTIONS, stored[event_id], None):
             hop.missing += 1
-            detail = f"{stored[event_id]}, although its row is there"
-            found.findings.append(Finding("missing", event_id, f"predictor -> {PREDICTIONS}", detail))
+            where, key = f"predictor -> {PREDICTIONS}", stored[event_id]
+            found.findings.append(Finding("missing", event_id, where, "although its row is there", key))
         elif event_id in stored:
             hop.arrived += 1
         elif event_id in gathering.retrying or (held is not None and held.offset >= _position(done, held)):
@@ -199,8 +199,10 @@ def _count_predicted(gathering: Gathering, names: Mapping[str, str], stored: Map
             hop.dead += 1
         else:
             hop.missing += 1
-            detail = f"{names.get(event_id)}, {held.place(PREDICTIONS) if held else ''}"
-            found.findings.append(Finding("missing", event_id, f"{PREDICTIONS} -> facts", detail))
+            place = held.place(PREDICTIONS) if held else ""
+            found.findings.append(
+                Finding("missing", event_id, f"{PREDICTIONS} -> facts", place, names.get(event_id, ""))
+            )
 
 
 def _position(done: Positions, held: Held) -> int:
@@ -219,12 +221,12 @@ def _twice(gathering: Gathering, keys: Container[str] | None) -> Iterator[Findin
     for topic in (RAW, CLEAN, LOADED, PREDICTIONS):
         for event_id, key, first, second in gathering.holdings[topic].twice:
             if keys is None or key in keys:
-                yield Finding("twice", event_id, topic, f"{key}: {first} and {second}")
+                yield Finding("twice", event_id, topic, f"{first} and {second}", key)
     for (event_id, revision), count in gathering.tables.twice.items():
         key = gathering.tables.keys[event_id]
         if keys is None or key in keys:
             of = "" if revision == LIVE else f" of revision {revision}"
-            yield Finding("twice", event_id, "facts.versions", f"{key}: {count} versions{of}")
+            yield Finding("twice", event_id, "facts.versions", f"{count} versions{of}", key)
 
 
 def _holes(gathering: Gathering) -> Iterator[Finding]:

@@ -64,8 +64,12 @@ def _entry(evidence: Evidence, entry: Fate) -> dict[str, Any]:
 
 
 def _finding(finding: Finding) -> dict[str, Any]:
-    name = "event_id" if finding.kind in {"missing", "twice"} else "subject"
-    return {name: finding.subject, "where": finding.where, "detail": finding.detail}
+    named: dict[str, Any] = {"subject": finding.subject}
+    if finding.kind in {"missing", "twice"}:
+        named = {"event_id": finding.subject, "key": finding.key}
+    elif finding.kind == "rows differ":
+        named = {"key": finding.subject}
+    return named | {"where": finding.where, "detail": finding.detail}
 
 
 def lines_of(report: dict[str, Any]) -> list[str]:

@@ -22,9 +22,25 @@ from headrace.commands.arguments import (
     stdout,
 )
 from headrace.data_dir import DataDir
-from headrace.observe import Replica, dead_letter_causes, failed_windows, replicas, with_stopped
+from headrace.observe import FRESH_S, Replica, dead_letter_causes, failed_windows, replicas, with_stopped
 from headrace.summary import cause_text, window_text
 from shared.settings import Settings
+
+_PAUSED = (
+    "SELECT service || ' on ' || topic || ', by ' || ordered_by || coalesce(': ' || reason, '') FROM ops.orders"
+    " WHERE desired = 'paused' ORDER BY service, topic"
+)
+_HELD_BACK = (
+    "SELECT o.service || ' on ' || o.topic || '/' || o.p || ' in ' || o.replica || coalesce(': ' || o.cause, '')"
+    " || '; `headrace resume ' || o.service || ' ' || o.topic || '` tries again' FROM ops.observed o"
+    " JOIN ops.replicas r USING (service, replica) WHERE o.state = 'tripped' AND r.state <> 'stopped'"
+    f" AND r.seen_at > now() - make_interval(secs => {FRESH_S}) ORDER BY 1"
+)
+_OPEN = (
+    "SELECT service || ' ' || kind || ' ' || id::bigint || ' ' || state || ', ' || round(progress * 100) || ' %'"
+    " || coalesce(', waits: ' || waiting_for, '') FROM ops.operations WHERE finished_at IS NULL ORDER BY id"
+)
+_CONTROL = (("paused", _PAUSED), ("held back", _HELD_BACK), ("operation", _OPEN))
 
 
 def status(
@@ -33,12 +49,15 @@ def status(
     database: DatabaseOption = None,
     config: ConfigOption = None,
 ) -> None:
-    """Show every service, what failed to be fetched, and why records became dead letters. Starts nothing."""
-    found, failed, causes = look(settings_of(data_dir, database, config))
+    """Show every service, what failed, what became dead letters, what is paused and under way. Starts nothing."""
+    settings = settings_of(data_dir, database, config)
+    found, failed, causes = look(settings)
     if output is Output.JSON:
         sys.stdout.write(orjson.dumps([replica.as_json() for replica in found]).decode() + "\n")
         return
     show(stdout(), found, failed, causes)
+    for line in control_lines(settings):
+        stdout().print(line, markup=False)
 
 
 def look(settings: Settings) -> tuple[list[Replica], Sequence[Mapping[str, Any]], Sequence[Mapping[str, Any]]]:
@@ -75,6 +94,18 @@ def show(
         console.print(f"dead letters   {cause_text(cause)}", markup=False)
     if not failed and not causes:
         console.print("no failed windows, no dead letters")
+
+
+def control_lines(settings: Settings) -> list[str]:
+    """What is paused by order, what is held back because too much of it failed, and which operations are open."""
+    access = access_of(settings)
+    if not access.is_up():
+        return []
+    try:
+        with access.connect("headrace status") as connection:
+            return [f"{name:<14} {text}" for name, query in _CONTROL for (text,) in connection.execute(query)]
+    except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
+        return []
 
 
 def _kept(settings: Settings) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]:
