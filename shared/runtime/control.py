@@ -26,7 +26,7 @@ from shared.runtime.steering import Standing, Steering
 # A NOTIFY that was missed is made up for so soon.
 LOOK_EVERY_S = 1.0
 # What was reported is said again so soon, should somebody have removed it.
-REPORT_EVERY_S = 5.0
+REPORT_EVERY_S = 3.0
 # Until the heartbeat has written this replica's row, there is nobody to speak for.
 UNREGISTERED_S = 0.1
 # How soon it sees that it is to end.

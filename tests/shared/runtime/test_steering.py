@@ -135,13 +135,28 @@ class World(RuleBasedStateMachine):
     def time_passes(self, seconds: float) -> None:
         self.now_s += seconds
 
+    @rule(name=st.sampled_from(NAMES))
+    def outage(self, name: str) -> None:
+        """One is away from the database for so long that the others do not wait for it any more."""
+        if process := self.processes.get(name):
+            process.cut_off = True
+            self.time_passes(FRESH_S + 1)
+            self.everybody_works()
+
     @precondition(lambda self: self.processes)
     @rule(data=st.data())
     def rebalance(self, data: st.DataObject) -> None:
         for tp in TPS:
-            can = [each for each in self.processes.values() if self._could_get(each, tp)]
+            can = [name for name, each in self.processes.items() if self._could_get(each, tp)]
             if can:
-                self._give(tp, data.draw(st.sampled_from(can)))
+                self._give(tp, self.processes[data.draw(st.sampled_from(can))])
+
+    @rule(name=st.sampled_from(NAMES))
+    def one_gets_all(self, name: str) -> None:
+        if process := self.processes.get(name):
+            for tp in TPS:
+                if self._could_get(process, tp):
+                    self._give(tp, process)
 
     # What replicas do: all of it, as nearly always, or each part at any time.
 

@@ -1,0 +1,166 @@
+"""The control thread of a replica, on a real database: what it reads, what it says, and when."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from uuid import UUID, uuid4
+
+import psycopg
+import pytest
+
+from shared.broker.contract import TopicPartition
+from shared.ops import postgres_operations, postgres_orders
+from shared.ops.orders import Doing
+from shared.ops.postgres_steering import steer
+from shared.runtime.control import Control
+from shared.runtime.steering import Steering
+from tests.shared.runtime.deadline import eventually
+
+Database = psycopg.Connection[Any]
+TP = TopicPartition("t", 0)
+
+
+@pytest.fixture
+def incarnation(database: Database) -> UUID:
+    """Of a replica that has written its row."""
+    found = uuid4()
+    enrol(database, found)
+    return found
+
+
+def enrol(database: Database, incarnation: UUID) -> None:
+    database.execute(
+        "INSERT INTO ops.replicas (service, replica, pid, admin_url, state, ready, started_at, seen_at, incarnation)"
+        " VALUES ('s', 'a', 1, '', 'running', true, now(), now(), %s)",
+        (incarnation,),
+    )
+
+
+@contextmanager
+def controlled(url: str, incarnation: UUID) -> Iterator[Steering]:
+    steering, stop = Steering(), threading.Event()
+    control = Control(url, "s", "a", incarnation, steering, lambda _: {"t": [TP]}, answer_s=1.0)
+    thread = threading.Thread(target=control.run, args=(stop,))
+    thread.start()
+    try:
+        yield steering
+    finally:
+        stop.set()
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+def pause(database: Database) -> str:
+    with database.transaction():
+        return steer(database, "s", ["t"], "paused", who="me", request_id="r").id
+
+
+def state(database: Database, operation_id: str) -> str:
+    found = postgres_operations.get(database, operation_id)
+    assert found is not None
+    return found.state
+
+
+def test_orders_are_heard_obeyed_and_reported_and_their_operation_ends(
+    database_url: str, database: Database, incarnation: UUID
+) -> None:
+    with controlled(database_url, incarnation) as steering:
+        eventually(lambda: steering.orders() is not None)
+        operation = pause(database)
+        orders = eventually(lambda: (found := steering.orders()) and found.paused("t") and found)
+        assert orders
+        assert state(database, operation) in {"waiting", "running"}
+
+        steering.obey(orders.seq, {TP: Doing("paused", 3)})
+
+        eventually(lambda: state(database, operation) == "succeeded")
+        assert [(each.state, each.position) for each in postgres_orders.live(database, "s").observed] == [("paused", 3)]
+
+
+def test_orders_are_not_read_before_everybody_can_see_the_replica(database_url: str, database: Database) -> None:
+    incarnation = uuid4()
+    with controlled(database_url, incarnation) as steering:
+        eventually(
+            lambda: (
+                database.execute(
+                    "SELECT FROM pg_stat_activity WHERE application_name = 'headrace s control' AND state = 'idle'"
+                ).rowcount
+            )
+        )
+        assert steering.orders() is None
+
+        enrol(database, incarnation)
+
+        eventually(lambda: steering.orders() is not None)
+
+
+def test_what_a_former_process_did_is_forgotten_and_a_clean_end_leaves_nothing(
+    database_url: str, database: Database, incarnation: UUID
+) -> None:
+    postgres_orders.report(database, "s", "a", incarnation, 9, {TopicPartition("t", 5): Doing("paused")})
+
+    with controlled(database_url, incarnation) as steering:
+        eventually(lambda: steering.orders() is not None)
+        steering.obey(1, {TP: Doing("running")})
+        eventually(lambda: [each.tp for each in postgres_orders.live(database, "s").observed] == [TP])
+
+    assert postgres_orders.live(database, "s").observed == []
+
+
+def test_what_the_loop_did_is_said_again_where_the_row_was_removed(
+    database_url: str, database: Database, incarnation: UUID
+) -> None:
+    with controlled(database_url, incarnation) as steering:
+        steering.obey(0, {TP: Doing("running")})
+        eventually(lambda: postgres_orders.live(database, "s").obeyed == {"a": 0})
+        database.execute("DELETE FROM ops.replicas")
+        eventually(
+            lambda: (
+                database.execute(
+                    "SELECT FROM pg_stat_activity WHERE application_name = 'headrace s control'"
+                    " AND query_start > now() - interval '1 s'"
+                ).rowcount
+            )
+        )
+        enrol(database, incarnation)
+
+        eventually(lambda: postgres_orders.live(database, "s").obeyed == {"a": 0})
+
+
+def test_a_cut_line_is_made_anew_and_orders_come_again(
+    database_url: str, database: Database, incarnation: UUID
+) -> None:
+    with controlled(database_url, incarnation) as steering:
+        eventually(lambda: steering.orders() is not None)
+        database.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'headrace s control'"
+        )
+        pause(database)
+
+        eventually(lambda: (found := steering.orders()) and found.paused("t"))
+
+
+def test_a_replica_that_another_process_has_become_reads_no_orders_any_more(
+    database_url: str, database: Database, incarnation: UUID
+) -> None:
+    with controlled(database_url, incarnation) as steering:
+        eventually(lambda: steering.orders() is not None)
+        database.execute("UPDATE ops.replicas SET incarnation = gen_random_uuid(), obeyed_seq = NULL")
+        pause(database)
+        steering.obey(99, {TP: Doing("running")})
+
+        eventually(
+            lambda: (
+                database.execute(
+                    "SELECT FROM pg_stat_activity WHERE application_name = 'headrace s control'"
+                    " AND query_start > (SELECT max(ordered_at) FROM ops.orders) + interval '0.2 s'"
+                ).rowcount
+            )
+        )
+        assert postgres_orders.live(database, "s").obeyed == {"a": None}
+        orders = steering.orders()
+        assert orders is not None
+        assert not orders.paused("t")
