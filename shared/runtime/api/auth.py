@@ -24,6 +24,7 @@ see posting.py.
 from __future__ import annotations
 
 import hmac
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Annotated, NamedTuple
 
@@ -32,19 +33,23 @@ from fastapi.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
-from starlette.types import ASGIApp, Receive, Send
+from starlette.types import ASGIApp, Message, Receive, Send
 from starlette.types import Scope as AsgiScope
 
 from shared.errors import TransientError
 from shared.ops import postgres_audit, postgres_tokens
 from shared.ops.tokens import Parts, Scope, allows, is_secret_of, parts_of
 from shared.runtime.api.desk import Desk
-from shared.runtime.api.problems import problem_of
+from shared.runtime.api.problems import TITLES, problem_of
 
 PROTECTED = "/v1"
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
 FILE_TOKEN = "file token"  # noqa: S105  # a name
 HOW_TO_GET_ONE = "`headrace token create NAME --scope {scope}` makes one"
+# Refusals of changes that go into the trail. (What is nowhere, or takes no such method, is no change.)
+NOTED = frozenset({409, 413, 415, 422})
+# A path may be long; so much of it says what it was.
+SHOWN = 300
 _CHALLENGE = 'Bearer realm="headrace"'
 
 
@@ -86,7 +91,21 @@ class Doors:
             await problem_of(request, error)(scope, receive, send)
             return
         request.state.caller = caller
-        await self._app(scope, receive, send)
+        request.state.noted = False
+        await self._app(scope, receive, send if scope["method"] in READING else self._noting(request, caller, send))
+
+    def _noting(self, request: HTTPConnection, caller: Caller, send: Send) -> Send:
+        """Puts into the trail what was refused before anybody else could: a body of the wrong form, say."""
+
+        async def send_noted(message: Message) -> None:
+            if message["type"] == "http.response.start" and message["status"] in NOTED and not request.state.noted:
+                what = f"{request.scope['method']} {request.scope['path']}"
+                outcome = f"refused ({message['status']}): {TITLES[message['status']]}"
+                with suppress(TransientError):  # the answer is right without its line
+                    await run_in_threadpool(self._note, caller, what, outcome)
+            await send(message)
+
+        return send_noted
 
     async def _admitted(self, headers: Headers, request_id: str) -> Caller:
         given = _bearer(headers)
@@ -118,17 +137,19 @@ class Doors:
         return Caller(f"token:{token.name}", token.scope, request_id)
 
     def _refuse(self, caller: Caller, needed: Scope, what: str) -> None:
-        outcome = f"forbidden: needs scope {needed}, has {caller.scope}"
-        with self._desk.transaction() as connection:
-            postgres_audit.note(
-                connection, self._desk.service, caller.subject, "request", what, outcome=outcome,
-                request_id=caller.request_id,
-            )  # fmt: skip
+        self._note(caller, what, f"forbidden: needs scope {needed}, has {caller.scope}")
         raise HTTPException(
             HTTPStatus.FORBIDDEN,
             f"this needs a token of scope {needed}, and {caller.subject} has scope {caller.scope}"
             f" ({HOW_TO_GET_ONE.format(scope=needed)})",
         )
+
+    def _note(self, caller: Caller, what: str, outcome: str) -> None:
+        with self._desk.transaction() as connection:
+            postgres_audit.note(
+                connection, self._desk.service, caller.subject, "request", what[:SHOWN], outcome=outcome,
+                request_id=caller.request_id,
+            )  # fmt: skip
 
 
 def _is_protected(path: str) -> bool:

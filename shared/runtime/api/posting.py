@@ -140,6 +140,7 @@ def carry_out(
     Raises what `work` raises, once that is noted too.
     """
     caller = caller_of(request)
+    request.state.noted = True
     try:
         with desk.transaction() as connection:
             return _once(connection, desk, request, caller, action, target, work)

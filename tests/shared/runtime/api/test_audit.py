@@ -45,6 +45,19 @@ def test_a_refusal_is_noted_with_its_reason(client: httpx.Client) -> None:
     assert line["outcome"].startswith("refused (404): cleaner has no operation 000000000007")
 
 
+def test_a_change_of_the_wrong_form_is_noted_too(client: httpx.Client) -> None:
+    client.post("/v1/operations/7/cancel", content=b"{", headers={"Content-Type": "application/json"})
+    client.post("/v1/operations/x/cancel")
+    client.post("/v1/nowhere")
+    client.get("/v1/operations/x")
+
+    lines = client.get("/v1/audit").json()["lines"]
+    assert [(line["action"], line["target"], line["outcome"]) for line in lines] == [
+        ("request", "POST /v1/operations/x/cancel", "refused (422): Invalid input"),
+        ("request", "POST /v1/operations/7/cancel", "refused (422): Invalid input"),
+    ]
+
+
 def test_pages_hold_every_line_once_the_newest_first(client: httpx.Client, database: Database) -> None:
     for number in range(5):
         postgres_audit.note(database, "cleaner", "somebody", "do", str(number))
