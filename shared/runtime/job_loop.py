@@ -151,14 +151,22 @@ class JobLoop:
         assert self._reader is not None  # noqa: S101  # taken up
         if self._obey() or self._waits():
             return
-        if not self._pending and self._reader.left:
-            self._pending.extend(self._reader.poll(POLL_S, READ_RECORDS))
+        self._read(self._reader)
         self._unit(self._reader)
         self._backoff.reset()
         if not self._pending and not self._reader.left:
             self._claimed.end("succeeded", self._cursor.counts)
             self._log.info("done", **self._cursor.counts)
             self._over = True
+
+    def _read(self, reader: SpanReading) -> None:
+        """As much as a unit may have, or is there: a live stream's batches are small, and units cost by the piece."""
+        while len(self._pending) < self._job.unit_records and reader.left:
+            records = reader.poll(POLL_S, READ_RECORDS)
+            self._pending.extend(records)
+            self._tick()
+            if not records:
+                return
 
     def _obey(self) -> bool:
         """Whether this worker's part is over. Asked before every unit: after a pause or a cancel, nothing happens."""

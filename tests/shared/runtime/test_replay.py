@@ -1,0 +1,219 @@
+"""Re-cleaning: raw events through changed rules, by a replay, correct the rows and are told to nobody not asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from typing import Any
+
+import psycopg
+import pytest
+
+from services.cleaner.handle import Cleaner
+from services.loader.load import Loader
+from services.notifier.choose import Rules
+from services.notifier.notify import Notifier
+from shared.broker.contract import NewRecord, Record
+from shared.broker.postgres_broker import PostgresBroker
+from shared.events import RawEvent, event_id_of
+from shared.ops import postgres_jobs, postgres_operations, postgres_replays
+from shared.ops.operations import Operation
+from shared.ops.replays import request_of
+from shared.records import Received, encode
+from shared.runtime.breaker import MOST
+from shared.runtime.claimed import Claimed
+from shared.runtime.consumer import ConsumerLoop
+from shared.runtime.handler import Handle
+from shared.runtime.job_loop import JobLoop
+from shared.runtime.metrics import Metrics
+from shared.runtime.planning import plan
+from shared.runtime.replay import replay_job
+from shared.topics import CLEAN, LOADED, RAW, dead_letter_topic, specs
+from tests.services.cleaner.made import DAY, card, payouts_123, raw, result
+from tests.services.loader.facts import StillClock
+from tests.services.loader.views import ask, tables
+from tests.shared.runtime.stage import append, contents
+
+# Shortly after the made-up events; what is older than a day is told to nobody.
+NOW = datetime(2031, 5, 6, 4, 0, tzinfo=UTC)
+EVENTS = range(1, 4)
+
+
+def key(number: int) -> str:
+    return f"boatrace:{DAY}:07:{number:02d}"
+
+
+def raw_record(feed: str, body: dict[str, Any], number: int) -> NewRecord:
+    message = raw(feed, body, event_key=key(number))
+    return encode(message, RAW, "raw-event/1", event_id_of("boatrace", feed, key(number), "d"), "fetcher")
+
+
+def changed(how: Callable[[dict[str, Any]], dict[str, Any]]) -> Handle:
+    """A cleaner whose rules read a page as if it were another one."""
+    cleaner = Cleaner(lambda _reason: None)
+
+    def handle(batch: Sequence[Received]) -> Sequence[NewRecord]:
+        return cleaner.handle([each._replace(message=_other(each.message, how)) for each in batch])
+
+    return handle
+
+
+def _other(message: RawEvent, how: Callable[[dict[str, Any]], dict[str, Any]]) -> RawEvent:
+    return message.model_copy(update={"body": how(message.body)}) if message.feed == "results" else message
+
+
+def a_thousand_times_more(body: dict[str, Any]) -> dict[str, Any]:
+    more = {
+        market: [row | {"payout": 1000 * row["payout"]} for row in rows] for market, rows in body["payouts"].items()
+    }
+    return body | {"payouts": more}
+
+
+class Pipe:
+    """Cleaner, loader and notifier on the embedded log, stepped by hand."""
+
+    def __init__(self, url: str, connection: psycopg.Connection[Any]) -> None:
+        self.url, self.connection = url, connection
+        self._stack = ExitStack()
+        self.broker = PostgresBroker(url)
+        self._stack.callback(self.broker.close)
+        self.broker.ensure_topics(specs(2))
+        cleaner, loader = Cleaner(lambda _reason: None), Loader(StillClock(NOW), Metrics())
+        notifier = Notifier(["console"], StillClock(NOW), Rules())
+        self._steps = [
+            self._step("cleaner", RAW, handle=cleaner.handle),
+            self._step("loader", CLEAN, database_handle=loader.handle),
+            self._step("notifier", LOADED, database_handle=notifier.handle),
+        ]
+
+    def _step(self, service: str, topic: str, **handle: Any) -> Callable[[], None]:
+        loop = ConsumerLoop(self.broker, service=service, slot="0", reads=[topic], metrics=Metrics(), **handle)
+        consumer, producer = self.broker.consumer(service, [topic], service), self.broker.producer(service)
+        self._stack.callback(producer.close)
+        self._stack.callback(consumer.close)
+
+        def drain() -> None:
+            while sum(self.broker.committed(service, [topic]).values()) < self._end(topic):
+                loop.step(consumer, producer)
+
+        return drain
+
+    def _end(self, topic: str) -> int:
+        return sum(self.broker.end_offsets(self.broker.partitions(topic)).values())
+
+    def drain(self) -> None:
+        for step in self._steps:
+            step()
+
+    def replay(self, handle: Handle, **asked: Any) -> Operation:
+        """To its end, and all that comes of it."""
+        planned = plan(self.broker, request_of({"topic": RAW, **asked}), [RAW], gapless=True)
+        with self.connection.transaction():
+            operation = postgres_replays.start(self.connection, "cleaner", planned, "test", "")
+        assert postgres_jobs.claim(self.connection, "cleaner", "one", ["replay"]) is not None
+        job = replay_job(operation, handle, None, 2000)
+        JobLoop(self.broker, Claimed(self.url, operation.id, "one"), job).run()
+        self.drain()
+        found = postgres_operations.get(self.connection, operation.id)
+        assert found is not None
+        return found
+
+    def told(self) -> list[str]:
+        """The rules of what is about one event; the day's summary is noted by the live records already."""
+        found = ask(self.connection, "SELECT rule FROM notifier.ledger WHERE rule <> 'daily' ORDER BY id")
+        return [rule for (rule,) in found]
+
+    def close(self) -> None:
+        self._stack.close()
+
+
+@pytest.fixture
+def pipe(database_url: str, database: psycopg.Connection[Any]) -> Iterator[Pipe]:
+    """Three events went through, of each of which nothing was worth telling."""
+    pipe = Pipe(database_url, database)
+    try:
+        for number in EVENTS:
+            cards = card(race_number=number, race_closed_at=f"{DAY} 12:{number:02d}:00")
+            results = result(race_number=number, payouts=payouts_123())
+            append(pipe.broker, [raw_record("programs", cards, number), raw_record("results", results, number)])
+        pipe.drain()
+        assert pipe.told() == []
+        yield pipe
+    finally:
+        pipe.close()
+
+
+def trifectas(pipe: Pipe) -> list[int]:
+    found = ask(
+        pipe.connection,
+        "SELECT amount FROM analytics.transactions WHERE market = 'trifecta' ORDER BY event_key",
+    )
+    return [amount for (amount,) in found]
+
+
+def test_changed_rules_correct_the_rows_as_new_versions_silently(pipe: Pipe) -> None:
+    assert trifectas(pipe) == [1230] * 3
+
+    operation = pipe.replay(changed(a_thousand_times_more))
+
+    assert operation.counts == {"read": 6, "selected": 6, "outputs": 6, "dead_letters": 0}
+    assert trifectas(pipe) == [1_230_000] * 3
+    versions = "SELECT version, revision FROM facts.versions WHERE kind = 'settled' ORDER BY event_id, version"
+    assert ask(pipe.connection, versions) == [(1, "0"), (2, operation.id)] * 3
+    assert pipe.told() == []
+
+
+def test_a_replay_that_asks_for_it_is_told(pipe: Pipe) -> None:
+    pipe.replay(changed(a_thousand_times_more), keys=[key(2)], notify=True)
+
+    assert pipe.told().count("big-payout") == 1
+
+
+def test_the_same_rules_write_nothing_new(pipe: Pipe) -> None:
+    before = tables(pipe.connection)
+
+    pipe.replay(Cleaner(lambda _reason: None).handle)
+
+    assert tables(pipe.connection) == before
+
+
+def test_the_same_changed_rules_again_write_nothing_new(pipe: Pipe) -> None:
+    pipe.replay(changed(a_thousand_times_more))
+    before, versions = tables(pipe.connection), "SELECT count(*) FROM facts.versions"
+    count = ask(pipe.connection, versions)
+
+    pipe.replay(changed(a_thousand_times_more))
+
+    assert (tables(pipe.connection), ask(pipe.connection, versions)) == (before, count)
+
+
+def test_only_what_is_selected_is_corrected(pipe: Pipe) -> None:
+    operation = pipe.replay(changed(a_thousand_times_more), keys=[key(2)], kinds=["results"])
+
+    assert operation.counts["selected"] == 1
+    assert trifectas(pipe) == [1230, 1_230_000, 1230]
+
+
+def letters(pipe: Pipe) -> list[Record]:
+    return contents(pipe.broker, dead_letter_topic("cleaner"))
+
+
+def test_what_fails_becomes_a_dead_letter_of_the_service_under_the_replays_revision(pipe: Pipe) -> None:
+    operation = pipe.replay(changed(lambda body: body | {"race_number": 99}), keys=[key(3)])
+
+    (letter,) = letters(pipe)
+    assert operation.counts["dead_letters"] == 1
+    assert letter.headers["revision"].decode() == operation.id
+    assert letter.headers["dlq.original-topic"] == RAW.encode()
+
+
+def test_a_replay_ends_before_it_fills_the_dead_letters(pipe: Pipe) -> None:
+    append(pipe.broker, [raw_record("results", result(race_number=1), 1)] * (MOST + 5))
+    pipe.drain()
+
+    operation = pipe.replay(changed(lambda body: body | {"race_number": 99}), kinds=["results"])
+
+    assert operation.state == "failed"
+    assert "too many failed" in str(operation.error)
+    assert len(letters(pipe)) <= MOST
