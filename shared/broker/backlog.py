@@ -66,28 +66,34 @@ class GaplessBacklog:
         thorough: bool,  # noqa: ARG002  # the contract's: here it is all the same
     ) -> dict[TopicPartition, Waiting]:
         behind = {tp: position for tp, (position, end) in stretches.items() if position < end}
-        oldest = self._oldest_ms(behind) if behind else {}
-        return {
-            tp: Waiting(end - position, True, oldest.get(tp)) if tp in behind else NOTHING
-            for tp, (position, end) in stretches.items()
-        }
+        held = self._held(behind) if behind else {}
+        found = dict.fromkeys(stretches, NOTHING)
+        for tp, (begin, oldest_ms) in held.items():
+            position, end = stretches[tp]
+            if oldest_ms is not None:
+                found[tp] = Waiting(end - max(position, begin), True, oldest_ms)
+        return found
 
     def close(self) -> None:
         self._link.drop()
 
-    def _oldest_ms(self, positions: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
+    def _held(self, positions: Mapping[TopicPartition, int]) -> dict[TopicPartition, tuple[int, int | None]]:
+        """Where a partition begins, for retention may have passed a position; and when the first record at or after
+        the position was appended."""
         wanted = [(*tp, offset) for tp, offset in positions.items()]
         with self._link.use() as connection:
             found = connection.execute(
-                "SELECT w.name, w.p, b.first_ms FROM unnest(%s::text[], %s::int[], %s::bigint[]) AS w(name, p, off)"
-                " JOIN broker.topics t ON t.name = w.name CROSS JOIN LATERAL ("
+                "SELECT w.name, w.p, part.begin_off, ("
                 "   SELECT first_ms FROM broker.log l WHERE l.topic_id = t.id AND l.p = w.p"
                 "   AND l.base_off >= coalesce((SELECT max(base_off) FROM broker.log h"
                 "     WHERE h.topic_id = t.id AND h.p = w.p AND h.base_off <= w.off), 0)"
-                "   AND l.base_off + l.n > w.off ORDER BY l.base_off LIMIT 1) b",
+                "   AND l.base_off + l.n > w.off ORDER BY l.base_off LIMIT 1)"
+                " FROM unnest(%s::text[], %s::int[], %s::bigint[]) AS w(name, p, off)"
+                " JOIN broker.topics t ON t.name = w.name"
+                " JOIN broker.partitions part ON part.topic_id = t.id AND part.p = w.p",
                 [list(column) for column in zip(*wanted, strict=True)],
             ).fetchall()
-        return {TopicPartition(name, p): first_ms for name, p, first_ms in found}
+        return {TopicPartition(name, p): (begin, oldest_ms) for name, p, begin, oldest_ms in found}
 
 
 @dataclass

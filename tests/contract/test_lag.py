@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -115,3 +116,15 @@ def test_an_offset_that_has_no_effect_is_told_and_said_once(broker: Broker, harn
     assert meter.ignored() == {"one/0": 7}
     assert [(each["log_level"], each["offset"]) for each in logs] == [("warning", 7)]
     assert len(asked) == 2
+
+
+def test_anybody_may_ask_in_a_thread_of_their_own(broker: Broker, meter: LagMeter) -> None:
+    fill(broker, "one", "abc")
+    until(lambda: lag_of(meter).records == 3)
+
+    with ThreadPoolExecutor(3) as pool:
+        found = [each.records for each in pool.map(lambda _: lag_of(meter), range(6))]
+    fill(broker, "one", "d")
+    until(lambda: lag_of(meter).records == 4)
+
+    assert found == [3] * 6
