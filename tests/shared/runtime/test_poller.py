@@ -11,9 +11,11 @@ import pytest
 from shared.broker.contract import NewRecord
 from shared.broker.postgres_broker import PostgresBroker
 from shared.errors import TransientError
+from shared.ops.orders import Desired, Order, Orders
 from shared.runtime.handler import Step
 from shared.runtime.metrics import Metrics
 from shared.runtime.poller import PollerLoop
+from shared.runtime.steering import FRESH_S, Steering
 from shared.topics import CLEAN, FETCHER_CURSORS, RAW
 from tests.shared.runtime.deadline import eventually
 from tests.shared.runtime.stage import append, broker_on, contents, raw, running
@@ -49,8 +51,21 @@ def broker(url: str) -> Iterator[PostgresBroker]:
     broker.close()
 
 
-def loop_of(broker: PostgresBroker, source: Counting, slot: str = "0") -> PollerLoop:
-    return PollerLoop(broker, service="fetcher", slot=slot, cursors=FETCHER_CURSORS, source=source, metrics=Metrics())
+def loop_of(broker: PostgresBroker, source: Counting, slot: str = "0", steering: Steering | None = None) -> PollerLoop:
+    return PollerLoop(
+        broker, service="fetcher", slot=slot, cursors=FETCHER_CURSORS, source=source, metrics=Metrics(), writes=RAW,
+        steering=steering,
+    )  # fmt: skip
+
+
+def give(steering: Steering, desired: Desired, seq: int) -> None:
+    steering.give(Orders({RAW: Order(RAW, desired, seq)}), time.monotonic())
+
+
+def obeyed(steering: Steering) -> tuple[int, dict[int, str]] | None:
+    """Up to which order, and what is done with which partition."""
+    standing = steering.standing()
+    return standing and (standing.seq, {tp.partition: doing.state for tp, doing in standing.partitions.items()})
 
 
 def raws(broker: PostgresBroker) -> list[NewRecord]:
@@ -164,3 +179,56 @@ def test_stop_ends_an_idle_poller_promptly(broker: PostgresBroker) -> None:
 
     assert time.monotonic() - stopped_at < 2
     assert (run.died_of, loop.state) == (None, "stopped")
+
+
+def test_a_paused_poller_asks_its_source_for_nothing_and_goes_on_where_it_was(broker: PostgresBroker) -> None:
+    steering = Steering()
+    source = Counting(100_000, lambda number: give(steering, "paused", 2) if number == 3 else None)
+    give(steering, "running", 1)
+    loop = loop_of(broker, source, steering=steering)
+
+    with running(loop):
+        eventually(lambda: obeyed(steering) == (2, {0: "paused"}))
+        reached = broker.cursors(FETCHER_CURSORS)
+        assert (loop.state, reached, len(raws(broker))) == ("paused", {"next": b"4"}, 4)
+        ticked_at = loop.ticked_at
+        eventually(lambda: loop.ticked_at > ticked_at)  # it polls on
+        assert broker.cursors(FETCHER_CURSORS) == reached
+
+        give(steering, "running", 3)
+        eventually(lambda: obeyed(steering) == (3, {0: "running"}))
+        eventually(lambda: len(raws(broker)) > 4)
+
+    assert source.loads == [0]
+
+
+def test_a_poller_that_does_not_know_its_orders_or_starts_in_a_pause_does_not_begin(
+    broker: PostgresBroker, url: str
+) -> None:
+    other, steering, standby = broker_on(url), Steering(), Steering()
+    source = Counting(5)
+    loop, second = loop_of(broker, source, "0", steering), loop_of(other, Counting(5), "1", standby)
+    with running(loop):
+        eventually(lambda: (loop.state, loop.assigned) == ("waiting for orders", 1))
+        assert steering.standing() is None
+        give(steering, "paused", 7)
+        give(standby, "paused", 7)
+        with running(second):
+            eventually(lambda: obeyed(steering) == (7, {0: "paused"}))
+            eventually(lambda: obeyed(standby) == (7, {}))  # it owns nothing, and obeys too
+        assert (source.loads, raws(broker)) == ([], [])
+
+        give(steering, "running", 8)
+        eventually(lambda: len(raws(broker)) == 5)
+    other.close()
+
+
+def test_a_poller_does_not_begin_on_orders_that_are_too_old(broker: PostgresBroker) -> None:
+    steering, source = Steering(), Counting(5)
+    steering.give(Orders(), time.monotonic() - FRESH_S)
+
+    with running(loop_of(broker, source, steering=steering)) as run:
+        eventually(lambda: run.loop.state == "waiting for orders")
+        assert source.loads == []
+        steering.give(Orders(), time.monotonic())
+        eventually(lambda: len(raws(broker)) == 5)
