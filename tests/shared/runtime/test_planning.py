@@ -40,12 +40,13 @@ def database(database_url: str) -> Iterator[psycopg.Connection[Any]]:
         yield connection
 
 
-def planned(broker: PostgresBroker, *, gapless: bool = True, **asked: Any) -> Plan:
-    return plan(broker, request_of({"topic": RAW, **asked}), READS, gapless=gapless)
+def planned(broker: PostgresBroker, since: dict[str, str] | None = None, *, gapless: bool = True, **asked: Any) -> Plan:
+    """`since`: what is no name in Python."""
+    return plan(broker, request_of({"topic": RAW, **asked, **(since or {})}), READS, gapless=gapless)
 
 
 def spans(found: Plan) -> dict[int, tuple[int, int]]:
-    return {p: tuple(span) for p, span in found.spans.items()}
+    return {p: (span.begin, span.end) for p, span in found.spans.items()}
 
 
 def test_the_two_events_lie_apart() -> None:
@@ -101,17 +102,17 @@ def test_record_time_is_when_a_record_was_appended(broker: PostgresBroker, datab
         times = sorted({record.timestamp_ms for record in reader.poll(1.0, 100)})
     middle = datetime.fromtimestamp(times[len(times) // 2] / 1000, UTC).isoformat()
 
-    before, after = planned(broker, to=middle), planned(broker, **{"from": middle})
+    before, after = planned(broker, to=middle), planned(broker, {"from": middle})
 
     assert before.selected + after.selected == 20
     assert before.selected > 0
     assert after.selected > 0
-    assert planned(broker, **{"from": "1900-01-01T00:00:00Z"}).selected == 20
+    assert planned(broker, {"from": "1900-01-01T00:00:00Z"}).selected == 20
     assert planned(broker, to="1900-01-01T00:00:00Z").selected == 0
 
 
 def test_event_time_is_the_events(broker: PostgresBroker) -> None:
-    found = planned(broker, **{"time": "event", "from": "2031-05-05T00:00:00Z"})
+    found = planned(broker, {"from": "2031-05-05T00:00:00Z"}, time="event")
 
     assert (found.selected, list(found.spans)) == (10, [tp_of(RIGHT).partition])
 
