@@ -25,7 +25,7 @@ from shared.runtime.job_loop import Job, JobLoop
 from shared.runtime.jobs import JobThread, Start
 from shared.runtime.metrics import Metrics
 from shared.runtime.watchdog import Watchdog
-from shared.topics import dead_letter_topic
+from shared.topics import dead_letter_topic, retry_topic
 
 # Small enough that the live loop, which reads the retry topic too, is not kept from its other records.
 UNIT_RECORDS = 100
@@ -43,15 +43,18 @@ class Redriving:
         self._settled: Collection[Place] | None = None
 
     def job(self, unit_records: int = UNIT_RECORDS) -> Job:
-        topic = dead_letter_topic(self._operation.service)
         return Job(
             id=self._operation.id,
-            spans={TopicPartition(topic, p): Span(*span) for p, span in self._selection.spans.items()},
+            spans={self._tp(p): Span(*span) for p, span in self._selection.spans.items()},
             wanted=self._wanted,
             transform=self._send_back,
             unit_records=unit_records,
             committed=self._note,
+            downstream=frozenset({(self._operation.service, retry_topic(self._operation.service))}),
         )
+
+    def _tp(self, partition: int) -> TopicPartition:
+        return TopicPartition(dead_letter_topic(self._operation.service), partition)
 
     def _wanted(self, record: Record) -> bool:
         if self._settled is None:
@@ -71,11 +74,8 @@ class Redriving:
             self._settle(records)
             self._metrics.redriven_total.labels(outcome="sent").inc(len(records))
             return
-        passed = {
-            TopicPartition(dead_letter_topic(self._operation.service), p): (begin, cursor.next[tp])
-            for p, (begin, _) in self._selection.spans.items()
-            if begin < cursor.next[tp := TopicPartition(dead_letter_topic(self._operation.service), p)]
-        }
+        begins = {self._tp(p): begin for p, (begin, _) in self._selection.spans.items()}
+        passed = {tp: (begin, cursor.next[tp]) for tp, begin in begins.items() if begin < cursor.next[tp]}
         for batch in sweep(self._broker, passed):
             self._settle([record for record in batch if self._wanted(record)])
 
