@@ -25,6 +25,7 @@ from shared.runtime.steering import Steering
 
 NAMES = ("a", "b", "c")
 TOPICS = ("t", "u")
+PARTS = ("beat", "register", "read", "step", "report")
 TPS = [TopicPartition(topic, p) for topic in TOPICS for p in range(2)]
 METRICS = Metrics()  # not looked at; one of its own would be most of a replica's work
 
@@ -163,17 +164,19 @@ class World(RuleBasedStateMachine):
     @rule()
     def everybody_works(self) -> None:
         for name in list(self.processes):
-            for part in (self.beat, self.register, self.read, self.step, self.report):
-                part(name)
-
-    @rule(name=st.sampled_from(NAMES), what=st.sampled_from(["beat", "register", "read", "step", "step", "report"]))
-    def part(self, name: str, what: str) -> None:
-        getattr(self, what)(name)
+            for part in PARTS:
+                getattr(self, part)(name)
 
     @rule(name=st.sampled_from(NAMES))
-    def control_works(self, name: str) -> None:
-        for part in (self.register, self.read, self.report):
-            part(name)
+    def others_work(self, name: str) -> None:
+        for other in self.processes.keys() - {name}:
+            for part in PARTS:
+                getattr(self, part)(other)
+
+    @rule(name=st.sampled_from(NAMES), parts=st.lists(st.sampled_from(PARTS), min_size=1, max_size=3))
+    def one_does(self, name: str, parts: list[str]) -> None:
+        for part in parts:
+            getattr(self, part)(name)
 
     def beat(self, name: str) -> None:
         process = self._reaching(name)
