@@ -49,6 +49,7 @@ class Gathering:
     done: Mapping[str, Positions]
     evidence: dict[str, Evidence] = field(default_factory=dict)
     dead: dict[str, list[Death]] = field(default_factory=lambda: defaultdict(list))
+    letters: dict[tuple[str, Held], tuple[str, str]] = field(default_factory=dict)
     retrying: dict[str, str] = field(default_factory=dict)
     holdings: dict[str, Holding] = field(default_factory=dict)
     _rejected: set[str] = field(default_factory=set)
@@ -81,8 +82,9 @@ class Gathering:
     def read_dead(self, reading: TopicReading) -> None:
         for service in SERVICES:
             holding = self.holdings[dead_letter_topic(service)] = Holding(dead_letter_topic(service))
-            for record, _, _ in holding.fill(reading, lambda _: True):
+            for record, event_id, held in holding.fill(reading, lambda _: True):
                 self.take_dead(record, service)
+                self.letters[holding.topic, held] = event_id, record.key.decode(errors="replace")
 
     def read_retries(self, reading: TopicReading) -> None:
         """What a redrive sent back and its service has not read yet."""

@@ -8,18 +8,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import psycopg
 
 from headrace.audit.accounting import Evidence, Fate, Finding, confirmed, fate
 from headrace.audit.archive_reading import read_origins
-from headrace.audit.gathering import Gathering, Positions
+from headrace.audit.downstream import Hop, look_downstream
+from headrace.audit.gathering import Gathering
 from headrace.audit.row_reading import differing
 from headrace.audit.table_reading import read_tables, snapshot
-from headrace.audit.topic_reading import BrokerReading, Held, Holding, LogReading, outbox_records
+from headrace.audit.topic_reading import BrokerReading, LogReading, outbox_records
 from headrace.audit.window import AuditWindow
 from services.fetcher.declaration import Source
-from shared.broker.contract import Broker, Record, TopicPartition
+from shared.broker.contract import Broker, Record
 from shared.records import LIVE
 from shared.topics import (
     CLEAN,
@@ -37,17 +37,6 @@ Rows = psycopg.Connection[Any]
 READS = {"cleaner": [RAW], "loader": [CLEAN, PREDICTIONS, *DEAD_LETTERS], "predictor": [LOADED]}
 # On Kafka a position may be seen before the records of the same transaction.
 SECOND_LOOK_S = 2.0
-
-
-@dataclass
-class Hop:
-    """What should have got from one place to another beyond the rows, and did. Sums to `expected`."""
-
-    expected: int = 0
-    arrived: int = 0
-    in_flight: int = 0
-    dead: int = 0
-    missing: int = 0
 
 
 @dataclass
@@ -70,13 +59,6 @@ class Place:
     embedded: bool
     archive: Path | None
     sources: Mapping[str, Source]
-
-
-class _Prediction(msgspec.Struct):
-    inputs: tuple[str, ...] = ()
-
-
-_PREDICTION = msgspec.json.Decoder(_Prediction)
 
 
 def audit(place: Place, window: AuditWindow, second_look_s: float = SECOND_LOOK_S) -> Look:
@@ -116,7 +98,8 @@ def look(place: Place, window: AuditWindow, suspects: Iterable[str] | None = Non
     found.fates = {event_id: (each, fate(each)) for event_id, each in gathering.finish().items()}
     found.findings += _missing(found.fates)
     keys = None if window.from_ms is None and window.to_ms is None else {each.key for each, _ in found.fates.values()}
-    _look_downstream(gathering, reading, waiting, found, keys)
+    found.hops, lost = look_downstream(gathering, reading, waiting, keys)
+    found.findings += lost
     found.findings += _twice(gathering, keys)
     if window.is_everything:
         found.findings += _holes(gathering)
@@ -134,87 +117,6 @@ def _missing(fates: Mapping[str, tuple[Evidence, Fate]]) -> Iterator[Finding]:
         if entry.is_missing:
             seen = f"{entry.place or 'not in any topic'}, rows {found.rows or 'none'}"
             yield Finding("missing", event_id, entry.why, seen, found.key)
-
-
-def _look_downstream(
-    gathering: Gathering,
-    reading: LogReading | BrokerReading,
-    waiting: Mapping[str, Iterable[Record]],
-    found: Look,
-    keys: Container[str] | None,
-) -> None:
-    """From the rows to loaded-events, and from predictions to their rows."""
-
-    def wanted(record: Record) -> bool:
-        key = record.key.decode(errors="replace")
-        return gathering.window.has_key(key) and (keys is None or key in keys)
-
-    loaded = gathering.holdings[LOADED] = Holding(LOADED)
-    for _ in loaded.fill(reading, wanted):
-        pass
-    on_its_way = Holding(LOADED)
-    for record in waiting.get(LOADED, ()):
-        on_its_way.take(record, record.headers.get("event_id", b"").decode())
-    _count_told(gathering, on_its_way, found, keys)
-    predicted = gathering.holdings[PREDICTIONS] = Holding(PREDICTIONS)
-    names = {event_id: record.key.decode() for record, event_id, _ in predicted.fill(reading, wanted, _inputs)}
-    stored = {key: k for key, k in gathering.tables.predictions.items() if keys is None or k in keys}
-    _count_predicted(gathering, names, stored, found)
-
-
-def _count_told(gathering: Gathering, on_its_way: Holding, found: Look, keys: Container[str] | None) -> None:
-    hop = found.hops[f"facts -> {LOADED}"] = Hop()
-    loaded, cleaned = gathering.holdings[LOADED], gathering.holdings[CLEAN].first
-    for event_id, key, revision in gathering.tables.told:
-        if keys is not None and key not in keys:
-            continue
-        came = cleaned[event_id].at_ms if event_id in cleaned else None
-        if (event_id, revision) in loaded.revisions:
-            hop.arrived += 1
-        elif (event_id, revision) in on_its_way.revisions:
-            hop.in_flight += 1
-        elif gathering.is_due(LOADED, key, came):
-            hop.missing += 1
-            found.findings.append(Finding("missing", event_id, f"facts -> {LOADED}", key=key))
-        else:
-            continue
-        hop.expected += 1
-
-
-def _count_predicted(gathering: Gathering, names: Mapping[str, str], stored: Mapping[str, str], found: Look) -> None:
-    hop = found.hops[f"{PREDICTIONS} -> facts"] = Hop()
-    first, done = gathering.holdings[PREDICTIONS].first, gathering.done["loader"]
-    for event_id in {**names, **stored}:
-        hop.expected += 1
-        held = first.get(event_id)
-        if held is None and gathering.is_due(PREDICTIONS, stored[event_id], None):
-            hop.missing += 1
-            where, key = f"predictor -> {PREDICTIONS}", stored[event_id]
-            found.findings.append(Finding("missing", event_id, where, "although its row is there", key))
-        elif event_id in stored:
-            hop.arrived += 1
-        elif event_id in gathering.retrying or (held is not None and held.offset >= _position(done, held)):
-            hop.in_flight += 1
-        elif any(death.service == "loader" for death in gathering.dead.get(event_id, ())):
-            hop.dead += 1
-        else:
-            hop.missing += 1
-            place = held.place(PREDICTIONS) if held else ""
-            found.findings.append(
-                Finding("missing", event_id, f"{PREDICTIONS} -> facts", place, names.get(event_id, ""))
-            )
-
-
-def _position(done: Positions, held: Held) -> int:
-    return done.get(TopicPartition(PREDICTIONS, held.partition), 0)
-
-
-def _inputs(record: Record) -> str:
-    """The same prediction may follow from two records: then it is told for each."""
-    try:
-        return "/".join(_PREDICTION.decode(record.value).inputs)
-    except msgspec.DecodeError:
-        return ""
 
 
 def _twice(gathering: Gathering, keys: Container[str] | None) -> Iterator[Finding]:

@@ -54,6 +54,7 @@ class Tables:
     parked: dict[str, str] = field(default_factory=dict)
     predictions: dict[str, str] = field(default_factory=dict)
     dead: dict[str, list[Death]] = field(default_factory=lambda: defaultdict(list))
+    buried: set[str] = field(default_factory=set)  # places of dead letters that have a row
     base: dict[str, dict[tuple[str, str], BaseRow]] = field(default_factory=dict)
 
     def standing(self, said: Reference) -> Standing | None:
@@ -94,7 +95,9 @@ def read_tables(connection: Rows, window: AuditWindow) -> Tables:
     for service, event_id, topic, p, off, error, message in connection.execute(
         "SELECT service, record_id::text, topic, p, off, error, message FROM facts.dead_letters ORDER BY failed_at"
     ):
-        tables.dead[event_id].append(Death(service, f"{topic}/{p}/{off}", f"{error}: {message}"))
+        place = f"{topic}/{p}/{off}"
+        tables.dead[event_id].append(Death(service, place, f"{error}: {message}"))
+        tables.buried.add(place)
     tables.base = {table: _base_rows(connection, table) for table in REFERENCE_TABLES}
     return tables
 

@@ -35,6 +35,7 @@ def test_a_run_that_lost_nothing_has_nothing_to_tell(place: Place) -> None:
     assert {name: (hop.expected, hop.arrived) for name, hop in look.hops.items()} == {
         "facts -> loaded-events": (FACTS, FACTS),
         "predictions -> facts": (3, 3),
+        "dead letters -> facts": (0, 0),
     }
     assert (look.windows, look.unfollowed) == (3 * len(DAYS), 0)
 
