@@ -133,3 +133,31 @@ def test_what_fails_again_trips_nothing_however_much_it_is(url: str, broker: Pos
 
         assert cleaner.loop.state == "running"
     cleaner.broker.close()
+
+
+def test_a_redrive_cancelled_half_way_has_sent_and_settled_the_same_and_the_next_one_sends_the_rest(
+    url: str, broker: PostgresBroker, rows: Rows
+) -> None:
+    append(broker, [NewRecord(DEAD, b"k", str(number).encode(), {}) for number in range(600)])
+    index = DeadLetterIndex("cleaner")
+    index.refresh(broker)
+    choice = choose(rows, "cleaner", index, selection_of(index, None, Filter(), force=False))
+    created = postgres_operations.create(rows, "cleaner", "redrive", choice.selection.as_json(), "somebody", "r")
+    operation = postgres_jobs.claim(rows, "cleaner", "w", ["redrive"])
+    assert operation is not None
+
+    worker = redriving(url, lambda: broker_on(url), Metrics())(operation, "w", 0)
+    # It does not get far: nobody reads the retry topic, and a redrive keeps its queue short.
+    eventually(lambda: postgres_dead_letters.states(rows, "cleaner"))
+    postgres_operations.command(rows, operation, "cancel")
+    eventually(lambda: worker.status() is not None)
+
+    cancelled = postgres_operations.get(rows, created.id)
+    assert cancelled is not None
+    sent = len(contents(broker, RETRY))
+    assert cancelled.state == "cancelled"
+    assert 0 < sent < 600
+    assert (cancelled.counts["redriven"], len(postgres_dead_letters.states(rows, "cleaner"))) == (sent, sent)
+
+    redrive(url, broker, rows, Metrics())
+    assert [int(record.value) for record in contents(broker, RETRY)] == list(range(600))
