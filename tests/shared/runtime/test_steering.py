@@ -287,3 +287,35 @@ class World(RuleBasedStateMachine):
 
 TestOrders = World.TestCase
 TestOrders.settings = settings(max_examples=150, stateful_step_count=60, deadline=None)
+
+
+def test_a_fenced_replica_that_nobody_waits_for_does_not_go_on_under_old_orders() -> None:
+    """Seldom enough that chance would not find it: a partition went and came back while a unit was open."""
+    world = World()
+    world.outage("a")
+    world.order("t", "paused")
+    world.one_gets_all("b")
+    world.others_work("a")
+    assert world._waits_for(world.orders["t"]) is None
+
+    world.one_gets_all("a")
+    world.step("a")
+
+    assert not [tp for tp in world.processes["a"].handles if tp.topic == "t"]
+    world.an_effective_order_is_obeyed_by_all()
+
+
+def test_a_replica_that_has_not_written_its_row_reads_no_orders() -> None:
+    """Else it would begin under orders that the next one does not wait for."""
+    world = World()
+    world.start("c")
+    for part in ("register", "read"):
+        getattr(world, part)("c")
+    world.order("t", "paused")
+    world.others_work("c")
+    assert world._waits_for(world.orders["t"]) is None
+
+    world.one_gets_all("c")
+    world.step("c")
+
+    assert world.processes["c"].handles == {}
