@@ -56,7 +56,12 @@ def fill(broker: KafkaBroker, units: int, size: int = 1) -> None:
 def one(meter: LagMeter, *, thorough: bool = True) -> PartitionLag:
     """Once Kafka knows who coordinates the group."""
     found: list[PartitionLag] = []
-    until(lambda: bool(found.extend(meter.measure([TP.topic], thorough=thorough)) or found))
+
+    def look() -> bool:
+        found[:] = meter.measure([TP.topic], thorough=thorough)
+        return True
+
+    until(look)
     return found[0]
 
 

@@ -1,0 +1,65 @@
+"""Lag over HTTP, from a meter on a real log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+
+import httpx
+import pytest
+
+from services.cleaner.settings import CleanerSettings
+from shared.broker.backlog import GaplessBacklog
+from shared.broker.contract import TopicPartition
+from shared.broker.postgres_broker import PostgresBroker
+from shared.errors import TransientError
+from shared.runtime.consumer import ConsumerLoop
+from shared.runtime.lag import LagMeter
+from shared.runtime.metrics import Metrics
+from shared.runtime.view import LoopView
+from shared.topics import RAW
+from tests.shared.runtime.api.desks import assert_problem, served
+from tests.shared.runtime.stage import append, broker_on, raw, tp_of
+from tests.shared.runtime.views import BrokenView
+
+
+@pytest.fixture
+def database_url(url: str) -> str:
+    """Not a fresh one, which takes a second: nothing but the log is needed."""
+    return url
+
+
+@pytest.fixture
+def broker(url: str) -> Iterator[PostgresBroker]:
+    with closing(broker_on(url)) as broker:
+        yield broker
+
+
+@pytest.fixture
+def client(settings: CleanerSettings, broker: PostgresBroker, url: str) -> Iterator[httpx.Client]:
+    loop = ConsumerLoop(broker, service="cleaner", slot="0", reads=[RAW], metrics=Metrics(), handle=lambda _: [])
+    foreign = {tp_of("k"): 3, TopicPartition(RAW, 1 - tp_of("k").partition): -1}
+    meter = LagMeter(broker_on(url), "cleaner", GaplessBacklog(url), foreign=lambda _: foreign)
+    with closing(meter), served(settings, LoopView(loop, broker, "0", meter=meter)) as client:
+        yield client
+
+
+def test_it_says_what_waits_since_when_and_what_had_no_effect(client: httpx.Client, broker: PostgresBroker) -> None:
+    append(broker, [raw(number) for number in range(3)])
+
+    told = {each["partition"]: each for each in client.get("/v1/lag").json()}
+
+    waiting, empty = told[tp_of("k").partition], told[1 - tp_of("k").partition]
+    assert 0 <= waiting.pop("seconds") < 60
+    assert waiting == {
+        "topic": RAW, "partition": tp_of("k").partition, "position": 0, "end": 3, "records": 3, "exact": True,
+        "ignored_group_offset": 3,
+    }  # fmt: skip
+    assert (empty["records"], empty["seconds"], empty["ignored_group_offset"]) == (0, 0.0, None)
+    detail = client.get("/v1/status").json()["detail"]
+    assert detail["ignored_group_offsets"] == {f"{RAW}/{tp_of('k').partition}": 3}
+
+
+def test_a_broker_that_is_away_is_a_problem_that_may_pass(settings: CleanerSettings) -> None:
+    with served(settings, BrokenView(service="cleaner", error=TransientError("the log is away"))) as client:
+        assert "away" in assert_problem(client.get("/v1/lag"), 503, "unavailable")
