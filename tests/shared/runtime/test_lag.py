@@ -67,7 +67,7 @@ def one(meter: LagMeter, *, thorough: bool = True) -> PartitionLag:
 
 def test_beyond_a_bound_what_was_seen_tells_how_dense_records_are(broker: KafkaBroker) -> None:
     fill(broker, 20)  # every second offset is a record
-    backlog = ReadBacklog(broker, most=4)
+    backlog = ReadBacklog(broker, most=10)
     with closing(LagMeter(broker, "cleaner", backlog)) as meter:
         found = one(meter)
 
