@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 
+import psycopg
 import pytest
 
 from shared.broker import postgres_retention
@@ -21,6 +22,14 @@ from tests.shared.runtime.stage import append, raw
 
 RECORDS = 100
 ALL = list(range(RECORDS))
+
+
+@pytest.fixture
+def database_url(url: str) -> str:
+    """Not a fresh one, which takes a second, but one that was emptied."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("TRUNCATE ops.operations")
+    return url
 
 
 @pytest.fixture

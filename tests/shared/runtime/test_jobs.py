@@ -82,6 +82,14 @@ def replica(url: str, crew: Crew, name: str = "host-0") -> Iterator[threading.Ev
 
 
 @pytest.fixture
+def database_url(url: str) -> str:
+    """Not a fresh one, which takes a second, but one that was emptied."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("TRUNCATE ops.operations")
+    return url
+
+
+@pytest.fixture
 def ending(database: Database) -> Callable[[Operation, str, threading.Event], int]:
     """Works until it is told to stop, then ends the job as done."""
     lock = threading.Lock()

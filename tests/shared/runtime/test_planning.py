@@ -26,6 +26,14 @@ LEFT, RIGHT = "2031-05-04:01:01", "2031-05-05:01:04"
 
 
 @pytest.fixture
+def database_url(url: str) -> str:
+    """Not a fresh one, which takes a second, but one that was emptied."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("TRUNCATE ops.operations")
+    return url
+
+
+@pytest.fixture
 def broker(database_url: str) -> Iterator[PostgresBroker]:
     """Ten raw events of each of two events, in turn."""
     with closing(broker_on(database_url)) as broker:

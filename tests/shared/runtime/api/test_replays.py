@@ -1,0 +1,185 @@
+"""Replays over HTTP: planned, executed, refused, and the same request once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+
+from services.cleaner.settings import CleanerSettings
+from shared.broker import postgres_retention
+from shared.broker.postgres_broker import PostgresBroker
+from shared.ops import postgres_operations
+from shared.runtime.api import replays
+from shared.runtime.api.desk import Desk
+from shared.runtime.api.server import admin_server
+from shared.runtime.metrics import Metrics
+from shared.topics import RAW
+from tests.shared.runtime.api.desks import FILE_TOKEN, assert_problem, bearing
+from tests.shared.runtime.stage import append, broker_on, raw
+from tests.shared.runtime.views import GivenView
+
+Database = psycopg.Connection[Any]
+RECORDS = 20
+DAY = "made-up:2031-05-04"
+
+
+@pytest.fixture
+def database_url(url: str) -> str:
+    """Not a fresh one, which takes a second, but one that was emptied."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("TRUNCATE ops.operations, ops.plans, ops.idempotency")
+    return url
+
+
+@pytest.fixture
+def broker(database_url: str) -> Iterator[PostgresBroker]:
+    broker = broker_on(database_url)
+    append(broker, [raw(number, f"2031-05-0{4 + number % 2}:01:{number:02d}") for number in range(RECORDS)])
+    yield broker
+    broker.close()
+
+
+@pytest.fixture
+def client(settings: CleanerSettings, broker: PostgresBroker) -> Iterator[httpx.Client]:
+    desk = Desk(
+        settings, GivenView(service="cleaner"), steers=[RAW], routers=[replays.router],
+        open_broker=lambda: PostgresBroker(settings.database.conninfo()),
+    )  # fmt: skip
+    with (
+        admin_server(desk, Metrics().registry) as server,
+        httpx.Client(base_url=f"{server.url}/v1", headers=bearing(FILE_TOKEN), timeout=30) as client,
+    ):
+        yield client
+
+
+def asked(client: httpx.Client, **wish: Any) -> httpx.Response:
+    return client.post("/replays", json={"topic": RAW, **wish})
+
+
+def executed(client: httpx.Client, plan_id: str, **wish: Any) -> httpx.Response:
+    return client.post("/replays", json={"plan_id": plan_id, **wish})
+
+
+def test_a_dry_run_counts_and_does_nothing(client: httpx.Client, database: Database) -> None:
+    answer = asked(client, keys=[f"{DAY}:*"], dry_run=True)
+
+    told = answer.json()
+    assert answer.status_code == 200
+    assert told["records"] == sum(each["records"] for each in told["partitions"]) == RECORDS // 2
+    assert told["first"]["key"].startswith(DAY)
+    assert postgres_operations.listing(database, "cleaner") == []
+
+
+def test_a_replay_is_an_operation_that_waits_for_a_worker(client: httpx.Client) -> None:
+    answer = asked(client, rate=5, notify=True)
+
+    operation = client.get(answer.headers["location"].removeprefix("/v1")).json()
+    assert answer.status_code == 202
+    assert (operation["kind"], operation["state"]) == ("replay", "waiting")
+    assert (operation["target"]["selected"], operation["target"]["notify"]) == (RECORDS, True)
+
+
+def test_a_plan_is_executed_as_it_is_whatever_came_since(client: httpx.Client, broker: PostgresBroker) -> None:
+    plan = asked(client, dry_run=True).json()
+    append(broker, [raw(number, "later") for number in range(5)])
+
+    operation = executed(client, plan["plan_id"].lstrip("0")).json()
+
+    assert operation["target"]["plan_id"] == plan["plan_id"]
+    assert operation["target"]["selected"] == RECORDS
+    assert operation["target"]["spans"] == {
+        str(each["partition"]): [each["begin"], each["end"]] for each in plan["partitions"]
+    }
+
+
+def test_a_plan_is_executed_once_unless_asked_for_again(client: httpx.Client) -> None:
+    plan_id = asked(client, dry_run=True).json()["plan_id"]
+    first = executed(client, plan_id).json()["id"]
+    client.post(f"/operations/{first}/cancel")
+
+    assert '"again": true' in assert_problem(executed(client, plan_id), 409, "conflict")
+    assert executed(client, plan_id, again=True).status_code == 202
+
+
+def test_a_plan_that_retention_has_cut_is_refused_with_the_earliest_offsets(
+    client: httpx.Client, broker: PostgresBroker, database: Database
+) -> None:
+    plan_id = asked(client, dry_run=True).json()["plan_id"]
+    append(broker, [raw(number, str(number)) for number in range(RECORDS)])
+    database.execute("UPDATE broker.topics SET retention_s = 60 WHERE name = %s", (RAW,))
+    database.execute("UPDATE broker.log SET last_ms = 0 WHERE base_off = 0")
+    postgres_retention.enforce(database)
+
+    detail = assert_problem(executed(client, plan_id), 409, "conflict")
+
+    earliest = broker.begin_offsets(broker.partitions(RAW))
+    assert all(f"{tp.topic}/{tp.partition}: {offset}" in detail for tp, offset in earliest.items())
+
+
+def test_a_plan_that_is_not_there_is_named(client: httpx.Client) -> None:
+    assert "no plan 000000099999" in assert_problem(executed(client, "99999"), 422, "invalid-input")
+
+
+def test_replays_that_may_meet_are_refused_and_others_are_not(client: httpx.Client) -> None:
+    first = asked(client, keys=[f"{DAY}:*"]).json()["id"]
+
+    assert first in assert_problem(asked(client), 409, "conflict")
+    assert first in assert_problem(asked(client, keys=[f"{DAY}:01:00"]), 409, "conflict")
+    assert asked(client, keys=["made-up:2031-05-05:*"]).status_code == 202
+    client.post(f"/operations/{first}/cancel")
+    assert asked(client, keys=[f"{DAY}:*"]).status_code == 202
+
+
+@pytest.mark.parametrize(
+    "wish",
+    [
+        {"topic": "clean-events"},
+        {"topic": None},
+        {"begin": 9, "end": 3},
+        {"offsets": {"7": {}}},
+        {"from": "2031-05-04T00:00:00"},
+        {"keys": []},
+        {"keys": "x"},
+        {"kinds": ["guessed"]},
+        {"rate": -1},
+        {"again": True},
+        {"plan_id": "x"},
+        {"plan_id": "1"},
+        {"offsets": [1, 2]},
+        {"notify": "perhaps"},
+    ],
+)
+def test_what_makes_no_sense_is_invalid_and_starts_nothing(
+    client: httpx.Client, database: Database, wish: dict[str, Any]
+) -> None:
+    assert_problem(asked(client, **wish), 422, "invalid-input")
+    assert postgres_operations.listing(database, "cleaner") == []
+
+
+@pytest.mark.parametrize("body", ["[]", "null", "3", '"raw-events"', "{}"])
+def test_a_body_of_another_form_is_invalid(client: httpx.Client, body: str) -> None:
+    answer = client.post("/replays", content=body, headers={"Content-Type": "application/json"})
+
+    assert_problem(answer, 422, "invalid-input")
+
+
+def test_a_request_that_is_repeated_starts_one_replay(client: httpx.Client, database: Database) -> None:
+    key = {"Idempotency-Key": "night-shift"}
+    first, second = (client.post("/replays", json={"topic": RAW}, headers=key) for _ in range(2))
+
+    assert first.json() == second.json()
+    assert len(postgres_operations.listing(database, "cleaner")) == 1
+
+
+def test_refusals_are_in_the_trail_too(client: httpx.Client, database: Database) -> None:
+    asked(client)
+    asked(client)
+    asked(client, topic="clean-events")
+
+    found = database.execute("SELECT outcome FROM ops.audit WHERE action = 'replay' ORDER BY id DESC LIMIT 3")
+    outcomes = [str(outcome)[:13] for (outcome,) in found][::-1]
+    assert outcomes == ["accepted", "refused (409)", "refused (422)"]
