@@ -14,10 +14,12 @@ from headrace.commands.arguments import (
     Output,
     OutputOption,
     settings_of,
+    stdout,
 )
 from headrace.commands.remote import (
     ACCEPTED,
     ServiceArgument,
+    ServiceName,
     TokenFileOption,
     UrlOption,
     WaitOption,
@@ -76,10 +78,10 @@ def replay(
     plan: --plan ID. It goes on whatever becomes of this command; `headrace operations` follows, pauses and cancels it.
     """
     if from_archive:
-        service_name, path = "fetcher", "/archive-replays"
+        service_name = ServiceName.FETCHER.value
         wish = _of_archive(topic, since, until, offsets, event_time, key, kind, plan)
     else:
-        service_name, path = service.value, "/replays"
+        service_name = service.value
         wish = _of_topic(topic, since, until, offsets, event_time, key, kind, plan, again)
     if plan is None:
         wish |= {"rate": rate, "notify": notify, "dry_run": dry_run}
@@ -87,7 +89,7 @@ def replay(
         raise ConfigError("--plan is executed as it is: leave --dry-run, --rate and --notify away")
     wish = {name: value for name, value in wish.items() if value not in (None, False, [], {})}
     with api(settings_of(data_dir, database, config), service_name, url, token_file) as asked:
-        answer = asked.post(path, wish)
+        answer = asked.post("/replays", wish)
         if answer.status == ACCEPTED:
             conclude(asked, answer, wait, output)
         else:
@@ -157,7 +159,7 @@ def show_plan(plan: dict[str, Any], output: Output) -> None:
         rows = [(each["partition"], each["begin"], each["end"], each["records"]) for each in plan["partitions"]]
         give(output, plan, ("partition", "begin", "end", "records"), lambda: rows, "no partition")
     else:
-        give(output, plan, ("what", "is"), lambda: list(plan.items()), "nothing")
+        said = [("windows", len(plan["windows"])), ("documents", plan["lines"]), ("records", plan["selected"])]
+        give(output, plan, ("from the archive", "count"), lambda: said, "nothing")
     if output is Output.TABLE and plan.get("plan_id"):
-        said = f"{plan['records']:,} records of {plan['topic']}" if "records" in plan else "planned"
-        give(output, plan, (said,), lambda: [(f"execute it with --plan {int(plan['plan_id'])}",)], "")
+        stdout().print(f"{plan['records']:,} records of {plan['topic']}; execute it with --plan {int(plan['plan_id'])}")

@@ -147,6 +147,16 @@ def test_windows_can_be_looked_at_fetched_again_and_written_out(headrace: Headra
     assert as_json(headrace(*export))["state"] == "succeeded"
 
 
+def test_days_are_told_once_more_from_the_archive_of_documents(headrace: Headrace) -> None:
+    asked = ("replay", "fetcher", "--from-archive", "--from", str(DAYS[0]), "--to", str(DAYS[0]), "--output", "json")
+    plan = as_json(headrace(*asked, "--dry-run"))
+    assert (plan["selected"], len(plan["windows"])) == (3 * RACES, 3)
+
+    assert as_json(headrace(*asked, "--wait"))["state"] == "succeeded"
+    audit = as_json(headrace("audit", "--output", "json"))
+    assert (audit["fetched"], audit["missing"], audit["twice"]) == (RECORDS, 0, 0)
+
+
 def test_a_dead_letter_is_listed_shown_counted_and_put_aside(headrace: Headrace, data_dir: Path) -> None:
     _poison(data_dir)
     listing = ("dead-letters", "list", "cleaner", "--state", "open", "--output", "json")
@@ -213,12 +223,13 @@ def test_what_cannot_be_is_said_in_one_line(
     assert said in err
 
 
-@pytest.fixture
-def stopped(archive: Path, tmp_path: Path) -> Iterator[Path]:
+@pytest.fixture(scope="module")
+def stopped(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A data directory whose database is up, and whose services are not."""
-    run_once(archive, tmp_path / "data")
-    with opened(Settings(data_dir=tmp_path / "data")):
-        yield tmp_path / "data"
+    data_dir = tmp_path_factory.mktemp("stopped") / "data"
+    run_once(archive, data_dir)
+    with opened(Settings(data_dir=data_dir)):
+        yield data_dir
 
 
 def test_a_service_that_does_not_run_is_paused_all_the_same(stopped: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -233,3 +244,21 @@ def test_a_service_that_does_not_run_is_paused_all_the_same(stopped: Path, capfd
         ]
     assert "is not running, so nobody would obey" in headrace("pause", "cleaner", RAW, "--wait")[2]
     assert "the cleaner is not running: `headrace run` starts it" in headrace("replay", "cleaner", RAW)[2]
+
+
+def test_an_audit_that_finds_something_ends_with_1_and_lists_it(
+    stopped: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    headrace, (first, last) = _caller(stopped, capfd), DAYS
+    with psycopg.connect(EmbeddedPostgres(stopped).url_with_password(), autocommit=True) as connection:
+        gone = connection.execute(
+            "DELETE FROM facts.versions v USING facts.events e WHERE e.id = v.event_id AND v.kind = 'settled'"
+            " AND e.event_key = (SELECT min(event_key) FROM facts.events) RETURNING v.record_id::text"
+        ).fetchall()
+
+    code, out, err = headrace("audit", "--from", str(first), "--to", str(first), "--list", "missing", "-o", "json")
+    found = json.loads(out)
+    assert (code, found["missing"], found["rows_differ"], found["ok"]) == (1, 1, 3, False), err
+    assert [(each["event_id"],) for each in found["list"]["items"]] == gone
+    assert "MISSING  1 clean-events -> facts" in headrace("audit")[1]
+    assert headrace("audit", "--from", str(last), "--to", str(last))[0] == 0
