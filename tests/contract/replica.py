@@ -18,6 +18,7 @@ import psycopg
 from shared.broker.contract import Broker, NewRecord
 from shared.broker.postgres_log import LOCAL
 from shared.ops import postgres_operations
+from shared.ops.operations import Operation
 from shared.ops.orders import Desired
 from shared.ops.postgres_orders import Live, live
 from shared.ops.postgres_steering import KnownPartitions, steer
@@ -129,7 +130,7 @@ class Operator:
         """Who claims the partitions, one by one."""
         return sorted(each.replica for each in self.live().observed)
 
-    def _get(self, operation_id: str) -> postgres_operations.Operation:
+    def _get(self, operation_id: str) -> Operation:
         found = postgres_operations.get(self.connection, operation_id)
         assert found is not None
         return found

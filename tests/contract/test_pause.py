@@ -124,7 +124,7 @@ def test_a_pause_holds_only_once_the_open_unit_is_done(harness: Harness, conninf
     def handle(batch: Sequence[Received]) -> list[NewRecord]:
         entered.set()
         assert go_on.wait(20)
-        return copying()(batch)
+        return list(copying()(batch))
 
     add(harness.broker, FIRST)
     with Replica(harness.another(), conninfo, "a", handle):

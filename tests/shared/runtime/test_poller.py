@@ -65,7 +65,9 @@ def give(steering: Steering, desired: Desired, seq: int) -> None:
 def obeyed(steering: Steering) -> tuple[int, dict[int, str]] | None:
     """Up to which order, and what is done with which partition."""
     standing = steering.standing()
-    return standing and (standing.seq, {tp.partition: doing.state for tp, doing in standing.partitions.items()})
+    if standing is None:
+        return None
+    return standing.seq, {tp.partition: doing.state for tp, doing in standing.partitions.items()}
 
 
 def raws(broker: PostgresBroker) -> list[NewRecord]:

@@ -126,6 +126,7 @@ def test_a_partition_that_is_held_back_says_why(client: httpx.Client, database: 
 
 def test_an_unknown_topic_and_an_unknown_wish_are_refused(client: httpx.Client) -> None:
     assert "does on raw-events" in assert_problem(client.put("/v1/topics/nothing/pause"), 404, "not-found")
-    for body in ({"tolerate": 3}, {"reason": ""}, {"why": "x"}, [], "x"):
+    refused: list[Any] = [{"tolerate": 3}, {"reason": ""}, {"why": "x"}, [], "x"]
+    for body in refused:
         assert client.put(f"/v1/topics/{RAW}/pause", json=body).status_code == 422
     assert client.put(f"/v1/topics/{RAW}/resume", json={"tolerate": -1}).status_code == 422
