@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections import defaultdict
 from collections.abc import Container, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 from typing import NamedTuple
@@ -103,8 +103,9 @@ class _Follow:
         """What it gave, and what is wrong with the archive. First as if every document had been taken into account,
         then without those of which nothing is known anywhere."""
         documents = [document for line in lines if (document := self._document(line)) is not None]
-        for skip_unknown in (False, True):
-            walk = self._walk(documents, cursor.seen, skip_unknown)
+        closed = [*documents, *_last_as_history(documents, cursor)]
+        for taken, skip_unknown in ((documents, False), (closed, False), (documents, True)):
+            walk = self._walk(taken, cursor.seen, skip_unknown)
             if walk is not None:
                 return walk, None
         lost = sorted({line.hash for line in lines} - {document.hash for document in documents})
@@ -150,6 +151,14 @@ class _Follow:
             event_id = sys.intern(record.headers["event_id"].decode())
             value = None if event_id in self._known else record.value
             yield event_id, Origin(record.key.decode(), value, fetched_ms, rejected)
+
+
+def _last_as_history(documents: Sequence[Document], cursor: Cursor) -> list[Document]:
+    """An archive that was begun by an older version has no line for the last live document fetched again as history."""
+    last = documents[-1] if documents else None
+    if last is None or last.historical or cursor.state != "done" or cursor.document != last.hash:
+        return []
+    return [replace(last, historical=True)]
 
 
 def _lines_by_window(folder: Path) -> Mapping[tuple[str, date], list[IndexLine]]:

@@ -198,12 +198,17 @@ def test_days_are_the_events_own(place: Place, connection: Connection) -> None:
     assert findings(place, AuditWindow(first=day, last=day)) == {("missing", "raw-events -> clean-events")}
 
 
-def test_a_time_is_that_of_fetching(place: Place) -> None:
-    later = datetime.now(UTC) + timedelta(hours=1)
+def test_a_time_is_that_of_fetching(place: Place, connection: Connection) -> None:
+    now = datetime.now(UTC)
+    earlier, later = (int((now + timedelta(hours=hours)).timestamp() * 1000) for hours in (-1, 1))
+    edit(connection, CLEAN, without(fact_id(connection)))
 
-    look = look_twice(place, AuditWindow(from_ms=int(later.timestamp() * 1000)))
+    nothing = look_twice(place, AuditWindow(from_ms=later))
+    everything = look_twice(place, AuditWindow(from_ms=earlier, to_ms=later))
 
-    assert (look.fates, look.findings) == ({}, [])
+    assert (nothing.fates, nothing.findings) == ({}, [])
+    assert counts(everything) == {"loaded": FACTS + BASE_TABLES - 1, "missing": 1}
+    assert [each.where for each in everything.findings] == ["raw-events -> clean-events"]
 
 
 def test_what_retention_threw_away_is_not_missing(place: Place, connection: Connection) -> None:
