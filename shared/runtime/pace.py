@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-# Live records wait behind what lies before them downstream: a loader works this off in some 50 ms.
-MOST_WAITING = 200
+# Live records wait behind what lies before them downstream, and one unit is added to this. Measured on two busy
+# processors (bench/replay.py): 50 and units of 50 added 11 ms to the median of 60 ms from raw event to rows, 200 and
+# units of 200 added 700 ms, and the replay was no faster.
+MOST_WAITING = 50
 # Downstream that got nowhere for so long is paused or stopped: nothing live moves there that could be held up.
 STILL_S = 5.0
 # A rate is kept over this time: units are no larger than what it allows in it.

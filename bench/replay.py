@@ -1,0 +1,247 @@
+"""`python -m bench.replay`: what live records wait while a replay runs beside them at full speed, and how fast that is.
+
+A PostgreSQL with the settings of `headrace run`, a cleaner and a loader as processes, made-up cards. Records come live
+at a steady rate; measured is from the commit of a raw event to the moment a reader gets its clean event, and to the
+moment its rows are committed (its loaded event comes with them). Without and with a replay of the history through the
+cleaner (and so through the loader) beside it, in turn; quoted are medians of the rounds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from datetime import date, timedelta
+from pathlib import Path
+from typing import NamedTuple
+
+import psycopg
+
+from headrace.embedded import OWNER, EmbeddedPostgres
+from shared.broker.contract import Broker, NewRecord
+from shared.broker.postgres_broker import PostgresBroker
+from shared.events import RawEvent, event_id_of
+from shared.migrations import migrate
+from shared.ops import postgres_operations, postgres_replays
+from shared.ops.operations import Operation
+from shared.ops.replays import request_of
+from shared.records import LIVE, encode
+from shared.runtime.planning import plan
+from shared.topics import CLEAN, LOADED, RAW, specs
+from tests.services.cleaner.made import card, raw
+
+HISTORY_BEGINS, LIVE_BEGINS = date(2031, 1, 1), date(2041, 1, 1)
+VENUES, NUMBERS = 24, 12
+UNIT = 2000
+# Live records come in units of so many.
+TOGETHER = 4
+GIVE_UP_S = 600.0
+
+
+class Round(NamedTuple):
+    """Latencies in ms, sorted, to the clean event and to the rows; and the replay's records a second, 0 without one."""
+
+    clean_ms: list[float]
+    rows_ms: list[float]
+    replayed_per_s: float
+
+
+class Listener:
+    """Notes when each live record of a topic comes, in a thread with a reader of its own."""
+
+    def __init__(self, conninfo: str, topic: str) -> None:
+        self.came: dict[bytes, float] = {}
+        self._stop = threading.Event()
+        self._conninfo, self._topic = conninfo, topic
+        self._thread = threading.Thread(target=self._listen, daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _listen(self) -> None:
+        with closing(PostgresBroker(self._conninfo)) as broker:
+            tps = broker.partitions(self._topic)
+            ends = broker.end_offsets(tps)
+            with closing(broker.reader(tps)) as reader:
+                for tp in tps:
+                    reader.seek(tp, ends[tp])
+                while not self._stop.is_set():
+                    records = reader.poll(0.1, 5000)
+                    now = time.perf_counter()
+                    for record in records:
+                        if record.headers["revision"] == LIVE.encode():
+                            self.came.setdefault(record.headers["event_id"], now)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.replay", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--history", type=int, default=50_000, help="records to replay (default: %(default)s)")
+    parser.add_argument("--rate", type=int, default=200, help="live records a second (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=15.0, help="of each measurement (default: %(default)s)")
+    options = parser.parse_args()
+    with site(options.history) as (conninfo, broker):
+        alone, beside, live = list[Round](), list[Round](), 0
+        for turn in range(options.rounds):
+            for found, replaying in ((alone, False), (beside, True)):
+                found.append(measured(conninfo, broker, options.rate, options.seconds, live, replaying=replaying))
+                live += len(found[-1].clean_ms)
+                show(f"round {turn + 1}, {'beside a replay' if replaying else 'alone'}", found[-1])
+    for name, rounds in (("alone", alone), ("beside a replay", beside)):
+        tell(f"{name}, to the clean event", [each.clean_ms for each in rounds])
+        tell(f"{name}, to the rows", [each.rows_ms for each in rounds])
+    rate = statistics.median(each.replayed_per_s for each in beside)
+    sys.stdout.write(f"the replay: {rate:.0f} records/s\n")
+
+
+def tell(what: str, rounds: list[list[float]]) -> None:
+    p50, p99 = (statistics.median(at(waits_ms, share) for waits_ms in rounds) for share in (0.5, 0.99))
+    sys.stdout.write(f"{what}: p50 {p50:.0f} ms, p99 {p99:.0f} ms\n")
+
+
+def show(name: str, found: Round) -> None:
+    sys.stderr.write(
+        f"{name}: {len(found.clean_ms)} live records; to the clean event p50 {at(found.clean_ms, 0.5):.0f} ms, p99"
+        f" {at(found.clean_ms, 0.99):.0f} ms; to the rows p50 {at(found.rows_ms, 0.5):.0f} ms, p99"
+        f" {at(found.rows_ms, 0.99):.0f} ms; replayed {found.replayed_per_s:.0f} records/s\n"
+    )
+
+
+def at(waits_ms: list[float], share: float) -> float:
+    return waits_ms[min(len(waits_ms) - 1, int(share * len(waits_ms)))]
+
+
+@contextmanager
+def site(history: int) -> Iterator[tuple[str, Broker]]:
+    """A database whose history went through, and the two services that did it."""
+    with tempfile.TemporaryDirectory() as place, ExitStack() as stack:
+        server = EmbeddedPostgres(Path(place))
+        server.start()
+        stack.callback(server.stop)
+        conninfo = server.url_with_password()
+        migrate(conninfo)
+        broker = stack.enter_context(closing(PostgresBroker(conninfo)))
+        broker.ensure_topics(specs())
+        for service in ("cleaner", "loader"):
+            stack.enter_context(running(service, server, Path(place)))
+        with closing(broker.producer("history")) as producer:
+            for begin in range(0, history, UNIT):
+                with producer.unit() as unit:
+                    unit.append([raw_card(HISTORY_BEGINS, n) for n in range(begin, min(history, begin + UNIT))])
+                    unit.commit()
+        for service, topic in (("cleaner", RAW), ("loader", CLEAN)):
+            wait_until(lambda service=service, topic=topic: behind(broker, service, topic) == 0)  # type: ignore[misc]
+        yield conninfo, broker
+
+
+@contextmanager
+def running(service: str, server: EmbeddedPostgres, place: Path) -> Iterator[None]:
+    environment = {
+        "HEADRACE_DATABASE__URL": server.url(), "HEADRACE_DATABASE__PASSWORD_FILE": str(server.password_file(OWNER)),
+        "HEADRACE_DATA_DIR": str(place), "HEADRACE_LOADER__EXPORTS": "false",
+    }  # fmt: skip
+    with (place / f"{service}.log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", f"services.{service}"], env={**os.environ, **environment}, stdout=log, stderr=log
+        )
+        try:
+            yield
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def measured(conninfo: str, broker: Broker, rate: int, for_s: float, first: int, *, replaying: bool) -> Round:
+    with (
+        closing(Listener(conninfo, CLEAN)) as clean,
+        closing(Listener(conninfo, LOADED)) as rows,
+        psycopg.connect(conninfo, autocommit=True) as connection,
+    ):
+        operation = start_replay(connection, broker) if replaying else None
+        begun, before = time.perf_counter(), handled(connection, operation)
+        sent = send(broker, rate, for_s, first)
+        took_s, after = time.perf_counter() - begun, handled(connection, operation)
+        wait_until(lambda: sent.keys() <= rows.came.keys())
+        if operation is not None:
+            postgres_operations.command(connection, operation, "cancel")
+            wait_until(lambda: not found(connection, operation.id).is_open)
+            for service, topic in (("cleaner", RAW), ("loader", CLEAN)):
+                wait_until(lambda service=service, topic=topic: behind(broker, service, topic) == 0)  # type: ignore[misc]
+        return Round(waits(sent, clean), waits(sent, rows), (after - before) / took_s)
+
+
+def start_replay(connection: psycopg.Connection[tuple[object, ...]], broker: Broker) -> Operation:
+    """Under way."""
+    asked = request_of({"topic": RAW, "keys": ["boatrace:203*"]})
+    planned = plan(broker, asked, [RAW], gapless=True)
+    with connection.transaction():
+        operation = postgres_replays.start(connection, "cleaner", planned, "bench", "")
+    wait_until(lambda: handled(connection, operation) > 0)
+    return operation
+
+
+def found(connection: psycopg.Connection[tuple[object, ...]], operation_id: str) -> Operation:
+    operation = postgres_operations.get(connection, operation_id)
+    if operation is None:
+        raise SystemExit(f"bench: operation {operation_id} is gone")
+    return operation
+
+
+def handled(connection: psycopg.Connection[tuple[object, ...]], operation: Operation | None) -> int:
+    return 0 if operation is None else int(found(connection, operation.id).counts.get("selected", 0))
+
+
+def send(broker: Broker, rate: int, for_s: float, first: int) -> dict[bytes, float]:
+    """Live records at a steady rate; when each was committed."""
+    sent: dict[bytes, float] = {}
+    with closing(broker.producer("live")) as producer:
+        begun = time.perf_counter()
+        for number in range(0, int(rate * for_s), TOGETHER):
+            time.sleep(max(0.0, begun + number / rate - time.perf_counter()))
+            records = [raw_card(LIVE_BEGINS, first + number + each) for each in range(TOGETHER)]
+            with producer.unit() as unit:
+                unit.append(records)
+                unit.commit()
+            now = time.perf_counter()
+            sent |= {record.headers["event_id"]: now for record in records}
+    return sent
+
+
+def waits(sent: dict[bytes, float], listener: Listener) -> list[float]:
+    return sorted(max(0.0, listener.came[event_id] - at_s) * 1000 for event_id, at_s in sent.items())
+
+
+def behind(broker: Broker, service: str, topic: str) -> int:
+    positions = broker.committed(service, [topic])
+    return sum(broker.end_offsets(list(positions)).values()) - sum(positions.values())
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + GIVE_UP_S
+    while not condition():
+        if time.monotonic() > deadline:
+            raise SystemExit(f"bench: not done within {GIVE_UP_S:.0f} s")
+        time.sleep(0.02)
+
+
+def raw_card(begins: date, number: int) -> NewRecord:
+    """The card of another event for every number."""
+    day = (begins + timedelta(days=number // (VENUES * NUMBERS))).isoformat()
+    venue, event = 1 + number // NUMBERS % VENUES, 1 + number % NUMBERS
+    body = card(race_date=day, race_stadium_number=venue, race_number=event, race_closed_at=f"{day} 12:34:00")
+    message: RawEvent = raw("programs", body, event_key=f"boatrace:{day}:{venue:02d}:{event:02d}")
+    event_id = event_id_of("boatrace", "programs", message.event_key, "bench")
+    return encode(message, RAW, "raw-event/1", event_id, "fetcher")
+
+
+if __name__ == "__main__":
+    main()
