@@ -18,16 +18,20 @@ import typer
 from headrace.access import one_line
 from headrace.commands import config, db, dead_letters, operations, token, topics
 from headrace.commands.audit import audit
-from headrace.commands.lag import lag, trail
+from headrace.commands.backfill import backfill
+from headrace.commands.export import export
+from headrace.commands.lag import lag
 from headrace.commands.migrate import migrate
+from headrace.commands.pause import pause
 from headrace.commands.replay import replay
+from headrace.commands.resume import resume
 from headrace.commands.run import run
 from headrace.commands.simulate import ALL_TO_THE_SIMULATOR, simulate
 from headrace.commands.sql import sql
 from headrace.commands.status import status
-from headrace.commands.steering import pause, resume
+from headrace.commands.trail import trail
 from headrace.commands.train import train
-from headrace.commands.windows import backfill, export, windows
+from headrace.commands.windows import windows
 from headrace.interrupts import Interrupted
 from shared.errors import ConfigError, HeadraceError
 

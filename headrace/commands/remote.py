@@ -13,8 +13,9 @@ import typer
 from rich.table import Table
 
 from headrace.commands.arguments import Output, stderr, stdout
-from headrace.rest import Answer, Api, follow, title_of
+from headrace.rest import Answer, Api, NotRunningError, api, follow, title_of
 from shared.errors import ConfigError
+from shared.settings import Settings
 
 ACCEPTED = 202
 
@@ -91,6 +92,23 @@ def text_of(value: Any) -> str:
 def services_of(service: ServiceName | None) -> list[str]:
     """The one that was named, or all."""
     return [service.value] if service else [each.value for each in ServiceName]
+
+
+def of_each(
+    settings: Settings, service: ServiceName | None, path: str, url: str | None, token_file: Path | None, **params: Any
+) -> list[tuple[str, Any]]:
+    """What every service that runs answers; where one was named, it has to."""
+    found = []
+    for name in services_of(service):
+        try:
+            with api(settings, name, url, token_file) as asked:
+                found.append((name, asked.get(path, **params)))
+        except NotRunningError:
+            if service is not None:
+                raise
+    if not found:
+        raise NotRunningError("no service is running: `headrace run` starts them")
+    return found
 
 
 def rejected(option: str, text: str, expected: str) -> ConfigError:

@@ -1,4 +1,4 @@
-"""headrace pause, headrace resume."""
+"""What `headrace pause` and `headrace resume` share: orders over REST, or, where nobody runs, into the database."""
 
 from __future__ import annotations
 
@@ -11,15 +11,10 @@ import typer
 
 from headrace.access import opened_if_made
 from headrace.commands.arguments import (
-    ConfigOption,
-    DatabaseOption,
-    DataDirOption,
     Output,
-    OutputOption,
-    settings_of,
     stderr,
 )
-from headrace.commands.remote import ServiceArgument, TokenFileOption, UrlOption, WaitOption, conclude
+from headrace.commands.remote import conclude
 from headrace.rest import Answer, NotRunningError, api, urls_of
 from shared.errors import ConfigError
 from shared.ops import postgres_audit
@@ -34,52 +29,7 @@ ReasonOption = Annotated[str | None, typer.Option("--reason", metavar="TEXT", he
 WORDS: dict[Desired, str] = {"paused": "pause", "running": "resume"}
 
 
-def pause(
-    service: ServiceArgument,
-    topics: TopicsArgument = None,
-    all_: AllOption = False,
-    wait: WaitOption = False,
-    reason: ReasonOption = None,
-    output: OutputOption = Output.TABLE,
-    url: UrlOption = None,
-    token_file: TokenFileOption = None,
-    data_dir: DataDirOption = None,
-    database: DatabaseOption = None,
-    config: ConfigOption = None,
-) -> None:
-    """Let a service stop handling a topic, in all its replicas, also those that start later, until it is resumed.
-
-    With --wait until every partition's owner has obeyed. A service that does not run obeys when it is started.
-    """
-    settings = settings_of(data_dir, database, config)
-    wish = {"reason": reason} if reason else {}
-    _steer(settings, service.value, _asked(service.value, topics, all_), "paused", wish, wait, output, url, token_file)
-
-
-def resume(
-    service: ServiceArgument,
-    topics: TopicsArgument = None,
-    all_: AllOption = False,
-    wait: WaitOption = False,
-    reason: ReasonOption = None,
-    tolerate: Annotated[
-        int,
-        typer.Option(min=0, metavar="N", help="So many more failures before it is held back again."),
-    ] = 0,
-    output: OutputOption = Output.TABLE,
-    url: UrlOption = None,
-    token_file: TokenFileOption = None,
-    data_dir: DataDirOption = None,
-    database: DatabaseOption = None,
-    config: ConfigOption = None,
-) -> None:
-    """Let a service go on with a topic; also where it held a partition back because too many records failed."""
-    settings = settings_of(data_dir, database, config)
-    wish: dict[str, Any] = ({"reason": reason} if reason else {}) | ({"tolerate": tolerate} if tolerate else {})
-    _steer(settings, service.value, _asked(service.value, topics, all_), "running", wish, wait, output, url, token_file)
-
-
-def _asked(service: str, topics: list[str] | None, all_: bool) -> list[str]:
+def asked_for(service: str, topics: list[str] | None, all_: bool) -> list[str]:
     """Topics, none of them standing for all."""
     if bool(topics) == all_:
         raise ConfigError(f"which topics? One or more of {', '.join(topics_of(service))}, or --all")
@@ -96,7 +46,7 @@ def topics_of(service: str) -> tuple[str, ...]:
     return (*reads, *(DEAD_LETTERS if service == "loader" else ()), retry_topic(service))
 
 
-def _steer(
+def steer_service(
     settings: Settings,
     service: str,
     topics: list[str],
