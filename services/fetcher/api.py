@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic.config import JsonDict
 
 from services.fetcher.archive import DocumentArchive
 from services.fetcher.archive_replay import ArchivePlan, ArchiveWish, planned
@@ -23,6 +24,7 @@ from shared.ops import postgres_operations
 from shared.ops.operations import NotPossible
 from shared.ops.postgres_replays import REPLAY
 from shared.runtime.api.desk import Desk
+from shared.runtime.api.operations import Before, Limit, OperationPage, full_id, page_of
 from shared.runtime.api.posting import ACCEPTED, Answer, OperationBody, accepted, caller_of, carry_out, outcome
 from shared.runtime.api.problems import responses
 from shared.topics import FETCHER_CURSORS
@@ -32,14 +34,19 @@ MOST_DAYS = 4000
 WindowState = Literal["live", "done", "failed"]
 
 
+WINDOW_EXAMPLE: JsonDict = {"feed": "results", "date": "2026-01-31", "state": "done", "attempts": 0, "error": None}
+FirstDay = Annotated[date | None, Query(alias="from", description="first day", examples=["2026-01-01"])]
+LastDay = Annotated[date | None, Query(alias="to", description="last day, inclusive", examples=["2026-01-31"])]
+After = Annotated[
+    str | None, Query(max_length=100, description="`next` of the page before", examples=["2026-01-31/results"])
+]
+InState = Annotated[WindowState | None, Query(description="only in this state", examples=["failed"])]
+
+
 class WindowBody(BaseModel):
     """A window that was visited at least once."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [{"feed": "results", "date": "2026-01-31", "state": "done", "attempts": 0, "error": None}]
-        }
-    )
+    model_config = ConfigDict(json_schema_extra={"examples": [WINDOW_EXAMPLE]})
 
     feed: str
     date: date
@@ -50,6 +57,8 @@ class WindowBody(BaseModel):
 
 class Windows(BaseModel):
     """A page of windows, by date and feed; `next` goes into `after` for the page behind it."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"windows": [WINDOW_EXAMPLE], "next": None}]})
 
     windows: list[WindowBody]
     next: str | None
@@ -94,12 +103,13 @@ class FetcherApi:
 
         @router.get("/windows", summary="Windows that were visited, and what came of them")
         def windows(
-            state: WindowState | None = None,
-            from_date: Annotated[date | None, Query(alias="from", description="first day")] = None,
-            to_date: Annotated[date | None, Query(alias="to", description="last day, inclusive")] = None,
-            after: Annotated[str | None, Query(max_length=100, description="`next` of the page before")] = None,
-            limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+            state: InState = None,
+            from_date: FirstDay = None,
+            to_date: LastDay = None,
+            after: After = None,
+            limit: Limit = 100,
         ) -> Windows:
+            """One feed of one day each: done, failed with its cause, or still followed live."""
             with desk.broker() as broker:
                 cursors = broker.cursors(FETCHER_CURSORS)
             found = [
@@ -117,15 +127,22 @@ class FetcherApi:
             return Windows(windows=page[:limit], next=last and _mark(Window(last.feed, last.date)))
 
         @router.get("/backfills", summary="Backfills, the newest first")
-        def backfills(limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> list[OperationBody]:
+        def backfills(before: Before = None, limit: Limit = 100) -> OperationPage:
+            """A page of operations of kind backfill."""
             with desk.transaction() as connection:
-                found = postgres_operations.listing(connection, desk.service, kinds=[KIND], limit=limit)
-            return [OperationBody.model_validate(each) for each in found]
+                found = postgres_operations.listing(
+                    connection, desk.service, kinds=[KIND], before=None if before is None else full_id(before),
+                    limit=limit + 1,
+                )  # fmt: skip
+            return page_of(found, limit)
 
         @router.post(
             "/backfills", status_code=202, summary="Fetch more days", response_model=OperationBody, responses=ACCEPTED
         )
         def backfill(wish: BackfillWish, request: Request) -> Response:
+            """Its windows are visited after the plan's; what they hold goes the way of all documents. Windows that are
+            done already are left out, unless `again` is sent."""
+
             def work(connection: DbConnection) -> Answer:
                 caller = caller_of(request)
                 return accepted(

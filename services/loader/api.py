@@ -8,12 +8,14 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic.config import JsonDict
 
 from services.loader.postgres_export_orders import KIND, touch
 from shared.broker.contract import DbConnection
 from shared.ops import postgres_operations
 from shared.ops.operations import NotPossible
 from shared.runtime.api.desk import Desk
+from shared.runtime.api.operations import Limit
 from shared.runtime.api.posting import ACCEPTED, Answer, OperationBody, accepted, caller_of, carry_out
 from shared.runtime.api.problems import responses
 
@@ -37,20 +39,20 @@ class ExportWish(BaseModel):
         return self
 
 
+PARKED_EXAMPLE: JsonDict = {
+    "record_id": "0b0f5a3e-54b3-5f0e-9d0b-7a1d1f6c2b11", "event_key": "boatrace:2026-01-31:07:04",
+    "kind": "settled", "reason": "event not listed yet", "place": "clean-events/3/1200",
+    "parked_at": "2026-01-31T09:00:00Z",
+}  # fmt: skip
+After = Annotated[
+    UUID | None, Query(description="`next` of the page before", examples=["0b0f5a3e-54b3-5f0e-9d0b-7a1d1f6c2b11"])
+]
+
+
 class Parked(BaseModel):
     """A fact that waits for its event to be listed."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "record_id": "0b0f5a3e-54b3-5f0e-9d0b-7a1d1f6c2b11", "event_key": "boatrace:2026-01-31:07:04",
-                    "kind": "settled", "reason": "event not listed yet", "place": "clean-events/3/1200",
-                    "parked_at": "2026-01-31T09:00:00Z",
-                }
-            ]
-        }
-    )  # fmt: skip
+    model_config = ConfigDict(json_schema_extra={"examples": [PARKED_EXAMPLE]})
 
     record_id: UUID
     event_key: str
@@ -62,6 +64,8 @@ class Parked(BaseModel):
 
 class ParkedPage(BaseModel):
     """The oldest first; `next` goes into `after` for the page behind it."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"total": 1, "parked": [PARKED_EXAMPLE], "next": None}]})
 
     total: int
     parked: list[Parked]
@@ -80,6 +84,11 @@ def router(desk: Desk, *, exporting: bool) -> APIRouter:
         responses=ACCEPTED | responses(409),
     )
     def export(wish: ExportWish, request: Request) -> Response:
+        """Whatever was written of these days before. A day is written once its events have ended, or it is over.
+
+        409: this loader writes no CSV files.
+        """
+
         def work(connection: DbConnection) -> Answer:
             if not exporting:
                 raise NotPossible("CSV files are switched off: set loader.exports to true and start the loader again")
@@ -91,10 +100,8 @@ def router(desk: Desk, *, exporting: bool) -> APIRouter:
         return carry_out(desk, request, KIND, f"{wish.from_date} to {wish.to_date}", work)
 
     @router.get("/parked", summary="Facts that wait for their event")
-    def parked(
-        after: Annotated[UUID | None, Query(description="`next` of the page before")] = None,
-        limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-    ) -> ParkedPage:
+    def parked(after: After = None, limit: Limit = 100) -> ParkedPage:
+        """Each is handled when its event is listed, in the transaction that lists it."""
         with desk.transaction() as connection:
             total = connection.execute("SELECT count(*) FROM facts.parked").fetchone()
             found = connection.execute(

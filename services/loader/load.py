@@ -30,7 +30,7 @@ from shared.broker.postgres_link import Link, first_line
 from shared.clock import Clock
 from shared.errors import InvalidEvent
 from shared.events import Listed, LoadedEvent, Prediction, Reference
-from shared.records import Received, encode
+from shared.records import Received, encode, identity_of
 from shared.runtime.metrics import Metrics
 from shared.topics import CLEAN, LOADED
 
@@ -93,7 +93,10 @@ class Loader:
     def _load(self, facts: list[Received], connection: DbConnection) -> list[NewRecord]:
         if not facts:
             return []
-        states, facts = self._with_released(facts, connection)
+        # What a replay of ours handles again is told as the replay's, but says no more than it said at first: what was
+        # cleaned again since stays.
+        revisions = {item.event_id: item.revision for item in facts}
+        states, facts = self._with_released([as_written(item) for item in facts], connection)
         listed = {item.message.event_key for item in facts if isinstance(item.message, Listed)}
         ready = [item for item in facts if item.message.event_key in states or item.message.event_key in listed]
         orphans = [
@@ -115,7 +118,9 @@ class Loader:
         ids = write(connection, effects, known, self._slot)
         for kind, count in effects.regressed.items():
             self._metrics.regressions_total.labels(feed=kind).inc(count)
-        return [_told(item, ids) for item in effects.told]
+        return [
+            _told(item, ids, revisions.get(item.received.event_id, item.received.revision)) for item in effects.told
+        ]
 
     @contextmanager
     def _sharing(self, connection: DbConnection) -> Iterator[DbConnection]:
@@ -243,13 +248,18 @@ def _prediction_row(event_id: UUID, prediction: Prediction) -> Row:
     )  # fmt: skip
 
 
-def _told(item: Told, ids: resolve.Ids) -> NewRecord:
+def as_written(item: Received) -> Received:
+    """Under the revision that whoever wrote the record gave it."""
+    return item._replace(revision=identity_of(item.record.headers)[2])
+
+
+def _told(item: Told, ids: resolve.Ids, revision: str) -> NewRecord:
     fact = item.received.message
     message = LoadedEvent(
         source=fact.source, event_key=fact.event_key, kind=fact.kind, version=item.version, known_at=item.known_at,
         scheduled_at=item.scheduled_at, status=item.status, row_id=ids[fact.event_key], changed=item.changed,
     )  # fmt: skip
-    return encode(message, LOADED, "loaded-event/1", item.received.event_id, HOP, item.received.revision)
+    return encode(message, LOADED, "loaded-event/1", item.received.event_id, HOP, revision)
 
 
 def _told_reference(item: Received) -> NewRecord:

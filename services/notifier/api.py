@@ -9,6 +9,7 @@ from uuid import uuid5
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.config import JsonDict
 
 from services.notifier.postgres_ledger import Note, record
 from shared.broker.contract import DbConnection
@@ -17,6 +18,7 @@ from shared.events import NAMESPACE
 from shared.ops import postgres_operations
 from shared.ops.operations import Operation
 from shared.runtime.api.desk import Desk
+from shared.runtime.api.operations import Limit
 from shared.runtime.api.posting import ACCEPTED, Answer, OperationBody, accepted, caller_of, carry_out
 from shared.runtime.settling import Standing
 
@@ -24,20 +26,20 @@ KIND = "test"
 NotificationState = Literal["pending", "sending", "sent", "failed", "unknown"]
 
 
+NOTIFICATION_EXAMPLE: JsonDict = {
+    "id": 41, "rule": "big-payout", "channel": "console", "event_key": "boatrace:2026-01-31:07:04",
+    "text": "A message.", "state": "sent", "attempts": 1, "error": None,
+    "created_at": "2026-01-31T09:00:00Z", "sent_at": "2026-01-31T09:00:01Z",
+}  # fmt: skip
+InState = Annotated[NotificationState | None, Query(description="only in this state", examples=["failed"])]
+OnChannel = Annotated[str | None, Query(max_length=60, description="only on this channel", examples=["discord"])]
+BeforeId = Annotated[int | None, Query(ge=1, le=2**62, description="`next` of the page before", examples=[41])]
+
+
 class Notification(BaseModel):
     """A message on one channel."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "id": 41, "rule": "big-payout", "channel": "console", "event_key": "boatrace:2026-01-31:07:04",
-                    "text": "A message.", "state": "sent", "attempts": 1, "error": None,
-                    "created_at": "2026-01-31T09:00:00Z", "sent_at": "2026-01-31T09:00:01Z",
-                }
-            ]
-        }
-    )  # fmt: skip
+    model_config = ConfigDict(json_schema_extra={"examples": [NOTIFICATION_EXAMPLE]})
 
     id: int
     rule: str
@@ -53,6 +55,8 @@ class Notification(BaseModel):
 
 class Notifications(BaseModel):
     """The newest first; `next` goes into `before` for the page behind it."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"notifications": [NOTIFICATION_EXAMPLE], "next": None}]})
 
     notifications: list[Notification]
     next: int | None
@@ -74,11 +78,9 @@ def router(desk: Desk, channels: Sequence[str]) -> APIRouter:
 
     @router.get("/notifications", summary="What was told, and what will be")
     def notifications(
-        state: NotificationState | None = None,
-        channel: Annotated[str | None, Query(max_length=60)] = None,
-        before: Annotated[int | None, Query(ge=1, le=2**62, description="`next` of the page before")] = None,
-        limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+        state: InState = None, channel: OnChannel = None, before: BeforeId = None, limit: Limit = 100
     ) -> Notifications:
+        """One line for each message and channel, with what came of it."""
         names = tuple(Notification.model_fields)
         with desk.transaction() as connection:
             found = connection.execute(
@@ -94,6 +96,8 @@ def router(desk: Desk, channels: Sequence[str]) -> APIRouter:
         "/test", status_code=202, summary="Send a trial message", response_model=OperationBody, responses=ACCEPTED
     )
     def test(wish: TestWish, request: Request) -> Response:
+        """On every channel, or on some; the operation ends when each has taken or refused it."""
+
         def work(connection: DbConnection) -> Answer:
             asked = list(dict.fromkeys(wish.channels or channels))
             if unknown := sorted(set(asked) - set(channels)):

@@ -61,6 +61,7 @@ def router(desk: Desk, models: Path) -> APIRouter:
 
     @router.get("/models", summary="Models in the registry, the newest data first")
     def all_models() -> list[Model]:
+        """What each was trained on and how it did; one of them is live, or none."""
         live = _text(models / "LIVE")
         return [
             Model(version=version, live=version == live, description=description)
@@ -69,6 +70,10 @@ def router(desk: Desk, models: Path) -> APIRouter:
 
     @router.get("/predictions/{event_key}", summary="What was predicted of an event", responses=responses(404))
     def predictions(event_key: EventKey) -> list[Predicted]:
+        """Every class of every head, the newest prediction first.
+
+        404: nothing was, or nobody knows the event.
+        """
         names = ("slot", "head", "class", "probability", "model_version", "as_of", "state", "shadow")
         with desk.transaction() as connection:
             found = connection.execute(

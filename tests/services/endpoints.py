@@ -34,7 +34,12 @@ def settings_of(model: type[S], postgres: EmbeddedPostgres, database_url: str, d
 def served(
     settings: ServiceSettings, router: Callable[[Desk], APIRouter], broker: Broker | None = None
 ) -> Iterator[httpx.Client]:
-    desk = Desk(settings, GivenView(service=settings.name), routers=[router], open_broker=broker and (lambda: broker))
+    desk = Desk(
+        settings,
+        GivenView(service=settings.name),
+        routers=[router],
+        open_broker=None if broker is None else lambda: broker,
+    )
     with (
         admin_server(desk, Metrics().registry) as server,
         httpx.Client(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Annotated, Any
 
@@ -54,6 +55,12 @@ def found(connection: DbConnection, desk: Desk, operation_id: str, *, lock: bool
     return operation
 
 
+def page_of(rows: Sequence[Operation], limit: int) -> OperationPage:
+    """Of rows of which one more than a page was asked for."""
+    page = [OperationBody.model_validate(row) for row in rows[:limit]]
+    return OperationPage(operations=page, next=page[-1].id if len(rows) > limit else None)
+
+
 def router(desk: Desk) -> APIRouter:
     router = APIRouter(prefix="/operations", tags=["operations"])
 
@@ -65,8 +72,7 @@ def router(desk: Desk) -> APIRouter:
                 connection, desk.service, kinds=kind or (), states=state or (),
                 before=None if before is None else full_id(before), limit=limit + 1,
             )  # fmt: skip
-        page = [OperationBody.model_validate(row) for row in rows[:limit]]
-        return OperationPage(operations=page, next=page[-1].id if len(rows) > limit else None)
+        return page_of(rows, limit)
 
     @router.get("/{operation_id}", summary="How an operation goes", responses=responses(404))
     def one(operation_id: OperationId) -> OperationBody:

@@ -71,7 +71,7 @@ def test_a_backfill_fetches_its_days_and_ends(fetching: Any) -> None:
     behind = client.get("/windows", params={"after": shown["next"]}).json()
     assert [(each["date"], each["feed"]) for each in behind["windows"]] == [("2031-05-05", "ends")]
     assert behind["next"] is None
-    assert [each["id"] for each in client.get("/backfills").json()] == [over["id"]]
+    assert [each["id"] for each in client.get("/backfills").json()["operations"]] == [over["id"]]
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,7 @@ from tests.services.fetcher.site import Site
 FEEDS = ("cards", "looks", "ends")
 
 
-def publish(site: Site, feed: str, **fields: object) -> None:
+def publish(site: Site, feed: str, **fields: Any) -> None:
     page = body(feed, [event(number, DAY, **fields) for number in (1, 2)])
     site.pages[f"/{feed}/today.json"] = site.pages[f"/{feed}/{DAY:%Y%m%d}.json"] = page
 

@@ -1,0 +1,56 @@
+"""Clean events that the loader handles once more: silent, and never in place of what was cleaned again since."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+
+from services.loader.load import Loader
+from shared.records import LIVE, Received
+from shared.topics import LOADED
+from tests.services.loader.facts import listed, received
+from tests.services.loader.views import ask, tables
+
+Connection = psycopg.Connection[Any]
+CLEANING, LOADING = "000000000017", "000000000023"
+
+
+def again(item: Received) -> Received:
+    """As a replay of the loader hands it over."""
+    return item._replace(revision=LOADING)
+
+
+def cleaned_again(item: Received) -> Received:
+    """The same raw event under other rules: the same id, another content, a later revision."""
+    return received(listed(1, title="final"), item.event_id, revision=CLEANING)
+
+
+def test_a_replay_of_the_first_cleaning_leaves_the_second_in_place(loader: Loader, connection: Connection) -> None:
+    first = received(listed(1, title="heat"))
+    for item in (first, cleaned_again(first)):
+        loader.handle([item], connection)
+    before = tables(connection)
+
+    assert loader.handle([again(first)], connection) == []
+
+    assert ask(connection, "SELECT title FROM analytics.events") == [("final",)]
+    assert tables(connection) == before
+
+
+def test_a_replay_of_both_writes_nothing(loader: Loader, connection: Connection) -> None:
+    first = received(listed(1, title="heat"))
+    second = cleaned_again(first)
+    loader.handle([first, second], connection)
+    before = ask(connection, "SELECT * FROM facts.versions ORDER BY version")
+
+    assert loader.handle([again(first), again(second)], connection) == []
+
+    assert ask(connection, "SELECT * FROM facts.versions ORDER BY version") == before
+
+
+def test_what_a_replay_brings_back_is_told_as_the_replays(loader: Loader, connection: Connection) -> None:
+    (told,) = loader.handle([again(received(listed(1)))], connection)
+
+    assert (told.topic, told.headers["revision"].decode()) == (LOADED, LOADING)
+    assert ask(connection, "SELECT revision FROM facts.versions") == [(LIVE,)]
