@@ -11,6 +11,7 @@ import pytest
 from services.notifier.choose import Rules
 from services.notifier.notify import Notifier
 from services.notifier.postgres_facts import day_rows
+from shared.ops import postgres_operations
 from tests.services.notifier.conftest import Compose
 from tests.services.notifier.samples import (
     DAY,
@@ -111,6 +112,18 @@ def test_nothing_is_told_for_a_replay(notifier: Notifier, database: Connection, 
     rows.event(rows.session(), 1, trifecta=98_760)
 
     assert handled(notifier, database, loaded(1), revision="job-7") == []
+
+
+@pytest.mark.parametrize(("notify", "told"), [(True, ["big-payout"]), (False, [])])
+def test_a_replay_is_told_where_its_operation_says_so(
+    notifier: Notifier, database: Connection, rows: Rows, notify: bool, told: list[str]
+) -> None:
+    rows.event(rows.session(), 1, trifecta=98_760)
+    rows.event(rows.session(venue=8), 2, "listed")  # the day is not over
+    target = {"topic": "raw-events", "notify": notify}
+    operation = postgres_operations.create(database, "cleaner", "replay", target, "somebody", "")
+
+    assert rules_of(handled(notifier, database, loaded(1), revision=operation.id)) == told
 
 
 def test_a_backfill_passes_without_asking_the_database(notifier: Notifier, database_url: str) -> None:
