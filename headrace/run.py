@@ -34,7 +34,7 @@ def run(site: Site, options: RunOptions) -> tuple[dict[str, Any], list[str]]:
     with site.access.connect("headrace run") as connection:
         require_horizon(connection, options.as_of)
     with site.session() as session:
-        session.title = _title(options)
+        session.title, session.once = _title(options), options.once
         if options.source == SIMULATOR and options.base_url is None:
             options = start_simulator(site, session, options)
         follow = not options.once and (options.source != "archive" or options.clock is not None)

@@ -60,6 +60,8 @@ class Session:
         self._away = ""
         self._paused: list[tuple[str, str]] = []
         self._began_s = began_s
+        self.once = False
+        self._held: list[str] = []
         self._moved_at_s = time.monotonic()
         self.meter = Meter(self.observer().positions(), time.monotonic())
 
@@ -121,8 +123,8 @@ class Session:
             stalled_s = time.monotonic() - self._moved_at_s
             if give_up and stalled_s > STALL_S:
                 raise RunFailed(f"nothing has moved for {stalled_s:.0f} s; still waiting for {waiting_for(reading)}")
-            if give_up and same and not done(reading) and (held := held_back(self.observer().connection)):
-                raise RunFailed(f"nothing moves any more: {'; '.join(held)}")
+            if same and not done(reading):
+                self._meet_held_back(give_up)
             return same and done(reading)
 
         self.wait(settled, give_up)
@@ -162,6 +164,18 @@ class Session:
                     f"the {service} is paused on {topic}: waiting for {waiting_for(reading)}"
                     f" (headrace resume {service} {topic})"
                 )
+
+    def _meet_held_back(self, give_up: bool) -> None:
+        """A run that is to end by itself ends here, for it never would. In another, somebody may resume."""
+        held = held_back(self.observer().connection)
+        if held and give_up and self.once:
+            raise RunFailed(f"nothing moves any more: {'; '.join(held)}")
+        if held:
+            self._moved_at_s = time.monotonic()
+        if held != self._held:
+            self._held = held
+            for each in held:
+                self.say(f"held back, waiting for a resume: {each}")
 
     def _cannot_look(self, error: Exception) -> None:
         """Said once for each kind of trouble, not with every try."""

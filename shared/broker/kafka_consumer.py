@@ -26,6 +26,8 @@ LONGEST_BETWEEN_POLLS_S = 60
 HEARTBEATS_PER_SESSION = 6
 # Joining takes as long as the slowest member's batch; half a session is long.
 JOINING_PER_SESSION = 0.5
+# What the library raises for a partition that its I/O thread is just giving up. (It has no lock for this.)
+_GONE = (KeyError, AssertionError, errors.IllegalStateError)
 
 log = structlog.get_logger(__name__)
 
@@ -87,18 +89,23 @@ class KafkaConsumer:
 
     def pause(self, tps: Sequence[TopicPartition]) -> None:
         self._paused.update(tps)
-        if here := [ClientPartition(*tp) for tp in tps if tp in self._owned]:
-            self._client.pause(*here)
+        for here in self._here(tps):
+            with suppress(*_GONE):
+                self._client.pause(here)
 
     def resume(self, tps: Sequence[TopicPartition]) -> None:
         self._paused.difference_update(tps)
-        if here := [ClientPartition(*tp) for tp in tps if tp in self._owned]:
-            self._client.resume(*here)
+        for here in self._here(tps):
+            with suppress(*_GONE):
+                self._client.resume(here)
 
     def position(self, tp: TopicPartition) -> int:
         self._require(tp)
-        with self._translated():
-            offset = self._client.position(ClientPartition(*tp), timeout_ms=int(REQUEST_TIMEOUT_S * 1000))
+        try:
+            with self._translated():
+                offset = self._client.position(ClientPartition(*tp), timeout_ms=int(REQUEST_TIMEOUT_S * 1000))
+        except _GONE as error:
+            raise Fenced(f"{tp.topic}/{tp.partition} is just being taken from us") from error
         if offset is None:
             raise TransientError(f"{tp.topic}/{tp.partition}: its position is not known yet")
         return int(offset)
@@ -191,6 +198,9 @@ class KafkaConsumer:
                 self._owned.add(tp)
                 if tp not in self._paused:
                     self._client.resume(ClientPartition(*tp))
+
+    def _here(self, tps: Sequence[TopicPartition]) -> list[ClientPartition]:
+        return [ClientPartition(*tp) for tp in tps if tp in self._owned]
 
     def _require(self, tp: TopicPartition) -> None:
         if tp not in self._owned:

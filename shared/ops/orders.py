@@ -60,11 +60,13 @@ class Observed(NamedTuple):
 def released(before: Orders | None, after: Orders) -> list[Order]:
     """Orders to run that came in between: what tripped before them is to be tried again.
 
-    None where nothing is known of before: a process that has just started holds nothing back.
+    A process that has just started holds nothing back; but an order that was given before it started, and is not
+    effective yet, may tell it to tolerate failures.
     """
+    running = [order for order in after.by_topic.values() if order.desired == "running"]
     if before is None:
-        return []
-    return [order for order in after.by_topic.values() if order.desired == "running" and order.seq > before.seq]
+        return [order for order in running if order.tolerate > 0]
+    return [order for order in running if order.seq > before.seq]
 
 
 def not_yet(

@@ -33,8 +33,12 @@ class Live(NamedTuple):
 
 
 def read_orders(connection: DbConnection, service: str) -> Orders:
+    """What an order tolerates it tolerates until it is effective everywhere: who starts later gets none of it."""
     found = connection.execute(
-        "SELECT topic, desired, seq, tolerate FROM ops.orders WHERE service = %s", (service,)
+        "SELECT topic, desired, seq, CASE WHEN tolerate > 0 AND EXISTS (SELECT FROM ops.operations o"
+        " WHERE o.service = ops.orders.service AND o.finished_at IS NULL AND (o.target -> 'orders' ->> topic)::bigint"
+        " = seq) THEN tolerate ELSE 0 END FROM ops.orders WHERE service = %s",
+        (service,),
     ).fetchall()
     return Orders({row[0]: Order(*row) for row in found})
 

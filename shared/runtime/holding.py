@@ -32,6 +32,8 @@ class Holding:
         # Partitions that came while the orders were too old to begin on: what was ordered since may be the opposite.
         self._unsure: frozenset[TopicPartition] = frozenset()
         self._tripped: dict[TopicPartition, str] = {}
+        # By topic, what orders tolerate that are not effective yet: also in partitions that come until they are.
+        self._tolerate: dict[str, int] = {}
         # What the consumer was told to pause. All of it is resumed some time, also what went and may come back.
         self._paused: set[TopicPartition] = set()
         self._positions: dict[TopicPartition, int] = {}
@@ -72,6 +74,7 @@ class Holding:
                 self._breaker.release(tp, order.tolerate)
                 self._metrics.tripped_partitions.labels(*tp).set(0)
                 self._tripped.pop(tp, None)
+        self._tolerate = {topic: order.tolerate for topic, order in orders.by_topic.items() if order.tolerate > 0}
         self._orders, self._news = orders, True
         for topic in self._reads:
             self._metrics.paused.labels(topic).set(orders.paused(topic))
@@ -80,6 +83,9 @@ class Holding:
         """These are ours now; whether that is anything new."""
         if owned == self._owned:
             return False
+        for tp in owned - self._owned:
+            if tp.topic in self._tolerate:
+                self._breaker.release(tp, self._tolerate[tp.topic])
         came = frozenset() if self._steering.is_fresh() else owned - self._owned
         self._unsure = (self._unsure & owned) | came
         self._owned, self._news = owned, True

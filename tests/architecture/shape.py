@@ -30,12 +30,17 @@ SIMULATOR_MAY_IMPORT = ("simulator", "shared.clock")
 # Modules that touch the world outside the process, by name. Every other module is pure. "*" stays within one part.
 OUTSIDE_MODULES = (
     "headrace.*",
+    "headrace.audit.*_reading",
+    "headrace.audit.downstream",
+    "headrace.audit.gathering",
+    "headrace.audit.look",
     "headrace.commands.*",
     "services.*.__main__",
     "services.*.api",
     "services.*.postgres_*",
     "services.fetcher.*_source",
     "services.fetcher.archive",
+    "services.fetcher.archive_jobs",
     "services.fetcher.choice",
     "services.fetcher.fetch",
     "services.fetcher.source_file",

@@ -81,16 +81,16 @@ def test_every_decision_is_in_the_list() -> None:
 
 
 def test_every_command_in_the_documents_exists() -> None:
-    commands = {path.stem for path in (ROOT / "headrace" / "commands").glob("*.py")}
+    commands = {path.stem.replace("_", "-") for path in (ROOT / "headrace" / "commands").glob("*.py")}
     text = "\n".join(path.read_text(encoding="utf-8") for path in DOCUMENTS)
-    named = set(re.findall(r"(?:`|\.venv/bin/|\$\()headrace ([a-z]+)", text))
+    named = set(re.findall(r"(?:`|\.venv/bin/|\$\()headrace ([a-z-]+)", text))
 
     assert {"run", "status", "sql"} <= named <= commands
 
 
 def test_every_make_target_in_the_documents_exists() -> None:
-    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     text = "\n".join(path.read_text(encoding="utf-8") for path in DOCUMENTS)
-    named = {word for words in re.findall(r"`make ((?:[a-z]+ ?)+)", text) for word in words.split()}
+    named = {word for words in re.findall(r"`make ((?:[a-z-]+ ?)+)", text) for word in words.split()}
 
     assert {"run", "test"} <= named <= targets

@@ -23,7 +23,9 @@ class Status(BaseModel):
 
     service: str
     replica: str
-    state: str = Field(description="starting, standing by, running, tripped, backing off or stopped")
+    state: str = Field(
+        description="starting, waiting for orders, standing by, running, paused, tripped, backing off, stopped"
+    )
     detail: dict[str, Any] = Field(description="what this service has to tell of itself")
 
 

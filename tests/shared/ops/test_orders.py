@@ -57,4 +57,5 @@ def test_a_resume_that_is_new_releases_what_tripped_and_one_from_before_does_not
 
     assert released(before, Orders({**before.by_topic, "t": resumed})) == [resumed]
     assert released(before, before) == []
-    assert released(None, Orders({"t": resumed})) == []
+    assert released(None, Orders({"t": resumed})) == [resumed]
+    assert released(None, Orders({"t": resumed._replace(tolerate=0)})) == []

@@ -44,8 +44,18 @@ def test_orders_are_numbered_in_the_order_in_which_they_are_given(database: Data
     second = postgres_orders.give_order(database, "s", "u", "paused", "me", "why", 4)[1].order
 
     assert second.seq > first.seq
-    assert postgres_orders.read_orders(database, "s").by_topic == {"t": first, "u": second}
+    assert postgres_orders.read_orders(database, "s").by_topic == {"t": first, "u": second._replace(tolerate=0)}
     assert second == Order("u", "paused", second.seq, 4)
+
+
+def test_failures_are_tolerated_until_the_order_is_effective(database: Database) -> None:
+    with database.transaction():
+        asked = steer(database, "s", ["t"], "running", who="me", request_id="r", tolerate=7)
+    assert postgres_orders.read_orders(database, "s").by_topic["t"].tolerate == 7
+
+    postgres_operations.finish(database, asked.id, "succeeded")
+
+    assert postgres_orders.read_orders(database, "s").by_topic["t"].tolerate == 0
 
 
 def test_a_pause_of_what_is_paused_changes_nothing_and_a_resume_is_always_new(database: Database) -> None:

@@ -573,6 +573,20 @@ def test_a_resume_can_let_so_many_failures_pass(broker: PostgresBroker) -> None:
     assert len(contents(broker, "cleaner.dlq")) == 40
 
 
+def test_what_was_tolerated_before_a_start_holds_until_the_order_is_effective(broker: PostgresBroker) -> None:
+    append(broker, [raw(number) for number in range(40)])
+    steering = Steering()
+    give(steering, "running", 2, tolerate=40)
+
+    with running(loop_of(broker, handle=refusing(*range(80)), steering=steering)) as run:
+        eventually(lambda: advanced(broker) == 40)
+        give(steering, "running", 2)
+        append(broker, [raw(number) for number in range(40, 80)])
+        eventually(lambda: run.loop.state == "tripped")
+
+    assert len(contents(broker, "cleaner.dlq")) == 40
+
+
 def test_what_is_paused_and_held_back_counts_as_paused(broker: PostgresBroker) -> None:
     append(broker, [raw(number) for number in range(40)])
     steering = Steering()
