@@ -1,0 +1,86 @@
+"""Claims and leases as rows, and replays that are started at the same time."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import psycopg
+import pytest
+
+from shared.ops import postgres_jobs, postgres_operations, postgres_replays
+from shared.ops.operations import NotPossible, Operation
+from shared.ops.replays import Plan, Span, request_of
+from shared.topics import RAW
+
+Database = psycopg.Connection[Any]
+
+
+@pytest.fixture
+def database_url(url: str) -> str:
+    """Not a fresh one, which takes a second, but one that was emptied."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("TRUNCATE ops.operations, ops.plans")
+    return url
+
+
+def made(database: Database, kind: str = "replay", service: str = "cleaner") -> Operation:
+    return postgres_operations.create(database, service, kind, {}, "test", "")
+
+
+def claimed(database: Database, worker: str = "one", lease_s: float = 10.0) -> str | None:
+    found = postgres_jobs.claim(database, "cleaner", worker, ["replay"], lease_s)
+    return None if found is None else found.id
+
+
+def test_the_oldest_job_of_the_service_and_kind_is_claimed_first(database: Database) -> None:
+    made(database, service="loader")
+    made(database, kind="redrive")
+    first, second = made(database), made(database)
+
+    assert [claimed(database), claimed(database), claimed(database)] == [first.id, second.id, None]
+
+
+def test_a_lease_that_ended_is_anybodys_and_its_former_holder_says_nothing_any_more(database: Database) -> None:
+    operation = made(database)
+    claimed(database, "one", 0.0)
+
+    assert claimed(database, "two") == operation.id
+    assert not postgres_jobs.renew(database, operation.id, "one")
+    assert postgres_jobs.tell(database, operation.id, "one", {"read": 1}, 0.5) is None
+    assert not postgres_jobs.end(database, operation.id, "one", "failed")
+    assert not postgres_jobs.lay_down(database, operation.id, "one")
+    assert postgres_jobs.renew(database, operation.id, "two")
+
+
+def test_a_lease_that_ended_is_kept_by_who_renews_it_first(database: Database) -> None:
+    operation = made(database)
+    claimed(database, "one", 0.0)
+
+    assert postgres_jobs.renew(database, operation.id, "one")
+    assert claimed(database, "two") is None
+
+
+def test_what_a_stopped_worker_lets_go_is_anybodys_at_once(database: Database) -> None:
+    operation = made(database)
+    claimed(database, "one", 3600.0)
+
+    postgres_jobs.let_go(database, operation.id, "one")
+
+    assert claimed(database, "two") == operation.id
+
+
+def test_of_two_replays_of_the_same_records_one_is_started(database_url: str, database: Database) -> None:
+    plan = Plan(request_of({"topic": RAW}), {0: Span(0, 9)}, {0: 9})
+
+    def start(_number: int) -> bool:
+        with psycopg.connect(database_url) as connection:
+            try:
+                postgres_replays.start(connection, "cleaner", plan, "test", "")
+            except NotPossible:
+                return False
+            return True
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sum(pool.map(start, range(4))) == 1
+    assert len(postgres_operations.listing(database, "cleaner")) == 1
