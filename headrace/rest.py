@@ -135,13 +135,7 @@ def follow(asked: Api, operation: Mapping[str, Any], screen: Console) -> dict[st
     Whoever is interrupted here stops waiting; the operation goes on.
     """
     said = dict(operation)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.percentage:>3.0f} %"),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as progress:
+    with Progress(*COLUMNS, console=screen, transient=True, disable=not screen.is_terminal) as progress:
         bar = progress.add_task(title_of(said), total=1.0)
         while said["state"] not in OVER:
             time.sleep(POLL_S)
@@ -153,5 +147,6 @@ def follow(asked: Api, operation: Mapping[str, Any], screen: Console) -> dict[st
 
 
 def title_of(operation: Mapping[str, Any]) -> str:
-    waits = operation.get("waiting_for")
-    return f"{operation['kind']} {int(operation['id'])}: {operation['state']}" + (f", {waits}" if waits else "")
+    waits, left_s = operation.get("waiting_for"), operation.get("left_s")
+    more = f", waiting: {waits}" if waits else f", some {left_s:.0f} s to go" if left_s else ""
+    return f"{operation['kind']} {int(operation['id'])}: {operation['state']}{more}"

@@ -15,6 +15,7 @@ from shared.events import MESSAGES, NAMESPACE
 from shared.topics import DEAD_LETTERS
 
 LIVE = "0"
+_LIVE = LIVE.encode()
 _DEAD_LETTERS = frozenset(DEAD_LETTERS)
 
 
@@ -80,10 +81,15 @@ def identity_of(headers: Headers) -> tuple[UUID, str, str]:
         return (
             UUID(headers["event_id"].decode()),
             headers["schema"].decode(),
-            headers.get("revision", LIVE.encode()).decode(),
+            revision_of(headers),
         )
     except (KeyError, ValueError) as error:
         raise InvalidEvent(f"expected headers event_id (a UUID) and schema, got {sorted(headers)}: {error}") from error
+
+
+def revision_of(headers: Headers) -> str:
+    """Of whoever wrote the record: `LIVE`, or the operation of a replay."""
+    return headers.get("revision", _LIVE).decode()
 
 
 def reason_of(error: ValidationError) -> str:

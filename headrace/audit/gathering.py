@@ -115,6 +115,8 @@ class Gathering:
             return
         if isinstance(message, Reference):
             found.rows = self.tables.standing(message)
+        elif self.tables.is_beyond(message):
+            found.says_nothing = "known later than this database shows"
         elif says_nothing(message) and not self._was_settled_before(found.key, held):
             found.says_nothing = "no result yet"
 

@@ -14,8 +14,10 @@ import psycopg
 
 from headrace.audit.accounting import Death
 from headrace.audit.window import AuditWindow
+from services.loader.rows import known_at_of
 from services.loader.schema import REFERENCE_TABLES
-from shared.events import Reference
+from services.loader.trees import FactEvent
+from shared.events import Listed, Reference
 from shared.records import LIVE
 
 Rows = psycopg.Connection[Any]
@@ -56,6 +58,16 @@ class Tables:
     dead: dict[str, list[Death]] = field(default_factory=lambda: defaultdict(list))
     buried: set[str] = field(default_factory=set)  # places of dead letters that have a row
     base: dict[str, dict[tuple[str, str], BaseRow]] = field(default_factory=dict)
+    horizon: datetime | None = None
+    scheduled: dict[str, datetime | None] = field(default_factory=dict)  # every event's, where there is a horizon
+
+    def is_beyond(self, fact: FactEvent) -> bool:
+        """Whether a database of time travel leaves the fact out: it, or its event, was known too late."""
+        if self.horizon is None:
+            return False
+        listed_for = fact.scheduled_at if isinstance(fact, Listed) else self.scheduled.get(fact.event_key)
+        unlisted = not isinstance(fact, Listed) and fact.event_key not in self.scheduled
+        return unlisted or known_at_of(fact, listed_for) > self.horizon
 
     def standing(self, said: Reference) -> Standing | None:
         """Of a table of base data, whether its rows hold, or what was known later; None where they are otherwise."""
@@ -99,6 +111,9 @@ def read_tables(connection: Rows, window: AuditWindow) -> Tables:
         tables.dead[event_id].append(Death(service, place, f"{error}: {message}"))
         tables.buried.add(place)
     tables.base = {table: _base_rows(connection, table) for table in REFERENCE_TABLES}
+    if (row := connection.execute("SELECT as_of FROM facts.horizon").fetchone()) is not None:
+        tables.horizon = row[0]
+        tables.scheduled = dict(connection.execute("SELECT event_key, scheduled_at FROM facts.events").fetchall())
     return tables
 
 

@@ -31,7 +31,7 @@ from headrace.commands.remote import (
 from headrace.rest import NotRunningError, api
 from shared.errors import ConfigError
 
-app = typer.Typer(help="Records that a service could not handle.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="Records that a service could not handle.", invoke_without_command=True, rich_markup_mode=None)
 IdsArgument = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="PARTITION/OFFSET, as listed.")]
 CauseOption = Annotated[str | None, typer.Option(metavar="CLASS", help="Of this class of error.")]
 KeyOption = Annotated[str | None, typer.Option(metavar="PATTERN", help="With this key; * stands for anything.")]
@@ -43,12 +43,20 @@ LIST = ("service", "id", "state", "at", "key", "cause", "message", "attempts", "
 
 
 @app.callback()
-def dead_letters() -> None:
-    """Records that a service could not handle."""
+def dead_letters(
+    context: typer.Context,
+    output: OutputOption = Output.TABLE,
+    data_dir: DataDirOption = None,
+    database: DatabaseOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """List the records that services could not handle, or deal with them: facets, show, redrive, discard."""
+    if context.invoked_subcommand is None:
+        list_letters(output=output, data_dir=data_dir, database=database, config=config)
 
 
 @app.command("list")
-def list_(
+def list_letters(
     service: MaybeServiceArgument = None,
     cause: CauseOption = None,
     key: KeyOption = None,

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any
+
+import typer
+
 from headrace.commands.arguments import (
     ConfigOption,
     DatabaseOption,
@@ -12,11 +17,15 @@ from headrace.commands.arguments import (
 )
 from headrace.commands.remote import MaybeServiceArgument, TokenFileOption, UrlOption, give, of_each
 
-LAG = ("service", "topic", "partition", "position", "end", "records", "seconds", "ignored_group_offset")
+BY_TOPIC = ("service", "topic", "partitions", "records", "seconds", "exact")
+BY_PARTITION = (
+    "service", "topic", "partition", "position", "end", "records", "seconds", "exact", "ignored_group_offset",
+)  # fmt: skip
 
 
 def lag(
     service: MaybeServiceArgument = None,
+    partitions: Annotated[bool, typer.Option("--partitions", help="Each partition by itself.")] = False,
     output: OutputOption = Output.TABLE,
     url: UrlOption = None,
     token_file: TokenFileOption = None,
@@ -24,8 +33,25 @@ def lag(
     database: DatabaseOption = None,
     config: ConfigOption = None,
 ) -> None:
-    """How many records wait for each service, partition by partition, and for how long the oldest has."""
+    """How many records wait for each service, and for how long the oldest has. JSON tells of each partition."""
     settings = settings_of(data_dir, database, config)
     found = of_each(settings, service, "/lag", url, token_file)
-    body = [{"service": name, **each} for name, partitions in found for each in partitions]
-    give(output, body, LAG, lambda: [[each.get(column) for column in LAG] for each in body], "nobody reads anything")
+    body = [{"service": name, **each} for name, read in found for each in read]
+    columns, rows = (BY_PARTITION, body) if partitions else (BY_TOPIC, summed(body))
+    give(output, body, columns, lambda: [[row.get(name) for name in columns] for row in rows], "nobody reads anything")
+
+
+def summed(partitions: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """One row for each topic of each service: all that waits there, and the oldest of it."""
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for each in partitions:
+        row = found.setdefault(
+            (each["service"], each["topic"]),
+            {"service": each["service"], "topic": each["topic"], "partitions": 0, "records": 0, "seconds": 0.0,
+             "exact": True},
+        )  # fmt: skip
+        row["partitions"] += 1
+        row["records"] += each["records"]
+        row["seconds"] = max(row["seconds"], each["seconds"] or 0.0)
+        row["exact"] = row["exact"] and each["exact"]
+    return list(found.values())

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any
 
 import orjson
 import typer
 
+from headrace.access import opened_if_made
 from headrace.commands.arguments import (
     ConfigOption,
     DatabaseOption,
@@ -20,7 +23,6 @@ from headrace.commands.arguments import (
 )
 from headrace.commands.remote import (
     MaybeServiceArgument,
-    ServiceArgument,
     TokenFileOption,
     UrlOption,
     conclude,
@@ -28,21 +30,35 @@ from headrace.commands.remote import (
     line_of,
     services_of,
 )
-from headrace.rest import NotRunningError, api, follow
-from shared.errors import ConfigError
+from headrace.rest import Api, NotRunningError, api, follow
+from shared.errors import ConfigError, HeadraceError
+from shared.ops import postgres_operations
+from shared.runtime.api.operations import ID_DIGITS
+from shared.settings import Settings
+from shared.topics import SERVICES
 
-app = typer.Typer(help="Replays, redrives, pauses: what is under way.", no_args_is_help=True, rich_markup_mode=None)
-IdArgument = Annotated[str, typer.Argument(metavar="ID", help="Leading zeros may be left away.")]
+app = typer.Typer(
+    help="Replays, redrives, pauses: what is under way.", invoke_without_command=True, rich_markup_mode=None
+)
+WordsArgument = Annotated[list[str], typer.Argument(metavar="[SERVICE] ID", help="Leading zeros may be left away.")]
 LIST = ("id", "service", "kind", "state", "progress", "counts", "waiting_for", "error", "requested_by", "created_at")
 
 
 @app.callback()
-def operations() -> None:
-    """Everything that takes longer than an answer."""
+def operations(
+    context: typer.Context,
+    output: OutputOption = Output.TABLE,
+    data_dir: DataDirOption = None,
+    database: DatabaseOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """List everything that takes longer than an answer, or deal with one: show, wait, pause, resume, cancel."""
+    if context.invoked_subcommand is None:
+        list_operations(output=output, data_dir=data_dir, database=database, config=config)
 
 
 @app.command("list")
-def list_(
+def list_operations(
     service: MaybeServiceArgument = None,
     kind: Annotated[list[str] | None, typer.Option(metavar="K", help="pause, resume, replay, redrive ...")] = None,
     state: Annotated[list[str] | None, typer.Option(metavar="S", help="waiting, running, succeeded ...")] = None,
@@ -71,8 +87,7 @@ def list_(
 
 @app.command()
 def show(
-    service: ServiceArgument,
-    id_: IdArgument,
+    words: WordsArgument,
     url: UrlOption = None,
     token_file: TokenFileOption = None,
     data_dir: DataDirOption = None,
@@ -80,15 +95,14 @@ def show(
     config: ConfigOption = None,
 ) -> None:
     """One, whole, as indented JSON."""
-    with api(settings_of(data_dir, database, config), service.value, url, token_file) as asked:
-        body = asked.get(f"/operations/{_digits(id_)}")
+    with of_operation(settings_of(data_dir, database, config), words, url, token_file) as (asked, id_):
+        body = asked.get(f"/operations/{id_}")
     sys.stdout.write(orjson.dumps(body, option=orjson.OPT_INDENT_2).decode() + "\n")
 
 
 @app.command()
 def wait(
-    service: ServiceArgument,
-    id_: IdArgument,
+    words: WordsArgument,
     output: OutputOption = Output.TABLE,
     url: UrlOption = None,
     token_file: TokenFileOption = None,
@@ -97,15 +111,14 @@ def wait(
     config: ConfigOption = None,
 ) -> None:
     """Until it is over. Exit code 1 when it failed or was cancelled."""
-    with api(settings_of(data_dir, database, config), service.value, url, token_file) as asked:
-        said = follow(asked, asked.get(f"/operations/{_digits(id_)}"), stderr())
+    with of_operation(settings_of(data_dir, database, config), words, url, token_file) as (asked, id_):
+        said = follow(asked, asked.get(f"/operations/{id_}"), stderr())
     sys.stdout.write((orjson.dumps(said).decode() if output is Output.JSON else line_of(said)) + "\n")
 
 
 def _telling(word: str, meaning: str) -> Callable[..., None]:
     def tell(
-        service: ServiceArgument,
-        id_: IdArgument,
+        words: WordsArgument,
         output: OutputOption = Output.TABLE,
         url: UrlOption = None,
         token_file: TokenFileOption = None,
@@ -113,8 +126,8 @@ def _telling(word: str, meaning: str) -> Callable[..., None]:
         database: DatabaseOption = None,
         config: ConfigOption = None,
     ) -> None:
-        with api(settings_of(data_dir, database, config), service.value, url, token_file) as asked:
-            conclude(asked, asked.post(f"/operations/{_digits(id_)}/{word}"), False, output)
+        with of_operation(settings_of(data_dir, database, config), words, url, token_file) as (asked, id_):
+            conclude(asked, asked.post(f"/operations/{id_}/{word}"), False, output)
 
     tell.__doc__ = meaning
     return tell
@@ -123,6 +136,31 @@ def _telling(word: str, meaning: str) -> Callable[..., None]:
 app.command("cancel")(_telling("cancel", "End a job after the step it is in; what it did until then stays."))
 app.command("pause")(_telling("pause", "Let a job wait after the step it is in."))
 app.command("resume")(_telling("resume", "Let a job that was paused go on."))
+
+
+@contextmanager
+def of_operation(
+    settings: Settings, words: list[str], url: str | None, token_file: Path | None
+) -> Iterator[tuple[Api, str]]:
+    """The API of the service that an operation belongs to, and its id. Ids are those of all services together, so the
+    service need not be named."""
+    *named, id_ = words
+    service = named[0] if named else None
+    if len(named) > 1 or (service is not None and service not in SERVICES):
+        raise ConfigError(f"{' '.join(words)}: expected [SERVICE] ID, with a service of {', '.join(SERVICES)}")
+    digits = _digits(id_)
+    if service is None:
+        service = _service_of(settings, digits)
+    with api(settings, service, url, token_file) as asked:
+        yield asked, digits
+
+
+def _service_of(settings: Settings, digits: str) -> str:
+    with opened_if_made(settings) as access, access.connect("headrace operations") as connection:
+        found = postgres_operations.get(connection, digits.zfill(ID_DIGITS))
+    if found is None:
+        raise HeadraceError(f"there is no operation {digits}; `headrace operations` lists those there are")
+    return found.service
 
 
 def _digits(text: str) -> str:

@@ -72,7 +72,7 @@ def conclude(asked: Api, answer: Answer, wait: bool, output: Output) -> dict[str
 def line_of(operation: Mapping[str, Any]) -> str:
     counts = ", ".join(f"{text_of(count)} {name}" for name, count in operation["counts"].items())
     more = f" ({counts})" if counts else ""
-    hint = "" if operation["finished_at"] else f"; headrace operations wait {operation['service']} {operation['id']}"
+    hint = "" if operation["finished_at"] else f"; headrace operations wait {int(operation['id'])}"
     return f"{title_of(operation)}{more}{hint}"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from typing import Annotated, Any
 
 import typer
@@ -42,7 +43,9 @@ def replay(
     since: Annotated[
         str | None, typer.Option("--from", metavar="ISO", help="Not before this instant (a day: its midnight UTC).")
     ] = None,
-    until: Annotated[str | None, typer.Option("--to", metavar="ISO", help="Before this instant.")] = None,
+    until: Annotated[
+        str | None, typer.Option("--to", metavar="ISO", help="Before this instant (a day: to its end).")
+    ] = None,
     offsets: Annotated[
         list[str] | None,
         typer.Option(metavar="P:BEGIN-END", help="Offsets of a partition, END not among them; may be repeated."),
@@ -114,8 +117,8 @@ def _of_topic(
     if topic is None:
         raise ConfigError("which topic? For example: headrace replay cleaner raw-events --dry-run")
     return {
-        "topic": topic, "from": _instant(since), "to": _instant(until), "offsets": spans(offsets or []), "keys": key,
-        "kinds": kind, "time": "event" if event_time else None,
+        "topic": topic, "from": _instant(since), "to": _instant(until, days=1), "offsets": spans(offsets or []),
+        "keys": key, "kinds": kind, "time": "event" if event_time else None,
     }  # fmt: skip
 
 
@@ -149,8 +152,13 @@ def spans(texts: list[str]) -> dict[str, dict[str, int]]:
     return found
 
 
-def _instant(text: str | None) -> str | None:
-    return f"{text}T00:00:00Z" if text is not None and _DAY.fullmatch(text) else text
+def _instant(text: str | None, days: int = 0) -> str | None:
+    """A day as an instant: its midnight UTC, so many days later."""
+    if text is None or not _DAY.fullmatch(text):
+        return text
+    at = day("a day", text)
+    assert at is not None  # noqa: S101  # a text was given
+    return f"{at + timedelta(days=days)}T00:00:00Z"
 
 
 def show_plan(plan: dict[str, Any], output: Output) -> None:

@@ -140,4 +140,4 @@ def show(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     console = stdout()
     console.print(table, markup=False)
     more = f", {SHOWN_ROWS} shown; --csv gives all" if len(rows) > SHOWN_ROWS else ""
-    console.print(f"{len(rows):,} rows{more}")
+    console.print(f"{len(rows):,} row{'' if len(rows) == 1 else 's'}{more}")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from headrace.access import opened_if_made
 from headrace.commands.arguments import (
     ConfigOption,
     DatabaseOption,
@@ -15,6 +16,8 @@ from headrace.commands.arguments import (
     settings_of,
 )
 from headrace.commands.remote import MaybeServiceArgument, TokenFileOption, UrlOption, give, of_each
+from shared.ops import postgres_audit
+from shared.settings import Settings
 
 TRAIL = ("id", "at", "service", "who", "action", "target", "outcome", "request_id")
 
@@ -22,7 +25,7 @@ TRAIL = ("id", "at", "service", "who", "action", "target", "outcome", "request_i
 def trail(
     service: MaybeServiceArgument = None,
     before: Annotated[int | None, typer.Option(metavar="ID", help="Older than this line.")] = None,
-    limit: Annotated[int, typer.Option("-n", "--limit", min=1, max=1000, help="How many, of each service.")] = 50,
+    limit: Annotated[int, typer.Option("-n", "--limit", min=1, max=1000, help="How many.")] = 50,
     output: OutputOption = Output.TABLE,
     url: UrlOption = None,
     token_file: TokenFileOption = None,
@@ -30,9 +33,21 @@ def trail(
     database: DatabaseOption = None,
     config: ConfigOption = None,
 ) -> None:
-    """Who asked a service for what, and what came of it; the newest first. Nobody can change a line."""
+    """Who asked for what, of a service or of this command, and what came of it; the newest first.
+
+    Nobody can change a line. It is read from the database, also when nothing runs; with --url, from a replica.
+    """
     settings = settings_of(data_dir, database, config)
-    found = of_each(settings, service, "/audit", url, token_file, before=before, limit=limit)
-    lines = [line for _, page in found for line in page["lines"]]
-    lines.sort(key=lambda line: int(line["id"]), reverse=True)
+    if url is None:
+        lines = in_database(settings, service and service.value, before, limit)
+    else:
+        found = of_each(settings, service, "/audit", url, token_file, before=before, limit=limit)
+        lines = [line for _, page in found[:1] for line in page["lines"]]
     give(output, lines, TRAIL, lambda: [[line[column] for column in TRAIL] for line in lines], "nobody did anything")
+
+
+def in_database(settings: Settings, service: str | None, before: int | None, limit: int) -> list[dict[str, Any]]:
+    with opened_if_made(settings) as access, access.connect("headrace trail") as connection:
+        connection.execute("SET timezone = 'UTC'")
+        found = postgres_audit.lines(connection, service, before_id=before, limit=limit)
+    return [{**line._asdict(), "at": line.at.isoformat()} for line in found]

@@ -30,7 +30,7 @@ from shared.broker.postgres_link import Link, first_line
 from shared.clock import Clock
 from shared.errors import InvalidEvent
 from shared.events import Listed, LoadedEvent, Prediction, Reference
-from shared.records import Received, encode, identity_of
+from shared.records import Received, encode, revision_of
 from shared.runtime.metrics import Metrics
 from shared.topics import CLEAN, LOADED
 
@@ -250,7 +250,8 @@ def _prediction_row(event_id: UUID, prediction: Prediction) -> Row:
 
 def as_written(item: Received) -> Received:
     """Under the revision that whoever wrote the record gave it."""
-    return item._replace(revision=identity_of(item.record.headers)[2])
+    written = revision_of(item.record.headers)
+    return item if written == item.revision else item._replace(revision=written)
 
 
 def _told(item: Told, ids: resolve.Ids, revision: str) -> NewRecord:

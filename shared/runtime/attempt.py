@@ -21,12 +21,12 @@ def attempt_in(unit: Unit, handle: DatabaseHandle, batch: Sequence[Received]) ->
         with connection.transaction():
             return handle(batch, connection)
     except psycopg.Error as error:
-        if connection.closed or may_pass(error):
+        if connection.closed or _may_pass(error):
             raise TransientError(f"the database is away: {error}") from error
         raise
 
 
-def may_pass(error: psycopg.Error) -> bool:
+def _may_pass(error: psycopg.Error) -> bool:
     """Whether the database is in trouble, and not the record: a program limit (SQLSTATE class 54, say a value too long
     for an index) counts as operational for psycopg, but no waiting makes the value shorter."""
     trouble = isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)

@@ -8,15 +8,14 @@ import threading
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import cast
 
-import psycopg
 import structlog
 
-from shared.broker.contract import Broker, Consumer, DatabaseUnit, NewRecord, Polled, Producer, TopicPartition, Unit
+from shared.broker.contract import Broker, Consumer, NewRecord, Polled, Producer, TopicPartition, Unit
 from shared.errors import BrokerError, TransientError
 from shared.ops.orders import Orders
 from shared.records import Received
+from shared.runtime.attempt import attempt_in
 from shared.runtime.backoff import Backoff
 from shared.runtime.batch import Worked, work
 from shared.runtime.breaker import Breaker, Tripped
@@ -169,15 +168,7 @@ class ConsumerLoop:
         if self._handle is not None:
             return self._handle(batch)
         assert self._database_handle is not None  # noqa: S101  # the constructor saw to it
-        connection = cast("DatabaseUnit", unit).connection
-        try:
-            connection.execute("SELECT")  # opens the unit's transaction, so that the next line makes a savepoint
-            with connection.transaction():
-                return self._database_handle(batch, connection)
-        except psycopg.Error as error:
-            if connection.closed or _may_pass(error):
-                raise TransientError(f"the database is away: {error}") from error
-            raise
+        return attempt_in(unit, self._database_handle, batch)
 
     def _dead_letters(self, worked: Worked) -> list[NewRecord]:
         """One for each failed record, except those that lie in our own dead letters already: they stay there."""
@@ -217,13 +208,6 @@ class ConsumerLoop:
 
     def _tick(self) -> None:
         self.ticked_at = time.monotonic()
-
-
-def _may_pass(error: psycopg.Error) -> bool:
-    """Whether the database is in trouble, and not the record: a program limit (SQLSTATE class 54, say a value too long
-    for an index) counts as operational for psycopg, but no waiting makes the value shorter."""
-    trouble = isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
-    return trouble and not (error.sqlstate or "").startswith("54")
 
 
 def _calm_the_collector() -> None:

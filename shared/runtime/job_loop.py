@@ -22,7 +22,7 @@ from shared.runtime.backoff import Backoff
 from shared.runtime.breaker import Tripped
 from shared.runtime.claimed import Claimed
 from shared.runtime.job_cursor import Cursor, Spans, cursor_of
-from shared.runtime.pace import Depth, Pressure, Rate, Reading
+from shared.runtime.pace import MOST_WAITING, Depth, Pressure, Quiet, Rate, Reading
 from shared.runtime.span_reader import Cut, SpanReader, SpanReading
 from shared.topics import JOB_CURSORS
 
@@ -47,6 +47,7 @@ from: the one before may have died between a commit and this. Raises TransientEr
 class Job:
     """What is to be done: the records of `spans` that are `wanted`, by `transform`, in units of at most so many.
 
+    `beside`: the stream in which all live work begins; where it is quiet, more is done at once. None: no such thing.
     `reading` gives the reader of the spans, from where they are not done yet: of a topic, unless it says otherwise.
     """
 
@@ -59,6 +60,7 @@ class Job:
     rate: float | None = None
     committed: Committed = lambda _cursor, _records: None
     downstream: frozenset[Reading] = frozenset()
+    beside: str | None = None
     reading: Callable[[Broker, Spans, Mapping[TopicPartition, int]], SpanReading] = SpanReader
 
 
@@ -76,6 +78,8 @@ class JobLoop:
         self._job = job
         self._rate = Rate(job.rate)
         self._pressure = Pressure()
+        self._quiet = Quiet()
+        self._factor = 1
         self._backoff = Backoff(random.random)
         self._producer: Producer | None = None
         self._reader: SpanReading | None = None
@@ -161,7 +165,7 @@ class JobLoop:
 
     def _read(self, reader: SpanReading) -> None:
         """As much as a unit may have, or is there: a live stream's batches are small, and units cost by the piece."""
-        while len(self._pending) < self._job.unit_records and reader.left:
+        while len(self._pending) < self._job.unit_records * self._factor and reader.left:
             records = reader.poll(POLL_S, READ_RECORDS)
             self._pending.extend(records)
             self._tick()
@@ -192,11 +196,16 @@ class JobLoop:
             self._waiting_for = None
             self._rest(min(wait_s, TELL_S))
             return True
-        full = self._pressure.holds_back(self._depths(), now)
+        self._factor = self._quiet.factor(self._live_end(), now) if self._job.beside else 1
+        full = self._pressure.holds_back(self._depths(), now, MOST_WAITING * self._factor)
         self._waiting_for = None if full is None else f"{full[0]}, which has {full[1]} to work off"
         if full is not None:
             self._rest(_STEP_S)
         return full is not None
+
+    def _live_end(self) -> int:
+        assert self._job.beside is not None  # noqa: S101  # asked for only then
+        return sum(self._broker.end_offsets(self._broker.partitions(self._job.beside)).values())
 
     def _depths(self) -> dict[Reading, Depth]:
         depths = {}
@@ -224,7 +233,7 @@ class JobLoop:
     def _next_batch(self, reader: SpanReading) -> tuple[Cursor, list[Record]]:
         """The next records that are wanted, and the cursor after them and what was passed over between them."""
         cursor, selected = self._cursor.copy(), list[Record]()
-        most, before = self._rate.unit(self._job.unit_records), len(self._pending)
+        most, before = self._rate.unit(self._job.unit_records * self._factor), len(self._pending)
         while self._pending and len(selected) < most:
             record = self._pending.popleft()
             cursor.next[TopicPartition(record.topic, record.partition)] = record.offset + 1

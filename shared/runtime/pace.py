@@ -12,6 +12,10 @@ from typing import NamedTuple
 # processors (bench/replay.py): 50 and units of 50 added 11 ms to the median of 60 ms from raw event to rows, 200 and
 # units of 200 added 700 ms, and the replay was no faster.
 MOST_WAITING = 50
+# Where nothing live came for so long, there is nothing to keep short: much more is done at once, which is faster, and
+# the next live record waits once for what is under way.
+QUIET_S = 5.0
+QUIET_FACTOR = 20
 # Downstream that got nowhere for so long is paused or stopped: nothing live moves there that could be held up.
 STILL_S = 5.0
 # A rate is kept over this time: units are no larger than what it allows in it.
@@ -55,19 +59,35 @@ class Rate:
 class Pressure:
     """Whether everything downstream has room; what stands still is not waited for, until it moves again."""
 
-    def __init__(self, most_waiting: int = MOST_WAITING, still_s: float = STILL_S) -> None:
-        self._most_waiting = most_waiting
+    def __init__(self, still_s: float = STILL_S) -> None:
         self._still_s = still_s
         self._moved: dict[Reading, tuple[int, float]] = {}
 
-    def holds_back(self, depths: Mapping[Reading, Depth], now_s: float) -> Reading | None:
+    def holds_back(
+        self, depths: Mapping[Reading, Depth], now_s: float, most_waiting: int = MOST_WAITING
+    ) -> Reading | None:
         """Who has too much to do for more to come; None: go on."""
         for reading, depth in depths.items():
             moved = self._moved.get(reading)
-            if moved is None or moved[0] != depth.position or depth.waiting <= self._most_waiting:
+            if moved is None or moved[0] != depth.position or depth.waiting <= most_waiting:
                 self._moved[reading] = (depth.position, now_s)
         for reading, depth in sorted(depths.items()):
             moving = now_s - self._moved[reading][1] < self._still_s
-            if depth.waiting > self._most_waiting and moving:
+            if depth.waiting > most_waiting and moving:
                 return reading
         return None
+
+
+class Quiet:
+    """Whether nothing live is under way: nothing was appended for a while to where all of it begins."""
+
+    def __init__(self, quiet_s: float = QUIET_S) -> None:
+        self._quiet_s = quiet_s
+        self._end: int | None = None
+        self._since_s = 0.0
+
+    def factor(self, end: int, now_s: float) -> int:
+        """How many times as much a job may do at once, given the sum of end offsets there."""
+        if end != self._end:
+            self._end, self._since_s = end, now_s
+        return QUIET_FACTOR if now_s - self._since_s >= self._quiet_s else 1

@@ -31,7 +31,7 @@ from shared.runtime.job_loop import Job, JobLoop
 from shared.runtime.pace import MOST_WAITING
 from shared.runtime.watchdog import Watchdog
 from shared.settings import ServiceSettings
-from shared.topics import dead_letter_topic, downstream_of
+from shared.topics import RAW, dead_letter_topic, downstream_of
 
 # Which job a process was started for, and under which name its worker holds the lease.
 JOB = "HEADRACE_JOB"
@@ -95,6 +95,7 @@ def replay_job(
         rate=plan.request.rate,
         committed=transform.committed,
         downstream=downstream_of(operation.service),
+        beside=RAW,
     )
 
 

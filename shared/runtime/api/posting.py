@@ -57,7 +57,7 @@ REPLAYED_HEADER = "Idempotency-Replayed"
 
 OPERATION_EXAMPLE: dict[str, Any] = {
     "id": "000000000017", "service": "cleaner", "kind": "pause", "state": "running", "wanted": "run",
-    "target": {"orders": {"raw-events": 12}}, "counts": {}, "progress": 0.0,
+    "target": {"orders": {"raw-events": 12}}, "counts": {}, "progress": 0.0, "left_s": None,
     "waiting_for": "not obeyed yet by host-0", "error": None, "requested_by": "token:night-shift",
     "request_id": "5f0c5a9e-7a43-4b0e-9a53-9f6a1f6a4a55", "created_at": "2026-01-31T09:00:00Z",
     "started_at": "2026-01-31T09:00:01Z", "updated_at": "2026-01-31T09:00:01Z", "finished_at": None,
@@ -77,6 +77,7 @@ class OperationBody(BaseModel):
     target: dict[str, Any] = Field(description="what it is about")
     counts: dict[str, Any] = Field(description="what was done so far")
     progress: float = Field(description="from 0 to 1")
+    left_s: float | None = Field(description="how long a job that runs may yet take, in seconds; an estimate")
     waiting_for: str | None = Field(description="what it waits for, in words")
     error: str | None = Field(description="why it failed")
     requested_by: str

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.runtime.pace import MOST_WAITING, STILL_S, Depth, Pressure, Rate
+from shared.runtime.pace import MOST_WAITING, QUIET_FACTOR, QUIET_S, STILL_S, Depth, Pressure, Quiet, Rate
 
 LOADER, NOTIFIER = ("loader", "clean-events"), ("notifier", "loaded-events")
 FULL = MOST_WAITING + 1
@@ -78,3 +78,17 @@ def test_who_moves_however_slowly_is_always_waited_for(speed: int) -> None:
     for second in range(60):
         position = second * speed
         assert pressure.holds_back({LOADER: Depth(position, position + FULL)}, float(second)) == LOADER
+
+
+def test_more_goes_at_once_where_nothing_live_comes() -> None:
+    quiet = Quiet()
+
+    assert quiet.factor(10, 100.0) == 1
+    assert quiet.factor(10, 100.0 + QUIET_S - 0.1) == 1
+    assert quiet.factor(10, 100.0 + QUIET_S) == QUIET_FACTOR
+    assert quiet.factor(11, 200.0) == 1
+    assert quiet.factor(11, 200.0 + QUIET_S) == QUIET_FACTOR
+
+
+def test_room_may_be_larger() -> None:
+    assert Pressure().holds_back({LOADER: Depth(0, FULL)}, 0.0, MOST_WAITING * QUIET_FACTOR) is None
