@@ -107,7 +107,7 @@ def serve(settings: ServiceSettings, service: Service, metrics: Metrics, connect
     conninfo = settings.database.conninfo(f"headrace {settings.name}")
     topics, steering, incarnation = steered(settings.name, service.work), Steering(), uuid4()
     loop = _loop(settings, service.work, metrics, connect(settings, conninfo), steering)
-    meter = _meter(settings, conninfo, service.work, connect)
+    meter = _meter(settings, conninfo, service.work)
     view = LoopView(loop, connect(settings, conninfo), settings.service.replica, service.detail, meter)
     desk = desk_of(settings, service, view, connect)
     control = Control(
@@ -139,7 +139,7 @@ def desk_of(settings: ServiceSettings, service: Service, view: ServiceView, conn
     )  # fmt: skip
 
 
-def _meter(settings: ServiceSettings, conninfo: str, work: Consuming | Polling, connect: Connect) -> LagMeter | None:
+def _meter(settings: ServiceSettings, conninfo: str, work: Consuming | Polling) -> LagMeter | None:
     if isinstance(work, Polling):
         return None
     return meter_of(settings, conninfo, connect(settings, conninfo), in_database=work.database_handle is not None)
