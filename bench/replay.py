@@ -33,7 +33,7 @@ from shared.ops import postgres_operations, postgres_replays
 from shared.ops.operations import Operation
 from shared.ops.replays import request_of
 from shared.records import LIVE, encode
-from shared.runtime.planning import plan
+from shared.runtime.jobs.planning import plan
 from shared.topics import CLEAN, LOADED, RAW, specs
 from tests.services.cleaner.made import card, raw
 

@@ -13,7 +13,7 @@ PREDICTIONS = "predictions"
 FETCHER_CURSORS = "fetcher-cursors"
 # How far each outbox has been relayed; on Kafka only (the embedded log needs no outbox).
 OUTBOX_CURSORS = "outbox-cursors"
-# How far each replay and redrive is, under the id of its operation (shared/runtime/job_loop.py).
+# How far each replay and redrive is, under the id of its operation (shared/runtime/jobs/loop.py).
 JOB_CURSORS = "replay-cursors"
 
 SERVICES = ("fetcher", "cleaner", "loader", "predictor", "notifier")

@@ -188,7 +188,7 @@ class Holding:
 
 
 def event_id_of(record: Record) -> str:
-    """As its dead letter would be called where it brings none of its own (shared/runtime/dead_letters.py).
+    """As its dead letter would be called where it brings none of its own (shared/runtime/dead_letters/letter.py).
 
     Interned: the same id is met in every topic, and there are many ids.
     """

@@ -13,10 +13,10 @@ from services.fetcher.windows import window_of
 from shared.broker.contract import Broker, Record, TopicPartition, Unit
 from shared.ops.operations import Operation
 from shared.ops.replays import Span
-from shared.runtime.claimed import Claimed
-from shared.runtime.job_cursor import Spans
-from shared.runtime.job_loop import Job, JobLoop
-from shared.runtime.jobs import JobThread
+from shared.runtime.jobs.claimed import Claimed
+from shared.runtime.jobs.cursor import Spans
+from shared.runtime.jobs.loop import Job, JobLoop
+from shared.runtime.jobs.workers import JobThread
 from shared.topics import downstream_of
 
 # Where the job's cursor says it is: not a topic of the broker.

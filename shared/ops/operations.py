@@ -13,8 +13,11 @@ Wanted = Literal["run", "pause", "cancel"]
 Command = Literal["pause", "resume", "cancel"]
 
 OPEN: frozenset[State] = frozenset({"waiting", "running", "paused"})
-# Worked on by a process that holds a lease on them (shared/runtime/jobs.py); the others end when they are seen to hold.
+# Worked on by a process that holds a lease on them (shared/runtime/jobs/workers.py).
 JOBS = frozenset({"replay", "redrive"})
+# Looked after by the service whose own they are (shared/runtime/settling.py): they can be cancelled, but do not pause.
+# All others end when they are seen to hold.
+TENDED = frozenset({"backfill", "export"})
 
 
 class NotPossible(HeadraceError):
@@ -53,16 +56,14 @@ class Operation:
 def wanted_after(operation: Operation, command: Command) -> Wanted:
     """What is wanted of an operation once this was said. Saying it again changes nothing.
 
-    Raises NotPossible: it is over, or it is no job.
+    Raises NotPossible: it is over, or of a kind that cannot do this.
     """
     if not operation.is_open:
         raise NotPossible(f"operation {operation.id} is over: {operation.state}")
-    if operation.kind not in JOBS:
-        raise NotPossible(
-            f"operation {operation.id} is a {operation.kind}, which cannot be {command}d"
-            if command != "cancel"
-            else f"operation {operation.id} is a {operation.kind}: give the opposite order instead of cancelling it"
-        )
+    if operation.kind in {"pause", "resume"}:
+        raise NotPossible(f"operation {operation.id} is a {operation.kind}: give the opposite order instead")
+    if operation.kind not in JOBS and not (operation.kind in TENDED and command == "cancel"):
+        raise NotPossible(f"there is no way to {command} operation {operation.id}: it is a {operation.kind}")
     if operation.wanted == "cancel" and command != "cancel":
         raise NotPossible(f"operation {operation.id} is being cancelled")
     wanted: dict[Command, Wanted] = {"pause": "pause", "resume": "run", "cancel": "cancel"}

@@ -1,7 +1,7 @@
 """Who works on which job, in ops.operations. Within the caller's transaction, or statement by statement.
 
 A job has one worker at a time, which holds a lease on it. Losing the lease stops nobody by itself: what a former worker
-has begun is fenced by the producer that the next one makes (shared/runtime/job_loop.py). Each statement names the
+has begun is fenced by the producer that the next one makes (shared/runtime/jobs/loop.py). Each statement names the
 worker, so that a former one changes nothing; none touches an operation that is over.
 """
 

@@ -8,7 +8,7 @@ from typing import Any
 from psycopg.types.json import Jsonb
 
 from shared.broker.contract import DbConnection
-from shared.ops.operations import Command, Operation, State, resting_state, wanted_after
+from shared.ops.operations import JOBS, Command, Operation, State, resting_state, wanted_after
 
 LEASE_S = 10.0
 CHANNEL = "headrace_operations"
@@ -70,18 +70,18 @@ def listing(
 
 
 def command(connection: DbConnection, operation: Operation, said: Command) -> Operation:
-    """Note what is wanted of a job (got with `lock`); whoever works on it follows. Raises NotPossible.
+    """Note what is wanted of an operation (got with `lock`); whoever works on it follows. Raises NotPossible.
 
-    One that nobody works on obeys at once. A worker that seems to be gone may yet come back: first somebody has to
-    claim its job, which fences it (shared/runtime/jobs.py).
+    A job that nobody works on obeys at once. A worker that seems to be gone may yet come back: first somebody has to
+    claim its job, which fences it (shared/runtime/jobs/workers.py).
     """
     wanted = wanted_after(operation, said)
     connection.execute(
         "UPDATE ops.operations SET wanted = %(wanted)s, updated_at = clock_timestamp(),"
-        " state = CASE WHEN worker IS NULL THEN %(resting)s ELSE state END,"
-        " finished_at = CASE WHEN worker IS NULL AND %(wanted)s = 'cancel' THEN clock_timestamp() END"
-        " WHERE id = %(id)s",
-        {"id": operation.id, "wanted": wanted, "resting": resting_state(wanted)},
+        " state = CASE WHEN worker IS NULL AND kind = ANY(%(jobs)s) THEN %(resting)s ELSE state END,"
+        " finished_at = CASE WHEN worker IS NULL AND kind = ANY(%(jobs)s) AND %(wanted)s = 'cancel'"
+        " THEN clock_timestamp() END WHERE id = %(id)s",
+        {"id": operation.id, "wanted": wanted, "resting": resting_state(wanted), "jobs": list(JOBS)},
     )
     connection.execute("SELECT pg_notify(%s, %s)", (CHANNEL, operation.service))
     after = get(connection, operation.id)

@@ -1,7 +1,7 @@
 """Replays: which records of a topic are handled once more. Pure.
 
-A request names a window and what of it is wanted; planning (shared/runtime/planning.py) pins it to offsets. What lies
-between these offsets never changes, so a plan selects the same records whenever it is looked at.
+A request names a window and what of it is wanted; shared/runtime/jobs/planning.py pins it to offsets. What lies between
+these offsets never changes, so a plan selects the same records whenever it is looked at.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from functools import cached_property
 from shared.broker.contract import Record, TopicPartition
 from shared.errors import HeadraceError
 from shared.runtime.batch import Failed
-from shared.runtime.dead_letters import message_of
+from shared.runtime.dead_letters.letter import message_of
 from shared.topics import RETRIES
 
 # More failures than MOST among any LAST records of a partition in a row are beyond the budget: 20 %.

@@ -20,11 +20,11 @@ from shared.runtime.backoff import Backoff
 from shared.runtime.batch import Worked, work
 from shared.runtime.breaker import Breaker, Tripped
 from shared.runtime.committed import tell
-from shared.runtime.dead_letters import dead_letter
+from shared.runtime.control.holding import POLL_S, Holding
+from shared.runtime.control.steering import Steering
+from shared.runtime.dead_letters.letter import dead_letter
 from shared.runtime.handler import DatabaseHandle, Handle
-from shared.runtime.holding import POLL_S, Holding
 from shared.runtime.metrics import Metrics
-from shared.runtime.steering import Steering
 from shared.topics import dead_letter_topic
 
 

@@ -14,10 +14,10 @@ from shared.broker.contract import Broker, Consumer, Producer, TopicPartition
 from shared.errors import BrokerError, TransientError
 from shared.ops.orders import Doing, Orders
 from shared.runtime.backoff import Backoff
+from shared.runtime.control.holding import UNTOLD_S
+from shared.runtime.control.steering import Steering
 from shared.runtime.handler import Pollable, Step
-from shared.runtime.holding import UNTOLD_S
 from shared.runtime.metrics import Metrics
-from shared.runtime.steering import Steering
 from shared.runtime.watchdog import Watchdog
 
 NEXT_S = 0.5

@@ -20,18 +20,18 @@ from shared.ops.postgres_steering import KnownPartitions
 from shared.runtime.api import replays
 from shared.runtime.api.desk import Desk, ServiceView
 from shared.runtime.consumer import ConsumerLoop
-from shared.runtime.control import Control
+from shared.runtime.control.steering import Steering
+from shared.runtime.control.thread import Control
 from shared.runtime.handler import DatabaseHandle, Handle, Pollable
-from shared.runtime.job_process import replaying
-from shared.runtime.jobs import Jobs, Start
+from shared.runtime.jobs.process import replaying
+from shared.runtime.jobs.redrive import redriving
+from shared.runtime.jobs.replay import JOB, replay_job, work_on_replay
+from shared.runtime.jobs.workers import Jobs, Start
 from shared.runtime.lag import LagMeter, meter_of
 from shared.runtime.metrics import Metrics
 from shared.runtime.outbox import relays
 from shared.runtime.poller import PollerLoop
-from shared.runtime.redrive import redriving
-from shared.runtime.replay import JOB, replay_job, work_on_replay
 from shared.runtime.run import STOPPED, Background, run
-from shared.runtime.steering import Steering
 from shared.runtime.view import LoopView
 from shared.settings import ServiceSettings, Settings
 from shared.topics import retry_topic
@@ -59,7 +59,7 @@ class Polling:
 @dataclass(frozen=True)
 class Service:
     """`background` runs beside the loop, `detail` is told in the status, `routers` make what is added below /v1,
-    `jobs` start the workers of jobs of its own, by their kind (jobs.py)."""
+    `jobs` start the workers of jobs of its own, by their kind (jobs/workers.py)."""
 
     work: Consuming | Polling
     background: Sequence[Background] = ()
@@ -92,7 +92,7 @@ def serving(wire: Wire, connect: Connect = connect) -> Callable[[ServiceSettings
 
 
 def work_on_job(settings: ServiceSettings, service: Service, connect: Connect) -> int:
-    """The part of a process that a replica started for one of its jobs (job_process.py): no loop, no admin app."""
+    """The part of a process that a replica started for one of its jobs (jobs/process.py): no loop, no admin app."""
     work, conninfo = service.work, settings.database.conninfo(f"headrace {settings.name} job")
     if isinstance(work, Polling):
         raise ConfigError(f"{settings.name} reads no topic, so there is nothing to replay")

@@ -1,7 +1,7 @@
 """Work beside the loop that brings operations of one kind to their end, once a second.
 
 For what a service does of its own (exports, backfills, trial messages): it looks at each open operation, says how far
-that is, and whether it is over. Jobs, which a process works off by itself, are runtime/jobs.py.
+that is, and whether it is over. Jobs, which a process works off by itself, are runtime/jobs/workers.py.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from shared.ops import postgres_operations, postgres_replays
 from shared.ops.operations import Command, Operation
 from shared.ops.replays import Plan, request_of
 from shared.records import encode
-from shared.runtime.planning import plan
+from shared.runtime.jobs.planning import plan
 from shared.topics import RAW, READS, specs
 from tests.contract.records import everything, put, until
 from tests.services.cleaner.made import card, raw

@@ -24,11 +24,11 @@ from shared.ops.postgres_orders import Live, live
 from shared.ops.postgres_steering import KnownPartitions, steer
 from shared.records import Received
 from shared.runtime.consumer import ConsumerLoop
-from shared.runtime.control import Control
+from shared.runtime.control.steering import Steering
+from shared.runtime.control.thread import Control
 from shared.runtime.handler import Handle
 from shared.runtime.metrics import Metrics
 from shared.runtime.replicas import Replicas
-from shared.runtime.steering import Steering
 from tests.contract.child import broker_of, say
 from tests.shared.runtime.stage import number_of, raw
 from tests.shared.runtime.views import GivenView

@@ -19,12 +19,12 @@ from shared.ops.dead_letter_choice import Filter, Selection
 from shared.ops.dead_letters import CAUSE, Place
 from shared.ops.operations import Operation
 from shared.records import Received
-from shared.runtime.claimed import Claimed
 from shared.runtime.consumer import ConsumerLoop
-from shared.runtime.dead_letter_index import DeadLetterIndex, read_one
-from shared.runtime.job_loop import JobLoop
+from shared.runtime.dead_letters.index import DeadLetterIndex, read_one
+from shared.runtime.jobs.claimed import Claimed
+from shared.runtime.jobs.loop import JobLoop
+from shared.runtime.jobs.redrive import Redriving
 from shared.runtime.metrics import Metrics
-from shared.runtime.redrive import Redriving
 from shared.topics import CLEAN, JOB_CURSORS, RAW, TopicSpec
 from tests.contract.children import said
 from tests.contract.conftest import Harness
@@ -133,7 +133,7 @@ def test_a_redrive_killed_between_commit_and_note_sends_every_letter_once(
     fill(broker, 6)
     operation = asked(rows, known(broker))
     assert postgres_jobs.claim(rows, "cleaner", "killed", ["redrive"]) is not None
-    command = [sys.executable, "-m", "tests.shared.runtime.redriver", str(tmp_path / "broker.url"), operation.id]
+    command = [sys.executable, "-m", "tests.shared.runtime.jobs.redriver", str(tmp_path / "broker.url"), operation.id]
     with subprocess.Popen([*command, "killed", str(units)], stdout=subprocess.PIPE, text=True) as process:
         said(process, "stuck")
         process.kill()
@@ -152,7 +152,7 @@ def test_a_redrive_cancelled_while_nobody_works_on_it_still_settles_what_it_sent
     fill(broker, 6)
     operation = asked(rows, known(broker))
     assert postgres_jobs.claim(rows, "cleaner", "killed", ["redrive"]) is not None
-    command = [sys.executable, "-m", "tests.shared.runtime.redriver", str(tmp_path / "broker.url"), operation.id]
+    command = [sys.executable, "-m", "tests.shared.runtime.jobs.redriver", str(tmp_path / "broker.url"), operation.id]
     with subprocess.Popen([*command, "killed", "2"], stdout=subprocess.PIPE, text=True) as process:
         said(process, "stuck")
         process.kill()

@@ -17,8 +17,8 @@ from shared.runtime.api.desk import Desk
 from shared.runtime.api.operations import full_id
 from shared.runtime.api.posting import ACCEPTED, Answer, OperationBody, accepted, caller_of, carry_out
 from shared.runtime.api.problems import responses
-from shared.runtime.dead_letter_index import DeadLetterIndex
-from shared.runtime.settlement import choose, require_there, selection_of
+from shared.runtime.dead_letters.index import DeadLetterIndex
+from shared.runtime.dead_letters.settlement import choose, require_there, selection_of
 from shared.topics import retry_topic
 
 DISCARD = "discard"

@@ -20,7 +20,7 @@ from shared.runtime.api.dead_letter_bodies import Facet, Facets, Happening, Lett
 from shared.runtime.api.dead_letter_changes import add_changes
 from shared.runtime.api.desk import Desk
 from shared.runtime.api.problems import responses
-from shared.runtime.dead_letter_index import DeadLetterIndex, order, read_one
+from shared.runtime.dead_letters.index import DeadLetterIndex, order, read_one
 from shared.topics import dead_letter_topic
 
 SHOWN_BYTES = 64 * 1024

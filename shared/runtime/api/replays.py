@@ -20,7 +20,7 @@ from shared.runtime.api.desk import Desk
 from shared.runtime.api.operations import full_id
 from shared.runtime.api.posting import ACCEPTED, Answer, OperationBody, accepted, caller_of, carry_out, outcome
 from shared.runtime.api.problems import responses
-from shared.runtime.planning import plan, require_all
+from shared.runtime.jobs.planning import plan, require_all
 
 
 class NewReplay(ReplayRequest):

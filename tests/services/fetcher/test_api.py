@@ -23,7 +23,7 @@ from shared.runtime.poller import PollerLoop
 from shared.topics import FETCHER_CURSORS, RAW, specs
 from tests.services.endpoints import served, settings_of, settled
 from tests.services.fetcher.made import DAY, NOON, SetClock, body, event, made_source
-from tests.services.fetcher.site import Site
+from tests.services.fetcher.site import Site, held
 from tests.shared.runtime.api.desks import assert_problem
 
 
@@ -88,3 +88,19 @@ def test_days_that_cannot_be_fetched_are_refused(fetching: Any, wish: dict[str, 
     client = fetching[0]
 
     assert cause in assert_problem(client.post("/backfills", json=wish), 422, "invalid-input")
+
+
+def test_a_cancelled_backfill_fetches_no_more(fetching: Any, site: Site) -> None:
+    client, settings, look, _ = fetching
+    let_go = threading.Event()
+    site.answers[f"/ends/{DAY:%Y%m%d}.json"].append(held(let_go))
+    asked = client.post("/backfills", json={"from": DAY.isoformat(), "to": DAY.isoformat(), "feeds": ["ends"]})
+    place = asked.headers["location"].removeprefix("/v1")
+
+    said = client.post(f"{place}/cancel").json()
+    over = settled(client, asked, settings, "backfill", look)
+    let_go.set()
+
+    assert (said["wanted"], said["finished_at"]) == ("cancel", None)
+    assert over["state"] == "cancelled"
+    assert "is over" in assert_problem(client.post(f"{place}/cancel"), 409, "conflict")

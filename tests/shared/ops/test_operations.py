@@ -57,7 +57,7 @@ def test_nobody_works_on_a_job_that_rests() -> None:
 class OneJob(RuleBasedStateMachine):
     """One job, three workers and an operator. `made` is the fence: the worker whose producer was made last.
 
-    A worker follows the rules of shared/runtime/job_loop.py: having claimed, it makes its producer; it asks what is
+    A worker follows the rules of shared/runtime/jobs/loop.py: having claimed, it makes its producer; it asks what is
     wanted before each unit; a unit counts only while its producer is the newest. Any step may come at any time, so a
     worker may be stopped between any two of them and go on much later.
     """

@@ -19,8 +19,8 @@ from shared.ops.orders import Desired, Order, Orders
 from shared.records import Received
 from shared.runtime.backoff import Backoff
 from shared.runtime.consumer import ConsumerLoop
+from shared.runtime.control.steering import FRESH_S, Steering
 from shared.runtime.metrics import Metrics
-from shared.runtime.steering import FRESH_S, Steering
 from shared.runtime.view import LoopView
 from shared.topics import CLEAN, RAW
 from tests.shared.runtime.deadline import eventually

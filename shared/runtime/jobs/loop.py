@@ -20,10 +20,10 @@ from shared.broker.contract import Broker, Producer, Record, TopicPartition, Uni
 from shared.errors import BrokerError, ConfigError, HeadraceError, TransientError
 from shared.runtime.backoff import Backoff
 from shared.runtime.breaker import Tripped
-from shared.runtime.claimed import Claimed
-from shared.runtime.job_cursor import Cursor, Spans, cursor_of
-from shared.runtime.pace import MOST_WAITING, Depth, Pressure, Quiet, Rate, Reading
-from shared.runtime.span_reader import Cut, SpanReader, SpanReading
+from shared.runtime.jobs.claimed import Claimed
+from shared.runtime.jobs.cursor import Cursor, Spans, cursor_of
+from shared.runtime.jobs.pace import MOST_WAITING, Depth, Pressure, Quiet, Rate, Reading
+from shared.runtime.jobs.span_reader import Cut, SpanReader, SpanReading
 from shared.topics import JOB_CURSORS
 
 POLL_S = 0.2

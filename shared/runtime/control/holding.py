@@ -9,8 +9,8 @@ from shared.broker.contract import Consumer, TopicPartition
 from shared.errors import BrokerError, TransientError
 from shared.ops.orders import Doing, Orders, released
 from shared.runtime.breaker import Breaker, Tripped
+from shared.runtime.control.steering import Steering
 from shared.runtime.metrics import Metrics
-from shared.runtime.steering import Steering
 
 # Where the loop is, is told so often; what it does, at once.
 TELL_EVERY_S = 0.5

@@ -15,11 +15,11 @@ from pathlib import Path
 from shared.broker.contract import Record
 from shared.broker.postgres_link import Link
 from shared.ops.operations import Operation
-from shared.runtime.claimed import Claimed
-from shared.runtime.job_cursor import Cursor
-from shared.runtime.job_loop import JobLoop
+from shared.runtime.jobs.claimed import Claimed
+from shared.runtime.jobs.cursor import Cursor
+from shared.runtime.jobs.loop import JobLoop
+from shared.runtime.jobs.redrive import Redriving
 from shared.runtime.metrics import Metrics
-from shared.runtime.redrive import Redriving
 from tests.contract.child import broker_of, say
 
 

@@ -13,8 +13,8 @@ import pytest
 
 from shared.ops import postgres_jobs, postgres_operations
 from shared.ops.operations import Operation
-from shared.runtime.job_process import JobProcess
-from shared.runtime.jobs import MOST, MOST_DEATHS, WRONG_SETTINGS, Jobs, JobThread, Worker
+from shared.runtime.jobs.process import JobProcess
+from shared.runtime.jobs.workers import MOST, MOST_DEATHS, WRONG_SETTINGS, Jobs, JobThread, Worker
 from tests.shared.runtime.deadline import eventually
 
 Database = psycopg.Connection[Any]

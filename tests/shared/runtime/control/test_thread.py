@@ -15,8 +15,8 @@ from shared.broker.contract import TopicPartition
 from shared.ops import postgres_operations, postgres_orders
 from shared.ops.orders import Doing
 from shared.ops.postgres_steering import steer
-from shared.runtime.control import Control
-from shared.runtime.steering import Steering
+from shared.runtime.control.steering import Steering
+from shared.runtime.control.thread import Control
 from tests.shared.runtime.deadline import eventually
 
 Database = psycopg.Connection[Any]

@@ -14,7 +14,7 @@ from shared.ops import postgres_dead_letters
 from shared.ops.dead_letter_choice import MOST_REDRIVES, Filter, Selection
 from shared.ops.dead_letters import Letter, Place
 from shared.ops.operations import NotPossible
-from shared.runtime.dead_letter_index import DeadLetterIndex
+from shared.runtime.dead_letters.index import DeadLetterIndex
 
 # In a message, names of letters and not all of them.
 MOST_NAMED = 5

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.runtime.pace import MOST_WAITING, QUIET_FACTOR, QUIET_S, STILL_S, Depth, Pressure, Quiet, Rate
+from shared.runtime.jobs.pace import MOST_WAITING, QUIET_FACTOR, QUIET_S, STILL_S, Depth, Pressure, Quiet, Rate
 
 LOADER, NOTIFIER = ("loader", "clean-events"), ("notifier", "loaded-events")
 FULL = MOST_WAITING + 1

@@ -13,11 +13,11 @@ from shared.broker.contract import Record, TopicPartition, Unit
 from shared.errors import ConfigError, TransientError
 from shared.ops import postgres_jobs
 from shared.ops.replays import Span
-from shared.runtime.job_cursor import Cursor, cursor_of
-from shared.runtime.pace import MOST_WAITING
+from shared.runtime.jobs.cursor import Cursor, cursor_of
+from shared.runtime.jobs.pace import MOST_WAITING
 from shared.topics import CLEAN, JOB_CURSORS, RAW
 from tests.shared.runtime.deadline import eventually
-from tests.shared.runtime.jobs import Bench, after, copying, number_of, working
+from tests.shared.runtime.jobs.jobs import Bench, after, copying, number_of, working
 from tests.shared.runtime.stage import append, raw
 
 RECORDS = 100

@@ -9,8 +9,8 @@ import threading
 from collections.abc import Mapping, Sequence
 
 from shared.ops.operations import Operation
-from shared.runtime.jobs import Start
-from shared.runtime.replay import JOB, JOB_WORKER
+from shared.runtime.jobs.replay import JOB, JOB_WORKER
+from shared.runtime.jobs.workers import Start
 from shared.runtime.run import SUPERVISED
 from shared.settings import ServiceSettings
 

@@ -1,4 +1,4 @@
-"""A replay: records of a topic through the service's own handler once more, as a job (shared/runtime/job_loop.py).
+"""A replay: records of a topic through the service's own handler once more, as a job (shared/runtime/jobs/loop.py).
 
 What comes of it carries the operation's id as its revision: downstream it is silent, unless people are to be told, and
 later than what was live. It runs in a process of its own, at low priority, so that the live loop keeps its processor.
@@ -23,12 +23,12 @@ from shared.records import Received
 from shared.runtime.attempt import attempt_in
 from shared.runtime.batch import Failed, work
 from shared.runtime.breaker import Breaker, Trial
-from shared.runtime.claimed import Claimed
-from shared.runtime.dead_letters import dead_letter
+from shared.runtime.dead_letters.letter import dead_letter
 from shared.runtime.handler import DatabaseHandle, Handle
-from shared.runtime.job_cursor import Cursor
-from shared.runtime.job_loop import Job, JobLoop
-from shared.runtime.pace import MOST_WAITING
+from shared.runtime.jobs.claimed import Claimed
+from shared.runtime.jobs.cursor import Cursor
+from shared.runtime.jobs.loop import Job, JobLoop
+from shared.runtime.jobs.pace import MOST_WAITING
 from shared.runtime.watchdog import Watchdog
 from shared.settings import ServiceSettings
 from shared.topics import RAW, dead_letter_topic, downstream_of

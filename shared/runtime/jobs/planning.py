@@ -15,7 +15,7 @@ from shared.broker.sweep import sweep
 from shared.errors import ConfigError
 from shared.ops.operations import NotPossible
 from shared.ops.replays import KINDS, Plan, ReplayRequest, Seen, Span, kind_of, selects
-from shared.runtime.span_reader import Cut, require_there
+from shared.runtime.jobs.span_reader import Cut, require_there
 from shared.topics import RETRIES
 
 # No record is older; Kafka takes earlier times for orders of another kind.

@@ -22,13 +22,13 @@ from shared.ops.operations import Operation
 from shared.ops.replays import request_of
 from shared.records import Received, encode
 from shared.runtime.breaker import MOST
-from shared.runtime.claimed import Claimed
 from shared.runtime.consumer import ConsumerLoop
 from shared.runtime.handler import Handle
-from shared.runtime.job_loop import JobLoop
+from shared.runtime.jobs.claimed import Claimed
+from shared.runtime.jobs.loop import JobLoop
+from shared.runtime.jobs.planning import plan
+from shared.runtime.jobs.replay import replay_job
 from shared.runtime.metrics import Metrics
-from shared.runtime.planning import plan
-from shared.runtime.replay import replay_job
 from shared.topics import CLEAN, LOADED, RAW, dead_letter_topic, specs
 from tests.services.cleaner.made import DAY, card, payouts_123, raw, result
 from tests.services.loader.facts import StillClock

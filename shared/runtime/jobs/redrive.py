@@ -1,9 +1,9 @@
-"""A redrive: dead letters of a service back to its retry topic, as a job (shared/runtime/job_loop.py).
+"""A redrive: dead letters of a service back to its retry topic, as a job (shared/runtime/jobs/loop.py).
 
 Records and cursor are one unit, so each letter is sent back once, whatever is killed. That it is settled is noted in
 the database after the unit; a worker that starts looks through what was passed before it and notes what is missing.
 What a redrive may take is settled when it is asked for: none overlaps another that is open, and nobody discards what
-an open one may take (shared/runtime/settlement.py).
+an open one may take (shared/runtime/dead_letters/settlement.py).
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from shared.ops.dead_letter_choice import Selection
 from shared.ops.dead_letters import Place, letter_of, sent_back
 from shared.ops.operations import Operation
 from shared.ops.replays import Span
-from shared.runtime.claimed import Claimed
-from shared.runtime.job_cursor import Cursor
-from shared.runtime.job_loop import Job, JobLoop
-from shared.runtime.jobs import JobThread, Start
+from shared.runtime.jobs.claimed import Claimed
+from shared.runtime.jobs.cursor import Cursor
+from shared.runtime.jobs.loop import Job, JobLoop
+from shared.runtime.jobs.workers import JobThread, Start
 from shared.runtime.metrics import Metrics
 from shared.runtime.watchdog import Watchdog
 from shared.topics import dead_letter_topic, retry_topic
@@ -89,7 +89,7 @@ class Redriving:
 
 
 def redriving(conninfo: str, connect: Callable[[], Broker], metrics: Metrics) -> Start:
-    """Starts redrives (shared/runtime/jobs.py), each in a thread of its own: copying costs little."""
+    """Starts redrives (shared/runtime/jobs/workers.py), each in a thread of its own: copying costs little."""
 
     def start(operation: Operation, worker: str, place: int) -> JobThread:  # noqa: ARG001  # any place will do
         loops: list[JobLoop] = []

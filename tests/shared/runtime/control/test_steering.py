@@ -19,9 +19,9 @@ from shared.broker.contract import Consumer, TopicPartition
 from shared.ops.orders import Desired, Doing, Observed, Order, Orders, not_yet
 from shared.ops.postgres_orders import FRESH_S
 from shared.runtime.breaker import Breaker
-from shared.runtime.holding import Holding
+from shared.runtime.control.holding import Holding
+from shared.runtime.control.steering import Steering
 from shared.runtime.metrics import Metrics
-from shared.runtime.steering import Steering
 
 NAMES = ("a", "b", "c")
 TOPICS = ("t", "u")

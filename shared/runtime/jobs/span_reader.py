@@ -7,7 +7,7 @@ from typing import Protocol
 
 from shared.broker.contract import Broker, Reader, Record, TopicPartition
 from shared.errors import HeadraceError
-from shared.runtime.job_cursor import Spans
+from shared.runtime.jobs.cursor import Spans
 
 
 class Cut(HeadraceError):

@@ -19,10 +19,10 @@ from shared.ops.operations import Operation
 from shared.records import Received
 from shared.runtime.breaker import MOST
 from shared.runtime.consumer import ConsumerLoop
-from shared.runtime.dead_letter_index import DeadLetterIndex
+from shared.runtime.dead_letters.index import DeadLetterIndex
+from shared.runtime.dead_letters.settlement import choose, selection_of
+from shared.runtime.jobs.redrive import redriving
 from shared.runtime.metrics import Metrics
-from shared.runtime.redrive import redriving
-from shared.runtime.settlement import choose, selection_of
 from shared.topics import RAW
 from tests.shared.runtime.deadline import eventually
 from tests.shared.runtime.stage import append, broker_on, contents, number_of, numbers, out, raw, running

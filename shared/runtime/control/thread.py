@@ -21,7 +21,7 @@ from shared.broker.postgres_link import Link, first_line
 from shared.errors import TransientError
 from shared.ops import postgres_operations, postgres_orders
 from shared.ops.postgres_steering import Partitions, settle
-from shared.runtime.steering import Standing, Steering
+from shared.runtime.control.steering import Standing, Steering
 
 # A NOTIFY that was missed is made up for so soon.
 LOOK_EVERY_S = 1.0

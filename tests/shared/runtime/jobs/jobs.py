@@ -13,8 +13,8 @@ from shared.broker.contract import NewRecord, Record, Unit
 from shared.ops import postgres_jobs, postgres_operations
 from shared.ops.operations import Command, Operation
 from shared.ops.replays import Span
-from shared.runtime.claimed import Claimed
-from shared.runtime.job_loop import Job, JobLoop
+from shared.runtime.jobs.claimed import Claimed
+from shared.runtime.jobs.loop import Job, JobLoop
 from shared.topics import CLEAN, RAW
 from tests.shared.runtime.stage import append, broker_on, contents, raw
 
