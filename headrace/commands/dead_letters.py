@@ -8,27 +8,20 @@ from typing import Annotated, Any
 import orjson
 import typer
 
-from headrace.commands.arguments import (
-    ConfigOption,
-    DatabaseOption,
-    DataDirOption,
-    Output,
-    OutputOption,
-    settings_of,
-)
+from headrace.commands.arguments import Output
+from headrace.commands.asking import Asking, asks
 from headrace.commands.remote import (
     ACCEPTED,
     MaybeServiceArgument,
     ServiceArgument,
-    TokenFileOption,
-    UrlOption,
+    ServiceName,
     WaitOption,
     conclude,
     give,
     rejected,
     services_of,
 )
-from headrace.rest import NotRunningError, api
+from headrace.rest import NotRunningError
 from shared.errors import ConfigError
 
 app = typer.Typer(help="Records that a service could not handle.", invoke_without_command=True, rich_markup_mode=None)
@@ -43,20 +36,17 @@ LIST = ("service", "id", "state", "at", "key", "cause", "message", "attempts", "
 
 
 @app.callback()
-def dead_letters(
-    context: typer.Context,
-    output: OutputOption = Output.TABLE,
-    data_dir: DataDirOption = None,
-    database: DatabaseOption = None,
-    config: ConfigOption = None,
-) -> None:
+@asks
+def dead_letters(asking: Asking, context: typer.Context) -> None:
     """List the records that services could not handle, or deal with them: facets, show, redrive, discard."""
     if context.invoked_subcommand is None:
-        list_letters(output=output, data_dir=data_dir, database=database, config=config)
+        show_all(asking, None, limit=50)
 
 
 @app.command("list")
+@asks
 def list_letters(
+    asking: Asking,
     service: MaybeServiceArgument = None,
     cause: CauseOption = None,
     key: KeyOption = None,
@@ -65,23 +55,19 @@ def list_letters(
     state: Annotated[str | None, typer.Option(metavar="open|redriven|discarded", help="In this state.")] = None,
     before: Annotated[str | None, typer.Option(metavar="NEXT", help="The page before's `next`.")] = None,
     limit: Annotated[int, typer.Option("-n", "--limit", min=1, max=1000, help="How many at most.")] = 50,
-    output: OutputOption = Output.TABLE,
-    url: UrlOption = None,
-    token_file: TokenFileOption = None,
-    data_dir: DataDirOption = None,
-    database: DatabaseOption = None,
-    config: ConfigOption = None,
 ) -> None:
     """The newest first, of one service or of all that run."""
-    settings = settings_of(data_dir, database, config)
+    show_all(
+        asking, service, cause=cause, key=key, topic=topic, stack_digest=stack, state=state, before=before, limit=limit
+    )
+
+
+def show_all(asking: Asking, service: ServiceName | None, **filters: Any) -> None:
     pages: list[dict[str, Any]] = []
     for name in services_of(service):
         try:
-            with api(settings, name, url, token_file) as asked:
-                page = asked.get(
-                    "/dead-letters", cause=cause, key=key, topic=topic, stack_digest=stack, state=state, before=before,
-                    limit=limit,
-                )  # fmt: skip
+            with asking.api(name) as asked:
+                page = asked.get("/dead-letters", **filters)
         except NotRunningError:
             if service is not None:
                 raise
@@ -91,52 +77,47 @@ def list_letters(
         (page["service"], *(letter[column] for column in LIST[1:])) for page in pages for letter in page["dead_letters"]
     ]
     body = pages[0] if service is not None else pages
-    give(output, body, LIST, lambda: rows, "no dead letters")
+    give(asking.output, body, LIST, lambda: rows, "no dead letters")
 
 
 @app.command()
+@asks
 def show(
+    asking: Asking,
     service: ServiceArgument,
     id_: Annotated[str, typer.Argument(metavar="ID", help="PARTITION/OFFSET, as listed.")],
-    url: UrlOption = None,
-    token_file: TokenFileOption = None,
-    data_dir: DataDirOption = None,
-    database: DatabaseOption = None,
-    config: ConfigOption = None,
 ) -> None:
     """One, whole, as indented JSON: its payload, its headers, what happened to it."""
-    with api(settings_of(data_dir, database, config), service.value, url, token_file) as asked:
+    with asking.api(service.value) as asked:
         letter = asked.get(f"/dead-letters/{_place(id_)}")
     sys.stdout.write(orjson.dumps(letter, option=orjson.OPT_INDENT_2).decode() + "\n")
 
 
 @app.command()
+@asks
 def facets(
+    asking: Asking,
     service: ServiceArgument,
     cause: CauseOption = None,
     key: KeyOption = None,
     topic: TopicOption = None,
     stack: DigestOption = None,
-    output: OutputOption = Output.TABLE,
-    url: UrlOption = None,
-    token_file: TokenFileOption = None,
-    data_dir: DataDirOption = None,
-    database: DatabaseOption = None,
-    config: ConfigOption = None,
 ) -> None:
     """How many there are by cause, stage, way to fail, origin and day."""
-    with api(settings_of(data_dir, database, config), service.value, url, token_file) as asked:
+    with asking.api(service.value) as asked:
         body = asked.get("/dead-letters/facets", cause=cause, key=key, topic=topic, stack_digest=stack)
     rows = [
         (kind, each["value"], each["records"], each.get("frame"), each.get("message"))
         for kind, values in body.items()
         for each in values
     ]
-    give(output, body, ("by", "value", "records", "where", "message"), lambda: rows, "no dead letters")
+    give(asking.output, body, ("by", "value", "records", "where", "message"), lambda: rows, "no dead letters")
 
 
 @app.command()
+@asks
 def redrive(
+    asking: Asking,
     service: ServiceArgument,
     ids: IdsArgument = None,
     all_: AllOption = False,
@@ -148,26 +129,22 @@ def redrive(
     dry_run: DryRunOption = False,
     plan: Annotated[str | None, typer.Option(metavar="ID", help="Exactly what this dry run found.")] = None,
     wait: WaitOption = False,
-    output: OutputOption = Output.TABLE,
-    url: UrlOption = None,
-    token_file: TokenFileOption = None,
-    data_dir: DataDirOption = None,
-    database: DatabaseOption = None,
-    config: ConfigOption = None,
 ) -> None:
     """Send dead letters back to the service that failed, to be tried again; nobody else sees them."""
     wish = {"plan_id": plan} if plan else chosen(ids, all_, cause, key, topic, stack)
     wish |= {name: True for name, given in (("force", force), ("dry_run", dry_run)) if given}
-    with api(settings_of(data_dir, database, config), service.value, url, token_file) as asked:
+    with asking.api(service.value) as asked:
         answer = asked.post("/dead-letters/redrives", wish)
         if answer.status == ACCEPTED:
-            conclude(asked, answer, wait, output)
+            conclude(asked, answer, wait, asking.output)
             return
-    _show_found(answer.body, output)
+    _show_found(answer.body, asking.output)
 
 
 @app.command()
+@asks
 def discard(
+    asking: Asking,
     service: ServiceArgument,
     reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it is kept.")],
     ids: IdsArgument = None,
@@ -177,21 +154,15 @@ def discard(
     topic: TopicOption = None,
     stack: DigestOption = None,
     dry_run: DryRunOption = False,
-    output: OutputOption = Output.TABLE,
-    url: UrlOption = None,
-    token_file: TokenFileOption = None,
-    data_dir: DataDirOption = None,
-    database: DatabaseOption = None,
-    config: ConfigOption = None,
 ) -> None:
     """Put dead letters aside: they are not open any more, and can still be looked at."""
     wish = chosen(ids, all_, cause, key, topic, stack) | {"reason": reason} | ({"dry_run": True} if dry_run else {})
-    with api(settings_of(data_dir, database, config), service.value, url, token_file) as asked:
+    with asking.api(service.value) as asked:
         answer = asked.post("/dead-letters/discards", wish)
         if answer.status == ACCEPTED:
-            conclude(asked, answer, False, output)
+            conclude(asked, answer, False, asking.output)
             return
-    _show_found(answer.body, output)
+    _show_found(answer.body, asking.output)
 
 
 def chosen(

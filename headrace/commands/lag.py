@@ -7,15 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from headrace.commands.arguments import (
-    ConfigOption,
-    DatabaseOption,
-    DataDirOption,
-    Output,
-    OutputOption,
-    settings_of,
-)
-from headrace.commands.remote import MaybeServiceArgument, TokenFileOption, UrlOption, give, of_each
+from headrace.commands.asking import Asking, asks
+from headrace.commands.remote import MaybeServiceArgument, give, of_each
 
 BY_TOPIC = ("service", "topic", "partitions", "records", "seconds", "exact")
 BY_PARTITION = (
@@ -23,22 +16,23 @@ BY_PARTITION = (
 )  # fmt: skip
 
 
+@asks
 def lag(
+    asking: Asking,
     service: MaybeServiceArgument = None,
     partitions: Annotated[bool, typer.Option("--partitions", help="Each partition by itself.")] = False,
-    output: OutputOption = Output.TABLE,
-    url: UrlOption = None,
-    token_file: TokenFileOption = None,
-    data_dir: DataDirOption = None,
-    database: DatabaseOption = None,
-    config: ConfigOption = None,
 ) -> None:
     """How many records wait for each service, and for how long the oldest has. JSON tells of each partition."""
-    settings = settings_of(data_dir, database, config)
-    found = of_each(settings, service, "/lag", url, token_file)
+    found = of_each(asking, service, "/lag")
     body = [{"service": name, **each} for name, read in found for each in read]
     columns, rows = (BY_PARTITION, body) if partitions else (BY_TOPIC, summed(body))
-    give(output, body, columns, lambda: [[row.get(name) for name in columns] for row in rows], "nobody reads anything")
+    give(
+        asking.output,
+        body,
+        columns,
+        lambda: [[row.get(name) for name in columns] for row in rows],
+        "nobody reads anything",
+    )
 
 
 def summed(partitions: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:

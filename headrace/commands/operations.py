@@ -5,32 +5,23 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Annotated, Any
 
 import orjson
 import typer
 
 from headrace.access import opened_if_made
-from headrace.commands.arguments import (
-    ConfigOption,
-    DatabaseOption,
-    DataDirOption,
-    Output,
-    OutputOption,
-    settings_of,
-    stderr,
-)
+from headrace.commands.arguments import Output, stderr
+from headrace.commands.asking import Asking, asks
 from headrace.commands.remote import (
     MaybeServiceArgument,
-    TokenFileOption,
-    UrlOption,
+    ServiceName,
     conclude,
     give,
     line_of,
     services_of,
 )
-from headrace.rest import Api, NotRunningError, api, follow
+from headrace.rest import Api, NotRunningError, follow
 from shared.errors import ConfigError, HeadraceError
 from shared.ops import postgres_operations
 from shared.runtime.api.operations import ID_DIGITS
@@ -45,89 +36,74 @@ LIST = ("id", "service", "kind", "state", "progress", "counts", "waiting_for", "
 
 
 @app.callback()
-def operations(
-    context: typer.Context,
-    output: OutputOption = Output.TABLE,
-    data_dir: DataDirOption = None,
-    database: DatabaseOption = None,
-    config: ConfigOption = None,
-) -> None:
+@asks
+def operations(asking: Asking, context: typer.Context) -> None:
     """List everything that takes longer than an answer, or deal with one: show, wait, pause, resume, cancel."""
     if context.invoked_subcommand is None:
-        list_operations(output=output, data_dir=data_dir, database=database, config=config)
+        show_all(asking, None, None, None, 50)
 
 
 @app.command("list")
+@asks
 def list_operations(
+    asking: Asking,
     service: MaybeServiceArgument = None,
     kind: Annotated[list[str] | None, typer.Option(metavar="K", help="pause, resume, replay, redrive ...")] = None,
     state: Annotated[list[str] | None, typer.Option(metavar="S", help="waiting, running, succeeded ...")] = None,
     limit: Annotated[int, typer.Option("-n", "--limit", min=1, max=1000, help="How many, of each service.")] = 50,
-    output: OutputOption = Output.TABLE,
-    url: UrlOption = None,
-    token_file: TokenFileOption = None,
-    data_dir: DataDirOption = None,
-    database: DatabaseOption = None,
-    config: ConfigOption = None,
 ) -> None:
     """The newest first, of one service or of all that run."""
-    settings = settings_of(data_dir, database, config)
+    show_all(asking, service, kind, state, limit)
+
+
+def show_all(
+    asking: Asking, service: ServiceName | None, kind: list[str] | None, state: list[str] | None, limit: int
+) -> None:
     found: list[dict[str, Any]] = []
     for name in services_of(service):
         try:
-            with api(settings, name, url, token_file) as asked:
+            with asking.api(name) as asked:
                 found += asked.get("/operations", kind=kind, state=state, limit=limit)["operations"]
         except NotRunningError:
             if service is not None:
                 raise
     found.sort(key=lambda each: str(each["id"]), reverse=True)
     rows = [tuple(_shown(each, column) for column in LIST) for each in found]
-    give(output, found, LIST, lambda: rows, "no operations")
+    give(asking.output, found, LIST, lambda: rows, "no operations")
 
 
 @app.command()
+@asks
 def show(
+    asking: Asking,
     words: WordsArgument,
-    url: UrlOption = None,
-    token_file: TokenFileOption = None,
-    data_dir: DataDirOption = None,
-    database: DatabaseOption = None,
-    config: ConfigOption = None,
 ) -> None:
     """One, whole, as indented JSON."""
-    with of_operation(settings_of(data_dir, database, config), words, url, token_file) as (asked, id_):
+    with of_operation(asking, words) as (asked, id_):
         body = asked.get(f"/operations/{id_}")
     sys.stdout.write(orjson.dumps(body, option=orjson.OPT_INDENT_2).decode() + "\n")
 
 
 @app.command()
+@asks
 def wait(
+    asking: Asking,
     words: WordsArgument,
-    output: OutputOption = Output.TABLE,
-    url: UrlOption = None,
-    token_file: TokenFileOption = None,
-    data_dir: DataDirOption = None,
-    database: DatabaseOption = None,
-    config: ConfigOption = None,
 ) -> None:
     """Until it is over. Exit code 1 when it failed or was cancelled."""
-    with of_operation(settings_of(data_dir, database, config), words, url, token_file) as (asked, id_):
+    with of_operation(asking, words) as (asked, id_):
         said = follow(asked, asked.get(f"/operations/{id_}"), stderr())
-    sys.stdout.write((orjson.dumps(said).decode() if output is Output.JSON else line_of(said)) + "\n")
+    sys.stdout.write((orjson.dumps(said).decode() if asking.output is Output.JSON else line_of(said)) + "\n")
 
 
 def _telling(word: str, meaning: str) -> Callable[..., None]:
+    @asks
     def tell(
+        asking: Asking,
         words: WordsArgument,
-        output: OutputOption = Output.TABLE,
-        url: UrlOption = None,
-        token_file: TokenFileOption = None,
-        data_dir: DataDirOption = None,
-        database: DatabaseOption = None,
-        config: ConfigOption = None,
     ) -> None:
-        with of_operation(settings_of(data_dir, database, config), words, url, token_file) as (asked, id_):
-            conclude(asked, asked.post(f"/operations/{id_}/{word}"), False, output)
+        with of_operation(asking, words) as (asked, id_):
+            conclude(asked, asked.post(f"/operations/{id_}/{word}"), False, asking.output)
 
     tell.__doc__ = meaning
     return tell
@@ -139,9 +115,7 @@ app.command("resume")(_telling("resume", "Let a job that was paused go on."))
 
 
 @contextmanager
-def of_operation(
-    settings: Settings, words: list[str], url: str | None, token_file: Path | None
-) -> Iterator[tuple[Api, str]]:
+def of_operation(asking: Asking, words: list[str]) -> Iterator[tuple[Api, str]]:
     """The API of the service that an operation belongs to, and its id. Ids are those of all services together, so the
     service need not be named."""
     *named, id_ = words
@@ -150,8 +124,8 @@ def of_operation(
         raise ConfigError(f"{' '.join(words)}: expected [SERVICE] ID, with a service of {', '.join(SERVICES)}")
     digits = _digits(id_)
     if service is None:
-        service = _service_of(settings, digits)
-    with api(settings, service, url, token_file) as asked:
+        service = _service_of(asking.settings, digits)
+    with asking.api(service) as asked:
         yield asked, digits
 
 

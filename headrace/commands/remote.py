@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated, Any
 
 import orjson
@@ -13,9 +12,9 @@ import typer
 from rich.table import Table
 
 from headrace.commands.arguments import Output, stderr, stdout
-from headrace.rest import Answer, Api, NotRunningError, api, follow, title_of
+from headrace.commands.asking import Asking
+from headrace.rest import Answer, Api, NotRunningError, follow, title_of
 from shared.errors import ConfigError
-from shared.settings import Settings
 
 ACCEPTED = 202
 
@@ -30,13 +29,6 @@ class ServiceName(StrEnum):
 
 ServiceArgument = Annotated[ServiceName, typer.Argument(metavar="SERVICE", help="fetcher, cleaner, loader ...")]
 MaybeServiceArgument = Annotated[ServiceName | None, typer.Argument(metavar="[SERVICE]", help="[default: all]")]
-UrlOption = Annotated[str | None, typer.Option("--url", metavar="URL", help="Ask this replica.")]
-TokenFileOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--token-file", envvar="HEADRACE_TOKEN_FILE", metavar="FILE", help="A token. [default: DATA-DIR/token]"
-    ),
-]
 WaitOption = Annotated[bool, typer.Option("--wait", help="Until it is done.")]
 
 Row = Sequence[Any]
@@ -94,14 +86,12 @@ def services_of(service: ServiceName | None) -> list[str]:
     return [service.value] if service else [each.value for each in ServiceName]
 
 
-def of_each(
-    settings: Settings, service: ServiceName | None, path: str, url: str | None, token_file: Path | None, **params: Any
-) -> list[tuple[str, Any]]:
+def of_each(asking: Asking, service: ServiceName | None, path: str, **params: Any) -> list[tuple[str, Any]]:
     """What every service that runs answers; where one was named, it has to."""
     found = []
     for name in services_of(service):
         try:
-            with api(settings, name, url, token_file) as asked:
+            with asking.api(name) as asked:
                 found.append((name, asked.get(path, **params)))
         except NotRunningError:
             if service is not None:

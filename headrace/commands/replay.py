@@ -8,28 +8,18 @@ from typing import Annotated, Any
 
 import typer
 
-from headrace.commands.arguments import (
-    ConfigOption,
-    DatabaseOption,
-    DataDirOption,
-    Output,
-    OutputOption,
-    settings_of,
-    stdout,
-)
+from headrace.commands.arguments import Output, stdout
+from headrace.commands.asking import Asking, asks
 from headrace.commands.remote import (
     ACCEPTED,
     ServiceArgument,
     ServiceName,
-    TokenFileOption,
-    UrlOption,
     WaitOption,
     conclude,
     give,
     rejected,
 )
 from headrace.options import day
-from headrace.rest import api
 from shared.errors import ConfigError
 from shared.topics import RAW
 
@@ -37,7 +27,9 @@ _OFFSETS = re.compile(r"(\d+):(\d*)-(\d*)")
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
+@asks
 def replay(
+    asking: Asking,
     service: ServiceArgument,
     topic: Annotated[str | None, typer.Argument(metavar="[TOPIC]", help="What it reads, to be read once more.")] = None,
     since: Annotated[
@@ -65,15 +57,9 @@ def replay(
     plan: Annotated[str | None, typer.Option(metavar="ID", help="Execute exactly this dry run's plan.")] = None,
     again: Annotated[bool, typer.Option("--again", help="Also a plan that was executed before.")] = False,
     from_archive: Annotated[
-        bool, typer.Option("--from-archive", help="From the fetcher's raw documents, by days: replay fetcher.")
+        bool, typer.Option("--from-archive", help="From the fetcher's raw documents, by days.")
     ] = False,
     wait: WaitOption = False,
-    output: OutputOption = Output.TABLE,
-    url: UrlOption = None,
-    token_file: TokenFileOption = None,
-    data_dir: DataDirOption = None,
-    database: DatabaseOption = None,
-    config: ConfigOption = None,
 ) -> None:
     """Handle records of a topic once more, beside the live work: all of it, or a window, keys, kinds.
 
@@ -91,12 +77,12 @@ def replay(
     elif dry_run or rate or notify:
         raise ConfigError("--plan is executed as it is: leave --dry-run, --rate and --notify away")
     wish = {name: value for name, value in wish.items() if value not in (None, False, [], {})}
-    with api(settings_of(data_dir, database, config), service_name, url, token_file) as asked:
+    with asking.api(service_name) as asked:
         answer = asked.post("/replays", wish)
         if answer.status == ACCEPTED:
-            conclude(asked, answer, wait, output)
+            conclude(asked, answer, wait, asking.output)
         else:
-            show_plan(answer.body, output)
+            show_plan(answer.body, asking.output)
 
 
 def _of_topic(

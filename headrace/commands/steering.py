@@ -10,12 +10,10 @@ import psycopg
 import typer
 
 from headrace.access import opened_if_made
-from headrace.commands.arguments import (
-    Output,
-    stderr,
-)
+from headrace.commands.arguments import stderr
+from headrace.commands.asking import Asking
 from headrace.commands.remote import conclude
-from headrace.rest import Answer, NotRunningError, api, urls_of
+from headrace.rest import Answer, NotRunningError, urls_of
 from shared.errors import ConfigError
 from shared.ops import postgres_audit
 from shared.ops.orders import Desired
@@ -47,25 +45,17 @@ def topics_of(service: str) -> tuple[str, ...]:
 
 
 def steer_service(
-    settings: Settings,
-    service: str,
-    topics: list[str],
-    desired: Desired,
-    wish: dict[str, Any],
-    wait: bool,
-    output: Output,
-    url: str | None,
-    token_file: Any,
+    asking: Asking, service: str, topics: list[str], desired: Desired, wish: dict[str, Any], wait: bool
 ) -> None:
     word = WORDS[desired]
-    if url is None and not urls_of(settings, service):
-        _without_the_service(settings, service, topics or list(topics_of(service)), desired, wish, wait)
+    if asking.url is None and not urls_of(asking.settings, service):
+        _without_the_service(asking.settings, service, topics or list(topics_of(service)), desired, wish, wait)
         return
-    with api(settings, service, url, token_file) as asked:
+    with asking.api(service) as asked:
         paths = [f"/topics/{quote(topic, safe='')}/{word}" for topic in topics] or [f"/topics/{word}"]
         answers: list[Answer] = [asked.put(path, wish) for path in paths]
         for answer in answers:
-            conclude(asked, answer, wait, output)
+            conclude(asked, answer, wait, asking.output)
 
 
 def _without_the_service(

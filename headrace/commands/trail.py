@@ -7,43 +7,37 @@ from typing import Annotated, Any
 import typer
 
 from headrace.access import opened_if_made
-from headrace.commands.arguments import (
-    ConfigOption,
-    DatabaseOption,
-    DataDirOption,
-    Output,
-    OutputOption,
-    settings_of,
-)
-from headrace.commands.remote import MaybeServiceArgument, TokenFileOption, UrlOption, give, of_each
+from headrace.commands.asking import Asking, asks
+from headrace.commands.remote import MaybeServiceArgument, give, of_each
 from shared.ops import postgres_audit
 from shared.settings import Settings
 
 TRAIL = ("id", "at", "service", "who", "action", "target", "outcome", "request_id")
 
 
+@asks
 def trail(
+    asking: Asking,
     service: MaybeServiceArgument = None,
     before: Annotated[int | None, typer.Option(metavar="ID", help="Older than this line.")] = None,
     limit: Annotated[int, typer.Option("-n", "--limit", min=1, max=1000, help="How many.")] = 50,
-    output: OutputOption = Output.TABLE,
-    url: UrlOption = None,
-    token_file: TokenFileOption = None,
-    data_dir: DataDirOption = None,
-    database: DatabaseOption = None,
-    config: ConfigOption = None,
 ) -> None:
     """Who asked for what, of a service or of this command, and what came of it; the newest first.
 
     Nobody can change a line. It is read from the database, also when nothing runs; with --url, from a replica.
     """
-    settings = settings_of(data_dir, database, config)
-    if url is None:
-        lines = in_database(settings, service and service.value, before, limit)
+    if asking.url is None:
+        lines = in_database(asking.settings, service and service.value, before, limit)
     else:
-        found = of_each(settings, service, "/audit", url, token_file, before=before, limit=limit)
+        found = of_each(asking, service, "/audit", before=before, limit=limit)
         lines = [line for _, page in found[:1] for line in page["lines"]]
-    give(output, lines, TRAIL, lambda: [[line[column] for column in TRAIL] for line in lines], "nobody did anything")
+    give(
+        asking.output,
+        lines,
+        TRAIL,
+        lambda: [[line[column] for column in TRAIL] for line in lines],
+        "nobody did anything",
+    )
 
 
 def in_database(settings: Settings, service: str | None, before: int | None, limit: int) -> list[dict[str, Any]]:

@@ -6,33 +6,21 @@ from typing import Annotated
 
 import typer
 
-from headrace.commands.arguments import (
-    ConfigOption,
-    DatabaseOption,
-    DataDirOption,
-    Output,
-    OutputOption,
-    settings_of,
-)
+from headrace.commands.asking import Asking, asks
 from headrace.commands.days import FromOption, ToOption, day_of_option
-from headrace.commands.remote import TokenFileOption, UrlOption, give
-from headrace.rest import api
+from headrace.commands.remote import give
 
 COLUMNS = ("date", "feed", "state", "attempts", "error")
 
 
+@asks
 def windows(
+    asking: Asking,
     from_day: FromOption = None,
     to_day: ToOption = None,
     state: Annotated[str | None, typer.Option(metavar="live|done|failed", help="In this state.")] = None,
     after: Annotated[str | None, typer.Option(metavar="NEXT", help="The page before's `next`.")] = None,
     limit: Annotated[int, typer.Option("-n", "--limit", min=1, max=1000, help="How many at most.")] = 100,
-    output: OutputOption = Output.TABLE,
-    url: UrlOption = None,
-    token_file: TokenFileOption = None,
-    data_dir: DataDirOption = None,
-    database: DatabaseOption = None,
-    config: ConfigOption = None,
 ) -> None:
     """The windows (feed and day) that the fetcher visited, and what came of them."""
     given = {
@@ -41,6 +29,12 @@ def windows(
         "state": state,
         "after": after,
     }
-    with api(settings_of(data_dir, database, config), "fetcher", url, token_file) as asked:
+    with asking.api("fetcher") as asked:
         page = asked.get("/windows", limit=limit, **given)
-    give(output, page, COLUMNS, lambda: [[each[name] for name in COLUMNS] for each in page["windows"]], "no windows")
+    give(
+        asking.output,
+        page,
+        COLUMNS,
+        lambda: [[each[name] for name in COLUMNS] for each in page["windows"]],
+        "no windows",
+    )
