@@ -34,7 +34,8 @@ SYSTEM_USER = "pgserver"
 LONGEST_SOCKET_DIR = 107 - len("/.s.PGSQL.5432.lock")
 SETTINGS = {
     "listen_addresses": "",
-    "max_connections": 120,
+    # A replica holds some 11 lines, and up to 5 more while its API is asked.
+    "max_connections": 400,
     "shared_buffers": "256MB",
     "max_wal_size": "4GB",
     "checkpoint_timeout": "15min",
