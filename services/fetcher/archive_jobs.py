@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 
 from services.fetcher.archive import DocumentArchive
 from services.fetcher.archive_replay import ArchiveWish, retelling
@@ -16,7 +16,7 @@ from shared.ops.replays import Span
 from shared.runtime.jobs.claimed import Claimed
 from shared.runtime.jobs.cursor import Spans
 from shared.runtime.jobs.loop import Job, JobLoop
-from shared.runtime.jobs.workers import JobThread
+from shared.runtime.jobs.workers import JobThread, thread_of
 from shared.topics import downstream_of
 
 # Where the job's cursor says it is: not a topic of the broker.
@@ -58,15 +58,12 @@ class ArchiveReplays:
         self._connect = connect
 
     def start(self, operation: Operation, worker: str, _place: int) -> JobThread:
-        claimed = Claimed(self._conninfo, operation.id, worker)
-        broker = self._connect()
-        loop = JobLoop(broker, claimed, self._job(operation))
+        @contextmanager
+        def made() -> Iterator[JobLoop]:
+            with closing(self._connect()) as broker:
+                yield JobLoop(broker, Claimed(self._conninfo, operation.id, worker), self._job(operation))
 
-        def run() -> None:
-            with closing(broker):
-                loop.run()
-
-        return JobThread(run, loop.stop, f"replay {operation.id}")
+        return thread_of(made, f"replay {operation.id}")
 
     def _job(self, operation: Operation) -> Job:
         lines = list(self._archive.documents())

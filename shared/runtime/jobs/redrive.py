@@ -8,8 +8,8 @@ an open one may take (shared/runtime/dead_letters/settlement.py).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 
 from shared.broker.contract import Broker, Record, TopicPartition, Unit
 from shared.broker.postgres_link import Link
@@ -22,9 +22,8 @@ from shared.ops.replays import Span
 from shared.runtime.jobs.claimed import Claimed
 from shared.runtime.jobs.cursor import Cursor
 from shared.runtime.jobs.loop import Job, JobLoop
-from shared.runtime.jobs.workers import JobThread, Start
+from shared.runtime.jobs.workers import JobThread, Start, thread_of
 from shared.runtime.metrics import Metrics
-from shared.runtime.watchdog import Watchdog
 from shared.topics import dead_letter_topic, retry_topic
 
 # Small enough that the live loop, which reads the retry topic too, is not kept from its other records.
@@ -91,29 +90,17 @@ class Redriving:
 def redriving(conninfo: str, connect: Callable[[], Broker], metrics: Metrics) -> Start:
     """Starts redrives (shared/runtime/jobs/workers.py), each in a thread of its own: copying costs little."""
 
-    def start(operation: Operation, worker: str, place: int) -> JobThread:  # noqa: ARG001  # any place will do
-        loops: list[JobLoop] = []
-        ending: list[bool] = []
-
-        def run() -> None:
+    def start(operation: Operation, worker: str, _place: int) -> JobThread:
+        @contextmanager
+        def made() -> Iterator[JobLoop]:
             link = Link(conninfo, f"redrive {operation.id}", autocommit=True)
-            with closing(connect()) as broker:
-                claimed = Claimed(conninfo, operation.id, worker)
-                loop = JobLoop(broker, claimed, Redriving(operation, broker, link, metrics).job())
-                loops.append(loop)
-                if ending:
-                    loop.stop()
-                try:
-                    with Watchdog(loop):
-                        loop.run()
-                finally:
-                    link.drop()
+            try:
+                with closing(connect()) as broker:
+                    claimed = Claimed(conninfo, operation.id, worker)
+                    yield JobLoop(broker, claimed, Redriving(operation, broker, link, metrics).job())
+            finally:
+                link.drop()
 
-        def stop() -> None:
-            ending.append(True)
-            for loop in loops:
-                loop.stop()
-
-        return JobThread(run, stop, f"redrive {operation.id}")
+        return thread_of(made, f"redrive {operation.id}")
 
     return start

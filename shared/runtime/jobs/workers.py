@@ -10,6 +10,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -22,6 +23,7 @@ from shared.logs import mask_text
 from shared.ops import postgres_jobs
 from shared.ops.operations import Operation
 from shared.ops.postgres_operations import CHANNEL, get
+from shared.runtime.watchdog import Watchdog
 
 # Of each kind, at once, in one replica: two processors are what most machines can spare.
 MOST = 2
@@ -224,3 +226,34 @@ class JobThread:
             self._status = 1
         else:
             self._status = 0
+
+
+class Loop(Protocol):
+    """What works a job off; `ticked_at` (monotonic) is when it last got on with it."""
+
+    ticked_at: float
+
+    def run(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+
+def thread_of(make: Callable[[], AbstractContextManager[Loop]], name: str) -> JobThread:
+    """A thread that makes a loop and runs it. What goes wrong while it is made is the worker's death, and no more."""
+    loops: list[Loop] = []
+    ending = threading.Event()
+
+    def run() -> None:
+        with make() as loop:
+            loops.append(loop)
+            if ending.is_set():
+                loop.stop()
+            with Watchdog(loop):
+                loop.run()
+
+    def stop() -> None:
+        ending.set()
+        for loop in loops:
+            loop.stop()
+
+    return JobThread(run, stop, name)

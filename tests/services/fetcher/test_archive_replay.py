@@ -96,7 +96,7 @@ def replica(
 def over(client: httpx.Client, asked: httpx.Response) -> dict[str, Any]:
     assert asked.status_code == 202, asked.text
     place = asked.headers["location"].removeprefix("/v1")
-    eventually(lambda: client.get(place).json()["finished_at"] is not None)
+    eventually(lambda: client.get(place).json()["finished_at"] is not None, 30)
     found: dict[str, Any] = client.get(place).json()
     return found
 
@@ -174,3 +174,16 @@ def test_two_of_the_same_windows_and_nothing_at_all_are_refused(client: httpx.Cl
     nothing = client.post("/replays", json={"from": "1999-01-01", "to": "1999-01-02"})
     assert "holds no record" in assert_problem(nothing, 422, "invalid-input")
     assert "no feed 'odds'" in assert_problem(client.post("/replays", json={"feeds": ["odds"]}), 422, "invalid-input")
+
+
+def test_an_archive_that_went_away_fails_the_replay_and_nothing_else(
+    settings: FetcherSettings, archive: DocumentArchive, client: httpx.Client, tmp_path: Path
+) -> None:
+    asked = client.post("/replays", json={"feeds": ["cards"]})
+    (tmp_path / "kept" / "index.jsonl").unlink()
+    (tmp_path / "kept" / "index.jsonl").mkdir()
+
+    with replica(settings, archive):
+        done = over(client, asked)
+
+    assert (done["state"], "IsADirectoryError" in done["error"]) == ("failed", True)
