@@ -44,6 +44,8 @@ DEAD_LETTERS = tuple(dead_letter_topic(service) for service in SERVICES)
 RETRIES = tuple(retry_topic(service) for service in SERVICES)
 # What services write together with their rows, in the database; beside Kafka it is relayed from there.
 WRITTEN_WITH_ROWS = (LOADED, dead_letter_topic("loader"), dead_letter_topic("notifier"))
+# Whose positions lie with their rows, whatever the broker is: what a group of theirs has in Kafka means nothing.
+POSITIONS_WITH_ROWS = ("loader", "notifier")
 # Keyed state that may be set together with rows; beside Kafka, those who write rows keep theirs in the database.
 KEPT_WITH_ROWS = (JOB_CURSORS,)
 STREAMS = (RAW, CLEAN, LOADED, PREDICTIONS)

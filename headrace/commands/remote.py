@@ -76,6 +76,8 @@ def text_of(value: Any) -> str:
             return "yes" if value else "no"
         case int():
             return f"{value:,}"
+        case float():
+            return f"{value:,.1f}"
         case dict() | list():
             return orjson.dumps(value).decode()
     return str(value)

@@ -27,7 +27,7 @@ from shared.broker.postgres_unit import PostgresProducer
 from shared.errors import ConfigError, TransientError
 from shared.events import as_utc_ms
 from shared.settings import KafkaSettings
-from shared.topics import KEPT_WITH_ROWS, OUTBOX_CURSORS, TopicSpec
+from shared.topics import KEPT_WITH_ROWS, OUTBOX_CURSORS, POSITIONS_WITH_ROWS, TopicSpec
 
 READ_COMMITTED = "read_committed"
 # Who asks how things are must hear soon that nobody answers; the library gives a request twice this.
@@ -84,7 +84,9 @@ class KafkaBroker:
 
     def committed(self, group: str, topics: Sequence[str]) -> dict[TopicPartition, int]:
         tps = [tp for topic in topics for tp in self.partitions(topic)]
-        found = self._local.positions(group, LOCAL) or self._group_offsets(group, tps)
+        found = self._local.positions(group, LOCAL)
+        if not found and group not in POSITIONS_WITH_ROWS:
+            found = self._group_offsets(group, tps)
         missing = [tp for tp in tps if found.get(tp, -1) < 0]
         return {tp: found[tp] for tp in tps if tp not in missing} | (self.begin_offsets(missing) if missing else {})
 
