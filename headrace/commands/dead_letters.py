@@ -18,6 +18,7 @@ from headrace.commands.remote import (
     WaitOption,
     conclude,
     give,
+    of_each,
     rejected,
     services_of,
 )
@@ -97,21 +98,25 @@ def show(
 @asks
 def facets(
     asking: Asking,
-    service: ServiceArgument,
+    service: MaybeServiceArgument = None,
     cause: CauseOption = None,
     key: KeyOption = None,
     topic: TopicOption = None,
     stack: DigestOption = None,
 ) -> None:
     """How many there are by cause, stage, way to fail, origin and day."""
-    with asking.api(service.value) as asked:
-        body = asked.get("/dead-letters/facets", cause=cause, key=key, topic=topic, stack_digest=stack)
+    found = of_each(
+        asking, service, "/dead-letters/facets", cause=cause, key=key, topic=topic, stack_digest=stack
+    )  # fmt: skip
     rows = [
-        (kind, each["value"], each["records"], each.get("frame"), each.get("message"))
-        for kind, values in body.items()
+        (name, kind, each["value"], each["records"], each.get("frame"), each.get("message"))
+        for name, facets in found
+        for kind, values in facets.items()
         for each in values
     ]
-    give(asking.output, body, ("by", "value", "records", "where", "message"), lambda: rows, "no dead letters")
+    body = found[0][1] if service is not None else [{"service": name, **facets} for name, facets in found]
+    columns = ("service", "by", "value", "records", "where", "message")
+    give(asking.output, body, columns, lambda: rows, "no dead letters")
 
 
 @app.command()
