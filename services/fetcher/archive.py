@@ -21,7 +21,7 @@ import msgspec
 import zstandard
 
 from services.fetcher.documents import Document, IndexLine
-from shared.errors import InvalidDocument, TransientError
+from shared.errors import ConfigError, InvalidDocument, TransientError
 
 # Level 1 packs a day's document to 8 % in half a millisecond; level 3 to no less in more.
 LEVEL = 1
@@ -73,7 +73,12 @@ class DocumentArchive:
                 yield line
 
     def _lines(self) -> Iterator[IndexLine]:
-        for text in self._index.read_bytes().splitlines() if self._index.exists() else []:
+        """Raises ConfigError where the index cannot be read."""
+        try:
+            index = self._index.read_bytes() if self._index.exists() else b""
+        except OSError as error:
+            raise ConfigError(f"cannot read the archive's index {self._index}: {error.strerror}") from error
+        for text in index.splitlines():
             try:
                 yield msgspec.json.decode(text, type=IndexLine)
             except msgspec.DecodeError:

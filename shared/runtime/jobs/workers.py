@@ -18,7 +18,7 @@ import psycopg
 import structlog
 
 from shared.broker.postgres_link import Link
-from shared.errors import TransientError
+from shared.errors import ConfigError, TransientError
 from shared.logs import mask_text
 from shared.ops import postgres_jobs
 from shared.ops.operations import Operation
@@ -156,9 +156,8 @@ class Jobs:
         held.deaths = held.deaths + 1 if done == held.done else 1
         held.done = done
         if status == WRONG_SETTINGS or held.deaths >= MOST_DEATHS:
-            cause = (
-                f"its worker ended {held.deaths} times without getting on, at last with {status}: {mask_text(words)}"
-            )
+            tried = f"its workers ended {held.deaths} times without getting on, at last with {status}: "
+            cause = ("" if status == WRONG_SETTINGS else tried) + mask_text(words)
             postgres_jobs.end(connection, held.operation.id, held.worker, "failed", None, cause)
             del self._held[held.worker]
             return
@@ -220,6 +219,9 @@ class JobThread:
     def _until_done(self) -> None:
         try:
             self._run()
+        except ConfigError as error:  # no other worker would fare better
+            self._words = str(error)
+            self._status = WRONG_SETTINGS
         except Exception as error:
             log.exception("a job died")
             self._words = f"{type(error).__name__}: {error}"
