@@ -51,27 +51,31 @@ def status(
 ) -> None:
     """Show every service, what failed, what became dead letters, what is paused and under way. Starts nothing."""
     settings = settings_of(data_dir, database, config)
-    found, failed, causes = look(settings)
+    found, failed, causes, control = look(settings)
     if output is Output.JSON:
         sys.stdout.write(orjson.dumps([replica.as_json() for replica in found]).decode() + "\n")
         return
     show(stdout(), found, failed, causes)
-    for line in control_lines(settings):
+    for line in control:
         stdout().print(line, markup=False)
 
 
-def look(settings: Settings) -> tuple[list[Replica], Sequence[Mapping[str, Any]], Sequence[Mapping[str, Any]]]:
-    """Replicas, failed windows, causes of dead letters; from the last run's notes where the database is down."""
+def look(
+    settings: Settings,
+) -> tuple[list[Replica], Sequence[Mapping[str, Any]], Sequence[Mapping[str, Any]], Sequence[str]]:
+    """Replicas, failed windows, causes of dead letters, from the last run's notes where the database is down; and what
+    operators paused, what is held back, and which operations are open."""
     access = access_of(settings)
     if access.is_up():
         try:
             with access.connect("headrace status") as connection:
                 found = replicas(connection)
                 failed = failed_windows(connection) or _kept(settings)[0]
-                return found, failed, dead_letter_causes(connection)
+                control = [f"{name:<14} {text}" for name, query in _CONTROL for (text,) in connection.execute(query)]
+                return found, failed, dead_letter_causes(connection), control
         except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):  # nothing ran there yet
-            return with_stopped([]), [], []
-    return with_stopped([]), *_kept(settings)
+            return with_stopped([]), [], [], []
+    return with_stopped([]), *_kept(settings), []
 
 
 def show(
@@ -94,18 +98,6 @@ def show(
         console.print(f"dead letters   {cause_text(cause)}", markup=False)
     if not failed and not causes:
         console.print("no failed windows, no dead letters")
-
-
-def control_lines(settings: Settings) -> list[str]:
-    """What is paused by order, what is held back because too much of it failed, and which operations are open."""
-    access = access_of(settings)
-    if not access.is_up():
-        return []
-    try:
-        with access.connect("headrace status") as connection:
-            return [f"{name:<14} {text}" for name, query in _CONTROL for (text,) in connection.execute(query)]
-    except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
-        return []
 
 
 def _kept(settings: Settings) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]:

@@ -16,7 +16,7 @@ from shared.ops.replays import Span
 from shared.runtime.jobs.claimed import Claimed
 from shared.runtime.jobs.cursor import Spans
 from shared.runtime.jobs.loop import Job, JobLoop
-from shared.runtime.jobs.workers import JobThread, thread_of
+from shared.runtime.jobs.thread import JobThread, thread_of
 from shared.topics import downstream_of
 
 # Where the job's cursor says it is: not a topic of the broker.

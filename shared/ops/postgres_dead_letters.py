@@ -10,10 +10,8 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Literal, NamedTuple
 
-from psycopg.types.json import Jsonb
-
 from shared.broker.contract import DbConnection
-from shared.errors import ConfigError
+from shared.ops import postgres_plans
 from shared.ops.dead_letter_choice import Selection
 from shared.ops.dead_letters import Place, State
 from shared.ops.operations import JOBS, Operation
@@ -22,7 +20,6 @@ from shared.ops.postgres_operations import listing
 Outcome = Literal["redriven", "discarded"]
 
 REDRIVE = "redrive"
-PLANS_KEPT_H = 48
 
 
 class Settled(NamedTuple):
@@ -89,23 +86,10 @@ def open_redrives(connection: DbConnection, service: str) -> list[Operation]:
 
 
 def keep_plan(connection: DbConnection, service: str, selection: Selection, counts: Mapping[str, int]) -> str:
-    """Keep what a dry run found; the plan's id. Plans that are too old go."""
-    connection.execute("DELETE FROM ops.plans WHERE created_at < now() - make_interval(hours => %s)", (PLANS_KEPT_H,))
-    row = connection.execute(
-        "INSERT INTO ops.plans (service, kind, plan) VALUES (%s, %s, %s) RETURNING id",
-        (service, REDRIVE, Jsonb({**selection.as_json(), "counts": dict(counts)})),
-    ).fetchone()
-    assert row is not None  # noqa: S101  # RETURNING of an insert always gives the row
-    return str(row[0])
+    return postgres_plans.keep(connection, service, REDRIVE, {**selection.as_json(), "counts": dict(counts)})
 
 
 def kept_plan(connection: DbConnection, service: str, plan_id: str) -> tuple[Selection, dict[str, int]]:
     """With what it counted. Raises ConfigError where there is none, or none any more."""
-    row = connection.execute(
-        "SELECT plan FROM ops.plans WHERE id = %s AND service = %s AND kind = %s"
-        " AND created_at >= now() - make_interval(hours => %s)",
-        (plan_id, service, REDRIVE, PLANS_KEPT_H),
-    ).fetchone()
-    if row is None:
-        raise ConfigError(f"{service} has no plan {plan_id}; plans are kept for {PLANS_KEPT_H} h: make a new dry run")
-    return Selection.from_json(row[0]), dict(row[0]["counts"])
+    plan = postgres_plans.kept(connection, service, REDRIVE, plan_id)
+    return Selection.from_json(plan), dict(plan["counts"])

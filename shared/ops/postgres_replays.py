@@ -2,39 +2,22 @@
 
 from __future__ import annotations
 
-from psycopg.types.json import Jsonb
-
 from shared.broker.contract import DbConnection
-from shared.errors import ConfigError
+from shared.ops import postgres_plans
 from shared.ops.operations import NotPossible, Operation
 from shared.ops.postgres_operations import create
 from shared.ops.replays import Plan, overlap, plan_of
 
 REPLAY = "replay"
-KEPT_H = 48
 
 
 def keep_plan(connection: DbConnection, service: str, plan: Plan) -> str:
-    """Keep what a dry run found; returns the plan's id. Plans that are too old go."""
-    connection.execute("DELETE FROM ops.plans WHERE created_at < now() - make_interval(hours => %s)", (KEPT_H,))
-    row = connection.execute(
-        "INSERT INTO ops.plans (service, kind, plan) VALUES (%s, %s, %s) RETURNING id",
-        (service, REPLAY, Jsonb(plan.stored())),
-    ).fetchone()
-    assert row is not None  # noqa: S101  # RETURNING of an insert always gives the row
-    return str(row[0])
+    return postgres_plans.keep(connection, service, REPLAY, plan.stored())
 
 
 def kept_plan(connection: DbConnection, service: str, plan_id: str) -> Plan:
     """Raises ConfigError where there is none, or none any more."""
-    row = connection.execute(
-        "SELECT plan FROM ops.plans WHERE id = %s AND service = %s AND kind = %s"
-        " AND created_at >= now() - make_interval(hours => %s)",
-        (plan_id, service, REPLAY, KEPT_H),
-    ).fetchone()
-    if row is None:
-        raise ConfigError(f"{service} has no plan {plan_id}; plans are kept for {KEPT_H} h: make a new dry run")
-    return plan_of(row[0])
+    return plan_of(postgres_plans.kept(connection, service, REPLAY, plan_id))
 
 
 def start(

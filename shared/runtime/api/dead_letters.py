@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Depends, Path, Query
 from pydantic import AwareDatetime
 from starlette.exceptions import HTTPException
 
@@ -51,6 +51,16 @@ LimitBytes = Annotated[
 ]
 
 
+def _filter(
+    cause: Cause = None, state: OfState = None, key: Key = None, since: Since = None, until: Until = None,
+    topic: Topic = None, stage: Stage = None, stack_digest: Digest = None,
+) -> Filter:  # fmt: skip
+    return Filter(cause, state, key, since, until, topic, stage, stack_digest)
+
+
+Wanted = Annotated[Filter, Depends(_filter)]
+
+
 def router(desk: Desk) -> APIRouter:
     router = APIRouter(prefix="/dead-letters", tags=["dead letters"])
     index = DeadLetterIndex(desk.service)
@@ -70,12 +80,10 @@ def _reading(desk: Desk, router: APIRouter, index: DeadLetterIndex) -> None:
 
     @router.get("", summary="List dead letters")
     def listing(
-        cause: Cause = None, state: OfState = None, key: Key = None, since: Since = None, until: Until = None,
-        topic: Topic = None, stage: Stage = None, stack_digest: Digest = None, before: Before = None,
-        limit: Limit = 100,
+        wanted: Wanted, before: Before = None, limit: Limit = 100
     ) -> LetterPage:  # fmt: skip
         """This service's dead letters, the newest first, a page at a time."""
-        found = matching(Filter(cause, state, key, since, until, topic, stage, stack_digest))
+        found = matching(wanted)
         if before is not None:
             at_ms, partition, offset = map(int, before.split("-"))
             found = [each for each in found if order(each[0]) < (at_ms, Place(partition, offset))]
@@ -87,12 +95,9 @@ def _reading(desk: Desk, router: APIRouter, index: DeadLetterIndex) -> None:
         )
 
     @router.get("/facets", summary="Count dead letters by kind")
-    def counted(
-        cause: Cause = None, state: OfState = None, key: Key = None, since: Since = None, until: Until = None,
-        topic: Topic = None, stage: Stage = None, stack_digest: Digest = None,
-    ) -> Facets:  # fmt: skip
+    def counted(wanted: Wanted) -> Facets:
         """How many there are by cause, stage, way to fail, origin and day."""
-        found = matching(Filter(cause, state, key, since, until, topic, stage, stack_digest))
+        found = matching(wanted)
         kinds = facets(letter for letter, _ in found)
         return Facets(**{kind: [Facet(**each) for each in values] for kind, values in kinds.items()})
 

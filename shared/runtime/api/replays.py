@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 from shared.broker.contract import DbConnection
 from shared.errors import HeadraceError
-from shared.ops import postgres_replays
+from shared.ops import postgres_plans, postgres_replays
 from shared.ops.replays import Plan, ReplayRequest
 from shared.runtime.api.desk import Desk
 from shared.runtime.api.operations import full_id
@@ -149,7 +149,7 @@ def _dry(connection: DbConnection, service: str, planned: Plan) -> Answer:
     plan_id = postgres_replays.keep_plan(connection, service, planned)
     body = PlanBody(
         plan_id=plan_id,
-        expires_at=datetime.now(UTC) + timedelta(hours=postgres_replays.KEPT_H),
+        expires_at=datetime.now(UTC) + timedelta(hours=postgres_plans.KEPT_H),
         topic=planned.request.topic,
         records=planned.selected,
         partitions=[

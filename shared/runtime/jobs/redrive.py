@@ -22,7 +22,8 @@ from shared.ops.replays import Span
 from shared.runtime.jobs.claimed import Claimed
 from shared.runtime.jobs.cursor import Cursor
 from shared.runtime.jobs.loop import Job, JobLoop
-from shared.runtime.jobs.workers import JobThread, Start, thread_of
+from shared.runtime.jobs.thread import JobThread, thread_of
+from shared.runtime.jobs.workers import Start
 from shared.runtime.metrics import Metrics
 from shared.topics import dead_letter_topic, retry_topic
 

@@ -1,7 +1,8 @@
 """Jobs beside the loop: each replica claims those of its service that wait for a worker, and sees to their workers.
 
-A replay's worker is a process, a redrive's a thread. The lease is renewed here for as long as the worker lives, however
-long one of its units takes; a worker that loses it is fenced by the next one's producer, and ends.
+A replay's worker is a process (process.py), a redrive's a thread (thread.py). The lease is renewed here for as long as
+the worker lives, however long one of its units takes; a worker that loses it is fenced by the next one's producer, and
+ends.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -18,12 +18,12 @@ import psycopg
 import structlog
 
 from shared.broker.postgres_link import Link
-from shared.errors import ConfigError, TransientError
+from shared.errors import TransientError
 from shared.logs import mask_text
 from shared.ops import postgres_jobs
 from shared.ops.operations import Operation
 from shared.ops.postgres_operations import CHANNEL, get
-from shared.runtime.watchdog import Watchdog
+from shared.runtime.run import MISCONFIGURED
 
 # Of each kind, at once, in one replica: two processors are what most machines can spare.
 MOST = 2
@@ -34,7 +34,6 @@ STOP_S = 4.0
 # Deaths of a job's workers in a row, without any progress between them.
 MOST_DEATHS = 5
 FIRST_PAUSE_S = 0.5
-WRONG_SETTINGS = 2
 
 log = structlog.get_logger(__name__)
 
@@ -155,9 +154,9 @@ class Jobs:
         done = None if found is None else found.counts
         held.deaths = held.deaths + 1 if done == held.done else 1
         held.done = done
-        if status == WRONG_SETTINGS or held.deaths >= MOST_DEATHS:
+        if status == MISCONFIGURED or held.deaths >= MOST_DEATHS:
             tried = f"its workers ended {held.deaths} times without getting on, at last with {status}: "
-            cause = ("" if status == WRONG_SETTINGS else tried) + mask_text(words)
+            cause = ("" if status == MISCONFIGURED else tried) + mask_text(words)
             postgres_jobs.end(connection, held.operation.id, held.worker, "failed", None, cause)
             del self._held[held.worker]
             return
@@ -191,71 +190,3 @@ class Jobs:
                     postgres_jobs.let_go(connection, held.operation.id, held.worker)
         except (TransientError, psycopg.Error) as error:
             log.warning("jobs could not be handed over; their leases end by themselves", cause=str(error).strip())
-
-
-class JobThread:
-    """A job in a thread of this process, for one that costs little."""
-
-    def __init__(self, run: Callable[[], None], stop: Callable[[], None], name: str) -> None:
-        self._run = run
-        self._stop = stop
-        self._status: int | None = None
-        self._words = "it said nothing"
-        self._thread = threading.Thread(target=self._until_done, name=name, daemon=True)
-        self._thread.start()
-
-    def status(self) -> int | None:
-        return self._status
-
-    def stop(self) -> None:
-        self._stop()
-
-    def wait(self, timeout_s: float) -> None:
-        self._thread.join(timeout_s)
-
-    def last_words(self) -> str:
-        return self._words
-
-    def _until_done(self) -> None:
-        try:
-            self._run()
-        except ConfigError as error:  # no other worker would fare better
-            self._words = str(error)
-            self._status = WRONG_SETTINGS
-        except Exception as error:
-            log.exception("a job died")
-            self._words = f"{type(error).__name__}: {error}"
-            self._status = 1
-        else:
-            self._status = 0
-
-
-class Loop(Protocol):
-    """What works a job off; `ticked_at` (monotonic) is when it last got on with it."""
-
-    ticked_at: float
-
-    def run(self) -> None: ...
-
-    def stop(self) -> None: ...
-
-
-def thread_of(make: Callable[[], AbstractContextManager[Loop]], name: str) -> JobThread:
-    """A thread that makes a loop and runs it. What goes wrong while it is made is the worker's death, and no more."""
-    loops: list[Loop] = []
-    ending = threading.Event()
-
-    def run() -> None:
-        with make() as loop:
-            loops.append(loop)
-            if ending.is_set():
-                loop.stop()
-            with Watchdog(loop):
-                loop.run()
-
-    def stop() -> None:
-        ending.set()
-        for loop in loops:
-            loop.stop()
-
-    return JobThread(run, stop, name)

@@ -23,7 +23,8 @@ from shared.broker.contract import Record
 from shared.broker.postgres_broker import PostgresBroker
 from shared.ops.operations import Operation
 from shared.ops.postgres_replays import REPLAY
-from shared.runtime.jobs.workers import Jobs, JobThread
+from shared.runtime.jobs.thread import JobThread
+from shared.runtime.jobs.workers import Jobs
 from shared.topics import RAW, specs
 from tests.contract.records import everything
 from tests.services.endpoints import served, settings_of

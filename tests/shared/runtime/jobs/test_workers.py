@@ -14,7 +14,9 @@ import pytest
 from shared.ops import postgres_jobs, postgres_operations
 from shared.ops.operations import Operation
 from shared.runtime.jobs.process import JobProcess
-from shared.runtime.jobs.workers import MOST, MOST_DEATHS, WRONG_SETTINGS, Jobs, JobThread, Worker
+from shared.runtime.jobs.thread import JobThread
+from shared.runtime.jobs.workers import MOST, MOST_DEATHS, Jobs, Worker
+from shared.runtime.run import MISCONFIGURED
 from tests.shared.runtime.deadline import eventually
 
 Database = psycopg.Connection[Any]
@@ -171,7 +173,7 @@ def test_deaths_between_which_it_got_on_do_not_add_up(database_url: str, databas
 
 
 def test_wrong_settings_are_not_tried_again(database_url: str, database: Database) -> None:
-    (operation_id,), crew = made(database), Crew(lambda *_: WRONG_SETTINGS)
+    (operation_id,), crew = made(database), Crew(lambda *_: MISCONFIGURED)
     with replica(database_url, crew):
         eventually(lambda: row(database, operation_id).state == "failed")
 

@@ -1,0 +1,36 @@
+"""What dry runs found, in ops.plans, so that exactly that can be executed. Within the caller's transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from psycopg.types.json import Jsonb
+
+from shared.broker.contract import DbConnection
+from shared.errors import ConfigError
+
+KEPT_H = 48
+
+
+def keep(connection: DbConnection, service: str, kind: str, plan: Mapping[str, Any]) -> str:
+    """Keep a plan of this kind of operation; returns its id. Plans that are too old go."""
+    connection.execute("DELETE FROM ops.plans WHERE created_at < now() - make_interval(hours => %s)", (KEPT_H,))
+    row = connection.execute(
+        "INSERT INTO ops.plans (service, kind, plan) VALUES (%s, %s, %s) RETURNING id", (service, kind, Jsonb(plan))
+    ).fetchone()
+    assert row is not None  # noqa: S101  # RETURNING of an insert always gives the row
+    return str(row[0])
+
+
+def kept(connection: DbConnection, service: str, kind: str, plan_id: str) -> dict[str, Any]:
+    """Raises ConfigError where there is none, or none any more."""
+    row = connection.execute(
+        "SELECT plan FROM ops.plans WHERE id = %s AND service = %s AND kind = %s"
+        " AND created_at >= now() - make_interval(hours => %s)",
+        (plan_id, service, kind, KEPT_H),
+    ).fetchone()
+    if row is None:
+        raise ConfigError(f"{service} has no plan {plan_id}; plans are kept for {KEPT_H} h: make a new dry run")
+    plan: dict[str, Any] = row[0]
+    return plan
