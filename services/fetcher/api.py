@@ -25,7 +25,7 @@ from shared.ops.operations import NotPossible
 from shared.ops.postgres_replays import REPLAY
 from shared.runtime.api.desk import Desk
 from shared.runtime.api.operations import Before, Limit, OperationPage, full_id, page_of
-from shared.runtime.api.posting import ACCEPTED, Answer, OperationBody, accepted, caller_of, carry_out, outcome
+from shared.runtime.api.posting import ACCEPTED, Answer, OperationBody, begun, carry_out, outcome
 from shared.runtime.api.problems import responses
 from shared.topics import FETCHER_CURSORS
 
@@ -100,7 +100,12 @@ class FetcherApi:
 
     def router(self, desk: Desk) -> APIRouter:
         router = APIRouter(tags=["fetcher"])
+        self._add_windows(desk, router)
+        self._add_backfills(desk, router)
+        self._add_replays(desk, router)
+        return router
 
+    def _add_windows(self, desk: Desk, router: APIRouter) -> None:
         @router.get("/windows", summary="Windows that were visited, and what came of them")
         def windows(
             state: InState = None,
@@ -126,6 +131,7 @@ class FetcherApi:
             last = page[limit - 1] if len(page) > limit else None
             return Windows(windows=page[:limit], next=last and _mark(Window(last.feed, last.date)))
 
+    def _add_backfills(self, desk: Desk, router: APIRouter) -> None:
         @router.get("/backfills", summary="Backfills, the newest first")
         def backfills(before: Before = None, limit: Limit = 100) -> OperationPage:
             """A page of operations of kind backfill."""
@@ -144,15 +150,11 @@ class FetcherApi:
             done already are left out, unless `again` is sent."""
 
             def work(connection: DbConnection) -> Answer:
-                caller = caller_of(request)
-                return accepted(
-                    postgres_operations.create(
-                        connection, desk.service, KIND, self._target(wish), caller.subject, caller.request_id
-                    )
-                )
+                return begun(connection, desk, request, KIND, self._target(wish))
 
             return carry_out(desk, request, KIND, f"{self._source.name} {wish.from_date} to {wish.to_date}", work)
 
+    def _add_replays(self, desk: Desk, router: APIRouter) -> None:
         @router.post(
             "/replays",
             status_code=202,
@@ -167,7 +169,6 @@ class FetcherApi:
 
             409: an open replay from the archive is about some of the same windows.
             """
-            caller = caller_of(request)
             plan = outcome(lambda: self._planned(wish))
 
             def work(connection: DbConnection) -> Answer:
@@ -176,16 +177,9 @@ class FetcherApi:
                 if wish.dry_run:
                     return Answer(200, plan)
                 require_alone(connection, desk.service, plan.windows)
-                target = plan.model_dump(mode="json")
-                return accepted(
-                    postgres_operations.create(
-                        connection, desk.service, REPLAY, target, caller.subject, caller.request_id
-                    )
-                )
+                return begun(connection, desk, request, REPLAY, plan.model_dump(mode="json"))
 
             return carry_out(desk, request, "replay", f"archive of {self._source.name}", work)
-
-        return router
 
     def _planned(self, wish: ArchiveWish) -> ArchivePlan:
         lines = list(self._archive.documents())
@@ -193,10 +187,7 @@ class FetcherApi:
 
     def _target(self, wish: BackfillWish) -> dict[str, Any]:
         """Raises ConfigError for what cannot be fetched."""
-        feeds = [feed.name for feed in self._source.feeds]
-        asked: Sequence[str] = wish.feeds or feeds
-        if unknown := sorted(set(asked) - set(feeds)):
-            raise ConfigError(f"source {self._source.name} has no feed {unknown[0]!r}; it has {', '.join(feeds)}")
+        feeds = self._source.feeds_of(wish.feeds)
         ended = last_ended(self._clock.now(), self._source.zone, self._source.live.close_after_s)
         if not self._plan.recorded and wish.to_date > ended:
             raise ConfigError(
@@ -205,7 +196,7 @@ class FetcherApi:
             )
         return {
             "source": self._source.name, "from": wish.from_date.isoformat(), "to": wish.to_date.isoformat(),
-            "feeds": [feed for feed in feeds if feed in asked], "again": wish.again,
+            "feeds": feeds, "again": wish.again,
         }  # fmt: skip
 
 

@@ -102,11 +102,9 @@ def planned(wish: ArchiveWish, source: Source, lines: Sequence[IndexLine], retel
 
 
 def wanted(wish: ArchiveWish, source: Source, lines: Iterable[IndexLine]) -> dict[Window, list[IndexLine]]:
-    feeds = [feed.name for feed in source.feeds]
-    if unknown := sorted(set(wish.feeds or ()) - set(feeds)):
-        raise ConfigError(f"source {source.name} has no feed {unknown[0]!r}; it has {', '.join(feeds)}")
+    feeds = source.feeds_of(wish.feeds)
     found = histories(lines, source, wish.from_date, wish.to_date)
-    return {window: kept for window, kept in found.items() if wish.feeds is None or window.feed in wish.feeds}
+    return {window: kept for window, kept in found.items() if window.feed in feeds}
 
 
 def retelling(

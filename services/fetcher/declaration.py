@@ -5,7 +5,7 @@ Reading the YAML file is source_file.py's job.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import date
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -135,6 +135,13 @@ class Source(Frozen):
 
     def feed(self, name: str) -> Feed:
         return next(feed for feed in self.feeds if feed.name == name)
+
+    def feeds_of(self, names: Collection[str] | None) -> list[str]:
+        """The feeds that are named, in the order they are declared; all where none are. Raises ConfigError."""
+        there = [feed.name for feed in self.feeds]
+        if unknown := sorted(set(names or ()) - set(there)):
+            raise ConfigError(f"source {self.name} has no feed {unknown[0]!r}; it has {', '.join(there)}")
+        return [name for name in there if not names or name in names]
 
     def at(self, base_url: str) -> Source:
         """The same source at another address."""

@@ -12,11 +12,10 @@ from pydantic.config import JsonDict
 
 from services.loader.postgres_export_orders import KIND, touch
 from shared.broker.contract import DbConnection
-from shared.ops import postgres_operations
 from shared.ops.operations import NotPossible
 from shared.runtime.api.desk import Desk
 from shared.runtime.api.operations import Limit
-from shared.runtime.api.posting import ACCEPTED, Answer, OperationBody, accepted, caller_of, carry_out
+from shared.runtime.api.posting import ACCEPTED, Answer, OperationBody, begun, carry_out
 from shared.runtime.api.problems import responses
 
 
@@ -92,10 +91,7 @@ def router(desk: Desk, *, exporting: bool) -> APIRouter:
         def work(connection: DbConnection) -> Answer:
             if not exporting:
                 raise NotPossible("CSV files are switched off: set loader.exports to true and start the loader again")
-            caller = caller_of(request)
-            target = touch(connection, wish.from_date, wish.to_date)
-            made = postgres_operations.create(connection, desk.service, KIND, target, caller.subject, caller.request_id)
-            return accepted(made)
+            return begun(connection, desk, request, KIND, touch(connection, wish.from_date, wish.to_date))
 
         return carry_out(desk, request, KIND, f"{wish.from_date} to {wish.to_date}", work)
 

@@ -9,13 +9,8 @@
     )
     def do_things(wish: Wish, request: Request) -> Response:
         '''What it does, for the OpenAPI document.'''
-        caller = caller_of(request)
-
         def work(connection: DbConnection) -> Answer:
-            operation = postgres_operations.create(
-                connection, desk.service, "thing", wish.model_dump(mode="json"), caller.subject, caller.request_id
-            )
-            return accepted(operation)
+            return begun(connection, desk, request, "thing", wish.model_dump(mode="json"))
 
         return carry_out(desk, request, "thing", f"{wish.days} days", work)
 
@@ -42,7 +37,7 @@ from starlette.exceptions import HTTPException
 from shared.broker.contract import DbConnection
 from shared.errors import HeadraceError
 from shared.logs import mask_text
-from shared.ops import postgres_audit, postgres_idempotency
+from shared.ops import postgres_audit, postgres_idempotency, postgres_operations
 from shared.ops.idempotency import Stored, digest_of
 from shared.ops.operations import Operation, State, Wanted
 from shared.runtime.api.auth import Caller
@@ -118,6 +113,14 @@ def accepted(
     said = {"operation": operation.id, **operation.target} if after is None else after
     headers = {"Location": f"/v1/operations/{operation.id}", "Retry-After": "1"}
     return Answer(HTTPStatus.ACCEPTED, OperationBody.model_validate(operation), headers, before, said)
+
+
+def begun(connection: DbConnection, desk: Desk, request: Request, kind: str, target: Mapping[str, Any]) -> Answer:
+    """A new operation of the service, asked for by the caller."""
+    caller = caller_of(request)
+    return accepted(
+        postgres_operations.create(connection, desk.service, kind, target, caller.subject, caller.request_id)
+    )
 
 
 def caller_of(request: Request) -> Caller:
