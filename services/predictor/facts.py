@@ -43,7 +43,10 @@ class EntryFacts(NamedTuple):
 
 
 class EventFacts(NamedTuple):
-    """One event. `day`: days since 1970 of its date in the source's calendar. `amount`: of the main market."""
+    """One event. `day`: days since 1970 of its date in the source's calendar. `amount`: of the main market.
+
+    `title` is the event's own (its part in the meeting), `session_title` the meeting's.
+    """
 
     event_key: str
     session_key: str
@@ -62,6 +65,7 @@ class EventFacts(NamedTuple):
     technique: float | None = None
     conditions: Mapping[str, float | None] = {}
     amount: float | None = None
+    session_title: str | None = None
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,7 @@ class Events:
     number: Ints
     status: Texts
     title: Texts
+    session_title: Texts
     grade: Floats
     distance_m: Floats
     scheduled_us: Floats
@@ -129,7 +134,7 @@ class Events:
 
 
 def events_of(found: Iterable[EventFacts], slots: int) -> Events:
-    """Rows in the order given. Entries beyond `slots` are left out: ask `EventFacts.entries` before where it matters."""
+    """Rows in the order given. Entries beyond `slots` are left out: who minds asks `EventFacts.entries` first."""
     rows = list(found)
     placed = [(row, each.slot - 1, each) for row, event in enumerate(rows) for each in event.entries
               if 1 <= each.slot <= slots]  # fmt: skip
@@ -172,6 +177,7 @@ def events_of(found: Iterable[EventFacts], slots: int) -> Events:
         number=np.array([row.number for row in rows], dtype=np.int64),
         status=texts(row.status for row in rows),
         title=texts(row.title for row in rows),
+        session_title=texts(row.session_title for row in rows),
         grade=numbers(row.grade for row in rows),
         distance_m=numbers(row.distance_m for row in rows),
         scheduled_us=numbers(row.scheduled_us for row in rows),

@@ -1,0 +1,124 @@
+"""What the cleaner says of one event, as the facts a prediction rests on. Pure.
+
+It ends where the loader's tables and their views do (services/loader/apply.py, `analytics.events`): the same columns
+from the same facts, instants and status included.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from services.loader.rows import known_at_of, status_of
+from services.predictor.facts import EntryFacts, EventFacts
+from services.predictor.profile import Profile
+from shared.events import Listed, Observed, Outcome, Settled
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
+# Called off, and the same line-up is on a card within so many days: the event was put off.
+POSTPONED_DAYS = 3
+
+
+@dataclass
+class Said:
+    """One event's facts, one of each kind at most: an archive has the last version only."""
+
+    listed: Listed | None = None
+    observed: Observed | None = None
+    settled: Settled | None = None
+
+    def add(self, fact: Listed | Observed | Settled) -> None:
+        setattr(self, fact.kind, fact)
+
+
+def event_of(said: Said, profile: Profile) -> EventFacts | None:
+    """None where the event is on no card: then it has no row either. Raises InvalidEvent where a fact's instant lies
+    beyond the calendar."""
+    listed, observed, settled = said.listed, said.observed, said.settled
+    if listed is None:
+        return None
+    session = listed.session
+    return EventFacts(
+        event_key=listed.event_key,
+        session_key=session.session_key,
+        day=session.date.toordinal() - EPOCH.toordinal(),
+        venue=session.venue,
+        number=listed.number,
+        status=status_of(settled or observed or listed),
+        entries=_entries(listed, observed, settled, profile),
+        title=listed.title,
+        session_title=session.title,
+        grade=session.grade,
+        distance_m=listed.distance_m,
+        scheduled_us=None if listed.scheduled_at is None else _us(listed.scheduled_at),
+        listed_us=_us(known_at_of(listed, listed.scheduled_at)),
+        observed_us=None if observed is None else _us(known_at_of(observed, listed.scheduled_at)),
+        settled_us=None if settled is None else _us(known_at_of(settled, listed.scheduled_at)),
+        technique=None if settled is None else settled.technique,
+        conditions={} if observed is None else _known(dict(observed.conditions)),
+        amount=None if settled is None else _amount(settled, profile),
+    )
+
+
+def with_postponed(events: Iterable[EventFacts], cards: Mapping[str, str]) -> Iterator[EventFacts]:
+    """Events called off whose line-up came back soon, as `postponed`. `cards`: the card key by event key."""
+    found = list(events)
+    days: dict[str, set[int]] = defaultdict(set)
+    for event in found:
+        if event.event_key in cards:
+            days[cards[event.event_key]].add(event.day)
+    for event in found:
+        again = range(event.day + 1, event.day + POSTPONED_DAYS + 1)
+        if event.status == "cancelled" and not days[cards.get(event.event_key, "")].isdisjoint(again):
+            yield event._replace(status="postponed")
+        else:
+            yield event
+
+
+def _entries(
+    listed: Listed, observed: Observed | None, settled: Settled | None, profile: Profile
+) -> tuple[EntryFacts, ...]:
+    seen = {each.slot: each for each in observed.entries} if observed else {}
+    ended = {each.slot: each for each in settled.outcomes} if settled else {}
+    paid = _win_amounts(settled, profile) if settled else {}
+    made = []
+    for entry in sorted(listed.entries, key=lambda entry: entry.slot):
+        look, end = seen.get(entry.slot), ended.get(entry.slot, Outcome(slot=entry.slot))
+        made.append(
+            EntryFacts(
+                slot=entry.slot,
+                entity=entry.entity.entity_key if entry.entity else None,
+                measures=_known(entry.measures),
+                categories=_known(entry.categories),
+                observed_course=look.course if look else None,
+                observed=_known(look.measures) if look else {},
+                place=end.place,
+                code=end.code,
+                course=end.course,
+                timing_s=end.start_timing_s,
+                refunded=end.refunded,
+                win_amount=paid.get(str(entry.slot)),
+            )
+        )
+    return tuple(made)
+
+
+def _win_amounts(settled: Settled, profile: Profile) -> dict[str, float]:
+    return {paid.selection: paid.amount for paid in settled.transactions if paid.market == profile.win_market}
+
+
+def _amount(settled: Settled, profile: Profile) -> float | None:
+    rows = (paid for paid in settled.transactions if paid.market == profile.trend_market and paid.ordinal == 1)
+    return next((paid.amount for paid in rows), None)
+
+
+def _known(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _us(instant: datetime) -> float:
+    return float((instant - EPOCH) // MICROSECOND)
