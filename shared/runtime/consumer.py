@@ -25,6 +25,7 @@ from shared.runtime.control.steering import Steering
 from shared.runtime.dead_letters.letter import dead_letter
 from shared.runtime.handler import DatabaseHandle, Handle
 from shared.runtime.metrics import Metrics
+from shared.runtime.patience import Patience
 from shared.topics import dead_letter_topic
 
 
@@ -43,8 +44,10 @@ class ConsumerLoop:
         database_handle: DatabaseHandle | None = None,
         max_records: int = 2000,
         steering: Steering | None = None,
+        slow: bool = False,
     ) -> None:
-        """Without `steering` nobody orders anything: all runs."""
+        """Without `steering` nobody orders anything: all runs. `slow`: `handle` may take long, so it works in a thread
+        of its own while this one polls on, with everything paused."""
         if (handle is None) == (database_handle is None):
             raise ValueError("give handle, or database_handle for a service whose rows commit with its position")
         self.service = service
@@ -66,6 +69,7 @@ class ConsumerLoop:
         self._producer: Producer | None = None
         self._failed = False
         self._stop = threading.Event()
+        self._patience = Patience(f"{service} handler", self._holding, self._stop, self._note) if slow else None
         self._log = structlog.get_logger()
 
     def stop(self) -> None:
@@ -114,7 +118,7 @@ class ConsumerLoop:
             self._producer = None
 
     def _let_go(self) -> None:
-        for part in (self._consumer, self._producer):
+        for part in (self._patience, self._consumer, self._producer):
             if part is not None:
                 part.close()
 
@@ -125,9 +129,13 @@ class ConsumerLoop:
             self._backoff.reset()
             return 0
         started = time.perf_counter()
+        if self._patience is not None:
+            self._patience.forget()
         with producer.unit() if self._database_handle is None else producer.db_unit() as unit:
             trial = self._breaker.trial(polled.records)
-            worked = work(polled.records, lambda batch: self._attempt(batch, unit), trial.note)
+            worked = work(polled.records, lambda batch: self._attempt(batch, unit, consumer), trial.note)
+            if self._patience is not None:
+                self._patience.check()
             unit.append([*worked.outputs, *self._dead_letters(worked)])
             unit.advance(polled.token, next_offsets(polled), self._holding.seq)
             unit.commit()
@@ -163,12 +171,19 @@ class ConsumerLoop:
         self._log.error("a partition is held back", topic=tripped.tp.topic, partition=tripped.tp.partition,
                         cause=str(tripped))  # fmt: skip
 
-    def _attempt(self, batch: Sequence[Received], unit: Unit) -> Sequence[NewRecord]:
+    def _attempt(self, batch: Sequence[Received], unit: Unit, consumer: Consumer) -> Sequence[NewRecord]:
         self._tick()
-        if self._handle is not None:
-            return self._handle(batch)
-        assert self._database_handle is not None  # noqa: S101  # the constructor saw to it
-        return attempt_in(unit, self._database_handle, batch)
+        handle = self._handle
+        if handle is None:
+            assert self._database_handle is not None  # noqa: S101  # the constructor saw to it
+            return attempt_in(unit, self._database_handle, batch)
+        if self._patience is None:
+            return handle(batch)
+        return self._patience.handle(handle, batch, consumer)
+
+    def _note(self, consumer: Consumer) -> None:
+        self._tick()
+        self._note_assignment(consumer.assignment())
 
     def _dead_letters(self, worked: Worked) -> list[NewRecord]:
         """One for each failed record, except those that lie in our own dead letters already: they stay there."""

@@ -39,12 +39,14 @@ from shared.topics import retry_topic
 
 @dataclass(frozen=True)
 class Consuming:
-    """Reads topics and handles their records; one of the two handles (shared/runtime/handler.py)."""
+    """Reads topics and handles their records; one of the two handles (shared/runtime/handler.py). `slow`: `handle` may
+    take longer than a group waits for its members, so it works aside (shared/runtime/consumer.py)."""
 
     reads: Sequence[str]
     handle: Handle | None = None
     database_handle: DatabaseHandle | None = None
     max_records: int = 2000
+    slow: bool = False
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,8 @@ def work_on_job(settings: ServiceSettings, service: Service, connect: Connect) -
         raise ConfigError(f"{settings.name} reads no topic, so there is nothing to replay")
     work_on_replay(
         settings, conninfo, lambda: connect(settings, conninfo),
-        lambda operation: replay_job(operation, work.handle, work.database_handle, work.max_records), os.environ,
+        lambda operation: replay_job(operation, work.handle, work.database_handle, work.max_records, slow=work.slow),
+        os.environ,
     )  # fmt: skip
     return STOPPED
 
@@ -161,5 +164,5 @@ def _loop(
         )  # fmt: skip
     return ConsumerLoop(
         broker, service=name, slot=slot, reads=steered(name, work), metrics=metrics, handle=work.handle,
-        database_handle=work.database_handle, max_records=work.max_records, steering=steering,
+        database_handle=work.database_handle, max_records=work.max_records, steering=steering, slow=work.slow,
     )  # fmt: skip

@@ -18,6 +18,7 @@ import structlog
 
 from shared.broker.contract import Broker, Producer, Record, TopicPartition, Unit
 from shared.errors import BrokerError, ConfigError, HeadraceError, TransientError
+from shared.runtime.aside import Aside
 from shared.runtime.backoff import Backoff
 from shared.runtime.breaker import Tripped
 from shared.runtime.jobs.claimed import Claimed
@@ -33,6 +34,8 @@ TELL_S = 0.5
 # Records that are passed over need no unit; but a worker that dies should not have to read them all again.
 KEEP_S = 5.0
 _STEP_S = 0.05
+# A transform that works aside may take this long, as a handler may (shared/runtime/consumer.py).
+LONGEST_S = 600.0
 
 Transform = Callable[[Sequence[Record], Unit], Mapping[str, int]]
 """Puts what comes of these records into the unit; returns what to add to the counts. May be called again on the same
@@ -49,6 +52,7 @@ class Job:
 
     `beside`: the stream in which all live work begins; where it is quiet, more is done at once. None: no such thing.
     `reading` gives the reader of the spans, from where they are not done yet: of a topic, unless it says otherwise.
+    `slow`: the transform may take long, so it works in a thread of its own while the loop ticks on.
     """
 
     id: str
@@ -62,6 +66,7 @@ class Job:
     downstream: frozenset[Reading] = frozenset()
     beside: str | None = None
     reading: Callable[[Broker, Spans, Mapping[TopicPartition, int]], SpanReading] = SpanReader
+    slow: bool = False
 
 
 class Lost(HeadraceError):
@@ -76,6 +81,7 @@ class JobLoop:
         self._broker = broker
         self._claimed = claimed
         self._job = job
+        self._aside = Aside(f"job {job.id}") if job.slow else None
         self._rate = Rate(job.rate)
         self._pressure = Pressure()
         self._quiet = Quiet()
@@ -103,6 +109,8 @@ class JobLoop:
                 self._turn()
         finally:
             self._start_over()
+            if self._aside is not None:
+                self._aside.close()
             self._claimed.close()
 
     def _turn(self) -> None:
@@ -225,10 +233,19 @@ class JobLoop:
         assert self._producer is not None  # noqa: S101  # taken up
         with self._producer.db_unit() if self._job.in_database else self._producer.unit() as unit:
             cursor.add({"selected": len(selected)})
-            cursor.add(self._job.transform(selected, unit))
+            cursor.add(self._transform(selected, unit))
             self._commit(unit, cursor)
         self._rate.took(len(selected), time.monotonic())
         self._job.committed(cursor, selected)
+
+    def _transform(self, selected: Sequence[Record], unit: Unit) -> Mapping[str, int]:
+        if self._aside is None:
+            return self._job.transform(selected, unit)
+        return self._aside.call(lambda: self._job.transform(selected, unit), self._tick_on)
+
+    def _tick_on(self, took_s: float) -> None:
+        if took_s < LONGEST_S:
+            self._tick()
 
     def _next_batch(self, reader: SpanReading) -> tuple[Cursor, list[Record]]:
         """The next records that are wanted, and the cursor after them and what was passed over between them."""

@@ -79,9 +79,14 @@ class Replaying:
 
 
 def replay_job(
-    operation: Operation, handle: Handle | None, database_handle: DatabaseHandle | None, max_records: int
+    operation: Operation,
+    handle: Handle | None,
+    database_handle: DatabaseHandle | None,
+    max_records: int,
+    *,
+    slow: bool = False,
 ) -> Job:
-    """The job that a replay's operation asks for."""
+    """The job that a replay's operation asks for. `slow`: `handle` may take long."""
     plan = plan_of(operation.target)
     transform = Replaying(operation.service, operation.id, handle, database_handle)
     return Job(
@@ -96,6 +101,7 @@ def replay_job(
         committed=transform.committed,
         downstream=downstream_of(operation.service),
         beside=RAW,
+        slow=slow,
     )
 
 

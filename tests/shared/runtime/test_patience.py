@@ -1,0 +1,163 @@
+"""Handlers that take long: the loop polls on, keeps its share, and loses nothing."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from typing import Any
+
+import pytest
+
+from shared.broker.contract import NewRecord
+from shared.broker.postgres_broker import PostgresBroker
+from shared.errors import TransientError
+from shared.ops.orders import Order, Orders
+from shared.records import Received
+from shared.runtime.aside import Aside
+from shared.runtime.consumer import ConsumerLoop
+from shared.runtime.control.steering import Steering
+from shared.runtime.metrics import Metrics
+from shared.topics import RAW
+from tests.shared.runtime.deadline import eventually
+from tests.shared.runtime.stage import PARTITIONS, advanced, append, broker_on, number_of, numbers, out, raw, running
+
+
+@pytest.fixture
+def broker(url: str) -> Iterator[PostgresBroker]:
+    broker = broker_on(url)
+    yield broker
+    broker.close()
+
+
+class Gate:
+    """A handler that is in the middle of its work until it is told to go on."""
+
+    def __init__(self) -> None:
+        self.entered, self.opened = threading.Event(), threading.Event()
+        self.handled: list[int] = []
+
+    def handle(self, batch: Sequence[Received]) -> list[NewRecord]:
+        self.entered.set()
+        self.opened.wait(30)
+        self.handled += [number_of(received) for received in batch]
+        return [out(received) for received in batch]
+
+
+def loop_of(broker: PostgresBroker, slot: str = "0", **parts: Any) -> ConsumerLoop:
+    given: dict[str, Any] = {"reads": [RAW], "metrics": Metrics(), "slow": True, **parts}
+    return ConsumerLoop(broker, service="cleaner", slot=slot, **given)
+
+
+def ticks(loop: ConsumerLoop, times: int) -> None:
+    """Wait until the loop has got on so many times."""
+    for _ in range(times):
+        seen = loop.ticked_at
+        eventually(lambda seen=seen: loop.ticked_at != seen)  # type: ignore[misc]
+
+
+def test_a_loop_ticks_and_keeps_its_partitions_while_its_handler_works(broker: PostgresBroker) -> None:
+    gate = Gate()
+    append(broker, [raw(number) for number in range(5)])
+    loop = loop_of(broker, handle=gate.handle)
+
+    with running(loop):
+        assert gate.entered.wait(10)
+        ticks(loop, 5)
+        assert (loop.assigned, advanced(broker)) == (PARTITIONS, 0)
+        gate.opened.set()
+        eventually(lambda: advanced(broker) == 5)
+
+    assert gate.handled == numbers(broker) == list(range(5))
+
+
+def test_records_that_come_meanwhile_wait_and_are_handled_once_in_order(broker: PostgresBroker) -> None:
+    gate = Gate()
+    append(broker, [raw(0)])
+    loop = loop_of(broker, handle=gate.handle)
+
+    with running(loop):
+        assert gate.entered.wait(10)
+        append(broker, [raw(number) for number in range(1, 50)])
+        ticks(loop, 3)
+        gate.opened.set()
+        eventually(lambda: advanced(broker) == 50)
+
+    assert gate.handled == numbers(broker) == list(range(50))
+
+
+def test_another_member_gets_its_share_while_a_handler_works_and_nothing_is_told_twice(
+    broker: PostgresBroker, url: str
+) -> None:
+    gate = Gate()
+    append(broker, [raw(number, key) for number in range(8) for key in "abcdefgh"])
+    first = loop_of(broker, handle=gate.handle)
+
+    with running(first), closing(broker_on(url)) as another:
+        assert gate.entered.wait(10)
+        second = loop_of(another, "1", handle=lambda batch: [out(received) for received in batch])
+        with running(second):
+            eventually(lambda: (first.assigned, second.assigned) == (1, 1))
+            gate.opened.set()
+            eventually(lambda: advanced(broker) == 64)
+
+    assert sorted(numbers(broker)) == sorted(list(range(8)) * 8)
+
+
+def test_orders_that_come_meanwhile_are_obeyed_after_the_unit(broker: PostgresBroker) -> None:
+    gate, steering = Gate(), Steering(Orders())
+    append(broker, [raw(0)])
+    loop = loop_of(broker, handle=gate.handle, steering=steering)
+
+    with running(loop):
+        assert gate.entered.wait(10)
+        steering.give(Orders({RAW: Order(RAW, "paused", 7)}), time.monotonic())
+        append(broker, [raw(1)])
+        ticks(loop, 3)
+        gate.opened.set()
+        eventually(lambda: loop.state == "paused")
+        ticks(loop, 3)
+
+    assert (gate.handled, advanced(broker)) == ([0], 1)
+
+
+def test_a_loop_that_is_to_stop_does_not_wait_for_ever_and_its_unit_never_happened(broker: PostgresBroker) -> None:
+    gate = Gate()
+    append(broker, [raw(0)])
+    loop = loop_of(broker, handle=gate.handle)
+
+    with running(loop) as run:
+        assert gate.entered.wait(10)
+        loop.stop()
+        run.join(6)
+
+    assert run.died_of is None
+    assert advanced(broker) == 0
+    gate.opened.set()
+
+
+def test_a_handler_that_fails_aside_fails_as_any_other(broker: PostgresBroker) -> None:
+    tries = []
+
+    def handle(batch: Sequence[Received]) -> list[NewRecord]:
+        tries.append(len(batch))
+        if len(tries) == 1:
+            raise TransientError("the facts are away")
+        return [out(received) for received in batch]
+
+    append(broker, [raw(0), raw(1)])
+    with running(loop_of(broker, handle=handle)):
+        eventually(lambda: advanced(broker) == 2)
+
+    assert numbers(broker) == [0, 1]
+
+
+def test_all_calls_aside_are_made_by_one_thread() -> None:
+    aside = Aside("aside")
+
+    names = {aside.call(threading.get_ident, lambda _: None) for _ in range(5)}
+
+    assert len(names) == 1
+    assert names != {threading.get_ident()}
+    aside.close()
