@@ -10,9 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from services.predictor.facts import Floats, Season
-from services.predictor.features import Bools
-from services.predictor.history import Ints
+from services.predictor.facts import Bools, Events, Floats, Ints
 
 TREND = ("low", "mid", "high")
 BEHAVIOUR = ("early", "normal", "late")
@@ -29,39 +27,31 @@ class Terciles(BaseModel):
 
 @dataclass(frozen=True)
 class Targets:
-    """places (n, S): 1.. or 0 for none; trend (n,) and behaviour (n, S): class or -1."""
+    """places (n, S): 1.. or 0 for none; trend (n,) and behaviour (n, S): class or -1; winner (n,): index or -1."""
 
     places: Ints
     trend: Ints
     behaviour: Ints
+    winner: Ints
+
+    def __len__(self) -> int:
+        return len(self.winner)
 
     def __getitem__(self, rows: Ints | Bools) -> Targets:
-        return Targets(self.places[rows], self.trend[rows], self.behaviour[rows])
-
-    @property
-    def has_winner(self) -> Bools:
-        """(n,): exactly one entry won."""
-        return np.asarray((self.places == 1).sum(axis=1) == 1)
-
-    @property
-    def winner(self) -> Ints:
-        """(n,) index of the winning slot, where there is one."""
-        return np.asarray((self.places == 1).argmax(axis=1), dtype=np.int64)
+        return Targets(self.places[rows], self.trend[rows], self.behaviour[rows], self.winner[rows])
 
 
-def terciles_of(season: Season, training: Bools) -> Terciles:
-    timings = season.outcomes.loc[training[season.outcomes["event"].to_numpy()], "timing_s"].to_numpy(np.float64)
-    return Terciles(amount=_bounds(season.amounts[training]), timing_s=_bounds(timings))
+def terciles_of(events: Events) -> Terciles:
+    return Terciles(amount=_bounds(events.amount), timing_s=_bounds(events.timing_s))
 
 
-def targets_of(season: Season, terciles: Terciles, slots: int) -> Targets:
-    shape = (len(season.amounts), slots)
-    places, timing = np.zeros(shape, dtype=np.int64), np.full(shape, np.nan)
-    event, slot = season.outcomes["event"].to_numpy(np.int64), season.outcomes["slot"].to_numpy(np.int64) - 1
-    usable = slot < slots
-    places[event[usable], slot[usable]] = season.outcomes["place"].fillna(0).to_numpy(np.int64)[usable]
-    timing[event[usable], slot[usable]] = season.outcomes["timing_s"].to_numpy(np.float64)[usable]
-    return Targets(places, _class(season.amounts, terciles.amount), _class(timing, terciles.timing_s))
+def targets_of(events: Events, terciles: Terciles) -> Targets:
+    return Targets(
+        places=np.where(np.isnan(events.place), 0, events.place).astype(np.int64),
+        trend=_class(events.amount, terciles.amount),
+        behaviour=_class(events.timing_s, terciles.timing_s),
+        winner=np.where(events.has_winner, events.winner, -1),
+    )
 
 
 def _bounds(values: Floats) -> tuple[float, float]:

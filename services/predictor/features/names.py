@@ -1,0 +1,104 @@
+"""Which values there are, in order, and to which group each belongs. Pure; fitted once, kept in the model's file."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from services.predictor.facts import Events, Ints
+from services.predictor.features.form import ENTITY, ENTITY_LANE, ENTITY_VENUE, EQUIPMENT, LANE, MEETING
+from services.predictor.profile import Profile
+
+Group = Literal["card", "observation", "history"]
+GROUPS: tuple[Group, Group, Group] = ("card", "observation", "history")
+
+# A category with more values than this is an identity, not a class; a condition's code may have more.
+MOST_VALUES, MOST_CODES = 8, 20
+EVENT_NUMBERS = ("number", "distance_m")
+RATED = (
+    "rating", "equipment_rating", "lane_rating", "strength", "log_chance", "starts", "rest_days", "equipment_starts",
+)  # fmt: skip
+HISTORY_VALUES = (
+    *RATED,
+    *(trace.name for trace in (*ENTITY, *ENTITY_LANE, *ENTITY_VENUE, *MEETING, *EQUIPMENT)),
+    *(f"lane_{trace.name}" for trace in LANE),
+)
+
+
+class Names(BaseModel):
+    """What is read. `venues`: those that training met."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    profile: Profile
+    measures: tuple[str, ...]
+    observed: tuple[str, ...]
+    conditions: tuple[str, ...]
+    categories: dict[str, tuple[str, ...]]
+    codes: dict[str, tuple[float, ...]]
+    venues: tuple[int, ...]
+
+    @property
+    def history_values(self) -> tuple[str, ...]:
+        return HISTORY_VALUES
+
+    @property
+    def observed_values(self) -> tuple[str, ...]:
+        measured = [name for name in (self.profile.pace, self.profile.timing) if name in self.observed]
+        return (
+            *(f"observed_{name}" for name in self.observed), "observed_course", "observed_course_gain",
+            *(f"{name}_over_own" for name in measured),
+        )  # fmt: skip
+
+    @property
+    def entry_values(self) -> tuple[str, ...]:
+        return (*self.measures, *self.history_values, *self.observed_values)
+
+    @property
+    def entry_groups(self) -> tuple[Group, ...]:
+        """Of entry_values."""
+        counts: tuple[tuple[Group, int], ...] = (
+            ("card", len(self.measures)), ("history", len(self.history_values)),
+            ("observation", len(self.observed_values)),
+        )  # fmt: skip
+        return tuple(group for group, count in counts for _ in range(count))
+
+    @property
+    def event_values(self) -> tuple[str, ...]:
+        return (*EVENT_NUMBERS, *self.conditions)
+
+    @property
+    def event_groups(self) -> tuple[Group, ...]:
+        late = self.profile.late | set(self.conditions)
+        return tuple("observation" if name in late else "card" for name in self.event_values)
+
+    def venue_index(self, venues: Ints) -> Ints:
+        """(n,): 0 is one that training never met."""
+        known = np.array(sorted(self.venues), dtype=np.int64)
+        at = np.searchsorted(known, venues).clip(0, max(len(known) - 1, 0))
+        return np.where(known[at] == venues, at + 1, 0) if len(known) else np.zeros(len(venues), dtype=np.int64)
+
+
+def names_of(events: Events, profile: Profile) -> Names:
+    """What there is to read in these events."""
+    conditions = dict(sorted(events.conditions.items()))
+    codes = {"grade": events.grade} | {
+        name: conditions[name] for name in sorted(profile.condition_codes & conditions.keys())
+    }
+    values = {name: tuple(np.unique(found[np.isfinite(found)]).tolist()) for name, found in codes.items()}
+    categories = {
+        name: tuple(sorted({value for value in found.ravel() if value is not None}))
+        for name, found in sorted(events.categories.items())
+        if name not in profile.identities | profile.late
+    }
+    return Names(
+        profile=profile,
+        measures=tuple(sorted(set(events.measures) - profile.late)),
+        observed=tuple(sorted(events.observed)),
+        conditions=tuple(name for name in conditions if name not in profile.condition_codes),
+        categories={name: found for name, found in categories.items() if 1 < len(found) <= MOST_VALUES},
+        codes={name: found for name, found in values.items() if 1 < len(found) <= MOST_CODES},
+        venues=tuple(sorted({int(venue) for venue in events.venue})),
+    )

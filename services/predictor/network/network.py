@@ -1,0 +1,168 @@
+"""The network: each entry looks at its own past starts, the entries of an event at each other, then the heads speak.
+
+One token per entry and one for the event. Straight lines lead from the entry features, the online rating and the
+lane's base rate to the result, so that the rest only learns what a conditional logit cannot say. Nothing but torch.
+
+Shapes: B events, S slots, F entry features, E event features, H past starts, K values of a start, C width.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor, nn
+
+CLASSES = 3  # of the trend and of the behaviour
+# Where a slot is empty: far below any logit, and still finite, so that no gradient becomes NaN.
+EMPTY = -1e9
+
+
+class Shape(BaseModel):
+    """What must be known to build the network before its weights are read."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    slots: int
+    entry_features: int
+    event_features: int
+    venues: int
+    start_values: int
+    width: int = 96
+    start_width: int = 48
+    layers: int = 2
+    heads: int = 4
+    dropout: float = 0.2
+
+
+class Batch(NamedTuple):
+    """Inputs as tensors: entry (B, S, F), event (B, E), taken (B, S), venue (B,), course (B, S), starts (B, S, H, K),
+    started (B, S, H)."""
+
+    entry: Tensor
+    event: Tensor
+    taken: Tensor
+    venue: Tensor
+    course: Tensor
+    starts: Tensor
+    started: Tensor
+
+
+class Logits(NamedTuple):
+    """result (B, S), top3 (B, S), trend (B, 3), behaviour (B, S, 3); embedding (B, C) of the event; attention
+    (B, S, H): how much each past start counted, which sums to 1 where there is one."""
+
+    result: Tensor
+    top3: Tensor
+    trend: Tensor
+    behaviour: Tensor
+    embedding: Tensor
+    attention: Tensor
+
+
+class Rivals(nn.Module):
+    """Self-attention over the tokens of an event, then a feed-forward layer; both add to what was there."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        width = shape.width
+        self.heads = shape.heads
+        self.norm_1, self.norm_2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.queries_keys_values = nn.Linear(width, 3 * width)
+        self.mixed = nn.Linear(width, width)
+        self.mlp = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
+        self.dropout = nn.Dropout(shape.dropout)
+
+    def forward(self, x: Tensor, present: Tensor) -> Tensor:
+        x = x + self.dropout(self._attention(self.norm_1(x), present))
+        return x + self.dropout(self.mlp(self.norm_2(x)))  # type: ignore[no-any-return]
+
+    def _attention(self, x: Tensor, present: Tensor) -> Tensor:
+        b, t, c = x.shape
+        parts = self.queries_keys_values(x).view(b, t, 3, self.heads, c // self.heads)
+        q, k, v = parts.permute(2, 0, 3, 1, 4)  # 3 x (B, heads, T, C / heads)
+        scores = q @ k.transpose(-2, -1) / math.sqrt(c // self.heads)  # (B, heads, T, T)
+        weights = scores.masked_fill(~present[:, None, None, :], EMPTY).softmax(-1)
+        return self.mixed((weights @ v).transpose(1, 2).reshape(b, t, c))  # type: ignore[no-any-return]
+
+
+class Past(nn.Module):
+    """Attention of each entry over its entity's past starts; an entry without any gets a vector of its own."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.heads, width = shape.heads, shape.start_width
+        self.start = nn.Sequential(nn.Linear(shape.start_values, width), nn.GELU())
+        self.query = nn.Linear(shape.width, width)
+        self.key_value = nn.Linear(width, 2 * width)
+        self.out = nn.Linear(width, shape.width)
+        self.nothing = nn.Parameter(torch.zeros(width))
+
+    def forward(self, entries: Tensor, starts: Tensor, started: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, S, C), (B, S, H, K), (B, S, H) -> (B, S, C), (B, S, H)"""
+        b, s, h, _ = starts.shape
+        k, v = self.key_value(self.start(starts)).view(b, s, h, 2, self.heads, -1).permute(3, 0, 1, 4, 2, 5)
+        q = self.query(entries).view(b, s, self.heads, 1, -1)
+        scores = (q @ k.transpose(-2, -1))[:, :, :, 0] / math.sqrt(k.shape[-1])  # (B, S, heads, H)
+        weights = scores.masked_fill(~started[:, :, None], EMPTY).softmax(-1)
+        mixed = (weights[:, :, :, None] @ v)[:, :, :, 0].flatten(2)  # (B, S, heads * width / heads)
+        any_start = started.any(-1, keepdim=True)
+        told = self.out(torch.where(any_start, mixed, self.nothing))
+        return told, weights.mean(2) * any_start
+
+
+class Network(nn.Module):
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.shape = shape
+        width = shape.width
+        self.entry_in = nn.Linear(shape.entry_features, width)
+        self.event_in = nn.Linear(shape.event_features, width)
+        self.slot = nn.Embedding(shape.slots, width)
+        self.course = nn.Embedding(1 + shape.slots, width)
+        self.venue = nn.Embedding(1 + shape.venues, width)  # 0: a venue that training never met
+        self.venue_lane = nn.Embedding((1 + shape.venues) * shape.slots, 2)
+        self.past = Past(shape)
+        self.dropout = nn.Dropout(shape.dropout)
+        self.rivals = nn.ModuleList(Rivals(shape) for _ in range(shape.layers))
+        self.norm = nn.LayerNorm(width)
+        self.straight = nn.Linear(shape.entry_features, 2, bias=False)
+        self.base = nn.Parameter(torch.zeros(2, shape.slots))
+        self.entry_out = nn.Linear(width, 2 + CLASSES)
+        self.event_out = nn.Linear(width, CLASSES)
+        for layer in (self.straight, self.entry_out, self.event_out, self.venue_lane):
+            nn.init.zeros_(layer.weight)
+        for embedding in (self.slot, self.course, self.venue):
+            nn.init.normal_(embedding.weight, std=0.1)
+        for head in (self.entry_out, self.event_out):
+            nn.init.zeros_(head.bias)
+
+    def start_from(self, win_rate: Tensor, top3_rate: Tensor) -> None:
+        """Before any training: say the base rates of each slot, (S,) each."""
+        with torch.no_grad():
+            self.base.copy_(torch.stack([win_rate.log(), torch.logit(top3_rate)]))
+
+    def forward(self, batch: Batch) -> Logits:
+        entry, taken = batch.entry, batch.taken
+        lane = torch.where(batch.course > 0, batch.course - 1, torch.arange(taken.shape[1]))  # (B, S)
+        at_venue = batch.venue[:, None] * taken.shape[1] + lane
+        entries = self.dropout(self.entry_in(entry)) + self.slot.weight + self.course(batch.course)
+        past, attention = self.past(entries, batch.starts, batch.started)
+        whole = self.event_in(batch.event) + self.venue(batch.venue)  # (B, E) -> (B, C)
+        x = self.dropout(torch.cat([whole[:, None], entries + past], dim=1))  # (B, 1 + S, C)
+        present = torch.cat([torch.ones_like(taken[:, :1]), taken], dim=1)  # the event's own token is always there
+        for block in self.rivals:
+            x = block(x, present)
+        x = self.norm(x)
+        out = self.entry_out(x[:, 1:])  # (B, S, 2 + 3)
+        lines = self.straight(entry) + self.base.T + self.venue_lane(at_venue)  # (B, S, 2)
+        return Logits(
+            result=(out[..., 0] + lines[..., 0]).masked_fill(~taken, EMPTY),
+            top3=out[..., 1] + lines[..., 1],
+            trend=self.event_out(x[:, 0]),
+            behaviour=out[..., 2:],
+            embedding=x[:, 0],
+            attention=attention,
+        )
