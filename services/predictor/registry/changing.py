@@ -1,0 +1,59 @@
+"""Everything that changes what a model is, each in one step under the registry's lock. Knows no torch.
+
+Raises ConfigError where a model's files cannot be used, NotPossible where its state does not allow it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from services.predictor.registry import model_files, state_file, states
+from services.predictor.registry.gate import Verdict
+from services.predictor.registry.states import Book, Order
+
+Steps = tuple[Book, Book]
+"""Before and after."""
+
+
+def shadow(models_dir: Path, version: str, order: Order) -> Steps:
+    def step(book: Book) -> Book:
+        model_files.get(models_dir, version)
+        return states.shadowed(book, version, order)
+
+    return state_file.change(models_dir, step, order.request)
+
+
+def promote(models_dir: Path, version: str, order: Order, verdict: Verdict | None) -> Steps:
+    """`verdict`: the gate's, which passed; None: somebody insists, whatever the gate would say."""
+
+    def step(book: Book) -> Book:
+        model_files.get(models_dir, version)
+        if verdict is None:
+            return states.promoted(book, version, order, book.live)
+        judged = order._replace(gate=verdict.model_dump(mode="json"), why=order.why or verdict.why)
+        return states.promoted(book, version, judged, verdict.against)
+
+    return state_file.change(models_dir, step, order.request)
+
+
+def roll_back(models_dir: Path, order: Order) -> Steps:
+    def step(book: Book) -> Book:
+        after = states.rolled_back(book, order)
+        model_files.get(models_dir, str(after.live))
+        return after
+
+    return state_file.change(models_dir, step, order.request)
+
+
+def retire(models_dir: Path, version: str, order: Order) -> Steps:
+    return state_file.change(models_dir, lambda book: states.retired(book, version, order), order.request)
+
+
+def delete(models_dir: Path, version: str, order: Order) -> Steps:
+    def step(book: Book) -> Book:
+        after = states.deleted(book, version, order)
+        if model_files.there(models_dir, version):
+            model_files.remove(models_dir, version)
+        return after
+
+    return state_file.change(models_dir, step, order.request)

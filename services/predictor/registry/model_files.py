@@ -1,0 +1,200 @@
+"""A model's files, as bytes: `<models>/<version>/model.json`, `weights.safetensors` and pictures. Knows no torch.
+
+A version is the last day of its data and a hash over everything in it, weights included, so the same training gives
+the same version, and a file that was changed or cut short is refused. Nothing of a model is ever executed: weights are
+safetensors, numbers and no more. Everything is written aside and renamed: a reader sees all of a model, or none of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import orjson
+
+from services.predictor.registry.state_file import sync_directory, write
+from shared.errors import ConfigError
+
+FORMAT = "headrace-model/2"
+OLDER = re.compile(r"headrace-model/[01]")
+MODEL, WEIGHTS = "model.json", "weights.safetensors"
+VERSION_PATTERN = r"^[0-9]{8}-[0-9a-f]{8}$"
+PICTURE_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,59}$"
+# An ensemble of ten is some 20 MB of weights and 1 MB of description.
+MOST_MODEL_BYTES, MOST_WEIGHTS_BYTES, MOST_PICTURE_BYTES = 16 << 20, 512 << 20, 4 << 20
+_MAKING = ".making-"
+_PNG = b"\x89PNG\r\n\x1a\n"
+# What Python's pickle and torch's own files (a zip with a pickle inside) begin with.
+_PICKLES = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK\x03\x04")
+
+
+class Files(NamedTuple):
+    """A model that is whole: its description as JSON has it, and its weights."""
+
+    version: str
+    description: dict[str, Any]
+    weights: bytes
+
+
+def put(models_dir: Path, last_day: str, description: Mapping[str, Any], weights: bytes, pictures: Mapping[str, bytes]
+        ) -> str:  # fmt: skip
+    """Write a model and return its version; one that is there and whole stays as it is. Only under the lock.
+
+    Raises ConfigError for a picture that is none.
+    """
+    body: dict[str, Any] = {
+        "format": FORMAT, "weights_sha256": hashlib.sha256(weights).hexdigest(), "description": description,
+    }  # fmt: skip
+    version = _version(last_day, body)
+    _clear(models_dir)
+    making = models_dir / f"{_MAKING}{version}"
+    making.mkdir(parents=True)
+    try:
+        write(making / WEIGHTS, weights)
+        written = {"version": version, "last_day": last_day, **body}
+        write(making / MODEL, orjson.dumps(written, option=orjson.OPT_INDENT_2))
+        for name, picture in pictures.items():
+            write(making / _picture_file(name, picture), picture)
+        sync_directory(making)
+        if not _is_whole(models_dir, version):
+            shutil.rmtree(models_dir / version, ignore_errors=True)
+            making.rename(models_dir / version)
+            sync_directory(models_dir)
+    finally:
+        shutil.rmtree(making, ignore_errors=True)
+    return version
+
+
+def get(models_dir: Path, version: str) -> Files:
+    """Raises ConfigError where the model is absent, damaged, or not one of ours, and says what to do."""
+    described = body_of(models_dir, version)
+    weights = _read(models_dir / version / WEIGHTS, MOST_WEIGHTS_BYTES)
+    if weights.startswith(_PICKLES):
+        raise ConfigError(
+            f"{models_dir / version / WEIGHTS} is a pickle: such a file can run any code when it is loaded, so it"
+            " is not; train again"
+        )
+    if hashlib.sha256(weights).hexdigest() != described.get("weights_sha256"):
+        raise ConfigError(
+            f"{models_dir / version / WEIGHTS} is damaged: its SHA-256 is not the one in {MODEL}; put a copy back, or"
+            " train again"
+        )
+    return Files(version, described["description"], weights)
+
+
+def body_of(models_dir: Path, version: str) -> dict[str, Any]:
+    """All of model.json, checked against its version; the weights are not looked at. Raises ConfigError."""
+    if not re.fullmatch(VERSION_PATTERN, version):
+        raise ConfigError(f"expected a model version like 20260131-0a1b2c3d, got {version[:60]!r}")
+    file = models_dir / version / MODEL
+    try:
+        body: dict[str, Any] = orjson.loads(_read(file, MOST_MODEL_BYTES))
+    except orjson.JSONDecodeError as error:
+        raise ConfigError(f"{file} is damaged: no JSON ({error}); put a copy back, or train again") from error
+    found = body.get("format") if isinstance(body, dict) else None
+    if isinstance(found, str) and OLDER.fullmatch(found):
+        raise ConfigError(f"{file} was made by an older version ({found}, expected {FORMAT}); train again")
+    if found != FORMAT or not isinstance(body.get("description"), dict):
+        raise ConfigError(f"{file} is no model of ours: expected format {FORMAT!r}, got {found!r}; train one here")
+    content = {name: value for name, value in body.items() if name not in {"version", "last_day"}}
+    written = _version(str(body.get("last_day")), content)
+    if written != version or body.get("version") != version:
+        raise ConfigError(
+            f"{file} was changed: its content is version {written}, not {version}; put a copy back, or train again"
+        )
+    return body
+
+
+def versions(models_dir: Path) -> list[str]:
+    """Of all directories that could be models, the newest data first."""
+    try:
+        names = [path.name for path in models_dir.iterdir()]
+    except FileNotFoundError:
+        return []
+    return sorted((name for name in names if re.fullmatch(VERSION_PATTERN, name)), reverse=True)
+
+
+def there(models_dir: Path, version: str) -> bool:
+    return re.fullmatch(VERSION_PATTERN, version) is not None and (models_dir / version).is_dir()
+
+
+def remove(models_dir: Path, version: str) -> None:
+    """Only under the lock. Renamed first: a reader sees all of it or nothing."""
+    _clear(models_dir)
+    gone = models_dir / f"{_MAKING}{version}"
+    (models_dir / version).rename(gone)
+    sync_directory(models_dir)
+    shutil.rmtree(gone)
+
+
+def pictures(models_dir: Path, version: str) -> list[str]:
+    """Their names, without .png."""
+    try:
+        names = [path.name for path in (models_dir / version).iterdir()]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return sorted(
+        name.removesuffix(".png") for name in names
+        if name.endswith(".png") and re.fullmatch(PICTURE_PATTERN, name.removesuffix(".png"))
+    )  # fmt: skip
+
+
+def picture(models_dir: Path, version: str, name: str) -> bytes | None:
+    """A PNG; None where there is none. Raises ConfigError for a file that is none."""
+    if name not in pictures(models_dir, version):
+        return None
+    content = _read(models_dir / version / f"{name}.png", MOST_PICTURE_BYTES)
+    _picture_file(name, content)
+    return content
+
+
+def put_picture(models_dir: Path, version: str, name: str, content: bytes) -> None:
+    """Beside a model that is there; pictures are no part of its version. Raises ConfigError for what is no picture."""
+    new = models_dir / version / f".{os.getpid()}-{_picture_file(name, content)}"
+    write(new, content)
+    new.replace(models_dir / version / f"{name}.png")
+
+
+def _version(last_day: str, body: Mapping[str, Any]) -> str:
+    content = orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
+    return f"{last_day.replace('-', '')}-{hashlib.sha256(content).hexdigest()[:8]}"
+
+
+def _is_whole(models_dir: Path, version: str) -> bool:
+    try:
+        get(models_dir, version)
+    except ConfigError:
+        return False
+    return True
+
+
+def _clear(models_dir: Path) -> None:
+    """What processes left that were killed while they wrote: the lock is ours, so nobody is at it any more."""
+    for left in models_dir.glob(f"{_MAKING}*"):
+        shutil.rmtree(left, ignore_errors=True)
+
+
+def _picture_file(name: str, content: bytes) -> str:
+    if not re.fullmatch(PICTURE_PATTERN, name) or not content.startswith(_PNG) or len(content) > MOST_PICTURE_BYTES:
+        raise ConfigError(f"{name[:60]!r} is no picture: expected a PNG of at most {MOST_PICTURE_BYTES >> 20} MiB")
+    return f"{name}.png"
+
+
+def _read(file: Path, most_bytes: int) -> bytes:
+    """An ordinary file (no link, no device) of bounded size."""
+    try:
+        found = file.lstat()
+        if not stat.S_ISREG(found.st_mode):
+            raise ConfigError(f"{file} is no ordinary file; put a copy of it there, or train again")
+        if found.st_size > most_bytes:
+            raise ConfigError(f"{file} is too big to be a model's: {found.st_size} bytes, at most {most_bytes}")
+        with file.open("rb") as opened:
+            return opened.read(most_bytes)
+    except OSError as error:
+        raise ConfigError(f"cannot read the model's {file}: {error.strerror}; train again") from error

@@ -1,0 +1,101 @@
+"""Train a model and bring it before the gate; or bring one that is there before it. For whoever may import torch.
+
+What trains, and what walks over stored facts with two models, is passed in: this neither knows networks nor features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import psycopg
+
+from services.predictor.postgres_judged import stored_duel
+from services.predictor.registry import changing, state_file
+from services.predictor.registry.gate import Judged, Verdict
+from services.predictor.registry.promotion import Duel, verdict_on
+from services.predictor.registry.states import Order
+from shared.ops import postgres_audit
+from shared.ops.operations import NotPossible
+
+SERVICE = "predictor"
+
+
+class Train(Protocol):
+    """Trains on what is stored and saves a candidate; what it reports holds `version` and `metrics`.
+
+    Raises ConfigError where there is too little to learn from. `progress` is told how far it is, from 0 to 1.
+    """
+
+    def __call__(
+        self,
+        database_url: str,
+        models_dir: Path,
+        *,
+        seed: int,
+        until: date | None,
+        validate_days: int | None,
+        log: Callable[[str], None],
+        progress: Callable[[float], None],
+    ) -> dict[str, Any]: ...
+
+
+class Walk(Protocol):
+    """Both models' probabilities of the newest settled events after the duel's day, by their facts as they were known
+    before each event; nothing is fitted on the way. The newest first, at most `duel.most`."""
+
+    def __call__(self, database_url: str, models_dir: Path, duel: Duel) -> Sequence[Judged]: ...
+
+
+class Place(NamedTuple):
+    """Where models and facts lie, and what can be done with them."""
+
+    database_url: str
+    models_dir: Path
+    walk: Walk | None = None
+
+
+def trained(
+    place: Place, train: Train, wish: Mapping[str, Any], order: Order, log: Callable[[str], None],
+    progress: Callable[[float], None],
+) -> dict[str, Any]:  # fmt: skip
+    """The training's report, with the `state` the model came to and what the gate said. `wish`: as TrainingWish."""
+    until = wish.get("until")
+    report = train(
+        place.database_url, place.models_dir, seed=wish["seed"],
+        until=None if until is None else date.fromisoformat(until), validate_days=wish.get("validate_days"),
+        log=log, progress=progress,
+    )  # fmt: skip
+    version = str(report["version"])
+    if wish.get("promote", True):
+        verdict = promoted_if_better(place, version, order)
+        log(f"the gate: {verdict.why}")
+        report |= {"gate": verdict.why, "promoted": verdict.passed}
+    return {**report, "state": state_file.read(place.models_dir).state_of(version)}
+
+
+def promoted_or_refused(place: Place, version: str, order: Order) -> Verdict:
+    """As below. Raises NotPossible with the gate's words where it says no."""
+    verdict = promoted_if_better(place, version, order)
+    if not verdict.passed:
+        raise NotPossible(verdict.why)
+    return verdict
+
+
+def promoted_if_better(place: Place, version: str, order: Order) -> Verdict:
+    """What the gate says, of stored predictions or else of stored facts; live, and noted in the trail, if it passes."""
+    with psycopg.connect(place.database_url, autocommit=True, application_name="headrace promotion") as connection:
+        walk = place.walk
+        verdict = verdict_on(
+            place.models_dir, version, lambda duel: stored_duel(connection, duel),
+            None if walk is None else lambda duel: walk(place.database_url, place.models_dir, duel),
+        )  # fmt: skip
+        if verdict.passed:
+            before, after = changing.promote(place.models_dir, version, order, verdict)
+            postgres_audit.note(
+                connection, SERVICE, order.who, "promote", f"model {version}", before={"live": before.live},
+                after={"live": after.live, "gate": verdict.why}, request_id=order.request or "",
+            )  # fmt: skip
+    return verdict
