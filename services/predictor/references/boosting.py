@@ -88,8 +88,8 @@ def fit_boosting(
     options = options or BoostingOptions()
     fit = _Objective.of(taken, winner, training[winner[training] >= 0], options, weights, places)
     judged = _Objective.of(taken, winner, validation[winner[validation] >= 0], options)
-    data = lightgbm.Dataset(entry[fit.rows][fit.taken], free_raw_data=True)
-    check = lightgbm.Dataset(entry[judged.rows][judged.taken], reference=data)
+    data = lightgbm.Dataset(fit.entries(entry))
+    check = lightgbm.Dataset(judged.entries(entry), reference=data)
     losses: dict[str, dict[str, list[float]]] = {}
     booster = lightgbm.train(
         _parameters(seed, options) | {"objective": fit.derivatives},
@@ -159,6 +159,11 @@ class _Objective:
             weights=np.ones(len(rows)) if weights is None else weights[rows],
             factor=options.hessian_factor,
         )
+
+    def entries(self, entry: Floats32) -> Floats32:
+        """(n, S, F) -> the rows of LightGBM."""
+        event, slot = self.taken.nonzero()
+        return entry[self.rows[event], slot]
 
     def derivatives(self, scores: Floats, _: Any) -> tuple[Floats, Floats]:
         gradient, curvature = derivatives(self._spread(scores), self.taken, self.order)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from services.predictor.facts import Bools, Floats, Ints
+from services.predictor.judge.measures import log_loss
 
 PLACE_WEIGHTS = (1.0, 0.4, 0.2)
-# A probability of zero for what happened would be infinitely wrong; this is as wrong as it gets (34.5 nats).
-LEAST = 1e-15
 
 
 def softmax(scores: Floats, taken: Bools) -> Floats:
@@ -23,8 +22,7 @@ def softmax(scores: Floats, taken: Bools) -> Floats:
 
 def winner_loss(scores: Floats, taken: Bools, winner: Ints) -> Floats:
     """(n,) nats."""
-    told = softmax(scores, taken)[np.arange(len(winner)), winner]
-    return np.asarray(-np.log(np.maximum(told, LEAST)), dtype=np.float64)
+    return log_loss(softmax(scores, taken), winner)
 
 
 def first_places(places: Floats, winner: Ints) -> Ints:
