@@ -25,6 +25,7 @@ from services.fetcher.windows import Due, Window
 from services.loader.trees import FactEvent
 from services.predictor.facts import EventFacts
 from services.predictor.profile import BOATRACE, Profile
+from services.predictor.stored import without_collection
 from shared.broker.contract import NewRecord
 from shared.clock import SystemClock
 from shared.errors import ConfigError, InvalidDocument, InvalidEvent, TransientError
@@ -67,8 +68,8 @@ def read_archive(
     first, last = max(first or there[0], there[0]), min(last or there[1], there[1])
     if first > last:
         raise ConfigError(f"no such day in the archive {folder}: it has {there[0]} to {there[1]}")
-    reading = _Reading(source, archive, profile, on_problem)
-    return reading.between(first, last)
+    with without_collection():
+        return _Reading(source, archive, profile, on_problem).between(first, last)
 
 
 class _Reading:

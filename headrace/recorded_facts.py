@@ -112,8 +112,8 @@ def _win_amounts(settled: Settled, profile: Profile) -> dict[str, float]:
 
 
 def _amount(settled: Settled, profile: Profile) -> float | None:
-    rows = (paid for paid in settled.transactions if paid.market == profile.trend_market and paid.ordinal == 1)
-    return next((paid.amount for paid in rows), None)
+    rows = [paid for paid in settled.transactions if paid.market == profile.trend_market and paid.ordinal == 1]
+    return rows[0].amount if rows else None
 
 
 def _known(values: Mapping[str, Any]) -> dict[str, Any]:

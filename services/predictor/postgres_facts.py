@@ -1,105 +1,138 @@
-"""Reads facts from PostgreSQL into frames: all settled history for training, a batch of events for serving.
+"""Reads facts from PostgreSQL: all settled history for training and memory, a few events for serving.
 
 The role needs SELECT on `analytics`, and on the ids of `facts.predictions`. Each read sees one snapshot.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections import defaultdict
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
-import numpy as np
 import orjson
-import pandas as pd
 import psycopg
 from psycopg.types.json import set_json_loads
 
 from services.predictor import postgres_queries as queries
-from services.predictor.facts import PAST_STARTS, Cards, Season, Told
+from services.predictor.facts import EntryFacts, EventFacts
+from services.predictor.profile import BOATRACE, Profile
+from services.predictor.stored import Change, Changes, Decided, Position, Told, without_collection
 from shared.broker.contract import DbConnection
 from shared.broker.postgres_link import Link
 from shared.errors import TransientError
+from shared.events import Decision
 
 Connection = psycopg.Connection[Any]
+Row = tuple[Any, ...]
+T = TypeVar("T")
 
-# Rows of training history in memory as Python objects at a time; a whole archive has 236,160 entries.
+# Rows in memory twice, as they come and as records; a whole archive has 236,160 entries.
 CHUNK = 10_000
-
-_EVENTS = ("event_key", "session_key", "number", "distance_m", "status", "conditions",
-           "listed_us", "observed_us", "settled_us", "scheduled_us")  # fmt: skip
-_STARTS = ("entity_key", "event_key", "venue", "slot", "course", "place", "timing_s", "settled_us")
-_CODES = ("weather", "wind_direction")
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class PostgresFacts:
-    """Facts for serving."""
+    """Facts for serving, over one connection of its own. One thread."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Link, profile: Profile = BOATRACE) -> None:
         self._link = link
+        self._profile = profile
 
-    def cards(self, event_keys: Sequence[str]) -> Cards:
-        with self._reading() as connection:
-            return read_cards(connection, event_keys)
+    def settled(self, source: str | None = None) -> list[EventFacts]:
+        return self._read(lambda connection: read_settled(connection, source=source, profile=self._profile))
+
+    def events(self, event_keys: Sequence[str]) -> list[EventFacts]:
+        return self._read(lambda connection: read_events(connection, event_keys, self._profile))
+
+    def changes(self, after: Position | None) -> Changes:
+        return self._read(lambda connection: read_changes(connection, after))
+
+    def decisions(self, session_keys: Sequence[str]) -> list[Decided]:
+        return self._read(lambda connection: read_decisions(connection, session_keys))
 
     def told(self, event_keys: Sequence[str]) -> list[Told]:
-        with self._reading() as connection:
-            return read_told(connection, event_keys)
+        return self._read(lambda connection: read_told(connection, event_keys))
 
     def loaded(self, predictions: Sequence[UUID]) -> frozenset[UUID]:
-        with self._reading() as connection:
-            found = connection.execute(queries.PREDICTIONS_LOADED, {"ids": list(predictions)}).fetchall()
-        return frozenset(row[0] for row in found)
+        asked = {"ids": list(predictions)}
+        rows = self._read(lambda connection: connection.execute(queries.PREDICTIONS_LOADED, asked).fetchall())
+        return frozenset(row[0] for row in rows)
 
     def close(self) -> None:
         self._link.drop()
 
-    @contextmanager
-    def _reading(self) -> Iterator[DbConnection]:
+    def _read(self, read: Callable[[DbConnection], T]) -> T:
         try:
             with self._link.use() as connection:
-                yield connection
+                return read(connection)
         except TransientError as error:
             raise TransientError(f"cannot read facts: {error}") from error
 
 
-def read_cards(connection: Connection, event_keys: Sequence[str]) -> Cards:
-    """Those of the events that are listed, in the order of their start; six queries however many there are."""
-    keys = {"keys": list(event_keys)}
-    with _snapshot(connection):
-        events = _frame(connection, queries.EVENTS_OF, keys, _EVENTS)
-        sessions = {"sessions": events["session_key"].unique().tolist()}
-        events = _with_sessions(events, _sessions(connection, queries.SESSIONS_OF, sessions))
-        entries = _expanded(connection, queries.ENTRIES_OF, keys)
-        observations = _expanded(connection, queries.OBSERVATIONS_OF, keys)
-        starts = _frame(connection, queries.STARTS_OF, {**keys, "most": PAST_STARTS}, _STARTS)
-    return _cards(events, entries, observations, starts)
+def read_settled(
+    connection: Connection,
+    until: date | None = None,
+    since_us: float | None = None,
+    *,
+    source: str | None = None,
+    profile: Profile = BOATRACE,
+) -> list[EventFacts]:
+    """Every settled event up to and with the day `until`, known to have settled at or after `since_us`, of one source
+    or of all; in the order of their start, then of their keys."""
+    since = None if since_us is None else EPOCH + timedelta(microseconds=since_us)
+    asked = {"since": since, "until": until, "source": source, **_markets(profile)}
+    with without_collection(), _snapshot(connection):
+        sessions = {row[0]: row for row in _rows(connection, queries.SESSIONS, asked)}
+        events = [row for row in _rows(connection, queries.EVENTS_SETTLED, asked) if row[1] in sessions]
+        paid = _paid(_rows(connection, queries.AMOUNTS_SETTLED, asked), profile)
+        entries = _entries(_rows(connection, queries.ENTRIES_SETTLED, asked), {row[0] for row in events}, paid)
+        return _joined(events, sessions, entries, paid)
 
 
-def read_season(connection: Connection, market: str, until: date | None = None) -> Season:
-    """Every settled event up to and with the day `until`; `market` is the one whose amounts are the trend."""
+def read_events(connection: Connection, event_keys: Sequence[str], profile: Profile = BOATRACE) -> list[EventFacts]:
+    """Those of the events that are listed, whatever their status, each once, in the order of their start; four queries
+    however many there are."""
+    asked = {"keys": list(event_keys), **_markets(profile)}
     with _snapshot(connection):
-        events = _frame(connection, queries.EVENTS_SETTLED, {}, _EVENTS)
-        events = _with_sessions(events, _sessions(connection, queries.SESSIONS, {}))
-        if until is not None:
-            events = events[events["day"] <= until.isoformat()].reset_index(drop=True)
-        entries = _expanded(connection, queries.ENTRIES_SETTLED, {})
-        observations = _expanded(connection, queries.OBSERVATIONS_SETTLED, {})
-        outcomes = _frame(
-            connection, queries.OUTCOMES_SETTLED, {}, ("event_key", "slot", "place", "course", "timing_s")
-        )
-        amounts = _frame(connection, queries.AMOUNTS, {"market": market}, ("event_key", "amount"))
-    outcomes = _numbers(_placed(outcomes, events), ("place", "course", "timing_s"))
-    amount = amounts.drop_duplicates("event_key").set_index("event_key")["amount"]
-    return Season(
-        cards=_cards(events, entries, observations, _starts(events, entries[0], outcomes)),
-        days=events["day"],
-        outcomes=outcomes,
-        amounts=amount.reindex(events["event_key"]).to_numpy(np.float64),
-    )
+        events = _all(connection, queries.EVENTS_OF, asked)
+        rows = _all(connection, queries.SESSIONS_OF, {"sessions": list({row[1] for row in events})})
+        paid = _paid(_all(connection, queries.AMOUNTS_OF, asked), profile)
+        entries = _entries(_all(connection, queries.ENTRIES_OF, asked), {row[0] for row in events}, paid)
+        return _joined(events, {row[0]: row for row in rows}, entries, paid)
+
+
+def read_changes(connection: Connection, after: Position | None) -> Changes:
+    """Events with a result that were stored anew or changed since `after`; None: nothing, only where to begin.
+
+    Ask for a position first, then for what is settled, then again and again for changes since the position.
+
+    Why nothing is missed: whatever a transaction stores of an event carries the number of that transaction
+    (facts.versions.written_by). All numbers below a snapshot's oldest running one are over, and what they wrote is
+    visible in it; so whatever was not visible at a look has a number from there on, however late it commits and in
+    whatever order. The next look begins at that number. What it therefore meets twice is left out by its version,
+    which rises with every change of an event in the very transaction that makes it.
+    A session's title and grade are no event's: who must have a new one of those reads all again.
+    """
+    if after is None:
+        (oldest,) = connection.execute(queries.POSITION).fetchall()[0]
+        return Changes((), Position(oldest))
+    rows = connection.execute(queries.CHANGES, {"after": after.oldest}).fetchall()
+    met = frozenset(Change(key, version, status, float(at)) for _, key, version, status, at in rows if key is not None)
+    return Changes(tuple(sorted(met - after.met)), Position(rows[0][0], met))
+
+
+def read_decisions(connection: Connection, session_keys: Sequence[str]) -> list[Decided]:
+    """Of each event of these sessions the newest live prediction before its start that came with a decision."""
+    rows = connection.execute(queries.DECISIONS, {"sessions": list(session_keys)}).fetchall()
+    return [
+        Decided(key, session_key, state, version, float(as_of_us), Decision.model_validate(decision))
+        for key, session_key, state, version, as_of_us, decision in rows
+    ]
 
 
 def read_told(connection: Connection, event_keys: Sequence[str] | None = None) -> list[Told]:
@@ -109,9 +142,16 @@ def read_told(connection: Connection, event_keys: Sequence[str] | None = None) -
     else:
         rows = connection.execute(queries.TOLD_OF, {"keys": list(event_keys)}).fetchall()
     return [
-        Told(key, state, {row[2]: row[3] for row in group}, group[0][4])
+        Told(key, state, {row[2]: row[3] for row in group}, group[0][4], group[0][5], float(group[0][6]))
         for (key, state), group in ((ids, list(found)) for ids, found in groupby(rows, lambda row: row[:2]))
     ]
+
+
+class _Paid(NamedTuple):
+    """Amounts by event key: of the main market, and of each slot that won."""
+
+    main: dict[str, float]
+    slots: dict[str, dict[str, float]]
 
 
 @contextmanager
@@ -122,96 +162,78 @@ def _snapshot(connection: Connection) -> Iterator[None]:
         yield
 
 
-def _starts(events: pd.DataFrame, entries: pd.DataFrame, outcomes: pd.DataFrame) -> pd.DataFrame:
-    """The same starts that queries.STARTS_OF finds one by one, of everybody."""
-    took_part = outcomes[outcomes["place"].notna() | outcomes["course"].notna()]
-    who = entries.loc[entries["entity_key"].notna(), ["event_key", "slot", "entity_key"]]
-    starts = took_part.drop(columns="event").merge(who, on=["event_key", "slot"])
-    return starts.merge(events[["event_key", "venue", "settled_us"]], on="event_key")[list(_STARTS)]
-
-
-def _cards(
-    events: pd.DataFrame,
-    entries: tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame],
-    observations: tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame],
-    starts: pd.DataFrame,
-) -> Cards:
-    conditions = pd.DataFrame([found or {} for found in events["conditions"]], index=events.index)
-    numbers = [name for name in conditions.columns if name not in _CODES]
-    codes = conditions.reindex(columns=[name for name in _CODES if name in conditions.columns])
-    places = _placed(entries[0], events)
-    seen = _placed(observations[0], events)
-    return Cards(
-        events=_numbers(events.drop(columns=["conditions", "session_key"]), ("distance_m", "grade", *_EVENTS[6:])),
-        codes=pd.DataFrame({"grade": _texts(events["grade"]), **{name: _texts(codes[name]) for name in codes}}),
-        conditions=_numbers(conditions[numbers], tuple(numbers)),
-        entries=places.reset_index(drop=True),
-        measures=entries[1].loc[places.index].reset_index(drop=True),
-        categories=entries[2].loc[places.index].reset_index(drop=True),
-        observations=_numbers(seen.reset_index(drop=True), ("course",)),
-        observed=observations[1].loc[seen.index].reset_index(drop=True),
-        starts=_numbers(starts, _STARTS[2:]),
-    )
-
-
-def _sessions(connection: Connection, query: str, parameters: Mapping[str, Any]) -> pd.DataFrame:
-    return _frame(connection, query, parameters, ("session_key", "venue", "grade", "day"))
-
-
-def _with_sessions(events: pd.DataFrame, sessions: pd.DataFrame) -> pd.DataFrame:
-    return events.merge(sessions, on="session_key", how="left", validate="many_to_one")
-
-
-def _placed(frame: pd.DataFrame, events: pd.DataFrame) -> pd.DataFrame:
-    """Rows of these events only, with `event` as their row in `events`."""
-    row = pd.Index(events["event_key"]).get_indexer(pd.Index(frame["event_key"]))
-    placed: pd.DataFrame = frame.assign(event=row)[row >= 0]
-    return placed
-
-
-def _frame(connection: Connection, query: str, parameters: Mapping[str, Any], columns: Sequence[str]) -> pd.DataFrame:
-    with connection.cursor() as cursor:
+def _rows(connection: Connection, query: str, asked: Mapping[str, Any]) -> Iterator[Row]:
+    """A few at a time, for results that are too large to be held twice."""
+    with connection.cursor("rows", binary=True) as cursor:
         set_json_loads(orjson.loads, cursor)
-        return pd.DataFrame(cursor.execute(query, parameters).fetchall(), columns=list(columns))
-
-
-def _expanded(
-    connection: Connection, query: str, parameters: Mapping[str, Any]
-) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """(event_key, slot and one more), the measures as numbers, and the categories (entries only) as text."""
-    chunks = [
-        (
-            pd.DataFrame([row[:3] for row in rows], columns=["event_key", "slot", "third"]),
-            pd.DataFrame([row[3] for row in rows]).astype(np.float64),
-            pd.DataFrame([_as_text(row[4]) if len(row) > 4 else {} for row in rows], dtype=object),
-        )
-        for rows in _chunks(connection, query, parameters)
-    ]
-    name = "entity_key" if query in (queries.ENTRIES_OF, queries.ENTRIES_SETTLED) else "course"
-    if not chunks:
-        empty = pd.DataFrame(index=pd.RangeIndex(0))
-        return pd.DataFrame(columns=["event_key", "slot", name], dtype=object), empty, empty
-    heads, measures, categories = (pd.concat(parts, ignore_index=True) for parts in zip(*chunks, strict=True))
-    return heads.rename(columns={"third": name}), measures, categories
-
-
-def _chunks(connection: Connection, query: str, parameters: Mapping[str, Any]) -> Iterator[list[tuple[Any, ...]]]:
-    with connection.cursor("rows") as cursor:
-        set_json_loads(orjson.loads, cursor)
-        cursor.execute(query, parameters)
+        cursor.execute(query, asked)
         while rows := cursor.fetchmany(CHUNK):
-            yield rows
+            yield from rows
 
 
-def _as_text(categories: Mapping[str, Any]) -> dict[str, str]:
-    return {name: str(value) for name, value in categories.items() if value is not None}
+def _all(connection: Connection, query: str, asked: Mapping[str, Any]) -> list[Row]:
+    with connection.cursor(binary=True) as cursor:
+        set_json_loads(orjson.loads, cursor)
+        return cursor.execute(query, asked).fetchall()
 
 
-def _texts(column: pd.Series[Any]) -> pd.Series[Any]:
-    """Codes as text, None for unknown; a column of integers that has gaps came as floats."""
-    found = [None if pd.isna(value) else f"{value:g}" for value in column]
-    return pd.Series(found, index=column.index, dtype=object)
+def _markets(profile: Profile) -> dict[str, str]:
+    return {"win": profile.win_market, "trend": profile.trend_market}
 
 
-def _numbers(frame: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
-    return frame.assign(**{name: frame[name].astype(np.float64) for name in columns})
+def _paid(rows: Iterable[Row], profile: Profile) -> _Paid:
+    paid = _Paid({}, defaultdict(dict))
+    for key, market, selection, amount, ordinal in rows:
+        if market == profile.win_market:
+            paid.slots[key][selection] = amount
+        if market == profile.trend_market and ordinal == 1:
+            paid.main[key] = amount
+    return paid
+
+
+def _entries(rows: Iterable[Row], wanted: Container[str], paid: _Paid) -> dict[str, list[EntryFacts]]:
+    """By event key, in the order of their slots."""
+    found: dict[str, list[EntryFacts]] = defaultdict(list)
+    for key, slot, entity, measures, categories, seat, seen, place, code, course, timing_s, refunded in rows:
+        if key in wanted:
+            won = paid.slots[key].get(str(slot))
+            found[key].append(
+                EntryFacts(
+                    slot, entity, measures, categories, seat, seen or {}, place, code, course, timing_s, refunded, won
+                )
+            )
+    for entries in found.values():
+        entries.sort(key=lambda entry: entry.slot)
+    return found
+
+
+def _joined(
+    events: Iterable[Row], sessions: Mapping[str, Row], entries: Mapping[str, list[EntryFacts]], paid: _Paid
+) -> list[EventFacts]:
+    found = []
+    for key, session_key, number, status, title, distance_m, technique, conditions, *instants in events:
+        _, day, venue, grade, session_title = sessions[session_key]
+        scheduled_us, listed_us, observed_us, settled_us = (None if us is None else float(us) for us in instants)
+        found.append(
+            EventFacts(
+                event_key=key,
+                session_key=session_key,
+                day=day,
+                venue=venue,
+                number=number,
+                status=status,
+                entries=tuple(entries.get(key, ())),
+                title=title,
+                grade=grade,
+                distance_m=distance_m,
+                scheduled_us=scheduled_us,
+                listed_us=listed_us,
+                observed_us=observed_us,
+                settled_us=settled_us,
+                technique=technique,
+                conditions=conditions or {},
+                amount=paid.main.get(key),
+                session_title=session_title,
+            )
+        )
+    return sorted(found, key=lambda event: (event.scheduled_us or math.inf, event.event_key))
