@@ -32,12 +32,15 @@ def draw_reliability(path: Path, win: Floats, taken: Bools, winner: Ints) -> Non
     edges = np.linspace(0, 1, 16)
     for (kind, (told, came)), colour, marker in zip(kinds.items(), COLOURS, "os", strict=False):
         said, share, count = reliability(told, came)
-        # Two standard deviations of a share of so many; a bin of a few has a long line, and rightly.
-        spread = 2 * np.sqrt(share * (1 - share) / np.maximum(count, 1))
         label = f"{labels[kind]}: calibration error {calibration_error(told, came):.4f}"
-        shares.errorbar(said, share, spread, fmt=marker, color=colour, markersize=4, linewidth=1, label=label)
+        shares.errorbar(said, share, _wilson(share, count), fmt=marker, color=colour, markersize=5, linewidth=1,
+                        markerfacecolor="none" if kind == "top" else colour, label=label)  # fmt: skip
         counts.stairs(np.maximum(count, 0.5), edges, color=colour, label=labels[kind])
-    shares.set(ylabel="share that won", ylim=(-0.03, 1.03), title=f"Told and come: {len(winner):,} events")
+    shares.set(
+        ylabel="share that won",
+        ylim=(-0.03, 1.03),
+        title=f"Reliability: what was told, what came ({len(winner):,} events)",
+    )
     counts.set(xlabel="probability told", ylabel="number", yscale="log", xlim=(0, 1))
     shares.legend(loc="upper left", frameon=False, fontsize=9)
     _save(figure, path)
@@ -74,7 +77,7 @@ def draw_ablation(path: Path, costs: Mapping[str, Interval], whole: float) -> No
     axes.set(
         xlabel="log-loss added, nats (95 % interval)",
         ylabel="left out",
-        title=f"What is lost without it: {whole:.4f} with all",
+        title=f"What each part is worth (log-loss with all: {whole:.4f})",
     )
     axes.xaxis.set_major_locator(MaxNLocator(6))
     _save(figure, path)
@@ -93,7 +96,7 @@ def draw_learning_curves(
         axes.plot(best + 1, curve[best], "o", color=colour, markersize=5)
     _lines(axes, reference or {})
     # The first steps are far off; what matters is where the curves end.
-    ends = [loss for curve in curves.values() for loss in curve[len(curve) // 8 :]] + list((reference or {}).values())
+    ends = [loss for curve in curves.values() for loss in curve[len(curve) // 3 :]] + list((reference or {}).values())
     room = 0.08 * (max(ends) - min(ends)) or 0.01
     axes.set_ylim(min(ends) - room, max(ends) + room)
     axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
@@ -132,9 +135,13 @@ def draw_policy_returns(path: Path, returns: Mapping[str, Interval], bets: Mappi
     _whiskers(axes, np.arange(len(names)), [returns[name] for name in names], upright=False)
     axes.set_yticks(np.arange(len(names)), [f"{name}\n({bets[name]:,} bets)" for name in names], fontsize=9)
     for index, name in enumerate(names):
-        text = "no bets" if np.isnan(returns[name].mean) else f"{returns[name].mean:.3f}"
-        axes.annotate(text, (np.nan_to_num(returns[name].mean, nan=1.0), index), (0, 6),
-                      textcoords="offset points", ha="center", fontsize=9)  # fmt: skip
+        if np.isnan(returns[name].mean):
+            axes.text(
+                0.02, index, "no return: no stakes", transform=axes.get_yaxis_transform(), va="center", fontsize=9
+            )
+        else:
+            axes.annotate(f"{returns[name].mean:.3f}", (returns[name].mean, index), (0, 6),
+                          textcoords="offset points", ha="center", fontsize=9)  # fmt: skip
     axes.axvline(1, color="black", linewidth=0.8)
     axes.set_ylim(-0.6, len(names) - 0.3)
     axes.set(
@@ -169,6 +176,14 @@ def _whiskers(axes: Axes, at: Ints, found: Sequence[Interval], upright: bool, la
         axes.errorbar(at, mean, yerr=ends, label=label, **style)
     else:
         axes.errorbar(mean, at, xerr=ends, label=label, **style)
+
+
+def _wilson(share: Floats, count: Ints) -> Floats:
+    """(2, bins): how far the 95 % interval of a share of so many reaches down and up (Wilson 1927); within 0 and 1."""
+    size = np.maximum(count, 1)
+    middle = (share + 2 / size) / (1 + 4 / size)
+    reach = 2 * np.sqrt(share * (1 - share) / size + 1 / size**2) / (1 + 4 / size)
+    return np.stack([np.maximum(share - middle + reach, 0), np.maximum(middle + reach - share, 0)])
 
 
 def _lines(axes: Axes, references: Mapping[str, float]) -> None:
