@@ -5,7 +5,9 @@ Raises ConfigError where a model's files cannot be used, NotPossible where its s
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from services.predictor.registry import model_files, state_file, states
 from services.predictor.registry.gate import Verdict
@@ -13,6 +15,25 @@ from services.predictor.registry.states import Book, Order
 
 Steps = tuple[Book, Book]
 """Before and after."""
+
+
+def add(
+    models_dir: Path,
+    last_day: str,
+    description: Mapping[str, Any],
+    weights: bytes,
+    pictures: Mapping[str, bytes],
+    order: Order,
+) -> str:
+    """The version of a new candidate, or of the same model that is there already."""
+    made: list[str] = []
+
+    def step(book: Book) -> Book:
+        made.append(model_files.put(models_dir, last_day, description, weights, pictures))
+        return states.made(book, made[0], order)
+
+    state_file.change(models_dir, step)
+    return made[0]
 
 
 def shadow(models_dir: Path, version: str, order: Order) -> Steps:

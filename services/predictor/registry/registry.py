@@ -15,7 +15,7 @@ import torch
 from pydantic import BaseModel, ValidationError
 from safetensors import SafetensorError
 
-from services.predictor.registry import model_files, state_file, states
+from services.predictor.registry import changing, model_files, state_file
 from services.predictor.registry.states import Order
 from shared.errors import ConfigError
 from shared.records import reason_of
@@ -44,10 +44,7 @@ class Registry(Generic[D, T]):
         """
         weights = safetensors.torch.save({name: value.contiguous() for name, value in tensors.items()})
         body: dict[str, Any] = orjson.loads(description.model_dump_json())
-        with state_file.locked(self.directory):
-            version = model_files.put(self.directory, last_day, body, weights, pictures or {})
-        state_file.change(self.directory, lambda book: states.made(book, version, order))
-        return version
+        return changing.add(self.directory, last_day, body, weights, pictures or {}, order)
 
     def load(self, version: str) -> T:
         """Raises ConfigError where the model is absent, damaged, or not one of ours. Executes nothing of it."""

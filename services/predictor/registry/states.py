@@ -155,6 +155,8 @@ def deleted(book: Book, version: str, order: Order) -> Book:
     if state in {"live", "shadow"}:
         instead = "promote another one" if state == "live" else "retire it"
         raise NotPossible(f"model {version} is in use ({state}): {instead} first")
+    if version not in book.states:
+        return book
     gone = Change(
         at=order.at, who=order.who, version=version, before=state, after=None, why=order.why, request=order.request
     )

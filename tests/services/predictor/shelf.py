@@ -1,0 +1,79 @@
+"""Small models for a registry: real tensors and a real description, but nothing that could predict."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from pydantic import BaseModel, ConfigDict
+
+from services.predictor.registry.registry import Registry, Tensors
+from services.predictor.registry.states import Order
+from shared.errors import ConfigError
+
+GOOD = {"card_result": 1.21, "card_result_base": 1.36, "observation_result": 1.15, "observation_result_base": 1.36}
+BAD = GOOD | {"card_result": 1.4}
+
+
+class Label(BaseModel):
+    """What the registry reads of a description, and a seed to tell models apart."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    first_day: str = "2031-01-01"
+    last_day: str = "2031-04-30"
+    events: int = 4000
+    seed: int = 7
+    metrics: dict[str, float] = GOOD
+
+
+class Boxed(NamedTuple):
+    version: str
+    label: Label
+    tensors: Tensors
+
+
+def boxed(version: str, label: Label, tensors: Tensors) -> Boxed:
+    if "weight" not in tensors:
+        raise ConfigError("the weights do not fit: there is no `weight`; train again")
+    return Boxed(version, label, tensors)
+
+
+Shelf = Registry[Label, Boxed]
+
+
+def shelf_of(directory: Path) -> Shelf:
+    return Registry(directory, Label, boxed)
+
+
+def order(request: str | None = None, why: str | None = None) -> Order:
+    return Order(at=datetime(2031, 5, 1, tzinfo=UTC), who="a test", why=why, request=request)
+
+
+def tensors_of(seed: int, size: int = 8) -> Tensors:
+    return {"weight": torch.rand(size, size, generator=torch.Generator().manual_seed(seed))}
+
+
+def shelved(
+    directory: Path, seed: int = 1, *, last_day: str = "2031-04-30", metrics: dict[str, float] | None = None,
+    pictures: dict[str, bytes] | None = None,
+) -> str:  # fmt: skip
+    """The version of a new candidate."""
+    label = Label(seed=seed, last_day=last_day, metrics=GOOD if metrics is None else metrics)
+    return shelf_of(directory).save(label, last_day, tensors_of(seed), order(), pictures)
+
+
+def png() -> bytes:
+    """One grey pixel."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    header = struct.pack(">IIBBBBB", 1, 1, 8, 0, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0\x80")) + chunk(b"IEND", b"")
+    )
