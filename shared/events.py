@@ -236,6 +236,10 @@ class Prediction(Frozen):
     probabilities: tuple[HeadProbability, ...]
     decision: Decision | None = None
     shadow: bool = False
+    replayed: bool = Field(
+        default=False,
+        description="made by a replay from what was known at as_of, perhaps long after the event; told to nobody",
+    )
 
 
 CLEAN_EVENT: TypeAdapter[Listed | Observed | Settled | Reference] = TypeAdapter(CleanEvent)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 
-from services.predictor.api import router
+from services.predictor import api, api_explanation
 from services.predictor.lazy import LazyPredictor, Predicting
 from services.predictor.settings import PredictorSettings
+from shared.broker.connect import connect
 from shared.broker.postgres_link import Link
 from shared.runtime.metrics import Metrics
 from shared.runtime.run import launch
@@ -18,22 +19,33 @@ def predictor_of(settings: PredictorSettings, conninfo: str) -> Predicting:
     """The real one. Imported here, not above: see services/predictor/lazy.py."""
     import torch  # noqa: PLC0415
 
+    from services.predictor.once import Tail  # noqa: PLC0415
     from services.predictor.postgres_facts import PostgresFacts  # noqa: PLC0415
-    from services.predictor.predict import Predictor  # noqa: PLC0415
-    from services.predictor.registry import Registry  # noqa: PLC0415
+    from services.predictor.postgres_scored import PostgresScored  # noqa: PLC0415
+    from services.predictor.predict import Parts, Predictor  # noqa: PLC0415
+    from services.predictor.registry.registry import Registry  # noqa: PLC0415
+    from services.predictor.trained import Description, trained_of  # noqa: PLC0415
 
     torch.set_num_threads(settings.predictor.torch_threads)
     facts = PostgresFacts(Link(conninfo, "predictor, facts", autocommit=True))
-    return Predictor(facts, Registry(settings.models_dir), settings.clock.clock())
+    parts = Parts(
+        tail=Tail(connect(settings, conninfo)),
+        scored=PostgresScored(Link(conninfo, "predictor, scores", autocommit=True)),
+    )
+    models = Registry(settings.models_dir, Description, trained_of)
+    return Predictor(facts, models, settings.clock.clock(), parts)
 
 
 def wire(settings: PredictorSettings, metrics: Metrics) -> Service:
     conninfo = settings.database.conninfo("headrace predictor")
     predictor = LazyPredictor(settings.models_dir, lambda: predictor_of(settings, conninfo), metrics)
     return Service(
-        Consuming([LOADED], handle=predictor.handle, max_records=settings.predictor.batch_records),
+        Consuming([LOADED], handle=predictor.handle, max_records=settings.predictor.batch_records, slow=True),
         detail=predictor.detail,
-        routers=[lambda desk: router(desk, settings.models_dir)],
+        routers=[
+            lambda desk: api.router(desk, settings.models_dir),
+            lambda desk: api_explanation.router(desk, predictor.explain),
+        ],
     )
 
 

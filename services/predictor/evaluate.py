@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from services.predictor import postgres_queries as queries
-from services.predictor.facts import STATES, Floats, Told
-from services.predictor.measure import LEAST, expected_calibration_error
+from services.predictor.facts import STATES, Floats
+from services.predictor.judge.measures import LEAST, calibration_error
 from services.predictor.postgres_facts import Connection, read_told
+from services.predictor.stored import Told
 
 # Below this many events the calibration error measures luck: 15 bins with a handful each.
 LEAST_FOR_CALIBRATION = 100
@@ -45,7 +46,7 @@ def _judged(
     if len(told) >= LEAST_FOR_CALIBRATION:
         said = np.array([p for item in told for p in item.p_win.values()])
         came = np.array([slot == item.winner for item in told for slot in item.p_win])
-        found["ece"] = expected_calibration_error(said, came)
+        found["ece"] = calibration_error(said, came)
     return found
 
 

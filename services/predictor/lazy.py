@@ -1,69 +1,128 @@
-"""The predictor before and after its first model: until one is live, torch is not even imported.
+"""The predictor before and after its first model: until one is in use, torch is not even imported.
 
 torch costs seconds of start and several hundred MB. A pipeline that only loads (a backfill, or nobody trained yet)
-needs neither, so the real predictor is made when the pointer to a live model appears.
+needs neither, so the real predictor is made when a model is live or a shadow.
 """
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from services.predictor.scores import Scores
+import structlog
+
+from services.predictor.facts import State
+from services.predictor.registry import state_file
 from shared.broker.contract import NewRecord
+from shared.errors import ConfigError, TransientError
 from shared.records import Received
 from shared.runtime.metrics import Metrics
 
-LIVE = "LIVE"
-"""The pointer's name in the directory of models (services/predictor/registry.py)."""
+if TYPE_CHECKING:
+    from services.predictor.drift import Drift
+    from services.predictor.explain import Explanation
+    from services.predictor.scores import Summary
+
+# An explanation waits so long for a batch that is just predicted.
+EXPLAIN_WAIT_S = 5.0
+
+log = structlog.get_logger("predictor")
 
 
 class Predicting(Protocol):
     """services/predictor/predict.py: Predictor."""
 
-    scores: Scores
+    drift: Drift
 
     @property
     def model_version(self) -> str | None: ...
 
+    @property
+    def summaries(self) -> list[Summary]: ...
+
     def handle(self, batch: Sequence[Received]) -> list[NewRecord]: ...
+
+    def explain(self, event_key: str, state: State) -> Explanation | None: ...
 
     def detail(self) -> dict[str, Any]: ...
 
 
 class LazyPredictor:
-    """`make` gives the real one; it is called once, by the loop's thread. `detail` may be asked from any."""
+    """`make` gives the real one; it is called once, by the thread of the handler. The others may be asked from any."""
 
     def __init__(self, models_dir: Path, make: Callable[[], Predicting], metrics: Metrics) -> None:
-        self._pointer = models_dir / LIVE
+        self._models_dir = models_dir
         self._make = make
         self._metrics = metrics
         self._real: Predicting | None = None
+        self._changed_ns: int | None = None
+        self._working = threading.Lock()
         self._shown: str | None = None
 
     def handle(self, batch: Sequence[Received]) -> list[NewRecord]:
-        if self._real is None and not self._pointer.exists():
+        if self._real is None and not self._has_model():
             return []
-        self._real = self._real or self._make()
-        started = time.perf_counter()
-        records = self._real.handle(batch)
+        with self._working:
+            self._real = self._real or self._make()
+            started = time.perf_counter()
+            records = self._real.handle(batch)
         if records:
             self._metrics.prediction_duration_seconds.observe(time.perf_counter() - started)
         self._show(self._real)
         return records
+
+    def explain(self, event_key: str, state: State) -> Explanation | None:
+        """Between two batches. Raises TransientError when a batch takes too long to wait for."""
+        if self._real is None:
+            return None
+        if not self._working.acquire(timeout=EXPLAIN_WAIT_S):
+            raise TransientError("the predictor is at work on a batch; ask again soon")
+        try:
+            return self._real.explain(event_key, state)
+        finally:
+            self._working.release()
 
     def detail(self) -> dict[str, Any]:
         if self._real is None:
             return {"model": None, "hint": "no model is live: `headrace train` makes one"}
         return self._real.detail()
 
+    def _has_model(self) -> bool:
+        """Asked before every batch until it is true, so only where anything changed."""
+        changed_ns = state_file.changed_ns(self._models_dir)
+        if changed_ns == self._changed_ns:
+            return False
+        self._changed_ns = changed_ns
+        try:
+            book = state_file.read(self._models_dir)
+        except ConfigError as error:
+            log.error("no model is used", reason=str(error))  # noqa: TRY400 (no stack to show)
+            return False
+        return book.live is not None or bool(book.shadows)
+
     def _show(self, real: Predicting) -> None:
         version = real.model_version or "none"
+        metrics = self._metrics
         if version != self._shown:
-            self._metrics.model_info.clear()
-            self._metrics.model_info.labels(version).set(1)
+            metrics.model_info.clear()
+            metrics.model_info.labels(version).set(1)
             self._shown = version
-        for state, summary in real.scores.summary().items():
-            self._metrics.prediction_log_loss.labels(f"result/{state}", version).set(summary["log_loss"])
+        for each in real.summaries:
+            labels = (f"result/{each.state}", each.model)
+            metrics.prediction_log_loss.labels(*labels).set(each.log_loss)
+            metrics.prediction_base_log_loss.labels(*labels).set(each.base_log_loss)
+            metrics.model_behind_base_rate.labels(*labels).set(each.is_behind)
+            for of, error in (("all", each.ece_all), ("top", each.ece_top)):
+                if error is not None:
+                    metrics.prediction_calibration_error.labels(*labels, of).set(error)
+        self._show_drift(real.drift)
+
+    def _show_drift(self, drift: Drift) -> None:
+        self._metrics.feature_drift_index.clear()
+        for feature, value in drift.worst().items():
+            self._metrics.feature_drift_index.labels(feature).set(value)
+        for group, value in drift.groups().items():
+            self._metrics.feature_group_drift_index.labels(group).set(value)

@@ -1,197 +1,194 @@
-"""The predictor's handler: loaded-events in, predictions of upcoming events out.
+"""The predictor's handler: loaded-events in, predictions out, by the live model and by each of its shadows.
 
 A listed event is predicted from its card, an observed one from card and observation; whatever is past costs no
-query, so an archive passes at full speed. Files, database and time come in through the constructor.
+query, so an archive passes at full speed. Files, database, broker and time come in through the constructor.
 """
 
 from __future__ import annotations
 
-import math
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
 import numpy as np
-import structlog
 
-from services.predictor.facts import STATES, Cards, Facts, State, as_of_us
-from services.predictor.features import features_of
-from services.predictor.scores import Score, Scores
-from services.predictor.told import Subject, prediction_id, prediction_of
-from services.predictor.trained import Trained
+from services.predictor.deciding import Deciding, DecisionFacts
+from services.predictor.drift import Drift
+from services.predictor.explain import Explanation, explain
+from services.predictor.facts import STATES, Events, Floats, State, events_of
+from services.predictor.features.inputs import Inputs, inputs_of
+from services.predictor.in_use import InUse, Serving
+from services.predictor.memory import Memory, SettledFacts, source_of
+from services.predictor.once import Loaded, Once, Tail
+from services.predictor.profile import PROFILES, Profile
+from services.predictor.scores import Summary
+from services.predictor.scoring import ScoredFacts, Scoring
+from services.predictor.served import Models, Policy, Probabilities
+from services.predictor.subjects import Asked, asked_by, fitting, just_settled, rows_to_tell
+from services.predictor.told import Manner, Subject, prediction_id, prediction_of
 from shared.broker.contract import NewRecord
 from shared.clock import Clock
-from shared.errors import ConfigError
-from shared.events import LoadedEvent
-from shared.records import LIVE, Received, encode
+from shared.events import Decision
+from shared.records import Received, encode
 from shared.topics import PREDICTIONS
 
-CHECK_EVERY = timedelta(seconds=1)
-# What settled longer ago than this is history being loaded, not a live event whose prediction should be judged.
-SCORED_WITHIN = timedelta(days=2)
-# Ids of predictions already told; some 300 a day are made, so this is more than a month.
-REMEMBERED = 20_000
 
-log = structlog.get_logger("predictor")
+class Facts(SettledFacts, DecisionFacts, Loaded, Protocol):
+    """Of the tables (services/predictor/postgres_facts.py). Each call raises TransientError when they are away."""
 
 
-class Models(Protocol):
-    """Where models lie (services/predictor/registry.py)."""
+class Parts(NamedTuple):
+    """What a predictor may do without: the topic's end (else only the tables say what was told), scores, a policy."""
 
-    def live_changed_ns(self) -> int | None: ...
-
-    def live(self) -> Trained | None: ...
+    tail: Tail | None = None
+    scored: ScoredFacts | None = None
+    policy: Policy | None = None
+    profiles: Mapping[str, Profile] = PROFILES
 
 
 class Predictor:
-    """`handle` may run twice on a batch: it gives the same records again. One thread; others may read `scores`."""
+    """`handle` may run twice on a batch: it gives the same records again. One thread; others may read `detail`."""
 
-    def __init__(self, facts: Facts, models: Models, clock: Clock) -> None:
-        self.scores = Scores()
-        self._facts, self._models, self._clock = facts, models, clock
-        self._model: Trained | None = None
-        self._changed_ns: int | None = None
-        self._checked_at: datetime | None = None
-        self._told: OrderedDict[UUID, tuple[str, ...]] = OrderedDict()
+    def __init__(self, facts: Facts, models: Models, clock: Clock, parts: Parts = Parts()) -> None:  # noqa: B008 (frozen)
+        self.in_use = InUse(models)
+        self.memory = Memory(facts, parts.profiles)
+        self.drift = Drift()
+        self._facts, self._clock = facts, clock
+        self._once = Once(facts, parts.tail)
+        self._scoring = Scoring(parts.scored)
+        self._deciding = Deciding(facts, parts.policy)
+
+    @property
+    def summaries(self) -> list[Summary]:
+        """How the models did lately."""
+        return self._scoring.summaries()
 
     @property
     def model_version(self) -> str | None:
-        """The model in use; None: nothing is predicted."""
-        return self._model.version if self._model else None
+        """The live model; None: nothing is predicted, or by shadows only."""
+        return self.in_use.live.version if self.in_use.live else None
 
     def detail(self) -> dict[str, Any]:
-        """For the status page and the metrics: the model in use and how it did lately."""
-        return {"model_version": self.model_version, "scores": self.scores.summary()}
+        """For the status page: the models in use, how they did lately, what is wrong."""
+        found: dict[str, Any] = {
+            "model_version": self.model_version,
+            "shadows": [model.version for model in self.in_use.shadows],
+            "scores": [_shown(each) for each in self._scoring.summaries()],
+            "drift": self.drift.worst(),
+        }
+        troubles = self._scoring.troubles(self.model_version)
+        return {**found, "trouble": "; ".join(troubles)} if troubles else found
 
     def handle(self, batch: Sequence[Received]) -> list[NewRecord]:
-        """Raises TransientError when the database is away."""
+        """Raises TransientError when the database or the broker is away."""
         now = self._clock.now()
-        self._refresh(now)
-        if self._model is None:
+        if self.in_use.look(now):
+            self.drift.judge(self.in_use.live)
+        if not self.in_use.all:
             return []
-        self._score(self._model, [item.message for item in batch if _just_settled(item, now)])
-        upcoming: dict[str, list[Received]] = {}
-        for item in batch:
-            if _is_upcoming(item, now):
-                upcoming.setdefault(item.message.event_key, []).append(item)
-        return self._predict(self._model, upcoming) if upcoming else []
+        self._scoring.judge(just_settled(batch, now), self.in_use.all)
+        asked = asked_by(batch, now)
+        if not asked:
+            return []
+        self.memory.refresh()
+        return [record for each in asked for record in self._predict(each)]
 
-    def _refresh(self, now: datetime) -> None:
-        """Load the live model when the pointer was set; keep the old one where the new one cannot be used."""
-        if self._checked_at is not None and self._checked_at <= now < self._checked_at + CHECK_EVERY:
-            return
-        self._checked_at = now
-        changed_ns = self._models.live_changed_ns()
-        if changed_ns == self._changed_ns:
-            return
-        self._changed_ns = changed_ns
-        try:
-            self._model = self._models.live()
-        except ConfigError as error:
-            log.error("model refused", reason=str(error), in_use=self.model_version)  # noqa: TRY400 (no stack to show)
-        else:
-            log.info("model live", model_version=self.model_version)
+    def explain(self, event_key: str, state: State) -> Explanation | None:
+        """Why the live model says what it says; None: there is none, or the event was not known in that state."""
+        self.in_use.look(self._clock.now())
+        model, source = self.in_use.live, source_of(event_key)
+        if model is None or self.memory.history(source) is None:
+            return None
+        self.memory.refresh()
+        history = self.memory.history(source)
+        if history is None or model.description.encoding.names.profile.name != history.profile.name:
+            return None
+        events = events_of(fitting(self._facts.events([event_key]), history.profile.slots), history.profile.slots)
+        events = events[np.isfinite(events.as_of_us(state))]
+        return explain(model, events, history, state)[0] if len(events) else None
 
-    def _predict(self, model: Trained, upcoming: Mapping[str, Sequence[Received]]) -> list[NewRecord]:
-        cards = self._facts.cards(list(upcoming))
-        kinds = {key: {item.message.kind for item in items} for key, items in upcoming.items()}
+    def _predict(self, asked: Asked) -> list[NewRecord]:
+        sources: dict[str, list[str]] = {}
+        for key in asked.records:
+            sources.setdefault(source_of(key), []).append(key)
+        return [record for source, keys in sources.items() for record in self._predict_of(source, keys, asked)]
+
+    def _predict_of(self, source: str, keys: Sequence[str], asked: Asked) -> list[NewRecord]:
+        """Of one source; by the models that were made for its profile."""
+        history = self.memory.history(source)
+        if history is None:
+            return []
+        events = events_of(fitting(self._facts.events(keys), history.profile.slots), history.profile.slots)
         records = []
-        for state in STATES:
-            records += self._in_state(model, cards, state, upcoming, kinds)
+        for serving in self.in_use.all:
+            if serving.model.description.encoding.names.profile.name != history.profile.name:
+                continue
+            for state in STATES:
+                rows = rows_to_tell(events, state, asked)
+                if len(rows):
+                    records += self._tell(serving, events[rows], source, state, asked)
         return records
 
-    def _in_state(
-        self,
-        model: Trained,
-        cards: Cards,
-        state: State,
-        upcoming: Mapping[str, Sequence[Received]],
-        kinds: Mapping[str, set[str]],
-    ) -> list[NewRecord]:
-        """Those of the events whose knowledge in this state is new."""
-        rows = _rows_to_tell(cards, state, kinds, model.description.shape.slots)
-        if not len(rows):
+    def _tell(self, serving: Serving, events: Events, source: str, state: State, asked: Asked) -> list[NewRecord]:
+        """What is new of these events by this model. A shadow's failure is its own."""
+        try:
+            inputs, told = self._infer(serving, events, source, state)
+        except Exception as error:
+            if not serving.shadow:
+                raise
+            self.in_use.leave_out(serving.model, error)
             return []
-        features = features_of(cards, model.description.encoding, state)[rows]
-        probabilities = model.probabilities(features)
-        as_of, scheduled = as_of_us(cards, state)[rows], cards.events["scheduled_us"].to_numpy(np.float64)[rows]
-        hashes = features.hashes()
-        subjects: dict[UUID, tuple[int, Subject]] = {}
-        for row, event_key in enumerate(cards.events["event_key"].iloc[rows]):
-            inputs = (_first_of(upcoming[event_key], state).record.place,)
-            subject = Subject(
-                event_key, state, as_of[row], scheduled[row], features.taken[row].tolist(), hashes[row], inputs
-            )
-            subjects[prediction_id(subject, model.version)] = (row, subject)
-        self._remember_loaded(subjects)
-        return [
-            encode(
-                prediction_of(subject, model.version, probabilities, row), PREDICTIONS, "prediction/1", event_id,
-                "predictor",
-            )
-            for event_id, (row, subject) in subjects.items()
-            if self._is_new(event_id, subject.inputs)
-        ]  # fmt: skip
+        if not serving.shadow and not asked.is_replay:
+            self.drift.note(inputs, state)
+        subjects = _subjects(events, inputs, state, asked, serving.model.version)
+        self._once.prepare(subjects)
+        new = [row for row, (event_id, each) in enumerate(subjects.items()) if self._once.is_new(event_id, each.inputs)]
+        decisions = self._deciding.decide(serving.model, events, told, state, np.array(new, dtype=np.int64))
+        return _records(serving, subjects, told, decisions, asked)
 
-    def _remember_loaded(self, subjects: Mapping[UUID, object]) -> None:
-        """What a former process told, or the former owner of a partition: it does not lie in this one's memory."""
-        if unknown := [event_id for event_id in subjects if event_id not in self._told]:
-            self._told |= dict.fromkeys(self._facts.loaded(unknown), ())
-
-    def _is_new(self, event_id: UUID, inputs: tuple[str, ...]) -> bool:
-        """Whether nobody was told. The record that first led to it may do so again: its unit may have failed."""
-        first = self._told.setdefault(event_id, inputs)
-        while len(self._told) > REMEMBERED:
-            self._told.popitem(last=False)
-        return not set(first).isdisjoint(inputs)
-
-    def _score(self, model: Trained, settled: Sequence[LoadedEvent]) -> None:
-        """Judge what was told of events that have just settled."""
-        if not settled:
-            return
-        rates = model.description.encoding.names.win_rate
-        for told in self._facts.told([message.event_key for message in settled]):
-            p_win = told.p_win.get(told.winner, 0.0)
-            slots = [slot for slot in told.p_win if slot <= len(rates)]
-            base = rates[told.winner - 1] / sum(rates[slot - 1] for slot in slots) if told.winner in slots else 0.0
-            self.scores.add(told.event_key, told.state, Score(_nats(p_win), _nats(base)))
+    def _infer(self, serving: Serving, events: Events, source: str, state: State) -> tuple[Inputs, Probabilities]:
+        history = self.memory.history(source)
+        assert history is not None  # noqa: S101  # there is one of every source that is predicted
+        inputs = inputs_of(events, history, serving.model.description.encoding, state)
+        return inputs, serving.model.probabilities(inputs)
 
 
-def _first_of(items: Sequence[Received], state: State) -> Received:
-    """The record that leads to the prediction; later ones in the same batch change nothing in it, so that it is the
-    same prediction however the batches are cut."""
-    return next(item for item in items if state == "observation" or item.message.kind == "listed")
+def _shown(summary: Summary) -> dict[str, Any]:
+    found = {name: round(value, 4) if isinstance(value, float) else value for name, value in summary._asdict().items()}
+    behind = summary.behind and [round(value, 4) for value in summary.behind]
+    return {**found, "behind": behind}
 
 
-def _is_upcoming(item: Received, now: datetime) -> bool:
-    message: LoadedEvent = item.message
-    return (
-        message.kind in ("listed", "observed")
-        and message.scheduled_at is not None
-        and message.scheduled_at > now
-        and item.revision == LIVE
-    )
+def _subjects(events: Events, inputs: Inputs, state: State, asked: Asked, version: str) -> dict[UUID, Subject]:
+    """By the id of its prediction, one an event, in the events' order."""
+    found = {}
+    as_of: Floats = events.as_of_us(state)
+    for row, feature_hash in enumerate(inputs.hashes()):
+        key = str(events.event_key[row])
+        first = asked.first(key, state)
+        assert first is not None  # noqa: S101  # rows_to_tell saw to it
+        subject = Subject(
+            key, state, as_of[row], events.scheduled_us[row], inputs.taken[row].tolist(), feature_hash,
+            (first.record.place,),
+        )  # fmt: skip
+        found[prediction_id(subject, version)] = subject
+    return found
 
 
-def _just_settled(item: Received, now: datetime) -> bool:
-    message: LoadedEvent = item.message
-    return message.kind == "settled" and item.revision == LIVE and abs(now - message.known_at) <= SCORED_WITHIN
-
-
-def _rows_to_tell(
-    cards: Cards, state: State, kinds: Mapping[str, set[str]], slots: int
-) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """Rows of the events to predict in this state: a changed card changes both, an observation only its own."""
-    known = np.isfinite(as_of_us(cards, state)) & np.isfinite(cards.events["scheduled_us"].to_numpy(np.float64))
-    known &= cards.events["status"].isin(("listed", "observed")).to_numpy(np.bool_)
-    told = [state == "observation" or "listed" in kinds[key] for key in cards.events["event_key"]]
-    entries = np.bincount(cards.entries["event"].to_numpy(np.int64), minlength=len(known))
-    crowded = np.zeros(len(known), dtype=np.bool_)
-    crowded[cards.entries.loc[cards.entries["slot"] > slots, "event"].to_numpy(np.int64)] = True
-    return np.flatnonzero(known & np.array(told, dtype=np.bool_) & (entries > 1) & ~crowded)
-
-
-def _nats(probability: float) -> float:
-    return -math.log(max(probability, 1e-15))
+def _records(
+    serving: Serving,
+    subjects: Mapping[UUID, Subject],
+    told: Probabilities,
+    decisions: Mapping[int, Decision | None],
+    asked: Asked,
+) -> list[NewRecord]:
+    """`decisions`: of the rows that are told, None where the policy says nothing."""
+    manner = Manner(serving.shadow, asked.is_replay)
+    return [
+        encode(
+            prediction_of(subject, serving.model.version, told, row, manner, decisions[row]),
+            PREDICTIONS, "prediction/1", event_id, "predictor", asked.revision,
+        )
+        for row, (event_id, subject) in enumerate(subjects.items())
+        if row in decisions
+    ]  # fmt: skip

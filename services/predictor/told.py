@@ -8,9 +8,9 @@ from typing import NamedTuple
 from uuid import UUID, uuid5
 
 from services.predictor.facts import State
+from services.predictor.served import Probabilities
 from services.predictor.targets import BEHAVIOUR, TREND
-from services.predictor.trained import Probabilities
-from shared.events import NAMESPACE, HeadProbability, Prediction
+from shared.events import NAMESPACE, Decision, HeadProbability, Prediction
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -27,12 +27,21 @@ class Subject(NamedTuple):
     inputs: tuple[str, ...]
 
 
+class Manner(NamedTuple):
+    """How it was made: by a model that is only tried, by a replay."""
+
+    shadow: bool = False
+    replayed: bool = False
+
+
 def prediction_id(subject: Subject, model_version: str) -> UUID:
     """The same features give the same id: a repeated prediction is the same prediction."""
     return uuid5(NAMESPACE, f"prediction/{subject.event_key}/{subject.state}/{model_version}/{subject.feature_hash}")
 
 
-def prediction_of(subject: Subject, model_version: str, told: Probabilities, row: int) -> Prediction:
+def prediction_of(
+    subject: Subject, model_version: str, told: Probabilities, row: int, manner: Manner, decision: Decision | None
+) -> Prediction:
     return Prediction(
         source=subject.event_key.split(":", 1)[0],
         event_key=subject.event_key,
@@ -43,6 +52,9 @@ def prediction_of(subject: Subject, model_version: str, told: Probabilities, row
         feature_hash=subject.feature_hash,
         inputs=subject.inputs,
         probabilities=tuple(_heads(subject.taken, told, row)),
+        decision=decision,
+        shadow=manner.shadow,
+        replayed=manner.replayed,
     )
 
 

@@ -99,6 +99,27 @@ class Metrics:
         self.prediction_log_loss = self._gauge(
             "prediction_log_loss", "mean log-loss of the last settled events, in nats", ("head", "model")
         )
+        self.prediction_base_log_loss = self._gauge(
+            "prediction_base_log_loss", "what telling the base rate would have got on these events", ("head", "model")
+        )
+        self.prediction_calibration_error = self._gauge(
+            "prediction_calibration_error",
+            "expected calibration error on the same events, of all slots' probabilities (`all`) or the highest (`top`)",
+            ("head", "model", "of"),
+        )
+        self.model_behind_base_rate = self._gauge(
+            "model_behind_base_rate",
+            "1 while a model's log-loss is above the base rate's with 95 % confidence",
+            ("head", "model"),
+        )
+        self.feature_drift_index = self._gauge(
+            "feature_drift_index",
+            "population stability index of recent input against training, of the ten features that moved furthest",
+            ("feature",),
+        )
+        self.feature_group_drift_index = self._gauge(
+            "feature_group_drift_index", "the same, mean of a group: card, observation, history", ("group",)
+        )
         self.notifications_total = self._counter(
             "notifications_total", "messages, by channel and outcome: sent, failed, parked", ("channel", "outcome")
         )

@@ -1,0 +1,89 @@
+"""What serving remembers of what settled: a history per source, kept as the tables are. Pure: facts are passed in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
+
+import structlog
+
+from services.predictor.facts import EventFacts, events_of
+from services.predictor.features.history import History
+from services.predictor.profile import Profile
+from services.predictor.stored import Changes, Position
+
+# Events that changed are read so many at a time; of a replay of a whole archive there are many.
+READ_AT_ONCE = 2000
+
+log = structlog.get_logger("predictor")
+
+
+class SettledFacts(Protocol):
+    """The part of the tables that a history is made from (services/predictor/postgres_facts.py)."""
+
+    def settled(self, source: str | None = None) -> list[EventFacts]: ...
+
+    def changes(self, after: Position | None) -> Changes: ...
+
+    def events(self, event_keys: Sequence[str]) -> list[EventFacts]: ...
+
+
+class Memory:
+    """The first `refresh` reads years, which takes tens of seconds; the others read what was written since."""
+
+    def __init__(self, facts: SettledFacts, profiles: Mapping[str, Profile]) -> None:
+        self._facts = facts
+        self._profiles = profiles
+        self._histories: dict[str, History] = {}
+        self._position: Position | None = None
+
+    def history(self, source: str) -> History | None:
+        """None: nobody knows how to read this source."""
+        profile = profile_of(self._profiles, source)
+        if profile is None:
+            return None
+        return self._histories.setdefault(source, History(profile))
+
+    def refresh(self) -> None:
+        """Raises TransientError when the facts are away; the next call goes on where this one did not get."""
+        try:
+            changes = self._facts.changes(self._position)
+            keys = [change.event_key for change in changes.events]
+            if self._position is None:
+                self._read_all({source_of(key) for key in keys})
+            else:
+                for some in _cut(keys, READ_AT_ONCE):
+                    self._fold(self._facts.events(some))
+            self._position = changes.position
+        except BaseException:
+            # A history that was left in the middle of a fold would be wrong for ever, and nobody would see it.
+            self._histories.clear()
+            self._position = None
+            raise
+
+    def _read_all(self, sources: Iterable[str]) -> None:
+        for source in sorted(sources):
+            if (history := self.history(source)) is not None:
+                history.fold(events_of(self._facts.settled(source), history.profile.slots))
+                log.info("history read", source=source, events=len(history))
+
+    def _fold(self, events: Sequence[EventFacts]) -> None:
+        by_source: dict[str, list[EventFacts]] = {}
+        for event in events:
+            by_source.setdefault(source_of(event.event_key), []).append(event)
+        for source, found in by_source.items():
+            if (history := self.history(source)) is not None:
+                history.fold(events_of(found, history.profile.slots))
+
+
+def source_of(event_key: str) -> str:
+    return event_key.split(":", 1)[0]
+
+
+def profile_of(profiles: Mapping[str, Profile], source: str) -> Profile | None:
+    """By the part of the source's name before the first hyphen, like the cleaner's formats."""
+    return profiles.get(source.split("-", 1)[0])
+
+
+def _cut(keys: Sequence[str], size: int) -> Iterable[Sequence[str]]:
+    return (keys[start : start + size] for start in range(0, len(keys), size))

@@ -1,0 +1,78 @@
+"""What serving asks of a model, as types: more than one kind of model may be served. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from services.predictor.facts import Events, Floats
+from services.predictor.features.encoding import Encoding
+from services.predictor.features.inputs import Inputs
+from services.predictor.judge.drift import Bins
+from services.predictor.policy.environment import SoFar
+from shared.errors import ConfigError
+from shared.events import Decision
+
+
+class Probabilities(Protocol):
+    """win (n, S), top3 (n, S), trend (n, 3), behaviour (n, S, 3); win is 0 in empty slots. embedding (n, C)."""
+
+    @property
+    def win(self) -> Floats: ...
+
+    @property
+    def top3(self) -> Floats: ...
+
+    @property
+    def trend(self) -> Floats: ...
+
+    @property
+    def behaviour(self) -> Floats: ...
+
+    @property
+    def embedding(self) -> Floats: ...
+
+
+class Description(Protocol):
+    """`validation_last`: the last day of all its data (2026-01-31). `drift`: bins of its training, by feature."""
+
+    @property
+    def encoding(self) -> Encoding: ...
+
+    @property
+    def validation_last(self) -> str: ...
+
+    @property
+    def drift(self) -> Mapping[str, Bins]: ...
+
+
+class Model(Protocol):
+    """A trained model. An event's probabilities are the same bits whatever events are asked about beside it."""
+
+    @property
+    def version(self) -> str: ...
+
+    @property
+    def description(self) -> Description: ...
+
+    def probabilities(self, inputs: Inputs) -> Probabilities: ...
+
+    def explain(self, inputs: Inputs) -> Floats:
+        """(n, S, H): how much each past start counted for its entry; sums to 1 over those that there are."""
+        ...
+
+
+class Models(Protocol):
+    """Where models lie (services/predictor/registry/registry.py)."""
+
+    def changed_ns(self) -> int | None: ...
+
+    def live(self) -> Model | None: ...
+
+    def shadows(self) -> Mapping[str, Model | ConfigError]: ...
+
+
+class Policy(Protocol):
+    """What to do about events, given what a model says of them and how their sessions went so far."""
+
+    def decide(self, model: Model, events: Events, told: Probabilities, so_far: SoFar) -> Sequence[Decision | None]: ...
