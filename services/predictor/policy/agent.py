@@ -1,0 +1,156 @@
+"""The trained policy: several networks' mean action values, and what it would do with an event. Pure.
+
+The same event gives the same bits whatever stands beside it: events go through the networks in blocks of one size, in
+double precision. Members average away part of the noise that returns teach each of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+from services.predictor.facts import Floats, Ints
+from services.predictor.policy.dqn import learn
+from services.predictor.policy.environment import ABSTAIN, Choose, Episodes, SoFar
+from services.predictor.policy.learning import Learning, Progress, Watch
+from services.predictor.policy.q_network import QNetwork, tensors_of
+from services.predictor.policy.scene import Scene
+from shared.errors import ConfigError
+from shared.events import Decision
+
+BLOCK = 64
+"""Events that go through a network together, the last block filled up: products of one shape round in one way."""
+
+
+class PolicyDescription(BaseModel):
+    """What the weights need to be read, and where they come from. `members`: networks, of seeds one after the other."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    slots: int = Field(ge=1)
+    slot_width: int = Field(ge=1)
+    event_width: int = Field(ge=1)
+    members: int = Field(ge=1)
+    events: int = Field(ge=0)
+    learning: Learning
+
+
+class Decided(NamedTuple):
+    """`action` (n,): 0 abstains, k backs slot k. `values` (n, S + 1): what each adds to the session, in units per unit
+    staked; abstaining adds 0, a slot without entry is -inf."""
+
+    action: Ints
+    values: Floats
+
+    @property
+    def best_slot(self) -> Ints:
+        """(n,): what it would back, counted from 1, if it had to."""
+        return self.values[:, 1:].argmax(axis=1) + 1
+
+    def decisions(self) -> list[Decision]:
+        return [
+            Decision(
+                action=name_of(action),
+                values={name_of(at): value for at, value in enumerate(values) if np.isfinite(value)},
+            )
+            for action, values in zip(self.action.tolist(), self.values.tolist(), strict=True)
+        ]
+
+
+def name_of(action: int) -> str:
+    """As a prediction says it: `abstain`, or `back 3`."""
+    return "abstain" if action == ABSTAIN else f"back {action}"
+
+
+class Policy:
+    def __init__(self, description: PolicyDescription, networks: Sequence[QNetwork]) -> None:
+        self.description = description
+        self._networks = [network.double().eval() for network in networks]
+
+    def tensors(self) -> dict[str, Tensor]:
+        """By "member.name", in single precision: what was learned carries no more."""
+        return {
+            f"{member}.{name}": tensor.float().contiguous()
+            for member, network in enumerate(self._networks)
+            for name, tensor in network.state_dict().items()
+        }
+
+    def decide(self, scene: Scene, so_far: SoFar | None = None) -> Decided:
+        """`so_far` None: every event as if its session had just begun and nothing had been staked."""
+        self._must_fit(scene)
+        before = so_far or SoFar(np.ones(len(scene)), np.zeros(len(scene)), np.zeros(len(scene)))
+        values = np.concatenate(
+            [self._block(scene[at : at + BLOCK], before[at : at + BLOCK]) for at in _starts(len(scene))]
+        )
+        return Decided(values.argmax(axis=1).astype(np.int64), values)
+
+    def playing(self, scene: Scene) -> Choose:
+        """For `environment.play`: decisions that know their session."""
+        return lambda rows, so_far: self.decide(scene[rows], so_far).action
+
+    @torch.no_grad()
+    def _block(self, scene: Scene, so_far: SoFar) -> Floats:
+        count = len(scene)
+        rows = np.minimum(np.arange(BLOCK), max(count - 1, 0))
+        if not count:
+            return np.zeros((0, self.description.slots + 1))
+        seen = tensors_of(scene[rows], so_far[rows], torch.float64)
+        added = torch.stack([network(seen).added for network in self._networks]).mean(dim=0)
+        return np.asarray(added[:count].numpy())
+
+    def _must_fit(self, scene: Scene) -> None:
+        told = (scene.slots, scene.slot.shape[2], scene.event.shape[1])
+        wanted = (self.description.slots, self.description.slot_width, self.description.event_width)
+        if told != wanted:
+            raise ConfigError(f"the policy was trained on (slots, slot features, event features) {wanted}, not {told}")
+
+
+def train_policy(
+    scene: Scene, episodes: Episodes, learning: Learning, members: int = 3, watch: Watch | None = None
+) -> tuple[Policy, list[list[Progress]]]:
+    """And a learning curve per member; member m learns from seed `learning.seed` + m."""
+    learned = [
+        learn(scene, episodes, learning.model_copy(update={"seed": learning.seed + member}), watch)
+        for member in range(members)
+    ]
+    description = PolicyDescription(
+        slots=scene.slots,
+        slot_width=scene.slot.shape[2],
+        event_width=scene.event.shape[1],
+        members=members,
+        events=len(scene),
+        learning=learning,
+    )
+    return Policy(description, [network for network, _ in learned]), [curve for _, curve in learned]
+
+
+def policy_of(description: PolicyDescription, tensors: Mapping[str, Tensor]) -> Policy:
+    """Raises ConfigError where the tensors are not those of such a policy."""
+    networks = []
+    for member in range(description.members):
+        network = QNetwork(
+            description.slots,
+            description.slot_width,
+            description.event_width,
+            description.learning.width,
+            description.learning.dropout,
+        )
+        own = {name.removeprefix(f"{member}."): each for name, each in tensors.items() if name.startswith(f"{member}.")}
+        try:
+            network.load_state_dict(own)
+        except RuntimeError as error:
+            raise ConfigError(f"member {member} of the policy cannot be read: {error}") from error
+        networks.append(network)
+    unknown = {name.split(".")[0] for name in tensors} - {str(member) for member in range(description.members)}
+    if unknown:
+        raise ConfigError(f"tensors of no member of the policy: {', '.join(sorted(unknown))}")
+    return Policy(description, networks)
+
+
+def _starts(count: int) -> range:
+    return range(0, max(count, 1), BLOCK)

@@ -1,0 +1,132 @@
+"""What policies would have brought: unshaped returns, at an equal number of bets, with intervals. Pure.
+
+A return is what came back per unit staked: 1 is even. Refunds and void events are neither stake nor return. Intervals
+are of the bootstrap over sessions' days and venues, and differences are paired. Nothing here is a promise of profit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from services.predictor.facts import Bools, Floats, Ints
+from services.predictor.judge.paired import Interval, ratio, ratio_difference
+from services.predictor.policy.environment import ABSTAIN, Episodes
+
+SHARES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+NO_BETS = "degenerate: abstains on everything"
+EVERY_EVENT, OWN_CHOICE = "every event", "own choice"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a policy does with n events: the `action` it would take if it had to bet, `worth` (n,) by which it would
+    choose its events, and whether it `wants` (n,) to bet there at all."""
+
+    action: Ints
+    worth: Floats
+    wants: Bools
+
+
+def choice_of(worth: Floats, from_worth: float | None = None) -> Choice:
+    """`worth` (n, S): the best slot; wanted where above `from_worth`, everywhere if that is None."""
+    best = worth.max(axis=1)
+    wants = np.isfinite(best) if from_worth is None else best > from_worth
+    return Choice(worth.argmax(axis=1) + 1, best, wants)
+
+
+class Row(NamedTuple):
+    """One line of the table. `difference`: this policy's return less that of `against`, with as many bets each.
+
+    `note` says when there is nothing to measure.
+    """
+
+    policy: str
+    on: str
+    bets: int
+    hits: float
+    returned: Interval
+    against: str = ""
+    difference: Interval | None = None
+    note: str = ""
+
+
+class Line(NamedTuple):
+    """For a picture: the return and its interval at each of `shares` of all events, the most worthy first."""
+
+    policy: str
+    shares: tuple[float, ...]
+    bets: tuple[int, ...]
+    returned: tuple[Interval, ...]
+
+
+def returns_table(
+    agent: str,
+    choices: Mapping[str, Choice],
+    episodes: Episodes,
+    clusters: Ints,
+    shares: Sequence[float] = (0.1, 0.25, 0.5),
+) -> list[Row]:
+    """Every policy betting on every event and on its own choice; then `agent` against each other one: on every event,
+    at the agent's own number of bets, and at some shares of all events. `clusters` (n,): one number a date x venue."""
+    rows = []
+    for name, choice in choices.items():
+        rows.append(_row(name, EVERY_EVENT, choice, _stood(choice, episodes), episodes, clusters))
+        rows.append(_row(name, OWN_CHOICE, choice, _stood(choice, episodes) & choice.wants, episodes, clusters))
+    own = int((_stood(choices[agent], episodes) & choices[agent].wants).sum())
+    sizes = {EVERY_EVENT: len(episodes), f"as many as {agent} chose": own}
+    sizes |= {f"most worthy {share:.0%}": round(share * len(episodes)) for share in shares}
+    for other in (name for name in choices if name != agent):
+        rows += [_against(agent, other, choices, on, size, episodes, clusters) for on, size in sizes.items()]
+    return rows
+
+
+def line(name: str, choice: Choice, episodes: Episodes, clusters: Ints, shares: tuple[float, ...] = SHARES) -> Line:
+    chosen = [most_worthy(choice, episodes, round(share * len(episodes))) for share in shares]
+    return Line(
+        name,
+        shares,
+        tuple(int(each.sum()) for each in chosen),
+        tuple(ratio(*_sums(choice, each, episodes), clusters) for each in chosen),
+    )
+
+
+def most_worthy(choice: Choice, episodes: Episodes, count: int) -> Bools:
+    """(n,): the `count` events of highest worth among those where the stake stood; of equal worth the earlier rows."""
+    stood = _stood(choice, episodes)
+    order = np.argsort(-np.where(stood, choice.worth, -np.inf), kind="stable")
+    chosen = np.zeros(len(episodes), dtype=np.bool_)
+    chosen[order[: min(count, int(stood.sum()))]] = True
+    return chosen
+
+
+def _against(
+    agent: str, other: str, choices: Mapping[str, Choice], on: str, size: int, episodes: Episodes, clusters: Ints
+) -> Row:
+    both = [choices[agent], choices[other]]
+    # One may have a refund more than the other: then both bet as often as the one with fewer stakes that stood.
+    size = min(size, *(int(_stood(each, episodes).sum()) for each in both))
+    chosen = [most_worthy(each, episodes, size) for each in both]
+    row = _row(agent, on, both[0], chosen[0], episodes, clusters)
+    sums = [_sums(each, there, episodes) for each, there in zip(both, chosen, strict=True)]
+    return row._replace(against=other, difference=ratio_difference(sums[0], sums[1], clusters) if size else None)
+
+
+def _row(name: str, on: str, choice: Choice, chosen: Bools, episodes: Episodes, clusters: Ints) -> Row:
+    back, stake = _sums(choice, chosen, episodes)
+    bets = int(stake.sum())
+    hits = float((back > 0).sum() / bets) if bets else float("nan")
+    return Row(name, on, bets, hits, ratio(back, stake, clusters), note="" if bets else NO_BETS)
+
+
+def _sums(choice: Choice, chosen: Bools, episodes: Episodes) -> tuple[Floats, Floats]:
+    """(n,) what came back and (n,) what was staked."""
+    stake = chosen.astype(np.float64)
+    return (episodes.gain(choice.action) + 1.0) * stake, stake
+
+
+def _stood(choice: Choice, episodes: Episodes) -> Bools:
+    return np.asarray(episodes.bets(choice.action) & (choice.action != ABSTAIN), dtype=np.bool_)

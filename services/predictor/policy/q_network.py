@@ -1,0 +1,135 @@
+"""Action values of an event: what the session is still worth, and per slot what a unit staked there adds. Pure.
+
+A unit on a slot brings, on average, its probability times what its backers are paid if it wins, less the unit. So the
+network is built: the probability is the model's, the payment is 1 / (share of the market that backs the slot), and the
+shares of an event's slots sum to one over the market's part paid out. What is learned from returns alone, a sum of
+rare large numbers, is a bounded correction of that product. Every slot goes through the same weights and sees the mean
+over its rivals; the slot's number is one of its features.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from services.predictor.facts import Floats, Ints
+from services.predictor.policy.environment import SO_FAR_WIDTH, SoFar
+from services.predictor.policy.scene import Scene
+
+CORRECTION = 0.5
+"""A value learned from returns moves the expected payment by at most exp(+-0.5): the noise of returns allows no more."""
+FIRST_PAYBACK = 0.75
+LEAST_SPREAD = 1e-3
+
+
+class Seen(NamedTuple):
+    """Of n decisions: `win` (n, S), `slot` (n, S, F), `event` (n, E), `taken` bool (n, S), `so_far` (n, 3)."""
+
+    win: Tensor
+    slot: Tensor
+    event: Tensor
+    taken: Tensor
+    so_far: Tensor
+
+
+def tensors_of(scene: Scene, so_far: SoFar | None = None, dtype: torch.dtype = torch.float32) -> Seen:
+    """Without `so_far` all sessions stand at nought."""
+    return Seen(
+        torch.from_numpy(scene.win).to(dtype),
+        torch.from_numpy(scene.slot).to(dtype),
+        torch.from_numpy(scene.event).to(dtype),
+        torch.from_numpy(scene.taken),
+        torch.zeros(len(scene), SO_FAR_WIDTH, dtype=dtype)
+        if so_far is None
+        else torch.from_numpy(so_far.matrix()).to(dtype),
+    )
+
+
+def seen_at(seen: Seen, rows: Ints, so_far: Floats) -> Seen:
+    """Those rows, with (m, 3) sessions as they stand."""
+    at = torch.from_numpy(rows)
+    return Seen(
+        seen.win[at], seen.slot[at], seen.event[at], seen.taken[at], torch.from_numpy(so_far).to(seen.win.dtype)
+    )
+
+
+class Values(NamedTuple):
+    """`session` (n,): worth of abstaining here and going on. `added` (n, S + 1): what each action adds to it; the
+    first is abstaining and adds nothing; a slot without entry -inf. `log_payout` (n, S): of a unit, if the slot wins.
+    """
+
+    session: Tensor
+    added: Tensor
+    log_payout: Tensor
+
+    @property
+    def actions(self) -> Tensor:
+        """(n, S + 1)."""
+        return self.session[:, None] + self.added
+
+
+class QNetwork(nn.Module):
+    slot_mean: Tensor
+    slot_spread: Tensor
+    event_mean: Tensor
+    event_spread: Tensor
+    places: Tensor
+
+    def __init__(self, slots: int, slot_width: int, event_width: int, width: int, dropout: float) -> None:
+        super().__init__()
+        for name, size in (("slot", slot_width), ("event", event_width)):
+            self.register_buffer(f"{name}_mean", torch.zeros(size))
+            self.register_buffer(f"{name}_spread", torch.ones(size))
+        self.register_buffer("places", torch.eye(slots))
+        self.dropout = nn.Dropout(dropout)
+        self.entry = nn.Linear(slot_width + slots, width)
+        self.context = nn.Linear(event_width, width)
+        self.rivals = nn.Linear(2 * width, width)
+        self.backing = nn.Linear(width, 1)
+        self.log_payback = nn.Parameter(torch.tensor(FIRST_PAYBACK).log())
+        self.correction = nn.Sequential(nn.Linear(width + SO_FAR_WIDTH, 16), nn.ReLU(), nn.Linear(16, 1))
+        self.session = nn.Sequential(nn.Linear(width + SO_FAR_WIDTH, 16), nn.ReLU(), nn.Linear(16, 1))
+        nn.init.zeros_(self.backing.weight)
+        for last in (self.correction[2], self.session[2]):
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
+
+    def forward(self, seen: Seen) -> Values:
+        hidden = self._hidden(seen)
+        log_win = seen.win.clamp_min(1e-5).log()
+        # The market backs what the model finds probable, and differs from it by what is learned here.
+        backing = (self.backing(hidden)[..., 0] + log_win).masked_fill(~seen.taken, -torch.inf)
+        log_payout = (self.log_payback - torch.log_softmax(backing, dim=1)).masked_fill(~seen.taken, 0.0)
+        so_far = seen.so_far[:, None].expand(-1, hidden.shape[1], -1)
+        moved = CORRECTION * torch.tanh(self.correction(torch.cat([hidden, so_far], dim=2))[..., 0])
+        # A winner's backers get their unit back at least.
+        gain = seen.win * (log_payout.clamp_min(0.0) + moved).exp() - 1.0
+        added = torch.cat([torch.zeros_like(gain[:, :1]), gain.masked_fill(~seen.taken, -torch.inf)], dim=1)
+        session = self.session(torch.cat([_mean(hidden, seen.taken), seen.so_far], dim=1))[:, 0]
+        return Values(session, added, log_payout)
+
+    def _hidden(self, seen: Seen) -> Tensor:
+        """(n, S, width)."""
+        slot = ((seen.slot - self.slot_mean) / self.slot_spread).clamp(-4.0, 4.0)
+        event = ((seen.event - self.event_mean) / self.event_spread).clamp(-4.0, 4.0)
+        placed = torch.cat([slot, self.places.to(slot.dtype).expand(len(slot), -1, -1)], dim=2)
+        entry = torch.relu(self.entry(self.dropout(placed)) + self.context(self.dropout(event))[:, None])
+        field = _mean(entry, seen.taken)[:, None].expand_as(entry)
+        return torch.relu(self.rivals(self.dropout(torch.cat([entry, field], dim=2))))
+
+    @torch.no_grad()
+    def standardise_by(self, seen: Seen) -> None:
+        """Features are measured in deviations from their mean over these decisions' entries."""
+        slot = seen.slot[seen.taken]
+        self.slot_mean.copy_(slot.mean(dim=0))
+        self.slot_spread.copy_(slot.std(dim=0, correction=0).clamp_min(LEAST_SPREAD))
+        self.event_mean.copy_(seen.event.mean(dim=0))
+        self.event_spread.copy_(seen.event.std(dim=0, correction=0).clamp_min(LEAST_SPREAD))
+
+
+def _mean(values: Tensor, taken: Tensor) -> Tensor:
+    """(n, S, w), (n, S) -> (n, w): over the slots that have an entry."""
+    there = taken[:, :, None].to(values.dtype)
+    return (values * there).sum(dim=1) / there.sum(dim=1).clamp_min(1.0)
