@@ -1,6 +1,7 @@
 """Reads facts from PostgreSQL: all settled history for training and memory, a few events for serving.
 
-The role needs SELECT on `analytics`, and on the ids of `facts.predictions`. Each read sees one snapshot.
+The role needs SELECT on `analytics`, and on a few columns of `facts` (shared/grants/migrations). Each read sees one
+snapshot.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""What the predictor asks of the `analytics` views. Constants only; every value is a parameter.
+"""What the predictor asks of the `analytics` views, and of a few columns of `facts`. Constants only; every value is a
+parameter.
 
 An event's `conditions` are those of its result and are never read here: only `observed_conditions` was known before.
 """
@@ -48,8 +49,8 @@ POSITION = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text"
 CHANGES = f"""
 SELECT p.oldest::text, c.event_key, c.version, c.status, {_US.format("c.settled_at")}
 FROM (SELECT pg_snapshot_xmin(s) AS oldest, pg_snapshot_xmax(s) AS beyond FROM pg_current_snapshot() s) p
-LEFT JOIN analytics.changes c
-    ON c.written_by >= %(after)s::xid8 AND c.written_by < p.beyond AND c.settled_at IS NOT NULL
+LEFT JOIN (facts.versions v JOIN facts.events c ON c.id = v.event_id AND c.settled_at IS NOT NULL)
+    ON v.written_by >= %(after)s::xid8 AND v.written_by < p.beyond
 """
 
 # The newest prediction per event, state and slot that was made before the start, where exactly one entry won.

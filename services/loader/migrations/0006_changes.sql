@@ -4,11 +4,6 @@ ALTER TABLE facts.versions ADD COLUMN written_by xid8;
 ALTER TABLE facts.versions ALTER COLUMN written_by SET DEFAULT pg_current_xact_id();
 CREATE INDEX versions_written ON facts.versions (written_by);
 
--- Every version of every fact, with its event as it stands now.
-CREATE VIEW analytics.changes AS
-SELECT e.event_key, t.kind, t.version AS fact_version, t.known_at, t.written_by, e.version, e.status, e.settled_at
-FROM facts.versions t JOIN facts.events e ON e.id = t.event_id;
-
 -- What the policy would have done, by prediction.
 CREATE VIEW analytics.decisions AS
 SELECT e.event_key, s.session_key, t.state, t.model_version, t.as_of, t.shadow, t.decision
