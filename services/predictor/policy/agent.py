@@ -50,7 +50,7 @@ class Decided(NamedTuple):
     @property
     def best_slot(self) -> Ints:
         """(n,): what it would back, counted from 1, if it had to."""
-        return self.values[:, 1:].argmax(axis=1) + 1
+        return np.asarray(self.values[:, 1:].argmax(axis=1) + 1, dtype=np.int64)
 
     def decisions(self) -> list[Decision]:
         return [

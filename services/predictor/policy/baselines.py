@@ -56,7 +56,8 @@ def expected_payout(scene: Scene, episodes: Episodes) -> ExpectedPayout:
     # All but the last, the constant, are drawn to zero.
     pull = RIDGE * np.diag(np.r_[np.ones(design.shape[1] - 1), 0.0])
     weights = np.linalg.solve(design.T @ design + pull, design.T @ np.log(payout))
-    return ExpectedPayout(mean, spread, weights, float(payout.mean() / np.exp(design @ weights).mean()))
+    scale = payout.mean() / np.exp(design @ weights).mean()
+    return ExpectedPayout(mean, spread, np.asarray(weights, dtype=np.float64), float(scale))
 
 
 def _columns(scene: Scene) -> Floats:

@@ -142,4 +142,6 @@ class DoubleDqn:
 
 
 def _huber(error: Tensor, delta: float) -> Tensor:
-    return huber_loss(error, torch.zeros_like(error), reduction="none", delta=delta)
+    """(b,) -> (b,)"""
+    loss: Tensor = huber_loss(error, torch.zeros_like(error), reduction="none", delta=delta)
+    return loss

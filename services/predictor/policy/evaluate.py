@@ -17,6 +17,7 @@ from services.predictor.judge.paired import Interval, ratio, ratio_difference
 from services.predictor.policy.environment import ABSTAIN, Episodes
 
 SHARES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+EQUAL_SHARES = (0.1, 0.25, 0.5)
 NO_BETS = "degenerate: abstains on everything"
 EVERY_EVENT, OWN_CHOICE = "every event", "own choice"
 
@@ -68,7 +69,7 @@ def returns_table(
     choices: Mapping[str, Choice],
     episodes: Episodes,
     clusters: Ints,
-    shares: Sequence[float] = (0.1, 0.25, 0.5),
+    shares: Sequence[float] = EQUAL_SHARES,
 ) -> list[Row]:
     """Every policy betting on every event and on its own choice; then `agent` against each other one: on every event,
     at the agent's own number of bets, and at some shares of all events. `clusters` (n,): one number a date x venue."""

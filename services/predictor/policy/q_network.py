@@ -19,9 +19,10 @@ from services.predictor.policy.environment import SO_FAR_WIDTH, SoFar
 from services.predictor.policy.scene import Scene
 
 CORRECTION = 0.5
-"""A value learned from returns moves the expected payment by at most exp(+-0.5): the noise of returns allows no more."""
+"""Returns move the expected payment by a factor of at most exp(+-0.5): their noise allows no more."""
 FIRST_PAYBACK = 0.75
 LEAST_SPREAD = 1e-3
+HEAD_WIDTH = 16
 
 
 class Seen(NamedTuple):
@@ -89,12 +90,9 @@ class QNetwork(nn.Module):
         self.rivals = nn.Linear(2 * width, width)
         self.backing = nn.Linear(width, 1)
         self.log_payback = nn.Parameter(torch.tensor(FIRST_PAYBACK).log())
-        self.correction = nn.Sequential(nn.Linear(width + SO_FAR_WIDTH, 16), nn.ReLU(), nn.Linear(16, 1))
-        self.session = nn.Sequential(nn.Linear(width + SO_FAR_WIDTH, 16), nn.ReLU(), nn.Linear(16, 1))
+        self.correction = _from_nothing(width + SO_FAR_WIDTH)
+        self.session = _from_nothing(width + SO_FAR_WIDTH)
         nn.init.zeros_(self.backing.weight)
-        for last in (self.correction[2], self.session[2]):
-            nn.init.zeros_(last.weight)
-            nn.init.zeros_(last.bias)
 
     def forward(self, seen: Seen) -> Values:
         hidden = self._hidden(seen)
@@ -127,6 +125,14 @@ class QNetwork(nn.Module):
         self.slot_spread.copy_(slot.std(dim=0, correction=0).clamp_min(LEAST_SPREAD))
         self.event_mean.copy_(seen.event.mean(dim=0))
         self.event_spread.copy_(seen.event.std(dim=0, correction=0).clamp_min(LEAST_SPREAD))
+
+
+def _from_nothing(width: int) -> nn.Sequential:
+    """(..., width) -> (..., 1), zero before it learns."""
+    last = nn.Linear(HEAD_WIDTH, 1)
+    nn.init.zeros_(last.weight)
+    nn.init.zeros_(last.bias)
+    return nn.Sequential(nn.Linear(width, HEAD_WIDTH), nn.ReLU(), last)
 
 
 def _mean(values: Tensor, taken: Tensor) -> Tensor:

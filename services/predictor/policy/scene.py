@@ -14,7 +14,7 @@ LEAST = 1e-5
 
 
 class Told(Protocol):
-    """What the heads say of n events of S slots: win, top3 (n, S), trend (n, 3), behaviour (n, S, 3), embedding (n, C)."""
+    """What the heads say of n events: win, top3 (n, S), trend (n, 3), behaviour (n, S, 3), embedding (n, C)."""
 
     @property
     def win(self) -> Floats: ...
