@@ -12,7 +12,7 @@ from services.predictor.judge.measures import log_loss
 from services.predictor.references.softmax import softmax, winner_loss
 
 # Penalties tried, in units of one event: a weight of 1 on a standardised feature costs half of it.
-PENALTIES = (3.0, 30.0, 300.0)
+PENALTIES = (30.0, 300.0, 3000.0)
 MOST_STEPS, CLOSE_ENOUGH = 30, 1e-10
 BLOCK_EVENTS = 4096
 
@@ -90,7 +90,8 @@ def _sums(
         design = _design(entry[part], columns)
         told = softmax(design @ weights, taken[part])
         apart = design - np.einsum("ns,nsf->nf", told, design)[:, None]
-        flat = (apart * np.sqrt(told)[:, :, None]).reshape(-1, len(weights))
+        # Half the width: the Hessian only sets how many steps it takes, the gradient where they end.
+        flat = (apart * np.sqrt(told)[:, :, None]).astype(np.float32).reshape(-1, len(weights))
         curvature += flat.T @ flat
         loss += float(log_loss(told, winner[part]).sum())
         gradient -= apart[np.arange(len(part)), winner[part]].sum(axis=0)

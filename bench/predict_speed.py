@@ -1,0 +1,109 @@
+"""How fast probabilities come: many events at once, one alone, and from what is stored."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psycopg
+
+from bench.predict_quality import widened
+from headrace.embedded import EmbeddedPostgres
+from services.predictor.facts import EventFacts, events_of
+from services.predictor.features.encoding import Encoding
+from services.predictor.features.history import History
+from services.predictor.features.inputs import Inputs, inputs_of
+from services.predictor.postgres_facts import read_events
+from services.predictor.profile import Profile
+from services.predictor.references.boosting import Boosting
+
+Tell = Callable[[Inputs], Any]
+"""Inputs -> whatever holds their probabilities."""
+ROUNDS = 5
+BATCH, ALONE = 3000, 1000
+# Events a service takes from its topic in one go.
+STORED_BATCH = 500
+ROOT = Path(__file__).parents[1]
+
+
+def speeds(tell: Tell, inputs: Inputs) -> dict[str, float]:
+    """Of prepared features: `events_per_s` of a batch, `alone_p50_ms` and `alone_p99_ms` of single events."""
+    many = inputs[:BATCH]
+    rates = [len(many) / seconds(lambda: tell(many)) for _ in range(ROUNDS)]
+    alone = [inputs[row : row + 1] for row in range(min(len(inputs), ALONE))]
+    for each in alone[:20]:
+        tell(each)
+    waits_ms = [1000 * seconds(lambda each=each: tell(each)) for each in alone]
+    p50, p99 = np.percentile(waits_ms, (50, 99))
+    return {"events_per_s": statistics.median(rates), "alone_p50_ms": float(p50), "alone_p99_ms": float(p99)}
+
+
+def trees_tell(boosting: Boosting) -> Tell:
+    return lambda inputs: boosting.probabilities(widened(inputs), inputs.taken)
+
+
+def fact_speed(
+    records: list[EventFacts], profile: Profile, history: History, encoding: Encoding, tell: Tell
+) -> dict[str, float]:
+    """Events a second from records to probabilities, history folded before; and from records to features."""
+
+    def features() -> Inputs:
+        return inputs_of(events_of(records, profile.slots), history, encoding, "observation")
+
+    return {
+        "to_features_per_s": len(records) / statistics.median(seconds(features) for _ in range(ROUNDS)),
+        "to_probabilities_per_s": len(records) / statistics.median(
+            seconds(lambda: tell(features())) for _ in range(ROUNDS)
+        ),
+    }  # fmt: skip
+
+
+def stored_speed(
+    url: str, keys: list[str], profile: Profile, history: History, encoding: Encoding, tell: Tell
+) -> dict[str, float]:
+    """Events a second from PostgreSQL's rows to probabilities, in batches, on one core of this process."""
+    batches = [keys[start : start + STORED_BATCH] for start in range(0, len(keys), STORED_BATCH)]
+    with psycopg.connect(url, autocommit=True) as connection:
+
+        def all_told() -> None:
+            for batch in batches:
+                events = events_of(read_events(connection, batch, profile), profile.slots)
+                tell(inputs_of(events, history, encoding, "observation"))
+
+        rates = [len(keys) / seconds(all_told) for _ in range(ROUNDS)]
+    return {"stored_to_probabilities_per_s": statistics.median(rates)}
+
+
+@contextmanager
+def stored(archive: Path, last: date, days: int) -> Iterator[str]:
+    """The address of a database into which the last `days` of the archive went through the pipeline."""
+    with tempfile.TemporaryDirectory() as place:
+        command = [
+            sys.executable, "-m", "headrace", "run", "--source", "archive", "--archive", str(archive),
+            "--from", str(last - timedelta(days=days - 1)), "--to", str(last), "--once", "--json", "--data-dir", place,
+        ]  # fmt: skip
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, check=False, env=os.environ)
+        if done.returncode:
+            raise SystemExit(f"headrace run ended with {done.returncode}: {done.stderr.decode()[-500:]}")
+        server = EmbeddedPostgres(Path(place))
+        server.start()
+        try:
+            yield server.url_with_password()
+        finally:
+            server.stop()
+
+
+def seconds(work: Callable[[], Any]) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
