@@ -258,7 +258,7 @@ def test_the_whole_real_archive_is_read(whole: tuple[list[EventFacts], list[str]
     assert len({event.event_key for event in found}) == 39_360
     assert all(len(event.entries) == 6 for event in found)
     settled = [event for event in found if event.status == "settled"]
-    assert sum(event.amount is None for event in settled) == 16  # special payouts, which the source does not show
+    assert sum(event.amount is None for event in settled) == 16  # too few came in, or a special payout
 
 
 def test_real_days_read_as_they_do_from_the_tables(
