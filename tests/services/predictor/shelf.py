@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import struct
 import zlib
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,11 +11,8 @@ import torch
 from pydantic import BaseModel, ConfigDict
 
 from services.predictor.registry.registry import Registry, Tensors
-from services.predictor.registry.states import Order
 from shared.errors import ConfigError
-
-GOOD = {"card_result": 1.21, "card_result_base": 1.36, "observation_result": 1.15, "observation_result_base": 1.36}
-BAD = GOOD | {"card_result": 1.4}
+from tests.services.predictor.shelf_orders import GOOD, label_of, order
 
 
 class Label(BaseModel):
@@ -50,10 +46,6 @@ def shelf_of(directory: Path) -> Shelf:
     return Registry(directory, Label, boxed)
 
 
-def order(request: str | None = None, why: str | None = None) -> Order:
-    return Order(at=datetime(2031, 5, 1, tzinfo=UTC), who="a test", why=why, request=request)
-
-
 def tensors_of(seed: int, size: int = 8) -> Tensors:
     return {"weight": torch.rand(size, size, generator=torch.Generator().manual_seed(seed))}
 
@@ -63,7 +55,7 @@ def shelved(
     pictures: dict[str, bytes] | None = None,
 ) -> str:  # fmt: skip
     """The version of a new candidate."""
-    label = Label(seed=seed, last_day=last_day, metrics=GOOD if metrics is None else metrics)
+    label = Label.model_validate(label_of(seed, last_day, metrics))
     return shelf_of(directory).save(label, last_day, tensors_of(seed), order(), pictures)
 
 

@@ -22,7 +22,8 @@ from tests.services.endpoints import served, settings_of
 from tests.services.loader import facts
 from tests.services.predictor.settled import BLUNT, TRUE, settle
 from tests.services.predictor.shared_database import database_of, emptied
-from tests.services.predictor.shelf import BAD, png, shelved
+from tests.services.predictor.shelf import png, shelved
+from tests.services.predictor.shelf_orders import BAD
 from tests.shared.runtime.api.desks import assert_problem, bearing, given_token
 
 Database = psycopg.Connection[Any]

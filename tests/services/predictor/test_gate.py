@@ -17,7 +17,7 @@ from services.predictor.registry.gate import (
     judge,
     judge_alone,
 )
-from tests.services.predictor.shelf import BAD, GOOD
+from tests.services.predictor.shelf_orders import BAD, GOOD
 
 
 def evidence(

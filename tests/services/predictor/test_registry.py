@@ -20,7 +20,8 @@ from services.predictor.registry.state_file import LOCK, STATES
 from services.predictor.registry.states import Order
 from shared.errors import ConfigError
 from shared.ops.operations import NotPossible
-from tests.services.predictor.shelf import Label, order, png, shelf_of, shelved, tensors_of
+from tests.services.predictor.shelf import Label, png, shelf_of, shelved, tensors_of
+from tests.services.predictor.shelf_orders import order
 from tests.shared.runtime.deadline import eventually
 
 LIMIT_S = 60.0

@@ -1,0 +1,59 @@
+"""A training program whose training is quick, endless, impossible or deadly, by its seed. Run as a process of its own.
+
+All but the learning is the service's: what it is asked on its input, what it says on its output, files, gate, trail.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from services.predictor.registry import changing
+from services.predictor.registry.gate import Judged
+from services.predictor.registry.promotion import Duel
+from services.predictor.training_program import saying, serve
+from shared.errors import ConfigError
+from tests.services.predictor.shelf_orders import label_of, order
+
+QUICK, ENDLESS, IMPOSSIBLE, DEADLY, DIES_ONCE = 1, 2, 3, 4, 5
+
+
+def train(
+    database_url: str, models_dir: Path, *, seed: int, until: date | None, validate_days: int | None,
+    log: Callable[[str], None], progress: Callable[[float], None],
+) -> dict[str, Any]:  # fmt: skip
+    log(f"process {os.getpid()}")
+    progress(0.25)
+    if seed == IMPOSSIBLE:
+        raise ConfigError("training needs at least 100 settled events with their cards, found 3")
+    mark = models_dir.parent / "died"
+    if seed == DEADLY or (seed == DIES_ONCE and not mark.exists()):
+        mark.touch()
+        os._exit(9)
+    while seed == ENDLESS:
+        time.sleep(0.05)
+    last_day = str(until or date(2031, 4, 30))
+    label = label_of(seed, last_day)
+    version = changing.add(models_dir, last_day, label, bytes(8), {}, order())
+    return {"version": version, "events": 4000, "metrics": label["metrics"]}
+
+
+def walk(database_url: str, models_dir: Path, duel: Duel) -> Sequence[Judged]:
+    """The candidate knows more than the live one."""
+    rng = np.random.default_rng(2)
+    return [
+        Judged(f"event {number}", f"day {number // 12}", int(rng.choice(3, p=[0.6, 0.2, 0.2])), (0.6, 0.2, 0.2),
+               (0.4, 0.3, 0.3))
+        for number in range(min(duel.most, 400))
+    ]  # fmt: skip
+
+
+if __name__ == "__main__":
+    serve(sys.stdin.buffer, saying(sys.stdout.buffer), train, walk if "--walks" in sys.argv else None)
