@@ -74,9 +74,8 @@ def prepare(options: argparse.Namespace) -> Prepared:
     values = values_of(events, history, names_of(events[trains], BOATRACE), "observation")
     encoding = encoding_of(names_of(events[trains], BOATRACE), values, trains)
     inputs = encoded(values, encoding)
-    say(
-        f"{inputs.entry.shape[2]} entry features, {inputs.event.shape[1]} of events, {time.perf_counter() - started:.0f} s"
-    )
+    took_s = time.perf_counter() - started
+    say(f"{inputs.entry.shape[2]} entry features, {inputs.event.shape[1]} of events, {took_s:.0f} s")
     return Prepared(records, events, history, encoding, inputs)
 
 
@@ -95,11 +94,10 @@ def measured(prepared: Prepared, course: Course, tell: Tell, options: argparse.N
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.predict", description=__doc__)
     parser.add_argument("--archive", type=Path, default=ARCHIVE, help="a folder that holds v2/ (default: %(default)s)")
-    parser.add_argument("--from", dest="first", type=date.fromisoformat, help="first day to learn from (default: all)")
-    parser.add_argument("--train-to", type=date.fromisoformat, default=date(2026, 2, 28), help="(default: %(default)s)")
-    parser.add_argument(
-        "--to", dest="last", type=date.fromisoformat, default=date(2026, 3, 31), help="(default: %(default)s)"
-    )
+    day, usual = date.fromisoformat, "(default: %(default)s)"
+    parser.add_argument("--from", dest="first", type=day, help="first day to learn from (default: all)")
+    parser.add_argument("--train-to", type=day, default=date(2026, 2, 28), help=f"last day to learn from {usual}")
+    parser.add_argument("--to", dest="last", type=day, default=date(2026, 3, 31), help=f"last day to judge by {usual}")
     parser.add_argument("--most-trees", type=int, default=1500)
     parser.add_argument("--stored-days", type=int, default=3, help="days loaded into a database for speed; 0: none")
     parser.add_argument("--seed", type=int, default=0)

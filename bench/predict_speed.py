@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import date, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ def speeds(tell: Tell, inputs: Inputs) -> dict[str, float]:
     alone = [inputs[row : row + 1] for row in range(min(len(inputs), ALONE))]
     for each in alone[:20]:
         tell(each)
-    waits_ms = [1000 * seconds(lambda each=each: tell(each)) for each in alone]
+    waits_ms = [1000 * seconds(partial(tell, each)) for each in alone]
     p50, p99 = np.percentile(waits_ms, (50, 99))
     return {"events_per_s": statistics.median(rates), "alone_p50_ms": float(p50), "alone_p99_ms": float(p99)}
 
