@@ -1,7 +1,7 @@
 """The trained policy: several networks' mean action values, and what it would do with an event. Pure.
 
-The same event gives the same bits whatever stands beside it: events go through the networks in blocks of one size, in
-double precision. Members average away part of the noise that returns teach each of them.
+The same event gives the same values whatever stands beside it: they are computed in double precision and rounded to
+six decimals. Members average away part of the noise that returns teach each of them.
 """
 
 from __future__ import annotations
@@ -23,8 +23,11 @@ from services.predictor.policy.scene import Scene
 from shared.errors import ConfigError
 from shared.events import Decision
 
-BLOCK = 64
-"""Events that go through a network together, the last block filled up: products of one shape round in one way."""
+TOGETHER = 2048
+"""Events that go through a network at once: bounds the memory."""
+DECIMALS = 6
+"""Of a value. In double precision the order of a sum shows from the sixteenth on, and that order changes with what
+stands beside an event."""
 
 
 class PolicyDescription(BaseModel):
@@ -84,9 +87,8 @@ class Policy:
         """`so_far` None: every event as if its session had just begun and nothing had been staked."""
         self._must_fit(scene)
         before = so_far or SoFar(np.ones(len(scene)), np.zeros(len(scene)), np.zeros(len(scene)))
-        values = np.concatenate(
-            [self._block(scene[at : at + BLOCK], before[at : at + BLOCK]) for at in _starts(len(scene))]
-        )
+        parts = [slice(at, at + TOGETHER) for at in range(0, max(len(scene), 1), TOGETHER)]
+        values = np.concatenate([self._values(scene[part], before[part]) for part in parts])
         return Decided(values.argmax(axis=1).astype(np.int64), values)
 
     def playing(self, scene: Scene) -> Choose:
@@ -94,14 +96,10 @@ class Policy:
         return lambda rows, so_far: self.decide(scene[rows], so_far).action
 
     @torch.no_grad()
-    def _block(self, scene: Scene, so_far: SoFar) -> Floats:
-        count = len(scene)
-        rows = np.minimum(np.arange(BLOCK), max(count - 1, 0))
-        if not count:
-            return np.zeros((0, self.description.slots + 1))
-        seen = tensors_of(scene[rows], so_far[rows], torch.float64)
+    def _values(self, scene: Scene, so_far: SoFar) -> Floats:
+        seen = tensors_of(scene, so_far, torch.float64)
         added = torch.stack([network(seen).added for network in self._networks]).mean(dim=0)
-        return np.asarray(added[:count].numpy())
+        return np.asarray(added.numpy().round(DECIMALS), dtype=np.float64)
 
     def _must_fit(self, scene: Scene) -> None:
         told = (scene.slots, scene.slot.shape[2], scene.event.shape[1])
@@ -150,7 +148,3 @@ def policy_of(description: PolicyDescription, tensors: Mapping[str, Tensor]) -> 
     if unknown:
         raise ConfigError(f"tensors of no member of the policy: {', '.join(sorted(unknown))}")
     return Policy(description, networks)
-
-
-def _starts(count: int) -> range:
-    return range(0, max(count, 1), BLOCK)

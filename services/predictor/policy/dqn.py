@@ -114,7 +114,7 @@ class DoubleDqn:
         going_on = drawn.following >= 0
         seen = seen_at(self._seen, np.where(going_on, drawn.following, 0), drawn.after)
         choice = self._network.eval()(seen).actions.argmax(dim=1, keepdim=True)
-        ahead = self._target(seen).actions.gather(1, choice)[:, 0] * torch.from_numpy(going_on)
+        ahead: Tensor = self._target(seen).actions.gather(1, choice)[:, 0] * torch.from_numpy(going_on)
         return torch.from_numpy(drawn.reward).float() + self._learning.gamma * ahead
 
     def _precision(self, drawn: Transitions) -> Tensor:

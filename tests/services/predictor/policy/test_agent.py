@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from services.predictor.policy.agent import Policy, PolicyDescription, policy_of, train_policy
+from services.predictor.policy.environment import SoFar
+from services.predictor.policy.learning import Learning
+from services.predictor.policy.scene import scene_of
+from shared.errors import ConfigError
+from tests.services.predictor.policy.world import SLOTS, World, world
+
+LEARNING = Learning(width=8, market_epochs=1, epochs=1, batch=64)
+
+
+@pytest.fixture(scope="module")
+def season() -> World:
+    return world(40, seed=6)
+
+
+@pytest.fixture(scope="module")
+def policy(season: World) -> Policy:
+    return train_policy(season.scene, season.episodes, LEARNING, members=2)[0]
+
+
+def test_an_event_is_decided_alike_whatever_stands_beside_it(policy: Policy, season: World) -> None:
+    whole = policy.decide(season.scene).values
+    order = np.random.default_rng(0).permutation(len(season.scene))
+
+    shuffled = policy.decide(season.scene[order]).values
+    alone = np.concatenate([policy.decide(season.scene[row : row + 1]).values for row in range(80)])
+
+    np.testing.assert_array_equal(shuffled, whole[order])
+    np.testing.assert_array_equal(alone, whole[:80])
+
+
+def test_written_and_read_again_it_decides_the_same(policy: Policy, season: World) -> None:
+    description = PolicyDescription.model_validate_json(policy.description.model_dump_json())
+
+    again = policy_of(description, policy.tensors())
+
+    np.testing.assert_array_equal(again.decide(season.scene).values, policy.decide(season.scene).values)
+
+
+def test_members_are_averaged(policy: Policy, season: World) -> None:
+    tensors, one = policy.tensors(), policy.description.model_copy(update={"members": 1})
+    alone = [
+        policy_of(
+            one, {f"0.{name[2:]}": tensor for name, tensor in tensors.items() if name.startswith(f"{member}.")}
+        ).decide(season.scene)
+        for member in range(2)
+    ]
+
+    found = policy.decide(season.scene).values
+
+    np.testing.assert_allclose(found, (alone[0].values + alone[1].values) / 2, atol=2e-6)
+    assert not np.array_equal(alone[0].values, alone[1].values)
+
+
+def test_the_best_action_is_taken_and_said_in_words(policy: Policy, season: World) -> None:
+    decided = policy.decide(season.scene[:50])
+
+    decisions = decided.decisions()
+
+    np.testing.assert_array_equal(decided.action, decided.values.argmax(axis=1))
+    for action, values, said in zip(decided.action, decided.values, decisions, strict=True):
+        assert said.action == ("abstain" if action == 0 else f"back {action}")
+        assert said.values == {"abstain": 0.0} | {f"back {slot}": values[slot] for slot in range(1, SLOTS + 1)}
+
+
+def test_a_slot_without_entry_is_no_choice(policy: Policy, season: World) -> None:
+    taken = season.events.taken.copy()
+    taken[:, 1] = False
+
+    decided = policy.decide(scene_of(season.told, taken, season.marks))
+
+    assert (decided.best_slot != 2).all()
+    assert all("back 2" not in each.values for each in decided.decisions())
+
+
+def test_the_session_so_far_counts(policy: Policy, season: World) -> None:
+    count = len(season.scene)
+    lost = SoFar(np.full(count, 0.2), np.full(count, 0.8), np.full(count, -0.8))
+
+    assert not np.array_equal(policy.decide(season.scene, lost).values, policy.decide(season.scene).values)
+
+
+def test_no_events_are_no_decisions(policy: Policy, season: World) -> None:
+    decided = policy.decide(season.scene[:0])
+
+    assert decided.values.shape == (0, SLOTS + 1)
+    assert decided.decisions() == []
+
+
+def test_tensors_of_another_policy_are_refused(policy: Policy) -> None:
+    tensors = policy.tensors()
+    broken = {name: each for name, each in tensors.items() if name != "1.entry.weight"}
+    wider = tensors | {"0.entry.weight": torch.zeros(3, 3)}
+
+    with pytest.raises(ConfigError, match="member 1 of the policy cannot be read"):
+        policy_of(policy.description, broken)
+    with pytest.raises(ConfigError, match="member 0 of the policy cannot be read"):
+        policy_of(policy.description, wider)
+    with pytest.raises(ConfigError, match="tensors of no member of the policy: 7"):
+        policy_of(policy.description, tensors | {"7.entry.weight": tensors["0.entry.weight"]})
+
+
+def test_a_scene_of_other_features_is_refused(policy: Policy, season: World) -> None:
+    bare = scene_of(season.told, season.events.taken)
+
+    with pytest.raises(ConfigError, match="the policy was trained on"):
+        policy.decide(bare)

@@ -1,0 +1,114 @@
+"""A made-up season of sessions whose best policy is known.
+
+Each event has three entries with true chances to win. The market knows them too, but is drawn by a mark that an entry
+carries: it backs marked entries too little. Payments are 0.8 over the market's share, so the best policy backs an
+entry where chance x payment is above one, and abstains elsewhere.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from services.predictor.facts import EntryFacts, EventFacts, Events, Floats, Floats32, Ints, events_of
+from services.predictor.policy.environment import Episodes, episodes_of
+from services.predictor.policy.scene import Scene, scene_of
+
+SLOTS, LENGTH = 3, 6
+HOUR_US = 3_600_000_000.0
+PAYBACK = 0.8
+PULL = 0.6
+
+
+class Told(NamedTuple):
+    win: Floats
+    top3: Floats
+    trend: Floats
+    behaviour: Floats
+    embedding: Floats
+
+
+class World(NamedTuple):
+    """`gain` (n, S): the true mean of what backing a slot adds."""
+
+    events: Events
+    told: Told
+    marks: Floats32
+    gain: Floats
+
+    @property
+    def scene(self) -> Scene:
+        return scene_of(self.told, self.events.taken, self.marks)
+
+    @property
+    def episodes(self) -> Episodes:
+        return episodes_of(self.events, "observation")
+
+    @property
+    def best(self) -> Floats:
+        """(n,): the true mean of the best action's gain."""
+        return np.asarray(np.maximum(self.gain.max(axis=1), 0.0), dtype=np.float64)
+
+    def gained(self, actions: Ints) -> Floats:
+        """(n,): the true mean of these actions' gain."""
+        gains = np.concatenate([np.zeros((len(actions), 1)), self.gain], axis=1)
+        return np.asarray(gains[np.arange(len(actions)), actions], dtype=np.float64)
+
+
+def world(sessions: int, seed: int) -> World:
+    rng = np.random.default_rng(seed)
+    count = sessions * LENGTH
+    win = rng.dirichlet((6.0, 4.0, 3.0), count)
+    marks = (rng.random((count, SLOTS)) < 0.2).astype(np.float32)
+    share = win * np.exp(-PULL * marks)
+    share /= share.sum(axis=1, keepdims=True)
+    payment = np.maximum(PAYBACK / share, 1.0)
+    winner = (rng.random((count, 1)) > win.cumsum(axis=1)[:, :-1]).sum(axis=1)
+    found = [_event(row, int(winner[row]), payment[row]) for row in range(count)]
+    told = Told(
+        win=win,
+        top3=np.full((count, SLOTS), 0.99),
+        trend=np.full((count, 3), 1 / 3),
+        behaviour=np.full((count, SLOTS, 3), 1 / 3),
+        embedding=rng.normal(size=(count, 2)),
+    )
+    return World(events_of(found, SLOTS), told, marks[:, :, None], win * payment - 1.0)
+
+
+def event(
+    number: int,
+    amounts: dict[int, float],
+    session: str = "a",
+    status: str = "settled",
+    refunded: tuple[int, ...] = (),
+    settled_us: float | None = None,
+) -> EventFacts:
+    """At `number` hours; settled half an hour later unless told. `amounts`: of one hundred, by winning slot."""
+    start = number * HOUR_US
+    return EventFacts(
+        event_key=f"{session}:{number}",
+        session_key=session,
+        day=0,
+        venue=1,
+        number=number,
+        status=status,
+        entries=[
+            EntryFacts(
+                slot=slot,
+                place=1.0 if slot in amounts else 2.0,
+                refunded=slot in refunded,
+                win_amount=amounts.get(slot),
+            )
+            for slot in range(1, SLOTS + 1)
+        ],
+        scheduled_us=start,
+        listed_us=0.0,
+        observed_us=start,
+        settled_us=start + HOUR_US / 2 if settled_us is None else settled_us,
+    )
+
+
+def _event(row: int, winner: int, payment: Floats) -> EventFacts:
+    session, place = divmod(row, LENGTH)
+    return event(place + 1, {winner + 1: 100.0 * float(payment[winner])}, session=f"s{session:05d}")
