@@ -16,15 +16,17 @@ import psycopg
 import typer
 
 from headrace.access import one_line
-from headrace.commands import config, db, dead_letters, operations, token, topics
+from headrace.commands import config, db, dead_letters, models, operations, token, topics
 from headrace.commands.audit import audit
 from headrace.commands.backfill import backfill
 from headrace.commands.export import export
 from headrace.commands.lag import lag
 from headrace.commands.migrate import migrate
 from headrace.commands.pause import pause
+from headrace.commands.promote import promote
 from headrace.commands.replay import replay
 from headrace.commands.resume import resume
+from headrace.commands.rollback import rollback
 from headrace.commands.run import run
 from headrace.commands.simulate import ALL_TO_THE_SIMULATOR, simulate
 from headrace.commands.sql import sql
@@ -86,10 +88,12 @@ def app_of() -> typer.Typer:
     app.command()(sql)
     for steering in (pause, resume, replay, lag, trail, audit, windows, backfill, export):
         app.command()(steering)
-    app.command()(train)
+    for learning in (train, promote, rollback):
+        app.command()(learning)
     app.command(context_settings=ALL_TO_THE_SIMULATOR)(simulate)
     app.add_typer(db.app, name="db")
     app.add_typer(token.app, name="token")
+    app.add_typer(models.app, name="models")
     app.add_typer(operations.app, name="operations")
     app.add_typer(dead_letters.app, name="dead-letters")
     app.add_typer(topics.app, name="topics")

@@ -141,19 +141,13 @@ def _looking(router: APIRouter, models: Path) -> None:
     @router.get("", summary="Models in the registry, the newest data first")
     def all_models() -> list[ModelBody]:
         """What each is, was trained on, and how it did. At most one is live; shadows predict beside it, silently."""
-        book = state_file.read(models)
-        return [_shown(models, book, version)[0] for version in model_files.versions(models)]
+        return listed(models)
 
     @router.get("/{version}", summary="One model, whole", responses=responses(404))
     def one(version: Version) -> WholeModel:
         """Its description, metrics, pictures, and everything that became of it."""
         _require(models, version)
-        book = state_file.read(models)
-        shown, description = _shown(models, book, version)
-        return WholeModel(
-            **shown.model_dump(), description=description, history=book.changes_of(version),
-            pictures=model_files.pictures(models, version),
-        )  # fmt: skip
+        return whole(models, version)
 
     @router.get(
         "/{version}/pictures/{name}.png", summary="A picture of a model", response_class=Response,
@@ -251,16 +245,34 @@ def order_of(request: Request, wish: StepWish | None) -> Order:
     )  # fmt: skip
 
 
-def _answer(version: str, steps: changing.Steps, verdict: Verdict | None = None) -> Answer:
+def listed(models: Path) -> list[ModelBody]:
+    """All of the registry, the newest data first."""
+    book = state_file.read(models)
+    return [_shown(models, book, version)[0] for version in model_files.versions(models)]
+
+
+def whole(models: Path, version: str) -> WholeModel:
+    """One that is there."""
+    book = state_file.read(models)
+    short, description = _shown(models, book, version)
+    return WholeModel(
+        **short.model_dump(), description=description, history=book.changes_of(version),
+        pictures=model_files.pictures(models, version),
+    )  # fmt: skip
+
+
+def stepped(version: str, steps: changing.Steps, verdict: Verdict | None = None) -> Stepped:
     before, after = steps
-    stepped = Stepped(
+    return Stepped(
         version=version, before=before.states.get(version), state=after.states.get(version), live=after.live,
         was_live=before.live, gate=verdict,
     )  # fmt: skip
-    said = {"state": stepped.state, "live": after.live}
-    if verdict is not None:
-        said["gate"] = verdict.why
-    return Answer(HTTPStatus.OK, stepped, before={"state": stepped.before, "live": before.live}, after=said)
+
+
+def _answer(version: str, steps: changing.Steps, verdict: Verdict | None = None) -> Answer:
+    done = stepped(version, steps, verdict)
+    said = {"state": done.state, "live": done.live} | ({} if verdict is None else {"gate": verdict.why})
+    return Answer(HTTPStatus.OK, done, before={"state": done.before, "live": done.was_live}, after=said)
 
 
 def _require(models: Path, version: str) -> None:

@@ -85,17 +85,27 @@ def promoted_or_refused(place: Place, version: str, order: Order) -> Verdict:
 
 
 def promoted_if_better(place: Place, version: str, order: Order) -> Verdict:
-    """What the gate says, of stored predictions or else of stored facts; live, and noted in the trail, if it passes."""
-    with psycopg.connect(place.database_url, autocommit=True, application_name="headrace promotion") as connection:
-        walk = place.walk
-        verdict = verdict_on(
-            place.models_dir, version, lambda duel: stored_duel(connection, duel),
-            None if walk is None else lambda duel: walk(place.database_url, place.models_dir, duel),
-        )  # fmt: skip
-        if verdict.passed:
-            before, after = changing.promote(place.models_dir, version, order, verdict)
+    """What the gate says; the model is live, and noted in the trail, if it passes."""
+    verdict = verdict_of(place, version)
+    if verdict.passed:
+        before, after = changing.promote(place.models_dir, version, order, verdict)
+        with _connected(place) as connection:
             postgres_audit.note(
                 connection, SERVICE, order.who, "promote", f"model {version}", before={"live": before.live},
                 after={"live": after.live, "gate": verdict.why}, request_id=order.request or "",
             )  # fmt: skip
     return verdict
+
+
+def verdict_of(place: Place, version: str) -> Verdict:
+    """What the gate says, of stored predictions or else of stored facts."""
+    walk = place.walk
+    with _connected(place) as connection:
+        return verdict_on(
+            place.models_dir, version, lambda duel: stored_duel(connection, duel),
+            None if walk is None else lambda duel: walk(place.database_url, place.models_dir, duel),
+        )  # fmt: skip
+
+
+def _connected(place: Place) -> psycopg.Connection[tuple[object, ...]]:
+    return psycopg.connect(place.database_url, autocommit=True, application_name="headrace promotion")

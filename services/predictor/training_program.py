@@ -70,15 +70,20 @@ def saying(output: BinaryIO) -> Say:
     return say
 
 
+def parts() -> tuple[Train, Walk | None]:
+    """What trains, and what walks over stored facts. Imported here, not above: torch takes seconds."""
+    from services.predictor.train_command import train  # noqa: PLC0415
+
+    return train, None
+
+
 def main() -> None:
     configure("predictor")
     os.nice(NICENESS)
     # Libraries in C write to standard output too; what they say goes with the log.
     output = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    from services.predictor.train_command import train  # noqa: PLC0415 - torch takes seconds; the request comes first
-
-    serve(sys.stdin.buffer, saying(output), train, None)
+    serve(sys.stdin.buffer, saying(output), *parts())
 
 
 if __name__ == "__main__":

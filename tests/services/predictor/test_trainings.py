@@ -5,9 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +13,11 @@ import psycopg
 import pytest
 
 from headrace.embedded import EmbeddedPostgres
-from services.predictor.child_jobs import ChildJobs
 from services.predictor.postgres_trainings import PROMOTION, TRAINING
 from services.predictor.registry import changing, model_files, state_file
 from shared.ops import postgres_operations
 from shared.ops.operations import Operation
-from shared.runtime.jobs.workers import Jobs
+from tests.services.predictor.replica import PROGRAM, replica
 from tests.services.predictor.settled import BLUNT, TRUE, settle
 from tests.services.predictor.shared_database import database_of, emptied
 from tests.services.predictor.shelf_orders import BAD, label_of, order
@@ -29,7 +26,6 @@ from tests.shared.runtime.api.desks import as_role
 from tests.shared.runtime.deadline import eventually
 
 Database = psycopg.Connection[Any]
-PROGRAM = (sys.executable, "-m", "tests.services.predictor.trainer")
 WISH = {"seed": QUICK, "until": None, "validate_days": None, "promote": True}
 
 
@@ -64,20 +60,6 @@ def row(database: Database, operation_id: str) -> Operation:
     found = postgres_operations.get(database, operation_id)
     assert found is not None
     return found
-
-
-@contextmanager
-def replica(conninfo: str, models: Path, name: str = "host-0", *options: str) -> Iterator[None]:
-    children, stop = ChildJobs(conninfo, models, (*PROGRAM, *options)), threading.Event()
-    starts = dict.fromkeys((TRAINING, PROMOTION), children.start)
-    jobs = Jobs("predictor", name, conninfo, starts, first_pause_s=0.01)
-    thread = threading.Thread(target=jobs.run, args=(stop,))
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
 
 
 def over(database: Database, operation_id: str) -> Operation:

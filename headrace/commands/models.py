@@ -1,0 +1,90 @@
+"""headrace models: the registry."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import ExitStack
+from typing import Any
+
+import orjson
+import typer
+
+from headrace.commands.registry import Bench, ReasonOption, VersionArgument, at_registry, step, version_of, versions
+from headrace.commands.remote import give
+from services.predictor.api_models import listed, whole
+from services.predictor.registry import changing
+
+app = typer.Typer(help="Trained models: which there are, which is live.", invoke_without_command=True,
+                  rich_markup_mode=None)  # fmt: skip
+COLUMNS = ("version", "state", "since", "first_day", "last_day", "events", "log_loss", "base", "problem")
+
+
+@app.callback()
+@at_registry
+def models(bench: Bench, context: typer.Context) -> None:
+    """List trained models, or deal with one: show, shadow, retire, delete. Promote and roll back are commands of their
+    own. Without a predictor that runs, the files of this machine are asked."""
+    if context.invoked_subcommand is None:
+        show_all(bench)
+
+
+@app.command("list")
+@at_registry
+def list_models(bench: Bench) -> None:
+    """The newest data first, with the log-loss on their validation days and the base rate's."""
+    show_all(bench)
+
+
+@app.command()
+@at_registry
+def show(bench: Bench, version: VersionArgument) -> None:
+    """One, whole, as indented JSON: what it is made of, how it did, and all that became of it."""
+    with ExitStack() as stack:
+        asked = bench.api(stack)
+        meant = version_of(version, versions(bench, asked))
+        if asked is not None:
+            body = asked.get(f"/models/{meant}")
+        else:
+            body = whole(bench.models_dir, meant).model_dump(mode="json")
+    sys.stdout.write(orjson.dumps(body, option=orjson.OPT_INDENT_2).decode() + "\n")
+
+
+@app.command()
+@at_registry
+def shadow(bench: Bench, version: VersionArgument, reason: ReasonOption = None) -> None:
+    """Let it predict beside the live one: stored, marked, told to nobody. So it can be judged, and promoted."""
+    step(bench, version, "shadow", reason, changing.shadow)
+
+
+@app.command()
+@at_registry
+def retire(bench: Bench, version: VersionArgument, reason: ReasonOption = None) -> None:
+    """Let a shadow or candidate predict no more."""
+    step(bench, version, "retire", reason, changing.retire)
+
+
+@app.command()
+@at_registry
+def delete(bench: Bench, version: VersionArgument, reason: ReasonOption = None) -> None:
+    """Delete the files of one that is not in use. What it predicted stays."""
+    step(bench, version, "delete", reason, changing.delete)
+
+
+def show_all(bench: Bench) -> None:
+    with ExitStack() as stack:
+        asked = bench.api(stack)
+        if asked is not None:
+            found: list[dict[str, Any]] = asked.get("/models")
+        else:
+            found = [each.model_dump(mode="json") for each in listed(bench.models_dir)]
+    give(bench.asking.output, found, COLUMNS, lambda: [_row(each) for each in found],
+         "no models: `headrace train` makes one")  # fmt: skip
+
+
+def _row(model: dict[str, Any]) -> tuple[Any, ...]:
+    metrics = model["metrics"]
+    state = "observation" if "observation_result" in metrics else "card"
+    losses = (metrics.get(f"{state}_result{base}") for base in ("", "_base"))
+    shown = {name: model.get(name) for name in COLUMNS} | {"since": (model["since"] or "")[:16]}
+    shown |= dict(zip(("log_loss", "base"), (None if loss is None else f"{loss:.4f}" for loss in losses), strict=True))
+    return tuple(shown.values())

@@ -1,0 +1,86 @@
+"""headrace promote."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import Annotated, Any
+
+import typer
+
+from headrace.access import opened_if_made, service_settings
+from headrace.commands.arguments import stderr
+from headrace.commands.registry import (
+    Bench,
+    ReasonOption,
+    VersionArgument,
+    at_registry,
+    conclude_step,
+    done_locally,
+    version_of,
+    versions,
+)
+from headrace.commands.remote import ACCEPTED
+from headrace.rest import Api, follow
+from services.predictor.registry import changing, state_file
+from services.predictor.registry.gate import Verdict
+from services.predictor.registry.promotion import verdict_on
+from services.predictor.settings import PredictorSettings
+from shared.errors import ConfigError
+from shared.ops.operations import NotPossible
+
+
+@at_registry
+def promote(
+    bench: Bench,
+    version: VersionArgument,
+    force: Annotated[bool, typer.Option("--force", help="Whatever the gate says; wants a --reason.")] = False,
+    reason: ReasonOption = None,
+) -> None:
+    """Make a model the live one, if the gate lets it pass: better than the live one, with confidence, on settled events
+    that neither was fitted on, and no less honest. The one that was live is retired; `headrace rollback` undoes it."""
+    if force and not reason:
+        raise ConfigError("--force wants a --reason, which is kept")
+    with ExitStack() as stack:
+        asked = bench.api(stack)
+        meant = version_of(version, versions(bench, asked))
+        said = _asked(asked, meant, force, reason) if asked is not None else _locally(bench, meant, force, reason)
+    conclude_step(bench, said)
+
+
+def _asked(asked: Api, version: str, force: bool, reason: str | None) -> dict[str, Any]:
+    """What it is afterwards; where the gate has to look at stored facts, it is waited for."""
+    wish = ({"force": True} if force else {}) | ({"reason": reason} if reason else {})
+    before = {each["version"]: each["state"] for each in asked.get("/models")}
+    answer = asked.post(f"/models/{version}/promote", wish)
+    if answer.status != ACCEPTED:
+        return dict(answer.body)
+    done = follow(asked, answer.body, stderr())
+    live = next((each for each, state in before.items() if state == "live"), None)
+    verdict = Verdict(passed=True, decided=True, why=done["counts"]["gate"], against=live, source="", figures={})
+    return {
+        "version": version, "before": before.get(version), "state": "live", "live": version, "was_live": live,
+        "gate": verdict.model_dump(mode="json"),
+    }  # fmt: skip
+
+
+def _locally(bench: Bench, version: str, force: bool, reason: str | None) -> dict[str, Any]:
+    verdict = None if force else _verdict(bench, version)
+    if verdict is not None and not verdict.passed:
+        raise NotPossible(verdict.why)
+    return done_locally(
+        bench, "promote", version, bench.order(reason),
+        lambda models, name, order: changing.promote(models, name, order, verdict), verdict,
+    )  # fmt: skip
+
+
+def _verdict(bench: Bench, version: str) -> Verdict:
+    """Without a live model nothing is compared, and no database is needed."""
+    models_dir = bench.models_dir
+    if state_file.read(models_dir).live is None:
+        return verdict_on(models_dir, version, lambda _duel: [])
+    from services.predictor.training import Place, verdict_of  # noqa: PLC0415
+    from services.predictor.training_program import parts  # noqa: PLC0415 - torch takes seconds to import
+
+    with opened_if_made(bench.asking.settings) as access:
+        settings = service_settings(PredictorSettings, access, bench.asking.settings.data_dir, bench.config)
+        return verdict_of(Place(settings.database.conninfo("headrace promote"), models_dir, parts()[1]), version)

@@ -1,0 +1,145 @@
+"""What the commands about models share: asking the predictor, or, where it does not run, the registry's files."""
+
+from __future__ import annotations
+
+import getpass
+import inspect
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import psycopg
+import typer
+
+from headrace.access import access_of, opened_if_made, service_settings
+from headrace.commands.arguments import Output, settings_of, stderr, stdout
+from headrace.commands.asking import OPTIONS, Asking, asks
+from headrace.commands.remote import give
+from headrace.rest import Api, NotRunningError
+from services.predictor.api_models import Stepped, stepped
+from services.predictor.registry import model_files
+from services.predictor.registry.changing import Steps
+from services.predictor.registry.gate import Verdict
+from services.predictor.registry.states import Order
+from services.predictor.settings import PredictorSettings
+from shared.errors import ConfigError, HeadraceError
+from shared.ops import postgres_audit
+
+SERVICE = "predictor"
+VersionArgument = Annotated[str, typer.Argument(metavar="V", help="As `headrace models` lists it; its end may do.")]
+ReasonOption = Annotated[str | None, typer.Option("--reason", metavar="TEXT", help="Kept with the change.")]
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Where a command about models works."""
+
+    asking: Asking
+    config: Path | None
+
+    def api(self, stack: ExitStack) -> Api | None:
+        """The predictor's; None where it does not run, and was not named by --url."""
+        try:
+            return stack.enter_context(self.asking.api(SERVICE))
+        except NotRunningError:
+            if self.asking.url is not None:
+                raise
+            return None
+
+    @property
+    def settings(self) -> PredictorSettings:
+        """Needs no database that is up."""
+        asked = self.asking.settings
+        return service_settings(PredictorSettings, access_of(asked), asked.data_dir, self.config)
+
+    @property
+    def models_dir(self) -> Path:
+        return self.settings.models_dir
+
+    def order(self, reason: str | None) -> Order:
+        return Order(at=datetime.now(UTC), who=f"command:{getpass.getuser()}", why=reason)
+
+    def note(self, action: str, done: Stepped, order: Order) -> None:
+        """Into the trail, if there is one: the files are changed, and their history says so, whatever the database
+        does."""
+        after = {"state": done.state, "live": done.live} | ({"reason": order.why} if order.why else {})
+        try:
+            with opened_if_made(self.asking.settings) as access, access.connect("headrace models") as connection:
+                postgres_audit.note(
+                    connection, SERVICE, order.who, action, f"model {done.version}",
+                    before={"state": done.before, "live": done.was_live}, after=after, request_id="command",
+                )  # fmt: skip
+        except (HeadraceError, psycopg.Error) as error:
+            stderr().print(f"done, but the trail does not say so: {error}", markup=False)
+
+
+def at_registry(command: Callable[..., None]) -> Callable[..., None]:
+    """As `asks`, for commands that can do without the service: their first argument is a Bench."""
+    described = asks(command)
+
+    def run(**given: Any) -> None:
+        said = {name: given.pop(name) for name in OPTIONS}
+        settings = settings_of(said["data_dir"], said["database"], said["config"])
+        command(Bench(Asking(settings, said["output"], said["url"], said["token_file"]), said["config"]), **given)
+
+    run.__name__, run.__doc__, run.__annotations__ = described.__name__, described.__doc__, described.__annotations__
+    run.__signature__ = inspect.signature(described)  # type: ignore[attr-defined]
+    return run
+
+
+def version_of(given: str, there: list[str]) -> str:
+    """The version that is meant: all of it, or an end that no other has. Raises ConfigError."""
+    found = [version for version in there if version == given or (len(given) >= 4 and version.endswith(given))]
+    if len(found) != 1:
+        known = ", ".join(there) or "none: `headrace train` makes one"
+        raise ConfigError(f"model {given}: expected one of those there are ({known})")
+    return found[0]
+
+
+def versions(bench: Bench, asked: Api | None) -> list[str]:
+    if asked is None:
+        return model_files.versions(bench.models_dir)
+    return [each["version"] for each in asked.get("/models")]
+
+
+def step(bench: Bench, given: str, word: str, reason: str | None, locally: Callable[[Path, str, Order], Steps]) -> None:
+    """One change of one model's state, by the service or without it."""
+    wish = {"reason": reason} if reason else {}
+    with ExitStack() as stack:
+        asked = bench.api(stack)
+        version = version_of(given, versions(bench, asked))
+        if asked is not None:
+            said = asked.post(f"/models/{version}/{word}", wish).body
+        else:
+            said = done_locally(bench, word, version, bench.order(reason), locally)
+    conclude_step(bench, said)
+
+
+def done_locally(
+    bench: Bench, word: str, version: str | None, order: Order, locally: Callable[[Path, str, Order], Steps],
+    verdict: Verdict | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """`version` None: the one that is live afterwards."""
+    steps = locally(bench.models_dir, version or "", order)
+    done = stepped(version or str(steps[1].live), steps, verdict)
+    bench.note(word, done, order)
+    return done.model_dump(mode="json")
+
+
+def conclude_step(bench: Bench, said: dict[str, Any]) -> None:
+    if bench.asking.output is Output.JSON:
+        give(bench.asking.output, said, (), list, "")
+        return
+    if said.get("gate"):
+        stderr().print(f"the gate: {said['gate']['why']}", markup=False)
+    stdout().print(sentence_of(said), markup=False)
+
+
+def sentence_of(said: dict[str, Any]) -> str:
+    if said["state"] is None:
+        return f"model {said['version']} is deleted"
+    instead = said["was_live"] if said["was_live"] not in {None, said["live"]} else None
+    return f"model {said['version']} is {said['state']}" + (f"; {instead} is retired" if instead else "")
