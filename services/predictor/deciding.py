@@ -12,9 +12,11 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from services.predictor.facts import EventFacts, Events, Ints, State, events_of
+from services.predictor.facts import EventFacts, Events, Floats, Ints, State, events_of
+from services.predictor.features.inputs import Inputs
 from services.predictor.policy.environment import ABSTAIN, Episodes, SoFar, episodes_of, so_far
-from services.predictor.served import Model, Policy, Probabilities
+from services.predictor.policy.scene import scene_of
+from services.predictor.served import Model, Probabilities
 from services.predictor.stored import Decided
 from shared.events import Decision
 
@@ -31,39 +33,39 @@ class DecisionFacts(Protocol):
 
 
 class Standing(NamedTuple):
-    """The sessions of some events as they stand: all their events, and what was decided of them (0: nothing)."""
+    """The sessions of some events as they stand: all their events, what was decided of them (0: nothing), and as of
+    which instant."""
 
     episodes: Episodes
     actions: Ints
+    decided_us: Floats
     row_of: Mapping[str, int]
 
 
 class Deciding:
     """One thread."""
 
-    def __init__(self, facts: DecisionFacts, policy: Policy | None) -> None:
+    def __init__(self, facts: DecisionFacts) -> None:
         self._facts = facts
-        self._policy = policy
-        self._ours: OrderedDict[tuple[str, State, str], int] = OrderedDict()
+        self._ours: OrderedDict[tuple[str, State, str], tuple[int, float]] = OrderedDict()
 
     def decide(
-        self, model: Model, events: Events, told: Probabilities, state: State, rows: Ints
+        self, model: Model, events: Events, inputs: Inputs, told: Probabilities, state: State, rows: Ints
     ) -> dict[int, Decision | None]:
-        """Of these rows of the events, by row; None where there is no policy, or it has no say."""
-        if self._policy is None or not len(rows):
+        """Of these rows of the events, by row; None where the model has no policy."""
+        if model.policy is None or not len(rows):
             return dict.fromkeys(rows.tolist())
+        scene = scene_of(told, inputs.taken, inputs.entry, inputs.event)
         standing = self._standing(events[rows], model.version, state)
         found: dict[int, Decision | None] = {}
         # Place by place: what is decided of an event is part of how its session stands for the next one.
         place = standing.episodes.position()[[standing.row_of[str(key)] for key in events.event_key[rows]]]
         for at in np.unique(place):
             here = rows[place == at]
-            decisions = self._policy.decide(
-                model, events[here], rows_of(told, here), _so_far(standing, events[here].event_key.tolist(), int(at))
-            )
-            for row, decision in zip(here.tolist(), decisions, strict=True):
+            before = _so_far(standing, events[here].event_key.tolist(), int(at))
+            for row, decision in zip(here.tolist(), model.policy.decide(scene[here], before).decisions(), strict=True):
                 found[row] = decision
-                self._note(standing, str(events.event_key[row]), state, model.version, decision)
+                self._note(standing, (str(events.event_key[row]), state, model.version), decision)
         return found
 
     def _standing(self, events: Events, version: str, state: State) -> Standing:
@@ -72,33 +74,22 @@ class Deciding:
         everything = events_of(self._facts.events(sorted(keys | set(events.event_key.tolist()))), events.slots)
         row_of = {str(key): row for row, key in enumerate(everything.event_key)}
         actions = np.full(len(everything), ABSTAIN, dtype=np.int64)
+        decided_us = np.full(len(everything), np.inf)
         for each in self._facts.decisions(sessions):
-            if each.state == state and each.model_version == version and each.event_key in row_of:
-                actions[row_of[each.event_key]] = action_of(each.decision)
+            if (row := row_of.get(each.event_key)) is not None:
+                actions[row], decided_us[row] = action_of(each.decision), each.as_of_us
         for key, row in row_of.items():
-            actions[row] = self._ours.get((key, state, version), actions[row])
-        return Standing(episodes_of(everything, state), actions, row_of)
+            actions[row], decided_us[row] = self._ours.get((key, state, version), (actions[row], decided_us[row]))
+        return Standing(episodes_of(everything, state), actions, decided_us, row_of)
 
-    def _note(self, standing: Standing, key: str, state: State, version: str, decision: Decision | None) -> None:
-        action = ABSTAIN if decision is None else action_of(decision)
-        standing.actions[standing.row_of[key]] = action
-        self._ours[key, state, version] = action
+    def _note(self, standing: Standing, decided: tuple[str, State, str], decision: Decision) -> None:
+        """What this process decided, which may be no row yet."""
+        row, action = standing.row_of[decided[0]], action_of(decision)
+        as_of_us = float(standing.episodes.as_of_us[row])
+        standing.actions[row], standing.decided_us[row] = action, as_of_us
+        self._ours[decided] = (action, as_of_us)
         while len(self._ours) > REMEMBERED:
             self._ours.popitem(last=False)
-
-
-class _Rows(NamedTuple):
-    """Some rows of probabilities."""
-
-    win: np.ndarray[tuple[int, ...], np.dtype[np.float64]]
-    top3: np.ndarray[tuple[int, ...], np.dtype[np.float64]]
-    trend: np.ndarray[tuple[int, ...], np.dtype[np.float64]]
-    behaviour: np.ndarray[tuple[int, ...], np.dtype[np.float64]]
-    embedding: np.ndarray[tuple[int, ...], np.dtype[np.float64]]
-
-
-def rows_of(told: Probabilities, rows: Ints) -> Probabilities:
-    return _Rows(told.win[rows], told.top3[rows], told.trend[rows], told.behaviour[rows], told.embedding[rows])
 
 
 def action_of(decision: Decision) -> int:
@@ -108,8 +99,14 @@ def action_of(decision: Decision) -> int:
 
 
 def _so_far(standing: Standing, keys: Sequence[str], at: int) -> SoFar:
-    """In the order of the keys. `so_far` gives every session that has such a place, in the order of the grid."""
-    grid = standing.episodes.grid
-    rows = grid[grid[:, at] >= 0, at].tolist()
+    """In the order of the keys. What was decided later than the decision at this place was not known at it.
+
+    `so_far` gives every session that has such a place, in the order of the grid."""
+    episodes = standing.episodes
+    here = episodes.grid[episodes.grid[:, at] >= 0]
+    as_of = np.full(len(episodes), -np.inf)
+    as_of[here[here >= 0]] = np.repeat(episodes.as_of_us[here[:, at]], (here >= 0).sum(axis=1))
+    actions = np.where(standing.decided_us <= as_of, standing.actions, ABSTAIN)
+    rows = here[:, at].tolist()
     order = [rows.index(standing.row_of[key]) for key in keys]
-    return so_far(standing.episodes, standing.actions, at)[np.array(order, dtype=np.int64)]
+    return so_far(episodes, actions, at)[np.array(order, dtype=np.int64)]

@@ -45,15 +45,13 @@ class Memory:
         return self._histories.setdefault(source, History(profile))
 
     def refresh(self) -> None:
-        """Raises TransientError when the facts are away; the next call goes on where this one did not get."""
+        """Raises TransientError when the facts are away."""
         try:
-            changes = self._facts.changes(self._position)
-            keys = [change.event_key for change in changes.events]
             if self._position is None:
-                self._read_all({source_of(key) for key in keys})
-            else:
-                for some in _cut(keys, READ_AT_ONCE):
-                    self._fold(self._facts.events(some))
+                self._position = self._read_all()
+            changes = self._facts.changes(self._position)
+            for some in _cut([change.event_key for change in changes.events], READ_AT_ONCE):
+                self._fold(self._facts.events(some))
             self._position = changes.position
         except BaseException:
             # A history that was left in the middle of a fold would be wrong for ever, and nobody would see it.
@@ -61,11 +59,13 @@ class Memory:
             self._position = None
             raise
 
-    def _read_all(self, sources: Iterable[str]) -> None:
-        for source in sorted(sources):
-            if (history := self.history(source)) is not None:
-                history.fold(events_of(self._facts.settled(source), history.profile.slots))
-                log.info("history read", source=source, events=len(history))
+    def _read_all(self) -> Position:
+        """The position comes first: what is written while the rest is read is met again after it."""
+        position = self._facts.changes(None).position
+        self._fold(self._facts.settled())
+        for source, history in self._histories.items():
+            log.info("history read", source=source, events=len(history))
+        return position
 
     def _fold(self, events: Sequence[EventFacts]) -> None:
         by_source: dict[str, list[EventFacts]] = {}

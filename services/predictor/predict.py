@@ -23,7 +23,7 @@ from services.predictor.once import Loaded, Once, Tail
 from services.predictor.profile import PROFILES, Profile
 from services.predictor.scores import Summary
 from services.predictor.scoring import ScoredFacts, Scoring
-from services.predictor.served import Models, Policy, Probabilities
+from services.predictor.served import Models, Probabilities
 from services.predictor.subjects import Asked, asked_by, fitting, just_settled, rows_to_tell
 from services.predictor.told import Manner, Subject, prediction_id, prediction_of
 from shared.broker.contract import NewRecord
@@ -38,11 +38,10 @@ class Facts(SettledFacts, DecisionFacts, Loaded, Protocol):
 
 
 class Parts(NamedTuple):
-    """What a predictor may do without: the topic's end (else only the tables say what was told), scores, a policy."""
+    """What a predictor may do without: the topic's end (else only the tables say what was told), scores."""
 
     tail: Tail | None = None
     scored: ScoredFacts | None = None
-    policy: Policy | None = None
     profiles: Mapping[str, Profile] = PROFILES
 
 
@@ -56,7 +55,7 @@ class Predictor:
         self._facts, self._clock = facts, clock
         self._once = Once(facts, parts.tail)
         self._scoring = Scoring(parts.scored)
-        self._deciding = Deciding(facts, parts.policy)
+        self._deciding = Deciding(facts)
 
     @property
     def summaries(self) -> list[Summary]:
@@ -143,7 +142,7 @@ class Predictor:
         subjects = _subjects(events, inputs, state, asked, serving.model.version)
         self._once.prepare(subjects)
         new = [row for row, (event_id, each) in enumerate(subjects.items()) if self._once.is_new(event_id, each.inputs)]
-        decisions = self._deciding.decide(serving.model, events, told, state, np.array(new, dtype=np.int64))
+        decisions = self._deciding.decide(serving.model, events, inputs, told, state, np.array(new, dtype=np.int64))
         return _records(serving, subjects, told, decisions, asked)
 
     def _infer(self, serving: Serving, events: Events, source: str, state: State) -> tuple[Inputs, Probabilities]:

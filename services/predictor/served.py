@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from services.predictor.facts import Events, Floats
+from services.predictor.facts import Floats
 from services.predictor.features.encoding import Encoding
 from services.predictor.features.inputs import Inputs
 from services.predictor.judge.drift import Bins
 from services.predictor.policy.environment import SoFar
+from services.predictor.policy.scene import Scene
 from shared.errors import ConfigError
 from shared.events import Decision
 
@@ -46,6 +47,18 @@ class Description(Protocol):
     def drift(self) -> Mapping[str, Bins]: ...
 
 
+class Decisions(Protocol):
+    def decisions(self) -> Sequence[Decision]:
+        """One an event."""
+        ...
+
+
+class Policy(Protocol):
+    """What to do about events, as a model sees them, given how their sessions went so far (policy/agent.py)."""
+
+    def decide(self, scene: Scene, so_far: SoFar) -> Decisions: ...
+
+
 class Model(Protocol):
     """A trained model. An event's probabilities are the same bits whatever events are asked about beside it."""
 
@@ -54,6 +67,9 @@ class Model(Protocol):
 
     @property
     def description(self) -> Description: ...
+
+    @property
+    def policy(self) -> Policy | None: ...
 
     def probabilities(self, inputs: Inputs) -> Probabilities: ...
 
@@ -70,9 +86,3 @@ class Models(Protocol):
     def live(self) -> Model | None: ...
 
     def shadows(self) -> Mapping[str, Model | ConfigError]: ...
-
-
-class Policy(Protocol):
-    """What to do about events, given what a model says of them and how their sessions went so far."""
-
-    def decide(self, model: Model, events: Events, told: Probabilities, so_far: SoFar) -> Sequence[Decision | None]: ...

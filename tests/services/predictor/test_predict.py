@@ -3,53 +3,59 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
-from datetime import datetime, timedelta
-from pathlib import Path
+from datetime import timedelta
 from typing import Any, Literal
 from uuid import UUID, uuid4
 
-import numpy as np
 import orjson
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from services.predictor.facts import Cards, Told
-from services.predictor.postgres_facts import PostgresFacts
-from services.predictor.predict import Predictor
-from services.predictor.registry import LIVE, Registry
+from services.predictor.facts import EventFacts, Events, events_of
+from services.predictor.features.history import History
+from services.predictor.features.inputs import inputs_of
+from services.predictor.once import Tail
+from services.predictor.postgres_facts import PostgresFacts, read_settled
+from services.predictor.predict import Parts, Predictor
+from services.predictor.stored import Changes, Decided, Position
 from shared.broker.contract import NewRecord, Record
+from shared.broker.postgres_broker import PostgresBroker
 from shared.broker.postgres_link import Link
-from shared.errors import TransientError
+from shared.errors import ConfigError, TransientError
 from shared.events import LoadedEvent, Prediction
 from shared.records import Received
-from tests.services.predictor.conftest import Schooled
+from shared.topics import PREDICTIONS, specs
 from tests.services.predictor.season import SOURCE, Connection, Event, season, store
+from tests.services.predictor.serving import PROFILES, AlwaysFirst, Failing, SetClock, Shelf, SmallModel, model_of
 
 Kind = Literal["listed", "observed", "settled"]
-
-
-class SetClock:
-    """A clock that stands where it is put."""
-
-    def __init__(self, now: datetime) -> None:
-        self.at = now
-
-    def now(self) -> datetime:
-        return self.at
+PARTS = Parts(profiles=PROFILES)
 
 
 class NoFacts:
     """Facts that must not be asked for."""
 
-    def cards(self, event_keys: Sequence[str]) -> Cards:
+    def settled(self, source: str | None = None) -> list[EventFacts]:
+        raise AssertionError(f"asked for {source}")
+
+    def changes(self, after: Position | None) -> Changes:
+        raise AssertionError(f"asked for changes after {after}")
+
+    def events(self, event_keys: Sequence[str]) -> list[EventFacts]:
         raise AssertionError(f"asked for {event_keys}")
 
-    def told(self, event_keys: Sequence[str]) -> list[Told]:
-        raise AssertionError(f"asked for {event_keys}")
+    def decisions(self, session_keys: Sequence[str]) -> list[Decided]:
+        raise AssertionError(f"asked for {session_keys}")
 
     def loaded(self, predictions: Sequence[UUID]) -> frozenset[UUID]:
         raise AssertionError(f"asked for {predictions}")
+
+
+@pytest.fixture
+def past() -> list[Event]:
+    return season(4, 12, seed=21)[:36]
 
 
 @pytest.fixture
@@ -59,8 +65,8 @@ def upcoming() -> list[Event]:
 
 
 @pytest.fixture
-def loaded(database: Connection, upcoming: list[Event]) -> Connection:
-    store(database, [*season(4, 12, seed=21)[:36], *upcoming])
+def loaded(database: Connection, past: list[Event], upcoming: list[Event]) -> Connection:
+    store(database, [*past, *upcoming])
     return database
 
 
@@ -77,8 +83,23 @@ def facts(loaded: Connection, database_url: str) -> Iterator[PostgresFacts]:
 
 
 @pytest.fixture
-def predictor(facts: PostgresFacts, schooled: Schooled, clock: SetClock) -> Predictor:
-    return Predictor(facts, schooled.registry, clock)
+def history(loaded: Connection) -> Events:
+    return events_of(read_settled(loaded), 6)
+
+
+@pytest.fixture
+def model(history: Events) -> SmallModel:
+    return model_of(history)
+
+
+@pytest.fixture
+def shelf(model: SmallModel) -> Shelf:
+    return Shelf(model)
+
+
+@pytest.fixture
+def predictor(facts: PostgresFacts, shelf: Shelf, clock: SetClock) -> Predictor:
+    return Predictor(facts, shelf, clock, PARTS)
 
 
 def told_of(event: Event, kind: Kind, revision: str = "0", offset: int = 0) -> Received:
@@ -94,29 +115,68 @@ def predictions(records: Sequence[NewRecord]) -> list[Prediction]:
     return [Prediction.model_validate_json(record.value) for record in records]
 
 
-def test_a_listed_event_is_predicted_from_its_card(
-    predictor: Predictor, upcoming: list[Event], schooled: Schooled
-) -> None:
-    event = replace(upcoming[0], observed=False)
+def cards(records: Sequence[NewRecord]) -> list[Prediction]:
+    return [told for told in predictions(records) if told.state == "card"]
 
+
+def ids(records: Sequence[NewRecord]) -> list[str]:
+    return [record.headers["event_id"].decode() for record in records]
+
+
+def keep(connection: Connection, records: Sequence[NewRecord]) -> None:
+    """Store predictions as the loader does."""
+    for record in records:
+        body: dict[str, Any] = orjson.loads(record.value)
+        decision = body.get("decision")
+        connection.execute(
+            "INSERT INTO facts.predictions (record_id, event_id, state, model_version, as_of, shadow, feature_hash,"
+            " probabilities, decision) SELECT %s, id, %s, %s, %s, %s, %s, %s, %s FROM facts.events"
+            " WHERE event_key = %s ON CONFLICT DO NOTHING",
+            (record.headers["event_id"].decode(), body["state"], body["model_version"], body["as_of"], body["shadow"],
+             body["feature_hash"], orjson.dumps(body["probabilities"]).decode(),
+             orjson.dumps(decision).decode() if decision else None, body["event_key"]),
+        )  # fmt: skip
+
+
+def settle(connection: Connection, event: Event, winner: int) -> None:
+    """With what loading it writes, so that whoever remembers hears of it."""
+    others = [slot for slot in range(1, 7) if slot != winner]
+    with connection.transaction():
+        (event_id,) = connection.execute(
+            "UPDATE facts.events SET status = 'settled', settled_at = %s, version = version + 1 WHERE event_key = %s"
+            " RETURNING id",
+            (event.settled_at, event.key),
+        ).fetchone()  # type: ignore[misc]
+        for place, slot in enumerate([winner, *others], 1):
+            connection.execute("INSERT INTO facts.outcomes (event_id, slot, place) VALUES (%s, %s, %s)",
+                               (event_id, slot, place))  # fmt: skip
+        note_version(connection, event_id)
+
+
+def note_version(connection: Connection, event_id: int) -> None:
+    connection.execute(
+        "INSERT INTO facts.versions (event_id, kind, version, known_at, revision, record_id, body)"
+        " VALUES (%s, 'settled', 1, now(), '0', gen_random_uuid(), '')",
+        (event_id,),
+    )
+
+
+def test_a_listed_event_is_predicted_from_its_card(
+    predictor: Predictor, upcoming: list[Event], model: SmallModel
+) -> None:
     (record,) = [
-        found for found in predictor.handle([told_of(event, "listed", offset=7)])
+        found for found in predictor.handle([told_of(upcoming[0], "listed", offset=7)])
         if orjson.loads(found.value)["state"] == "card"
     ]  # fmt: skip
 
     (told,) = predictions([record])
-    assert (record.topic, record.key) == ("predictions", event.key.encode())
-    assert (told.model_version, told.inputs) == (schooled.report["version"], ("loaded-events/3/7",))
-    assert (told.as_of, told.scheduled_at) == (event.listed_at, event.scheduled_at)
-    by_head = {
-        head: [p for p in told.probabilities if p.head == head] for head in ("result", "top3", "trend", "behaviour")
-    }
-    assert {head: len(found) for head, found in by_head.items()} == {
-        "result": 6,
-        "top3": 6,
-        "trend": 3,
-        "behaviour": 18,
-    }
+    assert (record.topic, record.key) == ("predictions", upcoming[0].key.encode())
+    assert (told.model_version, told.inputs) == (model.version, ("loaded-events/3/7",))
+    assert (told.as_of, told.scheduled_at) == (upcoming[0].listed_at, upcoming[0].scheduled_at)
+    assert (told.shadow, told.replayed, told.decision) == (False, False, None)
+    heads = ("result", "top3", "trend", "behaviour")
+    by_head = {head: [p for p in told.probabilities if p.head == head] for head in heads}
+    assert [len(found) for found in by_head.values()] == [6, 6, 3, 18]
     assert sum(p.probability for p in by_head["result"]) == pytest.approx(1)
     assert [p.slot for p in by_head["result"]] == [1, 2, 3, 4, 5, 6]
 
@@ -135,19 +195,19 @@ def test_a_card_changed_after_the_observation_changes_both_states(predictor: Pre
 
 
 def test_the_wall_clock_changes_nothing_in_a_prediction(
-    facts: PostgresFacts, schooled: Schooled, clock: SetClock, upcoming: list[Event]
+    facts: PostgresFacts, shelf: Shelf, clock: SetClock, upcoming: list[Event]
 ) -> None:
     batch = [told_of(event, "listed") for event in upcoming]
-    before = Predictor(facts, schooled.registry, clock).handle(batch)
+    before = Predictor(facts, shelf, clock, PARTS).handle(batch)
 
     clock.at += timedelta(minutes=30)
 
-    assert Predictor(facts, schooled.registry, clock).handle(batch) == before
+    assert Predictor(facts, shelf, clock, PARTS).handle(batch) == before != []
 
 
 @pytest.mark.parametrize("size", [1, 7])
 def test_a_prediction_is_the_same_to_the_byte_however_the_batches_are_cut(
-    facts: PostgresFacts, schooled: Schooled, clock: SetClock, upcoming: list[Event], size: int
+    facts: PostgresFacts, shelf: Shelf, clock: SetClock, upcoming: list[Event], size: int
 ) -> None:
     kinds: tuple[Kind, ...] = ("listed", "observed")
     batch = [
@@ -155,8 +215,8 @@ def test_a_prediction_is_the_same_to_the_byte_however_the_batches_are_cut(
         for number, event in enumerate(upcoming)
         for part, kind in enumerate(kinds)
     ]
-    together = Predictor(facts, schooled.registry, clock).handle(batch)
-    cut = Predictor(facts, schooled.registry, clock)
+    together = Predictor(facts, shelf, clock, PARTS).handle(batch)
+    cut = Predictor(facts, shelf, clock, PARTS)
 
     records = [record for start in range(0, len(batch), size) for record in cut.handle(batch[start : start + size])]
 
@@ -181,19 +241,66 @@ def test_another_record_that_changes_no_feature_is_told_no_second_time(
 
 
 def test_a_new_process_does_not_tell_again_what_is_loaded(
-    predictor: Predictor,
-    upcoming: list[Event],
-    loaded: Connection,
-    facts: PostgresFacts,
-    schooled: Schooled,
-    clock: SetClock,
+    predictor: Predictor, upcoming: list[Event], loaded: Connection, facts: PostgresFacts, shelf: Shelf, clock: SetClock
 ) -> None:
     keep(loaded, predictor.handle([told_of(upcoming[0], "observed", offset=1)]))
 
-    another = Predictor(facts, schooled.registry, clock)
+    another = Predictor(facts, shelf, clock, PARTS)
 
     assert another.handle([told_of(upcoming[0], "observed", offset=2)]) == []
     assert len(another.handle([told_of(upcoming[1], "observed", offset=3)])) == 1
+
+
+def test_a_new_process_does_not_tell_again_what_is_on_its_way_to_the_loader(
+    predictor: Predictor, upcoming: list[Event], facts: PostgresFacts, shelf: Shelf, clock: SetClock, database_url: str
+) -> None:
+    with closing(PostgresBroker(database_url)) as broker, closing(Tail(broker)) as tail:
+        broker.ensure_topics(specs(2))
+        with closing(broker.producer("predictor")) as producer, producer.unit() as unit:
+            unit.append(predictor.handle([told_of(upcoming[0], "observed", offset=1)]))
+            unit.commit()
+        forgetful = Predictor(facts, shelf, clock, PARTS)
+        reading = Predictor(facts, shelf, clock, PARTS._replace(tail=tail))
+        batch = [told_of(upcoming[0], "observed", offset=2)]
+
+        assert reading.handle(batch) == []
+        assert len(forgetful.handle(batch)) == 1  # so it is the topic that told
+
+
+def test_what_another_process_told_meanwhile_is_not_told_again(
+    upcoming: list[Event], facts: PostgresFacts, shelf: Shelf, clock: SetClock, database_url: str
+) -> None:
+    with closing(PostgresBroker(database_url)) as broker, closing(Tail(broker)) as tail:
+        broker.ensure_topics(specs(2))
+        first = Predictor(facts, shelf, clock, PARTS)
+        second = Predictor(facts, shelf, clock, PARTS._replace(tail=tail))
+        assert len(second.handle([told_of(upcoming[1], "observed")])) == 1  # it has read the topic once
+        with closing(broker.producer("predictor")) as producer, producer.unit() as unit:
+            unit.append(first.handle([told_of(upcoming[0], "observed", offset=1)]))
+            unit.commit()
+
+        assert second.handle([told_of(upcoming[0], "observed", offset=2)]) == []
+
+
+def test_the_topic_is_read_from_where_the_loader_is(
+    upcoming: list[Event], predictor: Predictor, database_url: str
+) -> None:
+    records = predictor.handle([told_of(event, "observed") for event in upcoming[:2]])
+    with closing(PostgresBroker(database_url)) as broker:
+        broker.ensure_topics(specs(1))
+        with closing(broker.producer("predictor")) as producer, producer.unit() as unit:
+            unit.append(records)
+            unit.commit()
+        with closing(broker.consumer("loader", [PREDICTIONS], "a")) as loader:
+            polled = loader.poll(5, 1)
+            with closing(broker.producer("loader", in_database=True)) as producer, producer.db_unit() as unit:
+                unit.advance(polled.token, dict.fromkeys(polled.token.partitions, 1))
+                unit.commit()
+        tail = Tail(broker)
+
+        assert [str(each) for each in tail.news()] == ids(records)[1:]
+        assert tail.news() == []
+        tail.close()
 
 
 def test_a_changed_observation_is_told_under_another_id(
@@ -204,42 +311,130 @@ def test_a_changed_observation_is_told_under_another_id(
     loaded.execute("UPDATE facts.observations SET measures = '{\"lap_s\": 6.7}' WHERE slot = 2")
     (second,) = predictor.handle([told_of(upcoming[0], "observed", offset=2)])
 
-    assert first.headers["event_id"] != second.headers["event_id"]
+    assert ids([first]) != ids([second])
 
 
 @pytest.mark.parametrize(
-    ("kind", "revision", "later"),
-    [("listed", "replay-1", timedelta(0)), ("settled", "0", timedelta(days=3)), ("observed", "0", timedelta(days=1))],
+    ("kind", "later"), [("settled", timedelta(days=3)), ("observed", timedelta(days=1)), ("listed", timedelta(days=1))]
 )
-def test_what_is_past_or_replayed_costs_no_query(
-    schooled: Schooled, clock: SetClock, upcoming: list[Event], kind: Kind, revision: str, later: timedelta
+def test_what_is_past_costs_no_query(
+    shelf: Shelf, clock: SetClock, upcoming: list[Event], kind: Kind, later: timedelta
 ) -> None:
     clock.at += later
-    predictor = Predictor(NoFacts(), schooled.registry, clock)
+    predictor = Predictor(NoFacts(), shelf, clock, PARTS)
 
-    assert predictor.handle([told_of(event, kind, revision) for event in upcoming]) == []
+    assert predictor.handle([told_of(event, kind) for event in upcoming]) == []
 
 
-def test_a_whole_archive_passes_in_a_few_seconds(schooled: Schooled, clock: SetClock, upcoming: list[Event]) -> None:
+def test_a_replay_predicts_what_is_past_as_of_then_and_says_so(
+    predictor: Predictor, past: list[Event], clock: SetClock
+) -> None:
+    clock.at += timedelta(days=30)
+
+    records = predictor.handle([told_of(past[20], "listed", "replay-1"), told_of(past[21], "listed")])
+
+    told = predictions(records)
+    assert {each.event_key for each in told} == {past[20].key}
+    assert [(each.state, each.replayed) for each in told] == [("card", True), ("observation", True)]
+    assert [each.as_of for each in told] == [past[20].listed_at, past[20].scheduled_at - timedelta(minutes=5)]
+    assert {record.headers["revision"] for record in records} == {b"replay-1"}
+
+
+def test_a_replay_sees_nothing_of_what_came_after(
+    facts: PostgresFacts, shelf: Shelf, clock: SetClock, upcoming: list[Event], loaded: Connection
+) -> None:
+    """Of what followed the cards: the results of the day's earlier events are no secret at its later observations."""
+    asked = [told_of(event, "listed") for event in upcoming]
+    live = cards(Predictor(facts, shelf, clock, PARTS).handle(asked))
+    for event in upcoming:
+        settle(loaded, event, winner=2)
+    clock.at += timedelta(days=30)
+
+    again = [told_of(event, "listed", "replay-1") for event in upcoming]
+    replayed = cards(Predictor(facts, shelf, clock, PARTS).handle(again))
+
+    assert [each.feature_hash for each in replayed] == [each.feature_hash for each in live] != []
+    assert [each.probabilities for each in replayed] == [each.probabilities for each in live]
+
+
+def test_a_replay_with_the_same_model_changes_nothing_and_another_model_has_its_own_say(
+    facts: PostgresFacts, shelf: Shelf, clock: SetClock, upcoming: list[Event], loaded: Connection, model: SmallModel
+) -> None:
+    keep(loaded, Predictor(facts, shelf, clock, PARTS).handle([told_of(event, "listed") for event in upcoming]))
+    batch = [told_of(event, "listed", "replay-1") for event in upcoming]
+
+    assert Predictor(facts, shelf, clock, PARTS).handle(batch) == []
+    other = replace(model, version="20300301-00000002", sharpness=0.2)
+    told = predictions(Predictor(facts, Shelf(other), clock, PARTS).handle(batch))
+
+    assert len(told) == 2 * len(upcoming)
+    assert {each.model_version for each in told} == {other.version}
+
+
+def test_a_card_that_was_corrected_after_the_deadline_is_no_reason_to_predict(
+    predictor: Predictor, past: list[Event], loaded: Connection
+) -> None:
+    loaded.execute("UPDATE facts.events SET listed_at = scheduled_at + interval '1 hour' WHERE event_key = %s",
+                   (past[20].key,))  # fmt: skip
+
+    assert predictor.handle([told_of(past[20], "listed", "replay-1")]) == []
+
+
+def test_shadows_predict_beside_the_live_model_and_are_marked(
+    predictor: Predictor, shelf: Shelf, upcoming: list[Event], model: SmallModel
+) -> None:
+    shelf.others = {"20300301-00000002": replace(model, version="20300301-00000002", sharpness=0.3)}
+
+    told = predictions(predictor.handle([told_of(upcoming[0], "observed")]))
+
+    assert [(each.model_version, each.shadow) for each in told] == [
+        (model.version, False), ("20300301-00000002", True)
+    ]  # fmt: skip
+    assert told[0].feature_hash == told[1].feature_hash
+    assert told[0].probabilities != told[1].probabilities
+
+
+def test_shadows_predict_also_while_no_model_is_live(
+    facts: PostgresFacts, clock: SetClock, upcoming: list[Event], model: SmallModel
+) -> None:
+    predictor = Predictor(facts, Shelf(None, {model.version: model}), clock, PARTS)
+
+    (told,) = predictions(predictor.handle([told_of(upcoming[0], "observed")]))
+
+    assert told.shadow
+    assert predictor.model_version is None
+
+
+def test_a_shadow_that_fails_or_cannot_be_read_costs_no_live_prediction(
+    predictor: Predictor, shelf: Shelf, upcoming: list[Event], model: SmallModel
+) -> None:
+    failing = Failing("20300301-00000002", model.description)
+    shelf.others = {failing.version: failing, "20300301-00000003": ConfigError("damaged")}
+
+    told = [predictions(predictor.handle([told_of(event, "observed")])) for event in upcoming[:2]]
+
+    assert [[each.model_version for each in found] for found in told] == [[model.version]] * 2
+    assert predictor.detail()["shadows"] == []
+
+
+def test_a_whole_archive_passes_in_a_few_seconds(shelf: Shelf, clock: SetClock, upcoming: list[Event]) -> None:
     clock.at += timedelta(days=1)
     batch = [told_of(event, "listed") for event in upcoming] * 100
-    predictor = Predictor(NoFacts(), schooled.registry, clock)
+    predictor = Predictor(NoFacts(), shelf, clock, PARTS)
 
     for _ in range(100):
         assert predictor.handle(batch) == []
 
 
 def test_without_a_model_nothing_is_predicted_until_one_is_live(
-    facts: PostgresFacts, schooled: Schooled, clock: SetClock, upcoming: list[Event], tmp_path: Path
+    facts: PostgresFacts, clock: SetClock, upcoming: list[Event], model: SmallModel
 ) -> None:
-    registry = Registry(tmp_path)
-    predictor = Predictor(facts, registry, clock)
+    shelf = Shelf()
+    predictor = Predictor(facts, shelf, clock, PARTS)
     batch = [told_of(upcoming[0], "observed")]
     assert predictor.handle(batch) == []
 
-    model = schooled.registry.live()
-    assert model is not None
-    registry.set_live(registry.save(model.description, model.network))
+    shelf.one, shelf.number = model, 2
     assert predictor.handle(batch) == []  # within the same second
     clock.at += timedelta(seconds=1)
 
@@ -248,21 +443,30 @@ def test_without_a_model_nothing_is_predicted_until_one_is_live(
 
 
 def test_a_model_that_cannot_be_used_leaves_the_old_one_in_use(
-    facts: PostgresFacts, schooled: Schooled, clock: SetClock, upcoming: list[Event], tmp_path: Path
+    predictor: Predictor, shelf: Shelf, clock: SetClock, upcoming: list[Event], model: SmallModel
 ) -> None:
-    registry = Registry(tmp_path)
-    model = schooled.registry.live()
-    assert model is not None
-    registry.set_live(registry.save(model.description, model.network))
-    predictor = Predictor(facts, registry, clock)
     predictor.handle([])
 
-    (tmp_path / LIVE).unlink()
-    (tmp_path / LIVE).write_text("20990101-ffffffff\n")
+    shelf.error, shelf.number = ConfigError("damaged"), 2
     clock.at += timedelta(seconds=1)
 
     assert len(predictor.handle([told_of(upcoming[0], "observed")])) == 1
     assert predictor.model_version == model.version
+
+
+def test_a_model_of_another_profile_says_nothing(
+    facts: PostgresFacts, shelf: Shelf, clock: SetClock, upcoming: list[Event]
+) -> None:
+    other = PROFILES["made"].model_copy(update={"name": "another"})
+    predictor = Predictor(facts, shelf, clock, Parts(profiles={"made": other}))
+
+    assert predictor.handle([told_of(upcoming[0], "observed")]) == []
+
+
+def test_a_source_that_nobody_knows_how_to_read_is_left_out(
+    facts: PostgresFacts, shelf: Shelf, clock: SetClock, upcoming: list[Event]
+) -> None:
+    assert Predictor(facts, shelf, clock, Parts(profiles={})).handle([told_of(upcoming[0], "observed")]) == []
 
 
 def test_an_event_with_more_entries_than_the_model_knows_is_left_out(
@@ -288,12 +492,12 @@ def test_an_event_that_changed_since_it_was_told_is_left_out(
 
 
 def test_a_database_that_is_away_is_a_transient_error(
-    schooled: Schooled, clock: SetClock, upcoming: list[Event], tmp_path: Path
+    shelf: Shelf, clock: SetClock, upcoming: list[Event], tmp_path: object
 ) -> None:
     facts = PostgresFacts(Link(make_conninfo(host=str(tmp_path), dbname="none"), "facts", autocommit=True))
 
     with pytest.raises(TransientError, match="cannot read facts"):
-        Predictor(facts, schooled.registry, clock).handle([told_of(upcoming[0], "listed")])
+        Predictor(facts, shelf, clock, PARTS).handle([told_of(upcoming[0], "listed")])
 
 
 def test_a_connection_that_broke_since_is_made_again_at_once(
@@ -307,47 +511,92 @@ def test_a_connection_that_broke_since_is_made_again_at_once(
     assert predictor.handle(batch) == before
 
 
-def test_a_settled_event_scores_what_was_told_of_it(
-    predictor: Predictor, upcoming: list[Event], loaded: Connection, clock: SetClock
+def test_what_settles_meanwhile_is_remembered_for_later_events(
+    facts: PostgresFacts, shelf: Shelf, clock: SetClock, upcoming: list[Event], loaded: Connection
 ) -> None:
-    event = upcoming[2]
-    records = predictor.handle([told_of(event, "listed")])
+    predictor = Predictor(facts, shelf, clock, PARTS)
+    predictor.handle([told_of(upcoming[0], "listed")])
+    for event in upcoming[:6]:
+        settle(loaded, event, winner=5)
+    clock.at = upcoming[6].settled_at - timedelta(minutes=16)
+
+    (told,) = predictor.handle([told_of(upcoming[-1], "observed")])
+
+    (fresh,) = Predictor(facts, shelf, clock, PARTS).handle([told_of(upcoming[-1], "observed")])
+    assert told == fresh
+    assert len(predictor.memory.history(SOURCE) or ()) == 42
+
+
+def test_decisions_know_their_session_so_far(
+    facts: PostgresFacts, clock: SetClock, upcoming: list[Event], loaded: Connection, model: SmallModel
+) -> None:
+    shelf = Shelf(replace(model, policy=AlwaysFirst()))
+    predictor = Predictor(facts, shelf, clock, PARTS)
+    records = predictor.handle([told_of(event, "observed") for event in upcoming[:3]])
     keep(loaded, records)
-    settle(loaded, event, winner=4)
-    clock.at = event.settled_at + timedelta(minutes=1)
+    settle(loaded, upcoming[0], winner=2)
+    loaded.execute(
+        "INSERT INTO facts.transactions (event_id, market, selection, amount, ordinal)"
+        " SELECT id, 'win', '2', 450, 1 FROM facts.events WHERE event_key = %s",
+        (upcoming[0].key,),
+    )
 
-    predictor.handle([told_of(event, "settled")] * 2)
+    restarted = Predictor(facts, shelf, clock, PARTS)
+    (later,) = predictions(restarted.handle([told_of(upcoming[5], "observed")]))
 
-    expected = {
-        told.state: -np.log(next(p.probability for p in told.probabilities if (p.head, p.slot) == ("result", 4)))
-        for told in predictions(records)
-    }
-    summary = predictor.scores.summary()
-    assert {state: found["log_loss"] for state, found in summary.items()} == pytest.approx(expected)
-    assert [found["events"] for found in summary.values()] == [1, 1]
-    assert predictor.detail() == {"model_version": predictor.model_version, "scores": summary}
-    assert summary["card"]["base_log_loss"] == summary["observation"]["base_log_loss"] > 0
-
-
-def keep(connection: Connection, records: Sequence[NewRecord]) -> None:
-    """Store predictions as the loader does."""
-    for record in records:
-        body: dict[str, Any] = orjson.loads(record.value)
-        connection.execute(
-            "INSERT INTO facts.predictions (record_id, event_id, state, model_version, as_of, shadow, feature_hash,"
-            " probabilities) SELECT %s, id, %s, %s, %s, %s, %s, %s FROM facts.events WHERE event_key = %s",
-            (record.headers["event_id"].decode(), body["state"], body["model_version"], body["as_of"], body["shadow"],
-             body["feature_hash"], orjson.dumps(body["probabilities"]).decode(), body["event_key"]),
-        )  # fmt: skip
+    assert later.decision is not None
+    assert later.decision.action == "back 1"
+    assert later.decision.values["left"] == pytest.approx(7 / 12)
+    assert later.decision.values["net"] == pytest.approx(-1 / 12)
+    assert later.decision.values["win"] == pytest.approx(later.probabilities[0].probability)
 
 
-def settle(connection: Connection, event: Event, winner: int) -> None:
-    connection.execute("UPDATE facts.events SET status = 'settled', settled_at = %s WHERE event_key = %s",
-                       (event.settled_at, event.key))  # fmt: skip
-    others = [slot for slot in range(1, 7) if slot != winner]
-    for place, slot in enumerate([winner, *others], 1):
-        connection.execute(
-            "INSERT INTO facts.outcomes (event_id, slot, place) SELECT id, %s, %s FROM facts.events"
-            " WHERE event_key = %s",
-            (slot, place, event.key),
+def test_an_explanation_says_which_starts_counted_and_what_each_group_did(
+    predictor: Predictor, upcoming: list[Event], past: list[Event]
+) -> None:
+    event = upcoming[4]
+    predictor.handle([told_of(event, "listed")])
+
+    found = predictor.explain(event.key, "card")
+
+    assert found is not None
+    assert (found.event_key, found.state, found.as_of_us) == (event.key, "card", event.listed_at.timestamp() * 1e6)
+    assert [each.entity for each in found.slots] == list(event.entities)
+    assert sum(each.win for each in found.slots) == pytest.approx(1)
+    assert all(each.without.keys() == {"card", "observation", "history"} for each in found.slots)
+    assert any(each.without["history"] != pytest.approx(each.win) for each in found.slots)
+    for each in found.slots:
+        starts = sorted(
+            (start.settled_at.timestamp() * 1e6 for start in past if each.entity in start.entities), reverse=True
         )
+        assert [start.settled_us for start in each.past] == starts[:16]
+        assert sum(start.weight for start in each.past) == pytest.approx(1 if starts else 0)
+
+
+def test_what_nobody_knows_is_not_explained(predictor: Predictor, upcoming: list[Event], loaded: Connection) -> None:
+    loaded.execute("UPDATE facts.events SET observed_at = NULL WHERE event_key = %s", (upcoming[0].key,))
+
+    assert predictor.explain("made-up:2030-03-01:99:01", "card") is None
+    assert predictor.explain("elsewhere:2030-03-01:99:01", "card") is None
+    assert predictor.explain(upcoming[0].key, "observation") is None
+
+
+def test_drift_names_what_moved(predictor: Predictor, model: SmallModel, history: Events) -> None:
+    folded = History(PROFILES["made"])
+    folded.fold(history)
+    inputs = inputs_of(history, folded, model.description.encoding, "card")
+    drift = predictor.drift
+    drift.judge(model)
+    for _ in range(10):
+        drift.note(inputs, "card")
+    before = drift.worst()
+    name = "starts"
+    moved = inputs.entry.copy()
+    moved[..., model.description.encoding.entry_features.index(name)] += 40
+    for _ in range(60):
+        drift.note(replace(inputs, entry=moved), "card")
+
+    now = drift.worst()
+    assert max(now, key=lambda each: now[each] - before.get(each, 0.0)) == name
+    assert now[name] > 0.25
+    assert set(drift.groups()) == {"card", "history"}
