@@ -67,6 +67,10 @@ class Changes(NamedTuple):
 class Facts(Protocol):
     """What the predictor asks while it serves. Each raises TransientError when the database is away."""
 
+    def settled(self, source: str | None = None) -> list[EventFacts]:
+        """All settled events, of one source or of all, in the order of their start."""
+        ...
+
     def events(self, event_keys: Sequence[str]) -> list[EventFacts]:
         """Those of the events that are known of, in the order of their start; each key once."""
         ...
