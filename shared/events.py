@@ -238,7 +238,7 @@ class Prediction(Frozen):
     shadow: bool = False
     replayed: bool = Field(
         default=False,
-        description="made by a replay from what was known at as_of, perhaps long after the event; told to nobody",
+        description="made by a replay from what was known at as_of, perhaps long after the event",
     )
 
 
