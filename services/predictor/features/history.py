@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Hashable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,11 +24,14 @@ from services.predictor.features.form import (
     beaten_share,
 )
 from services.predictor.features.rating import chances, expected_share, gradient
+from services.predictor.features.relative import event_mean
 from services.predictor.features.versions import Versions
 from services.predictor.profile import Profile
 
-# Starts after which a rating moves half as fast as at first, its first speed and its last.
-ENTITY_PACE, EQUIPMENT_PACE, LANE_PACE = (8.0, 0.30, 0.035), (10.0, 0.08, 0.012), (60.0, 0.05, 0.004)
+# How ratings move: starts after which half as fast as at first, the first speed, the last.
+ENTITY_PACE, EQUIPMENT_PACE, LANE_PACE = (8.0, 0.35, 0.05), (10.0, 0.10, 0.02), (60.0, 0.05, 0.004)
+ENTITY_LANE_PACE, ENTITY_VENUE_PACE = (5.0, 0.03, 0.03), (5.0, 0.02, 0.02)
+ABILITY_PACE = 0.0005
 MEETING_BREAK_US = 5 * DAY_US
 # Starts of a lane everywhere that count beside those at the venue.
 LANE_PRIOR = 60.0
@@ -47,6 +50,7 @@ MEANS = {
 ENTITY_HEAD = ("rating", "starts", "last_us", "meeting")
 EQUIPMENT_HEAD = ("rating", "starts")
 LANE_HEAD = ("rating", "starts")
+PAIR_HEAD = ("rating", "starts")
 
 TOKEN = (
     "won", "beaten", "top3", "unplaced", "false_start", "lane", "inner", "timing", "timing_lead", "pace_lead",
@@ -75,6 +79,18 @@ class Place(NamedTuple):
         ) and list(mine.entity[self.row]) == list(theirs.entity[other.row])
 
 
+class Rows(NamedTuple):
+    """Where entries' versions lie in the stores; (...,) each, or the keys to look for."""
+
+    entity: Any
+    entity_lane: Any
+    entity_venue: Any
+    equipment: Any
+    lane: Any
+    everywhere: Any
+    ability: Any
+
+
 class Folded(NamedTuple):
     """An event in the history, with the stores' lengths before it."""
 
@@ -89,10 +105,11 @@ class History:
     def __init__(self, profile: Profile) -> None:
         self.profile = profile
         self.entities = Versions(np.zeros(len(ENTITY_HEAD) + MEANS["entity"].width + MEANS["meeting"].width))
-        self.entity_lanes = Versions(np.zeros(MEANS["lane"].width))
-        self.entity_venues = Versions(np.zeros(MEANS["venue"].width))
+        self.entity_lanes = Versions(np.zeros(len(PAIR_HEAD) + MEANS["lane"].width))
+        self.entity_venues = Versions(np.zeros(len(PAIR_HEAD) + MEANS["venue"].width))
         self.equipment = Versions(np.zeros(len(EQUIPMENT_HEAD) + MEANS["equipment"].width))
         self.lanes = Versions(np.zeros(len(LANE_HEAD) + MEANS["rates"].width))
+        self.ability = Versions(np.zeros(1))
         self.starts = np.zeros((1024, len(TOKEN)), dtype=np.float32)
         self.tags = np.full((1024, len(TAGS)), -1.0)
         self._meetings: dict[tuple[int, str | None], int] = {}
@@ -137,8 +154,15 @@ class History:
         return found
 
     @property
+    def by_row(self) -> tuple[Versions, ...]:
+        """The stores in the order of Rows."""
+        return (
+            self.entities, self.entity_lanes, self.entity_venues, self.equipment, self.lanes, self.lanes, self.ability,
+        )  # fmt: skip
+
+    @property
     def _stores(self) -> tuple[Versions, ...]:
-        return (self.entities, self.entity_lanes, self.entity_venues, self.equipment, self.lanes)
+        return (self.entities, self.entity_lanes, self.entity_venues, self.equipment, self.lanes, self.ability)
 
     def _differs(self, key: str, place: Place) -> bool:
         known = self._events.get(key)
@@ -160,20 +184,24 @@ class History:
         self._events[key] = place
         self._learn(_Start.of(*place, self.profile), when)
 
+    def strength(self, rows: Rows, ability: Floats) -> Floats:
+        """(...,) rows and standing by the card -> (...,) strength, up to a constant of the event."""
+        parts = (self.entities, self.entity_lanes, self.entity_venues, self.equipment, self.lanes, self.lanes)
+        total = self.ability.values[rows.ability][..., 0] * ability
+        for store, at in zip(parts, rows[:-1], strict=True):
+            total = total + store.values[at][..., 0]
+        return np.asarray(total)
+
     def _learn(self, start: _Start, when: float) -> None:
         """One event's effect on everything that took part in it."""
         if start.started.sum() < 2:
             return
         meeting = self.meeting_of(start.venue, start.title)
-        lanes: list[Hashable] = [(start.venue, int(lane)) for lane in start.lane]
-        everywhere: list[Hashable] = [(0, int(lane)) for lane in start.lane]
-        entity_rows = self.entities.latest(start.entity)
-        lane_rows, everywhere_rows = self.lanes.latest(lanes), self.lanes.latest(everywhere)
-        equipment_rows = self.equipment.latest(start.equipment)
-        entity, equipment = self.entities.values[entity_rows], self.equipment.values[equipment_rows]
-        lane, all_over = self.lanes.values[lane_rows], self.lanes.values[everywhere_rows]
-        rates = self.lane_rates(np.array(lane_rows), np.array(everywhere_rows))
-        strength = entity[:, 0] + equipment[:, 0] + lane[:, 0] + all_over[:, 0]
+        keys = start.keys()
+        rows = Rows(*(np.array(store.latest(of)) for store, of in zip(self.by_row, keys, strict=True)))
+        entity = self.entities.values[rows.entity]
+        rates = self.lane_rates(rows.lane, rows.everywhere)
+        strength = self.strength(rows, start.ability)
         pull = gradient(strength, start.place, start.started)
         found = self._found(start, strength, rates, entity)
         self._remember_starts(start, found, strength, meeting, when)
@@ -187,21 +215,15 @@ class History:
         before = entity[:, head + own.width :] * same_meeting(entity, meeting, when)[:, None]
         fresh[:, head + own.width :] = MEANS["meeting"].after(before, MEANS["meeting"].stacked(found))
         fresh[:, 3] = meeting
-        took_part = start.started
-        who = [key if there else None for key, there in zip(start.entity, took_part, strict=True)]
-        self.entities.append(when, who, fresh)
-        self._mean(self.entity_lanes, "lane", when, _joined(who, start.lane), found)
-        self._mean(self.entity_venues, "venue", when, [key and (key, start.venue) for key in who], found)
-
-        tools = [key if there else None for key, there in zip(start.equipment, took_part, strict=True)]
-        self.equipment.append(when, tools, _rated(equipment, pull, EQUIPMENT_PACE, "equipment", found))
-        for keys, rows in ((lanes, lane), (everywhere, all_over)):
-            there = [key if part else None for key, part in zip(keys, took_part, strict=True)]
-            self.lanes.append(when, there, _rated(rows, pull, LANE_PACE, "rates", found))
-
-    def _mean(self, store: Versions, name: str, when: float, keys: list[Hashable], found: dict[str, Floats]) -> None:
-        means = MEANS[name]
-        store.append(when, keys, means.after(store.values[store.latest(keys)], means.stacked(found)))
+        self.entities.append(when, start.there(keys.entity), fresh)
+        for name, pace, store, of, at in zip(
+            ("lane", "venue", "equipment", "rates", "rates"),
+            (ENTITY_LANE_PACE, ENTITY_VENUE_PACE, EQUIPMENT_PACE, LANE_PACE, LANE_PACE),
+            self.by_row[1:-1], keys[1:-1], rows[1:-1], strict=True,
+        ):  # fmt: skip
+            store.append(when, start.there(of), _rated(store.values[at], pull, pace, name, found))
+        weight = self.ability.values[rows.ability[:1]] + ABILITY_PACE * float((pull * start.ability).sum())
+        self.ability.append(when, keys.ability[:1], weight)
 
     def _found(self, start: _Start, strength: Floats, rates: Floats, entity: Floats) -> dict[str, Floats]:
         """What this event says, by name, (S,) each, NaN where it says nothing."""
@@ -281,8 +303,16 @@ class _Start(NamedTuple):
     pace: Floats
     false_start: Bools
     started: Bools
+    ability: Floats
     entity: list[Hashable]
     equipment: list[Hashable]
+
+    def keys(self) -> Rows:
+        return keys_of(self.entity, self.equipment, [self.venue] * len(self.slot), [int(each) for each in self.lane])
+
+    def there(self, keys: list[Hashable]) -> list[Hashable]:
+        """None for those that did not take part."""
+        return [key if part else None for key, part in zip(keys, self.started, strict=True)]
 
     @classmethod
     def of(cls, events: Events, row: int, profile: Profile) -> _Start:
@@ -298,7 +328,7 @@ class _Start(NamedTuple):
         venue = int(events.venue[row])
         return cls(
             venue=venue,
-            title=events.title[row],
+            title=events.session_title[row],
             grade=float(events.grade[row]),
             technique=float(events.technique[row]),
             slot=slot,
@@ -309,6 +339,7 @@ class _Start(NamedTuple):
             pace=pace[row] if pace is not None and seen else np.full(len(slot), np.nan),
             false_start=np.isin(code, [float(each) for each in profile.false_start]),
             started=started,
+            ability=_standing(events.measures.get(profile.ability or ""), row, events.slots),
             entity=list(events.entity[row]),
             equipment=equipment_keys(events, row, profile),
         )
@@ -318,6 +349,32 @@ def same_meeting(entity: Floats, meeting: int | Ints, when_us: float | Floats) -
     """(...): whether the last start was of this meeting; a title that comes back after a break is another one."""
     found: Bools = (entity[..., 3] == meeting) & (when_us - entity[..., 2] <= MEETING_BREAK_US)
     return found
+
+
+def keys_of(entity: list[Hashable], equipment: list[Hashable], venue: list[int], lane: list[int]) -> Rows:
+    """Keys of entries, one list a store."""
+    return Rows(
+        entity=entity,
+        entity_lane=[key and (key, at) for key, at in zip(entity, lane, strict=True)],
+        entity_venue=[key and (key, at) for key, at in zip(entity, venue, strict=True)],
+        equipment=equipment,
+        lane=list(zip(venue, lane, strict=True)),
+        everywhere=[(0, at) for at in lane],
+        ability=["ability"] * len(lane),
+    )
+
+
+def ability_of(events: Events, profile: Profile) -> Floats:
+    """(n, S): what the card says of each entry's strength, against the event's mean; 0 for unknown."""
+    found = events.measures.get(profile.ability or "")
+    return np.zeros(events.taken.shape) if found is None else np.nan_to_num(found - event_mean(found)[:, None])
+
+
+def _standing(found: Floats | None, row: int, slots: int) -> Floats:
+    """(S,): the same of one event."""
+    if found is None:
+        return np.zeros(slots)
+    return np.nan_to_num(found[row] - event_mean(found[row : row + 1]))
 
 
 def equipment_keys(events: Events, row: int, profile: Profile) -> list[Hashable]:
@@ -352,10 +409,6 @@ def _when(there: Bools, value: Bools) -> Floats:
 def _mean_of(values: Floats) -> float:
     known = values[values == values]  # noqa: PLR0124
     return float(known.mean()) if len(known) else np.nan
-
-
-def _joined(keys: list[Hashable], lane: Floats) -> list[Hashable]:
-    return [key and (key, int(each)) for key, each in zip(keys, lane, strict=True)]
 
 
 def _at(name: str) -> int:

@@ -18,7 +18,8 @@ GROUPS: tuple[Group, Group, Group] = ("card", "observation", "history")
 MOST_VALUES, MOST_CODES = 8, 20
 EVENT_NUMBERS = ("number", "distance_m")
 RATED = (
-    "rating", "equipment_rating", "lane_rating", "strength", "log_chance", "starts", "rest_days", "equipment_starts",
+    "rating", "lane_offset", "venue_offset", "equipment_rating", "lane_rating", "strength", "log_chance", "starts",
+    "rest_days", "equipment_starts",
 )  # fmt: skip
 HISTORY_VALUES = (
     *RATED,

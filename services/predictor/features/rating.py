@@ -1,4 +1,7 @@
-"""An online Plackett-Luce rating: strength of an entry = entity + equipment + lane (everywhere + at the venue). Pure.
+"""An online Plackett-Luce rating. Pure.
+
+Strength of an entry = entity + entity in this lane + entity at this venue + equipment + lane everywhere + lane at the
+venue + a weight, learned likewise, times what its card says of its ability.
 
 After each event every part moves along the gradient of the log-likelihood of the first three places (Plackett 1975,
 Luce 1959), fast while little is known of it and slower later, as Elo does.
@@ -10,8 +13,8 @@ import numpy as np
 
 from services.predictor.facts import Bools, Floats
 
-STAGES = (1.0, 0.7, 0.5)
-"""How much the first, second and third place say."""
+STAGES = (1.0, 0.4, 0.2)
+"""How much the first, second and third place say. Each further one tells less of who would have won."""
 
 
 def chances(strength: Floats, present: Bools) -> Floats:

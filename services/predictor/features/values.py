@@ -16,8 +16,12 @@ from services.predictor.features.history import (
     ENTITY_HEAD,
     EQUIPMENT_HEAD,
     MEANS,
+    PAIR_HEAD,
     History,
+    Rows,
+    ability_of,
     equipment_keys,
+    keys_of,
     same_meeting,
 )
 from services.predictor.features.names import EVENT_NUMBERS, Names
@@ -59,7 +63,7 @@ def values_of(events: Events, history: History, names: Names, state: State) -> V
     course = np.where(observed[:, None], events.observed_course, np.nan)
     course = np.where((course >= 1) & (course <= events.slots), course, np.nan)
     lane = np.where(np.isnan(course), slot, course).astype(np.int64)
-    rows = _Rows(events, history, lane, as_of)
+    rows = _rows(events, history, lane, as_of)
     past = _history_values(events, history, rows, as_of)
     card = _columns(events.measures, names.measures, events.taken.shape)
     seen = _observed_values(events, names, observed, course, past)
@@ -81,39 +85,33 @@ def values_of(events: Events, history: History, names: Names, state: State) -> V
     )
 
 
-class _Rows:
+def _rows(events: Events, history: History, lane: Ints, as_of: Floats) -> Rows:
     """Where in the history's stores each entry's versions are, as of each event's instant; (n, S) each."""
-
-    def __init__(self, events: Events, history: History, lane: Ints, as_of: Floats) -> None:
-        shape = events.taken.shape
-        entity = events.entity.ravel().tolist()
-        venue = np.repeat(events.venue, shape[1]).tolist()
-        lanes = lane.ravel().tolist()
-        when = np.repeat(as_of, shape[1]).tolist()
-        equipment = chain.from_iterable(equipment_keys(events, row, history.profile) for row in range(len(events)))
-        self.entity = history.entities.as_of(entity, when).reshape(shape)
-        self.entity_lane = history.entity_lanes.as_of(
-            [key and (key, at) for key, at in zip(entity, lanes, strict=True)], when
-        ).reshape(shape)
-        self.entity_venue = history.entity_venues.as_of(
-            [key and (key, at) for key, at in zip(entity, venue, strict=True)], when
-        ).reshape(shape)
-        self.equipment = history.equipment.as_of(list(equipment), when).reshape(shape)
-        self.lane = history.lanes.as_of(list(zip(venue, lanes, strict=True)), when).reshape(shape)
-        self.everywhere = history.lanes.as_of([(0, at) for at in lanes], when).reshape(shape)
+    shape = events.taken.shape
+    equipment = chain.from_iterable(equipment_keys(events, row, history.profile) for row in range(len(events)))
+    keys = keys_of(
+        events.entity.ravel().tolist(), list(equipment), np.repeat(events.venue, shape[1]).tolist(),
+        lane.ravel().tolist(),
+    )  # fmt: skip
+    when = np.repeat(as_of, shape[1]).tolist()
+    return Rows(*(store.as_of(of, when).reshape(shape) for store, of in zip(history.by_row, keys, strict=True)))
 
 
-def _history_values(events: Events, history: History, rows: _Rows, as_of: Floats) -> Floats:
+def _history_values(events: Events, history: History, rows: Rows, as_of: Floats) -> Floats:
     """(n, S, H), columns as names.HISTORY_VALUES."""
     entity = history.entities.values[rows.entity]
     equipment = history.equipment.values[rows.equipment]
     here, everywhere = history.lanes.values[rows.lane], history.lanes.values[rows.everywhere]
-    strength = entity[..., 0] + equipment[..., 0] + here[..., 0] + everywhere[..., 0]
+    entity_lane, entity_venue = (
+        history.entity_lanes.values[rows.entity_lane],
+        history.entity_venues.values[rows.entity_venue],
+    )
+    strength = history.strength(rows, ability_of(events, history.profile))
     chance = chances(strength, events.taken)
     known = rows.entity != NOTHING
     head, own = len(ENTITY_HEAD), MEANS["entity"]
     meetings = np.array(
-        [history.meeting_of(int(venue), title) for venue, title in zip(events.venue, events.title, strict=True)],
+        [history.meeting_of(int(venue), title) for venue, title in zip(events.venue, events.session_title, strict=True)],
         dtype=np.int64,
     )
     current = same_meeting(entity, meetings[:, None], as_of[:, None])
@@ -123,6 +121,8 @@ def _history_values(events: Events, history: History, rows: _Rows, as_of: Floats
         np.stack(
             [
                 np.where(known, entity[..., 0], np.nan),
+                entity_lane[..., 0],
+                entity_venue[..., 0],
                 np.where(rows.equipment != NOTHING, equipment[..., 0], np.nan),
                 here[..., 0] + everywhere[..., 0],
                 strength,
@@ -134,8 +134,8 @@ def _history_values(events: Events, history: History, rows: _Rows, as_of: Floats
             axis=2,
         ),
         own.read(entity[..., head : head + own.width]),
-        MEANS["lane"].read(history.entity_lanes.values[rows.entity_lane]),
-        MEANS["venue"].read(history.entity_venues.values[rows.entity_venue]),
+        MEANS["lane"].read(entity_lane[..., len(PAIR_HEAD) :]),
+        MEANS["venue"].read(entity_venue[..., len(PAIR_HEAD) :]),
         np.where(current[..., None], meeting, np.nan),
         MEANS["equipment"].read(equipment[..., len(EQUIPMENT_HEAD) :]),
         history.lane_rates(rows.lane, rows.everywhere),
@@ -168,7 +168,7 @@ def _starts(events: Events, history: History, lane: Ints, as_of: Floats) -> tupl
     rows = rows.reshape(n, slots, PAST_STARTS)
     tags = history.tags[rows]
     meetings = np.array(
-        [history.meeting_of(int(venue), title) for venue, title in zip(events.venue, events.title, strict=True)],
+        [history.meeting_of(int(venue), title) for venue, title in zip(events.venue, events.session_title, strict=True)],
         dtype=np.float64,
     )
     days = (np.where(np.isfinite(as_of), as_of, 0.0)[:, None, None] - tags[..., 0]) / DAY_US
