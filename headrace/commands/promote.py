@@ -25,6 +25,7 @@ from services.predictor.registry import changing, state_file
 from services.predictor.registry.gate import Verdict
 from services.predictor.registry.promotion import verdict_on
 from services.predictor.settings import PredictorSettings
+from services.predictor.training import Place, verdict_of
 from shared.errors import ConfigError
 from shared.ops.operations import NotPossible
 
@@ -78,9 +79,12 @@ def _verdict(bench: Bench, version: str) -> Verdict:
     models_dir = bench.models_dir
     if state_file.read(models_dir).live is None:
         return verdict_on(models_dir, version, lambda _duel: [])
-    from services.predictor.training import Place, verdict_of  # noqa: PLC0415
-    from services.predictor.training_program import parts  # noqa: PLC0415 - torch takes seconds to import
-
     with opened_if_made(bench.asking.settings) as access:
         settings = service_settings(PredictorSettings, access, bench.asking.settings.data_dir, bench.config)
-        return verdict_of(Place(settings.database.conninfo("headrace promote"), models_dir, parts()[1]), version)
+        place = Place(settings.database.conninfo("headrace promote"), models_dir)
+        verdict = verdict_of(place, version)
+        if verdict.decided:
+            return verdict
+        from services.predictor.training_program import parts  # noqa: PLC0415 - torch takes seconds to import
+
+        return verdict_of(place._replace(walk=parts()[1]), version)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import inspect
+import os
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from typing import Annotated, Any
 import psycopg
 import typer
 
-from headrace.access import access_of, opened_if_made, service_settings
+from headrace.access import opened_if_made
 from headrace.commands.arguments import Output, settings_of, stderr, stdout
 from headrace.commands.asking import OPTIONS, Asking, asks
 from headrace.commands.remote import give
@@ -24,13 +25,25 @@ from services.predictor.registry import model_files
 from services.predictor.registry.changing import Steps
 from services.predictor.registry.gate import Verdict
 from services.predictor.registry.states import Order
-from services.predictor.settings import PredictorSettings
+from services.predictor.settings import Predictor
 from shared.errors import ConfigError, HeadraceError
 from shared.ops import postgres_audit
+from shared.setting_loading import load
+from shared.settings import Settings
 
 SERVICE = "predictor"
 VersionArgument = Annotated[str, typer.Argument(metavar="V", help="As `headrace models` lists it; its end may do.")]
 ReasonOption = Annotated[str | None, typer.Option("--reason", metavar="TEXT", help="Kept with the change.")]
+
+
+class RegistrySettings(Settings):
+    """As PredictorSettings; whether there is a database does not matter."""
+
+    predictor: Predictor = Predictor()
+
+    @property
+    def models_dir(self) -> Path:
+        return self.predictor.models_dir or self.data_dir / "models"
 
 
 @dataclass(frozen=True)
@@ -50,14 +63,11 @@ class Bench:
             return None
 
     @property
-    def settings(self) -> PredictorSettings:
-        """Needs no database that is up."""
-        asked = self.asking.settings
-        return service_settings(PredictorSettings, access_of(asked), asked.data_dir, self.config)
-
-    @property
     def models_dir(self) -> Path:
-        return self.settings.models_dir
+        """Needs no database."""
+        asked = self.asking.settings
+        given = {"data_dir": asked.data_dir, "database.url": asked.database and asked.database.url}
+        return load(RegistrySettings, os.environ, self.config, given).models_dir
 
     def order(self, reason: str | None) -> Order:
         return Order(at=datetime.now(UTC), who=f"command:{getpass.getuser()}", why=reason)
@@ -73,7 +83,7 @@ class Bench:
                     before={"state": done.before, "live": done.was_live}, after=after, request_id="command",
                 )  # fmt: skip
         except (HeadraceError, psycopg.Error) as error:
-            stderr().print(f"done, but the trail does not say so: {error}", markup=False)
+            stderr().print(f"done, but the trail does not say so: {error}", markup=False, soft_wrap=True)
 
 
 def at_registry(command: Callable[..., None]) -> Callable[..., None]:
@@ -134,8 +144,8 @@ def conclude_step(bench: Bench, said: dict[str, Any]) -> None:
         give(bench.asking.output, said, (), list, "")
         return
     if said.get("gate"):
-        stderr().print(f"the gate: {said['gate']['why']}", markup=False)
-    stdout().print(sentence_of(said), markup=False)
+        stderr().print(f"the gate: {said['gate']['why']}", markup=False, soft_wrap=True)
+    stdout().print(sentence_of(said), markup=False, soft_wrap=True)
 
 
 def sentence_of(said: dict[str, Any]) -> str:

@@ -55,7 +55,7 @@ def train(
 def _asked(asked: Api, wish: dict[str, Any]) -> dict[str, Any]:
     result: dict[str, Any] = follow(asked, asked.post("/trainings", wish).body, stderr())["counts"]
     if "gate" in result:
-        stderr().print(f"the gate: {result['gate']}", markup=False)
+        stderr().print(f"the gate: {result['gate']}", markup=False, soft_wrap=True)
     return result
 
 
@@ -70,7 +70,7 @@ def _locally(bench: Bench, wish: dict[str, Any]) -> dict[str, Any]:
         place = Place(predictor.database.conninfo("headrace train"), predictor.models_dir, walks)
         return trained(
             place, learns, wish, bench.order(None),
-            log=lambda text: console.print(text, markup=False), progress=lambda _part: None,
+            log=lambda text: console.print(text, markup=False, soft_wrap=True), progress=lambda _part: None,
         )  # fmt: skip
 
 

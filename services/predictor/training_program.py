@@ -13,6 +13,7 @@ import sys
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
+from io import FileIO, RawIOBase
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -30,8 +31,11 @@ ORPHANED = 3
 Say = Callable[..., None]
 
 
-def serve(request: BinaryIO, say: Say, train: Train, walk: Walk | None) -> None:
-    """Do what the first line asks for. Raises what cannot be helped; that is for a successor to try again."""
+def serve(request: RawIOBase, say: Say, train: Train, walk: Walk | None) -> None:
+    """Do what the first line asks for. Raises what cannot be helped; that is for a successor to try again.
+
+    `request` has no buffer: a thread that waits at one holds its lock, and the interpreter could not end.
+    """
     asked: dict[str, Any] = orjson.loads(request.readline())
     threading.Thread(target=_end_with, args=(request,), name="parent", daemon=True).start()
     place = Place(asked["database_url"], Path(asked["models_dir"]), walk)
@@ -53,10 +57,15 @@ def _done(asked: dict[str, Any], place: Place, train: Train, order: Order, say: 
     )  # fmt: skip
 
 
-def _end_with(request: BinaryIO) -> None:
+def _end_with(request: RawIOBase) -> None:
     """At any moment: what it writes is there whole, or not at all."""
     request.read()
     os._exit(ORPHANED)
+
+
+def unbuffered() -> FileIO:
+    """Standard input."""
+    return FileIO(sys.stdin.fileno(), closefd=False)
 
 
 def saying(output: BinaryIO) -> Say:
@@ -83,7 +92,7 @@ def main() -> None:
     # Libraries in C write to standard output too; what they say goes with the log.
     output = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    serve(sys.stdin.buffer, saying(output), *parts())
+    serve(unbuffered(), saying(output), *parts())
 
 
 if __name__ == "__main__":

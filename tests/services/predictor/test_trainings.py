@@ -17,11 +17,11 @@ from services.predictor.postgres_trainings import PROMOTION, TRAINING
 from services.predictor.registry import changing, model_files, state_file
 from shared.ops import postgres_operations
 from shared.ops.operations import Operation
-from tests.services.predictor.replica import PROGRAM, replica
 from tests.services.predictor.settled import BLUNT, TRUE, settle
 from tests.services.predictor.shared_database import database_of, emptied
 from tests.services.predictor.shelf_orders import BAD, label_of, order
 from tests.services.predictor.trainer import DEADLY, DIES_ONCE, ENDLESS, IMPOSSIBLE, QUICK
+from tests.services.predictor.training_replica import PROGRAM, replica
 from tests.shared.runtime.api.desks import as_role
 from tests.shared.runtime.deadline import eventually
 

@@ -18,7 +18,7 @@ import numpy as np
 from services.predictor.registry import changing
 from services.predictor.registry.gate import Judged
 from services.predictor.registry.promotion import Duel
-from services.predictor.training_program import saying, serve
+from services.predictor.training_program import saying, serve, unbuffered
 from shared.errors import ConfigError
 from tests.services.predictor.shelf_orders import label_of, order
 
@@ -42,7 +42,8 @@ def train(
     last_day = str(until or date(2031, 4, 30))
     label = label_of(seed, last_day)
     version = changing.add(models_dir, last_day, label, bytes(8), {}, order())
-    return {"version": version, "events": 4000, "metrics": label["metrics"]}
+    days = {"first_day": label["first_day"], "last_day": last_day}
+    return {"version": version, "events": 4000, "seconds": 1.0, "metrics": label["metrics"], **days}
 
 
 def walk(database_url: str, models_dir: Path, duel: Duel) -> Sequence[Judged]:
@@ -56,4 +57,4 @@ def walk(database_url: str, models_dir: Path, duel: Duel) -> Sequence[Judged]:
 
 
 if __name__ == "__main__":
-    serve(sys.stdin.buffer, saying(sys.stdout.buffer), train, walk if "--walks" in sys.argv else None)
+    serve(unbuffered(), saying(sys.stdout.buffer), train, walk if "--walks" in sys.argv else None)

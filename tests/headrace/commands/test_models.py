@@ -1,0 +1,256 @@
+"""The commands about models: on the files of a machine where nothing runs, and by a predictor that serves."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from headrace.cli import command
+from headrace.embedded import OWNER, EmbeddedPostgres
+from services.predictor.api import router
+from services.predictor.registry import changing, state_file
+from services.predictor.registry.model_files import WEIGHTS
+from services.predictor.settings import PredictorSettings
+from tests.services.endpoints import served, settings_of
+from tests.services.predictor.settled import BLUNT, TRUE, settle
+from tests.services.predictor.shared_database import database_of, emptied
+from tests.services.predictor.shelf_orders import BAD, label_of, order
+from tests.services.predictor.trainer import IMPOSSIBLE, QUICK
+from tests.services.predictor.training_replica import replica
+
+Database = psycopg.Connection[Any]
+Said = tuple[int, str, str]
+Headrace = Callable[..., Said]
+
+
+@pytest.fixture(scope="module")
+def shared_url(postgres: EmbeddedPostgres) -> Iterator[str]:
+    with database_of(postgres) as url:
+        yield url
+
+
+@pytest.fixture
+def database(shared_url: str) -> Iterator[Database]:
+    with emptied(shared_url) as connection:
+        yield connection
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path) -> Path:
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def models(data_dir: Path) -> Path:
+    return data_dir / "models"
+
+
+@pytest.fixture
+def headrace(data_dir: Path, capfd: pytest.CaptureFixture[str]) -> Headrace:
+    """Nothing runs, and there is no database."""
+
+    def run(*arguments: str) -> Said:
+        capfd.readouterr()
+        code = command([*arguments, "--data-dir", str(data_dir)])
+        return code, *capfd.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def with_database(
+    headrace: Headrace, postgres: EmbeddedPostgres, shared_url: str, database: Database,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Headrace:  # fmt: skip
+    """Nothing runs, but there is a database."""
+    name = str(psycopg.conninfo.conninfo_to_dict(shared_url)["dbname"])
+    monkeypatch.setenv("HEADRACE_DATABASE__PASSWORD_FILE", str(postgres.password_file(OWNER)))
+    return lambda *arguments: headrace(*arguments, "--database", postgres.url(database=name))
+
+
+@pytest.fixture
+def settings(postgres: EmbeddedPostgres, shared_url: str, database: Database, data_dir: Path) -> PredictorSettings:
+    data_dir.mkdir()
+    return settings_of(PredictorSettings, postgres, shared_url, data_dir)
+
+
+@pytest.fixture
+def over_rest(headrace: Headrace, settings: PredictorSettings, models: Path) -> Iterator[Headrace]:
+    """A predictor serves, on the same registry."""
+    with served(settings, lambda desk: router(desk, models)) as client:
+        url = str(client.base_url).removesuffix("/").removesuffix("/v1")
+        yield lambda *arguments: headrace(*arguments, "--url", url)
+
+
+def added(models: Path, seed: int, metrics: dict[str, float] | None = None) -> str:
+    models.mkdir(parents=True, exist_ok=True)
+    return changing.add(models, "2031-04-30", label_of(seed, "2031-04-30", metrics), bytes(8), {}, order())
+
+
+def test_without_models_the_list_says_how_to_make_one(headrace: Headrace) -> None:
+    assert headrace("models") == (0, "no models: `headrace train` makes one\n", "")
+
+
+def test_models_are_listed_from_files_alone(headrace: Headrace, models: Path) -> None:
+    version = added(models, 1)
+
+    shown = headrace("models")[1]
+    [listed] = json.loads(headrace("models", "list", "--output", "json")[1])
+
+    for part in (version, "candidate", "1.1500", "1.3600", "4,000"):
+        assert part in shown
+    assert (listed["version"], listed["state"], listed["seed"]) == (version, "candidate", 1)
+
+
+def test_a_model_goes_its_way_without_any_service_or_database(headrace: Headrace, models: Path) -> None:
+    first, second = added(models, 1), added(models, 2)
+
+    code, out, err = headrace("promote", first)
+    assert (code, out) == (0, f"model {first} is live\n")
+    assert "the gate: no model is live, and the validation log-loss" in err
+    assert headrace("models", "shadow", second[-6:])[1] == f"model {second} is shadow\n"
+    assert headrace("promote", second, "--force", "--reason", "a test")[1] == (
+        f"model {second} is live; {first} is retired\n"
+    )
+    code, out, err = headrace("rollback", "--reason", "it is odd")
+    assert out == f"model {first} is live; {second} is retired\n"
+    assert "the trail does not say so: there is no database" in err
+
+    shown = json.loads(headrace("models", "show", second)[1])
+    assert [(each["after"], each["why"]) for each in shown["history"]][-2:] == [
+        ("live", "a test"),
+        ("retired", "it is odd"),
+    ]
+    assert shown["history"][-1]["who"].startswith("command:")
+    assert headrace("models", "delete", second)[1] == f"model {second} is deleted\n"
+
+
+@pytest.mark.parametrize("given", ["20310430-00000000", "nonsense", "", "0"])
+def test_a_model_that_is_not_meant_clearly_is_refused(headrace: Headrace, models: Path, given: str) -> None:
+    version = added(models, 1)
+
+    code, _, err = headrace("models", "show", given)
+
+    assert code == 2
+    assert version in err
+
+
+def test_force_wants_a_reason(headrace: Headrace, models: Path) -> None:
+    code, _, err = headrace("promote", added(models, 1), "--force")
+
+    assert (code, err) == (2, "headrace: --force wants a --reason, which is kept\n")
+    assert not state_file.has_live(models)
+
+
+def test_what_cannot_be_is_refused_in_one_line(headrace: Headrace, models: Path) -> None:
+    bad, damaged = added(models, 1, BAD), added(models, 2)
+    (models / damaged / WEIGHTS).write_bytes(b"")
+
+    for arguments, code, words in [
+        (("rollback",), 1, "no model to go back to"), (("promote", bad), 1, "not below the base rate's"),
+        (("promote", damaged), 2, "train again"),
+    ]:  # fmt: skip
+        said = headrace(*arguments)
+        assert (said[0], said[2].count("\n")) == (code, 1)
+        assert words in said[2]
+
+
+def test_a_better_model_is_promoted_by_what_the_database_holds(
+    with_database: Headrace, models: Path, database: Database
+) -> None:
+    live, better = added(models, 1), added(models, 2)
+    changing.promote(models, live, order(), None)
+    settle(database, {live: BLUNT, better: TRUE})
+
+    code, out, err = with_database("promote", better)
+
+    assert (code, out) == (0, f"model {better} is live; {live} is retired\n"), err
+    assert "is better than" in err
+    assert "300 settled events" in err
+    trail = database.execute("SELECT action, target, request_id FROM ops.audit ORDER BY id DESC LIMIT 1").fetchone()
+    assert trail == ("promote", f"model {better}", "command")
+
+
+def test_a_model_that_is_not_better_is_refused_by_what_the_database_holds(
+    with_database: Headrace, models: Path, database: Database
+) -> None:
+    live, worse = added(models, 1), added(models, 2)
+    changing.promote(models, live, order(), None)
+    settle(database, {live: TRUE, worse: BLUNT})
+
+    code, _, err = with_database("promote", worse)
+
+    assert code == 1
+    assert "is not better with confidence" in err
+    assert state_file.read(models).live == live
+
+
+def test_a_predictor_that_serves_is_asked(over_rest: Headrace, models: Path) -> None:
+    first, second = added(models, 1), added(models, 2)
+
+    assert over_rest("promote", first)[1] == f"model {first} is live\n"
+    assert over_rest("models", "shadow", second, "--reason", "a look")[1] == f"model {second} is shadow\n"
+    assert over_rest("promote", second, "--force", "--reason", "a test")[1] == (
+        f"model {second} is live; {first} is retired\n"
+    )
+    assert json.loads(over_rest("rollback", "--output", "json")[1])["live"] == first
+    assert over_rest("models", "retire", second)[1] == f"model {second} is retired\n"
+
+    assert {each["who"] for each in json.loads(over_rest("models", "show", second)[1])["history"][1:]} == {"file token"}
+    listed = json.loads(over_rest("models", "--output", "json")[1])
+    assert {each["version"]: each["state"] for each in listed} == {first: "live", second: "retired"}
+
+
+def test_a_refusal_of_the_predictor_is_said_with_its_figures(over_rest: Headrace, models: Path) -> None:
+    code, _, err = over_rest("promote", added(models, 1, BAD))
+
+    assert (code, err.count("\n")) == (1, 1)
+    assert "the predictor refuses (409)" in err
+    assert "card 1.4000 (base 1.3600)" in err
+
+
+def test_a_training_is_waited_for_and_says_what_the_gate_said(
+    over_rest: Headrace, settings: PredictorSettings, models: Path
+) -> None:
+    with replica(settings.database.conninfo(), models):
+        code, out, err = over_rest("train", "--seed", str(QUICK))
+
+    assert code == 0, err
+    live = state_file.read(models).live
+    assert out.endswith(f"model {live} is live: 4,000 events from 2031-01-01 to 2031-04-30, 1 s\n")
+    assert "the gate: no model is live" in err
+
+
+def test_a_training_that_need_not_be_waited_for_is_an_operation(over_rest: Headrace, models: Path) -> None:
+    code, out, _ = over_rest("train", "--no-wait", "--no-promote", "--until", "2031-04-30")
+
+    assert code == 0
+    assert "headrace operations wait" in out
+    assert "is a training that is not over" in over_rest("train")[2]
+
+
+def test_a_training_that_fails_says_why(over_rest: Headrace, settings: PredictorSettings, models: Path) -> None:
+    with replica(settings.database.conninfo(), models):
+        code, _, err = over_rest("train", "--seed", str(IMPOSSIBLE))
+
+    assert code == 1
+    assert "training needs at least 100 settled events" in err
+
+
+def test_a_promotion_that_needs_a_look_at_stored_facts_is_waited_for(
+    over_rest: Headrace, settings: PredictorSettings, models: Path
+) -> None:
+    live, new = added(models, 1), added(models, 2)
+    changing.promote(models, live, order(), None)
+
+    with replica(settings.database.conninfo(), models, "host-0", "--walks"):
+        code, out, err = over_rest("promote", new)
+
+    assert code == 0, err
+    assert out.endswith(f"model {new} is live; {live} is retired\n")
+    assert "(walk-forward)" in err

@@ -1,0 +1,29 @@
+"""A replica's jobs, in a thread: its trainings are worked off by trainer.py."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from services.predictor.child_jobs import ChildJobs
+from services.predictor.postgres_trainings import PROMOTION, TRAINING
+from shared.runtime.jobs.workers import Jobs
+
+PROGRAM = (sys.executable, "-m", "tests.services.predictor.trainer")
+
+
+@contextmanager
+def replica(conninfo: str, models: Path, name: str = "host-0", *options: str) -> Iterator[None]:
+    children, stop = ChildJobs(conninfo, models, (*PROGRAM, *options)), threading.Event()
+    starts = dict.fromkeys((TRAINING, PROMOTION), children.start)
+    jobs = Jobs("predictor", name, conninfo, starts, first_pause_s=0.01)
+    thread = threading.Thread(target=jobs.run, args=(stop,))
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
