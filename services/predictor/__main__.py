@@ -5,7 +5,9 @@ from __future__ import annotations
 import sys
 
 from services.predictor import api, api_explanation
+from services.predictor.child_jobs import ChildJobs
 from services.predictor.lazy import LazyPredictor, Predicting
+from services.predictor.postgres_trainings import PROMOTION, TRAINING
 from services.predictor.settings import PredictorSettings
 from shared.broker.connect import connect
 from shared.broker.postgres_link import Link
@@ -26,7 +28,10 @@ def predictor_of(settings: PredictorSettings, conninfo: str) -> Predicting:
     from services.predictor.registry.registry import Registry  # noqa: PLC0415
     from services.predictor.trained import Description, trained_of  # noqa: PLC0415
 
-    torch.set_num_threads(settings.predictor.torch_threads)
+    threads = settings.predictor.torch_threads
+    torch.set_num_threads(threads)
+    if torch.get_num_interop_threads() != threads:  # it may be set once only
+        torch.set_num_interop_threads(threads)
     facts = PostgresFacts(Link(conninfo, "predictor, facts", autocommit=True))
     parts = Parts(
         tail=Tail(connect(settings, conninfo)),
@@ -42,6 +47,7 @@ def wire(settings: PredictorSettings, metrics: Metrics) -> Service:
     return Service(
         Consuming([LOADED], handle=predictor.handle, max_records=settings.predictor.batch_records, slow=True),
         detail=predictor.detail,
+        jobs=dict.fromkeys((TRAINING, PROMOTION), ChildJobs(conninfo, settings.models_dir).start),
         routers=[
             lambda desk: api.router(desk, settings.models_dir),
             lambda desk: api_explanation.router(desk, predictor.explain),

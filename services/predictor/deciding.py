@@ -63,7 +63,8 @@ class Deciding:
         for at in np.unique(place):
             here = rows[place == at]
             before = _so_far(standing, events[here].event_key.tolist(), int(at))
-            for row, decision in zip(here.tolist(), model.policy.decide(scene[here], before).decisions(), strict=True):
+            decisions = model.policy.decide(scene[here], before).decisions()
+            for row, decision in zip(here.tolist(), decisions, strict=True):
                 found[row] = decision
                 self._note(standing, (str(events.event_key[row]), state, model.version), decision)
         return found

@@ -51,7 +51,8 @@ class Predicting(Protocol):
 
 
 class LazyPredictor:
-    """`make` gives the real one; it is called once, by the thread of the handler. The others may be asked from any."""
+    """`make` gives the real one; it is called once, by whoever is first. `explain` and `detail` may be asked from any
+    thread."""
 
     def __init__(self, models_dir: Path, make: Callable[[], Predicting], metrics: Metrics) -> None:
         self._models_dir = models_dir
@@ -59,29 +60,30 @@ class LazyPredictor:
         self._metrics = metrics
         self._real: Predicting | None = None
         self._changed_ns: int | None = None
+        self._any = False
         self._working = threading.Lock()
         self._shown: str | None = None
 
     def handle(self, batch: Sequence[Received]) -> list[NewRecord]:
-        if self._real is None and not self._has_model():
-            return []
         with self._working:
-            self._real = self._real or self._make()
+            real = self._made()
+            if real is None:
+                return []
             started = time.perf_counter()
-            records = self._real.handle(batch)
+            records = real.handle(batch)
         if records:
             self._metrics.prediction_duration_seconds.observe(time.perf_counter() - started)
-        self._show(self._real)
+        self._show(real)
         return records
 
     def explain(self, event_key: str, state: State) -> Explanation | None:
-        """Between two batches. Raises TransientError when a batch takes too long to wait for."""
-        if self._real is None:
-            return None
+        """Between two batches; the first time, history is read. Raises TransientError when a batch takes too long to
+        wait for."""
         if not self._working.acquire(timeout=EXPLAIN_WAIT_S):
             raise TransientError("the predictor is at work on a batch; ask again soon")
         try:
-            return self._real.explain(event_key, state)
+            real = self._made()
+            return None if real is None else real.explain(event_key, state)
         finally:
             self._working.release()
 
@@ -90,18 +92,25 @@ class LazyPredictor:
             return {"model": None, "hint": "no model is live: `headrace train` makes one"}
         return self._real.detail()
 
+    def _made(self) -> Predicting | None:
+        if self._real is None and self._has_model():
+            self._real = self._make()
+        return self._real
+
     def _has_model(self) -> bool:
         """Asked before every batch until it is true, so only where anything changed."""
         changed_ns = state_file.changed_ns(self._models_dir)
         if changed_ns == self._changed_ns:
-            return False
+            return self._any
         self._changed_ns = changed_ns
         try:
             book = state_file.read(self._models_dir)
         except ConfigError as error:
             log.error("no model is used", reason=str(error))  # noqa: TRY400 (no stack to show)
-            return False
-        return book.live is not None or bool(book.shadows)
+            self._any = False
+        else:
+            self._any = book.live is not None or bool(book.shadows)
+        return self._any
 
     def _show(self, real: Predicting) -> None:
         version = real.model_version or "none"
