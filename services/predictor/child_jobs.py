@@ -30,7 +30,9 @@ TELL_S = 0.5
 WAIT_S = 0.1
 # A process that was asked to end: it has nothing to tidy up, so it is not given long.
 END_S = 1.0
+# Of its last words, which are shown while it works.
 SAID = 200
+LEAST_PROGRESS = 0.05
 
 log = structlog.get_logger(__name__)
 
@@ -128,6 +130,7 @@ class ChildLoop:
         self._link = link
         self._id, self._worker = operation_id, worker
         self._begin = begin
+        self._began_at = time.monotonic()
         self._told_at = 0.0
         self._progress: float | None = None
         self._last_words: str | None = None
@@ -172,12 +175,18 @@ class ChildLoop:
         self._told_at = time.monotonic()
         try:
             with self._link.use() as connection:
+                counts = None if self._last_words is None else {"said": self._last_words[:SAID]}
                 return postgres_jobs.tell(
-                    connection, self._id, self._worker, None, self._progress,
-                    waiting_for=None if self._last_words is None else self._last_words[:SAID],
-                )  # fmt: skip
+                    connection, self._id, self._worker, counts, self._progress, left_s=self._left_s()
+                )
         except TransientError:
             return "run"
+
+    def _left_s(self) -> float | None:
+        """As long again as it took so far, by its progress; None: it is too early to say."""
+        if self._progress is None or self._progress < LEAST_PROGRESS:
+            return None
+        return (time.monotonic() - self._began_at) * (1 - self._progress) / self._progress
 
     def _wanted(self) -> str | None:
         with self._link.use() as connection:

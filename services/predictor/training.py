@@ -17,6 +17,7 @@ from services.predictor.registry import changing, state_file
 from services.predictor.registry.gate import Judged, Verdict
 from services.predictor.registry.promotion import Duel, verdict_on
 from services.predictor.registry.states import Order
+from shared.errors import ConfigError
 from shared.ops import postgres_audit
 from shared.ops.operations import NotPossible
 
@@ -70,10 +71,18 @@ def trained(
     )  # fmt: skip
     version = str(report["version"])
     if wish.get("promote", True):
-        verdict = promoted_if_better(place, version, order)
-        log(f"the gate: {verdict.why}")
-        report |= {"gate": verdict.why, "promoted": verdict.passed}
+        report |= _brought_before_the_gate(place, version, order)
+        log(f"the gate: {report['gate']}")
     return {**report, "state": state_file.read(place.models_dir).state_of(version)}
+
+
+def _brought_before_the_gate(place: Place, version: str, order: Order) -> dict[str, Any]:
+    """The model is trained and saved, whatever comes of this."""
+    try:
+        verdict = promoted_if_better(place, version, order)
+    except (NotPossible, ConfigError) as error:
+        return {"gate": str(error), "promoted": False}
+    return {"gate": verdict.why, "promoted": verdict.passed}
 
 
 def promoted_or_refused(place: Place, version: str, order: Order) -> Verdict:

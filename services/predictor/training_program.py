@@ -22,7 +22,7 @@ import orjson
 from services.predictor.postgres_trainings import PROMOTION
 from services.predictor.registry.states import Order
 from services.predictor.training import Place, Train, Walk, promoted_or_refused, trained
-from shared.errors import ConfigError, HeadraceError
+from shared.errors import HeadraceError
 from shared.logs import configure, mask_text
 
 NICENESS = 10
@@ -42,8 +42,10 @@ def serve(request: RawIOBase, say: Say, train: Train, walk: Walk | None) -> None
     order = Order(at=datetime.now(UTC), who=asked["who"], why=asked.get("reason"), request=asked["request"])
     try:
         say(result=_done(asked, place, train, order, say))
-    except (ConfigError, HeadraceError) as error:
+    except HeadraceError as error:
         say(refused=mask_text(str(error)))
+    except OSError as error:  # a full disk, a directory that is not ours: no successor would fare better
+        say(refused=f"{error.filename or 'the system'}: {error.strerror or error}")
 
 
 def _done(asked: dict[str, Any], place: Place, train: Train, order: Order, say: Say) -> dict[str, Any]:

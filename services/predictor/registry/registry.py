@@ -42,7 +42,7 @@ class Registry(Generic[D, T]):
 
         `last_day` is the last one of all its data, validation included (2026-01-31).
         """
-        weights = safetensors.torch.save({name: value.contiguous() for name, value in tensors.items()})
+        weights = safetensors.torch.save({name: _own(value) for name, value in tensors.items()})
         body: dict[str, Any] = orjson.loads(description.model_dump_json())
         return changing.add(self.directory, last_day, body, weights, pictures or {}, order)
 
@@ -82,3 +82,8 @@ class Registry(Generic[D, T]):
             return self.load(version)
         except ConfigError as error:
             return error
+
+
+def _own(value: torch.Tensor) -> torch.Tensor:
+    """Wherever it lies, and whatever it shares its memory with: a tensor by itself, as the format wants it."""
+    return value.detach().cpu().contiguous().clone()

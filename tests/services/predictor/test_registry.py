@@ -58,6 +58,16 @@ def test_the_same_model_is_the_same_version_and_any_other_is_another(tmp_path: P
     assert len({version, shelved(tmp_path, seed=4), shelved(tmp_path, seed=3, last_day="2031-04-29")}) == 3
 
 
+def test_tensors_that_share_their_memory_are_saved_as_they_are(tmp_path: Path) -> None:
+    whole = tensors_of(3)["weight"]
+    tensors = {"weight": whole.T, "part": whole[:, 2:4], "same": whole}
+
+    version = shelf_of(tmp_path).save(Label(), "2031-04-30", tensors, order())
+
+    read = shelf_of(tmp_path).load(version).tensors
+    assert all(torch.equal(read[name], value) for name, value in tensors.items())
+
+
 def test_a_saved_model_is_a_candidate_and_one_that_is_live_stays_so(tmp_path: Path) -> None:
     version = shelved(tmp_path)
     assert state_file.read(tmp_path).state_of(version) == "candidate"

@@ -71,8 +71,8 @@ def running(database: Database, operation_id: str, other_than: int = 0) -> int:
     """The id of the process that trains."""
 
     def pid() -> int:
-        said = row(database, operation_id).waiting_for or ""
-        found = int(said.removeprefix("process ")) if said.startswith("process ") else 0
+        said = row(database, operation_id).counts.get("said", "process 0")
+        found = int(said.removeprefix("process "))
         return 0 if found == other_than else found
 
     eventually(pid)
@@ -135,6 +135,7 @@ def test_a_training_that_is_cancelled_ends_its_process(conninfo: str, models: Pa
 
     with replica(conninfo, models):
         pid = running(database, operation_id)
+        eventually(lambda: row(database, operation_id).left_s)
         assert row(database, operation_id).progress == 0.25
         database.execute("UPDATE ops.operations SET wanted = 'cancel' WHERE id = %s", (operation_id,))
         done = over(database, operation_id)
@@ -269,6 +270,31 @@ def test_a_training_next_to_a_live_model_leaves_a_candidate_and_says_why(
     assert (done.state, done.counts["state"], done.counts["promoted"]) == ("succeeded", "candidate", False)
     assert "too little to judge" in done.counts["gate"]
     assert state_file.read(models).live == live
+
+
+def test_a_training_that_made_a_retired_model_once_more_succeeds_and_leaves_it_retired(
+    conninfo: str, models: Path, database: Database
+) -> None:
+    changing.retire(models, added(models, QUICK), order())
+    operation_id = ordered(database)
+
+    with replica(conninfo, models):
+        done = over(database, operation_id)
+
+    assert (done.state, done.counts["state"], done.counts["promoted"]) == ("succeeded", "retired", False)
+    assert "is retired: run it as a shadow first" in done.counts["gate"]
+
+
+def test_models_that_cannot_be_written_end_a_training_with_the_cause(
+    conninfo: str, tmp_path: Path, database: Database
+) -> None:
+    (tmp_path / "file").touch()
+    operation_id = ordered(database)
+
+    with replica(conninfo, tmp_path / "file"):
+        done = over(database, operation_id)
+
+    assert (done.state, done.error) == ("failed", f"{tmp_path / 'file'}: File exists")
 
 
 def test_a_process_whose_parent_is_gone_ends(conninfo: str, models: Path, database: Database) -> None:
