@@ -13,6 +13,7 @@ class Profile(BaseModel):
     """`late`: measures, categories and event fields that a recorded card holds as they were at the end of its day,
     whenever it was published: reading them before the event was observed would be reading the future.
 
+    `ability`: the card's measure that tells most of an entity's strength; a new entity's rating leans on it.
     `equipment`: the category that names what an entity was lent (the same name at the same venue is the same thing).
     `pace`: the observed measure whose distance from the event's mean tells speed; lower is faster.
     `timing`: the observed measure that foretells how the entry starts.
@@ -25,6 +26,7 @@ class Profile(BaseModel):
     name: str
     slots: int
     late: frozenset[str] = frozenset()
+    ability: str | None = None
     equipment: str | None = None
     pace: str | None = None
     timing: str | None = None
@@ -40,6 +42,7 @@ BOATRACE = Profile(
     name="boatrace",
     slots=6,
     late=frozenset({"weight_kg", "hull_top2_percent", "hull_top3_percent", "hull_number", "distance_m"}),
+    ability="national_points",
     equipment="motor_number",
     pace="exhibition_time_s",
     timing="exhibition_start_timing_s",

@@ -1,119 +1,406 @@
-"""A season of settled events -> a trained network. No files, no clock; the same season and seed give the same weights.
+"""Settled history -> a trained model. No files, no clock; the same events, split and seed give the same weights.
 
-The newest days are kept for validation, never a random choice: a model is asked about days it has not seen. The
-loop itself is left to fit.py.
+The newest days are kept for validation, never a random choice: a model is asked about days it has not seen. They stop
+the training of each member and fit the pooling; no weight of a member has learned from them.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
-import torch
 
-from services.predictor.calibrate import calibrate
-from services.predictor.encoding import encoding_of, names_of
-from services.predictor.facts import STATES, Floats, Season, State
-from services.predictor.features import Bools, standardised, values_of
-from services.predictor.fit import Lesson, fit, plan_for
-from services.predictor.history import Ints
-from services.predictor.measure import behaviour_loss, log_loss, top3_loss, trend_loss
-from services.predictor.model import Network, Shape
+from services.predictor.facts import STATES, Events, Floats, Ints, State
+from services.predictor.features.encoding import Encoding, encoding_of
+from services.predictor.features.history import History
+from services.predictor.features.inputs import encoded
+from services.predictor.features.names import names_of
+from services.predictor.features.values import values_of
+from services.predictor.judge.drift import Bins, bins_of
+from services.predictor.judge.measures import log_loss
+from services.predictor.judge.quality import class_quality, result_quality, top3_quality
+from services.predictor.network.fit import Lesson, fit
+from services.predictor.network.network import Lines, Logits, Network, Shape
+from services.predictor.network.running import logits_of
+from services.predictor.plan import Training, training_for
+from services.predictor.policy.agent import Policy, train_policy
+from services.predictor.policy.environment import episodes_of
+from services.predictor.policy.learning import Progress
+from services.predictor.policy.scene import scene_of
+from services.predictor.pooling import Pooling, fit_result, fit_scaling
+from services.predictor.profile import Profile
+from services.predictor.references.base import class_rates, slot_rates
+from services.predictor.references.boosting import Boosting, fit_boosting
+from services.predictor.references.logit import fit_logit
+from services.predictor.references.softmax import softmax
 from services.predictor.targets import targets_of, terciles_of
-from services.predictor.trained import (
-    Calibration,
-    Description,
-    Probabilities,
-    logits_of,
-    probabilities_of,
-)
+from services.predictor.trained import Description, Member, Probabilities, Trained, mean_of, tree_entries
 from shared.errors import ConfigError
 
 # Fewer events than this say nothing: their validation part would be a handful.
 LEAST_EVENTS = 100
 VALIDATION_SHARE = 0.15
+EPOCH = date(1970, 1, 1)
+# Events whose features set the bins of drift.
+DRIFT_EVENTS = 4000
+LINE_PENALTIES = (30.0, 300.0, 1000.0)
+
+Learned = tuple[Network | Boosting, tuple[float, ...]]
+"""A member and its learning curve: the validation loss after each epoch or tree."""
+Job = Callable[[], Learned]
+Run = Callable[[Sequence[Job], Callable[[int], None]], list[Learned]]
+"""Does independent jobs, says each time how many are done, and gives their results in the order of the jobs."""
 
 
-def train(season: Season, market: str, seed: int, log: Callable[[str], None]) -> tuple[Description, Network]:
-    """Raises ConfigError where there is too little to learn from."""
-    count = len(season.amounts)
-    if count < LEAST_EVENTS:
-        raise ConfigError(f"training needs at least {LEAST_EVENTS} settled events with their cards, found {count}")
-    training = training_days(season)
-    names = names_of(_part(season, training))
-    terciles = terciles_of(season, training)
-    raw = {state: values_of(season.cards, names, state) for state in STATES}
-    encoding = encoding_of(names, raw["observation"].entry[training], raw["observation"].event[training])
-    features = {state: standardised(values, encoding) for state, values in raw.items()}
-    lesson = Lesson(features, raw["observation"].observed, targets_of(season, terciles, names.slots), training)
-    shape = Shape(
-        slots=names.slots,
-        entry_features=len(encoding.entry_features),
-        event_features=len(encoding.event_features),
-        venues=len(names.venues),
-    )
-    network = fit(shape, lesson, (names.win_rate, names.top3_rate), plan_for(count), seed, log)
-    calibration, metrics = _judge(network, lesson, np.array(names.win_rate))
-    description = Description(
-        first_day=str(season.days.min()), last_day=str(season.days.max()), events=count, seed=seed, market=market,
-        shape=shape, encoding=encoding, terciles=terciles, calibration=calibration, metrics=metrics,
-    )  # fmt: skip
-    return description, network
+class Split(NamedTuple):
+    """Days (inclusive): trained up to `train_to`, validated after it up to `validate_to`."""
+
+    train_to: date
+    validate_to: date
 
 
-def training_days(season: Season) -> Bools:
-    """(n,): True for the older days that train, False for the newest ones that validate."""
-    days = np.sort(season.days.unique())
-    first = days[max(1, math.floor(len(days) * (1 - VALIDATION_SHARE)))] if len(days) > 1 else None
-    if first is None:
-        raise ConfigError(f"training needs at least two days of settled events, found only {days[0]}")
-    return np.asarray(season.days < first, dtype=np.bool_)
+@dataclass(frozen=True)
+class Made:
+    """A model without a version, and what its pictures are drawn from."""
+
+    model: Trained
+    curves: dict[str, tuple[float, ...]]
+    policy_curves: list[list[Progress]]
+    validation: dict[State, Validated]
 
 
-def _part(season: Season, rows: Bools) -> Season:
-    """What names_of reads, of these events only; base rates must not know the validation days."""
-    outcomes = season.outcomes[rows[season.outcomes["event"].to_numpy()]]
-    return Season(season.cards, season.days[rows], outcomes, season.amounts[rows])
+class Validated(NamedTuple):
+    """What the model says of the validation events of a state."""
+
+    events: Events
+    told: Probabilities
+    winner: Ints
 
 
-def _rows(lesson: Lesson, state: State) -> Ints:
-    """Validation events that can be judged in this state."""
-    usable = ~lesson.training & lesson.targets.has_winner
-    return np.flatnonzero(usable & lesson.observed if state == "observation" else usable)
+def one_by_one(jobs: Sequence[Job], done: Callable[[int], None]) -> list[Learned]:
+    found = []
+    for count, job in enumerate(jobs, start=1):
+        found.append(job())
+        done(count)
+    return found
 
 
-def _judge(network: Network, lesson: Lesson, win_rate: Floats) -> tuple[Calibration, dict[str, float]]:
-    """Calibrate on the validation days, then report every head there against its base rate.
+def split_of(events: Events, validate_days: int | None = None) -> Split:
+    """The newest days validate: so many, or a share of all. Raises ConfigError where there is only one day."""
+    days = np.unique(events.day[events.status == "settled"])
+    if len(days) < 2:
+        raise ConfigError(f"training needs settled events of at least two days, found {len(days)}")
+    kept = max(1, round(len(days) * VALIDATION_SHARE)) if validate_days is None else validate_days
+    if kept >= len(days):
+        raise ConfigError(f"{kept} days to validate on leave none of {len(days)} to train on: take fewer")
+    return Split(day_of(int(days[-1 - kept])), day_of(int(days[-1])))
 
-    The calibrated figures are fitted on the very events they are measured on (seven numbers); `_raw` is not.
+
+def day_of(number: int) -> date:
+    return EPOCH + timedelta(days=number)
+
+
+def number_of(day: date) -> int:
+    return (day - EPOCH).days
+
+
+def train(
+    events: Events,
+    profile: Profile,
+    split: Split,
+    seed: int,
+    log: Callable[[str], None],
+    progress: Callable[[float], None] = lambda _: None,
+    run: Run = one_by_one,
+    training: Training | None = None,
+    without: Sequence[str] = (),
+) -> Made:
+    """`without`: feature groups that are treated as unknown, to learn what they are worth.
+
+    Raises ConfigError where there is too little to learn from.
     """
-    rows = {state: found for state in STATES if len(found := _rows(lesson, state))}
-    logits = {state: logits_of(network, lesson.features[state][found]) for state, found in rows.items()}
-    winners = [torch.from_numpy(lesson.targets.winner[found]) for found in rows.values()]
-    if not winners:
-        return Calibration(temperature=1.0, slot_bias=(0.0,) * len(win_rate)), {"validation_events": 0.0}
-    calibration = calibrate(torch.cat([found.result for found in logits.values()]), torch.cat(winners), 1 / len(rows))
-    unchanged = Calibration(temperature=1.0, slot_bias=(0.0,) * len(win_rate))
-    metrics = {"validation_events": float(max(map(len, rows.values())))}
-    for state, found in rows.items():
-        raw = probabilities_of(logits[state], unchanged).win
-        metrics[f"{state}_result_raw"] = float(log_loss(raw, lesson.targets.winner[found]).mean())
-        metrics |= _heads(state, probabilities_of(logits[state], calibration), lesson, found, win_rate)
-    return calibration, metrics
-
-
-def _heads(state: State, told: Probabilities, lesson: Lesson, rows: Ints, win_rate: Floats) -> dict[str, float]:
-    targets, taken = lesson.targets[rows], lesson.features[state].taken[rows]
-    before = lesson.targets[lesson.training]
-    base = np.where(taken, win_rate, 0.0)
-    base = base / base.sum(axis=1, keepdims=True)
-    return {
-        f"{state}_result": float(log_loss(told.win, targets.winner).mean()),
-        f"{state}_result_base": float(log_loss(base, targets.winner).mean()),
-        **{f"{state}_top3{name}": value for name, value in top3_loss(told.top3, targets, taken, before).items()},
-        **{f"{state}_trend{name}": value for name, value in trend_loss(told.trend, targets, before).items()},
-        **{
-            f"{state}_behaviour{name}": value for name, value in behaviour_loss(told.behaviour, targets, before).items()
-        },
+    ground = _ground(events, profile, split, without)
+    count = int(ground.lesson.training.sum())
+    plan = training or training_for(count)
+    log(f"{count} events to learn from, {int(ground.lesson.validating.sum())} to validate on; features are made")
+    progress(0.1)
+    lesson = replace(ground.lesson, lines=_lines(ground))
+    progress(0.2)
+    jobs, members = _jobs(ground, lesson, plan, seed)
+    learned = run(jobs, lambda done: progress(0.2 + 0.6 * done / len(jobs)))
+    made = _pooled(ground, members, learned, split, seed)
+    progress(0.85)
+    log(_line(made.description.metrics))
+    made, policy_curves = _with_policy(ground, made, plan, seed)
+    validation = {
+        state: Validated(
+            ground.events[rows], made.probabilities(ground.lesson.inputs[state][rows]), ground.winner[rows]
+        )
+        for state, rows in ground.rows.items()
     }
+    progress(1.0)
+    curves = {_label(member): curve for member, (_, curve) in zip(made.description.members, learned, strict=True)}
+    return Made(made, curves, policy_curves, validation)
+
+
+@dataclass(frozen=True)
+class _Ground:
+    """What training stands on. `rows`: of each state, the validation events that can be judged."""
+
+    events: Events
+    encoding: Encoding
+    lesson: Lesson
+    shape: Shape
+    rows: dict[State, Ints]
+    profile: Profile
+
+    @property
+    def winner(self) -> Ints:
+        return self.lesson.targets.winner
+
+
+def _ground(events: Events, profile: Profile, split: Split, without: Sequence[str]) -> _Ground:
+    events = events[(events.day <= number_of(split.validate_to)) & (events.status == "settled")]
+    events = events[np.isfinite(events.listed_us) & (events.taken.sum(axis=1) >= 2)]
+    training = events.day <= number_of(split.train_to)
+    if training.sum() < LEAST_EVENTS or training.all():
+        raise ConfigError(
+            f"training needs at least {LEAST_EVENTS} settled events with their cards up to {split.train_to} and some to"
+            f" validate on up to {split.validate_to}, found {int(training.sum())} and {int((~training).sum())}"
+        )
+    history = History(profile)
+    history.fold(events)
+    names = names_of(events[training], profile)
+    values = {state: values_of(events, history, names, state) for state in STATES}
+    encoding = encoding_of(names, values["observation"], training)
+    inputs = {state: encoded(found, encoding) for state, found in values.items()}
+    for group in without:
+        inputs = {state: found.without(encoding, group) for state, found in inputs.items()}
+    targets = targets_of(events, terciles_of(events[training]))
+    observed = values["observation"].observed
+    judged = ~training & (targets.winner >= 0)
+    rates = slot_rates(events.taken[training], events.place[training], targets.winner[training])
+    nothing = np.zeros(0)
+    lesson = Lesson(inputs, observed, targets, training, judged, Lines(nothing, nothing, nothing, nothing, rates.top3))
+    shape = Shape(
+        slots=events.slots,
+        entry_features=inputs["card"].entry.shape[2],
+        event_features=inputs["card"].event.shape[1],
+        venues=len(names.venues),
+        start_values=inputs["card"].starts.shape[3],
+    )
+    rows = {"card": np.flatnonzero(judged), "observation": np.flatnonzero(judged & observed)}
+    return _Ground(
+        events, encoding, lesson, shape, {state: rows[state] for state in STATES if len(rows[state])}, profile
+    )
+
+
+def _lines(ground: _Ground) -> Lines:
+    """A conditional logit a state; where nothing was observed, the card's speaks for both."""
+    lesson, found = ground.lesson, dict[State, tuple[Floats, Floats]]()
+    for state, inputs in lesson.inputs.items():
+        usable = lesson.observed if state == "observation" else np.ones(len(ground.events), dtype=np.bool_)
+        rows, judged = np.flatnonzero(lesson.training & usable), np.flatnonzero(lesson.validating & usable)
+        if not len(rows) or not len(judged):
+            continue
+        width = inputs.entry.shape[2]
+        logit = fit_logit(inputs.entry, inputs.taken, ground.winner, np.arange(width), rows, judged, LINE_PENALTIES)
+        found[state] = logit.weights[:width], logit.weights[width:]
+    card = found["card"]
+    return Lines(*card, *found.get("observation", card), lesson.lines.top3_rate)
+
+
+def _jobs(ground: _Ground, lesson: Lesson, plan: Training, seed: int) -> tuple[list[Job], list[Member]]:
+    shape = ground.shape.model_copy(update={"width": plan.width, "dropout": plan.dropout})
+    jobs: list[Job] = [
+        partial(_network, shape, lesson, plan, seed + member) for member in range(plan.networks)
+    ]  # fmt: skip
+    members = [Member(kind="network", state=None, seed=seed + member, log_loss=0.0) for member in range(plan.networks)]
+    counts: dict[State, int] = {"observation": plan.observation_trees, "card": plan.card_trees}
+    for state, count in counts.items():
+        if state in ground.rows:
+            jobs += [partial(_trees, lesson, plan, state, seed + member) for member in range(count)]
+            members += [Member(kind="trees", state=state, seed=seed + member, log_loss=0.0) for member in range(count)]
+    return jobs, members
+
+
+def _network(shape: Shape, lesson: Lesson, plan: Training, seed: int) -> Learned:
+    network, curve = fit(shape, lesson, plan.network, seed, lambda _: None)
+    return network, tuple(curve)
+
+
+def _trees(lesson: Lesson, plan: Training, state: State, seed: int) -> Learned:
+    inputs = lesson.inputs[state]
+    usable = lesson.observed if state == "observation" else np.ones(len(inputs), dtype=np.bool_)
+    places = np.where(lesson.targets.places > 0, lesson.targets.places, np.nan).astype(np.float64)
+    trees = fit_boosting(
+        tree_entries(inputs), inputs.taken, lesson.targets.winner, np.flatnonzero(lesson.training & usable),
+        np.flatnonzero(lesson.validating & usable), seed, plan.boosting, places=places if plan.places else None,
+    )  # fmt: skip
+    return trees, trees.curve
+
+
+def _pooled(ground: _Ground, members: Sequence[Member], learned: Sequence[Learned], split: Split, seed: int) -> Trained:
+    """The members as one model, pooled and judged on the validation events."""
+    networks = [found for found, _ in learned if isinstance(found, Network)]
+    trees = [found for found, _ in learned if isinstance(found, Boosting)]
+    lesson, events = ground.lesson, ground.events
+    told = {
+        state: [logits_of(network, lesson.inputs[state][rows]) for network in networks]
+        for state, rows in ground.rows.items()
+    }
+    scores = {state: _scores(ground, members, trees, state) for state in ground.rows}
+    pooling = {state: _pooling(ground, told[state], scores[state], state) for state in ground.rows}
+    rates = slot_rates(events.taken[lesson.training], events.place[lesson.training], ground.winner[lesson.training])
+    days = events.day[lesson.training]
+    description = Description(
+        profile=ground.profile.name,
+        first_day=str(day_of(int(days.min()))),
+        last_day=str(day_of(int(days.max()))),
+        validation_first=str(day_of(int(events.day[~lesson.training].min()))),
+        validation_last=str(day_of(int(events.day.max()))),
+        events=int(lesson.training.sum()),
+        seed=seed,
+        encoding=ground.encoding,
+        shape=networks[0].shape,
+        members=tuple(_judged_members(ground, members, told, scores)),
+        pooling={state: pooling.get(state, pooling["card"]) for state in STATES},
+        terciles=terciles_of(events[lesson.training]),
+        win_rate=tuple(rates.wins.tolist()),
+        top3_rate=tuple(rates.top3.tolist()),
+        drift=_drift(ground),
+        metrics={},
+    )
+    model = Trained("", description, networks, trees)
+    metrics: dict[str, float] = {"validation_events": float(len(ground.rows["card"]))}
+    for state, rows in ground.rows.items():
+        said = model.pooled(lesson.inputs[state][rows], told[state], {state: scores[state]})
+        metrics |= {f"{state}_{name}": value for name, value in _figures(ground, said, rows).items()}
+    return replace(model, description=description.model_copy(update={"metrics": metrics}))
+
+
+def _scores(ground: _Ground, members: Sequence[Member], trees: Sequence[Boosting], state: State) -> list[Floats]:
+    """(n, S) of each of the state's trees, 0 in empty slots."""
+    of_trees = [member for member in members if member.kind == "trees"]
+    inputs = ground.lesson.inputs[state][ground.rows[state]]
+    entries = tree_entries(inputs)
+    return [
+        np.where(inputs.taken, found.scores(entries, inputs.taken), 0.0)
+        for member, found in zip(of_trees, trees, strict=True)
+        if member.state == state
+    ]
+
+
+def _pooling(ground: _Ground, told: Sequence[Logits], scores: Sequence[Floats], state: State) -> Pooling:
+    rows, targets = ground.rows[state], ground.lesson.targets
+    taken, judged = ground.events.taken[rows], targets[rows]
+    networks, trees, bias = fit_result(mean_of([each.result for each in told]), scores, taken, judged.winner)
+    top3 = mean_of([each.top3 for each in told])[taken][:, None]
+    came = ((judged.places >= 1) & (judged.places <= 3))[taken].astype(np.int64)
+    trend, behaviour = mean_of([each.trend for each in told]), mean_of([each.behaviour for each in told])
+    known, started = judged.trend >= 0, judged.behaviour >= 0
+    return Pooling(
+        networks=networks,
+        trees=trees,
+        slot_bias=tuple(bias),
+        top3=fit_scaling(top3, came),
+        trend=fit_scaling(trend[known], judged.trend[known]),
+        behaviour=fit_scaling(behaviour[started], judged.behaviour[started]),
+    )
+
+
+def _judged_members(
+    ground: _Ground, members: Sequence[Member], told: dict[State, list[Logits]], scores: dict[State, list[Floats]]
+) -> list[Member]:
+    """Each with its own loss on the validation events, before any calibration."""
+    state_of_networks: State = "observation" if "observation" in told else "card"
+    networks = iter(told[state_of_networks])
+    of_state = {state: iter(found) for state, found in scores.items()}
+    judged = []
+    for member in members:
+        state = member.state or state_of_networks
+        score = next(of_state[state]) if member.state else next(networks).result.double().numpy()
+        rows = ground.rows[state]
+        win = softmax(score, ground.events.taken[rows])
+        judged.append(member.model_copy(update={"log_loss": float(log_loss(win, ground.winner[rows]).mean())}))
+    return judged
+
+
+def _figures(ground: _Ground, told: Probabilities, rows: Ints) -> dict[str, float]:
+    """All heads against what always telling the training's rates would have got."""
+    lesson, events = ground.lesson, ground.events[rows]
+    targets, before = lesson.targets[rows], lesson.targets[lesson.training]
+    rates = slot_rates(ground.events.taken[lesson.training], ground.events.place[lesson.training],
+                       ground.winner[lesson.training])  # fmt: skip
+    trend = np.broadcast_to(class_rates(before.trend, 3), told.trend.shape)
+    behaviour = np.broadcast_to(class_rates(before.behaviour, 3), told.behaviour.shape)
+    base = (
+        result_quality(rates.probabilities(events.taken), events.taken, targets.winner)
+        | top3_quality(rates.top3_probabilities(events.taken), events.taken, events.place)
+        | class_quality("trend", trend, targets.trend)
+        | class_quality("behaviour", behaviour, targets.behaviour)
+    )
+    told_figures = (
+        result_quality(told.win, events.taken, targets.winner)
+        | top3_quality(told.top3, events.taken, events.place)
+        | class_quality("trend", told.trend, targets.trend)
+        | class_quality("behaviour", told.behaviour, targets.behaviour)
+    )
+    return {f"{_short(name)}{end}": value for end, figures in (("", told_figures), ("_base", base))
+            for name, value in figures.items() if not end or name.endswith("log_loss")}  # fmt: skip
+
+
+def _short(name: str) -> str:
+    """log_loss is that of the result; a head's own is called by the head."""
+    return "result" if name == "log_loss" else name.removesuffix("_log_loss")
+
+
+def _drift(ground: _Ground) -> dict[str, Bins]:
+    """Of what is observed among observed events, of all else among cards; from the newest training events."""
+    lesson, encoding = ground.lesson, ground.encoding
+    found: dict[str, Bins] = {}
+    for state in STATES:
+        usable = lesson.training & (lesson.observed if state == "observation" else True)
+        inputs = lesson.inputs[state][np.flatnonzero(usable)[-DRIFT_EVENTS:]]
+        for names, groups, values in (
+            (encoding.entry_features, encoding.entry_groups, inputs.entry[inputs.taken]),
+            (encoding.event_features, encoding.event_groups, inputs.event),
+        ):
+            for column, (name, group) in enumerate(zip(names, groups, strict=True)):
+                if (group == "observation") == (state == "observation") and len(values):
+                    found[name] = bins_of(values[:, column])
+    return found
+
+
+def _with_policy(ground: _Ground, model: Trained, plan: Training, seed: int) -> tuple[Trained, list[list[Progress]]]:
+    """With a policy that learned from the training events, as the model sees them observed."""
+    if plan.policy is None:
+        return model, []
+    rows = np.flatnonzero(ground.lesson.training)
+    inputs, events = ground.lesson.inputs["observation"][rows], ground.events[rows]
+    told = model.probabilities(inputs)
+    scene = scene_of(told, inputs.taken, inputs.entry, inputs.event)
+    learning = plan.policy.model_copy(update={"seed": seed})
+    policy, curves = train_policy(scene, episodes_of(events, "observation"), learning, plan.policy_members)
+    return with_policy(model, policy), curves
+
+
+def with_policy(model: Trained, policy: Policy) -> Trained:
+    description = model.description.model_copy(update={"policy": policy.description})
+    return replace(model, description=description, policy=policy)
+
+
+def _label(member: Member) -> str:
+    return f"{member.kind} {member.seed}" if member.state is None else f"{member.kind} {member.state} {member.seed}"
+
+
+def _line(metrics: dict[str, float]) -> str:
+    return "; ".join(
+        f"{state}: log-loss {metrics[f'{state}_result']:.4f}, base rate {metrics[f'{state}_result_base']:.4f}"
+        for state in STATES
+        if f"{state}_result" in metrics
+    )

@@ -1,53 +1,94 @@
-"""`headrace train`: read the settled history, train, save the model and make it live. Run as a process of its own."""
+"""`headrace train`: read the settled history, train, save a candidate with its pictures. Run as a process of its own."""
 
 from __future__ import annotations
 
+import os
+import tempfile
 import time
 from collections.abc import Callable
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import torch
 
-from services.predictor.postgres_facts import read_season
-from services.predictor.registry import Registry
+from services.predictor.facts import Events, events_of
+from services.predictor.pictures_of import training_pictures
+from services.predictor.postgres_facts import read_settled
+from services.predictor.profile import BOATRACE, Profile
+from services.predictor.registry.registry import Registry
+from services.predictor.registry.states import Order
+from services.predictor.side_by_side import side_by_side
+from services.predictor.train import Made, Split, split_of
 from services.predictor.train import train as trained_on
+from services.predictor.trained import Description, Trained, trained_of
+from shared.errors import ConfigError
 
-# The market whose settled amount is the event's trend.
-MARKET = "trifecta"
+
+def registry_of(models_dir: Path) -> Registry[Description, Trained]:
+    return Registry(models_dir, Description, trained_of)
 
 
 def train(
     database_url: str,
     models_dir: Path,
-    seed: int = 7,
-    until: date | None = None,
-    log: Callable[[str], None] = print,
-    market: str = MARKET,
+    *,
+    seed: int,
+    until: date | None,
+    validate_days: int | None,
+    log: Callable[[str], None],
+    progress: Callable[[float], None] = lambda _: None,
+    workers: int | None = None,
+    profile: Profile = BOATRACE,
 ) -> dict[str, Any]:
-    """Version, events, seconds and metrics of the new live model. Raises ConfigError where history is too short.
+    """Version, days, events, seconds and metrics of the new candidate. Raises ConfigError where history is too short.
 
-    One thread, whatever the machine has: sums split over threads would make the weights depend on how many it is.
+    One thread a process, whatever the machine has: sums split over threads would make the weights depend on how many.
     """
     started = time.perf_counter()
-    torch.set_num_threads(1)
     with psycopg.connect(database_url, autocommit=True, application_name="headrace train") as connection:
-        season = read_season(connection, market, until)
-    log(f"{len(season.amounts)} settled events read in {time.perf_counter() - started:.1f} s")
-    description, network = trained_on(season, market, seed, log)
-    registry = Registry(models_dir)
-    version = registry.save(description, network)
-    registry.set_live(version)
+        found = read_settled(connection, until, profile=profile)
+    if not found:
+        raise ConfigError("there is no settled event to learn from: load a history first (headrace run)")
+    events = events_of(found, profile.slots)
+    log(f"{len(events)} settled events read in {time.perf_counter() - started:.1f} s")
+    made = model_of(events, profile, split_of(events, validate_days), seed, log, progress, workers)
+    version = save(registry_of(models_dir), made, "headrace train")
     seconds = round(time.perf_counter() - started, 2)
-    log(f"model {version} is live; trained on {description.events} events in {seconds:.1f} s")
+    description = made.model.description
+    log(f"model {version} is trained on {description.events} events, in {seconds:.1f} s")
     return {
         "version": version,
         "events": description.events,
         "first_day": description.first_day,
-        "last_day": description.last_day,
+        "last_day": description.validation_last,
         "seconds": seconds,
-        "parameters": sum(parameter.numel() for parameter in network.parameters()),
+        "parameters": sum(tensor.numel() for tensor in made.model.tensors().values()),
         "metrics": description.metrics,
     }
+
+
+def model_of(
+    events: Events,
+    profile: Profile,
+    split: Split,
+    seed: int,
+    log: Callable[[str], None],
+    progress: Callable[[float], None] = lambda _: None,
+    workers: int | None = None,
+    without: tuple[str, ...] = (),
+) -> Made:
+    """`workers`: processes side by side; None: one a core, at most four."""
+    torch.set_num_threads(1)
+    run = side_by_side(workers or min(os.cpu_count() or 1, 4))
+    return trained_on(events, profile, split, seed, log, progress, run, without=without)
+
+
+def save(registry: Registry[Description, Trained], made: Made, who: str) -> str:
+    """As a candidate, with its pictures."""
+    description = made.model.description
+    order = Order(at=datetime.now(UTC), who=who, why=None, request=None)
+    with tempfile.TemporaryDirectory() as place:
+        pictures = {path.stem: path.read_bytes() for path in training_pictures(made, Path(place))}
+    return registry.save(description, description.validation_last, made.model.tensors(), order, pictures)

@@ -1,110 +1,191 @@
-"""A trained model: features in, calibrated probabilities out. Pure."""
+"""A trained model: inputs in, calibrated probabilities of all heads out. Pure.
+
+Members are several networks, which differ by their seed, and boosted trees, which see the same features another way.
+Their log-chances are pooled with weights fitted on the validation days, for each state of knowledge by itself.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict
-from torch.nn import functional
+from torch import Tensor
 
-from services.predictor.encoding import Encoding
-from services.predictor.facts import Floats
-from services.predictor.features import Features
-from services.predictor.model import Logits, Network, Shape
+from services.predictor.facts import Bools, Floats, Floats32, State
+from services.predictor.features.encoding import Encoding
+from services.predictor.features.inputs import Inputs
+from services.predictor.judge.drift import Bins
+from services.predictor.network.network import Logits, Network, Shape
+from services.predictor.network.running import logits_of
+from services.predictor.policy.agent import Policy, PolicyDescription, policy_of
+from services.predictor.pooling import Pooling, pooled, shifted
+from services.predictor.references.boosting import Boosting, boosting_of
 from services.predictor.targets import Terciles
+from shared.errors import ConfigError
 
-# Events per forward pass where figures over many are wanted: enough to be fast, few enough that a whole archive needs
-# no extra memory.
-CHUNK = 2048
+NETWORK, TREES, POLICY = "network", "trees", "policy"
 
 
-class Calibration(BaseModel):
-    """P(win) = softmax(logit / temperature + bias of the slot), fitted on validation."""
+class Member(BaseModel):
+    """`state`: the one it speaks in; None: in both. `log_loss`: on the validation days in that state, by itself."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    temperature: float
-    slot_bias: tuple[float, ...]
+    kind: Literal["network", "trees"]
+    state: State | None
+    seed: int
+    log_loss: float
 
 
 class Description(BaseModel):
-    """All of a model but its weights, as it lies in model.json."""
+    """All of a model but its weights, as it lies in model.json. Days are inclusive; `events` are those it learned from.
+
+    `pooling`: by state. `drift`: bins of its training, by feature.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    profile: str
     first_day: str
     last_day: str
+    validation_first: str
+    validation_last: str
     events: int
     seed: int
-    market: str
-    shape: Shape
     encoding: Encoding
+    shape: Shape
+    members: tuple[Member, ...]
+    pooling: dict[State, Pooling]
     terciles: Terciles
-    calibration: Calibration
+    win_rate: tuple[float, ...]
+    top3_rate: tuple[float, ...]
+    drift: dict[str, Bins]
+    policy: PolicyDescription | None = None
     metrics: dict[str, float]
 
 
 @dataclass(frozen=True)
 class Probabilities:
-    """win (n, S), top3 (n, S), trend (n, 3), behaviour (n, S, 3); win is 0 in empty slots."""
+    """win (n, S), top3 (n, S), trend (n, 3), behaviour (n, S, 3); win is 0 in empty slots. embedding (n, C)."""
 
     win: Floats
     top3: Floats
     trend: Floats
     behaviour: Floats
+    embedding: Floats
 
 
 @dataclass(frozen=True)
 class Trained:
+    """An event's probabilities are the same bits whatever events are asked about beside it."""
+
     version: str
     description: Description
-    network: Network
+    networks: Sequence[Network]
+    trees: Sequence[Boosting]
+    policy: Policy | None = None
 
-    def probabilities(self, features: Features) -> Probabilities:
-        """Each event by itself: in a common forward pass the last bits of its sums would depend on how many others
-        there are, and the same prediction would not be the same record after another cut of the batches. Costs some
-        0.7 s for 1,000 events instead of 0.05 s."""
-        alone = [
-            probabilities_of(logits_of(self.network, features[np.array([row])]), self.description.calibration)
-            for row in range(len(features))
-        ]
+    def probabilities(self, inputs: Inputs) -> Probabilities:
+        return self.pooled(inputs, [logits_of(network, inputs) for network in self.networks], self._scores(inputs))
+
+    def pooled(self, inputs: Inputs, told: Sequence[Logits], scores: Mapping[State, Sequence[Floats]]) -> Probabilities:
+        """From what the members say; `scores`: of the trees of each state, (n, S) each."""
+        observed = observed_in(inputs)
+        by_state = {
+            state: _told(inputs, told, scores.get(state, ()), pooling)
+            for state, pooling in self.description.pooling.items()
+        }
+        card, seen = by_state["card"], by_state["observation"]
         return Probabilities(
-            win=np.concatenate([told.win for told in alone]),
-            top3=np.concatenate([told.top3 for told in alone]),
-            trend=np.concatenate([told.trend for told in alone]),
-            behaviour=np.concatenate([told.behaviour for told in alone]),
+            win=np.where(observed[:, None], seen.win, card.win),
+            top3=np.where(observed[:, None], seen.top3, card.top3),
+            trend=np.where(observed[:, None], seen.trend, card.trend),
+            behaviour=np.where(observed[:, None, None], seen.behaviour, card.behaviour),
+            embedding=seen.embedding,
         )
 
+    def explain(self, inputs: Inputs) -> Floats:
+        """(n, S, H): how much each past start counted for its entry; sums to 1 over those that there are."""
+        return mean_of([logits_of(network, inputs).attention for network in self.networks])
 
-def logits_of(network: Network, features: Features) -> Logits:
-    """Without dropout and gradients, in chunks."""
-    network.eval()
-    with torch.inference_mode():
-        parts = [network(*tensors_of(features[np.arange(*bounds)])) for bounds in _chunks(len(features))]
-        return Logits(*(torch.cat(part) for part in zip(*parts, strict=True)))
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything that was learned, by name."""
+        found = {
+            f"{NETWORK}.{member}.{name}": tensor
+            for member, network in enumerate(self.networks)
+            for name, tensor in network.state_dict().items()
+        }
+        for member, trees in enumerate(self.trees):
+            found |= {f"{TREES}.{member}.{name}": torch.tensor(array) for name, array in trees.arrays().items()}
+        if self.policy is not None:
+            found |= {f"{POLICY}.{name}": tensor for name, tensor in self.policy.tensors().items()}
+        return found
+
+    def _scores(self, inputs: Inputs) -> dict[State, list[Floats]]:
+        """Each state's trees are asked about the events of that state only; the others' scores are 0."""
+        observed, found = observed_in(inputs), dict[State, list[Floats]]()
+        of_trees = [member for member in self.description.members if member.kind == TREES]
+        for member, trees in zip(of_trees, self.trees, strict=True):
+            state: State = member.state or "observation"
+            rows = np.flatnonzero(observed == (state == "observation"))
+            scores = np.zeros(inputs.taken.shape)
+            if len(rows):
+                part = inputs[rows]
+                scores[rows] = np.where(part.taken, trees.scores(tree_entries(part), part.taken), 0.0)
+            found.setdefault(state, []).append(scores)
+        return found
 
 
-def tensors_of(features: Features) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """In the order of Network.forward. Copies: torch aligns its own memory, and sums may depend on the alignment."""
-    return (
-        torch.tensor(features.entry),
-        torch.tensor(features.event),
-        torch.tensor(features.taken),
-        torch.tensor(features.venue),
-    )
+def trained_of(version: str, description: Description, tensors: Mapping[str, Tensor]) -> Trained:
+    """Raises ConfigError where the tensors are not those of such a model."""
+    networks, trees = [], []
+    for member in range(sum(each.kind == NETWORK for each in description.members)):
+        network = Network(description.shape)
+        try:
+            network.load_state_dict(_under(tensors, f"{NETWORK}.{member}."))
+        except RuntimeError as error:
+            raise ConfigError(f"network {member} of model {version}: {str(error).splitlines()[0]}") from error
+        network.requires_grad_(requires_grad=False)
+        networks.append(network.eval())
+    for member in range(sum(each.kind == TREES for each in description.members)):
+        arrays = {name: tensor.numpy() for name, tensor in _under(tensors, f"{TREES}.{member}.").items()}
+        trees.append(boosting_of(arrays))
+    policy = None if description.policy is None else policy_of(description.policy, _under(tensors, f"{POLICY}."))
+    return Trained(version, description, networks, trees, policy)
 
 
-def probabilities_of(logits: Logits, calibration: Calibration) -> Probabilities:
-    result = logits.result.double() / calibration.temperature + torch.tensor(calibration.slot_bias, dtype=torch.float64)
+def observed_in(inputs: Inputs) -> Bools:
+    """(n,): which events are seen as observed; the last event feature says so."""
+    return np.asarray(inputs.event[:, -1] > 0.5, dtype=np.bool_)
+
+
+def tree_entries(inputs: Inputs) -> Floats32:
+    """(n, S, F + E + 1): trees see one entry at a time, so the event's features and its venue stand beside each."""
+    n, slots = inputs.taken.shape
+    event = np.concatenate([inputs.event, inputs.venue[:, None].astype(np.float32)], axis=1)
+    return np.concatenate([inputs.entry, np.broadcast_to(event[:, None], (n, slots, event.shape[1]))], axis=2)
+
+
+def mean_of(parts: Sequence[Tensor]) -> Floats:
+    total = parts[0].double()
+    for part in parts[1:]:
+        total = total + part.double()
+    return np.asarray((total / len(parts)).numpy(), dtype=np.float64)
+
+
+def _told(inputs: Inputs, told: Sequence[Logits], scores: Sequence[Floats], pooling: Pooling) -> Probabilities:
     return Probabilities(
-        win=functional.softmax(result, dim=-1).numpy(),
-        top3=logits.top3.double().sigmoid().numpy(),
-        trend=functional.softmax(logits.trend.double(), dim=-1).numpy(),
-        behaviour=functional.softmax(logits.behaviour.double(), dim=-1).numpy(),
+        win=pooled(pooling, mean_of([each.result for each in told]), scores, inputs.taken),
+        top3=shifted(pooling.top3, mean_of([each.top3 for each in told])[..., None])[..., 0],
+        trend=shifted(pooling.trend, mean_of([each.trend for each in told])),
+        behaviour=shifted(pooling.behaviour, mean_of([each.behaviour for each in told])),
+        embedding=mean_of([each.embedding for each in told]),
     )
 
 
-def _chunks(count: int) -> list[tuple[int, int]]:
-    return [(start, min(start + CHUNK, count)) for start in range(0, max(count, 1), CHUNK)]
+def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

@@ -15,14 +15,12 @@ from torch import Tensor
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import OneCycleLR
 
-from services.predictor.facts import STATES, Bools, Floats, Ints, State
+from services.predictor.facts import STATES, Bools, Ints, State
 from services.predictor.features.inputs import Inputs
 from services.predictor.network.loss import loss_of
-from services.predictor.network.network import Batch, Logits, Network, Shape
+from services.predictor.network.network import Batch, Lines, Network, Shape
+from services.predictor.network.running import batch_of, logits_of
 from services.predictor.targets import Targets
-
-# Events per forward pass where figures over many are wanted: enough to be fast, few enough to need no extra memory.
-CHUNK = 1024
 
 
 @dataclass(frozen=True)
@@ -35,10 +33,10 @@ class Plan:
     epochs: int = 9
     batch: int = 512
     learning_rate: float = 1.2e-3
-    straight_rate: float = 3e-3
+    lines_rate: float = 1e-4
     weight_decay: float = 0.05
     average: float = 0.99
-    card_share: float = 0.35
+    card_share: float = 0.3
     patience: int = 4
 
 
@@ -51,15 +49,14 @@ class Lesson:
     targets: Targets
     training: Bools
     validating: Bools
-    win_rate: Floats
-    top3_rate: Floats
+    lines: Lines
 
 
 def fit(shape: Shape, lesson: Lesson, plan: Plan, seed: int, log: Callable[[str], None]) -> tuple[Network, list[float]]:
     """The averaged weights of the epoch that validated best, and each epoch's validation loss."""
     torch.manual_seed(seed)
     network, average = Network(shape), Network(shape)
-    network.start_from(torch.tensor(lesson.win_rate), torch.tensor(lesson.top3_rate))
+    network.start_from(lesson.lines)
     average.load_state_dict(network.state_dict())
     steps = plan.epochs * math.ceil(int(lesson.training.sum()) / plan.batch)
     optimizer, schedule = _optimizer(network, plan, steps)
@@ -79,24 +76,15 @@ def fit(shape: Shape, lesson: Lesson, plan: Plan, seed: int, log: Callable[[str]
     return average.eval(), curve
 
 
-def logits_of(network: Network, inputs: Inputs) -> Logits:
-    """Without dropout and gradients, in chunks."""
-    network.eval()
-    with torch.inference_mode():
-        parts = [network(batch_of(inputs[start : start + CHUNK])) for start in range(0, max(len(inputs), 1), CHUNK)]
-        return Logits(*(torch.cat(part) for part in zip(*parts, strict=True)))
-
-
-def batch_of(inputs: Inputs) -> Batch:
-    """Copies: torch aligns its own memory, and sums may depend on the alignment."""
-    return Batch(*(torch.tensor(getattr(inputs, each.name)) for each in fields(inputs)))
-
-
 def _optimizer(network: Network, plan: Plan, steps: int) -> tuple[AdamW, OneCycleLR]:
-    straight = {"params": [network.straight.weight], "lr": plan.straight_rate}
-    bent = {"params": [p for p in network.parameters() if p is not network.straight.weight], "lr": plan.learning_rate}
-    optimizer = AdamW([straight, bent], weight_decay=plan.weight_decay)
-    schedule = OneCycleLR(optimizer, [plan.straight_rate, plan.learning_rate], total_steps=steps, pct_start=0.25)
+    """The lines are where they should be: they move slowly, and are not drawn to zero."""
+    fitted = [network.lines.weight, network.base]
+    rest = [each for each in network.parameters() if all(each is not line for line in fitted)]
+    optimizer = AdamW(
+        [{"params": fitted, "lr": plan.lines_rate, "weight_decay": 0.0}, {"params": rest, "lr": plan.learning_rate}],
+        weight_decay=plan.weight_decay,
+    )
+    schedule = OneCycleLR(optimizer, [plan.lines_rate, plan.learning_rate], total_steps=steps, pct_start=0.25)
     return optimizer, schedule
 
 

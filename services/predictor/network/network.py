@@ -1,7 +1,8 @@
 """The network: each entry looks at its own past starts, the entries of an event at each other, then the heads speak.
 
-One token per entry and one for the event. Straight lines lead from the entry features, the online rating and the
-lane's base rate to the result, so that the rest only learns what a conditional logit cannot say. Nothing but torch.
+One token per entry and one for the event. Straight lines lead from the entry features to the result: a conditional
+logit a state of knowledge, fitted before, so that the rest only learns what such a logit cannot say. Nothing but torch.
+The last event feature tells whether the event was observed.
 
 Shapes: B events, S slots, F entry features, E event features, H past starts, K values of a start, C width.
 """
@@ -15,9 +16,14 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
+from services.predictor.facts import Floats
+from services.predictor.network.linear import EventLinear
+
 CLASSES = 3  # of the trend and of the behaviour
 # Where a slot is empty: far below any logit, and still finite, so that no gradient becomes NaN.
 EMPTY = -1e9
+# Log-odds of the first three places move about so much less than those of the first.
+TOP3_SHARE = 0.7
 
 
 class Shape(BaseModel):
@@ -35,6 +41,17 @@ class Shape(BaseModel):
     layers: int = 2
     heads: int = 4
     dropout: float = 0.2
+
+
+class Lines(NamedTuple):
+    """Conditional logits over the entry features, one a state: weights (F,) and a constant of each slot (S,); and how
+    often each slot comes in the first three (S,)."""
+
+    card: Floats
+    card_base: Floats
+    observation: Floats
+    observation_base: Floats
+    top3_rate: Floats
 
 
 class Batch(NamedTuple):
@@ -70,9 +87,9 @@ class Rivals(nn.Module):
         width = shape.width
         self.heads = shape.heads
         self.norm_1, self.norm_2 = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.queries_keys_values = nn.Linear(width, 3 * width)
-        self.mixed = nn.Linear(width, width)
-        self.mlp = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
+        self.queries_keys_values = EventLinear(width, 3 * width)
+        self.mixed = EventLinear(width, width)
+        self.mlp = nn.Sequential(EventLinear(width, 2 * width), nn.GELU(), EventLinear(2 * width, width))
         self.dropout = nn.Dropout(shape.dropout)
 
     def forward(self, x: Tensor, present: Tensor) -> Tensor:
@@ -94,10 +111,10 @@ class Past(nn.Module):
     def __init__(self, shape: Shape) -> None:
         super().__init__()
         self.heads, width = shape.heads, shape.start_width
-        self.start = nn.Sequential(nn.Linear(shape.start_values, width), nn.GELU())
-        self.query = nn.Linear(shape.width, width)
-        self.key_value = nn.Linear(width, 2 * width)
-        self.out = nn.Linear(width, shape.width)
+        self.start = nn.Sequential(EventLinear(shape.start_values, width), nn.GELU())
+        self.query = EventLinear(shape.width, width)
+        self.key_value = EventLinear(width, 2 * width)
+        self.out = EventLinear(width, shape.width)
         self.nothing = nn.Parameter(torch.zeros(width))
 
     def forward(self, entries: Tensor, starts: Tensor, started: Tensor) -> tuple[Tensor, Tensor]:
@@ -118,8 +135,8 @@ class Network(nn.Module):
         super().__init__()
         self.shape = shape
         width = shape.width
-        self.entry_in = nn.Linear(shape.entry_features, width)
-        self.event_in = nn.Linear(shape.event_features, width)
+        self.entry_in = EventLinear(shape.entry_features, width)
+        self.event_in = EventLinear(shape.event_features, width)
         self.slot = nn.Embedding(shape.slots, width)
         self.course = nn.Embedding(1 + shape.slots, width)
         self.venue = nn.Embedding(1 + shape.venues, width)  # 0: a venue that training never met
@@ -128,27 +145,30 @@ class Network(nn.Module):
         self.dropout = nn.Dropout(shape.dropout)
         self.rivals = nn.ModuleList(Rivals(shape) for _ in range(shape.layers))
         self.norm = nn.LayerNorm(width)
-        self.straight = nn.Linear(shape.entry_features, 2, bias=False)
-        self.base = nn.Parameter(torch.zeros(2, shape.slots))
-        self.entry_out = nn.Linear(width, 2 + CLASSES)
-        self.event_out = nn.Linear(width, CLASSES)
-        for layer in (self.straight, self.entry_out, self.event_out, self.venue_lane):
+        self.lines = EventLinear(shape.entry_features, 3, bias=False)
+        self.base = nn.Parameter(torch.zeros(3, shape.slots))
+        self.entry_out = EventLinear(width, 2 + CLASSES)
+        self.event_out = EventLinear(width, CLASSES)
+        for layer in (self.lines, self.entry_out, self.event_out, self.venue_lane):
             nn.init.zeros_(layer.weight)
         for embedding in (self.slot, self.course, self.venue):
             nn.init.normal_(embedding.weight, std=0.1)
         for head in (self.entry_out, self.event_out):
             nn.init.zeros_(head.bias)
 
-    def start_from(self, win_rate: Tensor, top3_rate: Tensor) -> None:
-        """Before any training: say the base rates of each slot, (S,) each."""
+    def start_from(self, lines: Lines) -> None:
+        """Before any training: say what the straight lines say."""
         with torch.no_grad():
-            self.base.copy_(torch.stack([win_rate.log(), torch.logit(top3_rate)]))
+            self.lines.weight[0], self.lines.weight[1] = torch.tensor(lines.card), torch.tensor(lines.observation)
+            self.lines.weight[2] = TOP3_SHARE * self.lines.weight[1]
+            self.base[0], self.base[1] = torch.tensor(lines.card_base), torch.tensor(lines.observation_base)
+            self.base[2] = torch.logit(torch.tensor(lines.top3_rate))
 
     def forward(self, batch: Batch) -> Logits:
         entry, taken = batch.entry, batch.taken
         lane = torch.where(batch.course > 0, batch.course - 1, torch.arange(taken.shape[1]))  # (B, S)
         at_venue = batch.venue[:, None] * taken.shape[1] + lane
-        entries = self.dropout(self.entry_in(entry)) + self.slot.weight + self.course(batch.course)
+        entries = self.entry_in(entry) + self.slot.weight + self.course(batch.course)
         past, attention = self.past(entries, batch.starts, batch.started)
         whole = self.event_in(batch.event) + self.venue(batch.venue)  # (B, E) -> (B, C)
         x = self.dropout(torch.cat([whole[:, None], entries + past], dim=1))  # (B, 1 + S, C)
@@ -157,10 +177,12 @@ class Network(nn.Module):
             x = block(x, present)
         x = self.norm(x)
         out = self.entry_out(x[:, 1:])  # (B, S, 2 + 3)
-        lines = self.straight(entry) + self.base.T + self.venue_lane(at_venue)  # (B, S, 2)
+        lines = self.lines(entry) + self.base.T  # (B, S, 3)
+        straight = torch.where(batch.event[:, -1:] > 0.5, lines[..., 1], lines[..., 0])
+        lanes = self.venue_lane(at_venue)  # (B, S, 2)
         return Logits(
-            result=(out[..., 0] + lines[..., 0]).masked_fill(~taken, EMPTY),
-            top3=out[..., 1] + lines[..., 1],
+            result=(out[..., 0] + straight + lanes[..., 0]).masked_fill(~taken, EMPTY),
+            top3=out[..., 1] + lines[..., 2] + lanes[..., 1],
             trend=self.event_out(x[:, 0]),
             behaviour=out[..., 2:],
             embedding=x[:, 0],

@@ -1,0 +1,26 @@
+"""A network asked, without gradients. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+import torch
+
+from services.predictor.features.inputs import Inputs
+from services.predictor.network.network import Batch, Logits, Network
+
+# Events per forward pass: enough to be fast, few enough that a whole archive needs no extra memory.
+CHUNK = 256
+
+
+def logits_of(network: Network, inputs: Inputs) -> Logits:
+    """Without dropout, in chunks; the same for an event whatever is beside it."""
+    network.eval()
+    with torch.inference_mode():
+        parts = [network(batch_of(inputs[start : start + CHUNK])) for start in range(0, max(len(inputs), 1), CHUNK)]
+        return Logits(*(torch.cat(part) for part in zip(*parts, strict=True)))
+
+
+def batch_of(inputs: Inputs) -> Batch:
+    """Copies: torch aligns its own memory, and sums may depend on the alignment."""
+    return Batch(*(torch.tensor(getattr(inputs, each.name)) for each in fields(inputs)))

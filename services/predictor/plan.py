@@ -1,0 +1,57 @@
+"""How much is trained: members and their settings, by how much there is to learn from. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from services.predictor.network.fit import Plan
+from services.predictor.policy.learning import Learning
+from services.predictor.references.boosting import BoostingOptions
+
+# From here on a season can carry the full ensemble.
+LONG_SEASON = 12_000
+
+
+@dataclass(frozen=True)
+class Training:
+    """`networks`: how many, differing by their seed; `trees`: of each state, card and observation. `width`, `dropout`
+    are the network's. `places`: trees learn from the second and third place too. `policy`: None trains none."""
+
+    networks: int
+    card_trees: int
+    observation_trees: int
+    width: int
+    dropout: float
+    network: Plan
+    boosting: BoostingOptions
+    policy: Learning | None
+    policy_members: int = 3
+    places: bool = False
+
+
+FULL = Training(
+    networks=4,
+    card_trees=1,
+    observation_trees=3,
+    width=96,
+    dropout=0.2,
+    network=Plan(),
+    boosting=BoostingOptions(),
+    policy=Learning(),
+)
+SHORT = Training(
+    networks=2,
+    card_trees=1,
+    observation_trees=1,
+    width=48,
+    dropout=0.3,
+    network=Plan(epochs=8, batch=64, learning_rate=8e-4, weight_decay=0.5, average=0.98),
+    boosting=BoostingOptions(leaves=6, least_rows_in_leaf=120, rate=0.06, most_trees=300, patience_trees=30),
+    policy=Learning(market_epochs=4, epochs=2),
+    policy_members=1,
+)
+
+
+def training_for(events: int) -> Training:
+    """A short season gets fewer and smaller members: there most of what a large one finds is noise."""
+    return FULL if events >= LONG_SEASON else SHORT
