@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from services.predictor.facts import EventFacts, Events, Floats, Ints, State, events_of
+from services.predictor.facts import Bools, EventFacts, Events, Floats, Ints, State, events_of
 from services.predictor.features.inputs import Inputs
 from services.predictor.policy.environment import ABSTAIN, Episodes, SoFar, episodes_of, so_far
 from services.predictor.policy.scene import scene_of
@@ -34,9 +35,10 @@ class DecisionFacts(Protocol):
 
 class Standing(NamedTuple):
     """The sessions of some events as they stand: all their events, what was decided of them (0: nothing), and as of
-    which instant."""
+    which instant. `taken` (n, S): there is an entry."""
 
     episodes: Episodes
+    taken: Bools
     actions: Ints
     decided_us: Floats
     row_of: Mapping[str, int]
@@ -81,7 +83,7 @@ class Deciding:
                 actions[row], decided_us[row] = action_of(each.decision), each.as_of_us
         for key, row in row_of.items():
             actions[row], decided_us[row] = self._ours.get((key, state, version), (actions[row], decided_us[row]))
-        return Standing(episodes_of(everything, state), actions, decided_us, row_of)
+        return Standing(episodes_of(everything, state), everything.taken, actions, decided_us, row_of)
 
     def _note(self, standing: Standing, decided: tuple[str, State, str], decision: Decision) -> None:
         """What this process decided, which may be no row yet."""
@@ -100,7 +102,8 @@ def action_of(decision: Decision) -> int:
 
 
 def _so_far(standing: Standing, keys: Sequence[str], at: int) -> SoFar:
-    """In the order of the keys. What was decided later than the decision at this place was not known at it.
+    """In the order of the keys. What was decided later than the decision at this place was not known at it, and a
+    stake whose event had not settled by then stood, as far as anybody knew.
 
     `so_far` gives every session that has such a place, in the order of the grid."""
     episodes = standing.episodes
@@ -108,6 +111,7 @@ def _so_far(standing: Standing, keys: Sequence[str], at: int) -> SoFar:
     as_of = np.full(len(episodes), -np.inf)
     as_of[here[here >= 0]] = np.repeat(episodes.as_of_us[here[:, at]], (here >= 0).sum(axis=1))
     actions = np.where(standing.decided_us <= as_of, standing.actions, ABSTAIN)
+    counts = np.where((episodes.settled_us <= as_of)[:, None], episodes.counts, standing.taken)
     rows = here[:, at].tolist()
     order = [rows.index(standing.row_of[key]) for key in keys]
-    return so_far(episodes, actions, at)[np.array(order, dtype=np.int64)]
+    return so_far(replace(episodes, counts=counts), actions, at)[np.array(order, dtype=np.int64)]

@@ -11,11 +11,12 @@ from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
 import numpy as np
+import structlog
 
 from services.predictor.deciding import Deciding, DecisionFacts
 from services.predictor.drift import Drift
 from services.predictor.explain import Explanation, explain
-from services.predictor.facts import STATES, Events, Floats, State, events_of
+from services.predictor.facts import STATES, Events, Floats, Ints, State, events_of
 from services.predictor.features.inputs import Inputs, inputs_of
 from services.predictor.in_use import InUse, Serving
 from services.predictor.memory import Memory, SettledFacts, source_of
@@ -28,9 +29,12 @@ from services.predictor.subjects import Asked, asked_by, fitting, just_settled, 
 from services.predictor.told import Manner, Subject, prediction_id, prediction_of
 from shared.broker.contract import NewRecord
 from shared.clock import Clock
+from shared.errors import ConfigError
 from shared.events import Decision
 from shared.records import Received, encode
 from shared.topics import PREDICTIONS
+
+log = structlog.get_logger("predictor")
 
 
 class Facts(SettledFacts, DecisionFacts, Loaded, Protocol):
@@ -142,8 +146,18 @@ class Predictor:
         subjects = _subjects(events, inputs, state, asked, serving.model.version)
         self._once.prepare(subjects)
         new = [row for row, (event_id, each) in enumerate(subjects.items()) if self._once.is_new(event_id, each.inputs)]
-        decisions = self._deciding.decide(serving.model, events, inputs, told, state, np.array(new, dtype=np.int64))
+        decisions = self._decisions(serving, events, inputs, told, state, np.array(new, dtype=np.int64))
         return _records(serving, subjects, told, decisions, asked)
+
+    def _decisions(
+        self, serving: Serving, events: Events, inputs: Inputs, told: Probabilities, state: State, rows: Ints
+    ) -> dict[int, Decision | None]:
+        """A policy that does not fit its model is no reason to keep the model's probabilities back."""
+        try:
+            return self._deciding.decide(serving.model, events, inputs, told, state, rows)
+        except ConfigError as error:
+            log.error("no decisions", model_version=serving.model.version, reason=str(error))  # noqa: TRY400
+            return dict.fromkeys(rows.tolist())
 
     def _infer(self, serving: Serving, events: Events, source: str, state: State) -> tuple[Inputs, Probabilities]:
         history = self.memory.history(source)

@@ -58,13 +58,20 @@ class Decisions(list[Decision]):
 
 
 class AlwaysFirst:
-    """Backs slot 1 until three units are staked in a session, and says in its values what it knew of the session."""
+    """Backs slot 1, and says in its values what it knew of the session."""
 
     def decide(self, scene: Scene, so_far: SoFar) -> Decisions:
         return Decisions(
             Decision(action="back 1", values={"left": left, "staked": staked, "net": net, "win": float(win)})
             for (left, staked, net), win in zip(so_far.matrix().tolist(), scene.win[:, 0], strict=True)
         )
+
+
+class Misfit(AlwaysFirst):
+    """Was trained on something else."""
+
+    def decide(self, scene: Scene, so_far: SoFar) -> Decisions:
+        raise ConfigError(f"the policy was not trained on {scene.slots} slots")
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,16 @@ from shared.events import LoadedEvent, Prediction
 from shared.records import Received
 from shared.topics import PREDICTIONS, specs
 from tests.services.predictor.season import SOURCE, Connection, Event, season, store
-from tests.services.predictor.serving import PROFILES, AlwaysFirst, Failing, SetClock, Shelf, SmallModel, model_of
+from tests.services.predictor.serving import (
+    PROFILES,
+    AlwaysFirst,
+    Failing,
+    Misfit,
+    SetClock,
+    Shelf,
+    SmallModel,
+    model_of,
+)
 
 Kind = Literal["listed", "observed", "settled"]
 PARTS = Parts(profiles=PROFILES)
@@ -547,8 +556,19 @@ def test_decisions_know_their_session_so_far(
     assert later.decision is not None
     assert later.decision.action == "back 1"
     assert later.decision.values["left"] == pytest.approx(7 / 12)
+    assert later.decision.values["staked"] == pytest.approx(3 / 12)
     assert later.decision.values["net"] == pytest.approx(-1 / 12)
     assert later.decision.values["win"] == pytest.approx(later.probabilities[0].probability)
+
+
+def test_a_policy_that_does_not_fit_keeps_no_prediction_back(
+    predictor: Predictor, shelf: Shelf, upcoming: list[Event], model: SmallModel
+) -> None:
+    shelf.one = replace(model, policy=Misfit())
+
+    (told,) = predictions(predictor.handle([told_of(upcoming[0], "observed")]))
+
+    assert told.decision is None
 
 
 def test_an_explanation_says_which_starts_counted_and_what_each_group_did(
