@@ -85,6 +85,6 @@ def _verdict(bench: Bench, version: str) -> Verdict:
         verdict = verdict_of(place, version)
         if verdict.decided:
             return verdict
-        from services.predictor.training_program import parts  # noqa: PLC0415 - torch takes seconds to import
+        from services.predictor.postgres_walk import walk  # noqa: PLC0415 - torch takes seconds to import
 
-        return verdict_of(place._replace(walk=parts()[1]), version)
+        return verdict_of(place._replace(walk=walk), version)

@@ -81,11 +81,12 @@ def saying(output: BinaryIO) -> Say:
     return say
 
 
-def parts() -> tuple[Train, Walk | None]:
+def parts() -> tuple[Train, Walk]:
     """What trains, and what walks over stored facts. Imported here, not above: torch takes seconds."""
+    from services.predictor.postgres_walk import walk  # noqa: PLC0415
     from services.predictor.train_command import train  # noqa: PLC0415
 
-    return train, None
+    return train, walk
 
 
 def main() -> None:
