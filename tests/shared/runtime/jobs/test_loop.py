@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 
@@ -245,3 +246,24 @@ def test_a_cursor_survives_its_encoding() -> None:
     cursor = Cursor({tp: 7}, {"read": 7})
 
     assert cursor_of(cursor.encoded(), {tp: Span(0, 9)}) == cursor
+
+
+def test_a_slow_job_ticks_while_its_transform_works(bench: Bench) -> None:
+    entered, opened = threading.Event(), threading.Event()
+
+    def transform(records: Sequence[Record], unit: Unit) -> Mapping[str, int]:
+        entered.set()
+        opened.wait(30)
+        return copying(records, unit)
+
+    loop = bench.loop(bench.claim(), transform=transform, slow=True)
+    with working(loop):
+        assert entered.wait(10)
+        for _ in range(3):
+            seen = loop.ticked_at
+            eventually(lambda seen=seen: loop.ticked_at != seen)  # type: ignore[misc]
+        assert bench.copied() == []
+        opened.set()
+        eventually(lambda: bench.row().state == "succeeded")
+
+    assert bench.copied() == ALL
