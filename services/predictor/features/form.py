@@ -6,6 +6,7 @@ of key, from the values before the event to those after it, for all its entries 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -91,9 +92,13 @@ class Means:
         self._shrink = np.array([trace.shrink for trace in traces])
         self._of = [trace.of for trace in traces]
 
-    def stacked(self, found: dict[str, Floats]) -> Floats:
-        """(entries, traces)"""
-        return np.array([found[name] for name in self._of]).T
+    def stacked(self, said: Mapping[str, Floats]) -> Floats:
+        """Of (...,) each -> (..., traces)"""
+        return np.stack([said[name] for name in self._of], axis=-1)
+
+    def at(self, name: str) -> int:
+        """The column of a trace's sum."""
+        return [trace.name for trace in self.traces].index(name)
 
     def after(self, before: Floats, values: Floats) -> Floats:
         """(entries, 2 traces), (entries, traces) with NaN where nothing occurred -> (entries, 2 traces)."""
@@ -108,15 +113,24 @@ class Means:
     def read(self, rows: Floats) -> Floats:
         """(..., 2 traces) -> (..., traces), NaN where nothing ever occurred."""
         half = len(self.traces)
-        weight = rows[..., half:]
-        with np.errstate(invalid="ignore", divide="ignore"):
-            found: Floats = rows[..., :half] / (weight + self._shrink)
-        return np.where(weight > 0, found, np.nan)
+        return _mean(rows[..., :half], rows[..., half:], self._shrink)
+
+    def read_one(self, rows: Floats, name: str) -> Floats:
+        """(..., 2 traces) -> (...)"""
+        at = self.at(name)
+        return _mean(rows[..., at], rows[..., len(self.traces) + at], self._shrink[at])
+
+
+def _mean(total: Floats, weight: Floats, shrink: Floats) -> Floats:
+    with np.errstate(invalid="ignore", divide="ignore"):
+        found: Floats = total / (weight + shrink)
+    return np.where(weight > 0, found, np.nan)
 
 
 def beaten_share(place: Floats, started: Bools) -> Floats:
-    """(entries,): share of the other starters that came in behind; unplaced ones are even with each other."""
-    rank = np.where(place == place, place, 99.0)  # noqa: PLR0124
-    behind = (rank[:, None] < rank[None, :]) + 0.5 * (rank[:, None] == rank[None, :])
-    rivals = max(int(started.sum()) - 1, 1)
-    return np.where(started, ((behind * started[None, :]).sum(axis=1) - 0.5) / rivals, np.nan)
+    """(..., S): share of the other starters that came in behind; unplaced ones are even with each other."""
+    rank = np.where(np.isnan(place), 99.0, place)
+    mine, theirs = rank[..., :, None], rank[..., None, :]
+    behind = ((mine < theirs) + 0.5 * (mine == theirs)) * started[..., None, :]
+    rivals = np.maximum(started.sum(axis=-1, keepdims=True) - 1, 1)
+    return np.where(started, (behind.sum(axis=-1) - 0.5) / rivals, np.nan)

@@ -1,0 +1,97 @@
+"""What the history says of entries at an instant: of their rating and form, and their last starts one by one. Pure."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from services.predictor.facts import DAY_US, Bools, Events, Floats, Floats32, Ints
+from services.predictor.features.history import TAGS, History
+from services.predictor.features.rating import chances
+from services.predictor.features.starts import equipment_of
+from services.predictor.features.stores import ENTITY_HEAD, HEAD, MEANS, Rows, ability_of, keys_of, same_meeting
+from services.predictor.features.versions import NOTHING
+
+PAST_STARTS = 16
+READ = ("days_since", "same_venue", "same_meeting", "same_lane")
+"""What a past start's token gets when it is read, behind TOKEN."""
+# A start of the same meeting is not looked for further back.
+MEETING_DAYS = 8
+
+
+def past_values(events: Events, history: History, lane: Ints, as_of_us: Floats) -> Floats:
+    """(n, S, H), columns as names.HISTORY_VALUES; `lane` (n, S), `as_of_us` (n,)."""
+    rows = _rows(events, history, lane, as_of_us)
+    stores, head, own = history.stores, len(ENTITY_HEAD), MEANS["entity"]
+    entity, equipment = stores.entities.values[rows.entity], stores.equipment.values[rows.equipment]
+    entity_lane = stores.entity_lanes.values[rows.entity_lane]
+    entity_venue = stores.entity_venues.values[rows.entity_venue]
+    meetings = history.meetings_of(events.venue, events.session_title)
+    current = same_meeting(entity, meetings[:, None], as_of_us[:, None])
+    meeting = MEANS["meeting"].read(entity[..., head + own.width :])
+    blocks = [
+        _rated(events, history, rows, as_of_us),
+        own.read(entity[..., head : head + own.width]),
+        MEANS["lane"].read(entity_lane[..., len(HEAD) :]),
+        MEANS["venue"].read(entity_venue[..., len(HEAD) :]),
+        np.where(current[..., None], meeting, np.nan),
+        MEANS["equipment"].read(equipment[..., len(HEAD) :]),
+        history.lane_rates(rows.lane, rows.everywhere),
+    ]
+    return np.concatenate(blocks, axis=2)
+
+
+def _rows(events: Events, history: History, lane: Ints, as_of_us: Floats) -> Rows:
+    """Where in the history's stores each entry's versions are, as of each event's instant; (n, S) each."""
+    shape = events.taken.shape
+    keys = keys_of(
+        events.entity.ravel().tolist(), equipment_of(events, history.profile).ravel().tolist(),
+        np.repeat(events.venue, shape[1]).tolist(), lane.ravel().tolist(),
+    )  # fmt: skip
+    when = np.repeat(as_of_us, shape[1]).tolist()
+    found = (store.as_of(of, when).reshape(shape) for store, of in zip(history.stores.by_row, keys, strict=True))
+    return Rows(*found)
+
+
+def _rated(events: Events, history: History, rows: Rows, as_of_us: Floats) -> Floats:
+    """(n, S, R), columns as names.RATED."""
+    stores = history.stores
+    rating, starts, last_us, _ = np.moveaxis(stores.entities.values[rows.entity][..., : len(ENTITY_HEAD)], -1, 0)
+    equipment = stores.equipment.values[rows.equipment]
+    strength = history.strength(rows, ability_of(events, history.profile))
+    known, rest = rows.entity != NOTHING, (as_of_us[:, None] - last_us) / DAY_US
+    columns = [
+        np.where(known, rating, np.nan),
+        stores.entity_lanes.values[rows.entity_lane, 0],
+        stores.entity_venues.values[rows.entity_venue, 0],
+        np.where(rows.equipment != NOTHING, equipment[..., 0], np.nan),
+        stores.lanes.values[rows.lane, 0] + stores.lanes.values[rows.everywhere, 0],
+        strength,
+        np.log(np.maximum(chances(strength, events.taken), 1e-6)),
+        np.log1p(starts),
+        np.where(known, np.log1p(np.maximum(rest, 0.0)), np.nan),
+        np.log1p(equipment[..., 1]),
+    ]
+    return np.stack(columns, axis=2)
+
+
+def past_starts(events: Events, history: History, lane: Ints, as_of_us: Floats) -> tuple[Floats32, Bools]:
+    """(n, S, H, T) tokens of the last starts, the newest last, and (n, S, H) which there are."""
+    n, slots = events.taken.shape
+    rows = history.entities.last(events.entity.ravel().tolist(), np.repeat(as_of_us, slots).tolist(), PAST_STARTS)
+    rows = rows.reshape(n, slots, PAST_STARTS)
+    settled_us, venue, meeting, of_lane = (history.tags[:, TAGS.index(name)][rows] for name in TAGS)
+    meetings = history.meetings_of(events.venue, events.session_title)
+    days = (np.where(np.isfinite(as_of_us), as_of_us, 0.0)[:, None, None] - settled_us) / DAY_US
+    read = np.stack(
+        [
+            np.log1p(np.maximum(days, 0.0)) / 4,
+            venue == events.venue[:, None, None],
+            (meeting == meetings[:, None, None]) & (days <= MEETING_DAYS),
+            of_lane == lane[:, :, None],
+        ],
+        axis=3,
+    )
+    started = rows != NOTHING
+    tokens = np.concatenate([history.starts[rows], read.astype(np.float32)], axis=3)
+    tokens[~started] = 0.0
+    return tokens, started
