@@ -86,7 +86,7 @@ class Policy:
     def decide(self, scene: Scene, so_far: SoFar | None = None) -> Decided:
         """`so_far` None: every event as if its session had just begun and nothing had been staked."""
         self._must_fit(scene)
-        before = so_far or SoFar(np.ones(len(scene)), np.zeros(len(scene)), np.zeros(len(scene)))
+        before = SoFar(np.ones(len(scene)), *np.zeros((2, len(scene)))) if so_far is None else so_far
         parts = [slice(at, at + TOGETHER) for at in range(0, max(len(scene), 1), TOGETHER)]
         values = np.concatenate([self._values(scene[part], before[part]) for part in parts])
         return Decided(values.argmax(axis=1).astype(np.int64), values)
