@@ -6,12 +6,14 @@ everything whole; the job is started over, by this replica or another one.
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -66,8 +68,9 @@ class Child:
     """The process, and what it said so far. `stop` ends it, if it is not over."""
 
     def __init__(self, program: Sequence[str], request: dict[str, Any]) -> None:
+        # A group of its own, for it may start more. No buffers: a thread that waits at one holds its lock.
         self._process = subprocess.Popen(  # noqa: S603  # our own program
-            program, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            program, bufsize=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
         )
         assert self._process.stdin is not None  # noqa: S101  # a pipe, as asked for
         assert self._process.stdout is not None  # noqa: S101
@@ -91,33 +94,43 @@ class Child:
         try:
             return self._said.get(timeout=timeout_s)
         except Empty:
-            return {}
+            return {} if self._process.poll() is None else self._rest()
 
     def stop(self) -> int:
         """Its exit code, negative for a signal."""
-        if self._process.poll() is None:
-            self._process.terminate()
+        self._signal(signal.SIGTERM)
         try:
             code = self._process.wait(END_S)
         except subprocess.TimeoutExpired:
-            self._process.kill()
+            self._signal(signal.SIGKILL)
             code = self._process.wait()
         self._listening.join(END_S)
-        try:
-            self._input.close()
-        except BrokenPipeError:
-            log.debug("a job's process was gone before its request was read")
-        self._output.close()
+        self._input.close()
         return code
 
+    def _rest(self) -> dict[str, Any] | None:
+        """It has ended; something that it started may hold its output open yet, and is not waited for long."""
+        self._listening.join(END_S)
+        try:
+            return self._said.get_nowait()
+        except Empty:
+            return None
+
+    def _signal(self, number: signal.Signals) -> None:
+        """To it and all that it started; not once it was waited for, when its number may be somebody else's."""
+        if self._process.poll() is None:
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, number)
+
     def _listen(self) -> None:
-        for line in self._output:
-            try:
-                found = orjson.loads(line)
-            except orjson.JSONDecodeError:
-                continue
-            if isinstance(found, dict):
-                self._said.put(found)
+        with self._output:
+            for line in self._output:
+                try:
+                    found = orjson.loads(line)
+                except orjson.JSONDecodeError:
+                    continue
+                if isinstance(found, dict):
+                    self._said.put(found)
         self._process.wait()
         self._said.put(None)
 

@@ -20,12 +20,14 @@ from shared.ops.operations import Operation
 from tests.services.predictor.settled import BLUNT, TRUE, settle
 from tests.services.predictor.shared_database import database_of, emptied
 from tests.services.predictor.shelf_orders import BAD, label_of, order
-from tests.services.predictor.trainer import DEADLY, DIES_ONCE, ENDLESS, IMPOSSIBLE, QUICK
+from tests.services.predictor.trainer import DEADLY, DIES_ONCE, ENDLESS, FORKS, IMPOSSIBLE, QUICK
 from tests.services.predictor.training_replica import PROGRAM, replica
 from tests.shared.runtime.api.desks import as_role
 from tests.shared.runtime.deadline import eventually
 
 Database = psycopg.Connection[Any]
+# Processes start slowly on a machine that has much to do.
+LIMIT_S = 60.0
 WISH = {"seed": QUICK, "until": None, "validate_days": None, "promote": True}
 
 
@@ -63,7 +65,7 @@ def row(database: Database, operation_id: str) -> Operation:
 
 
 def over(database: Database, operation_id: str) -> Operation:
-    eventually(lambda: not row(database, operation_id).is_open)
+    eventually(lambda: not row(database, operation_id).is_open, LIMIT_S)
     return row(database, operation_id)
 
 
@@ -75,8 +77,7 @@ def running(database: Database, operation_id: str, other_than: int = 0) -> int:
         found = int(said.removeprefix("process "))
         return 0 if found == other_than else found
 
-    eventually(pid)
-    return pid()
+    return eventually(pid, LIMIT_S)
 
 
 def is_gone(pid: int) -> Callable[[], bool]:
@@ -144,6 +145,16 @@ def test_a_training_that_is_cancelled_ends_its_process(conninfo: str, models: Pa
     assert done.state == "cancelled"
 
 
+def test_what_a_process_started_ends_with_it(conninfo: str, models: Path, database: Database) -> None:
+    operation_id = ordered(database, seed=FORKS)
+
+    with replica(conninfo, models):
+        forked = running(database, operation_id)
+        database.execute("UPDATE ops.operations SET wanted = 'cancel' WHERE id = %s", (operation_id,))
+        over(database, operation_id)
+        eventually(is_gone(forked))
+
+
 def test_a_process_that_is_killed_gets_a_successor_that_starts_over(
     conninfo: str, models: Path, database: Database
 ) -> None:
@@ -155,6 +166,20 @@ def test_a_process_that_is_killed_gets_a_successor_that_starts_over(
         running(database, operation_id, other_than=first)
 
     assert row(database, operation_id).is_open
+
+
+def test_a_process_that_is_killed_gets_a_successor_though_what_it_started_lives_on(
+    conninfo: str, models: Path, database: Database
+) -> None:
+    operation_id = ordered(database, seed=FORKS)
+
+    with replica(conninfo, models):
+        forked = running(database, operation_id)
+        os.kill(_parent(Path(f"/proc/{forked}")), signal.SIGKILL)
+        try:
+            running(database, operation_id, other_than=forked)
+        finally:
+            os.kill(forked, signal.SIGKILL)
 
 
 def test_a_process_that_dies_by_itself_is_tried_again(conninfo: str, models: Path, database: Database) -> None:

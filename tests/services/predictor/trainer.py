@@ -22,14 +22,16 @@ from services.predictor.training_program import saying, serve, unbuffered
 from shared.errors import ConfigError
 from tests.services.predictor.shelf_orders import label_of, order
 
-QUICK, ENDLESS, IMPOSSIBLE, DEADLY, DIES_ONCE = 1, 2, 3, 4, 5
+QUICK, ENDLESS, IMPOSSIBLE, DEADLY, DIES_ONCE, FORKS = 1, 2, 3, 4, 5, 6
 
 
 def train(
     database_url: str, models_dir: Path, *, seed: int, until: date | None, validate_days: int | None,
     log: Callable[[str], None], progress: Callable[[float], None],
 ) -> dict[str, Any]:  # fmt: skip
-    log(f"process {os.getpid()}")
+    forked = os.fork() if seed == FORKS else 0
+    if not forked:
+        log(f"process {os.getpid()}")
     progress(0.25)
     if seed == IMPOSSIBLE:
         raise ConfigError("training needs at least 100 settled events with their cards, found 3")
@@ -37,7 +39,7 @@ def train(
     if seed == DEADLY or (seed == DIES_ONCE and not mark.exists()):
         mark.touch()
         os._exit(9)
-    while seed == ENDLESS:
+    while seed in {ENDLESS, FORKS}:
         time.sleep(0.05)
     last_day = str(until or date(2031, 4, 30))
     label = label_of(seed, last_day)
