@@ -132,7 +132,7 @@ def train(
     progress(0.2)
     jobs, members = _jobs(ground, lesson, plan, seed)
     learned = run(jobs, lambda done: progress(0.2 + 0.6 * done / len(jobs)))
-    made = _pooled(ground, members, learned, split, seed)
+    made = _pooled(ground, members, learned, seed)
     progress(0.85)
     log(_line(made.description.metrics))
     made, policy_curves = _with_policy(ground, made, plan, seed)
@@ -244,7 +244,7 @@ def _trees(lesson: Lesson, plan: Training, state: State, seed: int) -> Learned:
     return trees, trees.curve
 
 
-def _pooled(ground: _Ground, members: Sequence[Member], learned: Sequence[Learned], split: Split, seed: int) -> Trained:
+def _pooled(ground: _Ground, members: Sequence[Member], learned: Sequence[Learned], seed: int) -> Trained:
     """The members as one model, pooled and judged on the validation events."""
     networks = [found for found, _ in learned if isinstance(found, Network)]
     trees = [found for found, _ in learned if isinstance(found, Boosting)]

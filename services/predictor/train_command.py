@@ -1,4 +1,4 @@
-"""`headrace train`: read the settled history, train, save a candidate with its pictures. Run as a process of its own."""
+"""`headrace train`: read the settled history, train, save a candidate with its pictures. A process of its own."""
 
 from __future__ import annotations
 

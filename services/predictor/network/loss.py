@@ -25,17 +25,21 @@ def loss_of(logits: Logits, places: Tensor, trend: Tensor, behaviour: Tensor, ta
         )
         / behaviour.numel()
     )
-    return places_loss(logits.result, places) + BESIDE * (top3 + beside)
+    return places_loss(logits.result, logits.later, places) + BESIDE * (top3 + beside)
 
 
-def places_loss(result: Tensor, places: Tensor) -> Tensor:
-    """-log P(first), then of the second among those left, then of the third (Plackett-Luce); (B, S) each."""
+def places_loss(result: Tensor, later: Tensor, places: Tensor) -> Tensor:
+    """-log P(first), then of the second among those left, then of the third (Plackett-Luce); (B, S) each.
+
+    The places behind the winner have scores of their own: what makes an entry win is not what makes it come second,
+    and one score for both is wrong about either.
+    """
     total = torch.zeros(len(result))
     usable = torch.ones(len(result), dtype=torch.bool)
     for place, weight in enumerate(PLACE_WEIGHTS, start=1):
         here = places == place
         usable = usable & (here.sum(dim=1) == 1)  # a dead heat ends what can be said
-        left = result.masked_fill((places >= 1) & (places < place), EMPTY)
+        left = (result if place == 1 else later).masked_fill((places >= 1) & (places < place), EMPTY)
         chosen = (left.log_softmax(dim=1) * here).sum(dim=1)  # (B, S) -> (B,)
         total = total - weight * torch.where(usable, chosen, torch.zeros_like(chosen))
     return total.mean()

@@ -22,7 +22,7 @@ from services.predictor.network.linear import EventLinear
 CLASSES = 3  # of the trend and of the behaviour
 # Where a slot is empty: far below any logit, and still finite, so that no gradient becomes NaN.
 EMPTY = -1e9
-# Log-odds of the first three places move about so much less than those of the first.
+# Log-odds of the first three places, and of those behind the winner, move about so much less than those of the first.
 TOP3_SHARE = 0.7
 
 
@@ -68,10 +68,13 @@ class Batch(NamedTuple):
 
 
 class Logits(NamedTuple):
-    """result (B, S), top3 (B, S), trend (B, 3), behaviour (B, S, 3); embedding (B, C) of the event; attention
-    (B, S, H): how much each past start counted, which sums to 1 where there is one."""
+    """result (B, S); later (B, S) of the places behind the winner; top3 (B, S); trend (B, 3); behaviour (B, S, 3).
+
+    embedding (B, C) of the event; attention (B, S, H): how much each past start counted, sums to 1 where there is one.
+    """
 
     result: Tensor
+    later: Tensor
     top3: Tensor
     trend: Tensor
     behaviour: Tensor
@@ -145,9 +148,9 @@ class Network(nn.Module):
         self.dropout = nn.Dropout(shape.dropout)
         self.rivals = nn.ModuleList(Rivals(shape) for _ in range(shape.layers))
         self.norm = nn.LayerNorm(width)
-        self.lines = EventLinear(shape.entry_features, 3, bias=False)
-        self.base = nn.Parameter(torch.zeros(3, shape.slots))
-        self.entry_out = EventLinear(width, 2 + CLASSES)
+        self.lines = EventLinear(shape.entry_features, 4, bias=False)
+        self.base = nn.Parameter(torch.zeros(4, shape.slots))
+        self.entry_out = EventLinear(width, 3 + CLASSES)
         self.event_out = EventLinear(width, CLASSES)
         for layer in (self.lines, self.entry_out, self.event_out, self.venue_lane):
             nn.init.zeros_(layer.weight)
@@ -160,7 +163,7 @@ class Network(nn.Module):
         """Before any training: say what the straight lines say."""
         with torch.no_grad():
             self.lines.weight[0], self.lines.weight[1] = torch.tensor(lines.card), torch.tensor(lines.observation)
-            self.lines.weight[2] = TOP3_SHARE * self.lines.weight[1]
+            self.lines.weight[2] = self.lines.weight[3] = TOP3_SHARE * self.lines.weight[1]
             self.base[0], self.base[1] = torch.tensor(lines.card_base), torch.tensor(lines.observation_base)
             self.base[2] = torch.logit(torch.tensor(lines.top3_rate))
 
@@ -176,15 +179,16 @@ class Network(nn.Module):
         for block in self.rivals:
             x = block(x, present)
         x = self.norm(x)
-        out = self.entry_out(x[:, 1:])  # (B, S, 2 + 3)
-        lines = self.lines(entry) + self.base.T  # (B, S, 3)
+        out = self.entry_out(x[:, 1:])  # (B, S, 3 + 3)
+        lines = self.lines(entry) + self.base.T  # (B, S, 4)
         straight = torch.where(batch.event[:, -1:] > 0.5, lines[..., 1], lines[..., 0])
         lanes = self.venue_lane(at_venue)  # (B, S, 2)
         return Logits(
             result=(out[..., 0] + straight + lanes[..., 0]).masked_fill(~taken, EMPTY),
+            later=(out[..., 2] + lines[..., 3]).masked_fill(~taken, EMPTY),
             top3=out[..., 1] + lines[..., 2] + lanes[..., 1],
             trend=self.event_out(x[:, 0]),
-            behaviour=out[..., 2:],
+            behaviour=out[..., 3:],
             embedding=x[:, 0],
             attention=attention,
         )
