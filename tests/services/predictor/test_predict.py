@@ -13,6 +13,7 @@ import orjson
 import pytest
 from psycopg.conninfo import make_conninfo
 
+from headrace.embedded import EmbeddedPostgres
 from services.predictor.facts import EventFacts, Events, events_of
 from services.predictor.features.history import History
 from services.predictor.features.inputs import inputs_of
@@ -38,9 +39,13 @@ from tests.services.predictor.serving import (
     SmallModel,
     model_of,
 )
+from tests.services.predictor.shared_database import database_of, emptied
 
 Kind = Literal["listed", "observed", "settled"]
 PARTS = Parts(profiles=PROFILES)
+BROKER = ", ".join(f"broker.{table}" for table in (
+    "topics", "partitions", "log", "positions", "leases", "members", "slots", "cursors"
+))  # fmt: skip
 
 
 class NoFacts:
@@ -60,6 +65,24 @@ class NoFacts:
 
     def loaded(self, predictions: Sequence[UUID]) -> frozenset[UUID]:
         raise AssertionError(f"asked for {predictions}")
+
+
+@pytest.fixture(scope="module")
+def shared_url(postgres: EmbeddedPostgres) -> Iterator[str]:
+    with database_of(postgres) as url:
+        yield url
+
+
+@pytest.fixture
+def database_url(shared_url: str) -> str:
+    return shared_url
+
+
+@pytest.fixture
+def database(shared_url: str) -> Iterator[Connection]:
+    with emptied(shared_url) as connection:
+        yield connection
+        connection.execute(f"TRUNCATE {BROKER} RESTART IDENTITY")
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from headrace.embedded import EmbeddedPostgres
 from services.predictor.in_use import Serving
 from services.predictor.postgres_scored import PostgresScored
 from services.predictor.scoring import Scoring
@@ -13,8 +14,26 @@ from shared.broker.postgres_link import Link
 from tests.services.predictor.season import Connection
 from tests.services.predictor.serving import SmallDescription, SmallModel
 from tests.services.predictor.settled import BLUNT, TRUE, settle
+from tests.services.predictor.shared_database import database_of, emptied
 
 GOOD, OTHER = "20310401-00000001", "20310401-00000002"
+
+
+@pytest.fixture(scope="module")
+def shared_url(postgres: EmbeddedPostgres) -> Iterator[str]:
+    with database_of(postgres) as url:
+        yield url
+
+
+@pytest.fixture
+def database_url(shared_url: str) -> str:
+    return shared_url
+
+
+@pytest.fixture
+def database(shared_url: str) -> Iterator[Connection]:
+    with emptied(shared_url) as connection:
+        yield connection
 
 
 @pytest.fixture
