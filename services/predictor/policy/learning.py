@@ -15,8 +15,9 @@ class Learning(BaseModel):
     """`payout_quantile`: in training a winner's payment counts up to this quantile of all: one long shot in a
     thousand would else outweigh the rest. `huber`: from this many spreads on, an error weighs by its size only.
     `chance`: share of played actions drawn evenly. `market_epochs`: of learning payments alone, before any return.
-    `epochs`: of learning returns. `market_weight`: of the payments' loss beside the returns'. `target_steps`: between
-    copies to the target network. `average`: share of the running mean of weights that a step leaves as it was.
+    `epochs`: of learning returns, at `rate`, a small one, for they are mostly noise. `market_weight`: of the payments'
+    loss beside the returns'. `target_steps`: between copies to the target network. `average`: share of the running
+    mean of weights that a step leaves as it was.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -32,7 +33,7 @@ class Learning(BaseModel):
     batch: int = Field(default=1024, ge=1)
     market_batch: int = Field(default=256, ge=1)
     market_rate: float = Field(default=2e-3, gt=0.0)
-    rate: float = Field(default=5e-4, gt=0.0)
+    rate: float = Field(default=1e-4, gt=0.0)
     decay: float = Field(default=1e-2, ge=0.0)
     average: float = Field(default=0.995, ge=0.0, lt=1.0)
     huber: float = Field(default=5.0, gt=0.0)
