@@ -19,6 +19,7 @@ from headrace.access import one_line
 from headrace.commands import config, db, dead_letters, models, operations, token, topics
 from headrace.commands.audit import audit
 from headrace.commands.backfill import backfill
+from headrace.commands.backtest import backtest
 from headrace.commands.export import export
 from headrace.commands.lag import lag
 from headrace.commands.migrate import migrate
@@ -88,7 +89,7 @@ def app_of() -> typer.Typer:
     app.command()(sql)
     for steering in (pause, resume, replay, lag, trail, audit, windows, backfill, export):
         app.command()(steering)
-    for learning in (train, promote, rollback):
+    for learning in (train, backtest, promote, rollback):
         app.command()(learning)
     app.command(context_settings=ALL_TO_THE_SIMULATOR)(simulate)
     app.add_typer(db.app, name="db")

@@ -15,6 +15,7 @@ import torch
 
 from services.predictor.facts import Events, events_of
 from services.predictor.pictures_of import training_pictures
+from services.predictor.plan import Training
 from services.predictor.postgres_facts import read_settled
 from services.predictor.profile import BOATRACE, Profile
 from services.predictor.registry.registry import Registry
@@ -78,11 +79,13 @@ def model_of(
     progress: Callable[[float], None] = lambda _: None,
     workers: int | None = None,
     without: tuple[str, ...] = (),
+    training: Training | None = None,
 ) -> Made:
-    """`workers`: processes side by side; None: one a core, at most four."""
+    """`workers`: processes side by side; None: one a core, at most four. `training`: None takes what suits the number
+    of events."""
     torch.set_num_threads(1)
     run = side_by_side(workers or min(os.cpu_count() or 1, 4))
-    return trained_on(events, profile, split, seed, log, progress, run, without=without)
+    return trained_on(events, profile, split, seed, log, progress, run, training, without)
 
 
 def save(registry: Registry[Description, Trained], made: Made, who: str) -> str:

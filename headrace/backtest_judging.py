@@ -1,0 +1,165 @@
+"""All that is said of a back-test's model: its figures beside those of references, of its parts and of policies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from typing import cast
+
+import numpy as np
+
+from headrace.backtest_report import Report, coverage_of, facts_of, worth_notes
+from headrace.backtest_wish import Clock, Wish
+from services.predictor.backtesting import Walked, carded, opinion_of, states
+from services.predictor.facts import Events
+from services.predictor.features.history import History
+from services.predictor.features.inputs import inputs_of
+from services.predictor.judge.comparison import (
+    EPOCH,
+    Judged,
+    Opinion,
+    difference_table,
+    eligible,
+    month_table,
+    quality_table,
+)
+from services.predictor.judge.paired import Interval
+from services.predictor.judge.tables import Cell
+from services.predictor.pictures_of import BacktestShown, backtest_pictures
+from services.predictor.plan import Training, training_for
+from services.predictor.policy import rivals as policies
+from services.predictor.policy.environment import episodes_of
+from services.predictor.policy.evaluate import Row, returns_table
+from services.predictor.policy.learning import Learning
+from services.predictor.policy.scene import scene_of
+from services.predictor.references import rivals
+from services.predictor.references.boosting import BoostingOptions
+from services.predictor.references.rivals import Lessons, fit_rivals
+from services.predictor.shares import KINDS, alone, scores_of, share_rows
+from services.predictor.side_by_side import side_by_side
+from services.predictor.targets import targets_of
+from services.predictor.train import Made
+from services.predictor.trained import Trained, observed_in
+
+MODEL, CARD_ONLY, WITHOUT_HISTORY = "model", "model, card only", "model, without history"
+Train = Callable[[Training, tuple[str, ...]], Trained]
+"""A model of the same days, of this plan, with some groups of features unknown."""
+
+
+@dataclass(frozen=True)
+class Judging:
+    """All comparisons on the judged events of the test span."""
+
+    wish: Wish
+    model: Trained
+    made: Made | None
+    events: Events
+    history: History
+    walked: Walked
+    judged: Judged
+    clock: Clock
+    train: Train
+
+    def report(self) -> Report:
+        notes: list[str] = []
+        boosts = find_spec("lightgbm") is not None
+        if not boosts:
+            notes.append("LightGBM is not installed (extra dev): there is no such reference here")
+        ours = {MODEL: opinion_of(self.walked.told, self.walked.rows)}
+        with self.clock("cards alone are told, members asked"):
+            ours[CARD_ONLY] = opinion_of(carded(self.model, self.walked, self.history))
+            shares = self._shares()
+        ours |= self._without_history(notes)
+        lessons = self._lessons()
+        others = self._references(lessons, boosts) if self.wish.references else {}
+        with self.clock("policies are compared"):
+            policy = self._policies(lessons, boosts)
+        opinions = {**others, **ours}
+        seed, shown = self.wish.seed, [name for name in (rivals.BASE, rivals.LOGIT, rivals.BOOSTING) if name in others]
+        months = month_table(self.judged, {MODEL: ours[MODEL], **{name: others[name] for name in shown}}, MODEL, seed)
+        differences = difference_table(self.judged, opinions, MODEL, seed)
+        with self.clock("pictures are drawn"):
+            drawn = BacktestShown(self.judged, ours[MODEL], months, self._costs(ours, shares), policy)
+            pictures = backtest_pictures(drawn, self.made, self.wish.pictures, MODEL)
+        return Report(
+            facts=facts_of(self.wish.spans, self.model, self.judged),
+            coverage=coverage_of(self.walked, states(self.walked)),
+            quality=quality_table(self.judged, opinions),
+            differences=differences,
+            months=months,
+            shares=shares,
+            policy=policy,
+            notes=[*notes, *worth_notes(differences, WITHOUT_HISTORY)],
+            pictures=[str(path) for path in pictures],
+            seconds=self.clock.seconds,
+        )
+
+    def _shares(self) -> list[dict[str, Cell]]:
+        """Of each state as far as it was told; kinds alone are calibrated on the validation days, like the whole."""
+        spans, rows = self.wish.spans, list[dict[str, Cell]]()
+        chosen = self.events[eligible(self.events, spans.train_to, spans.validate_to)]
+        chosen = chosen[chosen.day > (spans.train_to - EPOCH).days]
+        for state, at in states(self.walked).items():
+            inputs = inputs_of(chosen, self.history, self.model.description.encoding, state)
+            known = np.flatnonzero(observed_in(inputs) | (state == "card"))
+            inputs, winner = inputs[known], chosen.winner[known]
+            learned = scores_of(self.model, inputs, state)
+            found = {kind: alone(self.model, state, kind, learned, inputs, winner) for kind in KINDS}
+            part = self.walked.rows[at]
+            judged = Judged.of(self.walked.events[part], self.model.description.terciles)
+            told = self.walked.told.win[part]
+            rows += share_rows(self.model, state, judged, self.walked.seen[part], told, found, self.wish.seed)
+        return rows
+
+    def _without_history(self, notes: list[str]) -> dict[str, Opinion]:
+        """Trained again, with all that is history unknown."""
+        if not self.wish.ablation or self.wish.model is not None:
+            notes.append("what history is worth was not asked: that takes a training of its own")
+            return {}
+        count = self.model.description.events
+        plan = replace(self.wish.training or training_for(count), policy=None)
+        with self.clock("the model without history is trained"):
+            bare = self.train(plan, ("history",))
+        seen = self.walked.seen[self.walked.rows].without(bare.description.encoding, "history")
+        return {WITHOUT_HISTORY: opinion_of(bare.probabilities(seen))}
+
+    def _lessons(self) -> Lessons:
+        spans = self.wish.spans
+        events = self.events[eligible(self.events, EPOCH, spans.validate_to)]
+        inputs = inputs_of(events, self.history, self.model.description.encoding, "observation")
+        trains = events.day <= (spans.train_to - EPOCH).days
+        targets = targets_of(events, self.model.description.terciles)
+        rows = np.flatnonzero(trains), np.flatnonzero(~trains)
+        return Lessons(events, inputs, targets, self.model.description.encoding, *rows)
+
+    def _references(self, lessons: Lessons, boosts: bool) -> dict[str, Opinion]:
+        run = cast("rivals.Run", side_by_side(self.wish.workers or 2))  # what it gives is what the jobs give
+        options = self.wish.training.boosting if self.wish.training else BoostingOptions()
+        with self.clock("references are trained"):
+            found = fit_rivals(lessons, self.wish.seed, options if boosts else None, run)
+        return found.opinions(self.walked.seen[self.walked.rows])
+
+    def _policies(self, lessons: Lessons, boosts: bool) -> list[Row]:
+        inputs = lessons.inputs[lessons.training]
+        scene = scene_of(self.model.probabilities(inputs), inputs.taken, inputs.entry, inputs.event)
+        learned = policies.History(scene, episodes_of(lessons.events[lessons.training], "observation"))
+        decided, quantile = self.walked.decided_on, Learning().payout_quantile if boosts else None
+        chosen = policies.choices(decided, self.walked.scene[self.walked.rows], learned, quantile, self.wish.seed)
+        first = policies.AGENT if decided is not None else policies.EXPECTED
+        episodes = episodes_of(self.judged.events, "observation")
+        return returns_table(first, chosen, episodes, self.judged.clusters)
+
+    def _costs(self, ours: Mapping[str, Opinion], shares: Sequence[Mapping[str, Cell]]) -> dict[str, Interval]:
+        """For the picture: what is left out -> log-loss without it less that of the whole."""
+        win, seed = ours[MODEL].win, self.wish.seed
+        said = {"observation (card only)": CARD_ONLY, "history (trained without)": WITHOUT_HISTORY}
+        found = {
+            label: self.judged.difference(ours[name].win, win, seed) for label, name in said.items() if name in ours
+        }
+        left_out = {"networks alone": "trees (networks alone)", "trees alone": "networks (trees alone)"}
+        for row in shares:
+            name, cell = left_out.get(str(row["member"])), row.get("gain of the whole")
+            if name is not None and isinstance(cell, Interval) and row["state"] == "observation":
+                found[name] = cell
+        return found

@@ -1,0 +1,142 @@
+"""What a back-test found, as plain tables or as JSON. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from services.predictor.backtesting import Spans, Walked
+from services.predictor.facts import Ints, State
+from services.predictor.judge.comparison import Judged
+from services.predictor.judge.paired import Interval
+from services.predictor.judge.tables import Cell, table
+from services.predictor.policy.evaluate import EVERY_EVENT, OWN_CHOICE, Row
+from services.predictor.policy.rivals import AGENT, FIRST
+from services.predictor.trained import Trained
+
+INTERVALS = "Intervals: 95 %, 2,000 bootstraps clustered by day and venue; differences are paired."
+AID = (
+    "The policy is a decision aid: these are its measured returns per unit staked (1: stakes come back),"
+    " and no claim of profit."
+)
+Rows = Sequence[Mapping[str, Cell]]
+
+
+@dataclass(frozen=True)
+class Report:
+    """`facts` and `coverage` by name, tables as rows, `seconds` by what was done."""
+
+    facts: dict[str, str | int]
+    coverage: dict[str, int]
+    quality: Rows
+    differences: Rows
+    months: Rows
+    shares: Rows
+    policy: Sequence[Row]
+    notes: Sequence[str]
+    pictures: Sequence[str]
+    seconds: dict[str, float]
+
+    def text(self) -> str:
+        parts = [
+            _pairs(self.facts),
+            _pairs(self.coverage),
+            f"Losses are in nats. {INTERVALS}",
+            table(self.quality),
+            table(self.differences),
+            table(self.months),
+            "Members of the model by themselves, and what pooling gains:",
+            table(self.shares),
+            AID,
+            table(policy_rows(self.policy), digits=3),
+            *abstention(self.policy),
+            *self.notes,
+        ]
+        return "\n\n".join(part for part in parts if part)
+
+    def json(self) -> dict[str, Any]:
+        found = asdict(self) | {"policy": policy_rows(self.policy), "about_the_policy": [AID, *abstention(self.policy)]}
+        tables = ("quality", "differences", "months", "shares", "policy")
+        return found | {name: [_plain(row) for row in found[name]] for name in tables}
+
+
+def facts_of(spans: Spans, model: Trained, judged: Judged) -> dict[str, str | int]:
+    description = model.description
+    return {
+        "trained on": f"{description.first_day} to {description.last_day}, {description.events:,} events",
+        "validated on": f"{description.validation_first} to {description.validation_last}",
+        "tested on": f"{spans.test_from} to {spans.test_to}, {len(judged.events):,} events",
+        "seed": description.seed,
+        "members": f"{len(model.networks)} networks, {len(model.trees)} of trees",
+    }
+
+
+def coverage_of(walked: Walked, states: Mapping[State, Ints]) -> dict[str, int]:
+    """Every event that can be judged was told: their number by what was known of them."""
+    told = walked.told.win[walked.rows]
+    return {
+        "events in the span": len(walked.events),
+        "of them with six entries and one winner": len(walked.rows),
+        "told": int((np.abs(told.sum(axis=1) - 1) < 1e-9).sum()),
+        "told as observed": len(states.get("observation", ())),
+        "told from the card": len(states.get("card", ())),
+    }
+
+
+def worth_notes(differences: Rows, bare: str) -> list[str]:
+    """History's worth is the log-loss that the model has more without it."""
+    for row in differences:
+        cell = row["difference"]
+        if row["less that of"] == bare and isinstance(cell, Interval):
+            worth = Interval(-cell.mean, -cell.high, -cell.low)
+            return [f"History is worth {worth} nats: so much higher is the log-loss of the model trained without it."]
+    return []
+
+
+def policy_rows(found: Sequence[Row]) -> list[dict[str, Cell]]:
+    return [
+        {"policy": row.policy, "on": row.on, "bets": row.bets, "hits": row.hits, "return": row.returned,
+         "against": row.against, "difference": row.difference, "note": row.note}
+        for row in found
+    ]  # fmt: skip
+
+
+def abstention(found: Sequence[Row]) -> list[str]:
+    """How often the agent did not bet, and that a policy which never bets has not won anything."""
+    bets = {row.on: row.bets for row in found if row.policy == AGENT and not row.against}
+    if not bets:
+        return ["The model has no policy: nothing is backed."]
+    backed, possible = bets[OWN_CHOICE], bets[EVERY_EVENT]
+    share = 1 - backed / possible if possible else 1.0
+    said = f"By its own choice the agent backed {backed:,} of {possible:,} events and abstained on {share:.1%}."
+    return [said + (" Abstaining on everything is no success: it is degenerate." if not backed else "")]
+
+
+def returns_of(found: Sequence[Row], on: str = EVERY_EVENT) -> dict[str, Row]:
+    """By policy."""
+    return {row.policy: row for row in found if row.on == on and not row.against}
+
+
+def over_first(found: Sequence[Row]) -> list[Row]:
+    """The agent against always backing the first slot, with as many bets each."""
+    return [row for row in found if row.against == FIRST]
+
+
+def _pairs(found: Mapping[str, Any]) -> str:
+    width = max((len(name) for name in found), default=0)
+    return "\n".join(f"{name.ljust(width)}  {value:,}" if isinstance(value, int) else f"{name.ljust(width)}  {value}"
+                     for name, value in found.items())  # fmt: skip
+
+
+def _plain(row: Mapping[str, Cell]) -> dict[str, Any]:
+    """NaN, which JSON lacks, as null."""
+    return {name: _number_or_none(cell) for name, cell in row.items()}
+
+
+def _number_or_none(cell: Cell) -> Any:
+    if isinstance(cell, Interval):
+        return {name: _number_or_none(value) for name, value in cell._asdict().items()}
+    return None if cell != cell else cell  # noqa: PLR0124 NaN
