@@ -38,10 +38,9 @@ class Values:
 
 
 def values_of(events: Events, history: History, names: Names, state: State) -> Values:
-    """Each event as of its own instant (Events.as_of_us); one that has none is as of the beginning of time."""
+    """Each event as of its own instant (`instants`)."""
     observed = np.isfinite(events.observed_us) & (state == "observation")
-    as_of = np.where(observed, np.maximum(events.listed_us, events.observed_us), events.listed_us)
-    as_of = np.where(np.isfinite(as_of), as_of, -np.inf)
+    as_of = instants(events, state)
     slot = np.broadcast_to(np.arange(1.0, events.slots + 1), events.taken.shape)
     course = np.where(observed[:, None], events.observed_course, np.nan)
     course = np.where((course >= 1) & (course <= events.slots), course, np.nan)
@@ -65,6 +64,17 @@ def values_of(events: Events, history: History, names: Names, state: State) -> V
         starts=starts,
         started=started,
     )
+
+
+def instants(events: Events, state: State) -> Floats:
+    """(n,) us: when the newest fact that is read of an event became known, -inf where it never was listed.
+
+    Always before the event's own result: a card that was fetched after it must not see it in the history.
+    """
+    observed = np.isfinite(events.observed_us) & (state == "observation")
+    newest = np.where(observed, np.maximum(events.listed_us, events.observed_us), events.listed_us)
+    newest = np.where(newest >= events.settled_us, np.nextafter(events.settled_us, -np.inf), newest)
+    return np.where(np.isfinite(newest), newest, -np.inf)
 
 
 def _observed_values(events: Events, names: Names, observed: Bools, course: Floats, past: Floats) -> Floats:

@@ -1,0 +1,44 @@
+"""How tests read features: by name, and all of them as one text an event."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from services.predictor.facts import EventFacts, Events, Floats, State
+from services.predictor.features.encoding import Encoding, encoding_of
+from services.predictor.features.history import History
+from services.predictor.features.inputs import inputs_of
+from services.predictor.features.names import names_of
+from services.predictor.features.values import values_of
+from services.predictor.profile import Profile
+from tests.services.predictor.features.pond import POND, arrays
+
+
+def folded(events: Events, profile: Profile = POND) -> History:
+    history = History(profile)
+    history.fold(events)
+    return history
+
+
+def fitted(events: Events, history: History) -> Encoding:
+    """On all of the events."""
+    names = names_of(events, history.profile)
+    values = values_of(events, history, names, "observation")
+    return encoding_of(names, values, np.ones(len(events), dtype=np.bool_))
+
+
+def hashes(events: Events, history: History, encoding: Encoding, state: State) -> dict[str, str]:
+    """By event key."""
+    return dict(zip(events.event_key, inputs_of(events, history, encoding, state).hashes(), strict=True))
+
+
+def told(
+    history: History, upcoming: EventFacts, state: State = "card", also: Sequence[EventFacts] = ()
+) -> dict[str, Floats]:  # fmt: skip
+    """The raw values (S,) of an event, by name. `also`: events whose measures are read too, for the names."""
+    events = arrays([upcoming, *also], history.profile)
+    names = names_of(events, history.profile)
+    values = values_of(events, history, names, state)
+    return dict(zip(names.entry_values, values.entry[0].T, strict=True))
