@@ -95,7 +95,7 @@ def _event(
         observed_us=None if rng.random() < 0.1 else start - 5 * MINUTE_US,
         settled_us=start + 15 * MINUTE_US + float(rng.integers(0, 3)) * HOUR_US if status == "settled" else None,
         technique=float(rng.integers(1, 7)) if rng.random() < 0.9 else None,
-        conditions={"wind_m_s": rng.integers(0, 8), "weather": rng.integers(1, 4)},
+        conditions={"wind_m_s": float(rng.integers(0, 8)), "weather": float(rng.integers(1, 4))},
         amount=float(rng.integers(10, 9000)),
     )
 

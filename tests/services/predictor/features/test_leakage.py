@@ -42,8 +42,12 @@ def other_result(entry: EntryFacts) -> EntryFacts:
 
 def other_observation(entry: EntryFacts) -> EntryFacts:
     """What a recorded card holds of later than its own time changes too."""
-    late = {"measures": {**entry.measures, "weight_kg": 77.0}, "categories": {**entry.categories, "hull_number": "0"}}
-    return entry._replace(observed={"lap_s": 9.9, "practice_timing_s": -3.0}, observed_course=7 - entry.slot, **late)
+    return entry._replace(
+        observed={"lap_s": 9.9, "practice_timing_s": -3.0},
+        observed_course=7 - entry.slot,
+        measures={**entry.measures, "weight_kg": 77.0},
+        categories={**entry.categories, "hull_number": "0"},
+    )
 
 
 def other_card(entry: EntryFacts) -> EntryFacts:

@@ -138,9 +138,8 @@ def test_corrections_leave_no_trace(archive: Archive) -> None:
 @pytest.mark.parametrize("how", range(10))
 def test_each_kind_of_correction_is_noticed(archive: Archive, how: int) -> None:
     some = archive.found[:60]
-    at, right = next(
-        (at, e) for at, e in enumerate(some) if e.status == "settled" and e.observed_us and e.entries[0].course
-    )
+    at = next(at for at, e in enumerate(some) if e.status == "settled" and e.observed_us and e.entries[0].course)
+    right, later = some[at], archive.events[:400]
     history = folded(arrays([*some[:at], wrongly(right, how), *some[at + 1 :]]))
     events = arrays(some)
     wrong = hashes(later, history, archive.encoding, "observation")
