@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from services.predictor.facts import Floats, Ints
+if TYPE_CHECKING:  # the command shows verdicts too, and its image has no numpy
+    from services.predictor.facts import Floats, Ints
 
 EVENTS, LEAST_EVENTS = 1000, 200
 # Events of one day and venue share weather and water. Of fewer such clusters than this, a bootstrap says nothing.
@@ -51,6 +51,8 @@ class Evidence:
 
     @property
     def enough(self) -> bool:
+        import numpy as np  # noqa: PLC0415
+
         return len(self.candidate) >= LEAST_EVENTS and len(np.unique(self.clusters)) >= LEAST_CLUSTERS
 
 
@@ -68,6 +70,8 @@ class Verdict(BaseModel):
 
 
 def evidence_of(judged: Sequence[Judged], source: Source) -> Evidence:
+    import numpy as np  # noqa: PLC0415
+
     _, clusters = np.unique(np.array([each.cluster for each in judged], dtype=np.str_), return_inverse=True)
     return Evidence(
         candidate=np.array([_loss(each.candidate, each.winner) for each in judged], dtype=np.float64),
@@ -81,6 +85,8 @@ def evidence_of(judged: Sequence[Judged], source: Source) -> Evidence:
 
 def judge(version: str, live: str, evidence: Evidence) -> Verdict:
     """The candidate against the live model."""
+    import numpy as np  # noqa: PLC0415
+
     figures: dict[str, float] = {
         "events": float(len(evidence.candidate)), "clusters": float(len(np.unique(evidence.clusters))),
     }  # fmt: skip
@@ -133,6 +139,8 @@ def judge_alone(version: str, metrics: Mapping[str, float]) -> Verdict:
 
 def ece(probabilities: Sequence[Sequence[float]], winners: Sequence[int]) -> float:
     """Expected calibration error over 15 bins of equal width; every probability of every event pooled."""
+    import numpy as np  # noqa: PLC0415
+
     told = np.array([value for row in probabilities for value in row], dtype=np.float64)
     if not len(told):
         return 0.0
@@ -144,11 +152,15 @@ def ece(probabilities: Sequence[Sequence[float]], winners: Sequence[int]) -> flo
 
 
 def _loss(probabilities: Sequence[float], winner: int) -> float:
+    import numpy as np  # noqa: PLC0415
+
     return float(-np.log(max(probabilities[winner], FLOOR)))
 
 
 def _upper(difference: Floats, clusters: Ints) -> float:
     """The mean's one-sided upper bound: whole clusters are drawn, with replacement."""
+    import numpy as np  # noqa: PLC0415
+
     sums, sizes = np.bincount(clusters, difference), np.bincount(clusters)
     count = len(sums)
     drawn = np.random.default_rng(SEED).multinomial(count, np.full(count, 1 / count), size=DRAWS)  # (DRAWS, clusters)
