@@ -1,7 +1,8 @@
 """`make bench-predict`: how good and how fast predictions are, beside references trained in the same run.
 
-Trained on the archive up to one day, judged on what comes after it, history going on as results arrive. Intervals:
-2,000 bootstraps clustered by day and venue, 95 %. Speeds are of one core.
+Trained on the archive up to one day, judged on what comes after it, history going on as results arrive; on these days
+all of them are calibrated, too (for days that nothing was fitted on: `headrace backtest`). Intervals: 2,000 bootstraps
+clustered by day and venue, 95 %. Speeds are of one core.
 """
 
 from __future__ import annotations
@@ -19,75 +20,82 @@ from typing import Any
 os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 import orjson
+import torch
 
-from bench.predict_quality import BOOSTING, Course, complete, quality_rows, references
+from bench.predict_quality import MODEL, Course, opinions, rivals_of, tables
 from bench.predict_speed import Tell, fact_speed, speeds, stored, stored_speed, trees_tell
 from headrace.recorded import read_archive
-from services.predictor.facts import EventFacts, Events, events_of
-from services.predictor.features.encoding import Encoding, encoding_of
+from services.predictor.facts import EventFacts, events_of
 from services.predictor.features.history import History
-from services.predictor.features.inputs import Inputs, encoded
-from services.predictor.features.names import names_of
-from services.predictor.features.values import values_of
+from services.predictor.judge.comparison import EPOCH
 from services.predictor.judge.paired import Interval
 from services.predictor.judge.tables import Cell, table
 from services.predictor.profile import BOATRACE
+from services.predictor.references.rivals import BOOSTING
+from services.predictor.train import Split
+from services.predictor.train_command import model_of, registry_of
+from services.predictor.trained import Trained
 
 ARCHIVE = Path(os.environ.get("HEADRACE_BOATRACE", Path(__file__).parents[2] / "shared" / "data" / "boatrace"))
-EPOCH = date(1970, 1, 1).toordinal()
 
 
 @dataclass(frozen=True)
 class Prepared:
     records: list[EventFacts]
-    events: Events
+    model: Trained
     history: History
-    encoding: Encoding
-    inputs: Inputs
+    course: Course
 
 
 def main() -> None:
     options = arguments()
+    torch.set_num_threads(1)
     prepared = prepare(options)
-    course = Course.of(prepared.events, options.train_to.toordinal() - EPOCH)
-    say(f"{len(course.training):,} events to learn from, {len(course.judged):,} to judge by")
-    told, boosting = references(course, prepared.inputs, prepared.encoding, options.seed, options.most_trees, say)
-    wrong = [name for name, win in told.items() if not complete(win, prepared.events.taken[course.judged])]
-    if wrong:
-        raise SystemExit(f"not every event has probabilities that sum to one: {', '.join(wrong)}")
-    quality = quality_rows(course, told, BOOSTING, options.seed)
-    speed = {BOOSTING: measured(prepared, course, trees_tell(boosting), options)}
+    course = prepared.course
+    say(f"{len(course.lessons.training):,} events to learn from, {len(course.judged.events):,} to judge by")
+    rivals = rivals_of(course, options.seed, options.most_trees, say)
+    quality, differences = tables(course, opinions(course, prepared.model, rivals), options.seed)
+    speed = {MODEL: measured(prepared, prepared.model.probabilities, options)}
+    if rivals.boosting is not None:
+        speed[BOOSTING] = measured(prepared, trees_tell(rivals.boosting), options, with_facts=False)
     if options.json:
-        print(orjson.dumps({"quality": [plain(row) for row in quality], "speed": speed}).decode())
+        found = {"quality": quality, "differences": [plain(row) for row in differences], "speed": speed}
+        print(orjson.dumps(found).decode())
     else:
-        print(table(quality))
-        print(table([{"model": name, **found} for name, found in speed.items()], digits=2))
+        print(table(quality), table(differences), sep="\n\n", end="\n\n")
+        print(table([{"speed of": name, **found} for name, found in speed.items()], digits=2))
 
 
 def prepare(options: argparse.Namespace) -> Prepared:
     started = time.perf_counter()
-    records = read_archive(options.archive, first=options.first, last=options.last)
-    say(f"{len(records):,} events read, {time.perf_counter() - started:.0f} s")
+    records = read_archive(options.archive, first=options.first, last=options.last, on_problem=say)
     events, history = events_of(records, BOATRACE.slots), History(BOATRACE)
+    say(f"{len(records):,} events read, {time.perf_counter() - started:.0f} s")
+    started = time.perf_counter()
+    if options.model is None:
+        split = Split(options.train_to, options.last)
+        model = model_of(events, BOATRACE, split, options.seed, say, workers=options.workers).model
+    else:
+        model = registry_of(options.models_dir).load(options.model)
+    say(f"the model is there, {time.perf_counter() - started:.0f} s")
     history.fold(events)
-    trains = events.day <= options.train_to.toordinal() - EPOCH
-    values = values_of(events, history, names_of(events[trains], BOATRACE), "observation")
-    encoding = encoding_of(names_of(events[trains], BOATRACE), values, trains)
-    inputs = encoded(values, encoding)
-    took_s = time.perf_counter() - started
-    say(f"{inputs.entry.shape[2]} entry features, {inputs.event.shape[1]} of events, {took_s:.0f} s")
-    return Prepared(records, events, history, encoding, inputs)
+    return Prepared(records, model, history, Course.of(model, events, history, options.train_to, options.last))
 
 
-def measured(prepared: Prepared, course: Course, tell: Tell, options: argparse.Namespace) -> dict[str, float]:
-    records = [prepared.records[row] for row in course.judged[-500:]]
-    found = speeds(tell, prepared.inputs[course.judged])
-    found |= fact_speed(records, BOATRACE, prepared.history, prepared.encoding, tell)
+def measured(prepared: Prepared, tell: Tell, options: argparse.Namespace, with_facts: bool = True) -> dict[str, float]:
+    """On one core; `with_facts`: from records and from rows of a database to probabilities, too."""
+    course, encoding = prepared.course, prepared.model.description.encoding
+    found = speeds(tell, course.seen)
+    if not with_facts:
+        return found
+    judged = set(course.judged.events.event_key[-500:].tolist())
+    records = [each for each in prepared.records if each.event_key in judged]
+    found |= fact_speed(records, BOATRACE, prepared.history, encoding, tell)
     if options.stored_days:
-        days = range(options.last.toordinal() - EPOCH - options.stored_days + 1, options.last.toordinal() - EPOCH + 1)
-        keys = [str(prepared.events.event_key[row]) for row in course.judged if prepared.events.day[row] in days]
+        first = (options.last - EPOCH).days - options.stored_days + 1
+        keys = course.judged.events.event_key[course.judged.events.day >= first].tolist()
         with stored(options.archive, options.last, options.stored_days) as url:
-            found |= stored_speed(url, keys, BOATRACE, prepared.history, prepared.encoding, tell)
+            found |= stored_speed(url, keys, BOATRACE, prepared.history, encoding, tell)
     return found
 
 
@@ -98,9 +106,12 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--from", dest="first", type=day, help="first day to learn from (default: all)")
     parser.add_argument("--train-to", type=day, default=date(2026, 2, 28), help=f"last day to learn from {usual}")
     parser.add_argument("--to", dest="last", type=day, default=date(2026, 3, 31), help=f"last day to judge by {usual}")
+    parser.add_argument("--model", metavar="V", help="judge this model, which is there; train none")
+    parser.add_argument("--models-dir", type=Path, default=Path(".headrace/models"), help=f"where it lies {usual}")
+    parser.add_argument("--workers", type=int, help="trainings side by side (default: one a core, at most four)")
     parser.add_argument("--most-trees", type=int, default=1500)
     parser.add_argument("--stored-days", type=int, default=3, help="days loaded into a database for speed; 0: none")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--json", action="store_true", help="one line of JSON")
     options = parser.parse_args()
     if not (options.archive / "v2").is_dir():

@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 import psycopg
 
-from bench.predict_quality import widened
 from headrace.embedded import EmbeddedPostgres
 from services.predictor.facts import EventFacts, events_of
 from services.predictor.features.encoding import Encoding
@@ -27,6 +26,7 @@ from services.predictor.features.inputs import Inputs, inputs_of
 from services.predictor.postgres_facts import read_events
 from services.predictor.profile import Profile
 from services.predictor.references.boosting import Boosting
+from services.predictor.references.rivals import boosted_win
 
 Tell = Callable[[Inputs], Any]
 """Inputs -> whatever holds their probabilities."""
@@ -50,7 +50,7 @@ def speeds(tell: Tell, inputs: Inputs) -> dict[str, float]:
 
 
 def trees_tell(boosting: Boosting) -> Tell:
-    return lambda inputs: boosting.probabilities(widened(inputs), inputs.taken)
+    return partial(boosted_win, boosting)
 
 
 def fact_speed(

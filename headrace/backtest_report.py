@@ -14,7 +14,7 @@ from services.predictor.judge.comparison import Judged
 from services.predictor.judge.paired import Interval
 from services.predictor.judge.tables import Cell, table
 from services.predictor.policy.evaluate import EVERY_EVENT, OWN_CHOICE, Row
-from services.predictor.policy.rivals import AGENT, FIRST
+from services.predictor.policy.rivals import AGENT
 from services.predictor.trained import Trained
 
 INTERVALS = "Intervals: 95 %, 2,000 bootstraps clustered by day and venue; differences are paired."
@@ -47,11 +47,13 @@ class Report:
             f"Losses are in nats. {INTERVALS}",
             table(self.quality),
             table(self.differences),
-            table(self.months),
+            table(self.months, levels=("model",)),
             "Members of the model by themselves, and what pooling gains:",
             table(self.shares),
             AID,
-            table(policy_rows(self.policy), digits=3),
+            table(returned_rows(self.policy), digits=3, levels=(EVERY_EVENT, OWN_CHOICE)),
+            "The agent against each, with as many bets each (return less the other's, events by their own worth):",
+            table(compared_rows(self.policy), digits=3, levels=("return",)),
             *abstention(self.policy),
             *self.notes,
         ]
@@ -96,6 +98,24 @@ def worth_notes(differences: Rows, bare: str) -> list[str]:
     return []
 
 
+def returned_rows(found: Sequence[Row]) -> list[dict[str, Cell]]:
+    """A line for each policy."""
+    rows: dict[str, dict[str, Cell]] = {}
+    for row in found:
+        if not row.against:
+            line = rows.setdefault(row.policy, {"policy": row.policy})
+            line |= {f"bets, {row.on}": row.bets, f"hits, {row.on}": row.hits, row.on: row.returned}
+    return list(rows.values())
+
+
+def compared_rows(found: Sequence[Row]) -> list[dict[str, Cell]]:
+    return [
+        {"against": row.against, "on": row.on, "bets": row.bets, "return": row.returned, "difference": row.difference}
+        for row in found
+        if row.against
+    ]
+
+
 def policy_rows(found: Sequence[Row]) -> list[dict[str, Cell]]:
     return [
         {"policy": row.policy, "on": row.on, "bets": row.bets, "hits": row.hits, "return": row.returned,
@@ -113,16 +133,6 @@ def abstention(found: Sequence[Row]) -> list[str]:
     share = 1 - backed / possible if possible else 1.0
     said = f"By its own choice the agent backed {backed:,} of {possible:,} events and abstained on {share:.1%}."
     return [said + (" Abstaining on everything is no success: it is degenerate." if not backed else "")]
-
-
-def returns_of(found: Sequence[Row], on: str = EVERY_EVENT) -> dict[str, Row]:
-    """By policy."""
-    return {row.policy: row for row in found if row.on == on and not row.against}
-
-
-def over_first(found: Sequence[Row]) -> list[Row]:
-    """The agent against always backing the first slot, with as many bets each."""
-    return [row for row in found if row.against == FIRST]
 
 
 def _pairs(found: Mapping[str, Any]) -> str:

@@ -56,7 +56,8 @@ def backtest(
     """
     end_with_supervisor(os.environ)
     from headrace.backtest import backtest as run  # noqa: PLC0415 - torch takes seconds to import
-    from headrace.backtest_wish import Spans, Wish  # noqa: PLC0415
+    from headrace.backtest_wish import Wish  # noqa: PLC0415
+    from services.predictor.backtesting import Spans  # noqa: PLC0415
 
     days = (
         ("--train-to", train_to),

@@ -84,9 +84,13 @@ def draw_ablation(path: Path, costs: Mapping[str, Interval], whole: float) -> No
 
 
 def draw_learning_curves(
-    path: Path, curves: Mapping[str, Sequence[float]], step: str = "epoch", reference: Mapping[str, float] | None = None
+    path: Path,
+    curves: Mapping[str, Sequence[float]],
+    step: str = "epoch",
+    reference: Mapping[str, float] | None = None,
+    loss: str = "log-loss",
 ) -> None:
-    """`curves`: member -> validation log-loss after each step, from step 1; the best of each is marked."""
+    """`curves`: member -> validation loss after each step, from step 1; the best of each is marked."""
     figure, (axes,) = _figure(1)
     for index, (name, curve) in enumerate(curves.items()):
         colour, steps = COLOURS[index % len(COLOURS)], np.arange(1, len(curve) + 1)
@@ -100,7 +104,7 @@ def draw_learning_curves(
     room = 0.08 * (max(ends) - min(ends)) or 0.01
     axes.set_ylim(min(ends) - room, max(ends) + room)
     axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
-    axes.set(xlabel=step, ylabel="validation log-loss, nats", title=f"Learning: validation log-loss by {step}")
+    axes.set(xlabel=step, ylabel=f"validation {loss}, nats", title=f"Learning: validation {loss} by {step}")
     _legend_below(figure, axes)
     _save(figure, path)
 
@@ -194,7 +198,14 @@ def _lines(axes: Axes, references: Mapping[str, float]) -> None:
 def _legend_below(figure: Figure, axes: Axes) -> None:
     """Outside, where no curve can run through it."""
     handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 3), frameon=False, fontsize=9)
+    figure.legend(
+        handles,
+        labels,
+        loc="outside lower center",
+        ncols=1 if not labels else min(len(labels), 3, max(1, 66 // (6 + max(map(len, labels))))),
+        frameon=False,
+        fontsize=9,
+    )
 
 
 def _save(figure: Figure, path: Path) -> None:

@@ -48,14 +48,16 @@ def training_pictures(made: Made, folder: Path) -> list[Path]:
 
 def learning_pictures(made: Made, folder: Path) -> list[Path]:
     drawn = []
-    for kind, step in (("network", "epoch"), ("trees", "tree")):
+    kinds = (("network", "epoch", "loss of all heads"), ("trees", "tree", "log-loss"))
+    for kind, step, loss in kinds:
         curves = {name: curve for name, curve in made.curves.items() if name.startswith(kind) and curve}
         if curves:
             drawn.append(folder / f"learning-{kind}.png")
-            draw_learning_curves(drawn[-1], curves, step)
-    for member, curve in enumerate(made.policy_curves[:1]):
-        drawn.append(folder / f"learning-agent-{member}.png")
-        _draw_agent(drawn[-1], curve)
+            draw_learning_curves(drawn[-1], curves, step, loss=loss)
+    for curve in made.policy_curves[:1]:
+        if any(RETURN in each.measured for each in curve):
+            drawn.append(folder / "learning-agent.png")
+            _draw_agent(drawn[-1], curve)
     return drawn
 
 
