@@ -1,0 +1,73 @@
+"""Running means, by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from services.predictor.facts import Floats
+from services.predictor.features.form import Means, Trace, beaten_share
+
+SLOW, FAST = Trace("slow", "won", 2, 3, "wins"), Trace("fast", "won", 1, 0, "wins")
+TIMING = Trace("timing", "timing_s", 1, 0, "timing")
+
+
+def after(means: Means, *values: tuple[float, ...]) -> Floats:
+    rows = np.zeros((1, means.width))
+    for each in values:
+        rows = means.after(rows, np.array([each]))
+    return rows
+
+
+def test_a_mean_fades_by_half_every_half_life() -> None:
+    means = Means((FAST,))
+
+    assert means.read(after(means, (1.0,), (0.0,))).tolist() == [[0.5 / 1.5]]
+    assert means.read(after(means, (1.0,), (0.0,), (1.0,))).tolist() == [[1.25 / 1.75]]
+
+
+def test_little_is_pulled_towards_nothing() -> None:
+    means = Means((SLOW,))
+
+    assert means.read(after(means, (1.0,))).tolist() == [[1 / (1 + 3)]]
+
+
+def test_what_did_not_occur_leaves_the_mean_as_it_is() -> None:
+    means = Means((FAST, TIMING))
+
+    once, twice = after(means, (1.0, 0.1)), after(means, (1.0, 0.1), (1.0, np.nan))
+
+    assert means.read(twice)[0, 1] == means.read(once)[0, 1] == 0.1
+    assert means.read_one(twice, "timing").tolist() == [0.1]
+
+
+def test_what_never_occurred_is_unknown() -> None:
+    means = Means((SLOW, TIMING))
+
+    found = means.read(after(means, (0.0, np.nan)))
+
+    assert found[0, 0] == 0.0
+    assert np.isnan(found[0, 1])
+
+
+def test_traces_are_stacked_in_their_order() -> None:
+    means = Means((TIMING, FAST))
+
+    assert means.stacked({"won": np.array([1.0, 0.0]), "timing_s": np.array([0.1, 0.2])}).tolist() == [
+        [0.1, 1],
+        [0.2, 0],
+    ]
+
+
+def test_the_share_of_rivals_beaten() -> None:
+    place = np.array([[3.0, 1.0, np.nan, np.nan, 2.0, np.nan]])
+    started = np.array([[True, True, True, True, True, False]])
+
+    found = beaten_share(place, started)
+
+    assert found[0, :5] == pytest.approx([2 / 4, 4 / 4, 0.5 / 4, 0.5 / 4, 3 / 4])
+    assert np.isnan(found[0, 5])
+
+
+def test_one_that_started_alone_beats_nobody() -> None:
+    assert beaten_share(np.array([1.0, np.nan]), np.array([True, False]))[0] == 0.0
