@@ -29,7 +29,7 @@ SHELL := bash
 NEWS := awk '!/^Requirement already satisfied/ { print; fflush() }'
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test faults lint bench bench-broker bench-replay clean
+.PHONY: help setup run test faults lint bench bench-broker bench-replay bench-predict clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -78,6 +78,9 @@ bench-broker: $(STAMP) ## Measure the brokers beside a bare Kafka loop (needs Ja
 
 bench-replay: $(STAMP) ## Measure live latency with and without a replay beside it (ARGS=)
 	@$(BIN)/python -m bench.replay $(ARGS)
+
+bench-predict: $(STAMP) ## Measure the model's quality and speed on a recorded archive (ARGS=)
+	@$(BIN)/python -m bench.predict $(ARGS)
 
 clean: ## Remove the environment, caches and build leftovers; data stays
 	@rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -32,7 +32,6 @@ from services.predictor.policy import rivals as policies
 from services.predictor.policy.environment import episodes_of
 from services.predictor.policy.evaluate import Row, returns_table
 from services.predictor.policy.learning import Learning
-from services.predictor.policy.scene import scene_of
 from services.predictor.references import rivals
 from services.predictor.references.boosting import BoostingOptions
 from services.predictor.references.rivals import Lessons, fit_rivals
@@ -142,7 +141,7 @@ class Judging:
 
     def _policies(self, lessons: Lessons, boosts: bool) -> list[Row]:
         inputs = lessons.inputs[lessons.training]
-        scene = scene_of(self.model.probabilities(inputs), inputs.taken, inputs.entry, inputs.event)
+        scene = self.model.scene(inputs)
         learned = policies.History(scene, episodes_of(lessons.events[lessons.training], "observation"))
         decided, quantile = self.walked.decided_on, Learning().payout_quantile if boosts else None
         chosen = policies.choices(decided, self.walked.scene[self.walked.rows], learned, quantile, self.wish.seed)

@@ -26,6 +26,7 @@ from headrace.session import Session
 from headrace.simulation import SEASON_START, Simulation, free_port, season_end, simulator_program
 from headrace.site import Site
 from headrace.supervise import Program
+from services.predictor.registry import state_file
 from services.predictor.settings import PredictorSettings
 from shared.clock import VirtualClock
 from shared.events import event_key_of
@@ -101,7 +102,7 @@ def read_season(site: Site, session: Session, simulation: Simulation, options: R
 def learn(site: Site, session: Session) -> None:
     """Train a model, unless there is one from an earlier run."""
     predictor = site.settings(PredictorSettings)
-    if (predictor.models_dir / "LIVE").exists():
+    if state_file.has_live(predictor.models_dir):
         session.say(f"using the model in {predictor.models_dir} (headrace train makes a new one)")
         return
     session.title = "training"

@@ -17,7 +17,7 @@ from services.predictor.features.inputs import Inputs, inputs_of
 from services.predictor.judge.comparison import EPOCH, Judged, Opinion, eligible
 from services.predictor.policy.agent import Decided
 from services.predictor.policy.rivals import as_known, part, played
-from services.predictor.policy.scene import Scene, scene_of
+from services.predictor.policy.scene import Scene
 from services.predictor.trained import Probabilities, Trained, observed_in
 from shared.errors import ConfigError
 
@@ -76,7 +76,7 @@ def walk(model: Trained, events: Events, history: History, spans: Spans) -> Walk
     span = events[(events.day >= _number(spans.test_from)) & (events.day <= _number(spans.test_to))]
     seen = inputs_of(span, history, model.description.encoding, "observation")
     told = model.probabilities(seen)
-    scene = scene_of(told, seen.taken, seen.entry, seen.event)
+    scene = model.scene(seen, told)
     decided = None if model.policy is None else played(model.policy, scene, as_known(span))
     return Walked(span, seen, told, scene, decided, eligible(span, spans.test_from, spans.test_to))
 

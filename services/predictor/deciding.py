@@ -16,7 +16,6 @@ import numpy as np
 from services.predictor.facts import Bools, EventFacts, Events, Floats, Ints, State, events_of
 from services.predictor.features.inputs import Inputs
 from services.predictor.policy.environment import ABSTAIN, Episodes, SoFar, episodes_of, so_far
-from services.predictor.policy.scene import scene_of
 from services.predictor.served import Model, Probabilities
 from services.predictor.stored import Decided
 from shared.events import Decision
@@ -57,7 +56,7 @@ class Deciding:
         """Of these rows of the events, by row; None where the model has no policy."""
         if model.policy is None or not len(rows):
             return dict.fromkeys(rows.tolist())
-        scene = scene_of(told, inputs.taken, inputs.entry, inputs.event)
+        scene = model.scene(inputs, told)
         standing = self._standing(events[rows], model.version, state)
         found: dict[int, Decision | None] = {}
         # Place by place: what is decided of an event is part of how its session stands for the next one.

@@ -30,11 +30,11 @@ class Training:
 
 
 FULL = Training(
-    networks=4,
+    networks=6,
     card_trees=1,
     observation_trees=3,
     width=96,
-    dropout=0.2,
+    dropout=0.3,
     network=Plan(),
     boosting=BoostingOptions(),
     policy=Learning(),

@@ -6,7 +6,7 @@ per entity. All that is boat racing stands here.
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, field_serializer
 
 
 class Profile(BaseModel):
@@ -36,6 +36,11 @@ class Profile(BaseModel):
     condition_codes: frozenset[str] = frozenset()
     win_market: str = "win"
     trend_market: str = "trifecta"
+
+    @field_serializer("late", "false_start", "absent", "identities", "condition_codes", when_used="json")
+    def _in_order(self, found: frozenset[str] | frozenset[int]) -> list[str] | list[int]:
+        """A set has no order of its own, and a model's version is a hash of what is written."""
+        return sorted(found)
 
 
 BOATRACE = Profile(

@@ -73,6 +73,10 @@ class Model(Protocol):
 
     def probabilities(self, inputs: Inputs) -> Probabilities: ...
 
+    def scene(self, inputs: Inputs, told: Probabilities) -> Scene:
+        """What the policy is shown."""
+        ...
+
     def explain(self, inputs: Inputs) -> Floats:
         """(n, S, H): how much each past start counted for its entry; sums to 1 over those that there are."""
         ...

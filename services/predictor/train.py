@@ -28,9 +28,10 @@ from services.predictor.network.network import Lines, Logits, Network, Shape
 from services.predictor.network.running import logits_of
 from services.predictor.plan import Training, training_for
 from services.predictor.policy.agent import Policy, train_policy
+from services.predictor.policy.crossfit import cross_fitted, folds_of
 from services.predictor.policy.environment import episodes_of
 from services.predictor.policy.learning import Progress
-from services.predictor.policy.scene import scene_of
+from services.predictor.policy.watching import watching
 from services.predictor.pooling import Pooling, fit_result, fit_scaling
 from services.predictor.profile import Profile
 from services.predictor.references.base import class_rates, slot_rates
@@ -377,16 +378,35 @@ def _drift(ground: _Ground) -> dict[str, Bins]:
 
 
 def _with_policy(ground: _Ground, model: Trained, plan: Training, seed: int) -> tuple[Trained, list[list[Progress]]]:
-    """With a policy that learned from the training events, as the model sees them observed."""
-    if plan.policy is None:
+    """With a policy that learned from the training events, as they were observed.
+
+    It must not take the model's certainty about its own training events at face value: their chances to win come from
+    trees that were fitted without them. None where no event says what its winner paid.
+    """
+    if plan.policy is None or not np.isfinite(ground.events.win_amount).any():
         return model, []
-    rows = np.flatnonzero(ground.lesson.training)
-    inputs, events = ground.lesson.inputs["observation"][rows], ground.events[rows]
-    told = model.probabilities(inputs)
-    scene = scene_of(told, inputs.taken, inputs.entry, inputs.event)
+    lesson = ground.lesson
+    rows, judged = np.flatnonzero(lesson.training), ground.rows.get("observation", ground.rows["card"])
+    told = replace(model.probabilities(lesson.inputs["observation"][rows]), win=_left_out(ground, plan, rows, seed))
+    scene = model.scene(lesson.inputs["observation"][rows], told)
+    seen = lesson.inputs["observation"][judged]
+    watch = watching(model.scene(seen), episodes_of(ground.events[judged], "observation"))
     learning = plan.policy.model_copy(update={"seed": seed})
-    policy, curves = train_policy(scene, episodes_of(events, "observation"), learning, plan.policy_members)
+    episodes = episodes_of(ground.events[rows], "observation")
+    policy, curves = train_policy(scene, episodes, learning, plan.policy_members, watch)
     return with_policy(model, policy), curves
+
+
+def _left_out(ground: _Ground, plan: Training, rows: Ints, seed: int) -> Floats:
+    """(rows, S): chances to win, each told by trees that did not learn from its days."""
+    inputs, winner = ground.lesson.inputs["observation"], ground.winner
+    entries, judged = tree_entries(inputs), np.flatnonzero(ground.lesson.validating)
+
+    def tell(learned: Ints, asked: Ints) -> Floats:
+        trees = fit_boosting(entries, inputs.taken, winner, rows[learned], judged, seed, plan.boosting)
+        return trees.probabilities(entries[rows[asked]], inputs.taken[rows[asked]])
+
+    return cross_fitted(folds_of(ground.events.day[rows]), tell)
 
 
 def with_policy(model: Trained, policy: Policy) -> Trained:

@@ -22,6 +22,7 @@ from services.predictor.judge.drift import Bins
 from services.predictor.network.network import Logits, Network, Shape
 from services.predictor.network.running import logits_of
 from services.predictor.policy.agent import Policy, PolicyDescription, policy_of
+from services.predictor.policy.scene import Scene, plain_columns, scene_of
 from services.predictor.pooling import Pooling, pooled, shifted
 from services.predictor.references.boosting import Boosting, boosting_of
 from services.predictor.targets import Terciles
@@ -107,6 +108,12 @@ class Trained:
             behaviour=np.where(observed[:, None, None], seen.behaviour, card.behaviour),
             embedding=seen.embedding,
         )
+
+    def scene(self, inputs: Inputs, told: Probabilities | None = None) -> Scene:
+        """What a policy is shown of the events; `told`: where it is not what the model says now."""
+        columns = plain_columns(self.description.encoding.entry_features)
+        told = self.probabilities(inputs) if told is None else told
+        return scene_of(told, inputs.taken, inputs.entry[..., columns], inputs.event)
 
     def explain(self, inputs: Inputs) -> Floats:
         """(n, S, H): how much each past start counted for its entry; sums to 1 over those that there are."""

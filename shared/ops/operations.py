@@ -14,7 +14,7 @@ Command = Literal["pause", "resume", "cancel"]
 
 OPEN: frozenset[State] = frozenset({"waiting", "running", "paused"})
 # Worked on by a process that holds a lease on them (shared/runtime/jobs/workers.py).
-JOBS = frozenset({"replay", "redrive"})
+JOBS = frozenset({"replay", "redrive", "training", "promotion"})
 # Looked after by the service whose own they are (shared/runtime/settling.py): they can be cancelled, but do not pause.
 # All others end when they are seen to hold.
 TENDED = frozenset({"backfill", "export"})

@@ -32,12 +32,12 @@ class Plan:
 
     epochs: int = 9
     batch: int = 512
-    learning_rate: float = 1.2e-3
+    learning_rate: float = 2e-3
     lines_rate: float = 1e-4
-    weight_decay: float = 0.05
+    weight_decay: float = 0.2
     average: float = 0.99
     card_share: float = 0.3
-    patience: int = 4
+    patience: int = 3
 
 
 @dataclass(frozen=True)
