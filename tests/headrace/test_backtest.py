@@ -239,9 +239,7 @@ def test_the_future_changes_nothing_of_what_was_told_before(tmp_path: Path) -> N
     season(tmp_path / "two", seed=6, first=TURN + timedelta(days=1), days=2)
     closes = {key_of(race): race["race_closed_at"] for race in races(tmp_path / "one", "programs", TURN)}
     changed = sorted(closes, key=lambda key: closes[key])[10:]
-    change(tmp_path / "two", "results", TURN, lambda found: [
-        turned(race) if key_of(race) in changed else race for race in found
-    ])  # fmt: skip
+    change(tmp_path / "two", "results", TURN, lambda found: turned(found, changed))
     known = datetime.fromisoformat(closes[changed[0]]) + timedelta(minutes=15)
 
     one, two = (told(tmp_path / name, tmp_path, name) for name in ("one", "two"))
@@ -259,13 +257,16 @@ def told(archive: Path, place: Path, name: str) -> dict[Key, list[str]]:
     return rows_of(asked.out)
 
 
-def turned(race: dict[str, Any]) -> dict[str, Any]:
-    """Who was first is last, and so on: still one winner, where there was one."""
-    there = sorted(place for place in places(race) if place is not None and place <= 6)
-    for boat in race["boats"]:
-        if boat["racer_place_number"] in there:
-            boat["racer_place_number"] = there[-1 - there.index(boat["racer_place_number"])]
-    return race
+def turned(found: list[dict[str, Any]], changed: list[Key]) -> list[dict[str, Any]]:
+    """Each of these events ends as the next of them did, in the same boats."""
+    at = [place for place, race in enumerate(found) if key_of(race) in changed]
+    turned = list(found)
+    for place, other in zip(at, at[1:] + at[:1], strict=True):
+        mine, theirs = found[place], found[other]
+        own = {name: mine[name] for name in ("race_date", "race_stadium_number", "race_number")}
+        crews = [{name: boat[name] for name in ("racer_number", "racer_name")} for boat in mine["boats"]]
+        turned[place] = theirs | own | {"boats": [a | b for a, b in zip(theirs["boats"], crews, strict=True)]}
+    return turned
 
 
 def test_the_same_command_writes_the_same_bytes(odd: Done) -> None:
