@@ -58,14 +58,14 @@ ENTITY_LANE = (
 )
 ENTITY_VENUE = (
     Trace("venue_win_residual", "win_residual", 40, 8, "wins above the rate, at this venue"),
-    Trace("venue_beaten", "beaten_residual", 40, 8, "share of rivals beaten above what the ratings expect, here"),
+    Trace("venue_beaten", "beaten_residual", 40, 8, "share of rivals beaten above the ratings, at this venue"),
 )
 MEETING = (
     Trace("meeting_win_residual", "win_residual", 1e9, 4, "wins above the rate, in this meeting"),
-    Trace("meeting_beaten", "beaten_residual", 1e9, 4, "share of rivals beaten above what the ratings expect, here"),
+    Trace("meeting_beaten", "beaten_residual", 1e9, 4, "share of rivals beaten above the ratings, in this meeting"),
     Trace("meeting_beaten_lane", "beaten_lane", 1e9, 3, "share of rivals beaten above the lanes', in this meeting"),
-    Trace("meeting_timing_lead_s", "timing_lead_s", 1e9, 2, "start timing against the events' means"),
-    Trace("meeting_pace_lead", "pace_lead", 1e9, 2, "observed pace against the events' means"),
+    Trace("meeting_timing_lead_s", "timing_lead_s", 1e9, 2, "start timing against the events' means, in this meeting"),
+    Trace("meeting_pace_lead", "pace_lead", 1e9, 2, "observed pace against the events' means, in this meeting"),
 )
 EQUIPMENT = (
     Trace("equipment_beaten_15", "beaten_residual", 15, 6, "share of rivals beaten above expectation, with it"),
