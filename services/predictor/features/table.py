@@ -59,8 +59,9 @@ def event_rows(names: Names, spoken: Words) -> list[Row]:
     """Of an event's values, in the order of Names.event_values."""
     said = words.EVENT | spoken.conditions
     groups = zip(names.event_values, names.event_groups, strict=True)
-    sources = {"card": "card", "observation": "observation", "history": "history"}
-    return [Row(name, *said[name], "card" if name in words.EVENT else sources[group], group) for name, group in groups]
+    late = names.profile.late & set(words.EVENT)
+    return [Row(name, *said[name], "card, read with the observation" if name in late else group, group)
+            for name, group in groups]  # fmt: skip
 
 
 def code_rows(names: Names, spoken: Words) -> list[Row]:

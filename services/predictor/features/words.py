@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-NUMBER, SHARE, CHANCE, RATING, SECONDS = "number", "share, 0 to 1", "probability", "logit", "s"
+NUMBER, SHARE, CHANCE, RATING, SECONDS = "number", "share", "probability", "logit", "s"
 
 
 class Meaning(NamedTuple):

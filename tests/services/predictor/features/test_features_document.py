@@ -22,10 +22,10 @@ CODES, STARTS = table.code_rows(NAMES, BOATRACE_WORDS), table.start_rows()
 
 
 RELATIVES_INTRO = "Each value of an entry is told four times more, in the value's own group:"
-STARTS_INTRO = """The attention is shown the last 16 starts of each entity, each as these numbers. Unknown is 0 here: the
-numbers are centred."""
-IDENTITIES = """Beside the numbers, models are told the venue and the observed lane of each entry as numbers of a list (0: not
-met in training, not observed), which slots are taken and which past starts there are."""
+STARTS_INTRO = """The attention is shown the last 16 starts of each entity, each as these numbers. Unknown is 0 here:
+the numbers are centred."""
+IDENTITIES = """Beside the numbers, models are told the venue and the observed lane of each entry as numbers of a list
+(0: not met in training, not observed), which slots are taken and which past starts there are."""
 
 
 def document() -> str:
