@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
@@ -29,12 +30,13 @@ from services.predictor.judge.tables import Cell
 from services.predictor.pictures_of import BacktestShown, backtest_pictures
 from services.predictor.plan import Training, training_for
 from services.predictor.policy import rivals as policies
-from services.predictor.policy.environment import episodes_of
 from services.predictor.policy.evaluate import Row, returns_table
 from services.predictor.policy.learning import Learning
+from services.predictor.policy.rivals import as_known
+from services.predictor.policy.scene import Scene
 from services.predictor.references import rivals
 from services.predictor.references.boosting import BoostingOptions
-from services.predictor.references.rivals import Lessons, fit_rivals
+from services.predictor.references.rivals import Lessons, fit_rivals, left_out
 from services.predictor.shares import KINDS, alone, scores_of, share_rows
 from services.predictor.side_by_side import side_by_side
 from services.predictor.targets import targets_of
@@ -70,10 +72,10 @@ class Judging:
             ours[CARD_ONLY] = opinion_of(carded(self.model, self.walked, self.history))
             shares = self._shares()
         ours |= self._without_history(notes)
-        lessons = self._lessons()
-        others = self._references(lessons, boosts) if self.wish.references else {}
+        lessons = self._lessons() if self.wish.references else None
+        others = {} if lessons is None else self._references(lessons, boosts)
         with self.clock("policies are compared"):
-            policy = self._policies(lessons, boosts)
+            policy = self._policies(lessons if boosts else None)
         opinions = {**others, **ours}
         seed, shown = self.wish.seed, [name for name in (rivals.BASE, rivals.LOGIT, rivals.BOOSTING) if name in others]
         months = month_table(self.judged, {MODEL: ours[MODEL], **{name: others[name] for name in shown}}, MODEL, seed)
@@ -133,21 +135,32 @@ class Judging:
         return Lessons(events, inputs, targets, self.model.description.encoding, *rows)
 
     def _references(self, lessons: Lessons, boosts: bool) -> dict[str, Opinion]:
-        run = cast("rivals.Run", side_by_side(self.wish.workers or 2))  # what it gives is what the jobs give
-        options = self.wish.training.boosting if self.wish.training else BoostingOptions()
         with self.clock("references are trained"):
-            found = fit_rivals(lessons, self.wish.seed, options if boosts else None, run)
+            found = fit_rivals(lessons, self.wish.seed, self._boosting if boosts else None, self._run)
         return found.opinions(self.walked.seen[self.walked.rows])
 
-    def _policies(self, lessons: Lessons, boosts: bool) -> list[Row]:
+    def _policies(self, lessons: Lessons | None) -> list[Row]:
+        """Those that learn from history only where there is LightGBM: their chances to win must be left-out ones."""
+        decided, scene, seed = self.walked.decided_on, self.walked.scene[self.walked.rows], self.wish.seed
+        chosen = policies.choices(decided, scene, seed)
+        if lessons is not None:
+            history = policies.History(self._learned_scene(lessons), as_known(lessons.events[lessons.training]))
+            chosen |= policies.learned_choices(scene, history, Learning().payout_quantile)
+        return returns_table(next(iter(chosen)), chosen, as_known(self.judged.events), self.judged.clusters)
+
+    def _learned_scene(self, lessons: Lessons) -> Scene:
         inputs = lessons.inputs[lessons.training]
-        scene = self.model.scene(inputs)
-        learned = policies.History(scene, episodes_of(lessons.events[lessons.training], "observation"))
-        decided, quantile = self.walked.decided_on, Learning().payout_quantile if boosts else None
-        chosen = policies.choices(decided, self.walked.scene[self.walked.rows], learned, quantile, self.wish.seed)
-        first = policies.AGENT if decided is not None else policies.EXPECTED
-        episodes = episodes_of(self.judged.events, "observation")
-        return returns_table(first, chosen, episodes, self.judged.clusters)
+        told = self.model.probabilities(inputs)
+        return self.model.scene(inputs, replace(told, win=left_out(lessons, self.wish.seed, self._boosting, self._run)))
+
+    @property
+    def _boosting(self) -> BoostingOptions:
+        return self.wish.training.boosting if self.wish.training else BoostingOptions()
+
+    @property
+    def _run(self) -> rivals.Run:
+        """What it gives is what the jobs give."""
+        return cast("rivals.Run", side_by_side(self.wish.workers or min(os.cpu_count() or 1, 4)))
 
     def _costs(self, ours: Mapping[str, Opinion], shares: Sequence[Mapping[str, Cell]]) -> dict[str, Interval]:
         """For the picture: what is left out -> log-loss without it less that of the whole."""

@@ -38,21 +38,25 @@ def played(policy: Policy, scene: Scene, episodes: Episodes) -> Decided:
     return policy.decide(scene, before)
 
 
-def choices(
-    decided: Decided | None, scene: Scene, history: History, quantile: float | None, seed: int
-) -> dict[str, Choice]:
-    """By name, the agent's first. `quantile`: at which payments are clipped for boosting; None: without boosting."""
+def choices(decided: Decided | None, scene: Scene, seed: int) -> dict[str, Choice]:
+    """By name, the agent's first, of those that learn nothing of what is paid."""
     found = {} if decided is None else {AGENT: agents(decided)}
-    found |= {
+    return found | {
         FIRST: choice_of(always_slot(scene)),
         RANDOM: choice_of(at_random(scene, np.random.default_rng(seed))),
         MOST_PROBABLE: choice_of(most_probable(scene)),
-        EXPECTED: choice_of(expected_payout(history.scene, history.episodes)(scene), from_worth=0.0),
     }
-    if quantile is not None:
-        boosted = boosted_return(history.scene, history.episodes, quantile)
-        found[BOOSTED] = choice_of(boosted(scene), from_worth=0.0)
-    return found
+
+
+def learned_choices(scene: Scene, history: History, quantile: float) -> dict[str, Choice]:
+    """Of those that learn from history; payments above `quantile` of all winners' count as much as it. Needs
+    LightGBM."""
+    expected = expected_payout(history.scene, history.episodes)
+    boosted = boosted_return(history.scene, history.episodes, quantile)
+    return {
+        EXPECTED: choice_of(expected(scene), from_worth=0.0),
+        BOOSTED: choice_of(boosted(scene), from_worth=0.0),
+    }
 
 
 def agents(decided: Decided) -> Choice:

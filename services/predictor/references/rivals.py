@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -12,6 +12,7 @@ from services.predictor.facts import Events, Floats, Ints
 from services.predictor.features.encoding import Encoding
 from services.predictor.features.inputs import Inputs
 from services.predictor.judge.comparison import Opinion
+from services.predictor.policy.crossfit import cross_fitted, folds_of
 from services.predictor.references.base import SlotRates, class_rates, slot_rates
 from services.predictor.references.boosting import Boosting, BoostingOptions, fit_boosting
 from services.predictor.references.logit import Logit, fit_logit
@@ -90,6 +91,23 @@ def fit_rivals(lessons: Lessons, seed: int, boosting: BoostingOptions | None, ru
         {name: each for name, each in zip(LOGITS, logits, strict=True) if isinstance(each, Logit)},
         trees if isinstance(trees, Boosting) else None,
     )
+
+
+def left_out(lessons: Lessons, seed: int, options: BoostingOptions, run: Run) -> Floats:
+    """(training rows, S): P(win) as told by trees that did not learn from the event's days: what is learned from
+    chances must not learn from those that a model gives to its own lessons."""
+    fold = folds_of(lessons.events.day[lessons.training])
+    parts = np.unique(fold).tolist()
+    jobs: list[Callable[[], Fitted]] = [
+        partial(_boosting, replace(lessons, training=lessons.training[fold != each]), seed, options) for each in parts
+    ]
+    found = zip(parts, run(jobs, lambda _: None), strict=True)
+    trees = {part: each for part, each in found if isinstance(each, Boosting)}
+
+    def tell(_: Ints, asked: Ints) -> Floats:
+        return boosted_win(trees[int(fold[asked[0]])], lessons.inputs[lessons.training[asked]])
+
+    return cross_fitted(fold, tell)
 
 
 def _logit(lessons: Lessons, groups: tuple[str, ...]) -> Logit:
