@@ -106,13 +106,13 @@ def _rated() -> dict[str, tuple[str, str, str]]:
 
 def _means() -> dict[str, tuple[str, str, str]]:
     of = (
-        (ENTITY, "history of the entity", ""), (ENTITY_LANE, "history of the entity in this lane", ""),
-        (ENTITY_VENUE, "history of the entity at this venue", ""), (MEETING, "history of the entity in this meeting", ""),
-        (EQUIPMENT, "history of the equipment", ""), (LANE, "history of the lane here and everywhere", "lane_"),
+        (ENTITY, "the entity", ""), (ENTITY_LANE, "the entity in this lane", ""),
+        (ENTITY_VENUE, "the entity at this venue", ""), (MEETING, "the entity in this meeting", ""),
+        (EQUIPMENT, "the equipment", ""), (LANE, "the lane here and everywhere", "lane_"),
     )  # fmt: skip
     return {
-        f"{prefix}{trace.name}": (_faded(trace), UNITS[trace.of], source)
-        for traces, source, prefix in of
+        f"{prefix}{trace.name}": (_faded(trace), UNITS[trace.of], f"history of {owner}")
+        for traces, owner, prefix in of
         for trace in traces
     }
 

@@ -91,9 +91,7 @@ def perturbed(event: EventFacts) -> EventFacts:
 
 
 @pytest.mark.parametrize("state", STATES)
-def test_another_future_is_the_same_present(
-    found: list[EventFacts], history: History, encoding: Encoding, state: State
-) -> None:
+def test_the_future_changes_no_bit(found: list[EventFacts], history: History, encoding: Encoding, state: State) -> None:
     events, others = arrays(found), arrays([perturbed(each) for each in found])
     elsewhere = folded(others)
     as_of = events.listed_us if state == "card" else np.fmax(events.listed_us, events.observed_us)
@@ -131,9 +129,7 @@ def test_an_event_does_not_see_its_own_result(
     assert before == after
 
 
-def test_a_card_is_blind_to_the_observation_and_to_what_was_written_late(
-    found: list[EventFacts], history: History, encoding: Encoding
-) -> None:
+def test_a_card_is_blind_to_the_observation(found: list[EventFacts], history: History, encoding: Encoding) -> None:
     others = [with_other_observation(each, MINUTE_US) for each in found]
 
     for state in STATES:

@@ -1,0 +1,86 @@
+"""Real days, read as they happened and as an archive: the same bits."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import numpy as np
+import pytest
+
+from headrace.recorded import read_archive
+from services.predictor.facts import STATES, EventFacts, Events, State, events_of
+from services.predictor.features.encoding import Encoding
+from services.predictor.features.history import History
+from services.predictor.profile import BOATRACE
+from tests.services.cleaner.recorded import LAST, directory
+from tests.services.predictor.features.reading import fitted, folded, hashes
+
+DAYS = 4
+
+
+@pytest.fixture(scope="module")
+def found() -> list[EventFacts]:
+    return read_archive(directory(), first=LAST - timedelta(days=DAYS - 1), last=LAST)
+
+
+def of(found: list[EventFacts]) -> Events:
+    return events_of(found, BOATRACE.slots)
+
+
+def as_they_happened(found: list[EventFacts], encoding: Encoding) -> dict[State, dict[str, str]]:
+    """Half an hour at a time: results are taken in, then cards and observations are read that came in it."""
+    history, events = History(BOATRACE), of(found)
+    read: dict[State, dict[str, str]] = {state: {} for state in STATES}
+    kinds = {"card": events.listed_us, "observation": events.observed_us}
+    half_hours = [np.floor(each / 1.8e9) for each in (events.settled_us, *kinds.values())]
+    for now in np.unique(np.concatenate(half_hours)[np.isfinite(np.concatenate(half_hours))]):
+        history.fold(events[half_hours[0] == now])
+        for state, instants in zip(STATES, half_hours[1:], strict=True):
+            rows = np.flatnonzero(instants == now)
+            if len(rows):
+                upcoming = of([found[row]._replace(status="listed", settled_us=None) for row in rows])
+                read[state] |= hashes(upcoming, history, encoding, state)
+    return read
+
+
+def test_real_days_are_read_as_they_happened_and_as_an_archive(found: list[EventFacts]) -> None:
+    events = of(found)
+    history = folded(events, BOATRACE)
+    encoding = fitted(events, history)
+
+    happened = as_they_happened(found, encoding)
+
+    observed = events.event_key[np.isfinite(events.observed_us)]
+    archived = {state: hashes(events, history, encoding, state) for state in STATES}
+    assert len(events) > 100 * DAYS
+    assert len(history) > 0.9 * len(events)
+    assert happened["card"] == archived["card"]
+    assert happened["observation"] == {key: archived["observation"][key] for key in observed}
+
+
+def test_another_last_day_changes_nothing_of_those_before(found: list[EventFacts]) -> None:
+    """Its results turned round, its measures doubled."""
+    last = max(event.day for event in found)
+    turned = [
+        event._replace(
+            entries=[
+                each._replace(
+                    place=None if each.place is None else 7 - each.place,
+                    measures={name: None if value is None else 2 * value for name, value in each.measures.items()},
+                )
+                for each in event.entries
+            ]
+        )
+        if event.day == last
+        else event
+        for event in found
+    ]
+    events, others = of(found), of(turned)
+    history, other_history = folded(events, BOATRACE), folded(others, BOATRACE)
+    encoding = fitted(events, history)
+
+    for state in STATES:
+        before, after = hashes(events, history, encoding, state), hashes(others, other_history, encoding, state)
+        same = np.array([before[key] == after[key] for key in events.event_key])
+        assert same[events.day < last].all()
+        assert not same[events.day == last].any()
