@@ -9,8 +9,7 @@ import psycopg
 
 from services.predictor.postgres_facts import read_settled
 from services.predictor.profile import PROFILES, Profile
-from services.predictor.registry.gate import Judged
-from services.predictor.registry.promotion import Duel
+from services.predictor.registry.gate import Duel, Judged
 from services.predictor.registry.registry import Registry
 from services.predictor.trained import Description, trained_of
 from services.predictor.walking import walked

@@ -14,8 +14,8 @@ import psycopg
 
 from services.predictor.postgres_judged import stored_duel
 from services.predictor.registry import changing, state_file
-from services.predictor.registry.gate import Judged, Verdict
-from services.predictor.registry.promotion import Duel, verdict_on
+from services.predictor.registry.gate import Duel, Judged, Verdict
+from services.predictor.registry.promotion import verdict_on
 from services.predictor.registry.states import Order
 from shared.errors import ConfigError
 from shared.ops import postgres_audit

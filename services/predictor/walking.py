@@ -17,8 +17,7 @@ from services.predictor.features.history import History
 from services.predictor.features.inputs import Inputs, inputs_of
 from services.predictor.memory import source_of
 from services.predictor.profile import Profile
-from services.predictor.registry.gate import Judged
-from services.predictor.registry.promotion import Duel
+from services.predictor.registry.gate import Duel, Judged
 from services.predictor.subjects import fitting
 
 EPOCH = date(1970, 1, 1)

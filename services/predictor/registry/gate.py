@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
@@ -36,6 +37,15 @@ class Judged(NamedTuple):
     winner: int
     candidate: tuple[float, ...]
     live: tuple[float, ...]
+
+
+class Duel(NamedTuple):
+    """Who is judged against whom, on at most `most` events of days after `after`, the newest ones."""
+
+    candidate: str
+    live: str
+    after: date
+    most: int = EVENTS
 
 
 @dataclass(frozen=True)

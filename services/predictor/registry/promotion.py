@@ -9,21 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import date
 from pathlib import Path
-from typing import NamedTuple
 
 from services.predictor.registry import model_files, state_file
-from services.predictor.registry.gate import EVENTS, Judged, Source, Verdict, evidence_of, judge, judge_alone
+from services.predictor.registry.gate import Duel, Judged, Source, Verdict, evidence_of, judge, judge_alone
 from shared.errors import ConfigError
-
-
-class Duel(NamedTuple):
-    """Who is judged against whom, on at most `most` events of days after `after`, the newest ones."""
-
-    candidate: str
-    live: str
-    after: date
-    most: int = EVENTS
-
 
 Look = Callable[[Duel], Sequence[Judged]]
 """How both models did."""

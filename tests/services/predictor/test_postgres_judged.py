@@ -11,7 +11,7 @@ import pytest
 
 from headrace.embedded import EmbeddedPostgres
 from services.predictor.postgres_judged import stored_duel
-from services.predictor.registry.promotion import Duel
+from services.predictor.registry.gate import Duel
 from tests.services.predictor.settled import BLUNT, FIRST, TRUE, settle
 from tests.services.predictor.shared_database import database_of
 

@@ -15,8 +15,7 @@ from services.predictor.facts import EventFacts, events_of
 from services.predictor.features.history import History
 from services.predictor.features.inputs import inputs_of
 from services.predictor.postgres_facts import read_settled
-from services.predictor.registry.gate import evidence_of
-from services.predictor.registry.promotion import Duel
+from services.predictor.registry.gate import Duel, evidence_of
 from services.predictor.walking import walked
 from tests.services.predictor.season import season, store
 from tests.services.predictor.serving import PROFILE, SmallModel, model_of

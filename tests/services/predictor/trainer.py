@@ -16,8 +16,7 @@ from typing import Any
 import numpy as np
 
 from services.predictor.registry import changing
-from services.predictor.registry.gate import Judged
-from services.predictor.registry.promotion import Duel
+from services.predictor.registry.gate import Duel, Judged
 from services.predictor.training_program import saying, serve, unbuffered
 from shared.errors import ConfigError
 from tests.services.predictor.shelf_orders import label_of, order
