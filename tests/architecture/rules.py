@@ -17,13 +17,14 @@ from tests.architecture.shape import (
     FORBIDDEN_NAMES,
     IMPORT_NAME,
     LAYERS,
+    MORE_EXTRAS,
     OUTSIDE,
     OUTSIDE_CALLS,
     OUTSIDE_METHODS,
     OUTSIDE_MODULES,
     SIMULATOR_MAY_IMPORT,
 )
-from tests.architecture.tree import Module, Tree
+from tests.architecture.tree import Module, Tree, imports_of
 
 
 def pointing_upwards(tree: Tree) -> list[str]:
@@ -99,7 +100,8 @@ def not_carried(tree: Tree, pyproject: Path) -> list[str]:
     project = tomllib.loads(pyproject.read_text())["project"]
     found = []
     for module in tree.values():
-        carried = {_import_name(wanted) for wanted in _wanted(project, _extra_of(module))}
+        extras = [extra for extra in (_extra_of(module), _further_extra(module)) if extra]
+        carried = {_import_name(wanted) for wanted in _wanted(project, extras)}
         carried |= {name for carrier in carried for name in BROUGHT_ALONG.get(carrier, ())}
         found += [
             f"{module.name} imports {target}, which its image does not install"
@@ -109,6 +111,17 @@ def not_carried(tree: Tree, pyproject: Path) -> list[str]:
             and target not in tree
         ]
     return found
+
+
+def eager(tree: Tree) -> list[str]:
+    """Imports at the top of a module that make its part need another part's extra just to start."""
+    return [
+        f"{module.name} imports {target} when it is imported itself"
+        for module in tree.values()
+        if _further_extra(module) is None
+        for target in _ours(module, tree)
+        if _further_extra(tree[target]) is not None and not _is_lazy(module, target)
+    ]
 
 
 def code_in_init(tree: Tree) -> list[str]:
@@ -183,12 +196,22 @@ def _extra_of(module: Module) -> str | None:
     return {"services": module.service, "headrace": "cli", "simulator": "simulator"}.get(top)
 
 
-def _wanted(project: Mapping[str, object], extra: str | None) -> list[str]:
+def _further_extra(module: Module) -> str | None:
+    return next((extra for pattern, extra in MORE_EXTRAS.items() if matches(module.name, pattern)), None)
+
+
+def _is_lazy(module: Module, target: str) -> bool:
+    """Whether a module of ours is imported inside functions only."""
+    top = ast.Module([node for node in module.syntax.body if isinstance(node, ast.Import | ast.ImportFrom)], [])
+    return target not in imports_of(top, [target])
+
+
+def _wanted(project: Mapping[str, object], extras_of_module: Sequence[str]) -> list[str]:
     base = project["dependencies"]
     extras = project["optional-dependencies"]
     assert isinstance(base, list)
     assert isinstance(extras, dict)
-    return [*base, *(extras[extra] if extra else [])]
+    return [*base, *(wanted for extra in extras_of_module for wanted in extras[extra])]
 
 
 def _import_name(wanted: str) -> str:

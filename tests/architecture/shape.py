@@ -98,6 +98,10 @@ CLOCK_READS = re.compile(r"(^|\.)(datetime\.(now|utcnow|today)|date\.today)$")
 # Who is handed a connection does I/O, whatever it imports. (Where the type is defined and passed on is shared/.)
 CONNECTION = "DbConnection"
 
+# Parts of the command that want another extra besides its own. Its own image does without them: they are imported when
+# they are asked for, and then say what is missing.
+MORE_EXTRAS = {"headrace.backtest*": "predictor"}
+
 # Distributions whose import name is not their own name.
 IMPORT_NAME = {"discord-py": "discord", "kafka-python": "kafka", "pyyaml": "yaml"}
 # What a dependency is never installed without, and is part of its interface.

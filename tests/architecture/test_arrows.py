@@ -15,6 +15,7 @@ dependencies = ["psycopg[binary]>=3.2,<4", "PyYAML>=6.0"]
 [project.optional-dependencies]
 fetcher = ["httpx>=0.28"]
 cleaner = []
+predictor = ["torch==2.13.0"]
 cli = ["typer>=0.15"]
 simulator = ["numpy>=1.26,<3"]
 """
@@ -173,3 +174,22 @@ def test_base_and_own_extra_may_be_imported(tmp_path: Path) -> None:
     tree = planted(tmp_path, services__fetcher__http_source="import httpx\nimport psycopg\nimport yaml\nimport os")
 
     assert rules.not_carried(tree, tmp_path / "pyproject.toml") == []
+
+
+def test_a_part_that_wants_another_extra_may_import_it(tmp_path: Path) -> None:
+    tree = planted(tmp_path, headrace__backtest="import torch\nimport typer")
+
+    assert rules.not_carried(tree, tmp_path / "pyproject.toml") == []
+
+
+def test_what_wants_another_extra_is_imported_when_it_is_asked_for(tree: Tree) -> None:
+    assert rules.eager(tree) == []
+
+
+def test_an_import_of_it_at_the_top_is_found(tmp_path: Path) -> None:
+    tree = planted(
+        tmp_path, headrace__backtest="import torch", headrace__cli="from headrace.backtest import backtest",
+        headrace__commands__backtest="def run() -> None:\n    from headrace.backtest import backtest",
+    )  # fmt: skip
+
+    assert rules.eager(tree) == ["headrace.cli imports headrace.backtest when it is imported itself"]

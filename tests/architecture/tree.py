@@ -39,7 +39,7 @@ def read_tree(root: Path) -> Tree:
     tree = {}
     for name, path in files.items():
         syntax = ast.parse(path.read_text(), filename=str(path))
-        tree[name] = Module(name, path, syntax, frozenset(_imports(syntax, files)))
+        tree[name] = Module(name, path, syntax, frozenset(imports_of(syntax, files)))
     return tree
 
 
@@ -47,7 +47,7 @@ def _name(path: Path, root: Path) -> str:
     return ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__")
 
 
-def _imports(syntax: ast.Module, ours: Collection[str]) -> Iterator[str]:
+def imports_of(syntax: ast.Module, ours: Collection[str]) -> Iterator[str]:
     """`from a import b` is an import of `a.b` where that is a module of ours, else of `a`."""
     for node in ast.walk(syntax):
         if isinstance(node, ast.Import):
