@@ -17,3 +17,16 @@ def test_texts_stand_left_and_numbers_right() -> None:
         "base rate   4,652    1.3584                           -",
         "network        52         -  -0.0123 [-0.0200, -0.0040]",
     ]
+
+
+def test_intervals_show_a_sign_but_where_they_are_no_differences() -> None:
+    rows: list[dict[str, Cell]] = [
+        {"level": Interval(0.98, 0.95, 1.01), "difference": Interval(0.02, 0.01, 0.03)},
+        {"level": Interval(float("nan"), float("nan"), float("nan")), "difference": None},
+    ]
+
+    assert table(rows, digits=2, levels=("level",)).splitlines() == [
+        "            level            difference",
+        "0.98 [0.95, 1.01]  +0.02 [+0.01, +0.03]",
+        "                -                     -",
+    ]
