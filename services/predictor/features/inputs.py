@@ -15,6 +15,7 @@ from services.predictor.features.values import Values, values_of
 
 # Standardised values beyond this are typing errors or accidents; further out they would only drown the rest.
 CLIP = 5.0
+AT_ONCE = 256
 
 
 @dataclass(frozen=True)
@@ -72,23 +73,6 @@ def inputs_of(events: Events, history: History, encoding: Encoding, state: State
 
 
 def encoded(values: Values, encoding: Encoding) -> Inputs:
-    slots = values.taken.shape[1]
-    taken = values.taken[:, :, None]
-    relative = relatives(values.entry, values.lane)
-    flags = list(encoding.entry_flags)
-    slot = np.broadcast_to(np.eye(slots), (len(taken), slots, slots))
-    course = values.course[:, :, None] == np.arange(1, slots + 1)
-    entry = np.concatenate(
-        [
-            _scaled(values.entry, encoding.entry_mean, encoding.entry_deviation),
-            _scaled(relative, (0.0,) * relative.shape[-1], encoding.relative_deviation),
-            np.isnan(values.entry[..., flags]),
-            slot,
-            course,
-            values.entry_codes,
-        ],
-        axis=2,
-    )
     event = np.concatenate(
         [
             _scaled(values.event, encoding.event_mean, encoding.event_deviation),
@@ -99,7 +83,7 @@ def encoded(values: Values, encoding: Encoding) -> Inputs:
         axis=1,
     )
     return Inputs(
-        entry=(entry * taken).astype(np.float32),
+        entry=_entry(values, encoding),
         event=event.astype(np.float32),
         taken=values.taken,
         venue=values.venue,
@@ -109,6 +93,29 @@ def encoded(values: Values, encoding: Encoding) -> Inputs:
     )
 
 
+def _entry(values: Values, encoding: Encoding) -> Floats32:
+    """(n, S, F), some events at a time: what fits into the processor's memory is done in half the time."""
+    n, slots = values.taken.shape
+    made = np.empty((n, slots, len(encoding.entry_features)), dtype=np.float32)
+    for first in range(0, n, AT_ONCE):
+        some = slice(first, first + AT_ONCE)
+        entry, taken, flags = values.entry[some], values.taken[some, :, None], list(encoding.entry_flags)
+        relative = relatives(entry, values.lane[some])
+        blocks = [
+            _scaled(entry, encoding.entry_mean, encoding.entry_deviation),
+            _scaled(relative, (0.0,) * relative.shape[-1], encoding.relative_deviation),
+            np.isnan(entry[..., flags]),
+            np.broadcast_to(np.eye(slots), (len(entry), slots, slots)),
+            values.course[some, :, None] == np.arange(1, slots + 1),
+            values.entry_codes[some],
+        ]
+        np.multiply(np.concatenate(blocks, axis=2), taken, out=made[some], casting="same_kind")
+    return made
+
+
 def _scaled(values: Floats, mean: tuple[float, ...], deviation: tuple[float, ...]) -> Floats:
-    scaled: Floats = ((values - np.array(mean)) / np.array(deviation)).clip(-CLIP, CLIP)
-    return np.where(np.isnan(scaled), 0.0, scaled)
+    scaled: Floats = values - np.array(mean)
+    scaled /= np.array(deviation)
+    np.clip(scaled, -CLIP, CLIP, out=scaled)
+    scaled[np.isnan(scaled)] = 0.0
+    return scaled

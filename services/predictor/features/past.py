@@ -9,6 +9,7 @@ from services.predictor.features.history import TAGS, History
 from services.predictor.features.rating import chances
 from services.predictor.features.starts import equipment_of
 from services.predictor.features.stores import ENTITY_HEAD, HEAD, MEANS, Rows, ability_of, keys_of, same_meeting
+from services.predictor.features.tokens import TOKEN
 from services.predictor.features.versions import NOTHING
 
 PAST_STARTS = 16
@@ -82,16 +83,12 @@ def past_starts(events: Events, history: History, lane: Ints, as_of_us: Floats) 
     settled_us, venue, meeting, of_lane = (history.tags[:, TAGS.index(name)][rows] for name in TAGS)
     meetings = history.meetings_of(events.venue, events.session_title)
     days = (np.where(np.isfinite(as_of_us), as_of_us, 0.0)[:, None, None] - settled_us) / DAY_US
-    read = np.stack(
-        [
-            np.log1p(np.maximum(days, 0.0)) / 4,
-            venue == events.venue[:, None, None],
-            (meeting == meetings[:, None, None]) & (days <= MEETING_DAYS),
-            of_lane == lane[:, :, None],
-        ],
-        axis=3,
-    )
-    started = rows != NOTHING
-    tokens = np.concatenate([history.starts[rows], read.astype(np.float32)], axis=3)
+    started, own = rows != NOTHING, len(TOKEN)
+    tokens = np.empty((*rows.shape, own + len(READ)), dtype=np.float32)
+    tokens[..., :own] = history.starts[rows]
+    tokens[..., own] = np.log1p(np.maximum(days, 0.0)) / 4
+    tokens[..., own + 1] = venue == events.venue[:, None, None]
+    tokens[..., own + 2] = (meeting == meetings[:, None, None]) & (days <= MEETING_DAYS)
+    tokens[..., own + 3] = of_lane == lane[:, :, None]
     tokens[~started] = 0.0
     return tokens, started
