@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from services.predictor.facts import DAY_US, Bools, Events, Floats, Floats32, Ints
-from services.predictor.features.history import TAGS, History
+from services.predictor.features.history import History
 from services.predictor.features.rating import chances
 from services.predictor.features.starts import equipment_of
 from services.predictor.features.stores import ENTITY_HEAD, HEAD, MEANS, Rows, ability_of, keys_of, same_meeting
@@ -17,6 +17,8 @@ READ = ("days_since", "same_venue", "same_meeting", "same_lane")
 """What a past start's token gets when it is read, behind TOKEN."""
 # A start of the same meeting is not looked for further back.
 MEETING_DAYS = 8
+# What fits into the processor's memory is done faster.
+AT_ONCE = 256
 
 
 def past_values(events: Events, history: History, lane: Ints, as_of_us: Floats) -> Floats:
@@ -80,15 +82,32 @@ def past_starts(events: Events, history: History, lane: Ints, as_of_us: Floats) 
     n, slots = events.taken.shape
     rows = history.entities.last(events.entity.ravel().tolist(), np.repeat(as_of_us, slots).tolist(), PAST_STARTS)
     rows = rows.reshape(n, slots, PAST_STARTS)
-    settled_us, venue, meeting, of_lane = (history.tags[:, TAGS.index(name)][rows] for name in TAGS)
-    meetings = history.meetings_of(events.venue, events.session_title)
-    days = (np.where(np.isfinite(as_of_us), as_of_us, 0.0)[:, None, None] - settled_us) / DAY_US
-    started, own = rows != NOTHING, len(TOKEN)
-    tokens = np.empty((*rows.shape, own + len(READ)), dtype=np.float32)
-    tokens[..., :own] = history.starts[rows]
-    tokens[..., own] = np.log1p(np.maximum(days, 0.0)) / 4
-    tokens[..., own + 1] = venue == events.venue[:, None, None]
-    tokens[..., own + 2] = (meeting == meetings[:, None, None]) & (days <= MEETING_DAYS)
-    tokens[..., own + 3] = of_lane == lane[:, :, None]
-    tokens[~started] = 0.0
-    return tokens, started
+    now = np.stack(
+        [
+            np.where(np.isfinite(as_of_us), as_of_us, 0.0),
+            events.venue,
+            history.meetings_of(events.venue, events.session_title),
+        ],
+        axis=1,
+    )
+    tokens = np.empty((*rows.shape, len(TOKEN) + len(READ)), dtype=np.float32)
+    for first in range(0, n, AT_ONCE):
+        some = slice(first, first + AT_ONCE)
+        tokens[some, ..., : len(TOKEN)] = history.starts[rows[some]]
+        tokens[some, ..., len(TOKEN) :] = _read(history.tags[rows[some]], now[some], lane[some])
+    tokens[rows == NOTHING] = 0.0
+    return tokens, rows != NOTHING
+
+
+def _read(tags: Floats, now: Floats, lane: Ints) -> Floats:
+    """(n, S, H, TAGS) of past starts, (n, 3) the event's as-of, venue and meeting -> (n, S, H, READ)."""
+    settled_us, of_venue, of_meeting, of_lane = np.moveaxis(tags, -1, 0)
+    as_of_us, venue, meeting = now.T[:, :, None, None]
+    days = (as_of_us - settled_us) / DAY_US
+    columns = [
+        np.log1p(np.maximum(days, 0.0)) / 4,
+        of_venue == venue,
+        (of_meeting == meeting) & (days <= MEETING_DAYS),
+        of_lane == lane[:, :, None],
+    ]
+    return np.stack(columns, axis=-1)
