@@ -57,6 +57,11 @@ def pooled(pooling: Pooling, network: Floats, trees: Sequence[Floats], taken: Bo
     return np.asarray(grown / total[:, None])
 
 
+def without_trees(pooling: Pooling) -> Pooling:
+    """For a state that has no trees: the networks speak for them, just as surely."""
+    return pooling.model_copy(update={"networks": pooling.networks + pooling.trees, "trees": 0.0})
+
+
 def shifted(scaling: Scaling, logits: Floats) -> Floats:
     """(..., K) logits -> probabilities; for K = 1 of a yes, else of each class."""
     scaled = logits / scaling.temperature + np.array(scaling.bias)

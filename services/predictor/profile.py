@@ -6,6 +6,8 @@ per entity. All that is boat racing stands here.
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import BaseModel, ConfigDict, field_serializer
 
 
@@ -38,7 +40,7 @@ class Profile(BaseModel):
     trend_market: str = "trifecta"
 
     @field_serializer("late", "false_start", "absent", "identities", "condition_codes", when_used="json")
-    def _in_order(self, found: frozenset[str] | frozenset[int]) -> list[str] | list[int]:
+    def _in_order(self, found: frozenset[str] | frozenset[int]) -> list[Any]:
         """A set has no order of its own, and a model's version is a hash of what is written."""
         return sorted(found)
 

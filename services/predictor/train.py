@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from services.predictor.facts import STATES, Events, Floats, Ints, State
+from services.predictor.facts import STATES, Bools, Events, Floats, Ints, State
 from services.predictor.features.encoding import Encoding, encoding_of
 from services.predictor.features.history import History
 from services.predictor.features.inputs import encoded
@@ -32,7 +32,7 @@ from services.predictor.policy.crossfit import cross_fitted, folds_of
 from services.predictor.policy.environment import episodes_of
 from services.predictor.policy.learning import Progress
 from services.predictor.policy.watching import watching
-from services.predictor.pooling import Pooling, fit_result, fit_scaling
+from services.predictor.pooling import Pooling, fit_result, fit_scaling, without_trees
 from services.predictor.profile import Profile
 from services.predictor.references.base import class_rates, slot_rates
 from services.predictor.references.boosting import Boosting, fit_boosting
@@ -168,10 +168,11 @@ def _ground(events: Events, profile: Profile, split: Split, without: Sequence[st
     events = events[(events.day <= number_of(split.validate_to)) & (events.status == "settled")]
     events = events[np.isfinite(events.listed_us) & (events.taken.sum(axis=1) >= 2)]
     training = events.day <= number_of(split.train_to)
-    if training.sum() < LEAST_EVENTS or training.all():
+    taught, kept = int((training & events.has_winner).sum()), int((~training & events.has_winner).sum())
+    if taught < LEAST_EVENTS or not kept:
         raise ConfigError(
-            f"training needs at least {LEAST_EVENTS} settled events with their cards up to {split.train_to} and some to"
-            f" validate on up to {split.validate_to}, found {int(training.sum())} and {int((~training).sum())}"
+            f"training needs at least {LEAST_EVENTS} settled events with their cards and a winner up to"
+            f" {split.train_to} and some to validate on up to {split.validate_to}, found {taught} and {kept}"
         )
     history = History(profile)
     history.fold(events)
@@ -194,20 +195,28 @@ def _ground(events: Events, profile: Profile, split: Split, without: Sequence[st
         venues=len(names.venues),
         start_values=inputs["card"].starts.shape[3],
     )
-    rows = {"card": np.flatnonzero(judged), "observation": np.flatnonzero(judged & observed)}
-    return _Ground(
-        events, encoding, lesson, shape, {state: rows[state] for state in STATES if len(rows[state])}, profile
-    )
+    states = [state for state in STATES if _is_taught(lesson, state)]
+    rows = {state: np.flatnonzero(judged & _usable(lesson, state)) for state in states}
+    return _Ground(events, encoding, lesson, shape, rows, profile)
+
+
+def _usable(lesson: Lesson, state: State) -> Bools:
+    """(n,): the events that can be seen in this state."""
+    return lesson.observed if state == "observation" else np.ones(len(lesson.observed), dtype=np.bool_)
+
+
+def _is_taught(lesson: Lesson, state: State) -> bool:
+    """A source may know no observations, or only of late: then there is nothing of its own to say in that state."""
+    usable = _usable(lesson, state)
+    taught = lesson.training & usable & (lesson.targets.winner >= 0)
+    return bool(taught.sum() >= LEAST_EVENTS and (lesson.validating & usable).any())
 
 
 def _lines(ground: _Ground) -> Lines:
     """A conditional logit a state; where nothing was observed, the card's speaks for both."""
     lesson, found = ground.lesson, dict[State, tuple[Floats, Floats]]()
-    for state, inputs in lesson.inputs.items():
-        usable = lesson.observed if state == "observation" else np.ones(len(ground.events), dtype=np.bool_)
-        rows, judged = np.flatnonzero(lesson.training & usable), np.flatnonzero(lesson.validating & usable)
-        if not len(rows) or not len(judged):
-            continue
+    for state, judged in ground.rows.items():
+        inputs, rows = lesson.inputs[state], np.flatnonzero(lesson.training & _usable(lesson, state))
         width = inputs.entry.shape[2]
         logit = fit_logit(inputs.entry, inputs.taken, ground.winner, np.arange(width), rows, judged, LINE_PENALTIES)
         found[state] = logit.weights[:width], logit.weights[width:]
@@ -235,8 +244,7 @@ def _network(shape: Shape, lesson: Lesson, plan: Training, seed: int) -> Learned
 
 
 def _trees(lesson: Lesson, plan: Training, state: State, seed: int) -> Learned:
-    inputs = lesson.inputs[state]
-    usable = lesson.observed if state == "observation" else np.ones(len(inputs), dtype=np.bool_)
+    inputs, usable = lesson.inputs[state], _usable(lesson, state)
     places = np.where(lesson.targets.places > 0, lesson.targets.places, np.nan).astype(np.float64)
     trees = fit_boosting(
         tree_entries(inputs), inputs.taken, lesson.targets.winner, np.flatnonzero(lesson.training & usable),
@@ -269,7 +277,7 @@ def _pooled(ground: _Ground, members: Sequence[Member], learned: Sequence[Learne
         encoding=ground.encoding,
         shape=networks[0].shape,
         members=tuple(_judged_members(ground, members, told, scores)),
-        pooling={state: pooling.get(state, pooling["card"]) for state in STATES},
+        pooling={state: pooling.get(state) or without_trees(pooling["card"]) for state in STATES},
         terciles=terciles_of(events[lesson.training]),
         win_rate=tuple(rates.wins.tolist()),
         top3_rate=tuple(rates.top3.tolist()),
@@ -332,7 +340,8 @@ def _judged_members(
 
 
 def _figures(ground: _Ground, told: Probabilities, rows: Ints) -> dict[str, float]:
-    """All heads against what always telling the training's rates would have got."""
+    """All heads against what always telling the training's rates would have got; nothing of what cannot be measured
+    (where all come in the first three, no ranking of them is right)."""
     lesson, events = ground.lesson, ground.events[rows]
     targets, before = lesson.targets[rows], lesson.targets[lesson.training]
     rates = slot_rates(ground.events.taken[lesson.training], ground.events.place[lesson.training],
@@ -352,7 +361,8 @@ def _figures(ground: _Ground, told: Probabilities, rows: Ints) -> dict[str, floa
         | class_quality("behaviour", told.behaviour, targets.behaviour)
     )
     return {f"{_short(name)}{end}": value for end, figures in (("", told_figures), ("_base", base))
-            for name, value in figures.items() if not end or name.endswith("log_loss")}  # fmt: skip
+            for name, value in figures.items()
+            if np.isfinite(value) and (not end or name.endswith("log_loss"))}  # fmt: skip
 
 
 def _short(name: str) -> str:
@@ -365,8 +375,8 @@ def _drift(ground: _Ground) -> dict[str, Bins]:
     lesson, encoding = ground.lesson, ground.encoding
     found: dict[str, Bins] = {}
     for state in STATES:
-        usable = lesson.training & (lesson.observed if state == "observation" else True)
-        inputs = lesson.inputs[state][np.flatnonzero(usable)[-DRIFT_EVENTS:]]
+        rows = np.flatnonzero(lesson.training & _usable(lesson, state))
+        inputs = lesson.inputs[state][rows[-DRIFT_EVENTS:]]
         for names, groups, values in (
             (encoding.entry_features, encoding.entry_groups, inputs.entry[inputs.taken]),
             (encoding.event_features, encoding.event_groups, inputs.event),

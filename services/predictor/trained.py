@@ -22,7 +22,7 @@ from services.predictor.judge.drift import Bins
 from services.predictor.network.network import Logits, Network, Shape
 from services.predictor.network.running import logits_of
 from services.predictor.policy.agent import Policy, PolicyDescription, policy_of
-from services.predictor.policy.scene import Scene, plain_columns, scene_of
+from services.predictor.policy.scene import Scene, Told, plain_columns, scene_of
 from services.predictor.pooling import Pooling, pooled, shifted
 from services.predictor.references.boosting import Boosting, boosting_of
 from services.predictor.targets import Terciles
@@ -109,7 +109,7 @@ class Trained:
             embedding=seen.embedding,
         )
 
-    def scene(self, inputs: Inputs, told: Probabilities | None = None) -> Scene:
+    def scene(self, inputs: Inputs, told: Told | None = None) -> Scene:
         """What a policy is shown of the events; `told`: where it is not what the model says now."""
         columns = plain_columns(self.description.encoding.entry_features)
         told = self.probabilities(inputs) if told is None else told
@@ -149,20 +149,51 @@ class Trained:
 
 def trained_of(version: str, description: Description, tensors: Mapping[str, Tensor]) -> Trained:
     """Raises ConfigError where the tensors are not those of such a model."""
+    _must_fit(version, description, tensors)
     networks, trees = [], []
     for member in range(sum(each.kind == NETWORK for each in description.members)):
         network = Network(description.shape)
         try:
             network.load_state_dict(_under(tensors, f"{NETWORK}.{member}."))
         except RuntimeError as error:
-            raise ConfigError(f"network {member} of model {version}: {str(error).splitlines()[0]}") from error
+            raise ConfigError(f"network {member} of model {version}: {_in_one_line(error)}") from error
         network.requires_grad_(requires_grad=False)
         networks.append(network.eval())
+    read = description.shape.entry_features + description.shape.event_features + 1
     for member in range(sum(each.kind == TREES for each in description.members)):
-        arrays = {name: tensor.numpy() for name, tensor in _under(tensors, f"{TREES}.{member}.").items()}
-        trees.append(boosting_of(arrays))
+        found = _under(tensors, f"{TREES}.{member}.")
+        try:
+            boosting = boosting_of({name: tensor.numpy() for name, tensor in found.items()})
+        except (TypeError, ConfigError) as error:  # numpy lacks some of torch's types
+            raise ConfigError(f"trees {member} of model {version}: {_in_one_line(error)}") from error
+        if boosting.trees.feature.max(initial=-1) >= read:
+            raise ConfigError(f"trees {member} of model {version} read more than the {read} features that there are")
+        trees.append(boosting)
     policy = None if description.policy is None else policy_of(description.policy, _under(tensors, f"{POLICY}."))
     return Trained(version, description, networks, trees, policy)
+
+
+def _must_fit(version: str, description: Description, tensors: Mapping[str, Tensor]) -> None:
+    """The description with itself, and every tensor with something in it."""
+    encoding, shape = description.encoding, description.shape
+    told = (shape.slots, shape.entry_features, shape.event_features, shape.venues)
+    slots, venues = encoding.names.profile.slots, len(encoding.names.venues)
+    wanted = (slots, len(encoding.entry_features), len(encoding.event_features), venues)
+    if told != wanted:
+        raise ConfigError(
+            f"model {version} has (slots, entry and event features, venues) {told}, its encoding {wanted}"
+        )
+    counts = {kind: sum(each.kind == kind for each in description.members) for kind in (NETWORK, TREES)}
+    known = [f"{kind}.{member}." for kind, count in counts.items() for member in range(count)]
+    if description.policy is not None:
+        known.append(f"{POLICY}.")
+    unknown = sorted(name for name in tensors if not name.startswith(tuple(known)))
+    if unknown:
+        raise ConfigError(f"model {version} has tensors that belong to none of its parts: {', '.join(unknown[:3])}")
+
+
+def _in_one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def observed_in(inputs: Inputs) -> Bools:

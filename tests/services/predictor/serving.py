@@ -16,7 +16,7 @@ from services.predictor.features.names import names_of
 from services.predictor.features.values import values_of
 from services.predictor.judge.drift import Bins, bins_of
 from services.predictor.policy.environment import SoFar
-from services.predictor.policy.scene import Scene
+from services.predictor.policy.scene import Scene, Told, scene_of
 from services.predictor.profile import Profile
 from services.predictor.served import Model
 from shared.errors import ConfigError
@@ -90,11 +90,15 @@ class SmallModel:
         thirds = np.full((*win.shape, 3), 1 / 3)
         return Said(win, np.minimum(3 * win, 1.0), thirds[:, 0], thirds, win)
 
+    def scene(self, inputs: Inputs, told: Told) -> Scene:
+        return scene_of(told, inputs.taken)
+
     def explain(self, inputs: Inputs) -> Floats:
         """The newer, the more it counts."""
-        weight = inputs.started * np.arange(1.0, inputs.started.shape[2] + 1)
+        weight = inputs.started.astype(np.float64) * np.arange(1, inputs.started.shape[2] + 1)
         total = weight.sum(axis=2, keepdims=True)
-        return np.divide(weight, total, out=np.zeros_like(weight), where=total > 0)
+        shares: Floats = np.divide(weight, total, out=np.zeros_like(weight), where=total > 0)
+        return shares
 
 
 class Failing(SmallModel):
