@@ -17,12 +17,17 @@ ARG APP_UID=10001
 LABEL org.opencontainers.image.title="headrace-predictor" \
       org.opencontainers.image.description="Predicts events from what is loaded." \
       org.opencontainers.image.licenses="MIT"
+# OpenMP: LightGBM, which grows the trees of a training, is linked with it. Serving does without.
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends libgomp1 \
+    && rm -rf /var/lib/apt/lists/*
 RUN useradd --uid "${APP_UID}" --user-group --no-create-home --shell /usr/sbin/nologin headrace \
     && install -d -o headrace -g headrace /var/lib/headrace /var/lib/headrace/models
 COPY --from=build /opt/headrace /opt/headrace
 ENV PATH=/opt/headrace/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
+    MPLCONFIGDIR=/tmp/matplotlib \
     HEADRACE_DATA_DIR=/var/lib/headrace \
     HEADRACE_ADMIN__HOST=0.0.0.0 \
     HEADRACE_ADMIN__PORT=8080

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -14,8 +15,14 @@ from headrace.commands.arguments import ConfigOption, DataDirOption, Output, Out
 from headrace.commands.registry import RegistrySettings
 from headrace.options import day
 from headrace.orphan import end_with_supervisor
+from headrace.predictor_extra import require
 from shared.errors import ConfigError
 from shared.setting_loading import load
+
+
+class Bets(StrEnum):
+    OWN = "own"
+    EVERY = "every"
 
 
 def backtest(
@@ -42,6 +49,10 @@ def backtest(
         Path | None, typer.Option(metavar="DIR", help="Where models lie. [default: models in the data directory]")
     ] = None,
     save_model: Annotated[bool, typer.Option("--save-model", help="Keep the trained model, as a candidate.")] = False,
+    bets: Annotated[
+        Bets,
+        typer.Option(help="What the column bet holds: the policy's own choice, or what it would back if it had to."),
+    ] = Bets.OWN,
     workers: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Trainings side by side. [default: one a core, at most four]")
     ] = None,
@@ -55,6 +66,7 @@ def backtest(
     trained again on the way.
     """
     end_with_supervisor(os.environ)
+    require("a back-test")
     from headrace.backtest import backtest as run  # noqa: PLC0415 - torch takes seconds to import
     from headrace.backtest_wish import Wish  # noqa: PLC0415
     from services.predictor.backtesting import Spans  # noqa: PLC0415
@@ -79,6 +91,7 @@ def backtest(
         references=references,
         model=model,
         save_model=save_model,
+        bet_on_every_event=bets is Bets.EVERY,
         workers=workers,
     )
     console = stderr()

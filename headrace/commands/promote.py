@@ -20,6 +20,7 @@ from headrace.commands.registry import (
     versions,
 )
 from headrace.commands.remote import ACCEPTED
+from headrace.predictor_extra import require
 from headrace.rest import Api, follow
 from services.predictor.registry import changing, state_file
 from services.predictor.registry.gate import Verdict
@@ -79,6 +80,7 @@ def _verdict(bench: Bench, version: str) -> Verdict:
     models_dir = bench.models_dir
     if state_file.read(models_dir).live is None:
         return verdict_on(models_dir, version, lambda _duel: [])
+    require("comparing models")
     with opened_if_made(bench.asking.settings) as access:
         settings = service_settings(PredictorSettings, access, bench.asking.settings.data_dir, bench.config)
         place = Place(settings.database.conninfo("headrace promote"), models_dir)

@@ -17,6 +17,7 @@ from headrace.commands.registry import Bench, at_registry
 from headrace.commands.remote import conclude
 from headrace.options import day
 from headrace.orphan import end_with_supervisor
+from headrace.predictor_extra import require
 from headrace.rest import Api, follow
 from services.predictor.api_trainings import SEED
 from services.predictor.settings import PredictorSettings
@@ -60,6 +61,7 @@ def _asked(asked: Api, wish: dict[str, Any]) -> dict[str, Any]:
 
 
 def _locally(bench: Bench, wish: dict[str, Any]) -> dict[str, Any]:
+    require("a training")
     from services.predictor.training import Place, trained  # noqa: PLC0415
     from services.predictor.training_program import parts  # noqa: PLC0415 - torch takes seconds to import
 

@@ -66,6 +66,7 @@ OUTSIDE_MODULES = (
     "services.predictor.side_by_side",
     "services.predictor.train_command",
     "services.predictor.training",
+    "services.predictor.training_job",
     "services.predictor.training_program",
     "shared.broker.*",
     "shared.clock",

@@ -253,8 +253,8 @@ def test_the_training_job_starts_where_the_predictor_would(database_url: str, tm
 
     done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment, cwd=tmp_path)
 
-    assert done.returncode == 1
-    assert "shared.errors.ConfigError" in done.stderr.splitlines()[-1]
+    assert done.returncode == 2
+    assert "there is no settled event to learn from" in done.stderr.splitlines()[-1]
 
 
 @pytest.fixture(scope="module")
