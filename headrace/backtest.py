@@ -41,7 +41,7 @@ def backtest(wish: Wish, say: Say) -> Report:
         history.fold(events)
         walked = walk(model, events, history, wish.spans)
         judged = judged_of(model, walked)
-        _write(wish.out, lines(walked))
+        _write(wish.out, lines(walked, wish.bet_on_every_event))
     judging = Judging(
         wish, model, made, events, history, walked, judged, clock,
         lambda plan, without: _trained(wish, records, say, plan, without).model,

@@ -61,10 +61,11 @@ class Walked:
     decided: Decided | None
     rows: Ints
 
-    @property
-    def actions(self) -> Ints:
-        """(rows,)"""
-        return np.zeros(len(self.rows), dtype=np.int64) if self.decided is None else self.decided.action[self.rows]
+    def backed(self, every_event: bool) -> Ints:
+        """(rows,): the slot backed, 0 for none; `every_event`: what the policy would back if it could not abstain."""
+        if self.decided is None:
+            return np.zeros(len(self.rows), dtype=np.int64)
+        return (self.decided.best_slot if every_event else self.decided.action)[self.rows]
 
     @property
     def decided_on(self) -> Decided | None:
@@ -105,15 +106,16 @@ def states(walked: Walked) -> dict[State, Ints]:
     return {state: at for state, at in found.items() if len(at)}
 
 
-def lines(walked: Walked) -> Iterator[str]:
+def lines(walked: Walked, every_event: bool = False) -> Iterator[str]:
     """The file's lines: six of each event that can be judged, by day, stadium, race and boat. Probabilities have all
-    their digits; `bet` is 1 where the policy backs the boat."""
+    their digits; `bet` is 1 where the policy backs the boat, on every event or where it chose to."""
     yield COLUMNS
-    events, told, actions = walked.events, walked.told, dict(zip(walked.rows.tolist(), walked.actions, strict=True))
+    events, told = walked.events, walked.told
+    actions = dict(zip(walked.rows.tolist(), walked.backed(every_event).tolist(), strict=True))
     order = np.lexsort((events.number[walked.rows], events.venue[walked.rows], events.day[walked.rows]))
     for row in walked.rows[order].tolist():
         event = f"{EPOCH + timedelta(days=int(events.day[row]))},{events.venue[row]},{events.number[row]}"
-        backed = int(actions[row])
+        backed = actions[row]
         for slot, (win, top3) in enumerate(zip(told.win[row].tolist(), told.top3[row].tolist(), strict=True), start=1):
             yield f"{event},{slot},{win!r},{top3!r},{int(backed == slot)}"
 

@@ -232,6 +232,21 @@ def test_the_model_that_was_kept_tells_the_same_again(odd: Done, capfd: pytest.C
     assert "the test span is told: " in written.err
 
 
+def test_a_policy_can_be_asked_what_it_would_back_if_it_had_to(odd: Done) -> None:
+    [kept] = [line for line in odd.said if line.startswith("saved as ")]
+    asked = replace(wish(odd.archive, odd.place, "every"), model=kept.split()[2].rstrip(","), bet_on_every_event=True)
+
+    backtest(asked, lambda _: None)
+
+    own, every = rows_of(odd.out), rows_of(asked.out)
+    assert all([line[-1] for line in lines].count("1") == 1 for lines in every.values())
+    chosen = [key for key, lines in own.items() if "1" in {line[-1] for line in lines}]
+    assert all(every[key] == own[key] for key in chosen)
+    assert {key: [line[:-1] for line in lines] for key, lines in every.items()} == {
+        key: [line[:-1] for line in lines] for key, lines in own.items()
+    }
+
+
 def test_the_future_changes_nothing_of_what_was_told_before(tmp_path: Path) -> None:
     """All files after the turn are of another season; on the day itself the results of the later races are."""
     season(tmp_path / "one", seed=5)
