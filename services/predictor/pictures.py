@@ -115,8 +115,9 @@ def draw_agent_curve(
     td_errors: Sequence[float],
     returns: Sequence[float],
     references: Mapping[str, float],
+    step: str = "update steps",
 ) -> None:
-    """Of the DQN agent: temporal-difference loss and unshaped return per unit staked on validation, by update step.
+    """Of the DQN agent: temporal-difference loss and unshaped return per unit staked on validation, by step.
 
     A return is NaN where the agent placed no bet.
     """
@@ -125,8 +126,8 @@ def draw_agent_curve(
     _lines(above, references)
     above.axhline(1, color="black", linewidth=0.8)
     above.set(ylabel="return per unit staked", title="Agent: unshaped return on validation (1 = stakes come back)")
-    below.plot(steps, td_errors, color=COLOURS[1], linewidth=1.2)
-    below.set(xlabel="update steps", ylabel="TD loss")
+    below.plot(steps, td_errors, color=COLOURS[1], linewidth=1.2, marker=".")
+    below.set(xlabel=step, ylabel="TD loss")
     below.xaxis.set_major_locator(MaxNLocator(8, integer=True))
     _legend_below(figure, above)
     _save(figure, path)
