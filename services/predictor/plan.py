@@ -14,12 +14,14 @@ LONG_SEASON = 12_000
 
 @dataclass(frozen=True)
 class Training:
-    """`networks`: how many, differing by their seed; `trees`: of each state, card and observation. `width`, `dropout`
-    are the network's. `places`: trees learn from the second and third place too. `policy`: None trains none."""
+    """`networks`: how many, differing by their seed; `width` and `dropout` are theirs. `card_trees`,
+    `observation_trees`: of the result, one state each; `top3_trees`: of the first three places, in each state.
+    `places`: trees of the result learn from the second and third place too. `policy`: None trains none."""
 
     networks: int
     card_trees: int
     observation_trees: int
+    top3_trees: int
     width: int
     dropout: float
     network: Plan
@@ -33,6 +35,7 @@ FULL = Training(
     networks=6,
     card_trees=1,
     observation_trees=3,
+    top3_trees=1,
     width=96,
     dropout=0.3,
     network=Plan(),
@@ -43,6 +46,7 @@ SHORT = Training(
     networks=2,
     card_trees=1,
     observation_trees=1,
+    top3_trees=0,
     width=48,
     dropout=0.3,
     network=Plan(epochs=8, batch=64, learning_rate=8e-4, weight_decay=0.5, average=0.98),

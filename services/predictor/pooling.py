@@ -22,6 +22,8 @@ from services.predictor.facts import Bools, Floats, Ints
 WEIGHT_SPREAD, BIAS_SPREAD = 0.1, 0.05
 STEPS = 80
 IMPOSSIBLE = -1e9
+# Places that the head of the first three speaks of; a probability is never 0 or 1.
+FIRST, LEAST = 3, 1e-6
 
 
 class Scaling(BaseModel):
@@ -33,13 +35,23 @@ class Scaling(BaseModel):
     bias: tuple[float, ...] = ()
 
 
+class Mixing(BaseModel):
+    """Log-odds of one probability: networks x their mean + trees x theirs + bias."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    networks: float = 1.0
+    trees: float = 0.0
+    bias: float = 0.0
+
+
 class Pooling(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     networks: float
     trees: float
     slot_bias: tuple[float, ...]
-    top3: Scaling
+    top3: Mixing
     trend: Scaling
     behaviour: Scaling
 
@@ -60,6 +72,23 @@ def pooled(pooling: Pooling, network: Floats, trees: Sequence[Floats], taken: Bo
 def without_trees(pooling: Pooling) -> Pooling:
     """For a state that has no trees: the networks speak for them, just as surely."""
     return pooling.model_copy(update={"networks": pooling.networks + pooling.trees, "trees": 0.0})
+
+
+def mixed(mixing: Mixing, network: Floats, trees: Sequence[Floats], taken: Bools) -> Floats:
+    """(n, S) log-odds of the first three places, several (n, S) -> (n, S) probabilities.
+
+    They add up to three over an event's entries, or to their number where there are fewer; 0 in empty slots.
+    """
+    odds = mixing.networks * network + mixing.bias
+    for each in trees:
+        odds = odds + mixing.trees / len(trees) * each
+    found = np.where(taken, 1.0 / (1.0 + np.exp(-odds)), 0.0)
+    total, count = np.zeros(len(found)), np.zeros(len(found))
+    for slot in range(found.shape[1]):
+        total += found[:, slot]
+        count += taken[:, slot]
+    share = np.minimum(count, FIRST) / np.maximum(total, LEAST)
+    return np.where(taken, np.clip(found * share[:, None], LEAST, 1 - LEAST), 0.0)
 
 
 def shifted(scaling: Scaling, logits: Floats) -> Floats:
@@ -108,6 +137,26 @@ def fit_result(
     _minimise(loss, [weights, bias])
     found = weights.detach().tolist()
     return found[0], found[1] if trees else 0.0, bias.detach().tolist()
+
+
+def fit_mixing(network: Floats, trees: Floats | None, came: Ints) -> Mixing:
+    """Log-odds (m,) of the networks and of the trees, (m,) 0 or 1: whether it came."""
+    parts = torch.tensor(np.stack([network] if trees is None else [network, trees]))
+    if not len(came):
+        return Mixing()
+    start = torch.full((len(parts),), 1 / len(parts), dtype=torch.float64)
+    weights = start.clone().requires_grad_()
+    bias = torch.zeros((), dtype=torch.float64, requires_grad=True)
+    happened = torch.from_numpy(came).double()
+
+    def loss() -> Tensor:
+        odds = (weights[:, None] * parts).sum(0) + bias
+        fitted = functional.binary_cross_entropy_with_logits(odds, happened, reduction="sum")
+        return fitted + ((((weights - start) / WEIGHT_SPREAD) ** 2).sum() + (bias / BIAS_SPREAD) ** 2) / 2
+
+    _minimise(loss, [weights, bias])
+    found = weights.detach().tolist()
+    return Mixing(networks=found[0], trees=0.0 if trees is None else found[1], bias=float(bias.detach()))
 
 
 def fit_scaling(logits: Floats, happened: Ints) -> Scaling:

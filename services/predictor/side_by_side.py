@@ -10,6 +10,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 
 import torch
+from threadpoolctl import threadpool_limits
 
 from services.predictor.train import Job, Learned
 
@@ -38,6 +39,7 @@ def side_by_side(workers: int) -> Callable[[Sequence[Job], Callable[[int], None]
 
 def _prepare(parent: int) -> None:
     torch.set_num_threads(1)
+    threadpool_limits(1)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
 
 

@@ -21,8 +21,8 @@ from services.predictor.features.inputs import encoded
 from services.predictor.features.names import names_of
 from services.predictor.features.values import values_of
 from services.predictor.judge.drift import Bins, bins_of
-from services.predictor.judge.measures import log_loss
-from services.predictor.judge.quality import class_quality, result_quality, top3_quality
+from services.predictor.judge.measures import log_loss, two_way_loss
+from services.predictor.judge.quality import class_quality, in_first_places, result_quality, top3_quality
 from services.predictor.network.fit import Lesson, fit
 from services.predictor.network.network import Lines, Logits, Network, Shape
 from services.predictor.network.running import logits_of
@@ -32,14 +32,24 @@ from services.predictor.policy.crossfit import cross_fitted, folds_of
 from services.predictor.policy.environment import episodes_of
 from services.predictor.policy.learning import Progress
 from services.predictor.policy.watching import watching
-from services.predictor.pooling import Pooling, fit_result, fit_scaling, without_trees
+from services.predictor.pooling import Pooling, fit_mixing, fit_result, fit_scaling, without_trees
 from services.predictor.profile import Profile
 from services.predictor.references.base import class_rates, slot_rates
-from services.predictor.references.boosting import Boosting, fit_boosting
-from services.predictor.references.logit import fit_logit
+from services.predictor.references.boosting import Boosting, fit_boosting, fit_chances
+from services.predictor.references.logit import Logit, fit_logit
 from services.predictor.references.softmax import softmax
 from services.predictor.targets import targets_of, terciles_of
-from services.predictor.trained import Description, Member, Probabilities, Trained, mean_of, tree_entries
+from services.predictor.trained import (
+    TOP3_TREES,
+    TREES,
+    Description,
+    Member,
+    Probabilities,
+    Trained,
+    mean_of,
+    tree_entries,
+    tree_scores,
+)
 from shared.errors import ConfigError
 
 # Fewer events than this say nothing: their validation part would be a handful.
@@ -50,8 +60,8 @@ EPOCH = date(1970, 1, 1)
 DRIFT_EVENTS = 4000
 LINE_PENALTIES = (30.0, 300.0, 1000.0)
 
-Learned = tuple[Network | Boosting, tuple[float, ...]]
-"""A member and its learning curve: the validation loss after each epoch or tree."""
+Learned = tuple[Network | Boosting | Logit, tuple[float, ...]]
+"""What a job learned and its curve: the validation loss after each epoch or tree."""
 Job = Callable[[], Learned]
 Run = Callable[[Sequence[Job], Callable[[int], None]], list[Learned]]
 """Does independent jobs, says each time how many are done, and gives their results in the order of the jobs."""
@@ -129,7 +139,7 @@ def train(
     plan = training or training_for(count)
     log(f"{count} events to learn from, {int(ground.lesson.validating.sum())} to validate on; features are made")
     progress(0.1)
-    lesson = replace(ground.lesson, lines=_lines(ground))
+    lesson = replace(ground.lesson, lines=_lines(ground, run))
     progress(0.2)
     jobs, members = _jobs(ground, lesson, plan, seed)
     learned = run(jobs, lambda done: progress(0.2 + 0.6 * done / len(jobs)))
@@ -212,16 +222,24 @@ def _is_taught(lesson: Lesson, state: State) -> bool:
     return bool(taught.sum() >= LEAST_EVENTS and (lesson.validating & usable).any())
 
 
-def _lines(ground: _Ground) -> Lines:
+def _lines(ground: _Ground, run: Run) -> Lines:
     """A conditional logit a state; where nothing was observed, the card's speaks for both."""
-    lesson, found = ground.lesson, dict[State, tuple[Floats, Floats]]()
-    for state, judged in ground.rows.items():
-        inputs, rows = lesson.inputs[state], np.flatnonzero(lesson.training & _usable(lesson, state))
-        width = inputs.entry.shape[2]
-        logit = fit_logit(inputs.entry, inputs.taken, ground.winner, np.arange(width), rows, judged, LINE_PENALTIES)
+    states = list(ground.rows)
+    learned = run([partial(_line_of, ground, state) for state in states], lambda _: None)
+    found: dict[State, tuple[Floats, Floats]] = {}
+    for state, (logit, _) in zip(states, learned, strict=True):
+        assert isinstance(logit, Logit)  # noqa: S101  # that is what these jobs give
+        width = len(logit.columns)
         found[state] = logit.weights[:width], logit.weights[width:]
     card = found["card"]
-    return Lines(*card, *found.get("observation", card), lesson.lines.top3_rate)
+    return Lines(*card, *found.get("observation", card), ground.lesson.lines.top3_rate)
+
+
+def _line_of(ground: _Ground, state: State) -> Learned:
+    lesson, judged = ground.lesson, ground.rows[state]
+    inputs, rows = lesson.inputs[state], np.flatnonzero(lesson.training & _usable(lesson, state))
+    columns = np.arange(inputs.entry.shape[2])
+    return fit_logit(inputs.entry, inputs.taken, ground.winner, columns, rows, judged, LINE_PENALTIES), ()
 
 
 def _jobs(ground: _Ground, lesson: Lesson, plan: Training, seed: int) -> tuple[list[Job], list[Member]]:
@@ -235,6 +253,12 @@ def _jobs(ground: _Ground, lesson: Lesson, plan: Training, seed: int) -> tuple[l
         if state in ground.rows:
             jobs += [partial(_trees, lesson, plan, state, seed + member) for member in range(count)]
             members += [Member(kind="trees", state=state, seed=seed + member, log_loss=0.0) for member in range(count)]
+    for state in ground.rows:
+        jobs += [partial(_top3_trees, lesson, plan, state, seed + member) for member in range(plan.top3_trees)]
+        members += [
+            Member(kind="top3_trees", state=state, seed=seed + member, log_loss=0.0)
+            for member in range(plan.top3_trees)
+        ]
     return jobs, members
 
 
@@ -253,17 +277,32 @@ def _trees(lesson: Lesson, plan: Training, state: State, seed: int) -> Learned:
     return trees, trees.curve
 
 
+def _top3_trees(lesson: Lesson, plan: Training, state: State, seed: int) -> Learned:
+    inputs, usable, places = lesson.inputs[state], _usable(lesson, state), lesson.targets.places
+    trees = fit_chances(
+        tree_entries(inputs), inputs.taken, (places >= 1) & (places <= 3),
+        np.flatnonzero(lesson.training & usable), np.flatnonzero(lesson.validating & usable), seed, plan.boosting,
+    )  # fmt: skip
+    return trees, trees.curve
+
+
 def _pooled(ground: _Ground, members: Sequence[Member], learned: Sequence[Learned], seed: int) -> Trained:
     """The members as one model, pooled and judged on the validation events."""
     networks = [found for found, _ in learned if isinstance(found, Network)]
-    trees = [found for found, _ in learned if isinstance(found, Boosting)]
+    trees = {
+        kind: [found for member, (found, _) in zip(members, learned, strict=True)
+               if member.kind == kind and isinstance(found, Boosting)]
+        for kind in (TREES, TOP3_TREES)
+    }  # fmt: skip
     lesson, events = ground.lesson, ground.events
     told = {
         state: [logits_of(network, lesson.inputs[state][rows]) for network in networks]
         for state, rows in ground.rows.items()
     }
-    scores = {state: _scores(ground, members, trees, state) for state in ground.rows}
-    pooling = {state: _pooling(ground, told[state], scores[state], state) for state in ground.rows}
+    scores, top3_scores = (
+        {state: _scores(ground, members, kind, trees[kind], state) for state in ground.rows} for kind in trees
+    )
+    pooling = {state: _pooling(ground, told[state], scores[state], top3_scores[state], state) for state in ground.rows}
     rates = slot_rates(events.taken[lesson.training], events.place[lesson.training], ground.winner[lesson.training])
     days = events.day[lesson.training]
     description = Description(
@@ -276,7 +315,7 @@ def _pooled(ground: _Ground, members: Sequence[Member], learned: Sequence[Learne
         seed=seed,
         encoding=ground.encoding,
         shape=networks[0].shape,
-        members=tuple(_judged_members(ground, members, told, scores)),
+        members=tuple(_judged_members(ground, members, told, scores, top3_scores)),
         pooling={state: pooling.get(state) or without_trees(pooling["card"]) for state in STATES},
         terciles=terciles_of(events[lesson.training]),
         win_rate=tuple(rates.wins.tolist()),
@@ -284,31 +323,38 @@ def _pooled(ground: _Ground, members: Sequence[Member], learned: Sequence[Learne
         drift=_drift(ground),
         metrics={},
     )
-    model = Trained("", description, networks, trees)
+    model = Trained("", description, networks, trees[TREES], trees[TOP3_TREES])
     metrics: dict[str, float] = {"validation_events": float(len(ground.rows["card"]))}
     for state, rows in ground.rows.items():
-        said = model.pooled(lesson.inputs[state][rows], told[state], {state: scores[state]})
+        said = model.pooled(
+            lesson.inputs[state][rows], told[state], {state: scores[state]}, {state: top3_scores[state]}
+        )
         metrics |= {f"{state}_{name}": value for name, value in _figures(ground, said, rows).items()}
     return replace(model, description=description.model_copy(update={"metrics": metrics}))
 
 
-def _scores(ground: _Ground, members: Sequence[Member], trees: Sequence[Boosting], state: State) -> list[Floats]:
-    """(n, S) of each of the state's trees, 0 in empty slots."""
-    of_trees = [member for member in members if member.kind == "trees"]
+def _scores(
+    ground: _Ground, members: Sequence[Member], kind: str, trees: Sequence[Boosting], state: State
+) -> list[Floats]:
+    """(n, S) of each of the state's trees of this kind."""
+    of_kind = [member for member in members if member.kind == kind]
     inputs = ground.lesson.inputs[state][ground.rows[state]]
     entries = tree_entries(inputs)
     return [
-        np.where(inputs.taken, found.scores(entries, inputs.taken), 0.0)
-        for member, found in zip(of_trees, trees, strict=True)
+        tree_scores(found, entries, inputs.taken)
+        for member, found in zip(of_kind, trees, strict=True)
         if member.state == state
     ]
 
 
-def _pooling(ground: _Ground, told: Sequence[Logits], scores: Sequence[Floats], state: State) -> Pooling:
+def _pooling(
+    ground: _Ground, told: Sequence[Logits], scores: Sequence[Floats], top3_scores: Sequence[Floats], state: State
+) -> Pooling:
     rows, targets = ground.rows[state], ground.lesson.targets
     taken, judged = ground.events.taken[rows], targets[rows]
     networks, trees, bias = fit_result(mean_of([each.result for each in told]), scores, taken, judged.winner)
-    top3 = mean_of([each.top3 for each in told])[taken][:, None]
+    top3 = mean_of([each.top3 for each in told])[taken]
+    top3_trees = np.mean(top3_scores, axis=0)[taken] if top3_scores else None
     came = ((judged.places >= 1) & (judged.places <= 3))[taken].astype(np.int64)
     trend, behaviour = mean_of([each.trend for each in told]), mean_of([each.behaviour for each in told])
     known, started = judged.trend >= 0, judged.behaviour >= 0
@@ -316,26 +362,34 @@ def _pooling(ground: _Ground, told: Sequence[Logits], scores: Sequence[Floats], 
         networks=networks,
         trees=trees,
         slot_bias=tuple(bias),
-        top3=fit_scaling(top3, came),
+        top3=fit_mixing(top3, top3_trees, came),
         trend=fit_scaling(trend[known], judged.trend[known]),
         behaviour=fit_scaling(behaviour[started], judged.behaviour[started]),
     )
 
 
 def _judged_members(
-    ground: _Ground, members: Sequence[Member], told: dict[State, list[Logits]], scores: dict[State, list[Floats]]
-) -> list[Member]:
+    ground: _Ground, members: Sequence[Member], told: dict[State, list[Logits]], scores: dict[State, list[Floats]],
+    top3_scores: dict[State, list[Floats]],
+) -> list[Member]:  # fmt: skip
     """Each with its own loss on the validation events, before any calibration."""
     state_of_networks: State = "observation" if "observation" in told else "card"
     networks = iter(told[state_of_networks])
-    of_state = {state: iter(found) for state, found in scores.items()}
+    of_trees = {
+        kind: {state: iter(each) for state, each in found.items()}
+        for kind, found in ((TREES, scores), (TOP3_TREES, top3_scores))
+    }
     judged = []
     for member in members:
         state = member.state or state_of_networks
-        score = next(of_state[state]) if member.state else next(networks).result.double().numpy()
-        rows = ground.rows[state]
-        win = softmax(score, ground.events.taken[rows])
-        judged.append(member.model_copy(update={"log_loss": float(log_loss(win, ground.winner[rows]).mean())}))
+        rows, taken = ground.rows[state], ground.events.taken[ground.rows[state]]
+        if member.kind == TOP3_TREES:
+            odds, places = next(of_trees[TOP3_TREES][state])[taken], ground.events.place[rows][taken]
+            loss = two_way_loss(1 / (1 + np.exp(-odds)), in_first_places(places))
+        else:
+            said = next(of_trees[TREES][state]) if member.state else next(networks).result.double().numpy()
+            loss = log_loss(softmax(said, taken), ground.winner[rows])
+        judged.append(member.model_copy(update={"log_loss": float(loss.mean())}))
     return judged
 
 

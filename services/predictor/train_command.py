@@ -12,6 +12,7 @@ from typing import Any
 
 import psycopg
 import torch
+from threadpoolctl import threadpool_limits
 
 from services.predictor.facts import Events, events_of
 from services.predictor.pictures_of import training_pictures
@@ -84,6 +85,7 @@ def model_of(
     """`workers`: processes side by side; None: one a core, at most four. `training`: None takes what suits the number
     of events."""
     torch.set_num_threads(1)
+    threadpool_limits(1)
     run = side_by_side(workers or min(os.cpu_count() or 1, 4))
     return trained_on(events, profile, split, seed, log, progress, run, training, without)
 

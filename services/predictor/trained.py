@@ -23,20 +23,25 @@ from services.predictor.network.network import Logits, Network, Shape
 from services.predictor.network.running import logits_of
 from services.predictor.policy.agent import Policy, PolicyDescription, policy_of
 from services.predictor.policy.scene import Scene, Told, plain_columns, scene_of
-from services.predictor.pooling import Pooling, pooled, shifted
+from services.predictor.pooling import Pooling, mixed, pooled, shifted
 from services.predictor.references.boosting import Boosting, boosting_of
 from services.predictor.targets import Terciles
 from shared.errors import ConfigError
 
-NETWORK, TREES, POLICY = "network", "trees", "policy"
+NETWORK, TREES, TOP3_TREES, POLICY = "network", "trees", "top3_trees", "policy"
+
+
+Scores = Mapping[State, Sequence[Floats]]
+"""Of the trees of each state, (n, S) each."""
 
 
 class Member(BaseModel):
-    """`state`: the one it speaks in; None: in both. `log_loss`: on the validation days in that state, by itself."""
+    """`state`: the one it speaks in; None: in both. `log_loss`: of its own head (the result, but for top3_trees) on the
+    validation days in that state, by itself."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: Literal["network", "trees"]
+    kind: Literal["network", "trees", "top3_trees"]
     state: State | None
     seed: int
     log_loss: float
@@ -88,16 +93,20 @@ class Trained:
     description: Description
     networks: Sequence[Network]
     trees: Sequence[Boosting]
+    top3_trees: Sequence[Boosting] = ()
     policy: Policy | None = None
 
     def probabilities(self, inputs: Inputs) -> Probabilities:
-        return self.pooled(inputs, [logits_of(network, inputs) for network in self.networks], self._scores(inputs))
+        told = [logits_of(network, inputs) for network in self.networks]
+        entries = tree_entries(inputs)
+        scores = {kind: self._scores(kind, inputs, entries) for kind in (TREES, TOP3_TREES)}
+        return self.pooled(inputs, told, scores[TREES], scores[TOP3_TREES])
 
-    def pooled(self, inputs: Inputs, told: Sequence[Logits], scores: Mapping[State, Sequence[Floats]]) -> Probabilities:
-        """From what the members say; `scores`: of the trees of each state, (n, S) each."""
+    def pooled(self, inputs: Inputs, told: Sequence[Logits], scores: Scores, top3_scores: Scores) -> Probabilities:
+        """From what the members say."""
         observed = observed_in(inputs)
         by_state = {
-            state: _told(inputs, told, scores.get(state, ()), pooling)
+            state: _told(inputs, told, scores.get(state, ()), top3_scores.get(state, ()), pooling)
             for state, pooling in self.description.pooling.items()
         }
         card, seen = by_state["card"], by_state["observation"]
@@ -126,31 +135,36 @@ class Trained:
             for member, network in enumerate(self.networks)
             for name, tensor in network.state_dict().items()
         }
-        for member, trees in enumerate(self.trees):
-            found |= {f"{TREES}.{member}.{name}": torch.tensor(array) for name, array in trees.arrays().items()}
+        for kind, members in ((TREES, self.trees), (TOP3_TREES, self.top3_trees)):
+            for member, trees in enumerate(members):
+                found |= {f"{kind}.{member}.{name}": torch.tensor(array) for name, array in trees.arrays().items()}
         if self.policy is not None:
             found |= {f"{POLICY}.{name}": tensor for name, tensor in self.policy.tensors().items()}
         return found
 
-    def _scores(self, inputs: Inputs) -> dict[State, list[Floats]]:
+    def _scores(self, kind: str, inputs: Inputs, entries: Floats32) -> dict[State, list[Floats]]:
         """Each state's trees are asked about the events of that state only; the others' scores are 0."""
         observed, found = observed_in(inputs), dict[State, list[Floats]]()
-        of_trees = [member for member in self.description.members if member.kind == TREES]
-        for member, trees in zip(of_trees, self.trees, strict=True):
+        speaking = [member for member in self.description.members if member.kind == kind]
+        for member, trees in zip(speaking, self.trees if kind == TREES else self.top3_trees, strict=True):
             state: State = member.state or "observation"
             rows = np.flatnonzero(observed == (state == "observation"))
             scores = np.zeros(inputs.taken.shape)
             if len(rows):
-                part = inputs[rows]
-                scores[rows] = np.where(part.taken, trees.scores(tree_entries(part), part.taken), 0.0)
+                scores[rows] = tree_scores(trees, entries[rows], inputs.taken[rows])
             found.setdefault(state, []).append(scores)
         return found
+
+
+def tree_scores(trees: Boosting, entries: Floats32, taken: Bools) -> Floats:
+    """(n, S), 0 in empty slots."""
+    return np.where(taken, trees.scores(entries, taken), 0.0)
 
 
 def trained_of(version: str, description: Description, tensors: Mapping[str, Tensor]) -> Trained:
     """Raises ConfigError where the tensors are not those of such a model."""
     _must_fit(version, description, tensors)
-    networks, trees = [], []
+    networks = []
     for member in range(sum(each.kind == NETWORK for each in description.members)):
         network = Network(description.shape)
         try:
@@ -159,18 +173,23 @@ def trained_of(version: str, description: Description, tensors: Mapping[str, Ten
             raise ConfigError(f"network {member} of model {version}: {_in_one_line(error)}") from error
         network.requires_grad_(requires_grad=False)
         networks.append(network.eval())
-    read = description.shape.entry_features + description.shape.event_features + 1
-    for member in range(sum(each.kind == TREES for each in description.members)):
-        found = _under(tensors, f"{TREES}.{member}.")
+    trees, top3_trees = (_trees_of(version, description, tensors, kind) for kind in (TREES, TOP3_TREES))
+    policy = None if description.policy is None else policy_of(description.policy, _under(tensors, f"{POLICY}."))
+    return Trained(version, description, networks, trees, top3_trees, policy)
+
+
+def _trees_of(version: str, description: Description, tensors: Mapping[str, Tensor], kind: str) -> list[Boosting]:
+    read, trees = description.shape.entry_features + description.shape.event_features + 1, []
+    for member in range(sum(each.kind == kind for each in description.members)):
+        found = _under(tensors, f"{kind}.{member}.")
         try:
             boosting = boosting_of({name: tensor.numpy() for name, tensor in found.items()})
         except (TypeError, ConfigError) as error:  # numpy lacks some of torch's types
-            raise ConfigError(f"trees {member} of model {version}: {_in_one_line(error)}") from error
+            raise ConfigError(f"{kind} {member} of model {version}: {_in_one_line(error)}") from error
         if boosting.trees.feature.max(initial=-1) >= read:
-            raise ConfigError(f"trees {member} of model {version} read more than the {read} features that there are")
+            raise ConfigError(f"{kind} {member} of model {version} read more than the {read} features that there are")
         trees.append(boosting)
-    policy = None if description.policy is None else policy_of(description.policy, _under(tensors, f"{POLICY}."))
-    return Trained(version, description, networks, trees, policy)
+    return trees
 
 
 def _must_fit(version: str, description: Description, tensors: Mapping[str, Tensor]) -> None:
@@ -183,7 +202,7 @@ def _must_fit(version: str, description: Description, tensors: Mapping[str, Tens
         raise ConfigError(
             f"model {version} has (slots, entry and event features, venues) {told}, its encoding {wanted}"
         )
-    counts = {kind: sum(each.kind == kind for each in description.members) for kind in (NETWORK, TREES)}
+    counts = {kind: sum(each.kind == kind for each in description.members) for kind in (NETWORK, TREES, TOP3_TREES)}
     known = [f"{kind}.{member}." for kind, count in counts.items() for member in range(count)]
     if description.policy is not None:
         known.append(f"{POLICY}.")
@@ -215,10 +234,12 @@ def mean_of(parts: Sequence[Tensor]) -> Floats:
     return np.asarray((total / len(parts)).numpy(), dtype=np.float64)
 
 
-def _told(inputs: Inputs, told: Sequence[Logits], scores: Sequence[Floats], pooling: Pooling) -> Probabilities:
+def _told(
+    inputs: Inputs, told: Sequence[Logits], scores: Sequence[Floats], top3_scores: Sequence[Floats], pooling: Pooling
+) -> Probabilities:
     return Probabilities(
         win=pooled(pooling, mean_of([each.result for each in told]), scores, inputs.taken),
-        top3=shifted(pooling.top3, mean_of([each.top3 for each in told])[..., None])[..., 0],
+        top3=mixed(pooling.top3, mean_of([each.top3 for each in told]), top3_scores, inputs.taken),
         trend=shifted(pooling.trend, mean_of([each.trend for each in told])),
         behaviour=shifted(pooling.behaviour, mean_of([each.behaviour for each in told])),
         embedding=mean_of([each.embedding for each in told]),

@@ -112,6 +112,41 @@ def fit_boosting(
     )
 
 
+def fit_chances(
+    entry: Floats32,
+    taken: Bools,
+    came: Bools,
+    training: Ints,
+    validation: Ints,
+    seed: int,
+    options: BoostingOptions | None = None,
+) -> Boosting:
+    """Each taken entry by itself: the log-odds that `came` (n, S) is true, say a place among the first three."""
+    import lightgbm  # noqa: PLC0415 serving does not have it
+
+    options = options or BoostingOptions()
+    data, check = (
+        (entry[rows][taken[rows]], came[rows][taken[rows]].astype(np.float64)) for rows in (training, validation)
+    )
+    fit = lightgbm.Dataset(*data)
+    losses: dict[str, dict[str, list[float]]] = {}
+    booster = lightgbm.train(
+        _parameters(seed, options) | {"objective": "binary", "metric": "binary_logloss"},
+        fit,
+        options.most_trees,
+        valid_sets=[lightgbm.Dataset(*check, reference=fit)],
+        valid_names=["validation"],
+        callbacks=[
+            lightgbm.early_stopping(options.patience_trees, verbose=False), lightgbm.record_evaluation(losses),
+        ],
+    )  # fmt: skip
+    kept = booster.best_iteration or booster.current_iteration()
+    return Boosting(
+        trees_in(booster.model_to_string(num_iteration=kept)), tuple(losses["validation"]["binary_logloss"]),
+        np.asarray(booster.feature_importance("gain", iteration=kept), dtype=np.float64),
+    )  # fmt: skip
+
+
 def _parameters(seed: int, options: BoostingOptions) -> dict[str, Any]:
     return {
         "num_leaves": options.leaves,
