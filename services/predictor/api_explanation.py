@@ -18,7 +18,7 @@ from shared.runtime.api.desk import Desk
 from shared.runtime.api.problems import responses
 
 EventKey = Annotated[str, InPath(max_length=200, examples=["boatrace:2026-01-31:07:04"])]
-InState = Annotated[State, Query(description="from which state of knowledge: card, or observation")]
+InState = Annotated[State, Query(description="from which state of knowledge: card, or observation", examples=["card"])]
 Explain = Callable[[str, State], Explanation | None]
 """Raises TransientError while the models or the facts are away; None: there is nothing to explain."""
 
