@@ -51,8 +51,8 @@ def backtest(
     save_model: Annotated[bool, typer.Option("--save-model", help="Keep the trained model, as a candidate.")] = False,
     bets: Annotated[
         Bets,
-        typer.Option(help="What the column bet holds: the policy's own choice, or what it would back if it had to."),
-    ] = Bets.OWN,
+        typer.Option(help="What the column bet holds: what the policy backs best in every event, or its own choice."),
+    ] = Bets.EVERY,
     workers: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Trainings side by side. [default: one a core, at most four]")
     ] = None,

@@ -22,6 +22,9 @@ from services.predictor.network.network import Batch, Lines, Network, Shape
 from services.predictor.network.running import batch_of, logits_of
 from services.predictor.targets import Targets
 
+# Fewer have no place for a cycle: the schedule divides by the length of its rise.
+LEAST_STEPS = 8
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -84,7 +87,9 @@ def _optimizer(network: Network, plan: Plan, steps: int) -> tuple[AdamW, OneCycl
         [{"params": fitted, "lr": plan.lines_rate, "weight_decay": 0.0}, {"params": rest, "lr": plan.learning_rate}],
         weight_decay=plan.weight_decay,
     )
-    schedule = OneCycleLR(optimizer, [plan.lines_rate, plan.learning_rate], total_steps=steps, pct_start=0.25)
+    schedule = OneCycleLR(
+        optimizer, [plan.lines_rate, plan.learning_rate], total_steps=max(steps, LEAST_STEPS), pct_start=0.25
+    )
     return optimizer, schedule
 
 
