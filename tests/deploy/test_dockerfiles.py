@@ -88,6 +88,12 @@ def test_torch_may_come_from_another_index() -> None:
     assert "TORCH_INDEX_URL=" in instructions("predictor", "ARG")
 
 
+def test_a_training_finds_the_openmp_that_lightgbm_is_linked_with() -> None:
+    installed = " ".join(each for each in instructions("predictor", "RUN") if "apt-get" in each)
+
+    assert re.search(r"apt-get install [^&]*\blibgomp1\b", installed)
+
+
 def test_the_build_sees_only_what_images_are_made_of() -> None:
     lines = (ROOT / ".dockerignore").read_text().splitlines()
     allowed = {line.removeprefix("!") for line in lines if line.startswith("!")}
