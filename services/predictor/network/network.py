@@ -123,8 +123,9 @@ class Past(nn.Module):
     def forward(self, entries: Tensor, starts: Tensor, started: Tensor) -> tuple[Tensor, Tensor]:
         """(B, S, C), (B, S, H, K), (B, S, H) -> (B, S, C), (B, S, H)"""
         b, s, h, _ = starts.shape
-        k, v = self.key_value(self.start(starts)).view(b, s, h, 2, self.heads, -1).permute(3, 0, 1, 4, 2, 5)
-        q = self.query(entries).view(b, s, self.heads, 1, -1)
+        width = self.query.out_features // self.heads
+        k, v = self.key_value(self.start(starts)).view(b, s, h, 2, self.heads, width).permute(3, 0, 1, 4, 2, 5)
+        q = self.query(entries).view(b, s, self.heads, 1, width)
         scores = (q @ k.transpose(-2, -1))[:, :, :, 0] / math.sqrt(k.shape[-1])  # (B, S, heads, H)
         weights = scores.masked_fill(~started[:, :, None], EMPTY).softmax(-1)
         mixed = (weights[:, :, :, None] @ v)[:, :, :, 0].flatten(2)  # (B, S, heads * width / heads)
