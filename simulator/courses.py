@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+
 import numpy as np
 
 from simulator.accidents import ABSENT, LATE
@@ -38,3 +40,36 @@ def courses_run(course: list[int], places: tuple[int | None, ...], lost: list[bo
     gone = [place == ABSENT or (place == LATE and lost[boat]) for boat, place in enumerate(places)]
     kept = sorted(own for own, out in zip(course, gone, strict=True) if not out)
     return [None if out else kept.index(own) + 1 for own, out in zip(course, gone, strict=True)]
+
+
+def likely_courses(shown: list[int] | None) -> list[tuple[float, Ints]]:
+    """The law of `draw_courses`: (chance, courses of the race (6,)) given those of the exhibition, or given nothing.
+
+    0 stands for a boat that is not there; given nothing, all are taken to be.
+    """
+    boats = list(range(6)) if shown is None else [boat for boat in range(6) if shown[boat] > 0]
+    if shown is None:
+        meant = [(1 - MOVES_IN * KEEPS_ITS_MOVE, boats)]
+        meant += [(MOVES_IN * KEEPS_ITS_MOVE * chance, order) for chance, order in _moves(boats)]
+    else:
+        order = sorted(boats, key=lambda boat: shown[boat])
+        meant = [(1.0, boats)] if order == boats else [(KEEPS_ITS_MOVE, order), (1 - KEEPS_ITS_MOVE, boats)]
+    chances: dict[tuple[int, ...], float] = defaultdict(float)
+    for chance, order in meant:
+        chances[tuple(order)] += (1 - MOVES_LATE) * chance
+        for late, moved in _moves(order):
+            chances[tuple(moved)] += MOVES_LATE * late * chance
+    return [
+        (chance, np.array([order.index(boat) + 1 if boat in order else 0 for boat in range(6)]))
+        for order, chance in chances.items()
+    ]
+
+
+def _moves(order: list[int]) -> list[tuple[float, list[int]]]:
+    """Every outcome of `_moved`, with its chance."""
+    return [
+        (1 / ((len(order) - 1) * taken), [*rest[:to], order[taken], *rest[to:]])
+        for taken in range(1, len(order))
+        for rest in [order[:taken] + order[taken + 1 :]]
+        for to in range(taken)
+    ]

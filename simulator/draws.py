@@ -26,6 +26,7 @@ class Draw(IntEnum):
     ROSTER = 11
     BLANKED = 12
     FAILURES = 13
+    LEARNER = 14
 
 
 def stream(seed: int, draw: Draw, *keys: int) -> np.random.Generator:

@@ -22,6 +22,13 @@ HULLS = 70
 CARD_ERROR = 0.40  # of a rating whose spread is 1
 LOCAL_ERROR = 0.60
 UNRATED_AT_VENUE = 0.10  # 23,764 of 236,160 entries have a local rate of 0
+START_IN_RATING, AFFINITY_IN_RATING = 0.2, 0.2
+TIMING_CARD_ERROR_S = 0.006
+MOTOR_CARD_ERROR = 0.7
+BASE_MEAN_S, BASE_SPREAD_S = 6.79, 0.05
+# How ratings are printed: points of races, and the share of races finished in the first two, of racers and motors.
+POINTS_MEAN, POINTS_SPREAD = 5.2, 1.1
+TOP_2_MEAN, TOP_2_SHRINK, MOTOR_TOP_2_SPREAD = 33.0, 1.2, 8.0
 NOVICE = 0.26  # 3,987 entries without mean start timing among 15,338 of class 4
 # Ratings above which a racer is of class 1, 2, 3; shares 25, 24, 45 and 6 percent.
 CLASS_BOUNDS = (0.70, -0.05, -1.85)
@@ -79,13 +86,13 @@ def draw_venue(seed: int, number: int, racers: int) -> Venue:
     rng = stream(seed, Draw.VENUE, number)
     lane = rng.normal(0.0, VENUE_LANE, 6)
     motor = rng.normal(size=MOTORS)
-    seen = motor + rng.normal(0.0, 0.7, MOTORS)
+    seen = motor + rng.normal(0.0, MOTOR_CARD_ERROR, MOTORS)
     return Venue(
         lane=lane,
-        base_time_s=float(rng.normal(6.79, 0.05)),
+        base_time_s=float(rng.normal(BASE_MEAN_S, BASE_SPREAD_S)),
         motor=motor,
         affinity=rng.normal(size=racers),
-        motor_cards=_equipment_cards("motor", seen, 8.0, 0.01, rng),
+        motor_cards=_equipment_cards("motor", seen, MOTOR_TOP_2_SPREAD, 0.01, rng),
         hull_cards=_equipment_cards("boat", rng.normal(size=HULLS), 6.0, 0.033, rng),
     )
 
@@ -95,7 +102,7 @@ def _equipment_cards(
 ) -> tuple[Card, ...]:
     """Shares of races finished in the first two and three; 0 for what has not raced yet, as the source has it."""
     raced = rng.random(len(rating)) >= new
-    top_2 = np.clip(33.0 + spread * rating / 1.2, 0.0, 100.0) * raced
+    top_2 = np.clip(TOP_2_MEAN + spread * rating / TOP_2_SHRINK, 0.0, 100.0) * raced
     top_3 = np.clip(top_2 + 16.5 + rng.normal(0.0, 3.0, len(rating)), 0.0, 100.0) * raced
     keys = (
         f"racer_assigned_{kind}_number",
@@ -115,12 +122,12 @@ def draw_cards(seed: int, racers: Racers, venue: int, affinity: Floats, period: 
     """What programs print of every racer at one venue in one rating period; the weight is the race's to fill in."""
     rng = stream(seed, Draw.CARD, period)
     count = len(racers.skill)
-    rating = racers.skill + 0.2 * racers.start + rng.normal(0.0, CARD_ERROR, count)
-    timing = START_MEAN_S - START_SPREAD_S * racers.start + rng.normal(0.0, 0.006, count)
+    rating = racers.skill + START_IN_RATING * racers.start + rng.normal(0.0, CARD_ERROR, count)
+    timing = START_MEAN_S - START_SPREAD_S * racers.start + rng.normal(0.0, TIMING_CARD_ERROR_S, count)
     starts = (rng.random(count), rng.random(count))
     national = _rates(rating, 0.12, rng)
     local_rng = stream(seed, Draw.LOCAL, venue, period)
-    local_rating = rating + 0.2 * affinity + local_rng.normal(0.0, LOCAL_ERROR, count)
+    local_rating = rating + AFFINITY_IN_RATING * affinity + local_rng.normal(0.0, LOCAL_ERROR, count)
     local = _rates(local_rating, 0.25, local_rng) * (local_rng.random(count) >= UNRATED_AT_VENUE)
     rank = np.searchsorted(-np.array(CLASS_BOUNDS), -rating) + 1  # (racers,) 1..4
     return [
@@ -139,8 +146,8 @@ def draw_cards(seed: int, racers: Racers, venue: int, affinity: Floats, period: 
 
 def _rates(rating: Floats, error: float, rng: np.random.Generator) -> Floats:
     """(3, racers): mean points, top-2 and top-3 percent, as the source counts them."""
-    points = np.clip(5.2 + 1.1 * rating, 1.0, 9.5)
-    top_2 = np.clip(33.0 + 11.5 * (rating + rng.normal(0.0, error, len(rating))), 0.0, 95.0)
+    points = np.clip(POINTS_MEAN + POINTS_SPREAD * rating, 1.0, 9.5)
+    top_2 = np.clip(TOP_2_MEAN + 11.5 * (rating + rng.normal(0.0, error, len(rating))), 0.0, 95.0)
     top_3 = np.clip(top_2 + 16.5 + 2.5 * rng.normal(0.0, 1.0, len(rating)), top_2, 100.0)
     return np.stack([points, top_2, top_3])
 

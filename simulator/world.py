@@ -47,6 +47,10 @@ START_FORM = 0.16
 VENUE_LANE = 0.08  # how far venues differ in each course
 
 START_MEAN_S, START_SPREAD_S = 0.165, 0.018
+# What shows in an exhibition's time [s], and what of the start form in both kinds of starts [s]; then the errors.
+PACE_CONDITION, PACE_MOTOR, PACE_SKILL = 0.030, 0.018, 0.008
+EXHIBITION_START_S, EXHIBITION_STATE_S, TIMING_STATE_S = 0.075, 0.035, 0.020
+EXHIBITION_TIME_ERROR_S, EXHIBITION_START_ERROR_S, TIMING_ERROR_S = 0.030, 0.080, 0.045
 
 
 @dataclass(frozen=True)
@@ -115,16 +119,16 @@ def listed_probability(lasting: Floats, rng: np.random.Generator, samples: int =
 
 
 def exhibition_time_s(latents: Latents, base_s: float, rng: np.random.Generator) -> Floats:
-    pace = 0.030 * latents.condition + 0.018 * latents.motor + 0.008 * latents.skill
-    return np.asarray(base_s - pace + rng.normal(0.0, 0.030, size=pace.shape))
+    pace = PACE_CONDITION * latents.condition + PACE_MOTOR * latents.motor + PACE_SKILL * latents.skill
+    return np.asarray(base_s - pace + rng.normal(0.0, EXHIBITION_TIME_ERROR_S, size=pace.shape))
 
 
 def exhibition_start_s(latents: Latents, rng: np.random.Generator) -> Floats:
     """Seconds after the signal; negative: crossed early, which costs nothing in an exhibition."""
-    mean = 0.075 - START_SPREAD_S * latents.start - 0.035 * latents.start_form
-    return np.asarray(mean + rng.normal(0.0, 0.080, size=mean.shape))
+    mean = EXHIBITION_START_S - START_SPREAD_S * latents.start - EXHIBITION_STATE_S * latents.start_form
+    return np.asarray(mean + rng.normal(0.0, EXHIBITION_START_ERROR_S, size=mean.shape))
 
 
 def start_timing_s(latents: Latents, rng: np.random.Generator) -> Floats:
-    mean = START_MEAN_S - START_SPREAD_S * latents.start - 0.020 * latents.start_form
-    return np.asarray(np.maximum(0.0, mean + rng.normal(0.0, 0.045, size=mean.shape)))
+    mean = START_MEAN_S - START_SPREAD_S * latents.start - TIMING_STATE_S * latents.start_form
+    return np.asarray(np.maximum(0.0, mean + rng.normal(0.0, TIMING_ERROR_S, size=mean.shape)))

@@ -1,0 +1,116 @@
+"""The best that can be told from what was published: a perfect learner, who knows the world but none of its latents.
+
+`p_win` and `p_win_listed` know skills, motors and the day's state. Nobody can: the state of a day shows itself only
+in a noisy exhibition, and a season has too few races to count out 384 racers' tastes and affinities. This learner knows
+every coefficient of `world` and `entities`, reads cards, exhibitions and results as they come, and is as sure of the
+latents as these allow. A model cannot be asked for more.
+"""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from typing import NamedTuple
+
+import numpy as np
+
+from simulator import world
+from simulator.beliefs import BOATS, Beliefs
+from simulator.courses import likely_courses
+from simulator.draws import Draw, stream
+from simulator.normal import Normal
+from simulator.races import Race, Status, Weather
+from simulator.schedule import MEETING_DAYS
+from simulator.season import Season
+from simulator.world import Floats, Ints
+
+SAMPLES = 256
+# The weather before a race is that of the race, measured with these errors.
+WIND_ERROR, WAVE_ERROR = 0.6, 0.4
+
+
+class Told(NamedTuple):
+    """P(win) of the six boats; `observed` is None where no exhibition was seen."""
+
+    card: Floats
+    observed: Floats | None
+
+
+class Learner:
+    """Reads a season day by day from its beginning. Takes some milliseconds a race. Not safe for concurrent use."""
+
+    def __init__(self, season: Season) -> None:
+        self._season = season
+        self._beliefs = Beliefs(season.racer_count, season.plan.venues)
+        self._next = season.plan.first_date
+
+    def told(self, day: date) -> list[Told]:
+        """Of each race of that day in the season's order, from what was public before it.
+
+        Cards are told in the morning, exhibitions with the results of the races before. Raises KeyError for a day
+        outside the season or before one that was told already.
+        """
+        if not self._season.has(day) or day < self._next:
+            raise KeyError(day)
+        while self._next < day:
+            self._live_through(self._next, tell=False)
+        return self._live_through(day, tell=True)
+
+    def _live_through(self, day: date, *, tell: bool) -> list[Told]:
+        races = self._season.races(day)
+        for race in races:
+            self._beliefs.read_card(race, day.toordinal() // MEETING_DAYS)
+        cards = [self._from_card(race) for race in races] if tell else []
+        observed: dict[tuple[int, int], Floats | None] = {}
+        for race in sorted(races, key=lambda race: (race.deadline_min, race.venue)):
+            if tell:
+                observed[race.venue, race.number] = self._from_observation(race)
+            if race.status is Status.RUN:
+                self._beliefs.settle(race)
+        self._next = day + timedelta(days=1)
+        told = zip(races, cards, strict=True) if tell else ()
+        return [Told(card, observed[race.venue, race.number]) for race, card in told]
+
+    def _from_card(self, race: Race) -> Floats:
+        rng = _rng(self._season, race, 0)
+        wind, wave = world.draw_weather(rng, (SAMPLES,), 1)
+        effect = world.weather_effect(wind[:, 0], wave[:, 0])
+        return self._mixed(race, self._beliefs.before(race), likely_courses(None), effect, rng)
+
+    def _from_observation(self, race: Race) -> Floats | None:
+        shown = [entry.exhibition.course for entry in race.entries]
+        lapped = [course if entry.exhibition.time else 0 for course, entry in zip(shown, race.entries, strict=True)]
+        if race.status is Status.CALLED_OFF or race.preview_blanked or None in lapped or sum(map(bool, lapped)) < 2:
+            return None
+        rng = _rng(self._season, race, 1)
+        belief = self._beliefs.observed(race, self._beliefs.before(race))
+        courses = likely_courses([course or 0 for course in lapped])
+        return self._mixed(race, belief, courses, _weather_effect(race.preview_weather, rng), rng)
+
+    def _mixed(
+        self, race: Race, belief: Normal, courses: list[tuple[float, Ints]], effect: Floats, rng: np.random.Generator
+    ) -> Floats:
+        """Averaged over the latents, the weather's effect (SAMPLES, 6 courses) and the courses."""
+        by_course = self._beliefs.course_rows()
+        anywhere = self._beliefs.utility_rows(race.venue, np.arange(1, BOATS + 1))
+        own = np.arange(BOATS)
+        anywhere = anywhere - by_course[own * BOATS + own] - by_course[BOATS * BOATS + own]
+        drawn = belief.sample(np.concatenate([anywhere, by_course]), SAMPLES, rng)
+        boat, taste, lane = np.split(drawn, [BOATS, BOATS + BOATS * BOATS], axis=1)
+        taste, lane = taste.reshape(SAMPLES, BOATS, BOATS), lane + world.LANE + effect
+        found = np.zeros(BOATS)
+        for chance, course in courses:
+            at = np.maximum(course, 1) - 1
+            found += chance * world.win_probability(
+                np.where(course > 0, boat + taste[:, own, at] + lane[:, at], -np.inf)
+            ).mean(axis=0)
+        return found
+
+
+def _weather_effect(seen: Weather, rng: np.random.Generator) -> Floats:
+    wind = np.maximum(0.0, seen.wind + rng.normal(0.0, WIND_ERROR, SAMPLES))
+    wave = np.maximum(0.0, seen.wave + rng.normal(0.0, WAVE_ERROR, SAMPLES))
+    return world.weather_effect(wind, wave)
+
+
+def _rng(season: Season, race: Race, state: int) -> np.random.Generator:
+    return stream(season.plan.seed, Draw.LEARNER, race.day.toordinal(), race.venue, race.number, state)

@@ -1,0 +1,67 @@
+"""A normal belief about a vector, and what measurements and an order of finish make of it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from simulator.world import Floats
+
+MOST_STEPS, CLOSE_ENOUGH = 30, 1e-6
+Stage = tuple[int, list[int]]
+"""Who came in next, and who was still in the race, that one included."""
+
+
+@dataclass(frozen=True)
+class Normal:
+    """mean (N,), covariance (N, N)."""
+
+    mean: Floats
+    covariance: Floats
+
+    def given(self, rows: Floats, values: Floats, variance: Floats) -> Normal:
+        """After measuring rows @ x with normal errors; rows (m, N), values and variance (m,)."""
+        if not len(rows):
+            return self
+        across = self.covariance @ rows.T
+        gain = np.linalg.solve(rows @ across + np.diag(variance), across.T).T
+        return Normal(self.mean + gain @ (values - rows @ self.mean), self.covariance - gain @ across.T)
+
+    def given_order(self, rows: Floats, offset: Floats, stages: Sequence[Stage]) -> Normal:
+        """After a Plackett-Luce order of the utilities rows @ x + offset: normal around its most probable value."""
+        across = self.covariance @ rows.T
+        expected = rows @ self.mean
+        spread = rows @ across
+        precision = np.linalg.inv(spread + 1e-10 * np.eye(len(rows)))
+        found = expected
+        for _ in range(MOST_STEPS):
+            gradient, curvature = _order_terms(found + offset, stages)
+            step = np.linalg.solve(precision + curvature, gradient - precision @ (found - expected))
+            found = found + step
+            if np.abs(step).max() < CLOSE_ENOUGH:
+                break
+        left = np.linalg.inv(precision + _order_terms(found + offset, stages)[1])
+        gain = across @ precision
+        return Normal(self.mean + gain @ (found - expected), self.covariance - gain @ (spread - left) @ gain.T)
+
+    def sample(self, rows: Floats, count: int, rng: np.random.Generator) -> Floats:
+        """(count, m) draws of rows @ x, in pairs on either side of the mean."""
+        spread = rows @ self.covariance @ rows.T
+        root = np.linalg.cholesky(spread + 1e-9 * np.eye(len(rows)))
+        apart = rng.normal(size=(count // 2, len(rows))) @ root.T
+        return np.asarray(rows @ self.mean + np.concatenate([apart, -apart]))
+
+
+def _order_terms(utilities: Floats, stages: Sequence[Stage]) -> tuple[Floats, Floats]:
+    """Gradient and curvature of the order's log-probability; a boat of minus infinity takes no part."""
+    gradient, curvature = np.zeros(len(utilities)), np.zeros((len(utilities), len(utilities)))
+    weights = np.exp(utilities - utilities.max())
+    for first, left in stages:
+        chance = np.zeros(len(utilities))
+        chance[left] = weights[left] / weights[left].sum()
+        gradient -= chance
+        gradient[first] += 1
+        curvature += np.diag(chance) - np.outer(chance, chance)
+    return gradient, curvature
