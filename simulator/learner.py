@@ -41,7 +41,7 @@ class Learner:
     def __init__(self, season: Season) -> None:
         self._season = season
         self._beliefs = Beliefs(season.racer_count, season.plan.venues)
-        self._next = season.plan.first_date
+        self.next_day = season.plan.first_date
 
     def told(self, day: date) -> list[Told]:
         """Of each race of that day in the season's order, from what was public before it.
@@ -49,10 +49,10 @@ class Learner:
         Cards are told in the morning, exhibitions with the results of the races before. Raises KeyError for a day
         outside the season or before one that was told already.
         """
-        if not self._season.has(day) or day < self._next:
+        if not self._season.has(day) or day < self.next_day:
             raise KeyError(day)
-        while self._next < day:
-            self._live_through(self._next, tell=False)
+        while self.next_day < day:
+            self._live_through(self.next_day, tell=False)
         return self._live_through(day, tell=True)
 
     def _live_through(self, day: date, *, tell: bool) -> list[Told]:
@@ -66,7 +66,7 @@ class Learner:
                 observed[race.venue, race.number] = self._from_observation(race)
             if race.status is Status.RUN:
                 self._beliefs.settle(race)
-        self._next = day + timedelta(days=1)
+        self.next_day = day + timedelta(days=1)
         told = zip(races, cards, strict=True) if tell else ()
         return [Told(card, observed[race.venue, race.number]) for race, card in told]
 

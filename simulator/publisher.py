@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import TypeVar
 
-from simulator.documents import FEEDS, encode
+from simulator.documents import FEEDS, Document, encode
+from simulator.learner import Learner
 from simulator.races import Race
 from simulator.season import Season
 from simulator.stages import Pace, day_steps
@@ -39,6 +40,8 @@ class Publisher:
         self._pace = pace
         self._days: OrderedDict[date, tuple[tuple[Race, ...], dict[str, Edition]]] = OrderedDict()
         self._pages: OrderedDict[tuple[str, date, int], Page] = OrderedDict()
+        self._learner = Learner(season)
+        self._learned: OrderedDict[date, bytes] = OrderedDict()
 
     def page(self, path: str, now: datetime) -> Page | None:
         """The public document under this path (`/programs/v2/today.json`), None where there is none (yet)."""
@@ -51,6 +54,9 @@ class Publisher:
             case ["", "truth", "v1", year, name]:
                 day = _day_of(year, name)
                 return self._truth(day, now) if day else None
+            case ["", "truth", "v1", "learner", year, name]:
+                day = _day_of(year, name)
+                return self._learner_page(day, now) if day else None
         return None
 
     def _today(self, feed: str, now: datetime) -> Page | None:
@@ -75,22 +81,44 @@ class Publisher:
         """P(win) of every race of a day: `p_win` given everything, `p_win_listed` given what lasts.
 
         Each sums to 1. `p_win` knows weather, courses, state and who is absent; it is what the race was drawn from.
-        `p_win_listed` averages these out, and is the best a forecast can be before anything of the day is seen.
+        `p_win_listed` averages these out. Both know every latent, as no forecast can: see `_learner_page`.
         """
         if not self._season.has(day) or day > race_day(now):
             return None
         races, editions = self._day(day)
         truth = [
             {
-                "race_date": day.isoformat(),
-                "race_stadium_number": race.venue,
-                "race_number": race.number,
+                **_key(race),
                 "p_win": list(race.p_win),
                 "p_win_listed": listed,
             }
             for race, listed in zip(races, self._season.listed_probability(races).tolist(), strict=True)
         ]
         return _page(encode({"truth": truth}), editions["programs"].published_at(0))
+
+    def _learner_page(self, day: date, now: datetime) -> Page | None:
+        """P(win) as a perfect learner tells it from what was published: the best that a model can be asked for.
+
+        `p_win_card` from cards and the results of the days before, `p_win_observed` with the exhibition and the day's
+        results so far, null where there was none. The first answer takes some 60 ms for every day of the season
+        before it; an earlier day than the last one asked for begins again.
+        """
+        if not self._season.has(day) or day > race_day(now):
+            return None
+        if day not in self._learned:
+            if day < self._learner.next_day:
+                self._learner = Learner(self._season)
+            rows = [
+                {
+                    **_key(race),
+                    "p_win_card": told.card.tolist(),
+                    "p_win_observed": None if told.observed is None else told.observed.tolist(),
+                }
+                for race, told in zip(self._season.races(day), self._learner.told(day), strict=True)
+            ]
+            self._learned[day] = encode({"learner": rows})
+            _drop_oldest(self._learned, KEPT_DAYS)
+        return _page(self._learned[day], self._day(day)[1]["programs"].published_at(0))
 
     def _day(self, day: date) -> tuple[tuple[Race, ...], dict[str, Edition]]:
         if day not in self._days:
@@ -100,6 +128,14 @@ class Publisher:
             self._days[day] = races, {feed: Edition(feed, races, steps[feed], every_min) for feed in FEEDS}
             _drop_oldest(self._days, KEPT_DAYS)
         return self._days[day]
+
+
+def _key(race: Race) -> Document:
+    return {
+        "race_date": race.day.isoformat(),
+        "race_stadium_number": race.venue,
+        "race_number": race.number,
+    }
 
 
 def _page(body: bytes, published_at: datetime) -> Page:

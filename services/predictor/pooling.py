@@ -71,13 +71,15 @@ def pooled(pooling: Pooling, network: Floats, trees: Sequence[Floats], taken: Bo
 
 def without_trees(pooling: Pooling) -> Pooling:
     """For a state that has no trees: the networks speak for them, just as surely."""
-    return pooling.model_copy(update={"networks": pooling.networks + pooling.trees, "trees": 0.0})
+    top3 = pooling.top3.model_copy(update={"networks": pooling.top3.networks + pooling.top3.trees, "trees": 0.0})
+    return pooling.model_copy(update={"networks": pooling.networks + pooling.trees, "trees": 0.0, "top3": top3})
 
 
 def mixed(mixing: Mixing, network: Floats, trees: Sequence[Floats], taken: Bools) -> Floats:
     """(n, S) log-odds of the first three places, several (n, S) -> (n, S) probabilities.
 
-    They add up to three over an event's entries, or to their number where there are fewer; 0 in empty slots.
+    They are made to add up to three over an event's entries, or to their number where there are fewer, as far as that
+    makes none more than certain; 0 in empty slots.
     """
     odds = mixing.networks * network + mixing.bias
     for each in trees:

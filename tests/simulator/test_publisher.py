@@ -149,3 +149,18 @@ def test_other_paths_lead_nowhere(path: str, publisher: Publisher) -> None:
 @pytest.mark.parametrize("path", ["/programs/v2/2026/20260106.json", "/truth/v1/2026/20260106.json"])
 def test_tomorrow_is_not_told(path: str, publisher: Publisher) -> None:
     assert publisher.page(path, at(5, 23, 59)) is None
+
+
+def test_a_perfect_learner_tells_every_race_and_a_day_before_the_last_again_alike(publisher: Publisher) -> None:
+    first = publisher.page("/truth/v1/learner/2026/20260104.json", at(8, 20))
+    later = content(publisher, "/truth/v1/learner/2026/20260107.json", at(8, 20))
+    truth = content(publisher, "/truth/v1/2026/20260107.json", at(8, 20))
+    again = Publisher(Season(PLAN), Pace())
+    again.page("/truth/v1/learner/2026/20260109.json", at(9, 20))
+
+    assert again.page("/truth/v1/learner/2026/20260104.json", at(9, 20)) == first
+    assert later is not None
+    assert truth is not None
+    assert [race["race_number"] for race in later] == [race["race_number"] for race in truth]
+    assert all(sum(race["p_win_card"]) == pytest.approx(1.0) for race in later)
+    assert publisher.page("/truth/v1/learner/2026/20260107.json", at(6, 23)) is None

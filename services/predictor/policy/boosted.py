@@ -1,4 +1,4 @@
-"""Gradient boosting on what was realised, the strongest simple policy. Needs LightGBM, of the dev extra. Pure."""
+"""Gradient boosting on what was realised, the strongest simple policy. Needs LightGBM, as every training does. Pure."""
 
 from __future__ import annotations
 

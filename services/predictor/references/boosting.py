@@ -1,6 +1,6 @@
 """Gradient-boosted trees over single entries whose scores meet in a softmax over the event. Pure.
 
-LightGBM trains them (a development dependency, imported here only); what comes out are plain arrays, evaluated by
+LightGBM trains them (imported here only: serving does without it); what comes out are plain arrays, evaluated by
 `trees` without it.
 """
 
