@@ -25,6 +25,7 @@ from services.predictor.policy.agent import Policy, PolicyDescription, policy_of
 from services.predictor.policy.scene import Scene, Told, plain_columns, scene_of
 from services.predictor.pooling import Pooling, mixed, pooled, shifted
 from services.predictor.references.boosting import Boosting, boosting_of
+from services.predictor.references.trees import ARRAYS
 from services.predictor.targets import Terciles
 from shared.errors import ConfigError
 
@@ -203,10 +204,11 @@ def _must_fit(version: str, description: Description, tensors: Mapping[str, Tens
             f"model {version} has (slots, entry and event features, venues) {told}, its encoding {wanted}"
         )
     counts = {kind: sum(each.kind == kind for each in description.members) for kind in (NETWORK, TREES, TOP3_TREES)}
-    known = [f"{kind}.{member}." for kind, count in counts.items() for member in range(count)]
-    if description.policy is not None:
-        known.append(f"{POLICY}.")
-    unknown = sorted(name for name in tensors if not name.startswith(tuple(known)))
+    whole = {f"{kind}.{member}.{name}" for kind in (TREES, TOP3_TREES) for member in range(counts[kind])
+             for name in ARRAYS}  # fmt: skip
+    begun = tuple(f"{NETWORK}.{member}." for member in range(counts[NETWORK]))  # what follows, its reader knows
+    begun = begun if description.policy is None else (*begun, f"{POLICY}.")
+    unknown = sorted(name for name in tensors if name not in whole and not name.startswith(begun))
     if unknown:
         raise ConfigError(f"model {version} has tensors that belong to none of its parts: {', '.join(unknown[:3])}")
 
