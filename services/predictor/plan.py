@@ -53,6 +53,7 @@ SHORT = Training(
     boosting=BoostingOptions(leaves=6, least_rows_in_leaf=120, rate=0.06, most_trees=300, patience_trees=30),
     policy=Learning(market_epochs=4, epochs=2),
     policy_members=1,
+    places=True,
 )
 
 

@@ -58,7 +58,7 @@ VALIDATION_SHARE = 0.15
 EPOCH = date(1970, 1, 1)
 # Events whose features set the bins of drift.
 DRIFT_EVENTS = 4000
-LINE_PENALTIES = (30.0, 300.0, 1000.0)
+LINE_PENALTIES = (30.0, 300.0, 1000.0, 3000.0)
 
 Learned = tuple[Network | Boosting | Logit, tuple[float, ...]]
 """What a job learned and its curve: the validation loss after each epoch or tree."""
