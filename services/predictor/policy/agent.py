@@ -7,6 +7,7 @@ six decimals. Members average away part of the noise that returns teach each of 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from services.predictor.facts import Floats, Ints
+from services.predictor.jobs import Run, one_by_one
 from services.predictor.policy.dqn import learn
 from services.predictor.policy.environment import ABSTAIN, Choose, Episodes, SoFar
 from services.predictor.policy.learning import Learning, Progress, Watch
@@ -109,13 +111,16 @@ class Policy:
 
 
 def train_policy(
-    scene: Scene, episodes: Episodes, learning: Learning, members: int = 3, watch: Watch | None = None
-) -> tuple[Policy, list[list[Progress]]]:
+    scene: Scene, episodes: Episodes, learning: Learning, members: int = 3, watch: Watch | None = None,
+    run: Run = one_by_one,
+) -> tuple[Policy, list[list[Progress]]]:  # fmt: skip
     """And a learning curve per member; member m learns from seed `learning.seed` + m."""
-    learned = [
-        learn(scene, episodes, learning.model_copy(update={"seed": learning.seed + member}), watch)
-        for member in range(members)
-    ]
+    learned = run(
+        [
+            partial(learn, scene, episodes, learning.model_copy(update={"seed": learning.seed + member}), watch)
+            for member in range(members)
+        ]
+    )
     description = PolicyDescription(
         slots=scene.slots,
         slot_width=scene.slot.shape[2],
