@@ -10,6 +10,7 @@ import numpy as np
 from services.predictor.facts import Bools, Events, Floats, Floats32, Ints, State
 from services.predictor.features.encoding import Encoding
 from services.predictor.features.history import History
+from services.predictor.features.names import OVER_OWN
 from services.predictor.features.relative import relatives
 from services.predictor.features.values import Values, values_of
 
@@ -52,14 +53,12 @@ class Inputs:
     def without(self, encoding: Encoding, group: str) -> Inputs:
         """As if nothing of this group were known."""
         entry, event = self.entry.copy(), self.event.copy()
-        entry[..., [index for index, each in enumerate(encoding.entry_groups) if each == group]] = 0.0
-        event[..., [index for index, each in enumerate(encoding.event_groups) if each == group]] = 0.0
         for features, groups, made in (
             (encoding.entry_features, encoding.entry_groups, entry),
             (encoding.event_features, encoding.event_groups, event),
         ):
-            flags = [i for i, name in enumerate(features) if groups[i] == group and name.endswith("_unknown")]
-            made[..., flags] = 1.0
+            gone = [each == group or (group == "history" and OVER_OWN in features[i]) for i, each in enumerate(groups)]
+            made[..., gone] = [float(features[i].endswith("_unknown")) for i in np.flatnonzero(gone)]
         entry[~self.taken] = 0.0
         found = replace(self, entry=entry, event=event)
         if group == "history":

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from services.predictor.facts import Events, Ints
+from services.predictor.facts import Events, Floats, Ints
 from services.predictor.features.form import ENTITY, ENTITY_LANE, ENTITY_VENUE, EQUIPMENT, LANE, MEETING
 from services.predictor.profile import Profile
 
@@ -16,6 +17,8 @@ GROUPS: tuple[Group, Group, Group] = ("card", "observation", "history")
 
 # A category with more values than this is an identity, not a class; a condition's code may have more.
 MOST_VALUES, MOST_CODES = 8, 20
+# What an entity showed, against its own past: in the group observation, but nothing without history either.
+OVER_OWN = "_over_own"
 EVENT_NUMBERS = ("number", "distance_m")
 RATED = (
     "rating", "lane_offset", "venue_offset", "equipment_rating", "lane_rating", "strength", "log_chance", "starts",
@@ -50,7 +53,7 @@ class Names(BaseModel):
         measured = [name for name in (self.profile.pace, self.profile.timing) if name in self.observed]
         return (
             *(f"observed_{name}" for name in self.observed), "observed_course", "observed_course_gain",
-            *(f"{name}_over_own" for name in measured),
+            *(f"{name}{OVER_OWN}" for name in measured),
         )  # fmt: skip
 
     @property
@@ -83,8 +86,8 @@ class Names(BaseModel):
 
 
 def names_of(events: Events, profile: Profile) -> Names:
-    """What there is to read in these events."""
-    conditions = dict(sorted(events.conditions.items()))
+    """What there is to read in these events: of what no event tells, nothing could be learned."""
+    conditions = {name: events.conditions[name] for name in _told(events.conditions)}
     codes = {"grade": events.grade} | {
         name: conditions[name] for name in sorted(profile.condition_codes & conditions.keys())
     }
@@ -96,10 +99,14 @@ def names_of(events: Events, profile: Profile) -> Names:
     }
     return Names(
         profile=profile,
-        measures=tuple(sorted(set(events.measures) - profile.late)),
-        observed=tuple(sorted(events.observed)),
+        measures=tuple(name for name in _told(events.measures) if name not in profile.late),
+        observed=tuple(_told(events.observed)),
         conditions=tuple(name for name in conditions if name not in profile.condition_codes),
         categories={name: found for name, found in categories.items() if 1 < len(found) <= MOST_VALUES},
         codes={name: found for name, found in values.items() if 1 < len(found) <= MOST_CODES},
         venues=tuple(sorted({int(venue) for venue in events.venue})),
     )
+
+
+def _told(values: Mapping[str, Floats]) -> list[str]:
+    return sorted(name for name, found in values.items() if np.isfinite(found).any())

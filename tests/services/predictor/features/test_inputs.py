@@ -11,7 +11,7 @@ from services.predictor.facts import STATES, EntryFacts, EventFacts, Events, Sta
 from services.predictor.features.encoding import Encoding
 from services.predictor.features.history import History
 from services.predictor.features.inputs import CLIP, Inputs, inputs_of
-from services.predictor.features.names import GROUPS, Group, names_of
+from services.predictor.features.names import GROUPS, OVER_OWN, Group, names_of
 from tests.services.predictor.features.pond import POND, arrays, season
 from tests.services.predictor.features.reading import fitted, folded
 
@@ -155,11 +155,14 @@ def test_a_group_that_is_left_out_is_unknown(read: Read, group: Group) -> None:
 
     without = inputs.without(read.encoding, group)
 
-    for kept, told, groups in (
-        (inputs.entry, without.entry, read.encoding.entry_groups),
-        (inputs.event, without.event, read.encoding.event_groups),
+    for kept, told, groups, features in (
+        (inputs.entry, without.entry, read.encoding.entry_groups, read.encoding.entry_features),
+        (inputs.event, without.event, read.encoding.event_groups, read.encoding.event_features),
     ):
-        others = np.array([each != group for each in groups])
+        of_past = np.array([group == "history" and OVER_OWN in each for each in features])
+        others = np.array([each != group for each in groups]) & ~of_past
+        unknown = np.array([each.endswith("_unknown") for each in features])
+        assert (told[..., of_past] == unknown[of_past]).all()
         assert np.array_equal(kept[..., others], told[..., others])
         assert others.all() or not np.array_equal(kept[..., ~others], told[..., ~others])
     assert without.started.any() == (group != "history")
