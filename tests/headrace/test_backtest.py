@@ -38,7 +38,8 @@ SPANS = Spans(
 TURN = FIRST + timedelta(days=12)
 """The day in the test span on which the future begins to differ."""
 TINY = Training(
-    networks=1, card_trees=1, observation_trees=1, width=16, dropout=0.1, network=NetworkPlan(epochs=1, batch=64),
+    networks=1, card_trees=1, observation_trees=1, top3_trees=1, width=16, dropout=0.1,
+    network=NetworkPlan(epochs=1, batch=64),
     boosting=BoostingOptions(leaves=4, least_rows_in_leaf=20, most_trees=8, patience_trees=4),
     policy=Learning(market_epochs=1, epochs=1), policy_members=1,
 )  # fmt: skip
