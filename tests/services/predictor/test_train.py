@@ -256,7 +256,9 @@ def test_too_little_to_learn_from_or_to_validate_on_is_refused() -> None:
     assert "found 0 and 0" in refused([event("a", *raced(1, 2), status="listed")], CUT, LAST)
 
 
-def test_the_same_version_comes_out_of_other_processes_however_many_work(tmp_path: Path) -> None:
+def test_the_same_seed_and_history_give_the_same_model(tmp_path: Path) -> None:
+    """From other processes, whatever their hashes are and however many work side by side: a version is a hash of all."""
+
     def version(workers: int) -> str:
         place = tmp_path / str(workers)
         command = (sys.executable, "-m", "tests.services.predictor.training_process", "version", place, str(workers))

@@ -51,7 +51,7 @@ def assert_same(one: object, other: object, rows: slice = slice(None)) -> None:
         np.testing.assert_array_equal(getattr(one, name), getattr(other, name)[rows], err_msg=name)
 
 
-def test_an_event_gets_the_same_bits_in_every_batch(school: School) -> None:
+def test_what_is_told_of_one_event_does_not_depend_on_its_batch(school: School) -> None:
     """Networks, trees, pooling and what the policy is shown."""
     inputs = mix(school)
     whole, seen = school.model.probabilities(inputs), school.model.explain(inputs)
