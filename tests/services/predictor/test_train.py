@@ -257,7 +257,7 @@ def test_too_little_to_learn_from_or_to_validate_on_is_refused() -> None:
 
 
 def test_the_same_seed_and_history_give_the_same_model(tmp_path: Path) -> None:
-    """From other processes, whatever their hashes are and however many work side by side: a version is a hash of all."""
+    """From other processes, whatever their hash seed and however many work side by side: a version is a hash of all."""
 
     def version(workers: int) -> str:
         place = tmp_path / str(workers)
