@@ -32,7 +32,7 @@ from services.predictor.judge.paired import Interval
 from services.predictor.judge.tables import Cell, table
 from services.predictor.profile import BOATRACE
 from services.predictor.references.rivals import BOOSTING
-from services.predictor.train import Split
+from services.predictor.split import Split
 from services.predictor.train_command import model_of, registry_of
 from services.predictor.trained import Trained
 

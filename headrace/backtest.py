@@ -20,7 +20,8 @@ from services.predictor.features.history import History
 from services.predictor.judge.comparison import EPOCH, eligible
 from services.predictor.plan import Training
 from services.predictor.profile import BOATRACE
-from services.predictor.train import Made, Split
+from services.predictor.split import Split
+from services.predictor.train import Made
 from services.predictor.train_command import model_of, registry_of, save
 from services.predictor.trained import Trained
 from shared.errors import ConfigError

@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
-from typing import cast
 
 import numpy as np
 
@@ -16,6 +15,7 @@ from services.predictor.backtesting import Walked, carded, opinion_of, states
 from services.predictor.facts import Events
 from services.predictor.features.history import History
 from services.predictor.features.inputs import inputs_of
+from services.predictor.jobs import Run
 from services.predictor.judge.comparison import (
     EPOCH,
     Judged,
@@ -158,9 +158,9 @@ class Judging:
         return self.wish.training.boosting if self.wish.training else BoostingOptions()
 
     @property
-    def _run(self) -> rivals.Run:
+    def _run(self) -> Run:
         """What it gives is what the jobs give."""
-        return cast("rivals.Run", side_by_side(self.wish.workers or min(os.cpu_count() or 1, 4)))
+        return side_by_side(self.wish.workers or min(os.cpu_count() or 1, 4))
 
     def _costs(self, ours: Mapping[str, Opinion], shares: Sequence[Mapping[str, Cell]]) -> dict[str, Interval]:
         """For the picture: what is left out -> log-loss without it less that of the whole."""

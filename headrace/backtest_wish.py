@@ -31,7 +31,7 @@ class Wish:
     references: bool = True
     model: str | None = None
     save_model: bool = False
-    bet_on_every_event: bool = False
+    bet_on_every_event: bool = True
     workers: int | None = None
     training: Training | None = None
 

@@ -42,6 +42,8 @@ SPEED = 300.0
 # The services' start; until then the day's clock stands still.
 HEAD_START_S = 6.0
 SOURCE = "simulator"
+# Its first answer learns the whole season; some seconds.
+LEARNER_TIMEOUT_S = 120
 
 
 @dataclass(frozen=True)
@@ -136,27 +138,34 @@ def live_through(site: Site, session: Session, simulation: Simulation, options: 
 
 
 def judged(session: Session, simulation: Simulation, day: date) -> dict[str, Any]:
-    """Predictions from the card against the best that a card allows, those from observations against the full truth."""
+    """Predictions against what a perfect learner would have told, who knows how the season is drawn but has to learn
+    who is good from what is public, like the model."""
     from services.predictor.evaluate import evaluate  # noqa: PLC0415 - takes a second, only needed here
 
-    path = f"/truth/v1/{day:%Y}/{day:%Y%m%d}.json"
-    rows = httpx.get(simulation.url + path, timeout=30, trust_env=False).raise_for_status().json()["truth"]
+    path = f"/truth/v1/learner/{day:%Y}/{day:%Y%m%d}.json"
+    answer = httpx.get(simulation.url + path, timeout=LEARNER_TIMEOUT_S, trust_env=False).raise_for_status()
+    rows = answer.json()["learner"]
     connection = session.observer().connection
     return {
         state: found[state]
-        for state, known in (("card", "p_win_listed"), ("observation", "p_win"))
+        for state, known in (("card", "p_win_card"), ("observation", "p_win_observed"))
         if state in (found := evaluate(connection, truth_of(rows, day, known)))
     }
 
 
 def truth_of(rows: Sequence[Mapping[str, Any]], day: date, known: str) -> dict[str, Sequence[float]]:
-    return {event_key_of(SOURCE, day, row["race_stadium_number"], row["race_number"]): row[known] for row in rows}
+    """Without the events of which it is not known: a learner cannot tell from what was never observed."""
+    return {
+        event_key_of(SOURCE, day, row["race_stadium_number"], row["race_number"]): row[known]
+        for row in rows
+        if row[known] is not None
+    }
 
 
 def lines_of_scores(scores: Mapping[str, Mapping[str, float]]) -> list[str]:
     return [
         f"from the {state}: {score['n']} events, log-loss {score['log_loss']:.3f}"
-        f" (best possible {score['truth_log_loss']:.3f}, base rate {score['base_log_loss']:.3f})"
+        f" (a perfect learner {score['truth_log_loss']:.3f}, base rate {score['base_log_loss']:.3f})"
         for state, score in scores.items()
     ]
 

@@ -16,7 +16,8 @@ LONG_SEASON = 12_000
 class Training:
     """`networks`: how many, differing by their seed; `width` and `dropout` are theirs. `card_trees`,
     `observation_trees`: of the result, one state each; `top3_trees`: of the first three places, in each state.
-    `places`: trees of the result learn from the second and third place too. `policy`: None trains none."""
+    `places`: lines and trees of the result learn from the second and third place too: more to learn from, of less to
+    the point. `policy`: None trains none."""
 
     networks: int
     card_trees: int

@@ -78,8 +78,8 @@ def without_trees(pooling: Pooling) -> Pooling:
 def mixed(mixing: Mixing, network: Floats, trees: Sequence[Floats], taken: Bools) -> Floats:
     """(n, S) log-odds of the first three places, several (n, S) -> (n, S) probabilities.
 
-    They are made to add up to three over an event's entries, or to their number where there are fewer, as far as that
-    makes none more than certain; 0 in empty slots.
+    They are made to add up to three over an event's entries, as far as that makes none more than certain; where there
+    are no more than three, all are certain. 0 in empty slots.
     """
     odds = mixing.networks * network + mixing.bias
     for each in trees:
@@ -89,7 +89,7 @@ def mixed(mixing: Mixing, network: Floats, trees: Sequence[Floats], taken: Bools
     for slot in range(found.shape[1]):
         total += found[:, slot]
         count += taken[:, slot]
-    share = np.minimum(count, FIRST) / np.maximum(total, LEAST)
+    share = np.where(count > FIRST, FIRST / np.maximum(total, LEAST), np.inf)
     return np.where(taken, np.clip(found * share[:, None], LEAST, 1 - LEAST), 0.0)
 
 

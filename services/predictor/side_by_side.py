@@ -6,27 +6,28 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
+from typing import Any
 
 import torch
 from threadpoolctl import threadpool_limits
 
-from services.predictor.train import Job, Learned
+from services.predictor.jobs import Run, T, quietly
 
 # What the forked processes find in their copy of the memory.
-_jobs: list[Job] = []
+_jobs: list[Callable[[], Any]] = []
 ORPHAN_CHECK_S = 1.0
 
 
-def side_by_side(workers: int) -> Callable[[Sequence[Job], Callable[[int], None]], list[Learned]]:
-    """As train.one_by_one, with so many processes. Which job runs where changes no bit of what it learns."""
+def side_by_side(workers: int) -> Run:
+    """As jobs.one_by_one, with so many processes. Which job runs where changes no bit of what it learns."""
 
-    def run(jobs: Sequence[Job], done: Callable[[int], None]) -> list[Learned]:
+    def run(jobs: Sequence[Callable[[], T]], done: Callable[[int], None] = quietly) -> list[T]:
         _jobs[:] = jobs
         try:
             with ProcessPoolExecutor(workers, get_context("fork"), _prepare, (os.getpid(),)) as pool:
-                futures = [pool.submit(_do, index) for index in range(len(jobs))]
+                futures: list[Future[T]] = [pool.submit(_do, index) for index in range(len(jobs))]
                 for count, future in enumerate(as_completed(futures), start=1):
                     future.result()
                     done(count)
@@ -50,5 +51,5 @@ def _end_with(parent: int) -> None:
     os._exit(1)
 
 
-def _do(index: int) -> Learned:
+def _do(index: int) -> Any:
     return _jobs[index]()

@@ -22,7 +22,8 @@ from services.predictor.profile import BOATRACE, Profile
 from services.predictor.registry.registry import Registry
 from services.predictor.registry.states import Order
 from services.predictor.side_by_side import side_by_side
-from services.predictor.train import Made, Split, split_of
+from services.predictor.split import Split, split_of
+from services.predictor.train import Made
 from services.predictor.train import train as trained_on
 from services.predictor.trained import Description, Trained, trained_of
 from shared.errors import ConfigError

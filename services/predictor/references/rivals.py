@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -11,8 +11,9 @@ import numpy as np
 from services.predictor.facts import Events, Floats, Ints
 from services.predictor.features.encoding import Encoding
 from services.predictor.features.inputs import Inputs
+from services.predictor.jobs import Run
 from services.predictor.judge.comparison import Opinion
-from services.predictor.policy.crossfit import cross_fitted, folds_of
+from services.predictor.left_out import left_out_wins
 from services.predictor.references.base import SlotRates, class_rates, slot_rates
 from services.predictor.references.boosting import Boosting, BoostingOptions, fit_boosting
 from services.predictor.references.logit import Logit, fit_logit
@@ -28,8 +29,6 @@ LOGITS = {
 LOGIT = "conditional logit, + history"
 
 Fitted = Logit | Boosting
-Run = Callable[[Sequence[Callable[[], Fitted]], Callable[[int], None]], list[Fitted]]
-"""Does independent jobs, says each time how many are done, and gives their results in the order of the jobs."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +81,7 @@ def fit_rivals(lessons: Lessons, seed: int, boosting: BoostingOptions | None, ru
     if boosting is not None:  # the longest first: the others run beside it
         jobs.append(partial(_boosting, lessons, seed, boosting))
     jobs += [partial(_logit, lessons, groups) for groups in LOGITS.values()]
-    found = run(jobs, lambda _: None)
+    found = run(jobs)
     trees, logits = (None, found) if boosting is None else (found[0], found[1:])
     return Rivals(
         slot_rates(lessons.events.taken[training], lessons.events.place[training], targets.winner),
@@ -94,20 +93,12 @@ def fit_rivals(lessons: Lessons, seed: int, boosting: BoostingOptions | None, ru
 
 
 def left_out(lessons: Lessons, seed: int, options: BoostingOptions, run: Run) -> Floats:
-    """(training rows, S): P(win) as told by trees that did not learn from the event's days: what is learned from
-    chances must not learn from those that a model gives to its own lessons."""
-    fold = folds_of(lessons.events.day[lessons.training])
-    parts = np.unique(fold).tolist()
-    jobs: list[Callable[[], Fitted]] = [
-        partial(_boosting, replace(lessons, training=lessons.training[fold != each]), seed, options) for each in parts
-    ]
-    found = zip(parts, run(jobs, lambda _: None), strict=True)
-    trees = {part: each for part, each in found if isinstance(each, Boosting)}
-
-    def tell(_: Ints, asked: Ints) -> Floats:
-        return boosted_win(trees[int(fold[asked[0]])], lessons.inputs[lessons.training[asked]])
-
-    return cross_fitted(fold, tell)
+    """(training rows, S): P(win) as told by trees that did not learn from the event's days."""
+    inputs = lessons.inputs
+    return left_out_wins(
+        tree_entries(inputs), inputs.taken, lessons.targets.winner, lessons.events.day, lessons.training,
+        lessons.validation, seed, options, run,
+    )  # fmt: skip
 
 
 def _logit(lessons: Lessons, groups: tuple[str, ...]) -> Logit:

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from services.predictor.members import Learned
 from services.predictor.network.network import Network
 from services.predictor.side_by_side import side_by_side
-from services.predictor.train import Learned
 from tests.services.predictor.network.made import shape
 from tests.shared.runtime.deadline import eventually
 

@@ -17,9 +17,11 @@ import pytest
 from services.predictor.facts import STATES, EventFacts
 from services.predictor.features.history import History
 from services.predictor.features.inputs import inputs_of
+from services.predictor.ground import LEAST_EVENTS
 from services.predictor.profile import Profile
 from services.predictor.registry.gate import judge_alone
-from services.predictor.train import LEAST_EVENTS, Made, Split, split_of, train
+from services.predictor.split import Split, split_of
+from services.predictor.train import Made, train
 from services.predictor.trained import Description, trained_of
 from shared.errors import ConfigError
 from tests.services.predictor.features.pond import DAY_US, DUEL, POND, TRIO, arrays, event, matches, raced
@@ -257,7 +259,7 @@ def test_too_little_to_learn_from_or_to_validate_on_is_refused() -> None:
 
 
 def test_the_same_seed_and_history_give_the_same_model(tmp_path: Path) -> None:
-    """From other processes, whatever their hash seed and however many work side by side: a version is a hash of all."""
+    """From other processes, whatever their hashes and however many work side by side: a version is a hash of all."""
 
     def version(workers: int) -> str:
         place = tmp_path / str(workers)

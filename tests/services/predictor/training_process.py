@@ -12,8 +12,8 @@ from pathlib import Path
 
 import torch
 
+from services.predictor.members import Learned
 from services.predictor.side_by_side import side_by_side
-from services.predictor.train import Learned
 from services.predictor.train_command import registry_of
 from tests.services.predictor.shelf_orders import order
 from tests.services.predictor.tiny import POLICY, TINY, pond, trained
