@@ -17,7 +17,7 @@ class Training:
     """`networks`: how many, differing by their seed; `width` and `dropout` are theirs. `card_trees`,
     `observation_trees`: of the result, one state each; `top3_trees`: of the first three places, in each state.
     `places`: lines and trees of the result learn from the second and third place too: more to learn from, of less to
-    the point. `policy`: None trains none."""
+    the point. `tree_share`: what the pool's prior gives the trees of the result. `policy`: None trains none."""
 
     networks: int
     card_trees: int
@@ -30,6 +30,7 @@ class Training:
     policy: Learning | None
     policy_members: int = 3
     places: bool = False
+    tree_share: float = 0.5
 
 
 FULL = Training(
@@ -50,11 +51,12 @@ SHORT = Training(
     top3_trees=0,
     width=48,
     dropout=0.3,
-    network=Plan(epochs=8, batch=64, learning_rate=8e-4, weight_decay=0.5, average=0.98),
+    network=Plan(epochs=8, batch=64, learning_rate=6e-4, weight_decay=0.5, average=0.98),
     boosting=BoostingOptions(leaves=6, least_rows_in_leaf=120, rate=0.06, most_trees=300, patience_trees=30),
     policy=Learning(market_epochs=4, epochs=2),
     policy_members=1,
     places=True,
+    tree_share=0.2,
 )
 
 

@@ -37,7 +37,9 @@ from services.predictor.trained import (
 DRIFT_EVENTS = 4000
 
 
-def pooled_model(ground: Ground, members: Sequence[Member], learned: Sequence[Learned], seed: int) -> Trained:
+def pooled_model(
+    ground: Ground, members: Sequence[Member], learned: Sequence[Learned], seed: int, tree_share: float
+) -> Trained:
     """The members as one model, pooled and judged on the validation events."""
     networks = [found for found, _ in learned if isinstance(found, Network)]
     trees = {
@@ -53,7 +55,10 @@ def pooled_model(ground: Ground, members: Sequence[Member], learned: Sequence[Le
     scores, top3_scores = (
         {state: _scores(ground, members, kind, trees[kind], state) for state in ground.rows} for kind in trees
     )
-    pooling = {state: _pooling(ground, told[state], scores[state], top3_scores[state], state) for state in ground.rows}
+    pooling = {
+        state: _pooling(ground, told[state], scores[state], top3_scores[state], state, tree_share)
+        for state in ground.rows
+    }
     rates = slot_rates(events.taken[lesson.training], events.place[lesson.training], ground.winner[lesson.training])
     days = events.day[lesson.training]
     description = Description(
@@ -99,11 +104,18 @@ def _scores(
 
 
 def _pooling(
-    ground: Ground, told: Sequence[Logits], scores: Sequence[Floats], top3_scores: Sequence[Floats], state: State
+    ground: Ground,
+    told: Sequence[Logits],
+    scores: Sequence[Floats],
+    top3_scores: Sequence[Floats],
+    state: State,
+    tree_share: float,
 ) -> Pooling:
     rows, targets = ground.rows[state], ground.lesson.targets
     taken, judged = ground.events.taken[rows], targets[rows]
-    networks, trees, bias = fit_result(mean_of([each.result for each in told]), scores, taken, judged.winner)
+    networks, trees, bias = fit_result(
+        mean_of([each.result for each in told]), scores, taken, judged.winner, tree_share
+    )
     top3 = mean_of([each.top3 for each in told])[taken]
     top3_trees = np.mean(top3_scores, axis=0)[taken] if top3_scores else None
     came = ((judged.places >= 1) & (judged.places <= 3))[taken].astype(np.int64)

@@ -115,17 +115,18 @@ def centred(scores: Floats, taken: Bools) -> Floats:
 
 
 def fit_result(
-    network: Floats, trees: Sequence[Floats], taken: Bools, winner: Ints
+    network: Floats, trees: Sequence[Floats], taken: Bools, winner: Ints, tree_share: float = 0.5
 ) -> tuple[float, float, list[float]]:
     """Weights of networks and trees, and the bias of each slot: the most probable under a normal prior.
 
-    winner (n,): slot index of each event; events without one are not to be given.
+    winner (n,): slot index of each event; events without one are not to be given. `tree_share`: what the prior gives
+    the trees.
     """
     parts = [centred(network, taken)]
     if trees:
         parts.append(np.mean([centred(each, taken) for each in trees], axis=0))
     scores = torch.tensor(np.stack(parts))  # (parts, n, S)
-    start = torch.full((len(parts),), 1 / len(parts), dtype=torch.float64)
+    start = torch.tensor([1 - tree_share, tree_share] if trees else [1.0], dtype=torch.float64)
     weights = start.clone().requires_grad_()
     bias = torch.zeros(taken.shape[1], dtype=torch.float64, requires_grad=True)
     there, happened = torch.from_numpy(taken), torch.from_numpy(winner)

@@ -70,7 +70,7 @@ def train(
     progress(0.2)
     jobs, members = jobs_of(ground, lesson, plan, seed)
     learned = run(jobs, lambda done: progress(0.2 + 0.6 * done / len(jobs)))
-    made = pooled_model(ground, members, learned, seed)
+    made = pooled_model(ground, members, learned, seed, plan.tree_share)
     progress(0.85)
     log(_line(made.description.metrics))
     made, policy_curves = taught(ground, made, plan, seed, run)
