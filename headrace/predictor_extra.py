@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from shared.errors import ConfigError
 
 # As the extra `predictor` of pyproject.toml has them.
-PACKAGES = ("lightgbm", "matplotlib", "numpy", "safetensors", "torch")
+PACKAGES = ("lightgbm", "matplotlib", "numpy", "safetensors", "threadpoolctl", "torch")
 
 
 def require(what: str) -> None:

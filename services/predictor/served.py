@@ -10,28 +10,13 @@ from services.predictor.features.encoding import Encoding
 from services.predictor.features.inputs import Inputs
 from services.predictor.judge.drift import Bins
 from services.predictor.policy.environment import SoFar
-from services.predictor.policy.scene import Scene
+from services.predictor.policy.scene import Scene, Told
 from shared.errors import ConfigError
 from shared.events import Decision
 
 
-class Probabilities(Protocol):
-    """win (n, S), top3 (n, S), trend (n, 3), behaviour (n, S, 3); win is 0 in empty slots. embedding (n, C)."""
-
-    @property
-    def win(self) -> Floats: ...
-
-    @property
-    def top3(self) -> Floats: ...
-
-    @property
-    def trend(self) -> Floats: ...
-
-    @property
-    def behaviour(self) -> Floats: ...
-
-    @property
-    def embedding(self) -> Floats: ...
+Probabilities = Told
+"""win (n, S), 0 in empty slots; top3 (n, S), trend (n, 3), behaviour (n, S, 3), embedding (n, C)."""
 
 
 class Description(Protocol):
