@@ -14,7 +14,6 @@ from services.predictor.policy.scene import Scene, Told
 from shared.errors import ConfigError
 from shared.events import Decision
 
-
 Probabilities = Told
 """win (n, S), 0 in empty slots; top3 (n, S), trend (n, 3), behaviour (n, S, 3), embedding (n, C)."""
 
