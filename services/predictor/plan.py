@@ -34,7 +34,7 @@ class Training:
 
 
 FULL = Training(
-    networks=6,
+    networks=3,
     card_trees=1,
     observation_trees=3,
     top3_trees=1,
