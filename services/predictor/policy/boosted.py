@@ -11,6 +11,7 @@ from services.predictor.facts import Floats
 from services.predictor.policy.environment import Episodes
 from services.predictor.policy.experience import clipped
 from services.predictor.policy.scene import Scene
+from services.predictor.references.boosting import loaded_lightgbm
 
 ROUNDS = 120
 SETTINGS = {
@@ -44,12 +45,8 @@ class Boosted:
 
 
 def boosted_return(scene: Scene, episodes: Episodes, payout_quantile: float, seed: int = 1) -> Boosted:
-    """A stake that would have been given back teaches nothing. Payments are clipped as the agent's are.
-
-    Raises ImportError without LightGBM.
-    """
-    import lightgbm  # noqa: PLC0415 - only who compares needs it
-
+    """A stake that would have been given back teaches nothing. Payments are clipped as the agent's are."""
+    lightgbm = loaded_lightgbm()
     stood = episodes.counts
     data = lightgbm.Dataset(_columns(scene)[stood], label=clipped(episodes, payout_quantile).reward[stood])
     return Boosted(lightgbm.train({**SETTINGS, "seed": seed}, data, ROUNDS))

@@ -17,6 +17,7 @@ from services.predictor.facts import Bools, Floats, Floats32, Ints
 from services.predictor.references.lightgbm_trees import trees_in
 from services.predictor.references.softmax import derivatives, first_places, softmax, winner_loss
 from services.predictor.references.trees import Trees, trees_of
+from shared.errors import ConfigError
 
 TELL_EVERY = 20
 
@@ -83,8 +84,7 @@ def fit_boosting(
     `log` gets the number of trees and the validation log-loss now and then; what it raises ends the training. The
     same data, seed and options give the same trees.
     """
-    import lightgbm  # noqa: PLC0415 serving does not have it
-
+    lightgbm = loaded_lightgbm()
     options = options or BoostingOptions()
     fit = _Objective.of(taken, winner, training[winner[training] >= 0], options, weights, places)
     judged = _Objective.of(taken, winner, validation[winner[validation] >= 0], options)
@@ -122,8 +122,7 @@ def fit_chances(
     options: BoostingOptions | None = None,
 ) -> Boosting:
     """Each taken entry by itself: the log-odds that `came` (n, S) is true, say a place among the first three."""
-    import lightgbm  # noqa: PLC0415 serving does not have it
-
+    lightgbm = loaded_lightgbm()
     options = options or BoostingOptions()
     data, check = (
         (entry[rows][taken[rows]], came[rows][taken[rows]].astype(np.float64)) for rows in (training, validation)
@@ -145,6 +144,17 @@ def fit_chances(
         trees_in(booster.model_to_string(num_iteration=kept)), tuple(losses["validation"]["binary_logloss"]),
         np.asarray(booster.feature_importance("gain", iteration=kept), dtype=np.float64),
     )  # fmt: skip
+
+
+def loaded_lightgbm() -> Any:
+    """Imported when it is needed: serving does without it. Raises ConfigError where its own library does not load."""
+    try:
+        import lightgbm  # noqa: PLC0415
+    except OSError as error:
+        raise ConfigError(
+            f"LightGBM cannot be loaded: {error}. It wants OpenMP: on Debian and Ubuntu, apt install libgomp1"
+        ) from error
+    return lightgbm
 
 
 def _parameters(seed: int, options: BoostingOptions) -> dict[str, Any]:
