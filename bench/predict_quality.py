@@ -12,6 +12,7 @@ from services.predictor.backtesting import opinion_of
 from services.predictor.facts import Events
 from services.predictor.features.history import History
 from services.predictor.features.inputs import Inputs, inputs_of
+from services.predictor.jobs import T, one_by_one, quietly
 from services.predictor.judge.comparison import (
     EPOCH,
     Judged,
@@ -23,7 +24,7 @@ from services.predictor.judge.comparison import (
 )
 from services.predictor.judge.tables import Cell
 from services.predictor.references.boosting import BoostingOptions
-from services.predictor.references.rivals import Fitted, Lessons, Rivals, fit_rivals
+from services.predictor.references.rivals import Lessons, Rivals, fit_rivals
 from services.predictor.targets import targets_of
 from services.predictor.trained import Trained
 
@@ -61,12 +62,8 @@ def rivals_of(course: Course, seed: int, most_trees: int, log: Callable[[str], N
     """Penalties and the number of trees are chosen on the judged events themselves, which can only flatter them; so is
     the model's calibration."""
 
-    def run(jobs: Sequence[Callable[[], Fitted]], _: Callable[[int], None]) -> list[Fitted]:
-        found = []
-        for number, job in enumerate(jobs, start=1):
-            found.append(job())
-            log(f"reference {number} of {len(jobs)} is trained")
-        return found
+    def run(jobs: Sequence[Callable[[], T]], _: Callable[[int], None] = quietly) -> list[T]:
+        return one_by_one(jobs, lambda number: log(f"reference {number} of {len(jobs)} is trained"))
 
     return fit_rivals(course.lessons, seed, replace(BoostingOptions(), most_trees=most_trees), run)
 
