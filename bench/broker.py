@@ -25,7 +25,7 @@ from bench.broker_site import Site
 from bench.broker_workers import bare, bare_decoding, runtime
 from bench.kafka_server import kafka
 from headrace.embedded import EmbeddedPostgres
-from shared.migrations import migrate
+from shared.database.migrations import migrate
 
 MOST_OVERHEAD = 0.25
 MACHINE_CPUS = len(os.sched_getaffinity(0))

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from bench.broker_site import MOST, Site
 from shared.broker.contract import NewRecord
-from shared.broker.kafka_client import addresses_of, client_settings
+from shared.broker.kafka.client import addresses_of, client_settings
 from shared.events import MESSAGES
 from shared.records import Received
 from shared.runtime.consumer import ConsumerLoop

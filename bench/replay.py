@@ -26,9 +26,9 @@ import psycopg
 
 from headrace.embedded import OWNER, EmbeddedPostgres
 from shared.broker.contract import Broker, NewRecord
-from shared.broker.postgres_broker import PostgresBroker
+from shared.broker.postgres.broker import PostgresBroker
+from shared.database.migrations import migrate
 from shared.events import RawEvent, event_id_of
-from shared.migrations import migrate
 from shared.ops import postgres_operations, postgres_replays
 from shared.ops.operations import Operation
 from shared.ops.replays import request_of

@@ -20,8 +20,8 @@ from headrace.data_dir import DataDir, write_private
 from headrace.embedded import DATABASE, OWNER, READER, EmbeddedPostgres
 from shared.broker.connect import connect
 from shared.broker.contract import Broker
+from shared.database.migrations import migrate
 from shared.errors import ConfigError, HeadraceError, TransientError
-from shared.migrations import migrate
 from shared.setting_loading import load
 from shared.settings import Database, ServiceSettings, Settings
 from shared.topics import DAY_S, SERVICES, TopicSpec, specs

@@ -15,10 +15,10 @@ import psycopg
 
 from headrace.access import Access
 from headrace.positions import HOPS, TOPICS, Done, FetcherReport, Positions, Reading, report_of
-from shared.broker.census import Census, GaplessCensus, ReadCensus, Span
 from shared.broker.connect import connect
 from shared.broker.contract import Broker, TopicPartition
-from shared.broker.postgres_log import LOCAL
+from shared.broker.counting.record_count import Census, GaplessCensus, ReadCensus, Span
+from shared.broker.postgres.log import LOCAL
 from shared.errors import TransientError
 from shared.settings import Settings
 from shared.topics import OUTBOX_CURSORS, SERVICES, WRITTEN_WITH_ROWS
@@ -155,7 +155,7 @@ def _of_kafka(url: str) -> tuple[list[str], tuple[type[Exception], ...]]:
     """Where it is, and what its client may raise. Imported here: who does not use Kafka does not load it."""
     from kafka.errors import KafkaError  # noqa: PLC0415
 
-    from shared.broker.kafka_client import addresses_of  # noqa: PLC0415
+    from shared.broker.kafka.client import addresses_of  # noqa: PLC0415
 
     return addresses_of(url), (KafkaError,)
 

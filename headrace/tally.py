@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from headrace.positions import MAIN_READER, TOPICS, Positions
-from shared.broker.census import Census, Span
+from shared.broker.counting.record_count import Census, Span
 from shared.topics import RAW, STREAMS
 
 Measured = Sequence[tuple[tuple[str, ...], Span]]

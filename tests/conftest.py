@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from headrace.embedded import EmbeddedPostgres
-from shared.migrations import migrate
+from shared.database.migrations import migrate
 from tests.kafka.jars import KafkaMissingError
 from tests.kafka.use import KafkaInUse
 

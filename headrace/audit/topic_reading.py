@@ -10,9 +10,9 @@ from uuid import uuid5
 import psycopg
 
 from shared.broker.contract import Broker, Record, TopicPartition
-from shared.broker.frames import decode_batch
-from shared.broker.postgres_log import LOCAL
-from shared.broker.sweep import sweep
+from shared.broker.counting.read_range import sweep
+from shared.broker.postgres.frames import decode_batch
+from shared.broker.postgres.log import LOCAL
 from shared.errors import BrokerError
 from shared.events import NAMESPACE
 from shared.records import LIVE

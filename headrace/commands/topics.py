@@ -24,9 +24,9 @@ from headrace.commands.arguments import (
     settings_of,
     stdout,
 )
-from shared.broker.census import ReadCensus, Span
 from shared.broker.contract import Broker, Record, TopicPartition
-from shared.broker.sweep import sweep
+from shared.broker.counting.read_range import sweep
+from shared.broker.counting.record_count import ReadCensus, Span
 from shared.errors import ConfigError
 from shared.settings import Settings
 from shared.topics import specs

@@ -17,8 +17,8 @@ from services.fetcher.declaration import Source
 from services.fetcher.kept import Retelling
 from services.fetcher.postgres_backfills import KIND
 from services.fetcher.windows import Plan, Window, last_ended, window_of
-from shared.broker.contract import DbConnection
 from shared.clock import Clock
+from shared.database.connection import DbConnection
 from shared.errors import ConfigError, HeadraceError
 from shared.ops import postgres_operations
 from shared.ops.operations import NotPossible

@@ -7,7 +7,7 @@ from datetime import date
 from typing import Any, Protocol
 
 from services.fetcher.windows import Window, windows_between
-from shared.broker.contract import DbConnection
+from shared.database.connection import DbConnection
 from shared.ops.operations import Operation
 from shared.runtime.settling import Standing
 

@@ -9,7 +9,7 @@ from services.loader.exports import Exporter
 from services.loader.load import Loader
 from services.loader.postgres_export_orders import KIND, look
 from services.loader.settings import LoaderSettings
-from shared.broker.postgres_link import Link
+from shared.database.connection import Link
 from shared.runtime.metrics import Metrics
 from shared.runtime.run import launch
 from shared.runtime.service import Consuming, Service, serving

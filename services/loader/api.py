@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.config import JsonDict
 
 from services.loader.postgres_export_orders import KIND, touch
-from shared.broker.contract import DbConnection
+from shared.database.connection import DbConnection
 from shared.ops.operations import NotPossible
 from shared.runtime.api.desk import Desk
 from shared.runtime.api.operations import Limit

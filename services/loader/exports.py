@@ -19,9 +19,8 @@ import orjson
 import structlog
 from psycopg import sql
 
-from shared.broker.contract import DbConnection
-from shared.broker.postgres_link import Link
 from shared.clock import Clock
+from shared.database.connection import DbConnection, Link
 from shared.errors import TransientError
 
 LOOK_EVERY_S = 0.5

@@ -24,10 +24,10 @@ from services.loader.postgres_state import read_states
 from services.loader.rows import Row, json_text
 from services.loader.schema import DEAD_LETTERS, ENTITIES, PREDICTIONS, RETURN_RATES
 from services.loader.state import EventState
-from shared.broker.contract import DbConnection, NewRecord, Record
+from shared.broker.contract import NewRecord, Record
 from shared.broker.keys import partition_of
-from shared.broker.postgres_link import Link, first_line
 from shared.clock import Clock
+from shared.database.connection import DbConnection, Link, first_line
 from shared.errors import InvalidEvent
 from shared.events import Listed, LoadedEvent, Prediction, Reference
 from shared.records import Received, encode, revision_of

@@ -7,7 +7,8 @@ from datetime import datetime
 
 import orjson
 
-from shared.broker.contract import DbConnection, Record
+from shared.broker.contract import Record
+from shared.database.connection import DbConnection
 from shared.records import Received, decode
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from services.loader import resolve
 from services.loader.rows import json_text
 from services.loader.schema import REFERENCE_TABLES
-from shared.broker.contract import DbConnection
+from shared.database.connection import DbConnection
 from shared.errors import InvalidEvent
 from shared.events import Reference
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from services.loader.resolve import Ids
-from shared.broker.contract import DbConnection
+from shared.database.connection import DbConnection
 
 # Column of facts.events, and its type in the staging table.
 _COLUMNS = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date
 from typing import Any
 
-from shared.broker.contract import DbConnection
+from shared.database.connection import DbConnection
 from shared.errors import ConfigError
 from shared.ops.operations import Operation
 from shared.runtime.settling import Standing

@@ -11,7 +11,7 @@ from typing import Any
 from services.loader.resolve import RESOLVERS, Ids
 from services.loader.rows import Row
 from services.loader.schema import ENTITIES, RETURN_RATES, STAGED, Table
-from shared.broker.contract import DbConnection
+from shared.database.connection import DbConnection
 
 
 def prepare(connection: DbConnection) -> None:

@@ -10,7 +10,7 @@ from services.loader.fold import Version, supersede
 from services.loader.rows import known_at_of
 from services.loader.state import EventState
 from services.loader.trees import FactEvent
-from shared.broker.contract import DbConnection
+from shared.database.connection import DbConnection
 from shared.events import CLEAN_EVENT
 
 

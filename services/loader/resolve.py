@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from services.loader.rows import SessionRow
-from shared.broker.contract import DbConnection
+from shared.database.connection import DbConnection
 
 Ids = dict[str, int]
 

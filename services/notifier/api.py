@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
 from services.notifier.postgres_ledger import Note, record
-from shared.broker.contract import DbConnection
+from shared.database.connection import DbConnection
 from shared.errors import ConfigError
 from shared.events import NAMESPACE
 from shared.ops import postgres_operations

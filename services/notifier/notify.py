@@ -14,8 +14,9 @@ from services.notifier.findings import Daily, Finding, daily_id, day_key, findin
 from services.notifier.message import render
 from services.notifier.postgres_facts import day_statuses, event_facts, session_facts
 from services.notifier.postgres_ledger import Note, Summary, record, record_summaries, written
-from shared.broker.contract import DbConnection, NewRecord
+from shared.broker.contract import NewRecord
 from shared.clock import Clock
+from shared.database.connection import DbConnection
 from shared.ops.postgres_replays import to_be_told
 from shared.records import LIVE, Received
 

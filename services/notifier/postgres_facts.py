@@ -16,7 +16,7 @@ from psycopg.rows import tuple_row
 
 from services.notifier.digest import DayRows
 from services.notifier.findings import EventFacts, Payout, SessionFacts
-from shared.broker.contract import DbConnection
+from shared.database.connection import DbConnection
 
 EVENTS = "SELECT event_key, session_key, number, scheduled_at, status FROM analytics.events WHERE event_key = ANY(%s)"
 SESSIONS = """

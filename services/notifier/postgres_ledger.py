@@ -19,7 +19,7 @@ from uuid import UUID
 
 from psycopg.rows import class_row, tuple_row
 
-from shared.broker.contract import DbConnection
+from shared.database.connection import DbConnection
 
 Undecided = Literal["park", "retry"]
 LONGEST_ERROR = 1_000

@@ -24,7 +24,8 @@ from services.notifier.message import render
 from services.notifier.postgres_facts import day_rows, session_facts
 from services.notifier.postgres_ledger import Unwritten
 from services.notifier.tide import Tide
-from shared.broker.contract import Broker, DbConnection
+from shared.broker.contract import Broker
+from shared.database.connection import DbConnection
 from shared.errors import BrokerError, TransientError
 
 log = structlog.get_logger("notifier.summaries")

@@ -18,7 +18,7 @@ import structlog
 from services.notifier import postgres_ledger as ledger
 from services.notifier.channels import Channel, ChannelBusy, ChannelRefused, Message
 from services.notifier.delivery import Delivery, TokenBucket
-from shared.broker.contract import DbConnection
+from shared.database.connection import DbConnection
 
 Outcome = Literal["sent", "failed", "retried", "unknown"]
 OnOutcome = Callable[[str, Outcome], None]

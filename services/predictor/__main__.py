@@ -10,7 +10,7 @@ from services.predictor.lazy import LazyPredictor, Predicting
 from services.predictor.postgres_trainings import PROMOTION, TRAINING
 from services.predictor.settings import PredictorSettings
 from shared.broker.connect import connect
-from shared.broker.postgres_link import Link
+from shared.database.connection import Link
 from shared.runtime.metrics import Metrics
 from shared.runtime.run import launch
 from shared.runtime.service import Consuming, Service, serving

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from services.predictor.explain import Explanation, PastStart, SlotExplained
 from services.predictor.facts import State
-from shared.broker.contract import DbConnection
+from shared.database.connection import DbConnection
 from shared.runtime.api.desk import Desk
 from shared.runtime.api.problems import responses
 

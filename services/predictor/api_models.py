@@ -24,7 +24,7 @@ from services.predictor.registry.gate import Verdict
 from services.predictor.registry.model_files import PICTURE_PATTERN, VERSION_PATTERN
 from services.predictor.registry.promotion import verdict_on
 from services.predictor.registry.states import Book, Change, ModelState, Order
-from shared.broker.contract import DbConnection
+from shared.database.connection import DbConnection
 from shared.errors import ConfigError
 from shared.ops.operations import NotPossible
 from shared.runtime.api.desk import Desk

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Body, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from services.predictor.postgres_trainings import TRAINING, require_alone
-from shared.broker.contract import DbConnection
+from shared.database.connection import DbConnection
 from shared.ops import postgres_operations
 from shared.runtime.api.desk import Desk
 from shared.runtime.api.operations import Before, Limit, OperationPage, full_id, page_of

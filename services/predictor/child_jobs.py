@@ -21,7 +21,7 @@ from typing import Any
 import orjson
 import structlog
 
-from shared.broker.postgres_link import Link
+from shared.database.connection import Link
 from shared.errors import TransientError
 from shared.ops import postgres_jobs
 from shared.ops.operations import Operation

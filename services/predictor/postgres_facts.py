@@ -23,8 +23,7 @@ from services.predictor import postgres_queries as queries
 from services.predictor.facts import EntryFacts, EventFacts
 from services.predictor.profile import BOATRACE, Profile
 from services.predictor.stored import Change, Changes, Decided, Position, Told, without_collection
-from shared.broker.contract import DbConnection
-from shared.broker.postgres_link import Link
+from shared.database.connection import DbConnection, Link
 from shared.errors import TransientError
 from shared.events import Decision
 

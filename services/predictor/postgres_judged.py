@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from services.predictor.registry.gate import Duel, Judged
-from shared.broker.contract import DbConnection
+from shared.database.connection import DbConnection
 
 # Of each model and state the newest prediction that was made before the start; of the states the one that knew more.
 _BOTH = """

@@ -7,8 +7,7 @@ from typing import Any, TypeVar
 
 from services.predictor.scores import KEPT
 from services.predictor.scoring import Scored
-from shared.broker.contract import DbConnection
-from shared.broker.postgres_link import Link
+from shared.database.connection import DbConnection, Link
 from shared.errors import TransientError
 
 T = TypeVar("T")

@@ -5,7 +5,7 @@ Both are jobs (shared/runtime/jobs/workers.py): one replica claims each, and who
 
 from __future__ import annotations
 
-from shared.broker.contract import DbConnection
+from shared.database.connection import DbConnection
 from shared.ops.operations import NotPossible
 
 TRAINING, PROMOTION = "training", "promotion"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from shared.broker.contract import Broker
-from shared.broker.postgres_broker import PostgresBroker
+from shared.broker.postgres.broker import PostgresBroker
 from shared.settings import Settings
 
 
@@ -12,6 +12,6 @@ def connect(settings: Settings, conninfo: str) -> Broker:
     positions and the outbox of the services that write rows."""
     if settings.broker.url == "embedded":
         return PostgresBroker(conninfo)
-    from shared.broker.kafka_broker import KafkaBroker  # noqa: PLC0415  # who does not use it does not load it
+    from shared.broker.kafka.broker import KafkaBroker  # noqa: PLC0415  # who does not use it does not load it
 
     return KafkaBroker(settings.broker.url, settings.kafka, conninfo)

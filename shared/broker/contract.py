@@ -11,13 +11,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from types import TracebackType
-from typing import Any, NamedTuple, Protocol, Self
+from typing import NamedTuple, Protocol, Self
 
-import psycopg
-
+from shared.database.connection import DbConnection
 from shared.topics import TopicSpec
 
-DbConnection = psycopg.Connection[Any]
 Headers = Mapping[str, bytes]
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from psycopg.types.json import Jsonb
 
-from shared.broker.contract import DbConnection
+from shared.database.connection import DbConnection
 
 
 class Line(NamedTuple):

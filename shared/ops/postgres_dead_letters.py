@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Literal, NamedTuple
 
-from shared.broker.contract import DbConnection
+from shared.database.connection import DbConnection
 from shared.ops import postgres_plans
 from shared.ops.dead_letter_choice import Selection
 from shared.ops.dead_letters import Place, State

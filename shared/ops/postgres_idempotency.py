@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from psycopg.types.json import Jsonb
 
-from shared.broker.contract import DbConnection
+from shared.database.connection import DbConnection
 from shared.ops.idempotency import KEPT_H, Stored
 
 _AGE = f"interval '{KEPT_H} hours'"

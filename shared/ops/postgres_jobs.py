@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from psycopg.types.json import Jsonb
 
-from shared.broker.contract import DbConnection
+from shared.database.connection import DbConnection
 from shared.ops.operations import Operation, Wanted, resting_state
 from shared.ops.postgres_operations import CHANNEL, LEASE_S, get
 

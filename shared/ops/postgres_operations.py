@@ -7,7 +7,7 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
-from shared.broker.contract import DbConnection
+from shared.database.connection import DbConnection
 from shared.ops.operations import JOBS, Command, Operation, State, resting_state, wanted_after
 
 LEASE_S = 10.0

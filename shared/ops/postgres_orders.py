@@ -7,7 +7,8 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from shared.broker.contract import DbConnection, TopicPartition
+from shared.broker.contract import TopicPartition
+from shared.database.connection import DbConnection
 from shared.ops.orders import Desired, Doing, Observed, Order, Orders
 
 # A replica that has not said anything for so long is not there any more: its leases have ended, and its units are

@@ -7,7 +7,7 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
-from shared.broker.contract import DbConnection
+from shared.database.connection import DbConnection
 from shared.errors import ConfigError
 
 KEPT_H = 48

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shared.broker.contract import DbConnection
+from shared.database.connection import DbConnection
 from shared.ops import postgres_plans
 from shared.ops.operations import NotPossible, Operation
 from shared.ops.postgres_operations import create

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from shared.broker.contract import DbConnection, TopicPartition
+from shared.broker.contract import TopicPartition
+from shared.database.connection import DbConnection
 from shared.ops import postgres_operations
 from shared.ops.operations import Operation
 from shared.ops.orders import Desired, Order, not_yet

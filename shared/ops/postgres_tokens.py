@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 import psycopg
 
-from shared.broker.contract import DbConnection
+from shared.database.connection import DbConnection
 from shared.errors import ConfigError
 from shared.ops.operations import NotPossible
 from shared.ops.tokens import NAME, Parts, Scope, Token, digest_of

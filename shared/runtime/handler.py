@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
-from shared.broker.contract import DbConnection, NewRecord
+from shared.broker.contract import NewRecord
+from shared.database.connection import DbConnection
 from shared.records import Received
 
 Handle = Callable[[Sequence[Received]], Sequence[NewRecord]]

@@ -15,9 +15,9 @@ from typing import NamedTuple
 import psycopg
 import structlog
 
-from shared.broker.backlog import Backlog, GaplessBacklog, ReadBacklog, Waiting
 from shared.broker.contract import Broker, TopicPartition
-from shared.broker.postgres_link import Link
+from shared.broker.counting.backlog import Backlog, GaplessBacklog, ReadBacklog, Waiting
+from shared.database.connection import Link
 from shared.errors import TransientError
 from shared.ops.postgres_orders import FRESH_S
 from shared.settings import ServiceSettings
@@ -116,7 +116,7 @@ def meter_of(settings: ServiceSettings, conninfo: str, broker: Broker, *, in_dat
     """`broker` is the meter's from now on; `in_database`: the group's positions lie there, whatever the broker is."""
     if settings.broker.url == "embedded":
         return LagMeter(broker, settings.name, GaplessBacklog(conninfo))
-    from shared.broker.kafka_broker import KafkaBroker  # noqa: PLC0415  # who does not use it does not load it
+    from shared.broker.kafka.broker import KafkaBroker  # noqa: PLC0415  # who does not use it does not load it
 
     assert isinstance(broker, KafkaBroker)  # noqa: S101  # connect made it from the same setting
     foreign = None

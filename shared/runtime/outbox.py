@@ -12,8 +12,8 @@ from collections.abc import Mapping
 
 from shared.broker.connect import connect
 from shared.broker.contract import NewRecord, Reader, Record, TopicPartition
-from shared.broker.postgres_broker import PostgresBroker
-from shared.broker.postgres_log import LOCAL
+from shared.broker.postgres.broker import PostgresBroker
+from shared.broker.postgres.log import LOCAL
 from shared.runtime.handler import Step
 from shared.runtime.metrics import Metrics
 from shared.runtime.poller import PollerLoop

@@ -19,7 +19,7 @@ import psycopg
 import structlog
 from psycopg.types.json import Jsonb
 
-from shared.broker.postgres_link import Link
+from shared.database.connection import Link
 from shared.errors import TransientError
 from shared.runtime.api.desk import ServiceView
 from shared.runtime.metrics import Metrics

@@ -12,7 +12,7 @@ from fastapi import APIRouter
 
 from shared.broker.connect import connect
 from shared.broker.contract import Broker
-from shared.broker.postgres_log import LOCAL
+from shared.broker.postgres.log import LOCAL
 from shared.errors import ConfigError
 from shared.ops.postgres_dead_letters import REDRIVE
 from shared.ops.postgres_replays import REPLAY

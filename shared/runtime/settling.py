@@ -13,8 +13,7 @@ from typing import Any, NamedTuple
 import structlog
 from psycopg.types.json import Jsonb
 
-from shared.broker.contract import DbConnection
-from shared.broker.postgres_link import Link
+from shared.database.connection import DbConnection, Link
 from shared.errors import TransientError
 from shared.ops.operations import Operation, State
 from shared.ops.postgres_operations import finish, listing

@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 from shared.broker.contract import Broker
-from shared.broker.kafka_broker import KafkaBroker
-from shared.broker.postgres_broker import PostgresBroker
+from shared.broker.kafka.broker import KafkaBroker
+from shared.broker.postgres.broker import PostgresBroker
 from shared.errors import BrokerError
 from shared.settings import KafkaSettings
 from tests.contract.conftest import PATIENCE

@@ -15,10 +15,10 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from shared.broker import postgres_retention
 from shared.broker.contract import Broker
-from shared.broker.postgres_broker import PostgresBroker
-from shared.broker.postgres_link import Patience
+from shared.broker.postgres import retention
+from shared.broker.postgres.broker import PostgresBroker
+from shared.database.connection import Patience
 from shared.settings import KafkaSettings
 from shared.topics import TopicSpec
 from tests.contract.cutting_proxy import cutting_proxy
@@ -27,7 +27,7 @@ from tests.contract.kafka_proxy import KafkaProxy, kafka_proxy
 from tests.kafka.use import KafkaInUse
 
 if TYPE_CHECKING:
-    from shared.broker.kafka_broker import KafkaBroker
+    from shared.broker.kafka.broker import KafkaBroker
 
 # Short, so that the tests of what happens after them are.
 PATIENCE = Patience(lease_s=1.5, renew_s=0.25, stopped_unit_s=1.0)
@@ -114,7 +114,7 @@ class EmbeddedHarness:
 
     def retain(self) -> None:
         with psycopg.connect(self._url, autocommit=True) as connection:
-            postgres_retention.enforce(connection)
+            retention.enforce(connection)
 
     def close(self) -> None:
         for broker in self._brokers:
@@ -178,7 +178,7 @@ class KafkaHarness:
             self._proxy.close()
 
     def _broker(self, url: str) -> KafkaBroker:
-        from shared.broker.kafka_broker import KafkaBroker  # loads kafka-python: once its warnings are settled
+        from shared.broker.kafka.broker import KafkaBroker  # loads kafka-python: once its warnings are settled
 
         return KafkaBroker(url, self._settings, self._conninfo, PATIENCE, ANSWER_S)
 

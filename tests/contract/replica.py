@@ -16,7 +16,7 @@ from uuid import uuid4
 import psycopg
 
 from shared.broker.contract import Broker, NewRecord
-from shared.broker.postgres_log import LOCAL
+from shared.broker.postgres.log import LOCAL
 from shared.ops import postgres_operations
 from shared.ops.operations import Operation
 from shared.ops.orders import Desired

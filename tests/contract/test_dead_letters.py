@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from shared.broker.contract import Broker, NewRecord
-from shared.broker.postgres_link import Link
+from shared.database.connection import Link
 from shared.ops import postgres_dead_letters, postgres_jobs, postgres_operations
 from shared.ops.dead_letter_choice import Filter, Selection
 from shared.ops.dead_letters import CAUSE, Place

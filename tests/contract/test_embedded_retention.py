@@ -1,4 +1,4 @@
-"""The embedded log's retention. Kafka's is Kafka's: that it is told is in tests/shared/broker/test_kafka_topics.py."""
+"""The embedded log's retention. Kafka's is Kafka's: that it is told is in tests/shared/broker/kafka/test_topics.py."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from tests.contract.children import said
 from tests.contract.conftest import Harness
 from tests.contract.records import all_of, everything, put, until
 from tests.contract.replica import READS, SERVICE, WRITES, Operator, Replica, copying, operator, records
-from tests.shared.broker.black_hole import black_hole
+from tests.shared.database.black_hole import black_hole
 
 FIRST, SECOND = range(16), range(16, 40)
 Start = Callable[[str], "subprocess.Popen[str]"]

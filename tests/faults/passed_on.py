@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Self, cast
 
-from shared.broker.contract import DatabaseUnit, DbConnection, NewRecord, Ownership, TopicPartition, Unit
+from shared.broker.contract import DatabaseUnit, NewRecord, Ownership, TopicPartition, Unit
+from shared.database.connection import DbConnection
 
 
 class PassedOn:

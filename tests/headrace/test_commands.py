@@ -18,7 +18,7 @@ from headrace.access import Access, opened, prepare
 from headrace.cli import command
 from headrace.embedded import EmbeddedPostgres
 from shared.broker.contract import NewRecord
-from shared.broker.postgres_broker import PostgresBroker
+from shared.broker.postgres.broker import PostgresBroker
 from shared.settings import Settings
 
 Headrace = Callable[..., tuple[int, str, str]]

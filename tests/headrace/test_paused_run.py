@@ -10,7 +10,7 @@ from pathlib import Path
 import psycopg
 
 from headrace.embedded import EmbeddedPostgres
-from shared.migrations import migrate
+from shared.database.migrations import migrate
 from shared.ops.orders import Desired
 from shared.ops.postgres_steering import steer
 from shared.topics import RAW

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from shared.broker.kafka_broker import KafkaBroker
+from shared.broker.kafka.broker import KafkaBroker
 from shared.errors import ConfigError
 from shared.settings import KafkaSettings
 from shared.topics import RAW

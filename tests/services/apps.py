@@ -17,7 +17,7 @@ from services.fetcher.settings import FetcherSettings
 from services.loader.settings import LoaderSettings
 from services.notifier.settings import NotifierSettings
 from services.predictor.settings import PredictorSettings
-from shared.broker.postgres_broker import PostgresBroker
+from shared.broker.postgres.broker import PostgresBroker
 from shared.runtime.api.app import admin_app
 from shared.runtime.api.server import AdminServer
 from shared.runtime.metrics import Metrics

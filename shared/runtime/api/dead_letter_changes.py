@@ -8,7 +8,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from shared.broker.contract import DbConnection
+from shared.database.connection import DbConnection
 from shared.ops import postgres_dead_letters, postgres_operations
 from shared.ops.operations import NotPossible
 from shared.ops.postgres_dead_letters import REDRIVE

@@ -13,8 +13,8 @@ from typing import Any, Protocol
 
 from fastapi import APIRouter
 
-from shared.broker.contract import Broker, DbConnection
-from shared.broker.postgres_link import Link
+from shared.broker.contract import Broker
+from shared.database.connection import DbConnection, Link
 from shared.errors import ConfigError, TransientError
 from shared.settings import ServiceSettings
 

@@ -34,7 +34,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
-from shared.broker.contract import DbConnection
+from shared.database.connection import DbConnection
 from shared.errors import HeadraceError
 from shared.logs import mask_text
 from shared.ops import postgres_audit, postgres_idempotency, postgres_operations

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, Request, Response
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
-from shared.broker.contract import DbConnection
+from shared.database.connection import DbConnection
 from shared.errors import HeadraceError
 from shared.ops import postgres_plans, postgres_replays
 from shared.ops.replays import Plan, ReplayRequest

@@ -11,8 +11,8 @@ from fastapi import APIRouter, Body, Path, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
-from shared.broker.contract import DbConnection
-from shared.broker.postgres_log import LOCAL
+from shared.broker.postgres.log import LOCAL
+from shared.database.connection import DbConnection
 from shared.ops import postgres_orders, postgres_steering
 from shared.ops.orders import Desired, Order, Orders, PartitionState
 from shared.ops.postgres_orders import Live

@@ -16,8 +16,7 @@ from uuid import UUID
 import psycopg
 import structlog
 
-from shared.broker.contract import DbConnection
-from shared.broker.postgres_link import Link, first_line
+from shared.database.connection import DbConnection, Link, first_line
 from shared.errors import TransientError
 from shared.ops import postgres_operations, postgres_orders
 from shared.ops.postgres_steering import Partitions, settle

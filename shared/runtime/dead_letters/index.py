@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterable
 
 from shared.broker.contract import Broker, Record, TopicPartition
-from shared.broker.sweep import sweep
+from shared.broker.counting.read_range import sweep
 from shared.ops.dead_letters import Letter, Place, letter_of
 from shared.topics import dead_letter_topic
 

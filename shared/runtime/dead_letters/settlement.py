@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from shared.broker.contract import DbConnection
+from shared.database.connection import DbConnection
 from shared.ops import postgres_dead_letters
 from shared.ops.dead_letter_choice import MOST_REDRIVES, Filter, Selection
 from shared.ops.dead_letters import Letter, Place

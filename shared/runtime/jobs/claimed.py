@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
-from shared.broker.postgres_link import Link
+from shared.database.connection import Link
 from shared.ops import postgres_jobs
 from shared.ops.operations import Operation, Wanted
 from shared.ops.postgres_operations import get

@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 
 from shared.broker.contract import Broker, Record, TopicPartition
-from shared.broker.sweep import sweep
+from shared.broker.counting.read_range import sweep
 from shared.errors import ConfigError
 from shared.ops.operations import NotPossible
 from shared.ops.replays import KINDS, Plan, ReplayRequest, Seen, Span, kind_of, selects

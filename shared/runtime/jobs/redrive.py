@@ -12,8 +12,8 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 
 from shared.broker.contract import Broker, Record, TopicPartition, Unit
-from shared.broker.postgres_link import Link
-from shared.broker.sweep import sweep
+from shared.broker.counting.read_range import sweep
+from shared.database.connection import Link
 from shared.ops import postgres_dead_letters
 from shared.ops.dead_letter_choice import Selection
 from shared.ops.dead_letters import Place, letter_of, sent_back

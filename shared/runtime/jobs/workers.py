@@ -17,7 +17,7 @@ from typing import Protocol
 import psycopg
 import structlog
 
-from shared.broker.postgres_link import Link
+from shared.database.connection import Link
 from shared.errors import TransientError
 from shared.logs import mask_text
 from shared.ops import postgres_jobs

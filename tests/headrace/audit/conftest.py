@@ -14,7 +14,7 @@ from headrace.access import opened
 from headrace.audit.look import Place
 from headrace.embedded import EmbeddedPostgres
 from services.fetcher.source_file import load_source
-from shared.broker.postgres_broker import PostgresBroker
+from shared.broker.postgres.broker import PostgresBroker
 from shared.settings import Settings
 from tests.headrace.audit.pipeline import predict
 from tests.headrace.runs import DAYS, run_once, write_archive

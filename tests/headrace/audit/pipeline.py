@@ -11,8 +11,8 @@ import psycopg
 from headrace.audit.look import Look, Place, audit
 from headrace.audit.window import AuditWindow
 from shared.broker.contract import NewRecord, Record
-from shared.broker.frames import decode_batch, encode_batch
-from shared.broker.postgres_broker import PostgresBroker
+from shared.broker.postgres.broker import PostgresBroker
+from shared.broker.postgres.frames import decode_batch, encode_batch
 from shared.events import NAMESPACE, HeadProbability, Prediction
 from shared.records import encode
 from shared.topics import PREDICTIONS

@@ -16,7 +16,7 @@ import pytest
 from headrace.access import opened
 from headrace.audit.look import Place
 from services.fetcher.source_file import load_source
-from shared.broker.postgres_broker import PostgresBroker
+from shared.broker.postgres.broker import PostgresBroker
 from shared.settings import Settings
 from shared.topics import dead_letter_topic
 from tests.headrace.audit.pipeline import counts, edit, findings, ids_in, look_twice, without

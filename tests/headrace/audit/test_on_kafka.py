@@ -14,8 +14,8 @@ from headrace.access import opened
 from headrace.audit.look import Place
 from services.fetcher.source_file import load_source
 from shared.broker.contract import Broker, NewRecord
-from shared.broker.kafka_broker import KafkaBroker
-from shared.broker.sweep import sweep
+from shared.broker.counting.read_range import sweep
+from shared.broker.kafka.broker import KafkaBroker
 from shared.errors import ConfigError
 from shared.runtime.consumer import next_offsets
 from shared.settings import KafkaSettings, Settings

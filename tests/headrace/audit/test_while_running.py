@@ -22,7 +22,7 @@ from headrace.audit.look import Look, Place, audit
 from headrace.audit.window import AuditWindow
 from headrace.embedded import EmbeddedPostgres
 from services.fetcher.source_file import load_source
-from shared.broker.postgres_broker import PostgresBroker
+from shared.broker.postgres.broker import PostgresBroker
 from shared.errors import HeadraceError
 from simulator.publisher import Publisher
 from simulator.season import Plan, Season

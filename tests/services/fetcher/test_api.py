@@ -17,7 +17,7 @@ from services.fetcher.http_source import HttpSource
 from services.fetcher.postgres_backfills import Backfills
 from services.fetcher.settings import FetcherSettings
 from services.fetcher.windows import Plan
-from shared.broker.postgres_broker import PostgresBroker
+from shared.broker.postgres.broker import PostgresBroker
 from shared.runtime.metrics import Metrics
 from shared.runtime.poller import PollerLoop
 from shared.topics import FETCHER_CURSORS, RAW, specs

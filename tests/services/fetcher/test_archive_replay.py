@@ -20,7 +20,7 @@ from services.fetcher.archive_jobs import ArchiveReplays
 from services.fetcher.settings import FetcherSettings
 from services.fetcher.windows import Plan
 from shared.broker.contract import Record
-from shared.broker.postgres_broker import PostgresBroker
+from shared.broker.postgres.broker import PostgresBroker
 from shared.ops.operations import Operation
 from shared.ops.postgres_replays import REPLAY
 from shared.runtime.jobs.thread import JobThread

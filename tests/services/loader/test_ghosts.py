@@ -1,6 +1,6 @@
 """Records that come again, whenever and among whatever: they change no row and are told downstream no second time.
 
-A broker can do that to its readers; tests/shared/broker/test_kafka_ghosts.py makes it happen. Here any record may come
+A broker can do that to its readers; tests/shared/broker/kafka/test_ghosts.py makes it happen. Here any record may come
 again in any later place, as often as it likes.
 """
 

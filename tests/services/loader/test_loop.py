@@ -12,8 +12,8 @@ from psycopg.conninfo import make_conninfo
 
 from services.loader.load import Loader
 from shared.broker.contract import NewRecord, Record, TopicPartition
-from shared.broker.postgres_broker import PostgresBroker
-from shared.broker.postgres_link import Link
+from shared.broker.postgres.broker import PostgresBroker
+from shared.database.connection import Link
 from shared.events import HeadProbability, LoadedEvent, Prediction, Reference, ReferenceRow, event_id_of
 from shared.records import encode
 from shared.runtime.consumer import ConsumerLoop

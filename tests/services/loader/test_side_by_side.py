@@ -10,7 +10,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from services.loader.load import Loader
-from shared.broker.postgres_link import Link
+from shared.database.connection import Link
 from shared.events import Entry
 from shared.runtime.metrics import Metrics
 from tests.services.loader.facts import StillClock, entry, listed, observed, received, settled

@@ -14,7 +14,7 @@ import pytest
 from services.notifier.choose import Rules
 from services.notifier.delivery import Delivery
 from services.notifier.postgres_summaries import Summaries
-from shared.broker.postgres_broker import PostgresBroker
+from shared.broker.postgres.broker import PostgresBroker
 from shared.topics import specs
 from tests.services.notifier.http_receiver import Receiver, receiving
 from tests.services.notifier.samples import Rows

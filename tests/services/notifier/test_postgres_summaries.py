@@ -19,7 +19,7 @@ from services.notifier.notify import Notifier
 from services.notifier.postgres_ledger import Summary
 from services.notifier.postgres_summaries import Summaries
 from shared.broker.contract import Broker
-from shared.broker.postgres_broker import PostgresBroker
+from shared.broker.postgres.broker import PostgresBroker
 from shared.topics import CLEAN, RAW
 from tests.contract.records import fill, poll_some
 from tests.services.notifier.conftest import Compose

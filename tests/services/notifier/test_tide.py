@@ -10,7 +10,7 @@ import pytest
 
 from services.notifier.tide import WAY, Tide
 from shared.broker.contract import Broker, TopicPartition
-from shared.broker.postgres_broker import PostgresBroker
+from shared.broker.postgres.broker import PostgresBroker
 from shared.settings import KafkaSettings
 from shared.topics import CLEAN, LOADED, PREDICTIONS, RAW, TopicSpec
 from tests.contract.records import fill, poll_some
@@ -30,7 +30,7 @@ def way(request: pytest.FixtureRequest, database_url: str) -> Iterator[Broker]:
             yield embedded
         return
     kafka: KafkaInUse = request.getfixturevalue("kafka")
-    from shared.broker.kafka_broker import KafkaBroker  # where there is no Kafka it is not needed
+    from shared.broker.kafka.broker import KafkaBroker  # where there is no Kafka it is not needed
 
     settings = KafkaSettings(environment=uuid4().hex)
     with kafka.empty(), closing(KafkaBroker(f"kafka://{kafka.bootstrap}", settings, database_url)) as broker:

@@ -27,7 +27,7 @@ from services.predictor.postgres_facts import (
 )
 from services.predictor.stored import Change
 from shared.broker.contract import Record
-from shared.broker.postgres_link import Link
+from shared.database.connection import Link
 from shared.errors import TransientError
 from shared.events import Decision, HeadProbability, Prediction
 from shared.records import Received, decode, encode

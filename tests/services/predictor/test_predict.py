@@ -22,8 +22,8 @@ from services.predictor.postgres_facts import PostgresFacts, read_settled
 from services.predictor.predict import Parts, Predictor
 from services.predictor.stored import Changes, Decided, Position
 from shared.broker.contract import NewRecord, Record
-from shared.broker.postgres_broker import PostgresBroker
-from shared.broker.postgres_link import Link
+from shared.broker.postgres.broker import PostgresBroker
+from shared.database.connection import Link
 from shared.errors import ConfigError, TransientError
 from shared.events import LoadedEvent, Prediction
 from shared.records import Received

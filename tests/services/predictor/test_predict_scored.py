@@ -10,7 +10,7 @@ from headrace.embedded import EmbeddedPostgres
 from services.predictor.in_use import Serving
 from services.predictor.postgres_scored import PostgresScored
 from services.predictor.scoring import Scoring
-from shared.broker.postgres_link import Link
+from shared.database.connection import Link
 from tests.services.predictor.season import Connection
 from tests.services.predictor.serving import SmallDescription, SmallModel
 from tests.services.predictor.settled import BLUNT, TRUE, settle

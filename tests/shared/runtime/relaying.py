@@ -13,9 +13,9 @@ import sys
 from pathlib import Path
 
 from shared.broker.contract import Producer
-from shared.broker.kafka_broker import KafkaBroker
-from shared.broker.kafka_producer import KafkaProducer
-from shared.broker.kafka_unit import KafkaUnit
+from shared.broker.kafka.broker import KafkaBroker
+from shared.broker.kafka.producer import KafkaProducer
+from shared.broker.kafka.unit import KafkaUnit
 from shared.errors import BrokerError
 from shared.runtime.handler import Step
 from shared.runtime.metrics import Metrics

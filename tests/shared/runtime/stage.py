@@ -11,8 +11,8 @@ from uuid import NAMESPACE_URL, uuid5
 
 from shared.broker.contract import Broker, NewRecord, Record, TopicPartition
 from shared.broker.keys import partition_of
-from shared.broker.postgres_broker import PostgresBroker
-from shared.broker.postgres_link import Patience
+from shared.broker.postgres.broker import PostgresBroker
+from shared.database.connection import Patience
 from shared.events import RawEvent
 from shared.records import Received, encode
 from shared.topics import CLEAN, RAW, specs

@@ -12,8 +12,9 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from shared.broker.contract import Broker, DbConnection, NewRecord, TopicPartition
-from shared.broker.postgres_broker import PostgresBroker
+from shared.broker.contract import Broker, NewRecord, TopicPartition
+from shared.broker.postgres.broker import PostgresBroker
+from shared.database.connection import DbConnection
 from shared.errors import ConfigError, InvalidEvent, TransientError
 from shared.ops.orders import Desired, Order, Orders
 from shared.records import Received

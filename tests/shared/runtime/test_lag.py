@@ -11,9 +11,9 @@ import pytest
 import structlog
 
 from services.loader.settings import LoaderSettings
-from shared.broker.backlog import ReadBacklog
 from shared.broker.contract import NewRecord, TopicPartition
-from shared.broker.kafka_broker import KafkaBroker
+from shared.broker.counting.backlog import ReadBacklog
+from shared.broker.kafka.broker import KafkaBroker
 from shared.runtime.lag import LagMeter, ObservedPositions, PartitionLag, meter_of
 from shared.settings import BrokerSettings, Database, KafkaSettings
 from shared.topics import TopicSpec

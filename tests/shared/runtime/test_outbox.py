@@ -19,7 +19,7 @@ import pytest
 
 from shared.broker.contract import NewRecord, Record
 from shared.broker.keys import partition_of
-from shared.broker.postgres_log import LOCAL
+from shared.broker.postgres.log import LOCAL
 from shared.runtime.metrics import Metrics
 from shared.runtime.outbox import RELAY, Outbox
 from shared.runtime.poller import PollerLoop
@@ -32,7 +32,7 @@ from tests.kafka.use import KafkaInUse
 from tests.shared.runtime.stage import running
 
 if TYPE_CHECKING:
-    from shared.broker.kafka_broker import KafkaBroker
+    from shared.broker.kafka.broker import KafkaBroker
 
 PARTITIONS = 2
 SESSION_S = 2.0
@@ -107,7 +107,7 @@ class Pipe:
         return NewRecord(topic, f"key-{number % 7}".encode(), f"{number}".encode(), {"event_id": f"{number}".encode()})
 
     def _connect(self) -> KafkaBroker:
-        from shared.broker.kafka_broker import KafkaBroker  # loads kafka-python: once its warnings are settled
+        from shared.broker.kafka.broker import KafkaBroker  # loads kafka-python: once its warnings are settled
 
         return KafkaBroker(self._url, self._kafka, self._conninfo)
 

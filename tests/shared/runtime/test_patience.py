@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from shared.broker.contract import NewRecord
-from shared.broker.postgres_broker import PostgresBroker
+from shared.broker.postgres.broker import PostgresBroker
 from shared.errors import TransientError
 from shared.ops.orders import Order, Orders
 from shared.records import Received

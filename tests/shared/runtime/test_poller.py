@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 import pytest
 
 from shared.broker.contract import NewRecord
-from shared.broker.postgres_broker import PostgresBroker
+from shared.broker.postgres.broker import PostgresBroker
 from shared.errors import TransientError
 from shared.ops.orders import Desired, Order, Orders
 from shared.runtime.control.steering import FRESH_S, Steering

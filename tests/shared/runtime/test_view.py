@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from headrace.embedded import EmbeddedPostgres
-from shared.broker.backlog import GaplessBacklog
-from shared.broker.postgres_broker import PostgresBroker
+from shared.broker.counting.backlog import GaplessBacklog
+from shared.broker.postgres.broker import PostgresBroker
 from shared.runtime.consumer import ConsumerLoop
 from shared.runtime.lag import LagMeter
 from shared.runtime.metrics import Metrics

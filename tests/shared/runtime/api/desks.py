@@ -14,7 +14,7 @@ from fastapi import APIRouter
 
 from headrace.embedded import OWNER, EmbeddedPostgres
 from services.cleaner.settings import CleanerSettings
-from shared.broker.contract import DbConnection
+from shared.database.connection import DbConnection
 from shared.ops import postgres_tokens
 from shared.ops.tokens import ID_BYTES, SECRET_BYTES, Scope, minted, written
 from shared.runtime.api.desk import Desk, ServiceView

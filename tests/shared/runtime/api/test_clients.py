@@ -12,7 +12,7 @@ import psycopg
 from fastapi import APIRouter, Request, Response
 
 from services.cleaner.settings import CleanerSettings
-from shared.broker.contract import DbConnection
+from shared.database.connection import DbConnection
 from shared.ops import postgres_operations
 from shared.runtime.api.desk import Desk
 from shared.runtime.api.posting import Answer, OperationBody, accepted, carry_out

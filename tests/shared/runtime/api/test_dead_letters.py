@@ -12,7 +12,7 @@ import pytest
 from services.cleaner.settings import CleanerSettings
 from services.fetcher.settings import FetcherSettings
 from shared.broker.contract import NewRecord
-from shared.broker.postgres_broker import PostgresBroker
+from shared.broker.postgres.broker import PostgresBroker
 from shared.ops import postgres_jobs
 from shared.runtime.api.desk import Desk
 from shared.runtime.api.server import admin_server

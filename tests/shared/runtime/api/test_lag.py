@@ -9,9 +9,9 @@ import httpx
 import pytest
 
 from services.cleaner.settings import CleanerSettings
-from shared.broker.backlog import GaplessBacklog
 from shared.broker.contract import TopicPartition
-from shared.broker.postgres_broker import PostgresBroker
+from shared.broker.counting.backlog import GaplessBacklog
+from shared.broker.postgres.broker import PostgresBroker
 from shared.errors import TransientError
 from shared.runtime.consumer import ConsumerLoop
 from shared.runtime.lag import LagMeter

@@ -13,7 +13,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
 from services.cleaner.settings import CleanerSettings
-from shared.broker.contract import DbConnection
+from shared.database.connection import DbConnection
 from shared.errors import ConfigError
 from shared.ops import postgres_operations
 from shared.ops.operations import NotPossible

@@ -10,8 +10,8 @@ import psycopg
 import pytest
 
 from services.cleaner.settings import CleanerSettings
-from shared.broker import postgres_retention
-from shared.broker.postgres_broker import PostgresBroker
+from shared.broker.postgres import retention
+from shared.broker.postgres.broker import PostgresBroker
 from shared.ops import postgres_operations
 from shared.runtime.api import replays
 from shared.runtime.api.desk import Desk
@@ -112,7 +112,7 @@ def test_a_plan_that_retention_has_cut_is_refused_with_the_earliest_offsets(
     append(broker, [raw(number, str(number)) for number in range(RECORDS)])
     database.execute("UPDATE broker.topics SET retention_s = 60 WHERE name = %s", (RAW,))
     database.execute("UPDATE broker.log SET last_ms = 0 WHERE base_off = 0")
-    postgres_retention.enforce(database)
+    retention.enforce(database)
 
     detail = assert_problem(executed(client, plan_id), 409, "conflict")
 

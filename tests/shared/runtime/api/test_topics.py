@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from shared.broker.contract import TopicPartition
-from shared.broker.postgres_broker import PostgresBroker
+from shared.broker.postgres.broker import PostgresBroker
 from shared.ops import postgres_orders
 from shared.ops.orders import Doing
 from shared.ops.postgres_steering import KnownPartitions, settle

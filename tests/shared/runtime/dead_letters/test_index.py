@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from shared.broker.contract import NewRecord
-from shared.broker.postgres_broker import PostgresBroker
+from shared.broker.postgres.broker import PostgresBroker
 from shared.ops.dead_letters import CAUSE, Place
 from shared.runtime.dead_letters.index import DeadLetterIndex, read_one
 from tests.shared.runtime.stage import append, broker_on

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from shared.broker.contract import Record
-from shared.broker.postgres_link import Link
+from shared.database.connection import Link
 from shared.ops.operations import Operation
 from shared.runtime.jobs.claimed import Claimed
 from shared.runtime.jobs.cursor import Cursor

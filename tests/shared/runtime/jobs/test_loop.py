@@ -9,8 +9,8 @@ from contextlib import closing
 import psycopg
 import pytest
 
-from shared.broker import postgres_retention
 from shared.broker.contract import Record, TopicPartition, Unit
+from shared.broker.postgres import retention
 from shared.errors import ConfigError, TransientError
 from shared.ops import postgres_jobs
 from shared.ops.replays import Span
@@ -180,7 +180,7 @@ def test_a_job_that_retention_has_cut_into_fails_and_names_what_there_is(bench: 
     bench.connection.execute("UPDATE broker.topics SET retention_s = 0 WHERE name = %s", (RAW,))
     bench.connection.execute("UPDATE broker.log SET last_ms = 0")
     append(bench.broker, [raw(RECORDS, "k")])
-    postgres_retention.enforce(bench.connection)
+    retention.enforce(bench.connection)
     earliest = {tp: begin for tp, begin in bench.broker.begin_offsets(list(bench.spans)).items() if begin}
     assert earliest
 

@@ -10,9 +10,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from shared.broker import postgres_retention
 from shared.broker.contract import TopicPartition
-from shared.broker.postgres_broker import PostgresBroker
+from shared.broker.postgres import retention
+from shared.broker.postgres.broker import PostgresBroker
 from shared.errors import ConfigError
 from shared.ops.operations import NotPossible
 from shared.ops.replays import Plan, Span, request_of
@@ -152,7 +152,7 @@ def test_what_retention_has_cut_is_refused_with_the_earliest_there_is(
     whole = planned(broker)
     database.execute("UPDATE broker.topics SET retention_s = 3600 WHERE name = %s", (RAW,))
     database.execute("UPDATE broker.log SET last_ms = 0 WHERE base_off < 4")
-    postgres_retention.enforce(database)
+    retention.enforce(database)
 
     with pytest.raises(NotPossible, match=rf"{RAW}/0: 4, {RAW}/1: 4"):
         require_all(broker, whole)

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from shared.broker.contract import NewRecord, Record
-from shared.broker.postgres_broker import PostgresBroker
+from shared.broker.postgres.broker import PostgresBroker
 from shared.errors import InvalidEvent
 from shared.ops import postgres_dead_letters, postgres_jobs, postgres_operations
 from shared.ops.dead_letter_choice import Filter

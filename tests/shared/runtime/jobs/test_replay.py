@@ -15,7 +15,7 @@ from services.loader.load import Loader
 from services.notifier.choose import Rules
 from services.notifier.notify import Notifier
 from shared.broker.contract import NewRecord, Record
-from shared.broker.postgres_broker import PostgresBroker
+from shared.broker.postgres.broker import PostgresBroker
 from shared.events import RawEvent, event_id_of
 from shared.ops import postgres_jobs, postgres_operations, postgres_replays
 from shared.ops.operations import Operation

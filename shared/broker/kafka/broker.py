@@ -1,0 +1,195 @@
+"""Kafka behind the broker contract. What lies in PostgreSQL beside it: kafka/positions.py."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import closing
+from dataclasses import replace
+from datetime import datetime
+from functools import cached_property
+
+from kafka import KafkaAdminClient, errors
+from kafka import TopicPartition as ClientPartition
+from kafka.admin import OffsetSpec, OffsetTimestamp
+
+from shared.broker.contract import Producer, TopicPartition
+from shared.broker.kafka.client import ANSWER_S, addresses_of, client_settings, require_version, translated
+from shared.broker.kafka.consumer import KafkaConsumer
+from shared.broker.kafka.positions import DatabasePositions
+from shared.broker.kafka.producer import KafkaProducer
+from shared.broker.kafka.reader import KafkaReader
+from shared.broker.kafka.topics import KafkaTopics
+from shared.broker.postgres.broker import PostgresBroker
+from shared.broker.postgres.log import LOCAL
+from shared.broker.postgres.unit import PostgresProducer
+from shared.database.connection import PATIENCE, Patience
+from shared.errors import ConfigError, TransientError
+from shared.events import as_utc_ms
+from shared.settings import KafkaSettings
+from shared.topics import KEPT_WITH_ROWS, OUTBOX_CURSORS, POSITIONS_WITH_ROWS, TopicSpec
+
+READ_COMMITTED = "read_committed"
+# Who asks how things are must hear soon that nobody answers; the library gives a request twice this.
+_IMPATIENT = {"request_timeout_ms": 3000, "bootstrap_timeout_ms": 3000}
+# A cluster that was never asked for a group makes the topic of their offsets first.
+FIRST_GROUP_S = 10.0
+READ_TIMEOUT_S = 10.0
+
+
+class KafkaBroker:
+    """Topics, and who reads and writes them, on Kafka. For one thread; its parts have their own."""
+
+    def __init__(
+        self,
+        url: str,
+        kafka: KafkaSettings,
+        conninfo: str,
+        patience: Patience = PATIENCE,
+        answer_s: float = ANSWER_S,
+    ) -> None:
+        """`patience`: with the database; `answer_s`: with Kafka, at each step of a transaction."""
+        self._patience = patience
+        self._answer_s = answer_s
+        self._addresses = addresses_of(url)
+        self._kafka = kafka
+        self._conninfo = conninfo
+        self._local = PostgresBroker(conninfo, patience)
+
+    def ensure_topics(self, specs: Sequence[TopicSpec]) -> None:
+        """On Kafka, and their local parts in the database."""
+        self._topics.ensure([*specs, TopicSpec(OUTBOX_CURSORS, 1, None, compacted=True)], self._kafka)
+        streams = [spec for spec in specs if not spec.compacted]
+        local = [*streams, *(spec for spec in specs if spec.name in KEPT_WITH_ROWS)]
+        self._local.ensure_topics(
+            [replace(spec, name=LOCAL + spec.name, retention_s=None, retention_bytes=None) for spec in local]
+        )
+        for spec in streams:
+            self._local.bind(LOCAL + spec.name, self._topics.get(spec.name).id)
+
+    def partitions(self, topic: str) -> list[TopicPartition]:
+        return [TopicPartition(topic, p) for p in range(self._topics.get(topic).partitions)]
+
+    def begin_offsets(self, tps: Collection[TopicPartition]) -> dict[TopicPartition, int]:
+        return self._offsets(dict.fromkeys(tps, OffsetSpec.EARLIEST))
+
+    def end_offsets(self, tps: Collection[TopicPartition]) -> dict[TopicPartition, int]:
+        """After the last record that is settled: what an open transaction holds back is not counted."""
+        return self._offsets(dict.fromkeys(tps, OffsetSpec.LATEST))
+
+    def offsets_for_times(self, tps: Sequence[TopicPartition], at: datetime) -> dict[TopicPartition, int]:
+        ends = self.end_offsets(tps)
+        found = self._offsets({tp: OffsetTimestamp(as_utc_ms(at)) for tp in tps})
+        return {tp: ends[tp] if offset < 0 else offset for tp, offset in found.items()}
+
+    def committed(self, group: str, topics: Sequence[str]) -> dict[TopicPartition, int]:
+        tps = [tp for topic in topics for tp in self.partitions(topic)]
+        found = self._local.positions(group, LOCAL)
+        if not found and group not in POSITIONS_WITH_ROWS:
+            found = self._group_offsets(group, tps)
+        missing = [tp for tp in tps if found.get(tp, -1) < 0]
+        return {tp: found[tp] for tp in tps if tp not in missing} | (self.begin_offsets(missing) if missing else {})
+
+    def group_offsets(self, group: str, topics: Sequence[str]) -> dict[TopicPartition, int]:
+        """What the group, or somebody in its name, committed on Kafka itself; -1 where nobody did."""
+        return self._group_offsets(group, [tp for topic in topics for tp in self.partitions(topic)])
+
+    def consumer(self, group: str, topics: Sequence[str], slot: str, *, in_database: bool = False) -> KafkaConsumer:
+        ids = {topic: self._topics.get(topic).id for topic in topics}
+        if in_database:
+            for topic, topic_id in ids.items():
+                self._local.bind(LOCAL + topic, topic_id)
+        positions = DatabasePositions(self._conninfo, group, self.begin_offsets) if in_database else None
+        return KafkaConsumer(
+            self._settings(slot), self._named(group), topics, slot, self._kafka.session_timeout_s,
+            self.begin_offsets, positions,
+        )  # fmt: skip
+
+    def reader(self, tps: Sequence[TopicPartition]) -> KafkaReader:
+        return KafkaReader(self._settings("reader"), tps)
+
+    def producer(self, slot: str, *, in_database: bool = False) -> Producer:
+        if in_database:
+            return PostgresProducer(self._conninfo, slot, self._patience, LOCAL)
+        return KafkaProducer(self._settings(slot), self._topics, self._named(slot), self._answer_s)
+
+    def cursors(self, topic: str, *, in_database: bool = False) -> dict[str, bytes]:
+        if in_database:
+            return self._local.cursors(LOCAL + topic)
+        tps = self.partitions(topic)
+        begins, ends = self.begin_offsets(tps), self.end_offsets(tps)
+        found: dict[str, bytes] = {}
+        for tp in tps:
+            with closing(self.reader([tp])) as reader:
+                found |= _read_cursors(reader, tp, begins[tp], ends[tp])
+        return found
+
+    def health(self) -> None:
+        with translated("looking whether Kafka is there"):
+            self._admin.describe_cluster()
+
+    def close(self) -> None:
+        self._local.close()
+        if "_admin" in self.__dict__:
+            self._admin.close()
+
+    @cached_property
+    def _admin(self) -> KafkaAdminClient:
+        where = ", ".join(self._addresses)
+        with translated(f"connecting to Kafka at {where}"):
+            admin = KafkaAdminClient(**self._settings("admin") | _IMPATIENT)
+        version = admin._manager.broker_version  # pinned below 3.1; nothing public tells it
+        try:
+            require_version(version, self._addresses)
+        except ConfigError:
+            admin.close()
+            raise
+        return admin
+
+    @cached_property
+    def _topics(self) -> KafkaTopics:
+        return KafkaTopics(self._admin)
+
+    def _settings(self, name: str) -> dict[str, object]:
+        return client_settings(self._addresses, self._kafka, self._named(name))
+
+    def _named(self, name: str) -> str:
+        return f"{self._kafka.environment}.{name}"
+
+    def _offsets(self, wanted: Mapping[TopicPartition, object]) -> dict[TopicPartition, int]:
+        for tp in wanted:
+            if tp.partition >= self._topics.get(tp.topic).partitions:
+                raise ConfigError(f"no such partition: {tp.topic}/{tp.partition}")
+        if not wanted:
+            return {}
+        with translated("asking for offsets"):
+            asked = {ClientPartition(*tp): at for tp, at in wanted.items()}
+            found = self._admin.list_partition_offsets(asked, isolation_level=READ_COMMITTED)
+        return {TopicPartition(*tp): at.offset for tp, at in found.items()}
+
+    def _group_offsets(self, group: str, tps: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+        name = self._named(group)
+        deadline_s = time.monotonic() + FIRST_GROUP_S
+        with translated(f"asking for the positions of group {name!r}"):
+            while True:
+                try:
+                    found = self._admin.list_group_offsets({name: [ClientPartition(*tp) for tp in tps]})[name]
+                    return {TopicPartition(*tp): at.offset for tp, at in found.items()}
+                except errors.CoordinatorNotAvailableError:
+                    if time.monotonic() > deadline_s:
+                        raise
+                    time.sleep(0.1)
+
+
+def _read_cursors(reader: KafkaReader, tp: TopicPartition, begin: int, end: int) -> dict[str, bytes]:
+    """The last value of each key before `end`. Offsets have gaps, and the end may be one: so until we are there, or
+    nothing comes any more."""
+    found: dict[str, bytes] = {}
+    reader.seek(tp, begin)
+    deadline_s = time.monotonic() + READ_TIMEOUT_S
+    while reader.position(tp) < end:
+        if time.monotonic() > deadline_s:
+            raise TransientError(f"{tp.topic}/{tp.partition}: could not be read to its end in {READ_TIMEOUT_S:.0f} s")
+        for record in reader.poll(0.2, 1000):
+            found[record.key.decode()] = record.value
+    return found

@@ -1,0 +1,127 @@
+"""kafka-python as Headrace uses it: what it is told, what its errors mean, and one way around one of its traps.
+
+The traps and their ways out are shown on a real broker by tests/shared/broker/kafka/test_traps.py.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from kafka import errors
+from kafka.net.compat import KafkaNetClient
+from kafka.net.selector import NetworkSelector
+
+from shared.broker.kafka.security import TellingConnections, security_settings
+from shared.errors import ConfigError, HeadraceError, TransientError
+from shared.settings import KafkaSettings
+
+# A decision (commit) or a step towards it that gets no answer for so long is given up: what became of it is settled by
+# the next producer of the slot. Requests are repeated before that, over new connections.
+ANSWER_S = 20.0
+# Older brokers let a fenced producer go on (2.5, 2.6), which is the end of exactly once.
+OLDEST = (2, 8)
+REQUEST_TIMEOUT_S = 5.0
+CONNECT_TIMEOUT_S = 5.0
+# With the library's own 30 s, a broker that was killed was found again after 32 to 92 s.
+LONGEST_RECONNECT_S = 1.0
+_RECONNECT_PAUSE_S = 0.05
+
+# What no waiting mends, and a person has to.
+_SETTINGS = (
+    errors.AuthorizationError,
+    errors.SaslAuthenticationFailedError,
+    errors.UnsupportedSaslMechanismError,
+    errors.IllegalSaslStateError,
+    errors.SecurityDisabledError,
+    errors.KafkaConfigurationError,
+    errors.UnsupportedVersionError,
+    errors.UnsupportedCodecError,
+    errors.InvalidReplicationFactorError,
+    errors.PolicyViolationError,
+)
+# Membership that was lost or is being dealt out anew comes back by polling on.
+_PASSING = (
+    errors.RetriableError,
+    errors.CommitFailedError,
+    errors.IllegalGenerationError,
+    errors.UnknownMemberIdError,
+    errors.RebalanceInProgressError,
+    errors.BrokerNotAvailableError,
+    errors.NodeNotReadyError,
+    errors.UnknownBrokerIdError,  # a node that is just going
+)
+
+
+class SafeClient(KafkaNetClient):  # type: ignore[misc]  # the library has no types
+    """A client whose transactions outlive a restart of the broker.
+
+    The library raises where the coordinator is not there yet, drops the request it was about to send, and the caller
+    waits for its reply for ever (mended after 3.0.12: dpkp/kafka-python#3110). Saying "not ready" keeps the request.
+    """
+
+    def __init__(self, **configs: Any) -> None:
+        net = NetworkSelector(**configs)
+        super().__init__(net, TellingConnections(net, **configs), **configs)
+
+    def await_ready(self, node_id: int, timeout_ms: float = 30000) -> bool:
+        try:
+            return bool(super().await_ready(node_id, timeout_ms=timeout_ms))
+        except errors.KafkaConnectionError:
+            time.sleep(_RECONNECT_PAUSE_S)
+            return False
+
+
+def addresses_of(url: str) -> list[str]:
+    """The brokers that kafka://HOST:PORT[,HOST:PORT ...] names; the port is 9092 where none is given."""
+    hosts = [host.strip() for host in url.removeprefix("kafka://").rstrip("/").split(",")]
+    if not all(hosts):
+        raise ConfigError(f"broker.url {url!r}: expected kafka://HOST:PORT[,HOST:PORT ...]")
+    return [host if ":" in host else f"{host}:9092" for host in hosts]
+
+
+def client_settings(addresses: list[str], kafka: KafkaSettings, client_id: str) -> dict[str, Any]:
+    """What consumers, producers and admin clients are told alike; holds the password, so never log it."""
+    return {
+        "bootstrap_servers": addresses,
+        "client_id": client_id,
+        "request_timeout_ms": int(REQUEST_TIMEOUT_S * 1000),
+        "bootstrap_timeout_ms": int(CONNECT_TIMEOUT_S * 1000),
+        "reconnect_backoff_max_ms": int(LONGEST_RECONNECT_S * 1000),
+        "kafka_client": SafeClient,
+        **security_settings(addresses, kafka),
+    }
+
+
+@contextmanager
+def translated(doing: str) -> Iterator[None]:
+    """The library's errors as Headrace's. What it knows no class for goes up and ends the process: a client that was
+    surprised once is not to be trusted with a second try."""
+    try:
+        yield
+    except errors.FencedInstanceIdError as error:
+        raise HeadraceError(f"{doing}: another process runs under this slot now; give each replica its own") from error
+    except errors.UnknownTopicOrPartitionError as error:
+        raise ConfigError(f"{doing}: there is no such topic; `headrace migrate` creates them") from error
+    except _SETTINGS as error:
+        raise ConfigError(f"{doing}: Kafka refuses: {reason_of(error)}") from error
+    except _PASSING as error:
+        raise TransientError(f"{doing}: Kafka is away: {reason_of(error)}") from error
+
+
+def reason_of(error: BaseException) -> str:
+    """The kind and the first line: the library's messages alone often say little."""
+    text = str(error).strip().splitlines()
+    name = type(error).__name__
+    return text[0] if text and name in text[0] else f"{name}: {text[0]}" if text else name
+
+
+def require_version(version: tuple[int, ...], addresses: list[str]) -> None:
+    """Raises ConfigError for a broker that cannot keep the promise."""
+    if version < OLDEST:
+        raise ConfigError(
+            f"the Kafka at {', '.join(addresses)} is version {'.'.join(map(str, version))};"
+            f" exactly once needs {'.'.join(map(str, OLDEST))} or later: upgrade the brokers"
+        )

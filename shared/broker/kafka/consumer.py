@@ -1,0 +1,258 @@
+"""Reading Kafka as a member of a group."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+import structlog
+from kafka import ConsumerRebalanceListener, KafkaAdminClient, errors
+from kafka import KafkaConsumer as Client
+from kafka import TopicPartition as ClientPartition
+from kafka.admin import MemberToRemove
+from kafka.structs import ConsumerGroupMetadata, MemberState
+
+from shared.broker.contract import Polled, TopicPartition
+from shared.broker.kafka.client import REQUEST_TIMEOUT_S, translated
+from shared.broker.kafka.positions import Begins, GroupPositions, Positions
+from shared.broker.kafka.reader import CLOSE_TIMEOUT_S, READING, close, record_of
+from shared.errors import Fenced, HeadraceError, TransientError
+
+# A member that does not poll for so long is taken for stuck; the watchdog ends a loop that is stuck before that.
+LONGEST_BETWEEN_POLLS_S = 60
+HEARTBEATS_PER_SESSION = 6
+# Joining takes as long as the slowest member's batch; half a session is long.
+JOINING_PER_SESSION = 0.5
+# What the library raises for a partition that its I/O thread is just giving up. (It has no lock for this.)
+_GONE = (KeyError, AssertionError, errors.IllegalStateError)
+
+log = structlog.get_logger(__name__)
+
+
+class KafkaConsumer:
+    """A member of a group. Its slot is a static membership: a process that starts again under the slot takes over at
+    once, and the one before is fenced.
+
+    A partition that was given to us is paused until its position is known: that needs a request, which must not be
+    made where we are told (the library's I/O thread).
+    """
+
+    def __init__(
+        self,
+        settings: Mapping[str, Any],
+        group: str,
+        topics: Sequence[str],
+        slot: str,
+        session_timeout_s: float,
+        begins: Begins,
+        positions: Positions | None = None,
+    ) -> None:
+        self._settings = settings
+        self._group = group
+        self._topics = list(topics)
+        self._slot = slot
+        self._session_timeout_s = session_timeout_s
+        self._lock = threading.Lock()
+        self._given: set[TopicPartition] = set()
+        self._lost: set[TopicPartition] = set()
+        self._owned: set[TopicPartition] = set()
+        self._paused: set[TopicPartition] = set()
+        self._joining_since_s = time.monotonic()
+        self._client = self._connect()
+        self._positions = positions or GroupPositions(self._committed, begins)
+
+    def assignment(self) -> frozenset[TopicPartition]:
+        return frozenset(self._owned)
+
+    def poll(self, timeout_s: float, max_records: int) -> Polled:
+        with self._translated():
+            found = self._client.poll(timeout_ms=int(timeout_s * 1000), max_records=max_records)
+            # Now, not at commit: who was put out of the group since would commit as nobody, which nobody fences.
+            group = self._client.group_metadata()
+            self._require_membership()
+            self._follow()
+            self._watch_joining(group)
+        records = [
+            record_of(each) for tp, batch in found.items() if TopicPartition(*tp) in self._owned for each in batch
+        ]
+        if records and (group.generation_id < 0 or not group.member_id):
+            self.reload()
+            return Polled([], self._positions.token(group))
+        return Polled(records, self._positions.token(group))
+
+    def seek(self, tp: TopicPartition, offset: int) -> None:
+        self._require(tp)
+        self._client.seek(ClientPartition(*tp), offset)
+
+    def pause(self, tps: Sequence[TopicPartition]) -> None:
+        self._paused.update(tps)
+        for here in self._here(tps):
+            with suppress(*_GONE):
+                self._client.pause(here)
+
+    def resume(self, tps: Sequence[TopicPartition]) -> None:
+        self._paused.difference_update(tps)
+        for here in self._here(tps):
+            with suppress(*_GONE):
+                self._client.resume(here)
+
+    def position(self, tp: TopicPartition) -> int:
+        self._require(tp)
+        try:
+            with self._translated():
+                offset = self._client.position(ClientPartition(*tp), timeout_ms=int(REQUEST_TIMEOUT_S * 1000))
+        except _GONE as error:
+            raise Fenced(f"{tp.topic}/{tp.partition} is just being taken from us") from error
+        if offset is None:
+            raise TransientError(f"{tp.topic}/{tp.partition}: its position is not known yet")
+        return int(offset)
+
+    def reload(self) -> None:
+        with self._translated():
+            self._require_membership()
+            self._follow()
+            self._take(self._owned)
+
+    def close(self) -> None:
+        """Leave at once, so that the others need not wait for the session to end."""
+        member = self._client.group_metadata()
+        self._positions.close()
+        close(self._client)
+        if member.generation_id >= 0 and member.member_id:
+            _leave(self._settings, self._group, member)
+
+    def told(self, *, given: Collection[TopicPartition] = (), lost: Collection[TopicPartition] = ()) -> None:
+        """From the I/O thread: what the group gives and takes. Only noted here."""
+        with self._lock:
+            self._given |= {TopicPartition(*tp) for tp in given}
+            gone = {TopicPartition(*tp) for tp in lost}
+            self._given -= gone
+            self._lost |= gone
+        if given:
+            self._client.pause(*given)
+
+    def _connect(self) -> Client:
+        with self._translated():
+            client = Client(
+                **self._settings,
+                **READING,
+                group_id=self._group,
+                group_instance_id=self._slot,
+                session_timeout_ms=int(self._session_timeout_s * 1000),
+                heartbeat_interval_ms=int(self._session_timeout_s * 1000 / HEARTBEATS_PER_SESSION),
+                max_poll_interval_ms=LONGEST_BETWEEN_POLLS_S * 1000,
+            )
+            _keep_finished_joins(client._coordinator)
+            client.subscribe(self._topics, listener=_Told(self))
+        return client
+
+    def _watch_joining(self, group: ConsumerGroupMetadata) -> None:
+        """A member whose joining a group hangs is made anew.
+
+        Seen on 3.0.12, about once in ten groups under load: the leader's SyncGroup is answered, its task never goes
+        on, heartbeats stay off, and poll returns nothing for ever. To join again under the same slot does no harm to a
+        group that is only slow.
+        """
+        now_s = time.monotonic()
+        if group.state == MemberState.STABLE:
+            self._joining_since_s = now_s
+        elif now_s - self._joining_since_s > self._session_timeout_s * JOINING_PER_SESSION:
+            self._joining_since_s = now_s
+            log.warning("joining the group hangs, joining anew", group=self._group, slot=self._slot)
+            self.told(lost=set(self._owned))
+            self._follow()
+            former, self._client = self._client, self._connect()
+            close(former)
+
+    def _committed(self, tp: TopicPartition) -> int | None:
+        offset = self._client.committed(ClientPartition(*tp), timeout_ms=int(REQUEST_TIMEOUT_S * 1000))
+        return None if offset is None else int(offset)
+
+    def _require_membership(self) -> None:
+        """Where another process took the slot, the library stops its heartbeats, says so in its log, and polls on."""
+        coordinator = self._client._coordinator  # pinned below 3.1; nothing public tells it
+        if coordinator.stable() and not coordinator._heartbeat_enabled:
+            raise errors.FencedInstanceIdError((self._group, self._slot))
+
+    def _follow(self) -> None:
+        """Let go of what was taken from us, and make ours what was given."""
+        with self._lock:
+            given, lost = set(self._given), set(self._lost)
+            self._lost.clear()
+        self._positions.drop(lost)
+        self._owned -= lost
+        if given:
+            self._take(given)
+            with self._lock:
+                self._given -= given
+            # Only now: all partitions are taken away before they are dealt out, and a kept one keeps its pause.
+            self._paused &= self._owned
+
+    def _take(self, tps: Collection[TopicPartition]) -> None:
+        for tp, offset in self._positions.take(tps).items():
+            with suppress(errors.IllegalStateError):  # taken away again in this moment: `_follow` hears of it
+                self._client.seek(ClientPartition(*tp), offset)
+                self._owned.add(tp)
+                if tp not in self._paused:
+                    self._client.resume(ClientPartition(*tp))
+
+    def _here(self, tps: Sequence[TopicPartition]) -> list[ClientPartition]:
+        return [ClientPartition(*tp) for tp in tps if tp in self._owned]
+
+    def _require(self, tp: TopicPartition) -> None:
+        if tp not in self._owned:
+            raise Fenced(f"{tp.topic}/{tp.partition} is not assigned to this member")
+
+    def _translated(self) -> Any:
+        return translated(f"group {self._group!r}, slot {self._slot!r}")
+
+
+class _Told(ConsumerRebalanceListener):  # type: ignore[misc]  # the library has no types
+    def __init__(self, consumer: KafkaConsumer) -> None:
+        self._consumer = consumer
+
+    def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
+        self._consumer.told(given=assigned)
+
+    def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
+        self._consumer.told(lost=revoked)
+
+    def on_partitions_lost(self, lost: Collection[TopicPartition]) -> None:
+        self._consumer.told(lost=lost)
+
+
+def _keep_finished_joins(coordinator: Any) -> None:
+    """Let a join that ended between two polls count.
+
+    The library (3.0.12) forgets it and joins again at the next poll. From the group's leader that is a call to all to
+    join again, so a group whose members poll briefly, or work between polls, may deal out its partitions for ever.
+    """
+    join = coordinator._do_join_and_sync_async  # pinned below 3.1; there is no public way
+    finished: list[bytes] = []
+
+    async def join_or_finish() -> bytes:
+        # A join that was taken note of has made the member stable.
+        if finished and coordinator.state == MemberState.REBALANCING:
+            return finished.pop()
+        finished.clear()
+        assignment: bytes = await join()
+        finished.append(assignment)
+        return assignment
+
+    coordinator._do_join_and_sync_async = join_or_finish
+
+
+def _leave(settings: Mapping[str, Any], group: str, member: ConsumerGroupMetadata) -> None:
+    """A static member does not leave by itself: its partitions would wait for the session to end. Named by its member
+    id too, so that a successor under the same slot is not put out."""
+    with suppress(errors.KafkaError, HeadraceError):
+        admin = KafkaAdminClient(**{**settings, "bootstrap_timeout_ms": int(CLOSE_TIMEOUT_S * 1000)})
+        try:
+            admin.remove_group_members(
+                group, [MemberToRemove(member_id=member.member_id, group_instance_id=member.group_instance_id)]
+            )
+        finally:
+            admin.close()

@@ -1,0 +1,97 @@
+"""Making units on Kafka: a client with a transactional id, which is what fences a slot."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+from kafka import KafkaProducer as Client
+from kafka import OffsetAndMetadata, errors
+from kafka import TopicPartition as ClientPartition
+from kafka.structs import ConsumerGroupMetadata
+
+from shared.broker.kafka.client import ANSWER_S, translated
+from shared.broker.kafka.topics import LARGEST_RECORD_BYTES, KafkaTopics
+from shared.broker.kafka.unit import DELIVERY_TIMEOUT_S, KafkaUnit
+from shared.broker.postgres.unit import PostgresUnit
+from shared.errors import BrokerError, Fenced
+
+# Longer than a broker needs to start after a kill, plus the age of a transaction: one that ends inside that window may
+# be taken for aborted without its markers, and its records become visible later (docs/promises.md).
+TRANSACTION_TIMEOUT_S = 60
+BLOCKED_TIMEOUT_S = 10
+_BATCH_BYTES = 256 * 1024
+# The library sleeps for so long where a transaction follows the one before closely: every one, under load.
+_RETRY_PAUSE_MS = 5
+
+
+class LimitedClient(Client):  # type: ignore[misc]  # the library has no types
+    """A producer whose transactions' steps do not wait for ever. Pinned below 3.1: the library offers no limit."""
+
+    def __init__(self, answer_s: float, **settings: Any) -> None:
+        self._answer_ms = int(answer_s * 1000)
+        super().__init__(**settings)
+
+    def send_offsets_to_transaction(
+        self, offsets: Mapping[ClientPartition, OffsetAndMetadata], group: ConsumerGroupMetadata
+    ) -> None:
+        self._answered(self._transaction_manager.send_offsets_to_transaction(offsets, group))
+
+    def commit_transaction(self) -> None:
+        self._answered(self._transaction_manager.begin_commit())
+
+    def _answered(self, result: Any) -> None:
+        self._sender.wakeup()
+        if not result.wait(timeout_ms=self._answer_ms):
+            raise errors.KafkaTimeoutError(f"no answer for {self._answer_ms / 1000:.0f} s")
+
+
+class KafkaProducer:
+    """Makes units, one at a time. Making another producer of the slot fences this one, and ends what it left open.
+
+    After a unit failed it makes no more: the library keeps parts of a failed transaction for the next.
+    """
+
+    def __init__(
+        self, settings: Mapping[str, Any], topics: KafkaTopics, transactional_id: str, answer_s: float = ANSWER_S
+    ) -> None:
+        self._topics = topics
+        self._spent = False
+        with translated(f"producer {transactional_id!r}"):
+            self._client = LimitedClient(
+                answer_s,
+                **settings,
+                transactional_id=transactional_id,
+                transaction_timeout_ms=TRANSACTION_TIMEOUT_S * 1000,
+                delivery_timeout_ms=DELIVERY_TIMEOUT_S * 1000,
+                max_block_ms=BLOCKED_TIMEOUT_S * 1000,
+                retry_backoff_ms=_RETRY_PAUSE_MS,
+                linger_ms=5,
+                batch_size=_BATCH_BYTES,
+                max_request_size=LARGEST_RECORD_BYTES,
+                compression_type="lz4",
+                allow_auto_create_topics=False,
+                metrics_enabled=False,
+            )
+            try:
+                self._client.init_transactions()
+            except BaseException:
+                self.close()
+                raise
+
+    def unit(self) -> KafkaUnit:
+        if self._spent:
+            raise Fenced("a unit of this producer failed: make another producer, then reload the consumer")
+        return KafkaUnit(self._client, self._topics, self.close)
+
+    def db_unit(self) -> PostgresUnit:
+        raise BrokerError("this producer writes to Kafka: ask for one with in_database=True")
+
+    def close(self) -> None:
+        """At once: what is worth waiting for was committed, and the rest must not be sent."""
+        self._spent = True
+        with suppress(errors.KafkaError):
+            self._client.close(timeout=0)
+        # The library flushes first, and gives up with an error where the broker is away; its thread would go on.
+        self._client._sender.force_close()  # pinned below 3.1; there is no public way

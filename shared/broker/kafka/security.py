@@ -1,0 +1,161 @@
+"""TLS and users: what kafka-python is told of them, and why a broker did not let us in.
+
+The library tries on where no waiting helps (3.0.12): a wrong password or certificate looks to its caller like a broker
+that is away. That it is shown is tested on a real broker by tests/shared/broker/kafka/test_security.py.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Sequence
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from kafka import errors
+from kafka.net.connection import KafkaConnection
+from kafka.net.manager import KafkaConnectionManager
+
+from shared.errors import ConfigError
+from shared.settings import KafkaSettings, read_secret
+
+_WRONG_USER = (
+    errors.SaslAuthenticationFailedError,
+    errors.UnsupportedSaslMechanismError,
+    errors.IllegalSaslStateError,
+)
+
+
+class Unshown(str):
+    """The library's admin client logs all that it is told, at level debug."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'***'"
+
+
+def security_settings(addresses: Sequence[str], kafka: KafkaSettings) -> dict[str, Any]:
+    """Holds the password. Raises ConfigError, which never holds it."""
+    if kafka.username and not kafka.tls and (open_to := [each for each in addresses if not _is_loopback(each)]):
+        raise ConfigError(
+            f"kafka.username without TLS is for loopback only, and {open_to[0]} is not there: set kafka.tls to true"
+        )
+    password = None if kafka.password_file is None else Unshown(read_secret(kafka.password_file))
+    user = {
+        "sasl_mechanism": kafka.mechanism, "sasl_plain_username": kafka.username, "sasl_plain_password": password,
+    }  # fmt: skip
+    return {
+        "security_protocol": f"{'SASL_' if kafka.username else ''}{'SSL' if kafka.tls else 'PLAINTEXT'}",
+        **({"ssl_context": _context(kafka)} if kafka.tls else {}),
+        **(user if kafka.username else {}),
+    }
+
+
+class TellingConnections(KafkaConnectionManager):  # type: ignore[misc]  # the library has no types
+    """The library's connections, which tell at the first one why there is none."""
+
+    def __init__(self, net: Any, **configs: Any) -> None:
+        self._starting = False
+        self._refused: ConfigError | None = None
+        self._trouble: BaseException | None = None
+        super().__init__(net, **configs)
+
+    def bootstrap(self, timeout_ms: float | None = None, refresh: bool = True) -> None:
+        """Raises ConfigError where a broker says that a setting is wrong.
+
+        Whoever fails here is not made, so nobody would close it: the library leaves its thread and its sockets behind,
+        at every try while a broker is away.
+        """
+        self._starting = True
+        try:
+            super().bootstrap(timeout_ms, refresh)
+        except BaseException as error:
+            self.close()
+            self._net.close()
+            if isinstance(error, errors.KafkaTimeoutError):
+                raise errors.KafkaTimeoutError(f"no answer{_because(self._trouble)}") from error
+            raise
+        finally:
+            self._starting = False
+
+    def get_connection(self, node_id: object, **options: Any) -> KafkaConnection:
+        """Raised here, an error ends the bootstrap. Later, a connection that fails is tried again, as the library does:
+        who was let in once is not ended by a broker that is just being set up anew."""
+        if self._starting and self._refused is not None:
+            raise self._refused
+        connection = super().get_connection(node_id, **options)
+        connection.init_future.add_errback(self._note)
+        return connection
+
+    async def _build_transport(self, *arguments: Any, **options: Any) -> Any:
+        """A broker that does not let us in says why, then hangs up; where both come at once, the library drops it."""
+        transport = await super()._build_transport(*arguments, **options)
+        receive = transport._sock_recv
+
+        def words_first() -> tuple[bytes, BaseException | None]:
+            words, end = receive()
+            return words, (None if words else end)  # the end comes again with the next turn
+
+        transport._sock_recv = words_first
+        return transport
+
+    def _note(self, error: BaseException) -> None:
+        self._trouble = error
+        self._refused = refusal(error, self.config["bootstrap_servers"])
+
+
+def refusal(error: BaseException, addresses: Sequence[str]) -> ConfigError | None:
+    """The setting that a failed connection speaks of; None where trying again may help."""
+    where = f"Kafka at {', '.join(addresses)}"
+    if isinstance(error, _WRONG_USER):
+        why = str(error).rpartition(": ")[2]
+        return ConfigError(
+            f"{where} does not let the user in ({why}): check kafka.username, kafka.password_file and kafka.mechanism"
+        )
+    tls = next((each for each in (error.__context__, *error.args) if isinstance(each, ssl.SSLError)), None)
+    if isinstance(tls, ssl.SSLCertVerificationError):
+        why = tls.verify_message.rstrip(".")
+        return ConfigError(f"{where} shows a certificate that is not to be trusted ({why}): check kafka.ca_file")
+    reason = (tls and tls.reason) or ""
+    if "ALERT" in reason and "INTERNAL" not in reason:
+        return ConfigError(
+            f"{where} breaks TLS off ({reason}): check kafka.certificate_file, which it may want, and kafka.key_file"
+        )
+    if reason in {"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"}:
+        return ConfigError(f"{where} does not speak TLS at this port: check broker.url and kafka.tls")
+    return None
+
+
+def _because(trouble: BaseException | None) -> str:
+    return "" if trouble is None else f" (the last try: {trouble})"
+
+
+def _context(kafka: KafkaSettings) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=kafka.ca_file)
+    except OSError as error:
+        raise _unusable("ca_file", kafka.ca_file, error) from None
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if kafka.certificate_file is not None:
+        try:
+            # Without a password OpenSSL would ask for that of an encrypted key on the terminal.
+            context.load_cert_chain(kafka.certificate_file, kafka.key_file, password="")
+        except OSError as error:
+            raise _unusable("certificate_file and kafka.key_file", kafka.certificate_file, error) from None
+    return context
+
+
+def _unusable(key: str, file: Path | None, error: OSError) -> ConfigError:
+    """ssl's errors are OSErrors too, with a reason of their own where the file could be read."""
+    why = getattr(error, "reason", None) or error.strerror
+    return ConfigError(f"kafka.{key}: {file} cannot be used: {why}; expected PEM")
+
+
+def _is_loopback(address: str) -> bool:
+    host = urlsplit(f"//{address}").hostname or ""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False

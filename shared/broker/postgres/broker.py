@@ -1,0 +1,173 @@
+"""The embedded broker: a log of record batches in PostgreSQL (docs/adr/0001-record-batches-and-msgpack.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from uuid import UUID
+
+from shared.broker.contract import TopicPartition
+from shared.broker.postgres.consumer import PostgresConsumer, PostgresReader
+from shared.broker.postgres.log import LOCAL, Batch, Topics
+from shared.broker.postgres.unit import PostgresProducer
+from shared.database.connection import PATIENCE, Link, Patience
+from shared.errors import ConfigError
+from shared.events import as_utc_ms
+from shared.topics import TopicSpec
+
+
+class PostgresBroker:
+    """Topics, and who reads and writes them, in one PostgreSQL database. For one thread; its parts have their own."""
+
+    def __init__(self, conninfo: str, patience: Patience = PATIENCE) -> None:
+        self._conninfo = conninfo
+        self._patience = patience
+        self._link = Link(conninfo, "broker", autocommit=True, answer_s=patience.answer_s)
+        self._topics = Topics()
+
+    def ensure_topics(self, specs: Sequence[TopicSpec]) -> None:
+        with self._link.use() as connection:
+            for spec in specs:
+                with connection.transaction():
+                    found = connection.execute(
+                        "INSERT INTO broker.topics (name, partitions, compacted, retention_s, retention_bytes)"
+                        " VALUES (%s, %s, %s, %s, %s) ON CONFLICT (name) DO UPDATE"
+                        " SET retention_s = excluded.retention_s, retention_bytes = excluded.retention_bytes"
+                        " RETURNING id, partitions",
+                        (spec.name, spec.partitions, spec.compacted, spec.retention_s, spec.retention_bytes),
+                    ).fetchone()
+                    if found is None or found[1] != spec.partitions:
+                        raise ConfigError(
+                            f"topic {spec.name!r} has {found and found[1]} partitions, settings say {spec.partitions}:"
+                            " it cannot change, because keys would change their partition; set it back"
+                        )
+                    connection.execute(
+                        "INSERT INTO broker.partitions (topic_id, p) SELECT %s, generate_series(0, %s - 1)"
+                        " ON CONFLICT DO NOTHING",
+                        (found[0], spec.partitions),
+                    )
+
+    def partitions(self, topic: str) -> list[TopicPartition]:
+        with self._link.use() as connection:
+            return [TopicPartition(topic, p) for p in range(self._topics.get(connection, topic).partitions)]
+
+    def begin_offsets(self, tps: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+        return self._offsets("begin_off", tps)
+
+    def end_offsets(self, tps: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+        return self._offsets("end_off", tps)
+
+    def offsets_for_times(self, tps: Sequence[TopicPartition], at: datetime) -> dict[TopicPartition, int]:
+        at_ms = as_utc_ms(at)
+        ends = self.end_offsets(tps)
+        with self._link.use() as connection:
+            for tp in tps:
+                found = connection.execute(
+                    "SELECT base_off, n, payload FROM broker.log WHERE topic_id = %s AND p = %s AND last_ms >= %s"
+                    " ORDER BY base_off LIMIT 1",
+                    (self._topics.get(connection, tp.topic).id, tp.partition, at_ms),
+                ).fetchone()
+                if found:
+                    records = Batch(tp, found[0], found[1], found[2]).records()
+                    ends[tp] = next(record.offset for record in records if record.timestamp_ms >= at_ms)
+        return ends
+
+    def committed(self, group: str, topics: Sequence[str]) -> dict[TopicPartition, int]:
+        with self._link.use() as connection:
+            found = connection.execute(
+                "SELECT t.name, part.p, coalesce(pos.next_off, part.begin_off) FROM broker.partitions part"
+                " JOIN broker.topics t ON t.id = part.topic_id LEFT JOIN broker.positions pos"
+                " ON pos.grp = %s AND pos.topic_id = part.topic_id AND pos.p = part.p WHERE t.name = ANY(%s)",
+                (group, list(topics)),
+            ).fetchall()
+        return {TopicPartition(name, p): offset for name, p, offset in found}
+
+    def consumer(
+        self,
+        group: str,
+        topics: Sequence[str],
+        slot: str,
+        *,
+        in_database: bool = False,  # noqa: ARG002  # the contract's: here all positions do
+    ) -> PostgresConsumer:
+        return PostgresConsumer(self._conninfo, group, topics, slot, self._patience)
+
+    def reader(self, tps: Sequence[TopicPartition]) -> PostgresReader:
+        return PostgresReader(self._conninfo, tps)
+
+    def producer(
+        self,
+        slot: str,
+        *,
+        in_database: bool = False,  # noqa: ARG002  # the contract's: here every unit is in the database
+    ) -> PostgresProducer:
+        return PostgresProducer(self._conninfo, slot, self._patience)
+
+    def cursors(
+        self,
+        topic: str,
+        *,
+        in_database: bool = False,  # noqa: ARG002  # the contract's: here all of them are
+    ) -> dict[str, bytes]:
+        with self._link.use() as connection:
+            found = connection.execute(
+                "SELECT key, value FROM broker.cursors WHERE topic_id = %s", (self._topics.get(connection, topic).id,)
+            ).fetchall()
+        return dict(found)
+
+    def health(self) -> None:
+        with self._link.use() as connection:
+            connection.execute("SELECT 1")
+
+    def close(self) -> None:
+        self._link.drop()
+
+    def bind(self, name: str, kafka_id: UUID) -> None:
+        """Note which topic on Kafka a local part belongs to. Raises ConfigError where that is another one now."""
+        with self._link.use() as connection:
+            found = connection.execute(
+                "UPDATE broker.topics SET kafka_id = coalesce(kafka_id, %s) WHERE name = %s RETURNING kafka_id",
+                (kafka_id, name),
+            ).fetchone()
+        if found is None:
+            raise ConfigError(f"{name!r} is not in the database; `headrace migrate` creates it")
+        if found[0] != kafka_id:
+            raise ConfigError(
+                f"topic {name.removeprefix(LOCAL)!r} was deleted and made anew: the positions in the database belong to"
+                f" the former one. Once nothing of it is missed: DELETE FROM broker.topics WHERE name = '{name}',"
+                " then `headrace migrate`; every row guards against what it has already seen"
+            )
+
+    def forget(self, relayed: Mapping[TopicPartition, int]) -> None:
+        """Throw away whole batches before these offsets, now: they are in Kafka, and nobody reads them here again."""
+        with self._link.use() as connection:
+            for tp, offset in relayed.items():
+                connection.execute(
+                    "WITH gone AS (DELETE FROM broker.log WHERE topic_id = %(id)s AND p = %(p)s"
+                    " AND base_off + n <= %(offset)s RETURNING base_off + n AS next_off)"
+                    " UPDATE broker.partitions SET begin_off = greatest(begin_off, (SELECT max(next_off) FROM gone))"
+                    " WHERE topic_id = %(id)s AND p = %(p)s",
+                    {"id": self._topics.get(connection, tp.topic).id, "p": tp.partition, "offset": offset},
+                )
+
+    def positions(self, group: str, prefix: str) -> dict[TopicPartition, int]:
+        """Of a group, in topics whose names begin so (the prefix is taken off)."""
+        with self._link.use() as connection:
+            found = connection.execute(
+                "SELECT t.name, pos.p, pos.next_off FROM broker.positions pos JOIN broker.topics t ON t.id ="
+                " pos.topic_id WHERE pos.grp = %s AND starts_with(t.name, %s)",
+                (group, prefix),
+            ).fetchall()
+        return {TopicPartition(name.removeprefix(prefix), p): offset for name, p, offset in found}
+
+    def _offsets(self, column: str, tps: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+        with self._link.use() as connection:
+            found = connection.execute(
+                f"SELECT t.name, part.p, part.{column} FROM broker.partitions part"
+                " JOIN broker.topics t ON t.id = part.topic_id WHERE t.name = ANY(%s)",
+                ([tp.topic for tp in tps],),
+            ).fetchall()
+        known = {TopicPartition(name, p): offset for name, p, offset in found}
+        if missing := [tp for tp in tps if tp not in known]:
+            raise ConfigError(f"no such partition: {missing[0].topic}/{missing[0].partition}")
+        return {tp: known[tp] for tp in tps}

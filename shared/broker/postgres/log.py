@@ -1,0 +1,123 @@
+"""The log's own statements: take offsets, write batches, read batches. Each works inside the caller's transaction."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import psycopg
+
+from shared.broker.contract import NewRecord, Record, TopicPartition
+from shared.broker.keys import partition_of
+from shared.broker.postgres.frames import decode_batch, encode_batch
+from shared.database.connection import rows
+from shared.errors import ConfigError
+
+LOCAL = "kafka:"
+
+
+class Topic(NamedTuple):
+    id: int
+    name: str
+    partitions: int
+    compacted: bool
+
+
+class Batch(NamedTuple):
+    """A stored batch, not yet decoded."""
+
+    tp: TopicPartition
+    base_off: int
+    n: int
+    payload: bytes
+
+    def records(self) -> list[Record]:
+        return decode_batch(self.tp.topic, self.tp.partition, self.base_off, self.payload)
+
+
+class Topics:
+    """The topics by name, read when first asked for and again when one is missing.
+
+    Where Kafka is the broker, the log holds a *local part* of its topics, under their names with `LOCAL` before them:
+    positions of groups that keep them in the database, and what waits to be relayed.
+    """
+
+    def __init__(self, prefix: str = "") -> None:
+        self._prefix = prefix
+        self._known: dict[str, Topic] = {}
+
+    def get(self, connection: psycopg.Connection[Any], name: str) -> Topic:
+        local = self._prefix + name
+        if local not in self._known:
+            found = connection.execute("SELECT id, name, partitions, compacted FROM broker.topics").fetchall()
+            self._known = {topic[1]: Topic(*topic) for topic in found}
+        try:
+            return self._known[local]
+        except KeyError:
+            raise ConfigError(
+                f"topic {name!r} does not exist; `headrace run` creates the topics of shared/topics.py"
+            ) from None
+
+
+def write(connection: psycopg.Connection[Any], topics: Topics, records: Sequence[NewRecord]) -> None:
+    """Append: lock the partitions in one order everywhere, take offsets, insert one batch for each."""
+    grouped: dict[tuple[int, int], list[NewRecord]] = defaultdict(list)
+    for record in records:
+        topic = topics.get(connection, record.topic)
+        if topic.compacted:
+            raise ConfigError(f"topic {topic.name!r} holds keyed state: use cursor_set")
+        p = partition_of(record.key, topic.partitions) if record.partition is None else record.partition
+        grouped[topic.id, p].append(record)
+    wanted = sorted(grouped)
+    now_ms = time.time_ns() // 1_000_000
+    payloads = [encode_batch(grouped[tp], now_ms) for tp in wanted]
+    ids, ps = [tp[0] for tp in wanted], [tp[1] for tp in wanted]
+    ends = connection.execute(
+        "SELECT end_off FROM broker.partitions JOIN unnest(%s::int[], %s::int[]) AS w(topic_id, p) USING (topic_id, p)"
+        " ORDER BY topic_id, p FOR UPDATE OF partitions",
+        (ids, ps),
+    ).fetchall()
+    if len(ends) != len(wanted):
+        raise ConfigError(f"no such partition among {wanted}: topics were created with fewer")
+    counts = [len(grouped[tp]) for tp in wanted]
+    connection.execute(
+        "UPDATE broker.partitions part SET end_off = part.end_off + w.n"
+        " FROM unnest(%s::int[], %s::int[], %s::bigint[]) AS w(topic_id, p, n)"
+        " WHERE part.topic_id = w.topic_id AND part.p = w.p",
+        (ids, ps, counts),
+    )
+    connection.execute(
+        "INSERT INTO broker.log (topic_id, p, base_off, n, first_ms, last_ms, payload)"
+        " SELECT w.topic_id, w.p, w.base, w.n, %s, %s, w.payload"
+        " FROM unnest(%s::int[], %s::int[], %s::bigint[], %s::int[], %b::bytea[]) AS w(topic_id, p, base, n, payload)",
+        (now_ms, now_ms, ids, ps, [end[0] for end in ends], counts, payloads),
+    )
+    for topic_id in sorted(set(ids)):
+        connection.execute("SELECT pg_notify(%s, '')", (channel_of(topic_id),))
+
+
+def channel_of(topic_id: int) -> str:
+    """Where a topic's appends are announced."""
+    return f"headrace_topic_{topic_id}"
+
+
+def read(
+    connection: psycopg.Connection[Any], topics: Topics, positions: Mapping[TopicPartition, int], most_batches: int
+) -> list[Batch]:
+    """Up to `most_batches` batches of each partition, from the one that holds the position on."""
+    names = {topics.get(connection, tp.topic).id: tp.topic for tp in positions}
+    wanted = [(topics.get(connection, tp.topic).id, tp.partition, offset) for tp, offset in positions.items()]
+    found = rows(
+        connection,
+        "SELECT w.topic_id, w.p, b.base_off, b.n, b.payload"
+        " FROM unnest(%s::int[], %s::int[], %s::bigint[]) AS w(topic_id, p, off) CROSS JOIN LATERAL ("
+        "   SELECT base_off, n, payload FROM broker.log l WHERE l.topic_id = w.topic_id AND l.p = w.p"
+        "   AND l.base_off >= coalesce((SELECT max(base_off) FROM broker.log h"
+        "     WHERE h.topic_id = w.topic_id AND h.p = w.p AND h.base_off <= w.off), 0)"
+        "   AND l.base_off + l.n > w.off ORDER BY l.base_off LIMIT %s) b ORDER BY w.topic_id, w.p, b.base_off",
+        *(list(column) for column in zip(*wanted, strict=True)),
+        most_batches,
+    )
+    return [Batch(TopicPartition(names[topic_id], p), base, n, payload) for topic_id, p, base, n, payload in found]

@@ -1,0 +1,184 @@
+"""One atomic step on the embedded log: a PostgreSQL transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+import psycopg
+
+from shared.broker.contract import NewRecord, Ownership, TopicPartition
+from shared.broker.postgres import log as postgres_log
+from shared.broker.postgres.log import Topics
+from shared.database.connection import PATIENCE, DbConnection, Link, Patience, first_line
+from shared.errors import Aborted, BrokerError, Fenced, TransientError, Unknown
+
+
+@dataclass
+class Lease:
+    """A partition that is ours: under which epoch, and which position is committed."""
+
+    epoch: int
+    loaded: int
+
+
+@dataclass(frozen=True)
+class Leases:
+    """The embedded broker's ownership token."""
+
+    group: str
+    held: Mapping[TopicPartition, Lease]
+
+    @property
+    def partitions(self) -> frozenset[TopicPartition]:
+        return frozenset(self.held)
+
+
+class PostgresProducer:
+    """Makes units on one connection, one at a time. Making another producer of the slot fences this one."""
+
+    def __init__(self, conninfo: str, slot: str, patience: Patience = PATIENCE, prefix: str = "") -> None:
+        """`prefix`: of the names of the topics that it writes to (see postgres_log.Topics)."""
+        self._slot = slot
+        self._topics = Topics(prefix)
+        ended_after = {"idle_in_transaction_session_timeout": f"{patience.stopped_unit_s * 1000:.0f}ms"}
+        self._link = Link(
+            conninfo, f"producer {slot}", autocommit=False, settings=ended_after, answer_s=patience.answer_s
+        )
+        with self._link.use() as connection:
+            self._epoch: int = connection.execute(
+                "INSERT INTO broker.slots VALUES (%s, 1) ON CONFLICT (name) DO UPDATE SET epoch = slots.epoch + 1"
+                " RETURNING epoch",
+                (slot,),
+            ).fetchone()[0]  # type: ignore[index]  # RETURNING always gives the row
+            connection.commit()
+
+    def unit(self) -> PostgresUnit:
+        return PostgresUnit(self._link, self._topics, self._slot, self._epoch)
+
+    def db_unit(self) -> PostgresUnit:
+        return self.unit()
+
+    def close(self) -> None:
+        self._link.drop()
+
+
+class PostgresUnit:
+    """Appends are gathered and written at commit, so that the partitions' locks are held for a moment only."""
+
+    def __init__(self, link: Link, topics: Topics, slot: str, epoch: int) -> None:
+        self._link = link
+        self._topics = topics
+        self._slot = (slot, epoch)
+        self._records: list[NewRecord] = []
+        self._advances: dict[tuple[str, TopicPartition], tuple[Lease, int, int | None]] = {}
+        self._cursors: list[tuple[str, str, bytes]] = []
+        self._over = False
+        self._connection: DbConnection | None = None
+
+    @property
+    def connection(self) -> DbConnection:
+        """The same connection to the end: a unit that broke in the middle must not go on, less its first half."""
+        if self._connection is None:
+            try:
+                self._connection = self._link.connection()
+            except psycopg.OperationalError as error:
+                self._link.drop()
+                raise TransientError(f"the database is away: {first_line(error)}") from error
+        if self._connection.closed:
+            raise TransientError("the connection broke inside the unit")
+        return self._connection
+
+    def append(self, records: Sequence[NewRecord]) -> None:
+        self._records.extend(records)
+
+    def advance(self, token: Ownership, offsets: Mapping[TopicPartition, int], ctl_seq: int | None = None) -> None:
+        if not isinstance(token, Leases):
+            raise BrokerError(f"expected a token of the embedded broker, got {type(token).__name__}")
+        for tp, offset in offsets.items():
+            lease = token.held.get(tp)
+            if lease is None:
+                raise Fenced(f"{tp.topic}/{tp.partition} was not ours when the token was given")
+            self._advances[token.group, tp] = (lease, offset, ctl_seq)
+
+    def cursor_set(self, topic: str, key: str, value: bytes) -> None:
+        self._cursors.append((topic, key, value))
+
+    def commit(self) -> None:
+        if self._over:
+            raise BrokerError("this unit is over: make another")
+        try:
+            connection = self.connection
+            self._write(connection)
+        except (psycopg.Error, TransientError) as error:
+            self.abort()
+            raise Aborted(f"the unit was rolled back: {first_line(error)}") from error
+        except BaseException:
+            self.abort()
+            raise
+        self._over = True
+        try:
+            connection.commit()
+        except psycopg.Error as error:
+            if not connection.closed:  # the server answered: it said no
+                raise Aborted(f"the unit was rolled back at commit: {first_line(error)}") from error
+            self._link.drop()
+            raise Unknown(f"no reply to commit: {first_line(error)}") from error
+        for lease, offset, _ in self._advances.values():
+            lease.loaded = offset
+
+    def abort(self) -> None:
+        if self._over:
+            return
+        self._over = True
+        if self._connection is None:
+            return
+        try:
+            self._connection.rollback()
+        except psycopg.Error:
+            self._link.drop()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.abort()
+
+    def _write(self, connection: psycopg.Connection[Any]) -> None:
+        name, epoch = self._slot
+        found = connection.execute("SELECT epoch FROM broker.slots WHERE name = %s FOR SHARE", (name,)).fetchone()
+        if found != (epoch,):
+            raise Fenced(f"slot {name!r} belongs to another process now (epoch {found and found[0]}, ours {epoch})")
+        if self._advances:
+            self._advance(connection)
+        for topic, key, value in self._cursors:
+            connection.execute(
+                "INSERT INTO broker.cursors VALUES (%s, %s, %s)"
+                " ON CONFLICT (topic_id, key) DO UPDATE SET value = excluded.value",
+                (self._topics.get(connection, topic).id, key, value),
+            )
+        if self._records:
+            postgres_log.write(connection, self._topics, self._records)
+
+    def _advance(self, connection: psycopg.Connection[Any]) -> None:
+        """Compare and swap every position: with what this owner loaded, under its epoch."""
+        moves = [
+            (group, self._topics.get(connection, tp.topic).id, tp.partition, lease.epoch, lease.loaded, new, seq)
+            for (group, tp), (lease, new, seq) in self._advances.items()
+        ]
+        columns = [list(column) for column in zip(*sorted(moves), strict=True)]
+        moved = connection.execute(
+            "UPDATE broker.positions pos SET next_off = w.new, ctl_seq = coalesce(w.seq, pos.ctl_seq)"
+            " FROM unnest(%s::text[], %s::int[], %s::int[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[])"
+            " AS w(grp, topic_id, p, epoch, loaded, new, seq) WHERE pos.grp = w.grp AND pos.topic_id = w.topic_id"
+            " AND pos.p = w.p AND pos.epoch = w.epoch AND pos.next_off = w.loaded",
+            columns,
+        ).rowcount
+        if moved != len(self._advances):
+            raise Fenced(
+                f"{len(self._advances) - moved} of {len(self._advances)} partitions belong to another owner now"
+            )

@@ -1,0 +1,65 @@
+"""Numbered SQL files, applied in order, once, under a lock, and recorded. Source: docs/adr/0002-migrations.md."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import psycopg
+
+from shared.errors import ConfigError
+
+# Any constant will do, as long as no other program on the server uses it: the ASCII bytes of "headrace".
+LOCK = int.from_bytes(b"headrace", "big") & 0x7FFF_FFFF_FFFF_FFFF
+_ROOT = Path(__file__).parents[2]
+# Order matters: what is named first is needed by what follows.
+AREAS = ("shared/broker", "shared/runtime", "shared/ops", "services/loader", "services/notifier", "shared/grants")
+
+
+class Migration(NamedTuple):
+    area: str
+    number: int
+    path: Path
+
+
+def migrations() -> list[Migration]:
+    return [
+        Migration(area, int(path.name.split("_")[0]), path)
+        for area in AREAS
+        for path in sorted((_ROOT / area / "migrations").glob("*.sql"))
+    ]
+
+
+def migrate(url: str, wanted: Sequence[Migration] | None = None) -> int:
+    """Bring the database up to date; returns how many files were applied. Raises ConfigError if one was edited."""
+    with psycopg.connect(url, application_name="headrace migrate") as connection:
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
+        connection.execute("CREATE SCHEMA IF NOT EXISTS ops")
+        connection.execute(
+            "CREATE TABLE IF NOT EXISTS ops.migrations (area text, number integer, sha256 text NOT NULL,"
+            " applied_at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (area, number))"
+        )
+        known = {
+            (area, number): sha
+            for area, number, sha in connection.execute("SELECT area, number, sha256 FROM ops.migrations")
+        }
+        return sum(_apply(connection, migration, known) for migration in wanted or migrations())
+
+
+def _apply(
+    connection: psycopg.Connection[tuple[str, int, str]], migration: Migration, known: dict[tuple[str, int], str]
+) -> bool:
+    text = migration.path.read_bytes()
+    sha = hashlib.sha256(text).hexdigest()
+    before = known.get((migration.area, migration.number))
+    if before == sha:
+        return False
+    if before is not None:
+        raise ConfigError(f"{migration.path.name} of {migration.area} was edited after it was applied; add a new file")
+    connection.execute(text)
+    connection.execute(
+        "INSERT INTO ops.migrations (area, number, sha256) VALUES (%s, %s, %s)", (migration.area, migration.number, sha)
+    )
+    return True

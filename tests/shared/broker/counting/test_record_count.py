@@ -1,0 +1,82 @@
+"""How many records lie between two offsets, on a real Kafka: where offsets have gaps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from uuid import uuid4
+
+import pytest
+
+from shared.broker.contract import NewRecord, TopicPartition
+from shared.broker.counting.record_count import GaplessCensus, ReadCensus, Span
+from shared.broker.kafka.broker import KafkaBroker
+from shared.settings import KafkaSettings
+from shared.topics import TopicSpec
+from tests.kafka.use import KafkaInUse
+
+TP = TopicPartition("counted", 0)
+OTHER = TopicPartition("counted", 1)
+UNITS = (5, 1, 2)
+ABORTED = 4
+
+
+@pytest.fixture
+def broker(kafka: KafkaInUse, database_url: str) -> Iterator[KafkaBroker]:
+    settings = KafkaSettings(environment=uuid4().hex)
+    with kafka.empty(), closing(KafkaBroker(f"kafka://{kafka.bootstrap}", settings, database_url)) as broker:
+        broker.ensure_topics([TopicSpec(TP.topic, 2, None)])
+        with closing(broker.producer("writer")) as producer:
+            for size in UNITS:
+                with producer.unit() as unit:
+                    unit.append([NewRecord(TP.topic, b"k", b"{}", {}, TP.partition)] * size)
+                    unit.commit()
+        abort(kafka.bootstrap)
+        yield broker
+
+
+def abort(bootstrap: str) -> None:
+    """A transaction whose records are in the log, and count for nothing."""
+    from kafka import KafkaProducer
+
+    with closing(KafkaProducer(bootstrap_servers=bootstrap, transactional_id=uuid4().hex)) as producer:
+        producer.init_transactions()
+        producer.begin_transaction()
+        for _ in range(ABORTED):
+            producer.send(TP.topic, b"{}", partition=TP.partition)
+        producer.flush()
+        producer.abort_transaction()
+
+
+def settled_end(broker: KafkaBroker) -> int:
+    """Once the abort is settled too; each transaction's end takes an offset."""
+    end = sum(UNITS) + len(UNITS) + ABORTED + 1
+    while broker.end_offsets([TP])[TP] < end:
+        pass  # the library's own requests take their time
+    return end
+
+
+def test_records_are_counted_and_neither_ends_of_transactions_nor_aborted_ones(broker: KafkaBroker) -> None:
+    end = settled_end(broker)
+    spans = [Span(TP, 0, end), Span(TP, 0, 6), Span(TP, 3, 8), Span(TP, end - ABORTED - 1, end), Span(OTHER, 0, 0)]
+
+    counts = ReadCensus(broker).count(spans)
+
+    # Offsets 0 to 4, the end of the first unit, 6, its end, 8 and 9.
+    assert [counts[span] for span in spans] == [sum(UNITS), 5, 3, 0, 0]
+
+
+def test_what_holds_no_record_is_found_empty_also_for_several_spans_of_a_partition(broker: KafkaBroker) -> None:
+    end = settled_end(broker)
+    gap, aborted, record = Span(TP, 5, 6), Span(TP, 10, end), Span(TP, 6, end)
+
+    census = ReadCensus(broker)
+
+    assert census.empty([gap, aborted, record, Span(OTHER, 0, 0)]) == {gap, aborted, Span(OTHER, 0, 0)}
+
+
+def test_the_embedded_log_has_no_gaps() -> None:
+    spans = [Span(TP, 3, 8), Span(TP, 8, 8)]
+
+    assert GaplessCensus().count(spans) == {spans[0]: 5, spans[1]: 0}
+    assert GaplessCensus().empty(spans) == {spans[1]}

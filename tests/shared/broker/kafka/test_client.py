@@ -1,0 +1,201 @@
+"""What clients of Kafka are told, and what their errors mean to the runtime. Without a broker."""
+
+from __future__ import annotations
+
+import gc
+import ssl
+import threading
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, errors
+from pydantic import ValidationError
+
+from shared.broker.kafka.client import addresses_of, client_settings, reason_of, require_version, translated
+from shared.errors import ConfigError, HeadraceError, TransientError
+from shared.settings import KafkaSettings
+
+HERE = ["127.0.0.1:9092"]
+PASSWORD = "correct-horse-battery"
+
+
+@pytest.fixture
+def password_file(tmp_path: Path) -> Path:
+    file = tmp_path / "password"
+    file.write_text(f"{PASSWORD}\n")
+    return file
+
+
+@pytest.mark.parametrize(
+    ("url", "addresses"),
+    [
+        ("kafka://a:1", ["a:1"]),
+        ("kafka://a:1,b:2/", ["a:1", "b:2"]),
+        ("kafka://a, b:2", ["a:9092", "b:2"]),
+        ("kafka://[::1]:1", ["[::1]:1"]),
+    ],
+)
+def test_a_url_names_one_or_more_brokers(url: str, addresses: list[str]) -> None:
+    assert addresses_of(url) == addresses
+
+
+@pytest.mark.parametrize("url", ["kafka://", "kafka://a:1,", "kafka://,a:1"])
+def test_a_url_that_leaves_a_broker_out_is_refused(url: str) -> None:
+    with pytest.raises(ConfigError, match="expected kafka://HOST:PORT"):
+        addresses_of(url)
+
+
+@pytest.mark.parametrize("version", [(2, 5), (2, 6), (2, 7)])
+def test_a_broker_that_lets_a_fenced_producer_go_on_is_refused(version: tuple[int, int]) -> None:
+    with pytest.raises(ConfigError) as raised:
+        require_version(version, ["a:1", "b:2"])
+
+    said = str(raised.value)
+    assert f"2.{version[1]}" in said
+    assert "2.8 or later" in said
+    assert "a:1, b:2" in said
+
+
+@pytest.mark.parametrize("version", [(2, 8), (3, 0), (3, 9), (4, 0), (4, 4)])
+def test_a_broker_that_keeps_the_promise_is_taken(version: tuple[int, int]) -> None:
+    require_version(version, HERE)
+
+
+@pytest.mark.parametrize(
+    ("error", "meaning"),
+    [
+        (errors.TopicAuthorizationFailedError("t"), ConfigError),
+        (errors.TransactionalIdAuthorizationFailedError("t"), ConfigError),
+        (errors.SaslAuthenticationFailedError("no"), ConfigError),
+        (errors.UnsupportedVersionError("no"), ConfigError),
+        (errors.InvalidReplicationFactorError("3 > 1"), ConfigError),
+        (errors.UnknownTopicOrPartitionError("t"), ConfigError),
+        (errors.FencedInstanceIdError("slot"), HeadraceError),
+        (errors.KafkaConnectionError("refused"), TransientError),
+        (errors.KafkaTimeoutError("no answer"), TransientError),
+        (errors.NotLeaderForPartitionError("moved"), TransientError),
+        (errors.NotEnoughReplicasError("one is away"), TransientError),
+        (errors.CommitFailedError("rebalance"), TransientError),
+        (errors.UnknownMemberIdError("gone"), TransientError),
+        (errors.CoordinatorNotAvailableError("soon"), TransientError),
+    ],
+)
+def test_the_librarys_errors_become_ours(error: Exception, meaning: type[HeadraceError]) -> None:
+    with pytest.raises(HeadraceError) as raised, translated("reading the tea leaves"):
+        raise error
+
+    assert type(raised.value) is meaning
+    assert str(raised.value).startswith("reading the tea leaves: ")
+
+
+def test_what_the_library_has_not_said_before_ends_the_process() -> None:
+    with pytest.raises(errors.CorruptRecordError), translated("reading"):
+        raise errors.CorruptRecordError("crc")
+    with pytest.raises(ValueError, match="surprise"), translated("reading"):
+        raise ValueError("surprise")
+
+
+def test_a_reason_is_one_line_that_names_the_kind() -> None:
+    assert reason_of(errors.KafkaTimeoutError("first\nsecond")) == "KafkaTimeoutError: first"
+    assert reason_of(ValueError()) == "ValueError"
+
+
+def test_without_tls_and_user_nothing_is_said_of_them() -> None:
+    told = client_settings(HERE, KafkaSettings(), "me")
+
+    assert told["security_protocol"] == "PLAINTEXT"
+    assert not [key for key in told if key.startswith(("ssl_", "sasl_"))]
+
+
+def test_tls_checks_the_brokers_certificate_and_its_name() -> None:
+    told = client_settings(["broker.example:9093"], KafkaSettings(tls=True), "me")
+
+    assert told["security_protocol"] == "SSL"
+    context = told["ssl_context"]
+    assert context.verify_mode is ssl.CERT_REQUIRED
+    assert context.check_hostname
+    assert context.minimum_version >= ssl.TLSVersion.TLSv1_2
+
+
+def test_a_user_is_told_with_the_password_from_its_file(password_file: Path) -> None:
+    kafka = KafkaSettings(tls=True, username="alice", password_file=password_file)
+    told = client_settings(["broker.example:9093"], kafka, "me")
+
+    assert told["security_protocol"] == "SASL_SSL"
+    assert told["sasl_mechanism"] == "SCRAM-SHA-512"
+    assert (told["sasl_plain_username"], told["sasl_plain_password"]) == ("alice", PASSWORD)
+    assert PASSWORD not in f"{told}"
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "127.9.9.9:1", "localhost:1", "[::1]:1"])
+def test_a_user_without_tls_may_go_to_this_machine(address: str, password_file: Path) -> None:
+    kafka = KafkaSettings(username="alice", password_file=password_file)
+
+    assert client_settings([address], kafka, "me")["security_protocol"] == "SASL_PLAINTEXT"
+
+
+@pytest.mark.parametrize("address", ["10.0.0.1:1", "broker.example:1", "localhost.example:1", "[2001:db8::1]:1"])
+def test_a_user_without_tls_may_not_go_elsewhere(address: str, password_file: Path) -> None:
+    kafka = KafkaSettings(username="alice", password_file=password_file)
+
+    with pytest.raises(ConfigError) as raised:
+        client_settings(["127.0.0.1:1", address], kafka, "me")
+
+    assert address in str(raised.value)
+    assert "kafka.tls" in str(raised.value)
+    assert PASSWORD not in "".join(traceback.format_exception(raised.value))
+
+
+def test_files_that_are_no_certificates_are_named(tmp_path: Path, password_file: Path) -> None:
+    with pytest.raises(ConfigError, match=r"kafka\.ca_file: .*/absent cannot be used: No such file"):
+        client_settings(HERE, KafkaSettings(tls=True, ca_file=tmp_path / "absent"), "me")
+    with pytest.raises(ConfigError, match=r"kafka\.ca_file: .*/password cannot be used: .*; expected PEM"):
+        client_settings(HERE, KafkaSettings(tls=True, ca_file=password_file), "me")
+    mutual = KafkaSettings(tls=True, certificate_file=password_file, key_file=password_file)
+    with pytest.raises(ConfigError, match=r"kafka\.certificate_file and kafka\.key_file: .* cannot be used") as raised:
+        client_settings(HERE, mutual, "me")
+    assert PASSWORD not in "".join(traceback.format_exception(raised.value))
+
+
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")  # the library leaves a socket open that was refused
+@pytest.mark.parametrize("client", [KafkaAdminClient, KafkaConsumer, KafkaProducer])
+def test_a_client_that_finds_no_broker_says_why_and_leaves_no_thread(client: Callable[..., object]) -> None:
+    told = client_settings(["127.0.0.1:1"], KafkaSettings(), "in vain") | {"bootstrap_timeout_ms": 200}
+
+    with pytest.raises(errors.KafkaTimeoutError, match=r"the last try: .*REFUSED"):
+        client(**told)
+
+    assert not [thread for thread in threading.enumerate() if "in vain" in thread.name]
+    gc.collect()
+
+
+def test_the_password_is_not_in_the_settings(password_file: Path) -> None:
+    kafka = KafkaSettings(username="alice", password_file=password_file)
+
+    assert PASSWORD not in repr(kafka)
+    assert PASSWORD not in kafka.model_dump_json()
+
+
+def test_an_empty_or_lost_password_file_is_named(password_file: Path) -> None:
+    kafka = KafkaSettings(tls=True, username="alice", password_file=password_file)
+    password_file.write_text("\n")
+    with pytest.raises(ConfigError, match=f"{password_file} is empty"):
+        client_settings(HERE, kafka, "me")
+    password_file.unlink()
+    with pytest.raises(ConfigError, match=f"cannot read the secret in {password_file}"):
+        client_settings(HERE, kafka, "me")
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ({"username": "alice"}, "username and password_file go together"),
+        ({"tls": True, "certificate_file": "c"}, "certificate_file and key_file go together"),
+        ({"ca_file": "c"}, "set tls to true"),
+    ],
+)
+def test_settings_that_need_each_other_are_checked_when_they_are_read(said: dict[str, object], expected: str) -> None:
+    with pytest.raises(ValidationError, match=expected):
+        KafkaSettings.model_validate(said)

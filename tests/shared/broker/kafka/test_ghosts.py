@@ -1,0 +1,178 @@
+"""Ghosts: records of an aborted transaction that became visible, as can happen when a single broker was killed.
+
+Here they are made on purpose, by a plain producer that writes records a second time. Everything behind them guards by
+event_id and version, so they change nothing: this second line is shown, not the broker's fault.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+import pytest
+from kafka import KafkaProducer
+
+from services.loader.load import Loader
+from services.notifier.choose import Rules
+from services.notifier.notify import Notifier
+from shared.broker.contract import NewRecord, Record
+from shared.broker.kafka.broker import KafkaBroker
+from shared.records import encode
+from shared.runtime.consumer import ConsumerLoop
+from shared.runtime.handler import DatabaseHandle
+from shared.runtime.metrics import Metrics
+from shared.runtime.outbox import Outbox
+from shared.settings import KafkaSettings
+from shared.topics import CLEAN, LOADED, OUTBOX_CURSORS, specs
+from tests.contract.records import put
+from tests.kafka.use import KafkaInUse
+from tests.services.loader.facts import StillClock, at, listed, observed, received, settled
+from tests.services.loader.views import ask, tables
+from tests.shared.runtime.deadline import eventually
+
+LOADER_READS, NOTIFIER_READS = (CLEAN,), (LOADED,)
+# Everything is worth telling.
+RULES = Rules(payout_market="exacta", payout_amount=1)
+
+
+class Pipe:
+    """Loader, relay and notifier on Kafka, stepped by hand."""
+
+    def __init__(self, bootstrap: str, conninfo: str) -> None:
+        settings = KafkaSettings(environment=uuid4().hex)
+        self.broker = KafkaBroker(f"kafka://{bootstrap}", settings, conninfo)
+        self.broker.ensure_topics(specs(partitions=1))
+        self._plain = KafkaProducer(bootstrap_servers=bootstrap)
+        self._writer = self.broker.producer("test")
+        self._outbox = Outbox(conninfo)
+        self._outbox.load({})
+        self.loader = _Stage(self.broker, "loader", LOADER_READS, Loader(StillClock(at(30)), Metrics()).handle)
+        self.notifier = _Stage(
+            self.broker, "notifier", NOTIFIER_READS, Notifier(["console"], StillClock(at(30)), RULES).handle
+        )
+
+    def write(self, records: Sequence[NewRecord]) -> None:
+        put(self._writer, records)
+
+    def haunt(self, records: Sequence[Record]) -> int:
+        """Write records again, outside any transaction; the offset after the last."""
+        sent = [
+            self._plain.send(each.topic, each.value, each.key, list(each.headers.items()), each.partition)
+            for each in records
+        ]
+        return max(int(each.get(10).offset) for each in sent) + 1
+
+    def relay(self) -> None:
+        """As its loop does: records and cursor in one unit, until the outbox is empty."""
+        with closing(self.broker.producer("relay")) as producer:
+            while (step := self._outbox.next(0.1)) is not None:
+                with producer.unit() as unit:
+                    unit.append(step.records)
+                    for key, value in step.cursors.items():
+                        unit.cursor_set(OUTBOX_CURSORS, key, value)
+                    unit.commit()
+
+    def read(self, topic: str) -> list[Record]:
+        """All that is committed in a topic of one partition."""
+        (tp,) = self.broker.partitions(topic)
+        end = self.broker.end_offsets([tp])[tp]
+        found: list[Record] = []
+        with closing(self.broker.reader([tp])) as reader:
+
+            def read_on() -> bool:
+                found.extend(reader.poll(0.2, 1000))
+                return reader.position(tp) >= end
+
+            eventually(read_on)
+        return found
+
+    def close(self) -> None:
+        self._plain.close()
+        self._outbox.close()
+        for part in (self._writer, self.loader, self.notifier, self.broker):
+            part.close()
+
+
+class _Stage:
+    """A consumer of one partition whose rows commit with its position."""
+
+    def __init__(self, broker: KafkaBroker, service: str, reads: Sequence[str], handle: DatabaseHandle) -> None:
+        self._broker, self._service, self._reads = broker, service, reads
+        self._loop = ConsumerLoop(
+            broker, service=service, slot="0", reads=reads, metrics=Metrics(), database_handle=handle
+        )
+        self._consumer = broker.consumer(service, reads, f"{service}-0", in_database=True)
+        self._producer = broker.producer(f"{service}-0", in_database=True)
+
+    def drain(self, to: int) -> None:
+        """Handle every record before an offset."""
+        eventually(lambda: self._loop.step(self._consumer, self._producer) >= 0 and self._position() >= to)
+
+    def _position(self) -> int:
+        return min(self._broker.committed(self._service, self._reads).values())
+
+    def close(self) -> None:
+        self._consumer.close()
+        self._producer.close()
+
+
+@pytest.fixture
+def pipe(kafka: KafkaInUse, database_url: str) -> Iterator[Pipe]:
+    with kafka.empty(), closing(Pipe(kafka.bootstrap, database_url)) as pipe:
+        yield pipe
+
+
+def clean_records() -> list[NewRecord]:
+    """Of three events, each from its card to its result."""
+    facts: list[Any] = [fact(number) for fact in (listed, observed, settled) for number in (1, 2, 3)]
+    return [encode(fact, CLEAN, "clean-event/1", received(fact).event_id, "cleaner") for fact in facts]
+
+
+def last_of(records: Sequence[Record]) -> int:
+    return records[-1].offset + 1
+
+
+def told(database: psycopg.Connection[Any]) -> list[tuple[Any, ...]]:
+    return ask(database, "SELECT record_id, rule, channel, state, text FROM notifier.ledger ORDER BY id")
+
+
+def test_ghosts_change_no_row_and_are_neither_passed_on_nor_told(pipe: Pipe, database: psycopg.Connection[Any]) -> None:
+    pipe.write(clean_records())
+    clean = pipe.read(CLEAN)
+    pipe.loader.drain(last_of(clean))
+    pipe.relay()
+    loaded = pipe.read(LOADED)
+    pipe.notifier.drain(last_of(loaded))
+    rows_before, told_before = tables(database), told(database)
+    assert len(clean) == len(loaded) == 9
+    assert {rule for _, rule, *_ in told_before} >= {"big-payout"}
+
+    pipe.loader.drain(pipe.haunt(clean))
+    pipe.relay()
+    passed_on = pipe.read(LOADED)
+    pipe.notifier.drain(pipe.haunt(loaded))
+
+    assert len(pipe.read(CLEAN)) == 2 * len(clean)
+    assert passed_on == loaded
+    assert tables(database) == rows_before
+    assert told(database) == told_before
+
+
+def test_a_ghost_of_a_result_that_was_corrected_since_does_not_bring_the_old_one_back(
+    pipe: Pipe, database: psycopg.Connection[Any]
+) -> None:
+    first = settled(1)
+    corrected = settled(1, known=40, technique=2)
+    facts: list[Any] = [listed(1), first, corrected]
+    pipe.write([encode(fact, CLEAN, "clean-event/1", received(fact).event_id, "cleaner") for fact in facts])
+    clean = pipe.read(CLEAN)
+    pipe.loader.drain(last_of(clean))
+    rows_before = tables(database)
+
+    pipe.loader.drain(pipe.haunt(clean[1:2]))
+
+    assert tables(database) == rows_before
+    assert ask(database, "SELECT technique FROM facts.events") == [(2,)]

@@ -1,0 +1,148 @@
+"""The embedded broker when its database is away, or when something breaks where nobody looks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from headrace.embedded import EmbeddedPostgres
+from shared.broker.contract import TopicPartition
+from shared.broker.postgres import retention
+from shared.broker.postgres.broker import PostgresBroker
+from shared.database.connection import Patience
+from shared.errors import BrokerError, HeadraceError, TransientError
+from shared.topics import TopicSpec
+from tests.contract.database import empty_log
+from tests.contract.records import fill, owning, until, values
+
+PATIENCE = Patience(lease_s=1.5, renew_s=0.1, stopped_unit_s=1)
+Database = psycopg.Connection[tuple[Any, ...]]
+
+
+@pytest.fixture
+def broker(url: str) -> Iterator[PostgresBroker]:
+    broker = PostgresBroker(url, PATIENCE)
+    broker.ensure_topics([TopicSpec("one", 1), TopicSpec("two", 2)])
+    yield broker
+    broker.close()
+
+
+@pytest.fixture
+def admin(url: str) -> Iterator[Database]:
+    with psycopg.connect(url, autocommit=True) as connection:
+        yield connection
+
+
+def test_a_database_that_is_away_is_transient_for_every_part(tmp_path: Path) -> None:
+    away = PostgresBroker(f"postgresql://nobody@/nothing?host={tmp_path}", PATIENCE)
+
+    for use in (
+        away.health,
+        lambda: away.producer("slot"),
+        lambda: away.consumer("group", ["one"], "slot"),
+        lambda: away.partitions("one"),
+        lambda: away.reader([TopicPartition("one", 0)]).poll(0, 1),
+    ):
+        with pytest.raises(TransientError, match="away"):
+            use()
+
+
+def test_a_lease_thread_that_dies_ends_the_loop_and_not_the_lease_in_silence(
+    broker: PostgresBroker, admin: Database
+) -> None:
+    with closing(owning(broker.consumer("group", ["one"], "a"), 1)) as consumer:
+        admin.execute("ALTER TABLE broker.leases RENAME TO leases_gone")
+        try:
+            with pytest.raises(HeadraceError, match=r"not renewed any more: .*leases"):
+                until(lambda: consumer.poll(0.05, 1).records != [])
+        finally:
+            admin.execute("ALTER TABLE broker.leases_gone RENAME TO leases")
+
+
+def test_a_lease_thread_outlives_a_broken_connection(broker: PostgresBroker, admin: Database) -> None:
+    with closing(owning(broker.consumer("group", ["one"], "a"), 1)) as consumer:
+        admin.execute(
+            "SELECT pg_terminate_backend(pid, 2000) FROM pg_stat_activity"
+            " WHERE application_name = 'headrace group leases'"
+        )
+        cut_at = admin.execute("SELECT now()").fetchone()
+
+        until(
+            lambda: bool(admin.execute("SELECT 1 FROM broker.leases WHERE lease_until > %s + '2s'", cut_at).fetchone())
+        )
+        assert consumer.assignment()
+
+
+def test_closing_a_consumer_whose_database_is_gone_takes_little_time_and_raises_nothing(
+    postgres: EmbeddedPostgres,
+) -> None:
+    with empty_log(postgres) as url:
+        broker = PostgresBroker(url, PATIENCE)
+        broker.ensure_topics([TopicSpec("one", 1)])
+        consumer = owning(broker.consumer("group", ["one"], "a"), 1)
+    with psycopg.connect(postgres.url_with_password(database="postgres"), autocommit=True) as connection:
+        connection.execute("DROP DATABASE empty_log WITH (FORCE)")
+
+    started_at = time.monotonic()
+    consumer.close()
+    broker.close()
+
+    assert time.monotonic() - started_at < 2
+
+
+def test_a_damaged_batch_is_never_passed_over(broker: PostgresBroker, admin: Database) -> None:
+    for value in ("a", "b", "c"):
+        fill(broker, "one", [value])
+    admin.execute("UPDATE broker.log SET payload = substr(payload, 1, 20) WHERE base_off = 1")
+    with closing(broker.reader([TopicPartition("one", 0)])) as reader:
+        assert values(reader.poll(1, 10)) == ["a"]
+        for _ in range(2):
+            with pytest.raises(BrokerError, match="one/0/1"):
+                reader.poll(1, 10)
+        reader.seek(TopicPartition("one", 0), 2)
+        assert values(reader.poll(1, 10)) == ["c"]
+
+
+def test_a_new_connection_of_a_producer_ends_stopped_units_too(broker: PostgresBroker, admin: Database) -> None:
+    with closing(broker.producer("slot")) as producer:
+        admin.execute(
+            "SELECT pg_terminate_backend(pid, 2000) FROM pg_stat_activity WHERE application_name LIKE '%producer%'"
+        )
+        with producer.db_unit() as unit:
+            limit = unit.connection.execute("SHOW idle_in_transaction_session_timeout").fetchone()
+
+    assert limit == ("1s",)
+
+
+def test_batches_of_a_skewed_clock_make_no_hole(broker: PostgresBroker, admin: Database) -> None:
+    """The middle one looks old: as long as the one before it stays, it stays too."""
+    for value in ("a", "b", "c"):
+        fill(broker, "one", [value])
+    admin.execute("UPDATE broker.log SET last_ms = 0 WHERE base_off = 1")
+
+    assert retention.enforce(admin) == 0
+    admin.execute("UPDATE broker.log SET last_ms = 0 WHERE base_off = 0")
+    assert retention.enforce(admin, most_batches=1) == 1
+    assert retention.enforce(admin) == 1
+    assert broker.begin_offsets([TopicPartition("one", 0)]) == {TopicPartition("one", 0): 2}
+
+
+def test_retention_gives_way_where_an_append_holds_a_partition(
+    broker: PostgresBroker, admin: Database, url: str
+) -> None:
+    for value in ("a", "b"):
+        fill(broker, "one", [value])
+    admin.execute("UPDATE broker.log SET last_ms = 0")
+
+    with psycopg.connect(url) as appender:
+        appender.execute("SELECT 1 FROM broker.partitions FOR UPDATE")
+        with pytest.raises(psycopg.OperationalError):
+            retention.enforce(admin)
+
+    assert retention.enforce(admin) == 1

@@ -1,0 +1,156 @@
+"""A line that stays open and passes nothing: TCP is content with it, we are not."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from shared.broker.contract import TopicPartition
+from shared.broker.postgres.broker import PostgresBroker
+from shared.broker.postgres.log import Topics
+from shared.broker.postgres.unit import PostgresProducer, PostgresUnit
+from shared.database.connection import PATIENCE, ImpatientConnection, Link, Patience
+from shared.errors import Aborted, TransientError
+from shared.topics import TopicSpec
+from tests.contract.records import new, until
+from tests.shared.database.black_hole import BlackHole, black_hole
+
+ANSWER_S = 0.3
+# Far above ANSWER_S, far below any limit of the system's.
+SOON_S = 3.0
+
+
+@pytest.fixture
+def hole(url: str) -> Iterator[BlackHole]:
+    with black_hole(Path(str(conninfo_to_dict(url)["host"]))) as hole:
+        yield hole
+
+
+@pytest.fixture
+def link(url: str, hole: BlackHole) -> Iterator[Link]:
+    link = link_through(hole, url)
+    yield link
+    link.drop()
+
+
+def link_through(hole: BlackHole, url: str, *, autocommit: bool = True) -> Link:
+    return Link(make_conninfo(url, host=str(hole.directory)), "test", autocommit=autocommit, answer_s=ANSWER_S)
+
+
+@contextmanager
+def soon() -> Iterator[None]:
+    started_at = time.monotonic()
+    yield
+    assert time.monotonic() - started_at < SOON_S
+
+
+def test_a_statement_without_an_answer_is_transient_and_the_next_has_a_new_line(hole: BlackHole, link: Link) -> None:
+    with link.use() as connection:
+        connection.execute("SELECT 1")
+    hole.swallow()
+
+    with soon(), pytest.raises(TransientError, match=r"no answer within 0\.3 s"), link.use() as connection:
+        connection.execute("SELECT 2")
+    hole.pass_on()
+
+    with link.use() as again:
+        assert again.execute("SELECT 3").fetchone() == (3,)
+    assert connection.closed
+
+
+def test_waiting_for_a_notification_is_no_silence(link: Link) -> None:
+    with link.use() as connection:
+        connection.execute("LISTEN nobody_speaks")
+        started_at = time.monotonic()
+        assert list(connection.notifies(timeout=2 * ANSWER_S)) == []
+        assert time.monotonic() - started_at >= 2 * ANSWER_S
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_a_servers_own_error_leaves_the_line_alone(link: Link) -> None:
+    with link.use() as connection:
+        with pytest.raises(psycopg.errors.LockNotAvailable), connection.transaction():
+            connection.execute("DO $$ BEGIN RAISE lock_not_available; END $$")
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_a_unit_without_an_answer_is_aborted_and_left_at_once(hole: BlackHole, url: str) -> None:
+    with closing(PostgresBroker(url)) as broker, closing(PostgresProducer(url, "slot")):
+        broker.ensure_topics([TopicSpec("one", 1)])
+        link = link_through(hole, url, autocommit=False)
+        with soon(), PostgresUnit(link, Topics(), "slot", 1) as unit:
+            unit.append([new("one", "lost")])
+            unit.connection.execute("SELECT 1")
+            hole.swallow()
+            with pytest.raises(Aborted, match="no answer"):
+                unit.commit()
+
+        assert broker.end_offsets([TopicPartition("one", 0)]) == {TopicPartition("one", 0): 0}
+
+
+def test_a_handler_in_a_unit_without_an_answer_is_told_so_and_the_connection_is_closed(
+    hole: BlackHole, url: str
+) -> None:
+    link = link_through(hole, url, autocommit=False)
+    with soon(), PostgresUnit(link, Topics(), "slot", 1) as unit:
+        unit.connection.execute("SELECT 1")
+        connection = unit.connection
+        hole.swallow()
+        with pytest.raises(psycopg.OperationalError, match="no answer"), connection.transaction():
+            connection.execute("SELECT 2")
+        assert connection.closed
+
+
+def test_unless_told_otherwise_a_connection_waits_as_long_as_patience_says() -> None:
+    assert ImpatientConnection.answer_s == PATIENCE.answer_s == 15
+
+
+def test_a_connection_that_broke_while_nobody_used_it_is_replaced_without_a_word(url: str) -> None:
+    link = Link(url, "idle", autocommit=True)
+    with link.use() as connection, psycopg.connect(url, autocommit=True) as admin:
+        before = connection.info.backend_pid
+        admin.execute("SELECT pg_terminate_backend(%s, 2000)", (before,))
+
+    with link.use() as connection:
+        after = connection.execute("SELECT pg_backend_pid()").fetchone()
+
+    assert after != (before,)
+    link.drop()
+
+
+def test_a_notification_that_waits_is_no_goodbye(url: str) -> None:
+    link = Link(url, "listener", autocommit=True)
+    with link.use() as connection, psycopg.connect(url, autocommit=True) as admin:
+        before = connection.info.backend_pid
+        connection.execute("LISTEN something")
+        admin.execute("NOTIFY something")
+
+    with link.use() as connection:
+        assert connection.info.backend_pid == before
+        assert [each.channel for each in connection.notifies(timeout=5, stop_after=1)] == ["something"]
+    link.drop()
+
+
+def test_a_member_that_starts_again_leaves_to_others_what_its_former_process_held(url: str) -> None:
+    """It was killed before it gave up its twin's share."""
+    patience = Patience(lease_s=60, renew_s=0.1)
+    broker = PostgresBroker(url, patience)
+    broker.ensure_topics([TopicSpec("two", 2)])
+    former = broker.consumer("group", ["two"], "a")
+    until(lambda: former.poll(0.02, 1).records == [] and len(former.assignment()) == 2)
+    with closing(broker.consumer("group", ["two"], "b")) as twin, closing(broker.consumer("group", ["two"], "a")) as a:
+
+        def shared() -> bool:
+            twin.poll(0.02, 1)
+            a.poll(0.02, 1)
+            return len(twin.assignment()) == len(a.assignment()) == 1
+
+        until(shared)
+    former.close()
+    broker.close()
