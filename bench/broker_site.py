@@ -11,7 +11,7 @@ import psutil
 from shared.broker.connect import connect
 from shared.broker.contract import Broker, NewRecord
 from shared.records import headers_of
-from shared.settings import BrokerSettings, Settings
+from shared.settings.sections import BrokerSettings, Settings
 from shared.topics import TopicSpec
 
 PARTITIONS = 6

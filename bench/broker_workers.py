@@ -19,7 +19,7 @@ from shared.events import MESSAGES
 from shared.records import Received
 from shared.runtime.consumer import ConsumerLoop
 from shared.runtime.metrics import Metrics
-from shared.settings import KafkaSettings
+from shared.settings.sections import KafkaSettings
 
 
 class Ready(Protocol):

@@ -29,9 +29,10 @@ from shared.broker.contract import Broker, NewRecord
 from shared.broker.postgres.broker import PostgresBroker
 from shared.database.migrations import migrate
 from shared.events import RawEvent, event_id_of
-from shared.ops import postgres_operations, postgres_replays
 from shared.ops.operations import Operation
 from shared.ops.replays import request_of
+from shared.ops.tables import operations as operations_table
+from shared.ops.tables import replays as replays_table
 from shared.records import LIVE, encode
 from shared.runtime.jobs.planning import plan
 from shared.topics import CLEAN, LOADED, RAW, specs
@@ -172,7 +173,7 @@ def measured(conninfo: str, broker: Broker, rate: int, for_s: float, first: int,
         took_s, after = time.perf_counter() - begun, handled(connection, operation)
         wait_until(lambda: sent.keys() <= rows.came.keys())
         if operation is not None:
-            postgres_operations.command(connection, operation, "cancel")
+            operations_table.command(connection, operation, "cancel")
             wait_until(lambda: not found(connection, operation.id).is_open)
             for service, topic in (("cleaner", RAW), ("loader", CLEAN)):
                 wait_until(lambda service=service, topic=topic: behind(broker, service, topic) == 0)  # type: ignore[misc]
@@ -184,13 +185,13 @@ def start_replay(connection: psycopg.Connection[tuple[object, ...]], broker: Bro
     asked = request_of({"topic": RAW, "keys": ["boatrace:203*"]})
     planned = plan(broker, asked, [RAW], gapless=True)
     with connection.transaction():
-        operation = postgres_replays.start(connection, "cleaner", planned, "bench", "")
+        operation = replays_table.start(connection, "cleaner", planned, "bench", "")
     wait_until(lambda: handled(connection, operation) > 0)
     return operation
 
 
 def found(connection: psycopg.Connection[tuple[object, ...]], operation_id: str) -> Operation:
-    operation = postgres_operations.get(connection, operation_id)
+    operation = operations_table.get(connection, operation_id)
     if operation is None:
         raise SystemExit(f"bench: operation {operation_id} is gone")
     return operation

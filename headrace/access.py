@@ -22,8 +22,8 @@ from shared.broker.connect import connect
 from shared.broker.contract import Broker
 from shared.database.migrations import migrate
 from shared.errors import ConfigError, HeadraceError, TransientError
-from shared.setting_loading import load
-from shared.settings import Database, ServiceSettings, Settings
+from shared.settings.loading import load
+from shared.settings.sections import Database, ServiceSettings, Settings
 from shared.topics import DAY_S, SERVICES, TopicSpec, specs
 
 S = TypeVar("S", bound=ServiceSettings)

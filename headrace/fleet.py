@@ -16,7 +16,7 @@ from services.fetcher.settings import FetcherSettings
 from services.loader.settings import LoaderSettings
 from services.notifier.settings import NotifierSettings
 from services.predictor.settings import PredictorSettings
-from shared.settings import ServiceSettings
+from shared.settings.sections import ServiceSettings
 from shared.topics import SERVICES
 
 MODELS: tuple[type[ServiceSettings], ...] = (

@@ -20,7 +20,7 @@ from shared.broker.contract import Broker, TopicPartition
 from shared.broker.counting.record_count import Census, GaplessCensus, ReadCensus, Span
 from shared.broker.postgres.log import LOCAL
 from shared.errors import TransientError
-from shared.settings import Settings
+from shared.settings.sections import Settings
 from shared.topics import OUTBOX_CURSORS, SERVICES, WRITTEN_WITH_ROWS
 
 # A replica writes its row about every second; older than this, it is not there any more.

@@ -17,7 +17,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from headrace.access import access_of
 from headrace.observe import replicas
 from shared.errors import ConfigError, HeadraceError
-from shared.settings import Settings, read_secret
+from shared.settings.sections import Settings, read_secret
 
 TIMEOUT_S = 60.0  # a dry run reads the log
 CONNECT_S = 3.0

@@ -18,8 +18,8 @@ from headrace.positions import Positions, Reading, waiting_for
 from headrace.supervise import Program, Supervisor, stop_all
 from headrace.view import Frame, View, latest
 from shared.errors import ConfigError, HeadraceError, TransientError
-from shared.ops import postgres_orders
-from shared.settings import Settings
+from shared.ops.tables import orders as orders_table
+from shared.settings.sections import Settings
 from shared.topics import LOADED
 
 TICK_S = 0.1
@@ -152,7 +152,7 @@ class Session:
     def _tell_of_pauses(self, reading: Reading) -> None:
         """What an operator paused is waited for however long it takes: said once, for they may have forgotten."""
         try:
-            paused = postgres_orders.paused(self.observer().connection)
+            paused = orders_table.paused(self.observer().connection)
         except psycopg.OperationalError:
             return  # the next reading meets it too, and says so
         if paused:

@@ -21,7 +21,7 @@ from headrace.supervise import Program
 from headrace.view import view_for
 from services.fetcher.settings import FetcherSettings
 from services.loader.settings import LoaderSettings
-from shared.settings import ServiceSettings, Settings, read_secret
+from shared.settings.sections import ServiceSettings, Settings, read_secret
 
 S = TypeVar("S", bound=ServiceSettings)
 

@@ -11,8 +11,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from shared.setting_loading import load
-from shared.settings import Settings
+from shared.settings.loading import load
+from shared.settings.sections import Settings
 
 
 class Output(StrEnum):

@@ -20,7 +20,7 @@ from headrace.commands.arguments import (
     settings_of,
 )
 from headrace.rest import Api, api
-from shared.settings import Settings
+from shared.settings.sections import Settings
 
 UrlOption = Annotated[str | None, typer.Option("--url", metavar="URL", help="Ask this replica.")]
 TokenFileOption = Annotated[

@@ -31,7 +31,7 @@ from services.fetcher.declaration import Source
 from services.fetcher.settings import FetcherSettings
 from services.fetcher.source_file import SHIPPED, load_source
 from shared.errors import ConfigError
-from shared.settings import Settings
+from shared.settings.sections import Settings
 
 PAGE_SIZE = 50
 

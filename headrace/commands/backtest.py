@@ -17,7 +17,7 @@ from headrace.options import day
 from headrace.orphan import end_with_supervisor
 from headrace.predictor_extra import require
 from shared.errors import ConfigError
-from shared.setting_loading import load
+from shared.settings.loading import load
 
 
 class Bets(StrEnum):

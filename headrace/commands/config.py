@@ -22,9 +22,9 @@ from headrace.commands.arguments import (
 )
 from headrace.embedded import EmbeddedPostgres
 from headrace.fleet import MODELS
-from shared.setting_loading import load
-from shared.setting_tables import in_force
-from shared.settings import Settings
+from shared.settings.loading import load
+from shared.settings.sections import Settings
+from shared.settings.tables import in_force
 
 app = typer.Typer(help="Settings.", no_args_is_help=True, rich_markup_mode=None)
 

@@ -12,7 +12,7 @@ from psycopg import sql
 from headrace.access import ROLES, Access, opened, prepare, topics_of
 from headrace.commands.arguments import BrokerOption, ConfigOption, DatabaseOption, DataDirOption, settings_of
 from headrace.data_dir import DataDir
-from shared.settings import read_secret
+from shared.settings.sections import read_secret
 
 
 def migrate(

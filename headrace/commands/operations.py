@@ -23,9 +23,9 @@ from headrace.commands.remote import (
 )
 from headrace.rest import Api, NotRunningError, follow
 from shared.errors import ConfigError, HeadraceError
-from shared.ops import postgres_operations
+from shared.ops.tables import operations as operations_table
 from shared.runtime.api.operations import ID_DIGITS
-from shared.settings import Settings
+from shared.settings.sections import Settings
 from shared.topics import SERVICES
 
 app = typer.Typer(
@@ -131,7 +131,7 @@ def of_operation(asking: Asking, words: list[str]) -> Iterator[tuple[Api, str]]:
 
 def _service_of(settings: Settings, digits: str) -> str:
     with opened_if_made(settings) as access, access.connect("headrace operations") as connection:
-        found = postgres_operations.get(connection, digits.zfill(ID_DIGITS))
+        found = operations_table.get(connection, digits.zfill(ID_DIGITS))
     if found is None:
         raise HeadraceError(f"there is no operation {digits}; `headrace operations` lists those there are")
     return found.service

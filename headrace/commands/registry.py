@@ -27,9 +27,9 @@ from services.predictor.registry.gate import Verdict
 from services.predictor.registry.states import Order
 from services.predictor.settings import Predictor
 from shared.errors import ConfigError, HeadraceError
-from shared.ops import postgres_audit
-from shared.setting_loading import load
-from shared.settings import Settings
+from shared.ops.tables import audit as audit_table
+from shared.settings.loading import load
+from shared.settings.sections import Settings
 
 SERVICE = "predictor"
 VersionArgument = Annotated[str, typer.Argument(metavar="V", help="As `headrace models` lists it; its end may do.")]
@@ -78,7 +78,7 @@ class Bench:
         after = {"state": done.state, "live": done.live} | ({"reason": order.why} if order.why else {})
         try:
             with opened_if_made(self.asking.settings) as access, access.connect("headrace models") as connection:
-                postgres_audit.note(
+                audit_table.note(
                     connection, SERVICE, order.who, action, f"model {done.version}",
                     before={"state": done.before, "live": done.was_live}, after=after, request_id="command",
                 )  # fmt: skip

@@ -24,7 +24,7 @@ from headrace.commands.arguments import (
 from headrace.data_dir import DataDir
 from headrace.observe import FRESH_S, Replica, dead_letter_causes, failed_windows, replicas, with_stopped
 from headrace.summary import cause_text, window_text
-from shared.settings import Settings
+from shared.settings.sections import Settings
 
 _PAUSED = (
     "SELECT service || ' on ' || topic || ', by ' || ordered_by || coalesce(': ' || reason, '') FROM ops.orders"

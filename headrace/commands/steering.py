@@ -15,10 +15,10 @@ from headrace.commands.asking import Asking
 from headrace.commands.remote import conclude
 from headrace.rest import Answer, NotRunningError, urls_of
 from shared.errors import ConfigError
-from shared.ops import postgres_audit
 from shared.ops.orders import Desired
-from shared.ops.postgres_steering import steer
-from shared.settings import Settings
+from shared.ops.tables import audit as audit_table
+from shared.ops.tables.steering import steer
+from shared.settings.sections import Settings
 from shared.topics import DEAD_LETTERS, READS, WRITES, retry_topic
 
 TopicsArgument = Annotated[list[str] | None, typer.Argument(metavar="[TOPIC]...", help="Which; or --all.")]
@@ -72,7 +72,7 @@ def _without_the_service(
                 owner, service, topics, desired, who=who, request_id="command", reason=wish.get("reason"),
                 tolerate=wish.get("tolerate", 0),
             )  # fmt: skip
-            postgres_audit.note(
+            audit_table.note(
                 owner, service, who, WORDS[desired], ", ".join(topics), after={"desired": desired, **wish},
                 request_id="command",
             )  # fmt: skip

@@ -27,9 +27,10 @@ from headrace.commands.arguments import (
     stderr,
     stdout,
 )
-from shared.ops import postgres_audit, postgres_tokens
+from shared.ops.tables import audit as audit_table
+from shared.ops.tables import tokens as tokens_table
 from shared.ops.tokens import ID_BYTES, SECRET_BYTES, Parts, Token, minted, span_of, written
-from shared.settings import Settings
+from shared.settings.sections import Settings
 
 # What the trail says of changes that no service made.
 NOBODYS_SERVICE = "headrace"
@@ -67,7 +68,7 @@ def create(
     lifetime = None if expires is None else span_of(expires)
     parts = _minted()
     with _database(settings_of(data_dir, database, config)) as connection:
-        made = postgres_tokens.create(connection, parts, name, scope.value, lifetime)
+        made = tokens_table.create(connection, parts, name, scope.value, lifetime)
         _note(connection, "token create", name, after=_told(made))
     _hand_over(parts, made, output)
 
@@ -88,7 +89,7 @@ def rotate(
     lifetime = None if expires is None else span_of(expires)
     parts = _minted()
     with _database(settings_of(data_dir, database, config)) as connection:
-        old, made = postgres_tokens.rotate(connection, parts, name, span_of(grace), lifetime)
+        old, made = tokens_table.rotate(connection, parts, name, span_of(grace), lifetime)
         _note(connection, "token rotate", name, before=_told(old), after=_told(made) | {"grace": grace})
     _hand_over(parts, made, output)
 
@@ -103,7 +104,7 @@ def revoke(
 ) -> None:
     """End a token at once, and one of the same name whose grace runs."""
     with _database(settings_of(data_dir, database, config)) as connection:
-        ended = [_told(each) for each in postgres_tokens.revoke(connection, name)]
+        ended = [_told(each) for each in tokens_table.revoke(connection, name)]
         _note(connection, "token revoke", name, after={"revoked": ended})
     if output is Output.JSON:
         _print_json(ended)
@@ -120,7 +121,7 @@ def listing(
 ) -> None:
     """All tokens that were ever made, without their secrets."""
     with _database(settings_of(data_dir, database, config)) as connection:
-        found = [_told(each) | {"state": each.state(now)} for each, now in postgres_tokens.listing(connection)]
+        found = [_told(each) | {"state": each.state(now)} for each, now in tokens_table.listing(connection)]
     if output is Output.JSON:
         _print_json(found)
         return
@@ -152,7 +153,7 @@ def _note(
     after: dict[str, Any] | None = None,
 ) -> None:
     who = f"command:{getpass.getuser()}"
-    postgres_audit.note(
+    audit_table.note(
         connection, NOBODYS_SERVICE, who, action, f"token:{name}", before=before, after=after, request_id="command"
     )
 

@@ -28,7 +28,7 @@ from shared.broker.contract import Broker, Record, TopicPartition
 from shared.broker.counting.read_range import sweep
 from shared.broker.counting.record_count import ReadCensus, Span
 from shared.errors import ConfigError
-from shared.settings import Settings
+from shared.settings.sections import Settings
 from shared.topics import specs
 
 # Offsets have gaps on Kafka: where the last ones hold too few records, so many times more are read.

@@ -9,8 +9,8 @@ import typer
 from headrace.access import opened_if_made
 from headrace.commands.asking import Asking, asks
 from headrace.commands.remote import MaybeServiceArgument, give, of_each
-from shared.ops import postgres_audit
-from shared.settings import Settings
+from shared.ops.tables import audit as audit_table
+from shared.settings.sections import Settings
 
 TRAIL = ("id", "at", "service", "who", "action", "target", "outcome", "request_id")
 
@@ -43,5 +43,5 @@ def trail(
 def in_database(settings: Settings, service: str | None, before: int | None, limit: int) -> list[dict[str, Any]]:
     with opened_if_made(settings) as access, access.connect("headrace trail") as connection:
         connection.execute("SET timezone = 'UTC'")
-        found = postgres_audit.lines(connection, service, before_id=before, limit=limit)
+        found = audit_table.lines(connection, service, before_id=before, limit=limit)
     return [{**line._asdict(), "at": line.at.isoformat()} for line in found]

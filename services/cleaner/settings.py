@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from shared.settings import Section, ServiceSettings
+from shared.settings.sections import Section, ServiceSettings
 
 
 class Cleaner(Section):

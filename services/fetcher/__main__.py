@@ -11,7 +11,7 @@ from services.fetcher.fetch import Fetcher
 from services.fetcher.postgres_backfills import KIND, Backfills
 from services.fetcher.settings import FetcherSettings
 from shared.broker.connect import connect
-from shared.ops.postgres_replays import REPLAY
+from shared.ops.tables.replays import REPLAY
 from shared.runtime.metrics import Metrics
 from shared.runtime.run import launch
 from shared.runtime.service import Polling, Service, serving

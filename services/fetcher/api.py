@@ -20,9 +20,9 @@ from services.fetcher.windows import Plan, Window, last_ended, window_of
 from shared.clock import Clock
 from shared.database.connection import DbConnection
 from shared.errors import ConfigError, HeadraceError
-from shared.ops import postgres_operations
 from shared.ops.operations import NotPossible
-from shared.ops.postgres_replays import REPLAY
+from shared.ops.tables import operations as operations_table
+from shared.ops.tables.replays import REPLAY
 from shared.runtime.api.desk import Desk
 from shared.runtime.api.operations import Before, Limit, OperationPage, full_id, page_of
 from shared.runtime.api.posting import ACCEPTED, Answer, OperationBody, begun, carry_out, outcome
@@ -136,7 +136,7 @@ class FetcherApi:
         def backfills(before: Before = None, limit: Limit = 100) -> OperationPage:
             """A page of operations of kind backfill."""
             with desk.transaction() as connection:
-                found = postgres_operations.listing(
+                found = operations_table.listing(
                     connection, desk.service, kinds=[KIND], before=None if before is None else full_id(before),
                     limit=limit + 1,
                 )  # fmt: skip

@@ -8,7 +8,7 @@ from typing import ClassVar, Self
 
 from pydantic import AwareDatetime, Field, model_validator
 
-from shared.settings import Section, ServiceSettings, Url
+from shared.settings.sections import Section, ServiceSettings, Url
 
 
 class Fetcher(Section):

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from pydantic import AwareDatetime, Field
 
-from shared.settings import Section, ServiceSettings
+from shared.settings.sections import Section, ServiceSettings
 
 
 class Loader(Section):

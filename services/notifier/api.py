@@ -15,8 +15,8 @@ from services.notifier.postgres_ledger import Note, record
 from shared.database.connection import DbConnection
 from shared.errors import ConfigError
 from shared.events import NAMESPACE
-from shared.ops import postgres_operations
 from shared.ops.operations import Operation
+from shared.ops.tables import operations as operations_table
 from shared.runtime.api.desk import Desk
 from shared.runtime.api.operations import Limit
 from shared.runtime.api.posting import ACCEPTED, Answer, OperationBody, accepted, caller_of, carry_out
@@ -103,7 +103,7 @@ def router(desk: Desk, channels: Sequence[str]) -> APIRouter:
             if unknown := sorted(set(asked) - set(channels)):
                 raise ConfigError(f"no channel {unknown[0]!r} is on; notifier.channels has {', '.join(channels)}")
             caller = caller_of(request)
-            made = postgres_operations.create(
+            made = operations_table.create(
                 connection, desk.service, KIND, {"channels": asked}, caller.subject, caller.request_id
             )
             text = f"A trial message of Headrace (operation {made.id})."

@@ -17,7 +17,7 @@ from services.notifier.postgres_ledger import Note, Summary, record, record_summ
 from shared.broker.contract import NewRecord
 from shared.clock import Clock
 from shared.database.connection import DbConnection
-from shared.ops.postgres_replays import to_be_told
+from shared.ops.tables.replays import to_be_told
 from shared.records import LIVE, Received
 
 

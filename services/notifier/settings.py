@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator
 
-from shared.settings import SecretFile, Section, ServiceSettings
+from shared.settings.sections import SecretFile, Section, ServiceSettings
 
 
 class Notifier(Section):

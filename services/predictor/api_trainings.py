@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from services.predictor.postgres_trainings import TRAINING, require_alone
 from shared.database.connection import DbConnection
-from shared.ops import postgres_operations
+from shared.ops.tables import operations as operations_table
 from shared.runtime.api.desk import Desk
 from shared.runtime.api.operations import Before, Limit, OperationPage, full_id, page_of
 from shared.runtime.api.posting import ACCEPTED, Answer, OperationBody, begun, carry_out
@@ -51,7 +51,7 @@ def router(desk: Desk) -> APIRouter:
     def trainings(before: Before = None, limit: Limit = 100) -> OperationPage:
         """A page of operations of kind training; `counts` of one that is over holds the model's version and metrics."""
         with desk.transaction() as connection:
-            found = postgres_operations.listing(
+            found = operations_table.listing(
                 connection, desk.service, kinds=[TRAINING], before=None if before is None else full_id(before),
                 limit=limit + 1,
             )  # fmt: skip

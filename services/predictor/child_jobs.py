@@ -23,8 +23,8 @@ import structlog
 
 from shared.database.connection import Link
 from shared.errors import TransientError
-from shared.ops import postgres_jobs
 from shared.ops.operations import Operation
+from shared.ops.tables import jobs as jobs_table
 from shared.runtime.jobs.thread import JobThread, thread_of
 
 PROGRAM = (sys.executable, "-m", "services.predictor.training_program")
@@ -189,7 +189,7 @@ class ChildLoop:
         try:
             with self._link.use() as connection:
                 counts = None if self._last_words is None else {"said": self._last_words[:SAID]}
-                return postgres_jobs.tell(
+                return jobs_table.tell(
                     connection, self._id, self._worker, counts, self._progress, left_s=self._left_s()
                 )
         except TransientError:
@@ -203,18 +203,18 @@ class ChildLoop:
 
     def _wanted(self) -> str | None:
         with self._link.use() as connection:
-            return postgres_jobs.wanted_of(connection, self._id, self._worker)
+            return jobs_table.wanted_of(connection, self._id, self._worker)
 
     def _end(self, answer: dict[str, Any]) -> None:
         with self._link.use() as connection:
             if "result" in answer:
-                postgres_jobs.end(connection, self._id, self._worker, "succeeded", answer["result"])
+                jobs_table.end(connection, self._id, self._worker, "succeeded", answer["result"])
             else:
-                postgres_jobs.end(connection, self._id, self._worker, "failed", None, str(answer["refused"]))
+                jobs_table.end(connection, self._id, self._worker, "failed", None, str(answer["refused"]))
 
     def _lay_down(self) -> None:
         with self._link.use() as connection:
-            postgres_jobs.lay_down(connection, self._id, self._worker)
+            jobs_table.lay_down(connection, self._id, self._worker)
 
     def _until_told(self, tell: Callable[[], Any]) -> Any:
         """A result took minutes: a database that is away for a while must not cost it."""

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from shared.settings import Section, ServiceSettings
+from shared.settings.sections import Section, ServiceSettings
 
 
 class Predictor(Section):

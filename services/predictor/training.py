@@ -18,8 +18,8 @@ from services.predictor.registry.gate import Duel, Judged, Verdict
 from services.predictor.registry.promotion import verdict_on
 from services.predictor.registry.states import Order
 from shared.errors import ConfigError
-from shared.ops import postgres_audit
 from shared.ops.operations import NotPossible
+from shared.ops.tables import audit as audit_table
 
 SERVICE = "predictor"
 
@@ -99,7 +99,7 @@ def promoted_if_better(place: Place, version: str, order: Order) -> Verdict:
     if verdict.passed:
         before, after = changing.promote(place.models_dir, version, order, verdict)
         with _connected(place) as connection:
-            postgres_audit.note(
+            audit_table.note(
                 connection, SERVICE, order.who, "promote", f"model {version}", before={"live": before.live},
                 after={"live": after.live, "gate": verdict.why}, request_id=order.request or "",
             )  # fmt: skip

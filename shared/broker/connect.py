@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from shared.broker.contract import Broker
 from shared.broker.postgres.broker import PostgresBroker
-from shared.settings import Settings
+from shared.settings.sections import Settings
 
 
 def connect(settings: Settings, conninfo: str) -> Broker:

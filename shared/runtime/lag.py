@@ -19,8 +19,8 @@ from shared.broker.contract import Broker, TopicPartition
 from shared.broker.counting.backlog import Backlog, GaplessBacklog, ReadBacklog, Waiting
 from shared.database.connection import Link
 from shared.errors import TransientError
-from shared.ops.postgres_orders import FRESH_S
-from shared.settings import ServiceSettings
+from shared.ops.tables.orders import FRESH_S
+from shared.settings.sections import ServiceSettings
 
 # Somebody who resets offsets from outside does that rarely; whoever asks is told at once.
 LOOK_FOR_RESETS_S = 30.0

@@ -18,7 +18,7 @@ from shared.runtime.handler import Step
 from shared.runtime.metrics import Metrics
 from shared.runtime.poller import PollerLoop
 from shared.runtime.run import Background
-from shared.settings import ServiceSettings
+from shared.settings.sections import ServiceSettings
 from shared.topics import OUTBOX_CURSORS, WRITTEN_WITH_ROWS
 
 BATCH_RECORDS = 2000

@@ -33,8 +33,8 @@ from shared.runtime.api.server import admin_server
 from shared.runtime.metrics import Metrics
 from shared.runtime.replicas import Replicas
 from shared.runtime.watchdog import HUNG_S, Watchdog
-from shared.setting_loading import load
-from shared.settings import ServiceSettings
+from shared.settings.loading import load
+from shared.settings.sections import ServiceSettings
 
 STOPPED, DIED, MISCONFIGURED = 0, 1, 2
 # The whole pipeline promises to be gone within 10 s, of which its supervisor waits 7 for us before it kills.

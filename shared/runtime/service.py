@@ -14,9 +14,9 @@ from shared.broker.connect import connect
 from shared.broker.contract import Broker
 from shared.broker.postgres.log import LOCAL
 from shared.errors import ConfigError
-from shared.ops.postgres_dead_letters import REDRIVE
-from shared.ops.postgres_replays import REPLAY
-from shared.ops.postgres_steering import KnownPartitions
+from shared.ops.tables.dead_letters import REDRIVE
+from shared.ops.tables.replays import REPLAY
+from shared.ops.tables.steering import KnownPartitions
 from shared.runtime.api import replays
 from shared.runtime.api.desk import Desk, ServiceView
 from shared.runtime.consumer import ConsumerLoop
@@ -33,7 +33,7 @@ from shared.runtime.outbox import relays
 from shared.runtime.poller import PollerLoop
 from shared.runtime.run import STOPPED, Background, run
 from shared.runtime.view import LoopView
-from shared.settings import ServiceSettings, Settings
+from shared.settings.sections import ServiceSettings, Settings
 from shared.topics import retry_topic
 
 

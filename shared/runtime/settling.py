@@ -16,7 +16,7 @@ from psycopg.types.json import Jsonb
 from shared.database.connection import DbConnection, Link
 from shared.errors import TransientError
 from shared.ops.operations import Operation, State
-from shared.ops.postgres_operations import finish, listing
+from shared.ops.tables.operations import finish, listing
 
 LOOK_EVERY_S = 1.0
 

@@ -12,7 +12,7 @@ from shared.broker.contract import Broker
 from shared.broker.kafka.broker import KafkaBroker
 from shared.broker.postgres.broker import PostgresBroker
 from shared.errors import BrokerError
-from shared.settings import KafkaSettings
+from shared.settings.sections import KafkaSettings
 from tests.contract.conftest import PATIENCE
 from tests.contract.records import advance, new, poll_some
 

@@ -19,7 +19,7 @@ from shared.broker.contract import Broker
 from shared.broker.postgres import retention
 from shared.broker.postgres.broker import PostgresBroker
 from shared.database.connection import Patience
-from shared.settings import KafkaSettings
+from shared.settings.sections import KafkaSettings
 from shared.topics import TopicSpec
 from tests.contract.cutting_proxy import cutting_proxy
 from tests.contract.database import empty_log

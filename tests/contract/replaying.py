@@ -19,9 +19,10 @@ import psycopg
 from headrace.embedded import OWNER, EmbeddedPostgres
 from shared.broker.contract import Broker, NewRecord
 from shared.events import event_id_of
-from shared.ops import postgres_operations, postgres_replays
 from shared.ops.operations import Command, Operation
 from shared.ops.replays import Plan, request_of
+from shared.ops.tables import operations as operations_table
+from shared.ops.tables import replays as replays_table
 from shared.records import encode
 from shared.runtime.jobs.planning import plan
 from shared.topics import RAW, READS, specs
@@ -104,15 +105,15 @@ class Pipeline:
         """Planned and started; its operation's id."""
         planned = self.planned(service, topic, **asked)
         with self.connection.transaction():
-            return postgres_replays.start(self.connection, service, planned, "test", "").id
+            return replays_table.start(self.connection, service, planned, "test", "").id
 
     def operation(self, operation_id: str) -> Operation:
-        found = postgres_operations.get(self.connection, operation_id)
+        found = operations_table.get(self.connection, operation_id)
         assert found is not None
         return found
 
     def say(self, operation_id: str, said: Command) -> None:
-        postgres_operations.command(self.connection, self.operation(operation_id), said)
+        operations_table.command(self.connection, self.operation(operation_id), said)
 
     def reached(self, operation_id: str, state: str) -> Operation:
         until(lambda: self.operation(operation_id).state == state or self._failed(operation_id), PATIENCE_S)

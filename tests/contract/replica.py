@@ -17,11 +17,11 @@ import psycopg
 
 from shared.broker.contract import Broker, NewRecord
 from shared.broker.postgres.log import LOCAL
-from shared.ops import postgres_operations
 from shared.ops.operations import Operation
 from shared.ops.orders import Desired
-from shared.ops.postgres_orders import Live, live
-from shared.ops.postgres_steering import KnownPartitions, steer
+from shared.ops.tables import operations as operations_table
+from shared.ops.tables.orders import Live, live
+from shared.ops.tables.steering import KnownPartitions, steer
 from shared.records import Received
 from shared.runtime.consumer import ConsumerLoop
 from shared.runtime.control.steering import Steering
@@ -131,7 +131,7 @@ class Operator:
         return sorted(each.replica for each in self.live().observed)
 
     def _get(self, operation_id: str) -> Operation:
-        found = postgres_operations.get(self.connection, operation_id)
+        found = operations_table.get(self.connection, operation_id)
         assert found is not None
         return found
 

@@ -14,10 +14,12 @@ import pytest
 
 from shared.broker.contract import Broker, NewRecord
 from shared.database.connection import Link
-from shared.ops import postgres_dead_letters, postgres_jobs, postgres_operations
 from shared.ops.dead_letter_choice import Filter, Selection
 from shared.ops.dead_letters import CAUSE, Place
 from shared.ops.operations import Operation
+from shared.ops.tables import dead_letters as dead_letters_table
+from shared.ops.tables import jobs as jobs_table
+from shared.ops.tables import operations as operations_table
 from shared.records import Received
 from shared.runtime.consumer import ConsumerLoop
 from shared.runtime.dead_letters.index import DeadLetterIndex, read_one
@@ -68,19 +70,19 @@ def fill(broker: Broker, count: int, cause: str = "ValueError") -> None:
 
 def asked(rows: Rows, index: DeadLetterIndex, cause: str | None = None) -> Operation:
     target = Selection(index.spans(), None, Filter(cause=cause)).as_json()
-    return postgres_operations.create(rows, "cleaner", "redrive", target, "somebody", "r-1")
+    return operations_table.create(rows, "cleaner", "redrive", target, "somebody", "r-1")
 
 
 def work(harness: Harness, url: str, rows: Rows, worker: str) -> Operation:
     """On the job that waits, or whose worker is gone, until it is over."""
     rows.execute("UPDATE ops.operations SET lease_until = now() - interval '1 s' WHERE worker IS NOT NULL")
-    operation = postgres_jobs.claim(rows, "cleaner", worker, ["redrive"])
+    operation = jobs_table.claim(rows, "cleaner", worker, ["redrive"])
     assert operation is not None
     broker, link = harness.another(), Link(url, "redrive", autocommit=True)
     job = Redriving(operation, broker, link, Metrics()).job(unit_records=3)
     JobLoop(broker, Claimed(url, operation.id, worker), job).run()
     link.drop()
-    done = postgres_operations.get(rows, operation.id)
+    done = operations_table.get(rows, operation.id)
     assert done is not None
     return done
 
@@ -113,7 +115,7 @@ def test_a_redrive_sends_back_what_is_meant_and_open_and_settles_it(
     fill(broker, 2, "KeyError")
     index = known(broker)
     first = index.letters()[-1].place
-    postgres_dead_letters.settle(rows, "cleaner", [first], "discarded", "another", "somebody", "no use")
+    dead_letters_table.settle(rows, "cleaner", [first], "discarded", "another", "somebody", "no use")
     asked(rows, index, "ValueError")
 
     done = work(harness, url, rows, "a")
@@ -121,7 +123,7 @@ def test_a_redrive_sends_back_what_is_meant_and_open_and_settles_it(
     sent = everything(broker, RETRY)
     assert [record.value for record in sent] == [str(n).encode() for n in range(1, 6)]
     assert {record.headers["dlq.redrive-count"] for record in sent} == {b"01"}
-    states = postgres_dead_letters.states(rows, "cleaner")
+    states = dead_letters_table.states(rows, "cleaner")
     assert sorted(states.values()) == ["discarded"] + ["redriven"] * 5
     assert (done.state, done.progress, done.counts["redriven"]) == ("succeeded", 1.0, 5)
 
@@ -132,17 +134,17 @@ def test_a_redrive_killed_between_commit_and_note_sends_every_letter_once(
 ) -> None:
     fill(broker, 6)
     operation = asked(rows, known(broker))
-    assert postgres_jobs.claim(rows, "cleaner", "killed", ["redrive"]) is not None
+    assert jobs_table.claim(rows, "cleaner", "killed", ["redrive"]) is not None
     command = [sys.executable, "-m", "tests.shared.runtime.jobs.redriver", str(tmp_path / "broker.url"), operation.id]
     with subprocess.Popen([*command, "killed", str(units)], stdout=subprocess.PIPE, text=True) as process:
         said(process, "stuck")
         process.kill()
-    assert len(postgres_dead_letters.states(rows, "cleaner")) == units - 1
+    assert len(dead_letters_table.states(rows, "cleaner")) == units - 1
 
     done = work(harness, url, rows, "next")
 
     assert [record.value for record in everything(broker, RETRY)] == [str(n).encode() for n in range(6)]
-    assert len(postgres_dead_letters.states(rows, "cleaner")) == 6
+    assert len(dead_letters_table.states(rows, "cleaner")) == 6
     assert (done.state, done.counts["redriven"]) == ("succeeded", 6)
 
 
@@ -151,17 +153,17 @@ def test_a_redrive_cancelled_while_nobody_works_on_it_still_settles_what_it_sent
 ) -> None:
     fill(broker, 6)
     operation = asked(rows, known(broker))
-    assert postgres_jobs.claim(rows, "cleaner", "killed", ["redrive"]) is not None
+    assert jobs_table.claim(rows, "cleaner", "killed", ["redrive"]) is not None
     command = [sys.executable, "-m", "tests.shared.runtime.jobs.redriver", str(tmp_path / "broker.url"), operation.id]
     with subprocess.Popen([*command, "killed", "2"], stdout=subprocess.PIPE, text=True) as process:
         said(process, "stuck")
         process.kill()
-    postgres_operations.command(rows, operation, "cancel")
+    operations_table.command(rows, operation, "cancel")
 
     done = work(harness, url, rows, "next")
 
     assert (done.state, done.counts["redriven"]) == ("cancelled", 2)
-    assert len(everything(broker, RETRY)) == len(postgres_dead_letters.states(rows, "cleaner")) == 2
+    assert len(everything(broker, RETRY)) == len(dead_letters_table.states(rows, "cleaner")) == 2
 
     asked(rows, known(broker))
     work(harness, url, rows, "after")

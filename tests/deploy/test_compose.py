@@ -17,9 +17,9 @@ import yaml
 
 from headrace.access import ROLES
 from headrace.embedded import OWNER
-from shared.setting_loading import load
-from shared.setting_sources import leaves, variable_of
-from shared.settings import KafkaSettings, ServiceSettings, Settings
+from shared.settings.loading import load
+from shared.settings.sections import KafkaSettings, ServiceSettings, Settings
+from shared.settings.sources import leaves, variable_of
 from shared.topics import SERVICES
 
 DEPLOY = Path(__file__).parents[2] / "deploy"

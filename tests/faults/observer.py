@@ -15,7 +15,7 @@ from services.fetcher.cursor import standing_of
 from shared.broker.connect import connect
 from shared.broker.contract import Broker, TopicPartition
 from shared.errors import HeadraceError
-from shared.settings import Settings
+from shared.settings.sections import Settings
 from shared.topics import FETCHER_CURSORS, RAW
 from tests.faults.days import FEEDS
 from tests.faults.recovery import READS, Sample

@@ -18,7 +18,7 @@ from shared.broker.connect import connect
 from shared.broker.contract import Broker, Producer
 from shared.runtime.run import launch
 from shared.runtime.service import serving
-from shared.settings import Settings
+from shared.settings.sections import Settings
 from tests.faults.broken import BrokenProducer
 from tests.faults.points import Mine, MinedProducer, Pace, ProducerBroker
 

@@ -20,7 +20,7 @@ from headrace.embedded import DATABASE, EmbeddedPostgres
 from headrace.fleet import common_environment, python, services
 from headrace.options import RunOptions, VirtualTime
 from headrace.supervise import Program, Supervisor
-from shared.settings import Settings, read_secret
+from shared.settings.sections import Settings, read_secret
 from shared.topics import SERVICES
 from tests.faults.days import morning
 from tests.faults.lines import Line, Lines, is_kafka_commit, is_postgres_commit

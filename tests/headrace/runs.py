@@ -16,7 +16,7 @@ import psycopg
 
 from headrace.access import opened
 from headrace.embedded import EmbeddedPostgres
-from shared.settings import Settings
+from shared.settings.sections import Settings
 from simulator.publisher import Publisher
 from simulator.season import Plan, Season
 from simulator.stages import Pace

@@ -19,7 +19,7 @@ from headrace.cli import command
 from headrace.embedded import EmbeddedPostgres
 from shared.broker.contract import NewRecord
 from shared.broker.postgres.broker import PostgresBroker
-from shared.settings import Settings
+from shared.settings.sections import Settings
 
 Headrace = Callable[..., tuple[int, str, str]]
 FILL = """

@@ -15,7 +15,7 @@ import pytest
 
 from headrace.access import ROLES, opened
 from headrace.embedded import OWNER, EmbeddedPostgres
-from shared.settings import Settings
+from shared.settings.sections import Settings
 
 ROOT = Path(__file__).parents[2]
 

@@ -17,7 +17,7 @@ from headrace.cli import command
 from headrace.embedded import EmbeddedPostgres
 from shared.broker.contract import NewRecord
 from shared.broker.postgres.broker import PostgresBroker
-from shared.settings import Settings
+from shared.settings.sections import Settings
 from shared.topics import RAW
 from tests.headrace.runs import DAYS, RACES, logs, run_once, status, until, write_archive
 from tests.headrace.runs import command as run_command

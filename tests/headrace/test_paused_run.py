@@ -12,7 +12,7 @@ import psycopg
 from headrace.embedded import EmbeddedPostgres
 from shared.database.migrations import migrate
 from shared.ops.orders import Desired
-from shared.ops.postgres_steering import steer
+from shared.ops.tables.steering import steer
 from shared.topics import RAW
 from tests.headrace.runs import RACES, RUN_LIMIT_S, command, logs, write_archive
 

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from headrace.rest import Api, NotRunningError, api, follow
 from shared.errors import ConfigError, HeadraceError
-from shared.settings import Settings
+from shared.settings.sections import Settings
 
 
 class Asked(NamedTuple):

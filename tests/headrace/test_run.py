@@ -18,7 +18,7 @@ import pytest
 from headrace.access import opened
 from headrace.data_dir import DataDir
 from headrace.embedded import EmbeddedPostgres
-from shared.settings import Settings
+from shared.settings.sections import Settings
 from shared.topics import SERVICES
 from tests.headrace.runs import (
     DAYS,

@@ -14,7 +14,7 @@ import pytest
 
 from shared.broker.kafka.broker import KafkaBroker
 from shared.errors import ConfigError
-from shared.settings import KafkaSettings
+from shared.settings.sections import KafkaSettings
 from shared.topics import RAW
 from tests.headrace.runs import run_once, tables, write_archive
 from tests.kafka.use import KafkaInUse

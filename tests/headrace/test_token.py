@@ -13,7 +13,7 @@ import pytest
 
 from headrace.cli import command
 from headrace.embedded import OWNER, EmbeddedPostgres
-from shared.ops import postgres_audit
+from shared.ops.tables import audit as audit_table
 from shared.ops.tokens import parts_of
 from tests.shared.runtime.api.desks import as_role, bearing, cleaner_on, served
 
@@ -89,7 +89,7 @@ def test_every_change_is_in_the_trail_and_no_secret_anywhere(headrace: Headrace,
     tokens = [headrace("create", "n", "--scope", "admin")[1], headrace("rotate", "n")[1]]
     headrace("revoke", "n")
 
-    lines = postgres_audit.lines(database, "headrace")
+    lines = audit_table.lines(database, "headrace")
     assert [(line.action, line.target) for line in lines] == [
         ("token revoke", "token:n"),
         ("token rotate", "token:n"),

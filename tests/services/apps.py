@@ -22,7 +22,7 @@ from shared.runtime.api.app import admin_app
 from shared.runtime.api.server import AdminServer
 from shared.runtime.metrics import Metrics
 from shared.runtime.service import Wire, desk_of
-from shared.settings import Database, ServiceSettings
+from shared.settings.sections import Database, ServiceSettings
 from shared.topics import specs
 from tests.shared.runtime.views import GivenView
 

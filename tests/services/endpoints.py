@@ -16,7 +16,7 @@ from shared.runtime.api.desk import Desk
 from shared.runtime.api.server import admin_server
 from shared.runtime.metrics import Metrics
 from shared.runtime.settling import Look, Settling
-from shared.settings import AdminSettings, ServiceSettings
+from shared.settings.sections import AdminSettings, ServiceSettings
 from tests.shared.runtime.api.desks import FILE_TOKEN, as_role, token_file
 from tests.shared.runtime.deadline import eventually
 from tests.shared.runtime.views import GivenView

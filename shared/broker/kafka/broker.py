@@ -26,7 +26,7 @@ from shared.broker.postgres.unit import PostgresProducer
 from shared.database.connection import PATIENCE, Patience
 from shared.errors import ConfigError, TransientError
 from shared.events import as_utc_ms
-from shared.settings import KafkaSettings
+from shared.settings.sections import KafkaSettings
 from shared.topics import KEPT_WITH_ROWS, OUTBOX_CURSORS, POSITIONS_WITH_ROWS, TopicSpec
 
 READ_COMMITTED = "read_committed"

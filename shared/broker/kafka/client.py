@@ -16,7 +16,7 @@ from kafka.net.selector import NetworkSelector
 
 from shared.broker.kafka.security import TellingConnections, security_settings
 from shared.errors import ConfigError, HeadraceError, TransientError
-from shared.settings import KafkaSettings
+from shared.settings.sections import KafkaSettings
 
 # A decision (commit) or a step towards it that gets no answer for so long is given up: what became of it is settled by
 # the next producer of the slot. Requests are repeated before that, over new connections.

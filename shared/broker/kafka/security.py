@@ -18,7 +18,7 @@ from kafka.net.connection import KafkaConnection
 from kafka.net.manager import KafkaConnectionManager
 
 from shared.errors import ConfigError
-from shared.settings import KafkaSettings, read_secret
+from shared.settings.sections import KafkaSettings, read_secret
 
 _WRONG_USER = (
     errors.SaslAuthenticationFailedError,

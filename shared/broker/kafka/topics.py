@@ -11,7 +11,7 @@ from kafka.admin import ConfigResource, ConfigResourceType
 
 from shared.broker.kafka.client import translated
 from shared.errors import ConfigError
-from shared.settings import KafkaSettings
+from shared.settings.sections import KafkaSettings
 from shared.topics import TopicSpec
 
 # One record must fit: a page of a source is far smaller, a source's whole document may not be.

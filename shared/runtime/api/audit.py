@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from shared.ops import postgres_audit
+from shared.ops.tables import audit as audit_table
 from shared.runtime.api.desk import Desk
 
 BeforeLine = Annotated[
@@ -57,7 +57,7 @@ def router(desk: Desk) -> APIRouter:
     def trail(before: BeforeLine = None, limit: Limit = 100) -> TrailPage:
         """This service's trail: every change and every refusal, the newest first. Nobody can alter it."""
         with desk.transaction() as connection:
-            rows = postgres_audit.lines(connection, desk.service, before_id=before, limit=limit + 1)
+            rows = audit_table.lines(connection, desk.service, before_id=before, limit=limit + 1)
         lines = [TrailLine.model_validate(row) for row in rows[:limit]]
         return TrailPage(lines=lines, next=lines[-1].id if len(rows) > limit else None)
 

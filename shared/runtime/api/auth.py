@@ -37,7 +37,8 @@ from starlette.types import ASGIApp, Message, Receive, Send
 from starlette.types import Scope as AsgiScope
 
 from shared.errors import TransientError
-from shared.ops import postgres_audit, postgres_tokens
+from shared.ops.tables import audit as audit_table
+from shared.ops.tables import tokens as tokens_table
 from shared.ops.tokens import Parts, Scope, allows, is_secret_of, parts_of
 from shared.runtime.api.desk import Desk
 from shared.runtime.api.problems import TITLES, problem_of
@@ -126,7 +127,7 @@ class Doors:
 
     def _known(self, parts: Parts, request_id: str) -> Caller:
         with self._desk.transaction() as connection:
-            found = postgres_tokens.find(connection, parts.id)
+            found = tokens_table.find(connection, parts.id)
         if found is None or not is_secret_of(parts.secret, found[0]):
             raise _unauthorized(f"nobody was given this token ({HOW_TO_GET_ONE.format(scope='read')})")
         token, now = found
@@ -146,7 +147,7 @@ class Doors:
 
     def _note(self, caller: Caller, what: str, outcome: str) -> None:
         with self._desk.transaction() as connection:
-            postgres_audit.note(
+            audit_table.note(
                 connection, self._desk.service, caller.subject, "request", what[:SHOWN], outcome=outcome,
                 request_id=caller.request_id,
             )  # fmt: skip

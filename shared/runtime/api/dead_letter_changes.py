@@ -9,9 +9,10 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from shared.database.connection import DbConnection
-from shared.ops import postgres_dead_letters, postgres_operations
 from shared.ops.operations import NotPossible
-from shared.ops.postgres_dead_letters import REDRIVE
+from shared.ops.tables import dead_letters as dead_letters_table
+from shared.ops.tables import operations as operations_table
+from shared.ops.tables.dead_letters import REDRIVE
 from shared.runtime.api.dead_letter_bodies import Discard, Found, PinnedPartition, Redrive
 from shared.runtime.api.desk import Desk
 from shared.runtime.api.operations import full_id
@@ -58,17 +59,17 @@ def _redrive(connection: DbConnection, desk: Desk, index: DeadLetterIndex, wish:
             f"{desk.service}'s dead letters are parts of documents and never were records: fetch their windows again"
             " instead (`headrace backfill`)"
         )
-    postgres_dead_letters.lock(connection, desk.service)
+    dead_letters_table.lock(connection, desk.service)
     plan_id = None if wish.plan_id is None else full_id(wish.plan_id)
     if plan_id is None:
         planned = None
         selection = selection_of(index, wish.places(), wish.wanted(), force=wish.force)
     else:
-        selection, planned = postgres_dead_letters.kept_plan(connection, desk.service, plan_id)
+        selection, planned = dead_letters_table.kept_plan(connection, desk.service, plan_id)
         require_there(index, selection)
     choice = choose(connection, desk.service, index, selection)
     if wish.dry_run:
-        plan_id = postgres_dead_letters.keep_plan(connection, desk.service, choice.selection, choice.counts)
+        plan_id = dead_letters_table.keep_plan(connection, desk.service, choice.selection, choice.counts)
         return _dry(choice.counts, choice.selection.spans, plan_id)
     if planned is not None and len(choice.selected) != planned["selected"]:
         raise NotPossible(
@@ -78,12 +79,12 @@ def _redrive(connection: DbConnection, desk: Desk, index: DeadLetterIndex, wish:
     choice.require_some()
     caller = caller_of(request)
     target = {**choice.selection.as_json(), "selected": len(choice.selected), "plan_id": plan_id}
-    operation = postgres_operations.create(connection, desk.service, REDRIVE, target, caller.subject, caller.request_id)
+    operation = operations_table.create(connection, desk.service, REDRIVE, target, caller.subject, caller.request_id)
     return accepted(operation, after={"operation": operation.id, **choice.counts})
 
 
 def _discard(connection: DbConnection, desk: Desk, index: DeadLetterIndex, wish: Discard, request: Request) -> Answer:
-    postgres_dead_letters.lock(connection, desk.service)
+    dead_letters_table.lock(connection, desk.service)
     selection = selection_of(index, wish.places(), wish.wanted(), force=True)
     choice = choose(connection, desk.service, index, selection)
     if wish.dry_run:
@@ -91,15 +92,15 @@ def _discard(connection: DbConnection, desk: Desk, index: DeadLetterIndex, wish:
     choice.require_some()
     caller = caller_of(request)
     target = {**choice.selection.as_json(), "selected": len(choice.selected), "reason": wish.reason}
-    created = postgres_operations.create(
+    created = operations_table.create(
         connection, desk.service, DISCARD, target, caller.subject, caller.request_id, state="running"
     )
     places = [letter.place for letter in choice.selected]
-    discarded = postgres_dead_letters.settle(
+    discarded = dead_letters_table.settle(
         connection, desk.service, places, "discarded", created.id, caller.subject, wish.reason
     )
-    postgres_operations.finish(connection, created.id, "succeeded", counts={"discarded": discarded})
-    operation = postgres_operations.get(connection, created.id)
+    operations_table.finish(connection, created.id, "succeeded", counts={"discarded": discarded})
+    operation = operations_table.get(connection, created.id)
     assert operation is not None  # noqa: S101  # just made
     return accepted(operation, after={"operation": operation.id, "reason": wish.reason, **choice.counts})
 

@@ -11,14 +11,14 @@ from pydantic import AwareDatetime
 from starlette.exceptions import HTTPException
 
 from shared.broker.contract import Record
-from shared.ops import postgres_dead_letters
 from shared.ops.dead_letter_choice import Filter, facets
 from shared.ops.dead_letters import MESSAGE, Letter, Place, State, letter_of, printable
-from shared.ops.payloads import headers_shown, payload
-from shared.ops.postgres_dead_letters import Settled
+from shared.ops.tables import dead_letters as dead_letters_table
+from shared.ops.tables.dead_letters import Settled
 from shared.runtime.api.dead_letter_bodies import Facet, Facets, Happening, LetterBody, LetterPage, WholeLetter
 from shared.runtime.api.dead_letter_changes import add_changes
 from shared.runtime.api.desk import Desk
+from shared.runtime.api.payloads import headers_shown, payload
 from shared.runtime.api.problems import responses
 from shared.runtime.dead_letters.index import DeadLetterIndex, order, read_one
 from shared.topics import dead_letter_topic
@@ -74,7 +74,7 @@ def _reading(desk: Desk, router: APIRouter, index: DeadLetterIndex) -> None:
         with desk.broker() as broker:
             index.refresh(broker)
         with desk.transaction() as connection:
-            states = postgres_dead_letters.states(connection, desk.service)
+            states = dead_letters_table.states(connection, desk.service)
         found = [(letter, states.get(letter.place, "open")) for letter in index.letters()]
         return [(letter, state) for letter, state in found if wanted.matches(letter, state)]
 
@@ -115,7 +115,7 @@ def _reading(desk: Desk, router: APIRouter, index: DeadLetterIndex) -> None:
                 " GET /v1/dead-letters lists those there are",
             )
         with desk.transaction() as connection:
-            settled = postgres_dead_letters.settled(connection, desk.service, place)
+            settled = dead_letters_table.settled(connection, desk.service, place)
         return _whole(record, settled, index.letters(), limit_bytes)
 
 

@@ -16,7 +16,7 @@ from fastapi import APIRouter
 from shared.broker.contract import Broker
 from shared.database.connection import DbConnection, Link
 from shared.errors import ConfigError, TransientError
-from shared.settings import ServiceSettings
+from shared.settings.sections import ServiceSettings
 
 # Answers take milliseconds, so a few lines serve many callers; five services with their replicas share one database.
 LINES = 4

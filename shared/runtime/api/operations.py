@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
 from shared.database.connection import DbConnection
-from shared.ops import postgres_operations
 from shared.ops.operations import Command, Operation, State
+from shared.ops.tables import operations as operations_table
 from shared.runtime.api.desk import Desk
 from shared.runtime.api.posting import ACCEPTED, OPERATION_EXAMPLE, Answer, OperationBody, accepted, carry_out
 from shared.runtime.api.problems import responses
@@ -46,7 +46,7 @@ def full_id(given: str) -> str:
 
 def found(connection: DbConnection, desk: Desk, operation_id: str, *, lock: bool = False) -> Operation:
     """Of this service. Raises HTTPException 404."""
-    operation = postgres_operations.get(connection, full_id(operation_id), desk.service, lock=lock)
+    operation = operations_table.get(connection, full_id(operation_id), desk.service, lock=lock)
     if operation is None:
         raise HTTPException(
             HTTPStatus.NOT_FOUND,
@@ -68,7 +68,7 @@ def router(desk: Desk) -> APIRouter:
     def listing(kind: Kinds = None, state: States = None, before: Before = None, limit: Limit = 100) -> OperationPage:
         """This service's operations, the newest first, a page at a time."""
         with desk.transaction() as connection:
-            rows = postgres_operations.listing(
+            rows = operations_table.listing(
                 connection, desk.service, kinds=kind or (), states=state or (),
                 before=None if before is None else full_id(before), limit=limit + 1,
             )  # fmt: skip
@@ -88,7 +88,7 @@ def _commands(desk: Desk, router: APIRouter) -> None:
     def say(command: Command, operation_id: str, request: Request) -> Response:
         def work(connection: DbConnection) -> Answer:
             before = found(connection, desk, operation_id, lock=True)
-            after = postgres_operations.command(connection, before, command)
+            after = operations_table.command(connection, before, command)
             return accepted(
                 after, {"state": before.state, "wanted": before.wanted}, {"state": after.state, "wanted": after.wanted}
             )

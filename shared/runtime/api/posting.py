@@ -37,9 +37,11 @@ from starlette.exceptions import HTTPException
 from shared.database.connection import DbConnection
 from shared.errors import HeadraceError
 from shared.logs import mask_text
-from shared.ops import postgres_audit, postgres_idempotency, postgres_operations
 from shared.ops.idempotency import Stored, digest_of
 from shared.ops.operations import Operation, State, Wanted
+from shared.ops.tables import audit as audit_table
+from shared.ops.tables import idempotency as idempotency_table
+from shared.ops.tables import operations as operations_table
 from shared.runtime.api.auth import Caller
 from shared.runtime.api.desk import Desk
 from shared.runtime.api.problems import status_and_detail
@@ -118,9 +120,7 @@ def accepted(
 def begun(connection: DbConnection, desk: Desk, request: Request, kind: str, target: Mapping[str, Any]) -> Answer:
     """A new operation of the service, asked for by the caller."""
     caller = caller_of(request)
-    return accepted(
-        postgres_operations.create(connection, desk.service, kind, target, caller.subject, caller.request_id)
-    )
+    return accepted(operations_table.create(connection, desk.service, kind, target, caller.subject, caller.request_id))
 
 
 def caller_of(request: Request) -> Caller:
@@ -152,7 +152,7 @@ def carry_out(
         status, detail = status_and_detail(error)
         if status < HTTPStatus.INTERNAL_SERVER_ERROR:  # else nobody could write it down
             with desk.transaction() as connection:
-                postgres_audit.note(
+                audit_table.note(
                     connection, desk.service, caller.subject, action, target,
                     outcome=f"refused ({status}): {mask_text(detail)}", request_id=caller.request_id,
                 )  # fmt: skip
@@ -174,24 +174,24 @@ def _once(
         return JSONResponse(stored.body, stored.status, {**stored.headers, REPLAYED_HEADER: "true"})
     answer = work(connection)
     body = answer.body.model_dump(mode="json")
-    postgres_audit.note(
+    audit_table.note(
         connection, desk.service, caller.subject, action, target, before=answer.before, after=answer.after,
         request_id=caller.request_id,
     )  # fmt: skip
     if key is not None:
         kept = Stored(digest, int(answer.status), dict(answer.headers), body)
-        postgres_idempotency.keep(connection, caller.subject, key, kept)
+        idempotency_table.keep(connection, caller.subject, key, kept)
     return JSONResponse(body, answer.status, dict(answer.headers))
 
 
 def _stored(connection: DbConnection, caller: Caller, key: str, digest: bytes) -> Stored | None:
-    if not postgres_idempotency.reserve(connection, caller.subject, key):
+    if not idempotency_table.reserve(connection, caller.subject, key):
         raise HTTPException(
             HTTPStatus.CONFLICT,
             "the first request with this Idempotency-Key is still running; send it again in a moment",
             headers={"Retry-After": "1"},
         )
-    stored = postgres_idempotency.find(connection, caller.subject, key)
+    stored = idempotency_table.find(connection, caller.subject, key)
     if stored is not None and stored.request_digest != digest:
         raise HTTPException(
             HTTPStatus.UNPROCESSABLE_ENTITY,

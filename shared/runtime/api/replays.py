@@ -14,8 +14,9 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 from shared.database.connection import DbConnection
 from shared.errors import HeadraceError
-from shared.ops import postgres_plans, postgres_replays
 from shared.ops.replays import Plan, ReplayRequest
+from shared.ops.tables import plans as plans_table
+from shared.ops.tables import replays as replays_table
 from shared.runtime.api.desk import Desk
 from shared.runtime.api.operations import full_id
 from shared.runtime.api.posting import ACCEPTED, Answer, OperationBody, accepted, caller_of, carry_out, outcome
@@ -122,7 +123,7 @@ def router(desk: Desk) -> APIRouter:
                 return _dry(connection, desk.service, planned)
             plan_id, again = (None, False) if isinstance(wish, NewReplay) else (full_id(wish.plan_id), wish.again)
             return accepted(
-                postgres_replays.start(
+                replays_table.start(
                     connection, desk.service, planned, caller.subject, caller.request_id, plan_id=plan_id, again=again
                 )
             )
@@ -139,17 +140,17 @@ def _planned(desk: Desk, wish: NewReplay | PlanToExecute) -> Plan:
         with desk.broker() as broker:
             return plan(broker, asked, desk.steers, gapless=gapless)
     with desk.transaction() as connection:
-        kept = postgres_replays.kept_plan(connection, desk.service, full_id(wish.plan_id))
+        kept = replays_table.kept_plan(connection, desk.service, full_id(wish.plan_id))
     with desk.broker() as broker:
         require_all(broker, kept)
     return kept
 
 
 def _dry(connection: DbConnection, service: str, planned: Plan) -> Answer:
-    plan_id = postgres_replays.keep_plan(connection, service, planned)
+    plan_id = replays_table.keep_plan(connection, service, planned)
     body = PlanBody(
         plan_id=plan_id,
-        expires_at=datetime.now(UTC) + timedelta(hours=postgres_plans.KEPT_H),
+        expires_at=datetime.now(UTC) + timedelta(hours=plans_table.KEPT_H),
         topic=planned.request.topic,
         records=planned.selected,
         partitions=[

@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry
 from shared.errors import ConfigError
 from shared.runtime.api.app import admin_app
 from shared.runtime.api.desk import Desk
-from shared.settings import read_secret
+from shared.settings.sections import read_secret
 
 STOP_TIMEOUT_S = 2.0
 # Callers who come at the same moment wait here; nobody is refused for coming second.

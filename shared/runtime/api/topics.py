@@ -13,9 +13,10 @@ from starlette.exceptions import HTTPException
 
 from shared.broker.postgres.log import LOCAL
 from shared.database.connection import DbConnection
-from shared.ops import postgres_orders, postgres_steering
 from shared.ops.orders import Desired, Order, Orders, PartitionState
-from shared.ops.postgres_orders import Live
+from shared.ops.tables import orders as orders_table
+from shared.ops.tables import steering as steering_table
+from shared.ops.tables.orders import Live
 from shared.runtime.api.desk import Desk
 from shared.runtime.api.posting import ACCEPTED, Answer, OperationBody, accepted, caller_of, carry_out
 from shared.runtime.api.problems import responses
@@ -103,7 +104,7 @@ class Topics(BaseModel):
 def router(desk: Desk) -> APIRouter:
     router = APIRouter(prefix="/topics", tags=["topics"])
     prefix = "" if desk.settings.broker.url == "embedded" else LOCAL
-    partitions = postgres_steering.KnownPartitions(desk.service, desk.steers, prefix)
+    partitions = steering_table.KnownPartitions(desk.service, desk.steers, prefix)
 
     def shown(topics: Sequence[str]) -> Topics:
         with desk.transaction() as connection:
@@ -129,8 +130,8 @@ def _orders(desk: Desk, router: APIRouter) -> None:
         caller = caller_of(request)
 
         def work(connection: DbConnection) -> Answer:
-            before = postgres_orders.read_orders(connection, desk.service)
-            operation = postgres_steering.steer(
+            before = orders_table.read_orders(connection, desk.service)
+            operation = steering_table.steer(
                 connection, desk.service, topics, desired, who=caller.subject, request_id=caller.request_id,
                 reason=wish.reason, tolerate=tolerate,
             )  # fmt: skip
@@ -176,10 +177,10 @@ def _desired(orders: Orders, topic: str) -> Desired:
 
 
 def _shown(
-    connection: DbConnection, service: str, topics: Sequence[str], partitions: postgres_steering.Partitions
+    connection: DbConnection, service: str, topics: Sequence[str], partitions: steering_table.Partitions
 ) -> Topics:
-    orders = postgres_orders.order_rows(connection, service, topics)  # first: what is seen after them is no older
-    live = postgres_orders.live(connection, service)
+    orders = orders_table.order_rows(connection, service, topics)  # first: what is seen after them is no older
+    live = orders_table.live(connection, service)
     return Topics(
         topics=[_topic(topic, orders.get(topic), live, partitions) for topic in topics],
         replicas=[ReplicaBody(replica=replica, obeys=seq) for replica, seq in sorted(live.obeyed.items())],
@@ -187,10 +188,10 @@ def _shown(
 
 
 def _topic(
-    topic: str, row: postgres_orders.OrderRow | None, live: Live, partitions: postgres_steering.Partitions
+    topic: str, row: orders_table.OrderRow | None, live: Live, partitions: steering_table.Partitions
 ) -> TopicBody:
     order = row.order if row else Order(topic, "running", 0)
-    waits = postgres_steering.waits_for(order, partitions, live)
+    waits = steering_table.waits_for(order, partitions, live)
     claims = {each.tp: each for each in live.observed if each.tp.topic == topic}
     return TopicBody(
         topic=topic, desired=order.desired, effective=waits is None, waiting_for=waits,

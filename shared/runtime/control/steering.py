@@ -11,7 +11,7 @@ from shared.broker.contract import TopicPartition
 from shared.ops.orders import Doing, Orders
 
 # For so long after they were read, orders are good enough to begin with a partition. Less than the time after which a
-# silent replica is not waited for any more (postgres_orders.FRESH_S): an order that did not wait for this replica was
+# silent replica is not waited for any more (orders_table.FRESH_S): an order that did not wait for this replica was
 # given after its last reading had become too old to begin on.
 FRESH_S = 10.0
 

@@ -18,8 +18,9 @@ import structlog
 
 from shared.database.connection import DbConnection, Link, first_line
 from shared.errors import TransientError
-from shared.ops import postgres_operations, postgres_orders
-from shared.ops.postgres_steering import Partitions, settle
+from shared.ops.tables import operations as operations_table
+from shared.ops.tables import orders as orders_table
+from shared.ops.tables.steering import Partitions, settle
 from shared.runtime.control.steering import Standing, Steering
 
 # A NOTIFY that was missed is made up for so soon.
@@ -94,7 +95,7 @@ class Control:
             self._listen(connection)
             if not self._speaks(connection):
                 return UNREGISTERED_S
-            self._steering.give(postgres_orders.read_orders(connection, self._service), read_at)
+            self._steering.give(orders_table.read_orders(connection, self._service), read_at)
             self._report(connection)
             with connection.transaction():
                 settle(connection, self._service, self._partitions(connection))
@@ -102,10 +103,10 @@ class Control:
 
     def _speaks(self, connection: DbConnection) -> bool:
         with connection.transaction():
-            if self._registered and postgres_orders.refresh(connection, *self._who):
+            if self._registered and orders_table.refresh(connection, *self._who):
                 return True
             self._reported = None
-            self._registered = postgres_orders.forget(connection, *self._who)
+            self._registered = orders_table.forget(connection, *self._who)
         return self._registered
 
     def _report(self, connection: DbConnection) -> None:
@@ -114,19 +115,19 @@ class Control:
         if standing is None or (standing == self._reported and now_s < self._reported_at_s + REPORT_EVERY_S):
             return
         with connection.transaction():
-            done = postgres_orders.report(connection, *self._who, standing.seq, standing.partitions)
+            done = orders_table.report(connection, *self._who, standing.seq, standing.partitions)
         self._reported, self._reported_at_s = (standing, now_s) if done else (None, 0.0)
 
     def _end(self) -> float:
         """The loop may still finish a unit; it begins none, and what comes after obeys no order of ours."""
         with self._link.use() as connection, connection.transaction():
-            postgres_orders.forget(connection, *self._who)
+            orders_table.forget(connection, *self._who)
         return 0.0
 
     def _listen(self, connection: DbConnection) -> None:
         """A new connection has to say it again. What was heard so far is seen by the looks that follow."""
         if self._listening_on != connection.info.backend_pid:
-            for channel in (postgres_orders.CHANNEL, postgres_operations.CHANNEL):
+            for channel in (orders_table.CHANNEL, operations_table.CHANNEL):
                 connection.execute(f"LISTEN {channel}")
             self._listening_on = connection.info.backend_pid
         _told(connection)

@@ -1,6 +1,6 @@
 """What may be redriven or discarded now: a selection of dead letters, and who else has a hand on them.
 
-Within the caller's transaction, which holds `postgres_dead_letters.lock`: what is decided here stays so until it is
+Within the caller's transaction, which holds `dead_letters_table.lock`: what is decided here stays so until it is
 written down.
 """
 
@@ -10,10 +10,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from shared.database.connection import DbConnection
-from shared.ops import postgres_dead_letters
 from shared.ops.dead_letter_choice import MOST_REDRIVES, Filter, Selection
 from shared.ops.dead_letters import Letter, Place
 from shared.ops.operations import NotPossible
+from shared.ops.tables import dead_letters as dead_letters_table
 from shared.runtime.dead_letters.index import DeadLetterIndex
 
 # In a message, names of letters and not all of them.
@@ -61,11 +61,11 @@ def choose(connection: DbConnection, service: str, index: DeadLetterIndex, selec
 
     Raises NotPossible where an open redrive may send one of them back too.
     """
-    states = postgres_dead_letters.states(connection, service)
+    states = dead_letters_table.states(connection, service)
     letters = index.letters()
     verdicts = [selection.redrives(letter, states.keys()) for letter in letters]
     selected = [letter for letter, verdict in zip(letters, verdicts, strict=True) if verdict == "selected"]
-    for operation in postgres_dead_letters.open_redrives(connection, service):
+    for operation in dead_letters_table.open_redrives(connection, service):
         other = Selection.from_json(operation.target)
         if both := [letter.place for letter in selected if other.meant(letter)]:
             raise NotPossible(

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Literal
 
 from shared.database.connection import Link
-from shared.ops import postgres_jobs
 from shared.ops.operations import Operation, Wanted
-from shared.ops.postgres_operations import get
+from shared.ops.tables import jobs as jobs_table
+from shared.ops.tables.operations import get
 
 
 class Claimed:
@@ -28,14 +28,14 @@ class Claimed:
     def wanted(self) -> Wanted | None:
         """None: it is not ours any more, here and below."""
         with self._link.use() as connection:
-            return postgres_jobs.wanted_of(connection, self.id, self.worker)
+            return jobs_table.wanted_of(connection, self.id, self.worker)
 
     def tell(
         self, counts: Mapping[str, int] | None, progress: float | None, left_s: float | None, waiting_for: str | None
     ) -> Wanted | None:
         """Counts and progress stay as they are where none are given."""
         with self._link.use() as connection:
-            return postgres_jobs.tell(
+            return jobs_table.tell(
                 connection, self.id, self.worker, counts, progress, left_s=left_s, waiting_for=waiting_for
             )
 
@@ -43,11 +43,11 @@ class Claimed:
         self, state: Literal["succeeded", "failed"], counts: Mapping[str, int] | None = None, error: str | None = None
     ) -> None:
         with self._link.use() as connection:
-            postgres_jobs.end(connection, self.id, self.worker, state, counts, error)
+            jobs_table.end(connection, self.id, self.worker, state, counts, error)
 
     def lay_down(self, counts: Mapping[str, int]) -> None:
         with self._link.use() as connection:
-            postgres_jobs.lay_down(connection, self.id, self.worker, counts)
+            jobs_table.lay_down(connection, self.id, self.worker, counts)
 
     def close(self) -> None:
         self._link.drop()

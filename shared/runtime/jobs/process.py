@@ -12,7 +12,7 @@ from shared.ops.operations import Operation
 from shared.runtime.jobs.replay import JOB, JOB_WORKER
 from shared.runtime.jobs.workers import Start
 from shared.runtime.run import SUPERVISED
-from shared.settings import ServiceSettings
+from shared.settings.sections import ServiceSettings
 
 LAST_WORDS_BYTES = 2000
 # A slot has 60 characters at most, of which ".job1" takes five.

@@ -14,11 +14,11 @@ from contextlib import closing, contextmanager
 from shared.broker.contract import Broker, Record, TopicPartition, Unit
 from shared.broker.counting.read_range import sweep
 from shared.database.connection import Link
-from shared.ops import postgres_dead_letters
 from shared.ops.dead_letter_choice import Selection
 from shared.ops.dead_letters import Place, letter_of, sent_back
 from shared.ops.operations import Operation
 from shared.ops.replays import Span
+from shared.ops.tables import dead_letters as dead_letters_table
 from shared.runtime.jobs.claimed import Claimed
 from shared.runtime.jobs.cursor import Cursor
 from shared.runtime.jobs.loop import Job, JobLoop
@@ -59,7 +59,7 @@ class Redriving:
     def _wanted(self, record: Record) -> bool:
         if self._settled is None:
             with self._link.use() as connection:
-                self._settled = postgres_dead_letters.states(
+                self._settled = dead_letters_table.states(
                     connection, self._operation.service, except_by=self._operation.id
                 ).keys()
         return self._selection.redrives(letter_of(record), self._settled) == "selected"
@@ -83,7 +83,7 @@ class Redriving:
         places = [Place(record.partition, record.offset) for record in records]
         operation = self._operation
         with self._link.use() as connection:
-            postgres_dead_letters.settle(
+            dead_letters_table.settle(
                 connection, operation.service, places, "redriven", operation.id, operation.requested_by
             )
 

@@ -17,8 +17,8 @@ import structlog
 from shared.broker.contract import Broker, NewRecord, Record, TopicPartition, Unit
 from shared.errors import ConfigError
 from shared.ops.operations import Operation
-from shared.ops.postgres_replays import REPLAY
 from shared.ops.replays import plan_of, selects
+from shared.ops.tables.replays import REPLAY
 from shared.records import Received
 from shared.runtime.attempt import attempt_in
 from shared.runtime.batch import Failed, work
@@ -30,7 +30,7 @@ from shared.runtime.jobs.cursor import Cursor
 from shared.runtime.jobs.loop import Job, JobLoop
 from shared.runtime.jobs.pace import MOST_WAITING
 from shared.runtime.watchdog import Watchdog
-from shared.settings import ServiceSettings
+from shared.settings.sections import ServiceSettings
 from shared.topics import RAW, dead_letter_topic, downstream_of
 
 # Which job a process was started for, and under which name its worker holds the lease.

@@ -20,9 +20,9 @@ import structlog
 from shared.database.connection import Link
 from shared.errors import TransientError
 from shared.logs import mask_text
-from shared.ops import postgres_jobs
 from shared.ops.operations import Operation
-from shared.ops.postgres_operations import CHANNEL, get
+from shared.ops.tables import jobs as jobs_table
+from shared.ops.tables.operations import CHANNEL, get
 from shared.runtime.run import MISCONFIGURED
 
 # Of each kind, at once, in one replica: two processors are what most machines can spare.
@@ -119,7 +119,7 @@ class Jobs:
         for kind in self._starts:
             while free := self._free_places(kind):
                 worker = f"{self._replica}/{secrets.token_hex(4)}"
-                operation = postgres_jobs.claim(connection, self._service, worker, [kind])
+                operation = jobs_table.claim(connection, self._service, worker, [kind])
                 if operation is None:
                     break
                 log.info("took a job", operation=operation.id, kind=kind)
@@ -133,7 +133,7 @@ class Jobs:
     def _tend(self, connection: psycopg.Connection[tuple[object, ...]], held: _Held) -> None:
         """Start its worker, renew its lease, look what became of it."""
         operation = held.operation
-        ours = postgres_jobs.renew(connection, operation.id, held.worker)
+        ours = jobs_table.renew(connection, operation.id, held.worker)
         if (found := get(connection, operation.id)) is not None:
             self._show(operation.kind, found.progress)
         status = None if held.process is None else held.process.status()
@@ -157,7 +157,7 @@ class Jobs:
         if status == MISCONFIGURED or held.deaths >= MOST_DEATHS:
             tried = f"its workers ended {held.deaths} times without getting on, at last with {status}: "
             cause = ("" if status == MISCONFIGURED else tried) + mask_text(words)
-            postgres_jobs.end(connection, held.operation.id, held.worker, "failed", None, cause)
+            jobs_table.end(connection, held.operation.id, held.worker, "failed", None, cause)
             del self._held[held.worker]
             return
         held.start_at = time.monotonic() + self._first_pause_s * 2 ** (held.deaths - 1)
@@ -187,6 +187,6 @@ class Jobs:
         try:
             with self._link.use() as connection:
                 for held in self._held.values():
-                    postgres_jobs.let_go(connection, held.operation.id, held.worker)
+                    jobs_table.let_go(connection, held.operation.id, held.worker)
         except (TransientError, psycopg.Error) as error:
             log.warning("jobs could not be handed over; their leases end by themselves", cause=str(error).strip())

@@ -15,7 +15,7 @@ from headrace.audit.look import Place
 from headrace.embedded import EmbeddedPostgres
 from services.fetcher.source_file import load_source
 from shared.broker.postgres.broker import PostgresBroker
-from shared.settings import Settings
+from shared.settings.sections import Settings
 from tests.headrace.audit.pipeline import predict
 from tests.headrace.runs import DAYS, run_once, write_archive
 

@@ -17,7 +17,7 @@ from headrace.access import opened
 from headrace.audit.look import Place
 from services.fetcher.source_file import load_source
 from shared.broker.postgres.broker import PostgresBroker
-from shared.settings import Settings
+from shared.settings.sections import Settings
 from shared.topics import dead_letter_topic
 from tests.headrace.audit.pipeline import counts, edit, findings, ids_in, look_twice, without
 from tests.headrace.runs import DAYS, RACES, document, run_once, write_archive

@@ -22,7 +22,7 @@ from services.fetcher.windows import Plan
 from shared.broker.contract import Record
 from shared.broker.postgres.broker import PostgresBroker
 from shared.ops.operations import Operation
-from shared.ops.postgres_replays import REPLAY
+from shared.ops.tables.replays import REPLAY
 from shared.runtime.jobs.thread import JobThread
 from shared.runtime.jobs.workers import Jobs
 from shared.topics import RAW, specs

@@ -11,7 +11,7 @@ import pytest
 from services.notifier.choose import Rules
 from services.notifier.notify import Notifier
 from services.notifier.postgres_facts import day_rows
-from shared.ops import postgres_operations
+from shared.ops.tables import operations as operations_table
 from tests.services.notifier.conftest import Compose
 from tests.services.notifier.samples import (
     DAY,
@@ -121,7 +121,7 @@ def test_a_replay_is_told_where_its_operation_says_so(
     rows.event(rows.session(), 1, trifecta=98_760)
     rows.event(rows.session(venue=8), 2, "listed")  # the day is not over
     target = {"topic": "raw-events", "notify": notify}
-    operation = postgres_operations.create(database, "cleaner", "replay", target, "somebody", "")
+    operation = operations_table.create(database, "cleaner", "replay", target, "somebody", "")
 
     assert rules_of(handled(notifier, database, loaded(1), revision=operation.id)) == told
 

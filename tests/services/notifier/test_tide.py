@@ -11,7 +11,7 @@ import pytest
 from services.notifier.tide import WAY, Tide
 from shared.broker.contract import Broker, TopicPartition
 from shared.broker.postgres.broker import PostgresBroker
-from shared.settings import KafkaSettings
+from shared.settings.sections import KafkaSettings
 from shared.topics import CLEAN, LOADED, PREDICTIONS, RAW, TopicSpec
 from tests.contract.records import fill, poll_some
 from tests.kafka.use import KafkaInUse

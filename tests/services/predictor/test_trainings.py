@@ -15,8 +15,8 @@ import pytest
 from headrace.embedded import EmbeddedPostgres
 from services.predictor.postgres_trainings import PROMOTION, TRAINING
 from services.predictor.registry import changing, model_files, state_file
-from shared.ops import postgres_operations
 from shared.ops.operations import Operation
+from shared.ops.tables import operations as operations_table
 from tests.services.predictor.settled import BLUNT, TRUE, settle
 from tests.services.predictor.shared_database import database_of, emptied
 from tests.services.predictor.shelf_orders import BAD, label_of, order
@@ -55,11 +55,11 @@ def models(tmp_path: Path) -> Path:
 
 def ordered(database: Database, kind: str = TRAINING, **changed: Any) -> str:
     target = (WISH if kind == TRAINING else {"reason": None}) | changed
-    return postgres_operations.create(database, "predictor", kind, target, "token:night-shift", "").id
+    return operations_table.create(database, "predictor", kind, target, "token:night-shift", "").id
 
 
 def row(database: Database, operation_id: str) -> Operation:
-    found = postgres_operations.get(database, operation_id)
+    found = operations_table.get(database, operation_id)
     assert found is not None
     return found
 

@@ -10,7 +10,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from shared.ops import postgres_jobs, postgres_operations
 from shared.ops.operations import (
     OPEN,
     Command,
@@ -21,6 +20,8 @@ from shared.ops.operations import (
     resting_state,
     wanted_after,
 )
+from shared.ops.tables import jobs as jobs_table
+from shared.ops.tables import operations as operations_table
 
 WORKERS = ("one", "two", "three")
 KIND = "replay"
@@ -67,7 +68,7 @@ class OneJob(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.connection.execute("TRUNCATE ops.operations")
-        self.id = postgres_operations.create(self.connection, "cleaner", KIND, {}, "test", "").id
+        self.id = operations_table.create(self.connection, "cleaner", KIND, {}, "test", "").id
         self.held: set[str] = set()  # claimed, and not known to be lost
         self.made: str | None = None
         self.may: dict[str, bool] = {}  # was told to run, and has not done its unit yet
@@ -75,7 +76,7 @@ class OneJob(RuleBasedStateMachine):
         self.final: Operation | None = None
 
     def row(self) -> Operation:
-        found = postgres_operations.get(self.connection, self.id)
+        found = operations_table.get(self.connection, self.id)
         assert found is not None
         return found
 
@@ -83,7 +84,7 @@ class OneJob(RuleBasedStateMachine):
     def the_operator_says(self, said: Command) -> None:
         before = self.row()
         try:
-            after = postgres_operations.command(self.connection, before, said)
+            after = operations_table.command(self.connection, before, said)
         except NotPossible:
             assert not before.is_open or before.wanted == "cancel"
             assert self.row() == before
@@ -93,7 +94,7 @@ class OneJob(RuleBasedStateMachine):
     @rule(worker=st.sampled_from(WORKERS))
     def a_worker_claims(self, worker: str) -> None:
         before = self.row()
-        found = postgres_jobs.claim(self.connection, "cleaner", worker, [KIND])
+        found = jobs_table.claim(self.connection, "cleaner", worker, [KIND])
         if found is not None:
             assert before.is_open
             self.held.add(worker)
@@ -108,7 +109,7 @@ class OneJob(RuleBasedStateMachine):
     @rule(data=st.data())
     def a_worker_makes_its_producer(self, data: st.DataObject) -> None:
         worker = data.draw(st.sampled_from(sorted(self.held)))
-        if postgres_jobs.wanted_of(self.connection, self.id, worker) is None:
+        if jobs_table.wanted_of(self.connection, self.id, worker) is None:
             self.lost(worker)
         else:
             self.made = worker
@@ -118,13 +119,13 @@ class OneJob(RuleBasedStateMachine):
     def a_worker_asks(self) -> None:
         """The one whose producer is the newest; the others notice that they are fenced at their next unit."""
         worker = str(self.made)
-        wanted = postgres_jobs.tell(self.connection, self.id, worker, {"units": self.units}, 0.5)
+        wanted = jobs_table.tell(self.connection, self.id, worker, {"units": self.units}, 0.5)
         if wanted is None:
             self.lost(worker)
         elif wanted == "run":
             self.may[worker] = True
         else:
-            assert postgres_jobs.lay_down(self.connection, self.id, worker)
+            assert jobs_table.lay_down(self.connection, self.id, worker)
             self.lost(worker)
 
     @precondition(lambda self: self.may)
@@ -142,7 +143,7 @@ class OneJob(RuleBasedStateMachine):
     def a_worker_is_done(self) -> None:
         worker = str(self.made)
         ours = self.row().worker == worker
-        assert postgres_jobs.end(self.connection, self.id, worker, "succeeded", {"units": self.units}) == ours
+        assert jobs_table.end(self.connection, self.id, worker, "succeeded", {"units": self.units}) == ours
         self.lost(worker)
 
     @precondition(lambda self: self.held)
@@ -181,11 +182,11 @@ class OneJob(RuleBasedStateMachine):
     def teardown(self) -> None:
         """However it stands: once somebody claims it, a cancel ends it."""
         if self.row().is_open:
-            postgres_operations.command(self.connection, self.row(), "cancel")
+            operations_table.command(self.connection, self.row(), "cancel")
             self.the_lease_ends()
             if self.row().is_open:
-                assert postgres_jobs.claim(self.connection, "cleaner", "undertaker", [KIND]) is not None
-                assert postgres_jobs.lay_down(self.connection, self.id, "undertaker")
+                assert jobs_table.claim(self.connection, "cleaner", "undertaker", [KIND]) is not None
+                assert jobs_table.lay_down(self.connection, self.id, "undertaker")
             assert self.row().state == "cancelled"
 
 

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.errors import ConfigError
-from shared.ops import postgres_tokens
 from shared.ops.operations import NotPossible
+from shared.ops.tables import tokens as tokens_table
 from shared.ops.tokens import (
     ID_BYTES,
     SECRET_BYTES,
@@ -109,22 +109,22 @@ def test_what_is_no_span_is_told(text: str) -> None:
 
 
 def test_a_name_has_one_token_until_it_is_revoked(database: Database) -> None:
-    postgres_tokens.create(database, parts(1), "n", "read", None)
+    tokens_table.create(database, parts(1), "n", "read", None)
 
     with pytest.raises(NotPossible, match="there is a token 'n' already"):
-        postgres_tokens.create(database, parts(2), "n", "read", None)
+        tokens_table.create(database, parts(2), "n", "read", None)
 
-    postgres_tokens.revoke(database, "n")
-    assert postgres_tokens.create(database, parts(3), "n", "operate", HOUR).scope == "operate"
+    tokens_table.revoke(database, "n")
+    assert tokens_table.create(database, parts(3), "n", "operate", HOUR).scope == "operate"
 
 
 def test_a_rotated_token_lives_on_for_its_grace_beside_the_new_one(database: Database) -> None:
-    postgres_tokens.create(database, parts(1), "n", "operate", 48 * HOUR)
+    tokens_table.create(database, parts(1), "n", "operate", 48 * HOUR)
 
     with database.transaction():
-        postgres_tokens.rotate(database, parts(2), "n", HOUR)
+        tokens_table.rotate(database, parts(2), "n", HOUR)
 
-    (old, now), (new, _) = postgres_tokens.listing(database)
+    (old, now), (new, _) = tokens_table.listing(database)
     assert (old.name, new.name, old.scope, new.scope) == ("n", "n", "operate", "operate")
     assert old.replaced_by == new.id
     assert old.expires_at is not None
@@ -134,31 +134,31 @@ def test_a_rotated_token_lives_on_for_its_grace_beside_the_new_one(database: Dat
 
 
 def test_a_grace_lengthens_no_life(database: Database) -> None:
-    postgres_tokens.create(database, parts(1), "n", "read", HOUR)
+    tokens_table.create(database, parts(1), "n", "read", HOUR)
 
     with database.transaction():
-        before, _ = postgres_tokens.rotate(database, parts(2), "n", 24 * HOUR)
+        before, _ = tokens_table.rotate(database, parts(2), "n", 24 * HOUR)
 
     assert before.expires_at is not None
-    found = postgres_tokens.find(database, before.id)
+    found = tokens_table.find(database, before.id)
     assert found is not None
     assert found[0].expires_at == before.expires_at
 
 
 def test_a_revocation_ends_the_rotated_token_too(database: Database) -> None:
-    postgres_tokens.create(database, parts(1), "n", "read", None)
+    tokens_table.create(database, parts(1), "n", "read", None)
     with database.transaction():
-        postgres_tokens.rotate(database, parts(2), "n", HOUR)
+        tokens_table.rotate(database, parts(2), "n", HOUR)
 
-    postgres_tokens.revoke(database, "n")
+    tokens_table.revoke(database, "n")
 
-    assert {each.state(now) for each, now in postgres_tokens.listing(database)} == {"revoked"}
+    assert {each.state(now) for each, now in tokens_table.listing(database)} == {"revoked"}
 
 
 def test_what_is_not_in_use_is_neither_rotated_nor_revoked(database: Database) -> None:
     for change in (
-        lambda: postgres_tokens.revoke(database, "n"),
-        lambda: postgres_tokens.rotate(database, parts(1), "n", HOUR),
+        lambda: tokens_table.revoke(database, "n"),
+        lambda: tokens_table.rotate(database, parts(1), "n", HOUR),
     ):
         with pytest.raises(NotPossible, match="there is no token 'n' in use"):
             change()
@@ -167,4 +167,4 @@ def test_what_is_not_in_use_is_neither_rotated_nor_revoked(database: Database) -
 def test_what_is_no_name_is_told(database: Database) -> None:
     for name in ("", " ", "a b", "a\nb", "-a", "x" * 65, "é", "a/b"):
         with pytest.raises(ConfigError, match="no name for a token"):
-            postgres_tokens.create(database, parts(1), name, "read", None)
+            tokens_table.create(database, parts(1), name, "read", None)

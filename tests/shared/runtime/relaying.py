@@ -21,7 +21,7 @@ from shared.runtime.handler import Step
 from shared.runtime.metrics import Metrics
 from shared.runtime.outbox import RELAY, Outbox
 from shared.runtime.poller import PollerLoop
-from shared.settings import KafkaSettings
+from shared.settings.sections import KafkaSettings
 from shared.topics import OUTBOX_CURSORS
 
 

@@ -15,7 +15,7 @@ from shared.broker.contract import NewRecord, TopicPartition
 from shared.broker.counting.backlog import ReadBacklog
 from shared.broker.kafka.broker import KafkaBroker
 from shared.runtime.lag import LagMeter, ObservedPositions, PartitionLag, meter_of
-from shared.settings import BrokerSettings, Database, KafkaSettings
+from shared.settings.sections import BrokerSettings, Database, KafkaSettings
 from shared.topics import TopicSpec
 from tests.contract.records import until
 from tests.kafka.use import KafkaInUse

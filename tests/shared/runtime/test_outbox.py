@@ -23,7 +23,7 @@ from shared.broker.postgres.log import LOCAL
 from shared.runtime.metrics import Metrics
 from shared.runtime.outbox import RELAY, Outbox
 from shared.runtime.poller import PollerLoop
-from shared.settings import KafkaSettings
+from shared.settings.sections import KafkaSettings
 from shared.topics import LOADED, OUTBOX_CURSORS, WRITTEN_WITH_ROWS, TopicSpec
 from tests.contract.children import said
 from tests.contract.database import empty_log

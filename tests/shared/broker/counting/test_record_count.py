@@ -11,7 +11,7 @@ import pytest
 from shared.broker.contract import NewRecord, TopicPartition
 from shared.broker.counting.record_count import GaplessCensus, ReadCensus, Span
 from shared.broker.kafka.broker import KafkaBroker
-from shared.settings import KafkaSettings
+from shared.settings.sections import KafkaSettings
 from shared.topics import TopicSpec
 from tests.kafka.use import KafkaInUse
 

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from shared.broker.kafka.client import addresses_of, client_settings, reason_of, require_version, translated
 from shared.errors import ConfigError, HeadraceError, TransientError
-from shared.settings import KafkaSettings
+from shared.settings.sections import KafkaSettings
 
 HERE = ["127.0.0.1:9092"]
 PASSWORD = "correct-horse-battery"

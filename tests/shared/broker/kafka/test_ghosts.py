@@ -25,7 +25,7 @@ from shared.runtime.consumer import ConsumerLoop
 from shared.runtime.handler import DatabaseHandle
 from shared.runtime.metrics import Metrics
 from shared.runtime.outbox import Outbox
-from shared.settings import KafkaSettings
+from shared.settings.sections import KafkaSettings
 from shared.topics import CLEAN, LOADED, OUTBOX_CURSORS, specs
 from tests.contract.records import put
 from tests.kafka.use import KafkaInUse

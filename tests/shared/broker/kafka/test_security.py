@@ -17,7 +17,7 @@ import pytest
 
 from shared.broker.kafka.broker import KafkaBroker
 from shared.errors import ConfigError, TransientError
-from shared.settings import KafkaSettings
+from shared.settings.sections import KafkaSettings
 from shared.topics import TopicSpec
 from tests.contract.database import empty_log
 from tests.contract.records import advance, everything, fill, new, next_of, poll_some, until, values

@@ -17,7 +17,7 @@ from shared.broker.contract import TopicPartition
 from shared.broker.kafka.broker import KafkaBroker
 from shared.broker.kafka.topics import LARGEST_RECORD_BYTES, KafkaTopics
 from shared.errors import ConfigError
-from shared.settings import KafkaSettings
+from shared.settings.sections import KafkaSettings
 from shared.topics import OUTBOX_CURSORS, TopicSpec
 from tests.contract.database import empty_log
 from tests.contract.records import everything, fill, next_of, poll_some, until, values

@@ -15,13 +15,13 @@ from fastapi import APIRouter
 from headrace.embedded import OWNER, EmbeddedPostgres
 from services.cleaner.settings import CleanerSettings
 from shared.database.connection import DbConnection
-from shared.ops import postgres_tokens
+from shared.ops.tables import tokens as tokens_table
 from shared.ops.tokens import ID_BYTES, SECRET_BYTES, Scope, minted, written
 from shared.runtime.api.desk import Desk, ServiceView
 from shared.runtime.api.problems import MEDIA_TYPE
 from shared.runtime.api.server import admin_server
 from shared.runtime.metrics import Metrics
-from shared.settings import AdminSettings, Database, ServiceSettings
+from shared.settings.sections import AdminSettings, Database, ServiceSettings
 from shared.topics import RAW
 from tests.shared.runtime.views import GivenView
 
@@ -69,7 +69,7 @@ def bearing(token: str | None) -> dict[str, str]:
 def given_token(connection: DbConnection, name: str, scope: Scope, lifetime: timedelta | None = None) -> str:
     """A token of the database."""
     parts = minted(token_bytes(ID_BYTES + SECRET_BYTES))
-    postgres_tokens.create(connection, parts, name, scope, lifetime)
+    tokens_table.create(connection, parts, name, scope, lifetime)
     return written(parts)
 
 

@@ -8,7 +8,8 @@ import httpx
 import psycopg
 import pytest
 
-from shared.ops import postgres_audit, postgres_operations
+from shared.ops.tables import audit as audit_table
+from shared.ops.tables import operations as operations_table
 from shared.topics import SERVICES
 from tests.shared.runtime.api.desks import assert_problem, bearing, given_token
 
@@ -23,7 +24,7 @@ REWRITES = (
 
 
 def test_a_change_is_noted_with_who_what_before_and_after(client: httpx.Client, database: Database) -> None:
-    operation = postgres_operations.create(database, "cleaner", "replay", {}, "somebody", "r-1")
+    operation = operations_table.create(database, "cleaner", "replay", {}, "somebody", "r-1")
     token = given_token(database, "night-shift", "operate")
 
     answer = client.post(
@@ -60,8 +61,8 @@ def test_a_change_of_the_wrong_form_is_noted_too(client: httpx.Client) -> None:
 
 def test_pages_hold_every_line_once_the_newest_first(client: httpx.Client, database: Database) -> None:
     for number in range(5):
-        postgres_audit.note(database, "cleaner", "somebody", "do", str(number))
-        postgres_audit.note(database, "loader", "somebody", "do", "elsewhere")
+        audit_table.note(database, "cleaner", "somebody", "do", str(number))
+        audit_table.note(database, "loader", "somebody", "do", "elsewhere")
 
     first = client.get("/v1/audit?limit=3").json()
     second = client.get(f"/v1/audit?limit=3&before={first['next']}").json()
@@ -79,23 +80,23 @@ def test_a_service_may_add_to_the_trail_and_read_it_and_nothing_else(database: D
     for service in SERVICES:
         database.execute(f"SET ROLE headrace_{service}")
 
-        postgres_audit.note(database, service, "somebody", "do", "this")
+        audit_table.note(database, service, "somebody", "do", "this")
         for statement in REWRITES:
             with pytest.raises(psycopg.errors.InsufficientPrivilege, match="permission denied"):
                 database.execute(statement)
 
-        assert [line.who for line in postgres_audit.lines(database, service)] == ["somebody"]
+        assert [line.who for line in audit_table.lines(database, service)] == ["somebody"]
         assert _privileges(database, f"headrace_{service}") == {"INSERT", "SELECT"}
 
 
 def test_the_owner_cannot_rewrite_the_trail_either(database: Database) -> None:
-    postgres_audit.note(database, "cleaner", "somebody", "do", "this")
+    audit_table.note(database, "cleaner", "somebody", "do", "this")
 
     for statement in REWRITES:
         with pytest.raises(psycopg.errors.InsufficientPrivilege, match="append-only"):
             database.execute(statement)
 
-    assert [line.who for line in postgres_audit.lines(database)] == ["somebody"]
+    assert [line.who for line in audit_table.lines(database)] == ["somebody"]
 
 
 def _privileges(database: Database, role: str) -> set[str]:

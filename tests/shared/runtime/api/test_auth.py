@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from services.cleaner.settings import CleanerSettings
-from shared.ops import postgres_tokens
+from shared.ops.tables import tokens as tokens_table
 from shared.ops.tokens import SCOPES, parts_of
 from tests.shared.runtime.api.desks import (
     AWAY,
@@ -96,7 +96,7 @@ def test_a_revoked_token_is_refused_from_the_next_request_on(client: httpx.Clien
     token = given_token(database, "somebody", "admin")
     before = status(client, token)
 
-    postgres_tokens.revoke(database, "somebody")
+    tokens_table.revoke(database, "somebody")
 
     assert before.status_code == 200
     assert "'somebody' is revoked" in assert_problem(status(client, token), 401, "unauthorized")

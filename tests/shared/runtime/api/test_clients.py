@@ -13,7 +13,7 @@ from fastapi import APIRouter, Request, Response
 
 from services.cleaner.settings import CleanerSettings
 from shared.database.connection import DbConnection
-from shared.ops import postgres_operations
+from shared.ops.tables import operations as operations_table
 from shared.runtime.api.desk import Desk
 from shared.runtime.api.posting import Answer, OperationBody, accepted, carry_out
 from tests.shared.runtime.api.desks import bearing, given_token, served
@@ -28,7 +28,7 @@ def things(desk: Desk) -> APIRouter:
     @router.post("/things", status_code=202, response_model=OperationBody)
     def make(request: Request) -> Response:
         def work(connection: DbConnection) -> Answer:
-            return accepted(postgres_operations.create(connection, "cleaner", "thing", {}, "somebody", "r"))
+            return accepted(operations_table.create(connection, "cleaner", "thing", {}, "somebody", "r"))
 
         return carry_out(desk, request, "thing", "a thing", work)
 

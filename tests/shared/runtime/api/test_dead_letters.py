@@ -13,11 +13,11 @@ from services.cleaner.settings import CleanerSettings
 from services.fetcher.settings import FetcherSettings
 from shared.broker.contract import NewRecord
 from shared.broker.postgres.broker import PostgresBroker
-from shared.ops import postgres_jobs
+from shared.ops.tables import jobs as jobs_table
 from shared.runtime.api.desk import Desk
 from shared.runtime.api.server import admin_server
 from shared.runtime.metrics import Metrics
-from shared.settings import ServiceSettings
+from shared.settings.sections import ServiceSettings
 from shared.topics import RAW
 from tests.shared.runtime.api.desks import FILE_TOKEN, assert_problem, bearing
 from tests.shared.runtime.stage import append, broker_on
@@ -156,7 +156,7 @@ def test_a_dry_run_counts_and_its_plan_is_executed_as_it_is(
     assert dry.json()["partitions"] == [{"partition": 0, "begin": 0, "end": 3}]
     assert done.status_code == 202
     assert done.json()["target"]["spans"] == {"0": [0, 3]}
-    assert postgres_jobs.claim(database, "cleaner", "w", ["redrive"]) is not None
+    assert jobs_table.claim(database, "cleaner", "w", ["redrive"]) is not None
 
 
 def test_force_takes_those_that_failed_often(client: httpx.Client, broker: PostgresBroker) -> None:

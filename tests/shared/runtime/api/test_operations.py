@@ -7,15 +7,15 @@ from typing import Any
 import httpx
 import psycopg
 
-from shared.ops import postgres_operations
 from shared.ops.operations import Operation
+from shared.ops.tables import operations as operations_table
 from tests.shared.runtime.api.desks import assert_problem
 
 Database = psycopg.Connection[Any]
 
 
 def made(database: Database, kind: str = "replay", service: str = "cleaner") -> Operation:
-    return postgres_operations.create(database, service, kind, {"topic": "raw-events"}, "somebody", "r-1")
+    return operations_table.create(database, service, kind, {"topic": "raw-events"}, "somebody", "r-1")
 
 
 def ids(answer: httpx.Response) -> list[str]:
@@ -65,7 +65,7 @@ def test_pages_hold_every_operation_once_the_newest_first(client: httpx.Client, 
 
 def test_operations_are_filtered_by_kind_and_state(client: httpx.Client, database: Database) -> None:
     replay, redrive, pause = (made(database, kind) for kind in ("replay", "redrive", "pause"))
-    postgres_operations.finish(database, redrive.id, "failed", "no reason")
+    operations_table.finish(database, redrive.id, "failed", "no reason")
 
     assert ids(client.get("/v1/operations?kind=replay&kind=pause")) == [pause.id, replay.id]
     assert ids(client.get("/v1/operations?state=failed")) == [redrive.id]
@@ -88,7 +88,7 @@ def test_a_job_is_paused_resumed_and_cancelled(client: httpx.Client, database: D
 
 def test_what_is_over_takes_no_commands(client: httpx.Client, database: Database) -> None:
     operation = made(database)
-    postgres_operations.finish(database, operation.id, "succeeded")
+    operations_table.finish(database, operation.id, "succeeded")
 
     for command in ("pause", "resume", "cancel"):
         answer = client.post(f"/v1/operations/{operation.id}/{command}")

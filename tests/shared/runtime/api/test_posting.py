@@ -15,8 +15,8 @@ from pydantic import BaseModel, Field
 from services.cleaner.settings import CleanerSettings
 from shared.database.connection import DbConnection
 from shared.errors import ConfigError
-from shared.ops import postgres_operations
 from shared.ops.operations import NotPossible
+from shared.ops.tables import operations as operations_table
 from shared.runtime.api.desk import Desk
 from shared.runtime.api.posting import ACCEPTED, Answer, OperationBody, accepted, caller_of, carry_out
 from tests.shared.runtime.api.desks import assert_problem, bearing, given_token, served
@@ -43,7 +43,7 @@ class Made:
         def make(wish: Wish, request: Request) -> Response:
             def work(connection: DbConnection) -> Answer:
                 caller = caller_of(request)
-                operation = postgres_operations.create(
+                operation = operations_table.create(
                     connection, "cleaner", "thing", {"days": wish.days}, caller.subject, caller.request_id
                 )
                 if wish.days == 13:

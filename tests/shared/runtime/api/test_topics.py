@@ -11,9 +11,9 @@ import pytest
 
 from shared.broker.contract import TopicPartition
 from shared.broker.postgres.broker import PostgresBroker
-from shared.ops import postgres_orders
 from shared.ops.orders import Doing
-from shared.ops.postgres_steering import KnownPartitions, settle
+from shared.ops.tables import orders as orders_table
+from shared.ops.tables.steering import KnownPartitions, settle
 from shared.topics import RAW, specs
 from tests.shared.runtime.api.desks import assert_problem
 
@@ -38,7 +38,7 @@ def live(database: Database, seq: int, state: Any, replica: str = "a", tps: list
         (replica, incarnation),
     )
     doing = {tp: Doing(state, 7, "too many failed" if state == "tripped" else None) for tp in tps}
-    assert postgres_orders.report(database, "cleaner", replica, incarnation, seq, doing)
+    assert orders_table.report(database, "cleaner", replica, incarnation, seq, doing)
 
 
 def topic(client: httpx.Client) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from shared.broker.contract import Consumer, TopicPartition
 from shared.ops.orders import Desired, Doing, Observed, Order, Orders, not_yet
-from shared.ops.postgres_orders import FRESH_S
+from shared.ops.tables.orders import FRESH_S
 from shared.runtime.breaker import Breaker
 from shared.runtime.control.holding import Holding
 from shared.runtime.control.steering import Steering

@@ -12,9 +12,10 @@ import psycopg
 import pytest
 
 from shared.broker.contract import TopicPartition
-from shared.ops import postgres_operations, postgres_orders
 from shared.ops.orders import Doing
-from shared.ops.postgres_steering import steer
+from shared.ops.tables import operations as operations_table
+from shared.ops.tables import orders as orders_table
+from shared.ops.tables.steering import steer
 from shared.runtime.control.steering import Steering
 from shared.runtime.control.thread import Control
 from tests.shared.runtime.deadline import eventually
@@ -59,7 +60,7 @@ def pause(database: Database) -> str:
 
 
 def state(database: Database, operation_id: str) -> str:
-    found = postgres_operations.get(database, operation_id)
+    found = operations_table.get(database, operation_id)
     assert found is not None
     return found.state
 
@@ -77,7 +78,7 @@ def test_orders_are_heard_obeyed_and_reported_and_their_operation_ends(
         steering.obey(orders.seq, {TP: Doing("paused", 3)})
 
         eventually(lambda: state(database, operation) == "succeeded")
-        assert [(each.state, each.position) for each in postgres_orders.live(database, "s").observed] == [("paused", 3)]
+        assert [(each.state, each.position) for each in orders_table.live(database, "s").observed] == [("paused", 3)]
 
 
 def test_orders_are_not_read_before_everybody_can_see_the_replica(database_url: str, database: Database) -> None:
@@ -100,14 +101,14 @@ def test_orders_are_not_read_before_everybody_can_see_the_replica(database_url: 
 def test_what_a_former_process_did_is_forgotten_and_a_clean_end_leaves_nothing(
     database_url: str, database: Database, incarnation: UUID
 ) -> None:
-    postgres_orders.report(database, "s", "a", incarnation, 9, {TopicPartition("t", 5): Doing("paused")})
+    orders_table.report(database, "s", "a", incarnation, 9, {TopicPartition("t", 5): Doing("paused")})
 
     with controlled(database_url, incarnation) as steering:
         eventually(lambda: steering.orders() is not None)
         steering.obey(1, {TP: Doing("running")})
-        eventually(lambda: [each.tp for each in postgres_orders.live(database, "s").observed] == [TP])
+        eventually(lambda: [each.tp for each in orders_table.live(database, "s").observed] == [TP])
 
-    assert postgres_orders.live(database, "s").observed == []
+    assert orders_table.live(database, "s").observed == []
 
 
 def test_what_the_loop_did_is_said_again_where_the_row_was_removed(
@@ -115,7 +116,7 @@ def test_what_the_loop_did_is_said_again_where_the_row_was_removed(
 ) -> None:
     with controlled(database_url, incarnation) as steering:
         steering.obey(0, {TP: Doing("running")})
-        eventually(lambda: postgres_orders.live(database, "s").obeyed == {"a": 0})
+        eventually(lambda: orders_table.live(database, "s").obeyed == {"a": 0})
         database.execute("DELETE FROM ops.replicas")
         eventually(
             lambda: (
@@ -127,7 +128,7 @@ def test_what_the_loop_did_is_said_again_where_the_row_was_removed(
         )
         enrol(database, incarnation)
 
-        eventually(lambda: postgres_orders.live(database, "s").obeyed == {"a": 0})
+        eventually(lambda: orders_table.live(database, "s").obeyed == {"a": 0})
 
 
 def test_a_cut_line_is_made_anew_and_orders_come_again(
@@ -160,7 +161,7 @@ def test_a_replica_that_another_process_has_become_reads_no_orders_any_more(
                 ).rowcount
             )
         )
-        assert postgres_orders.live(database, "s").obeyed == {"a": None}
+        assert orders_table.live(database, "s").obeyed == {"a": None}
         orders = steering.orders()
         assert orders is not None
         assert not orders.paused("t")

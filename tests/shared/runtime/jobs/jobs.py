@@ -10,9 +10,10 @@ from typing import Any
 import psycopg
 
 from shared.broker.contract import NewRecord, Record, Unit
-from shared.ops import postgres_jobs, postgres_operations
 from shared.ops.operations import Command, Operation
 from shared.ops.replays import Span
+from shared.ops.tables import jobs as jobs_table
+from shared.ops.tables import operations as operations_table
 from shared.runtime.jobs.claimed import Claimed
 from shared.runtime.jobs.loop import Job, JobLoop
 from shared.topics import CLEAN, RAW
@@ -33,10 +34,10 @@ class Bench:
         tps = self.broker.partitions(RAW)
         ends = self.broker.end_offsets(tps)
         self.spans = {tp: Span(0, ends[tp]) for tp in tps}
-        self.operation_id = postgres_operations.create(self.connection, "cleaner", KIND, {}, "test", "").id
+        self.operation_id = operations_table.create(self.connection, "cleaner", KIND, {}, "test", "").id
 
     def claim(self, worker: str = "one", lease_s: float = 10.0) -> Claimed:
-        found = postgres_jobs.claim(self.connection, "cleaner", worker, [KIND], lease_s)
+        found = jobs_table.claim(self.connection, "cleaner", worker, [KIND], lease_s)
         assert found is not None
         assert found.id == self.operation_id
         return Claimed(self.url, found.id, worker)
@@ -48,12 +49,12 @@ class Bench:
         return JobLoop(self._brokers[-1], claimed, job)
 
     def row(self) -> Operation:
-        found = postgres_operations.get(self.connection, self.operation_id)
+        found = operations_table.get(self.connection, self.operation_id)
         assert found is not None
         return found
 
     def say(self, said: Command) -> Operation:
-        return postgres_operations.command(self.connection, self.row(), said)
+        return operations_table.command(self.connection, self.row(), said)
 
     def copied(self) -> list[int]:
         """The numbers of the copies, in order."""

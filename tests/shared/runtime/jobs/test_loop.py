@@ -12,8 +12,8 @@ import pytest
 from shared.broker.contract import Record, TopicPartition, Unit
 from shared.broker.postgres import retention
 from shared.errors import ConfigError, TransientError
-from shared.ops import postgres_jobs
 from shared.ops.replays import Span
+from shared.ops.tables import jobs as jobs_table
 from shared.runtime.jobs.cursor import Cursor, cursor_of
 from shared.runtime.jobs.pace import MOST_WAITING
 from shared.topics import CLEAN, JOB_CURSORS, RAW
@@ -103,7 +103,7 @@ def test_a_paused_job_does_nothing_and_goes_on_where_it_was(bench: Bench) -> Non
     bench.loop(bench.claim(), transform=after(3, lambda: bench.say("pause"))).run()
     assert bench.row().state == "paused"
     assert len(bench.copied()) == 30
-    assert postgres_jobs.claim(bench.connection, "cleaner", "two", ["replay"]) is None
+    assert jobs_table.claim(bench.connection, "cleaner", "two", ["replay"]) is None
 
     assert bench.say("resume").state == "waiting"
     bench.loop(bench.claim("two")).run()

@@ -12,10 +12,12 @@ import pytest
 from shared.broker.contract import NewRecord, Record
 from shared.broker.postgres.broker import PostgresBroker
 from shared.errors import InvalidEvent
-from shared.ops import postgres_dead_letters, postgres_jobs, postgres_operations
 from shared.ops.dead_letter_choice import Filter
 from shared.ops.dead_letters import letter_of
 from shared.ops.operations import Operation
+from shared.ops.tables import dead_letters as dead_letters_table
+from shared.ops.tables import jobs as jobs_table
+from shared.ops.tables import operations as operations_table
 from shared.records import Received
 from shared.runtime.breaker import MOST
 from shared.runtime.consumer import ConsumerLoop
@@ -71,12 +73,12 @@ def redrive(url: str, broker: PostgresBroker, rows: Rows, metrics: Metrics, *, f
     index.refresh(broker)
     choice = choose(rows, "cleaner", index, selection_of(index, None, Filter(), force=force))
     choice.require_some()
-    postgres_operations.create(rows, "cleaner", "redrive", choice.selection.as_json(), "somebody", "r")
-    operation = postgres_jobs.claim(rows, "cleaner", "w", ["redrive"])
+    operations_table.create(rows, "cleaner", "redrive", choice.selection.as_json(), "somebody", "r")
+    operation = jobs_table.claim(rows, "cleaner", "w", ["redrive"])
     assert operation is not None
     worker = redriving(url, lambda: broker_on(url), metrics)(operation, "w", 0)
     eventually(lambda: worker.status() is not None)
-    done = postgres_operations.get(rows, operation.id)
+    done = operations_table.get(rows, operation.id)
     assert done is not None
     return done
 
@@ -118,7 +120,7 @@ def test_what_was_mended_is_handled_and_stays_redriven_and_what_was_not_is_a_let
     cleaner.broker.close()
 
     assert sorted(numbers(broker)) == [0, 1, 3]
-    assert postgres_dead_letters.states(rows, "cleaner") == {(0, 0): "redriven", (0, 1): "redriven"}
+    assert dead_letters_table.states(rows, "cleaner") == {(0, 0): "redriven", (0, 1): "redriven"}
     assert (cleaner.redriven("sent"), cleaner.redriven("handled")) == (2, 1)
 
 
@@ -142,22 +144,22 @@ def test_a_redrive_cancelled_half_way_has_sent_and_settled_the_same_and_the_next
     index = DeadLetterIndex("cleaner")
     index.refresh(broker)
     choice = choose(rows, "cleaner", index, selection_of(index, None, Filter(), force=False))
-    created = postgres_operations.create(rows, "cleaner", "redrive", choice.selection.as_json(), "somebody", "r")
-    operation = postgres_jobs.claim(rows, "cleaner", "w", ["redrive"])
+    created = operations_table.create(rows, "cleaner", "redrive", choice.selection.as_json(), "somebody", "r")
+    operation = jobs_table.claim(rows, "cleaner", "w", ["redrive"])
     assert operation is not None
 
     worker = redriving(url, lambda: broker_on(url), Metrics())(operation, "w", 0)
     # It does not get far: nobody reads the retry topic, and a redrive keeps its queue short.
-    eventually(lambda: postgres_dead_letters.states(rows, "cleaner"))
-    postgres_operations.command(rows, operation, "cancel")
+    eventually(lambda: dead_letters_table.states(rows, "cleaner"))
+    operations_table.command(rows, operation, "cancel")
     eventually(lambda: worker.status() is not None)
 
-    cancelled = postgres_operations.get(rows, created.id)
+    cancelled = operations_table.get(rows, created.id)
     assert cancelled is not None
     sent = len(contents(broker, RETRY))
     assert cancelled.state == "cancelled"
     assert 0 < sent < 600
-    assert (cancelled.counts["redriven"], len(postgres_dead_letters.states(rows, "cleaner"))) == (sent, sent)
+    assert (cancelled.counts["redriven"], len(dead_letters_table.states(rows, "cleaner"))) == (sent, sent)
 
     redrive(url, broker, rows, Metrics())
     assert [int(record.value) for record in contents(broker, RETRY)] == list(range(600))

@@ -17,9 +17,11 @@ from services.notifier.notify import Notifier
 from shared.broker.contract import NewRecord, Record
 from shared.broker.postgres.broker import PostgresBroker
 from shared.events import RawEvent, event_id_of
-from shared.ops import postgres_jobs, postgres_operations, postgres_replays
 from shared.ops.operations import Operation
 from shared.ops.replays import request_of
+from shared.ops.tables import jobs as jobs_table
+from shared.ops.tables import operations as operations_table
+from shared.ops.tables import replays as replays_table
 from shared.records import Received, encode
 from shared.runtime.breaker import MOST
 from shared.runtime.consumer import ConsumerLoop
@@ -110,12 +112,12 @@ class Pipe:
         """To its end, and all that comes of it."""
         planned = plan(self.broker, request_of({"topic": RAW, **asked}), [RAW], gapless=True)
         with self.connection.transaction():
-            operation = postgres_replays.start(self.connection, "cleaner", planned, "test", "")
-        assert postgres_jobs.claim(self.connection, "cleaner", "one", ["replay"]) is not None
+            operation = replays_table.start(self.connection, "cleaner", planned, "test", "")
+        assert jobs_table.claim(self.connection, "cleaner", "one", ["replay"]) is not None
         job = replay_job(operation, handle, None, 2000)
         JobLoop(self.broker, Claimed(self.url, operation.id, "one"), job).run()
         self.drain()
-        found = postgres_operations.get(self.connection, operation.id)
+        found = operations_table.get(self.connection, operation.id)
         assert found is not None
         return found
 

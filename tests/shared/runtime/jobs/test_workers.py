@@ -11,8 +11,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from shared.ops import postgres_jobs, postgres_operations
 from shared.ops.operations import Operation
+from shared.ops.tables import jobs as jobs_table
+from shared.ops.tables import operations as operations_table
 from shared.runtime.jobs.process import JobProcess
 from shared.runtime.jobs.thread import JobThread
 from shared.runtime.jobs.workers import MOST, MOST_DEATHS, Jobs, Worker
@@ -60,11 +61,11 @@ class GivenWorker(JobThread):
 
 
 def made(database: Database, count: int = 1) -> list[str]:
-    return [postgres_operations.create(database, "cleaner", KIND, {}, "test", "").id for _ in range(count)]
+    return [operations_table.create(database, "cleaner", KIND, {}, "test", "").id for _ in range(count)]
 
 
 def row(database: Database, operation_id: str) -> Operation:
-    found = postgres_operations.get(database, operation_id)
+    found = operations_table.get(database, operation_id)
     assert found is not None
     return found
 
@@ -99,7 +100,7 @@ def ending(database: Database) -> Callable[[Operation, str, threading.Event], in
     def behave(operation: Operation, worker: str, stop: threading.Event) -> int:
         stop.wait()
         with lock:
-            postgres_jobs.end(database, operation.id, worker, "succeeded")
+            jobs_table.end(database, operation.id, worker, "succeeded")
         return 0
 
     return behave
@@ -126,7 +127,7 @@ def test_a_lease_is_renewed_for_as_long_as_its_worker_lives(database_url: str, d
         lease = "SELECT lease_until FROM ops.operations"
         first = database.execute(lease).fetchone()
         eventually(lambda: database.execute(lease).fetchone() != first)
-        assert postgres_jobs.claim(database, "cleaner", "other", [KIND]) is None
+        assert jobs_table.claim(database, "cleaner", "other", [KIND]) is None
     assert row(database, operation_id).state == "succeeded"
 
 
@@ -134,7 +135,7 @@ def test_a_worker_that_dies_gets_a_successor_under_the_same_claim(database_url: 
     def behave(operation: Operation, worker: str, _stop: threading.Event) -> int:
         if len(crew.started) < 3:
             return -9
-        postgres_jobs.end(database, operation.id, worker, "succeeded")
+        jobs_table.end(database, operation.id, worker, "succeeded")
         return 0
 
     (operation_id,), crew = made(database), Crew(behave)
@@ -160,9 +161,9 @@ def test_deaths_between_which_it_got_on_do_not_add_up(database_url: str, databas
     def behave(operation: Operation, worker: str, _stop: threading.Event) -> int:
         with lock:
             if len(crew.started) > MOST_DEATHS + 1:
-                postgres_jobs.end(database, operation.id, worker, "succeeded")
+                jobs_table.end(database, operation.id, worker, "succeeded")
                 return 0
-            postgres_jobs.tell(database, operation.id, worker, {"read": len(crew.started)}, 0.5)
+            jobs_table.tell(database, operation.id, worker, {"read": len(crew.started)}, 0.5)
         return 1
 
     (operation_id,), crew = made(database), Crew(behave)
@@ -189,7 +190,7 @@ def test_what_a_replica_leaves_goes_to_another_at_once(database_url: str, databa
     with replica(database_url, crew):
         eventually(lambda: crew.started)
 
-    found = postgres_jobs.claim(database, "cleaner", "other", [KIND])
+    found = jobs_table.claim(database, "cleaner", "other", [KIND])
     assert found is not None
     assert found.id == operation_id
 

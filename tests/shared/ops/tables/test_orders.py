@@ -8,10 +8,11 @@ from uuid import UUID, uuid4
 import psycopg
 
 from shared.broker.contract import TopicPartition
-from shared.ops import postgres_operations, postgres_orders
 from shared.ops.operations import Operation
 from shared.ops.orders import Desired, Doing, Order
-from shared.ops.postgres_steering import KnownPartitions, settle, steer
+from shared.ops.tables import operations as operations_table
+from shared.ops.tables import orders as orders_table
+from shared.ops.tables.steering import KnownPartitions, settle, steer
 
 Database = psycopg.Connection[Any]
 TP = TopicPartition("t", 0)
@@ -34,35 +35,35 @@ def give(database: Database, desired: Desired, *topics: str) -> Operation:
 
 
 def now(database: Database, operation: Operation) -> tuple[str, str | None, str | None]:
-    found = postgres_operations.get(database, operation.id)
+    found = operations_table.get(database, operation.id)
     assert found is not None
     return found.state, found.waiting_for, found.error
 
 
 def test_orders_are_numbered_in_the_order_in_which_they_are_given(database: Database) -> None:
-    first = postgres_orders.give_order(database, "s", "t", "paused", "me")[1].order
-    second = postgres_orders.give_order(database, "s", "u", "paused", "me", "why", 4)[1].order
+    first = orders_table.give_order(database, "s", "t", "paused", "me")[1].order
+    second = orders_table.give_order(database, "s", "u", "paused", "me", "why", 4)[1].order
 
     assert second.seq > first.seq
-    assert postgres_orders.read_orders(database, "s").by_topic == {"t": first, "u": second._replace(tolerate=0)}
+    assert orders_table.read_orders(database, "s").by_topic == {"t": first, "u": second._replace(tolerate=0)}
     assert second == Order("u", "paused", second.seq, 4)
 
 
 def test_failures_are_tolerated_until_the_order_is_effective(database: Database) -> None:
     with database.transaction():
         asked = steer(database, "s", ["t"], "running", who="me", request_id="r", tolerate=7)
-    assert postgres_orders.read_orders(database, "s").by_topic["t"].tolerate == 7
+    assert orders_table.read_orders(database, "s").by_topic["t"].tolerate == 7
 
-    postgres_operations.finish(database, asked.id, "succeeded")
+    operations_table.finish(database, asked.id, "succeeded")
 
-    assert postgres_orders.read_orders(database, "s").by_topic["t"].tolerate == 0
+    assert orders_table.read_orders(database, "s").by_topic["t"].tolerate == 0
 
 
 def test_a_pause_of_what_is_paused_changes_nothing_and_a_resume_is_always_new(database: Database) -> None:
-    _, paused = postgres_orders.give_order(database, "s", "t", "paused", "me")
-    before, again = postgres_orders.give_order(database, "s", "t", "paused", "another")
-    _, resumed = postgres_orders.give_order(database, "s", "t", "running", "me")
-    _, once_more = postgres_orders.give_order(database, "s", "t", "running", "me")
+    _, paused = orders_table.give_order(database, "s", "t", "paused", "me")
+    before, again = orders_table.give_order(database, "s", "t", "paused", "another")
+    _, resumed = orders_table.give_order(database, "s", "t", "running", "me")
+    _, once_more = orders_table.give_order(database, "s", "t", "running", "me")
 
     assert before == again == paused
     assert paused.order.seq < resumed.order.seq < once_more.order.seq
@@ -72,9 +73,9 @@ def test_what_a_replica_reports_replaces_what_it_reported_before(database: Datab
     incarnation = replica(database)
     for seq, doing in ((1, {TP: Doing("running", 5), TP._replace(partition=1): Doing("running")}),
                        (2, {TP: Doing("tripped", 6, "why")}), (3, {})):  # fmt: skip
-        assert postgres_orders.report(database, "s", "a", incarnation, seq, doing)
+        assert orders_table.report(database, "s", "a", incarnation, seq, doing)
 
-        live = postgres_orders.live(database, "s")
+        live = orders_table.live(database, "s")
         assert live.obeyed == {"a": seq}
         assert {each.tp: Doing(each.state, each.position, each.cause) for each in live.observed} == doing
 
@@ -83,26 +84,26 @@ def test_nobody_speaks_for_a_replica_that_another_process_has_become(database: D
     replica(database)
     former = uuid4()
 
-    assert not postgres_orders.report(database, "s", "a", former, 7, {TP: Doing("paused")})
-    assert not postgres_orders.forget(database, "s", "a", former)
-    assert not postgres_orders.refresh(database, "s", "a", former)
-    assert postgres_orders.live(database, "s") == ({"a": None}, [])
+    assert not orders_table.report(database, "s", "a", former, 7, {TP: Doing("paused")})
+    assert not orders_table.forget(database, "s", "a", former)
+    assert not orders_table.refresh(database, "s", "a", former)
+    assert orders_table.live(database, "s") == ({"a": None}, [])
 
 
 def test_a_process_that_begins_forgets_what_was_done_under_its_name(database: Database) -> None:
     incarnation = replica(database)
-    postgres_orders.report(database, "s", "a", incarnation, 7, {TP: Doing("paused")})
+    orders_table.report(database, "s", "a", incarnation, 7, {TP: Doing("paused")})
 
-    assert postgres_orders.forget(database, "s", "a", incarnation)
-    assert postgres_orders.live(database, "s").observed == []
+    assert orders_table.forget(database, "s", "a", incarnation)
+    assert orders_table.live(database, "s").observed == []
 
 
 def test_replicas_that_stopped_or_fell_silent_are_not_waited_for(database: Database) -> None:
     replica(database, "stopped", state="stopped")
-    replica(database, "silent", age_s=postgres_orders.FRESH_S + 1)
-    replica(database, "slow", age_s=postgres_orders.FRESH_S - 5)
+    replica(database, "silent", age_s=orders_table.FRESH_S + 1)
+    replica(database, "slow", age_s=orders_table.FRESH_S - 5)
 
-    assert postgres_orders.live(database, "s").obeyed == {"slow": None}
+    assert orders_table.live(database, "s").obeyed == {"slow": None}
 
 
 def test_a_pause_ends_once_it_is_obeyed_and_says_what_it_waits_for(database: Database) -> None:
@@ -110,7 +111,7 @@ def test_a_pause_ends_once_it_is_obeyed_and_says_what_it_waits_for(database: Dat
     assert settle(database, "s", ONE) == []
     assert now(database, operation) == ("running", "not obeyed yet by a", None)
 
-    postgres_orders.report(database, "s", "a", incarnation, operation.target["orders"]["t"], {TP: Doing("paused")})
+    orders_table.report(database, "s", "a", incarnation, operation.target["orders"]["t"], {TP: Doing("paused")})
 
     assert settle(database, "s", ONE) == [operation.id]
     assert now(database, operation) == ("succeeded", None, None)
@@ -120,7 +121,7 @@ def test_a_pause_ends_once_it_is_obeyed_and_says_what_it_waits_for(database: Dat
 def test_an_operation_on_several_topics_waits_for_all_of_them(database: Database) -> None:
     incarnation, operation = replica(database), give(database, "paused", "t", "u")
     seq = max(operation.target["orders"].values())
-    postgres_orders.report(database, "s", "a", incarnation, seq, {TP: Doing("paused")})
+    orders_table.report(database, "s", "a", incarnation, seq, {TP: Doing("paused")})
 
     settle(database, "s", {**ONE, "u": [TopicPartition("u", 0)]})
 
@@ -129,7 +130,7 @@ def test_an_operation_on_several_topics_waits_for_all_of_them(database: Database
 
 def test_a_topic_whose_partitions_are_not_known_is_not_taken_for_obeyed(database: Database) -> None:
     incarnation, operation = replica(database), give(database, "paused")
-    postgres_orders.report(database, "s", "a", incarnation, operation.target["orders"]["t"], {})
+    orders_table.report(database, "s", "a", incarnation, operation.target["orders"]["t"], {})
 
     settle(database, "s", {})
 
@@ -149,7 +150,7 @@ def test_a_second_pause_is_an_operation_that_ends_with_the_first(database: Datab
     incarnation, first, second = replica(database), give(database, "paused"), give(database, "paused")
     assert first.target == second.target
 
-    postgres_orders.report(database, "s", "a", incarnation, first.target["orders"]["t"], {TP: Doing("paused")})
+    orders_table.report(database, "s", "a", incarnation, first.target["orders"]["t"], {TP: Doing("paused")})
 
     assert settle(database, "s", ONE) == [first.id, second.id]
 
@@ -166,4 +167,4 @@ def test_who_is_paused_is_told_over_all_services(database: Database) -> None:
     give(database, "paused", "t", "u")
     give(database, "running", "u")
 
-    assert postgres_orders.paused(database) == [("s", "t")]
+    assert orders_table.paused(database) == [("s", "t")]

@@ -11,11 +11,11 @@ from datetime import datetime
 from typing import Literal, NamedTuple
 
 from shared.database.connection import DbConnection
-from shared.ops import postgres_plans
 from shared.ops.dead_letter_choice import Selection
 from shared.ops.dead_letters import Place, State
 from shared.ops.operations import JOBS, Operation
-from shared.ops.postgres_operations import listing
+from shared.ops.tables import plans as plans_table
+from shared.ops.tables.operations import listing
 
 Outcome = Literal["redriven", "discarded"]
 
@@ -86,10 +86,10 @@ def open_redrives(connection: DbConnection, service: str) -> list[Operation]:
 
 
 def keep_plan(connection: DbConnection, service: str, selection: Selection, counts: Mapping[str, int]) -> str:
-    return postgres_plans.keep(connection, service, REDRIVE, {**selection.as_json(), "counts": dict(counts)})
+    return plans_table.keep(connection, service, REDRIVE, {**selection.as_json(), "counts": dict(counts)})
 
 
 def kept_plan(connection: DbConnection, service: str, plan_id: str) -> tuple[Selection, dict[str, int]]:
     """With what it counted. Raises ConfigError where there is none, or none any more."""
-    plan = postgres_plans.kept(connection, service, REDRIVE, plan_id)
+    plan = plans_table.kept(connection, service, REDRIVE, plan_id)
     return Selection.from_json(plan), dict(plan["counts"])

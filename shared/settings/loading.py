@@ -11,7 +11,8 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from shared.errors import ConfigError
-from shared.setting_sources import (
+from shared.settings.sections import Settings
+from shared.settings.sources import (
     Origin,
     Setting,
     from_environment,
@@ -21,7 +22,6 @@ from shared.setting_sources import (
     public_key,
     variable_of,
 )
-from shared.settings import Settings
 
 DEFAULT_CONFIG = Path("headrace.yaml")
 CONFIG_VARIABLE = "HEADRACE_CONFIG"

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from shared.database.connection import DbConnection
-from shared.ops import postgres_plans
 from shared.ops.operations import NotPossible, Operation
-from shared.ops.postgres_operations import create
 from shared.ops.replays import Plan, overlap, plan_of
+from shared.ops.tables import plans as plans_table
+from shared.ops.tables.operations import create
 
 REPLAY = "replay"
 
 
 def keep_plan(connection: DbConnection, service: str, plan: Plan) -> str:
-    return postgres_plans.keep(connection, service, REPLAY, plan.stored())
+    return plans_table.keep(connection, service, REPLAY, plan.stored())
 
 
 def kept_plan(connection: DbConnection, service: str, plan_id: str) -> Plan:
     """Raises ConfigError where there is none, or none any more."""
-    return plan_of(postgres_plans.kept(connection, service, REPLAY, plan_id))
+    return plan_of(plans_table.kept(connection, service, REPLAY, plan_id))
 
 
 def start(

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.ops.payloads import headers_shown, payload
+from shared.runtime.api.payloads import headers_shown, payload
 
 
 @pytest.mark.parametrize(

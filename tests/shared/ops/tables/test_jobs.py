@@ -8,9 +8,11 @@ from typing import Any
 import psycopg
 import pytest
 
-from shared.ops import postgres_jobs, postgres_operations, postgres_replays
 from shared.ops.operations import NotPossible, Operation
 from shared.ops.replays import Plan, Span, request_of
+from shared.ops.tables import jobs as jobs_table
+from shared.ops.tables import operations as operations_table
+from shared.ops.tables import replays as replays_table
 from shared.topics import RAW
 
 Database = psycopg.Connection[Any]
@@ -25,11 +27,11 @@ def database_url(url: str) -> str:
 
 
 def made(database: Database, kind: str = "replay", service: str = "cleaner") -> Operation:
-    return postgres_operations.create(database, service, kind, {}, "test", "")
+    return operations_table.create(database, service, kind, {}, "test", "")
 
 
 def claimed(database: Database, worker: str = "one", lease_s: float = 10.0) -> str | None:
-    found = postgres_jobs.claim(database, "cleaner", worker, ["replay"], lease_s)
+    found = jobs_table.claim(database, "cleaner", worker, ["replay"], lease_s)
     return None if found is None else found.id
 
 
@@ -46,18 +48,18 @@ def test_a_lease_that_ended_is_anybodys_and_its_former_holder_says_nothing_any_m
     claimed(database, "one", 0.0)
 
     assert claimed(database, "two") == operation.id
-    assert not postgres_jobs.renew(database, operation.id, "one")
-    assert postgres_jobs.tell(database, operation.id, "one", {"read": 1}, 0.5) is None
-    assert not postgres_jobs.end(database, operation.id, "one", "failed")
-    assert not postgres_jobs.lay_down(database, operation.id, "one")
-    assert postgres_jobs.renew(database, operation.id, "two")
+    assert not jobs_table.renew(database, operation.id, "one")
+    assert jobs_table.tell(database, operation.id, "one", {"read": 1}, 0.5) is None
+    assert not jobs_table.end(database, operation.id, "one", "failed")
+    assert not jobs_table.lay_down(database, operation.id, "one")
+    assert jobs_table.renew(database, operation.id, "two")
 
 
 def test_a_lease_that_ended_is_kept_by_who_renews_it_first(database: Database) -> None:
     operation = made(database)
     claimed(database, "one", 0.0)
 
-    assert postgres_jobs.renew(database, operation.id, "one")
+    assert jobs_table.renew(database, operation.id, "one")
     assert claimed(database, "two") is None
 
 
@@ -65,7 +67,7 @@ def test_what_a_stopped_worker_lets_go_is_anybodys_at_once(database: Database) -
     operation = made(database)
     claimed(database, "one", 3600.0)
 
-    postgres_jobs.let_go(database, operation.id, "one")
+    jobs_table.let_go(database, operation.id, "one")
 
     assert claimed(database, "two") == operation.id
 
@@ -76,11 +78,11 @@ def test_of_two_replays_of_the_same_records_one_is_started(database_url: str, da
     def start(_number: int) -> bool:
         with psycopg.connect(database_url) as connection:
             try:
-                postgres_replays.start(connection, "cleaner", plan, "test", "")
+                replays_table.start(connection, "cleaner", plan, "test", "")
             except NotPossible:
                 return False
             return True
 
     with ThreadPoolExecutor(4) as pool:
         assert sum(pool.map(start, range(4))) == 1
-    assert len(postgres_operations.listing(database, "cleaner")) == 1
+    assert len(operations_table.listing(database, "cleaner")) == 1

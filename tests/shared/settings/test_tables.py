@@ -12,8 +12,8 @@ from services.fetcher.settings import FetcherSettings
 from services.loader.settings import LoaderSettings
 from services.notifier.settings import NotifierSettings
 from services.predictor.settings import PredictorSettings
-from shared.setting_tables import describe, table
-from shared.settings import ServiceSettings
+from shared.settings.sections import ServiceSettings
+from shared.settings.tables import describe, table
 from tests.shared.generated import compare
 
 MODELS = (FetcherSettings, CleanerSettings, LoaderSettings, PredictorSettings, NotifierSettings)

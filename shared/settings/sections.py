@@ -2,7 +2,7 @@
 
 Each service has one frozen model (services/<name>/settings.py) made of the common sections here and one of its own.
 Secrets are never settings: a `*_file` key names the file that holds one. Where values come from, and on which line,
-is setting_sources.py's job, putting them together setting_loading.py's; setting_tables.py makes the tables people read.
+is sources.py's job, putting them together loading.py's; tables.py makes the tables people read.
 """
 
 from __future__ import annotations

@@ -11,8 +11,8 @@ from pydantic.fields import FieldInfo
 from pydantic_core import to_jsonable_python
 
 from shared.logs import mask_text
-from shared.setting_sources import Leaf, leaves
-from shared.settings import Settings
+from shared.settings.sections import Settings
+from shared.settings.sources import Leaf, leaves
 
 
 class Row(NamedTuple):

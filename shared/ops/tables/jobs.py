@@ -14,7 +14,7 @@ from psycopg.types.json import Jsonb
 
 from shared.database.connection import DbConnection
 from shared.ops.operations import Operation, Wanted, resting_state
-from shared.ops.postgres_operations import CHANNEL, LEASE_S, get
+from shared.ops.tables.operations import CHANNEL, LEASE_S, get
 
 _MINE = "id = %(id)s AND worker = %(worker)s AND finished_at IS NULL"
 

@@ -18,10 +18,10 @@ from services.notifier.settings import NotifierSettings
 from services.predictor.settings import PredictorSettings
 from shared.clock import SystemClock, VirtualClock
 from shared.errors import ConfigError
-from shared.setting_loading import load
-from shared.setting_sources import SERVICE_SECTIONS, variable_of
-from shared.setting_tables import in_force
-from shared.settings import Database, Settings, read_secret
+from shared.settings.loading import load
+from shared.settings.sections import Database, Settings, read_secret
+from shared.settings.sources import SERVICE_SECTIONS, variable_of
+from shared.settings.tables import in_force
 from shared.topics import SERVICES
 
 URL = "postgresql://somebody@localhost/headrace"

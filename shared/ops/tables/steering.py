@@ -9,10 +9,10 @@ from collections.abc import Collection, Mapping, Sequence
 
 from shared.broker.contract import TopicPartition
 from shared.database.connection import DbConnection
-from shared.ops import postgres_operations
 from shared.ops.operations import Operation
 from shared.ops.orders import Desired, Order, not_yet
-from shared.ops.postgres_orders import Live, give_order, live
+from shared.ops.tables import operations as operations_table
+from shared.ops.tables.orders import Live, give_order, live
 from shared.topics import WRITES
 
 KINDS: Mapping[str, Desired] = {"pause": "paused", "resume": "running"}
@@ -45,7 +45,7 @@ def steer(
         (service, _OPPOSITE[desired], sorted(topics)),
     )
     kind = "pause" if desired == "paused" else "resume"
-    return postgres_operations.create(connection, service, kind, {"orders": orders}, who, request_id)
+    return operations_table.create(connection, service, kind, {"orders": orders}, who, request_id)
 
 
 def settle(connection: DbConnection, service: str, partitions: Partitions) -> list[str]:
@@ -65,9 +65,9 @@ def settle(connection: DbConnection, service: str, partitions: Partitions) -> li
         assert now is not None  # noqa: S101  # something was found
         waits = [waits_for(Order(topic, KINDS[kind], seq), partitions, now) for topic, seq in sorted(seqs.items())]
         if reasons := [reason for reason in waits if reason]:
-            postgres_operations.waits_for(connection, operation_id, "; ".join(dict.fromkeys(reasons)))
+            operations_table.waits_for(connection, operation_id, "; ".join(dict.fromkeys(reasons)))
         else:
-            postgres_operations.finish(connection, operation_id, "succeeded")
+            operations_table.finish(connection, operation_id, "succeeded")
             ended.append(operation_id)
     return ended
 
