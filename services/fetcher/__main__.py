@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 
 from services.fetcher.api import FetcherApi
-from services.fetcher.archive_jobs import ArchiveReplays
-from services.fetcher.choice import chosen
+from services.fetcher.archive.replay_jobs import ArchiveReplays
 from services.fetcher.fetch import Fetcher
 from services.fetcher.postgres_backfills import KIND, Backfills
 from services.fetcher.settings import FetcherSettings
+from services.fetcher.source_factory import chosen
 from shared.broker.connect import connect
 from shared.ops.tables.replays import REPLAY
 from shared.runtime.metrics import Metrics

@@ -10,12 +10,12 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.config import JsonDict
 
-from services.fetcher.archive import DocumentArchive
-from services.fetcher.archive_replay import ArchivePlan, ArchiveWish, planned
+from services.fetcher.archive.rebuild import Retelling
+from services.fetcher.archive.replay import ArchivePlan, ArchiveWish, planned
+from services.fetcher.archive.store import DocumentArchive
 from services.fetcher.cursor import standing_of
-from services.fetcher.declaration import Source
-from services.fetcher.kept import Retelling
 from services.fetcher.postgres_backfills import KIND
+from services.fetcher.sources.declaration import Source
 from services.fetcher.windows import Plan, Window, last_ended, window_of
 from shared.clock import Clock
 from shared.database.connection import DbConnection

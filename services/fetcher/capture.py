@@ -15,8 +15,8 @@ import msgspec
 import orjson
 
 from services.fetcher.cursor import Seen, Version
-from services.fetcher.declaration import Feed, Identity, Source
-from services.fetcher.documents import Document
+from services.fetcher.sources.declaration import Feed, Identity, Source
+from services.fetcher.sources.documents import Document
 from shared.broker.contract import NewRecord
 from shared.errors import InvalidDocument
 from shared.events import event_id_of, event_key_of

@@ -18,11 +18,11 @@ from typing import Any
 
 import structlog
 
-from services.fetcher.declaration import Source
-from services.fetcher.documents import DocumentSource
+from services.fetcher.fetch_window import Keeper, Visit, Visited
 from services.fetcher.progress import Progress
 from services.fetcher.reference import reference_step
-from services.fetcher.visit import Keeper, Visit, Visited
+from services.fetcher.sources.declaration import Source
+from services.fetcher.sources.documents import DocumentSource
 from services.fetcher.windows import Due, Plan, Window
 from shared.clock import Clock, VirtualClock
 from shared.errors import TransientError

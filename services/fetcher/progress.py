@@ -10,8 +10,8 @@ from itertools import islice
 from typing import Any
 
 from services.fetcher.cursor import Cursor, Standing, decode, encode, standing_of
-from services.fetcher.declaration import Source
-from services.fetcher.visit import Visited
+from services.fetcher.fetch_window import Visited
+from services.fetcher.sources.declaration import Source
 from services.fetcher.windows import (
     Due,
     Plan,

@@ -10,7 +10,7 @@ import orjson
 
 from services.fetcher.capture import HOP, SCHEMA
 from services.fetcher.cursor import Cursor, Version, decode, encode
-from services.fetcher.declaration import REFERENCE, Source
+from services.fetcher.sources.declaration import REFERENCE, Source
 from shared.broker.contract import NewRecord
 from shared.events import RawEvent, ReferenceRow, event_id_of
 from shared.records import headers_of

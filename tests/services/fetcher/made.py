@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from services.fetcher.cursor import Cursor, decode
-from services.fetcher.declaration import Source, source_of
-from services.fetcher.documents import Document
 from services.fetcher.fetch import Fetcher
+from services.fetcher.sources.declaration import Source, source_of
+from services.fetcher.sources.documents import Document
 from shared.broker.contract import NewRecord
 from shared.events import RawEvent
 from shared.topics import RAW

@@ -11,11 +11,11 @@ import pytest
 
 from headrace.embedded import EmbeddedPostgres
 from services.fetcher.api import FetcherApi
-from services.fetcher.archive import DocumentArchive
+from services.fetcher.archive.store import DocumentArchive
 from services.fetcher.fetch import Fetcher
-from services.fetcher.http_source import HttpSource
 from services.fetcher.postgres_backfills import Backfills
 from services.fetcher.settings import FetcherSettings
+from services.fetcher.sources.http import HttpSource
 from services.fetcher.windows import Plan
 from shared.broker.postgres.broker import PostgresBroker
 from shared.runtime.metrics import Metrics

@@ -7,7 +7,7 @@ import pytest
 
 from services.fetcher.capture import AnotherDay, Capture, Captured
 from services.fetcher.cursor import Cursor, Version, decode, encode
-from services.fetcher.documents import Document
+from services.fetcher.sources.documents import Document
 from shared.errors import InvalidDocument
 from shared.events import RawEvent, event_id_of
 from tests.services.fetcher.made import DAY, NOON, document, event, event_ids, made_source, raw_events

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from services.fetcher.archive import DocumentArchive
-from services.fetcher.archive_source import ArchiveSource
+from services.fetcher.archive.store import DocumentArchive
 from services.fetcher.fetch import Fetcher
-from services.fetcher.http_source import HttpSource
+from services.fetcher.sources.http import HttpSource
+from services.fetcher.sources.recorded_files import ArchiveSource
 from services.fetcher.windows import Plan, Window, windows_between
 from shared.clock import VirtualClock
 from tests.services.fetcher.made import DAY, NOON, Run, SetClock, body, event, event_ids, made_source, raw_events

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from services.fetcher.archive import DocumentArchive
-from services.fetcher.archive_source import ArchiveSource
+from services.fetcher.archive.store import DocumentArchive
 from services.fetcher.fetch import Fetcher
-from services.fetcher.source_file import load_source
+from services.fetcher.sources.recorded_files import ArchiveSource
+from services.fetcher.sources.yaml_file import load_source
 from services.fetcher.windows import Plan
 from shared.clock import SystemClock
 from shared.runtime.handler import Step

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from services.fetcher.archive import DocumentArchive
-from services.fetcher.documents import Document
+from services.fetcher.archive.store import DocumentArchive
+from services.fetcher.sources.documents import Document
 from shared.errors import InvalidDocument, TransientError
 from tests.services.fetcher.made import DAY, NOON, document, event
 

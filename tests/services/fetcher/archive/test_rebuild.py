@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from services.fetcher.archive import DocumentArchive
+from services.fetcher.archive.rebuild import Retelling, histories
+from services.fetcher.archive.source import KeptSource
+from services.fetcher.archive.store import DocumentArchive
 from services.fetcher.cursor import decode
 from services.fetcher.fetch import Fetcher
-from services.fetcher.http_source import HttpSource
-from services.fetcher.kept import Retelling, histories
-from services.fetcher.kept_source import KeptSource
+from services.fetcher.sources.http import HttpSource
 from services.fetcher.windows import Plan, Window
 from tests.services.fetcher.made import DAY, NOON, Run, SetClock, body, document, event, event_ids, made_source
 from tests.services.fetcher.site import Site

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 
-from services.fetcher.archive import DocumentArchive
-from services.fetcher.archive_replay import ArchiveWish, retelling
-from services.fetcher.declaration import Source
-from services.fetcher.kept import Retelling
+from services.fetcher.archive.rebuild import Retelling
+from services.fetcher.archive.replay import ArchiveWish, retelling
+from services.fetcher.archive.store import DocumentArchive
+from services.fetcher.sources.declaration import Source
 from services.fetcher.windows import window_of
 from shared.broker.contract import Broker, Record, TopicPartition, Unit
 from shared.ops.operations import Operation

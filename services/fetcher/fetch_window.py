@@ -8,8 +8,8 @@ import msgspec
 
 from services.fetcher.capture import AnotherDay, Capture
 from services.fetcher.cursor import Cursor
-from services.fetcher.declaration import Source
-from services.fetcher.documents import Absence, Document, DocumentSource
+from services.fetcher.sources.declaration import Source
+from services.fetcher.sources.documents import Absence, Document, DocumentSource
 from services.fetcher.windows import Due
 from shared.broker.contract import NewRecord
 from shared.errors import InvalidDocument, TransientError

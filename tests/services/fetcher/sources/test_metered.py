@@ -8,8 +8,8 @@ from datetime import UTC, date, datetime
 
 import pytest
 
-from services.fetcher.counted import CountedSource
-from services.fetcher.documents import Absence, Document
+from services.fetcher.sources.documents import Absence, Document
+from services.fetcher.sources.metered import CountedSource
 from services.fetcher.windows import Due, Window
 from shared.errors import InvalidDocument, TransientError
 

@@ -15,8 +15,8 @@ import pytest
 
 from headrace.embedded import EmbeddedPostgres
 from services.fetcher.api import FetcherApi
-from services.fetcher.archive import DocumentArchive
-from services.fetcher.archive_jobs import ArchiveReplays
+from services.fetcher.archive.replay_jobs import ArchiveReplays
+from services.fetcher.archive.store import DocumentArchive
 from services.fetcher.settings import FetcherSettings
 from services.fetcher.windows import Plan
 from shared.broker.contract import Record

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from services.fetcher.documents import Absence, Document
-from services.fetcher.http_source import HttpSource
+from services.fetcher.sources.documents import Absence, Document
+from services.fetcher.sources.http import HttpSource
 from services.fetcher.windows import Due, Window
 from shared.errors import InvalidDocument, TransientError
 from tests.services.fetcher.made import DAY, NOON, SetClock, body, event, made_source

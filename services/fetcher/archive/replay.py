@@ -13,9 +13,9 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from services.fetcher.declaration import Source
-from services.fetcher.documents import IndexLine
-from services.fetcher.kept import Retelling, histories
+from services.fetcher.archive.rebuild import Retelling, histories
+from services.fetcher.sources.declaration import Source
+from services.fetcher.sources.documents import IndexLine
 from services.fetcher.windows import Window, window_of
 from shared.broker.contract import NewRecord
 from shared.errors import ConfigError

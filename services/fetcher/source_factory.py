@@ -7,17 +7,17 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from services.fetcher.archive import DocumentArchive
-from services.fetcher.archive_source import ArchiveSource
-from services.fetcher.counted import CountedSource
-from services.fetcher.declaration import Source
-from services.fetcher.documents import DocumentSource
+from services.fetcher.archive.source import KeptSource
+from services.fetcher.archive.store import DocumentArchive
 from services.fetcher.fetch import Fetcher
-from services.fetcher.http_source import HttpSource
-from services.fetcher.kept_source import KeptSource
 from services.fetcher.settings import Fetcher as Options
 from services.fetcher.settings import FetcherSettings
-from services.fetcher.source_file import load_source
+from services.fetcher.sources.declaration import Source
+from services.fetcher.sources.documents import DocumentSource
+from services.fetcher.sources.http import HttpSource
+from services.fetcher.sources.metered import CountedSource
+from services.fetcher.sources.recorded_files import ArchiveSource
+from services.fetcher.sources.yaml_file import load_source
 from services.fetcher.windows import Plan, day_at
 from shared.clock import Clock
 from shared.errors import ConfigError

@@ -6,8 +6,8 @@ import zlib
 from datetime import date
 from pathlib import Path
 
-from services.fetcher.declaration import Source
-from services.fetcher.documents import Absence, Document
+from services.fetcher.sources.declaration import Source
+from services.fetcher.sources.documents import Absence, Document
 from services.fetcher.windows import Due
 from shared.clock import Clock
 from shared.errors import ConfigError, InvalidDocument, TransientError

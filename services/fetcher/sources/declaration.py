@@ -1,6 +1,6 @@
 """A declared source: where its documents are, how they fall into events, how it may be asked. Pure.
 
-Reading the YAML file is source_file.py's job.
+Reading the YAML file is yaml_file.py's job.
 """
 
 from __future__ import annotations

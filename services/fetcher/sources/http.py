@@ -11,8 +11,8 @@ from http import HTTPStatus
 
 import httpx
 
-from services.fetcher.declaration import Source
-from services.fetcher.documents import Absence, Document
+from services.fetcher.sources.declaration import Source
+from services.fetcher.sources.documents import Absence, Document
 from services.fetcher.windows import Due
 from shared.clock import Clock
 from shared.errors import InvalidDocument, TransientError

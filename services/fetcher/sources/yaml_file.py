@@ -8,10 +8,10 @@ from typing import Any
 
 import yaml
 
-from services.fetcher.declaration import Source, source_of
+from services.fetcher.sources.declaration import Source, source_of
 from shared.errors import ConfigError
 
-SHIPPED = Path(__file__).parent / "sources"
+SHIPPED = Path(__file__).parent
 SUFFIXES = (".yaml", ".yml")
 
 

@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
-from services.fetcher.archive import DocumentArchive
+from services.fetcher.archive.rebuild import Retelling, histories
+from services.fetcher.archive.store import DocumentArchive
 from services.fetcher.cursor import Standing, encode, standing_of
-from services.fetcher.declaration import Source
-from services.fetcher.documents import IndexLine
-from services.fetcher.kept import Retelling, histories
 from services.fetcher.reference import reference_step
+from services.fetcher.sources.declaration import Source
+from services.fetcher.sources.documents import IndexLine
 from services.fetcher.windows import Window, window_of
 from shared.clock import Clock
 from shared.runtime.handler import Step

@@ -20,7 +20,7 @@ from pathlib import Path
 import msgspec
 import zstandard
 
-from services.fetcher.documents import Document, IndexLine
+from services.fetcher.sources.documents import Document, IndexLine
 from shared.errors import ConfigError, InvalidDocument, TransientError
 
 # Level 1 packs a day's document to 8 % in half a millisecond; level 3 to no less in more.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from services.fetcher.documents import Absence, Document, DocumentSource
+from services.fetcher.sources.documents import Absence, Document, DocumentSource
 from services.fetcher.windows import Due
 from shared.errors import InvalidDocument, TransientError
 

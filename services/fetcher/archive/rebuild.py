@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from services.fetcher.capture import AnotherDay, Capture
 from services.fetcher.cursor import Cursor
-from services.fetcher.declaration import Source
-from services.fetcher.documents import Document, IndexLine
+from services.fetcher.sources.declaration import Source
+from services.fetcher.sources.documents import Document, IndexLine
 from services.fetcher.windows import Window
 from shared.broker.contract import NewRecord
 from shared.errors import InvalidDocument
@@ -41,7 +41,7 @@ def histories(
 
 
 class Retelling:
-    """Splits documents as they were split when they came (services/fetcher/visit.py), so ids come out the same."""
+    """Splits documents as they were split when they came (fetch_window.py), so ids come out the same."""
 
     def __init__(self, source: Source, read: Read) -> None:
         self._captures = {feed.name: Capture(source, feed) for feed in source.feeds}

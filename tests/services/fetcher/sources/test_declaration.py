@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from services.fetcher.source_file import load_source
+from services.fetcher.sources.yaml_file import load_source
 from shared.errors import ConfigError
 
 MINIMAL = """
