@@ -16,13 +16,13 @@ import structlog
 
 from headrace.recorded_facts import Said, event_of, with_postponed
 from services.cleaner.clean import Filtered, clean
-from services.fetcher.archive_source import ArchiveSource
 from services.fetcher.capture import Capture
-from services.fetcher.declaration import Source
-from services.fetcher.documents import Absence, Document
-from services.fetcher.source_file import load_source
+from services.fetcher.sources.declaration import Source
+from services.fetcher.sources.documents import Absence, Document
+from services.fetcher.sources.recorded_files import ArchiveSource
+from services.fetcher.sources.yaml_file import load_source
 from services.fetcher.windows import Due, Window
-from services.loader.trees import FactEvent
+from services.loader.fact_tree import FactEvent
 from services.predictor.facts import EventFacts
 from services.predictor.profile import BOATRACE, Profile
 from services.predictor.stored import without_collection

@@ -16,11 +16,11 @@ from typing import NamedTuple
 
 import msgspec
 
-from services.fetcher.archive import DocumentArchive
+from services.fetcher.archive.store import DocumentArchive
 from services.fetcher.capture import AnotherDay, Capture
 from services.fetcher.cursor import Cursor, Version, decode
-from services.fetcher.declaration import REFERENCE, Source
-from services.fetcher.documents import Document, IndexLine
+from services.fetcher.sources.declaration import REFERENCE, Source
+from services.fetcher.sources.documents import Document, IndexLine
 from services.fetcher.windows import window_of
 from shared.broker.contract import NewRecord
 from shared.errors import InvalidDocument

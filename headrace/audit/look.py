@@ -18,7 +18,7 @@ from headrace.audit.row_reading import differing
 from headrace.audit.table_reading import read_tables, snapshot
 from headrace.audit.topic_reading import BrokerReading, LogReading, outbox_records
 from headrace.audit.window import AuditWindow
-from services.fetcher.declaration import Source
+from services.fetcher.sources.declaration import Source
 from shared.broker.contract import Broker, Record
 from shared.records import LIVE
 from shared.topics import (

@@ -14,9 +14,9 @@ import psycopg
 
 from headrace.audit.accounting import Death
 from headrace.audit.window import AuditWindow
+from services.loader.fact_tree import FactEvent
 from services.loader.rows import known_at_of
 from services.loader.schema import REFERENCE_TABLES
-from services.loader.trees import FactEvent
 from shared.events import Listed, Reference
 from shared.records import LIVE
 

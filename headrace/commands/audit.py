@@ -27,9 +27,9 @@ from headrace.commands.arguments import (
     settings_of,
     stdout,
 )
-from services.fetcher.declaration import Source
 from services.fetcher.settings import FetcherSettings
-from services.fetcher.source_file import SHIPPED, load_source
+from services.fetcher.sources.declaration import Source
+from services.fetcher.sources.yaml_file import SHIPPED, load_source
 from shared.errors import ConfigError
 from shared.settings.sections import Settings
 

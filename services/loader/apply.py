@@ -10,12 +10,12 @@ from typing import Any
 import zstandard
 
 from services.loader import returns
+from services.loader.entity_info import Sighting, met_again
+from services.loader.fact_tree import FactEvent
 from services.loader.fold import Folded, Note, Version, changed_fields, fold, supersede
 from services.loader.rows import Row, SessionRow, known_at_of, known_text, rows_of, status_of
 from services.loader.schema import CORRECTIONS, FACT_TABLES, REGRESSIONS, VERSIONS, Table
-from services.loader.sightings import Sighting, met_again
 from services.loader.state import EventState
-from services.loader.trees import FactEvent
 from shared.events import Listed, Observed, Settled, day_of
 from shared.records import Received
 

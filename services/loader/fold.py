@@ -16,7 +16,7 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from services.loader.trees import FactEvent, Tree, fact_of, leaves, text_of, tree_of
+from services.loader.fact_tree import FactEvent, Tree, fact_of, leaves, text_of, tree_of
 
 # Derived from other values, so neither a loss nor a correction of their own.
 _DERIVED = {"missing_markets", "card_key"}

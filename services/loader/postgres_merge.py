@@ -107,7 +107,7 @@ _MEET = (
 )
 # All that are known by now; those just made say the same and are left alone. A statement of its own, because only a
 # new statement sees what was committed while the one before waited. Locked in the order of their keys.
-# services/loader/sightings.py says the same of two facts in memory.
+# services/loader/entity_info.py says the same of two facts in memory.
 _MEET_AGAIN = (
     "WITH met AS ("
     " SELECT t.id, s.known_at, s.known_at >= t.known_at AS newer, s.name, s.categories,"

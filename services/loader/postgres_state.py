@@ -6,10 +6,10 @@ from collections.abc import Iterable
 
 import zstandard
 
+from services.loader.fact_tree import FactEvent
 from services.loader.fold import Version, supersede
 from services.loader.rows import known_at_of
 from services.loader.state import EventState
-from services.loader.trees import FactEvent
 from shared.database.connection import DbConnection
 from shared.events import CLEAN_EVENT
 

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from services.loader.fact_tree import FactEvent
 from services.loader.schema import ENTRIES, OBSERVATIONS, OUTCOMES, TRANSACTIONS, Table
-from services.loader.trees import FactEvent
 from shared.errors import InvalidEvent
 from shared.events import Listed, Observed, Settled, day_of
 

@@ -7,17 +7,17 @@ import sys
 import psycopg
 
 from services.notifier.api import KIND, look, router
-from services.notifier.channels import Channel
-from services.notifier.choose import Rules
-from services.notifier.console_channel import ConsoleChannel
-from services.notifier.delivery import Delivery
-from services.notifier.discord_channel import DiscordChannel
+from services.notifier.channels.base import Channel
+from services.notifier.channels.console import ConsoleChannel
+from services.notifier.channels.discord import DiscordChannel
+from services.notifier.channels.secret_url import read_secret_url
+from services.notifier.channels.webhook import WebhookChannel
 from services.notifier.notify import Notifier
+from services.notifier.pacing import Delivery
 from services.notifier.postgres_summaries import Summaries
-from services.notifier.secret_file import read_secret_url
+from services.notifier.rules import Rules
 from services.notifier.sender import Sender
 from services.notifier.settings import NotifierSettings
-from services.notifier.webhook_channel import WebhookChannel
 from shared.broker.connect import connect
 from shared.errors import ConfigError
 from shared.runtime.metrics import Metrics

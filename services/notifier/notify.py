@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from services.notifier.choose import Candidates, Rules, called_off, candidates, is_over, results, tips
 from services.notifier.findings import Daily, Finding, daily_id, day_key, finding_id, subject_of
 from services.notifier.message import render
 from services.notifier.postgres_facts import day_statuses, event_facts, session_facts
 from services.notifier.postgres_ledger import Note, Summary, record, record_summaries, written
+from services.notifier.rules import Candidates, Rules, called_off, candidates, is_over, results, tips
 from shared.broker.contract import NewRecord
 from shared.clock import Clock
 from shared.database.connection import DbConnection

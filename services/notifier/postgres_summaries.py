@@ -1,7 +1,7 @@
 """Composes what the ledger has noted without a text: summaries of many events (of a day, of a session called off).
 
 They are noted, once, in the unit that shows that there is something to sum up, and composed here when all that was
-under way then is in the tables (services/notifier/tide.py), from one snapshot. So the text does not depend on how the
+under way then is in the tables (quiescence.py), from one snapshot. So the text does not depend on how the
 loaders shared the work, nor on who died meanwhile.
 """
 
@@ -16,14 +16,14 @@ import psycopg
 import structlog
 
 from services.notifier import postgres_ledger as ledger
-from services.notifier.choose import Rules, called_off, is_over
-from services.notifier.delivery import Delivery
 from services.notifier.digest import digest_of
 from services.notifier.findings import CalledOff, Daily, Finding
 from services.notifier.message import render
+from services.notifier.pacing import Delivery
 from services.notifier.postgres_facts import day_rows, session_facts
 from services.notifier.postgres_ledger import Unwritten
-from services.notifier.tide import Tide
+from services.notifier.quiescence import Tide
+from services.notifier.rules import Rules, called_off, is_over
 from shared.broker.contract import Broker
 from shared.database.connection import DbConnection
 from shared.errors import BrokerError, TransientError

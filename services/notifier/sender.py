@@ -16,8 +16,8 @@ import psycopg
 import structlog
 
 from services.notifier import postgres_ledger as ledger
-from services.notifier.channels import Channel, ChannelBusy, ChannelRefused, Message
-from services.notifier.delivery import Delivery, TokenBucket
+from services.notifier.channels.base import Channel, ChannelBusy, ChannelRefused, Message
+from services.notifier.pacing import Delivery, TokenBucket
 from shared.database.connection import DbConnection
 
 Outcome = Literal["sent", "failed", "retried", "unknown"]

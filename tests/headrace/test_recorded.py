@@ -14,10 +14,10 @@ import pytest
 from headrace.recorded import archive_days, read_archive
 from headrace.recorded_facts import EPOCH
 from services.cleaner.handle import Cleaner
-from services.fetcher.archive_source import ArchiveSource
 from services.fetcher.capture import Capture
-from services.fetcher.documents import Document
-from services.fetcher.source_file import load_source
+from services.fetcher.sources.documents import Document
+from services.fetcher.sources.recorded_files import ArchiveSource
+from services.fetcher.sources.yaml_file import load_source
 from services.fetcher.windows import Due, windows_between
 from services.loader.load import Loader
 from services.predictor.facts import EventFacts

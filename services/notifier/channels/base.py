@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple, Protocol
 from uuid import UUID
 
-from services.notifier.delivery import Rate
+from services.notifier.pacing import Rate
 from shared.errors import HeadraceError, TransientError
 
 # Of the refusals (4xx) these may pass: request timeout, too early, too many requests.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TextIO
 
-from services.notifier.channels import ChannelBusy, Message
-from services.notifier.delivery import Rate
+from services.notifier.channels.base import ChannelBusy, Message
 from services.notifier.message import plain
+from services.notifier.pacing import Rate
 
 
 class ConsoleChannel:

@@ -17,9 +17,9 @@ import discord
 from discord.http import Route
 from discord.webhook.async_ import AsyncWebhookAdapter, async_context
 
-from services.notifier.channels import ChannelBusy, ChannelRefused, Message, refusal, seconds_of
-from services.notifier.delivery import Rate
-from services.notifier.secret_file import SecretUrl, is_safe
+from services.notifier.channels.base import ChannelBusy, ChannelRefused, Message, refusal, seconds_of
+from services.notifier.channels.secret_url import SecretUrl, is_safe
+from services.notifier.pacing import Rate
 from shared.errors import ConfigError
 
 BASE_URL = "https://discord.com/api/v10"

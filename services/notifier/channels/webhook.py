@@ -15,10 +15,10 @@ from urllib.request import (
     Request,
 )
 
-from services.notifier.channels import ChannelBusy, Message, refusal, seconds_of
-from services.notifier.delivery import Rate
+from services.notifier.channels.base import ChannelBusy, Message, refusal, seconds_of
+from services.notifier.channels.secret_url import SecretUrl
 from services.notifier.message import plain
-from services.notifier.secret_file import SecretUrl
+from services.notifier.pacing import Rate
 
 
 class WebhookChannel:

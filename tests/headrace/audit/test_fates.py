@@ -15,7 +15,7 @@ import pytest
 
 from headrace.access import opened
 from headrace.audit.look import Place
-from services.fetcher.source_file import load_source
+from services.fetcher.sources.yaml_file import load_source
 from shared.broker.postgres.broker import PostgresBroker
 from shared.settings.sections import Settings
 from shared.topics import dead_letter_topic

@@ -12,7 +12,7 @@ import pytest
 
 from headrace.access import opened
 from headrace.audit.look import Place
-from services.fetcher.source_file import load_source
+from services.fetcher.sources.yaml_file import load_source
 from shared.broker.contract import Broker, NewRecord
 from shared.broker.counting.read_range import sweep
 from shared.broker.kafka.broker import KafkaBroker

@@ -21,7 +21,7 @@ from headrace.audit.accounting import Finding
 from headrace.audit.look import Look, Place, audit
 from headrace.audit.window import AuditWindow
 from headrace.embedded import EmbeddedPostgres
-from services.fetcher.source_file import load_source
+from services.fetcher.sources.yaml_file import load_source
 from shared.broker.postgres.broker import PostgresBroker
 from shared.errors import HeadraceError
 from simulator.publisher import Publisher

@@ -10,8 +10,8 @@ import psycopg
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from services.loader.entity_info import Sighting, met_again
 from services.loader.load import Loader
-from services.loader.sightings import Sighting, met_again
 from shared.events import EntityInfo
 from shared.runtime.metrics import Metrics
 from tests.services.loader.facts import StillClock, at, listed, received

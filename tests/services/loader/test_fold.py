@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.loader.fact_tree import FactEvent, fact_of, leaves, tree_of
 from services.loader.fold import Change, Folded, Version, changed_fields, fold, supersede
-from services.loader.trees import FactEvent, fact_of, leaves, tree_of
 from shared.events import Conditions, Listed, Outcome, Settled, Transaction
 from tests.services.loader.facts import PAID, at, entry, listed, observed, outcomes, paid, settled
 

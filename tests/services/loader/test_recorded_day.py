@@ -18,8 +18,8 @@ from headrace.embedded import EmbeddedPostgres
 from services.cleaner.handle import Cleaner
 from services.fetcher.capture import AnotherDay, Capture
 from services.fetcher.cursor import Version
-from services.fetcher.documents import Document
-from services.fetcher.source_file import load_source
+from services.fetcher.sources.documents import Document
+from services.fetcher.sources.yaml_file import load_source
 from services.loader.load import Loader
 from shared.broker.contract import NewRecord, Record
 from shared.records import decode

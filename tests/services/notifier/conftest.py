@@ -11,9 +11,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from services.notifier.choose import Rules
-from services.notifier.delivery import Delivery
+from services.notifier.pacing import Delivery
 from services.notifier.postgres_summaries import Summaries
+from services.notifier.rules import Rules
 from shared.broker.postgres.broker import PostgresBroker
 from shared.topics import specs
 from tests.services.notifier.http_receiver import Receiver, receiving

@@ -8,8 +8,8 @@ import psycopg
 
 from headrace.embedded import EmbeddedPostgres
 from services.notifier.api import look, router
-from services.notifier.console_channel import ConsoleChannel
-from services.notifier.delivery import Delivery
+from services.notifier.channels.console import ConsoleChannel
+from services.notifier.pacing import Delivery
 from services.notifier.sender import Sender
 from services.notifier.settings import NotifierSettings
 from tests.services.endpoints import served, settings_of, settled

@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from services.notifier import postgres_ledger as ledger
-from services.notifier.choose import Rules
 from services.notifier.notify import Notifier
+from services.notifier.rules import Rules
 from shared.records import Received
 from tests.services.notifier.conftest import Compose
 from tests.services.notifier.samples import HOUR, NOW, FixedClock, Rows, key, loaded, prediction, received

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.notifier.delivery import Delivery, Rate, TokenBucket
+from services.notifier.pacing import Delivery, Rate, TokenBucket
 
 
 def test_the_wait_doubles_up_to_its_bound() -> None:

@@ -12,12 +12,12 @@ from typing import Any
 import psycopg
 
 from services.notifier import postgres_ledger as ledger
-from services.notifier.choose import Rules
-from services.notifier.delivery import Delivery
 from services.notifier.findings import daily_id, day_key
 from services.notifier.notify import Notifier
+from services.notifier.pacing import Delivery
 from services.notifier.postgres_ledger import Summary
 from services.notifier.postgres_summaries import Summaries
+from services.notifier.rules import Rules
 from shared.broker.contract import Broker
 from shared.broker.postgres.broker import PostgresBroker
 from shared.topics import CLEAN, RAW

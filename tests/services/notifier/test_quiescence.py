@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 
-from services.notifier.tide import WAY, Tide
+from services.notifier.quiescence import WAY, Tide
 from shared.broker.contract import Broker, TopicPartition
 from shared.broker.postgres.broker import PostgresBroker
 from shared.settings.sections import KafkaSettings

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from services.notifier.choose import Rules, called_off, candidates, is_over, results, tips
 from services.notifier.findings import BigPayout, GradeResult, Payout, Surprise, Tip, finding_id
+from services.notifier.rules import Rules, called_off, candidates, is_over, results, tips
 from shared.errors import InvalidEvent
 from shared.events import RawEvent
 from shared.records import Received

@@ -18,13 +18,13 @@ import psycopg
 import pytest
 
 from services.notifier import postgres_ledger as ledger
-from services.notifier.channels import Channel, Message
-from services.notifier.console_channel import ConsoleChannel
-from services.notifier.delivery import Delivery, Rate
+from services.notifier.channels.base import Channel, Message
+from services.notifier.channels.console import ConsoleChannel
+from services.notifier.channels.secret_url import SecretUrl
+from services.notifier.channels.webhook import WebhookChannel
+from services.notifier.pacing import Delivery, Rate
 from services.notifier.postgres_ledger import Note
-from services.notifier.secret_file import SecretUrl
 from services.notifier.sender import ChannelLoop, Sender
-from services.notifier.webhook_channel import WebhookChannel
 from tests.services.notifier.http_receiver import Answer, Receiver
 from tests.services.notifier.waiting import wait_until
 
@@ -34,10 +34,10 @@ QUICK = Delivery(poll_s=0.01, backoff_first_s=0.02, backoff_max_s=0.05)
 # A sender in a process of its own: where to send and what database comes over stdin, for its URL holds a password.
 CHILD = """
 import json, sys, threading, psycopg
-from services.notifier.delivery import Delivery
-from services.notifier.secret_file import SecretUrl
+from services.notifier.pacing import Delivery
+from services.notifier.channels.secret_url import SecretUrl
 from services.notifier.sender import Sender
-from services.notifier.webhook_channel import WebhookChannel
+from services.notifier.channels.webhook import WebhookChannel
 
 told = json.load(sys.stdin)
 channel = WebhookChannel(SecretUrl(told["webhook"]), timeout_s=30)

@@ -8,8 +8,8 @@ from uuid import uuid4
 
 import pytest
 
-from services.notifier.channels import ChannelBusy, Message
-from services.notifier.console_channel import ConsoleChannel
+from services.notifier.channels.base import ChannelBusy, Message
+from services.notifier.channels.console import ConsoleChannel
 
 
 def message(text: str) -> Message:

@@ -10,9 +10,9 @@ from uuid import UUID
 
 import pytest
 
-from services.notifier.channels import ChannelBusy, ChannelRefused, Message
-from services.notifier.discord_channel import DiscordChannel
-from services.notifier.secret_file import SecretUrl
+from services.notifier.channels.base import ChannelBusy, ChannelRefused, Message
+from services.notifier.channels.discord import DiscordChannel
+from services.notifier.channels.secret_url import SecretUrl
 from shared.errors import ConfigError
 from tests.services.notifier.http_receiver import Answer, Receiver
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from services.notifier.secret_file import read_secret_url
+from services.notifier.channels.secret_url import read_secret_url
 from shared.errors import ConfigError
 
 

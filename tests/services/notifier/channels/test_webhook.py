@@ -7,9 +7,9 @@ from uuid import UUID
 
 import pytest
 
-from services.notifier.channels import ChannelBusy, ChannelRefused, Message
-from services.notifier.secret_file import SecretUrl
-from services.notifier.webhook_channel import WebhookChannel
+from services.notifier.channels.base import ChannelBusy, ChannelRefused, Message
+from services.notifier.channels.secret_url import SecretUrl
+from services.notifier.channels.webhook import WebhookChannel
 from tests.services.notifier.http_receiver import Answer, Receiver
 
 MESSAGE = Message("id/tip", UUID(int=5), "tip", "river:2026-05-02:07:01", "**Tip** a\\*")
