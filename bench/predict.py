@@ -25,16 +25,16 @@ import torch
 from bench.predict_quality import MODEL, Course, opinions, rivals_of, tables
 from bench.predict_speed import Tell, fact_speed, speeds, stored, stored_speed, trees_tell
 from headrace.recorded import read_archive
-from services.predictor.facts import EventFacts, events_of
+from services.predictor.backtest.baselines import BOOSTING
+from services.predictor.data.events import EventFacts, events_of
+from services.predictor.data.profile import BOATRACE
+from services.predictor.data.split import Split
+from services.predictor.evaluation.bootstrap import Interval
+from services.predictor.evaluation.comparison import EPOCH
+from services.predictor.evaluation.tables import Cell, table
 from services.predictor.features.history import History
-from services.predictor.judge.comparison import EPOCH
-from services.predictor.judge.paired import Interval
-from services.predictor.judge.tables import Cell, table
-from services.predictor.profile import BOATRACE
-from services.predictor.references.rivals import BOOSTING
-from services.predictor.split import Split
-from services.predictor.train_command import model_of, registry_of
-from services.predictor.trained import Trained
+from services.predictor.model.ensemble import Trained
+from services.predictor.training.candidate import model_of, registry_of
 
 ARCHIVE = Path(os.environ.get("HEADRACE_BOATRACE", Path(__file__).parents[2] / "shared" / "data" / "boatrace"))
 

@@ -8,12 +8,11 @@ from datetime import date
 
 import numpy as np
 
-from services.predictor.backtesting import opinion_of
-from services.predictor.facts import Events
-from services.predictor.features.history import History
-from services.predictor.features.inputs import Inputs, inputs_of
-from services.predictor.jobs import T, one_by_one, quietly
-from services.predictor.judge.comparison import (
+from services.predictor.backtest.baselines import Lessons, Rivals, fit_rivals
+from services.predictor.backtest.walk_forward import opinion_of
+from services.predictor.data.events import Events
+from services.predictor.data.targets import targets_of
+from services.predictor.evaluation.comparison import (
     EPOCH,
     Judged,
     Opinion,
@@ -22,11 +21,12 @@ from services.predictor.judge.comparison import (
     eligible,
     quality_table,
 )
-from services.predictor.judge.tables import Cell
-from services.predictor.references.boosting import BoostingOptions
-from services.predictor.references.rivals import Lessons, Rivals, fit_rivals
-from services.predictor.targets import targets_of
-from services.predictor.trained import Trained
+from services.predictor.evaluation.tables import Cell
+from services.predictor.features.history import History
+from services.predictor.features.inputs import Inputs, inputs_of
+from services.predictor.learners.boosting.fit import BoostingOptions
+from services.predictor.learners.serial import T, one_by_one, quietly
+from services.predictor.model.ensemble import Trained
 
 MODEL, CARD_ONLY = "model", "model, card only"
 

@@ -19,14 +19,14 @@ import numpy as np
 import psycopg
 
 from headrace.embedded import EmbeddedPostgres
-from services.predictor.facts import EventFacts, events_of
+from services.predictor.backtest.baselines import boosted_win
+from services.predictor.data.events import EventFacts, events_of
+from services.predictor.data.profile import Profile
 from services.predictor.features.encoding import Encoding
 from services.predictor.features.history import History
 from services.predictor.features.inputs import Inputs, inputs_of
-from services.predictor.postgres_facts import read_events
-from services.predictor.profile import Profile
-from services.predictor.references.boosting import Boosting
-from services.predictor.references.rivals import boosted_win
+from services.predictor.learners.boosting.fit import Boosting
+from services.predictor.storage.postgres_facts import read_events
 
 Tell = Callable[[Inputs], Any]
 """Inputs -> whatever holds their probabilities."""

@@ -14,16 +14,16 @@ from headrace.backtest_judging import Judging
 from headrace.backtest_report import Report
 from headrace.backtest_wish import Clock, Say, Wish
 from headrace.recorded import read_archive
-from services.predictor.backtesting import judged_of, lines, walk
-from services.predictor.facts import EventFacts, Events, events_of
+from services.predictor.backtest.walk_forward import judged_of, lines, walk
+from services.predictor.data.events import EventFacts, Events, events_of
+from services.predictor.data.profile import BOATRACE
+from services.predictor.data.split import Split
+from services.predictor.evaluation.comparison import EPOCH, eligible
 from services.predictor.features.history import History
-from services.predictor.judge.comparison import EPOCH, eligible
-from services.predictor.plan import Training
-from services.predictor.profile import BOATRACE
-from services.predictor.split import Split
-from services.predictor.train import Made
-from services.predictor.train_command import model_of, registry_of, save
-from services.predictor.trained import Trained
+from services.predictor.model.ensemble import Trained
+from services.predictor.training.candidate import model_of, registry_of, save
+from services.predictor.training.hyperparameters import Training
+from services.predictor.training.train import Made
 from shared.errors import ConfigError
 
 

@@ -11,12 +11,14 @@ import numpy as np
 
 from headrace.backtest_report import Report, coverage_of, facts_of, worth_notes
 from headrace.backtest_wish import Clock, Wish
-from services.predictor.backtesting import Walked, carded, opinion_of, states
-from services.predictor.facts import Events
-from services.predictor.features.history import History
-from services.predictor.features.inputs import inputs_of
-from services.predictor.jobs import Run
-from services.predictor.judge.comparison import (
+from services.predictor.backtest import baselines
+from services.predictor.backtest.baselines import Lessons, fit_rivals, left_out
+from services.predictor.backtest.member_contributions import KINDS, alone, scores_of, share_rows
+from services.predictor.backtest.walk_forward import Walked, carded, opinion_of, states
+from services.predictor.data.events import Events
+from services.predictor.data.targets import targets_of
+from services.predictor.evaluation.bootstrap import Interval
+from services.predictor.evaluation.comparison import (
     EPOCH,
     Judged,
     Opinion,
@@ -25,23 +27,21 @@ from services.predictor.judge.comparison import (
     month_table,
     quality_table,
 )
-from services.predictor.judge.paired import Interval
-from services.predictor.judge.tables import Cell
-from services.predictor.pictures_of import BacktestShown, backtest_pictures
-from services.predictor.plan import Training, training_for
-from services.predictor.policy import rivals as policies
+from services.predictor.evaluation.tables import Cell
+from services.predictor.features.history import History
+from services.predictor.features.inputs import inputs_of, observed_in
+from services.predictor.learners.boosting.fit import BoostingOptions
+from services.predictor.learners.processes import side_by_side
+from services.predictor.learners.serial import Run
+from services.predictor.model.ensemble import Trained
+from services.predictor.policy import comparison as policies
+from services.predictor.policy.comparison import as_known
+from services.predictor.policy.context import Scene
 from services.predictor.policy.evaluate import Row, returns_table
-from services.predictor.policy.learning import Learning
-from services.predictor.policy.rivals import as_known
-from services.predictor.policy.scene import Scene
-from services.predictor.references import rivals
-from services.predictor.references.boosting import BoostingOptions
-from services.predictor.references.rivals import Lessons, fit_rivals, left_out
-from services.predictor.shares import KINDS, alone, scores_of, share_rows
-from services.predictor.side_by_side import side_by_side
-from services.predictor.targets import targets_of
-from services.predictor.train import Made
-from services.predictor.trained import Trained, observed_in
+from services.predictor.policy.hyperparameters import Learning
+from services.predictor.training.figures import BacktestShown, backtest_pictures
+from services.predictor.training.hyperparameters import Training, training_for
+from services.predictor.training.train import Made
 
 MODEL, CARD_ONLY, WITHOUT_HISTORY = "model", "model, card only", "model, without history"
 Train = Callable[[Training, tuple[str, ...]], Trained]
@@ -77,7 +77,8 @@ class Judging:
         with self.clock("policies are compared"):
             policy = self._policies(lessons if boosts else None)
         opinions = {**others, **ours}
-        seed, shown = self.wish.seed, [name for name in (rivals.BASE, rivals.LOGIT, rivals.BOOSTING) if name in others]
+        seed = self.wish.seed
+        shown = [name for name in (baselines.BASE, baselines.LOGIT, baselines.BOOSTING) if name in others]
         months = month_table(self.judged, {MODEL: ours[MODEL], **{name: others[name] for name in shown}}, MODEL, seed)
         differences = difference_table(self.judged, opinions, MODEL, seed)
         with self.clock("pictures are drawn"):

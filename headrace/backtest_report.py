@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from services.predictor.backtesting import Spans, Walked
-from services.predictor.facts import Ints, State
-from services.predictor.judge.comparison import Judged
-from services.predictor.judge.paired import Interval
-from services.predictor.judge.tables import Cell, table
+from services.predictor.backtest.walk_forward import Spans, Walked
+from services.predictor.data.events import Ints, State
+from services.predictor.evaluation.bootstrap import Interval
+from services.predictor.evaluation.comparison import Judged
+from services.predictor.evaluation.tables import Cell, table
+from services.predictor.model.ensemble import Trained
+from services.predictor.policy.comparison import AGENT
 from services.predictor.policy.evaluate import EVERY_EVENT, OWN_CHOICE, Row
-from services.predictor.policy.rivals import AGENT
-from services.predictor.trained import Trained
 
 INTERVALS = "Intervals: 95 %, 2,000 bootstraps clustered by day and venue; differences are paired."
 AID = (

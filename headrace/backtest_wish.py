@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from headrace.recorded import archive_days
-from services.predictor.backtesting import Spans
-from services.predictor.plan import Training
+from services.predictor.backtest.walk_forward import Spans
+from services.predictor.training.hyperparameters import Training
 from shared.errors import ConfigError
 
 Say = Callable[[str], None]

@@ -140,7 +140,7 @@ def live_through(site: Site, session: Session, simulation: Simulation, options: 
 def judged(session: Session, simulation: Simulation, day: date) -> dict[str, Any]:
     """Predictions against what a perfect learner would have told, who knows how the season is drawn but has to learn
     who is good from what is public, like the model."""
-    from services.predictor.evaluate import evaluate  # noqa: PLC0415 - takes a second, only needed here
+    from services.predictor.backtest.live_scores import evaluate  # noqa: PLC0415 - takes a second, only needed here
 
     path = f"/truth/v1/learner/{day:%Y}/{day:%Y%m%d}.json"
     answer = httpx.get(simulation.url + path, timeout=LEARNER_TIMEOUT_S, trust_env=False).raise_for_status()

@@ -23,9 +23,9 @@ from services.fetcher.sources.recorded_files import ArchiveSource
 from services.fetcher.sources.yaml_file import load_source
 from services.fetcher.windows import Due, Window
 from services.loader.fact_tree import FactEvent
-from services.predictor.facts import EventFacts
-from services.predictor.profile import BOATRACE, Profile
-from services.predictor.stored import without_collection
+from services.predictor.data.events import EventFacts
+from services.predictor.data.profile import BOATRACE, Profile
+from services.predictor.storage.interface import without_collection
 from shared.broker.contract import NewRecord
 from shared.clock import SystemClock
 from shared.errors import ConfigError, InvalidDocument, InvalidEvent, TransientError

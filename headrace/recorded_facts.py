@@ -13,8 +13,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from services.loader.rows import known_at_of, status_of
-from services.predictor.facts import EntryFacts, EventFacts
-from services.predictor.profile import Profile
+from services.predictor.data.events import EntryFacts, EventFacts
+from services.predictor.data.profile import Profile
 from shared.events import Listed, Observed, Outcome, Settled
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -69,7 +69,7 @@ def backtest(
     require("a back-test")
     from headrace.backtest import backtest as run  # noqa: PLC0415 - torch takes seconds to import
     from headrace.backtest_wish import Wish  # noqa: PLC0415
-    from services.predictor.backtesting import Spans  # noqa: PLC0415
+    from services.predictor.backtest.walk_forward import Spans  # noqa: PLC0415
 
     days = (
         ("--train-to", train_to),

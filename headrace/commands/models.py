@@ -11,8 +11,8 @@ import typer
 
 from headrace.commands.registry import Bench, ReasonOption, VersionArgument, at_registry, step, version_of, versions
 from headrace.commands.remote import give
-from services.predictor.api_models import listed, whole
-from services.predictor.registry import changing
+from services.predictor.api.models import listed, whole
+from services.predictor.registry import transitions
 
 app = typer.Typer(help="Trained models: which there are, which is live.", invoke_without_command=True,
                   rich_markup_mode=None)  # fmt: skip
@@ -53,21 +53,21 @@ def show(bench: Bench, version: VersionArgument) -> None:
 @at_registry
 def shadow(bench: Bench, version: VersionArgument, reason: ReasonOption = None) -> None:
     """Let it predict beside the live one: stored, marked, told to nobody. So it can be judged, and promoted."""
-    step(bench, version, "shadow", reason, changing.shadow)
+    step(bench, version, "shadow", reason, transitions.shadow)
 
 
 @app.command()
 @at_registry
 def retire(bench: Bench, version: VersionArgument, reason: ReasonOption = None) -> None:
     """Let a shadow or candidate predict no more."""
-    step(bench, version, "retire", reason, changing.retire)
+    step(bench, version, "retire", reason, transitions.retire)
 
 
 @app.command()
 @at_registry
 def delete(bench: Bench, version: VersionArgument, reason: ReasonOption = None) -> None:
     """Delete the files of one that is not in use. What it predicted stays."""
-    step(bench, version, "delete", reason, changing.delete)
+    step(bench, version, "delete", reason, transitions.delete)
 
 
 def show_all(bench: Bench) -> None:

@@ -22,11 +22,11 @@ from headrace.commands.registry import (
 from headrace.commands.remote import ACCEPTED
 from headrace.predictor_extra import require
 from headrace.rest import Api, follow
-from services.predictor.registry import changing, state_file
+from services.predictor.promotion.promote import Place, verdict_of
+from services.predictor.promotion.verdict import verdict_on
+from services.predictor.registry import state_file, transitions
 from services.predictor.registry.gate import Verdict
-from services.predictor.registry.promotion import verdict_on
 from services.predictor.settings import PredictorSettings
-from services.predictor.training import Place, verdict_of
 from shared.errors import ConfigError
 from shared.ops.operations import NotPossible
 
@@ -71,7 +71,7 @@ def _locally(bench: Bench, version: str, force: bool, reason: str | None) -> dic
         raise NotPossible(verdict.why)
     return done_locally(
         bench, "promote", version, bench.order(reason),
-        lambda models, name, order: changing.promote(models, name, order, verdict), verdict,
+        lambda models, name, order: transitions.promote(models, name, order, verdict), verdict,
     )  # fmt: skip
 
 
@@ -87,6 +87,6 @@ def _verdict(bench: Bench, version: str) -> Verdict:
         verdict = verdict_of(place, version)
         if verdict.decided:
             return verdict
-        from services.predictor.postgres_walk import walk  # noqa: PLC0415 - torch takes seconds to import
+        from services.predictor.promotion.postgres_replayed_duel import walk  # noqa: PLC0415 - torch takes seconds to import
 
         return verdict_of(place._replace(walk=walk), version)

@@ -20,11 +20,11 @@ from headrace.commands.arguments import Output, settings_of, stderr, stdout
 from headrace.commands.asking import OPTIONS, Asking, asks
 from headrace.commands.remote import give
 from headrace.rest import Api, NotRunningError
-from services.predictor.api_models import Stepped, stepped
+from services.predictor.api.models import Stepped, stepped
 from services.predictor.registry import model_files
-from services.predictor.registry.changing import Steps
 from services.predictor.registry.gate import Verdict
 from services.predictor.registry.states import Order
+from services.predictor.registry.transitions import Steps
 from services.predictor.settings import Predictor
 from shared.errors import ConfigError, HeadraceError
 from shared.ops.tables import audit as audit_table

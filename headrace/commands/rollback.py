@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 
 from headrace.commands.registry import Bench, ReasonOption, at_registry, conclude_step, done_locally
-from services.predictor.registry import changing
+from services.predictor.registry import transitions
 
 
 @at_registry
@@ -18,6 +18,6 @@ def rollback(bench: Bench, reason: ReasonOption = None) -> None:
         else:
             said = done_locally(
                 bench, "rollback", None, bench.order(reason),
-                lambda models, _version, order: changing.roll_back(models, order),
+                lambda models, _version, order: transitions.roll_back(models, order),
             )  # fmt: skip
     conclude_step(bench, said)

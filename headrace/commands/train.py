@@ -19,7 +19,7 @@ from headrace.options import day
 from headrace.orphan import end_with_supervisor
 from headrace.predictor_extra import require
 from headrace.rest import Api, follow
-from services.predictor.api_trainings import SEED
+from services.predictor.jobs.request import SEED
 from services.predictor.settings import PredictorSettings
 
 
@@ -62,8 +62,8 @@ def _asked(asked: Api, wish: dict[str, Any]) -> dict[str, Any]:
 
 def _locally(bench: Bench, wish: dict[str, Any]) -> dict[str, Any]:
     require("a training")
-    from services.predictor.training import Place, trained  # noqa: PLC0415
-    from services.predictor.training_program import parts  # noqa: PLC0415 - torch takes seconds to import
+    from services.predictor.jobs.worker_program import parts  # noqa: PLC0415 - torch takes seconds to import
+    from services.predictor.promotion.promote import Place, trained  # noqa: PLC0415
 
     console, asked = stderr(), bench.asking.settings
     with opened_if_made(asked) as access:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 
-from services.predictor import api, api_explanation
-from services.predictor.child_jobs import ChildJobs
-from services.predictor.lazy import LazyPredictor, Predicting
-from services.predictor.postgres_trainings import PROMOTION, TRAINING
+from services.predictor.api.explanation import router as explanation_router
+from services.predictor.api.router import router as models_router
+from services.predictor.jobs.child_process import ChildJobs
+from services.predictor.jobs.kinds import PROMOTION, TRAINING
+from services.predictor.serving.lazy_predictor import LazyPredictor, Predicting
 from services.predictor.settings import PredictorSettings
 from shared.broker.connect import connect
 from shared.database.connection import Link
@@ -18,15 +19,15 @@ from shared.topics import LOADED
 
 
 def predictor_of(settings: PredictorSettings, conninfo: str) -> Predicting:
-    """The real one. Imported here, not above: see services/predictor/lazy.py."""
+    """The real one. Imported here, not above: see services/predictor/serving/lazy_predictor.py."""
     import torch  # noqa: PLC0415
 
-    from services.predictor.once import Tail  # noqa: PLC0415
-    from services.predictor.postgres_facts import PostgresFacts  # noqa: PLC0415
-    from services.predictor.postgres_scored import PostgresScored  # noqa: PLC0415
-    from services.predictor.predict import Parts, Predictor  # noqa: PLC0415
-    from services.predictor.registry.registry import Registry  # noqa: PLC0415
-    from services.predictor.trained import Description, trained_of  # noqa: PLC0415
+    from services.predictor.model.ensemble import Description, trained_of  # noqa: PLC0415
+    from services.predictor.monitoring.postgres_scores import PostgresScored  # noqa: PLC0415
+    from services.predictor.registry.store import Registry  # noqa: PLC0415
+    from services.predictor.serving.deduplication import Tail  # noqa: PLC0415
+    from services.predictor.serving.predict import Parts, Predictor  # noqa: PLC0415
+    from services.predictor.storage.postgres_facts import PostgresFacts  # noqa: PLC0415
 
     threads = settings.predictor.torch_threads
     torch.set_num_threads(threads)
@@ -49,8 +50,8 @@ def wire(settings: PredictorSettings, metrics: Metrics) -> Service:
         detail=predictor.detail,
         jobs=dict.fromkeys((TRAINING, PROMOTION), ChildJobs(conninfo, settings.models_dir).start),
         routers=[
-            lambda desk: api.router(desk, settings.models_dir),
-            lambda desk: api_explanation.router(desk, predictor.explain),
+            lambda desk: models_router(desk, settings.models_dir),
+            lambda desk: explanation_router(desk, predictor.explain),
         ],
     )
 

@@ -19,13 +19,13 @@ from headrace.backtest import backtest
 from headrace.backtest_report import Report
 from headrace.backtest_wish import Wish
 from headrace.cli import command
-from services.predictor.backtesting import COLUMNS, Spans
-from services.predictor.network.fit import Plan as NetworkPlan
-from services.predictor.plan import Training
+from services.predictor.backtest.walk_forward import COLUMNS, Spans
+from services.predictor.learners.boosting.fit import BoostingOptions
+from services.predictor.learners.network.fit import Plan as NetworkPlan
+from services.predictor.policy.comparison import AGENT
 from services.predictor.policy.evaluate import EVERY_EVENT
-from services.predictor.policy.learning import Learning
-from services.predictor.policy.rivals import AGENT
-from services.predictor.references.boosting import BoostingOptions
+from services.predictor.policy.hyperparameters import Learning
+from services.predictor.training.hyperparameters import Training
 from shared.errors import ConfigError
 from simulator.documents import FEEDS, document, final_stage
 from simulator.season import Plan, Season

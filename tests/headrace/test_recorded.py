@@ -20,8 +20,8 @@ from services.fetcher.sources.recorded_files import ArchiveSource
 from services.fetcher.sources.yaml_file import load_source
 from services.fetcher.windows import Due, windows_between
 from services.loader.load import Loader
-from services.predictor.facts import EventFacts
-from services.predictor.postgres_facts import read_events, read_settled
+from services.predictor.data.events import EventFacts
+from services.predictor.storage.postgres_facts import read_events, read_settled
 from shared.broker.contract import NewRecord, Record
 from shared.clock import SystemClock
 from shared.errors import ConfigError

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from services.predictor.facts import Bools, Floats
+from services.predictor.data.events import Bools, Floats
 from services.predictor.features.names import Group, Names
 from services.predictor.features.relative import RELATIVES, relatives
 from services.predictor.features.values import Values

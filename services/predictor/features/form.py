@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from services.predictor.facts import Bools, Floats
+from services.predictor.data.events import Bools, Floats
 
 
 class Trace(NamedTuple):

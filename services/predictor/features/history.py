@@ -11,13 +11,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from services.predictor.facts import Events, Floats, Ints, Texts
+from services.predictor.data.events import Events, Floats, Ints, Texts
+from services.predictor.data.profile import Profile
 from services.predictor.features.learning import Learned, learn
 from services.predictor.features.starts import Place, Starts, joined, starts_of
 from services.predictor.features.stores import Rows, Stores
 from services.predictor.features.tokens import TOKEN
 from services.predictor.features.versions import NOBODY, Versions
-from services.predictor.profile import Profile
 
 TAGS = ("settled_us", "venue", "meeting", "lane")
 """What of a past start is compared with the event that is looked at; not told by itself."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
-from services.predictor.facts import Bools, Events, Floats, Floats32, Ints, State
+from services.predictor.data.events import Bools, Events, Floats, Floats32, Ints, State
 from services.predictor.features.encoding import Encoding
 from services.predictor.features.history import History
 from services.predictor.features.names import OVER_OWN
@@ -118,3 +118,15 @@ def _scaled(values: Floats, mean: tuple[float, ...], deviation: tuple[float, ...
     np.clip(scaled, -CLIP, CLIP, out=scaled)
     scaled[np.isnan(scaled)] = 0.0
     return scaled
+
+
+def observed_in(inputs: Inputs) -> Bools:
+    """(n,): which events are seen as observed; the last event feature says so."""
+    return np.asarray(inputs.event[:, -1] > 0.5, dtype=np.bool_)
+
+
+def tree_entries(inputs: Inputs) -> Floats32:
+    """(n, S, F + E + 1): trees see one entry at a time, so the event's features and its venue stand beside each."""
+    n, slots = inputs.taken.shape
+    event = np.concatenate([inputs.event, inputs.venue[:, None].astype(np.float32)], axis=1)
+    return np.concatenate([inputs.entry, np.broadcast_to(event[:, None], (n, slots, event.shape[1]))], axis=2)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from services.predictor.facts import Bools, Floats, Floats32, Ints
+from services.predictor.data.events import Bools, Floats, Floats32, Ints
 from services.predictor.features.form import beaten_share
 from services.predictor.features.rating import Pace, chances, expected_share, gradient, stages_of, steps
 from services.predictor.features.relative import event_mean

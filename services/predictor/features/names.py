@@ -8,9 +8,9 @@ from typing import Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from services.predictor.facts import Events, Floats, Ints
+from services.predictor.data.events import Events, Floats, Ints
+from services.predictor.data.profile import Profile
 from services.predictor.features.form import ENTITY, ENTITY_LANE, ENTITY_VENUE, EQUIPMENT, LANE, MEETING
-from services.predictor.profile import Profile
 
 Group = Literal["card", "observation", "history"]
 GROUPS: tuple[Group, Group, Group] = ("card", "observation", "history")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from services.predictor.facts import DAY_US, Bools, Events, Floats, Floats32, Ints
+from services.predictor.data.events import DAY_US, Bools, Events, Floats, Floats32, Ints
 from services.predictor.features.history import History
 from services.predictor.features.rating import chances
 from services.predictor.features.starts import equipment_of

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from services.predictor.facts import Bools, Floats, Ints
+from services.predictor.data.events import Bools, Floats, Ints
 
 STAGES = (1.0, 0.4, 0.2)
 """How much the first, second and third place say. Each further one tells less of who would have won."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from services.predictor.facts import Floats, Ints
+from services.predictor.data.events import Floats, Ints
 
 RELATIVES = ("in_event", "rank", "inner", "outer")
 """Against the event's mean; share of the others that lie below; against the neighbours one lane further in and out."""

@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from services.predictor.facts import Bools, Events, Floats, Ints, Texts
+from services.predictor.data.events import Bools, Events, Floats, Ints, Texts
+from services.predictor.data.profile import Profile
 from services.predictor.features.stores import ability_of
-from services.predictor.profile import Profile
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from services.predictor.facts import DAY_US, Bools, Events, Floats, Ints
+from services.predictor.data.events import DAY_US, Bools, Events, Floats, Ints
+from services.predictor.data.profile import Profile
 from services.predictor.features.form import ENTITY, ENTITY_LANE, ENTITY_VENUE, EQUIPMENT, LANE, MEETING, Means
 from services.predictor.features.relative import event_mean
 from services.predictor.features.versions import Versions
-from services.predictor.profile import Profile
 
 MEETING_BREAK_US = 5 * DAY_US
 # Starts of a lane everywhere that count beside those at the venue.

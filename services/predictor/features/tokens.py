@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from services.predictor.facts import Floats, Floats32
+from services.predictor.data.events import Floats, Floats32
 from services.predictor.features.starts import Starts
 
 TOKEN = (

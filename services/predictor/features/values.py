@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from services.predictor.facts import Bools, Events, Floats, Floats32, Ints, State
+from services.predictor.data.events import Bools, Events, Floats, Floats32, Ints, State
 from services.predictor.features.history import History
 from services.predictor.features.names import EVENT_NUMBERS, Names
 from services.predictor.features.past import past_starts, past_values

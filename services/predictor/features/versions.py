@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from services.predictor.facts import Floats, Ints
+from services.predictor.data.events import Floats, Ints
 
 NOTHING = 0
 """The row of a key of which nothing is known yet: it holds the initial values."""

@@ -15,13 +15,13 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from services.predictor.facts import Floats, Ints
-from services.predictor.jobs import Run, one_by_one
+from services.predictor.data.events import Floats, Ints
+from services.predictor.learners.serial import Run, one_by_one
+from services.predictor.policy.context import Scene
 from services.predictor.policy.dqn import learn
 from services.predictor.policy.environment import ABSTAIN, Choose, Episodes, SoFar
-from services.predictor.policy.learning import Learning, Progress, Watch
+from services.predictor.policy.hyperparameters import Learning, Progress, Watch
 from services.predictor.policy.q_network import QNetwork, tensors_of
-from services.predictor.policy.scene import Scene
 from shared.errors import ConfigError
 from shared.events import Decision
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from services.predictor.facts import Floats
+from services.predictor.data.events import Floats
+from services.predictor.policy.context import LEAST, Scene
 from services.predictor.policy.environment import Episodes
-from services.predictor.policy.scene import LEAST, Scene
 
 RIDGE = 3.0
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from services.predictor.facts import Floats
+from services.predictor.data.events import Floats
+from services.predictor.learners.boosting.fit import loaded_lightgbm
+from services.predictor.policy.context import Scene
 from services.predictor.policy.environment import Episodes
-from services.predictor.policy.experience import clipped
-from services.predictor.policy.scene import Scene
-from services.predictor.references.boosting import loaded_lightgbm
+from services.predictor.policy.transitions import clipped
 
 ROUNDS = 120
 SETTINGS = {

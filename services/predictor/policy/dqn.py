@@ -16,15 +16,15 @@ import torch
 from torch import Tensor
 from torch.nn.functional import huber_loss
 
-from services.predictor.facts import Ints
+from services.predictor.data.events import Ints
+from services.predictor.policy.context import Scene
 from services.predictor.policy.environment import ABSTAIN, Episodes, SoFar, play
-from services.predictor.policy.experience import clipped, transitions_of, winners
-from services.predictor.policy.learning import Learning, Progress, Watch
-from services.predictor.policy.payments import Payments, follow
+from services.predictor.policy.hyperparameters import Learning, Progress, Watch
+from services.predictor.policy.payout_pretraining import Payments, follow
 from services.predictor.policy.q_network import QNetwork, seen_at, tensors_of
 from services.predictor.policy.replay_buffer import PrioritisedBuffer, ReplayBuffer, Transitions, UniformBuffer
-from services.predictor.policy.scene import Scene
 from services.predictor.policy.shaping import mean_payout, potential
+from services.predictor.policy.transitions import clipped, transitions_of, winners
 
 PASSES_KEPT = 2
 FIRST_STEPS = 10

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from services.predictor.facts import Bools, Events, Floats, Ints, State
+from services.predictor.data.events import Bools, Events, Floats, Ints, State
 
 ABSTAIN = 0
 STAKED = 100.0

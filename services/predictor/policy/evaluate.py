@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from services.predictor.facts import Bools, Floats, Ints
-from services.predictor.judge.paired import Interval, ratio, ratio_difference
+from services.predictor.data.events import Bools, Floats, Ints
+from services.predictor.evaluation.bootstrap import Interval, ratio, ratio_difference
 from services.predictor.policy.environment import ABSTAIN, Episodes
 
 SHARES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)

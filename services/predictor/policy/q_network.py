@@ -14,9 +14,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from services.predictor.facts import Floats, Ints
+from services.predictor.data.events import Floats, Ints
+from services.predictor.policy.context import Scene
 from services.predictor.policy.environment import SO_FAR_WIDTH, SoFar
-from services.predictor.policy.scene import Scene
 
 CORRECTION = 0.5
 """Returns move the expected payment by a factor of at most exp(+-0.5): their noise allows no more."""

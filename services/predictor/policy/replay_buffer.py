@@ -10,7 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
-from services.predictor.facts import Bools, Floats, Ints
+from services.predictor.data.events import Bools, Floats, Ints
 
 
 @dataclass(frozen=True)

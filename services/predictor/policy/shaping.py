@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from services.predictor.facts import Floats
+from services.predictor.data.events import Floats
 from services.predictor.policy.environment import Episodes
 
 GROUPS = 12

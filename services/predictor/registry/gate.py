@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict
 
 if TYPE_CHECKING:  # the command shows verdicts too, and its image has no numpy
-    from services.predictor.facts import Floats, Ints
+    from services.predictor.data.events import Floats, Ints
 
 EVENTS, LEAST_EVENTS = 1000, 200
 # Events of one day and venue share weather and water. Of fewer such clusters than this, a bootstrap says nothing.

@@ -12,8 +12,8 @@ import pytest
 
 from headrace.cli import command
 from headrace.embedded import OWNER, EmbeddedPostgres
-from services.predictor.api import router
-from services.predictor.registry import changing, state_file
+from services.predictor.api.router import router
+from services.predictor.registry import state_file, transitions
 from services.predictor.registry.model_files import WEIGHTS
 from services.predictor.settings import PredictorSettings
 from tests.services.endpoints import served, settings_of
@@ -89,7 +89,7 @@ def over_rest(headrace: Headrace, settings: PredictorSettings, models: Path) -> 
 
 def added(models: Path, seed: int, metrics: dict[str, float] | None = None) -> str:
     models.mkdir(parents=True, exist_ok=True)
-    return changing.add(models, "2031-04-30", label_of(seed, "2031-04-30", metrics), bytes(8), {}, order())
+    return transitions.add(models, "2031-04-30", label_of(seed, "2031-04-30", metrics), bytes(8), {}, order())
 
 
 def test_without_models_the_list_says_how_to_make_one(headrace: Headrace) -> None:
@@ -164,7 +164,7 @@ def test_a_better_model_is_promoted_by_what_the_database_holds(
     with_database: Headrace, models: Path, database: Database
 ) -> None:
     live, better = added(models, 1), added(models, 2)
-    changing.promote(models, live, order(), None)
+    transitions.promote(models, live, order(), None)
     settle(database, {live: BLUNT, better: TRUE})
 
     code, out, err = with_database("promote", better)
@@ -180,7 +180,7 @@ def test_a_model_that_is_not_better_is_refused_by_what_the_database_holds(
     with_database: Headrace, models: Path, database: Database
 ) -> None:
     live, worse = added(models, 1), added(models, 2)
-    changing.promote(models, live, order(), None)
+    transitions.promote(models, live, order(), None)
     settle(database, {live: TRUE, worse: BLUNT})
 
     code, _, err = with_database("promote", worse)
@@ -246,7 +246,7 @@ def test_a_promotion_that_needs_a_look_at_stored_facts_is_waited_for(
     over_rest: Headrace, settings: PredictorSettings, models: Path
 ) -> None:
     live, new = added(models, 1), added(models, 2)
-    changing.promote(models, live, order(), None)
+    transitions.promote(models, live, order(), None)
 
     with replica(settings.database.conninfo(), models, "host-0", "--walks"):
         code, out, err = over_rest("promote", new)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from pydantic import BaseModel, ConfigDict
 
-from services.predictor.registry.registry import Registry, Tensors
+from services.predictor.registry.store import Registry, Tensors
 from shared.errors import ConfigError
 from tests.services.predictor.shelf_orders import GOOD, label_of, order
 

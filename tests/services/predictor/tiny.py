@@ -6,16 +6,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from services.predictor.facts import EventFacts, Events
-from services.predictor.jobs import Run, one_by_one
-from services.predictor.network.fit import Plan
-from services.predictor.plan import Training
-from services.predictor.policy.learning import Learning
-from services.predictor.profile import Profile
-from services.predictor.references.boosting import BoostingOptions
-from services.predictor.side_by_side import side_by_side
-from services.predictor.split import split_of
-from services.predictor.train import Made, train
+from services.predictor.data.events import EventFacts, Events
+from services.predictor.data.profile import Profile
+from services.predictor.data.split import split_of
+from services.predictor.learners.boosting.fit import BoostingOptions
+from services.predictor.learners.network.fit import Plan
+from services.predictor.learners.processes import side_by_side
+from services.predictor.learners.serial import Run, one_by_one
+from services.predictor.policy.hyperparameters import Learning
+from services.predictor.training.hyperparameters import Training
+from services.predictor.training.train import Made, train
 from tests.services.predictor.features.pond import POND, arrays, season
 
 TINY = Training(

@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from services.predictor.registry import changing
+from services.predictor.jobs.worker_program import saying, serve, unbuffered
+from services.predictor.registry import transitions
 from services.predictor.registry.gate import Duel, Judged
-from services.predictor.training_program import saying, serve, unbuffered
 from shared.errors import ConfigError
 from tests.services.predictor.shelf_orders import label_of, order
 
@@ -42,7 +42,7 @@ def train(
         time.sleep(0.05)
     last_day = str(until or date(2031, 4, 30))
     label = label_of(seed, last_day)
-    version = changing.add(models_dir, last_day, label, bytes(8), {}, order())
+    version = transitions.add(models_dir, last_day, label, bytes(8), {}, order())
     days = {"first_day": label["first_day"], "last_day": last_day}
     return {"version": version, "events": 4000, "seconds": 1.0, "metrics": label["metrics"], **days}
 

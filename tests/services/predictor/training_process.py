@@ -12,9 +12,9 @@ from pathlib import Path
 
 import torch
 
-from services.predictor.members import Learned
-from services.predictor.side_by_side import side_by_side
-from services.predictor.train_command import registry_of
+from services.predictor.learners.processes import side_by_side
+from services.predictor.training.candidate import registry_of
+from services.predictor.training.members import Learned
 from tests.services.predictor.shelf_orders import order
 from tests.services.predictor.tiny import POLICY, TINY, pond, trained
 

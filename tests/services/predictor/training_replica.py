@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from services.predictor.child_jobs import ChildJobs
-from services.predictor.postgres_trainings import PROMOTION, TRAINING
+from services.predictor.jobs.child_process import ChildJobs
+from services.predictor.jobs.kinds import PROMOTION, TRAINING
 from shared.runtime.jobs.workers import Jobs
 
 PROGRAM = (sys.executable, "-m", "tests.services.predictor.trainer")

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from services.predictor.facts import EntryFacts, EventFacts, Events, events_of
-from services.predictor.profile import Profile
+from services.predictor.data.events import EntryFacts, EventFacts, Events, events_of
+from services.predictor.data.profile import Profile
 
 MINUTE_US = 60_000_000.0
 HOUR_US, DAY_US = 60 * MINUTE_US, 1440 * MINUTE_US

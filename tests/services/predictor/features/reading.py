@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from services.predictor.facts import EventFacts, Events, Floats, State
+from services.predictor.data.events import EventFacts, Events, Floats, State
+from services.predictor.data.profile import Profile
 from services.predictor.features.encoding import Encoding, encoding_of
 from services.predictor.features.history import History
 from services.predictor.features.inputs import inputs_of
 from services.predictor.features.names import names_of
 from services.predictor.features.values import values_of
-from services.predictor.profile import Profile
 from tests.services.predictor.features.pond import POND, arrays
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from services.predictor.facts import Floats
+from services.predictor.data.events import Floats
 from services.predictor.features.form import Means, Trace, beaten_share
 
 SLOW, FAST = Trace("slow", "won", 2, 3, "wins"), Trace("fast", "won", 1, 0, "wins")

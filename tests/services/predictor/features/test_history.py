@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.predictor.facts import EntryFacts, EventFacts
+from services.predictor.data.events import EntryFacts, EventFacts
 from services.predictor.features.history import History
 from services.predictor.features.inputs import inputs_of
 from services.predictor.features.past import READ

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from services.predictor.facts import STATES, EntryFacts, EventFacts, State
+from services.predictor.data.events import STATES, EntryFacts, EventFacts, State
 from services.predictor.features.encoding import Encoding
 from services.predictor.features.history import History
 from tests.services.predictor.features.pond import DAY_US, FIRST_DAY, HOUR_US, MINUTE_US, POND, arrays, season

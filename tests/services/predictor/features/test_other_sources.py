@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from services.predictor.facts import STATES, Events, Floats, State
+from services.predictor.data.events import STATES, Events, Floats, State
+from services.predictor.data.profile import Profile
 from services.predictor.features.encoding import Encoding
 from services.predictor.features.history import History
 from services.predictor.features.inputs import inputs_of
-from services.predictor.profile import Profile
 from tests.services.predictor.features.pond import DUEL, TRIO, arrays, matches
 from tests.services.predictor.features.reading import fitted, folded, hashes
 

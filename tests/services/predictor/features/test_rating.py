@@ -7,7 +7,7 @@ from itertools import combinations, permutations
 import numpy as np
 import pytest
 
-from services.predictor.facts import Bools, Floats
+from services.predictor.data.events import Bools, Floats
 from services.predictor.features.rating import (
     STAGES,
     Pace,

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from headrace.recorded import read_archive
-from services.predictor.facts import STATES, EventFacts, Events, State, events_of
+from services.predictor.data.events import STATES, EventFacts, Events, State, events_of
+from services.predictor.data.profile import BOATRACE
 from services.predictor.features.encoding import Encoding
 from services.predictor.features.history import History
-from services.predictor.profile import BOATRACE
 from tests.services.cleaner.recorded import LAST, directory
 from tests.services.predictor.features.reading import fitted, folded, hashes
 

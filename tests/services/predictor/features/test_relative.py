@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from services.predictor.facts import Floats
+from services.predictor.data.events import Floats
 from services.predictor.features.relative import RELATIVES, event_mean, relatives
 
 UNKNOWN = np.nan

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from services.predictor.facts import STATES, EventFacts, Events, State
+from services.predictor.data.events import STATES, EventFacts, Events, State
 from services.predictor.features.encoding import Encoding
 from services.predictor.features.history import History
 from services.predictor.features.inputs import inputs_of

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from services.predictor.policy.agent import Policy, PolicyDescription, policy_of, train_policy
+from services.predictor.policy.context import scene_of
 from services.predictor.policy.environment import SoFar
-from services.predictor.policy.learning import Learning
-from services.predictor.policy.scene import scene_of
+from services.predictor.policy.hyperparameters import Learning
 from shared.errors import ConfigError
 from tests.services.predictor.policy.world import SLOTS, World, world
 

@@ -5,8 +5,8 @@ import pytest
 
 from services.predictor.policy.baselines import always_slot, at_random, expected_payout, most_probable
 from services.predictor.policy.boosted import boosted_return
+from services.predictor.policy.context import scene_of
 from services.predictor.policy.evaluate import choice_of
-from services.predictor.policy.scene import scene_of
 from tests.services.predictor.policy.world import SLOTS, World, world
 
 

@@ -9,7 +9,7 @@ import torch
 from services.predictor.policy.agent import Policy, train_policy
 from services.predictor.policy.dqn import learn
 from services.predictor.policy.environment import play
-from services.predictor.policy.learning import Learning, Progress
+from services.predictor.policy.hyperparameters import Learning, Progress
 from services.predictor.policy.q_network import QNetwork
 from tests.services.predictor.policy.world import World, world
 

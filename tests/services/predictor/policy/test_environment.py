@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from services.predictor.facts import Ints, events_of
+from services.predictor.data.events import Ints, events_of
 from services.predictor.policy.environment import Episodes, SoFar, episodes_of, play, so_far
 from tests.services.predictor.policy.world import HOUR_US, SLOTS, event, world
 

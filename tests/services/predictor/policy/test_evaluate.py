@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from services.predictor.facts import Events, events_of
-from services.predictor.judge.paired import clusters_of
+from services.predictor.data.events import Events, events_of
+from services.predictor.evaluation.bootstrap import clusters_of
 from services.predictor.policy.environment import episodes_of
 from services.predictor.policy.evaluate import (
     EVERY_EVENT,

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.predictor.facts import Floats
+from services.predictor.data.events import Floats
 from services.predictor.policy.shaping import following_potential, mean_payout, potential, shaped
 from tests.services.predictor.policy.world import world
 

@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from services.predictor.facts import EntryFacts, EventFacts, Events, Floats, Floats32, Ints, events_of
+from services.predictor.data.events import EntryFacts, EventFacts, Events, Floats, Floats32, Ints, events_of
+from services.predictor.policy.context import Scene, scene_of
 from services.predictor.policy.environment import Episodes, episodes_of
-from services.predictor.policy.scene import Scene, scene_of
 
 SLOTS, LENGTH = 3, 6
 HOUR_US = 3_600_000_000.0

@@ -1,0 +1,70 @@
+"""The predictor's own endpoints: its models, their trainings, and what was predicted of an event."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from http import HTTPStatus
+from pathlib import Path
+from typing import Annotated
+
+from fastapi import APIRouter, HTTPException
+from fastapi import Path as InPath
+from pydantic import BaseModel, ConfigDict, Field
+
+from services.predictor.api.models import router as models_router
+from services.predictor.api.trainings import router as trainings_router
+from shared.runtime.api.desk import Desk
+from shared.runtime.api.problems import responses
+
+EventKey = Annotated[str, InPath(max_length=200, examples=["boatrace:2026-01-31:07:04"])]
+
+
+class Predicted(BaseModel):
+    """One class of one head, as predicted at one moment."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "slot": 1, "head": "result", "class": "win", "probability": 0.55, "state": "card",
+                    "model_version": "20260131-0a1b2c3d", "as_of": "2026-01-31T00:00:00Z", "shadow": False,
+                }
+            ]
+        },
+        populate_by_name=True,
+    )  # fmt: skip
+
+    slot: int | None
+    head: str
+    label: str = Field(alias="class")
+    probability: float
+    model_version: str
+    as_of: datetime
+    state: str = Field(description="card, or observation")
+    shadow: bool
+
+
+def router(desk: Desk, models: Path) -> APIRouter:
+    """`models`: the registry's directory (services/predictor/registry/)."""
+    router = APIRouter(tags=["predictor"])
+    router.include_router(models_router(desk, models))
+    router.include_router(trainings_router(desk))
+
+    @router.get("/predictions/{event_key}", summary="What was predicted of an event", responses=responses(404))
+    def predictions(event_key: EventKey) -> list[Predicted]:
+        """Every class of every head, the newest prediction first.
+
+        404: nothing was, or nobody knows the event.
+        """
+        names = ("slot", "head", "class", "probability", "model_version", "as_of", "state", "shadow")
+        with desk.transaction() as connection:
+            found = connection.execute(
+                f"SELECT {', '.join(names)} FROM analytics.predictions WHERE event_key = %s"
+                " ORDER BY as_of DESC, state, head, slot, class",
+                (event_key,),
+            ).fetchall()
+        if not found:
+            raise HTTPException(HTTPStatus.NOT_FOUND, f"nothing was predicted of {event_key!r}")
+        return [Predicted(**dict(zip(names, row, strict=True))) for row in found]
+
+    return router

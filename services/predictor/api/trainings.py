@@ -1,0 +1,49 @@
+"""Trainings over REST: ordered here, worked off by one replica in a process of its own."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Body, Request, Response
+
+from services.predictor.jobs.kinds import TRAINING, require_alone
+from services.predictor.jobs.request import TrainingWish
+from shared.database.connection import DbConnection
+from shared.ops.tables import operations as operations_table
+from shared.runtime.api.desk import Desk
+from shared.runtime.api.operations import Before, Limit, OperationPage, full_id, page_of
+from shared.runtime.api.posting import ACCEPTED, Answer, OperationBody, begun, carry_out
+from shared.runtime.api.problems import responses
+
+
+def router(desk: Desk) -> APIRouter:
+    router = APIRouter(prefix="/trainings")
+
+    @router.get("", summary="Trainings, the newest first")
+    def trainings(before: Before = None, limit: Limit = 100) -> OperationPage:
+        """A page of operations of kind training; `counts` of one that is over holds the model's version and metrics."""
+        with desk.transaction() as connection:
+            found = operations_table.listing(
+                connection, desk.service, kinds=[TRAINING], before=None if before is None else full_id(before),
+                limit=limit + 1,
+            )  # fmt: skip
+        return page_of(found, limit)
+
+    @router.post(
+        "", status_code=202, summary="Train a model", response_model=OperationBody, responses=ACCEPTED | responses(409)
+    )
+    def train(request: Request, wish: Annotated[TrainingWish | None, Body()] = None) -> Response:
+        """On all settled events that are loaded, beside the predicting, at low priority. The model becomes a candidate,
+        and is promoted where the gate lets it pass. A replica that dies is replaced by another, which starts over.
+
+        409: another training is not over.
+        """
+        wanted = wish or TrainingWish()
+
+        def work(connection: DbConnection) -> Answer:
+            require_alone(connection, desk.service)
+            return begun(connection, desk, request, TRAINING, wanted.model_dump(mode="json"))
+
+        return carry_out(desk, request, TRAINING, f"seed {wanted.seed}, until {wanted.until or 'now'}", work)
+
+    return router

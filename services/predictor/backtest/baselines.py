@@ -1,0 +1,112 @@
+"""The references a model is held against, trained on the very features it reads. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from services.predictor.data.events import Events, Floats, Ints
+from services.predictor.data.targets import Targets
+from services.predictor.evaluation.comparison import Opinion
+from services.predictor.features.encoding import Encoding
+from services.predictor.features.inputs import Inputs, tree_entries
+from services.predictor.learners.base_rates import SlotRates, class_rates, slot_rates
+from services.predictor.learners.boosting.fit import Boosting, BoostingOptions, fit_boosting
+from services.predictor.learners.conditional_logit import Logit, fit_logit
+from services.predictor.learners.cross_fitting import left_out_wins
+from services.predictor.learners.serial import Run
+
+UNIFORM, BASE, BOOSTING = "uniform", "slot base rate", "LightGBM softmax"
+LOGITS = {
+    "conditional logit, card": ("card",),
+    "conditional logit, + observation": ("card", "observation"),
+    "conditional logit, + history": ("card", "observation", "history"),
+}
+LOGIT = "conditional logit, + history"
+
+Fitted = Logit | Boosting
+
+
+@dataclass(frozen=True)
+class Rivals:
+    """`trend`, `behaviour` (3,): how often each class came. Without LightGBM there is no `boosting`."""
+
+    rates: SlotRates
+    trend: Floats
+    behaviour: Floats
+    logits: dict[str, Logit]
+    boosting: Boosting | None
+
+    def opinions(self, inputs: Inputs) -> dict[str, Opinion]:
+        """By name, from what says least to what says most."""
+        taken = inputs.taken
+        equal = np.where(taken, 1.0, 0.0) / taken.sum(axis=1, keepdims=True)
+        base = Opinion(
+            self.rates.probabilities(taken),
+            self.rates.top3_probabilities(taken),
+            np.broadcast_to(self.trend, (len(taken), len(self.trend))),
+            np.broadcast_to(self.behaviour, (*taken.shape, len(self.behaviour))),
+        )
+        found = {UNIFORM: Opinion(equal), BASE: base}
+        found |= {name: Opinion(logit.probabilities(inputs.entry, taken)) for name, logit in self.logits.items()}
+        if self.boosting is not None:
+            found[BOOSTING] = Opinion(boosted_win(self.boosting, inputs))
+        return found
+
+
+def boosted_win(boosting: Boosting, inputs: Inputs) -> Floats:
+    return boosting.probabilities(tree_entries(inputs), inputs.taken)
+
+
+@dataclass(frozen=True)
+class Lessons:
+    """What there is to learn from: events, what is read of them and what came; rows to train on, and to choose by."""
+
+    events: Events
+    inputs: Inputs
+    targets: Targets
+    encoding: Encoding
+    training: Ints
+    validation: Ints
+
+
+def fit_rivals(lessons: Lessons, seed: int, boosting: BoostingOptions | None, run: Run) -> Rivals:
+    """Penalties and the number of trees are those that are best on the validation rows. `boosting` None: without."""
+    targets, training = lessons.targets[lessons.training], lessons.training
+    jobs: list[Callable[[], Fitted]] = []
+    if boosting is not None:  # the longest first: the others run beside it
+        jobs.append(partial(_boosting, lessons, seed, boosting))
+    jobs += [partial(_logit, lessons, groups) for groups in LOGITS.values()]
+    found = run(jobs)
+    trees, logits = (None, found) if boosting is None else (found[0], found[1:])
+    return Rivals(
+        slot_rates(lessons.events.taken[training], lessons.events.place[training], targets.winner),
+        class_rates(targets.trend, 3),
+        class_rates(targets.behaviour, 3),
+        {name: each for name, each in zip(LOGITS, logits, strict=True) if isinstance(each, Logit)},
+        trees if isinstance(trees, Boosting) else None,
+    )
+
+
+def left_out(lessons: Lessons, seed: int, options: BoostingOptions, run: Run) -> Floats:
+    """(training rows, S): P(win) as told by trees that did not learn from the event's days."""
+    inputs = lessons.inputs
+    return left_out_wins(
+        tree_entries(inputs), inputs.taken, lessons.targets.winner, lessons.events.day, lessons.training,
+        lessons.validation, seed, options, run,
+    )  # fmt: skip
+
+
+def _logit(lessons: Lessons, groups: tuple[str, ...]) -> Logit:
+    inputs, columns = lessons.inputs, np.flatnonzero(np.isin(lessons.encoding.entry_groups, groups))
+    return fit_logit(inputs.entry, inputs.taken, lessons.targets.winner, columns, lessons.training, lessons.validation)
+
+
+def _boosting(lessons: Lessons, seed: int, options: BoostingOptions) -> Boosting:
+    inputs = lessons.inputs
+    return fit_boosting(
+        tree_entries(inputs), inputs.taken, lessons.targets.winner, lessons.training, lessons.validation, seed, options
+    )

@@ -1,0 +1,89 @@
+"""What each member of a model says by itself, and what pooling them gains. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from services.predictor.data.events import Floats, Ints, State
+from services.predictor.evaluation.comparison import Judged
+from services.predictor.evaluation.tables import Cell
+from services.predictor.features.inputs import Inputs, tree_entries
+from services.predictor.learners.network.inference import logits_of
+from services.predictor.learners.softmax import softmax
+from services.predictor.model.ensemble import NETWORK, TREES, Trained
+from services.predictor.model.pooling import Pooling, fit_result, pooled
+
+KINDS = {NETWORK: "networks alone", TREES: "trees alone"}
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Each member's own (n, S), of the members that speak in this state, by kind."""
+
+    networks: list[Floats]
+    trees: list[Floats]
+
+    def of(self, kind: str) -> list[Floats]:
+        return self.networks if kind == NETWORK else self.trees
+
+
+def scores_of(model: Trained, inputs: Inputs, state: State) -> Scores:
+    networks = [logits_of(network, inputs).result.double().numpy() for network in model.networks]
+    speaking = [member for member in model.description.members if member.kind == TREES]
+    entries = tree_entries(inputs)
+    trees = [
+        np.where(inputs.taken, found.scores(entries, inputs.taken), 0.0)
+        for member, found in zip(speaking, model.trees, strict=True)
+        if member.state == state
+    ]
+    return Scores(networks, trees)
+
+
+def alone(model: Trained, state: State, kind: str, learned: Scores, validation: Inputs, winner: Ints) -> Pooling | None:
+    """As if the model had members of one kind only: calibrated on the validation events like the whole. None: no such
+    member speaks in this state."""
+    if not learned.of(kind):
+        return None
+    weight, _, bias = fit_result(_mean(learned.of(kind)), [], validation.taken, winner)
+    weights = {"networks": weight, "trees": 0.0} if kind == NETWORK else {"networks": 0.0, "trees": weight}
+    return model.description.pooling[state].model_copy(update={**weights, "slot_bias": tuple(bias)})
+
+
+def share_rows(
+    model: Trained,
+    state: State,
+    judged: Judged,
+    inputs: Inputs,
+    win: Floats,
+    found: dict[str, Pooling | None],
+    seed: int,
+) -> list[dict[str, Cell]]:
+    """A line for each member as it is, for each kind calibrated by itself, and for the pool, all of the same events.
+
+    `gain`: by how much the whole's log-loss (its P(win) is `win`) is lower.
+    """
+    scores, taken = scores_of(model, inputs, state), inputs.taken
+    said = {
+        f"{kind} {number}": softmax(each, taken)
+        for kind in (NETWORK, TREES)
+        for number, each in enumerate(scores.of(kind), start=1)
+    }
+    said |= {
+        KINDS[kind]: pooled(pooling, _mean(scores.networks), scores.trees, taken)
+        for kind, pooling in found.items()
+        if pooling is not None
+    }
+    rows: list[dict[str, Cell]] = [
+        {"state": state, "member": name, "events": len(inputs), "log_loss": float(judged.losses(told).mean()),
+         "gain of the whole": judged.difference(told, win, seed)}
+        for name, told in said.items()
+    ]  # fmt: skip
+    whole: dict[str, Cell] = {"state": state, "member": "pooled", "events": len(inputs)}
+    return [*rows, whole | {"log_loss": float(judged.losses(win).mean())}]
+
+
+def _mean(scores: Sequence[Floats]) -> Floats:
+    return np.asarray(np.mean(scores, axis=0), dtype=np.float64)

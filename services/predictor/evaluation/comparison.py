@@ -1,0 +1,107 @@
+"""Several opinions of the same events, judged beside each other. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import NamedTuple
+
+import numpy as np
+
+from services.predictor.data.events import Events, Floats, Ints
+from services.predictor.data.targets import Targets, Terciles, targets_of
+from services.predictor.evaluation.bootstrap import Interval, clusters_of, paired
+from services.predictor.evaluation.measures import log_loss
+from services.predictor.evaluation.quality import class_quality, result_quality, top3_quality
+from services.predictor.evaluation.tables import Cell
+
+EPOCH = date(1970, 1, 1)
+
+
+class Opinion(NamedTuple):
+    """Of n events: win (n, S), top3 (n, S), trend (n, 3), behaviour (n, S, 3); None: nothing is said of that."""
+
+    win: Floats
+    top3: Floats | None = None
+    trend: Floats | None = None
+    behaviour: Floats | None = None
+
+
+@dataclass(frozen=True)
+class Judged:
+    """n events with all slots taken and one winner, and what came of them. `clusters`: one number a day x venue."""
+
+    events: Events
+    targets: Targets
+    clusters: Ints
+
+    @classmethod
+    def of(cls, events: Events, terciles: Terciles) -> Judged:
+        return cls(events, targets_of(events, terciles), clusters_of(events.day, events.venue))
+
+    def losses(self, win: Floats) -> Floats:
+        """(n,) nats"""
+        return log_loss(win, self.targets.winner)
+
+    def difference(self, first: Floats, second: Floats, seed: int) -> Interval:
+        """Log-loss of the first's P(win) less that of the second's: negative where the first is better."""
+        return paired(self.losses(first) - self.losses(second), self.clusters, seed=seed)
+
+    def months(self) -> Iterator[tuple[str, Ints]]:
+        """`2026-04` and the rows of its events, in their order."""
+        names = np.array([f"{EPOCH + timedelta(days=day):%Y-%m}" for day in self.events.day.tolist()], dtype="U7")
+        for name in np.unique(names).tolist():
+            yield name, np.flatnonzero(names == name)
+
+
+def eligible(events: Events, first: date, last: date) -> Ints:
+    """Rows of the events of these days (inclusive) that can be judged: every slot is taken, and one entry won."""
+    days = (events.day >= (first - EPOCH).days) & (events.day <= (last - EPOCH).days)
+    return np.flatnonzero(days & events.has_winner & events.taken.all(axis=1))
+
+
+def quality(judged: Judged, opinion: Opinion) -> dict[str, float]:
+    """All figures there are of what is said."""
+    events, targets = judged.events, judged.targets
+    found = result_quality(opinion.win, events.taken, targets.winner)
+    del found["events"]
+    if opinion.top3 is not None:
+        found |= top3_quality(opinion.top3, events.taken, events.place)
+    if opinion.trend is not None:
+        found |= class_quality("trend", opinion.trend, targets.trend)
+    if opinion.behaviour is not None:
+        found |= class_quality("start_class", opinion.behaviour, targets.behaviour)
+    return found
+
+
+def quality_table(judged: Judged, opinions: Mapping[str, Opinion]) -> list[dict[str, Cell]]:
+    """A line for each."""
+    return [{"model": name, **quality(judged, opinion)} for name, opinion in opinions.items()]
+
+
+def difference_table(judged: Judged, opinions: Mapping[str, Opinion], against: str, seed: int) -> list[dict[str, Cell]]:
+    """Log-loss of `against` less that of each other one, on the same events."""
+    mine = opinions[against].win
+    return [
+        {"log-loss of": against, "less that of": name, "difference": judged.difference(mine, opinion.win, seed)}
+        for name, opinion in opinions.items()
+        if name != against
+    ]
+
+
+def month_table(judged: Judged, opinions: Mapping[str, Opinion], against: str, seed: int) -> list[dict[str, Cell]]:
+    """Log-loss by month: of `against` with its interval, and of the others."""
+    losses = {name: judged.losses(opinion.win) for name, opinion in opinions.items()}
+    rows: list[dict[str, Cell]] = []
+    for month, at in judged.months():
+        row: dict[str, Cell] = {"month": month, "events": len(at)}
+        row[against] = paired(losses[against][at], judged.clusters[at], seed=seed)
+        row |= {name: float(found[at].mean()) for name, found in losses.items() if name != against}
+        rows.append(row)
+    return rows
+
+
+def complete(win: Floats, events: Events) -> bool:
+    """Every event has probabilities that sum to one over its taken slots."""
+    return bool(np.allclose(win.sum(axis=1), 1, atol=1e-9) and not win[~events.taken].any())

@@ -1,0 +1,55 @@
+"""How far what is seen now is from what was seen in training: the population stability index. Pure.
+
+PSI = sum over bins of (now - then) * ln(now / then). Usual reading: below 0.1 nothing, above 0.25 another population.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from services.predictor.data.events import Floats, Floats32
+
+BINS = 10
+# A bin nobody fell into counts as if a ten-thousandth had: else one odd value would make the index infinite.
+LEAST_SHARE = 1e-4
+
+
+class Bins(NamedTuple):
+    """Bins of one feature: up to and including each of the rising `edges`, above the last, and unknown (NaN).
+
+    `shares`: of training in each of these len(edges) + 2 bins.
+    """
+
+    edges: tuple[float, ...]
+    shares: tuple[float, ...]
+
+
+def bins_of(values: Floats | Floats32, count: int = BINS) -> Bins:
+    """(m,) -> bins of about equal share; fewer where values repeat (a flag has two)."""
+    known = np.sort(values[~np.isnan(values)].astype(np.float64))
+    lower = known[known < known[-1:]]
+    edges: tuple[float, ...] = ()
+    if len(lower):
+        # Values that occur, not points between: a flag's edge is the flag. The highest value is above all edges.
+        at = known[[len(known) * part // count for part in range(1, count)]]
+        edges = tuple(np.unique(np.minimum(at, lower[-1])).tolist())
+    return Bins(edges, tuple(shares_in(edges, values).tolist()))
+
+
+def shares_in(edges: Sequence[float], values: Floats | Floats32) -> Floats:
+    """(m,) -> (len(edges) + 2,): the share in each bin, the unknown last; sums to 1 unless there are no values."""
+    bins = np.searchsorted(np.asarray(edges, dtype=np.float64), values, side="left")
+    bins = np.where(np.isnan(values), len(edges) + 1, bins)
+    return np.bincount(bins, minlength=len(edges) + 2) / max(len(values), 1)
+
+
+def psi(bins: Bins, values: Floats | Floats32) -> float:
+    """0 where (m,) values fall as in training; NaN without values."""
+    if not len(values):
+        return float("nan")
+    then = np.maximum(bins.shares, LEAST_SHARE)
+    now = np.maximum(shares_in(bins.edges, values), LEAST_SHARE)
+    return float(((now - then) * np.log(now / then)).sum())

@@ -1,0 +1,38 @@
+"""Figures as a table of plain text. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+from services.predictor.evaluation.bootstrap import Interval
+
+Cell = str | float | int | Interval | None
+
+
+def table(rows: Sequence[Mapping[str, Cell]], digits: int = 4, levels: Collection[str] = ()) -> str:
+    """One line a row under a head; columns in the order they first appear. Texts stand left, numbers right.
+
+    Intervals are of differences, and show their sign, but in the columns `levels`.
+    """
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    cells = [names, *([_text(row.get(name), digits, name in levels) for name in names] for row in rows)]
+    widths = [max(len(line[column]) for line in cells) for column in range(len(names))]
+    left = [all(isinstance(row.get(name), str | None) for row in rows) for name in names]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if to_left else cell.rjust(width)
+            for cell, width, to_left in zip(line, widths, left, strict=True)
+        ).rstrip()
+        for line in cells
+    )
+
+
+def _text(cell: Cell, digits: int, level: bool) -> str:
+    if cell is None or cell != cell or (isinstance(cell, Interval) and cell.mean != cell.mean):  # noqa: PLR0124
+        return "-"  # NaN: nothing is known
+    if isinstance(cell, Interval):
+        sign = "" if level else "+"
+        return f"{cell.mean:{sign}.{digits}f} [{cell.low:{sign}.{digits}f}, {cell.high:{sign}.{digits}f}]"
+    if isinstance(cell, float):
+        return f"{cell:.{digits}f}"
+    return f"{cell:,}" if isinstance(cell, int) else cell

@@ -1,0 +1,102 @@
+"""A process that trains, or decides a promotion, and ends: torch and its memory end with it.
+
+It is given one line of JSON on its standard input (the database's address holds a password, which belongs on no
+command line), and says on its standard output, a line of JSON each: {"progress": 0.2, "said": "..."} while it works,
+and at the end {"result": {...}} or {"refused": "why"}. Anything else is its death. It ends when its input is closed:
+whoever started it is gone.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
+from io import FileIO, RawIOBase
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import orjson
+
+from services.predictor.jobs.kinds import PROMOTION
+from services.predictor.promotion.promote import Place, Train, Walk, promoted_or_refused, trained
+from services.predictor.registry.states import Order
+from shared.errors import HeadraceError
+from shared.logs import configure, mask_text
+
+NICENESS = 10
+ORPHANED = 3
+
+Say = Callable[..., None]
+
+
+def serve(request: RawIOBase, say: Say, train: Train, walk: Walk | None) -> None:
+    """Do what the first line asks for. Raises what cannot be helped; that is for a successor to try again.
+
+    `request` has no buffer: a thread that waits at one holds its lock, and the interpreter could not end.
+    """
+    asked: dict[str, Any] = orjson.loads(request.readline())
+    threading.Thread(target=_end_with, args=(request,), name="parent", daemon=True).start()
+    place = Place(asked["database_url"], Path(asked["models_dir"]), walk)
+    order = Order(at=datetime.now(UTC), who=asked["who"], why=asked.get("reason"), request=asked["request"])
+    try:
+        say(result=_done(asked, place, train, order, say))
+    except HeadraceError as error:
+        say(refused=mask_text(str(error)))
+    except OSError as error:  # a full disk, a directory that is not ours: no successor would fare better
+        say(refused=f"{error.filename or 'the system'}: {error.strerror or error}")
+
+
+def _done(asked: dict[str, Any], place: Place, train: Train, order: Order, say: Say) -> dict[str, Any]:
+    if asked["kind"] == PROMOTION:
+        verdict = promoted_or_refused(place, asked["version"], order)
+        return {"version": asked["version"], "state": "live", "gate": verdict.why}
+    return trained(
+        place, train, asked, order,
+        log=lambda text: say(said=text),
+        progress=lambda part: say(progress=part),
+    )  # fmt: skip
+
+
+def _end_with(request: RawIOBase) -> None:
+    """At any moment: what it writes is there whole, or not at all."""
+    request.read()
+    os._exit(ORPHANED)
+
+
+def unbuffered() -> FileIO:
+    """Standard input."""
+    return FileIO(sys.stdin.fileno(), closefd=False)
+
+
+def saying(output: BinaryIO) -> Say:
+    lock = threading.Lock()
+
+    def say(**words: Any) -> None:
+        with lock:
+            output.write(orjson.dumps(words, option=orjson.OPT_SERIALIZE_NUMPY) + b"\n")
+            output.flush()
+
+    return say
+
+
+def parts() -> tuple[Train, Walk]:
+    """What trains, and what walks over stored facts. Imported here, not above: torch takes seconds."""
+    from services.predictor.promotion.postgres_replayed_duel import walk  # noqa: PLC0415
+    from services.predictor.training.candidate import train  # noqa: PLC0415
+
+    return train, walk
+
+
+def main() -> None:
+    configure("predictor")
+    os.nice(NICENESS)
+    # Libraries in C write to standard output too; what they say goes with the log.
+    output = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    serve(unbuffered(), saying(output), *parts())
+
+
+if __name__ == "__main__":
+    main()

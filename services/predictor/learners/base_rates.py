@@ -1,0 +1,41 @@
+"""What is said when nothing is known of an event but which slots are taken. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from services.predictor.data.events import Bools, Floats, Ints
+
+
+@dataclass(frozen=True)
+class SlotRates:
+    """`wins` (S,) and `top3` (S,): each slot's share of winners and of the first three; one each at the outset."""
+
+    wins: Floats
+    top3: Floats
+
+    def probabilities(self, taken: Bools) -> Floats:
+        """(n, S), rows sum to 1 over the taken slots."""
+        shares = np.where(taken, self.wins, 0.0)
+        total = shares.sum(axis=1, keepdims=True)
+        return np.asarray(shares / np.where(total > 0, total, 1.0), dtype=np.float64)
+
+    def top3_probabilities(self, taken: Bools) -> Floats:
+        return np.where(taken, self.top3, 0.0)
+
+
+def slot_rates(taken: Bools, places: Floats, winner: Ints) -> SlotRates:
+    """Of events (n, S); those without a winner (-1) are left out."""
+    known = winner >= 0
+    entries = taken[known].sum(axis=0)
+    wins = np.bincount(winner[known], minlength=taken.shape[1])
+    top3 = (taken[known] & (places[known] >= 1) & (places[known] <= 3)).sum(axis=0)
+    return SlotRates((wins + 1) / (entries + taken.shape[1]), (top3 + 1) / (entries + 2))
+
+
+def class_rates(found: Ints, classes: int) -> Floats:
+    """(m,) class indices, -1 unknown -> (K,) shares that sum to 1; one each at the outset."""
+    counts = np.bincount(found[found >= 0], minlength=classes) + 1
+    return np.asarray(counts / counts.sum(), dtype=np.float64)

@@ -1,0 +1,108 @@
+"""Conditional logit (McFadden 1974): one weight a feature and one constant a slot, by Newton's method. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from services.predictor.data.events import Bools, Floats, Floats32, Ints
+from services.predictor.evaluation.measures import log_loss
+from services.predictor.learners.softmax import softmax, winner_loss
+
+# Penalties tried, in units of one event: a weight of 1 on a standardised feature costs half of it.
+PENALTIES = (30.0, 300.0, 3000.0)
+MOST_STEPS, CLOSE_ENOUGH = 30, 1e-10
+BLOCK_EVENTS = 4096
+
+
+@dataclass(frozen=True)
+class Logit:
+    """`columns`: the features read. `weights`: of each column, then of each slot. `penalty`: the one chosen."""
+
+    columns: Ints
+    weights: Floats
+    penalty: float
+
+    def scores(self, entry: Floats32, taken: Bools) -> Floats:
+        """(n, S, F) -> (n, S)"""
+        parts = [_design(entry[block], self.columns) @ self.weights for block in _blocks(len(entry))]
+        return np.concatenate(parts) if parts else np.zeros(taken.shape)
+
+    def probabilities(self, entry: Floats32, taken: Bools) -> Floats:
+        """(n, S), rows sum to 1."""
+        return softmax(self.scores(entry, taken), taken)
+
+
+def fit_logit(
+    entry: Floats32,
+    taken: Bools,
+    winner: Ints,
+    columns: Ints,
+    training: Ints,
+    validation: Ints,
+    penalties: Sequence[float] = PENALTIES,
+) -> Logit:
+    """The most probable weights on the events `training`, with the penalty that is best on `validation`.
+
+    Events without a winner (-1) are left out. Deterministic: the loss has one minimum.
+    """
+    fit = training[winner[training] >= 0]
+    judged = validation[winner[validation] >= 0]
+    weights = np.zeros(len(columns) + taken.shape[1])
+    found: list[tuple[float, Logit]] = []
+    for penalty in sorted(penalties, reverse=True):
+        weights = _minimum(entry, taken, winner, columns, fit, weights, penalty)
+        logit = Logit(columns, weights, penalty)
+        losses = winner_loss(logit.scores(entry[judged], taken[judged]), taken[judged], winner[judged])
+        found.append((float(losses.mean()), logit))
+    return min(found, key=lambda each: each[0])[1]
+
+
+def _minimum(
+    entry: Floats32, taken: Bools, winner: Ints, columns: Ints, rows: Ints, weights: Floats, penalty: float
+) -> Floats:
+    loss, gradient, curvature = _sums(entry, taken, winner, columns, rows, weights, penalty)
+    for _ in range(MOST_STEPS):
+        step, length = np.linalg.solve(curvature, gradient), 1.0
+        promised = float(gradient @ step)
+        if promised < CLOSE_ENOUGH * len(rows):
+            break
+        while True:
+            tried = weights - length * step
+            after = _sums(entry, taken, winner, columns, rows, tried, penalty)
+            if after[0] <= loss or length < CLOSE_ENOUGH:
+                break
+            length /= 2
+        weights, (loss, gradient, curvature) = tried, after
+    return weights
+
+
+def _sums(
+    entry: Floats32, taken: Bools, winner: Ints, columns: Ints, rows: Ints, weights: Floats, penalty: float
+) -> tuple[float, Floats, Floats]:
+    """Penalised loss, its gradient and Hessian, over all events."""
+    loss = penalty / 2 * float(weights @ weights)
+    gradient, curvature = penalty * weights, penalty * np.eye(len(weights))
+    for block in _blocks(len(rows)):
+        part = rows[block]
+        design = _design(entry[part], columns)
+        told = softmax(design @ weights, taken[part])
+        apart = design - np.einsum("ns,nsf->nf", told, design)[:, None]
+        # Half the width: the Hessian only sets how many steps it takes, the gradient where they end.
+        flat = (apart * np.sqrt(told)[:, :, None]).astype(np.float32).reshape(-1, len(weights))
+        curvature += flat.T @ flat
+        loss += float(log_loss(told, winner[part]).sum())
+        gradient -= apart[np.arange(len(part)), winner[part]].sum(axis=0)
+    return loss, gradient, curvature
+
+
+def _design(entry: Floats32, columns: Ints) -> Floats:
+    """(n, S, F) -> (n, S, columns + S): the features read, and which slot it is."""
+    slots = np.broadcast_to(np.eye(entry.shape[1]), (len(entry), entry.shape[1], entry.shape[1]))
+    return np.concatenate([entry[:, :, columns].astype(np.float64), slots], axis=2)
+
+
+def _blocks(events: int) -> Iterator[slice]:
+    return (slice(start, start + BLOCK_EVENTS) for start in range(0, events, BLOCK_EVENTS))

@@ -1,0 +1,148 @@
+"""The training loop: AdamW, one cycle, a running mean of the weights, and the epoch that validated best. Pure.
+
+Each epoch shows every event once, as its card alone or as observed, so that one network learns both states.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.optim import AdamW
+from torch.optim.lr_scheduler import OneCycleLR
+
+from services.predictor.data.events import STATES, Bools, Ints, State
+from services.predictor.data.targets import Targets
+from services.predictor.features.inputs import Inputs
+from services.predictor.learners.network.inference import batch_of, logits_of
+from services.predictor.learners.network.loss import loss_of
+from services.predictor.learners.network.network import Batch, Lines, Network, Shape
+
+# Fewer have no place for a cycle: the schedule divides by the length of its rise.
+LEAST_STEPS = 8
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long and how hard to train. `patience`: epochs without a better validation before it ends.
+
+    `average`: share of the running mean of the weights that a step keeps. `card_share`: of events shown as card only.
+    """
+
+    epochs: int = 9
+    batch: int = 512
+    learning_rate: float = 2e-3
+    lines_rate: float = 1e-4
+    weight_decay: float = 0.2
+    average: float = 0.99
+    card_share: float = 0.3
+    patience: int = 3
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """Both states' inputs and the targets; which events train and which validate. The rest is left alone."""
+
+    inputs: dict[State, Inputs]
+    observed: Bools
+    targets: Targets
+    training: Bools
+    validating: Bools
+    lines: Lines
+
+
+def fit(shape: Shape, lesson: Lesson, plan: Plan, seed: int, log: Callable[[str], None]) -> tuple[Network, list[float]]:
+    """The averaged weights of the epoch that validated best, and each epoch's validation loss."""
+    torch.manual_seed(seed)
+    network, average = Network(shape), Network(shape)
+    network.start_from(lesson.lines)
+    average.load_state_dict(network.state_dict())
+    steps = plan.epochs * math.ceil(int(lesson.training.sum()) / plan.batch)
+    optimizer, schedule = _optimizer(network, plan, steps)
+    best, best_weights, best_epoch = math.inf, average.state_dict(), 0
+    rng, curve = np.random.default_rng(seed), []
+    for epoch in range(1, plan.epochs + 1):
+        _learn(network, average, _batches(lesson, plan, rng), optimizer, schedule, plan)
+        curve.append(_validation(average, lesson))
+        log(f"seed {seed}, epoch {epoch} of {plan.epochs}: validation loss {curve[-1]:.4f}")
+        if curve[-1] < best:
+            best, best_epoch = curve[-1], epoch
+            best_weights = {name: value.clone() for name, value in average.state_dict().items()}
+        elif epoch - best_epoch >= plan.patience:
+            break
+    average.load_state_dict(best_weights)
+    average.requires_grad_(requires_grad=False)
+    return average.eval(), curve
+
+
+def _optimizer(network: Network, plan: Plan, steps: int) -> tuple[AdamW, OneCycleLR]:
+    """The lines are where they should be: they move slowly, and are not drawn to zero."""
+    fitted = [network.lines.weight, network.base]
+    rest = [each for each in network.parameters() if all(each is not line for line in fitted)]
+    optimizer = AdamW(
+        [{"params": fitted, "lr": plan.lines_rate, "weight_decay": 0.0}, {"params": rest, "lr": plan.learning_rate}],
+        weight_decay=plan.weight_decay,
+    )
+    schedule = OneCycleLR(
+        optimizer, [plan.lines_rate, plan.learning_rate], total_steps=max(steps, LEAST_STEPS), pct_start=0.25
+    )
+    return optimizer, schedule
+
+
+def _learn(
+    network: Network,
+    average: Network,
+    batches: Iterator[tuple[Batch, Targets]],
+    optimizer: AdamW,
+    schedule: OneCycleLR,
+    plan: Plan,
+) -> None:
+    """One epoch."""
+    network.train()
+    for batch, targets in batches:
+        loss = loss_of(network(batch), *_target_tensors(targets), batch.taken)
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        with torch.no_grad():
+            torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), 1 - plan.average)
+
+
+def _batches(lesson: Lesson, plan: Plan, rng: np.random.Generator) -> Iterator[tuple[Batch, Targets]]:
+    """Every training event once, in random order, as its card alone or (where it was) as observed."""
+    order = rng.permutation(np.flatnonzero(lesson.training))
+    as_card = (rng.random(len(order)) < plan.card_share) | ~lesson.observed[order]
+    for start in range(0, len(order), plan.batch):
+        rows, cards = order[start : start + plan.batch], as_card[start : start + plan.batch]
+        yield batch_of(_mixed(lesson, rows, cards)), lesson.targets[rows]
+
+
+def _mixed(lesson: Lesson, rows: Ints, cards: Bools) -> Inputs:
+    """These events, each in its state."""
+    card, observed = lesson.inputs["card"], lesson.inputs["observation"]
+    made = observed[rows]
+    for each in fields(made):
+        getattr(made, each.name)[cards] = getattr(card, each.name)[rows[cards]]
+    return made
+
+
+def _target_tensors(targets: Targets) -> tuple[Tensor, Tensor, Tensor]:
+    return torch.from_numpy(targets.places), torch.from_numpy(targets.trend), torch.from_numpy(targets.behaviour)
+
+
+def _validation(network: Network, lesson: Lesson) -> float:
+    """Loss on the events kept back, as far as they were observed: all heads say when to stop."""
+    losses = []
+    for state in STATES:
+        rows = np.flatnonzero(lesson.validating & (lesson.observed if state == "observation" else True))
+        if len(rows):
+            inputs = lesson.inputs[state][rows]
+            targets = _target_tensors(lesson.targets[rows])
+            losses.append(float(loss_of(logits_of(network, inputs), *targets, torch.from_numpy(inputs.taken))))
+    return losses[-1] if losses else 0.0

@@ -1,0 +1,55 @@
+"""Softmax over the taken entries of an event, and its derivatives for who came first, second and third. Pure."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from services.predictor.data.events import Bools, Floats, Ints
+from services.predictor.evaluation.measures import log_loss
+
+PLACE_WEIGHTS = (1.0, 0.4, 0.2)
+
+
+def softmax(scores: Floats, taken: Bools) -> Floats:
+    """(n, S), (n, S) -> (n, S): 0 where nothing is taken; an event's result does not depend on the others."""
+    kept = np.where(taken, scores, -np.inf)
+    top = kept.max(axis=1, keepdims=True)
+    raised = np.exp(kept - np.where(np.isfinite(top), top, 0.0))
+    # Added up slot by slot: numpy's own order of summing depends on how many events there are.
+    total = np.add.accumulate(raised, axis=1)[:, -1:]
+    return np.asarray(raised / np.where(total > 0, total, 1.0), dtype=np.float64)
+
+
+def winner_loss(scores: Floats, taken: Bools, winner: Ints) -> Floats:
+    """(n,) nats."""
+    return log_loss(softmax(scores, taken), winner)
+
+
+def first_places(places: Floats, winner: Ints) -> Ints:
+    """(n, S) places, NaN unknown -> (n, 3) slot index of the first, second and third; -1 from a dead heat on."""
+    found = np.full((len(winner), len(PLACE_WEIGHTS)), -1, dtype=np.int64)
+    found[:, 0] = winner
+    known = winner >= 0
+    for place in range(2, len(PLACE_WEIGHTS) + 1):
+        here = places == place
+        known = known & (here.sum(axis=1) == 1)
+        found[known, place - 1] = here[known].argmax(axis=1)
+    return found
+
+
+def derivatives(scores: Floats, taken: Bools, order: Ints) -> tuple[Floats, Floats]:
+    """Gradient and diagonal of the Hessian of the Plackett-Luce loss, each (n, S).
+
+    order (n, K): who came at each stage, -1 from where it is not known. K = 1 is the plain softmax loss.
+    """
+    left, rows = taken.copy(), np.arange(len(scores))
+    gradient, curvature = np.zeros(scores.shape), np.zeros(scores.shape)
+    for stage, weight in zip(range(order.shape[1]), PLACE_WEIGHTS, strict=False):
+        came = order[:, stage]
+        known = came >= 0
+        told = softmax(scores, left) * known[:, None]
+        curvature += weight * told * (1 - told)
+        gradient += weight * told
+        gradient[rows[known], came[known]] -= weight
+        left[rows[known], came[known]] = False
+    return gradient, curvature

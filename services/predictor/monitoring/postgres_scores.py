@@ -1,0 +1,82 @@
+"""Reads what predictions of settled events said, live ones and shadows, and how often each slot won before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from services.predictor.monitoring.rolling_scores import KEPT
+from services.predictor.monitoring.scoring import Scored
+from shared.database.connection import DbConnection, Link
+from shared.errors import TransientError
+
+T = TypeVar("T")
+
+# By event, state and model the newest prediction that was made before the start, where exactly one entry won. What was
+# made as a shadow counts like what was made live: it is the same model.
+_SCORED = """
+WITH wanted AS MATERIALIZED (
+    SELECT e.event_key, e.session_key, e.scheduled_at, e.settled_at, w.slot AS winner
+    FROM analytics.events e
+    JOIN LATERAL (SELECT min(o.slot) AS slot, count(*) AS winners FROM analytics.outcomes o
+                  WHERE o.event_key = e.event_key AND o.place = 1) w ON w.winners = 1
+    WHERE e.status = 'settled' AND {wanted}
+), told AS (
+    SELECT w.event_key, w.session_key, w.settled_at, w.winner, p.state, p.model_version, p.as_of,
+           array_agg(p.slot ORDER BY p.slot) AS slots, array_agg(p.probability ORDER BY p.slot) AS p_win
+    FROM wanted w JOIN analytics.predictions p USING (event_key)
+    WHERE p.head = 'result' AND p.as_of <= w.scheduled_at {told}
+    GROUP BY w.event_key, w.session_key, w.settled_at, w.winner, p.state, p.model_version, p.as_of, p.shadow
+), newest AS (
+    SELECT DISTINCT ON (event_key, state, model_version) * FROM told
+    ORDER BY event_key, state, model_version, as_of DESC
+)
+SELECT event_key, session_key, state, model_version, slots, p_win, winner FROM newest ORDER BY settled_at, event_key
+"""
+SCORED_OF = _SCORED.format(wanted="e.event_key = ANY(%(keys)s)", told="")
+SCORED_LATELY = _SCORED.format(
+    wanted="""e.event_key IN (
+        SELECT event_key FROM analytics.events WHERE status = 'settled' ORDER BY settled_at DESC LIMIT %(most)s
+    )""",
+    told="AND p.model_version = ANY(%(models)s)",
+)
+WINS = """
+SELECT o.slot, count(*) FROM analytics.outcomes o JOIN analytics.events e USING (event_key)
+WHERE o.place = 1 AND e.status = 'settled' AND e.settled_at <= (
+    SELECT min(scheduled_at) FROM analytics.events WHERE event_key = ANY(%(keys)s)
+) GROUP BY o.slot
+"""
+
+
+class PostgresScored:
+    """Over one connection of its own. One thread."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    def scored(self, event_keys: Sequence[str]) -> list[Scored]:
+        return self._scored(SCORED_OF, {"keys": list(event_keys)})
+
+    def scored_lately(self, models: Sequence[str]) -> list[Scored]:
+        return self._scored(SCORED_LATELY, {"models": list(models), "most": KEPT})
+
+    def wins(self, before: Sequence[str]) -> Mapping[int, int]:
+        rows = self._read(lambda connection: connection.execute(WINS, {"keys": list(before)}).fetchall())
+        return {int(slot): int(count) for slot, count in rows}
+
+    def close(self) -> None:
+        self._link.drop()
+
+    def _scored(self, query: str, asked: Mapping[str, Any]) -> list[Scored]:
+        rows = self._read(lambda connection: connection.execute(query, asked).fetchall())
+        return [
+            Scored(key, session, state, model, dict(zip(slots, p_win, strict=True)), winner)
+            for key, session, state, model, slots, p_win, winner in rows
+        ]
+
+    def _read(self, read: Callable[[DbConnection], T]) -> T:
+        try:
+            with self._link.use() as connection:
+                return read(connection)
+        except TransientError as error:
+            raise TransientError(f"cannot read predictions: {error}") from error

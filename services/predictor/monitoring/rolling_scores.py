@@ -1,0 +1,120 @@
+"""How the predictions did on the events that settled lately, by model and state. Pure; one thread adds, others read."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from services.predictor.data.events import State
+from services.predictor.evaluation.bootstrap import Interval, paired
+from services.predictor.evaluation.measures import calibration_error
+
+# A busy source settles some 150 events a day: the last two weeks or so.
+KEPT = 2048
+# The live one, its shadows, and those that were before them.
+MOST_MODELS = 8
+# Below this many events a figure measures luck: no alarm, and no calibration error.
+LEAST = 100
+
+
+class Score(NamedTuple):
+    """One prediction of one settled event. P(win) of its taken slots, which of them won, and what the base rate gave
+    the winner. `cluster`: events that are no independent witnesses of each other (its session)."""
+
+    p_win: tuple[float, ...]
+    winner: int
+    base: float
+    cluster: str
+
+    @property
+    def log_loss(self) -> float:
+        return _nats(self.p_win[self.winner])
+
+    @property
+    def base_log_loss(self) -> float:
+        return _nats(self.base)
+
+
+class Summary(NamedTuple):
+    """Means, in nats; calibration errors where there are enough events. `behind`: log-loss less the base rate's, with
+    its 95 % interval."""
+
+    model: str
+    state: State
+    events: int
+    log_loss: float
+    base_log_loss: float
+    ece_all: float | None
+    ece_top: float | None
+    behind: Interval | None
+
+    @property
+    def is_behind(self) -> bool:
+        """Worse than telling every slot's share of wins, with confidence."""
+        return self.behind is not None and self.behind.low > 0
+
+
+class Scores:
+    """The last KEPT scores per model and state. Scoring the same event again replaces its score, so that a repeated
+    batch and a corrected result are safe."""
+
+    def __init__(self, kept: int = KEPT) -> None:
+        self._kept = kept
+        self._scores: OrderedDict[tuple[str, State], OrderedDict[str, Score]] = OrderedDict()
+
+    def add(self, model: str, state: State, event_key: str, score: Score) -> None:
+        scores = self._scores.setdefault((model, state), OrderedDict())
+        scores[event_key] = score
+        scores.move_to_end(event_key)
+        while len(scores) > self._kept:
+            scores.popitem(last=False)
+        self._scores.move_to_end((model, state))
+        while len({each for each, _ in self._scores}) > MOST_MODELS:
+            self._scores.popitem(last=False)
+
+    def summaries(self) -> list[Summary]:
+        """Of every model and state that has scores; some milliseconds each."""
+        return [
+            _summary(model, state, list(scores.copy().values()))
+            for (model, state), scores in sorted(self._scores.copy().items())
+            if scores
+        ]
+
+
+def _summary(model: str, state: State, scores: Sequence[Score]) -> Summary:
+    losses = np.array([score.log_loss for score in scores])
+    bases = np.array([score.base_log_loss for score in scores])
+    enough = len(scores) >= LEAST
+    return Summary(
+        model=model,
+        state=state,
+        events=len(scores),
+        log_loss=float(losses.mean()),
+        base_log_loss=float(bases.mean()),
+        ece_all=_ece_all(scores) if enough else None,
+        ece_top=_ece_top(scores) if enough else None,
+        behind=paired(losses - bases, _clusters(scores)) if enough else None,
+    )
+
+
+def _ece_all(scores: Sequence[Score]) -> float:
+    told = np.array([p for score in scores for p in score.p_win])
+    came = np.array([slot == score.winner for score in scores for slot in range(len(score.p_win))])
+    return calibration_error(told, came)
+
+
+def _ece_top(scores: Sequence[Score]) -> float:
+    told = np.array([max(score.p_win) for score in scores])
+    came = np.array([score.p_win[score.winner] == max(score.p_win) for score in scores])
+    return calibration_error(told, came)
+
+
+def _clusters(scores: Sequence[Score]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    return np.unique([score.cluster for score in scores], return_inverse=True)[1].reshape(-1).astype(np.int64)
+
+
+def _nats(probability: float) -> float:
+    return float(-np.log(max(probability, 1e-15)))

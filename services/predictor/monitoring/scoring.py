@@ -1,0 +1,114 @@
+"""Scores predictions when their events settle, and says when the live model falls behind the base rate. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+import structlog
+
+from services.predictor.data.events import State
+from services.predictor.model.active import Serving
+from services.predictor.monitoring.rolling_scores import Score, Scores, Summary
+
+log = structlog.get_logger("predictor")
+
+
+class Scored(NamedTuple):
+    """The newest prediction of a settled event by one model in one state, made before the start."""
+
+    event_key: str
+    session_key: str
+    state: State
+    model_version: str
+    p_win: Mapping[int, float]
+    winner: int
+
+
+class ScoredFacts(Protocol):
+    """Raises TransientError when the tables are away (services/predictor/monitoring/postgres_scores.py)."""
+
+    def scored(self, event_keys: Sequence[str]) -> list[Scored]:
+        """Of these events that have exactly one winner."""
+        ...
+
+    def scored_lately(self, models: Sequence[str]) -> list[Scored]:
+        """By these models, of the events that settled last, the oldest first."""
+        ...
+
+    def wins(self, before: Sequence[str]) -> Mapping[int, int]:
+        """How often each slot won in the events that had settled when the first of these events began."""
+        ...
+
+
+class Scoring:
+    """Scores are what tables say, so they are read again after a start, and for a model that is new in use.
+
+    A model is scored on days after its data only: a replay may have let it predict what it learned from.
+    """
+
+    def __init__(self, facts: ScoredFacts | None) -> None:
+        self.scores = Scores()
+        self._facts = facts
+        self._known: frozenset[str] = frozenset()
+        self._summaries: list[Summary] = []
+        self._behind: frozenset[tuple[str, State]] = frozenset()
+
+    def judge(self, settled: Sequence[str], in_use: Sequence[Serving]) -> None:
+        """Score what was told of events that have just settled. Raises TransientError."""
+        if self._facts is None:
+            return
+        last_days = {each.model.version: each.model.description.validation_last for each in in_use}
+        new = last_days.keys() - self._known
+        if not new and not settled:
+            return
+        found = self._facts.scored_lately(sorted(new)) if new else []
+        found += self._facts.scored(settled) if settled else []
+        self._add([each for each in found if _day(each.event_key) > last_days.get(each.model_version, "9999")])
+        self._known = frozenset(last_days)
+        self._summaries = self.scores.summaries()
+        self._alarm(in_use)
+
+    def summaries(self) -> list[Summary]:
+        return self._summaries
+
+    def troubles(self, live: str | None) -> list[str]:
+        """What is wrong with the live model, in words."""
+        return [
+            f"model {each.model} is behind the base rate from the {each.state}: log-loss {each.log_loss:.4f} against"
+            f" {each.base_log_loss:.4f} over {each.events} events, difference {each.behind}"
+            for each in self._summaries
+            if each.model == live and each.is_behind
+        ]
+
+    def _add(self, found: Sequence[Scored]) -> None:
+        if not found or self._facts is None:
+            return
+        wins = self._facts.wins([each.event_key for each in found])
+        for each in found:
+            if each.winner in each.p_win:
+                self.scores.add(each.model_version, each.state, each.event_key, _score(each, wins))
+
+    def _alarm(self, in_use: Iterable[Serving]) -> None:
+        live = {each.model.version for each in in_use if not each.shadow}
+        behind = frozenset(
+            (each.model, each.state) for each in self._summaries if each.is_behind and each.model in live
+        )
+        for each in self._summaries:
+            if (each.model, each.state) in behind - self._behind:
+                log.error("the live model is behind the base rate", model_version=each.model, state=each.state,
+                          log_loss=round(each.log_loss, 4), base_log_loss=round(each.base_log_loss, 4),
+                          difference=str(each.behind))  # fmt: skip
+        self._behind = behind
+
+
+def _score(found: Scored, wins: Mapping[int, int]) -> Score:
+    """The base rate: each slot's share of wins, plus one each, for no slot is impossible."""
+    slots = sorted(found.p_win)
+    base = (wins.get(found.winner, 0) + 1) / sum(wins.get(slot, 0) + 1 for slot in slots)
+    return Score(tuple(found.p_win[slot] for slot in slots), slots.index(found.winner), base, found.session_key)
+
+
+def _day(event_key: str) -> str:
+    """Of a key like boatrace:2026-01-31:07:04; it sorts as the days do."""
+    return event_key.split(":")[1]

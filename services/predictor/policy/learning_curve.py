@@ -1,0 +1,43 @@
+"""What a learning curve shows beside the losses: unshaped returns on events that are not learned from. Pure."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from services.predictor.data.events import Bools
+from services.predictor.policy.baselines import always_slot
+from services.predictor.policy.context import Scene
+from services.predictor.policy.environment import Episodes
+from services.predictor.policy.evaluate import Choice, choice_of, most_worthy
+from services.predictor.policy.hyperparameters import Watch
+from services.predictor.policy.q_network import QNetwork, tensors_of
+
+RETURN, OVER_FIRST, BETS, OWN_RETURN = "return", "over_first", "bets", "own_return"
+
+
+def watching(scene: Scene, episodes: Episodes, share: float = 0.25) -> Watch:
+    """`return`: betting on every event. `over_first`: its most worthy share of events against as many of the surest
+    first slots. `bets`, `own_return`: where a bet is worth more than abstaining; NaN where nowhere. Sessions are taken
+    as at their beginning."""
+    first = choice_of(always_slot(scene))
+    seen = tensors_of(scene)
+
+    def watch(network: QNetwork) -> dict[str, float]:
+        with torch.no_grad():
+            choice = choice_of(network(seen).added[:, 1:].double().numpy(), from_worth=0.0)
+        bets = episodes.bets(choice.action)
+        size = round(share * len(episodes))
+        both = [_return(each, most_worthy(each, episodes, size), episodes) for each in (choice, first)]
+        return {
+            RETURN: _return(choice, bets, episodes),
+            OVER_FIRST: both[0] - both[1],
+            BETS: float((bets & choice.wants).sum()),
+            OWN_RETURN: _return(choice, bets & choice.wants, episodes),
+        }
+
+    return watch
+
+
+def _return(choice: Choice, chosen: Bools, episodes: Episodes) -> float:
+    return 1.0 + float(np.mean(episodes.gain(choice.action)[chosen])) if chosen.any() else float("nan")

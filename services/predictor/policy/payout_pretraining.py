@@ -1,0 +1,67 @@
+"""What winners' backers are paid, learned by a Q network from settled events alone, without any return. Pure.
+
+A winner's payment is one over the market's share on it: far less noisy than a return, which is mostly nothing. Learned
+first, it lets the returns decide only how far the product of probability and payment is off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from services.predictor.data.events import Ints
+from services.predictor.policy.environment import SO_FAR_WIDTH, Episodes
+from services.predictor.policy.hyperparameters import Learning
+from services.predictor.policy.q_network import QNetwork, Seen, seen_at
+from services.predictor.policy.transitions import winners
+
+LONGEST_STEP = 1.0
+"""Of a gradient: a draw with several long shots may not undo what was learned before."""
+
+
+class Payments:
+    """Of m winners: `paid` (m, 2) event and slot, and the logarithm of a unit's payment."""
+
+    def __init__(self, seen: Seen, episodes: Episodes, learning: Learning, rng: np.random.Generator) -> None:
+        self._seen, self._learning, self._rng = seen, learning, rng
+        self._paid = np.argwhere(winners(episodes))
+        row, slot = self._paid.T
+        self._log_payment = torch.from_numpy(np.log(episodes.reward[row, slot] + 1.0)).float()
+
+    def learn(self, network: QNetwork) -> Iterator[float]:
+        """Mean loss of each pass over the winners; the network is in evaluation mode at each yield."""
+        learning, batches = self._learning, -(-len(self._paid) // self._learning.market_batch)
+        optimizer = torch.optim.AdamW(network.parameters(), learning.market_rate, weight_decay=learning.decay)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, learning.market_rate, total_steps=batches * max(learning.market_epochs, 1)
+        )
+        for _ in range(learning.market_epochs):
+            network.train()
+            losses = []
+            for places in np.array_split(self._rng.permutation(len(self._paid)), batches):
+                losses.append(self._loss(network, places))
+                follow(losses[-1], network, optimizer)
+                schedule.step()
+            network.eval()
+            yield float(np.mean([loss.item() for loss in losses]))
+
+    def some_loss(self, network: QNetwork) -> Tensor:
+        """Of winners drawn evenly."""
+        return self._loss(network, self._rng.integers(0, len(self._paid), self._learning.market_batch))
+
+    def _loss(self, network: QNetwork, places: Ints) -> Tensor:
+        """Mean squared error of the logarithm."""
+        row, slot = self._paid[places].T
+        said = network(seen_at(self._seen, row, np.zeros((len(row), SO_FAR_WIDTH)))).log_payout
+        return torch.mean((said[torch.arange(len(row)), slot] - self._log_payment[places]) ** 2)
+
+
+def follow(loss: Tensor, network: QNetwork, optimizer: torch.optim.Optimizer) -> None:
+    """One step down the loss."""
+    optimizer.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call]
+    torch.nn.utils.clip_grad_norm_(network.parameters(), LONGEST_STEP)
+    optimizer.step()

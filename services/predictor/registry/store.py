@@ -1,0 +1,89 @@
+"""The models of one directory: tensors in, trained models out. Any number of processes may use it at once.
+
+States, files and the gate are beside this and need no torch; this is for whoever predicts with a model or makes one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import orjson
+import safetensors.torch
+import torch
+from pydantic import BaseModel, ValidationError
+from safetensors import SafetensorError
+
+from services.predictor.registry import model_files, state_file, transitions
+from services.predictor.registry.states import Order
+from shared.errors import ConfigError
+from shared.records import reason_of
+
+Tensors = dict[str, torch.Tensor]
+D = TypeVar("D", bound=BaseModel)
+T = TypeVar("T")
+
+
+class Registry(Generic[D, T]):
+    """`describe`: the description's type; `build` makes a model of version, description and tensors, and raises
+    ConfigError where they do not fit each other."""
+
+    def __init__(self, directory: Path, describe: type[D], build: Callable[[str, D, Tensors], T]) -> None:
+        self.directory = directory
+        self._describe = describe
+        self._build = build
+
+    def save(
+        self, description: D, last_day: str, tensors: Mapping[str, torch.Tensor], order: Order,
+        pictures: Mapping[str, bytes] | None = None,
+    ) -> str:  # fmt: skip
+        """Write a model and return its version, a candidate. The same model again changes nothing.
+
+        `last_day` is the last one of all its data, validation included (2026-01-31).
+        """
+        weights = safetensors.torch.save({name: _own(value) for name, value in tensors.items()})
+        body: dict[str, Any] = orjson.loads(description.model_dump_json())
+        return transitions.add(self.directory, last_day, body, weights, pictures or {}, order)
+
+    def load(self, version: str) -> T:
+        """Raises ConfigError where the model is absent, damaged, or not one of ours. Executes nothing of it."""
+        files = model_files.get(self.directory, version)
+        place = self.directory / version
+        try:
+            description = self._describe.model_validate_json(orjson.dumps(files.description))
+        except ValidationError as error:
+            raise ConfigError(
+                f"{place / model_files.MODEL} was made by another version of Headrace: {reason_of(error)}; train again"
+            ) from error
+        try:
+            tensors = safetensors.torch.load(files.weights)
+        except (SafetensorError, ValueError, RuntimeError, KeyError) as error:
+            raise ConfigError(
+                f"{place / model_files.WEIGHTS} are no weights: {str(error).splitlines()[0]}; train again"
+            ) from error
+        return self._build(version, description, tensors)
+
+    def live(self) -> T | None:
+        """The live model, or None. Raises ConfigError where it cannot be used."""
+        version = state_file.read(self.directory).live
+        return None if version is None else self.load(version)
+
+    def shadows(self) -> dict[str, T | ConfigError]:
+        """By version; one that cannot be used is no reason not to run the others."""
+        return {version: self._or_why_not(version) for version in state_file.read(self.directory).shadows}
+
+    def changed_ns(self) -> int | None:
+        """When any model's state last changed, cheap enough to ask every second; None: none ever did."""
+        return state_file.changed_ns(self.directory)
+
+    def _or_why_not(self, version: str) -> T | ConfigError:
+        try:
+            return self.load(version)
+        except ConfigError as error:
+            return error
+
+
+def _own(value: torch.Tensor) -> torch.Tensor:
+    """Wherever it lies, and whatever it shares its memory with: a tensor by itself, as the format wants it."""
+    return value.detach().cpu().contiguous().clone()

@@ -1,0 +1,88 @@
+"""Why a prediction says what it says: which past starts counted, and what each group of features did. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from services.predictor.data.events import Bools, Events, Floats, Ints, State
+from services.predictor.features.history import TAGS, History
+from services.predictor.features.inputs import inputs_of
+from services.predictor.features.names import GROUPS, Group
+from services.predictor.model.interface import Model
+
+
+class PastStart(NamedTuple):
+    """A start that counted: `weight` of 1 for all past starts. `settled_us`: when its result was known."""
+
+    weight: float
+    settled_us: float
+    venue: int
+    course: int
+
+
+class SlotExplained(NamedTuple):
+    """`without`: P(win) as if nothing of a group of features were known. `past`: what counted most comes first."""
+
+    slot: int
+    entity: str | None
+    win: float
+    without: dict[Group, float]
+    past: tuple[PastStart, ...]
+
+
+class Explanation(NamedTuple):
+    event_key: str
+    state: State
+    model_version: str
+    as_of_us: float
+    slots: tuple[SlotExplained, ...]
+
+
+def explain(model: Model, events: Events, history: History, state: State) -> list[Explanation]:
+    """Of each of the events, which are known in this state. An ablation says what this model would tell of an event
+    of which it knew less, not what caused what."""
+    encoding = model.description.encoding
+    inputs = inputs_of(events, history, encoding, state)
+    told = model.probabilities(inputs).win
+    without = {group: model.probabilities(inputs.without(encoding, group)).win for group in GROUPS}
+    attention = model.explain(inputs)
+    rows = _past_rows(events, history, state, attention.shape[2])
+    return [
+        Explanation(
+            event_key=str(events.event_key[event]),
+            state=state,
+            model_version=model.version,
+            as_of_us=float(events.as_of_us(state)[event]),
+            slots=tuple(
+                SlotExplained(
+                    slot=slot + 1,
+                    entity=events.entity[event, slot],
+                    win=float(told[event, slot]),
+                    without={group: float(found[event, slot]) for group, found in without.items()},
+                    past=_past(history, rows[event, slot], attention[event, slot], inputs.started[event, slot]),
+                )
+                for slot in np.flatnonzero(events.taken[event]).tolist()
+            ),
+        )
+        for event in range(len(events))
+    ]
+
+
+def _past_rows(events: Events, history: History, state: State, count: int) -> Ints:
+    """(n, S, H): where the past starts of each entry lie in the history, the newest last, as the model read them."""
+    entities: Sequence[str | None] = events.entity.reshape(-1).tolist()
+    as_of = np.repeat(events.as_of_us(state), events.slots).tolist()
+    return history.entities.last(entities, as_of, count).reshape(len(events), events.slots, count)
+
+
+def _past(history: History, rows: Ints, weights: Floats, started: Bools) -> tuple[PastStart, ...]:
+    when, venue, lane = (TAGS.index(name) for name in ("settled_us", "venue", "lane"))
+    tags = history.tags[rows]
+    found = [
+        PastStart(float(weights[place]), float(tags[place, when]), int(tags[place, venue]), int(tags[place, lane]))
+        for place in np.flatnonzero(started)
+    ]
+    return tuple(sorted(found, key=lambda each: -each.weight))

@@ -1,0 +1,137 @@
+"""The predictor before and after its first model: until one is in use, torch is not even imported.
+
+torch costs seconds of start and several hundred MB. A pipeline that only loads (a backfill, or nobody trained yet)
+needs neither, so the real predictor is made when a model is live or a shadow.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import structlog
+
+from services.predictor.data.events import State
+from services.predictor.registry import state_file
+from shared.broker.contract import NewRecord
+from shared.errors import ConfigError, TransientError
+from shared.records import Received
+from shared.runtime.metrics import Metrics
+
+if TYPE_CHECKING:
+    from services.predictor.monitoring.drift import Drift
+    from services.predictor.monitoring.rolling_scores import Summary
+    from services.predictor.serving.explanation import Explanation
+
+# An explanation waits so long for a batch that is just predicted.
+EXPLAIN_WAIT_S = 5.0
+
+log = structlog.get_logger("predictor")
+
+
+class Predicting(Protocol):
+    """services/predictor/serving/predict.py: Predictor."""
+
+    drift: Drift
+
+    @property
+    def model_version(self) -> str | None: ...
+
+    @property
+    def summaries(self) -> list[Summary]: ...
+
+    def handle(self, batch: Sequence[Received]) -> list[NewRecord]: ...
+
+    def explain(self, event_key: str, state: State) -> Explanation | None: ...
+
+    def detail(self) -> dict[str, Any]: ...
+
+
+class LazyPredictor:
+    """`make` gives the real one; it is called once, by whoever is first. `explain` and `detail` may be asked from any
+    thread."""
+
+    def __init__(self, models_dir: Path, make: Callable[[], Predicting], metrics: Metrics) -> None:
+        self._models_dir = models_dir
+        self._make = make
+        self._metrics = metrics
+        self._real: Predicting | None = None
+        self._changed_ns: int | None = None
+        self._any = False
+        self._working = threading.Lock()
+        self._shown: str | None = None
+
+    def handle(self, batch: Sequence[Received]) -> list[NewRecord]:
+        with self._working:
+            real = self._made()
+            if real is None:
+                return []
+            started = time.perf_counter()
+            records = real.handle(batch)
+        if records:
+            self._metrics.prediction_duration_seconds.observe(time.perf_counter() - started)
+        self._show(real)
+        return records
+
+    def explain(self, event_key: str, state: State) -> Explanation | None:
+        """Between two batches; the first time, history is read. Raises TransientError when a batch takes too long to
+        wait for."""
+        if not self._working.acquire(timeout=EXPLAIN_WAIT_S):
+            raise TransientError("the predictor is at work on a batch; ask again soon")
+        try:
+            real = self._made()
+            return None if real is None else real.explain(event_key, state)
+        finally:
+            self._working.release()
+
+    def detail(self) -> dict[str, Any]:
+        if self._real is None:
+            return {"model": None, "hint": "no model is live: `headrace train` makes one"}
+        return self._real.detail()
+
+    def _made(self) -> Predicting | None:
+        if self._real is None and self._has_model():
+            self._real = self._make()
+        return self._real
+
+    def _has_model(self) -> bool:
+        """Asked before every batch until it is true, so only where anything changed."""
+        changed_ns = state_file.changed_ns(self._models_dir)
+        if changed_ns == self._changed_ns:
+            return self._any
+        self._changed_ns = changed_ns
+        try:
+            book = state_file.read(self._models_dir)
+        except ConfigError as error:
+            log.error("no model is used", reason=str(error))  # noqa: TRY400 (no stack to show)
+            self._any = False
+        else:
+            self._any = book.live is not None or bool(book.shadows)
+        return self._any
+
+    def _show(self, real: Predicting) -> None:
+        version = real.model_version or "none"
+        metrics = self._metrics
+        if version != self._shown:
+            metrics.model_info.clear()
+            metrics.model_info.labels(version).set(1)
+            self._shown = version
+        for each in real.summaries:
+            labels = (f"result/{each.state}", each.model)
+            metrics.prediction_log_loss.labels(*labels).set(each.log_loss)
+            metrics.prediction_base_log_loss.labels(*labels).set(each.base_log_loss)
+            metrics.model_behind_base_rate.labels(*labels).set(each.is_behind)
+            for of, error in (("all", each.ece_all), ("top", each.ece_top)):
+                if error is not None:
+                    metrics.prediction_calibration_error.labels(*labels, of).set(error)
+        self._show_drift(real.drift)
+
+    def _show_drift(self, drift: Drift) -> None:
+        self._metrics.feature_drift_index.clear()
+        for feature, value in drift.worst().items():
+            self._metrics.feature_drift_index.labels(feature).set(value)
+        for group, value in drift.groups().items():
+            self._metrics.feature_group_drift_index.labels(group).set(value)

@@ -1,0 +1,207 @@
+"""The predictor's handler: loaded-events in, predictions out, by the live model and by each of its shadows.
+
+A listed event is predicted from its card, an observed one from card and observation; whatever is past costs no
+query, so an archive passes at full speed. Files, database, broker and time come in through the constructor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+from uuid import UUID
+
+import numpy as np
+import structlog
+
+from services.predictor.data.events import STATES, Events, Floats, Ints, State, events_of, fitting
+from services.predictor.data.profile import PROFILES, Profile, source_of
+from services.predictor.features.inputs import Inputs, inputs_of
+from services.predictor.model.active import InUse, Serving
+from services.predictor.model.interface import Models, Probabilities
+from services.predictor.monitoring.drift import Drift
+from services.predictor.monitoring.rolling_scores import Summary
+from services.predictor.monitoring.scoring import ScoredFacts, Scoring
+from services.predictor.serving.decisions import Deciding, DecisionFacts
+from services.predictor.serving.deduplication import Loaded, Once, Tail
+from services.predictor.serving.explanation import Explanation, explain
+from services.predictor.serving.history_cache import Memory, SettledFacts
+from services.predictor.serving.messages import Manner, Subject, prediction_id, prediction_of
+from services.predictor.serving.requests import Asked, asked_by, just_settled, rows_to_tell
+from shared.broker.contract import NewRecord
+from shared.clock import Clock
+from shared.errors import ConfigError
+from shared.events import Decision
+from shared.records import Received, encode
+from shared.topics import PREDICTIONS
+
+log = structlog.get_logger("predictor")
+
+
+class Facts(SettledFacts, DecisionFacts, Loaded, Protocol):
+    """Of the tables (storage/postgres_facts.py). Each call raises TransientError when they are away."""
+
+
+class Parts(NamedTuple):
+    """What a predictor may do without: the topic's end (else only the tables say what was told), scores."""
+
+    tail: Tail | None = None
+    scored: ScoredFacts | None = None
+    profiles: Mapping[str, Profile] = PROFILES
+
+
+class Predictor:
+    """`handle` may run twice on a batch: it gives the same records again. One thread; others may read `detail`."""
+
+    def __init__(self, facts: Facts, models: Models, clock: Clock, parts: Parts = Parts()) -> None:  # noqa: B008 (frozen)
+        self.in_use = InUse(models)
+        self.memory = Memory(facts, parts.profiles)
+        self.drift = Drift()
+        self._facts, self._clock = facts, clock
+        self._once = Once(facts, parts.tail)
+        self._scoring = Scoring(parts.scored)
+        self._deciding = Deciding(facts)
+
+    @property
+    def summaries(self) -> list[Summary]:
+        """How the models did lately."""
+        return self._scoring.summaries()
+
+    @property
+    def model_version(self) -> str | None:
+        """The live model; None: nothing is predicted, or by shadows only."""
+        return self.in_use.live.version if self.in_use.live else None
+
+    def detail(self) -> dict[str, Any]:
+        """For the status page: the models in use, how they did lately, what is wrong."""
+        found: dict[str, Any] = {
+            "model_version": self.model_version,
+            "shadows": [model.version for model in self.in_use.shadows],
+            "scores": [_shown(each) for each in self._scoring.summaries()],
+            "drift": self.drift.worst(),
+        }
+        troubles = self._scoring.troubles(self.model_version)
+        return {**found, "trouble": "; ".join(troubles)} if troubles else found
+
+    def handle(self, batch: Sequence[Received]) -> list[NewRecord]:
+        """Raises TransientError when the database or the broker is away."""
+        now = self._clock.now()
+        if self.in_use.look(now):
+            self.drift.judge(self.in_use.live)
+        if not self.in_use.all:
+            return []
+        self._scoring.judge(just_settled(batch, now), self.in_use.all)
+        asked = asked_by(batch, now)
+        if not asked:
+            return []
+        self.memory.refresh()
+        return [record for each in asked for record in self._predict(each)]
+
+    def explain(self, event_key: str, state: State) -> Explanation | None:
+        """Why the live model says what it says; None: there is none, or the event was not known in that state."""
+        self.in_use.look(self._clock.now())
+        model, source = self.in_use.live, source_of(event_key)
+        if model is None or self.memory.history(source) is None:
+            return None
+        self.memory.refresh()
+        history = self.memory.history(source)
+        if history is None or model.description.encoding.names.profile.name != history.profile.name:
+            return None
+        events = events_of(fitting(self._facts.events([event_key]), history.profile.slots), history.profile.slots)
+        events = events[np.isfinite(events.as_of_us(state))]
+        return explain(model, events, history, state)[0] if len(events) else None
+
+    def _predict(self, asked: Asked) -> list[NewRecord]:
+        sources: dict[str, list[str]] = {}
+        for key in asked.records:
+            sources.setdefault(source_of(key), []).append(key)
+        return [record for source, keys in sources.items() for record in self._predict_of(source, keys, asked)]
+
+    def _predict_of(self, source: str, keys: Sequence[str], asked: Asked) -> list[NewRecord]:
+        """Of one source; by the models that were made for its profile."""
+        history = self.memory.history(source)
+        if history is None:
+            return []
+        events = events_of(fitting(self._facts.events(keys), history.profile.slots), history.profile.slots)
+        records = []
+        for serving in self.in_use.all:
+            if serving.model.description.encoding.names.profile.name != history.profile.name:
+                continue
+            for state in STATES:
+                rows = rows_to_tell(events, state, asked)
+                if len(rows):
+                    records += self._tell(serving, events[rows], source, state, asked)
+        return records
+
+    def _tell(self, serving: Serving, events: Events, source: str, state: State, asked: Asked) -> list[NewRecord]:
+        """What is new of these events by this model. A shadow's failure is its own."""
+        try:
+            inputs, told = self._infer(serving, events, source, state)
+        except Exception as error:
+            if not serving.shadow:
+                raise
+            self.in_use.leave_out(serving.model, error)
+            return []
+        if not serving.shadow and not asked.is_replay:
+            self.drift.note(inputs, state)
+        subjects = _subjects(events, inputs, state, asked, serving.model.version)
+        self._once.prepare(subjects)
+        new = [row for row, (event_id, each) in enumerate(subjects.items()) if self._once.is_new(event_id, each.inputs)]
+        decisions = self._decisions(serving, events, inputs, told, state, np.array(new, dtype=np.int64))
+        return _records(serving, subjects, told, decisions, asked)
+
+    def _decisions(
+        self, serving: Serving, events: Events, inputs: Inputs, told: Probabilities, state: State, rows: Ints
+    ) -> dict[int, Decision | None]:
+        """A policy that does not fit its model is no reason to keep the model's probabilities back."""
+        try:
+            return self._deciding.decide(serving.model, events, inputs, told, state, rows)
+        except ConfigError as error:
+            log.error("no decisions", model_version=serving.model.version, reason=str(error))  # noqa: TRY400
+            return dict.fromkeys(rows.tolist())
+
+    def _infer(self, serving: Serving, events: Events, source: str, state: State) -> tuple[Inputs, Probabilities]:
+        history = self.memory.history(source)
+        assert history is not None  # noqa: S101  # there is one of every source that is predicted
+        inputs = inputs_of(events, history, serving.model.description.encoding, state)
+        return inputs, serving.model.probabilities(inputs)
+
+
+def _shown(summary: Summary) -> dict[str, Any]:
+    found = {name: round(value, 4) if isinstance(value, float) else value for name, value in summary._asdict().items()}
+    behind = summary.behind and [round(value, 4) for value in summary.behind]
+    return {**found, "behind": behind}
+
+
+def _subjects(events: Events, inputs: Inputs, state: State, asked: Asked, version: str) -> dict[UUID, Subject]:
+    """By the id of its prediction, one an event, in the events' order."""
+    found = {}
+    as_of: Floats = events.as_of_us(state)
+    for row, feature_hash in enumerate(inputs.hashes()):
+        key = str(events.event_key[row])
+        first = asked.first(key, state)
+        assert first is not None  # noqa: S101  # rows_to_tell saw to it
+        subject = Subject(
+            key, state, as_of[row], events.scheduled_us[row], inputs.taken[row].tolist(), feature_hash,
+            (first.record.place,),
+        )  # fmt: skip
+        found[prediction_id(subject, version)] = subject
+    return found
+
+
+def _records(
+    serving: Serving,
+    subjects: Mapping[UUID, Subject],
+    told: Probabilities,
+    decisions: Mapping[int, Decision | None],
+    asked: Asked,
+) -> list[NewRecord]:
+    """`decisions`: of the rows that are told, None where the policy says nothing."""
+    manner = Manner(serving.shadow, asked.is_replay)
+    return [
+        encode(
+            prediction_of(subject, serving.model.version, told, row, manner, decisions[row]),
+            PREDICTIONS, "prediction/1", event_id, "predictor", asked.revision,
+        )
+        for row, (event_id, subject) in enumerate(subjects.items())
+        if row in decisions
+    ]  # fmt: skip

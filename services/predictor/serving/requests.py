@@ -1,0 +1,74 @@
+"""Which records ask for predictions, and of which events in which state of knowledge. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+import numpy as np
+
+from services.predictor.data.events import Events, Ints, State
+from shared.events import LoadedEvent
+from shared.records import LIVE, Received
+
+# What settled longer ago than this is history being loaded, not a live event whose prediction should be judged.
+SCORED_WITHIN = timedelta(days=2)
+OPEN = ("listed", "observed")
+# Of these nobody will ever know who would have won.
+CALLED_OFF = ("cancelled", "postponed")
+
+
+class Asked(NamedTuple):
+    """Records that ask for predictions, by event, in the order in which they came; all of one revision."""
+
+    revision: str
+    records: Mapping[str, Sequence[Received]]
+
+    @property
+    def is_replay(self) -> bool:
+        return self.revision != LIVE
+
+    def first(self, event_key: str, state: State) -> Received | None:
+        """The record that leads to the prediction; later ones of the batch change nothing in it, so that it is the same
+        prediction however batches are cut. A changed card changes both states, an observation only its own."""
+        return next(
+            (
+                item for item in self.records.get(event_key, ())
+                if state == "observation" or item.message.kind == "listed"
+            ),
+            None,
+        )  # fmt: skip
+
+
+def asked_by(batch: Sequence[Received], now: datetime) -> list[Asked]:
+    """Live records ask of what is upcoming: after its deadline nothing is predicted. A replay asks of whatever it is
+    about, as of then."""
+    found: dict[str, dict[str, list[Received]]] = {}
+    for item in batch:
+        message: LoadedEvent = item.message
+        if message.kind not in OPEN or message.scheduled_at is None:
+            continue
+        if item.revision != LIVE or message.scheduled_at > now:
+            found.setdefault(item.revision, {}).setdefault(message.event_key, []).append(item)
+    return [Asked(revision, records) for revision, records in found.items()]
+
+
+def just_settled(batch: Iterable[Received], now: datetime) -> list[str]:
+    """Keys of events that ended lately."""
+    return [
+        item.message.event_key
+        for item in batch
+        if item.message.kind == "settled" and item.revision == LIVE
+        and abs(now - item.message.known_at) <= SCORED_WITHIN
+    ]  # fmt: skip
+
+
+def rows_to_tell(events: Events, state: State, asked: Asked) -> Ints:
+    """Rows that are known in this state, in time. What became known after the deadline leads to no prediction, in a
+    replay either: a card that was corrected later is not what was known."""
+    as_of = events.as_of_us(state)
+    known = np.isfinite(as_of) & (as_of <= events.scheduled_us)
+    known &= ~np.isin(events.status, CALLED_OFF) if asked.is_replay else np.isin(events.status, OPEN)
+    wanted = [asked.first(str(key), state) is not None for key in events.event_key]
+    return np.flatnonzero(known & np.array(wanted, dtype=np.bool_)).astype(np.int64)

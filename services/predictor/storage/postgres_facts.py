@@ -1,0 +1,239 @@
+"""Reads facts from PostgreSQL: all settled history for training and memory, a few events for serving.
+
+The role needs SELECT on `analytics`, and on a few columns of `facts` (shared/grants/migrations). Each read sees one
+snapshot.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, date, datetime, timedelta
+from itertools import groupby
+from typing import Any, NamedTuple, TypeVar
+from uuid import UUID
+
+import orjson
+import psycopg
+from psycopg.types.json import set_json_loads
+
+from services.predictor.data.events import EntryFacts, EventFacts
+from services.predictor.data.profile import BOATRACE, Profile
+from services.predictor.storage import queries
+from services.predictor.storage.interface import Change, Changes, Decided, Position, Told, without_collection
+from shared.database.connection import DbConnection, Link
+from shared.errors import TransientError
+from shared.events import Decision
+
+Connection = psycopg.Connection[Any]
+Row = tuple[Any, ...]
+T = TypeVar("T")
+
+# Rows in memory twice, as they come and as records; a whole archive has 236,160 entries.
+CHUNK = 10_000
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class PostgresFacts:
+    """Facts for serving, over one connection of its own. One thread."""
+
+    def __init__(self, link: Link, profile: Profile = BOATRACE) -> None:
+        self._link = link
+        self._profile = profile
+
+    def settled(self, source: str | None = None) -> list[EventFacts]:
+        return self._read(lambda connection: read_settled(connection, source=source, profile=self._profile))
+
+    def events(self, event_keys: Sequence[str]) -> list[EventFacts]:
+        return self._read(lambda connection: read_events(connection, event_keys, self._profile))
+
+    def changes(self, after: Position | None) -> Changes:
+        return self._read(lambda connection: read_changes(connection, after))
+
+    def decisions(self, session_keys: Sequence[str]) -> list[Decided]:
+        return self._read(lambda connection: read_decisions(connection, session_keys))
+
+    def told(self, event_keys: Sequence[str]) -> list[Told]:
+        return self._read(lambda connection: read_told(connection, event_keys))
+
+    def loaded(self, predictions: Sequence[UUID]) -> frozenset[UUID]:
+        asked = {"ids": list(predictions)}
+        rows = self._read(lambda connection: connection.execute(queries.PREDICTIONS_LOADED, asked).fetchall())
+        return frozenset(row[0] for row in rows)
+
+    def close(self) -> None:
+        self._link.drop()
+
+    def _read(self, read: Callable[[DbConnection], T]) -> T:
+        try:
+            with self._link.use() as connection:
+                return read(connection)
+        except TransientError as error:
+            raise TransientError(f"cannot read facts: {error}") from error
+
+
+def read_settled(
+    connection: Connection,
+    until: date | None = None,
+    since_us: float | None = None,
+    *,
+    source: str | None = None,
+    profile: Profile = BOATRACE,
+) -> list[EventFacts]:
+    """Every settled event up to and with the day `until`, known to have settled at or after `since_us`, of one source
+    or of all; in the order of their start, then of their keys."""
+    since = None if since_us is None else EPOCH + timedelta(microseconds=since_us)
+    asked = {"since": since, "until": until, "source": source, **_markets(profile)}
+    with without_collection(), _snapshot(connection):
+        sessions = {row[0]: row for row in _rows(connection, queries.SESSIONS, asked)}
+        events = [row for row in _rows(connection, queries.EVENTS_SETTLED, asked) if row[1] in sessions]
+        paid = _paid(_rows(connection, queries.AMOUNTS_SETTLED, asked), profile)
+        entries = _entries(_rows(connection, queries.ENTRIES_SETTLED, asked), {row[0] for row in events}, paid)
+        return _joined(events, sessions, entries, paid)
+
+
+def read_events(connection: Connection, event_keys: Sequence[str], profile: Profile = BOATRACE) -> list[EventFacts]:
+    """Those of the events that are listed, whatever their status, each once, in the order of their start; four queries
+    however many there are."""
+    asked = {"keys": list(event_keys), **_markets(profile)}
+    with _snapshot(connection):
+        events = _all(connection, queries.EVENTS_OF, asked)
+        rows = _all(connection, queries.SESSIONS_OF, {"sessions": list({row[1] for row in events})})
+        paid = _paid(_all(connection, queries.AMOUNTS_OF, asked), profile)
+        entries = _entries(_all(connection, queries.ENTRIES_OF, asked), {row[0] for row in events}, paid)
+        return _joined(events, {row[0]: row for row in rows}, entries, paid)
+
+
+def read_changes(connection: Connection, after: Position | None) -> Changes:
+    """Events with a result that were stored anew or changed since `after`; None: nothing, only where to begin.
+
+    Ask for a position first, then for what is settled, then again and again for changes since the position.
+
+    Why nothing is missed: whatever a transaction stores of an event carries the number of that transaction
+    (facts.versions.written_by). All numbers below a snapshot's oldest running one are over, and what they wrote is
+    visible in it; so whatever was not visible at a look has a number from there on, however late it commits and in
+    whatever order. The next look begins at that number. What it therefore meets twice is left out by its version,
+    which rises with every change of an event in the very transaction that makes it.
+    A session's title and grade are no event's: who must have a new one of those reads all again.
+    """
+    if after is None:
+        (oldest,) = connection.execute(queries.POSITION).fetchall()[0]
+        return Changes((), Position(oldest))
+    rows = connection.execute(queries.CHANGES, {"after": after.oldest}).fetchall()
+    met = frozenset(Change(key, version, status, float(at)) for _, key, version, status, at in rows if key is not None)
+    return Changes(tuple(sorted(met - after.met)), Position(rows[0][0], met))
+
+
+def read_decisions(connection: Connection, session_keys: Sequence[str]) -> list[Decided]:
+    """Of each event of these sessions the newest live prediction before its start that came with a decision."""
+    rows = connection.execute(queries.DECISIONS, {"sessions": list(session_keys)}).fetchall()
+    return [
+        Decided(key, session_key, state, version, float(as_of_us), Decision.model_validate(decision))
+        for key, session_key, state, version, as_of_us, decision in rows
+    ]
+
+
+def read_told(connection: Connection, event_keys: Sequence[str] | None = None) -> list[Told]:
+    """Of these events, or of all: what was told before they started, and who won."""
+    if event_keys is None:
+        rows = connection.execute(queries.TOLD).fetchall()
+    else:
+        rows = connection.execute(queries.TOLD_OF, {"keys": list(event_keys)}).fetchall()
+    return [
+        Told(key, state, {row[2]: row[3] for row in group}, group[0][4], group[0][5], float(group[0][6]))
+        for (key, state), group in ((ids, list(found)) for ids, found in groupby(rows, lambda row: row[:2]))
+    ]
+
+
+class _Paid(NamedTuple):
+    """Amounts by event key: of the main market, and of each slot that won."""
+
+    main: dict[str, float]
+    slots: dict[str, dict[str, float]]
+
+
+@contextmanager
+def _snapshot(connection: Connection) -> Iterator[None]:
+    """One transaction that sees one state of the tables: a correction in between must not mix two versions."""
+    with connection.transaction():
+        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        yield
+
+
+def _rows(connection: Connection, query: str, asked: Mapping[str, Any]) -> Iterator[Row]:
+    """A few at a time, for results that are too large to be held twice."""
+    with connection.cursor("rows", binary=True) as cursor:
+        set_json_loads(orjson.loads, cursor)
+        cursor.execute(query, asked)
+        while rows := cursor.fetchmany(CHUNK):
+            yield from rows
+
+
+def _all(connection: Connection, query: str, asked: Mapping[str, Any]) -> list[Row]:
+    with connection.cursor(binary=True) as cursor:
+        set_json_loads(orjson.loads, cursor)
+        return cursor.execute(query, asked).fetchall()
+
+
+def _markets(profile: Profile) -> dict[str, str]:
+    return {"win": profile.win_market, "trend": profile.trend_market}
+
+
+def _paid(rows: Iterable[Row], profile: Profile) -> _Paid:
+    paid = _Paid({}, defaultdict(dict))
+    for key, market, selection, amount, ordinal in rows:
+        if market == profile.win_market:
+            paid.slots[key][selection] = amount
+        if market == profile.trend_market and ordinal == 1:
+            paid.main[key] = amount
+    return paid
+
+
+def _entries(rows: Iterable[Row], wanted: Container[str], paid: _Paid) -> dict[str, list[EntryFacts]]:
+    """By event key, in the order of their slots."""
+    found: dict[str, list[EntryFacts]] = defaultdict(list)
+    for key, slot, entity, measures, categories, seat, seen, place, code, course, timing_s, refunded in rows:
+        if key in wanted:
+            won = paid.slots[key].get(str(slot))
+            found[key].append(
+                EntryFacts(
+                    slot, entity, measures, categories, seat, seen or {}, place, code, course, timing_s, refunded, won
+                )
+            )
+    for entries in found.values():
+        entries.sort(key=lambda entry: entry.slot)
+    return found
+
+
+def _joined(
+    events: Iterable[Row], sessions: Mapping[str, Row], entries: Mapping[str, list[EntryFacts]], paid: _Paid
+) -> list[EventFacts]:
+    found = []
+    for key, session_key, number, status, title, distance_m, technique, conditions, *instants in events:
+        _, day, venue, grade, session_title = sessions[session_key]
+        scheduled_us, listed_us, observed_us, settled_us = (None if us is None else float(us) for us in instants)
+        found.append(
+            EventFacts(
+                event_key=key,
+                session_key=session_key,
+                day=day,
+                venue=venue,
+                number=number,
+                status=status,
+                entries=tuple(entries.get(key, ())),
+                title=title,
+                grade=grade,
+                distance_m=distance_m,
+                scheduled_us=scheduled_us,
+                listed_us=listed_us,
+                observed_us=observed_us,
+                settled_us=settled_us,
+                technique=technique,
+                conditions=conditions or {},
+                amount=paid.main.get(key),
+                session_title=session_title,
+            )
+        )
+    return sorted(found, key=lambda event: (event.scheduled_us or math.inf, event.event_key))

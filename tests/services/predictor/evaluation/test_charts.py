@@ -1,0 +1,98 @@
+"""Pictures are small PNG files whose size can be read on a screen; empty bins, policies and months do not stop them."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from services.predictor.evaluation import charts
+from services.predictor.evaluation.bootstrap import Interval
+
+NAN = float("nan")
+
+
+def reliability(path: Path) -> None:
+    random = np.random.default_rng(0)
+    odds = random.gamma(0.6, size=(5000, 6)) + np.array([2.5, 0.3, 0.3, 0.2, 0.1, 0.05])
+    win = odds / odds.sum(axis=1, keepdims=True)
+    winner = (win.cumsum(axis=1) > random.random((5000, 1))).argmax(axis=1)
+    charts.draw_reliability(path, win, np.ones((5000, 6), dtype=bool), winner)
+
+
+def loss_by_month(path: Path) -> None:
+    random = np.random.default_rng(1)
+    months = [f"2025-{month:02}" for month in range(1, 13)]
+    means = 1.16 + 0.01 * random.standard_normal(12)
+    charts.draw_loss_by_month(
+        path,
+        months,
+        [Interval(mean, mean - 0.018, mean + 0.018) for mean in means],
+        {"slot base rate": (means + 0.19).tolist(), "conditional logit": (means + 0.02).tolist()},
+    )
+
+
+def ablation(path: Path) -> None:
+    costs = {"history": Interval(0.016, 0.012, 0.02), "observation": Interval(0.02, 0.015, 0.025)}
+    charts.draw_ablation(path, costs | {"card": Interval(0.051, 0.044, 0.059)}, 1.1543)
+
+
+def learning_curves(path: Path) -> None:
+    random = np.random.default_rng(2)
+    curves = {
+        f"seed {seed}": (1.157 + 0.6 * np.exp(-np.arange(9)) + 0.002 * random.standard_normal(9)).tolist()
+        for seed in range(9)
+    }
+    charts.draw_learning_curves(path, curves, "epoch", {"LightGBM": 1.1595})
+
+
+def agent_curve(path: Path) -> None:
+    steps = list(range(0, 20_000, 1000))
+    returns = [NAN, *(0.98 - 0.1 * np.exp(-np.arange(19) / 5)).tolist()]
+    charts.draw_agent_curve(
+        path, steps, np.linspace(3, 1, 20).tolist(), returns, {"always slot 1": 0.903, "most probable": 0.928}
+    )
+
+
+def policy_returns(path: Path) -> None:
+    returns = {
+        "agent": Interval(0.985, 0.95, 1.02),
+        "always slot 1": Interval(0.903, 0.89, 0.915),
+        "random": Interval(0.675, 0.64, 0.71),
+        "abstains": Interval(NAN, NAN, NAN),
+    }
+    charts.draw_policy_returns(path, returns, {"agent": 9312, "always slot 1": 13664, "random": 13664, "abstains": 0})
+
+
+EVERY = (reliability, loss_by_month, ablation, learning_curves, agent_curve, policy_returns)
+
+
+@pytest.mark.parametrize("draw", EVERY, ids=lambda draw: draw.__name__)
+def test_a_picture_is_a_small_png_of_readable_size(draw: Callable[[Path], None], tmp_path: Path) -> None:
+    path = tmp_path / "pictures" / "one.png"
+    draw(path)
+    content = path.read_bytes()
+    width, height = struct.unpack(">II", content[16:24])
+
+    assert content.startswith(b"\x89PNG\r\n\x1a\n")
+    assert 10_000 < len(content) < 100_000
+    assert 500 <= width <= 1200
+    assert 250 <= height <= 800
+
+
+def test_the_same_figures_give_the_same_file(tmp_path: Path) -> None:
+    ablation(tmp_path / "one.png")
+    ablation(tmp_path / "again.png")
+
+    assert (tmp_path / "one.png").read_bytes() == (tmp_path / "again.png").read_bytes()
+
+
+def test_another_calibration_gives_another_picture(tmp_path: Path) -> None:
+    win, taken = np.full((50, 2), 0.5), np.ones((50, 2), dtype=bool)
+    charts.draw_reliability(tmp_path / "one.png", win, taken, np.arange(50) % 2)
+    charts.draw_reliability(tmp_path / "other.png", win, taken, np.zeros(50, dtype=np.int64))
+
+    assert (tmp_path / "one.png").read_bytes() != (tmp_path / "other.png").read_bytes()

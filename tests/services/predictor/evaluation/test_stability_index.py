@@ -1,0 +1,45 @@
+"""The population stability index on populations that are the same, and on others."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from services.predictor.evaluation.stability_index import Bins, bins_of, psi, shares_in
+
+
+def test_the_same_population_does_not_drift() -> None:
+    random = np.random.default_rng(8)
+    bins = bins_of(random.normal(size=20_000))
+
+    assert psi(bins, random.normal(size=20_000)) < 0.005
+    assert psi(bins, random.normal(loc=1, size=20_000)) > 0.5
+
+
+def test_the_index_is_what_its_formula_says() -> None:
+    bins = Bins((0.0,), (0.5, 0.5, 0.0))
+
+    assert psi(bins, np.array([-1.0, 0.0, -1.0, 1.0])) == pytest.approx(0.25 * np.log(1.5) - 0.25 * np.log(0.5))
+
+
+def test_bins_are_about_equal_and_a_flag_has_two() -> None:
+    random = np.random.default_rng(9)
+    flag = (random.random(1000) < 0.9).astype(np.float32)
+
+    assert bins_of(random.normal(size=1000)).shares[:-1] == pytest.approx([0.1] * 10, abs=0.002)
+    assert bins_of(flag).edges == (0.0,)
+    assert bins_of(np.ones(50)).edges == ()
+    assert psi(bins_of(flag), 1 - flag) > 1
+
+
+def test_unknown_is_a_bin_of_its_own() -> None:
+    values = np.array([1.0, 2.0, np.nan, np.nan])
+    bins = bins_of(values, count=2)
+
+    assert shares_in(bins.edges, values).tolist() == [0.25, 0.25, 0.5]
+    assert psi(bins, values) == 0
+    assert psi(bins, np.array([1.0, 2.0])) > 1
+
+
+def test_nothing_seen_is_no_drift_that_could_be_told() -> None:
+    assert np.isnan(psi(bins_of(np.zeros(0)), np.zeros(0)))

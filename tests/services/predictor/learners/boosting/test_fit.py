@@ -1,0 +1,109 @@
+"""Boosted trees over an event: what they learn of a truth that was planted, and that they learn it every time."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from services.predictor.learners.boosting.fit import Boosting, BoostingOptions, boosting_of, fit_boosting
+from services.predictor.learners.softmax import winner_loss
+from tests.services.predictor.learners.planted import Planted, planted
+
+OPTIONS = BoostingOptions(least_rows_in_leaf=50, feature_fraction=0.6, rate=0.1, most_trees=150)
+
+
+def fitted(data: Planted, options: BoostingOptions = OPTIONS, **more: object) -> Boosting:
+    return fit_boosting(data.entry, data.taken, data.winner, data.training, data.validation, 1, options, **more)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def data() -> Planted:
+    return planted(events=3000)
+
+
+@pytest.fixture(scope="module")
+def boosting(data: Planted) -> Boosting:
+    return fitted(data)
+
+
+def loss(boosting: Boosting, data: Planted) -> float:
+    judged = data.validation
+    scores = boosting.scores(data.entry[judged], data.taken[judged])
+    return float(winner_loss(scores, data.taken[judged], data.winner[judged]).mean())
+
+
+def test_boosting_finds_most_of_what_was_planted(data: Planted, boosting: Boosting) -> None:
+    judged = data.validation
+    best = -np.log(data.truth[judged, data.winner[judged]]).mean()
+    nothing = np.log(data.taken[judged].sum(axis=1)).mean()
+
+    assert loss(boosting, data) < best + 0.15 * (nothing - best)
+    assert boosting.gain[:3].min() > boosting.gain[3:].max()
+
+
+def test_the_kept_trees_are_those_best_on_validation(data: Planted, boosting: Boosting) -> None:
+    assert len(boosting.trees) == int(np.argmin(boosting.curve)) + 1
+    assert loss(boosting, data) == pytest.approx(min(boosting.curve), abs=1e-12)
+
+
+def test_the_same_seed_gives_the_same_trees_and_another_seed_others(data: Planted, boosting: Boosting) -> None:
+    quick = replace(OPTIONS, most_trees=5)
+    first, again = fitted(data, quick), fitted(data, quick)
+    other = fit_boosting(data.entry, data.taken, data.winner, data.training, data.validation, 2, quick)
+
+    assert all(np.array_equal(first.arrays()[name], array) for name, array in again.arrays().items())
+    assert not np.array_equal(first.trees.feature, other.trees.feature)
+
+
+def test_probabilities_are_over_taken_slots_and_do_not_depend_on_company(data: Planted, boosting: Boosting) -> None:
+    told = boosting.probabilities(data.entry[:300], data.taken[:300])
+    back = boosting_of(boosting.arrays())
+
+    assert told.sum(axis=1) == pytest.approx(1, abs=1e-12)
+    assert not told[~data.taken[:300]].any()
+    assert all(
+        np.array_equal(back.probabilities(data.entry[k : k + 1], data.taken[k : k + 1])[0], told[k]) for k in range(300)
+    )
+
+
+def test_an_event_of_weight_zero_teaches_nothing(data: Planted) -> None:
+    quick = replace(OPTIONS, most_trees=5)
+    wrong = data.training[::2]
+    changed, weights = data.winner.copy(), np.ones(len(data.winner))
+    changed[wrong], weights[wrong] = 0, 0
+    kept = fitted(data, quick, weights=weights)
+    other = fitted(replace(data, winner=changed), quick, weights=weights)
+
+    assert np.array_equal(kept.trees.value, other.trees.value)
+
+
+def test_later_places_teach_too(data: Planted, boosting: Boosting) -> None:
+    few = replace(data, training=data.training[:600])
+
+    assert loss(fitted(few, places=data.places), few) < loss(fitted(few), few)
+
+
+def test_events_without_a_winner_are_left_out(data: Planted) -> None:
+    quick = replace(OPTIONS, most_trees=5)
+    without = np.where(np.arange(len(data.winner)) % 3 == 0, -1, data.winner)
+    training, validation = (rows[without[rows] >= 0] for rows in (data.training, data.validation))
+    found = fitted(replace(data, winner=without), quick)
+
+    assert np.array_equal(
+        found.trees.value, fitted(replace(data, training=training, validation=validation), quick).trees.value
+    )
+
+
+def test_who_asks_to_stop_is_heard(data: Planted) -> None:
+    heard: list[int] = []
+
+    def stop(trees: int, log_loss: float) -> None:
+        heard.append(trees)
+        assert 0 < log_loss < 2
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        fitted(data, log=stop)
+    assert heard == [20]

@@ -1,0 +1,107 @@
+"""Made-up inputs of a network, and what became of their events: drawn from chances that follow from the features."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+
+import numpy as np
+import torch
+
+from services.predictor.data.events import Bools
+from services.predictor.data.targets import Targets
+from services.predictor.features.inputs import Inputs
+from services.predictor.learners.network.fit import Lesson
+from services.predictor.learners.network.network import Batch, Lines, Logits, Network, Shape
+
+FEATURES, EVENT_FEATURES, STARTS, START_VALUES, VENUES = 5, 3, 4, 3, 4
+
+
+def shape(slots: int) -> Shape:
+    return Shape(
+        slots=slots, entry_features=FEATURES, event_features=EVENT_FEATURES, venues=VENUES, start_values=START_VALUES,
+        width=16, start_width=8, dropout=0.2,
+    )  # fmt: skip
+
+
+def inputs(count: int, slots: int, seed: int = 0, *, observed: bool = True, features: int = FEATURES) -> Inputs:
+    """The last slot is often empty, venues are often unknown, and entities have from 0 to 4 past starts."""
+    rng = np.random.default_rng(seed)
+    taken = np.ones((count, slots), dtype=np.bool_)
+    taken[:, -1] = (rng.random(count) < 0.7) | (slots == 2)
+    event = rng.standard_normal((count, EVENT_FEATURES)).astype(np.float32)
+    event[:, -1] = observed
+    started = np.arange(STARTS) >= rng.integers(0, STARTS + 1, (count, slots, 1))
+    starts = rng.standard_normal((count, slots, STARTS, START_VALUES)) * started[..., None]
+    return Inputs(
+        entry=(rng.standard_normal((count, slots, features)) * taken[:, :, None]).astype(np.float32),
+        event=event,
+        taken=taken,
+        venue=rng.integers(0, VENUES + 1, count),
+        course=rng.integers(0, slots + 1, (count, slots)),
+        starts=starts.astype(np.float32),
+        started=started & taken[:, :, None],
+    )
+
+
+def shown_as_card(observed: Inputs) -> Inputs:
+    """Feature 1 is of the observation."""
+    entry, event = observed.entry.copy(), observed.event.copy()
+    entry[..., 1], event[:, -1] = 0.0, 0.0
+    return replace(observed, entry=entry, event=event, course=np.zeros_like(observed.course))
+
+
+def batch(of: Inputs) -> Batch:
+    return Batch(*(torch.tensor(getattr(of, each.name)) for each in fields(of)))
+
+
+def network(slots: int, seed: int = 3) -> Network:
+    """Every parameter drawn: none of its parts is silent as it is before training."""
+    torch.manual_seed(seed)
+    made = Network(shape(slots)).eval()
+    with torch.no_grad():
+        for parameter in made.parameters():
+            parameter.normal_(std=0.3)
+    return made
+
+
+def told(by: Network, of: Inputs) -> Logits:
+    with torch.no_grad():
+        return by(batch(of))  # type: ignore[no-any-return]
+
+
+def lines(slots: int, seed: int = 1) -> Lines:
+    rng = np.random.default_rng(seed)
+    return Lines(
+        card=rng.standard_normal(FEATURES),
+        card_base=rng.standard_normal(slots),
+        observation=rng.standard_normal(FEATURES),
+        observation_base=rng.standard_normal(slots),
+        top3_rate=rng.uniform(0.3, 0.9, slots),
+    )
+
+
+def nothing_known(slots: int) -> Lines:
+    flat, silent = np.zeros(slots), np.zeros(FEATURES)
+    return Lines(silent, flat, silent, flat, np.full(slots, 0.5))
+
+
+def lesson(count: int = 400, slots: int = 4, seed: int = 5, training: Bools | None = None) -> Lesson:
+    """Who wins follows feature 0 and, in a product that no straight line says, 1 and 2; trend and behaviour too."""
+    observed = inputs(count, slots, seed)
+    rng = np.random.default_rng(seed + 1)
+    entry, taken = observed.entry, observed.taken
+    score = 1.5 * entry[..., 0] + 1.5 * entry[..., 1] * entry[..., 2] + rng.gumbel(size=taken.shape)
+    order = np.where(taken, score, -np.inf)
+    places = np.where(taken, (-order).argsort(axis=1).argsort(axis=1) + 1, 0).astype(np.int64)
+    behaviour = np.where(taken, np.clip(np.round(entry[..., 3]) + 1, 0, 2), -1).astype(np.int64)
+    trend = np.clip(np.round(observed.event[:, 0]) + 1, 0, 2).astype(np.int64)
+    taught = np.arange(count) < count * 2 // 3 if training is None else training
+    kept = np.arange(count) >= count * 5 // 6  # some events neither train nor validate
+    return Lesson(
+        inputs={"card": shown_as_card(observed), "observation": observed},
+        observed=rng.random(count) < 0.8,
+        targets=Targets(places, trend, behaviour, order.argmax(axis=1)),
+        training=taught,
+        validating=kept,
+        lines=nothing_known(slots),
+    )

@@ -1,0 +1,74 @@
+"""Conditional logit and slot rates on made-up events."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from services.predictor.evaluation.measures import log_loss
+from services.predictor.learners.base_rates import class_rates, slot_rates
+from services.predictor.learners.conditional_logit import fit_logit
+from services.predictor.learners.softmax import softmax
+from tests.services.predictor.learners.planted import planted
+
+
+def test_planted_weights_are_found_and_columns_not_given_are_not_read() -> None:
+    random = np.random.default_rng(1)
+    entry = random.standard_normal((6000, 3, 4)).astype(np.float32)
+    taken = np.ones((6000, 3), dtype=bool)
+    scores = entry[..., 0] - 0.5 * entry[..., 2] + np.array([0.7, 0, 0])
+    winner = (scores + random.gumbel(size=scores.shape)).argmax(axis=1)
+    logit = fit_logit(entry, taken, winner, np.array([0, 1, 2]), np.arange(5000), np.arange(5000, 6000), [1e-3])
+    other = entry.copy()
+    other[..., 3] = 99
+
+    assert logit.weights[:3] == pytest.approx([1, 0, -0.5], abs=0.06)
+    assert logit.weights[3] - logit.weights[4:].mean() == pytest.approx(0.7, abs=0.1)
+    assert np.array_equal(logit.scores(entry, taken), logit.scores(other, taken))
+
+
+def test_the_weights_are_where_the_penalised_loss_is_flat() -> None:
+    data = planted(events=900)
+    logit = fit_logit(data.entry, data.taken, data.winner, np.arange(5), data.training, data.validation, [10.0])
+    rows = data.training
+    told = softmax(logit.scores(data.entry[rows], data.taken[rows]), data.taken[rows])
+    surprise = np.eye(4)[data.winner[rows]] - told
+
+    assert np.einsum("ns,nsf->f", surprise, data.entry[rows]) == pytest.approx(10 * logit.weights[:5], abs=0.01)
+
+
+def test_the_penalty_is_chosen_on_validation() -> None:
+    data = planted(events=400, features=60)
+    logit = fit_logit(data.entry, data.taken, data.winner, np.arange(60), data.training, data.validation, [1e-3, 30.0])
+
+    assert logit.penalty == 30
+    assert fit_logit(
+        data.entry, data.taken, data.winner, np.arange(60), data.training, data.training, [1e-3, 30.0]
+    ).penalty == pytest.approx(1e-3)
+
+
+def test_the_logit_beats_the_slot_rates_which_beat_knowing_nothing() -> None:
+    data = planted()
+    judged = data.validation
+    rates = slot_rates(data.taken[data.training], data.places[data.training], data.winner[data.training])
+    logit = fit_logit(data.entry, data.taken, data.winner, np.arange(5), data.training, judged)
+    base = log_loss(rates.probabilities(data.taken[judged]), data.winner[judged]).mean()
+
+    assert (
+        log_loss(logit.probabilities(data.entry[judged], data.taken[judged]), data.winner[judged]).mean() < base - 0.2
+    )
+    assert base < np.log(data.taken[judged].sum(axis=1)).mean() - 0.05
+
+
+def test_slot_rates_are_shares_with_one_each_at_the_outset() -> None:
+    taken = np.array([[True, True], [True, True], [True, False], [True, True]])
+    rates = slot_rates(taken, np.array([[1, 2], [1, 2], [1, np.nan], [np.nan] * 2]), np.array([0, 0, 0, -1]))
+
+    assert rates.wins == pytest.approx([4 / 5, 1 / 4])
+    assert rates.top3 == pytest.approx([4 / 5, 3 / 4])
+    assert rates.probabilities(taken)[2].tolist() == [1, 0]
+    assert rates.top3_probabilities(taken)[2] == pytest.approx([4 / 5, 0])
+
+
+def test_class_rates_leave_the_unknown_out() -> None:
+    assert class_rates(np.array([0, 0, 1, -1, -1]), 3).tolist() == [3 / 6, 2 / 6, 1 / 6]

@@ -1,0 +1,75 @@
+"""Jobs in processes of their own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+
+from services.predictor.learners.network.network import Network
+from services.predictor.learners.processes import side_by_side
+from services.predictor.training.members import Learned
+from tests.services.predictor.learners.network.made import shape
+from tests.shared.runtime.deadline import eventually
+
+
+def drawn(number: int) -> Learned:
+    torch.manual_seed(number)
+    return Network(shape(3)), (float(number), float(os.getpid()), float(torch.get_num_threads()))
+
+
+def refuses(number: int) -> Learned:
+    raise FloatingPointError(f"job {number}")
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_results_come_in_the_order_of_the_jobs_from_other_processes() -> None:
+    done: list[int] = []
+
+    found = side_by_side(2)([partial(drawn, number) for number in range(4)], done.append)
+
+    assert [curve[0] for _, curve in found] == [0, 1, 2, 3]
+    assert done == [1, 2, 3, 4]
+    assert os.getpid() not in {int(curve[1]) for _, curve in found}
+    assert {curve[2] for _, curve in found} == {1.0}
+    for number, (network, _) in enumerate(found):
+        expected, _ = drawn(number)
+        assert isinstance(network, Network)
+        assert isinstance(expected, Network)
+        assert torch.equal(network.entry_in.weight, expected.entry_in.weight)
+
+
+def test_what_a_job_raises_is_raised_and_nothing_stays() -> None:
+    with pytest.raises(FloatingPointError, match="job 1"):
+        side_by_side(2)([partial(drawn, 0), partial(refuses, 1)], lambda _: None)
+
+    assert [curve[0] for _, curve in side_by_side(1)([partial(drawn, 5)], lambda _: None)] == [5]
+
+
+def test_a_killed_parent_leaves_no_worker_behind(tmp_path: Path) -> None:
+    command = (sys.executable, "-m", "tests.services.predictor.training_process", "endless", str(tmp_path), "2")
+    parent = subprocess.Popen(command)
+    try:
+        eventually(lambda: len(list(tmp_path.iterdir())) == 2, timeout_s=90)
+    finally:
+        parent.send_signal(signal.SIGKILL)
+        parent.wait()
+
+    workers = [int(path.name) for path in tmp_path.iterdir()]
+    try:
+        eventually(lambda: not any(map(alive, workers)), timeout_s=30)
+    finally:
+        for worker in filter(alive, workers):
+            os.kill(worker, signal.SIGKILL)

@@ -1,0 +1,82 @@
+"""What the tables say of predictions of settled events."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from headrace.embedded import EmbeddedPostgres
+from services.predictor.model.active import Serving
+from services.predictor.monitoring.postgres_scores import PostgresScored
+from services.predictor.monitoring.scoring import Scoring
+from shared.database.connection import Link
+from tests.services.predictor.season import Connection
+from tests.services.predictor.serving.serving import SmallDescription, SmallModel
+from tests.services.predictor.settled import BLUNT, TRUE, settle
+from tests.services.predictor.shared_database import database_of, emptied
+
+GOOD, OTHER = "20310401-00000001", "20310401-00000002"
+
+
+@pytest.fixture(scope="module")
+def shared_url(postgres: EmbeddedPostgres) -> Iterator[str]:
+    with database_of(postgres) as url:
+        yield url
+
+
+@pytest.fixture
+def database_url(shared_url: str) -> str:
+    return shared_url
+
+
+@pytest.fixture
+def database(shared_url: str) -> Iterator[Connection]:
+    with emptied(shared_url) as connection:
+        yield connection
+
+
+@pytest.fixture
+def scored(database: Connection, database_url: str) -> Iterator[PostgresScored]:
+    settle(database, {GOOD: TRUE, OTHER: BLUNT}, days=10, a_day=12, states=("card", "observation"))
+    found = PostgresScored(Link(database_url, "scores", autocommit=True))
+    yield found
+    found.close()
+
+
+def test_predictions_of_settled_events_are_found_by_model_state_and_event(scored: PostgresScored) -> None:
+    found = scored.scored_lately([GOOD])
+
+    assert len(found) == 10 * 12 * 2
+    assert {(each.model_version, each.state) for each in found} == {(GOOD, "card"), (GOOD, "observation")}
+    assert all(sum(each.p_win.values()) == pytest.approx(1) for each in found)
+    assert [each.event_key for each in found] == sorted(each.event_key for each in found)
+    few = scored.scored([found[0].event_key])
+    assert {(each.model_version, each.state) for each in few} == {
+        (model, state) for model in (GOOD, OTHER) for state in ("card", "observation")
+    }
+    assert {each.winner for each in few} == {found[0].winner}
+
+
+def test_wins_are_those_known_before_the_first_of_the_events(scored: PostgresScored) -> None:
+    keys = [each.event_key for each in scored.scored_lately([GOOD])]
+
+    assert sum(scored.wins(keys).values()) == 0
+    assert sum(scored.wins(keys[-2:]).values()) == 10 * 12 - 1
+    assert sum(scored.wins(["boatrace:2031-05-03:07:01"]).values()) == 24
+
+
+def test_scores_come_back_after_a_start(scored: PostgresScored) -> None:
+    description = SmallDescription(None, "2031-04-01", {})  # type: ignore[arg-type]  # scoring reads no features
+    in_use = [
+        Serving(SmallModel(GOOD, description), shadow=False),
+        Serving(SmallModel(OTHER, description), shadow=True),
+    ]
+    scoring = Scoring(scored)
+
+    scoring.judge([], in_use)
+
+    loss = {(each.model, each.state): each.log_loss for each in scoring.summaries()}
+    assert loss.keys() == {(model, state) for model in (GOOD, OTHER) for state in ("card", "observation")}
+    assert loss[GOOD, "card"] < loss[OTHER, "card"]
+    assert scoring.troubles(GOOD) == []

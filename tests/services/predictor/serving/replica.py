@@ -1,0 +1,73 @@
+"""A replica of the predictor with facts of its own making, as a process to be killed:
+python -m tests.services.predictor.serving.replica BROKER_FILE"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from uuid import UUID
+
+from services.predictor.data.events import EntryFacts, EventFacts, events_of
+from services.predictor.serving.deduplication import Tail
+from services.predictor.serving.predict import Parts, Predictor
+from services.predictor.storage.interface import Changes, Decided, Position
+from shared.runtime.consumer import ConsumerLoop
+from shared.runtime.metrics import Metrics
+from shared.topics import LOADED
+from tests.contract.child import broker_of, say
+from tests.services.predictor.serving.serving import PROFILES, SetClock, Shelf, model_of
+
+SOURCE, SERVICE = "made-up", "predictor"
+STARTS = datetime(2031, 5, 4, 3, tzinfo=UTC)
+LISTED = STARTS - timedelta(hours=3)
+
+
+def event(number: int, *, settled: bool = False) -> EventFacts:
+    entries = [
+        EntryFacts(slot, f"{SOURCE}:{10 * slot + number % 3}", {"rating": slot + number / 10}, {}, None,
+                   {"lap_s": 6.7 + slot / 100}, place=slot if settled else None)
+        for slot in range(1, 7)
+    ]  # fmt: skip
+    listed_us = LISTED.timestamp() * 1e6
+    return EventFacts(
+        f"{SOURCE}:2031-05-04:01:{number:02d}", f"{SOURCE}:2031-05-04:01", 22403, 1, number,
+        "settled" if settled else "listed", entries, scheduled_us=STARTS.timestamp() * 1e6, listed_us=listed_us,
+        settled_us=listed_us - 1e9 if settled else None,
+    )  # fmt: skip
+
+
+class MadeUpFacts:
+    """Ten events to come, and tables that know of no prediction: the loader never comes by."""
+
+    def settled(self, source: str | None = None) -> list[EventFacts]:
+        return []
+
+    def changes(self, after: Position | None) -> Changes:
+        return Changes((), after or Position("3"))
+
+    def events(self, event_keys: Sequence[str]) -> list[EventFacts]:
+        return [found for found in map(event, range(1, 11)) if found.event_key in event_keys]
+
+    def decisions(self, session_keys: Sequence[str]) -> list[Decided]:
+        return []
+
+    def loaded(self, predictions: Sequence[UUID]) -> frozenset[UUID]:
+        return frozenset()
+
+
+def main(broker_file: str) -> None:
+    model = model_of(events_of([event(number, settled=True) for number in range(1, 11)], 6))
+    broker = broker_of(Path(broker_file))
+    parts = Parts(tail=Tail(broker_of(Path(broker_file))), profiles=PROFILES)
+    predictor = Predictor(MadeUpFacts(), Shelf(model), SetClock(LISTED + timedelta(minutes=1)), parts)
+    loop = ConsumerLoop(
+        broker, service=SERVICE, slot="0", reads=[LOADED], metrics=Metrics(), handle=predictor.handle, slow=True
+    )
+    say("started")
+    loop.run()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

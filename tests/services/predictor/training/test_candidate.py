@@ -1,0 +1,64 @@
+"""`headrace train` on facts in a database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from headrace.embedded import EmbeddedPostgres
+from services.predictor.registry import model_files, state_file
+from services.predictor.training.candidate import registry_of, train
+from shared.errors import ConfigError
+from tests.services.predictor.season import FIRST, season, store
+from tests.services.predictor.shared_database import database_of
+from tests.services.predictor.tiny import silent
+
+DAYS, A_DAY = 13, 12
+
+
+@pytest.fixture(scope="module")
+def stored(postgres: EmbeddedPostgres) -> Iterator[str]:
+    with database_of(postgres) as url:
+        with psycopg.connect(url, autocommit=True) as connection:
+            store(connection, season(DAYS, A_DAY, seed=2, entities=30))
+        yield url
+
+
+def test_a_candidate_with_its_pictures_is_saved(stored: str, tmp_path: Path) -> None:
+    said: list[str] = []
+    parts: list[float] = []
+
+    report = train(
+        stored, tmp_path, seed=1, until=date(2030, 3, 12), validate_days=2, log=said.append, progress=parts.append,
+        workers=1,
+    )  # fmt: skip
+
+    version = report["version"]
+    model = registry_of(tmp_path).load(version)
+    assert state_file.read(tmp_path).state_of(version) == "candidate"
+    assert registry_of(tmp_path).live() is None
+    assert sorted(model_files.pictures(tmp_path, version)) == ["learning-network", "learning-trees", "reliability"]
+    assert report["metrics"] == model.description.metrics
+    assert report["metrics"]["observation_result"] < report["metrics"]["observation_result_base"]
+    assert (report["first_day"], report["last_day"], report["events"]) == (str(FIRST), "2030-03-12", 10 * A_DAY)
+    assert report["parameters"] > 1000
+    assert parts[-1] == 1.0
+    assert any(version in line for line in said)
+
+
+def test_too_little_history_is_refused_and_nothing_is_written(stored: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"at least 100 settled events .* found 36 and 12"):
+        train(stored, tmp_path, seed=1, until=date(2030, 3, 4), validate_days=None, log=silent)
+
+    assert not list(tmp_path.iterdir())
+
+
+def test_no_history_at_all_is_refused(stored: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no settled event to learn from"):
+        train(stored, tmp_path, seed=1, until=date(2029, 1, 1), validate_days=None, log=silent)
+
+    assert not list(tmp_path.iterdir())
