@@ -21,7 +21,7 @@ from typing import Any
 import orjson
 import psutil
 
-from headrace.embedded import EmbeddedPostgres
+from headrace.database.embedded import EmbeddedPostgres
 
 ROOT = Path(__file__).parents[1]
 ARCHIVE = Path(os.environ.get("HEADRACE_BOATRACE", ROOT.parent / "shared" / "data" / "boatrace"))

@@ -24,7 +24,7 @@ from bench.broker_rates import BATCH, Rate, append_rate, transform_rate
 from bench.broker_site import Site
 from bench.broker_workers import bare, bare_decoding, runtime
 from bench.kafka_server import kafka
-from headrace.embedded import EmbeddedPostgres
+from headrace.database.embedded import EmbeddedPostgres
 from shared.database.migrations import migrate
 
 MOST_OVERHEAD = 0.25

@@ -24,7 +24,7 @@ import torch
 
 from bench.predict_quality import MODEL, Course, opinions, rivals_of, tables
 from bench.predict_speed import Tell, fact_speed, speeds, stored, stored_speed, trees_tell
-from headrace.recorded import read_archive
+from headrace.backtest.archive import read_archive
 from services.predictor.backtest.baselines import BOOSTING
 from services.predictor.data.events import EventFacts, events_of
 from services.predictor.data.profile import BOATRACE

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import psycopg
 
-from headrace.embedded import EmbeddedPostgres
+from headrace.database.embedded import EmbeddedPostgres
 from services.predictor.backtest.baselines import boosted_win
 from services.predictor.data.events import EventFacts, events_of
 from services.predictor.data.profile import Profile

@@ -24,7 +24,7 @@ from typing import NamedTuple
 
 import psycopg
 
-from headrace.embedded import OWNER, EmbeddedPostgres
+from headrace.database.embedded import OWNER, EmbeddedPostgres
 from shared.broker.contract import Broker, NewRecord
 from shared.broker.postgres.broker import PostgresBroker
 from shared.database.migrations import migrate

@@ -15,7 +15,6 @@ from typing import cast
 import psycopg
 import typer
 
-from headrace.access import one_line
 from headrace.commands import config, db, dead_letters, models, operations, token, topics
 from headrace.commands.audit import audit
 from headrace.commands.backfill import backfill
@@ -35,7 +34,8 @@ from headrace.commands.status import status
 from headrace.commands.trail import trail
 from headrace.commands.train import train
 from headrace.commands.windows import windows
-from headrace.interrupts import Interrupted
+from headrace.database.access import one_line
+from headrace.processes.interrupts import Interrupted
 from shared.errors import ConfigError, HeadraceError
 
 DONE, FAILED, WRONG, BROKEN_PIPE = 0, 1, 2, 141

@@ -10,7 +10,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from headrace.embedded import EmbeddedPostgres
+from headrace.database.embedded import EmbeddedPostgres
 from shared.database.migrations import migrate
 from tests.kafka.jars import KafkaMissingError
 from tests.kafka.use import KafkaInUse

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from headrace.audit.accounting import Finding
-from headrace.audit.gathering import Gathering, Positions
+from headrace.audit.evidence import Gathering, Positions
 from headrace.audit.topic_reading import Held, Holding, TopicReading
 from shared.broker.contract import Record, TopicPartition
 from shared.topics import CLEAN, LOADED, PREDICTIONS

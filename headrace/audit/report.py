@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from headrace.audit.accounting import CLASSES, Evidence, Fate, Finding, books_of
-from headrace.audit.look import Look
+from headrace.audit.audit_pass import Look
 from headrace.audit.window import AuditWindow
 
 # What can be listed beside the classes.

@@ -11,6 +11,7 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
+from headrace.client import Api, api
 from headrace.commands.arguments import (
     ConfigOption,
     DatabaseOption,
@@ -19,7 +20,6 @@ from headrace.commands.arguments import (
     OutputOption,
     settings_of,
 )
-from headrace.rest import Api, api
 from shared.settings.sections import Settings
 
 UrlOption = Annotated[str | None, typer.Option("--url", metavar="URL", help="Ask this replica.")]

@@ -12,9 +12,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from headrace.access import Access, opened_broker, opened_if_made, service_settings
-from headrace.audit.look import Look, Place
-from headrace.audit.look import audit as audit_of
+from headrace.audit.audit_pass import Look, Place
+from headrace.audit.audit_pass import audit as audit_of
 from headrace.audit.report import LISTS, lines_of, page_of, report_of
 from headrace.audit.window import audit_window
 from headrace.commands.arguments import (
@@ -27,6 +26,7 @@ from headrace.commands.arguments import (
     settings_of,
     stdout,
 )
+from headrace.database.access import Access, opened_broker, opened_if_made, service_settings
 from services.fetcher.settings import FetcherSettings
 from services.fetcher.sources.declaration import Source
 from services.fetcher.sources.yaml_file import SHIPPED, load_source

@@ -12,10 +12,10 @@ import orjson
 import typer
 
 from headrace.commands.arguments import ConfigOption, DataDirOption, Output, OutputOption, settings_of, stderr
+from headrace.commands.predictor_extra import require
 from headrace.commands.registry import RegistrySettings
 from headrace.options import day
-from headrace.orphan import end_with_supervisor
-from headrace.predictor_extra import require
+from headrace.processes.parent_death import end_with_supervisor
 from shared.errors import ConfigError
 from shared.settings.loading import load
 
@@ -67,8 +67,8 @@ def backtest(
     """
     end_with_supervisor(os.environ)
     require("a back-test")
-    from headrace.backtest import backtest as run  # noqa: PLC0415 - torch takes seconds to import
-    from headrace.backtest_wish import Wish  # noqa: PLC0415
+    from headrace.backtest.request import Wish  # noqa: PLC0415
+    from headrace.backtest.run import backtest as run  # noqa: PLC0415 - torch takes seconds to import
     from services.predictor.backtest.walk_forward import Spans  # noqa: PLC0415
 
     days = (

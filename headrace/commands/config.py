@@ -20,8 +20,8 @@ from headrace.commands.arguments import (
     settings_of,
     stdout,
 )
-from headrace.embedded import EmbeddedPostgres
-from headrace.fleet import MODELS
+from headrace.database.embedded import EmbeddedPostgres
+from headrace.run.programs import MODELS
 from shared.settings.loading import load
 from shared.settings.sections import Settings
 from shared.settings.tables import in_force

@@ -8,10 +8,10 @@ from typing import Annotated
 
 import typer
 
-from headrace.access import access_of, uri
 from headrace.commands.arguments import ConfigOption, DatabaseOption, DataDirOption, settings_of, stderr
-from headrace.data_dir import DataDir
-from headrace.embedded import OWNER, READER
+from headrace.database.access import access_of, uri
+from headrace.database.data_dir import DataDir
+from headrace.database.embedded import OWNER, READER
 from shared.errors import ConfigError
 
 app = typer.Typer(help="The database.", no_args_is_help=True, rich_markup_mode=None)

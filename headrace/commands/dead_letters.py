@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import orjson
 import typer
 
+from headrace.client import NotRunningError
 from headrace.commands.arguments import Output
 from headrace.commands.asking import Asking, asks
 from headrace.commands.remote import (
@@ -22,7 +23,6 @@ from headrace.commands.remote import (
     rejected,
     services_of,
 )
-from headrace.rest import NotRunningError
 from shared.errors import ConfigError
 
 app = typer.Typer(help="Records that a service could not handle.", invoke_without_command=True, rich_markup_mode=None)

@@ -9,9 +9,9 @@ from typing import Annotated
 import typer
 from psycopg import sql
 
-from headrace.access import ROLES, Access, opened, prepare, topics_of
 from headrace.commands.arguments import BrokerOption, ConfigOption, DatabaseOption, DataDirOption, settings_of
-from headrace.data_dir import DataDir
+from headrace.database.access import ROLES, Access, opened, prepare, topics_of
+from headrace.database.data_dir import DataDir
 from shared.settings.sections import read_secret
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import orjson
 import typer
 
-from headrace.access import opened_if_made
+from headrace.client import Api, NotRunningError, follow
 from headrace.commands.arguments import Output, stderr
 from headrace.commands.asking import Asking, asks
 from headrace.commands.remote import (
@@ -21,7 +21,7 @@ from headrace.commands.remote import (
     line_of,
     services_of,
 )
-from headrace.rest import Api, NotRunningError, follow
+from headrace.database.access import opened_if_made
 from shared.errors import ConfigError, HeadraceError
 from shared.ops.tables import operations as operations_table
 from shared.runtime.api.operations import ID_DIGITS

@@ -7,8 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from headrace.access import opened_if_made, service_settings
+from headrace.client import Api, follow
 from headrace.commands.arguments import stderr
+from headrace.commands.predictor_extra import require
 from headrace.commands.registry import (
     Bench,
     ReasonOption,
@@ -20,8 +21,7 @@ from headrace.commands.registry import (
     versions,
 )
 from headrace.commands.remote import ACCEPTED
-from headrace.predictor_extra import require
-from headrace.rest import Api, follow
+from headrace.database.access import opened_if_made, service_settings
 from services.predictor.promotion.promote import Place, verdict_of
 from services.predictor.promotion.verdict import verdict_on
 from services.predictor.registry import state_file, transitions

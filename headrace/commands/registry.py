@@ -15,11 +15,11 @@ from typing import Annotated, Any
 import psycopg
 import typer
 
-from headrace.access import opened_if_made
+from headrace.client import Api, NotRunningError
 from headrace.commands.arguments import Output, settings_of, stderr, stdout
 from headrace.commands.asking import OPTIONS, Asking, asks
 from headrace.commands.remote import give
-from headrace.rest import Api, NotRunningError
+from headrace.database.access import opened_if_made
 from services.predictor.api.models import Stepped, stepped
 from services.predictor.registry import model_files
 from services.predictor.registry.gate import Verdict

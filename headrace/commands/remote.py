@@ -11,9 +11,9 @@ import orjson
 import typer
 from rich.table import Table
 
+from headrace.client import Answer, Api, NotRunningError, follow, title_of
 from headrace.commands.arguments import Output, stderr, stdout
 from headrace.commands.asking import Asking
-from headrace.rest import Answer, Api, NotRunningError, follow, title_of
 from shared.errors import ConfigError
 
 ACCEPTED = 202

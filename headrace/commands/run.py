@@ -19,11 +19,11 @@ from headrace.commands.arguments import (
     stderr,
     stdout,
 )
-from headrace.demonstration import demonstrate
 from headrace.options import run_options
-from headrace.run import is_demonstration
-from headrace.run import run as run_pipeline
-from headrace.site import prepared_site
+from headrace.run.demonstration import demonstrate
+from headrace.run.run import is_demonstration
+from headrace.run.run import run as run_pipeline
+from headrace.run.run_environment import prepared_site
 
 
 def run(

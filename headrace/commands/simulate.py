@@ -8,7 +8,7 @@ import sys
 
 import typer
 
-from headrace.orphan import end_with_supervisor
+from headrace.processes.parent_death import end_with_supervisor
 
 ALL_TO_THE_SIMULATOR = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 

@@ -15,8 +15,8 @@ import psycopg
 import typer
 from rich.table import Table
 
-from headrace.access import one_line, opened_if_made
 from headrace.commands.arguments import ConfigOption, DatabaseOption, DataDirOption, settings_of, stdout
+from headrace.database.access import one_line, opened_if_made
 from shared.errors import ConfigError, HeadraceError
 
 # What a person can look at; --csv and --json give all rows.

@@ -11,7 +11,6 @@ import psycopg
 from rich.console import Console
 from rich.table import Table
 
-from headrace.access import access_of
 from headrace.commands.arguments import (
     ConfigOption,
     DatabaseOption,
@@ -21,9 +20,10 @@ from headrace.commands.arguments import (
     settings_of,
     stdout,
 )
-from headrace.data_dir import DataDir
-from headrace.observe import FRESH_S, Replica, dead_letter_causes, failed_windows, replicas, with_stopped
-from headrace.summary import cause_text, window_text
+from headrace.database.access import access_of
+from headrace.database.data_dir import DataDir
+from headrace.progress.observer import FRESH_S, Replica, dead_letter_causes, failed_windows, replicas, with_stopped
+from headrace.progress.summary import cause_text, window_text
 from shared.settings.sections import Settings
 
 _PAUSED = (

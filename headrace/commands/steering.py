@@ -9,11 +9,11 @@ from urllib.parse import quote
 import psycopg
 import typer
 
-from headrace.access import opened_if_made
+from headrace.client import Answer, NotRunningError, urls_of
 from headrace.commands.arguments import stderr
 from headrace.commands.asking import Asking
 from headrace.commands.remote import conclude
-from headrace.rest import Answer, NotRunningError, urls_of
+from headrace.database.access import opened_if_made
 from shared.errors import ConfigError
 from shared.ops.orders import Desired
 from shared.ops.tables import audit as audit_table

@@ -16,7 +16,6 @@ import psycopg
 import typer
 from rich.table import Table
 
-from headrace.access import opened_if_made
 from headrace.commands.arguments import (
     ConfigOption,
     DatabaseOption,
@@ -27,6 +26,7 @@ from headrace.commands.arguments import (
     stderr,
     stdout,
 )
+from headrace.database.access import opened_if_made
 from shared.ops.tables import audit as audit_table
 from shared.ops.tables import tokens as tokens_table
 from shared.ops.tokens import ID_BYTES, SECRET_BYTES, Parts, Token, minted, span_of, written

@@ -13,7 +13,6 @@ import orjson
 import typer
 from rich.table import Table
 
-from headrace.access import Access, opened_broker, opened_if_made, topics_of
 from headrace.commands.arguments import (
     BrokerOption,
     ConfigOption,
@@ -24,6 +23,7 @@ from headrace.commands.arguments import (
     settings_of,
     stdout,
 )
+from headrace.database.access import Access, opened_broker, opened_if_made, topics_of
 from shared.broker.contract import Broker, Record, TopicPartition
 from shared.broker.counting.read_range import sweep
 from shared.broker.counting.record_count import ReadCensus, Span

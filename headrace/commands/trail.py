@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
-from headrace.access import opened_if_made
 from headrace.commands.asking import Asking, asks
 from headrace.commands.remote import MaybeServiceArgument, give, of_each
+from headrace.database.access import opened_if_made
 from shared.ops.tables import audit as audit_table
 from shared.settings.sections import Settings
 

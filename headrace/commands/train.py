@@ -11,14 +11,14 @@ from typing import Annotated, Any
 import orjson
 import typer
 
-from headrace.access import opened_if_made, service_settings
+from headrace.client import Api, follow
 from headrace.commands.arguments import Output, stderr
+from headrace.commands.predictor_extra import require
 from headrace.commands.registry import Bench, at_registry
 from headrace.commands.remote import conclude
+from headrace.database.access import opened_if_made, service_settings
 from headrace.options import day
-from headrace.orphan import end_with_supervisor
-from headrace.predictor_extra import require
-from headrace.rest import Api, follow
+from headrace.processes.parent_death import end_with_supervisor
 from services.predictor.jobs.request import SEED
 from services.predictor.settings import PredictorSettings
 

@@ -29,9 +29,14 @@ OUTSIDE_MODULES = (
     "headrace.*",
     "headrace.audit.*_reading",
     "headrace.audit.downstream",
-    "headrace.audit.gathering",
-    "headrace.audit.look",
+    "headrace.audit.evidence",
+    "headrace.audit.audit_pass",
+    "headrace.backtest.*",
     "headrace.commands.*",
+    "headrace.database.*",
+    "headrace.processes.*",
+    "headrace.progress.*",
+    "headrace.run.*",
     "services.*.__main__",
     "services.*.api",
     "services.*.api.*",
@@ -99,7 +104,7 @@ CONNECTION = "DbConnection"
 
 # Parts of the command that want another extra besides its own. Its own image does without them: they are imported when
 # they are asked for, and then say what is missing.
-MORE_EXTRAS = {"headrace.backtest*": "predictor"}
+MORE_EXTRAS = {"headrace.backtest.*": "predictor"}
 
 # Distributions whose import name is not their own name.
 IMPORT_NAME = {"discord-py": "discord", "kafka-python": "kafka", "pyyaml": "yaml"}

@@ -37,7 +37,7 @@ def planted(root: Path, **sources: str) -> Tree:
 
 
 def test_the_tree_is_seen(tree: Tree) -> None:
-    assert {"headrace.embedded", "shared.events", "shared.broker.contract", "services.cleaner.clean"} <= tree.keys()
+    assert {"shared.events", "shared.broker.contract", "services.cleaner.clean", "headrace.run.session"} <= tree.keys()
     assert "shared.events" in tree["services.cleaner.clean"].imports
 
 
@@ -177,7 +177,7 @@ def test_base_and_own_extra_may_be_imported(tmp_path: Path) -> None:
 
 
 def test_a_part_that_wants_another_extra_may_import_it(tmp_path: Path) -> None:
-    tree = planted(tmp_path, headrace__backtest="import torch\nimport typer")
+    tree = planted(tmp_path, headrace__backtest__run="import torch\nimport typer")
 
     assert rules.not_carried(tree, tmp_path / "pyproject.toml") == []
 
@@ -188,8 +188,8 @@ def test_what_wants_another_extra_is_imported_when_it_is_asked_for(tree: Tree) -
 
 def test_an_import_of_it_at_the_top_is_found(tmp_path: Path) -> None:
     tree = planted(
-        tmp_path, headrace__backtest="import torch", headrace__cli="from headrace.backtest import backtest",
-        headrace__commands__backtest="def run() -> None:\n    from headrace.backtest import backtest",
+        tmp_path, headrace__backtest__run="import torch", headrace__cli="from headrace.backtest.run import backtest",
+        headrace__commands__backtest="def run() -> None:\n    from headrace.backtest.run import backtest",
     )  # fmt: skip
 
-    assert rules.eager(tree) == ["headrace.cli imports headrace.backtest when it is imported itself"]
+    assert rules.eager(tree) == ["headrace.cli imports headrace.backtest.run when it is imported itself"]

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import psycopg
 
-from headrace.embedded import EmbeddedPostgres
+from headrace.database.embedded import EmbeddedPostgres
 
 _NAME = "empty_log"
 _TABLES = ("topics", "partitions", "log", "positions", "leases", "members", "slots", "cursors")

@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 import psycopg
 
-from headrace.embedded import OWNER, EmbeddedPostgres
+from headrace.database.embedded import OWNER, EmbeddedPostgres
 from shared.broker.contract import Broker, NewRecord
 from shared.events import event_id_of
 from shared.ops.operations import Command, Operation

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from headrace.embedded import EmbeddedPostgres
+from headrace.database.embedded import EmbeddedPostgres
 from shared.topics import CLEAN, RAW
 from tests.contract.conftest import Harness
 from tests.contract.records import until

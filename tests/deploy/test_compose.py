@@ -15,8 +15,8 @@ from urllib.parse import unquote, urlsplit
 import pytest
 import yaml
 
-from headrace.access import ROLES
-from headrace.embedded import OWNER
+from headrace.database.access import ROLES
+from headrace.database.embedded import OWNER
 from shared.settings.loading import load
 from shared.settings.sections import KafkaSettings, ServiceSettings, Settings
 from shared.settings.sources import leaves, variable_of

@@ -8,9 +8,9 @@ from functools import partial
 
 import psycopg
 
-from headrace import observe
-from headrace.access import Access
-from headrace.positions import HOPS
+from headrace.database.access import Access
+from headrace.progress import observer
+from headrace.progress.positions import HOPS
 from services.fetcher.cursor import standing_of
 from shared.broker.connect import connect
 from shared.broker.contract import Broker, TopicPartition
@@ -29,8 +29,8 @@ class Observer:
 
     def __init__(self, access: Access, settings: Settings, token: str) -> None:
         self.broker: Broker = connect(settings, access.owner().conninfo("headrace faults"))
-        self._look = partial(observe.Observer, access, settings, token)
-        self._looking: observe.Observer | None = None
+        self._look = partial(observer.Observer, access, settings, token)
+        self._looking: observer.Observer | None = None
         self._partitions: dict[str, list[TopicPartition]] = {}
         self._windows: frozenset[str] = frozenset()
 

@@ -13,7 +13,7 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
-from headrace.fleet import MODELS
+from headrace.run.programs import MODELS
 from shared.broker.connect import connect
 from shared.broker.contract import Broker, Producer
 from shared.runtime.run import launch

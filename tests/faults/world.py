@@ -14,12 +14,12 @@ from typing import Any, Self
 
 import psycopg
 
-from headrace.access import Access, prepare
-from headrace.data_dir import DataDir
-from headrace.embedded import DATABASE, EmbeddedPostgres
-from headrace.fleet import common_environment, python, services
+from headrace.database.access import Access, prepare
+from headrace.database.data_dir import DataDir
+from headrace.database.embedded import DATABASE, EmbeddedPostgres
 from headrace.options import RunOptions, VirtualTime
-from headrace.supervise import Program, Supervisor
+from headrace.processes.supervisor import Program, Supervisor
+from headrace.run.programs import common_environment, python, services
 from shared.settings.sections import Settings, read_secret
 from shared.topics import SERVICES
 from tests.faults.days import morning

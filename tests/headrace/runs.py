@@ -14,8 +14,8 @@ from typing import Any
 
 import psycopg
 
-from headrace.access import opened
-from headrace.embedded import EmbeddedPostgres
+from headrace.database.access import opened
+from headrace.database.embedded import EmbeddedPostgres
 from shared.settings.sections import Settings
 from simulator.publisher import Publisher
 from simulator.season import Plan, Season

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import httpx
 from fastapi import APIRouter
 
-from headrace.embedded import EmbeddedPostgres
+from headrace.database.embedded import EmbeddedPostgres
 from shared.broker.contract import Broker
 from shared.runtime.api.desk import Desk
 from shared.runtime.api.server import admin_server

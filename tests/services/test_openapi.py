@@ -17,7 +17,7 @@ from schemathesis import GenerationMode
 from schemathesis.core.result import Ok
 from schemathesis.specs.openapi import checks as openapi_checks
 
-from headrace.embedded import EmbeddedPostgres
+from headrace.database.embedded import EmbeddedPostgres
 from shared.runtime.api.server import AdminServer
 from shared.topics import SERVICES
 from tests.services.apps import app_of, exported, operations, server_of

@@ -10,9 +10,9 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from headrace.access import opened
-from headrace.audit.look import Place
-from headrace.embedded import EmbeddedPostgres
+from headrace.audit.audit_pass import Place
+from headrace.database.access import opened
+from headrace.database.embedded import EmbeddedPostgres
 from services.fetcher.sources.yaml_file import load_source
 from shared.broker.postgres.broker import PostgresBroker
 from shared.settings.sections import Settings

@@ -8,7 +8,7 @@ from uuid import uuid5
 
 import psycopg
 
-from headrace.audit.look import Look, Place, audit
+from headrace.audit.audit_pass import Look, Place, audit
 from headrace.audit.window import AuditWindow
 from shared.broker.contract import NewRecord, Record
 from shared.broker.postgres.broker import PostgresBroker

@@ -13,8 +13,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from headrace.access import opened
-from headrace.audit.look import Place
+from headrace.audit.audit_pass import Place
+from headrace.database.access import opened
 from services.fetcher.sources.yaml_file import load_source
 from shared.broker.postgres.broker import PostgresBroker
 from shared.settings.sections import Settings

@@ -10,8 +10,8 @@ from uuid import UUID
 
 import pytest
 
-from headrace.access import opened
-from headrace.audit.look import Place
+from headrace.audit.audit_pass import Place
+from headrace.database.access import opened
 from services.fetcher.sources.yaml_file import load_source
 from shared.broker.contract import Broker, NewRecord
 from shared.broker.counting.read_range import sweep

@@ -18,9 +18,9 @@ import psycopg
 import pytest
 
 from headrace.audit.accounting import Finding
-from headrace.audit.look import Look, Place, audit
+from headrace.audit.audit_pass import Look, Place, audit
 from headrace.audit.window import AuditWindow
-from headrace.embedded import EmbeddedPostgres
+from headrace.database.embedded import EmbeddedPostgres
 from services.fetcher.sources.yaml_file import load_source
 from shared.broker.postgres.broker import PostgresBroker
 from shared.errors import HeadraceError

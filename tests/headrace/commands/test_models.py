@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from headrace.cli import command
-from headrace.embedded import OWNER, EmbeddedPostgres
+from headrace.database.embedded import OWNER, EmbeddedPostgres
 from services.predictor.api.router import router
 from services.predictor.registry import state_file, transitions
 from services.predictor.registry.model_files import WEIGHTS

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from headrace.embedded import EmbeddedPostgres
+from headrace.database.embedded import EmbeddedPostgres
 from services.fetcher.api import FetcherApi
 from services.fetcher.archive.store import DocumentArchive
 from services.fetcher.fetch import Fetcher

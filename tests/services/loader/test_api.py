@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from headrace.embedded import EmbeddedPostgres
+from headrace.database.embedded import EmbeddedPostgres
 from services.loader.api import router
 from services.loader.exports import Exporter
 from services.loader.load import Loader

@@ -14,7 +14,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from headrace.embedded import EmbeddedPostgres
+from headrace.database.embedded import EmbeddedPostgres
 from services.cleaner.handle import Cleaner
 from services.fetcher.capture import AnotherDay, Capture
 from services.fetcher.cursor import Version

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import psycopg
 
-from headrace.embedded import EmbeddedPostgres
+from headrace.database.embedded import EmbeddedPostgres
 from services.notifier.api import look, router
 from services.notifier.channels.console import ConsoleChannel
 from services.notifier.pacing import Delivery

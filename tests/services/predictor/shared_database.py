@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import psycopg
 
-from headrace.embedded import EmbeddedPostgres
+from headrace.database.embedded import EmbeddedPostgres
 
 
 @contextmanager

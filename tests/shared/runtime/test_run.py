@@ -16,7 +16,7 @@ import httpx
 import psycopg
 import pytest
 
-from headrace.embedded import OWNER, EmbeddedPostgres
+from headrace.database.embedded import OWNER, EmbeddedPostgres
 from shared.runtime.run import GRACE_S
 from tests.shared.runtime.deadline import eventually
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from headrace.embedded import EmbeddedPostgres
+from headrace.database.embedded import EmbeddedPostgres
 from shared.broker.counting.backlog import GaplessBacklog
 from shared.broker.postgres.broker import PostgresBroker
 from shared.runtime.consumer import ConsumerLoop

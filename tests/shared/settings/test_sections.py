@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from pydantic import ValidationError
 
-from headrace.embedded import OWNER, EmbeddedPostgres
+from headrace.database.embedded import OWNER, EmbeddedPostgres
 from services.cleaner.settings import CleanerSettings
 from services.fetcher.settings import FetcherSettings
 from services.loader.settings import LoaderSettings

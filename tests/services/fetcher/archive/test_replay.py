@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-from headrace.embedded import EmbeddedPostgres
+from headrace.database.embedded import EmbeddedPostgres
 from services.fetcher.api import FetcherApi
 from services.fetcher.archive.replay_jobs import ArchiveReplays
 from services.fetcher.archive.store import DocumentArchive

@@ -11,7 +11,7 @@ import httpx
 import psycopg
 import pytest
 
-from headrace.embedded import EmbeddedPostgres
+from headrace.database.embedded import EmbeddedPostgres
 from services.loader.load import Loader
 from services.predictor.api.router import router
 from services.predictor.registry import model_files, state_file

@@ -7,7 +7,7 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
-from headrace.recorded import read_archive
+from headrace.backtest.archive import read_archive
 from services.predictor.data.events import STATES, EventFacts, Events, State, events_of
 from services.predictor.data.profile import BOATRACE
 from services.predictor.features.encoding import Encoding

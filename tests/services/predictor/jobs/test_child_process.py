@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from headrace.embedded import EmbeddedPostgres
+from headrace.database.embedded import EmbeddedPostgres
 from services.predictor.jobs.kinds import PROMOTION, TRAINING
 from services.predictor.registry import model_files, state_file, transitions
 from shared.ops.operations import Operation

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from headrace.embedded import EmbeddedPostgres
+from headrace.database.embedded import EmbeddedPostgres
 from services.predictor.model.active import Serving
 from services.predictor.monitoring.postgres_scores import PostgresScored
 from services.predictor.monitoring.scoring import Scoring

@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from headrace.embedded import EmbeddedPostgres
+from headrace.database.embedded import EmbeddedPostgres
 from services.predictor.promotion.postgres_stored_duel import stored_duel
 from services.predictor.registry.gate import Duel
 from tests.services.predictor.settled import BLUNT, FIRST, TRUE, settle

@@ -10,7 +10,7 @@ import numpy as np
 import psycopg
 import pytest
 
-from headrace.embedded import EmbeddedPostgres
+from headrace.database.embedded import EmbeddedPostgres
 from services.predictor.data.events import EventFacts, events_of
 from services.predictor.features.history import History
 from services.predictor.features.inputs import inputs_of

@@ -11,7 +11,7 @@ import httpx
 import psycopg
 import pytest
 
-from headrace.embedded import EmbeddedPostgres
+from headrace.database.embedded import EmbeddedPostgres
 from services.predictor.api.explanation import router
 from services.predictor.data.events import State
 from services.predictor.serving.explanation import Explanation, PastStart, SlotExplained

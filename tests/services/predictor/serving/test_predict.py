@@ -13,7 +13,7 @@ import orjson
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from headrace.embedded import EmbeddedPostgres
+from headrace.database.embedded import EmbeddedPostgres
 from services.predictor.data.events import EventFacts, Events, events_of
 from services.predictor.features.history import History
 from services.predictor.features.inputs import inputs_of

@@ -13,7 +13,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from headrace.embedded import EmbeddedPostgres
+from headrace.database.embedded import EmbeddedPostgres
 from services.loader.load import Loader
 from services.predictor.data.events import EntryFacts
 from services.predictor.storage.interface import Change

@@ -9,7 +9,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from headrace.embedded import EmbeddedPostgres
+from headrace.database.embedded import EmbeddedPostgres
 from services.predictor.registry import model_files, state_file
 from services.predictor.training.candidate import registry_of, train
 from shared.errors import ConfigError

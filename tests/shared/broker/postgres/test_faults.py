@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from headrace.embedded import EmbeddedPostgres
+from headrace.database.embedded import EmbeddedPostgres
 from shared.broker.contract import TopicPartition
 from shared.broker.postgres import retention
 from shared.broker.postgres.broker import PostgresBroker

@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from headrace.embedded import EmbeddedPostgres
+from headrace.database.embedded import EmbeddedPostgres
 from services.cleaner.settings import CleanerSettings
 from tests.shared.runtime.api.desks import as_role, cleaner_on, served, token_file
 

@@ -12,7 +12,7 @@ import httpx
 import psycopg
 from fastapi import APIRouter
 
-from headrace.embedded import OWNER, EmbeddedPostgres
+from headrace.database.embedded import OWNER, EmbeddedPostgres
 from services.cleaner.settings import CleanerSettings
 from shared.database.connection import DbConnection
 from shared.ops.tables import tokens as tokens_table

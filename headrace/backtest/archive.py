@@ -1,0 +1,156 @@
+"""A folder of dated files as facts, without services and without a database.
+
+It goes through the pipeline's own pure parts (the declared source, `Capture`, the cleaner, the loader's rule of when a
+fact was known), so what a model learns from files is what the loader's tables hold of the same files.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from datetime import date
+from pathlib import Path
+
+import structlog
+
+from headrace.backtest.archive_facts import Said, event_of, with_postponed
+from services.cleaner.clean import Filtered, clean
+from services.fetcher.capture import Capture
+from services.fetcher.sources.declaration import Source
+from services.fetcher.sources.documents import Absence, Document
+from services.fetcher.sources.recorded_files import ArchiveSource
+from services.fetcher.sources.yaml_file import load_source
+from services.fetcher.windows import Due, Window
+from services.loader.fact_tree import FactEvent
+from services.predictor.data.events import EventFacts
+from services.predictor.data.profile import BOATRACE, Profile
+from services.predictor.storage.interface import without_collection
+from shared.broker.contract import NewRecord
+from shared.clock import SystemClock
+from shared.errors import ConfigError, InvalidDocument, InvalidEvent, TransientError
+from shared.events import MESSAGES, Reference
+from shared.ops import dead_letters
+
+Problem = Callable[[str], None]
+"""Is told, in a sentence, of what could not be used; the rest is read."""
+
+_RAW = MESSAGES["raw-event/1"]
+_log = structlog.get_logger("headrace")
+
+
+def logged(problem: str) -> None:
+    _log.warning("not read", problem=problem)
+
+
+def archive_days(folder: Path, source_name: str = "boatrace") -> tuple[date, date]:
+    """The first and the last day that has a file. Raises ConfigError that says which files were expected."""
+    return _archive(load_source(source_name), folder).days()
+
+
+def read_archive(
+    folder: Path,
+    source_name: str = "boatrace",
+    first: date | None = None,
+    last: date | None = None,
+    profile: Profile = BOATRACE,
+    on_problem: Problem = logged,
+) -> list[EventFacts]:
+    """Every event that is on a card of the days `first` to `last` (inclusive; None: as far as there are files), in the
+    order of their start, then of their keys; those without a schedule last.
+
+    What is after `last` is not looked at, so an event called off on its last days is not known to be postponed.
+    Raises ConfigError where the folder is no archive of the source, or has no day of those asked for.
+    """
+    source = load_source(source_name)
+    archive = _archive(source, folder)
+    there = archive.days()
+    first, last = max(first or there[0], there[0]), min(last or there[1], there[1])
+    if first > last:
+        raise ConfigError(f"no such day in the archive {folder}: it has {there[0]} to {there[1]}")
+    with without_collection():
+        return _Reading(source, archive, profile, on_problem).between(first, last)
+
+
+class _Reading:
+    """One archive's days, one after the other: an event's facts are all in the files of its day."""
+
+    def __init__(self, source: Source, archive: ArchiveSource, profile: Profile, on_problem: Problem) -> None:
+        self._archive = archive
+        self._captures = {feed.name: Capture(source, feed) for feed in source.feeds}
+        self._profile = profile
+        self._on_problem = on_problem
+        self._absent: dict[str, list[date]] = defaultdict(list)
+        self._cards: dict[str, str] = {}
+
+    def between(self, first: date, last: date) -> list[EventFacts]:
+        days = [date.fromordinal(day) for day in range(first.toordinal(), last.toordinal() + 1)]
+        events = [event for day in days for event in self._events(day)]
+        for feed, missing in self._absent.items():
+            self._on_problem(f"{feed}: no file for {len(missing)} of {len(days)} days, the first is {missing[0]}")
+        return sorted(with_postponed(events, self._cards), key=_start)
+
+    def _events(self, day: date) -> Iterator[EventFacts]:
+        for event_key, said in self._said(day).items():
+            try:
+                event = event_of(said, self._profile)
+            except InvalidEvent as error:
+                self._on_problem(str(error))
+                continue
+            if event is None:
+                self._on_problem(f"{event_key}: left out, it is on no card")
+                continue
+            if said.listed is not None and said.listed.card_key is not None:
+                self._cards[event_key] = said.listed.card_key
+            yield event
+
+    def _said(self, day: date) -> dict[str, Said]:
+        found: dict[str, Said] = defaultdict(Said)
+        for document in self._documents(day):
+            try:
+                for record in self._captured(document):
+                    fact = self._cleaned(document, record)
+                    if fact is not None:
+                        found[fact.event_key].add(fact)
+            except InvalidDocument as error:
+                self._on_problem(str(error))
+        return found
+
+    def _documents(self, day: date) -> Iterator[Document]:
+        absent = []
+        for feed in self._captures:
+            try:
+                found = self._archive.fetch(Due(Window(feed, day), historical=True), None)
+            except (InvalidDocument, TransientError) as error:
+                self._on_problem(str(error))
+                continue
+            if isinstance(found, Absence):
+                absent.append(feed)
+            else:
+                yield found
+        if len(absent) < len(self._captures):  # a day without any file is no gap: nothing took place
+            for feed in absent:
+                self._absent[feed].append(day)
+
+    def _captured(self, document: Document) -> list[NewRecord]:
+        captured = self._captures[document.feed](document, {})
+        for rejected in captured.rejected:
+            self._on_problem(rejected.headers[dead_letters.MESSAGE].decode())
+        return captured.records
+
+    def _cleaned(self, document: Document, record: NewRecord) -> FactEvent | None:
+        try:
+            # Validated as the cleaner's own input is: its parser decides what a number is.
+            fact = clean(_RAW.validate_json(record.value))
+        except InvalidEvent as error:
+            self._on_problem(f"{document.url}: {error}")
+            return None
+        return None if isinstance(fact, Filtered | Reference) else fact
+
+
+def _archive(source: Source, folder: Path) -> ArchiveSource:
+    return ArchiveSource(source, folder, SystemClock())
+
+
+def _start(event: EventFacts) -> tuple[float, str]:
+    return math.inf if event.scheduled_us is None else event.scheduled_us, event.event_key

@@ -1,0 +1,178 @@
+"""All that is said of a back-test's model: its figures beside those of references, of its parts and of policies."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+
+import numpy as np
+
+from headrace.backtest.report import Report, coverage_of, facts_of, worth_notes
+from headrace.backtest.request import Clock, Wish
+from services.predictor.backtest import baselines
+from services.predictor.backtest.baselines import Lessons, fit_rivals, left_out
+from services.predictor.backtest.member_contributions import KINDS, alone, scores_of, share_rows
+from services.predictor.backtest.walk_forward import Walked, carded, opinion_of, states
+from services.predictor.data.events import Events
+from services.predictor.data.targets import targets_of
+from services.predictor.evaluation.bootstrap import Interval
+from services.predictor.evaluation.comparison import (
+    EPOCH,
+    Judged,
+    Opinion,
+    difference_table,
+    eligible,
+    month_table,
+    quality_table,
+)
+from services.predictor.evaluation.tables import Cell
+from services.predictor.features.history import History
+from services.predictor.features.inputs import inputs_of, observed_in
+from services.predictor.learners.boosting.fit import BoostingOptions
+from services.predictor.learners.processes import side_by_side
+from services.predictor.learners.serial import Run
+from services.predictor.model.ensemble import Trained
+from services.predictor.policy import comparison as policies
+from services.predictor.policy.comparison import as_known
+from services.predictor.policy.context import Scene
+from services.predictor.policy.evaluate import Row, returns_table
+from services.predictor.policy.hyperparameters import Learning
+from services.predictor.training.figures import BacktestShown, backtest_pictures
+from services.predictor.training.hyperparameters import Training, training_for
+from services.predictor.training.train import Made
+
+MODEL, CARD_ONLY, WITHOUT_HISTORY = "model", "model, card only", "model, without history"
+Train = Callable[[Training, tuple[str, ...]], Trained]
+"""A model of the same days, of this plan, with some groups of features unknown."""
+
+
+@dataclass(frozen=True)
+class Judging:
+    """All comparisons on the judged events of the test span."""
+
+    wish: Wish
+    model: Trained
+    made: Made | None
+    events: Events
+    history: History
+    walked: Walked
+    judged: Judged
+    clock: Clock
+    train: Train
+
+    def report(self) -> Report:
+        notes: list[str] = []
+        boosts = find_spec("lightgbm") is not None
+        if not boosts:
+            notes.append("LightGBM is not installed (extra dev): there is no such reference here")
+        ours = {MODEL: opinion_of(self.walked.told, self.walked.rows)}
+        with self.clock("cards alone are told, members asked"):
+            ours[CARD_ONLY] = opinion_of(carded(self.model, self.walked, self.history))
+            shares = self._shares()
+        ours |= self._without_history(notes)
+        lessons = self._lessons() if self.wish.references else None
+        others = {} if lessons is None else self._references(lessons, boosts)
+        with self.clock("policies are compared"):
+            policy = self._policies(lessons if boosts else None)
+        opinions = {**others, **ours}
+        seed = self.wish.seed
+        shown = [name for name in (baselines.BASE, baselines.LOGIT, baselines.BOOSTING) if name in others]
+        months = month_table(self.judged, {MODEL: ours[MODEL], **{name: others[name] for name in shown}}, MODEL, seed)
+        differences = difference_table(self.judged, opinions, MODEL, seed)
+        with self.clock("pictures are drawn"):
+            drawn = BacktestShown(self.judged, ours[MODEL], months, self._costs(ours, shares), policy)
+            pictures = backtest_pictures(drawn, self.made, self.wish.pictures, MODEL)
+        return Report(
+            facts=facts_of(self.wish.spans, self.model, self.judged),
+            coverage=coverage_of(self.walked, states(self.walked)),
+            quality=quality_table(self.judged, opinions),
+            differences=differences,
+            months=months,
+            shares=shares,
+            policy=policy,
+            notes=[*notes, *worth_notes(differences, WITHOUT_HISTORY)],
+            pictures=[str(path) for path in pictures],
+            seconds=self.clock.seconds,
+        )
+
+    def _shares(self) -> list[dict[str, Cell]]:
+        """Of each state as far as it was told; kinds alone are calibrated on the validation days, like the whole."""
+        spans, rows = self.wish.spans, list[dict[str, Cell]]()
+        chosen = self.events[eligible(self.events, spans.train_to, spans.validate_to)]
+        chosen = chosen[chosen.day > (spans.train_to - EPOCH).days]
+        for state, at in states(self.walked).items():
+            inputs = inputs_of(chosen, self.history, self.model.description.encoding, state)
+            known = np.flatnonzero(observed_in(inputs) | (state == "card"))
+            inputs, winner = inputs[known], chosen.winner[known]
+            learned = scores_of(self.model, inputs, state)
+            found = {kind: alone(self.model, state, kind, learned, inputs, winner) for kind in KINDS}
+            part = self.walked.rows[at]
+            judged = Judged.of(self.walked.events[part], self.model.description.terciles)
+            told = self.walked.told.win[part]
+            rows += share_rows(self.model, state, judged, self.walked.seen[part], told, found, self.wish.seed)
+        return rows
+
+    def _without_history(self, notes: list[str]) -> dict[str, Opinion]:
+        """Trained again, with all that is history unknown."""
+        if not self.wish.ablation or self.wish.model is not None:
+            notes.append("what history is worth was not asked: that takes a training of its own")
+            return {}
+        count = self.model.description.events
+        plan = replace(self.wish.training or training_for(count), policy=None)
+        with self.clock("the model without history is trained"):
+            bare = self.train(plan, ("history",))
+        seen = self.walked.seen[self.walked.rows].without(bare.description.encoding, "history")
+        return {WITHOUT_HISTORY: opinion_of(bare.probabilities(seen))}
+
+    def _lessons(self) -> Lessons:
+        spans = self.wish.spans
+        events = self.events[eligible(self.events, EPOCH, spans.validate_to)]
+        inputs = inputs_of(events, self.history, self.model.description.encoding, "observation")
+        trains = events.day <= (spans.train_to - EPOCH).days
+        targets = targets_of(events, self.model.description.terciles)
+        rows = np.flatnonzero(trains), np.flatnonzero(~trains)
+        return Lessons(events, inputs, targets, self.model.description.encoding, *rows)
+
+    def _references(self, lessons: Lessons, boosts: bool) -> dict[str, Opinion]:
+        with self.clock("references are trained"):
+            found = fit_rivals(lessons, self.wish.seed, self._boosting if boosts else None, self._run)
+        return found.opinions(self.walked.seen[self.walked.rows])
+
+    def _policies(self, lessons: Lessons | None) -> list[Row]:
+        """Those that learn from history only where there is LightGBM: their chances to win must be left-out ones."""
+        decided, scene, seed = self.walked.decided_on, self.walked.scene[self.walked.rows], self.wish.seed
+        chosen = policies.choices(decided, scene, seed)
+        if lessons is not None:
+            history = policies.History(self._learned_scene(lessons), as_known(lessons.events[lessons.training]))
+            chosen |= policies.learned_choices(scene, history, Learning().payout_quantile)
+        return returns_table(next(iter(chosen)), chosen, as_known(self.judged.events), self.judged.clusters)
+
+    def _learned_scene(self, lessons: Lessons) -> Scene:
+        inputs = lessons.inputs[lessons.training]
+        told = self.model.probabilities(inputs)
+        return self.model.scene(inputs, replace(told, win=left_out(lessons, self.wish.seed, self._boosting, self._run)))
+
+    @property
+    def _boosting(self) -> BoostingOptions:
+        return self.wish.training.boosting if self.wish.training else BoostingOptions()
+
+    @property
+    def _run(self) -> Run:
+        """What it gives is what the jobs give."""
+        return side_by_side(self.wish.workers or min(os.cpu_count() or 1, 4))
+
+    def _costs(self, ours: Mapping[str, Opinion], shares: Sequence[Mapping[str, Cell]]) -> dict[str, Interval]:
+        """For the picture: what is left out -> log-loss without it less that of the whole."""
+        win, seed = ours[MODEL].win, self.wish.seed
+        said = {"observation (card only)": CARD_ONLY, "history (trained without)": WITHOUT_HISTORY}
+        found = {
+            label: self.judged.difference(ours[name].win, win, seed) for label, name in said.items() if name in ours
+        }
+        left_out = {"networks alone": "trees (networks alone)", "trees alone": "networks (trees alone)"}
+        for row in shares:
+            name, cell = left_out.get(str(row["member"])), row.get("gain of the whole")
+            if name is not None and isinstance(cell, Interval) and row["state"] == "observation":
+                found[name] = cell
+        return found

@@ -1,0 +1,94 @@
+"""A back-test: train up to a day, then tell every event of later days as it would have been told. Files in, files out.
+
+What is written first is the file of probabilities; the comparisons come after it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+from headrace.backtest.archive import read_archive
+from headrace.backtest.comparison import Judging
+from headrace.backtest.report import Report
+from headrace.backtest.request import Clock, Say, Wish
+from services.predictor.backtest.walk_forward import judged_of, lines, walk
+from services.predictor.data.events import EventFacts, Events, events_of
+from services.predictor.data.profile import BOATRACE
+from services.predictor.data.split import Split
+from services.predictor.evaluation.comparison import EPOCH, eligible
+from services.predictor.features.history import History
+from services.predictor.model.ensemble import Trained
+from services.predictor.training.candidate import model_of, registry_of, save
+from services.predictor.training.hyperparameters import Training
+from services.predictor.training.train import Made
+from shared.errors import ConfigError
+
+
+def backtest(wish: Wish, say: Say) -> Report:
+    """Writes the file and the pictures. Raises ConfigError where something is missing or does not fit."""
+    wish.check()
+    torch.set_num_threads(1)
+    clock = Clock(say)
+    with clock("the archive is read"):
+        records = read_archive(wish.archive, last=wish.spans.test_to, on_problem=say)
+        events = events_of(records, BOATRACE.slots)
+        _must_hold_something(wish, events)
+    model, made = _model(wish, records, clock)
+    with clock("the test span is told"):
+        history = History(BOATRACE)
+        history.fold(events)
+        walked = walk(model, events, history, wish.spans)
+        judged = judged_of(model, walked)
+        _write(wish.out, lines(walked, wish.bet_on_every_event))
+    judging = Judging(
+        wish, model, made, events, history, walked, judged, clock,
+        lambda plan, without: _trained(wish, records, say, plan, without).model,
+    )  # fmt: skip
+    return judging.report()
+
+
+def _must_hold_something(wish: Wish, events: Events) -> None:
+    if not len(eligible(events, wish.spans.test_from, wish.spans.test_to)):
+        raise ConfigError(
+            f"--archive {wish.archive}: no event of {wish.spans.test_from} to {wish.spans.test_to} has six entries and"
+            " one winner: there is nothing to judge by"
+        )
+
+
+def _model(wish: Wish, records: list[EventFacts], clock: Clock) -> tuple[Trained, Made | None]:
+    if wish.model is not None:
+        model = registry_of(wish.models_dir).load(wish.model)
+        if model.description.validation_last >= str(wish.spans.test_from):
+            raise ConfigError(
+                f"model {wish.model} has seen days up to {model.description.validation_last}: the test span begins too"
+                f" early, on {wish.spans.test_from}"
+            )
+        return model, None
+    with clock("the model is trained"):
+        made = _trained(wish, records, clock.say, wish.training)
+    if wish.save_model:
+        clock.say(f"saved as {save(registry_of(wish.models_dir), made, 'headrace backtest')}, a candidate")
+    return made.model, made
+
+
+def _trained(
+    wish: Wish, records: list[EventFacts], say: Say, training: Training | None, without: tuple[str, ...] = ()
+) -> Made:
+    """From the records of the days it may see: even which measures exist is not learned from later ones."""
+    seen = events_of([each for each in records if each.day <= (wish.spans.validate_to - EPOCH).days], BOATRACE.slots)
+    split = Split(wish.spans.train_to, wish.spans.validate_to)
+    return model_of(seen, BOATRACE, split, wish.seed, say, workers=wish.workers, without=without, training=training)
+
+
+def _write(file: Path, rows: Iterator[str]) -> None:
+    """Whole, or not at all."""
+    part = file.with_name(f".{file.name}.part")
+    try:
+        with part.open("w", encoding="ascii", newline="\n") as opened:
+            opened.writelines(f"{row}\n" for row in rows)
+        part.replace(file)
+    finally:
+        part.unlink(missing_ok=True)

@@ -1,0 +1,80 @@
+"""Where a run takes place: a prepared database, a data directory of one's own, and what was set."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from rich.console import Console
+
+from headrace.database.access import Access, opened, prepare, service_settings
+from headrace.database.data_dir import DataDir
+from headrace.options import RunOptions
+from headrace.processes.interrupts import Interrupts, interrupts
+from headrace.processes.supervisor import Program
+from headrace.progress.view import view_for
+from headrace.run.programs import MODELS, services
+from headrace.run.session import Session
+from services.fetcher.settings import FetcherSettings
+from services.loader.settings import LoaderSettings
+from shared.settings.sections import ServiceSettings, Settings, read_secret
+
+S = TypeVar("S", bound=ServiceSettings)
+
+
+@dataclass(frozen=True)
+class Site:
+    """One run's place. `common` is what was set for the run; `config` is the settings file that was named, if any;
+    `began_s` is monotonic."""
+
+    access: Access
+    common: Settings
+    data_dir: DataDir
+    config: Path | None
+    caught: Interrupts
+    screen: Console
+    began_s: float
+
+    def settings(self, model: type[S], overrides: Mapping[str, Any] | None = None) -> S:
+        """A service's settings as it will see them. Raises ConfigError before anything is started."""
+        ours = {"broker.url": self.common.broker.url, **(overrides or {})}
+        return service_settings(model, self.access, self.data_dir.path, self.config, ours)
+
+    def effective(self, options: RunOptions) -> RunOptions:
+        """The options, with what file and environment say where they say nothing."""
+        said = {
+            "source": options.source, "base_url": options.base_url, "archive_dir": options.archive,
+            "from": options.from_date, "to": options.to_date,
+        }  # fmt: skip
+        fetcher = self.settings(FetcherSettings, {f"fetcher.{name}": value for name, value in said.items()}).fetcher
+        return replace(
+            options, source=fetcher.source, base_url=fetcher.base_url, archive=fetcher.archive_dir,
+            from_date=fetcher.from_date, to_date=fetcher.to_date,
+        )  # fmt: skip
+
+    def services(self, options: RunOptions, follow: bool) -> list[Program]:
+        return services(self.access, self.data_dir, options, follow, self.config, self.common.broker.url)
+
+    def session(self) -> Session:
+        exports = self.settings(LoaderSettings).loader.exports
+        token = read_secret(self.data_dir.token_file)
+        return Session(self.access, self.common, token, self.caught, view_for(self.screen), exports, self.began_s)
+
+
+@contextmanager
+def prepared_site(settings: Settings, config: Path | None, screen: Console) -> Iterator[Site]:
+    """Alone in the data directory, with the database up and migrated; leaves nothing running."""
+    began_s = time.monotonic()
+    data_dir = DataDir(settings.data_dir)
+    data_dir.make()
+    with interrupts() as caught, data_dir.locked(), opened(settings) as access:
+        prepare(access, settings)
+        data_dir.make_token()
+        site = Site(access, settings, data_dir, config, caught, screen, began_s)
+        for model in MODELS:
+            site.settings(model)
+        yield site

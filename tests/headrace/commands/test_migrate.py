@@ -1,0 +1,130 @@
+"""`headrace migrate`: a database as its owner finds it becomes one that the services can work with."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import psycopg
+import pytest
+
+from headrace.database.access import ROLES, opened
+from headrace.database.embedded import OWNER, EmbeddedPostgres
+from shared.settings.sections import Settings
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
+    """One of its own: roles and their passwords belong to the whole server."""
+    server = EmbeddedPostgres(tmp_path_factory.mktemp("prepare"))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def passwords(tmp_path: Path) -> Path:
+    for role in ROLES:
+        (tmp_path / f"{role}.password").write_text(f"the one of {role}\n")
+    return tmp_path
+
+
+def prepare(server: EmbeddedPostgres, directory: Path) -> subprocess.CompletedProcess[str]:
+    return migrate(
+        "--passwords",
+        str(directory),
+        HEADRACE_DATABASE__URL=server.url(),
+        HEADRACE_DATABASE__PASSWORD_FILE=str(server.password_file(OWNER)),
+    )
+
+
+def migrate(*arguments: str, **given: str) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("HEADRACE_")} | given
+    command = [sys.executable, "-m", "headrace", "migrate", *arguments]
+    return subprocess.run(command, check=False, capture_output=True, text=True, env=environment, cwd=ROOT)
+
+
+def login(server: EmbeddedPostgres, role: str, password: str) -> psycopg.Connection[tuple[object, ...]]:
+    return psycopg.connect(server.url(role).replace("@", f":{quote(password)}@", 1))
+
+
+def test_every_role_gets_the_password_of_its_file(server: EmbeddedPostgres, passwords: Path) -> None:
+    done = prepare(server, passwords)
+
+    assert done.returncode == 0, done.stderr
+    for role in ROLES:
+        login(server, role, f"the one of {role}").close()
+        with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+            login(server, role, "another one")
+
+
+def test_a_service_finds_its_topics(server: EmbeddedPostgres, passwords: Path) -> None:
+    prepare(server, passwords)
+
+    with login(server, "headrace_cleaner", "the one of headrace_cleaner") as connection:
+        topics = {name for (name,) in connection.execute("SELECT name FROM broker.topics")}
+    assert {"raw-events", "clean-events", "loaded-events", "predictions", "cleaner.dlq"} <= topics
+
+
+def test_preparing_again_changes_nothing(server: EmbeddedPostgres, passwords: Path) -> None:
+    prepare(server, passwords)
+
+    again = prepare(server, passwords)
+
+    assert (again.returncode, again.stdout.split(",")[0]) == (0, "0 migrations applied")
+
+
+def test_a_missing_password_is_told_before_anything_is_done(server: EmbeddedPostgres, passwords: Path) -> None:
+    (passwords / "headrace_loader.password").unlink()
+
+    done = prepare(server, passwords)
+
+    assert done.returncode == 2
+    assert "headrace_loader.password" in done.stderr
+
+
+def test_no_password_is_shown(server: EmbeddedPostgres, passwords: Path) -> None:
+    done = prepare(server, passwords)
+
+    assert "the one of" not in done.stdout + done.stderr
+
+
+def test_without_a_database_named_the_embedded_one_is_prepared(tmp_path: Path) -> None:
+    first, again = (migrate("--data-dir", str(tmp_path / "data")) for _ in range(2))
+
+    assert (first.returncode, again.returncode) == (0, 0), first.stderr + again.stderr
+    assert int(first.stdout.split()[0]) > 0
+    assert again.stdout.split()[0] == "0"
+    assert not EmbeddedPostgres(tmp_path / "data").answers()
+
+
+def test_a_broker_that_does_not_answer_is_told_in_one_line_and_nothing_is_changed(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path / "data")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and nobody listens
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        done = migrate("--data-dir", str(settings.data_dir), "--broker", f"kafka://{address}")
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"no Kafka answers at {address}: is it running there?" in done.stderr
+    assert done.stderr.count("\n") == 1
+    with opened(settings) as access, access.connect() as connection:
+        schemas = {name for (name,) in connection.execute("SELECT nspname FROM pg_namespace")}
+    assert not {"broker", "facts", "ops"} & schemas
+
+
+@pytest.mark.parametrize("url", ["kafka:/127.0.0.1:9092", "localhost:9092", "kafka://user:secret@127.0.0.1:9092"])
+def test_a_broker_that_cannot_be_is_refused_before_anything_is_started(tmp_path: Path, url: str) -> None:
+    done = migrate("--data-dir", str(tmp_path / "data"), "--broker", url)
+
+    assert done.returncode == 2
+    assert "broker.url" in done.stderr
+    assert "secret" not in done.stderr
+    assert not (tmp_path / "data").exists()

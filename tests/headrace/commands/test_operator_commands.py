@@ -1,0 +1,264 @@
+"""The operator's commands against a pipeline that runs: real processes, real REST, made-up days."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from headrace.cli import command
+from headrace.database.access import opened
+from headrace.database.embedded import EmbeddedPostgres
+from shared.broker.contract import NewRecord
+from shared.broker.postgres.broker import PostgresBroker
+from shared.settings.sections import Settings
+from shared.topics import RAW
+from tests.headrace.runs import DAYS, RACES, logs, run_once, status, until, write_archive
+from tests.headrace.runs import command as run_command
+
+Said = tuple[int, str, str]
+Headrace = Callable[..., Said]
+RECORDS = 3 * len(DAYS) * RACES + 9
+LIMIT_S = 30.0
+STOP_S = 20.0
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_archive(tmp_path_factory.mktemp("archive"))
+
+
+@pytest.fixture(scope="module")
+def data_dir(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Of a run that goes on; everything is loaded."""
+    data_dir = tmp_path_factory.mktemp("operated") / "data"
+    run_once(archive, data_dir)
+    process = subprocess.Popen(
+        run_command(archive, data_dir), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        until(lambda: _is_up(data_dir), process, data_dir)
+        yield data_dir
+    finally:
+        process.terminate()
+        process.communicate(timeout=STOP_S)
+
+
+def _is_up(data_dir: Path) -> bool:
+    return all(each["ready"] for each in status(data_dir))
+
+
+@pytest.fixture
+def headrace(data_dir: Path, capfd: pytest.CaptureFixture[str]) -> Headrace:
+    return _caller(data_dir, capfd)
+
+
+def _caller(data_dir: Path, capfd: pytest.CaptureFixture[str]) -> Headrace:
+    def run(*arguments: str) -> Said:
+        capfd.readouterr()
+        code = command([*arguments, "--data-dir", str(data_dir)])
+        return code, *capfd.readouterr()
+
+    return run
+
+
+def as_json(said: Said) -> Any:
+    code, out, err = said
+    assert code == 0, err
+    return json.loads(out)
+
+
+def eventually(look: Callable[[], Any], data_dir: Path) -> Any:
+    deadline = time.monotonic() + LIMIT_S
+    while not (found := look()):
+        assert time.monotonic() < deadline, logs(data_dir)
+        time.sleep(0.05)
+    return found
+
+
+def test_a_pause_holds_everywhere_until_it_is_resumed(headrace: Headrace) -> None:
+    paused = as_json(headrace("pause", "cleaner", RAW, "--reason", "a look", "--wait", "--output", "json"))
+    assert (paused["kind"], paused["state"]) == ("pause", "succeeded")
+    assert "paused         cleaner on raw-events, by file token: a look" in headrace("status")[1]
+
+    resumed = as_json(headrace("resume", "cleaner", "--all", "--wait", "--output", "json"))
+    assert (resumed["kind"], resumed["state"]) == ("resume", "succeeded")
+    assert "paused" not in headrace("status")[1]
+
+
+def test_what_is_replayed_is_what_the_dry_run_found(headrace: Headrace) -> None:
+    plan = as_json(
+        headrace("replay", "cleaner", RAW, "--key", f"boatrace:{DAYS[0]}:*", "--dry-run", "--output", "json")
+    )
+    assert plan["records"] == 3 * RACES
+
+    done = as_json(headrace("replay", "cleaner", "--plan", plan["plan_id"], "--wait", "--output", "json"))
+    assert (done["state"], done["counts"]["selected"]) == ("succeeded", 3 * RACES)
+
+    code, _, err = headrace("replay", "cleaner", "--plan", plan["plan_id"])
+    assert (code, err.count("\n")) == (1, 1)
+    assert "headrace: the cleaner refuses (409)" in err
+
+
+def test_a_replay_is_found_among_the_operations_and_in_the_trail(headrace: Headrace) -> None:
+    done = as_json(headrace("replay", "cleaner", RAW, "--offsets", "0:0-1", "--wait", "--output", "json"))
+
+    shown = json.loads(headrace("operations", "show", "cleaner", str(int(done["id"])))[1])
+    assert shown["id"] == done["id"]
+    listed = as_json(headrace("operations", "list", "cleaner", "--kind", "replay", "--output", "json"))
+    assert done["id"] in {each["id"] for each in listed}
+    assert headrace("operations", "wait", "cleaner", done["id"])[0] == 0
+    trail = as_json(headrace("trail", "cleaner", "--output", "json"))
+    assert ("replay", "accepted") in {(line["action"], line["outcome"]) for line in trail}
+
+
+def test_what_is_over_cannot_be_cancelled(headrace: Headrace) -> None:
+    done = as_json(headrace("replay", "cleaner", RAW, "--offsets", "0:0-1", "--wait", "--output", "json"))
+
+    code, _, err = headrace("operations", "cancel", "cleaner", done["id"])
+
+    assert code == 1
+    assert "is over: succeeded" in err
+
+
+def test_lag_is_told_for_every_partition_of_every_service(headrace: Headrace) -> None:
+    lag = as_json(headrace("lag", "--output", "json"))
+
+    raw = [each for each in lag if (each["service"], each["topic"]) == ("cleaner", RAW)]
+    assert sum(each["position"] for each in raw) >= RECORDS
+    assert {each["service"] for each in lag} == {"cleaner", "loader", "predictor", "notifier"}
+
+
+def test_windows_can_be_looked_at_fetched_again_and_written_out(headrace: Headrace) -> None:
+    windows = as_json(headrace("windows", "--from", str(DAYS[0]), "--to", str(DAYS[0]), "--output", "json"))
+    assert {each["feed"]: each["state"] for each in windows["windows"]} == dict.fromkeys(
+        ("programs", "previews", "results"), "done"
+    )
+
+    again = ("backfill", "--from", str(DAYS[0]), "--again", "--wait", "--output", "json")
+    assert as_json(headrace(*again))["counts"]["done"] == 3
+    export = ("export", "--from", str(DAYS[0]), "--to", str(DAYS[1]), "--wait", "--output", "json")
+    assert as_json(headrace(*export))["state"] == "succeeded"
+
+
+def test_days_are_told_once_more_from_the_archive_of_documents(headrace: Headrace) -> None:
+    asked = ("replay", "fetcher", "--from-archive", "--from", str(DAYS[0]), "--to", str(DAYS[0]), "--output", "json")
+    plan = as_json(headrace(*asked, "--dry-run"))
+    assert (plan["selected"], len(plan["windows"])) == (3 * RACES, 3)
+
+    assert as_json(headrace(*asked, "--wait"))["state"] == "succeeded"
+    audit = as_json(headrace("audit", "--output", "json"))
+    assert (audit["fetched"], audit["missing"], audit["twice"]) == (RECORDS, 0, 0)
+
+
+def test_a_dead_letter_is_listed_shown_counted_and_put_aside(headrace: Headrace, data_dir: Path) -> None:
+    _poison(data_dir)
+    listing = ("dead-letters", "list", "cleaner", "--state", "open", "--output", "json")
+    page = eventually(lambda: as_json(headrace(*listing))["dead_letters"], data_dir)
+    [letter] = page
+
+    shown = json.loads(headrace("dead-letters", "show", "cleaner", letter["id"])[1])
+    assert shown["payload"]["value"] == "no JSON"
+    assert as_json(headrace("dead-letters", "facets", "cleaner", "--output", "json"))["causes"][0]["records"] == 1
+    dry = as_json(headrace("dead-letters", "redrive", "cleaner", "--all", "--dry-run", "--output", "json"))
+    assert dry["counts"]["selected"] == 1
+    redriven = headrace("dead-letters", "redrive", "cleaner", letter["id"], "--wait", "--output", "json")
+    assert as_json(redriven)["state"] == "succeeded"
+    [back] = eventually(lambda: as_json(headrace(*listing))["dead_letters"], data_dir)
+    assert (back["redrives"], back["id"] == letter["id"]) == (1, False)
+    code, _, err = headrace("dead-letters", "discard", "cleaner", back["id"], "--reason", "made up")
+    assert (code, as_json(headrace(*listing))["dead_letters"]) == (0, []), err
+    audit = as_json(headrace("audit", "--output", "json"))
+    assert (audit["counts"]["dead"], audit["counts"]["missing"]) == (1, 0)
+
+
+def _poison(data_dir: Path) -> None:
+    broker = PostgresBroker(EmbeddedPostgres(data_dir).url_with_password())
+    headers = {"event_id": b"00000000-0000-0000-0000-000000000007", "schema": b"raw-event/1", "revision": b"0"}
+    producer = broker.producer("somebody")
+    with producer.unit() as unit:
+        unit.append([NewRecord(RAW, b"boatrace:2026-01-05:09:01", b"no JSON", headers)])
+        unit.commit()
+    producer.close()
+    broker.close()
+
+
+def test_an_audit_of_a_pipeline_that_was_operated_finds_nothing_missing(headrace: Headrace) -> None:
+    code, out, err = headrace("audit", "--output", "json", "--no-archive", "--list", "loaded", "--page-size", "5")
+
+    found = json.loads(out)
+    assert (code, found["difference"], found["missing"], found["twice"]) == (0, 0, 0, 0), err
+    assert (found["list"]["total"], len(found["list"]["items"])) == (found["counts"]["loaded"], 5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("pause", "cleaner"), 2, "which topics?"),
+        (("pause", "cleaner", "predictions"), 2, "does not work on 'predictions'"),
+        (("replay", "cleaner"), 2, "which topic?"),
+        (("replay", "cleaner", RAW, "--offsets", "0:x"), 2, "expected PARTITION:BEGIN-END"),
+        (("replay", "cleaner", RAW, "--plan", "1", "--dry-run"), 2, "--plan is executed as it is"),
+        (("dead-letters", "redrive", "cleaner"), 2, "which ones?"),
+        (("dead-letters", "show", "cleaner", "x"), 2, "expected PARTITION/OFFSET"),
+        (("operations", "show", "cleaner", "x"), 2, "expected a number"),
+        (("operations", "show", "cleaner", "999"), 1, "no operation 000000000999"),
+        (("export",), 2, "which days?"),
+        (("audit", "--list", "lost"), 2, "expected one of loaded"),
+        (("lag", "--url", "ftp://x"), 2, "expected http"),
+    ],
+)
+def test_what_cannot_be_is_said_in_one_line(
+    headrace: Headrace, arguments: tuple[str, ...], code: int, said: str
+) -> None:
+    found, _, err = headrace(*arguments)
+
+    assert (found, err.count("\n")) == (code, 1)
+    assert said in err
+
+
+@pytest.fixture(scope="module")
+def stopped(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A data directory whose database is up, and whose services are not."""
+    data_dir = tmp_path_factory.mktemp("stopped") / "data"
+    run_once(archive, data_dir)
+    with opened(Settings(data_dir=data_dir)):
+        yield data_dir
+
+
+def test_a_service_that_does_not_run_is_paused_all_the_same(stopped: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    headrace = _caller(stopped, capfd)
+
+    code, _, err = headrace("pause", "cleaner", RAW, "--reason", "before the start")
+    assert (code, err) == (0, "the cleaner is not running; it will be paused on raw-events when it is started\n")
+    assert "cleaner on raw-events, by command:" in headrace("status")[1]
+    with psycopg.connect(EmbeddedPostgres(stopped).url_with_password()) as connection:
+        assert connection.execute("SELECT action, target, outcome FROM ops.audit").fetchall() == [
+            ("pause", RAW, "accepted")
+        ]
+    assert "is not running, so nobody would obey" in headrace("pause", "cleaner", RAW, "--wait")[2]
+    assert "the cleaner is not running: `headrace run` starts it" in headrace("replay", "cleaner", RAW)[2]
+
+
+def test_an_audit_that_finds_something_ends_with_1_and_lists_it(
+    stopped: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    headrace, (first, last) = _caller(stopped, capfd), DAYS
+    with psycopg.connect(EmbeddedPostgres(stopped).url_with_password(), autocommit=True) as connection:
+        gone = connection.execute(
+            "DELETE FROM facts.versions v USING facts.events e WHERE e.id = v.event_id AND v.kind = 'settled'"
+            " AND e.event_key = (SELECT min(event_key) FROM facts.events) RETURNING v.record_id::text"
+        ).fetchall()
+
+    code, out, err = headrace("audit", "--from", str(first), "--to", str(first), "--list", "missing", "-o", "json")
+    found = json.loads(out)
+    assert (code, found["missing"], found["rows_differ"], found["ok"]) == (1, 1, 3, False), err
+    assert [(each["event_id"],) for each in found["list"]["items"]] == gone
+    assert "MISSING  1 clean-events -> facts" in headrace("audit")[1]
+    assert headrace("audit", "--from", str(last), "--to", str(last))[0] == 0

@@ -1,0 +1,151 @@
+"""`headrace token`, against a real database and the services' own door."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from headrace.cli import command
+from headrace.database.embedded import OWNER, EmbeddedPostgres
+from shared.ops.tables import audit as audit_table
+from shared.ops.tokens import parts_of
+from tests.shared.runtime.api.desks import as_role, bearing, cleaner_on, served
+
+Headrace = Callable[..., tuple[int, str, str]]
+Database = psycopg.Connection[Any]
+
+
+@pytest.fixture
+def headrace(
+    postgres: EmbeddedPostgres, database_url: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> Headrace:
+    name = str(psycopg.conninfo.conninfo_to_dict(database_url)["dbname"])
+    settings = tmp_path / "headrace.yaml"
+    settings.write_text(
+        f"database:\n  url: {postgres.url(database=name)}\n  password_file: {postgres.password_file(OWNER)}\n"
+        f"data_dir: {tmp_path}\n"
+    )
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        capfd.readouterr()
+        code = command(["token", *arguments, "--config", str(settings)])
+        return code, *capfd.readouterr()
+
+    return run
+
+
+def listed(headrace: Headrace) -> list[dict[str, Any]]:
+    _, out, _ = headrace("list", "--output", "json")
+    found: list[dict[str, Any]] = json.loads(out)
+    return found
+
+
+def test_a_token_is_printed_alone_and_once(headrace: Headrace, database: Database) -> None:
+    code, out, err = headrace("create", "night-shift", "--scope", "operate", "--expires", "30d")
+
+    assert code == 0
+    assert out.endswith("\n")
+    assert parts_of(out[:-1]) is not None
+    assert "scope operate" in err
+    assert out.strip() not in err
+    (found,) = listed(headrace)
+    assert (found["name"], found["scope"], found["state"]) == ("night-shift", "operate", "valid")
+    assert found["expires_at"] > found["created_at"]
+
+
+def test_as_json_the_token_comes_with_what_it_is(headrace: Headrace) -> None:
+    _, out, err = headrace("create", "n", "--scope", "read", "--output", "json")
+
+    told = json.loads(out)
+    assert parts_of(told["token"]) is not None
+    assert (told["name"], told["scope"], told["expires_at"], err) == ("n", "read", None, "")
+
+
+def test_tokens_open_the_door_until_they_are_revoked(
+    headrace: Headrace, postgres: EmbeddedPostgres, database_url: str
+) -> None:
+    first = headrace("create", "n", "--scope", "read")[1].strip()
+    with served(cleaner_on(as_role(postgres, database_url, "headrace_cleaner"), None), token=None) as client:
+
+        def opens(token: str) -> int:
+            return client.get("/v1/status", headers=bearing(token)).status_code
+
+        assert opens(first) == 200
+        second = headrace("rotate", "n", "--grace", "1h")[1].strip()
+        assert (opens(first), opens(second)) == (200, 200)
+        third = headrace("rotate", "n", "--grace", "0s")[1].strip()
+        assert (opens(first), opens(second), opens(third)) == (200, 401, 200)
+        assert headrace("revoke", "n")[0] == 0
+        assert (opens(first), opens(second), opens(third)) == (401, 401, 401)
+
+
+def test_every_change_is_in_the_trail_and_no_secret_anywhere(headrace: Headrace, database: Database) -> None:
+    tokens = [headrace("create", "n", "--scope", "admin")[1], headrace("rotate", "n")[1]]
+    headrace("revoke", "n")
+
+    lines = audit_table.lines(database, "headrace")
+    assert [(line.action, line.target) for line in lines] == [
+        ("token revoke", "token:n"),
+        ("token rotate", "token:n"),
+        ("token create", "token:n"),
+    ]
+    assert all(re.fullmatch(r"command:.+", line.who) for line in lines)
+    kept = database.execute(
+        "SELECT string_agg(t, '') FROM (SELECT to_jsonb(a)::text AS t FROM ops.audit a"
+        " UNION ALL SELECT to_jsonb(o)::text FROM ops.tokens o) x"
+    ).fetchone()
+    assert kept is not None
+    for token in tokens:
+        parts = parts_of(token.strip())
+        assert parts is not None
+        assert parts.secret not in kept[0]
+        assert parts.id in kept[0]
+
+
+def test_the_list_for_people_shows_no_secret(headrace: Headrace) -> None:
+    token = headrace("create", "n", "--scope", "read")[1].strip()
+
+    _, out, _ = headrace("list")
+
+    assert token[-43:] not in out
+    assert all(word in out for word in ("n", "read", "valid", "never"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("create", "n"), 2, "--scope"),
+        (("create", "n", "--scope", "root"), 2, "root"),
+        (("create", "a b", "--scope", "read"), 2, "no name for a token"),
+        (("create", "n", "--scope", "read", "--expires", "soon"), 2, "no time span"),
+        (("revoke", "n"), 1, "headrace token list"),
+        (("rotate", "n"), 1, "headrace token list"),
+    ],
+)
+def test_what_cannot_be_done_is_told_in_one_line(
+    headrace: Headrace, arguments: tuple[str, ...], code: int, said: str
+) -> None:
+    found, out, err = headrace(*arguments)
+
+    assert (found, out) == (code, "")
+    assert said in err
+
+
+def test_a_name_is_taken_once(headrace: Headrace) -> None:
+    headrace("create", "n", "--scope", "read")
+
+    code, out, err = headrace("create", "n", "--scope", "read")
+
+    assert (code, out) == (1, "")
+    assert "rotate or revoke it" in err
+
+
+def test_without_a_database_there_are_no_tokens(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert command(["token", "list", "--data-dir", str(tmp_path / "none")]) == 2
+    assert "`headrace run` makes one" in capfd.readouterr().err

@@ -1,0 +1,47 @@
+"""A run that is to end by itself, with something paused by an operator."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import threading
+from pathlib import Path
+
+import psycopg
+
+from headrace.database.embedded import EmbeddedPostgres
+from shared.database.migrations import migrate
+from shared.ops.orders import Desired
+from shared.ops.tables.steering import steer
+from shared.topics import RAW
+from tests.headrace.runs import RACES, RUN_LIMIT_S, command, logs, write_archive
+
+
+def order(server: EmbeddedPostgres, desired: Desired) -> None:
+    with psycopg.connect(server.url_with_password()) as connection:
+        steer(connection, "cleaner", [RAW], desired, who="test", request_id="1")
+
+
+def test_a_run_says_what_is_paused_and_goes_on_when_it_is_resumed(tmp_path: Path) -> None:
+    data_dir = tmp_path / "data"
+    server = EmbeddedPostgres(data_dir)
+    server.start()
+    migrate(server.url_with_password())
+    order(server, "paused")
+    server.stop()
+    run = command(write_archive(tmp_path / "archive"), data_dir, "--once", "--json")
+
+    with subprocess.Popen(run, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        limit = threading.Timer(RUN_LIMIT_S, process.kill)
+        limit.start()
+        assert process.stderr is not None
+        told = next((line for line in process.stderr if "is paused on" in line), "")
+        order(server, "running") if told else process.terminate()
+        out, err = process.communicate()
+        limit.cancel()
+
+    assert "the cleaner is paused on raw-events: waiting for" in told, logs(data_dir)
+    assert "headrace resume cleaner raw-events" in told
+    assert process.returncode == 0, err
+    assert json.loads(out.splitlines()[-1])["views"]["events"] == 2 * RACES
+    assert "is paused on" not in err  # said once
