@@ -17,7 +17,7 @@ from shared.broker.contract import NewRecord
 from shared.broker.kafka.client import addresses_of, client_settings
 from shared.events import MESSAGES
 from shared.records import Received
-from shared.runtime.consumer import ConsumerLoop
+from shared.runtime.loops.consumer import ConsumerLoop
 from shared.runtime.metrics import Metrics
 from shared.settings.sections import KafkaSettings
 

@@ -30,11 +30,11 @@ from shared.broker.postgres.broker import PostgresBroker
 from shared.database.migrations import migrate
 from shared.events import RawEvent, event_id_of
 from shared.ops.operations import Operation
+from shared.ops.replay_planning import plan
 from shared.ops.replays import request_of
 from shared.ops.tables import operations as operations_table
 from shared.ops.tables import replays as replays_table
 from shared.records import LIVE, encode
-from shared.runtime.jobs.planning import plan
 from shared.topics import CLEAN, LOADED, RAW, specs
 from tests.services.cleaner.made import card, raw
 

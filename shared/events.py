@@ -1,4 +1,4 @@
-"""The messages that travel through the topics: what they hold, in which units. Pure data, frozen, validated once.
+"""The messages that travel through the topics: what they hold, in which units. Frozen, validated once.
 
 Times are aware UTC. Money is an integer in the source's currency per 100 staked. None means "unknown", and no
 field ever holds a placeholder. A message changes by adding optional fields; anything else raises SCHEMA_VERSION.

@@ -1,4 +1,4 @@
-"""Messages to records and back: headers, identity, tracing. Pure."""
+"""Messages to records and back: headers, identity, tracing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can be believed of all latents by who knows the generative model and has read what was published. Pure.
+"""What can be believed of all latents by who knows the generative model and has read what was published.
 
 A racer's latents are believed together, everything else on its own; an event joins what it is about, learns, and
 lets it go again. Of a result the order, the courses, the timings and the weather are read, not the payouts.

@@ -1,4 +1,4 @@
-"""A normal belief about a vector, and what measurements and an order of finish make of it. Pure."""
+"""A normal belief about a vector, and what measurements and an order of finish make of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What became of everything that was fetched: one fate for each event_id, from what was found of it. Pure.
+"""What became of everything that was fetched: one fate for each event_id, from what was found of it.
 
 An id goes from the raw archive to raw-events, to clean-events, to its rows. Wherever it is found at a later place,
 every earlier one must hold it too, unless that place has thrown away what is so old. What stopped before its rows needs

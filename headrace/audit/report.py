@@ -1,4 +1,4 @@
-"""What an audit says, for programs (one object) and for people (lines). Pure."""
+"""What an audit says, for programs (one object) and for people (lines)."""
 
 from __future__ import annotations
 

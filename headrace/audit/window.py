@@ -1,4 +1,4 @@
-"""Which events an audit is about: those of some days, or those fetched in some time. Pure."""
+"""Which events an audit is about: those of some days, or those fetched in some time."""
 
 from __future__ import annotations
 

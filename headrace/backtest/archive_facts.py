@@ -1,4 +1,4 @@
-"""What the cleaner says of one event, as the facts a prediction rests on. Pure.
+"""What the cleaner says of one event, as the facts a prediction rests on.
 
 It ends where the loader's tables and their views do (services/loader/apply.py, `analytics.events`): the same columns
 from the same facts, instants and status included.

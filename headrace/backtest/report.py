@@ -1,4 +1,4 @@
-"""What a back-test found, as plain tables or as JSON. Pure."""
+"""What a back-test found, as plain tables or as JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far every stage is: a reading of the log, and what follows from it. Pure."""
+"""How far every stage is: a reading of the log, and what follows from it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rates of the stages over a run, from readings of how far each is. Pure: time is passed in, in seconds.
+"""Rates of the stages over a run, from readings of how far each is. Time is passed in, in seconds.
 
 It counts offsets, which on Kafka are a few more than records: good enough to look at while a run goes on.
 """

@@ -7,7 +7,7 @@ import sys
 from services.cleaner.handle import Cleaner
 from services.cleaner.settings import CleanerSettings
 from shared.runtime.metrics import Metrics
-from shared.runtime.run import launch
+from shared.runtime.process.run import launch
 from shared.runtime.service import Consuming, Service, serving
 from shared.topics import RAW
 

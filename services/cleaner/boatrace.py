@@ -1,4 +1,4 @@
-"""The boat race format: a race's slice of programs, previews or results as a fact. Pure.
+"""The boat race format: a race's slice of programs, previews or results as a fact.
 
 The tables name every numeric field of the source, what it is called here (the unit ends the name) and what is
 physically possible: far wider than 260 days show, and narrow enough to catch a value of another unit or column.

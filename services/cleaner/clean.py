@@ -1,4 +1,4 @@
-"""The cleaner's one question: which fact does this raw slice state? Pure.
+"""The cleaner's one question: which fact does this raw slice state?
 
 This module chooses who reads the slice; the reading itself is left to one module per source format.
 """

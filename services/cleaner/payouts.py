@@ -1,4 +1,4 @@
-"""What the payouts of a race tell, and which of them are silently missing. Pure.
+"""What the payouts of a race tell, and which of them are silently missing.
 
 Selections are written as the source does: boat numbers joined by `-` where their order counts, else ascending
 and joined by `=`.

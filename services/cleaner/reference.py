@@ -1,4 +1,4 @@
-"""A table of base data (venues, grades, place codes ...), as the fetcher hands it over. Pure."""
+"""A table of base data (venues, grades, place codes ...), as the fetcher hands it over."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""One rule per anomaly of the boat race source: each says what is odd and what is made of it. Pure.
+"""One rule per anomaly of the boat race source: each says what is odd and what is made of it.
 
 `boatrace` composes them; what the payouts tell is in `payouts`, whether an event is settled in `status`.
 """

@@ -1,4 +1,4 @@
-"""Whether an event is settled, void, cancelled or only half told. Pure.
+"""Whether an event is settled, void, cancelled or only half told.
 
 The source says none of this; it follows from what its result page shows.
 """

@@ -13,9 +13,9 @@ from services.fetcher.source_factory import chosen
 from shared.broker.connect import connect
 from shared.ops.tables.replays import REPLAY
 from shared.runtime.metrics import Metrics
-from shared.runtime.run import launch
+from shared.runtime.process.operation_poller import Settling
+from shared.runtime.process.run import launch
 from shared.runtime.service import Polling, Service, serving
-from shared.runtime.settling import Settling
 from shared.topics import FETCHER_CURSORS, RAW
 
 

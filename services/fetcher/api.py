@@ -23,9 +23,9 @@ from shared.errors import ConfigError, HeadraceError
 from shared.ops.operations import NotPossible
 from shared.ops.tables import operations as operations_table
 from shared.ops.tables.replays import REPLAY
-from shared.runtime.api.desk import Desk
+from shared.runtime.api.context import Desk
+from shared.runtime.api.idempotent_change import ACCEPTED, Answer, OperationBody, begun, carry_out, outcome
 from shared.runtime.api.operations import Before, Limit, OperationPage, full_id, page_of
-from shared.runtime.api.posting import ACCEPTED, Answer, OperationBody, begun, carry_out, outcome
 from shared.runtime.api.problems import responses
 from shared.topics import FETCHER_CURSORS
 

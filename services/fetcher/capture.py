@@ -1,4 +1,4 @@
-"""A document becomes one raw record per event that changed, its slice untouched to the byte. Pure.
+"""A document becomes one raw record per event that changed, its slice untouched to the byte.
 
 The document is taken apart by msgspec, which notes where each event begins and ends but builds no objects; only the
 three keys that say which event it is are read.

@@ -1,4 +1,4 @@
-"""How far a window is: the keyed state that commits together with its records. Pure."""
+"""How far a window is: the keyed state that commits together with its records."""
 
 from __future__ import annotations
 

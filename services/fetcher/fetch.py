@@ -1,8 +1,7 @@
-"""The fetcher: visits due windows in several threads and gives what they came to as steps, in order.
+"""The fetcher: fetches due windows in several threads and returns their outcomes as steps, in order.
 
-The poller loop (shared/runtime/poller.py) asks for steps and commits them. Between two of its questions the threads
-work ahead, but only by a few windows: what is fetched and not committed lies in memory, and is fetched again after a
-crash.
+The poller loop (runtime/loops/poller.py) asks for steps and commits them. Meanwhile the threads work ahead, but only by
+a few windows: what is fetched and not committed lies in memory, and is fetched again after a crash.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from services.fetcher.windows import Due, Plan, Window
 from shared.clock import Clock, VirtualClock
 from shared.errors import TransientError
 from shared.retry import Retry
-from shared.runtime.handler import Step
+from shared.runtime.loops.handler import Step
 
 # A unit of history: large enough that its commit costs little, small enough to hold several in memory.
 BATCH_RECORDS = 2000

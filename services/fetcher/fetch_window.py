@@ -1,4 +1,4 @@
-"""One visit to a window: fetch its document, keep it, split it. What went wrong is part of the answer. Pure itself."""
+"""One visit to a window: fetch its document, keep it, split it. What went wrong is part of the answer."""
 
 from __future__ import annotations
 

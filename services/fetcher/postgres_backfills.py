@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from services.fetcher.windows import Window, windows_between
 from shared.database.connection import DbConnection
 from shared.ops.operations import Operation
-from shared.runtime.settling import Standing
+from shared.runtime.process.operation_poller import Standing
 
 KIND = "backfill"
 # Said when no replica has answered for the operation.

@@ -1,4 +1,4 @@
-"""Which windows are done, failed, out or due, as the cursors and this run's visits say. Pure; one thread's."""
+"""Which windows are done, failed, out or due, as the cursors and this run's visits say. Not thread-safe."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The declared tables of base data as records: one a table, told when it is new or changed. Pure."""
+"""The declared tables of base data as records: one a table, told when it is new or changed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from services.fetcher.sources.declaration import REFERENCE, Source
 from shared.broker.contract import NewRecord
 from shared.events import RawEvent, ReferenceRow, event_id_of
 from shared.records import headers_of
-from shared.runtime.handler import Step
+from shared.runtime.loops.handler import Step
 from shared.topics import RAW
 
 

@@ -1,4 +1,4 @@
-"""Which windows are due, and when. Pure: the time is an argument."""
+"""Which windows are due, and when. The time is an argument."""
 
 from __future__ import annotations
 

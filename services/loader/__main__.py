@@ -11,9 +11,9 @@ from services.loader.postgres_export_orders import KIND, look
 from services.loader.settings import LoaderSettings
 from shared.database.connection import Link
 from shared.runtime.metrics import Metrics
-from shared.runtime.run import launch
+from shared.runtime.process.operation_poller import Settling
+from shared.runtime.process.run import launch
 from shared.runtime.service import Consuming, Service, serving
-from shared.runtime.settling import Settling
 from shared.topics import CLEAN, DEAD_LETTERS, PREDICTIONS
 
 

@@ -13,9 +13,9 @@ from pydantic.config import JsonDict
 from services.loader.postgres_export_orders import KIND, touch
 from shared.database.connection import DbConnection
 from shared.ops.operations import NotPossible
-from shared.runtime.api.desk import Desk
+from shared.runtime.api.context import Desk
+from shared.runtime.api.idempotent_change import ACCEPTED, Answer, OperationBody, begun, carry_out
 from shared.runtime.api.operations import Limit
-from shared.runtime.api.posting import ACCEPTED, Answer, OperationBody, begun, carry_out
 from shared.runtime.api.problems import responses
 
 

@@ -1,4 +1,4 @@
-"""A batch of facts against what is known: which rows to write, which to remove, what to tell downstream. Pure."""
+"""A batch of facts against what is known: which rows to write, which to remove, what to tell downstream."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the cards say of an entity, in the order in which they were known. Pure.
+"""What the cards say of an entity, in the order in which they were known.
 
 The newest card that says something else decides; what it does not know stays. The instant kept is since when all of
 this is known, so a card that only repeats it moves nothing: thousands of them do, and loaders side by side would

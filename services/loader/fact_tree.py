@@ -1,4 +1,4 @@
-"""A fact as a tree of named values, and back. Pure."""
+"""A fact as a tree of named values, and back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From the versions of a fact to what holds now: never erased by absence, corrected by difference. Pure.
+"""From the versions of a fact to what holds now: never erased by absence, corrected by difference.
 
 A fact becomes a tree of named values; versions in the order of their knowledge are folded into one tree:
 * a value that was unknown is filled in;

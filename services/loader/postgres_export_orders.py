@@ -8,7 +8,7 @@ from typing import Any
 from shared.database.connection import DbConnection
 from shared.errors import ConfigError
 from shared.ops.operations import Operation
-from shared.runtime.settling import Standing
+from shared.runtime.process.operation_poller import Standing
 
 KIND = "export"
 

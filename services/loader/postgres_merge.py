@@ -17,7 +17,7 @@ from shared.database.connection import DbConnection
 def prepare(connection: DbConnection) -> None:
     """One staging table for each table, of the session's own; empty after every transaction.
 
-    Within a transaction a batch may be worked through in parts (shared/runtime/batch.py): what an earlier part left
+    Within a transaction a batch may be worked through in parts (runtime/loops/batch.py): what an earlier part left
     staged must not be merged once more.
     """
     found = connection.execute(

@@ -1,4 +1,4 @@
-"""Return rates: what one unit staked on everything of a kind gave back, event by event. Pure.
+"""Return rates: what one unit staked on everything of a kind gave back, event by event.
 
 A settled event counts, per market that paid, every selection that could have been backed: staked 100 each, returned
 the amounts paid. Refunded entries, void events, and markets whose row the source lost count neither way.

@@ -1,4 +1,4 @@
-"""From facts to rows, in the column order of services/loader/schema.py, natural keys where ids will be. Pure."""
+"""From facts to rows, in the column order of services/loader/schema.py, natural keys where ids will be."""
 
 from __future__ import annotations
 

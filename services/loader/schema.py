@@ -1,4 +1,4 @@
-"""The schema dictionary: every table the loader writes, its key, its columns and what it refers to. Pure.
+"""The schema dictionary: every table the loader writes, its key, its columns and what it refers to.
 
 A row in Python holds natural keys (event_key, entity_key ...); `references` says which column of the table each
 becomes, and whose resolver (services/loader/resolve.py) turns one into the other.

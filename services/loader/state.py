@@ -1,4 +1,4 @@
-"""What is known of an event. Pure."""
+"""What is known of an event."""
 
 from __future__ import annotations
 

@@ -21,9 +21,9 @@ from services.notifier.settings import NotifierSettings
 from shared.broker.connect import connect
 from shared.errors import ConfigError
 from shared.runtime.metrics import Metrics
-from shared.runtime.run import launch
+from shared.runtime.process.operation_poller import Settling
+from shared.runtime.process.run import launch
 from shared.runtime.service import Consuming, Service, serving
-from shared.runtime.settling import Settling
 from shared.topics import LOADED, PREDICTIONS
 
 

@@ -17,10 +17,10 @@ from shared.errors import ConfigError
 from shared.events import NAMESPACE
 from shared.ops.operations import Operation
 from shared.ops.tables import operations as operations_table
-from shared.runtime.api.desk import Desk
+from shared.runtime.api.context import Desk
+from shared.runtime.api.idempotent_change import ACCEPTED, Answer, OperationBody, accepted, caller_of, carry_out
 from shared.runtime.api.operations import Limit
-from shared.runtime.api.posting import ACCEPTED, Answer, OperationBody, accepted, caller_of, carry_out
-from shared.runtime.settling import Standing
+from shared.runtime.process.operation_poller import Standing
 
 KIND = "test"
 NotificationState = Literal["pending", "sending", "sent", "failed", "unknown"]

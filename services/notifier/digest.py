@@ -1,4 +1,4 @@
-"""The daily summary's content, computed from rows. Pure."""
+"""The daily summary's content, computed from rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can be told, and what it is told from. Pure data; the rules are in rules.py, the words in message.py."""
+"""What can be told, and what it is told from. The rules are in rules.py, the words in message.py."""
 
 from __future__ import annotations
 

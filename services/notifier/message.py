@@ -1,4 +1,4 @@
-"""Findings as short texts in Discord's markdown, and those texts without it. Pure.
+"""Findings as short texts in Discord's markdown, and those texts without it.
 
 Names come from documents that strangers wrote: nothing in them may ping anybody, make a link or a format, or reach a
 terminal's control codes. What a text says is a probability or a fact, never a promise of profit.

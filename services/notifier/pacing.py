@@ -1,4 +1,4 @@
-"""How delivery paces itself: leases, back-off and rate limits, as arithmetic over given times. Pure."""
+"""How delivery paces itself: leases, back-off and rate limits, as arithmetic over given times."""
 
 from __future__ import annotations
 

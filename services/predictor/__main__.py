@@ -13,7 +13,7 @@ from services.predictor.settings import PredictorSettings
 from shared.broker.connect import connect
 from shared.database.connection import Link
 from shared.runtime.metrics import Metrics
-from shared.runtime.run import launch
+from shared.runtime.process.run import launch
 from shared.runtime.service import Consuming, Service, serving
 from shared.topics import LOADED
 

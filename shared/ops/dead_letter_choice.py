@@ -1,4 +1,4 @@
-"""Which dead letters are meant, how many there are of each kind, and which of them may be sent back. Pure."""
+"""Which dead letters are meant, how many there are of each kind, and which of them may be sent back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Dead letters: what their headers say, and how one is sent back to be tried again. Pure."""
+"""Dead letters: what their headers say, and how one is sent back to be tried again."""
 
 from __future__ import annotations
 

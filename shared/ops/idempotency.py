@@ -1,4 +1,4 @@
-"""Idempotency keys: what makes two requests the same one. Pure."""
+"""Idempotency keys: what makes two requests the same one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Operations: everything that takes longer than an answer. Their states and what may become of them. Pure."""
+"""Operations: everything that takes longer than an answer. Their states and what may become of them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Command = Literal["pause", "resume", "cancel"]
 OPEN: frozenset[State] = frozenset({"waiting", "running", "paused"})
 # Worked on by a process that holds a lease on them (shared/runtime/jobs/workers.py).
 JOBS = frozenset({"replay", "redrive", "training", "promotion"})
-# Looked after by the service whose own they are (shared/runtime/settling.py): they can be cancelled, but do not pause.
+# Ended by their own service (shared/runtime/process/operation_poller.py): they can be cancelled, but not paused.
 # All others end when they are seen to hold.
 TENDED = frozenset({"backfill", "export"})
 

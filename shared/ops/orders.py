@@ -1,4 +1,4 @@
-"""Pause and resume: what is wanted of a service's topics, what replicas do, and when that is the same. Pure."""
+"""Pause and resume: what is wanted of a service's topics, what replicas do, and when that is the same."""
 
 from __future__ import annotations
 

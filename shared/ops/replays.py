@@ -1,6 +1,6 @@
-"""Replays: which records of a topic are handled once more. Pure.
+"""Replays: which records of a topic are handled once more.
 
-A request names a window and what of it is wanted; shared/runtime/jobs/planning.py pins it to offsets. What lies between
+A request names a window and what of it is wanted; shared/ops/replay_planning.py pins it to offsets. What lies between
 these offsets never changes, so a plan selects the same records whenever it is looked at.
 """
 

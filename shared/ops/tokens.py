@@ -1,4 +1,4 @@
-"""Bearer tokens: how they look, what is kept of them, and what their scopes allow. Pure.
+"""Bearer tokens: how they look, what is kept of them, and what their scopes allow.
 
 A token is `hr_ID_SECRET`. The database keeps ID and the SHA-256 of SECRET (256 random bits: no slow hash is needed).
 """

@@ -18,20 +18,21 @@ from shared.ops.tables.dead_letters import REDRIVE
 from shared.ops.tables.replays import REPLAY
 from shared.ops.tables.steering import KnownPartitions
 from shared.runtime.api import replays
-from shared.runtime.api.desk import Desk, ServiceView
-from shared.runtime.consumer import ConsumerLoop
-from shared.runtime.control.steering import Steering
+from shared.runtime.api.context import Desk, ServiceView
+from shared.runtime.control.mailbox import Steering
 from shared.runtime.control.thread import Control
-from shared.runtime.handler import DatabaseHandle, Handle, Pollable
+from shared.runtime.exit_codes import STOPPED, Background
 from shared.runtime.jobs.process import replaying
 from shared.runtime.jobs.redrive import redriving
 from shared.runtime.jobs.replay import JOB, replay_job, work_on_replay
 from shared.runtime.jobs.workers import Jobs, Start
 from shared.runtime.lag import LagMeter, meter_of
+from shared.runtime.loops.consumer import ConsumerLoop
+from shared.runtime.loops.handler import DatabaseHandle, Handle, Pollable
+from shared.runtime.loops.outbox import relays
+from shared.runtime.loops.poller import PollerLoop
 from shared.runtime.metrics import Metrics
-from shared.runtime.outbox import relays
-from shared.runtime.poller import PollerLoop
-from shared.runtime.run import STOPPED, Background, run
+from shared.runtime.process.run import run
 from shared.runtime.view import LoopView
 from shared.settings.sections import ServiceSettings, Settings
 from shared.topics import retry_topic
@@ -39,8 +40,8 @@ from shared.topics import retry_topic
 
 @dataclass(frozen=True)
 class Consuming:
-    """Reads topics and handles their records; one of the two handles (shared/runtime/handler.py). `slow`: `handle` may
-    take longer than a group waits for its members, so it works aside (shared/runtime/consumer.py)."""
+    """Reads topics and handles their records; one of the two handles (loops/handler.py). `slow`: `handle` may take
+    longer than a group waits for its members, so it works in a thread (loops/slow_handler.py)."""
 
     reads: Sequence[str]
     handle: Handle | None = None

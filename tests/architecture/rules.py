@@ -6,7 +6,7 @@ import ast
 import re
 import sys
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from tests.architecture.shape import (
     OUTSIDE_CALLS,
     OUTSIDE_METHODS,
     OUTSIDE_MODULES,
+    OUTSIDE_PLACES,
     SIMULATOR_MAY_IMPORT,
 )
 from tests.architecture.tree import Module, Tree, imports_of
@@ -72,17 +73,17 @@ def imports_of_the_top(tree: Tree) -> list[str]:
 
 
 def impure(tree: Tree, outside_modules: Sequence[str] = OUTSIDE_MODULES) -> list[str]:
-    """Modules that touch the outside, or one of their service's modules that does, without being listed as such."""
+    """Modules that touch the outside, or import one of their service's modules that does, in a place that is pure."""
     found = []
     for module in tree.values():
-        if any(matches(module.name, pattern) for pattern in outside_modules):
+        if does_io(module.name, outside_modules):
             continue
         found += [f"{module.name} imports {target}" for target in sorted(module.imports) if _is_outside(target)]
         found += [
             f"{module.name} imports {target}, which touches the outside"
             for target in _ours(module, tree)
             if module.service and target.startswith("services.")
-            if any(matches(target, pattern) for pattern in outside_modules)
+            if does_io(target, outside_modules)
         ]
         if any(isinstance(node, ast.Name) and node.id == CONNECTION for node in ast.walk(module.syntax)):
             found.append(f"{module.name} takes a {CONNECTION}")
@@ -90,9 +91,19 @@ def impure(tree: Tree, outside_modules: Sequence[str] = OUTSIDE_MODULES) -> list
     return found
 
 
-def unused_entries(tree: Tree, outside_modules: Sequence[str] = OUTSIDE_MODULES) -> list[str]:
-    """Entries of the list of outside modules that no module answers to."""
-    return [pattern for pattern in outside_modules if not any(matches(name, pattern) for name in tree)]
+def does_io(name: str, outside_modules: Sequence[str] = OUTSIDE_MODULES) -> bool:
+    """Whether the place of a module allows it to touch the outside."""
+    by_place = not OUTSIDE_PLACES.isdisjoint(name.split(".")[1:])
+    return by_place or any(matches(name, pattern) for pattern in outside_modules)
+
+
+def unused_entries(
+    tree: Tree, outside_modules: Sequence[str] = OUTSIDE_MODULES, places: Set[str] = OUTSIDE_PLACES
+) -> list[str]:
+    """Names of places and patterns of modules that match nothing in the tree."""
+    parts = {part for name in tree for part in name.split(".")[1:]}
+    modules = [pattern for pattern in outside_modules if not any(matches(name, pattern) for name in tree)]
+    return modules + sorted(places - parts)
 
 
 def not_carried(tree: Tree, pyproject: Path) -> list[str]:

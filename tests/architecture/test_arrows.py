@@ -138,6 +138,14 @@ def test_a_clock_that_was_passed_in_may_be_read(tmp_path: Path) -> None:
     assert rules.impure(planted(tmp_path, services__cleaner__clean="def f(clock):\n    return clock.now()")) == []
 
 
+def test_a_module_in_a_place_for_io_may_touch_the_outside(tmp_path: Path) -> None:
+    tree = planted(
+        tmp_path, services__loader__kafka__reader="import socket", services__loader__kafkaesque="import socket"
+    )
+
+    assert rules.impure(tree) == ["services.loader.kafkaesque imports socket"]
+
+
 def test_every_listed_outside_module_exists(tree: Tree) -> None:
     assert rules.unused_entries(tree) == []
 
@@ -145,9 +153,9 @@ def test_every_listed_outside_module_exists(tree: Tree) -> None:
 def test_a_listed_module_that_is_gone_is_found(tmp_path: Path) -> None:
     tree = planted(tmp_path, services__cleaner__clean="")
 
-    assert rules.unused_entries(tree, ("services.*.clean", "services.*.postgres_store")) == [
-        "services.*.postgres_store"
-    ]
+    found = rules.unused_entries(tree, ("services.*.clean", "services.*.postgres_store"), {"clean", "storage"})
+
+    assert found == ["services.*.postgres_store", "storage"]
 
 
 def test_a_part_imports_only_what_its_image_installs(tree: Tree, repository: Path) -> None:

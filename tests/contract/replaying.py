@@ -20,11 +20,11 @@ from headrace.database.embedded import OWNER, EmbeddedPostgres
 from shared.broker.contract import Broker, NewRecord
 from shared.events import event_id_of
 from shared.ops.operations import Command, Operation
+from shared.ops.replay_planning import plan
 from shared.ops.replays import Plan, request_of
 from shared.ops.tables import operations as operations_table
 from shared.ops.tables import replays as replays_table
 from shared.records import encode
-from shared.runtime.jobs.planning import plan
 from shared.topics import RAW, READS, specs
 from tests.contract.records import everything, put, until
 from tests.services.cleaner.made import card, raw

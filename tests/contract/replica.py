@@ -23,12 +23,12 @@ from shared.ops.tables import operations as operations_table
 from shared.ops.tables.orders import Live, live
 from shared.ops.tables.steering import KnownPartitions, steer
 from shared.records import Received
-from shared.runtime.consumer import ConsumerLoop
-from shared.runtime.control.steering import Steering
+from shared.runtime.control.mailbox import Steering
 from shared.runtime.control.thread import Control
-from shared.runtime.handler import Handle
+from shared.runtime.loops.consumer import ConsumerLoop
+from shared.runtime.loops.handler import Handle
 from shared.runtime.metrics import Metrics
-from shared.runtime.replicas import Replicas
+from shared.runtime.process.replicas import Replicas
 from tests.contract.child import broker_of, say
 from tests.shared.runtime.stage import number_of, raw
 from tests.shared.runtime.views import GivenView

@@ -21,11 +21,11 @@ from shared.ops.tables import dead_letters as dead_letters_table
 from shared.ops.tables import jobs as jobs_table
 from shared.ops.tables import operations as operations_table
 from shared.records import Received
-from shared.runtime.consumer import ConsumerLoop
 from shared.runtime.dead_letters.index import DeadLetterIndex, read_one
-from shared.runtime.jobs.claimed import Claimed
+from shared.runtime.jobs.job_lease import Claimed
 from shared.runtime.jobs.loop import JobLoop
 from shared.runtime.jobs.redrive import Redriving
+from shared.runtime.loops.consumer import ConsumerLoop
 from shared.runtime.metrics import Metrics
 from shared.topics import CLEAN, JOB_CURSORS, RAW, TopicSpec
 from tests.contract.children import said

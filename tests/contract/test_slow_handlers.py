@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from shared.broker.contract import Broker, NewRecord
 from shared.records import Received
-from shared.runtime.consumer import ConsumerLoop
+from shared.runtime.loops.consumer import ConsumerLoop
 from shared.runtime.metrics import Metrics
 from tests.contract.conftest import Harness
 from tests.contract.records import all_of, put, until

@@ -16,7 +16,7 @@ from pathlib import Path
 from headrace.run.programs import MODELS
 from shared.broker.connect import connect
 from shared.broker.contract import Broker, Producer
-from shared.runtime.run import launch
+from shared.runtime.process.run import launch
 from shared.runtime.service import serving
 from shared.settings.sections import Settings
 from tests.faults.broken import BrokenProducer

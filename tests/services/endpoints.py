@@ -12,10 +12,10 @@ from fastapi import APIRouter
 
 from headrace.database.embedded import EmbeddedPostgres
 from shared.broker.contract import Broker
-from shared.runtime.api.desk import Desk
+from shared.runtime.api.context import Desk
 from shared.runtime.api.server import admin_server
 from shared.runtime.metrics import Metrics
-from shared.runtime.settling import Look, Settling
+from shared.runtime.process.operation_poller import Look, Settling
 from shared.settings.sections import AdminSettings, ServiceSettings
 from tests.shared.runtime.api.desks import FILE_TOKEN, as_role, token_file
 from tests.shared.runtime.deadline import eventually

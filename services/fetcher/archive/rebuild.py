@@ -1,4 +1,4 @@
-"""The archive's documents told once more: the records that they gave when they came, in the same order. Pure."""
+"""The archive's documents told once more: the records that they gave when they came, in the same order."""
 
 from __future__ import annotations
 

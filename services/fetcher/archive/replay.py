@@ -1,4 +1,4 @@
-"""A replay from the archive of raw documents: which windows, and the records that come of them. Pure.
+"""A replay from the archive of raw documents: which windows, and the records that come of them.
 
 What the archive holds is told to raw-events once more, under the replay's revision: the same event ids and the same
 bytes, so that everything downstream is done again, silently, also where the topic's own records are long gone.

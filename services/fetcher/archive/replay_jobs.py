@@ -13,8 +13,8 @@ from services.fetcher.windows import window_of
 from shared.broker.contract import Broker, Record, TopicPartition, Unit
 from shared.ops.operations import Operation
 from shared.ops.replays import Span
-from shared.runtime.jobs.claimed import Claimed
 from shared.runtime.jobs.cursor import Spans
+from shared.runtime.jobs.job_lease import Claimed
 from shared.runtime.jobs.loop import Job, JobLoop
 from shared.runtime.jobs.thread import JobThread, thread_of
 from shared.topics import downstream_of

@@ -16,11 +16,11 @@ from services.fetcher.sources.declaration import Source
 from services.fetcher.sources.documents import IndexLine
 from services.fetcher.windows import Window, window_of
 from shared.clock import Clock
-from shared.runtime.handler import Step
+from shared.runtime.loops.handler import Step
 
 
 class KeptSource:
-    """A Pollable (shared/runtime/handler.py) over the days `first` to `last`; None leaves an end open."""
+    """A Pollable (shared/runtime/loops/handler.py) over the days `first` to `last`; None leaves an end open."""
 
     def __init__(
         self,

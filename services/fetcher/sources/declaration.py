@@ -1,4 +1,4 @@
-"""A declared source: where its documents are, how they fall into events, how it may be asked. Pure.
+"""A declared source: where its documents are, how they fall into events, how it may be asked.
 
 Reading the YAML file is yaml_file.py's job.
 """

@@ -1,4 +1,4 @@
-"""A fetched document, and what every place to fetch from gives. Pure."""
+"""A fetched document, and what every place to fetch from gives."""
 
 from __future__ import annotations
 

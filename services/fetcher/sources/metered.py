@@ -1,4 +1,4 @@
-"""A place to fetch from whose answers are counted: metrics see every try, also those that are tried again. Pure."""
+"""A place to fetch from whose answers are counted: metrics see every try, also those that are tried again."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from services.predictor.data.events import State
 from services.predictor.serving.explanation import Explanation, PastStart, SlotExplained
 from shared.database.connection import DbConnection
-from shared.runtime.api.desk import Desk
+from shared.runtime.api.context import Desk
 from shared.runtime.api.problems import responses
 
 EventKey = Annotated[str, InPath(max_length=200, examples=["boatrace:2026-01-31:07:04"])]

@@ -27,8 +27,8 @@ from services.predictor.registry.states import Book, Change, ModelState, Order
 from shared.database.connection import DbConnection
 from shared.errors import ConfigError
 from shared.ops.operations import NotPossible
-from shared.runtime.api.desk import Desk
-from shared.runtime.api.posting import ACCEPTED, KEY_HEADER, Answer, begun, caller_of, carry_out
+from shared.runtime.api.context import Desk
+from shared.runtime.api.idempotent_change import ACCEPTED, KEY_HEADER, Answer, begun, caller_of, carry_out
 from shared.runtime.api.problems import responses
 
 Version = Annotated[

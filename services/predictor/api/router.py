@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from services.predictor.api.models import router as models_router
 from services.predictor.api.trainings import router as trainings_router
-from shared.runtime.api.desk import Desk
+from shared.runtime.api.context import Desk
 from shared.runtime.api.problems import responses
 
 EventKey = Annotated[str, InPath(max_length=200, examples=["boatrace:2026-01-31:07:04"])]

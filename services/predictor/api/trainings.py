@@ -10,9 +10,9 @@ from services.predictor.jobs.kinds import TRAINING, require_alone
 from services.predictor.jobs.request import TrainingWish
 from shared.database.connection import DbConnection
 from shared.ops.tables import operations as operations_table
-from shared.runtime.api.desk import Desk
+from shared.runtime.api.context import Desk
+from shared.runtime.api.idempotent_change import ACCEPTED, Answer, OperationBody, begun, carry_out
 from shared.runtime.api.operations import Before, Limit, OperationPage, full_id, page_of
-from shared.runtime.api.posting import ACCEPTED, Answer, OperationBody, begun, carry_out
 from shared.runtime.api.problems import responses
 
 

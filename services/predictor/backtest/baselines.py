@@ -1,4 +1,4 @@
-"""The references a model is held against, trained on the very features it reads. Pure."""
+"""The references a model is held against, trained on the very features it reads."""
 
 from __future__ import annotations
 

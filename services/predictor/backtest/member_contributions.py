@@ -1,4 +1,4 @@
-"""What each member of a model says by itself, and what pooling them gains. Pure."""
+"""What each member of a model says by itself, and what pooling them gains."""
 
 from __future__ import annotations
 

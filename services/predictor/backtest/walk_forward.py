@@ -1,4 +1,4 @@
-"""A model walked forward over days it has not seen: history goes on as results become known, nothing is refitted. Pure.
+"""A model walked forward over days it has not seen: history goes on as results become known, nothing is refitted.
 
 Every event is read as of its own instant: as observed where it was observed, else as its card.
 """

@@ -1,4 +1,4 @@
-"""The facts a prediction rests on: many events as arrays, one row an event, one column a slot. Pure.
+"""The facts a prediction rests on: many events as arrays, one row an event, one column a slot.
 
 Instants are whole microseconds since 1970 (UTC) in float64, which is exact until the year 2255. Unknown is NaN in
 numbers and None in texts, never a placeholder. Nothing here says what may be read when: that is `features`.

@@ -1,4 +1,4 @@
-"""What the core must be told of a source: which of its measures play which part. Pure.
+"""What the core must be told of a source: which of its measures play which part.
 
 The core (features, network, policy) knows entries with measures and categories, an event with a venue, and a history
 per entity. All that is boat racing stands here.

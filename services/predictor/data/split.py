@@ -1,4 +1,4 @@
-"""Which days train and which validate, and days as numbers. Pure."""
+"""Which days train and which validate, and days as numbers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What training learns to foretell, from settled events. Pure.
+"""What training learns to foretell, from settled events.
 
 Terciles are fixed on the training part alone; an event or entry that cannot be judged carries -1 and no weight.
 """

@@ -1,4 +1,4 @@
-"""Bootstrap intervals over clusters: what happens at one place on one day is not independent. Pure.
+"""Bootstrap intervals over clusters: what happens at one place on one day is not independent.
 
 Whole clusters are drawn with replacement (Cameron, Gelbach, Miller 2008); an interval is the middle 95 % of draws.
 Two models are compared on the same draws of the same events, so that what is hard for both cancels out.

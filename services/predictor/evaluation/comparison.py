@@ -1,4 +1,4 @@
-"""Several opinions of the same events, judged beside each other. Pure."""
+"""Several opinions of the same events, judged beside each other."""
 
 from __future__ import annotations
 

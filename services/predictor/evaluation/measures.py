@@ -1,4 +1,4 @@
-"""How good probabilities were. Pure. Losses are in nats."""
+"""How good probabilities were. Losses are in nats."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The figures of a model by name, over events whose result is known. Pure. Losses are in nats."""
+"""The figures of a model by name, over events whose result is known. Losses are in nats."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far what is seen now is from what was seen in training: the population stability index. Pure.
+"""How far what is seen now is from what was seen in training: the population stability index.
 
 PSI = sum over bins of (now - then) * ln(now / then). Usual reading: below 0.1 nothing, above 0.25 another population.
 """

@@ -1,4 +1,4 @@
-"""Figures as a table of plain text. Pure."""
+"""Figures as a table of plain text."""
 
 from __future__ import annotations
 

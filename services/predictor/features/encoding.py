@@ -1,4 +1,4 @@
-"""What turns raw values into model input the same way for ever: means, deviations and who is told apart. Pure.
+"""What turns raw values into model input the same way for ever: means, deviations and who is told apart.
 
 Fitted once, on training data, and kept in the model's file.
 """

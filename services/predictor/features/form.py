@@ -1,4 +1,4 @@
-"""What is remembered of an entity, of a piece of equipment and of a lane, and how a settled event changes it. Pure.
+"""What is remembered of an entity, of a piece of equipment and of a lane, and how a settled event changes it.
 
 Everything is a running mean: a sum and a weight that both fade by half every so many occurrences. One function a kind
 of key, from the values before the event to those after it, for all its entries at once.

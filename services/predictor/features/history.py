@@ -1,4 +1,4 @@
-"""All settled history, folded event by event, readable as of any instant. Pure, in memory.
+"""All settled history, folded event by event, readable as of any instant. In memory.
 
 The fold is the only place where history becomes numbers: training walks the same events through it that serving
 does, so their features agree to the bit. It knows no model: rates are those of the events seen so far.

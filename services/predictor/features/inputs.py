@@ -1,4 +1,4 @@
-"""Model input: standardised features of events in one state of knowledge, the same for training and serving. Pure."""
+"""Model input: standardised features of events in one state of knowledge, the same for training and serving."""
 
 from __future__ import annotations
 

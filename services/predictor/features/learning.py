@@ -1,4 +1,4 @@
-"""What settled events do to the history: ratings one event after the other, means of all keys side by side. Pure.
+"""What settled events do to the history: ratings one event after the other, means of all keys side by side.
 
 The outcome for each event is that of learning from one event at a time, to the bit: what does not rest on each other
 is done at once, what does keeps its order.

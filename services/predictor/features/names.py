@@ -1,4 +1,4 @@
-"""Which values there are, in order, and to which group each belongs. Pure; fitted once, kept in the model's file."""
+"""Which values there are, in order, and to which group each belongs. Fitted once, kept in the model's file."""
 
 from __future__ import annotations
 

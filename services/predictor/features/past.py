@@ -1,4 +1,4 @@
-"""What the history says of entries at an instant: of their rating and form, and their last starts one by one. Pure."""
+"""What the history says of entries at an instant: of their rating and form, and their last starts one by one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An online Plackett-Luce rating. Pure.
+"""An online Plackett-Luce rating.
 
 Strength of an entry = entity + entity in this lane + entity at this venue + equipment + lane everywhere + lane at the
 venue + a weight, learned likewise, times what its card says of its ability.

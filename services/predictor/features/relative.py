@@ -1,4 +1,4 @@
-"""Each value against those of the other entries of its event. Pure.
+"""Each value against those of the other entries of its event.
 
 Slot by slot, so that an event's numbers do not depend on which others are computed with it.
 """

@@ -1,4 +1,4 @@
-"""Settled events as the history learns from them: no more than it needs of them, and the same again is known. Pure."""
+"""Settled events as the history learns from them: no more than it needs of them, and the same again is known."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the history's numbers lie: which stores there are, their columns, and the keys of an entry in them. Pure."""
+"""Where the history's numbers lie: which stores there are, their columns, and the keys of an entry in them."""
 
 from __future__ import annotations
 

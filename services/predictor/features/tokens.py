@@ -1,4 +1,4 @@
-"""What a past start tells the attention. Pure."""
+"""What a past start tells the attention."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is known of each entry and event at an instant, as raw numbers: the card, the history, the observation. Pure.
+"""What is known of each entry and event at an instant, as raw numbers: the card, the history, the observation.
 
 As-of is strict: an event in state `card` sees its card and the history known when the card was; in state
 `observation` also the observation, and the history known by then. Its own result's fields are never read.

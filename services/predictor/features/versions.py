@@ -1,4 +1,4 @@
-"""Values of many keys over time, readable as of any instant: append-only, and rewound from the end. Pure."""
+"""Values of many keys over time, readable as of any instant: append-only, and rewound from the end."""
 
 from __future__ import annotations
 

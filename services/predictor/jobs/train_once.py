@@ -15,7 +15,7 @@ from services.predictor.jobs.worker_program import parts
 from services.predictor.promotion.promote import Place, trained
 from services.predictor.registry.states import Order
 from services.predictor.settings import PredictorSettings
-from shared.runtime.run import launch
+from shared.runtime.process.run import launch
 
 log = structlog.get_logger("predictor")
 

@@ -1,4 +1,4 @@
-"""What is said when nothing is known of an event but which slots are taken. Pure."""
+"""What is said when nothing is known of an event but which slots are taken."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Conditional logit (McFadden 1974): one weight a feature and one constant a slot, by Newton's method. Pure."""
+"""Conditional logit (McFadden 1974): one weight a feature and one constant a slot, by Newton's method."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Probabilities of the events a model learned from, as if it had not: each told by a fit without its days. Pure.
+"""Probabilities of the events a model learned from, as if it had not: each told by a fit without its days.
 
 A policy that learns from what a model says of its own training events takes its certainty at face value: on later
 events it then bets on what is not there (values of +0.2 a unit where -0.03 came back, in a season of boat racing).

@@ -1,4 +1,4 @@
-"""Independent pieces of work and whoever does them: one by one here, side by side in side_by_side.py. Pure."""
+"""Independent pieces of work and whoever does them: one by one here, side by side in side_by_side.py."""
 
 from __future__ import annotations
 

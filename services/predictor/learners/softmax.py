@@ -1,4 +1,4 @@
-"""Softmax over the taken entries of an event, and its derivatives for who came first, second and third. Pure."""
+"""Softmax over the taken entries of an event, and its derivatives for who came first, second and third."""
 
 from __future__ import annotations
 

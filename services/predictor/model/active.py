@@ -1,4 +1,4 @@
-"""The models that predict now: the live one and its shadows, looked at again once a second. Pure."""
+"""The models that predict now: the live one and its shadows, looked at again once a second."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A trained model: inputs in, calibrated probabilities of all heads out. Pure.
+"""A trained model: inputs in, calibrated probabilities of all heads out.
 
 Members are several networks, which differ by their seed, and boosted trees, which see the same features another way.
 Their log-chances are pooled with weights fitted on the validation days, for each state of knowledge by itself.

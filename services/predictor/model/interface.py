@@ -1,4 +1,4 @@
-"""What serving asks of a model, as types: more than one kind of model may be served. Pure."""
+"""What serving asks of a model, as types: more than one kind of model may be served."""
 
 from __future__ import annotations
 

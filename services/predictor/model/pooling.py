@@ -1,4 +1,4 @@
-"""Members' opinions pooled into one, and made to mean what they say. Pure.
+"""Members' opinions pooled into one, and made to mean what they say.
 
 P(win) = softmax over the entries of (a x mean network logit + b x mean tree score + a bias of the slot): a log-linear
 pool whose weights are also its temperature. The other heads get a temperature and a bias of each class. All is fitted

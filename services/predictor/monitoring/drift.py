@@ -1,4 +1,4 @@
-"""How far what the live model reads now is from what it was trained on. Pure; one thread adds, others read."""
+"""How far what the live model reads now is from what it was trained on. One thread adds, others read."""
 
 from __future__ import annotations
 

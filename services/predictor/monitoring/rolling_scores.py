@@ -1,4 +1,4 @@
-"""How the predictions did on the events that settled lately, by model and state. Pure; one thread adds, others read."""
+"""How the predictions did on the events that settled lately, by model and state. One thread adds, others read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scores predictions when their events settle, and says when the live model falls behind the base rate. Pure."""
+"""Scores predictions when their events settle, and says when the live model falls behind the base rate."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The trained policy: several networks' mean action values, and what it would do with an event. Pure.
+"""The trained policy: several networks' mean action values, and what it would do with an event.
 
 The same event gives the same values whatever stands beside it: they are computed in double precision and rounded to
 six decimals. Members average away part of the noise that returns teach each of them.

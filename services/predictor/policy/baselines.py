@@ -1,4 +1,4 @@
-"""Simple policies to be measured against. Each gives a worth (n, S) per slot; the best slot is backed. Pure."""
+"""Simple policies to be measured against. Each gives a worth (n, S) per slot; the best slot is backed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Gradient boosting on what was realised, the strongest simple policy. Needs LightGBM, as every training does. Pure."""
+"""Gradient boosting on what was realised, the strongest simple policy. Needs LightGBM, as every training does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The agent beside simple policies on the same events. Pure."""
+"""The agent beside simple policies on the same events."""
 
 from __future__ import annotations
 

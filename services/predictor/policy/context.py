@@ -1,4 +1,4 @@
-"""What a decision may see of an event besides the session: the heads' probabilities and what models read. Pure."""
+"""What a decision may see of an event besides the session: the heads' probabilities and what models read."""
 
 from __future__ import annotations
 

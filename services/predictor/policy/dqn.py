@@ -1,4 +1,4 @@
-"""Double DQN from settled history (van Hasselt, Guez and Silver, 2016), with a target network and shaped rewards. Pure.
+"""Double DQN from settled history (van Hasselt, Guez and Silver, 2016), with a target network and shaped rewards.
 
 First the network learns what winners' backers are paid, then returns: each pass plays all sessions with the policy so
 far and some chance actions, and learns from as many draws of the buffer as the pass brought transitions.

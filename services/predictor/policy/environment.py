@@ -1,4 +1,4 @@
-"""Sessions as episodes: their events in order, what each action would have brought, what was known when. Pure.
+"""Sessions as episodes: their events in order, what each action would have brought, what was known when.
 
 An action is a number: 0 abstains, k backs slot k with one unit in the market of winners. An episode is one session.
 What an action did to the session is known to a later decision only as far as it would have been in life: a stake at

@@ -1,4 +1,4 @@
-"""What policies would have brought: unshaped returns, at an equal number of bets, with intervals. Pure.
+"""What policies would have brought: unshaped returns, at an equal number of bets, with intervals.
 
 A return is what came back per unit staked: 1 is even. Refunds and void events are neither stake nor return. Intervals
 are of the bootstrap over sessions' days and venues, and differences are paired. Nothing here is a promise of profit.

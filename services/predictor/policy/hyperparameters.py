@@ -1,4 +1,4 @@
-"""How the agent learns, as settings, and what is told of its progress. Pure."""
+"""How the agent learns, as settings, and what is told of its progress."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a learning curve shows beside the losses: unshaped returns on events that are not learned from. Pure."""
+"""What a learning curve shows beside the losses: unshaped returns on events that are not learned from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What winners' backers are paid, learned by a Q network from settled events alone, without any return. Pure.
+"""What winners' backers are paid, learned by a Q network from settled events alone, without any return.
 
 A winner's payment is one over the market's share on it: far less noisy than a return, which is mostly nothing. Learned
 first, it lets the returns decide only how far the product of probability and payment is off.

@@ -1,4 +1,4 @@
-"""Action values of an event: what the session is still worth, and per slot what a unit staked there adds. Pure.
+"""Action values of an event: what the session is still worth, and per slot what a unit staked there adds.
 
 A unit on a slot brings, on average, its probability times what its backers are paid if it wins, less the unit. So the
 network is built: the probability is the model's, the payment is 1 / (share of the market that backs the slot), and the

@@ -1,6 +1,6 @@
 """Where transitions are kept and drawn from: evenly, or the more often the more surprising (Schaul and others, 2016).
 
-Pure: randomness is passed in. A transition names its event by row, so the buffer holds numbers only.
+Randomness is passed in. A transition names its event by row, so the buffer holds numbers only.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Potential-based reward shaping: F = gamma * potential(next state) - potential(state), 0 beyond the last. Pure.
+"""Potential-based reward shaping: F = gamma * potential(next state) - potential(state), 0 beyond the last.
 
 It cannot change which policy is best (Ng, Harada and Russell, 1999: Policy invariance under reward transformations).
 """

@@ -1,5 +1,5 @@
 """Transitions from settled history. It tells what every action would have brought, not only the one taken: from every
-event of a played session comes one transition per action. Pure."""
+event of a played session comes one transition per action."""
 
 from __future__ import annotations
 

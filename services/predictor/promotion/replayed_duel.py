@@ -1,4 +1,4 @@
-"""How two models would have done on settled events: both asked again, by what was known before each. Pure.
+"""How two models would have done on settled events: both asked again, by what was known before each.
 
 Nothing is fitted on the way. The history goes on as results arrived, for it can be read as of any instant.
 """

@@ -1,4 +1,4 @@
-"""The promotion gate: may a candidate take the live model's place? Pure; figures in, a verdict with all of them out.
+"""The promotion gate: may a candidate take the live model's place? Figures in, a verdict out.
 
 Both models are judged on the same events, which neither of them was fitted on. The candidate passes when its log-loss
 is lower with confidence and its probabilities are as honest.

@@ -1,4 +1,4 @@
-"""What a model is: candidate, shadow, live or retired, and how it becomes so. Pure.
+"""What a model is: candidate, shadow, live or retired, and how it becomes so.
 
     made -> candidate -> shadow -> live -> retired -> shadow ...
                  `-----------------^

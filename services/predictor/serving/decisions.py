@@ -1,4 +1,4 @@
-"""What the policy would do about events, given how their sessions went so far. Pure: facts are passed in.
+"""What the policy would do about events, given how their sessions went so far. Facts are passed in.
 
 How a session went is read from what was decided: stored decisions of its earlier events, as of this decision's
 instant, and their outcomes where those were known then.

@@ -1,4 +1,4 @@
-"""Which predictions were told already, by whomever: in this process, in the topic, in the tables. Pure.
+"""Which predictions were told already, by whomever: in this process, in the topic, in the tables.
 
 What a process remembers ends with it, and what it appended is no row until the loader came by: a fact that follows a
 restart at once would find neither. So the topic itself is read, from where the loader is: what lies before that is a

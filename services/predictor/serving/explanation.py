@@ -1,4 +1,4 @@
-"""Why a prediction says what it says: which past starts counted, and what each group of features did. Pure."""
+"""Why a prediction says what it says: which past starts counted, and what each group of features did."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What serving remembers of what settled: a history per source, kept as the tables are. Pure: facts are passed in."""
+"""What serving remembers of what settled: a history per source, kept as the tables are. Facts are passed in."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Probabilities -> the message people and the loader get. Pure."""
+"""Probabilities -> the message people and the loader get."""
 
 from __future__ import annotations
 

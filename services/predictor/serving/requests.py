@@ -1,4 +1,4 @@
-"""Which records ask for predictions, and of which events in which state of knowledge. Pure."""
+"""Which records ask for predictions, and of which events in which state of knowledge."""
 
 from __future__ import annotations
 

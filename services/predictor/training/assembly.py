@@ -1,4 +1,4 @@
-"""Members as one model: pooled, calibrated and judged on the validation events. Pure."""
+"""Members as one model: pooled, calibrated and judged on the validation events."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a training stands on: features of all events, each as of its own instant, targets, who trains. Pure."""
+"""What a training stands on: features of all events, each as of its own instant, targets, who trains."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much is trained: members and their settings, by how much there is to learn from. Pure."""
+"""How much is trained: members and their settings, by how much there is to learn from."""
 
 from __future__ import annotations
 

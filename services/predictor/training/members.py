@@ -1,4 +1,4 @@
-"""The members of a model as jobs that know nothing of each other: lines first, then networks and trees. Pure."""
+"""The members of a model as jobs that know nothing of each other: lines first, then networks and trees."""
 
 from __future__ import annotations
 

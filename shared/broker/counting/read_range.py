@@ -6,7 +6,7 @@ from collections.abc import Container, Generator, Mapping
 from contextlib import closing
 
 from shared.broker.contract import Broker, Record, TopicPartition
-from shared.errors import TransientError
+from shared.errors import HeadraceError, TransientError
 
 # Short: a poll waits its time out where only ends of transactions are left to pass.
 POLL_S = 0.1
@@ -38,3 +38,15 @@ def sweep(
             if idle_s > PATIENCE_S:
                 raise TransientError(f"the broker gave nothing of what it holds for {idle_s:.0f} s")
             yield [each for each in polled if each.offset < ends[TopicPartition(each.topic, each.partition)]]
+
+
+class Cut(HeadraceError):
+    """Records that were to be read are not there any more; names the earliest offsets that are."""
+
+
+def require_there(broker: Broker, wanted: Mapping[TopicPartition, int]) -> None:
+    """Raises Cut where the log begins after an offset that is wanted."""
+    begins = broker.begin_offsets(list(wanted))
+    if gone := sorted(tp for tp, offset in wanted.items() if begins[tp] > offset):
+        earliest = ", ".join(f"{tp.topic}/{tp.partition}: {begins[tp]}" for tp in gone)
+        raise Cut(f"retention has cut what was to be read; the earliest offsets there are: {earliest}")

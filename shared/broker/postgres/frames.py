@@ -1,4 +1,4 @@
-"""Record batches as bytes, and back. Pure. Source: docs/adr/0001-record-batches-and-msgpack.md.
+"""Record batches as bytes, and back. Source: docs/adr/0001-record-batches-and-msgpack.md.
 
 A batch is one byte that names the format, then a zstd frame (level 1, with checksum) of a MessagePack array of
 [timestamp_ms, key, value, headers]. Offsets are not in it: the log knows the first, the others follow without a gap.

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from fastapi import APIRouter, Depends, FastAPI
 from prometheus_client import CollectorRegistry
 
-from shared.runtime.api import audit, auth, dead_letters, intake, lag, openapi, operations, problems, status, topics
-from shared.runtime.api.desk import Desk
+from shared.runtime.api import audit, auth, dead_letters, lag, openapi, operations, problems, status, topics, validation
+from shared.runtime.api.context import Desk
 
 # What every service has below /v1.
 ROUTERS: tuple[Callable[[Desk], APIRouter], ...] = (
@@ -28,11 +28,11 @@ def admin_app(desk: Desk, registry: CollectorRegistry, file_token: str | None) -
     )  # fmt: skip
     app.include_router(status.probes(desk, registry))
     for router in (make(desk) for make in (*ROUTERS, *desk.routers)):
-        app.include_router(router, prefix=auth.PROTECTED, dependencies=[Depends(intake.known_parameters)])
+        app.include_router(router, prefix=auth.PROTECTED, dependencies=[Depends(validation.known_parameters)])
     # The last one added is the first to see a request.
-    app.add_middleware(intake.Bodies)
+    app.add_middleware(validation.Bodies)
     app.add_middleware(auth.Doors, desk=desk, file_token=file_token)
-    app.add_middleware(intake.CleanUrls)
+    app.add_middleware(validation.CleanUrls)
     problems.install(app)
     openapi.complete(app)
     return app

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from shared.ops.tables import audit as audit_table
-from shared.runtime.api.desk import Desk
+from shared.runtime.api.context import Desk
 
 BeforeLine = Annotated[
     int | None, Query(ge=1, le=2**63 - 1, description="older than this id: `next` of the page before", examples=[412])

@@ -40,7 +40,7 @@ from shared.errors import TransientError
 from shared.ops.tables import audit as audit_table
 from shared.ops.tables import tokens as tokens_table
 from shared.ops.tokens import Parts, Scope, allows, is_secret_of, parts_of
-from shared.runtime.api.desk import Desk
+from shared.runtime.api.context import Desk
 from shared.runtime.api.problems import TITLES, problem_of
 
 PROTECTED = "/v1"

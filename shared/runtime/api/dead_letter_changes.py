@@ -13,10 +13,10 @@ from shared.ops.operations import NotPossible
 from shared.ops.tables import dead_letters as dead_letters_table
 from shared.ops.tables import operations as operations_table
 from shared.ops.tables.dead_letters import REDRIVE
+from shared.runtime.api.context import Desk
 from shared.runtime.api.dead_letter_bodies import Discard, Found, PinnedPartition, Redrive
-from shared.runtime.api.desk import Desk
+from shared.runtime.api.idempotent_change import ACCEPTED, Answer, OperationBody, accepted, caller_of, carry_out
 from shared.runtime.api.operations import full_id
-from shared.runtime.api.posting import ACCEPTED, Answer, OperationBody, accepted, caller_of, carry_out
 from shared.runtime.api.problems import responses
 from shared.runtime.dead_letters.index import DeadLetterIndex
 from shared.runtime.dead_letters.settlement import choose, require_there, selection_of

@@ -15,9 +15,9 @@ from shared.ops.dead_letter_choice import Filter, facets
 from shared.ops.dead_letters import MESSAGE, Letter, Place, State, letter_of, printable
 from shared.ops.tables import dead_letters as dead_letters_table
 from shared.ops.tables.dead_letters import Settled
+from shared.runtime.api.context import Desk
 from shared.runtime.api.dead_letter_bodies import Facet, Facets, Happening, LetterBody, LetterPage, WholeLetter
 from shared.runtime.api.dead_letter_changes import add_changes
-from shared.runtime.api.desk import Desk
 from shared.runtime.api.payloads import headers_shown, payload
 from shared.runtime.api.problems import responses
 from shared.runtime.dead_letters.index import DeadLetterIndex, order, read_one

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
-from shared.runtime.api.desk import Desk
+from shared.runtime.api.context import Desk
 
 
 class Lag(BaseModel):

@@ -13,8 +13,8 @@ from starlette.exceptions import HTTPException
 from shared.database.connection import DbConnection
 from shared.ops.operations import Command, Operation, State
 from shared.ops.tables import operations as operations_table
-from shared.runtime.api.desk import Desk
-from shared.runtime.api.posting import ACCEPTED, OPERATION_EXAMPLE, Answer, OperationBody, accepted, carry_out
+from shared.runtime.api.context import Desk
+from shared.runtime.api.idempotent_change import ACCEPTED, OPERATION_EXAMPLE, Answer, OperationBody, accepted, carry_out
 from shared.runtime.api.problems import responses
 
 ID_DIGITS = 12

@@ -1,4 +1,4 @@
-"""Bytes of records, for people. Pure."""
+"""Bytes of records, for people."""
 
 from __future__ import annotations
 

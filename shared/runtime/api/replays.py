@@ -14,14 +14,22 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 from shared.database.connection import DbConnection
 from shared.errors import HeadraceError
+from shared.ops.replay_planning import plan, require_all
 from shared.ops.replays import Plan, ReplayRequest
 from shared.ops.tables import plans as plans_table
 from shared.ops.tables import replays as replays_table
-from shared.runtime.api.desk import Desk
+from shared.runtime.api.context import Desk
+from shared.runtime.api.idempotent_change import (
+    ACCEPTED,
+    Answer,
+    OperationBody,
+    accepted,
+    caller_of,
+    carry_out,
+    outcome,
+)
 from shared.runtime.api.operations import full_id
-from shared.runtime.api.posting import ACCEPTED, Answer, OperationBody, accepted, caller_of, carry_out, outcome
 from shared.runtime.api.problems import responses
-from shared.runtime.jobs.planning import plan, require_all
 
 
 class NewReplay(ReplayRequest):

@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry
 
 from shared.errors import ConfigError
 from shared.runtime.api.app import admin_app
-from shared.runtime.api.desk import Desk
+from shared.runtime.api.context import Desk
 from shared.settings.sections import read_secret
 
 STOP_TIMEOUT_S = 2.0

@@ -10,7 +10,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
-from shared.runtime.api.desk import Desk
+from shared.runtime.api.context import Desk
 from shared.runtime.api.problems import responses
 
 

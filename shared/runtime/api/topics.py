@@ -17,8 +17,8 @@ from shared.ops.orders import Desired, Order, Orders, PartitionState
 from shared.ops.tables import orders as orders_table
 from shared.ops.tables import steering as steering_table
 from shared.ops.tables.orders import Live
-from shared.runtime.api.desk import Desk
-from shared.runtime.api.posting import ACCEPTED, Answer, OperationBody, accepted, caller_of, carry_out
+from shared.runtime.api.context import Desk
+from shared.runtime.api.idempotent_change import ACCEPTED, Answer, OperationBody, accepted, caller_of, carry_out
 from shared.runtime.api.problems import responses
 
 TopicName = Annotated[str, Path(max_length=249, description="one that GET /v1/topics lists", examples=["raw-events"])]

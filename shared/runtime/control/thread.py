@@ -21,7 +21,7 @@ from shared.errors import TransientError
 from shared.ops.tables import operations as operations_table
 from shared.ops.tables import orders as orders_table
 from shared.ops.tables.steering import Partitions, settle
-from shared.runtime.control.steering import Standing, Steering
+from shared.runtime.control.mailbox import Standing, Steering
 
 # A NOTIFY that was missed is made up for so soon.
 LOOK_EVERY_S = 1.0

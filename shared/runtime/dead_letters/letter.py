@@ -1,15 +1,15 @@
-"""A record that a service could not handle, as a record of its dead-letter topic. Pure."""
+"""A record that a service could not handle, as a record of its dead-letter topic."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from types import TracebackType
+from typing import NamedTuple
 from uuid import uuid5
 
-from shared.broker.contract import NewRecord
+from shared.broker.contract import NewRecord, Record
 from shared.events import NAMESPACE
 from shared.ops import dead_letters as names
-from shared.runtime.batch import Failed
 from shared.topics import dead_letter_topic, retry_topic
 
 # Long enough for a cause, short enough that headers stay a small part of a record.
@@ -68,3 +68,12 @@ def message_of(error: BaseException) -> str:
     """What an error says, cut to 1 KB of UTF-8 and without what JSON or PostgreSQL cannot hold."""
     text = str(error).replace("\0", "\N{REPLACEMENT CHARACTER}").encode(errors="replace")
     return text[:LONGEST_MESSAGE_BYTES].decode(errors="ignore")
+
+
+class Failed(NamedTuple):
+    """A record that could not be handled: of what, in which stage (decode, handle), after how many tries alone."""
+
+    record: Record
+    error: Exception
+    stage: str
+    attempts: int

@@ -1,4 +1,4 @@
-"""How far a job is: where it goes on in each partition, and what it has counted up to there. Pure."""
+"""How far a job is: where it goes on in each partition, and what it has counted up to there."""
 
 from __future__ import annotations
 

@@ -17,14 +17,15 @@ from dataclasses import dataclass
 import structlog
 
 from shared.broker.contract import Broker, Producer, Record, TopicPartition, Unit
+from shared.broker.counting.read_range import Cut
 from shared.errors import BrokerError, ConfigError, HeadraceError, TransientError
-from shared.runtime.aside import Aside
-from shared.runtime.backoff import Backoff
-from shared.runtime.breaker import Tripped
-from shared.runtime.jobs.claimed import Claimed
+from shared.runtime.dead_letters.breaker import Tripped
 from shared.runtime.jobs.cursor import Cursor, Spans, cursor_of
+from shared.runtime.jobs.job_lease import Claimed
 from shared.runtime.jobs.pace import MOST_WAITING, Depth, Pressure, Quiet, Rate, Reading
-from shared.runtime.jobs.span_reader import Cut, SpanReader, SpanReading
+from shared.runtime.jobs.span_reader import SpanReader, SpanReading
+from shared.runtime.loops.backoff import Backoff
+from shared.runtime.loops.worker_thread import Aside
 from shared.topics import JOB_CURSORS
 
 POLL_S = 0.2
@@ -34,7 +35,7 @@ TELL_S = 0.5
 # Records that are passed over need no unit; but a worker that dies should not have to read them all again.
 KEEP_S = 5.0
 _STEP_S = 0.05
-# A transform that works aside may take this long, as a handler may (shared/runtime/consumer.py).
+# A transform that works aside may take this long, as a handler may (shared/runtime/loops/consumer.py).
 LONGEST_S = 600.0
 
 Transform = Callable[[Sequence[Record], Unit], Mapping[str, int]]

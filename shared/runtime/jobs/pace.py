@@ -1,4 +1,4 @@
-"""How fast a job may go: at most its own rate, and never so fast that live records wait behind it. Pure.
+"""How fast a job may go: at most its own rate, and never so fast that live records wait behind it.
 
 The clock is passed in, in seconds of any steady clock.
 """

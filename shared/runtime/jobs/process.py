@@ -9,9 +9,9 @@ import threading
 from collections.abc import Mapping, Sequence
 
 from shared.ops.operations import Operation
+from shared.runtime.exit_codes import SUPERVISED
 from shared.runtime.jobs.replay import JOB, JOB_WORKER
 from shared.runtime.jobs.workers import Start
-from shared.runtime.run import SUPERVISED
 from shared.settings.sections import ServiceSettings
 
 LAST_WORDS_BYTES = 2000

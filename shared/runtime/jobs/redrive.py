@@ -19,8 +19,8 @@ from shared.ops.dead_letters import Place, letter_of, sent_back
 from shared.ops.operations import Operation
 from shared.ops.replays import Span
 from shared.ops.tables import dead_letters as dead_letters_table
-from shared.runtime.jobs.claimed import Claimed
 from shared.runtime.jobs.cursor import Cursor
+from shared.runtime.jobs.job_lease import Claimed
 from shared.runtime.jobs.loop import Job, JobLoop
 from shared.runtime.jobs.thread import JobThread, thread_of
 from shared.runtime.jobs.workers import Start

@@ -20,16 +20,16 @@ from shared.ops.operations import Operation
 from shared.ops.replays import plan_of, selects
 from shared.ops.tables.replays import REPLAY
 from shared.records import Received
-from shared.runtime.attempt import attempt_in
-from shared.runtime.batch import Failed, work
-from shared.runtime.breaker import Breaker, Trial
-from shared.runtime.dead_letters.letter import dead_letter
-from shared.runtime.handler import DatabaseHandle, Handle
-from shared.runtime.jobs.claimed import Claimed
+from shared.runtime.dead_letters.breaker import Breaker, Trial
+from shared.runtime.dead_letters.letter import Failed, dead_letter
 from shared.runtime.jobs.cursor import Cursor
+from shared.runtime.jobs.job_lease import Claimed
 from shared.runtime.jobs.loop import Job, JobLoop
 from shared.runtime.jobs.pace import MOST_WAITING
-from shared.runtime.watchdog import Watchdog
+from shared.runtime.loops.attempt import attempt_in
+from shared.runtime.loops.batch import work
+from shared.runtime.loops.handler import DatabaseHandle, Handle
+from shared.runtime.process.watchdog import Watchdog
 from shared.settings.sections import ServiceSettings
 from shared.topics import RAW, dead_letter_topic, downstream_of
 

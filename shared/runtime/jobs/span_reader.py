@@ -6,12 +6,8 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from shared.broker.contract import Broker, Reader, Record, TopicPartition
-from shared.errors import HeadraceError
+from shared.broker.counting.read_range import require_there
 from shared.runtime.jobs.cursor import Spans
-
-
-class Cut(HeadraceError):
-    """Records that were to be read are not there any more; names the earliest offsets that are."""
 
 
 class SpanReading(Protocol):
@@ -87,14 +83,6 @@ class SpanReader:
         odd = [tp for tp in self._of if not records or first.get(tp, reader.position(tp)) > self._read_to[tp]]
         if odd:
             require_there(self._broker, {tp: self._read_to[tp] for tp in odd})
-
-
-def require_there(broker: Broker, wanted: Mapping[TopicPartition, int]) -> None:
-    """Raises Cut where the log begins after an offset that is wanted."""
-    begins = broker.begin_offsets(list(wanted))
-    if gone := sorted(tp for tp, offset in wanted.items() if begins[tp] > offset):
-        earliest = ", ".join(f"{tp.topic}/{tp.partition}: {begins[tp]}" for tp in gone)
-        raise Cut(f"retention has cut what was to be read; the earliest offsets there are: {earliest}")
 
 
 def _tp(record: Record) -> TopicPartition:

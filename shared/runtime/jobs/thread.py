@@ -10,8 +10,8 @@ from typing import Protocol
 import structlog
 
 from shared.errors import ConfigError
-from shared.runtime.run import DIED, MISCONFIGURED, STOPPED
-from shared.runtime.watchdog import Watchdog
+from shared.runtime.exit_codes import DIED, MISCONFIGURED, STOPPED
+from shared.runtime.process.watchdog import Watchdog
 
 log = structlog.get_logger(__name__)
 

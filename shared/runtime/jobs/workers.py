@@ -23,7 +23,7 @@ from shared.logs import mask_text
 from shared.ops.operations import Operation
 from shared.ops.tables import jobs as jobs_table
 from shared.ops.tables.operations import CHANNEL, get
-from shared.runtime.run import MISCONFIGURED
+from shared.runtime.exit_codes import MISCONFIGURED
 
 # Of each kind, at once, in one replica: two processors are what most machines can spare.
 MOST = 2
@@ -70,7 +70,7 @@ class _Held:
 
 
 class Jobs:
-    """Background work (shared/runtime/run.py): `run` belongs to one thread."""
+    """Background work (shared/runtime/process/run.py): `run` belongs to one thread."""
 
     def __init__(
         self,

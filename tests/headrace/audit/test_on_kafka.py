@@ -17,7 +17,7 @@ from shared.broker.contract import Broker, NewRecord
 from shared.broker.counting.read_range import sweep
 from shared.broker.kafka.broker import KafkaBroker
 from shared.errors import ConfigError
-from shared.runtime.consumer import next_offsets
+from shared.runtime.loops.consumer import next_offsets
 from shared.settings.sections import KafkaSettings, Settings
 from shared.topics import RAW
 from tests.headrace.audit.pipeline import counts, look_twice

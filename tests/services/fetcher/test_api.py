@@ -18,8 +18,8 @@ from services.fetcher.settings import FetcherSettings
 from services.fetcher.sources.http import HttpSource
 from services.fetcher.windows import Plan
 from shared.broker.postgres.broker import PostgresBroker
+from shared.runtime.loops.poller import PollerLoop
 from shared.runtime.metrics import Metrics
-from shared.runtime.poller import PollerLoop
 from shared.topics import FETCHER_CURSORS, RAW, specs
 from tests.services.endpoints import served, settings_of, settled
 from tests.services.fetcher.made import DAY, NOON, SetClock, body, event, made_source

@@ -16,7 +16,7 @@ from services.fetcher.sources.recorded_files import ArchiveSource
 from services.fetcher.sources.yaml_file import load_source
 from services.fetcher.windows import Plan
 from shared.clock import SystemClock
-from shared.runtime.handler import Step
+from shared.runtime.loops.handler import Step
 
 FIRST, LAST = date(2025, 7, 15), date(2026, 3, 31)
 

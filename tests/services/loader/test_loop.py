@@ -16,7 +16,7 @@ from shared.broker.postgres.broker import PostgresBroker
 from shared.database.connection import Link
 from shared.events import HeadProbability, LoadedEvent, Prediction, Reference, ReferenceRow, event_id_of
 from shared.records import encode
-from shared.runtime.consumer import ConsumerLoop
+from shared.runtime.loops.consumer import ConsumerLoop
 from shared.runtime.metrics import Metrics
 from shared.topics import CLEAN, DEAD_LETTERS, LOADED, PREDICTIONS, specs
 from tests.services.loader.facts import SOURCE, StillClock, at, entry, key, listed, observed, received, settled

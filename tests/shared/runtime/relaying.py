@@ -17,10 +17,10 @@ from shared.broker.kafka.broker import KafkaBroker
 from shared.broker.kafka.producer import KafkaProducer
 from shared.broker.kafka.unit import KafkaUnit
 from shared.errors import BrokerError
-from shared.runtime.handler import Step
+from shared.runtime.loops.handler import Step
+from shared.runtime.loops.outbox import RELAY, Outbox
+from shared.runtime.loops.poller import PollerLoop
 from shared.runtime.metrics import Metrics
-from shared.runtime.outbox import RELAY, Outbox
-from shared.runtime.poller import PollerLoop
 from shared.settings.sections import KafkaSettings
 from shared.topics import OUTBOX_CURSORS
 

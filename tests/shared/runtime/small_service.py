@@ -8,9 +8,10 @@ import threading
 from pathlib import Path
 
 from services.cleaner.settings import CleanerSettings
+from shared.runtime.exit_codes import Background
 from shared.runtime.metrics import Metrics
-from shared.runtime.run import GRACE_S, Background, launch, run
-from shared.runtime.watchdog import HUNG_S
+from shared.runtime.process.run import GRACE_S, launch, run
+from shared.runtime.process.watchdog import HUNG_S
 from tests.shared.runtime.views import GivenView
 
 

@@ -9,8 +9,8 @@ import pytest
 from headrace.database.embedded import EmbeddedPostgres
 from shared.broker.counting.backlog import GaplessBacklog
 from shared.broker.postgres.broker import PostgresBroker
-from shared.runtime.consumer import ConsumerLoop
 from shared.runtime.lag import LagMeter
+from shared.runtime.loops.consumer import ConsumerLoop
 from shared.runtime.metrics import Metrics
 from shared.runtime.view import ALIVE_S, LoopView
 from shared.topics import RAW

@@ -1,4 +1,4 @@
-"""Gradient-boosted trees over single entries whose scores meet in a softmax over the event. Pure.
+"""Gradient-boosted trees over single entries whose scores meet in a softmax over the event.
 
 LightGBM trains them (imported here only: serving does without it); what comes out are plain arrays, evaluated by
 `trees` without it.

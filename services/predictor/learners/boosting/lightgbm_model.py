@@ -1,4 +1,4 @@
-"""LightGBM's text of a model as plain arrays. Pure."""
+"""LightGBM's text of a model as plain arrays."""
 
 from __future__ import annotations
 

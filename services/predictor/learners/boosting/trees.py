@@ -1,4 +1,4 @@
-"""A sum of decision trees as plain arrays, evaluated for many rows at once. Pure.
+"""A sum of decision trees as plain arrays, evaluated for many rows at once.
 
 Every node of every tree is compared, without walking: a node that is false strikes out the leaves on its left, and
 the leftmost leaf that remains is where the row ends (Lucchese and others, QuickScorer, SIGIR 2015). With at most 16

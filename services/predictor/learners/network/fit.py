@@ -1,4 +1,4 @@
-"""The training loop: AdamW, one cycle, a running mean of the weights, and the epoch that validated best. Pure.
+"""The training loop: AdamW, one cycle, a running mean of the weights, and the epoch that validated best.
 
 Each epoch shows every event once, as its card alone or as observed, so that one network learns both states.
 """

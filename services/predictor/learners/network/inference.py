@@ -1,4 +1,4 @@
-"""A network asked, without gradients. Pure."""
+"""A network asked, without gradients."""
 
 from __future__ import annotations
 

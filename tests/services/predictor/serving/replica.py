@@ -13,7 +13,7 @@ from services.predictor.data.events import EntryFacts, EventFacts, events_of
 from services.predictor.serving.deduplication import Tail
 from services.predictor.serving.predict import Parts, Predictor
 from services.predictor.storage.interface import Changes, Decided, Position
-from shared.runtime.consumer import ConsumerLoop
+from shared.runtime.loops.consumer import ConsumerLoop
 from shared.runtime.metrics import Metrics
 from shared.topics import LOADED
 from tests.contract.child import broker_of, say

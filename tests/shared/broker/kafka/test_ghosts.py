@@ -21,10 +21,10 @@ from services.notifier.rules import Rules
 from shared.broker.contract import NewRecord, Record
 from shared.broker.kafka.broker import KafkaBroker
 from shared.records import encode
-from shared.runtime.consumer import ConsumerLoop
-from shared.runtime.handler import DatabaseHandle
+from shared.runtime.loops.consumer import ConsumerLoop
+from shared.runtime.loops.handler import DatabaseHandle
+from shared.runtime.loops.outbox import Outbox
 from shared.runtime.metrics import Metrics
-from shared.runtime.outbox import Outbox
 from shared.settings.sections import KafkaSettings
 from shared.topics import CLEAN, LOADED, OUTBOX_CURSORS, specs
 from tests.contract.records import put

@@ -17,7 +17,7 @@ from services.cleaner.settings import CleanerSettings
 from shared.database.connection import DbConnection
 from shared.ops.tables import tokens as tokens_table
 from shared.ops.tokens import ID_BYTES, SECRET_BYTES, Scope, minted, written
-from shared.runtime.api.desk import Desk, ServiceView
+from shared.runtime.api.context import Desk, ServiceView
 from shared.runtime.api.problems import MEDIA_TYPE
 from shared.runtime.api.server import admin_server
 from shared.runtime.metrics import Metrics

@@ -14,8 +14,8 @@ from fastapi import APIRouter, Request, Response
 from services.cleaner.settings import CleanerSettings
 from shared.database.connection import DbConnection
 from shared.ops.tables import operations as operations_table
-from shared.runtime.api.desk import Desk
-from shared.runtime.api.posting import Answer, OperationBody, accepted, carry_out
+from shared.runtime.api.context import Desk
+from shared.runtime.api.idempotent_change import Answer, OperationBody, accepted, carry_out
 from tests.shared.runtime.api.desks import bearing, given_token, served
 
 CLIENTS, ROUNDS, SHARED_KEYS = 50, 4, 5

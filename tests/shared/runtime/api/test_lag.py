@@ -13,8 +13,8 @@ from shared.broker.contract import TopicPartition
 from shared.broker.counting.backlog import GaplessBacklog
 from shared.broker.postgres.broker import PostgresBroker
 from shared.errors import TransientError
-from shared.runtime.consumer import ConsumerLoop
 from shared.runtime.lag import LagMeter
+from shared.runtime.loops.consumer import ConsumerLoop
 from shared.runtime.metrics import Metrics
 from shared.runtime.view import LoopView
 from shared.topics import RAW

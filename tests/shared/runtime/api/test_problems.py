@@ -16,8 +16,8 @@ from pydantic import AwareDatetime, BaseModel
 
 from shared.errors import ConfigError, TransientError
 from shared.ops.operations import NotPossible
-from shared.runtime.api.desk import Desk
-from shared.runtime.api.intake import MAX_BODY_BYTES
+from shared.runtime.api.context import Desk
+from shared.runtime.api.validation import MAX_BODY_BYTES
 from tests.shared.runtime.api.desks import AWAY, FILE_TOKEN, assert_problem, cleaner_on, served, token_file
 from tests.shared.runtime.deadline import eventually
 

@@ -14,7 +14,7 @@ from shared.broker.postgres import retention
 from shared.broker.postgres.broker import PostgresBroker
 from shared.ops.tables import operations as operations_table
 from shared.runtime.api import replays
-from shared.runtime.api.desk import Desk
+from shared.runtime.api.context import Desk
 from shared.runtime.api.server import admin_server
 from shared.runtime.metrics import Metrics
 from shared.topics import RAW

@@ -16,7 +16,7 @@ from shared.ops.orders import Doing
 from shared.ops.tables import operations as operations_table
 from shared.ops.tables import orders as orders_table
 from shared.ops.tables.steering import steer
-from shared.runtime.control.steering import Steering
+from shared.runtime.control.mailbox import Steering
 from shared.runtime.control.thread import Control
 from tests.shared.runtime.deadline import eventually
 

@@ -11,8 +11,7 @@ from shared.broker.contract import Headers, NewRecord, Record
 from shared.errors import InvalidEvent
 from shared.ops.dead_letters import letter_of, sent_back, stack_digest
 from shared.records import decode, identity_of
-from shared.runtime.batch import Failed
-from shared.runtime.dead_letters.letter import LONGEST_MESSAGE_BYTES, dead_letter
+from shared.runtime.dead_letters.letter import LONGEST_MESSAGE_BYTES, Failed, dead_letter
 from shared.topics import RAW, retry_topic
 
 AT = datetime(2031, 5, 4, 3, tzinfo=UTC)

@@ -15,8 +15,8 @@ from pathlib import Path
 from shared.broker.contract import Record
 from shared.database.connection import Link
 from shared.ops.operations import Operation
-from shared.runtime.jobs.claimed import Claimed
 from shared.runtime.jobs.cursor import Cursor
+from shared.runtime.jobs.job_lease import Claimed
 from shared.runtime.jobs.loop import JobLoop
 from shared.runtime.jobs.redrive import Redriving
 from shared.runtime.metrics import Metrics

@@ -19,11 +19,11 @@ from shared.ops.tables import dead_letters as dead_letters_table
 from shared.ops.tables import jobs as jobs_table
 from shared.ops.tables import operations as operations_table
 from shared.records import Received
-from shared.runtime.breaker import MOST
-from shared.runtime.consumer import ConsumerLoop
+from shared.runtime.dead_letters.breaker import MOST
 from shared.runtime.dead_letters.index import DeadLetterIndex
 from shared.runtime.dead_letters.settlement import choose, selection_of
 from shared.runtime.jobs.redrive import redriving
+from shared.runtime.loops.consumer import ConsumerLoop
 from shared.runtime.metrics import Metrics
 from shared.topics import RAW
 from tests.shared.runtime.deadline import eventually

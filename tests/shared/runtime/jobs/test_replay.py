@@ -18,18 +18,18 @@ from shared.broker.contract import NewRecord, Record
 from shared.broker.postgres.broker import PostgresBroker
 from shared.events import RawEvent, event_id_of
 from shared.ops.operations import Operation
+from shared.ops.replay_planning import plan
 from shared.ops.replays import request_of
 from shared.ops.tables import jobs as jobs_table
 from shared.ops.tables import operations as operations_table
 from shared.ops.tables import replays as replays_table
 from shared.records import Received, encode
-from shared.runtime.breaker import MOST
-from shared.runtime.consumer import ConsumerLoop
-from shared.runtime.handler import Handle
-from shared.runtime.jobs.claimed import Claimed
+from shared.runtime.dead_letters.breaker import MOST
+from shared.runtime.jobs.job_lease import Claimed
 from shared.runtime.jobs.loop import JobLoop
-from shared.runtime.jobs.planning import plan
 from shared.runtime.jobs.replay import replay_job
+from shared.runtime.loops.consumer import ConsumerLoop
+from shared.runtime.loops.handler import Handle
 from shared.runtime.metrics import Metrics
 from shared.topics import CLEAN, LOADED, RAW, dead_letter_topic, specs
 from tests.services.cleaner.made import DAY, card, payouts_123, raw, result

@@ -14,10 +14,10 @@ import pytest
 from shared.ops.operations import Operation
 from shared.ops.tables import jobs as jobs_table
 from shared.ops.tables import operations as operations_table
+from shared.runtime.exit_codes import MISCONFIGURED
 from shared.runtime.jobs.process import JobProcess
 from shared.runtime.jobs.thread import JobThread
 from shared.runtime.jobs.workers import MOST, MOST_DEATHS, Jobs, Worker
-from shared.runtime.run import MISCONFIGURED
 from tests.shared.runtime.deadline import eventually
 
 Database = psycopg.Connection[Any]

@@ -11,11 +11,10 @@ from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 
 from shared.broker.contract import Broker, Record, TopicPartition
-from shared.broker.counting.read_range import sweep
+from shared.broker.counting.read_range import Cut, require_there, sweep
 from shared.errors import ConfigError
 from shared.ops.operations import NotPossible
 from shared.ops.replays import KINDS, Plan, ReplayRequest, Seen, Span, kind_of, selects
-from shared.runtime.jobs.span_reader import Cut, require_there
 from shared.topics import RETRIES
 
 # No record is older; Kafka takes earlier times for orders of another kind.

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from shared.broker.contract import Consumer, TopicPartition
 from shared.errors import BrokerError, TransientError
 from shared.ops.orders import Doing, Orders, released
-from shared.runtime.breaker import Breaker, Tripped
-from shared.runtime.control.steering import Steering
+from shared.runtime.control.mailbox import Steering
+from shared.runtime.dead_letters.breaker import Breaker, Tripped
 from shared.runtime.metrics import Metrics
 
 # Where the loop is, is told so often; what it does, at once.

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 import structlog
 
 from shared.broker.contract import Record
-from shared.runtime.batch import Failed, Worked
+from shared.runtime.dead_letters.letter import Failed
+from shared.runtime.loops.batch import Worked
 from shared.runtime.metrics import Metrics
 from shared.topics import RETRIES
 

@@ -18,9 +18,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from shared.broker.contract import Consumer, TopicPartition
 from shared.ops.orders import Desired, Doing, Observed, Order, Orders, not_yet
 from shared.ops.tables.orders import FRESH_S
-from shared.runtime.breaker import Breaker
-from shared.runtime.control.holding import Holding
-from shared.runtime.control.steering import Steering
+from shared.runtime.control.mailbox import Steering
+from shared.runtime.control.partition_gate import Holding
+from shared.runtime.dead_letters.breaker import Breaker
 from shared.runtime.metrics import Metrics
 
 NAMES = ("a", "b", "c")

@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from shared.broker.contract import Consumer, NewRecord, TopicPartition
 from shared.errors import TransientError
 from shared.records import Received
-from shared.runtime.aside import Aside
-from shared.runtime.control.holding import Holding
-from shared.runtime.handler import Handle
+from shared.runtime.control.partition_gate import Holding
+from shared.runtime.loops.handler import Handle
+from shared.runtime.loops.worker_thread import Aside
 
 # A handler may take this long; after that the loop ticks no more, and the watchdog ends the process.
 LONGEST_S = 600.0

@@ -43,7 +43,7 @@ from shared.ops.tables import audit as audit_table
 from shared.ops.tables import idempotency as idempotency_table
 from shared.ops.tables import operations as operations_table
 from shared.runtime.api.auth import Caller
-from shared.runtime.api.desk import Desk
+from shared.runtime.api.context import Desk
 from shared.runtime.api.problems import status_and_detail
 
 T = TypeVar("T")

@@ -18,9 +18,9 @@ from shared.database.connection import DbConnection
 from shared.errors import ConfigError, InvalidEvent, TransientError
 from shared.ops.orders import Desired, Order, Orders
 from shared.records import Received
-from shared.runtime.backoff import Backoff
-from shared.runtime.consumer import ConsumerLoop
-from shared.runtime.control.steering import FRESH_S, Steering
+from shared.runtime.control.mailbox import FRESH_S, Steering
+from shared.runtime.loops.backoff import Backoff
+from shared.runtime.loops.consumer import ConsumerLoop
 from shared.runtime.metrics import Metrics
 from shared.runtime.view import LoopView
 from shared.topics import CLEAN, RAW

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from shared.broker.contract import NewRecord, Record
 from shared.errors import Aborted, BrokerError, ConfigError, HeadraceError, InvalidEvent, TransientError
 from shared.records import Received
-from shared.runtime.batch import TRIES, Failed, work
+from shared.runtime.dead_letters.letter import Failed
+from shared.runtime.loops.batch import TRIES, work
 from tests.shared.runtime.stage import number_of, out, raw
 
 

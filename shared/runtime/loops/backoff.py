@@ -1,4 +1,4 @@
-"""How long to wait after trouble that may pass. Pure: randomness is passed in."""
+"""How long to wait after trouble that may pass. Randomness is passed in."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import psycopg
 from shared.broker.contract import DatabaseUnit, NewRecord, Unit
 from shared.errors import TransientError
 from shared.records import Received
-from shared.runtime.handler import DatabaseHandle
+from shared.runtime.loops.handler import DatabaseHandle
 
 
 def attempt_in(unit: Unit, handle: DatabaseHandle, batch: Sequence[Received]) -> Sequence[NewRecord]:

@@ -17,8 +17,8 @@ from shared.database.connection import DbConnection
 from shared.errors import ConfigError
 from shared.ops.operations import NotPossible
 from shared.ops.tables import operations as operations_table
-from shared.runtime.api.desk import Desk
-from shared.runtime.api.posting import ACCEPTED, Answer, OperationBody, accepted, caller_of, carry_out
+from shared.runtime.api.context import Desk
+from shared.runtime.api.idempotent_change import ACCEPTED, Answer, OperationBody, accepted, caller_of, carry_out
 from tests.shared.runtime.api.desks import assert_problem, bearing, given_token, served
 
 Database = psycopg.Connection[Any]

@@ -13,12 +13,12 @@ import structlog
 from shared.broker.contract import Broker, Consumer, Producer, TopicPartition
 from shared.errors import BrokerError, TransientError
 from shared.ops.orders import Doing, Orders
-from shared.runtime.backoff import Backoff
-from shared.runtime.control.holding import UNTOLD_S
-from shared.runtime.control.steering import Steering
-from shared.runtime.handler import Pollable, Step
+from shared.runtime.control.mailbox import Steering
+from shared.runtime.control.partition_gate import UNTOLD_S
+from shared.runtime.loops.backoff import Backoff
+from shared.runtime.loops.handler import Pollable, Step
 from shared.runtime.metrics import Metrics
-from shared.runtime.watchdog import Watchdog
+from shared.runtime.process.watchdog import Watchdog
 
 NEXT_S = 0.5
 # How long a replica that stands by waits before it looks again whether the source is free.

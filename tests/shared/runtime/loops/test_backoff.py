@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.runtime.backoff import CAP_S, FIRST_S, Backoff
+from shared.runtime.loops.backoff import CAP_S, FIRST_S, Backoff
 
 
 def test_waits_double_up_to_the_cap_and_start_small_again() -> None:

@@ -20,9 +20,9 @@ import pytest
 from shared.broker.contract import NewRecord, Record
 from shared.broker.keys import partition_of
 from shared.broker.postgres.log import LOCAL
+from shared.runtime.loops.outbox import RELAY, Outbox
+from shared.runtime.loops.poller import PollerLoop
 from shared.runtime.metrics import Metrics
-from shared.runtime.outbox import RELAY, Outbox
-from shared.runtime.poller import PollerLoop
 from shared.settings.sections import KafkaSettings
 from shared.topics import LOADED, OUTBOX_CURSORS, WRITTEN_WITH_ROWS, TopicSpec
 from tests.contract.children import said

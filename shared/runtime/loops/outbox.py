@@ -14,10 +14,10 @@ from shared.broker.connect import connect
 from shared.broker.contract import NewRecord, Reader, Record, TopicPartition
 from shared.broker.postgres.broker import PostgresBroker
 from shared.broker.postgres.log import LOCAL
-from shared.runtime.handler import Step
+from shared.runtime.exit_codes import Background
+from shared.runtime.loops.handler import Step
+from shared.runtime.loops.poller import PollerLoop
 from shared.runtime.metrics import Metrics
-from shared.runtime.poller import PollerLoop
-from shared.runtime.run import Background
 from shared.settings.sections import ServiceSettings
 from shared.topics import OUTBOX_CURSORS, WRITTEN_WITH_ROWS
 

@@ -15,17 +15,17 @@ from shared.broker.contract import Broker, Consumer, NewRecord, Polled, Producer
 from shared.errors import BrokerError, TransientError
 from shared.ops.orders import Orders
 from shared.records import Received
-from shared.runtime.attempt import attempt_in
-from shared.runtime.backoff import Backoff
-from shared.runtime.batch import Worked, work
-from shared.runtime.breaker import Breaker, Tripped
-from shared.runtime.committed import tell
-from shared.runtime.control.holding import POLL_S, Holding
-from shared.runtime.control.steering import Steering
+from shared.runtime.control.mailbox import Steering
+from shared.runtime.control.partition_gate import POLL_S, Holding
+from shared.runtime.dead_letters.breaker import Breaker, Tripped
 from shared.runtime.dead_letters.letter import dead_letter
-from shared.runtime.handler import DatabaseHandle, Handle
+from shared.runtime.loops.attempt import attempt_in
+from shared.runtime.loops.backoff import Backoff
+from shared.runtime.loops.batch import Worked, work
+from shared.runtime.loops.handler import DatabaseHandle, Handle
+from shared.runtime.loops.metrics_of_unit import tell
+from shared.runtime.loops.slow_handler import Patience
 from shared.runtime.metrics import Metrics
-from shared.runtime.patience import Patience
 from shared.topics import dead_letter_topic
 
 

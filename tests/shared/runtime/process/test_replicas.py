@@ -13,7 +13,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from shared.errors import TransientError
 from shared.runtime.metrics import Metrics
-from shared.runtime.replicas import Replicas
+from shared.runtime.process.replicas import Replicas
 from tests.shared.database.black_hole import black_hole
 from tests.shared.runtime.deadline import eventually
 from tests.shared.runtime.views import BrokenView, GivenView

@@ -15,8 +15,8 @@ from shared.broker.postgres import retention
 from shared.broker.postgres.broker import PostgresBroker
 from shared.errors import ConfigError
 from shared.ops.operations import NotPossible
+from shared.ops.replay_planning import plan, require_all
 from shared.ops.replays import Plan, Span, request_of
-from shared.runtime.jobs.planning import plan, require_all
 from shared.topics import CLEAN, RAW, retry_topic
 from tests.shared.runtime.stage import append, broker_on, raw, tp_of
 

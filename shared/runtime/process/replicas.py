@@ -21,7 +21,7 @@ from psycopg.types.json import Jsonb
 
 from shared.database.connection import Link
 from shared.errors import TransientError
-from shared.runtime.api.desk import ServiceView
+from shared.runtime.api.context import ServiceView
 from shared.runtime.metrics import Metrics
 
 INTERVAL_S = 1.0

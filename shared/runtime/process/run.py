@@ -28,23 +28,19 @@ import structlog
 
 from shared.errors import ConfigError
 from shared.logs import configure, mask_text
-from shared.runtime.api.desk import Desk, ServiceView
+from shared.runtime.api.context import Desk, ServiceView
 from shared.runtime.api.server import admin_server
+from shared.runtime.exit_codes import DIED, MISCONFIGURED, STOPPED, SUPERVISED, Background
 from shared.runtime.metrics import Metrics
-from shared.runtime.replicas import Replicas
-from shared.runtime.watchdog import HUNG_S, Watchdog
+from shared.runtime.process.replicas import Replicas
+from shared.runtime.process.watchdog import HUNG_S, Watchdog
 from shared.settings.loading import load
 from shared.settings.sections import ServiceSettings
 
-STOPPED, DIED, MISCONFIGURED = 0, 1, 2
 # The whole pipeline promises to be gone within 10 s, of which its supervisor waits 7 for us before it kills.
 GRACE_S = 6.0
-SUPERVISED = "HEADRACE_SUPERVISED"
 _PR_SET_PDEATHSIG = 1
 _DONE = b"\0"
-
-Background = Callable[[threading.Event], None]
-"""Work beside the loop, in a thread: returns soon after the event is set, and not before."""
 
 S = TypeVar("S", bound=ServiceSettings)
 log = structlog.get_logger(__name__)

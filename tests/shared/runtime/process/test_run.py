@@ -17,7 +17,7 @@ import psycopg
 import pytest
 
 from headrace.database.embedded import OWNER, EmbeddedPostgres
-from shared.runtime.run import GRACE_S
+from shared.runtime.process.run import GRACE_S
 from tests.shared.runtime.deadline import eventually
 
 Database = psycopg.Connection[tuple[Any, ...]]

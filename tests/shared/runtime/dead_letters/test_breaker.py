@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from shared.broker.contract import Record, TopicPartition
 from shared.errors import InvalidEvent
-from shared.runtime.batch import Failed
-from shared.runtime.breaker import LAST, MOST, Breaker, Tripped
+from shared.runtime.dead_letters.breaker import LAST, MOST, Breaker, Tripped
+from shared.runtime.dead_letters.letter import Failed
 
 
 def goes(

@@ -15,9 +15,9 @@ from shared.broker.postgres.broker import PostgresBroker
 from shared.errors import TransientError
 from shared.ops.orders import Order, Orders
 from shared.records import Received
-from shared.runtime.aside import Aside
-from shared.runtime.consumer import ConsumerLoop
-from shared.runtime.control.steering import Steering
+from shared.runtime.control.mailbox import Steering
+from shared.runtime.loops.consumer import ConsumerLoop
+from shared.runtime.loops.worker_thread import Aside
 from shared.runtime.metrics import Metrics
 from shared.topics import RAW
 from tests.shared.runtime.deadline import eventually

@@ -12,10 +12,10 @@ from shared.broker.contract import NewRecord
 from shared.broker.postgres.broker import PostgresBroker
 from shared.errors import TransientError
 from shared.ops.orders import Desired, Order, Orders
-from shared.runtime.control.steering import FRESH_S, Steering
-from shared.runtime.handler import Step
+from shared.runtime.control.mailbox import FRESH_S, Steering
+from shared.runtime.loops.handler import Step
+from shared.runtime.loops.poller import PollerLoop
 from shared.runtime.metrics import Metrics
-from shared.runtime.poller import PollerLoop
 from shared.topics import CLEAN, FETCHER_CURSORS, RAW
 from tests.shared.runtime.deadline import eventually
 from tests.shared.runtime.stage import append, broker_on, contents, raw, running

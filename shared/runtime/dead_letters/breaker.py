@@ -1,4 +1,4 @@
-"""A budget for dead letters: where too many records of a partition fail, close together, it is held back. Pure.
+"""A budget for dead letters: where too many records of a partition fail, close together, it is held back.
 
 Whatever they fail of. Unexpected errors are a bug of ours; wrong records, so many at once, are a source that changed:
 either way good data would become dead letters, and a person has to look first.
@@ -12,8 +12,7 @@ from functools import cached_property
 
 from shared.broker.contract import Record, TopicPartition
 from shared.errors import HeadraceError
-from shared.runtime.batch import Failed
-from shared.runtime.dead_letters.letter import message_of
+from shared.runtime.dead_letters.letter import Failed, message_of
 from shared.topics import RETRIES
 
 # More failures than MOST among any LAST records of a partition in a row are beyond the budget: 20 %.

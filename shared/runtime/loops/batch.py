@@ -1,14 +1,14 @@
-"""Working through a batch: decode, handle, and where something is wrong, find out which record it is. No I/O."""
+"""Working through a batch: decode, handle, and where something is wrong, find out which record it is."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from shared.broker.contract import NewRecord, Record
 from shared.errors import BrokerError, ConfigError, InvalidEvent, TransientError
 from shared.records import Received, decode
+from shared.runtime.dead_letters.letter import Failed
 
 # A record that is alone to blame is tried so often in all: what it met may have been chance.
 TRIES = 3
@@ -17,15 +17,6 @@ NOT_THE_RECORDS = (TransientError, BrokerError, ConfigError)
 
 Attempt = Callable[[Sequence[Received]], Sequence[NewRecord]]
 """Handles a batch as a whole or not at all: what it did is undone when it raises."""
-
-
-class Failed(NamedTuple):
-    """A record that could not be handled: of what, in which stage (decode, handle), after how many tries alone."""
-
-    record: Record
-    error: Exception
-    stage: str
-    attempts: int
 
 
 @dataclass
