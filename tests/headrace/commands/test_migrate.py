@@ -17,7 +17,7 @@ from headrace.database.access import ROLES, opened
 from headrace.database.embedded import OWNER, EmbeddedPostgres
 from shared.settings.sections import Settings
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")

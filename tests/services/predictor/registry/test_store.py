@@ -375,7 +375,7 @@ PROMOTING = """
     import sys
     from datetime import UTC, datetime
     from pathlib import Path
-    from services.predictor.registry import changing
+    from services.predictor.registry import transitions
     from services.predictor.registry.states import Order
     from shared.ops.operations import NotPossible
     assert "torch" not in sys.modules
@@ -385,8 +385,8 @@ PROMOTING = """
     for _ in range(40):
         order = Order(datetime.now(UTC), version)
         try:
-            changing.shadow(models, version, order)
-            changing.promote(models, version, order, None)
+            transitions.shadow(models, version, order)
+            transitions.promote(models, version, order, None)
         except NotPossible:  # it is live, or was retired between the two
             continue
 """
@@ -411,7 +411,7 @@ JUDGED_ONCE = """
     import sys
     from datetime import UTC, datetime
     from pathlib import Path
-    from services.predictor.registry import changing
+    from services.predictor.registry import transitions
     from services.predictor.registry.gate import Verdict
     from services.predictor.registry.states import Order
     from shared.ops.operations import NotPossible
@@ -420,7 +420,7 @@ JUDGED_ONCE = """
     print("ready", flush=True)
     sys.stdin.readline()
     try:
-        changing.promote(Path(models), version, Order(datetime.now(UTC), "somebody"), verdict)
+        transitions.promote(Path(models), version, Order(datetime.now(UTC), "somebody"), verdict)
     except NotPossible as error:
         print(error)
 """
@@ -442,13 +442,13 @@ SAVING = """
     import sys
     from datetime import UTC, datetime
     from pathlib import Path
-    from services.predictor.registry import changing
+    from services.predictor.registry import transitions
     from services.predictor.registry.states import Order
     print("ready", flush=True)
     for seed in range(10_000):
         label = {"last_day": "2031-04-30", "seed": seed}
         order = Order(datetime.now(UTC), "somebody")
-        print(changing.add(Path(sys.argv[1]), "2031-04-30", label, os.urandom(4_000_000), {}, order), flush=True)
+        print(transitions.add(Path(sys.argv[1]), "2031-04-30", label, os.urandom(4_000_000), {}, order), flush=True)
 """
 
 
