@@ -25,7 +25,8 @@ from shared.ops.tables import operations as operations_table
 from shared.ops.tables.replays import REPLAY
 from shared.runtime.api.context import Desk
 from shared.runtime.api.idempotent_change import ACCEPTED, Answer, OperationBody, begun, carry_out, outcome
-from shared.runtime.api.operations import Before, Limit, OperationPage, full_id, page_of
+from shared.runtime.api.operations import Before, OperationPage, full_id, operation_page
+from shared.runtime.api.paging import Limit
 from shared.runtime.api.problems import responses
 from shared.topics import FETCHER_CURSORS
 
@@ -140,7 +141,7 @@ class FetcherApi:
                     connection, desk.service, kinds=[KIND], before=None if before is None else full_id(before),
                     limit=limit + 1,
                 )  # fmt: skip
-            return page_of(found, limit)
+            return operation_page(found, limit)
 
         @router.post(
             "/backfills", status_code=202, summary="Fetch more days", response_model=OperationBody, responses=ACCEPTED

@@ -15,7 +15,7 @@ from shared.database.connection import DbConnection
 from shared.ops.operations import NotPossible
 from shared.runtime.api.context import Desk
 from shared.runtime.api.idempotent_change import ACCEPTED, Answer, OperationBody, begun, carry_out
-from shared.runtime.api.operations import Limit
+from shared.runtime.api.paging import Limit, page_of
 from shared.runtime.api.problems import responses
 
 
@@ -108,8 +108,8 @@ def router(desk: Desk, *, exporting: bool) -> APIRouter:
                 {"after": after, "limit": limit + 1},
             ).fetchall()
         names = ("record_id", "event_key", "kind", "reason", "place", "parked_at")
-        page = [Parked(**dict(zip(names, row, strict=True))) for row in found]
-        following = page[limit - 1].record_id if len(page) > limit else None
-        return ParkedPage(total=int(total[0]) if total else 0, parked=page[:limit], next=following)
+        page, last = page_of([Parked(**dict(zip(names, row, strict=True))) for row in found], limit)
+        following = None if last is None else last.record_id
+        return ParkedPage(total=int(total[0]) if total else 0, parked=list(page), next=following)
 
     return router

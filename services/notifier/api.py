@@ -19,7 +19,7 @@ from shared.ops.operations import Operation
 from shared.ops.tables import operations as operations_table
 from shared.runtime.api.context import Desk
 from shared.runtime.api.idempotent_change import ACCEPTED, Answer, OperationBody, accepted, caller_of, carry_out
-from shared.runtime.api.operations import Limit
+from shared.runtime.api.paging import Limit, page_of
 from shared.runtime.process.operation_poller import Standing
 
 KIND = "test"
@@ -88,9 +88,8 @@ def router(desk: Desk, channels: Sequence[str]) -> APIRouter:
                 " AND coalesce(channel = %s, true) AND coalesce(id < %s, true) ORDER BY id DESC LIMIT %s",
                 (state, channel, before, limit + 1),
             ).fetchall()
-        page = [Notification(**dict(zip(names, row, strict=True))) for row in found]
-        following = page[limit - 1].id if len(page) > limit else None
-        return Notifications(notifications=page[:limit], next=following)
+        page, last = page_of([Notification(**dict(zip(names, row, strict=True))) for row in found], limit)
+        return Notifications(notifications=list(page), next=None if last is None else last.id)
 
     @router.post(
         "/test", status_code=202, summary="Send a trial message", response_model=OperationBody, responses=ACCEPTED

@@ -12,7 +12,8 @@ from shared.database.connection import DbConnection
 from shared.ops.tables import operations as operations_table
 from shared.runtime.api.context import Desk
 from shared.runtime.api.idempotent_change import ACCEPTED, Answer, OperationBody, begun, carry_out
-from shared.runtime.api.operations import Before, Limit, OperationPage, full_id, page_of
+from shared.runtime.api.operations import Before, OperationPage, full_id, operation_page
+from shared.runtime.api.paging import Limit
 from shared.runtime.api.problems import responses
 
 
@@ -27,7 +28,7 @@ def router(desk: Desk) -> APIRouter:
                 connection, desk.service, kinds=[TRAINING], before=None if before is None else full_id(before),
                 limit=limit + 1,
             )  # fmt: skip
-        return page_of(found, limit)
+        return operation_page(found, limit)
 
     @router.post(
         "", status_code=202, summary="Train a model", response_model=OperationBody, responses=ACCEPTED | responses(409)

@@ -10,11 +10,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from shared.ops.tables import audit as audit_table
 from shared.runtime.api.context import Desk
+from shared.runtime.api.paging import Limit, page_of
 
 BeforeLine = Annotated[
     int | None, Query(ge=1, le=2**63 - 1, description="older than this id: `next` of the page before", examples=[412])
 ]
-Limit = Annotated[int, Query(ge=1, le=1000, description="how many at most", examples=[100])]
 
 
 _EXAMPLE: dict[str, Any] = {
@@ -58,7 +58,7 @@ def router(desk: Desk) -> APIRouter:
         """This service's trail: every change and every refusal, the newest first. Nobody can alter it."""
         with desk.transaction() as connection:
             rows = audit_table.lines(connection, desk.service, before_id=before, limit=limit + 1)
-        lines = [TrailLine.model_validate(row) for row in rows[:limit]]
-        return TrailPage(lines=lines, next=lines[-1].id if len(rows) > limit else None)
+        page, last = page_of([TrailLine.model_validate(row) for row in rows], limit)
+        return TrailPage(lines=list(page), next=None if last is None else last.id)
 
     return router

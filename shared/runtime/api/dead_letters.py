@@ -18,6 +18,7 @@ from shared.ops.tables.dead_letters import Settled
 from shared.runtime.api.context import Desk
 from shared.runtime.api.dead_letter_bodies import Facet, Facets, Happening, LetterBody, LetterPage, WholeLetter
 from shared.runtime.api.dead_letter_changes import add_changes
+from shared.runtime.api.paging import Limit, page_of
 from shared.runtime.api.payloads import headers_shown, payload
 from shared.runtime.api.problems import responses
 from shared.runtime.dead_letters.index import DeadLetterIndex, order, read_one
@@ -43,7 +44,6 @@ Before = Annotated[
         examples=["1769850000000-0-17"],
     ),
 ]  # fmt: skip
-Limit = Annotated[int, Query(ge=1, le=1000, description="how many at most", examples=[100])]
 Partition = Annotated[int, Path(ge=0, lt=10**9, examples=[0])]
 Offset = Annotated[int, Path(ge=0, lt=10**18, examples=[17])]
 LimitBytes = Annotated[
@@ -87,10 +87,10 @@ def _reading(desk: Desk, router: APIRouter, index: DeadLetterIndex) -> None:
         if before is not None:
             at_ms, partition, offset = map(int, before.split("-"))
             found = [each for each in found if order(each[0]) < (at_ms, Place(partition, offset))]
-        page = found[:limit]
+        page, last = page_of(found, limit)
         return LetterPage(
             dead_letters=[LetterBody.of(*each) for each in page],
-            next=_cursor(page[-1][0]) if len(found) > limit else None,
+            next=None if last is None else _cursor(last[0]),
             earliest={str(partition): begin for partition, (begin, _) in sorted(index.spans().items())},
         )
 

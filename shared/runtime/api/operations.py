@@ -15,6 +15,7 @@ from shared.ops.operations import Command, Operation, State
 from shared.ops.tables import operations as operations_table
 from shared.runtime.api.context import Desk
 from shared.runtime.api.idempotent_change import ACCEPTED, OPERATION_EXAMPLE, Answer, OperationBody, accepted, carry_out
+from shared.runtime.api.paging import Limit, page_of
 from shared.runtime.api.problems import responses
 
 ID_DIGITS = 12
@@ -26,7 +27,6 @@ Before = Annotated[
     str | None,
     Query(pattern=r"^[0-9]{1,12}$", description="older than this id: `next` of the page before", examples=["17"]),
 ]
-Limit = Annotated[int, Query(ge=1, le=1000, description="how many at most", examples=[100])]
 Kinds = Annotated[list[str] | None, Query(max_length=20, description="only these kinds", examples=[["replay"]])]
 States = Annotated[list[State] | None, Query(max_length=20, description="only in these states", examples=[["running"]])]
 
@@ -55,10 +55,11 @@ def found(connection: DbConnection, desk: Desk, operation_id: str, *, lock: bool
     return operation
 
 
-def page_of(rows: Sequence[Operation], limit: int) -> OperationPage:
-    """Of rows of which one more than a page was asked for."""
-    page = [OperationBody.model_validate(row) for row in rows[:limit]]
-    return OperationPage(operations=page, next=page[-1].id if len(rows) > limit else None)
+def operation_page(rows: Sequence[Operation], limit: int) -> OperationPage:
+    page, last = page_of(rows, limit)
+    return OperationPage(
+        operations=[OperationBody.model_validate(row) for row in page], next=None if last is None else last.id
+    )
 
 
 def router(desk: Desk) -> APIRouter:
@@ -72,7 +73,7 @@ def router(desk: Desk) -> APIRouter:
                 connection, desk.service, kinds=kind or (), states=state or (),
                 before=None if before is None else full_id(before), limit=limit + 1,
             )  # fmt: skip
-        return page_of(rows, limit)
+        return operation_page(rows, limit)
 
     @router.get("/{operation_id}", summary="How an operation goes", responses=responses(404))
     def one(operation_id: OperationId) -> OperationBody:
