@@ -18,6 +18,7 @@ from tests.architecture.shape import (
     IMPORT_NAME,
     LAYERS,
     MORE_EXTRAS,
+    MOST_LINES_OF_A_FUNCTION,
     OUTSIDE,
     OUTSIDE_CALLS,
     OUTSIDE_METHODS,
@@ -59,6 +60,36 @@ def circles(tree: Tree) -> list[str]:
     except CycleError as error:
         return [" -> ".join(error.args[1])]
     return []
+
+
+def circles_of_folders(tree: Tree) -> list[str]:
+    """Circles among the files and folders of one package, where a folder imports what any of its modules imports."""
+    found = []
+    for package in sorted(
+        {".".join(name.split(".")[:depth]) for name in tree for depth in range(1, name.count(".") + 1)}
+    ):
+        edges: dict[str, set[str]] = {}
+        for module in tree.values():
+            here = _child(package, module.name)
+            there = {_child(package, target) for target in _ours(module, tree)}
+            if here is not None:
+                edges.setdefault(here, set()).update(child for child in there if child not in {None, here})
+        try:
+            TopologicalSorter(edges).prepare()
+        except CycleError as error:
+            found.append(f"{package}: " + " -> ".join(error.args[1]))
+    return found
+
+
+def too_long(tree: Tree, most_lines: int = MOST_LINES_OF_A_FUNCTION) -> list[str]:
+    """Functions above a number of lines, decorators not counted."""
+    return [
+        f"{module.name}: {node.name} has {length} lines, at most {most_lines} are allowed"
+        for module in tree.values()
+        for node in ast.walk(module.syntax)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        if (length := (node.end_lineno or node.lineno) - node.lineno + 1) > most_lines
+    ]
 
 
 def imports_of_the_top(tree: Tree) -> list[str]:
@@ -186,6 +217,11 @@ def _layer(name: str) -> int | None:
 
 def _ours(module: Module, tree: Tree) -> Iterator[str]:
     return (target for target in sorted(module.imports) if target in tree)
+
+
+def _child(package: str, name: str) -> str | None:
+    """The file or folder of the package that a module lies in; None: in none of them."""
+    return name.removeprefix(f"{package}.").split(".")[0] if name.startswith(f"{package}.") else None
 
 
 def _is_outside(target: str) -> bool:

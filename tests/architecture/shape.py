@@ -89,4 +89,6 @@ IMPORT_NAME = {"discord-py": "discord", "kafka-python": "kafka", "pyyaml": "yaml
 # What a dependency is never installed without, and is part of its interface.
 BROUGHT_ALONG = {"pydantic": {"pydantic_core"}, "fastapi": {"starlette"}, "discord": {"aiohttp"}}
 
+MOST_LINES_OF_A_FUNCTION = 80
+
 FORBIDDEN_NAMES = re.compile(r"(^|_)(utils?|helpers?|misc|common)(_|$)")

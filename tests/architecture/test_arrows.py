@@ -82,6 +82,21 @@ def test_a_circle_is_found(tmp_path: Path) -> None:
     assert len(rules.circles(tree)) == 1
 
 
+def test_folders_do_not_import_each_other_in_a_circle(tree: Tree) -> None:
+    assert rules.circles_of_folders(tree) == []
+
+
+def test_a_circle_of_folders_is_found(tmp_path: Path) -> None:
+    """No two modules import each other, but their folders do."""
+    tree = planted(
+        tmp_path, shared__ops__rules__a="import shared.ops.rows.b", shared__ops__rows__b="", shared__ops__rules__c="",
+        shared__ops__rows__d="import shared.ops.rules.c",
+    )  # fmt: skip
+
+    assert rules.circles(tree) == []
+    assert [found.split(":")[0] for found in rules.circles_of_folders(tree)] == ["shared.ops"]
+
+
 def test_command_and_simulator_stand_on_top(tree: Tree) -> None:
     assert rules.imports_of_the_top(tree) == []
 

@@ -56,3 +56,13 @@ def test_every_module_opens_with_its_job(tree: Tree) -> None:
 
 def test_a_module_without_docstring_is_found(tmp_path: Path) -> None:
     assert rules.without_docstring(one_module(tmp_path, "shared/topics.py", "RAW = 1\n")) == ["shared.topics"]
+
+
+def test_no_function_is_too_long(tree: Tree) -> None:
+    assert rules.too_long(tree) == []
+
+
+def test_a_function_that_is_too_long_is_found(tmp_path: Path) -> None:
+    tree = one_module(tmp_path, "shared/topics.py", "def f():\n" + "    x = 1\n" * 80)
+
+    assert rules.too_long(tree) == ["shared.topics: f has 81 lines, at most 80 are allowed"]
