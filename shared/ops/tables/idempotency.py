@@ -1,4 +1,5 @@
-"""Answers by idempotency key, in ops.idempotency. Within the transaction of the work that they answer."""
+"""Answers by service, caller and idempotency key, in ops.idempotency. Within the transaction of the work that they
+answer."""
 
 from __future__ import annotations
 
@@ -12,27 +13,29 @@ _AGE = f"interval '{KEPT_H} hours'"
 _SWEPT_ROWS = 10
 
 
-def reserve(connection: DbConnection, subject: str, key: str) -> bool:
-    """Until the end of the transaction nobody else works on the key; False: somebody does now."""
+def reserve(connection: DbConnection, service: str, subject: str, key: str) -> bool:
+    """Locks the service's key until the end of the transaction. False: another transaction holds it."""
     row = connection.execute(
         "SELECT pg_try_advisory_xact_lock(hashtextextended(%s, hashtext('headrace idempotency')))",
-        (f"{subject}\n{key}",),
+        (f"{service}\n{subject}\n{key}",),
     ).fetchone()
     return bool(row and row[0])
 
 
-def find(connection: DbConnection, subject: str, key: str) -> Stored | None:
+def find(connection: DbConnection, service: str, subject: str, key: str) -> Stored | None:
     """Asked in a statement of its own, after `reserve`: it sees what was committed before the lock was free."""
     row = connection.execute(
         "SELECT request_digest, status, headers, body FROM ops.idempotency"
-        f" WHERE subject = %s AND key = %s AND created_at > now() - {_AGE}",
-        (subject, key),
+        f" WHERE service = %s AND subject = %s AND key = %s AND created_at > now() - {_AGE}",
+        (service, subject, key),
     ).fetchone()
     return None if row is None else Stored(*row)
 
 
-def keep(connection: DbConnection, subject: str, key: str, answer: Stored) -> None:
-    connection.execute("DELETE FROM ops.idempotency WHERE subject = %s AND key = %s", (subject, key))
+def keep(connection: DbConnection, service: str, subject: str, key: str, answer: Stored) -> None:
+    connection.execute(
+        "DELETE FROM ops.idempotency WHERE service = %s AND subject = %s AND key = %s", (service, subject, key)
+    )
     # One at a time: two who sweep the same rows would wait for each other.
     connection.execute(
         "DELETE FROM ops.idempotency WHERE ctid IN (SELECT ctid FROM ops.idempotency"
@@ -41,7 +44,7 @@ def keep(connection: DbConnection, subject: str, key: str, answer: Stored) -> No
         (_SWEPT_ROWS,),
     )
     connection.execute(
-        "INSERT INTO ops.idempotency (subject, key, request_digest, status, headers, body)"
-        " VALUES (%s, %s, %s, %s, %s, %s)",
-        (subject, key, answer.request_digest, answer.status, Jsonb(answer.headers), Jsonb(answer.body)),
+        "INSERT INTO ops.idempotency (service, subject, key, request_digest, status, headers, body)"
+        " VALUES (%s, %s, %s, %s, %s, %s, %s)",
+        (service, subject, key, answer.request_digest, answer.status, Jsonb(answer.headers), Jsonb(answer.body)),
     )

@@ -170,7 +170,7 @@ def _once(
 ) -> JSONResponse:
     key = request.headers.get(KEY_HEADER)
     digest = digest_of(request.method, str(request.url.path), request.url.query, request.state.body)
-    if key is not None and (stored := _stored(connection, caller, key, digest)) is not None:
+    if key is not None and (stored := _stored(connection, desk.service, caller, key, digest)) is not None:
         return JSONResponse(stored.body, stored.status, {**stored.headers, REPLAYED_HEADER: "true"})
     answer = work(connection)
     body = answer.body.model_dump(mode="json")
@@ -180,18 +180,18 @@ def _once(
     )  # fmt: skip
     if key is not None:
         kept = Stored(digest, int(answer.status), dict(answer.headers), body)
-        idempotency_table.keep(connection, caller.subject, key, kept)
+        idempotency_table.keep(connection, desk.service, caller.subject, key, kept)
     return JSONResponse(body, answer.status, dict(answer.headers))
 
 
-def _stored(connection: DbConnection, caller: Caller, key: str, digest: bytes) -> Stored | None:
-    if not idempotency_table.reserve(connection, caller.subject, key):
+def _stored(connection: DbConnection, service: str, caller: Caller, key: str, digest: bytes) -> Stored | None:
+    if not idempotency_table.reserve(connection, service, caller.subject, key):
         raise HTTPException(
             HTTPStatus.CONFLICT,
             "the first request with this Idempotency-Key is still running; send it again in a moment",
             headers={"Retry-After": "1"},
         )
-    stored = idempotency_table.find(connection, caller.subject, key)
+    stored = idempotency_table.find(connection, service, caller.subject, key)
     if stored is not None and stored.request_digest != digest:
         raise HTTPException(
             HTTPStatus.UNPROCESSABLE_ENTITY,

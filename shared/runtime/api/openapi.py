@@ -14,7 +14,8 @@ DESCRIPTION = f"""\
 Everything below {PROTECTED} needs a bearer token: scope `read` to look, scope `operate` to change anything. Every error
 is a problem (RFC 9457, application/problem+json) whose `detail` says what to do. What takes longer than an answer is an
 operation: 202, with `Location` and `Retry-After`. A POST with an `Idempotency-Key` happens once: the same request with
-the same key gets the first answer again, for {KEPT_H} hours.
+the same key gets the first answer again, for {KEPT_H} hours. A key belongs to one service: at another one it is a new
+request.
 """
 _SECURITY = {
     "bearer": {
@@ -24,7 +25,7 @@ _SECURITY = {
 }  # fmt: skip
 _KEY: dict[str, Any] = {
     "name": "Idempotency-Key", "in": "header", "required": False,
-    "description": f"{WHAT_A_KEY_IS}, such as replay-of-monday-7; the request happens once under it",
+    "description": f"{WHAT_A_KEY_IS}, such as replay-of-monday-7; the request happens once under it at this service",
     "schema": {"type": "string", "pattern": KEY_PATTERN},
 }  # fmt: skip
 _OF_ANY, _OF_A_CHANGE = (401, 422, 500, 503), (403, 413, 415)

@@ -1,0 +1,69 @@
+"""An Idempotency-Key belongs to one service: the same request at two services is two requests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+
+from headrace.embedded import EmbeddedPostgres
+from shared.ops import postgres_orders
+from tests.services.apps import server_of
+from tests.shared.runtime.api.desks import FILE_TOKEN, as_role, assert_problem, bearing
+
+Database = psycopg.Connection[Any]
+
+
+@pytest.fixture
+def clients(postgres: EmbeddedPostgres, database_url: str, tmp_path: Path) -> Iterator[dict[str, httpx.Client]]:
+    """Of the cleaner and the loader, each with the rights of its own role."""
+
+    def role(service: str) -> Any:
+        return as_role(postgres, database_url, f"headrace_{service}")
+
+    with (
+        server_of("cleaner", role("cleaner"), tmp_path, FILE_TOKEN) as cleaner,
+        server_of("loader", role("loader"), tmp_path, FILE_TOKEN) as loader,
+        httpx.Client(base_url=cleaner.url, headers=bearing(FILE_TOKEN), timeout=30) as to_cleaner,
+        httpx.Client(base_url=loader.url, headers=bearing(FILE_TOKEN), timeout=30) as to_loader,
+    ):
+        yield {"cleaner": to_cleaner, "loader": to_loader}
+
+
+def pause(client: httpx.Client, reason: str = "maintenance") -> httpx.Response:
+    return client.put("/v1/topics/pause", json={"reason": reason}, headers={"Idempotency-Key": "stop-everything"})
+
+
+def test_one_key_at_two_services_pauses_both(clients: dict[str, httpx.Client], database: Database) -> None:
+    answers = {service: pause(client) for service, client in clients.items()}
+
+    assert {service: answer.status_code for service, answer in answers.items()} == {"cleaner": 202, "loader": 202}
+    assert [(service, answer.json()["service"]) for service, answer in answers.items()] == [
+        ("cleaner", "cleaner"),
+        ("loader", "loader"),
+    ]
+    paused = {service for service, _ in postgres_orders.paused(database)}
+    assert paused == {"cleaner", "loader"}
+
+
+def test_each_service_repeats_its_own_answer(clients: dict[str, httpx.Client], database: Database) -> None:
+    first = {service: pause(client).json() for service, client in clients.items()}
+
+    again = {service: pause(client) for service, client in clients.items()}
+
+    assert {service: answer.json() for service, answer in again.items()} == first
+    assert {answer.headers["idempotency-replayed"] for answer in again.values()} == {"true"}
+    assert database.execute("SELECT count(*) FROM ops.operations").fetchone() == (2,)
+
+
+def test_another_request_under_the_key_is_refused_at_the_service_that_knows_it(
+    clients: dict[str, httpx.Client],
+) -> None:
+    pause(clients["cleaner"])
+
+    assert "choose a new key" in assert_problem(pause(clients["cleaner"], "another"), 422, "invalid-input")
+    assert pause(clients["loader"], "another").status_code == 202

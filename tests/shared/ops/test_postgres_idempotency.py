@@ -1,0 +1,77 @@
+"""Answers by idempotency key that are older than the column that names their service."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import psycopg
+import pytest
+from psycopg.types.json import Jsonb
+
+from headrace.embedded import EmbeddedPostgres
+from shared.migrations import Migration, migrate, migrations
+from shared.ops import postgres_idempotency
+from shared.topics import SERVICES
+
+CREATED_AT = datetime.now(UTC) - timedelta(hours=1)
+
+
+def _is_older(migration: Migration) -> bool:
+    return migration.area != "shared/ops" or migration.number < 5
+
+
+@pytest.fixture
+def older_url(postgres: EmbeddedPostgres) -> Iterator[str]:
+    """A database as it was before a key belonged to one service."""
+    name = f"test_{uuid4().hex}"
+    with psycopg.connect(postgres.url_with_password(database="postgres"), autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}"')
+        try:
+            url = postgres.url_with_password(database=name)
+            migrate(url, [each for each in migrations() if _is_older(each)])
+            yield url
+        finally:
+            connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+def keep_as_before(url: str, key: str, body: object) -> None:
+    with psycopg.connect(url) as connection:
+        connection.execute(
+            "INSERT INTO ops.idempotency (subject, key, request_digest, status, headers, body, created_at)"
+            " VALUES ('somebody', %s, %s, 202, '{}', %s, %s)",
+            (key, b"digest", Jsonb(body), CREATED_AT),
+        )
+
+
+def services_that_know(url: str, key: str) -> set[str]:
+    with psycopg.connect(url) as connection:
+        return {each for each in SERVICES if postgres_idempotency.find(connection, each, "somebody", key)}
+
+
+def test_an_operation_stays_the_answer_of_the_service_that_it_names(older_url: str) -> None:
+    keep_as_before(older_url, "k", {"id": "000000000017", "service": "cleaner"})
+
+    migrate(older_url)
+
+    assert services_that_know(older_url, "k") == {"cleaner"}
+
+
+def test_an_answer_that_names_no_service_stays_the_answer_of_every_service(older_url: str) -> None:
+    keep_as_before(older_url, "plan", {"plan_id": "7"})
+    keep_as_before(older_url, "list", ["no object"])
+
+    migrate(older_url)
+
+    assert services_that_know(older_url, "plan") == services_that_know(older_url, "list") == set(SERVICES)
+
+
+def test_an_older_answer_expires_when_it_would_have(older_url: str) -> None:
+    keep_as_before(older_url, "k", {"service": "loader"})
+    keep_as_before(older_url, "plan", {"plan_id": "7"})
+
+    migrate(older_url)
+
+    with psycopg.connect(older_url) as connection:
+        assert {at for (at,) in connection.execute("SELECT created_at FROM ops.idempotency")} == {CREATED_AT}
