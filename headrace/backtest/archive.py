@@ -13,6 +13,7 @@ from datetime import date
 from pathlib import Path
 
 import structlog
+from pydantic import ValidationError
 
 from headrace.backtest.archive_facts import Said, event_of, with_postponed
 from services.cleaner.clean import Filtered, clean
@@ -31,6 +32,7 @@ from shared.clock import SystemClock
 from shared.errors import ConfigError, InvalidDocument, InvalidEvent, TransientError
 from shared.events import MESSAGES, Reference
 from shared.ops import dead_letters
+from shared.records import reason_of
 
 Problem = Callable[[str], None]
 """Is told, in a sentence, of what could not be used; the rest is read."""
@@ -144,6 +146,9 @@ class _Reading:
             fact = clean(_RAW.validate_json(record.value))
         except InvalidEvent as error:
             self._on_problem(f"{document.url}: {error}")
+            return None
+        except ValidationError as error:
+            self._on_problem(f"{document.url}: {reason_of(error)}")
             return None
         return None if isinstance(fact, Filtered | Reference) else fact
 

@@ -30,6 +30,8 @@ DEAD_LETTERS = dead_letter_topic(HOP)
 FOUND_IN = "services.fetcher.capture"
 # 16 bytes tell the versions of one event apart beyond doubt; the cursor keeps one for every event of a day.
 HASH_BYTES = 16
+# msgspec raises RecursionError on a document that is nested some thousand levels deep.
+NOT_READABLE = (msgspec.DecodeError, RecursionError)
 HIGHEST_VENUE, HIGHEST_NUMBER = 999, 99
 
 
@@ -109,7 +111,7 @@ class Capture:
             body = bytes(raw)
             try:
                 read = self._identity.decode(body)
-            except msgspec.DecodeError as error:
+            except NOT_READABLE as error:
                 slices.append(Slice(body, None, f"expected date, venue and number of an event: {error}"))
                 continue
             days.add(read.date)
@@ -133,7 +135,7 @@ class Capture:
             if not body.isascii():
                 body.decode()  # msgspec does not look into what it only passes over
             found = msgspec.json.decode(body, type=self._envelope)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (*NOT_READABLE, UnicodeDecodeError) as error:
             raise InvalidDocument(
                 f"{document.url}: expected JSON with events in `{self._feed.events}`: {error}"
             ) from error

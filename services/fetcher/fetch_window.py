@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple, Protocol
 
 import msgspec
+import structlog
 
 from services.fetcher.capture import AnotherDay, Capture
 from services.fetcher.cursor import Cursor
@@ -13,7 +14,12 @@ from services.fetcher.sources.documents import Absence, Document, DocumentSource
 from services.fetcher.windows import Due
 from shared.broker.contract import NewRecord
 from shared.errors import InvalidDocument, TransientError
+from shared.logs import mask_text
 from shared.retry import Retry
+
+# The cause is kept in the window's cursor and shown in lists: a sentence, never a document.
+LONGEST_CAUSE = 500
+EXPECTED = (InvalidDocument, TransientError)
 
 
 class Keeper(Protocol):
@@ -40,9 +46,13 @@ class Visit:
         self._documents = documents
         self._archive = archive
         self._retry = retry
+        self._log = structlog.get_logger()
 
     def __call__(self, due: Due, cursor: Cursor) -> Visited:
-        """Raises nothing that a document or its place can cause."""
+        """Never raises an Exception: whatever goes wrong, MemoryError included, is the cause of a failed window.
+
+        An error that ended the process would come again at every restart, for the window would still be due.
+        """
         # A tag belongs to an address, and history has another address than the running day.
         etag = None if due.historical else cursor.etag
         try:
@@ -50,8 +60,10 @@ class Visit:
             if isinstance(fetched, Absence):
                 return _nothing_new(due, cursor, absent=fetched is Absence.NOT_PUBLISHED)
             return self._captured(due, cursor, fetched)
-        except (InvalidDocument, TransientError) as error:
-            return Visited(due, cursor.failed(str(error)), [], changed=True)
+        except Exception as error:  # noqa: BLE001 - see above
+            if not isinstance(error, EXPECTED):
+                self._log.warning("unexpected error", feed=due.window.feed, day=str(due.window.date), exc_info=True)
+            return Visited(due, cursor.failed(cause_of(error)), [], changed=True)
 
     def _captured(self, due: Due, cursor: Cursor, document: Document) -> Visited:
         known = document.hash == cursor.document
@@ -74,6 +86,13 @@ class Visit:
             seen=captured.seen,
         )
         return Visited(due, after, captured.records + captured.rejected, changed=True)
+
+
+def cause_of(error: Exception) -> str:
+    """Why a window failed, bounded and without secrets; of an unexpected error also its type."""
+    text = str(error) if isinstance(error, EXPECTED) else f"unexpected {type(error).__name__}: {error}"
+    # The encoder of cursors refuses lone surrogates.
+    return mask_text(text).encode(errors="replace").decode()[:LONGEST_CAUSE]
 
 
 def _nothing_new(due: Due, cursor: Cursor, absent: bool = False) -> Visited:

@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 from services.fetcher.capture import AnotherDay, Capture
 from services.fetcher.cursor import Cursor
+from services.fetcher.fetch_window import cause_of
 from services.fetcher.sources.declaration import Source
 from services.fetcher.sources.documents import Document, IndexLine
 from services.fetcher.windows import Window
 from shared.broker.contract import NewRecord
-from shared.errors import InvalidDocument
 
 Read = Callable[[str], bytes]
 """The body of a document by its hash; raises InvalidDocument where it is missing or damaged."""
@@ -48,13 +48,13 @@ class Retelling:
         self._read = read
 
     def __call__(self, window: Window, lines: Sequence[IndexLine]) -> Retold:
-        """Raises nothing that a document can cause: what is damaged fails its window, the rest of it is told."""
+        """Never raises an Exception: a document that cannot be read fails its window, the rest of it is told."""
         cursor, records, error = Cursor(), [], None
         for line in lines:
             try:
                 told, cursor = self._one(line, cursor)
-            except InvalidDocument as problem:
-                error = str(problem)
+            except Exception as problem:  # noqa: BLE001 - as in a visit
+                error = cause_of(problem)
             else:
                 records += told
         if error is not None:

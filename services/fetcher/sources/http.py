@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import httpx
 
@@ -19,6 +21,10 @@ from shared.errors import InvalidDocument, TransientError
 
 # The server is busy or asks for patience; everything else below 500 will be the same next time.
 PASSING = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
+
+# An entity tag (RFC 9110, section 8.8.3) in ASCII. Any other cannot be sent back, or not as it was received.
+TAG = re.compile(r'(W/)?"[\x21\x23-\x7e]*"')
+LONGEST_TAG = 256
 
 
 class HttpSource:
@@ -35,14 +41,19 @@ class HttpSource:
             headers={"User-Agent": "headrace", "Accept": "application/json"},
             follow_redirects=True,
             max_redirects=3,
+            # None are kept: a value that is not ASCII could not be sent back, and would fail every later request.
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
             trust_env=not _is_loopback(source.base_url),  # a proxy of the environment never leads to ourselves
         )
 
     def fetch(self, due: Due, etag: str | None) -> Document | Absence:
-        """404 is a document that is not published yet; 304 one that is as it was."""
-        url = self._url(due)
+        """404 is a document that is not published yet; 304 one that is as it was.
+
+        `etag` may be one that an older version stored: it is sent only if it is usable.
+        """
+        url, tag = self._url(due), usable_tag(etag)
         try:
-            with self._client.stream("GET", url, headers={"If-None-Match": etag} if etag else None) as response:
+            with self._client.stream("GET", url, headers={"If-None-Match": tag} if tag else None) as response:
                 return self._absence(response) or self._document(due, url, response)
         except httpx.TransportError as error:
             raise TransientError(f"GET {url}: {type(error).__name__}: {error}") from error
@@ -81,7 +92,7 @@ class HttpSource:
             body=self._body(url, response),
             fetched_at=self._clock.now(),
             published_at=_instant(response.headers.get("Last-Modified")),
-            etag=response.headers.get("ETag"),
+            etag=usable_tag(response.headers.get("ETag")),
             historical=due.historical,
         )
 
@@ -96,6 +107,11 @@ class HttpSource:
             if self._elapsed_s() > deadline_s:
                 raise TransientError(f"GET {url}: no whole document within {limits.total_timeout_s:g} s")
         return bytes(body)
+
+
+def usable_tag(tag: str | None) -> str | None:
+    """The entity tag where it can be sent back as it was received, else None."""
+    return tag if tag is not None and len(tag) <= LONGEST_TAG and TAG.fullmatch(tag) else None
 
 
 def _is_loopback(url: str) -> bool:

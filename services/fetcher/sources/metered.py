@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from services.fetcher.sources.documents import Absence, Document, DocumentSource
 from services.fetcher.windows import Due
-from shared.errors import InvalidDocument, TransientError
+from shared.errors import InvalidDocument
 
 
 class CountedSource:
@@ -19,11 +19,11 @@ class CountedSource:
     def fetch(self, due: Due, etag: str | None) -> Document | Absence:
         try:
             fetched = self._inner.fetch(due, etag)
-        except TransientError:
-            self._count("failed")
-            raise
         except InvalidDocument:
             self._count("refused")
+            raise
+        except Exception:
+            self._count("failed")
             raise
         self._count(fetched.value if isinstance(fetched, Absence) else "document")
         return fetched

@@ -148,6 +148,21 @@ def test_a_slice_that_is_wrong_is_told_and_the_rest_is_read(archive: Path) -> No
     assert "race_wind" in " ".join(problems)
 
 
+@pytest.mark.parametrize("levels", [300, 100_000])
+def test_a_nested_document_is_told_and_the_rest_is_read(archive: Path, levels: int) -> None:
+    nested = b"[" * levels + b"]" * levels
+    races = body("results", [result(**race(4))])
+    record_file(archive, "results", DAY, races.replace(b'"race_number":4', b'"race_number":4,"more":' + nested))
+    problems: list[str] = []
+
+    (event,) = read(archive, problems)
+
+    assert event.status == "observed"
+    assert len(problems) == 1
+    assert problems[0].startswith("v2/results/2025/20250506.json.gz: ")
+    assert len(problems[0]) < 1000
+
+
 def test_a_missing_feed_is_told_once_and_the_rest_is_read(archive: Path) -> None:
     for after in (1, 2):
         races = everything(1, DAY + timedelta(days=after))

@@ -13,6 +13,8 @@ from shared.events import RawEvent, event_id_of
 from tests.services.fetcher.made import DAY, NOON, document, event, event_ids, made_source, raw_events
 
 SOURCE = made_source()
+# Far deeper than any parser goes: msgspec raises RecursionError.
+NESTED = b"[" * 100_000 + b"]" * 100_000
 
 
 def capture(found: Document, seen: Mapping[str, Version] | None = None, closing: bool = False) -> Captured:
@@ -170,6 +172,9 @@ def test_a_second_slice_of_an_event_is_rejected() -> None:
         b'{"cards": [{"day":"2031-05-04","track":3,"heat":1}]} tail',
         b'{"cards": [{"day":"2031-05-04","track":3,"heat":1,"name":"\xff"}]}',
         b'{"cards": [1, 2, 3]}',
+        pytest.param(b'{"other":' + NESTED + b',"cards":[]}', id="nested beside the events"),
+        pytest.param(b'{"cards":[{"day":"2031-05-04","x":' + NESTED + b"}]}", id="nested in an event"),
+        pytest.param(NESTED, id="nested"),
     ],
 )
 def test_a_document_of_another_shape_is_refused_with_its_address(text: bytes) -> None:

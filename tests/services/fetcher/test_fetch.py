@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from services.fetcher.archive.store import DocumentArchive
+from services.fetcher.cursor import Cursor, encode
 from services.fetcher.fetch import Fetcher
 from services.fetcher.sources.http import HttpSource
 from services.fetcher.sources.recorded_files import ArchiveSource
@@ -237,7 +238,16 @@ class TestBackfill:
 
 
 class TestTrouble:
-    @pytest.mark.parametrize("wrong", [b"busy", b'{"other": []}', b'{"looks": [1, 2]}', b" " * 1_000_001])
+    @pytest.mark.parametrize(
+        "wrong",
+        [
+            b"busy",
+            b'{"other": []}',
+            b'{"looks": [1, 2]}',
+            b" " * 1_000_001,
+            pytest.param(b'{"other":' + b"[" * 2000 + b"]" * 2000 + b',"looks":[]}', id="nested"),
+        ],
+    )
     def test_a_wrong_document_fails_its_window_and_the_rest_goes_on(
         self, start: Start, tmp_path: Path, wrong: bytes
     ) -> None:
@@ -392,6 +402,29 @@ class TestLive:
 
         assert run.step(0.3) is None
         assert not site.answers["/cards/today.json"]
+
+    def test_a_tag_that_cannot_be_sent_back_is_not_kept(self, start: Start, site: Site) -> None:
+        clock = SetClock()
+        content = body("cards", [event(1)])
+        run = start(Plan(follow=True), clock)
+        for path in ("/cards/today.json", f"/cards/{DAY:%Y%m%d}.json"):
+            site.answers[path].extend([lambda handler: handler.answer(200, content, ETag='"\xe9"')] * 9)
+
+        for _ in range(3):
+            run.round()
+            clock.at += timedelta(seconds=60)
+
+        assert site.requests.count("/cards/today.json") == 3
+        assert (run.cursor("cards").etag, run.failed(), len(run.records)) == (None, {}, 1)
+
+    def test_a_stored_tag_that_cannot_be_sent_does_no_harm(self, start: Start, site: Site) -> None:
+        publish_all(site)
+        poisoned = {f"meadow/{feed}/{DAY}": encode(Cursor(etag='"\xe9"')) for feed in FEEDS}
+        run = start(Plan(follow=True), cursors=poisoned)
+
+        assert len(run.round()) == 6
+        assert run.failed() == {}
+        assert all(run.cursor(feed).etag != '"\xe9"' for feed in FEEDS)
 
     def test_a_restart_goes_on_from_the_cursors(self, start: Start, site: Site) -> None:
         publish_all(site)

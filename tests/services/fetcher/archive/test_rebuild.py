@@ -107,3 +107,21 @@ def test_a_damaged_document_fails_its_window_and_the_rest_is_told(tmp_path: Path
     assert len(run.records) == 2
     assert [each["window"] for each in source.status()["failed"]] == [f"meadow/cards/{DAY}"]
     assert damaged in str(decode(run.cursors[f"meadow/cards/{DAY}"]).error)
+
+
+def test_an_unexpected_error_fails_its_window_and_the_rest_is_told(tmp_path: Path) -> None:
+    archive = DocumentArchive(tmp_path)
+    archive.put(document("cards", [event(1)]))
+    archive.put(document("looks", [event(1)]))
+    broken = next(archive.documents()).hash
+
+    def read(hash_: str) -> bytes:
+        if hash_ == broken:
+            raise MemoryError("no room")
+        return archive.read(hash_)
+
+    retell = Retelling(made_source(), read)
+    told = [retell(window, lines) for window, lines in histories(archive.documents(), made_source()).items()]
+
+    assert [(each.cursor.state, len(each.records)) for each in told] == [("failed", 0), ("done", 1)]
+    assert told[0].cursor.error == "unexpected MemoryError: no room"

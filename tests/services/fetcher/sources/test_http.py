@@ -13,7 +13,7 @@ from services.fetcher.sources.http import HttpSource
 from services.fetcher.windows import Due, Window
 from shared.errors import InvalidDocument, TransientError
 from tests.services.fetcher.made import DAY, NOON, SetClock, body, event, made_source
-from tests.services.fetcher.site import Site, cut, status
+from tests.services.fetcher.site import Site, cut, page, status
 
 DATED, TODAY = "/cards/20310504.json", "/cards/today.json"
 PAST = Due(Window("cards", DAY), historical=True)
@@ -61,6 +61,55 @@ def test_a_document_that_did_not_change_is_not_sent_again(site: Site) -> None:
 
     assert isinstance(first, Document)
     assert fetched(site, RUNNING, first.etag) is Absence.UNCHANGED
+
+
+UNUSABLE_TAGS = ['"\xe9"', "abc", 'w/"abc"', '"a"b"', '"a b"', '"a\tb"', '""""', f'"{"x" * 255}"', "*", ""]
+
+
+@pytest.mark.parametrize("tag", ['""', '"abc"', 'W/"a!~#"', f'"{"x" * 254}"'])
+def test_a_usable_tag_is_kept_and_sent_back(site: Site, tag: str) -> None:
+    asked: list[str | None] = []
+    site.answers[TODAY].append(lambda handler: handler.answer(200, BODY, ETag=tag))
+    site.answers[TODAY].append(lambda handler: asked.append(handler.headers.get("If-None-Match")) or page(handler))
+
+    first = fetched(site, RUNNING)
+    assert isinstance(first, Document)
+    fetched(site, RUNNING, first.etag)
+
+    assert (first.etag, asked) == (tag, [tag])
+
+
+@pytest.mark.parametrize("tag", UNUSABLE_TAGS)
+def test_an_unusable_tag_is_not_kept(site: Site, tag: str) -> None:
+    site.answers[TODAY].append(lambda handler: handler.answer(200, BODY, ETag=tag))
+
+    found = fetched(site, RUNNING)
+
+    assert isinstance(found, Document)
+    assert found.etag is None
+
+
+@pytest.mark.parametrize("tag", [*UNUSABLE_TAGS, '"a"\n', '"\u677e"', '"a"\r\nX: y'])
+def test_an_unusable_tag_is_not_sent(site: Site, tag: str) -> None:
+    asked: list[str | None] = []
+    site.pages[TODAY] = BODY
+    site.answers[TODAY].append(lambda handler: asked.append(handler.headers.get("If-None-Match")) or page(handler))
+
+    assert isinstance(fetched(site, RUNNING, tag), Document)
+    assert asked == [None]
+
+
+def test_no_cookie_is_kept(site: Site) -> None:
+    asked: list[str | None] = []
+    site.pages[DATED] = BODY
+    site.answers[TODAY].append(lambda handler: handler.answer(200, BODY, Set_Cookie="a=\xe9"))
+    site.answers[DATED].append(lambda handler: asked.append(handler.headers.get("Cookie")) or page(handler))
+
+    with client(site.url) as source:
+        source.fetch(RUNNING, None)
+        source.fetch(PAST, None)
+
+    assert asked == [None]
 
 
 def test_404_is_not_published_yet(site: Site) -> None:

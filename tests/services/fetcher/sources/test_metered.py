@@ -54,7 +54,10 @@ def test_every_answer_is_counted_and_passed_on(answer: Callable[[], Document | A
     assert (fetched, counts) == (answer(), {came: 1})
 
 
-@pytest.mark.parametrize(("error", "came"), [(TransientError("away"), "failed"), (InvalidDocument("odd"), "refused")])
+@pytest.mark.parametrize(
+    ("error", "came"),
+    [(TransientError("away"), "failed"), (InvalidDocument("odd"), "refused"), (RuntimeError("unexpected"), "failed")],
+)
 def test_errors_are_counted_and_go_up(error: Exception, came: str) -> None:
     counts: Counter[str] = Counter()
 

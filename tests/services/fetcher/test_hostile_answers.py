@@ -1,0 +1,118 @@
+"""Whatever a server sends, a visit ends with records, with nothing or with a failed window of a known cause."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from services.fetcher.archive import DocumentArchive
+from services.fetcher.cursor import Cursor, decode, encode
+from services.fetcher.http_source import HttpSource
+from services.fetcher.visit import Visit
+from services.fetcher.windows import Due, Window
+from shared.retry import Retry
+from tests.services.fetcher.made import DAY, SetClock, body, event, made_source
+from tests.services.fetcher.site import Answer, Handler, Site
+
+DUES = (Due(Window("cards", DAY), historical=False), Due(Window("cards", DAY), historical=True))
+PATHS = ("/cards/today.json", "/cards/20310504.json", "/other")
+EVENTS = body("cards", [event(1), event(2)])
+Header = tuple[bytes, bytes]
+Answers = list[tuple[int, list[Header], bytes]]
+
+
+def nested(levels: int, where: str) -> bytes:
+    deep = b"[" * levels + b"]" * levels
+    if where == "beside":
+        return b'{"other":' + deep + b',"cards":[]}'
+    return b'{"cards":[{"day":"2031-05-04","track":3,"heat":1,"more":' + deep + b"}]}"
+
+
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
+JSON = st.recursive(
+    SCALARS | st.sampled_from([event(1), event(2, day=DAY), {"day": "2031-05-05"}]),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(["cards", "day", "x"]), inner),
+    max_leaves=8,
+)
+BODIES = (
+    st.binary(max_size=200)
+    | st.sampled_from([EVENTS, EVENTS[:-3], gzip.compress(EVENTS), b"", b"\xff\xfe", b'{"cards":[{"day":"\xff"}]}'])
+    | st.builds(nested, st.integers(1, 3000), st.sampled_from(["beside", "inside"]))
+    | JSON.map(lambda value: json.dumps(value).encode())
+    | JSON.map(lambda value: json.dumps({"cards": [value]}).encode())
+)
+# No line ends: the server ends its lines itself.
+VALUES = st.binary(max_size=40).map(lambda value: value.translate(None, b"\r\n"))
+TAGS = VALUES.map(lambda value: b'"' + value + b'"') | VALUES
+DATES = st.sampled_from([b"Sun, 04 May 2031 02:30:00 GMT", b"Mon, 01 Jan 0001 00:00:00 +2359", b"1 2 3 4 5 6 7"])
+# None of them leads away from this machine.
+PLACES = st.sampled_from(
+    [b"/other", b"", b"http://[::1", b"http://127.0.0.1:99999/", b"ftp://127.0.0.1/", b"/\xff\x00"]
+)
+ENCODINGS = st.sampled_from([b"gzip", b"deflate", b"zstd", b"br", b"gzip, gzip", b"\xff"])
+LENGTHS = st.sampled_from([b"0", b"1", b"9999", b"-1", b"\xff"])
+
+
+def header(name: bytes, values: st.SearchStrategy[bytes]) -> st.SearchStrategy[Header]:
+    return st.tuples(st.just(name), values)
+
+
+HEADERS = st.lists(
+    header(b"ETag", TAGS)
+    | header(b"Last-Modified", DATES | VALUES)
+    | header(b"Location", PLACES)
+    | header(b"Content-Encoding", ENCODINGS)
+    | header(b"Content-Length", LENGTHS)
+    | header(b"Content-Type", VALUES)
+    | header(b"Set-Cookie", VALUES),
+    max_size=4,
+)
+STATUSES = st.sampled_from([200] * 6 + [103, 204, 206, 301, 302, 304, 404, 429, 500, 999])
+ANSWERS = st.lists(st.tuples(STATUSES, HEADERS, BODIES), min_size=1, max_size=3)
+
+
+def sent(status: int, headers: list[Header], content: bytes) -> Answer:
+    """The answer byte for byte, then the end of the connection."""
+
+    def answer(handler: Handler) -> None:
+        lines = [b"HTTP/1.1 %d Made" % status, *(name + b": " + value for name, value in headers)]
+        handler.wfile.write(b"\r\n".join(lines) + b"\r\n\r\n" + content)
+        handler.close_connection = True
+
+    return answer
+
+
+@pytest.fixture
+def visit(site: Site, tmp_path: Path) -> Iterator[Visit]:
+    source = made_source(site.url)
+    documents = HttpSource(source, SetClock())
+    yield Visit(source, documents, DocumentArchive(tmp_path), Retry(tries=2, first_delay_s=0.0001, max_delay_s=0.0002))
+    documents.close()
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@example([(200, [(b"ETag", b'"\xe9"')], EVENTS)])
+@example([(200, [(b"ETag", b'"a\x00b"')], EVENTS)])
+@example([(200, [], nested(1000, "beside"))])
+@example([(200, [], nested(1000, "inside"))])
+@example([(200, [], nested(990, "inside"))])
+@given(ANSWERS)
+def test_no_answer_makes_a_visit_raise(
+    visit: Visit, site: Site, answers: list[tuple[int, list[Header], bytes]]
+) -> None:
+    cursor = Cursor()
+
+    for status, headers, content in answers:
+        for due in DUES:
+            for path in PATHS:
+                site.answers[path].clear()
+                site.answers[path].extend([sent(status, headers, content)] * 9)
+            cursor = decode(encode(visit(due, cursor).cursor))
+
+            assert not (cursor.error or "").startswith("unexpected")
