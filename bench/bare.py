@@ -9,12 +9,16 @@ import gzip
 import sys
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import orjson
 import psycopg
 
+from services.fetcher.archive_files import recorded_files
+
+LAYOUT = "v2/{feed}/{date:%Y}/{date:%Y%m%d}.json.gz"
 TABLES = {
     "events": "key text, number int, closed_at text, title text, distance int",
     "sessions": "key text, title text, grade int",
@@ -80,8 +84,8 @@ def load(archive: Path, url: str) -> dict[str, int]:
         for name, columns in TABLES.items():
             connection.execute(f"CREATE TEMP TABLE bare_{name} ({columns})")
         for feed, rows_of in FEEDS.items():
-            for file in sorted((archive / "v2" / feed).glob("*/*.json.gz")):
-                for race in orjson.loads(gzip.decompress(file.read_bytes()))[feed]:
+            for path in recorded_files(archive, LAYOUT, feed, datetime.now(UTC).year).values():
+                for race in orjson.loads(gzip.decompress((archive / path).read_bytes()))[feed]:
                     for table, row in rows_of(race):
                         rows[table].append(row)
                     if feed == "programs":

@@ -20,6 +20,7 @@ from pathlib import Path
 import msgspec
 import zstandard
 
+from services.fetcher.archive_files import broken_link
 from services.fetcher.sources.documents import Document, IndexLine
 from shared.errors import ConfigError, InvalidDocument, TransientError
 
@@ -59,16 +60,19 @@ class DocumentArchive:
         try:
             body = zstandard.ZstdDecompressor().decompress(self._path(hash_).read_bytes())
         except (OSError, zstandard.ZstdError) as error:
-            raise InvalidDocument(f"document {hash_} in {self._folder}: {error}") from error
+            raise InvalidDocument(f"document {hash_} in {self._folder}: {self._broken_link(hash_) or error}") from error
         if hashlib.sha256(body).hexdigest() != hash_:
             raise InvalidDocument(f"document {hash_} in {self._folder}: its content has another hash")
         return body
 
     def documents(self) -> Iterator[IndexLine]:
-        """In the order they came, each change of a window once; without those whose body never got here."""
+        """In the order they came, each change of a window once; without those whose body never got here.
+
+        A body behind a broken link did get here: its line is given, and `read` says what is wrong.
+        """
         newest: dict[tuple[str, date], IndexLine] = {}
         for line in self._lines():
-            if not _same(newest.get((line.feed, line.date)), line) and self._path(line.hash).exists():
+            if not _same(newest.get((line.feed, line.date)), line) and self._was_kept(line.hash):
                 newest[line.feed, line.date] = line
                 yield line
 
@@ -94,6 +98,12 @@ class DocumentArchive:
     def exists(self) -> bool:
         """Whether there is an archive in the folder."""
         return self._index.exists()
+
+    def _was_kept(self, hash_: str) -> bool:
+        return self._path(hash_).exists() or self._broken_link(hash_) is not None
+
+    def _broken_link(self, hash_: str) -> str | None:
+        return broken_link(self._folder, self._path(hash_).relative_to(self._folder).as_posix())
 
     def _path(self, hash_: str) -> Path:
         return self._folder / hash_[:2] / f"{hash_[2:]}.zst"

@@ -6,6 +6,7 @@ import zlib
 from datetime import date
 from pathlib import Path
 
+from services.fetcher.archive_files import broken_link, recorded_files
 from services.fetcher.sources.declaration import Source
 from services.fetcher.sources.documents import Absence, Document
 from services.fetcher.windows import Due
@@ -16,13 +17,14 @@ GZIP = 16 + zlib.MAX_WBITS
 
 
 class ArchiveSource:
-    """Reads below `folder`. A file that is not there is a document that was never published."""
+    """Reads below `folder`, through symbolic links. A file that is not there is a document that was never published."""
 
     def __init__(self, source: Source, folder: Path, clock: Clock) -> None:
         if source.archive is None:
             raise ConfigError(f"source {source.name}: `archive` is not declared: where are its files?")
-        if not (folder / _first_folder(source.archive)).is_dir():
-            raise ConfigError(f"no archive of {source.name} in {folder}: expected {folder}/{source.archive}")
+        if not (folder / (first := _first_folder(source.archive))).is_dir():
+            cause = broken_link(folder, first) or f"expected {folder}/{source.archive}"
+            raise ConfigError(f"no archive of {source.name} in {folder}: {cause}")
         self._layout = source.archive
         self._feeds = [feed.name for feed in source.feeds]
         self._max_body_bytes = source.http.max_body_bytes
@@ -35,26 +37,27 @@ class ArchiveSource:
         path = self._path(window.feed, window.date)
         try:
             packed = (self._folder / path).read_bytes()
-        except FileNotFoundError:
-            return Absence.NOT_PUBLISHED
         except OSError as error:
+            if link := broken_link(self._folder, path):
+                raise InvalidDocument(f"{path}: {link}") from error
+            if isinstance(error, FileNotFoundError):
+                return Absence.NOT_PUBLISHED
             raise TransientError(f"{path}: {error.strerror}") from error
         body = self._unpacked(path, packed)
         return Document(window.feed, window.date, path, body, self._clock.now(), historical=True)
 
-    def days(self) -> tuple[date, date]:
-        """The first and the last day that has a file."""
-        # A layout is a format string: the files are found by asking it for each day, not by taking names apart.
-        years = range(2000, self._clock.now().year + 2)
-        ordinals = range(date(years[0], 1, 1).toordinal(), date(years[-1], 12, 31).toordinal() + 1)
-        there = {path.relative_to(self._folder).as_posix() for path in self._folder.rglob("*") if path.is_file()}
-        found = [
-            day
-            for day in map(date.fromordinal, ordinals)
-            if any(self._path(feed, day) in there for feed in self._feeds)
-        ]
+    def recorded_days(self) -> list[date]:
+        """Every day that has a file, in order. Raises ConfigError where none has, or a folder cannot be listed."""
+        last_year = self._clock.now().year + 1
+        by_feed = [recorded_files(self._folder, self._layout, feed, last_year) for feed in self._feeds]
+        found = sorted(set().union(*by_feed))
         if not found:
             raise ConfigError(f"no day in the archive {self._folder}: expected files {self._layout}")
+        return found
+
+    def days(self) -> tuple[date, date]:
+        """The first and the last day that has a file."""
+        found = self.recorded_days()
         return found[0], found[-1]
 
     def close(self) -> None:

@@ -77,3 +77,75 @@ def test_an_archive_without_days_says_so(tmp_path: Path) -> None:
 
     with pytest.raises(ConfigError, match="no day"):
         ArchiveSource(made_source(), tmp_path, SetClock()).days()
+
+
+class TestLinks:
+    """An archive may be put together of symbolic links."""
+
+    def test_a_link_to_a_file_is_read(self, tmp_path: Path) -> None:
+        elsewhere = record_file(tmp_path / "elsewhere", "cards", DAY, body("cards", [event(1)]))
+        path = tmp_path / "archive" / "v2" / "cards" / "2031" / "20310504.json.gz"
+        path.parent.mkdir(parents=True)
+        path.symlink_to(elsewhere)
+        source = ArchiveSource(made_source(), tmp_path / "archive", SetClock())
+
+        assert source.recorded_days() == [DAY]
+        assert isinstance(source.fetch(CARDS, None), Document)
+
+    @pytest.mark.parametrize("linked", ["", "v2", "v2/cards", "v2/cards/2031"])
+    def test_a_link_to_a_folder_is_followed(self, tmp_path: Path, linked: str) -> None:
+        whole = tmp_path / "elsewhere"
+        record_file(whole, "cards", DAY, body("cards", [event(1)]))
+        record_file(whole, "cards", date(2030, 12, 31), body("cards", []))
+        link = tmp_path / "archive" / linked
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(whole / linked)
+        if linked == "v2/cards/2031":
+            record_file(tmp_path / "archive", "cards", date(2030, 12, 31), body("cards", []))
+        source = ArchiveSource(made_source(), tmp_path / "archive", SetClock())
+
+        assert source.days() == (date(2030, 12, 31), DAY)
+        assert isinstance(source.fetch(CARDS, None), Document)
+
+    @pytest.mark.parametrize(("link", "target"), [("loop", "../.."), ("2030", ".."), ("2029", "2031"), ("me", ".")])
+    def test_a_link_to_a_folder_above_ends(self, tmp_path: Path, link: str, target: str) -> None:
+        source = recorded(tmp_path)
+        (tmp_path / "v2" / "cards" / link).symlink_to(target)
+
+        assert source.recorded_days() == [DAY]
+
+    @pytest.mark.parametrize("target", ["nowhere", "2030"])
+    def test_a_folder_that_is_a_broken_link_is_refused_by_name(self, tmp_path: Path, target: str) -> None:
+        source = recorded(tmp_path)
+        link = tmp_path / "v2" / "looks" / "2030"
+        link.parent.mkdir()
+        link.symlink_to(target)
+
+        with pytest.raises(ConfigError, match=rf"v2/looks/2030 is a broken symbolic link \(to {target}\)"):
+            source.recorded_days()
+
+    @pytest.mark.parametrize("target", ["nowhere", "20310504.json.gz"])
+    def test_a_file_that_is_a_broken_link_is_a_day_that_fails_by_name(self, tmp_path: Path, target: str) -> None:
+        source = recorded(tmp_path)
+        link = tmp_path / "v2" / "cards" / "2031" / "20310504.json.gz"
+        link.unlink()
+        link.symlink_to(target)
+
+        assert source.recorded_days() == [DAY]
+        with pytest.raises(InvalidDocument, match=rf"20310504.json.gz is a broken symbolic link \(to {target}\)"):
+            source.fetch(CARDS, None)
+
+    def test_a_file_behind_a_broken_link_fails_by_the_links_name(self, tmp_path: Path) -> None:
+        source = recorded(tmp_path)
+        year = tmp_path / "v2" / "cards" / "2031"
+        year.rename(tmp_path / "moved")
+        year.symlink_to("nowhere")
+
+        with pytest.raises(InvalidDocument, match=r"v2/cards/2031 is a broken symbolic link \(to nowhere\)"):
+            source.fetch(CARDS, None)
+
+    def test_an_archive_behind_a_broken_link_is_refused_by_name(self, tmp_path: Path) -> None:
+        (tmp_path / "archive").symlink_to("nowhere")
+
+        with pytest.raises(ConfigError, match=r"archive is a broken symbolic link \(to nowhere\)"):
+            ArchiveSource(made_source(), tmp_path / "archive", SetClock())
