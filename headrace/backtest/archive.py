@@ -18,9 +18,9 @@ from pydantic import ValidationError
 from headrace.backtest.archive_facts import Said, event_of, with_postponed
 from services.cleaner.clean import Filtered, clean
 from services.fetcher.capture import Capture
+from services.fetcher.coverage import coverage_of, coverage_text
 from services.fetcher.sources.declaration import Source
 from services.fetcher.sources.documents import Absence, Document
-from services.fetcher.sources.recorded_files import ArchiveSource
 from services.fetcher.sources.yaml_file import load_source
 from services.fetcher.windows import Due, Window
 from services.loader.fact_tree import FactEvent
@@ -45,9 +45,9 @@ def logged(problem: str) -> None:
     _log.warning("not read", problem=problem)
 
 
-def archive_days(folder: Path, source_name: str = "boatrace") -> tuple[date, date]:
-    """The first and the last day that has a file. Raises ConfigError that says which files were expected."""
-    return _archive(load_source(source_name), folder).days()
+def recorded_days(folder: Path, source_name: str = "boatrace") -> list[date]:
+    """Every day that has a file, in order. Raises ConfigError that says which files were expected."""
+    return _archive(load_source(source_name), folder).recorded_days()
 
 
 def read_archive(
@@ -62,16 +62,21 @@ def read_archive(
     order of their start, then of their keys; those without a schedule last.
 
     What is after `last` is not looked at, so an event called off on its last days is not known to be postponed.
+    Days without any file are reported to `on_problem`.
     Raises ConfigError where the folder is no archive of the source, or has no day of those asked for.
     """
     source = load_source(source_name)
     archive = _archive(source, folder)
-    there = archive.days()
-    first, last = max(first or there[0], there[0]), min(last or there[1], there[1])
-    if first > last:
-        raise ConfigError(f"no such day in the archive {folder}: it has {there[0]} to {there[1]}")
+    there = archive.recorded_days()
+    first, last = first or there[0], last or there[-1]
+    days = [day for day in there if first <= day <= last]
+    if not days:
+        raise ConfigError(f"no such day in the archive {folder}: it has {there[0]} to {there[-1]}")
+    coverage = coverage_of(first, last, set(days))
+    if coverage["missing"]:
+        on_problem(f"days that have a file: {coverage_text(coverage)}")
     with without_collection():
-        return _Reading(source, archive, profile, on_problem).between(first, last)
+        return _Reading(source, archive, profile, on_problem).between(days[0], days[-1])
 
 
 class _Reading:
@@ -130,7 +135,7 @@ class _Reading:
                 absent.append(feed)
             else:
                 yield found
-        if len(absent) < len(self._captures):  # a day without any file is no gap: nothing took place
+        if len(absent) < len(self._captures):  # days without any file are reported for all feeds at once
             for feed in absent:
                 self._absent[feed].append(day)
 

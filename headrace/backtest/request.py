@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
-from headrace.backtest.archive import archive_days
+from headrace.backtest.archive import recorded_days
+from services.fetcher.coverage import DAY, coverage_of, coverage_text
 from services.predictor.backtest.walk_forward import Spans
 from services.predictor.training.hyperparameters import Training
 from shared.errors import ConfigError
@@ -35,21 +37,32 @@ class Wish:
     workers: int | None = None
     training: Training | None = None
 
-    def check(self) -> None:
-        """Everything that can be wrong, before anything takes long. Raises ConfigError."""
+    def check(self) -> dict[str, str]:
+        """How many days of each span have a file, as lines of the report.
+
+        Raises ConfigError for everything that can be wrong, before anything takes long.
+        """
         self.spans.check()
         if not self.out.parent.is_dir():
             raise ConfigError(f"--out {self.out}: there is no folder {self.out.parent}")
         if self.out.is_dir():
             raise ConfigError(f"--out {self.out}: a folder; name a file")
-        first, last = archive_days(self.archive)
-        if self.spans.test_from > last or self.spans.test_to < first:
+        days, spans = recorded_days(self.archive), self.spans
+        if spans.train_to < days[0]:
+            raise ConfigError(f"--train-to {spans.train_to}: the archive begins on {days[0]}")
+        return {
+            "days to train on": self._covered(days, days[0], spans.train_to),
+            "days to validate on": self._covered(days, spans.train_to + DAY, spans.validate_to),
+            "days to test on": self._covered(days, spans.test_from, spans.test_to),
+        }
+
+    def _covered(self, days: Sequence[date], first: date, last: date) -> str:
+        coverage = coverage_of(first, last, set(days))
+        if not coverage["found"]:
             raise ConfigError(
-                f"--archive {self.archive} has no file of {self.spans.test_from} to {self.spans.test_to}: it has"
-                f" {first} to {last}"
+                f"--archive {self.archive} has no file of {first} to {last}: its days are {days[0]} to {days[-1]}"
             )
-        if self.spans.train_to < first:
-            raise ConfigError(f"--train-to {self.spans.train_to}: the archive begins on {first}")
+        return coverage_text(coverage)
 
 
 class Clock:

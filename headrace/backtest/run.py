@@ -6,6 +6,7 @@ What is written first is the file of probabilities; the comparisons come after i
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -29,7 +30,7 @@ from shared.errors import ConfigError
 
 def backtest(wish: Wish, say: Say) -> Report:
     """Writes the file and the pictures. Raises ConfigError where something is missing or does not fit."""
-    wish.check()
+    days = wish.check()
     torch.set_num_threads(1)
     clock = Clock(say)
     with clock("the archive is read"):
@@ -47,7 +48,8 @@ def backtest(wish: Wish, say: Say) -> Report:
         wish, model, made, events, history, walked, judged, clock,
         lambda plan, without: _trained(wish, records, say, plan, without).model,
     )  # fmt: skip
-    return judging.report()
+    report = judging.report()
+    return replace(report, facts={**report.facts, **days})
 
 
 def _must_hold_something(wish: Wish, events: Events) -> None:

@@ -72,6 +72,8 @@ class FetcherReport:
     done: int
     failed: tuple[Mapping[str, Any], ...]
     exhausted: bool
+    # Of a recorded span: how many of its days have documents (services/fetcher/coverage.py).
+    days: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,11 @@ def report_of(detail: Mapping[str, Any]) -> FetcherReport:
     windows = detail.get("windows") or {}
     failed = tuple(each if isinstance(each, Mapping) else {"window": each} for each in detail.get("failed") or ())
     return FetcherReport(
-        int(windows.get("due", 0)), int(windows.get("done", 0)), failed, bool(detail.get("exhausted", False))
+        int(windows.get("due", 0)),
+        int(windows.get("done", 0)),
+        failed,
+        bool(detail.get("exhausted", False)),
+        detail.get("days"),
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from headrace.progress.positions import Reading
 from headrace.progress.record_counts import Tally
 from headrace.progress.throughput import Meter
+from services.fetcher.coverage import coverage_text
 from shared.topics import SERVICES
 
 
@@ -33,6 +34,7 @@ def summary_of(
         "predictions": predictions,
         "notifications": told,
         "failed_windows": [dict(failed) for failed in (reading.fetcher.failed if reading.fetcher else ())],
+        "days": dict(reading.fetcher.days) if reading.fetcher and reading.fetcher.days else None,
         "seconds": round(seconds, 3),
         "stages": {service: _stage(found.handled(service), meter.busy_s(service)) for service in SERVICES},
     }  # fmt: skip
@@ -58,6 +60,7 @@ def lines_of(
         *_stage_lines(summary["stages"]),
         "",
         f"Loaded         {views['events']:,} events ({by_status or 'none'}), {loaded}",
+        *([f"Days           {coverage_text(summary['days'])}"] if summary["days"] else []),
         *_trouble(summary, causes),
         *(f"Predictions    {line}" for line in scores or [f"{summary['predictions']:,}"]),
         f"Notifications  {summary['notifications']:,} told",

@@ -108,7 +108,8 @@ class Fetcher:
         return None
 
     def status(self) -> dict[str, Any]:
-        """Windows by standing, those that failed and why, and whether nothing of the plan is left."""
+        """Windows by standing, those that failed and why, and whether nothing of the plan is left; of a recorded span
+        also its days (coverage.py)."""
         return self._status
 
     def backfill(self, name: str, windows: Sequence[Window], again: bool) -> None:
@@ -187,7 +188,13 @@ class Fetcher:
         """A step that is given now is not committed yet, so nothing is exhausted before the next question."""
         exhausted = step is None and self._progress.exhausted(self._clock.now())
         progress = self._progress
-        self._status = {"windows": progress.counts(), "failed": progress.failed(), "exhausted": exhausted}
+        days = progress.coverage()
+        self._status = {
+            "windows": progress.counts(),
+            "failed": progress.failed(),
+            "exhausted": exhausted,
+            **({} if days is None else {"days": days}),
+        }
 
     def _wait_s(self) -> float:
         """In real time, until a window is due again."""

@@ -9,6 +9,7 @@ from datetime import date, datetime, timedelta
 from itertools import islice
 from typing import Any
 
+from services.fetcher.coverage import coverage_of
 from services.fetcher.cursor import Cursor, Standing, decode, encode, standing_of
 from services.fetcher.fetch_window import Visited
 from services.fetcher.sources.declaration import Source
@@ -157,6 +158,14 @@ class Progress:
         failed = len(self.failed())
         due_now = len(self._todo) + len(self._out) + sum(1 for _ in self._to_fill())
         return {"due": due_now, "done": standings.count("done"), "failed": failed, "missing": len(self._missing)}
+
+    def coverage(self) -> dict[str, Any] | None:
+        """The days of a recorded span: those with a document that was read, and those with none. Else None."""
+        if not self._plan.recorded or self._span is None:
+            return None
+        found = {window.date for window, standing in self._standing.items() if standing.state == "done"}
+        pending = {window.date for window in (*self._todo, *self._out)}
+        return coverage_of(*self._span, found, pending)
 
     def failed(self) -> list[dict[str, Any]]:
         """The windows that failed last time they were visited, and why."""

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
-from services.fetcher.archive.rebuild import Retelling, histories
 from services.fetcher.archive.store import DocumentArchive
+from services.fetcher.coverage import coverage_of
 from services.fetcher.cursor import Standing, encode, standing_of
 from services.fetcher.reference import reference_step
 from services.fetcher.sources.declaration import Source
@@ -88,4 +88,13 @@ class KeptSource:
             if standing.state == "failed"
         ]
         windows = {"due": len(self._todo), "done": states["done"], "failed": len(failed), "missing": 0}
-        self._status = {"windows": windows, "failed": failed, "exhausted": exhausted}
+        self._status = {"windows": windows, "failed": failed, "exhausted": exhausted, **self._coverage()}
+
+    def _coverage(self) -> dict[str, Any]:
+        """`days`: from the first to the last day that was asked for, or that has a document."""
+        found = {window.date for window in self._histories if self._state(window) == "done"}
+        days = {window.date for window in self._histories}
+        first, last = self._days[0] or min(days, default=None), self._days[1] or max(days, default=None)
+        if first is None or last is None:
+            return {}
+        return {"days": coverage_of(first, last, found, {window.date for window in self._todo})}

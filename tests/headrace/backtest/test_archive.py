@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from headrace.backtest.archive import archive_days, read_archive
+from headrace.backtest.archive import read_archive, recorded_days
 from headrace.backtest.archive_facts import EPOCH
 from services.cleaner.handle import Cleaner
 from services.fetcher.capture import Capture
@@ -117,7 +117,7 @@ def test_only_the_days_asked_for_are_read(archive: Path) -> None:
     found = read(archive, [], NEXT, DAY + timedelta(days=2))
 
     assert [event.day - (DAY - EPOCH.date()).days for event in found] == [1, 2]
-    assert archive_days(archive) == (DAY, DAY + timedelta(days=3))
+    assert recorded_days(archive) == [DAY + timedelta(days=after) for after in range(4)]
     with pytest.raises(ConfigError, match="it has 2025-05-06 to 2025-05-09"):
         read(archive, [], date(2026, 1, 1))
 
@@ -173,6 +173,28 @@ def test_a_missing_feed_is_told_once_and_the_rest_is_read(archive: Path) -> None
 
     assert [event.observed_us is None for event in found] == [False, True, True]
     assert problems == ["previews: no file for 2 of 3 days, the first is 2025-05-07"]
+
+
+def test_days_without_a_file_are_told_by_name(archive: Path) -> None:
+    write(archive, DAY + timedelta(days=3), **everything(1, DAY + timedelta(days=3)))
+    problems: list[str] = []
+
+    found = read(archive, problems, DAY - timedelta(days=1), DAY + timedelta(days=4))
+
+    assert len(found) == 2
+    assert problems == ["days that have a file: 2 of 6; none for 2025-05-05, 2025-05-07 to 2025-05-08, 2025-05-10"]
+    with pytest.raises(ConfigError, match="no such day"):
+        read(archive, [], DAY + timedelta(days=1), DAY + timedelta(days=2))
+
+
+def test_a_year_that_is_a_link_is_read(archive: Path) -> None:
+    elsewhere = archive / "elsewhere"
+    for feed in FEEDS:
+        (archive / "v2" / feed / "2025").rename(elsewhere.with_name(f"{feed}-2025"))
+        (archive / "v2" / feed / "2025").symlink_to(elsewhere.with_name(f"{feed}-2025"))
+    write(archive, date(2026, 1, 1), **everything(1, date(2026, 1, 1)))
+
+    assert [event.number for event in read(archive, [])] == [4, 1]
 
 
 def test_a_result_of_an_event_on_no_card_is_told_and_left_out(archive: Path) -> None:

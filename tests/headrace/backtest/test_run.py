@@ -323,6 +323,33 @@ def test_days_that_do_not_fit_are_refused(
     assert said in capfd.readouterr().err
 
 
+def test_a_span_without_any_file_is_refused(odd: Done, capfd: pytest.CaptureFixture[str]) -> None:
+    archive = odd.place / "gap"
+    season(archive, seed=5, days=8)
+    season(archive, seed=5, first=SPANS.test_from, days=4)
+
+    code = command(["backtest", *days(), "--archive", str(archive), "--out", str(odd.place / "refused.csv")])
+
+    assert code == 2
+    expected = "has no file of 2026-01-09 to 2026-01-10: its days are 2026-01-01 to 2026-01-14"
+    assert expected in " ".join(capfd.readouterr().err.split())
+
+
+def test_a_gap_is_told_and_reported(odd: Done) -> None:
+    archive, gap = odd.place / "shorter", SPANS.test_from + timedelta(days=1)
+    season(archive, seed=5)
+    for feed in FEEDS:
+        file_of(archive, feed, gap).unlink()
+    said: list[str] = []
+
+    report = backtest(wish(archive, odd.place, "shorter"), said.append)
+
+    assert f"days that have a file: 13 of 14; none for {gap}" in said
+    assert report.facts["days to train on"] == "8 of 8"
+    assert report.facts["days to validate on"] == "2 of 2"
+    assert report.facts["days to test on"] == f"3 of 4; none for {gap}"
+
+
 def test_a_place_that_is_not_there_is_refused_before_anything_is_read(
     odd: Done, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -79,6 +79,7 @@ def test_a_recorded_span_ends_as_rows(first_run: dict[str, Any]) -> None:
     assert first_run["topics"]["raw-events"]["in"] >= 3 * 2 * RACES
     assert first_run["topics"]["clean-events"]["out"] == first_run["topics"]["clean-events"]["records"]
     assert (first_run["dead_letters"], first_run["parked"], first_run["failed_windows"]) == (0, 0, [])
+    assert first_run["days"] == {"asked": 2, "found": 2, "missing": [], "more_gaps": 0}
     assert set(first_run["stages"]) == set(SERVICES)
 
 
@@ -180,3 +181,19 @@ def test_bad_documents_fail_their_windows_and_nothing_else(tmp_path: Path) -> No
     arguments = [sys.executable, "-m", "headrace", "status", "--data-dir", str(tmp_path / "data")]
     shown = subprocess.run(arguments, capture_output=True, text=True, check=True).stdout
     assert shown.count("failed window") == 3
+
+
+def test_a_span_with_gaps_names_the_missing_days_and_links_are_followed(tmp_path: Path) -> None:
+    archive = write_archive(tmp_path / "archive")
+    (archive / "v2" / "programs" / "2026").rename(tmp_path / "elsewhere")
+    (archive / "v2" / "programs" / "2026").symlink_to(tmp_path / "elsewhere")
+    span = ("--from", "2026-01-04", "--to", "2026-01-09", "--once")
+
+    done = subprocess.run(
+        command(archive, tmp_path / "data", *span), capture_output=True, text=True, timeout=RUN_LIMIT_S, check=False
+    )
+
+    assert done.returncode == 0, done.stderr
+    days, loaded = (next(line for line in done.stdout.splitlines() if line.startswith(n)) for n in ("Days", "Loaded"))
+    assert days == "Days           2 of 6; none for 2026-01-04, 2026-01-07 to 2026-01-09"
+    assert f"{2 * RACES} events" in loaded

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from services.fetcher.archive.store import DocumentArchive
+from services.fetcher.coverage import coverage_text
 from services.fetcher.cursor import Cursor, encode
 from services.fetcher.fetch import Fetcher
 from services.fetcher.sources.http import HttpSource
@@ -194,6 +195,33 @@ class TestHistory:
 
 
 class TestBackfill:
+    def test_days_of_the_span_without_a_document_are_named(self, start: Start, tmp_path: Path) -> None:
+        record_day(tmp_path, DAY)
+        record_day(tmp_path, DAY + timedelta(days=2), FEEDS[:1])
+        record(tmp_path, "cards", DAY + timedelta(days=3), b"busy")
+
+        run = start(archive_plan(DAY, DAY + timedelta(days=4)))
+        run.until_exhausted()
+
+        assert coverage_text(run.fetcher.status()["days"]) == "2 of 5; none for 2031-05-05, 2031-05-07 to 2031-05-08"
+
+    def test_days_that_are_not_read_yet_are_not_missing(self, start: Start, tmp_path: Path) -> None:
+        for day in days(DAY, 3):
+            record_day(tmp_path, day)
+
+        run = start(archive_plan(DAY, DAY + timedelta(days=2)), batch_records=1)
+        run.step()
+
+        assert run.fetcher.status()["days"]["missing"] == []
+
+    def test_the_days_of_a_source_that_is_followed_are_not_counted(self, start: Start, site: Site) -> None:
+        publish_all(site)
+
+        run = start(Plan(DAY, DAY), SetClock(NOON + timedelta(days=1)))
+        run.until_exhausted()
+
+        assert "days" not in run.fetcher.status()
+
     def test_windows_beyond_the_plan_are_fetched_once_and_counted(self, start: Start, tmp_path: Path) -> None:
         for day in days(DAY, 3):
             record_day(tmp_path, day)

@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 
-from services.fetcher.archive.rebuild import Retelling, histories
-from services.fetcher.archive.source import KeptSource
 from services.fetcher.archive.store import DocumentArchive
+from services.fetcher.coverage import coverage_text
 from services.fetcher.cursor import decode
 from services.fetcher.fetch import Fetcher
 from services.fetcher.sources.http import HttpSource
@@ -18,6 +17,7 @@ from tests.services.fetcher.made import DAY, NOON, Run, SetClock, body, document
 from tests.services.fetcher.site import Site
 
 FEEDS = ("cards", "looks", "ends")
+ONE = timedelta(days=1)
 
 
 def publish(site: Site, feed: str, **fields: Any) -> None:
@@ -77,6 +77,7 @@ def test_it_is_a_source_with_an_end_and_goes_on_where_it_was(lived: Run, tmp_pat
     assert sorted(event_ids([*step.records, *run.records])) == sorted(event_ids(lived.records))
     assert second.status() == {  # the next day's address still showed the day before: kept, and nothing told of it
         "windows": {"due": 0, "done": 2 * 3, "failed": 0, "missing": 0}, "failed": [], "exhausted": True,
+        "days": {"asked": 2, "found": 2, "missing": [], "more_gaps": 0},
     }  # fmt: skip
 
 
@@ -90,6 +91,27 @@ def test_days_and_sources_that_are_not_asked_for_are_left_out(tmp_path: Path) ->
 
     assert list(found) == [Window("cards", DAY), Window("cards", DAY + timedelta(days=1))]
     assert [len(lines) for lines in found.values()] == [1, 1]
+
+
+def test_days_without_a_document_are_named(tmp_path: Path) -> None:
+    archive = DocumentArchive(tmp_path)
+    for number in (0, 2):
+        archive.put(document("cards", [event(1, DAY + number * ONE)], DAY + number * ONE))
+    source = KeptSource(made_source(), archive, SetClock(), DAY, DAY + 3 * ONE, batch_records=100)
+    run = Run(source)  # type: ignore[arg-type]  # driven as a fetcher is
+
+    run.until_exhausted()
+
+    assert coverage_text(source.status()["days"]) == "2 of 4; none for 2031-05-05, 2031-05-07"
+
+
+def test_an_archive_without_documents_has_no_days(tmp_path: Path) -> None:
+    source = KeptSource(made_source(), DocumentArchive(tmp_path), SetClock(), None, None, batch_records=100)
+    run = Run(source)  # type: ignore[arg-type]  # driven as a fetcher is
+
+    run.until_exhausted()
+
+    assert "days" not in source.status()
 
 
 def test_a_damaged_document_fails_its_window_and_the_rest_is_told(tmp_path: Path) -> None:
@@ -107,6 +129,21 @@ def test_a_damaged_document_fails_its_window_and_the_rest_is_told(tmp_path: Path
     assert len(run.records) == 2
     assert [each["window"] for each in source.status()["failed"]] == [f"meadow/cards/{DAY}"]
     assert damaged in str(decode(run.cursors[f"meadow/cards/{DAY}"]).error)
+
+
+def test_a_body_behind_a_broken_link_fails_its_window_by_the_links_name(tmp_path: Path) -> None:
+    archive = DocumentArchive(tmp_path)
+    archive.put(document("cards", [event(1)]))
+    archive.put(document("looks", [event(1)]))
+    folder = tmp_path / next(archive.documents()).hash[:2]
+    folder.rename(tmp_path / "moved")
+    folder.symlink_to("nowhere")
+    run = Run(KeptSource(made_source(), archive, SetClock(), None, None, batch_records=100))  # type: ignore[arg-type]
+
+    run.until_exhausted()
+
+    assert len(run.records) == 1
+    assert f"{folder} is a broken symbolic link (to nowhere)" in run.failed()[f"meadow/cards/{DAY}"]
 
 
 def test_an_unexpected_error_fails_its_window_and_the_rest_is_told(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from services.fetcher.sources.http import HttpSource
 from services.fetcher.windows import Due, Window
 from shared.errors import InvalidDocument, TransientError
 from tests.services.fetcher.made import DAY, NOON, SetClock, body, event, made_source
-from tests.services.fetcher.site import Site, cut, page, status
+from tests.services.fetcher.site import Answer, Handler, Site, cut, page, status
 
 DATED, TODAY = "/cards/20310504.json", "/cards/today.json"
 PAST = Due(Window("cards", DAY), historical=True)
@@ -28,6 +28,16 @@ def client(url: str, elapsed_s: Callable[[], float] = lambda: 0.0) -> Iterator[H
         yield source
     finally:
         source.close()
+
+
+def noting(header: str, values: list[str | None]) -> Answer:
+    """The page, once the request's header is in `values`."""
+
+    def answer(handler: Handler) -> None:
+        values.append(handler.headers.get(header))
+        page(handler)
+
+    return answer
 
 
 def fetched(site: Site, due: Due = PAST, etag: str | None = None) -> Document | Absence:
@@ -70,7 +80,7 @@ UNUSABLE_TAGS = ['"\xe9"', "abc", 'w/"abc"', '"a"b"', '"a b"', '"a\tb"', '""""',
 def test_a_usable_tag_is_kept_and_sent_back(site: Site, tag: str) -> None:
     asked: list[str | None] = []
     site.answers[TODAY].append(lambda handler: handler.answer(200, BODY, ETag=tag))
-    site.answers[TODAY].append(lambda handler: asked.append(handler.headers.get("If-None-Match")) or page(handler))
+    site.answers[TODAY].append(noting("If-None-Match", asked))
 
     first = fetched(site, RUNNING)
     assert isinstance(first, Document)
@@ -93,7 +103,7 @@ def test_an_unusable_tag_is_not_kept(site: Site, tag: str) -> None:
 def test_an_unusable_tag_is_not_sent(site: Site, tag: str) -> None:
     asked: list[str | None] = []
     site.pages[TODAY] = BODY
-    site.answers[TODAY].append(lambda handler: asked.append(handler.headers.get("If-None-Match")) or page(handler))
+    site.answers[TODAY].append(noting("If-None-Match", asked))
 
     assert isinstance(fetched(site, RUNNING, tag), Document)
     assert asked == [None]
@@ -103,7 +113,7 @@ def test_no_cookie_is_kept(site: Site) -> None:
     asked: list[str | None] = []
     site.pages[DATED] = BODY
     site.answers[TODAY].append(lambda handler: handler.answer(200, BODY, Set_Cookie="a=\xe9"))
-    site.answers[DATED].append(lambda handler: asked.append(handler.headers.get("Cookie")) or page(handler))
+    site.answers[DATED].append(noting("Cookie", asked))
 
     with client(site.url) as source:
         source.fetch(RUNNING, None)

@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+from datetime import date, timedelta
+
+from services.fetcher.coverage import MOST_GAPS, coverage_of, coverage_text, gaps_of
+
+FIRST = date(2026, 1, 1)
+
+
+def day(number: int) -> date:
+    return FIRST + timedelta(days=number)
+
+
+def test_consecutive_days_are_one_gap() -> None:
+    assert gaps_of([day(5), day(1), day(2), day(0)]) == [(day(0), day(2)), (day(5), day(5))]
+
+
+def test_a_span_without_gaps_says_how_many_days_were_found() -> None:
+    coverage = coverage_of(day(0), day(2), {day(number) for number in range(-1, 9)})
+
+    assert coverage == {"asked": 3, "found": 3, "missing": [], "more_gaps": 0}
+    assert coverage_text(coverage) == "3 of 3"
+
+
+def test_missing_days_are_named() -> None:
+    coverage = coverage_of(day(0), day(9), {day(number) for number in (1, 2, 3, 6, 7, 8, 9)})
+
+    assert coverage["missing"] == [
+        {"from": "2026-01-01", "to": "2026-01-01"},
+        {"from": "2026-01-05", "to": "2026-01-06"},
+    ]
+    assert coverage_text(coverage) == "7 of 10; none for 2026-01-01, 2026-01-05 to 2026-01-06"
+
+
+def test_a_day_whose_windows_are_still_due_is_neither_found_nor_missing() -> None:
+    assert coverage_of(day(0), day(1), {day(0)}, pending={day(1)})["missing"] == []
+
+
+def test_a_long_list_is_cut() -> None:
+    coverage = coverage_of(day(0), day(99), {day(number) for number in range(0, 100, 2)})
+
+    assert (len(coverage["missing"]), coverage["more_gaps"]) == (MOST_GAPS, 50 - MOST_GAPS)
+    assert coverage_text(coverage).endswith(", 40 more gaps")
