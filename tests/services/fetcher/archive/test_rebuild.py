@@ -40,7 +40,8 @@ def lived(tmp_path: Path, site: Site) -> Run:
         run.round()
         clock.at += timedelta(seconds=120)
     clock.at = NOON + timedelta(days=1)
-    while any(run.cursor(feed).state != "done" for feed in FEEDS):
+    # Also until the next day's addresses have answered: what they show is kept, too.
+    while any(run.cursor(feed).state != "done" for feed in FEEDS) or fetcher.status()["windows"]["due"]:
         run.step(0.05)
     fetcher.close()
     return run
