@@ -16,7 +16,7 @@ from typing import Any
 import orjson
 import psycopg
 
-from services.fetcher.archive_files import recorded_files
+from services.fetcher.sources.archive_files import recorded_files
 
 LAYOUT = "v2/{feed}/{date:%Y}/{date:%Y%m%d}.json.gz"
 TABLES = {

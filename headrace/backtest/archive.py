@@ -21,6 +21,7 @@ from services.fetcher.capture import Capture
 from services.fetcher.coverage import coverage_of, coverage_text
 from services.fetcher.sources.declaration import Source
 from services.fetcher.sources.documents import Absence, Document
+from services.fetcher.sources.recorded_files import ArchiveSource
 from services.fetcher.sources.yaml_file import load_source
 from services.fetcher.windows import Due, Window
 from services.loader.fact_tree import FactEvent

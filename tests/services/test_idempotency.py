@@ -10,8 +10,8 @@ import httpx
 import psycopg
 import pytest
 
-from headrace.embedded import EmbeddedPostgres
-from shared.ops import postgres_orders
+from headrace.database.embedded import EmbeddedPostgres
+from shared.ops.tables import orders as orders_table
 from tests.services.apps import server_of
 from tests.shared.runtime.api.desks import FILE_TOKEN, as_role, assert_problem, bearing
 
@@ -46,7 +46,7 @@ def test_one_key_at_two_services_pauses_both(clients: dict[str, httpx.Client], d
         ("cleaner", "cleaner"),
         ("loader", "loader"),
     ]
-    paused = {service for service, _ in postgres_orders.paused(database)}
+    paused = {service for service, _ in orders_table.paused(database)}
     assert paused == {"cleaner", "loader"}
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
+from services.fetcher.archive.rebuild import Retelling, histories
 from services.fetcher.archive.store import DocumentArchive
 from services.fetcher.coverage import coverage_of
 from services.fetcher.cursor import Standing, encode, standing_of

@@ -20,7 +20,7 @@ from pathlib import Path
 import msgspec
 import zstandard
 
-from services.fetcher.archive_files import broken_link
+from services.fetcher.sources.archive_files import broken_link
 from services.fetcher.sources.documents import Document, IndexLine
 from shared.errors import ConfigError, InvalidDocument, TransientError
 

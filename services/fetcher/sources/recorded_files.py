@@ -6,7 +6,7 @@ import zlib
 from datetime import date
 from pathlib import Path
 
-from services.fetcher.archive_files import broken_link, recorded_files
+from services.fetcher.sources.archive_files import broken_link, recorded_files
 from services.fetcher.sources.declaration import Source
 from services.fetcher.sources.documents import Absence, Document
 from services.fetcher.windows import Due

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from services.fetcher.archive import DocumentArchive
+from services.fetcher.archive.store import DocumentArchive
 from services.fetcher.cursor import Cursor, decode, encode
-from services.fetcher.http_source import HttpSource
-from services.fetcher.visit import Visit
+from services.fetcher.fetch_window import Visit
+from services.fetcher.sources.http import HttpSource
 from services.fetcher.windows import Due, Window
 from shared.retry import Retry
 from tests.services.fetcher.made import DAY, SetClock, body, event, made_source

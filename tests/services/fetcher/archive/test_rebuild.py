@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from services.fetcher.archive.rebuild import Retelling, histories
+from services.fetcher.archive.source import KeptSource
 from services.fetcher.archive.store import DocumentArchive
 from services.fetcher.coverage import coverage_text
 from services.fetcher.cursor import decode

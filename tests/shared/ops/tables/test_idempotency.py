@@ -10,9 +10,9 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
-from headrace.embedded import EmbeddedPostgres
-from shared.migrations import Migration, migrate, migrations
-from shared.ops import postgres_idempotency
+from headrace.database.embedded import EmbeddedPostgres
+from shared.database.migrations import Migration, migrate, migrations
+from shared.ops.tables import idempotency as idempotency_table
 from shared.topics import SERVICES
 
 CREATED_AT = datetime.now(UTC) - timedelta(hours=1)
@@ -47,7 +47,7 @@ def keep_as_before(url: str, key: str, body: object) -> None:
 
 def services_that_know(url: str, key: str) -> set[str]:
     with psycopg.connect(url) as connection:
-        return {each for each in SERVICES if postgres_idempotency.find(connection, each, "somebody", key)}
+        return {each for each in SERVICES if idempotency_table.find(connection, each, "somebody", key)}
 
 
 def test_an_operation_stays_the_answer_of_the_service_that_it_names(older_url: str) -> None:
