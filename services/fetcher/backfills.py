@@ -1,0 +1,62 @@
+"""Backfills: windows that an operator asked for beside the plan, and what became of each. Not thread-safe."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+from services.fetcher.windows import Window
+
+Outcome = Literal["due", "done", "failed", "missing", "live"]
+
+
+@dataclass
+class Backfill:
+    """`again`: also fetch windows that are done already."""
+
+    windows: tuple[Window, ...]
+    again: bool
+    outcomes: dict[Window, Outcome] = field(default_factory=dict)
+
+    def restart(self, done: Collection[Window]) -> None:
+        """Start over from the windows that are committed as done."""
+        self.outcomes = {window: "done" if window in done and not self.again else "due" for window in self.windows}
+
+
+class Backfills:
+    """All open backfills by name."""
+
+    def __init__(self) -> None:
+        self._by_name: dict[str, Backfill] = {}
+
+    def add(self, name: str, windows: Iterable[Window], again: bool, done: Collection[Window]) -> None:
+        """Does nothing if the name is known."""
+        if name not in self._by_name:
+            added = self._by_name[name] = Backfill(tuple(windows), again)
+            added.restart(done)
+
+    def drop(self, name: str) -> None:
+        self._by_name.pop(name, None)
+
+    def restart(self, done: Collection[Window]) -> None:
+        for backfill in self._by_name.values():
+            backfill.restart(done)
+
+    def settle(self, window: Window, outcome: Outcome) -> None:
+        for backfill in self._by_name.values():
+            if window in backfill.outcomes:
+                backfill.outcomes[window] = outcome
+
+    def due(self) -> Iterator[Window]:
+        """Windows still to be fetched, each once, in the order they were asked for."""
+        found = (w for each in self._by_name.values() for w, outcome in each.outcomes.items() if outcome == "due")
+        yield from dict.fromkeys(found)
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Windows of each backfill by outcome."""
+        return {
+            name: {"due": 0, "done": 0, "failed": 0, "missing": 0} | Counter[str](backfill.outcomes.values())
+            for name, backfill in self._by_name.items()
+        }

@@ -1,0 +1,63 @@
+"""Backfills keep what became of each window, and a window that two of them ask for is due once."""
+
+from __future__ import annotations
+
+from datetime import date
+
+from services.fetcher.backfills import Backfills
+from services.fetcher.windows import Window
+
+ONE, TWO, THREE = (Window("cards", date(2031, 4, day)) for day in (1, 2, 3))
+
+
+def test_windows_that_are_done_are_due_only_when_asked_for_again() -> None:
+    backfills = Backfills()
+    backfills.add("once", [ONE, TWO], again=False, done={ONE})
+    backfills.add("again", [ONE], again=True, done={ONE})
+
+    assert backfills.counts() == {
+        "once": {"due": 1, "done": 1, "failed": 0, "missing": 0},
+        "again": {"due": 1, "done": 0, "failed": 0, "missing": 0},
+    }
+
+
+def test_a_window_of_two_backfills_is_due_once() -> None:
+    backfills = Backfills()
+    backfills.add("first", [ONE, TWO], again=False, done=())
+    backfills.add("second", [TWO, THREE], again=False, done=())
+
+    assert list(backfills.due()) == [ONE, TWO, THREE]
+
+
+def test_an_outcome_counts_in_every_backfill_that_has_the_window() -> None:
+    backfills = Backfills()
+    backfills.add("first", [ONE], again=False, done=())
+    backfills.add("second", [ONE, TWO], again=False, done=())
+
+    backfills.settle(ONE, "missing")
+
+    assert backfills.counts()["first"]["missing"] == backfills.counts()["second"]["missing"] == 1
+    assert list(backfills.due()) == [TWO]
+
+
+def test_a_restart_forgets_outcomes_that_were_not_committed() -> None:
+    backfills = Backfills()
+    backfills.add("one", [ONE, TWO], again=False, done=())
+    backfills.settle(ONE, "done")
+    backfills.settle(TWO, "done")
+
+    backfills.restart(done={TWO})
+
+    assert list(backfills.due()) == [ONE]
+
+
+def test_adding_a_known_name_changes_nothing_and_a_dropped_one_is_gone() -> None:
+    backfills = Backfills()
+    backfills.add("one", [ONE], again=False, done=())
+    backfills.add("one", [TWO], again=False, done=())
+
+    assert list(backfills.due()) == [ONE]
+
+    backfills.drop("one")
+
+    assert backfills.counts() == {}
