@@ -26,7 +26,6 @@ from services.fetcher.windows import (
     windows_between,
 )
 
-
 NEVER_FETCHED = Standing()
 
 
