@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal, NamedTuple
+from operator import attrgetter
+from typing import Any, Literal, NamedTuple, get_args, get_type_hints
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,9 @@ Floats32 = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 Texts = npt.NDArray[np.object_]
+
+DTYPES = {Floats: np.float64, Ints: np.int64, Bools: np.bool_, Texts: np.object_}
+UNKNOWN = {np.float64: np.nan, np.object_: None}
 
 DAY_US = 24 * 60 * 60 * 1_000_000.0
 
@@ -70,7 +74,8 @@ class EventFacts(NamedTuple):
 
 @dataclass(frozen=True)
 class Events:
-    """n events of S slots. `taken`: the card has an entry there. Fields as in EventFacts and EntryFacts.
+    """n events of S slots. `taken`: the card has an entry there. Every other field is packed by `events_of` from the
+    field of the same name: (n,) from EventFacts, (n, S) from EntryFacts, with the type that is annotated here.
 
     `measures`, `categories` and `observed` map a name to (n, S), `conditions` to (n,); category values are texts.
     """
@@ -133,88 +138,53 @@ class Events:
         return np.asarray((self.place == 1).argmax(axis=1), dtype=np.int64)
 
 
+COLUMNS = get_type_hints(Events)
+"""Types of the fields; resolved once, because that takes longer than packing one event."""
+
+
 def events_of(found: Iterable[EventFacts], slots: int) -> Events:
-    """Rows in the order given. Entries beyond `slots` are left out: who minds asks `EventFacts.entries` first."""
+    """Rows in the order given. Entries beyond `slots` are left out: callers that mind check `EventFacts.entries`."""
     rows = list(found)
-    placed = [(row, each.slot - 1, each) for row, event in enumerate(rows) for each in event.entries
-              if 1 <= each.slot <= slots]  # fmt: skip
-    at = (
-        np.array([row for row, _, _ in placed], dtype=np.int64),
-        np.array([slot for _, slot, _ in placed], dtype=np.int64),
-    )
-    entries = [each for _, _, each in placed]
-    shape = (len(rows), slots)
+    placed = [
+        (row * slots + entry.slot - 1, entry)
+        for row, event in enumerate(rows)
+        for entry in event.entries
+        if 1 <= entry.slot <= slots
+    ]
+    per_event = _Table(rows, np.arange(len(rows)), (len(rows),))
+    cells = np.array([cell for cell, _ in placed], dtype=np.int64)
+    per_entry = _Table([entry for _, entry in placed], cells, (len(rows), slots))
+    columns = {
+        name: (per_event if name in EventFacts._fields else per_entry).column(name, hint)
+        for name, hint in COLUMNS.items()
+        if name != "taken"
+    }
+    return Events(taken=per_entry.packed([True] * len(placed), np.bool_), **columns)
 
-    def numbers(values: Iterable[float | None]) -> Floats:
-        return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
 
-    def texts(values: Iterable[Any]) -> Texts:
-        found = list(values)
-        made = np.empty(len(found), dtype=object)
-        made[:] = found
+@dataclass(frozen=True)
+class _Table:
+    """Facts of events, or of their entries, and the cell (flat index) of an array of `shape` that each one fills."""
+
+    facts: Sequence[EventFacts | EntryFacts]
+    cells: Ints
+    shape: tuple[int, ...]
+
+    def column(self, name: str, hint: Any) -> Any:
+        """The field of Events with this name and type, from the attribute of the same name."""
+        values = list(map(attrgetter(name), self.facts))
+        if hint in DTYPES:
+            return self.packed(values, DTYPES[hint])
+        dtype = DTYPES[get_args(hint)[1]]  # dict[str, Floats]: an array for each key that occurs
+        return {key: self.packed([each.get(key) for each in values], dtype) for key in sorted(set().union(*values))}
+
+    def packed(self, values: Sequence[Any], dtype: type[np.generic]) -> npt.NDArray[Any]:
+        """None becomes NaN in numbers."""
+        if dtype is np.object_:
+            values = [None if value is None else str(value) for value in values]
+        made = np.full(self.shape, UNKNOWN.get(dtype, 0), dtype=dtype)
+        made.reshape(-1)[self.cells] = np.array(values, dtype=dtype)
         return made
-
-    def spread(values: Iterable[float | None]) -> Floats:
-        made = np.full(shape, np.nan)
-        made[at] = numbers(values)
-        return made
-
-    def flags(values: Iterable[bool]) -> Bools:
-        made = np.zeros(shape, dtype=np.bool_)
-        made[at] = np.fromiter(values, dtype=np.bool_, count=len(entries))
-        return made
-
-    def words(values: Iterable[Any]) -> Texts:
-        made = np.full(shape, None, dtype=object)
-        made[at] = texts(None if value is None else str(value) for value in values)
-        return made
-
-    return Events(
-        event_key=texts(row.event_key for row in rows),
-        session_key=texts(row.session_key for row in rows),
-        day=np.array([row.day for row in rows], dtype=np.int64),
-        venue=np.array([row.venue for row in rows], dtype=np.int64),
-        number=np.array([row.number for row in rows], dtype=np.int64),
-        status=texts(row.status for row in rows),
-        title=texts(row.title for row in rows),
-        session_title=texts(row.session_title for row in rows),
-        grade=numbers(row.grade for row in rows),
-        distance_m=numbers(row.distance_m for row in rows),
-        scheduled_us=numbers(row.scheduled_us for row in rows),
-        listed_us=numbers(row.listed_us for row in rows),
-        observed_us=numbers(row.observed_us for row in rows),
-        settled_us=numbers(row.settled_us for row in rows),
-        technique=numbers(row.technique for row in rows),
-        amount=numbers(row.amount for row in rows),
-        taken=flags(True for _ in entries),
-        entity=words(each.entity for each in entries),
-        observed_course=spread(each.observed_course for each in entries),
-        place=spread(each.place for each in entries),
-        code=spread(each.code for each in entries),
-        course=spread(each.course for each in entries),
-        timing_s=spread(each.timing_s for each in entries),
-        refunded=flags(each.refunded for each in entries),
-        win_amount=spread(each.win_amount for each in entries),
-        measures={
-            name: spread(each.measures.get(name) for each in entries)
-            for name in _names(each.measures for each in entries)
-        },
-        categories={
-            name: words(each.categories.get(name) for each in entries)
-            for name in _names(each.categories for each in entries)
-        },
-        observed={
-            name: spread(each.observed.get(name) for each in entries)
-            for name in _names(each.observed for each in entries)
-        },
-        conditions={
-            name: numbers(row.conditions.get(name) for row in rows) for name in _names(row.conditions for row in rows)
-        },
-    )
-
-
-def _names(found: Iterable[Mapping[str, Any]]) -> list[str]:
-    return sorted({name for each in found for name in each})
 
 
 def fitting(events: Iterable[EventFacts], slots: int) -> list[EventFacts]:
