@@ -27,10 +27,10 @@ from bench.predict_speed import Tell, fact_speed, speeds, stored, stored_speed, 
 from headrace.backtest.archive import read_archive
 from services.predictor.backtest.baselines import BOOSTING
 from services.predictor.data.events import EventFacts, events_of
+from services.predictor.data.instants import day_number
 from services.predictor.data.profile import BOATRACE
 from services.predictor.data.split import Split
 from services.predictor.evaluation.bootstrap import Interval
-from services.predictor.evaluation.comparison import EPOCH
 from services.predictor.evaluation.tables import Cell, table
 from services.predictor.features.history import History
 from services.predictor.model.ensemble import Trained
@@ -92,7 +92,7 @@ def measured(prepared: Prepared, tell: Tell, options: argparse.Namespace, with_f
     records = [each for each in prepared.records if each.event_key in judged]
     found |= fact_speed(records, BOATRACE, prepared.history, encoding, tell)
     if options.stored_days:
-        first = (options.last - EPOCH).days - options.stored_days + 1
+        first = day_number(options.last) - options.stored_days + 1
         keys = course.judged.events.event_key[course.judged.events.day >= first].tolist()
         with stored(options.archive, options.last, options.stored_days) as url:
             found |= stored_speed(url, keys, BOATRACE, prepared.history, encoding, tell)

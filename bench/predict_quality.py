@@ -11,9 +11,9 @@ import numpy as np
 from services.predictor.backtest.baselines import Lessons, Rivals, fit_rivals
 from services.predictor.backtest.walk_forward import opinion_of
 from services.predictor.data.events import Events
+from services.predictor.data.instants import day_number
 from services.predictor.data.targets import targets_of
 from services.predictor.evaluation.comparison import (
-    EPOCH,
     Judged,
     Opinion,
     complete,
@@ -41,9 +41,9 @@ class Course:
 
     @classmethod
     def of(cls, model: Trained, events: Events, history: History, train_to: date, last: date) -> Course:
-        events = events[eligible(events, EPOCH, last)]
+        events = events[eligible(events, date.min, last)]
         encoding, terciles = model.description.encoding, model.description.terciles
-        trains = events.day <= (train_to - EPOCH).days
+        trains = events.day <= day_number(train_to)
         training, judged = np.flatnonzero(trains), np.flatnonzero(~trains)
         inputs = inputs_of(events, history, encoding, "observation")
         return cls(

@@ -9,16 +9,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from services.loader.rows import known_at_of, status_of
 from services.predictor.data.events import EntryFacts, EventFacts
+from services.predictor.data.instants import day_number, microseconds_of
 from services.predictor.data.profile import Profile
 from shared.events import Listed, Observed, Outcome, Settled
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-MICROSECOND = timedelta(microseconds=1)
 # Called off, and the same line-up is on a card within so many days: the event was put off.
 POSTPONED_DAYS = 3
 
@@ -45,7 +43,7 @@ def event_of(said: Said, profile: Profile) -> EventFacts | None:
     return EventFacts(
         event_key=listed.event_key,
         session_key=session.session_key,
-        day=session.date.toordinal() - EPOCH.toordinal(),
+        day=day_number(session.date),
         venue=session.venue,
         number=listed.number,
         status=status_of(settled or observed or listed),
@@ -54,10 +52,10 @@ def event_of(said: Said, profile: Profile) -> EventFacts | None:
         session_title=session.title,
         grade=session.grade,
         distance_m=listed.distance_m,
-        scheduled_us=None if listed.scheduled_at is None else _us(listed.scheduled_at),
-        listed_us=_us(known_at_of(listed, listed.scheduled_at)),
-        observed_us=None if observed is None else _us(known_at_of(observed, listed.scheduled_at)),
-        settled_us=None if settled is None else _us(known_at_of(settled, listed.scheduled_at)),
+        scheduled_us=None if listed.scheduled_at is None else microseconds_of(listed.scheduled_at),
+        listed_us=microseconds_of(known_at_of(listed, listed.scheduled_at)),
+        observed_us=None if observed is None else microseconds_of(known_at_of(observed, listed.scheduled_at)),
+        settled_us=None if settled is None else microseconds_of(known_at_of(settled, listed.scheduled_at)),
         technique=None if settled is None else settled.technique,
         conditions={} if observed is None else _known(dict(observed.conditions)),
         amount=None if settled is None else _amount(settled, profile),
@@ -118,7 +116,3 @@ def _amount(settled: Settled, profile: Profile) -> float | None:
 
 def _known(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
-
-
-def _us(instant: datetime) -> float:
-    return float((instant - EPOCH) // MICROSECOND)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import date
 from importlib.util import find_spec
 
 import numpy as np
@@ -16,10 +17,10 @@ from services.predictor.backtest.baselines import Lessons, fit_rivals, left_out
 from services.predictor.backtest.member_contributions import KINDS, alone, scores_of, share_rows
 from services.predictor.backtest.walk_forward import Walked, carded, opinion_of, states
 from services.predictor.data.events import Events
+from services.predictor.data.instants import day_number
 from services.predictor.data.targets import targets_of
 from services.predictor.evaluation.bootstrap import Interval
 from services.predictor.evaluation.comparison import (
-    EPOCH,
     Judged,
     Opinion,
     difference_table,
@@ -101,7 +102,7 @@ class Judging:
         """Of each state as far as it was told; kinds alone are calibrated on the validation days, like the whole."""
         spans, rows = self.wish.spans, list[dict[str, Cell]]()
         chosen = self.events[eligible(self.events, spans.train_to, spans.validate_to)]
-        chosen = chosen[chosen.day > (spans.train_to - EPOCH).days]
+        chosen = chosen[chosen.day > day_number(spans.train_to)]
         for state, at in states(self.walked).items():
             inputs = inputs_of(chosen, self.history, self.model.description.encoding, state)
             known = np.flatnonzero(observed_in(inputs) | (state == "card"))
@@ -128,9 +129,9 @@ class Judging:
 
     def _lessons(self) -> Lessons:
         spans = self.wish.spans
-        events = self.events[eligible(self.events, EPOCH, spans.validate_to)]
+        events = self.events[eligible(self.events, date.min, spans.validate_to)]
         inputs = inputs_of(events, self.history, self.model.description.encoding, "observation")
-        trains = events.day <= (spans.train_to - EPOCH).days
+        trains = events.day <= day_number(spans.train_to)
         targets = targets_of(events, self.model.description.terciles)
         rows = np.flatnonzero(trains), np.flatnonzero(~trains)
         return Lessons(events, inputs, targets, self.model.description.encoding, *rows)

@@ -17,9 +17,10 @@ from headrace.backtest.report import Report
 from headrace.backtest.request import Clock, Say, Wish
 from services.predictor.backtest.walk_forward import judged_of, lines, walk
 from services.predictor.data.events import EventFacts, Events, events_of
+from services.predictor.data.instants import day_number
 from services.predictor.data.profile import BOATRACE
 from services.predictor.data.split import Split
-from services.predictor.evaluation.comparison import EPOCH, eligible
+from services.predictor.evaluation.comparison import eligible
 from services.predictor.features.history import History
 from services.predictor.model.ensemble import Trained
 from services.predictor.training.candidate import model_of, registry_of, save
@@ -80,7 +81,7 @@ def _trained(
     wish: Wish, records: list[EventFacts], say: Say, training: Training | None, without: tuple[str, ...] = ()
 ) -> Made:
     """From the records of the days it may see: even which measures exist is not learned from later ones."""
-    seen = events_of([each for each in records if each.day <= (wish.spans.validate_to - EPOCH).days], BOATRACE.slots)
+    seen = events_of([each for each in records if each.day <= day_number(wish.spans.validate_to)], BOATRACE.slots)
     split = Split(wish.spans.train_to, wish.spans.validate_to)
     return model_of(seen, BOATRACE, split, wish.seed, say, workers=wish.workers, without=without, training=training)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated
 
@@ -12,6 +12,7 @@ from fastapi import Path as InPath
 from pydantic import BaseModel, ConfigDict, Field
 
 from services.predictor.data.events import State
+from services.predictor.data.instants import instant_of
 from services.predictor.serving.explanation import Explanation, PastStart, SlotExplained
 from shared.database.connection import DbConnection
 from shared.runtime.api.context import Desk
@@ -22,7 +23,6 @@ InState = Annotated[State, Query(description="from which state of knowledge: car
 Explain = Callable[[str, State], Explanation | None]
 """Raises TransientError while the models or the facts are away; None: there is nothing to explain."""
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # Which event an entity's result became known of at an instant.
 _EVENTS = """
 SELECT t.entity_key, e.settled_at, e.event_key FROM analytics.entries t JOIN analytics.events e USING (event_key)
@@ -112,7 +112,7 @@ def router(desk: Desk, explain: Explain) -> APIRouter:
 def _event_keys(connection: DbConnection, slots: Sequence[SlotExplained]) -> dict[tuple[str, datetime], str]:
     asked = {
         "entities": [each.entity for each in slots if each.entity],
-        "settled": [_instant(start.settled_us) for each in slots for start in each.past],
+        "settled": [instant_of(start.settled_us) for each in slots for start in each.past],
     }
     rows = connection.execute(_EVENTS, asked).fetchall()
     return {(entity, settled_at): key for entity, settled_at, key in rows}
@@ -123,7 +123,7 @@ def _body(found: Explanation, names: Mapping[tuple[str, datetime], str]) -> Expl
         event_key=found.event_key,
         state=found.state,
         model_version=found.model_version,
-        as_of=_instant(found.as_of_us),
+        as_of=instant_of(found.as_of_us),
         slots=[
             ExplainedSlot(
                 slot=each.slot,
@@ -138,12 +138,8 @@ def _body(found: Explanation, names: Mapping[tuple[str, datetime], str]) -> Expl
 
 
 def _start(start: PastStart, entity: str | None, names: Mapping[tuple[str, datetime], str]) -> CountedStart:
-    settled_at = _instant(start.settled_us)
+    settled_at = instant_of(start.settled_us)
     return CountedStart(
         weight=start.weight, settled_at=settled_at, venue=start.venue, course=start.course,
         event_key=None if entity is None else names.get((entity, settled_at)),
     )  # fmt: skip
-
-
-def _instant(microseconds: float) -> datetime:
-    return EPOCH + timedelta(microseconds=int(microseconds))

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 
 import numpy as np
 
 from services.predictor.data.events import Events, Ints, State
-from services.predictor.evaluation.comparison import EPOCH, Judged, Opinion, eligible
+from services.predictor.data.instants import day_number, day_of
+from services.predictor.evaluation.comparison import Judged, Opinion, eligible
 from services.predictor.features.history import History
 from services.predictor.features.inputs import Inputs, inputs_of, observed_in
 from services.predictor.model.ensemble import Probabilities, Trained
@@ -74,7 +75,7 @@ class Walked:
 
 def walk(model: Trained, events: Events, history: History, spans: Spans) -> Walked:
     """`history` may hold all that ever settled: of each event only what was known before it is read."""
-    span = events[(events.day >= _number(spans.test_from)) & (events.day <= _number(spans.test_to))]
+    span = events[(events.day >= day_number(spans.test_from)) & (events.day <= day_number(spans.test_to))]
     seen = inputs_of(span, history, model.description.encoding, "observation")
     told = model.probabilities(seen)
     scene = model.scene(seen, told)
@@ -114,11 +115,7 @@ def lines(walked: Walked, every_event: bool = False) -> Iterator[str]:
     actions = dict(zip(walked.rows.tolist(), walked.backed(every_event).tolist(), strict=True))
     order = np.lexsort((events.number[walked.rows], events.venue[walked.rows], events.day[walked.rows]))
     for row in walked.rows[order].tolist():
-        event = f"{EPOCH + timedelta(days=int(events.day[row]))},{events.venue[row]},{events.number[row]}"
+        event = f"{day_of(int(events.day[row]))},{events.venue[row]},{events.number[row]}"
         backed = actions[row]
         for slot, (win, top3) in enumerate(zip(told.win[row].tolist(), told.top3[row].tolist(), strict=True), start=1):
             yield f"{event},{slot},{win!r},{top3!r},{int(backed == slot)}"
-
-
-def _number(day: date) -> int:
-    return (day - EPOCH).days

@@ -1,18 +1,17 @@
-"""Which days train and which validate, and days as numbers."""
+"""Which days train and which validate."""
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import date
 from typing import NamedTuple
 
 import numpy as np
 
 from services.predictor.data.events import Events
+from services.predictor.data.instants import day_of
 from shared.errors import ConfigError
 
 VALIDATION_SHARE = 0.15
-
-EPOCH = date(1970, 1, 1)
 
 
 class Split(NamedTuple):
@@ -31,11 +30,3 @@ def split_of(events: Events, validate_days: int | None = None) -> Split:
     if kept >= len(days):
         raise ConfigError(f"{kept} days to validate on leave none of {len(days)} to train on: take fewer")
     return Split(day_of(int(days[-1 - kept])), day_of(int(days[-1])))
-
-
-def day_of(number: int) -> date:
-    return EPOCH + timedelta(days=number)
-
-
-def number_of(day: date) -> int:
-    return (day - EPOCH).days

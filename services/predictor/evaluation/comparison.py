@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 from typing import NamedTuple
 
 import numpy as np
 
 from services.predictor.data.events import Events, Floats, Ints
+from services.predictor.data.instants import day_number, day_of
 from services.predictor.data.targets import Targets, Terciles, targets_of
 from services.predictor.evaluation.bootstrap import Interval, clusters_of, paired
 from services.predictor.evaluation.measures import log_loss
 from services.predictor.evaluation.quality import class_quality, result_quality, top3_quality
 from services.predictor.evaluation.tables import Cell
-
-EPOCH = date(1970, 1, 1)
 
 
 class Opinion(NamedTuple):
@@ -50,14 +49,14 @@ class Judged:
 
     def months(self) -> Iterator[tuple[str, Ints]]:
         """`2026-04` and the rows of its events, in their order."""
-        names = np.array([f"{EPOCH + timedelta(days=day):%Y-%m}" for day in self.events.day.tolist()], dtype="U7")
+        names = np.array([f"{day_of(day):%Y-%m}" for day in self.events.day.tolist()], dtype="U7")
         for name in np.unique(names).tolist():
             yield name, np.flatnonzero(names == name)
 
 
 def eligible(events: Events, first: date, last: date) -> Ints:
     """Rows of the events of these days (inclusive) that can be judged: every slot is taken, and one entry won."""
-    days = (events.day >= (first - EPOCH).days) & (events.day <= (last - EPOCH).days)
+    days = (events.day >= day_number(first)) & (events.day <= day_number(last))
     return np.flatnonzero(days & events.has_winner & events.taken.all(axis=1))
 
 

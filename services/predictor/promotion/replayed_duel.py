@@ -6,19 +6,17 @@ Nothing is fitted on the way. The history goes on as results arrived, for it can
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date
 from typing import Protocol
 
 import numpy as np
 
 from services.predictor.data.events import STATES, Bools, EventFacts, Events, Floats, Ints, State, events_of, fitting
+from services.predictor.data.instants import day_number
 from services.predictor.data.profile import Profile, source_of
 from services.predictor.features.encoding import Encoding
 from services.predictor.features.history import History
 from services.predictor.features.inputs import Inputs, inputs_of
 from services.predictor.registry.gate import Duel, Judged
-
-EPOCH = date(1970, 1, 1)
 
 
 class Described(Protocol):
@@ -59,7 +57,7 @@ def walked(duel: Duel, settled: Sequence[EventFacts], profile: Profile, candidat
 def _rows(events: Events, duel: Duel) -> dict[State, Ints]:
     """By state: settled after the duel's day, with one winner, and known in time; the newest of all."""
     in_time = {state: _in_time(events, state) for state in STATES}
-    wanted = events.has_winner & (events.day > (duel.after - EPOCH).days) & in_time["card"]
+    wanted = events.has_winner & (events.day > day_number(duel.after)) & in_time["card"]
     newest = np.flatnonzero(wanted)[np.argsort(-events.settled_us[wanted], kind="stable")][: duel.most]
     seen = in_time["observation"][newest]
     return {"card": newest[~seen].astype(np.int64), "observation": newest[seen].astype(np.int64)}

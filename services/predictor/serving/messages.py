@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID, uuid5
 
 from services.predictor.data.events import State
+from services.predictor.data.instants import instant_of
 from services.predictor.data.targets import BEHAVIOUR, TREND
 from services.predictor.model.interface import Probabilities
 from shared.events import NAMESPACE, Decision, HeadProbability, Prediction
-
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Subject(NamedTuple):
@@ -45,8 +43,8 @@ def prediction_of(
     return Prediction(
         source=subject.event_key.split(":", 1)[0],
         event_key=subject.event_key,
-        as_of=_instant(subject.as_of_us),
-        scheduled_at=_instant(subject.scheduled_us),
+        as_of=instant_of(subject.as_of_us),
+        scheduled_at=instant_of(subject.scheduled_us),
         state=subject.state,
         model_version=model_version,
         feature_hash=subject.feature_hash,
@@ -69,7 +67,3 @@ def _heads(taken: Sequence[bool], told: Probabilities, row: int) -> Iterator[Hea
     for index in slots:
         for label, probability in zip(BEHAVIOUR, told.behaviour[row, index], strict=True):
             yield HeadProbability(head="behaviour", slot=index + 1, label=label, probability=probability)
-
-
-def _instant(microseconds: float) -> datetime:
-    return EPOCH + timedelta(microseconds=int(microseconds))

@@ -10,7 +10,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, date, datetime, timedelta
+from datetime import date
 from itertools import groupby
 from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
@@ -33,7 +33,6 @@ T = TypeVar("T")
 
 # Rows in memory twice, as they come and as records; a whole archive has 236,160 entries.
 CHUNK = 10_000
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class PostgresFacts:
@@ -77,15 +76,13 @@ class PostgresFacts:
 def read_settled(
     connection: Connection,
     until: date | None = None,
-    since_us: float | None = None,
     *,
     source: str | None = None,
     profile: Profile = BOATRACE,
 ) -> list[EventFacts]:
-    """Every settled event up to and with the day `until`, known to have settled at or after `since_us`, of one source
-    or of all; in the order of their start, then of their keys."""
-    since = None if since_us is None else EPOCH + timedelta(microseconds=since_us)
-    asked = {"since": since, "until": until, "source": source, **_markets(profile)}
+    """Every settled event up to and with the day `until`, of one source or of all; in the order of their start, then
+    of their keys."""
+    asked = {"until": until, "source": source, **_markets(profile)}
     with without_collection(), _snapshot(connection):
         sessions = {row[0]: row for row in _rows(connection, queries.SESSIONS, asked)}
         events = [row for row in _rows(connection, queries.EVENTS_SETTLED, asked) if row[1] in sessions]

@@ -7,7 +7,7 @@ An event's `conditions` are those of its result and are never read here: only `o
 # Microseconds since 1970: exact in a bigint, and in a float64 too.
 _US = "(extract(epoch FROM {0}) * 1000000)::bigint"
 
-_SETTLED = "e.status = 'settled' AND (%(since)s::timestamptz IS NULL OR e.settled_at >= %(since)s)"
+_SETTLED = "e.status = 'settled'"
 _OF_KEYS = "WHERE t.event_key = ANY(%(keys)s)"
 _OF_SETTLED = f"JOIN analytics.events e ON e.event_key = t.event_key WHERE {_SETTLED}"
 

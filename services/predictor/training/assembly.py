@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from services.predictor.data.events import STATES, Floats, Ints, State
-from services.predictor.data.split import day_of
+from services.predictor.data.instants import day_of
 from services.predictor.data.targets import terciles_of
 from services.predictor.evaluation.measures import log_loss, two_way_loss
 from services.predictor.evaluation.quality import class_quality, in_first_places, result_quality, top3_quality

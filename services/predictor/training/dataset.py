@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from services.predictor.data.events import STATES, Bools, Events, Ints, State
+from services.predictor.data.instants import day_number
 from services.predictor.data.profile import Profile
-from services.predictor.data.split import Split, number_of
+from services.predictor.data.split import Split
 from services.predictor.data.targets import targets_of, terciles_of
 from services.predictor.features.encoding import Encoding, encoding_of
 from services.predictor.features.history import History
@@ -42,9 +43,9 @@ class Ground:
 
 
 def ground_of(events: Events, profile: Profile, split: Split, without: Sequence[str]) -> Ground:
-    events = events[(events.day <= number_of(split.validate_to)) & (events.status == "settled")]
+    events = events[(events.day <= day_number(split.validate_to)) & (events.status == "settled")]
     events = events[np.isfinite(events.listed_us) & (events.taken.sum(axis=1) >= 2)]
-    training = events.day <= number_of(split.train_to)
+    training = events.day <= day_number(split.train_to)
     taught, kept = int((training & events.has_winner).sum()), int((~training & events.has_winner).sum())
     if taught < LEAST_EVENTS or not kept:
         raise ConfigError(

@@ -12,7 +12,6 @@ import psycopg
 import pytest
 
 from headrace.backtest.archive import read_archive, recorded_days
-from headrace.backtest.archive_facts import EPOCH
 from services.cleaner.handle import Cleaner
 from services.fetcher.capture import Capture
 from services.fetcher.sources.documents import Document
@@ -21,6 +20,8 @@ from services.fetcher.sources.yaml_file import load_source
 from services.fetcher.windows import Due, windows_between
 from services.loader.load import Loader
 from services.predictor.data.events import EventFacts
+from services.predictor.data.instants import day_number
+from services.predictor.data.instants import microseconds_of as us
 from services.predictor.storage.postgres_facts import read_events, read_settled
 from shared.broker.contract import NewRecord, Record
 from shared.clock import SystemClock
@@ -40,10 +41,6 @@ DAY = date(2025, 5, 6)
 NEXT = DAY + timedelta(days=1)
 START = datetime(2025, 5, 6, 3, 34, tzinfo=UTC)
 DEAD_HEAT = {"boats": [result_boat(n, p) for n, p in enumerate((1, 2, 3, 4, 5, 14), start=1)]}
-
-
-def us(instant: datetime) -> float:
-    return float((instant - EPOCH) // timedelta(microseconds=1))
 
 
 def race(number: int, day: date = DAY) -> dict[str, Any]:
@@ -85,7 +82,7 @@ def test_card_observation_and_result_stand_in_one_record(archive: Path) -> None:
     assert problems == []
     assert event._replace(entries=()) == EventFacts(
         event_key="boatrace:2025-05-06:07:04", session_key="boatrace:2025-05-06:07",
-        day=(DAY - EPOCH.date()).days, venue=7, number=4, status="settled", entries=(), title="予選", grade=5,
+        day=day_number(DAY), venue=7, number=4, status="settled", entries=(), title="予選", grade=5,
         distance_m=1800, scheduled_us=us(START), listed_us=us(datetime(2025, 5, 5, 15, tzinfo=UTC)),
         observed_us=us(START), settled_us=us(START + timedelta(minutes=15)), technique=1,
         conditions={"wind_m_s": 3, "wind_direction": 5, "wave_cm": 2, "weather": 1, "air_temperature_c": 18.5,
@@ -116,7 +113,7 @@ def test_only_the_days_asked_for_are_read(archive: Path) -> None:
 
     found = read(archive, [], NEXT, DAY + timedelta(days=2))
 
-    assert [event.day - (DAY - EPOCH.date()).days for event in found] == [1, 2]
+    assert [event.day - day_number(DAY) for event in found] == [1, 2]
     assert recorded_days(archive) == [DAY + timedelta(days=after) for after in range(4)]
     with pytest.raises(ConfigError, match="it has 2025-05-06 to 2025-05-09"):
         read(archive, [], date(2026, 1, 1))
@@ -311,6 +308,6 @@ def test_real_days_read_as_they_do_from_the_tables(
 
     found = assert_equal(database, tmp_path)
 
-    last = days[-1].toordinal() - EPOCH.toordinal()
+    last = day_number(days[-1])
     assert found == [event for event in whole[0] if last - 2 <= event.day <= last]
     assert Counter(event.status for event in found)["postponed"] == 75

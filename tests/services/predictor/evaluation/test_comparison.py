@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from services.predictor.data.events import EntryFacts, EventFacts, Events, events_of
+from services.predictor.data.instants import day_number
 from services.predictor.data.targets import Terciles
 from services.predictor.evaluation.bootstrap import Interval
 from services.predictor.evaluation.comparison import (
-    EPOCH,
     Judged,
     Opinion,
     complete,
@@ -32,7 +32,7 @@ def event(day: date, number: int, places: tuple[float | None, ...], status: str 
         for slot, place in enumerate(places, 1)
     ]
     return EventFacts(
-        event_key=f"made:{day}:07:{number:02}", session_key=f"made:{day}:07", day=(day - EPOCH).days, venue=7,
+        event_key=f"made:{day}:07:{number:02}", session_key=f"made:{day}:07", day=day_number(day), venue=7,
         number=number, status=status, entries=entries, amount=2000.0,
     )  # fmt: skip
 

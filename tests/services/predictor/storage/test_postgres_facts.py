@@ -16,9 +16,9 @@ from psycopg.conninfo import conninfo_to_dict
 from headrace.database.embedded import EmbeddedPostgres
 from services.loader.load import Loader
 from services.predictor.data.events import EntryFacts
+from services.predictor.data.instants import microseconds_of
 from services.predictor.storage.interface import Change
 from services.predictor.storage.postgres_facts import (
-    EPOCH,
     PostgresFacts,
     read_changes,
     read_decisions,
@@ -88,7 +88,7 @@ def other(database_url: str) -> Iterator[Connection]:
 
 
 def us(minutes: float) -> float:
-    return float((at(minutes) - EPOCH) // timedelta(microseconds=1))
+    return microseconds_of(at(minutes))
 
 
 def told(
@@ -142,7 +142,7 @@ def test_an_entry_has_its_card_its_observation_and_its_outcome(database: Connect
     assert event.amount is None
 
 
-def test_settled_are_those_that_settled_until_a_day_and_since_an_instant(database: Connection, load: Load) -> None:
+def test_settled_are_those_that_settled_until_a_day(database: Connection, load: Load) -> None:
     next_day = DAY + timedelta(days=1)
     load(*everything(1), *everything(2, known=50), listed(3), listed(4), settled(4, status="provisional"))
     load(listed(1, day=next_day), settled(1, day=next_day))
@@ -152,8 +152,7 @@ def test_settled_are_those_that_settled_until_a_day_and_since_an_instant(databas
 
     assert keys() == [key(1), key(2), key(1, next_day)]
     assert keys(DAY) == [key(1), key(2)]
-    assert keys(since_us=us(50)) == [key(2), key(1, next_day)]
-    assert keys(DAY, us(21), source="river") == [key(2)]
+    assert keys(DAY, source="river") == [key(1), key(2)]
     assert keys(source="brook") == []
     assert read_settled(database) == read_events(database, keys())
 
