@@ -87,7 +87,6 @@ def draw_learning_curves(
     path: Path,
     curves: Mapping[str, Sequence[float]],
     step: str = "epoch",
-    reference: Mapping[str, float] | None = None,
     loss: str = "log-loss",
 ) -> None:
     """`curves`: member -> validation loss after each step, from step 1; the best of each is marked."""
@@ -98,9 +97,8 @@ def draw_learning_curves(
         axes.plot(steps, curve, color=colour, linewidth=1.4, linestyle="-" if index < len(COLOURS) else "--",
                   label=f"{name}: best {curve[best]:.4f}")  # fmt: skip
         axes.plot(best + 1, curve[best], "o", color=colour, markersize=5)
-    _lines(axes, reference or {})
     # The first steps are far off; what matters is where the curves end.
-    ends = [loss for curve in curves.values() for loss in curve[len(curve) // 3 :]] + list((reference or {}).values())
+    ends = [loss for curve in curves.values() for loss in curve[len(curve) // 3 :]]
     room = 0.08 * (max(ends) - min(ends)) or 0.01
     axes.set_ylim(min(ends) - room, max(ends) + room)
     axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
@@ -114,7 +112,6 @@ def draw_agent_curve(
     steps: Sequence[int],
     td_errors: Sequence[float],
     returns: Sequence[float],
-    references: Mapping[str, float],
     step: str = "update steps",
 ) -> None:
     """Of the DQN agent: temporal-difference loss and unshaped return per unit staked on validation, by step.
@@ -123,7 +120,6 @@ def draw_agent_curve(
     """
     figure, (above, below) = _figure(2, heights=(2, 1.3), height_inches=5.6, shared=True)
     above.plot(steps, returns, color=COLOURS[0], linewidth=1.5, marker=".", label="agent")
-    _lines(above, references)
     above.axhline(1, color="black", linewidth=0.8)
     above.set(ylabel="return per unit staked", title="Agent: unshaped return on validation (1 = stakes come back)")
     below.plot(steps, td_errors, color=COLOURS[1], linewidth=1.2, marker=".")
@@ -189,11 +185,6 @@ def _wilson(share: Floats, count: Ints) -> Floats:
     middle = (share + 2 / size) / (1 + 4 / size)
     reach = 2 * np.sqrt(share * (1 - share) / size + 1 / size**2) / (1 + 4 / size)
     return np.stack([np.maximum(share - middle + reach, 0), np.maximum(middle + reach - share, 0)])
-
-
-def _lines(axes: Axes, references: Mapping[str, float]) -> None:
-    for (name, value), style in zip(references.items(), ("--", ":", "-.") * 4, strict=False):
-        axes.axhline(value, color=GREY, linewidth=1.2, linestyle=style, label=f"{name}: {value:.4f}")
 
 
 def _legend_below(figure: Figure, axes: Axes) -> None:

@@ -49,11 +49,6 @@ class History:
         """Its rows are also those of `starts` and `tags`: a start's lie where its entity's values after it do."""
         return self.stores.entities
 
-    @property
-    def newest_us(self) -> float:
-        """When the newest result in it became known; -inf: there is none."""
-        return self._folded[-1].settled_us if self._folded else -np.inf
-
     def __len__(self) -> int:
         return len(self._folded)
 

@@ -22,7 +22,7 @@ from services.predictor.policy.environment import ABSTAIN, Episodes, SoFar, play
 from services.predictor.policy.hyperparameters import Learning, Progress, Watch
 from services.predictor.policy.payout_pretraining import Payments, follow
 from services.predictor.policy.q_network import QNetwork, seen_at, tensors_of
-from services.predictor.policy.replay_buffer import PrioritisedBuffer, ReplayBuffer, Transitions, UniformBuffer
+from services.predictor.policy.replay_buffer import ReplayBuffer, Transitions
 from services.predictor.policy.shaping import mean_payout, potential
 from services.predictor.policy.transitions import clipped, transitions_of, winners
 
@@ -80,9 +80,7 @@ class DoubleDqn:
         self._potential = np.zeros(len(scene))
         if learning.shaping:
             self._potential = potential(scene.win, mean_payout(scene.win, episodes), episodes, learning.gamma)
-        capacity = PASSES_KEPT * len(scene) * (scene.slots + 1)
-        kind = PrioritisedBuffer if learning.replay == "prioritised" else UniformBuffer
-        self._buffer: ReplayBuffer = kind(capacity)
+        self._buffer = ReplayBuffer(PASSES_KEPT * len(scene) * (scene.slots + 1))
         self._steps = 0
 
     def one_pass(self) -> tuple[float, float]:
@@ -95,16 +93,14 @@ class DoubleDqn:
         return float(td_loss), float(market_loss)
 
     def _step(self) -> tuple[float, float]:
-        sample = self._buffer.sample(min(self._learning.batch, len(self._buffer)), self._rng)
-        drawn = sample.transitions
+        drawn = self._buffer.sample(min(self._learning.batch, len(self._buffer)), self._rng)
         aim = self._aim(drawn)
         self._network.train()
         told = self._network(seen_at(self._seen, drawn.row, drawn.before)).actions
         error = (told.gather(1, torch.from_numpy(drawn.action)[:, None])[:, 0] - aim) * self._precision(drawn)
-        td_loss = torch.mean(torch.from_numpy(sample.weight).float() * _huber(error, self._learning.huber))
+        td_loss = torch.mean(_huber(error, self._learning.huber))
         market_loss = self._payments.some_loss(self._network)
         follow(td_loss + self._learning.market_weight * market_loss, self._network, self._optimizer)
-        self._buffer.tell(sample.places, error.detach().abs().double().numpy())
         self._remember_weights()
         return td_loss.item(), market_loss.item()
 

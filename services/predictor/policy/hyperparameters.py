@@ -17,7 +17,8 @@ class Learning(BaseModel):
     `chance`: share of played actions drawn evenly. `market_epochs`: of learning payments alone, before any return.
     `epochs`: of learning returns, at `rate`, a small one, for they are mostly noise. `market_weight`: of the payments'
     loss beside the returns'. `target_steps`: between copies to the target network. `average`: share of the running
-    mean of weights that a step leaves as it was.
+    mean of weights that a step leaves as it was. `replay`: how transitions are drawn; part of the file format, for
+    model.json of every policy names it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -25,7 +26,7 @@ class Learning(BaseModel):
     seed: int = 1
     gamma: float = Field(default=0.9, ge=0.0, le=1.0)
     shaping: bool = True
-    replay: Literal["uniform", "prioritised"] = "uniform"
+    replay: Literal["uniform"] = "uniform"
     width: int = Field(default=48, ge=4)
     dropout: float = Field(default=0.2, ge=0.0, lt=1.0)
     market_epochs: int = Field(default=10, ge=0)

@@ -8,7 +8,6 @@ safetensors, numbers and no more. Everything is written aside and renamed: a rea
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import shutil
 import stat
@@ -152,13 +151,6 @@ def picture(models_dir: Path, version: str, name: str) -> bytes | None:
     content = _read(models_dir / version / f"{name}.png", MOST_PICTURE_BYTES)
     _picture_file(name, content)
     return content
-
-
-def put_picture(models_dir: Path, version: str, name: str, content: bytes) -> None:
-    """Beside a model that is there; pictures are no part of its version. Raises ConfigError for what is no picture."""
-    new = models_dir / version / f".{os.getpid()}-{_picture_file(name, content)}"
-    write(new, content)
-    new.replace(models_dir / version / f"{name}.png")
 
 
 def _version(last_day: str, body: Mapping[str, Any]) -> str:

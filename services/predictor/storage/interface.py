@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import NamedTuple, Protocol
-from uuid import UUID
+from typing import NamedTuple
 
-from services.predictor.data.events import EventFacts, State
+from services.predictor.data.events import State
 from shared.events import Decision
 
 
@@ -62,34 +61,6 @@ class Changes(NamedTuple):
 
     events: tuple[Change, ...]
     position: Position
-
-
-class Facts(Protocol):
-    """What the predictor asks while it serves. Each raises TransientError when the database is away."""
-
-    def settled(self, source: str | None = None) -> list[EventFacts]:
-        """All settled events, of one source or of all, in the order of their start."""
-        ...
-
-    def events(self, event_keys: Sequence[str]) -> list[EventFacts]:
-        """Those of the events that are known of, in the order of their start; each key once."""
-        ...
-
-    def changes(self, after: Position | None) -> Changes:
-        """See services/predictor/storage/postgres_facts.py: read_changes."""
-        ...
-
-    def decisions(self, session_keys: Sequence[str]) -> list[Decided]:
-        """Of the events of these sessions, each once, in the order of their start."""
-        ...
-
-    def told(self, event_keys: Sequence[str]) -> list[Told]:
-        """Newest live predictions of those events that have exactly one winner."""
-        ...
-
-    def loaded(self, predictions: Sequence[UUID]) -> frozenset[UUID]:
-        """Those of these predictions that are rows already."""
-        ...
 
 
 @contextmanager

@@ -96,6 +96,5 @@ def _draw_agent(path: Path, curve: Sequence[Progress]) -> None:
         [each.epoch for each in curve],
         [each.td_loss for each in curve],
         [each.measured.get(RETURN, float("nan")) for each in curve],
-        {},
         "epoch (of payments alone first, then of returns)",
     )

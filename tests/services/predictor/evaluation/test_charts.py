@@ -46,15 +46,13 @@ def learning_curves(path: Path) -> None:
         f"seed {seed}": (1.157 + 0.6 * np.exp(-np.arange(9)) + 0.002 * random.standard_normal(9)).tolist()
         for seed in range(9)
     }
-    charts.draw_learning_curves(path, curves, "epoch", {"LightGBM": 1.1595})
+    charts.draw_learning_curves(path, curves, "epoch")
 
 
 def agent_curve(path: Path) -> None:
     steps = list(range(0, 20_000, 1000))
     returns = [NAN, *(0.98 - 0.1 * np.exp(-np.arange(19) / 5)).tolist()]
-    charts.draw_agent_curve(
-        path, steps, np.linspace(3, 1, 20).tolist(), returns, {"always slot 1": 0.903, "most probable": 0.928}
-    )
+    charts.draw_agent_curve(path, steps, np.linspace(3, 1, 20).tolist(), returns)
 
 
 def policy_returns(path: Path) -> None:

@@ -174,11 +174,6 @@ def test_a_venue_and_all_venues_together_are_never_mixed_up() -> None:
         )
 
 
-def test_the_newest_result_is_told() -> None:
-    assert History(POND).newest_us == -np.inf
-    assert folded(arrays([past(1, 2), past(1, 2, at_us=NOON)])).newest_us == NOON
-
-
 def test_an_archive_without_events_is_an_empty_history() -> None:
     history = folded(arrays([]))
 

@@ -339,10 +339,8 @@ def test_a_picture_has_a_plain_name_and_is_a_png(tmp_path: Path, name: str) -> N
         shelved(tmp_path, pictures={"curve": b"<script>"})
 
 
-def test_pictures_are_drawn_beside_a_model_that_is_there(tmp_path: Path) -> None:
-    version = shelved(tmp_path)
-
-    model_files.put_picture(tmp_path, version, "reliability", png())
+def test_pictures_are_read_by_name(tmp_path: Path) -> None:
+    version = shelved(tmp_path, pictures={"reliability": png()})
 
     assert model_files.pictures(tmp_path, version) == ["reliability"]
     assert model_files.picture(tmp_path, version, "reliability") == png()
