@@ -8,15 +8,16 @@ from functools import partial
 
 import numpy as np
 
-from services.predictor.data.events import Events, Floats, Ints
+from services.predictor.data.events import Events, Floats, Floats32, Ints
 from services.predictor.data.targets import Targets
 from services.predictor.evaluation.comparison import Opinion
 from services.predictor.features.encoding import Encoding
 from services.predictor.features.inputs import Inputs, tree_entries
 from services.predictor.learners.base_rates import SlotRates, class_rates, slot_rates
 from services.predictor.learners.boosting.fit import Boosting, BoostingOptions, fit_boosting
+from services.predictor.learners.choice_data import ChoiceData
 from services.predictor.learners.conditional_logit import Logit, fit_logit
-from services.predictor.learners.cross_fitting import left_out_wins
+from services.predictor.learners.cross_fitting import out_of_fold_probabilities
 from services.predictor.learners.serial import Run
 
 UNIFORM, BASE, BOOSTING = "uniform", "slot base rate", "LightGBM softmax"
@@ -72,6 +73,9 @@ class Lessons:
     training: Ints
     validation: Ints
 
+    def choices(self, entry: Floats32) -> ChoiceData:
+        return ChoiceData(entry, self.inputs.taken, self.targets.winner, self.training, self.validation)
+
 
 def fit_rivals(lessons: Lessons, seed: int, boosting: BoostingOptions | None, run: Run) -> Rivals:
     """Penalties and the number of trees are those that are best on the validation rows. `boosting` None: without."""
@@ -93,20 +97,17 @@ def fit_rivals(lessons: Lessons, seed: int, boosting: BoostingOptions | None, ru
 
 def left_out(lessons: Lessons, seed: int, options: BoostingOptions, run: Run) -> Floats:
     """(training rows, S): P(win) as told by trees that did not learn from the event's days."""
-    inputs = lessons.inputs
-    return left_out_wins(
-        tree_entries(inputs), inputs.taken, lessons.targets.winner, lessons.events.day, lessons.training,
-        lessons.validation, seed, options, run,
-    )  # fmt: skip
+    return out_of_fold_probabilities(_tree_data(lessons), lessons.events.day, seed, options, run)
+
+
+def _tree_data(lessons: Lessons) -> ChoiceData:
+    return lessons.choices(tree_entries(lessons.inputs))
 
 
 def _logit(lessons: Lessons, groups: tuple[str, ...]) -> Logit:
-    inputs, columns = lessons.inputs, np.flatnonzero(np.isin(lessons.encoding.entry_groups, groups))
-    return fit_logit(inputs.entry, inputs.taken, lessons.targets.winner, columns, lessons.training, lessons.validation)
+    columns = np.flatnonzero(np.isin(lessons.encoding.entry_groups, groups))
+    return fit_logit(lessons.choices(lessons.inputs.entry), columns)
 
 
 def _boosting(lessons: Lessons, seed: int, options: BoostingOptions) -> Boosting:
-    inputs = lessons.inputs
-    return fit_boosting(
-        tree_entries(inputs), inputs.taken, lessons.targets.winner, lessons.training, lessons.validation, seed, options
-    )
+    return fit_boosting(_tree_data(lessons), seed, options)

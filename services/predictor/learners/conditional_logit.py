@@ -9,6 +9,7 @@ import numpy as np
 
 from services.predictor.data.events import Bools, Floats, Floats32, Ints
 from services.predictor.evaluation.measures import log_loss
+from services.predictor.learners.choice_data import ChoiceData
 from services.predictor.learners.softmax import softmax, winner_loss
 
 # Penalties tried, in units of one event: a weight of 1 on a standardised feature costs half of it.
@@ -35,35 +36,26 @@ class Logit:
         return softmax(self.scores(entry, taken), taken)
 
 
-def fit_logit(
-    entry: Floats32,
-    taken: Bools,
-    winner: Ints,
-    columns: Ints,
-    training: Ints,
-    validation: Ints,
-    penalties: Sequence[float] = PENALTIES,
-) -> Logit:
-    """The most probable weights on the events `training`, with the penalty that is best on `validation`.
+def fit_logit(data: ChoiceData, columns: Ints, penalties: Sequence[float] = PENALTIES) -> Logit:
+    """The most probable weights on the training rows, with the penalty that is best on the validation rows.
 
-    Events without a winner (-1) are left out. Deterministic: the loss has one minimum.
+    Events without a winner are left out. Deterministic: the loss has one minimum.
     """
-    fit = training[winner[training] >= 0]
-    judged = validation[winner[validation] >= 0]
+    judged = data.won_validation
+    entry, taken, winner = data.entry[judged], data.taken[judged], data.winner[judged]
     weights = np.zeros(len(columns) + taken.shape[1])
     found: list[tuple[float, Logit]] = []
     for penalty in sorted(penalties, reverse=True):
-        weights = _minimum(entry, taken, winner, columns, fit, weights, penalty)
+        weights = _minimum(data, columns, weights, penalty)
         logit = Logit(columns, weights, penalty)
-        losses = winner_loss(logit.scores(entry[judged], taken[judged]), taken[judged], winner[judged])
+        losses = winner_loss(logit.scores(entry, taken), taken, winner)
         found.append((float(losses.mean()), logit))
     return min(found, key=lambda each: each[0])[1]
 
 
-def _minimum(
-    entry: Floats32, taken: Bools, winner: Ints, columns: Ints, rows: Ints, weights: Floats, penalty: float
-) -> Floats:
-    loss, gradient, curvature = _sums(entry, taken, winner, columns, rows, weights, penalty)
+def _minimum(data: ChoiceData, columns: Ints, weights: Floats, penalty: float) -> Floats:
+    rows = data.won_training
+    loss, gradient, curvature = _sums(data, columns, rows, weights, penalty)
     for _ in range(MOST_STEPS):
         step, length = np.linalg.solve(curvature, gradient), 1.0
         promised = float(gradient @ step)
@@ -71,7 +63,7 @@ def _minimum(
             break
         while True:
             tried = weights - length * step
-            after = _sums(entry, taken, winner, columns, rows, tried, penalty)
+            after = _sums(data, columns, rows, tried, penalty)
             if after[0] <= loss or length < CLOSE_ENOUGH:
                 break
             length /= 2
@@ -79,22 +71,20 @@ def _minimum(
     return weights
 
 
-def _sums(
-    entry: Floats32, taken: Bools, winner: Ints, columns: Ints, rows: Ints, weights: Floats, penalty: float
-) -> tuple[float, Floats, Floats]:
+def _sums(data: ChoiceData, columns: Ints, rows: Ints, weights: Floats, penalty: float) -> tuple[float, Floats, Floats]:
     """Penalised loss, its gradient and Hessian, over all events."""
     loss = penalty / 2 * float(weights @ weights)
     gradient, curvature = penalty * weights, penalty * np.eye(len(weights))
     for block in _blocks(len(rows)):
         part = rows[block]
-        design = _design(entry[part], columns)
-        told = softmax(design @ weights, taken[part])
+        design = _design(data.entry[part], columns)
+        told, winner = softmax(design @ weights, data.taken[part]), data.winner[part]
         apart = design - np.einsum("ns,nsf->nf", told, design)[:, None]
         # Half the width: the Hessian only sets how many steps it takes, the gradient where they end.
         flat = (apart * np.sqrt(told)[:, :, None]).astype(np.float32).reshape(-1, len(weights))
         curvature += flat.T @ flat
-        loss += float(log_loss(told, winner[part]).sum())
-        gradient -= apart[np.arange(len(part)), winner[part]].sum(axis=0)
+        loss += float(log_loss(told, winner).sum())
+        gradient -= apart[np.arange(len(part)), winner].sum(axis=0)
     return loss, gradient, curvature
 
 

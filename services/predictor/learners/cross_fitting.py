@@ -6,58 +6,39 @@ events it then bets on what is not there (values of +0.2 a unit where -0.03 came
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 
 import numpy as np
 
-from services.predictor.data.events import Bools, Floats, Floats32, Ints
+from services.predictor.data.events import Floats, Ints
 from services.predictor.learners.boosting.fit import BoostingOptions, fit_boosting
+from services.predictor.learners.choice_data import ChoiceData
 from services.predictor.learners.serial import Run
+from shared.errors import ConfigError
 
+FOLDS = 4
 SPAN_DAYS = 3
 """Days in a row that share a fold, so that an event's neighbours in time are mostly left out with it."""
 
-Tell = Callable[[Ints, Ints], Floats]
-"""Rows to learn from and rows to tell of -> (rows, ...) probabilities."""
 
-
-def folds_of(day: Ints, count: int = 4) -> Ints:
+def folds_of(day: Ints) -> Ints:
     """(n,) -> (n,): the fold of each event, from 0; whole days, in turns of a few."""
-    return (day // SPAN_DAYS) % count
+    return (day // SPAN_DAYS) % FOLDS
 
 
-def cross_fitted(fold: Ints, tell: Tell) -> Floats:
-    """Every event told of by a fit to the other folds. Raises ValueError where there is but one fold."""
-    found = np.unique(fold)
-    if len(found) < 2:
-        raise ValueError("to tell of events without learning from them takes two folds at least: too few days")
-    parts = {each: tell(np.flatnonzero(fold != each), np.flatnonzero(fold == each)) for each in found.tolist()}
-    whole = np.zeros((len(fold), *next(iter(parts.values())).shape[1:]))
-    for each, told in parts.items():
-        whole[fold == each] = told
-    return whole
+def out_of_fold_probabilities(data: ChoiceData, day: Ints, seed: int, options: BoostingOptions, run: Run) -> Floats:
+    """(training rows, S): P(win) of each training event, from trees that were fitted without its fold of days (n,).
 
-
-def left_out_wins(
-    entries: Floats32, taken: Bools, winner: Ints, day: Ints, rows: Ints, validation: Ints, seed: int,
-    options: BoostingOptions, run: Run,
-) -> Floats:  # fmt: skip
-    """(rows, S). What is learned from chances must not learn from those that a model gives to its own lessons.
-
-    entries (n, S, F), taken (n, S), winner (n,), day (n,); `rows` are learned from and told of, `validation` ends each
-    fit.
+    A policy must be trained on these, never on a model's predictions for its own training events. Raises ConfigError
+    where all training days are in one fold.
     """
-    fold = folds_of(day[rows])
-    parts = np.unique(fold).tolist()
-    jobs = [
-        partial(fit_boosting, entries, taken, winner, rows[fold != each], validation, seed, options) for each in parts
-    ]
-    trees = dict(zip(parts, run(jobs), strict=True))
-
-    def tell(_: Ints, asked: Ints) -> Floats:
-        there = rows[asked]
-        found: Floats = trees[int(fold[asked[0]])].probabilities(entries[there], taken[there])
-        return found
-
-    return cross_fitted(fold, tell)
+    rows, fold = data.training, folds_of(day[data.training])
+    folds = np.unique(fold).tolist()
+    if len(folds) < 2:
+        raise ConfigError(f"a policy needs training days in two folds of {SPAN_DAYS} days at least: too few days")
+    fitted = run([partial(fit_boosting, data._replace(training=rows[fold != each]), seed, options) for each in folds])
+    found = np.zeros((len(rows), data.taken.shape[1]))
+    for each, trees in zip(folds, fitted, strict=True):
+        there = rows[fold == each]
+        found[fold == each] = trees.probabilities(data.entry[there], data.taken[there])
+    return found

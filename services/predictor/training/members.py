@@ -10,6 +10,7 @@ import numpy as np
 from services.predictor.data.events import Bools, Floats, Ints, State
 from services.predictor.features.inputs import tree_entries
 from services.predictor.learners.boosting.fit import Boosting, fit_boosting, fit_chances
+from services.predictor.learners.choice_data import ChoiceData
 from services.predictor.learners.conditional_logit import Logit, fit_logit
 from services.predictor.learners.network.fit import Lesson, fit
 from services.predictor.learners.network.network import Lines, Network, Shape
@@ -48,7 +49,7 @@ def _line_of(ground: Ground, state: State, places: bool) -> Logit:
         winner = np.concatenate([winner, *(first for _, first in rounds)])
         entry = np.concatenate([entry] * (1 + len(rounds)))
         rows = np.concatenate([rows + len(inputs) * turn for turn in range(1 + len(rounds))])
-    return fit_logit(entry, taken, winner, np.arange(entry.shape[2]), rows, judged, LINE_PENALTIES)
+    return fit_logit(ChoiceData(entry, taken, winner, rows, judged), np.arange(entry.shape[2]), LINE_PENALTIES)
 
 
 def _left_at(places: Ints, taken: Bools, place: int) -> tuple[Bools, Ints]:
@@ -84,19 +85,18 @@ def _network(shape: Shape, lesson: Lesson, plan: Training, seed: int) -> Learned
 
 
 def _trees(lesson: Lesson, plan: Training, state: State, seed: int) -> Learned:
-    inputs, usable = lesson.inputs[state], seen_in(lesson, state)
     places = np.where(lesson.targets.places > 0, lesson.targets.places, np.nan).astype(np.float64)
-    trees = fit_boosting(
-        tree_entries(inputs), inputs.taken, lesson.targets.winner, np.flatnonzero(lesson.training & usable),
-        np.flatnonzero(lesson.validating & usable), seed, plan.boosting, places=places if plan.places else None,
-    )  # fmt: skip
+    trees = fit_boosting(_tree_data(lesson, state), seed, plan.boosting, places if plan.places else None)
     return trees, trees.curve
 
 
 def _top3_trees(lesson: Lesson, plan: Training, state: State, seed: int) -> Learned:
-    inputs, usable, places = lesson.inputs[state], seen_in(lesson, state), lesson.targets.places
-    trees = fit_chances(
-        tree_entries(inputs), inputs.taken, (places >= 1) & (places <= 3),
-        np.flatnonzero(lesson.training & usable), np.flatnonzero(lesson.validating & usable), seed, plan.boosting,
-    )  # fmt: skip
+    places = lesson.targets.places
+    trees = fit_chances(_tree_data(lesson, state), (places >= 1) & (places <= 3), seed, plan.boosting)
     return trees, trees.curve
+
+
+def _tree_data(lesson: Lesson, state: State) -> ChoiceData:
+    inputs, usable = lesson.inputs[state], seen_in(lesson, state)
+    training, validation = (np.flatnonzero(rows & usable) for rows in (lesson.training, lesson.validating))
+    return ChoiceData(tree_entries(inputs), inputs.taken, lesson.targets.winner, training, validation)

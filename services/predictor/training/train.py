@@ -16,7 +16,8 @@ from services.predictor.data.events import STATES, Events, Ints, State
 from services.predictor.data.profile import Profile
 from services.predictor.data.split import Split
 from services.predictor.features.inputs import tree_entries
-from services.predictor.learners.cross_fitting import left_out_wins
+from services.predictor.learners.choice_data import ChoiceData
+from services.predictor.learners.cross_fitting import out_of_fold_probabilities
 from services.predictor.learners.serial import Run, one_by_one
 from services.predictor.model.ensemble import Member, Probabilities, Trained
 from services.predictor.policy.agent import Policy, train_policy
@@ -97,11 +98,9 @@ def taught(ground: Ground, model: Trained, plan: Training, seed: int, run: Run) 
     lesson = ground.lesson
     rows, judged = np.flatnonzero(lesson.training), ground.rows.get("observation", ground.rows["card"])
     inputs = lesson.inputs["observation"]
-    left_out = left_out_wins(
-        tree_entries(inputs), inputs.taken, ground.winner, ground.events.day, rows,
-        np.flatnonzero(lesson.validating), seed, plan.boosting, run,
-    )  # fmt: skip
-    told = replace(model.probabilities(inputs[rows]), win=left_out)
+    data = ChoiceData(tree_entries(inputs), inputs.taken, ground.winner, rows, np.flatnonzero(lesson.validating))
+    win = out_of_fold_probabilities(data, ground.events.day, seed, plan.boosting, run)
+    told = replace(model.probabilities(inputs[rows]), win=win)
     scene = model.scene(inputs[rows], told)
     seen = inputs[judged]
     watch = watching(model.scene(seen), episodes_of(ground.events[judged], "observation"))

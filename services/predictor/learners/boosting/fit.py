@@ -6,7 +6,7 @@ LightGBM trains them (imported here only: serving does without it); what comes o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,16 +16,13 @@ import numpy.typing as npt
 from services.predictor.data.events import Bools, Floats, Floats32, Ints
 from services.predictor.learners.boosting.lightgbm_model import trees_in
 from services.predictor.learners.boosting.trees import Trees, trees_of
+from services.predictor.learners.choice_data import ChoiceData
 from services.predictor.learners.softmax import derivatives, first_places, softmax, winner_loss
 from shared.errors import ConfigError
-
-TELL_EVERY = 20
 
 
 @dataclass(frozen=True)
 class BoostingOptions:
-    """`hessian_factor` above 1 makes steps smaller where the diagonal alone understates the curvature."""
-
     leaves: int = 15
     rate: float = 0.04
     least_rows_in_leaf: int = 400
@@ -34,8 +31,6 @@ class BoostingOptions:
     l2: float = 20.0
     most_trees: int = 1500
     patience_trees: int = 60
-    hessian_factor: float = 1.0
-    threads: int = 1
 
 
 @dataclass(frozen=True)
@@ -65,85 +60,59 @@ def boosting_of(arrays: Mapping[str, npt.NDArray[Any]]) -> Boosting:
     return Boosting(trees_of(arrays))
 
 
-def fit_boosting(
-    entry: Floats32,
-    taken: Bools,
-    winner: Ints,
-    training: Ints,
-    validation: Ints,
-    seed: int,
-    options: BoostingOptions | None = None,
-    log: Callable[[int, float], None] | None = None,
-    weights: Floats | None = None,
-    places: Floats | None = None,
-) -> Boosting:
-    """Trained on the events (row indices) `training`, as many trees as are best on `validation`.
+def fit_boosting(data: ChoiceData, seed: int, options: BoostingOptions, places: Floats | None = None) -> Boosting:
+    """As many trees as are best on the validation rows; events without a winner are left out.
 
-    winner (n,): slot index, -1 where there is none (such events are left out). weights (n,): of events. places
-    (n, S): with them, second and third places count too (Plackett-Luce); validation judges the winner alone.
-    `log` gets the number of trees and the validation log-loss now and then; what it raises ends the training. The
-    same data, seed and options give the same trees.
+    places (n, S): with them, second and third places count too (Plackett-Luce); validation judges the winner alone.
+    The same data, seed and options give the same trees.
     """
     lightgbm = loaded_lightgbm()
-    options = options or BoostingOptions()
-    fit = _Objective.of(taken, winner, training[winner[training] >= 0], options, weights, places)
-    judged = _Objective.of(taken, winner, validation[winner[validation] >= 0], options)
-    data = lightgbm.Dataset(fit.entries(entry))
-    check = lightgbm.Dataset(judged.entries(entry), reference=data)
+    fit, judged = _Objective.of(data, data.won_training, places), _Objective.of(data, data.won_validation)
+    dataset = lightgbm.Dataset(fit.entries(data.entry))
+    check = lightgbm.Dataset(judged.entries(data.entry), reference=dataset)
+    return _boosted(
+        dataset, check, _parameters(seed, options) | {"objective": fit.derivatives}, options, "log_loss",
+        lambda scores, _: ("log_loss", judged.loss(scores), False),
+    )  # fmt: skip
+
+
+def fit_chances(data: ChoiceData, came: Bools, seed: int, options: BoostingOptions) -> Boosting:
+    """Each taken entry by itself: the log-odds that `came` (n, S) is true, say a place among the first three."""
+    lightgbm = loaded_lightgbm()
+    fit, judged = (
+        (data.entry[rows][data.taken[rows]], came[rows][data.taken[rows]].astype(np.float64))
+        for rows in (data.training, data.validation)
+    )
+    dataset = lightgbm.Dataset(*fit)
+    check = lightgbm.Dataset(*judged, reference=dataset)
+    parameters = _parameters(seed, options) | {"objective": "binary", "metric": "binary_logloss"}
+    return _boosted(dataset, check, parameters, options, "binary_logloss")
+
+
+def _boosted(
+    dataset: Any, check: Any, parameters: dict[str, Any], options: BoostingOptions, metric: str, feval: Any = None
+) -> Boosting:
+    """`dataset`, `check`: a lightgbm.Dataset each, to fit and to stop by."""
+    lightgbm = loaded_lightgbm()
     losses: dict[str, dict[str, list[float]]] = {}
     booster = lightgbm.train(
-        _parameters(seed, options) | {"objective": fit.derivatives},
-        data,
+        parameters,
+        dataset,
         options.most_trees,
         valid_sets=[check],
         valid_names=["validation"],
-        feval=lambda scores, _: ("log_loss", judged.loss(scores), False),
+        feval=feval,
         callbacks=[
             lightgbm.early_stopping(options.patience_trees, verbose=False),
             lightgbm.record_evaluation(losses),
-            _teller(log),
         ],
     )
     kept = booster.best_iteration or booster.current_iteration()
     return Boosting(
         trees_in(booster.model_to_string(num_iteration=kept)),
-        tuple(losses["validation"]["log_loss"]),
+        tuple(losses["validation"][metric]),
         np.asarray(booster.feature_importance("gain", iteration=kept), dtype=np.float64),
     )
-
-
-def fit_chances(
-    entry: Floats32,
-    taken: Bools,
-    came: Bools,
-    training: Ints,
-    validation: Ints,
-    seed: int,
-    options: BoostingOptions | None = None,
-) -> Boosting:
-    """Each taken entry by itself: the log-odds that `came` (n, S) is true, say a place among the first three."""
-    lightgbm = loaded_lightgbm()
-    options = options or BoostingOptions()
-    data, check = (
-        (entry[rows][taken[rows]], came[rows][taken[rows]].astype(np.float64)) for rows in (training, validation)
-    )
-    fit = lightgbm.Dataset(*data)
-    losses: dict[str, dict[str, list[float]]] = {}
-    booster = lightgbm.train(
-        _parameters(seed, options) | {"objective": "binary", "metric": "binary_logloss"},
-        fit,
-        options.most_trees,
-        valid_sets=[lightgbm.Dataset(*check, reference=fit)],
-        valid_names=["validation"],
-        callbacks=[
-            lightgbm.early_stopping(options.patience_trees, verbose=False), lightgbm.record_evaluation(losses),
-        ],
-    )  # fmt: skip
-    kept = booster.best_iteration or booster.current_iteration()
-    return Boosting(
-        trees_in(booster.model_to_string(num_iteration=kept)), tuple(losses["validation"]["binary_logloss"]),
-        np.asarray(booster.feature_importance("gain", iteration=kept), dtype=np.float64),
-    )  # fmt: skip
 
 
 def loaded_lightgbm() -> Any:
@@ -167,7 +136,7 @@ def _parameters(seed: int, options: BoostingOptions) -> dict[str, Any]:
         "bagging_freq": 1,
         "lambda_l2": options.l2,
         "seed": seed,
-        "num_threads": options.threads,
+        "num_threads": 1,
         "deterministic": True,
         "force_row_wise": True,
         "verbosity": -1,
@@ -182,28 +151,12 @@ class _Objective:
     taken: Bools
     winner: Ints
     order: Ints
-    weights: Floats
-    factor: float
 
     @classmethod
-    def of(
-        cls,
-        taken: Bools,
-        winner: Ints,
-        rows: Ints,
-        options: BoostingOptions,
-        weights: Floats | None = None,
-        places: Floats | None = None,
-    ) -> _Objective:
-        order = winner[rows, None] if places is None else first_places(places[rows], winner[rows])
-        return cls(
-            rows=rows,
-            taken=taken[rows],
-            winner=winner[rows],
-            order=order,
-            weights=np.ones(len(rows)) if weights is None else weights[rows],
-            factor=options.hessian_factor,
-        )
+    def of(cls, data: ChoiceData, rows: Ints, places: Floats | None = None) -> _Objective:
+        winner = data.winner[rows]
+        order = winner[:, None] if places is None else first_places(places[rows], winner)
+        return cls(rows, data.taken[rows], winner, order)
 
     def entries(self, entry: Floats32) -> Floats32:
         """(n, S, F) -> the rows of LightGBM."""
@@ -212,8 +165,7 @@ class _Objective:
 
     def derivatives(self, scores: Floats, _: Any) -> tuple[Floats, Floats]:
         gradient, curvature = derivatives(self._spread(scores), self.taken, self.order)
-        weights = self.weights[:, None]
-        return (gradient * weights)[self.taken], (curvature * weights * self.factor)[self.taken]
+        return gradient[self.taken], curvature[self.taken]
 
     def loss(self, scores: Floats) -> float:
         return float(winner_loss(self._spread(scores), self.taken, self.winner).mean())
@@ -222,11 +174,3 @@ class _Objective:
         found = np.zeros(self.taken.shape)
         found[self.taken] = scores
         return found
-
-
-def _teller(log: Callable[[int, float], None] | None) -> Callable[[Any], None]:
-    def tell(state: Any) -> None:
-        if log is not None and (state.iteration + 1) % TELL_EVERY == 0:
-            log(state.iteration + 1, float(state.evaluation_result_list[0][2]))
-
-    return tell

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from services.predictor.data.events import Bools, Floats, Floats32, Ints
+from services.predictor.learners.choice_data import ChoiceData
 from services.predictor.learners.softmax import softmax
 
 
@@ -19,6 +20,10 @@ class Planted:
     truth: Floats
     training: Ints
     validation: Ints
+
+    @property
+    def choices(self) -> ChoiceData:
+        return ChoiceData(self.entry, self.taken, self.winner, self.training, self.validation)
 
 
 def planted(events: int = 6000, slots: int = 4, features: int = 5, seed: int = 0) -> Planted:

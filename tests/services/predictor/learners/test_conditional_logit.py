@@ -7,6 +7,7 @@ import pytest
 
 from services.predictor.evaluation.measures import log_loss
 from services.predictor.learners.base_rates import class_rates, slot_rates
+from services.predictor.learners.choice_data import ChoiceData
 from services.predictor.learners.conditional_logit import fit_logit
 from services.predictor.learners.softmax import softmax
 from tests.services.predictor.learners.planted import planted
@@ -18,7 +19,9 @@ def test_planted_weights_are_found_and_columns_not_given_are_not_read() -> None:
     taken = np.ones((6000, 3), dtype=bool)
     scores = entry[..., 0] - 0.5 * entry[..., 2] + np.array([0.7, 0, 0])
     winner = (scores + random.gumbel(size=scores.shape)).argmax(axis=1)
-    logit = fit_logit(entry, taken, winner, np.array([0, 1, 2]), np.arange(5000), np.arange(5000, 6000), [1e-3])
+    logit = fit_logit(
+        ChoiceData(entry, taken, winner, np.arange(5000), np.arange(5000, 6000)), np.array([0, 1, 2]), [1e-3]
+    )
     other = entry.copy()
     other[..., 3] = 99
 
@@ -29,7 +32,7 @@ def test_planted_weights_are_found_and_columns_not_given_are_not_read() -> None:
 
 def test_the_weights_are_where_the_penalised_loss_is_flat() -> None:
     data = planted(events=900)
-    logit = fit_logit(data.entry, data.taken, data.winner, np.arange(5), data.training, data.validation, [10.0])
+    logit = fit_logit(data.choices, np.arange(5), [10.0])
     rows = data.training
     told = softmax(logit.scores(data.entry[rows], data.taken[rows]), data.taken[rows])
     surprise = np.eye(4)[data.winner[rows]] - told
@@ -39,19 +42,18 @@ def test_the_weights_are_where_the_penalised_loss_is_flat() -> None:
 
 def test_the_penalty_is_chosen_on_validation() -> None:
     data = planted(events=400, features=60)
-    logit = fit_logit(data.entry, data.taken, data.winner, np.arange(60), data.training, data.validation, [1e-3, 30.0])
+    logit = fit_logit(data.choices, np.arange(60), [1e-3, 30.0])
 
     assert logit.penalty == 30
-    assert fit_logit(
-        data.entry, data.taken, data.winner, np.arange(60), data.training, data.training, [1e-3, 30.0]
-    ).penalty == pytest.approx(1e-3)
+    fitted = fit_logit(data.choices._replace(validation=data.training), np.arange(60), [1e-3, 30.0])
+    assert fitted.penalty == pytest.approx(1e-3)
 
 
 def test_the_logit_beats_the_slot_rates_which_beat_knowing_nothing() -> None:
     data = planted()
     judged = data.validation
     rates = slot_rates(data.taken[data.training], data.places[data.training], data.winner[data.training])
-    logit = fit_logit(data.entry, data.taken, data.winner, np.arange(5), data.training, judged)
+    logit = fit_logit(data.choices, np.arange(5))
     base = log_loss(rates.probabilities(data.taken[judged]), data.winner[judged]).mean()
 
     assert (

@@ -4,32 +4,44 @@ import numpy as np
 import pytest
 
 from services.predictor.data.events import Floats, Ints
-from services.predictor.learners.cross_fitting import cross_fitted, folds_of
+from services.predictor.learners.boosting.fit import BoostingOptions
+from services.predictor.learners.choice_data import ChoiceData
+from services.predictor.learners.cross_fitting import FOLDS, SPAN_DAYS, folds_of, out_of_fold_probabilities
+from services.predictor.learners.serial import one_by_one
+from shared.errors import ConfigError
+from tests.services.predictor.learners.planted import planted
+
+OPTIONS = BoostingOptions(least_rows_in_leaf=20, most_trees=5, patience_trees=5)
+DAYS = 24
+
+
+def told(data: ChoiceData, day: Ints) -> Floats:
+    return out_of_fold_probabilities(data, day, 1, OPTIONS, one_by_one)
 
 
 def test_no_event_is_told_of_by_a_fit_that_knew_its_day() -> None:
-    day = np.repeat(np.arange(100, 130), 5)
-    fold = folds_of(day)
-    asked: list[int] = []
+    """Other winners in one fold change what is told of all others, and nothing of what is told of it."""
+    data = planted(events=900).choices
+    day = np.arange(900) % DAYS
+    fold = folds_of(day)[data.training]
+    there = data.training[fold == 2]
+    winner = data.winner.copy()
+    winner[there] = 0
 
-    def tell(training: Ints, rows: Ints) -> Floats:
-        assert not set(day[training]) & set(day[rows])
-        assert len(training) + len(rows) == len(day)
-        asked.extend(rows.tolist())
-        return np.stack([day[rows], rows], axis=1).astype(np.float64)
+    before, after = told(data, day), told(data._replace(winner=winner), day)
 
-    found = cross_fitted(fold, tell)
-
-    assert sorted(asked) == list(range(len(day)))
-    np.testing.assert_array_equal(found, np.stack([day, np.arange(len(day))], axis=1))
+    assert before.shape == (len(data.training), 4)
+    np.testing.assert_allclose(before.sum(axis=1), 1)
+    np.testing.assert_array_equal(before[fold == 2], after[fold == 2])
+    assert all(np.abs(before[fold == each] - after[fold == each]).max() > 0.01 for each in (0, 1, 3))
 
 
 def test_days_in_a_row_share_a_fold_and_all_folds_occur() -> None:
-    fold = folds_of(np.arange(24), count=4)
+    fold = folds_of(np.arange(DAYS))
 
-    assert fold.tolist() == [each for each in (0, 1, 2, 3, 0, 1, 2, 3) for _ in range(3)]
+    assert fold.tolist() == [each % FOLDS for each in range(DAYS // SPAN_DAYS) for _ in range(SPAN_DAYS)]
 
 
 def test_one_day_cannot_be_told_of_without_learning_from_it() -> None:
-    with pytest.raises(ValueError, match="two folds at least"):
-        cross_fitted(folds_of(np.full(10, 5)), lambda training, rows: np.zeros((len(rows), 3)))
+    with pytest.raises(ConfigError, match="training days in two folds"):
+        told(planted(events=60).choices, np.full(60, 5))

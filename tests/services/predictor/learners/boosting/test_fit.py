@@ -7,15 +7,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from services.predictor.learners.boosting.fit import Boosting, BoostingOptions, boosting_of, fit_boosting
+from services.predictor.data.events import Floats
+from services.predictor.evaluation.measures import two_way_loss
+from services.predictor.learners.boosting.fit import Boosting, BoostingOptions, boosting_of, fit_boosting, fit_chances
 from services.predictor.learners.softmax import winner_loss
 from tests.services.predictor.learners.planted import Planted, planted
 
 OPTIONS = BoostingOptions(least_rows_in_leaf=50, feature_fraction=0.6, rate=0.1, most_trees=150)
 
 
-def fitted(data: Planted, options: BoostingOptions = OPTIONS, **more: object) -> Boosting:
-    return fit_boosting(data.entry, data.taken, data.winner, data.training, data.validation, 1, options, **more)  # type: ignore[arg-type]
+def fitted(data: Planted, options: BoostingOptions = OPTIONS, places: Floats | None = None) -> Boosting:
+    return fit_boosting(data.choices, 1, options, places)
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +53,7 @@ def test_the_kept_trees_are_those_best_on_validation(data: Planted, boosting: Bo
 def test_the_same_seed_gives_the_same_trees_and_another_seed_others(data: Planted, boosting: Boosting) -> None:
     quick = replace(OPTIONS, most_trees=5)
     first, again = fitted(data, quick), fitted(data, quick)
-    other = fit_boosting(data.entry, data.taken, data.winner, data.training, data.validation, 2, quick)
+    other = fit_boosting(data.choices, 2, quick)
 
     assert all(np.array_equal(first.arrays()[name], array) for name, array in again.arrays().items())
     assert not np.array_equal(first.trees.feature, other.trees.feature)
@@ -66,17 +68,6 @@ def test_probabilities_are_over_taken_slots_and_do_not_depend_on_company(data: P
     assert all(
         np.array_equal(back.probabilities(data.entry[k : k + 1], data.taken[k : k + 1])[0], told[k]) for k in range(300)
     )
-
-
-def test_an_event_of_weight_zero_teaches_nothing(data: Planted) -> None:
-    quick = replace(OPTIONS, most_trees=5)
-    wrong = data.training[::2]
-    changed, weights = data.winner.copy(), np.ones(len(data.winner))
-    changed[wrong], weights[wrong] = 0, 0
-    kept = fitted(data, quick, weights=weights)
-    other = fitted(replace(data, winner=changed), quick, weights=weights)
-
-    assert np.array_equal(kept.trees.value, other.trees.value)
 
 
 def test_later_places_teach_too(data: Planted, boosting: Boosting) -> None:
@@ -96,14 +87,13 @@ def test_events_without_a_winner_are_left_out(data: Planted) -> None:
     )
 
 
-def test_who_asks_to_stop_is_heard(data: Planted) -> None:
-    heard: list[int] = []
+def test_chances_of_an_entry_are_those_of_its_features(data: Planted) -> None:
+    came = data.truth > 0.4
 
-    def stop(trees: int, log_loss: float) -> None:
-        heard.append(trees)
-        assert 0 < log_loss < 2
-        raise InterruptedError
+    found = fit_chances(data.choices, came, 1, OPTIONS)
 
-    with pytest.raises(InterruptedError):
-        fitted(data, log=stop)
-    assert heard == [20]
+    judged = data.validation
+    odds = found.scores(data.entry[judged], data.taken[judged])[data.taken[judged]]
+    told = 1 / (1 + np.exp(-odds))
+    assert two_way_loss(told, came[judged][data.taken[judged]]).mean() == pytest.approx(min(found.curve), abs=1e-6)
+    assert np.corrcoef(told, data.truth[judged][data.taken[judged]])[0, 1] > 0.8

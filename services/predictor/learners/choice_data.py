@@ -1,0 +1,27 @@
+"""Events as discrete choices: one alternative an entry, one of them chosen."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from services.predictor.data.events import Bools, Floats32, Ints
+
+
+class ChoiceData(NamedTuple):
+    """Of n events: `entry` (n, S, F) features, `taken` (n, S), `winner` (n,) slot index, -1 where there is none; the
+    rows to train on, and those that choose the penalty or the number of trees."""
+
+    entry: Floats32
+    taken: Bools
+    winner: Ints
+    training: Ints
+    validation: Ints
+
+    @property
+    def won_training(self) -> Ints:
+        """The training rows that have a winner."""
+        return self.training[self.winner[self.training] >= 0]
+
+    @property
+    def won_validation(self) -> Ints:
+        return self.validation[self.winner[self.validation] >= 0]
