@@ -20,7 +20,6 @@ from typing import Any
 os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 import orjson
-import torch
 
 from bench.predict_quality import MODEL, Course, opinions, rivals_of, tables
 from bench.predict_speed import Tell, fact_speed, speeds, stored, stored_speed, trees_tell
@@ -33,8 +32,12 @@ from services.predictor.data.split import Split
 from services.predictor.evaluation.bootstrap import Interval
 from services.predictor.evaluation.tables import Cell, table
 from services.predictor.features.history import History
+from services.predictor.learners.processes import side_by_side, single_thread
 from services.predictor.model.ensemble import Trained
-from services.predictor.training.candidate import model_of, registry_of
+from services.predictor.training.candidate import registry_of
+from services.predictor.training.dataset import ground_of
+from services.predictor.training.request import TrainingContext
+from services.predictor.training.train import train
 
 ARCHIVE = Path(os.environ.get("HEADRACE_BOATRACE", Path(__file__).parents[2] / "shared" / "data" / "boatrace"))
 
@@ -49,7 +52,7 @@ class Prepared:
 
 def main() -> None:
     options = arguments()
-    torch.set_num_threads(1)
+    single_thread()
     prepared = prepare(options)
     course = prepared.course
     say(f"{len(course.lessons.training):,} events to learn from, {len(course.judged.events):,} to judge by")
@@ -74,7 +77,8 @@ def prepare(options: argparse.Namespace) -> Prepared:
     started = time.perf_counter()
     if options.model is None:
         split = Split(options.train_to, options.last)
-        model = model_of(events, BOATRACE, split, options.seed, say, workers=options.workers).model
+        context = TrainingContext(say, executor=side_by_side(options.workers))
+        model = train(ground_of(events, BOATRACE, split), options.seed, context).model
     else:
         model = registry_of(options.models_dir).load(options.model)
     say(f"the model is there, {time.perf_counter() - started:.0f} s")

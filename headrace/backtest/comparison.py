@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
@@ -162,7 +161,7 @@ class Judging:
     @property
     def _run(self) -> Run:
         """What it gives is what the jobs give."""
-        return side_by_side(self.wish.workers or min(os.cpu_count() or 1, 4))
+        return side_by_side(self.wish.workers)
 
     def _costs(self, ours: Mapping[str, Opinion], shares: Sequence[Mapping[str, Cell]]) -> dict[str, Interval]:
         """For the picture: what is left out -> log-loss without it less that of the whole."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -13,7 +14,7 @@ from services.predictor.data.events import Ints, State
 from services.predictor.evaluation.bootstrap import Interval
 from services.predictor.evaluation.comparison import Judged
 from services.predictor.evaluation.tables import Cell, table
-from services.predictor.model.ensemble import Trained
+from services.predictor.model.ensemble import NETWORK, TREES, Trained
 from services.predictor.policy.comparison import AGENT
 from services.predictor.policy.evaluate import EVERY_EVENT, OWN_CHOICE, Row
 
@@ -67,12 +68,13 @@ class Report:
 
 def facts_of(spans: Spans, model: Trained, judged: Judged) -> dict[str, str | int]:
     description = model.description
+    kinds = Counter(member.kind for member in description.members)
     return {
         "trained on": f"{description.first_day} to {description.last_day}, {description.events:,} events",
         "validated on": f"{description.validation_first} to {description.validation_last}",
         "tested on": f"{spans.test_from} to {spans.test_to}, {len(judged.events):,} events",
         "seed": description.seed,
-        "members": f"{len(model.networks)} networks, {len(model.trees)} of trees",
+        "members": f"{kinds[NETWORK]} networks, {kinds[TREES]} of trees",
     }
 
 

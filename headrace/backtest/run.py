@@ -9,8 +9,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import torch
-
 from headrace.backtest.archive import read_archive
 from headrace.backtest.comparison import Judging
 from headrace.backtest.report import Report
@@ -22,17 +20,20 @@ from services.predictor.data.profile import BOATRACE
 from services.predictor.data.split import Split
 from services.predictor.evaluation.comparison import eligible
 from services.predictor.features.history import History
+from services.predictor.learners.processes import side_by_side, single_thread
 from services.predictor.model.ensemble import Trained
-from services.predictor.training.candidate import model_of, registry_of, save
+from services.predictor.training.candidate import registry_of, save
+from services.predictor.training.dataset import ground_of
 from services.predictor.training.hyperparameters import Training
-from services.predictor.training.train import Made
+from services.predictor.training.request import TrainingContext
+from services.predictor.training.train import Made, train
 from shared.errors import ConfigError
 
 
 def backtest(wish: Wish, say: Say) -> Report:
     """Writes the file and the pictures. Raises ConfigError where something is missing or does not fit."""
     days = wish.check()
-    torch.set_num_threads(1)
+    single_thread()
     clock = Clock(say)
     with clock("the archive is read"):
         records = read_archive(wish.archive, last=wish.spans.test_to, on_problem=say)
@@ -83,7 +84,8 @@ def _trained(
     """From the records of the days it may see: even which measures exist is not learned from later ones."""
     seen = events_of([each for each in records if each.day <= day_number(wish.spans.validate_to)], BOATRACE.slots)
     split = Split(wish.spans.train_to, wish.spans.validate_to)
-    return model_of(seen, BOATRACE, split, wish.seed, say, workers=wish.workers, without=without, training=training)
+    context = TrainingContext(say, executor=side_by_side(wish.workers))
+    return train(ground_of(seen, BOATRACE, split, without), wish.seed, context, training)
 
 
 def _write(file: Path, rows: Iterator[str]) -> None:

@@ -6,6 +6,7 @@ import os
 import sys
 from contextlib import ExitStack
 from datetime import date
+from functools import partial
 from typing import Annotated, Any
 
 import orjson
@@ -19,17 +20,20 @@ from headrace.commands.remote import conclude
 from headrace.database.access import opened_if_made, service_settings
 from headrace.options import day
 from headrace.processes.parent_death import end_with_supervisor
-from services.predictor.jobs.request import SEED
 from services.predictor.settings import PredictorSettings
+from services.predictor.training.request import SEED, TrainingContext, TrainingRequest
 
 
 @at_registry
 def train(
     bench: Bench,
-    seed: Annotated[int, typer.Option(min=0, help="Of everything that is drawn; the same one, the same model.")] = SEED,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**31 - 1, help="Of everything that is drawn; the same one, the same model.")
+    ] = SEED,
     until: Annotated[str | None, typer.Option(metavar="D", help="Learn from days up to this one only.")] = None,
     validate_days: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Measure on the last N days. [default: a share of them]")
+        int | None,
+        typer.Option(min=1, max=1000, metavar="N", help="Measure on the last N days. [default: a share of them]"),
     ] = None,
     promote: Annotated[bool, typer.Option("--promote/--no-promote", help="Bring it before the gate.")] = True,
     wait: Annotated[
@@ -68,12 +72,10 @@ def _locally(bench: Bench, wish: dict[str, Any]) -> dict[str, Any]:
     console, asked = stderr(), bench.asking.settings
     with opened_if_made(asked) as access:
         predictor = service_settings(PredictorSettings, access, asked.data_dir, bench.config)
-        learns, walks = parts()
+        learns, walks, executor = parts()
         place = Place(predictor.database.conninfo("headrace train"), predictor.models_dir, walks)
-        return trained(
-            place, learns, wish, bench.order(None),
-            log=lambda text: console.print(text, markup=False, soft_wrap=True), progress=lambda _part: None,
-        )  # fmt: skip
+        context = TrainingContext(partial(console.print, markup=False, soft_wrap=True), executor=executor)
+        return trained(place, learns, TrainingRequest.model_validate(wish), bench.order(None), context)
 
 
 def _said(last_day: date | None) -> str | None:

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Body, Request, Response
 
 from services.predictor.jobs.kinds import TRAINING, require_alone
-from services.predictor.jobs.request import TrainingWish
+from services.predictor.training.request import TrainingRequest
 from shared.database.connection import DbConnection
 from shared.ops.tables import operations as operations_table
 from shared.runtime.api.context import Desk
@@ -33,13 +33,13 @@ def router(desk: Desk) -> APIRouter:
     @router.post(
         "", status_code=202, summary="Train a model", response_model=OperationBody, responses=ACCEPTED | responses(409)
     )
-    def train(request: Request, wish: Annotated[TrainingWish | None, Body()] = None) -> Response:
+    def train(request: Request, wish: Annotated[TrainingRequest | None, Body()] = None) -> Response:
         """On all settled events that are loaded, beside the predicting, at low priority. The model becomes a candidate,
         and is promoted where the gate lets it pass. A replica that dies is replaced by another, which starts over.
 
         409: another training is not over.
         """
-        wanted = wish or TrainingWish()
+        wanted = wish or TrainingRequest()
 
         def work(connection: DbConnection) -> Answer:
             require_alone(connection, desk.service)

@@ -13,7 +13,7 @@ from services.predictor.data.targets import Targets
 from services.predictor.evaluation.comparison import Opinion
 from services.predictor.features.encoding import Encoding
 from services.predictor.features.inputs import Inputs, tree_entries
-from services.predictor.learners.base_rates import SlotRates, class_rates, slot_rates
+from services.predictor.learners.base_rates import BaseRates, base_rates
 from services.predictor.learners.boosting.fit import Boosting, BoostingOptions, fit_boosting
 from services.predictor.learners.choice_data import ChoiceData
 from services.predictor.learners.conditional_logit import Logit, fit_logit
@@ -33,11 +33,9 @@ Fitted = Logit | Boosting
 
 @dataclass(frozen=True)
 class Rivals:
-    """`trend`, `behaviour` (3,): how often each class came. Without LightGBM there is no `boosting`."""
+    """Without LightGBM there is no `boosting`."""
 
-    rates: SlotRates
-    trend: Floats
-    behaviour: Floats
+    rates: BaseRates
     logits: dict[str, Logit]
     boosting: Boosting | None
 
@@ -45,13 +43,7 @@ class Rivals:
         """By name, from what says least to what says most."""
         taken = inputs.taken
         equal = np.where(taken, 1.0, 0.0) / taken.sum(axis=1, keepdims=True)
-        base = Opinion(
-            self.rates.probabilities(taken),
-            self.rates.top3_probabilities(taken),
-            np.broadcast_to(self.trend, (len(taken), len(self.trend))),
-            np.broadcast_to(self.behaviour, (*taken.shape, len(self.behaviour))),
-        )
-        found = {UNIFORM: Opinion(equal), BASE: base}
+        found = {UNIFORM: Opinion(equal), BASE: self.rates.opinion(taken)}
         found |= {name: Opinion(logit.probabilities(inputs.entry, taken)) for name, logit in self.logits.items()}
         if self.boosting is not None:
             found[BOOSTING] = Opinion(boosted_win(self.boosting, inputs))
@@ -79,7 +71,7 @@ class Lessons:
 
 def fit_rivals(lessons: Lessons, seed: int, boosting: BoostingOptions | None, run: Run) -> Rivals:
     """Penalties and the number of trees are those that are best on the validation rows. `boosting` None: without."""
-    targets, training = lessons.targets[lessons.training], lessons.training
+    training = lessons.training
     jobs: list[Callable[[], Fitted]] = []
     if boosting is not None:  # the longest first: the others run beside it
         jobs.append(partial(_boosting, lessons, seed, boosting))
@@ -87,9 +79,7 @@ def fit_rivals(lessons: Lessons, seed: int, boosting: BoostingOptions | None, ru
     found = run(jobs)
     trees, logits = (None, found) if boosting is None else (found[0], found[1:])
     return Rivals(
-        slot_rates(lessons.events.taken[training], lessons.events.place[training], targets.winner),
-        class_rates(targets.trend, 3),
-        class_rates(targets.behaviour, 3),
+        base_rates(lessons.events.taken[training], lessons.events.place[training], lessons.targets[training]),
         {name: each for name, each in zip(LOGITS, logits, strict=True) if isinstance(each, Logit)},
         trees if isinstance(trees, Boosting) else None,
     )

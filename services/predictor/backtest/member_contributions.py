@@ -11,9 +11,10 @@ from services.predictor.data.events import Floats, Ints, State
 from services.predictor.evaluation.comparison import Judged
 from services.predictor.evaluation.tables import Cell
 from services.predictor.features.inputs import Inputs, tree_entries
+from services.predictor.learners.boosting.fit import Boosting
 from services.predictor.learners.network.inference import logits_of
 from services.predictor.learners.softmax import softmax
-from services.predictor.model.ensemble import NETWORK, TREES, Trained
+from services.predictor.model.ensemble import NETWORK, TREES, Trained, tree_scores
 from services.predictor.model.pooling import Pooling, fit_result, pooled
 
 KINDS = {NETWORK: "networks alone", TREES: "trees alone"}
@@ -32,12 +33,11 @@ class Scores:
 
 def scores_of(model: Trained, inputs: Inputs, state: State) -> Scores:
     networks = [logits_of(network, inputs).result.double().numpy() for network in model.networks]
-    speaking = [member for member in model.description.members if member.kind == TREES]
     entries = tree_entries(inputs)
     trees = [
-        np.where(inputs.taken, found.scores(entries, inputs.taken), 0.0)
-        for member, found in zip(speaking, model.trees, strict=True)
-        if member.state == state
+        tree_scores(fitted, entries, inputs.taken)
+        for member, fitted in model.members
+        if member.kind == TREES and member.state == state and isinstance(fitted, Boosting)
     ]
     return Scores(networks, trees)
 

@@ -60,17 +60,22 @@ def eligible(events: Events, first: date, last: date) -> Ints:
     return np.flatnonzero(days & events.has_winner & events.taken.all(axis=1))
 
 
-def quality(judged: Judged, opinion: Opinion) -> dict[str, float]:
-    """All figures there are of what is said."""
-    events, targets = judged.events, judged.targets
+def figures_of(opinion: Opinion, events: Events, targets: Targets, behaviour: str = "behaviour") -> dict[str, float]:
+    """All figures there are of what is said. `behaviour`: what that head is called in their names."""
     found = result_quality(opinion.win, events.taken, targets.winner)
-    del found["events"]
     if opinion.top3 is not None:
         found |= top3_quality(opinion.top3, events.taken, events.place)
     if opinion.trend is not None:
         found |= class_quality("trend", opinion.trend, targets.trend)
     if opinion.behaviour is not None:
-        found |= class_quality("start_class", opinion.behaviour, targets.behaviour)
+        found |= class_quality(behaviour, opinion.behaviour, targets.behaviour)
+    return found
+
+
+def quality(judged: Judged, opinion: Opinion) -> dict[str, float]:
+    """For a table over the same events: without their number."""
+    found = figures_of(opinion, judged.events, judged.targets, "start_class")
+    del found["events"]
     return found
 
 

@@ -42,6 +42,6 @@ def class_quality(name: str, told: Floats, found: Ints) -> dict[str, float]:
     return {f"{name}_log_loss": float(log_loss(told[known], found[known]).mean())} if known.any() else {}
 
 
-def in_first_places(places: Floats) -> Bools:
-    """NaN is in none."""
+def in_first_places(places: Floats | Ints) -> Bools:
+    """NaN and 0 are in none."""
     return np.asarray((places >= 1) & (places <= FIRST_PLACES), dtype=np.bool_)

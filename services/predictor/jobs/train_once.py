@@ -10,11 +10,11 @@ from datetime import UTC, datetime
 
 import structlog
 
-from services.predictor.jobs.request import TrainingWish
 from services.predictor.jobs.worker_program import parts
 from services.predictor.promotion.promote import Place, trained
 from services.predictor.registry.states import Order
 from services.predictor.settings import PredictorSettings
+from services.predictor.training.request import TrainingContext, TrainingRequest
 from shared.runtime.process.run import launch
 
 log = structlog.get_logger("predictor")
@@ -22,11 +22,10 @@ log = structlog.get_logger("predictor")
 
 def train_once(settings: PredictorSettings) -> int:
     """The exit code. Raises ConfigError where there is too little to learn from."""
-    learns, walks = parts()
+    learns, walks, executor = parts()
     place = Place(settings.database.conninfo("headrace training"), settings.models_dir, walks)
     order = Order(at=datetime.now(UTC), who="training job")
-    wish = TrainingWish().model_dump(mode="json")
-    found = trained(place, learns, wish, order, log=log.info, progress=lambda _part: None)
+    found = trained(place, learns, TrainingRequest(), order, TrainingContext(log.info, executor=executor))
     log.info("trained", model_version=found["version"], state=found["state"])
     return 0
 

@@ -20,8 +20,10 @@ from typing import Any, BinaryIO
 import orjson
 
 from services.predictor.jobs.kinds import PROMOTION
+from services.predictor.learners.serial import Run, one_by_one
 from services.predictor.promotion.promote import Place, Train, Walk, promoted_or_refused, trained
 from services.predictor.registry.states import Order
+from services.predictor.training.request import TrainingContext, TrainingRequest
 from shared.errors import HeadraceError
 from shared.logs import configure, mask_text
 
@@ -31,7 +33,7 @@ ORPHANED = 3
 Say = Callable[..., None]
 
 
-def serve(request: RawIOBase, say: Say, train: Train, walk: Walk | None) -> None:
+def serve(request: RawIOBase, say: Say, train: Train, walk: Walk | None, executor: Run = one_by_one) -> None:
     """Do what the first line asks for. Raises what cannot be helped; that is for a successor to try again.
 
     `request` has no buffer: a thread that waits at one holds its lock, and the interpreter could not end.
@@ -41,22 +43,20 @@ def serve(request: RawIOBase, say: Say, train: Train, walk: Walk | None) -> None
     place = Place(asked["database_url"], Path(asked["models_dir"]), walk)
     order = Order(at=datetime.now(UTC), who=asked["who"], why=asked.get("reason"), request=asked["request"])
     try:
-        say(result=_done(asked, place, train, order, say))
+        context = TrainingContext(lambda text: say(said=text), lambda part: say(progress=part), executor)
+        say(result=_done(asked, place, train, order, context))
     except HeadraceError as error:
         say(refused=mask_text(str(error)))
     except OSError as error:  # a full disk, a directory that is not ours: no successor would fare better
         say(refused=f"{error.filename or 'the system'}: {error.strerror or error}")
 
 
-def _done(asked: dict[str, Any], place: Place, train: Train, order: Order, say: Say) -> dict[str, Any]:
+def _done(asked: dict[str, Any], place: Place, train: Train, order: Order, context: TrainingContext) -> dict[str, Any]:
     if asked["kind"] == PROMOTION:
         verdict = promoted_or_refused(place, asked["version"], order)
         return {"version": asked["version"], "state": "live", "gate": verdict.why}
-    return trained(
-        place, train, asked, order,
-        log=lambda text: say(said=text),
-        progress=lambda part: say(progress=part),
-    )  # fmt: skip
+    request = TrainingRequest.model_validate({name: asked[name] for name in TrainingRequest.model_fields})
+    return trained(place, train, request, order, context)
 
 
 def _end_with(request: RawIOBase) -> None:
@@ -81,12 +81,13 @@ def saying(output: BinaryIO) -> Say:
     return say
 
 
-def parts() -> tuple[Train, Walk]:
-    """What trains, and what walks over stored facts. Imported here, not above: torch takes seconds."""
+def parts() -> tuple[Train, Walk, Run]:
+    """What trains, what walks over stored facts, and the executor. Imported here, not above: torch takes seconds."""
+    from services.predictor.learners.processes import side_by_side  # noqa: PLC0415
     from services.predictor.promotion.postgres_replayed_duel import walk  # noqa: PLC0415
     from services.predictor.training.candidate import train  # noqa: PLC0415
 
-    return train, walk
+    return train, walk, side_by_side()
 
 
 def main() -> None:

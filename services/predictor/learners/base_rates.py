@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from services.predictor.data.events import Bools, Floats, Ints
+from services.predictor.data.targets import BEHAVIOUR, TREND, Targets
+from services.predictor.evaluation.comparison import Opinion
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,29 @@ class SlotRates:
 
     def top3_probabilities(self, taken: Bools) -> Floats:
         return np.where(taken, self.top3, 0.0)
+
+
+@dataclass(frozen=True)
+class BaseRates:
+    """`trend`, `behaviour` (3,): how often each class came."""
+
+    slots: SlotRates
+    trend: Floats
+    behaviour: Floats
+
+    def opinion(self, taken: Bools) -> Opinion:
+        return Opinion(
+            self.slots.probabilities(taken),
+            self.slots.top3_probabilities(taken),
+            np.broadcast_to(self.trend, (len(taken), len(self.trend))),
+            np.broadcast_to(self.behaviour, (*taken.shape, len(self.behaviour))),
+        )
+
+
+def base_rates(taken: Bools, places: Floats, targets: Targets) -> BaseRates:
+    """Of n events that are learned from."""
+    slots = slot_rates(taken, places, targets.winner)
+    return BaseRates(slots, class_rates(targets.trend, len(TREND)), class_rates(targets.behaviour, len(BEHAVIOUR)))
 
 
 def slot_rates(taken: Bools, places: Floats, winner: Ints) -> SlotRates:

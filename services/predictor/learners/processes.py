@@ -20,13 +20,15 @@ _jobs: list[Callable[[], Any]] = []
 ORPHAN_CHECK_S = 1.0
 
 
-def side_by_side(workers: int) -> Run:
-    """As jobs.one_by_one, with so many processes. Which job runs where changes no bit of what it learns."""
+def side_by_side(workers: int | None = None) -> Run:
+    """As serial.one_by_one, with so many processes; None: one a core, at most four. Which job runs where changes no
+    bit of what it learns."""
+    size = workers or min(os.cpu_count() or 1, 4)
 
     def run(jobs: Sequence[Callable[[], T]], done: Callable[[int], None] = quietly) -> list[T]:
         _jobs[:] = jobs
         try:
-            with ProcessPoolExecutor(workers, get_context("fork"), _prepare, (os.getpid(),)) as pool:
+            with ProcessPoolExecutor(size, get_context("fork"), _prepare, (os.getpid(),)) as pool:
                 futures: list[Future[T]] = [pool.submit(_do, index) for index in range(len(jobs))]
                 for count, future in enumerate(as_completed(futures), start=1):
                     future.result()
@@ -38,9 +40,15 @@ def side_by_side(workers: int) -> Run:
     return run
 
 
-def _prepare(parent: int) -> None:
+def single_thread() -> None:
+    """One thread a process, whatever the machine has: sums split over threads would make the weights depend on how
+    many there are."""
     torch.set_num_threads(1)
     threadpool_limits(1)
+
+
+def _prepare(parent: int) -> None:
+    single_thread()
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
 
 

@@ -6,16 +6,17 @@ Their log-chances are pooled with weights fitted on the validation days, for eac
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal, NamedTuple
 
 import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
-from services.predictor.data.events import Bools, Floats, Floats32, State
+from services.predictor.data.events import STATES, Bools, Floats, Floats32, State
 from services.predictor.data.targets import Terciles
 from services.predictor.evaluation.stability_index import Bins
 from services.predictor.features.encoding import Encoding
@@ -29,11 +30,11 @@ from services.predictor.policy.agent import Policy, PolicyDescription, policy_of
 from services.predictor.policy.context import Scene, Told, plain_columns, scene_of
 from shared.errors import ConfigError
 
-NETWORK, TREES, TOP3_TREES, POLICY = "network", "trees", "top3_trees", "policy"
-
-
-Scores = Mapping[State, Sequence[Floats]]
-"""Of the trees of each state, (n, S) each."""
+NETWORK: Final = "network"
+TREES: Final = "trees"
+TOP3_TREES: Final = "top3_trees"
+POLICY = "policy"
+Kind = Literal["network", "trees", "top3_trees"]
 
 
 class Member(BaseModel):
@@ -42,7 +43,7 @@ class Member(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: Literal["network", "trees", "top3_trees"]
+    kind: Kind
     state: State | None
     seed: int
     log_loss: float
@@ -86,31 +87,52 @@ class Probabilities:
     embedding: Floats
 
 
+class MemberOutput(NamedTuple):
+    """What one member says of n events: logits of a network, scores (n, S) of trees."""
+
+    member: Member
+    scores: Logits | Floats
+
+
 @dataclass(frozen=True)
 class Trained:
-    """An event's probabilities are the same bits whatever events are asked about beside it."""
+    """An event's probabilities are the same bits whatever events are asked about beside it.
+
+    `fitted`: what each of the description's members has learned.
+    """
 
     version: str
     description: Description
-    networks: Sequence[Network]
-    trees: Sequence[Boosting]
-    top3_trees: Sequence[Boosting] = ()
+    fitted: Sequence[Network | Boosting]
     policy: Policy | None = None
 
-    def probabilities(self, inputs: Inputs) -> Probabilities:
-        told = [logits_of(network, inputs) for network in self.networks]
-        entries = tree_entries(inputs)
-        scores = {kind: self._scores(kind, inputs, entries) for kind in (TREES, TOP3_TREES)}
-        return self.pooled(inputs, told, scores[TREES], scores[TOP3_TREES])
+    @property
+    def members(self) -> Iterator[tuple[Member, Network | Boosting]]:
+        return zip(self.description.members, self.fitted, strict=True)
 
-    def pooled(self, inputs: Inputs, told: Sequence[Logits], scores: Scores, top3_scores: Scores) -> Probabilities:
-        """From what the members say."""
+    @property
+    def networks(self) -> list[Network]:
+        return [each for each in self.fitted if isinstance(each, Network)]
+
+    def probabilities(self, inputs: Inputs) -> Probabilities:
+        observed, entries = observed_in(inputs), tree_entries(inputs)
+        outputs = []
+        for member, fitted in self.members:
+            if isinstance(fitted, Network):
+                outputs.append(MemberOutput(member, logits_of(fitted, inputs)))
+                continue
+            # Trees are asked about the events of their state only; the others' scores are 0.
+            rows = np.flatnonzero(observed == (member.state != "card"))
+            scores = np.zeros(inputs.taken.shape)
+            if len(rows):
+                scores[rows] = tree_scores(fitted, entries[rows], inputs.taken[rows])
+            outputs.append(MemberOutput(member, scores))
+        return self.pooled(inputs, outputs)
+
+    def pooled(self, inputs: Inputs, outputs: Sequence[MemberOutput]) -> Probabilities:
+        """From what all networks say, and the trees of each state that there is among the events."""
         observed = observed_in(inputs)
-        by_state = {
-            state: _told(inputs, told, scores.get(state, ()), top3_scores.get(state, ()), pooling)
-            for state, pooling in self.description.pooling.items()
-        }
-        card, seen = by_state["card"], by_state["observation"]
+        card, seen = (_told(inputs, outputs, state, self.description.pooling[state]) for state in STATES)
         return Probabilities(
             win=np.where(observed[:, None], seen.win, card.win),
             top3=np.where(observed[:, None], seen.top3, card.top3),
@@ -131,29 +153,18 @@ class Trained:
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything that was learned, by name."""
-        found = {
-            f"{NETWORK}.{member}.{name}": tensor
-            for member, network in enumerate(self.networks)
-            for name, tensor in network.state_dict().items()
-        }
-        for kind, members in ((TREES, self.trees), (TOP3_TREES, self.top3_trees)):
-            for member, trees in enumerate(members):
-                found |= {f"{kind}.{member}.{name}": torch.tensor(array) for name, array in trees.arrays().items()}
+        found: dict[str, Tensor] = {}
+        counts: Counter[str] = Counter()
+        for member, fitted in self.members:
+            own = (
+                fitted.state_dict()
+                if isinstance(fitted, Network)
+                else {name: torch.tensor(array) for name, array in fitted.arrays().items()}
+            )
+            found |= {f"{member.kind}.{counts[member.kind]}.{name}": tensor for name, tensor in own.items()}
+            counts[member.kind] += 1
         if self.policy is not None:
             found |= {f"{POLICY}.{name}": tensor for name, tensor in self.policy.tensors().items()}
-        return found
-
-    def _scores(self, kind: str, inputs: Inputs, entries: Floats32) -> dict[State, list[Floats]]:
-        """Each state's trees are asked about the events of that state only; the others' scores are 0."""
-        observed, found = observed_in(inputs), dict[State, list[Floats]]()
-        speaking = [member for member in self.description.members if member.kind == kind]
-        for member, trees in zip(speaking, self.trees if kind == TREES else self.top3_trees, strict=True):
-            state: State = member.state or "observation"
-            rows = np.flatnonzero(observed == (state == "observation"))
-            scores = np.zeros(inputs.taken.shape)
-            if len(rows):
-                scores[rows] = tree_scores(trees, entries[rows], inputs.taken[rows])
-            found.setdefault(state, []).append(scores)
         return found
 
 
@@ -165,32 +176,37 @@ def tree_scores(trees: Boosting, entries: Floats32, taken: Bools) -> Floats:
 def trained_of(version: str, description: Description, tensors: Mapping[str, Tensor]) -> Trained:
     """Raises ConfigError where the tensors are not those of such a model."""
     _must_fit(version, description, tensors)
-    networks = []
-    for member in range(sum(each.kind == NETWORK for each in description.members)):
-        network = Network(description.shape)
-        try:
-            network.load_state_dict(_under(tensors, f"{NETWORK}.{member}."))
-        except RuntimeError as error:
-            raise ConfigError(f"network {member} of model {version}: {_in_one_line(error)}") from error
-        network.requires_grad_(requires_grad=False)
-        networks.append(network.eval())
-    trees, top3_trees = (_trees_of(version, description, tensors, kind) for kind in (TREES, TOP3_TREES))
+    counts: Counter[str] = Counter()
+    fitted: list[Network | Boosting] = []
+    for member in description.members:
+        name = f"{member.kind} {counts[member.kind]} of model {version}"
+        own = _under(tensors, f"{member.kind}.{counts[member.kind]}.")
+        read = _network_of if member.kind == NETWORK else _trees_of
+        fitted.append(read(name, description.shape, own))
+        counts[member.kind] += 1
     policy = None if description.policy is None else policy_of(description.policy, _under(tensors, f"{POLICY}."))
-    return Trained(version, description, networks, trees, top3_trees, policy)
+    return Trained(version, description, fitted, policy)
 
 
-def _trees_of(version: str, description: Description, tensors: Mapping[str, Tensor], kind: str) -> list[Boosting]:
-    read, trees = description.shape.entry_features + description.shape.event_features + 1, []
-    for member in range(sum(each.kind == kind for each in description.members)):
-        found = _under(tensors, f"{kind}.{member}.")
-        try:
-            boosting = boosting_of({name: tensor.numpy() for name, tensor in found.items()})
-        except (TypeError, ConfigError) as error:  # numpy lacks some of torch's types
-            raise ConfigError(f"{kind} {member} of model {version}: {_in_one_line(error)}") from error
-        if boosting.trees.feature.max(initial=-1) >= read:
-            raise ConfigError(f"{kind} {member} of model {version} read more than the {read} features that there are")
-        trees.append(boosting)
-    return trees
+def _network_of(name: str, shape: Shape, tensors: Mapping[str, Tensor]) -> Network:
+    network = Network(shape)
+    try:
+        network.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise ConfigError(f"{name}: {_in_one_line(error)}") from error
+    network.requires_grad_(requires_grad=False)
+    return network.eval()
+
+
+def _trees_of(name: str, shape: Shape, tensors: Mapping[str, Tensor]) -> Boosting:
+    read = shape.entry_features + shape.event_features + 1
+    try:
+        boosting = boosting_of({name: tensor.numpy() for name, tensor in tensors.items()})
+    except (TypeError, ConfigError) as error:  # numpy lacks some of torch's types
+        raise ConfigError(f"{name}: {_in_one_line(error)}") from error
+    if boosting.trees.feature.max(initial=-1) >= read:
+        raise ConfigError(f"{name} read more than the {read} features that there are")
+    return boosting
 
 
 def _must_fit(version: str, description: Description, tensors: Mapping[str, Tensor]) -> None:
@@ -224,15 +240,28 @@ def mean_of(parts: Sequence[Tensor]) -> Floats:
     return np.asarray((total / len(parts)).numpy(), dtype=np.float64)
 
 
-def _told(
-    inputs: Inputs, told: Sequence[Logits], scores: Sequence[Floats], top3_scores: Sequence[Floats], pooling: Pooling
-) -> Probabilities:
+def logits_in(outputs: Sequence[MemberOutput]) -> list[Logits]:
+    """Of the networks."""
+    return [each.scores for each in outputs if isinstance(each.scores, Logits)]
+
+
+def scores_in(outputs: Sequence[MemberOutput], kind: Kind, state: State) -> list[Floats]:
+    """Of the state's trees of this kind."""
+    return [
+        each.scores
+        for each in outputs
+        if each.member.kind == kind and each.member.state == state and not isinstance(each.scores, Logits)
+    ]
+
+
+def _told(inputs: Inputs, outputs: Sequence[MemberOutput], state: State, pooling: Pooling) -> Probabilities:
+    logits, taken = logits_in(outputs), inputs.taken
     return Probabilities(
-        win=pooled(pooling, mean_of([each.result for each in told]), scores, inputs.taken),
-        top3=mixed(pooling.top3, mean_of([each.top3 for each in told]), top3_scores, inputs.taken),
-        trend=shifted(pooling.trend, mean_of([each.trend for each in told])),
-        behaviour=shifted(pooling.behaviour, mean_of([each.behaviour for each in told])),
-        embedding=mean_of([each.embedding for each in told]),
+        win=pooled(pooling, mean_of([each.result for each in logits]), scores_in(outputs, TREES, state), taken),
+        top3=mixed(pooling.top3, mean_of([each.top3 for each in logits]), scores_in(outputs, TOP3_TREES, state), taken),
+        trend=shifted(pooling.trend, mean_of([each.trend for each in logits])),
+        behaviour=shifted(pooling.behaviour, mean_of([each.behaviour for each in logits])),
+        embedding=mean_of([each.embedding for each in logits]),
     )
 
 

@@ -5,8 +5,7 @@ What trains, and what walks over stored facts with two models, is passed in: thi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from datetime import date
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -17,6 +16,7 @@ from services.predictor.promotion.verdict import verdict_on
 from services.predictor.registry import state_file, transitions
 from services.predictor.registry.gate import Duel, Judged, Verdict
 from services.predictor.registry.states import Order
+from services.predictor.training.request import TrainingContext, TrainingRequest
 from shared.errors import ConfigError
 from shared.ops.operations import NotPossible
 from shared.ops.tables import audit as audit_table
@@ -27,19 +27,11 @@ SERVICE = "predictor"
 class Train(Protocol):
     """Trains on what is stored and saves a candidate; what it reports holds `version` and `metrics`.
 
-    Raises ConfigError where there is too little to learn from. `progress` is told how far it is, from 0 to 1.
+    Raises ConfigError where there is too little to learn from.
     """
 
     def __call__(
-        self,
-        database_url: str,
-        models_dir: Path,
-        *,
-        seed: int,
-        until: date | None,
-        validate_days: int | None,
-        log: Callable[[str], None],
-        progress: Callable[[float], None],
+        self, database_url: str, models_dir: Path, request: TrainingRequest, context: TrainingContext
     ) -> dict[str, Any]: ...
 
 
@@ -59,20 +51,14 @@ class Place(NamedTuple):
 
 
 def trained(
-    place: Place, train: Train, wish: Mapping[str, Any], order: Order, log: Callable[[str], None],
-    progress: Callable[[float], None],
-) -> dict[str, Any]:  # fmt: skip
-    """The training's report, with the `state` the model came to and what the gate said. `wish`: as TrainingWish."""
-    until = wish.get("until")
-    report = train(
-        place.database_url, place.models_dir, seed=wish["seed"],
-        until=None if until is None else date.fromisoformat(until), validate_days=wish.get("validate_days"),
-        log=log, progress=progress,
-    )  # fmt: skip
+    place: Place, train: Train, request: TrainingRequest, order: Order, context: TrainingContext
+) -> dict[str, Any]:
+    """The training's report, with the `state` the model came to and what the gate said."""
+    report = train(place.database_url, place.models_dir, request, context)
     version = str(report["version"])
-    if wish.get("promote", True):
+    if request.promote:
         report |= _brought_before_the_gate(place, version, order)
-        log(f"the gate: {report['gate']}")
+        context.log(f"the gate: {report['gate']}")
     return {**report, "state": state_file.read(place.models_dir).state_of(version)}
 
 

@@ -17,7 +17,7 @@ from services.predictor.features.history import History
 from services.predictor.features.inputs import encoded
 from services.predictor.features.names import names_of
 from services.predictor.features.values import values_of
-from services.predictor.learners.base_rates import slot_rates
+from services.predictor.learners.base_rates import BaseRates, base_rates
 from services.predictor.learners.network.fit import Lesson
 from services.predictor.learners.network.network import Lines, Shape
 from shared.errors import ConfigError
@@ -28,13 +28,15 @@ LEAST_EVENTS = 100
 
 @dataclass(frozen=True)
 class Ground:
-    """What training stands on. `rows`: of each state, the validation events that can be judged."""
+    """What training stands on. `rows`: of each state, the validation events that can be judged. `rates`: of the
+    training events."""
 
     events: Events
     encoding: Encoding
     lesson: Lesson
     shape: Shape
     rows: dict[State, Ints]
+    rates: BaseRates
     profile: Profile
 
     @property
@@ -42,7 +44,11 @@ class Ground:
         return self.lesson.targets.winner
 
 
-def ground_of(events: Events, profile: Profile, split: Split, without: Sequence[str]) -> Ground:
+def ground_of(events: Events, profile: Profile, split: Split, without: Sequence[str] = ()) -> Ground:
+    """`without`: feature groups that are treated as unknown, to learn what they are worth.
+
+    Raises ConfigError where there is too little to learn from.
+    """
     events = events[(events.day <= day_number(split.validate_to)) & (events.status == "settled")]
     events = events[np.isfinite(events.listed_us) & (events.taken.sum(axis=1) >= 2)]
     training = events.day <= day_number(split.train_to)
@@ -63,9 +69,10 @@ def ground_of(events: Events, profile: Profile, split: Split, without: Sequence[
     targets = targets_of(events, terciles_of(events[training]))
     observed = values["observation"].observed
     judged = ~training & (targets.winner >= 0)
-    rates = slot_rates(events.taken[training], events.place[training], targets.winner[training])
+    rates = base_rates(events.taken[training], events.place[training], targets[training])
     nothing = np.zeros(0)
-    lesson = Lesson(inputs, observed, targets, training, judged, Lines(nothing, nothing, nothing, nothing, rates.top3))
+    lines = Lines(nothing, nothing, nothing, nothing, rates.slots.top3)
+    lesson = Lesson(inputs, observed, targets, training, judged, lines)
     shape = Shape(
         slots=events.slots,
         entry_features=inputs["card"].entry.shape[2],
@@ -75,7 +82,7 @@ def ground_of(events: Events, profile: Profile, split: Split, without: Sequence[
     )
     states = [state for state in STATES if is_taught(lesson, state)]
     rows = {state: np.flatnonzero(judged & seen_in(lesson, state)) for state in states}
-    return Ground(events, encoding, lesson, shape, rows, profile)
+    return Ground(events, encoding, lesson, shape, rows, rates, profile)
 
 
 def seen_in(lesson: Lesson, state: State) -> Bools:

@@ -4,25 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 
 from services.predictor.data.events import Bools, Floats, Ints, State
+from services.predictor.evaluation.quality import in_first_places
 from services.predictor.features.inputs import tree_entries
 from services.predictor.learners.boosting.fit import Boosting, fit_boosting, fit_chances
 from services.predictor.learners.choice_data import ChoiceData
 from services.predictor.learners.conditional_logit import Logit, fit_logit
 from services.predictor.learners.network.fit import Lesson, fit
-from services.predictor.learners.network.network import Lines, Network, Shape
+from services.predictor.learners.network.network import Lines, Network
 from services.predictor.learners.serial import Run
-from services.predictor.model.ensemble import Member
+from services.predictor.model.ensemble import NETWORK, TOP3_TREES, TREES, Kind, Member
 from services.predictor.training.dataset import Ground, seen_in
 from services.predictor.training.hyperparameters import Training
 
 LINE_PENALTIES = (30.0, 300.0, 1000.0, 3000.0)
 
-Learned = tuple[Network | Boosting, tuple[float, ...]]
-"""A member and its curve: the validation loss after each epoch or tree."""
+
+class Learned(NamedTuple):
+    """A fitted member. `curve`: its validation loss after each epoch or tree."""
+
+    member: Member
+    model: Network | Boosting
+    curve: tuple[float, ...]
+
+
 Job = Callable[[], Learned]
 
 
@@ -59,44 +68,51 @@ def _left_at(places: Ints, taken: Bools, place: int) -> tuple[Bools, Ints]:
     return taken & ~((places >= 1) & (places < place)), np.where(sole, got.argmax(axis=1), -1)
 
 
-def jobs_of(ground: Ground, lesson: Lesson, plan: Training, seed: int) -> tuple[list[Job], list[Member]]:
+def jobs_of(ground: Ground, plan: Training, seed: int) -> list[Job]:
+    """The fit of each member, in the order in which the model has them."""
+    fits: dict[str, Callable[[Ground, Training, Member], Learned]] = {
+        NETWORK: _network, TREES: _trees, TOP3_TREES: _top3_trees,
+    }  # fmt: skip
+    return [partial(fits[member.kind], ground, plan, member) for member in members_of(ground, plan, seed)]
+
+
+def members_of(ground: Ground, plan: Training, seed: int) -> list[Member]:
+    """Networks speak in both states, trees in one of those that training saw."""
+    counts: list[tuple[Kind, State | None, int]] = [
+        ("network", None, plan.networks),
+        ("trees", "observation", plan.observation_trees),
+        ("trees", "card", plan.card_trees),
+        *(("top3_trees", state, plan.top3_trees) for state in ground.rows),
+    ]
+    return [
+        Member(kind=kind, state=state, seed=seed + number, log_loss=0.0)
+        for kind, state, count in counts
+        if state is None or state in ground.rows
+        for number in range(count)
+    ]
+
+
+def _network(ground: Ground, plan: Training, member: Member) -> Learned:
     shape = ground.shape.model_copy(update={"width": plan.width, "dropout": plan.dropout})
-    jobs: list[Job] = [
-        partial(_network, shape, lesson, plan, seed + member) for member in range(plan.networks)
-    ]  # fmt: skip
-    members = [Member(kind="network", state=None, seed=seed + member, log_loss=0.0) for member in range(plan.networks)]
-    counts: dict[State, int] = {"observation": plan.observation_trees, "card": plan.card_trees}
-    for state, count in counts.items():
-        if state in ground.rows:
-            jobs += [partial(_trees, lesson, plan, state, seed + member) for member in range(count)]
-            members += [Member(kind="trees", state=state, seed=seed + member, log_loss=0.0) for member in range(count)]
-    for state in ground.rows:
-        jobs += [partial(_top3_trees, lesson, plan, state, seed + member) for member in range(plan.top3_trees)]
-        members += [
-            Member(kind="top3_trees", state=state, seed=seed + member, log_loss=0.0)
-            for member in range(plan.top3_trees)
-        ]
-    return jobs, members
+    network, curve = fit(shape, ground.lesson, plan.network, member.seed)
+    return Learned(member, network, tuple(curve))
 
 
-def _network(shape: Shape, lesson: Lesson, plan: Training, seed: int) -> Learned:
-    network, curve = fit(shape, lesson, plan.network, seed, lambda _: None)
-    return network, tuple(curve)
+def _trees(ground: Ground, plan: Training, member: Member) -> Learned:
+    known = ground.lesson.targets.places
+    places = np.where(known > 0, known, np.nan).astype(np.float64) if plan.places else None
+    trees = fit_boosting(_tree_data(ground.lesson, member), member.seed, plan.boosting, places)
+    return Learned(member, trees, trees.curve)
 
 
-def _trees(lesson: Lesson, plan: Training, state: State, seed: int) -> Learned:
-    places = np.where(lesson.targets.places > 0, lesson.targets.places, np.nan).astype(np.float64)
-    trees = fit_boosting(_tree_data(lesson, state), seed, plan.boosting, places if plan.places else None)
-    return trees, trees.curve
+def _top3_trees(ground: Ground, plan: Training, member: Member) -> Learned:
+    came = in_first_places(ground.lesson.targets.places)
+    trees = fit_chances(_tree_data(ground.lesson, member), came, member.seed, plan.boosting)
+    return Learned(member, trees, trees.curve)
 
 
-def _top3_trees(lesson: Lesson, plan: Training, state: State, seed: int) -> Learned:
-    places = lesson.targets.places
-    trees = fit_chances(_tree_data(lesson, state), (places >= 1) & (places <= 3), seed, plan.boosting)
-    return trees, trees.curve
-
-
-def _tree_data(lesson: Lesson, state: State) -> ChoiceData:
+def _tree_data(lesson: Lesson, member: Member) -> ChoiceData:
+    state = member.state or "observation"
     inputs, usable = lesson.inputs[state], seen_in(lesson, state)
     training, validation = (np.flatnonzero(rows & usable) for rows in (lesson.training, lesson.validating))
     return ChoiceData(tree_entries(inputs), inputs.taken, lesson.targets.winner, training, validation)

@@ -6,28 +6,26 @@ the training of each member and fit the pooling; no weight of a member has learn
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 
 from services.predictor.data.events import STATES, Events, Ints, State
-from services.predictor.data.profile import Profile
-from services.predictor.data.split import Split
 from services.predictor.features.inputs import tree_entries
 from services.predictor.learners.choice_data import ChoiceData
 from services.predictor.learners.cross_fitting import out_of_fold_probabilities
-from services.predictor.learners.serial import Run, one_by_one
+from services.predictor.learners.serial import Run
 from services.predictor.model.ensemble import Member, Probabilities, Trained
 from services.predictor.policy.agent import Policy, train_policy
 from services.predictor.policy.environment import episodes_of
 from services.predictor.policy.hyperparameters import Progress
 from services.predictor.policy.learning_curve import watching
 from services.predictor.training.assembly import pooled_model
-from services.predictor.training.dataset import Ground, ground_of
+from services.predictor.training.dataset import Ground
 from services.predictor.training.hyperparameters import Training, training_for
 from services.predictor.training.members import jobs_of, lines_of
+from services.predictor.training.request import TrainingContext
 
 
 @dataclass(frozen=True)
@@ -48,34 +46,23 @@ class Validated(NamedTuple):
     winner: Ints
 
 
-def train(
-    events: Events,
-    profile: Profile,
-    split: Split,
-    seed: int,
-    log: Callable[[str], None],
-    progress: Callable[[float], None] = lambda _: None,
-    run: Run = one_by_one,
-    training: Training | None = None,
-    without: Sequence[str] = (),
-) -> Made:
-    """`without`: feature groups that are treated as unknown, to learn what they are worth.
-
-    Raises ConfigError where there is too little to learn from.
-    """
-    ground = ground_of(events, profile, split, without)
-    count = int(ground.lesson.training.sum())
-    plan = training or training_for(count)
-    log(f"{count} events to learn from, {int(ground.lesson.validating.sum())} to validate on; features are made")
+def train(ground: Ground, seed: int, context: TrainingContext, plan: Training | None = None) -> Made:
+    """`plan`: None takes what suits the number of events."""
+    count, progress = int(ground.lesson.training.sum()), context.progress
+    plan = plan or training_for(count)
+    context.log(
+        f"{count} events to learn from, {int(ground.lesson.validating.sum())} to validate on; features are made"
+    )
     progress(0.1)
-    lesson = replace(ground.lesson, lines=lines_of(ground, plan, run))
+    lines = lines_of(ground, plan, context.executor)
+    ground = replace(ground, lesson=replace(ground.lesson, lines=lines))
     progress(0.2)
-    jobs, members = jobs_of(ground, lesson, plan, seed)
-    learned = run(jobs, lambda done: progress(0.2 + 0.6 * done / len(jobs)))
-    made = pooled_model(ground, members, learned, seed, plan.tree_share)
+    jobs = jobs_of(ground, plan, seed)
+    learned = context.executor(jobs, lambda done: progress(0.2 + 0.6 * done / len(jobs)))
+    made = pooled_model(ground, learned, seed, plan.tree_share)
     progress(0.85)
-    log(_line(made.description.metrics))
-    made, policy_curves = taught(ground, made, plan, seed, run)
+    context.log(_line(made.description.metrics))
+    made, policy_curves = taught(ground, made, plan, seed, context.executor)
     validation = {
         state: Validated(
             ground.events[rows], made.probabilities(ground.lesson.inputs[state][rows]), ground.winner[rows]
@@ -83,8 +70,7 @@ def train(
         for state, rows in ground.rows.items()
     }
     progress(1.0)
-    curves = {_label(member): curve for member, (_, curve) in zip(made.description.members, learned, strict=True)}
-    return Made(made, curves, policy_curves, validation)
+    return Made(made, {_label(member): curve for member, _, curve in learned}, policy_curves, validation)
 
 
 def taught(ground: Ground, model: Trained, plan: Training, seed: int, run: Run) -> tuple[Trained, list[list[Progress]]]:

@@ -14,7 +14,9 @@ from services.predictor.learners.network.fit import Plan
 from services.predictor.learners.processes import side_by_side
 from services.predictor.learners.serial import Run, one_by_one
 from services.predictor.policy.hyperparameters import Learning
+from services.predictor.training.dataset import ground_of
 from services.predictor.training.hyperparameters import Training
+from services.predictor.training.request import TrainingContext
 from services.predictor.training.train import Made, train
 from tests.services.predictor.features.pond import POND, arrays, season
 
@@ -50,7 +52,7 @@ def trained(
     events = found if isinstance(found, Events) else arrays(found, profile)
     run: Run = one_by_one if workers is None else side_by_side(workers)
     split = split_of(events, VALIDATE_DAYS)
-    return train(events, profile, split, seed, silent, run=run, training=training, without=without)
+    return train(ground_of(events, profile, split, without), seed, TrainingContext(silent, executor=run), training)
 
 
 def bits(made: Made) -> dict[str, bytes]:

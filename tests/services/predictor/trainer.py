@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -18,20 +18,19 @@ import numpy as np
 from services.predictor.jobs.worker_program import saying, serve, unbuffered
 from services.predictor.registry import transitions
 from services.predictor.registry.gate import Duel, Judged
+from services.predictor.training.request import TrainingContext, TrainingRequest
 from shared.errors import ConfigError
 from tests.services.predictor.shelf_orders import label_of, order
 
 QUICK, ENDLESS, IMPOSSIBLE, DEADLY, DIES_ONCE, FORKS = 1, 2, 3, 4, 5, 6
 
 
-def train(
-    database_url: str, models_dir: Path, *, seed: int, until: date | None, validate_days: int | None,
-    log: Callable[[str], None], progress: Callable[[float], None],
-) -> dict[str, Any]:  # fmt: skip
+def train(database_url: str, models_dir: Path, request: TrainingRequest, context: TrainingContext) -> dict[str, Any]:
+    seed = request.seed
     forked = os.fork() if seed == FORKS else 0
     if not forked:
-        log(f"process {os.getpid()}")
-    progress(0.25)
+        context.log(f"process {os.getpid()}")
+    context.progress(0.25)
     if seed == IMPOSSIBLE:
         raise ConfigError("training needs at least 100 settled events with their cards, found 3")
     mark = models_dir.parent / "died"
@@ -40,7 +39,7 @@ def train(
         os._exit(9)
     while seed in {ENDLESS, FORKS}:
         time.sleep(0.05)
-    last_day = str(until or date(2031, 4, 30))
+    last_day = str(request.until or date(2031, 4, 30))
     label = label_of(seed, last_day)
     version = transitions.add(models_dir, last_day, label, bytes(8), {}, order())
     days = {"first_day": label["first_day"], "last_day": last_day}

@@ -6,7 +6,7 @@ Each epoch shows every event once, as its card alone or as observed, so that one
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -55,7 +55,7 @@ class Lesson:
     lines: Lines
 
 
-def fit(shape: Shape, lesson: Lesson, plan: Plan, seed: int, log: Callable[[str], None]) -> tuple[Network, list[float]]:
+def fit(shape: Shape, lesson: Lesson, plan: Plan, seed: int) -> tuple[Network, list[float]]:
     """The averaged weights of the epoch that validated best, and each epoch's validation loss."""
     torch.manual_seed(seed)
     network, average = Network(shape), Network(shape)
@@ -68,7 +68,6 @@ def fit(shape: Shape, lesson: Lesson, plan: Plan, seed: int, log: Callable[[str]
     for epoch in range(1, plan.epochs + 1):
         _learn(network, average, _batches(lesson, plan, rng), optimizer, schedule, plan)
         curve.append(_validation(average, lesson))
-        log(f"seed {seed}, epoch {epoch} of {plan.epochs}: validation loss {curve[-1]:.4f}")
         if curve[-1] < best:
             best, best_epoch = curve[-1], epoch
             best_weights = {name: value.clone() for name, value in average.state_dict().items()}

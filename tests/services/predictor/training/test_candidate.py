@@ -10,8 +10,10 @@ import psycopg
 import pytest
 
 from headrace.database.embedded import EmbeddedPostgres
+from services.predictor.learners.processes import side_by_side
 from services.predictor.registry import model_files, state_file
 from services.predictor.training.candidate import registry_of, train
+from services.predictor.training.request import TrainingContext, TrainingRequest
 from shared.errors import ConfigError
 from tests.services.predictor.season import FIRST, season, store
 from tests.services.predictor.shared_database import database_of
@@ -32,10 +34,8 @@ def test_a_candidate_with_its_pictures_is_saved(stored: str, tmp_path: Path) -> 
     said: list[str] = []
     parts: list[float] = []
 
-    report = train(
-        stored, tmp_path, seed=1, until=date(2030, 3, 12), validate_days=2, log=said.append, progress=parts.append,
-        workers=1,
-    )  # fmt: skip
+    request = TrainingRequest(seed=1, until=date(2030, 3, 12), validate_days=2)
+    report = train(stored, tmp_path, request, TrainingContext(said.append, parts.append, side_by_side(1)))
 
     version = report["version"]
     model = registry_of(tmp_path).load(version)
@@ -52,13 +52,13 @@ def test_a_candidate_with_its_pictures_is_saved(stored: str, tmp_path: Path) -> 
 
 def test_too_little_history_is_refused_and_nothing_is_written(stored: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"at least 100 settled events .* found 36 and 12"):
-        train(stored, tmp_path, seed=1, until=date(2030, 3, 4), validate_days=None, log=silent)
+        train(stored, tmp_path, TrainingRequest(until=date(2030, 3, 4)), TrainingContext(silent))
 
     assert not list(tmp_path.iterdir())
 
 
 def test_no_history_at_all_is_refused(stored: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no settled event to learn from"):
-        train(stored, tmp_path, seed=1, until=date(2029, 1, 1), validate_days=None, log=silent)
+        train(stored, tmp_path, TrainingRequest(until=date(2029, 1, 1)), TrainingContext(silent))
 
     assert not list(tmp_path.iterdir())

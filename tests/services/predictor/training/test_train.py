@@ -21,7 +21,8 @@ from services.predictor.features.history import History
 from services.predictor.features.inputs import inputs_of
 from services.predictor.model.ensemble import Description, trained_of
 from services.predictor.registry.gate import judge_alone
-from services.predictor.training.dataset import LEAST_EVENTS
+from services.predictor.training.dataset import LEAST_EVENTS, ground_of
+from services.predictor.training.request import TrainingContext
 from services.predictor.training.train import Made, train
 from shared.errors import ConfigError
 from tests.services.predictor.features.pond import DAY_US, DUEL, POND, TRIO, arrays, event, matches, raced
@@ -106,7 +107,8 @@ def test_how_far_it_is_is_told_in_order_and_another_seed_is_another_model() -> N
     parts: list[float] = []
     said: list[str] = []
     events = arrays(pond())
-    other = train(events, POND, split_of(events, VALIDATE_DAYS), 2, said.append, parts.append, training=TINY)
+    ground = ground_of(events, POND, split_of(events, VALIDATE_DAYS))
+    other = train(ground, 2, TrainingContext(said.append, parts.append), TINY)
 
     assert bits(other) != bits(made())
     assert parts == sorted(parts)
@@ -139,7 +141,8 @@ def test_days_after_the_last_to_validate_on_change_nothing() -> None:
     ]  # fmt: skip
     events = arrays([*found, *later])
 
-    other = train(events, POND, split_of(arrays(found), VALIDATE_DAYS), 1, silent, training=TINY)
+    ground = ground_of(events, POND, split_of(arrays(found), VALIDATE_DAYS))
+    other = train(ground, 1, TrainingContext(silent), TINY)
 
     assert bits(other) == bits(made())
     assert other.model.description == made().model.description
@@ -238,7 +241,7 @@ def test_a_history_of_one_day_or_less_than_there_are_to_validate_on_is_refused()
 def refused(found: Sequence[EventFacts], train_to: int, validate_to: int) -> str:
     split = Split(*(date.fromisoformat(day(number)) for number in (train_to, validate_to)))
     with pytest.raises(ConfigError) as raised:
-        train(arrays(found), POND, split, 1, silent, training=TINY)
+        ground_of(arrays(found), POND, split)
     return str(raised.value)
 
 
@@ -265,6 +268,6 @@ def test_the_same_seed_and_history_give_the_same_model(tmp_path: Path) -> None:
         place = tmp_path / str(workers)
         command = (sys.executable, "-m", "tests.services.predictor.training_process", "version", place, str(workers))
         seeded = os.environ | {"PYTHONHASHSEED": str(workers)}
-        return subprocess.run(command, env=seeded, check=True, capture_output=True, text=True, timeout=120).stdout
+        return subprocess.run(command, env=seeded, check=True, capture_output=True, text=True, timeout=600).stdout
 
     assert version(1) == version(2) != ""

@@ -20,13 +20,9 @@ SLOTS = 4
 QUICK = Plan(epochs=2, batch=64, learning_rate=5e-3, average=0.8)
 
 
-def silent(_: str) -> None:
-    pass
-
-
 @cache
 def learned(seed: int = 1) -> tuple[Network, tuple[float, ...]]:
-    made, curve = fit(shape(SLOTS), lesson(), QUICK, seed, silent)
+    made, curve = fit(shape(SLOTS), lesson(), QUICK, seed)
     return made, tuple(curve)
 
 
@@ -43,7 +39,7 @@ def loss_on(by: Network, taught: Lesson, rows: Ints) -> float:
 def test_it_learns_what_no_straight_line_says() -> None:
     count = 1500
     taught = lesson(count, training=np.arange(count) < 1000)
-    by, curve = fit(shape(SLOTS), taught, Plan(epochs=7, batch=64, learning_rate=6e-3, average=0.9), 1, silent)
+    by, curve = fit(shape(SLOTS), taught, Plan(epochs=7, batch=64, learning_rate=6e-3, average=0.9), 1)
     unseen = np.arange(1000, 1250)
     targets, told = taught.targets[unseen], logits_of(by, taught.inputs["observation"][unseen])
     found = torch.nn.functional.cross_entropy(told.result, torch.from_numpy(targets.winner))
@@ -61,7 +57,7 @@ def test_it_learns_what_no_straight_line_says() -> None:
 
 def test_the_same_seed_gives_the_same_bits_and_another_others() -> None:
     torch.manual_seed(99)  # whatever was drawn before
-    again, curve = fit(shape(SLOTS), lesson(), QUICK, 1, silent)
+    again, curve = fit(shape(SLOTS), lesson(), QUICK, 1)
 
     assert same(again, learned()[0])
     assert tuple(curve) == learned()[1]
@@ -71,7 +67,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_others() -> None:
 def test_only_training_events_teach() -> None:
     """With one epoch there is no choice of one: other results and other inputs of the rest change no weight."""
     once, taught = replace(QUICK, epochs=1), lesson()
-    before, curve = fit(shape(SLOTS), taught, once, 1, silent)
+    before, curve = fit(shape(SLOTS), taught, once, 1)
     rest, rng = ~taught.training, np.random.default_rng(8)
     places, trend, behaviour = (each.copy() for each in (taught.targets.places, taught.targets.trend,
                                                          taught.targets.behaviour))  # fmt: skip
@@ -82,7 +78,7 @@ def test_only_training_events_teach() -> None:
         found.entry[rest] += rng.standard_normal(found.entry[rest].shape).astype(np.float32)
     other = replace(taught, inputs=others, targets=Targets(places, trend, behaviour, taught.targets.winner))
 
-    after, other_curve = fit(shape(SLOTS), other, once, 1, silent)
+    after, other_curve = fit(shape(SLOTS), other, once, 1)
 
     assert same(before, after)
     assert curve != other_curve
@@ -95,7 +91,7 @@ def test_training_events_do_teach() -> None:
     places[one] = np.roll(places[one], 1)
     other = replace(taught, targets=replace(taught.targets, places=places))
 
-    assert not same(fit(shape(SLOTS), other, QUICK, 1, silent)[0], learned()[0])
+    assert not same(fit(shape(SLOTS), other, QUICK, 1)[0], learned()[0])
 
 
 def test_the_epoch_that_validated_best_is_kept_and_training_ends_soon_after() -> None:
@@ -103,7 +99,7 @@ def test_the_epoch_that_validated_best_is_kept_and_training_ends_soon_after() ->
     taught = lesson()
     wild = Plan(epochs=30, batch=32, learning_rate=0.05, average=0.5, patience=2)
 
-    by, curve = fit(shape(SLOTS), taught, wild, 1, silent)
+    by, curve = fit(shape(SLOTS), taught, wild, 1)
 
     best = int(np.argmin(curve))
     assert len(curve) == best + 1 + wild.patience < wild.epochs
@@ -115,7 +111,7 @@ def test_an_event_that_was_not_observed_is_only_ever_seen_as_its_card() -> None:
     hidden = replace(taught.inputs["observation"], entry=taught.inputs["observation"].entry.copy())
     hidden.entry[~taught.observed] = np.nan
 
-    by, curve = fit(shape(SLOTS), replace(taught, inputs=taught.inputs | {"observation": hidden}), QUICK, 1, silent)
+    by, curve = fit(shape(SLOTS), replace(taught, inputs=taught.inputs | {"observation": hidden}), QUICK, 1)
 
     assert same(by, learned()[0])
     assert np.isfinite(curve).all()
@@ -123,9 +119,7 @@ def test_an_event_that_was_not_observed_is_only_ever_seen_as_its_card() -> None:
 
 def test_events_are_shown_in_both_states() -> None:
     taught = lesson()
-    as_card, observed = (
-        fit(shape(SLOTS), taught, replace(QUICK, card_share=share), 1, silent)[0] for share in (1.0, 0.0)
-    )
+    as_card, observed = (fit(shape(SLOTS), taught, replace(QUICK, card_share=share), 1)[0] for share in (1.0, 0.0))
     rows = np.flatnonzero(taught.validating & taught.observed)
 
     assert loss_on(observed, taught, rows) < loss_on(as_card, taught, rows)
@@ -135,7 +129,7 @@ def test_it_starts_from_the_straight_lines() -> None:
     given = lines(SLOTS)
     slow = replace(QUICK, epochs=1, learning_rate=1e-9, lines_rate=1e-9, weight_decay=0.0)
 
-    by, _ = fit(shape(SLOTS), replace(lesson(), lines=given), slow, 1, silent)
+    by, _ = fit(shape(SLOTS), replace(lesson(), lines=given), slow, 1)
 
     np.testing.assert_allclose(by.lines.weight[0].numpy(), given.card, atol=1e-6)
     np.testing.assert_allclose(by.lines.weight[1].numpy(), given.observation, atol=1e-6)
@@ -145,10 +139,3 @@ def test_what_was_trained_asks_for_no_gradients() -> None:
     assert not learned()[0].training
     assert not any(each.requires_grad for each in learned()[0].parameters())
     assert any(each.requires_grad for each in network(SLOTS).parameters())
-
-
-def test_each_epoch_is_told() -> None:
-    said: list[str] = []
-    fit(shape(SLOTS), lesson(), QUICK, 1, said.append)
-
-    assert [line.partition(":")[0] for line in said] == ["seed 1, epoch 1 of 2", "seed 1, epoch 2 of 2"]

@@ -1,15 +1,19 @@
-"""What a training is asked for, over REST and by the command."""
+"""What a training is asked for, over REST, by the command and by a job; and what it runs with."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import date
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from services.predictor.learners.serial import Run, one_by_one
+
 SEED = 7
 
 
-class TrainingWish(BaseModel):
+class TrainingRequest(BaseModel):
     """What to learn from."""
 
     model_config = ConfigDict(
@@ -32,3 +36,12 @@ class TrainingWish(BaseModel):
     promote: bool = Field(
         default=True, strict=True, description="bring it before the gate afterwards, and live if it passes"
     )
+
+
+@dataclass(frozen=True)
+class TrainingContext:
+    """Where a training reports what it does and how far it is (0 to 1), and the executor of its independent fits."""
+
+    log: Callable[[str], None]
+    progress: Callable[[float], None] = lambda _: None
+    executor: Run = one_by_one
