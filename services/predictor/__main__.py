@@ -6,7 +6,7 @@ import sys
 
 from services.predictor.api.explanation import router as explanation_router
 from services.predictor.api.router import router as models_router
-from services.predictor.jobs.child_process import ChildJobs
+from services.predictor.jobs.child_process import job_starter
 from services.predictor.jobs.kinds import PROMOTION, TRAINING
 from services.predictor.serving.lazy_predictor import LazyPredictor, Predicting
 from services.predictor.settings import PredictorSettings
@@ -48,7 +48,7 @@ def wire(settings: PredictorSettings, metrics: Metrics) -> Service:
     return Service(
         Consuming([LOADED], handle=predictor.handle, max_records=settings.predictor.batch_records, slow=True),
         detail=predictor.detail,
-        jobs=dict.fromkeys((TRAINING, PROMOTION), ChildJobs(conninfo, settings.models_dir).start),
+        jobs=dict.fromkeys((TRAINING, PROMOTION), job_starter(conninfo, settings.models_dir)),
         routers=[
             lambda desk: models_router(desk, settings.models_dir),
             lambda desk: explanation_router(desk, predictor.explain),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 from shared.database.connection import Link
 from shared.ops.operations import Operation, Wanted
@@ -31,7 +31,7 @@ class Claimed:
             return jobs_table.wanted_of(connection, self.id, self.worker)
 
     def tell(
-        self, counts: Mapping[str, int] | None, progress: float | None, left_s: float | None, waiting_for: str | None
+        self, counts: Mapping[str, Any] | None, progress: float | None, left_s: float | None, waiting_for: str | None
     ) -> Wanted | None:
         """Counts and progress stay as they are where none are given."""
         with self._link.use() as connection:
@@ -40,12 +40,12 @@ class Claimed:
             )
 
     def end(
-        self, state: Literal["succeeded", "failed"], counts: Mapping[str, int] | None = None, error: str | None = None
+        self, state: Literal["succeeded", "failed"], counts: Mapping[str, Any] | None = None, error: str | None = None
     ) -> None:
         with self._link.use() as connection:
             jobs_table.end(connection, self.id, self.worker, state, counts, error)
 
-    def lay_down(self, counts: Mapping[str, int]) -> None:
+    def lay_down(self, counts: Mapping[str, Any] | None = None) -> None:
         with self._link.use() as connection:
             jobs_table.lay_down(connection, self.id, self.worker, counts)
 

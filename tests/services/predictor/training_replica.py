@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from services.predictor.jobs.child_process import ChildJobs
+from services.predictor.jobs.child_process import job_starter
 from services.predictor.jobs.kinds import PROMOTION, TRAINING
 from shared.runtime.jobs.workers import Jobs
 
@@ -17,8 +17,8 @@ PROGRAM = (sys.executable, "-m", "tests.services.predictor.trainer")
 
 @contextmanager
 def replica(conninfo: str, models: Path, name: str = "host-0", *options: str) -> Iterator[None]:
-    children, stop = ChildJobs(conninfo, models, (*PROGRAM, *options)), threading.Event()
-    starts = dict.fromkeys((TRAINING, PROMOTION), children.start)
+    start, stop = job_starter(conninfo, models, (*PROGRAM, *options)), threading.Event()
+    starts = dict.fromkeys((TRAINING, PROMOTION), start)
     jobs = Jobs("predictor", name, conninfo, starts, first_pause_s=0.01)
     thread = threading.Thread(target=jobs.run, args=(stop,))
     thread.start()
