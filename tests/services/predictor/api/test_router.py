@@ -21,24 +21,11 @@ from shared.runtime.metrics import Metrics
 from tests.services.endpoints import served, settings_of
 from tests.services.loader import facts
 from tests.services.predictor.settled import BLUNT, TRUE, settle
-from tests.services.predictor.shared_database import database_of, emptied
 from tests.services.predictor.shelf import png, shelved
 from tests.services.predictor.shelf_orders import BAD
 from tests.shared.runtime.api.desks import assert_problem, bearing, given_token
 
 Database = psycopg.Connection[Any]
-
-
-@pytest.fixture(scope="module")
-def shared_url(postgres: EmbeddedPostgres) -> Iterator[str]:
-    with database_of(postgres) as url:
-        yield url
-
-
-@pytest.fixture
-def database(shared_url: str) -> Iterator[Database]:
-    with emptied(shared_url) as connection:
-        yield connection
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from headrace.database.embedded import EmbeddedPostgres
 from services.predictor.model.active import Serving
 from services.predictor.monitoring.postgres_scores import PostgresScored
 from services.predictor.monitoring.scoring import Scoring
@@ -14,32 +13,14 @@ from shared.database.connection import Link
 from tests.services.predictor.season import Connection
 from tests.services.predictor.serving.serving import SmallDescription, SmallModel
 from tests.services.predictor.settled import BLUNT, TRUE, settle
-from tests.services.predictor.shared_database import database_of, emptied
 
 GOOD, OTHER = "20310401-00000001", "20310401-00000002"
 
 
-@pytest.fixture(scope="module")
-def shared_url(postgres: EmbeddedPostgres) -> Iterator[str]:
-    with database_of(postgres) as url:
-        yield url
-
-
 @pytest.fixture
-def database_url(shared_url: str) -> str:
-    return shared_url
-
-
-@pytest.fixture
-def database(shared_url: str) -> Iterator[Connection]:
-    with emptied(shared_url) as connection:
-        yield connection
-
-
-@pytest.fixture
-def scored(database: Connection, database_url: str) -> Iterator[PostgresScored]:
+def scored(database: Connection, shared_url: str) -> Iterator[PostgresScored]:
     settle(database, {GOOD: TRUE, OTHER: BLUNT}, days=10, a_day=12, states=("card", "observation"))
-    found = PostgresScored(Link(database_url, "scores", autocommit=True))
+    found = PostgresScored(Link(shared_url, "scores", autocommit=True))
     yield found
     found.close()
 

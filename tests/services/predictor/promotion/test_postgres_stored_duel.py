@@ -9,21 +9,13 @@ from typing import Any
 import psycopg
 import pytest
 
-from headrace.database.embedded import EmbeddedPostgres
 from services.predictor.promotion.postgres_stored_duel import stored_duel
 from services.predictor.registry.gate import Duel
 from tests.services.predictor.settled import BLUNT, FIRST, TRUE, settle
-from tests.services.predictor.shared_database import database_of
 
 Database = psycopg.Connection[Any]
 NEW, OLD = "20310430-00000001", "20310331-00000002"
 DUEL = Duel(NEW, OLD, FIRST - timedelta(days=1))
-
-
-@pytest.fixture(scope="module")
-def shared_url(postgres: EmbeddedPostgres) -> Iterator[str]:
-    with database_of(postgres) as url:
-        yield url
 
 
 @pytest.fixture

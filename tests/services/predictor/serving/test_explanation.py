@@ -1,81 +1,39 @@
-"""Explanations over real HTTP, under the service's own database role."""
+"""Which starts counted, and what each group of features did."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from datetime import datetime
-from pathlib import Path
-from typing import Any
-
-import httpx
-import psycopg
 import pytest
 
-from headrace.database.embedded import EmbeddedPostgres
-from services.predictor.api.explanation import router
-from services.predictor.data.events import State
-from services.predictor.serving.explanation import Explanation, PastStart, SlotExplained
-from services.predictor.settings import PredictorSettings
-from shared.errors import TransientError
-from tests.services.endpoints import served, settings_of
-from tests.services.predictor.season import Event, season, store
-from tests.services.predictor.shared_database import database_of, emptied
-from tests.shared.runtime.api.desks import assert_problem
-
-VERSION = "20300301-00000001"
+from services.predictor.serving.predict import Predictor
+from tests.services.predictor.season import Connection, Event
+from tests.services.predictor.serving.loaded_events import told_of
 
 
-@pytest.fixture(scope="module")
-def shared_url(postgres: EmbeddedPostgres) -> Iterator[str]:
-    with database_of(postgres) as url:
-        yield url
+def test_an_explanation_says_which_starts_counted_and_what_each_group_did(
+    predictor: Predictor, upcoming: list[Event], past: list[Event]
+) -> None:
+    event = upcoming[4]
+    predictor.handle([told_of(event, "listed")])
 
+    found = predictor.explain(event.key, "card")
 
-@pytest.fixture
-def database(shared_url: str) -> Iterator[psycopg.Connection[Any]]:
-    with emptied(shared_url) as connection:
-        yield connection
-
-
-@pytest.fixture
-def past(database: psycopg.Connection[Any]) -> Event:
-    event = season(1, 1, seed=3)[0]
-    store(database, [event])
-    return event
-
-
-@pytest.fixture
-def client(postgres: EmbeddedPostgres, shared_url: str, past: Event, tmp_path: Path) -> Iterator[httpx.Client]:
-    def explain(event_key: str, state: State) -> Explanation | None:
-        if event_key == "away":
-            raise TransientError("the predictor is at work on a batch; ask again soon")
-        if event_key != "known":
-            return None
-        starts = (
-            PastStart(0.75, past.settled_at.timestamp() * 1e6, 1, 2),
-            PastStart(0.25, past.settled_at.timestamp() * 1e6 - 1e9, 9, 3),
+    assert found is not None
+    assert (found.event_key, found.state, found.as_of_us) == (event.key, "card", event.listed_at.timestamp() * 1e6)
+    assert [each.entity for each in found.slots] == list(event.entities)
+    assert sum(each.win for each in found.slots) == pytest.approx(1)
+    assert all(each.without.keys() == {"card", "observation", "history"} for each in found.slots)
+    assert any(each.without["history"] != pytest.approx(each.win) for each in found.slots)
+    for each in found.slots:
+        starts = sorted(
+            (start.settled_at.timestamp() * 1e6 for start in past if each.entity in start.entities), reverse=True
         )
-        slot = SlotExplained(1, past.entities[0], 0.5, {"card": 0.4, "observation": 0.5, "history": 0.3}, starts)
-        return Explanation("known", state, VERSION, past.listed_at.timestamp() * 1e6, (slot,))
-
-    settings = settings_of(PredictorSettings, postgres, shared_url, tmp_path)
-    with served(settings, lambda desk: router(desk, explain)) as client:
-        yield client
+        assert [start.settled_us for start in each.past] == starts[:16]
+        assert sum(start.weight for start in each.past) == pytest.approx(1 if starts else 0)
 
 
-def test_an_explanation_names_the_starts_that_counted(client: httpx.Client, past: Event) -> None:
-    answer = client.get("/predictions/known/explanation", params={"state": "observation"})
+def test_what_nobody_knows_is_not_explained(predictor: Predictor, upcoming: list[Event], loaded: Connection) -> None:
+    loaded.execute("UPDATE facts.events SET observed_at = NULL WHERE event_key = %s", (upcoming[0].key,))
 
-    assert answer.status_code == 200, answer.text
-    body = answer.json()
-    assert (body["event_key"], body["state"], body["model_version"]) == ("known", "observation", VERSION)
-    assert datetime.fromisoformat(body["as_of"]) == past.listed_at
-    (slot,) = body["slots"]
-    assert (slot["win"], slot["win_without"]["history"]) == (0.5, 0.3)
-    assert [(start["weight"], start["event_key"]) for start in slot["past_starts"]] == [(0.75, past.key), (0.25, None)]
-
-
-def test_what_cannot_be_explained_is_not_found_and_what_cannot_be_now_is_later(client: httpx.Client) -> None:
-    assert_problem(client.get("/predictions/unknown/explanation"), 404, "not-found")
-    assert_problem(client.get("/predictions/away/explanation"), 503, "unavailable")
-    assert_problem(client.get("/predictions/known/explanation", params={"state": "later"}), 422, "invalid-input")
+    assert predictor.explain("made-up:2030-03-01:99:01", "card") is None
+    assert predictor.explain("elsewhere:2030-03-01:99:01", "card") is None
+    assert predictor.explain(upcoming[0].key, "observation") is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 
 import pytest
 
@@ -10,10 +11,14 @@ from services.predictor.data.events import DAY_US, EventFacts, events_of
 from services.predictor.data.profile import profile_of, source_of
 from services.predictor.features.inputs import inputs_of
 from services.predictor.serving.history_cache import Memory
+from services.predictor.serving.predict import Predictor
 from services.predictor.storage.interface import Change, Changes, Position
+from services.predictor.storage.postgres_facts import PostgresFacts
 from shared.errors import TransientError
+from tests.services.predictor.season import SOURCE, Connection, Event
+from tests.services.predictor.serving.loaded_events import PARTS, settle, told_of
 from tests.services.predictor.serving.replica import event
-from tests.services.predictor.serving.serving import PROFILE, PROFILES, model_of
+from tests.services.predictor.serving.serving import PROFILE, PROFILES, SetClock, Shelf, model_of
 
 
 class Tables:
@@ -123,3 +128,19 @@ def test_a_source_has_the_profile_of_its_first_word() -> None:
     assert profile_of(PROFILES, "made-up") == profile_of(PROFILES, "made") == PROFILE
     assert profile_of(PROFILES, "mad") is None
     assert source_of("made-up:2030-03-01:01:01") == "made-up"
+
+
+def test_what_settles_meanwhile_is_remembered_for_later_events(
+    facts: PostgresFacts, shelf: Shelf, clock: SetClock, upcoming: list[Event], loaded: Connection
+) -> None:
+    predictor = Predictor(facts, shelf, clock, PARTS)
+    predictor.handle([told_of(upcoming[0], "listed")])
+    for each in upcoming[:6]:
+        settle(loaded, each, winner=5)
+    clock.at = upcoming[6].settled_at - timedelta(minutes=16)
+
+    (told,) = predictor.handle([told_of(upcoming[-1], "observed")])
+
+    (fresh,) = Predictor(facts, shelf, clock, PARTS).handle([told_of(upcoming[-1], "observed")])
+    assert told == fresh
+    assert len(predictor.memory.history(SOURCE) or ()) == 42
