@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ParamSpec, TypeVar
 
+from shared.backoff import Backoff
 from shared.errors import TransientError
 
 P = ParamSpec("P")
@@ -70,6 +71,4 @@ class Retry:
 
     def delay_s(self, attempt: int) -> float:
         """The wait after this failed attempt, counted from 1."""
-        # Capped before the power can overflow: 2 ** 1023 is the last one that is a float.
-        longest = min(self.max_delay_s, self.first_delay_s * self.factor ** min(attempt - 1, 100))
-        return longest * (1 - self.jitter * self.random())
+        return Backoff(self.first_delay_s, self.max_delay_s, self.factor, self.jitter, self.random).delay_s(attempt)

@@ -14,8 +14,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-FIRST_PAUSE_S = 0.2
-LONGEST_PAUSE_S = 10.0
+from shared.backoff import Backoff
+
+RESTART_PAUSE = Backoff(first_s=0.2, max_s=10.0)
 HEALTHY_AFTER_S = 30.0
 # Who was killed by a signal did not fail by itself: to have lived for longer than its start takes is enough. (Not at
 # once: who is killed at each start, say for want of memory, must not be started without a pause.)
@@ -127,7 +128,7 @@ class Supervisor:
         lived_s = self._now() - child.started_s
         healthy = lived_s >= (STARTED_AFTER_S if status < 0 else HEALTHY_AFTER_S)
         child.deaths_in_a_row = 1 if healthy else child.deaths_in_a_row + 1
-        child.restart_at_s = self._now() + pause_s(child.deaths_in_a_row)
+        child.restart_at_s = self._now() + RESTART_PAUSE.delay_s(child.deaths_in_a_row)
         child.last_status = status
         _kill_group(child.process.pid)
         child.process = None
@@ -153,11 +154,6 @@ def stop_all(supervisors: Sequence[Supervisor], grace_s: float = GRACE_S) -> lis
         # What a child started and left behind is in the child's session, which is its process group.
         _kill_group(process.pid)
     return killed
-
-
-def pause_s(deaths_in_a_row: int) -> float:
-    """How long to wait before the next start."""
-    return float(min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(deaths_in_a_row - 1, 30)))
 
 
 def _kill_group(pid: int) -> None:

@@ -8,6 +8,8 @@ from datetime import date, datetime, timedelta
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
+from shared.backoff import Backoff
+
 LONGEST_BACKOFF_S = 3600.0
 DAY = timedelta(days=1)
 
@@ -88,6 +90,4 @@ def due(now: datetime, checked_at: datetime | None, every_s: float) -> bool:
 
 def wait_s(attempts: int, every_s: float) -> float:
     """From a visit to the next one of the same window: longer with each failure in a row."""
-    if attempts == 0:
-        return every_s
-    return max(every_s, min(LONGEST_BACKOFF_S, every_s * 2.0 ** min(attempts - 1, 30)))
+    return Backoff(every_s, max(every_s, LONGEST_BACKOFF_S)).delay_s(max(1, attempts))

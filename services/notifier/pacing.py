@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple
 
 from pydantic import Field
 
+from shared.backoff import Backoff
 from shared.events import Frozen
 
 
@@ -25,8 +26,7 @@ class Delivery(Frozen):
 
     def backoff_s(self, failures: int) -> float:
         """The wait after so many failures in a row, 1 or more."""
-        # The exponent is bounded because the failures are not: a channel may be away for weeks.
-        return min(self.backoff_max_s, self.backoff_first_s * 2.0 ** min(failures - 1, 60))
+        return Backoff(self.backoff_first_s, self.backoff_max_s).delay_s(failures)
 
     def undecided(self, channel: str) -> Literal["park", "retry"]:
         return "retry" if channel in self.retry_undecided else "park"

@@ -19,6 +19,7 @@ LAYERS = (
     "shared.events",
     "shared.clock",
     "shared.logs",
+    "shared.backoff",
     "shared.errors",
 )
 # The simulator stands beside the pipeline: a source, known to it by its address only.

@@ -7,7 +7,6 @@ before, and reads the cursor after that. Live positions are nobody's concern her
 
 from __future__ import annotations
 
-import random
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -24,7 +23,7 @@ from shared.runtime.jobs.cursor import Cursor, Spans, cursor_of
 from shared.runtime.jobs.job_lease import Claimed
 from shared.runtime.jobs.pace import MOST_WAITING, Depth, Pressure, Quiet, Rate, Reading
 from shared.runtime.jobs.span_reader import SpanReader, SpanReading
-from shared.runtime.loops.backoff import Backoff
+from shared.runtime.loops.backoff import LOOP_BACKOFF
 from shared.runtime.loops.worker_thread import Aside
 from shared.topics import JOB_CURSORS
 
@@ -87,7 +86,8 @@ class JobLoop:
         self._pressure = Pressure()
         self._quiet = Quiet()
         self._factor = 1
-        self._backoff = Backoff(random.random)
+        self._backoff = LOOP_BACKOFF
+        self._failures = 0
         self._producer: Producer | None = None
         self._reader: SpanReading | None = None
         self._cursor = Cursor({})
@@ -166,7 +166,7 @@ class JobLoop:
             return
         self._read(self._reader)
         self._unit(self._reader)
-        self._backoff.reset()
+        self._failures = 0
         if not self._pending and not self._reader.left:
             self._claimed.end("succeeded", self._cursor.counts)
             self._log.info("done", **self._cursor.counts)
@@ -285,7 +285,8 @@ class JobLoop:
         return None if done <= 0 else (time.monotonic() - began_at) * (1 - progress) / done
 
     def _wait_out(self, error: TransientError | BrokerError) -> None:
-        delay_s = self._backoff.next_s()
+        self._failures += 1
+        delay_s = self._backoff.delay_s(self._failures)
         with suppress(TransientError):
             self._claimed.tell(None, None, None, str(error))
         self._log.warning("waiting, then on from the cursor", error=type(error).__name__, cause=str(error),

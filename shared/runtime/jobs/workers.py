@@ -17,6 +17,7 @@ from typing import Protocol
 import psycopg
 import structlog
 
+from shared.backoff import Backoff
 from shared.database.connection import Link
 from shared.errors import TransientError
 from shared.logs import mask_text
@@ -87,7 +88,7 @@ class Jobs:
         self._show = show
         self._replica = replica
         self._starts = starts
-        self._first_pause_s = first_pause_s
+        self._pause = Backoff(first_pause_s)
         # By the worker's name: a job may be claimed again while its former worker has not ended yet.
         self._held: dict[str, _Held] = {}
         self._link = Link(conninfo, f"{service}, jobs", autocommit=True)
@@ -160,7 +161,7 @@ class Jobs:
             jobs_table.end(connection, held.operation.id, held.worker, "failed", None, cause)
             del self._held[held.worker]
             return
-        held.start_at = time.monotonic() + self._first_pause_s * 2 ** (held.deaths - 1)
+        held.start_at = time.monotonic() + self._pause.delay_s(held.deaths)
         log.warning("the worker of a job ended; another one takes it up", operation=held.operation.id, status=status)
 
     def _drop(self, held: _Held) -> None:

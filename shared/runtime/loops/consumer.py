@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import random
 import threading
 import time
 from collections.abc import Sequence
@@ -20,7 +19,7 @@ from shared.runtime.control.partition_gate import POLL_S, Holding
 from shared.runtime.dead_letters.breaker import Breaker, Tripped
 from shared.runtime.dead_letters.letter import dead_letter
 from shared.runtime.loops.attempt import attempt_in
-from shared.runtime.loops.backoff import Backoff
+from shared.runtime.loops.backoff import LOOP_BACKOFF
 from shared.runtime.loops.batch import Worked, work
 from shared.runtime.loops.handler import DatabaseHandle, Handle
 from shared.runtime.loops.metrics_of_unit import tell
@@ -62,7 +61,8 @@ class ConsumerLoop:
         self._database_handle = database_handle
         self._metrics = metrics
         self._max_records = max_records
-        self._backoff = Backoff(random.random)
+        self._backoff = LOOP_BACKOFF
+        self._failures = 0
         self._breaker = Breaker(service)
         self._holding = Holding(self.reads, steering or Steering(Orders()), self._breaker, metrics)
         self._consumer: Consumer | None = None
@@ -126,7 +126,7 @@ class ConsumerLoop:
         """One batch, one unit: all of it or none. Returns how many records it took."""
         polled = self._poll(consumer)
         if not polled.records:
-            self._backoff.reset()
+            self._failures = 0
             return 0
         started = time.perf_counter()
         if self._patience is not None:
@@ -140,7 +140,7 @@ class ConsumerLoop:
             unit.advance(polled.token, next_offsets(polled), self._holding.seq)
             unit.commit()
         self._breaker.keep(trial)
-        self._backoff.reset()
+        self._failures = 0
         tell(self._metrics, self.service, polled.records, worked, time.perf_counter() - started)
         return len(polled.records)
 
@@ -197,7 +197,8 @@ class ConsumerLoop:
             self._metrics.rebalances_total.inc()
 
     def _wait_out(self, error: TransientError | BrokerError) -> None:
-        delay_s = self._backoff.next_s()
+        self._failures += 1
+        delay_s = self._backoff.delay_s(self._failures)
         self.state, self.trouble = "backing off", str(error)
         self._metrics.retries_total.labels(operation=self.service, reason=type(error).__name__).inc()
         self._log.warning(

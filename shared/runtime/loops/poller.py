@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import threading
 import time
 from collections.abc import Mapping
@@ -15,7 +14,7 @@ from shared.errors import BrokerError, TransientError
 from shared.ops.orders import Doing, Orders
 from shared.runtime.control.mailbox import Steering
 from shared.runtime.control.partition_gate import UNTOLD_S
-from shared.runtime.loops.backoff import Backoff
+from shared.runtime.loops.backoff import LOOP_BACKOFF
 from shared.runtime.loops.handler import Pollable, Step
 from shared.runtime.metrics import Metrics
 from shared.runtime.process.watchdog import Watchdog
@@ -60,7 +59,8 @@ class PollerLoop:
         self._orders = Orders()
         # Whether it works since it owns: orders that grew old since then hold on.
         self._began = False
-        self._backoff = Backoff(random.random)
+        self._backoff = LOOP_BACKOFF
+        self._failures = 0
         self._consumer: Consumer | None = None
         self._stop = threading.Event()
         self._log = structlog.get_logger()
@@ -147,7 +147,7 @@ class PollerLoop:
                 self._tick()
                 if step is not None:
                     self._commit(step, producer)
-                self._backoff.reset()
+                self._failures = 0
 
     def _commit(self, step: Step, producer: Producer) -> None:
         started = time.perf_counter()
@@ -166,7 +166,8 @@ class PollerLoop:
             metrics.records_total.labels(service=self.service, topic=topic, outcome="appended").inc(count)
 
     def _wait_out(self, error: Exception) -> None:
-        delay_s = self._backoff.next_s()
+        self._failures += 1
+        delay_s = self._backoff.delay_s(self._failures)
         self.state, self.trouble = "backing off", str(error)
         self._metrics.retries_total.labels(operation=self.service, reason=type(error).__name__).inc()
         self._log.warning("starting over from the committed cursors", error=str(error), delay_s=round(delay_s, 2))

@@ -14,7 +14,7 @@ import pytest
 
 from headrace.processes import supervisor as rules
 from headrace.processes.last_error import last_words
-from headrace.processes.supervisor import Program, Supervisor, pause_s
+from headrace.processes.supervisor import RESTART_PAUSE, Program, Supervisor
 
 DEADLINE_S = 10.0
 WAITS = "import signal; print('up', flush=True); signal.pause()"
@@ -80,7 +80,7 @@ def test_a_killed_program_is_started_again_after_the_first_pause(make: Callable[
     os.kill(first, signal.SIGKILL)
     until(lambda: found_dead(supervisor))
     assert supervisor.pids() == {}
-    clock.now_s += rules.FIRST_PAUSE_S
+    clock.now_s += RESTART_PAUSE.first_s
     supervisor.step()
 
     assert supervisor.pids()["p0"] != first
@@ -88,19 +88,19 @@ def test_a_killed_program_is_started_again_after_the_first_pause(make: Callable[
 
 
 def test_pauses_double_up_to_the_longest() -> None:
-    assert [pause_s(n) for n in range(1, 9)] == [0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10.0, 10.0]
-    assert pause_s(10_000) == 10.0
+    assert [RESTART_PAUSE.delay_s(n) for n in range(1, 9)] == [0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10.0, 10.0]
+    assert RESTART_PAUSE.delay_s(10_000) == 10.0
 
 
 @pytest.mark.parametrize("lives_s", [(1.0, 1.0, rules.STARTED_AFTER_S), (rules.STARTED_AFTER_S,) * 4])
 def test_who_is_killed_once_it_is_up_is_started_again_at_once(
     make: Callable[..., Supervisor], lives_s: Sequence[float]
 ) -> None:
-    assert _last_pause_s(make, WAITS, lives_s) == pytest.approx(rules.FIRST_PAUSE_S, abs=0.1)
+    assert _last_pause_s(make, WAITS, lives_s) == pytest.approx(RESTART_PAUSE.first_s, abs=0.1)
 
 
 def test_who_is_killed_as_soon_as_it_starts_waits_longer_each_time(make: Callable[..., Supervisor]) -> None:
-    assert _last_pause_s(make, WAITS, (1.0, 1.0, 1.0)) == pytest.approx(pause_s(3), abs=0.1)
+    assert _last_pause_s(make, WAITS, (1.0, 1.0, 1.0)) == pytest.approx(RESTART_PAUSE.delay_s(3), abs=0.1)
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,9 @@ def test_who_fails_by_itself_must_have_lived_long(make: Callable[..., Supervisor
     ends = "import signal, sys; signal.signal(signal.SIGUSR1, lambda *_: sys.exit(3)); print('up', flush=True)"
     source = f"{ends}\nwhile True: signal.pause()"
 
-    assert _last_pause_s(make, source, (life_s,) * 3, signal.SIGUSR1) == pytest.approx(pause_s(deaths), abs=0.1)
+    pause_s = _last_pause_s(make, source, (life_s,) * 3, signal.SIGUSR1)
+
+    assert pause_s == pytest.approx(RESTART_PAUSE.delay_s(deaths), abs=0.1)
 
 
 def _last_pause_s(

@@ -12,6 +12,7 @@ from uuid import UUID
 import psycopg
 import pytest
 
+from shared.backoff import Backoff
 from shared.broker.contract import Broker, NewRecord, TopicPartition
 from shared.broker.postgres.broker import PostgresBroker
 from shared.database.connection import DbConnection
@@ -19,7 +20,6 @@ from shared.errors import ConfigError, InvalidEvent, TransientError
 from shared.ops.orders import Desired, Order, Orders
 from shared.records import Received
 from shared.runtime.control.mailbox import FRESH_S, Steering
-from shared.runtime.loops.backoff import Backoff
 from shared.runtime.loops.consumer import ConsumerLoop
 from shared.runtime.metrics import Metrics
 from shared.runtime.view import LoopView
@@ -194,7 +194,7 @@ def test_a_member_that_waits_for_trouble_to_pass_takes_part_in_its_group(broker:
         raise TransientError("away")
 
     other, waiting = broker_on(url), loop_of(broker, handle=handle, slot="a")
-    waiting._backoff = Backoff(lambda: 1.0, failures=10)  # as after a long outage: it waits for 3 s
+    waiting._backoff = Backoff(first_s=3.0)  # as after a long outage
     joining = loop_of(other, handle=copy, slot="b")
     with running(waiting):
         eventually(lambda: len(tries) >= 1)
