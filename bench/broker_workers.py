@@ -18,6 +18,7 @@ from shared.broker.kafka.client import addresses_of, client_settings
 from shared.events import MESSAGES
 from shared.records import Received
 from shared.runtime.loops.consumer import ConsumerLoop
+from shared.runtime.loops.handler import InUnit
 from shared.runtime.metrics import Metrics
 from shared.settings.sections import KafkaSettings
 
@@ -42,8 +43,8 @@ def runtime(site: Site, source: str, target: str, slot: str, share: int, ready: 
         return [NewRecord(target, each.record.key, each.record.value, each.record.headers) for each in batch]
 
     loop = ConsumerLoop(
-        site.broker(), service=group_of(source), slot=slot, reads=[source], metrics=Metrics(), handle=handle,
-        max_records=MOST,
+        site.broker(), service=group_of(source), slot=slot, reads=[source], metrics=Metrics(),
+        handler=InUnit(handle), max_records=MOST,
     )  # fmt: skip
 
     def report() -> None:

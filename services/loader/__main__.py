@@ -10,6 +10,7 @@ from services.loader.load import Loader
 from services.loader.postgres_export_orders import KIND, look
 from services.loader.settings import LoaderSettings
 from shared.database.connection import Link
+from shared.runtime.loops.handler import InTransaction
 from shared.runtime.metrics import Metrics
 from shared.runtime.process.operation_poller import Settling
 from shared.runtime.process.run import launch
@@ -28,7 +29,7 @@ def wire(settings: LoaderSettings, metrics: Metrics) -> Service:
     return Service(
         Consuming(
             [CLEAN, PREDICTIONS, *DEAD_LETTERS],
-            database_handle=loader.handle,
+            InTransaction(loader.handle),
             max_records=settings.loader.batch_records,
         ),
         background=[exporter.run, Settling(conninfo, settings.name, KIND, look)] if settings.loader.exports else [],

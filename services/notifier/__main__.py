@@ -20,6 +20,7 @@ from services.notifier.sender import Sender
 from services.notifier.settings import NotifierSettings
 from shared.broker.connect import connect
 from shared.errors import ConfigError
+from shared.runtime.loops.handler import InTransaction
 from shared.runtime.metrics import Metrics
 from shared.runtime.process.operation_poller import Settling
 from shared.runtime.process.run import launch
@@ -59,7 +60,7 @@ def wire(settings: NotifierSettings, metrics: Metrics) -> Service:
         options.summary_patience_s,
     )
     return Service(
-        Consuming([PREDICTIONS, LOADED], database_handle=notifier.handle),
+        Consuming([PREDICTIONS, LOADED], InTransaction(notifier.handle)),
         background=[summaries.run, sender.run, Settling(conninfo, settings.name, KIND, look)],
         routers=[lambda desk: router(desk, options.channels)],
     )

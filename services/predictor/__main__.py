@@ -12,6 +12,7 @@ from services.predictor.serving.lazy_predictor import LazyPredictor, Predicting
 from services.predictor.settings import PredictorSettings
 from shared.broker.connect import connect
 from shared.database.connection import Link
+from shared.runtime.loops.handler import InThread
 from shared.runtime.metrics import Metrics
 from shared.runtime.process.run import launch
 from shared.runtime.service import Consuming, Service, serving
@@ -46,7 +47,7 @@ def wire(settings: PredictorSettings, metrics: Metrics) -> Service:
     conninfo = settings.database.conninfo("headrace predictor")
     predictor = LazyPredictor(settings.models_dir, lambda: predictor_of(settings, conninfo), metrics)
     return Service(
-        Consuming([LOADED], handle=predictor.handle, max_records=settings.predictor.batch_records, slow=True),
+        Consuming([LOADED], InThread(predictor.handle), max_records=settings.predictor.batch_records),
         detail=predictor.detail,
         jobs=dict.fromkeys((TRAINING, PROMOTION), job_starter(conninfo, settings.models_dir)),
         routers=[

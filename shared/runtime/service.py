@@ -28,7 +28,7 @@ from shared.runtime.jobs.replay import JOB, replay_job, work_on_replay
 from shared.runtime.jobs.workers import Jobs, Start
 from shared.runtime.lag import LagMeter, meter_of
 from shared.runtime.loops.consumer import ConsumerLoop
-from shared.runtime.loops.handler import DatabaseHandle, Handle, Pollable
+from shared.runtime.loops.handler import Handler, Pollable
 from shared.runtime.loops.outbox import relays
 from shared.runtime.loops.poller import PollerLoop
 from shared.runtime.metrics import Metrics
@@ -40,14 +40,11 @@ from shared.topics import retry_topic
 
 @dataclass(frozen=True)
 class Consuming:
-    """Reads topics and handles their records; one of the two handles (loops/handler.py). `slow`: `handle` may take
-    longer than a group waits for its members, so it works in a thread (loops/slow_handler.py)."""
+    """Reads topics and handles their records."""
 
     reads: Sequence[str]
-    handle: Handle | None = None
-    database_handle: DatabaseHandle | None = None
+    handler: Handler
     max_records: int = 2000
-    slow: bool = False
 
 
 @dataclass(frozen=True)
@@ -101,7 +98,7 @@ def work_on_job(settings: ServiceSettings, service: Service, connect: Connect) -
         raise ConfigError(f"{settings.name} reads no topic, so there is nothing to replay")
     work_on_replay(
         settings, conninfo, lambda: connect(settings, conninfo),
-        lambda operation: replay_job(operation, work.handle, work.database_handle, work.max_records, slow=work.slow),
+        lambda operation: replay_job(operation, work.handler, work.max_records),
         os.environ,
     )  # fmt: skip
     return STOPPED
@@ -118,7 +115,7 @@ def serve(settings: ServiceSettings, service: Service, metrics: Metrics, connect
         settings.database.conninfo(), settings.name, settings.service.replica, incarnation, steering,
         KnownPartitions(settings.name, topics, "" if settings.broker.url == "embedded" else LOCAL),
     )  # fmt: skip
-    writes_rows = isinstance(service.work, Consuming) and service.work.database_handle is not None
+    writes_rows = isinstance(service.work, Consuming) and service.work.handler.in_database
     copying = relays(settings, conninfo, metrics) if writes_rows else []
     starts = dict(service.jobs)
     if isinstance(service.work, Consuming):
@@ -146,7 +143,7 @@ def desk_of(settings: ServiceSettings, service: Service, view: ServiceView, conn
 def _meter(settings: ServiceSettings, conninfo: str, work: Consuming | Polling) -> LagMeter | None:
     if isinstance(work, Polling):
         return None
-    return meter_of(settings, conninfo, connect(settings, conninfo), in_database=work.database_handle is not None)
+    return meter_of(settings, conninfo, connect(settings, conninfo), in_database=work.handler.in_database)
 
 
 def steered(service: str, work: Consuming | Polling) -> tuple[str, ...]:
@@ -164,6 +161,6 @@ def _loop(
             writes=work.writes, steering=steering,
         )  # fmt: skip
     return ConsumerLoop(
-        broker, service=name, slot=slot, reads=steered(name, work), metrics=metrics, handle=work.handle,
-        database_handle=work.database_handle, max_records=work.max_records, steering=steering, slow=work.slow,
+        broker, service=name, slot=slot, reads=steered(name, work), metrics=metrics, handler=work.handler,
+        max_records=work.max_records, steering=steering,
     )  # fmt: skip

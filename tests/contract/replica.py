@@ -26,7 +26,7 @@ from shared.records import Received
 from shared.runtime.control.mailbox import Steering
 from shared.runtime.control.thread import Control
 from shared.runtime.loops.consumer import ConsumerLoop
-from shared.runtime.loops.handler import Handle
+from shared.runtime.loops.handler import Handle, InUnit
 from shared.runtime.metrics import Metrics
 from shared.runtime.process.replicas import Replicas
 from tests.contract.child import broker_of, say
@@ -48,7 +48,13 @@ class Replica:
         self.metrics = Metrics()
         steering, incarnation = Steering(), uuid4()
         self.loop = ConsumerLoop(
-            broker, service=SERVICE, slot=slot, reads=[READS], metrics=self.metrics, handle=handle, steering=steering
+            broker,
+            service=SERVICE,
+            slot=slot,
+            reads=[READS],
+            metrics=self.metrics,
+            handler=InUnit(handle),
+            steering=steering,
         )
         prefix = "" if type(broker).__name__ == "PostgresBroker" else LOCAL
         partitions = KnownPartitions(SERVICE, [READS], prefix)

@@ -26,6 +26,7 @@ from shared.runtime.jobs.job_lease import Claimed
 from shared.runtime.jobs.loop import JobLoop
 from shared.runtime.jobs.redrive import Redriving
 from shared.runtime.loops.consumer import ConsumerLoop
+from shared.runtime.loops.handler import InUnit
 from shared.runtime.metrics import Metrics
 from shared.topics import CLEAN, JOB_CURSORS, RAW, TopicSpec
 from tests.contract.children import said
@@ -183,7 +184,13 @@ def test_lines_that_break_while_records_are_handled_make_no_dead_letters(harness
         return [out(received) for received in batch]
 
     loop = ConsumerLoop(
-        harness.another(), service="cleaner", slot="0", reads=[RAW], metrics=Metrics(), handle=handle, max_records=10
+        harness.another(),
+        service="cleaner",
+        slot="0",
+        reads=[RAW],
+        metrics=Metrics(),
+        handler=InUnit(handle),
+        max_records=10,
     )
     with running(loop):
         until(lambda: [int(record.value) for record in everything(broker, CLEAN)] == list(range(300)), 60)

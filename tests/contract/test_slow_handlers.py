@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from shared.broker.contract import Broker, NewRecord
 from shared.records import Received
 from shared.runtime.loops.consumer import ConsumerLoop
+from shared.runtime.loops.handler import InThread
 from shared.runtime.metrics import Metrics
 from tests.contract.conftest import Harness
 from tests.contract.records import all_of, put, until
@@ -34,7 +35,7 @@ class Gate:
 
 def loop_of(broker: Broker, slot: str, gate: Gate) -> ConsumerLoop:
     return ConsumerLoop(
-        broker, service=SERVICE, slot=slot, reads=[READS], metrics=Metrics(), handle=gate.handle, slow=True
+        broker, service=SERVICE, slot=slot, reads=[READS], metrics=Metrics(), handler=InThread(gate.handle)
     )
 
 

@@ -24,7 +24,7 @@ from shared.runtime.jobs.job_lease import Claimed
 from shared.runtime.jobs.pace import MOST_WAITING, Depth, Pressure, Quiet, Rate, Reading
 from shared.runtime.jobs.span_reader import SpanReader, SpanReading
 from shared.runtime.loops.backoff import LOOP_BACKOFF
-from shared.runtime.loops.worker_thread import Aside
+from shared.runtime.loops.worker_thread import MAX_CALL_S, caller
 from shared.topics import JOB_CURSORS
 
 POLL_S = 0.2
@@ -34,8 +34,6 @@ TELL_S = 0.5
 # Records that are passed over need no unit; but a worker that dies should not have to read them all again.
 KEEP_S = 5.0
 _STEP_S = 0.05
-# A transform that works aside may take this long, as a handler may (shared/runtime/loops/consumer.py).
-LONGEST_S = 600.0
 
 Transform = Callable[[Sequence[Record], Unit], Mapping[str, int]]
 """Puts what comes of these records into the unit; returns what to add to the counts. May be called again on the same
@@ -81,7 +79,7 @@ class JobLoop:
         self._broker = broker
         self._claimed = claimed
         self._job = job
-        self._aside = Aside(f"job {job.id}") if job.slow else None
+        self._caller = caller(f"job {job.id}", slow=job.slow)
         self._rate = Rate(job.rate)
         self._pressure = Pressure()
         self._quiet = Quiet()
@@ -110,8 +108,7 @@ class JobLoop:
                 self._turn()
         finally:
             self._start_over()
-            if self._aside is not None:
-                self._aside.close()
+            self._caller.close()
             self._claimed.close()
 
     def _turn(self) -> None:
@@ -240,12 +237,10 @@ class JobLoop:
         self._job.committed(cursor, selected)
 
     def _transform(self, selected: Sequence[Record], unit: Unit) -> Mapping[str, int]:
-        if self._aside is None:
-            return self._job.transform(selected, unit)
-        return self._aside.call(lambda: self._job.transform(selected, unit), self._tick_on)
+        return self._caller.call(lambda: self._job.transform(selected, unit), self._tick_on)
 
     def _tick_on(self, took_s: float) -> None:
-        if took_s < LONGEST_S:
+        if took_s < MAX_CALL_S:
             self._tick()
 
     def _next_batch(self, reader: SpanReading) -> tuple[Cursor, list[Record]]:

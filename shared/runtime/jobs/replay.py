@@ -26,9 +26,8 @@ from shared.runtime.jobs.cursor import Cursor
 from shared.runtime.jobs.job_lease import Claimed
 from shared.runtime.jobs.loop import Job, JobLoop
 from shared.runtime.jobs.pace import MOST_WAITING
-from shared.runtime.loops.attempt import attempt_in
 from shared.runtime.loops.batch import work
-from shared.runtime.loops.handler import DatabaseHandle, Handle
+from shared.runtime.loops.handler import Handler
 from shared.runtime.process.watchdog import Watchdog
 from shared.settings.sections import ServiceSettings
 from shared.topics import RAW, dead_letter_topic, downstream_of
@@ -42,13 +41,10 @@ NICENESS = 10
 class Replaying:
     """The transform of a replay. `revision` goes with all that comes of it, dead letters too."""
 
-    def __init__(
-        self, service: str, revision: str, handle: Handle | None, database_handle: DatabaseHandle | None
-    ) -> None:
+    def __init__(self, service: str, revision: str, handler: Handler) -> None:
         self._service = service
         self._revision = revision
-        self._handle = handle
-        self._database_handle = database_handle
+        self._handler = handler
         self._breaker = Breaker(service)
         self._trial: Trial | None = None
 
@@ -67,41 +63,30 @@ class Replaying:
             self._breaker.keep(self._trial)
 
     def _attempt(self, batch: Sequence[Received], unit: Unit) -> Sequence[NewRecord]:
-        again = [received._replace(revision=self._revision) for received in batch]
-        if self._handle is not None:
-            return self._handle(again)
-        assert self._database_handle is not None  # noqa: S101  # one of the two is there
-        return attempt_in(unit, self._database_handle, again)
+        return self._handler.call([received._replace(revision=self._revision) for received in batch], unit)
 
     def _dead_letter(self, failed: Failed, at: datetime) -> NewRecord:
         letter = dead_letter(self._service, failed, at)
         return letter._replace(headers={**letter.headers, "revision": self._revision.encode()})
 
 
-def replay_job(
-    operation: Operation,
-    handle: Handle | None,
-    database_handle: DatabaseHandle | None,
-    max_records: int,
-    *,
-    slow: bool = False,
-) -> Job:
-    """The job that a replay's operation asks for. `slow`: `handle` may take long."""
+def replay_job(operation: Operation, handler: Handler, max_records: int) -> Job:
+    """The job that a replay's operation asks for."""
     plan = plan_of(operation.target)
-    transform = Replaying(operation.service, operation.id, handle, database_handle)
+    transform = Replaying(operation.service, operation.id, handler)
     return Job(
         id=operation.id,
         spans={TopicPartition(plan.request.topic, p): span for p, span in plan.spans.items()},
         wanted=selects(plan.request),
         transform=transform,
-        in_database=database_handle is not None,
+        in_database=handler.in_database,
         # Small: nothing live waits long for a unit's locks, nor behind its outputs.
         unit_records=min(max_records, MOST_WAITING),
         rate=plan.request.rate,
         committed=transform.committed,
         downstream=downstream_of(operation.service),
         beside=RAW,
-        slow=slow,
+        slow=handler.slow,
     )
 
 

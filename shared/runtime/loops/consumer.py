@@ -15,15 +15,15 @@ from shared.errors import BrokerError, TransientError
 from shared.ops.orders import Orders
 from shared.records import Received
 from shared.runtime.control.mailbox import Steering
-from shared.runtime.control.partition_gate import POLL_S, Holding
+from shared.runtime.control.partition_gate import POLL_S, PartitionGate
 from shared.runtime.dead_letters.breaker import Breaker, Tripped
 from shared.runtime.dead_letters.letter import dead_letter
-from shared.runtime.loops.attempt import attempt_in
 from shared.runtime.loops.backoff import LOOP_BACKOFF
 from shared.runtime.loops.batch import Worked, work
-from shared.runtime.loops.handler import DatabaseHandle, Handle
-from shared.runtime.loops.metrics_of_unit import tell
-from shared.runtime.loops.slow_handler import Patience
+from shared.runtime.loops.handler import Handler
+from shared.runtime.loops.metrics_of_unit import record_commit
+from shared.runtime.loops.slow_handler import GroupMembership
+from shared.runtime.loops.worker_thread import caller
 from shared.runtime.metrics import Metrics
 from shared.topics import dead_letter_topic
 
@@ -39,16 +39,11 @@ class ConsumerLoop:
         slot: str,
         reads: Sequence[str],
         metrics: Metrics,
-        handle: Handle | None = None,
-        database_handle: DatabaseHandle | None = None,
+        handler: Handler,
         max_records: int = 2000,
         steering: Steering | None = None,
-        slow: bool = False,
     ) -> None:
-        """Without `steering` nobody orders anything: all runs. `slow`: `handle` may take long, so it works in a thread
-        of its own while this one polls on, with everything paused."""
-        if (handle is None) == (database_handle is None):
-            raise ValueError("give handle, or database_handle for a service whose rows commit with its position")
+        """Without `steering` there are no orders: everything runs."""
         self.service = service
         self.reads = tuple(reads)
         self.state = "starting"
@@ -57,19 +52,18 @@ class ConsumerLoop:
         self.assigned = 0
         self._broker = broker
         self._slot = f"{service}-{slot}"
-        self._handle = handle
-        self._database_handle = database_handle
+        self._handler = handler
+        self._caller = caller(f"{service} handler", slow=handler.slow)
         self._metrics = metrics
         self._max_records = max_records
         self._backoff = LOOP_BACKOFF
         self._failures = 0
         self._breaker = Breaker(service)
-        self._holding = Holding(self.reads, steering or Steering(Orders()), self._breaker, metrics)
+        self._gate = PartitionGate(self.reads, steering or Steering(Orders()), self._breaker, metrics)
         self._consumer: Consumer | None = None
         self._producer: Producer | None = None
         self._failed = False
         self._stop = threading.Event()
-        self._patience = Patience(f"{service} handler", self._holding, self._stop, self._note) if slow else None
         self._log = structlog.get_logger()
 
     def stop(self) -> None:
@@ -91,7 +85,7 @@ class ConsumerLoop:
 
         The producer comes first: making it settles what became of the unit that failed, and positions after that.
         """
-        in_database = self._database_handle is not None
+        in_database = self._handler.in_database
         try:
             self._producer = self._producer or self._broker.producer(self._slot, in_database=in_database)
             if self._failed and self._consumer is not None:
@@ -109,7 +103,7 @@ class ConsumerLoop:
             if isinstance(error, BrokerError):
                 self._metrics.units_total.labels(outcome=type(error).__name__.lower()).inc()
                 self._drop_producer()
-                self._holding.doubt()
+                self._gate.distrust()
             self._wait_out(error)
 
     def _drop_producer(self) -> None:
@@ -118,7 +112,7 @@ class ConsumerLoop:
             self._producer = None
 
     def _let_go(self) -> None:
-        for part in (self._patience, self._consumer, self._producer):
+        for part in (self._caller, self._consumer, self._producer):
             if part is not None:
                 part.close()
 
@@ -129,72 +123,42 @@ class ConsumerLoop:
             self._failures = 0
             return 0
         started = time.perf_counter()
-        if self._patience is not None:
-            self._patience.forget()
-        with producer.unit() if self._database_handle is None else producer.db_unit() as unit:
+        membership = GroupMembership(consumer, self._gate, self._stop, self._tick)
+        with self._handler.unit(producer) as unit:
             trial = self._breaker.trial(polled.records)
-            worked = work(polled.records, lambda batch: self._attempt(batch, unit, consumer), trial.note)
-            if self._patience is not None:
-                self._patience.check()
+            worked = work(polled.records, lambda batch: self._attempt(batch, unit, membership), trial.note)
+            membership.check()
             unit.append([*worked.outputs, *self._dead_letters(worked)])
-            unit.advance(polled.token, next_offsets(polled), self._holding.seq)
+            unit.advance(polled.token, next_offsets(polled), self._gate.seq)
             unit.commit()
         self._breaker.keep(trial)
         self._failures = 0
-        tell(self._metrics, self.service, polled.records, worked, time.perf_counter() - started)
+        record_commit(self._metrics, self.service, polled.records, worked, time.perf_counter() - started)
         return len(polled.records)
 
     def _poll(self, consumer: Consumer) -> Polled:
-        """What may be handled, under the newest orders. All that was polled before is committed.
-
-        A rebalance can bring a partition that is held back: unpaused, with records. They are put back.
-        """
-        holding = self._holding
-        holding.look()
-        holding.apply(consumer)
-        wait_s = holding.patience_s()
-        holding.locate(consumer)
-        polled = consumer.poll(wait_s, self._max_records)
+        """What may be handled under the latest orders. Every record that was polled before is committed."""
+        wait_s = self._gate.before_poll(consumer)
+        polled = self._gate.after_poll(consumer, consumer.poll(wait_s, self._max_records))
         self._tick()
-        self._note_assignment(consumer.assignment())
-        held = holding.apply(consumer)
-        if held and any((each.topic, each.partition) in held for each in polled.records):
-            consumer.reload()
-            polled = polled._replace(records=[])
-        self.state, self.trouble = holding.state()
-        holding.tell()
+        self.state, self.trouble = self._gate.state()
         return polled
 
     def _hold_back(self, tripped: Tripped) -> None:
         """The batch is polled again without that partition, which waits for a resume, or a new process."""
-        self._holding.trip(tripped)
+        self._gate.trip(tripped)
         self._log.error("a partition is held back", topic=tripped.tp.topic, partition=tripped.tp.partition,
                         cause=str(tripped))  # fmt: skip
 
-    def _attempt(self, batch: Sequence[Received], unit: Unit, consumer: Consumer) -> Sequence[NewRecord]:
+    def _attempt(self, batch: Sequence[Received], unit: Unit, membership: GroupMembership) -> Sequence[NewRecord]:
         self._tick()
-        handle = self._handle
-        if handle is None:
-            assert self._database_handle is not None  # noqa: S101  # the constructor saw to it
-            return attempt_in(unit, self._database_handle, batch)
-        if self._patience is None:
-            return handle(batch)
-        return self._patience.handle(handle, batch, consumer)
-
-    def _note(self, consumer: Consumer) -> None:
-        self._tick()
-        self._note_assignment(consumer.assignment())
+        return self._caller.call(lambda: self._handler.call(batch, unit), membership.keep)
 
     def _dead_letters(self, worked: Worked) -> list[NewRecord]:
         """One for each failed record, except those that lie in our own dead letters already: they stay there."""
         now = datetime.now(UTC)
         own = dead_letter_topic(self.service)
         return [dead_letter(self.service, each, now) for each in worked.failed if each.record.topic != own]
-
-    def _note_assignment(self, owned: frozenset[TopicPartition]) -> None:
-        if self._holding.own(owned):
-            self.assigned = len(owned)
-            self._metrics.rebalances_total.inc()
 
     def _wait_out(self, error: TransientError | BrokerError) -> None:
         self._failures += 1
@@ -215,15 +179,16 @@ class ConsumerLoop:
         until = time.monotonic() + delay_s
         try:
             while self._consumer and not self._stop.is_set() and (left_s := until - time.monotonic()) > 0:
-                self._holding.rest(self._consumer)
-                self._consumer.poll(min(left_s, POLL_S), 1)
-                self._note_assignment(self._consumer.assignment())
+                self._gate.poll_paused(self._consumer, min(left_s, POLL_S))
+                self._gate.assign(self._consumer)
+                self._tick()
         except (TransientError, BrokerError):
             pass  # the broker is what is away
         self._stop.wait(max(0.0, until - time.monotonic()))
 
     def _tick(self) -> None:
         self.ticked_at = time.monotonic()
+        self.assigned = len(self._gate.owned)
 
 
 def _calm_the_collector() -> None:

@@ -1,4 +1,4 @@
-"""What is told of a committed unit: its metrics, and a line in the log for each dead letter."""
+"""Records a committed unit in the metrics, and each dead letter in the log."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from shared.topics import RETRIES
 log = structlog.get_logger(__name__)
 
 
-def tell(metrics: Metrics, service: str, records: Sequence[Record], worked: Worked, took_s: float) -> None:
+def record_commit(metrics: Metrics, service: str, records: Sequence[Record], worked: Worked, took_s: float) -> None:
     failed = Counter(each.record.topic for each in worked.failed)
     handled = Counter(record.topic for record in records) - failed
     for outcome, counts in (("handled", handled), ("failed", failed)):
@@ -27,7 +27,7 @@ def tell(metrics: Metrics, service: str, records: Sequence[Record], worked: Work
                 metrics.redriven_total.labels(outcome=outcome).inc(count)
     for each in worked.failed:
         metrics.dead_letters_total.labels(topic=each.record.topic, reason=type(each.error).__name__).inc()
-        _tell_of_dead_letter(each)
+        _log_dead_letter(each)
     newest_ms = max(record.timestamp_ms for record in records)
     metrics.units_total.labels(outcome="committed").inc()
     metrics.batch_duration_seconds.labels(stage=service).observe(took_s)
@@ -36,7 +36,7 @@ def tell(metrics: Metrics, service: str, records: Sequence[Record], worked: Work
     metrics.last_success_timestamp_seconds.set(time.time())
 
 
-def _tell_of_dead_letter(failed: Failed) -> None:
+def _log_dead_letter(failed: Failed) -> None:
     record = failed.record
     log.warning(
         "dead letter", topic=record.topic, partition=record.partition, offset=record.offset,

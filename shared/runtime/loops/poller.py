@@ -13,7 +13,7 @@ from shared.broker.contract import Broker, Consumer, Producer, TopicPartition
 from shared.errors import BrokerError, TransientError
 from shared.ops.orders import Doing, Orders
 from shared.runtime.control.mailbox import Steering
-from shared.runtime.control.partition_gate import UNTOLD_S
+from shared.runtime.control.partition_gate import NO_ORDERS_POLL_S
 from shared.runtime.loops.backoff import LOOP_BACKOFF
 from shared.runtime.loops.handler import Pollable, Step
 from shared.runtime.metrics import Metrics
@@ -109,7 +109,7 @@ class PollerLoop:
     def _may_work(self, consumer: Consumer) -> bool:
         """Whether the owner is to ask its source now. Where not, the answer takes a moment, and it stays a member."""
         if not self._knows_orders():
-            consumer.poll(UNTOLD_S, 1)
+            consumer.poll(NO_ORDERS_POLL_S, 1)
             return False
         self._began = True
         paused = self._orders.paused(self._writes)

@@ -1,4 +1,4 @@
-"""A thread that works on one thing at a time, while its caller goes on with something else (docs/adr/0008)."""
+"""Runs calls in one worker thread while the caller does something else (docs/adr/0008)."""
 
 from __future__ import annotations
 
@@ -6,60 +6,64 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from concurrent.futures import Future, wait
+from typing import Any, TypeVar
 
-# Most work is done before this: then nothing else needs to be done meanwhile.
-SOON_S = 0.2
-# Meanwhile, with so long between.
-EVERY_S = 0.1
+# A call may take this long. After that the loop no longer ticks, and the watchdog ends the process.
+MAX_CALL_S = 600.0
+# Most calls return within this; until then the caller only waits.
+FIRST_WAIT_S = 0.2
+# The pause between two calls of `meanwhile`.
+WAIT_S = 0.1
 
 T = TypeVar("T")
 
 
-class _Task:
-    def __init__(self, work: Callable[[], Any]) -> None:
-        self.work = work
-        self.done = threading.Event()
-        self.result: Any = None
-        self.error: BaseException | None = None
+class CallerThread:
+    """Runs each call in the caller's own thread."""
 
-    def run(self) -> None:
-        try:
-            self.result = self.work()
-        except BaseException as error:  # noqa: BLE001  # whatever it is, the caller raises it
-            self.error = error
-        finally:
-            self.done.set()
+    def call(self, work: Callable[[], T], _meanwhile: Callable[[float], None]) -> T:
+        return work()
+
+    def close(self) -> None:
+        """Nothing is open."""
 
 
-class Aside:
-    """Always the same thread, for libraries that keep a pool of threads for each that calls them. Its caller is one
-    thread, too. It is a daemon: work that never ends keeps no process alive."""
+class WorkerThread:
+    """Runs one call at a time, always in the same thread, because some libraries keep a thread pool for each calling
+    thread. One thread calls it. The worker is a daemon: a call that never returns does not keep the process alive."""
 
     def __init__(self, name: str) -> None:
-        self._tasks: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
+        self._calls: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def call(self, work: Callable[[], T], meanwhile: Callable[[float], None]) -> T:
-        """What `work` returns or raises. Until then `meanwhile` is called now and then with how long it has taken (s);
-        what it raises gives the work up: it may still go on, but nobody waits for it any more."""
+        """What `work` returns or raises. Until then `meanwhile` is called with the time taken so far (s), again and
+        again. If it raises, the call is abandoned: `work` may go on, but its result is discarded."""
         if not self._thread.is_alive():
             self._thread.start()
-        task = _Task(work)
-        self._tasks.put(task)
+        result: Future[T] = Future()
+        self._calls.put((work, result))
         started_s = time.monotonic()
-        done = task.done.wait(SOON_S)
+        done = wait([result], FIRST_WAIT_S).done
         while not done:
             meanwhile(time.monotonic() - started_s)
-            done = task.done.wait(EVERY_S)
-        if task.error is not None:
-            raise task.error
-        return cast("T", task.result)
+            done = wait([result], WAIT_S).done
+        return result.result()
 
     def close(self) -> None:
-        """It ends when it is done with what it does; nobody waits for that."""
-        self._tasks.put(None)
+        """The thread ends after its current call. Does not wait for it."""
+        self._calls.put(None)
 
     def _run(self) -> None:
-        while (task := self._tasks.get()) is not None:
-            task.run()
+        while (call := self._calls.get()) is not None:
+            work, result = call
+            try:
+                result.set_result(work())
+            except BaseException as error:  # noqa: BLE001  # the caller raises it
+                result.set_exception(error)
+
+
+def caller(name: str, *, slow: bool) -> CallerThread | WorkerThread:
+    """Where the calls of a handler run."""
+    return WorkerThread(name) if slow else CallerThread()

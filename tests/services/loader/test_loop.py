@@ -17,6 +17,7 @@ from shared.database.connection import Link
 from shared.events import HeadProbability, LoadedEvent, Prediction, Reference, ReferenceRow, event_id_of
 from shared.records import encode
 from shared.runtime.loops.consumer import ConsumerLoop
+from shared.runtime.loops.handler import InTransaction
 from shared.runtime.metrics import Metrics
 from shared.topics import CLEAN, DEAD_LETTERS, LOADED, PREDICTIONS, specs
 from tests.services.loader.facts import SOURCE, StillClock, at, entry, key, listed, observed, received, settled
@@ -51,7 +52,12 @@ class Pipe:
         self.shared = Link(make_conninfo(url, options="-c lock_timeout=3s"), "shared", autocommit=True)
         loader = Loader(StillClock(), self.metrics, shared=self.shared if apart else None)
         self.loop = ConsumerLoop(
-            self.broker, service="loader", slot="0", reads=READS, metrics=self.metrics, database_handle=loader.handle
+            self.broker,
+            service="loader",
+            slot="0",
+            reads=READS,
+            metrics=self.metrics,
+            handler=InTransaction(loader.handle),
         )
         self.consumer = self.broker.consumer("loader", READS, "loader-0")
         self.producer = self.broker.producer("loader-0")

@@ -11,6 +11,7 @@ from shared.broker.counting.backlog import GaplessBacklog
 from shared.broker.postgres.broker import PostgresBroker
 from shared.runtime.lag import LagMeter
 from shared.runtime.loops.consumer import ConsumerLoop
+from shared.runtime.loops.handler import InUnit
 from shared.runtime.metrics import Metrics
 from shared.runtime.view import ALIVE_S, LoopView
 from shared.topics import RAW
@@ -27,7 +28,9 @@ def broker(url: str) -> Iterator[PostgresBroker]:
 
 @pytest.fixture
 def loop(broker: PostgresBroker) -> ConsumerLoop:
-    return ConsumerLoop(broker, service="cleaner", slot="0", reads=[RAW], metrics=Metrics(), handle=lambda batch: [])
+    return ConsumerLoop(
+        broker, service="cleaner", slot="0", reads=[RAW], metrics=Metrics(), handler=InUnit(lambda batch: [])
+    )
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from services.predictor.serving.deduplication import Tail
 from services.predictor.serving.predict import Parts, Predictor
 from services.predictor.storage.interface import Changes, Decided, Position
 from shared.runtime.loops.consumer import ConsumerLoop
+from shared.runtime.loops.handler import InThread
 from shared.runtime.metrics import Metrics
 from shared.topics import LOADED
 from tests.contract.child import broker_of, say
@@ -63,7 +64,7 @@ def main(broker_file: str) -> None:
     parts = Parts(tail=Tail(broker_of(Path(broker_file))), profiles=PROFILES)
     predictor = Predictor(MadeUpFacts(), Shelf(model), SetClock(LISTED + timedelta(minutes=1)), parts)
     loop = ConsumerLoop(
-        broker, service=SERVICE, slot="0", reads=[LOADED], metrics=Metrics(), handle=predictor.handle, slow=True
+        broker, service=SERVICE, slot="0", reads=[LOADED], metrics=Metrics(), handler=InThread(predictor.handle)
     )
     say("started")
     loop.run()

@@ -22,7 +22,7 @@ from shared.broker.contract import NewRecord, Record
 from shared.broker.kafka.broker import KafkaBroker
 from shared.records import encode
 from shared.runtime.loops.consumer import ConsumerLoop
-from shared.runtime.loops.handler import DatabaseHandle
+from shared.runtime.loops.handler import DatabaseHandle, InTransaction
 from shared.runtime.loops.outbox import Outbox
 from shared.runtime.metrics import Metrics
 from shared.settings.sections import KafkaSettings
@@ -102,7 +102,7 @@ class _Stage:
     def __init__(self, broker: KafkaBroker, service: str, reads: Sequence[str], handle: DatabaseHandle) -> None:
         self._broker, self._service, self._reads = broker, service, reads
         self._loop = ConsumerLoop(
-            broker, service=service, slot="0", reads=reads, metrics=Metrics(), database_handle=handle
+            broker, service=service, slot="0", reads=reads, metrics=Metrics(), handler=InTransaction(handle)
         )
         self._consumer = broker.consumer(service, reads, f"{service}-0", in_database=True)
         self._producer = broker.producer(f"{service}-0", in_database=True)

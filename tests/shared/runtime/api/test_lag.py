@@ -15,6 +15,7 @@ from shared.broker.postgres.broker import PostgresBroker
 from shared.errors import TransientError
 from shared.runtime.lag import LagMeter
 from shared.runtime.loops.consumer import ConsumerLoop
+from shared.runtime.loops.handler import InUnit
 from shared.runtime.metrics import Metrics
 from shared.runtime.view import LoopView
 from shared.topics import RAW
@@ -37,7 +38,9 @@ def broker(url: str) -> Iterator[PostgresBroker]:
 
 @pytest.fixture
 def client(settings: CleanerSettings, broker: PostgresBroker, url: str) -> Iterator[httpx.Client]:
-    loop = ConsumerLoop(broker, service="cleaner", slot="0", reads=[RAW], metrics=Metrics(), handle=lambda _: [])
+    loop = ConsumerLoop(
+        broker, service="cleaner", slot="0", reads=[RAW], metrics=Metrics(), handler=InUnit(lambda _: [])
+    )
     foreign = {tp_of("k"): 3, TopicPartition(RAW, 1 - tp_of("k").partition): -1}
     meter = LagMeter(broker_on(url), "cleaner", GaplessBacklog(url), foreign=lambda _: foreign)
     with closing(meter), served(settings, LoopView(loop, broker, "0", meter=meter)) as client:

@@ -1,6 +1,6 @@
 """That an order which is called effective is obeyed everywhere, whatever happens to replicas, and that it becomes so.
 
-The loops' part (Steering, Holding) and the rule (not_yet) are the real ones; the group, the database and time are
+The loops' part (Steering, PartitionGate) and the rule (not_yet) are the real ones; the group, the database and time are
 played. What is taken for granted: somebody who has lost a partition cannot commit for it (the brokers' own tests), and
 a group does not take a partition from an idle member and give it back within one of its polls.
 """
@@ -15,11 +15,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from shared.broker.contract import Consumer, TopicPartition
+from shared.broker.contract import Consumer, Ownership, Polled, TopicPartition
 from shared.ops.orders import Desired, Doing, Observed, Order, Orders, not_yet
 from shared.ops.tables.orders import FRESH_S
 from shared.runtime.control.mailbox import Steering
-from shared.runtime.control.partition_gate import Holding
+from shared.runtime.control.partition_gate import PartitionGate
 from shared.runtime.dead_letters.breaker import Breaker
 from shared.runtime.metrics import Metrics
 
@@ -70,7 +70,7 @@ class Process:
         self.speaks = False
         self.asked_at: float | None = None
         self.steering = Steering(now_s=lambda: world.now_s)
-        self.holding = Holding(TOPICS, self.steering, Breaker("service"), METRICS)
+        self.gate = PartitionGate(TOPICS, self.steering, Breaker("service"), METRICS)
         self.member = Member()
         # What it may handle since its last step, and at which turn of ownership; and whether it has records of it.
         self.handles: dict[TopicPartition, int] = {}
@@ -212,17 +212,14 @@ class World(RuleBasedStateMachine):
 
     def step(self, name: str) -> None:
         if process := self.processes.get(name):
-            holding, consumer = process.holding, cast("Consumer", process.member)
+            gate, consumer = process.gate, cast("Consumer", process.member)
             if process.has_unit and any(self._lost(process, tp) for tp in process.handles):
-                holding.doubt()  # it was fenced
-            holding.look()
-            holding.apply(consumer)
+                gate.distrust()  # it was fenced
+            gate.before_poll(consumer)
             process.member.owned = frozenset(tp for tp, owner in self.owner.items() if owner is process)
-            holding.own(process.member.owned)
-            held = holding.apply(consumer)
-            process.handles = {tp: self.turn[tp] for tp in process.member.owned - held}
+            gate.after_poll(consumer, Polled([], cast("Ownership", None)))
+            process.handles = {tp: self.turn[tp] for tp in process.member.owned - gate.held.keys()}
             process.has_unit = self.records and bool(process.handles)
-            holding.tell()
 
     # What must hold.
 

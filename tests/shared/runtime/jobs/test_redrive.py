@@ -24,6 +24,7 @@ from shared.runtime.dead_letters.index import DeadLetterIndex
 from shared.runtime.dead_letters.settlement import choose, selection_of
 from shared.runtime.jobs.redrive import redriving
 from shared.runtime.loops.consumer import ConsumerLoop
+from shared.runtime.loops.handler import InUnit
 from shared.runtime.metrics import Metrics
 from shared.topics import RAW
 from tests.shared.runtime.deadline import eventually
@@ -54,7 +55,12 @@ class Cleaner:
         self.metrics = Metrics()
         self.broker = broker_on(url)
         self.loop = ConsumerLoop(
-            self.broker, service="cleaner", slot="0", reads=[RAW, RETRY], metrics=self.metrics, handle=self._handle
+            self.broker,
+            service="cleaner",
+            slot="0",
+            reads=[RAW, RETRY],
+            metrics=self.metrics,
+            handler=InUnit(self._handle),
         )
 
     def _handle(self, batch: Sequence[Received]) -> list[NewRecord]:

@@ -29,7 +29,7 @@ from shared.runtime.jobs.job_lease import Claimed
 from shared.runtime.jobs.loop import JobLoop
 from shared.runtime.jobs.replay import replay_job
 from shared.runtime.loops.consumer import ConsumerLoop
-from shared.runtime.loops.handler import Handle
+from shared.runtime.loops.handler import Handle, Handler, InTransaction, InUnit
 from shared.runtime.metrics import Metrics
 from shared.topics import CLEAN, LOADED, RAW, dead_letter_topic, specs
 from tests.services.cleaner.made import DAY, card, payouts_123, raw, result
@@ -84,13 +84,13 @@ class Pipe:
         cleaner, loader = Cleaner(lambda _reason: None), Loader(StillClock(NOW), Metrics())
         notifier = Notifier(["console"], StillClock(NOW), Rules())
         self._steps = [
-            self._step("cleaner", RAW, handle=cleaner.handle),
-            self._step("loader", CLEAN, database_handle=loader.handle),
-            self._step("notifier", LOADED, database_handle=notifier.handle),
+            self._step("cleaner", RAW, InUnit(cleaner.handle)),
+            self._step("loader", CLEAN, InTransaction(loader.handle)),
+            self._step("notifier", LOADED, InTransaction(notifier.handle)),
         ]
 
-    def _step(self, service: str, topic: str, **handle: Any) -> Callable[[], None]:
-        loop = ConsumerLoop(self.broker, service=service, slot="0", reads=[topic], metrics=Metrics(), **handle)
+    def _step(self, service: str, topic: str, handler: Handler) -> Callable[[], None]:
+        loop = ConsumerLoop(self.broker, service=service, slot="0", reads=[topic], metrics=Metrics(), handler=handler)
         consumer, producer = self.broker.consumer(service, [topic], service), self.broker.producer(service)
         self._stack.callback(producer.close)
         self._stack.callback(consumer.close)
@@ -114,7 +114,7 @@ class Pipe:
         with self.connection.transaction():
             operation = replays_table.start(self.connection, "cleaner", planned, "test", "")
         assert jobs_table.claim(self.connection, "cleaner", "one", ["replay"]) is not None
-        job = replay_job(operation, handle, None, 2000)
+        job = replay_job(operation, InUnit(handle), 2000)
         JobLoop(self.broker, Claimed(self.url, operation.id, "one"), job).run()
         self.drain()
         found = operations_table.get(self.connection, operation.id)

@@ -21,6 +21,7 @@ from shared.ops.orders import Desired, Order, Orders
 from shared.records import Received
 from shared.runtime.control.mailbox import FRESH_S, Steering
 from shared.runtime.loops.consumer import ConsumerLoop
+from shared.runtime.loops.handler import InTransaction, InUnit
 from shared.runtime.metrics import Metrics
 from shared.runtime.view import LoopView
 from shared.topics import CLEAN, RAW
@@ -92,7 +93,7 @@ def insert(batch: Sequence[Received], connection: DbConnection) -> list[NewRecor
 def test_poison_records_are_found_and_the_others_go_on_in_order(broker: PostgresBroker) -> None:
     append(broker, [raw(number) for number in range(50)])
 
-    with running(loop_of(broker, handle=refusing(7, 31))):
+    with running(loop_of(broker, handler=InUnit(refusing(7, 31)))):
         eventually(lambda: advanced(broker) == 50)
 
     assert numbers(broker) == [number for number in range(50) if number not in {7, 31}]
@@ -103,7 +104,7 @@ def test_a_dead_letter_holds_key_value_headers_and_cause(broker: PostgresBroker)
     append(broker, [raw(0), raw(1)])
     origin = contents(broker, RAW)[1]
 
-    with running(loop_of(broker, handle=refusing(1))):
+    with running(loop_of(broker, handler=InUnit(refusing(1)))):
         eventually(lambda: advanced(broker) == 2)
 
     (letter,) = contents(broker, "cleaner.dlq")
@@ -130,7 +131,7 @@ def test_a_dead_letter_holds_key_value_headers_and_cause(broker: PostgresBroker)
 def test_a_record_that_does_not_decode_is_a_dead_letter(broker: PostgresBroker) -> None:
     append(broker, [raw(0), NewRecord(RAW, b"k", b"no JSON", raw(1).headers), NewRecord(RAW, b"k", b"x", {}), raw(2)])
 
-    with running(loop_of(broker, handle=copy)):
+    with running(loop_of(broker, handler=InUnit(copy))):
         eventually(lambda: advanced(broker) >= 4)
 
     assert sorted(numbers(broker)) == [0, 2]
@@ -143,7 +144,7 @@ def test_a_failing_record_of_the_own_dead_letters_makes_no_further_one(broker: P
     def refuse(batch: Sequence[Received]) -> list[NewRecord]:
         raise InvalidEvent("not that either")
 
-    with running(loop_of(broker, handle=refuse, reads=["cleaner.dlq", "loader.dlq"])):
+    with running(loop_of(broker, handler=InUnit(refuse), reads=["cleaner.dlq", "loader.dlq"])):
         eventually(lambda: sum(broker.committed("cleaner", ["cleaner.dlq", "loader.dlq"]).values()) == 3)
 
     assert len(contents(broker, "cleaner.dlq")) == 2
@@ -161,7 +162,7 @@ def test_transient_trouble_advances_nothing_and_then_all_goes_on(broker: Postgre
             raise TransientError("the source is away")
         return copy(batch)
 
-    with running(loop_of(broker, handle=handle)) as run:
+    with running(loop_of(broker, handler=InUnit(handle))) as run:
         eventually(lambda: len(tries) >= 4)
         assert run.loop.state == "backing off"
         assert advanced(broker) == 0
@@ -179,7 +180,7 @@ def test_a_loop_that_has_never_reached_its_broker_waits_between_its_tries() -> N
     nowhere = PostgresBroker("host=/nowhere dbname=none")
 
     began_s = time.monotonic()
-    with running(loop_of(nowhere, handle=copy, metrics=metrics)):
+    with running(loop_of(nowhere, handler=InUnit(copy), metrics=metrics)):
         eventually(lambda: retries._value.get() >= 4)
 
     assert time.monotonic() - began_s > 0.3  # at least 0.05 + 0.1 + 0.2 s
@@ -193,9 +194,9 @@ def test_a_member_that_waits_for_trouble_to_pass_takes_part_in_its_group(broker:
         tries.append(1)
         raise TransientError("away")
 
-    other, waiting = broker_on(url), loop_of(broker, handle=handle, slot="a")
+    other, waiting = broker_on(url), loop_of(broker, handler=InUnit(handle), slot="a")
     waiting._backoff = Backoff(first_s=3.0)  # as after a long outage
-    joining = loop_of(other, handle=copy, slot="b")
+    joining = loop_of(other, handler=InUnit(copy), slot="b")
     with running(waiting):
         eventually(lambda: len(tries) >= 1)
         with running(joining):
@@ -238,7 +239,12 @@ def test_what_was_paused_while_trouble_passed_is_resumed_also_when_it_is_away_ju
         return copy(batch)
 
     loop = ConsumerLoop(
-        cast("Broker", Rebalanced(broker)), service="cleaner", slot="0", reads=[RAW], metrics=Metrics(), handle=handle
+        cast("Broker", Rebalanced(broker)),
+        service="cleaner",
+        slot="0",
+        reads=[RAW],
+        metrics=Metrics(),
+        handler=InUnit(handle),
     )
     with running(loop):
         eventually(lambda: advanced(broker) == len(KEYS))
@@ -252,7 +258,7 @@ def test_batches_are_what_is_there_up_to_the_most_that_is_allowed(broker: Postgr
         return []
 
     append(broker, [raw(number) for number in range(4500)])
-    with running(loop_of(broker, handle=handle)):
+    with running(loop_of(broker, handler=InUnit(handle))):
         eventually(lambda: advanced(broker) == 4500)
         append(broker, [raw(4500)])
         eventually(lambda: advanced(broker) == 4501)
@@ -271,7 +277,7 @@ def test_rows_and_positions_commit_together(broker: PostgresBroker, rows: psycop
             raise TransientError("after the rows")
         return outputs
 
-    with running(loop_of(broker, database_handle=handle)):
+    with running(loop_of(broker, handler=InTransaction(handle))):
         eventually(lambda: advanced(broker) == 3)
 
     assert rows.execute("SELECT number FROM rows ORDER BY 1").fetchall() == [(0,), (1,), (2,)]
@@ -283,7 +289,7 @@ def test_a_record_that_fails_in_the_database_spoils_no_rows_of_others(
 ) -> None:
     append(broker, [raw(number) for number in range(6)])  # the table refuses 3
 
-    with running(loop_of(broker, database_handle=insert)):
+    with running(loop_of(broker, handler=InTransaction(insert))):
         eventually(lambda: advanced(broker) == 6)
 
     assert rows.execute("SELECT number FROM rows ORDER BY 1").fetchall() == [(0,), (1,), (2,), (4,), (5,)]
@@ -303,7 +309,7 @@ def test_a_value_beyond_the_databases_limits_is_a_dead_letter_and_no_outage(
             )
         return copy(batch)
 
-    with running(loop_of(broker, database_handle=handle)):
+    with running(loop_of(broker, handler=InTransaction(handle))):
         eventually(lambda: advanced(broker) == 2)
 
     assert [letter.headers["dlq.exception-class"] for letter in contents(broker, "cleaner.dlq")] == [
@@ -327,7 +333,7 @@ def test_a_session_that_the_server_ended_inside_a_unit_loses_no_rows(
             eventually(lambda: not rows.execute("SELECT 1 FROM pg_stat_activity WHERE pid = %s", (pid,)).fetchone())
         return insert(batch, connection) if number_of(batch[0]) != 3 else []
 
-    with running(loop_of(broker, database_handle=handle)):
+    with running(loop_of(broker, handler=InTransaction(handle))):
         eventually(lambda: advanced(broker) == 8, timeout_s=20)
 
     assert len(waited) == 1
@@ -339,7 +345,7 @@ def test_stop_returns_promptly_when_idle_and_when_waiting_for_trouble_to_pass(br
     def away(batch: Sequence[Received]) -> list[NewRecord]:
         raise TransientError("away")
 
-    idle, waiting = loop_of(broker, handle=copy), loop_of(broker, handle=away, service="loader")
+    idle, waiting = loop_of(broker, handler=InUnit(copy)), loop_of(broker, handler=InUnit(away), service="loader")
     append(broker, [raw(0)])
     for loop, state in ((idle, "running"), (waiting, "backing off")):
         assert seconds_to_stop(loop, state) < 2
@@ -357,12 +363,12 @@ def seconds_to_stop(loop: ConsumerLoop, state: str) -> float:
 
 
 def test_a_stopped_loop_leaves_its_partitions_to_the_others_at_once(broker: PostgresBroker) -> None:
-    with running(loop_of(broker, handle=copy, slot="a")):
+    with running(loop_of(broker, handler=InUnit(copy), slot="a")):
         eventually(lambda: broker_has_member(broker, "cleaner-a"))
 
     append(broker, [raw(0)])
     started_at = time.monotonic()
-    with running(loop_of(broker, handle=copy, slot="b")):
+    with running(loop_of(broker, handler=InUnit(copy), slot="b")):
         eventually(lambda: advanced(broker) == 1)
     assert time.monotonic() - started_at < 1.4
 
@@ -377,7 +383,7 @@ def broker_has_member(broker: PostgresBroker, member: str) -> bool:
 def test_a_partition_whose_records_show_a_bug_is_held_back_and_the_others_go_on(broker: PostgresBroker) -> None:
     append(broker, [raw(number, key) for number in range(100) for key in KEYS])
     metrics = Metrics()
-    loop = loop_of(broker, handle=refusing(*range(30, 90), error=RuntimeError, key=KEYS[0]), metrics=metrics)
+    loop = loop_of(broker, handler=InUnit(refusing(*range(30, 90), error=RuntimeError, key=KEYS[0])), metrics=metrics)
     view = LoopView(loop, broker, "0")
 
     with running(loop) as run:
@@ -405,8 +411,8 @@ def test_a_partition_that_is_held_back_stays_so_while_members_come_and_go(broker
         tries.append(len(batch))
         raise RuntimeError("a bug")
 
-    other, loop = broker_on(url), loop_of(broker, handle=handle, slot="a")
-    second = loop_of(other, handle=refusing(*range(50), error=RuntimeError), slot="b")
+    other, loop = broker_on(url), loop_of(broker, handler=InUnit(handle), slot="a")
+    second = loop_of(other, handler=InUnit(refusing(*range(50), error=RuntimeError)), slot="b")
     with running(loop):
         eventually(lambda: loop.state == "tripped")
         tries.clear()
@@ -424,7 +430,10 @@ def test_a_partition_that_is_held_back_stays_so_while_members_come_and_go(broker
 
 def test_a_partition_that_was_held_back_is_read_again_by_a_new_process(broker: PostgresBroker) -> None:
     append(broker, [raw(number) for number in range(30)])
-    broken, mended = loop_of(broker, handle=refusing(*range(30), error=RuntimeError)), loop_of(broker, handle=copy)
+    broken, mended = (
+        loop_of(broker, handler=InUnit(refusing(*range(30), error=RuntimeError))),
+        loop_of(broker, handler=InUnit(copy)),
+    )
     with running(broken):
         eventually(lambda: broken.state == "tripped")
 
@@ -444,7 +453,7 @@ def test_a_record_that_fails_by_chance_is_tried_again_in_place(broker: PostgresB
             raise RuntimeError("by chance")
         return copy(batch)
 
-    with running(loop_of(broker, handle=handle)):
+    with running(loop_of(broker, handler=InUnit(handle))):
         eventually(lambda: advanced(broker) == 4)
 
     assert (numbers(broker), contents(broker, "cleaner.dlq")) == ([0, 1, 2, 3], [])
@@ -453,7 +462,7 @@ def test_a_record_that_fails_by_chance_is_tried_again_in_place(broker: PostgresB
 def test_a_dead_letter_says_how_often_its_record_was_tried(broker: PostgresBroker) -> None:
     append(broker, [raw(0), raw(1)])
 
-    with running(loop_of(broker, handle=refusing(1, error=RuntimeError))):
+    with running(loop_of(broker, handler=InUnit(refusing(1, error=RuntimeError)))):
         eventually(lambda: advanced(broker) == 2)
 
     assert [letter.headers["dlq.attempts"] for letter in contents(broker, "cleaner.dlq")] == [b"3"]
@@ -461,7 +470,7 @@ def test_a_dead_letter_says_how_often_its_record_was_tried(broker: PostgresBroke
 
 def test_a_source_that_changed_its_format_does_not_fill_the_dead_letters(broker: PostgresBroker) -> None:
     append(broker, [raw(number) for number in range(60)])
-    loop = loop_of(broker, handle=refusing(*range(60)))
+    loop = loop_of(broker, handler=InUnit(refusing(*range(60))))
 
     with running(loop):
         eventually(lambda: loop.state == "tripped")
@@ -474,7 +483,7 @@ def test_a_source_that_changed_its_format_does_not_fill_the_dead_letters(broker:
 def test_a_wrong_setting_ends_the_loop_and_makes_no_dead_letters(broker: PostgresBroker) -> None:
     append(broker, [raw(0)])
 
-    with running(loop_of(broker, handle=refusing(0, error=ConfigError))) as run:
+    with running(loop_of(broker, handler=InUnit(refusing(0, error=ConfigError)))) as run:
         run.join()
 
     assert isinstance(run.died_of, ConfigError)
@@ -483,9 +492,9 @@ def test_a_wrong_setting_ends_the_loop_and_makes_no_dead_letters(broker: Postgre
 
 def test_a_second_process_under_the_same_slot_ends_the_first(broker: PostgresBroker, url: str) -> None:
     other = broker_on(url)
-    with running(loop_of(broker, handle=copy)) as first:
+    with running(loop_of(broker, handler=InUnit(copy))) as first:
         eventually(lambda: broker_has_member(broker, "cleaner-0"))
-        with running(loop_of(other, handle=copy)) as second:
+        with running(loop_of(other, handler=InUnit(copy))) as second:
             first.join()
             assert "slot 'cleaner-0'" in str(first.died_of)
             append(other, [raw(0)])
@@ -497,7 +506,7 @@ def test_a_second_process_under_the_same_slot_ends_the_first(broker: PostgresBro
 def test_replicas_come_and_go_and_every_record_is_handled_once(broker: PostgresBroker, url: str) -> None:
     append(broker, [raw(number, f"k{number}") for number in range(300)])
     replicas = [broker_on(url) for _ in range(3)]
-    loops = [loop_of(each, handle=copy, slot=str(slot), max_records=7) for slot, each in enumerate(replicas)]
+    loops = [loop_of(each, handler=InUnit(copy), slot=str(slot), max_records=7) for slot, each in enumerate(replicas)]
     with running(loops[0]), running(loops[1]):
         with running(loops[2]):
             eventually(lambda: advanced(broker) > 50)
@@ -513,7 +522,7 @@ def test_what_became_of_records_is_counted_once_they_are_committed(broker: Postg
     append(broker, [raw(number) for number in range(4)])
     metrics = Metrics()
 
-    with running(loop_of(broker, handle=refusing(2), metrics=metrics)):
+    with running(loop_of(broker, handler=InUnit(refusing(2)), metrics=metrics)):
         eventually(lambda: advanced(broker) == 4)
 
     def value(name: str, **labels: str) -> float | None:
@@ -548,7 +557,7 @@ def test_a_resume_lets_a_partition_that_was_held_back_be_tried_again(broker: Pos
     def handle(batch: Sequence[Received]) -> list[NewRecord]:
         return copy(batch) if mended.is_set() else refusing(*range(40))(batch)
 
-    with running(loop_of(broker, handle=handle, steering=steering, metrics=metrics)) as run:
+    with running(loop_of(broker, handler=InUnit(handle), steering=steering, metrics=metrics)) as run:
         eventually(lambda: run.loop.state == "tripped")
         eventually(lambda: sorted(states(steering)[1]) == ["running", "tripped"])
         mended.set()
@@ -566,7 +575,7 @@ def test_a_resume_can_let_so_many_failures_pass(broker: PostgresBroker) -> None:
     steering = Steering()
     give(steering, "running", 1)
 
-    with running(loop_of(broker, handle=refusing(*range(40)), steering=steering)) as run:
+    with running(loop_of(broker, handler=InUnit(refusing(*range(40))), steering=steering)) as run:
         eventually(lambda: run.loop.state == "tripped")
         give(steering, "running", 2, tolerate=40)
         eventually(lambda: advanced(broker) == 40)
@@ -579,7 +588,7 @@ def test_what_was_tolerated_before_a_start_holds_until_the_order_is_effective(br
     steering = Steering()
     give(steering, "running", 2, tolerate=40)
 
-    with running(loop_of(broker, handle=refusing(*range(80)), steering=steering)) as run:
+    with running(loop_of(broker, handler=InUnit(refusing(*range(80))), steering=steering)) as run:
         eventually(lambda: advanced(broker) == 40)
         give(steering, "running", 2)
         append(broker, [raw(number) for number in range(40, 80)])
@@ -592,7 +601,7 @@ def test_what_is_paused_and_held_back_counts_as_paused(broker: PostgresBroker) -
     append(broker, [raw(number) for number in range(40)])
     steering = Steering()
     give(steering, "running", 1)
-    loop = loop_of(broker, handle=refusing(*range(40)), steering=steering)
+    loop = loop_of(broker, handler=InUnit(refusing(*range(40))), steering=steering)
 
     with running(loop):
         eventually(lambda: loop.state == "tripped")
@@ -606,7 +615,7 @@ def test_where_it_reads_on_is_told_also_while_paused(broker: PostgresBroker) -> 
     steering = Steering()
     give(steering, "running", 1)
 
-    with running(loop_of(broker, handle=copy, steering=steering)):
+    with running(loop_of(broker, handler=InUnit(copy), steering=steering)):
         eventually(lambda: advanced(broker) == 7)
         give(steering, "paused", 2)
         eventually(lambda: states(steering) == (2, ["paused", "paused"]))
@@ -620,7 +629,7 @@ def test_partitions_that_come_while_orders_are_too_old_wait_for_new_ones(broker:
     append(broker, [raw(number) for number in range(7)])
     steering = Steering()
     steering.give(Orders(), time.monotonic() - FRESH_S)
-    loop = loop_of(broker, handle=copy, steering=steering)
+    loop = loop_of(broker, handler=InUnit(copy), steering=steering)
 
     with running(loop):
         eventually(lambda: (loop.assigned, loop.state) == (2, "waiting for orders"))
@@ -645,7 +654,7 @@ def test_a_pause_is_obeyed_while_a_handler_waits_for_trouble_to_pass(broker: Pos
         give(steering, "paused", 2)
         raise TransientError("away")
 
-    with running(loop_of(broker, handle=handle, steering=steering)):
+    with running(loop_of(broker, handler=InUnit(handle), steering=steering)):
         eventually(lambda: states(steering) == (2, ["paused", "paused"]))
 
     assert advanced(broker) == 0
@@ -658,7 +667,7 @@ def test_positions_say_under_which_order_they_were_advanced(
     steering = Steering()
     give(steering, "running", 41)
 
-    with running(loop_of(broker, handle=copy, steering=steering)):
+    with running(loop_of(broker, handler=InUnit(copy), steering=steering)):
         eventually(lambda: advanced(broker) == 1)
 
     assert rows.execute("SELECT ctl_seq FROM broker.positions WHERE next_off = 1").fetchall() == [(41,)]

@@ -17,7 +17,8 @@ from shared.ops.orders import Order, Orders
 from shared.records import Received
 from shared.runtime.control.mailbox import Steering
 from shared.runtime.loops.consumer import ConsumerLoop
-from shared.runtime.loops.worker_thread import Aside
+from shared.runtime.loops.handler import InThread
+from shared.runtime.loops.worker_thread import WorkerThread
 from shared.runtime.metrics import Metrics
 from shared.topics import RAW
 from tests.shared.runtime.deadline import eventually
@@ -46,7 +47,7 @@ class Gate:
 
 
 def loop_of(broker: PostgresBroker, slot: str = "0", **parts: Any) -> ConsumerLoop:
-    given: dict[str, Any] = {"reads": [RAW], "metrics": Metrics(), "slow": True, **parts}
+    given: dict[str, Any] = {"reads": [RAW], "metrics": Metrics(), **parts}
     return ConsumerLoop(broker, service="cleaner", slot=slot, **given)
 
 
@@ -60,7 +61,7 @@ def ticks(loop: ConsumerLoop, times: int) -> None:
 def test_a_loop_ticks_and_keeps_its_partitions_while_its_handler_works(broker: PostgresBroker) -> None:
     gate = Gate()
     append(broker, [raw(number) for number in range(5)])
-    loop = loop_of(broker, handle=gate.handle)
+    loop = loop_of(broker, handler=InThread(gate.handle))
 
     with running(loop):
         assert gate.entered.wait(10)
@@ -75,7 +76,7 @@ def test_a_loop_ticks_and_keeps_its_partitions_while_its_handler_works(broker: P
 def test_records_that_come_meanwhile_wait_and_are_handled_once_in_order(broker: PostgresBroker) -> None:
     gate = Gate()
     append(broker, [raw(0)])
-    loop = loop_of(broker, handle=gate.handle)
+    loop = loop_of(broker, handler=InThread(gate.handle))
 
     with running(loop):
         assert gate.entered.wait(10)
@@ -92,11 +93,11 @@ def test_another_member_gets_its_share_while_a_handler_works_and_nothing_is_told
 ) -> None:
     gate = Gate()
     append(broker, [raw(number, key) for number in range(8) for key in "abcdefgh"])
-    first = loop_of(broker, handle=gate.handle)
+    first = loop_of(broker, handler=InThread(gate.handle))
 
     with running(first), closing(broker_on(url)) as another:
         assert gate.entered.wait(10)
-        second = loop_of(another, "1", handle=lambda batch: [out(received) for received in batch])
+        second = loop_of(another, "1", handler=InThread(lambda batch: [out(received) for received in batch]))
         with running(second):
             eventually(lambda: (first.assigned, second.assigned) == (1, 1))
             gate.opened.set()
@@ -108,7 +109,7 @@ def test_another_member_gets_its_share_while_a_handler_works_and_nothing_is_told
 def test_orders_that_come_meanwhile_are_obeyed_after_the_unit(broker: PostgresBroker) -> None:
     gate, steering = Gate(), Steering(Orders())
     append(broker, [raw(0)])
-    loop = loop_of(broker, handle=gate.handle, steering=steering)
+    loop = loop_of(broker, handler=InThread(gate.handle), steering=steering)
 
     with running(loop):
         assert gate.entered.wait(10)
@@ -125,7 +126,7 @@ def test_orders_that_come_meanwhile_are_obeyed_after_the_unit(broker: PostgresBr
 def test_a_loop_that_is_to_stop_does_not_wait_for_ever_and_its_unit_never_happened(broker: PostgresBroker) -> None:
     gate = Gate()
     append(broker, [raw(0)])
-    loop = loop_of(broker, handle=gate.handle)
+    loop = loop_of(broker, handler=InThread(gate.handle))
 
     with running(loop) as run:
         assert gate.entered.wait(10)
@@ -137,7 +138,7 @@ def test_a_loop_that_is_to_stop_does_not_wait_for_ever_and_its_unit_never_happen
     gate.opened.set()
 
 
-def test_a_handler_that_fails_aside_fails_as_any_other(broker: PostgresBroker) -> None:
+def test_a_handler_that_fails_in_the_worker_thread_fails_as_any_other(broker: PostgresBroker) -> None:
     tries = []
 
     def handle(batch: Sequence[Received]) -> list[NewRecord]:
@@ -147,17 +148,17 @@ def test_a_handler_that_fails_aside_fails_as_any_other(broker: PostgresBroker) -
         return [out(received) for received in batch]
 
     append(broker, [raw(0), raw(1)])
-    with running(loop_of(broker, handle=handle)):
+    with running(loop_of(broker, handler=InThread(handle))):
         eventually(lambda: advanced(broker) == 2)
 
     assert numbers(broker) == [0, 1]
 
 
-def test_all_calls_aside_are_made_by_one_thread() -> None:
-    aside = Aside("aside")
+def test_all_calls_are_made_by_one_worker_thread() -> None:
+    worker = WorkerThread("worker")
 
-    names = {aside.call(threading.get_ident, lambda _: None) for _ in range(5)}
+    names = {worker.call(threading.get_ident, lambda _: None) for _ in range(5)}
 
     assert len(names) == 1
     assert names != {threading.get_ident()}
-    aside.close()
+    worker.close()
