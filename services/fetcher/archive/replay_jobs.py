@@ -14,8 +14,9 @@ from shared.broker.contract import Broker, Record, TopicPartition, Unit
 from shared.ops.operations import Operation
 from shared.ops.replays import Span
 from shared.runtime.jobs.cursor import Spans
+from shared.runtime.jobs.job import Job
 from shared.runtime.jobs.job_lease import Claimed
-from shared.runtime.jobs.loop import Job, JobLoop
+from shared.runtime.jobs.loop import JobLoop
 from shared.runtime.jobs.thread import JobThread, thread_of
 from shared.topics import downstream_of
 

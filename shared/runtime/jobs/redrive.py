@@ -20,8 +20,9 @@ from shared.ops.operations import Operation
 from shared.ops.replays import Span
 from shared.ops.tables import dead_letters as dead_letters_table
 from shared.runtime.jobs.cursor import Cursor
+from shared.runtime.jobs.job import Job
 from shared.runtime.jobs.job_lease import Claimed
-from shared.runtime.jobs.loop import Job, JobLoop
+from shared.runtime.jobs.loop import JobLoop
 from shared.runtime.jobs.thread import JobThread, thread_of
 from shared.runtime.jobs.workers import Start
 from shared.runtime.metrics import Metrics

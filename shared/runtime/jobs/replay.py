@@ -23,8 +23,9 @@ from shared.records import Received
 from shared.runtime.dead_letters.breaker import Breaker, Trial
 from shared.runtime.dead_letters.letter import Failed, dead_letter
 from shared.runtime.jobs.cursor import Cursor
+from shared.runtime.jobs.job import Job
 from shared.runtime.jobs.job_lease import Claimed
-from shared.runtime.jobs.loop import Job, JobLoop
+from shared.runtime.jobs.loop import JobLoop
 from shared.runtime.jobs.pace import MOST_WAITING
 from shared.runtime.loops.batch import work
 from shared.runtime.loops.handler import Handler

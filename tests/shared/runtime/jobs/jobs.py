@@ -14,8 +14,9 @@ from shared.ops.operations import Command, Operation
 from shared.ops.replays import Span
 from shared.ops.tables import jobs as jobs_table
 from shared.ops.tables import operations as operations_table
+from shared.runtime.jobs.job import Job
 from shared.runtime.jobs.job_lease import Claimed
-from shared.runtime.jobs.loop import Job, JobLoop
+from shared.runtime.jobs.loop import JobLoop
 from shared.topics import CLEAN, RAW
 from tests.shared.runtime.stage import append, broker_on, contents, raw
 
