@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-
-import pytest
+from collections.abc import Callable, Mapping
 
 from shared.broker.contract import NewRecord
 from shared.broker.postgres.broker import PostgresBroker
 from shared.errors import TransientError
 from shared.ops.orders import Desired, Order, Orders
-from shared.runtime.control.mailbox import FRESH_S, Steering
+from shared.runtime.control.mailbox import ORDERS_FRESH_S, Steering
 from shared.runtime.loops.handler import Step
 from shared.runtime.loops.poller import PollerLoop
 from shared.runtime.metrics import Metrics
@@ -42,13 +40,6 @@ class Counting:
         number = self._next
         self._next += 1
         return Step([raw(number)], {"next": str(number + 1).encode()})
-
-
-@pytest.fixture
-def broker(url: str) -> Iterator[PostgresBroker]:
-    broker = broker_on(url)
-    yield broker
-    broker.close()
 
 
 def loop_of(broker: PostgresBroker, source: Counting, slot: str = "0", steering: Steering | None = None) -> PollerLoop:
@@ -227,7 +218,7 @@ def test_a_poller_that_does_not_know_its_orders_or_starts_in_a_pause_does_not_be
 
 def test_a_poller_does_not_begin_on_orders_that_are_too_old(broker: PostgresBroker) -> None:
     steering, source = Steering(), Counting(5)
-    steering.give(Orders(), time.monotonic() - FRESH_S)
+    steering.give(Orders(), time.monotonic() - ORDERS_FRESH_S)
 
     with running(loop_of(broker, source, steering=steering)) as run:
         eventually(lambda: run.loop.state == "waiting for orders")

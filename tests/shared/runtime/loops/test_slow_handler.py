@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from typing import Any
-
-import pytest
 
 from shared.broker.contract import NewRecord
 from shared.broker.postgres.broker import PostgresBroker
@@ -23,13 +21,6 @@ from shared.runtime.metrics import Metrics
 from shared.topics import RAW
 from tests.shared.runtime.deadline import eventually
 from tests.shared.runtime.stage import PARTITIONS, advanced, append, broker_on, number_of, numbers, out, raw, running
-
-
-@pytest.fixture
-def broker(url: str) -> Iterator[PostgresBroker]:
-    broker = broker_on(url)
-    yield broker
-    broker.close()
 
 
 class Gate:

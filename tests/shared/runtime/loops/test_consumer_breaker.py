@@ -1,0 +1,92 @@
+"""Partitions that the consumer loop holds back because too many of their records fail."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from shared.broker.contract import NewRecord
+from shared.broker.postgres.broker import PostgresBroker
+from shared.records import Received
+from shared.runtime.loops.handler import InUnit
+from shared.runtime.metrics import Metrics
+from shared.runtime.view import LoopView
+from shared.topics import RAW
+from tests.shared.runtime.deadline import eventually
+from tests.shared.runtime.loops.consumer_loops import KEYS, copy, loop_of, refusing
+from tests.shared.runtime.stage import advanced, append, broker_on, contents, numbers, raw, running, tp_of
+
+
+def test_a_partition_whose_records_show_a_bug_is_held_back_and_the_others_go_on(broker: PostgresBroker) -> None:
+    append(broker, [raw(number, key) for number in range(100) for key in KEYS])
+    metrics = Metrics()
+    loop = loop_of(broker, handler=InUnit(refusing(*range(30, 90), error=RuntimeError, key=KEYS[0])), metrics=metrics)
+    view = LoopView(loop, broker, "0")
+
+    with running(loop) as run:
+        eventually(lambda: advanced(broker) == 100 and loop.state == "tripped")
+        append(broker, [raw(100, key) for key in KEYS])
+        eventually(lambda: advanced(broker) == 101)
+        ready, why = view.ready()
+        assert run.died_of is None
+
+    held, free = (broker.committed("cleaner", [RAW])[tp_of(key)] for key in KEYS)
+    assert (held, free) == (0, 101)
+    assert numbers(broker) == list(range(101))
+    assert contents(broker, "cleaner.dlq") == []
+    assert not ready
+    assert re.match(r"tripped: raw-events/1 is held back .*RuntimeError: expected another", why)
+    labels = {"topic": RAW, "partition": "1"}
+    assert metrics.registry.get_sample_value("headrace_tripped_partitions", labels) == 1
+
+
+def test_a_partition_that_is_held_back_stays_so_while_members_come_and_go(broker: PostgresBroker, url: str) -> None:
+    append(broker, [raw(number, KEYS[0]) for number in range(50)])
+    tries: list[int] = []
+
+    def handle(batch: Sequence[Received]) -> list[NewRecord]:
+        tries.append(len(batch))
+        raise RuntimeError("a bug")
+
+    other, loop = broker_on(url), loop_of(broker, handler=InUnit(handle), slot="a")
+    second = loop_of(other, handler=InUnit(refusing(*range(50), error=RuntimeError)), slot="b")
+    with running(loop):
+        eventually(lambda: loop.state == "tripped")
+        tries.clear()
+        with running(second):  # it gets partition 1, and trips too
+            eventually(lambda: (loop.assigned, loop.state, second.state) == (1, "running", "tripped"))
+        eventually(lambda: (loop.assigned, loop.state) == (2, "tripped"))
+        append(broker, [raw(0, KEYS[1])])
+        eventually(lambda: broker.committed("cleaner", [RAW])[tp_of(KEYS[1])] == 1)
+    other.close()
+
+    assert broker.committed("cleaner", [RAW])[tp_of(KEYS[0])] == 0
+    assert tries == [1, 1, 1]  # the one record of the other partition
+    assert len(contents(broker, "cleaner.dlq")) == 1
+
+
+def test_a_partition_that_was_held_back_is_read_again_by_a_new_process(broker: PostgresBroker) -> None:
+    append(broker, [raw(number) for number in range(30)])
+    broken, mended = (
+        loop_of(broker, handler=InUnit(refusing(*range(30), error=RuntimeError))),
+        loop_of(broker, handler=InUnit(copy)),
+    )
+    with running(broken):
+        eventually(lambda: broken.state == "tripped")
+
+    with running(mended):
+        eventually(lambda: advanced(broker) == 30)
+
+    assert (numbers(broker), contents(broker, "cleaner.dlq")) == (list(range(30)), [])
+
+
+def test_a_source_that_changed_its_format_does_not_fill_the_dead_letters(broker: PostgresBroker) -> None:
+    append(broker, [raw(number) for number in range(60)])
+    loop = loop_of(broker, handler=InUnit(refusing(*range(60))))
+
+    with running(loop):
+        eventually(lambda: loop.state == "tripped")
+        told = loop.trouble
+
+    assert (advanced(broker), contents(broker, "cleaner.dlq")) == (0, [])
+    assert "`headrace resume cleaner raw-events`" in told

@@ -1,0 +1,175 @@
+"""Records that fail, and errors that pass, in the consumer loop."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+import psycopg
+
+from shared.broker.contract import NewRecord
+from shared.broker.postgres.broker import PostgresBroker
+from shared.database.connection import DbConnection
+from shared.errors import ConfigError, InvalidEvent, TransientError
+from shared.records import Received
+from shared.runtime.loops.handler import InTransaction, InUnit
+from shared.runtime.metrics import Metrics
+from shared.topics import RAW
+from tests.shared.runtime.deadline import eventually
+from tests.shared.runtime.loops.consumer_loops import copy, loop_of, refusing
+from tests.shared.runtime.stage import advanced, append, contents, number_of, numbers, raw, running
+
+
+def test_poison_records_are_found_and_the_others_go_on_in_order(broker: PostgresBroker) -> None:
+    append(broker, [raw(number) for number in range(50)])
+
+    with running(loop_of(broker, handler=InUnit(refusing(7, 31)))):
+        eventually(lambda: advanced(broker) == 50)
+
+    assert numbers(broker) == [number for number in range(50) if number not in {7, 31}]
+    assert len(contents(broker, "cleaner.dlq")) == 2
+
+
+def test_a_dead_letter_holds_key_value_headers_and_cause(broker: PostgresBroker) -> None:
+    append(broker, [raw(0), raw(1)])
+    origin = contents(broker, RAW)[1]
+
+    with running(loop_of(broker, handler=InUnit(refusing(1)))):
+        eventually(lambda: advanced(broker) == 2)
+
+    (letter,) = contents(broker, "cleaner.dlq")
+    assert (letter.key, letter.value) == (origin.key, origin.value)
+    assert dict(letter.headers) == {
+        **origin.headers,
+        "dlq.original-topic": RAW.encode(),
+        "dlq.original-partition": str(origin.partition).encode(),
+        "dlq.original-offset": str(origin.offset).encode(),
+        "dlq.original-timestamp": str(origin.timestamp_ms).encode(),
+        "dlq.original-group": b"cleaner",
+        "dlq.stage": b"handle",
+        "dlq.exception-class": b"InvalidEvent",
+        "dlq.exception-message": b"expected another number than 1?",
+        "dlq.attempts": b"1",
+        "dlq.first-failed-at": letter.headers["dlq.first-failed-at"],
+        "dlq.redrive-count": b"00",
+        "dlq.stack-digest": letter.headers["dlq.stack-digest"],
+        "dlq.stack-frame": letter.headers["dlq.stack-frame"],
+    }
+    assert UUID(letter.headers["event_id"].decode())
+
+
+def test_a_record_that_does_not_decode_is_a_dead_letter(broker: PostgresBroker) -> None:
+    append(broker, [raw(0), NewRecord(RAW, b"k", b"no JSON", raw(1).headers), NewRecord(RAW, b"k", b"x", {}), raw(2)])
+
+    with running(loop_of(broker, handler=InUnit(copy))):
+        eventually(lambda: advanced(broker) >= 4)
+
+    assert sorted(numbers(broker)) == [0, 2]
+    assert {letter.value for letter in contents(broker, "cleaner.dlq")} == {b"no JSON", b"x"}
+
+
+def test_a_failing_record_of_the_own_dead_letters_makes_no_further_one(broker: PostgresBroker) -> None:
+    append(broker, [NewRecord("cleaner.dlq", b"k", b"v", {}), NewRecord("loader.dlq", b"k", b"v", {})])
+
+    def refuse(batch: Sequence[Received]) -> list[NewRecord]:
+        raise InvalidEvent("not that either")
+
+    with running(loop_of(broker, handler=InUnit(refuse), reads=["cleaner.dlq", "loader.dlq"])):
+        eventually(lambda: sum(broker.committed("cleaner", ["cleaner.dlq", "loader.dlq"]).values()) == 3)
+
+    assert len(contents(broker, "cleaner.dlq")) == 2
+
+
+def test_a_value_beyond_the_databases_limits_is_a_dead_letter_and_no_outage(
+    broker: PostgresBroker, rows: psycopg.Connection[tuple[Any, ...]]
+) -> None:
+    append(broker, [raw(number) for number in range(2)])
+
+    def handle(batch: Sequence[Received], connection: DbConnection) -> list[NewRecord]:
+        for received in batch:  # random text, which the index cannot compress below its 2,704 bytes
+            connection.execute(
+                "INSERT INTO rows SELECT %s, string_agg(md5(random()::text), '') FROM generate_series(1, %s)",
+                (number_of(received), 1 + 400 * number_of(received)),
+            )
+        return copy(batch)
+
+    with running(loop_of(broker, handler=InTransaction(handle))):
+        eventually(lambda: advanced(broker) == 2)
+
+    assert [letter.headers["dlq.exception-class"] for letter in contents(broker, "cleaner.dlq")] == [
+        b"ProgramLimitExceeded"
+    ]
+
+
+def test_a_record_that_fails_by_chance_is_tried_again_in_place(broker: PostgresBroker) -> None:
+    append(broker, [raw(number) for number in range(4)])
+    failures = [1, 1, 1]
+
+    def handle(batch: Sequence[Received]) -> list[NewRecord]:
+        if failures and any(number_of(received) == 2 for received in batch):
+            failures.pop()
+            raise RuntimeError("by chance")
+        return copy(batch)
+
+    with running(loop_of(broker, handler=InUnit(handle))):
+        eventually(lambda: advanced(broker) == 4)
+
+    assert (numbers(broker), contents(broker, "cleaner.dlq")) == ([0, 1, 2, 3], [])
+
+
+def test_a_dead_letter_says_how_often_its_record_was_tried(broker: PostgresBroker) -> None:
+    append(broker, [raw(0), raw(1)])
+
+    with running(loop_of(broker, handler=InUnit(refusing(1, error=RuntimeError)))):
+        eventually(lambda: advanced(broker) == 2)
+
+    assert [letter.headers["dlq.attempts"] for letter in contents(broker, "cleaner.dlq")] == [b"3"]
+
+
+def test_a_wrong_setting_ends_the_loop_and_makes_no_dead_letters(broker: PostgresBroker) -> None:
+    append(broker, [raw(0)])
+
+    with running(loop_of(broker, handler=InUnit(refusing(0, error=ConfigError)))) as run:
+        run.join()
+
+    assert isinstance(run.died_of, ConfigError)
+    assert contents(broker, "cleaner.dlq") == []
+
+
+def test_transient_trouble_advances_nothing_and_then_all_goes_on(broker: PostgresBroker) -> None:
+    append(broker, [raw(number) for number in range(5)])
+    away = threading.Event()
+    away.set()
+    tries: list[float] = []
+
+    def handle(batch: Sequence[Received]) -> list[NewRecord]:
+        tries.append(time.monotonic())
+        if away.is_set():
+            raise TransientError("the source is away")
+        return copy(batch)
+
+    with running(loop_of(broker, handler=InUnit(handle))) as run:
+        eventually(lambda: len(tries) >= 4)
+        assert run.loop.state == "backing off"
+        assert advanced(broker) == 0
+        away.clear()
+        eventually(lambda: advanced(broker) == 5)
+
+    assert numbers(broker) == [0, 1, 2, 3, 4]
+    assert contents(broker, "cleaner.dlq") == []
+    assert tries[3] - tries[2] > tries[1] - tries[0]
+
+
+def test_a_loop_that_has_never_reached_its_broker_waits_between_its_tries() -> None:
+    metrics = Metrics()
+    retries = metrics.retries_total.labels(operation="cleaner", reason="TransientError")
+    nowhere = PostgresBroker("host=/nowhere dbname=none")
+
+    began_s = time.monotonic()
+    with running(loop_of(nowhere, handler=InUnit(copy), metrics=metrics)):
+        eventually(lambda: retries._value.get() >= 4)
+
+    assert time.monotonic() - began_s > 0.3  # at least 0.05 + 0.1 + 0.2 s

@@ -1,0 +1,129 @@
+"""The consumer loop as a member of its group: joining, waiting, stopping."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any, cast
+
+from shared.backoff import Backoff
+from shared.broker.contract import Broker, NewRecord, TopicPartition
+from shared.broker.postgres.broker import PostgresBroker
+from shared.errors import TransientError
+from shared.records import Received
+from shared.runtime.loops.consumer import ConsumerLoop
+from shared.runtime.loops.handler import InUnit
+from shared.runtime.metrics import Metrics
+from shared.topics import RAW
+from tests.shared.runtime.deadline import eventually
+from tests.shared.runtime.loops.consumer_loops import KEYS, broker_has_member, copy, loop_of
+from tests.shared.runtime.stage import advanced, append, broker_on, raw, running
+
+
+def test_a_member_that_waits_for_trouble_to_pass_takes_part_in_its_group(broker: PostgresBroker, url: str) -> None:
+    append(broker, [raw(0, KEYS[1])])
+    tries: list[int] = []
+
+    def handle(batch: Sequence[Received]) -> list[NewRecord]:
+        tries.append(1)
+        raise TransientError("away")
+
+    other, waiting = broker_on(url), loop_of(broker, handler=InUnit(handle), slot="a")
+    waiting._backoff = Backoff(first_s=3.0)  # as after a long outage
+    joining = loop_of(other, handler=InUnit(copy), slot="b")
+    with running(waiting):
+        eventually(lambda: len(tries) >= 1)
+        with running(joining):
+            eventually(lambda: joining.assigned == 1)
+            assert len(tries) == 1  # the other waits still
+    other.close()
+
+
+class Rebalanced:
+    """A broker whose consumer owns nothing in the moment after a reload: all is dealt out anew just then."""
+
+    def __init__(self, real: Any) -> None:
+        self._real = real
+        self._dealing = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+    def consumer(self, *arguments: Any, **options: Any) -> Rebalanced:
+        return Rebalanced(self._real.consumer(*arguments, **options))
+
+    def reload(self) -> None:
+        self._real.reload()
+        self._dealing = True
+
+    def assignment(self) -> frozenset[TopicPartition]:
+        owned: frozenset[TopicPartition] = frozenset() if self._dealing else self._real.assignment()
+        self._dealing = False
+        return owned
+
+
+def test_what_was_paused_while_trouble_passed_is_resumed_also_when_it_is_away_just_then(broker: PostgresBroker) -> None:
+    append(broker, [raw(number, key) for number, key in enumerate(KEYS)])
+    tries: list[int] = []
+
+    def handle(batch: Sequence[Received]) -> list[NewRecord]:
+        tries.append(1)
+        if len(tries) == 1:
+            raise TransientError("away")
+        return copy(batch)
+
+    loop = ConsumerLoop(
+        cast("Broker", Rebalanced(broker)),
+        service="cleaner",
+        slot="0",
+        reads=[RAW],
+        metrics=Metrics(),
+        handler=InUnit(handle),
+    )
+    with running(loop):
+        eventually(lambda: advanced(broker) == len(KEYS))
+
+
+def test_stop_returns_promptly_when_idle_and_when_waiting_for_trouble_to_pass(broker: PostgresBroker) -> None:
+    def away(batch: Sequence[Received]) -> list[NewRecord]:
+        raise TransientError("away")
+
+    idle, waiting = loop_of(broker, handler=InUnit(copy)), loop_of(broker, handler=InUnit(away), service="loader")
+    append(broker, [raw(0)])
+    for loop, state in ((idle, "running"), (waiting, "backing off")):
+        assert seconds_to_stop(loop, state) < 2
+        assert loop.state == "stopped"
+
+
+def seconds_to_stop(loop: ConsumerLoop, state: str) -> float:
+    with running(loop) as run:
+        eventually(lambda: loop.state == state)
+        stopped_at = time.monotonic()
+        loop.stop()
+        run.join()
+        assert run.died_of is None
+        return time.monotonic() - stopped_at
+
+
+def test_a_stopped_loop_leaves_its_partitions_to_the_others_at_once(broker: PostgresBroker) -> None:
+    with running(loop_of(broker, handler=InUnit(copy), slot="a")):
+        eventually(lambda: broker_has_member(broker, "cleaner-a"))
+
+    append(broker, [raw(0)])
+    started_at = time.monotonic()
+    with running(loop_of(broker, handler=InUnit(copy), slot="b")):
+        eventually(lambda: advanced(broker) == 1)
+    assert time.monotonic() - started_at < 1.4
+
+
+def test_a_second_process_under_the_same_slot_ends_the_first(broker: PostgresBroker, url: str) -> None:
+    other = broker_on(url)
+    with running(loop_of(broker, handler=InUnit(copy))) as first:
+        eventually(lambda: broker_has_member(broker, "cleaner-0"))
+        with running(loop_of(other, handler=InUnit(copy))) as second:
+            first.join()
+            assert "slot 'cleaner-0'" in str(first.died_of)
+            append(other, [raw(0)])
+            eventually(lambda: advanced(other) == 1)
+            assert second.died_of is None
+    other.close()
