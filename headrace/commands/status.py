@@ -22,8 +22,9 @@ from headrace.commands.arguments import (
 )
 from headrace.database.access import access_of
 from headrace.database.data_dir import DataDir
-from headrace.progress.observer import FRESH_S, Replica, dead_letter_causes, failed_windows, replicas, with_stopped
+from headrace.progress.observer import Replica, dead_letter_causes, failed_windows, replicas, with_stopped
 from headrace.progress.summary import cause_text, window_text
+from shared.ops.tables.orders import FRESH_S
 from shared.settings.sections import Settings
 
 _PAUSED = (

@@ -20,11 +20,10 @@ from shared.broker.contract import Broker, TopicPartition
 from shared.broker.counting.record_count import Census, GaplessCensus, ReadCensus, Span
 from shared.broker.postgres.log import LOCAL
 from shared.errors import TransientError
+from shared.ops.tables.orders import FRESH_S
 from shared.settings.sections import Settings
 from shared.topics import OUTBOX_CURSORS, SERVICES, WRITTEN_WITH_ROWS
 
-# A replica writes its row about every second; older than this, it is not there any more.
-FRESH_S = 15.0
 ADMIN_TIMEOUT_S = 3.0
 LISTENER_TIMEOUT_S = 1.0
 LOOPBACK = ("127.0.0.1", "localhost", "::1")

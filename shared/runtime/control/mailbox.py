@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 
 from shared.broker.contract import TopicPartition
 from shared.ops.orders import Doing, Orders
+from shared.ops.tables.orders import FRESH_S
 
-# For so long after they were read, orders are good enough to begin with a partition. Less than the time after which a
-# silent replica is not waited for any more (orders_table.FRESH_S): an order that did not wait for this replica was
-# given after its last reading had become too old to begin on.
-FRESH_S = 10.0
+# A partition may be begun under orders that were read at most so long ago. Less than the time after which an order no
+# longer waits for a silent replica: an order that did not wait for this replica was given after the orders that it last
+# read had become too old to begin under.
+ORDERS_FRESH_S = FRESH_S - 5.0
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Steering:
     def is_fresh(self) -> bool:
         """Whether the orders were read so recently that a partition may be begun under them."""
         with self._lock:
-            return self._read_at is not None and self._now_s() - self._read_at < FRESH_S
+            return self._read_at is not None and self._now_s() - self._read_at < ORDERS_FRESH_S
 
     def give(self, orders: Orders, read_at: float) -> None:
         """`read_at` (monotonic): from before they were asked for."""

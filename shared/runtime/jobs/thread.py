@@ -5,12 +5,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Protocol
 
 import structlog
 
 from shared.errors import ConfigError
-from shared.runtime.exit_codes import DIED, MISCONFIGURED, STOPPED
+from shared.runtime.exit_codes import DIED, MISCONFIGURED, STOPPED, Loop
 from shared.runtime.process.watchdog import Watchdog
 
 log = structlog.get_logger(__name__)
@@ -51,16 +50,6 @@ class JobThread:
             self._status = DIED
         else:
             self._status = STOPPED
-
-
-class Loop(Protocol):
-    """What works a job off; `ticked_at` (monotonic) is when it last got on with it."""
-
-    ticked_at: float
-
-    def run(self) -> None: ...
-
-    def stop(self) -> None: ...
 
 
 def thread_of(make: Callable[[], AbstractContextManager[Loop]], name: str) -> JobThread:

@@ -59,7 +59,6 @@ class PollerLoop:
         self._orders = Orders()
         # Whether it works since it owns: orders that grew old since then hold on.
         self._began = False
-        self._backoff = LOOP_BACKOFF
         self._failures = 0
         self._consumer: Consumer | None = None
         self._stop = threading.Event()
@@ -167,7 +166,7 @@ class PollerLoop:
 
     def _wait_out(self, error: Exception) -> None:
         self._failures += 1
-        delay_s = self._backoff.delay_s(self._failures)
+        delay_s = LOOP_BACKOFF.delay_s(self._failures)
         self.state, self.trouble = "backing off", str(error)
         self._metrics.retries_total.labels(operation=self.service, reason=type(error).__name__).inc()
         self._log.warning("starting over from the committed cursors", error=str(error), delay_s=round(delay_s, 2))

@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self, TypeVar
+from typing import Self, TypeVar
 from uuid import UUID
 
 import structlog
@@ -30,7 +30,7 @@ from shared.errors import ConfigError
 from shared.logs import configure, mask_text
 from shared.runtime.api.context import Desk, ServiceView
 from shared.runtime.api.server import admin_server
-from shared.runtime.exit_codes import DIED, MISCONFIGURED, STOPPED, SUPERVISED, Background
+from shared.runtime.exit_codes import DIED, MISCONFIGURED, STOPPED, SUPERVISED, Background, Loop
 from shared.runtime.metrics import Metrics
 from shared.runtime.process.replicas import Replicas
 from shared.runtime.process.watchdog import HUNG_S, Watchdog
@@ -44,20 +44,6 @@ _DONE = b"\0"
 
 S = TypeVar("S", bound=ServiceSettings)
 log = structlog.get_logger(__name__)
-
-
-class Loop(Protocol):
-    """What a service does all day; `ticked_at` (monotonic) is when it last got on with it."""
-
-    ticked_at: float
-
-    def run(self) -> None:
-        """Work until `stop`; raises what it cannot handle."""
-        ...
-
-    def stop(self) -> None:
-        """Finish the open unit and let `run` return. Called from any thread, more than once, also before `run`."""
-        ...
 
 
 def launch(model: type[S], start: Callable[[S], int]) -> int:

@@ -5,21 +5,18 @@ from __future__ import annotations
 import os
 import threading
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 
 import structlog
+
+from shared.runtime.exit_codes import DIED, Loop
 
 # Far beyond any phase of a healthy loop: it ticks after each poll, each handled batch and each commit.
 HUNG_S = 60.0
 # In that time it is looked at so often.
 LOOKS = 20
-EXIT_CODE = 1
 
 log = structlog.get_logger(__name__)
-
-
-class Ticking(Protocol):
-    ticked_at: float
 
 
 class Watchdog:
@@ -29,7 +26,7 @@ class Watchdog:
     one that hangs.
     """
 
-    def __init__(self, loop: Ticking, hung_s: float = HUNG_S) -> None:
+    def __init__(self, loop: Loop, hung_s: float = HUNG_S) -> None:
         self._loop = loop
         self._hung_s = hung_s
         self._ending = threading.Event()
@@ -52,4 +49,4 @@ class Watchdog:
             seen = self._loop.ticked_at
             if looks >= LOOKS:
                 log.error("no progress, ended; the open unit never happened", hung_s=self._hung_s)
-                os._exit(EXIT_CODE)
+                os._exit(DIED)
