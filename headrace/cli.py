@@ -100,8 +100,3 @@ def app_of() -> typer.Typer:
     app.add_typer(topics.app, name="topics")
     app.add_typer(config.app, name="config")
     return app
-
-
-def _say(text: str, code: int) -> int:
-    sys.stderr.write(f"headrace: {text}\n")
-    return code

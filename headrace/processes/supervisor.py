@@ -48,7 +48,6 @@ class Child:
     started_s: float = 0.0
     restart_at_s: float = 0.0
     deaths_in_a_row: int = 0
-    restarts: int = 0
     last_status: int | None = None
 
     @property
@@ -74,7 +73,6 @@ class Supervisor:
         dead = [child.program for child in self.children if self._reap(child)]
         for child in self.children:
             if child.process is None and child.wanted and self._now() >= child.restart_at_s:
-                child.restarts += 1
                 self._spawn(child)
         if self._now() >= self._log_check_s:
             self._log_check_s = self._now() + LOG_CHECK_S
@@ -90,16 +88,10 @@ class Supervisor:
         """The first program that has died too often in a row; it is still started again."""
         return next((child.program for child in self.children if self._keeps_dying(child)), None)
 
-    def pids(self) -> dict[str, int]:
-        return {child.program.name: child.process.pid for child in self.children if child.process is not None}
-
     def ended(self, name: str) -> int | None:
         """The exit status of a program that is not started again; None while it runs."""
         child = next(child for child in self.children if child.program.name == name)
         return None if child.process is not None else child.last_status
-
-    def restarts(self) -> dict[str, int]:
-        return {child.program.name: child.restarts for child in self.children if child.restarts}
 
     def stop(self, grace_s: float = GRACE_S) -> list[str]:
         """SIGTERM to all, SIGKILL to those that are still there after `grace_s`; returns the names of the killed."""

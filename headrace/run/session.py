@@ -1,4 +1,4 @@
-"""One run's services, supervised and watched from a single loop: whoever waits for something waits here."""
+"""Supervises the services of one run and waits for conditions, in a single loop."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from headrace.progress.observer import Observer, held_back
 from headrace.progress.positions import Positions, Reading, waiting_for
 from headrace.progress.throughput import Meter
 from headrace.progress.view import Frame, View, latest
+from headrace.run.say_once import SayOnce
+from headrace.run.stall_clock import StallClock
 from shared.errors import ConfigError, HeadraceError, TransientError
 from shared.ops.tables import orders as orders_table
 from shared.settings.sections import Settings
@@ -56,20 +58,17 @@ class Session:
         self._observer: Observer | None = None
         self._read_at_s = 0.0
         self._last: Reading | None = None
-        self._loaded = False
-        self._away = ""
-        self._paused: list[tuple[str, str]] = []
         self._began_s = began_s
         self.once = False
-        self._held: list[str] = []
-        self._moved_at_s = time.monotonic()
+        self._say_once = SayOnce(self.say)
+        self._stall = StallClock()
         self.meter = Meter(self.observer().positions(), time.monotonic())
 
     def start(self, programs: Sequence[Program]) -> Supervisor:
         supervisor = Supervisor(programs)
         self._supervisors.append(supervisor)
         supervisor.start()
-        self._moved_at_s = time.monotonic()
+        self._stall.reset()
         return supervisor
 
     def stop(self, supervisor: Supervisor) -> None:
@@ -118,14 +117,15 @@ class Session:
             if reading is None:
                 return False
             same, before = reading.positions == before, reading.positions
-            if same and not done(reading):
-                self._tell_of_pauses(reading)
-            stalled_s = time.monotonic() - self._moved_at_s
-            if give_up and stalled_s > STALL_S:
+            if same and done(reading):
+                return True
+            if same:
+                self._report_pauses(reading)
+            if give_up and (stalled_s := self._stall.stalled_s()) > STALL_S:
                 raise RunFailed(f"nothing has moved for {stalled_s:.0f} s; still waiting for {waiting_for(reading)}")
-            if same and not done(reading):
-                self._meet_held_back(give_up)
-            return same and done(reading)
+            if same:
+                self._report_held_back(give_up)
+            return False
 
         self.wait(settled, give_up)
 
@@ -138,52 +138,42 @@ class Session:
         except (psycopg.OperationalError, TransientError, ConfigError) as error:
             self._cannot_look(error)
             return None
-        self._away = ""
+        self._say_once("away", "")
         self._last = reading
         if self.meter.read(reading.positions, time.monotonic()):
-            self._moved_at_s = time.monotonic()
-        if not self._loaded and reading.positions.end_of(LOADED) > self.meter.start.end_of(LOADED):
-            self._loaded = True
-            self.say("the first events are loaded")
+            self._stall.reset()
+        if reading.positions.end_of(LOADED) > self.meter.start.end_of(LOADED):
+            self._say_once("loaded", True, ["the first events are loaded"])
         connection = self.observer().connection
         self._view.show(Frame(self.title, reading, self.meter, time.monotonic(), lambda: latest(connection)))
         return reading
 
-    def _tell_of_pauses(self, reading: Reading) -> None:
-        """What an operator paused is waited for however long it takes: said once, for they may have forgotten."""
+    def _report_pauses(self, reading: Reading) -> None:
+        """A pause by an operator is no stall: the run waits for its end without a limit."""
         try:
             paused = orders_table.paused(self.observer().connection)
         except psycopg.OperationalError:
             return  # the next reading meets it too, and says so
         if paused:
-            self._moved_at_s = time.monotonic()
-        if paused != self._paused:
-            self._paused = paused
-            for service, topic in paused:
-                self.say(
-                    f"the {service} is paused on {topic}: waiting for {waiting_for(reading)}"
-                    f" (headrace resume {service} {topic})"
-                )
+            self._stall.reset()
+        waits = f"waiting for {waiting_for(reading)}"
+        lines = [f"the {at} is paused on {topic}: {waits} (headrace resume {at} {topic})" for at, topic in paused]
+        self._say_once("paused", paused, lines)
 
-    def _meet_held_back(self, give_up: bool) -> None:
-        """A run that is to end by itself ends here, for it never would. In another, somebody may resume."""
+    def _report_held_back(self, give_up: bool) -> None:
+        """A run with `once` fails here, because it would not end. In any other run an operator may resume."""
         held = held_back(self.observer().connection)
         if held and give_up and self.once:
             raise RunFailed(f"nothing moves any more: {'; '.join(held)}")
         if held:
-            self._moved_at_s = time.monotonic()
-        if held != self._held:
-            self._held = held
-            for each in held:
-                self.say(f"held back, waiting for a resume: {each}")
+            self._stall.reset()
+        self._say_once("held back", held, [f"held back, waiting for a resume: {each}" for each in held])
 
     def _cannot_look(self, error: Exception) -> None:
-        """Said once for each kind of trouble, not with every try."""
+        """Report the failure and, where the database may be down, connect to it again with the next reading."""
         kafka = isinstance(error, TransientError) and self._settings.broker.url != "embedded"
         away = "Kafka" if kafka else "the database"
-        if away != self._away:
-            self.say(f"{away} is away, trying again: {one_line(error)[:200]}")
-            self._away = away
+        self._say_once("away", away, [f"{away} is away, trying again: {one_line(error)[:200]}"])
         down = self.access.server is not None and not self.access.server.answers()
         if kafka and not down:
             return

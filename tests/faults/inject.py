@@ -164,5 +164,7 @@ class Injector:
 
     def _pid(self, target: str) -> int:
         """Of a replica that runs; one that has just died is waited for."""
-        self._world.wait(lambda: target in self._world.supervisor.pids(), START_LIMIT_S, f"{target} to run")
-        return self._world.supervisor.pids()[target]
+        child = next(each for each in self._world.supervisor.children if each.program.name == target)
+        self._world.wait(lambda: child.process is not None, START_LIMIT_S, f"{target} to run")
+        assert child.process is not None
+        return child.process.pid
