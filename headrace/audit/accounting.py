@@ -27,8 +27,8 @@ class Death(NamedTuple):
     cause: str
 
 
-@dataclass(slots=True)
-class Evidence:
+@dataclass(frozen=True, slots=True)
+class RecordEvidence:
     """What was found of one event_id.
 
     `*_due`: the topic must hold the record if it was ever written, for nothing so young was thrown away yet.
@@ -65,12 +65,12 @@ class Fate(NamedTuple):
         return self.class_ == "missing"
 
 
-def fate(found: Evidence) -> Fate:
+def fate(found: RecordEvidence) -> Fate:
     answers = (step(found) for step in (_of_rejected, _gap, _at_rest, _under_way, _given_up))
     return next((answer for answer in answers if answer is not None), None) or _missing(found, *_last_seen(found))
 
 
-def _gap(found: Evidence) -> Fate | None:
+def _gap(found: RecordEvidence) -> Fate | None:
     """A place that has lost what is further on, or has never got what comes before it."""
     if found.raw is None and found.raw_due:
         return _missing(found, ARCHIVE if found.archived else "the source", RAW)
@@ -80,13 +80,13 @@ def _gap(found: Evidence) -> Fate | None:
     return None
 
 
-def _at_rest(found: Evidence) -> Fate | None:
+def _at_rest(found: RecordEvidence) -> Fate | None:
     if found.rows is not None:
         return Fate(found.rows, place=found.raw)
     return Fate("parked", "event not listed yet", found.clean) if found.parked else None
 
 
-def _under_way(found: Evidence) -> Fate | None:
+def _under_way(found: RecordEvidence) -> Fate | None:
     if found.retrying is not None:
         return Fate("in flight", found.retrying.split("/")[0], found.retrying)
     if found.clean is not None:
@@ -94,21 +94,21 @@ def _under_way(found: Evidence) -> Fate | None:
     return Fate("in flight", "cleaner", found.raw) if found.raw is not None and not found.raw_passed else None
 
 
-def _given_up(found: Evidence) -> Fate | None:
+def _given_up(found: RecordEvidence) -> Fate | None:
     if found.dead:
         death = found.dead[-1]
         return Fate("dead", f"{death.service}: {death.cause}", death.place)
     return Fate("filtered", found.says_nothing, found.clean or found.raw) if found.says_nothing is not None else None
 
 
-def _last_seen(found: Evidence) -> tuple[str, str]:
+def _last_seen(found: RecordEvidence) -> tuple[str, str]:
     if found.clean is not None:
         return CLEAN, ROWS
     last = RAW if found.raw is not None else ARCHIVE
     return last, (CLEAN if found.clean_due else ROWS)
 
 
-def _of_rejected(found: Evidence) -> Fate | None:
+def _of_rejected(found: RecordEvidence) -> Fate | None:
     """A slice that the fetcher could not use goes nowhere but to its dead letters, which forget it in the end."""
     if not found.rejected:
         return None
@@ -118,7 +118,7 @@ def _of_rejected(found: Evidence) -> Fate | None:
     return _missing(found, ARCHIVE, dead_letter_topic("fetcher"))
 
 
-def _missing(found: Evidence, after: str, before: str) -> Fate:
+def _missing(found: RecordEvidence, after: str, before: str) -> Fate:
     return Fate("missing", f"{after} -> {before}", found.clean or found.raw)
 
 

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping
-from dataclasses import dataclass, field
-
-import msgspec
+from dataclasses import dataclass
 
 from headrace.audit.accounting import Finding
-from headrace.audit.evidence import Gathering, Positions
-from headrace.audit.topic_reading import Held, Holding, TopicReading
-from shared.broker.contract import Record, TopicPartition
+from headrace.audit.evidence import Evidence
+from headrace.audit.holding import Holding
 from shared.topics import CLEAN, LOADED, PREDICTIONS
 
 
@@ -25,117 +21,77 @@ class Hop:
     missing: int = 0
 
 
-@dataclass
-class Downstream:
-    hops: dict[str, Hop] = field(default_factory=dict)
-    findings: list[Finding] = field(default_factory=list)
+def check_downstream(found: Evidence) -> tuple[dict[str, Hop], list[Finding]]:
+    """From the rows to loaded-events, from predictions and dead letters to their rows."""
+    findings: list[Finding] = []
+    hops = {
+        f"facts -> {LOADED}": _count_loaded(found, findings),
+        f"{PREDICTIONS} -> facts": _count_predicted(found, findings),
+        "dead letters -> facts": _count_buried(found, findings),
+    }
+    return hops, findings
 
 
-class _Prediction(msgspec.Struct):
-    inputs: tuple[str, ...] = ()
-
-
-_PREDICTION = msgspec.json.Decoder(_Prediction)
-
-
-def look_downstream(
-    gathering: Gathering,
-    reading: TopicReading,
-    waiting: Mapping[str, Iterable[Record]],
-    keys: Container[str] | None,
-) -> tuple[dict[str, Hop], list[Finding]]:
-    """From the rows to loaded-events, from predictions and dead letters to their rows. `waiting`: in the outbox;
-    `keys`: of these events only."""
-    found = Downstream()
-
-    def wanted(record: Record) -> bool:
-        key = record.key.decode(errors="replace")
-        return gathering.window.has_key(key) and (keys is None or key in keys)
-
-    loaded = gathering.holdings[LOADED] = Holding(LOADED)
-    for _ in loaded.fill(reading, wanted):
-        pass
-    on_its_way = Holding(LOADED)
-    for record in waiting.get(LOADED, ()):
+def _count_loaded(found: Evidence, findings: list[Finding]) -> Hop:
+    hop, on_its_way = Hop(), Holding(LOADED)
+    for record in found.outbox.get(LOADED, ()):
         on_its_way.take(record, record.headers.get("event_id", b"").decode())
-    _count_told(gathering, on_its_way, keys, found)
-    predicted = gathering.holdings[PREDICTIONS] = Holding(PREDICTIONS)
-    names = {event_id: record.key.decode() for record, event_id, _ in predicted.fill(reading, wanted, _inputs)}
-    stored = {key: k for key, k in gathering.tables.predictions.items() if keys is None or k in keys}
-    _count_predicted(gathering, names, stored, found)
-    _count_buried(gathering, keys, found)
-    return found.hops, found.findings
-
-
-def _count_told(gathering: Gathering, on_its_way: Holding, keys: Container[str] | None, found: Downstream) -> None:
-    hop = found.hops[f"facts -> {LOADED}"] = Hop()
-    loaded, cleaned = gathering.holdings[LOADED], gathering.holdings[CLEAN].first
-    for event_id, key, revision in gathering.tables.told:
-        if keys is not None and key not in keys:
+    loaded, cleaned = found.topics[LOADED], found.topics[CLEAN].first
+    for event_id, key, revision in found.tables.told:
+        if not found.is_asked(key):
             continue
         came = cleaned[event_id].at_ms if event_id in cleaned else None
         if (event_id, revision) in loaded.revisions:
             hop.arrived += 1
         elif (event_id, revision) in on_its_way.revisions:
             hop.in_flight += 1
-        elif gathering.is_due(LOADED, key, came):
+        elif loaded.is_due(key, came):
             hop.missing += 1
-            found.findings.append(Finding("missing", event_id, f"facts -> {LOADED}", key=key))
+            findings.append(Finding("missing", event_id, f"facts -> {LOADED}", key=key))
         else:
             continue
         hop.expected += 1
+    return hop
 
 
-def _count_buried(gathering: Gathering, keys: Container[str] | None, found: Downstream) -> None:
+def _count_buried(found: Evidence, findings: list[Finding]) -> Hop:
     """Dead letters become rows of their own, so that people see them."""
-    hop, done = found.hops.setdefault("dead letters -> facts", Hop()), gathering.done["loader"]
-    for (topic, held), (event_id, key) in gathering.letters.items():
-        if not gathering.window.has_key(key) or (keys is not None and key not in keys):
+    hop, loader = Hop(), found.positions["loader"]
+    for (topic, held), (event_id, key) in found.letters.places.items():
+        if not (found.window.has_key(key) and found.is_asked(key)):
             continue
         hop.expected += 1
-        if held.place(topic) in gathering.tables.buried:
+        if held.place(topic) in found.tables.buried:
             hop.arrived += 1
-        elif held.offset >= done.get(TopicPartition(topic, held.partition), 0):
+        elif not found.topics[topic].is_passed(held, loader):
             hop.in_flight += 1
         else:
             hop.missing += 1
             where = f"{topic} -> facts.dead_letters"
-            found.findings.append(Finding("missing", event_id, where, held.place(topic), key))
+            findings.append(Finding("missing", event_id, where, held.place(topic), key))
+    return hop
 
 
-def _count_predicted(
-    gathering: Gathering, names: Mapping[str, str], stored: Mapping[str, str], found: Downstream
-) -> None:
-    hop = found.hops[f"{PREDICTIONS} -> facts"] = Hop()
-    first, done = gathering.holdings[PREDICTIONS].first, gathering.done["loader"]
-    for event_id in {**names, **stored}:
+def _count_predicted(found: Evidence, findings: list[Finding]) -> Hop:
+    hop, predictions, loader = Hop(), found.topics[PREDICTIONS], found.positions["loader"]
+    stored = {event_id: key for event_id, key in found.tables.predictions.items() if found.is_asked(key)}
+    for event_id in {**found.predicted, **stored}:
         hop.expected += 1
-        held = first.get(event_id)
-        if held is None and gathering.is_due(PREDICTIONS, stored[event_id], None):
+        held = predictions.first.get(event_id)
+        if held is None and predictions.is_due(stored[event_id], None):
             hop.missing += 1
             where, key = f"predictor -> {PREDICTIONS}", stored[event_id]
-            found.findings.append(Finding("missing", event_id, where, "although its row is there", key))
+            findings.append(Finding("missing", event_id, where, "although its row is there", key))
         elif event_id in stored:
             hop.arrived += 1
-        elif event_id in gathering.retrying or (held is not None and held.offset >= _position(done, held)):
+        elif event_id in found.retrying or (held is not None and not predictions.is_passed(held, loader)):
             hop.in_flight += 1
-        elif any(death.service == "loader" for death in gathering.dead.get(event_id, ())):
+        elif any(death.service == "loader" for death in found.letters.dead.get(event_id, ())):
             hop.dead += 1
         else:
             hop.missing += 1
             place = held.place(PREDICTIONS) if held else ""
-            found.findings.append(
-                Finding("missing", event_id, f"{PREDICTIONS} -> facts", place, names.get(event_id, ""))
+            findings.append(
+                Finding("missing", event_id, f"{PREDICTIONS} -> facts", place, found.predicted.get(event_id, ""))
             )
-
-
-def _position(done: Positions, held: Held) -> int:
-    return done.get(TopicPartition(PREDICTIONS, held.partition), 0)
-
-
-def _inputs(record: Record) -> str:
-    """The same prediction may follow from two records: then it is told for each."""
-    try:
-        return "/".join(_PREDICTION.decode(record.value).inputs)
-    except msgspec.DecodeError:
-        return ""
+    return hop

@@ -1,207 +1,175 @@
-"""Gathers what is known of each event_id, place by place. The order in which places are asked makes it true while the
-pipeline runs: a reader's position before what the reader writes, so that what lies before it has come out again."""
+"""Collects what is known of every event_id, place by place, into one immutable result.
+
+The order of reading keeps the result true while the pipeline runs: a consumer's position is read before the topics and
+tables that the consumer writes. What every record before that position led to is then found there.
+"""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
+from collections.abc import Callable, Container, Mapping, Sequence, Set
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import msgspec
 
-from headrace.audit.accounting import Death, Evidence
-from headrace.audit.archive_reading import Origin
-from headrace.audit.table_reading import Tables
-from headrace.audit.topic_reading import Held, Holding, TopicReading, event_id_of
+from headrace.audit.accounting import Death, RecordEvidence
+from headrace.audit.holding import Held, Holding
+from headrace.audit.readers.archive import Origin, Origins
+from headrace.audit.readers.tables import Tables
+from headrace.audit.readers.topics import Positions, Progress, TopicReading
+from headrace.audit.topic_records import (
+    CleanRecords,
+    Letters,
+    RawRecords,
+    key_of,
+    read_clean,
+    read_letters,
+    read_raw,
+    read_retries,
+    reason_of_filter,
+)
 from headrace.audit.window import AuditWindow
-from services.cleaner.clean import Filtered, clean
-from services.loader.apply import says_nothing
-from shared.broker.contract import Record, TopicPartition
-from shared.broker.keys import partition_of
-from shared.errors import InvalidEvent
-from shared.events import RawEvent, Reference, as_utc_ms
-from shared.records import decode
-from shared.topics import CLEAN, RAW, SERVICES, dead_letter_topic, retry_topic
+from shared.broker.contract import Record
+from shared.topics import CLEAN, LOADED, PREDICTIONS, RAW
 
-Positions = Mapping[TopicPartition, int]
 # Whose dead letters end the way of what was fetched; those of the others are about what came of it.
 ON_THE_WAY = ("fetcher", "cleaner", "loader")
-# Several documents are fetched at once, and their records appended in another order.
-SLACK_MS = 60_000
 
 
-class _Fetched(msgspec.Struct):
-    """The one field of a raw record that says when its document was fetched, by the fetcher's clock."""
+@dataclass(frozen=True)
+class Readers:
+    """The places that an audit reads. `archive` gets the cursors and every id that was found elsewhere."""
 
-    fetched_at: datetime
+    progress: Callable[[], Progress]
+    tables: Callable[[], Tables]
+    outbox: Callable[[], Mapping[str, Sequence[Record]]]
+    topics: TopicReading
+    archive: Callable[[Mapping[str, bytes], Container[str]], Origins]
 
 
-_FETCHED = msgspec.json.Decoder(_Fetched)
-
-
-@dataclass
-class Gathering:
-    """`evidence` by event_id. `done`: positions by service, older than everything else here."""
+@dataclass(frozen=True)
+class Evidence:
+    """`records` by event_id, complete, of the window. `keys`: their event keys where the window is one of fetching
+    times; None stands for every key. `predicted`: event keys by the id of the prediction."""
 
     window: AuditWindow
+    records: Mapping[str, RecordEvidence]
+    keys: Set[str] | None
+    positions: Mapping[str, Positions]
     tables: Tables
-    done: Mapping[str, Positions]
-    evidence: dict[str, Evidence] = field(default_factory=dict)
-    dead: dict[str, list[Death]] = field(default_factory=lambda: defaultdict(list))
-    letters: dict[tuple[str, Held], tuple[str, str]] = field(default_factory=dict)
-    retrying: dict[str, str] = field(default_factory=dict)
-    holdings: dict[str, Holding] = field(default_factory=dict)
-    _rejected: set[str] = field(default_factory=set)
-    _oldest_fetched: dict[int, int] = field(default_factory=dict)
+    outbox: Mapping[str, Sequence[Record]]
+    letters: Letters
+    retrying: Mapping[str, str]
+    topics: Mapping[str, Holding]
+    predicted: Mapping[str, str]
+    origins: Origins
 
-    def known(self) -> set[str]:
-        """Every id that was met anywhere."""
-        return self.evidence.keys() | self.dead.keys() | self.holdings[RAW].first.keys()
+    def is_asked(self, key: str) -> bool:
+        return self.keys is None or key in self.keys
 
-    def take_tables(self) -> None:
-        for event_id, rows in self.tables.rows.items():
-            self._of(event_id, self.tables.keys[event_id]).rows = rows
-        for event_id, key in self.tables.parked.items():
-            self._of(event_id, key).parked = True
 
-    def take_dead(self, record: Record, service: str) -> None:
-        """A record of a service's dead-letter topic, or one on its way there."""
-        text = {name: value.decode(errors="replace") for name, value in record.headers.items()}
-        cause = f"{text.get('dlq.exception-class', 'unknown')}: {text.get('dlq.exception-message', '')}"
-        event_id = event_id_of(record)
-        self.dead[event_id].append(Death(service, record.place, cause))
-        if service == "fetcher":
-            self._rejected.add(event_id)
-        key = record.key.decode(errors="replace")
-        original = {"fetcher": "", "cleaner": RAW, "loader": CLEAN}.get(service)
-        of_a_fact = text.get("dlq.original-topic") == original
-        if of_a_fact and (self.window.is_everything or (service != "fetcher" and self.window.has_key(key))):
-            self._of(event_id, key)
+def collect(readers: Readers, window: AuditWindow) -> Evidence:
+    positions, cursors = readers.progress()
+    tables = readers.tables()
+    keys = tables.parked | tables.keys
+    outbox = readers.outbox()
+    letters = read_letters(readers.topics, outbox, window, keys)
+    retries = read_retries(readers.topics, positions)
+    cleaned = read_clean(readers.topics, window, tables, positions["loader"], keys)
+    first = cleaned.holding.first
+    raw = read_raw(readers.topics, window, lambda id_: id_ in first or id_ in tables.rows, positions["cleaner"], keys)
+    origins = readers.archive(cursors, keys.keys() | letters.dead.keys())
+    for event_id, origin in origins.records.items():
+        keys.setdefault(event_id, origin.key)
+    found = _Found(positions, tables, letters, retries.places, cleaned, raw, origins.records)
+    every = (found.record(event_id, key) for event_id, key in keys.items())
+    records = {each.event_id: each for each in every if window.has_time(each.at_ms)}
+    event_keys = None if window.is_timeless else {each.key for each in records.values()}
+    loaded, predictions, predicted = _read_results(readers.topics, window, event_keys)
+    holdings = (*letters.topics, *retries.topics, cleaned.holding, raw.holding, loaded, predictions)
+    topics = {each.topic: each for each in holdings}
+    return Evidence(
+        window, records, event_keys, positions, tables, outbox, letters, retries.places, topics, predicted, origins
+    )
 
-    def read_dead(self, reading: TopicReading) -> None:
-        for service in SERVICES:
-            holding = self.holdings[dead_letter_topic(service)] = Holding(dead_letter_topic(service))
-            for record, event_id, held in holding.fill(reading, lambda _: True):
-                self.take_dead(record, service)
-                self.letters[holding.topic, held] = event_id, record.key.decode(errors="replace")
 
-    def read_retries(self, reading: TopicReading) -> None:
-        """What a redrive sent back and its service has not read yet."""
-        for service in SERVICES:
-            topic, done = retry_topic(service), self.done.get(service, {})
-            holding = self.holdings[topic] = Holding(topic)
-            for record, event_id, held in holding.fill(reading, lambda _: True):
-                if held.offset >= done.get(TopicPartition(topic, held.partition), 0):
-                    self.retrying[event_id] = record.place
+def _read_results(
+    topics: TopicReading, window: AuditWindow, keys: Set[str] | None
+) -> tuple[Holding, Holding, dict[str, str]]:
+    """loaded-events, predictions, and the event key of every prediction. `keys`: only of these events."""
 
-    def read_clean(self, reading: TopicReading) -> None:
-        holding = self.holdings[CLEAN] = Holding(CLEAN)
-        for record, event_id, held in holding.fill(reading, self._is_wanted):
-            found = self._of(event_id, record.key.decode(errors="replace"))
-            if found.clean is not None:
-                continue
-            found.clean = held.place(CLEAN)
-            found.clean_passed = held.offset < self.done["loader"].get(TopicPartition(CLEAN, held.partition), 0)
-            found.at_ms = found.at_ms or held.at_ms
-            if found.rows is None and not found.parked and found.clean_passed:
-                self._explain_clean(record, found, held)
+    def is_wanted(record: Record) -> bool:
+        key = key_of(record)
+        return window.has_key(key) and (keys is None or key in keys)
 
-    def _explain_clean(self, record: Record, found: Evidence, held: Held) -> None:
-        """Why the loader made no version of it: it is base data, or it says nothing where nothing was known yet."""
-        try:
-            message = decode(record).message
-        except InvalidEvent:
-            return
-        if isinstance(message, Reference):
-            found.rows = self.tables.standing(message)
-        elif self.tables.is_beyond(message):
-            found.says_nothing = "known later than this database shows"
-        elif says_nothing(message) and not self._was_settled_before(found.key, held):
-            found.says_nothing = "no result yet"
+    loaded, predictions = Holding(LOADED), Holding(PREDICTIONS)
+    for _ in loaded.fill(topics, is_wanted):
+        pass
+    filled = predictions.fill(topics, is_wanted, inputs_of)
+    return loaded, predictions, {event_id: key_of(record) for record, event_id, _ in filled}
 
-    def _was_settled_before(self, key: str, held: Held) -> bool:
-        first = self.holdings[CLEAN].first
-        return any(other in first and first[other].offset < held.offset for other in self.tables.settled.get(key, ()))
 
-    def read_raw(self, reading: TopicReading) -> None:
-        """After clean-events."""
-        holding = self.holdings[RAW] = Holding(RAW)
-        for record, event_id, held in holding.fill(reading, self._is_wanted):
-            if held.partition not in self._oldest_fetched:
-                self._oldest_fetched[held.partition] = _fetched_ms(record)
-            found = self._of(event_id, record.key.decode(errors="replace"))
-            if found.raw is not None:
-                continue
-            found.raw, found.at_ms = held.place(RAW), held.at_ms
-            found.raw_passed = held.offset < self.done["cleaner"].get(TopicPartition(RAW, held.partition), 0)
-            if found.clean is None and found.rows is None and found.raw_passed:
-                found.says_nothing = said_of(record.value)
+class _Found(NamedTuple):
+    """Everything that decides the fate of a fetched record."""
 
-    def take_origins(self, origins: Mapping[str, Origin]) -> None:
-        """What the archive says was fetched. After all others."""
-        for event_id, origin in origins.items():
-            found = self._of(event_id, origin.key)
-            found.archived, found.rejected = True, origin.rejected
-            if found.at_ms is None:
-                found.at_ms = origin.fetched_ms
-            if origin.rejected:
-                continue
-            found.raw_due = self._is_raw_due(found, origin.fetched_ms)
-            if origin.value is not None and not found.raw_due:
-                found.says_nothing = said_of(origin.value)
+    positions: Mapping[str, Positions]
+    tables: Tables
+    letters: Letters
+    retrying: Mapping[str, str]
+    cleaned: CleanRecords
+    raw: RawRecords
+    origins: Mapping[str, Origin]
 
-    def finish(self) -> dict[str, Evidence]:
-        """All evidence of the window, complete."""
-        for event_id, found in self.evidence.items():
-            found.rejected = found.rejected or event_id in self._rejected
-            found.dead = tuple(self._deaths(event_id))
-            found.retrying = self.retrying.get(event_id)
-            if not found.archived:
-                found.raw_due = found.raw is not None or self._is_raw_due(found, None)
-            raw = self.holdings[RAW].first.get(event_id)
-            found.clean_due = self.is_due(CLEAN, found.key, raw.at_ms if raw else None)
-        return {event_id: found for event_id, found in self.evidence.items() if self.window.has_time(found.at_ms)}
+    def record(self, event_id: str, key: str) -> RecordEvidence:
+        origin = self.origins.get(event_id)
+        raw = self.raw.holding.first.get(event_id)
+        clean = self.cleaned.holding.first.get(event_id)
+        raw_due = self._is_raw_due(key, raw, origin)
+        return RecordEvidence(
+            event_id,
+            key,
+            at_ms=next((each.at_ms for each in (raw, clean) if each), origin.fetched_ms if origin else None),
+            archived=origin is not None,
+            rejected=event_id in self.letters.rejected or (origin is not None and origin.rejected),
+            raw=raw.place(RAW) if raw else None,
+            raw_due=raw_due,
+            raw_passed=raw is not None and self.raw.holding.is_passed(raw, self.positions["cleaner"]),
+            clean=clean.place(CLEAN) if clean else None,
+            clean_due=self.cleaned.holding.is_due(key, raw.at_ms if raw else None),
+            clean_passed=clean is not None and self.cleaned.holding.is_passed(clean, self.positions["loader"]),
+            rows=self.tables.rows.get(event_id) or self.cleaned.base.get(event_id),
+            parked=event_id in self.tables.parked,
+            retrying=self.retrying.get(event_id),
+            dead=self._deaths(event_id),
+            says_nothing=self._silence(event_id, origin, raw_due),
+        )
 
-    def _deaths(self, event_id: str) -> Iterable[Death]:
+    def _is_raw_due(self, key: str, raw: Held | None, origin: Origin | None) -> bool:
+        if origin is None:
+            return raw is not None or self.raw.is_due(key, None)
+        return origin.rejected or self.raw.is_due(key, origin.fetched_ms)
+
+    def _deaths(self, event_id: str) -> tuple[Death, ...]:
         """Where the topic has forgotten them, the table still knows."""
-        told = self.dead.get(event_id) or self.tables.dead.get(event_id) or []
-        return [each for each in told if each.service in ON_THE_WAY]
+        deaths = self.letters.dead.get(event_id) or self.tables.dead.get(event_id) or ()
+        return tuple(each for each in deaths if each.service in ON_THE_WAY)
 
-    def _is_raw_due(self, found: Evidence, fetched_ms: int | None) -> bool:
-        holding, partition = self.holdings[RAW], self._partition(RAW, found.key)
-        if holding.extents[TopicPartition(RAW, partition)].begin == 0:
-            return True
-        oldest_ms = self._oldest_fetched.get(partition)
-        return fetched_ms is not None and oldest_ms is not None and fetched_ms > oldest_ms + SLACK_MS
-
-    def is_due(self, topic: str, key: str, written_after_ms: int | None) -> bool:
-        return self.holdings[topic].is_due(self._partition(topic, key), written_after_ms)
-
-    def _partition(self, topic: str, key: str) -> int:
-        return partition_of(key.encode(), len(self.holdings[topic].extents))
-
-    def _is_wanted(self, record: Record) -> bool:
-        return self.window.has_key(record.key.decode(errors="replace"))
-
-    def _of(self, event_id: str, key: str) -> Evidence:
-        found = self.evidence.get(event_id)
-        if found is None:
-            found = self.evidence[event_id] = Evidence(event_id, key)
-        return found
+    def _silence(self, event_id: str, origin: Origin | None, raw_due: bool) -> str | None:
+        if origin is not None and origin.value is not None and not raw_due:
+            return reason_of_filter(origin.value)
+        return self.cleaned.silent.get(event_id) or self.raw.silent.get(event_id)
 
 
-def said_of(raw: bytes) -> str | None:
-    """Why the cleaner passes nothing on for this raw record; None where it passes on a fact, or refuses it."""
+class _Prediction(msgspec.Struct):
+    inputs: tuple[str, ...] = ()
+
+
+_PREDICTION = msgspec.json.Decoder(_Prediction)
+
+
+def inputs_of(prediction: Record) -> str:
+    """The same prediction may follow from two records: then it is told for each."""
     try:
-        said = clean(RawEvent.model_validate_json(raw))
-    except (InvalidEvent, ValueError):
-        return None
-    return said.reason if isinstance(said, Filtered) else None
-
-
-def _fetched_ms(record: Record) -> int:
-    try:
-        return as_utc_ms(_FETCHED.decode(record.value).fetched_at)
+        return "/".join(_PREDICTION.decode(prediction.value).inputs)
     except msgspec.DecodeError:
-        return record.timestamp_ms
+        return ""

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import asdict
 from typing import Any
 
-from headrace.audit.accounting import CLASSES, Evidence, Fate, Finding, books_of
+from headrace.audit.accounting import CLASSES, Fate, Finding, RecordEvidence, books_of
 from headrace.audit.audit_pass import Look
 from headrace.audit.window import AuditWindow
 
@@ -59,7 +59,7 @@ def page_of(look: Look, list_: str, page: int, page_size: int) -> dict[str, Any]
     }  # fmt: skip
 
 
-def _entry(evidence: Evidence, entry: Fate) -> dict[str, Any]:
+def _entry(evidence: RecordEvidence, entry: Fate) -> dict[str, Any]:
     return {"event_id": evidence.event_id, "key": evidence.key, "why": entry.why, "place": entry.place}
 
 

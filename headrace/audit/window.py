@@ -25,6 +25,11 @@ class AuditWindow:
     def is_everything(self) -> bool:
         return self == AuditWindow()
 
+    @property
+    def is_timeless(self) -> bool:
+        """Whether it holds what was fetched at any time."""
+        return self.from_ms is None and self.to_ms is None
+
     def has_day(self, day: date | None) -> bool:
         return day is None or ((self.first is None or self.first <= day) and (self.last is None or day <= self.last))
 

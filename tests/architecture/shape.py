@@ -30,14 +30,14 @@ SIMULATOR_MAY_IMPORT = ("simulator", "shared.clock")
 OUTSIDE_PLACES = frozenset(
     [
         *("__main__", "api", "archive", "channels", "commands", "control", "counting", "database", "jobs", "kafka"),
-        *("loops", "postgres", "process", "processes", "promotion", "registry", "run"),
+        *("loops", "postgres", "process", "processes", "promotion", "readers", "registry", "run"),
     ]
 )
 # The same for these packages, prefixes and programs, where pure modules and programs share a folder. "*" stays within
 # one part.
 OUTSIDE_MODULES = (
     "headrace.*",
-    "headrace.audit.*",
+    "headrace.audit.audit_pass",
     "headrace.backtest.*",
     "headrace.progress.*",
     "services.*.postgres_*",

@@ -7,11 +7,11 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.audit.accounting import CLASSES, Death, Evidence, Finding, books_of, confirmed, fate
+from headrace.audit.accounting import CLASSES, Death, Finding, RecordEvidence, books_of, confirmed, fate
 
 DEATH = Death("cleaner", "cleaner.dlq/0/1", "InvalidEvent: no date")
 LOADER_DEATH = Death("loader", "loader.dlq/0/1", "InvalidEvent: too long")
-WHOLE = Evidence(
+WHOLE = RecordEvidence(
     "id", "s:2026-01-31:01:01", 1, archived=True, raw="raw-events/0/1", raw_passed=True, clean="clean-events/0/1",
     clean_passed=True, rows="loaded",
 )  # fmt: skip
@@ -36,7 +36,7 @@ WAYS = {
 JOURNEYS = [(class_, each) for class_, ways in WAYS.items() for each in ways]
 journeys = st.sampled_from(JOURNEYS)
 evidence = st.builds(
-    Evidence, st.just("id"), st.just("key"), archived=st.booleans(), rejected=st.booleans(),
+    RecordEvidence, st.just("id"), st.just("key"), archived=st.booleans(), rejected=st.booleans(),
     raw=st.sampled_from([None, "raw-events/0/1"]), raw_due=st.booleans(), raw_passed=st.booleans(),
     clean=st.sampled_from([None, "clean-events/0/1"]), clean_due=st.booleans(), clean_passed=st.booleans(),
     rows=st.sampled_from([None, "loaded", "superseded"]), parked=st.booleans(),
@@ -46,23 +46,21 @@ evidence = st.builds(
 
 
 @given(journeys)
-def test_what_was_not_lost_has_the_fate_it_met(journey: tuple[str, Evidence]) -> None:
+def test_what_was_not_lost_has_the_fate_it_met(journey: tuple[str, RecordEvidence]) -> None:
     class_, found = journey
 
     assert fate(found).class_ == class_
 
 
 @given(journeys, st.sampled_from(["raw", "clean", "rows"]))
-def test_what_is_taken_out_of_a_place_is_missing_before_it(journey: tuple[str, Evidence], place: str) -> None:
+def test_what_is_taken_out_of_a_place_is_missing_before_it(journey: tuple[str, RecordEvidence], place: str) -> None:
     """Unless it was not there, or it has another reason not to be there any more."""
     class_, found = journey
     if getattr(found, place) is None:
         return
     excused = found.parked or found.dead or found.says_nothing or (place == "clean" and class_ == "in flight")
-    robbed = replace(found)
-    setattr(robbed, place, None)
 
-    entry = fate(robbed)
+    entry = fate(replace(found, **{place: None}))
 
     if place == "raw" or not excused:
         assert entry.is_missing
@@ -70,7 +68,7 @@ def test_what_is_taken_out_of_a_place_is_missing_before_it(journey: tuple[str, E
 
 
 @given(journeys, st.booleans())
-def test_what_retention_took_is_not_missing(journey: tuple[str, Evidence], archived: bool) -> None:
+def test_what_retention_took_is_not_missing(journey: tuple[str, RecordEvidence], archived: bool) -> None:
     class_, found = journey
     if class_ not in {"loaded", "superseded", "dead"} or found.rejected:
         return
@@ -81,7 +79,7 @@ def test_what_retention_took_is_not_missing(journey: tuple[str, Evidence], archi
 
 
 @given(st.lists(evidence, max_size=50))
-def test_the_books_close_whatever_was_found(found: list[Evidence]) -> None:
+def test_the_books_close_whatever_was_found(found: list[RecordEvidence]) -> None:
     books = books_of(map(fate, found))
 
     assert (books.fetched, books.difference) == (len(found), 0)

@@ -90,7 +90,12 @@ def snapshot(connection: Rows) -> Iterator[None]:
 
 
 def read_tables(connection: Rows, window: AuditWindow) -> Tables:
-    """Within a snapshot."""
+    """In one snapshot."""
+    with snapshot(connection):
+        return _tables(connection, window)
+
+
+def _tables(connection: Rows, window: AuditWindow) -> Tables:
     tables = Tables()
     _read_versions(connection, window, tables)
     for event_id, key in connection.execute("SELECT record_id::text, parent_key FROM facts.parked"):

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, Protocol
-from uuid import uuid5
 
 import psycopg
 
@@ -14,11 +12,29 @@ from shared.broker.counting.read_range import sweep
 from shared.broker.postgres.frames import decode_batch
 from shared.broker.postgres.log import LOCAL
 from shared.errors import BrokerError
-from shared.events import NAMESPACE
-from shared.records import LIVE
-from shared.topics import OUTBOX_CURSORS
+from shared.topics import (
+    CLEAN,
+    DEAD_LETTERS,
+    FETCHER_CURSORS,
+    LOADED,
+    OUTBOX_CURSORS,
+    PREDICTIONS,
+    RAW,
+    WRITTEN_WITH_ROWS,
+    retry_topic,
+)
 
 Rows = psycopg.Connection[Any]
+Positions = Mapping[TopicPartition, int]
+# Whose positions matter, and of what.
+READS = {"cleaner": [RAW], "loader": [CLEAN, PREDICTIONS, *DEAD_LETTERS], "predictor": [LOADED]}
+
+
+class Progress(NamedTuple):
+    """Consumer positions by service, and the fetcher's cursors by window."""
+
+    positions: Mapping[str, Positions]
+    cursors: Mapping[str, bytes]
 
 
 class Extent(NamedTuple):
@@ -110,87 +126,22 @@ class BrokerReading:
             yield from batch
 
 
-def outbox_records(connection: Rows, broker: Broker, topic: str) -> Iterator[Record]:
-    """What lies in the database and may not be in Kafka yet; some of it may be there already."""
+def read_progress(broker: Broker) -> Progress:
+    positions = {
+        service: broker.committed(service, [*topics, retry_topic(service)]) for service, topics in READS.items()
+    }
+    return Progress(positions, broker.cursors(FETCHER_CURSORS))
+
+
+def read_outbox(connection: Rows, broker: Broker) -> dict[str, list[Record]]:
+    """By topic, what lies in the database and may not be in Kafka yet; some of it may be there already."""
+    return {topic: list(_outbox_records(connection, broker, topic)) for topic in WRITTEN_WITH_ROWS}
+
+
+def _outbox_records(connection: Rows, broker: Broker, topic: str) -> Iterator[Record]:
     local = LogReading(connection, LOCAL)
     waiting = list(local.records(topic))
     cursors = broker.cursors(OUTBOX_CURSORS) if waiting else {}
     for record in waiting:
         if record.offset >= int(cursors.get(f"{topic}/{record.partition}", b"0")):
             yield record
-
-
-class Held(NamedTuple):
-    """A record's place and when it came."""
-
-    partition: int
-    offset: int
-    at_ms: int
-
-    def place(self, topic: str) -> str:
-        return f"{topic}/{self.partition}/{self.offset}"
-
-
-class Twice(NamedTuple):
-    """Two records of a topic that say the same of the same."""
-
-    event_id: str
-    key: str
-    first: str
-    second: str
-
-
-class Holding:
-    """What a topic holds, by event_id: the first record of each; and what must not be."""
-
-    def __init__(self, topic: str) -> None:
-        self.topic = topic
-        self.first: dict[str, Held] = {}
-        self.revisions: dict[tuple[str, str], Held] = {}
-        self.twice: list[Twice] = []
-        self.holes: list[Hole] = []
-        self.extents: dict[TopicPartition, Extent] = {}
-        self._oldest_ms: dict[int, int] = {}
-
-    def take(self, record: Record, event_id: str, variant: str = "") -> Held:
-        """`variant` tells apart what is not the same although id and revision are."""
-        held = Held(record.partition, record.offset, record.timestamp_ms)
-        revision = sys.intern(record.headers.get("revision", LIVE.encode()).decode(errors="replace") + variant)
-        before = self.revisions.setdefault((event_id, revision), held)
-        if before is not held:
-            self.twice.append(
-                Twice(event_id, record.key.decode(errors="replace"), before.place(self.topic), record.place)
-            )
-        self.first.setdefault(event_id, held)
-        return held
-
-    def fill(
-        self,
-        reading: TopicReading,
-        wanted: Callable[[Record], bool],
-        variant: Callable[[Record], str] = lambda _: "",
-    ) -> Iterator[tuple[Record, str, Held]]:
-        """Walks through the topic: every wanted record with its event_id and its place, once taken."""
-        for record in reading.records(self.topic):
-            self._oldest_ms.setdefault(record.partition, record.timestamp_ms)
-            if wanted(record):
-                event_id = event_id_of(record)
-                yield record, event_id, self.take(record, event_id, variant(record))
-        self.extents, self.holes = dict(reading.extents), list(reading.holes)
-
-    def is_due(self, partition: int, written_after_ms: int | None) -> bool:
-        """Whether a record of this partition, written after that instant, must still be there."""
-        extent = self.extents.get(TopicPartition(self.topic, partition))
-        if extent is None or extent.begin == 0:
-            return True
-        oldest_ms = self._oldest_ms.get(partition)
-        return oldest_ms is not None and written_after_ms is not None and written_after_ms > oldest_ms
-
-
-def event_id_of(record: Record) -> str:
-    """As its dead letter would be called where it brings none of its own (shared/runtime/dead_letters/letter.py).
-
-    Interned: the same id is met in every topic, and there are many ids.
-    """
-    said = record.headers.get("event_id")
-    return sys.intern(str(uuid5(NAMESPACE, record.place)) if said is None else said.decode(errors="replace"))
