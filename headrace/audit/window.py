@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
-from shared.errors import ConfigError
-from shared.events import as_utc_ms, day_of
+from shared.events import day_of
 
 
 @dataclass(frozen=True)
@@ -44,33 +43,6 @@ class AuditWindow:
 
     def as_json(self) -> dict[str, str | None]:
         return {"from": _text(self.first, self.from_ms), "to": _text(self.last, self.to_ms)}
-
-
-def audit_window(from_text: str | None, to_text: str | None) -> AuditWindow:
-    """Of two options, each a day or an instant with its zone. Raises ConfigError that names the option."""
-    first, from_ms = _bound("--from", from_text)
-    last, to_ms = _bound("--to", to_text)
-    if (first or last) and (from_ms is not None or to_ms is not None):
-        raise ConfigError("--from and --to: expected two days, or two instants")
-    if first and last and last < first:
-        raise ConfigError(f"--to {last} is before --from {first}")
-    if from_ms is not None and to_ms is not None and to_ms <= from_ms:
-        raise ConfigError(f"--to {to_text} is not after --from {from_text}")
-    return AuditWindow(first, last, from_ms, to_ms)
-
-
-def _bound(option: str, text: str | None) -> tuple[date | None, int | None]:
-    if text is None:
-        return None, None
-    try:
-        if len(text) <= len("YYYY-MM-DD"):
-            return date.fromisoformat(text), None
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        raise ConfigError(f"{option} {text}: expected a day as YYYY-MM-DD, or an ISO time with its zone") from None
-    if at.tzinfo is None:
-        raise ConfigError(f"{option} {text}: name the time zone, for example {text}Z")
-    return None, as_utc_ms(at)
 
 
 def _text(day: date | None, at_ms: int | None) -> str | None:

@@ -2,41 +2,33 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterable
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
-import orjson
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from headrace.audit.audit_pass import Look, Place
 from headrace.audit.audit_pass import audit as audit_of
 from headrace.audit.report import LISTS, lines_of, page_of, report_of
-from headrace.audit.window import audit_window
-from headrace.commands.arguments import (
-    BrokerOption,
-    ConfigOption,
-    DatabaseOption,
-    DataDirOption,
-    Output,
-    OutputOption,
-    settings_of,
-    stdout,
-)
+from headrace.audit.window import AuditWindow
 from headrace.database.access import Access, opened_broker, opened_if_made, service_settings
+from headrace.terminal.arguments import BrokerOptions, Output, OutputOption, grouped_options
+from headrace.terminal.days import day_or_instant
+from headrace.terminal.output import print_json, print_table, stdout
 from services.fetcher.settings import FetcherSettings
 from services.fetcher.sources.declaration import Source
 from services.fetcher.sources.yaml_file import SHIPPED, load_source
 from shared.errors import ConfigError
+from shared.events import as_utc_ms
 from shared.settings.sections import Settings
 
 PAGE_SIZE = 50
 
 
+@grouped_options
 def audit(
+    place: BrokerOptions,
     from_text: Annotated[
         str | None, typer.Option("--from", metavar="D|ISO", help="First day of the events, or an instant of fetching.")
     ] = None,
@@ -52,10 +44,6 @@ def audit(
         bool, typer.Option("--archive-check/--no-archive", help="Compare with the raw documents, too.")
     ] = True,
     output: OutputOption = Output.TABLE,
-    data_dir: DataDirOption = None,
-    broker: BrokerOption = None,
-    database: DatabaseOption = None,
-    config: ConfigOption = None,
 ) -> int:
     """Follow everything that was fetched to where it is now, and say what is missing or there twice.
 
@@ -65,22 +53,37 @@ def audit(
     if list_ is not None and list_ not in LISTS:
         raise ConfigError(f"--list {list_}: expected one of {', '.join(LISTS)}")
     window = audit_window(from_text, to_text)
-    settings = settings_of(data_dir, database, config, broker)
+    settings = place.settings
     with opened_if_made(settings) as access:
-        look = _look(access, settings, config, archive_check, window)
+        look = _look(access, settings, place.config, archive_check, window)
     report = report_of(look, window)
     listed = page_of(look, list_, page, page_size) if list_ else None
     if output is Output.JSON:
-        whole = report | ({"list": listed} if listed else {})
-        sys.stdout.write(orjson.dumps(whole).decode() + "\n")
+        print_json(report | ({"list": listed} if listed else {}))
     elif listed is not None:
-        _show_page(stdout(), listed)
+        _show_page(listed)
     else:
         stdout().print("\n".join(lines_of(report)), markup=False)
     return 0 if report["ok"] else 1
 
 
-def _look(access: Access, settings: Settings, config: Path | None, archive_check: bool, window: Any) -> Look:
+def audit_window(from_text: str | None, to_text: str | None) -> AuditWindow:
+    """Of two options, each a day or an instant with its zone. Raises ConfigError that names the option."""
+    given = (("--from", from_text), ("--to", to_text))
+    first, last = (None if text is None else day_or_instant(option, text) for option, text in given)
+    if isinstance(first, datetime) != isinstance(last, datetime) and first and last:
+        raise ConfigError("--from and --to: expected two days, or two instants")
+    if isinstance(first, datetime) or isinstance(last, datetime):
+        from_ms, to_ms = (as_utc_ms(each) if isinstance(each, datetime) else None for each in (first, last))
+        if from_ms is not None and to_ms is not None and to_ms <= from_ms:
+            raise ConfigError(f"--to {to_text} is not after --from {from_text}")
+        return AuditWindow(from_ms=from_ms, to_ms=to_ms)
+    if first and last and last < first:
+        raise ConfigError(f"--to {last} is before --from {first}")
+    return AuditWindow(first, last)
+
+
+def _look(access: Access, settings: Settings, config: Path | None, archive_check: bool, window: AuditWindow) -> Look:
     folder = settings.data_dir / "archive"
     with (
         opened_broker(access, settings, "headrace audit") as broker,
@@ -105,15 +108,8 @@ def _sources(access: Access, settings: Settings, config: Path | None) -> dict[st
     return {source.name: source for source in map(load_source, names)}
 
 
-def _show_page(console: Console, listed: dict[str, Any]) -> None:
+def _show_page(listed: dict[str, Any]) -> None:
     items: list[dict[str, Any]] = listed["items"]
     if items:
-        table = Table(*items[0])
-        for item in items:
-            table.add_row(*_texts(item.values()))
-        console.print(table, markup=False)
-    console.print(f"{listed['total']:,} {listed['class']}, page {listed['page']} of {max(1, listed['pages'])}")
-
-
-def _texts(values: Iterable[Any]) -> list[str]:
-    return ["" if value is None else str(value) for value in values]
+        print_table(list(items[0]), [list(item.values()) for item in items])
+    stdout().print(f"{listed['total']:,} {listed['class']}, page {listed['page']} of {max(1, listed['pages'])}")

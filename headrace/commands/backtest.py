@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import orjson
 import typer
 
-from headrace.commands.arguments import ConfigOption, DataDirOption, Output, OutputOption, settings_of, stderr
-from headrace.commands.predictor_extra import require
-from headrace.commands.registry import RegistrySettings
-from headrace.options import day
 from headrace.processes.parent_death import end_with_supervisor
+from headrace.remote.registry import models_dir_of
+from headrace.terminal.arguments import (
+    ConfigOption,
+    DataDirOption,
+    Output,
+    OutputOption,
+    grouped_options,
+    settings_of,
+)
+from headrace.terminal.days import day
+from headrace.terminal.output import note, print_json
+from headrace.terminal.predictor_extra import require
 from shared.errors import ConfigError
-from shared.settings.loading import load
+
+if TYPE_CHECKING:
+    from headrace.backtest.request import Wish
 
 
 class Bets(StrEnum):
@@ -25,41 +35,73 @@ class Bets(StrEnum):
     EVERY = "every"
 
 
-def backtest(
-    train_to: Annotated[str, typer.Option(metavar="D", help="Last day to learn from.")],
-    validate_to: Annotated[str, typer.Option(metavar="D", help="Last day to choose and calibrate by.")],
-    test_from: Annotated[str, typer.Option(metavar="D", help="First day to tell.")],
-    test_to: Annotated[str, typer.Option(metavar="D", help="Last day to tell; nothing after it is read.")],
-    archive: Annotated[Path, typer.Option(metavar="DIR", help="The folder that holds v2/.")],
-    out: Annotated[Path, typer.Option(metavar="FILE", help="The probabilities, as CSV: six lines an event.")],
-    seed: Annotated[int, typer.Option(min=0, help="Of everything that is drawn; the same one, the same file.")] = 7,
+@dataclass(frozen=True)
+class BacktestOptions:
+    """What is trained on which days of which archive, and what it is compared with."""
+
+    train_to: Annotated[str, typer.Option(metavar="D", help="Last day to learn from.")]
+    validate_to: Annotated[str, typer.Option(metavar="D", help="Last day to choose and calibrate by.")]
+    test_from: Annotated[str, typer.Option(metavar="D", help="First day to tell.")]
+    test_to: Annotated[str, typer.Option(metavar="D", help="Last day to tell; nothing after it is read.")]
+    archive: Annotated[Path, typer.Option(metavar="DIR", help="The folder that holds v2/.")]
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The probabilities, as CSV: six lines an event.")]
+    seed: Annotated[int, typer.Option(min=0, help="Of everything that is drawn; the same one, the same file.")] = 7
     pictures: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Where pictures go. [default: a folder beside FILE]")
-    ] = None,
+    ] = None
     ablation: Annotated[
         bool, typer.Option("--ablation/--no-ablation", help="Train again without history, to tell what it is worth.")
-    ] = True,
+    ] = True
     references: Annotated[
         bool, typer.Option("--references/--no-references", help="Train what the model is compared with.")
-    ] = True,
-    model: Annotated[
-        str | None, typer.Option(metavar="V", help="Judge this model, which is there; train none.")
-    ] = None,
+    ] = True
+    model: Annotated[str | None, typer.Option(metavar="V", help="Judge this model, which is there; train none.")] = None
     models_dir: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Where models lie. [default: models in the data directory]")
-    ] = None,
-    save_model: Annotated[bool, typer.Option("--save-model", help="Keep the trained model, as a candidate.")] = False,
+    ] = None
+    save_model: Annotated[bool, typer.Option("--save-model", help="Keep the trained model, as a candidate.")] = False
     bets: Annotated[
         Bets,
         typer.Option(help="What the column bet holds: what the policy backs best in every event, or its own choice."),
-    ] = Bets.EVERY,
+    ] = Bets.EVERY
     workers: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Trainings side by side. [default: one a core, at most four]")
-    ] = None,
-    data_dir: DataDirOption = None,
-    config: ConfigOption = None,
-    output: OutputOption = Output.TABLE,
-) -> None:
+    ] = None
+    data_dir: DataDirOption = None
+    config: ConfigOption = None
+    output: OutputOption = Output.TABLE
+
+    def request(self) -> Wish:
+        """Needs the extra `predictor`. Raises ConfigError."""
+        from headrace.backtest.request import Wish  # noqa: PLC0415 - torch takes seconds to import
+        from services.predictor.backtest.walk_forward import Spans  # noqa: PLC0415
+
+        spans = Spans(
+            train_to=day("--train-to", self.train_to),
+            validate_to=day("--validate-to", self.validate_to),
+            test_from=day("--test-from", self.test_from),
+            test_to=day("--test-to", self.test_to),
+        )
+        if self.model is not None and self.save_model:
+            raise ConfigError("--save-model keeps a model that is trained here; --model trains none")
+        return Wish(
+            spans=spans,
+            archive=self.archive,
+            out=self.out,
+            pictures=self.pictures or self.out.with_name(f"{self.out.stem}-pictures"),
+            models_dir=self.models_dir or models_dir_of(settings_of(self.data_dir, None, self.config), self.config),
+            seed=self.seed,
+            ablation=self.ablation,
+            references=self.references,
+            model=self.model,
+            save_model=self.save_model,
+            bet_on_every_event=self.bets is Bets.EVERY,
+            workers=self.workers,
+        )
+
+
+@grouped_options
+def backtest(options: BacktestOptions) -> None:
     """Train on an archive up to one day, tell every event of later days, and compare. Needs no service, no database.
 
     Each event is told from what was known before its start; results count from when they were known; nothing is
@@ -67,38 +109,10 @@ def backtest(
     """
     end_with_supervisor(os.environ)
     require("a back-test")
-    from headrace.backtest.request import Wish  # noqa: PLC0415
     from headrace.backtest.run import backtest as run  # noqa: PLC0415 - torch takes seconds to import
-    from services.predictor.backtest.walk_forward import Spans  # noqa: PLC0415
 
-    days = (
-        ("--train-to", train_to),
-        ("--validate-to", validate_to),
-        ("--test-from", test_from),
-        ("--test-to", test_to),
-    )
-    named = {name.removeprefix("--").replace("-", "_"): day(name, text) for name, text in days}
-    if model is not None and save_model:
-        raise ConfigError("--save-model keeps a model that is trained here; --model trains none")
-    wish = Wish(
-        spans=Spans(**{name: found for name, found in named.items() if found is not None}),
-        archive=archive,
-        out=out,
-        pictures=pictures or out.with_name(f"{out.stem}-pictures"),
-        models_dir=models_dir or _models_dir(data_dir, config),
-        seed=seed,
-        ablation=ablation,
-        references=references,
-        model=model,
-        save_model=save_model,
-        bet_on_every_event=bets is Bets.EVERY,
-        workers=workers,
-    )
-    console = stderr()
-    report = run(wish, lambda text: console.print(text, markup=False, soft_wrap=True))
-    sys.stdout.write((orjson.dumps(report.json()).decode() if output is Output.JSON else report.text()) + "\n")
-
-
-def _models_dir(data_dir: Path | None, config: Path | None) -> Path:
-    asked = settings_of(data_dir, None, config)
-    return load(RegistrySettings, os.environ, config, {"data_dir": asked.data_dir}).models_dir
+    report = run(options.request(), note)
+    if options.output is Output.JSON:
+        print_json(report.json())
+    else:
+        sys.stdout.write(f"{report.text()}\n")

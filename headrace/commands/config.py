@@ -3,25 +3,16 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
 import orjson
 import typer
-from rich.table import Table
 
-from headrace.commands.arguments import (
-    ConfigOption,
-    DatabaseOption,
-    DataDirOption,
-    Output,
-    OutputOption,
-    settings_of,
-    stdout,
-)
 from headrace.database.embedded import EmbeddedPostgres
 from headrace.run.programs import MODELS
+from headrace.terminal.arguments import DatabaseOptions, Output, OutputOption, grouped_options
+from headrace.terminal.output import give
 from shared.settings.loading import load
 from shared.settings.sections import Settings
 from shared.settings.tables import in_force
@@ -35,21 +26,12 @@ def config() -> None:
 
 
 @app.command()
-def show(
-    output: OutputOption = Output.TABLE,
-    data_dir: DataDirOption = None,
-    database: DatabaseOption = None,
-    config: ConfigOption = None,
-) -> None:
+@grouped_options
+def show(place: DatabaseOptions, output: OutputOption = Output.TABLE) -> None:
     """What is in force, from file, environment and options; of secrets only where they lie."""
-    shown = all_in_force(settings_of(data_dir, database, config), config)
-    if output is Output.JSON:
-        sys.stdout.write(orjson.dumps(shown).decode() + "\n")
-        return
-    table = Table("setting", "value")
-    for key, value in shown.items():
-        table.add_row(key, "" if value is None else orjson.dumps(value).decode().strip('"'))
-    stdout().print(table, markup=False)
+    shown = all_in_force(place.settings, place.config)
+    rows = ((key, value if value is None else orjson.dumps(value).decode().strip('"')) for key, value in shown.items())
+    give(output, shown, ("setting", "value"), lambda: rows, "no settings")
 
 
 def all_in_force(settings: Settings, config: Path | None) -> dict[str, Any]:

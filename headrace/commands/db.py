@@ -8,10 +8,11 @@ from typing import Annotated
 
 import typer
 
-from headrace.commands.arguments import ConfigOption, DatabaseOption, DataDirOption, settings_of, stderr
 from headrace.database.access import access_of, uri
 from headrace.database.data_dir import DataDir
 from headrace.database.embedded import OWNER, READER
+from headrace.terminal.arguments import DatabaseOptions, grouped_options
+from headrace.terminal.output import stderr
 from shared.errors import ConfigError
 
 app = typer.Typer(help="The database.", no_args_is_help=True, rich_markup_mode=None)
@@ -28,14 +29,13 @@ def db() -> None:
 
 
 @app.command("uri")
+@grouped_options
 def show_uri(
+    place: DatabaseOptions,
     role: Annotated[Role, typer.Option(help="Whose login: the owner may do everything.")] = Role.OWNER,
-    data_dir: DataDirOption = None,
-    database: DatabaseOption = None,
-    config: ConfigOption = None,
 ) -> None:
     """Print a URI for psql and its like: psql "$(headrace db uri)". The password stays in a file that it names."""
-    settings = settings_of(data_dir, database, config)
+    settings = place.settings
     access = access_of(settings)
     if access.server is not None and not access.server.password_file(OWNER).exists():
         raise ConfigError(f"there is no database in {settings.data_dir} yet; `headrace run` makes one")

@@ -7,8 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
-from headrace.commands.asking import Asking, asks
-from headrace.commands.remote import MaybeServiceArgument, give, of_each
+from headrace.remote.asking import Asking
+from headrace.remote.services import MaybeServiceArgument, of_each
+from headrace.terminal.arguments import grouped_options
+from headrace.terminal.output import give
 
 BY_TOPIC = ("service", "topic", "partitions", "records", "seconds", "exact")
 BY_PARTITION = (
@@ -16,7 +18,7 @@ BY_PARTITION = (
 )  # fmt: skip
 
 
-@asks
+@grouped_options
 def lag(
     asking: Asking,
     service: MaybeServiceArgument = None,

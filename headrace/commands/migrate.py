@@ -9,24 +9,22 @@ from typing import Annotated
 import typer
 from psycopg import sql
 
-from headrace.commands.arguments import BrokerOption, ConfigOption, DatabaseOption, DataDirOption, settings_of
 from headrace.database.access import ROLES, Access, opened, prepare, topics_of
 from headrace.database.data_dir import DataDir
+from headrace.terminal.arguments import BrokerOptions, grouped_options
 from shared.settings.sections import read_secret
 
 
+@grouped_options
 def migrate(
+    place: BrokerOptions,
     passwords: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Give each role the password in DIR/ROLE.password; not for the embedded one."),
     ] = None,
-    data_dir: DataDirOption = None,
-    broker: BrokerOption = None,
-    database: DatabaseOption = None,
-    config: ConfigOption = None,
 ) -> None:
     """Prepare database and broker for the services: schema, roles and their rights, topics. Safe to repeat."""
-    settings = settings_of(data_dir, database, config, broker)
+    settings = place.settings
     secrets = {} if passwords is None else {role: read_secret(passwords / f"{role}.password") for role in ROLES}
     if settings.database is None:
         DataDir(settings.data_dir).make()

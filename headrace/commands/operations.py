@@ -7,21 +7,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any
 
-import orjson
 import typer
 
-from headrace.client import Api, NotRunningError, follow
-from headrace.commands.arguments import Output, stderr
-from headrace.commands.asking import Asking, asks
-from headrace.commands.remote import (
-    MaybeServiceArgument,
-    ServiceName,
-    conclude,
-    give,
-    line_of,
-    services_of,
-)
 from headrace.database.access import opened_if_made
+from headrace.remote.asking import Asking
+from headrace.remote.client import Api, follow
+from headrace.remote.services import MaybeServiceArgument, ServiceName, conclude, line_of, of_running
+from headrace.terminal.arguments import Output, grouped_options
+from headrace.terminal.output import give, print_json, stderr
 from shared.errors import ConfigError, HeadraceError
 from shared.ops.tables import operations as operations_table
 from shared.runtime.api.operations import ID_DIGITS
@@ -36,7 +29,7 @@ LIST = ("id", "service", "kind", "state", "progress", "counts", "waiting_for", "
 
 
 @app.callback()
-@asks
+@grouped_options
 def operations(asking: Asking, context: typer.Context) -> None:
     """List everything that takes longer than an answer, or deal with one: show, wait, pause, resume, cancel."""
     if context.invoked_subcommand is None:
@@ -44,7 +37,7 @@ def operations(asking: Asking, context: typer.Context) -> None:
 
 
 @app.command("list")
-@asks
+@grouped_options
 def list_operations(
     asking: Asking,
     service: MaybeServiceArgument = None,
@@ -59,21 +52,15 @@ def list_operations(
 def show_all(
     asking: Asking, service: ServiceName | None, kind: list[str] | None, state: list[str] | None, limit: int
 ) -> None:
-    found: list[dict[str, Any]] = []
-    for name in services_of(service):
-        try:
-            with asking.api(name) as asked:
-                found += asked.get("/operations", kind=kind, state=state, limit=limit)["operations"]
-        except NotRunningError:
-            if service is not None:
-                raise
+    pages = of_running(asking, service, "/operations", kind=kind, state=state, limit=limit)
+    found: list[dict[str, Any]] = [each for _, page in pages for each in page["operations"]]
     found.sort(key=lambda each: str(each["id"]), reverse=True)
     rows = [tuple(_shown(each, column) for column in LIST) for each in found]
     give(asking.output, found, LIST, lambda: rows, "no operations")
 
 
 @app.command()
-@asks
+@grouped_options
 def show(
     asking: Asking,
     words: WordsArgument,
@@ -81,11 +68,11 @@ def show(
     """One, whole, as indented JSON."""
     with of_operation(asking, words) as (asked, id_):
         body = asked.get(f"/operations/{id_}")
-    sys.stdout.write(orjson.dumps(body, option=orjson.OPT_INDENT_2).decode() + "\n")
+    print_json(body, indent=True)
 
 
 @app.command()
-@asks
+@grouped_options
 def wait(
     asking: Asking,
     words: WordsArgument,
@@ -93,11 +80,14 @@ def wait(
     """Until it is over. Exit code 1 when it failed or was cancelled."""
     with of_operation(asking, words) as (asked, id_):
         said = follow(asked, asked.get(f"/operations/{id_}"), stderr())
-    sys.stdout.write((orjson.dumps(said).decode() if asking.output is Output.JSON else line_of(said)) + "\n")
+    if asking.output is Output.JSON:
+        print_json(said)
+    else:
+        sys.stdout.write(f"{line_of(said)}\n")
 
 
 def _telling(word: str, meaning: str) -> Callable[..., None]:
-    @asks
+    @grouped_options
     def tell(
         asking: Asking,
         words: WordsArgument,

@@ -7,21 +7,21 @@ from typing import Annotated, Any
 
 import typer
 
-from headrace.client import Api, follow
-from headrace.commands.arguments import stderr
-from headrace.commands.predictor_extra import require
-from headrace.commands.registry import (
+from headrace.database.access import opened_if_made, service_settings
+from headrace.remote.client import Api, follow
+from headrace.remote.registry import (
     Bench,
     ReasonOption,
     VersionArgument,
-    at_registry,
     conclude_step,
     done_locally,
     version_of,
     versions,
 )
-from headrace.commands.remote import ACCEPTED
-from headrace.database.access import opened_if_made, service_settings
+from headrace.remote.services import ACCEPTED
+from headrace.terminal.arguments import grouped_options
+from headrace.terminal.output import stderr
+from headrace.terminal.predictor_extra import require
 from services.predictor.promotion.promote import Place, verdict_of
 from services.predictor.promotion.verdict import verdict_on
 from services.predictor.registry import state_file, transitions
@@ -31,7 +31,7 @@ from shared.errors import ConfigError
 from shared.ops.operations import NotPossible
 
 
-@at_registry
+@grouped_options
 def promote(
     bench: Bench,
     version: VersionArgument,
@@ -43,7 +43,7 @@ def promote(
     if force and not reason:
         raise ConfigError("--force wants a --reason, which is kept")
     with ExitStack() as stack:
-        asked = bench.api(stack)
+        asked = bench.predictor(stack)
         meant = version_of(version, versions(bench, asked))
         said = _asked(asked, meant, force, reason) if asked is not None else _locally(bench, meant, force, reason)
     conclude_step(bench, said)
@@ -81,8 +81,8 @@ def _verdict(bench: Bench, version: str) -> Verdict:
     if state_file.read(models_dir).live is None:
         return verdict_on(models_dir, version, lambda _duel: [])
     require("comparing models")
-    with opened_if_made(bench.asking.settings) as access:
-        settings = service_settings(PredictorSettings, access, bench.asking.settings.data_dir, bench.config)
+    with opened_if_made(bench.settings) as access:
+        settings = service_settings(PredictorSettings, access, bench.settings.data_dir, bench.config)
         place = Place(settings.database.conninfo("headrace promote"), models_dir)
         verdict = verdict_of(place, version)
         if verdict.decided:

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated, Any
 
 import typer
 
-from headrace.commands.arguments import Output, stdout
-from headrace.commands.asking import Asking, asks
-from headrace.commands.remote import (
-    ACCEPTED,
-    ServiceArgument,
-    ServiceName,
-    WaitOption,
-    conclude,
-    give,
-    rejected,
-)
-from headrace.options import day
+from headrace.remote.asking import Asking
+from headrace.remote.services import ACCEPTED, ServiceArgument, ServiceName, WaitOption, conclude, rejected
+from headrace.terminal.arguments import Output, grouped_options
+from headrace.terminal.days import day, day_text
+from headrace.terminal.output import give, stdout
 from shared.errors import ConfigError
 from shared.topics import RAW
 
@@ -27,103 +21,88 @@ _OFFSETS = re.compile(r"(\d+):(\d*)-(\d*)")
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
-@asks
-def replay(
-    asking: Asking,
-    service: ServiceArgument,
-    topic: Annotated[str | None, typer.Argument(metavar="[TOPIC]", help="What it reads, to be read once more.")] = None,
+@dataclass(frozen=True)
+class ReplayOptions:
+    """What is to be replayed, and how."""
+
+    topic: Annotated[str | None, typer.Argument(metavar="[TOPIC]", help="What it reads, to be read once more.")] = None
     since: Annotated[
         str | None, typer.Option("--from", metavar="ISO", help="Not before this instant (a day: its midnight UTC).")
-    ] = None,
+    ] = None
     until: Annotated[
         str | None, typer.Option("--to", metavar="ISO", help="Before this instant (a day: to its end).")
-    ] = None,
+    ] = None
     offsets: Annotated[
         list[str] | None,
         typer.Option(metavar="P:BEGIN-END", help="Offsets of a partition, END not among them; may be repeated."),
-    ] = None,
+    ] = None
     event_time: Annotated[
         bool, typer.Option("--event-time", help="--from and --to are about when events start, not when records came.")
-    ] = False,
+    ] = False
     key: Annotated[
         list[str] | None, typer.Option(metavar="PATTERN", help="boatrace:2026-01-31:* and the like; may be repeated.")
-    ] = None,
+    ] = None
     kind: Annotated[
         list[str] | None, typer.Option(metavar="K", help="listed, observed ...; of raw-events, a feed.")
-    ] = None,
-    rate: Annotated[float | None, typer.Option(metavar="N", help="At most so many records a second.")] = None,
-    notify: Annotated[bool, typer.Option("--notify", help="Tell people, too, what comes of it.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be replayed.")] = False,
-    plan: Annotated[str | None, typer.Option(metavar="ID", help="Execute exactly this dry run's plan.")] = None,
-    again: Annotated[bool, typer.Option("--again", help="Also a plan that was executed before.")] = False,
-    from_archive: Annotated[
-        bool, typer.Option("--from-archive", help="From the fetcher's raw documents, by days.")
-    ] = False,
-    wait: WaitOption = False,
-) -> None:
+    ] = None
+    rate: Annotated[float | None, typer.Option(metavar="N", help="At most so many records a second.")] = None
+    notify: Annotated[bool, typer.Option("--notify", help="Tell people, too, what comes of it.")] = False
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be replayed.")] = False
+    plan: Annotated[str | None, typer.Option(metavar="ID", help="Execute exactly this dry run's plan.")] = None
+    again: Annotated[bool, typer.Option("--again", help="Also a plan that was executed before.")] = False
+    from_archive: Annotated[bool, typer.Option("--from-archive", help="From the fetcher's raw documents, by days.")] = (
+        False
+    )
+
+    def request(self) -> dict[str, Any]:
+        """Raises ConfigError for options that do not go together."""
+        if self.from_archive:
+            body = self._of_archive()
+        else:
+            body = self._of_topic() if self.plan is None else self._of_plan(self.plan)
+        if self.plan is None:
+            body |= {"rate": self.rate, "notify": self.notify, "dry_run": self.dry_run}
+        elif self.dry_run or self.rate or self.notify:
+            raise ConfigError("--plan is executed as it is: leave --dry-run, --rate and --notify away")
+        return {name: value for name, value in body.items() if value not in (None, False, [], {})}
+
+    def _of_plan(self, plan: str) -> dict[str, Any]:
+        if self.since or self.until or self.offsets or self.key or self.kind:
+            raise ConfigError("--plan is executed as it is: leave windows, keys and kinds away")
+        return {"plan_id": plan, "again": self.again}
+
+    def _of_topic(self) -> dict[str, Any]:
+        if self.topic is None:
+            raise ConfigError("which topic? For example: headrace replay cleaner raw-events --dry-run")
+        return {
+            "topic": self.topic, "from": _instant(self.since), "to": _instant(self.until, days=1),
+            "offsets": spans(self.offsets or []), "keys": self.key, "kinds": self.kind,
+            "time": "event" if self.event_time else None,
+        }  # fmt: skip
+
+    def _of_archive(self) -> dict[str, Any]:
+        if self.topic not in {None, RAW} or self.offsets or self.event_time or self.plan is not None:
+            raise ConfigError(
+                "--from-archive takes days (--from, --to), --key and --kind (feeds), and no offsets or plan"
+            )
+        first, last = day_text("--from", self.since), day_text("--to", self.until)
+        return {"from": first, "to": last, "keys": self.key, "feeds": self.kind}
+
+
+@grouped_options
+def replay(asking: Asking, service: ServiceArgument, options: ReplayOptions, wait: WaitOption = False) -> None:
     """Handle records of a topic once more, beside the live work: all of it, or a window, keys, kinds.
 
     What comes of it replaces what is there where it says something else. Look with --dry-run first, then execute the
     plan: --plan ID. It goes on whatever becomes of this command; `headrace operations` follows, pauses and cancels it.
     """
-    if from_archive:
-        service_name = ServiceName.FETCHER.value
-        wish = _of_archive(topic, since, until, offsets, event_time, key, kind, plan)
-    else:
-        service_name = service.value
-        wish = _of_topic(topic, since, until, offsets, event_time, key, kind, plan, again)
-    if plan is None:
-        wish |= {"rate": rate, "notify": notify, "dry_run": dry_run}
-    elif dry_run or rate or notify:
-        raise ConfigError("--plan is executed as it is: leave --dry-run, --rate and --notify away")
-    wish = {name: value for name, value in wish.items() if value not in (None, False, [], {})}
-    with asking.api(service_name) as asked:
-        answer = asked.post("/replays", wish)
+    request = options.request()
+    with asking.api(ServiceName.FETCHER.value if options.from_archive else service.value) as asked:
+        answer = asked.post("/replays", request)
         if answer.status == ACCEPTED:
             conclude(asked, answer, wait, asking.output)
         else:
             show_plan(answer.body, asking.output)
-
-
-def _of_topic(
-    topic: str | None,
-    since: str | None,
-    until: str | None,
-    offsets: list[str] | None,
-    event_time: bool,
-    key: list[str] | None,
-    kind: list[str] | None,
-    plan: str | None,
-    again: bool,
-) -> dict[str, Any]:
-    if plan is not None:
-        if since or until or offsets or key or kind:
-            raise ConfigError("--plan is executed as it is: leave windows, keys and kinds away")
-        return {"plan_id": plan, "again": again}
-    if topic is None:
-        raise ConfigError("which topic? For example: headrace replay cleaner raw-events --dry-run")
-    return {
-        "topic": topic, "from": _instant(since), "to": _instant(until, days=1), "offsets": spans(offsets or []),
-        "keys": key, "kinds": kind, "time": "event" if event_time else None,
-    }  # fmt: skip
-
-
-def _of_archive(
-    topic: str | None,
-    since: str | None,
-    until: str | None,
-    offsets: list[str] | None,
-    event_time: bool,
-    key: list[str] | None,
-    kind: list[str] | None,
-    plan: str | None,
-) -> dict[str, Any]:
-    if topic not in {None, RAW} or offsets or event_time or plan is not None:
-        raise ConfigError("--from-archive takes days (--from, --to), --key and --kind (feeds), and no offsets or plan")
-    first, last = day("--from", since), day("--to", until)
-    return {
-        "from": first and first.isoformat(), "to": last and last.isoformat(), "keys": key, "feeds": kind,
-    }  # fmt: skip
 
 
 def spans(texts: list[str]) -> dict[str, dict[str, int]]:
@@ -142,9 +121,7 @@ def _instant(text: str | None, days: int = 0) -> str | None:
     """A day as an instant: its midnight UTC, so many days later."""
     if text is None or not _DAY.fullmatch(text):
         return text
-    at = day("a day", text)
-    assert at is not None  # noqa: S101  # a text was given
-    return f"{at + timedelta(days=days)}T00:00:00Z"
+    return f"{day('a day', text) + timedelta(days=days)}T00:00:00Z"
 
 
 def show_plan(plan: dict[str, Any], output: Output) -> None:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 
-from headrace.commands.registry import Bench, ReasonOption, at_registry, conclude_step, done_locally
+from headrace.remote.registry import Bench, ReasonOption, conclude_step, done_locally
+from headrace.terminal.arguments import grouped_options
 from services.predictor.registry import transitions
 
 
-@at_registry
+@grouped_options
 def rollback(bench: Bench, reason: ReasonOption = None) -> None:
     """Let the model that was live before the live one be live again, at once. Once more goes back one further."""
     with ExitStack() as stack:
-        asked = bench.api(stack)
+        asked = bench.predictor(stack)
         if asked is not None:
             said = asked.post("/models/rollback", {"reason": reason} if reason else {}).body
         else:

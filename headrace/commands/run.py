@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from pathlib import Path
 from typing import Annotated
 
-import orjson
 import typer
 
-from headrace.commands.arguments import (
-    BrokerOption,
-    ConfigOption,
-    DatabaseOption,
-    DataDirOption,
-    settings_of,
-    stderr,
-    stdout,
-)
-from headrace.options import run_options
 from headrace.run.demonstration import demonstrate
+from headrace.run.options import RunOptions, replica_counts, virtual_time
 from headrace.run.run import is_demonstration
 from headrace.run.run import run as run_pipeline
 from headrace.run.run_environment import prepared_site
+from headrace.terminal.arguments import BrokerOptions, grouped_options
+from headrace.terminal.days import day, instant
+from headrace.terminal.output import print_json, stderr, stdout
 
 
+@grouped_options
 def run(
+    *,
     source: Annotated[
         str | None,
         typer.Option(metavar="simulator|boatrace|archive|FILE.yaml", help="What to fetch. [default: simulator]"),
@@ -37,10 +31,7 @@ def run(
     to_day: Annotated[str | None, typer.Option("--to", metavar="D", help="Last day, inclusive.")] = None,
     once: Annotated[bool, typer.Option("--once", help="End when the days have gone through all stages.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON, on the last line.")] = False,
-    data_dir: DataDirOption = None,
-    broker: BrokerOption = None,
-    database: DatabaseOption = None,
-    config: ConfigOption = None,
+    place: BrokerOptions,
     clock_start: Annotated[str | None, typer.Option(metavar="ISO", help="A virtual clock shows this first.")] = None,
     clock_speed: Annotated[str | None, typer.Option(metavar="N|max", help="Virtual seconds per second.")] = None,
     clock_epoch: Annotated[
@@ -58,17 +49,24 @@ def run(
 
     Exit codes: 0 done; 1 it could not be done; 2 wrong options or settings; 130 stopped by Ctrl-C, 143 by SIGTERM.
     """
-    asked = run_options(
-        source, archive, base_url, from_day, to_day, once, clock_start, clock_speed, clock_epoch, replicas or [],
-        as_of, time.time(),
-    )  # fmt: skip
+    asked = RunOptions(
+        source,
+        archive,
+        base_url,
+        from_date=None if from_day is None else day("--from", from_day),
+        to_date=None if to_day is None else day("--to", to_day),
+        once=once,
+        clock=virtual_time(clock_start, clock_speed, clock_epoch, time.time()),
+        replicas=replica_counts(replicas or []),
+        as_of=None if as_of is None else instant("--as-of", as_of),
+    ).checked()
     screen = stderr()
-    settings = settings_of(data_dir, database, config, broker)
+    settings = place.settings
     screen.print(f"starting in {settings.data_dir}", markup=False, soft_wrap=True)
-    with prepared_site(settings, config, screen) as site:
+    with prepared_site(settings, place.config, screen) as site:
         options = site.effective(asked)
         summary, lines = demonstrate(site, options) if is_demonstration(options) else run_pipeline(site, options)
     if json:
-        sys.stdout.write(orjson.dumps(summary).decode() + "\n")
+        print_json(summary)
     else:
         stdout().print("\n".join(lines), markup=False)

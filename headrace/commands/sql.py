@@ -13,10 +13,10 @@ from typing import Annotated, Any
 import orjson
 import psycopg
 import typer
-from rich.table import Table
 
-from headrace.commands.arguments import ConfigOption, DatabaseOption, DataDirOption, settings_of, stdout
 from headrace.database.access import one_line, opened_if_made
+from headrace.terminal.arguments import DatabaseOptions, grouped_options
+from headrace.terminal.output import print_json, print_table, stdout
 from shared.errors import ConfigError, HeadraceError
 
 # What a person can look at; --csv and --json give all rows.
@@ -27,28 +27,27 @@ class BadQuery(HeadraceError):
     """PostgreSQL refused the statement; says why, and what may help."""
 
 
+@grouped_options
 def sql(
+    place: DatabaseOptions,
     query: Annotated[str, typer.Argument(metavar="STATEMENT", help="One statement; - reads it from standard input.")],
     as_csv: Annotated[bool, typer.Option("--csv", help="All rows as CSV.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help='{"columns": [...], "rows": [{...} ...]}')] = False,
     timeout_s: Annotated[
         float, typer.Option("--timeout", metavar="S", min=0.001, help="Give up after this long.")
     ] = 60,
-    data_dir: DataDirOption = None,
-    database: DatabaseOption = None,
-    config: ConfigOption = None,
 ) -> None:
     """Ask the analytics views: sessions, events, entries, outcomes, transactions, predictions and more. Reads only."""
     if as_csv and as_json:
         raise ConfigError("--csv and --json: choose one")
     statement = sys.stdin.read() if query == "-" else query
-    with opened_if_made(settings_of(data_dir, database, config)) as access, access.connect_reader() as connection:
+    with opened_if_made(place.settings) as access, access.connect_reader() as connection:
         columns, rows = answer(connection, statement, timeout_s)
     if as_csv:
         write_csv(columns, rows)
     elif as_json:
         named = [dict(zip(columns, map(json_value, row), strict=True)) for row in rows]
-        sys.stdout.write(orjson.dumps({"columns": columns, "rows": named}).decode() + "\n")
+        print_json({"columns": columns, "rows": named})
     else:
         show(columns, rows)
 
@@ -132,12 +131,6 @@ def write_csv(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
 
 
 def show(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    table = Table()
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows[:SHOWN_ROWS]:
-        table.add_row(*(text_value(value) for value in row))
-    console = stdout()
-    console.print(table, markup=False)
+    print_table(columns, [[text_value(value) for value in row] for row in rows[:SHOWN_ROWS]], overflow="fold")
     more = f", {SHOWN_ROWS} shown; --csv gives all" if len(rows) > SHOWN_ROWS else ""
-    console.print(f"{len(rows):,} row{'' if len(rows) == 1 else 's'}{more}")
+    stdout().print(f"{len(rows):,} row{'' if len(rows) == 1 else 's'}{more}")

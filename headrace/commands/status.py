@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
 import psycopg
-from rich.console import Console
-from rich.table import Table
 
-from headrace.commands.arguments import (
-    ConfigOption,
-    DatabaseOption,
-    DataDirOption,
-    Output,
-    OutputOption,
-    settings_of,
-    stdout,
-)
 from headrace.database.access import access_of
 from headrace.database.data_dir import DataDir
 from headrace.progress.observer import Replica, dead_letter_causes, failed_windows, replicas, with_stopped
 from headrace.progress.summary import cause_text, window_text
+from headrace.terminal.arguments import DatabaseOptions, Output, OutputOption, grouped_options
+from headrace.terminal.output import print_json, print_table, stdout
 from shared.ops.tables.orders import FRESH_S
 from shared.settings.sections import Settings
 
@@ -44,19 +34,14 @@ _OPEN = (
 _CONTROL = (("paused", _PAUSED), ("held back", _HELD_BACK), ("operation", _OPEN))
 
 
-def status(
-    output: OutputOption = Output.TABLE,
-    data_dir: DataDirOption = None,
-    database: DatabaseOption = None,
-    config: ConfigOption = None,
-) -> None:
+@grouped_options
+def status(place: DatabaseOptions, output: OutputOption = Output.TABLE) -> None:
     """Show every service, what failed, what became dead letters, what is paused and under way. Starts nothing."""
-    settings = settings_of(data_dir, database, config)
-    found, failed, causes, control = look(settings)
+    found, failed, causes, control = look(place.settings)
     if output is Output.JSON:
-        sys.stdout.write(orjson.dumps([replica.as_json() for replica in found]).decode() + "\n")
+        print_json([replica.as_json() for replica in found])
         return
-    show(stdout(), found, failed, causes)
+    show(found, failed, causes)
     for line in control:
         stdout().print(line, markup=False)
 
@@ -79,20 +64,14 @@ def look(
     return with_stopped([]), *_kept(settings), []
 
 
-def show(
-    console: Console,
-    found: Sequence[Replica],
-    failed: Sequence[Mapping[str, Any]],
-    causes: Sequence[Mapping[str, Any]],
-) -> None:
-    table = Table("service", "replica", "pid", "state", "ready", "to go", "admin")
-    for each in found:
-        lag = "" if each.lag_records is None else f"{each.lag_records:,}"
-        ready = "yes" if each.ready else "no"
-        table.add_row(
-            each.service, each.replica or "", str(each.pid or ""), each.state, ready, lag, each.admin_url or ""
-        )
-    console.print(table)
+def show(found: Sequence[Replica], failed: Sequence[Mapping[str, Any]], causes: Sequence[Mapping[str, Any]]) -> None:
+    columns = ("service", "replica", "pid", "state", "ready", "to go", "admin")
+    rows = [
+        (each.service, each.replica, str(each.pid or ""), each.state, each.ready, each.lag_records, each.admin_url)
+        for each in found
+    ]
+    print_table(columns, rows)
+    console = stdout()
     for window in failed:
         console.print(f"failed window  {window_text(window)}", markup=False)
     for cause in causes:

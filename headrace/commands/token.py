@@ -11,22 +11,12 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any
 
-import orjson
 import psycopg
 import typer
-from rich.table import Table
 
-from headrace.commands.arguments import (
-    ConfigOption,
-    DatabaseOption,
-    DataDirOption,
-    Output,
-    OutputOption,
-    settings_of,
-    stderr,
-    stdout,
-)
 from headrace.database.access import opened_if_made
+from headrace.terminal.arguments import DatabaseOptions, Output, OutputOption, grouped_options
+from headrace.terminal.output import print_json, print_table, stderr
 from shared.ops.tables import audit as audit_table
 from shared.ops.tables import tokens as tokens_table
 from shared.ops.tokens import ID_BYTES, SECRET_BYTES, Parts, Token, minted, span_of, written
@@ -55,83 +45,74 @@ def token() -> None:
 
 
 @app.command("create")
+@grouped_options
 def create(
+    place: DatabaseOptions,
     name: NameArgument,
     scope: Annotated[ScopeOption, typer.Option("--scope", help="read looks; operate changes; admin may all.")],
     expires: ExpiresOption = None,
     output: OutputOption = Output.TABLE,
-    data_dir: DataDirOption = None,
-    database: DatabaseOption = None,
-    config: ConfigOption = None,
 ) -> None:
     """Make a token and print it, once: only its hash is kept."""
     lifetime = None if expires is None else span_of(expires)
     parts = _minted()
-    with _database(settings_of(data_dir, database, config)) as connection:
+    with _database(place.settings) as connection:
         made = tokens_table.create(connection, parts, name, scope.value, lifetime)
         _note(connection, "token create", name, after=_told(made))
     _hand_over(parts, made, output)
 
 
 @app.command("rotate")
+@grouped_options
 def rotate(
+    place: DatabaseOptions,
     name: NameArgument,
     grace: Annotated[str, typer.Option("--grace", metavar="SPAN", help="How long the old one still works.")] = "1h",
     expires: Annotated[
         str | None, typer.Option("--expires", metavar="SPAN", help="[default: after as long as the old one]")
     ] = None,
     output: OutputOption = Output.TABLE,
-    data_dir: DataDirOption = None,
-    database: DatabaseOption = None,
-    config: ConfigOption = None,
 ) -> None:
     """Make a new token of the same name and scope and print it; the old one ends when the grace has passed."""
     lifetime = None if expires is None else span_of(expires)
     parts = _minted()
-    with _database(settings_of(data_dir, database, config)) as connection:
+    with _database(place.settings) as connection:
         old, made = tokens_table.rotate(connection, parts, name, span_of(grace), lifetime)
         _note(connection, "token rotate", name, before=_told(old), after=_told(made) | {"grace": grace})
     _hand_over(parts, made, output)
 
 
 @app.command("revoke")
+@grouped_options
 def revoke(
+    place: DatabaseOptions,
     name: NameArgument,
     output: OutputOption = Output.TABLE,
-    data_dir: DataDirOption = None,
-    database: DatabaseOption = None,
-    config: ConfigOption = None,
 ) -> None:
     """End a token at once, and one of the same name whose grace runs."""
-    with _database(settings_of(data_dir, database, config)) as connection:
+    with _database(place.settings) as connection:
         ended = [_told(each) for each in tokens_table.revoke(connection, name)]
         _note(connection, "token revoke", name, after={"revoked": ended})
     if output is Output.JSON:
-        _print_json(ended)
+        print_json(ended)
     else:
         stderr().print(f"token {name} is revoked", markup=False)
 
 
 @app.command("list")
+@grouped_options
 def listing(
+    place: DatabaseOptions,
     output: OutputOption = Output.TABLE,
-    data_dir: DataDirOption = None,
-    database: DatabaseOption = None,
-    config: ConfigOption = None,
 ) -> None:
     """All tokens that were ever made, without their secrets."""
-    with _database(settings_of(data_dir, database, config)) as connection:
+    with _database(place.settings) as connection:
         found = [_told(each) | {"state": each.state(now)} for each, now in tokens_table.listing(connection)]
     if output is Output.JSON:
-        _print_json(found)
+        print_json(found)
         return
-    table = Table()
     columns = ("name", "id", "scope", "state", "created_at", "expires_at")
-    for column in columns:
-        table.add_column(column)
-    for row in found:
-        table.add_row(*(str(row[column] or NEVER) for column in columns))
-    stdout().print(table, markup=False)
+    print_table(columns, [[row[column] or NEVER for column in columns] for row in found])
 
 
 @contextmanager
@@ -161,7 +142,7 @@ def _note(
 def _hand_over(parts: Parts, made: Token, output: Output) -> None:
     """The token alone goes to standard output, so that it can be piped into a file."""
     if output is Output.JSON:
-        _print_json(_told(made) | {"token": written(parts)})
+        print_json(_told(made) | {"token": written(parts)})
         return
     sys.stdout.write(f"{written(parts)}\n")
     until = NEVER if made.expires_at is None else _iso(made.expires_at)
@@ -177,7 +158,3 @@ def _told(token: Token) -> dict[str, Any]:
 
 def _iso(moment: datetime | None) -> str | None:
     return None if moment is None else moment.isoformat()
-
-
-def _print_json(told: Any) -> None:
-    sys.stdout.write(orjson.dumps(told).decode() + "\n")

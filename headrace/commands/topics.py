@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,19 +10,10 @@ from typing import Annotated, Any
 
 import orjson
 import typer
-from rich.table import Table
 
-from headrace.commands.arguments import (
-    BrokerOption,
-    ConfigOption,
-    DatabaseOption,
-    DataDirOption,
-    Output,
-    OutputOption,
-    settings_of,
-    stdout,
-)
 from headrace.database.access import Access, opened_broker, opened_if_made, topics_of
+from headrace.terminal.arguments import BrokerOptions, Output, OutputOption, grouped_options
+from headrace.terminal.output import print_json, print_table
 from shared.broker.contract import Broker, Record, TopicPartition
 from shared.broker.counting.read_range import sweep
 from shared.broker.counting.record_count import ReadCensus, Span
@@ -41,43 +31,31 @@ TopicArgument = Annotated[str, typer.Argument(metavar="TOPIC")]
 
 
 @app.callback()
-def topics(
-    context: typer.Context,
-    output: OutputOption = Output.TABLE,
-    data_dir: DataDirOption = None,
-    broker: BrokerOption = None,
-    database: DatabaseOption = None,
-    config: ConfigOption = None,
-) -> None:
+@grouped_options
+def topics(place: BrokerOptions, context: typer.Context, output: OutputOption = Output.TABLE) -> None:
     """List the topics, or look into one: tail, get."""
     if context.invoked_subcommand is None:
-        list_topics(output, data_dir, broker, database, config)
+        show_all(place, output)
 
 
 @app.command("list")
-def list_topics(
-    output: OutputOption = Output.TABLE,
-    data_dir: DataDirOption = None,
-    broker: BrokerOption = None,
-    database: DatabaseOption = None,
-    config: ConfigOption = None,
-) -> None:
+@grouped_options
+def list_topics(place: BrokerOptions, output: OutputOption = Output.TABLE) -> None:
     """Every topic: partitions, first and next offset (summed), records, bytes.
 
     On Kafka offsets have gaps, so records are counted by reading them all, and how many bytes they take is not known.
     """
-    settings = settings_of(data_dir, database, config, broker)
+    show_all(place, output)
+
+
+def show_all(place: BrokerOptions, output: Output) -> None:
+    settings = place.settings
     with opened_if_made(settings) as access:
         rows = in_database(access) if settings.broker.url == "embedded" else on_kafka(access, settings)
     if output is Output.JSON:
-        sys.stdout.write(orjson.dumps([dict(zip(NAMES, row, strict=True)) for row in rows]).decode() + "\n")
-        return
-    table = Table("topic")
-    for name in NAMES[1:]:
-        table.add_column(name, justify="right")
-    for topic, *numbers in rows:
-        table.add_row(str(topic), *("" if number is None else f"{number:,}" for number in numbers))
-    stdout().print(table)
+        print_json([dict(zip(NAMES, row, strict=True)) for row in rows])
+    else:
+        print_table(NAMES, rows, numbers=NAMES[1:])
 
 
 def in_database(access: Access) -> list[tuple[Any, ...]]:
@@ -109,35 +87,31 @@ def on_kafka(access: Access, settings: Settings) -> list[tuple[Any, ...]]:
 
 
 @app.command()
+@grouped_options
 def tail(
+    place: BrokerOptions,
     topic: TopicArgument,
     count: Annotated[int, typer.Option("-n", "--records", min=1, max=10_000, help="How many.")] = 10,
-    data_dir: DataDirOption = None,
-    broker: BrokerOption = None,
-    database: DatabaseOption = None,
-    config: ConfigOption = None,
 ) -> None:
     """The newest records of a topic, oldest first, one JSON object a line."""
-    with _broker(settings_of(data_dir, database, config, broker)) as opened:
+    with _broker(place.settings) as opened:
         records = newest(opened, _known(topic), count)
     for record in records:
-        sys.stdout.write(orjson.dumps(readable(record)).decode() + "\n")
+        print_json(readable(record))
 
 
 @app.command()
+@grouped_options
 def get(
+    place: BrokerOptions,
     topic: TopicArgument,
     partition: Annotated[int, typer.Argument(metavar="PARTITION", min=0)],
     offset: Annotated[int, typer.Argument(metavar="OFFSET", min=0)],
-    data_dir: DataDirOption = None,
-    broker: BrokerOption = None,
-    database: DatabaseOption = None,
-    config: ConfigOption = None,
 ) -> None:
     """One record, whole, as indented JSON."""
-    with _broker(settings_of(data_dir, database, config, broker)) as opened:
+    with _broker(place.settings) as opened:
         record = found_at(opened, TopicPartition(_known(topic), partition), offset)
-    sys.stdout.write(orjson.dumps(readable(record), option=orjson.OPT_INDENT_2).decode() + "\n")
+    print_json(readable(record), indent=True)
 
 
 def found_at(broker: Broker, tp: TopicPartition, offset: int) -> Record:

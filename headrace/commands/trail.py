@@ -6,16 +6,18 @@ from typing import Annotated, Any
 
 import typer
 
-from headrace.commands.asking import Asking, asks
-from headrace.commands.remote import MaybeServiceArgument, give, of_each
 from headrace.database.access import opened_if_made
+from headrace.remote.asking import Asking
+from headrace.remote.services import MaybeServiceArgument, of_each
+from headrace.terminal.arguments import grouped_options
+from headrace.terminal.output import give
 from shared.ops.tables import audit as audit_table
 from shared.settings.sections import Settings
 
 TRAIL = ("id", "at", "service", "who", "action", "target", "outcome", "request_id")
 
 
-@asks
+@grouped_options
 def trail(
     asking: Asking,
     service: MaybeServiceArgument = None,

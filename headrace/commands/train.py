@@ -5,26 +5,24 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import ExitStack
-from datetime import date
-from functools import partial
 from typing import Annotated, Any
 
-import orjson
 import typer
 
-from headrace.client import Api, follow
-from headrace.commands.arguments import Output, stderr
-from headrace.commands.predictor_extra import require
-from headrace.commands.registry import Bench, at_registry
-from headrace.commands.remote import conclude
 from headrace.database.access import opened_if_made, service_settings
-from headrace.options import day
 from headrace.processes.parent_death import end_with_supervisor
+from headrace.remote.client import Api, follow
+from headrace.remote.registry import Bench
+from headrace.remote.services import conclude
+from headrace.terminal.arguments import Output, grouped_options
+from headrace.terminal.days import day_text
+from headrace.terminal.output import note, print_json, stderr
+from headrace.terminal.predictor_extra import require
 from services.predictor.settings import PredictorSettings
 from services.predictor.training.request import SEED, TrainingContext, TrainingRequest
 
 
-@at_registry
+@grouped_options
 def train(
     bench: Bench,
     seed: Annotated[
@@ -45,22 +43,23 @@ def train(
     The predictor does it, at low priority, where it runs; else it is done here.
     """
     end_with_supervisor(os.environ)
-    last_day = day("--until", until)
-    wish = {"seed": seed, "until": _said(last_day), "validate_days": validate_days, "promote": promote}
+    wish = {"seed": seed, "until": day_text("--until", until), "validate_days": validate_days, "promote": promote}
     with ExitStack() as stack:
-        asked = bench.api(stack)
+        asked = bench.predictor(stack)
         if asked is not None and not wait:
-            conclude(asked, asked.post("/trainings", wish), False, bench.asking.output)
+            conclude(asked, asked.post("/trainings", wish), False, bench.output)
             return
         result = _asked(asked, wish) if asked is not None else _locally(bench, wish)
-    in_words = bench.asking.output is not Output.JSON
-    sys.stdout.write((line_of(result) if in_words else orjson.dumps(result).decode()) + "\n")
+    if bench.output is Output.JSON:
+        print_json(result)
+    else:
+        sys.stdout.write(f"{line_of(result)}\n")
 
 
 def _asked(asked: Api, wish: dict[str, Any]) -> dict[str, Any]:
     result: dict[str, Any] = follow(asked, asked.post("/trainings", wish).body, stderr())["counts"]
     if "gate" in result:
-        stderr().print(f"the gate: {result['gate']}", markup=False, soft_wrap=True)
+        note(f"the gate: {result['gate']}")
     return result
 
 
@@ -69,17 +68,13 @@ def _locally(bench: Bench, wish: dict[str, Any]) -> dict[str, Any]:
     from services.predictor.jobs.worker_program import parts  # noqa: PLC0415 - torch takes seconds to import
     from services.predictor.promotion.promote import Place, trained  # noqa: PLC0415
 
-    console, asked = stderr(), bench.asking.settings
+    asked = bench.settings
     with opened_if_made(asked) as access:
         predictor = service_settings(PredictorSettings, access, asked.data_dir, bench.config)
         learns, walks, executor = parts()
         place = Place(predictor.database.conninfo("headrace train"), predictor.models_dir, walks)
-        context = TrainingContext(partial(console.print, markup=False, soft_wrap=True), executor=executor)
+        context = TrainingContext(note, executor=executor)
         return trained(place, learns, TrainingRequest.model_validate(wish), bench.order(None), context)
-
-
-def _said(last_day: date | None) -> str | None:
-    return None if last_day is None else last_day.isoformat()
 
 
 def line_of(result: dict[str, Any]) -> str:

@@ -6,31 +6,26 @@ from typing import Annotated
 
 import typer
 
-from headrace.commands.asking import Asking, asks
-from headrace.commands.days import FromOption, ToOption, day_of_option
-from headrace.commands.remote import give
+from headrace.remote.asking import Asking
+from headrace.terminal.arguments import grouped_options
+from headrace.terminal.days import DayOptions
+from headrace.terminal.output import give
 
 COLUMNS = ("date", "feed", "state", "attempts", "error")
 
 
-@asks
+@grouped_options
 def windows(
     asking: Asking,
-    from_day: FromOption = None,
-    to_day: ToOption = None,
+    days: DayOptions,
     state: Annotated[str | None, typer.Option(metavar="live|done|failed", help="In this state.")] = None,
     after: Annotated[str | None, typer.Option(metavar="NEXT", help="The page before's `next`.")] = None,
     limit: Annotated[int, typer.Option("-n", "--limit", min=1, max=1000, help="How many at most.")] = 100,
 ) -> None:
     """The windows (feed and day) that the fetcher visited, and what came of them."""
-    given = {
-        "from": day_of_option("--from", from_day),
-        "to": day_of_option("--to", to_day),
-        "state": state,
-        "after": after,
-    }
+    given = days.given() | {"state": state, "after": after, "limit": limit}
     with asking.api("fetcher") as asked:
-        page = asked.get("/windows", limit=limit, **given)
+        page = asked.get("/windows", **given)
     give(
         asking.output,
         page,

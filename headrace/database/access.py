@@ -183,8 +183,8 @@ def uri(access: Access, role: str, data_dir: DataDir) -> str:
     return f"{server.url(role)}&passfile={quote(str(passfile), safe='')}"
 
 
-def one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())
+def one_line(text: object) -> str:
+    return " ".join(str(text).split())
 
 
 def _connect(conninfo: str) -> psycopg.Connection[tuple[object, ...]]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from headrace.database.access import one_line
 from headrace.progress.positions import Reading
 from headrace.progress.record_counts import Tally
 from headrace.progress.throughput import Meter
@@ -74,11 +75,11 @@ def window_text(failed: Mapping[str, Any]) -> str:
     """A failed window in one line, whatever the fetcher says of it."""
     place = " ".join(str(failed[key]) for key in ("feed", "date", "window") if failed.get(key))
     cause = next((str(failed[key]) for key in ("cause", "error", "reason", "message") if failed.get(key)), "")
-    return " ".join(f"{place}: {cause}".split())[:400]
+    return one_line(f"{place}: {cause}")[:400]
 
 
 def cause_text(cause: Mapping[str, Any]) -> str:
-    said = " ".join(str(cause["message"]).split())[:200]
+    said = one_line(cause["message"])[:200]
     return f"{cause['service']}: {cause['records']:,} x {cause['error']}: {said} (for example {cause['example']})"
 
 

@@ -17,10 +17,11 @@ from typing import Any
 import httpx
 import orjson
 
+from headrace.database.access import one_line
 from headrace.database.data_dir import DataDir
-from headrace.options import RunOptions, VirtualTime
 from headrace.processes.supervisor import Program
 from headrace.progress.positions import Reading, waiting_for
+from headrace.run.options import RunOptions, VirtualTime
 from headrace.run.programs import common_environment, python
 from headrace.run.run import conclude
 from headrace.run.run_environment import Site
@@ -187,4 +188,4 @@ def _told(session: Session, day: date, most: int = 6) -> list[str]:
         )
         .fetchall()
     )
-    return [" ".join(text.split()) for (text,) in reversed(rows)]
+    return [one_line(text) for (text,) in reversed(rows)]

@@ -9,8 +9,8 @@ from pathlib import Path
 import headrace
 from headrace.database.access import Access
 from headrace.database.data_dir import DataDir
-from headrace.options import RunOptions, VirtualTime
 from headrace.processes.supervisor import Program
+from headrace.run.options import RunOptions, VirtualTime
 from services.cleaner.settings import CleanerSettings
 from services.fetcher.settings import FetcherSettings
 from services.loader.settings import LoaderSettings

@@ -11,13 +11,13 @@ import orjson
 import psycopg
 
 from headrace.database.data_dir import DataDir
-from headrace.options import SIMULATOR, RunOptions
 from headrace.processes.interrupts import Interrupted
 from headrace.progress.observer import dead_letter_causes, event_statuses
 from headrace.progress.positions import Reading, waiting_for
 from headrace.progress.record_counts import tally
 from headrace.progress.summary import lines_of, summary_of
 from headrace.run.as_of import require_horizon
+from headrace.run.options import SIMULATOR, RunOptions
 from headrace.run.run_environment import Site
 from headrace.run.session import RunFailed, Session
 from headrace.run.simulation import SEASON_START, Simulation, free_port, season_end, simulator_program

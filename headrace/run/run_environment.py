@@ -13,10 +13,10 @@ from rich.console import Console
 
 from headrace.database.access import Access, opened, prepare, service_settings
 from headrace.database.data_dir import DataDir
-from headrace.options import RunOptions
 from headrace.processes.interrupts import Interrupts, interrupts
 from headrace.processes.supervisor import Program
 from headrace.progress.view import view_for
+from headrace.run.options import RunOptions
 from headrace.run.programs import MODELS, services
 from headrace.run.session import Session
 from services.fetcher.settings import FetcherSettings

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 
 from headrace.database.data_dir import DataDir
-from headrace.options import VirtualTime
 from headrace.processes.supervisor import Program
+from headrace.run.options import VirtualTime
 from headrace.run.programs import common_environment, python
 
 SEASON_START = date(2026, 1, 1)

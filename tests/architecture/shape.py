@@ -40,6 +40,8 @@ OUTSIDE_MODULES = (
     "headrace.audit.audit_pass",
     "headrace.backtest.*",
     "headrace.progress.*",
+    "headrace.remote.*",
+    "headrace.terminal.*",
     "services.*.postgres_*",
     "services.*.*.postgres_*",
     "services.fetcher.fetch",

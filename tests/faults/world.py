@@ -17,8 +17,8 @@ import psycopg
 from headrace.database.access import Access, prepare
 from headrace.database.data_dir import DataDir
 from headrace.database.embedded import DATABASE, EmbeddedPostgres
-from headrace.options import RunOptions, VirtualTime
 from headrace.processes.supervisor import Program, Supervisor
+from headrace.run.options import RunOptions, VirtualTime
 from headrace.run.programs import common_environment, python, services
 from shared.settings.sections import Settings, read_secret
 from shared.topics import SERVICES

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -59,8 +60,9 @@ def test_what_is_taken_out_of_a_place_is_missing_before_it(journey: tuple[str, R
     if getattr(found, place) is None:
         return
     excused = found.parked or found.dead or found.says_nothing or (place == "clean" and class_ == "in flight")
+    robbed: dict[str, Any] = {place: None}
 
-    entry = fate(replace(found, **{place: None}))
+    entry = fate(replace(found, **robbed))
 
     if place == "raw" or not excused:
         assert entry.is_missing

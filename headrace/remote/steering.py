@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import getpass
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any
 from urllib.parse import quote
 
 import psycopg
 import typer
 
-from headrace.client import Answer, NotRunningError, urls_of
-from headrace.commands.arguments import stderr
-from headrace.commands.asking import Asking
-from headrace.commands.remote import conclude
 from headrace.database.access import opened_if_made
+from headrace.remote.asking import Asking
+from headrace.remote.client import Answer, NotRunningError, urls_of
+from headrace.remote.services import WaitOption, conclude
+from headrace.terminal.output import stderr
 from shared.errors import ConfigError
 from shared.ops.orders import Desired
 from shared.ops.tables import audit as audit_table
@@ -21,19 +23,26 @@ from shared.ops.tables.steering import steer
 from shared.settings.sections import Settings
 from shared.topics import DEAD_LETTERS, READS, WRITES, retry_topic
 
-TopicsArgument = Annotated[list[str] | None, typer.Argument(metavar="[TOPIC]...", help="Which; or --all.")]
-AllOption = Annotated[bool, typer.Option("--all", help="All topics of the service.")]
-ReasonOption = Annotated[str | None, typer.Option("--reason", metavar="TEXT", help="Why; it is kept.")]
 WORDS: dict[Desired, str] = {"paused": "pause", "running": "resume"}
 
 
-def asked_for(service: str, topics: list[str] | None, all_: bool) -> list[str]:
-    """Topics, none of them standing for all."""
-    if bool(topics) == all_:
-        raise ConfigError(f"which topics? One or more of {', '.join(topics_of(service))}, or --all")
-    if unknown := sorted(set(topics or ()) - set(topics_of(service))):
-        raise ConfigError(f"the {service} does not work on {unknown[0]!r}; it does on {', '.join(topics_of(service))}")
-    return topics or []
+@dataclass(frozen=True)
+class SteeringOptions:
+    """Of pause and resume."""
+
+    topics: Annotated[list[str] | None, typer.Argument(metavar="[TOPIC]...", help="Which; or --all.")] = None
+    all_: Annotated[bool, typer.Option("--all", help="All topics of the service.")] = False
+    wait: WaitOption = False
+    reason: Annotated[str | None, typer.Option("--reason", metavar="TEXT", help="Why; it is kept.")] = None
+
+    def topics_for(self, service: str) -> list[str]:
+        """Topics, none of them standing for all. Raises ConfigError."""
+        known = topics_of(service)
+        if bool(self.topics) == self.all_:
+            raise ConfigError(f"which topics? One or more of {', '.join(known)}, or --all")
+        if unknown := sorted(set(self.topics or ()) - set(known)):
+            raise ConfigError(f"the {service} does not work on {unknown[0]!r}; it does on {', '.join(known)}")
+        return self.topics or []
 
 
 def topics_of(service: str) -> tuple[str, ...]:
@@ -45,25 +54,27 @@ def topics_of(service: str) -> tuple[str, ...]:
 
 
 def steer_service(
-    asking: Asking, service: str, topics: list[str], desired: Desired, wish: dict[str, Any], wait: bool
+    asking: Asking, service: str, options: SteeringOptions, desired: Desired, more: Mapping[str, Any]
 ) -> None:
-    word = WORDS[desired]
+    """`more`: of the request, beside the reason."""
+    topics, word = options.topics_for(service), WORDS[desired]
+    wish = ({"reason": options.reason} if options.reason else {}) | dict(more)
     if asking.url is None and not urls_of(asking.settings, service):
-        _without_the_service(asking.settings, service, topics or list(topics_of(service)), desired, wish, wait)
+        if options.wait:
+            raise NotRunningError(f"the {service} is not running, so nobody would obey: give the order without --wait")
+        _without_the_service(asking.settings, service, topics or list(topics_of(service)), desired, wish)
         return
     with asking.api(service) as asked:
         paths = [f"/topics/{quote(topic, safe='')}/{word}" for topic in topics] or [f"/topics/{word}"]
         answers: list[Answer] = [asked.put(path, wish) for path in paths]
         for answer in answers:
-            conclude(asked, answer, wait, asking.output)
+            conclude(asked, answer, options.wait, asking.output)
 
 
 def _without_the_service(
-    settings: Settings, service: str, topics: list[str], desired: Desired, wish: dict[str, Any], wait: bool
+    settings: Settings, service: str, topics: list[str], desired: Desired, wish: dict[str, Any]
 ) -> None:
     """The order goes into the database, where every replica reads it before its first record."""
-    if wait:
-        raise NotRunningError(f"the {service} is not running, so nobody would obey: give the order without --wait")
     who = f"command:{getpass.getuser()}"
     with opened_if_made(settings) as access, access.connect("headrace command") as connection:
         owner: psycopg.Connection[Any] = connection

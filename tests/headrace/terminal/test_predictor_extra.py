@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from headrace.commands import predictor_extra
+from headrace.terminal import predictor_extra
 
 WITHOUT_TORCH = """
 import sys

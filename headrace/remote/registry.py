@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import inspect
 import os
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -15,11 +14,11 @@ from typing import Annotated, Any
 import psycopg
 import typer
 
-from headrace.client import Api, NotRunningError
-from headrace.commands.arguments import Output, settings_of, stderr, stdout
-from headrace.commands.asking import OPTIONS, Asking, asks
-from headrace.commands.remote import give
 from headrace.database.access import opened_if_made
+from headrace.remote.asking import Asking
+from headrace.remote.client import Api, NotRunningError
+from headrace.terminal.arguments import Output
+from headrace.terminal.output import note, print_json, stdout
 from services.predictor.api.models import Stepped, stepped
 from services.predictor.registry import model_files
 from services.predictor.registry.gate import Verdict
@@ -47,27 +46,22 @@ class RegistrySettings(Settings):
 
 
 @dataclass(frozen=True)
-class Bench:
-    """Where a command about models works."""
+class Bench(Asking):
+    """Where a command about models works: through the predictor's API, or, where it does not run, on the files."""
 
-    asking: Asking
-    config: Path | None
-
-    def api(self, stack: ExitStack) -> Api | None:
+    def predictor(self, stack: ExitStack) -> Api | None:
         """The predictor's; None where it does not run, and was not named by --url."""
         try:
-            return stack.enter_context(self.asking.api(SERVICE))
+            return stack.enter_context(self.api(SERVICE))
         except NotRunningError:
-            if self.asking.url is not None:
+            if self.url is not None:
                 raise
             return None
 
     @property
     def models_dir(self) -> Path:
         """Needs no database."""
-        asked = self.asking.settings
-        given = {"data_dir": asked.data_dir, "database.url": asked.database and asked.database.url}
-        return load(RegistrySettings, os.environ, self.config, given).models_dir
+        return models_dir_of(self.settings, self.config)
 
     def order(self, reason: str | None) -> Order:
         return Order(at=datetime.now(UTC), who=f"command:{getpass.getuser()}", why=reason)
@@ -77,27 +71,18 @@ class Bench:
         does."""
         after = {"state": done.state, "live": done.live} | ({"reason": order.why} if order.why else {})
         try:
-            with opened_if_made(self.asking.settings) as access, access.connect("headrace models") as connection:
+            with opened_if_made(self.settings) as access, access.connect("headrace models") as connection:
                 audit_table.note(
                     connection, SERVICE, order.who, action, f"model {done.version}",
                     before={"state": done.before, "live": done.was_live}, after=after, request_id="command",
                 )  # fmt: skip
         except (HeadraceError, psycopg.Error) as error:
-            stderr().print(f"done, but the trail does not say so: {error}", markup=False, soft_wrap=True)
+            note(f"done, but the trail does not say so: {error}")
 
 
-def at_registry(command: Callable[..., None]) -> Callable[..., None]:
-    """As `asks`, for commands that can do without the service: their first argument is a Bench."""
-    described = asks(command)
-
-    def run(**given: Any) -> None:
-        said = {name: given.pop(name) for name in OPTIONS}
-        settings = settings_of(said["data_dir"], said["database"], said["config"])
-        command(Bench(Asking(settings, said["output"], said["url"], said["token_file"]), said["config"]), **given)
-
-    run.__name__, run.__doc__, run.__annotations__ = described.__name__, described.__doc__, described.__annotations__
-    run.__signature__ = inspect.signature(described)  # type: ignore[attr-defined]
-    return run
+def models_dir_of(settings: Settings, config: Path | None) -> Path:
+    given = {"data_dir": settings.data_dir, "database.url": settings.database and settings.database.url}
+    return load(RegistrySettings, os.environ, config, given).models_dir
 
 
 def version_of(given: str, there: list[str]) -> str:
@@ -119,7 +104,7 @@ def step(bench: Bench, given: str, word: str, reason: str | None, locally: Calla
     """One change of one model's state, by the service or without it."""
     wish = {"reason": reason} if reason else {}
     with ExitStack() as stack:
-        asked = bench.api(stack)
+        asked = bench.predictor(stack)
         version = version_of(given, versions(bench, asked))
         if asked is not None:
             said = asked.post(f"/models/{version}/{word}", wish).body
@@ -140,11 +125,11 @@ def done_locally(
 
 
 def conclude_step(bench: Bench, said: dict[str, Any]) -> None:
-    if bench.asking.output is Output.JSON:
-        give(bench.asking.output, said, (), list, "")
+    if bench.output is Output.JSON:
+        print_json(said)
         return
     if said.get("gate"):
-        stderr().print(f"the gate: {said['gate']['why']}", markup=False, soft_wrap=True)
+        note(f"the gate: {said['gate']['why']}")
     stdout().print(sentence_of(said), markup=False, soft_wrap=True)
 
 

@@ -1,19 +1,17 @@
-"""What the commands that go through REST share: their options, and how they show what came."""
+"""What the commands that go through REST share: the services they name, and how they show operations."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Any
 
-import orjson
 import typer
-from rich.table import Table
 
-from headrace.client import Answer, Api, NotRunningError, follow, title_of
-from headrace.commands.arguments import Output, stderr, stdout
-from headrace.commands.asking import Asking
+from headrace.remote.asking import Asking
+from headrace.remote.client import Answer, Api, NotRunningError, follow, title_of
+from headrace.terminal.arguments import Output
+from headrace.terminal.output import print_json, stderr, stdout, text_of
 from shared.errors import ConfigError
 
 ACCEPTED = 202
@@ -31,23 +29,6 @@ ServiceArgument = Annotated[ServiceName, typer.Argument(metavar="SERVICE", help=
 MaybeServiceArgument = Annotated[ServiceName | None, typer.Argument(metavar="[SERVICE]", help="[default: all]")]
 WaitOption = Annotated[bool, typer.Option("--wait", help="Until it is done.")]
 
-Row = Sequence[Any]
-
-
-def give(output: Output, body: Any, columns: Sequence[str], rows: Callable[[], Iterable[Row]], none: str) -> None:
-    """A body as JSON for programs, or as a table; `none` where there is nothing to show."""
-    if output is Output.JSON:
-        sys.stdout.write(orjson.dumps(body).decode() + "\n")
-        return
-    found = list(rows())
-    if not found:
-        stdout().print(none)
-        return
-    table = Table(*columns)
-    for row in found:
-        table.add_row(*(text_of(value) for value in row))
-    stdout().print(table, markup=False)
-
 
 def conclude(asked: Api, answer: Answer, wait: bool, output: Output) -> dict[str, Any]:
     """Say what an operation is, or, having waited for it, what it came to."""
@@ -55,7 +36,7 @@ def conclude(asked: Api, answer: Answer, wait: bool, output: Output) -> dict[str
     if answer.status == ACCEPTED and wait:
         said = follow(asked, said, stderr())
     if output is Output.JSON:
-        sys.stdout.write(orjson.dumps(said).decode() + "\n")
+        print_json(said)
     elif "state" in said:
         stdout().print(line_of(said), markup=False)
     return said
@@ -68,38 +49,24 @@ def line_of(operation: Mapping[str, Any]) -> str:
     return f"{title_of(operation)}{more}{hint}"
 
 
-def text_of(value: Any) -> str:
-    match value:
-        case None:
-            return ""
-        case bool():
-            return "yes" if value else "no"
-        case int():
-            return f"{value:,}"
-        case float():
-            return f"{value:,.1f}"
-        case dict() | list():
-            return orjson.dumps(value).decode()
-    return str(value)
-
-
-def services_of(service: ServiceName | None) -> list[str]:
-    """The one that was named, or all."""
-    return [service.value] if service else [each.value for each in ServiceName]
-
-
 def of_each(asking: Asking, service: ServiceName | None, path: str, **params: Any) -> list[tuple[str, Any]]:
     """What every service that runs answers; where one was named, it has to."""
+    found = of_running(asking, service, path, **params)
+    if not found:
+        raise NotRunningError("no service is running: `headrace run` starts them")
+    return found
+
+
+def of_running(asking: Asking, service: ServiceName | None, path: str, **params: Any) -> list[tuple[str, Any]]:
+    """The same, with an empty list where no service runs."""
     found = []
-    for name in services_of(service):
+    for name in [service.value] if service else [each.value for each in ServiceName]:
         try:
             with asking.api(name) as asked:
                 found.append((name, asked.get(path, **params)))
         except NotRunningError:
             if service is not None:
                 raise
-    if not found:
-        raise NotRunningError("no service is running: `headrace run` starts them")
     return found
 
 

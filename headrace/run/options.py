@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from pathlib import Path
 
@@ -37,53 +37,20 @@ class RunOptions:
     replicas: Mapping[str, int] = field(default_factory=dict)
     as_of: datetime | None = None
 
-
-def run_options(
-    source: str | None,
-    archive: Path | None,
-    base_url: str | None,
-    from_text: str | None,
-    to_text: str | None,
-    once: bool,
-    clock_start: str | None,
-    clock_speed: str | None,
-    clock_epoch: float | None,
-    replicas: Sequence[str],
-    as_of: str | None,
-    now_s: float,
-) -> RunOptions:
-    """Raises ConfigError that names the option. A clock without an epoch starts at `now_s` (Unix time)."""
-    if archive is not None and source is None:
-        source = "archive"
-    if archive is not None and not archive.is_dir():
-        raise ConfigError(f"--archive {archive}: there is no such directory")
-    if source == "archive" and archive is None:
-        raise ConfigError("--source archive needs --archive DIR, the recorded documents")
-    from_date, to_date = day("--from", from_text), day("--to", to_text)
-    if from_date and to_date and to_date < from_date:
-        raise ConfigError(f"--to {to_date} is before --from {from_date}")
-    clock = virtual_time(clock_start, clock_speed, clock_epoch, now_s)
-    known = instant("--as-of", as_of)
-    if known is not None and source != "archive":
-        raise ConfigError("--as-of T shows what of an archive was known at T: it needs --source archive --archive DIR")
-    return RunOptions(source, archive, base_url, from_date, to_date, once, clock, replica_counts(replicas), known)
-
-
-def day(option: str, text: str | None) -> date | None:
-    try:
-        return None if text is None else date.fromisoformat(text)
-    except ValueError:
-        raise ConfigError(f"{option} {text}: expected a day as YYYY-MM-DD") from None
-
-
-def instant(option: str, text: str | None) -> datetime | None:
-    try:
-        at = None if text is None else datetime.fromisoformat(text)
-    except ValueError:
-        raise ConfigError(f"{option} {text}: expected an ISO time, for example 2026-01-31T12:00:00+09:00") from None
-    if at is not None and at.tzinfo is None:
-        raise ConfigError(f"{option} {text}: name the time zone, for example {text}+09:00")
-    return at
+    def checked(self) -> RunOptions:
+        """With the source that an archive implies. Raises ConfigError that names the option."""
+        source = "archive" if self.archive is not None and self.source is None else self.source
+        if self.archive is not None and not self.archive.is_dir():
+            raise ConfigError(f"--archive {self.archive}: there is no such directory")
+        if source == "archive" and self.archive is None:
+            raise ConfigError("--source archive needs --archive DIR, the recorded documents")
+        if self.from_date and self.to_date and self.to_date < self.from_date:
+            raise ConfigError(f"--to {self.to_date} is before --from {self.from_date}")
+        if self.as_of is not None and source != "archive":
+            raise ConfigError(
+                "--as-of T shows what of an archive was known at T: it needs --source archive --archive DIR"
+            )
+        return replace(self, source=source)
 
 
 def virtual_time(start: str | None, speed: str | None, epoch_s: float | None, now_s: float) -> VirtualTime | None:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import pytest
 from rich.console import Console
 
-from headrace.client import Api, NotRunningError, api, follow
+from headrace.remote.client import Api, NotRunningError, api, follow
 from shared.errors import ConfigError, HeadraceError
 from shared.settings.sections import Settings
 

@@ -1,0 +1,72 @@
+"""Days and instants that are given as text, and the options of commands that are about days."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Annotated
+
+import typer
+
+from shared.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class DayOptions:
+    """First and last day."""
+
+    from_day: Annotated[str | None, typer.Option("--from", metavar="D", help="First day, YYYY-MM-DD.")] = None
+    to_day: Annotated[
+        str | None, typer.Option("--to", metavar="D", help="Last day, inclusive. [default: the first]")
+    ] = None
+
+    def given(self) -> dict[str, object]:
+        """As a request names them; None is not given. Raises ConfigError that says which option is wrong."""
+        return {"from": day_text("--from", self.from_day), "to": day_text("--to", self.to_day)}
+
+    def span(self) -> dict[str, object]:
+        """The same, with both days. Raises ConfigError."""
+        given = self.given()
+        if given["from"] is None:
+            raise ConfigError("which days? --from YYYY-MM-DD [--to YYYY-MM-DD]")
+        return {"from": given["from"], "to": given["to"] or given["from"]}
+
+
+def day(option: str, text: str) -> date:
+    """Raises ConfigError that names the option."""
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise ConfigError(f"{option} {text}: expected a day as YYYY-MM-DD") from None
+
+
+def day_text(option: str, text: str | None) -> str | None:
+    """The day as YYYY-MM-DD. Raises ConfigError that names the option."""
+    return None if text is None else day(option, text).isoformat()
+
+
+def instant(
+    option: str,
+    text: str,
+    expected: str = "an ISO time, for example 2026-01-31T12:00:00+09:00",
+    zone: str = "+09:00",
+) -> datetime:
+    """Raises ConfigError that names the option and says what was `expected`; `zone`: of its example."""
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise ConfigError(f"{option} {text}: expected {expected}") from None
+    if at.tzinfo is None:
+        raise ConfigError(f"{option} {text}: name the time zone, for example {text}{zone}")
+    return at
+
+
+def day_or_instant(option: str, text: str) -> date | datetime:
+    """Raises ConfigError that names the option."""
+    expected = "a day as YYYY-MM-DD, or an ISO time with its zone"
+    if len(text) > len("YYYY-MM-DD"):
+        return instant(option, text, expected, "Z")
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise ConfigError(f"{option} {text}: expected {expected}") from None
