@@ -12,22 +12,13 @@ from typing import NamedTuple
 
 import msgspec
 
+from headrace.audit import topic_records
 from headrace.audit.accounting import Death, RecordEvidence
 from headrace.audit.holding import Held, Holding
 from headrace.audit.readers.archive import Origin, Origins
 from headrace.audit.readers.tables import Tables
 from headrace.audit.readers.topics import Positions, Progress, TopicReading
-from headrace.audit.topic_records import (
-    CleanRecords,
-    Letters,
-    RawRecords,
-    key_of,
-    read_clean,
-    read_letters,
-    read_raw,
-    read_retries,
-    reason_of_filter,
-)
+from headrace.audit.topic_records import CleanRecords, Letters, RawRecords, key_of, reason_of_filter
 from headrace.audit.window import AuditWindow
 from shared.broker.contract import Record
 from shared.topics import CLEAN, LOADED, PREDICTIONS, RAW
@@ -73,23 +64,22 @@ def collect(readers: Readers, window: AuditWindow) -> Evidence:
     tables = readers.tables()
     keys = tables.parked | tables.keys
     outbox = readers.outbox()
-    letters = read_letters(readers.topics, outbox, window, keys)
-    retries = read_retries(readers.topics, positions)
-    cleaned = read_clean(readers.topics, window, tables, positions["loader"], keys)
-    first = cleaned.holding.first
-    raw = read_raw(readers.topics, window, lambda id_: id_ in first or id_ in tables.rows, positions["cleaner"], keys)
+    letters = topic_records.read_letters(readers.topics, outbox, window, keys)
+    retry_topics, retrying = topic_records.read_retries(readers.topics, positions)
+    cleaned = topic_records.read_clean(readers.topics, window, tables, positions["loader"], keys)
+    raw = topic_records.read_raw(readers.topics, window, tables, cleaned, positions["cleaner"], keys)
     origins = readers.archive(cursors, keys.keys() | letters.dead.keys())
     for event_id, origin in origins.records.items():
         keys.setdefault(event_id, origin.key)
-    found = _Found(positions, tables, letters, retries.places, cleaned, raw, origins.records)
+    found = _Found(positions, tables, letters, retrying, cleaned, raw, origins.records)
     every = (found.record(event_id, key) for event_id, key in keys.items())
     records = {each.event_id: each for each in every if window.has_time(each.at_ms)}
     event_keys = None if window.is_timeless else {each.key for each in records.values()}
     loaded, predictions, predicted = _read_results(readers.topics, window, event_keys)
-    holdings = (*letters.topics, *retries.topics, cleaned.holding, raw.holding, loaded, predictions)
+    holdings = (*letters.topics, *retry_topics, cleaned.holding, raw.holding, loaded, predictions)
     topics = {each.topic: each for each in holdings}
     return Evidence(
-        window, records, event_keys, positions, tables, outbox, letters, retries.places, topics, predicted, origins
+        window, records, event_keys, positions, tables, outbox, letters, retrying, topics, predicted, origins
     )
 
 

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -80,23 +80,16 @@ def read_letters(
     return letters
 
 
-@dataclass(frozen=True)
-class Retries:
-    """`places`: of the records that a redrive sent back and the service has not read yet, by event_id."""
-
-    topics: list[Holding] = field(default_factory=list)
-    places: dict[str, str] = field(default_factory=dict)
-
-
-def read_retries(topics: TopicReading, positions: Mapping[str, Positions]) -> Retries:
-    retries = Retries()
+def read_retries(topics: TopicReading, positions: Mapping[str, Positions]) -> tuple[list[Holding], dict[str, str]]:
+    """Of all services, and by event_id the place of what a redrive sent back and the service has not read yet."""
+    holdings, waiting = [], {}
     for service in SERVICES:
         holding = Holding(retry_topic(service))
-        retries.topics.append(holding)
+        holdings.append(holding)
         for record, event_id, held in holding.fill(topics):
             if not holding.is_passed(held, positions.get(service, {})):
-                retries.places[event_id] = record.place
-    return retries
+                waiting[event_id] = record.place
+    return holdings, waiting
 
 
 @dataclass(frozen=True)
@@ -159,18 +152,20 @@ class RawRecords:
 def read_raw(
     topics: TopicReading,
     window: AuditWindow,
-    is_further: Callable[[str], bool],
+    tables: Tables,
+    cleaned: CleanRecords,
     cleaner: Positions,
     keys: dict[str, str],
 ) -> RawRecords:
-    """`is_further`: whether an event_id was found beyond this topic; `cleaner`: its positions."""
+    """`cleaner`: its positions."""
     found = RawRecords(Holding(RAW))
     first = found.holding.first
     for record, event_id, held in found.holding.fill(topics, lambda record: window.has_key(key_of(record))):
         if held.partition not in found.oldest_ms:
             found.oldest_ms[held.partition] = _fetched_ms(record)
         keys.setdefault(event_id, key_of(record))
-        if first[event_id] is held and not is_further(event_id) and found.holding.is_passed(held, cleaner):
+        went_on = event_id in cleaned.holding.first or event_id in tables.rows
+        if first[event_id] is held and not went_on and found.holding.is_passed(held, cleaner):
             found.silent[event_id] = reason_of_filter(record.value)
     return found
 

@@ -13,14 +13,7 @@ import typer
 
 from headrace.processes.parent_death import end_with_supervisor
 from headrace.remote.registry import models_dir_of
-from headrace.terminal.arguments import (
-    ConfigOption,
-    DataDirOption,
-    Output,
-    OutputOption,
-    grouped_options,
-    settings_of,
-)
+from headrace.terminal.arguments import ConfigOption, DataDirOption, Output, OutputOption, grouped_options, settings_of
 from headrace.terminal.days import day
 from headrace.terminal.output import note, print_json
 from headrace.terminal.predictor_extra import require

@@ -30,8 +30,8 @@ def config() -> None:
 def show(place: DatabaseOptions, output: OutputOption = Output.TABLE) -> None:
     """What is in force, from file, environment and options; of secrets only where they lie."""
     shown = all_in_force(place.settings, place.config)
-    rows = ((key, value if value is None else orjson.dumps(value).decode().strip('"')) for key, value in shown.items())
-    give(output, shown, ("setting", "value"), lambda: rows, "no settings")
+    rows = [(key, value if value is None else orjson.dumps(value).decode().strip('"')) for key, value in shown.items()]
+    give(output, shown, ("setting", "value"), rows, "no settings")
 
 
 def all_in_force(settings: Settings, config: Path | None) -> dict[str, Any]:

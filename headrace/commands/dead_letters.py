@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
@@ -17,15 +17,12 @@ from headrace.remote.services import (
     conclude,
     of_each,
     of_running,
-    rejected,
 )
-from headrace.terminal.arguments import Output, grouped_options
+from headrace.terminal.arguments import grouped_options
 from headrace.terminal.output import give, print_json
 from shared.errors import ConfigError
 
 app = typer.Typer(help="Records that a service could not handle.", invoke_without_command=True, rich_markup_mode=None)
-IdsArgument = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="PARTITION/OFFSET, as listed.")]
-AllOption = Annotated[bool, typer.Option("--all", help="All that are open.")]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only say how many.")]
 LIST = ("service", "id", "state", "at", "key", "cause", "message", "attempts", "redrives", "origin")
 
@@ -42,7 +39,25 @@ class Filter:
     )
 
     def given(self) -> dict[str, str]:
-        return {name: value for name, value in asdict(self).items() if value is not None}
+        found = {"cause": self.cause, "key": self.key, "topic": self.topic, "stack_digest": self.stack_digest}
+        return {name: value for name, value in found.items() if value is not None}
+
+
+@dataclass(frozen=True)
+class Choice(Filter):
+    """Exactly one of: ids, all, a filter."""
+
+    ids: Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="PARTITION/OFFSET, as listed.")] = None
+    all_: Annotated[bool, typer.Option("--all", help="All that are open.")] = False
+
+    def request(self) -> dict[str, Any]:
+        """Raises ConfigError unless one is given."""
+        filter_ = self.given()
+        if bool(self.ids) + self.all_ + bool(filter_) != 1:
+            raise ConfigError("which ones? ID ..., or --all, or a filter (--cause, --key, --topic, --stack)")
+        if self.ids:
+            return {"ids": [_place(each) for each in self.ids]}
+        return {"filter": filter_} if filter_ else {"all": True}
 
 
 @app.callback()
@@ -70,11 +85,9 @@ def list_letters(
 
 def show_all(asking: Asking, service: ServiceName | None, **filters: Any) -> None:
     pages = [{"service": name, **page} for name, page in of_running(asking, service, "/dead-letters", **filters)]
-    rows = [
-        (page["service"], *(letter[column] for column in LIST[1:])) for page in pages for letter in page["dead_letters"]
-    ]
+    rows = [{**letter, "service": page["service"]} for page in pages for letter in page["dead_letters"]]
     body = pages[0] if service is not None else pages
-    give(asking.output, body, LIST, lambda: rows, "no dead letters")
+    give(asking.output, body, LIST, rows, "no dead letters")
 
 
 @app.command()
@@ -92,12 +105,7 @@ def show(
 
 @app.command()
 @grouped_options
-def facets(
-    asking: Asking,
-    service: MaybeServiceArgument = None,
-    *,
-    filters: Filter,
-) -> None:
+def facets(asking: Asking, service: MaybeServiceArgument = None, *, filters: Filter) -> None:
     """How many there are by cause, stage, way to fail, origin and day."""
     found = of_each(asking, service, "/dead-letters/facets", **filters.given())
     rows = [
@@ -108,7 +116,7 @@ def facets(
     ]
     body = found[0][1] if service is not None else [{"service": name, **facets} for name, facets in found]
     columns = ("service", "by", "value", "records", "where", "message")
-    give(asking.output, body, columns, lambda: rows, "no dead letters")
+    give(asking.output, body, columns, rows, "no dead letters")
 
 
 @app.command()
@@ -116,24 +124,16 @@ def facets(
 def redrive(
     asking: Asking,
     service: ServiceArgument,
-    ids: IdsArgument = None,
-    all_: AllOption = False,
-    *,
-    filters: Filter,
+    choice: Choice,
     force: Annotated[bool, typer.Option("--force", help="Also those that were sent back too often.")] = False,
     dry_run: DryRunOption = False,
     plan: Annotated[str | None, typer.Option(metavar="ID", help="Exactly what this dry run found.")] = None,
     wait: WaitOption = False,
 ) -> None:
     """Send dead letters back to the service that failed, to be tried again; nobody else sees them."""
-    wish = {"plan_id": plan} if plan else chosen(ids, all_, filters)
+    wish = {"plan_id": plan} if plan else choice.request()
     wish |= {name: True for name, given in (("force", force), ("dry_run", dry_run)) if given}
-    with asking.api(service.value) as asked:
-        answer = asked.post("/dead-letters/redrives", wish)
-        if answer.status == ACCEPTED:
-            conclude(asked, answer, wait, asking.output)
-            return
-    _show_found(answer.body, asking.output)
+    _change(asking, service, "redrives", wish, wait)
 
 
 @app.command()
@@ -142,39 +142,28 @@ def discard(
     asking: Asking,
     service: ServiceArgument,
     reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it is kept.")],
-    ids: IdsArgument = None,
-    all_: AllOption = False,
-    *,
-    filters: Filter,
+    choice: Choice,
     dry_run: DryRunOption = False,
 ) -> None:
     """Put dead letters aside: they are not open any more, and can still be looked at."""
-    wish = chosen(ids, all_, filters) | {"reason": reason} | ({"dry_run": True} if dry_run else {})
-    with asking.api(service.value) as asked:
-        answer = asked.post("/dead-letters/discards", wish)
-        if answer.status == ACCEPTED:
-            conclude(asked, answer, False, asking.output)
-            return
-    _show_found(answer.body, asking.output)
-
-
-def chosen(ids: list[str] | None, all_: bool, filters: Filter) -> dict[str, Any]:
-    """Exactly one way to choose. Raises ConfigError."""
-    filter_ = filters.given()
-    if bool(ids) + all_ + bool(filter_) != 1:
-        raise ConfigError("which ones? ID ..., or --all, or a filter (--cause, --key, --topic, --stack)")
-    if ids:
-        return {"ids": [_place(each) for each in ids]}
-    return {"filter": filter_} if filter_ else {"all": True}
+    wish = choice.request() | {"reason": reason} | ({"dry_run": True} if dry_run else {})
+    _change(asking, service, "discards", wish, wait=False)
 
 
 def _place(text: str) -> str:
     partition, _, offset = text.partition("/")
     if not (partition.isdecimal() and offset.isdecimal()):
-        raise rejected("ID", text, "PARTITION/OFFSET, as `headrace dead-letters list` shows it")
+        raise ConfigError(f"ID {text}: expected PARTITION/OFFSET, as `headrace dead-letters list` shows it")
     return text
 
 
-def _show_found(found: dict[str, Any], output: Output) -> None:
+def _change(asking: Asking, service: ServiceName, what: str, wish: dict[str, Any], wait: bool) -> None:
+    """Ask for it, and show the operation; or what was found, where nothing is to be done."""
+    with asking.api(service.value) as asked:
+        answer = asked.post(f"/dead-letters/{what}", wish)
+        if answer.status == ACCEPTED:
+            conclude(asked, answer, wait, asking.output)
+            return
+    found = answer.body
     rows = [*found["counts"].items(), *([("plan", int(found["plan_id"]))] if found.get("plan_id") else [])]
-    give(output, found, ("what", "records"), lambda: rows, "none")
+    give(asking.output, found, ("what", "records"), rows, "none")

@@ -9,11 +9,7 @@ from headrace.terminal.days import DayOptions
 
 
 @grouped_options
-def export(
-    asking: Asking,
-    days: DayOptions,
-    wait: WaitOption = False,
-) -> None:
+def export(asking: Asking, days: DayOptions, wait: WaitOption = False) -> None:
     """Let the loader write the CSV files of some days anew."""
     with asking.api("loader") as asked:
         conclude(asked, asked.post("/exports", days.span()), wait, asking.output)

@@ -28,13 +28,7 @@ def lag(
     found = of_each(asking, service, "/lag")
     body = [{"service": name, **each} for name, read in found for each in read]
     columns, rows = (BY_PARTITION, body) if partitions else (BY_TOPIC, summed(body))
-    give(
-        asking.output,
-        body,
-        columns,
-        lambda: [[row.get(name) for name in columns] for row in rows],
-        "nobody reads anything",
-    )
+    give(asking.output, body, columns, rows, "nobody reads anything")
 
 
 def summed(partitions: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -76,14 +76,13 @@ def show_all(bench: Bench) -> None:
             found: list[dict[str, Any]] = asked.get("/models")
         else:
             found = [each.model_dump(mode="json") for each in listed(bench.models_dir)]
-    give(bench.output, found, COLUMNS, lambda: [_row(each) for each in found],
-         "no models: `headrace train` makes one")  # fmt: skip
+    give(bench.output, found, COLUMNS, [_row(each) for each in found], "no models: `headrace train` makes one")
 
 
-def _row(model: dict[str, Any]) -> tuple[Any, ...]:
+def _row(model: dict[str, Any]) -> dict[str, Any]:
     metrics = model["metrics"]
     state = "observation" if "observation_result" in metrics else "card"
     losses = (metrics.get(f"{state}_result{base}") for base in ("", "_base"))
     shown = {name: model.get(name) for name in COLUMNS} | {"since": (model["since"] or "")[:16]}
     shown |= dict(zip(("log_loss", "base"), (None if loss is None else f"{loss:.4f}" for loss in losses), strict=True))
-    return tuple(shown.values())
+    return shown

@@ -55,16 +55,12 @@ def show_all(
     pages = of_running(asking, service, "/operations", kind=kind, state=state, limit=limit)
     found: list[dict[str, Any]] = [each for _, page in pages for each in page["operations"]]
     found.sort(key=lambda each: str(each["id"]), reverse=True)
-    rows = [tuple(_shown(each, column) for column in LIST) for each in found]
-    give(asking.output, found, LIST, lambda: rows, "no operations")
+    give(asking.output, found, LIST, [_shown(each) for each in found], "no operations")
 
 
 @app.command()
 @grouped_options
-def show(
-    asking: Asking,
-    words: WordsArgument,
-) -> None:
+def show(asking: Asking, words: WordsArgument) -> None:
     """One, whole, as indented JSON."""
     with of_operation(asking, words) as (asked, id_):
         body = asked.get(f"/operations/{id_}")
@@ -73,10 +69,7 @@ def show(
 
 @app.command()
 @grouped_options
-def wait(
-    asking: Asking,
-    words: WordsArgument,
-) -> None:
+def wait(asking: Asking, words: WordsArgument) -> None:
     """Until it is over. Exit code 1 when it failed or was cancelled."""
     with of_operation(asking, words) as (asked, id_):
         said = follow(asked, asked.get(f"/operations/{id_}"), stderr())
@@ -88,10 +81,7 @@ def wait(
 
 def _telling(word: str, meaning: str) -> Callable[..., None]:
     @grouped_options
-    def tell(
-        asking: Asking,
-        words: WordsArgument,
-    ) -> None:
+    def tell(asking: Asking, words: WordsArgument) -> None:
         with of_operation(asking, words) as (asked, id_):
             conclude(asked, asked.post(f"/operations/{id_}/{word}"), False, asking.output)
 
@@ -133,12 +123,6 @@ def _digits(text: str) -> str:
     return text
 
 
-def _shown(operation: dict[str, Any], column: str) -> Any:
-    match column:
-        case "id":
-            return str(int(operation["id"]))
-        case "progress":
-            return f"{operation['progress']:.0%}"
-        case "counts":
-            return ", ".join(f"{name} {count}" for name, count in operation["counts"].items())
-    return operation[column]
+def _shown(operation: dict[str, Any]) -> dict[str, Any]:
+    counts = ", ".join(f"{name} {count}" for name, count in operation["counts"].items())
+    return operation | {"id": str(int(operation["id"])), "progress": f"{operation['progress']:.0%}", "counts": counts}

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from headrace.remote.asking import Asking
-from headrace.remote.services import ACCEPTED, ServiceArgument, ServiceName, WaitOption, conclude, rejected
+from headrace.remote.services import ACCEPTED, ServiceArgument, ServiceName, WaitOption, conclude
 from headrace.terminal.arguments import Output, grouped_options
 from headrace.terminal.days import day, day_text
 from headrace.terminal.output import give, stdout
@@ -111,7 +111,7 @@ def spans(texts: list[str]) -> dict[str, dict[str, int]]:
     for text in texts:
         match = _OFFSETS.fullmatch(text)
         if match is None or not (match[2] or match[3]):
-            raise rejected("--offsets", text, "PARTITION:BEGIN-END, for example 0:100-200")
+            raise ConfigError(f"--offsets {text}: expected PARTITION:BEGIN-END, for example 0:100-200")
         ends = {"begin": match[2], "end": match[3]}
         found[match[1]] = {name: int(value) for name, value in ends.items() if value}
     return found
@@ -127,10 +127,9 @@ def _instant(text: str | None, days: int = 0) -> str | None:
 def show_plan(plan: dict[str, Any], output: Output) -> None:
     """What a dry run found."""
     if "partitions" in plan:
-        rows = [(each["partition"], each["begin"], each["end"], each["records"]) for each in plan["partitions"]]
-        give(output, plan, ("partition", "begin", "end", "records"), lambda: rows, "no partition")
+        give(output, plan, ("partition", "begin", "end", "records"), plan["partitions"], "no partition")
     else:
         said = [("windows", len(plan["windows"])), ("documents", plan["lines"]), ("records", plan["selected"])]
-        give(output, plan, ("from the archive", "count"), lambda: said, "nothing")
+        give(output, plan, ("from the archive", "count"), said, "nothing")
     if output is Output.TABLE and plan.get("plan_id"):
         stdout().print(f"{plan['records']:,} records of {plan['topic']}; execute it with --plan {int(plan['plan_id'])}")

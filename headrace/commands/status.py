@@ -67,7 +67,7 @@ def look(
 def show(found: Sequence[Replica], failed: Sequence[Mapping[str, Any]], causes: Sequence[Mapping[str, Any]]) -> None:
     columns = ("service", "replica", "pid", "state", "ready", "to go", "admin")
     rows = [
-        (each.service, each.replica, str(each.pid or ""), each.state, each.ready, each.lag_records, each.admin_url)
+        each.as_json() | {"pid": str(each.pid or ""), "to go": each.lag_records, "admin": each.admin_url}
         for each in found
     ]
     print_table(columns, rows)

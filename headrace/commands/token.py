@@ -84,11 +84,7 @@ def rotate(
 
 @app.command("revoke")
 @grouped_options
-def revoke(
-    place: DatabaseOptions,
-    name: NameArgument,
-    output: OutputOption = Output.TABLE,
-) -> None:
+def revoke(place: DatabaseOptions, name: NameArgument, output: OutputOption = Output.TABLE) -> None:
     """End a token at once, and one of the same name whose grace runs."""
     with _database(place.settings) as connection:
         ended = [_told(each) for each in tokens_table.revoke(connection, name)]
@@ -101,10 +97,7 @@ def revoke(
 
 @app.command("list")
 @grouped_options
-def listing(
-    place: DatabaseOptions,
-    output: OutputOption = Output.TABLE,
-) -> None:
+def listing(place: DatabaseOptions, output: OutputOption = Output.TABLE) -> None:
     """All tokens that were ever made, without their secrets."""
     with _database(place.settings) as connection:
         found = [_told(each) | {"state": each.state(now)} for each, now in tokens_table.listing(connection)]

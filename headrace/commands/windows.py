@@ -26,10 +26,4 @@ def windows(
     given = days.given() | {"state": state, "after": after, "limit": limit}
     with asking.api("fetcher") as asked:
         page = asked.get("/windows", **given)
-    give(
-        asking.output,
-        page,
-        COLUMNS,
-        lambda: [[each[name] for name in COLUMNS] for each in page["windows"]],
-        "no windows",
-    )
+    give(asking.output, page, COLUMNS, page["windows"], "no windows")

@@ -6,7 +6,7 @@ import os
 import socket
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -43,10 +43,7 @@ class Replica:
     lag_records: int | None
 
     def as_json(self) -> dict[str, Any]:
-        return {
-            "service": self.service, "replica": self.replica, "pid": self.pid, "admin_url": self.admin_url,
-            "state": self.state, "ready": self.ready, "lag_records": self.lag_records,
-        }  # fmt: skip
+        return asdict(self)
 
 
 class Observer:

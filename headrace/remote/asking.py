@@ -5,26 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from headrace.remote.client import Api, api
-from headrace.terminal.arguments import (
-    ConfigOption,
-    DatabaseOption,
-    DataDirOption,
-    Output,
-    OutputOption,
-    settings_of,
-)
-from shared.settings.sections import Settings
+from headrace.terminal.arguments import DatabaseOptions, Output, OutputOption
 
 
 @dataclass(frozen=True)
-class Asking:
+class Asking(DatabaseOptions):
     """Whom to ask, with which token, and how to write the answer."""
 
     output: OutputOption = Output.TABLE
@@ -35,14 +26,6 @@ class Asking:
             "--token-file", envvar="HEADRACE_TOKEN_FILE", metavar="FILE", help="A token. [default: DATA-DIR/token]"
         ),
     ] = None
-    data_dir: DataDirOption = None
-    database: DatabaseOption = None
-    config: ConfigOption = None
-
-    @cached_property
-    def settings(self) -> Settings:
-        """Raises ConfigError."""
-        return settings_of(self.data_dir, self.database, self.config)
 
     @contextmanager
     def api(self, service: str) -> Iterator[Api]:

@@ -12,7 +12,6 @@ from headrace.remote.asking import Asking
 from headrace.remote.client import Answer, Api, NotRunningError, follow, title_of
 from headrace.terminal.arguments import Output
 from headrace.terminal.output import print_json, stderr, stdout, text_of
-from shared.errors import ConfigError
 
 ACCEPTED = 202
 
@@ -68,7 +67,3 @@ def of_running(asking: Asking, service: ServiceName | None, path: str, **params:
             if service is not None:
                 raise
     return found
-
-
-def rejected(option: str, text: str, expected: str) -> ConfigError:
-    return ConfigError(f"{option} {text}: expected {expected}")

@@ -86,7 +86,8 @@ def settings_of(
 def grouped_options(command: Callable[..., T]) -> Callable[..., T]:
     """A command for Typer, where a parameter that is a dataclass stands for one option per field.
 
-    The options of the first parameter come last, because they are the ones that many commands have.
+    The options of the first parameter come last, because they are the ones that many commands have. Of a dataclass with
+    a base class, its own fields come first.
     """
     hints = get_type_hints(command, include_extras=True)
     groups = {name: hint for name, hint in hints.items() if is_dataclass(hint) and isinstance(hint, type)}
@@ -109,11 +110,12 @@ def grouped_options(command: Callable[..., T]) -> Callable[..., T]:
 
 def _flat(parameter: inspect.Parameter, hints: dict[str, Any]) -> Iterator[inspect.Parameter]:
     hint = hints[parameter.name]
-    if not is_dataclass(hint):
+    if not (is_dataclass(hint) and isinstance(hint, type)):
         yield parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hint)
         return
     annotations = get_type_hints(hint, include_extras=True)
-    for field in fields(hint):
+    declared = [vars(each).get("__annotations__", {}) for each in hint.__mro__]
+    for field in sorted(fields(hint), key=lambda field: [field.name in names for names in declared].index(True)):
         default = inspect.Parameter.empty if field.default is MISSING else field.default
         annotation = annotations[field.name]
         yield inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import orjson
@@ -12,7 +12,8 @@ from rich.table import Table
 
 from headrace.terminal.arguments import Output
 
-Row = Sequence[Any]
+Row = Sequence[Any] | Mapping[str, Any]
+"""The cells in the order of the columns, or by the name of the column."""
 
 
 def stdout() -> Console:
@@ -44,16 +45,17 @@ def print_table(
     for column in columns:
         table.add_column(column, justify="right" if column in numbers else "left", overflow=overflow)
     for row in rows:
-        table.add_row(*(text_of(value) for value in row))
+        cells = [row.get(column) for column in columns] if isinstance(row, Mapping) else row
+        table.add_row(*map(text_of, cells))
     stdout().print(table, markup=False)
 
 
-def give(output: Output, body: Any, columns: Sequence[str], rows: Callable[[], Iterable[Row]], none: str) -> None:
+def give(output: Output, body: Any, columns: Sequence[str], rows: Sequence[Row], none: str) -> None:
     """A body as JSON, or as a table; `none` where there is nothing to show."""
     if output is Output.JSON:
         print_json(body)
-    elif found := list(rows()):
-        print_table(columns, found)
+    elif rows:
+        print_table(columns, rows)
     else:
         stdout().print(none)
 
