@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import psycopg
+
+from headrace.database.embedded import EmbeddedPostgres
 
 
 def test_a_migrated_database_has_every_view(database: psycopg.Connection[tuple[object, ...]]) -> None:
@@ -12,3 +16,30 @@ def test_a_migrated_database_has_every_view(database: psycopg.Connection[tuple[o
 
     assert {"sessions", "events", "entities", "entries", "observations", "outcomes", "transactions", "return_rates",
             "predictions", "regressions", "corrections", "parked", "dead_letters"} <= names  # fmt: skip
+
+
+def test_a_server_whose_socket_lies_elsewhere_starts_again(tmp_path: Path) -> None:
+    deep = tmp_path / ("d" * 100)
+    for _ in range(2):
+        server = EmbeddedPostgres(deep)
+        server.start()
+        with psycopg.connect(server.url_with_password()) as connection:
+            assert connection.execute("SELECT 1").fetchone() == (1,)
+        server.stop()
+
+    assert not server.answers()
+
+
+def test_a_data_directory_may_be_moved(tmp_path: Path) -> None:
+    server = EmbeddedPostgres(tmp_path / "before")
+    server.start()
+    server.stop()
+    (tmp_path / "before").rename(tmp_path / "after")
+
+    moved = EmbeddedPostgres(tmp_path / "after")
+    moved.start()
+    try:
+        with psycopg.connect(moved.url_with_password()) as connection:
+            assert connection.execute("SELECT 1").fetchone() == (1,)
+    finally:
+        moved.stop()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 from headrace.progress.positions import FetcherReport, Positions, Reading, report_of, waiting_for
-from headrace.progress.throughput import Meter
 from shared.broker.contract import TopicPartition
 
 DONE = FetcherReport(due=0, done=6, failed=(), exhausted=True)
@@ -65,14 +64,3 @@ def test_a_fetcher_that_is_starting_is_not_exhausted() -> None:
     assert report_of({"windows": {"due": 1, "done": 2, "failed": 1}, "failed": ["x"], "exhausted": True}) == (
         FetcherReport(1, 2, ({"window": "x"},), True)
     )
-
-
-def test_a_rate_counts_from_the_last_rest_to_the_last_move() -> None:
-    meter = Meter(Positions(end={RAW: 100}), at_s=0.0)
-    for at_s, end in ((10.0, 100), (11.0, 150), (12.0, 200), (20.0, 200)):
-        meter.read(Positions(end={RAW: end}), at_s)
-
-    assert meter.records("fetcher") == 100
-    assert meter.busy_s("fetcher") == 2.0
-    assert meter.idle_s("fetcher", 20.0) == 8.0
-    assert meter.busy_s("loader") == 0.0

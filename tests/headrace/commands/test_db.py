@@ -1,0 +1,24 @@
+"""`headrace db`."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import psycopg
+
+from headrace.database.access import Access
+
+Headrace = Callable[..., tuple[int, str, str]]
+
+
+def test_psql_takes_the_uri_and_nothing_secret_is_in_it(headrace: Headrace, access: Access, filled_dir: Path) -> None:
+    code, out, err = headrace("db", "uri", "--role", "reader")
+
+    assert (code, err) == (0, "")
+    assert access.server is not None
+    assert access.server.password_file("headrace_reader").read_text().strip() not in out
+    with psycopg.connect(out.strip()) as connection:
+        assert connection.execute("SELECT current_user").fetchone() == ("headrace_reader",)
+    assert stat.S_IMODE((filled_dir / "secrets" / "pgpass").stat().st_mode) == 0o600
