@@ -23,7 +23,8 @@ def predictor_of(settings: PredictorSettings, conninfo: str) -> Predicting:
     """The real one. Imported here, not above: see services/predictor/serving/lazy_predictor.py."""
     import torch  # noqa: PLC0415
 
-    from services.predictor.model.ensemble import Description, trained_of  # noqa: PLC0415
+    from services.predictor.model.ensemble import Description  # noqa: PLC0415
+    from services.predictor.model.weights import trained_of  # noqa: PLC0415
     from services.predictor.monitoring.postgres_scores import PostgresScored  # noqa: PLC0415
     from services.predictor.registry.store import Registry  # noqa: PLC0415
     from services.predictor.serving.deduplication import Tail  # noqa: PLC0415

@@ -10,13 +10,13 @@ from services.predictor.evaluation.measures import log_loss
 PLACE_WEIGHTS = (1.0, 0.4, 0.2)
 
 
-def softmax(scores: Floats, taken: Bools) -> Floats:
-    """(n, S), (n, S) -> (n, S): 0 where nothing is taken; an event's result does not depend on the others."""
+def softmax(scores: Floats, taken: Bools | bool = True) -> Floats:
+    """(..., S), (..., S) -> (..., S): 0 where nothing is taken; an event's result does not depend on the others."""
     kept = np.where(taken, scores, -np.inf)
-    top = kept.max(axis=1, keepdims=True)
+    top = kept.max(axis=-1, keepdims=True)
     raised = np.exp(kept - np.where(np.isfinite(top), top, 0.0))
     # Added up slot by slot: numpy's own order of summing depends on how many events there are.
-    total = np.add.accumulate(raised, axis=1)[:, -1:]
+    total = np.add.accumulate(raised, axis=-1)[..., -1:]
     return np.asarray(raised / np.where(total > 0, total, 1.0), dtype=np.float64)
 
 

@@ -6,8 +6,7 @@ Their log-chances are pooled with weights fitted on the validation days, for eac
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
@@ -21,14 +20,12 @@ from services.predictor.data.targets import Terciles
 from services.predictor.evaluation.stability_index import Bins
 from services.predictor.features.encoding import Encoding
 from services.predictor.features.inputs import Inputs, observed_in, tree_entries
-from services.predictor.learners.boosting.fit import Boosting, boosting_of
-from services.predictor.learners.boosting.trees import ARRAYS
+from services.predictor.learners.boosting.fit import Boosting
 from services.predictor.learners.network.inference import logits_of
 from services.predictor.learners.network.network import Logits, Network, Shape
 from services.predictor.model.pooling import Pooling, mixed, pooled, shifted
-from services.predictor.policy.agent import Policy, PolicyDescription, policy_of
+from services.predictor.policy.agent import Policy, PolicyDescription
 from services.predictor.policy.context import Scene, Told, plain_columns, scene_of
-from shared.errors import ConfigError
 
 NETWORK: Final = "network"
 TREES: Final = "trees"
@@ -74,6 +71,12 @@ class Description(BaseModel):
     drift: dict[str, Bins]
     policy: PolicyDescription | None = None
     metrics: dict[str, float]
+
+    @property
+    def prefixes(self) -> list[str]:
+        """What the names of each member's tensors begin with: its kind, and its number among those of its kind."""
+        kinds = [member.kind for member in self.members]
+        return [f"{kind}.{kinds[:at].count(kind)}" for at, kind in enumerate(kinds)]
 
 
 @dataclass(frozen=True)
@@ -154,15 +157,12 @@ class Trained:
     def tensors(self) -> dict[str, Tensor]:
         """Everything that was learned, by name."""
         found: dict[str, Tensor] = {}
-        counts: Counter[str] = Counter()
-        for member, fitted in self.members:
-            own = (
-                fitted.state_dict()
-                if isinstance(fitted, Network)
-                else {name: torch.tensor(array) for name, array in fitted.arrays().items()}
-            )
-            found |= {f"{member.kind}.{counts[member.kind]}.{name}": tensor for name, tensor in own.items()}
-            counts[member.kind] += 1
+        for prefix, fitted in zip(self.description.prefixes, self.fitted, strict=True):
+            if isinstance(fitted, Network):
+                own = fitted.state_dict()
+            else:
+                own = {name: torch.tensor(array) for name, array in fitted.arrays().items()}
+            found |= {f"{prefix}.{name}": tensor for name, tensor in own.items()}
         if self.policy is not None:
             found |= {f"{POLICY}.{name}": tensor for name, tensor in self.policy.tensors().items()}
         return found
@@ -171,66 +171,6 @@ class Trained:
 def tree_scores(trees: Boosting, entries: Floats32, taken: Bools) -> Floats:
     """(n, S), 0 in empty slots."""
     return np.where(taken, trees.scores(entries, taken), 0.0)
-
-
-def trained_of(version: str, description: Description, tensors: Mapping[str, Tensor]) -> Trained:
-    """Raises ConfigError where the tensors are not those of such a model."""
-    _must_fit(version, description, tensors)
-    counts: Counter[str] = Counter()
-    fitted: list[Network | Boosting] = []
-    for member in description.members:
-        name = f"{member.kind} {counts[member.kind]} of model {version}"
-        own = _under(tensors, f"{member.kind}.{counts[member.kind]}.")
-        read = _network_of if member.kind == NETWORK else _trees_of
-        fitted.append(read(name, description.shape, own))
-        counts[member.kind] += 1
-    policy = None if description.policy is None else policy_of(description.policy, _under(tensors, f"{POLICY}."))
-    return Trained(version, description, fitted, policy)
-
-
-def _network_of(name: str, shape: Shape, tensors: Mapping[str, Tensor]) -> Network:
-    network = Network(shape)
-    try:
-        network.load_state_dict(tensors)
-    except RuntimeError as error:
-        raise ConfigError(f"{name}: {_in_one_line(error)}") from error
-    network.requires_grad_(requires_grad=False)
-    return network.eval()
-
-
-def _trees_of(name: str, shape: Shape, tensors: Mapping[str, Tensor]) -> Boosting:
-    read = shape.entry_features + shape.event_features + 1
-    try:
-        boosting = boosting_of({name: tensor.numpy() for name, tensor in tensors.items()})
-    except (TypeError, ConfigError) as error:  # numpy lacks some of torch's types
-        raise ConfigError(f"{name}: {_in_one_line(error)}") from error
-    if boosting.trees.feature.max(initial=-1) >= read:
-        raise ConfigError(f"{name} read more than the {read} features that there are")
-    return boosting
-
-
-def _must_fit(version: str, description: Description, tensors: Mapping[str, Tensor]) -> None:
-    """The description with itself, and every tensor with something in it."""
-    encoding, shape = description.encoding, description.shape
-    told = (shape.slots, shape.entry_features, shape.event_features, shape.venues)
-    slots, venues = encoding.names.profile.slots, len(encoding.names.venues)
-    wanted = (slots, len(encoding.entry_features), len(encoding.event_features), venues)
-    if told != wanted:
-        raise ConfigError(
-            f"model {version} has (slots, entry and event features, venues) {told}, its encoding {wanted}"
-        )
-    counts = {kind: sum(each.kind == kind for each in description.members) for kind in (NETWORK, TREES, TOP3_TREES)}
-    whole = {f"{kind}.{member}.{name}" for kind in (TREES, TOP3_TREES) for member in range(counts[kind])
-             for name in ARRAYS}  # fmt: skip
-    begun = tuple(f"{NETWORK}.{member}." for member in range(counts[NETWORK]))  # what follows, its reader knows
-    begun = begun if description.policy is None else (*begun, f"{POLICY}.")
-    unknown = sorted(name for name in tensors if name not in whole and not name.startswith(begun))
-    if unknown:
-        raise ConfigError(f"model {version} has tensors that belong to none of its parts: {', '.join(unknown[:3])}")
-
-
-def _in_one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
 
 
 def mean_of(parts: Sequence[Tensor]) -> Floats:
@@ -263,7 +203,3 @@ def _told(inputs: Inputs, outputs: Sequence[MemberOutput], state: State, pooling
         behaviour=shifted(pooling.behaviour, mean_of([each.behaviour for each in logits])),
         embedding=mean_of([each.embedding for each in logits]),
     )
-
-
-def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from services.predictor.data.events import Bools, Floats, Ints
+from services.predictor.learners.softmax import softmax
 
 # How far calibration may lean away from "change nothing": with a few hundred events to fit on, free numbers would
 # learn the noise. Standard deviations of weights and log-temperatures, and of biases.
@@ -27,7 +28,7 @@ FIRST, LEAST = 3, 1e-6
 
 
 class Scaling(BaseModel):
-    """Logits -> logits / temperature + bias, a bias a class (or one number, for a single probability)."""
+    """Logits -> logits / temperature + bias, a bias a class."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -61,12 +62,7 @@ def pooled(pooling: Pooling, network: Floats, trees: Sequence[Floats], taken: Bo
     score = pooling.networks * centred(network, taken) + np.array(pooling.slot_bias)
     for each in trees:
         score = score + pooling.trees / len(trees) * centred(each, taken)
-    score = np.where(taken, score, -np.inf)
-    grown = np.exp(score - score.max(axis=1, keepdims=True))
-    total = grown[:, 0].copy()
-    for slot in range(1, grown.shape[1]):
-        total += grown[:, slot]
-    return np.asarray(grown / total[:, None])
+    return softmax(score, taken)
 
 
 def without_trees(pooling: Pooling) -> Pooling:
@@ -94,15 +90,8 @@ def mixed(mixing: Mixing, network: Floats, trees: Sequence[Floats], taken: Bools
 
 
 def shifted(scaling: Scaling, logits: Floats) -> Floats:
-    """(..., K) logits -> probabilities; for K = 1 of a yes, else of each class."""
-    scaled = logits / scaling.temperature + np.array(scaling.bias)
-    if logits.shape[-1] == 1:
-        return np.asarray(1.0 / (1.0 + np.exp(-scaled)))
-    grown = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
-    total = grown[..., 0].copy()
-    for one in range(1, grown.shape[-1]):
-        total += grown[..., one]
-    return np.asarray(grown / total[..., None])
+    """(..., K) logits -> probabilities of the classes."""
+    return softmax(logits / scaling.temperature + np.array(scaling.bias))
 
 
 def centred(scores: Floats, taken: Bools) -> Floats:
@@ -163,7 +152,7 @@ def fit_mixing(network: Floats, trees: Floats | None, came: Ints) -> Mixing:
 
 
 def fit_scaling(logits: Floats, happened: Ints) -> Scaling:
-    """(n, K) logits, (n,) class index; K = 1: whether it happened (0 or 1). Nothing known: nothing changed."""
+    """(n, K) logits, (n,) class index. Nothing known: nothing changed."""
     classes = logits.shape[-1]
     if not len(happened):
         return Scaling(bias=(0.0,) * classes)
@@ -173,10 +162,7 @@ def fit_scaling(logits: Floats, happened: Ints) -> Scaling:
 
     def loss() -> Tensor:
         scaled = given / log_temperature.exp() + bias
-        if classes == 1:
-            fitted = functional.binary_cross_entropy_with_logits(scaled[:, 0], came.double(), reduction="sum")
-        else:
-            fitted = functional.cross_entropy(scaled, came, reduction="sum")
+        fitted = functional.cross_entropy(scaled, came, reduction="sum")
         return fitted + ((log_temperature / WEIGHT_SPREAD) ** 2 + ((bias / BIAS_SPREAD) ** 2).sum()) / 2
 
     _minimise(loss, [log_temperature, bias])

@@ -8,7 +8,8 @@ from pathlib import Path
 import psycopg
 
 from services.predictor.data.profile import PROFILES, Profile
-from services.predictor.model.ensemble import Description, trained_of
+from services.predictor.model.ensemble import Description
+from services.predictor.model.weights import trained_of
 from services.predictor.promotion.replayed_duel import walked
 from services.predictor.registry.gate import Duel, Judged
 from services.predictor.registry.store import Registry

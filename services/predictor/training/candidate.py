@@ -14,7 +14,8 @@ from services.predictor.data.events import events_of
 from services.predictor.data.profile import BOATRACE
 from services.predictor.data.split import split_of
 from services.predictor.learners.processes import single_thread
-from services.predictor.model.ensemble import Description, Trained, trained_of
+from services.predictor.model.ensemble import Description, Trained
+from services.predictor.model.weights import trained_of
 from services.predictor.registry.states import Order
 from services.predictor.registry.store import Registry
 from services.predictor.storage.postgres_facts import read_settled

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 
@@ -33,11 +34,39 @@ TINY = Training(
 )
 POLICY = Learning(market_epochs=1, epochs=1, batch=128, market_batch=128, width=8)
 VALIDATE_DAYS = 3
+FIRST = 25_000
+LAST = FIRST + 10
+CUT = LAST - VALIDATE_DAYS
+"""Days of the pond: its first and last, and the last to learn from."""
 
 
 def pond() -> list[EventFacts]:
     """Eleven days of some 36 settled events."""
     return season(11, seed=3)
+
+
+@cache
+def made() -> Made:
+    """Trained on the pond."""
+    return trained(pond())
+
+
+def changed(found: Sequence[EventFacts], seed: int = 4) -> list[EventFacts]:
+    """Other cards, observations, amounts and timings on the days that validate."""
+    rng = np.random.default_rng(seed)
+    return [
+        event if event.day <= CUT else event._replace(
+            venue=9, amount=float(rng.integers(1, 9)), grade=7.0, distance_m=3000.0,
+            entries=[
+                entry._replace(
+                    measures={"points": 50 + rng.normal(), "new": 1.0}, categories={"class": "Z"}, timing_s=9.0,
+                    observed={"lap_s": 60 + rng.normal(), "depth": 2.0},
+                )
+                for entry in event.entries
+            ],
+        )
+        for event in found
+    ]  # fmt: skip
 
 
 def silent(_: str) -> None:

@@ -1,0 +1,74 @@
+"""A trained model from its description and its tensors; what does not fit is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from services.predictor.learners.boosting.fit import Boosting, boosting_of
+from services.predictor.learners.boosting.trees import ARRAYS
+from services.predictor.learners.network.network import Network, Shape
+from services.predictor.model.ensemble import NETWORK, POLICY, Description, Trained
+from services.predictor.policy.agent import policy_of
+from shared.errors import ConfigError
+
+
+def trained_of(version: str, description: Description, tensors: Mapping[str, Tensor]) -> Trained:
+    """Raises ConfigError where the tensors are not those of such a model."""
+    _must_fit(version, description, tensors)
+    fitted: list[Network | Boosting] = []
+    for member, prefix in zip(description.members, description.prefixes, strict=True):
+        read = _network_of if member.kind == NETWORK else _trees_of
+        name = f"{prefix.replace('.', ' ')} of model {version}"
+        fitted.append(read(name, description.shape, _under(tensors, f"{prefix}.")))
+    policy = None if description.policy is None else policy_of(description.policy, _under(tensors, f"{POLICY}."))
+    return Trained(version, description, fitted, policy)
+
+
+def _network_of(name: str, shape: Shape, tensors: Mapping[str, Tensor]) -> Network:
+    network = Network(shape)
+    try:
+        network.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise ConfigError(f"{name}: {_in_one_line(error)}") from error
+    network.requires_grad_(requires_grad=False)
+    return network.eval()
+
+
+def _trees_of(name: str, shape: Shape, tensors: Mapping[str, Tensor]) -> Boosting:
+    read = shape.entry_features + shape.event_features + 1
+    try:
+        boosting = boosting_of({name: tensor.numpy() for name, tensor in tensors.items()})
+    except (TypeError, ConfigError) as error:  # numpy lacks some of torch's types
+        raise ConfigError(f"{name}: {_in_one_line(error)}") from error
+    if boosting.trees.feature.max(initial=-1) >= read:
+        raise ConfigError(f"{name} read more than the {read} features that there are")
+    return boosting
+
+
+def _must_fit(version: str, description: Description, tensors: Mapping[str, Tensor]) -> None:
+    """The description with itself, and every tensor with one of its parts."""
+    encoding, shape = description.encoding, description.shape
+    told = (shape.slots, shape.entry_features, shape.event_features, shape.venues)
+    slots, venues = encoding.names.profile.slots, len(encoding.names.venues)
+    wanted = (slots, len(encoding.entry_features), len(encoding.event_features), venues)
+    if told != wanted:
+        raise ConfigError(
+            f"model {version} has (slots, entry and event features, venues) {told}, its encoding {wanted}"
+        )
+    networks = [prefix for prefix in description.prefixes if prefix.startswith(f"{NETWORK}.")]
+    whole = {f"{prefix}.{name}" for prefix in description.prefixes if prefix not in networks for name in ARRAYS}
+    begun = tuple(f"{prefix}." for prefix in networks)  # load_state_dict checks what follows
+    begun = begun if description.policy is None else (*begun, f"{POLICY}.")
+    unknown = sorted(name for name in tensors if name not in whole and not name.startswith(begun))
+    if unknown:
+        raise ConfigError(f"model {version} has tensors that belong to none of its parts: {', '.join(unknown[:3])}")
+
+
+def _in_one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

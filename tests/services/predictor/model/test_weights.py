@@ -1,0 +1,89 @@
+"""A trained model: the same after it was written, and refused where its parts do not fit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import orjson
+import pytest
+import torch
+
+from services.predictor.model.ensemble import Description
+from services.predictor.model.weights import trained_of
+from services.predictor.policy.environment import SoFar
+from shared.errors import ConfigError
+from tests.services.predictor.model.school import School, assert_same, mix, school_of
+
+Tensors = dict[str, torch.Tensor]
+
+
+@pytest.fixture(scope="module")
+def school() -> School:
+    return school_of()
+
+
+def test_a_model_comes_back_from_its_tensors_and_its_description_bit_by_bit(school: School) -> None:
+    model, inputs = school.model, mix(school)
+    written = orjson.loads(model.description.model_dump_json())
+    description = Description.model_validate_json(orjson.dumps(written))
+
+    again = trained_of("20310101-00000001", description, {name: each.clone() for name, each in model.tensors().items()})
+
+    assert description == model.description
+    assert again.version == "20310101-00000001"
+    assert_same(again.probabilities(inputs), model.probabilities(inputs))
+    np.testing.assert_array_equal(again.explain(inputs), model.explain(inputs))
+    so_far = SoFar(np.ones(len(inputs)), *np.zeros((2, len(inputs))))
+    assert again.policy is not None
+    assert model.policy is not None
+    np.testing.assert_array_equal(
+        again.policy.decide(again.scene(inputs), so_far).values, model.policy.decide(model.scene(inputs), so_far).values
+    )
+    assert {name: each.shape for name, each in again.tensors().items()} == {
+        name: each.shape for name, each in model.tensors().items()
+    }
+
+
+def without(tensors: Tensors, name: str) -> Tensors:
+    return {each: value for each, value in tensors.items() if each != name}
+
+
+BROKEN: dict[str, tuple[Callable[[Tensors], Tensors], str]] = {
+    "a network of another shape": (
+        lambda t: t | {"network.0.entry_in.weight": torch.zeros(3, 3)}, r"network 0 of model v: .*size mismatch"
+    ),
+    "a network with a part missing": (lambda t: without(t, "network.1.norm.weight"), r"network 1 .*Missing key"),
+    "a network with a part more": (lambda t: t | {"network.0.more": torch.zeros(1)}, r"network 0 .*Unexpected key"),
+    "a network more": (lambda t: t | {"network.2.norm.weight": torch.zeros(16)}, r"none of its parts: network\.2"),
+    "something unknown": (lambda t: t | {"wish": torch.zeros(1)}, "none of its parts: wish"),
+    "trees with a part missing": (lambda t: without(t, "trees.1.value"), "trees 1 .*missing: value"),
+    "trees of another shape": (lambda t: t | {"trees.0.value": torch.zeros(1, 1, dtype=torch.float64)}, "trees 0 "),
+    "trees of another type": (lambda t: t | {"trees.0.value": torch.zeros(2, 2, dtype=torch.bfloat16)}, "trees 0 "),
+    "trees with a part more": (lambda t: t | {"trees.0.more": torch.zeros(1)}, r"none of its parts: trees\.0\.more"),
+    "trees that read what is not there": (
+        lambda t: t | {"trees.0.feature": torch.where(t["trees.0.feature"] < 0, -1, 9999).int()}, "trees 0 .*read more"
+    ),
+    "a policy with a part missing": (
+        lambda t: without(t, next(name for name in t if name.startswith("policy."))), "policy"
+    ),
+    "a policy's member more": (lambda t: t | {"policy.7.more": torch.zeros(1)}, "no member of the policy: 7"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", BROKEN)
+def test_tensors_that_do_not_fit_are_refused(school: School, what: str) -> None:
+    broken, words = BROKEN[what]
+
+    with pytest.raises(ConfigError, match=words):
+        trained_of("v", school.model.description, broken(school.model.tensors()))
+
+
+def test_a_description_that_does_not_fit_itself_is_refused(school: School) -> None:
+    description = school.model.description
+    narrow = description.shape.model_copy(update={"entry_features": 3})
+
+    with pytest.raises(ConfigError, match="entry and event features"):
+        trained_of("v", description.model_copy(update={"shape": narrow}), school.model.tensors())
+    with pytest.raises(ConfigError, match="none of its parts: policy"):
+        trained_of("v", description.model_copy(update={"policy": None}), school.model.tensors())

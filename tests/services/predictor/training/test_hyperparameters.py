@@ -1,0 +1,12 @@
+"""How much is trained, by how much there is to learn from."""
+
+from __future__ import annotations
+
+from services.predictor.training.hyperparameters import FULL, LONG_SEASON, SHORT, training_for
+
+
+def test_a_long_season_carries_more_and_larger_members() -> None:
+    assert training_for(LONG_SEASON) is FULL
+    assert training_for(LONG_SEASON - 1) is SHORT
+    assert (FULL.networks, FULL.width) > (SHORT.networks, SHORT.width)
+    assert FULL.observation_trees > SHORT.observation_trees
