@@ -13,15 +13,15 @@ from shared.broker.kafka.broker import KafkaBroker
 from shared.broker.postgres.broker import PostgresBroker
 from shared.errors import BrokerError
 from shared.settings.sections import KafkaSettings
-from tests.contract.conftest import PATIENCE
+from tests.contract.conftest import patience
 from tests.contract.records import advance, new, poll_some
 
 
 def broker_of(url_file: Path) -> Broker:
     told = json.loads(url_file.read_text())
     if "kafka" in told:
-        return KafkaBroker(told["url"], KafkaSettings(**told["kafka"]), told["conninfo"], PATIENCE)
-    return PostgresBroker(told["conninfo"], PATIENCE)
+        return KafkaBroker(told["url"], KafkaSettings(**told["kafka"]), told["conninfo"], patience(told["lease_s"]))
+    return PostgresBroker(told["conninfo"], patience(told["lease_s"]))
 
 
 def say(text: str) -> None:

@@ -25,12 +25,16 @@ from tests.contract.cutting_proxy import cutting_proxy
 from tests.contract.database import empty_log
 from tests.contract.kafka_proxy import KafkaProxy, kafka_proxy
 from tests.kafka.use import KafkaInUse
+from tests.waiting import terminate_backends
 
 if TYPE_CHECKING:
     from shared.broker.kafka.broker import KafkaBroker
 
-# Short, so that the tests of what happens after them are.
-PATIENCE = Patience(lease_s=1.5, renew_s=0.25, stopped_unit_s=1.0)
+# Short, for tests wait until one ends; longer than a loaded machine keeps a living member from renewing its own.
+LEASE_S = 4.0
+# For tests of what happens before a lease ends: longer than they wait.
+LONG_LEASE_S = 30.0
+STOPPED_UNIT_S = 1.0
 # Of Kafka at a commit: longer than any takes, and the tests wait it out.
 ANSWER_S = 3.0
 TOPICS = (
@@ -58,7 +62,6 @@ class Harness(Protocol):
     """A broker under test."""
 
     lease_s: float
-    stopped_unit_s: float
     broker: Broker
 
     def another(self) -> Broker:
@@ -85,17 +88,17 @@ class Harness(Protocol):
 class EmbeddedHarness:
     """The embedded broker on a database of its own."""
 
-    def __init__(self, url: str, url_file: Path) -> None:
-        self.lease_s, self.stopped_unit_s = PATIENCE.lease_s, PATIENCE.stopped_unit_s
+    def __init__(self, url: str, url_file: Path, lease_s: float) -> None:
+        self.lease_s = lease_s
         self._url = url
         self._url_file = url_file
-        url_file.write_text(json.dumps({"conninfo": url}))
+        url_file.write_text(json.dumps({"conninfo": url, "lease_s": lease_s}))
         self._brokers: list[PostgresBroker] = []
         self.broker: Broker = self.another()
         self.broker.ensure_topics(TOPICS)
 
     def another(self) -> PostgresBroker:
-        self._brokers.append(PostgresBroker(self._url, PATIENCE))
+        self._brokers.append(PostgresBroker(self._url, patience(self.lease_s)))
         return self._brokers[-1]
 
     def command(self, *arguments: str) -> list[str]:
@@ -110,7 +113,8 @@ class EmbeddedHarness:
     @contextmanager
     def forgetful(self) -> Iterator[Forgetful]:
         with cutting_proxy(Path(str(conninfo_to_dict(self._url)["host"]))) as proxy:
-            yield Forgetful(PostgresBroker(make_conninfo(self._url, host=str(proxy.directory)), PATIENCE), proxy)
+            conninfo = make_conninfo(self._url, host=str(proxy.directory))
+            yield Forgetful(PostgresBroker(conninfo, patience(self.lease_s)), proxy)
 
     def retain(self) -> None:
         with psycopg.connect(self._url, autocommit=True) as connection:
@@ -127,8 +131,8 @@ class KafkaHarness:
     Where HEADRACE_KAFKA names the broker, no proxy can stand before it: its clients are told to come directly.
     """
 
-    def __init__(self, kafka: KafkaInUse, conninfo: str, url_file: Path) -> None:
-        self.lease_s, self.stopped_unit_s = PATIENCE.lease_s, PATIENCE.stopped_unit_s
+    def __init__(self, kafka: KafkaInUse, conninfo: str, url_file: Path, lease_s: float) -> None:
+        self.lease_s = lease_s
         self._kafka = kafka
         self._conninfo = conninfo
         self._settings = KafkaSettings(environment=uuid4().hex, session_timeout_s=self.lease_s)
@@ -139,9 +143,8 @@ class KafkaHarness:
             door = kafka.server.doors[0]
             self._proxy = KafkaProxy(door.advertised, door.port)
             self._url = f"kafka://127.0.0.1:{door.advertised}"
-        url_file.write_text(
-            json.dumps({"conninfo": conninfo, "url": self._url, "kafka": self._settings.model_dump(mode="json")})
-        )
+        told = {"conninfo": conninfo, "lease_s": lease_s, "url": self._url}
+        url_file.write_text(json.dumps(told | {"kafka": self._settings.model_dump(mode="json")}))
         self._brokers: list[KafkaBroker] = []
         self.broker: Broker = self.another()
         self.broker.ensure_topics(TOPICS)
@@ -180,31 +183,38 @@ class KafkaHarness:
     def _broker(self, url: str) -> KafkaBroker:
         from shared.broker.kafka.broker import KafkaBroker  # loads kafka-python: once its warnings are settled
 
-        return KafkaBroker(url, self._settings, self._conninfo, PATIENCE, ANSWER_S)
+        return KafkaBroker(url, self._settings, self._conninfo, patience(self.lease_s), ANSWER_S)
+
+
+def patience(lease_s: float) -> Patience:
+    return Patience(lease_s=lease_s, renew_s=0.25, stopped_unit_s=STOPPED_UNIT_S)
 
 
 def _terminate(url: str, who: str) -> int:
     with psycopg.connect(url, autocommit=True) as connection:
-        return connection.execute(
-            "SELECT pg_terminate_backend(pid, 2000) FROM pg_stat_activity WHERE datname = current_database()"
-            " AND pid <> pg_backend_pid() AND application_name LIKE %s",
-            (f"headrace %{who}%",),
-        ).rowcount
+        where = "datname = current_database() AND application_name LIKE %s"
+        return len(terminate_backends(connection, where, (f"headrace %{who}%",)))
 
 
 # kafka-python leaves a socket open that was refused: it is closed by the sweep at the end of the same test.
 _KAFKA = pytest.param("kafka", marks=pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"))
 
 
+@pytest.fixture
+def lease_s() -> float:
+    """How long a member is missed before it is replaced. A test parametrizes it to have another."""
+    return LEASE_S
+
+
 @pytest.fixture(params=["embedded", _KAFKA])
-def harness(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Harness]:
+def harness(request: pytest.FixtureRequest, tmp_path: Path, lease_s: float) -> Iterator[Harness]:
     with empty_log(request.getfixturevalue("postgres")) as url:
         if request.param == "embedded":
-            with closing(EmbeddedHarness(url, tmp_path / "broker.url")) as embedded:
+            with closing(EmbeddedHarness(url, tmp_path / "broker.url", lease_s)) as embedded:
                 yield embedded
             return
         kafka: KafkaInUse = request.getfixturevalue("kafka")
-        with kafka.empty(), closing(KafkaHarness(kafka, url, tmp_path / "broker.url")) as harness:
+        with kafka.empty(), closing(KafkaHarness(kafka, url, tmp_path / "broker.url", lease_s)) as harness:
             yield harness
         gc.collect()
 

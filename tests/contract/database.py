@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import psycopg
 
 from headrace.database.embedded import EmbeddedPostgres
+from tests.waiting import terminate_backends
 
 _NAME = "empty_log"
 _TABLES = ("topics", "partitions", "log", "positions", "leases", "members", "slots", "cursors")
@@ -19,7 +20,7 @@ def empty_log(postgres: EmbeddedPostgres) -> Iterator[str]:
     with psycopg.connect(postgres.url_with_password(database="postgres"), autocommit=True) as connection:
         if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (_NAME,)).fetchone():
             connection.execute(f"CREATE DATABASE {_NAME} TEMPLATE headrace STRATEGY file_copy")
-        connection.execute("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s", (_NAME,))
+        terminate_backends(connection, "datname = %s", (_NAME,))
     url = postgres.url_with_password(database=_NAME)
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(f"TRUNCATE {', '.join(f'broker.{table}' for table in _TABLES)} RESTART IDENTITY")

@@ -10,8 +10,7 @@ from contextlib import closing
 
 from shared.broker.contract import Broker, Consumer, NewRecord, Polled, Producer, Record, TopicPartition, Unit
 from shared.errors import TransientError
-
-PATIENCE_S = 15.0
+from tests.waiting import DEADLINE_S, wait_until
 
 
 def new(topic: str, value: str, key: str = "k", partition: int | None = None) -> NewRecord:
@@ -41,10 +40,14 @@ def everything(broker: Broker, topic: str) -> list[Record]:
     with closing(broker.reader(tps)) as reader:
         for tp in tps:
             reader.seek(tp, begins[tp])
-        deadline = time.monotonic() + PATIENCE_S
-        while behind := {tp: end for tp, end in ends.items() if reader.position(tp) < end}:
-            assert time.monotonic() < deadline, f"not read to the end: {behind}"
+
+        def read_to_the_end() -> bool:
+            if all(reader.position(tp) >= end for tp, end in ends.items()):
+                return True
             found.extend(reader.poll(0.2, 1000))
+            return False
+
+        wait_until(read_to_the_end)
     return sorted(
         (record for record in found if record.offset < ends[TopicPartition(record.topic, record.partition)]),
         key=lambda record: (record.partition, record.offset),
@@ -59,36 +62,32 @@ def all_of(broker: Broker, topic: str, count: int) -> list[Record]:
 
 def poll_some(consumer: Consumer, max_records: int = 1000) -> Polled:
     """The first poll that gives records."""
-    deadline = time.monotonic() + PATIENCE_S
-    while not (polled := consumer.poll(0.2, max_records)).records:
-        assert time.monotonic() < deadline, "no records came"
-    return polled
+
+    def some() -> Polled | None:
+        polled = consumer.poll(0.2, max_records)
+        return polled if polled.records else None
+
+    return wait_until(some, "a poll with records")
 
 
 def poll_none(consumer: Consumer, for_s: float = 0.4) -> None:
     assert consumer.poll(for_s, 1000).records == []
 
 
-def owning(consumer: Consumer, count: int) -> Consumer:
+def owning(consumer: Consumer, count: int, deadline_s: float = DEADLINE_S) -> Consumer:
     """The consumer, once it owns that many partitions."""
-    until(
-        lambda: consumer.poll(0.02, 1).token.partitions == consumer.assignment() and len(consumer.assignment()) == count
-    )
+
+    def owns() -> bool:
+        token = consumer.poll(0.02, 1).token
+        return token.partitions == consumer.assignment() and len(consumer.assignment()) == count
+
+    until(owns, deadline_s)
     return consumer
 
 
-def until(condition: Callable[[], bool], timeout_s: float = PATIENCE_S) -> None:
+def until(condition: Callable[[], object], deadline_s: float = DEADLINE_S) -> None:
     """Wait for a condition; a broker that is away for a moment is waited out too."""
-    deadline = time.monotonic() + timeout_s
-    trouble: TransientError | None = None
-    while True:
-        try:
-            if condition():
-                return
-        except TransientError as error:
-            trouble = error
-        assert time.monotonic() < deadline, f"not true within {timeout_s} s; last trouble: {trouble}"
-        time.sleep(0.02)
+    wait_until(condition, deadline_s=deadline_s, forgive=TransientError)
 
 
 def next_of(polled: Polled) -> dict[TopicPartition, int]:
@@ -99,7 +98,13 @@ def advance(unit: Unit, polled: Polled) -> None:
     unit.advance(polled.token, next_of(polled))
 
 
-def median_wake_up_s(consumer: Consumer, producer: Producer, times: int) -> float:
+def wakes_up_at_once(consumer: Consumer, producer: Producer) -> None:
+    """Wait until twenty idle polls in a row mostly wake up at once. Those that only look now and then do not: they take
+    a quarter of a second. Measured again, since other programs on the machine may delay some."""
+    wait_until(lambda: _median_wake_up_s(consumer, producer, 20) < 0.05, "an idle poll that wakes up at once")
+
+
+def _median_wake_up_s(consumer: Consumer, producer: Producer, times: int) -> float:
     """From the return of a commit to `one` to the return of the idle poll that gives its record."""
     waits_s = []
     for number in range(times):
@@ -112,7 +117,7 @@ def median_wake_up_s(consumer: Consumer, producer: Producer, times: int) -> floa
 
         thread = threading.Thread(target=commit)
         thread.start()
-        polled = consumer.poll(5, 10)
+        polled = consumer.poll(DEADLINE_S, 10)
         woken_at = time.perf_counter()
         thread.join()
         assert values(polled.records) == [str(number)]

@@ -30,7 +30,6 @@ from tests.contract.records import everything, put, until
 from tests.services.cleaner.made import card, raw
 
 PARTITIONS = 2
-PATIENCE_S = 60.0
 _FIRST_DAY = date(2031, 5, 6)
 # 20 venues a day, 12 events each.
 _VENUES, _EVENTS = 20, 12
@@ -93,9 +92,9 @@ class Pipeline:
 
     def caught_up(self, service: str, topic: str, records: int) -> None:
         """It has handled that many (on Kafka, ends of transactions count as well) and nothing waits."""
-        until(lambda: sum(self.broker.committed(service, [topic]).values()) >= records, PATIENCE_S)
+        until(lambda: sum(self.broker.committed(service, [topic]).values()) >= records)
         # What stays is the end of a transaction, of which each partition has one at most.
-        until(lambda: self.lag(service, topic) <= PARTITIONS, PATIENCE_S)
+        until(lambda: self.lag(service, topic) <= PARTITIONS)
 
     def planned(self, service: str, topic: str, **asked: Any) -> Plan:
         gapless = "url" not in self._told
@@ -116,11 +115,11 @@ class Pipeline:
         operations_table.command(self.connection, self.operation(operation_id), said)
 
     def reached(self, operation_id: str, state: str) -> Operation:
-        until(lambda: self.operation(operation_id).state == state or self._failed(operation_id), PATIENCE_S)
+        until(lambda: self.operation(operation_id).state == state or self._failed(operation_id))
         return self.operation(operation_id)
 
     def half_way(self, operation_id: str) -> None:
-        until(lambda: self.operation(operation_id).progress > 0.3 or self._failed(operation_id), PATIENCE_S)
+        until(lambda: self.operation(operation_id).progress > 0.3 or self._failed(operation_id))
         assert self.operation(operation_id).progress < 1
 
     def outputs(self, topic: str, revision: str) -> Counter[str]:

@@ -32,6 +32,7 @@ from shared.runtime.process.replicas import Replicas
 from tests.contract.child import broker_of, say
 from tests.shared.runtime.stage import number_of, raw
 from tests.shared.runtime.views import GivenView
+from tests.waiting import DEADLINE_S
 
 SERVICE = "cleaner"
 READS, WRITES = "many", "other"
@@ -81,7 +82,7 @@ class Replica:
         self.loop.stop()
         self._stop.set()
         for thread in self._threads:
-            thread.join(20)
+            thread.join(DEADLINE_S)
         self._heartbeat.__exit__(None, None, None)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from shared.broker.contract import TopicPartition
 from shared.topics import TopicSpec
-from tests.contract.conftest import EmbeddedHarness
+from tests.contract.conftest import LEASE_S, EmbeddedHarness
 from tests.contract.database import empty_log
 from tests.contract.records import advance, everything, fill, new, poll_some, put, values
 
@@ -19,7 +19,7 @@ from tests.contract.records import advance, everything, fill, new, poll_some, pu
 def harness(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[EmbeddedHarness]:
     with (
         empty_log(request.getfixturevalue("postgres")) as url,
-        closing(EmbeddedHarness(url, tmp_path / "broker.url")) as embedded,
+        closing(EmbeddedHarness(url, tmp_path / "broker.url", LEASE_S)) as embedded,
     ):
         yield embedded
 

@@ -21,6 +21,7 @@ from tests.contract.conftest import Harness
 from tests.contract.records import all_of, everything, put, until
 from tests.contract.replica import READS, SERVICE, WRITES, Operator, Replica, copying, operator, records
 from tests.shared.database.black_hole import black_hole
+from tests.waiting import DEADLINE_S
 
 FIRST, SECOND = range(16), range(16, 40)
 Start = Callable[[str], "subprocess.Popen[str]"]
@@ -123,12 +124,12 @@ def test_a_pause_holds_only_once_the_open_unit_is_done(harness: Harness, conninf
 
     def handle(batch: Sequence[Received]) -> list[NewRecord]:
         entered.set()
-        assert go_on.wait(20)
+        assert go_on.wait(DEADLINE_S)
         return list(copying()(batch))
 
     add(harness.broker, FIRST)
     with Replica(harness.another(), conninfo, "a", handle):
-        assert entered.wait(20)
+        assert entered.wait(DEADLINE_S)
         operation = told.order("paused")
         until(lambda: told.waits_for(operation) == "not obeyed yet by a")
         assert told.state(operation) == "running"

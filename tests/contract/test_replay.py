@@ -11,7 +11,7 @@ from headrace.database.embedded import EmbeddedPostgres
 from shared.topics import CLEAN, RAW
 from tests.contract.conftest import Harness
 from tests.contract.records import until
-from tests.contract.replaying import PATIENCE_S, Pipeline, killed, pipeline_on, raw_card, workers_of
+from tests.contract.replaying import Pipeline, killed, pipeline_on, raw_card, workers_of
 from tests.services.loader.views import tables
 
 RECORDS = 600
@@ -36,14 +36,14 @@ def test_a_cleaners_replay_is_done_once_whoever_is_killed_half_way(pipeline: Pip
     workers = workers_of(cleaner)
     for worker in workers:
         worker.kill()
-    until(lambda: [each for each in workers_of(cleaner) if each not in workers], PATIENCE_S)  # type: ignore[arg-type,return-value]
+    until(lambda: [each for each in workers_of(cleaner) if each not in workers])
     killed(cleaner)
     other = pipeline.start("cleaner", "1")
 
     operation = pipeline.reached(operation_id, "succeeded")
     assert operation.counts["outputs"] == operation.counts["read"] == RECORDS
     assert len(workers) == 1
-    until(lambda: not workers_of(other), PATIENCE_S)
+    until(lambda: not workers_of(other))
     outputs = pipeline.outputs(CLEAN, operation_id)
     assert set(outputs.values()) == {1}
     assert outputs.keys() == pipeline.outputs(CLEAN, "0").keys()

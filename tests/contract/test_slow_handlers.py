@@ -15,6 +15,7 @@ from tests.contract.conftest import Harness
 from tests.contract.records import all_of, put, until
 from tests.contract.replica import READS, SERVICE, WRITES, copying, records
 from tests.shared.runtime.stage import running
+from tests.waiting import DEADLINE_S
 
 COUNT = 24
 
@@ -29,7 +30,7 @@ class Gate:
 
     def handle(self, batch: Sequence[Received]) -> Sequence[NewRecord]:
         self.entered.set()
-        self.opened.wait(60)
+        self.opened.wait(DEADLINE_S)
         return self._copy(batch)
 
 
@@ -50,7 +51,7 @@ def test_a_handler_may_take_longer_than_the_group_waits(harness: Harness) -> Non
     fill(harness.broker)
     loop = loop_of(harness.another(), "a", gate)
     with running(loop):
-        assert gate.entered.wait(20)
+        assert gate.entered.wait(DEADLINE_S)
         began_s = time.monotonic()
         until(lambda: time.monotonic() - began_s > 2 * harness.lease_s)
         assert loop.assigned == 4
@@ -67,7 +68,7 @@ def test_a_group_shares_out_anew_while_a_handler_works_and_nothing_is_told_twice
     fill(harness.broker)
     first, second = loop_of(harness.another(), "a", gate), loop_of(harness.another(), "b", other)
     with running(first):
-        assert gate.entered.wait(20)
+        assert gate.entered.wait(DEADLINE_S)
         with running(second):
             until(lambda: (first.assigned, second.assigned) == (2, 2))
             assert not gate.opened.is_set()

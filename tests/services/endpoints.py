@@ -18,8 +18,8 @@ from shared.runtime.metrics import Metrics
 from shared.runtime.process.operation_poller import Look, Settling
 from shared.settings.sections import AdminSettings, ServiceSettings
 from tests.shared.runtime.api.desks import FILE_TOKEN, as_role, token_file
-from tests.shared.runtime.deadline import eventually
 from tests.shared.runtime.views import GivenView
+from tests.waiting import wait_until
 
 S = TypeVar("S", bound=ServiceSettings)
 
@@ -43,7 +43,7 @@ def served(
     with (
         admin_server(desk, Metrics().registry) as server,
         httpx.Client(
-            base_url=f"{server.url}/v1", headers={"Authorization": f"Bearer {FILE_TOKEN}"}, timeout=30
+            base_url=f"{server.url}/v1", headers={"Authorization": f"Bearer {FILE_TOKEN}"}, timeout=60
         ) as client,
     ):
         yield client
@@ -59,5 +59,5 @@ def settled(client: httpx.Client, asked: httpx.Response, settings: ServiceSettin
             settling.settle()
             return bool(client.get(place).json()["finished_at"])
 
-        eventually(over)
+        wait_until(over)
     return client.get(place).json()

@@ -23,6 +23,7 @@ from shared.topics import SERVICES
 from tests.services.apps import app_of, exported, operations, server_of
 from tests.shared.generated import WRITE
 from tests.shared.runtime.api.desks import AWAY, FILE_TOKEN, as_role, assert_problem, bearing, given_token
+from tests.waiting import DEADLINE_S
 
 DOCUMENTS = Path(__file__).parents[2] / "docs" / "openapi"
 EXAMPLES = 5
@@ -79,7 +80,7 @@ def test_every_endpoint_below_v1_wants_a_token_and_every_change_one_that_may_ope
     service: str, server: AdminServer, database: psycopg.Connection[Any]
 ) -> None:
     reading = bearing(given_token(database, "viewer", "read"))
-    with httpx.Client(base_url=server.url) as client:
+    with httpx.Client(base_url=server.url, timeout=DEADLINE_S) as client:
         found = [each for each in operations(client.get("/openapi.json").json()) if each[1].startswith("/v1")]
         for method, template, _ in found:
             path = re.sub(r"\{\w+\}", "1", template)
@@ -98,7 +99,7 @@ def test_every_endpoint_below_v1_wants_a_token_and_every_change_one_that_may_ope
 
 @each_service
 def test_what_an_endpoint_does_not_take_is_refused_with_what_it_takes(service: str, server: AdminServer) -> None:
-    with httpx.Client(base_url=server.url, headers=bearing(FILE_TOKEN)) as client:
+    with httpx.Client(base_url=server.url, headers=bearing(FILE_TOKEN), timeout=DEADLINE_S) as client:
         templates = [(method, path) for method, path, _ in operations(client.get("/openapi.json").json())]
         for example in {re.sub(r"\{\w+\}", "1", path) for _, path in templates}:
             # /topics/pause is a /topics/{topic} as well.
@@ -112,7 +113,8 @@ def test_what_an_endpoint_does_not_take_is_refused_with_what_it_takes(service: s
 
 @each_service
 def test_every_endpoint_answers_as_described_whatever_is_sent(service: str, server: AdminServer) -> None:
-    schema = schemathesis.openapi.from_dict(_without_security(httpx.get(f"{server.url}/openapi.json").json()))
+    document = httpx.get(f"{server.url}/openapi.json", timeout=DEADLINE_S).json()
+    schema = schemathesis.openapi.from_dict(_without_security(document))
     for found in schema.get_all_operations():
         assert isinstance(found, Ok), found
         operation = found.ok()

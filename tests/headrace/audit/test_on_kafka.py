@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -20,11 +19,11 @@ from shared.errors import ConfigError
 from shared.runtime.loops.consumer import next_offsets
 from shared.settings.sections import KafkaSettings, Settings
 from shared.topics import RAW
+from tests.contract.records import poll_some
 from tests.headrace.audit.pipeline import counts, look_twice
 from tests.headrace.runs import DAYS, RACES, run_once, write_archive
 from tests.kafka.use import KafkaInUse
 
-LIMIT_S = 30.0
 ALL = 3 * len(DAYS) * RACES + 9
 DROPPED = UUID(int=5)
 
@@ -78,13 +77,11 @@ def _append_another(broker: Broker) -> None:
 
 def _read_and_drop(broker: Broker) -> None:
     """What a cleaner with a bug does: it advances, and gives nothing."""
-    deadline = time.monotonic() + LIMIT_S
     with (
         closing(broker.consumer("cleaner", [RAW], "cleaner-0")) as consumer,
         closing(broker.producer("cleaner-0")) as producer,
     ):
-        while not (polled := consumer.poll(0.5, 100)).records:
-            assert time.monotonic() < deadline
+        polled = poll_some(consumer, 100)
         with producer.unit() as unit:
             unit.advance(polled.token, next_offsets(polled))
             unit.commit()

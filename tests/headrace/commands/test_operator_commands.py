@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,14 +18,15 @@ from shared.broker.contract import NewRecord
 from shared.broker.postgres.broker import PostgresBroker
 from shared.settings.sections import Settings
 from shared.topics import RAW
-from tests.headrace.runs import DAYS, RACES, logs, run_once, status, until, write_archive
+from tests.headrace.runs import DAYS, RACES, run_once, status, until, write_archive
 from tests.headrace.runs import command as run_command
+from tests.waiting import wait_until
 
 Said = tuple[int, str, str]
 Headrace = Callable[..., Said]
 RECORDS = 3 * len(DAYS) * RACES + 9
 LIMIT_S = 30.0
-STOP_S = 20.0
+STOP_S = 60.0
 
 
 @pytest.fixture(scope="module")
@@ -72,14 +72,6 @@ def as_json(said: Said) -> Any:
     code, out, err = said
     assert code == 0, err
     return json.loads(out)
-
-
-def eventually(look: Callable[[], Any], data_dir: Path) -> Any:
-    deadline = time.monotonic() + LIMIT_S
-    while not (found := look()):
-        assert time.monotonic() < deadline, logs(data_dir)
-        time.sleep(0.05)
-    return found
 
 
 def test_a_pause_holds_everywhere_until_it_is_resumed(headrace: Headrace) -> None:
@@ -160,7 +152,7 @@ def test_days_are_told_once_more_from_the_archive_of_documents(headrace: Headrac
 def test_a_dead_letter_is_listed_shown_counted_and_put_aside(headrace: Headrace, data_dir: Path) -> None:
     _poison(data_dir)
     listing = ("dead-letters", "list", "cleaner", "--state", "open", "--output", "json")
-    page = eventually(lambda: as_json(headrace(*listing))["dead_letters"], data_dir)
+    page = wait_until(lambda: as_json(headrace(*listing))["dead_letters"])
     [letter] = page
 
     shown = json.loads(headrace("dead-letters", "show", "cleaner", letter["id"])[1])
@@ -170,7 +162,7 @@ def test_a_dead_letter_is_listed_shown_counted_and_put_aside(headrace: Headrace,
     assert dry["counts"]["selected"] == 1
     redriven = headrace("dead-letters", "redrive", "cleaner", letter["id"], "--wait", "--output", "json")
     assert as_json(redriven)["state"] == "succeeded"
-    [back] = eventually(lambda: as_json(headrace(*listing))["dead_letters"], data_dir)
+    [back] = wait_until(lambda: as_json(headrace(*listing))["dead_letters"])
     assert (back["redrives"], back["id"] == letter["id"]) == (1, False)
     code, _, err = headrace("dead-letters", "discard", "cleaner", back["id"], "--reason", "made up")
     assert (code, as_json(headrace(*listing))["dead_letters"]) == (0, []), err

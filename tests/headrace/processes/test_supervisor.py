@@ -15,8 +15,8 @@ import pytest
 from headrace.processes import supervisor as rules
 from headrace.processes.last_error import last_words
 from headrace.processes.supervisor import RESTART_PAUSE, Program, Supervisor
+from tests.waiting import wait_until
 
-DEADLINE_S = 10.0
 WAITS = "import signal; print('up', flush=True); signal.pause()"
 DEAF = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {WAITS}; signal.pause()"
 DIES = "import sys; print('no luck', flush=True); sys.exit(3)"
@@ -39,13 +39,6 @@ class Hand:
 
 def program(tmp_path: Path, name: str, source: str) -> Program:
     return Program(name, (sys.executable, "-c", source), tmp_path / "logs" / f"{name}.log")
-
-
-def until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not come true in time"
-        time.sleep(0.01)
 
 
 def gone(pid: int) -> bool:
@@ -83,7 +76,7 @@ def test_a_killed_program_is_started_again_after_the_first_pause(make: Callable[
     first = pids(supervisor)["p0"]
 
     os.kill(first, signal.SIGKILL)
-    until(lambda: found_dead(supervisor))
+    wait_until(lambda: found_dead(supervisor))
     assert pids(supervisor) == {}
     clock.now_s += RESTART_PAUSE.first_s
     supervisor.step()
@@ -128,12 +121,12 @@ def _last_pause_s(
     died_s = clock.now_s
     for number, lived_s in enumerate(lives_s, 1):
         log = supervisor.children[0].program.log
-        until(lambda log=log, number=number: log.read_text().count("up") >= number)  # type: ignore[misc]
+        wait_until(lambda log=log, number=number: log.read_text().count("up") >= number)  # type: ignore[misc]
         clock.now_s += lived_s
         os.kill(pids(supervisor)["p0"], by)
-        until(lambda: found_dead(supervisor))
+        wait_until(lambda: found_dead(supervisor))
         died_s = clock.now_s
-        until(lambda: _later(clock) and (supervisor.step(), pids(supervisor))[1])
+        wait_until(lambda: _later(clock) and (supervisor.step(), pids(supervisor))[1])
     return clock.now_s - died_s
 
 
@@ -152,7 +145,7 @@ def test_a_program_that_keeps_dying_is_hopeless(make: Callable[..., Supervisor])
         supervisor.step()
         return supervisor.hopeless()
 
-    until(died_again)
+    wait_until(died_again)
 
     hopeless = supervisor.hopeless()
     assert hopeless is not None
@@ -164,7 +157,7 @@ def test_a_program_that_refuses_its_settings_is_not_started_again(make: Callable
     clock = Hand()
     supervisor = make(REFUSES, now=clock)
 
-    until(lambda: found_dead(supervisor))
+    wait_until(lambda: found_dead(supervisor))
     clock.now_s += 1000.0
     supervisor.step()
 
@@ -177,7 +170,7 @@ def test_a_program_that_refuses_its_settings_is_not_started_again(make: Callable
 def test_stop_ends_all_and_says_which_had_to_be_killed(make: Callable[..., Supervisor], tmp_path: Path) -> None:
     supervisor = make(WAITS, DEAF)
     running = list(pids(supervisor).values())
-    until(lambda: last_words(tmp_path / "logs" / "p1.log") == "up")
+    wait_until(lambda: last_words(tmp_path / "logs" / "p1.log") == "up")
 
     killed = supervisor.stop(grace_s=0.5)
 
@@ -188,19 +181,19 @@ def test_stop_ends_all_and_says_which_had_to_be_killed(make: Callable[..., Super
 def test_what_a_program_started_does_not_outlive_it(make: Callable[..., Supervisor], tmp_path: Path) -> None:
     supervisor = make(HAS_A_CHILD)
     log = tmp_path / "logs" / "p0.log"
-    until(lambda: last_words(log).isdigit())
+    wait_until(lambda: last_words(log).isdigit())
     grandchild = int(last_words(log))
 
-    supervisor.stop(grace_s=5.0)
+    supervisor.stop(grace_s=DEADLINE_S)
 
-    until(lambda: gone(grandchild))
+    wait_until(lambda: gone(grandchild))
 
 
 def test_a_log_stays_bounded_while_its_program_goes_on_writing(tmp_path: Path, make: Callable[..., Supervisor]) -> None:
     clock = Hand()
     supervisor = make(f"import signal\nprint('x' * {rules.LOG_BYTES + 1}, flush=True)\nsignal.pause()", now=clock)
     log = tmp_path / "logs" / "p0.log"
-    until(lambda: log.stat().st_size > rules.LOG_BYTES)
+    wait_until(lambda: log.stat().st_size > rules.LOG_BYTES)
 
     clock.now_s += rules.LOG_CHECK_S
     supervisor.step()
@@ -217,7 +210,7 @@ def test_each_run_begins_with_an_empty_log_and_keeps_the_one_before(
     log.write_text("of the run before\n")
 
     make(WAITS)
-    until(lambda: log.read_text() == "up\n")  # the line end may come in a write of its own
+    wait_until(lambda: log.read_text() == "up\n")  # the line end may come in a write of its own
 
     assert log.with_suffix(".log.1").read_text() == "of the run before\n"
 
@@ -229,7 +222,7 @@ def test_a_program_that_ends_by_itself_is_not_started_again(tmp_path: Path) -> N
     )
     supervisor.start()
 
-    until(supervisor.step)
+    wait_until(supervisor.step)
     clock.now_s += 1000.0
 
     assert supervisor.step() == []

@@ -19,7 +19,7 @@ NOON = datetime.combine(DAYS[0], time(12), ZoneInfo("Asia/Tokyo"))
 
 def headrace(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "headrace", *words], capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-m", "headrace", *words], capture_output=True, text=True, timeout=600, check=False
     )
 
 

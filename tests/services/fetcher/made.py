@@ -16,6 +16,7 @@ from services.fetcher.sources.documents import Document
 from shared.broker.contract import NewRecord
 from shared.events import RawEvent
 from shared.topics import RAW
+from tests.waiting import DEADLINE_S
 
 DAY = date(2031, 5, 4)
 NOON = datetime(2031, 5, 4, 3, 0, tzinfo=UTC)
@@ -92,7 +93,7 @@ class Run:
         self.records: list[NewRecord] = []
         fetcher.load(self.cursors)
 
-    def step(self, timeout_s: float = 5.0) -> list[NewRecord] | None:
+    def step(self, timeout_s: float = DEADLINE_S) -> list[NewRecord] | None:
         step = self.fetcher.next(timeout_s)
         if step is None:
             return None

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, cast
 
+from tests.waiting import DEADLINE_S
+
 Answer = Callable[["Handler"], None]
 
 
@@ -99,7 +101,7 @@ def held(until: threading.Event) -> Answer:
     """The page, but not before somebody says so."""
 
     def answer(handler: Handler) -> None:
-        assert until.wait(20)
+        assert until.wait(DEADLINE_S)
         page(handler)
 
     return answer

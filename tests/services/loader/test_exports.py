@@ -21,7 +21,7 @@ from services.loader.exports import FILES, Exporter
 from services.loader.load import Loader
 from shared.runtime.metrics import Metrics
 from tests.services.loader.facts import DAY, StillClock, key, listed, observed, outcomes, received, settled
-from tests.shared.runtime.deadline import eventually
+from tests.waiting import terminate_backends, wait_until
 
 NOON = datetime(2031, 5, 6, 12, tzinfo=UTC)
 RUNNING = threading.Event()
@@ -213,7 +213,7 @@ def test_the_loader_never_waits_for_a_file(store: Store, site: Site, database: p
     writing = threading.Thread(target=site.look, args=(1,))
     writing.start()
     try:
-        eventually(lambda: holds_a_day(database))
+        wait_until(lambda: holds_a_day(database))
         store(settled(known=30, technique=3))
     finally:
         (day / ".sessions.csv.part").read_bytes()
@@ -257,13 +257,11 @@ def test_the_thread_writes_by_itself_and_outlives_its_connection(
     thread.start()
     try:
         store(listed(), settled())
-        eventually(lambda: site.written == 1)
-        assert database.execute(
-            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
-            " WHERE datname = current_database() AND application_name = 'headrace exports'"
-        ).fetchone() == (1,)
+        wait_until(lambda: site.written == 1)
+        cut = terminate_backends(database, "datname = current_database() AND application_name = 'headrace exports'")
+        assert len(cut) == 1
         store(settled(known=30, technique=3))
-        eventually(lambda: site.written == 2)
+        wait_until(lambda: site.written == 2)
     finally:
         stop.set()
         thread.join()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +17,7 @@ from services.loader.resolve import sources, venues
 from shared.events import Entry, Reference, ReferenceRow
 from tests.services.loader.facts import SOURCE, START, entry, listed, received
 from tests.services.loader.views import ask
+from tests.waiting import DEADLINE_S, wait_until
 
 Connection = psycopg.Connection[Any]
 Work = Callable[[Connection], Any]
@@ -44,12 +44,15 @@ def at_once(url: str, first: Work, second: Work, *, before: Work | None = None) 
         follower = threading.Thread(target=follow)
         follower.start()
         waits = "SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = %s"
-        deadline = time.monotonic() + 10
-        while watcher.execute(waits, [other.info.backend_pid]).fetchone() != (True,):
+
+        def waiting() -> bool:
             assert follower.is_alive(), f"it did not wait: {errors}"
-            assert time.monotonic() < deadline
+            return watcher.execute(waits, [other.info.backend_pid]).fetchone() == (True,)
+
+        wait_until(waiting)
         one.commit()
-        follower.join(10)
+        follower.join(DEADLINE_S)
+        assert not follower.is_alive()
         assert errors == []
 
 

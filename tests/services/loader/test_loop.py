@@ -22,7 +22,7 @@ from shared.runtime.metrics import Metrics
 from shared.topics import CLEAN, DEAD_LETTERS, LOADED, PREDICTIONS, specs
 from tests.services.loader.facts import SOURCE, StillClock, at, entry, key, listed, observed, received, settled
 from tests.services.loader.views import ask, tables
-from tests.shared.runtime.deadline import eventually
+from tests.waiting import wait_until
 
 READS = (CLEAN, PREDICTIONS, *DEAD_LETTERS)
 
@@ -49,7 +49,7 @@ class Pipe:
         self.broker.ensure_topics(specs())
         self.metrics = Metrics()
         # A loader that waits for itself would wait for ever: here it fails instead.
-        self.shared = Link(make_conninfo(url, options="-c lock_timeout=3s"), "shared", autocommit=True)
+        self.shared = Link(make_conninfo(url, options="-c lock_timeout=60s"), "shared", autocommit=True)
         loader = Loader(StillClock(), self.metrics, shared=self.shared if apart else None)
         self.loop = ConsumerLoop(
             self.broker,
@@ -69,7 +69,7 @@ class Pipe:
             unit.commit()
 
     def drain(self) -> None:
-        eventually(lambda: not self.lag() or (not self.loop.step(self.consumer, self.producer) and not self.lag()))
+        wait_until(lambda: not self.lag() or (not self.loop.step(self.consumer, self.producer) and not self.lag()))
 
     def lag(self) -> int:
         positions = self.broker.committed("loader", READS)

@@ -59,14 +59,14 @@ def test_they_make_the_same_tables_as_one_alone(
     start, errors = threading.Barrier(2), []
 
     def load(partition: int) -> None:
-        link = Link(make_conninfo(database_url, options="-c lock_timeout=5s"), "shared", autocommit=True)
+        link = Link(make_conninfo(database_url, options="-c lock_timeout=60s"), "shared", autocommit=True)
         loader = Loader(StillClock(), Metrics(), str(partition), link if apart else None)
         try:
             with psycopg.connect(database_url) as own:
                 own.execute("SET timezone = 'UTC'")
                 own.execute("SET deadlock_timeout = '100ms'")
                 for batch in batches(partition):
-                    start.wait(timeout=10)
+                    start.wait(timeout=60)
                     loader.handle(batch, own)
                     own.commit()
         except BaseException as error:  # noqa: BLE001  # told by the assertion below

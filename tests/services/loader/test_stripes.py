@@ -16,6 +16,7 @@ from shared.broker.keys import partition_of
 from shared.runtime.metrics import Metrics
 from tests.services.loader.facts import DAY, StillClock, key, listed, received, settled
 from tests.services.loader.views import ask, tables
+from tests.waiting import DEADLINE_S, wait_until
 
 STRIPES = 6
 Connection = psycopg.Connection[Any]
@@ -77,18 +78,11 @@ def test_who_waited_folds_what_the_other_wrote(
 
     waiting = threading.Thread(target=loader().handle, args=([other], live))
     waiting.start()
-    _until_it_waits(database, live.info.backend_pid)
+    lock = f"SELECT 1 FROM pg_locks WHERE pid = {live.info.backend_pid} AND locktype = 'advisory' AND NOT granted"
+    wait_until(lambda: ask(database, lock))
     replaying.commit()
-    waiting.join(10)
+    waiting.join(DEADLINE_S)
     live.commit()
 
     assert ask(database, "SELECT title FROM analytics.events") == [("final",)]
     assert tables(database) == tables(connection)
-
-
-def _until_it_waits(database: Connection, pid: int) -> None:
-    for _ in range(2000):
-        if ask(database, f"SELECT 1 FROM pg_locks WHERE pid = {pid} AND locktype = 'advisory' AND NOT granted"):
-            return
-        threading.Event().wait(0.005)
-    raise AssertionError("it never waited")

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
 
+from tests.waiting import DEADLINE_S
+
 
 class Answer(NamedTuple):
     status: int
@@ -36,7 +38,7 @@ class Receiver:
 
     def take(self, seen: Seen) -> Answer:
         self.seen.append(seen)
-        self.open.wait(30)
+        self.open.wait(DEADLINE_S)
         return self.answers.popleft() if self.answers else self.usual
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from services.notifier import postgres_ledger as ledger
 from services.notifier.postgres_ledger import Claim, Note, Summary
+from tests.waiting import DEADLINE_S
 
 Connection = psycopg.Connection[Any]
 
@@ -98,7 +99,7 @@ def test_notifiers_that_note_the_same_summaries_at_once_wait_and_do_not_lock_up(
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(DEADLINE_S)
 
     assert found == [16] * 40
 
@@ -119,7 +120,7 @@ def test_notes_are_claimed_in_their_order_each_once(database: Connection, other:
 
 def test_a_claim_in_progress_is_passed_over_not_waited_for(database: Connection, other: Connection) -> None:
     ledger.record(database, [note("a"), note("b")], ["console"])
-    other.execute("SET statement_timeout = '5s'")
+    other.execute("SET statement_timeout = '60s'")
 
     with database.transaction():
         claimed(database)

@@ -24,7 +24,7 @@ from shared.topics import CLEAN, RAW
 from tests.contract.records import fill, poll_some
 from tests.services.notifier.conftest import Compose
 from tests.services.notifier.samples import DAY, SOURCE, FixedClock, Rows, loaded, received
-from tests.services.notifier.waiting import wait_until
+from tests.waiting import DEADLINE_S, wait_until
 
 Connection = psycopg.Connection[Any]
 
@@ -173,7 +173,7 @@ def test_all_queries_see_the_same_rows(database: Connection, database_url: str, 
     try:
         for _ in range(10):
             loaded_one.clear()
-            assert loaded_one.wait(10)
+            assert loaded_one.wait(DEADLINE_S)
             database.execute("DELETE FROM notifier.ledger")
             note_the_day(database)
             compose()
@@ -182,7 +182,7 @@ def test_all_queries_see_the_same_rows(database: Connection, database_url: str, 
             assert events == re.findall(r"1-2-3 (\d+)", told)[:1]
     finally:
         stop.set()
-        thread.join(10)
+        thread.join(DEADLINE_S)
 
 
 def test_they_are_composed_beside_the_loop_until_it_stops(
@@ -204,5 +204,5 @@ def test_they_are_composed_beside_the_loop_until_it_stops(
         wait_until(lambda: text(database))
     finally:
         stop.set()
-        thread.join(10)
+        thread.join(DEADLINE_S)
     assert not thread.is_alive()

@@ -15,7 +15,7 @@ from shared.settings.sections import KafkaSettings
 from shared.topics import CLEAN, LOADED, PREDICTIONS, RAW, TopicSpec
 from tests.contract.records import fill, poll_some
 from tests.kafka.use import KafkaInUse
-from tests.services.notifier.waiting import wait_until
+from tests.waiting import wait_until
 
 SPECS = [TopicSpec(topic, 1) for topic in (RAW, CLEAN, LOADED, PREDICTIONS)]
 IN_DATABASE = {"loader"}

@@ -26,7 +26,7 @@ from services.notifier.pacing import Delivery, Rate
 from services.notifier.postgres_ledger import Note
 from services.notifier.sender import ChannelLoop, Sender
 from tests.services.notifier.http_receiver import Answer, Receiver
-from tests.services.notifier.waiting import wait_until
+from tests.waiting import DEADLINE_S, terminate_backends, wait_until
 
 Connection = psycopg.Connection[Any]
 QUICK = Delivery(poll_s=0.01, backoff_first_s=0.02, backoff_max_s=0.05)
@@ -40,7 +40,7 @@ from services.notifier.sender import Sender
 from services.notifier.channels.webhook import WebhookChannel
 
 told = json.load(sys.stdin)
-channel = WebhookChannel(SecretUrl(told["webhook"]), timeout_s=30)
+channel = WebhookChannel(SecretUrl(told["webhook"]), timeout_s=60)
 Sender(lambda: psycopg.connect(told["database"]), [channel], Delivery(), lambda *_: None).run(threading.Event())
 """
 
@@ -81,7 +81,7 @@ def running(
         yield
     finally:
         stop.set()
-        thread.join(10)
+        thread.join(DEADLINE_S)
         assert not thread.is_alive()
 
 
@@ -229,10 +229,7 @@ def test_what_was_sent_is_marked_when_the_database_is_back(
 
     with running(database_url, webhook):
         wait_until(lambda: receiver.seen)
-        database.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-            " WHERE datname = current_database() AND pid <> pg_backend_pid() AND query LIKE '%notifier.ledger%'"
-        )
+        assert terminate_backends(database, "datname = current_database()")
         receiver.open.set()
         wait_until(lambda: states(database) == {"sent": 1})
 

@@ -59,7 +59,7 @@ def start(settings: CleanerSettings) -> int:
         raise RuntimeError("no way in")
     work = WORK.get(behaviour, [exporter])
     grace_s = 0.3 if behaviour == "hangs" else GRACE_S
-    hung_s = 1.0 if behaviour in {"ticks", "gets stuck"} else HUNG_S
+    hung_s = {"ticks": 3.0, "gets stuck": 1.0}.get(behaviour, HUNG_S)
     return run(settings, SmallLoop(behaviour), GivenView("cleaner"), Metrics(), work, grace_s, hung_s)
 
 

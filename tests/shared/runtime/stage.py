@@ -16,8 +16,11 @@ from shared.database.connection import Patience
 from shared.events import RawEvent
 from shared.records import Received, encode
 from shared.topics import CLEAN, RAW, specs
+from tests.waiting import DEADLINE_S
 
-PATIENCE = Patience(lease_s=1.5, renew_s=0.2, stopped_unit_s=2)
+# Long beside anything that a loaded machine does, so that no member loses its partitions by chance.
+LEASE_S = 60.0
+PATIENCE = Patience(lease_s=LEASE_S, renew_s=0.2, stopped_unit_s=2)
 PARTITIONS = 2
 
 
@@ -91,7 +94,7 @@ class Running:
         self.thread = threading.Thread(target=self._run)
         self.thread.start()
 
-    def join(self, timeout_s: float = 10.0) -> None:
+    def join(self, timeout_s: float = DEADLINE_S) -> None:
         self.thread.join(timeout_s)
         assert not self.thread.is_alive(), f"the loop did not end within {timeout_s} s"
 

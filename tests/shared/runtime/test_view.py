@@ -15,8 +15,8 @@ from shared.runtime.loops.handler import InUnit
 from shared.runtime.metrics import Metrics
 from shared.runtime.view import ALIVE_S, LoopView
 from shared.topics import RAW
-from tests.shared.runtime.deadline import eventually
 from tests.shared.runtime.stage import advanced, append, broker_on, raw, running
+from tests.waiting import wait_until
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def test_lag_is_what_the_group_has_not_committed(broker: PostgresBroker, loop: C
 
     before = view.lag()
     with running(loop):
-        eventually(lambda: advanced(broker) == 16)
+        wait_until(lambda: advanced(broker) == 16)
     append(broker, [raw(3, "a")])
     after = view.lag()
 
@@ -66,7 +66,7 @@ def test_a_loop_is_ready_while_it_runs_and_not_before_or_after(broker: PostgresB
     assert view.ready() == (False, "starting")
 
     with running(loop):
-        eventually(lambda: view.ready() == (True, "2 partitions"))
+        wait_until(lambda: view.ready() == (True, "2 partitions"))
         assert view.status() == {
             "service": "cleaner", "replica": "0", "state": "running", "detail": {"windows": 3, "partitions": 2}
         }  # fmt: skip

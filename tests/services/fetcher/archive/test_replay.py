@@ -30,7 +30,7 @@ from tests.contract.records import everything
 from tests.services.endpoints import served, settings_of
 from tests.services.fetcher.made import DAY, SetClock, document, event, made_source
 from tests.shared.runtime.api.desks import assert_problem
-from tests.shared.runtime.deadline import eventually
+from tests.waiting import DEADLINE_S, wait_until
 
 DAYS = 4
 
@@ -97,7 +97,7 @@ def replica(
 def over(client: httpx.Client, asked: httpx.Response) -> dict[str, Any]:
     assert asked.status_code == 202, asked.text
     place = asked.headers["location"].removeprefix("/v1")
-    eventually(lambda: client.get(place).json()["finished_at"] is not None)
+    wait_until(lambda: client.get(place).json()["finished_at"] is not None)
     found: dict[str, Any] = client.get(place).json()
     return found
 
@@ -139,14 +139,14 @@ def test_a_worker_that_is_stopped_half_way_is_taken_up_where_it_was(
 
     def stop_soon(thread: JobThread) -> None:
         def watch() -> None:
-            eventually(lambda: bool(told(broker)))
+            wait_until(lambda: bool(told(broker)))
             thread.stop()
             stopped.set()
 
         threading.Thread(target=watch).start()
 
     with replica(settings, archive, "a", stop_soon):
-        assert stopped.wait(20)
+        assert stopped.wait(DEADLINE_S)
     with replica(settings, archive, "b"):
         done = over(client, asked)
 

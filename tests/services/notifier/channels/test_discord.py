@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import socket
-import time
 import traceback
 from uuid import UUID
 
@@ -70,13 +69,11 @@ def test_a_rate_limit_says_when_to_come_back(channel: DiscordChannel, receiver: 
 
 def test_an_error_of_discord_is_tried_once_and_left_to_the_sender(channel: DiscordChannel, receiver: Receiver) -> None:
     receiver.answers.append(Answer(500))
-    started = time.monotonic()
 
     with pytest.raises(ChannelBusy, match="500"):
         channel.send(MESSAGE)
 
     assert len(receiver.seen) == 1
-    assert time.monotonic() - started < 1  # discord.py's own first wait
 
 
 @pytest.mark.parametrize("status", [401, 404])

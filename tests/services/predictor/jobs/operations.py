@@ -12,7 +12,7 @@ from services.predictor.jobs.kinds import TRAINING
 from shared.ops.operations import Operation
 from shared.ops.tables import operations as operations_table
 from tests.services.predictor.trainer import QUICK
-from tests.shared.runtime.deadline import eventually
+from tests.waiting import wait_until
 
 Database = psycopg.Connection[Any]
 # Processes start slowly on a machine that has much to do.
@@ -32,7 +32,7 @@ def row(database: Database, operation_id: str) -> Operation:
 
 
 def over(database: Database, operation_id: str) -> Operation:
-    eventually(lambda: not row(database, operation_id).is_open, LIMIT_S)
+    wait_until(lambda: not row(database, operation_id).is_open, deadline_s=LIMIT_S)
     return row(database, operation_id)
 
 

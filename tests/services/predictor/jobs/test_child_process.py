@@ -11,7 +11,7 @@ import psycopg
 from tests.services.predictor.jobs.operations import LIMIT_S, Database, is_gone, ordered, over, row
 from tests.services.predictor.trainer import DEADLY, DIES_ONCE, ENDLESS, FORKS
 from tests.services.predictor.training_replica import replica
-from tests.shared.runtime.deadline import eventually
+from tests.waiting import wait_until
 
 
 def running(database: Database, operation_id: str, other_than: int = 0) -> int:
@@ -22,7 +22,7 @@ def running(database: Database, operation_id: str, other_than: int = 0) -> int:
         found = int(said.removeprefix("process "))
         return 0 if found == other_than else found
 
-    return eventually(pid, LIMIT_S)
+    return wait_until(pid, deadline_s=LIMIT_S)
 
 
 def test_a_training_that_is_cancelled_ends_its_process(conninfo: str, models: Path, database: Database) -> None:
@@ -30,11 +30,11 @@ def test_a_training_that_is_cancelled_ends_its_process(conninfo: str, models: Pa
 
     with replica(conninfo, models):
         pid = running(database, operation_id)
-        eventually(lambda: row(database, operation_id).left_s)
+        wait_until(lambda: row(database, operation_id).left_s)
         assert row(database, operation_id).progress == 0.25
         database.execute("UPDATE ops.operations SET wanted = 'cancel' WHERE id = %s", (operation_id,))
         done = over(database, operation_id)
-        eventually(is_gone(pid))
+        wait_until(is_gone(pid))
 
     assert done.state == "cancelled"
 
@@ -46,7 +46,7 @@ def test_what_a_process_started_ends_with_it(conninfo: str, models: Path, databa
         forked = running(database, operation_id)
         database.execute("UPDATE ops.operations SET wanted = 'cancel' WHERE id = %s", (operation_id,))
         over(database, operation_id)
-        eventually(is_gone(forked))
+        wait_until(is_gone(forked))
 
 
 def test_a_process_that_is_killed_gets_a_successor_that_starts_over(

@@ -13,7 +13,7 @@ from tests.services.predictor.settled import BLUNT, TRUE, settle
 from tests.services.predictor.shelf_orders import BAD, label_of, order
 from tests.services.predictor.trainer import ENDLESS, IMPOSSIBLE, QUICK
 from tests.services.predictor.training_replica import PROGRAM, replica
-from tests.shared.runtime.deadline import eventually
+from tests.waiting import wait_until
 
 
 def added(models: Path, seed: int, metrics: dict[str, float] | None = None) -> str:
@@ -154,4 +154,4 @@ time.sleep(60)
     parent.kill()
     parent.communicate()
 
-    eventually(is_gone(pid))
+    wait_until(is_gone(pid))

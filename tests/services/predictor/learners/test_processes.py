@@ -15,7 +15,7 @@ import torch
 from services.predictor.learners.network.network import Network
 from services.predictor.learners.processes import side_by_side
 from tests.services.predictor.learners.network.made import shape
-from tests.shared.runtime.deadline import eventually
+from tests.waiting import wait_until
 
 Drawn = tuple[Network, tuple[float, float, float]]
 
@@ -61,14 +61,14 @@ def test_a_killed_parent_leaves_no_worker_behind(tmp_path: Path) -> None:
     command = (sys.executable, "-m", "tests.services.predictor.training_process", "endless", str(tmp_path), "2")
     parent = subprocess.Popen(command)
     try:
-        eventually(lambda: len(list(tmp_path.iterdir())) == 2, timeout_s=90)
+        wait_until(lambda: len(list(tmp_path.iterdir())) == 2)
     finally:
         parent.send_signal(signal.SIGKILL)
         parent.wait()
 
     workers = [int(path.name) for path in tmp_path.iterdir()]
     try:
-        eventually(lambda: not any(map(alive, workers)), timeout_s=30)
+        wait_until(lambda: not any(map(alive, workers)))
     finally:
         for worker in filter(alive, workers):
             os.kill(worker, signal.SIGKILL)

@@ -17,7 +17,7 @@ from shared.errors import ConfigError
 from tests.services.predictor.registry.forged import rewritten
 from tests.services.predictor.registry.programs import LIMIT_S, started
 from tests.services.predictor.shelf import png, shelf_of, shelved
-from tests.shared.runtime.deadline import eventually
+from tests.waiting import wait_until
 
 
 def test_nothing_is_left_beside_the_models(tmp_path: Path) -> None:
@@ -175,7 +175,7 @@ def test_a_process_that_is_killed_while_it_saves_leaves_whole_models_only(tmp_pa
         assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n"
         reported = [process.stdout.readline().decode().strip() for _ in range(kills + 1)]
-        eventually(lambda: any(models.glob(f"{model_files._MAKING}*/{WEIGHTS}")))
+        wait_until(lambda: any(models.glob(f"{model_files._MAKING}*/{WEIGHTS}")))
         process.kill()
         process.communicate(timeout=LIMIT_S)
 

@@ -20,6 +20,7 @@ from services.predictor.serving.lazy_predictor import LazyPredictor
 from shared.broker.contract import NewRecord
 from shared.records import Received
 from shared.runtime.metrics import Metrics
+from tests.waiting import DEADLINE_S
 
 VERSION = "20300301-00000001"
 ORDER = states.Order(datetime(2030, 3, 2, tzinfo=UTC), "somebody")
@@ -41,7 +42,7 @@ class Predicts:
 
     def handle(self, batch: Sequence[Received]) -> list[NewRecord]:
         self.entered.set()
-        self.opened.wait(10)
+        self.opened.wait(DEADLINE_S)
         return [NewRecord("predictions", b"k", b"v", {})]
 
     def explain(self, event_key: str, state: State) -> Explanation | None:
@@ -122,11 +123,11 @@ def test_an_explanation_waits_for_the_batch_that_is_handled(tmp_path: Path) -> N
     handling = threading.Thread(target=predictor.handle, args=([],))
     explaining = threading.Thread(target=lambda: found.append(predictor.explain("k", "card")))
     handling.start()
-    assert real.entered.wait(10)
+    assert real.entered.wait(DEADLINE_S)
     explaining.start()
     assert not found
     real.opened.set()
-    handling.join(10)
-    explaining.join(10)
+    handling.join(DEADLINE_S)
+    explaining.join(DEADLINE_S)
 
     assert [each and each.event_key for each in found] == ["k"]

@@ -15,6 +15,7 @@ from shared.errors import ConfigError, TransientError
 from tests.services.predictor.season import Connection, Event
 from tests.services.predictor.serving.loaded_events import PARTS, predictions, told_of
 from tests.services.predictor.serving.serving import PROFILES, Failing, SetClock, Shelf, SmallModel
+from tests.waiting import terminate_backends
 
 
 def test_shadows_predict_beside_the_live_model_and_are_marked(
@@ -111,7 +112,6 @@ def test_a_connection_that_broke_since_is_made_again_at_once(
 ) -> None:
     batch = [told_of(upcoming[0], "observed")]
     before = predictor.handle(batch)
-    loaded.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
-                   " AND pid <> pg_backend_pid()")  # fmt: skip
+    terminate_backends(loaded, "datname = current_database()")
 
     assert predictor.handle(batch) == before

@@ -31,7 +31,7 @@ from tests.contract.records import put
 from tests.kafka.use import KafkaInUse
 from tests.services.loader.facts import StillClock, at, listed, observed, received, settled
 from tests.services.loader.views import ask, tables
-from tests.shared.runtime.deadline import eventually
+from tests.waiting import DEADLINE_S, wait_until
 
 LOADER_READS, NOTIFIER_READS = (CLEAN,), (LOADED,)
 # Everything is worth telling.
@@ -63,7 +63,7 @@ class Pipe:
             self._plain.send(each.topic, each.value, each.key, list(each.headers.items()), each.partition)
             for each in records
         ]
-        return max(int(each.get(10).offset) for each in sent) + 1
+        return max(int(each.get(DEADLINE_S).offset) for each in sent) + 1
 
     def relay(self) -> None:
         """As its loop does: records and cursor in one unit, until the outbox is empty."""
@@ -86,7 +86,7 @@ class Pipe:
                 found.extend(reader.poll(0.2, 1000))
                 return reader.position(tp) >= end
 
-            eventually(read_on)
+            wait_until(read_on)
         return found
 
     def close(self) -> None:
@@ -109,7 +109,7 @@ class _Stage:
 
     def drain(self, to: int) -> None:
         """Handle every record before an offset."""
-        eventually(lambda: self._loop.step(self._consumer, self._producer) >= 0 and self._position() >= to)
+        wait_until(lambda: self._loop.step(self._consumer, self._producer) >= 0 and self._position() >= to)
 
     def _position(self) -> int:
         return min(self._broker.committed(self._service, self._reads).values())

@@ -322,7 +322,7 @@ class ProtocolMachine(RuleBasedStateMachine):
             self.go_on(0, 1, 5, HEARD)
             return self.reference.position == [len(each) for each in self.reference.inputs]
 
-        until(all_done, timeout_s=5)
+        until(all_done)
         self.each_input_is_in_the_output_once_and_in_order()
 
     def _some(self, which: int) -> Process:

@@ -23,6 +23,7 @@ from tests.contract.database import empty_log
 from tests.contract.records import advance, everything, fill, new, next_of, poll_some, until, values
 from tests.kafka.jars import KafkaMissingError
 from tests.kafka.server import Guarded, KafkaServer
+from tests.waiting import DEADLINE_S
 
 USER, PASSWORD, WRONG_PASSWORD = "alice", "correct-horse-battery", "staple-wrong-horse"
 _SCRAM = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
@@ -105,7 +106,7 @@ def certify(directory: Path, name: str, by: str = "") -> None:
         "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
         "-keyout", f"{name}.key", "-out", f"{name}.crt", "-subj", f"/CN={name}", *purpose,
     ]  # fmt: skip
-    done = subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
     assert done.returncode == 0, done.stderr
 
 

@@ -57,7 +57,7 @@ def served(
     desk = Desk(settings, view or GivenView(service=settings.name), steers=[RAW], routers=routers)
     with (
         admin_server(desk, Metrics().registry) as server,
-        httpx.Client(base_url=server.url, headers=bearing(token), timeout=30) as client,
+        httpx.Client(base_url=server.url, headers=bearing(token), timeout=60) as client,
     ):
         yield client
 

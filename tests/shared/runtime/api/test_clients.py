@@ -51,7 +51,7 @@ def test_fifty_clients_get_proper_answers_and_one_operation_a_key(
         """Reads, slow reads, posts under a key of its own (twice) and posts under keys that others use too."""
         answers = []
         with httpx.Client(base_url=url, headers=bearing(tokens[0]), timeout=60) as client:
-            begin.wait(30)
+            begin.wait(60)
             for turn in range(ROUNDS):
                 own, shared = f"own-{number}-{turn}", f"shared-{turn % SHARED_KEYS}"
                 answers += [("read", "", client.get("/v1/operations", headers=bearing(tokens[1])))]

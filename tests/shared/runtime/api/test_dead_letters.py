@@ -61,7 +61,7 @@ def client_of(settings: ServiceSettings, steers: list[str]) -> Iterator[httpx.Cl
     )  # fmt: skip
     with (
         admin_server(desk, Metrics().registry) as server,
-        httpx.Client(base_url=f"{server.url}/v1", headers=bearing(FILE_TOKEN), timeout=30) as client,
+        httpx.Client(base_url=f"{server.url}/v1", headers=bearing(FILE_TOKEN), timeout=60) as client,
     ):
         yield client
 

@@ -19,7 +19,7 @@ from shared.ops.operations import NotPossible
 from shared.runtime.api.context import Desk
 from shared.runtime.api.validation import MAX_BODY_BYTES
 from tests.shared.runtime.api.desks import AWAY, FILE_TOKEN, assert_problem, cleaner_on, served, token_file
-from tests.shared.runtime.deadline import eventually
+from tests.waiting import wait_until
 
 JSON = {"Content-Type": "application/json"}
 
@@ -96,7 +96,7 @@ def test_a_fault_of_ours_is_a_problem_that_keeps_its_cause_to_the_log(
     assert "secret" not in answer.text
     assert_problem(answer, 500, "internal-error")
     assert answer.headers["x-request-id"] == "mine-2"
-    assert eventually(lambda: "the secret cause" in caplog.text)
+    assert wait_until(lambda: "the secret cause" in caplog.text)
 
 
 def test_a_dependency_that_is_away_is_a_problem_that_may_pass(client: httpx.Client) -> None:

@@ -51,7 +51,7 @@ def client(settings: CleanerSettings, broker: PostgresBroker) -> Iterator[httpx.
     )  # fmt: skip
     with (
         admin_server(desk, Metrics().registry) as server,
-        httpx.Client(base_url=f"{server.url}/v1", headers=bearing(FILE_TOKEN), timeout=30) as client,
+        httpx.Client(base_url=f"{server.url}/v1", headers=bearing(FILE_TOKEN), timeout=60) as client,
     ):
         yield client
 

@@ -18,10 +18,12 @@ from shared.ops.tables import orders as orders_table
 from shared.ops.tables.steering import steer
 from shared.runtime.control.mailbox import Steering
 from shared.runtime.control.thread import Control
-from tests.shared.runtime.deadline import eventually
+from tests.waiting import DEADLINE_S, terminate_backends, wait_until
 
 Database = psycopg.Connection[Any]
 TP = TopicPartition("t", 0)
+# Its session, among those of the server.
+CONTROL = "datname = current_database() AND application_name = 'headrace s control'"
 
 
 @pytest.fixture
@@ -43,14 +45,14 @@ def enrol(database: Database, incarnation: UUID) -> None:
 @contextmanager
 def controlled(url: str, incarnation: UUID) -> Iterator[Steering]:
     steering, stop = Steering(), threading.Event()
-    control = Control(url, "s", "a", incarnation, steering, lambda _: {"t": [TP]}, answer_s=1.0)
+    control = Control(url, "s", "a", incarnation, steering, lambda _: {"t": [TP]})
     thread = threading.Thread(target=control.run, args=(stop,))
     thread.start()
     try:
         yield steering
     finally:
         stop.set()
-        thread.join(10)
+        thread.join(DEADLINE_S)
         assert not thread.is_alive()
 
 
@@ -69,33 +71,30 @@ def test_orders_are_heard_obeyed_and_reported_and_their_operation_ends(
     database_url: str, database: Database, incarnation: UUID
 ) -> None:
     with controlled(database_url, incarnation) as steering:
-        eventually(lambda: steering.orders() is not None)
+        wait_until(lambda: steering.orders() is not None)
         operation = pause(database)
-        orders = eventually(lambda: (found := steering.orders()) and found.paused("t") and found)
-        assert orders
+        wait_until(lambda: (found := steering.orders()) and found.paused("t"))
+        orders = steering.orders()
+        assert orders is not None
         assert state(database, operation) in {"waiting", "running"}
 
         steering.obey(orders.seq, {TP: Doing("paused", 3)})
 
-        eventually(lambda: state(database, operation) == "succeeded")
+        wait_until(lambda: state(database, operation) == "succeeded")
         assert [(each.state, each.position) for each in orders_table.live(database, "s").observed] == [("paused", 3)]
 
 
 def test_orders_are_not_read_before_everybody_can_see_the_replica(database_url: str, database: Database) -> None:
     incarnation = uuid4()
     with controlled(database_url, incarnation) as steering:
-        eventually(
-            lambda: (
-                database.execute(
-                    "SELECT FROM pg_stat_activity WHERE application_name = 'headrace s control' AND state = 'idle'"
-                ).rowcount
-            )
+        wait_until(
+            lambda: database.execute(f"SELECT FROM pg_stat_activity WHERE {CONTROL} AND state = 'idle'").rowcount
         )
         assert steering.orders() is None
 
         enrol(database, incarnation)
 
-        eventually(lambda: steering.orders() is not None)
+        wait_until(lambda: steering.orders() is not None)
 
 
 def test_what_a_former_process_did_is_forgotten_and_a_clean_end_leaves_nothing(
@@ -104,9 +103,9 @@ def test_what_a_former_process_did_is_forgotten_and_a_clean_end_leaves_nothing(
     orders_table.report(database, "s", "a", incarnation, 9, {TopicPartition("t", 5): Doing("paused")})
 
     with controlled(database_url, incarnation) as steering:
-        eventually(lambda: steering.orders() is not None)
+        wait_until(lambda: steering.orders() is not None)
         steering.obey(1, {TP: Doing("running")})
-        eventually(lambda: [each.tp for each in orders_table.live(database, "s").observed] == [TP])
+        wait_until(lambda: [each.tp for each in orders_table.live(database, "s").observed] == [TP])
 
     assert orders_table.live(database, "s").observed == []
 
@@ -116,47 +115,44 @@ def test_what_the_loop_did_is_said_again_where_the_row_was_removed(
 ) -> None:
     with controlled(database_url, incarnation) as steering:
         steering.obey(0, {TP: Doing("running")})
-        eventually(lambda: orders_table.live(database, "s").obeyed == {"a": 0})
+        wait_until(lambda: orders_table.live(database, "s").obeyed == {"a": 0})
         database.execute("DELETE FROM ops.replicas")
-        eventually(
+        wait_until(
             lambda: (
                 database.execute(
-                    "SELECT FROM pg_stat_activity WHERE application_name = 'headrace s control'"
-                    " AND query_start > now() - interval '1 s'"
+                    f"SELECT FROM pg_stat_activity WHERE {CONTROL} AND query_start > now() - interval '1 s'"
                 ).rowcount
             )
         )
         enrol(database, incarnation)
 
-        eventually(lambda: orders_table.live(database, "s").obeyed == {"a": 0})
+        wait_until(lambda: orders_table.live(database, "s").obeyed == {"a": 0})
 
 
 def test_a_cut_line_is_made_anew_and_orders_come_again(
     database_url: str, database: Database, incarnation: UUID
 ) -> None:
     with controlled(database_url, incarnation) as steering:
-        eventually(lambda: steering.orders() is not None)
-        database.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'headrace s control'"
-        )
+        wait_until(lambda: steering.orders() is not None)
+        assert terminate_backends(database, CONTROL)
         pause(database)
 
-        eventually(lambda: (found := steering.orders()) and found.paused("t"))
+        wait_until(lambda: (found := steering.orders()) and found.paused("t"))
 
 
 def test_a_replica_that_another_process_has_become_reads_no_orders_any_more(
     database_url: str, database: Database, incarnation: UUID
 ) -> None:
     with controlled(database_url, incarnation) as steering:
-        eventually(lambda: steering.orders() is not None)
+        wait_until(lambda: steering.orders() is not None)
         database.execute("UPDATE ops.replicas SET incarnation = gen_random_uuid(), obeyed_seq = NULL")
         pause(database)
         steering.obey(99, {TP: Doing("running")})
 
-        eventually(
+        wait_until(
             lambda: (
                 database.execute(
-                    "SELECT FROM pg_stat_activity WHERE application_name = 'headrace s control'"
+                    f"SELECT FROM pg_stat_activity WHERE {CONTROL}"
                     " AND query_start > (SELECT max(ordered_at) FROM ops.orders) + interval '0.2 s'"
                 ).rowcount
             )

@@ -17,9 +17,9 @@ from shared.ops.tables import jobs as jobs_table
 from shared.runtime.jobs.cursor import Cursor, cursor_of
 from shared.runtime.jobs.pace import MOST_WAITING
 from shared.topics import CLEAN, JOB_CURSORS, RAW
-from tests.shared.runtime.deadline import eventually
 from tests.shared.runtime.jobs.jobs import Bench, after, copying, number_of, working
 from tests.shared.runtime.stage import append, raw
+from tests.waiting import DEADLINE_S, wait_until
 
 RECORDS = 100
 ALL = list(range(RECORDS))
@@ -219,7 +219,7 @@ def test_the_cursor_is_in_the_unit_of_what_it_counts(bench: Bench) -> None:
 
 def test_a_rate_is_kept(bench: Bench) -> None:
     with working(bench.loop(bench.claim(), rate=40.0)):
-        eventually(lambda: bench.row().counts.get("outputs", 0) >= 40)
+        wait_until(lambda: bench.row().counts.get("outputs", 0) >= 40)
         begun, now = bench.connection.execute(
             "SELECT extract(epoch FROM started_at)::float8, extract(epoch FROM clock_timestamp())::float8"
             " FROM ops.operations"
@@ -234,9 +234,9 @@ def test_nothing_is_added_to_a_long_queue_until_it_is_seen_to_stand_still(bench:
     downstream = frozenset({("loader", CLEAN)})
 
     with working(bench.loop(bench.claim(), downstream=downstream)):
-        assert "loader" in str(eventually(lambda: bench.row().waiting_for))
+        assert "loader" in str(wait_until(lambda: bench.row().waiting_for))
         assert bench.row().counts.get("outputs", 0) == 0
-        eventually(lambda: bench.row().state == "succeeded")
+        wait_until(lambda: bench.row().state == "succeeded")
 
     assert bench.row().counts["outputs"] == RECORDS
 
@@ -253,17 +253,17 @@ def test_a_slow_job_ticks_while_its_transform_works(bench: Bench) -> None:
 
     def transform(records: Sequence[Record], unit: Unit) -> Mapping[str, int]:
         entered.set()
-        opened.wait(30)
+        opened.wait(DEADLINE_S)
         return copying(records, unit)
 
     loop = bench.loop(bench.claim(), transform=transform, slow=True)
     with working(loop):
-        assert entered.wait(10)
+        assert entered.wait(DEADLINE_S)
         for _ in range(3):
             seen = loop.ticked_at
-            eventually(lambda seen=seen: loop.ticked_at != seen)  # type: ignore[misc]
+            wait_until(lambda seen=seen: loop.ticked_at != seen)  # type: ignore[misc]
         assert bench.copied() == []
         opened.set()
-        eventually(lambda: bench.row().state == "succeeded")
+        wait_until(lambda: bench.row().state == "succeeded")
 
     assert bench.copied() == ALL

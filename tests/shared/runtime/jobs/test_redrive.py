@@ -27,8 +27,8 @@ from shared.runtime.loops.consumer import ConsumerLoop
 from shared.runtime.loops.handler import InUnit
 from shared.runtime.metrics import Metrics
 from shared.topics import RAW
-from tests.shared.runtime.deadline import eventually
 from tests.shared.runtime.stage import append, broker_on, contents, number_of, numbers, out, raw, running
+from tests.waiting import wait_until
 
 Rows = psycopg.Connection[Any]
 DEAD, RETRY = "cleaner.dlq", "cleaner.retry"
@@ -83,7 +83,7 @@ def redrive(url: str, broker: PostgresBroker, rows: Rows, metrics: Metrics, *, f
     operation = jobs_table.claim(rows, "cleaner", "w", ["redrive"])
     assert operation is not None
     worker = redriving(url, lambda: broker_on(url), metrics)(operation, "w", 0)
-    eventually(lambda: worker.status() is not None)
+    wait_until(lambda: worker.status() is not None)
     done = operations_table.get(rows, operation.id)
     assert done is not None
     return done
@@ -99,10 +99,10 @@ def test_ten_redrives_of_the_same_record_keep_the_size_of_its_headers(
     cleaner = Cleaner(url, {0})
     append(broker, [raw(0)])
     with running(cleaner.loop):
-        eventually(lambda: len(contents(broker, DEAD)) == 1)
+        wait_until(lambda: len(contents(broker, DEAD)) == 1)
         for time in range(10):
             assert redrive(url, broker, rows, cleaner.metrics, force=True).state == "succeeded"
-            eventually(lambda: len(contents(broker, DEAD)) == time + 2)  # noqa: B023  # called at once
+            wait_until(lambda: len(contents(broker, DEAD)) == time + 2)  # noqa: B023  # called at once
     cleaner.broker.close()
 
     letters, sent = contents(broker, DEAD), contents(broker, RETRY)
@@ -118,11 +118,11 @@ def test_what_was_mended_is_handled_and_stays_redriven_and_what_was_not_is_a_let
     cleaner = Cleaner(url, {1, 2})
     append(broker, [raw(number) for number in range(4)])
     with running(cleaner.loop):
-        eventually(lambda: len(contents(broker, DEAD)) == 2)
+        wait_until(lambda: len(contents(broker, DEAD)) == 2)
         cleaner.bad = {2}
         redrive(url, broker, rows, cleaner.metrics)
-        eventually(lambda: len(contents(broker, DEAD)) == 3)
-        eventually(lambda: cleaner.redriven("failed") == 1)
+        wait_until(lambda: len(contents(broker, DEAD)) == 3)
+        wait_until(lambda: cleaner.redriven("failed") == 1)
     cleaner.broker.close()
 
     assert sorted(numbers(broker)) == [0, 1, 3]
@@ -135,9 +135,9 @@ def test_what_fails_again_trips_nothing_however_much_it_is(url: str, broker: Pos
     cleaner = Cleaner(url, set(range(count)))
     append(broker, [raw(number, "abcdefgh"[number % 8]) for number in range(count)])
     with running(cleaner.loop):
-        eventually(lambda: len(contents(broker, DEAD)) == count)
+        wait_until(lambda: len(contents(broker, DEAD)) == count)
         redrive(url, broker, rows, cleaner.metrics)
-        eventually(lambda: len(contents(broker, DEAD)) == 2 * count)
+        wait_until(lambda: len(contents(broker, DEAD)) == 2 * count)
 
         assert cleaner.loop.state == "running"
     cleaner.broker.close()
@@ -156,9 +156,9 @@ def test_a_redrive_cancelled_half_way_has_sent_and_settled_the_same_and_the_next
 
     worker = redriving(url, lambda: broker_on(url), Metrics())(operation, "w", 0)
     # It does not get far: nobody reads the retry topic, and a redrive keeps its queue short.
-    eventually(lambda: dead_letters_table.states(rows, "cleaner"))
+    wait_until(lambda: dead_letters_table.states(rows, "cleaner"))
     operations_table.command(rows, operation, "cancel")
-    eventually(lambda: worker.status() is not None)
+    wait_until(lambda: worker.status() is not None)
 
     cancelled = operations_table.get(rows, created.id)
     assert cancelled is not None

@@ -18,7 +18,7 @@ from shared.runtime.exit_codes import MISCONFIGURED
 from shared.runtime.jobs.process import JobProcess
 from shared.runtime.jobs.thread import JobThread
 from shared.runtime.jobs.workers import MOST, MOST_DEATHS, Jobs, Worker
-from tests.shared.runtime.deadline import eventually
+from tests.waiting import DEADLINE_S, wait_until
 
 Database = psycopg.Connection[Any]
 KIND = "replay"
@@ -80,7 +80,7 @@ def replica(url: str, crew: Crew, name: str = "host-0") -> Iterator[threading.Ev
         yield stop
     finally:
         stop.set()
-        thread.join(10)
+        thread.join(DEADLINE_S)
         assert not thread.is_alive()
 
 
@@ -111,9 +111,9 @@ def test_jobs_are_taken_in_the_order_they_were_asked_for_and_two_at_once(
 ) -> None:
     ids, crew = made(database, MOST + 2), Crew(ending)
     with replica(database_url, crew):
-        eventually(lambda: len(crew.started) == MOST)
+        wait_until(lambda: len(crew.started) == MOST)
         crew.stops[crew.started[0][1]].set()
-        eventually(lambda: len(crew.started) == MOST + 1)
+        wait_until(lambda: len(crew.started) == MOST + 1)
 
     assert crew.ids == ids[: MOST + 1]
     assert crew.started[-1][2] == crew.started[0][2]  # the place that came free
@@ -123,10 +123,10 @@ def test_jobs_are_taken_in_the_order_they_were_asked_for_and_two_at_once(
 def test_a_lease_is_renewed_for_as_long_as_its_worker_lives(database_url: str, database: Database, ending: Any) -> None:
     (operation_id,), crew = made(database), Crew(ending)
     with replica(database_url, crew):
-        eventually(lambda: crew.started)
+        wait_until(lambda: crew.started)
         lease = "SELECT lease_until FROM ops.operations"
         first = database.execute(lease).fetchone()
-        eventually(lambda: database.execute(lease).fetchone() != first)
+        wait_until(lambda: database.execute(lease).fetchone() != first)
         assert jobs_table.claim(database, "cleaner", "other", [KIND]) is None
     assert row(database, operation_id).state == "succeeded"
 
@@ -140,7 +140,7 @@ def test_a_worker_that_dies_gets_a_successor_under_the_same_claim(database_url: 
 
     (operation_id,), crew = made(database), Crew(behave)
     with replica(database_url, crew):
-        eventually(lambda: row(database, operation_id).state == "succeeded")
+        wait_until(lambda: row(database, operation_id).state == "succeeded")
 
     assert len(crew.started) == 3
     assert len({worker for _, worker, _ in crew.started}) == 1
@@ -149,7 +149,7 @@ def test_a_worker_that_dies_gets_a_successor_under_the_same_claim(database_url: 
 def test_a_job_whose_workers_only_die_fails_with_their_last_words(database_url: str, database: Database) -> None:
     (operation_id,), crew = made(database), Crew(lambda *_: 1)
     with replica(database_url, crew):
-        eventually(lambda: row(database, operation_id).state == "failed")
+        wait_until(lambda: row(database, operation_id).state == "failed")
 
     assert len(crew.started) == MOST_DEATHS
     assert "no paper left" in str(row(database, operation_id).error)
@@ -168,7 +168,7 @@ def test_deaths_between_which_it_got_on_do_not_add_up(database_url: str, databas
 
     (operation_id,), crew = made(database), Crew(behave)
     with replica(database_url, crew):
-        eventually(lambda: not row(database, operation_id).is_open, 30)
+        wait_until(lambda: not row(database, operation_id).is_open)
 
     assert row(database, operation_id).state == "succeeded"
 
@@ -176,7 +176,7 @@ def test_deaths_between_which_it_got_on_do_not_add_up(database_url: str, databas
 def test_wrong_settings_are_not_tried_again(database_url: str, database: Database) -> None:
     (operation_id,), crew = made(database), Crew(lambda *_: MISCONFIGURED)
     with replica(database_url, crew):
-        eventually(lambda: row(database, operation_id).state == "failed")
+        wait_until(lambda: row(database, operation_id).state == "failed")
 
     assert len(crew.started) == 1
 
@@ -188,7 +188,7 @@ def test_what_a_replica_leaves_goes_to_another_at_once(database_url: str, databa
 
     (operation_id,), crew = made(database), Crew(stubborn)
     with replica(database_url, crew):
-        eventually(lambda: crew.started)
+        wait_until(lambda: crew.started)
 
     found = jobs_table.claim(database, "cleaner", "other", [KIND])
     assert found is not None
@@ -198,9 +198,9 @@ def test_what_a_replica_leaves_goes_to_another_at_once(database_url: str, databa
 def test_a_worker_whose_job_is_somebody_elses_is_stopped(database_url: str, database: Database, ending: Any) -> None:
     (operation_id,), crew = made(database), Crew(ending)
     with replica(database_url, crew):
-        eventually(lambda: crew.started)
+        wait_until(lambda: crew.started)
         database.execute("UPDATE ops.operations SET worker = 'other', lease_until = now() + interval '1 h'")
-        eventually(crew.stops[crew.started[0][1]].is_set)
+        wait_until(crew.stops[crew.started[0][1]].is_set)
 
     assert row(database, operation_id).worker == "other"
 
@@ -208,7 +208,7 @@ def test_a_worker_whose_job_is_somebody_elses_is_stopped(database_url: str, data
 def test_the_last_line_of_a_process_are_its_last_words(capfd: pytest.CaptureFixture[str]) -> None:
     program = "import sys; print('one', file=sys.stderr); print('no paper left', file=sys.stderr); sys.exit(7)"
     process = JobProcess([sys.executable, "-c", program], {})
-    process.wait(30)
+    process.wait(DEADLINE_S)
 
     assert (process.status(), process.last_words()) == (7, "no paper left")
     assert capfd.readouterr().err == "one\nno paper left\n"

@@ -12,9 +12,9 @@ from shared.runtime.loops.handler import InUnit
 from shared.runtime.metrics import Metrics
 from shared.runtime.view import LoopView
 from shared.topics import RAW
-from tests.shared.runtime.deadline import eventually
 from tests.shared.runtime.loops.consumer_loops import KEYS, copy, loop_of, refusing
 from tests.shared.runtime.stage import advanced, append, broker_on, contents, numbers, raw, running, tp_of
+from tests.waiting import wait_until
 
 
 def test_a_partition_whose_records_show_a_bug_is_held_back_and_the_others_go_on(broker: PostgresBroker) -> None:
@@ -24,9 +24,9 @@ def test_a_partition_whose_records_show_a_bug_is_held_back_and_the_others_go_on(
     view = LoopView(loop, broker, "0")
 
     with running(loop) as run:
-        eventually(lambda: advanced(broker) == 100 and loop.state == "tripped")
+        wait_until(lambda: advanced(broker) == 100 and loop.state == "tripped")
         append(broker, [raw(100, key) for key in KEYS])
-        eventually(lambda: advanced(broker) == 101)
+        wait_until(lambda: advanced(broker) == 101)
         ready, why = view.ready()
         assert run.died_of is None
 
@@ -51,13 +51,13 @@ def test_a_partition_that_is_held_back_stays_so_while_members_come_and_go(broker
     other, loop = broker_on(url), loop_of(broker, handler=InUnit(handle), slot="a")
     second = loop_of(other, handler=InUnit(refusing(*range(50), error=RuntimeError)), slot="b")
     with running(loop):
-        eventually(lambda: loop.state == "tripped")
+        wait_until(lambda: loop.state == "tripped")
         tries.clear()
         with running(second):  # it gets partition 1, and trips too
-            eventually(lambda: (loop.assigned, loop.state, second.state) == (1, "running", "tripped"))
-        eventually(lambda: (loop.assigned, loop.state) == (2, "tripped"))
+            wait_until(lambda: (loop.assigned, loop.state, second.state) == (1, "running", "tripped"))
+        wait_until(lambda: (loop.assigned, loop.state) == (2, "tripped"))
         append(broker, [raw(0, KEYS[1])])
-        eventually(lambda: broker.committed("cleaner", [RAW])[tp_of(KEYS[1])] == 1)
+        wait_until(lambda: broker.committed("cleaner", [RAW])[tp_of(KEYS[1])] == 1)
     other.close()
 
     assert broker.committed("cleaner", [RAW])[tp_of(KEYS[0])] == 0
@@ -72,10 +72,10 @@ def test_a_partition_that_was_held_back_is_read_again_by_a_new_process(broker: P
         loop_of(broker, handler=InUnit(copy)),
     )
     with running(broken):
-        eventually(lambda: broken.state == "tripped")
+        wait_until(lambda: broken.state == "tripped")
 
     with running(mended):
-        eventually(lambda: advanced(broker) == 30)
+        wait_until(lambda: advanced(broker) == 30)
 
     assert (numbers(broker), contents(broker, "cleaner.dlq")) == (list(range(30)), [])
 
@@ -85,7 +85,7 @@ def test_a_source_that_changed_its_format_does_not_fill_the_dead_letters(broker:
     loop = loop_of(broker, handler=InUnit(refusing(*range(60))))
 
     with running(loop):
-        eventually(lambda: loop.state == "tripped")
+        wait_until(lambda: loop.state == "tripped")
         told = loop.trouble
 
     assert (advanced(broker), contents(broker, "cleaner.dlq")) == (0, [])

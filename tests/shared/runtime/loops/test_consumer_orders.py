@@ -19,9 +19,9 @@ from shared.runtime.loops.handler import InUnit
 from shared.runtime.metrics import Metrics
 from shared.runtime.view import LoopView
 from shared.topics import RAW
-from tests.shared.runtime.deadline import eventually
 from tests.shared.runtime.loops.consumer_loops import copy, loop_of, refusing
 from tests.shared.runtime.stage import advanced, append, contents, numbers, raw, running, tp_of
+from tests.waiting import wait_until
 
 
 def give(steering: Steering, desired: Desired, seq: int, tolerate: int = 0) -> None:
@@ -47,12 +47,12 @@ def test_a_resume_lets_a_partition_that_was_held_back_be_tried_again(broker: Pos
         return copy(batch) if mended.is_set() else refusing(*range(40))(batch)
 
     with running(loop_of(broker, handler=InUnit(handle), steering=steering, metrics=metrics)) as run:
-        eventually(lambda: run.loop.state == "tripped")
-        eventually(lambda: sorted(states(steering)[1]) == ["running", "tripped"])
+        wait_until(lambda: run.loop.state == "tripped")
+        wait_until(lambda: sorted(states(steering)[1]) == ["running", "tripped"])
         mended.set()
         give(steering, "running", 2)
-        eventually(lambda: advanced(broker) == 40)
-        eventually(lambda: states(steering) == (2, ["running", "running"]))
+        wait_until(lambda: advanced(broker) == 40)
+        wait_until(lambda: states(steering) == (2, ["running", "running"]))
 
     labels = {"topic": RAW, "partition": str(tp_of("k").partition)}
     assert metrics.registry.get_sample_value("headrace_tripped_partitions", labels) == 0
@@ -65,9 +65,9 @@ def test_a_resume_can_let_so_many_failures_pass(broker: PostgresBroker) -> None:
     give(steering, "running", 1)
 
     with running(loop_of(broker, handler=InUnit(refusing(*range(40))), steering=steering)) as run:
-        eventually(lambda: run.loop.state == "tripped")
+        wait_until(lambda: run.loop.state == "tripped")
         give(steering, "running", 2, tolerate=40)
-        eventually(lambda: advanced(broker) == 40)
+        wait_until(lambda: advanced(broker) == 40)
 
     assert len(contents(broker, "cleaner.dlq")) == 40
 
@@ -78,10 +78,10 @@ def test_what_was_tolerated_before_a_start_holds_until_the_order_is_effective(br
     give(steering, "running", 2, tolerate=40)
 
     with running(loop_of(broker, handler=InUnit(refusing(*range(80))), steering=steering)) as run:
-        eventually(lambda: advanced(broker) == 40)
+        wait_until(lambda: advanced(broker) == 40)
         give(steering, "running", 2)
         append(broker, [raw(number) for number in range(40, 80)])
-        eventually(lambda: run.loop.state == "tripped")
+        wait_until(lambda: run.loop.state == "tripped")
 
     assert len(contents(broker, "cleaner.dlq")) == 40
 
@@ -93,9 +93,9 @@ def test_what_is_paused_and_held_back_counts_as_paused(broker: PostgresBroker) -
     loop = loop_of(broker, handler=InUnit(refusing(*range(40))), steering=steering)
 
     with running(loop):
-        eventually(lambda: loop.state == "tripped")
+        wait_until(lambda: loop.state == "tripped")
         give(steering, "paused", 2)
-        eventually(lambda: (loop.state, states(steering)) == ("paused", (2, ["paused", "paused"])))
+        wait_until(lambda: (loop.state, states(steering)) == ("paused", (2, ["paused", "paused"])))
         assert LoopView(loop, broker, "0").ready() == (True, "2 partitions")
 
 
@@ -105,9 +105,9 @@ def test_where_it_reads_on_is_told_also_while_paused(broker: PostgresBroker) -> 
     give(steering, "running", 1)
 
     with running(loop_of(broker, handler=InUnit(copy), steering=steering)):
-        eventually(lambda: advanced(broker) == 7)
+        wait_until(lambda: advanced(broker) == 7)
         give(steering, "paused", 2)
-        eventually(lambda: states(steering) == (2, ["paused", "paused"]))
+        wait_until(lambda: states(steering) == (2, ["paused", "paused"]))
         standing = steering.standing()
 
     assert standing is not None
@@ -121,15 +121,15 @@ def test_partitions_that_come_while_orders_are_too_old_wait_for_new_ones(broker:
     loop = loop_of(broker, handler=InUnit(copy), steering=steering)
 
     with running(loop):
-        eventually(lambda: (loop.assigned, loop.state) == (2, "waiting for orders"))
+        wait_until(lambda: (loop.assigned, loop.state) == (2, "waiting for orders"))
         ready, why = LoopView(loop, broker, "0").ready()
         assert (ready, advanced(broker)) == (False, 0)
         assert "could not be asked" in why
         steering.give(Orders(), time.monotonic())
-        eventually(lambda: advanced(broker) == 7)
+        wait_until(lambda: advanced(broker) == 7)
         steering.give(Orders(), time.monotonic() - ORDERS_FRESH_S)  # what is begun goes on
         append(broker, [raw(7)])
-        eventually(lambda: advanced(broker) == 8)
+        wait_until(lambda: advanced(broker) == 8)
 
     assert numbers(broker) == list(range(8))
 
@@ -144,7 +144,7 @@ def test_a_pause_is_obeyed_while_a_handler_waits_for_trouble_to_pass(broker: Pos
         raise TransientError("away")
 
     with running(loop_of(broker, handler=InUnit(handle), steering=steering)):
-        eventually(lambda: states(steering) == (2, ["paused", "paused"]))
+        wait_until(lambda: states(steering) == (2, ["paused", "paused"]))
 
     assert advanced(broker) == 0
 
@@ -157,6 +157,6 @@ def test_positions_say_under_which_order_they_were_advanced(
     give(steering, "running", 41)
 
     with running(loop_of(broker, handler=InUnit(copy), steering=steering)):
-        eventually(lambda: advanced(broker) == 1)
+        wait_until(lambda: advanced(broker) == 1)
 
     assert rows.execute("SELECT ctl_seq FROM broker.positions WHERE next_off = 1").fetchall() == [(41,)]

@@ -15,9 +15,9 @@ from shared.records import Received
 from shared.runtime.loops.handler import InTransaction, InUnit
 from shared.runtime.metrics import Metrics
 from shared.topics import CLEAN, RAW
-from tests.shared.runtime.deadline import eventually
 from tests.shared.runtime.loops.consumer_loops import copy, insert, loop_of, refusing
 from tests.shared.runtime.stage import advanced, append, broker_on, contents, number_of, numbers, raw, running
+from tests.waiting import wait_until
 
 
 def test_batches_are_what_is_there_up_to_the_most_that_is_allowed(broker: PostgresBroker) -> None:
@@ -29,9 +29,9 @@ def test_batches_are_what_is_there_up_to_the_most_that_is_allowed(broker: Postgr
 
     append(broker, [raw(number) for number in range(4500)])
     with running(loop_of(broker, handler=InUnit(handle))):
-        eventually(lambda: advanced(broker) == 4500)
+        wait_until(lambda: advanced(broker) == 4500)
         append(broker, [raw(4500)])
-        eventually(lambda: advanced(broker) == 4501)
+        wait_until(lambda: advanced(broker) == 4501)
 
     assert sizes == [2000, 2000, 500, 1]
 
@@ -48,7 +48,7 @@ def test_rows_and_positions_commit_together(broker: PostgresBroker, rows: psycop
         return outputs
 
     with running(loop_of(broker, handler=InTransaction(handle))):
-        eventually(lambda: advanced(broker) == 3)
+        wait_until(lambda: advanced(broker) == 3)
 
     assert rows.execute("SELECT number FROM rows ORDER BY 1").fetchall() == [(0,), (1,), (2,)]
     assert numbers(broker) == [0, 1, 2]
@@ -60,7 +60,7 @@ def test_a_record_that_fails_in_the_database_spoils_no_rows_of_others(
     append(broker, [raw(number) for number in range(6)])  # the table refuses 3
 
     with running(loop_of(broker, handler=InTransaction(insert))):
-        eventually(lambda: advanced(broker) == 6)
+        wait_until(lambda: advanced(broker) == 6)
 
     assert rows.execute("SELECT number FROM rows ORDER BY 1").fetchall() == [(0,), (1,), (2,), (4,), (5,)]
     assert [letter.headers["dlq.exception-class"] for letter in contents(broker, "cleaner.dlq")] == [b"CheckViolation"]
@@ -79,11 +79,11 @@ def test_a_session_that_the_server_ended_inside_a_unit_loses_no_rows(
         if number_of(batch[0]) == 4 and not waited:
             waited.append(connection.info.backend_pid)
             pid = connection.info.backend_pid
-            eventually(lambda: not rows.execute("SELECT 1 FROM pg_stat_activity WHERE pid = %s", (pid,)).fetchone())
+            wait_until(lambda: not rows.execute("SELECT 1 FROM pg_stat_activity WHERE pid = %s", (pid,)).fetchone())
         return insert(batch, connection) if number_of(batch[0]) != 3 else []
 
     with running(loop_of(broker, handler=InTransaction(handle))):
-        eventually(lambda: advanced(broker) == 8, timeout_s=20)
+        wait_until(lambda: advanced(broker) == 8)
 
     assert len(waited) == 1
     assert rows.execute("SELECT count(*) FROM rows").fetchall() == [(7,)]
@@ -95,7 +95,7 @@ def test_what_became_of_records_is_counted_once_they_are_committed(broker: Postg
     metrics = Metrics()
 
     with running(loop_of(broker, handler=InUnit(refusing(2)), metrics=metrics)):
-        eventually(lambda: advanced(broker) == 4)
+        wait_until(lambda: advanced(broker) == 4)
 
     def value(name: str, **labels: str) -> float | None:
         return metrics.registry.get_sample_value(f"headrace_{name}", labels)
@@ -113,9 +113,9 @@ def test_replicas_come_and_go_and_every_record_is_handled_once(broker: PostgresB
     loops = [loop_of(each, handler=InUnit(copy), slot=str(slot), max_records=7) for slot, each in enumerate(replicas)]
     with running(loops[0]), running(loops[1]):
         with running(loops[2]):
-            eventually(lambda: advanced(broker) > 50)
+            wait_until(lambda: advanced(broker) > 50)
         append(broker, [raw(number, f"k{number}") for number in range(300, 400)])
-        eventually(lambda: advanced(broker) == 400, timeout_s=20)
+        wait_until(lambda: advanced(broker) == 400)
     for each in replicas:
         each.close()
 

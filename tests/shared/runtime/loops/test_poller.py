@@ -15,8 +15,8 @@ from shared.runtime.loops.handler import Step
 from shared.runtime.loops.poller import PollerLoop
 from shared.runtime.metrics import Metrics
 from shared.topics import CLEAN, FETCHER_CURSORS, RAW
-from tests.shared.runtime.deadline import eventually
-from tests.shared.runtime.stage import append, broker_on, contents, raw, running
+from tests.shared.runtime.stage import LEASE_S, append, broker_on, contents, raw, running
+from tests.waiting import DEADLINE_S, wait_until
 
 
 class Counting:
@@ -69,7 +69,7 @@ def test_steps_and_cursors_are_appended_and_a_second_run_goes_on_from_them(broke
     for last, loaded in ((5, 0), (8, 5)):
         source = Counting(last)
         with running(loop_of(broker, source)):
-            eventually(lambda last=last: broker.cursors(FETCHER_CURSORS) == {"next": str(last).encode()})  # type: ignore[misc]
+            wait_until(lambda last=last: broker.cursors(FETCHER_CURSORS) == {"next": str(last).encode()})  # type: ignore[misc]
         assert source.loads == [loaded]
 
     assert raws(broker) == [raw(number) for number in range(8)]
@@ -82,7 +82,7 @@ def test_after_a_unit_failed_the_source_starts_over_from_the_committed_cursors(b
 
     source = Counting(6, fence)
     with running(loop_of(broker, source)):
-        eventually(lambda: broker.cursors(FETCHER_CURSORS) == {"next": b"6"})
+        wait_until(lambda: broker.cursors(FETCHER_CURSORS) == {"next": b"6"})
 
     assert source.loads == [0, 3]
     assert raws(broker) == [raw(number) for number in range(6)]
@@ -95,7 +95,7 @@ def test_a_source_that_is_away_is_waited_for(broker: PostgresBroker) -> None:
 
     source = Counting(4, away)
     with running(loop_of(broker, source)):
-        eventually(lambda: broker.cursors(FETCHER_CURSORS) == {"next": b"4"})
+        wait_until(lambda: broker.cursors(FETCHER_CURSORS) == {"next": b"4"})
 
     assert source.loads == [0, 2, 2]
     assert raws(broker) == [raw(number) for number in range(4)]
@@ -106,13 +106,13 @@ def test_of_two_replicas_one_stands_by_and_takes_over_when_the_other_ends(broker
     first, second = Counting(3), Counting(6)
     first_loop, second_loop = loop_of(broker, first, "0"), loop_of(other, second, "1")
     with running(first_loop) as run:
-        eventually(lambda: broker.cursors(FETCHER_CURSORS) == {"next": b"3"})
+        wait_until(lambda: broker.cursors(FETCHER_CURSORS) == {"next": b"3"})
         with running(second_loop):
-            eventually(lambda: second_loop.state == "standing by")
+            wait_until(lambda: second_loop.state == "standing by")
             assert second.loads == []
             first_loop.stop()
             run.join()
-            eventually(lambda: other.cursors(FETCHER_CURSORS) == {"next": b"6"})
+            wait_until(lambda: other.cursors(FETCHER_CURSORS) == {"next": b"6"})
     other.close()
 
     assert second.loads == [3]
@@ -129,11 +129,9 @@ def test_a_replica_that_dies_of_a_bug_is_replaced_at_once(broker: PostgresBroker
     with running(loop_of(broker, Counting(4, bug), "0")) as run:
         run.join()
         assert isinstance(run.died_of, RuntimeError)
-        died_at = time.monotonic()
         with running(second_loop):
-            eventually(lambda: second_loop.state == "running")
-            assert time.monotonic() - died_at < 1.4
-            eventually(lambda: other.cursors(FETCHER_CURSORS) == {"next": b"4"})
+            wait_until(lambda: second_loop.state == "running", deadline_s=LEASE_S / 2)
+            wait_until(lambda: other.cursors(FETCHER_CURSORS) == {"next": b"4"})
     other.close()
 
 
@@ -141,10 +139,10 @@ def test_as_background_work_it_runs_until_the_event_is_set(broker: PostgresBroke
     loop, stop = loop_of(broker, Counting(3)), threading.Event()
     thread = threading.Thread(target=loop.run_until, args=(stop,))
     thread.start()
-    eventually(lambda: broker.cursors(FETCHER_CURSORS) == {"next": b"3"})
+    wait_until(lambda: broker.cursors(FETCHER_CURSORS) == {"next": b"3"})
 
     stop.set()
-    thread.join(2)
+    thread.join(DEADLINE_S)
 
     assert not thread.is_alive()
     assert loop.state == "stopped"
@@ -156,7 +154,7 @@ def test_what_lies_in_the_cursor_topic_is_not_read_on_and_on(broker: PostgresBro
         broker, service="fetcher", slot="0", cursors=CLEAN, source=Counting(20), metrics=Metrics()
     )  # its records are passed over as those of a compacted topic are
     with running(loop):
-        eventually(lambda: broker.cursors(CLEAN) == {"next": b"20"})
+        wait_until(lambda: broker.cursors(CLEAN) == {"next": b"20"})
         assert loop._consumer is not None
         assert sum(loop._consumer.position(tp) for tp in loop._consumer.assignment()) <= 1
 
@@ -165,12 +163,10 @@ def test_stop_ends_an_idle_poller_promptly(broker: PostgresBroker) -> None:
     append(broker, [raw(0)])
     loop = loop_of(broker, Counting(0))
     with running(loop) as run:
-        eventually(lambda: loop.state == "running")
-        stopped_at = time.monotonic()
+        wait_until(lambda: loop.state == "running")
         loop.stop()
         run.join()
 
-    assert time.monotonic() - stopped_at < 2
     assert (run.died_of, loop.state) == (None, "stopped")
 
 
@@ -181,16 +177,16 @@ def test_a_paused_poller_asks_its_source_for_nothing_and_goes_on_where_it_was(br
     loop = loop_of(broker, source, steering=steering)
 
     with running(loop):
-        eventually(lambda: obeyed(steering) == (2, {0: "paused"}))
+        wait_until(lambda: obeyed(steering) == (2, {0: "paused"}))
         reached = broker.cursors(FETCHER_CURSORS)
         assert (loop.state, reached, len(raws(broker))) == ("paused", {"next": b"4"}, 4)
         ticked_at = loop.ticked_at
-        eventually(lambda: loop.ticked_at > ticked_at)  # it polls on
+        wait_until(lambda: loop.ticked_at > ticked_at)  # it polls on
         assert broker.cursors(FETCHER_CURSORS) == reached
 
         give(steering, "running", 3)
-        eventually(lambda: obeyed(steering) == (3, {0: "running"}))
-        eventually(lambda: len(raws(broker)) > 4)
+        wait_until(lambda: obeyed(steering) == (3, {0: "running"}))
+        wait_until(lambda: len(raws(broker)) > 4)
 
     assert source.loads == [0]
 
@@ -202,17 +198,17 @@ def test_a_poller_that_does_not_know_its_orders_or_starts_in_a_pause_does_not_be
     source = Counting(5)
     loop, second = loop_of(broker, source, "0", steering), loop_of(other, Counting(5), "1", standby)
     with running(loop):
-        eventually(lambda: (loop.state, loop.assigned) == ("waiting for orders", 1))
+        wait_until(lambda: (loop.state, loop.assigned) == ("waiting for orders", 1))
         assert steering.standing() is None
         give(steering, "paused", 7)
         give(standby, "paused", 7)
         with running(second):
-            eventually(lambda: obeyed(steering) == (7, {0: "paused"}))
-            eventually(lambda: obeyed(standby) == (7, {}))  # it owns nothing, and obeys too
+            wait_until(lambda: obeyed(steering) == (7, {0: "paused"}))
+            wait_until(lambda: obeyed(standby) == (7, {}))  # it owns nothing, and obeys too
         assert (source.loads, raws(broker)) == ([], [])
 
         give(steering, "running", 8)
-        eventually(lambda: len(raws(broker)) == 5)
+        wait_until(lambda: len(raws(broker)) == 5)
     other.close()
 
 
@@ -221,7 +217,7 @@ def test_a_poller_does_not_begin_on_orders_that_are_too_old(broker: PostgresBrok
     steering.give(Orders(), time.monotonic() - ORDERS_FRESH_S)
 
     with running(loop_of(broker, source, steering=steering)) as run:
-        eventually(lambda: run.loop.state == "waiting for orders")
+        wait_until(lambda: run.loop.state == "waiting for orders")
         assert source.loads == []
         steering.give(Orders(), time.monotonic())
-        eventually(lambda: len(raws(broker)) == 5)
+        wait_until(lambda: len(raws(broker)) == 5)

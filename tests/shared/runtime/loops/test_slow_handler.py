@@ -19,8 +19,8 @@ from shared.runtime.loops.handler import InThread
 from shared.runtime.loops.worker_thread import WorkerThread
 from shared.runtime.metrics import Metrics
 from shared.topics import RAW
-from tests.shared.runtime.deadline import eventually
 from tests.shared.runtime.stage import PARTITIONS, advanced, append, broker_on, number_of, numbers, out, raw, running
+from tests.waiting import DEADLINE_S, wait_until
 
 
 class Gate:
@@ -32,7 +32,7 @@ class Gate:
 
     def handle(self, batch: Sequence[Received]) -> list[NewRecord]:
         self.entered.set()
-        self.opened.wait(30)
+        self.opened.wait(DEADLINE_S)
         self.handled += [number_of(received) for received in batch]
         return [out(received) for received in batch]
 
@@ -46,7 +46,7 @@ def ticks(loop: ConsumerLoop, times: int) -> None:
     """Wait until the loop has got on so many times."""
     for _ in range(times):
         seen = loop.ticked_at
-        eventually(lambda seen=seen: loop.ticked_at != seen)  # type: ignore[misc]
+        wait_until(lambda seen=seen: loop.ticked_at != seen)  # type: ignore[misc]
 
 
 def test_a_loop_ticks_and_keeps_its_partitions_while_its_handler_works(broker: PostgresBroker) -> None:
@@ -55,11 +55,11 @@ def test_a_loop_ticks_and_keeps_its_partitions_while_its_handler_works(broker: P
     loop = loop_of(broker, handler=InThread(gate.handle))
 
     with running(loop):
-        assert gate.entered.wait(10)
+        assert gate.entered.wait(DEADLINE_S)
         ticks(loop, 5)
         assert (loop.assigned, advanced(broker)) == (PARTITIONS, 0)
         gate.opened.set()
-        eventually(lambda: advanced(broker) == 5)
+        wait_until(lambda: advanced(broker) == 5)
 
     assert gate.handled == numbers(broker) == list(range(5))
 
@@ -70,11 +70,11 @@ def test_records_that_come_meanwhile_wait_and_are_handled_once_in_order(broker: 
     loop = loop_of(broker, handler=InThread(gate.handle))
 
     with running(loop):
-        assert gate.entered.wait(10)
+        assert gate.entered.wait(DEADLINE_S)
         append(broker, [raw(number) for number in range(1, 50)])
         ticks(loop, 3)
         gate.opened.set()
-        eventually(lambda: advanced(broker) == 50)
+        wait_until(lambda: advanced(broker) == 50)
 
     assert gate.handled == numbers(broker) == list(range(50))
 
@@ -87,12 +87,12 @@ def test_another_member_gets_its_share_while_a_handler_works_and_nothing_is_told
     first = loop_of(broker, handler=InThread(gate.handle))
 
     with running(first), closing(broker_on(url)) as another:
-        assert gate.entered.wait(10)
+        assert gate.entered.wait(DEADLINE_S)
         second = loop_of(another, "1", handler=InThread(lambda batch: [out(received) for received in batch]))
         with running(second):
-            eventually(lambda: (first.assigned, second.assigned) == (1, 1))
+            wait_until(lambda: (first.assigned, second.assigned) == (1, 1))
             gate.opened.set()
-            eventually(lambda: advanced(broker) == 64)
+            wait_until(lambda: advanced(broker) == 64)
 
     assert sorted(numbers(broker)) == sorted(list(range(8)) * 8)
 
@@ -103,12 +103,12 @@ def test_orders_that_come_meanwhile_are_obeyed_after_the_unit(broker: PostgresBr
     loop = loop_of(broker, handler=InThread(gate.handle), steering=steering)
 
     with running(loop):
-        assert gate.entered.wait(10)
+        assert gate.entered.wait(DEADLINE_S)
         steering.give(Orders({RAW: Order(RAW, "paused", 7)}), time.monotonic())
         append(broker, [raw(1)])
         ticks(loop, 3)
         gate.opened.set()
-        eventually(lambda: loop.state == "paused")
+        wait_until(lambda: loop.state == "paused")
         ticks(loop, 3)
 
     assert (gate.handled, advanced(broker)) == ([0], 1)
@@ -120,9 +120,9 @@ def test_a_loop_that_is_to_stop_does_not_wait_for_ever_and_its_unit_never_happen
     loop = loop_of(broker, handler=InThread(gate.handle))
 
     with running(loop) as run:
-        assert gate.entered.wait(10)
+        assert gate.entered.wait(DEADLINE_S)
         loop.stop()
-        run.join(6)
+        run.join()
 
     assert run.died_of is None
     assert advanced(broker) == 0
@@ -140,7 +140,7 @@ def test_a_handler_that_fails_in_the_worker_thread_fails_as_any_other(broker: Po
 
     append(broker, [raw(0), raw(1)])
     with running(loop_of(broker, handler=InThread(handle))):
-        eventually(lambda: advanced(broker) == 2)
+        wait_until(lambda: advanced(broker) == 2)
 
     assert numbers(broker) == [0, 1]
 

@@ -15,8 +15,8 @@ from shared.errors import TransientError
 from shared.runtime.metrics import Metrics
 from shared.runtime.process.replicas import Replicas
 from tests.shared.database.black_hole import black_hole
-from tests.shared.runtime.deadline import eventually
 from tests.shared.runtime.views import BrokenView, GivenView
+from tests.waiting import DEADLINE_S, terminate_backends, wait_until
 
 Database = psycopg.Connection[tuple[Any, ...]]
 LAG = {"topic": "t", "partition": 0, "position": 3, "end": 5, "records": 2, "seconds": 1.5}
@@ -26,8 +26,10 @@ def guard(_name: str, work: Callable[[], None]) -> None:
     work()
 
 
-def replicas(url: str, view: GivenView, interval_s: float = 0.02, metrics: Metrics | None = None) -> Replicas:
-    return Replicas(url, view, "http://127.0.0.1:1", guard, metrics or Metrics(), interval_s, answer_s=0.3)
+def replicas(
+    url: str, view: GivenView, interval_s: float = 0.02, metrics: Metrics | None = None, answer_s: float = DEADLINE_S
+) -> Replicas:
+    return Replicas(url, view, "http://127.0.0.1:1", guard, metrics or Metrics(), interval_s, answer_s=answer_s)
 
 
 def rows(database: Database) -> list[tuple[Any, ...]]:
@@ -40,7 +42,7 @@ def test_a_replica_says_how_it_is_and_takes_its_row_away(database_url: str, data
     view = GivenView(detail={"since": datetime(2026, 1, 1, tzinfo=UTC)}, partitions=[LAG, LAG])
 
     with replicas(database_url, view):
-        row = eventually(lambda: rows(database))[0]
+        row = wait_until(lambda: rows(database))[0]
 
     detail = {"since": "2026-01-01T00:00:00+00:00"}
     assert row == ("loader", "r", os.getpid(), "http://127.0.0.1:1", "running", True, 4, detail)
@@ -51,9 +53,9 @@ def test_a_beat_follows_the_view(database_url: str, database: Database) -> None:
     view = GivenView()
 
     with replicas(database_url, view):
-        eventually(lambda: rows(database))
+        wait_until(lambda: rows(database))
         view.state, view.readiness = "backing off", (False, "the broker is away")
-        row = eventually(lambda: [row for row in rows(database) if row[4] == "backing off"])[0]
+        row = wait_until(lambda: [row for row in rows(database) if row[4] == "backing off"])[0]
 
     assert row[5:] == (False, None, {"not_ready": "the broker is away"})
 
@@ -62,7 +64,7 @@ def test_a_beat_tells_the_metrics_of_the_lag(database_url: str, database: Databa
     metrics = Metrics()
 
     with replicas(database_url, GivenView(partitions=[LAG]), metrics=metrics):
-        eventually(lambda: rows(database))
+        wait_until(lambda: rows(database))
 
     where = {"topic": "t", "partition": "0"}
     assert metrics.registry.get_sample_value("headrace_consumer_lag_records", where) == 2
@@ -71,32 +73,30 @@ def test_a_beat_tells_the_metrics_of_the_lag(database_url: str, database: Databa
 
 def test_a_lag_that_cannot_be_read_is_unknown(database_url: str, database: Database) -> None:
     with replicas(database_url, BrokenView(error=TransientError("away"))):
-        row = eventually(lambda: rows(database))[0]
+        row = wait_until(lambda: rows(database))[0]
 
     assert row[6] is None
 
 
 def test_beats_go_on(database_url: str, database: Database) -> None:
     with replicas(database_url, GivenView()):
-        eventually(lambda: rows(database))
+        wait_until(lambda: rows(database))
         database.execute("CREATE TEMP TABLE first AS SELECT seen_at FROM ops.replicas")
-        eventually(lambda: database.execute("SELECT FROM ops.replicas r, first f WHERE r.seen_at > f.seen_at").rowcount)
+        wait_until(lambda: database.execute("SELECT FROM ops.replicas r, first f WHERE r.seen_at > f.seen_at").rowcount)
 
 
 def test_a_cut_connection_is_made_anew(database_url: str, database: Database) -> None:
-    def cut() -> int | None:
-        row = database.execute(
-            "SELECT pid, pg_terminate_backend(pid) FROM pg_stat_activity"
-            " WHERE application_name = 'headrace loader heartbeat' AND datname = current_database()"
-        ).fetchone()
-        return row[0] if row else None
+    def cut() -> list[int]:
+        return terminate_backends(
+            database, "datname = current_database() AND application_name = 'headrace loader heartbeat'"
+        )
 
     with replicas(database_url, GivenView()):
-        eventually(lambda: rows(database))
-        first = eventually(cut)
+        wait_until(lambda: rows(database))
+        first = wait_until(cut)
         database.execute("DELETE FROM ops.replicas")
-        eventually(lambda: rows(database))
-        second = eventually(cut)
+        wait_until(lambda: rows(database))
+        second = wait_until(cut)
 
     assert first != second
 
@@ -106,25 +106,25 @@ def test_a_database_that_is_away_stops_nobody(database_url: str, database: Datab
 
     with replicas(database_url, GivenView()):
         database.execute("ALTER TABLE ops.replicas_away RENAME TO replicas")
-        assert eventually(lambda: rows(database))
+        assert wait_until(lambda: rows(database))
 
 
 def test_a_line_that_passes_nothing_is_given_up_for_a_new_one(database_url: str, database: Database) -> None:
     with (
         black_hole(Path(str(conninfo_to_dict(database_url)["host"]))) as hole,
-        replicas(make_conninfo(database_url, host=str(hole.directory)), GivenView()),
+        replicas(make_conninfo(database_url, host=str(hole.directory)), GivenView(), answer_s=1.0),
     ):
-        eventually(lambda: rows(database))
+        wait_until(lambda: rows(database))
         hole.swallow()
-        eventually(lambda: hole.swallowed)
+        wait_until(lambda: hole.swallowed)
         database.execute("DELETE FROM ops.replicas")
         hole.pass_on()
-        eventually(lambda: rows(database))
+        wait_until(lambda: rows(database))
 
 
 def test_a_failed_end_leaves_the_row_with_its_cause(database_url: str, database: Database) -> None:
     with replicas(database_url, GivenView()) as reporting:
-        eventually(lambda: rows(database))
+        wait_until(lambda: rows(database))
         reporting.fail("ValueError: no")
 
     assert rows(database)[0][4:] == ("stopped", False, None, {"cause": "ValueError: no"})
@@ -132,7 +132,7 @@ def test_a_failed_end_leaves_the_row_with_its_cause(database_url: str, database:
 
 def test_the_row_of_a_successor_is_left_alone(database_url: str, database: Database) -> None:
     with replicas(database_url, GivenView(), interval_s=60.0):
-        eventually(lambda: rows(database))
+        wait_until(lambda: rows(database))
         database.execute("UPDATE ops.replicas SET pid = 1, incarnation = gen_random_uuid()")
 
     assert [row[2] for row in rows(database)] == [1]

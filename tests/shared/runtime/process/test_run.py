@@ -18,7 +18,7 @@ import pytest
 
 from headrace.database.embedded import OWNER, EmbeddedPostgres
 from shared.runtime.process.run import GRACE_S
-from tests.shared.runtime.deadline import eventually
+from tests.waiting import DEADLINE_S, wait_until
 
 Database = psycopg.Connection[tuple[Any, ...]]
 Start = Callable[..., "Service"]
@@ -43,10 +43,10 @@ class Service:
         return [json.loads(line) for line in self.said().splitlines() if line.endswith("}")]
 
     def event(self, name: str) -> dict[str, Any]:
-        return eventually(lambda: next((line for line in self.lines() if line["event"] == name), None) or {})
+        return wait_until(lambda: next((line for line in self.lines() if line["event"] == name), None) or {})
 
     def end(self) -> int:
-        return self.process.wait(GRACE_S + 5)
+        return self.process.wait(GRACE_S + DEADLINE_S)
 
 
 @pytest.fixture
@@ -78,8 +78,8 @@ def start(tmp_path: Path, environ: dict[str, str]) -> Iterator[Start]:
 def test_a_signal_finishes_the_open_unit_and_ends_cleanly(start: Start, database: Database, number: int) -> None:
     service = start()
     url = service.event("started")["admin_url"]
-    ready = httpx.get(f"{url}/readyz")
-    row = eventually(lambda: database.execute("SELECT service, pid, admin_url FROM ops.replicas").fetchone())
+    ready = httpx.get(f"{url}/readyz", timeout=DEADLINE_S)
+    row = wait_until(lambda: database.execute("SELECT service, pid, admin_url FROM ops.replicas").fetchone())
 
     service.process.send_signal(number)
 
@@ -104,7 +104,7 @@ def test_two_signals_are_one(start: Start) -> None:
 def test_build_and_service_show_in_the_metrics(start: Start) -> None:
     url = start().event("started")["admin_url"]
 
-    assert 'headrace_build_info{python="3' in httpx.get(f"{url}/metrics").text
+    assert 'headrace_build_info{python="3' in httpx.get(f"{url}/metrics", timeout=DEADLINE_S).text
 
 
 def test_a_loop_that_dies_ends_the_process_and_says_of_what(start: Start, database: Database) -> None:
@@ -157,7 +157,7 @@ def test_a_loop_that_ticks_is_left_alone_and_so_is_a_process_that_was_stopped_fo
 
     service.process.send_signal(signal.SIGSTOP)
     with pytest.raises(subprocess.TimeoutExpired):
-        service.process.wait(1.5)
+        service.process.wait(4.0)
     service.process.send_signal(signal.SIGCONT)
     with pytest.raises(subprocess.TimeoutExpired):
         service.process.wait(0.5)
@@ -210,10 +210,10 @@ def test_a_service_dies_with_its_supervisor(tmp_path: Path, environ: dict[str, s
     )
     supervised = environ | {"BEHAVIOUR": "works", "HEADRACE_SUPERVISED": "1"}
     supervisor = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, env=supervised, stdin=subprocess.PIPE)
-    eventually(lambda: '"started"' in (tmp_path / "stderr").read_text() if (tmp_path / "stderr").exists() else False)
+    wait_until(lambda: '"started"' in (tmp_path / "stderr").read_text() if (tmp_path / "stderr").exists() else False)
 
     supervisor.kill()
     supervisor.communicate()
 
-    eventually(lambda: '"stopped"' in (tmp_path / "stderr").read_text())
+    wait_until(lambda: '"stopped"' in (tmp_path / "stderr").read_text())
     assert (tmp_path / "unit").read_text() == "finished"
