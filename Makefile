@@ -29,7 +29,7 @@ SHELL := bash
 NEWS := awk '!/^Requirement already satisfied/ { print; fflush() }'
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test faults lint bench bench-broker bench-replay bench-predict clean
+.PHONY: help setup run test test-quick faults lint bench bench-broker bench-replay bench-predict clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -61,6 +61,9 @@ run: $(STAMP) ## Run it all: by default a demonstration (SOURCE= ARCHIVE= FROM= 
 
 test: $(STAMP) ## Run all tests (PYTEST_ARGS= for more)
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+test-quick: $(STAMP) ## Run what needs no Kafka, no recorded days and little time (about two minutes)
+	@$(BIN)/python -m pytest $(PYTEST_ARGS) -m "not kafka and not recorded and not slow"
 
 faults: $(STAMP) ## Kill, stop, cut and restart everything, and compare (ARGS=, docs/faults.md)
 	@$(BIN)/python -m tests.faults $(ARGS)

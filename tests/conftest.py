@@ -9,16 +9,25 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from hypothesis import HealthCheck, settings
 
 from headrace.database.embedded import EmbeddedPostgres
 from shared.database.migrations import migrate
 from tests.kafka.jars import KafkaMissingError
 from tests.kafka.use import KafkaInUse
 
+pytest_plugins = ("tests.selection", "tests.skips")
 
+
+@pytest.hookimpl(tryfirst=True)  # before Hypothesis loads the profile that the command line names
 def pytest_configure(config: pytest.Config) -> None:
     """kafka-python reads its schemas in a way that Python 3.11 and 3.12 call deprecated, and 3.13 no longer does."""
     config.addinivalue_line("filterwarnings", "ignore:.*_text is deprecated:DeprecationWarning")
+    # Hypothesis: examples follow from the test alone, so that a change passes or fails by what it changes. Others are
+    # looked for with `--hypothesis-profile explore`. A loaded machine may be slow, so no example has a deadline.
+    settings.register_profile("explore", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
+    settings.register_profile("fixed", settings.get_profile("explore"), derandomize=True)
+    settings.load_profile("fixed")
 
 
 @pytest.fixture(scope="session")

@@ -268,6 +268,7 @@ def client() -> list[str]:
     pytest.skip("no compose client: install docker's compose plugin (or put docker-compose on PATH) to check the file")
 
 
+@pytest.mark.containers
 @pytest.mark.parametrize("files", [["docker-compose.yml"], ["docker-compose.yml", "docker-compose.discord.yml"]])
 def test_the_compose_client_accepts_the_file(client: list[str], files: list[str]) -> None:
     options = [option for file in files for option in ("-f", str(DEPLOY / file))]

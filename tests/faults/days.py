@@ -6,7 +6,6 @@ Written into a temporary archive in the layout of the recorded one, and gone wit
 from __future__ import annotations
 
 import gzip
-import os
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from pathlib import Path
@@ -16,19 +15,12 @@ import orjson
 from simulator.publisher import Publisher
 from simulator.season import Plan, Season
 from simulator.stages import Pace
+from tests.recorded_days import recording
 
 FEEDS = ("programs", "previews", "results")
 JAPAN = timezone(timedelta(hours=9))
-VARIABLE = "HEADRACE_BOATRACE"
 
 Find = Callable[[str, date], bytes | None]
-
-
-def recording() -> Path | None:
-    """Where the recorded days lie; None where they do not."""
-    beside = Path(__file__).parents[2].parent / "shared" / "data" / "boatrace"
-    found = Path(os.environ.get(VARIABLE, beside))
-    return found if (found / "v2").is_dir() else None
 
 
 def write_archive(folder: Path, history: list[date], upcoming: date, venues: int) -> bool:

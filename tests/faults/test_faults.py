@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.days import VARIABLE
 from tests.faults.report import Report
 from tests.faults.schedule import EMBEDDED, KAFKA, Fault, Kind, Point, Schedule, made
 from tests.faults.suite import Serial, faulty_run, folder, serial_run
 from tests.kafka.jars import KafkaMissingError, jars, java
+from tests.recorded_days import VARIABLE
 
 FIRST = date(2026, 1, 10)
 DAYS = 10

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-TARGETS = {"help", "setup", "run", "test", "lint", "bench", "bench-broker", "clean"}
+TARGETS = {"help", "setup", "run", "test", "test-quick", "lint", "bench", "bench-broker", "clean"}
 
 
 def make(repository: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

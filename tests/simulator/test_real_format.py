@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,10 @@ import pytest
 from simulator.documents import FEEDS, document, final_stage
 from simulator.races import Race
 from simulator.season import Plan, Season
+from tests.recorded_days import directory
 from tests.simulator.documented import ENTRY_KEYS, PAYOUT_KEYS, RACE_KEYS, boats_of, kinds
 
+pytestmark = pytest.mark.recorded
 DAYS = ("20260131", "20251231", "20260111")
 # Real values the days above do not happen to hold, or that no simulated season needs.
 KINDS_SEEN_ELSEWHERE = {
@@ -27,11 +28,7 @@ KINDS_SEEN_ELSEWHERE = {
 
 @pytest.fixture(scope="module")
 def archive() -> Path:
-    beside = Path(__file__).parents[2].parent / "shared" / "data" / "boatrace"
-    path = Path(os.environ.get("HEADRACE_BOATRACE", beside))
-    if not (path / "v2").is_dir():
-        pytest.skip("no recorded days of the real source: set HEADRACE_BOATRACE to the folder that holds v2/")
-    return path
+    return directory()
 
 
 def real(archive: Path, feed: str) -> list[dict[str, Any]]:

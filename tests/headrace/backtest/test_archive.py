@@ -31,8 +31,8 @@ from shared.runtime.metrics import Metrics
 from simulator.documents import FEEDS, document, final_stage
 from simulator.rates import Rates
 from simulator.season import Plan, Season
+from tests.recorded_days import directory
 from tests.services.cleaner.made import blank_result, card, preview, preview_boat, result, result_boat
-from tests.services.cleaner.recorded import directory
 from tests.services.fetcher.made import body, record_file
 
 Connection = psycopg.Connection[Any]
@@ -282,6 +282,7 @@ def whole(real: Path) -> tuple[list[EventFacts], list[str]]:
     return read_archive(real, on_problem=problems.append), problems
 
 
+@pytest.mark.recorded
 def test_the_whole_real_archive_is_read(whole: tuple[list[EventFacts], list[str]]) -> None:
     found, problems = whole
 
@@ -295,6 +296,7 @@ def test_the_whole_real_archive_is_read(whole: tuple[list[EventFacts], list[str]
     assert sum(event.amount is None for event in settled) == 16  # too few came in, or a special payout
 
 
+@pytest.mark.recorded
 def test_real_days_read_as_they_do_from_the_tables(
     real: Path, whole: tuple[list[EventFacts], list[str]], database: Connection, tmp_path: Path
 ) -> None:

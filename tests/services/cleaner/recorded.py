@@ -1,32 +1,19 @@
-"""The recorded days of the real source, read where they lie; nothing of them is part of the project.
-
-They are looked for in ../shared/data/boatrace beside the repository, or where HEADRACE_BOATRACE says.
-"""
+"""The recorded days of the real source as raw events, read where they lie (tests/recorded_days.py)."""
 
 import gzip
 import json
-import os
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import orjson
-import pytest
 
 from shared.events import RawEvent, event_key_of
+from tests.recorded_days import directory
 
 FEEDS = ("programs", "previews", "results")
 FIRST, LAST = date(2025, 7, 15), date(2026, 3, 31)
-
-
-def directory() -> Path:
-    """Where the recorded days lie. Skips the test where they do not."""
-    beside = Path(__file__).parents[3].parent / "shared" / "data" / "boatrace"
-    found = Path(os.environ.get("HEADRACE_BOATRACE", beside))
-    if not (found / "v2").is_dir():
-        pytest.skip(f"no recorded days in {found}: set HEADRACE_BOATRACE to the directory that holds v2/ and live/")
-    return found
 
 
 def _races(path: Path, feed: str) -> list[dict[str, Any]]:

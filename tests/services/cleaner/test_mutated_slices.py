@@ -57,7 +57,7 @@ def mutate(data: st.DataObject, node: Any) -> None:
         del node[key]
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(
     data=st.data(),
     kind=st.sampled_from(FRESH),
@@ -81,7 +81,7 @@ def test_a_mutated_slice_is_a_fact_or_invalid(
         assert CLEAN_EVENT.validate_json(answer.model_dump_json(exclude_none=True)) == answer
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(body=st.dictionaries(st.sampled_from(["table", "rows", "boats", "race_date", "payouts"]), JSON))
 def test_any_object_is_a_fact_or_invalid(body: dict[str, Any]) -> None:
     answers = [answer_to(raw(feed, body)) for feed in ("programs", "previews", "results", "reference")]

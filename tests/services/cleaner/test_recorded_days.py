@@ -12,6 +12,8 @@ from services.cleaner.clean import Filtered, clean
 from shared.events import Listed, Observed, Settled
 from tests.services.cleaner.recorded import archived
 
+pytestmark = pytest.mark.recorded
+
 
 @dataclass
 class Cards:

@@ -8,6 +8,7 @@ from services.cleaner.clean import Filtered, clean
 from shared.events import Listed, Settled
 from tests.services.cleaner.recorded import live
 
+pytestmark = pytest.mark.recorded
 Cleaned = list[tuple[int, str, Listed | Settled | Filtered]]
 PHANTOM_BLANK_SEQ = 6
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Mapping
 from datetime import date
@@ -17,17 +16,15 @@ from services.fetcher.sources.yaml_file import load_source
 from services.fetcher.windows import Plan
 from shared.clock import SystemClock
 from shared.runtime.loops.handler import Step
+from tests.recorded_days import directory
 
+pytestmark = pytest.mark.recorded
 FIRST, LAST = date(2025, 7, 15), date(2026, 3, 31)
 
 
 @pytest.fixture(scope="module")
 def recorded() -> Path:
-    beside = Path(__file__).parents[3].parent / "shared" / "data" / "boatrace"
-    found = Path(os.environ.get("HEADRACE_BOATRACE", beside))
-    if not (found / "v2").is_dir():
-        pytest.skip(f"no recorded days in {found}: set HEADRACE_BOATRACE to the directory that holds v2/")
-    return found
+    return directory()
 
 
 def steps(recorded: Path, kept: Path, cursors: Mapping[str, bytes]) -> tuple[list[Step], Fetcher]:

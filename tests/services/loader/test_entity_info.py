@@ -52,7 +52,7 @@ sightings = st.lists(
 )
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(sightings)
 def test_rows_are_merged_as_facts_in_memory_are(connection: psycopg.Connection[Any], seen: list[Sighting]) -> None:
     loader = Loader(StillClock(), Metrics())

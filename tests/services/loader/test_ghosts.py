@@ -111,7 +111,7 @@ def without_row_id(record: NewRecord) -> Any:
     return record.headers["event_id"], {**orjson.loads(record.value), "row_id": None}
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(orders, cuts, ghosts)
 def test_ghosts_change_nothing(connection: Connection, order: list[int], cuts: set[int], haunting: list[Ghost]) -> None:
     records = in_order([received(FACTS[index]) for index in order] + LATER)

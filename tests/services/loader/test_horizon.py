@@ -33,7 +33,7 @@ def loaded(connection: psycopg.Connection[Any], facts: list[Any], horizon: datet
         return tables(connection)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(horizon=st.integers(-310, 60), order=st.permutations(FACTS))
 def test_the_later_is_as_if_it_had_never_been(
     connection: psycopg.Connection[Any], horizon: int, order: list[tuple[Any, float]]

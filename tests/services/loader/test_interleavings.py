@@ -69,7 +69,7 @@ def load(connection: Connection, order: list[int], cuts: set[int]) -> tuple[Tabl
     return shown, heard
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(orders, cuts)
 def test_any_interleaving_gives_the_same_tables(connection: Connection, order: list[int], cuts: set[int]) -> None:
     expected, all_heard = load(connection, list(range(len(FACTS))), set())

@@ -1,6 +1,6 @@
 """2026-01-31 as it was recorded: the day's final files, and all its versions in the order in which they came.
 
-Read where they lie: tests/services/cleaner/recorded.py says where that is.
+Read where they lie: tests/recorded_days.py says where that is.
 """
 
 from __future__ import annotations
@@ -24,11 +24,13 @@ from services.loader.load import Loader
 from shared.broker.contract import NewRecord, Record
 from shared.records import decode
 from shared.runtime.metrics import Metrics
-from tests.services.cleaner.recorded import FEEDS, directory
+from tests.recorded_days import directory
+from tests.services.cleaner.recorded import FEEDS
 from tests.services.loader.conftest import own_database
 from tests.services.loader.facts import StillClock
 from tests.services.loader.views import ask
 
+pytestmark = pytest.mark.recorded
 Connection = psycopg.Connection[Any]
 Raw = list[NewRecord]
 

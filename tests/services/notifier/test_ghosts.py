@@ -77,7 +77,7 @@ def tell(database: Connection, compose: Compose, cuts: set[int], haunting: Seque
     ).fetchall()
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cuts, ghosts)
 def test_ghosts_are_not_told(database: Connection, compose: Compose, cuts: set[int], haunting: list[Ghost]) -> None:
     expected = tell(database, compose, cuts, [])

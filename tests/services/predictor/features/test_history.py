@@ -197,7 +197,7 @@ def version(which: int, how: int) -> EventFacts:
     ][how]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.lists(SAID, min_size=1, max_size=4), min_size=1, max_size=5))
 def test_however_results_came_the_history_is_that_of_what_was_said_last(said: list[list[tuple[int, int]]]) -> None:
     history = History(POND)

@@ -12,9 +12,11 @@ from services.predictor.data.events import STATES, EventFacts, Events, State, ev
 from services.predictor.data.profile import BOATRACE
 from services.predictor.features.encoding import Encoding
 from services.predictor.features.history import History
-from tests.services.cleaner.recorded import LAST, directory
+from tests.recorded_days import directory
+from tests.services.cleaner.recorded import LAST
 from tests.services.predictor.features.reading import fitted, folded, hashes
 
+pytestmark = pytest.mark.recorded
 DAYS = 4
 
 

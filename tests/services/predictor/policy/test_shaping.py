@@ -12,7 +12,7 @@ from tests.services.predictor.policy.world import world
 GAMMAS = st.sampled_from([0.0, 0.5, 0.9, 1.0])
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(seed=st.integers(0, 10_000), gamma=GAMMAS)
 def test_shaping_adds_to_an_episode_only_what_its_start_was_thought_worth(seed: int, gamma: float) -> None:
     episodes = world(4, seed=seed).episodes
@@ -27,7 +27,7 @@ def test_shaping_adds_to_an_episode_only_what_its_start_was_thought_worth(seed: 
         assert (discount * (found - reward)[rows]).sum() == pytest.approx(-thought[rows[0]], abs=1e-9)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 100_000), gamma=st.sampled_from([0.0, 0.5, 0.9]))
 def test_shaping_changes_no_value_but_by_the_potential_and_no_best_action(seed: int, gamma: float) -> None:
     rng = np.random.default_rng(seed)

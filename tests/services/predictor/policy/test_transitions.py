@@ -18,7 +18,7 @@ def played(actions: Ints) -> object:
     return lambda rows, _: actions[rows]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(found=EVENTS, seed=st.integers(0, 1000))
 def test_the_session_after_any_action_is_what_the_next_decision_would_have_known(
     found: list[tuple[int, int, float, bool]], seed: int

@@ -112,7 +112,7 @@ class Models(RuleBasedStateMachine):
 
 
 TestAnyOrderOfChanges = Models.TestCase
-TestAnyOrderOfChanges.settings = settings(max_examples=60, stateful_step_count=30, deadline=None, database=None)
+TestAnyOrderOfChanges.settings = settings(max_examples=60, stateful_step_count=30, database=None)
 
 
 def test_two_live_models_are_no_book() -> None:

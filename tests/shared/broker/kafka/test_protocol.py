@@ -341,7 +341,6 @@ def test_each_record_goes_through_once_and_in_order_whoever_dies_stops_or_loses_
             settings=settings(
                 max_examples=15,
                 stateful_step_count=30,
-                deadline=None,
                 suppress_health_check=list(HealthCheck),
                 # A failing example is short enough to be read as it is; to shrink one takes minutes.
                 phases=(Phase.explicit, Phase.reuse, Phase.generate),

@@ -29,7 +29,7 @@ USER, PASSWORD, WRONG_PASSWORD = "alice", "correct-horse-battery", "staple-wrong
 _SCRAM = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
 
 # The library leaves a socket open that was refused.
-pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+pytestmark = [pytest.mark.kafka, pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")]
 
 
 class Guard(NamedTuple):

@@ -283,7 +283,7 @@ class World(RuleBasedStateMachine):
 
 
 TestOrders = World.TestCase
-TestOrders.settings = settings(max_examples=150, stateful_step_count=60, deadline=None)
+TestOrders.settings = settings(max_examples=150, stateful_step_count=60)
 
 
 def test_a_fenced_replica_that_nobody_waits_for_does_not_go_on_under_old_orders() -> None:
