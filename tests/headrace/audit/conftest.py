@@ -37,7 +37,7 @@ def left_behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path
 def copy_url(left_behind: tuple[Path, EmbeddedPostgres]) -> Iterator[str]:
     server, name = left_behind[1], f"copy_{uuid4().hex}"
     with psycopg.connect(server.url_with_password(database="postgres"), autocommit=True) as owner:
-        owner.execute(f'CREATE DATABASE "{name}" TEMPLATE headrace STRATEGY file_copy')
+        owner.execute(f'CREATE DATABASE "{name}" TEMPLATE headrace STRATEGY wal_log')
         yield server.url_with_password(database=name)
         owner.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 

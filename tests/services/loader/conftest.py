@@ -26,7 +26,7 @@ def own_database(postgres: EmbeddedPostgres) -> Iterator[str]:
     """The owner's URL of a fresh database."""
     name = f"loader_{uuid4().hex}"
     with psycopg.connect(postgres.url_with_password(database="postgres"), autocommit=True) as owner:
-        owner.execute(f'CREATE DATABASE "{name}" TEMPLATE headrace STRATEGY file_copy')
+        owner.execute(f'CREATE DATABASE "{name}" TEMPLATE headrace STRATEGY wal_log')
         try:
             yield postgres.url_with_password(database=name)
         finally:

@@ -16,7 +16,7 @@ def database_of(postgres: EmbeddedPostgres) -> Iterator[str]:
     """Its owner's URL."""
     name = f"test_{uuid4().hex}"
     with psycopg.connect(postgres.url_with_password(database="postgres"), autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE headrace STRATEGY file_copy')
+        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE headrace STRATEGY wal_log')
         try:
             yield postgres.url_with_password(database=name)
         finally:

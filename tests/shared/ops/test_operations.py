@@ -194,5 +194,5 @@ def test_in_any_order_of_events_what_is_over_is_over_and_one_worker_counts(datab
     OneJob.connection = database
     run_state_machine_as_test(
         OneJob,
-        settings=settings(max_examples=150, stateful_step_count=25, suppress_health_check=list(HealthCheck)),
+        settings=settings(max_examples=60, stateful_step_count=25, suppress_health_check=list(HealthCheck)),
     )

@@ -49,8 +49,15 @@ def topic(kafka: KafkaInUse) -> Iterator[str]:
     with closing(KafkaAdminClient(bootstrap_servers=kafka.bootstrap)) as admin:
         admin.create_topics({name: {"num_partitions": 2, "replication_factor": -1}})
         admin.wait_for_topics([name])
-        yield name
-        admin.delete_topics([name])
+    yield name
+
+    def deleted() -> bool:
+        with closing(KafkaAdminClient(bootstrap_servers=kafka.bootstrap)) as admin:
+            admin.delete_topics([name])
+        return True
+
+    # The broker may have been stopped and started by the test: it is not ready at once.
+    wait_until(deleted, f"the end of {name}", forgive=errors.KafkaError)
 
 
 @pytest.fixture
