@@ -1,4 +1,4 @@
-"""A pytest plugin: marks tests by what they need, so that one can choose, and can run files in another order."""
+"""A pytest plugin: marks tests by what they need, so that one can choose, and orders their files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if _seed(config) is not None and hasattr(config.option, "loadscopereorder"):
+    if hasattr(config.option, "loadscopereorder"):
         config.option.loadscopereorder = False  # else pytest-xdist begins with the files that hold the most tests
 
 
@@ -23,13 +23,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if _starts_kafka(item):
             item.add_marker(pytest.mark.kafka)
-    if (seed := _seed(config)) is not None:
-        _shuffle_files(items, random.Random(seed))
-
-
-def _seed(config: pytest.Config) -> int | None:
     seed: int | None = config.getoption("--shuffle-files")
-    return seed
+    if seed is None:
+        _slow_files_first(items)
+    else:
+        _shuffle_files(items, random.Random(seed))
 
 
 def _starts_kafka(item: pytest.Item) -> bool:
@@ -37,6 +35,12 @@ def _starts_kafka(item: pytest.Item) -> bool:
     return isinstance(item, pytest.Function) and (
         "kafka" in item.fixturenames or (hasattr(item, "callspec") and "kafka" in item.callspec.params.values())
     )
+
+
+def _slow_files_first(items: list[pytest.Item]) -> None:
+    """In place. A slow file that began last would keep one worker busy when the others are done."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
 
 
 def _shuffle_files(items: list[pytest.Item], chance: random.Random) -> None:

@@ -18,6 +18,7 @@ from tests.contract.conftest import LONG_LEASE_S, Harness
 from tests.contract.records import advance, everything, fill, new, owning, poll_some, put, until, values
 from tests.waiting import DEADLINE_S
 
+pytestmark = pytest.mark.slow
 Child = Callable[..., "subprocess.Popen[str]"]
 
 

@@ -23,6 +23,7 @@ from tests.contract.replica import READS, SERVICE, WRITES, Operator, Replica, co
 from tests.shared.database.black_hole import black_hole
 from tests.waiting import DEADLINE_S
 
+pytestmark = pytest.mark.slow
 FIRST, SECOND = range(16), range(16, 40)
 Start = Callable[[str], "subprocess.Popen[str]"]
 

@@ -14,6 +14,7 @@ from tests.contract.records import until
 from tests.contract.replaying import Pipeline, killed, pipeline_on, raw_card, workers_of
 from tests.services.loader.views import tables
 
+pytestmark = pytest.mark.slow
 RECORDS = 600
 # Slow enough to be met half-way, in units of a hundred.
 RATE = 200

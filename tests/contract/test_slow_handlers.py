@@ -6,6 +6,8 @@ import threading
 import time
 from collections.abc import Sequence
 
+import pytest
+
 from shared.broker.contract import Broker, NewRecord
 from shared.records import Received
 from shared.runtime.loops.consumer import ConsumerLoop
@@ -17,6 +19,7 @@ from tests.contract.replica import READS, SERVICE, WRITES, copying, records
 from tests.shared.runtime.stage import running
 from tests.waiting import DEADLINE_S
 
+pytestmark = pytest.mark.slow
 COUNT = 24
 
 

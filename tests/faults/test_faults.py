@@ -19,6 +19,7 @@ from tests.faults.suite import Serial, faulty_run, folder, serial_run
 from tests.kafka.jars import KafkaMissingError, jars, java
 from tests.recorded_days import VARIABLE
 
+pytestmark = pytest.mark.slow
 FIRST = date(2026, 1, 10)
 DAYS = 10
 

@@ -25,6 +25,7 @@ from tests.shared.generated import WRITE
 from tests.shared.runtime.api.desks import AWAY, FILE_TOKEN, as_role, assert_problem, bearing, given_token
 from tests.waiting import DEADLINE_S
 
+pytestmark = pytest.mark.slow
 DOCUMENTS = Path(__file__).parents[2] / "docs" / "openapi"
 EXAMPLES = 5
 CHECKS = [

@@ -14,6 +14,7 @@ from simulator.learner import Learner, Told
 from simulator.races import Race, Status
 from simulator.season import Plan, Season
 
+pytestmark = pytest.mark.slow
 PLAN = Plan(seed=4, days=44, venues=(2, 11))
 FIRST_TOLD = 20
 

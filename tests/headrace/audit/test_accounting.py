@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.audit.accounting import CLASSES, Death, Finding, RecordEvidence, books_of, confirmed, fate
 
+pytestmark = pytest.mark.slow
 DEATH = Death("cleaner", "cleaner.dlq/0/1", "InvalidEvent: no date")
 LOADER_DEATH = Death("loader", "loader.dlq/0/1", "InvalidEvent: too long")
 WHOLE = RecordEvidence(

@@ -15,6 +15,7 @@ from shared.topics import CLEAN, LOADED, PREDICTIONS, RAW
 from tests.headrace.audit.pipeline import batches, counts, doubled, edit, findings, ids_in, look_twice, predict, without
 from tests.headrace.runs import DAYS, RACES
 
+pytestmark = pytest.mark.slow
 Connection = psycopg.Connection[Any]
 BASE_TABLES = 9
 FACTS = 3 * len(DAYS) * RACES

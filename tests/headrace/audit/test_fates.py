@@ -22,6 +22,7 @@ from shared.topics import dead_letter_topic
 from tests.headrace.audit.pipeline import counts, edit, findings, ids_in, look_twice, without
 from tests.headrace.runs import DAYS, RACES, document, run_once, write_archive
 
+pytestmark = pytest.mark.slow
 BASE_TABLES = 9
 LISTED, BARE = DAYS
 BROKEN = 2

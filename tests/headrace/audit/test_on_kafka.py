@@ -24,6 +24,7 @@ from tests.headrace.audit.pipeline import counts, look_twice
 from tests.headrace.runs import DAYS, RACES, run_once, write_archive
 from tests.kafka.use import KafkaInUse
 
+pytestmark = pytest.mark.slow
 ALL = 3 * len(DAYS) * RACES + 9
 DROPPED = UUID(int=5)
 

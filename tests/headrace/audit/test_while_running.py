@@ -30,6 +30,7 @@ from simulator.stages import Pace
 from tests.headrace.audit.pipeline import counts
 from tests.headrace.runs import FEEDS, document, logs, pid_of
 
+pytestmark = pytest.mark.slow
 FIRST, DAYS, VENUES = date(2026, 1, 5), 4, (3, 9)
 FACTS = 3 * DAYS * len(VENUES) * 12
 BASE_TABLES = 9

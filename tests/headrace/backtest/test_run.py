@@ -31,6 +31,7 @@ from simulator.documents import FEEDS, document, final_stage
 from simulator.season import Plan, Season
 from tests.services.fetcher.made import record_file
 
+pytestmark = pytest.mark.slow
 FIRST = date(2026, 1, 1)
 SPANS = Spans(
     FIRST + timedelta(days=7), FIRST + timedelta(days=9), FIRST + timedelta(days=10), FIRST + timedelta(days=13)

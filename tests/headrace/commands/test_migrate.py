@@ -17,6 +17,7 @@ from headrace.database.access import ROLES, opened
 from headrace.database.embedded import OWNER, EmbeddedPostgres
 from shared.settings.sections import Settings
 
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[3]
 
 

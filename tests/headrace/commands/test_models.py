@@ -23,6 +23,7 @@ from tests.services.predictor.shelf_orders import BAD, label_of, order
 from tests.services.predictor.trainer import IMPOSSIBLE, QUICK
 from tests.services.predictor.training_replica import replica
 
+pytestmark = pytest.mark.slow
 Database = psycopg.Connection[Any]
 Said = tuple[int, str, str]
 Headrace = Callable[..., Said]

@@ -22,6 +22,7 @@ from tests.headrace.runs import DAYS, RACES, run_once, status, until, write_arch
 from tests.headrace.runs import command as run_command
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.slow
 Said = tuple[int, str, str]
 Headrace = Callable[..., Said]
 RECORDS = 3 * len(DAYS) * RACES + 9

@@ -15,7 +15,7 @@ import pytest
 from headrace.processes import supervisor as rules
 from headrace.processes.last_error import last_words
 from headrace.processes.supervisor import RESTART_PAUSE, Program, Supervisor
-from tests.waiting import wait_until
+from tests.waiting import DEADLINE_S, wait_until
 
 WAITS = "import signal; print('up', flush=True); signal.pause()"
 DEAF = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {WAITS}; signal.pause()"

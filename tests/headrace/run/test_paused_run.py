@@ -8,6 +8,7 @@ import threading
 from pathlib import Path
 
 import psycopg
+import pytest
 
 from headrace.database.embedded import EmbeddedPostgres
 from shared.database.migrations import migrate
@@ -15,6 +16,8 @@ from shared.ops.orders import Desired
 from shared.ops.tables.steering import steer
 from shared.topics import RAW
 from tests.headrace.runs import RACES, RUN_LIMIT_S, command, logs, write_archive
+
+pytestmark = pytest.mark.slow
 
 
 def order(server: EmbeddedPostgres, desired: Desired) -> None:

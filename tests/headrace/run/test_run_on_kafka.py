@@ -19,6 +19,8 @@ from shared.topics import RAW
 from tests.headrace.runs import run_once, tables, write_archive
 from tests.kafka.use import KafkaInUse
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -10,9 +10,11 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import orjson
+import pytest
 
 from tests.headrace.runs import DAYS, run_once, write_archive
 
+pytestmark = pytest.mark.slow
 # Between two races of the first day, where the source is.
 NOON = datetime.combine(DAYS[0], time(12), ZoneInfo("Asia/Tokyo"))
 

@@ -12,7 +12,7 @@ from services.cleaner.clean import Filtered, clean
 from shared.events import Listed, Observed, Settled
 from tests.services.cleaner.recorded import archived
 
-pytestmark = pytest.mark.recorded
+pytestmark = [pytest.mark.recorded, pytest.mark.slow]
 
 
 @dataclass

@@ -18,7 +18,7 @@ from shared.clock import SystemClock
 from shared.runtime.loops.handler import Step
 from tests.recorded_days import directory
 
-pytestmark = pytest.mark.recorded
+pytestmark = [pytest.mark.recorded, pytest.mark.slow]
 FIRST, LAST = date(2025, 7, 15), date(2026, 3, 31)
 
 

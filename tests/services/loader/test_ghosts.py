@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import orjson
 import psycopg
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -24,6 +25,7 @@ from tests.services.loader.test_interleavings import FACTS, cuts, orders
 from tests.services.loader.test_load import prediction
 from tests.services.loader.views import Tables, ask, tables
 
+pytestmark = pytest.mark.slow
 Connection = psycopg.Connection[Any]
 
 

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 import psycopg
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -14,6 +15,7 @@ from shared.runtime.metrics import Metrics
 from tests.services.loader.facts import StillClock, at, listed, observed, outcomes, received, settled
 from tests.services.loader.views import tables
 
+pytestmark = pytest.mark.slow
 # Two events; the second is listed late, and the first is corrected after it was settled.
 FACTS = [
     (listed(), -300.0),

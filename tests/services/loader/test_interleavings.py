@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import psycopg
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -28,6 +29,7 @@ from tests.services.loader.facts import (
 )
 from tests.services.loader.views import Tables, tables
 
+pytestmark = pytest.mark.slow
 Connection = psycopg.Connection[Any]
 
 promoted = entry(2, entity=EntityInfo(entity_key="river:102", name="racer river:102", categories={"class": 1}))

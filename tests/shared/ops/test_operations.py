@@ -23,6 +23,7 @@ from shared.ops.operations import (
 from shared.ops.tables import jobs as jobs_table
 from shared.ops.tables import operations as operations_table
 
+pytestmark = pytest.mark.slow
 WORKERS = ("one", "two", "three")
 KIND = "replay"
 

@@ -7,11 +7,14 @@ import signal
 from pathlib import Path
 
 import psycopg
+import pytest
 
 from tests.services.predictor.jobs.operations import LIMIT_S, Database, is_gone, ordered, over, row
 from tests.services.predictor.trainer import DEADLY, DIES_ONCE, ENDLESS, FORKS
 from tests.services.predictor.training_replica import replica
 from tests.waiting import wait_until
+
+pytestmark = pytest.mark.slow
 
 
 def running(database: Database, operation_id: str, other_than: int = 0) -> int:

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from services.predictor.jobs.kinds import PROMOTION
 from services.predictor.registry import model_files, state_file, transitions
 from tests.services.predictor.jobs.operations import Database, is_gone, ordered, over
@@ -14,6 +16,8 @@ from tests.services.predictor.shelf_orders import BAD, label_of, order
 from tests.services.predictor.trainer import ENDLESS, IMPOSSIBLE, QUICK
 from tests.services.predictor.training_replica import PROGRAM, replica
 from tests.waiting import wait_until
+
+pytestmark = pytest.mark.slow
 
 
 def added(models: Path, seed: int, metrics: dict[str, float] | None = None) -> str:

@@ -17,6 +17,8 @@ from services.predictor.learners.processes import side_by_side
 from tests.services.predictor.learners.network.made import shape
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.slow
+
 Drawn = tuple[Network, tuple[float, float, float]]
 
 

@@ -28,6 +28,7 @@ from tests.services.predictor.serving.loaded_events import PARTS, ids, keep, pre
 from tests.services.predictor.serving.replica import LISTED, SERVICE, SOURCE, STARTS, event
 from tests.services.predictor.serving.serving import SetClock, Shelf, SmallModel
 
+pytestmark = pytest.mark.slow
 __all__ = ["harness"]
 Start = Callable[[], "subprocess.Popen[str]"]
 BROKER = ", ".join(f"broker.{table}" for table in (

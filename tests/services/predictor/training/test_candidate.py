@@ -19,6 +19,7 @@ from tests.services.predictor.season import FIRST, season, store
 from tests.services.predictor.shared_database import database_of
 from tests.services.predictor.tiny import silent
 
+pytestmark = pytest.mark.slow
 DAYS, A_DAY = 13, 12
 
 

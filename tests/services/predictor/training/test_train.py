@@ -37,6 +37,8 @@ from tests.services.predictor.tiny import (
     trained,
 )
 
+pytestmark = pytest.mark.slow
+
 
 def seasons(profile: Profile) -> list[EventFacts]:
     return matches(400, profile.slots, seed=3, profile=profile)[0]

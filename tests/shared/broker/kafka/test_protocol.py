@@ -35,6 +35,7 @@ from shared.topics import TopicSpec
 from tests.contract.cutting_proxy import CuttingProxy, cutting_proxy
 from tests.contract.records import new, next_of, until, values
 
+pytestmark = pytest.mark.slow
 PARTITIONS = 2
 SLOTS = ("a", "b")
 MOST_PROCESSES = 4

@@ -30,7 +30,7 @@ from tests.waiting import DEADLINE_S, wait_until
 EVER_S = 4.0
 
 # The library leaves a socket open that was refused.
-pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+pytestmark = [pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"), pytest.mark.slow]
 
 Trapped = Callable[..., "subprocess.Popen[str]"]
 

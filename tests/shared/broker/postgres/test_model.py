@@ -26,6 +26,7 @@ from shared.errors import BrokerError, Fenced, HeadraceError
 from shared.topics import TopicSpec
 from tests.contract.records import everything, new, next_of, values
 
+pytestmark = pytest.mark.slow
 TPS = [TopicPartition("in", 0), TopicPartition("in", 1)]
 
 

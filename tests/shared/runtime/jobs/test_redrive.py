@@ -30,6 +30,7 @@ from shared.topics import RAW
 from tests.shared.runtime.stage import append, broker_on, contents, number_of, numbers, out, raw, running
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.slow
 Rows = psycopg.Connection[Any]
 DEAD, RETRY = "cleaner.dlq", "cleaner.retry"
 

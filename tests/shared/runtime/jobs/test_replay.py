@@ -37,6 +37,7 @@ from tests.services.loader.facts import StillClock
 from tests.services.loader.views import ask, tables
 from tests.shared.runtime.stage import append, contents
 
+pytestmark = pytest.mark.slow
 # Shortly after the made-up events; what is older than a day is told to nobody.
 NOW = datetime(2031, 5, 6, 4, 0, tzinfo=UTC)
 EVENTS = range(1, 4)

@@ -40,7 +40,7 @@ Child = Callable[..., "subprocess.Popen[str]"]
 Told = tuple[int, bytes, bytes, dict[str, bytes]]
 
 # The library leaves a socket open that was refused.
-pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+pytestmark = [pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"), pytest.mark.slow]
 
 
 class Pipe:

@@ -20,6 +20,7 @@ from headrace.database.embedded import OWNER, EmbeddedPostgres
 from shared.runtime.process.run import GRACE_S
 from tests.waiting import DEADLINE_S, wait_until
 
+pytestmark = pytest.mark.slow
 Database = psycopg.Connection[tuple[Any, ...]]
 Start = Callable[..., "Service"]
 
