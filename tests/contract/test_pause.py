@@ -184,7 +184,7 @@ def test_without_word_from_the_database_the_last_order_holds(harness: Harness, c
         paused(
             told,
             Replica(
-                harness.another(), conninfo, "a", copying(), make_conninfo(conninfo, host=str(hole.directory)), 0.5
+                harness.another(), conninfo, "a", copying(), make_conninfo(conninfo, host=str(hole.directory)), 2.0
             ),
         ),
     ):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import os
 import random
 import signal
 import socket
 import subprocess
-import time
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -16,9 +17,10 @@ from typing import NamedTuple, Self
 from kafka import KafkaAdminClient, errors
 
 from tests.kafka.jars import jars, java
+from tests.waiting import wait_until
 
-START_TIMEOUT_S = 60.0
-STOP_TIMEOUT_S = 30.0
+START_TIMEOUT_S = 180.0
+STOP_TIMEOUT_S = 60.0
 # Below the ports that the system gives to outgoing connections: ours must still be free after a stop.
 _FIRST_PORT, _LAST_PORT = 20_000, 31_000
 # Small and soon ready; the settings that the product's promises hang on keep their defaults.
@@ -86,7 +88,7 @@ class KafkaServer:
             command = [*self._java(), "kafka.Kafka", str(self._properties)]
             self._process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.log_file.parent)
         try:
-            self._await(time.monotonic() + START_TIMEOUT_S)
+            self._await()
         except BaseException:
             self.kill()
             raise
@@ -132,12 +134,17 @@ class KafkaServer:
         done = subprocess.run(command, capture_output=True, text=True, timeout=START_TIMEOUT_S, check=False)
         assert done.returncode == 0, f"Kafka's storage could not be formatted:\n{done.stdout}{done.stderr}"
 
-    def _await(self, deadline: float) -> None:
-        while not self._answers():
+    def _await(self) -> None:
+        def answers() -> bool:
             ended = self._running.poll()
-            assert ended is None, f"Kafka ended with {ended}:\n{self._last_words()}"
-            assert time.monotonic() < deadline, f"Kafka does not answer in {START_TIMEOUT_S} s:\n{self._last_words()}"
-            time.sleep(0.05)
+            assert ended is None, f"Kafka ended with {ended}"
+            return self._answers()
+
+        try:
+            wait_until(answers, "an answer of Kafka", START_TIMEOUT_S)
+        except AssertionError as error:
+            error.add_note(self._last_words())
+            raise
 
     def _answers(self) -> bool:
         host, port = self.bootstrap.split(":")
@@ -196,5 +203,17 @@ def _free_ports(count: int) -> list[int]:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
+        if _reserve(port):
             found.add(port)
     return sorted(found)
+
+
+def _reserve(port: int) -> bool:
+    """For as long as this process lives: a proxy or a server that is stopped leaves its port unused for a while."""
+    lock = os.open(Path(tempfile.gettempdir()) / f"headrace-port-{port}.lock", os.O_CREAT | os.O_RDWR)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        return False
+    return True

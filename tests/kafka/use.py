@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
+from tests.waiting import wait_until
+
 if TYPE_CHECKING:
     from tests.kafka.server import KafkaServer
 
@@ -33,17 +35,25 @@ class KafkaInUse(NamedTuple):
         Making and deleting the contract suite's four takes 70 ms. Several workers may have got the same broker: one
         at a time.
         """
-        from kafka import KafkaAdminClient  # not with the conftest that imports this: its warnings are settled later
-
         name = hashlib.sha256(self.bootstrap.encode()).hexdigest()[:16]
         with (Path(tempfile.gettempdir()) / f"headrace-kafka-{name}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            with closing(KafkaAdminClient(bootstrap_servers=self.bootstrap)) as admin:
-                before = set(admin.list_topics())
+            before = self._topics()
             try:
                 yield
             finally:
-                with closing(KafkaAdminClient(bootstrap_servers=self.bootstrap)) as admin:
-                    made = [topic for topic in admin.list_topics() if topic not in before and topic[:2] != "__"]
-                    if made:
-                        admin.delete_topics(made)
+                self._topics(keep=before)
+
+    def _topics(self, keep: set[str] | None = None) -> set[str]:
+        """Their names, as soon as the broker answers. With `keep`, all others are deleted then."""
+        from kafka import KafkaAdminClient, errors  # not with the conftest that imports this: its warnings come later
+
+        def ask() -> list[set[str]]:
+            with closing(KafkaAdminClient(bootstrap_servers=self.bootstrap)) as admin:
+                found = set(admin.list_topics())
+                made = [] if keep is None else [name for name in found - keep if not name.startswith("__")]
+                if made:
+                    admin.delete_topics(made)
+                return [found]
+
+        return wait_until(ask, "an answer of Kafka", forgive=errors.KafkaError)[0]

@@ -172,7 +172,7 @@ def test_stop_ends_all_and_says_which_had_to_be_killed(make: Callable[..., Super
     running = list(pids(supervisor).values())
     wait_until(lambda: last_words(tmp_path / "logs" / "p1.log") == "up")
 
-    killed = supervisor.stop(grace_s=0.5)
+    killed = supervisor.stop(grace_s=3.0)
 
     assert killed == ["p1"]
     assert all(gone(pid) for pid in running)

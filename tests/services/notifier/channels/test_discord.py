@@ -34,7 +34,7 @@ KEPT = Answer(
 @pytest.fixture
 def channel(receiver: Receiver) -> DiscordChannel:
     receiver.usual = KEPT
-    return DiscordChannel(URL, base_url=f"{receiver.url}/api/v10")
+    return DiscordChannel(URL, base_url=f"{receiver.url}/api/v10", timeout_s=60)
 
 
 def test_the_message_arrives_and_may_ping_nobody(channel: DiscordChannel, receiver: Receiver) -> None:

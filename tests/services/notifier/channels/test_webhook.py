@@ -17,7 +17,7 @@ MESSAGE = Message("id/tip", UUID(int=5), "tip", "river:2026-05-02:07:01", "**Tip
 
 @pytest.fixture
 def channel(receiver: Receiver) -> WebhookChannel:
-    return WebhookChannel(SecretUrl(f"{receiver.url}/hooks/s3cret"))
+    return WebhookChannel(SecretUrl(f"{receiver.url}/hooks/s3cret"), timeout_s=60)
 
 
 def test_the_message_arrives_whole(channel: WebhookChannel, receiver: Receiver) -> None:
