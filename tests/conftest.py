@@ -16,7 +16,7 @@ from shared.database.migrations import migrate
 from tests.kafka.jars import KafkaMissingError
 from tests.kafka.use import KafkaInUse
 
-pytest_plugins = ("tests.selection", "tests.skips")
+pytest_plugins = ("tests.selection", "tests.skips", "tests.timing")
 
 
 @pytest.hookimpl(tryfirst=True)  # before Hypothesis loads the profile that the command line names
