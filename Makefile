@@ -14,8 +14,9 @@ FROM ?=
 TO ?=
 DATA_DIR ?= .headrace
 ARGS ?=
-# A file's tests stay together: they share servers that are slow to start.
-PYTEST_ARGS ?= -n 2 --dist loadfile
+# A file's tests stay together: they share servers that are slow to start. One worker more than two cores: tests wait for
+# leases, pauses and processes.
+PYTEST_ARGS ?= -n 3 --dist loadfile
 
 VENV := .venv
 BIN := $(VENV)/bin
