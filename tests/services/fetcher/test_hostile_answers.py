@@ -98,7 +98,7 @@ def visit(site: Site, tmp_path: Path) -> Iterator[Visit]:
     documents.close()
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=SUPPRESSED)
+@settings(max_examples=150, suppress_health_check=SUPPRESSED)
 @example([(200, [(b"ETag", b'"\xe9"')], EVENTS)])
 @example([(200, [(b"ETag", b'"a\x00b"')], EVENTS)])
 @example([(200, [], nested(1000, "beside"))])

@@ -21,11 +21,12 @@ from shared.runtime.view import LoopView
 from shared.topics import RAW
 from tests.shared.runtime.loops.consumer_loops import copy, loop_of, refusing
 from tests.shared.runtime.stage import advanced, append, contents, numbers, raw, running, tp_of
-from tests.waiting import wait_until
+from tests.waiting import DEADLINE_S, wait_until
 
 
 def give(steering: Steering, desired: Desired, seq: int, tolerate: int = 0) -> None:
-    steering.give(Orders({RAW: Order(RAW, desired, seq, tolerate)}), time.monotonic())
+    """Fresh for as long as a test may take: a loop on a slow machine begins late."""
+    steering.give(Orders({RAW: Order(RAW, desired, seq, tolerate)}), time.monotonic() + DEADLINE_S)
 
 
 def states(steering: Steering) -> tuple[int, list[str]]:
@@ -125,7 +126,7 @@ def test_partitions_that_come_while_orders_are_too_old_wait_for_new_ones(broker:
         ready, why = LoopView(loop, broker, "0").ready()
         assert (ready, advanced(broker)) == (False, 0)
         assert "could not be asked" in why
-        steering.give(Orders(), time.monotonic())
+        steering.give(Orders(), time.monotonic() + DEADLINE_S)
         wait_until(lambda: advanced(broker) == 7)
         steering.give(Orders(), time.monotonic() - ORDERS_FRESH_S)  # what is begun goes on
         append(broker, [raw(7)])

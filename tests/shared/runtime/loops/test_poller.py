@@ -50,7 +50,8 @@ def loop_of(broker: PostgresBroker, source: Counting, slot: str = "0", steering:
 
 
 def give(steering: Steering, desired: Desired, seq: int) -> None:
-    steering.give(Orders({RAW: Order(RAW, desired, seq)}), time.monotonic())
+    """Fresh for as long as a test may take: a loop on a slow machine begins late."""
+    steering.give(Orders({RAW: Order(RAW, desired, seq)}), time.monotonic() + DEADLINE_S)
 
 
 def obeyed(steering: Steering) -> tuple[int, dict[int, str]] | None:
@@ -219,5 +220,5 @@ def test_a_poller_does_not_begin_on_orders_that_are_too_old(broker: PostgresBrok
     with running(loop_of(broker, source, steering=steering)) as run:
         wait_until(lambda: run.loop.state == "waiting for orders")
         assert source.loads == []
-        steering.give(Orders(), time.monotonic())
+        steering.give(Orders(), time.monotonic() + DEADLINE_S)
         wait_until(lambda: len(raws(broker)) == 5)

@@ -104,7 +104,7 @@ def test_orders_that_come_meanwhile_are_obeyed_after_the_unit(broker: PostgresBr
 
     with running(loop):
         assert gate.entered.wait(DEADLINE_S)
-        steering.give(Orders({RAW: Order(RAW, "paused", 7)}), time.monotonic())
+        steering.give(Orders({RAW: Order(RAW, "paused", 7)}), time.monotonic() + DEADLINE_S)
         append(broker, [raw(1)])
         ticks(loop, 3)
         gate.opened.set()
