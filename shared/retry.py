@@ -2,7 +2,7 @@
 
 Our own and not stamina or tenacity: both bring the wait and little else, while here the clock, the sleep and the
 random numbers are given from outside. A service that is told to stop ends the sleep at once, and a test never sleeps.
-Only TransientError is tried again, whoever raises it; what is wrong stays wrong.
+Only TransientError, or the kind of it that is named, is tried again, whoever raises it; what is wrong stays wrong.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ class Retry:
     """`tries` calls at most, the n-th delay being first_delay_s * factor ** (n - 1), at most max_delay_s.
 
     `jitter` is the share of a delay that is drawn: with 0.5, a delay of 4 s becomes 2 to 4 s. No new try starts that
-    would begin later than `total_s` after the first.
+    would begin later than `total_s` after the first. `on` is what is tried again; `tell` is called with the
+    first failure of a call, where another try follows.
     """
 
     tries: int = 5
@@ -38,6 +39,8 @@ class Retry:
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], object] = time.sleep
     random: Callable[[], float] = random.random
+    on: type[TransientError] = TransientError
+    tell: Callable[[TransientError], object] = lambda _: None
 
     def __post_init__(self) -> None:
         if self.tries < 1 or self.factor < 1 or not 0 <= self.jitter <= 1:
@@ -46,17 +49,19 @@ class Retry:
             raise ValueError("expected no negative delay")
 
     def call(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """What `function` gives; the TransientError of the last try, with their number, where none went well."""
+        """What `function` gives; the error of the last try, with their number, where none went well."""
         started_s = self.clock()
         for attempt in range(1, self.tries + 1):
             try:
                 return function(*args, **kwargs)
-            except TransientError as error:
+            except self.on as error:
                 delay_s = self.delay_s(attempt)
                 elapsed_s = self.clock() - started_s
                 if attempt == self.tries or elapsed_s + delay_s > self.total_s:
                     tries = "1 try" if attempt == 1 else f"{attempt} tries"
-                    raise TransientError(f"{error} ({tries} in {elapsed_s:.1f} s)") from error
+                    raise self.on(f"{error} ({tries} in {elapsed_s:.1f} s)") from error
+                if attempt == 1:
+                    self.tell(error)
             self.sleep(delay_s)
         raise AssertionError("the last try returns or raises")
 

@@ -7,6 +7,7 @@ is known: every program uses that one, because its roles may be shared with othe
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -20,8 +21,10 @@ from headrace.database.data_dir import DataDir, write_private
 from headrace.database.embedded import DATABASE, OWNER, READER, EmbeddedPostgres
 from shared.broker.connect import connect
 from shared.broker.contract import Broker
+from shared.broker.readiness import until_first_use
 from shared.database.migrations import migrate
 from shared.errors import ConfigError, HeadraceError, TransientError
+from shared.retry import Retry
 from shared.settings.loading import load
 from shared.settings.sections import Database, ServiceSettings, Settings
 from shared.topics import DAY_S, SERVICES, TopicSpec, specs
@@ -110,9 +113,15 @@ def opened_if_made(settings: Settings) -> Iterator[Access]:
 
 
 @contextmanager
-def opened_broker(access: Access, settings: Settings, application_name: str) -> Iterator[Broker]:
-    """The broker that the settings name. Raises HeadraceError that says what to do when it does not answer."""
-    broker = connect(settings, access.owner().conninfo(application_name))
+def opened_broker(
+    access: Access, settings: Settings, application_name: str, ready: Retry | None = None
+) -> Iterator[Broker]:
+    """The broker that the settings name. Raises HeadraceError that says what to do when it does not answer.
+
+    `ready`: how to wait for one that is not ready yet; without it, as long as a command does, and said on stderr.
+    """
+    ready = ready or until_first_use(notice)
+    broker = connect(settings, access.owner().conninfo(application_name), ready)
     try:
         try:
             broker.health()
@@ -144,12 +153,12 @@ def service_settings(
     return load(model, os.environ, config, {**ours, **(overrides or {})})
 
 
-def prepare(access: Access, settings: Settings) -> int:
+def prepare(access: Access, settings: Settings, ready: Retry | None = None) -> int:
     """Schema, roles and topics as this version needs them; returns how many migrations were applied.
 
     The broker is asked first: where it does not answer, nothing is changed.
     """
-    with opened_broker(access, settings, "headrace topics") as broker:
+    with opened_broker(access, settings, "headrace topics", ready) as broker:
         try:
             applied = migrate(access.owner().conninfo("headrace migrate"))
         except psycopg.errors.InsufficientPrivilege as error:
@@ -181,6 +190,11 @@ def uri(access: Access, role: str, data_dir: DataDir) -> str:
     lines = [f"{host}:5432:{DATABASE}:{each}:{server.password_file(each).read_text().strip()}\n" for each in roles]
     write_private(passfile, "".join(lines))
     return f"{server.url(role)}&passfile={quote(str(passfile), safe='')}"
+
+
+def notice(text: str) -> None:
+    """What a command does not end with, but makes its user wait for."""
+    sys.stderr.write(f"headrace: {text}\n")
 
 
 def one_line(text: object) -> str:

@@ -21,6 +21,7 @@ from shared.broker.counting.record_count import Census, GaplessCensus, ReadCensu
 from shared.broker.postgres.log import LOCAL
 from shared.errors import TransientError
 from shared.ops.tables.orders import FRESH_S
+from shared.retry import Retry
 from shared.settings.sections import Settings
 from shared.topics import OUTBOX_CURSORS, SERVICES, WRITTEN_WITH_ROWS
 
@@ -49,8 +50,9 @@ class Replica:
 class Observer:
     """Looks on through connections of its own. For one thread."""
 
-    def __init__(self, access: Access, settings: Settings, token: str) -> None:
-        self._broker: Broker = connect(settings, access.owner().conninfo("headrace observe"))
+    def __init__(self, access: Access, settings: Settings, token: str, ready: Retry | None = None) -> None:
+        """`ready`: how to wait for a broker that is not ready yet."""
+        self._broker: Broker = connect(settings, access.owner().conninfo("headrace observe"), ready)
         self._gapless = settings.broker.url == "embedded"
         self._addresses, self._passing = ([], ()) if self._gapless else _of_kafka(settings.broker.url)
         self.census: Census = GaplessCensus() if self._gapless else ReadCensus(self._broker)

@@ -14,9 +14,10 @@ import httpx
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from headrace.database.access import access_of
+from headrace.database.access import access_of, notice
 from headrace.progress.observer import replicas
-from shared.errors import ConfigError, HeadraceError
+from shared.broker.readiness import until_first_use
+from shared.errors import BrokerNotReady, ConfigError, HeadraceError
 from shared.settings.sections import Settings, read_secret
 
 TIMEOUT_S = 60.0  # a dry run reads the log
@@ -26,6 +27,7 @@ TRIES, BETWEEN_S = 10, 1.0
 POLL_S = 0.3
 OVER = frozenset({"succeeded", "failed", "cancelled"})
 UNPROCESSABLE, UNAVAILABLE = 422, 503
+NOT_READY = "urn:headrace:problem:broker-not-ready"
 COLUMNS = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TimeElapsedColumn())
 
 Params = Mapping[str, Any]
@@ -46,6 +48,7 @@ class Api:
     def __init__(self, service: str, token: str, urls: Callable[[], list[str]], between_s: float = BETWEEN_S) -> None:
         self.service = service
         self._between_s = between_s
+        self._ready = until_first_use(notice)
         self._urls = urls
         self._key = str(uuid4())
         self._changes = 0
@@ -56,7 +59,7 @@ class Api:
 
     def get(self, path: str, **params: Any) -> Any:
         given = {name: value for name, value in params.items() if value not in (None, [], ())}
-        return self._ask("GET", path, params=given).body
+        return self._ready.call(self._ask, "GET", path, params=given).body
 
     def post(self, path: str, body: Params | None = None) -> Answer:
         return self._change("POST", path, body)
@@ -69,10 +72,12 @@ class Api:
 
     def _change(self, method: str, path: str, body: Params | None) -> Answer:
         self._changes += 1
-        return self._ask(method, path, json=body, headers={"Idempotency-Key": f"{self._key}-{self._changes}"})
+        key = {"Idempotency-Key": f"{self._key}-{self._changes}"}
+        return self._ready.call(self._ask, method, path, json=body, headers=key)
 
     def _ask(self, method: str, path: str, **given: Any) -> Answer:
-        """Raises NotRunningError, ConfigError for what can never be right, HeadraceError for what was refused."""
+        """Raises NotRunningError, ConfigError for what can never be right, HeadraceError for what was refused, of which
+        BrokerNotReady passes by itself."""
         error: Exception | None = None
         for attempt in range(TRIES):
             if attempt:
@@ -83,7 +88,7 @@ class Api:
                 except httpx.TransportError as trouble:
                     error = trouble
                     continue
-                if answer.status_code != UNAVAILABLE or attempt + 1 == TRIES:
+                if answer.status_code != UNAVAILABLE or attempt + 1 == TRIES or _kind(answer) == NOT_READY:
                     return self._said(answer)
         raise NotRunningError(f"the {self.service} does not answer: {error}; `headrace status` shows who is there")
 
@@ -96,7 +101,18 @@ class Api:
             return Answer(answer.status_code, body)
         detail = body.get("detail") or body.get("title") if isinstance(body, dict) else body
         text = f"the {self.service} refuses ({answer.status_code}): {detail}"
+        if _kind(answer) == NOT_READY:
+            raise BrokerNotReady(text)
         raise ConfigError(text) if answer.status_code == UNPROCESSABLE else HeadraceError(text)
+
+
+def _kind(answer: httpx.Response) -> object:
+    """The type of a problem; None where the answer is none."""
+    try:
+        body = answer.json()
+    except ValueError:
+        return None
+    return body.get("type") if isinstance(body, dict) else None
 
 
 @contextmanager

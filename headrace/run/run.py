@@ -11,6 +11,7 @@ import orjson
 import psycopg
 
 from headrace.database.data_dir import DataDir
+from headrace.options import SIMULATOR, RunOptions
 from headrace.processes.interrupts import Interrupted
 from headrace.progress.observer import dead_letter_causes, event_statuses
 from headrace.progress.positions import Reading, waiting_for
@@ -21,6 +22,7 @@ from headrace.run.options import SIMULATOR, RunOptions
 from headrace.run.run_environment import Site
 from headrace.run.session import RunFailed, Session
 from headrace.run.simulation import SEASON_START, Simulation, free_port, season_end, simulator_program
+from shared.errors import TransientError
 
 
 def is_demonstration(options: RunOptions) -> bool:
@@ -44,7 +46,7 @@ def run(site: Site, options: RunOptions) -> tuple[dict[str, Any], list[str]]:
                 session.wait_for_readings(lambda _: False, give_up=False)
             session.wait_for_readings(lambda reading: waiting_for(reading) is None)
         except (Interrupted, RunFailed):
-            with suppress(psycopg.Error):  # then status has to do without
+            with suppress(psycopg.Error, TransientError):  # then status has to do without
                 keep(site.data_dir, session.last_reading(), dead_letter_causes(session.observer().connection))
             raise
         return conclude(site, session, [])

@@ -21,6 +21,8 @@ from headrace.run.programs import MODELS, services
 from headrace.run.session import Session
 from services.fetcher.settings import FetcherSettings
 from services.loader.settings import LoaderSettings
+from shared.broker.readiness import until_first_use
+from shared.retry import Retry
 from shared.settings.sections import ServiceSettings, Settings, read_secret
 
 S = TypeVar("S", bound=ServiceSettings)
@@ -29,7 +31,7 @@ S = TypeVar("S", bound=ServiceSettings)
 @dataclass(frozen=True)
 class Site:
     """One run's place. `common` is what was set for the run; `config` is the settings file that was named, if any;
-    `began_s` is monotonic."""
+    `began_s` is monotonic; `ready`: how to wait for a broker that is not ready yet."""
 
     access: Access
     common: Settings
@@ -38,6 +40,7 @@ class Site:
     caught: Interrupts
     screen: Console
     began_s: float
+    ready: Retry
 
     def settings(self, model: type[S], overrides: Mapping[str, Any] | None = None) -> S:
         """A service's settings as it will see them. Raises ConfigError before anything is started."""
@@ -62,7 +65,9 @@ class Site:
     def session(self) -> Session:
         exports = self.settings(LoaderSettings).loader.exports
         token = read_secret(self.data_dir.token_file)
-        return Session(self.access, self.common, token, self.caught, view_for(self.screen), exports, self.began_s)
+        return Session(
+            self.access, self.common, token, self.caught, view_for(self.screen), exports, self.began_s, self.ready
+        )
 
 
 @contextmanager
@@ -72,9 +77,10 @@ def prepared_site(settings: Settings, config: Path | None, screen: Console) -> I
     data_dir = DataDir(settings.data_dir)
     data_dir.make()
     with interrupts() as caught, data_dir.locked(), opened(settings) as access:
-        prepare(access, settings)
+        ready = until_first_use(lambda text: screen.print(text, markup=False, soft_wrap=True), sleep=caught.wait)
+        prepare(access, settings, ready)
         data_dir.make_token()
-        site = Site(access, settings, data_dir, config, caught, screen, began_s)
+        site = Site(access, settings, data_dir, config, caught, screen, began_s, ready)
         for model in MODELS:
             site.settings(model)
         yield site

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from types import TracebackType
 from typing import Self
 
@@ -21,6 +22,7 @@ from headrace.run.say_once import SayOnce
 from headrace.run.stall_clock import StallClock
 from shared.errors import ConfigError, HeadraceError, TransientError
 from shared.ops.tables import orders as orders_table
+from shared.retry import Retry
 from shared.settings.sections import Settings
 from shared.topics import LOADED
 
@@ -46,6 +48,7 @@ class Session:
         view: View,
         exports: bool,
         began_s: float,
+        ready: Retry,
     ) -> None:
         self.access = access
         self._settings = settings
@@ -62,7 +65,9 @@ class Session:
         self.once = False
         self._say_once = SayOnce(self.say)
         self._stall = StallClock()
-        self.meter = Meter(self.observer().positions(), time.monotonic())
+        # Before there is anything to supervise; later a look must be over soon.
+        with closing(Observer(access, settings, token, ready)) as patient:
+            self.meter = Meter(patient.positions(), time.monotonic())
 
     def start(self, programs: Sequence[Program]) -> Supervisor:
         supervisor = Supervisor(programs)

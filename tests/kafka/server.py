@@ -25,21 +25,24 @@ STOP_TIMEOUT_S = 60.0
 _FIRST_PORT, _LAST_PORT = 20_000, 31_000
 # Small and soon ready; the settings that the product's promises hang on keep their defaults.
 _JVM = ("-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dorg.slf4j.simpleLogger.defaultLogLevel=info")
-_SETTINGS = {
+# What a single node cannot do without; everything else keeps the broker's default.
+STOCK = {
     "process.roles": "broker,controller",
     "node.id": 1,
     "controller.listener.names": "CONTROLLER",
     "inter.broker.listener.name": "DIRECT",
+    "offsets.topic.replication.factor": 1,
+    "transaction.state.log.replication.factor": 1,
+    "transaction.state.log.min.isr": 1,
+}
+SOON_READY = STOCK | {
     "auto.create.topics.enable": "false",
     "default.replication.factor": 1,
     # Lost members are replaced soon, where a test asks for it.
     "group.min.session.timeout.ms": 500,
     "group.initial.rebalance.delay.ms": 0,
-    # One node, and few files to make.
-    "offsets.topic.replication.factor": 1,
+    # Few files to make.
     "offsets.topic.num.partitions": 1,
-    "transaction.state.log.replication.factor": 1,
-    "transaction.state.log.min.isr": 1,
     "transaction.state.log.num.partitions": 1,
     # So that a test can wait for retention.
     "log.initial.task.delay.ms": 100,
@@ -70,7 +73,14 @@ OPEN = Guarded({}, {}, "")
 class KafkaServer:
     """One broker. Ports and data stay the same over stops, kills and starts."""
 
-    def __init__(self, directory: Path, doors: int = 0, guarded: Guarded = OPEN) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        doors: int = 0,
+        guarded: Guarded = OPEN,
+        settings: Mapping[str, object] = SOON_READY,
+    ) -> None:
+        self._settings = settings
         self._properties = directory / "server.properties"
         self.log_file = directory / "server.log"
         self._guarded = guarded
@@ -178,7 +188,7 @@ class KafkaServer:
             | {f"DOOR{number}": door.advertised for number, door in enumerate(self.doors)}
         )
         protocols = dict.fromkeys(listening, "PLAINTEXT") | dict(self._guarded.protocols)
-        settings = _SETTINGS | dict(self._guarded.settings) | {
+        settings = dict(self._settings) | dict(self._guarded.settings) | {
             "log.dirs": data,
             "controller.quorum.bootstrap.servers": f"127.0.0.1:{controller}",
             "listeners": _addresses(listening),

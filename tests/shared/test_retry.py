@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from shared.errors import InvalidDocument, TransientError
+from shared.errors import BrokerNotReady, InvalidDocument, TransientError
 from shared.retry import Retry
 
 
@@ -92,6 +94,32 @@ def test_what_is_wrong_is_not_tried_again() -> None:
         retry(watch).call(flaky)
 
     assert (flaky.calls, watch.slept_s) == (1, [])
+
+
+def test_one_kind_of_trouble_alone_can_be_tried_again() -> None:
+    watch, not_ready, away = Stopwatch(), Flaky(2, BrokerNotReady), Flaky(1)
+    only = replace(retry(watch), on=BrokerNotReady)
+
+    assert only.call(not_ready) == "well"
+    with pytest.raises(TransientError, match=r"^away$"):
+        only.call(away)
+
+    assert (not_ready.calls, away.calls) == (3, 1)
+
+
+def test_the_last_error_keeps_its_kind() -> None:
+    with pytest.raises(BrokerNotReady, match=r"away \(2 tries in 1.0 s\)"):
+        replace(retry(Stopwatch(), tries=2), on=BrokerNotReady).call(Flaky(2, BrokerNotReady))
+
+
+def test_the_first_wait_of_a_call_is_told() -> None:
+    told: list[TransientError] = []
+    telling = replace(retry(Stopwatch()), tell=told.append)
+
+    for failures in (0, 3):
+        telling.call(Flaky(failures))
+
+    assert [str(error) for error in told] == ["away"]
 
 
 def test_a_sleep_that_raises_ends_the_tries() -> None:

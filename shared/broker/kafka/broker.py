@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
+from typing import TypeVar
 
-from kafka import KafkaAdminClient, errors
+from kafka import KafkaAdminClient
 from kafka import TopicPartition as ClientPartition
 from kafka.admin import OffsetSpec, OffsetTimestamp
 
@@ -23,18 +24,20 @@ from shared.broker.kafka.topics import KafkaTopics
 from shared.broker.postgres.broker import PostgresBroker
 from shared.broker.postgres.log import LOCAL
 from shared.broker.postgres.unit import PostgresProducer
+from shared.broker.readiness import briefly
 from shared.database.connection import PATIENCE, Patience
 from shared.errors import ConfigError, TransientError
 from shared.events import as_utc_ms
+from shared.retry import Retry
 from shared.settings.sections import KafkaSettings
 from shared.topics import KEPT_WITH_ROWS, OUTBOX_CURSORS, POSITIONS_WITH_ROWS, TopicSpec
 
 READ_COMMITTED = "read_committed"
 # Who asks how things are must hear soon that nobody answers; the library gives a request twice this.
 _IMPATIENT = {"request_timeout_ms": 3000, "bootstrap_timeout_ms": 3000}
-# A cluster that was never asked for a group makes the topic of their offsets first.
-FIRST_GROUP_S = 10.0
 READ_TIMEOUT_S = 10.0
+
+R = TypeVar("R")
 
 
 class KafkaBroker:
@@ -47,8 +50,11 @@ class KafkaBroker:
         conninfo: str,
         patience: Patience = PATIENCE,
         answer_s: float = ANSWER_S,
+        ready: Retry | None = None,
     ) -> None:
-        """`patience`: with the database; `answer_s`: with Kafka, at each step of a transaction."""
+        """`patience`: with the database; `answer_s`: with Kafka, at each step of a transaction; `ready`: with a cluster
+        that still prepares what it is asked for."""
+        self._ready = ready or briefly()
         self._patience = patience
         self._answer_s = answer_s
         self._addresses = addresses_of(url)
@@ -136,8 +142,8 @@ class KafkaBroker:
     @cached_property
     def _admin(self) -> KafkaAdminClient:
         where = ", ".join(self._addresses)
-        with translated(f"connecting to Kafka at {where}"):
-            admin = KafkaAdminClient(**self._settings("admin") | _IMPATIENT)
+        settings = self._settings("admin") | _IMPATIENT
+        admin = self._when_ready(f"connecting to Kafka at {where}", lambda: KafkaAdminClient(**settings))
         version = admin._manager.broker_version  # pinned below 3.1; nothing public tells it
         try:
             require_version(version, self._addresses)
@@ -148,7 +154,7 @@ class KafkaBroker:
 
     @cached_property
     def _topics(self) -> KafkaTopics:
-        return KafkaTopics(self._admin)
+        return KafkaTopics(self._admin, self._ready)
 
     def _settings(self, name: str) -> dict[str, object]:
         return client_settings(self._addresses, self._kafka, self._named(name))
@@ -162,23 +168,29 @@ class KafkaBroker:
                 raise ConfigError(f"no such partition: {tp.topic}/{tp.partition}")
         if not wanted:
             return {}
-        with translated("asking for offsets"):
-            asked = {ClientPartition(*tp): at for tp, at in wanted.items()}
-            found = self._admin.list_partition_offsets(asked, isolation_level=READ_COMMITTED)
+        admin = self._admin
+        asked = {ClientPartition(*tp): at for tp, at in wanted.items()}
+        found = self._when_ready(
+            "asking for offsets", lambda: admin.list_partition_offsets(asked, isolation_level=READ_COMMITTED)
+        )
         return {TopicPartition(*tp): at.offset for tp, at in found.items()}
 
     def _group_offsets(self, group: str, tps: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
-        name = self._named(group)
-        deadline_s = time.monotonic() + FIRST_GROUP_S
-        with translated(f"asking for the positions of group {name!r}"):
-            while True:
-                try:
-                    found = self._admin.list_group_offsets({name: [ClientPartition(*tp) for tp in tps]})[name]
-                    return {TopicPartition(*tp): at.offset for tp, at in found.items()}
-                except errors.CoordinatorNotAvailableError:
-                    if time.monotonic() > deadline_s:
-                        raise
-                    time.sleep(0.1)
+        admin, name = self._admin, self._named(group)
+        asked = [ClientPartition(*tp) for tp in tps]
+        found = self._when_ready(
+            f"asking for the positions of group {name!r}", lambda: admin.list_group_offsets({name: asked})[name]
+        )
+        return {TopicPartition(*tp): at.offset for tp, at in found.items()}
+
+    def _when_ready(self, doing: str, ask: Callable[[], R]) -> R:
+        """The answer to a request; while the cluster still prepares it, the request is sent again."""
+
+        def attempt() -> R:
+            with translated(doing):
+                return ask()
+
+        return self._ready.call(attempt)
 
 
 def _read_cursors(reader: KafkaReader, tp: TopicPartition, begin: int, end: int) -> dict[str, bytes]:

@@ -14,8 +14,8 @@ from kafka import errors
 from kafka.net.compat import KafkaNetClient
 from kafka.net.selector import NetworkSelector
 
-from shared.broker.kafka.security import TellingConnections, security_settings
-from shared.errors import ConfigError, HeadraceError, TransientError
+from shared.broker.kafka.security import NoAnswerYet, TellingConnections, security_settings
+from shared.errors import BrokerNotReady, ConfigError, HeadraceError, TransientError
 from shared.settings.sections import KafkaSettings
 
 # A decision (commit) or a step towards it that gets no answer for so long is given up: what became of it is settled by
@@ -42,6 +42,17 @@ _SETTINGS = (
     errors.InvalidReplicationFactorError,
     errors.PolicyViolationError,
 )
+_PREPARES_COORDINATOR = "Kafka still prepares its coordinator"
+_ELECTS_LEADERS = "Kafka still elects the leaders of partitions"
+# What a broker answers while it starts, makes its internal topics, or has just made others.
+_NOT_READY: dict[type[BaseException], str] = {
+    NoAnswerYet: "Kafka takes connections and does not answer yet",
+    errors.CoordinatorNotAvailableError: _PREPARES_COORDINATOR,
+    errors.NotCoordinatorError: _PREPARES_COORDINATOR,
+    errors.CoordinatorLoadInProgressError: _PREPARES_COORDINATOR,
+    errors.LeaderNotAvailableError: _ELECTS_LEADERS,
+    errors.NotLeaderForPartitionError: _ELECTS_LEADERS,
+}
 # Membership that was lost or is being dealt out anew comes back by polling on.
 _PASSING = (
     errors.RetriableError,
@@ -107,13 +118,15 @@ def translated(doing: str) -> Iterator[None]:
         raise ConfigError(f"{doing}: there is no such topic; `headrace migrate` creates them") from error
     except _SETTINGS as error:
         raise ConfigError(f"{doing}: Kafka refuses: {reason_of(error)}") from error
+    except tuple(_NOT_READY) as error:
+        raise BrokerNotReady(f"{doing}: {_NOT_READY[type(error)]}: {reason_of(error)}") from error
     except _PASSING as error:
         raise TransientError(f"{doing}: Kafka is away: {reason_of(error)}") from error
 
 
 def reason_of(error: BaseException) -> str:
     """The kind and the first line: the library's messages alone often say little."""
-    text = str(error).strip().splitlines()
+    text = str(error).strip(" :\n").splitlines()
     name = type(error).__name__
     return text[0] if text and name in text[0] else f"{name}: {text[0]}" if text else name
 

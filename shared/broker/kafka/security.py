@@ -27,6 +27,10 @@ _WRONG_USER = (
 )
 
 
+class NoAnswerYet(errors.KafkaTimeoutError):  # type: ignore[misc]  # the library has no types
+    """Somebody takes connections and answers none: a broker that is just starting opens its port before it is ready."""
+
+
 class Unshown(str):
     """The library's admin client logs all that it is told, at level debug."""
 
@@ -75,7 +79,9 @@ class TellingConnections(KafkaConnectionManager):  # type: ignore[misc]  # the l
             self.close()
             self._net.close()
             if isinstance(error, errors.KafkaTimeoutError):
-                raise errors.KafkaTimeoutError(f"no answer{_because(self._trouble)}") from error
+                silent = isinstance(self._trouble, errors.RequestTimedOutError)
+                kind = NoAnswerYet if silent else errors.KafkaTimeoutError
+                raise kind(f"no answer{_because(self._trouble)}") from error
             raise
         finally:
             self._starting = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 from uuid import UUID
 
@@ -10,7 +11,9 @@ from kafka import KafkaAdminClient, errors
 from kafka.admin import ConfigResource, ConfigResourceType
 
 from shared.broker.kafka.client import translated
-from shared.errors import ConfigError
+from shared.broker.readiness import briefly
+from shared.errors import ConfigError, TransientError
+from shared.retry import Retry
 from shared.settings.sections import KafkaSettings
 from shared.topics import TopicSpec
 
@@ -28,37 +31,44 @@ class KafkaTopic(NamedTuple):
 class KafkaTopics:
     """The topics by name, asked for when first needed."""
 
-    def __init__(self, admin: KafkaAdminClient) -> None:
+    def __init__(self, admin: KafkaAdminClient, ready: Retry | None = None) -> None:
+        """`ready`: how to wait for a cluster that still prepares what it is asked for."""
         self._admin = admin
+        self._ready = ready or briefly()
         self._known: dict[str, KafkaTopic] = {}
 
     def get(self, name: str) -> KafkaTopic:
         if name not in self._known:
-            self._known[name] = self._describe(name)
+            self._known[name] = self._ready.call(self._describe, name)
         return self._known[name]
 
     def ensure(self, specs: Sequence[TopicSpec], kafka: KafkaSettings) -> None:
         """Create what is missing, several processes at once; retention follows the settings also later."""
+        # A slow broker may leave the request without an answer, create the topic nonetheless, and be asked again.
+        patient = replace(self._ready, on=TransientError)
         for spec in specs:
-            with translated(f"creating topic {spec.name!r}"):
-                try:
-                    self._admin.create_topics(
-                        {spec.name: {
-                            "num_partitions": spec.partitions,
-                            "replication_factor": kafka.replication_factor or -1,
-                            "configs": configs_of(spec, kafka),
-                        }},
-                        wait_for_metadata=True,
-                    )  # fmt: skip
-                except errors.TopicAlreadyExistsError:
-                    self._admin.wait_for_topics([spec.name])
-                    self._follow(spec, kafka)
-            found = self._known[spec.name] = self._describe(spec.name)
+            patient.call(self._create, spec, kafka)
+            found = self._known[spec.name] = self._ready.call(self._describe, spec.name)
             if found.partitions != spec.partitions:
                 raise ConfigError(
                     f"topic {spec.name!r} has {found.partitions} partitions, settings say {spec.partitions}:"
                     " it cannot change, because keys would change their partition; set it back"
                 )
+
+    def _create(self, spec: TopicSpec, kafka: KafkaSettings) -> None:
+        with translated(f"creating topic {spec.name!r}"):
+            try:
+                self._admin.create_topics(
+                    {spec.name: {
+                        "num_partitions": spec.partitions,
+                        "replication_factor": kafka.replication_factor or -1,
+                        "configs": configs_of(spec, kafka),
+                    }},
+                    wait_for_metadata=True,
+                )  # fmt: skip
+            except errors.TopicAlreadyExistsError:
+                self._admin.wait_for_topics([spec.name])
+                self._follow(spec, kafka)
 
     def _follow(self, spec: TopicSpec, kafka: KafkaSettings) -> None:
         wanted = configs_of(spec, kafka)

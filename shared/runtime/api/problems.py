@@ -18,7 +18,7 @@ from starlette.requests import HTTPConnection
 from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from shared.errors import BrokerError, ConfigError, TransientError
+from shared.errors import BrokerError, BrokerNotReady, ConfigError, TransientError
 from shared.logs import mask_text
 from shared.ops.operations import NotPossible
 
@@ -38,6 +38,8 @@ TITLES = {
     500: "Internal error",
     503: "Unavailable",
 }
+# The one error whose kind says more than its status: it passes by itself, where other trouble may need somebody.
+NOT_READY = "Broker not ready"
 _METHODS = ("DELETE", "GET", "PATCH", "POST", "PUT")
 # What a caller may name its request; anything else is replaced, for the id goes into headers and logs.
 _ACCEPTED_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
@@ -55,7 +57,11 @@ class Problem(BaseModel):
 
 def problem_type(status: int) -> str:
     """The stable name of a kind of error: urn:headrace:problem:not-found for 404."""
-    return f"urn:headrace:problem:{_title(status).lower().replace(' ', '-')}"
+    return _type_of(_title(status))
+
+
+def _type_of(title: str) -> str:
+    return f"urn:headrace:problem:{title.lower().replace(' ', '-')}"
 
 
 def _title(status: int) -> str:
@@ -133,7 +139,8 @@ def problem_of(request: HTTPConnection, error: Exception) -> JSONResponse:
     if status == HTTPStatus.METHOD_NOT_ALLOWED:
         headers["Allow"] = ", ".join(_allowed(request)) or headers.get("Allow", "GET")
         detail = f"{path} does not take {request.scope['method']}, but {headers['Allow']}"
-    return _answer(request, status, detail, headers)
+    title = NOT_READY if isinstance(error, BrokerNotReady) else _title(status)
+    return _answer(request, status, title, detail, headers)
 
 
 async def _of_expected(request: Request, error: Exception) -> JSONResponse:
@@ -157,11 +164,11 @@ def _allowed(request: HTTPConnection) -> list[str]:
     return [method for method in _METHODS if taken(method)]
 
 
-def _answer(request: HTTPConnection, status: int, detail: str, headers: dict[str, str]) -> JSONResponse:
+def _answer(request: HTTPConnection, status: int, title: str, detail: str, headers: dict[str, str]) -> JSONResponse:
     request_id = request.state.request_id
     body = Problem(
-        type=problem_type(status),
-        title=_title(status),
+        type=_type_of(title),
+        title=title,
         status=status,
         detail=detail,
         request_id=request_id,

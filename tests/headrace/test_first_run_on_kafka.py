@@ -1,0 +1,204 @@
+"""Against a Kafka that was started a moment ago and never used: stock settings, no internal topics yet."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from headrace.database.access import opened, prepare
+from headrace.database.data_dir import DataDir
+from shared.settings.sections import Settings, read_secret
+from tests.headrace.runs import command, run_once, status, write_archive
+from tests.kafka.held import HELD, release
+from tests.kafka.jars import KafkaMissingError
+from tests.kafka.server import STOCK, KafkaServer
+
+LIMIT_S = 120.0
+# What a heartbeat may be late by; far below what a command waits.
+SOON_S = 15.0
+WAITING = "waiting up to 60 s for the broker: "
+CLEANER = (sys.executable, "-m", "services.cleaner")
+
+
+@contextmanager
+def broker(directory: Path, settings: Mapping[str, object]) -> Iterator[KafkaServer]:
+    """One of the test's own, which nobody has asked for a group or a transaction."""
+    directory.mkdir()
+    try:
+        server = KafkaServer(directory, settings=settings)
+    except KafkaMissingError as missing:
+        pytest.skip(str(missing))
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Iterator[KafkaServer]:
+    with broker(tmp_path / "kafka", STOCK) as server:
+        yield server
+
+
+@pytest.fixture
+def held(tmp_path: Path) -> Iterator[KafkaServer]:
+    with broker(tmp_path / "kafka", HELD) as server:
+        yield server
+
+
+def url_of(server: KafkaServer) -> str:
+    return f"kafka://{server.bootstrap}"
+
+
+def headrace(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "headrace", *arguments]
+
+
+def done(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(headrace(*arguments), capture_output=True, text=True, timeout=LIMIT_S, check=False)
+
+
+def until(condition: Callable[[], Any], why: Callable[[], object]) -> Any:
+    deadline = time.monotonic() + LIMIT_S
+    while not (found := condition()):
+        assert time.monotonic() < deadline, why()
+        time.sleep(0.05)
+    return found
+
+
+@contextmanager
+def process(
+    directory: Path, arguments: list[str], environment: Mapping[str, str] | None = None
+) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+    """A process and the file of what it says."""
+    said = directory / f"said-{len(list(directory.glob('said-*')))}"
+    with said.open("wb") as out:
+        started = subprocess.Popen(arguments, stdout=out, stderr=out, env={**os.environ, **(environment or {})})
+    try:
+        yield started, said
+    finally:
+        started.send_signal(signal.SIGTERM)
+        started.wait(LIMIT_S)
+
+
+@contextmanager
+def cleaner(directory: Path, url: str) -> Iterator[tuple[Path, subprocess.Popen[bytes], Path]]:
+    """Database, topics, and one service, started by itself; the data directory, its process and what it says."""
+    data_dir = DataDir(directory / "data")
+    data_dir.make()
+    settings = Settings.model_validate({"data_dir": data_dir.path, "broker": {"url": url}})
+    with opened(settings) as access:
+        prepare(access, settings)
+        login = access.service("cleaner")
+        environment = {
+            "HEADRACE_DATABASE__URL": login.url, "HEADRACE_DATABASE__PASSWORD_FILE": str(login.password_file),
+            "HEADRACE_BROKER__URL": url, "HEADRACE_DATA_DIR": str(data_dir.path),
+            "HEADRACE_ADMIN__TOKEN_FILE": str(data_dir.make_token()),
+        }  # fmt: skip
+        with process(directory, list(CLEANER), environment) as (started, said):
+            yield data_dir.path, started, said
+
+
+def row_of_the_cleaner(data_dir: Path) -> dict[str, Any]:
+    return next(row for row in status(data_dir) if row["service"] == "cleaner")
+
+
+def test_the_first_run_ends_well(fresh: KafkaServer, tmp_path: Path) -> None:
+    archive = write_archive(tmp_path / "archive")
+
+    summary = run_once(archive, tmp_path / "data", "--broker", url_of(fresh))
+
+    assert summary["stages"]["loader"]["records"] > 0
+
+
+def test_a_run_waits_for_the_group_coordinator_and_says_so_once(held: KafkaServer, tmp_path: Path) -> None:
+    archive, data_dir = write_archive(tmp_path / "archive"), tmp_path / "data"
+    arguments = command(archive, data_dir, "--once", "--broker", url_of(held))
+
+    with process(tmp_path, arguments) as (run, said):
+        until(lambda: WAITING in said.read_text() or run.poll() is not None, said.read_text)
+        release(held)
+        status = run.wait(LIMIT_S)
+
+    assert status == 0, said.read_text()
+    assert said.read_text().count(WAITING) == 1
+
+
+def test_a_run_that_waits_is_stopped_at_once(held: KafkaServer, tmp_path: Path) -> None:
+    archive, data_dir = write_archive(tmp_path / "archive"), tmp_path / "data"
+
+    with process(tmp_path, command(archive, data_dir, "--broker", url_of(held))) as (run, said):
+        until(lambda: WAITING in said.read_text() or run.poll() is not None, said.read_text)
+        run.send_signal(signal.SIGINT)
+        status = run.wait(SOON_S)
+
+    assert status == 130, said.read_text()
+
+
+def test_commands_before_any_run(fresh: KafkaServer, tmp_path: Path) -> None:
+    where = ("--data-dir", str(tmp_path / "data"), "--broker", url_of(fresh))
+
+    migrated, listed, audited = (done(name, *where) for name in ("migrate", "topics", "audit"))
+    shown = done("status", *where[:2])
+
+    for each in (migrated, listed, audited, shown):
+        assert each.returncode == 0, each.stderr
+    assert audited.stderr.count(WAITING) == 1
+
+
+def test_a_broker_that_takes_connections_and_does_not_answer_yet_is_waited_for(
+    fresh: KafkaServer, tmp_path: Path
+) -> None:
+    arguments = headrace("migrate", "--data-dir", str(tmp_path / "data"), "--broker", url_of(fresh))
+    fresh.freeze()
+
+    with process(tmp_path, arguments) as (migrate, said):
+        try:
+            until(lambda: WAITING in said.read_text() or migrate.poll() is not None, said.read_text)
+        finally:
+            fresh.thaw()
+        status = migrate.wait(LIMIT_S)
+
+    assert status == 0, said.read_text()
+    assert "does not answer yet" in said.read_text()
+
+
+def test_a_service_started_by_itself_gets_to_work(fresh: KafkaServer, tmp_path: Path) -> None:
+    with cleaner(tmp_path, url_of(fresh)) as (data_dir, service, said):
+        until(lambda: row_of_the_cleaner(data_dir)["ready"], said.read_text)
+        lag = done("lag", "cleaner", "--data-dir", str(data_dir))
+
+        assert lag.returncode == 0, lag.stderr
+        assert row_of_the_cleaner(data_dir)["pid"] == service.pid
+
+
+def test_rest_tells_to_come_again_and_the_command_does(held: KafkaServer, tmp_path: Path) -> None:
+    with cleaner(tmp_path, url_of(held)) as (data_dir, service, said):
+        address = until(lambda: row_of_the_cleaner(data_dir)["admin_url"], said.read_text)
+        token = read_secret(data_dir / "token")
+        answer = httpx.get(f"{address}/v1/lag", headers={"Authorization": f"Bearer {token}"}, timeout=SOON_S)
+        topics = httpx.get(f"{address}/v1/topics", headers={"Authorization": f"Bearer {token}"}, timeout=SOON_S)
+        with process(tmp_path, headrace("lag", "cleaner", "--data-dir", str(data_dir))) as (lag, words):
+            until(lambda: WAITING in words.read_text() or lag.poll() is not None, words.read_text)
+            release(held)
+            asked = lag.wait(LIMIT_S)
+
+        assert (answer.status_code, answer.json()["type"]) == (503, "urn:headrace:problem:broker-not-ready")
+        assert int(answer.headers["Retry-After"]) > 0
+        assert "Kafka still prepares its coordinator" in answer.json()["detail"]
+        assert topics.status_code == 200
+        assert asked == 0, words.read_text()
+        assert words.read_text().count(WAITING) == 1
+        until(lambda: row_of_the_cleaner(data_dir)["ready"], said.read_text)
+        assert row_of_the_cleaner(data_dir)["pid"] == service.pid
