@@ -10,7 +10,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import TypeVar
 
-from kafka import KafkaAdminClient
+from kafka import KafkaAdminClient, OffsetAndMetadata, errors
 from kafka import TopicPartition as ClientPartition
 from kafka.admin import OffsetSpec, OffsetTimestamp
 
@@ -179,7 +179,7 @@ class KafkaBroker:
         admin, name = self._admin, self._named(group)
         asked = [ClientPartition(*tp) for tp in tps]
         found = self._when_ready(
-            f"asking for the positions of group {name!r}", lambda: admin.list_group_offsets({name: asked})[name]
+            f"asking for the positions of group {name!r}", lambda: _positions_of(admin, name, asked)
         )
         return {TopicPartition(*tp): at.offset for tp, at in found.items()}
 
@@ -191,6 +191,18 @@ class KafkaBroker:
                 return ask()
 
         return self._ready.call(attempt)
+
+
+def _positions_of(
+    admin: KafkaAdminClient, group: str, asked: Sequence[ClientPartition]
+) -> Mapping[ClientPartition, OffsetAndMetadata]:
+    try:
+        found: Mapping[ClientPartition, OffsetAndMetadata] = admin.list_group_offsets({group: asked})[group]
+    except errors.KafkaError:
+        # The library (3.0.12) remembers a coordinator for ever, also when the group has moved to another node.
+        admin._manager.cluster._coordinators.clear()  # pinned below 3.1; nothing public does it
+        raise
+    return found
 
 
 def _read_cursors(reader: KafkaReader, tp: TopicPartition, begin: int, end: int) -> dict[str, bytes]:

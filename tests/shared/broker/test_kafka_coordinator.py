@@ -1,0 +1,36 @@
+"""Positions of groups, while the node that keeps them changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from uuid import uuid4
+
+import pytest
+
+from shared.broker.kafka_broker import KafkaBroker
+from shared.errors import TransientError
+from shared.settings import KafkaSettings
+from shared.topics import TopicSpec
+from tests.kafka.use import KafkaInUse
+
+TOPIC = "moved"
+
+
+@pytest.fixture
+def broker(kafka: KafkaInUse, database_url: str) -> Iterator[KafkaBroker]:
+    settings = KafkaSettings(environment=uuid4().hex)
+    with kafka.empty(), closing(KafkaBroker(f"kafka://{kafka.bootstrap}", settings, database_url)) as broker:
+        broker.ensure_topics([TopicSpec(TOPIC, 1, None)])
+        yield broker
+
+
+def test_a_coordinator_that_is_none_any_more_is_looked_up_again(broker: KafkaBroker) -> None:
+    before = broker.group_offsets("cleaner", [TOPIC])
+    remembered = broker._admin._manager.cluster._coordinators
+    remembered.update(dict.fromkeys(remembered, 99))  # as after a move: a node that does not keep the group
+
+    with suppress(TransientError):
+        broker.group_offsets("cleaner", [TOPIC])
+
+    assert broker.group_offsets("cleaner", [TOPIC]) == before
