@@ -5,7 +5,7 @@ HeadraceError
 ├── InvalidEvent       skip: this record is wrong; it becomes a dead letter, the rest goes on
 ├── InvalidDocument    skip: this document is wrong; its window is marked failed, the rest goes on
 ├── TransientError     retry: a dependency is away; back off, nothing is advanced
-│   └── BrokerNotReady the same: the broker is there and still prepares what was asked of it
+│   └── NotReady       the same: the dependency is there, and still prepares what was asked of it
 └── BrokerError
     ├── Fenced         rebuild: another process owns the partition or slot now; nothing of the unit happened
     ├── Aborted        rebuild: the unit did not happen
@@ -33,8 +33,8 @@ class TransientError(HeadraceError):
     """A dependency (source, broker, database, channel) failed in a way that may pass."""
 
 
-class BrokerNotReady(TransientError):
-    """The broker is there, and starts, or makes what a first request needs: expected to pass within seconds."""
+class NotReady(TransientError):
+    """A dependency is there, and starts, or makes what a first request needs: expected to pass within seconds."""
 
 
 class BrokerError(HeadraceError):

@@ -8,12 +8,13 @@ from typing import Any
 import orjson
 import psycopg
 
-from headrace.database.access import access_of
+from headrace.database.access import Access, access_of, notice
 from headrace.database.data_dir import DataDir
 from headrace.progress.observer import Replica, dead_letter_causes, failed_windows, replicas, with_stopped
 from headrace.progress.summary import cause_text, window_text
 from headrace.terminal.arguments import DatabaseOptions, Output, OutputOption, grouped_options
 from headrace.terminal.output import print_json, print_table, stdout
+from shared.errors import HeadraceError
 from shared.ops.tables.orders import FRESH_S
 from shared.settings.sections import Settings
 
@@ -61,7 +62,17 @@ def look(
                 return found, failed, dead_letter_causes(connection), control
         except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):  # nothing ran there yet
             return with_stopped([]), [], [], []
+    if access.server is None:
+        notice(f"the database does not answer, so this is what the last run noted; {_why(access)}")
     return with_stopped([]), *_kept(settings), []
+
+
+def _why(access: Access) -> str:
+    try:
+        access.require()
+    except HeadraceError as error:
+        return str(error)
+    return "it does now"
 
 
 def show(found: Sequence[Replica], failed: Sequence[Mapping[str, Any]], causes: Sequence[Mapping[str, Any]]) -> None:

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 import psycopg
+from psycopg.pq import PGconn, Ping
 
 from headrace.database.data_dir import DataDir, write_private
 from headrace.database.embedded import DATABASE, OWNER, READER, EmbeddedPostgres
@@ -23,13 +24,14 @@ from shared.broker.connect import connect
 from shared.broker.contract import Broker
 from shared.broker.readiness import until_first_use
 from shared.database.migrations import migrate
-from shared.errors import ConfigError, HeadraceError, TransientError
+from shared.errors import ConfigError, HeadraceError, NotReady, TransientError
 from shared.retry import Retry
 from shared.settings.loading import load
 from shared.settings.sections import Database, ServiceSettings, Settings
 from shared.topics import DAY_S, SERVICES, TopicSpec, specs
 
 S = TypeVar("S", bound=ServiceSettings)
+NOT_PREPARED = "the database holds nothing of Headrace yet: `headrace run` or `headrace migrate` prepares it"
 ROLES = (*(f"headrace_{service}" for service in SERVICES), READER)
 
 
@@ -63,6 +65,16 @@ class Access:
         connection.execute("SET search_path = analytics")
         return connection
 
+    def require(self) -> None:
+        """Raises NotReady for a database that is starting, ConfigError for one that cannot be reached."""
+        try:
+            self.connect().close()
+        except ConfigError as error:
+            conninfo = self.owner().conninfo("headrace")
+            if PGconn.ping(conninfo.encode()) == Ping.REJECT:
+                raise NotReady(str(error)) from None
+            self.connect().close()  # it may have come up between the two
+
     def is_up(self) -> bool:
         """Whether the owner gets in: a server that starts for the first time answers before it knows anybody."""
         if self.server is not None and not self.server.answers():
@@ -75,7 +87,10 @@ class Access:
 
     def _login(self, role: str) -> Database:
         if self.server is not None:
-            return Database(url=self.server.url(role), password_file=self.server.password_file(role))
+            password_file = self.server.password_file(role)
+            if not password_file.exists():
+                raise ConfigError(NOT_PREPARED)
+            return Database(url=self.server.url(role), password_file=password_file)
         if self.given is None:
             raise ConfigError("no database: give --database URL, or leave it away for the embedded one")
         return self.given
@@ -88,11 +103,14 @@ def access_of(settings: Settings) -> Access:
 
 
 @contextmanager
-def opened(settings: Settings) -> Iterator[Access]:
-    """The database, up; the embedded server is started, and stopped by whoever used it last."""
+def opened(settings: Settings, ready: Retry | None = None) -> Iterator[Access]:
+    """The database, up; the embedded server is started, and stopped by whoever used it last.
+
+    `ready`: how to wait for a database that is starting; without it, as long as a command does, and said on stderr.
+    """
     access = access_of(settings)
     if access.server is None:
-        access.connect().close()
+        (ready or until_first_use(notice)).call(access.require)
         yield access
         return
     access.server.start()
@@ -104,11 +122,14 @@ def opened(settings: Settings) -> Iterator[Access]:
 
 @contextmanager
 def opened_if_made(settings: Settings) -> Iterator[Access]:
-    """The same, for commands that only look: they make no database. Raises ConfigError when there is none yet."""
+    """The same, for commands that only look: they make and prepare none. Raises ConfigError when there is none yet."""
     server = access_of(settings).server
     if server is not None and not (server.pgdata / "PG_VERSION").exists():
         raise ConfigError(f"there is no database in {settings.data_dir} yet; `headrace run` makes one")
     with opened(settings) as access:
+        with access.connect() as connection:
+            if not connection.execute("SELECT 1 FROM pg_namespace WHERE nspname = 'analytics'").fetchone():
+                raise ConfigError(NOT_PREPARED)
         yield access
 
 

@@ -17,7 +17,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from headrace.database.access import access_of, notice
 from headrace.progress.observer import replicas
 from shared.broker.readiness import until_first_use
-from shared.errors import BrokerNotReady, ConfigError, HeadraceError
+from shared.errors import ConfigError, HeadraceError, NotReady
 from shared.settings.sections import Settings, read_secret
 
 TIMEOUT_S = 60.0  # a dry run reads the log
@@ -27,7 +27,7 @@ TRIES, BETWEEN_S = 10, 1.0
 POLL_S = 0.3
 OVER = frozenset({"succeeded", "failed", "cancelled"})
 UNPROCESSABLE, UNAVAILABLE = 422, 503
-NOT_READY = "urn:headrace:problem:broker-not-ready"
+NOT_READY = "urn:headrace:problem:not-ready"
 COLUMNS = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TimeElapsedColumn())
 
 Params = Mapping[str, Any]
@@ -77,7 +77,7 @@ class Api:
 
     def _ask(self, method: str, path: str, **given: Any) -> Answer:
         """Raises NotRunningError, ConfigError for what can never be right, HeadraceError for what was refused, of which
-        BrokerNotReady passes by itself."""
+        NotReady passes by itself."""
         error: Exception | None = None
         for attempt in range(TRIES):
             if attempt:
@@ -102,7 +102,7 @@ class Api:
         detail = body.get("detail") or body.get("title") if isinstance(body, dict) else body
         text = f"the {self.service} refuses ({answer.status_code}): {detail}"
         if _kind(answer) == NOT_READY:
-            raise BrokerNotReady(text)
+            raise NotReady(text)
         raise ConfigError(text) if answer.status_code == UNPROCESSABLE else HeadraceError(text)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -76,8 +76,9 @@ def prepared_site(settings: Settings, config: Path | None, screen: Console) -> I
     began_s = time.monotonic()
     data_dir = DataDir(settings.data_dir)
     data_dir.make()
-    with interrupts() as caught, data_dir.locked(), opened(settings) as access:
+    with interrupts() as caught, data_dir.locked(), ExitStack() as stack:
         ready = until_first_use(lambda text: screen.print(text, markup=False, soft_wrap=True), sleep=caught.wait)
+        access = stack.enter_context(opened(settings, ready))
         prepare(access, settings, ready)
         data_dir.make_token()
         site = Site(access, settings, data_dir, config, caught, screen, began_s, ready)

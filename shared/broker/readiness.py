@@ -1,4 +1,4 @@
-"""How long to wait for a broker that is there and still prepares what was asked of it (errors.BrokerNotReady).
+"""How long to wait for a broker or a database that is there and still prepares what was asked of it (errors.NotReady).
 
 A Kafka that was never used makes its internal topics at the first request for them: the positions of groups
 (`__consumer_offsets`, 50 partitions) and transactions. Until they have leaders it answers that it is not ready: for
@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from shared.errors import BrokerNotReady, TransientError
+from shared.errors import NotReady, TransientError
 from shared.retry import Retry
 
 # For commands: whoever gave one has nothing else to do.
@@ -25,7 +25,7 @@ def until_ready(
 ) -> Retry:
     """The time is the only limit: how many tries fit into it depends on the machine."""
     return Retry(
-        tries=sys.maxsize, first_delay_s=0.05, max_delay_s=1.0, total_s=total_s, on=BrokerNotReady, tell=tell,
+        tries=sys.maxsize, first_delay_s=0.05, max_delay_s=1.0, total_s=total_s, on=NotReady, tell=tell,
         sleep=sleep,
     )  # fmt: skip
 
@@ -41,7 +41,7 @@ def until_first_use(say: Callable[[str], object], sleep: Callable[[float], objec
 
     def tell(error: TransientError) -> None:
         if not said:
-            say(f"waiting up to {FIRST_USE_S:.0f} s for the broker: {error}")
+            say(f"waiting up to {FIRST_USE_S:.0f} s: {error}")
         said.append(error)
 
     return until_ready(FIRST_USE_S, tell, sleep)

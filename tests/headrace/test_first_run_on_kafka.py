@@ -26,7 +26,7 @@ from tests.kafka.server import STOCK, KafkaServer
 LIMIT_S = 120.0
 # What a heartbeat may be late by; far below what a command waits.
 SOON_S = 15.0
-WAITING = "waiting up to 60 s for the broker: "
+WAITING = "waiting up to 60 s: "
 CLEANER = (sys.executable, "-m", "services.cleaner")
 
 
@@ -194,7 +194,7 @@ def test_rest_tells_to_come_again_and_the_command_does(held: KafkaServer, tmp_pa
             release(held)
             asked = lag.wait(LIMIT_S)
 
-        assert (answer.status_code, answer.json()["type"]) == (503, "urn:headrace:problem:broker-not-ready")
+        assert (answer.status_code, answer.json()["type"]) == (503, "urn:headrace:problem:not-ready")
         assert int(answer.headers["Retry-After"]) > 0
         assert "Kafka still prepares its coordinator" in answer.json()["detail"]
         assert topics.status_code == 200

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from shared.errors import BrokerNotReady, InvalidDocument, TransientError
+from shared.errors import InvalidDocument, NotReady, TransientError
 from shared.retry import Retry
 
 
@@ -97,8 +97,8 @@ def test_what_is_wrong_is_not_tried_again() -> None:
 
 
 def test_one_kind_of_trouble_alone_can_be_tried_again() -> None:
-    watch, not_ready, away = Stopwatch(), Flaky(2, BrokerNotReady), Flaky(1)
-    only = replace(retry(watch), on=BrokerNotReady)
+    watch, not_ready, away = Stopwatch(), Flaky(2, NotReady), Flaky(1)
+    only = replace(retry(watch), on=NotReady)
 
     assert only.call(not_ready) == "well"
     with pytest.raises(TransientError, match=r"^away$"):
@@ -108,8 +108,8 @@ def test_one_kind_of_trouble_alone_can_be_tried_again() -> None:
 
 
 def test_the_last_error_keeps_its_kind() -> None:
-    with pytest.raises(BrokerNotReady, match=r"away \(2 tries in 1.0 s\)"):
-        replace(retry(Stopwatch(), tries=2), on=BrokerNotReady).call(Flaky(2, BrokerNotReady))
+    with pytest.raises(NotReady, match=r"away \(2 tries in 1.0 s\)"):
+        replace(retry(Stopwatch(), tries=2), on=NotReady).call(Flaky(2, NotReady))
 
 
 def test_the_first_wait_of_a_call_is_told() -> None:

@@ -15,7 +15,7 @@ from kafka.net.compat import KafkaNetClient
 from kafka.net.selector import NetworkSelector
 
 from shared.broker.kafka.security import NoAnswerYet, TellingConnections, security_settings
-from shared.errors import BrokerNotReady, ConfigError, HeadraceError, TransientError
+from shared.errors import ConfigError, HeadraceError, NotReady, TransientError
 from shared.settings.sections import KafkaSettings
 
 # A decision (commit) or a step towards it that gets no answer for so long is given up: what became of it is settled by
@@ -119,7 +119,7 @@ def translated(doing: str) -> Iterator[None]:
     except _SETTINGS as error:
         raise ConfigError(f"{doing}: Kafka refuses: {reason_of(error)}") from error
     except tuple(_NOT_READY) as error:
-        raise BrokerNotReady(f"{doing}: {_NOT_READY[type(error)]}: {reason_of(error)}") from error
+        raise NotReady(f"{doing}: {_NOT_READY[type(error)]}: {reason_of(error)}") from error
     except _PASSING as error:
         raise TransientError(f"{doing}: Kafka is away: {reason_of(error)}") from error
 

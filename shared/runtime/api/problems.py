@@ -18,7 +18,7 @@ from starlette.requests import HTTPConnection
 from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from shared.errors import BrokerError, BrokerNotReady, ConfigError, TransientError
+from shared.errors import BrokerError, ConfigError, NotReady, TransientError
 from shared.logs import mask_text
 from shared.ops.operations import NotPossible
 
@@ -39,7 +39,7 @@ TITLES = {
     503: "Unavailable",
 }
 # The one error whose kind says more than its status: it passes by itself, where other trouble may need somebody.
-NOT_READY = "Broker not ready"
+NOT_READY = "Not ready"
 _METHODS = ("DELETE", "GET", "PATCH", "POST", "PUT")
 # What a caller may name its request; anything else is replaced, for the id goes into headers and logs.
 _ACCEPTED_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
@@ -139,7 +139,7 @@ def problem_of(request: HTTPConnection, error: Exception) -> JSONResponse:
     if status == HTTPStatus.METHOD_NOT_ALLOWED:
         headers["Allow"] = ", ".join(_allowed(request)) or headers.get("Allow", "GET")
         detail = f"{path} does not take {request.scope['method']}, but {headers['Allow']}"
-    title = NOT_READY if isinstance(error, BrokerNotReady) else _title(status)
+    title = NOT_READY if isinstance(error, NotReady) else _title(status)
     return _answer(request, status, title, detail, headers)
 
 

@@ -110,14 +110,12 @@ def test_a_line_that_broke_is_tried_again_under_the_same_key(service: Service, a
 def test_a_service_whose_broker_is_not_ready_is_asked_again_and_that_is_said_once(
     service: Service, asked: Api, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    not_ready = {"type": "urn:headrace:problem:broker-not-ready", "detail": "Kafka prepares"}
+    not_ready = {"type": "urn:headrace:problem:not-ready", "detail": "Kafka prepares"}
     service.answers = [(503, not_ready), (503, not_ready), (202, {"id": "1"})]
 
     assert asked.post("/replays", {}) == (202, {"id": "1"})
     assert len({each.key for each in service.asked}) == 1
-    assert capsys.readouterr().err == (
-        "headrace: waiting up to 60 s for the broker: the cleaner refuses (503): Kafka prepares\n"
-    )
+    assert capsys.readouterr().err == ("headrace: waiting up to 60 s: the cleaner refuses (503): Kafka prepares\n")
 
 
 def test_what_was_refused_is_said_with_its_detail(service: Service, asked: Api) -> None:

@@ -8,9 +8,9 @@ from uuid import uuid4
 
 import pytest
 
-from shared.broker.kafka_broker import KafkaBroker
+from shared.broker.kafka.broker import KafkaBroker
 from shared.errors import TransientError
-from shared.settings import KafkaSettings
+from shared.settings.sections import KafkaSettings
 from shared.topics import TopicSpec
 from tests.kafka.use import KafkaInUse
 

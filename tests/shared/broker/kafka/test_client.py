@@ -14,7 +14,7 @@ from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, errors
 from pydantic import ValidationError
 
 from shared.broker.kafka.client import addresses_of, client_settings, reason_of, require_version, translated
-from shared.errors import BrokerNotReady, ConfigError, HeadraceError, TransientError
+from shared.errors import ConfigError, HeadraceError, NotReady, TransientError
 from shared.settings.sections import KafkaSettings
 
 HERE = ["127.0.0.1:9092"]
@@ -75,14 +75,14 @@ def test_a_broker_that_keeps_the_promise_is_taken(version: tuple[int, int]) -> N
         (errors.FencedInstanceIdError("slot"), HeadraceError),
         (errors.KafkaConnectionError("refused"), TransientError),
         (errors.KafkaTimeoutError("no answer"), TransientError),
-        (errors.NotLeaderForPartitionError("moved"), BrokerNotReady),
-        (errors.LeaderNotAvailableError("made just now"), BrokerNotReady),
+        (errors.NotLeaderForPartitionError("moved"), NotReady),
+        (errors.LeaderNotAvailableError("made just now"), NotReady),
         (errors.NotEnoughReplicasError("one is away"), TransientError),
         (errors.CommitFailedError("rebalance"), TransientError),
         (errors.UnknownMemberIdError("gone"), TransientError),
-        (errors.CoordinatorNotAvailableError("soon"), BrokerNotReady),
-        (errors.NotCoordinatorError("soon"), BrokerNotReady),
-        (errors.CoordinatorLoadInProgressError("soon"), BrokerNotReady),
+        (errors.CoordinatorNotAvailableError("soon"), NotReady),
+        (errors.NotCoordinatorError("soon"), NotReady),
+        (errors.CoordinatorLoadInProgressError("soon"), NotReady),
     ],
 )
 def test_the_librarys_errors_become_ours(error: Exception, meaning: type[HeadraceError]) -> None:
