@@ -131,8 +131,7 @@ class KafkaBroker:
         return found
 
     def health(self) -> None:
-        with translated("looking whether Kafka is there"):
-            self._admin.describe_cluster()
+        self._when_ready("looking whether Kafka is there", self._admin.describe_cluster)
 
     def close(self) -> None:
         self._local.close()

@@ -50,6 +50,7 @@ _NOT_READY: dict[type[BaseException], str] = {
     errors.CoordinatorNotAvailableError: _PREPARES_COORDINATOR,
     errors.NotCoordinatorError: _PREPARES_COORDINATOR,
     errors.CoordinatorLoadInProgressError: _PREPARES_COORDINATOR,
+    errors.RequestTimedOutError: "Kafka does not answer in time",
     errors.LeaderNotAvailableError: _ELECTS_LEADERS,
     errors.NotLeaderForPartitionError: _ELECTS_LEADERS,
 }

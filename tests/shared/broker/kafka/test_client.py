@@ -75,6 +75,7 @@ def test_a_broker_that_keeps_the_promise_is_taken(version: tuple[int, int]) -> N
         (errors.FencedInstanceIdError("slot"), HeadraceError),
         (errors.KafkaConnectionError("refused"), TransientError),
         (errors.KafkaTimeoutError("no answer"), TransientError),
+        (errors.RequestTimedOutError("slow"), NotReady),
         (errors.NotLeaderForPartitionError("moved"), NotReady),
         (errors.LeaderNotAvailableError("made just now"), NotReady),
         (errors.NotEnoughReplicasError("one is away"), TransientError),
