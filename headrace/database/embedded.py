@@ -16,6 +16,7 @@ import shlex
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -23,6 +24,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import psycopg
+from psycopg.pq import PGconn, Ping
 
 from shared.errors import ConfigError
 
@@ -32,6 +34,9 @@ DATABASE = "headrace"
 SYSTEM_USER = "pgserver"
 # A Unix socket's path may have 107 bytes; PostgreSQL adds "/.s.PGSQL.5432.lock" to the directory.
 LONGEST_SOCKET_DIR = 107 - len("/.s.PGSQL.5432.lock")
+# After a crash up to max_wal_size is read again first, which takes minutes on a slow disk.
+START_LIMIT_S = 300
+CHECK_S = 0.1
 SETTINGS = {
     "listen_addresses": "",
     # A replica holds some 11 lines, and up to 5 more while its API is asked.
@@ -75,11 +80,16 @@ class EmbeddedPostgres:
     def _bring_up(self) -> None:
         if not (self.pgdata / "PG_VERSION").exists():
             self._initialise()
+        deadline_s = time.monotonic() + START_LIMIT_S
+        # Somebody's start was given up, and goes on by itself: it must not be started beside it.
+        while self._state() == Ping.REJECT and time.monotonic() < deadline_s:
+            time.sleep(CHECK_S)
         if not self.answers():
             # The socket's place is given here and not in the settings: the data directory may have been moved.
             options = f"-k {shlex.quote(str(self.socket_dir))}"
             self._run(
-                "pg_ctl", "-w", "-s", "-t", "60", "-D", str(self.pgdata), "-l", str(self._log), "-o", options, "start"
+                "pg_ctl", "-w", "-s", "-t", str(START_LIMIT_S), "-D", str(self.pgdata), "-l", str(self._log),
+                "-o", options, "start",
             )  # fmt: skip
         self._create_database()
 
@@ -177,9 +187,10 @@ class EmbeddedPostgres:
 
     def answers(self) -> bool:
         """Whether the server is up and takes connections; while it starts or stops it is not."""
-        if not self.data_dir.is_dir():
-            return False
-        return psycopg.pq.PGconn.ping(self.url().encode()) == psycopg.pq.Ping.OK
+        return self.data_dir.is_dir() and self._state() == Ping.OK
+
+    def _state(self) -> Ping:
+        return Ping(PGconn.ping(self.url().encode()))
 
     def _create_database(self) -> None:
         with psycopg.connect(self.url_with_password(database="postgres"), autocommit=True) as connection:

@@ -67,12 +67,12 @@ def command(archive: Path, data_dir: Path, *more: str) -> list[str]:
     return [sys.executable, "-m", "headrace", "run", *source, *days, "--data-dir", str(data_dir), *more]
 
 
-def run_once(archive: Path, data_dir: Path, *more: str) -> dict[str, Any]:
+def run_once(archive: Path, data_dir: Path, *more: str, limit_s: float = RUN_LIMIT_S) -> dict[str, Any]:
     done = subprocess.run(
         command(archive, data_dir, "--once", "--json", *more),
         capture_output=True,
         text=True,
-        timeout=RUN_LIMIT_S,
+        timeout=limit_s,
         check=False,
     )
     assert done.returncode == 0, f"{done.stderr}\n{logs(data_dir)}"

@@ -23,9 +23,10 @@ from tests.kafka.held import HELD, release
 from tests.kafka.jars import KafkaMissingError
 from tests.kafka.server import STOCK, KafkaServer
 
-LIMIT_S = 120.0
-# What a heartbeat may be late by; far below what a command waits.
-SOON_S = 15.0
+# A machine that is slow is what these tests are about.
+LIMIT_S = 300.0
+# Less than a command waits.
+SOON_S = 45.0
 WAITING = "waiting up to 60 s: "
 CLEANER = (sys.executable, "-m", "services.cleaner")
 
@@ -117,7 +118,7 @@ def row_of_the_cleaner(data_dir: Path) -> dict[str, Any]:
 def test_the_first_run_ends_well(fresh: KafkaServer, tmp_path: Path) -> None:
     archive = write_archive(tmp_path / "archive")
 
-    summary = run_once(archive, tmp_path / "data", "--broker", url_of(fresh))
+    summary = run_once(archive, tmp_path / "data", "--broker", url_of(fresh), limit_s=LIMIT_S)
 
     assert summary["stages"]["loader"]["records"] > 0
 

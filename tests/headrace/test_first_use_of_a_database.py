@@ -5,19 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
 from pathlib import Path
 
-import psycopg
 import pytest
-from psycopg.pq import PGconn, Ping
 
 from headrace.database.embedded import OWNER, EmbeddedPostgres
+from tests.headrace.recovery import recovering
 
-LIMIT_S = 60.0
+LIMIT_S = 300.0
 WAITING = "waiting up to 60 s: "
 LOOKING = (
     ("topics",), ("audit",), ("sql", "SELECT 1"), ("trail",), ("token", "list"), ("operations", "show", "1"),
@@ -41,43 +37,6 @@ def started(server: EmbeddedPostgres, tmp_path: Path, *arguments: str) -> subpro
         env={**os.environ, "HEADRACE_DATABASE__URL": server.url(),
              "HEADRACE_DATABASE__PASSWORD_FILE": str(server.password_file(OWNER))},
     )  # fmt: skip
-
-
-@contextmanager
-def starting(server: EmbeddedPostgres, directory: Path) -> Iterator[Callable[[], None]]:
-    """It starts, and refuses everybody until the function is called: it waits for a file of its archive."""
-    released = directory / "released"
-    recovery = f"restore_command = 'while [ ! -e {released} ]; do sleep 0.05; done; exit 1'\nhot_standby = off\n"
-    with (server.pgdata / "postgresql.auto.conf").open("a") as settings:
-        settings.write("wal_level = replica\n")
-        settings.flush()
-        server.start()  # what is written under a lower level cannot be recovered from an archive
-        server.stop()
-        settings.write(recovery)
-    (server.pgdata / "recovery.signal").touch()
-
-    def start() -> None:
-        with suppress(psycopg.OperationalError):  # it is taken for started while it still refuses
-            server.start()
-
-    thread = threading.Thread(target=start)
-    thread.start()
-    try:
-        until(server, Ping.REJECT)
-        yield released.touch
-    finally:
-        released.touch()
-        thread.join()
-        until(server, Ping.OK)
-        server.start()
-        server.stop()
-
-
-def until(server: EmbeddedPostgres, state: Ping) -> None:
-    deadline = time.monotonic() + LIMIT_S
-    while PGconn.ping(server.url().encode()) != state:
-        assert time.monotonic() < deadline, f"the server is not at {state.name}"
-        time.sleep(0.02)
 
 
 @pytest.mark.parametrize("arguments", LOOKING, ids=" ".join)
@@ -106,10 +65,8 @@ def test_status_says_why_a_database_does_not_answer(server: EmbeddedPostgres, tm
 
 def test_a_database_that_is_starting_is_waited_for(tmp_path: Path) -> None:
     server = EmbeddedPostgres(tmp_path / "given")
-    server.start()
-    server.stop()
 
-    with starting(server, tmp_path) as release:
+    with recovering(server, tmp_path) as release:
         command = started(server, tmp_path, "migrate")
         assert command.stderr is not None
         first = command.stderr.readline()

@@ -1,0 +1,34 @@
+"""The embedded server and the migrations."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from headrace.database.embedded import EmbeddedPostgres
+from tests.headrace.recovery import recovering
+
+
+def test_a_migrated_database_has_every_view(database: psycopg.Connection[tuple[object, ...]]) -> None:
+    rows = database.execute("SELECT table_name FROM information_schema.views WHERE table_schema = 'analytics'")
+
+    names = {row[0] for row in rows}
+
+    assert {"sessions", "events", "entities", "entries", "observations", "outcomes", "transactions", "return_rates",
+            "predictions", "regressions", "corrections", "parked", "dead_letters"} <= names  # fmt: skip
+
+
+def test_a_server_whose_start_was_given_up_is_waited_for(tmp_path: Path) -> None:
+    server = EmbeddedPostgres(tmp_path / "data")
+
+    with recovering(server, tmp_path) as release, ThreadPoolExecutor(1) as pool:
+        start = pool.submit(server.start)
+        with pytest.raises(TimeoutError):
+            start.result(timeout=1)
+        release()
+        start.result()
+
+        assert server.answers()
