@@ -22,9 +22,9 @@ from headrace.database.data_dir import DataDir, write_private
 from headrace.database.embedded import DATABASE, OWNER, READER, EmbeddedPostgres
 from shared.broker.connect import connect
 from shared.broker.contract import Broker
-from shared.broker.readiness import until_first_use
 from shared.database.migrations import migrate
 from shared.errors import ConfigError, HeadraceError, NotReady, TransientError
+from shared.readiness import until_first_use
 from shared.retry import Retry
 from shared.settings.loading import load
 from shared.settings.sections import Database, ServiceSettings, Settings

@@ -16,8 +16,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from headrace.database.access import access_of, notice
 from headrace.progress.observer import replicas
-from shared.broker.readiness import until_first_use
 from shared.errors import ConfigError, HeadraceError, NotReady
+from shared.readiness import until_first_use
 from shared.settings.sections import Settings, read_secret
 
 TIMEOUT_S = 60.0  # a dry run reads the log

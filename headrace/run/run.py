@@ -11,7 +11,6 @@ import orjson
 import psycopg
 
 from headrace.database.data_dir import DataDir
-from headrace.options import SIMULATOR, RunOptions
 from headrace.processes.interrupts import Interrupted
 from headrace.progress.observer import dead_letter_causes, event_statuses
 from headrace.progress.positions import Reading, waiting_for

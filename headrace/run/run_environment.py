@@ -21,7 +21,7 @@ from headrace.run.programs import MODELS, services
 from headrace.run.session import Session
 from services.fetcher.settings import FetcherSettings
 from services.loader.settings import LoaderSettings
-from shared.broker.readiness import until_first_use
+from shared.readiness import until_first_use
 from shared.retry import Retry
 from shared.settings.sections import ServiceSettings, Settings, read_secret
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from shared.broker.contract import Broker
 from shared.broker.postgres.broker import PostgresBroker
-from shared.broker.readiness import briefly
+from shared.readiness import briefly
 from shared.retry import Retry
 from shared.settings.sections import Settings
 

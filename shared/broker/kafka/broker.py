@@ -24,10 +24,10 @@ from shared.broker.kafka.topics import KafkaTopics
 from shared.broker.postgres.broker import PostgresBroker
 from shared.broker.postgres.log import LOCAL
 from shared.broker.postgres.unit import PostgresProducer
-from shared.broker.readiness import briefly
 from shared.database.connection import PATIENCE, Patience
 from shared.errors import ConfigError, TransientError
 from shared.events import as_utc_ms
+from shared.readiness import briefly
 from shared.retry import Retry
 from shared.settings.sections import KafkaSettings
 from shared.topics import KEPT_WITH_ROWS, OUTBOX_CURSORS, POSITIONS_WITH_ROWS, TopicSpec

@@ -11,8 +11,8 @@ from kafka import KafkaAdminClient, errors
 from kafka.admin import ConfigResource, ConfigResourceType
 
 from shared.broker.kafka.client import translated
-from shared.broker.readiness import briefly
 from shared.errors import ConfigError, TransientError
+from shared.readiness import briefly
 from shared.retry import Retry
 from shared.settings.sections import KafkaSettings
 from shared.topics import TopicSpec

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psycopg
+import pytest
 
 from headrace.database.embedded import EmbeddedPostgres
+from tests.headrace.database.recovery import recovering
 
 
 def test_a_migrated_database_has_every_view(database: psycopg.Connection[tuple[object, ...]]) -> None:
@@ -43,3 +46,16 @@ def test_a_data_directory_may_be_moved(tmp_path: Path) -> None:
             assert connection.execute("SELECT 1").fetchone() == (1,)
     finally:
         moved.stop()
+
+
+def test_a_server_whose_start_was_given_up_is_waited_for(tmp_path: Path) -> None:
+    server = EmbeddedPostgres(tmp_path / "data")
+
+    with recovering(server, tmp_path) as release, ThreadPoolExecutor(1) as pool:
+        start = pool.submit(server.start)
+        with pytest.raises(TimeoutError):
+            start.result(timeout=1)
+        release()
+        start.result()
+
+        assert server.answers()

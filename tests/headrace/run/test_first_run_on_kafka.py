@@ -23,6 +23,8 @@ from tests.kafka.held import HELD, release
 from tests.kafka.jars import KafkaMissingError
 from tests.kafka.server import STOCK, KafkaServer
 
+pytestmark = pytest.mark.slow
+
 # A machine that is slow is what these tests are about.
 LIMIT_S = 300.0
 # Less than a command waits.

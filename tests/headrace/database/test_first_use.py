@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from headrace.database.embedded import OWNER, EmbeddedPostgres
-from tests.headrace.recovery import recovering
+from tests.headrace.database.recovery import recovering
+
+pytestmark = pytest.mark.slow
 
 LIMIT_S = 300.0
 WAITING = "waiting up to 60 s: "

@@ -14,6 +14,8 @@ from shared.settings.sections import KafkaSettings
 from shared.topics import TopicSpec
 from tests.kafka.use import KafkaInUse
 
+pytestmark = pytest.mark.slow
+
 TOPIC = "moved"
 
 
