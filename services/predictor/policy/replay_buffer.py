@@ -46,8 +46,10 @@ class ReplayBuffer:
         if len(transitions) > self._capacity:
             raise ValueError(f"{len(transitions)} transitions do not fit in a buffer of {self._capacity}")
         if self._kept is None:
-            empty = np.zeros(self._capacity, dtype=np.int64)
-            self._kept = transitions[empty] if len(transitions) else transitions
+            values = {each.name: getattr(transitions, each.name) for each in fields(Transitions)}
+            self._kept = Transitions(
+                **{name: np.zeros((self._capacity, *each.shape[1:]), each.dtype) for name, each in values.items()}
+            )
         places = (self._added + np.arange(len(transitions))) % self._capacity
         for each in fields(Transitions):
             getattr(self._kept, each.name)[places] = getattr(transitions, each.name)

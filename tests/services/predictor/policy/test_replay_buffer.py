@@ -40,6 +40,7 @@ def test_only_what_was_added_is_drawn() -> None:
 
     assert len(buffer) == 2
     assert set(drawn.row.tolist()) == {5, 6}
+    assert 60 < (drawn.row == 5).sum() < 140
 
 
 def test_draws_are_even_and_the_same_from_the_same_generator() -> None:
