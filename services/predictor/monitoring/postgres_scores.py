@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from services.predictor.monitoring.rolling_scores import KEPT
 from services.predictor.monitoring.scoring import Scored
-from shared.database.connection import DbConnection, Link
+from shared.database.connection import Link
 from shared.errors import TransientError
-
-T = TypeVar("T")
 
 # By event, state and model the newest prediction that was made before the start, where exactly one entry won. What was
 # made as a shadow counts like what was made live: it is the same model.
@@ -61,22 +59,20 @@ class PostgresScored:
         return self._scored(SCORED_LATELY, {"models": list(models), "most": KEPT})
 
     def wins(self, before: Sequence[str]) -> Mapping[int, int]:
-        rows = self._read(lambda connection: connection.execute(WINS, {"keys": list(before)}).fetchall())
-        return {int(slot): int(count) for slot, count in rows}
+        return {int(slot): int(count) for slot, count in self._rows(WINS, {"keys": list(before)})}
 
     def close(self) -> None:
         self._link.drop()
 
-    def _scored(self, query: str, asked: Mapping[str, Any]) -> list[Scored]:
-        rows = self._read(lambda connection: connection.execute(query, asked).fetchall())
+    def _scored(self, query: str, parameters: Mapping[str, Any]) -> list[Scored]:
         return [
             Scored(key, session, state, model, dict(zip(slots, p_win, strict=True)), winner)
-            for key, session, state, model, slots, p_win, winner in rows
+            for key, session, state, model, slots, p_win, winner in self._rows(query, parameters)
         ]
 
-    def _read(self, read: Callable[[DbConnection], T]) -> T:
+    def _rows(self, query: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         try:
             with self._link.use() as connection:
-                return read(connection)
+                return connection.execute(query, parameters).fetchall()
         except TransientError as error:
             raise TransientError(f"cannot read predictions: {error}") from error

@@ -1,4 +1,4 @@
-"""What a predictor asks of the tables while it serves, as types."""
+"""What a predictor reads from the tables, as types."""
 
 from __future__ import annotations
 

@@ -42,8 +42,8 @@ class PostgresFacts:
         self._link = link
         self._profile = profile
 
-    def settled(self, source: str | None = None) -> list[EventFacts]:
-        return self._read(lambda connection: read_settled(connection, source=source, profile=self._profile))
+    def settled(self) -> list[EventFacts]:
+        return self._read(lambda connection: read_settled(connection, profile=self._profile))
 
     def events(self, event_keys: Sequence[str]) -> list[EventFacts]:
         return self._read(lambda connection: read_events(connection, event_keys, self._profile))
@@ -53,9 +53,6 @@ class PostgresFacts:
 
     def decisions(self, session_keys: Sequence[str]) -> list[Decided]:
         return self._read(lambda connection: read_decisions(connection, session_keys))
-
-    def told(self, event_keys: Sequence[str]) -> list[Told]:
-        return self._read(lambda connection: read_told(connection, event_keys))
 
     def loaded(self, predictions: Sequence[UUID]) -> frozenset[UUID]:
         asked = {"ids": list(predictions)}
@@ -73,16 +70,9 @@ class PostgresFacts:
             raise TransientError(f"cannot read facts: {error}") from error
 
 
-def read_settled(
-    connection: Connection,
-    until: date | None = None,
-    *,
-    source: str | None = None,
-    profile: Profile = BOATRACE,
-) -> list[EventFacts]:
-    """Every settled event up to and with the day `until`, of one source or of all; in the order of their start, then
-    of their keys."""
-    asked = {"until": until, "source": source, **_markets(profile)}
+def read_settled(connection: Connection, until: date | None = None, *, profile: Profile = BOATRACE) -> list[EventFacts]:
+    """Every settled event up to and with the day `until`, in the order of their start, then of their keys."""
+    asked = {"until": until, **_markets(profile)}
     with without_collection(), _snapshot(connection):
         sessions = {row[0]: row for row in _rows(connection, queries.SESSIONS, asked)}
         events = [row for row in _rows(connection, queries.EVENTS_SETTLED, asked) if row[1] in sessions]
@@ -132,12 +122,9 @@ def read_decisions(connection: Connection, session_keys: Sequence[str]) -> list[
     ]
 
 
-def read_told(connection: Connection, event_keys: Sequence[str] | None = None) -> list[Told]:
-    """Of these events, or of all: what was told before they started, and who won."""
-    if event_keys is None:
-        rows = connection.execute(queries.TOLD).fetchall()
-    else:
-        rows = connection.execute(queries.TOLD_OF, {"keys": list(event_keys)}).fetchall()
+def read_told(connection: Connection) -> list[Told]:
+    """The newest live prediction of each settled event before its start, by state, and who won."""
+    rows = connection.execute(queries.TOLD).fetchall()
     return [
         Told(key, state, {row[2]: row[3] for row in group}, group[0][4], group[0][5], float(group[0][6]))
         for (key, state), group in ((ids, list(found)) for ids, found in groupby(rows, lambda row: row[:2]))

@@ -38,10 +38,7 @@ AMOUNTS_OF, AMOUNTS_SETTLED = _AMOUNTS.format(_OF_KEYS), _AMOUNTS.format(_OF_SET
 
 _SESSIONS = "SELECT session_key, date - '1970-01-01', venue, grade, title FROM analytics.sessions"
 SESSIONS_OF = f"{_SESSIONS} WHERE session_key = ANY(%(sessions)s)"
-SESSIONS = (
-    f"{_SESSIONS} WHERE (%(until)s::date IS NULL OR date <= %(until)s) AND (%(source)s::text IS NULL OR source ="
-    " %(source)s)"
-)
+SESSIONS = f"{_SESSIONS} WHERE %(until)s::date IS NULL OR date <= %(until)s"
 
 POSITION = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text"
 # One statement, so one snapshot for the position and for what is seen from it. What is visible is older than the
@@ -54,18 +51,16 @@ LEFT JOIN (facts.versions v JOIN facts.events c ON c.id = v.event_id AND c.settl
 """
 
 # The newest prediction per event, state and slot that was made before the start, where exactly one entry won.
-_TOLD = f"""
+TOLD = f"""
 SELECT DISTINCT ON (p.event_key, p.state, p.slot)
        p.event_key, p.state, p.slot, p.probability, w.slot, p.model_version, {_US.format("p.as_of")}
 FROM analytics.predictions p
 JOIN analytics.events e ON e.event_key = p.event_key AND e.status = 'settled' AND p.as_of <= e.scheduled_at
 JOIN LATERAL (SELECT min(o.slot) AS slot, count(*) AS winners FROM analytics.outcomes o
               WHERE o.event_key = p.event_key AND o.place = 1) w ON w.winners = 1
-WHERE p.head = 'result' AND NOT p.shadow {{0}}
+WHERE p.head = 'result' AND NOT p.shadow
 ORDER BY p.event_key, p.state, p.slot, p.as_of DESC, p.model_version DESC
 """
-TOLD_OF = _TOLD.format("AND p.event_key = ANY(%(keys)s)")
-TOLD = _TOLD.format("")
 
 # `state DESC`: of two as of the same instant the one that knew the observation.
 DECISIONS = f"""

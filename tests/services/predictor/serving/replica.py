@@ -42,7 +42,7 @@ def event(number: int, *, settled: bool = False) -> EventFacts:
 class MadeUpFacts:
     """Ten events to come, and tables that know of no prediction: the loader never comes by."""
 
-    def settled(self, source: str | None = None) -> list[EventFacts]:
+    def settled(self) -> list[EventFacts]:
         return []
 
     def changes(self, after: Position | None) -> Changes:

@@ -33,7 +33,7 @@ class Tables:
         self.rows[changed.event_key] = changed
         self.changed.append(changed.event_key)
 
-    def settled(self, source: str | None = None) -> list[EventFacts]:
+    def settled(self) -> list[EventFacts]:
         self._asked()
         return [each for each in self.rows.values() if each.status == "settled"]
 

@@ -20,8 +20,8 @@ from tests.services.predictor.serving.serving import SetClock, Shelf
 class NoFacts:
     """Facts that must not be asked for."""
 
-    def settled(self, source: str | None = None) -> list[EventFacts]:
-        raise AssertionError(f"asked for {source}")
+    def settled(self) -> list[EventFacts]:
+        raise AssertionError("asked for what settled")
 
     def changes(self, after: Position | None) -> Changes:
         raise AssertionError(f"asked for changes after {after}")

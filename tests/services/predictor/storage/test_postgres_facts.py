@@ -147,13 +147,11 @@ def test_settled_are_those_that_settled_until_a_day(database: Connection, load: 
     load(*everything(1), *everything(2, known=50), listed(3), listed(4), settled(4, status="provisional"))
     load(listed(1, day=next_day), settled(1, day=next_day))
 
-    def keys(*given: Any, **named: Any) -> list[str]:
-        return [event.event_key for event in read_settled(database, *given, **named)]
+    def keys(until: date | None = None) -> list[str]:
+        return [event.event_key for event in read_settled(database, until)]
 
     assert keys() == [key(1), key(2), key(1, next_day)]
     assert keys(DAY) == [key(1), key(2)]
-    assert keys(DAY, source="river") == [key(1), key(2)]
-    assert keys(source="brook") == []
     assert read_settled(database) == read_events(database, keys())
 
 
@@ -286,17 +284,16 @@ def test_what_was_told_is_the_newest_live_prediction_before_the_start(database: 
     load(told(1, -60), told(1, -30, p=(0.7, 0.1, 0.1, 0.1), model_version="m2"), told(1, 5), told(2, -60))
     load(told(1, -20, p=(0.9, 0.1, 0.0, 0.0), shadow=True))
 
-    (found,) = read_told(database, [key(1), key(2)])
+    (found,) = read_told(database)
 
     assert (found.event_key, found.state, found.winner, found.model_version) == (key(1), "card", 1, "m2")
     assert (found.p_win, found.as_of_us) == ({1: 0.7, 2: 0.1, 3: 0.1, 4: 0.1}, us(-30))
-    assert read_told(database) == [found]
 
 
 def test_an_event_that_two_entries_won_is_not_told(database: Connection, load: Load) -> None:
     load(listed(1), settled(1, outcomes=outcomes(1, 1, 3, 4)), told(1, -60))
 
-    assert read_told(database, [key(1)]) == []
+    assert read_told(database) == []
 
 
 @pytest.fixture
@@ -317,7 +314,6 @@ def test_the_services_role_may_ask_all_of_it_and_no_more(load: Load, predictor_u
     assert facts.settled() == facts.events([key(1)])
     assert [change.event_key for change in facts.changes(position).events] == [key(1)]
     assert [each.decision.action for each in facts.decisions([key(1)[:-3]])] == ["1"]
-    assert [each.winner for each in facts.told([key(1)])] == [1]
     assert facts.loaded([prediction.event_id, uuid4()]) == {prediction.event_id}
     facts.close()
     with psycopg.connect(predictor_url) as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
