@@ -19,7 +19,8 @@ from headrace.remote.asking import Asking
 from headrace.remote.client import Api, NotRunningError
 from headrace.terminal.arguments import Output
 from headrace.terminal.output import note, print_json, stdout
-from services.predictor.api.models import Stepped, stepped
+from services.predictor.api.model_bodies import Stepped
+from services.predictor.api.model_changes import stepped
 from services.predictor.registry import model_files
 from services.predictor.registry.gate import Verdict
 from services.predictor.registry.states import Order

@@ -8,17 +8,17 @@ from http import HTTPStatus
 from typing import Annotated
 
 from fastapi import APIRouter, HTTPException, Query
-from fastapi import Path as InPath
 from pydantic import BaseModel, ConfigDict, Field
 
+from services.predictor.api.router import EventKey
 from services.predictor.data.events import State
 from services.predictor.data.instants import instant_of
 from services.predictor.serving.explanation import Explanation, PastStart, SlotExplained
+from services.predictor.serving.messages import instant_of
 from shared.database.connection import DbConnection
 from shared.runtime.api.context import Desk
 from shared.runtime.api.problems import responses
 
-EventKey = Annotated[str, InPath(max_length=200, examples=["boatrace:2026-01-31:07:04"])]
 InState = Annotated[State, Query(description="from which state of knowledge: card, or observation", examples=["card"])]
 Explain = Callable[[str, State], Explanation | None]
 """Raises TransientError while the models or the facts are away; None: there is nothing to explain."""

@@ -11,6 +11,7 @@ from fastapi import APIRouter, HTTPException
 from fastapi import Path as InPath
 from pydantic import BaseModel, ConfigDict, Field
 
+from services.predictor.api.model_changes import router as model_changes_router
 from services.predictor.api.models import router as models_router
 from services.predictor.api.trainings import router as trainings_router
 from shared.runtime.api.context import Desk
@@ -47,7 +48,8 @@ class Predicted(BaseModel):
 def router(desk: Desk, models: Path) -> APIRouter:
     """`models`: the registry's directory (services/predictor/registry/)."""
     router = APIRouter(tags=["predictor"])
-    router.include_router(models_router(desk, models))
+    router.include_router(models_router(models))
+    router.include_router(model_changes_router(desk, models))
     router.include_router(trainings_router(desk))
 
     @router.get("/predictions/{event_key}", summary="What was predicted of an event", responses=responses(404))

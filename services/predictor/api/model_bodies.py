@@ -1,0 +1,102 @@
+"""What requests and answers about models hold."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic.config import JsonDict
+
+from services.predictor.registry.gate import Verdict
+from services.predictor.registry.states import Change, ModelState
+
+Reason = Annotated[str, Field(min_length=1, max_length=1000, pattern=r"\S")]
+_MODEL: JsonDict = {
+    "version": "20260131-0a1b2c3d", "state": "shadow", "since": "2026-02-01T03:00:00Z", "first_day": "2025-01-01",
+    "last_day": "2026-01-31", "events": 52000, "seed": 7,
+    "metrics": {"observation_result": 1.151, "observation_result_base": 1.358}, "problem": None,
+}  # fmt: skip
+_CHANGE: JsonDict = {
+    "at": "2026-02-01T03:00:00Z", "who": "token:night-shift", "version": "20260131-0a1b2c3d", "before": "candidate",
+    "after": "shadow", "why": "to see how it does", "gate": None, "request": None,
+}  # fmt: skip
+_VERDICT: JsonDict = {
+    "passed": True, "decided": True, "why": "20260131-0a1b2c3d is better than 20251231-4d5e6f70 on 1000 ...",
+    "against": "20251231-4d5e6f70", "source": "stored predictions",
+    "figures": {"events": 1000, "difference": -0.006, "difference_at_most": -0.002},
+}  # fmt: skip
+
+
+class ModelBody(BaseModel):
+    """A model of the registry, in short."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_MODEL]})
+
+    version: str = Field(description="the last day of its data, and a hash over all of it")
+    state: ModelState
+    since: datetime | None = Field(description="when it became what it is; null: nobody wrote that down")
+    first_day: str | None
+    last_day: str | None = Field(description="of all its data, validation included")
+    events: int | None = Field(description="that it was trained on")
+    seed: int | None
+    metrics: dict[str, float] = Field(description="on its validation days")
+    problem: str | None = Field(description="why it cannot be used; null: nothing is seen. Weights are read when used")
+
+
+class WholeModel(ModelBody):
+    """A model of the registry, with all that is known of it."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{**_MODEL, "description": {"profile": "boatrace"}, "history": [_CHANGE],
+                                         "pictures": ["reliability"]}]}
+    )  # fmt: skip
+
+    description: dict[str, Any] = Field(description="all of it but the weights")
+    history: list[Change] = Field(description="what became of it, the oldest first")
+    pictures: list[str] = Field(description="GET .../pictures/NAME.png")
+
+
+class StepWish(BaseModel):
+    """Why."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"reason": "to see how it does"}, {}]})
+
+    reason: Reason | None = Field(default=None, description="kept with the change, for whoever comes next")
+
+
+class PromotionWish(StepWish):
+    """Why, and whether the gate is asked."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{}, {"force": True, "reason": "the live one reads a field that is gone"}]},
+    )
+
+    force: bool = Field(default=False, strict=True, description="whatever the gate would say; wants a reason")
+
+    @model_validator(mode="after")
+    def _says_why(self) -> Self:
+        if self.force and self.reason is None:
+            raise ValueError("`force` wants a `reason`")
+        return self
+
+
+class Stepped(BaseModel):
+    """What a model is now, and which one is live."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"version": "20260131-0a1b2c3d", "before": "shadow", "state": "live", "live": "20260131-0a1b2c3d",
+                 "was_live": "20251231-4d5e6f70", "gate": _VERDICT}
+            ]
+        }
+    )  # fmt: skip
+
+    version: str
+    before: ModelState | None
+    state: ModelState | None = Field(description="null: it is deleted")
+    live: str | None
+    was_live: str | None
+    gate: Verdict | None = Field(description="what the gate said; null: it was not asked")

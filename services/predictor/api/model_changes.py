@@ -1,0 +1,132 @@
+"""Changing what a model is over REST: shadow, live, retired, deleted.
+
+Where the stored predictions are too few for the gate, its decision becomes an operation, which a process with torch
+works off (services/predictor/jobs/child_process.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from http import HTTPStatus
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Request, Response
+
+from services.predictor.api.model_bodies import PromotionWish, Stepped, StepWish
+from services.predictor.api.models import Version, require
+from services.predictor.jobs.kinds import PROMOTION
+from services.predictor.promotion.postgres_stored_duel import stored_duel
+from services.predictor.promotion.verdict import verdict_on
+from services.predictor.registry import transitions
+from services.predictor.registry.gate import Verdict
+from services.predictor.registry.states import Order
+from shared.database.connection import DbConnection
+from shared.ops.operations import NotPossible
+from shared.runtime.api.context import Desk
+from shared.runtime.api.idempotent_change import ACCEPTED, KEY_HEADER, Answer, begun, caller_of, carry_out
+from shared.runtime.api.problems import responses
+
+Step = Annotated[StepWish | None, Body()]
+
+
+def router(desk: Desk, models: Path) -> APIRouter:
+    """`models`: the registry's directory."""
+    router = APIRouter(prefix="/models")
+    _changing(desk, router, models)
+    _promoting(desk, router, models)
+    return router
+
+
+def _changing(desk: Desk, router: APIRouter, models: Path) -> None:
+    def take(
+        request: Request, action: str, version: str, wish: StepWish | None, step: Callable[[Path, str, Order],
+        transitions.Steps],
+    ) -> Response:  # fmt: skip
+        def work(_connection: DbConnection) -> Answer:
+            require(models, version)
+            return _answer(version, step(models, version, order_of(request, wish)))
+
+        return carry_out(desk, request, action, f"model {version}", work)
+
+    said: dict[str, Any] = {"response_model": Stepped, "responses": responses(404, 409)}
+
+    @router.post("/{version}/shadow", summary="Let a model predict beside the live one", **said)
+    def shadow(version: Version, request: Request, wish: Step = None) -> Response:
+        """Its predictions are stored and marked; nobody is told of them. Saying it again changes nothing. 409: it is
+        live; 422: its files cannot be used."""
+        return take(request, "shadow", version, wish, transitions.shadow)
+
+    @router.post("/{version}/retire", summary="Let a model predict no more", **said)
+    def retire(version: Version, request: Request, wish: Step = None) -> Response:
+        """A shadow or candidate. It can become a shadow again. 409: it is live: promote another, or roll back."""
+        return take(request, "retire", version, wish, transitions.retire)
+
+    @router.post("/{version}/delete", summary="Delete a model's files", **said)
+    def delete(version: Version, request: Request, wish: Step = None) -> Response:
+        """Nobody can go back to it. What it predicted stays. 409: it is live, or a shadow."""
+        return take(request, "delete", version, wish, transitions.delete)
+
+
+def _promoting(desk: Desk, router: APIRouter, models: Path) -> None:
+    @router.post("/rollback", summary="Go back to the model before", response_model=Stepped, responses=responses(409))
+    def rollback(request: Request, wish: Step = None) -> Response:
+        """The one that was live before the live one is live again, at once; the live one is retired. Once more goes
+        back one further. 409: none was live before; 422: its files cannot be used."""
+
+        def work(_connection: DbConnection) -> Answer:
+            before, after = transitions.roll_back(models, order_of(request, wish))
+            return _answer(str(after.live), (before, after))
+
+        return carry_out(desk, request, "rollback", "the live model", work)
+
+    @router.post(
+        "/{version}/promote", summary="Make a model the live one", response_model=Stepped,
+        responses=ACCEPTED | responses(404, 409),
+    )  # fmt: skip
+    def promote(version: Version, request: Request, wish: Annotated[PromotionWish | None, Body()] = None) -> Response:
+        """If the gate lets it pass: better than the live model, with confidence, on the newest settled events that
+        both predicted and neither was fitted on, and no less honest. Where no model is live: better than the base rate.
+        The one that was live is retired. Where both predicted too few events together, the answer is 202: an operation
+        walks over the stored facts with both models, and promotes it or fails saying why.
+
+        409: the gate says no, with all its figures, or the model is retired. `force` does not ask it.
+        """
+
+        def work(connection: DbConnection) -> Answer:
+            require(models, version)
+            order, verdict = order_of(request, wish), None
+            if wish is None or not wish.force:
+                verdict = verdict_on(models, version, lambda duel: stored_duel(connection, duel))
+                if verdict.against is not None and not verdict.decided:
+                    target = {"version": version, "reason": order.why}
+                    return begun(connection, desk, request, PROMOTION, target)
+                if not verdict.passed:
+                    raise NotPossible(verdict.why)
+            return _answer(version, transitions.promote(models, version, order, verdict), verdict)
+
+        return carry_out(desk, request, "promote", f"model {version}", work)
+
+
+def order_of(request: Request, wish: StepWish | None) -> Order:
+    """Who wants it and why. The files and the database are two commits: the key tells a repeated request by itself."""
+    caller, key = caller_of(request), request.headers.get(KEY_HEADER)
+    return Order(
+        at=datetime.now(UTC), who=caller.subject, why=None if wish is None else wish.reason,
+        request=None if key is None else f"{caller.subject} {request.url.path} {key}",
+    )  # fmt: skip
+
+
+def stepped(version: str, steps: transitions.Steps, verdict: Verdict | None = None) -> Stepped:
+    before, after = steps
+    return Stepped(
+        version=version, before=before.states.get(version), state=after.states.get(version), live=after.live,
+        was_live=before.live, gate=verdict,
+    )  # fmt: skip
+
+
+def _answer(version: str, steps: transitions.Steps, verdict: Verdict | None = None) -> Answer:
+    done = stepped(version, steps, verdict)
+    said = {"state": done.state, "live": done.live} | ({} if verdict is None else {"gate": verdict.why})
+    return Answer(HTTPStatus.OK, done, before={"state": done.before, "live": done.was_live}, after=said)
