@@ -16,6 +16,7 @@ import structlog
 
 from services.predictor.data.events import State
 from services.predictor.registry import state_file
+from services.predictor.serving.model_metrics import ModelMetrics
 from shared.broker.contract import NewRecord
 from shared.errors import ConfigError, TransientError
 from shared.records import Received
@@ -58,11 +59,11 @@ class LazyPredictor:
         self._models_dir = models_dir
         self._make = make
         self._metrics = metrics
+        self._model_metrics = ModelMetrics(metrics)
         self._real: Predicting | None = None
         self._changed_ns: int | None = None
         self._any = False
         self._working = threading.Lock()
-        self._shown: str | None = None
 
     def handle(self, batch: Sequence[Received]) -> list[NewRecord]:
         with self._working:
@@ -73,7 +74,7 @@ class LazyPredictor:
             records = real.handle(batch)
         if records:
             self._metrics.prediction_duration_seconds.observe(time.perf_counter() - started)
-        self._show(real)
+        self._model_metrics.publish(real.model_version, real.summaries, real.drift)
         return records
 
     def explain(self, event_key: str, state: State) -> Explanation | None:
@@ -111,27 +112,3 @@ class LazyPredictor:
         else:
             self._any = book.live is not None or bool(book.shadows)
         return self._any
-
-    def _show(self, real: Predicting) -> None:
-        version = real.model_version or "none"
-        metrics = self._metrics
-        if version != self._shown:
-            metrics.model_info.clear()
-            metrics.model_info.labels(version).set(1)
-            self._shown = version
-        for each in real.summaries:
-            labels = (f"result/{each.state}", each.model)
-            metrics.prediction_log_loss.labels(*labels).set(each.log_loss)
-            metrics.prediction_base_log_loss.labels(*labels).set(each.base_log_loss)
-            metrics.model_behind_base_rate.labels(*labels).set(each.is_behind)
-            for of, error in (("all", each.ece_all), ("top", each.ece_top)):
-                if error is not None:
-                    metrics.prediction_calibration_error.labels(*labels, of).set(error)
-        self._show_drift(real.drift)
-
-    def _show_drift(self, drift: Drift) -> None:
-        self._metrics.feature_drift_index.clear()
-        for feature, value in drift.worst().items():
-            self._metrics.feature_drift_index.labels(feature).set(value)
-        for group, value in drift.groups().items():
-            self._metrics.feature_group_drift_index.labels(group).set(value)

@@ -1,0 +1,47 @@
+"""Publishes as metrics which model is live, how models did lately, and how far features drifted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from shared.runtime.metrics import Metrics
+
+if TYPE_CHECKING:
+    from services.predictor.monitoring.drift import Drift
+    from services.predictor.monitoring.rolling_scores import Summary
+
+
+class ModelMetrics:
+    """One thread."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._version: str | None = None
+
+    def publish(self, model_version: str | None, summaries: Sequence[Summary], drift: Drift) -> None:
+        version = model_version or "none"
+        if version != self._version:
+            self._metrics.model_info.clear()
+            self._metrics.model_info.labels(version).set(1)
+            self._version = version
+        self._publish_scores(summaries)
+        self._publish_drift(drift)
+
+    def _publish_scores(self, summaries: Sequence[Summary]) -> None:
+        metrics = self._metrics
+        for each in summaries:
+            labels = (f"result/{each.state}", each.model)
+            metrics.prediction_log_loss.labels(*labels).set(each.log_loss)
+            metrics.prediction_base_log_loss.labels(*labels).set(each.base_log_loss)
+            metrics.model_behind_base_rate.labels(*labels).set(each.is_behind)
+            for of, error in (("all", each.ece_all), ("top", each.ece_top)):
+                if error is not None:
+                    metrics.prediction_calibration_error.labels(*labels, of).set(error)
+
+    def _publish_drift(self, drift: Drift) -> None:
+        self._metrics.feature_drift_index.clear()
+        for feature, value in drift.worst().items():
+            self._metrics.feature_drift_index.labels(feature).set(value)
+        for group, value in drift.groups().items():
+            self._metrics.feature_group_drift_index.labels(group).set(value)
