@@ -15,9 +15,10 @@ import structlog
 
 from services.predictor.data.events import STATES, Events, Floats, Ints, State, events_of, fitting
 from services.predictor.data.profile import PROFILES, Profile, source_of
+from services.predictor.features.history import History
 from services.predictor.features.inputs import Inputs, inputs_of
 from services.predictor.model.active import InUse, Serving
-from services.predictor.model.interface import Models, Probabilities
+from services.predictor.model.interface import Model, Models, Probabilities
 from services.predictor.monitoring.drift import Drift
 from services.predictor.monitoring.rolling_scores import Summary
 from services.predictor.monitoring.scoring import ScoredFacts, Scoring
@@ -104,9 +105,9 @@ class Predictor:
             return None
         self.memory.refresh()
         history = self.memory.history(source)
-        if history is None or model.description.encoding.names.profile.name != history.profile.name:
+        if history is None or not _reads(model, history):
             return None
-        events = events_of(fitting(self._facts.events([event_key]), history.profile.slots), history.profile.slots)
+        events = self._events([event_key], history)
         events = events[np.isfinite(events.as_of_us(state))]
         return explain(model, events, history, state)[0] if len(events) else None
 
@@ -121,21 +122,26 @@ class Predictor:
         history = self.memory.history(source)
         if history is None:
             return []
-        events = events_of(fitting(self._facts.events(keys), history.profile.slots), history.profile.slots)
+        events = self._events(keys, history)
         records = []
         for serving in self.in_use.all:
-            if serving.model.description.encoding.names.profile.name != history.profile.name:
+            if not _reads(serving.model, history):
                 continue
             for state in STATES:
                 rows = rows_to_tell(events, state, asked)
                 if len(rows):
-                    records += self._tell(serving, events[rows], source, state, asked)
+                    records += self._tell(serving, events[rows], history, state, asked)
         return records
 
-    def _tell(self, serving: Serving, events: Events, source: str, state: State, asked: Asked) -> list[NewRecord]:
+    def _events(self, keys: Sequence[str], history: History) -> Events:
+        slots = history.profile.slots
+        return events_of(fitting(self._facts.events(keys), slots), slots)
+
+    def _tell(self, serving: Serving, events: Events, history: History, state: State, asked: Asked) -> list[NewRecord]:
         """What is new of these events by this model. A shadow's failure is its own."""
         try:
-            inputs, told = self._infer(serving, events, source, state)
+            inputs = inputs_of(events, history, serving.model.description.encoding, state)
+            told = serving.model.probabilities(inputs)
         except Exception as error:
             if not serving.shadow:
                 raise
@@ -159,11 +165,10 @@ class Predictor:
             log.error("no decisions", model_version=serving.model.version, reason=str(error))  # noqa: TRY400
             return dict.fromkeys(rows.tolist())
 
-    def _infer(self, serving: Serving, events: Events, source: str, state: State) -> tuple[Inputs, Probabilities]:
-        history = self.memory.history(source)
-        assert history is not None  # noqa: S101  # there is one of every source that is predicted
-        inputs = inputs_of(events, history, serving.model.description.encoding, state)
-        return inputs, serving.model.probabilities(inputs)
+
+def _reads(model: Model, history: History) -> bool:
+    """Whether the model was made for the profile of this history."""
+    return model.description.encoding.names.profile.name == history.profile.name
 
 
 def _shown(summary: Summary) -> dict[str, Any]:
