@@ -14,7 +14,6 @@ from services.predictor.api.router import EventKey
 from services.predictor.data.events import State
 from services.predictor.data.instants import instant_of
 from services.predictor.serving.explanation import Explanation, PastStart, SlotExplained
-from services.predictor.serving.messages import instant_of
 from shared.database.connection import DbConnection
 from shared.runtime.api.context import Desk
 from shared.runtime.api.problems import responses

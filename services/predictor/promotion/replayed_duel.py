@@ -6,39 +6,19 @@ Nothing is fitted on the way. The history goes on as results arrived, for it can
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
 
 import numpy as np
 
 from services.predictor.data.events import STATES, Bools, EventFacts, Events, Floats, Ints, State, events_of, fitting
 from services.predictor.data.instants import day_number
 from services.predictor.data.profile import Profile, source_of
-from services.predictor.features.encoding import Encoding
 from services.predictor.features.history import History
-from services.predictor.features.inputs import Inputs, inputs_of
+from services.predictor.features.inputs import inputs_of
+from services.predictor.model.interface import Model
 from services.predictor.registry.gate import Duel, Judged
 
 
-class Described(Protocol):
-    @property
-    def encoding(self) -> Encoding: ...
-
-
-class Saying(Protocol):
-    @property
-    def win(self) -> Floats: ...
-
-
-class Asked(Protocol):
-    """A model: services/predictor/model/ensemble.py."""
-
-    @property
-    def description(self) -> Described: ...
-
-    def probabilities(self, inputs: Inputs) -> Saying: ...
-
-
-def walked(duel: Duel, settled: Sequence[EventFacts], profile: Profile, candidate: Asked, live: Asked) -> list[Judged]:
+def walked(duel: Duel, settled: Sequence[EventFacts], profile: Profile, candidate: Model, live: Model) -> list[Judged]:
     """The newest first, each event in the state that knew most before its start. `settled`: all there are."""
     by_source: dict[str, list[EventFacts]] = {}
     for event in fitting(settled, profile.slots):
@@ -69,7 +49,7 @@ def _in_time(events: Events, state: State) -> Bools:
 
 
 def _judged(
-    events: Events, history: History, state: State, candidate: Asked, live: Asked
+    events: Events, history: History, state: State, candidate: Model, live: Model
 ) -> list[tuple[float, Judged]]:
     """Each with when it settled."""
     if not len(events):

@@ -38,15 +38,14 @@ CHUNK = 10_000
 class PostgresFacts:
     """Facts for serving, over one connection of its own. One thread."""
 
-    def __init__(self, link: Link, profile: Profile = BOATRACE) -> None:
+    def __init__(self, link: Link) -> None:
         self._link = link
-        self._profile = profile
 
     def settled(self) -> list[EventFacts]:
-        return self._read(lambda connection: read_settled(connection, profile=self._profile))
+        return self._read(read_settled)
 
     def events(self, event_keys: Sequence[str]) -> list[EventFacts]:
-        return self._read(lambda connection: read_events(connection, event_keys, self._profile))
+        return self._read(lambda connection: read_events(connection, event_keys))
 
     def changes(self, after: Position | None) -> Changes:
         return self._read(lambda connection: read_changes(connection, after))
