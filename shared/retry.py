@@ -7,7 +7,6 @@ Only TransientError, or the kind of it that is named, is tried again, whoever ra
 
 from __future__ import annotations
 
-import functools
 import random
 import time
 from collections.abc import Callable
@@ -64,15 +63,6 @@ class Retry:
                     self.tell(error)
             self.sleep(delay_s)
         raise AssertionError("the last try returns or raises")
-
-    def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
-        """As a decorator: `@Retry(tries=3)`."""
-
-        @functools.wraps(function)
-        def retried(*args: P.args, **kwargs: P.kwargs) -> R:
-            return self.call(function, *args, **kwargs)
-
-        return retried
 
     def delay_s(self, attempt: int) -> float:
         """The wait after this failed attempt, counted from 1."""

@@ -20,11 +20,9 @@ class Loop(Protocol):
 
     def run(self) -> None:
         """Work until `stop`; raises what it cannot handle."""
-        ...
 
     def stop(self) -> None:
         """Finish the open unit and let `run` return. Called from any thread, more than once, also before `run`."""
-        ...
 
 
 Background = Callable[[threading.Event], None]

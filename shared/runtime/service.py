@@ -115,18 +115,17 @@ def serve(settings: ServiceSettings, service: Service, metrics: Metrics, connect
         settings.database.conninfo(), settings.name, settings.service.replica, incarnation, steering,
         KnownPartitions(settings.name, topics, "" if settings.broker.url == "embedded" else LOCAL),
     )  # fmt: skip
-    writes_rows = isinstance(service.work, Consuming) and service.work.handler.in_database
-    copying = relays(settings, conninfo, metrics) if writes_rows else []
-    starts = dict(service.jobs)
+    starts, background = dict(service.jobs), list(service.background)
     if isinstance(service.work, Consuming):
-        starts |= {
-            REPLAY: replaying(settings), REDRIVE: redriving(conninfo, lambda: connect(settings, conninfo), metrics),
-        }  # fmt: skip
+        starts[REPLAY] = replaying(settings)
+        starts[REDRIVE] = redriving(conninfo, lambda: connect(settings, conninfo), metrics)
+        if service.work.handler.in_database:
+            background += relays(settings, conninfo, metrics)
     jobs = Jobs(
         settings.name, settings.service.replica, conninfo, starts,
         lambda kind, progress: metrics.operation_progress_ratio.labels(kind).set(progress),
     )  # fmt: skip
-    beside = [control.run, jobs.run, *service.background, *copying]
+    beside = [control.run, jobs.run, *background]
     return run(settings, loop, view, metrics, beside, desk=desk, incarnation=incarnation)
 
 

@@ -134,17 +134,6 @@ def test_a_sleep_that_raises_ends_the_tries() -> None:
     assert flaky.calls == 1
 
 
-def test_it_decorates_a_function_and_keeps_its_name() -> None:
-    watch, flaky = Stopwatch(), Flaky(1)
-
-    @retry(watch)
-    def greet(name: str) -> str:
-        return flaky(f"hello {name}")
-
-    assert greet("world") == "hello world"
-    assert greet.__name__ == "greet"
-
-
 @pytest.mark.parametrize("wrong", [{"tries": 0}, {"factor": 0.5}, {"jitter": 1.5}, {"first_delay_s": -1}])
 def test_impossible_policies_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="expected"):

@@ -6,6 +6,8 @@ import time
 from collections.abc import Mapping
 from typing import Literal
 
+import structlog
+
 from shared.broker.contract import Consumer, Polled, TopicPartition
 from shared.errors import BrokerError, TransientError
 from shared.ops.orders import Doing, Orders, released
@@ -19,6 +21,8 @@ PUBLISH_S = 0.5
 POLL_S = 0.5
 NO_ORDERS_POLL_S = 0.1
 
+log = structlog.get_logger(__name__)
+
 HoldReason = Literal["no orders", "old orders", "paused", "tripped", "busy"]
 
 
@@ -29,6 +33,7 @@ class PartitionGate:
         self.owned: frozenset[TopicPartition] = frozenset()
         # What the consumer has paused, and why. All of it is resumed later, also what was revoked and may return.
         self.held: Mapping[TopicPartition, HoldReason] = {}
+        self.seq = 0  # of the newest order that is obeyed
         self._reads = reads
         self._steering = steering
         self._breaker = breaker
@@ -42,11 +47,6 @@ class PartitionGate:
         self._positions: dict[TopicPartition, int] = {}
         self._published_at_s = 0.0
         self._changed = True
-
-    @property
-    def seq(self) -> int:
-        """The newest order that is obeyed."""
-        return 0 if self._orders is None else self._orders.seq
 
     def before_poll(self, consumer: Consumer) -> float:
         """Obey the latest orders. Call only when every polled record is committed. Returns how long the poll may wait:
@@ -99,9 +99,11 @@ class PartitionGate:
             self._under_old_orders, self._changed = self.owned, True
 
     def trip(self, tripped: Tripped) -> None:
-        self._tripped[tripped.tp] = str(tripped)
-        self._metrics.tripped_partitions.labels(*tripped.tp).set(1)
-        self._changed = True
+        """The batch is polled again without this partition, which is held until a resume, or a new process."""
+        tp, cause = tripped.tp, str(tripped)
+        self._tripped[tp], self._changed = cause, True
+        self._metrics.tripped_partitions.labels(*tp).set(1)
+        log.error("a partition is held back", topic=tp.topic, partition=tp.partition, cause=cause)
 
     def state(self) -> tuple[str, str]:
         """The loop's state after a poll, and why it is not ready where it is not."""
@@ -126,7 +128,7 @@ class PartitionGate:
                 self._metrics.tripped_partitions.labels(*tp).set(0)
                 self._tripped.pop(tp, None)
         self._tolerate = {topic: order.tolerate for topic, order in orders.by_topic.items() if order.tolerate > 0}
-        self._orders, self._changed = orders, True
+        self._orders, self.seq, self._changed = orders, orders.seq, True
         for topic in self._reads:
             self._metrics.paused.labels(topic).set(orders.paused(topic))
 
@@ -162,14 +164,10 @@ class PartitionGate:
         if self._orders is None or not self._changed:
             return
         self._changed, self._published_at_s = False, time.monotonic()
-        self._steering.obey(self._orders.seq, {tp: self._doing(tp) for tp in self.owned - self._under_old_orders})
+        self._steering.obey(self.seq, {tp: self._doing(tp) for tp in self.owned - self._under_old_orders})
 
     def _doing(self, tp: TopicPartition) -> Doing:
         position = self._positions.get(tp)
-        match self.held.get(tp):
-            case "paused":
-                return Doing("paused", position)
-            case "tripped":
-                return Doing("tripped", position, self._tripped[tp])
-            case _:
-                return Doing("running", position)
+        if self.held.get(tp) == "tripped":
+            return Doing("tripped", position, self._tripped[tp])
+        return Doing("paused" if tp in self.held else "running", position)

@@ -6,7 +6,6 @@ Payloads are not kept; who looks at a letter has it read again.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
 
 from shared.broker.contract import Broker, Record, TopicPartition
 from shared.broker.counting.read_range import sweep
@@ -37,7 +36,7 @@ class DeadLetterIndex:
             share = max(1, self._most // len(tps))
             wanted = {tp: (max(self._known_end(tp), begins[tp], ends[tp] - share), ends[tp]) for tp in tps}
             for batch in sweep(broker, wanted):
-                self._take(batch)
+                self._letters |= {letter.place: letter for letter in map(letter_of, batch)}
             self._spans = {
                 tp.partition: (max(begins[tp], self._spans.get(tp.partition, wanted[tp])[0]), ends[tp]) for tp in tps
             }
@@ -60,11 +59,6 @@ class DeadLetterIndex:
 
     def _known_end(self, tp: TopicPartition) -> int:
         return self._spans.get(tp.partition, (0, 0))[1]
-
-    def _take(self, batch: Iterable[Record]) -> None:
-        for record in batch:
-            letter = letter_of(record)
-            self._letters[letter.place] = letter
 
     def _forget(self) -> None:
         """Before the spans, and the oldest of what is too much; then the spans begin later."""

@@ -42,13 +42,9 @@ class Cursor:
         return 1.0 if whole <= 0 else sum(self.next[tp] - span.begin for tp, span in spans.items()) / whole
 
 
-def start_of(spans: Spans) -> Cursor:
-    return Cursor({tp: span.begin for tp, span in spans.items()})
-
-
 def cursor_of(encoded: bytes | None, spans: Spans) -> Cursor:
     """Where the job goes on; at its beginning where it has no cursor yet."""
-    cursor = start_of(spans)
+    cursor = Cursor({tp: span.begin for tp, span in spans.items()})
     if encoded is not None:
         said = orjson.loads(encoded)
         for tp in spans:

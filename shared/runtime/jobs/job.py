@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 from shared.broker.contract import Broker, Record, TopicPartition, Unit
 from shared.runtime.jobs.cursor import Cursor, Spans
-from shared.runtime.jobs.pace import Reading
 from shared.runtime.jobs.span_reader import SpanReader, SpanReading
+
+Reading = tuple[str, str]
+"""A service and a stream that it reads."""
 
 Transform = Callable[[Sequence[Record], Unit], Mapping[str, int]]
 """Puts what comes of these records into the unit; returns what to add to the counts. May be called again on the same

@@ -21,8 +21,8 @@ from shared.ops.operations import Wanted
 from shared.runtime.dead_letters.breaker import Tripped
 from shared.runtime.jobs.job import Job
 from shared.runtime.jobs.job_lease import Claimed
+from shared.runtime.jobs.pace import Throttle
 from shared.runtime.jobs.session import JobSession
-from shared.runtime.jobs.throttle import Throttle
 from shared.runtime.loops.backoff import LOOP_BACKOFF
 from shared.runtime.loops.worker_thread import MAX_CALL_S, caller
 
@@ -93,7 +93,11 @@ class JobLoop:
             self._throttle.took(len(selected), time.monotonic())
             self._job.committed(session.cursor, selected)
         self._failures = 0
-        return self._succeed(session) if session.is_done else Outcome.OPEN
+        if not session.is_done:
+            return Outcome.OPEN
+        self._claimed.end("succeeded", session.cursor.counts)
+        self._log.info("done", **session.cursor.counts)
+        return Outcome.SUCCEEDED
 
     def _turn(self) -> Outcome:
         """A step. An error that no waiting mends is the end of the job."""
@@ -133,11 +137,6 @@ class JobLoop:
     def _tick_while(self, took_s: float) -> None:
         if took_s < MAX_CALL_S:
             self._tick()
-
-    def _succeed(self, session: JobSession) -> Outcome:
-        self._claimed.end("succeeded", session.cursor.counts)
-        self._log.info("done", **session.cursor.counts)
-        return Outcome.SUCCEEDED
 
     def _fail(self, cause: str) -> Outcome:
         self._log.error("failed", cause=cause)

@@ -30,10 +30,6 @@ class JobProcess:
         self._passing_on = threading.Thread(target=self._pass_on, name="log of a job", daemon=True)
         self._passing_on.start()
 
-    @property
-    def pid(self) -> int:
-        return self._process.pid
-
     def status(self) -> int | None:
         """The exit code, negative for a signal; None while it runs."""
         return self._process.poll()

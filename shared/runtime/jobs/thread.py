@@ -20,7 +20,7 @@ class JobThread:
 
     def __init__(self, run: Callable[[], None], stop: Callable[[], None], name: str) -> None:
         self._run = run
-        self._stop = stop
+        self.stop = stop
         self._status: int | None = None
         self._words = "it said nothing"
         self._thread = threading.Thread(target=self._until_done, name=name, daemon=True)
@@ -28,9 +28,6 @@ class JobThread:
 
     def status(self) -> int | None:
         return self._status
-
-    def stop(self) -> None:
-        self._stop()
 
     def wait(self, timeout_s: float) -> None:
         self._thread.join(timeout_s)

@@ -166,10 +166,10 @@ class Jobs:
 
     def _drop(self, held: _Held) -> None:
         """The job is over, laid down or somebody else's: so should be its worker's part."""
-        if held.process is not None and held.process.status() is None:
-            held.process.stop()
-            return  # looked at again, until it has ended
         if held.process is not None:
+            if held.process.status() is None:
+                held.process.stop()
+                return  # looked at again, until it has ended
             held.process.wait(0)
         del self._held[held.worker]
 
@@ -178,13 +178,12 @@ class Jobs:
 
     def _leave(self) -> None:
         """Every worker lays its job down after its unit; what one leaves open goes to whoever claims it next."""
-        for held in self._held.values():
-            if held.process is not None:
-                held.process.stop()
+        processes = [held.process for held in self._held.values() if held.process is not None]
+        for process in processes:
+            process.stop()
         until = time.monotonic() + STOP_S
-        for held in self._held.values():
-            if held.process is not None:
-                held.process.wait(max(0.0, until - time.monotonic()))
+        for process in processes:
+            process.wait(max(0.0, until - time.monotonic()))
         try:
             with self._link.use() as connection:
                 for held in self._held.values():

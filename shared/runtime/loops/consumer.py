@@ -97,7 +97,7 @@ class ConsumerLoop:
             self.step(self._consumer, self._producer)
         except Tripped as tripped:
             self._failed = True
-            self._hold_back(tripped)
+            self._gate.trip(tripped)
         except (TransientError, BrokerError) as error:
             self._failed = True
             if isinstance(error, BrokerError):
@@ -143,12 +143,6 @@ class ConsumerLoop:
         self._tick()
         self.state, self.trouble = self._gate.state()
         return polled
-
-    def _hold_back(self, tripped: Tripped) -> None:
-        """The batch is polled again without that partition, which waits for a resume, or a new process."""
-        self._gate.trip(tripped)
-        self._log.error("a partition is held back", topic=tripped.tp.topic, partition=tripped.tp.partition,
-                        cause=str(tripped))  # fmt: skip
 
     def _attempt(self, batch: Sequence[Received], unit: Unit, membership: GroupMembership) -> Sequence[NewRecord]:
         self._tick()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from contextlib import closing
 
 from shared.broker.connect import connect
 from shared.broker.contract import NewRecord, Reader, Record, TopicPartition
@@ -70,15 +71,11 @@ def relays(settings: ServiceSettings, conninfo: str, metrics: Metrics) -> list[B
         return []
 
     def relay(stop: threading.Event) -> None:
-        broker, outbox = connect(settings, conninfo), Outbox(conninfo)
         slot = f"{settings.name}-{settings.service.slot}"
-        try:
+        with closing(connect(settings, conninfo)) as broker, closing(Outbox(conninfo)) as outbox:
             PollerLoop(
                 broker, service=RELAY, slot=slot, cursors=OUTBOX_CURSORS, source=outbox, metrics=metrics
             ).run_until(stop)
-        finally:
-            outbox.close()
-            broker.close()
 
     return [relay]
 

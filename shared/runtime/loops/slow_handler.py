@@ -52,11 +52,8 @@ class GroupMembership:
 
     def _poll(self) -> None:
         """Records of a partition that was assigned in this poll are put back."""
-        first: dict[TopicPartition, int] = {}
-        for each in self._gate.poll_paused(self._consumer, POLL_S).records:
-            first.setdefault(TopicPartition(each.topic, each.partition), each.offset)
-        for tp, offset in first.items():
-            self._consumer.seek(tp, offset)
+        for each in reversed(self._gate.poll_paused(self._consumer, POLL_S).records):
+            self._consumer.seek(TopicPartition(each.topic, each.partition), each.offset)
         self._gate.pause_all(self._consumer)
 
     def _abandon_late(self) -> None:

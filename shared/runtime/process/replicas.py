@@ -10,7 +10,6 @@ import os
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
-from types import TracebackType
 from typing import Any, Self
 from uuid import UUID, uuid4
 
@@ -87,9 +86,7 @@ class Replicas:
         """Say that the end will not be a clean one, and why."""
         self._failed = cause
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._ending.set()
         self._thread.join(STOP_TIMEOUT_S)
 
@@ -99,12 +96,11 @@ class Replicas:
             ending = self._ending.is_set()
             try:
                 self._report(ending)
+                reachable = True
             except (TransientError, psycopg.Error) as error:
                 if reachable:
                     log.warning("heartbeat does not reach the database; trying again", cause=str(error).strip())
                 reachable = False
-            else:
-                reachable = True
             if ending:
                 self._link.drop()
                 return

@@ -17,11 +17,11 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from types import TracebackType
-from typing import Self, TypeVar
+from typing import TypeVar
 from uuid import UUID
 
 import structlog
@@ -89,7 +89,7 @@ def run(
     conninfo = settings.database.conninfo()
     with (
         _signals(crew.stop),
-        crew,
+        closing(crew),
         admin_server(desk or Desk(settings, view), metrics.registry) as admin,
         Replicas(conninfo, view, admin.url, crew.guard, metrics, incarnation=incarnation) as replicas,
         Watchdog(loop, hung_s),
@@ -113,7 +113,7 @@ class _Crew:
         self._deadline = threading.Timer(grace_s, _cut_off, (grace_s,))
         self._deadline.daemon = True
         self._threads = [
-            threading.Thread(target=self.guard, args=(name_of(work), self._until_stop(work)), daemon=True)
+            threading.Thread(target=self.guard, args=(name_of(work), partial(self._until_stop, work)), daemon=True)
             for work in background
         ]
 
@@ -142,21 +142,13 @@ class _Crew:
             self.failures.append(error)
             self.stop()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
         self._deadline.cancel()
 
-    def _until_stop(self, work: Background) -> Callable[[], None]:
-        def run_until_stop() -> None:
-            work(self._stopping)
-            if not self._stopping.is_set():
-                raise RuntimeError(f"{name_of(work)} returned before it was told to stop")
-
-        return run_until_stop
+    def _until_stop(self, work: Background) -> None:
+        work(self._stopping)
+        if not self._stopping.is_set():
+            raise RuntimeError(f"{name_of(work)} returned before it was told to stop")
 
 
 def name_of(work: object) -> str:
