@@ -3,19 +3,35 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from headrace.run.demonstration import demonstrate
-from headrace.run.options import RunOptions, replica_counts, virtual_time
+from headrace.run.options import RunOptions, VirtualTime, replica_counts, virtual_time
 from headrace.run.run import is_demonstration
 from headrace.run.run import run as run_pipeline
 from headrace.run.run_environment import prepared_site
 from headrace.terminal.arguments import BrokerOptions, grouped_options
 from headrace.terminal.days import day, instant
 from headrace.terminal.output import print_json, stderr, stdout
+
+
+@dataclass(frozen=True)
+class ClockOptions:
+    """The virtual clock of a run."""
+
+    clock_start: Annotated[str | None, typer.Option(metavar="ISO", help="A virtual clock shows this first.")] = None
+    clock_speed: Annotated[str | None, typer.Option(metavar="N|max", help="Virtual seconds per second.")] = None
+    clock_epoch: Annotated[
+        float | None, typer.Option(metavar="UNIX_S", help="When the virtual clock starts. [default: now]")
+    ] = None
+
+    def virtual_time(self) -> VirtualTime | None:
+        """Raises ConfigError that names the option."""
+        return virtual_time(self.clock_start, self.clock_speed, self.clock_epoch, time.time())
 
 
 @grouped_options
@@ -32,11 +48,7 @@ def run(
     once: Annotated[bool, typer.Option("--once", help="End when the days have gone through all stages.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON, on the last line.")] = False,
     place: BrokerOptions,
-    clock_start: Annotated[str | None, typer.Option(metavar="ISO", help="A virtual clock shows this first.")] = None,
-    clock_speed: Annotated[str | None, typer.Option(metavar="N|max", help="Virtual seconds per second.")] = None,
-    clock_epoch: Annotated[
-        float | None, typer.Option(metavar="UNIX_S", help="When the virtual clock starts. [default: now]")
-    ] = None,
+    clock: ClockOptions,
     replicas: Annotated[
         list[str] | None, typer.Option(metavar="SERVICE=N", help="How many processes of a service; may be repeated.")
     ] = None,
@@ -56,7 +68,7 @@ def run(
         from_date=None if from_day is None else day("--from", from_day),
         to_date=None if to_day is None else day("--to", to_day),
         once=once,
-        clock=virtual_time(clock_start, clock_speed, clock_epoch, time.time()),
+        clock=clock.virtual_time(),
         replicas=replica_counts(replicas or []),
         as_of=None if as_of is None else instant("--as-of", as_of),
     ).checked()
