@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import psycopg
 
-DEADLINE_S = 60.0
+DEADLINE_S = 120.0
 _LOOK_EVERY_S = 0.01
 
 T = TypeVar("T")

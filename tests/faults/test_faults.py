@@ -21,7 +21,8 @@ from tests.recorded_days import VARIABLE
 
 pytestmark = pytest.mark.slow
 FIRST = date(2026, 1, 10)
-DAYS = 10
+# Documents for longer than the faults take on a slow machine; the rest is fetched without pauses.
+DAYS = 20
 
 
 def schedule(broker: str, *faults: Fault) -> Schedule:

@@ -21,7 +21,7 @@ from shared.events import LoadedEvent
 from shared.records import encode
 from shared.topics import LOADED, PREDICTIONS, specs
 from tests.contract.children import said
-from tests.contract.conftest import Harness, harness
+from tests.contract.conftest import Harness, harness, lease_s
 from tests.contract.records import everything, put, until
 from tests.services.predictor.season import Connection, Event
 from tests.services.predictor.serving.loaded_events import PARTS, ids, keep, predictions, told_of
@@ -29,7 +29,7 @@ from tests.services.predictor.serving.replica import LISTED, SERVICE, SOURCE, ST
 from tests.services.predictor.serving.serving import SetClock, Shelf, SmallModel
 
 pytestmark = pytest.mark.slow
-__all__ = ["harness"]
+__all__ = ["harness", "lease_s"]
 Start = Callable[[], "subprocess.Popen[str]"]
 BROKER = ", ".join(f"broker.{table}" for table in (
     "topics", "partitions", "log", "positions", "leases", "members", "slots", "cursors"
