@@ -183,7 +183,7 @@ def measured(conninfo: str, broker: Broker, rate: int, for_s: float, first: int,
 def start_replay(connection: psycopg.Connection[tuple[object, ...]], broker: Broker) -> Operation:
     """Under way."""
     asked = request_of({"topic": RAW, "keys": ["boatrace:203*"]})
-    planned = plan(broker, asked, [RAW], gapless=True)
+    planned = plan(broker, asked, [RAW])
     with connection.transaction():
         operation = replays_table.start(connection, "cleaner", planned, "bench", "")
     wait_until(lambda: handled(connection, operation) > 0)

@@ -45,7 +45,6 @@ class Place:
 
     connection: Rows
     broker: Broker
-    embedded: bool
     archive: Path | None
     sources: Mapping[str, Source]
 
@@ -83,8 +82,8 @@ def readers_of(place: Place, window: AuditWindow) -> Readers:
     return Readers(
         progress=lambda: read_progress(place.broker),
         tables=lambda: read_tables(place.connection, window),
-        outbox=lambda: {} if place.embedded else read_outbox(place.connection, place.broker),
-        topics=LogReading(place.connection) if place.embedded else BrokerReading(place.broker),
+        outbox=lambda: read_outbox(place.connection, place.broker) if place.broker.has_outbox else {},
+        topics=LogReading(place.connection) if place.broker.gapless else BrokerReading(place.broker),
         archive=lambda cursors, known: (
             Origins()
             if place.archive is None

@@ -92,7 +92,6 @@ def _look(access: Access, settings: Settings, config: Path | None, archive_check
         place = Place(
             connection,
             broker,
-            settings.broker.url == "embedded",
             folder if archive_check and (folder / "index.jsonl").exists() else None,
             _sources(access, settings, config),
         )

@@ -32,7 +32,7 @@ def migrate(
         applied = prepare(access, settings)
         if secrets and access.server is None:
             set_passwords(access, secrets)
-    where = "" if settings.broker.url == "embedded" else f" on {settings.broker.url}"
+    where = f" on {settings.broker.url}" if settings.broker.address else ""
     sys.stdout.write(f"{applied} migrations applied, {len(topics_of(settings))} topics are there{where}\n")
     if secrets:
         sys.stdout.write(f"{len(secrets)} passwords set from {passwords}\n")

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Any
 
 import orjson
 import typer
 
-from headrace.database.access import Access, opened_broker, opened_if_made, topics_of
+from headrace.database.access import opened_broker, opened_if_made, topics_of
 from headrace.terminal.arguments import BrokerOptions, Output, OutputOption, grouped_options
 from headrace.terminal.output import print_json, print_table
-from shared.broker.contract import Broker, Record, TopicPartition
+from shared.broker.contract import Broker, Record, Span, TopicPartition
 from shared.broker.counting.read_range import sweep
-from shared.broker.counting.record_count import ReadCensus, Span
 from shared.errors import ConfigError
 from shared.settings.sections import Settings
 from shared.topics import specs
@@ -50,40 +49,26 @@ def list_topics(place: BrokerOptions, output: OutputOption = Output.TABLE) -> No
 
 def show_all(place: BrokerOptions, output: Output) -> None:
     settings = place.settings
-    with opened_if_made(settings) as access:
-        rows = in_database(access) if settings.broker.url == "embedded" else on_kafka(access, settings)
+    with opened_if_made(settings) as access, opened_broker(access, settings, "headrace topics") as broker:
+        rows = sizes(broker, [spec.name for spec in topics_of(settings) if not spec.compacted])
     if output is Output.JSON:
         print_json([dict(zip(NAMES, row, strict=True)) for row in rows])
     else:
         print_table(NAMES, rows, numbers=NAMES[1:])
 
 
-def in_database(access: Access) -> list[tuple[Any, ...]]:
-    with access.connect("headrace topics") as connection:
-        return connection.execute(
-            "SELECT t.name, t.partitions, sum(p.begin_off)::bigint, sum(p.end_off)::bigint,"
-            " sum(p.end_off - p.begin_off)::bigint, coalesce((SELECT sum(octet_length(l.payload))::bigint"
-            " FROM broker.log l WHERE l.topic_id = t.id), 0) FROM broker.topics t"
-            " JOIN broker.partitions p ON p.topic_id = t.id WHERE NOT t.compacted GROUP BY t.id ORDER BY t.id"
-        ).fetchall()
-
-
-def on_kafka(access: Access, settings: Settings) -> list[tuple[Any, ...]]:
-    with opened_broker(access, settings, "headrace topics") as broker:
-        tps = {
-            spec.name: broker.partitions(spec.name) for spec in topics_of(settings) if not spec.compacted
-        }  # fmt: skip
-        everything = [tp for each in tps.values() for tp in each]
-        begins, ends = broker.begin_offsets(everything), broker.end_offsets(everything)
-        spans = {tp: Span(tp, begins[tp], ends[tp]) for tp in everything}
-        held = ReadCensus(broker).count(set(spans.values()))
-    return [
-        (
-            topic, len(each), sum(begins[tp] for tp in each), sum(ends[tp] for tp in each),
-            sum(held[spans[tp]] for tp in each), None,
-        )
-        for topic, each in tps.items()
-    ]  # fmt: skip
+def sizes(broker: Broker, topics: Sequence[str]) -> list[tuple[str, int, int, int, int, int | None]]:
+    """A row for each topic, as NAMES."""
+    tps = {topic: broker.partitions(topic) for topic in topics}
+    everything = [tp for each in tps.values() for tp in each]
+    begins, ends = broker.begin_offsets(everything), broker.end_offsets(everything)
+    spans = {tp: Span(tp, begins[tp], ends[tp]) for tp in everything}
+    records = broker.record_count().count(set(spans.values()))
+    rows = []
+    for topic, each in tps.items():
+        begin, end = sum(begins[tp] for tp in each), sum(ends[tp] for tp in each)
+        rows.append((topic, len(each), begin, end, sum(records[spans[tp]] for tp in each), broker.stored_bytes(topic)))
+    return rows
 
 
 @app.command()

@@ -155,11 +155,11 @@ def opened_broker(
 
 def unreachable(settings: Settings, error: BaseException) -> str:
     """What to do about a broker that does not answer, in one line."""
-    url = settings.broker.url
-    if url == "embedded":
+    address = settings.broker.address
+    if address is None:
         return f"the log in the database does not answer: {one_line(error)}"
     return (
-        f"no Kafka answers at {url.removeprefix('kafka://')}: is it running there? Start it, name another with"
+        f"no Kafka answers at {address}: is it running there? Start it, name another with"
         f" --broker kafka://HOST:PORT (HEADRACE_BROKER__URL), or go without it: --broker embedded"
         f" ({one_line(error)[:200]})"
     )

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,9 +14,7 @@ import psycopg
 from headrace.database.access import Access
 from headrace.progress.positions import HOPS, TOPICS, Done, FetcherReport, Positions, Reading, report_of
 from shared.broker.connect import connect
-from shared.broker.contract import Broker, TopicPartition
-from shared.broker.counting.record_count import Census, GaplessCensus, ReadCensus, Span
-from shared.broker.postgres.log import LOCAL
+from shared.broker.contract import Broker, Span, TopicPartition
 from shared.errors import TransientError
 from shared.ops.tables.orders import FRESH_S
 from shared.retry import Retry
@@ -26,7 +22,6 @@ from shared.settings.sections import Settings
 from shared.topics import OUTBOX_CURSORS, SERVICES, WRITTEN_WITH_ROWS
 
 ADMIN_TIMEOUT_S = 3.0
-LISTENER_TIMEOUT_S = 1.0
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 Rows = psycopg.Connection[tuple[Any, ...]]
 
@@ -53,9 +48,7 @@ class Observer:
     def __init__(self, access: Access, settings: Settings, token: str, ready: Retry | None = None) -> None:
         """`ready`: how to wait for a broker that is not ready yet."""
         self._broker: Broker = connect(settings, access.owner().conninfo("headrace observe"), ready)
-        self._gapless = settings.broker.url == "embedded"
-        self._addresses, self._passing = ([], ()) if self._gapless else _of_kafka(settings.broker.url)
-        self.census: Census = GaplessCensus() if self._gapless else ReadCensus(self._broker)
+        self.record_count = self._broker.record_count()
         self._behind: dict[Done, tuple[int, int]] = {}
         self.connection: Rows = access.connect("headrace observe")
         self._http = httpx.Client(
@@ -69,11 +62,10 @@ class Observer:
 
     def positions(self) -> Positions:
         """Raises TransientError while the broker is away, in whatever words: who only looks may always look again."""
-        if self._addresses:
-            require_listener(self._addresses)
+        self._broker.probe()
         try:
             return self._look()
-        except self._passing as error:
+        except self._broker.client_errors as error:
             raise TransientError(f"Kafka does not say how far it is: {type(error).__name__}: {error}") from error
 
     def _look(self) -> Positions:
@@ -83,28 +75,29 @@ class Observer:
             done |= {(service, tp): offset for tp, offset in self._broker.committed(service, topics).items()}
             end |= self._broker.end_offsets(self._partitions(topics))
         found = Positions(self._broker.begin_offsets(self._partitions(TOPICS)), end, done, self._outbox())
-        return found if self._gapless else found.passed(self._nothing_left(found))
+        return found.passed(self._nothing_left(found))
 
     def _nothing_left(self, found: Positions) -> list[Done]:
         """Where a service that has stood still since the last look has nothing to read before the end."""
         before, self._behind = self._behind, found.behind()
         spans = {who: Span(who[1], *at) for who, at in self._behind.items() if before.get(who) == at}
-        empty = self.census.empty(set(spans.values()))
+        empty = self.record_count.empty(set(spans.values()))
         return [who for who, span in spans.items() if span in empty]
 
     def _outbox(self) -> int:
         """Records that lie in the database and are not in Kafka yet. What is relayed is thrown away soon; a relay that
         died before that leaves it, and its cursors tell."""
-        if self._gapless:
+        if not self._broker.has_outbox:
             return 0
+        prefix = self._broker.table_prefix
         there = self.connection.execute(
             "SELECT t.name, part.p, part.begin_off, part.end_off FROM broker.partitions part"
             " JOIN broker.topics t ON t.id = part.topic_id WHERE t.name = ANY(%s) AND part.end_off > part.begin_off",
-            ([LOCAL + topic for topic in WRITTEN_WITH_ROWS],),
+            ([prefix + topic for topic in WRITTEN_WITH_ROWS],),
         ).fetchall()
         cursors = self._broker.cursors(OUTBOX_CURSORS) if there else {}
         return sum(
-            max(0, end - max(begin, int(cursors.get(f"{name.removeprefix(LOCAL)}/{p}", b"0"))))
+            max(0, end - max(begin, int(cursors.get(f"{name.removeprefix(prefix)}/{p}", b"0"))))
             for name, p, begin, end in there
         )
 
@@ -147,25 +140,6 @@ class Observer:
     def _count(self, query: str) -> int:
         row = self.connection.execute(query).fetchone()
         return 0 if row is None else int(row[0])
-
-
-def _of_kafka(url: str) -> tuple[list[str], tuple[type[Exception], ...]]:
-    """Where it is, and what its client may raise. Imported here: who does not use Kafka does not load it."""
-    from kafka.errors import KafkaError  # noqa: PLC0415
-
-    from shared.broker.kafka.client import addresses_of  # noqa: PLC0415
-
-    return addresses_of(url), (KafkaError,)
-
-
-def require_listener(addresses: Sequence[str]) -> None:
-    """Raises TransientError at once where Kafka is down; its client would wait for it, and with it whoever looks on."""
-    for address in addresses:
-        host, _, port = address.rpartition(":")
-        with suppress(OSError):
-            socket.create_connection((host.strip("[]"), int(port)), LISTENER_TIMEOUT_S).close()
-            return
-    raise TransientError(f"nobody listens at {', '.join(addresses)}")
 
 
 def replicas(connection: Rows) -> list[Replica]:

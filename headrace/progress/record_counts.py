@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from headrace.progress.positions import MAIN_READER, TOPICS, Positions
-from shared.broker.counting.record_count import Census, Span
+from shared.broker.contract import RecordCount, Span
 from shared.topics import RAW, STREAMS
 
 Measured = Sequence[tuple[tuple[str, ...], Span]]
@@ -37,11 +37,11 @@ class Tally:
         return sum(count for (who, _), count in self.read.items() if who == service)
 
 
-def tally(census: Census, before: Positions, after: Positions) -> Tally:
+def tally(record_count: RecordCount, before: Positions, after: Positions) -> Tally:
     held = [((tp.topic,), Span(tp, after.begin.get(tp, 0), end)) for tp, end in after.end.items()]
     came_in = [((tp.topic,), Span(tp, before.end.get(tp, 0), end)) for tp, end in after.end.items()]
     read = [((who, tp.topic), Span(tp, before.done.get((who, tp), 0), end)) for (who, tp), end in after.done.items()]
-    counts = census.count({span for _, span in (*held, *came_in, *read)})
+    counts = record_count.count({span for _, span in (*held, *came_in, *read)})
     used = tuple(topic for topic in TOPICS if topic in STREAMS or after.end_of(topic))
     return Tally(_summed(held, counts), _summed(came_in, counts), _summed(read, counts), used)
 

@@ -67,7 +67,7 @@ def conclude(site: Site, session: Session, scores: list[str]) -> tuple[dict[str,
     reading = session.last_reading()
     seconds = time.monotonic() - site.began_s
     summary = summary_of(
-        tally(observer.census, session.meter.start, reading.positions),
+        tally(observer.record_count, session.meter.start, reading.positions),
         reading,
         session.meter,
         observer.view_rows(),

@@ -176,7 +176,7 @@ class Session:
 
     def _cannot_look(self, error: Exception) -> None:
         """Report the failure and, where the database may be down, connect to it again with the next reading."""
-        kafka = isinstance(error, TransientError) and self._settings.broker.url != "embedded"
+        kafka = isinstance(error, TransientError) and self._settings.broker.address is not None
         away = "Kafka" if kafka else "the database"
         self._say_once("away", away, [f"{away} is away, trying again: {one_line(error)[:200]}"])
         down = self.access.server is not None and not self.access.server.answers()

@@ -12,7 +12,7 @@ from shared.settings.sections import Settings
 def connect(settings: Settings, conninfo: str, ready: Retry | None = None) -> Broker:
     """The broker that `broker.url` names. `conninfo`: the database that holds the embedded log, or, beside Kafka, the
     positions and the outbox of the services that write rows. `ready`: how to wait for one that is not ready yet."""
-    if settings.broker.url == "embedded":
+    if settings.broker.address is None:
         return PostgresBroker(conninfo)
     from shared.broker.kafka.broker import KafkaBroker  # noqa: PLC0415  # who does not use it does not load it
 

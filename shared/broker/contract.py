@@ -8,7 +8,7 @@ the partition was given to somebody else in the meantime, the unit is `Fenced`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from types import TracebackType
 from typing import NamedTuple, Protocol, Self
@@ -170,8 +170,70 @@ class Producer(Protocol):
     def close(self) -> None: ...
 
 
+class Span(NamedTuple):
+    """Offsets of a partition from `begin` to before `end`."""
+
+    tp: TopicPartition
+    begin: int
+    end: int
+
+
+class RecordCount(Protocol):
+    """Counts records between offsets. Raises TransientError when the broker does not answer."""
+
+    def count(self, spans: Collection[Span]) -> dict[Span, int]:
+        """Records in each span."""
+        ...
+
+    def empty(self, spans: Collection[Span]) -> frozenset[Span]:
+        """The spans that hold no record."""
+        ...
+
+
+class Waiting(NamedTuple):
+    """Records that wait to be read. `oldest_ms` is when the first of them was appended; None: none waits, or it is not
+    known yet."""
+
+    records: int
+    exact: bool
+    oldest_ms: int | None
+
+
+Stretch = tuple[int, int]
+"""A position, and the end it is before or at."""
+
+
+class Backlog(Protocol):
+    """Measures what waits between positions and ends. Raises TransientError when the broker does not answer."""
+
+    def look(self, stretches: Mapping[TopicPartition, Stretch], *, thorough: bool) -> dict[TopicPartition, Waiting]:
+        """`thorough`: for a caller who waits; without it this is one look of many, and may leave work to the next."""
+        ...
+
+    def close(self) -> None: ...
+
+
 class Broker(Protocol):
-    """Topics, and who reads and writes them."""
+    """Topics, and who reads and writes them.
+
+    `gapless`: every offset from the begin to the end offset of a partition holds a record. `table_prefix` stands before
+    a topic's name in the tables of the schema `broker`, where positions and outputs that commit with rows lie.
+    `has_outbox`: these outputs reach their topics later, through a relay.
+    """
+
+    @property
+    def gapless(self) -> bool: ...
+
+    @property
+    def table_prefix(self) -> str: ...
+
+    @property
+    def has_outbox(self) -> bool: ...
+
+    @property
+    def client_errors(self) -> tuple[type[Exception], ...]:
+        """Errors of its client library, which a reader may raise beside those of shared/errors.py."""
+        ...
 
     def ensure_topics(self, specs: Sequence[TopicSpec]) -> None:
         """Create what is missing. Raises ConfigError where a topic exists with another number of partitions."""
@@ -203,6 +265,23 @@ class Broker(Protocol):
 
     def cursors(self, topic: str, *, in_database: bool = False) -> dict[str, bytes]:
         """All keyed state of a compacted topic, as committed; `in_database`: what was set by a `db_unit`."""
+        ...
+
+    def group_offsets(self, group: str, topics: Sequence[str]) -> dict[TopicPartition, int]:
+        """Offsets committed for the group on the broker itself, -1 where none was; empty where it keeps no such offsets
+        beside the positions of `committed`."""
+        ...
+
+    def record_count(self) -> RecordCount: ...
+
+    def backlog(self) -> Backlog: ...
+
+    def stored_bytes(self, topic: str) -> int | None:
+        """The size of a topic's records as stored; None: the broker does not say."""
+        ...
+
+    def probe(self) -> None:
+        """Raises TransientError at once when nothing listens at the broker's address."""
         ...
 
     def health(self) -> None:

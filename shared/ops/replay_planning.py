@@ -23,8 +23,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 Spans = Mapping[TopicPartition, Span]
 
 
-def plan(broker: Broker, request: ReplayRequest, reads: Collection[str], *, gapless: bool) -> Plan:
-    """`reads`: the topics that the service can replay; `gapless`: no offset is without a record.
+def plan(broker: Broker, request: ReplayRequest, reads: Collection[str]) -> Plan:
+    """`reads`: the topics that the service can replay.
 
     Raises ConfigError for what cannot be meant, NotPossible where retention has cut what was asked for by offsets.
     """
@@ -35,7 +35,7 @@ def plan(broker: Broker, request: ReplayRequest, reads: Collection[str], *, gapl
             + (f": choose among {', '.join(known)}" if known else "; it has nothing to replay")
         )
     spans = _spans(broker, request)
-    if gapless and not request.reads_records:
+    if broker.gapless and not request.reads_records:
         return _counted(broker, request, spans)
     return _read(broker, request, spans)
 

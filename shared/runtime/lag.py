@@ -10,13 +10,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import psycopg
 import structlog
 
-from shared.broker.contract import Broker, TopicPartition
-from shared.broker.counting.backlog import Backlog, GaplessBacklog, ReadBacklog, Waiting
+from shared.broker.contract import Backlog, Broker, TopicPartition, Waiting
 from shared.database.connection import Link
 from shared.errors import TransientError
 from shared.ops.tables.orders import FRESH_S
@@ -114,17 +114,12 @@ class LagMeter:
 
 def meter_of(settings: ServiceSettings, conninfo: str, broker: Broker, *, in_database: bool) -> LagMeter:
     """`broker` is the meter's from now on; `in_database`: the group's positions lie there, whatever the broker is."""
-    if settings.broker.url == "embedded":
-        return LagMeter(broker, settings.name, GaplessBacklog(conninfo))
-    from shared.broker.kafka.broker import KafkaBroker  # noqa: PLC0415  # who does not use it does not load it
-
-    assert isinstance(broker, KafkaBroker)  # noqa: S101  # connect made it from the same setting
-    foreign = None
-    if in_database:
-        foreign = lambda topics: broker.group_offsets(settings.name, topics)  # noqa: E731  # it is handed on at once
+    foreign = partial(broker.group_offsets, settings.name) if in_database else None
+    if broker.gapless:  # a position that has passed the last record is at the end
+        return LagMeter(broker, settings.name, broker.backlog(), foreign=foreign)
     observed = ObservedPositions(conninfo, settings.name)
     return LagMeter(
-        broker, settings.name, ReadBacklog(broker), observed=observed, foreign=foreign, close_too=observed.close
+        broker, settings.name, broker.backlog(), observed=observed, foreign=foreign, close_too=observed.close
     )
 
 

@@ -12,7 +12,6 @@ from fastapi import APIRouter
 
 from shared.broker.connect import connect
 from shared.broker.contract import Broker
-from shared.broker.postgres.log import LOCAL
 from shared.errors import ConfigError
 from shared.ops.tables.dead_letters import REDRIVE
 from shared.ops.tables.replays import REPLAY
@@ -107,19 +106,20 @@ def work_on_job(settings: ServiceSettings, service: Service, connect: Connect) -
 def serve(settings: ServiceSettings, service: Service, metrics: Metrics, connect: Connect) -> int:
     conninfo = settings.database.conninfo(f"headrace {settings.name}")
     topics, steering, incarnation = steered(settings.name, service.work), Steering(), uuid4()
-    loop = _loop(settings, service.work, metrics, connect(settings, conninfo), steering)
+    broker = connect(settings, conninfo)
+    loop = _loop(settings, service.work, metrics, broker, steering)
     meter = _meter(settings, conninfo, service.work)
     view = LoopView(loop, connect(settings, conninfo), settings.service.replica, service.detail, meter)
-    desk = desk_of(settings, service, view, connect)
+    desk = desk_of(settings, service, view, broker.table_prefix, connect)
     control = Control(
         settings.database.conninfo(), settings.name, settings.service.replica, incarnation, steering,
-        KnownPartitions(settings.name, topics, "" if settings.broker.url == "embedded" else LOCAL),
+        KnownPartitions(settings.name, topics, broker.table_prefix),
     )  # fmt: skip
     starts, background = dict(service.jobs), list(service.background)
     if isinstance(service.work, Consuming):
         starts[REPLAY] = replaying(settings)
         starts[REDRIVE] = redriving(conninfo, lambda: connect(settings, conninfo), metrics)
-        if service.work.handler.in_database:
+        if service.work.handler.in_database and broker.has_outbox:
             background += relays(settings, conninfo, metrics)
     jobs = Jobs(
         settings.name, settings.service.replica, conninfo, starts,
@@ -129,11 +129,13 @@ def serve(settings: ServiceSettings, service: Service, metrics: Metrics, connect
     return run(settings, loop, view, metrics, beside, desk=desk, incarnation=incarnation)
 
 
-def desk_of(settings: ServiceSettings, service: Service, view: ServiceView, connect: Connect = connect) -> Desk:
+def desk_of(
+    settings: ServiceSettings, service: Service, view: ServiceView, table_prefix: str = "", connect: Connect = connect
+) -> Desk:
     """What the endpoints of a service work with."""
     conninfo = settings.database.conninfo(f"headrace {settings.name}, admin")
     return Desk(
-        settings, view, steers=steered(settings.name, service.work),
+        settings, view, steers=steered(settings.name, service.work), table_prefix=table_prefix,
         routers=[*service.routers, *([replays.router] if isinstance(service.work, Consuming) else [])],
         open_broker=lambda: connect(settings, conninfo),
     )  # fmt: skip

@@ -100,6 +100,11 @@ class BrokerSettings(Section):
     partitions: int = Field(default=6, ge=1, le=1000, description="partitions of a topic when it is created")
     retention_days: float = Field(default=14, gt=0, description="how long records are kept, in days")
 
+    @property
+    def address(self) -> str | None:
+        """HOST:PORT[,HOST:PORT ...] of Kafka; None: the log lies in the database."""
+        return self.url.removeprefix("kafka://") if self.url != "embedded" else None
+
 
 class KafkaSettings(Section):
     """How to reach Kafka and what to ask of it; of no effect with the embedded broker."""

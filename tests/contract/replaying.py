@@ -97,8 +97,7 @@ class Pipeline:
         until(lambda: self.lag(service, topic) <= PARTITIONS)
 
     def planned(self, service: str, topic: str, **asked: Any) -> Plan:
-        gapless = "url" not in self._told
-        return plan(self.broker, request_of({"topic": topic, **asked}), READS[service], gapless=gapless)
+        return plan(self.broker, request_of({"topic": topic, **asked}), READS[service])
 
     def replay(self, service: str, topic: str, **asked: Any) -> str:
         """Planned and started; its operation's id."""

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import structlog
 
-from shared.broker.contract import Broker, TopicPartition
-from shared.broker.counting.backlog import Backlog, GaplessBacklog, ReadBacklog
+from shared.broker.contract import Backlog, Broker, TopicPartition
+from shared.broker.counting.backlog import GaplessBacklog, ReadBacklog
 from shared.runtime.lag import LagMeter, PartitionLag
 from tests.contract.conftest import Harness
 from tests.contract.records import advance, fill, poll_some, until

@@ -12,13 +12,9 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
 
-from shared.broker.contract import Broker, Reader, TopicPartition
+from shared.broker.contract import Broker, Reader, Stretch, TopicPartition, Waiting
 from shared.database.connection import Link
-
-Stretch = tuple[int, int]
-"""A position, and the end it is before or at."""
 
 # What is read and remembered of a partition; a record is 16 bytes here, but all of it has to come over the line.
 MOST_RECORDS = 10_000
@@ -32,25 +28,7 @@ BATCH = 2_000
 THOROUGH_S, BRIEF_S = 5.0, 1.0
 
 
-class Waiting(NamedTuple):
-    """`oldest_ms` is when the first of them was appended; None: none waits, or nobody has looked yet."""
-
-    records: int
-    exact: bool
-    oldest_ms: int | None
-
-
 NOTHING = Waiting(0, True, None)
-
-
-class Backlog(Protocol):
-    """Raises TransientError when the broker does not answer."""
-
-    def look(self, stretches: Mapping[TopicPartition, Stretch], *, thorough: bool) -> dict[TopicPartition, Waiting]:
-        """`thorough`: somebody asked; without it this is one look of many, and what it does not find the next may."""
-        ...
-
-    def close(self) -> None: ...
 
 
 class GaplessBacklog:

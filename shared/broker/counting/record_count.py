@@ -9,33 +9,12 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Collection, Mapping
-from typing import NamedTuple, Protocol
 
-from shared.broker.contract import Broker, TopicPartition
+from shared.broker.contract import Broker, Span, TopicPartition
 from shared.broker.counting.read_range import sweep
 
 
-class Span(NamedTuple):
-    """Offsets of a partition, `end` not among them."""
-
-    tp: TopicPartition
-    begin: int
-    end: int
-
-
-class Census(Protocol):
-    """Raises TransientError when the broker does not answer."""
-
-    def count(self, spans: Collection[Span]) -> dict[Span, int]:
-        """Records in each."""
-        ...
-
-    def empty(self, spans: Collection[Span]) -> frozenset[Span]:
-        """Those that hold no record."""
-        ...
-
-
-class GaplessCensus:
+class GaplessRecordCount:
     """For the embedded log: arithmetic."""
 
     def count(self, spans: Collection[Span]) -> dict[Span, int]:
@@ -45,7 +24,7 @@ class GaplessCensus:
         return frozenset(span for span in spans if span.end <= span.begin)
 
 
-class ReadCensus:
+class ReadRecordCount:
     """For Kafka: reads what is asked for, once. What lies between two offsets does not change, so it is remembered."""
 
     def __init__(self, broker: Broker) -> None:

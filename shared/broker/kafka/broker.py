@@ -15,7 +15,16 @@ from kafka import TopicPartition as ClientPartition
 from kafka.admin import OffsetSpec, OffsetTimestamp
 
 from shared.broker.contract import Producer, TopicPartition
-from shared.broker.kafka.client import ANSWER_S, addresses_of, client_settings, require_version, translated
+from shared.broker.counting.backlog import ReadBacklog
+from shared.broker.counting.record_count import ReadRecordCount
+from shared.broker.kafka.client import (
+    ANSWER_S,
+    addresses_of,
+    client_settings,
+    require_listener,
+    require_version,
+    translated,
+)
 from shared.broker.kafka.consumer import KafkaConsumer
 from shared.broker.kafka.positions import DatabasePositions
 from shared.broker.kafka.producer import KafkaProducer
@@ -42,6 +51,9 @@ R = TypeVar("R")
 
 class KafkaBroker:
     """Topics, and who reads and writes them, on Kafka. For one thread; its parts have their own."""
+
+    gapless, table_prefix, has_outbox = False, LOCAL, True
+    client_errors: tuple[type[Exception], ...] = (errors.KafkaError,)
 
     def __init__(
         self,
@@ -97,8 +109,19 @@ class KafkaBroker:
         return {tp: found[tp] for tp in tps if tp not in missing} | (self.begin_offsets(missing) if missing else {})
 
     def group_offsets(self, group: str, topics: Sequence[str]) -> dict[TopicPartition, int]:
-        """What the group, or somebody in its name, committed on Kafka itself; -1 where nobody did."""
         return self._group_offsets(group, [tp for topic in topics for tp in self.partitions(topic)])
+
+    def record_count(self) -> ReadRecordCount:
+        return ReadRecordCount(self)
+
+    def backlog(self) -> ReadBacklog:
+        return ReadBacklog(self)
+
+    def stored_bytes(self, topic: str) -> None:
+        """Kafka's client does not tell."""
+
+    def probe(self) -> None:
+        require_listener(self._addresses)
 
     def consumer(self, group: str, topics: Sequence[str], slot: str, *, in_database: bool = False) -> KafkaConsumer:
         ids = {topic: self._topics.get(topic).id for topic in topics}

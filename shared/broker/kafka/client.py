@@ -5,9 +5,10 @@ The traps and their ways out are shown on a real broker by tests/shared/broker/k
 
 from __future__ import annotations
 
+import socket
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from kafka import errors
@@ -20,6 +21,8 @@ from shared.settings.sections import KafkaSettings
 
 # A decision (commit) or a step towards it that gets no answer for so long is given up: what became of it is settled by
 # the next producer of the slot. Requests are repeated before that, over new connections.
+# How long a look whether anything listens at an address may take.
+LISTENER_TIMEOUT_S = 1.0
 ANSWER_S = 20.0
 # Older brokers let a fenced producer go on (2.5, 2.6), which is the end of exactly once.
 OLDEST = (2, 8)
@@ -139,3 +142,13 @@ def require_version(version: tuple[int, ...], addresses: list[str]) -> None:
             f"the Kafka at {', '.join(addresses)} is version {'.'.join(map(str, version))};"
             f" exactly once needs {'.'.join(map(str, OLDEST))} or later: upgrade the brokers"
         )
+
+
+def require_listener(addresses: Sequence[str]) -> None:
+    """Raises TransientError at once where Kafka is down; its client would wait for it, and its caller with it."""
+    for address in addresses:
+        host, _, port = address.rpartition(":")
+        with suppress(OSError):
+            socket.create_connection((host.strip("[]"), int(port)), LISTENER_TIMEOUT_S).close()
+            return
+    raise TransientError(f"nobody listens at {', '.join(addresses)}")

@@ -7,6 +7,8 @@ from datetime import datetime
 from uuid import UUID
 
 from shared.broker.contract import TopicPartition
+from shared.broker.counting.backlog import GaplessBacklog
+from shared.broker.counting.record_count import GaplessRecordCount
 from shared.broker.postgres.consumer import PostgresConsumer, PostgresReader
 from shared.broker.postgres.log import LOCAL, Batch, Topics
 from shared.broker.postgres.unit import PostgresProducer
@@ -18,6 +20,9 @@ from shared.topics import TopicSpec
 
 class PostgresBroker:
     """Topics, and who reads and writes them, in one PostgreSQL database. For one thread; its parts have their own."""
+
+    gapless, table_prefix, has_outbox = True, "", False
+    client_errors: tuple[type[Exception], ...] = ()
 
     def __init__(self, conninfo: str, patience: Patience = PATIENCE) -> None:
         self._conninfo = conninfo
@@ -46,6 +51,27 @@ class PostgresBroker:
                         " ON CONFLICT DO NOTHING",
                         (found[0], spec.partitions),
                     )
+
+    def group_offsets(self, group: str, topics: Sequence[str]) -> dict[TopicPartition, int]:  # noqa: ARG002
+        """Positions lie in one place only."""
+        return {}
+
+    def record_count(self) -> GaplessRecordCount:
+        return GaplessRecordCount()
+
+    def backlog(self) -> GaplessBacklog:
+        return GaplessBacklog(self._conninfo)
+
+    def stored_bytes(self, topic: str) -> int:
+        with self._link.use() as connection:
+            found = connection.execute(
+                "SELECT coalesce(sum(octet_length(payload)), 0)::bigint FROM broker.log WHERE topic_id = %s",
+                (self._topics.get(connection, topic).id,),
+            ).fetchone()
+        return int(found[0]) if found else 0
+
+    def probe(self) -> None:
+        """The database is asked by its own connections."""
 
     def partitions(self, topic: str) -> list[TopicPartition]:
         with self._link.use() as connection:

@@ -45,7 +45,8 @@ class ServiceView(Protocol):
 
 
 class Desk:
-    """`steers`: the topics that the service can be paused on; `routers`: make the service's own, below /v1.
+    """`steers`: the topics that the service can be paused on; `routers`: make the service's own, below /v1;
+    `table_prefix`: of the broker (shared/broker/contract.py).
 
     Opens nothing before it is needed, so that a service starts while the database is away.
     """
@@ -56,6 +57,7 @@ class Desk:
         view: ServiceView,
         *,
         steers: Sequence[str] = (),
+        table_prefix: str = "",
         routers: Sequence[Callable[[Desk], APIRouter]] = (),
         open_broker: Callable[[], Broker] | None = None,
     ) -> None:
@@ -63,6 +65,7 @@ class Desk:
         self.settings = settings
         self.view = view
         self.steers = tuple(steers)
+        self.table_prefix = table_prefix
         self.routers = tuple(routers)
         self._open_broker = open_broker
         self._broker: Broker | None = None

@@ -144,9 +144,8 @@ def router(desk: Desk) -> APIRouter:
 def _planned(desk: Desk, wish: NewReplay | PlanToExecute) -> Plan:
     if isinstance(wish, NewReplay):
         asked = ReplayRequest.model_validate(wish.model_dump(by_alias=True, exclude={"dry_run"}))
-        gapless = desk.settings.broker.url == "embedded"
         with desk.broker() as broker:
-            return plan(broker, asked, desk.steers, gapless=gapless)
+            return plan(broker, asked, desk.steers)
     with desk.transaction() as connection:
         kept = replays_table.kept_plan(connection, desk.service, full_id(wish.plan_id))
     with desk.broker() as broker:

@@ -11,7 +11,6 @@ from fastapi import APIRouter, Body, Path, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
-from shared.broker.postgres.log import LOCAL
 from shared.database.connection import DbConnection
 from shared.ops.orders import Desired, Order, Orders, PartitionState
 from shared.ops.tables import orders as orders_table
@@ -103,8 +102,7 @@ class Topics(BaseModel):
 
 def router(desk: Desk) -> APIRouter:
     router = APIRouter(prefix="/topics", tags=["topics"])
-    prefix = "" if desk.settings.broker.url == "embedded" else LOCAL
-    partitions = steering_table.KnownPartitions(desk.service, desk.steers, prefix)
+    partitions = steering_table.KnownPartitions(desk.service, desk.steers, desk.table_prefix)
 
     def shown(topics: Sequence[str]) -> Topics:
         with desk.transaction() as connection:

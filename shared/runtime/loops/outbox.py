@@ -65,10 +65,8 @@ class Outbox:
 
 
 def relays(settings: ServiceSettings, conninfo: str, metrics: Metrics) -> list[Background]:
-    """Relaying as work beside a loop: every replica that writes rows offers it, one at a time does it. None where the
-    log is embedded: there, what is written with the rows is in its topic already."""
-    if settings.broker.url == "embedded":
-        return []
+    """Relaying as work beside a loop, for a broker that has an outbox: every replica that writes rows offers it, one at
+    a time does it."""
 
     def relay(stop: threading.Event) -> None:
         slot = f"{settings.name}-{settings.service.slot}"

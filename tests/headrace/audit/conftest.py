@@ -56,5 +56,5 @@ def place(left_behind: tuple[Path, EmbeddedPostgres], copy_url: str, tmp_path: P
     shutil.copytree(left_behind[0] / "archive", archive)
     broker = PostgresBroker(copy_url)
     with psycopg.connect(copy_url, autocommit=True) as connected:
-        yield Place(connected, broker, True, archive, {"boatrace": load_source("boatrace")})
+        yield Place(connected, broker, archive, {"boatrace": load_source("boatrace")})
     broker.close()

@@ -61,7 +61,7 @@ def met(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         access.connect() as connection,
         closing(PostgresBroker(access.owner().conninfo())) as broker,
     ):
-        yield Place(connection, broker, True, data_dir / "archive", {"boatrace": load_source("boatrace")})
+        yield Place(connection, broker, data_dir / "archive", {"boatrace": load_source("boatrace")})
 
 
 def test_each_has_the_fate_it_met_and_the_sums_close(met: Place) -> None:

@@ -45,7 +45,7 @@ def place(kafka: KafkaInUse, tmp_path: Path) -> Iterator[Place]:
             conninfo = access.owner().conninfo()
             with closing(KafkaBroker(url, KafkaSettings(), conninfo)) as broker:
                 sources = {"boatrace": load_source("boatrace")}
-                yield Place(connection, broker, False, tmp_path / "data" / "archive", sources)
+                yield Place(connection, broker, tmp_path / "data" / "archive", sources)
 
 
 def test_what_a_cleaner_dropped_is_missing_behind_raw_events(place: Place) -> None:

@@ -110,7 +110,7 @@ def _look(data_dir: Path) -> Look | None:
     broker = PostgresBroker(url)
     try:
         with psycopg.connect(url, autocommit=True) as connection:
-            place = Place(connection, broker, True, data_dir / "archive", {"boatrace": load_source("boatrace")})
+            place = Place(connection, broker, data_dir / "archive", {"boatrace": load_source("boatrace")})
             return audit(place, AuditWindow(), second_look_s=0.5)
     except (psycopg.Error, HeadraceError):  # it is being made, or stopped
         return None

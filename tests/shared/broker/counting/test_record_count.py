@@ -8,8 +8,8 @@ from uuid import uuid4
 
 import pytest
 
-from shared.broker.contract import NewRecord, TopicPartition
-from shared.broker.counting.record_count import GaplessCensus, ReadCensus, Span
+from shared.broker.contract import NewRecord, Span, TopicPartition
+from shared.broker.counting.record_count import GaplessRecordCount, ReadRecordCount
 from shared.broker.kafka.broker import KafkaBroker
 from shared.settings.sections import KafkaSettings
 from shared.topics import TopicSpec
@@ -60,7 +60,7 @@ def test_records_are_counted_and_neither_ends_of_transactions_nor_aborted_ones(b
     end = settled_end(broker)
     spans = [Span(TP, 0, end), Span(TP, 0, 6), Span(TP, 3, 8), Span(TP, end - ABORTED - 1, end), Span(OTHER, 0, 0)]
 
-    counts = ReadCensus(broker).count(spans)
+    counts = ReadRecordCount(broker).count(spans)
 
     # Offsets 0 to 4, the end of the first unit, 6, its end, 8 and 9.
     assert [counts[span] for span in spans] == [sum(UNITS), 5, 3, 0, 0]
@@ -70,7 +70,7 @@ def test_what_holds_no_record_is_found_empty_also_for_several_spans_of_a_partiti
     end = settled_end(broker)
     gap, aborted, record = Span(TP, 5, 6), Span(TP, 10, end), Span(TP, 6, end)
 
-    census = ReadCensus(broker)
+    census = ReadRecordCount(broker)
 
     assert census.empty([gap, aborted, record, Span(OTHER, 0, 0)]) == {gap, aborted, Span(OTHER, 0, 0)}
 
@@ -78,5 +78,5 @@ def test_what_holds_no_record_is_found_empty_also_for_several_spans_of_a_partiti
 def test_the_embedded_log_has_no_gaps() -> None:
     spans = [Span(TP, 3, 8), Span(TP, 8, 8)]
 
-    assert GaplessCensus().count(spans) == {spans[0]: 5, spans[1]: 0}
-    assert GaplessCensus().empty(spans) == {spans[1]}
+    assert GaplessRecordCount().count(spans) == {spans[0]: 5, spans[1]: 0}
+    assert GaplessRecordCount().empty(spans) == {spans[1]}

@@ -111,7 +111,7 @@ class Pipe:
 
     def replay(self, handle: Handle, **asked: Any) -> Operation:
         """To its end, and all that comes of it."""
-        planned = plan(self.broker, request_of({"topic": RAW, **asked}), [RAW], gapless=True)
+        planned = plan(self.broker, request_of({"topic": RAW, **asked}), [RAW])
         with self.connection.transaction():
             operation = replays_table.start(self.connection, "cleaner", planned, "test", "")
         assert jobs_table.claim(self.connection, "cleaner", "one", ["replay"]) is not None
