@@ -63,9 +63,23 @@ def run_headrace(archive: Path, first: str, last: str) -> dict[str, Any]:
     """`headrace run --once` on a fresh data directory, start of the server and of all services included."""
     with tempfile.TemporaryDirectory() as place:
         command = [
-            sys.executable, "-m", "headrace", "run", "--source", "archive", "--archive", str(archive),
-            "--from", first, "--to", last, "--once", "--json", "--data-dir", place,
-        ]  # fmt: skip
+            sys.executable,
+            "-m",
+            "headrace",
+            "run",
+            "--source",
+            "archive",
+            "--archive",
+            str(archive),
+            "--from",
+            first,
+            "--to",
+            last,
+            "--once",
+            "--json",
+            "--data-dir",
+            place,
+        ]
         started = time.perf_counter()
         with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
             peak: dict[str, float] = defaultdict(float)

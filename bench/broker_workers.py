@@ -43,9 +43,14 @@ def runtime(site: Site, source: str, target: str, slot: str, share: int, ready: 
         return [NewRecord(target, each.record.key, each.record.value, each.record.headers) for each in batch]
 
     loop = ConsumerLoop(
-        site.broker(), service=group_of(source), slot=slot, reads=[source], metrics=Metrics(),
-        handler=InUnit(handle), max_records=MOST,
-    )  # fmt: skip
+        site.broker(),
+        service=group_of(source),
+        slot=slot,
+        reads=[source],
+        metrics=Metrics(),
+        handler=InUnit(handle),
+        max_records=MOST,
+    )
 
     def report() -> None:
         while loop.assigned != share:
@@ -77,14 +82,27 @@ def _bare(site: Site, source: str, target: str, slot: str, share: int, ready: Re
     common = client_settings(addresses_of(site.url), KafkaSettings(), f"bare-{slot}")
     del common["kafka_client"]
     consumer = kafka.KafkaConsumer(
-        source, **common, group_id=f"headrace.{group_of(source)}", group_instance_id=slot, session_timeout_ms=10_000,
-        isolation_level="read_committed", enable_auto_commit=False, auto_offset_reset="earliest",
-        fetch_max_wait_ms=50, max_partition_fetch_bytes=8 * 1024 * 1024, metrics_enabled=False,
-    )  # fmt: skip
+        source,
+        **common,
+        group_id=f"headrace.{group_of(source)}",
+        group_instance_id=slot,
+        session_timeout_ms=10_000,
+        isolation_level="read_committed",
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        fetch_max_wait_ms=50,
+        max_partition_fetch_bytes=8 * 1024 * 1024,
+        metrics_enabled=False,
+    )
     producer = kafka.KafkaProducer(
-        **common, transactional_id=f"bare-{source}-{slot}", transaction_timeout_ms=60_000, linger_ms=5,
-        batch_size=256 * 1024, compression_type="lz4", metrics_enabled=False,
-    )  # fmt: skip
+        **common,
+        transactional_id=f"bare-{source}-{slot}",
+        transaction_timeout_ms=60_000,
+        linger_ms=5,
+        batch_size=256 * 1024,
+        compression_type="lz4",
+        metrics_enabled=False,
+    )
     producer.init_transactions()
     while len(consumer.assignment()) != share:
         consumer.poll(50, max_records=1)

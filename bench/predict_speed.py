@@ -63,10 +63,9 @@ def fact_speed(
 
     return {
         "to_features_per_s": len(records) / statistics.median(seconds(features) for _ in range(ROUNDS)),
-        "to_probabilities_per_s": len(records) / statistics.median(
-            seconds(lambda: tell(features())) for _ in range(ROUNDS)
-        ),
-    }  # fmt: skip
+        "to_probabilities_per_s": len(records)
+        / statistics.median(seconds(lambda: tell(features())) for _ in range(ROUNDS)),
+    }
 
 
 def stored_speed(
@@ -90,9 +89,23 @@ def stored(archive: Path, last: date, days: int) -> Iterator[str]:
     """The address of a database into which the last `days` of the archive went through the pipeline."""
     with tempfile.TemporaryDirectory() as place:
         command = [
-            sys.executable, "-m", "headrace", "run", "--source", "archive", "--archive", str(archive),
-            "--from", str(last - timedelta(days=days - 1)), "--to", str(last), "--once", "--json", "--data-dir", place,
-        ]  # fmt: skip
+            sys.executable,
+            "-m",
+            "headrace",
+            "run",
+            "--source",
+            "archive",
+            "--archive",
+            str(archive),
+            "--from",
+            str(last - timedelta(days=days - 1)),
+            "--to",
+            str(last),
+            "--once",
+            "--json",
+            "--data-dir",
+            place,
+        ]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, check=False, env=os.environ)
         if done.returncode:
             raise SystemExit(f"headrace run ended with {done.returncode}: {done.stderr.decode()[-500:]}")

@@ -147,9 +147,11 @@ def site(history: int) -> Iterator[tuple[str, Broker]]:
 @contextmanager
 def running(service: str, server: EmbeddedPostgres, place: Path) -> Iterator[None]:
     environment = {
-        "HEADRACE_DATABASE__URL": server.url(), "HEADRACE_DATABASE__PASSWORD_FILE": str(server.password_file(OWNER)),
-        "HEADRACE_DATA_DIR": str(place), "HEADRACE_LOADER__EXPORTS": "false",
-    }  # fmt: skip
+        "HEADRACE_DATABASE__URL": server.url(),
+        "HEADRACE_DATABASE__PASSWORD_FILE": str(server.password_file(OWNER)),
+        "HEADRACE_DATA_DIR": str(place),
+        "HEADRACE_LOADER__EXPORTS": "false",
+    }
     with (place / f"{service}.log").open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", f"services.{service}"], env={**os.environ, **environment}, stdout=log, stderr=log

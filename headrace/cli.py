@@ -81,8 +81,10 @@ def meaning_of(error: BaseException) -> tuple[str, int]:
 def app_of() -> typer.Typer:
     app = typer.Typer(
         help="Headrace: fetch, clean, load, predict, notify; on this machine, steered from here.",
-        add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,
-    )  # fmt: skip
+        add_completion=False,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+    )
     app.command()(run)
     app.command()(status)
     app.command()(migrate)

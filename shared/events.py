@@ -237,8 +237,7 @@ class Prediction(Frozen):
     decision: Decision | None = None
     shadow: bool = False
     replayed: bool = Field(
-        default=False,
-        description="made by a replay from what was known at as_of, perhaps long after the event",
+        default=False, description="made by a replay from what was known at as_of, perhaps long after the event"
     )
 
 

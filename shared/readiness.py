@@ -25,9 +25,8 @@ def until_ready(
 ) -> Retry:
     """The time is the only limit: how many tries fit into it depends on the machine."""
     return Retry(
-        tries=sys.maxsize, first_delay_s=0.05, max_delay_s=1.0, total_s=total_s, on=NotReady, tell=tell,
-        sleep=sleep,
-    )  # fmt: skip
+        tries=sys.maxsize, first_delay_s=0.05, max_delay_s=1.0, total_s=total_s, on=NotReady, tell=tell, sleep=sleep
+    )
 
 
 def briefly() -> Retry:

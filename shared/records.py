@@ -78,11 +78,7 @@ def decode(record: Record) -> Received:
 def identity_of(headers: Headers) -> tuple[UUID, str, str]:
     """event_id, schema and revision of a record."""
     try:
-        return (
-            UUID(headers["event_id"].decode()),
-            headers["schema"].decode(),
-            revision_of(headers),
-        )
+        return (UUID(headers["event_id"].decode()), headers["schema"].decode(), revision_of(headers))
     except (KeyError, ValueError) as error:
         raise InvalidEvent(f"expected headers event_id (a UUID) and schema, got {sorted(headers)}: {error}") from error
 

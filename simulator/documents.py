@@ -57,11 +57,7 @@ def encode(content: Document) -> bytes:
 
 
 def _key(race: Race) -> Document:
-    return {
-        "race_date": race.day.isoformat(),
-        "race_stadium_number": race.venue,
-        "race_number": race.number,
-    }
+    return {"race_date": race.day.isoformat(), "race_stadium_number": race.venue, "race_number": race.number}
 
 
 def program(race: Race, stage: Stage) -> Document:

@@ -87,11 +87,7 @@ class Publisher:
             return None
         races, editions = self._day(day)
         truth = [
-            {
-                **_key(race),
-                "p_win": list(race.p_win),
-                "p_win_listed": listed,
-            }
+            {**_key(race), "p_win": list(race.p_win), "p_win_listed": listed}
             for race, listed in zip(races, self._season.listed_probability(races).tolist(), strict=True)
         ]
         return _page(encode({"truth": truth}), editions["programs"].published_at(0))
@@ -131,11 +127,7 @@ class Publisher:
 
 
 def _key(race: Race) -> Document:
-    return {
-        "race_date": race.day.isoformat(),
-        "race_stadium_number": race.venue,
-        "race_number": race.number,
-    }
+    return {"race_date": race.day.isoformat(), "race_stadium_number": race.venue, "race_number": race.number}
 
 
 def _page(body: bytes, published_at: datetime) -> Page:

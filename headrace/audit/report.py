@@ -54,9 +54,13 @@ def page_of(look: Look, list_: str, page: int, page_size: int) -> dict[str, Any]
     found.sort(key=lambda each: (each.get("key", ""), each.get("where", ""), str(each)))
     begin = (page - 1) * page_size
     return {
-        "class": list_, "page": page, "page_size": page_size, "pages": -(-len(found) // page_size),
-        "total": len(found), "items": found[begin : begin + page_size],
-    }  # fmt: skip
+        "class": list_,
+        "page": page,
+        "page_size": page_size,
+        "pages": -(-len(found) // page_size),
+        "total": len(found),
+        "items": found[begin : begin + page_size],
+    }
 
 
 def _entry(evidence: RecordEvidence, entry: Fate) -> dict[str, Any]:

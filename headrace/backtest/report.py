@@ -139,8 +139,10 @@ def abstention(found: Sequence[Row]) -> list[str]:
 
 def _pairs(found: Mapping[str, Any]) -> str:
     width = max((len(name) for name in found), default=0)
-    return "\n".join(f"{name.ljust(width)}  {value:,}" if isinstance(value, int) else f"{name.ljust(width)}  {value}"
-                     for name, value in found.items())  # fmt: skip
+    return "\n".join(
+        f"{name.ljust(width)}  {value:,}" if isinstance(value, int) else f"{name.ljust(width)}  {value}"
+        for name, value in found.items()
+    )
 
 
 def _plain(row: Mapping[str, Cell]) -> dict[str, Any]:

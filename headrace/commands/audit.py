@@ -85,10 +85,7 @@ def audit_window(from_text: str | None, to_text: str | None) -> AuditWindow:
 
 def _look(access: Access, settings: Settings, config: Path | None, archive_check: bool, window: AuditWindow) -> Look:
     folder = settings.data_dir / "archive"
-    with (
-        opened_broker(access, settings, "headrace audit") as broker,
-        access.connect("headrace audit") as connection,
-    ):
+    with opened_broker(access, settings, "headrace audit") as broker, access.connect("headrace audit") as connection:
         place = Place(
             connection,
             broker,

@@ -13,8 +13,9 @@ from headrace.terminal.output import give, print_json
 from services.predictor.api.models import listed, whole
 from services.predictor.registry import transitions
 
-app = typer.Typer(help="Trained models: which there are, which is live.", invoke_without_command=True,
-                  rich_markup_mode=None)  # fmt: skip
+app = typer.Typer(
+    help="Trained models: which there are, which is live.", invoke_without_command=True, rich_markup_mode=None
+)
 COLUMNS = ("version", "state", "since", "first_day", "last_day", "events", "log_loss", "base", "problem")
 
 

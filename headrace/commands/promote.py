@@ -60,9 +60,13 @@ def _asked(asked: Api, version: str, force: bool, reason: str | None) -> dict[st
     live = next((each for each, state in before.items() if state == "live"), None)
     verdict = Verdict(passed=True, decided=True, why=done["counts"]["gate"], against=live, source="", figures={})
     return {
-        "version": version, "before": before.get(version), "state": "live", "live": version, "was_live": live,
+        "version": version,
+        "before": before.get(version),
+        "state": "live",
+        "live": version,
+        "was_live": live,
         "gate": verdict.model_dump(mode="json"),
-    }  # fmt: skip
+    }
 
 
 def _locally(bench: Bench, version: str, force: bool, reason: str | None) -> dict[str, Any]:
@@ -70,9 +74,13 @@ def _locally(bench: Bench, version: str, force: bool, reason: str | None) -> dic
     if verdict is not None and not verdict.passed:
         raise NotPossible(verdict.why)
     return done_locally(
-        bench, "promote", version, bench.order(reason),
-        lambda models, name, order: transitions.promote(models, name, order, verdict), verdict,
-    )  # fmt: skip
+        bench,
+        "promote",
+        version,
+        bench.order(reason),
+        lambda models, name, order: transitions.promote(models, name, order, verdict),
+        verdict,
+    )
 
 
 def _verdict(bench: Bench, version: str) -> Verdict:

@@ -75,10 +75,14 @@ class ReplayOptions:
         if self.topic is None:
             raise ConfigError("which topic? For example: headrace replay cleaner raw-events --dry-run")
         return {
-            "topic": self.topic, "from": _instant(self.since), "to": _instant(self.until, days=1),
-            "offsets": spans(self.offsets or []), "keys": self.key, "kinds": self.kind,
+            "topic": self.topic,
+            "from": _instant(self.since),
+            "to": _instant(self.until, days=1),
+            "offsets": spans(self.offsets or []),
+            "keys": self.key,
+            "kinds": self.kind,
             "time": "event" if self.event_time else None,
-        }  # fmt: skip
+        }
 
     def _of_archive(self) -> dict[str, Any]:
         if self.topic not in {None, RAW} or self.offsets or self.event_time or self.plan is not None:

@@ -18,8 +18,7 @@ def resume(
     service: ServiceArgument,
     options: SteeringOptions,
     tolerate: Annotated[
-        int,
-        typer.Option(min=0, metavar="N", help="So many more failures before it is held back again."),
+        int, typer.Option(min=0, metavar="N", help="So many more failures before it is held back again.")
     ] = 0,
 ) -> None:
     """Let a service go on with a topic; also where it held a partition back because too many records failed."""

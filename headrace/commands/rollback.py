@@ -18,7 +18,10 @@ def rollback(bench: Bench, reason: ReasonOption = None) -> None:
             said = asked.post("/models/rollback", {"reason": reason} if reason else {}).body
         else:
             said = done_locally(
-                bench, "rollback", None, bench.order(reason),
+                bench,
+                "rollback",
+                None,
+                bench.order(reason),
                 lambda models, _version, order: transitions.roll_back(models, order),
-            )  # fmt: skip
+            )
     conclude_step(bench, said)

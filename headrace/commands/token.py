@@ -144,9 +144,13 @@ def _hand_over(parts: Parts, made: Token, output: Output) -> None:
 
 def _told(token: Token) -> dict[str, Any]:
     return {
-        "name": token.name, "id": token.id, "scope": token.scope, "created_at": _iso(token.created_at),
-        "expires_at": _iso(token.expires_at), "revoked_at": _iso(token.revoked_at),
-    }  # fmt: skip
+        "name": token.name,
+        "id": token.id,
+        "scope": token.scope,
+        "created_at": _iso(token.created_at),
+        "expires_at": _iso(token.expires_at),
+        "revoked_at": _iso(token.revoked_at),
+    }
 
 
 def _iso(moment: datetime | None) -> str | None:

@@ -212,9 +212,14 @@ class EmbeddedPostgres:
         with tempfile.TemporaryFile() as output:
             # A session of its own: Ctrl-C at the terminal is for us, and must not tear a start or a stop in two.
             done = subprocess.run(  # noqa: S603
-                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, check=False, cwd="/",
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                check=False,
+                cwd="/",
                 start_new_session=True,
-            )  # fmt: skip
+            )
             output.seek(0)
             said = output.read().decode(errors="replace").strip()
         if done.returncode:
@@ -238,8 +243,9 @@ def _system_user() -> pwd.struct_passwd:
     except KeyError:
         subprocess.run(  # noqa: S603
             ["/usr/sbin/useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", SYSTEM_USER],
-            check=True, capture_output=True,
-        )  # fmt: skip
+            check=True,
+            capture_output=True,
+        )
         return pwd.getpwnam(SYSTEM_USER)
 
 
@@ -249,9 +255,14 @@ def _as_server_user() -> list[str]:
     user = _system_user()
     keep = "+dac_override"
     return [
-        "setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups",
-        f"--inh-caps={keep}", f"--ambient-caps={keep}", "--",
-    ]  # fmt: skip
+        "setpriv",
+        f"--reuid={user.pw_uid}",
+        f"--regid={user.pw_gid}",
+        "--clear-groups",
+        f"--inh-caps={keep}",
+        f"--ambient-caps={keep}",
+        "--",
+    ]
 
 
 def _tail(file: Path, lines: int = 5) -> list[str]:

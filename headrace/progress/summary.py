@@ -15,13 +15,7 @@ from shared.topics import SERVICES
 
 
 def summary_of(
-    found: Tally,
-    reading: Reading,
-    meter: Meter,
-    views: Mapping[str, int],
-    predictions: int,
-    told: int,
-    seconds: float,
+    found: Tally, reading: Reading, meter: Meter, views: Mapping[str, int], predictions: int, told: int, seconds: float
 ) -> dict[str, Any]:
     """A topic's `records` is what it holds; `in` and `out` are what came in and was read by its main reader in this
     run; views, predictions and notifications count all there is."""
@@ -38,7 +32,7 @@ def summary_of(
         "days": dict(reading.fetcher.days) if reading.fetcher and reading.fetcher.days else None,
         "seconds": round(seconds, 3),
         "stages": {service: _stage(found.handled(service), meter.busy_s(service)) for service in SERVICES},
-    }  # fmt: skip
+    }
 
 
 def lines_of(
@@ -68,7 +62,7 @@ def lines_of(
         f"CSV            {data_dir / 'exports'}/YYYY-MM-DD/*.csv",
         f'Database       headrace sql{where} "select * from events limit 5"   or   psql "$(headrace db uri{where})"',
         f"Logs           {data_dir / 'logs'}",
-    ]  # fmt: skip
+    ]
 
 
 def window_text(failed: Mapping[str, Any]) -> str:

@@ -106,9 +106,12 @@ def table_of(frame: Frame) -> Table:
     for service in SERVICES:
         idle_s = frame.meter.idle_s(service, frame.at_s)
         table.add_row(
-            service, f"{frame.meter.records(service):,}", f"{frame.meter.recent_per_s(service):,.0f}",
-            f"{frame.reading.positions.lag(service):,}", "" if idle_s is None else f"{idle_s:.0f} s ago",
-        )  # fmt: skip
+            service,
+            f"{frame.meter.records(service):,}",
+            f"{frame.meter.recent_per_s(service):,.0f}",
+            f"{frame.reading.positions.lag(service):,}",
+            "" if idle_s is None else f"{idle_s:.0f} s ago",
+        )
     return table
 
 

@@ -53,9 +53,10 @@ class Api:
         self._key = str(uuid4())
         self._changes = 0
         self._http = httpx.Client(
-            headers={"Authorization": f"Bearer {token}"}, timeout=httpx.Timeout(TIMEOUT_S, connect=CONNECT_S),
+            headers={"Authorization": f"Bearer {token}"},
+            timeout=httpx.Timeout(TIMEOUT_S, connect=CONNECT_S),
             trust_env=False,
-        )  # fmt: skip
+        )
 
     def get(self, path: str, **params: Any) -> Any:
         given = {name: value for name, value in params.items() if value not in (None, [], ())}

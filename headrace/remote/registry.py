@@ -115,9 +115,13 @@ def step(bench: Bench, given: str, word: str, reason: str | None, locally: Calla
 
 
 def done_locally(
-    bench: Bench, word: str, version: str | None, order: Order, locally: Callable[[Path, str, Order], Steps],
+    bench: Bench,
+    word: str,
+    version: str | None,
+    order: Order,
+    locally: Callable[[Path, str, Order], Steps],
     verdict: Verdict | None = None,
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """`version` None: the one that is live afterwards."""
     steps = locally(bench.models_dir, version or "", order)
     done = stepped(version or str(steps[1].live), steps, verdict)

@@ -84,7 +84,12 @@ def _without_the_service(
                 tolerate=wish.get("tolerate", 0),
             )  # fmt: skip
             audit_table.note(
-                owner, service, who, WORDS[desired], ", ".join(topics), after={"desired": desired, **wish},
+                owner,
+                service,
+                who,
+                WORDS[desired],
+                ", ".join(topics),
+                after={"desired": desired, **wish},
                 request_id="command",
-            )  # fmt: skip
+            )
     stderr().print(f"the {service} is not running; it will be {desired} on {', '.join(topics)} when it is started")

@@ -172,10 +172,15 @@ def lines_of_scores(scores: Mapping[str, Mapping[str, float]]) -> list[str]:
 
 
 def _all_settled(session: Session, day: date) -> bool:
-    row = session.observer().connection.execute(
-        "SELECT count(*) > 0 AND bool_and(e.status IN ('settled', 'void', 'cancelled'))"
-        " FROM facts.events e JOIN facts.sessions s ON s.id = e.session_id WHERE s.date = %s", (day,)
-    ).fetchone()  # fmt: skip
+    row = (
+        session.observer()
+        .connection.execute(
+            "SELECT count(*) > 0 AND bool_and(e.status IN ('settled', 'void', 'cancelled'))"
+            " FROM facts.events e JOIN facts.sessions s ON s.id = e.session_id WHERE s.date = %s",
+            (day,),
+        )
+        .fetchone()
+    )
     return row is not None and row[0] is True
 
 

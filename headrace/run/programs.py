@@ -20,8 +20,12 @@ from shared.settings.sections import ServiceSettings
 from shared.topics import SERVICES
 
 MODELS: tuple[type[ServiceSettings], ...] = (
-    FetcherSettings, CleanerSettings, LoaderSettings, PredictorSettings, NotifierSettings,
-)  # fmt: skip
+    FetcherSettings,
+    CleanerSettings,
+    LoaderSettings,
+    PredictorSettings,
+    NotifierSettings,
+)
 
 # Where this very code lies: children must run the same, whatever the working directory holds.
 CODE = Path(headrace.__file__).parents[1]

@@ -50,14 +50,21 @@ class Site:
     def effective(self, options: RunOptions) -> RunOptions:
         """The options, with what file and environment say where they say nothing."""
         said = {
-            "source": options.source, "base_url": options.base_url, "archive_dir": options.archive,
-            "from": options.from_date, "to": options.to_date,
-        }  # fmt: skip
+            "source": options.source,
+            "base_url": options.base_url,
+            "archive_dir": options.archive,
+            "from": options.from_date,
+            "to": options.to_date,
+        }
         fetcher = self.settings(FetcherSettings, {f"fetcher.{name}": value for name, value in said.items()}).fetcher
         return replace(
-            options, source=fetcher.source, base_url=fetcher.base_url, archive=fetcher.archive_dir,
-            from_date=fetcher.from_date, to_date=fetcher.to_date,
-        )  # fmt: skip
+            options,
+            source=fetcher.source,
+            base_url=fetcher.base_url,
+            archive=fetcher.archive_dir,
+            from_date=fetcher.from_date,
+            to_date=fetcher.to_date,
+        )
 
     def services(self, options: RunOptions, follow: bool) -> list[Program]:
         return services(self.access, self.data_dir, options, follow, self.config, self.common.broker.url)

@@ -55,7 +55,11 @@ def simulator_program(simulation: Simulation, data_dir: DataDir, clock: VirtualT
     )  # fmt: skip
     if clock is not None:
         command += (
-            "--clock-start", clock.start.isoformat(), "--clock-speed", repr(clock.speed),
-            "--clock-epoch", repr(clock.epoch_s),
-        )  # fmt: skip
+            "--clock-start",
+            clock.start.isoformat(),
+            "--clock-speed",
+            repr(clock.speed),
+            "--clock-epoch",
+            repr(clock.epoch_s),
+        )
     return Program("simulator", command, data_dir.log("simulator"), common_environment(data_dir))

@@ -46,10 +46,7 @@ def day_text(option: str, text: str | None) -> str | None:
 
 
 def instant(
-    option: str,
-    text: str,
-    expected: str = "an ISO time, for example 2026-01-31T12:00:00+09:00",
-    zone: str = "+09:00",
+    option: str, text: str, expected: str = "an ISO time, for example 2026-01-31T12:00:00+09:00", zone: str = "+09:00"
 ) -> datetime:
     """Raises ConfigError that names the option and says what was `expected`; `zone`: of its example."""
     try:

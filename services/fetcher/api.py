@@ -138,9 +138,12 @@ class FetcherApi:
             """A page of operations of kind backfill."""
             with desk.transaction() as connection:
                 found = operations_table.listing(
-                    connection, desk.service, kinds=[KIND], before=None if before is None else full_id(before),
+                    connection,
+                    desk.service,
+                    kinds=[KIND],
+                    before=None if before is None else full_id(before),
                     limit=limit + 1,
-                )  # fmt: skip
+                )
             return operation_page(found, limit)
 
         @router.post(
@@ -196,9 +199,12 @@ class FetcherApi:
                 " running days are followed (fetcher.follow)"
             )
         return {
-            "source": self._source.name, "from": wish.from_date.isoformat(), "to": wish.to_date.isoformat(),
-            "feeds": feeds, "again": wish.again,
-        }  # fmt: skip
+            "source": self._source.name,
+            "from": wish.from_date.isoformat(),
+            "to": wish.to_date.isoformat(),
+            "feeds": feeds,
+            "again": wish.again,
+        }
 
 
 def require_alone(connection: DbConnection, service: str, windows: Sequence[str]) -> None:

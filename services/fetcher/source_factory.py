@@ -72,9 +72,7 @@ def _fetching(
     counted = CountedSource(documents, lambda came: count(source.name, came))
     kept = DocumentArchive(settings.data_dir / "archive", source.name)
     options = settings.fetcher
-    fetcher = Fetcher(
-        source, counted, kept, plan, clock, threads=options.threads, batch_records=options.batch_records
-    )  # fmt: skip
+    fetcher = Fetcher(source, counted, kept, plan, clock, threads=options.threads, batch_records=options.batch_records)
     return Chosen(source, plan, fetcher, kept)
 
 

@@ -22,15 +22,11 @@ def wire(settings: LoaderSettings, metrics: Metrics) -> Service:
     conninfo = settings.database.conninfo("headrace loader")
     clock = settings.clock.clock()
     shared = Link(conninfo, "loader, shared rows", autocommit=True)
-    loader = Loader(
-        clock, metrics, settings.service.slot, shared, settings.broker.partitions, settings.loader.as_of
-    )  # fmt: skip
+    loader = Loader(clock, metrics, settings.service.slot, shared, settings.broker.partitions, settings.loader.as_of)
     exporter = Exporter(conninfo, settings.data_dir / "exports", clock)
     return Service(
         Consuming(
-            [CLEAN, PREDICTIONS, *DEAD_LETTERS],
-            InTransaction(loader.handle),
-            max_records=settings.loader.batch_records,
+            [CLEAN, PREDICTIONS, *DEAD_LETTERS], InTransaction(loader.handle), max_records=settings.loader.batch_records
         ),
         background=[exporter.run, Settling(conninfo, settings.name, KIND, look)] if settings.loader.exports else [],
         detail=exporter.status,

@@ -39,10 +39,13 @@ class ExportWish(BaseModel):
 
 
 PARKED_EXAMPLE: JsonDict = {
-    "record_id": "0b0f5a3e-54b3-5f0e-9d0b-7a1d1f6c2b11", "event_key": "boatrace:2026-01-31:07:04",
-    "kind": "settled", "reason": "event not listed yet", "place": "clean-events/3/1200",
+    "record_id": "0b0f5a3e-54b3-5f0e-9d0b-7a1d1f6c2b11",
+    "event_key": "boatrace:2026-01-31:07:04",
+    "kind": "settled",
+    "reason": "event not listed yet",
+    "place": "clean-events/3/1200",
     "parked_at": "2026-01-31T09:00:00Z",
-}  # fmt: skip
+}
 After = Annotated[
     UUID | None, Query(description="`next` of the page before", examples=["0b0f5a3e-54b3-5f0e-9d0b-7a1d1f6c2b11"])
 ]

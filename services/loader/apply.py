@@ -183,16 +183,23 @@ class Application:
                 SessionRow(session.session_key, after.source, session.venue, session.date, session.title, session.grade)
             )
             columns |= {
-                "session": session.session_key, "number": after.number, "scheduled_at": after.scheduled_at,
-                "title": after.title, "distance_m": after.distance_m, "card_key": after.card_key, "listed_at": known_at,
-            }  # fmt: skip
+                "session": session.session_key,
+                "number": after.number,
+                "scheduled_at": after.scheduled_at,
+                "title": after.title,
+                "distance_m": after.distance_m,
+                "card_key": after.card_key,
+                "listed_at": known_at,
+            }
         elif isinstance(after, Observed):
             columns |= {"observed_conditions": known_text(after.conditions), "observed_at": known_at}
         else:
             columns |= {
-                "technique": after.technique, "conditions": known_text(after.conditions),
-                "missing_markets": list(after.missing_markets) or None, "settled_at": known_at,
-            }  # fmt: skip
+                "technique": after.technique,
+                "conditions": known_text(after.conditions),
+                "missing_markets": list(after.missing_markets) or None,
+                "settled_at": known_at,
+            }
 
     def _returns(self, before: FactEvent | None, after: Settled, day: date | None) -> None:
         """Rates are as of the newest day that counts: an event's schedule may move after it was counted."""

@@ -191,12 +191,17 @@ def dead_letter_row(record: Record) -> Row:
     """
     text = {name: _printable(value) for name, value in record.headers.items()}
     return (
-        record.topic.removesuffix(".dlq"), record.topic, record.partition, record.offset,
-        _read(UUID, text.get("event_id"), UUID(int=0)), _printable(record.key),
-        text.get("dlq.exception-class", "unknown"), text.get("dlq.exception-message", ""),
+        record.topic.removesuffix(".dlq"),
+        record.topic,
+        record.partition,
+        record.offset,
+        _read(UUID, text.get("event_id"), UUID(int=0)),
+        _printable(record.key),
+        text.get("dlq.exception-class", "unknown"),
+        text.get("dlq.exception-message", ""),
         _read(_small, text.get("dlq.attempts"), 1),
         _read(datetime.fromisoformat, text.get("dlq.first-failed-at"), _appended_at(record)),
-    )  # fmt: skip
+    )
 
 
 def _appended_at(record: Record) -> datetime:

@@ -49,10 +49,7 @@ def prepare(connection: DbConnection) -> None:
 
 def write(connection: DbConnection, events: Mapping[str, Mapping[str, Any]], sessions: Ids) -> None:
     """New events are inserted whole; of known ones, what these facts know replaces what was there."""
-    with (
-        connection.cursor() as cursor,
-        cursor.copy(f"COPY stage_events ({_NAMES}) FROM STDIN") as copy,
-    ):
+    with connection.cursor() as cursor, cursor.copy(f"COPY stage_events ({_NAMES}) FROM STDIN") as copy:
         for key, columns in sorted(events.items()):
             copy.write_row((key, *(_value(name, columns, sessions) for name in _COLUMNS)))
     connection.execute(f"UPDATE facts.events e SET {_SETS} FROM stage_events s WHERE s.event_key = e.event_key")

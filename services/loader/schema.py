@@ -72,9 +72,7 @@ PREDICTIONS = Table(
     (_EVENT,),
 )
 DEAD_LETTERS = Table(
-    "dead_letters",
-    ("service", "topic", "p", "off"),
-    ("record_id", "key", "error", "message", "attempts", "failed_at"),
+    "dead_letters", ("service", "topic", "p", "off"), ("record_id", "key", "error", "message", "attempts", "failed_at")
 )
 
 FACT_TABLES = (ENTRIES, OBSERVATIONS, OUTCOMES, TRANSACTIONS)

@@ -70,10 +70,7 @@ def released(before: Orders | None, after: Orders) -> list[Order]:
 
 
 def not_yet(
-    order: Order,
-    partitions: Collection[TopicPartition],
-    observed: Iterable[Observed],
-    obeyed: Mapping[str, int | None],
+    order: Order, partitions: Collection[TopicPartition], observed: Iterable[Observed], obeyed: Mapping[str, int | None]
 ) -> str | None:
     """What an order still waits for, in words; None: it is effective.
 

@@ -106,8 +106,11 @@ class LagMeter:
             if self._ignored.get(tp) != offset:
                 log.warning(
                     "an offset was committed for this group on the broker; it has no effect, for positions lie in the"
-                    " database: use a replay instead", topic=tp.topic, partition=tp.partition, offset=offset,
-                )  # fmt: skip
+                    " database: use a replay instead",
+                    topic=tp.topic,
+                    partition=tp.partition,
+                    offset=offset,
+                )
         self._ignored, self._ignored_at_s = found, time.monotonic()
         return found
 

@@ -96,10 +96,12 @@ def work_on_job(settings: ServiceSettings, service: Service, connect: Connect) -
     if isinstance(work, Polling):
         raise ConfigError(f"{settings.name} reads no topic, so there is nothing to replay")
     work_on_replay(
-        settings, conninfo, lambda: connect(settings, conninfo),
+        settings,
+        conninfo,
+        lambda: connect(settings, conninfo),
         lambda operation: replay_job(operation, work.handler, work.max_records),
         os.environ,
-    )  # fmt: skip
+    )
     return STOPPED
 
 
@@ -112,9 +114,13 @@ def serve(settings: ServiceSettings, service: Service, metrics: Metrics, connect
     view = LoopView(loop, connect(settings, conninfo), settings.service.replica, service.detail, meter)
     desk = desk_of(settings, service, view, broker.table_prefix, connect)
     control = Control(
-        settings.database.conninfo(), settings.name, settings.service.replica, incarnation, steering,
+        settings.database.conninfo(),
+        settings.name,
+        settings.service.replica,
+        incarnation,
+        steering,
         KnownPartitions(settings.name, topics, broker.table_prefix),
-    )  # fmt: skip
+    )
     starts, background = dict(service.jobs), list(service.background)
     if isinstance(service.work, Consuming):
         starts[REPLAY] = replaying(settings)
@@ -122,9 +128,12 @@ def serve(settings: ServiceSettings, service: Service, metrics: Metrics, connect
         if service.work.handler.in_database and broker.has_outbox:
             background += relays(settings, conninfo, metrics)
     jobs = Jobs(
-        settings.name, settings.service.replica, conninfo, starts,
+        settings.name,
+        settings.service.replica,
+        conninfo,
+        starts,
         lambda kind, progress: metrics.operation_progress_ratio.labels(kind).set(progress),
-    )  # fmt: skip
+    )
     beside = [control.run, jobs.run, *background]
     return run(settings, loop, view, metrics, beside, desk=desk, incarnation=incarnation)
 
@@ -135,10 +144,13 @@ def desk_of(
     """What the endpoints of a service work with."""
     conninfo = settings.database.conninfo(f"headrace {settings.name}, admin")
     return Desk(
-        settings, view, steers=steered(settings.name, service.work), table_prefix=table_prefix,
+        settings,
+        view,
+        steers=steered(settings.name, service.work),
+        table_prefix=table_prefix,
         routers=[*service.routers, *([replays.router] if isinstance(service.work, Consuming) else [])],
         open_broker=lambda: connect(settings, conninfo),
-    )  # fmt: skip
+    )
 
 
 def _meter(settings: ServiceSettings, conninfo: str, work: Consuming | Polling) -> LagMeter | None:

@@ -67,12 +67,7 @@ class LoopView:
         detail = self._detail() | {"partitions": self._loop.assigned}
         if self._meter is not None and (ignored := self._meter.ignored()):
             detail["ignored_group_offsets"] = ignored
-        return {
-            "service": self._loop.service,
-            "replica": self._replica,
-            "state": self._loop.state,
-            "detail": detail,
-        }
+        return {"service": self._loop.service, "replica": self._replica, "state": self._loop.state, "detail": detail}
 
     def lag(self, *, thorough: bool = False) -> list[dict[str, Any]]:
         """Per partition that the service's group reads, over all of its replicas (lag.PartitionLag)."""

@@ -30,10 +30,7 @@ S = TypeVar("S", bound=Settings)
 
 
 def load(
-    model: type[S],
-    environ: Mapping[str, str],
-    config: Path | None = None,
-    overrides: Mapping[str, Any] | None = None,
+    model: type[S], environ: Mapping[str, str], config: Path | None = None, overrides: Mapping[str, Any] | None = None
 ) -> S:
     """Settings from file, environment and options (dotted keys or nested; None means not given), the last one wins.
 

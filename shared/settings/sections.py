@@ -60,9 +60,13 @@ class Section(BaseModel):
     """Settings that belong together: one key of headrace.yaml. Numbers may stand where text is wanted (slot: 0)."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", allow_inf_nan=False, coerce_numbers_to_str=True, validate_by_name=True,
+        frozen=True,
+        extra="forbid",
+        allow_inf_nan=False,
+        coerce_numbers_to_str=True,
+        validate_by_name=True,
         validate_by_alias=True,
-    )  # fmt: skip
+    )
 
 
 def _replica(data: dict[str, Any]) -> str:
@@ -72,13 +76,19 @@ def _replica(data: dict[str, Any]) -> str:
 
 class Replica(Section):
     slot: str = Field(
-        default="0", min_length=1, max_length=60, pattern=r"^[\w.-]+$",
+        default="0",
+        min_length=1,
+        max_length=60,
+        pattern=r"^[\w.-]+$",
         description="which of the service's replicas this is; two with the same slot fence each other",
-    )  # fmt: skip
+    )
     replica: str = Field(
-        default_factory=_replica, min_length=1, max_length=200,
-        description="its name in `headrace status`", json_schema_extra={"shown": "HOSTNAME-SLOT"},
-    )  # fmt: skip
+        default_factory=_replica,
+        min_length=1,
+        max_length=200,
+        description="its name in `headrace status`",
+        json_schema_extra={"shown": "HOSTNAME-SLOT"},
+    )
 
 
 class Database(Section):
@@ -110,9 +120,10 @@ class KafkaSettings(Section):
     """How to reach Kafka and what to ask of it; of no effect with the embedded broker."""
 
     environment: str = Field(
-        default="headrace", pattern=r"^[A-Za-z0-9._-]{1,60}$",
+        default="headrace",
+        pattern=r"^[A-Za-z0-9._-]{1,60}$",
         description="begins the names of groups and transactions (not of topics: one Kafka holds one Headrace)",
-    )  # fmt: skip
+    )
     replication_factor: int | None = Field(
         default=None, ge=1, description="copies of a topic when it is created; default: what the brokers say"
     )

@@ -100,7 +100,7 @@ def imports_of_the_top(tree: Tree) -> list[str]:
         for target in _ours(module, tree)
         if ((top := target.split(".")[0]) != module.name.split(".")[0] and top in {"headrace", "simulator"})
         or (module.name.split(".")[0] == "simulator" and not target.startswith(SIMULATOR_MAY_IMPORT))
-    ]  # fmt: skip
+    ]
 
 
 def impure(tree: Tree, outside_modules: Sequence[str] = OUTSIDE_MODULES) -> list[str]:
@@ -171,9 +171,8 @@ def code_in_init(tree: Tree) -> list[str]:
     return [
         f"{module.path.name} of {module.name} holds code"
         for module in tree.values()
-        if module.path.name == "__init__.py"
-        and any(not _is_docstring(statement) for statement in module.syntax.body)
-    ]  # fmt: skip
+        if module.path.name == "__init__.py" and any(not _is_docstring(statement) for statement in module.syntax.body)
+    ]
 
 
 def relative_imports(tree: Tree) -> list[str]:

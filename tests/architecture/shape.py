@@ -72,11 +72,33 @@ OUTSIDE_MODULES = (
 )
 OUTSIDE = frozenset(
     {
-        "aiohttp", "asyncio", "concurrent", "discord", "fastapi", "fcntl", "http.client", "http.server", "httpx",
-        "kafka", "multiprocessing", "os", "psycopg", "random", "secrets", "select", "shutil", "signal", "socket",
-        "subprocess", "tempfile", "threading", "time", "urllib.request", "uvicorn",
+        "aiohttp",
+        "asyncio",
+        "concurrent",
+        "discord",
+        "fastapi",
+        "fcntl",
+        "http.client",
+        "http.server",
+        "httpx",
+        "kafka",
+        "multiprocessing",
+        "os",
+        "psycopg",
+        "random",
+        "secrets",
+        "select",
+        "shutil",
+        "signal",
+        "socket",
+        "subprocess",
+        "tempfile",
+        "threading",
+        "time",
+        "urllib.request",
+        "uvicorn",
     }
-)  # fmt: skip
+)
 # Reading a file, the terminal or the clock needs no import that would give it away. A clock that was passed in is fine.
 OUTSIDE_CALLS = frozenset({"input", "open", "print"})
 OUTSIDE_METHODS = frozenset({"read_text", "read_bytes", "write_text", "write_bytes"})
@@ -94,6 +116,6 @@ IMPORT_NAME = {"discord-py": "discord", "kafka-python": "kafka", "pyyaml": "yaml
 # What a dependency is never installed without, and is part of its interface.
 BROUGHT_ALONG = {"pydantic": {"pydantic_core"}, "fastapi": {"starlette"}, "discord": {"aiohttp"}}
 
-MOST_LINES_OF_A_FUNCTION = 80
+MOST_LINES_OF_A_FUNCTION = 50
 
 FORBIDDEN_NAMES = re.compile(r"(^|_)(utils?|helpers?|misc|common)(_|$)")

@@ -47,9 +47,11 @@ def test_imports_never_point_upwards(tree: Tree) -> None:
 
 def test_an_import_upwards_is_found(tmp_path: Path) -> None:
     tree = planted(
-        tmp_path, shared__events="import shared.broker.contract", shared__broker__contract="import shared.topics",
+        tmp_path,
+        shared__events="import shared.broker.contract",
+        shared__broker__contract="import shared.topics",
         shared__topics="",
-    )  # fmt: skip
+    )
 
     assert rules.pointing_upwards(tree) == ["shared.events imports shared.broker.contract, which is above it"]
 
@@ -77,7 +79,9 @@ def test_there_is_no_circle(tree: Tree) -> None:
 
 
 def test_a_circle_is_found(tmp_path: Path) -> None:
-    tree = planted(tmp_path, services__cleaner__a="import services.cleaner.b", services__cleaner__b="import services.cleaner.a")  # fmt: skip # noqa: E501
+    tree = planted(
+        tmp_path, services__cleaner__a="import services.cleaner.b", services__cleaner__b="import services.cleaner.a"
+    )
 
     assert len(rules.circles(tree)) == 1
 
@@ -89,9 +93,12 @@ def test_folders_do_not_import_each_other_in_a_circle(tree: Tree) -> None:
 def test_a_circle_of_folders_is_found(tmp_path: Path) -> None:
     """No two modules import each other, but their folders do."""
     tree = planted(
-        tmp_path, shared__ops__rules__a="import shared.ops.rows.b", shared__ops__rows__b="", shared__ops__rules__c="",
+        tmp_path,
+        shared__ops__rules__a="import shared.ops.rows.b",
+        shared__ops__rows__b="",
+        shared__ops__rules__c="",
         shared__ops__rows__d="import shared.ops.rules.c",
-    )  # fmt: skip
+    )
 
     assert rules.circles(tree) == []
     assert [found.split(":")[0] for found in rules.circles_of_folders(tree)] == ["shared.ops"]
@@ -109,7 +116,7 @@ def test_command_and_simulator_stand_on_top(tree: Tree) -> None:
         ({"simulator__world": "", "headrace__run": "import simulator.world"}, "headrace.run imports simulator.world"),
         ({"shared__events": "", "simulator__a": "import shared.events"}, "simulator.a imports shared.events"),
     ],
-)  # fmt: skip
+)
 def test_an_import_of_the_top_is_found(tmp_path: Path, sources: dict[str, str], found: str) -> None:
     assert rules.imports_of_the_top(planted(tmp_path, **sources)) == [found]
 
@@ -211,8 +218,10 @@ def test_what_wants_another_extra_is_imported_when_it_is_asked_for(tree: Tree) -
 
 def test_an_import_of_it_at_the_top_is_found(tmp_path: Path) -> None:
     tree = planted(
-        tmp_path, headrace__backtest__run="import torch", headrace__cli="from headrace.backtest.run import backtest",
+        tmp_path,
+        headrace__backtest__run="import torch",
+        headrace__cli="from headrace.backtest.run import backtest",
         headrace__commands__backtest="def run() -> None:\n    from headrace.backtest.run import backtest",
-    )  # fmt: skip
+    )
 
     assert rules.eager(tree) == ["headrace.cli imports headrace.backtest.run when it is imported itself"]

@@ -37,12 +37,7 @@ LONG_LEASE_S = 30.0
 STOPPED_UNIT_S = 1.0
 # Of Kafka at a commit: longer than any takes, and the tests wait it out.
 ANSWER_S = 3.0
-TOPICS = (
-    TopicSpec("one", 1),
-    TopicSpec("many", 4),
-    TopicSpec("other", 4),
-    TopicSpec("state", 1, None, compacted=True),
-)
+TOPICS = (TopicSpec("one", 1), TopicSpec("many", 4), TopicSpec("other", 4), TopicSpec("state", 1, None, compacted=True))
 
 
 class Line(Protocol):

@@ -62,19 +62,27 @@ class Pipeline:
         """Ends with the block, however it is left."""
         database = psycopg.conninfo.conninfo_to_dict(self._told["conninfo"])["dbname"]
         url = f"{self._postgres.url(database=str(database))}&options=-c%20role%3Dheadrace_{service}"
-        kafka = {f"HEADRACE_KAFKA__{key.upper()}": str(self._told["kafka"][key])
-                 for key in ("environment", "session_timeout_s") if "kafka" in self._told}  # fmt: skip
+        kafka = {
+            f"HEADRACE_KAFKA__{key.upper()}": str(self._told["kafka"][key])
+            for key in ("environment", "session_timeout_s")
+            if "kafka" in self._told
+        }
         log = self._stack.enter_context((self._directory / f"{service}-{slot}.log").open("ab"))
         process = subprocess.Popen(
             [sys.executable, "-m", f"services.{service}"],
             env={
-                **os.environ, **kafka, "HEADRACE_DATABASE__URL": url, "HEADRACE_SERVICE__SLOT": slot,
+                **os.environ,
+                **kafka,
+                "HEADRACE_DATABASE__URL": url,
+                "HEADRACE_SERVICE__SLOT": slot,
                 "HEADRACE_DATABASE__PASSWORD_FILE": str(self._postgres.password_file(OWNER)),
-                "HEADRACE_BROKER__URL": self._told.get("url", "embedded"), "HEADRACE_DATA_DIR": str(self._directory),
+                "HEADRACE_BROKER__URL": self._told.get("url", "embedded"),
+                "HEADRACE_DATA_DIR": str(self._directory),
                 "HEADRACE_BROKER__PARTITIONS": str(PARTITIONS),
             },
-            stdout=log, stderr=log,
-        )  # fmt: skip
+            stdout=log,
+            stderr=log,
+        )
         self._stack.callback(end, process)
         return process
 

@@ -59,9 +59,7 @@ class Replica:
         )
         prefix = "" if type(broker).__name__ == "PostgresBroker" else LOCAL
         partitions = KnownPartitions(SERVICE, [READS], prefix)
-        self._control = Control(
-            control or conninfo, SERVICE, slot, incarnation, steering, partitions, answer_s
-        )  # fmt: skip
+        self._control = Control(control or conninfo, SERVICE, slot, incarnation, steering, partitions, answer_s)
         view = _Named(SERVICE, detail={"replica": slot})
         self._heartbeat = Replicas(
             conninfo, view, "http://127.0.0.1:1", _guard, self.metrics, interval_s=0.2, incarnation=incarnation
@@ -120,9 +118,7 @@ class Operator:
 
     def order(self, desired: Desired, tolerate: int = 0) -> str:
         with self.connection.transaction():
-            return steer(
-                self.connection, SERVICE, [READS], desired, who="test", request_id="1", tolerate=tolerate
-            ).id  # fmt: skip
+            return steer(self.connection, SERVICE, [READS], desired, who="test", request_id="1", tolerate=tolerate).id
 
     def state(self, operation_id: str) -> str:
         return self._get(operation_id).state

@@ -14,17 +14,7 @@ from shared.broker.contract import Broker, Record, TopicPartition
 from shared.errors import ConfigError
 from shared.topics import TopicSpec
 from tests.contract.conftest import TOPICS, Harness
-from tests.contract.records import (
-    all_of,
-    fill,
-    new,
-    owning,
-    poll_some,
-    put,
-    until,
-    values,
-    wakes_up_at_once,
-)
+from tests.contract.records import all_of, fill, new, owning, poll_some, put, until, values, wakes_up_at_once
 from tests.waiting import DEADLINE_S, wait_until
 
 ONE = TopicPartition("one", 0)

@@ -6,15 +6,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from services.predictor.data.profile import Profile
-from services.predictor.features.form import (
-    ENTITY,
-    ENTITY_LANE,
-    ENTITY_VENUE,
-    EQUIPMENT,
-    LANE,
-    MEETING,
-    Trace,
-)
+from services.predictor.features.form import ENTITY, ENTITY_LANE, ENTITY_VENUE, EQUIPMENT, LANE, MEETING, Trace
 from services.predictor.features.names import Group, Names
 from services.predictor.features.past import READ
 from services.predictor.features.tokens import TOKEN
@@ -60,8 +52,10 @@ def event_rows(names: Names, spoken: Words) -> list[Row]:
     said = words.EVENT | spoken.conditions
     groups = zip(names.event_values, names.event_groups, strict=True)
     late = names.profile.late & set(words.EVENT)
-    return [Row(name, *said[name], "card, read with the observation" if name in late else group, group)
-            for name, group in groups]  # fmt: skip
+    return [
+        Row(name, *said[name], "card, read with the observation" if name in late else group, group)
+        for name, group in groups
+    ]
 
 
 def code_rows(names: Names, spoken: Words) -> list[Row]:
@@ -97,19 +91,27 @@ def _card(spoken: Words) -> dict[str, tuple[str, str, str]]:
 
 
 def _rated() -> dict[str, tuple[str, str, str]]:
-    sources = {"equipment_rating": "history of the equipment", "equipment_starts": "history of the equipment",
-               "lane_rating": "history of the lane", "lane_offset": "history of the entity in this lane",
-               "venue_offset": "history of the entity at this venue", "strength": "history and card",
-               "log_chance": "history and card"}  # fmt: skip
+    sources = {
+        "equipment_rating": "history of the equipment",
+        "equipment_starts": "history of the equipment",
+        "lane_rating": "history of the lane",
+        "lane_offset": "history of the entity in this lane",
+        "venue_offset": "history of the entity at this venue",
+        "strength": "history and card",
+        "log_chance": "history and card",
+    }
     return {name: (*said, sources.get(name, "history of the entity")) for name, said in words.RATED.items()}
 
 
 def _means() -> dict[str, tuple[str, str, str]]:
     of = (
-        (ENTITY, "the entity", ""), (ENTITY_LANE, "the entity in this lane", ""),
-        (ENTITY_VENUE, "the entity at this venue", ""), (MEETING, "the entity in this meeting", ""),
-        (EQUIPMENT, "the equipment", ""), (LANE, "the lane here and everywhere", "lane_"),
-    )  # fmt: skip
+        (ENTITY, "the entity", ""),
+        (ENTITY_LANE, "the entity in this lane", ""),
+        (ENTITY_VENUE, "the entity at this venue", ""),
+        (MEETING, "the entity in this meeting", ""),
+        (EQUIPMENT, "the equipment", ""),
+        (LANE, "the lane here and everywhere", "lane_"),
+    )
     return {
         f"{prefix}{trace.name}": (_faded(trace), UNITS[trace.of], f"history of {owner}")
         for traces, owner, prefix in of

@@ -29,12 +29,30 @@ class Words(NamedTuple):
 
 
 UNITS = {
-    "won": SHARE, "top3": SHARE, "beaten": SHARE, "win_residual": SHARE, "top3_residual": SHARE,
-    "beaten_residual": SHARE, "beaten_lane": SHARE, "win_over_rating": SHARE, "unplaced": SHARE, "false_start": SHARE,
-    "technique_1": SHARE, "technique_2": SHARE, "technique_3": SHARE, "technique_4": SHARE, "inner_won": SHARE,
-    "inner_passed": SHARE, "expected_win": CHANCE, "timing_s": SECONDS, "timing_lead_s": SECONDS,
-    "timing_spread_s": SECONDS, "pace_lead": SECONDS, "pace_over_own": SECONDS, "course_gain": "lanes",
-}  # fmt: skip
+    "won": SHARE,
+    "top3": SHARE,
+    "beaten": SHARE,
+    "win_residual": SHARE,
+    "top3_residual": SHARE,
+    "beaten_residual": SHARE,
+    "beaten_lane": SHARE,
+    "win_over_rating": SHARE,
+    "unplaced": SHARE,
+    "false_start": SHARE,
+    "technique_1": SHARE,
+    "technique_2": SHARE,
+    "technique_3": SHARE,
+    "technique_4": SHARE,
+    "inner_won": SHARE,
+    "inner_passed": SHARE,
+    "expected_win": CHANCE,
+    "timing_s": SECONDS,
+    "timing_lead_s": SECONDS,
+    "timing_spread_s": SECONDS,
+    "pace_lead": SECONDS,
+    "pace_over_own": SECONDS,
+    "course_gain": "lanes",
+}
 """Of a running mean, by what it is the mean of."""
 
 RATED = {

@@ -46,9 +46,7 @@ def schedules(given: argparse.Namespace) -> list[Schedule]:
         return [Schedule.model_validate_json(text)]
     seed = random.SystemRandom().randrange(10_000) if given.seed is None else given.seed
     brokers = (EMBEDDED, KAFKA) if given.broker == "both" else (given.broker,)
-    return [
-        made(seed + run, broker, given.minutes, given.days) for run in range(given.runs) for broker in brokers
-    ]  # fmt: skip
+    return [made(seed + run, broker, given.minutes, given.days) for run in range(given.runs) for broker in brokers]
 
 
 def run(schedule: Schedule, given: argparse.Namespace) -> Report:

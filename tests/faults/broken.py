@@ -5,14 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 
-from shared.broker.contract import (
-    DatabaseUnit,
-    NewRecord,
-    Ownership,
-    Producer,
-    TopicPartition,
-    Unit,
-)
+from shared.broker.contract import DatabaseUnit, NewRecord, Ownership, Producer, TopicPartition, Unit
 from tests.faults.passed_on import PassedOn
 from tests.faults.points import Mine
 from tests.faults.schedule import Point

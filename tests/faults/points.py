@@ -14,13 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from shared.broker.contract import (
-    Broker,
-    DatabaseUnit,
-    NewRecord,
-    Producer,
-    Unit,
-)
+from shared.broker.contract import Broker, DatabaseUnit, NewRecord, Producer, Unit
 from tests.faults.passed_on import PassedOn
 from tests.faults.schedule import Point
 

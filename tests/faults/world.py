@@ -128,9 +128,13 @@ class World:
         """The services over these days, at the morning of the day `clock`."""
         self.observer.expect(days, results=results)
         options = RunOptions(
-            source="archive", archive=self.plan.archive, from_date=days[0], to_date=days[-1],
-            clock=VirtualTime(morning(clock), 1.0, time.time()), replicas=dict(self.plan.replicas),
-        )  # fmt: skip
+            source="archive",
+            archive=self.plan.archive,
+            from_date=days[0],
+            to_date=days[-1],
+            clock=VirtualTime(morning(clock), 1.0, time.time()),
+            replicas=dict(self.plan.replicas),
+        )
         self.supervisor = Supervisor(
             [
                 self._program(each)
@@ -159,9 +163,12 @@ class World:
     def train(self) -> Path:
         """A model of what is loaded; where it lies."""
         program = Program(
-            "train", python("-m", "headrace", "train", "--data-dir", str(self.data_dir.path)),
-            self.data_dir.log("train"), common_environment(self.data_dir), restart=False,
-        )  # fmt: skip
+            "train",
+            python("-m", "headrace", "train", "--data-dir", str(self.data_dir.path)),
+            self.data_dir.log("train"),
+            common_environment(self.data_dir),
+            restart=False,
+        )
         task = Supervisor([program])
         task.start()
         try:

@@ -38,9 +38,15 @@ def _fetch(pom: Path, directory: Path) -> None:
     half = directory.with_suffix(".half")
     shutil.rmtree(half, ignore_errors=True)
     command = [
-        _program("mvn"), "-q", "-B", "-f", str(pom), "dependency:copy-dependencies", "-DincludeScope=runtime",
+        _program("mvn"),
+        "-q",
+        "-B",
+        "-f",
+        str(pom),
+        "dependency:copy-dependencies",
+        "-DincludeScope=runtime",
         f"-DoutputDirectory={half}",
-    ]  # fmt: skip
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=FETCH_TIMEOUT_S, check=False)
     if done.returncode:
         said = next((line for line in (done.stdout + done.stderr).splitlines() if "ERROR" in line), "it said nothing")

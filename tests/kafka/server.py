@@ -74,11 +74,7 @@ class KafkaServer:
     """One broker. Ports and data stay the same over stops, kills and starts."""
 
     def __init__(
-        self,
-        directory: Path,
-        doors: int = 0,
-        guarded: Guarded = OPEN,
-        settings: Mapping[str, object] = SOON_READY,
+        self, directory: Path, doors: int = 0, guarded: Guarded = OPEN, settings: Mapping[str, object] = SOON_READY
     ) -> None:
         self._settings = settings
         self._properties = directory / "server.properties"
@@ -138,9 +134,16 @@ class KafkaServer:
     def _format(self) -> None:
         cluster = base64.urlsafe_b64encode(os.urandom(16)).decode().rstrip("=").replace("-", "_")
         command = [
-            *self._java(), "kafka.tools.StorageTool", "format", "--cluster-id", cluster, "--standalone",
-            "--config", str(self._properties), *(["--add-scram", self._guarded.scram] if self._guarded.scram else []),
-        ]  # fmt: skip
+            *self._java(),
+            "kafka.tools.StorageTool",
+            "format",
+            "--cluster-id",
+            cluster,
+            "--standalone",
+            "--config",
+            str(self._properties),
+            *(["--add-scram", self._guarded.scram] if self._guarded.scram else []),
+        ]
         done = subprocess.run(command, capture_output=True, text=True, timeout=START_TIMEOUT_S, check=False)
         assert done.returncode == 0, f"Kafka's storage could not be formatted:\n{done.stdout}{done.stderr}"
 
@@ -188,13 +191,19 @@ class KafkaServer:
             | {f"DOOR{number}": door.advertised for number, door in enumerate(self.doors)}
         )
         protocols = dict.fromkeys(listening, "PLAINTEXT") | dict(self._guarded.protocols)
-        settings = dict(self._settings) | dict(self._guarded.settings) | {
-            "log.dirs": data,
-            "controller.quorum.bootstrap.servers": f"127.0.0.1:{controller}",
-            "listeners": _addresses(listening),
-            "advertised.listeners": _addresses(advertised),
-            "listener.security.protocol.map": ",".join(f"{name}:{protocol}" for name, protocol in protocols.items()),
-        }  # fmt: skip
+        settings = (
+            dict(self._settings)
+            | dict(self._guarded.settings)
+            | {
+                "log.dirs": data,
+                "controller.quorum.bootstrap.servers": f"127.0.0.1:{controller}",
+                "listeners": _addresses(listening),
+                "advertised.listeners": _addresses(advertised),
+                "listener.security.protocol.map": ",".join(
+                    f"{name}:{protocol}" for name, protocol in protocols.items()
+                ),
+            }
+        )
         return "".join(f"{key}={value}\n" for key, value in settings.items())
 
 

@@ -22,9 +22,11 @@ def say(text: str) -> None:
 def commit(bootstrap: str, topic: str, client: str) -> None:
     """Begins a transaction, and commits it when a line comes in."""
     producer = KafkaProducer(
-        bootstrap_servers=bootstrap, transactional_id=f"trapped-{uuid4().hex}", reconnect_backoff_max_ms=1000,
+        bootstrap_servers=bootstrap,
+        transactional_id=f"trapped-{uuid4().hex}",
+        reconnect_backoff_max_ms=1000,
         kafka_client=SafeClient if client == "safe" else KafkaNetClient,
-    )  # fmt: skip
+    )
     producer.init_transactions()
     producer.begin_transaction()
     producer.send(topic, b"in a transaction").get(10)
@@ -37,9 +39,11 @@ def commit(bootstrap: str, topic: str, client: str) -> None:
 def poll(bootstrap: str, topic: str, values: str) -> None:
     """Polls on and on; `int` has the library decode values, `bytes` takes them as they are."""
     consumer = KafkaConsumer(
-        topic, bootstrap_servers=bootstrap, auto_offset_reset="earliest",
+        topic,
+        bootstrap_servers=bootstrap,
+        auto_offset_reset="earliest",
         value_deserializer=int if values == "int" else None,
-    )  # fmt: skip
+    )
     while True:
         try:
             say("records" if consumer.poll(timeout_ms=500) else "nothing")

@@ -52,8 +52,11 @@ def test_every_message_of_every_version_has_a_sample() -> None:
 
     assert {schema for schema, _ in kinds} == MESSAGES.keys()
     assert {kind for schema, kind in kinds if schema == "clean-event/1"} == {
-        "listed", "observed", "settled", "reference",
-    }  # fmt: skip
+        "listed",
+        "observed",
+        "settled",
+        "reference",
+    }
 
 
 @each_sample

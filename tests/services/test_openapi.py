@@ -121,9 +121,12 @@ def test_every_endpoint_answers_as_described_whatever_is_sent(service: str, serv
         operation = found.ok()
 
         @settings(
-            max_examples=EXAMPLES, database=None, derandomize=True, phases=[Phase.generate],
+            max_examples=EXAMPLES,
+            database=None,
+            derandomize=True,
+            phases=[Phase.generate],
             suppress_health_check=list(HealthCheck),
-        )  # fmt: skip
+        )
         @given(case=operation.as_strategy() | operation.as_strategy(GenerationMode.NEGATIVE))
         def answers_as_described(case: Any) -> None:
             case.call_and_validate(server.url, headers=bearing(FILE_TOKEN), checks=CHECKS)

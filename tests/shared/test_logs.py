@@ -25,9 +25,14 @@ def test_a_line_says_when_what_who_and_where() -> None:
 
     assert datetime.fromisoformat(line.pop("timestamp")).utcoffset() == timedelta(0)
     assert line == {
-        "event": "dead letter", "level": "warning", "service": "loader",
-        "topic": "t", "partition": 1, "offset": 2, "event_id": "e",
-    }  # fmt: skip
+        "event": "dead letter",
+        "level": "warning",
+        "service": "loader",
+        "topic": "t",
+        "partition": 1,
+        "offset": 2,
+        "event_id": "e",
+    }
 
 
 def test_bound_context_is_on_every_line() -> None:

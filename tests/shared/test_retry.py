@@ -40,9 +40,16 @@ class Flaky:
 
 def retry(watch: Stopwatch, tries: int = 5, jitter: float = 0, total_s: float = 1000, drawn: float = 0) -> Retry:
     return Retry(
-        tries, first_delay_s=1, factor=2, max_delay_s=5, jitter=jitter, total_s=total_s,
-        clock=watch, sleep=watch.sleep, random=lambda: drawn,
-    )  # fmt: skip
+        tries,
+        first_delay_s=1,
+        factor=2,
+        max_delay_s=5,
+        jitter=jitter,
+        total_s=total_s,
+        clock=watch,
+        sleep=watch.sleep,
+        random=lambda: drawn,
+    )
 
 
 def test_a_call_that_goes_well_is_made_once() -> None:

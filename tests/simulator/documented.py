@@ -5,8 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 RACE = ("race_date", "race_stadium_number", "race_number")
-WEATHER = ("race_wind", "race_wind_direction_number", "race_wave", "race_weather_number", "race_temperature",
-           "race_water_temperature")  # fmt: skip
+WEATHER = (
+    "race_wind",
+    "race_wind_direction_number",
+    "race_wave",
+    "race_weather_number",
+    "race_temperature",
+    "race_water_temperature",
+)
 RACE_KEYS = {
     "programs": (*RACE, "race_closed_at", "race_grade_number", "race_title", "race_subtitle", "race_distance", "boats"),
     "previews": (*RACE, *WEATHER, "boats"),
@@ -14,19 +20,48 @@ RACE_KEYS = {
 }
 ENTRY_KEYS = {
     "programs": (
-        "racer_boat_number", "racer_name", "racer_number", "racer_class_number", "racer_branch_number",
-        "racer_birthplace_number", "racer_age", "racer_weight", "racer_flying_count", "racer_late_count",
-        "racer_average_start_timing", "racer_national_top_1_percent", "racer_national_top_2_percent",
-        "racer_national_top_3_percent", "racer_local_top_1_percent", "racer_local_top_2_percent",
-        "racer_local_top_3_percent", "racer_assigned_motor_number", "racer_assigned_motor_top_2_percent",
-        "racer_assigned_motor_top_3_percent", "racer_assigned_boat_number", "racer_assigned_boat_top_2_percent",
+        "racer_boat_number",
+        "racer_name",
+        "racer_number",
+        "racer_class_number",
+        "racer_branch_number",
+        "racer_birthplace_number",
+        "racer_age",
+        "racer_weight",
+        "racer_flying_count",
+        "racer_late_count",
+        "racer_average_start_timing",
+        "racer_national_top_1_percent",
+        "racer_national_top_2_percent",
+        "racer_national_top_3_percent",
+        "racer_local_top_1_percent",
+        "racer_local_top_2_percent",
+        "racer_local_top_3_percent",
+        "racer_assigned_motor_number",
+        "racer_assigned_motor_top_2_percent",
+        "racer_assigned_motor_top_3_percent",
+        "racer_assigned_boat_number",
+        "racer_assigned_boat_top_2_percent",
         "racer_assigned_boat_top_3_percent",
     ),
-    "previews": ("racer_boat_number", "racer_course_number", "racer_start_timing", "racer_weight",
-                 "racer_weight_adjustment", "racer_exhibition_time", "racer_tilt_adjustment"),
-    "results": ("racer_boat_number", "racer_course_number", "racer_start_timing", "racer_place_number", "racer_number",
-                "racer_name"),
-}  # fmt: skip
+    "previews": (
+        "racer_boat_number",
+        "racer_course_number",
+        "racer_start_timing",
+        "racer_weight",
+        "racer_weight_adjustment",
+        "racer_exhibition_time",
+        "racer_tilt_adjustment",
+    ),
+    "results": (
+        "racer_boat_number",
+        "racer_course_number",
+        "racer_start_timing",
+        "racer_place_number",
+        "racer_number",
+        "racer_name",
+    ),
+}
 PAYOUT_KEYS = ("trifecta", "trio", "exacta", "quinella", "quinella_place", "win", "place")
 
 

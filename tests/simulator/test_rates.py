@@ -41,10 +41,7 @@ def test_each_place_code_is_as_rare_as_in_reality(code: int, cases: int, usual_r
         (REAL.never_finished_page, lambda race: race.status is Status.HALF_PUBLISHED),
         (417 / 39_360, lambda race: race.status is Status.CALLED_OFF),
         (29 / 39_360, lambda race: race.preview_weather.weather is None),
-        (
-            REAL.deadline_moved,
-            lambda race: race.deadline_min == race.listed_deadline_min + 1,
-        ),
+        (REAL.deadline_moved, lambda race: race.deadline_min == race.listed_deadline_min + 1),
         (REAL.boat_zero_in_preview, lambda race: race.boat_zero),
     ],
 )

@@ -159,9 +159,17 @@ def test_the_program_tells_its_address_serves_and_stops_when_told(end: signal.Si
     port_file = tmp_path / "url"
     epoch = str(time.time())
     with run_simulator(
-        "--clock-start", "2026-01-03T12:00:00+09:00", "--clock-speed", "60", "--clock-epoch", epoch,
-        "--port-file", str(port_file), "--fail-rate", "0",
-    ) as process:  # fmt: skip
+        "--clock-start",
+        "2026-01-03T12:00:00+09:00",
+        "--clock-speed",
+        "60",
+        "--clock-epoch",
+        epoch,
+        "--port-file",
+        str(port_file),
+        "--fail-rate",
+        "0",
+    ) as process:
         assert process.stdout is not None
         line = process.stdout.readline()
         url = line.removeprefix("simulator: ").strip()

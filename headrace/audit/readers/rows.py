@@ -89,16 +89,21 @@ def _event_row(state: EventState, folded: dict[str, Folded]) -> Row:
     columns: dict[str, Any] = dict.fromkeys(_COLUMNS)
     if isinstance(listed, Listed):
         columns |= {
-            "session": listed.session.session_key, "number": listed.number, "scheduled_at": listed.scheduled_at,
-            "title": listed.title, "distance_m": listed.distance_m, "card_key": listed.card_key,
-        }  # fmt: skip
+            "session": listed.session.session_key,
+            "number": listed.number,
+            "scheduled_at": listed.scheduled_at,
+            "title": listed.title,
+            "distance_m": listed.distance_m,
+            "card_key": listed.card_key,
+        }
     if isinstance(observed, Observed):
         columns |= {"observed_conditions": known_text(observed.conditions)}
     if isinstance(settled, Settled):
         columns |= {
-            "technique": settled.technique, "conditions": known_text(settled.conditions),
+            "technique": settled.technique,
+            "conditions": known_text(settled.conditions),
             "missing_markets": settled.missing_markets or None,
-        }  # fmt: skip
+        }
     newest = settled or observed or listed
     columns |= {"status": newest and status_of(newest), "version": sum(state.stored.values())}
     return (state.event_key, *columns.values())

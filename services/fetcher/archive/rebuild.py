@@ -63,9 +63,14 @@ class Retelling:
 
     def _one(self, line: IndexLine, before: Cursor) -> tuple[list[NewRecord], Cursor]:
         document = Document(
-            line.feed, line.date, line.url, self._read(line.hash), line.fetched_at, line.published_at,
+            line.feed,
+            line.date,
+            line.url,
+            self._read(line.hash),
+            line.fetched_at,
+            line.published_at,
             historical=line.historical,
-        )  # fmt: skip
+        )
         closing = line.historical and bool(before.seen) and before.state != "done"
         try:
             captured = self._captures[line.feed](document, before.seen, closing)

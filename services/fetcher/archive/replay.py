@@ -67,12 +67,17 @@ class ArchivePlan(BaseModel):
         json_schema_extra={
             "examples": [
                 {
-                    "topic": "raw-events", "from_archive": True, "wish": {"from": "2026-01-31", "to": "2026-01-31"},
-                    "notify": False, "windows": ["boatrace/results/2026-01-31"], "lines": 3, "selected": 168,
+                    "topic": "raw-events",
+                    "from_archive": True,
+                    "wish": {"from": "2026-01-31", "to": "2026-01-31"},
+                    "notify": False,
+                    "windows": ["boatrace/results/2026-01-31"],
+                    "lines": 3,
+                    "selected": 168,
                 }
             ]
         }
-    )  # fmt: skip
+    )
 
     topic: str = RAW
     from_archive: bool = True
@@ -87,9 +92,11 @@ def planned(wish: ArchiveWish, source: Source, lines: Sequence[IndexLine], retel
     """Splits every document of the windows to count. Raises ConfigError where there is nothing to replay."""
     found = wanted(wish, source, lines)
     selected = sum(
-        wish.selects(record) for window, kept in found.items() for record in retell(window, kept).records
+        wish.selects(record)
+        for window, kept in found.items()
+        for record in retell(window, kept).records
         if record.topic == RAW
-    )  # fmt: skip
+    )
     if not selected:
         raise ConfigError("the archive holds no record of these days, feeds and keys")
     return ArchivePlan(

@@ -139,6 +139,9 @@ def _body(found: Explanation, names: Mapping[tuple[str, datetime], str]) -> Expl
 def _start(start: PastStart, entity: str | None, names: Mapping[tuple[str, datetime], str]) -> CountedStart:
     settled_at = instant_of(start.settled_us)
     return CountedStart(
-        weight=start.weight, settled_at=settled_at, venue=start.venue, course=start.course,
+        weight=start.weight,
+        settled_at=settled_at,
+        venue=start.venue,
+        course=start.course,
         event_key=None if entity is None else names.get((entity, settled_at)),
-    )  # fmt: skip
+    )

@@ -22,10 +22,13 @@ _CHANGE: JsonDict = {
     "after": "shadow", "why": "to see how it does", "gate": None, "request": None,
 }  # fmt: skip
 _VERDICT: JsonDict = {
-    "passed": True, "decided": True, "why": "20260131-0a1b2c3d is better than 20251231-4d5e6f70 on 1000 ...",
-    "against": "20251231-4d5e6f70", "source": "stored predictions",
+    "passed": True,
+    "decided": True,
+    "why": "20260131-0a1b2c3d is better than 20251231-4d5e6f70 on 1000 ...",
+    "against": "20251231-4d5e6f70",
+    "source": "stored predictions",
     "figures": {"events": 1000, "difference": -0.006, "difference_at_most": -0.002},
-}  # fmt: skip
+}
 
 
 class ModelBody(BaseModel):
@@ -48,9 +51,12 @@ class WholeModel(ModelBody):
     """A model of the registry, with all that is known of it."""
 
     model_config = ConfigDict(
-        json_schema_extra={"examples": [{**_MODEL, "description": {"profile": "boatrace"}, "history": [_CHANGE],
-                                         "pictures": ["reliability"]}]}
-    )  # fmt: skip
+        json_schema_extra={
+            "examples": [
+                {**_MODEL, "description": {"profile": "boatrace"}, "history": [_CHANGE], "pictures": ["reliability"]}
+            ]
+        }
+    )
 
     description: dict[str, Any] = Field(description="all of it but the weights")
     history: list[Change] = Field(description="what became of it, the oldest first")

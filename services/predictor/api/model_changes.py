@@ -41,9 +41,12 @@ def router(desk: Desk, models: Path) -> APIRouter:
 
 def _changing(desk: Desk, router: APIRouter, models: Path) -> None:
     def take(
-        request: Request, action: str, version: str, wish: StepWish | None, step: Callable[[Path, str, Order],
-        transitions.Steps],
-    ) -> Response:  # fmt: skip
+        request: Request,
+        action: str,
+        version: str,
+        wish: StepWish | None,
+        step: Callable[[Path, str, Order], transitions.Steps],
+    ) -> Response:
         def work(_connection: DbConnection) -> Answer:
             require(models, version)
             return _answer(version, step(models, version, order_of(request, wish)))
@@ -82,9 +85,11 @@ def _promoting(desk: Desk, router: APIRouter, models: Path) -> None:
         return carry_out(desk, request, "rollback", "the live model", work)
 
     @router.post(
-        "/{version}/promote", summary="Make a model the live one", response_model=Stepped,
+        "/{version}/promote",
+        summary="Make a model the live one",
+        response_model=Stepped,
         responses=ACCEPTED | responses(404, 409),
-    )  # fmt: skip
+    )
     def promote(version: Version, request: Request, wish: Annotated[PromotionWish | None, Body()] = None) -> Response:
         """If the gate lets it pass: better than the live model, with confidence, on the newest settled events that
         both predicted and neither was fitted on, and no less honest. Where no model is live: better than the base rate.
@@ -113,17 +118,23 @@ def order_of(request: Request, wish: StepWish | None) -> Order:
     """Who wants it and why. The files and the database are two commits: the key tells a repeated request by itself."""
     caller, key = caller_of(request), request.headers.get(KEY_HEADER)
     return Order(
-        at=datetime.now(UTC), who=caller.subject, why=None if wish is None else wish.reason,
+        at=datetime.now(UTC),
+        who=caller.subject,
+        why=None if wish is None else wish.reason,
         request=None if key is None else f"{caller.subject} {request.url.path} {key}",
-    )  # fmt: skip
+    )
 
 
 def stepped(version: str, steps: transitions.Steps, verdict: Verdict | None = None) -> Stepped:
     before, after = steps
     return Stepped(
-        version=version, before=before.states.get(version), state=after.states.get(version), live=after.live,
-        was_live=before.live, gate=verdict,
-    )  # fmt: skip
+        version=version,
+        before=before.states.get(version),
+        state=after.states.get(version),
+        live=after.live,
+        was_live=before.live,
+        gate=verdict,
+    )
 
 
 def _answer(version: str, steps: transitions.Steps, verdict: Verdict | None = None) -> Answer:

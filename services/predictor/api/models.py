@@ -41,12 +41,17 @@ def router(models: Path) -> APIRouter:
         return whole(models, version)
 
     @router.get(
-        "/{version}/pictures/{name}.png", summary="A picture of a model", response_class=Response,
-        responses=responses(404) | {200: {
-            "description": "The picture",
-            "content": {"image/png": {"schema": {"type": "string", "format": "binary"}, "example": "(a PNG)"}},
-        }},
-    )  # fmt: skip
+        "/{version}/pictures/{name}.png",
+        summary="A picture of a model",
+        response_class=Response,
+        responses=responses(404)
+        | {
+            200: {
+                "description": "The picture",
+                "content": {"image/png": {"schema": {"type": "string", "format": "binary"}, "example": "(a PNG)"}},
+            }
+        },
+    )
     def picture(version: Version, name: PictureName) -> Response:
         """Such as its reliability diagram, as its training drew it."""
         require(models, version)
@@ -70,9 +75,11 @@ def whole(models: Path, version: str) -> WholeModel:
     book = state_file.read(models)
     short, description = _shown(models, book, version)
     return WholeModel(
-        **short.model_dump(), description=description, history=book.changes_of(version),
+        **short.model_dump(),
+        description=description,
+        history=book.changes_of(version),
         pictures=model_files.pictures(models, version),
-    )  # fmt: skip
+    )
 
 
 def require(models: Path, version: str) -> None:
@@ -93,11 +100,16 @@ def _shown(models: Path, book: Book, version: str) -> tuple[ModelBody, dict[str,
     changes = book.changes_of(version)
     metrics = description.get("metrics")
     return ModelBody(
-        version=version, state=book.state_of(version), since=changes[-1].at if changes else None,
-        first_day=_day(description.get("first_day")), last_day=_day(body.get("last_day")),
-        events=description.get("events"), seed=description.get("seed"),
-        metrics=metrics if isinstance(metrics, dict) else {}, problem=problem,
-    ), description  # fmt: skip
+        version=version,
+        state=book.state_of(version),
+        since=changes[-1].at if changes else None,
+        first_day=_day(description.get("first_day")),
+        last_day=_day(body.get("last_day")),
+        events=description.get("events"),
+        seed=description.get("seed"),
+        metrics=metrics if isinstance(metrics, dict) else {},
+        problem=problem,
+    ), description
 
 
 def _day(said: object) -> str | None:

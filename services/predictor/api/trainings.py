@@ -25,9 +25,12 @@ def router(desk: Desk) -> APIRouter:
         """A page of operations of kind training; `counts` of one that is over holds the model's version and metrics."""
         with desk.transaction() as connection:
             found = operations_table.listing(
-                connection, desk.service, kinds=[TRAINING], before=None if before is None else full_id(before),
+                connection,
+                desk.service,
+                kinds=[TRAINING],
+                before=None if before is None else full_id(before),
                 limit=limit + 1,
-            )  # fmt: skip
+            )
         return operation_page(found, limit)
 
     @router.post(

@@ -77,10 +77,15 @@ def share_rows(
         if pooling is not None
     }
     rows: list[dict[str, Cell]] = [
-        {"state": state, "member": name, "events": len(inputs), "log_loss": float(judged.losses(told).mean()),
-         "gain of the whole": judged.difference(told, win, seed)}
+        {
+            "state": state,
+            "member": name,
+            "events": len(inputs),
+            "log_loss": float(judged.losses(told).mean()),
+            "gain of the whole": judged.difference(told, win, seed),
+        }
         for name, told in said.items()
-    ]  # fmt: skip
+    ]
     whole: dict[str, Cell] = {"state": state, "member": "pooled", "events": len(inputs)}
     return [*rows, whole | {"log_loss": float(judged.losses(win).mean())}]
 

@@ -84,10 +84,7 @@ def draw_ablation(path: Path, costs: Mapping[str, Interval], whole: float) -> No
 
 
 def draw_learning_curves(
-    path: Path,
-    curves: Mapping[str, Sequence[float]],
-    step: str = "epoch",
-    loss: str = "log-loss",
+    path: Path, curves: Mapping[str, Sequence[float]], step: str = "epoch", loss: str = "log-loss"
 ) -> None:
     """`curves`: member -> validation loss after each step, from step 1; the best of each is marked."""
     figure, (axes,) = _figure(1)
@@ -108,11 +105,7 @@ def draw_learning_curves(
 
 
 def draw_agent_curve(
-    path: Path,
-    steps: Sequence[int],
-    td_errors: Sequence[float],
-    returns: Sequence[float],
-    step: str = "update steps",
+    path: Path, steps: Sequence[int], td_errors: Sequence[float], returns: Sequence[float], step: str = "update steps"
 ) -> None:
     """Of the DQN agent: temporal-difference loss and unshaped return per unit staked on validation, by step.
 

@@ -45,10 +45,11 @@ class Inputs:
         """One per event: the same input has the same hash."""
         parts = [getattr(self, each.name) for each in fields(self)]
         return [
-            hashlib.blake2b(b"".join(np.ascontiguousarray(part[row]).tobytes() for part in parts), digest_size=16)
-            .hexdigest()
+            hashlib.blake2b(
+                b"".join(np.ascontiguousarray(part[row]).tobytes() for part in parts), digest_size=16
+            ).hexdigest()
             for row in range(len(self))
-        ]  # fmt: skip
+        ]
 
     def without(self, encoding: Encoding, group: str) -> Inputs:
         """As if nothing of this group were known."""

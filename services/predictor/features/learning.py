@@ -62,9 +62,11 @@ def _allot(stores: Stores, starts: Starts) -> Rows:
     n, slots = starts.lane.shape
     there = starts.started.ravel().tolist()
     keys = keys_of(
-        starts.entity.ravel().tolist(), starts.equipment.ravel().tolist(), np.repeat(starts.venue, slots).tolist(),
+        starts.entity.ravel().tolist(),
+        starts.equipment.ravel().tolist(),
+        np.repeat(starts.venue, slots).tolist(),
         starts.lane.ravel().tolist(),
-    )  # fmt: skip
+    )
     lines = Rows(*(_lines(each, there, slots) for each in keys))
     known = starts.settled_us.tolist()
     entity, entity_lane, entity_venue, equipment = (
@@ -191,7 +193,7 @@ def _remember(stores: Stores, name: str, *parts: Allotted, said: Mapping[str, Fl
 
 def _remember_entities(
     stores: Stores, starts: Starts, part: Allotted, said: Mapping[str, Floats], meetings: Ints
-) -> None:  # fmt: skip
+) -> None:
     """The entities' own means and those of their meeting; how regular a start was rests on the mean before it."""
     own, meeting, values = MEANS["entity"], MEANS["meeting"], stores.entities.values
     first, middle = len(ENTITY_HEAD), len(ENTITY_HEAD) + own.width

@@ -52,9 +52,11 @@ class Names(BaseModel):
     def observed_values(self) -> tuple[str, ...]:
         measured = [name for name in (self.profile.pace, self.profile.timing) if name in self.observed]
         return (
-            *(f"observed_{name}" for name in self.observed), "observed_course", "observed_course_gain",
+            *(f"observed_{name}" for name in self.observed),
+            "observed_course",
+            "observed_course_gain",
             *(f"{name}{OVER_OWN}" for name in measured),
-        )  # fmt: skip
+        )
 
     @property
     def entry_values(self) -> tuple[str, ...]:
@@ -64,9 +66,10 @@ class Names(BaseModel):
     def entry_groups(self) -> tuple[Group, ...]:
         """Of entry_values."""
         counts: tuple[tuple[Group, int], ...] = (
-            ("card", len(self.measures)), ("history", len(self.history_values)),
+            ("card", len(self.measures)),
+            ("history", len(self.history_values)),
             ("observation", len(self.observed_values)),
-        )  # fmt: skip
+        )
         return tuple(group for group, count in counts for _ in range(count))
 
     @property

@@ -47,9 +47,11 @@ def _rows(events: Events, history: History, lane: Ints, as_of_us: Floats) -> Row
     """Where in the history's stores each entry's versions are, as of each event's instant; (n, S) each."""
     shape = events.taken.shape
     keys = keys_of(
-        events.entity.ravel().tolist(), equipment_of(events, history.profile).ravel().tolist(),
-        np.repeat(events.venue, shape[1]).tolist(), lane.ravel().tolist(),
-    )  # fmt: skip
+        events.entity.ravel().tolist(),
+        equipment_of(events, history.profile).ravel().tolist(),
+        np.repeat(events.venue, shape[1]).tolist(),
+        lane.ravel().tolist(),
+    )
     when = np.repeat(as_of_us, shape[1]).tolist()
     found = (store.as_of(of, when).reshape(shape) for store, of in zip(history.stores.by_row, keys, strict=True))
     return Rows(*found)

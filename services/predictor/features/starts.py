@@ -113,6 +113,4 @@ def joined(places: Sequence[Place]) -> Starts:
         positions.append(at)
     chosen = [starts[rows] for starts, rows, _ in parts.values()]
     order = np.argsort(np.concatenate([np.array(positions) for _, _, positions in parts.values()]))
-    return Starts(
-        *(np.concatenate([getattr(part, each.name) for part in chosen])[order] for each in fields(Starts))
-    )  # fmt: skip
+    return Starts(*(np.concatenate([getattr(part, each.name) for part in chosen])[order] for each in fields(Starts)))

@@ -84,9 +84,7 @@ class Stores:
         return found
 
 
-def keys_of(
-    entity: list[Hashable], equipment: list[Hashable], venue: list[int], lane: list[int]
-) -> Rows:  # fmt: skip
+def keys_of(entity: list[Hashable], equipment: list[Hashable], venue: list[int], lane: list[int]) -> Rows:
     """Keys of entries, one list a store. The same equipment's name at another venue is another piece."""
     return Rows(
         entity=entity,

@@ -35,9 +35,13 @@ def job_starter(conninfo: str, models_dir: Path, program: Sequence[str] = PROGRA
 
     def start(operation: Operation, worker: str, _place: int) -> JobThread:
         request = {
-            "kind": operation.kind, "database_url": conninfo, "models_dir": str(models_dir),
-            "who": operation.requested_by, "request": f"operation {operation.id}", **operation.target,
-        }  # fmt: skip
+            "kind": operation.kind,
+            "database_url": conninfo,
+            "models_dir": str(models_dir),
+            "who": operation.requested_by,
+            "request": f"operation {operation.id}",
+            **operation.target,
+        }
         return thread_of(
             lambda: closing(ProcessJob(Claimed(conninfo, operation.id, worker), program, request)),
             f"{operation.kind} {operation.id}",

@@ -96,9 +96,14 @@ class Scoring:
         )
         for each in self._summaries:
             if (each.model, each.state) in behind - self._behind:
-                log.error("the live model is behind the base rate", model_version=each.model, state=each.state,
-                          log_loss=round(each.log_loss, 4), base_log_loss=round(each.base_log_loss, 4),
-                          difference=str(each.behind))  # fmt: skip
+                log.error(
+                    "the live model is behind the base rate",
+                    model_version=each.model,
+                    state=each.state,
+                    log_loss=round(each.log_loss, 4),
+                    base_log_loss=round(each.base_log_loss, 4),
+                    difference=str(each.behind),
+                )
         self._behind = behind
 
 

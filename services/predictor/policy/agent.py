@@ -111,9 +111,13 @@ class Policy:
 
 
 def train_policy(
-    scene: Scene, episodes: Episodes, learning: Learning, members: int = 3, watch: Watch | None = None,
+    scene: Scene,
+    episodes: Episodes,
+    learning: Learning,
+    members: int = 3,
+    watch: Watch | None = None,
     run: Run = one_by_one,
-) -> tuple[Policy, list[list[Progress]]]:  # fmt: skip
+) -> tuple[Policy, list[list[Progress]]]:
     """And a learning curve per member; member m learns from seed `learning.seed` + m."""
     learned = run(
         [

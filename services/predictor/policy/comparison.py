@@ -53,10 +53,7 @@ def learned_choices(scene: Scene, history: History, quantile: float) -> dict[str
     LightGBM."""
     expected = expected_payout(history.scene, history.episodes)
     boosted = boosted_return(history.scene, history.episodes, quantile)
-    return {
-        EXPECTED: choice_of(expected(scene), from_worth=0.0),
-        BOOSTED: choice_of(boosted(scene), from_worth=0.0),
-    }
+    return {EXPECTED: choice_of(expected(scene), from_worth=0.0), BOOSTED: choice_of(boosted(scene), from_worth=0.0)}
 
 
 def agents(decided: Decided) -> Choice:

@@ -97,9 +97,11 @@ def verdict_of(place: Place, version: str) -> Verdict:
     walk = place.walk
     with _connected(place) as connection:
         return verdict_on(
-            place.models_dir, version, lambda duel: stored_duel(connection, duel),
+            place.models_dir,
+            version,
+            lambda duel: stored_duel(connection, duel),
             None if walk is None else lambda duel: walk(place.database_url, place.models_dir, duel),
-        )  # fmt: skip
+        )
 
 
 def _connected(place: Place) -> psycopg.Connection[tuple[object, ...]]:

@@ -98,8 +98,9 @@ def judge(version: str, live: str, evidence: Evidence) -> Verdict:
     import numpy as np  # noqa: PLC0415
 
     figures: dict[str, float] = {
-        "events": float(len(evidence.candidate)), "clusters": float(len(np.unique(evidence.clusters))),
-    }  # fmt: skip
+        "events": float(len(evidence.candidate)),
+        "clusters": float(len(np.unique(evidence.clusters))),
+    }
     if not evidence.enough:
         why = (
             f"too little to judge {version} against {live} by: {len(evidence.candidate)} events of"
@@ -110,17 +111,25 @@ def judge(version: str, live: str, evidence: Evidence) -> Verdict:
         return Verdict(passed=False, decided=False, why=why, against=live, source=evidence.source, figures=figures)
     difference = evidence.candidate - evidence.live
     figures |= {
-        "candidate_log_loss": float(evidence.candidate.mean()), "live_log_loss": float(evidence.live.mean()),
-        "difference": float(difference.mean()), "difference_at_most": _upper(difference, evidence.clusters),
-        "confidence": CONFIDENCE, "candidate_ece": evidence.candidate_ece, "live_ece": evidence.live_ece,
+        "candidate_log_loss": float(evidence.candidate.mean()),
+        "live_log_loss": float(evidence.live.mean()),
+        "difference": float(difference.mean()),
+        "difference_at_most": _upper(difference, evidence.clusters),
+        "confidence": CONFIDENCE,
+        "candidate_ece": evidence.candidate_ece,
+        "live_ece": evidence.live_ece,
         "ece_tolerance": ECE_TOLERANCE,
-    }  # fmt: skip
+    }
     better = figures["difference_at_most"] < 0
     honest = evidence.candidate_ece <= evidence.live_ece + ECE_TOLERANCE
     return Verdict(
-        passed=better and honest, decided=True, why=_in_words(version, live, evidence.source, figures, better, honest),
-        against=live, source=evidence.source, figures=figures,
-    )  # fmt: skip
+        passed=better and honest,
+        decided=True,
+        why=_in_words(version, live, evidence.source, figures, better, honest),
+        against=live,
+        source=evidence.source,
+        figures=figures,
+    )
 
 
 def judge_alone(version: str, metrics: Mapping[str, float]) -> Verdict:
@@ -154,8 +163,10 @@ def ece(probabilities: Sequence[Sequence[float]], winners: Sequence[int]) -> flo
     told = np.array([value for row in probabilities for value in row], dtype=np.float64)
     if not len(told):
         return 0.0
-    won = np.array([slot == winner for row, winner in zip(probabilities, winners, strict=True)
-                    for slot in range(len(row))], dtype=np.float64)  # fmt: skip
+    won = np.array(
+        [slot == winner for row, winner in zip(probabilities, winners, strict=True) for slot in range(len(row))],
+        dtype=np.float64,
+    )
     bins = np.minimum((told * BINS).astype(np.int64), BINS - 1)
     gaps = np.bincount(bins, won - told, minlength=BINS)  # (BINS,): wins less those foretold
     return float(np.abs(gaps).sum() / len(told))

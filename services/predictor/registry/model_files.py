@@ -41,15 +41,18 @@ class Files(NamedTuple):
     weights: bytes
 
 
-def put(models_dir: Path, last_day: str, description: Mapping[str, Any], weights: bytes, pictures: Mapping[str, bytes]
-        ) -> str:  # fmt: skip
+def put(
+    models_dir: Path, last_day: str, description: Mapping[str, Any], weights: bytes, pictures: Mapping[str, bytes]
+) -> str:
     """Write a model and return its version; one that is there and whole stays as it is. Only under the lock.
 
     Raises ConfigError for a picture that is none.
     """
     body: dict[str, Any] = {
-        "format": FORMAT, "weights_sha256": hashlib.sha256(weights).hexdigest(), "description": description,
-    }  # fmt: skip
+        "format": FORMAT,
+        "weights_sha256": hashlib.sha256(weights).hexdigest(),
+        "description": description,
+    }
     version = _version(last_day, body)
     _clear(models_dir)
     making = models_dir / f"{_MAKING}{version}"
@@ -139,9 +142,10 @@ def pictures(models_dir: Path, version: str) -> list[str]:
     except (FileNotFoundError, NotADirectoryError):
         return []
     return sorted(
-        name.removesuffix(".png") for name in names
+        name.removesuffix(".png")
+        for name in names
         if name.endswith(".png") and re.fullmatch(PICTURE_PATTERN, name.removesuffix(".png"))
-    )  # fmt: skip
+    )
 
 
 def picture(models_dir: Path, version: str, name: str) -> bytes | None:

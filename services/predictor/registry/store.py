@@ -35,9 +35,13 @@ class Registry(Generic[D, T]):
         self._build = build
 
     def save(
-        self, description: D, last_day: str, tensors: Mapping[str, torch.Tensor], order: Order,
+        self,
+        description: D,
+        last_day: str,
+        tensors: Mapping[str, torch.Tensor],
+        order: Order,
         pictures: Mapping[str, bytes] | None = None,
-    ) -> str:  # fmt: skip
+    ) -> str:
         """Write a model and return its version, a candidate. The same model again changes nothing.
 
         `last_day` is the last one of all its data, validation included (2026-01-31).

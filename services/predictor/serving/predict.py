@@ -186,9 +186,14 @@ def _subjects(events: Events, inputs: Inputs, state: State, asked: Asked, versio
         first = asked.first(key, state)
         assert first is not None  # noqa: S101  # rows_to_tell saw to it
         subject = Subject(
-            key, state, as_of[row], events.scheduled_us[row], inputs.taken[row].tolist(), feature_hash,
+            key,
+            state,
+            as_of[row],
+            events.scheduled_us[row],
+            inputs.taken[row].tolist(),
+            feature_hash,
             (first.record.place,),
-        )  # fmt: skip
+        )
         found[prediction_id(subject, version)] = subject
     return found
 
@@ -205,8 +210,12 @@ def _records(
     return [
         encode(
             prediction_of(subject, serving.model.version, told, row, manner, decisions[row]),
-            PREDICTIONS, "prediction/1", event_id, "predictor", asked.revision,
+            PREDICTIONS,
+            "prediction/1",
+            event_id,
+            "predictor",
+            asked.revision,
         )
         for row, (event_id, subject) in enumerate(subjects.items())
         if row in decisions
-    ]  # fmt: skip
+    ]

@@ -34,11 +34,12 @@ class Asked(NamedTuple):
         prediction however batches are cut. A changed card changes both states, an observation only its own."""
         return next(
             (
-                item for item in self.records.get(event_key, ())
+                item
+                for item in self.records.get(event_key, ())
                 if state == "observation" or item.message.kind == "listed"
             ),
             None,
-        )  # fmt: skip
+        )
 
 
 def asked_by(batch: Sequence[Received], now: datetime) -> list[Asked]:
@@ -59,9 +60,10 @@ def just_settled(batch: Iterable[Received], now: datetime) -> list[str]:
     return [
         item.message.event_key
         for item in batch
-        if item.message.kind == "settled" and item.revision == LIVE
+        if item.message.kind == "settled"
+        and item.revision == LIVE
         and abs(now - item.message.known_at) <= SCORED_WITHIN
-    ]  # fmt: skip
+    ]
 
 
 def rows_to_tell(events: Events, state: State, asked: Asked) -> Ints:

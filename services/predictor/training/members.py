@@ -71,8 +71,10 @@ def _left_at(places: Ints, taken: Bools, place: int) -> tuple[Bools, Ints]:
 def jobs_of(ground: Ground, plan: Training, seed: int) -> list[Job]:
     """The fit of each member, in the order in which the model has them."""
     fits: dict[str, Callable[[Ground, Training, Member], Learned]] = {
-        NETWORK: _network, TREES: _trees, TOP3_TREES: _top3_trees,
-    }  # fmt: skip
+        NETWORK: _network,
+        TREES: _trees,
+        TOP3_TREES: _top3_trees,
+    }
     return [partial(fits[member.kind], ground, plan, member) for member in members_of(ground, plan, seed)]
 
 

@@ -30,9 +30,12 @@ class TrainingRequest(BaseModel):
     )
     until: date | None = Field(default=None, description="days up to this one only; default: all that is loaded")
     validate_days: int | None = Field(
-        default=None, ge=1, le=1000, strict=True,
+        default=None,
+        ge=1,
+        le=1000,
+        strict=True,
         description="so many of the last days are not learned from, but measured on; default: a share of them",
-    )  # fmt: skip
+    )
     promote: bool = Field(
         default=True, strict=True, description="bring it before the gate afterwards, and live if it passes"
     )

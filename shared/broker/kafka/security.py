@@ -20,11 +20,7 @@ from kafka.net.manager import KafkaConnectionManager
 from shared.errors import ConfigError
 from shared.settings.sections import KafkaSettings, read_secret
 
-_WRONG_USER = (
-    errors.SaslAuthenticationFailedError,
-    errors.UnsupportedSaslMechanismError,
-    errors.IllegalSaslStateError,
-)
+_WRONG_USER = (errors.SaslAuthenticationFailedError, errors.UnsupportedSaslMechanismError, errors.IllegalSaslStateError)
 
 
 class NoAnswerYet(errors.KafkaTimeoutError):  # type: ignore[misc]  # the library has no types
@@ -47,9 +43,7 @@ def security_settings(addresses: Sequence[str], kafka: KafkaSettings) -> dict[st
             f"kafka.username without TLS is for loopback only, and {open_to[0]} is not there: set kafka.tls to true"
         )
     password = None if kafka.password_file is None else Unshown(read_secret(kafka.password_file))
-    user = {
-        "sasl_mechanism": kafka.mechanism, "sasl_plain_username": kafka.username, "sasl_plain_password": password,
-    }  # fmt: skip
+    user = {"sasl_mechanism": kafka.mechanism, "sasl_plain_username": kafka.username, "sasl_plain_password": password}
     return {
         "security_protocol": f"{'SASL_' if kafka.username else ''}{'SSL' if kafka.tls else 'PLAINTEXT'}",
         **({"ssl_context": _context(kafka)} if kafka.tls else {}),

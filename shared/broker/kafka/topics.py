@@ -59,13 +59,15 @@ class KafkaTopics:
         with translated(f"creating topic {spec.name!r}"):
             try:
                 self._admin.create_topics(
-                    {spec.name: {
-                        "num_partitions": spec.partitions,
-                        "replication_factor": kafka.replication_factor or -1,
-                        "configs": configs_of(spec, kafka),
-                    }},
+                    {
+                        spec.name: {
+                            "num_partitions": spec.partitions,
+                            "replication_factor": kafka.replication_factor or -1,
+                            "configs": configs_of(spec, kafka),
+                        }
+                    },
                     wait_for_metadata=True,
-                )  # fmt: skip
+                )
             except errors.TopicAlreadyExistsError:
                 self._admin.wait_for_topics([spec.name])
                 self._follow(spec, kafka)
@@ -98,11 +100,7 @@ def configs_of(spec: TopicSpec, kafka: KafkaSettings) -> dict[str, str]:
     kept = (
         {"cleanup.policy": "compact"}
         if spec.compacted
-        else {
-            "cleanup.policy": "delete",
-            "retention.ms": str(retention_ms),
-            "retention.bytes": str(retention_bytes),
-        }
+        else {"cleanup.policy": "delete", "retention.ms": str(retention_ms), "retention.bytes": str(retention_bytes)}
     )
     replicas = kafka.min_insync_replicas
     return (

@@ -66,11 +66,14 @@ def tell(
         " counts = coalesce(%(counts)s, counts), progress = coalesce(%(progress)s, progress), left_s = %(left_s)s,"
         f" waiting_for = %(waiting_for)s, updated_at = clock_timestamp() WHERE {_MINE} RETURNING wanted",
         {
-            "id": operation_id, "worker": worker, "counts": None if counts is None else Jsonb(counts),
-            "progress": None if progress is None else min(1.0, max(0.0, progress)), "left_s": left_s,
+            "id": operation_id,
+            "worker": worker,
+            "counts": None if counts is None else Jsonb(counts),
+            "progress": None if progress is None else min(1.0, max(0.0, progress)),
+            "left_s": left_s,
             "waiting_for": waiting_for,
         },
-    ).fetchone()  # fmt: skip
+    ).fetchone()
     return None if row is None else row[0]
 
 
@@ -97,12 +100,15 @@ def end(
             " left_s = NULL, worker = NULL, lease_until = NULL, finished_at = clock_timestamp(),"
             f" updated_at = clock_timestamp() WHERE {_MINE}",
             {
-                "id": operation_id, "worker": worker, "state": state, "error": error,
+                "id": operation_id,
+                "worker": worker,
+                "state": state,
+                "error": error,
                 "counts": None if counts is None else Jsonb(counts),
             },
         ).rowcount
         == 1
-    )  # fmt: skip
+    )
 
 
 def lay_down(connection: DbConnection, operation_id: str, worker: str, counts: Mapping[str, Any] | None = None) -> bool:
@@ -118,11 +124,8 @@ def lay_down(connection: DbConnection, operation_id: str, worker: str, counts: M
             "UPDATE ops.operations SET state = %(state)s, worker = NULL, lease_until = NULL, waiting_for = NULL,"
             " counts = coalesce(%(counts)s, counts), left_s = NULL, updated_at = clock_timestamp(),"
             " finished_at = CASE WHEN %(state)s = 'cancelled' THEN clock_timestamp() END WHERE id = %(id)s",
-            {
-                "id": operation_id, "state": resting_state(row[0]),
-                "counts": None if counts is None else Jsonb(counts),
-            },
-        )  # fmt: skip
+            {"id": operation_id, "state": resting_state(row[0]), "counts": None if counts is None else Jsonb(counts)},
+        )
         connection.execute("SELECT pg_notify(%s, %s)", (CHANNEL, row[1]))
     return True
 

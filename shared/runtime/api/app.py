@@ -23,9 +23,13 @@ ROUTERS: tuple[Callable[[Desk], APIRouter], ...] = (
 def admin_app(desk: Desk, registry: CollectorRegistry, file_token: str | None) -> FastAPI:
     """`file_token` opens everything below /v1; without one, only tokens of the database do."""
     app = FastAPI(
-        title=f"Headrace {desk.service}", version="1", docs_url=None, redoc_url=None, redirect_slashes=False,
+        title=f"Headrace {desk.service}",
+        version="1",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
         description=openapi.DESCRIPTION,
-    )  # fmt: skip
+    )
     app.include_router(status.probes(desk, registry))
     for router in (make(desk) for make in (*ROUTERS, *desk.routers)):
         app.include_router(router, prefix=auth.PROTECTED, dependencies=[Depends(validation.known_parameters)])

@@ -83,12 +83,14 @@ class WholeLetter(BaseModel):
 
     model_config = _example(
         {
-            "letter": _LETTER, "payload": {"encoding": "json", "value": {"a": 1}, "note": None, "size_bytes": 7},
-            "headers": {"schema": "raw-event/1"}, "message": "places: expected 1, 2, 3 ...",
+            "letter": _LETTER,
+            "payload": {"encoding": "json", "value": {"a": 1}, "note": None, "size_bytes": 7},
+            "headers": {"schema": "raw-event/1"},
+            "message": "places: expected 1, 2, 3 ...",
             "show_origin": "headrace topics get raw-events 3 4711",
             "trail": [{"at": "2026-01-31T09:00:00Z", "what": "failed"}],
         }
-    )  # fmt: skip
+    )
 
     letter: LetterBody
     payload: dict[str, Any] = Field(description="`encoding` (json, text, base64), `value`, `note` where it was cut")
@@ -113,8 +115,9 @@ class Facet(BaseModel):
 class Facets(BaseModel):
     """The most frequent first; 50 of each kind at most."""
 
-    model_config = _example({name: [{"value": "x", "records": 3}] for name in ("causes", "stages", "stack_digests",
-                                                                              "topics", "days")})  # fmt: skip
+    model_config = _example(
+        {name: [{"value": "x", "records": 3}] for name in ("causes", "stages", "stack_digests", "topics", "days")}
+    )
 
     causes: list[Facet]
     stages: list[Facet]
@@ -127,9 +130,11 @@ class FilterBody(BaseModel):
     """What is not given leaves none out. Only open letters are meant."""
 
     model_config = ConfigDict(
-        extra="forbid", validate_by_name=True, validate_by_alias=True,
+        extra="forbid",
+        validate_by_name=True,
+        validate_by_alias=True,
         json_schema_extra={"examples": [{"cause": "InvalidEvent", "from": "2026-01-31T09:00:00Z"}]},
-    )  # fmt: skip
+    )
 
     cause: Text | None = Field(default=None, description="the class of the error")
     key: Text | None = Field(default=None, description="a key, or a pattern in which * stands for anything")

@@ -29,8 +29,7 @@ MOST_BYTES = 1024 * 1024
 Cause = Annotated[str | None, Query(max_length=200, description="the class of the error", examples=["InvalidEvent"])]
 OfState = Annotated[State | None, Query(description="open, redriven or discarded", examples=["open"])]
 Key = Annotated[
-    str | None,
-    Query(max_length=200, description="a key; * stands for anything", examples=["boatrace:2026-01-31:*"]),
+    str | None, Query(max_length=200, description="a key; * stands for anything", examples=["boatrace:2026-01-31:*"])
 ]
 Since = Annotated[AwareDatetime | None, Query(alias="from", description="from then on", examples=["2026-01-31T09:00Z"])]
 Until = Annotated[AwareDatetime | None, Query(alias="to", description="before then", examples=["2026-01-31T10:00Z"])]
@@ -40,10 +39,11 @@ Digest = Annotated[str | None, Query(max_length=200, description="a stack digest
 Before = Annotated[
     str | None,
     Query(
-        pattern=r"^[0-9]{1,15}-[0-9]{1,9}-[0-9]{1,18}$", description="`next` of the page before",
+        pattern=r"^[0-9]{1,15}-[0-9]{1,9}-[0-9]{1,18}$",
+        description="`next` of the page before",
         examples=["1769850000000-0-17"],
     ),
-]  # fmt: skip
+]
 Partition = Annotated[int, Path(ge=0, lt=10**9, examples=[0])]
 Offset = Annotated[int, Path(ge=0, lt=10**18, examples=[17])]
 LimitBytes = Annotated[
@@ -79,9 +79,7 @@ def _reading(desk: Desk, router: APIRouter, index: DeadLetterIndex) -> None:
         return [(letter, state) for letter, state in found if wanted.matches(letter, state)]
 
     @router.get("", summary="List dead letters")
-    def listing(
-        wanted: Wanted, before: Before = None, limit: Limit = 100
-    ) -> LetterPage:  # fmt: skip
+    def listing(wanted: Wanted, before: Before = None, limit: Limit = 100) -> LetterPage:
         """This service's dead letters, the newest first, a page at a time."""
         found = matching(wanted)
         if before is not None:
@@ -139,10 +137,13 @@ def _trail(letter: Letter, settled: Settled | None, letters: Sequence[Letter]) -
     if settled is not None:
         happened.append(
             Happening(
-                at=settled.settled_at, what=settled.outcome, by=settled.settled_by, operation=settled.operation_id,
+                at=settled.settled_at,
+                what=settled.outcome,
+                by=settled.settled_by,
+                operation=settled.operation_id,
                 reason=settled.reason,
             )
-        )  # fmt: skip
+        )
     for other in letters:
         if letter.origin is not None and other.origin == letter.origin and other.place != letter.place:
             what = "failed before" if order(other) < order(letter) else "failed again"

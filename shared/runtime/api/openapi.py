@@ -19,15 +19,18 @@ request.
 """
 _SECURITY = {
     "bearer": {
-        "type": "http", "scheme": "bearer",
+        "type": "http",
+        "scheme": "bearer",
         "description": "the token of admin.token_file (scope admin), or one that `headrace token create` gave out",
     }
-}  # fmt: skip
+}
 _KEY: dict[str, Any] = {
-    "name": "Idempotency-Key", "in": "header", "required": False,
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
     "description": f"{WHAT_A_KEY_IS}, such as replay-of-monday-7; the request happens once under it at this service",
     "schema": {"type": "string", "pattern": KEY_PATTERN},
-}  # fmt: skip
+}
 _OF_ANY, _OF_A_CHANGE = (401, 422, 500, 503), (403, 413, 415)
 
 

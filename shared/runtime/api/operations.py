@@ -20,8 +20,7 @@ from shared.runtime.api.problems import responses
 
 ID_DIGITS = 12
 OperationId = Annotated[
-    str,
-    Path(pattern=r"^[0-9]{1,12}$", description="digits; leading zeros may be left away", examples=["17"]),
+    str, Path(pattern=r"^[0-9]{1,12}$", description="digits; leading zeros may be left away", examples=["17"])
 ]
 Before = Annotated[
     str | None,
@@ -70,9 +69,13 @@ def router(desk: Desk) -> APIRouter:
         """This service's operations, the newest first, a page at a time."""
         with desk.transaction() as connection:
             rows = operations_table.listing(
-                connection, desk.service, kinds=kind or (), states=state or (),
-                before=None if before is None else full_id(before), limit=limit + 1,
-            )  # fmt: skip
+                connection,
+                desk.service,
+                kinds=kind or (),
+                states=state or (),
+                before=None if before is None else full_id(before),
+                limit=limit + 1,
+            )
         return operation_page(rows, limit)
 
     @router.get("/{operation_id}", summary="How an operation goes", responses=responses(404))

@@ -166,11 +166,5 @@ def _allowed(request: HTTPConnection) -> list[str]:
 
 def _answer(request: HTTPConnection, status: int, title: str, detail: str, headers: dict[str, str]) -> JSONResponse:
     request_id = request.state.request_id
-    body = Problem(
-        type=_type_of(title),
-        title=title,
-        status=status,
-        detail=detail,
-        request_id=request_id,
-    )
+    body = Problem(type=_type_of(title), title=title, status=status, detail=detail, request_id=request_id)
     return JSONResponse(body.model_dump(), status, headers={**headers, REQUEST_ID: request_id}, media_type=MEDIA_TYPE)

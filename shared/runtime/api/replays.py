@@ -73,11 +73,14 @@ class PlannedRecord(BaseModel):
 
 
 PLAN_EXAMPLE: dict[str, Any] = {
-    "plan_id": "000000000016", "expires_at": "2026-02-02T09:00:00Z", "topic": "raw-events", "records": 100,
+    "plan_id": "000000000016",
+    "expires_at": "2026-02-02T09:00:00Z",
+    "topic": "raw-events",
+    "records": 100,
     "partitions": [{"partition": 0, "begin": 100, "end": 200, "records": 100}],
     "first": {"place": "raw-events/0/100", "key": "boatrace:2026-01-31:07:04", "appended_at": "2026-01-31T08:00:00Z"},
     "last": {"place": "raw-events/0/199", "key": "boatrace:2026-01-31:12:12", "appended_at": "2026-01-31T08:59:00Z"},
-}  # fmt: skip
+}
 
 
 class PlanBody(BaseModel):
@@ -108,9 +111,12 @@ def router(desk: Desk) -> APIRouter:
     router = APIRouter(prefix="/replays", tags=["replays"])
 
     @router.post(
-        "", status_code=HTTPStatus.ACCEPTED, summary="Replay records", response_model=OperationBody,
+        "",
+        status_code=HTTPStatus.ACCEPTED,
+        summary="Replay records",
+        response_model=OperationBody,
         responses=ACCEPTED | responses(409) | {200: {"model": PlanBody, "description": "The plan of a dry run"}},
-    )  # fmt: skip
+    )
     def replay(wish: Wish, request: Request) -> Response:
         """Handle records of a topic once more, beside the live work and without moving its positions.
 

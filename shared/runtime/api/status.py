@@ -59,9 +59,11 @@ def probes(desk: Desk, registry: CollectorRegistry) -> APIRouter:
     example = {"schema": {"type": "string"}, "example": "headrace_rebalances_total 0.0\n"}
 
     @router.get(
-        "/metrics", summary="Metrics for Prometheus", response_class=Response,
+        "/metrics",
+        summary="Metrics for Prometheus",
+        response_class=Response,
         responses={200: {"description": "Metrics as text", "content": {CONTENT_TYPE_LATEST: example}}},
-    )  # fmt: skip
+    )
     def metrics() -> Response:
         """All metrics of the service; docs/metrics.md says what they are."""
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)

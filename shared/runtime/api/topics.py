@@ -50,9 +50,11 @@ class ResumeWish(Wish):
 
     tolerate: int = Field(
         strict=True,
-        default=0, ge=0, le=1_000_000,
+        default=0,
+        ge=0,
+        le=1_000_000,
         description="so many failures of each partition become dead letters before it may be held back again",
-    )  # fmt: skip
+    )
 
 
 class OrderBody(BaseModel):

@@ -33,9 +33,11 @@ class Choice:
     @property
     def counts(self) -> dict[str, int]:
         return {
-            "selected": len(self.selected), "settled": self.settled, "over_cap": self.over_cap,
+            "selected": len(self.selected),
+            "settled": self.settled,
+            "over_cap": self.over_cap,
             "unknown": len(self.unknown),
-        }  # fmt: skip
+        }
 
     def require_some(self) -> None:
         """Raises NotPossible where there is nothing to do, or something was named that is not there."""

@@ -153,10 +153,7 @@ class JobLoop:
         with suppress(TransientError):
             self._claimed.tell(None, None, None, str(error))
         self._log.warning(
-            "waiting, then on from the cursor",
-            error=type(error).__name__,
-            cause=str(error),
-            delay_s=round(delay_s, 2),
+            "waiting, then on from the cursor", error=type(error).__name__, cause=str(error), delay_s=round(delay_s, 2)
         )
         self._rest(delay_s)
 

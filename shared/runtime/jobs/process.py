@@ -67,9 +67,7 @@ def replaying(settings: ServiceSettings) -> Start:
 
     def start(operation: Operation, worker: str, place: int) -> JobProcess:
         slot = f"{settings.service.slot[:LONGEST_SLOT]}.job{place or ''}"
-        environment = {
-            JOB: operation.id, JOB_WORKER: worker, SUPERVISED: "1", "HEADRACE_SERVICE__SLOT": slot
-        }  # fmt: skip
+        environment = {JOB: operation.id, JOB_WORKER: worker, SUPERVISED: "1", "HEADRACE_SERVICE__SLOT": slot}
         return JobProcess(own_program(), environment)
 
     return start

@@ -161,8 +161,10 @@ class ConsumerLoop:
         self._metrics.retries_total.labels(operation=self.service, reason=type(error).__name__).inc()
         self._log.warning(
             "waiting, then on from the committed positions",
-            error=type(error).__name__, cause=str(error), delay_s=round(delay_s, 2),
-        )  # fmt: skip
+            error=type(error).__name__,
+            cause=str(error),
+            delay_s=round(delay_s, 2),
+        )
         self._rest(delay_s)
 
     def _rest(self, delay_s: float) -> None:

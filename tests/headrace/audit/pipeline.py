@@ -86,10 +86,15 @@ def predict(url: str, event_keys: Sequence[str]) -> None:
     with producer.unit() as unit:
         for key in event_keys:
             said = Prediction(
-                source=key.split(":")[0], event_key=key, as_of=at, state="card", model_version="m1",
-                feature_hash="f", inputs=("loaded-events/0/0",),
+                source=key.split(":")[0],
+                event_key=key,
+                as_of=at,
+                state="card",
+                model_version="m1",
+                feature_hash="f",
+                inputs=("loaded-events/0/0",),
                 probabilities=(HeadProbability(head="result", slot=1, label="win", probability=1.0),),
-            )  # fmt: skip
+            )
             unit.append([encode(said, PREDICTIONS, "prediction/1", uuid5(NAMESPACE, f"p/{key}"), "predictor")])
         unit.commit()
     producer.close()

@@ -15,9 +15,16 @@ pytestmark = pytest.mark.slow
 DEATH = Death("cleaner", "cleaner.dlq/0/1", "InvalidEvent: no date")
 LOADER_DEATH = Death("loader", "loader.dlq/0/1", "InvalidEvent: too long")
 WHOLE = RecordEvidence(
-    "id", "s:2026-01-31:01:01", 1, archived=True, raw="raw-events/0/1", raw_passed=True, clean="clean-events/0/1",
-    clean_passed=True, rows="loaded",
-)  # fmt: skip
+    "id",
+    "s:2026-01-31:01:01",
+    1,
+    archived=True,
+    raw="raw-events/0/1",
+    raw_passed=True,
+    clean="clean-events/0/1",
+    clean_passed=True,
+    rows="loaded",
+)
 CLEANED = replace(WHOLE, rows=None)
 FETCHED = replace(CLEANED, clean=None, clean_passed=False)
 # Every way that a record may go in a pipeline that loses nothing, and what becomes of it.
@@ -26,26 +33,38 @@ WAYS = {
     "superseded": [replace(WHOLE, rows="superseded")],
     "parked": [replace(CLEANED, parked=True)],
     "dead": [
-        replace(FETCHED, dead=(DEATH,)), replace(CLEANED, dead=(LOADER_DEATH,)),
+        replace(FETCHED, dead=(DEATH,)),
+        replace(CLEANED, dead=(LOADER_DEATH,)),
         replace(FETCHED, raw=None, rejected=True, dead=(DEATH,)),
     ],
     "filtered": [replace(FETCHED, says_nothing="nothing"), replace(CLEANED, says_nothing="no result yet")],
     "in flight": [
-        replace(FETCHED, raw_passed=False), replace(CLEANED, clean_passed=False),
+        replace(FETCHED, raw_passed=False),
+        replace(CLEANED, clean_passed=False),
         replace(FETCHED, dead=(DEATH,), retrying="cleaner.retry/0/4"),
         replace(CLEANED, dead=(LOADER_DEATH,), retrying="loader.retry/0/4"),
     ],
-}  # fmt: skip
+}
 JOURNEYS = [(class_, each) for class_, ways in WAYS.items() for each in ways]
 journeys = st.sampled_from(JOURNEYS)
 evidence = st.builds(
-    RecordEvidence, st.just("id"), st.just("key"), archived=st.booleans(), rejected=st.booleans(),
-    raw=st.sampled_from([None, "raw-events/0/1"]), raw_due=st.booleans(), raw_passed=st.booleans(),
-    clean=st.sampled_from([None, "clean-events/0/1"]), clean_due=st.booleans(), clean_passed=st.booleans(),
-    rows=st.sampled_from([None, "loaded", "superseded"]), parked=st.booleans(),
-    retrying=st.sampled_from([None, "loader.retry/0/1"]), dead=st.sampled_from([(), (DEATH,), (DEATH, LOADER_DEATH)]),
+    RecordEvidence,
+    st.just("id"),
+    st.just("key"),
+    archived=st.booleans(),
+    rejected=st.booleans(),
+    raw=st.sampled_from([None, "raw-events/0/1"]),
+    raw_due=st.booleans(),
+    raw_passed=st.booleans(),
+    clean=st.sampled_from([None, "clean-events/0/1"]),
+    clean_due=st.booleans(),
+    clean_passed=st.booleans(),
+    rows=st.sampled_from([None, "loaded", "superseded"]),
+    parked=st.booleans(),
+    retrying=st.sampled_from([None, "loader.retry/0/1"]),
+    dead=st.sampled_from([(), (DEATH,), (DEATH, LOADER_DEATH)]),
     says_nothing=st.sampled_from([None, "nothing"]),
-)  # fmt: skip
+)
 
 
 @given(journeys)

@@ -106,9 +106,14 @@ def test_a_row_taken_out_of_a_table_differs_from_the_versions(place: Place, conn
 
 
 @pytest.mark.parametrize(
-    "change", ["UPDATE facts.events SET status = 'void'", "UPDATE facts.outcomes SET place = place + 1",
-               "UPDATE facts.entries SET measures = '{}'", "UPDATE facts.transactions SET amount = amount + 10"]
-)  # fmt: skip
+    "change",
+    [
+        "UPDATE facts.events SET status = 'void'",
+        "UPDATE facts.outcomes SET place = place + 1",
+        "UPDATE facts.entries SET measures = '{}'",
+        "UPDATE facts.transactions SET amount = amount + 10",
+    ],
+)
 def test_a_row_that_was_changed_differs_from_the_versions(place: Place, connection: Connection, change: str) -> None:
     event = connection.execute("SELECT min(id) FROM facts.events").fetchone()
     key = "id" if "facts.events" in change else "event_id"

@@ -68,12 +68,11 @@ def test_each_has_the_fate_it_met_and_the_sums_close(met: Place) -> None:
     look = look_twice(met)
 
     assert look.findings == []
-    assert counts(look) == {
-        "loaded": 3 * RACES - BROKEN + BASE_TABLES, "parked": 2 * RACES, "filtered": 1, "dead": 2
-    }  # fmt: skip
+    assert counts(look) == {"loaded": 3 * RACES - BROKEN + BASE_TABLES, "parked": 2 * RACES, "filtered": 1, "dead": 2}
     assert {fate.why.split(":")[0] for _, fate in look.fates.values() if fate.class_ == "dead"} == {
-        "cleaner", "fetcher"
-    }  # fmt: skip
+        "cleaner",
+        "fetcher",
+    }
     assert [fate.why for _, fate in look.fates.values() if fate.class_ == "filtered"] == ["nothing observed yet"]
 
 
@@ -93,6 +92,9 @@ def test_what_is_taken_out_of_its_place_is_missing_there(met: Place) -> None:
         edit(connection, topic, without(ids_in(connection, topic)[0]))
 
     assert findings(met) == {
-        ("missing", "clean-events -> facts"), ("missing", f"archive -> {fetcher}"),
-        ("missing", "raw-events -> clean-events"), ("hole", fetcher), ("hole", cleaner),
-    }  # fmt: skip
+        ("missing", "clean-events -> facts"),
+        ("missing", f"archive -> {fetcher}"),
+        ("missing", "raw-events -> clean-events"),
+        ("hole", fetcher),
+        ("hole", cleaner),
+    }

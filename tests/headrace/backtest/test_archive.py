@@ -81,14 +81,32 @@ def test_card_observation_and_result_stand_in_one_record(archive: Path) -> None:
 
     assert problems == []
     assert event._replace(entries=()) == EventFacts(
-        event_key="boatrace:2025-05-06:07:04", session_key="boatrace:2025-05-06:07",
-        day=day_number(DAY), venue=7, number=4, status="settled", entries=(), title="予選", grade=5,
-        distance_m=1800, scheduled_us=us(START), listed_us=us(datetime(2025, 5, 5, 15, tzinfo=UTC)),
-        observed_us=us(START), settled_us=us(START + timedelta(minutes=15)), technique=1,
-        conditions={"wind_m_s": 3, "wind_direction": 5, "wave_cm": 2, "weather": 1, "air_temperature_c": 18.5,
-                    "water_temperature_c": 17},
-        amount=1230, session_title="第1回 試験杯",
-    )  # fmt: skip
+        event_key="boatrace:2025-05-06:07:04",
+        session_key="boatrace:2025-05-06:07",
+        day=day_number(DAY),
+        venue=7,
+        number=4,
+        status="settled",
+        entries=(),
+        title="予選",
+        grade=5,
+        distance_m=1800,
+        scheduled_us=us(START),
+        listed_us=us(datetime(2025, 5, 5, 15, tzinfo=UTC)),
+        observed_us=us(START),
+        settled_us=us(START + timedelta(minutes=15)),
+        technique=1,
+        conditions={
+            "wind_m_s": 3,
+            "wind_direction": 5,
+            "wave_cm": 2,
+            "weather": 1,
+            "air_temperature_c": 18.5,
+            "water_temperature_c": 17,
+        },
+        amount=1230,
+        session_title="第1回 試験杯",
+    )
     assert [entry.slot for entry in event.entries] == [1, 2, 3, 4, 5, 6]
     first, second = event.entries[:2]
     assert (first.entity, first.categories) == ("boatrace:7001", {"class": 2, "motor_number": 31, "hull_number": 61})
@@ -103,8 +121,12 @@ def test_events_stand_in_the_order_of_their_start_and_without_one_last(archive: 
     write(archive, NEXT, programs=[listing(2, NEXT)])
 
     assert [event.event_key[-8:] for event in read(archive, [])] == [
-        "06:07:04", "06:07:05", "06:07:06", "07:07:02", "06:07:01",
-    ]  # fmt: skip
+        "06:07:04",
+        "06:07:05",
+        "06:07:06",
+        "07:07:02",
+        "06:07:01",
+    ]
 
 
 def test_only_the_days_asked_for_are_read(archive: Path) -> None:
@@ -254,19 +276,23 @@ def test_made_up_oddities_read_as_they_do_from_the_tables(database: Connection, 
     """No schedule, no racers, a false start, and a card that comes back the day after it was called off."""
     later = [listing(n, NEXT) for n in (1, 2)]
     write(
-        archive, DAY,
+        archive,
+        DAY,
         programs=[listing(4) | {"race_closed_at": None}, listing(5), listing(1)],
         previews=[preview(**race(4)), preview(**race(5), boats={str(n): preview_boat(n) for n in range(1, 7)})],
         results=[result(**race(4)), result(**race(5), **DEAD_HEAT), blank_result(**race(1))],
-    )  # fmt: skip
+    )
     write(archive, NEXT, programs=later)
 
     found = {event.event_key[-8:]: event for event in assert_equal(database, archive)}
 
     assert {key: event.status for key, event in found.items()} == {
-        "06:07:01": "postponed", "06:07:04": "settled", "06:07:05": "settled",
-        "07:07:01": "listed", "07:07:02": "listed",
-    }  # fmt: skip
+        "06:07:01": "postponed",
+        "06:07:04": "settled",
+        "06:07:05": "settled",
+        "07:07:01": "listed",
+        "07:07:02": "listed",
+    }
     assert found["06:07:04"].settled_us == us(datetime(2025, 5, 7, tzinfo=UTC))
     assert (found["06:07:05"].entries[5].code, found["06:07:05"].entries[5].refunded) == (14, True)
 
@@ -288,8 +314,12 @@ def test_the_whole_real_archive_is_read(whole: tuple[list[EventFacts], list[str]
 
     assert problems == []
     assert Counter(event.status for event in found) == {
-        "settled": 38_935, "postponed": 227, "cancelled": 189, "void": 8, "observed": 1,
-    }  # fmt: skip
+        "settled": 38_935,
+        "postponed": 227,
+        "cancelled": 189,
+        "void": 8,
+        "observed": 1,
+    }
     assert len({event.event_key for event in found}) == 39_360
     assert all(len(event.entries) == 6 for event in found)
     settled = [event for event in found if event.status == "settled"]

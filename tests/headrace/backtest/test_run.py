@@ -39,11 +39,17 @@ SPANS = Spans(
 TURN = FIRST + timedelta(days=12)
 """The day in the test span on which the future begins to differ."""
 TINY = Training(
-    networks=1, card_trees=1, observation_trees=1, top3_trees=1, width=16, dropout=0.1,
+    networks=1,
+    card_trees=1,
+    observation_trees=1,
+    top3_trees=1,
+    width=16,
+    dropout=0.1,
     network=NetworkPlan(epochs=1, batch=64),
     boosting=BoostingOptions(leaves=4, least_rows_in_leaf=20, most_trees=8, patience_trees=4),
-    policy=Learning(market_epochs=1, epochs=1), policy_members=1,
-)  # fmt: skip
+    policy=Learning(market_epochs=1, epochs=1),
+    policy_members=1,
+)
 Key = tuple[str, int, int]
 
 
@@ -80,9 +86,16 @@ def places(race: dict[str, Any]) -> list[int | None]:
 
 def wish(archive: Path, place: Path, name: str) -> Wish:
     return Wish(
-        spans=SPANS, archive=archive, out=place / f"{name}.csv", pictures=place / f"{name}-pictures",
-        models_dir=place / "models", ablation=False, references=False, workers=1, training=TINY,
-    )  # fmt: skip
+        spans=SPANS,
+        archive=archive,
+        out=place / f"{name}.csv",
+        pictures=place / f"{name}-pictures",
+        models_dir=place / "models",
+        ablation=False,
+        references=False,
+        workers=1,
+        training=TINY,
+    )
 
 
 def rows_of(file: Path) -> dict[Key, list[str]]:
@@ -131,9 +144,11 @@ def test_every_event_with_six_entries_and_one_winner_has_six_rows(odd: Done) -> 
     days = [SPANS.test_from + timedelta(days=offset) for offset in range(4)]
     cards = {key_of(race): len(race["boats"]) for day in days for race in races(odd.archive, "programs", day)}
     expected = {
-        key_of(race) for day in days for race in races(odd.archive, "results", day)
+        key_of(race)
+        for day in days
+        for race in races(odd.archive, "results", day)
         if places(race).count(1) == 1 and cards[key_of(race)] == 6
-    }  # fmt: skip
+    }
 
     rows = rows_of(odd.out)
 
@@ -178,9 +193,16 @@ def test_the_model_is_shown_beside_references_parts_and_policies(odd: Done) -> N
     found = odd.report.json()
 
     assert [row["model"] for row in found["quality"]] == [
-        "uniform", "slot base rate", "conditional logit, card", "conditional logit, + observation",
-        "conditional logit, + history", "LightGBM softmax", "model", "model, card only", "model, without history",
-    ]  # fmt: skip
+        "uniform",
+        "slot base rate",
+        "conditional logit, card",
+        "conditional logit, + observation",
+        "conditional logit, + history",
+        "LightGBM softmax",
+        "model",
+        "model, card only",
+        "model, without history",
+    ]
     model = next(row for row in found["quality"] if row["model"] == "model")
     assert None not in model.values()
     assert found["quality"][0]["log_loss"] == pytest.approx(math.log(6))
@@ -190,11 +212,20 @@ def test_the_model_is_shown_beside_references_parts_and_policies(odd: Done) -> N
     assert all(row["difference"]["low"] <= row["difference"]["high"] for row in found["differences"])
     assert [row["month"] for row in found["months"]] == ["2026-01"]
     assert [row["member"] for row in found["shares"] if row["state"] == "observation"] == [
-        "network 1", "trees 1", "networks alone", "trees alone", "pooled",
-    ]  # fmt: skip
+        "network 1",
+        "trees 1",
+        "networks alone",
+        "trees alone",
+        "pooled",
+    ]
     assert {row["policy"] for row in found["policy"]} == {
-        AGENT, "always slot 1", "random", "most probable", "p x expected payout", "boosting on return",
-    }  # fmt: skip
+        AGENT,
+        "always slot 1",
+        "random",
+        "most probable",
+        "p x expected payout",
+        "boosting on return",
+    }
     json.dumps(found, allow_nan=False)
 
 
@@ -211,9 +242,13 @@ def test_pictures_lie_beside_the_file(odd: Done) -> None:
     names = {path.name for path in (odd.place / "odd-pictures").iterdir()}
 
     assert names >= {
-        "reliability.png", "loss-by-month.png", "ablation.png", "policy-returns.png", "learning-network.png",
+        "reliability.png",
+        "loss-by-month.png",
+        "ablation.png",
+        "policy-returns.png",
+        "learning-network.png",
         "learning-trees.png",
-    }  # fmt: skip
+    }
     assert odd.report.pictures == [str(path) for path in map(Path, odd.report.pictures) if path.is_file()]
 
 
@@ -221,12 +256,30 @@ def test_the_model_that_was_kept_tells_the_same_again(odd: Done, capfd: pytest.C
     [kept] = [line for line in odd.said if line.startswith("saved as ")]
     version, out = kept.split()[2].rstrip(","), odd.place / "again.csv"
 
-    code = command([
-        "backtest", "--train-to", f"{SPANS.train_to}", "--validate-to", f"{SPANS.validate_to}",
-        "--test-from", f"{SPANS.test_from}", "--test-to", f"{SPANS.test_to}", "--archive", str(odd.archive),
-        "--out", str(out), "--model", version, "--models-dir", str(odd.place / "models"), "--no-references",
-        "--output", "json",
-    ])  # fmt: skip
+    code = command(
+        [
+            "backtest",
+            "--train-to",
+            f"{SPANS.train_to}",
+            "--validate-to",
+            f"{SPANS.validate_to}",
+            "--test-from",
+            f"{SPANS.test_from}",
+            "--test-to",
+            f"{SPANS.test_to}",
+            "--archive",
+            str(odd.archive),
+            "--out",
+            str(out),
+            "--model",
+            version,
+            "--models-dir",
+            str(odd.place / "models"),
+            "--no-references",
+            "--output",
+            "json",
+        ]
+    )
 
     written = capfd.readouterr()
     assert (code, out.read_bytes()) == (0, odd.out.read_bytes())
@@ -296,9 +349,11 @@ def test_the_same_command_writes_the_same_bytes(odd: Done) -> None:
 
 def days(**over: str) -> list[str]:
     given = {
-        "train_to": f"{SPANS.train_to}", "validate_to": f"{SPANS.validate_to}", "test_from": f"{SPANS.test_from}",
+        "train_to": f"{SPANS.train_to}",
+        "validate_to": f"{SPANS.validate_to}",
+        "test_from": f"{SPANS.test_from}",
         "test_to": f"{SPANS.test_to}",
-    } | over  # fmt: skip
+    } | over
     return [part for name, value in given.items() for part in (f"--{name.replace('_', '-')}", value)]
 
 

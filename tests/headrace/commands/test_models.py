@@ -65,9 +65,8 @@ def headrace(data_dir: Path, capfd: pytest.CaptureFixture[str]) -> Headrace:
 
 @pytest.fixture
 def with_database(
-    headrace: Headrace, postgres: EmbeddedPostgres, shared_url: str, database: Database,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Headrace:  # fmt: skip
+    headrace: Headrace, postgres: EmbeddedPostgres, shared_url: str, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> Headrace:
     """Nothing runs, but there is a database."""
     name = str(psycopg.conninfo.conninfo_to_dict(shared_url)["dbname"])
     monkeypatch.setenv("HEADRACE_DATABASE__PASSWORD_FILE", str(postgres.password_file(OWNER)))
@@ -153,9 +152,10 @@ def test_what_cannot_be_is_refused_in_one_line(headrace: Headrace, models: Path)
     (models / damaged / WEIGHTS).write_bytes(b"")
 
     for arguments, code, words in [
-        (("rollback",), 1, "no model to go back to"), (("promote", bad), 1, "not below the base rate's"),
+        (("rollback",), 1, "no model to go back to"),
+        (("promote", bad), 1, "not below the base rate's"),
         (("promote", damaged), 2, "train again"),
-    ]:  # fmt: skip
+    ]:
         said = headrace(*arguments)
         assert (said[0], said[2].count("\n")) == (code, 1)
         assert words in said[2]

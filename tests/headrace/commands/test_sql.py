@@ -20,9 +20,11 @@ Headrace = Callable[..., tuple[int, str, str]]
 
 def test_sql_as_json_gives_columns_and_rows(headrace: Headrace) -> None:
     code, out, _ = headrace(
-        "sql", "select market, sum(amount) as total, max(e.scheduled_at) as at, null as nothing"
-        " from transactions t join events e using (event_key) group by market order by 1", "--json",
-    )  # fmt: skip
+        "sql",
+        "select market, sum(amount) as total, max(e.scheduled_at) as at, null as nothing"
+        " from transactions t join events e using (event_key) group by market order by 1",
+        "--json",
+    )
 
     assert code == 0
     assert json.loads(out) == {

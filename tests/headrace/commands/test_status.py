@@ -35,13 +35,23 @@ def test_status_lists_every_service_and_only_what_lives(headrace: Headrace) -> N
     assert code == 0
     assert list(rows) == ["fetcher", "cleaner", "loader", "predictor", "notifier"]
     assert rows["loader"] == {
-        "service": "loader", "replica": "here-0", "pid": 1, "admin_url": "http://127.0.0.1:1", "state": "running",
-        "ready": True, "lag_records": 5,
-    }  # fmt: skip
+        "service": "loader",
+        "replica": "here-0",
+        "pid": 1,
+        "admin_url": "http://127.0.0.1:1",
+        "state": "running",
+        "ready": True,
+        "lag_records": 5,
+    }
     assert rows["cleaner"] == {
-        "service": "cleaner", "replica": None, "pid": None, "admin_url": None, "state": "stopped", "ready": False,
+        "service": "cleaner",
+        "replica": None,
+        "pid": None,
+        "admin_url": None,
+        "state": "stopped",
+        "ready": False,
         "lag_records": None,
-    }  # fmt: skip
+    }
 
 
 def test_status_shows_failed_windows_and_causes_of_dead_letters(headrace: Headrace) -> None:

@@ -17,8 +17,21 @@ def test_a_migrated_database_has_every_view(database: psycopg.Connection[tuple[o
 
     names = {row[0] for row in rows}
 
-    assert {"sessions", "events", "entities", "entries", "observations", "outcomes", "transactions", "return_rates",
-            "predictions", "regressions", "corrections", "parked", "dead_letters"} <= names  # fmt: skip
+    assert {
+        "sessions",
+        "events",
+        "entities",
+        "entries",
+        "observations",
+        "outcomes",
+        "transactions",
+        "return_rates",
+        "predictions",
+        "regressions",
+        "corrections",
+        "parked",
+        "dead_letters",
+    } <= names
 
 
 def test_a_server_whose_socket_lies_elsewhere_starts_again(tmp_path: Path) -> None:

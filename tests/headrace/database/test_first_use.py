@@ -17,9 +17,7 @@ pytestmark = pytest.mark.slow
 
 LIMIT_S = 300.0
 WAITING = "waiting up to 60 s: "
-LOOKING = (
-    ("topics",), ("audit",), ("sql", "SELECT 1"), ("trail",), ("token", "list"), ("operations", "show", "1"),
-)  # fmt: skip
+LOOKING = (("topics",), ("audit",), ("sql", "SELECT 1"), ("trail",), ("token", "list"), ("operations", "show", "1"))
 
 
 @pytest.fixture(scope="module")
@@ -34,11 +32,16 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgre
 def started(server: EmbeddedPostgres, tmp_path: Path, *arguments: str) -> subprocess.Popen[str]:
     where = ("--data-dir", str(tmp_path / "data"), "--database", server.url())
     return subprocess.Popen(
-        [sys.executable, "-m", "headrace", *arguments, *where], text=True, stdout=subprocess.PIPE,
+        [sys.executable, "-m", "headrace", *arguments, *where],
+        text=True,
+        stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env={**os.environ, "HEADRACE_DATABASE__URL": server.url(),
-             "HEADRACE_DATABASE__PASSWORD_FILE": str(server.password_file(OWNER))},
-    )  # fmt: skip
+        env={
+            **os.environ,
+            "HEADRACE_DATABASE__URL": server.url(),
+            "HEADRACE_DATABASE__PASSWORD_FILE": str(server.password_file(OWNER)),
+        },
+    )
 
 
 @pytest.mark.parametrize("arguments", LOOKING, ids=" ".join)

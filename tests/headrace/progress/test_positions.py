@@ -10,9 +10,7 @@ from shared.broker.contract import TopicPartition
 DONE = FetcherReport(due=0, done=6, failed=(), exhausted=True)
 RAW, CLEAN = TopicPartition("raw-events", 0), TopicPartition("clean-events", 3)
 ALL_READ = Positions(
-    begin={RAW: 5, CLEAN: 0},
-    end={RAW: 10, CLEAN: 8},
-    done={("cleaner", RAW): 10, ("loader", CLEAN): 8},
+    begin={RAW: 5, CLEAN: 0}, end={RAW: 10, CLEAN: 8}, done={("cleaner", RAW): 10, ("loader", CLEAN): 8}
 )
 BEHIND = replace(ALL_READ, done={**ALL_READ.done, ("loader", CLEAN): 5})
 

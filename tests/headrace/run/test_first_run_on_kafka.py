@@ -105,10 +105,12 @@ def cleaner(directory: Path, url: str) -> Iterator[tuple[Path, subprocess.Popen[
         prepare(access, settings)
         login = access.service("cleaner")
         environment = {
-            "HEADRACE_DATABASE__URL": login.url, "HEADRACE_DATABASE__PASSWORD_FILE": str(login.password_file),
-            "HEADRACE_BROKER__URL": url, "HEADRACE_DATA_DIR": str(data_dir.path),
+            "HEADRACE_DATABASE__URL": login.url,
+            "HEADRACE_DATABASE__PASSWORD_FILE": str(login.password_file),
+            "HEADRACE_BROKER__URL": url,
+            "HEADRACE_DATA_DIR": str(data_dir.path),
             "HEADRACE_ADMIN__TOKEN_FILE": str(data_dir.make_token()),
-        }  # fmt: skip
+        }
         with process(directory, list(CLEANER), environment) as (started, said):
             yield data_dir.path, started, said
 

@@ -109,9 +109,13 @@ def test_the_same_span_again_changes_nothing(first_run: dict[str, Any], archive:
 
 @pytest.mark.parametrize("victim", ["cleaner", "loader"])
 def test_a_killed_service_changes_no_row(
-    first_run: dict[str, Any], archive: Path, data_dir: Path, tmp_path: Path, victim: str,
+    first_run: dict[str, Any],
+    archive: Path,
+    data_dir: Path,
+    tmp_path: Path,
+    victim: str,
     started: Callable[..., subprocess.Popen[str]],
-) -> None:  # fmt: skip
+) -> None:
     other = tmp_path / "data"
     process = started(archive, other, "--once", "--json")
     pid = until(lambda: pid_of(other, victim), process, other)

@@ -18,8 +18,9 @@ def test_days_and_instants_are_read() -> None:
     assert day("--from", "2026-01-31") == date(2026, 1, 31)
     assert instant("--as-of", NOON) == datetime(2026, 1, 31, 3, tzinfo=UTC)
     assert [day_or_instant("--from", text) for text in ("2026-01-31", NOON)] == [
-        date(2026, 1, 31), datetime(2026, 1, 31, 3, tzinfo=UTC)
-    ]  # fmt: skip
+        date(2026, 1, 31),
+        datetime(2026, 1, 31, 3, tzinfo=UTC),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -66,8 +66,10 @@ def test_a_backfill_fetches_its_days_and_ends(fetching: Any) -> None:
     assert sum(broker.end_offsets(broker.partitions(RAW)).values()) == 4
     shown = client.get("/windows", params={"limit": 3}).json()
     assert [(each["date"], each["feed"], each["state"]) for each in shown["windows"]] == [
-        ("2031-05-04", "cards", "done"), ("2031-05-04", "ends", "done"), ("2031-05-05", "cards", "done"),
-    ]  # fmt: skip
+        ("2031-05-04", "cards", "done"),
+        ("2031-05-04", "ends", "done"),
+        ("2031-05-05", "cards", "done"),
+    ]
     behind = client.get("/windows", params={"after": shown["next"]}).json()
     assert [(each["date"], each["feed"]) for each in behind["windows"]] == [("2031-05-05", "ends")]
     assert behind["next"] is None

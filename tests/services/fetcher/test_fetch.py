@@ -546,9 +546,7 @@ class TestLive:
         records = again.round()
 
         found = {(raw.event_key.split(":")[1], raw.historical) for raw in raw_events(records)}
-        assert found == {
-            ("2031-05-04", True), ("2031-05-05", True), ("2031-05-06", True), ("2031-05-07", False),
-        }  # fmt: skip
+        assert found == {("2031-05-04", True), ("2031-05-05", True), ("2031-05-06", True), ("2031-05-07", False)}
 
     def test_following_ends_with_the_last_day(self, start: Start, site: Site) -> None:
         clock = SetClock()

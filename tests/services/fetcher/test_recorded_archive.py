@@ -53,9 +53,11 @@ def test_all_days_come_whole_and_once(recorded: Path, tmp_path: Path) -> None:
     assert len({record.headers["event_id"] for record in records}) == len(records)
     assert len({record.key for record in records}) == 39_360 + 9
     assert fetcher.status() == {
-        "windows": {"due": 0, "done": 780, "failed": 0, "missing": 0}, "failed": [], "exhausted": True,
+        "windows": {"due": 0, "done": 780, "failed": 0, "missing": 0},
+        "failed": [],
+        "exhausted": True,
         "days": {"asked": 260, "found": 260, "missing": [], "more_gaps": 0},
-    }  # fmt: skip
+    }
     assert max(len(step.records) for step in found) < 2_300
     assert again == []
 

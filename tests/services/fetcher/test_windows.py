@@ -26,8 +26,11 @@ def test_history_goes_by_day_and_within_a_day_by_feed() -> None:
     windows = list(windows_between(date(2031, 2, 28), date(2031, 3, 1), ["cards", "ends"]))
 
     assert [f"{window.date} {window.feed}" for window in windows] == [
-        "2031-02-28 cards", "2031-02-28 ends", "2031-03-01 cards", "2031-03-01 ends",
-    ]  # fmt: skip
+        "2031-02-28 cards",
+        "2031-02-28 ends",
+        "2031-03-01 cards",
+        "2031-03-01 ends",
+    ]
 
 
 def test_the_day_changes_at_midnight_where_the_source_is() -> None:

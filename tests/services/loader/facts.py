@@ -95,11 +95,16 @@ def outcomes(*places: int | None, codes: dict[int, int] | None = None) -> tuple[
     codes = codes or {}
     return tuple(
         Outcome(
-            slot=slot, entity_key=f"{SOURCE}:{100 + slot}", place=place, code=codes.get(slot), course=slot,
-            start_timing_s=0.1, refunded=codes.get(slot) in {14, 15, 16},
+            slot=slot,
+            entity_key=f"{SOURCE}:{100 + slot}",
+            place=place,
+            code=codes.get(slot),
+            course=slot,
+            start_timing_s=0.1,
+            refunded=codes.get(slot) in {14, 15, 16},
         )
         for slot, place in enumerate(places, start=1)
-    )  # fmt: skip
+    )
 
 
 def paid(**markets: dict[str, int]) -> tuple[Transaction, ...]:

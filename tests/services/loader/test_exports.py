@@ -83,8 +83,11 @@ def test_a_day_is_written_when_its_last_event_ended(store: Store, site: Site) ->
     assert files == {f"{name}.csv" for name in FILES} | {"manifest.json"}
     counts = {"sessions": 1, "events": 2, "entries": 8, "observations": 8, "outcomes": 4, "transactions": 5}
     assert site.manifest() == {
-        "date": "2031-05-06", "sources": ["river"], "complete": True, "rows": counts | {"predictions": 0},
-    }  # fmt: skip
+        "date": "2031-05-06",
+        "sources": ["river"],
+        "complete": True,
+        "rows": counts | {"predictions": 0},
+    }
     assert {name: len(site.rows(name)) for name in counts} == counts
     assert [row["status"] for row in site.rows("events")] == ["settled", "void"]
 

@@ -138,9 +138,13 @@ def test_sources_and_venues_that_another_loader_is_making_are_found(database_url
 
 def test_base_data_names_a_code_that_another_loader_is_making(database_url: str, database: Connection) -> None:
     base = Reference(
-        source=SOURCE, event_key="river:venues", known_at=START, document_hash="d" * 64, table="venues",
+        source=SOURCE,
+        event_key="river:venues",
+        known_at=START,
+        document_hash="d" * 64,
+        table="venues",
         rows=(ReferenceRow(code="7", name="Weir"),),
-    )  # fmt: skip
+    )
 
     def name(connection: Connection) -> None:
         meet(connection, base)

@@ -138,9 +138,7 @@ def test_unknown_values_are_filled_in_and_are_no_corrections() -> None:
 
 
 def test_a_difference_is_a_correction_and_an_addition_is_not() -> None:
-    folded = of(
-        settled(conditions=Conditions(weather=1)), settled(conditions=Conditions(weather=3, wind_m_s=4.0)),
-    )  # fmt: skip
+    folded = of(settled(conditions=Conditions(weather=1)), settled(conditions=Conditions(weather=3, wind_m_s=4.0)))
     assert changes(folded) == {Change("conditions.weather", "1", "3")}
 
 
@@ -233,8 +231,9 @@ def test_a_status_goes_on_and_never_back() -> None:
     assert isinstance(back.fact, Settled)
     assert back.fact.status == "settled"
     assert changes(back, "regressed") == {
-        Change("status", "settled", "provisional"), Change("status", "settled", "cancelled"),
-    }  # fmt: skip
+        Change("status", "settled", "provisional"),
+        Change("status", "settled", "cancelled"),
+    }
 
 
 def test_the_last_that_changed_something_says_since_when() -> None:

@@ -31,9 +31,13 @@ Connection = psycopg.Connection[Any]
 
 def names(minutes: float, name: str) -> Reference:
     return Reference(
-        source=SOURCE, event_key=f"{SOURCE}:reference:venues", known_at=at(minutes), document_hash="d" * 64,
-        table="venues", rows=(ReferenceRow(code="7", name=name),),
-    )  # fmt: skip
+        source=SOURCE,
+        event_key=f"{SOURCE}:reference:venues",
+        known_at=at(minutes),
+        document_hash="d" * 64,
+        table="venues",
+        rows=(ReferenceRow(code="7", name=name),),
+    )
 
 
 RESULT = received(settled(1, known=27))
@@ -87,12 +91,15 @@ def load(connection: Connection, records: Sequence[Received], cuts: set[int], ha
     said += loader.handle(last, connection)
     seen = Seen(
         tables(connection),
-        ask(connection, "SELECT event_key, v.kind, v.version, v.revision, v.record_id, v.known_at FROM facts.versions v"
-                        " JOIN facts.events e ON e.id = v.event_id ORDER BY 1, 2, 3"),
+        ask(
+            connection,
+            "SELECT event_key, v.kind, v.version, v.revision, v.record_id, v.known_at FROM facts.versions v"
+            " JOIN facts.events e ON e.id = v.event_id ORDER BY 1, 2, 3",
+        ),
         ask(connection, "SELECT * FROM facts.parked ORDER BY record_id"),
         ask(connection, "SELECT date, touched FROM facts.export_days ORDER BY 1"),
         [without_row_id(record) for record in said],
-    )  # fmt: skip
+    )
     connection.rollback()
     return seen
 

@@ -85,7 +85,16 @@ def test_the_tables_compared_hold_something(connection: Connection) -> None:
     expected, _ = load(connection, list(range(len(FACTS))), set())
     filled = {name for name, rows in expected.items() if rows}
     assert {
-        "sessions", "events", "entities", "entries", "observations", "outcomes", "transactions", "return_rates",
-        "regressions", "corrections", "venues",
-    } == filled  # fmt: skip
+        "sessions",
+        "events",
+        "entities",
+        "entries",
+        "observations",
+        "outcomes",
+        "transactions",
+        "return_rates",
+        "regressions",
+        "corrections",
+        "venues",
+    } == filled
     assert key(1) in expected["events"][0]

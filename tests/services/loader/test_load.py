@@ -57,9 +57,7 @@ def test_a_first_load_makes_a_row_of_everything_said(connection: Connection, loa
         (10, 0, False)
     ]
     sums = "SELECT market, count(*), sum(amount) FROM analytics.transactions GROUP BY 1 ORDER BY 1"
-    assert ask(connection, sums) == [
-        ("exacta", 1, 520), ("place", 2, 300), ("quinella", 1, 330), ("win", 1, 160),
-    ]  # fmt: skip
+    assert ask(connection, sums) == [("exacta", 1, 520), ("place", 2, 300), ("quinella", 1, 330), ("win", 1, 160)]
     assert ask(
         connection, "SELECT name, categories, known_at FROM analytics.entities WHERE entity_key = 'river:104'"
     ) == [("racer river:104", {"class": 2}, at(-300))]
@@ -77,8 +75,11 @@ def test_the_same_batch_twice_changes_nothing_and_tells_nothing(connection: Conn
 def test_parents_are_told_before_their_children(load: Load) -> None:
     told = load(settled(1), observed(2), listed(2), listed(1))
     assert [(item.event_key, item.kind) for item in told] == [
-        (key(2), "listed"), (key(1), "listed"), (key(1), "settled"), (key(2), "observed"),
-    ]  # fmt: skip
+        (key(2), "listed"),
+        (key(1), "listed"),
+        (key(1), "settled"),
+        (key(2), "observed"),
+    ]
     assert {item.row_id for item in told if item.event_key == key(2)} != {None}
 
 
@@ -135,14 +136,16 @@ def test_a_late_old_version_fills_gaps_and_corrects_nothing_new(connection: Conn
     assert [item.changed for item in told] == [("technique", "transactions.exacta.1-2")]
     assert ask(connection, "SELECT technique, settled_at FROM analytics.events") == [(2, at(30))]
     assert ask(connection, "SELECT market, amount FROM analytics.transactions ORDER BY 1") == [
-        ("exacta", 520), ("win", 160),
-    ]  # fmt: skip
+        ("exacta", 520),
+        ("win", 160),
+    ]
     assert ask(connection, "SELECT field, old, new FROM analytics.corrections") == [
         ("transactions.win.1", "150", "160")
     ]
     assert ask(connection, "SELECT field FROM analytics.regressions ORDER BY 1") == [
-        ("technique",), ("transactions.exacta.1-2",),
-    ]  # fmt: skip
+        ("technique",),
+        ("transactions.exacta.1-2",),
+    ]
 
 
 def test_somebody_else_in_a_slot_takes_nothing_over(connection: Connection, load: Load) -> None:
@@ -170,10 +173,14 @@ def test_several_versions_in_one_batch_are_the_same_as_one_after_the_other(
     connection: Connection, loader: Loader
 ) -> None:
     versions = [
-        listed(), settled(status="provisional", transactions=()), settled(known=30), observed(),
-        settled(known=40, technique=None), settled(known=50, outcomes=outcomes(1, 3, 2, 4)),
+        listed(),
+        settled(status="provisional", transactions=()),
+        settled(known=30),
+        observed(),
+        settled(known=40, technique=None),
+        settled(known=50, outcomes=outcomes(1, 3, 2, 4)),
         listed(known=-200, title="x"),
-    ]  # fmt: skip
+    ]
     batch = [received(fact) for fact in versions]
     with connection.transaction() as undone:
         loader.handle(batch, connection)
@@ -199,8 +206,9 @@ def test_a_replay_under_mended_rules_takes_the_place_of_the_first_attempt(connec
 def test_children_that_come_first_wait_for_their_event(connection: Connection, load: Load) -> None:
     assert load(settled(), observed()) == []
     assert ask(connection, "SELECT event_key, kind, parked_at FROM analytics.parked ORDER BY kind") == [
-        (key(), "observed", START), (key(), "settled", START),
-    ]  # fmt: skip
+        (key(), "observed", START),
+        (key(), "settled", START),
+    ]
     told = load(listed())
     assert sorted(item.kind for item in told) == ["listed", "observed", "settled"]
     assert told[0].kind == "listed"
@@ -334,9 +342,13 @@ def test_base_data_is_told_once_and_keeps_codes_that_are_no_longer_named(connect
     def venues(*names: str) -> Reference:
         rows = tuple(ReferenceRow(code=str(code), name=name) for code, name in enumerate(names, start=1))
         return Reference(
-            source=SOURCE, event_key=f"{SOURCE}:reference:venues", known_at=START, document_hash="d", table="venues",
+            source=SOURCE,
+            event_key=f"{SOURCE}:reference:venues",
+            known_at=START,
+            document_hash="d",
+            table="venues",
             rows=rows,
-        )  # fmt: skip
+        )
 
     load(listed(venue=2))
     assert [item.kind for item in load(venues("North", "East"))] == ["reference"]
@@ -350,17 +362,27 @@ def test_base_data_of_an_unknown_table_is_refused(load: Load) -> None:
     with pytest.raises(InvalidEvent, match="venues, markets"):
         load(
             Reference(
-                source=SOURCE, event_key=f"{SOURCE}:reference:events", known_at=START, document_hash="d",
-                table="events", rows=(),
+                source=SOURCE,
+                event_key=f"{SOURCE}:reference:events",
+                known_at=START,
+                document_hash="d",
+                table="events",
+                rows=(),
             )
-        )  # fmt: skip
+        )
 
 
 def prediction(number: int = 1) -> Any:
     message = Prediction(
-        source=SOURCE, event_key=key(number), as_of=at(-5), state="card", model_version="m1", feature_hash="f",
-        inputs=(), probabilities=(HeadProbability(head="result", slot=1, label="win", probability=0.25),),
-    )  # fmt: skip
+        source=SOURCE,
+        event_key=key(number),
+        as_of=at(-5),
+        state="card",
+        model_version="m1",
+        feature_hash="f",
+        inputs=(),
+        probabilities=(HeadProbability(head="result", slot=1, label="win", probability=0.25),),
+    )
     new = encode(message, PREDICTIONS, "prediction/1", UUID(int=number), "predictor")
     return decode(Record(PREDICTIONS, 0, 0, 0, new.key, new.value, new.headers))
 
@@ -384,9 +406,12 @@ def test_a_prediction_of_an_unknown_event_is_refused(connection: Connection, loa
 
 
 DLQ = {
-    "event_id": b"0f0f0f0f-0000-5000-8000-000000000001", "dlq.exception-class": b"InvalidEvent",
-    "dlq.exception-message": b"boats: none", "dlq.attempts": b"3", "dlq.first-failed-at": b"2031-05-06T03:00:00+00:00",
-}  # fmt: skip
+    "event_id": b"0f0f0f0f-0000-5000-8000-000000000001",
+    "dlq.exception-class": b"InvalidEvent",
+    "dlq.exception-message": b"boats: none",
+    "dlq.attempts": b"3",
+    "dlq.first-failed-at": b"2031-05-06T03:00:00+00:00",
+}
 
 
 def test_a_dead_letter_of_another_service_is_kept(connection: Connection, loader: Loader) -> None:
@@ -395,12 +420,22 @@ def test_a_dead_letter_of_another_service_is_kept(connection: Connection, loader
     loader.handle([dead], connection)
     assert ask(
         connection,
-        "SELECT service, topic, partition, \"offset\", key, error, message, attempts, failed_at::text, record_id"
+        'SELECT service, topic, partition, "offset", key, error, message, attempts, failed_at::text, record_id'
         " FROM analytics.dead_letters",
     ) == [
-        ("cleaner", "cleaner.dlq", 0, 7, key(), "InvalidEvent", "boats: none", 3, "2031-05-06 03:00:00+00",
-         UUID(int=0x0F0F0F0F_0000_5000_8000_000000000001))
-    ]  # fmt: skip
+        (
+            "cleaner",
+            "cleaner.dlq",
+            0,
+            7,
+            key(),
+            "InvalidEvent",
+            "boats: none",
+            3,
+            "2031-05-06 03:00:00+00",
+            UUID(int=0x0F0F0F0F_0000_5000_8000_000000000001),
+        )
+    ]
 
 
 @pytest.mark.parametrize(

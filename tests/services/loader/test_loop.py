@@ -34,9 +34,15 @@ def record(fact: Any) -> NewRecord:
 
 def prediction(number: int) -> NewRecord:
     message = Prediction(
-        source=SOURCE, event_key=key(number), as_of=at(-5), state="card", model_version="m1", feature_hash="f",
-        inputs=(), probabilities=(HeadProbability(head="result", slot=1, label="win", probability=0.25),),
-    )  # fmt: skip
+        source=SOURCE,
+        event_key=key(number),
+        as_of=at(-5),
+        state="card",
+        model_version="m1",
+        feature_hash="f",
+        inputs=(),
+        probabilities=(HeadProbability(head="result", slot=1, label="win", probability=0.25),),
+    )
     return encode(message, PREDICTIONS, "prediction/1", event_id_of(SOURCE, "p", key(number), "f"), "predictor")
 
 
@@ -130,9 +136,13 @@ def test_records_become_rows_and_are_told_once(pipe: Pipe, database: psycopg.Con
 
 def base_data() -> NewRecord:
     table = Reference(
-        source=SOURCE, event_key=f"{SOURCE}:reference:venues", known_at=at(-500), document_hash="d", table="venues",
+        source=SOURCE,
+        event_key=f"{SOURCE}:reference:venues",
+        known_at=at(-500),
+        document_hash="d",
+        table="venues",
         rows=(ReferenceRow(code="7", name="East"), ReferenceRow(code="8", name="West")),
-    )  # fmt: skip
+    )
     record_id = event_id_of(SOURCE, "reference", table.event_key, "d")
     return encode(table, CLEAN, "clean-event/1", record_id, "cleaner")
 

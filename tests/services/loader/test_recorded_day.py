@@ -72,9 +72,14 @@ def load(connection: Connection, documents: Iterator[Document]) -> None:
 
 
 MARKETS = [
-    ("exacta", 168, 351_250), ("place", 336, 84_380), ("quinella", 168, 180_590), ("quinella_place", 501, 192_970),
-    ("trifecta", 168, 1_535_730), ("trio", 167, 236_480), ("win", 168, 74_910),
-]  # fmt: skip
+    ("exacta", 168, 351_250),
+    ("place", 336, 84_380),
+    ("quinella", 168, 180_590),
+    ("quinella_place", 501, 192_970),
+    ("trifecta", 168, 1_535_730),
+    ("trio", 167, 236_480),
+    ("win", 168, 74_910),
+]
 
 
 STANDING = {
@@ -150,9 +155,10 @@ def test_the_documented_corrections_are_noted(as_it_came: Connection) -> None:
         "SELECT field, old, new, count(*) FROM analytics.corrections WHERE field = 'distance_m' GROUP BY 1, 2, 3",
     )
     assert cards == [("distance_m", "1800", "1200", 18)]
-    assert ask(
-        as_it_came, "SELECT event_key FROM analytics.corrections WHERE field = 'scheduled_at' ORDER BY 1"
-    ) == [("boatrace:2026-01-31:06:11",), ("boatrace:2026-01-31:07:02",)]  # fmt: skip
+    assert ask(as_it_came, "SELECT event_key FROM analytics.corrections WHERE field = 'scheduled_at' ORDER BY 1") == [
+        ("boatrace:2026-01-31:06:11",),
+        ("boatrace:2026-01-31:07:02",),
+    ]
 
 
 def test_the_documented_losses_are_noted(as_it_came: Connection) -> None:

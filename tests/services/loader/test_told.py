@@ -19,6 +19,10 @@ def test_exactly_the_versions_of_which_a_loaded_event_goes_out_are_marked(connec
     marked = ask(connection, "SELECT kind, version, told FROM facts.versions ORDER BY 1, 2")
 
     assert marked == [
-        ("listed", 1, True), ("listed", 2, True), ("observed", 1, True), ("settled", 1, True), ("settled", 2, False)
-    ]  # fmt: skip
+        ("listed", 1, True),
+        ("listed", 2, True),
+        ("observed", 1, True),
+        ("settled", 1, True),
+        ("settled", 2, False),
+    ]
     assert sorted((event.kind, event.version) for event in told) == [row[:2] for row in marked if row[2]]

@@ -41,10 +41,16 @@ def loaded(number: int = 1, **changes: Any) -> LoadedEvent:
     """An event that started an hour ago and is settled now."""
     return LoadedEvent(
         **{
-            "source": SOURCE, "event_key": key(number), "kind": "settled", "version": 1, "known_at": NOW,
-            "scheduled_at": NOW - HOUR, "status": "settled", **changes,
+            "source": SOURCE,
+            "event_key": key(number),
+            "kind": "settled",
+            "version": 1,
+            "known_at": NOW,
+            "scheduled_at": NOW - HOUR,
+            "status": "settled",
+            **changes,
         }
-    )  # fmt: skip
+    )
 
 
 def prediction(*wins: float, **changes: Any) -> Prediction:
@@ -53,10 +59,18 @@ def prediction(*wins: float, **changes: Any) -> Prediction:
     heads.append(HeadProbability(head="top3", slot=2, label="top3", probability=1.0))
     return Prediction(
         **{
-            "source": SOURCE, "event_key": key(1), "as_of": NOW, "scheduled_at": NOW + HOUR, "state": "observation",
-            "model_version": "m1", "feature_hash": "f", "inputs": (), "probabilities": tuple(heads), **changes,
+            "source": SOURCE,
+            "event_key": key(1),
+            "as_of": NOW,
+            "scheduled_at": NOW + HOUR,
+            "state": "observation",
+            "model_version": "m1",
+            "feature_hash": "f",
+            "inputs": (),
+            "probabilities": tuple(heads),
+            **changes,
         }
-    )  # fmt: skip
+    )
 
 
 def session(**changes: Any) -> SessionFacts:
@@ -67,10 +81,16 @@ def session(**changes: Any) -> SessionFacts:
 def event(**changes: Any) -> EventFacts:
     return EventFacts(
         **{
-            "event_key": key(1), "session": session(), "number": 1, "scheduled_at": NOW - HOUR, "status": "settled",
-            "names": {1: "Ada", 2: "Ben", 3: "Cy"}, "placed": ((1, 2), (2, 1), (3, 3)), **changes,
+            "event_key": key(1),
+            "session": session(),
+            "number": 1,
+            "scheduled_at": NOW - HOUR,
+            "status": "settled",
+            "names": {1: "Ada", 2: "Ben", 3: "Cy"},
+            "placed": ((1, 2), (2, 1), (3, 3)),
+            **changes,
         }
-    )  # fmt: skip
+    )
 
 
 class Rows:
@@ -88,32 +108,53 @@ class Rows:
         venue_id = self._one(
             "INSERT INTO facts.venues (source_id, code, name) VALUES (%s, %s, %s)"
             " ON CONFLICT (source_id, code) DO UPDATE SET name = excluded.name RETURNING id",
-            self._source, str(venue), name,
-        )  # fmt: skip
+            self._source,
+            str(venue),
+            name,
+        )
         return self._one(
             "INSERT INTO facts.sessions (session_key, source_id, venue_id, date, title, grade)"
             " VALUES (%s, %s, %s, %s, 'Cup', %s) RETURNING id",
-            f"{SOURCE}:{day}:{venue:02d}", self._source, venue_id, day, grade,
-        )  # fmt: skip
+            f"{SOURCE}:{day}:{venue:02d}",
+            self._source,
+            venue_id,
+            day,
+            grade,
+        )
 
     def event(
-        self, session: int, number: int, status: str = "settled", day: date = DAY, venue: int = 7,
-        winner: int = 1, trifecta: int = 1_000, at: datetime = NOW - HOUR,
-    ) -> int:  # fmt: skip
+        self,
+        session: int,
+        number: int,
+        status: str = "settled",
+        day: date = DAY,
+        venue: int = 7,
+        winner: int = 1,
+        trifecta: int = 1_000,
+        at: datetime = NOW - HOUR,
+    ) -> int:
         """Six entries with names; when settled, `winner` is first and the others follow by slot."""
         event_key = event_key_of(SOURCE, day, venue, number)
         event_id = self._one(
             "INSERT INTO facts.events (event_key, session_id, number, scheduled_at, status, listed_at)"
             " VALUES (%s, %s, %s, %s, %s, %s) RETURNING id",
-            event_key, session, number, at, status, at,
-        )  # fmt: skip
+            event_key,
+            session,
+            number,
+            at,
+            status,
+            at,
+        )
         order = [winner, *(slot for slot in range(1, 7) if slot != winner)]
         for place, slot in enumerate(order, start=1):
             entity = self._one(
                 "INSERT INTO facts.entities (entity_key, source_id, name, known_at)"
                 " VALUES (%s, %s, %s, %s) RETURNING id",
-                f"{event_key}/{slot}", self._source, f"Rower {slot}", at,
-            )  # fmt: skip
+                f"{event_key}/{slot}",
+                self._source,
+                f"Rower {slot}",
+                at,
+            )
             self._do(
                 "INSERT INTO facts.entries (event_id, slot, entity_id) VALUES (%s, %s, %s)", event_id, slot, entity
             )
@@ -124,16 +165,22 @@ class Rows:
         if status == "settled":
             self._do(
                 "INSERT INTO facts.transactions VALUES (%s, 'trifecta', %s, %s, 1)",
-                event_id, "-".join(map(str, order[:3])), trifecta,
-            )  # fmt: skip
+                event_id,
+                "-".join(map(str, order[:3])),
+                trifecta,
+            )
         return event_id
 
     def prediction(self, event_id: int, wins: list[float], as_of: datetime, shadow: bool = False) -> None:
         heads = [{"head": "result", "slot": i, "label": "win", "probability": p} for i, p in enumerate(wins, start=1)]
         self._do(
             "INSERT INTO facts.predictions VALUES (%s, %s, 'observation', 'm1', %s, %s, 'f', %s)",
-            uuid4(), event_id, as_of, shadow, Jsonb(heads),
-        )  # fmt: skip
+            uuid4(),
+            event_id,
+            as_of,
+            shadow,
+            Jsonb(heads),
+        )
 
     def _do(self, query: str, *values: object) -> None:
         self._connection.execute(query.encode(), values)

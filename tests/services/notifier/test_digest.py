@@ -13,9 +13,12 @@ from tests.services.notifier.samples import DAY, SOURCE
 
 def test_model_and_base_rate_are_measured_on_the_same_events() -> None:
     rows = DayRows(
-        {"settled": 3}, log_losses={"a": 0.5, "b": 1.5, "dead heat": 9.0}, winners={"a": 1, "b": 2, "not predicted": 3},
-        wins={1: 59, 2: 35}, slots=6,
-    )  # fmt: skip
+        {"settled": 3},
+        log_losses={"a": 0.5, "b": 1.5, "dead heat": 9.0},
+        winners={"a": 1, "b": 2, "not predicted": 3},
+        wins={1: 59, 2: 35},
+        slots=6,
+    )
 
     digest = digest_of(SOURCE, DAY, rows, best=3)
 

@@ -31,10 +31,7 @@ STEPS: list[tuple[Received, str]] = [
     (received(prediction(0.9, 0.1, event_key=key(2))), ""),
     (received(prediction(0.1, 0.9, event_key=key(2))), ""),
     (received(loaded(1)), ""),
-    (
-        received(loaded(1, version=2)),
-        "UPDATE facts.transactions SET amount = 70000 WHERE amount = 60000",
-    ),
+    (received(loaded(1, version=2)), "UPDATE facts.transactions SET amount = 70000 WHERE amount = 60000"),
     (received(loaded(3, status="cancelled")), "UPDATE facts.events SET status = 'cancelled' WHERE number = 3"),
     (received(loaded(2, status="void")), "UPDATE facts.events SET status = 'void' WHERE number = 2"),
     (received(loaded(2, status="void", version=2)), ""),

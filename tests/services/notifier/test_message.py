@@ -23,7 +23,7 @@ DIGEST = Digest(
         (CalledOff(session(events=12, called_off=(11, 12))), ["2 of 12 events will not take place: 11, 12"]),
         (Daily(DIGEST), ["24 events: 1 cancelled, 23 settled", "Weir 4: 2-1-3 123,450", "1.2500", "1.5000", "4,000"]),
     ],
-)  # fmt: skip
+)
 def test_each_finding_says_what_it_is(finding: Finding, said: list[str]) -> None:
     text = plain(render(finding))
 

@@ -13,18 +13,7 @@ from services.notifier.postgres_facts import day_rows
 from services.notifier.rules import Rules
 from shared.ops.tables import operations as operations_table
 from tests.services.notifier.conftest import Compose
-from tests.services.notifier.samples import (
-    DAY,
-    HOUR,
-    NOW,
-    SOURCE,
-    FixedClock,
-    Rows,
-    key,
-    loaded,
-    prediction,
-    received,
-)
+from tests.services.notifier.samples import DAY, HOUR, NOW, SOURCE, FixedClock, Rows, key, loaded, prediction, received
 
 Connection = psycopg.Connection[Any]
 YESTERDAY = DAY - timedelta(days=1)
@@ -104,8 +93,9 @@ def test_every_channel_gets_its_own_row(database: Connection, rows: Rows) -> Non
     handled(Notifier(["console", "discord"], FixedClock(), Rules()), database, loaded(1))
 
     assert database.execute("SELECT channel, state FROM notifier.ledger ORDER BY id").fetchall() == [
-        ("console", "pending"), ("discord", "pending"),
-    ]  # fmt: skip
+        ("console", "pending"),
+        ("discord", "pending"),
+    ]
 
 
 def test_nothing_is_told_for_a_replay(notifier: Notifier, database: Connection, rows: Rows) -> None:

@@ -31,13 +31,7 @@ def test_a_clear_favourite_of_an_event_to_come_is_a_tip() -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [
-        {"scheduled_at": NOW},
-        {"scheduled_at": None},
-        {"shadow": True},
-        {"as_of": LONG_AGO},
-        {"scheduled_at": LONG_AGO},
-    ],
+    [{"scheduled_at": NOW}, {"scheduled_at": None}, {"shadow": True}, {"as_of": LONG_AGO}, {"scheduled_at": LONG_AGO}],
     ids=["started", "start unknown", "shadow", "known long ago", "started long ago"],
 )
 def test_a_favourite_that_helps_nobody_is_no_tip(changes: dict[str, Any]) -> None:
@@ -86,8 +80,7 @@ def test_a_fact_a_day_old_to_the_second_is_still_news() -> None:
 
 
 @pytest.mark.parametrize(
-    "changes",
-    [{"status": "provisional"}, {"kind": "listed"}, {"kind": "observed", "status": "observed"}],
+    "changes", [{"status": "provisional"}, {"kind": "listed"}, {"kind": "observed", "status": "observed"}]
 )
 def test_an_event_that_is_not_settled_yet_gives_nothing(changes: dict[str, Any]) -> None:
     assert not candidates([received(loaded(**changes))], NOW, RULES)
@@ -106,9 +99,16 @@ def test_events_sessions_and_days_are_named_once() -> None:
 
 def test_a_message_of_another_topic_is_an_error() -> None:
     raw = RawEvent(
-        source=SOURCE, feed="results", event_key=key(1), ordinal=1, document_hash="d", url="u", fetched_at=NOW,
-        historical=False, body={},
-    )  # fmt: skip
+        source=SOURCE,
+        feed="results",
+        event_key=key(1),
+        ordinal=1,
+        document_hash="d",
+        url="u",
+        fetched_at=NOW,
+        historical=False,
+        body={},
+    )
 
     with pytest.raises(InvalidEvent, match="RawEvent"):
         candidates([Received(raw, received(loaded()).event_id, "0", received(loaded()).record)], NOW, RULES)

@@ -184,9 +184,14 @@ def test_a_slow_channel_delays_no_other(
 
 @pytest.mark.parametrize(("retry", "state", "told"), [(False, "unknown", 1), (True, "sent", 2)])
 def test_a_sender_killed_between_sending_and_marking_is_settled_by_policy(
-    database: Connection, database_url: str, webhook: WebhookChannel, receiver: Receiver,
-    retry: bool, state: str, told: int,
-) -> None:  # fmt: skip
+    database: Connection,
+    database_url: str,
+    webhook: WebhookChannel,
+    receiver: Receiver,
+    retry: bool,
+    state: str,
+    told: int,
+) -> None:
     notes(database, 1)
     receiver.open.clear()
     child = subprocess.Popen([sys.executable, "-c", CHILD], stdin=subprocess.PIPE, text=True)

@@ -90,24 +90,49 @@ def store(connection: Connection, events: Sequence[Event]) -> None:
         ).fetchone()[0]  # type: ignore[index]
         ids = _events(connection, source, events)
         entities = _entities(connection, source, events)
-        _copy(connection, "entries (event_id, slot, entity_id, measures, categories)", [
-            (ids[event.key], slot, entities[who], json.dumps({"rating": rating, "weight_kg": 52.0}),
-             json.dumps({"motor_number": 10 * slot, "class": 1 + int(rating > 0)}))
-            for event in events
-            for slot, (who, rating) in enumerate(zip(event.entities, event.rating, strict=True), 1)
-        ])  # fmt: skip
-        _copy(connection, "observations (event_id, slot, course, measures)", [
-            (ids[event.key], slot, slot, json.dumps({"lap_s": lap}))
-            for event in events if event.observed for slot, lap in enumerate(event.lap_s, 1)
-        ])  # fmt: skip
-        _copy(connection, "outcomes (event_id, slot, place, course, start_timing_s)", [
-            (ids[event.key], slot, place, slot, event.timing_s[slot - 1])
-            for event in events for place, slot in enumerate(event.order, 1)
-        ])  # fmt: skip
-        _copy(connection, "transactions (event_id, market, selection, amount, ordinal)", [
-            (ids[event.key], "trifecta", "-".join(map(str, event.order[:3])), event.amount, 1)
-            for event in events if event.order
-        ])  # fmt: skip
+        _copy(
+            connection,
+            "entries (event_id, slot, entity_id, measures, categories)",
+            [
+                (
+                    ids[event.key],
+                    slot,
+                    entities[who],
+                    json.dumps({"rating": rating, "weight_kg": 52.0}),
+                    json.dumps({"motor_number": 10 * slot, "class": 1 + int(rating > 0)}),
+                )
+                for event in events
+                for slot, (who, rating) in enumerate(zip(event.entities, event.rating, strict=True), 1)
+            ],
+        )
+        _copy(
+            connection,
+            "observations (event_id, slot, course, measures)",
+            [
+                (ids[event.key], slot, slot, json.dumps({"lap_s": lap}))
+                for event in events
+                if event.observed
+                for slot, lap in enumerate(event.lap_s, 1)
+            ],
+        )
+        _copy(
+            connection,
+            "outcomes (event_id, slot, place, course, start_timing_s)",
+            [
+                (ids[event.key], slot, place, slot, event.timing_s[slot - 1])
+                for event in events
+                for place, slot in enumerate(event.order, 1)
+            ],
+        )
+        _copy(
+            connection,
+            "transactions (event_id, market, selection, amount, ordinal)",
+            [
+                (ids[event.key], "trifecta", "-".join(map(str, event.order[:3])), event.amount, 1)
+                for event in events
+                if event.order
+            ],
+        )
 
 
 def _events(connection: Connection, source: int, events: Sequence[Event]) -> dict[str, int]:

@@ -17,21 +17,39 @@ TRUE, BLUNT = 1.0986, 0.2
 
 
 def settle(
-    connection: psycopg.Connection[Any], leanings: Mapping[str, float], *, days: int = 20, a_day: int = 15,
-    first: date = FIRST, states: Sequence[str] = ("observation",), late: bool = False,
-) -> None:  # fmt: skip
+    connection: psycopg.Connection[Any],
+    leanings: Mapping[str, float],
+    *,
+    days: int = 20,
+    a_day: int = 15,
+    first: date = FIRST,
+    states: Sequence[str] = ("observation",),
+    late: bool = False,
+) -> None:
     """`leanings`: by a model's version. `late`: they spoke after the start."""
     rng = np.random.default_rng(5)
     with connection.transaction():
-        source = _one(connection, "INSERT INTO facts.sources (name) VALUES ('boatrace') ON CONFLICT (name)"
-                      " DO UPDATE SET name = excluded.name RETURNING id")  # fmt: skip
-        venue = _one(connection, "INSERT INTO facts.venues (source_id, code) VALUES (%s, '7') ON CONFLICT"
-                     " (source_id, code) DO UPDATE SET code = '7' RETURNING id", source)  # fmt: skip
+        source = _one(
+            connection,
+            "INSERT INTO facts.sources (name) VALUES ('boatrace') ON CONFLICT (name)"
+            " DO UPDATE SET name = excluded.name RETURNING id",
+        )
+        venue = _one(
+            connection,
+            "INSERT INTO facts.venues (source_id, code) VALUES (%s, '7') ON CONFLICT"
+            " (source_id, code) DO UPDATE SET code = '7' RETURNING id",
+            source,
+        )
         for on in (first + timedelta(days=day) for day in range(days)):
             session = _one(
-                connection, "INSERT INTO facts.sessions (session_key, source_id, date, venue_id)"
-                " VALUES (%s, %s, %s, %s) RETURNING id", f"boatrace:{on}:07", source, on, venue,
-            )  # fmt: skip
+                connection,
+                "INSERT INTO facts.sessions (session_key, source_id, date, venue_id)"
+                " VALUES (%s, %s, %s, %s) RETURNING id",
+                f"boatrace:{on}:07",
+                source,
+                on,
+                venue,
+            )
             for number in range(1, a_day + 1):
                 starts = datetime.combine(on, time(1), UTC) + timedelta(minutes=20 * number)
                 best = int(rng.integers(SLOTS))
@@ -44,18 +62,27 @@ def _event(
     connection: psycopg.Connection[Any], session: int, key: str, number: int, starts: datetime, winner: int
 ) -> int:
     event = _one(
-        connection, "INSERT INTO facts.events (event_key, session_id, number, status, scheduled_at, settled_at)"
+        connection,
+        "INSERT INTO facts.events (event_key, session_id, number, status, scheduled_at, settled_at)"
         " VALUES (%s, %s, %s, 'settled', %s, %s) RETURNING id",
-        key, session, number, starts, starts + timedelta(minutes=15),
-    )  # fmt: skip
+        key,
+        session,
+        number,
+        starts,
+        starts + timedelta(minutes=15),
+    )
     connection.execute("INSERT INTO facts.outcomes (event_id, slot, place) VALUES (%s, %s, 1)", (event, winner + 1))
     return event
 
 
 def _predictions(
-    connection: psycopg.Connection[Any], event: int, as_of: datetime, best: int, leanings: Mapping[str, float],
+    connection: psycopg.Connection[Any],
+    event: int,
+    as_of: datetime,
+    best: int,
+    leanings: Mapping[str, float],
     states: Sequence[str],
-) -> None:  # fmt: skip
+) -> None:
     for version, leaning in leanings.items():
         says = _leaning(best, leaning)
         heads = [

@@ -51,9 +51,13 @@ def tensors_of(seed: int, size: int = 8) -> Tensors:
 
 
 def shelved(
-    directory: Path, seed: int = 1, *, last_day: str = "2031-04-30", metrics: dict[str, float] | None = None,
+    directory: Path,
+    seed: int = 1,
+    *,
+    last_day: str = "2031-04-30",
+    metrics: dict[str, float] | None = None,
     pictures: dict[str, bytes] | None = None,
-) -> str:  # fmt: skip
+) -> str:
     """The version of a new candidate."""
     label = Label.model_validate(label_of(seed, last_day, metrics))
     return shelf_of(directory).save(label, last_day, tensors_of(seed), order(), pictures)

@@ -17,6 +17,9 @@ def order(request: str | None = None, why: str | None = None) -> Order:
 
 def label_of(seed: int, last_day: str, metrics: dict[str, float] | None = None) -> dict[str, Any]:
     return {
-        "first_day": "2031-01-01", "last_day": last_day, "events": 4000, "seed": seed,
+        "first_day": "2031-01-01",
+        "last_day": last_day,
+        "events": 4000,
+        "seed": seed,
         "metrics": GOOD if metrics is None else metrics,
-    }  # fmt: skip
+    }

@@ -55,18 +55,25 @@ def changed(found: Sequence[EventFacts], seed: int = 4) -> list[EventFacts]:
     """Other cards, observations, amounts and timings on the days that validate."""
     rng = np.random.default_rng(seed)
     return [
-        event if event.day <= CUT else event._replace(
-            venue=9, amount=float(rng.integers(1, 9)), grade=7.0, distance_m=3000.0,
+        event
+        if event.day <= CUT
+        else event._replace(
+            venue=9,
+            amount=float(rng.integers(1, 9)),
+            grade=7.0,
+            distance_m=3000.0,
             entries=[
                 entry._replace(
-                    measures={"points": 50 + rng.normal(), "new": 1.0}, categories={"class": "Z"}, timing_s=9.0,
+                    measures={"points": 50 + rng.normal(), "new": 1.0},
+                    categories={"class": "Z"},
+                    timing_s=9.0,
                     observed={"lap_s": 60 + rng.normal(), "depth": 2.0},
                 )
                 for entry in event.entries
             ],
         )
         for event in found
-    ]  # fmt: skip
+    ]
 
 
 def silent(_: str) -> None:
@@ -74,9 +81,14 @@ def silent(_: str) -> None:
 
 
 def trained(
-    found: Sequence[EventFacts] | Events, profile: Profile = POND, *, training: Training = TINY, seed: int = 1,
-    without: Sequence[str] = (), workers: int | None = None,
-) -> Made:  # fmt: skip
+    found: Sequence[EventFacts] | Events,
+    profile: Profile = POND,
+    *,
+    training: Training = TINY,
+    seed: int = 1,
+    without: Sequence[str] = (),
+    workers: int | None = None,
+) -> Made:
     """`workers` None: in this process."""
     events = found if isinstance(found, Events) else arrays(found, profile)
     run: Run = one_by_one if workers is None else side_by_side(workers)

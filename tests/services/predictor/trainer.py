@@ -50,10 +50,15 @@ def walk(database_url: str, models_dir: Path, duel: Duel) -> Sequence[Judged]:
     """The candidate knows more than the live one."""
     rng = np.random.default_rng(2)
     return [
-        Judged(f"event {number}", f"day {number // 12}", int(rng.choice(3, p=[0.6, 0.2, 0.2])), (0.6, 0.2, 0.2),
-               (0.4, 0.3, 0.3))
+        Judged(
+            f"event {number}",
+            f"day {number // 12}",
+            int(rng.choice(3, p=[0.6, 0.2, 0.2])),
+            (0.6, 0.2, 0.2),
+            (0.4, 0.3, 0.3),
+        )
         for number in range(min(duel.most, 400))
-    ]  # fmt: skip
+    ]
 
 
 if __name__ == "__main__":

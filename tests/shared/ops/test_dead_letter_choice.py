@@ -44,9 +44,12 @@ def letter(offset: int = 0, *, key: str = "k", **headers: str) -> Letter:
 )
 def test_a_filter_leaves_out_what_it_does_not_name(said: dict[str, Any], matches: bool) -> None:
     one = letter(
-        key="boatrace:2026-01-31:07:04", exception_class="ValueError", original_topic="raw-events", stage="handle",
+        key="boatrace:2026-01-31:07:04",
+        exception_class="ValueError",
+        original_topic="raw-events",
+        stage="handle",
         stack_digest="d",
-    )  # fmt: skip
+    )
 
     assert Filter(**said).matches(one, "open") == matches
     assert Filter.from_json(Filter(**said).as_json()) == Filter(**said)
@@ -92,7 +95,5 @@ def test_facets_count_by_kind_the_most_frequent_first() -> None:
     found = facets(letters)
 
     assert found["causes"] == [{"value": "A", "records": 3}, {"value": "B", "records": 1}]
-    assert found["stack_digests"][0] == {
-        "value": "x", "records": 3, "frame": "m:f:1", "message": "", "example": "0/0"
-    }  # fmt: skip
+    assert found["stack_digests"][0] == {"value": "x", "records": 3, "frame": "m:f:1", "message": "", "example": "0/0"}
     assert found["days"] == [{"value": "2031-05-04", "records": 4}]

@@ -10,16 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from shared.ops.operations import (
-    OPEN,
-    Command,
-    NotPossible,
-    Operation,
-    State,
-    Wanted,
-    resting_state,
-    wanted_after,
-)
+from shared.ops.operations import OPEN, Command, NotPossible, Operation, State, Wanted, resting_state, wanted_after
 from shared.ops.tables import jobs as jobs_table
 from shared.ops.tables import operations as operations_table
 
@@ -103,8 +94,9 @@ class OneJob(RuleBasedStateMachine):
 
     @rule()
     def the_lease_ends(self) -> None:
-        self.connection.execute("UPDATE ops.operations SET lease_until = clock_timestamp() - interval '1 s'"
-                                " WHERE lease_until IS NOT NULL")  # fmt: skip
+        self.connection.execute(
+            "UPDATE ops.operations SET lease_until = clock_timestamp() - interval '1 s' WHERE lease_until IS NOT NULL"
+        )
 
     @precondition(lambda self: self.held)
     @rule(data=st.data())
@@ -194,6 +186,5 @@ class OneJob(RuleBasedStateMachine):
 def test_in_any_order_of_events_what_is_over_is_over_and_one_worker_counts(database: psycopg.Connection[Any]) -> None:
     OneJob.connection = database
     run_state_machine_as_test(
-        OneJob,
-        settings=settings(max_examples=60, stateful_step_count=25, suppress_health_check=list(HealthCheck)),
+        OneJob, settings=settings(max_examples=60, stateful_step_count=25, suppress_health_check=list(HealthCheck))
     )

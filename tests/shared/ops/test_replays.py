@@ -129,10 +129,7 @@ def test_a_plan_survives_its_storing() -> None:
         ({"keys": ["made-up:2031-05-04:*"]}, {"keys": ["made-up:2031-05-05:*"]}),
         ({"keys": ["*:01"]}, {"keys": ["*:02"]}),
         ({"kinds": ["programs"]}, {"kinds": ["results"]}),
-        (
-            {"time": "event", "to": "2031-05-04T00:00:00Z"},
-            {"time": "event", "from": "2031-05-04T00:00:00Z"},
-        ),
+        ({"time": "event", "to": "2031-05-04T00:00:00Z"}, {"time": "event", "from": "2031-05-04T00:00:00Z"}),
     ],
 )
 def test_replays_that_cannot_select_the_same_record_do_not_meet(one: dict[str, Any], other: dict[str, Any]) -> None:

@@ -40,10 +40,17 @@ def broker_on(url: str) -> PostgresBroker:
 
 def raw(number: int, key: str = "k") -> NewRecord:
     event = RawEvent(
-        source="made-up", feed="programs", event_key=f"made-up:{key}", ordinal=number + 1, document_hash="0" * 64,
-        url="http://127.0.0.1/", fetched_at=datetime(2031, 5, 4, tzinfo=UTC), published_at=None, historical=False,
+        source="made-up",
+        feed="programs",
+        event_key=f"made-up:{key}",
+        ordinal=number + 1,
+        document_hash="0" * 64,
+        url="http://127.0.0.1/",
+        fetched_at=datetime(2031, 5, 4, tzinfo=UTC),
+        published_at=None,
+        historical=False,
         body={},
-    )  # fmt: skip
+    )
     return encode(event, RAW, "raw-event/1", uuid5(NAMESPACE_URL, f"{key}/{number}"), "fetcher")
 
 

@@ -68,8 +68,11 @@ def test_a_loop_is_ready_while_it_runs_and_not_before_or_after(broker: PostgresB
     with running(loop):
         wait_until(lambda: view.ready() == (True, "2 partitions"))
         assert view.status() == {
-            "service": "cleaner", "replica": "0", "state": "running", "detail": {"windows": 3, "partitions": 2}
-        }  # fmt: skip
+            "service": "cleaner",
+            "replica": "0",
+            "state": "running",
+            "detail": {"windows": 3, "partitions": 2},
+        }
 
     assert view.ready() == (False, "stopped")
 

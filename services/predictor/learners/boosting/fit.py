@@ -71,9 +71,13 @@ def fit_boosting(data: ChoiceData, seed: int, options: BoostingOptions, places: 
     dataset = lightgbm.Dataset(fit.entries(data.entry))
     check = lightgbm.Dataset(judged.entries(data.entry), reference=dataset)
     return _boosted(
-        dataset, check, _parameters(seed, options) | {"objective": fit.derivatives}, options, "log_loss",
+        dataset,
+        check,
+        _parameters(seed, options) | {"objective": fit.derivatives},
+        options,
+        "log_loss",
         lambda scores, _: ("log_loss", judged.loss(scores), False),
-    )  # fmt: skip
+    )
 
 
 def fit_chances(data: ChoiceData, came: Bools, seed: int, options: BoostingOptions) -> Boosting:
@@ -102,10 +106,7 @@ def _boosted(
         valid_sets=[check],
         valid_names=["validation"],
         feval=feval,
-        callbacks=[
-            lightgbm.early_stopping(options.patience_trees, verbose=False),
-            lightgbm.record_evaluation(losses),
-        ],
+        callbacks=[lightgbm.early_stopping(options.patience_trees, verbose=False), lightgbm.record_evaluation(losses)],
     )
     kept = booster.best_iteration or booster.current_iteration()
     return Boosting(

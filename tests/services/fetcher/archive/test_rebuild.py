@@ -79,9 +79,11 @@ def test_it_is_a_source_with_an_end_and_goes_on_where_it_was(lived: Run, tmp_pat
 
     assert sorted(event_ids([*step.records, *run.records])) == sorted(event_ids(lived.records))
     assert second.status() == {  # the next day's address still showed the day before: kept, and nothing told of it
-        "windows": {"due": 0, "done": 2 * 3, "failed": 0, "missing": 0}, "failed": [], "exhausted": True,
+        "windows": {"due": 0, "done": 2 * 3, "failed": 0, "missing": 0},
+        "failed": [],
+        "exhausted": True,
         "days": {"asked": 2, "found": 2, "missing": [], "more_gaps": 0},
-    }  # fmt: skip
+    }
 
 
 def test_days_and_sources_that_are_not_asked_for_are_left_out(tmp_path: Path) -> None:

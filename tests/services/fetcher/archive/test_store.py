@@ -38,8 +38,12 @@ def test_the_index_tells_where_documents_came_from_in_order(tmp_path: Path) -> N
     assert [(line.feed, line.hash) for line in archive.documents()] == [("cards", first.hash), ("ends", second.hash)]
     last = list(archive.documents())[-1]
     assert (last.date, last.url, last.fetched_at, last.published_at, last.historical) == (
-        DAY, "/ends/today.json", NOON + timedelta(seconds=5), NOON, False,
-    )  # fmt: skip
+        DAY,
+        "/ends/today.json",
+        NOON + timedelta(seconds=5),
+        NOON,
+        False,
+    )
 
 
 def test_the_same_content_is_written_once(tmp_path: Path) -> None:

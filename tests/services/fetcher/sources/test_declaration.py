@@ -43,9 +43,16 @@ def test_the_base_data_of_the_boat_races_is_whole() -> None:
     tables = load_source("boatrace").reference
 
     assert {name: len(rows) for name, rows in tables.items()} == {
-        "venues": 24, "markets": 7, "grades": 5, "classes": 4, "weathers": 5, "wind_directions": 17, "techniques": 6,
-        "place_codes": 10, "branches": 47,
-    }  # fmt: skip
+        "venues": 24,
+        "markets": 7,
+        "grades": 5,
+        "classes": 4,
+        "weathers": 5,
+        "wind_directions": 17,
+        "techniques": 6,
+        "place_codes": 10,
+        "branches": 47,
+    }
     refunded = {row.code for row in tables["place_codes"] if row.attributes.get("refunded")}
     assert refunded == {"14", "15", "16"}
     assert {row.code: row.attributes for row in tables["markets"]}["trio"] == {"picks": 3, "ordered": False}

@@ -23,12 +23,25 @@ MESSAGE = Message("id/tip", UUID(int=5), "tip", "k", "**Tip** @everyone")
 KEPT = Answer(
     200,
     {
-        "id": "99", "type": 0, "content": "x", "channel_id": "5", "attachments": [], "embeds": [], "mentions": [],
-        "mention_roles": [], "pinned": False, "mention_everyone": False, "tts": False, "edited_timestamp": None,
-        "timestamp": "2026-05-02T12:00:00.000000+00:00", "flags": 0, "components": [], "webhook_id": HOOK_ID,
+        "id": "99",
+        "type": 0,
+        "content": "x",
+        "channel_id": "5",
+        "attachments": [],
+        "embeds": [],
+        "mentions": [],
+        "mention_roles": [],
+        "pinned": False,
+        "mention_everyone": False,
+        "tts": False,
+        "edited_timestamp": None,
+        "timestamp": "2026-05-02T12:00:00.000000+00:00",
+        "flags": 0,
+        "components": [],
+        "webhook_id": HOOK_ID,
         "author": {"id": HOOK_ID, "username": "h", "discriminator": "0000", "avatar": None, "bot": True},
     },
-)  # fmt: skip
+)
 
 
 @pytest.fixture

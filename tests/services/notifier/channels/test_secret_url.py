@@ -25,9 +25,16 @@ def test_the_url_is_read_and_not_shown(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"s3cret", b"http://hooks.example/s3cret", b"file:///s3cret", b"https://a/s3cret b", b"\xff\xfes3cret",
-     b"https://[s3cret"],
-)  # fmt: skip
+    [
+        b"",
+        b"s3cret",
+        b"http://hooks.example/s3cret",
+        b"file:///s3cret",
+        b"https://a/s3cret b",
+        b"\xff\xfes3cret",
+        b"https://[s3cret",
+    ],
+)
 def test_anything_else_is_an_error_that_names_the_file_only(tmp_path: Path, content: bytes) -> None:
     file = written(tmp_path, content)
 

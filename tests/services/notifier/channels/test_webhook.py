@@ -27,9 +27,12 @@ def test_the_message_arrives_whole(channel: WebhookChannel, receiver: Receiver) 
     assert seen.path == "/hooks/s3cret"
     assert seen.headers["Idempotency-Key"] == "id/tip"
     assert seen.body == {
-        "message_id": "id/tip", "rule": "tip", "event_key": "river:2026-05-02:07:01", "text": "Tip a*",
+        "message_id": "id/tip",
+        "rule": "tip",
+        "event_key": "river:2026-05-02:07:01",
+        "text": "Tip a*",
         "markdown": "**Tip** a\\*",
-    }  # fmt: skip
+    }
 
 
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 503])

@@ -32,9 +32,13 @@ def test_a_shadow_is_made_retired_and_deleted(client: httpx.Client, models: Path
     version = shelved(models)
 
     for step, before, state in [
-        ("shadow", "candidate", "shadow"), ("shadow", "shadow", "shadow"), ("retire", "shadow", "retired"),
-        ("shadow", "retired", "shadow"), ("retire", "shadow", "retired"), ("delete", "retired", None),
-    ]:  # fmt: skip
+        ("shadow", "candidate", "shadow"),
+        ("shadow", "shadow", "shadow"),
+        ("retire", "shadow", "retired"),
+        ("shadow", "retired", "shadow"),
+        ("retire", "shadow", "retired"),
+        ("delete", "retired", None),
+    ]:
         said = client.post(f"/models/{version}/{step}").json()
         assert (said["before"], said["state"]) == (before, state)
 

@@ -25,8 +25,9 @@ def test_models_are_listed_with_what_they_are(client: httpx.Client, models: Path
     shown = client.get("/models").json()
 
     assert [(each["version"], each["state"], each["last_day"], each["seed"]) for each in shown] == [
-        (newer, "candidate", "2031-04-30", 2), (older, "live", "2031-03-31", 1),
-    ]  # fmt: skip
+        (newer, "candidate", "2031-04-30", 2),
+        (older, "live", "2031-03-31", 1),
+    ]
     assert shown[0]["metrics"]["observation_result"] == 1.15
     assert shown[0]["problem"] is None
 
@@ -51,8 +52,9 @@ def test_one_model_is_shown_whole(client: httpx.Client, models: Path) -> None:
     assert shown["description"]["events"] == 4000
     assert shown["pictures"] == ["reliability"]
     assert [(each["before"], each["after"], each["why"]) for each in shown["history"]] == [
-        (None, "candidate", None), ("candidate", "shadow", "a look"),
-    ]  # fmt: skip
+        (None, "candidate", None),
+        ("candidate", "shadow", "a look"),
+    ]
     assert shown["history"][-1]["who"] == "file token"
 
 

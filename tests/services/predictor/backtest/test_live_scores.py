@@ -19,9 +19,13 @@ def events() -> list[Event]:
 
 
 def tell(
-    connection: Connection, event: Event, p_win: tuple[float, ...], as_of: datetime, state: str = "card",
+    connection: Connection,
+    event: Event,
+    p_win: tuple[float, ...],
+    as_of: datetime,
+    state: str = "card",
     shadow: bool = False,
-) -> None:  # fmt: skip
+) -> None:
     heads = [{"head": "result", "slot": slot, "label": "win", "probability": p} for slot, p in enumerate(p_win, 1)]
     heads.append({"head": "trend", "slot": 0, "label": "low", "probability": 1.0})
     connection.execute(

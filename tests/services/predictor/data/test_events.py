@@ -13,9 +13,7 @@ def made(key: str = "pond:2031-05-06:01:01", *entries: EntryFacts, **given: obje
 
 
 def test_a_slot_of_an_event_is_one_cell_of_each_array() -> None:
-    entry = EntryFacts(
-        3, "pond:9", {"weight_kg": 52.0}, {"class": 2}, 4, {"lap_s": 6.7}, 1, None, 5, 0.11, False, 160
-    )  # fmt: skip
+    entry = EntryFacts(3, "pond:9", {"weight_kg": 52.0}, {"class": 2}, 4, {"lap_s": 6.7}, 1, None, 5, 0.11, False, 160)
 
     events = events_of([made("a", EntryFacts(1)), made("b", entry, amount=1230)], 4)
 

@@ -32,9 +32,15 @@ def event(day: date, number: int, places: tuple[float | None, ...], status: str 
         for slot, place in enumerate(places, 1)
     ]
     return EventFacts(
-        event_key=f"made:{day}:07:{number:02}", session_key=f"made:{day}:07", day=day_number(day), venue=7,
-        number=number, status=status, entries=entries, amount=2000.0,
-    )  # fmt: skip
+        event_key=f"made:{day}:07:{number:02}",
+        session_key=f"made:{day}:07",
+        day=day_number(day),
+        venue=7,
+        number=number,
+        status=status,
+        entries=entries,
+        amount=2000.0,
+    )
 
 
 def made(*found: EventFacts) -> Events:
@@ -48,7 +54,7 @@ def four() -> Judged:
             event(FIRST, 1, (1, 2, 3)), event(FIRST, 2, (1, 3, 2)), event(LAST, 1, (2, 1, 3)), event(LAST, 2, (3, 2, 1))
         ),
         TERCILES,
-    )  # fmt: skip
+    )
 
 
 def always(*win: float) -> Opinion:

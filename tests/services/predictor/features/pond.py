@@ -35,10 +35,17 @@ TRIO = Profile(name="trio", slots=3)
 def event(key: str = "a", *entries: EntryFacts, at_us: float = FIRST_DAY * DAY_US, **given: Any) -> EventFacts:
     """Settled at `at_us`, observed 20 minutes and listed a day before it."""
     fields: dict[str, Any] = {
-        "session_key": "pond:1", "day": int(at_us // DAY_US), "venue": 1, "number": 1, "status": "settled",
-        "listed_us": at_us - DAY_US, "observed_us": at_us - 20 * MINUTE_US, "settled_us": at_us,
-        "scheduled_us": at_us - 20 * MINUTE_US, "session_title": "spring",
-    }  # fmt: skip
+        "session_key": "pond:1",
+        "day": int(at_us // DAY_US),
+        "venue": 1,
+        "number": 1,
+        "status": "settled",
+        "listed_us": at_us - DAY_US,
+        "observed_us": at_us - 20 * MINUTE_US,
+        "settled_us": at_us,
+        "scheduled_us": at_us - 20 * MINUTE_US,
+        "session_title": "spring",
+    }
     return EventFacts(event_key=key, entries=entries, **(fields | given))
 
 
@@ -66,7 +73,7 @@ def season(days: int, seed: int, venues: int = 3, a_day: int = 12, slots: int = 
 
 def _event(
     rng: np.random.Generator, strength: Any, start: float, venue: int, number: int, title: str | None, slots: int
-) -> EventFacts:  # fmt: skip
+) -> EventFacts:
     day = int(start // DAY_US)
     who = rng.choice(len(strength), slots, replace=False)
     order = np.argsort(-(strength[who] - 0.4 * np.arange(slots) + rng.gumbel(size=slots)))

@@ -36,7 +36,7 @@ def hashes(events: Events, history: History, encoding: Encoding, state: State) -
 
 def told(
     history: History, upcoming: EventFacts, state: State = "card", also: Sequence[EventFacts] = ()
-) -> dict[str, Floats]:  # fmt: skip
+) -> dict[str, Floats]:
     """The raw values (S,) of an event, by name. `also`: events whose measures are read too, for the names."""
     events = arrays([upcoming, *also], history.profile)
     names = names_of(events, history.profile)

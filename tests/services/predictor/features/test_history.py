@@ -12,16 +12,7 @@ from services.predictor.features.history import History
 from services.predictor.features.inputs import inputs_of
 from services.predictor.features.past import READ
 from services.predictor.features.tokens import TOKEN
-from tests.services.predictor.features.pond import (
-    DAY_US,
-    FIRST_DAY,
-    MINUTE_US,
-    POND,
-    arrays,
-    event,
-    raced,
-    season,
-)
+from tests.services.predictor.features.pond import DAY_US, FIRST_DAY, MINUTE_US, POND, arrays, event, raced, season
 from tests.services.predictor.features.reading import fitted, folded, told
 
 NOON = (FIRST_DAY + 10) * DAY_US
@@ -103,9 +94,7 @@ def test_a_win_from_a_lane_that_wins_often_says_less() -> None:
 
 def test_a_recent_win_weighs_more_than_an_old_one() -> None:
     def ended(*places: float) -> dict[str, float]:
-        days = [
-            past(*(place, 7 - place), at_us=NOON - (99 - day) * DAY_US) for day, place in enumerate(places)
-        ]  # fmt: skip
+        days = [past(*(place, 7 - place), at_us=NOON - (99 - day) * DAY_US) for day, place in enumerate(places)]
         return {name: float(found[0]) for name, found in told(folded(arrays(days)), upcoming()).items()}
 
     up, down = ended(*[6.0] * 8, *[1.0] * 8), ended(*[1.0] * 8, *[6.0] * 8)

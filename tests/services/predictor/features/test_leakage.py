@@ -35,9 +35,13 @@ def encoding(found: list[EventFacts], history: History) -> Encoding:
 def other_result(entry: EntryFacts) -> EntryFacts:
     place = 1.0 if entry.place is None else 7 - entry.place
     return entry._replace(
-        place=place, code=14.0 if place > 4 else None, course=float(7 - entry.slot), timing_s=9.0, refunded=True,
+        place=place,
+        code=14.0 if place > 4 else None,
+        course=float(7 - entry.slot),
+        timing_s=9.0,
+        refunded=True,
         win_amount=99.0,
-    )  # fmt: skip
+    )
 
 
 def other_observation(entry: EntryFacts) -> EntryFacts:
@@ -53,7 +57,7 @@ def other_observation(entry: EntryFacts) -> EntryFacts:
 def other_card(entry: EntryFacts) -> EntryFacts:
     return entry._replace(
         entity=f"pond:{60 - entry.slot}", measures={"points": 1.0}, categories={"class": "B", "motor_number": "9"}
-    )  # fmt: skip
+    )
 
 
 def turned(event: EventFacts, *turns: Turn) -> list[EntryFacts]:

@@ -8,16 +8,7 @@ import numpy as np
 import pytest
 
 from services.predictor.data.events import Bools, Floats
-from services.predictor.features.rating import (
-    STAGES,
-    Pace,
-    Stages,
-    chances,
-    expected_share,
-    gradient,
-    stages_of,
-    steps,
-)
+from services.predictor.features.rating import STAGES, Pace, Stages, chances, expected_share, gradient, stages_of, steps
 
 STRENGTH = np.array([0.3, -0.5, 1.2, 0.0])
 ALL = np.ones(4, dtype=np.bool_)

@@ -120,10 +120,13 @@ def test_one_replica_of_several_works_a_training_off(conninfo: str, models: Path
         pid = running(database, operation_id)
         worker = row(database, operation_id).worker or ""
         children = [
-            int(each.name) for each in Path("/proc").iterdir()
-            if each.name.isdecimal() and (each / "stat").exists() and _parent(each) == os.getpid()
+            int(each.name)
+            for each in Path("/proc").iterdir()
+            if each.name.isdecimal()
+            and (each / "stat").exists()
+            and _parent(each) == os.getpid()
             and b"predictor.trainer" in (each / "cmdline").read_bytes()
-        ]  # fmt: skip
+        ]
 
     assert children == [pid]
     assert worker.split("/")[0] in {"host-0", "host-1"}

@@ -140,7 +140,10 @@ def test_models_that_cannot_be_written_end_a_training_with_the_cause(
 def test_a_process_whose_parent_is_gone_ends(conninfo: str, models: Path, database: Database) -> None:
     """By kill -9 even: its input is closed."""
     parent = subprocess.Popen(
-        [sys.executable, "-c", f"""
+        [
+            sys.executable,
+            "-c",
+            f"""
 import json, subprocess, sys, time
 child = subprocess.Popen({list(PROGRAM)!r}, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 child.stdin.write(json.dumps({{"kind": "training", "database_url": "", "models_dir": {str(models)!r}, "seed": {ENDLESS},
@@ -149,8 +152,10 @@ child.stdin.flush()
 child.stdout.readline()
 print(child.pid, flush=True)
 time.sleep(60)
-"""], stdout=subprocess.PIPE,
-    )  # fmt: skip
+""",
+        ],
+        stdout=subprocess.PIPE,
+    )
     assert parent.stdout is not None
     pid = int(parent.stdout.readline())
     assert not is_gone(pid)()

@@ -44,9 +44,13 @@ def world(count: int, seed: int = 2) -> World:
 
 def pooling_of(networks: float, trees: float, bias: list[float]) -> Pooling:
     return Pooling(
-        networks=networks, trees=trees, slot_bias=tuple(bias), top3=Mixing(), trend=Scaling(bias=(0.0,) * 3),
+        networks=networks,
+        trees=trees,
+        slot_bias=tuple(bias),
+        top3=Mixing(),
+        trend=Scaling(bias=(0.0,) * 3),
         behaviour=Scaling(bias=(0.0,) * 3),
-    )  # fmt: skip
+    )
 
 
 def loss(told: Floats, winner: Ints) -> float:

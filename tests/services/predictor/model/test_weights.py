@@ -51,7 +51,8 @@ def without(tensors: Tensors, name: str) -> Tensors:
 
 BROKEN: dict[str, tuple[Callable[[Tensors], Tensors], str]] = {
     "a network of another shape": (
-        lambda t: t | {"network.0.entry_in.weight": torch.zeros(3, 3)}, r"network 0 of model v: .*size mismatch"
+        lambda t: t | {"network.0.entry_in.weight": torch.zeros(3, 3)},
+        r"network 0 of model v: .*size mismatch",
     ),
     "a network with a part missing": (lambda t: without(t, "network.1.norm.weight"), r"network 1 .*Missing key"),
     "a network with a part more": (lambda t: t | {"network.0.more": torch.zeros(1)}, r"network 0 .*Unexpected key"),
@@ -62,13 +63,15 @@ BROKEN: dict[str, tuple[Callable[[Tensors], Tensors], str]] = {
     "trees of another type": (lambda t: t | {"trees.0.value": torch.zeros(2, 2, dtype=torch.bfloat16)}, "trees 0 "),
     "trees with a part more": (lambda t: t | {"trees.0.more": torch.zeros(1)}, r"none of its parts: trees\.0\.more"),
     "trees that read what is not there": (
-        lambda t: t | {"trees.0.feature": torch.where(t["trees.0.feature"] < 0, -1, 9999).int()}, "trees 0 .*read more"
+        lambda t: t | {"trees.0.feature": torch.where(t["trees.0.feature"] < 0, -1, 9999).int()},
+        "trees 0 .*read more",
     ),
     "a policy with a part missing": (
-        lambda t: without(t, next(name for name in t if name.startswith("policy."))), "policy"
+        lambda t: without(t, next(name for name in t if name.startswith("policy."))),
+        "policy",
     ),
     "a policy's member more": (lambda t: t | {"policy.7.more": torch.zeros(1)}, "no member of the policy: 7"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("what", BROKEN)

@@ -58,8 +58,10 @@ def test_models_and_states_are_kept_apart() -> None:
     found = {(each.model, each.state): each for each in scores.summaries()}
 
     assert {key: each.events for key, each in found.items()} == {
-        ("m", "card"): 2, ("m", "observation"): 1, ("n", "card"): 1
-    }  # fmt: skip
+        ("m", "card"): 2,
+        ("m", "observation"): 1,
+        ("n", "card"): 1,
+    }
     assert found["m", "card"].log_loss == pytest.approx(1.5 * math.log(2))
     assert found["m", "observation"].log_loss == pytest.approx(math.log(2))
     assert found["n", "card"].log_loss == pytest.approx(3 * math.log(2))

@@ -29,10 +29,15 @@ def live(models: Path, last_day: str = "2031-04-30") -> str:
 def judged(events: int) -> list[Judged]:
     """The candidate is right about each event."""
     return [
-        Judged(f"event {number}", f"day {number % 20}", number % 2, (1.0, 0.0) if number % 2 == 0 else (0.0, 1.0),
-               (0.5, 0.5))
+        Judged(
+            f"event {number}",
+            f"day {number % 20}",
+            number % 2,
+            (1.0, 0.0) if number % 2 == 0 else (0.0, 1.0),
+            (0.5, 0.5),
+        )
         for number in range(events)
-    ]  # fmt: skip
+    ]
 
 
 def not_asked(duel: Duel) -> Sequence[Judged]:

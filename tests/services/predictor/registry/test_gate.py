@@ -68,8 +68,11 @@ def test_a_candidate_that_is_less_honest_does_not_pass_however_good() -> None:
 
 @pytest.mark.parametrize(("events", "clusters"), [(LEAST_EVENTS - 1, 40), (1000, 9), (0, 1)])
 def test_too_little_decides_nothing_and_says_what_to_do(events: int, clusters: int) -> None:
-    verdict = judge("20310501-aaaaaaaa", "20310401-bbbbbbbb", evidence(0.5, events=events, clusters=clusters)
-                    if events else evidence_of([], "stored predictions"))  # fmt: skip
+    verdict = judge(
+        "20310501-aaaaaaaa",
+        "20310401-bbbbbbbb",
+        evidence(0.5, events=events, clusters=clusters) if events else evidence_of([], "stored predictions"),
+    )
 
     assert (verdict.passed, verdict.decided) == (False, False)
     assert "headrace models shadow 20310501-aaaaaaaa" in verdict.why

@@ -123,8 +123,9 @@ def test_two_live_models_are_no_book() -> None:
 def test_the_history_keeps_why_and_the_figures_of_the_gate() -> None:
     told = order(why="it is better")._replace(gate={"figures": {"difference": -0.01}})
 
-    book = states.promoted(states.promoted(Book(), "20310101-00000001", order(), None), "20310102-00000002", told,
-                           "20310101-00000001")  # fmt: skip
+    book = states.promoted(
+        states.promoted(Book(), "20310101-00000001", order(), None), "20310102-00000002", told, "20310101-00000001"
+    )
 
     left, came = book.history[-2:]
     assert (left.version, left.before, left.after, left.gate) == ("20310101-00000001", "live", "retired", None)

@@ -49,10 +49,18 @@ def keep(connection: Connection, records: Sequence[NewRecord]) -> None:
             "INSERT INTO facts.predictions (record_id, event_id, state, model_version, as_of, shadow, feature_hash,"
             " probabilities, decision) SELECT %s, id, %s, %s, %s, %s, %s, %s, %s FROM facts.events"
             " WHERE event_key = %s ON CONFLICT DO NOTHING",
-            (record.headers["event_id"].decode(), body["state"], body["model_version"], body["as_of"], body["shadow"],
-             body["feature_hash"], orjson.dumps(body["probabilities"]).decode(),
-             orjson.dumps(decision).decode() if decision else None, body["event_key"]),
-        )  # fmt: skip
+            (
+                record.headers["event_id"].decode(),
+                body["state"],
+                body["model_version"],
+                body["as_of"],
+                body["shadow"],
+                body["feature_hash"],
+                orjson.dumps(body["probabilities"]).decode(),
+                orjson.dumps(decision).decode() if decision else None,
+                body["event_key"],
+            ),
+        )
 
 
 def settle(connection: Connection, event: Event, winner: int) -> None:
@@ -65,8 +73,9 @@ def settle(connection: Connection, event: Event, winner: int) -> None:
             (event.settled_at, event.key),
         ).fetchone()  # type: ignore[misc]
         for place, slot in enumerate([winner, *others], 1):
-            connection.execute("INSERT INTO facts.outcomes (event_id, slot, place) VALUES (%s, %s, %s)",
-                               (event_id, slot, place))  # fmt: skip
+            connection.execute(
+                "INSERT INTO facts.outcomes (event_id, slot, place) VALUES (%s, %s, %s)", (event_id, slot, place)
+            )
         note_version(connection, event_id)
 
 

@@ -27,16 +27,30 @@ LISTED = STARTS - timedelta(hours=3)
 
 def event(number: int, *, settled: bool = False) -> EventFacts:
     entries = [
-        EntryFacts(slot, f"{SOURCE}:{10 * slot + number % 3}", {"rating": slot + number / 10}, {}, None,
-                   {"lap_s": 6.7 + slot / 100}, place=slot if settled else None)
+        EntryFacts(
+            slot,
+            f"{SOURCE}:{10 * slot + number % 3}",
+            {"rating": slot + number / 10},
+            {},
+            None,
+            {"lap_s": 6.7 + slot / 100},
+            place=slot if settled else None,
+        )
         for slot in range(1, 7)
-    ]  # fmt: skip
+    ]
     listed_us = LISTED.timestamp() * 1e6
     return EventFacts(
-        f"{SOURCE}:2031-05-04:01:{number:02d}", f"{SOURCE}:2031-05-04:01", 22403, 1, number,
-        "settled" if settled else "listed", entries, scheduled_us=STARTS.timestamp() * 1e6, listed_us=listed_us,
+        f"{SOURCE}:2031-05-04:01:{number:02d}",
+        f"{SOURCE}:2031-05-04:01",
+        22403,
+        1,
+        number,
+        "settled" if settled else "listed",
+        entries,
+        scheduled_us=STARTS.timestamp() * 1e6,
+        listed_us=listed_us,
         settled_us=listed_us - 1e9 if settled else None,
-    )  # fmt: skip
+    )
 
 
 class MadeUpFacts:

@@ -31,9 +31,9 @@ from tests.services.predictor.serving.serving import SetClock, Shelf, SmallModel
 pytestmark = pytest.mark.slow
 __all__ = ["harness", "lease_s"]
 Start = Callable[[], "subprocess.Popen[str]"]
-BROKER = ", ".join(f"broker.{table}" for table in (
-    "topics", "partitions", "log", "positions", "leases", "members", "slots", "cursors"
-))  # fmt: skip
+BROKER = ", ".join(
+    f"broker.{table}" for table in ("topics", "partitions", "log", "positions", "leases", "members", "slots", "cursors")
+)
 
 
 @pytest.fixture
@@ -176,13 +176,20 @@ def tell(broker: Broker, numbers: range) -> None:
     records: list[NewRecord] = [
         encode(
             LoadedEvent(
-                source=SOURCE, event_key=event(number).event_key, kind="listed", version=1, known_at=LISTED,
+                source=SOURCE,
+                event_key=event(number).event_key,
+                kind="listed",
+                version=1,
+                known_at=LISTED,
                 scheduled_at=STARTS,
             ),
-            LOADED, "loaded-event/1", uuid4(), "loader",
+            LOADED,
+            "loaded-event/1",
+            uuid4(),
+            "loader",
         )
         for number in numbers
-    ]  # fmt: skip
+    ]
     with closing(broker.producer("facts")) as producer:
         put(producer, records)
 

@@ -75,9 +75,7 @@ def fresh(tables: Tables) -> Memory:
 def won_by(number: int, slot: int) -> EventFacts:
     found = event(number, settled=True)
     order = [slot, *(each for each in range(1, 7) if each != slot)]
-    return found._replace(
-        entries=[entry._replace(place=order.index(entry.slot) + 1) for entry in found.entries]
-    )  # fmt: skip
+    return found._replace(entries=[entry._replace(place=order.index(entry.slot) + 1) for entry in found.entries])
 
 
 def test_what_settles_is_corrected_or_found_void_later_is_as_if_known_at_once() -> None:

@@ -18,9 +18,10 @@ def test_a_listed_event_is_predicted_from_its_card(
     predictor: Predictor, upcoming: list[Event], model: SmallModel
 ) -> None:
     (record,) = [
-        found for found in predictor.handle([told_of(upcoming[0], "listed", offset=7)])
+        found
+        for found in predictor.handle([told_of(upcoming[0], "listed", offset=7)])
         if orjson.loads(found.value)["state"] == "card"
-    ]  # fmt: skip
+    ]
 
     (told,) = predictions([record])
     assert (record.topic, record.key) == ("predictions", upcoming[0].key.encode())

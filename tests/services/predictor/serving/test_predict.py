@@ -25,9 +25,7 @@ def test_shadows_predict_beside_the_live_model_and_are_marked(
 
     told = predictions(predictor.handle([told_of(upcoming[0], "observed")]))
 
-    assert [(each.model_version, each.shadow) for each in told] == [
-        (model.version, False), ("20300301-00000002", True)
-    ]  # fmt: skip
+    assert [(each.model_version, each.shadow) for each in told] == [(model.version, False), ("20300301-00000002", True)]
     assert told[0].feature_hash == told[1].feature_hash
     assert told[0].probabilities != told[1].probabilities
 

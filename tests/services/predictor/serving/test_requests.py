@@ -97,8 +97,9 @@ def test_a_replay_sees_nothing_of_what_came_after(
 def test_a_card_that_was_corrected_after_the_deadline_is_no_reason_to_predict(
     predictor: Predictor, past: list[Event], loaded: Connection
 ) -> None:
-    loaded.execute("UPDATE facts.events SET listed_at = scheduled_at + interval '1 hour' WHERE event_key = %s",
-                   (past[20].key,))  # fmt: skip
+    loaded.execute(
+        "UPDATE facts.events SET listed_at = scheduled_at + interval '1 hour' WHERE event_key = %s", (past[20].key,)
+    )
 
     assert predictor.handle([told_of(past[20], "listed", "replay-1")]) == []
 
@@ -106,8 +107,10 @@ def test_a_card_that_was_corrected_after_the_deadline_is_no_reason_to_predict(
 def test_an_event_with_more_entries_than_the_model_knows_is_left_out(
     predictor: Predictor, upcoming: list[Event], loaded: Connection
 ) -> None:
-    loaded.execute("INSERT INTO facts.entries (event_id, slot) SELECT id, 7 FROM facts.events WHERE event_key = %s",
-                   (upcoming[0].key,))  # fmt: skip
+    loaded.execute(
+        "INSERT INTO facts.entries (event_id, slot) SELECT id, 7 FROM facts.events WHERE event_key = %s",
+        (upcoming[0].key,),
+    )
 
     told = predictions(predictor.handle([told_of(event, "observed") for event in upcoming[:2]]))
 

@@ -96,13 +96,18 @@ def told(
 ) -> Received:
     """A prediction made so many minutes after START, as the loader gets it."""
     fields: dict[str, Any] = {
-        "source": "river", "event_key": key(number), "as_of": at(minutes), "state": "card", "model_version": "m1",
-        "feature_hash": "f", "inputs": (),
+        "source": "river",
+        "event_key": key(number),
+        "as_of": at(minutes),
+        "state": "card",
+        "model_version": "m1",
+        "feature_hash": "f",
+        "inputs": (),
         "probabilities": tuple(
             HeadProbability(head="result", slot=slot, label="win", probability=each) for slot, each in enumerate(p, 1)
         ),
         "decision": Decision(action=action, values={action: -0.1}) if action else None,
-    }  # fmt: skip
+    }
     new = encode(Prediction(**(fields | given)), PREDICTIONS, "prediction/1", uuid4(), "predictor")
     return decode(Record(PREDICTIONS, 0, 0, 0, new.key, new.value, new.headers))
 
@@ -117,8 +122,11 @@ def test_an_event_is_read_in_whatever_status_it_is(database: Connection, load: L
     found = read_events(database, [key(4), key(3), key(2), key(1), key(1), "river:2031-05-06:07:99"])
 
     assert [(event.number, event.status) for event in found] == [
-        (1, "listed"), (2, "observed"), (3, "settled"), (4, "void"),
-    ]  # fmt: skip
+        (1, "listed"),
+        (2, "observed"),
+        (3, "settled"),
+        (4, "void"),
+    ]
     assert [event.settled_us for event in found] == [None, None, us(20), us(20)]
     assert (found[0].listed_us, found[1].observed_us, found[2].scheduled_us) == (us(-300), us(-10), us(60))
     assert (found[0].title, found[0].session_title, found[0].grade) == ("heat", "Spring Cup", 3)
@@ -130,11 +138,35 @@ def test_an_entry_has_its_card_its_observation_and_its_outcome(database: Connect
     (event,) = read_events(database, [key()])
 
     assert event.entries[:2] == (
-        EntryFacts(1, "river:101", {"weight_kg": 51.0, "age_years": 30.0}, {"motor_number": 11}, 1,
-                   {"exhibition_time_s": 6.7}, 1, None, 1, 0.1, False, 160),
-        EntryFacts(2, "river:102", {"weight_kg": 52.0, "age_years": 30.0}, {"motor_number": 12}, 2,
-                   {"exhibition_time_s": 6.7}, None, 14, 2, 0.1, True, None),
-    )  # fmt: skip
+        EntryFacts(
+            1,
+            "river:101",
+            {"weight_kg": 51.0, "age_years": 30.0},
+            {"motor_number": 11},
+            1,
+            {"exhibition_time_s": 6.7},
+            1,
+            None,
+            1,
+            0.1,
+            False,
+            160,
+        ),
+        EntryFacts(
+            2,
+            "river:102",
+            {"weight_kg": 52.0, "age_years": 30.0},
+            {"motor_number": 12},
+            2,
+            {"exhibition_time_s": 6.7},
+            None,
+            14,
+            2,
+            0.1,
+            True,
+            None,
+        ),
+    )
     assert event.entries[3]._replace(measures={}, categories={}, observed={}) == EntryFacts(
         4, "river:104", observed_course=4
     )

@@ -41,11 +41,13 @@ def test_terciles_rates_and_drift_come_from_training_days_alone() -> None:
 def test_a_state_that_training_never_saw_is_told_by_the_networks_alone() -> None:
     """A source that begins to tell observations on the last days."""
     found = [
-        event if event.day > CUT else event._replace(
+        event
+        if event.day > CUT
+        else event._replace(
             observed_us=None, entries=[each._replace(observed={}, observed_course=None) for each in event.entries]
         )
         for event in pond()
-    ]  # fmt: skip
+    ]
 
     model = trained(found).model
 

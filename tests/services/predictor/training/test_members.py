@@ -29,15 +29,23 @@ def card_only() -> Ground:
 
 def test_members_of_a_kind_differ_by_their_seed() -> None:
     assert [(each.kind, each.state, each.seed) for each in members_of(ground(), PLAN, seed=7)] == [
-        ("network", None, 7), ("network", None, 8), ("trees", "observation", 7), ("trees", "observation", 8),
-        ("trees", "card", 7), ("top3_trees", "card", 7), ("top3_trees", "observation", 7),
-    ]  # fmt: skip
+        ("network", None, 7),
+        ("network", None, 8),
+        ("trees", "observation", 7),
+        ("trees", "observation", 8),
+        ("trees", "card", 7),
+        ("top3_trees", "card", 7),
+        ("top3_trees", "observation", 7),
+    ]
 
 
 def test_a_state_that_training_never_saw_has_no_trees() -> None:
     assert [(each.kind, each.state) for each in members_of(card_only(), PLAN, seed=7)] == [
-        ("network", None), ("network", None), ("trees", "card"), ("top3_trees", "card"),
-    ]  # fmt: skip
+        ("network", None),
+        ("network", None),
+        ("trees", "card"),
+        ("top3_trees", "card"),
+    ]
 
 
 def test_the_lines_of_a_state_without_events_are_those_of_the_card() -> None:

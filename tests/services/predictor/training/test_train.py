@@ -56,13 +56,20 @@ def test_it_says_what_it_learned_from() -> None:
     assert description.metrics["validation_events"] == judged.sum() == len(made().validation["card"].events)
     assert len(made().validation["observation"].events) == (judged & np.isfinite(events.observed_us)).sum()
     assert [(each.kind, each.state) for each in description.members] == [
-        ("network", None), ("trees", "observation"), ("trees", "card"), ("top3_trees", "card"),
+        ("network", None),
+        ("trees", "observation"),
+        ("trees", "card"),
+        ("top3_trees", "card"),
         ("top3_trees", "observation"),
-    ]  # fmt: skip
+    ]
     assert all(0 < each.log_loss < 2 for each in description.members)
     assert set(made().curves) == {
-        "network 1", "trees observation 1", "trees card 1", "top3_trees card 1", "top3_trees observation 1",
-    }  # fmt: skip
+        "network 1",
+        "trees observation 1",
+        "trees card 1",
+        "top3_trees card 1",
+        "top3_trees observation 1",
+    }
 
 
 def test_how_far_it_is_is_told_in_order_and_another_seed_is_another_model() -> None:
@@ -83,11 +90,13 @@ def test_days_after_the_last_to_validate_on_change_nothing() -> None:
     found = pond()
     later = [
         each._replace(
-            event_key=f"{each.event_key}+", day=each.day + 20, listed_us=(each.listed_us or 0) + 20 * DAY_US,
+            event_key=f"{each.event_key}+",
+            day=each.day + 20,
+            listed_us=(each.listed_us or 0) + 20 * DAY_US,
             settled_us=(each.settled_us or 0) + 20 * DAY_US,
         )
         for each in found
-    ]  # fmt: skip
+    ]
     events = arrays([*found, *later])
 
     ground = ground_of(events, POND, split_of(arrays(found), VALIDATE_DAYS))
@@ -102,12 +111,14 @@ def test_without_history_nobody_is_known() -> None:
     rng = np.random.default_rng(5)
     found = pond()
     shuffled = [
-        event._replace(entries=[
-            entry._replace(entity=event.entries[other].entity)
-            for entry, other in zip(event.entries, rng.permutation(len(event.entries)), strict=True)
-        ])
+        event._replace(
+            entries=[
+                entry._replace(entity=event.entries[other].entity)
+                for entry, other in zip(event.entries, rng.permutation(len(event.entries)), strict=True)
+            ]
+        )
         for event in found
-    ]  # fmt: skip
+    ]
 
     one, other = (trained(each, without=("history",)) for each in (found, shuffled))
 

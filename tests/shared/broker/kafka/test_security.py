@@ -99,13 +99,34 @@ def certify(directory: Path, name: str, by: str = "") -> None:
     purpose = ["-addext", "basicConstraints=critical,CA:TRUE"]
     if by:
         purpose = [
-            "-CA", f"{by}.crt", "-CAkey", f"{by}.key", "-addext", "basicConstraints=CA:FALSE",
-            "-addext", "subjectAltName=IP:127.0.0.1",
-        ]  # fmt: skip
+            "-CA",
+            f"{by}.crt",
+            "-CAkey",
+            f"{by}.key",
+            "-addext",
+            "basicConstraints=CA:FALSE",
+            "-addext",
+            "subjectAltName=IP:127.0.0.1",
+        ]
     command = [
-        "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
-        "-keyout", f"{name}.key", "-out", f"{name}.crt", "-subj", f"/CN={name}", *purpose,
-    ]  # fmt: skip
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+        "-days",
+        "2",
+        "-keyout",
+        f"{name}.key",
+        "-out",
+        f"{name}.crt",
+        "-subj",
+        f"/CN={name}",
+        *purpose,
+    ]
     done = subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
     assert done.returncode == 0, done.stderr
 

@@ -69,10 +69,15 @@ def trapped(repository: Path) -> Iterator[Trapped]:
         command = [sys.executable, "-m", "tests.kafka.trapped", *arguments]
         started.append(
             subprocess.Popen(
-                command, cwd=repository, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                text=True, bufsize=1,
+                command,
+                cwd=repository,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                text=True,
+                bufsize=1,
             )
-        )  # fmt: skip
+        )
         return started[-1]
 
     yield start
@@ -98,9 +103,13 @@ def says(process: subprocess.Popen[str], word: str, within_s: float = DEADLINE_S
 
 def transactional(bootstrap: str, name: str = "", **settings: object) -> KafkaProducer:
     producer = KafkaProducer(
-        bootstrap_servers=bootstrap, transactional_id=name or uuid4().hex, kafka_client=SafeClient,
-        retry_backoff_ms=10, reconnect_backoff_max_ms=200, **settings,
-    )  # fmt: skip
+        bootstrap_servers=bootstrap,
+        transactional_id=name or uuid4().hex,
+        kafka_client=SafeClient,
+        retry_backoff_ms=10,
+        reconnect_backoff_max_ms=200,
+        **settings,
+    )
     producer.init_transactions()
     return producer
 
@@ -115,9 +124,14 @@ def member(bootstrap: str, topic: str, **settings: object) -> tuple[KafkaConsume
 
     def joins() -> bool:
         consumer = KafkaConsumer(
-            topic, bootstrap_servers=bootstrap, group_id=topic, enable_auto_commit=False, session_timeout_ms=2000,
-            heartbeat_interval_ms=200, **settings,
-        )  # fmt: skip
+            topic,
+            bootstrap_servers=bootstrap,
+            group_id=topic,
+            enable_auto_commit=False,
+            session_timeout_ms=2000,
+            heartbeat_interval_ms=200,
+            **settings,
+        )
         for _ in range(5):
             consumer.poll(timeout_ms=1000)
             if len(consumer.assignment()) == 2:

@@ -195,6 +195,5 @@ def test_the_log_does_what_the_reference_does_whatever_crashes(url: str) -> None
     machine = type("LogMachineHere", (LogMachine,), {"url": url})
 
     run_state_machine_as_test(
-        machine,
-        settings=settings(max_examples=20, stateful_step_count=25, suppress_health_check=list(HealthCheck)),
+        machine, settings=settings(max_examples=20, stateful_step_count=25, suppress_health_check=list(HealthCheck))
     )

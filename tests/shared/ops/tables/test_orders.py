@@ -71,8 +71,11 @@ def test_a_pause_of_what_is_paused_changes_nothing_and_a_resume_is_always_new(da
 
 def test_what_a_replica_reports_replaces_what_it_reported_before(database: Database) -> None:
     incarnation = replica(database)
-    for seq, doing in ((1, {TP: Doing("running", 5), TP._replace(partition=1): Doing("running")}),
-                       (2, {TP: Doing("tripped", 6, "why")}), (3, {})):  # fmt: skip
+    for seq, doing in (
+        (1, {TP: Doing("running", 5), TP._replace(partition=1): Doing("running")}),
+        (2, {TP: Doing("tripped", 6, "why")}),
+        (3, {}),
+    ):
         assert orders_table.report(database, "s", "a", incarnation, seq, doing)
 
         live = orders_table.live(database, "s")

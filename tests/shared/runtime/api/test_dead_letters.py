@@ -46,19 +46,28 @@ def letter(
     offset: int, cause: str = "InvalidEvent", *, redrives: int = 0, key: str = "k", value: bytes = b"{}"
 ) -> NewRecord:
     headers = {
-        "event_id": b"e", "dlq.original-topic": RAW.encode(), "dlq.original-partition": b"1",
-        "dlq.original-offset": str(offset).encode(), "dlq.stage": b"handle", "dlq.exception-class": cause.encode(),
-        "dlq.exception-message": f"about {offset}".encode(), "dlq.attempts": b"1",
-        "dlq.redrive-count": b"%02d" % redrives, "dlq.stack-digest": b"d" * 16, "dlq.stack-frame": b"m:f:1",
-    }  # fmt: skip
+        "event_id": b"e",
+        "dlq.original-topic": RAW.encode(),
+        "dlq.original-partition": b"1",
+        "dlq.original-offset": str(offset).encode(),
+        "dlq.stage": b"handle",
+        "dlq.exception-class": cause.encode(),
+        "dlq.exception-message": f"about {offset}".encode(),
+        "dlq.attempts": b"1",
+        "dlq.redrive-count": b"%02d" % redrives,
+        "dlq.stack-digest": b"d" * 16,
+        "dlq.stack-frame": b"m:f:1",
+    }
     return NewRecord("cleaner.dlq", key.encode(), value, headers)
 
 
 def client_of(settings: ServiceSettings, steers: list[str]) -> Iterator[httpx.Client]:
     desk = Desk(
-        settings, GivenView(service=settings.name), steers=steers,
+        settings,
+        GivenView(service=settings.name),
+        steers=steers,
         open_broker=lambda: PostgresBroker(settings.database.conninfo()),
-    )  # fmt: skip
+    )
     with (
         admin_server(desk, Metrics().registry) as server,
         httpx.Client(base_url=f"{server.url}/v1", headers=bearing(FILE_TOKEN), timeout=60) as client,
@@ -214,8 +223,10 @@ def test_discarded_letters_say_why_and_are_open_no_more(client: httpx.Client, br
     assert ids(client.get("/dead-letters", params={"state": "open"})) == ["0/0"]
     (_, discarded) = client.get("/dead-letters/0/1").json()["trail"]
     assert (discarded["what"], discarded["reason"], discarded["operation"]) == (
-        "discarded", "a test", done.json()["id"]
-    )  # fmt: skip
+        "discarded",
+        "a test",
+        done.json()["id"],
+    )
     assert_problem(client.post(DISCARDS, json={"ids": ["0/1"], "reason": "again"}), 409, "conflict")
 
 

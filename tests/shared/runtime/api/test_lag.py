@@ -55,9 +55,14 @@ def test_it_says_what_waits_since_when_and_what_had_no_effect(client: httpx.Clie
     waiting, empty = told[tp_of("k").partition], told[1 - tp_of("k").partition]
     assert 0 <= waiting.pop("seconds") < 60
     assert waiting == {
-        "topic": RAW, "partition": tp_of("k").partition, "position": 0, "end": 3, "records": 3, "exact": True,
+        "topic": RAW,
+        "partition": tp_of("k").partition,
+        "position": 0,
+        "end": 3,
+        "records": 3,
+        "exact": True,
         "ignored_group_offset": 3,
-    }  # fmt: skip
+    }
     assert (empty["records"], empty["seconds"], empty["ignored_group_offset"]) == (0, 0.0, None)
     detail = client.get("/v1/status").json()["detail"]
     assert detail["ignored_group_offsets"] == {f"{RAW}/{tp_of('k').partition}": 3}

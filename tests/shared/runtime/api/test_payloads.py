@@ -30,8 +30,11 @@ def test_bytes_are_shown_as_what_they_are(value: bytes, encoding: str, shown: ob
 
 def test_what_is_too_long_is_cut_and_says_so() -> None:
     assert payload(b'{"a": "' + "\u00e9".encode() * 50 + b'"}', 10) == {
-        "encoding": "text", "value": '{"a": "\u00e9', "note": "the first 10 of 109 bytes", "size_bytes": 109
-    }  # fmt: skip
+        "encoding": "text",
+        "value": '{"a": "\u00e9',
+        "note": "the first 10 of 109 bytes",
+        "size_bytes": 109,
+    }
     assert base64.b64decode(payload(b"\xff" * 50, 10)["value"]) == b"\xff" * 10
 
 

@@ -150,12 +150,22 @@ def test_a_bare_number_is_no_time(client: httpx.Client) -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        b"{", b"nonsense", b'{"days": NaN}', b'{"days": "\xff"}', b"\xff\xfe", b'{"days": 1e999}',
-        b'{"days": "\\ud800"}', b'{"days": "a\\u0000b"}', b'{"a\\u0000b": 1}', b"[" * 100_000,
-        b"[" * 500 + b"]" * 500, b'{"a":' * 33 + b"1" + b"}" * 33, b'{"days": ' + b"9" * 6000 + b"}",
+        b"{",
+        b"nonsense",
+        b'{"days": NaN}',
+        b'{"days": "\xff"}',
+        b"\xff\xfe",
+        b'{"days": 1e999}',
+        b'{"days": "\\ud800"}',
+        b'{"days": "a\\u0000b"}',
+        b'{"a\\u0000b": 1}',
+        b"[" * 100_000,
+        b"[" * 500 + b"]" * 500,
+        b'{"a":' * 33 + b"1" + b"}" * 33,
+        b'{"days": ' + b"9" * 6000 + b"}",
     ],
     ids=lambda body: repr(body[:20]),
-)  # fmt: skip
+)
 def test_a_body_that_nothing_could_work_with_is_invalid(client: httpx.Client, body: bytes) -> None:
     for method, path in (("POST", "/v1/wishes"), ("POST", "/v1/operations/1/cancel")):
         assert_problem(client.request(method, path, content=body, headers=JSON), 422, "invalid-input")

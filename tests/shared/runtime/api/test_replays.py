@@ -46,9 +46,12 @@ def broker(database_url: str) -> Iterator[PostgresBroker]:
 @pytest.fixture
 def client(settings: CleanerSettings, broker: PostgresBroker) -> Iterator[httpx.Client]:
     desk = Desk(
-        settings, GivenView(service="cleaner"), steers=[RAW], routers=[replays.router],
+        settings,
+        GivenView(service="cleaner"),
+        steers=[RAW],
+        routers=[replays.router],
         open_broker=lambda: PostgresBroker(settings.database.conninfo()),
-    )  # fmt: skip
+    )
     with (
         admin_server(desk, Metrics().registry) as server,
         httpx.Client(base_url=f"{server.url}/v1", headers=bearing(FILE_TOKEN), timeout=60) as client,

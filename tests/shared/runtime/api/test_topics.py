@@ -54,12 +54,16 @@ def test_a_topic_without_an_order_runs(client: httpx.Client, database: Database)
     assert body["replicas"] == [{"replica": "a", "obeys": 0}]
     assert body["topics"] == [
         {
-            "topic": RAW, "desired": "running", "effective": True, "waiting_for": None, "order": None,
+            "topic": RAW,
+            "desired": "running",
+            "effective": True,
+            "waiting_for": None,
+            "order": None,
             "partitions": [
                 {"partition": p, "replica": "a", "state": "running", "position": 7, "cause": None} for p in (0, 1)
             ],
         }
-    ]  # fmt: skip
+    ]
 
 
 def test_a_pause_is_accepted_shown_and_effective_once_it_is_obeyed(client: httpx.Client, database: Database) -> None:
@@ -74,9 +78,7 @@ def test_a_pause_is_accepted_shown_and_effective_once_it_is_obeyed(client: httpx
 
     assert (answer.status_code, answer.headers["location"]) == (202, f"/v1/operations/{operation['id']}")
     assert (operation["kind"], operation["state"]) == ("pause", "waiting")
-    assert (before["desired"], before["effective"], before["waiting_for"]) == (
-        "paused", False, "not obeyed yet by a"
-    )  # fmt: skip
+    assert (before["desired"], before["effective"], before["waiting_for"]) == ("paused", False, "not obeyed yet by a")
     assert (before["order"]["reason"], before["order"]["ordered_by"]) == ("the source moves", "file token")
     assert (after["effective"], {each["state"] for each in after["partitions"]}) == (True, {"paused"})
     assert client.get(answer.headers["location"]).json()["state"] == "succeeded"

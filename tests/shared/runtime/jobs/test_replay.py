@@ -149,8 +149,7 @@ def pipe(database_url: str, database: psycopg.Connection[Any]) -> Iterator[Pipe]
 
 def trifectas(pipe: Pipe) -> list[int]:
     found = ask(
-        pipe.connection,
-        "SELECT amount FROM analytics.transactions WHERE market = 'trifecta' ORDER BY event_key",
+        pipe.connection, "SELECT amount FROM analytics.transactions WHERE market = 'trifecta' ORDER BY event_key"
     )
     return [amount for (amount,) in found]
 

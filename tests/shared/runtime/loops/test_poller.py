@@ -44,9 +44,15 @@ class Counting:
 
 def loop_of(broker: PostgresBroker, source: Counting, slot: str = "0", steering: Steering | None = None) -> PollerLoop:
     return PollerLoop(
-        broker, service="fetcher", slot=slot, cursors=FETCHER_CURSORS, source=source, metrics=Metrics(), writes=RAW,
+        broker,
+        service="fetcher",
+        slot=slot,
+        cursors=FETCHER_CURSORS,
+        source=source,
+        metrics=Metrics(),
+        writes=RAW,
         steering=steering,
-    )  # fmt: skip
+    )
 
 
 def give(steering: Steering, desired: Desired, seq: int) -> None:

@@ -33,9 +33,8 @@ class Service:
         self._errors = directory / "stderr"
         with self._errors.open("w") as errors:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "tests.shared.runtime.small_service"],
-                cwd=directory, env=environ, stderr=errors,
-            )  # fmt: skip
+                [sys.executable, "-m", "tests.shared.runtime.small_service"], cwd=directory, env=environ, stderr=errors
+            )
 
     def said(self) -> str:
         return self._errors.read_text()

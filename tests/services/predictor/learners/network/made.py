@@ -18,9 +18,15 @@ FEATURES, EVENT_FEATURES, STARTS, START_VALUES, VENUES = 5, 3, 4, 3, 4
 
 def shape(slots: int) -> Shape:
     return Shape(
-        slots=slots, entry_features=FEATURES, event_features=EVENT_FEATURES, venues=VENUES, start_values=START_VALUES,
-        width=16, start_width=8, dropout=0.2,
-    )  # fmt: skip
+        slots=slots,
+        entry_features=FEATURES,
+        event_features=EVENT_FEATURES,
+        venues=VENUES,
+        start_values=START_VALUES,
+        width=16,
+        start_width=8,
+        dropout=0.2,
+    )
 
 
 def inputs(count: int, slots: int, seed: int = 0, *, observed: bool = True, features: int = FEATURES) -> Inputs:

@@ -69,8 +69,9 @@ def test_only_training_events_teach() -> None:
     once, taught = replace(QUICK, epochs=1), lesson()
     before, curve = fit(shape(SLOTS), taught, once, 1)
     rest, rng = ~taught.training, np.random.default_rng(8)
-    places, trend, behaviour = (each.copy() for each in (taught.targets.places, taught.targets.trend,
-                                                         taught.targets.behaviour))  # fmt: skip
+    places, trend, behaviour = (
+        each.copy() for each in (taught.targets.places, taught.targets.trend, taught.targets.behaviour)
+    )
     places[rest] = np.roll(places[rest], 1, axis=1)
     trend[rest], behaviour[rest] = 2 - trend[rest], -1
     others = {state: replace(found, entry=found.entry.copy()) for state, found in taught.inputs.items()}

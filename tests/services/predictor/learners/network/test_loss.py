@@ -56,10 +56,14 @@ def test_an_empty_slot_is_nobodys_rival() -> None:
 def heads(**given: torch.Tensor) -> Logits:
     """One event of two entries and an empty slot; nothing is preferred."""
     known = {
-        "result": torch.tensor([[0.0, 0.0, EMPTY]]), "later": torch.tensor([[0.0, 0.0, EMPTY]]),
-        "top3": torch.zeros(1, 3), "trend": torch.zeros(1, 3), "behaviour": torch.zeros(1, 3, 3),
-        "embedding": torch.zeros(1, 1), "attention": torch.zeros(1, 3, 1),
-    } | given  # fmt: skip
+        "result": torch.tensor([[0.0, 0.0, EMPTY]]),
+        "later": torch.tensor([[0.0, 0.0, EMPTY]]),
+        "top3": torch.zeros(1, 3),
+        "trend": torch.zeros(1, 3),
+        "behaviour": torch.zeros(1, 3, 3),
+        "embedding": torch.zeros(1, 1),
+        "attention": torch.zeros(1, 3, 1),
+    } | given
     return Logits(**known)
 
 

@@ -70,9 +70,13 @@ def test_entries_that_change_places_change_what_is_said_of_them() -> None:
     of.course[:] = np.arange(1, 7)
     swap = np.array([0, 4, 2, 3, 1, 5])
     swapped = replace(
-        of, entry=of.entry[:, swap], taken=of.taken[:, swap], course=of.course[:, swap], starts=of.starts[:, swap],
+        of,
+        entry=of.entry[:, swap],
+        taken=of.taken[:, swap],
+        course=of.course[:, swap],
+        starts=of.starts[:, swap],
         started=of.started[:, swap],
-    )  # fmt: skip
+    )
 
     found, other = told(by, of), told(by, swapped)
 
