@@ -11,7 +11,7 @@ from uuid import uuid4
 from kafka import KafkaConsumer, KafkaProducer
 from kafka.net.compat import KafkaNetClient
 
-from shared.broker.kafka.client import SafeClient
+from shared.broker.kafka.workarounds import SafeClient
 
 
 def say(text: str) -> None:

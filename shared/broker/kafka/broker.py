@@ -30,6 +30,7 @@ from shared.broker.kafka.positions import DatabasePositions
 from shared.broker.kafka.producer import KafkaProducer
 from shared.broker.kafka.reader import KafkaReader
 from shared.broker.kafka.topics import KafkaTopics
+from shared.broker.kafka.workarounds import broker_version, forget_coordinators
 from shared.broker.postgres.broker import PostgresBroker
 from shared.broker.postgres.log import LOCAL
 from shared.broker.postgres.unit import PostgresProducer
@@ -166,7 +167,7 @@ class KafkaBroker:
         where = ", ".join(self._addresses)
         settings = self._settings("admin") | _IMPATIENT
         admin = self._when_ready(f"connecting to Kafka at {where}", lambda: KafkaAdminClient(**settings))
-        version = admin._manager.broker_version  # pinned below 3.1; nothing public tells it
+        version = broker_version(admin)
         try:
             require_version(version, self._addresses)
         except ConfigError:
@@ -221,8 +222,7 @@ def _positions_of(
     try:
         found: Mapping[ClientPartition, OffsetAndMetadata] = admin.list_group_offsets({group: asked})[group]
     except errors.KafkaError:
-        # The library (3.0.12) remembers a coordinator for ever, also when the group has moved to another node.
-        admin._manager.cluster._coordinators.clear()  # pinned below 3.1; nothing public does it
+        forget_coordinators(admin)
         raise
     return found
 

@@ -1,36 +1,30 @@
-"""kafka-python as Headrace uses it: what it is told, what its errors mean, and one way around one of its traps.
-
-The traps and their ways out are shown on a real broker by tests/shared/broker/kafka/test_traps.py.
-"""
+"""kafka-python as Headrace uses it: the settings it gets, and what its errors mean."""
 
 from __future__ import annotations
 
 import socket
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
 from kafka import errors
-from kafka.net.compat import KafkaNetClient
-from kafka.net.selector import NetworkSelector
 
-from shared.broker.kafka.security import NoAnswerYet, TellingConnections, security_settings
+from shared.broker.kafka.security import security_settings
+from shared.broker.kafka.workarounds import NoAnswerYet, SafeClient
 from shared.errors import ConfigError, HeadraceError, NotReady, TransientError
 from shared.settings.sections import KafkaSettings
 
 # A decision (commit) or a step towards it that gets no answer for so long is given up: what became of it is settled by
 # the next producer of the slot. Requests are repeated before that, over new connections.
+ANSWER_S = 20.0
 # How long a look whether anything listens at an address may take.
 LISTENER_TIMEOUT_S = 1.0
-ANSWER_S = 20.0
 # Older brokers let a fenced producer go on (2.5, 2.6), which is the end of exactly once.
 OLDEST = (2, 8)
 REQUEST_TIMEOUT_S = 5.0
 CONNECT_TIMEOUT_S = 5.0
 # With the library's own 30 s, a broker that was killed was found again after 32 to 92 s.
 LONGEST_RECONNECT_S = 1.0
-_RECONNECT_PAUSE_S = 0.05
 
 # What no waiting mends, and a person has to.
 _SETTINGS = (
@@ -68,25 +62,6 @@ _PASSING = (
     errors.NodeNotReadyError,
     errors.UnknownBrokerIdError,  # a node that is just going
 )
-
-
-class SafeClient(KafkaNetClient):  # type: ignore[misc]  # the library has no types
-    """A client whose transactions outlive a restart of the broker.
-
-    The library raises where the coordinator is not there yet, drops the request it was about to send, and the caller
-    waits for its reply for ever (mended after 3.0.12: dpkp/kafka-python#3110). Saying "not ready" keeps the request.
-    """
-
-    def __init__(self, **configs: Any) -> None:
-        net = NetworkSelector(**configs)
-        super().__init__(net, TellingConnections(net, **configs), **configs)
-
-    def await_ready(self, node_id: int, timeout_ms: float = 30000) -> bool:
-        try:
-            return bool(super().await_ready(node_id, timeout_ms=timeout_ms))
-        except errors.KafkaConnectionError:
-            time.sleep(_RECONNECT_PAUSE_S)
-            return False
 
 
 def addresses_of(url: str) -> list[str]:

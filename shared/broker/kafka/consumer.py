@@ -19,6 +19,7 @@ from shared.broker.contract import Polled, TopicPartition
 from shared.broker.kafka.client import REQUEST_TIMEOUT_S, translated
 from shared.broker.kafka.positions import Begins, GroupPositions, Positions
 from shared.broker.kafka.reader import CLOSE_TIMEOUT_S, READING, close, record_of
+from shared.broker.kafka.workarounds import keep_finished_joins, lost_its_slot
 from shared.errors import Fenced, HeadraceError, TransientError
 
 # A member that does not poll for so long is taken for stuck; the watchdog ends a loop that is stuck before that.
@@ -145,7 +146,7 @@ class KafkaConsumer:
                 heartbeat_interval_ms=int(self._session_timeout_s * 1000 / HEARTBEATS_PER_SESSION),
                 max_poll_interval_ms=LONGEST_BETWEEN_POLLS_S * 1000,
             )
-            _keep_finished_joins(client._coordinator)
+            keep_finished_joins(client)
             client.subscribe(self._topics, listener=_Told(self))
         return client
 
@@ -172,9 +173,7 @@ class KafkaConsumer:
         return None if offset is None else int(offset)
 
     def _require_membership(self) -> None:
-        """Where another process took the slot, the library stops its heartbeats, says so in its log, and polls on."""
-        coordinator = self._client._coordinator  # pinned below 3.1; nothing public tells it
-        if coordinator.stable() and not coordinator._heartbeat_enabled:
+        if lost_its_slot(self._client):
             raise errors.FencedInstanceIdError((self._group, self._slot))
 
     def _follow(self) -> None:
@@ -222,27 +221,6 @@ class _Told(ConsumerRebalanceListener):  # type: ignore[misc]  # the library has
 
     def on_partitions_lost(self, lost: Collection[TopicPartition]) -> None:
         self._consumer.told(lost=lost)
-
-
-def _keep_finished_joins(coordinator: Any) -> None:
-    """Let a join that ended between two polls count.
-
-    The library (3.0.12) forgets it and joins again at the next poll. From the group's leader that is a call to all to
-    join again, so a group whose members poll briefly, or work between polls, may deal out its partitions for ever.
-    """
-    join = coordinator._do_join_and_sync_async  # pinned below 3.1; there is no public way
-    finished: list[bytes] = []
-
-    async def join_or_finish() -> bytes:
-        # A join that was taken note of has made the member stable.
-        if finished and coordinator.state == MemberState.REBALANCING:
-            return finished.pop()
-        finished.clear()
-        assignment: bytes = await join()
-        finished.append(assignment)
-        return assignment
-
-    coordinator._do_join_and_sync_async = join_or_finish
 
 
 def _leave(settings: Mapping[str, Any], group: str, member: ConsumerGroupMetadata) -> None:

@@ -6,14 +6,12 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-from kafka import KafkaProducer as Client
-from kafka import OffsetAndMetadata, errors
-from kafka import TopicPartition as ClientPartition
-from kafka.structs import ConsumerGroupMetadata
+from kafka import errors
 
 from shared.broker.kafka.client import ANSWER_S, translated
 from shared.broker.kafka.topics import LARGEST_RECORD_BYTES, KafkaTopics
 from shared.broker.kafka.unit import DELIVERY_TIMEOUT_S, KafkaUnit
+from shared.broker.kafka.workarounds import LimitedClient, force_close
 from shared.broker.postgres.unit import PostgresUnit
 from shared.errors import BrokerError, Fenced
 
@@ -24,27 +22,6 @@ BLOCKED_TIMEOUT_S = 10
 _BATCH_BYTES = 256 * 1024
 # The library sleeps for so long where a transaction follows the one before closely: every one, under load.
 _RETRY_PAUSE_MS = 5
-
-
-class LimitedClient(Client):  # type: ignore[misc]  # the library has no types
-    """A producer whose transactions' steps do not wait for ever. Pinned below 3.1: the library offers no limit."""
-
-    def __init__(self, answer_s: float, **settings: Any) -> None:
-        self._answer_ms = int(answer_s * 1000)
-        super().__init__(**settings)
-
-    def send_offsets_to_transaction(
-        self, offsets: Mapping[ClientPartition, OffsetAndMetadata], group: ConsumerGroupMetadata
-    ) -> None:
-        self._answered(self._transaction_manager.send_offsets_to_transaction(offsets, group))
-
-    def commit_transaction(self) -> None:
-        self._answered(self._transaction_manager.begin_commit())
-
-    def _answered(self, result: Any) -> None:
-        self._sender.wakeup()
-        if not result.wait(timeout_ms=self._answer_ms):
-            raise errors.KafkaTimeoutError(f"no answer for {self._answer_ms / 1000:.0f} s")
 
 
 class KafkaProducer:
@@ -93,5 +70,4 @@ class KafkaProducer:
         self._spent = True
         with suppress(errors.KafkaError):
             self._client.close(timeout=0)
-        # The library flushes first, and gives up with an error where the broker is away; its thread would go on.
-        self._client._sender.force_close()  # pinned below 3.1; there is no public way
+        force_close(self._client)

@@ -14,17 +14,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from kafka import errors
-from kafka.net.connection import KafkaConnection
-from kafka.net.manager import KafkaConnectionManager
 
 from shared.errors import ConfigError
 from shared.settings.sections import KafkaSettings, read_secret
 
 _WRONG_USER = (errors.SaslAuthenticationFailedError, errors.UnsupportedSaslMechanismError, errors.IllegalSaslStateError)
-
-
-class NoAnswerYet(errors.KafkaTimeoutError):  # type: ignore[misc]  # the library has no types
-    """Somebody takes connections and answers none: a broker that is just starting opens its port before it is ready."""
 
 
 class Unshown(str):
@@ -51,61 +45,6 @@ def security_settings(addresses: Sequence[str], kafka: KafkaSettings) -> dict[st
     }
 
 
-class TellingConnections(KafkaConnectionManager):  # type: ignore[misc]  # the library has no types
-    """The library's connections, which tell at the first one why there is none."""
-
-    def __init__(self, net: Any, **configs: Any) -> None:
-        self._starting = False
-        self._refused: ConfigError | None = None
-        self._trouble: BaseException | None = None
-        super().__init__(net, **configs)
-
-    def bootstrap(self, timeout_ms: float | None = None, refresh: bool = True) -> None:
-        """Raises ConfigError where a broker says that a setting is wrong.
-
-        Whoever fails here is not made, so nobody would close it: the library leaves its thread and its sockets behind,
-        at every try while a broker is away.
-        """
-        self._starting = True
-        try:
-            super().bootstrap(timeout_ms, refresh)
-        except BaseException as error:
-            self.close()
-            self._net.close()
-            if isinstance(error, errors.KafkaTimeoutError):
-                silent = isinstance(self._trouble, errors.RequestTimedOutError)
-                kind = NoAnswerYet if silent else errors.KafkaTimeoutError
-                raise kind(f"no answer{_because(self._trouble)}") from error
-            raise
-        finally:
-            self._starting = False
-
-    def get_connection(self, node_id: object, **options: Any) -> KafkaConnection:
-        """Raised here, an error ends the bootstrap. Later, a connection that fails is tried again, as the library does:
-        who was let in once is not ended by a broker that is just being set up anew."""
-        if self._starting and self._refused is not None:
-            raise self._refused
-        connection = super().get_connection(node_id, **options)
-        connection.init_future.add_errback(self._note)
-        return connection
-
-    async def _build_transport(self, *arguments: Any, **options: Any) -> Any:
-        """A broker that does not let us in says why, then hangs up; where both come at once, the library drops it."""
-        transport = await super()._build_transport(*arguments, **options)
-        receive = transport._sock_recv
-
-        def words_first() -> tuple[bytes, BaseException | None]:
-            words, end = receive()
-            return words, (None if words else end)  # the end comes again with the next turn
-
-        transport._sock_recv = words_first
-        return transport
-
-    def _note(self, error: BaseException) -> None:
-        self._trouble = error
-        self._refused = refusal(error, self.config["bootstrap_servers"])
-
-
 def refusal(error: BaseException, addresses: Sequence[str]) -> ConfigError | None:
     """The setting that a failed connection speaks of; None where trying again may help."""
     where = f"Kafka at {', '.join(addresses)}"
@@ -126,10 +65,6 @@ def refusal(error: BaseException, addresses: Sequence[str]) -> ConfigError | Non
     if reason in {"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"}:
         return ConfigError(f"{where} does not speak TLS at this port: check broker.url and kafka.tls")
     return None
-
-
-def _because(trouble: BaseException | None) -> str:
-    return "" if trouble is None else f" (the last try: {trouble})"
 
 
 def _context(kafka: KafkaSettings) -> ssl.SSLContext:

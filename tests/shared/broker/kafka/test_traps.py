@@ -21,7 +21,7 @@ import pytest
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, OffsetAndMetadata, TopicPartition, errors
 from kafka.structs import ConsumerGroupMetadata
 
-from shared.broker.kafka.client import SafeClient
+from shared.broker.kafka.workarounds import SafeClient
 from tests.contract.kafka_proxy import kafka_proxy
 from tests.kafka.use import KafkaInUse
 from tests.waiting import DEADLINE_S, wait_until

@@ -1,0 +1,172 @@
+"""Workarounds for kafka-python 3.0.12: everything that touches its private members, one definition per fault.
+
+The version is pinned below 3.1. tests/shared/broker/kafka/test_traps.py shows the faults on a real broker; an upgrade
+that mends one deletes its definition here.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from kafka import KafkaAdminClient, OffsetAndMetadata, errors
+from kafka import KafkaConsumer as ConsumerClient
+from kafka import KafkaProducer as ProducerClient
+from kafka import TopicPartition as ClientPartition
+from kafka.net.compat import KafkaNetClient
+from kafka.net.connection import KafkaConnection
+from kafka.net.manager import KafkaConnectionManager
+from kafka.net.selector import NetworkSelector
+from kafka.structs import ConsumerGroupMetadata, MemberState
+
+from shared.broker.kafka.security import refusal
+from shared.errors import ConfigError
+
+_RECONNECT_PAUSE_S = 0.05
+
+
+class NoAnswerYet(errors.KafkaTimeoutError):  # type: ignore[misc]  # the library has no types
+    """Somebody takes connections and answers none: a broker that is just starting opens its port before it is ready."""
+
+
+class TellingConnections(KafkaConnectionManager):  # type: ignore[misc]  # the library has no types
+    """The library's connections, which tell at the first one why there is none."""
+
+    def __init__(self, net: Any, **configs: Any) -> None:
+        self._starting = False
+        self._refused: ConfigError | None = None
+        self._trouble: BaseException | None = None
+        super().__init__(net, **configs)
+
+    def bootstrap(self, timeout_ms: float | None = None, refresh: bool = True) -> None:
+        """Raises ConfigError where a broker says that a setting is wrong.
+
+        Whoever fails here is not made, so nobody would close it: the library leaves its thread and its sockets behind,
+        at every try while a broker is away.
+        """
+        self._starting = True
+        try:
+            super().bootstrap(timeout_ms, refresh)
+        except BaseException as error:
+            self.close()
+            self._net.close()
+            if isinstance(error, errors.KafkaTimeoutError):
+                silent = isinstance(self._trouble, errors.RequestTimedOutError)
+                kind = NoAnswerYet if silent else errors.KafkaTimeoutError
+                raise kind(f"no answer{_because(self._trouble)}") from error
+            raise
+        finally:
+            self._starting = False
+
+    def get_connection(self, node_id: object, **options: Any) -> KafkaConnection:
+        """Raised here, an error ends the bootstrap. Later, a connection that fails is tried again, as the library does:
+        who was let in once is not ended by a broker that is just being set up anew."""
+        if self._starting and self._refused is not None:
+            raise self._refused
+        connection = super().get_connection(node_id, **options)
+        connection.init_future.add_errback(self._note)
+        return connection
+
+    async def _build_transport(self, *arguments: Any, **options: Any) -> Any:
+        """A broker that does not let us in says why, then hangs up; where both come at once, the library drops it."""
+        transport = await super()._build_transport(*arguments, **options)
+        receive = transport._sock_recv
+
+        def words_first() -> tuple[bytes, BaseException | None]:
+            words, end = receive()
+            return words, (None if words else end)  # the end comes again with the next turn
+
+        transport._sock_recv = words_first
+        return transport
+
+    def _note(self, error: BaseException) -> None:
+        self._trouble = error
+        self._refused = refusal(error, self.config["bootstrap_servers"])
+
+
+def _because(trouble: BaseException | None) -> str:
+    return "" if trouble is None else f" (the last try: {trouble})"
+
+
+class SafeClient(KafkaNetClient):  # type: ignore[misc]  # the library has no types
+    """A client whose transactions outlive a restart of the broker.
+
+    The library raises where the coordinator is not there yet, drops the request it was about to send, and the caller
+    waits for its reply for ever (mended after 3.0.12: dpkp/kafka-python#3110). Saying "not ready" keeps the request.
+    """
+
+    def __init__(self, **configs: Any) -> None:
+        net = NetworkSelector(**configs)
+        super().__init__(net, TellingConnections(net, **configs), **configs)
+
+    def await_ready(self, node_id: int, timeout_ms: float = 30000) -> bool:
+        try:
+            return bool(super().await_ready(node_id, timeout_ms=timeout_ms))
+        except errors.KafkaConnectionError:
+            time.sleep(_RECONNECT_PAUSE_S)
+            return False
+
+
+class LimitedClient(ProducerClient):  # type: ignore[misc]  # the library has no types
+    """A producer whose transactions' steps do not wait for ever. The library offers no limit."""
+
+    def __init__(self, answer_s: float, **settings: Any) -> None:
+        self._answer_ms = int(answer_s * 1000)
+        super().__init__(**settings)
+
+    def send_offsets_to_transaction(
+        self, offsets: Mapping[ClientPartition, OffsetAndMetadata], group: ConsumerGroupMetadata
+    ) -> None:
+        self._answered(self._transaction_manager.send_offsets_to_transaction(offsets, group))
+
+    def commit_transaction(self) -> None:
+        self._answered(self._transaction_manager.begin_commit())
+
+    def _answered(self, result: Any) -> None:
+        self._sender.wakeup()
+        if not result.wait(timeout_ms=self._answer_ms):
+            raise errors.KafkaTimeoutError(f"no answer for {self._answer_ms / 1000:.0f} s")
+
+
+def keep_finished_joins(client: ConsumerClient) -> None:
+    """Let a join that ended between two polls count.
+
+    The library (3.0.12) forgets it and joins again at the next poll. From the group's leader that is a call to all to
+    join again, so a group whose members poll briefly, or work between polls, may deal out its partitions for ever.
+    """
+    coordinator = client._coordinator
+    join = coordinator._do_join_and_sync_async
+    finished: list[bytes] = []
+
+    async def join_or_finish() -> bytes:
+        # A join that was taken note of has made the member stable.
+        if finished and coordinator.state == MemberState.REBALANCING:
+            return finished.pop()
+        finished.clear()
+        assignment: bytes = await join()
+        finished.append(assignment)
+        return assignment
+
+    coordinator._do_join_and_sync_async = join_or_finish
+
+
+def lost_its_slot(client: ConsumerClient) -> bool:
+    """Where another process took the slot, the library stops its heartbeats, says so in its log, and polls on."""
+    coordinator = client._coordinator
+    return bool(coordinator.stable() and not coordinator._heartbeat_enabled)
+
+
+def force_close(client: ProducerClient) -> None:
+    """Closing flushes first, and gives up with an error where the broker is away; the library's thread would go on."""
+    client._sender.force_close()
+
+
+def broker_version(admin: KafkaAdminClient) -> Any:
+    """Nothing public tells the version of the broker."""
+    return admin._manager.broker_version
+
+
+def forget_coordinators(admin: KafkaAdminClient) -> None:
+    """The library remembers a coordinator for ever, also when the group has moved to another node."""
+    admin._manager.cluster._coordinators.clear()
