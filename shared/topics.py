@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 
 DAY_S = 24 * 60 * 60
@@ -81,3 +82,8 @@ def downstream_of(service: str) -> frozenset[tuple[str, str]]:
         found |= new
         writers += [reader for reader, _ in new]
     return frozenset(found)
+
+
+def partition_of(key: bytes, partitions: int) -> int:
+    """The partition of a key, the same on both brokers. Records of one key share it, which keeps their order."""
+    return zlib.crc32(key) % partitions

@@ -9,9 +9,9 @@ from uuid import uuid5
 
 from headrace.audit.readers.topics import Extent, Hole, Positions, TopicReading
 from shared.broker.contract import Record, TopicPartition
-from shared.broker.keys import partition_of
 from shared.events import NAMESPACE
 from shared.records import LIVE
+from shared.topics import partition_of
 
 
 class Held(NamedTuple):

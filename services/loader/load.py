@@ -25,14 +25,13 @@ from services.loader.rows import Row, json_text
 from services.loader.schema import DEAD_LETTERS, ENTITIES, PREDICTIONS, RETURN_RATES
 from services.loader.state import EventState
 from shared.broker.contract import NewRecord, Record
-from shared.broker.keys import partition_of
 from shared.clock import Clock
 from shared.database.connection import DbConnection, Link, first_line
 from shared.errors import InvalidEvent
 from shared.events import Listed, LoadedEvent, Prediction, Reference
 from shared.records import Received, encode, revision_of
 from shared.runtime.metrics import Metrics
-from shared.topics import CLEAN, LOADED
+from shared.topics import CLEAN, LOADED, partition_of
 
 HOP = "loader"
 KINDS = ("listed", "observed", "settled")

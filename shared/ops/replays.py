@@ -17,10 +17,9 @@ import msgspec
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from shared.broker.contract import Record
-from shared.broker.keys import partition_of
 from shared.errors import ConfigError
 from shared.events import day_of
-from shared.topics import CLEAN, LOADED, PREDICTIONS
+from shared.topics import CLEAN, LOADED, PREDICTIONS, partition_of
 
 # What messages call themselves: `kind` of facts, `state` of predictions. Feeds of raw events are the source's.
 KINDS = {

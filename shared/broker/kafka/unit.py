@@ -15,8 +15,8 @@ from kafka.structs import ConsumerGroupMetadata
 from shared.broker.contract import NewRecord, Ownership, TopicPartition
 from shared.broker.kafka.client import REQUEST_TIMEOUT_S, reason_of
 from shared.broker.kafka.topics import LARGEST_RECORD_BYTES, KafkaTopics
-from shared.broker.keys import partition_of
 from shared.errors import Aborted, BrokerError, ConfigError, Fenced, Unknown
+from shared.topics import partition_of
 
 DELIVERY_TIMEOUT_S = 30
 

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 import psycopg
 
 from shared.broker.contract import NewRecord, Record, TopicPartition
-from shared.broker.keys import partition_of
 from shared.broker.postgres.frames import decode_batch, encode_batch
 from shared.database.connection import rows
 from shared.errors import ConfigError
+from shared.topics import partition_of
 
 LOCAL = "kafka:"
 

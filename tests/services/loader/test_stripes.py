@@ -12,8 +12,8 @@ import pytest
 from psycopg.errors import LockNotAvailable
 
 from services.loader.load import Loader
-from shared.broker.keys import partition_of
 from shared.runtime.metrics import Metrics
+from shared.topics import partition_of
 from tests.services.loader.facts import DAY, StillClock, key, listed, received, settled
 from tests.services.loader.views import ask, tables
 from tests.waiting import DEADLINE_S, wait_until

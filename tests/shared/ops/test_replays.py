@@ -11,10 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.broker.contract import Record
-from shared.broker.keys import partition_of
 from shared.errors import ConfigError
 from shared.ops.replays import Plan, ReplayRequest, Seen, Span, event_time_of, overlap, plan_of, request_of, selects
-from shared.topics import CLEAN, LOADED, PREDICTIONS, RAW
+from shared.topics import CLEAN, LOADED, PREDICTIONS, RAW, partition_of
 
 DAY = "made-up:2031-05-04"
 

@@ -10,12 +10,11 @@ from typing import Protocol
 from uuid import NAMESPACE_URL, uuid5
 
 from shared.broker.contract import Broker, NewRecord, Record, TopicPartition
-from shared.broker.keys import partition_of
 from shared.broker.postgres.broker import PostgresBroker
 from shared.database.connection import Patience
 from shared.events import RawEvent
 from shared.records import Received, encode
-from shared.topics import CLEAN, RAW, specs
+from shared.topics import CLEAN, RAW, partition_of, specs
 from tests.waiting import DEADLINE_S
 
 # Long beside anything that a loaded machine does, so that no member loses its partitions by chance.

@@ -18,13 +18,12 @@ import psycopg
 import pytest
 
 from shared.broker.contract import NewRecord, Record
-from shared.broker.keys import partition_of
 from shared.broker.postgres.log import LOCAL
 from shared.runtime.loops.outbox import RELAY, Outbox
 from shared.runtime.loops.poller import PollerLoop
 from shared.runtime.metrics import Metrics
 from shared.settings.sections import KafkaSettings
-from shared.topics import LOADED, OUTBOX_CURSORS, WRITTEN_WITH_ROWS, TopicSpec
+from shared.topics import LOADED, OUTBOX_CURSORS, WRITTEN_WITH_ROWS, TopicSpec, partition_of
 from tests.contract.children import said
 from tests.contract.database import empty_log
 from tests.contract.records import everything, until
