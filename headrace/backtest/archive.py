@@ -18,12 +18,12 @@ from pydantic import ValidationError
 from headrace.backtest.archive_facts import Said, event_of, with_postponed
 from services.cleaner.clean import Filtered, clean
 from services.fetcher.capture import Capture
-from services.fetcher.coverage import coverage_of, coverage_text
+from services.fetcher.planning.coverage import coverage_of, coverage_text
+from services.fetcher.planning.windows import Due, Window
 from services.fetcher.sources.declaration import Source
 from services.fetcher.sources.documents import Absence, Document
 from services.fetcher.sources.recorded_files import ArchiveSource
 from services.fetcher.sources.yaml_file import load_source
-from services.fetcher.windows import Due, Window
 from services.loader.fact_tree import FactEvent
 from services.predictor.data.events import EventFacts
 from services.predictor.data.profile import BOATRACE, Profile

@@ -10,7 +10,7 @@ from datetime import date
 from pathlib import Path
 
 from headrace.backtest.archive import recorded_days
-from services.fetcher.coverage import DAY, coverage_of, coverage_text
+from services.fetcher.planning.coverage import DAY, coverage_of, coverage_text
 from services.predictor.backtest.walk_forward import Spans
 from services.predictor.training.hyperparameters import Training
 from shared.errors import ConfigError

@@ -72,7 +72,7 @@ class FetcherReport:
     done: int
     failed: tuple[Mapping[str, Any], ...]
     exhausted: bool
-    # Of a recorded span: how many of its days have documents (services/fetcher/coverage.py).
+    # Of a recorded span: how many of its days have documents (services/fetcher/planning/coverage.py).
     days: Mapping[str, Any] | None = None
 
 

@@ -10,7 +10,7 @@ from headrace.database.access import one_line
 from headrace.progress.positions import Reading
 from headrace.progress.record_counts import Tally
 from headrace.progress.throughput import Meter
-from services.fetcher.coverage import coverage_text
+from services.fetcher.planning.coverage import coverage_text
 from shared.topics import SERVICES
 
 

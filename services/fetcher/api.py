@@ -13,10 +13,10 @@ from pydantic.config import JsonDict
 from services.fetcher.archive.rebuild import Retelling
 from services.fetcher.archive.replay import ArchivePlan, ArchiveWish, planned
 from services.fetcher.archive.store import DocumentArchive
-from services.fetcher.cursor import standing_of
+from services.fetcher.planning.cursor import standing_of
+from services.fetcher.planning.windows import Plan, Window, last_ended, window_of
 from services.fetcher.postgres_backfills import KIND
 from services.fetcher.sources.declaration import Source
-from services.fetcher.windows import Plan, Window, last_ended, window_of
 from shared.clock import Clock
 from shared.database.connection import DbConnection
 from shared.errors import ConfigError, HeadraceError

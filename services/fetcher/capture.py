@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import msgspec
 import orjson
 
-from services.fetcher.cursor import Seen, Version
+from services.fetcher.planning.cursor import Seen, Version
 from services.fetcher.sources.declaration import Feed, Identity, Source
 from services.fetcher.sources.documents import Document
 from shared.broker.contract import NewRecord

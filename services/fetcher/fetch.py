@@ -18,11 +18,11 @@ from typing import Any
 import structlog
 
 from services.fetcher.fetch_window import Keeper, Visit, Visited
+from services.fetcher.planning.windows import Due, Plan, Window
 from services.fetcher.progress import Progress
 from services.fetcher.reference import reference_step
 from services.fetcher.sources.declaration import Source
 from services.fetcher.sources.documents import DocumentSource
-from services.fetcher.windows import Due, Plan, Window
 from shared.clock import Clock, VirtualClock
 from shared.errors import TransientError
 from shared.retry import Retry
@@ -109,7 +109,7 @@ class Fetcher:
 
     def status(self) -> dict[str, Any]:
         """Windows by standing, those that failed and why, and whether nothing of the plan is left; of a recorded span
-        also its days (coverage.py)."""
+        also its days (planning/coverage.py)."""
         return self._status
 
     def backfill(self, name: str, windows: Sequence[Window], again: bool) -> None:

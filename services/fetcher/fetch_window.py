@@ -8,10 +8,10 @@ import msgspec
 import structlog
 
 from services.fetcher.capture import AnotherDay, Capture
-from services.fetcher.cursor import Cursor
+from services.fetcher.planning.cursor import Cursor
+from services.fetcher.planning.windows import Due
 from services.fetcher.sources.declaration import Source
 from services.fetcher.sources.documents import Absence, Document, DocumentSource
-from services.fetcher.windows import Due
 from shared.broker.contract import NewRecord
 from shared.errors import InvalidDocument, TransientError
 from shared.logs import mask_text

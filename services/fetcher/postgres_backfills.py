@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import date
 from typing import Any, Protocol
 
-from services.fetcher.windows import Window, windows_between
+from services.fetcher.planning.windows import Window, windows_between
 from shared.database.connection import DbConnection
 from shared.ops.operations import Operation
 from shared.runtime.process.operation_poller import Standing

@@ -9,12 +9,22 @@ from datetime import date, datetime, timedelta
 from itertools import islice
 from typing import Any
 
-from services.fetcher.backfills import Backfills
-from services.fetcher.coverage import coverage_of
-from services.fetcher.cursor import Cursor, Standing, decode, encode, standing_of
 from services.fetcher.fetch_window import Visited
+from services.fetcher.planning.backfills import Backfills
+from services.fetcher.planning.coverage import coverage_of
+from services.fetcher.planning.cursor import Cursor, Standing, decode, encode, standing_of
+from services.fetcher.planning.windows import (
+    Due,
+    Plan,
+    Window,
+    day_at,
+    due,
+    last_ended,
+    wait_s,
+    window_of,
+    windows_between,
+)
 from services.fetcher.sources.declaration import Source
-from services.fetcher.windows import Due, Plan, Window, day_at, due, last_ended, wait_s, window_of, windows_between
 
 NEVER_FETCHED = Standing()
 

@@ -9,7 +9,7 @@ from datetime import datetime
 import orjson
 
 from services.fetcher.capture import HOP, SCHEMA
-from services.fetcher.cursor import Cursor, Version, decode, encode
+from services.fetcher.planning.cursor import Cursor, Version, decode, encode
 from services.fetcher.sources.declaration import REFERENCE, Source
 from shared.broker.contract import NewRecord
 from shared.events import RawEvent, ReferenceRow, event_id_of

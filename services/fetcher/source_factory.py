@@ -10,6 +10,7 @@ from typing import NamedTuple
 from services.fetcher.archive.source import KeptSource
 from services.fetcher.archive.store import DocumentArchive
 from services.fetcher.fetch import Fetcher
+from services.fetcher.planning.windows import Plan, day_at
 from services.fetcher.settings import Fetcher as Options
 from services.fetcher.settings import FetcherSettings
 from services.fetcher.sources.declaration import Source
@@ -18,7 +19,6 @@ from services.fetcher.sources.http import HttpSource
 from services.fetcher.sources.metered import CountedSource
 from services.fetcher.sources.recorded_files import ArchiveSource
 from services.fetcher.sources.yaml_file import load_source
-from services.fetcher.windows import Plan, day_at
 from shared.clock import Clock
 from shared.errors import ConfigError
 

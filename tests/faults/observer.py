@@ -11,7 +11,7 @@ import psycopg
 from headrace.database.access import Access
 from headrace.progress import observer
 from headrace.progress.positions import HOPS
-from services.fetcher.cursor import standing_of
+from services.fetcher.planning.cursor import standing_of
 from shared.broker.connect import connect
 from shared.broker.contract import Broker, TopicPartition
 from shared.errors import HeadraceError

@@ -18,10 +18,10 @@ import msgspec
 
 from services.fetcher.archive.store import DocumentArchive
 from services.fetcher.capture import AnotherDay, Capture
-from services.fetcher.cursor import Cursor, Version, decode
+from services.fetcher.planning.cursor import Cursor, Version, decode
+from services.fetcher.planning.windows import window_of
 from services.fetcher.sources.declaration import REFERENCE, Source
 from services.fetcher.sources.documents import Document, IndexLine
-from services.fetcher.windows import window_of
 from shared.broker.contract import NewRecord
 from shared.errors import InvalidDocument
 from shared.events import as_utc_ms

@@ -8,11 +8,11 @@ from datetime import date
 from typing import NamedTuple
 
 from services.fetcher.capture import AnotherDay, Capture
-from services.fetcher.cursor import Cursor
 from services.fetcher.fetch_window import cause_of
+from services.fetcher.planning.cursor import Cursor
+from services.fetcher.planning.windows import Window
 from services.fetcher.sources.declaration import Source
 from services.fetcher.sources.documents import Document, IndexLine
-from services.fetcher.windows import Window
 from shared.broker.contract import NewRecord
 
 Read = Callable[[str], bytes]

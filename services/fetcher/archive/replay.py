@@ -14,9 +14,9 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from services.fetcher.archive.rebuild import Retelling, histories
+from services.fetcher.planning.windows import Window, window_of
 from services.fetcher.sources.declaration import Source
 from services.fetcher.sources.documents import IndexLine
-from services.fetcher.windows import Window, window_of
 from shared.broker.contract import NewRecord
 from shared.errors import ConfigError
 from shared.topics import RAW

@@ -8,8 +8,8 @@ from contextlib import closing, contextmanager
 from services.fetcher.archive.rebuild import Retelling
 from services.fetcher.archive.replay import ArchiveWish, retelling
 from services.fetcher.archive.store import DocumentArchive
+from services.fetcher.planning.windows import window_of
 from services.fetcher.sources.declaration import Source
-from services.fetcher.windows import window_of
 from shared.broker.contract import Broker, Record, TopicPartition, Unit
 from shared.ops.operations import Operation
 from shared.ops.replays import Span

@@ -10,12 +10,12 @@ from typing import Any
 
 from services.fetcher.archive.rebuild import Retelling, histories
 from services.fetcher.archive.store import DocumentArchive
-from services.fetcher.coverage import coverage_of
-from services.fetcher.cursor import Standing, encode, standing_of
+from services.fetcher.planning.coverage import coverage_of
+from services.fetcher.planning.cursor import Standing, encode, standing_of
+from services.fetcher.planning.windows import Window, window_of
 from services.fetcher.reference import reference_step
 from services.fetcher.sources.declaration import Source
 from services.fetcher.sources.documents import IndexLine
-from services.fetcher.windows import Window, window_of
 from shared.clock import Clock
 from shared.runtime.loops.handler import Step
 

@@ -11,7 +11,7 @@ from typing import Protocol
 
 import msgspec
 
-from services.fetcher.windows import Due
+from services.fetcher.planning.windows import Due
 
 
 class Absence(Enum):

@@ -13,9 +13,9 @@ from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import httpx
 
+from services.fetcher.planning.windows import Due
 from services.fetcher.sources.declaration import Source
 from services.fetcher.sources.documents import Absence, Document
-from services.fetcher.windows import Due
 from shared.clock import Clock
 from shared.errors import InvalidDocument, TransientError
 

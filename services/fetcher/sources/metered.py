@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from services.fetcher.planning.windows import Due
 from services.fetcher.sources.documents import Absence, Document, DocumentSource
-from services.fetcher.windows import Due
 from shared.errors import InvalidDocument
 
 

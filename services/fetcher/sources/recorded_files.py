@@ -6,10 +6,10 @@ import zlib
 from datetime import date
 from pathlib import Path
 
+from services.fetcher.planning.windows import Due
 from services.fetcher.sources.archive_files import broken_link, recorded_files
 from services.fetcher.sources.declaration import Source
 from services.fetcher.sources.documents import Absence, Document
-from services.fetcher.windows import Due
 from shared.clock import Clock
 from shared.errors import ConfigError, InvalidDocument, TransientError
 

@@ -14,10 +14,10 @@ import pytest
 from headrace.backtest.archive import read_archive, recorded_days
 from services.cleaner.handle import Cleaner
 from services.fetcher.capture import Capture
+from services.fetcher.planning.windows import Due, windows_between
 from services.fetcher.sources.documents import Document
 from services.fetcher.sources.recorded_files import ArchiveSource
 from services.fetcher.sources.yaml_file import load_source
-from services.fetcher.windows import Due, windows_between
 from services.loader.load import Loader
 from services.predictor.data.events import EventFacts
 from services.predictor.data.instants import day_number

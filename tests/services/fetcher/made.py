@@ -9,8 +9,8 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
-from services.fetcher.cursor import Cursor, decode
 from services.fetcher.fetch import Fetcher
+from services.fetcher.planning.cursor import Cursor, decode
 from services.fetcher.sources.declaration import Source, source_of
 from services.fetcher.sources.documents import Document
 from shared.broker.contract import NewRecord

@@ -13,10 +13,10 @@ from headrace.database.embedded import EmbeddedPostgres
 from services.fetcher.api import FetcherApi
 from services.fetcher.archive.store import DocumentArchive
 from services.fetcher.fetch import Fetcher
+from services.fetcher.planning.windows import Plan
 from services.fetcher.postgres_backfills import Backfills
 from services.fetcher.settings import FetcherSettings
 from services.fetcher.sources.http import HttpSource
-from services.fetcher.windows import Plan
 from shared.broker.postgres.broker import PostgresBroker
 from shared.runtime.loops.poller import PollerLoop
 from shared.runtime.metrics import Metrics

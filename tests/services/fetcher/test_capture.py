@@ -6,7 +6,7 @@ import orjson
 import pytest
 
 from services.fetcher.capture import AnotherDay, Capture, Captured
-from services.fetcher.cursor import Cursor, Version, decode, encode
+from services.fetcher.planning.cursor import Cursor, Version, decode, encode
 from services.fetcher.sources.documents import Document
 from shared.errors import InvalidDocument
 from shared.events import RawEvent, event_id_of

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from services.fetcher.archive.store import DocumentArchive
-from services.fetcher.coverage import coverage_text
-from services.fetcher.cursor import Cursor, encode
 from services.fetcher.fetch import Fetcher
+from services.fetcher.planning.coverage import coverage_text
+from services.fetcher.planning.cursor import Cursor, encode
+from services.fetcher.planning.windows import Plan, Window, windows_between
 from services.fetcher.sources.http import HttpSource
 from services.fetcher.sources.recorded_files import ArchiveSource
-from services.fetcher.windows import Plan, Window, windows_between
 from shared.clock import VirtualClock
 from tests.services.fetcher.made import DAY, NOON, Run, SetClock, body, event, event_ids, made_source, raw_events
 from tests.services.fetcher.made import record_file as record

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from services.fetcher.archive.store import DocumentArchive
-from services.fetcher.cursor import Cursor, decode, encode
 from services.fetcher.fetch_window import LONGEST_CAUSE, Visit, Visited
+from services.fetcher.planning.cursor import Cursor, decode, encode
+from services.fetcher.planning.windows import Due, Window
 from services.fetcher.sources.documents import Absence, Document
-from services.fetcher.windows import Due, Window
 from shared.retry import Retry
 from tests.services.fetcher.made import DAY, made_source
 

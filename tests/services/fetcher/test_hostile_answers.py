@@ -12,10 +12,10 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from services.fetcher.archive.store import DocumentArchive
-from services.fetcher.cursor import Cursor, decode, encode
 from services.fetcher.fetch_window import Visit
+from services.fetcher.planning.cursor import Cursor, decode, encode
+from services.fetcher.planning.windows import Due, Window
 from services.fetcher.sources.http import HttpSource
-from services.fetcher.windows import Due, Window
 from shared.retry import Retry
 from tests.services.fetcher.made import DAY, SetClock, body, event, made_source
 from tests.services.fetcher.site import Answer, Handler, Site

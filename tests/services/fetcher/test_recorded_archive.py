@@ -11,9 +11,9 @@ import pytest
 
 from services.fetcher.archive.store import DocumentArchive
 from services.fetcher.fetch import Fetcher
+from services.fetcher.planning.windows import Plan
 from services.fetcher.sources.recorded_files import ArchiveSource
 from services.fetcher.sources.yaml_file import load_source
-from services.fetcher.windows import Plan
 from shared.clock import SystemClock
 from shared.runtime.loops.handler import Step
 from tests.recorded_days import directory

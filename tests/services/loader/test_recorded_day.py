@@ -17,7 +17,7 @@ import pytest
 from headrace.database.embedded import EmbeddedPostgres
 from services.cleaner.handle import Cleaner
 from services.fetcher.capture import AnotherDay, Capture
-from services.fetcher.cursor import Version
+from services.fetcher.planning.cursor import Version
 from services.fetcher.sources.documents import Document
 from services.fetcher.sources.yaml_file import load_source
 from services.loader.load import Loader

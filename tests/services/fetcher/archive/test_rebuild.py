@@ -10,11 +10,11 @@ import pytest
 from services.fetcher.archive.rebuild import Retelling, histories
 from services.fetcher.archive.source import KeptSource
 from services.fetcher.archive.store import DocumentArchive
-from services.fetcher.coverage import coverage_text
-from services.fetcher.cursor import decode
 from services.fetcher.fetch import Fetcher
+from services.fetcher.planning.coverage import coverage_text
+from services.fetcher.planning.cursor import decode
+from services.fetcher.planning.windows import Plan, Window
 from services.fetcher.sources.http import HttpSource
-from services.fetcher.windows import Plan, Window
 from tests.services.fetcher.made import DAY, NOON, Run, SetClock, body, document, event, event_ids, made_source
 from tests.services.fetcher.site import Site
 

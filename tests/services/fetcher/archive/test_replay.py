@@ -17,8 +17,8 @@ from headrace.database.embedded import EmbeddedPostgres
 from services.fetcher.api import FetcherApi
 from services.fetcher.archive.replay_jobs import ArchiveReplays
 from services.fetcher.archive.store import DocumentArchive
+from services.fetcher.planning.windows import Plan
 from services.fetcher.settings import FetcherSettings
-from services.fetcher.windows import Plan
 from shared.broker.contract import Record
 from shared.broker.postgres.broker import PostgresBroker
 from shared.ops.operations import Operation

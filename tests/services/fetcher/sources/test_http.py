@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 
 import pytest
 
+from services.fetcher.planning.windows import Due, Window
 from services.fetcher.sources.documents import Absence, Document
 from services.fetcher.sources.http import HttpSource
-from services.fetcher.windows import Due, Window
 from shared.errors import InvalidDocument, TransientError
 from tests.services.fetcher.made import DAY, NOON, SetClock, body, event, made_source
 from tests.services.fetcher.site import Answer, Handler, Site, cut, page, status

@@ -8,9 +8,9 @@ from datetime import UTC, date, datetime
 
 import pytest
 
+from services.fetcher.planning.windows import Due, Window
 from services.fetcher.sources.documents import Absence, Document
 from services.fetcher.sources.metered import CountedSource
-from services.fetcher.windows import Due, Window
 from shared.errors import InvalidDocument, TransientError
 
 DUE = Due(Window("results", date(2026, 1, 31)), historical=True)

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from services.fetcher.planning.windows import Due, Window
 from services.fetcher.sources.documents import Absence, Document
 from services.fetcher.sources.recorded_files import ArchiveSource
-from services.fetcher.windows import Due, Window
 from shared.errors import ConfigError, InvalidDocument
 from tests.services.fetcher.made import DAY, NOON, SetClock, body, event, made_source, record_file
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from datetime import date, timedelta
 
-from services.fetcher.coverage import MOST_GAPS, coverage_of, coverage_text, gaps_of
+from services.fetcher.planning.coverage import MOST_GAPS, coverage_of, coverage_text, gaps_of
 
 FIRST = date(2026, 1, 1)
 

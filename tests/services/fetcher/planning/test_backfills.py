@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import date
 
-from services.fetcher.backfills import Backfills
-from services.fetcher.windows import Window
+from services.fetcher.planning.backfills import Backfills
+from services.fetcher.planning.windows import Window
 
 ONE, TWO, THREE = (Window("cards", date(2031, 4, day)) for day in (1, 2, 3))
 

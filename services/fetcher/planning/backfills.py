@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
-from services.fetcher.windows import Window
+from services.fetcher.planning.windows import Window
 
 Outcome = Literal["due", "done", "failed", "missing", "live"]
 

@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from services.fetcher.windows import (
+from services.fetcher.planning.windows import (
     LONGEST_BACKOFF_S,
     Plan,
     Window,
