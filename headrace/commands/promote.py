@@ -8,16 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from headrace.database.access import opened_if_made, service_settings
+from headrace.remote import registry
 from headrace.remote.client import Api, follow
-from headrace.remote.registry import (
-    Bench,
-    ReasonOption,
-    VersionArgument,
-    conclude_step,
-    done_locally,
-    version_of,
-    versions,
-)
 from headrace.remote.services import ACCEPTED
 from headrace.terminal.arguments import grouped_options
 from headrace.terminal.output import stderr
@@ -33,10 +25,10 @@ from shared.ops.operations import NotPossible
 
 @grouped_options
 def promote(
-    bench: Bench,
-    version: VersionArgument,
+    bench: registry.Bench,
+    version: registry.VersionArgument,
     force: Annotated[bool, typer.Option("--force", help="Whatever the gate says; wants a --reason.")] = False,
-    reason: ReasonOption = None,
+    reason: registry.ReasonOption = None,
 ) -> None:
     """Make a model the live one, if the gate lets it pass: better than the live one, with confidence, on settled events
     that neither was fitted on, and no less honest. The one that was live is retired; `headrace rollback` undoes it."""
@@ -44,9 +36,9 @@ def promote(
         raise ConfigError("--force wants a --reason, which is kept")
     with ExitStack() as stack:
         asked = bench.predictor(stack)
-        meant = version_of(version, versions(bench, asked))
+        meant = registry.version_of(version, registry.versions(bench, asked))
         said = _asked(asked, meant, force, reason) if asked is not None else _locally(bench, meant, force, reason)
-    conclude_step(bench, said)
+    registry.conclude_step(bench, said)
 
 
 def _asked(asked: Api, version: str, force: bool, reason: str | None) -> dict[str, Any]:
@@ -69,11 +61,11 @@ def _asked(asked: Api, version: str, force: bool, reason: str | None) -> dict[st
     }
 
 
-def _locally(bench: Bench, version: str, force: bool, reason: str | None) -> dict[str, Any]:
+def _locally(bench: registry.Bench, version: str, force: bool, reason: str | None) -> dict[str, Any]:
     verdict = None if force else _verdict(bench, version)
     if verdict is not None and not verdict.passed:
         raise NotPossible(verdict.why)
-    return done_locally(
+    return registry.done_locally(
         bench,
         "promote",
         version,
@@ -83,7 +75,7 @@ def _locally(bench: Bench, version: str, force: bool, reason: str | None) -> dic
     )
 
 
-def _verdict(bench: Bench, version: str) -> Verdict:
+def _verdict(bench: registry.Bench, version: str) -> Verdict:
     """Without a live model nothing is compared, and no database is needed."""
     models_dir = bench.models_dir
     if state_file.read(models_dir).live is None:

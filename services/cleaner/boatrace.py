@@ -8,20 +8,9 @@ Oddities are left to `rules`, `payouts` and `status`.
 from datetime import date, datetime
 from typing import Any, NamedTuple
 
+from services.cleaner import rules
 from services.cleaner.filtered import Filtered
 from services.cleaner.payouts import missing_markets, transactions_of
-from services.cleaner.rules import (
-    LAST_CODE,
-    card_key,
-    check_ranking,
-    drop_empty_rates,
-    drop_placeholder_weather,
-    drop_unmeasured,
-    move_place_code,
-    racer_of,
-    single_spaced,
-    six_boats,
-)
 from services.cleaner.status import Page, has_fate, status_of
 from services.cleaner.values import Field, day, integer, integers, local_time, midnight, numbers, text
 from shared.errors import InvalidEvent
@@ -87,7 +76,7 @@ PREVIEW_MEASURES = (
     Field("racer_exhibition_time", "exhibition_time_s", 0, 60),
     Field("racer_tilt_adjustment", "tilt_deg", -3, 6),
 )
-OUTCOME_CODES = (Field("racer_place_number", "place", 1, LAST_CODE), *COURSE)
+OUTCOME_CODES = (Field("racer_place_number", "place", 1, rules.LAST_CODE), *COURSE)
 START_TIMING = (Field("racer_start_timing", "start_timing_s", -5, 10),)
 TECHNIQUE = (Field("race_technique_number", "technique", 1, 6),)
 
@@ -118,9 +107,9 @@ def listed(raw: RawEvent) -> Listed:
     of weight, deadline, distance and hull are the day's last values all the same; a feature must not trust them.
     """
     race, body = race_of(raw), raw.body
-    boats = six_boats(body.get("boats"))
-    racers = [racer_of(boat) for boat in boats]
-    title = single_spaced(text(body, "race_title"))
+    boats = rules.six_boats(body.get("boats"))
+    racers = [rules.racer_of(boat) for boat in boats]
+    title = rules.single_spaced(text(body, "race_title"))
     codes = integers(body, CARD_CODES)
     return Listed.model_validate(
         _fact(raw, midnight(race.day), None)
@@ -134,9 +123,9 @@ def listed(raw: RawEvent) -> Listed:
             },
             "number": race.number,
             "scheduled_at": local_time(body, "race_closed_at", on=race.day),
-            "title": single_spaced(text(body, "race_subtitle")),
+            "title": rules.single_spaced(text(body, "race_subtitle")),
             "distance_m": codes.get("distance_m"),
-            "card_key": card_key(race.venue, race.number, title, racers),
+            "card_key": rules.card_key(race.venue, race.number, title, racers),
             "entries": [_entry(raw.source, boat, racer) for boat, racer in zip(boats, racers, strict=True)],
         }
     )
@@ -145,7 +134,7 @@ def listed(raw: RawEvent) -> Listed:
 def observed(raw: RawEvent) -> Observed | Filtered:
     """A race of the previews feed; Filtered while neither weather nor any boat was measured."""
     race_of(raw)
-    boats = six_boats(raw.body.get("boats"))
+    boats = rules.six_boats(raw.body.get("boats"))
     conditions = _conditions(raw.body)
     entries = [_observation(boat) for boat in boats]
     if not conditions and not any(entry["measures"] or "course" in entry for entry in entries):
@@ -158,7 +147,7 @@ def settled(raw: RawEvent) -> Settled | Filtered:
     """A race of the results feed; what its status is, and when there is no fact in it, says `status_of`."""
     race_of(raw)
     body = raw.body
-    boats = six_boats(body.get("boats"))
+    boats = rules.six_boats(body.get("boats"))
     outcomes = [_outcome(raw.source, boat) for boat in boats]
     transactions = transactions_of(body.get("payouts"))
     conditions, technique = _conditions(body), integers(body, TECHNIQUE)
@@ -180,7 +169,7 @@ def settled(raw: RawEvent) -> Settled | Filtered:
     if status == "settled":
         places = [outcome.get("place") for outcome in outcomes]
         starters = sum(not outcome.get("refunded", False) for outcome in outcomes)
-        check_ranking(places)
+        rules.check_ranking(places)
         found["missing_markets"] = missing_markets(places, starters, transactions)
     return Settled.model_validate(found)
 
@@ -201,7 +190,7 @@ def _fact(raw: RawEvent, known_at: datetime | None, known_after_s: float | None)
 
 def _entry(source: str, boat: Json, racer: int | None) -> Json:
     measures = numbers(boat, CARD_MEASURES)
-    drop_empty_rates(measures)
+    rules.drop_empty_rates(measures)
     entity = racer and {
         "entity_key": entity_key_of(source, racer),
         "name": text(boat, "racer_name"),
@@ -214,13 +203,13 @@ def _entry(source: str, boat: Json, racer: int | None) -> Json:
 def _conditions(body: Json) -> Json:
     conditions: Json = integers(body, WEATHER_CODES)
     conditions |= numbers(body, WEATHER_MEASURES)
-    drop_placeholder_weather(conditions)
+    rules.drop_placeholder_weather(conditions)
     return conditions
 
 
 def _observation(boat: Json) -> Json:
     measures = numbers(boat, PREVIEW_MEASURES)
-    drop_unmeasured(measures)
+    rules.drop_unmeasured(measures)
     return {"slot": boat["racer_boat_number"], "measures": measures, **integers(boat, COURSE)}
 
 
@@ -229,8 +218,8 @@ def _outcome(source: str, boat: Json) -> Json:
     outcome: Json = integers(boat, OUTCOME_CODES)
     outcome |= numbers(boat, START_TIMING)
     outcome["slot"] = boat["racer_boat_number"]
-    move_place_code(outcome)
-    racer = racer_of(boat)
+    rules.move_place_code(outcome)
+    racer = rules.racer_of(boat)
     if racer is not None:
         outcome["entity_key"] = entity_key_of(source, racer)
     return outcome

@@ -11,18 +11,7 @@ import unicodedata
 from collections.abc import Iterable
 from datetime import datetime
 
-from services.notifier.findings import (
-    BigPayout,
-    CalledOff,
-    Daily,
-    Digest,
-    EventFacts,
-    Finding,
-    GradeResult,
-    SessionFacts,
-    Surprise,
-    Tip,
-)
+from services.notifier import findings
 
 # Discord refuses a longer message; counted in UTF-16 units, the stricter of the two ways to count.
 LONGEST = 2_000
@@ -32,7 +21,7 @@ MARKDOWN = re.compile(r"([\\*_~|`<>\[\]()#])")
 MENTION_OR_LINK = re.compile(r"@|(?<=:)(?=//)|(?<=[Ww]{3})(?=\.)|(?<=\.)(?=gg/)")
 
 
-def render(finding: Finding) -> str:
+def render(finding: findings.Finding) -> str:
     return clip("\n".join(_lines(finding)))
 
 
@@ -58,33 +47,33 @@ def clip(text: str) -> str:
     return text
 
 
-def _lines(finding: Finding) -> Iterable[str]:
+def _lines(finding: findings.Finding) -> Iterable[str]:
     match finding:
-        case Tip(event, slot, probability, model_version, state):
+        case findings.Tip(event, slot, probability, model_version, state):
             yield f"**Favourite** · {_event(event)}"
             yield f"{_entry(event, slot)} wins with probability {_percent(probability)}, says {safe(model_version)}"
             yield f"Known so far: the {state}. A probability, not advice; no return is claimed."
-        case BigPayout(event, market, payout):
+        case findings.BigPayout(event, market, payout):
             yield f"**Big payout** · {_event(event)}"
             yield f"{safe(market)} {safe(payout.selection)} paid {payout.amount:,} per 100 staked"
             yield from _places(event)
-        case GradeResult(event):
+        case findings.GradeResult(event):
             yield f"**Final result** · {_event(event)}"
             if event.session.title:
                 yield f"{safe(event.session.title)} (grade {event.session.grade})"
             yield from _places(event)
-        case Surprise(event, slot, probability):
+        case findings.Surprise(event, slot, probability):
             yield f"**Surprise** · {_event(event)}"
             yield f"{_entry(event, slot)} won; our last prediction had given it {_percent(probability)}"
-        case CalledOff(session):
+        case findings.CalledOff(session):
             yield f"**Called off** · {_session(session)}"
             numbers = ", ".join(str(number) for number in session.called_off)
             yield f"{len(session.called_off)} of {session.events} events will not take place: {numbers}"
-        case Daily(digest):
+        case findings.Daily(digest):
             yield from _digest_lines(digest)
 
 
-def _digest_lines(digest: Digest) -> Iterable[str]:
+def _digest_lines(digest: findings.Digest) -> Iterable[str]:
     counts = ", ".join(f"{digest.statuses[status]} {status}" for status in sorted(digest.statuses))
     yield f"**Summary** · {safe(digest.source)} {digest.day.isoformat()}"
     yield f"{digest.events} events: {counts}"
@@ -99,21 +88,21 @@ def _digest_lines(digest: Digest) -> Iterable[str]:
         )
 
 
-def _session(session: SessionFacts) -> str:
+def _session(session: findings.SessionFacts) -> str:
     return f"{safe(session.venue_name or f'venue {session.venue}')} {session.day.isoformat()}"
 
 
-def _event(event: EventFacts) -> str:
+def _event(event: findings.EventFacts) -> str:
     start = f", start {_minute(event.scheduled_at)}" if event.scheduled_at else ""
     return f"{_session(event.session)}, event {event.number}{start}"
 
 
-def _entry(event: EventFacts, slot: int) -> str:
+def _entry(event: findings.EventFacts, slot: int) -> str:
     name = event.names.get(slot)
     return f"{slot} {safe(name)}" if name else f"slot {slot}"
 
 
-def _places(event: EventFacts) -> Iterable[str]:
+def _places(event: findings.EventFacts) -> Iterable[str]:
     places = [f"{place}. {_entry(event, slot)}" for place, slot in event.placed if place <= 3]
     if places:
         yield ", ".join(places)

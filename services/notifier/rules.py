@@ -9,17 +9,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from services.notifier.findings import (
-    BigPayout,
-    CalledOff,
-    EventFacts,
-    Finding,
-    GradeResult,
-    Payout,
-    SessionFacts,
-    Surprise,
-    Tip,
-)
+from services.notifier import findings
 from shared.errors import InvalidEvent
 from shared.events import Frozen, LoadedEvent, Prediction, day_of
 from shared.records import LIVE, Received
@@ -107,19 +97,19 @@ def favourite_of(prediction: Prediction) -> tuple[int, float] | None:
     return max(wins, key=lambda win: win[1], default=None)
 
 
-def tips(predictions: Sequence[Prediction], event: EventFacts) -> list[Finding]:
+def tips(predictions: Sequence[Prediction], event: findings.EventFacts) -> list[findings.Finding]:
     """The predictions are candidates already. An event that meanwhile ended gives none."""
     if event.status in ENDED:
         return []
     return [
-        Tip(event, slot, probability, prediction.model_version, prediction.state)
+        findings.Tip(event, slot, probability, prediction.model_version, prediction.state)
         for prediction in predictions
         if (favourite := favourite_of(prediction)) is not None
         for slot, probability in [favourite]
     ]
 
 
-def results(event: EventFacts, rules: Rules) -> list[Finding]:
+def results(event: findings.EventFacts, rules: Rules) -> list[findings.Finding]:
     """What a settled event gives; nothing while its status, as read, is another one."""
     if event.status != "settled":
         return []
@@ -127,28 +117,28 @@ def results(event: EventFacts, rules: Rules) -> list[Finding]:
     return [finding for finding in found if finding is not None]
 
 
-def big_payout(event: EventFacts, rules: Rules) -> BigPayout | None:
+def big_payout(event: findings.EventFacts, rules: Rules) -> findings.BigPayout | None:
     """After a dead heat there are several: the highest one counts."""
-    best = max(event.payouts, key=lambda payout: payout.amount, default=Payout("", 0))
-    return BigPayout(event, rules.payout_market, best) if best.amount >= rules.payout_amount else None
+    best = max(event.payouts, key=lambda payout: payout.amount, default=findings.Payout("", 0))
+    return findings.BigPayout(event, rules.payout_market, best) if best.amount >= rules.payout_amount else None
 
 
-def grade_result(event: EventFacts, rules: Rules) -> GradeResult | None:
+def grade_result(event: findings.EventFacts, rules: Rules) -> findings.GradeResult | None:
     grade = event.session.grade
     told = grade is not None and grade <= rules.best_grade and event.number == rules.final_number and event.placed
-    return GradeResult(event) if told else None
+    return findings.GradeResult(event) if told else None
 
 
-def surprise(event: EventFacts, rules: Rules) -> Surprise | None:
+def surprise(event: findings.EventFacts, rules: Rules) -> findings.Surprise | None:
     winner = event.winner
     probability = event.predicted.get(winner) if winner is not None else None
     if winner is None or probability is None or probability >= rules.surprise_probability:
         return None
-    return Surprise(event, winner, probability)
+    return findings.Surprise(event, winner, probability)
 
 
-def called_off(session: SessionFacts) -> list[Finding]:
-    return [CalledOff(session)] if session.called_off else []
+def called_off(session: findings.SessionFacts) -> list[findings.Finding]:
+    return [findings.CalledOff(session)] if session.called_off else []
 
 
 def is_over(statuses: Mapping[str, int]) -> bool:

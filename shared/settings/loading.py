@@ -11,17 +11,8 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from shared.errors import ConfigError
+from shared.settings import sources
 from shared.settings.sections import Settings
-from shared.settings.sources import (
-    Origin,
-    Setting,
-    from_environment,
-    from_options,
-    from_yaml,
-    leaves,
-    public_key,
-    variable_of,
-)
 
 DEFAULT_CONFIG = Path("headrace.yaml")
 CONFIG_VARIABLE = "HEADRACE_CONFIG"
@@ -37,11 +28,11 @@ def load(
     Raises ConfigError with one line for each thing that is wrong: where it was said, the key, what is expected.
     """
     file = config or (Path(environ[CONFIG_VARIABLE]) if environ.get(CONFIG_VARIABLE) else None)
-    said: dict[str, Setting] = {}
+    said: dict[str, sources.Setting] = {}
     if file is not None or DEFAULT_CONFIG.exists():
-        said |= from_yaml(file or DEFAULT_CONFIG, model)
-    said |= from_environment(environ, model)
-    said |= from_options(overrides or {}, model)
+        said |= sources.from_yaml(file or DEFAULT_CONFIG, model)
+    said |= sources.from_environment(environ, model)
+    said |= sources.from_options(overrides or {}, model)
     try:
         return model.model_validate(_nested(said))
     except ValidationError as error:
@@ -49,7 +40,7 @@ def load(
         raise ConfigError("\n".join(_line(detail, said, model, file or DEFAULT_CONFIG) for detail in details)) from None
 
 
-def _nested(said: Mapping[str, Setting]) -> dict[str, Any]:
+def _nested(said: Mapping[str, sources.Setting]) -> dict[str, Any]:
     tree: dict[str, Any] = {}
     for key, setting in said.items():
         section, _, name = key.partition(".")
@@ -60,14 +51,16 @@ def _nested(said: Mapping[str, Setting]) -> dict[str, Any]:
     return tree
 
 
-def _line(detail: ErrorDetails, said: Mapping[str, Setting], model: type[Settings], file: Path) -> str:
+def _line(detail: ErrorDetails, said: Mapping[str, sources.Setting], model: type[Settings], file: Path) -> str:
     """One readable line for one thing that pydantic found."""
-    key = public_key(model, ".".join(str(part) for part in detail["loc"] if isinstance(part, str)))
+    key = sources.public_key(model, ".".join(str(part) for part in detail["loc"] if isinstance(part, str)))
     if detail["type"] == "missing":
         wanted = [
-            leaf.key for leaf in leaves(model) if f"{leaf.key}.".startswith(f"{key}.") and leaf.field.is_required()
+            leaf.key
+            for leaf in sources.leaves(model)
+            if f"{leaf.key}.".startswith(f"{key}.") and leaf.field.is_required()
         ]
-        variables = " and ".join(variable_of(each) for each in wanted)
+        variables = " and ".join(sources.variable_of(each) for each in wanted)
         return f"{' and '.join(wanted)} is missing: set it in {file} or in the environment as {variables}"
     origin = _origin(key, said)
     if detail["type"] == "extra_forbidden":
@@ -84,14 +77,14 @@ def _line(detail: ErrorDetails, said: Mapping[str, Setting], model: type[Setting
     return f"{origin}: {key}: {detail['msg'].removeprefix('Value error, ')}{shown}"
 
 
-def _origin(key: str, said: Mapping[str, Setting]) -> Origin:
+def _origin(key: str, said: Mapping[str, sources.Setting]) -> sources.Origin:
     """Where a key was said; for a section, where the first of its keys was; for an element, where its list was."""
     near = [said[each].origin for each in said if f"{each}.".startswith(f"{key}.") or key.startswith(f"{each}.")]
-    return near[0] if near else Origin("settings")
+    return near[0] if near else sources.Origin("settings")
 
 
 def _nearest(key: str, model: type[Settings]) -> str:
-    keys = [leaf.key for leaf in leaves(model)]
+    keys = [leaf.key for leaf in sources.leaves(model)]
     same = [other for other in keys if other.partition(".")[0] == key.partition(".")[0]]
     near = difflib.get_close_matches(key, same or keys, n=1)
     return f"; did you mean {near[0]}?" if near else ""

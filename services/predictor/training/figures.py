@@ -7,15 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from services.predictor.data.events import State
+from services.predictor.evaluation import charts
 from services.predictor.evaluation.bootstrap import Interval
-from services.predictor.evaluation.charts import (
-    draw_ablation,
-    draw_agent_curve,
-    draw_learning_curves,
-    draw_loss_by_month,
-    draw_policy_returns,
-    draw_reliability,
-)
 from services.predictor.evaluation.comparison import Judged, Opinion
 from services.predictor.evaluation.tables import Cell
 from services.predictor.policy.evaluate import EVERY_EVENT, OWN_CHOICE, Row
@@ -42,7 +35,7 @@ def training_pictures(made: Made, folder: Path) -> list[Path]:
         state: State = "observation" if "observation" in made.validation else "card"
         validated = made.validation[state]
         drawn.append(folder / "reliability.png")
-        draw_reliability(drawn[-1], validated.told.win, validated.events.taken, validated.winner)
+        charts.draw_reliability(drawn[-1], validated.told.win, validated.events.taken, validated.winner)
     return [*drawn, *learning_pictures(made, folder)]
 
 
@@ -53,7 +46,7 @@ def learning_pictures(made: Made, folder: Path) -> list[Path]:
         curves = {name: curve for name, curve in made.curves.items() if name.startswith(kind) and curve}
         if curves:
             drawn.append(folder / f"learning-{kind}.png")
-            draw_learning_curves(drawn[-1], curves, step, loss=loss)
+            charts.draw_learning_curves(drawn[-1], curves, step, loss=loss)
     for curve in made.policy_curves[:1]:
         if any(RETURN in each.measured for each in curve):
             drawn.append(folder / "learning-agent.png")
@@ -66,18 +59,18 @@ def backtest_pictures(shown: BacktestShown, made: Made | None, folder: Path, mod
     names = ("reliability", "loss-by-month", "ablation", "policy-returns")
     reliability, by_month, ablation, returns = drawn = [folder / f"{name}.png" for name in names]
     judged = shown.judged
-    draw_reliability(reliability, shown.opinion.win, judged.events.taken, judged.targets.winner)
+    charts.draw_reliability(reliability, shown.opinion.win, judged.events.taken, judged.targets.winner)
     references = [name for name in shown.months[0] if name not in {"month", "events", model}]
-    draw_loss_by_month(
+    charts.draw_loss_by_month(
         by_month,
         [str(row["month"]) for row in shown.months],
         [cell for row in shown.months if isinstance(cell := row[model], Interval)],
         {name: [cell for row in shown.months if isinstance(cell := row[name], float)] for name in references},
     )
-    draw_ablation(ablation, shown.costs, float(judged.losses(shown.opinion.win).mean()))
+    charts.draw_ablation(ablation, shown.costs, float(judged.losses(shown.opinion.win).mean()))
     rows = [row for row in shown.policy if not row.against and (row.on == EVERY_EVENT or row.bets < _most(shown, row))]
     labels = [row.policy if row.on == EVERY_EVENT else f"{row.policy}, {OWN_CHOICE}" for row in rows]
-    draw_policy_returns(
+    charts.draw_policy_returns(
         returns,
         {label: row.returned for label, row in zip(labels, rows, strict=True)},
         {label: row.bets for label, row in zip(labels, rows, strict=True)},
@@ -91,7 +84,7 @@ def _most(shown: BacktestShown, own: Row) -> int:
 
 
 def _draw_agent(path: Path, curve: Sequence[Progress]) -> None:
-    draw_agent_curve(
+    charts.draw_agent_curve(
         path,
         [each.epoch for each in curve],
         [each.td_loss for each in curve],

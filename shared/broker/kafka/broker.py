@@ -17,14 +17,7 @@ from kafka.admin import OffsetSpec, OffsetTimestamp
 from shared.broker.contract import Producer, TopicPartition
 from shared.broker.counting.backlog import ReadBacklog
 from shared.broker.counting.record_count import ReadRecordCount
-from shared.broker.kafka.client import (
-    ANSWER_S,
-    addresses_of,
-    client_settings,
-    require_listener,
-    require_version,
-    translated,
-)
+from shared.broker.kafka import client
 from shared.broker.kafka.consumer import KafkaConsumer
 from shared.broker.kafka.positions import DatabasePositions
 from shared.broker.kafka.producer import KafkaProducer
@@ -62,7 +55,7 @@ class KafkaBroker:
         kafka: KafkaSettings,
         conninfo: str,
         patience: Patience = PATIENCE,
-        answer_s: float = ANSWER_S,
+        answer_s: float = client.ANSWER_S,
         ready: Retry | None = None,
     ) -> None:
         """`patience`: with the database; `answer_s`: with Kafka, at each step of a transaction; `ready`: with a cluster
@@ -70,7 +63,7 @@ class KafkaBroker:
         self._ready = ready or briefly()
         self._patience = patience
         self._answer_s = answer_s
-        self._addresses = addresses_of(url)
+        self._addresses = client.addresses_of(url)
         self._kafka = kafka
         self._conninfo = conninfo
         self._local = PostgresBroker(conninfo, patience)
@@ -122,7 +115,7 @@ class KafkaBroker:
         """Kafka's client does not tell."""
 
     def probe(self) -> None:
-        require_listener(self._addresses)
+        client.require_listener(self._addresses)
 
     def consumer(self, group: str, topics: Sequence[str], slot: str, *, in_database: bool = False) -> KafkaConsumer:
         ids = {topic: self._topics.get(topic).id for topic in topics}
@@ -169,7 +162,7 @@ class KafkaBroker:
         admin = self._when_ready(f"connecting to Kafka at {where}", lambda: KafkaAdminClient(**settings))
         version = broker_version(admin)
         try:
-            require_version(version, self._addresses)
+            client.require_version(version, self._addresses)
         except ConfigError:
             admin.close()
             raise
@@ -180,7 +173,7 @@ class KafkaBroker:
         return KafkaTopics(self._admin, self._ready)
 
     def _settings(self, name: str) -> dict[str, object]:
-        return client_settings(self._addresses, self._kafka, self._named(name))
+        return client.client_settings(self._addresses, self._kafka, self._named(name))
 
     def _named(self, name: str) -> str:
         return f"{self._kafka.environment}.{name}"
@@ -210,7 +203,7 @@ class KafkaBroker:
         """The answer to a request; while the cluster still prepares it, the request is sent again."""
 
         def attempt() -> R:
-            with translated(doing):
+            with client.translated(doing):
                 return ask()
 
         return self._ready.call(attempt)
