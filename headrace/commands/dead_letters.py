@@ -7,17 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from headrace.remote import services
 from headrace.remote.asking import Asking
-from headrace.remote.services import (
-    ACCEPTED,
-    MaybeServiceArgument,
-    ServiceArgument,
-    ServiceName,
-    WaitOption,
-    conclude,
-    of_each,
-    of_running,
-)
 from headrace.terminal.arguments import grouped_options
 from headrace.terminal.output import give, print_json
 from shared.errors import ConfigError
@@ -72,7 +63,7 @@ def dead_letters(asking: Asking, context: typer.Context) -> None:
 @grouped_options
 def list_letters(
     asking: Asking,
-    service: MaybeServiceArgument = None,
+    service: services.MaybeServiceArgument = None,
     *,
     filters: Filter,
     state: Annotated[str | None, typer.Option(metavar="open|redriven|discarded", help="In this state.")] = None,
@@ -83,8 +74,10 @@ def list_letters(
     show_all(asking, service, **filters.given(), state=state, before=before, limit=limit)
 
 
-def show_all(asking: Asking, service: ServiceName | None, **filters: Any) -> None:
-    pages = [{"service": name, **page} for name, page in of_running(asking, service, "/dead-letters", **filters)]
+def show_all(asking: Asking, service: services.ServiceName | None, **filters: Any) -> None:
+    pages = [
+        {"service": name, **page} for name, page in services.of_running(asking, service, "/dead-letters", **filters)
+    ]
     rows = [{**letter, "service": page["service"]} for page in pages for letter in page["dead_letters"]]
     body = pages[0] if service is not None else pages
     give(asking.output, body, LIST, rows, "no dead letters")
@@ -94,7 +87,7 @@ def show_all(asking: Asking, service: ServiceName | None, **filters: Any) -> Non
 @grouped_options
 def show(
     asking: Asking,
-    service: ServiceArgument,
+    service: services.ServiceArgument,
     id_: Annotated[str, typer.Argument(metavar="ID", help="PARTITION/OFFSET, as listed.")],
 ) -> None:
     """One, whole, as indented JSON: its payload, its headers, what happened to it."""
@@ -105,9 +98,9 @@ def show(
 
 @app.command()
 @grouped_options
-def facets(asking: Asking, service: MaybeServiceArgument = None, *, filters: Filter) -> None:
+def facets(asking: Asking, service: services.MaybeServiceArgument = None, *, filters: Filter) -> None:
     """How many there are by cause, stage, way to fail, origin and day."""
-    found = of_each(asking, service, "/dead-letters/facets", **filters.given())
+    found = services.of_each(asking, service, "/dead-letters/facets", **filters.given())
     rows = [
         (name, kind, each["value"], each["records"], each.get("frame"), each.get("message"))
         for name, facets in found
@@ -123,12 +116,12 @@ def facets(asking: Asking, service: MaybeServiceArgument = None, *, filters: Fil
 @grouped_options
 def redrive(
     asking: Asking,
-    service: ServiceArgument,
+    service: services.ServiceArgument,
     choice: Choice,
     force: Annotated[bool, typer.Option("--force", help="Also those that were sent back too often.")] = False,
     dry_run: DryRunOption = False,
     plan: Annotated[str | None, typer.Option(metavar="ID", help="Exactly what this dry run found.")] = None,
-    wait: WaitOption = False,
+    wait: services.WaitOption = False,
 ) -> None:
     """Send dead letters back to the service that failed, to be tried again; nobody else sees them."""
     wish = {"plan_id": plan} if plan else choice.request()
@@ -140,7 +133,7 @@ def redrive(
 @grouped_options
 def discard(
     asking: Asking,
-    service: ServiceArgument,
+    service: services.ServiceArgument,
     reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it is kept.")],
     choice: Choice,
     dry_run: DryRunOption = False,
@@ -157,12 +150,12 @@ def _place(text: str) -> str:
     return text
 
 
-def _change(asking: Asking, service: ServiceName, what: str, wish: dict[str, Any], wait: bool) -> None:
+def _change(asking: Asking, service: services.ServiceName, what: str, wish: dict[str, Any], wait: bool) -> None:
     """Ask for it, and show the operation; or what was found, where nothing is to be done."""
     with asking.api(service.value) as asked:
         answer = asked.post(f"/dead-letters/{what}", wish)
-        if answer.status == ACCEPTED:
-            conclude(asked, answer, wait, asking.output)
+        if answer.status == services.ACCEPTED:
+            services.conclude(asked, answer, wait, asking.output)
             return
     found = answer.body
     rows = [*found["counts"].items(), *([("plan", int(found["plan_id"]))] if found.get("plan_id") else [])]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -65,14 +66,8 @@ def _locally(bench: registry.Bench, version: str, force: bool, reason: str | Non
     verdict = None if force else _verdict(bench, version)
     if verdict is not None and not verdict.passed:
         raise NotPossible(verdict.why)
-    return registry.done_locally(
-        bench,
-        "promote",
-        version,
-        bench.order(reason),
-        lambda models, name, order: transitions.promote(models, name, order, verdict),
-        verdict,
-    )
+    step = partial(transitions.promote, verdict=verdict)
+    return registry.done_locally(bench, "promote", version, bench.order(reason), step, verdict)
 
 
 def _verdict(bench: registry.Bench, version: str) -> Verdict:

@@ -83,13 +83,6 @@ def _without_the_service(
                 owner, service, topics, desired, who=who, request_id="command", reason=wish.get("reason"),
                 tolerate=wish.get("tolerate", 0),
             )  # fmt: skip
-            audit_table.note(
-                owner,
-                service,
-                who,
-                WORDS[desired],
-                ", ".join(topics),
-                after={"desired": desired, **wish},
-                request_id="command",
-            )
+            named, after = ", ".join(topics), {"desired": desired, **wish}
+            audit_table.note(owner, service, who, WORDS[desired], named, after=after, request_id="command")
     stderr().print(f"the {service} is not running; it will be {desired} on {', '.join(topics)} when it is started")

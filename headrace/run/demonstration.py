@@ -172,25 +172,19 @@ def lines_of_scores(scores: Mapping[str, Mapping[str, float]]) -> list[str]:
 
 
 def _all_settled(session: Session, day: date) -> bool:
-    row = (
-        session.observer()
-        .connection.execute(
-            "SELECT count(*) > 0 AND bool_and(e.status IN ('settled', 'void', 'cancelled'))"
-            " FROM facts.events e JOIN facts.sessions s ON s.id = e.session_id WHERE s.date = %s",
-            (day,),
-        )
-        .fetchone()
-    )
+    connection = session.observer().connection
+    row = connection.execute(
+        "SELECT count(*) > 0 AND bool_and(e.status IN ('settled', 'void', 'cancelled'))"
+        " FROM facts.events e JOIN facts.sessions s ON s.id = e.session_id WHERE s.date = %s",
+        (day,),
+    ).fetchone()
     return row is not None and row[0] is True
 
 
 def _told(session: Session, day: date, most: int = 6) -> list[str]:
-    rows = (
-        session.observer()
-        .connection.execute(
-            "SELECT text FROM notifier.ledger WHERE state = 'sent' AND event_key LIKE %s ORDER BY id DESC LIMIT %s",
-            (f"{SOURCE}:{day}%", most),
-        )
-        .fetchall()
-    )
+    connection = session.observer().connection
+    rows = connection.execute(
+        "SELECT text FROM notifier.ledger WHERE state = 'sent' AND event_key LIKE %s ORDER BY id DESC LIMIT %s",
+        (f"{SOURCE}:{day}%", most),
+    ).fetchall()
     return [one_line(text) for (text,) in reversed(rows)]

@@ -21,11 +21,10 @@ from shared.clock import Clock
 from shared.database.connection import DbConnection
 from shared.errors import ConfigError, HeadraceError
 from shared.ops.operations import NotPossible
-from shared.ops.tables import operations as operations_table
 from shared.ops.tables.replays import REPLAY
 from shared.runtime.api.context import Desk
 from shared.runtime.api.idempotent_change import ACCEPTED, Answer, OperationBody, begun, carry_out, outcome
-from shared.runtime.api.operations import Before, OperationPage, full_id, operation_page
+from shared.runtime.api.operations import Before, OperationPage, operation_page
 from shared.runtime.api.paging import Limit
 from shared.runtime.api.problems import responses
 from shared.topics import FETCHER_CURSORS
@@ -35,6 +34,7 @@ MOST_DAYS = 4000
 WindowState = Literal["live", "done", "failed"]
 
 
+BACKFILL_EXAMPLE: JsonDict = {"from": "2026-01-01", "to": "2026-01-31", "feeds": ["results"], "again": False}
 WINDOW_EXAMPLE: JsonDict = {"feed": "results", "date": "2026-01-31", "state": "done", "attempts": 0, "error": None}
 FirstDay = Annotated[date | None, Query(alias="from", description="first day", examples=["2026-01-01"])]
 LastDay = Annotated[date | None, Query(alias="to", description="last day, inclusive", examples=["2026-01-31"])]
@@ -68,13 +68,7 @@ class Windows(BaseModel):
 class BackfillWish(BaseModel):
     """Days to fetch beside the plan."""
 
-    model_config = ConfigDict(
-        extra="forbid",
-        populate_by_name=True,
-        json_schema_extra={
-            "examples": [{"from": "2026-01-01", "to": "2026-01-31", "feeds": ["results"], "again": False}]
-        },
-    )
+    model_config = ConfigDict(extra="forbid", populate_by_name=True, json_schema_extra={"examples": [BACKFILL_EXAMPLE]})
 
     from_date: date = Field(alias="from", description="first day, in the source's own time zone")
     to_date: date = Field(alias="to", description="last day, inclusive; it must be over")
@@ -136,15 +130,7 @@ class FetcherApi:
         @router.get("/backfills", summary="Backfills, the newest first")
         def backfills(before: Before = None, limit: Limit = 100) -> OperationPage:
             """A page of operations of kind backfill."""
-            with desk.transaction() as connection:
-                found = operations_table.listing(
-                    connection,
-                    desk.service,
-                    kinds=[KIND],
-                    before=None if before is None else full_id(before),
-                    limit=limit + 1,
-                )
-            return operation_page(found, limit)
+            return operation_page(desk, before, limit, [KIND])
 
         @router.post(
             "/backfills", status_code=202, summary="Fetch more days", response_model=OperationBody, responses=ACCEPTED
@@ -198,13 +184,7 @@ class FetcherApi:
                 f"{wish.to_date} is not over: the last day that can be fetched whole is {ended};"
                 " running days are followed (fetcher.follow)"
             )
-        return {
-            "source": self._source.name,
-            "from": wish.from_date.isoformat(),
-            "to": wish.to_date.isoformat(),
-            "feeds": feeds,
-            "again": wish.again,
-        }
+        return {"source": self._source.name, **wish.model_dump(mode="json", by_alias=True), "feeds": feeds}
 
 
 def require_alone(connection: DbConnection, service: str, windows: Sequence[str]) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from types import TracebackType
 from typing import NamedTuple, Protocol, Self
 
 from shared.database.connection import DbConnection
@@ -145,9 +144,7 @@ class Unit(Protocol):
         """Leaving the block without a commit aborts."""
         ...
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
+    def __exit__(self, *_: object) -> None: ...
 
 
 class DatabaseUnit(Unit, Protocol):

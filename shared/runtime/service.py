@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -95,46 +96,33 @@ def work_on_job(settings: ServiceSettings, service: Service, connect: Connect) -
     work, conninfo = service.work, settings.database.conninfo(f"headrace {settings.name} job")
     if isinstance(work, Polling):
         raise ConfigError(f"{settings.name} reads no topic, so there is nothing to replay")
-    work_on_replay(
-        settings,
-        conninfo,
-        lambda: connect(settings, conninfo),
-        lambda operation: replay_job(operation, work.handler, work.max_records),
-        os.environ,
-    )
+    job_of = partial(replay_job, handler=work.handler, max_records=work.max_records)
+    work_on_replay(settings, conninfo, partial(connect, settings, conninfo), job_of, os.environ)
     return STOPPED
 
 
 def serve(settings: ServiceSettings, service: Service, metrics: Metrics, connect: Connect) -> int:
     conninfo = settings.database.conninfo(f"headrace {settings.name}")
-    topics, steering, incarnation = steered(settings.name, service.work), Steering(), uuid4()
+    replica, topics = settings.service.replica, steered(settings.name, service.work)
+    steering, incarnation = Steering(), uuid4()
     broker = connect(settings, conninfo)
     loop = _loop(settings, service.work, metrics, broker, steering)
     meter = _meter(settings, conninfo, service.work)
-    view = LoopView(loop, connect(settings, conninfo), settings.service.replica, service.detail, meter)
+    view = LoopView(loop, connect(settings, conninfo), replica, service.detail, meter)
     desk = desk_of(settings, service, view, broker.table_prefix, connect)
-    control = Control(
-        settings.database.conninfo(),
-        settings.name,
-        settings.service.replica,
-        incarnation,
-        steering,
-        KnownPartitions(settings.name, topics, broker.table_prefix),
-    )
+    known = KnownPartitions(settings.name, topics, broker.table_prefix)
+    control = Control(settings.database.conninfo(), settings.name, replica, incarnation, steering, known)
     starts, background = dict(service.jobs), list(service.background)
     if isinstance(service.work, Consuming):
         starts[REPLAY] = replaying(settings)
         starts[REDRIVE] = redriving(conninfo, lambda: connect(settings, conninfo), metrics)
         if service.work.handler.in_database and broker.has_outbox:
             background += relays(settings, conninfo, metrics)
-    jobs = Jobs(
-        settings.name,
-        settings.service.replica,
-        conninfo,
-        starts,
-        lambda kind, progress: metrics.operation_progress_ratio.labels(kind).set(progress),
-    )
-    beside = [control.run, jobs.run, *background]
+
+    def show(kind: str, progress: float) -> None:
+        metrics.operation_progress_ratio.labels(kind).set(progress)
+
+    beside = [control.run, Jobs(settings.name, replica, conninfo, starts, show).run, *background]
     return run(settings, loop, view, metrics, beside, desk=desk, incarnation=incarnation)
 
 

@@ -62,15 +62,8 @@ class Retelling:
         return Retold(window, records, Cursor("done", cursor.document, None, cursor.fetched_at, seen=cursor.seen))
 
     def _one(self, line: IndexLine, before: Cursor) -> tuple[list[NewRecord], Cursor]:
-        document = Document(
-            line.feed,
-            line.date,
-            line.url,
-            self._read(line.hash),
-            line.fetched_at,
-            line.published_at,
-            historical=line.historical,
-        )
+        body, instants = self._read(line.hash), (line.fetched_at, line.published_at)
+        document = Document(line.feed, line.date, line.url, body, *instants, historical=line.historical)
         closing = line.historical and bool(before.seen) and before.state != "done"
         try:
             captured = self._captures[line.feed](document, before.seen, closing)

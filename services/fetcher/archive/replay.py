@@ -12,6 +12,7 @@ from fnmatch import fnmatchcase
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic.config import JsonDict
 
 from services.fetcher.archive.rebuild import Retelling, histories
 from services.fetcher.planning.windows import Window, window_of
@@ -22,20 +23,27 @@ from shared.errors import ConfigError
 from shared.topics import RAW
 
 Key = Annotated[str, Field(min_length=1, max_length=200)]
+WISH_EXAMPLE: JsonDict = {
+    "from": "2026-01-01",
+    "to": "2026-01-31",
+    "feeds": ["results"],
+    "keys": ["boatrace:2026-01-31:*"],
+}
+PLAN_EXAMPLE: JsonDict = {
+    "topic": "raw-events",
+    "from_archive": True,
+    "wish": {"from": "2026-01-31", "to": "2026-01-31"},
+    "notify": False,
+    "windows": ["boatrace/results/2026-01-31"],
+    "lines": 3,
+    "selected": 168,
+}
 
 
 class ArchiveWish(BaseModel):
     """What of the archive is to be told once more."""
 
-    model_config = ConfigDict(
-        extra="forbid",
-        populate_by_name=True,
-        json_schema_extra={
-            "examples": [
-                {"from": "2026-01-01", "to": "2026-01-31", "feeds": ["results"], "keys": ["boatrace:2026-01-31:*"]}
-            ]
-        },
-    )
+    model_config = ConfigDict(extra="forbid", populate_by_name=True, json_schema_extra={"examples": [WISH_EXAMPLE]})
 
     from_date: date | None = Field(default=None, alias="from", description="first day; default: the archive's first")
     to_date: date | None = Field(default=None, alias="to", description="last day, inclusive; default: its last")
@@ -63,21 +71,7 @@ class ArchiveWish(BaseModel):
 class ArchivePlan(BaseModel):
     """A wish, pinned: the windows, and how much of the archive counts. What is kept later is not replayed."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "topic": "raw-events",
-                    "from_archive": True,
-                    "wish": {"from": "2026-01-31", "to": "2026-01-31"},
-                    "notify": False,
-                    "windows": ["boatrace/results/2026-01-31"],
-                    "lines": 3,
-                    "selected": 168,
-                }
-            ]
-        }
-    )
+    model_config = ConfigDict(json_schema_extra={"examples": [PLAN_EXAMPLE]})
 
     topic: str = RAW
     from_archive: bool = True

@@ -29,6 +29,7 @@ from shared.runtime.api.idempotent_change import ACCEPTED, KEY_HEADER, Answer, b
 from shared.runtime.api.problems import responses
 
 Step = Annotated[StepWish | None, Body()]
+Transition = Callable[[Path, str, Order], transitions.Steps]
 
 
 def router(desk: Desk, models: Path) -> APIRouter:
@@ -40,13 +41,7 @@ def router(desk: Desk, models: Path) -> APIRouter:
 
 
 def _changing(desk: Desk, router: APIRouter, models: Path) -> None:
-    def take(
-        request: Request,
-        action: str,
-        version: str,
-        wish: StepWish | None,
-        step: Callable[[Path, str, Order], transitions.Steps],
-    ) -> Response:
+    def take(request: Request, action: str, version: str, wish: StepWish | None, step: Transition) -> Response:
         def work(_connection: DbConnection) -> Answer:
             require(models, version)
             return _answer(version, step(models, version, order_of(request, wish)))
@@ -127,14 +122,8 @@ def order_of(request: Request, wish: StepWish | None) -> Order:
 
 def stepped(version: str, steps: transitions.Steps, verdict: Verdict | None = None) -> Stepped:
     before, after = steps
-    return Stepped(
-        version=version,
-        before=before.states.get(version),
-        state=after.states.get(version),
-        live=after.live,
-        was_live=before.live,
-        gate=verdict,
-    )
+    was, state = before.states.get(version), after.states.get(version)
+    return Stepped(version=version, before=was, state=state, live=after.live, was_live=before.live, gate=verdict)
 
 
 def _answer(version: str, steps: transitions.Steps, verdict: Verdict | None = None) -> Answer:

@@ -23,6 +23,7 @@ Version = Annotated[
 PictureName = Annotated[
     str, InPath(pattern=PICTURE_PATTERN, description="one of the model's pictures", examples=["reliability"])
 ]
+PNG = {"image/png": {"schema": {"type": "string", "format": "binary"}, "example": "(a PNG)"}}
 
 
 def router(models: Path) -> APIRouter:
@@ -44,13 +45,7 @@ def router(models: Path) -> APIRouter:
         "/{version}/pictures/{name}.png",
         summary="A picture of a model",
         response_class=Response,
-        responses=responses(404)
-        | {
-            200: {
-                "description": "The picture",
-                "content": {"image/png": {"schema": {"type": "string", "format": "binary"}, "example": "(a PNG)"}},
-            }
-        },
+        responses=responses(404) | {200: {"description": "The picture", "content": PNG}},
     )
     def picture(version: Version, name: PictureName) -> Response:
         """Such as its reliability diagram, as its training drew it."""

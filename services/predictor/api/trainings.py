@@ -9,10 +9,9 @@ from fastapi import APIRouter, Body, Request, Response
 from services.predictor.jobs.kinds import TRAINING, require_alone
 from services.predictor.training.request import TrainingRequest
 from shared.database.connection import DbConnection
-from shared.ops.tables import operations as operations_table
 from shared.runtime.api.context import Desk
 from shared.runtime.api.idempotent_change import ACCEPTED, Answer, OperationBody, begun, carry_out
-from shared.runtime.api.operations import Before, OperationPage, full_id, operation_page
+from shared.runtime.api.operations import Before, OperationPage, operation_page
 from shared.runtime.api.paging import Limit
 from shared.runtime.api.problems import responses
 
@@ -23,15 +22,7 @@ def router(desk: Desk) -> APIRouter:
     @router.get("", summary="Trainings, the newest first")
     def trainings(before: Before = None, limit: Limit = 100) -> OperationPage:
         """A page of operations of kind training; `counts` of one that is over holds the model's version and metrics."""
-        with desk.transaction() as connection:
-            found = operations_table.listing(
-                connection,
-                desk.service,
-                kinds=[TRAINING],
-                before=None if before is None else full_id(before),
-                limit=limit + 1,
-            )
-        return operation_page(found, limit)
+        return operation_page(desk, before, limit, [TRAINING])
 
     @router.post(
         "", status_code=202, summary="Train a model", response_model=OperationBody, responses=ACCEPTED | responses(409)

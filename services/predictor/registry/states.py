@@ -9,7 +9,7 @@ At most one model is live, any number are shadows. Whoever goes live sends the o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal, NamedTuple, Self
 
@@ -120,12 +120,8 @@ def promoted(book: Book, version: str, order: Order, judged_against: str | None)
         )
     if book.state_of(version) == "retired":
         raise NotPossible(f"model {version} is retired: run it as a shadow first, or roll back to it")
-    steps: list[tuple[str, ModelState]] = [(version, "live")]
-    former = tuple(each for each in book.former if each != version)
-    if book.live is not None:
-        steps.insert(0, (book.live, "retired"))
-        former = (*former, book.live)
-    return _stepped(book, steps, order, former)
+    former = [each for each in (*book.former, book.live) if each is not None and each != version]
+    return _live(book, version, order, former)
 
 
 def rolled_back(book: Book, order: Order) -> Book:
@@ -133,10 +129,7 @@ def rolled_back(book: Book, order: Order) -> Book:
     if not book.former:
         raise NotPossible("there is no model to go back to: none was live before")
     *former, version = book.former
-    steps: list[tuple[str, ModelState]] = [(version, "live")]
-    if book.live is not None:
-        steps.insert(0, (book.live, "retired"))
-    return _stepped(book, steps, order, tuple(former))
+    return _live(book, version, order, former)
 
 
 def retired(book: Book, version: str, order: Order) -> Book:
@@ -157,9 +150,7 @@ def deleted(book: Book, version: str, order: Order) -> Book:
         raise NotPossible(f"model {version} is in use ({state}): {instead} first")
     if version not in book.states:
         return book
-    gone = Change(
-        at=order.at, who=order.who, version=version, before=state, after=None, why=order.why, request=order.request
-    )
+    gone = _change(book, version, None, order)
     return Book(
         states={each: found for each, found in book.states.items() if each != version},
         former=tuple(each for each in book.former if each != version),
@@ -167,18 +158,23 @@ def deleted(book: Book, version: str, order: Order) -> Book:
     )
 
 
+def _live(book: Book, version: str, order: Order, former: Sequence[str]) -> Book:
+    retiring: list[tuple[str, ModelState]] = [] if book.live is None else [(book.live, "retired")]
+    return _stepped(book, [*retiring, (version, "live")], order, tuple(former))
+
+
 def _stepped(
     book: Book, steps: list[tuple[str, ModelState]], order: Order, former: tuple[str, ...] | None = None
 ) -> Book:
-    changes = tuple(
-        Change(
-            at=order.at, who=order.who, version=version, before=book.states.get(version), after=state, why=order.why,
-            gate=None if order.gate is None or state != "live" else dict(order.gate), request=order.request,
-        )
-        for version, state in steps
-    )  # fmt: skip
+    changes = [_change(book, version, state, order) for version, state in steps]
     return Book(
         states={**book.states, **dict(steps)},
         former=book.former if former is None else former,
         history=(*book.history, *changes)[-MOST_CHANGES:],
     )
+
+
+def _change(book: Book, version: str, after: ModelState | None, order: Order) -> Change:
+    """The gate's figures go with the model that becomes the live one."""
+    noted = order if after == "live" else order._replace(gate=None)
+    return Change(version=version, before=book.states.get(version), after=after, **noted._asdict())

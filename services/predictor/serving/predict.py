@@ -185,15 +185,8 @@ def _subjects(events: Events, inputs: Inputs, state: State, asked: Asked, versio
         key = str(events.event_key[row])
         first = asked.first(key, state)
         assert first is not None  # noqa: S101  # rows_to_tell saw to it
-        subject = Subject(
-            key,
-            state,
-            as_of[row],
-            events.scheduled_us[row],
-            inputs.taken[row].tolist(),
-            feature_hash,
-            (first.record.place,),
-        )
+        taken, places = inputs.taken[row].tolist(), (first.record.place,)
+        subject = Subject(key, state, as_of[row], events.scheduled_us[row], taken, feature_hash, places)
         found[prediction_id(subject, version)] = subject
     return found
 
@@ -207,15 +200,9 @@ def _records(
 ) -> list[NewRecord]:
     """`decisions`: of the rows that are told, None where the policy says nothing."""
     manner = Manner(serving.shadow, asked.is_replay)
-    return [
-        encode(
-            prediction_of(subject, serving.model.version, told, row, manner, decisions[row]),
-            PREDICTIONS,
-            "prediction/1",
-            event_id,
-            "predictor",
-            asked.revision,
-        )
-        for row, (event_id, subject) in enumerate(subjects.items())
-        if row in decisions
-    ]
+    records = []
+    for row, (event_id, subject) in enumerate(subjects.items()):
+        if row in decisions:
+            message = prediction_of(subject, serving.model.version, told, row, manner, decisions[row])
+            records.append(encode(message, PREDICTIONS, "prediction/1", event_id, "predictor", asked.revision))
+    return records

@@ -196,27 +196,8 @@ def _joined(
     found = []
     for key, session_key, number, status, title, distance_m, technique, conditions, *instants in events:
         _, day, venue, grade, session_title = sessions[session_key]
-        scheduled_us, listed_us, observed_us, settled_us = (None if us is None else float(us) for us in instants)
-        found.append(
-            EventFacts(
-                event_key=key,
-                session_key=session_key,
-                day=day,
-                venue=venue,
-                number=number,
-                status=status,
-                entries=tuple(entries.get(key, ())),
-                title=title,
-                grade=grade,
-                distance_m=distance_m,
-                scheduled_us=scheduled_us,
-                listed_us=listed_us,
-                observed_us=observed_us,
-                settled_us=settled_us,
-                technique=technique,
-                conditions=conditions or {},
-                amount=paid.main.get(key),
-                session_title=session_title,
-            )
-        )
+        told = (key, session_key, day, venue, number, status, tuple(entries.get(key, ())), title, grade, distance_m)
+        us = (None if instant is None else float(instant) for instant in instants)
+        rest = (technique, conditions or {}, paid.main.get(key), session_title)
+        found.append(EventFacts._make((*told, *us, *rest)))
     return sorted(found, key=lambda event: (event.scheduled_us or math.inf, event.event_key))

@@ -56,18 +56,11 @@ class KafkaTopics:
                 )
 
     def _create(self, spec: TopicSpec, kafka: KafkaSettings) -> None:
+        shape = {"num_partitions": spec.partitions, "replication_factor": kafka.replication_factor or -1}
+        topic = {**shape, "configs": configs_of(spec, kafka)}
         with translated(f"creating topic {spec.name!r}"):
             try:
-                self._admin.create_topics(
-                    {
-                        spec.name: {
-                            "num_partitions": spec.partitions,
-                            "replication_factor": kafka.replication_factor or -1,
-                            "configs": configs_of(spec, kafka),
-                        }
-                    },
-                    wait_for_metadata=True,
-                )
+                self._admin.create_topics({spec.name: topic}, wait_for_metadata=True)
             except errors.TopicAlreadyExistsError:
                 self._admin.wait_for_topics([spec.name])
                 self._follow(spec, kafka)

@@ -65,14 +65,8 @@ def tell(
         "UPDATE ops.operations SET state = 'running', started_at = coalesce(started_at, clock_timestamp()),"
         " counts = coalesce(%(counts)s, counts), progress = coalesce(%(progress)s, progress), left_s = %(left_s)s,"
         f" waiting_for = %(waiting_for)s, updated_at = clock_timestamp() WHERE {_MINE} RETURNING wanted",
-        {
-            "id": operation_id,
-            "worker": worker,
-            "counts": None if counts is None else Jsonb(counts),
-            "progress": None if progress is None else min(1.0, max(0.0, progress)),
-            "left_s": left_s,
-            "waiting_for": waiting_for,
-        },
+        {"id": operation_id, "worker": worker, "counts": _json(counts), "left_s": left_s, "waiting_for": waiting_for}
+        | {"progress": None if progress is None else min(1.0, max(0.0, progress))},
     ).fetchone()
     return None if row is None else row[0]
 
@@ -99,13 +93,7 @@ def end(
             " progress = CASE WHEN %(state)s = 'succeeded' THEN 1 ELSE progress END, waiting_for = NULL,"
             " left_s = NULL, worker = NULL, lease_until = NULL, finished_at = clock_timestamp(),"
             f" updated_at = clock_timestamp() WHERE {_MINE}",
-            {
-                "id": operation_id,
-                "worker": worker,
-                "state": state,
-                "error": error,
-                "counts": None if counts is None else Jsonb(counts),
-            },
+            {"id": operation_id, "worker": worker, "state": state, "error": error, "counts": _json(counts)},
         ).rowcount
         == 1
     )
@@ -124,7 +112,7 @@ def lay_down(connection: DbConnection, operation_id: str, worker: str, counts: M
             "UPDATE ops.operations SET state = %(state)s, worker = NULL, lease_until = NULL, waiting_for = NULL,"
             " counts = coalesce(%(counts)s, counts), left_s = NULL, updated_at = clock_timestamp(),"
             " finished_at = CASE WHEN %(state)s = 'cancelled' THEN clock_timestamp() END WHERE id = %(id)s",
-            {"id": operation_id, "state": resting_state(row[0]), "counts": None if counts is None else Jsonb(counts)},
+            {"id": operation_id, "state": resting_state(row[0]), "counts": _json(counts)},
         )
         connection.execute("SELECT pg_notify(%s, %s)", (CHANNEL, row[1]))
     return True
@@ -136,3 +124,7 @@ def let_go(connection: DbConnection, operation_id: str, worker: str) -> None:
         f"UPDATE ops.operations SET lease_until = clock_timestamp() - interval '1 s' WHERE {_MINE}",
         {"id": operation_id, "worker": worker},
     )
+
+
+def _json(counts: Mapping[str, Any] | None) -> Jsonb | None:
+    return None if counts is None else Jsonb(counts)

@@ -54,7 +54,15 @@ def found(connection: DbConnection, desk: Desk, operation_id: str, *, lock: bool
     return operation
 
 
-def operation_page(rows: Sequence[Operation], limit: int) -> OperationPage:
+def operation_page(
+    desk: Desk, before: str | None, limit: int, kinds: Sequence[str] = (), states: Sequence[State] = ()
+) -> OperationPage:
+    """This service's operations older than the id `before`, of all kinds and states where none is named."""
+    older = None if before is None else full_id(before)
+    with desk.transaction() as connection:
+        rows = operations_table.listing(
+            connection, desk.service, kinds=kinds, states=states, before=older, limit=limit + 1
+        )
     page, last = page_of(rows, limit)
     return OperationPage(
         operations=[OperationBody.model_validate(row) for row in page], next=None if last is None else last.id
@@ -67,16 +75,7 @@ def router(desk: Desk) -> APIRouter:
     @router.get("", summary="List operations")
     def listing(kind: Kinds = None, state: States = None, before: Before = None, limit: Limit = 100) -> OperationPage:
         """This service's operations, the newest first, a page at a time."""
-        with desk.transaction() as connection:
-            rows = operations_table.listing(
-                connection,
-                desk.service,
-                kinds=kind or (),
-                states=state or (),
-                before=None if before is None else full_id(before),
-                limit=limit + 1,
-            )
-        return operation_page(rows, limit)
+        return operation_page(desk, before, limit, kind or (), state or ())
 
     @router.get("/{operation_id}", summary="How an operation goes", responses=responses(404))
     def one(operation_id: OperationId) -> OperationBody:

@@ -83,10 +83,5 @@ def _advance(connection: DbConnection, operation_id: str, standing: Standing) ->
         " waiting_for = %(waiting_for)s, started_at = coalesce(started_at, clock_timestamp()),"
         " updated_at = clock_timestamp() WHERE id = %(id)s AND finished_at IS NULL AND (state, progress, counts,"
         " waiting_for) IS DISTINCT FROM ('running', %(progress)s, %(counts)s, %(waiting_for)s)",
-        {
-            "id": operation_id,
-            "progress": standing.progress,
-            "counts": Jsonb(dict(standing.counts)),
-            "waiting_for": standing.waiting_for,
-        },
+        {"id": operation_id, **standing._asdict(), "counts": Jsonb(dict(standing.counts))},
     )
