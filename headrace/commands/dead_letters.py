@@ -75,9 +75,8 @@ def list_letters(
 
 
 def show_all(asking: Asking, service: services.ServiceName | None, **filters: Any) -> None:
-    pages = [
-        {"service": name, **page} for name, page in services.of_running(asking, service, "/dead-letters", **filters)
-    ]
+    found = services.of_running(asking, service, "/dead-letters", **filters)
+    pages = [{"service": name, **page} for name, page in found]
     rows = [{**letter, "service": page["service"]} for page in pages for letter in page["dead_letters"]]
     body = pages[0] if service is not None else pages
     give(asking.output, body, LIST, rows, "no dead letters")

@@ -241,28 +241,17 @@ def _system_user() -> pwd.struct_passwd:
     try:
         return pwd.getpwnam(SYSTEM_USER)
     except KeyError:
-        subprocess.run(  # noqa: S603
-            ["/usr/sbin/useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", SYSTEM_USER],
-            check=True,
-            capture_output=True,
-        )
+        command = ["/usr/sbin/useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", SYSTEM_USER]
+        subprocess.run(command, check=True, capture_output=True)  # noqa: S603
         return pwd.getpwnam(SYSTEM_USER)
 
 
 def _as_server_user() -> list[str]:
     if os.geteuid() != 0:
         return []
-    user = _system_user()
-    keep = "+dac_override"
-    return [
-        "setpriv",
-        f"--reuid={user.pw_uid}",
-        f"--regid={user.pw_gid}",
-        "--clear-groups",
-        f"--inh-caps={keep}",
-        f"--ambient-caps={keep}",
-        "--",
-    ]
+    user, keep = _system_user(), "+dac_override"
+    identity = [f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
+    return ["setpriv", *identity, f"--inh-caps={keep}", f"--ambient-caps={keep}", "--"]
 
 
 def _tail(file: Path, lines: int = 5) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import getpass
 import os
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,7 +23,7 @@ from services.predictor.api.model_changes import stepped
 from services.predictor.registry import model_files
 from services.predictor.registry.gate import Verdict
 from services.predictor.registry.states import Order
-from services.predictor.registry.transitions import Steps
+from services.predictor.registry.transitions import Transition
 from services.predictor.settings import Predictor
 from shared.errors import ConfigError, HeadraceError
 from shared.ops.tables import audit as audit_table
@@ -101,7 +100,7 @@ def versions(bench: Bench, asked: Api | None) -> list[str]:
     return [each["version"] for each in asked.get("/models")]
 
 
-def step(bench: Bench, given: str, word: str, reason: str | None, locally: Callable[[Path, str, Order], Steps]) -> None:
+def step(bench: Bench, given: str, word: str, reason: str | None, locally: Transition) -> None:
     """One change of one model's state, by the service or without it."""
     wish = {"reason": reason} if reason else {}
     with ExitStack() as stack:
@@ -115,12 +114,7 @@ def step(bench: Bench, given: str, word: str, reason: str | None, locally: Calla
 
 
 def done_locally(
-    bench: Bench,
-    word: str,
-    version: str | None,
-    order: Order,
-    locally: Callable[[Path, str, Order], Steps],
-    verdict: Verdict | None = None,
+    bench: Bench, word: str, version: str | None, order: Order, locally: Transition, verdict: Verdict | None = None
 ) -> dict[str, Any]:
     """`version` None: the one that is live afterwards."""
     steps = locally(bench.models_dir, version or "", order)

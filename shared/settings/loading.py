@@ -55,11 +55,8 @@ def _line(detail: ErrorDetails, said: Mapping[str, sources.Setting], model: type
     """One readable line for one thing that pydantic found."""
     key = sources.public_key(model, ".".join(str(part) for part in detail["loc"] if isinstance(part, str)))
     if detail["type"] == "missing":
-        wanted = [
-            leaf.key
-            for leaf in sources.leaves(model)
-            if f"{leaf.key}.".startswith(f"{key}.") and leaf.field.is_required()
-        ]
+        required = [leaf.key for leaf in sources.leaves(model) if leaf.field.is_required()]
+        wanted = [each for each in required if f"{each}.".startswith(f"{key}.")]
         variables = " and ".join(sources.variable_of(each) for each in wanted)
         return f"{' and '.join(wanted)} is missing: set it in {file} or in the environment as {variables}"
     origin = _origin(key, said)

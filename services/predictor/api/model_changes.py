@@ -6,7 +6,6 @@ works off (services/predictor/jobs/child_process.py).
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
@@ -29,7 +28,6 @@ from shared.runtime.api.idempotent_change import ACCEPTED, KEY_HEADER, Answer, b
 from shared.runtime.api.problems import responses
 
 Step = Annotated[StepWish | None, Body()]
-Transition = Callable[[Path, str, Order], transitions.Steps]
 
 
 def router(desk: Desk, models: Path) -> APIRouter:
@@ -41,7 +39,9 @@ def router(desk: Desk, models: Path) -> APIRouter:
 
 
 def _changing(desk: Desk, router: APIRouter, models: Path) -> None:
-    def take(request: Request, action: str, version: str, wish: StepWish | None, step: Transition) -> Response:
+    def take(
+        request: Request, action: str, version: str, wish: StepWish | None, step: transitions.Transition
+    ) -> Response:
         def work(_connection: DbConnection) -> Answer:
             require(models, version)
             return _answer(version, step(models, version, order_of(request, wish)))

@@ -5,7 +5,7 @@ Raises ConfigError where a model's files cannot be used, NotPossible where its s
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from services.predictor.registry.states import Book, Order
 
 Steps = tuple[Book, Book]
 """Before and after."""
+Transition = Callable[[Path, str, Order], Steps]
 
 
 def add(

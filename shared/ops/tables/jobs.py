@@ -40,14 +40,11 @@ def claim(
 
 def renew(connection: DbConnection, operation_id: str, worker: str, lease_s: float = LEASE_S) -> bool:
     """Whether the job is still this worker's, and open."""
-    return (
-        connection.execute(
-            "UPDATE ops.operations SET lease_until = clock_timestamp() + make_interval(secs => %(lease_s)s)"
-            f" WHERE {_MINE}",
-            {"id": operation_id, "worker": worker, "lease_s": lease_s},
-        ).rowcount
-        == 1
+    renewed = connection.execute(
+        f"UPDATE ops.operations SET lease_until = clock_timestamp() + make_interval(secs => %(lease_s)s) WHERE {_MINE}",
+        {"id": operation_id, "worker": worker, "lease_s": lease_s},
     )
+    return renewed.rowcount == 1
 
 
 def tell(
@@ -87,16 +84,14 @@ def end(
     error: str | None = None,
 ) -> bool:
     """The end, as its worker says; False where the job is not its any more."""
-    return (
-        connection.execute(
-            "UPDATE ops.operations SET state = %(state)s, error = %(error)s, counts = coalesce(%(counts)s, counts),"
-            " progress = CASE WHEN %(state)s = 'succeeded' THEN 1 ELSE progress END, waiting_for = NULL,"
-            " left_s = NULL, worker = NULL, lease_until = NULL, finished_at = clock_timestamp(),"
-            f" updated_at = clock_timestamp() WHERE {_MINE}",
-            {"id": operation_id, "worker": worker, "state": state, "error": error, "counts": _json(counts)},
-        ).rowcount
-        == 1
+    ended = connection.execute(
+        "UPDATE ops.operations SET state = %(state)s, error = %(error)s, counts = coalesce(%(counts)s, counts),"
+        " progress = CASE WHEN %(state)s = 'succeeded' THEN 1 ELSE progress END, waiting_for = NULL,"
+        " left_s = NULL, worker = NULL, lease_until = NULL, finished_at = clock_timestamp(),"
+        f" updated_at = clock_timestamp() WHERE {_MINE}",
+        {"id": operation_id, "worker": worker, "state": state, "error": error, "counts": _json(counts)},
     )
+    return ended.rowcount == 1
 
 
 def lay_down(connection: DbConnection, operation_id: str, worker: str, counts: Mapping[str, Any] | None = None) -> bool:

@@ -157,13 +157,11 @@ class ConsumerLoop:
     def _wait_out(self, error: TransientError | BrokerError) -> None:
         self._failures += 1
         delay_s = self._backoff.delay_s(self._failures)
-        self.state, self.trouble = "backing off", str(error)
-        self._metrics.retries_total.labels(operation=self.service, reason=type(error).__name__).inc()
+        kind, cause = type(error).__name__, str(error)
+        self.state, self.trouble = "backing off", cause
+        self._metrics.retries_total.labels(operation=self.service, reason=kind).inc()
         self._log.warning(
-            "waiting, then on from the committed positions",
-            error=type(error).__name__,
-            cause=str(error),
-            delay_s=round(delay_s, 2),
+            "waiting, then on from the committed positions", error=kind, cause=cause, delay_s=round(delay_s, 2)
         )
         self._rest(delay_s)
 
