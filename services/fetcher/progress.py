@@ -13,17 +13,7 @@ from services.fetcher.fetch_window import Visited
 from services.fetcher.planning.backfills import Backfills
 from services.fetcher.planning.coverage import coverage_of
 from services.fetcher.planning.cursor import Cursor, Standing, decode, encode, standing_of
-from services.fetcher.planning.windows import (
-    Due,
-    Plan,
-    Window,
-    day_at,
-    due,
-    last_ended,
-    wait_s,
-    window_of,
-    windows_between,
-)
+from services.fetcher.planning.windows import Due, Plan, Window, day_at, last_ended, wait_s, window_of, windows_between
 from services.fetcher.sources.declaration import Source
 
 NEVER_FETCHED = Standing()
@@ -39,6 +29,9 @@ class WindowState:
     again_at: datetime | None = None
     is_missing: bool = False
     is_out: bool = False
+
+    def is_due(self, now: datetime, every_s: float) -> bool:
+        return self.checked_at is None or now >= self.checked_at + timedelta(seconds=every_s)
 
 
 class Progress:
@@ -105,7 +98,7 @@ class Progress:
             for window in windows
             if not (state := self._state_of(window)).is_out
             and (self._plan.follow or state.checked_at is None)
-            and due(now, state.checked_at, self._every_s(window))
+            and state.is_due(now, self._every_s(window))
         )
 
     def cursor(self, window: Window) -> Cursor:

@@ -84,10 +84,6 @@ def windows_between(first: date, last: date, feeds: Sequence[str]) -> Iterator[W
             yield Window(feed, first + number * DAY)
 
 
-def due(now: datetime, checked_at: datetime | None, every_s: float) -> bool:
-    return checked_at is None or now >= checked_at + timedelta(seconds=every_s)
-
-
 def wait_s(attempts: int, every_s: float) -> float:
     """From a visit to the next one of the same window: longer with each failure in a row."""
     return Backoff(every_s, max(every_s, LONGEST_BACKOFF_S)).delay_s(max(1, attempts))

@@ -10,12 +10,12 @@ from services.fetcher.planning.windows import (
     Plan,
     Window,
     day_at,
-    due,
     last_ended,
     wait_s,
     window_of,
     windows_between,
 )
+from services.fetcher.progress import WindowState
 
 TOKYO = ZoneInfo("Asia/Tokyo")
 NEW_YEAR = datetime(2031, 12, 31, 15, 0, tzinfo=UTC)
@@ -44,9 +44,9 @@ def test_a_day_is_over_when_its_documents_are_final() -> None:
 
 
 def test_a_window_is_due_at_first_and_then_each_interval() -> None:
-    assert due(NEW_YEAR, None, 60)
-    assert not due(NEW_YEAR, NEW_YEAR - timedelta(seconds=59), 60)
-    assert due(NEW_YEAR, NEW_YEAR - timedelta(seconds=60), 60)
+    assert WindowState().is_due(NEW_YEAR, 60)
+    assert not WindowState(checked_at=NEW_YEAR - timedelta(seconds=59)).is_due(NEW_YEAR, 60)
+    assert WindowState(checked_at=NEW_YEAR - timedelta(seconds=60)).is_due(NEW_YEAR, 60)
 
 
 def test_waits_double_with_each_failure_up_to_an_hour() -> None:
