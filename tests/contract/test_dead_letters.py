@@ -34,6 +34,7 @@ from tests.contract.conftest import Harness
 from tests.contract.records import everything, put, until
 from tests.shared.runtime.stage import append, number_of, out, raw, running
 
+pytestmark = pytest.mark.slow
 DEAD, RETRY = "cleaner.dlq", "cleaner.retry"
 Rows = psycopg.Connection[Any]
 

@@ -240,6 +240,7 @@ def test_extra_parts_come_only_when_asked_for() -> None:
     }
 
 
+@pytest.mark.slow
 def test_the_training_job_starts_where_the_predictor_would(database_url: str, tmp_path: Path) -> None:
     """Up to the history, which an empty database does not have."""
     (tmp_path / "password").write_text(unquote(urlsplit(database_url).password or ""))

@@ -13,6 +13,7 @@ from simulator.documents import FEEDS, Stage, document, final_stage, preview, pr
 from simulator.races import Race, Status
 from tests.simulator.documented import ENTRY_KEYS, PAYOUT_KEYS, RACE_KEYS, boats_of
 
+pytestmark = pytest.mark.slow
 MAKERS = {"programs": program, "previews": preview, "results": result}
 Json = dict[str, Any]
 

@@ -10,6 +10,7 @@ import pytest
 from simulator.races import Entry, Race, Status
 from simulator.rates import Rates
 
+pytestmark = pytest.mark.slow
 REAL = Rates()
 
 

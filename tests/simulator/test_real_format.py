@@ -16,7 +16,7 @@ from simulator.season import Plan, Season
 from tests.recorded_days import directory
 from tests.simulator.documented import ENTRY_KEYS, PAYOUT_KEYS, RACE_KEYS, boats_of, kinds
 
-pytestmark = pytest.mark.recorded
+pytestmark = [pytest.mark.recorded, pytest.mark.slow]
 DAYS = ("20260131", "20251231", "20260111")
 # Real values the days above do not happen to hold, or that no simulated season needs.
 KINDS_SEEN_ELSEWHERE = {

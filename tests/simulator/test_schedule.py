@@ -11,6 +11,8 @@ from simulator.names import name_of
 from simulator.races import Race, Status
 from simulator.season import Plan, Season, spread_venues
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_same_seed_gives_the_same_day_whatever_was_drawn_before() -> None:
     alone = Season(Plan(days=30)).races(date(2026, 1, 20))

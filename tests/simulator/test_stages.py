@@ -15,6 +15,7 @@ from simulator.season import Plan, Season
 from simulator.stages import Pace, Step, day_steps, shown
 from tests.simulator.conftest import ODD
 
+pytestmark = pytest.mark.slow
 END_MIN = 28 * 60
 EVERY_MIN = 5
 SEED = 5

@@ -12,6 +12,8 @@ from simulator import world
 from simulator.races import Race, Status
 from simulator.season import Plan, Season
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def won(usual_races: list[Race]) -> list[Race]:

@@ -19,6 +19,7 @@ from tests.services.loader.facts import SOURCE, START, entry, listed, received
 from tests.services.loader.views import ask
 from tests.waiting import DEADLINE_S, wait_until
 
+pytestmark = pytest.mark.slow
 Connection = psycopg.Connection[Any]
 Work = Callable[[Connection], Any]
 

@@ -10,6 +10,7 @@ from itertools import product
 from typing import Any
 
 import psycopg
+import pytest
 
 from services.notifier import postgres_ledger as ledger
 from services.notifier.findings import daily_id, day_key
@@ -26,6 +27,7 @@ from tests.services.notifier.conftest import Compose
 from tests.services.notifier.samples import DAY, SOURCE, FixedClock, Rows, loaded, received
 from tests.waiting import DEADLINE_S, wait_until
 
+pytestmark = pytest.mark.slow
 Connection = psycopg.Connection[Any]
 
 

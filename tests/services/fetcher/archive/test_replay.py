@@ -32,6 +32,7 @@ from tests.services.fetcher.made import DAY, SetClock, document, event, made_sou
 from tests.shared.runtime.api.desks import assert_problem
 from tests.waiting import DEADLINE_S, wait_until
 
+pytestmark = pytest.mark.slow
 DAYS = 4
 
 

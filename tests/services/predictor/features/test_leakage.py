@@ -13,6 +13,7 @@ from services.predictor.features.history import History
 from tests.services.predictor.features.pond import DAY_US, FIRST_DAY, HOUR_US, MINUTE_US, POND, arrays, season
 from tests.services.predictor.features.reading import fitted, folded, hashes
 
+pytestmark = pytest.mark.slow
 MOMENT = (FIRST_DAY + 15) * DAY_US + 5.5 * HOUR_US
 Turn = Callable[[EntryFacts], EntryFacts]
 

@@ -14,6 +14,7 @@ from services.predictor.features.inputs import inputs_of
 from tests.services.predictor.features.pond import HOUR_US, POND, arrays, season
 from tests.services.predictor.features.reading import fitted, folded, hashes
 
+pytestmark = pytest.mark.slow
 RNG = np.random.default_rng
 Fact = tuple[float, str, EventFacts]
 

@@ -10,6 +10,8 @@ import pytest
 from services.predictor.data.events import STATES
 from tests.services.predictor.model.school import School, assert_same, mix, school_of
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def school() -> School:

@@ -22,6 +22,7 @@ from services.predictor.model.pooling import (
     without_trees,
 )
 
+pytestmark = pytest.mark.slow
 SLOTS = 5
 
 

@@ -23,6 +23,7 @@ from tests.shared.runtime.api.desks import FILE_TOKEN, assert_problem, bearing
 from tests.shared.runtime.stage import append, broker_on
 from tests.shared.runtime.views import GivenView
 
+pytestmark = pytest.mark.slow
 Database = psycopg.Connection[Any]
 REDRIVES, DISCARDS = "/dead-letters/redrives", "/dead-letters/discards"
 

@@ -22,6 +22,7 @@ from tests.shared.runtime.api.desks import FILE_TOKEN, assert_problem, bearing
 from tests.shared.runtime.stage import append, broker_on, raw
 from tests.shared.runtime.views import GivenView
 
+pytestmark = pytest.mark.slow
 Database = psycopg.Connection[Any]
 RECORDS = 20
 DAY = "made-up:2031-05-04"

@@ -21,6 +21,7 @@ from tests.shared.runtime.jobs.jobs import Bench, after, copying, number_of, wor
 from tests.shared.runtime.stage import append, raw
 from tests.waiting import DEADLINE_S, wait_until
 
+pytestmark = pytest.mark.slow
 RECORDS = 100
 ALL = list(range(RECORDS))
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import cache
 
 import numpy as np
+import pytest
 import torch
 
 from services.predictor.data.events import Ints
@@ -16,6 +17,7 @@ from services.predictor.learners.network.loss import loss_of
 from services.predictor.learners.network.network import Network
 from tests.services.predictor.learners.network.made import lesson, lines, network, shape
 
+pytestmark = pytest.mark.slow
 SLOTS = 4
 QUICK = Plan(epochs=2, batch=64, learning_rate=5e-3, average=0.8)
 

@@ -15,6 +15,7 @@ from services.predictor.learners.network.inference import CHUNK, logits_of
 from services.predictor.learners.network.network import EMPTY, Logits, Network
 from tests.services.predictor.learners.network.made import FEATURES, STARTS, VENUES, inputs, lines, network, shape, told
 
+pytestmark = pytest.mark.slow
 HEADS = ("result", "later", "top3", "trend", "behaviour")
 SIZES = (2, 3, 6)
 
