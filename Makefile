@@ -63,7 +63,7 @@ run: $(STAMP) ## Run it all: by default a demonstration (SOURCE= ARCHIVE= FROM= 
 test: $(STAMP) ## Run all tests (PYTEST_ARGS= for more)
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-test-quick: $(STAMP) ## Run what needs no Kafka, no recorded days and little time (about two minutes)
+test-quick: $(STAMP) ## Run what needs no Kafka, no recorded days and little time (under three minutes)
 	@$(BIN)/python -m pytest $(PYTEST_ARGS) -m "not kafka and not recorded and not slow"
 
 faults: $(STAMP) ## Kill, stop, cut and restart everything, and compare (ARGS=, docs/faults.md)
