@@ -1,4 +1,4 @@
-"""How many of the days that were asked for have documents, and which have none. Pure."""
+"""How many of the days that were asked for have documents, and which have none."""
 
 from __future__ import annotations
 
