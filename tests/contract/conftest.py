@@ -23,7 +23,7 @@ from shared.settings.sections import KafkaSettings
 from shared.topics import TopicSpec
 from tests.contract.cutting_proxy import cutting_proxy
 from tests.contract.database import empty_log
-from tests.contract.kafka_proxy import KafkaProxy, kafka_proxy
+from tests.contract.kafka_proxy import KafkaProxy
 from tests.kafka.use import KafkaInUse
 from tests.waiting import terminate_backends
 
@@ -164,7 +164,7 @@ class KafkaHarness:
     def forgetful(self) -> Iterator[Forgetful]:
         door = self._kafka.own().doors[1]
         with (
-            kafka_proxy(door.advertised, door.port) as proxy,
+            KafkaProxy(door.advertised, door.port) as proxy,
             closing(self._broker(f"kafka://127.0.0.1:{door.advertised}")) as broker,
         ):
             yield Forgetful(broker, proxy)

@@ -196,7 +196,7 @@ def test_without_word_from_the_database_the_last_order_holds(harness: Harness, c
         assert everything(harness.broker, WRITES) == []
         assert told.state(operation) == "waiting"
 
-        hole.pass_on()
+        hole.stop_swallowing()
         assert numbers(harness.broker, len(FIRST)) == list(FIRST)
         until(lambda: told.state(operation) == "succeeded")
 

@@ -66,7 +66,7 @@ def test_a_statement_without_an_answer_is_transient_and_the_next_has_a_new_line(
 
     with soon(), pytest.raises(TransientError, match=r"no answer within 0\.3 s"), link.use() as connection:
         connection.execute("SELECT 2")
-    hole.pass_on()
+    hole.stop_swallowing()
 
     with link.use() as again:
         assert again.execute("SELECT 3").fetchone() == (3,)

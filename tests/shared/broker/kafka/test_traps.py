@@ -22,7 +22,7 @@ from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, OffsetAndMetad
 from kafka.structs import ConsumerGroupMetadata
 
 from shared.broker.kafka.workarounds import SafeClient
-from tests.contract.kafka_proxy import kafka_proxy
+from tests.contract.kafka_proxy import KafkaProxy
 from tests.kafka.use import KafkaInUse
 from tests.waiting import DEADLINE_S, wait_until
 
@@ -197,7 +197,7 @@ def test_b2_a_commit_succeeds_after_a_record_was_given_up_so_each_record_is_aske
     kafka: KafkaInUse, topic: str
 ) -> None:
     door = kafka.own().doors[1]
-    with kafka_proxy(door.advertised, door.port):
+    with KafkaProxy(door.advertised, door.port):
         producer = transactional(
             f"127.0.0.1:{door.advertised}", delivery_timeout_ms=5000, request_timeout_ms=2000, linger_ms=0
         )
@@ -206,7 +206,7 @@ def test_b2_a_commit_succeeds_after_a_record_was_given_up_so_each_record_is_aske
     lost = producer.send(topic, b"lost", partition=0)  # nobody listens there now
     wait_until(lambda: bool(lost.is_done))
 
-    with kafka_proxy(door.advertised, door.port), closing(producer):
+    with KafkaProxy(door.advertised, door.port), closing(producer):
         producer.commit_transaction()
 
         producer.begin_transaction()

@@ -118,7 +118,7 @@ def test_a_line_that_passes_nothing_is_given_up_for_a_new_one(database_url: str,
         hole.swallow()
         wait_until(lambda: hole.swallowed)
         database.execute("DELETE FROM ops.replicas")
-        hole.pass_on()
+        hole.stop_swallowing()
         wait_until(lambda: rows(database))
 
 
