@@ -16,13 +16,13 @@ from headrace.progress.positions import HOPS, TOPICS, Done, FetcherReport, Posit
 from shared.broker.connect import connect
 from shared.broker.contract import Broker, Span, TopicPartition
 from shared.errors import TransientError
+from shared.loopback import LOOPBACK_HOSTS
 from shared.ops.tables.orders import FRESH_S
 from shared.retry import Retry
 from shared.settings.sections import Settings
 from shared.topics import OUTBOX_CURSORS, SERVICES, WRITTEN_WITH_ROWS
 
 ADMIN_TIMEOUT_S = 3.0
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 Rows = psycopg.Connection[tuple[Any, ...]]
 
 
@@ -199,7 +199,7 @@ def _is_alive(replica: Replica) -> bool:
     """A pid says something only about this machine."""
     if replica.state == "stopped":
         return False
-    here = urlsplit(replica.admin_url or "").hostname in LOOPBACK
+    here = urlsplit(replica.admin_url or "").hostname in LOOPBACK_HOSTS
     return not here or (replica.pid is not None and _pid_exists(replica.pid))
 
 

@@ -20,6 +20,7 @@ LAYERS = (
     "shared.events",
     "shared.clock",
     "shared.logs",
+    "shared.loopback",
     "shared.backoff",
     "shared.errors",
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 import time
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from services.fetcher.sources.declaration import Source
 from services.fetcher.sources.documents import Absence, Document
 from shared.clock import Clock
 from shared.errors import InvalidDocument, TransientError
+from shared.loopback import is_loopback
 
 # The server is busy or asks for patience; everything else below 500 will be the same next time.
 PASSING = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
@@ -43,7 +43,9 @@ class HttpSource:
             max_redirects=3,
             # None are kept: a value that is not ASCII could not be sent back, and would fail every later request.
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-            trust_env=not _is_loopback(source.base_url),  # a proxy of the environment never leads to ourselves
+            trust_env=not is_loopback(
+                httpx.URL(source.base_url).host
+            ),  # a proxy of the environment never leads to ourselves
         )
 
     def fetch(self, due: Due, etag: str | None) -> Document | Absence:
@@ -112,14 +114,6 @@ class HttpSource:
 def usable_tag(tag: str | None) -> str | None:
     """The entity tag where it can be sent back as it was received, else None."""
     return tag if tag is not None and len(tag) <= LONGEST_TAG and TAG.fullmatch(tag) else None
-
-
-def _is_loopback(url: str) -> bool:
-    host = httpx.URL(url).host
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _instant(text: str | None) -> datetime | None:

@@ -6,8 +6,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from shared.errors import ConfigError
-
-LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+from shared.loopback import LOOPBACK_HOSTS
 
 
 class SecretUrl:
@@ -42,4 +41,4 @@ def is_safe(url: str) -> bool:
         return False
     if not parts.hostname or any(character.isspace() for character in url):
         return False
-    return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOOPBACK)
+    return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOOPBACK_HOSTS)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Sequence
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,6 +15,7 @@ from urllib.parse import urlsplit
 from kafka import errors
 
 from shared.errors import ConfigError
+from shared.loopback import is_loopback
 from shared.settings.sections import KafkaSettings, read_secret
 
 _WRONG_USER = (errors.SaslAuthenticationFailedError, errors.UnsupportedSaslMechanismError, errors.IllegalSaslStateError)
@@ -32,10 +32,12 @@ class Unshown(str):
 
 def security_settings(addresses: Sequence[str], kafka: KafkaSettings) -> dict[str, Any]:
     """Holds the password. Raises ConfigError, which never holds it."""
-    if kafka.username and not kafka.tls and (open_to := [each for each in addresses if not _is_loopback(each)]):
-        raise ConfigError(
-            f"kafka.username without TLS is for loopback only, and {open_to[0]} is not there: set kafka.tls to true"
-        )
+    if kafka.username and not kafka.tls:
+        remote = [each for each in addresses if not is_loopback(urlsplit(f"//{each}").hostname or "")]
+        if remote:
+            raise ConfigError(
+                f"kafka.username without TLS is for loopback only, and {remote[0]} is not there: set kafka.tls to true"
+            )
     password = None if kafka.password_file is None else Unshown(read_secret(kafka.password_file))
     user = {"sasl_mechanism": kafka.mechanism, "sasl_plain_username": kafka.username, "sasl_plain_password": password}
     return {
@@ -86,11 +88,3 @@ def _unusable(key: str, file: Path | None, error: OSError) -> ConfigError:
     """ssl's errors are OSErrors too, with a reason of their own where the file could be read."""
     why = getattr(error, "reason", None) or error.strerror
     return ConfigError(f"kafka.{key}: {file} cannot be used: {why}; expected PEM")
-
-
-def _is_loopback(address: str) -> bool:
-    host = urlsplit(f"//{address}").hostname or ""
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False
