@@ -14,9 +14,9 @@ from collections.abc import Callable
 from shared.errors import NotReady, TransientError
 from shared.retry import Retry
 
-# For commands: whoever gave one has nothing else to do.
+# For commands: their user waits for nothing else.
 FIRST_USE_S = 60.0
-# For services: their loops come again anyway, a heartbeat must go on, and who asks over HTTP is told to come again.
+# For services: their loops try again, a heartbeat must go on, and a caller over HTTP gets a Retry-After.
 BRIEF_S = 2.0
 
 
@@ -30,17 +30,17 @@ def until_ready(
 
 
 def briefly() -> Retry:
-    """For whoever has to go on soon."""
+    """For callers that must continue soon."""
     return until_ready(BRIEF_S, lambda _: None)
 
 
 def until_first_use(say: Callable[[str], object], sleep: Callable[[float], object] = time.sleep) -> Retry:
     """For a command: `say` gets one line, at the first wait of all."""
-    said: list[TransientError] = []
+    waits: list[TransientError] = []
 
     def tell(error: TransientError) -> None:
-        if not said:
+        if not waits:
             say(f"waiting up to {FIRST_USE_S:.0f} s: {error}")
-        said.append(error)
+        waits.append(error)
 
     return until_ready(FIRST_USE_S, tell, sleep)

@@ -15,13 +15,13 @@ Gap = tuple[date, date]
 
 
 def gaps_of(days: Iterable[date]) -> list[Gap]:
-    found: list[Gap] = []
+    gaps: list[Gap] = []
     for day in sorted(days):
-        if found and day == found[-1][1] + DAY:
-            found[-1] = found[-1][0], day
+        if gaps and day == gaps[-1][1] + DAY:
+            gaps[-1] = gaps[-1][0], day
         else:
-            found.append((day, day))
-    return found
+            gaps.append((day, day))
+    return gaps
 
 
 def coverage_of(

@@ -21,15 +21,15 @@ def recorded_files(folder: Path, layout: str, feed: str, last_year: int) -> dict
     """
     first, last = date(FIRST_YEAR, 1, 1).toordinal(), date(last_year, 12, 31).toordinal()
     names: dict[str, frozenset[str]] = {}
-    found = {}
+    paths = {}
     for day in map(date.fromordinal, range(first, last + 1)):
         path = layout.format(feed=feed, date=day)
         parent, _, name = path.rpartition("/")
         if parent not in names:
             names[parent] = _names(folder, parent)
         if name in names[parent]:
-            found[day] = path
-    return found
+            paths[day] = path
+    return paths
 
 
 def broken_link(folder: Path, path: str) -> str | None:

@@ -27,7 +27,7 @@ _RECONNECT_PAUSE_S = 0.05
 
 
 class NoAnswerYet(errors.KafkaTimeoutError):  # type: ignore[misc]  # the library has no types
-    """Somebody takes connections and answers none: a broker that is just starting opens its port before it is ready."""
+    """Connections are accepted and get no answer: a broker that is starting opens its port before it is ready."""
 
 
 class TellingConnections(KafkaConnectionManager):  # type: ignore[misc]  # the library has no types
@@ -42,8 +42,8 @@ class TellingConnections(KafkaConnectionManager):  # type: ignore[misc]  # the l
     def bootstrap(self, timeout_ms: float | None = None, refresh: bool = True) -> None:
         """Raises ConfigError where a broker says that a setting is wrong.
 
-        Whoever fails here is not made, so nobody would close it: the library leaves its thread and its sockets behind,
-        at every try while a broker is away.
+        A client that fails here is never returned, so its caller cannot close it: the library would leave its thread
+        and its sockets behind, at every try while a broker is away.
         """
         self._starting = True
         try:
