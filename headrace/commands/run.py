@@ -13,7 +13,7 @@ from headrace.run.demonstration import demonstrate
 from headrace.run.options import RunOptions, VirtualTime, replica_counts, virtual_time
 from headrace.run.run import is_demonstration
 from headrace.run.run import run as run_pipeline
-from headrace.run.run_environment import prepared_site
+from headrace.run.run_environment import prepared_environment
 from headrace.terminal.arguments import BrokerOptions, grouped_options
 from headrace.terminal.days import day, instant
 from headrace.terminal.output import print_json, stderr, stdout
@@ -75,9 +75,11 @@ def run(
     screen = stderr()
     settings = place.settings
     screen.print(f"starting in {settings.data_dir}", markup=False, soft_wrap=True)
-    with prepared_site(settings, place.config, screen) as site:
-        options = site.effective(asked)
-        summary, lines = demonstrate(site, options) if is_demonstration(options) else run_pipeline(site, options)
+    with prepared_environment(settings, place.config, screen) as environment:
+        options = environment.effective(asked)
+        summary, lines = (
+            demonstrate(environment, options) if is_demonstration(options) else run_pipeline(environment, options)
+        )
     if json:
         print_json(summary)
     else:

@@ -10,7 +10,8 @@ import psycopg
 
 from headrace.database.access import Access, access_of, notice
 from headrace.database.data_dir import DataDir
-from headrace.progress.observer import Replica, dead_letter_causes, failed_windows, replicas, with_stopped
+from headrace.progress.observer import dead_letter_causes, failed_windows
+from headrace.progress.replicas import ReplicaStatus, replicas, with_stopped
 from headrace.progress.summary import cause_text, window_text
 from headrace.terminal.arguments import DatabaseOptions, Output, OutputOption, grouped_options
 from headrace.terminal.output import print_json, print_table, stdout
@@ -49,7 +50,7 @@ def status(place: DatabaseOptions, output: OutputOption = Output.TABLE) -> None:
 
 def look(
     settings: Settings,
-) -> tuple[list[Replica], Sequence[Mapping[str, Any]], Sequence[Mapping[str, Any]], Sequence[str]]:
+) -> tuple[list[ReplicaStatus], Sequence[Mapping[str, Any]], Sequence[Mapping[str, Any]], Sequence[str]]:
     """Replicas, failed windows, causes of dead letters, from the last run's notes where the database is down; and what
     operators paused, what is held back, and which operations are open."""
     access = access_of(settings)
@@ -75,7 +76,9 @@ def _why(access: Access) -> str:
     return "it does now"
 
 
-def show(found: Sequence[Replica], failed: Sequence[Mapping[str, Any]], causes: Sequence[Mapping[str, Any]]) -> None:
+def show(
+    found: Sequence[ReplicaStatus], failed: Sequence[Mapping[str, Any]], causes: Sequence[Mapping[str, Any]]
+) -> None:
     columns = ("service", "replica", "pid", "state", "ready", "to go", "admin")
     rows = [
         each.as_json() | {"pid": str(each.pid or ""), "to go": each.lag_records, "admin": each.admin_url}

@@ -1,4 +1,4 @@
-"""How far every stage is: a reading of the log, and what follows from it."""
+"""How far each stage has read: offsets of one moment, and whether anything is left to do."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import Any
 from shared.broker.contract import TopicPartition
 from shared.topics import CLEAN, DEAD_LETTERS, LOADED, PREDICTIONS, RAW, READS, SERVICES, STREAMS, retry_topic
 
-# Who reads what, in the order in which records flow; the loader comes again for what others wrote after its turn.
-# Read in this order, "has read all" of one hop stays true while the next is looked at.
+# The topics each service reads, in the order in which records flow; the loader appears twice because it also stores
+# what the later stages write. Offsets read in this order stay valid: a hop that was empty before the next one is read
+# cannot receive records from a later stage.
 HOPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("cleaner", (RAW, retry_topic("cleaner"))),
     ("loader", (CLEAN, retry_topic("loader"))),
@@ -27,46 +28,57 @@ MAIN_READER = (
     | RETRIES
 )
 
-Done = tuple[str, TopicPartition]
-"""A service, and a partition that it reads."""
+Reader = tuple[str, TopicPartition]
+"""A service and a partition that it reads."""
 
 
 @dataclass(frozen=True)
-class Positions:
-    """Offsets per partition. `done` is what a service has read and committed; it may lie before `end` where nothing is
-    left to read, because on Kafka the end of a transaction takes an offset too (see `passed`)."""
+class PipelinePositions:
+    """Offsets per partition.
+
+    `committed` may lie before `end` although nothing is left to read: on Kafka the end of a transaction takes an offset
+    too (see `caught_up`).
+    """
 
     begin: Mapping[TopicPartition, int] = field(default_factory=dict)
     end: Mapping[TopicPartition, int] = field(default_factory=dict)
-    done: Mapping[Done, int] = field(default_factory=dict)
-    # What services have written into the database for Kafka and nobody has copied there yet.
+    committed: Mapping[Reader, int] = field(default_factory=dict)
+    # Records that services have written into the database for Kafka and that are not in Kafka yet.
     outbox: int = 0
 
     def end_of(self, topic: str) -> int:
         return sum(offset for tp, offset in self.end.items() if tp.topic == topic)
 
-    def behind(self) -> dict[Done, tuple[int, int]]:
-        """Where a service is before the end: its position and the end."""
-        return {who: (done, self.end[who[1]]) for who, done in self.done.items() if done < self.end.get(who[1], done)}
+    def held(self, topic: str) -> int:
+        """Offsets between the topic's first and last record."""
+        return sum(offset - self.begin.get(tp, 0) for tp, offset in self.end.items() if tp.topic == topic)
 
-    def passed(self, nothing_left: Collection[Done]) -> Positions:
-        """With these services at the end of these partitions."""
-        return replace(self, done={**self.done, **{who: self.end[who[1]] for who in nothing_left}})
+    def behind(self) -> dict[Reader, tuple[int, int]]:
+        """Readers that have not reached the end: committed position and end."""
+        return {
+            reader: (position, self.end[reader[1]])
+            for reader, position in self.committed.items()
+            if position < self.end.get(reader[1], position)
+        }
+
+    def caught_up(self, readers: Collection[Reader]) -> PipelinePositions:
+        """A copy in which these readers are at the end of their partitions."""
+        return replace(self, committed={**self.committed, **{reader: self.end[reader[1]] for reader in readers}})
 
     def lag(self, service: str) -> int:
-        """Records to go; on Kafka, while records flow, the ends of transactions are counted with them."""
-        return sum(end - done for (who, _), (done, end) in self.behind().items() if who == service)
+        """Offsets left to read. On Kafka this includes the ends of transactions while records flow."""
+        return sum(end - position for (reader, _), (position, end) in self.behind().items() if reader == service)
 
     def handled(self, service: str) -> int:
-        """What a stage has got through, in offsets: read, and for the fetcher, which reads none, written."""
+        """Offsets that a stage has read; for the fetcher, which reads no topic, offsets that it has written."""
         if service == "fetcher":
             return self.end_of(RAW)
-        return sum(done for (who, _), done in self.done.items() if who == service)
+        return sum(position for (reader, _), position in self.committed.items() if reader == service)
 
 
 @dataclass(frozen=True)
 class FetcherReport:
-    """What the fetcher says of its windows (GET /v1/status, `detail`)."""
+    """The fetcher's windows (GET /v1/status, `detail`)."""
 
     due: int
     done: int
@@ -78,16 +90,16 @@ class FetcherReport:
 
 @dataclass(frozen=True)
 class Reading:
-    """One look at everything that decides whether a run is at its end."""
+    """One look at everything that decides whether a run is finished. `fetcher` is None while it does not answer."""
 
     fetcher: FetcherReport | None
-    positions: Positions
+    positions: PipelinePositions
     exports_open: int
     notifications_open: int
 
 
-def report_of(detail: Mapping[str, Any]) -> FetcherReport:
-    """Of the `detail` of the fetcher's status; what it does not say yet counts as nothing."""
+def fetcher_report(detail: Mapping[str, Any]) -> FetcherReport:
+    """Parse the `detail` of the fetcher's status. Missing counts are 0."""
     windows = detail.get("windows") or {}
     failed = tuple(each if isinstance(each, Mapping) else {"window": each} for each in detail.get("failed") or ())
     return FetcherReport(
@@ -100,20 +112,31 @@ def report_of(detail: Mapping[str, Any]) -> FetcherReport:
 
 
 def waiting_for(reading: Reading, follows: bool = False) -> str | None:
-    """What is not through yet, the earliest stage first; None when everything is. Needs two equal readings to trust.
+    """What is not finished, the earliest stage first; None when everything is.
 
-    A fetcher that follows its source has no end and is not waited for.
+    One reading can miss records that are in flight between two stages: trust the answer only if two readings in a row
+    are equal. With `follows`, the fetcher follows its source without an end and is not waited for.
     """
     if reading.fetcher is None:
-        return "the fetcher to say how far it is"
+        return "the fetcher to report its windows"
     if not reading.fetcher.exhausted and not follows:
-        return f"the fetcher: {reading.fetcher.due} windows are due"
+        due = reading.fetcher.due
+        return f"the fetcher to fetch {number_of(due, 'window')}" if due else "the fetcher to finish its last window"
     for service in dict.fromkeys(service for service, _ in HOPS):
         if (lag := reading.positions.lag(service)) > 0:
-            return f"the {service}: {lag} records to go"
-    left = (
-        (reading.positions.outbox, "the outbox: {} records to copy to Kafka"),
-        (reading.exports_open, "the loader's CSV files of {} days"),
-        (reading.notifications_open, "the notifier: {} messages to send"),
-    )
-    return next((text.format(count) for count, text in left if count), None)
+            return f"the {service} to read {number_of(lag, 'record')}"
+    return _waiting_for_output(reading)
+
+
+def number_of(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def _waiting_for_output(reading: Reading) -> str | None:
+    if reading.positions.outbox:
+        return f"the relay to copy {number_of(reading.positions.outbox, 'record')} to Kafka"
+    if reading.exports_open:
+        return f"the loader to write the CSV files of {number_of(reading.exports_open, 'day')}"
+    if reading.notifications_open:
+        return f"the notifier to send {number_of(reading.notifications_open, 'message')}"
+    return None

@@ -1,53 +1,57 @@
-"""What went through between two readings, in records."""
+"""Counts the records that went through the pipeline between two readings."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from headrace.progress.positions import MAIN_READER, TOPICS, Positions
+from headrace.progress.positions import MAIN_READER, TOPICS, PipelinePositions
 from shared.broker.contract import RecordCount, Span
 from shared.topics import RAW, STREAMS
 
-Measured = Sequence[tuple[tuple[str, ...], Span]]
+KeyedSpans = Sequence[tuple[tuple[str, ...], Span]]
+"""Spans of offsets, each under the key that its records are counted for."""
 
 
 @dataclass(frozen=True)
-class Tally:
-    """Counts by (topic,), and of what was read by (service, topic)."""
+class RecordCounts:
+    """`held` and `appended` by (topic,), `read` by (service, topic)."""
 
     held: Mapping[tuple[str, ...], int]
-    came_in: Mapping[tuple[str, ...], int]
+    appended: Mapping[tuple[str, ...], int]
     read: Mapping[tuple[str, ...], int]
-    # Topics that nothing was ever written to are not worth a line, except the main ones.
+    # The main topics, and the others if anything was ever written to them.
     used: tuple[str, ...]
 
     def of_topic(self, topic: str) -> dict[str, int]:
-        """`records`: what it holds; `in`, `out`: what came in, and what its main reader read."""
+        """`records`: what it holds; `in`: what was appended; `out`: what its main reader read."""
         return {
             "records": self.held.get((topic,), 0),
-            "in": self.came_in.get((topic,), 0),
+            "in": self.appended.get((topic,), 0),
             "out": self.read.get((MAIN_READER[topic], topic), 0),
         }
 
     def handled(self, service: str) -> int:
-        """For the fetcher, which reads none, records written."""
+        """Records read; for the fetcher, which reads no topic, records written."""
         if service == "fetcher":
-            return self.came_in.get((RAW,), 0)
-        return sum(count for (who, _), count in self.read.items() if who == service)
+            return self.appended.get((RAW,), 0)
+        return sum(count for (reader, _), count in self.read.items() if reader == service)
 
 
-def tally(record_count: RecordCount, before: Positions, after: Positions) -> Tally:
+def count_records(record_count: RecordCount, before: PipelinePositions, after: PipelinePositions) -> RecordCounts:
     held = [((tp.topic,), Span(tp, after.begin.get(tp, 0), end)) for tp, end in after.end.items()]
-    came_in = [((tp.topic,), Span(tp, before.end.get(tp, 0), end)) for tp, end in after.end.items()]
-    read = [((who, tp.topic), Span(tp, before.done.get((who, tp), 0), end)) for (who, tp), end in after.done.items()]
-    counts = record_count.count({span for _, span in (*held, *came_in, *read)})
+    appended = [((tp.topic,), Span(tp, before.end.get(tp, 0), end)) for tp, end in after.end.items()]
+    read = [
+        ((service, tp.topic), Span(tp, before.committed.get((service, tp), 0), position))
+        for (service, tp), position in after.committed.items()
+    ]
+    counts = record_count.count({span for _, span in (*held, *appended, *read)})
     used = tuple(topic for topic in TOPICS if topic in STREAMS or after.end_of(topic))
-    return Tally(_summed(held, counts), _summed(came_in, counts), _summed(read, counts), used)
+    return RecordCounts(_sums(held, counts), _sums(appended, counts), _sums(read, counts), used)
 
 
-def _summed(measured: Measured, counts: Mapping[Span, int]) -> dict[tuple[str, ...], int]:
-    sums = dict.fromkeys((key for key, _ in measured), 0)
-    for key, span in measured:
+def _sums(spans: KeyedSpans, counts: Mapping[Span, int]) -> dict[tuple[str, ...], int]:
+    sums = dict.fromkeys((key for key, _ in spans), 0)
+    for key, span in spans:
         sums[key] += counts[span]
     return sums

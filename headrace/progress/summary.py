@@ -2,100 +2,164 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from headrace.database.access import one_line
-from headrace.progress.positions import Reading
-from headrace.progress.record_counts import Tally
-from headrace.progress.throughput import Meter
+from headrace.progress.positions import Reading, number_of
+from headrace.progress.record_counts import RecordCounts
+from headrace.progress.screen.text import duration
+from headrace.progress.throughput import Throughput
 from services.fetcher.planning.coverage import coverage_text
 from shared.topics import SERVICES
 
+# The column where the text of a line begins.
+INDENT = " " * 15
+MOST_FAILED_WINDOWS = 20
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """Something to try next: what it shows, and the command lines that do it."""
+
+    purpose: str
+    commands: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What the lines say beside the summary. `statuses`: events by status; `causes`: of dead letters; `scores`: per
+    state of knowledge, as in the summary of a demonstration; `messages`: sent texts, the oldest first."""
+
+    data_dir: Path
+    statuses: Mapping[str, int]
+    causes: Sequence[Mapping[str, Any]] = ()
+    scores: Mapping[str, Mapping[str, float]] | None = None
+    messages: Sequence[str] = ()
+    suggestions: Sequence[Suggestion] = ()
+
 
 def summary_of(
-    found: Tally, reading: Reading, meter: Meter, views: Mapping[str, int], predictions: int, told: int, seconds: float
+    counts: RecordCounts,
+    reading: Reading,
+    throughput: Throughput,
+    views: Mapping[str, int],
+    predictions: int,
+    sent: int,
+    seconds: float,
 ) -> dict[str, Any]:
-    """A topic's `records` is what it holds; `in` and `out` are what came in and was read by its main reader in this
-    run; views, predictions and notifications count all there is."""
+    """A topic's `records` is what it holds; `in` and `out` are what was appended and what its main reader read in this
+    run. Views, predictions and notifications count everything in the database."""
     return {
-        "topics": {topic: found.of_topic(topic) for topic in found.used},
+        "topics": {topic: counts.of_topic(topic) for topic in counts.used},
         "views": dict(views),
         "dead_letters": views["dead_letters"],
         "parked": views["parked"],
         "regressions": views["regressions"],
         "corrections": views["corrections"],
         "predictions": predictions,
-        "notifications": told,
+        "notifications": sent,
         "failed_windows": [dict(failed) for failed in (reading.fetcher.failed if reading.fetcher else ())],
         "days": dict(reading.fetcher.days) if reading.fetcher and reading.fetcher.days else None,
         "seconds": round(seconds, 3),
-        "stages": {service: _stage(found.handled(service), meter.busy_s(service)) for service in SERVICES},
+        "stages": {
+            service: _stage(counts.handled(service), throughput.busy_s(service), throughput.peak_per_s(service))
+            for service in SERVICES
+        },
     }
 
 
-def lines_of(
-    summary: Mapping[str, Any],
-    statuses: Mapping[str, int],
-    causes: Sequence[Mapping[str, Any]],
-    scores: Sequence[str],
-    data_dir: Path,
-) -> list[str]:
-    """`statuses` counts events by status; `scores` are finished lines about how good the predictions were."""
-    views = summary["views"]
-    by_status = ", ".join(f"{count:,} {status}" for status, count in statuses.items())
-    loaded = ", ".join(
-        f"{views[name]:,} {name}" for name in ("sessions", "entries", "entities", "outcomes", "transactions")
-    )
-    where = "" if data_dir == Path.cwd() / ".headrace" else f" --data-dir {data_dir}"
+def summary_lines(summary: Mapping[str, Any], report: Report) -> list[str]:
     return [
-        f"Done in {summary['seconds']:.1f} s.",
+        f"Done in {duration(summary['seconds'])}.",
         "",
         *_stage_lines(summary["stages"]),
         "",
-        f"Loaded         {views['events']:,} events ({by_status or 'none'}), {loaded}",
-        *([f"Days           {coverage_text(summary['days'])}"] if summary["days"] else []),
-        *_trouble(summary, causes),
-        *(f"Predictions    {line}" for line in scores or [f"{summary['predictions']:,}"]),
-        f"Notifications  {summary['notifications']:,} told",
-        f"CSV            {data_dir / 'exports'}/YYYY-MM-DD/*.csv",
-        f'Database       headrace sql{where} "select * from events limit 5"   or   psql "$(headrace db uri{where})"',
-        f"Logs           {data_dir / 'logs'}",
+        *_loaded_lines(summary, report),
+        *_problem_lines(summary, report),
+        *_prediction_lines(summary, report),
+        *_message_lines(summary, report),
+        f"CSV files      {report.data_dir / 'exports'}/YYYY-MM-DD/*.csv",
+        f"Logs           {report.data_dir / 'logs'}",
+        *_suggestion_lines(report.suggestions),
     ]
 
 
 def window_text(failed: Mapping[str, Any]) -> str:
-    """A failed window in one line, whatever the fetcher says of it."""
+    """A failed window in one line, whichever fields the fetcher reports."""
     place = " ".join(str(failed[key]) for key in ("feed", "date", "window") if failed.get(key))
     cause = next((str(failed[key]) for key in ("cause", "error", "reason", "message") if failed.get(key)), "")
     return one_line(f"{place}: {cause}")[:400]
 
 
 def cause_text(cause: Mapping[str, Any]) -> str:
-    said = one_line(cause["message"])[:200]
-    return f"{cause['service']}: {cause['records']:,} x {cause['error']}: {said} (for example {cause['example']})"
+    message = one_line(cause["message"])[:200]
+    return f"{cause['service']}: {cause['records']:,} x {cause['error']}: {message} (for example {cause['example']})"
 
 
-def _stage(records: int, busy_s: float) -> dict[str, float]:
-    return {"records": records, "records_per_s": round(records / busy_s, 1) if busy_s else 0.0}
+def _stage(records: int, busy_s: float, peak_per_s: float) -> dict[str, float]:
+    mean = round(records / busy_s, 1) if busy_s else 0.0
+    return {"records": records, "records_per_s": mean, "peak_records_per_s": max(mean, round(peak_per_s, 1))}
 
 
-def _stage_lines(stages: Mapping[str, Mapping[str, float]]) -> list[str]:
-    return [
-        f"{service:<14} {stage['records']:>10,} records {stage['records_per_s']:>10,.0f} a second"
-        for service, stage in stages.items()
-    ]
+def _stage_lines(stages: Mapping[str, Mapping[str, float]]) -> Iterator[str]:
+    yield f"{'Stage':<14} {'records':>10} {'peak per s':>12}"
+    for service, stage in stages.items():
+        yield f"{service:<14} {stage['records']:>10,} {stage['peak_records_per_s']:>12,.0f}"
 
 
-def _trouble(summary: Mapping[str, Any], causes: Sequence[Mapping[str, Any]]) -> list[str]:
+def _loaded_lines(summary: Mapping[str, Any], report: Report) -> Iterator[str]:
+    views = summary["views"]
+    by_status = ", ".join(f"{count:,} {status}" for status, count in report.statuses.items())
+    yield f"Loaded         {views['events']:,} events: {by_status or 'none'}"
+    names = {
+        "sessions": "sessions",
+        "entries": "entries",
+        "entities": "entities",
+        "outcomes": "outcomes",
+        "transactions": "payouts",
+    }
+    yield INDENT + ", ".join(f"{views[view]:,} {name}" for view, name in names.items())
+    if summary["days"]:
+        yield f"Days           {coverage_text(summary['days'])}"
+    yield (
+        f"Changes        {number_of(summary['corrections'], 'value')} corrected by later documents,"
+        f" {summary['regressions']:,} missing in later documents and kept"
+    )
+
+
+def _problem_lines(summary: Mapping[str, Any], report: Report) -> Iterator[str]:
     failed = summary["failed_windows"]
-    counts = [
-        f"{summary[name]:,} {name.replace('_', ' ')}"
-        for name in ("dead_letters", "parked", "regressions", "corrections")
-    ]
-    return [
-        f"Trouble        {len(failed):,} failed windows, {', '.join(counts)}",
-        *(f"  failed window {window_text(each)}" for each in failed[:20]),
-        *(f"  dead letters  {cause_text(each)}" for each in causes),
-    ]
+    counts = {"failed window": len(failed), "dead letter": summary["dead_letters"], "parked record": summary["parked"]}
+    found = ", ".join(number_of(count, name) for name, count in counts.items() if count)
+    yield f"Problems       {found or 'none: no failed windows, no dead letters, no parked records'}"
+    yield from (f"{INDENT}failed window {window_text(each)}" for each in failed[:MOST_FAILED_WINDOWS])
+    yield from (f"{INDENT}dead letters  {cause_text(each)}" for each in report.causes)
+
+
+def _prediction_lines(summary: Mapping[str, Any], report: Report) -> Iterator[str]:
+    yield f"Predictions    {summary['predictions']:,} stored"
+    if report.scores:
+        yield f"{INDENT}log-loss of the winner (lower is better):"
+        yield f"{INDENT}{'known':<13}{'events':>8}{'model':>8}{'perfect learner':>17}{'base rate':>11}"
+    for state, score in (report.scores or {}).items():
+        yield (
+            f"{INDENT}{state:<13}{score['n']:>8,}{score['log_loss']:>8.3f}{score['truth_log_loss']:>17.3f}"
+            f"{score['base_log_loss']:>11.3f}"
+        )
+
+
+def _message_lines(summary: Mapping[str, Any], report: Report) -> Iterator[str]:
+    last = "; the last ones:" if report.messages else ""
+    yield f"Messages       {summary['notifications']:,} sent{last}"
+    yield from (f"{INDENT}{text}" for text in report.messages)
+
+
+def _suggestion_lines(suggestions: Sequence[Suggestion]) -> Iterator[str]:
+    if suggestions:
+        yield from ("", "Try next")
+    for suggestion in suggestions:
+        yield f"  {suggestion.purpose}"
+        yield from (f"    {command}" for command in suggestion.commands)

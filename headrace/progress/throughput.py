@@ -1,38 +1,59 @@
-"""Rates of the stages over a run, from readings of how far each is. Time is passed in, in seconds.
+"""Rates of the stages over a run, computed from readings of their positions. Times are passed in, in seconds.
 
-It counts offsets, which on Kafka are a few more than records: good enough to look at while a run goes on.
+Rates count offsets, which on Kafka are slightly more than records.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from headrace.progress.positions import Positions
+from headrace.progress.positions import PipelinePositions
 from shared.topics import SERVICES
 
-# What "now" means for a rate that people look at.
+# The span over which the current rate is averaged.
 RECENT_S = 5.0
+# The rates that a chart shows: one sample a second.
+SAMPLE_EVERY_S = 1.0
+SAMPLES = 40
 
 
 @dataclass
-class _Stage:
+class _StageRates:
     first: int
     busy_from_s: float
     last: int
     moved_s: float | None
     recent: deque[tuple[float, int]]  # never empty
+    sampled_s: float
+    samples: deque[float] = field(default_factory=lambda: deque(maxlen=SAMPLES))
+    peak_per_s: float = 0.0
+
+    def recent_per_s(self) -> float:
+        (from_s, first), (to_s, last) = self.recent[0], self.recent[-1]
+        return (last - first) / (to_s - from_s) if to_s > from_s else 0.0
+
+    def add(self, at_s: float, count: int) -> None:
+        """Keep a count, and once a second the rate. The peak ignores spans too short to be a rate."""
+        self.recent.append((at_s, count))
+        while at_s - self.recent[0][0] > RECENT_S:
+            self.recent.popleft()
+        if at_s - self.sampled_s >= SAMPLE_EVERY_S:
+            self.sampled_s = at_s
+            self.samples.append(self.recent_per_s())
+            if self.recent[-1][0] - self.recent[0][0] >= SAMPLE_EVERY_S:
+                self.peak_per_s = max(self.peak_per_s, self.recent_per_s())
 
 
-class Meter:
-    """Feed it with readings; a stage's rate counts from its last rest before it first moved to its last move."""
+class Throughput:
+    """Feed it with readings. A stage is busy from the last reading before it first moved to its last move."""
 
-    def __init__(self, start: Positions, at_s: float) -> None:
+    def __init__(self, start: PipelinePositions, at_s: float) -> None:
         self.start = start
         self._stages = {service: _resting(start.handled(service), at_s) for service in SERVICES}
 
-    def read(self, positions: Positions, at_s: float) -> bool:
-        """Whether any stage moved."""
+    def read(self, positions: PipelinePositions, at_s: float) -> bool:
+        """Add a reading. Returns whether any stage moved since the last one."""
         moved = False
         for service, stage in self._stages.items():
             count = positions.handled(service)
@@ -41,28 +62,35 @@ class Meter:
                 stage.last, stage.moved_s = count, at_s
             elif stage.moved_s is None:
                 stage.busy_from_s = at_s
-            stage.recent.append((at_s, count))
-            while at_s - stage.recent[0][0] > RECENT_S:
-                stage.recent.popleft()
+            stage.add(at_s, count)
         return moved
 
+    def rest(self, at_s: float) -> None:
+        """Say that some time has passed without a reading: the current rates fall."""
+        for stage in self._stages.values():
+            if at_s - stage.recent[-1][0] >= SAMPLE_EVERY_S:
+                stage.add(at_s, stage.last)
+
     def records(self, service: str) -> int:
+        """What the stage has handled in this run."""
         return self._stages[service].last - self._stages[service].first
 
     def busy_s(self, service: str) -> float:
-        """How long the stage took for what it did, rests before and after left out; 0 when it did nothing."""
+        """How long the stage was busy; 0 if it handled nothing."""
         stage = self._stages[service]
         return 0.0 if stage.moved_s is None else max(stage.moved_s - stage.busy_from_s, 0.001)
 
     def recent_per_s(self, service: str) -> float:
-        (from_s, first), (to_s, last) = self._stages[service].recent[0], self._stages[service].recent[-1]
-        return (last - first) / (to_s - from_s) if to_s > from_s else 0.0
+        return self._stages[service].recent_per_s()
 
-    def idle_s(self, service: str, at_s: float) -> float | None:
-        """Seconds since the stage last moved; None when it has not in this run."""
-        moved_s = self._stages[service].moved_s
-        return None if moved_s is None else at_s - moved_s
+    def peak_per_s(self, service: str) -> float:
+        """The highest rate over some seconds."""
+        return self._stages[service].peak_per_s
+
+    def samples(self, service: str) -> tuple[float, ...]:
+        """The latest rates, one a second, oldest first."""
+        return tuple(self._stages[service].samples)
 
 
-def _resting(count: int, at_s: float) -> _Stage:
-    return _Stage(count, at_s, count, None, deque([(at_s, count)]))
+def _resting(count: int, at_s: float) -> _StageRates:
+    return _StageRates(count, at_s, count, None, deque([(at_s, count)]), at_s)

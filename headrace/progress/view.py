@@ -1,43 +1,28 @@
-"""What a person sees while a run goes on, on stderr: a live table on a terminal, else a line now and then."""
+"""Shows a run on stderr while it goes on: a full screen on a terminal, single lines everywhere else."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
-import psycopg
-from rich.console import Console, Group, RenderableType
+from rich.console import Console
 from rich.live import Live
-from rich.table import Table
-from rich.text import Text
 
-from headrace.progress.positions import Reading, waiting_for
-from headrace.progress.throughput import Meter
-from shared.topics import SERVICES
-
-LINE_EVERY_S = 2.0
-LATEST_EVERY_S = 2.0
-LATEST = 3
-
-
-@dataclass(frozen=True)
-class Frame:
-    """One moment of a run. `at_s` is monotonic; `latest` fetches the newest predictions and messages."""
-
-    title: str
-    reading: Reading
-    meter: Meter
-    at_s: float
-    latest: Callable[[], list[str]]
+from headrace.progress.frame import Frame
+from headrace.progress.lines import ProgressLines
+from headrace.progress.screen.layout import screen
 
 
 class View(Protocol):
-    def show(self, frame: Frame) -> None: ...
+    """`details_every_s`: how old the details of a frame may be."""
+
+    details_every_s: float
+
+    def show(self, frame: Frame) -> None:
+        """Called several times a second."""
+        ...
 
     def say(self, text: str) -> None:
-        """Something that happened, to stay on the screen."""
+        """Show a line that is to stay."""
         ...
 
     def close(self) -> None: ...
@@ -46,14 +31,15 @@ class View(Protocol):
 class LineView:
     """For pipes and logs."""
 
+    details_every_s = 2.0
+
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._last_s = 0.0
+        self._progress = ProgressLines()
 
     def show(self, frame: Frame) -> None:
-        if frame.at_s - self._last_s >= LINE_EVERY_S:
-            self._last_s = frame.at_s
-            self.say(line_of(frame))
+        for line in self._progress.lines(frame):
+            self.say(line)
 
     def say(self, text: str) -> None:
         self._console.print(text, highlight=False, markup=False, soft_wrap=True)
@@ -63,91 +49,40 @@ class LineView:
 
 
 class LiveView:
-    """For a terminal. Refreshed by `show` only, so no thread runs beside the supervisor's forks."""
+    """For a terminal: its alternate screen, so that a resized window leaves no remains.
+
+    Drawn by `show` only: no thread runs beside the supervisor. What was said is printed when the screen closes.
+    """
+
+    details_every_s = 1.0
 
     def __init__(self, console: Console) -> None:
-        self._live = Live(console=console, auto_refresh=False, transient=True)
-        self._live.start()
-        self._latest_s = 0.0
-        self._latest: list[Text] = []
+        self._console = console
+        self._live = Live(
+            console=console, screen=True, auto_refresh=False, redirect_stdout=False, redirect_stderr=False
+        )
+        self._unprinted: list[str] = []
 
     def show(self, frame: Frame) -> None:
-        if frame.at_s - self._latest_s >= LATEST_EVERY_S:
-            self._latest_s = time.monotonic()
-            self._latest = [_line(text) for text in frame.latest()]
-        parts: list[RenderableType] = [_line(frame.title), table_of(frame), _line(below(frame)), *self._latest]
-        self._live.update(Group(*parts), refresh=True)
+        if not self._live.is_started:
+            self._live.start()
+        self._live.update(screen(frame, *self._console.size), refresh=True)
 
     def say(self, text: str) -> None:
-        self._live.console.print(text, highlight=False, markup=False)
+        self._unprinted.append(text)
+        if not self._live.is_started:
+            self._print()
 
     def close(self) -> None:
         self._live.stop()
+        self._print()
+
+    def _print(self) -> None:
+        for text in self._unprinted:
+            self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+        self._unprinted.clear()
 
 
 def view_for(console: Console) -> View:
-    return LiveView(console) if console.is_terminal and not console.is_dumb_terminal else LineView(console)
-
-
-def line_of(frame: Frame) -> str:
-    """`reading 60 days · fetcher 1,200 (350/s) · ...`: a stage's records in this run, its rate now, its lag."""
-    parts = []
-    for service in SERVICES:
-        lag = frame.reading.positions.lag(service)
-        behind = f", {lag:,} to go" if lag else ""
-        parts.append(f"{service} {frame.meter.records(service):,} ({frame.meter.recent_per_s(service):,.0f}/s{behind})")
-    return " · ".join([frame.title, *parts])
-
-
-def table_of(frame: Frame) -> Table:
-    table = Table("stage")
-    for name in ("records", "records/s", "to go", "last moved"):
-        table.add_column(name, justify="right")
-    for service in SERVICES:
-        idle_s = frame.meter.idle_s(service, frame.at_s)
-        table.add_row(
-            service,
-            f"{frame.meter.records(service):,}",
-            f"{frame.meter.recent_per_s(service):,.0f}",
-            f"{frame.reading.positions.lag(service):,}",
-            "" if idle_s is None else f"{idle_s:.0f} s ago",
-        )
-    return table
-
-
-def below(frame: Frame) -> str:
-    """How far the windows are, and what is waited for."""
-    parts = []
-    if fetcher := frame.reading.fetcher:
-        failed = f", {len(fetcher.failed)} failed" if fetcher.failed else ""
-        parts.append(f"windows: {fetcher.done:,} done, {fetcher.due:,} due{failed}")
-    if waiting := waiting_for(frame.reading):
-        parts.append(f"waiting for {waiting}")
-    return " · ".join(parts)
-
-
-def latest(connection: psycopg.Connection[tuple[Any, ...]]) -> list[str]:
-    """The newest predictions (the most probable winner) and messages."""
-    predicted = connection.execute(
-        "SELECT e.event_key, p.state, best.slot, best.probability"
-        " FROM (SELECT * FROM facts.predictions ORDER BY as_of DESC LIMIT %s) p"
-        " JOIN facts.events e ON e.id = p.event_id CROSS JOIN LATERAL ("
-        "   SELECT slot, probability FROM jsonb_to_recordset(p.probabilities)"
-        "   AS h(head text, slot smallint, probability double precision)"
-        "   WHERE head = 'result' ORDER BY probability DESC LIMIT 1) best ORDER BY p.as_of DESC",
-        (LATEST,),
-    ).fetchall()
-    told = connection.execute(
-        "SELECT text FROM notifier.ledger WHERE state = 'sent' ORDER BY id DESC LIMIT %s", (LATEST,)
-    ).fetchall()
-    return [
-        *(
-            f"predicted {key} ({state}): {slot} wins with {probability:.0%}"
-            for key, state, slot, probability in predicted
-        ),
-        *(f"told      {' / '.join(text.split())}" for (text,) in told),
-    ]
-
-
-def _line(text: str) -> Text:
-    return Text(text, overflow="ellipsis", no_wrap=True)
+    drawable = console.is_terminal and not console.is_dumb_terminal and "utf" in console.encoding.lower()
+    return LiveView(console) if drawable else LineView(console)

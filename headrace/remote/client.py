@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from headrace.database.access import access_of, notice
-from headrace.progress.observer import replicas
+from headrace.progress.replicas import replicas
 from shared.errors import ConfigError, HeadraceError, NotReady
 from shared.readiness import until_first_use
 from shared.settings.sections import Settings, read_secret

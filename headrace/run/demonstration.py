@@ -1,8 +1,8 @@
-"""`headrace run` with nothing asked for: a season is read, a model learns from it, and the next day is lived through.
+"""`headrace run` without options: load a season, train a model on it, and run the next day live under a fast clock.
 
-The simulated day runs a few hundred times as fast as a real one. Each further run on the same directory lives through
-the day after. A day that was begun is never begun again, because a clock that goes back would show the services
-documents that are older than what they know; its rest is read with the season.
+Each further run on the same data directory continues with the day after. A day is never started twice: its clock would
+go back, and the source would serve documents that are older than what is stored. The rest of a day that was interrupted
+is loaded with the season.
 """
 
 from __future__ import annotations
@@ -17,39 +17,44 @@ from typing import Any
 import httpx
 import orjson
 
-from headrace.database.access import one_line
 from headrace.database.data_dir import DataDir
 from headrace.processes.supervisor import Program
+from headrace.progress.frame import Phase
 from headrace.progress.positions import Reading, waiting_for
+from headrace.progress.summary import summary_lines
 from headrace.run.options import RunOptions, VirtualTime
 from headrace.run.programs import common_environment, python
 from headrace.run.run import conclude
-from headrace.run.run_environment import Site
+from headrace.run.run_environment import RunEnvironment
 from headrace.run.session import Session
 from headrace.run.simulation import SEASON_START, Simulation, free_port, season_end, simulator_program
+from headrace.run.suggestions import after_a_demonstration, command_name
+from services.notifier.message import plain
 from services.predictor.registry import state_file
 from services.predictor.settings import PredictorSettings
 from shared.clock import VirtualClock
 from shared.events import event_key_of
 
 JST = timezone(timedelta(hours=9), "JST")
-# Half an hour before the first deadline; every card is public by then.
+# Half an hour before the first deadline; every card is published by then.
 DAY_BEGINS_H = 10
-# The last results are out soon after 17:00; what is not settled by then stays so.
+# The last results are published soon after 17:00; events that are not settled by then stay open.
 DAY_ENDS_H = 18
-# A race's observation is public for 4 to 14 minutes before its deadline: 0.8 to 2.8 s at this speed, in which it has to
-# go through five processes to be predicted in time. The seven hours take 84 s.
+# A race's observation is published 4 to 14 minutes before its deadline: 0.8 to 2.8 s at this speed, in which it has to
+# pass through five processes to be predicted in time. The seven hours take 84 s.
 SPEED = 300.0
-# The services' start; until then the day's clock stands still.
+# The time that the services need to start; until then the clock of the day stands still.
 HEAD_START_S = 6.0
 SOURCE = "simulator"
-# Its first answer learns the whole season; some seconds.
+# The first answer of the simulator's learner takes some seconds: it learns the whole season.
 LEARNER_TIMEOUT_S = 120
+LOAD, TRAIN, LIVE, SCORE = STEPS = ("load history", "train", "live day", "score")
+MESSAGES = 5
 
 
 @dataclass(frozen=True)
-class Season:
-    """Which day of the season is to be lived through, kept in the data directory."""
+class DemonstrationDay:
+    """The day of the season to run live. The file in the data directory names the last day that was started."""
 
     file: Path
     day: date
@@ -60,87 +65,108 @@ class Season:
         partial.replace(self.file)
 
 
-def next_day(data_dir: DataDir) -> Season:
+def next_day(data_dir: DataDir) -> DemonstrationDay:
     file = data_dir.path / "demonstration.json"
     try:
-        begun = date.fromisoformat(orjson.loads(file.read_bytes())["begun"])
+        started = date.fromisoformat(orjson.loads(file.read_bytes())["begun"])
     except (OSError, ValueError, KeyError, TypeError):
-        begun = season_end()
-    return Season(file, begun + timedelta(days=1))
+        started = season_end()
+    return DemonstrationDay(file, started + timedelta(days=1))
 
 
-def demonstrate(site: Site, options: RunOptions) -> tuple[dict[str, Any], list[str]]:
-    """The summary, with `scores`: per state of knowledge the log-loss of the model, of the truth, of the base rate."""
-    season = next_day(site.data_dir)
+def demonstrate(environment: RunEnvironment, options: RunOptions) -> tuple[dict[str, Any], list[str]]:
+    """The summary, as an object and as lines. Its `scores` are, per state of knowledge, the log-loss of the model, of
+    the truth and of the base rate."""
+    next_up = next_day(environment.data_dir)
+    day = next_up.day
     simulation = Simulation(free_port())
     options = replace(options, source=SOURCE, base_url=simulation.url)
-    with site.session() as session:
-        read_season(site, session, simulation, options, season.day)
-        learn(site, session)
-        season.begin()
-        live_through(site, session, simulation, options, season.day)
-        session.say("the day is over; judging the predictions")
-        scores = judged(session, simulation, season.day)
-        summary, lines = conclude(site, session, lines_of_scores(scores))
-        told = _told(session, season.day)
-        return {**summary, "scores": scores}, [*lines, "", f"Told of {season.day}:", *(f"  {text}" for text in told)]
+    with environment.session() as session:
+        session.monitor.title, session.monitor.steps = "demonstration on a simulated season of boat races", STEPS
+        load_season(environment, session, simulation, options, day)
+        train(environment, session)
+        next_up.begin()
+        run_day(environment, session, simulation, options, day)
+        session.monitor.begin(Phase(SCORE, "the day is over; comparing the predictions with the results", zone=JST))
+        session.monitor.show({})
+        scores = scores_of(session, simulation, day)
+        summary, report = conclude(environment, session)
+        report = replace(
+            report,
+            scores=scores,
+            messages=_messages(session, day),
+            suggestions=after_a_demonstration(
+                command_name(), environment.data_dir.path, day, _biggest_surprise(session, day)
+            ),
+        )
+        return {**summary, "scores": scores}, summary_lines(summary, report)
 
 
-def read_season(site: Site, session: Session, simulation: Simulation, options: RunOptions, day: date) -> None:
-    """All days before `day`, as history. The clock stands in the early morning of that day."""
+def load_season(
+    environment: RunEnvironment, session: Session, simulation: Simulation, options: RunOptions, day: date
+) -> None:
+    """Load all days before `day` as history. The clock starts in the early morning of that day, at normal speed."""
     last = day - timedelta(days=1)
     clock = VirtualTime(datetime(day.year, day.month, day.day, 5, tzinfo=JST), 1.0, time.time())
-    session.title = f"reading {(day - SEASON_START).days} days of history, {SEASON_START} to {last}"
-    source = session.start([simulator_program(simulation, site.data_dir, clock)])
+    text = f"loading {(day - SEASON_START).days} days of history, {SEASON_START} to {last}"
+    session.monitor.begin(Phase(LOAD, text, "load", clock_of(clock), zone=JST))
+    source = session.start([simulator_program(simulation, environment.data_dir, clock)])
     session.wait(simulation.listens)
     past = replace(options, from_date=SEASON_START, to_date=last, clock=clock)
     began_s = time.monotonic()
-    fleet = session.start(site.services(past, follow=False))
+    services = session.start(environment.services(past, follow=False))
     session.wait_for_readings(lambda reading: waiting_for(reading) is None)
     session.say(f"history is loaded, {time.monotonic() - began_s:.1f} s after the services were started")
-    session.stop(fleet)
+    session.stop(services)
     session.stop(source)
 
 
-def learn(site: Site, session: Session) -> None:
-    """Train a model, unless there is one from an earlier run."""
-    predictor = site.settings(PredictorSettings)
+def train(environment: RunEnvironment, session: Session) -> None:
+    """Train a model, unless an earlier run has left one."""
+    predictor = environment.settings(PredictorSettings)
     if state_file.has_live(predictor.models_dir):
         session.say(f"using the model in {predictor.models_dir} (headrace train makes a new one)")
         return
-    session.title = "training"
-    session.say("training a model on it")
-    environment = common_environment(site.data_dir, site.config) | {
+    text = "training a model on the loaded season; this takes half a minute to two minutes"
+    session.monitor.begin(Phase(TRAIN, text, zone=JST))
+    variables = common_environment(environment.data_dir, environment.config) | {
         "HEADRACE_DATABASE__URL": predictor.database.url,
         "HEADRACE_DATABASE__PASSWORD_FILE": str(predictor.database.password_file or ""),
     }
-    log = site.data_dir.log("train")
-    session.run_task(Program("train", python("-m", "headrace", "train"), log, environment, restart=False))
+    log = environment.data_dir.log("train")
+    session.run_task(Program("train", python("-m", "headrace", "train"), log, variables, restart=False))
     session.say(log.read_text().strip().splitlines()[-1])
 
 
-def live_through(site: Site, session: Session, simulation: Simulation, options: RunOptions, day: date) -> None:
-    """The day as it happens, under a fast clock, until its events are settled and everybody is through with them."""
+def run_day(
+    environment: RunEnvironment, session: Session, simulation: Simulation, options: RunOptions, day: date
+) -> None:
+    """Run the day under a fast clock until its events are settled and every stage has handled them."""
     begins = datetime(day.year, day.month, day.day, DAY_BEGINS_H, tzinfo=JST)
     clock = VirtualTime(begins, SPEED, time.time() + HEAD_START_S)
-    now = VirtualClock(clock.start, clock.speed, clock.epoch_s).now
     ends = begins + timedelta(hours=DAY_ENDS_H - DAY_BEGINS_H)
-    session.start([simulator_program(simulation, site.data_dir, clock)])
+    now = clock_of(clock).now
+    text = f"live day {day}, {SPEED:.0f} times as fast as real time"
+    session.monitor.begin(Phase(LIVE, text, "clock", clock_of(clock), begins, ends, JST, SPEED))
+    session.start([simulator_program(simulation, environment.data_dir, clock)])
     session.wait(simulation.listens)
     live = replace(options, from_date=day, to_date=day, clock=clock)
-    fleet = session.start(site.services(live, follow=True))
+    services = session.start(environment.services(live, follow=True))
 
     def is_over(reading: Reading) -> bool:
-        session.title = f"{day} live, {SPEED:.0f} times as fast: {now().astimezone(JST):%H:%M} JST"
         return (now() >= ends or _all_settled(session, day)) and waiting_for(reading, follows=True) is None
 
     session.wait_for_readings(is_over)
-    session.stop(fleet)
+    session.stop(services)
 
 
-def judged(session: Session, simulation: Simulation, day: date) -> dict[str, Any]:
-    """Predictions against what a perfect learner would have told, who knows how the season is drawn but has to learn
-    who is good from what is public, like the model."""
+def clock_of(time_: VirtualTime) -> VirtualClock:
+    return VirtualClock(time_.start, time_.speed, time_.epoch_s)
+
+
+def scores_of(session: Session, simulation: Simulation, day: date) -> dict[str, Any]:
+    """Compare the predictions with those of a perfect learner, which knows how the season is generated but has to learn
+    from public documents, like the model, how good each entity is."""
     from services.predictor.backtest.live_scores import evaluate  # noqa: PLC0415 - takes a second, only needed here
 
     path = f"/truth/v1/learner/{day:%Y}/{day:%Y%m%d}.json"
@@ -149,26 +175,18 @@ def judged(session: Session, simulation: Simulation, day: date) -> dict[str, Any
     connection = session.observer().connection
     return {
         state: found[state]
-        for state, known in (("card", "p_win_card"), ("observation", "p_win_observed"))
-        if state in (found := evaluate(connection, truth_of(rows, day, known)))
+        for state, field in (("card", "p_win_card"), ("observation", "p_win_observed"))
+        if state in (found := evaluate(connection, truth_of(rows, day, field)))
     }
 
 
-def truth_of(rows: Sequence[Mapping[str, Any]], day: date, known: str) -> dict[str, Sequence[float]]:
-    """Without the events of which it is not known: a learner cannot tell from what was never observed."""
+def truth_of(rows: Sequence[Mapping[str, Any]], day: date, field: str) -> dict[str, Sequence[float]]:
+    """P(win) of each slot by event key. Leaves out events whose `field` is null: they were never observed."""
     return {
-        event_key_of(SOURCE, day, row["race_stadium_number"], row["race_number"]): row[known]
+        event_key_of(SOURCE, day, row["race_stadium_number"], row["race_number"]): row[field]
         for row in rows
-        if row[known] is not None
+        if row[field] is not None
     }
-
-
-def lines_of_scores(scores: Mapping[str, Mapping[str, float]]) -> list[str]:
-    return [
-        f"from the {state}: {score['n']} events, log-loss {score['log_loss']:.3f}"
-        f" (a perfect learner {score['truth_log_loss']:.3f}, base rate {score['base_log_loss']:.3f})"
-        for state, score in scores.items()
-    ]
 
 
 def _all_settled(session: Session, day: date) -> bool:
@@ -181,10 +199,24 @@ def _all_settled(session: Session, day: date) -> bool:
     return row is not None and row[0] is True
 
 
-def _told(session: Session, day: date, most: int = 6) -> list[str]:
-    connection = session.observer().connection
-    rows = connection.execute(
+def _messages(session: Session, day: date) -> list[str]:
+    """The last messages about the day, the oldest first, each in one line."""
+    rows = session.observer().connection.execute(
         "SELECT text FROM notifier.ledger WHERE state = 'sent' AND event_key LIKE %s ORDER BY id DESC LIMIT %s",
-        (f"{SOURCE}:{day}%", most),
-    ).fetchall()
-    return [one_line(text) for (text,) in reversed(rows)]
+        (f"{SOURCE}:{day}%", MESSAGES),
+    )
+    return [plain(text) for (text,) in reversed(rows.fetchall())]
+
+
+def _biggest_surprise(session: Session, day: date) -> str | None:
+    """The settled event whose winner was given the lowest probability."""
+    row = (
+        session.observer()
+        .connection.execute(
+            "SELECT event_key FROM analytics.prediction_scores WHERE event_key LIKE %s AND NOT shadow"
+            " ORDER BY log_loss DESC, event_key LIMIT 1",
+            (f"{SOURCE}:{day}%",),
+        )
+        .fetchone()
+    )
+    return None if row is None else str(row[0])

@@ -1,9 +1,9 @@
-"""Where a run takes place: a prepared database, a data directory of one's own, and what was set."""
+"""The environment of a run: a prepared database, a locked data directory, and the settings of every service."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +15,8 @@ from headrace.database.access import Access, opened, prepare, service_settings
 from headrace.database.data_dir import DataDir
 from headrace.processes.interrupts import Interrupts, interrupts
 from headrace.processes.supervisor import Program
-from headrace.progress.view import view_for
+from headrace.progress.view import View, view_for
+from headrace.run.monitor import Monitor
 from headrace.run.options import RunOptions
 from headrace.run.programs import MODELS, services
 from headrace.run.session import Session
@@ -29,9 +30,9 @@ S = TypeVar("S", bound=ServiceSettings)
 
 
 @dataclass(frozen=True)
-class Site:
-    """One run's place. `common` is what was set for the run; `config` is the settings file that was named, if any;
-    `began_s` is monotonic; `ready`: how to wait for a broker that is not ready yet."""
+class RunEnvironment:
+    """`common`: the settings of the run; `config`: the settings file that was named, if any; `began_s`: monotonic;
+    `ready`: how to wait for a broker that is not ready yet; `view_of`: the view that a session shows itself in."""
 
     access: Access
     common: Settings
@@ -41,22 +42,23 @@ class Site:
     screen: Console
     began_s: float
     ready: Retry
+    view_of: Callable[[Console], View] = view_for
 
     def settings(self, model: type[S], overrides: Mapping[str, Any] | None = None) -> S:
-        """A service's settings as it will see them. Raises ConfigError before anything is started."""
+        """A service's settings as it will load them. Raises ConfigError before anything is started."""
         ours = {"broker.url": self.common.broker.url, **(overrides or {})}
         return service_settings(model, self.access, self.data_dir.path, self.config, ours)
 
     def effective(self, options: RunOptions) -> RunOptions:
-        """The options, with what file and environment say where they say nothing."""
-        said = {
+        """The options; where one is not given, what the settings file or the environment say."""
+        given = {
             "source": options.source,
             "base_url": options.base_url,
             "archive_dir": options.archive,
             "from": options.from_date,
             "to": options.to_date,
         }
-        fetcher = self.settings(FetcherSettings, {f"fetcher.{name}": value for name, value in said.items()}).fetcher
+        fetcher = self.settings(FetcherSettings, {f"fetcher.{name}": value for name, value in given.items()}).fetcher
         return replace(
             options,
             source=fetcher.source,
@@ -72,14 +74,15 @@ class Site:
     def session(self) -> Session:
         exports = self.settings(LoaderSettings).loader.exports
         token = read_secret(self.data_dir.token_file)
-        return Session(
-            self.access, self.common, token, self.caught, view_for(self.screen), exports, self.began_s, self.ready
-        )
+        view = self.view_of(self.screen)
+        return Session(Monitor(self.access, self.common, token, view, exports, self.began_s, self.ready), self.caught)
 
 
 @contextmanager
-def prepared_site(settings: Settings, config: Path | None, screen: Console) -> Iterator[Site]:
-    """Alone in the data directory, with the database up and migrated; leaves nothing running."""
+def prepared_environment(
+    settings: Settings, config: Path | None, screen: Console, view_of: Callable[[Console], View] = view_for
+) -> Iterator[RunEnvironment]:
+    """Lock the data directory, start and migrate the database. Leaves nothing running."""
     began_s = time.monotonic()
     data_dir = DataDir(settings.data_dir)
     data_dir.make()
@@ -88,7 +91,7 @@ def prepared_site(settings: Settings, config: Path | None, screen: Console) -> I
         access = stack.enter_context(opened(settings, ready))
         prepare(access, settings, ready)
         data_dir.make_token()
-        site = Site(access, settings, data_dir, config, caught, screen, began_s, ready)
+        environment = RunEnvironment(access, settings, data_dir, config, caught, screen, began_s, ready, view_of)
         for model in MODELS:
-            site.settings(model)
-        yield site
+            environment.settings(model)
+        yield environment

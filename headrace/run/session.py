@@ -4,69 +4,43 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from typing import Self
 
 import psycopg
 
-from headrace.database.access import Access, one_line
 from headrace.processes.interrupts import Interrupts
 from headrace.processes.last_error import last_words
 from headrace.processes.supervisor import Program, Supervisor, stop_all
-from headrace.progress.observer import Observer, held_back
-from headrace.progress.positions import Positions, Reading, waiting_for
-from headrace.progress.throughput import Meter
-from headrace.progress.view import Frame, View, latest
-from headrace.run.say_once import SayOnce
+from headrace.progress.frame import StageState
+from headrace.progress.observer import Observer
+from headrace.progress.positions import PipelinePositions, Reading, waiting_for
+from headrace.progress.replicas import held_back
+from headrace.progress.stages import BY_URGENCY
+from headrace.run.monitor import QUIET_S, Monitor
 from headrace.run.stall_clock import StallClock
-from shared.errors import ConfigError, HeadraceError, TransientError
+from shared.errors import ConfigError, HeadraceError
 from shared.ops.tables import orders as orders_table
-from shared.retry import Retry
-from shared.settings.sections import Settings
-from shared.topics import LOADED
+from shared.topics import LOADED, SERVICES
 
 TICK_S = 0.1
-READ_EVERY_S = 0.5
-# Nothing moved, and something is still to do: longer than any retry of a source or a database takes.
+# Without any progress for so long, with work left to do, a run fails. Longer than any retry of a source or a database.
 STALL_S = 300.0
+LOG_TAIL = 12
 
 
 class RunFailed(HeadraceError):
-    """The run cannot reach its end; says who is to blame and where to look."""
+    """The run cannot reach its end. The message names the program and its log."""
 
 
 class Session:
-    """Runs programs until told otherwise. Leaving the block stops all of them."""
+    """Runs programs until it is told to stop them. Leaving the block stops all of them."""
 
-    def __init__(  # the parts of a run
-        self,
-        access: Access,
-        settings: Settings,
-        token: str,
-        caught: Interrupts,
-        view: View,
-        exports: bool,
-        began_s: float,
-        ready: Retry,
-    ) -> None:
-        self.access = access
-        self._settings = settings
-        self.title = ""
-        self._token = token
-        self._caught = caught
-        self._view = view
-        self._exports = exports
-        self._supervisors: list[Supervisor] = []
-        self._observer: Observer | None = None
-        self._read_at_s = 0.0
-        self._last: Reading | None = None
-        self._began_s = began_s
+    def __init__(self, monitor: Monitor, caught: Interrupts) -> None:
+        self.monitor = monitor
         self.once = False
-        self._say_once = SayOnce(self.say)
+        self._caught = caught
+        self._supervisors: list[Supervisor] = []
         self._stall = StallClock()
-        # Before there is anything to supervise; later a look must be over soon.
-        with closing(Observer(access, settings, token, ready)) as patient:
-            self.meter = Meter(patient.positions(), time.monotonic())
 
     def start(self, programs: Sequence[Program]) -> Supervisor:
         supervisor = Supervisor(programs)
@@ -78,26 +52,20 @@ class Session:
     def stop(self, supervisor: Supervisor) -> None:
         self._supervisors.remove(supervisor)
         if killed := supervisor.stop():
-            self.say(f"did not stop in time and were killed: {', '.join(killed)}")
+            self.say(f"killed, because they did not stop in time: {', '.join(killed)}")
 
     def observer(self) -> Observer:
-        if self._observer is None:
-            self._observer = Observer(self.access, self._settings, self._token)
-        return self._observer
+        return self.monitor.observer()
 
     def say(self, text: str) -> None:
-        self._view.say(f"{time.monotonic() - self._began_s:5.1f} s  {text}")
-
-    def last_reading(self) -> Reading:
-        """The one that ended the last wait."""
-        if self._last is None:
-            self._last = self.observer().reading(self._exports)
-        return self._last
+        self.monitor.say(text)
 
     def run_task(self, program: Program) -> None:
-        """Run a program that ends by itself beside the others. Raises RunFailed unless it ends well."""
+        """Run a program that ends by itself beside the others. Raises RunFailed unless its exit status is 0."""
         supervisor = self.start([program])
+        self.monitor.activity = lambda: _last_lines(program)
         self.wait(lambda: supervisor.ended(program.name) is not None)
+        self.monitor.activity = tuple
         status = supervisor.ended(program.name)
         self.stop(supervisor)
         if status:
@@ -106,22 +74,25 @@ class Session:
             )
 
     def wait(self, until: Callable[[], bool], give_up: bool = True) -> None:
-        """Tend the programs until the condition holds. With `give_up`, raises RunFailed when it never will."""
+        """Supervise the programs until the condition holds. With `give_up`, raises RunFailed when it never will."""
         while not until():
+            self.monitor.show(self._processes())
             self._caught.wait(TICK_S)
-            self._tend(give_up)
+            self._supervise(give_up)
 
     def wait_for_readings(self, done: Callable[[Reading], bool], give_up: bool = True) -> None:
-        """The same for a condition on two equal readings in a row: nothing was in flight between them."""
-        before: Positions | None = None
+        """Wait for a condition on two equal readings in a row: then nothing was in flight between them."""
+        before: PipelinePositions | None = None
 
         def settled() -> bool:
             nonlocal before
-            reading = self._reading_if_due()
+            reading = self.monitor.reading_if_due()
             if reading is None:
                 return False
+            self._note_progress(reading)
             same, before = reading.positions == before, reading.positions
             if same and done(reading):
+                self.monitor.obstacle = ""
                 return True
             if same:
                 self._report_pauses(reading)
@@ -133,36 +104,28 @@ class Session:
 
         self.wait(settled, give_up)
 
-    def _reading_if_due(self) -> Reading | None:
-        if time.monotonic() < self._read_at_s:
-            return None
-        self._read_at_s = time.monotonic() + READ_EVERY_S
-        try:
-            reading = self.observer().reading(self._exports)
-        except (psycopg.OperationalError, TransientError, ConfigError) as error:
-            self._cannot_look(error)
-            return None
-        self._say_once("away", "")
-        self._last = reading
-        if self.meter.read(reading.positions, time.monotonic()):
+    def _note_progress(self, reading: Reading) -> None:
+        throughput = self.monitor.throughput
+        if throughput.read(reading.positions, time.monotonic()):
             self._stall.reset()
-        if reading.positions.end_of(LOADED) > self.meter.start.end_of(LOADED):
-            self._say_once("loaded", True, ["the first events are loaded"])
-        connection = self.observer().connection
-        self._view.show(Frame(self.title, reading, self.meter, time.monotonic(), lambda: latest(connection)))
-        return reading
+        if reading.positions.end_of(LOADED) > throughput.start.end_of(LOADED):
+            self.monitor.say_once("loaded", True, ["the first events are loaded"])
+        stalled_s = self._stall.stalled_s()
+        follows = self.monitor.phase.measure != "load"
+        waits = waiting_for(reading, follows) if stalled_s > QUIET_S else None
+        self.monitor.obstacle = f"nothing has moved for {stalled_s:.0f} s; waiting for {waits}" if waits else ""
 
     def _report_pauses(self, reading: Reading) -> None:
         """A pause by an operator is no stall: the run waits for its end without a limit."""
         try:
             paused = orders_table.paused(self.observer().connection)
         except psycopg.OperationalError:
-            return  # the next reading meets it too, and says so
+            return  # the next reading fails too, and reports it
         if paused:
             self._stall.reset()
         waits = f"waiting for {waiting_for(reading)}"
         lines = [f"the {at} is paused on {topic}: {waits} (headrace resume {at} {topic})" for at, topic in paused]
-        self._say_once("paused", paused, lines)
+        self.monitor.say_once("paused", paused, lines)
 
     def _report_held_back(self, give_up: bool) -> None:
         """A run with `once` fails here, because it would not end. In any other run an operator may resume."""
@@ -171,38 +134,41 @@ class Session:
             raise RunFailed(f"nothing moves any more: {'; '.join(held)}")
         if held:
             self._stall.reset()
-        self._say_once("held back", held, [f"held back, waiting for a resume: {each}" for each in held])
+        self.monitor.say_once("held back", held, [f"held back, waiting for a resume: {each}" for each in held])
 
-    def _cannot_look(self, error: Exception) -> None:
-        """Report the failure and, where the database may be down, connect to it again with the next reading."""
-        kafka = isinstance(error, TransientError) and self._settings.broker.address is not None
-        away = "Kafka" if kafka else "the database"
-        self._say_once("away", away, [f"{away} is away, trying again: {one_line(error)[:200]}"])
-        down = self.access.server is not None and not self.access.server.answers()
-        if kafka and not down:
-            return
-        if self._observer is not None:
-            self._observer.close()
-            self._observer = None
-        if self.access.server is not None and down:
-            self.access.server.start()
-
-    def _tend(self, give_up: bool) -> None:
+    def _supervise(self, give_up: bool) -> None:
         for supervisor in self._supervisors:
             ended = supervisor.step()
             if program := supervisor.refused():
                 raise ConfigError(f"{program.name} refused its settings: {last_words(program.log)}")
             for dead in ended:
                 if dead.restart:
-                    self.say(f"{dead.name} ended and is started again; it said: {last_words(dead.log)}")
+                    self.say(f"{dead.name} ended and is started again; its last error: {last_words(dead.log)}")
             if (program := supervisor.hopeless()) and give_up:
                 raise RunFailed(f"{program.name} keeps dying: {last_words(program.log)} (log: {program.log})")
+
+    def _processes(self) -> dict[str, StageState]:
+        """By service, for the view: the most urgent state of its processes. Not of services that do not run here."""
+        states: dict[str, StageState] = {}
+        for supervisor in self._supervisors:
+            hopeless = supervisor.hopeless()
+            for child in supervisor.children:
+                service = child.program.name.rpartition("-")[0]
+                dead: StageState = "failed" if child.program == hopeless else "restarting"
+                state: StageState = "starting" if child.process is not None else dead
+                if service in SERVICES:
+                    states[service] = min(state, states.get(service, state), key=BY_URGENCY.index)
+        return states
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._view.close()
-        if self._observer is not None:
-            self._observer.close()
+        self.monitor.close()
         stop_all(self._supervisors)
+
+
+def _last_lines(program: Program) -> tuple[str, ...]:
+    """Of its log; a single line that says so while it has written nothing."""
+    lines = program.log.read_text(errors="replace").splitlines() if program.log.exists() else []
+    return tuple(lines[-LOG_TAIL:]) or (f"{program.name} is starting",)

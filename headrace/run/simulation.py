@@ -50,9 +50,20 @@ def free_port() -> int:
 
 def simulator_program(simulation: Simulation, data_dir: DataDir, clock: VirtualTime | None) -> Program:
     command = python(
-        "-m", "headrace", "simulate", "--port", str(simulation.port), "--seed", str(SEED),
-        "--from", simulation.first_date.isoformat(), "--days", str(SEASON_DAYS), "--venues", str(VENUES),
-    )  # fmt: skip
+        "-m",
+        "headrace",
+        "simulate",
+        "--port",
+        str(simulation.port),
+        "--seed",
+        str(SEED),
+        "--from",
+        simulation.first_date.isoformat(),
+        "--days",
+        str(SEASON_DAYS),
+        "--venues",
+        str(VENUES),
+    )
     if clock is not None:
         command += (
             "--clock-start",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import psycopg
 
-from headrace.progress.observer import held_back
+from headrace.progress.replicas import held_back
 
 INSERT = (
     "INSERT INTO ops.replicas"

@@ -6,7 +6,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from headrace.run.as_of import require_horizon
+from headrace.run.as_of import require_as_of
 from services.loader.load import Loader
 from shared.errors import ConfigError
 from shared.runtime.metrics import Metrics
@@ -16,18 +16,18 @@ THEN = datetime(2031, 5, 6, 3, tzinfo=UTC)
 
 
 def test_a_fresh_database_keeps_its_instant(database: psycopg.Connection[Any]) -> None:
-    require_horizon(database, THEN)
-    require_horizon(database, THEN.astimezone())
+    require_as_of(database, THEN)
+    require_as_of(database, THEN.astimezone())
 
     for other in (None, THEN + timedelta(seconds=1)):
         with pytest.raises(ConfigError, match="what was known at 2031-05-06T03:00:00"):
-            require_horizon(database, other)
+            require_as_of(database, other)
 
 
 def test_a_database_in_use_cannot_travel(database: psycopg.Connection[Any]) -> None:
     with database.transaction():
         Loader(StillClock(), Metrics()).handle([received(listed())], database)
 
-    require_horizon(database, None)
+    require_as_of(database, None)
     with pytest.raises(ConfigError, match="in use already"):
-        require_horizon(database, THEN)
+        require_as_of(database, THEN)

@@ -1,0 +1,82 @@
+"""What a run prints where there is no terminal: a line for each phase, and now and then how far it is."""
+
+from __future__ import annotations
+
+from headrace.progress.frame import Frame, SentMessage
+from headrace.progress.positions import number_of
+from headrace.progress.screen.text import percent
+from services.notifier.message import plain
+
+# Wall time between two lines while records flow.
+LINE_EVERY_S = 10.0
+HOUR_S = 3600.0
+
+
+def stamped(elapsed_s: float, text: str) -> str:
+    return f"{elapsed_s:6.1f} s  {text}"
+
+
+class ProgressLines:
+    """Decides which lines a new frame is worth. No two progress lines of a phase are equal."""
+
+    def __init__(self) -> None:
+        self._phase = ""
+        self._printed_s = 0.0
+        self._hour = 0
+        self._text = ""
+        self._message_id = 0
+
+    def lines(self, frame: Frame) -> list[str]:
+        if frame.phase.text != self._phase:
+            self._phase, self._printed_s, self._hour, self._text = frame.phase.text, frame.elapsed_s, 0, ""
+            return [stamped(frame.elapsed_s, frame.phase.text)]
+        if not self._is_due(frame):
+            return []
+        text = progress_text(frame)
+        if text == self._text:
+            return []
+        self._printed_s, self._text = frame.elapsed_s, text
+        return [stamped(frame.elapsed_s, line) for line in (f"{_clock(frame)}{text}", *self._news(frame))]
+
+    def _is_due(self, frame: Frame) -> bool:
+        """Every full hour of a clock that runs between two instants; in other phases, every few seconds."""
+        if frame.phase.measure != "clock":
+            return frame.elapsed_s - self._printed_s >= LINE_EVERY_S
+        begins = frame.phase.begins
+        hour = int((frame.now - begins).total_seconds() // HOUR_S) if frame.now and begins else 0
+        due, self._hour = hour > self._hour, max(hour, self._hour)
+        return due
+
+    def _news(self, frame: Frame) -> list[str]:
+        """The newest message since the last line."""
+        newest: SentMessage | None = next(iter(frame.details.messages), None)
+        if newest is None or newest.id <= self._message_id or frame.phase.measure == "load":
+            return []
+        self._message_id = newest.id
+        return [f"sent: {plain(newest.text)}"]
+
+
+def progress_text(frame: Frame) -> str:
+    if frame.phase.measure == "clock":
+        return _live_text(frame)
+    records = {stage.service: stage.records for stage in frame.stages}
+    fetched, loaded = (number_of(records.get(name, 0), "record") for name in ("fetcher", "loader"))
+    done = f"{percent(frame.loaded)}, " if frame.phase.measure == "load" else ""
+    more = f", {number_of(frame.details.predictions, 'prediction')}" if frame.details.predictions else ""
+    return f"{done}{fetched} fetched, {loaded} loaded{more}"
+
+
+def _live_text(frame: Frame) -> str:
+    score, details = frame.details.score, frame.details
+    parts = [
+        f"{score.settled} of {number_of(score.events, 'event')} settled",
+        number_of(details.predictions, "prediction"),
+        f"{number_of(details.sent, 'message')} sent",
+    ]
+    if score.settled:
+        parts.insert(1, f"the favourite won {score.hits} ({score.expected_hits:.1f} expected)")
+    return ", ".join(parts)
+
+
+def _clock(frame: Frame) -> str:
+    return f"{frame.local(frame.now):%H:%M %Z}  " if frame.now and frame.phase.measure == "clock" else ""

@@ -1,0 +1,40 @@
+"""Small pieces of text: numbers, durations, bars and charts of characters."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+
+EIGHTHS = " ▏▎▍▌▋▊▉█"
+LEVELS = "▁▂▃▄▅▆▇█"
+
+
+def duration(seconds: float) -> str:
+    """As 1:23, or 1:02:03 from an hour on."""
+    minutes, second = divmod(int(max(0.0, seconds)), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
+
+
+def percent(fraction: float) -> str:
+    return f"{100 * fraction:.0f} %"
+
+
+def bar(fraction: float, width: int) -> str:
+    """Exactly `width` characters, filled in steps of an eighth."""
+    eighths = round(min(1.0, max(0.0, fraction)) * width * 8)
+    whole, rest = divmod(eighths, 8)
+    return ("█" * whole + (EIGHTHS[rest] if rest else "")).ljust(width)
+
+
+def sparkline(values: Sequence[float], width: int) -> str:
+    """The last `width` values relative to the highest of them, right-aligned; a blank where nothing happened."""
+    shown = list(values)[-width:] if width > 0 else []
+    top = max(shown, default=0.0)
+    marks = [LEVELS[round((len(LEVELS) - 1) * value / top)] if value > 0 else " " for value in shown]
+    return "".join(marks).rjust(max(0, width))
+
+
+def printable(text: str) -> str:
+    """One line without control and format characters: names come from documents that strangers wrote."""
+    return " ".join("".join(" " if unicodedata.category(c)[0] == "C" else c for c in text).split())
