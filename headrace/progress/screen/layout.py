@@ -43,10 +43,10 @@ def screen(frame: Frame, width: int, height: int) -> Layout:
 
 
 def _body(frame: Frame, width: int, height: int) -> Layout:
-    first, second = _main_panel(frame), _side_panel(frame)
+    first, second = _main(frame, height), _side_panel(frame)
     body = Layout(ratio=1)
     if width >= SIDE_BY_SIDE:
-        body.split_row(Layout(first, ratio=5), Layout(second, ratio=3))
+        body.split_row(Layout(first, ratio=2), Layout(second, ratio=1))
     elif height >= STACKED:
         body.split_column(Layout(first, ratio=3), Layout(second, ratio=2))
     else:
@@ -54,10 +54,20 @@ def _body(frame: Frame, width: int, height: int) -> Layout:
     return body
 
 
+def _main(frame: Frame, height: int) -> RenderableType:
+    """The main panel, below the lines of a program that runs."""
+    lines = Text("\n".join(frame.activity), overflow="ellipsis", no_wrap=True)
+    running = _panel(lines, "training")
+    size = len(frame.activity) + 2
+    if not frame.activity or size + LEAST_BODY > height:
+        return running if frame.activity else _main_panel(frame)
+    column = Layout()
+    column.split_column(Layout(running, size=size), Layout(_main_panel(frame)))
+    return column
+
+
 def _main_panel(frame: Frame) -> Panel:
     details = frame.details
-    if frame.activity:
-        return _panel("\n".join(frame.activity), "training")
     if details.upcoming or details.started:
         return _panel(Predictions(frame), "predictions", score_text(details.score))
     if details.results:
@@ -67,7 +77,7 @@ def _main_panel(frame: Frame) -> Panel:
 
 def _side_panel(frame: Frame) -> Panel:
     details = frame.details
-    if details.messages:
+    if details.messages and not details.results:
         return _panel(Messages(details.messages), "messages", f"{details.sent:,} sent")
     return _panel(database(details.rows), "in the database")
 

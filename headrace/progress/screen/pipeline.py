@@ -70,13 +70,13 @@ def _row(stages: Sequence[Stage], topics: Mapping[str, int], width: int) -> Tabl
 
 
 def _box(stage: Stage, width: int) -> Panel:
-    inner = width - 4
+    inner = width - 3
     rate = f"{stage.per_s:,.0f}/s "
     lines = [
         state_text(stage),
         Text(f"{stage.records:,} records"),
         Text(rate) + Text(sparkline(stage.rates, inner - len(rate)), style="cyan"),
-        Text(f"{stage.behind:,} to do", style="yellow") if stage.behind else Text("up to date", style="dim"),
+        _behind(stage),
         Text(stage.product, style="bold"),
     ]
     for line in lines:
@@ -90,7 +90,14 @@ def _box(stage: Stage, width: int) -> Panel:
         height=ROW_HEIGHT,
         box=box.ROUNDED,
         border_style=style if style != "green" else "cyan",
+        padding=(0, 0, 0, 1),
     )
+
+
+def _behind(stage: Stage) -> Text:
+    if stage.behind:
+        return Text(f"{stage.behind:,} to do", style="yellow")
+    return Text("up to date" if stage.status.state == "running" else "", style="dim")
 
 
 def _arrow(topic: str, topics: Mapping[str, int], width: int, paused: bool) -> Group:

@@ -12,7 +12,7 @@ from headrace.progress.screen.text import bar, duration, percent, printable
 
 NAME_WIDTH, EVENT_WIDTH = 20, 13
 # Rows that are wider than this get a bar beside the favourite's chance.
-ROW_WIDTH = 80
+ROW_WIDTH = 90
 # Below this height a card of one event would leave no room for the others.
 LEAST_FOR_CARD = 16
 KNOWN = {"card": "from the card", "observation": "from the card and the observation"}
@@ -65,9 +65,8 @@ def _entry_line(entry: EntryForecast, is_favourite: bool, bar_width: int) -> Tex
 
 
 def _head(width: int) -> Text:
-    chance = "chance" + " " * _bar_width(width)
-    names = f"start {'event':<{EVENT_WIDTH}} {'favourite':<{NAME_WIDTH}} {chance}  result"
-    return Text(names, style="dim")
+    favourite = f"{'favourite':<{NAME_WIDTH}} chance{' ' * _bar_width(width)}"
+    return Text(f"start {'event':<{EVENT_WIDTH}} {favourite}  {'paid':>9}   winner", style="dim")
 
 
 def _row(frame: Frame, event: EventForecast, width: int) -> Text:
@@ -94,18 +93,17 @@ def _outcome(frame: Frame, event: EventForecast) -> Text:
         return Text(f"○ starts{_countdown(frame, event)}", style="yellow")
     if event.is_hit is None:
         return Text("… started", style="dim")
-    pays = f", paid {event.payout / 100:.1f} ×" if event.payout else ""
+    pays = f"{event.payout / 100:6.1f} ×" if event.payout else " " * 8
     if event.is_hit:
-        return Text(f"✔ won{pays}", style="green")
-    return Text(f"✘ {_names(event, event.winners)}{pays}", style="red")
+        return Text(f"✔{pays}   the favourite", style="green")
+    return Text(f"✘{pays}   {_names(event, event.winners)}", style="red")
 
 
 def _names(event: EventForecast, slots: Sequence[int]) -> str:
-    """`4 name (8 %)`"""
+    """`4 name 8 %`, with the chance that it was given."""
     found = [(slot, event.entry(slot)) for slot in slots]
     return ", ".join(
-        f"{slot} {printable(entry.name)} ({percent(entry.probability)})" if entry else str(slot)
-        for slot, entry in found
+        f"{slot} {printable(entry.name)} {percent(entry.probability)}" if entry else str(slot) for slot, entry in found
     )
 
 
