@@ -6,7 +6,7 @@ Every query is bounded by an index or a limit, because the view asks about once 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from headrace.progress.frame import Details, EntryForecast, EventForecast, LoadedResult, Score, SentMessage, StageState
@@ -15,6 +15,7 @@ from headrace.progress.replicas import Rows, replicas
 from headrace.progress.stages import stage_statuses
 from shared.ops.tables import orders as orders_table
 
+Span = Mapping[str, datetime]
 UPCOMING, STARTED, RESULTS, MESSAGES = 4, 30, 30, 12
 # The market whose payout a view shows: a bet on the winner.
 WIN = "win"
@@ -37,7 +38,7 @@ WITH chosen AS (
      ORDER BY e.scheduled_at, e.id LIMIT {UPCOMING})
     UNION ALL
     (SELECT e.*, true FROM facts.events e
-     WHERE e.scheduled_at <= %(now)s AND e.scheduled_at > %(now)s - interval '1 day' AND {_HAS_PREDICTION}
+     WHERE e.scheduled_at <= %(now)s AND e.scheduled_at >= %(since)s AND {_HAS_PREDICTION}
      ORDER BY e.scheduled_at DESC, e.id DESC LIMIT {STARTED})
 )
 SELECT c.started, c.event_key, coalesce(v.name, 'venue ' || v.code), c.number, c.scheduled_at, c.status, p.state,
@@ -55,7 +56,6 @@ CROSS JOIN LATERAL (
     ORDER BY p.as_of DESC, p.state DESC, p.model_version DESC LIMIT 1) p
 ORDER BY c.scheduled_at, c.id
 """
-# Over the events of the last day: enough for a day that is watched, and bounded for a source that is followed.
 _SCORE = """
 SELECT count(*), count(w.slots), count(*) FILTER (WHERE best.slot = ANY(w.slots)),
     coalesce(sum(best.probability) FILTER (WHERE w.slots IS NOT NULL), 0)
@@ -69,7 +69,7 @@ CROSS JOIN LATERAL (
     WHERE head = 'result' ORDER BY probability DESC, slot LIMIT 1) best
 CROSS JOIN LATERAL (
     SELECT array_agg(o.slot) AS slots FROM facts.outcomes o WHERE o.event_id = e.id AND o.place = 1) w
-WHERE e.scheduled_at > %(now)s - interval '1 day' AND e.scheduled_at < %(now)s + interval '1 day'
+WHERE e.scheduled_at >= %(since)s AND e.scheduled_at < %(now)s + interval '1 day'
 """
 _RESULTS = f"""
 SELECT coalesce(v.name, 'venue ' || v.code), e.number, e.scheduled_at, coalesce(w.name, ''), t.amount
@@ -99,10 +99,14 @@ _COUNTS = (
 )
 
 
-def read_details(connection: Rows, now: datetime, processes: Mapping[str, StageState]) -> Details:
-    """`now`: the clock of the run. Raises psycopg.Error."""
+def read_details(
+    connection: Rows, now: datetime, processes: Mapping[str, StageState], since: datetime | None = None
+) -> Details:
+    """`now`: the clock of the run; `since`: predictions of earlier events are left out, by default those of more than a
+    day ago. Raises psycopg.Error."""
+    span = {"now": now, "since": since or now - timedelta(days=1)}
     statuses = stage_statuses(replicas(connection), orders_table.paused(connection), processes)
-    forecasts = _forecasts(connection, now)
+    forecasts = _forecasts(connection, span)
     rows = _rows(connection)
     predictions, sent = _pair(connection, _COUNTS)
     return Details(
@@ -114,18 +118,18 @@ def read_details(connection: Rows, now: datetime, processes: Mapping[str, StageS
         },
         upcoming=tuple(forecast for started, forecast in forecasts if not started),
         started=tuple(forecast for started, forecast in reversed(forecasts) if started),
-        results=() if forecasts else _results(connection, now),
+        results=() if forecasts else _results(connection, span),
         rows=rows,
-        score=_score(connection, now) if forecasts else Score(),
+        score=_score(connection, span) if forecasts else Score(),
         predictions=predictions,
         sent=sent,
         messages=tuple(SentMessage(*row) for row in connection.execute(_MESSAGES).fetchall()),
     )
 
 
-def _forecasts(connection: Rows, now: datetime) -> list[tuple[bool, EventForecast]]:
+def _forecasts(connection: Rows, span: Span) -> list[tuple[bool, EventForecast]]:
     """Whether each has started, and the forecast; in order of the start."""
-    return [(row[0], _forecast(row[1:])) for row in connection.execute(_FORECASTS, {"now": now}).fetchall()]
+    return [(row[0], _forecast(row[1:])) for row in connection.execute(_FORECASTS, span).fetchall()]
 
 
 def _forecast(row: Sequence[Any]) -> EventForecast:
@@ -141,12 +145,12 @@ def _entries(probabilities: Mapping[str, float], names: Mapping[str, str | None]
     return tuple(sorted(entries, key=lambda entry: (-entry.probability, entry.slot)))
 
 
-def _results(connection: Rows, now: datetime) -> tuple[LoadedResult, ...]:
-    return tuple(LoadedResult(*row) for row in connection.execute(_RESULTS, {"now": now}).fetchall())
+def _results(connection: Rows, span: Span) -> tuple[LoadedResult, ...]:
+    return tuple(LoadedResult(*row) for row in connection.execute(_RESULTS, span).fetchall())
 
 
-def _score(connection: Rows, now: datetime) -> Score:
-    row = connection.execute(_SCORE, {"now": now}).fetchone()
+def _score(connection: Rows, span: Span) -> Score:
+    row = connection.execute(_SCORE, span).fetchone()
     return Score() if row is None else Score(*row)
 
 

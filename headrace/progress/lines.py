@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from headrace.progress.frame import Frame, SentMessage
+from headrace.progress.frame import Frame, Score, SentMessage
 from headrace.progress.positions import number_of
 from headrace.progress.screen.text import percent
 from services.notifier.message import plain
@@ -10,6 +10,9 @@ from services.notifier.message import plain
 # Wall time between two lines while records flow.
 LINE_EVERY_S = 10.0
 HOUR_S = 3600.0
+# Of a message, the heading and what happened; the rest explains.
+MESSAGE_LINES = 2
+NEWLINE = "\n"
 
 
 def stamped(elapsed_s: float, text: str) -> str:
@@ -53,12 +56,12 @@ class ProgressLines:
         if newest is None or newest.id <= self._message_id or frame.phase.measure == "load":
             return []
         self._message_id = newest.id
-        return [f"sent: {plain(newest.text)}"]
+        return [f"sent: {plain(NEWLINE.join(newest.text.splitlines()[:MESSAGE_LINES]))}"]
 
 
 def progress_text(frame: Frame) -> str:
     if frame.phase.measure == "clock":
-        return _live_text(frame)
+        return _live_text(frame.details.score)
     records = {stage.service: stage.records for stage in frame.stages}
     fetched, loaded = (number_of(records.get(name, 0), "record") for name in ("fetcher", "loader"))
     done = f"{percent(frame.loaded)}, " if frame.phase.measure == "load" else ""
@@ -66,16 +69,9 @@ def progress_text(frame: Frame) -> str:
     return f"{done}{fetched} fetched, {loaded} loaded{more}"
 
 
-def _live_text(frame: Frame) -> str:
-    score, details = frame.details.score, frame.details
-    parts = [
-        f"{score.settled} of {number_of(score.events, 'event')} settled",
-        number_of(details.predictions, "prediction"),
-        f"{number_of(details.sent, 'message')} sent",
-    ]
-    if score.settled:
-        parts.insert(1, f"the favourite won {score.hits} ({score.expected_hits:.1f} expected)")
-    return ", ".join(parts)
+def _live_text(score: Score) -> str:
+    text = f"{number_of(score.events, 'event')} predicted, {score.settled} of them settled"
+    return f"{text}, the favourite won {score.hits} ({score.expected_hits:.1f} expected)" if score.settled else text
 
 
 def _clock(frame: Frame) -> str:

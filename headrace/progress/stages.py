@@ -97,4 +97,6 @@ def _windows(reading: Reading | None) -> str:
     if reading is None or reading.fetcher is None:
         return ""
     done, due = reading.fetcher.done, reading.fetcher.due
+    if done + due == 0:  # it follows its source, and has no list of windows
+        return ""
     return f"{done}/{done + due} windows" if due else number_of(done, "window")

@@ -30,14 +30,14 @@ class Suggestion:
 
 @dataclass(frozen=True)
 class Report:
-    """What the lines say beside the summary. `statuses`: events by status; `causes`: of dead letters; `scores`: per
-    state of knowledge, as in the summary of a demonstration; `messages`: sent texts, the oldest first."""
+    """What the lines add to the summary. `statuses`: events by status; `causes`: of dead letters; `scores`: per
+    state of knowledge, as in a demonstration's summary; `messages`: sent texts as plain lines, the oldest first."""
 
     data_dir: Path
     statuses: Mapping[str, int]
     causes: Sequence[Mapping[str, Any]] = ()
     scores: Mapping[str, Mapping[str, float]] | None = None
-    messages: Sequence[str] = ()
+    messages: Sequence[Sequence[str]] = ()
     suggestions: Sequence[Suggestion] = ()
 
 
@@ -154,7 +154,9 @@ def _prediction_lines(summary: Mapping[str, Any], report: Report) -> Iterator[st
 def _message_lines(summary: Mapping[str, Any], report: Report) -> Iterator[str]:
     last = "; the last ones:" if report.messages else ""
     yield f"Messages       {summary['notifications']:,} sent{last}"
-    yield from (f"{INDENT}{text}" for text in report.messages)
+    for first, *others in report.messages:
+        yield f"{INDENT}{first}"
+        yield from (f"{INDENT}  {line}" for line in others)
 
 
 def _suggestion_lines(suggestions: Sequence[Suggestion]) -> Iterator[str]:

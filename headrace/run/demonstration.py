@@ -49,7 +49,7 @@ SOURCE = "simulator"
 # The first answer of the simulator's learner takes some seconds: it learns the whole season.
 LEARNER_TIMEOUT_S = 120
 LOAD, TRAIN, LIVE, SCORE = STEPS = ("load history", "train", "live day", "score")
-MESSAGES = 5
+MESSAGES = 4
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def demonstrate(environment: RunEnvironment, options: RunOptions) -> tuple[dict[
         train(environment, session)
         next_up.begin()
         run_day(environment, session, simulation, options, day)
-        session.monitor.begin(Phase(SCORE, "the day is over; comparing the predictions with the results", zone=JST))
+        session.monitor.begin(_scoring(session.monitor.phase))
         session.monitor.show({})
         scores = scores_of(session, simulation, day)
         summary, report = conclude(environment, session)
@@ -127,7 +127,7 @@ def train(environment: RunEnvironment, session: Session) -> None:
     if state_file.has_live(predictor.models_dir):
         session.say(f"using the model in {predictor.models_dir} (headrace train makes a new one)")
         return
-    text = "training a model on the loaded season; this takes half a minute to two minutes"
+    text = "training a model on the loaded season (half a minute on two idle cores)"
     session.monitor.begin(Phase(TRAIN, text, zone=JST))
     variables = common_environment(environment.data_dir, environment.config) | {
         "HEADRACE_DATABASE__URL": predictor.database.url,
@@ -158,6 +158,11 @@ def run_day(
 
     session.wait_for_readings(is_over)
     session.stop(services)
+
+
+def _scoring(live: Phase) -> Phase:
+    """The phase after the live day, on the same clock: its predictions stay in view."""
+    return replace(live, name=SCORE, text="the day is over; comparing predictions and results", measure="none")
 
 
 def clock_of(time_: VirtualTime) -> VirtualClock:
@@ -199,13 +204,13 @@ def _all_settled(session: Session, day: date) -> bool:
     return row is not None and row[0] is True
 
 
-def _messages(session: Session, day: date) -> list[str]:
-    """The last messages about the day, the oldest first, each in one line."""
+def _messages(session: Session, day: date) -> list[list[str]]:
+    """The last messages about the day, the oldest first, each as its lines without markdown."""
     rows = session.observer().connection.execute(
         "SELECT text FROM notifier.ledger WHERE state = 'sent' AND event_key LIKE %s ORDER BY id DESC LIMIT %s",
         (f"{SOURCE}:{day}%", MESSAGES),
     )
-    return [plain(text) for (text,) in reversed(rows.fetchall())]
+    return [[plain(line) for line in text.splitlines()] for (text,) in reversed(rows.fetchall())]
 
 
 def _biggest_surprise(session: Session, day: date) -> str | None:

@@ -130,7 +130,7 @@ class Monitor:
         if self._observer is not None:
             now = self.phase.clock.now() if self.phase.clock else datetime.now(UTC)
             with suppress(psycopg.Error):
-                self._details = read_details(self._observer.connection, now, processes)
+                self._details = read_details(self._observer.connection, now, processes, self.phase.begins)
 
     def _reconnect(self, error: Exception) -> None:
         """Report the failure. Where the database may be down, connect to it again with the next reading."""

@@ -24,9 +24,8 @@ def after_a_demonstration(command: str, data_dir: Path, day: date, event_key: st
     """`event_key`: an event of the day worth a look, for example the one whose result was least expected."""
     where = _where(data_dir)
     query = (
-        "select p.state, p.slot, round(p.probability::numeric, 3) as chance, o.place from predictions p"
-        " join outcomes o using (event_key, slot)"
-        f" where p.event_key = '{event_key}' and p.head = 'result' order by 1, 2"
+        "select state, slot, round(probability::numeric, 3) as chance, place from predictions"
+        f" join outcomes using (event_key, slot) where event_key = '{event_key}' and head = 'result' order by 1, 2"
     )
     looks = [Suggestion("How the day's biggest surprise was predicted:", (f'{command} sql{where} "{query}"',))]
     return [

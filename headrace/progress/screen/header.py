@@ -38,8 +38,7 @@ def _figures(frame: Frame) -> Text:
     """To the right of the phase: its clock, or how long it takes already, and how far it is."""
     parts = Text()
     if frame.now is not None and frame.phase.measure == "clock":
-        speed = f"  {frame.phase.speed:.0f} times as fast" if frame.phase.speed != 1 else ""
-        parts.append(f"{frame.local(frame.now):%H:%M %Z}", style="bold yellow").append(speed, style="dim")
+        parts.append(f"{frame.local(frame.now):%H:%M %Z}", style="bold yellow")
     else:
         parts.append(duration(frame.phase_s), style="dim")
     fraction = frame.fraction()

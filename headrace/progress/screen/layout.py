@@ -77,7 +77,7 @@ def _main_panel(frame: Frame) -> Panel:
 
 def _side_panel(frame: Frame) -> Panel:
     details = frame.details
-    if details.messages and not details.results:
+    if details.messages and (details.upcoming or details.started or not details.results):
         return _panel(Messages(details.messages), "messages", f"{details.sent:,} sent")
     return _panel(database(details.rows), "in the database")
 

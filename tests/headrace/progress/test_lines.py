@@ -41,12 +41,12 @@ def test_where_nothing_has_changed_nothing_is_printed() -> None:
     assert len(printed(*(loading(second, 0.5) for second in range(60)))) == 2
 
 
-def test_a_live_day_has_a_line_every_hour_of_its_own_clock() -> None:
-    frames = [replace(live(minute), details=replace(DETAILS, predictions=minute)) for minute in range(0, 150, 5)]
+def test_a_live_day_has_a_line_every_hour_of_its_own_clock_and_the_newest_message() -> None:
+    scores = {minute: replace(DETAILS.score, settled=minute // 4) for minute in range(0, 150, 5)}
+    frames = [replace(live(minute), details=replace(DETAILS, score=score)) for minute, score in scores.items()]
 
-    first, message, second = printed(*frames)[1:]
-
-    settled = "20 of 48 events settled, the favourite won 11 (10.6 expected)"
-    assert first == f" 112.0 s  11:00 JST  {settled}, 60 predictions, 3 messages sent"
-    assert message.startswith(" 112.0 s  sent: Favourite · Kawabe 2031-05-06, event 8 · 1 たき_づつみ けいすけ wins")
-    assert second == f" 124.0 s  12:00 JST  {settled}, 120 predictions, 3 messages sent"
+    assert printed(*frames)[1:] == [
+        " 112.0 s  11:00 JST  48 events predicted, 15 of them settled, the favourite won 11 (10.6 expected)",
+        " 112.0 s  sent: Favourite · Kawabe 2031-05-06, event 8 · 1 たき_づつみ けいすけ wins with probability 77.3 %",
+        " 124.0 s  12:00 JST  48 events predicted, 30 of them settled, the favourite won 11 (10.6 expected)",
+    ]
