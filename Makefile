@@ -30,7 +30,7 @@ SHELL := bash
 NEWS := awk '!/^Requirement already satisfied/ { print; fflush() }'
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-quick faults lint bench bench-broker bench-replay bench-predict clean
+.PHONY: help setup run test test-quick faults lint bench bench-broker bench-replay bench-predict pictures clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -85,6 +85,9 @@ bench-replay: $(STAMP) ## Measure live latency with and without a replay beside 
 
 bench-predict: $(STAMP) ## Measure the model's quality and speed on a recorded archive (ARGS=)
 	@$(BIN)/python -m bench.predict $(ARGS)
+
+pictures: $(STAMP) ## Make the pictures of the documents anew, from a demonstration (ARGS=)
+	@$(BIN)/python -m tests.documents.pictures $(ARGS)
 
 clean: ## Remove the environment, caches and build leftovers; data stays
 	@rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

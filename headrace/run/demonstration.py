@@ -8,13 +8,11 @@ is loaded with the season.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
-import httpx
 import orjson
 
 from headrace.database.data_dir import DataDir
@@ -23,17 +21,16 @@ from headrace.progress.frame import Phase
 from headrace.progress.positions import Reading, waiting_for
 from headrace.progress.summary import summary_lines
 from headrace.run.options import RunOptions, VirtualTime
+from headrace.run.outcome import SOURCE, biggest_surprise, last_messages, scores_of
 from headrace.run.programs import common_environment, python
 from headrace.run.run import conclude
 from headrace.run.run_environment import RunEnvironment
 from headrace.run.session import Session
 from headrace.run.simulation import SEASON_START, Simulation, free_port, season_end, simulator_program
 from headrace.run.suggestions import after_a_demonstration, command_name
-from services.notifier.message import plain
 from services.predictor.registry import state_file
 from services.predictor.settings import PredictorSettings
 from shared.clock import VirtualClock
-from shared.events import event_key_of
 
 JST = timezone(timedelta(hours=9), "JST")
 # Half an hour before the first deadline; every card is published by then.
@@ -45,11 +42,7 @@ DAY_ENDS_H = 18
 SPEED = 300.0
 # The time that the services need to start; until then the clock of the day stands still.
 HEAD_START_S = 6.0
-SOURCE = "simulator"
-# The first answer of the simulator's learner takes some seconds: it learns the whole season.
-LEARNER_TIMEOUT_S = 120
 LOAD, TRAIN, LIVE, SCORE = STEPS = ("load history", "train", "live day", "score")
-MESSAGES = 4
 
 
 @dataclass(frozen=True)
@@ -89,14 +82,14 @@ def demonstrate(environment: RunEnvironment, options: RunOptions) -> tuple[dict[
         run_day(environment, session, simulation, options, day)
         session.monitor.begin(_scoring(session.monitor.phase))
         session.monitor.show({})
-        scores = scores_of(session, simulation, day)
+        scores = scores_of(session.observer().connection, simulation, day)
         summary, report = conclude(environment, session)
         report = replace(
             report,
             scores=scores,
-            messages=_messages(session, day),
+            messages=last_messages(session.observer().connection, day),
             suggestions=after_a_demonstration(
-                command_name(), environment.data_dir.path, day, _biggest_surprise(session, day)
+                command_name(), environment.data_dir.path, day, biggest_surprise(session.observer().connection, day)
             ),
         )
         return {**summary, "scores": scores}, summary_lines(summary, report)
@@ -169,31 +162,6 @@ def clock_of(time_: VirtualTime) -> VirtualClock:
     return VirtualClock(time_.start, time_.speed, time_.epoch_s)
 
 
-def scores_of(session: Session, simulation: Simulation, day: date) -> dict[str, Any]:
-    """Compare the predictions with those of a perfect learner, which knows how the season is generated but has to learn
-    from public documents, like the model, how good each entity is."""
-    from services.predictor.backtest.live_scores import evaluate  # noqa: PLC0415 - takes a second, only needed here
-
-    path = f"/truth/v1/learner/{day:%Y}/{day:%Y%m%d}.json"
-    answer = httpx.get(simulation.url + path, timeout=LEARNER_TIMEOUT_S, trust_env=False).raise_for_status()
-    rows = answer.json()["learner"]
-    connection = session.observer().connection
-    return {
-        state: found[state]
-        for state, field in (("card", "p_win_card"), ("observation", "p_win_observed"))
-        if state in (found := evaluate(connection, truth_of(rows, day, field)))
-    }
-
-
-def truth_of(rows: Sequence[Mapping[str, Any]], day: date, field: str) -> dict[str, Sequence[float]]:
-    """P(win) of each slot by event key. Leaves out events whose `field` is null: they were never observed."""
-    return {
-        event_key_of(SOURCE, day, row["race_stadium_number"], row["race_number"]): row[field]
-        for row in rows
-        if row[field] is not None
-    }
-
-
 def _all_settled(session: Session, day: date) -> bool:
     connection = session.observer().connection
     row = connection.execute(
@@ -202,26 +170,3 @@ def _all_settled(session: Session, day: date) -> bool:
         (day,),
     ).fetchone()
     return row is not None and row[0] is True
-
-
-def _messages(session: Session, day: date) -> list[list[str]]:
-    """The last messages about the day, the oldest first, each as its lines without markdown."""
-    rows = session.observer().connection.execute(
-        "SELECT text FROM notifier.ledger WHERE state = 'sent' AND event_key LIKE %s ORDER BY id DESC LIMIT %s",
-        (f"{SOURCE}:{day}%", MESSAGES),
-    )
-    return [[plain(line) for line in text.splitlines()] for (text,) in reversed(rows.fetchall())]
-
-
-def _biggest_surprise(session: Session, day: date) -> str | None:
-    """The settled event whose winner was given the lowest probability."""
-    row = (
-        session.observer()
-        .connection.execute(
-            "SELECT event_key FROM analytics.prediction_scores WHERE event_key LIKE %s AND NOT shadow"
-            " ORDER BY log_loss DESC, event_key LIMIT 1",
-            (f"{SOURCE}:{day}%",),
-        )
-        .fetchone()
-    )
-    return None if row is None else str(row[0])

@@ -1,4 +1,4 @@
-"""What `headrace run` was asked for, checked before anything is started."""
+"""The options of `headrace run`, checked before anything is started."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class VirtualTime:
 
 @dataclass(frozen=True)
 class RunOptions:
-    """None means not given: then the settings file, the environment or the default decide."""
+    """None means not given: the settings file, the environment or the default decide."""
 
     source: str | None = None
     archive: Path | None = None
@@ -38,7 +38,7 @@ class RunOptions:
     as_of: datetime | None = None
 
     def checked(self) -> RunOptions:
-        """With the source that an archive implies. Raises ConfigError that names the option."""
+        """A copy with the source that an archive implies. Raises ConfigError that names the option."""
         source = "archive" if self.archive is not None and self.source is None else self.source
         if self.archive is not None and not self.archive.is_dir():
             raise ConfigError(f"--archive {self.archive}: there is no such directory")
@@ -48,19 +48,19 @@ class RunOptions:
             raise ConfigError(f"--to {self.to_date} is before --from {self.from_date}")
         if self.as_of is not None and source != "archive":
             raise ConfigError(
-                "--as-of T shows what of an archive was known at T: it needs --source archive --archive DIR"
+                "--as-of shows what was known at an instant of an archive: it needs --source archive --archive DIR"
             )
         return replace(self, source=source)
 
 
 def virtual_time(start: str | None, speed: str | None, epoch_s: float | None, now_s: float) -> VirtualTime | None:
-    """`max` is as fast as it goes, which needs no clock."""
+    """The virtual clock, or None: speed `max` is as fast as possible and needs no clock. Raises ConfigError."""
     if start is None:
         if epoch_s is not None or speed not in {None, "max"}:
             raise ConfigError("--clock-speed and --clock-epoch need --clock-start ISO")
         return None
     if speed == "max":
-        raise ConfigError("--clock-speed max has no clock: leave --clock-start away")
+        raise ConfigError("--clock-speed max has no clock: it cannot be combined with --clock-start")
     try:
         at, factor = datetime.fromisoformat(start), float(speed or 1.0)
     except ValueError:
@@ -68,13 +68,14 @@ def virtual_time(start: str | None, speed: str | None, epoch_s: float | None, no
             f"--clock-start {start} --clock-speed {speed or 1}: expected an ISO time and a number or max"
         ) from None
     if at.tzinfo is None:
-        raise ConfigError(f"--clock-start {start}: name the time zone, for example {start}+09:00")
+        raise ConfigError(f"--clock-start {start}: add the time zone, for example {start}+09:00")
     if not 0 < factor < float("inf"):
         raise ConfigError(f"--clock-speed {speed}: expected a number above 0")
     return VirtualTime(at, factor, now_s if epoch_s is None else epoch_s)
 
 
 def replica_counts(texts: Sequence[str]) -> dict[str, int]:
+    """Parse SERVICE=N. Raises ConfigError that names the option."""
     counts = {}
     for text in texts:
         service, _, number = text.partition("=")

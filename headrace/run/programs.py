@@ -1,4 +1,4 @@
-"""Which programs make up a running Headrace, and what each is told. Secrets travel as names of files only."""
+"""The programs of a run and their environment variables. Secrets are passed as names of files only."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MODELS: tuple[type[ServiceSettings], ...] = (
     NotifierSettings,
 )
 
-# Where this very code lies: children must run the same, whatever the working directory holds.
+# The folder of this code: children must run the same code, whatever the working directory contains.
 CODE = Path(headrace.__file__).parents[1]
 
 
@@ -36,7 +36,7 @@ def python(*arguments: str) -> tuple[str, ...]:
 
 
 def common_environment(data_dir: DataDir, config: Path | None = None) -> dict[str, str]:
-    """SUPERVISED: a program ends when the one that started it is gone, however that ended."""
+    """For every program of a run. SUPERVISED makes it end when the process that started it is gone."""
     environment = {
         "PYTHONPATH": str(CODE),
         "PYTHONSAFEPATH": "1",
@@ -50,7 +50,7 @@ def common_environment(data_dir: DataDir, config: Path | None = None) -> dict[st
 def services(
     access: Access, data_dir: DataDir, options: RunOptions, follow: bool, config: Path | None, broker_url: str
 ) -> list[Program]:
-    """The five services, each in as many replicas as asked for."""
+    """The five services, each with its number of replicas."""
     return [
         Program(
             f"{service}-{slot}",

@@ -13,7 +13,7 @@ class SayOnce:
         self._states: dict[str, object] = {}
 
     def __call__(self, subject: str, state: object, lines: Iterable[str] = ()) -> None:
-        """Say `lines` if the subject is in another state than at the last call."""
+        """Report `lines` if the state of the subject differs from that of the last call."""
         if self._states.get(subject) != state:
             self._states[subject] = state
             for line in lines:

@@ -1,4 +1,4 @@
-"""The simulator as a program of a run: which season, on which port, under which clock."""
+"""The simulator as a program of a run: its season, its port and its clock."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from headrace.run.programs import common_environment, python
 
 SEASON_START = date(2026, 1, 1)
 BACKFILL_DAYS = 60
-# Days are drawn one by one when they are asked for, so a long season costs nothing.
+# Each day is generated when it is requested, so a long season costs nothing.
 SEASON_DAYS = 3650
 SEED = 7
 VENUES = 4
@@ -21,7 +21,7 @@ VENUES = 4
 
 @dataclass(frozen=True)
 class Simulation:
-    """A simulator that listens, or will. The port is chosen beforehand: a restarted simulator has the same address."""
+    """The address of a simulator. The port is chosen before its start, so that a restart keeps it."""
 
     port: int
     first_date: date = SEASON_START
@@ -37,7 +37,7 @@ class Simulation:
 
 
 def season_end() -> date:
-    """The last day of the season that a demonstration learns from."""
+    """The last day of history that a demonstration loads."""
     return SEASON_START + timedelta(days=BACKFILL_DAYS - 1)
 
 

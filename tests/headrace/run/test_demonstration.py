@@ -6,7 +6,8 @@ from datetime import date, timedelta
 from pathlib import Path
 
 from headrace.database.data_dir import DataDir
-from headrace.run.demonstration import next_day, truth_of
+from headrace.run.demonstration import next_day
+from headrace.run.outcome import truth_of
 from headrace.run.simulation import season_end
 
 
