@@ -30,16 +30,17 @@ class ProgressLines:
         self._message_id = 0
 
     def lines(self, frame: Frame) -> list[str]:
+        newest = next(iter(frame.details.messages), None)
+        if newest and frame.phase.measure == "load":  # messages of earlier runs, and about days that are history
+            self._message_id = newest.id
         if frame.phase.text != self._phase:
             self._phase, self._printed_s, self._hour, self._text = frame.phase.text, frame.elapsed_s, 0, ""
             return [stamped(frame.elapsed_s, frame.phase.text)]
-        if not self._is_due(frame):
-            return []
-        text = progress_text(frame)
+        text = progress_text(frame) if self._is_due(frame) else self._text
         if text == self._text:
             return []
         self._printed_s, self._text = frame.elapsed_s, text
-        return [stamped(frame.elapsed_s, line) for line in (f"{_clock(frame)}{text}", *self._news(frame))]
+        return [stamped(frame.elapsed_s, line) for line in (f"{_clock(frame)}{text}", *self._news(newest))]
 
     def _is_due(self, frame: Frame) -> bool:
         """Every full hour of a clock that runs between two instants; in other phases, every few seconds."""
@@ -50,10 +51,9 @@ class ProgressLines:
         due, self._hour = hour > self._hour, max(hour, self._hour)
         return due
 
-    def _news(self, frame: Frame) -> list[str]:
-        """The newest message since the last line."""
-        newest: SentMessage | None = next(iter(frame.details.messages), None)
-        if newest is None or newest.id <= self._message_id or frame.phase.measure == "load":
+    def _news(self, newest: SentMessage | None) -> list[str]:
+        """The newest message, unless it was printed before."""
+        if newest is None or newest.id <= self._message_id:
             return []
         self._message_id = newest.id
         return [f"sent: {plain(NEWLINE.join(newest.text.splitlines()[:MESSAGE_LINES]))}"]
@@ -64,9 +64,10 @@ def progress_text(frame: Frame) -> str:
         return _live_text(frame.details.score)
     records = {stage.service: stage.records for stage in frame.stages}
     fetched, loaded = (number_of(records.get(name, 0), "record") for name in ("fetcher", "loader"))
-    done = f"{percent(frame.loaded)}, " if frame.phase.measure == "load" else ""
+    if frame.phase.measure == "load":
+        return f"{percent(frame.loaded)}, {fetched} fetched, {loaded} loaded"
     more = f", {number_of(frame.details.predictions, 'prediction')}" if frame.details.predictions else ""
-    return f"{done}{fetched} fetched, {loaded} loaded{more}"
+    return f"{fetched} fetched, {loaded} loaded{more}"
 
 
 def _live_text(score: Score) -> str:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
 from headrace.progress.frame import EntryForecast, EventForecast, Frame, Score
-from headrace.progress.screen.text import bar, duration, percent, printable
+from headrace.progress.screen.text import bar, percent, printable
 
+MINUTES_A_DAY = 24 * 60
 NAME_WIDTH, EVENT_WIDTH = 20, 13
 # Rows that are wider than this get a bar beside the favourite's chance.
 ROW_WIDTH = 90
@@ -48,7 +50,7 @@ def score_text(score: Score) -> str:
 def _card(frame: Frame, event: EventForecast, width: int) -> list[Text]:
     title = Text.assemble(
         (f"{printable(event.venue)} {event.number}", "bold"),
-        (f"  starts {frame.local(event.starts_at):%H:%M}{_countdown(frame, event)}", "yellow"),
+        (f"  starts {frame.local(event.starts_at):%H:%M},{_countdown(frame, event)}", "yellow"),
         (f"  {KNOWN.get(event.state, event.state)}", "dim"),
     )
     entries = sorted(event.entries, key=lambda entry: entry.slot)
@@ -110,8 +112,10 @@ def _names(event: EventForecast, slots: Sequence[int]) -> str:
 def _countdown(frame: Frame, event: EventForecast) -> str:
     if frame.now is None:
         return ""
-    left_s = (event.starts_at - frame.now).total_seconds()
-    return f" in {duration(left_s / 60)}" if 0 < left_s < 24 * 3600 else ""
+    minutes = math.ceil((event.starts_at - frame.now).total_seconds() / 60)
+    if not 0 < minutes < MINUTES_A_DAY:
+        return ""
+    return f" in {minutes} min" if minutes < 100 else f" in {minutes // 60} h"
 
 
 def _fitted(text: str, width: int, style: str = "") -> Text:

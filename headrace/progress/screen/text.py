@@ -5,7 +5,6 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 
-EIGHTHS = " ▏▎▍▌▋▊▉█"
 LEVELS = "▁▂▃▄▅▆▇█"
 
 
@@ -21,10 +20,9 @@ def percent(fraction: float) -> str:
 
 
 def bar(fraction: float, width: int) -> str:
-    """Exactly `width` characters, filled in steps of an eighth."""
-    eighths = round(min(1.0, max(0.0, fraction)) * width * 8)
-    whole, rest = divmod(eighths, 8)
-    return ("█" * whole + (EIGHTHS[rest] if rest else "")).ljust(width)
+    """Exactly `width` characters, filled in steps of a half. Thin, so that bars in neighbouring rows do not touch."""
+    whole, half = divmod(round(min(1.0, max(0.0, fraction)) * width * 2), 2)
+    return ("━" * whole + "╸" * half).ljust(width)
 
 
 def sparkline(values: Sequence[float], width: int) -> str:

@@ -32,8 +32,8 @@ def test_loading_says_how_far_it_is_every_ten_seconds() -> None:
     lines = printed(*(loading(second, second / 40) for second in range(25)))
 
     assert lines[1:] == [
-        "  10.0 s  25 %, 400 records fetched, 250 records loaded, 61 predictions",
-        "  20.0 s  50 %, 400 records fetched, 500 records loaded, 61 predictions",
+        "  10.0 s  25 %, 400 records fetched, 250 records loaded",
+        "  20.0 s  50 %, 400 records fetched, 500 records loaded",
     ]
 
 
@@ -50,3 +50,9 @@ def test_a_live_day_has_a_line_every_hour_of_its_own_clock_and_the_newest_messag
         " 112.0 s  sent: Favourite · Kawabe 2031-05-06, event 8 · 1 たき_づつみ けいすけ wins with probability 77.3 %",
         " 124.0 s  12:00 JST  48 events predicted, 30 of them settled, the favourite won 11 (10.6 expected)",
     ]
+
+
+def test_messages_that_were_there_before_are_no_news() -> None:
+    frames = [replace(live(minute), details=replace(DETAILS, predictions=minute)) for minute in range(0, 70, 5)]
+
+    assert not any("sent:" in line for line in printed(loading(1, 0.5), *frames))

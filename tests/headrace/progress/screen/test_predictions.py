@@ -18,7 +18,7 @@ def row_of(forecast: EventForecast, width: int = 150) -> str:
 def test_the_next_event_is_shown_with_every_entry() -> None:
     rows = rows_of(FRAME, 150, 45)
 
-    title = next(index for index, row in enumerate(rows) if "Kawabe 9  starts 12:37 in 0:07" in row)
+    title = next(index for index, row in enumerate(rows) if "Kawabe 9  starts 12:37, in 7 min" in row)
     assert [row.split()[1] for row in rows[title + 1 : title + 7]] == ["1", "2", "3", "4", "5", "6"]
     assert "55 %" in rows[title + 1]
 

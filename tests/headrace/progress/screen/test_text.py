@@ -14,10 +14,8 @@ def test_a_duration_is_as_short_as_it_can_be(seconds: float, text: str) -> None:
     assert duration(seconds) == text
 
 
-@pytest.mark.parametrize(
-    ("fraction", "text"), [(0, "    "), (0.5, "██  "), (0.53125, "██▏ "), (1, "████"), (7, "████")]
-)
-def test_a_bar_has_its_width_and_steps_of_an_eighth(fraction: float, text: str) -> None:
+@pytest.mark.parametrize(("fraction", "text"), [(0, "    "), (0.5, "━━  "), (0.625, "━━╸ "), (1, "━━━━"), (7, "━━━━")])
+def test_a_bar_has_its_width_and_steps_of_a_half(fraction: float, text: str) -> None:
     assert bar(fraction, 4) == text
 
 
