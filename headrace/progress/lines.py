@@ -31,13 +31,14 @@ class ProgressLines:
 
     def lines(self, frame: Frame) -> list[str]:
         newest = next(iter(frame.details.messages), None)
-        if newest and frame.phase.measure == "load":  # messages of earlier runs, and about days that are history
+        is_history = frame.phase.measure == "load" or frame.activity
+        if newest and is_history:  # messages of earlier runs, and about the days that are loaded as history
             self._message_id = newest.id
         if frame.phase.text != self._phase:
             self._phase, self._printed_s, self._hour, self._text = frame.phase.text, frame.elapsed_s, 0, ""
             return [stamped(frame.elapsed_s, frame.phase.text)]
         text = progress_text(frame) if self._is_due(frame) else self._text
-        if text == self._text:
+        if text == self._text or frame.activity:
             return []
         self._printed_s, self._text = frame.elapsed_s, text
         return [stamped(frame.elapsed_s, line) for line in (f"{_clock(frame)}{text}", *self._news(newest))]

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
-from headrace.progress.frame import Frame
+from headrace.progress.frame import Frame, Phase
 from headrace.progress.lines import ProgressLines
 from tests.headrace.progress.frames import BEGINS, DETAILS, FRAME, LOADING, stage
+
+TRAINING = Phase("train", "training a model")
 
 
 def loading(elapsed_s: float, loaded: float) -> Frame:
@@ -56,3 +58,9 @@ def test_messages_that_were_there_before_are_no_news() -> None:
     frames = [replace(live(minute), details=replace(DETAILS, predictions=minute)) for minute in range(0, 70, 5)]
 
     assert not any("sent:" in line for line in printed(loading(1, 0.5), *frames))
+
+
+def test_a_program_that_runs_beside_has_its_own_log() -> None:
+    training = [replace(FRAME, phase=TRAINING, elapsed_s=second, activity=("a line",)) for second in range(0, 60, 5)]
+
+    assert printed(*training) == ["   0.0 s  training a model"]
