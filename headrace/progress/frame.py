@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta, tzinfo
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, tzinfo
 from typing import Literal
 
 from shared.clock import Clock
@@ -169,8 +169,3 @@ class Frame:
     def local(self, instant: datetime) -> datetime:
         """In the time zone of the phase."""
         return instant.astimezone(self.phase.zone)
-
-    def later(self, seconds: float) -> Frame:
-        """The same observation seen later: only the clocks have moved."""
-        now = self.now and self.now + timedelta(seconds=seconds * self.phase.speed)
-        return replace(self, elapsed_s=self.elapsed_s + seconds, phase_s=self.phase_s + seconds, now=now)

@@ -1,4 +1,4 @@
-"""Watches a run: takes readings of the pipeline, shows them, and keeps what was said."""
+"""Observes a run: takes readings of the pipeline, gives the view its frames, and keeps the log."""
 
 from __future__ import annotations
 
@@ -28,18 +28,21 @@ READ_EVERY_S = 0.5
 FRAME_EVERY_S = 0.2
 # The longest time without progress that needs no explanation.
 QUIET_S = 15.0
+LOG_LINES = 10
 
 
 class Monitor:
-    """The eyes of a session. Reconnects when the database was away, and starts the embedded server again."""
+    """Observes the pipeline for a session. Reconnects after an outage, and starts an embedded server that has died."""
 
     def __init__(  # the parts of a run
         self, access: Access, settings: Settings, token: str, view: View, exports: bool, began_s: float, ready: Retry
     ) -> None:
-        self.title, self.steps, self.phase = "", (), Phase("", "")  # type: str, tuple[str, ...], Phase
+        self.title = ""
+        self.steps: tuple[str, ...] = ()
+        self.phase = Phase("", "")
         # The last lines of a program that reports its own progress; empty while none runs.
         self.activity: Callable[[], tuple[str, ...]] = tuple
-        # What keeps the run from its end, once nothing has moved for a while.
+        # Why the run does not end, once nothing has moved for QUIET_S.
         self.obstacle = ""
         self._access, self._settings, self._token = access, settings, token
         self._view, self._exports, self._began_s = view, exports, began_s
@@ -121,7 +124,7 @@ class Monitor:
             topics=topic_sizes(self._reading),
             details=self._details,
             notices=notices_of(self._details, self._reading, troubles),
-            log=tuple(self._log),
+            log=tuple(self._log[-LOG_LINES:]),
             activity=self.activity(),
         )
 

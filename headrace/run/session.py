@@ -33,7 +33,7 @@ class RunFailed(HeadraceError):
 
 
 class Session:
-    """Runs programs until it is told to stop them. Leaving the block stops all of them."""
+    """Runs programs. Leaving the block stops all of them."""
 
     def __init__(self, monitor: Monitor, caught: Interrupts) -> None:
         self.monitor = monitor

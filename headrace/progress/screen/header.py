@@ -37,7 +37,7 @@ def _title(frame: Frame, width: int) -> Text:
 def _figures(frame: Frame) -> Text:
     """To the right of the phase: its clock, or how long it takes already, and how far it is."""
     parts = Text()
-    if frame.now is not None and frame.phase.measure == "clock":
+    if frame.now is not None and frame.phase.measure != "load":
         parts.append(f"{frame.local(frame.now):%H:%M %Z}", style="bold yellow")
     else:
         parts.append(duration(frame.phase_s), style="dim")
