@@ -8,7 +8,7 @@ from headrace.progress.frame import Details, Stage, StageState, StageStatus
 from headrace.progress.positions import Reading, number_of
 from headrace.progress.replicas import ReplicaStatus
 from headrace.progress.throughput import Throughput
-from shared.topics import SERVICES, WRITES
+from shared.topics import READS, SERVICES, WRITES
 
 # What a service's loop reports of itself, in the words of the view. Every state not listed is shown as `waiting`.
 STATES: Mapping[str, StageState] = {
@@ -89,6 +89,8 @@ def _status(found: Sequence[ReplicaStatus], paused_on: tuple[str, ...], process:
         return StageStatus(process or "stopped", 0, paused_on)
     worst = min(alive, key=lambda replica: BY_URGENCY.index(STATES.get(replica.state, "waiting")))
     state = STATES.get(worst.state, "waiting")
+    if state == "running" and paused_on and set(READS[worst.service] or WRITES[worst.service]) <= set(paused_on):
+        state = "paused"  # it still reads its retry topic
     reason = worst.reason.removeprefix(f"{worst.state}: ") if state in {"waiting", "held back"} else ""
     return StageStatus(state, len(alive), paused_on, reason)
 

@@ -10,7 +10,8 @@ import argparse
 import tempfile
 import time
 from collections.abc import Sequence
-from datetime import date, datetime, timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from headrace.progress.frame import Frame, Phase
 from headrace.progress.picture import svg_of
 from headrace.progress.positions import waiting_for
 from headrace.progress.view import LineView
-from headrace.run.demonstration import JST, LIVE, STEPS, demonstrate, next_day
+from headrace.run.demonstration import JST, LIVE, STEPS, DemonstrationDay, demonstrate, next_day
 from headrace.run.options import RunOptions, VirtualTime
 from headrace.run.outcome import SOURCE
 from headrace.run.programs import common_environment, python
@@ -86,14 +87,15 @@ def make_pictures(data_dir: Path) -> None:
         assert view.best is not None
         PICTURES.mkdir(exist_ok=True)
         (PICTURES / "live-view.svg").write_text(svg_of(view.best, WIDTH, HEIGHT, "make run"), encoding="utf-8")
-        predict_days_after(environment, next_day(environment.data_dir).day)
+        predict_days_after(environment, next_day(environment.data_dir))
         draw_calibration(environment, PICTURES / "calibration.png")
     for picture in sorted(PICTURES.iterdir()):
         console.print(f"{picture}: {picture.stat().st_size // 1024} KB", soft_wrap=True)
 
 
-def predict_days_after(environment: RunEnvironment, first: date) -> None:
-    """Load the days from `first` on, and let the model predict them by a replay of what was loaded."""
+def predict_days_after(environment: RunEnvironment, next_up: DemonstrationDay) -> None:
+    """Load the days from the next one on, and let the model predict them by a replay of what was loaded."""
+    first = next_up.day
     last = first + timedelta(days=DAYS_AFTER - 1)
     clock = VirtualTime(datetime(last.year, last.month, last.day, 5, tzinfo=JST) + timedelta(days=1), 1.0, time.time())
     simulation = Simulation(free_port())
@@ -107,6 +109,7 @@ def predict_days_after(environment: RunEnvironment, first: date) -> None:
         session.start([simulator_program(simulation, environment.data_dir, clock)])
         session.wait(simulation.listens)
         session.start(environment.services(options, follow=False))
+        replace(next_up, day=last).begin()  # a further demonstration continues after these days
         session.wait_for_readings(lambda reading: waiting_for(reading) is None)
         session.run_task(Program("replay", command, log, common_environment(environment.data_dir), restart=False))
         session.wait_for_readings(lambda reading: waiting_for(reading) is None)

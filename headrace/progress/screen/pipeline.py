@@ -43,13 +43,13 @@ def height_of(width: int, height: int) -> int:
 
 
 def state_text(stage: Stage) -> Text:
-    """The state with its mark; a pause that is not (yet) the stage's state is said too."""
+    """The state with its mark. A stage that is paused on some of its topics is partly paused."""
     status = stage.status
     mark, style = STYLES[status.state]
     replicas = f" ×{status.replicas}" if status.replicas > 1 else ""
     text = Text(f"{mark} {status.state}{replicas}", style=style)
     if status.paused_on and status.state == "running":
-        text = Text(f"‖ paused on {len(status.paused_on)}", style="yellow")
+        return Text("‖ partly paused", style="yellow")
     return text
 
 

@@ -40,6 +40,14 @@ def test_a_pause_is_known_with_its_topics() -> None:
     assert found == StageStatus("paused", 1, ("raw-events",))
 
 
+def test_a_stage_that_reads_only_its_retry_topic_is_paused() -> None:
+    retrying = status("cleaner", replica("cleaner", "running"), paused=[("cleaner", "raw-events")])
+    partly = status("loader", replica("loader", "running"), paused=[("loader", "clean-events")])
+
+    assert retrying.state == "paused"
+    assert (partly.state, partly.paused_on) == ("running", ("clean-events",))
+
+
 def test_notices_say_what_to_do() -> None:
     details = Details(
         statuses={

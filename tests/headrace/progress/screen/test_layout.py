@@ -66,3 +66,9 @@ def test_a_pause_is_shown_at_its_stage_and_on_the_topic() -> None:
 
 def test_the_log_keeps_the_last_lines_in_sight() -> None:
     assert "history is loaded" in rows_of(FRAME, 150, 45)[-1]
+
+
+def test_a_stage_that_is_paused_on_some_topics_is_partly_paused() -> None:
+    loader = stage("loader", status=StageStatus("running", 1, ("clean-events",)))
+
+    assert "‖ partly paused" in text_of(replace(FRAME, stages=(*FRAME.stages[:2], loader, *FRAME.stages[3:])))
