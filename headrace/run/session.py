@@ -111,9 +111,12 @@ class Session:
         if reading.positions.end_of(LOADED) > throughput.start.end_of(LOADED):
             self.monitor.say_once("loaded", True, ["the first events are loaded"])
         stalled_s = self._stall.stalled_s()
-        follows = self.monitor.phase.measure != "load"
-        waits = waiting_for(reading, follows) if stalled_s > QUIET_S else None
+        waits = waiting_for(reading, self._follows()) if stalled_s > QUIET_S else None
         self.monitor.obstacle = f"nothing has moved for {stalled_s:.0f} s; waiting for {waits}" if waits else ""
+
+    def _follows(self) -> bool:
+        """Whether the fetcher follows its source in this phase, and so has no last window."""
+        return self.monitor.phase.measure != "load"
 
     def _report_pauses(self, reading: Reading) -> None:
         """A pause by an operator is no stall: the run waits for its end without a limit."""
@@ -123,8 +126,9 @@ class Session:
             return  # the next reading fails too, and reports it
         if paused:
             self._stall.reset()
-        waits = f"waiting for {waiting_for(reading)}"
-        lines = [f"the {at} is paused on {topic}: {waits} (headrace resume {at} {topic})" for at, topic in paused]
+        waits = waiting_for(reading, self._follows())
+        remark = f": waiting for {waits}" if waits else ""
+        lines = [f"the {at} is paused on {topic}{remark} (headrace resume {at} {topic})" for at, topic in paused]
         self.monitor.say_once("paused", paused, lines)
 
     def _report_held_back(self, give_up: bool) -> None:
