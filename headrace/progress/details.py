@@ -105,7 +105,7 @@ def read_details(
     """`now`: the clock of the run; `since`: predictions of earlier events are left out, by default those of more than a
     day ago. Raises psycopg.Error."""
     span = {"now": now, "since": since or now - timedelta(days=1)}
-    statuses = stage_statuses(replicas(connection), orders_table.paused(connection), processes)
+    statuses = stage_statuses(replicas(connection), orders_table.paused_topics(connection), processes)
     forecasts = _forecasts(connection, span)
     rows = _rows(connection)
     predictions, sent = _pair(connection, _COUNTS)

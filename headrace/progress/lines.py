@@ -5,7 +5,7 @@ from __future__ import annotations
 from headrace.progress.frame import Frame, Score, SentMessage
 from headrace.progress.positions import number_of
 from headrace.progress.screen.text import percent
-from services.notifier.message import plain
+from services.notifier.message import plain_text
 
 # Wall time between two lines while records flow.
 LINE_EVERY_S = 10.0
@@ -57,7 +57,7 @@ class ProgressLines:
         if newest is None or newest.id <= self._message_id:
             return []
         self._message_id = newest.id
-        return [f"sent: {plain(NEWLINE.join(newest.text.splitlines()[:MESSAGE_LINES]))}"]
+        return [f"sent: {plain_text(NEWLINE.join(newest.text.splitlines()[:MESSAGE_LINES]))}"]
 
 
 def progress_text(frame: Frame) -> str:

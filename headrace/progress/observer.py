@@ -12,11 +12,11 @@ from headrace.database.access import Access
 from headrace.progress.positions import HOPS, TOPICS, FetcherReport, PipelinePositions, Reader, Reading, fetcher_report
 from headrace.progress.replicas import replicas
 from shared.broker.connect import connect
-from shared.broker.contract import Broker, Span, TopicPartition
+from shared.broker.contract import Broker, OffsetRange, TopicPartition
 from shared.errors import TransientError
 from shared.retry import Retry
 from shared.settings.sections import Settings
-from shared.topics import OUTBOX_CURSORS, WRITTEN_WITH_ROWS
+from shared.topics import OUTBOX_CURSORS, OUTBOX_TOPICS
 
 ADMIN_TIMEOUT_S = 3.0
 Rows = psycopg.Connection[tuple[Any, ...]]
@@ -62,7 +62,7 @@ class Observer:
     def _without_records(self, positions: PipelinePositions) -> list[Reader]:
         """Readers that did not move since the last call and have no record between their position and the end."""
         before, self._behind = self._behind, positions.behind()
-        spans = {reader: Span(reader[1], *span) for reader, span in self._behind.items() if before.get(reader) == span}
+        spans = {reader: OffsetRange(reader[1], *span) for reader, span in self._behind.items() if before.get(reader) == span}
         empty = self.record_count.empty(set(spans.values()))
         return [reader for reader, span in spans.items() if span in empty]
 
@@ -77,7 +77,7 @@ class Observer:
         rows = self.connection.execute(
             "SELECT t.name, part.p, part.begin_off, part.end_off FROM broker.partitions part"
             " JOIN broker.topics t ON t.id = part.topic_id WHERE t.name = ANY(%s) AND part.end_off > part.begin_off",
-            ([prefix + topic for topic in WRITTEN_WITH_ROWS],),
+            ([prefix + topic for topic in OUTBOX_TOPICS],),
         ).fetchall()
         cursors = self._broker.cursors(OUTBOX_CURSORS) if rows else {}
         return sum(

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from headrace.progress.positions import MAIN_READER, TOPICS, PipelinePositions
-from shared.broker.contract import RecordCount, Span
+from shared.broker.contract import RecordCount, OffsetRange
 from shared.topics import RAW, STREAMS
 
-KeyedSpans = Sequence[tuple[tuple[str, ...], Span]]
+KeyedSpans = Sequence[tuple[tuple[str, ...], OffsetRange]]
 """Spans of offsets, each under the key that its records are counted for."""
 
 
@@ -39,10 +39,10 @@ class RecordCounts:
 
 
 def count_records(record_count: RecordCount, before: PipelinePositions, after: PipelinePositions) -> RecordCounts:
-    held = [((tp.topic,), Span(tp, after.begin.get(tp, 0), end)) for tp, end in after.end.items()]
-    appended = [((tp.topic,), Span(tp, before.end.get(tp, 0), end)) for tp, end in after.end.items()]
+    held = [((tp.topic,), OffsetRange(tp, after.begin.get(tp, 0), end)) for tp, end in after.end.items()]
+    appended = [((tp.topic,), OffsetRange(tp, before.end.get(tp, 0), end)) for tp, end in after.end.items()]
     read = [
-        ((service, tp.topic), Span(tp, before.committed.get((service, tp), 0), position))
+        ((service, tp.topic), OffsetRange(tp, before.committed.get((service, tp), 0), position))
         for (service, tp), position in after.committed.items()
     ]
     counts = record_count.count({span for _, span in (*held, *appended, *read)})
@@ -50,7 +50,7 @@ def count_records(record_count: RecordCount, before: PipelinePositions, after: P
     return RecordCounts(_sums(held, counts), _sums(appended, counts), _sums(read, counts), used)
 
 
-def _sums(spans: KeyedSpans, counts: Mapping[Span, int]) -> dict[tuple[str, ...], int]:
+def _sums(spans: KeyedSpans, counts: Mapping[OffsetRange, int]) -> dict[tuple[str, ...], int]:
     sums = dict.fromkeys((key for key, _ in spans), 0)
     for key, span in spans:
         sums[key] += counts[span]

@@ -141,7 +141,7 @@ class Monitor:
         away = "Kafka" if kafka else "the database"
         self._away = f"{away} does not answer, trying again: {one_line(error)[:200]}"
         self.say_once("away", away, [self._away])
-        down = self._access.server is not None and not self._access.server.answers()
+        down = self._access.server is not None and not self._access.server.accepts_connections()
         if kafka and not down:
             return
         if self._observer is not None:

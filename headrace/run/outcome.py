@@ -10,7 +10,7 @@ import httpx
 
 from headrace.progress.replicas import Rows
 from headrace.run.simulation import Simulation
-from services.notifier.message import plain
+from services.notifier.message import plain_text
 from shared.events import event_key_of
 
 SOURCE = "simulator"
@@ -49,7 +49,7 @@ def last_messages(connection: Rows, day: date) -> list[list[str]]:
         "SELECT text FROM notifier.ledger WHERE state = 'sent' AND event_key LIKE %s ORDER BY id DESC LIMIT %s",
         (f"{SOURCE}:{day}%", MESSAGES),
     )
-    return [[plain(line) for line in text.splitlines()] for (text,) in reversed(rows.fetchall())]
+    return [[plain_text(line) for line in text.splitlines()] for (text,) in reversed(rows.fetchall())]
 
 
 def biggest_surprise(connection: Rows, day: date) -> str | None:

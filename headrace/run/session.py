@@ -9,7 +9,7 @@ from typing import Self
 import psycopg
 
 from headrace.processes.interrupts import Interrupts
-from headrace.processes.last_error import last_words
+from headrace.processes.last_error import last_error
 from headrace.processes.supervisor import Program, Supervisor, stop_all
 from headrace.progress.frame import StageState
 from headrace.progress.observer import Observer
@@ -64,13 +64,13 @@ class Session:
         """Run a program that ends by itself beside the others. Raises RunFailed unless its exit status is 0."""
         supervisor = self.start([program])
         self.monitor.activity = lambda: _last_lines(program)
-        self.wait(lambda: supervisor.ended(program.name) is not None)
+        self.wait(lambda: supervisor.exit_status(program.name) is not None)
         self.monitor.activity = tuple
-        status = supervisor.ended(program.name)
+        status = supervisor.exit_status(program.name)
         self.stop(supervisor)
         if status:
             raise RunFailed(
-                f"{program.name} ended with status {status}: {last_words(program.log)} (log: {program.log})"
+                f"{program.name} ended with status {status}: {last_error(program.log)} (log: {program.log})"
             )
 
     def wait(self, until: Callable[[], bool], give_up: bool = True) -> None:
@@ -121,7 +121,7 @@ class Session:
     def _report_pauses(self, reading: Reading) -> None:
         """A pause by an operator is no stall: the run waits for its end without a limit."""
         try:
-            paused = orders_table.paused(self.observer().connection)
+            paused = orders_table.paused_topics(self.observer().connection)
         except psycopg.OperationalError:
             return  # the next reading fails too, and reports it
         if paused:
@@ -143,19 +143,19 @@ class Session:
     def _supervise(self, give_up: bool) -> None:
         for supervisor in self._supervisors:
             ended = supervisor.step()
-            if program := supervisor.refused():
-                raise ConfigError(f"{program.name} refused its settings: {last_words(program.log)}")
+            if program := supervisor.misconfigured_program():
+                raise ConfigError(f"{program.name} refused its settings: {last_error(program.log)}")
             for dead in ended:
                 if dead.restart:
-                    self.say(f"{dead.name} ended and is started again; its last error: {last_words(dead.log)}")
-            if (program := supervisor.hopeless()) and give_up:
-                raise RunFailed(f"{program.name} keeps dying: {last_words(program.log)} (log: {program.log})")
+                    self.say(f"{dead.name} ended and is started again; its last error: {last_error(dead.log)}")
+            if (program := supervisor.failing_program()) and give_up:
+                raise RunFailed(f"{program.name} keeps dying: {last_error(program.log)} (log: {program.log})")
 
     def _processes(self) -> dict[str, StageState]:
         """By service, for the view: the most urgent state of its processes. Not of services that do not run here."""
         states: dict[str, StageState] = {}
         for supervisor in self._supervisors:
-            hopeless = supervisor.hopeless()
+            hopeless = supervisor.failing_program()
             for child in supervisor.children:
                 service = child.program.name.rpartition("-")[0]
                 dead: StageState = "failed" if child.program == hopeless else "restarting"

@@ -29,7 +29,7 @@ from headrace.run.programs import common_environment, python
 from headrace.run.run_environment import RunEnvironment, prepared_environment
 from headrace.run.simulation import Simulation, free_port, simulator_program
 from services.predictor.evaluation.charts import draw_reliability
-from services.predictor.storage.postgres_facts import read_told
+from services.predictor.storage.postgres_facts import read_predictions
 from shared.settings.sections import Settings
 from shared.topics import LOADED
 
@@ -118,7 +118,7 @@ def predict_days_after(environment: RunEnvironment, next_up: DemonstrationDay) -
 def draw_calibration(environment: RunEnvironment, path: Path) -> None:
     """Of the last prediction of each settled event that knew the observation."""
     with environment.access.connect("headrace pictures") as connection:
-        predicted = [each for each in read_told(connection) if each.state == "observation"]
+        predicted = [each for each in read_predictions(connection) if each.state == "observation"]
     win = np.array([[each.p_win.get(slot, 0.0) for slot in range(1, SLOTS + 1)] for each in predicted])
     winner = np.array([each.winner - 1 for each in predicted])
     draw_reliability(path, win, win > 0, winner)

@@ -24,7 +24,7 @@ def test_markdown_becomes_style_and_lines_stay_lines() -> None:
 def test_what_the_notifier_makes_safe_is_readable_again() -> None:
     name = "*a_b* <@everyone> [x](y) www.z"
 
-    assert text_of(SentMessage(1, "tip", message.safe(name))).plain == name
+    assert text_of(SentMessage(1, "tip", message.escape(name))).plain == name
 
 
 def test_control_characters_do_not_reach_the_terminal() -> None:
