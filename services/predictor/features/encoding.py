@@ -1,6 +1,6 @@
-"""What turns raw values into model input the same way for ever: means, deviations and who is told apart.
+"""Frozen preprocessing: means, standard deviations and unknown flags, fitted on training data.
 
-Fitted once, on training data, and kept in the model's file.
+The encoding is stored in the model's file, so that serving encodes values exactly as training did.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from services.predictor.features.names import Group, Names
 from services.predictor.features.relative import RELATIVES, relatives
 from services.predictor.features.values import Values
 
-# Values beyond these quantiles count as if they were there: a few laps of eight seconds among those of seven must not
-# set the unit in which a hundredth is measured.
+# Values are clipped to these quantiles before fitting: a few laps of eight seconds among laps of seven must not set the
+# scale on which hundredths are measured.
 TAILS = (0.005, 0.995)
-# A value is told to be unknown by a feature of its own where training lacked it in more than this share of entries.
+# A value gets a flag feature for "unknown" if it was unknown in more than this share of the training entries.
 FLAGGED = 0.002
 
 
 class Encoding(BaseModel):
-    """Columns of the entry features: each value, then each relative of it, then unknown flags, slots, lanes, codes."""
+    """Columns of the entry features, in order: values, relatives, unknown flags, slots, lanes, category classes."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -40,7 +40,7 @@ class Encoding(BaseModel):
 
     @property
     def entry_groups(self) -> tuple[Group, ...]:
-        """Of entry_features."""
+        """The group of each of `entry_features`."""
         return tuple(group for _, group in self._entry())
 
     @property
@@ -84,7 +84,7 @@ class Encoding(BaseModel):
 
 
 def encoding_of(names: Names, values: Values, rows: Bools) -> Encoding:
-    """Fit on these rows of the values of the state that knows most."""
+    """Fits on the selected rows. `values` are those of the best-informed state."""
     taken = values.taken[rows]
     entry = values.entry[rows][taken]
     relative = relatives(values.entry[rows], values.lane[rows])[taken]

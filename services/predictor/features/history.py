@@ -1,7 +1,7 @@
-"""All settled history, folded event by event, readable as of any instant. In memory.
+"""The history: settled events folded into ratings and running means, readable as of any instant. In memory.
 
-The fold is the only place where history becomes numbers: training walks the same events through it that serving
-does, so their features agree to the bit. It knows no model: rates are those of the events seen so far.
+Only the fold turns history into numbers. Training and serving fold the same events with the same code, so their
+features are identical to the bit. The fold uses no model: rates are those of the events folded so far.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from services.predictor.features.tokens import TOKEN
 from services.predictor.features.versions import NOBODY, Versions
 
 TAGS = ("settled_us", "venue", "meeting", "lane")
-"""What of a past start is compared with the event that is looked at; not told by itself."""
+"""Fields of a past start that are compared with the event being encoded; they are not features themselves."""
 NO_MEETING = 0
 
 
 class Folded(NamedTuple):
-    """An event in the history, with the stores' lengths before it."""
+    """An event in the history, with the lengths of the stores before it."""
 
     settled_us: float
     event_key: str
@@ -33,7 +33,7 @@ class Folded(NamedTuple):
 
 
 class History:
-    """`fold` may come from one thread at a time; reading while nobody folds is safe from any."""
+    """Only one thread may call `fold` at a time. Any thread may read while no fold is running."""
 
     def __init__(self, profile: Profile) -> None:
         self.profile = profile
@@ -46,15 +46,18 @@ class History:
 
     @property
     def entities(self) -> Versions:
-        """Its rows are also those of `starts` and `tags`: a start's lie where its entity's values after it do."""
+        """Its rows are also those of `starts` and `tags`: a start has the row of its entity's values after it."""
         return self.stores.entities
 
     def __len__(self) -> int:
         return len(self._folded)
 
     def fold(self, events: Events) -> None:
-        """Take in settled events; others are passed over. Whatever the order of the calls, the outcome is that of
-        one call with all events: what comes late, or again with another result, is put in its place."""
+        """Adds settled events and removes events that are no longer settled.
+
+        The result is that of one call with all events, in whatever order they come: a late or corrected event is
+        inserted at its place, and the events after it are folded again.
+        """
         settled = (events.status == "settled") & np.isfinite(events.settled_us)
         rows = {str(key): row for row, key in enumerate(events.event_key)}
         gone = {key for key, row in rows.items() if key in self._events and not settled[row]}
@@ -71,20 +74,20 @@ class History:
             self._take(sorted({**kept, **new}.values(), key=lambda place: place.order))
 
     def meetings_of(self, venues: Ints, titles: Texts) -> Ints:
-        """(n,) a number for each event's meeting: the same venue and title within the history is the same meeting."""
+        """(n,): number of each event's meeting, by venue and title; NO_MEETING if the history does not have it."""
         pairs = zip(venues.tolist(), titles.tolist(), strict=True)
         return np.array([self._meetings.get(pair, NO_MEETING) for pair in pairs], dtype=np.int64)
 
     def strength(self, rows: Rows, ability: Floats) -> Floats:
-        """(...,) rows and standing by the card -> (...,) strength, up to a constant of the event."""
+        """(...,) rows and ability -> (...,) strength, up to a constant per event."""
         return self.stores.strength(rows, ability)
 
     def lane_rates(self, rows: Ints, everywhere: Ints) -> Floats:
-        """(...,) rows of a lane at a venue and of the lane everywhere -> (..., traces of LANE), shrunk."""
+        """(...,) rows of a lane at a venue and of the lane at all venues -> (..., means of LANE), shrunk."""
         return self.stores.lane_rates(rows, everywhere, self.profile.slots)
 
     def _rewind(self, to: tuple[float, str]) -> dict[str, Place]:
-        """Undo everything from there on, and give the events that were undone."""
+        """Undoes the fold from this position on and returns the undone events."""
         at = bisect_left(self._folded, to, key=lambda item: item[:2])
         undone = self._folded[at:]
         if undone:
@@ -93,7 +96,7 @@ class History:
         return {each.event_key: self._events.pop(each.event_key) for each in undone}
 
     def _take(self, places: list[Place]) -> None:
-        """Events in the history's order, all after those that are in it."""
+        """Folds events that are in the history's order and come after all events in it."""
         if not places:
             return
         starts = joined(places)
@@ -113,7 +116,7 @@ class History:
             self._events[place.order[1]] = Place(starts, row, place.fingerprint)
 
     def _remember_starts(self, starts: Starts, learned: Learned, meetings: Ints) -> None:
-        """Each start lies in the row of its entity's values after it."""
+        """Stores each start in the row of its entity's values after it."""
         while len(self.starts) < len(self.entities):
             self.starts = np.concatenate([self.starts, np.zeros_like(self.starts)])
             self.tags = np.concatenate([self.tags, np.full_like(self.tags, -1.0)])

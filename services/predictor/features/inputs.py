@@ -1,4 +1,4 @@
-"""Model input: standardised features of events in one state of knowledge, the same for training and serving."""
+"""Model input: standardised features of events in one state of knowledge, identical for training and serving."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from services.predictor.features.names import OVER_OWN
 from services.predictor.features.relative import relatives
 from services.predictor.features.values import Values, values_of
 
-# Standardised values beyond this are typing errors or accidents; further out they would only drown the rest.
+# Standardised values beyond this are input errors or accidents, and would drown out the rest.
 CLIP = 5.0
 AT_ONCE = 256
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """entry float32 (n, S, F), event float32 (n, E), taken (n, S), venue (n,) 0 for one never met, course (n, S)
-    0 for unknown, starts float32 (n, S, H, T) with the newest last, started (n, S, H).
+    """entry float32 (n, S, F), event float32 (n, E), occupied (n, S), venue (n,) with 0 for one unseen in training,
+    course (n, S) with 0 for unknown, starts float32 (n, S, H, T) with the newest last, started (n, S, H).
 
-    Columns as Encoding.entry_features and event_features; unknown is 0, and its flag is 1.
+    Columns are those of Encoding.entry_features and event_features. An unknown value is 0 and its flag is 1.
     """
 
     entry: Floats32
@@ -42,7 +42,7 @@ class Inputs:
         return Inputs(*(getattr(self, each.name)[rows] for each in fields(self)))
 
     def hashes(self) -> list[str]:
-        """One per event: the same input has the same hash."""
+        """One hash per event; equal inputs have equal hashes."""
         parts = [getattr(self, each.name) for each in fields(self)]
         return [
             hashlib.blake2b(
@@ -52,7 +52,7 @@ class Inputs:
         ]
 
     def without(self, encoding: Encoding, group: str) -> Inputs:
-        """As if nothing of this group were known."""
+        """A copy in which every feature of this group is unknown."""
         entry, event = self.entry.copy(), self.event.copy()
         for features, groups, made in (
             (encoding.entry_features, encoding.entry_groups, entry),
@@ -68,7 +68,7 @@ class Inputs:
 
 
 def inputs_of(events: Events, history: History, encoding: Encoding, state: State) -> Inputs:
-    """One row an event, each as of its own instant."""
+    """One row per event, each as of the event's own instant."""
     return encoded(values_of(events, history, encoding.names, state), encoding)
 
 
@@ -94,7 +94,7 @@ def encoded(values: Values, encoding: Encoding) -> Inputs:
 
 
 def _entry(values: Values, encoding: Encoding) -> Floats32:
-    """(n, S, F), some events at a time: what fits into the processor's memory is done in half the time."""
+    """(n, S, F), in blocks of events that fit into the processor's cache, which halves the time."""
     n, slots = values.taken.shape
     made = np.empty((n, slots, len(encoding.entry_features)), dtype=np.float32)
     for first in range(0, n, AT_ONCE):
@@ -122,12 +122,12 @@ def _scaled(values: Floats, mean: tuple[float, ...], deviation: tuple[float, ...
 
 
 def observed_in(inputs: Inputs) -> Bools:
-    """(n,): which events are seen as observed; the last event feature says so."""
+    """(n,): which events are encoded as observed, read from the last event feature."""
     return np.asarray(inputs.event[:, -1] > 0.5, dtype=np.bool_)
 
 
 def tree_entries(inputs: Inputs) -> Floats32:
-    """(n, S, F + E + 1): trees see one entry at a time, so the event's features and its venue stand beside each."""
+    """(n, S, F + E + 1): trees see one entry at a time, so each entry also has the event's features and venue."""
     n, slots = inputs.taken.shape
     event = np.concatenate([inputs.event, inputs.venue[:, None].astype(np.float32)], axis=1)
     return np.concatenate([inputs.entry, np.broadcast_to(event[:, None], (n, slots, event.shape[1]))], axis=2)

@@ -1,7 +1,7 @@
-"""What settled events do to the history: ratings one event after the other, means of all keys side by side.
+"""Updates the history with settled events: ratings event by event, running means of all keys at once.
 
-The outcome for each event is that of learning from one event at a time, to the bit: what does not rest on each other
-is done at once, what does keeps its order.
+The result is that of folding one event at a time, to the bit: independent updates are batched, dependent updates keep
+their order.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ PACES = Rows(
     everywhere=Pace(60.0, 0.05, 0.004),
     ability=0.0005,
 )
-"""How ratings move, and the weight of the ability."""
+"""Step sizes of the ratings; for `ability`, the step size of its weight."""
 
 
 class Learned(NamedTuple):
-    """`tokens` (n, S, TOKEN) of the starts, `rows` (n, S) where in the entities' store each of them belongs, `added`
-    (n, stores) how many rows each event brought."""
+    """`tokens` (n, S, TOKEN_NAMES) of the starts, `rows` (n, S): the row of each start in the entities' store, `added`
+    (n, stores): the number of rows that each event added."""
 
     tokens: Floats32
     rows: Ints
@@ -42,7 +42,7 @@ class Learned(NamedTuple):
 
 
 def learn(stores: Stores, starts: Starts, meetings: Ints) -> Learned:
-    """Events that say something (Starts.counts), in the history's order; `meetings` (n,) numbers them."""
+    """Takes informative events (Starts.is_informative) in the history's order. `meetings` (n,): their numbers."""
     took = _allot(stores, starts)
     strength = _rate(stores, starts, took)
     outcome = _outcome(starts, strength)
@@ -58,7 +58,7 @@ def learn(stores: Stores, starts: Starts, meetings: Ints) -> Learned:
 
 
 def _allot(stores: Stores, starts: Starts) -> Rows:
-    """An Allotted (n, S) for each store's part; only who started gets new rows."""
+    """NewRows (n, S) per component. Only entries that started get new rows."""
     n, slots = starts.lane.shape
     there = starts.started.ravel().tolist()
     keys = keys_of(
@@ -79,19 +79,19 @@ def _allot(stores: Stores, starts: Starts) -> Rows:
 
 
 def _lines(keys: list[Hashable], there: list[bool], slots: int) -> list[list[Hashable]]:
-    """A list an event; None for who did not start."""
+    """One list of keys per event; None for an entry that did not start."""
     shown = [key if part else None for key, part in zip(keys, there, strict=True)]
     return [shown[first : first + slots] for first in range(0, len(shown), slots)]
 
 
 def _added(took: Rows) -> Ints:
-    """(n, stores): both kinds of lanes lie in one store."""
+    """(n, stores): rows added by each event. The two lane components share a store."""
     counts = Rows(*((part.row != NOBODY).sum(axis=1) for part in took))
     return np.stack([*counts[:4], counts.lane + counts.everywhere, counts.ability], axis=1)
 
 
 def _rate(stores: Stores, starts: Starts, took: Rows) -> Floats:
-    """(n, S): the strengths with which the entries went into each event; what follows of it is written down."""
+    """(n, S): strength of the entries before each event. Writes the ratings after it to the stores."""
     parts = tuple(zip(stores.by_row[:-1], took[:-1], PACES[:-1], strict=True))
     counts = [store.values[part.root, HEAD.index("starts")] + part.depth for store, part, _ in parts]
     pace = np.stack([steps(count, each) for count, (_, _, each) in zip(counts, parts, strict=True)], axis=1)
@@ -118,9 +118,10 @@ def _rate(stores: Stores, starts: Starts, took: Rows) -> Floats:
 
 
 class _Ledger:
-    """The ratings that events touch, of all parts side by side, so that an event's are read and written at once.
+    """The ratings that events touch, of all components in one array, so that an event reads and writes them at once.
 
-    `before` and `after` (n, parts, S) say where; the last place takes what belongs to nobody.
+    `before` and `after` (n, components, S) are indices into `ratings`. The last element takes the writes of entries
+    without a row.
     """
 
     def __init__(self, parts: list[tuple[Floats, Allotted]]) -> None:
@@ -138,12 +139,12 @@ class _Ledger:
         self.before, self.after = np.stack(before, axis=1), np.stack(after, axis=1)
 
     def parts(self) -> list[Floats]:
-        """(n, S) each: the ratings after the events."""
+        """(n, S) per component: the ratings after the events."""
         return list(self.ratings[self.after].swapaxes(0, 1))
 
 
 def _outcome(starts: Starts, strength: Floats) -> dict[str, Floats]:
-    """What the events themselves say, by name, (n, S) each, NaN where it says nothing."""
+    """Quantities of the events themselves, by name, (n, S) each; NaN where undefined."""
     started, place = starts.started, starts.place
     expected = np.where(started, chances(strength, started), np.nan)
     beaten = beaten_share(place, started)
@@ -167,7 +168,7 @@ def _outcome(starts: Starts, strength: Floats) -> dict[str, Floats]:
 
 
 def _residuals(starts: Starts, outcome: Mapping[str, Floats], rates: Floats) -> dict[str, Floats]:
-    """The same against what the lanes (n, S, LANE) usually reach."""
+    """Quantities relative to the usual rates of the lanes (n, S, LANE)."""
     won = outcome["won"] - rates[..., 0]
     inner = starts.started & (starts.lane == 1)
     passed = np.isin(starts.technique, [3.0, 4.0])[:, None] & (starts.place != 1)
@@ -181,7 +182,7 @@ def _residuals(starts: Starts, outcome: Mapping[str, Floats], rates: Floats) -> 
 
 
 def _remember(stores: Stores, name: str, *parts: Allotted, said: Mapping[str, Floats]) -> None:
-    """Running means that rest on nothing but what was said."""
+    """Updates the running means that depend on `quantities` only."""
     store = {"lane": stores.entity_lanes, "venue": stores.entity_venues, "equipment": stores.equipment}
     values = store.get(name, stores.lanes).values[:, len(HEAD) :]
     means = MEANS[name]
@@ -194,7 +195,7 @@ def _remember(stores: Stores, name: str, *parts: Allotted, said: Mapping[str, Fl
 def _remember_entities(
     stores: Stores, starts: Starts, part: Allotted, said: Mapping[str, Floats], meetings: Ints
 ) -> None:
-    """The entities' own means and those of their meeting; how regular a start was rests on the mean before it."""
+    """Updates the entities' own means and those of their meeting. The timing spread uses the mean before the start."""
     own, meeting, values = MEANS["entity"], MEANS["meeting"], stores.entities.values
     first, middle = len(ENTITY_HEAD), len(ENTITY_HEAD) + own.width
     table = own.stacked({**said, "timing_spread_s": said["timing_s"]}).reshape(-1, len(own.traces))
@@ -212,7 +213,7 @@ def _remember_entities(
 
 
 def _own(stores: Stores, rows: Ints, name: str) -> Floats:
-    """(...): a mean of an entity's own."""
+    """(...): one of an entity's own running means."""
     first, own = len(ENTITY_HEAD), MEANS["entity"]
     return own.read_one(stores.entities.values[rows][..., first : first + own.width], name)
 

@@ -1,4 +1,4 @@
-"""Which values there are, in order, and to which group each belongs. Fitted once, kept in the model's file."""
+"""Names, order and groups of the feature values. Fitted on training data and stored in the model's file."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from services.predictor.features.form import ENTITY, ENTITY_LANE, ENTITY_VENUE, 
 Group = Literal["card", "observation", "history"]
 GROUPS: tuple[Group, Group, Group] = ("card", "observation", "history")
 
-# A category with more values than this is an identity, not a class; a condition's code may have more.
+# A category with more values is an identity, not a class. The code of a condition may have more.
 MOST_VALUES, MOST_CODES = 8, 20
-# What an entity showed, against its own past: in the group observation, but nothing without history either.
+# An observed measure relative to the entity's past: in the group observation, but unknown without history too.
 OVER_OWN = "_over_own"
 EVENT_NUMBERS = ("number", "distance_m")
 RATED = (
@@ -32,7 +32,7 @@ HISTORY_VALUES = (
 
 
 class Names(BaseModel):
-    """What is read. `venues`: those that training met."""
+    """What the features read of an event. `venues`: those seen in training."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -64,7 +64,7 @@ class Names(BaseModel):
 
     @property
     def entry_groups(self) -> tuple[Group, ...]:
-        """Of entry_values."""
+        """The group of each of `entry_values`."""
         counts: tuple[tuple[Group, int], ...] = (
             ("card", len(self.measures)),
             ("history", len(self.history_values)),
@@ -82,14 +82,14 @@ class Names(BaseModel):
         return tuple("observation" if name in late else "card" for name in self.event_values)
 
     def venue_index(self, venues: Ints) -> Ints:
-        """(n,): 0 is one that training never met."""
+        """(n,): index of each venue, from 1; 0 for one unseen in training."""
         known = np.array(sorted(self.venues), dtype=np.int64)
         at = np.searchsorted(known, venues).clip(0, max(len(known) - 1, 0))
         return np.where(known[at] == venues, at + 1, 0) if len(known) else np.zeros(len(venues), dtype=np.int64)
 
 
 def names_of(events: Events, profile: Profile) -> Names:
-    """What there is to read in these events: of what no event tells, nothing could be learned."""
+    """Everything with a known value in these events: nothing can be learned from what is never known."""
     conditions = {name: events.conditions[name] for name in _told(events.conditions)}
     codes = {"grade": events.grade} | {
         name: conditions[name] for name in sorted(profile.condition_codes & conditions.keys())

@@ -1,4 +1,4 @@
-"""What the history says of entries at an instant: of their rating and form, and their last starts one by one."""
+"""History features of entries as of an instant: ratings, running means, and the last starts one by one."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from services.predictor.features.versions import NOTHING
 
 PAST_STARTS = 16
 READ = ("days_since", "same_venue", "same_meeting", "same_lane")
-"""What a past start's token gets when it is read, behind TOKEN."""
-# A start of the same meeting is not looked for further back.
+"""Values that follow TOKEN_NAMES in a token: they relate the past start to the event being encoded."""
+# A start longer ago is not of the same meeting.
 MEETING_DAYS = 8
-# What fits into the processor's memory is done faster.
+# Events per block: what fits into the processor's cache is faster.
 AT_ONCE = 256
 
 
@@ -44,7 +44,7 @@ def past_values(events: Events, history: History, lane: Ints, as_of_us: Floats) 
 
 
 def _rows(events: Events, history: History, lane: Ints, as_of_us: Floats) -> Rows:
-    """Where in the history's stores each entry's versions are, as of each event's instant; (n, S) each."""
+    """Rows of each entry in the history's stores, as of each event's instant; (n, S) each."""
     shape = events.taken.shape
     keys = keys_of(
         events.entity.ravel().tolist(),
@@ -80,7 +80,7 @@ def _rated(events: Events, history: History, rows: Rows, as_of_us: Floats) -> Fl
 
 
 def past_starts(events: Events, history: History, lane: Ints, as_of_us: Floats) -> tuple[Floats32, Bools]:
-    """(n, S, H, T) tokens of the last starts, the newest last, and (n, S, H) which there are."""
+    """(n, S, H, T) tokens of the last starts, the newest last, and (n, S, H): which of them exist."""
     n, slots = events.taken.shape
     rows = history.entities.last(events.entity.ravel().tolist(), np.repeat(as_of_us, slots).tolist(), PAST_STARTS)
     rows = rows.reshape(n, slots, PAST_STARTS)
@@ -102,7 +102,7 @@ def past_starts(events: Events, history: History, lane: Ints, as_of_us: Floats) 
 
 
 def _read(tags: Floats, now: Floats, lane: Ints) -> Floats:
-    """(n, S, H, TAGS) of past starts, (n, 3) the event's as-of, venue and meeting -> (n, S, H, READ)."""
+    """(n, S, H, TAGS) of past starts, (n, 3) the event's as-of, venue and meeting -> (n, S, H, RELATION_NAMES)."""
     settled_us, of_venue, of_meeting, of_lane = np.moveaxis(tags, -1, 0)
     as_of_us, venue, meeting = now.T[:, :, None, None]
     days = (as_of_us - settled_us) / DAY_US

@@ -1,10 +1,10 @@
-"""An online Plackett-Luce rating.
+"""Online Plackett-Luce rating.
 
-Strength of an entry = entity + entity in this lane + entity at this venue + equipment + lane everywhere + lane at the
-venue + a weight, learned likewise, times what its card says of its ability.
+Strength of an entry = entity + entity in this lane + entity at this venue + equipment + lane at all venues + lane at
+this venue + a learned weight times the ability on its card.
 
-After each event every part moves along the gradient of the log-likelihood of the first three places (Plackett 1975,
-Luce 1959), fast while little is known of it and slower later, as Elo does.
+After each event every component moves along the gradient of the log-likelihood of the first three places (Plackett
+1975, Luce 1959): in large steps while it has few starts and in smaller ones later, as in Elo.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ import numpy as np
 from services.predictor.data.events import Bools, Floats, Ints
 
 STAGES = (1.0, 0.4, 0.2)
-"""How much the first, second and third place say. Each further one tells less of who would have won."""
+"""Weights of the first, second and third place. Each further place says less about who would have won."""
 
 
 class Pace(NamedTuple):
-    """How fast a rating moves: `first` at the start, half as far from `last` after so many starts."""
+    """Step size of a rating: `first` at the start, half as far from `last` after `half_after` starts."""
 
     half_after: float
     first: float
@@ -28,8 +28,8 @@ class Pace(NamedTuple):
 
 
 class Stages(NamedTuple):
-    """Who takes a place from whom, (n, 3, S): `took` 1 for who came in there, `out` -inf for who was gone by then.
-    `weight` (n, 3, 1), 0 for a place of which nothing can be said."""
+    """The first three places as choices, (n, 3, S): `placed` is 1 for the entry that took the place, `mask` is -inf for
+    entries already placed. `weight` (n, 3, 1) is 0 for a place that cannot be used."""
 
     took: Floats
     out: Floats
@@ -37,19 +37,19 @@ class Stages(NamedTuple):
 
 
 def chances(strength: Floats, present: Bools) -> Floats:
-    """(..., S): softmax over those present; zero for the others."""
+    """(..., S): softmax over the entries present; zero for the others."""
     shifted = np.where(present, strength, -np.inf)
     top = shifted.max(axis=-1, keepdims=True)
     grown = np.exp(shifted - np.where(np.isfinite(top), top, 0.0))
     total = grown[..., 0].copy()
-    for slot in range(1, grown.shape[-1]):  # one by one: the same bits whatever is beside
+    for slot in range(1, grown.shape[-1]):  # one by one: the same bits for every batch
         total += grown[..., slot]
     found: Floats = grown / np.where(total > 0, total, 1.0)[..., None]
     return found
 
 
 def stages_of(place: Floats, started: Bools) -> Stages:
-    """(n, S) -> who took which place; ends at a dead heat, where a place is missing and where one is left alone."""
+    """(n, S) -> the choices. Ends at a dead heat, at a missing place, and when one entry is left."""
     left, going = started.copy(), np.ones(len(place), dtype=np.bool_)
     took, gone, weight = [], [], []
     for stage, each in enumerate(STAGES, start=1):
@@ -63,22 +63,22 @@ def stages_of(place: Floats, started: Bools) -> Stages:
 
 
 def gradient(strength: Floats, took: Floats, out: Floats, weight: Floats) -> Floats:
-    """(S,) of one event, with its Stages: of the log-likelihood of its places by the entries' strengths."""
+    """(S,): gradient of the log-likelihood of one event's places, by strength. The other arguments are its Stages."""
     left = strength + out
     grown = np.exp(left - left.max(axis=1, keepdims=True))
-    total = np.add.accumulate(grown, axis=1)[:, -1:]  # one by one, as in `chances`
+    total = np.add.accumulate(grown, axis=1)[:, -1:]  # one by one, as in `win_probabilities`
     found: Floats = np.add.reduce(weight * (took - grown / total), axis=0)
     return found
 
 
 def steps(starts: Ints | Floats, pace: Pace) -> Floats:
-    """(...): how far a rating with so many starts goes along its gradient."""
+    """(...): step size of a rating with this many starts."""
     found: Floats = pace.last + (pace.first - pace.last) / (1 + starts / pace.half_after)
     return found
 
 
 def expected_share(strength: Floats, started: Bools) -> Floats:
-    """(..., S): share of the other starters that an entry beats, if pairs were drawn one by one; NaN: did not start."""
+    """(..., S): expected share of the other starters that an entry beats, pair by pair; NaN if it did not start."""
     total = np.zeros_like(strength)
     for rival in range(strength.shape[-1]):
         wins = 1.0 / (1.0 + np.exp(strength[..., rival : rival + 1] - strength))

@@ -1,4 +1,4 @@
-"""Where the history's numbers lie: which stores there are, their columns, and the keys of an entry in them."""
+"""Layout of the history's data: the stores, their columns, and the keys of an entry in them."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from services.predictor.features.relative import event_mean
 from services.predictor.features.versions import Versions
 
 MEETING_BREAK_US = 5 * DAY_US
-# Starts of a lane everywhere that count beside those at the venue.
+# Weight, in starts, of a lane's rates at all venues beside those at one venue.
 LANE_PRIOR = 60.0
-# A lane's rates before anything was seen, in starts.
+# Weight, in starts, of a lane's initial rates.
 LANE_FIRST = 2.0
 
 MEANS = {
@@ -27,13 +27,13 @@ MEANS = {
     "equipment": Means(EQUIPMENT),
     "rates": Means(LANE),
 }
-# Columns in front of the running means. All stores of ratings begin with these two.
+# Columns before the running means. All stores of ratings begin with these two.
 HEAD = ("rating", "starts")
 ENTITY_HEAD = (*HEAD, "last_us", "meeting")
 
 
 class Rows(NamedTuple):
-    """Where entries' versions lie in the stores; (...,) each, or the keys to look for."""
+    """One item per component of the strength: rows in the stores, (...,) each, or the keys to look up."""
 
     entity: Any
     entity_lane: Any
@@ -45,7 +45,7 @@ class Rows(NamedTuple):
 
 
 class Stores:
-    """Columns: HEAD or ENTITY_HEAD, then the running means; of the ability only its weight."""
+    """Columns: HEAD or ENTITY_HEAD, then the running means; the ability store has only a weight."""
 
     def __init__(self) -> None:
         self.entities = Versions(np.zeros(len(ENTITY_HEAD) + MEANS["entity"].width + MEANS["meeting"].width))
@@ -60,7 +60,7 @@ class Stores:
 
     @property
     def by_row(self) -> tuple[Versions, ...]:
-        """In the order of Rows."""
+        """In the order of PerComponent."""
         return (*self.each[:-1], self.lanes, self.ability)
 
     def rewind(self, lengths: Sequence[int]) -> None:
@@ -68,14 +68,14 @@ class Stores:
             store.rewind(length)
 
     def strength(self, rows: Rows, ability: Floats) -> Floats:
-        """(...,) rows and standing by the card -> (...,) strength, up to a constant of the event."""
+        """(...,) rows and ability -> (...,) strength, up to a constant per event."""
         total = self.ability.values[rows.ability][..., 0] * ability
         for store, at in zip(self.by_row[:-1], rows[:-1], strict=True):
             total = total + store.values[at, 0]
         return np.asarray(total)
 
     def lane_rates(self, rows: Ints, everywhere: Ints, slots: int) -> Floats:
-        """(...,) rows of a lane at a venue and of the lane everywhere -> (..., traces of LANE), shrunk."""
+        """(...,) rows of a lane at a venue and of the lane at all venues -> (..., means of LANE), shrunk."""
         half, head = len(LANE), len(HEAD)
         here, all_over = self.lanes.values[rows][..., head:], self.lanes.values[everywhere][..., head:]
         first = np.array([1 / slots, min(3 / slots, 1.0), 0.5, 1 / slots])
@@ -85,7 +85,7 @@ class Stores:
 
 
 def keys_of(entity: list[Hashable], equipment: list[Hashable], venue: list[int], lane: list[int]) -> Rows:
-    """Keys of entries, one list a store. The same equipment's name at another venue is another piece."""
+    """Keys of entries, one list per component. Equipment is identified within its venue."""
     return Rows(
         entity=entity,
         entity_lane=[None if key is None else (key, at) for key, at in zip(entity, lane, strict=True)],
@@ -98,13 +98,13 @@ def keys_of(entity: list[Hashable], equipment: list[Hashable], venue: list[int],
 
 
 def same_meeting(entity: Floats, meeting: Ints, when_us: Floats) -> Bools:
-    """(...): whether the last start was of this meeting; a title that comes back after a break is another one."""
+    """(...): whether the last start was in this meeting; a title that recurs after a break is another meeting."""
     number, last_us = ENTITY_HEAD.index("meeting"), ENTITY_HEAD.index("last_us")
     found: Bools = (entity[..., number] == meeting) & (when_us - entity[..., last_us] <= MEETING_BREAK_US)
     return found
 
 
 def ability_of(events: Events, profile: Profile) -> Floats:
-    """(n, S): what the card says of each entry's strength, against the event's mean; 0 for unknown."""
+    """(n, S): the card's ability measure relative to the event's mean; 0 for unknown."""
     found = events.measures.get(profile.ability or "")
     return np.zeros(events.taken.shape) if found is None else np.nan_to_num(found - event_mean(found)[:, None])

@@ -1,4 +1,4 @@
-"""What a past start tells the attention."""
+"""Tokens of past starts, the input of the history attention."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ TOKEN = (
     "expected", "beaten_residual", "win_residual", "technique_1", "technique_2", "technique_3", "technique_4",
     "rivals", "grade",
 )  # fmt: skip
-"""Of about unit size; unknown is 0."""
+"""Values of a token, scaled to about unit size; unknown is 0."""
 
 
 def tokens_of(starts: Starts, said: Mapping[str, Floats], rivals: Floats) -> Floats32:
-    """(n, S, TOKEN). `rivals`: (n,) mean strength of those that started."""
+    """(n, S, TOKEN_NAMES). `rivals`: (n,) mean strength of the starters."""
     n, slots = starts.lane.shape
     table = np.stack(
         [

@@ -1,7 +1,7 @@
-"""What is known of each entry and event at an instant, as raw numbers: the card, the history, the observation.
+"""Raw feature values of entries and events as of an instant: card, history and observation.
 
-As-of is strict: an event in state `card` sees its card and the history known when the card was; in state
-`observation` also the observation, and the history known by then. Its own result's fields are never read.
+As-of is strict. In state `card` an event sees its card, and the history known when the card became known. In state
+`observation` it also sees the observation, and the history known by then. Fields of its own result are never read.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from services.predictor.features.relative import event_mean
 
 @dataclass(frozen=True)
 class Values:
-    """Raw numbers, NaN for unknown: entry (n, S, K) in the order of Names.entry_values, event (n, J); one-hot codes.
+    """Raw numbers, NaN for unknown: entry (n, S, K) in the order of FeatureNames.entry_values, event (n, J). Codes are
+    one-hot.
 
-    `lane` (n, S): the course where it was observed, else the slot. `starts` (n, S, H, T) with `started` (n, S, H).
+    `lane` (n, S): the observed course, else the slot. `starts` (n, S, H, T), those with `started` (n, S, H) exist.
     """
 
     entry: Floats
@@ -38,7 +39,7 @@ class Values:
 
 
 def values_of(events: Events, history: History, names: Names, state: State) -> Values:
-    """Each event as of its own instant (`instants`)."""
+    """Each event as of its own instant (`as_of_instants`)."""
     observed = np.isfinite(events.observed_us) & (state == "observation")
     as_of = instants(events, state)
     slot = np.broadcast_to(np.arange(1.0, events.slots + 1), events.taken.shape)
@@ -67,9 +68,9 @@ def values_of(events: Events, history: History, names: Names, state: State) -> V
 
 
 def instants(events: Events, state: State) -> Floats:
-    """(n,) us: when the newest fact that is read of an event became known, -inf where it never was listed.
+    """(n,) us: when the newest fact that is read of an event became known; -inf if it was never listed.
 
-    Always before the event's own result: a card that was fetched after it must not see it in the history.
+    Always before the event's own result: a card fetched after the result must not see it in the history.
     """
     observed = np.isfinite(events.observed_us) & (state == "observation")
     newest = np.where(observed, np.maximum(events.listed_us, events.observed_us), events.listed_us)
@@ -78,7 +79,7 @@ def instants(events: Events, state: State) -> Floats:
 
 
 def _observed_values(events: Events, names: Names, observed: Bools, course: Floats, past: Floats) -> Floats:
-    """(n, S, O), columns as names.observed_values; NaN throughout where the event was not observed."""
+    """(n, S, O), columns as names.observed_values; all NaN where the event was not observed."""
     slot = np.arange(1.0, events.slots + 1)
     seen = _columns(events.observed, names.observed, events.taken.shape)
     blocks = [course, slot - course]
@@ -96,7 +97,7 @@ def _observed_values(events: Events, names: Names, observed: Bools, course: Floa
 
 
 def _event_values(events: Events, names: Names, observed: Bools) -> Floats:
-    """(n, J): what a recorded card holds of later than its own time is read once the event was observed."""
+    """(n, J). Late fields (Profile.late) are read only once the event was observed."""
     columns = []
     for name in EVENT_NUMBERS:
         column = np.asarray(getattr(events, name), dtype=np.float64)
@@ -108,7 +109,7 @@ def _event_values(events: Events, names: Names, observed: Bools) -> Floats:
 
 
 def _entry_codes(events: Events, names: Names) -> Floats:
-    """(n, S, classes): a value that training did not meet has no column."""
+    """(n, S, classes). A value unseen in training has no column."""
     blocks = [np.zeros((*events.taken.shape, 0))]
     for name, known in names.categories.items():
         found = events.categories.get(name)
@@ -120,7 +121,7 @@ def _entry_codes(events: Events, names: Names) -> Floats:
 
 
 def _event_codes(events: Events, names: Names, observed: Bools) -> Floats:
-    """(n, classes): the grade stands on the card, the other codes were observed."""
+    """(n, classes). The grade is on the card; the other codes are observed."""
     blocks = [np.zeros((len(events), 0))]
     for name, known in names.codes.items():
         found = events.grade if name == "grade" else events.conditions.get(name, np.full(len(events), np.nan))
@@ -130,6 +131,6 @@ def _event_codes(events: Events, names: Names, observed: Bools) -> Floats:
 
 
 def _columns(found: dict[str, Floats], names: tuple[str, ...], shape: tuple[int, ...]) -> Floats:
-    """(n, S, names), NaN for a measure that is not there."""
+    """(n, S, names), NaN for a missing measure."""
     columns = [found.get(name, np.full(shape, np.nan)) for name in names]
     return np.stack(columns, axis=-1) if columns else np.zeros((*shape, 0))

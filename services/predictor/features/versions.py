@@ -1,4 +1,4 @@
-"""Values of many keys over time, readable as of any instant: append-only, and rewound from the end."""
+"""Append-only store of values by key, readable as of any instant; it can be truncated from the end."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import numpy as np
 from services.predictor.data.events import Floats, Ints
 
 NOTHING = 0
-"""The row of a key of which nothing is known yet: it holds the initial values."""
+"""The row of a key without any values yet: it holds the initial values."""
 NOBODY = -1
-"""In the place of a new row: the key was None."""
+"""Stands for a new row where the key was None."""
 
 
 class Allotted(NamedTuple):
-    """Rows for new values. (n, K) each, a line an event, a column a key.
+    """New rows. (n, K) each: one line per event, one column per key.
 
-    `before`: the key's newest row until then; `row`: the new one; `root`: the row that the key had before all of them;
-    `depth`: how many of the others stand between the root and it.
+    `before`: the key's previous row; `row`: the new one; `root`: the key's last row before the call; `depth`: number of
+    new rows between `root` and `row`.
     """
 
     before: Ints
@@ -29,8 +29,8 @@ class Allotted(NamedTuple):
     depth: Ints
 
     def rounds(self) -> Iterator[tuple[Ints, Ints, Ints]]:
-        """(rows, rows before, positions in the flattened tables): a round needs the values of earlier rounds only, so
-        that what must be done one after the other for a key is done for all keys at once."""
+        """Yields (rows, previous rows, positions in the flattened arrays). A round needs values of earlier rounds only:
+        updates that are sequential for a key run for all keys at once."""
         there = np.flatnonzero(self.row.ravel() != NOBODY)
         depth = self.depth.ravel()[there]
         at = there[np.argsort(depth, kind="stable")]
@@ -42,7 +42,7 @@ class Allotted(NamedTuple):
 
 
 class Versions:
-    """Rows must be added in the order in which they became known. A key of None is nobody and has no rows."""
+    """Rows must be added in the order in which they became known. The key None has no rows."""
 
     def __init__(self, initial: Floats) -> None:
         self.values = np.empty((1024, len(initial)))
@@ -54,9 +54,9 @@ class Versions:
         return len(self._owners)
 
     def extend(self, known_us: Sequence[float], keys: Sequence[Sequence[Hashable]]) -> Allotted:
-        """A row for each key of each line, known from the line's instant on; the caller fills in the values.
+        """Adds a row for each key of each line, known from the line's instant on. The caller fills in the values.
 
-        The same key twice in a line: both follow the row that it had before the line, and the second one stays.
+        If a key occurs twice in a line, both rows follow its row before the line, and the second becomes the newest.
         """
         before, new, root, depth = [], [], [], []
         owners, lines, base = self._owners, self._lines, len(self._owners)
@@ -85,7 +85,7 @@ class Versions:
         return Allotted(*(np.array(each, dtype=np.int64).reshape(shape) for each in (before, new, root, depth)))
 
     def as_of(self, keys: Sequence[Hashable], as_of_us: Sequence[float]) -> Ints:
-        """(keys,) rows: each key's newest one that was known then."""
+        """(keys,): each key's newest row known at its instant."""
         lines = self._lines
         return np.array(
             [
@@ -98,7 +98,7 @@ class Versions:
         )
 
     def last(self, keys: Sequence[Hashable], as_of_us: Sequence[float], count: int) -> Ints:
-        """(keys, count) rows: each key's newest ones known then, the newest last, NOTHING in front of the first."""
+        """(keys, count): each key's newest rows known at its instant, newest last; INITIAL_ROW fills the front."""
         found = np.full((len(keys), count), NOTHING, dtype=np.int64)
         for at, (key, when) in enumerate(zip(keys, as_of_us, strict=True)):
             if (line := self._lines.get(key)) is not None and (end := bisect_right(line[0], when)):
@@ -107,7 +107,7 @@ class Versions:
         return found
 
     def rewind(self, length: int) -> None:
-        """As it was when it had this many rows."""
+        """Restores the state with this many rows."""
         for key in reversed(self._owners[length:]):
             known, rows = self._lines[key]
             known.pop()
@@ -117,6 +117,6 @@ class Versions:
         del self._owners[length:]
 
     def _make_room(self) -> None:
-        """Doubling: adding row after row costs no more than adding them at once."""
+        """Doubles the array, so that adding rows one by one costs no more than adding them at once."""
         while len(self.values) < len(self._owners):
             self.values = np.concatenate([self.values, np.empty_like(self.values)])
