@@ -1,4 +1,4 @@
-"""What is said when nothing is known of an event but which slots are taken."""
+"""Base rates: the forecast of an event of which only the occupied slots are known."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from services.predictor.evaluation.comparison import Opinion
 
 @dataclass(frozen=True)
 class SlotRates:
-    """`wins` (S,) and `top3` (S,): each slot's share of winners and of the first three; one each at the outset."""
+    """`wins` (S,) and `top3` (S,): how often each slot wins and finishes in the first three, with add-one smoothing."""
 
     wins: Floats
     top3: Floats
 
     def probabilities(self, taken: Bools) -> Floats:
-        """(n, S), rows sum to 1 over the taken slots."""
+        """(n, S), rows sum to 1 over the occupied slots."""
         shares = np.where(taken, self.wins, 0.0)
         total = shares.sum(axis=1, keepdims=True)
         return np.asarray(shares / np.where(total > 0, total, 1.0), dtype=np.float64)
@@ -30,7 +30,7 @@ class SlotRates:
 
 @dataclass(frozen=True)
 class BaseRates:
-    """`trend`, `behaviour` (3,): how often each class came."""
+    """`trend`, `behaviour` (3,): the share of each class."""
 
     slots: SlotRates
     trend: Floats
@@ -46,13 +46,13 @@ class BaseRates:
 
 
 def base_rates(taken: Bools, places: Floats, targets: Targets) -> BaseRates:
-    """Of n events that are learned from."""
+    """The rates of n training events."""
     slots = slot_rates(taken, places, targets.winner)
     return BaseRates(slots, class_rates(targets.trend, len(TREND)), class_rates(targets.behaviour, len(BEHAVIOUR)))
 
 
 def slot_rates(taken: Bools, places: Floats, winner: Ints) -> SlotRates:
-    """Of events (n, S); those without a winner (-1) are left out."""
+    """The rates of events (n, S); those without a winner (-1) are skipped."""
     known = winner >= 0
     entries = taken[known].sum(axis=0)
     wins = np.bincount(winner[known], minlength=taken.shape[1])
@@ -61,6 +61,6 @@ def slot_rates(taken: Bools, places: Floats, winner: Ints) -> SlotRates:
 
 
 def class_rates(found: Ints, classes: int) -> Floats:
-    """(m,) class indices, -1 unknown -> (K,) shares that sum to 1; one each at the outset."""
+    """(m,) class indices, -1 for unknown -> (K,) shares that sum to 1, with add-one smoothing."""
     counts = np.bincount(found[found >= 0], minlength=classes) + 1
     return np.asarray(counts / counts.sum(), dtype=np.float64)

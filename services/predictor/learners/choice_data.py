@@ -1,4 +1,4 @@
-"""Events as discrete choices: one alternative an entry, one of them chosen."""
+"""Events as discrete choices: one alternative per entry, one of them chosen."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from services.predictor.data.events import Bools, Floats32, Ints
 
 
 class ChoiceData(NamedTuple):
-    """Of n events: `entry` (n, S, F) features, `taken` (n, S), `winner` (n,) slot index, -1 where there is none; the
-    rows to train on, and those that choose the penalty or the number of trees."""
+    """n events: `entry` (n, S, F) features, `occupied` (n, S), `winner` (n,) slot index or -1 for none. `training` and
+    `validation` are row numbers; the validation rows select the penalty or the number of trees."""
 
     entry: Floats32
     taken: Bools

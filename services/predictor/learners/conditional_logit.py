@@ -1,4 +1,4 @@
-"""Conditional logit (McFadden 1974): one weight a feature and one constant a slot, by Newton's method."""
+"""Conditional logit (McFadden 1974), fitted by Newton's method: one weight per feature and one constant per slot."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from services.predictor.evaluation.measures import log_loss
 from services.predictor.learners.choice_data import ChoiceData
 from services.predictor.learners.softmax import softmax, winner_loss
 
-# Penalties tried, in units of one event: a weight of 1 on a standardised feature costs half of it.
+# L2 penalties to try, in units of one event: a weight of 1 on a standardised feature costs half the penalty.
 PENALTIES = (30.0, 300.0, 3000.0)
 MOST_STEPS, CLOSE_ENOUGH = 30, 1e-10
 BLOCK_EVENTS = 4096
@@ -20,7 +20,7 @@ BLOCK_EVENTS = 4096
 
 @dataclass(frozen=True)
 class Logit:
-    """`columns`: the features read. `weights`: of each column, then of each slot. `penalty`: the one chosen."""
+    """`columns`: the features read. `weights`: one per column, then one per slot. `penalty`: the one selected."""
 
     columns: Ints
     weights: Floats
@@ -37,9 +37,9 @@ class Logit:
 
 
 def fit_logit(data: ChoiceData, columns: Ints, penalties: Sequence[float] = PENALTIES) -> Logit:
-    """The most probable weights on the training rows, with the penalty that is best on the validation rows.
+    """Minimises the penalised loss on the training rows, with the penalty that is best on the validation rows.
 
-    Events without a winner are left out. Deterministic: the loss has one minimum.
+    Events without a winner are skipped. Deterministic: the loss has a single minimum.
     """
     judged = data.won_validation
     entry, taken, winner = data.entry[judged], data.taken[judged], data.winner[judged]
@@ -72,7 +72,7 @@ def _minimum(data: ChoiceData, columns: Ints, weights: Floats, penalty: float) -
 
 
 def _sums(data: ChoiceData, columns: Ints, rows: Ints, weights: Floats, penalty: float) -> tuple[float, Floats, Floats]:
-    """Penalised loss, its gradient and Hessian, over all events."""
+    """Penalised loss, its gradient and its Hessian, summed over the events."""
     loss = penalty / 2 * float(weights @ weights)
     gradient, curvature = penalty * weights, penalty * np.eye(len(weights))
     for block in _blocks(len(rows)):
@@ -80,7 +80,7 @@ def _sums(data: ChoiceData, columns: Ints, rows: Ints, weights: Floats, penalty:
         design = _design(data.entry[part], columns)
         told, winner = softmax(design @ weights, data.taken[part]), data.winner[part]
         apart = design - np.einsum("ns,nsf->nf", told, design)[:, None]
-        # Half the width: the Hessian only sets how many steps it takes, the gradient where they end.
+        # float32: the Hessian only affects the number of steps, the gradient where they end.
         flat = (apart * np.sqrt(told)[:, :, None]).astype(np.float32).reshape(-1, len(weights))
         curvature += flat.T @ flat
         loss += float(log_loss(told, winner).sum())
@@ -89,7 +89,7 @@ def _sums(data: ChoiceData, columns: Ints, rows: Ints, weights: Floats, penalty:
 
 
 def _design(entry: Floats32, columns: Ints) -> Floats:
-    """(n, S, F) -> (n, S, columns + S): the features read, and which slot it is."""
+    """(n, S, F) -> (n, S, columns + S): the features read, then a one-hot slot."""
     slots = np.broadcast_to(np.eye(entry.shape[1]), (len(entry), entry.shape[1], entry.shape[1]))
     return np.concatenate([entry[:, :, columns].astype(np.float64), slots], axis=2)
 

@@ -1,4 +1,4 @@
-"""Training jobs side by side, each in a process of its own that was forked for it: nothing is copied, one core each."""
+"""Executor that runs jobs in forked processes, one core each. The jobs' data is shared by the fork, not copied."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from threadpoolctl import threadpool_limits
 
 from services.predictor.learners.serial import Run, T, quietly
 
-# What the forked processes find in their copy of the memory.
+# The forked processes find the jobs here, in their copy of the memory.
 _jobs: list[Callable[[], Any]] = []
 ORPHAN_CHECK_S = 1.0
 
 
 def side_by_side(workers: int | None = None) -> Run:
-    """As serial.one_by_one, with so many processes; None: one a core, at most four. Which job runs where changes no
-    bit of what it learns."""
+    """An executor with `workers` processes; None: one per core, at most four. A job's result does not depend on the
+    process that runs it."""
     size = workers or min(os.cpu_count() or 1, 4)
 
     def run(jobs: Sequence[Callable[[], T]], done: Callable[[int], None] = quietly) -> list[T]:
@@ -41,8 +41,8 @@ def side_by_side(workers: int | None = None) -> Run:
 
 
 def single_thread() -> None:
-    """One thread a process, whatever the machine has: sums split over threads would make the weights depend on how
-    many there are."""
+    """Limits this process to one thread: with sums split over threads, the weights would depend on the number of
+    cores."""
     torch.set_num_threads(1)
     threadpool_limits(1)
 
@@ -53,7 +53,7 @@ def _prepare(parent: int) -> None:
 
 
 def _end_with(parent: int) -> None:
-    """A parent that was killed tells nobody; without it nobody waits for the outcome."""
+    """Exits when the parent is gone: a killed parent sends no signal, and its workers' results are useless."""
     while os.getppid() == parent:
         time.sleep(ORPHAN_CHECK_S)
     os._exit(1)

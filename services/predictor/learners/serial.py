@@ -1,4 +1,4 @@
-"""Independent pieces of work and whoever does them: one by one here, side by side in side_by_side.py."""
+"""Executors for independent jobs: serial here, one process per core in processes.py."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ T = TypeVar("T")
 
 
 class Run(Protocol):
-    """Does jobs in any order, says each time how many are done, and gives their results in the order of the jobs."""
+    """Runs jobs in any order, reports the number finished after each, and returns the results in the jobs' order."""
 
     def __call__(self, jobs: Sequence[Callable[[], T]], done: Callable[[int], None] = ...) -> list[T]: ...
 
 
 def quietly(_: int) -> None:
-    """Nobody is told how many are done."""
+    """Discards the progress."""
 
 
 def one_by_one(jobs: Sequence[Callable[[], T]], done: Callable[[int], None] = quietly) -> list[T]:

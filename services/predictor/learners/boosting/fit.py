@@ -1,7 +1,7 @@
-"""Gradient-boosted trees over single entries whose scores meet in a softmax over the event.
+"""Gradient-boosted trees over single entries, with a softmax of their scores over the event.
 
-LightGBM trains them (imported here only: serving does without it); what comes out are plain arrays, evaluated by
-`trees` without it.
+LightGBM trains the trees and is imported here only. The result is plain arrays, which `trees` evaluates without it, so
+serving does not need LightGBM.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ class BoostingOptions:
 
 @dataclass(frozen=True)
 class Boosting:
-    """`curve`: validation log-loss in nats after each tree tried, the kept ones first. `gain` (F,): of each feature."""
+    """`curve`: validation log-loss in nats after each tree, also after those dropped. `gain` (F,): of each feature."""
 
     trees: Trees
     curve: tuple[float, ...] = ()
     gain: Floats = field(default_factory=lambda: np.zeros(0))
 
     def scores(self, entry: Floats32, taken: Bools) -> Floats:
-        """(n, S, F) -> (n, S): -inf where nothing is taken; an event's scores do not depend on the others."""
+        """(n, S, F) -> (n, S): -inf for empty slots. An event's scores do not depend on the other events."""
         found = np.full(taken.shape, -np.inf)
         found[taken] = self.trees.sums(entry[taken])
         return found
@@ -56,15 +56,15 @@ class Boosting:
 
 
 def boosting_of(arrays: Mapping[str, npt.NDArray[Any]]) -> Boosting:
-    """Of what `Boosting.arrays` gave; ConfigError where they are not trees."""
+    """Restores from `Boosting.arrays`. Raises ConfigError if the arrays are not valid trees."""
     return Boosting(trees_of(arrays))
 
 
 def fit_boosting(data: ChoiceData, seed: int, options: BoostingOptions, places: Floats | None = None) -> Boosting:
-    """As many trees as are best on the validation rows; events without a winner are left out.
+    """Fits the number of trees that is best on the validation rows. Events without a winner are skipped.
 
-    places (n, S): with them, second and third places count too (Plackett-Luce); validation judges the winner alone.
-    The same data, seed and options give the same trees.
+    With places (n, S), second and third places count too (Plackett-Luce); validation uses the winner alone. The same
+    data, seed and options give the same trees.
     """
     lightgbm = loaded_lightgbm()
     fit, judged = _Objective.of(data, data.won_training, places), _Objective.of(data, data.won_validation)
@@ -81,7 +81,7 @@ def fit_boosting(data: ChoiceData, seed: int, options: BoostingOptions, places: 
 
 
 def fit_chances(data: ChoiceData, came: Bools, seed: int, options: BoostingOptions) -> Boosting:
-    """Each taken entry by itself: the log-odds that `came` (n, S) is true, say a place among the first three."""
+    """Fits the log-odds that `labels` (n, S) is true, each entry by itself, e.g. a place among the first three."""
     lightgbm = loaded_lightgbm()
     fit, judged = (
         (data.entry[rows][data.taken[rows]], came[rows][data.taken[rows]].astype(np.float64))
@@ -96,7 +96,7 @@ def fit_chances(data: ChoiceData, came: Bools, seed: int, options: BoostingOptio
 def _boosted(
     dataset: Any, check: Any, parameters: dict[str, Any], options: BoostingOptions, metric: str, feval: Any = None
 ) -> Boosting:
-    """`dataset`, `check`: a lightgbm.Dataset each, to fit and to stop by."""
+    """`dataset`, `validation_set`: a lightgbm.Dataset each, for fitting and for early stopping."""
     lightgbm = loaded_lightgbm()
     losses: dict[str, dict[str, list[float]]] = {}
     booster = lightgbm.train(
@@ -117,12 +117,12 @@ def _boosted(
 
 
 def loaded_lightgbm() -> Any:
-    """Imported when it is needed: serving does without it. Raises ConfigError where its own library does not load."""
+    """Imported on first use: serving does not need it. Raises ConfigError if LightGBM's native library does not load."""
     try:
         import lightgbm  # noqa: PLC0415
     except OSError as error:
         raise ConfigError(
-            f"LightGBM cannot be loaded: {error}. It wants OpenMP: on Debian and Ubuntu, apt install libgomp1"
+            f"LightGBM cannot be loaded: {error}. It needs OpenMP: on Debian and Ubuntu, apt install libgomp1"
         ) from error
     return lightgbm
 
@@ -146,7 +146,7 @@ def _parameters(seed: int, options: BoostingOptions) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class _Objective:
-    """The rows of LightGBM are the taken entries of `rows`, event by event."""
+    """LightGBM objective. LightGBM's rows are the occupied entries of the events `rows`, event by event."""
 
     rows: Ints
     taken: Bools
@@ -160,7 +160,7 @@ class _Objective:
         return cls(rows, data.taken[rows], winner, order)
 
     def entries(self, entry: Floats32) -> Floats32:
-        """(n, S, F) -> the rows of LightGBM."""
+        """(n, S, F) -> LightGBM's rows."""
         event, slot = self.taken.nonzero()
         return entry[self.rows[event], slot]
 

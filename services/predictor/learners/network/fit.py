@@ -1,4 +1,4 @@
-"""The training loop: AdamW, one cycle, a running mean of the weights, and the epoch that validated best.
+"""Training loop: AdamW with a one-cycle schedule, averaged weights, and early stopping on the validation loss.
 
 Each epoch shows every event once, as its card alone or as observed, so that one network learns both states.
 """
@@ -22,16 +22,15 @@ from services.predictor.learners.network.inference import batch_of, logits_of
 from services.predictor.learners.network.loss import loss_of
 from services.predictor.learners.network.network import Batch, Lines, Network, Shape
 
-# Fewer have no place for a cycle: the schedule divides by the length of its rise.
+# Fewer steps leave no room for a cycle: the schedule divides by the length of its warm-up.
 LEAST_STEPS = 8
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How long and how hard to train. `patience`: epochs without a better validation before it ends.
-
-    `average`: share of the running mean of the weights that a step keeps. `card_share`: of events shown as card only.
-    """
+    """Optimizer settings. `linear_rate`: learning rate of the linear terms. `average`: decay of the moving average of
+    the weights per step. `card_share`: share of events shown as their card only. `patience`: epochs without a better
+    validation loss before training stops."""
 
     epochs: int = 9
     batch: int = 512
@@ -45,7 +44,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Lesson:
-    """Both states' inputs and the targets; which events train and which validate. The rest is left alone."""
+    """Inputs of both states, targets, and masks of the events that train and validate. Other events are not used."""
 
     inputs: dict[State, Inputs]
     observed: Bools
@@ -56,7 +55,7 @@ class Lesson:
 
 
 def fit(shape: Shape, lesson: Lesson, plan: Plan, seed: int) -> tuple[Network, list[float]]:
-    """The averaged weights of the epoch that validated best, and each epoch's validation loss."""
+    """The averaged weights of the epoch with the lowest validation loss, and the validation loss of each epoch."""
     torch.manual_seed(seed)
     network, average = Network(shape), Network(shape)
     network.start_from(lesson.lines)
@@ -79,7 +78,7 @@ def fit(shape: Shape, lesson: Lesson, plan: Plan, seed: int) -> tuple[Network, l
 
 
 def _optimizer(network: Network, plan: Plan, steps: int) -> tuple[AdamW, OneCycleLR]:
-    """The lines are where they should be: they move slowly, and are not drawn to zero."""
+    """The linear terms are fitted beforehand: they get a low learning rate and no weight decay."""
     fitted = [network.lines.weight, network.base]
     rest = [each for each in network.parameters() if all(each is not line for line in fitted)]
     optimizer = AdamW(
@@ -100,7 +99,7 @@ def _learn(
     schedule: OneCycleLR,
     plan: Plan,
 ) -> None:
-    """One epoch."""
+    """Trains for one epoch."""
     network.train()
     for batch, targets in batches:
         loss = loss_of(network(batch), *_target_tensors(targets), batch.taken)
@@ -114,7 +113,7 @@ def _learn(
 
 
 def _batches(lesson: Lesson, plan: Plan, rng: np.random.Generator) -> Iterator[tuple[Batch, Targets]]:
-    """Every training event once, in random order, as its card alone or (where it was) as observed."""
+    """Every training event once, in random order, as its card alone or, if it was observed, as observed."""
     order = rng.permutation(np.flatnonzero(lesson.training))
     as_card = (rng.random(len(order)) < plan.card_share) | ~lesson.observed[order]
     for start in range(0, len(order), plan.batch):
@@ -123,7 +122,7 @@ def _batches(lesson: Lesson, plan: Plan, rng: np.random.Generator) -> Iterator[t
 
 
 def _mixed(lesson: Lesson, rows: Ints, cards: Bools) -> Inputs:
-    """These events, each in its state."""
+    """The inputs of these events, each in its state."""
     card, observed = lesson.inputs["card"], lesson.inputs["observation"]
     made = observed[rows]
     for each in fields(made):
@@ -136,7 +135,7 @@ def _target_tensors(targets: Targets) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _validation(network: Network, lesson: Lesson) -> float:
-    """Loss on the events kept back, as far as they were observed: all heads say when to stop."""
+    """Loss of all heads on the validation events that were observed; on the cards of all if none was."""
     losses = []
     for state in STATES:
         rows = np.flatnonzero(lesson.validating & (lesson.observed if state == "observation" else True))

@@ -1,4 +1,4 @@
-"""A network asked, without gradients."""
+"""Forward passes of a network, without gradients."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CHUNK = 256
 
 
 def logits_of(network: Network, inputs: Inputs) -> Logits:
-    """Without dropout, in chunks; the same for an event whatever is beside it."""
+    """Without dropout, in chunks. An event's logits do not depend on the other events."""
     network.eval()
     with torch.inference_mode():
         parts = [_told(network, inputs[start : start + CHUNK]) for start in range(0, max(len(inputs), 1), CHUNK)]
@@ -23,13 +23,13 @@ def logits_of(network: Network, inputs: Inputs) -> Logits:
 
 
 def _told(network: Network, inputs: Inputs) -> Logits:
-    """A lone event is asked about twice: with one alone, torch lays out its matrices and shares the work between
-    threads in another way, and the last bits differ."""
+    """A single event is computed as a batch of two copies: for a batch of one, torch lays out matrices and divides the
+    work between threads differently, and the last bits differ."""
     if len(inputs) == 1:
         return Logits(*(part[:1] for part in network(batch_of(inputs[np.zeros(2, dtype=np.int64)]))))
     return network(batch_of(inputs))  # type: ignore[no-any-return]
 
 
 def batch_of(inputs: Inputs) -> Batch:
-    """Copies: torch aligns its own memory, and sums may depend on the alignment."""
+    """Copies the arrays: torch aligns its own memory, and sums may depend on the alignment."""
     return Batch(*(torch.tensor(getattr(inputs, each.name)) for each in fields(inputs)))

@@ -1,8 +1,8 @@
-"""The network: each entry looks at its own past starts, the entries of an event at each other, then the heads speak.
+"""The network: attention of each entry over its past starts, attention between the entries of an event, output heads.
 
-One token per entry and one for the event. Straight lines lead from the entry features to the result: a conditional
-logit a state of knowledge, fitted before, so that the rest only learns what such a logit cannot say. Nothing but torch.
-The last event feature tells whether the event was observed.
+There is one token per entry and one for the event. Linear terms lead straight from the entry features to the result:
+one conditional logit per state of knowledge, fitted beforehand, so that the rest learns only what a logit cannot
+express. The last event feature says whether the event was observed.
 
 Shapes: B events, S slots, F entry features, E event features, H past starts, K values of a start, C width.
 """
@@ -20,14 +20,14 @@ from services.predictor.data.events import Floats
 from services.predictor.learners.network.linear import EventLinear
 
 CLASSES = 3  # of the trend and of the behaviour
-# Where a slot is empty: far below any logit, and still finite, so that no gradient becomes NaN.
+# Logit of an empty slot: far below any other, yet finite, so that no gradient becomes NaN.
 EMPTY = -1e9
-# Log-odds of the first three places, and of those behind the winner, move about so much less than those of the first.
+# Scale of the log-odds of a top-three place, and of the places behind the winner, relative to winning.
 TOP3_SHARE = 0.7
 
 
 class Shape(BaseModel):
-    """What must be known to build the network before its weights are read."""
+    """Everything needed to build the network before its weights are loaded."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -44,8 +44,8 @@ class Shape(BaseModel):
 
 
 class Lines(NamedTuple):
-    """Conditional logits over the entry features, one a state: weights (F,) and a constant of each slot (S,); and how
-    often each slot comes in the first three (S,)."""
+    """Initial linear terms: per state, the weights (F,) and slot constants (S,) of a conditional logit; `top3_rate`
+    (S,): how often each slot finishes in the first three."""
 
     card: Floats
     card_base: Floats
@@ -55,7 +55,7 @@ class Lines(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Inputs as tensors: entry (B, S, F), event (B, E), taken (B, S), venue (B,), course (B, S), starts (B, S, H, K),
+    """Inputs as tensors: entry (B, S, F), event (B, E), occupied (B, S), venue (B,), course (B, S), starts (B, S, H, K),
     started (B, S, H)."""
 
     entry: Tensor
@@ -68,9 +68,9 @@ class Batch(NamedTuple):
 
 
 class Logits(NamedTuple):
-    """result (B, S); later (B, S) of the places behind the winner; top3 (B, S); trend (B, 3); behaviour (B, S, 3).
+    """result (B, S); later (B, S): for the places behind the winner; top3 (B, S); trend (B, 3); behaviour (B, S, 3).
 
-    embedding (B, C) of the event; attention (B, S, H): how much each past start counted, sums to 1 where there is one.
+    embedding (B, C) of the event; attention (B, S, H): weight of each past start, with sum 1 if there is any.
     """
 
     result: Tensor
@@ -83,7 +83,7 @@ class Logits(NamedTuple):
 
 
 class Rivals(nn.Module):
-    """Self-attention over the tokens of an event, then a feed-forward layer; both add to what was there."""
+    """Self-attention over the tokens of an event, then a feed-forward layer, each with a residual connection."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
@@ -109,7 +109,7 @@ class Rivals(nn.Module):
 
 
 class Past(nn.Module):
-    """Attention of each entry over its entity's past starts; an entry without any gets a vector of its own."""
+    """Attention of each entry over its entity's past starts; an entry without any gets a learned vector."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
@@ -143,7 +143,7 @@ class Network(nn.Module):
         self.event_in = EventLinear(shape.event_features, width)
         self.slot = nn.Embedding(shape.slots, width)
         self.course = nn.Embedding(1 + shape.slots, width)
-        self.venue = nn.Embedding(1 + shape.venues, width)  # 0: a venue that training never met
+        self.venue = nn.Embedding(1 + shape.venues, width)  # 0: a venue unseen in training
         self.venue_lane = nn.Embedding((1 + shape.venues) * shape.slots, 2)
         self.past = Past(shape)
         self.dropout = nn.Dropout(shape.dropout)
@@ -161,7 +161,7 @@ class Network(nn.Module):
             nn.init.zeros_(head.bias)
 
     def start_from(self, lines: Lines) -> None:
-        """Before any training: say what the straight lines say."""
+        """Initialises the linear terms, before training."""
         with torch.no_grad():
             self.lines.weight[0], self.lines.weight[1] = torch.tensor(lines.card), torch.tensor(lines.observation)
             self.lines.weight[2] = self.lines.weight[3] = TOP3_SHARE * self.lines.weight[1]
@@ -176,7 +176,7 @@ class Network(nn.Module):
         past, attention = self.past(entries, batch.starts, batch.started)
         whole = self.event_in(batch.event) + self.venue(batch.venue)  # (B, E) -> (B, C)
         x = self.dropout(torch.cat([whole[:, None], entries + past], dim=1))  # (B, 1 + S, C)
-        present = torch.cat([torch.ones_like(taken[:, :1]), taken], dim=1)  # the event's own token is always there
+        present = torch.cat([torch.ones_like(taken[:, :1]), taken], dim=1)  # the event's token is always present
         for block in self.rivals:
             x = block(x, present)
         x = self.norm(x)
