@@ -1,4 +1,4 @@
-"""Several opinions of the same events, judged beside each other."""
+"""Compares forecasts of the same events."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from services.predictor.evaluation.tables import Cell
 
 
 class Opinion(NamedTuple):
-    """Of n events: win (n, S), top3 (n, S), trend (n, 3), behaviour (n, S, 3); None: nothing is said of that."""
+    """Probabilities of n events: win (n, S), top3 (n, S), trend (n, 3), behaviour (n, S, 3). None: not forecast."""
 
     win: Floats
     top3: Floats | None = None
@@ -29,7 +29,7 @@ class Opinion(NamedTuple):
 
 @dataclass(frozen=True)
 class Judged:
-    """n events with all slots taken and one winner, and what came of them. `clusters`: one number a day x venue."""
+    """n events with all slots occupied and one winner, and their targets. `clusters`: one number per day and venue."""
 
     events: Events
     targets: Targets
@@ -44,24 +44,24 @@ class Judged:
         return log_loss(win, self.targets.winner)
 
     def difference(self, first: Floats, second: Floats, seed: int) -> Interval:
-        """Log-loss of the first's P(win) less that of the second's: negative where the first is better."""
+        """Log-loss of the first P(win) minus that of the second; negative if the first is better."""
         return paired(self.losses(first) - self.losses(second), self.clusters, seed=seed)
 
     def months(self) -> Iterator[tuple[str, Ints]]:
-        """`2026-04` and the rows of its events, in their order."""
+        """Each month (`2026-04`) with the rows of its events, in their order."""
         names = np.array([f"{day_of(day):%Y-%m}" for day in self.events.day.tolist()], dtype="U7")
         for name in np.unique(names).tolist():
             yield name, np.flatnonzero(names == name)
 
 
 def eligible(events: Events, first: date, last: date) -> Ints:
-    """Rows of the events of these days (inclusive) that can be judged: every slot is taken, and one entry won."""
+    """Rows of the events of these days (inclusive) that can be evaluated: all slots occupied and one winner."""
     days = (events.day >= day_number(first)) & (events.day <= day_number(last))
     return np.flatnonzero(days & events.has_winner & events.taken.all(axis=1))
 
 
 def figures_of(opinion: Opinion, events: Events, targets: Targets, behaviour: str = "behaviour") -> dict[str, float]:
-    """All figures there are of what is said. `behaviour`: what that head is called in their names."""
+    """All figures that the forecast allows. `behaviour`: name of that head in the keys."""
     found = result_quality(opinion.win, events.taken, targets.winner)
     if opinion.top3 is not None:
         found |= top3_quality(opinion.top3, events.taken, events.place)
@@ -73,19 +73,19 @@ def figures_of(opinion: Opinion, events: Events, targets: Targets, behaviour: st
 
 
 def quality(judged: Judged, opinion: Opinion) -> dict[str, float]:
-    """For a table over the same events: without their number."""
+    """Figures for a table over the same events: without the number of events."""
     found = figures_of(opinion, judged.events, judged.targets, "start_class")
     del found["events"]
     return found
 
 
 def quality_table(judged: Judged, opinions: Mapping[str, Opinion]) -> list[dict[str, Cell]]:
-    """A line for each."""
+    """One row per forecast."""
     return [{"model": name, **quality(judged, opinion)} for name, opinion in opinions.items()]
 
 
 def difference_table(judged: Judged, opinions: Mapping[str, Opinion], against: str, seed: int) -> list[dict[str, Cell]]:
-    """Log-loss of `against` less that of each other one, on the same events."""
+    """Log-loss of `against` minus that of each other forecast, on the same events."""
     mine = opinions[against].win
     return [
         {"log-loss of": against, "less that of": name, "difference": judged.difference(mine, opinion.win, seed)}
@@ -95,7 +95,7 @@ def difference_table(judged: Judged, opinions: Mapping[str, Opinion], against: s
 
 
 def month_table(judged: Judged, opinions: Mapping[str, Opinion], against: str, seed: int) -> list[dict[str, Cell]]:
-    """Log-loss by month: of `against` with its interval, and of the others."""
+    """Log-loss by month: of `against` with an interval, of the others without."""
     losses = {name: judged.losses(opinion.win) for name, opinion in opinions.items()}
     rows: list[dict[str, Cell]] = []
     for month, at in judged.months():
@@ -107,5 +107,5 @@ def month_table(judged: Judged, opinions: Mapping[str, Opinion], against: str, s
 
 
 def complete(win: Floats, events: Events) -> bool:
-    """Every event has probabilities that sum to one over its taken slots."""
+    """Whether every event has probabilities that sum to 1 over its occupied slots."""
     return bool(np.allclose(win.sum(axis=1), 1, atol=1e-9) and not win[~events.taken].any())

@@ -1,4 +1,4 @@
-"""How good probabilities were. Losses are in nats."""
+"""Quality measures of predicted probabilities. Losses are in nats."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from services.predictor.data.events import Bools, Floats, Ints
 
-# A probability of zero for what happened would be infinitely wrong; this is as wrong as it gets (34.5 nats).
+# Lower bound of a probability: an outcome predicted as impossible costs 34.5 nats instead of infinity.
 LEAST = 1e-15
 ECE_BINS = 15
 FIRST_PLACES = 3
@@ -24,19 +24,19 @@ def two_way_loss(told: Floats, came: Bools) -> Floats:
 
 
 def brier(told: Floats, happened: Ints) -> Floats:
-    """(n, K), (n,) -> (n,): squared distance from what happened, summed over the classes; 0 is best, 2 worst."""
+    """(n, K), (n,) -> (n,): squared distance from the outcome, summed over the classes; 0 is best, 2 worst."""
     return np.asarray(((told - np.eye(told.shape[1])[happened]) ** 2).sum(axis=1), dtype=np.float64)
 
 
 def top1(told: Floats, happened: Ints) -> Floats:
-    """(n, K), (n,) -> (n,): 1 where the most probable class happened."""
+    """(n, K), (n,) -> (n,): 1 where the most probable class occurred."""
     return np.asarray(told.argmax(axis=1) == happened, dtype=np.float64)
 
 
 def auc(told: Floats, came: Bools) -> float:
-    """(m,), (m,): chance that one that came was told higher than one that did not; ties count half.
+    """(m,), (m,): probability that a positive outcome was predicted higher than a negative one; ties count half.
 
-    NaN where all came or none did.
+    NaN if all outcomes are the same.
     """
     _, rank, count = np.unique(told, return_inverse=True, return_counts=True)
     middle = count.cumsum() - (count - 1) / 2
@@ -47,7 +47,7 @@ def auc(told: Floats, came: Bools) -> float:
 
 
 def reliability(told: Floats, came: Bools) -> tuple[Floats, Floats, Ints]:
-    """(m,), (m,) -> mean told, share that came and number in each of 15 bins of equal width; NaN where none fell."""
+    """(m,), (m,) -> mean probability, observed frequency and count in 15 bins of equal width; NaN in empty bins."""
     bins = np.minimum((told * ECE_BINS).astype(np.int64), ECE_BINS - 1)
     count = np.bincount(bins, minlength=ECE_BINS)
     size = np.where(count > 0, count, np.nan)
@@ -56,7 +56,7 @@ def reliability(told: Floats, came: Bools) -> tuple[Floats, Floats, Ints]:
 
 
 def calibration_error(told: Floats, came: Bools) -> float:
-    """(m,), (m,): mean distance of what was told from what came, over the bins of `reliability`, by their number."""
+    """(m,), (m,): mean of |probability - observed frequency| over the bins of `reliability`, weighted by count."""
     if not len(told):
         return float("nan")
     said, share, count = reliability(told, came)
@@ -64,10 +64,10 @@ def calibration_error(told: Floats, came: Bools) -> float:
 
 
 def pooled(told: Floats, taken: Bools, winner: Ints) -> tuple[Floats, Bools]:
-    """(n, S) -> (m,), (m,): every taken slot's probability to win, and whether it did ("all")."""
+    """(n, S) -> (m,), (m,): P(win) of every occupied slot, and whether it won ("all")."""
     return told[taken], (np.arange(told.shape[1]) == winner[:, None])[taken]
 
 
 def most_probable(told: Floats, winner: Ints) -> tuple[Floats, Bools]:
-    """(n, S) -> (n,), (n,): the most probable slot's probability to win, and whether it did ("top")."""
+    """(n, S) -> (n,), (n,): P(win) of the most probable slot, and whether it won ("top")."""
     return told.max(axis=1), told.argmax(axis=1) == winner

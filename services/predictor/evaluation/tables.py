@@ -1,4 +1,4 @@
-"""Figures as a table of plain text."""
+"""Formats figures as a plain-text table."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ Cell = str | float | int | Interval | None
 
 
 def table(rows: Sequence[Mapping[str, Cell]], digits: int = 4, levels: Collection[str] = ()) -> str:
-    """One line a row under a head; columns in the order they first appear. Texts stand left, numbers right.
+    """One line per row below a header; columns in order of first appearance. Texts align left, numbers right.
 
-    Intervals are of differences, and show their sign, but in the columns `levels`.
+    Intervals are differences and show their sign, except in the `unsigned_columns`.
     """
     names = list(dict.fromkeys(name for row in rows for name in row))
     cells = [names, *([_text(row.get(name), digits, name in levels) for name in names] for row in rows)]
@@ -29,7 +29,7 @@ def table(rows: Sequence[Mapping[str, Cell]], digits: int = 4, levels: Collectio
 
 def _text(cell: Cell, digits: int, level: bool) -> str:
     if cell is None or cell != cell or (isinstance(cell, Interval) and cell.mean != cell.mean):  # noqa: PLR0124
-        return "-"  # NaN: nothing is known
+        return "-"  # NaN: unknown
     if isinstance(cell, Interval):
         sign = "" if level else "+"
         return f"{cell.mean:{sign}.{digits}f} [{cell.low:{sign}.{digits}f}, {cell.high:{sign}.{digits}f}]"

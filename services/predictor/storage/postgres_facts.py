@@ -1,6 +1,6 @@
-"""Reads facts from PostgreSQL: all settled history for training and memory, a few events for serving.
+"""Reads facts from PostgreSQL: all settled events for training and the history cache, a few events for serving.
 
-The role needs SELECT on `analytics`, and on a few columns of `facts` (shared/grants/migrations). Each read sees one
+The role needs SELECT on `analytics` and on a few columns of `facts` (shared/grants/migrations). Each read sees one
 snapshot.
 """
 
@@ -31,12 +31,12 @@ Connection = psycopg.Connection[Any]
 Row = tuple[Any, ...]
 T = TypeVar("T")
 
-# Rows in memory twice, as they come and as records; a whole archive has 236,160 entries.
+# Rows that are in memory twice, as rows and as records; a whole archive has 236,160 entries.
 CHUNK = 10_000
 
 
 class PostgresFacts:
-    """Facts for serving, over one connection of its own. One thread."""
+    """Facts for serving, over a connection of its own. Use from one thread only."""
 
     def __init__(self, link: Link) -> None:
         self._link = link
@@ -70,7 +70,7 @@ class PostgresFacts:
 
 
 def read_settled(connection: Connection, until: date | None = None, *, profile: Profile = BOATRACE) -> list[EventFacts]:
-    """Every settled event up to and with the day `until`, in the order of their start, then of their keys."""
+    """Every settled event up to and including the day `until`, ordered by start, then by key."""
     asked = {"until": until, **_markets(profile)}
     with without_collection(), _snapshot(connection):
         sessions = {row[0]: row for row in _rows(connection, queries.SESSIONS, asked)}
@@ -81,8 +81,8 @@ def read_settled(connection: Connection, until: date | None = None, *, profile: 
 
 
 def read_events(connection: Connection, event_keys: Sequence[str], profile: Profile = BOATRACE) -> list[EventFacts]:
-    """Those of the events that are listed, whatever their status, each once, in the order of their start; four queries
-    however many there are."""
+    """The listed ones of these events, in any status, each once, ordered by start. Runs four queries for any number of
+    events."""
     asked = {"keys": list(event_keys), **_markets(profile)}
     with _snapshot(connection):
         events = _all(connection, queries.EVENTS_OF, asked)
@@ -93,16 +93,17 @@ def read_events(connection: Connection, event_keys: Sequence[str], profile: Prof
 
 
 def read_changes(connection: Connection, after: Position | None) -> Changes:
-    """Events with a result that were stored anew or changed since `after`; None: nothing, only where to begin.
+    """Events with a result that were stored or changed since `after`. None: no events, only the current position.
 
-    Ask for a position first, then for what is settled, then again and again for changes since the position.
+    First read a position, then the settled events, then repeatedly the changes since the last position.
 
-    Why nothing is missed: whatever a transaction stores of an event carries the number of that transaction
-    (facts.versions.written_by). All numbers below a snapshot's oldest running one are over, and what they wrote is
-    visible in it; so whatever was not visible at a look has a number from there on, however late it commits and in
-    whatever order. The next look begins at that number. What it therefore meets twice is left out by its version,
-    which rises with every change of an event in the very transaction that makes it.
-    A session's title and grade are no event's: who must have a new one of those reads all again.
+    No change is missed: what a transaction stores of an event carries the number of the transaction
+    (facts.versions.written_by). All transactions below the oldest running one of a snapshot have ended and are visible
+    in it. A change that a read does not see therefore has that number or a higher one, however late it commits and in
+    whatever order. The next read begins at that number. Changes that it sees again are dropped by their version, which
+    every change of an event raises in the same transaction.
+
+    A changed title or grade of a session is not a change of its events: read all settled events again to get it.
     """
     if after is None:
         (oldest,) = connection.execute(queries.POSITION).fetchall()[0]
@@ -113,7 +114,7 @@ def read_changes(connection: Connection, after: Position | None) -> Changes:
 
 
 def read_decisions(connection: Connection, session_keys: Sequence[str]) -> list[Decided]:
-    """Of each event of these sessions the newest live prediction before its start that came with a decision."""
+    """The newest live prediction with a decision of each event of these sessions, made before the event's start."""
     rows = connection.execute(queries.DECISIONS, {"sessions": list(session_keys)}).fetchall()
     return [
         Decided(key, session_key, state, version, float(as_of_us), Decision.model_validate(decision))
@@ -122,7 +123,7 @@ def read_decisions(connection: Connection, session_keys: Sequence[str]) -> list[
 
 
 def read_told(connection: Connection) -> list[Told]:
-    """The newest live prediction of each settled event before its start, by state, and who won."""
+    """The newest live prediction of each settled event and state, made before the event's start, and the winner."""
     rows = connection.execute(queries.TOLD).fetchall()
     return [
         Told(key, state, {row[2]: row[3] for row in group}, group[0][4], group[0][5], float(group[0][6]))
@@ -131,7 +132,7 @@ def read_told(connection: Connection) -> list[Told]:
 
 
 class _Paid(NamedTuple):
-    """Amounts by event key: of the main market, and of each slot that won."""
+    """Payouts by event key: of the trend market, and of each slot in the win market."""
 
     main: dict[str, float]
     slots: dict[str, dict[str, float]]
@@ -139,14 +140,14 @@ class _Paid(NamedTuple):
 
 @contextmanager
 def _snapshot(connection: Connection) -> Iterator[None]:
-    """One transaction that sees one state of the tables: a correction in between must not mix two versions."""
+    """A transaction that sees one state of the tables, so that a concurrent correction cannot mix two versions."""
     with connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         yield
 
 
 def _rows(connection: Connection, query: str, asked: Mapping[str, Any]) -> Iterator[Row]:
-    """A few at a time, for results that are too large to be held twice."""
+    """Streams rows in chunks, for results too large to be held twice."""
     with connection.cursor("rows", binary=True) as cursor:
         set_json_loads(orjson.loads, cursor)
         cursor.execute(query, asked)
@@ -175,7 +176,7 @@ def _paid(rows: Iterable[Row], profile: Profile) -> _Paid:
 
 
 def _entries(rows: Iterable[Row], wanted: Container[str], paid: _Paid) -> dict[str, list[EntryFacts]]:
-    """By event key, in the order of their slots."""
+    """Entries by event key, ordered by slot."""
     found: dict[str, list[EntryFacts]] = defaultdict(list)
     for key, slot, entity, measures, categories, seat, seen, place, code, course, timing_s, refunded in rows:
         if key in wanted:

@@ -117,7 +117,7 @@ def _boosted(
 
 
 def loaded_lightgbm() -> Any:
-    """Imported on first use: serving does not need it. Raises ConfigError if LightGBM's native library does not load."""
+    """Imported on first use: serving does not need it. Raises ConfigError if its native library does not load."""
     try:
         import lightgbm  # noqa: PLC0415
     except OSError as error:

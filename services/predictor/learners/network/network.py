@@ -55,8 +55,8 @@ class Lines(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Inputs as tensors: entry (B, S, F), event (B, E), occupied (B, S), venue (B,), course (B, S), starts (B, S, H, K),
-    started (B, S, H)."""
+    """Inputs as tensors: entry (B, S, F), event (B, E), occupied (B, S), venue (B,), course (B, S),
+    starts (B, S, H, K), started (B, S, H)."""
 
     entry: Tensor
     event: Tensor
