@@ -1,7 +1,7 @@
-"""The promotion gate: may a candidate take the live model's place? Figures in, a verdict out.
+"""The promotion gate: decides from figures whether a candidate may replace the live model.
 
-Both models are judged on the same events, which neither of them was fitted on. The candidate passes when its log-loss
-is lower with confidence and its probabilities are as honest.
+The candidate (challenger) and the live model (champion) are compared on the same events, on which neither was fitted.
+The challenger passes if its log-loss is lower with confidence and its calibration is not worse.
 """
 
 from __future__ import annotations
@@ -13,24 +13,24 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
-if TYPE_CHECKING:  # the command shows verdicts too, and its image has no numpy
+if TYPE_CHECKING:  # the headrace command imports Verdict, and its image has no numpy
     from services.predictor.data.events import Floats, Ints
 
 EVENTS, LEAST_EVENTS = 1000, 200
-# Events of one day and venue share weather and water. Of fewer such clusters than this, a bootstrap says nothing.
+# Events of one day and venue share weather and water. With fewer such clusters, a bootstrap says nothing.
 LEAST_CLUSTERS = 10
 DRAWS, SEED, CONFIDENCE = 2000, 6, 0.95
-# Two halves of 1,000 events differ by more than this in their ECE; a model that is really worse does by much more.
+# The ECEs of two halves of 1,000 events differ by more than this; that of a really worse model differs far more.
 ECE_TOLERANCE = 0.002
 BINS = 15
-# A probability of nothing costs 27.6 nats, not infinitely many.
+# Lower bound of a probability: an outcome predicted as impossible costs 27.6 nats instead of infinity.
 FLOOR = 1e-12
 
 Source = Literal["stored predictions", "walk-forward"]
 
 
 class Judged(NamedTuple):
-    """One settled event as both models saw it beforehand. Probabilities by entry; `winner`: index of the first one."""
+    """One settled event as both models predicted it. Probabilities by entry; `winner`: index of the winning entry."""
 
     event_key: str
     cluster: str
@@ -40,7 +40,7 @@ class Judged(NamedTuple):
 
 
 class Duel(NamedTuple):
-    """Who is judged against whom, on at most `most` events of days after `after`, the newest ones."""
+    """Which models to compare: on the newest events of days after `after`, at most `max_events`."""
 
     candidate: str
     live: str
@@ -50,7 +50,7 @@ class Duel(NamedTuple):
 
 @dataclass(frozen=True)
 class Evidence:
-    """Log-losses (n,) in nats and the number of each event's cluster (n,), of date x venue."""
+    """Log-losses (n,) in nats, and each event's cluster number (n,), one per day and venue."""
 
     candidate: Floats
     live: Floats
@@ -67,7 +67,7 @@ class Evidence:
 
 
 class Verdict(BaseModel):
-    """`why` holds all figures in words; `decided` is False where there was too little to judge by."""
+    """`why` gives all figures in words; `decided` is False if there were too few events for a decision."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -94,7 +94,7 @@ def evidence_of(judged: Sequence[Judged], source: Source) -> Evidence:
 
 
 def judge(version: str, live: str, evidence: Evidence) -> Verdict:
-    """The candidate against the live model."""
+    """Compares the challenger with the champion."""
     import numpy as np  # noqa: PLC0415
 
     figures: dict[str, float] = {
@@ -103,10 +103,10 @@ def judge(version: str, live: str, evidence: Evidence) -> Verdict:
     }
     if not evidence.enough:
         why = (
-            f"too little to judge {version} against {live} by: {len(evidence.candidate)} events of"
+            f"too few events to compare {version} with {live}: {len(evidence.candidate)} events of"
             f" {figures['clusters']:.0f} days and venues settled after both models' data ({evidence.source}),"
             f" {LEAST_EVENTS} of {LEAST_CLUSTERS} are needed. Run it as a shadow (headrace models shadow {version})"
-            " until there are, or force it with a reason"
+            " until there are enough, or force it with a reason"
         )
         return Verdict(passed=False, decided=False, why=why, against=live, source=evidence.source, figures=figures)
     difference = evidence.candidate - evidence.live
@@ -133,9 +133,10 @@ def judge(version: str, live: str, evidence: Evidence) -> Verdict:
 
 
 def judge_alone(version: str, metrics: Mapping[str, float]) -> Verdict:
-    """Where no model is live: better than the base rate on its own validation days, in every state it was judged in.
+    """The verdict when no model is live: the candidate must beat the base rate on its own validation days, in every
+    state with figures.
 
-    `metrics` names them `STATE_result` and `STATE_result_base`.
+    `metrics`: log-losses `STATE_result` and `STATE_result_base`.
     """
     pairs = {
         name: (metrics[name], metrics[f"{name}_base"])
@@ -150,14 +151,14 @@ def judge_alone(version: str, metrics: Mapping[str, float]) -> Verdict:
     )
     why = (
         f"no model is live, and the validation log-loss of {version} is "
-        f"{'below' if passed else 'not below'} the base rate's: {said or 'it has none'}"
+        f"{'below' if passed else 'not below'} the base rate's: {said or 'it has no figures'}"
         + ("" if passed else ". Train on more days, or force it with a reason")
     )
     return Verdict(passed=passed, decided=bool(pairs), why=why, against=None, source="validation", figures=figures)
 
 
 def ece(probabilities: Sequence[Sequence[float]], winners: Sequence[int]) -> float:
-    """Expected calibration error over 15 bins of equal width; every probability of every event pooled."""
+    """Expected calibration error over 15 bins of equal width, of the probabilities of all entries of all events."""
     import numpy as np  # noqa: PLC0415
 
     told = np.array([value for row in probabilities for value in row], dtype=np.float64)
@@ -168,7 +169,7 @@ def ece(probabilities: Sequence[Sequence[float]], winners: Sequence[int]) -> flo
         dtype=np.float64,
     )
     bins = np.minimum((told * BINS).astype(np.int64), BINS - 1)
-    gaps = np.bincount(bins, won - told, minlength=BINS)  # (BINS,): wins less those foretold
+    gaps = np.bincount(bins, won - told, minlength=BINS)  # (BINS,): wins minus expected wins
     return float(np.abs(gaps).sum() / len(told))
 
 
@@ -179,7 +180,7 @@ def _loss(probabilities: Sequence[float], winner: int) -> float:
 
 
 def _upper(difference: Floats, clusters: Ints) -> float:
-    """The mean's one-sided upper bound: whole clusters are drawn, with replacement."""
+    """One-sided upper bound of the mean; whole clusters are drawn with replacement."""
     import numpy as np  # noqa: PLC0415
 
     sums, sizes = np.bincount(clusters, difference), np.bincount(clusters)
@@ -190,7 +191,7 @@ def _upper(difference: Floats, clusters: Ints) -> float:
 
 
 def _in_words(version: str, live: str, source: str, figures: Mapping[str, float], better: bool, honest: bool) -> str:
-    verdict = "is better" if better and honest else "is not better with confidence" if not better else "is less honest"
+    verdict = "is not better with confidence" if not better else "is better" if honest else "is less well calibrated"
     return (
         f"{version} {verdict} than {live} on {figures['events']:.0f} settled events of {figures['clusters']:.0f} days"
         f" and venues ({source}): log-loss {figures['candidate_log_loss']:.4f} against {figures['live_log_loss']:.4f},"

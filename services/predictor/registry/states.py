@@ -1,10 +1,10 @@
-"""What a model is: candidate, shadow, live or retired, and how it becomes so.
+"""States of models (candidate, shadow, live, retired) and the transitions between them.
 
-    made -> candidate -> shadow -> live -> retired -> shadow ...
-                 `-----------------^
+    new -> candidate -> shadow -> live -> retired -> shadow ...
+                `-----------------^
 
-At most one model is live, any number are shadows. Whoever goes live sends the one before into retirement, from where
-`rolled_back` brings it back; several roll-backs in a row go back one model each.
+At most one model is live, any number are shadows. A promotion retires the previous live model; `roll_back` makes it
+live again. Repeated roll-backs go back one model each.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from pydantic import BaseModel, ConfigDict, model_validator
 from shared.ops.operations import NotPossible
 
 FORMAT: Literal["headrace-states/1"] = "headrace-states/1"
-# The file is read whole at every change and once a second when it changed; the trail in the database keeps all.
+# Changes and the services that poll for them read the whole file. The audit trail in the database keeps all changes.
 MOST_CHANGES = 1000
 
 ModelState = Literal["candidate", "shadow", "live", "retired"]
 
 
 class Order(NamedTuple):
-    """Who wants a change, and why. `gate`: the figures it rests on; `request`: the same one changes nothing twice."""
+    """Who requests a change, and why. `gate`: the verdict behind it; `request`: an id; repeating it changes nothing."""
 
     at: datetime
     who: str
@@ -35,7 +35,7 @@ class Order(NamedTuple):
 
 
 class Change(BaseModel):
-    """One model's step. `before` None: it was made; `after` None: it was deleted."""
+    """One transition of a model. `before` None: it was added; `after` None: it was deleted."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -50,7 +50,7 @@ class Change(BaseModel):
 
 
 class Book(BaseModel):
-    """All models' states. `former`: those that were live before the live one, the last one last."""
+    """States of all models. `former`: the models that were live before the live one, the latest last."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -77,11 +77,11 @@ class Book(BaseModel):
         return self._in("shadow")
 
     def state_of(self, version: str) -> ModelState:
-        """A model that nobody wrote down was put there by hand: it is a candidate like any other."""
+        """A model without an entry was copied in by hand; it is a candidate."""
         return self.states.get(version, "candidate")
 
     def changes_of(self, version: str) -> list[Change]:
-        """The oldest first."""
+        """Oldest first."""
         return [change for change in self.history if change.version == version]
 
     def has_done(self, request: str | None) -> bool:
@@ -92,30 +92,30 @@ class Book(BaseModel):
 
 
 def made(book: Book, version: str, order: Order) -> Book:
-    """A new candidate; a model that is there already stays what it is."""
+    """Adds a candidate. A model that already exists keeps its state."""
     return book if version in book.states else _stepped(book, [(version, "candidate")], order)
 
 
 def shadowed(book: Book, version: str, order: Order) -> Book:
-    """It predicts beside the live model from now on. Raises NotPossible: it is the live one."""
+    """Makes a model a shadow, which predicts beside the live model. Raises NotPossible if it is live."""
     match book.state_of(version):
         case "shadow":
             return book
         case "live":
-            raise NotPossible(f"model {version} is live: it predicts already")
+            raise NotPossible(f"model {version} is live and predicts already: it cannot be a shadow")
     return _stepped(book, [(version, "shadow")], order)
 
 
 def promoted(book: Book, version: str, order: Order, judged_against: str | None) -> Book:
-    """It is the live one from now on. Saying it again changes nothing.
+    """Makes a model live. Does nothing if it is live.
 
-    Raises NotPossible: it is retired, or another model is live than the one it was judged against.
+    Raises NotPossible if the model is retired, or if the live model is no longer the `champion` it was compared with.
     """
     if book.live == version:
         return book
     if book.live != judged_against:
         raise NotPossible(
-            f"model {version} was judged against {judged_against or 'none'}, but {book.live or 'none'} is live by now:"
+            f"model {version} was compared with {judged_against or 'none'}, but {book.live or 'none'} is live now:"
             " promote it again"
         )
     if book.state_of(version) == "retired":
@@ -125,15 +125,15 @@ def promoted(book: Book, version: str, order: Order, judged_against: str | None)
 
 
 def rolled_back(book: Book, order: Order) -> Book:
-    """The model that was live before is live again. Raises NotPossible: there is none."""
+    """Makes the previous live model live again. Raises NotPossible if there is none."""
     if not book.former:
-        raise NotPossible("there is no model to go back to: none was live before")
+        raise NotPossible("there is no model to go back to: no other model was live before")
     *former, version = book.former
     return _live(book, version, order, former)
 
 
 def retired(book: Book, version: str, order: Order) -> Book:
-    """It predicts no more. Raises NotPossible: it is the live one."""
+    """Retires a model: it stops predicting. Raises NotPossible if it is live."""
     match book.state_of(version):
         case "retired":
             return book
@@ -143,7 +143,7 @@ def retired(book: Book, version: str, order: Order) -> Book:
 
 
 def deleted(book: Book, version: str, order: Order) -> Book:
-    """Nobody goes back to it any more. Raises NotPossible: it is in use."""
+    """Removes a model, also from `former`. Raises NotPossible if it is live or a shadow."""
     state = book.state_of(version)
     if state in {"live", "shadow"}:
         instead = "promote another one" if state == "live" else "retire it"
@@ -175,6 +175,6 @@ def _stepped(
 
 
 def _change(book: Book, version: str, after: ModelState | None, order: Order) -> Change:
-    """The gate's figures go with the model that becomes the live one."""
+    """Only the model that becomes live records the gate's verdict."""
     noted = order if after == "live" else order._replace(gate=None)
     return Change(version=version, before=book.states.get(version), after=after, **noted._asdict())

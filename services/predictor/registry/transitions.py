@@ -1,6 +1,6 @@
-"""Everything that changes what a model is, each in one step under the registry's lock. Knows no torch.
+"""Changes of models' states, each one step under the registry's lock. Needs no torch.
 
-Raises ConfigError where a model's files cannot be used, NotPossible where its state does not allow it.
+All raise ConfigError if the model's files cannot be used, and NotPossible if its state does not allow the change.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from services.predictor.registry.gate import Verdict
 from services.predictor.registry.states import Book, Order
 
 Steps = tuple[Book, Book]
-"""Before and after."""
+"""The states before and after a change."""
 Transition = Callable[[Path, str, Order], Steps]
 
 
@@ -26,7 +26,7 @@ def add(
     pictures: Mapping[str, bytes],
     order: Order,
 ) -> str:
-    """The version of a new candidate, or of the same model that is there already."""
+    """The version of the new candidate, or of the same model if it exists already."""
     made: list[str] = []
 
     def step(book: Book) -> Book:
@@ -46,7 +46,7 @@ def shadow(models_dir: Path, version: str, order: Order) -> Steps:
 
 
 def promote(models_dir: Path, version: str, order: Order, verdict: Verdict | None) -> Steps:
-    """`verdict`: the gate's, which passed; None: somebody insists, whatever the gate would say."""
+    """`verdict`: the gate's, which must have passed; None: forces the promotion without the gate."""
 
     def step(book: Book) -> Book:
         model_files.get(models_dir, version)

@@ -63,7 +63,7 @@ def test_a_candidate_that_is_less_honest_does_not_pass_however_good() -> None:
 
     assert within.passed
     assert not beyond.passed
-    assert "is less honest" in beyond.why
+    assert "is less well calibrated" in beyond.why
 
 
 @pytest.mark.parametrize(("events", "clusters"), [(LEAST_EVENTS - 1, 40), (1000, 9), (0, 1)])

@@ -63,7 +63,7 @@ def test_a_foreign_file_is_refused(tmp_path: Path, body: str) -> None:
     version = shelved(tmp_path)
     (tmp_path / version / MODEL).write_text(body)
 
-    with pytest.raises(ConfigError, match=r"model\.json is (damaged|no model of ours).*train"):
+    with pytest.raises(ConfigError, match=r"model\.json is (damaged|not a Headrace model).*train"):
         shelf_of(tmp_path).load(version)
 
 
@@ -114,7 +114,7 @@ def test_a_link_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / version / WEIGHTS).unlink()
     (tmp_path / version / WEIGHTS).symlink_to("/dev/zero")
 
-    with pytest.raises(ConfigError, match="is no ordinary file"):
+    with pytest.raises(ConfigError, match="is not a regular file"):
         shelf_of(tmp_path).load(version)
 
 
@@ -137,9 +137,9 @@ def test_a_damaged_model_is_replaced_when_it_is_saved_again(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("name", ["../x", "Bad", "", "a.b"])
 def test_a_picture_has_a_plain_name_and_is_a_png(tmp_path: Path, name: str) -> None:
-    with pytest.raises(ConfigError, match="is no picture"):
+    with pytest.raises(ConfigError, match="is not a picture"):
         shelved(tmp_path, pictures={name: png()})
-    with pytest.raises(ConfigError, match="is no picture"):
+    with pytest.raises(ConfigError, match="is not a picture"):
         shelved(tmp_path, pictures={"curve": b"<script>"})
 
 
