@@ -1,4 +1,4 @@
-"""All features of a source as a table: name, meaning, unit, source, group. Pure; docs/features.md is made from it."""
+"""Tables of all features of a source: name, meaning, unit, source, group. docs/features.md is generated from them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FOR_EVER = 1e6
 
 
 class Row(NamedTuple):
-    """`source`: the card, the observation, or the history of what."""
+    """`source`: the card, the observation, or a history and of what."""
 
     name: str
     meaning: str
@@ -28,7 +28,7 @@ class Row(NamedTuple):
 
 
 def names_in(spoken: Words, profile: Profile) -> Names:
-    """Everything that the source can say at all."""
+    """The names of everything that the source can provide."""
     return Names(
         profile=profile,
         measures=tuple(sorted(set(spoken.measures) - profile.late)),
@@ -41,14 +41,14 @@ def names_in(spoken: Words, profile: Profile) -> Names:
 
 
 def entry_rows(names: Names, spoken: Words) -> list[Row]:
-    """Of an entry's values, in the order of Names.entry_values. KeyError: a value that nobody describes."""
+    """The values of an entry, in the order of FeatureNames.entry_values. Raises KeyError if one has no description."""
     said = {**_card(spoken), **_rated(), **_means(), **_observed(names, spoken)}
     groups = zip(names.entry_values, names.entry_groups, strict=True)
     return [Row(name, *said[name], group) for name, group in groups]
 
 
 def event_rows(names: Names, spoken: Words) -> list[Row]:
-    """Of an event's values, in the order of Names.event_values."""
+    """The values of an event, in the order of FeatureNames.event_values."""
     said = words.EVENT | spoken.conditions
     groups = zip(names.event_values, names.event_groups, strict=True)
     late = names.profile.late & set(words.EVENT)
@@ -59,10 +59,10 @@ def event_rows(names: Names, spoken: Words) -> list[Row]:
 
 
 def code_rows(names: Names, spoken: Words) -> list[Row]:
-    """Columns that are 1 or 0. A name with "=" stands for as many as it has values."""
+    """Columns that are 1 or 0. A name with "=" stands for one column per value."""
     slots = f"1 to {names.profile.slots}"
     found = [
-        Row("slot=", f"stands in this slot ({slots})", "0 or 1", "card", "card"),
+        Row("slot=", f"is in this slot ({slots})", "0 or 1", "card", "card"),
         Row("course=", f"was observed in this lane ({slots})", "0 or 1", "observation", "observation"),
     ]
     for name, values in names.categories.items():
@@ -74,7 +74,7 @@ def code_rows(names: Names, spoken: Words) -> list[Row]:
 
 
 def start_rows() -> list[Row]:
-    """Of each past start that the attention is shown."""
+    """The values of a past start, as the attention reads it."""
     return [
         *(Row(name, *words.TOKEN[name], "history of the entity", "history") for name in TOKEN),
         *(Row(name, *words.READ[name], "history and card", "history") for name in READ),
@@ -120,8 +120,8 @@ def _means() -> dict[str, tuple[str, str, str]]:
 
 
 def _faded(trace: Trace) -> str:
-    fading = "" if trace.half_life > FOR_EVER else f"half of it from the last {trace.half_life:g}"
-    shrunk = f"with {trace.shrink:g} of nothing beside" if trace.shrink else ""
+    fading = "" if trace.half_life > FOR_EVER else f"half-life {trace.half_life:g}"
+    shrunk = f"{trace.shrink:g} zeros added" if trace.shrink else ""
     told = ", ".join(each for each in (fading, shrunk) if each)
     return f"{trace.meaning} ({told})" if told else trace.meaning
 

@@ -1,4 +1,4 @@
-"""docs/features.md says what the models read, and nothing that they read is missing in it."""
+"""docs/features.md describes every feature that the models read."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ ENTRY, EVENT = table.entry_rows(NAMES, BOATRACE_WORDS), table.event_rows(NAMES, 
 CODES, STARTS = table.code_rows(NAMES, BOATRACE_WORDS), table.start_rows()
 
 
-RELATIVES_INTRO = "Each value of an entry is told four times more, in the value's own group:"
-STARTS_INTRO = """The attention is shown the last 16 starts of each entity, each as these numbers. Unknown is 0 here:
-the numbers are centred."""
-IDENTITIES = """Beside the numbers, models are told the venue and the observed lane of each entry as numbers of a list
-(0: not met in training, not observed), which slots are taken and which past starts there are."""
+RELATIVES_INTRO = "Each value of an entry has four relative values, in the same group:"
+STARTS_INTRO = """The attention reads the last 16 starts of each entity, each as these numbers. Unknown is 0 here,
+because the numbers are centred."""
+IDENTITIES = """Besides the numbers, models read the venue and the observed lane of each entry as indices (0: unseen in
+training, not observed), which slots are occupied and which past starts exist."""
 
 
 def document() -> str:
     relatives = "\n".join(f"* `<value>_{name}`: {said};" for name, said in words.RELATIVES.items())
-    flags = f"and `<value>_unknown`, of entries' and events' values alike: {words.UNKNOWN}."
+    flags = f"and `<value>_unknown`, for values of entries and events: {words.UNKNOWN}."
     sections = {
         "Values of an entry": [table.markdown(ENTRY)],
         "Values of an event": [table.markdown(EVENT)],
@@ -48,7 +48,7 @@ def test_the_document_has_every_feature(repository: Path) -> None:
 
 
 def described() -> dict[str, Group]:
-    """Every feature that the tables speak of."""
+    """Every feature in the tables."""
     values = {row.name: row.group for row in (*ENTRY, *EVENT)}
     classes = {name: tuple(known) for name, known in NAMES.categories.items()}
     codes = {name: tuple(f"{value:g}" for value in known) for name, known in NAMES.codes.items()}

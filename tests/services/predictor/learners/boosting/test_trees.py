@@ -88,15 +88,15 @@ def test_damaged_arrays_are_refused() -> None:
     good = ours(trained(15, False)[0]).arrays()
     circle = good["left"].copy()
     circle[2, 1] = 0
-    with pytest.raises(ConfigError, match="tree 2 is none"):
+    with pytest.raises(ConfigError, match="tree 2 is not valid"):
         trees_of(good | {"left": circle})
     with pytest.raises(ConfigError, match="missing: value"):
         trees_of({name: array for name, array in good.items() if name != "value"})
-    with pytest.raises(ConfigError, match="not so: threshold"):
+    with pytest.raises(ConfigError, match="of two dimensions: threshold"):
         trees_of(good | {"threshold": good["threshold"].astype(np.float64)})
     with pytest.raises(ConfigError, match="do not fit together"):
         trees_of(good | {"value": good["value"][:, :-1]})
-    with pytest.raises(ConfigError, match="not a number"):
+    with pytest.raises(ConfigError, match="is not finite"):
         trees_of(good | {"value": good["value"] * np.nan})
 
 
