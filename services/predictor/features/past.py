@@ -58,7 +58,7 @@ def _rows(events: Events, history: History, lane: Ints, as_of_us: Floats) -> Row
 
 
 def _rated(events: Events, history: History, rows: Rows, as_of_us: Floats) -> Floats:
-    """(n, S, R), columns as names.RATED."""
+    """(n, S, R), columns as names.RATING_VALUES."""
     stores = history.stores
     rating, starts, last_us, _ = np.moveaxis(stores.entities.values[rows.entity][..., : len(ENTITY_HEAD)], -1, 0)
     equipment = stores.equipment.values[rows.equipment]

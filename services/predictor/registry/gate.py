@@ -40,7 +40,7 @@ class Judged(NamedTuple):
 
 
 class Duel(NamedTuple):
-    """Which models to compare: on the newest events of days after `after`, at most `max_events`."""
+    """Which models to compare: on the newest events of days after `after`, at most `most` of them."""
 
     candidate: str
     live: str
