@@ -1,4 +1,4 @@
-"""The options of every command that asks the services."""
+"""Defines the options of commands that call the services' REST API."""
 
 from __future__ import annotations
 
@@ -16,14 +16,17 @@ from headrace.terminal.arguments import DatabaseOptions, Output, OutputOption
 
 @dataclass(frozen=True)
 class Asking(DatabaseOptions):
-    """Whom to ask, with which token, and how to write the answer."""
+    """The replica to call, the token, and the output format."""
 
     output: OutputOption = Output.TABLE
-    url: Annotated[str | None, typer.Option("--url", metavar="URL", help="Ask this replica.")] = None
+    url: Annotated[str | None, typer.Option("--url", metavar="URL", help="Call this replica.")] = None
     token_file: Annotated[
         Path | None,
         typer.Option(
-            "--token-file", envvar="HEADRACE_TOKEN_FILE", metavar="FILE", help="A token. [default: DATA-DIR/token]"
+            "--token-file",
+            envvar="HEADRACE_TOKEN_FILE",
+            metavar="FILE",
+            help="File with the token. [default: DATA-DIR/token]",
         ),
     ] = None
 

@@ -1,4 +1,4 @@
-"""The services' REST API, as the command calls it: finds a live replica, brings the token, follows operations."""
+"""Calls the services' REST API: finds a live replica, sends the token, waits for operations."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from shared.settings.sections import Settings, read_secret
 
 TIMEOUT_S = 60.0  # a dry run reads the log
 CONNECT_S = 3.0
-# A replica that dies is started again within seconds, and others may be there.
+# A replica that dies is restarted within seconds, and other replicas may answer.
 TRIES, BETWEEN_S = 10, 1.0
 POLL_S = 0.3
 OVER = frozenset({"succeeded", "failed", "cancelled"})
@@ -34,7 +34,7 @@ Params = Mapping[str, Any]
 
 
 class NotRunningError(HeadraceError):
-    """There is nobody to ask."""
+    """No replica of the service answers."""
 
 
 class Answer(NamedTuple):
@@ -43,7 +43,10 @@ class Answer(NamedTuple):
 
 
 class Api:
-    """One service's API. `urls` is asked before each try; all tries of a change carry the same Idempotency-Key."""
+    """A client of one service's API.
+
+    `urls` is called before each attempt. All attempts of a change send the same Idempotency-Key.
+    """
 
     def __init__(self, service: str, token: str, urls: Callable[[], list[str]], between_s: float = BETWEEN_S) -> None:
         self.service = service
@@ -77,8 +80,11 @@ class Api:
         return self._ready.call(self._ask, method, path, json=body, headers=key)
 
     def _ask(self, method: str, path: str, **given: Any) -> Answer:
-        """Raises NotRunningError, ConfigError for what can never be right, HeadraceError for what was refused, of which
-        NotReady passes by itself."""
+        """Sends a request, up to TRIES times.
+
+        Raises NotRunningError if no replica answers, ConfigError if the request is invalid (422), NotReady if the
+        service is not ready yet, and HeadraceError for any other refusal.
+        """
         error: Exception | None = None
         for attempt in range(TRIES):
             if attempt:
@@ -91,7 +97,7 @@ class Api:
                     continue
                 if answer.status_code != UNAVAILABLE or attempt + 1 == TRIES or _kind(answer) == NOT_READY:
                     return self._said(answer)
-        raise NotRunningError(f"the {self.service} does not answer: {error}; `headrace status` shows who is there")
+        raise NotRunningError(f"the {self.service} does not answer: {error}; `headrace status` lists live replicas")
 
     def _said(self, answer: httpx.Response) -> Answer:
         try:
@@ -101,14 +107,14 @@ class Api:
         if answer.is_success:
             return Answer(answer.status_code, body)
         detail = body.get("detail") or body.get("title") if isinstance(body, dict) else body
-        text = f"the {self.service} refuses ({answer.status_code}): {detail}"
+        text = f"the {self.service} refused the request ({answer.status_code}): {detail}"
         if _kind(answer) == NOT_READY:
             raise NotReady(text)
         raise ConfigError(text) if answer.status_code == UNPROCESSABLE else HeadraceError(text)
 
 
 def _kind(answer: httpx.Response) -> object:
-    """The type of a problem; None where the answer is none."""
+    """The type of a problem document; None for any other response."""
     try:
         body = answer.json()
     except ValueError:
@@ -118,13 +124,13 @@ def _kind(answer: httpx.Response) -> object:
 
 @contextmanager
 def api(settings: Settings, service: str, url: str | None = None, token_file: Path | None = None) -> Iterator[Api]:
-    """The API of a service that runs. Raises NotRunningError that says how to start it.
+    """Opens a client of a running service. Raises NotRunningError, which says how to start the service.
 
-    `url` names one replica; the token of the data directory is used unless another file is named.
+    `url` selects one replica. The token is read from `token_file`, else admin.token_file, else the data directory.
     """
     file = token_file or settings.admin.token_file or settings.data_dir / "token"
     if not file.exists():
-        raise NotRunningError(f"there is no token in {file}: `headrace run` makes one, --token-file names another")
+        raise NotRunningError(f"no token file {file}: `headrace run` creates it, or set --token-file")
     if url is not None and urlsplit(url).scheme not in {"http", "https"}:
         raise ConfigError(f"--url {url}: expected http://HOST:PORT")
     asked = Api(service, read_secret(file), lambda: [url] if url else urls_of(settings, service))
@@ -137,7 +143,7 @@ def api(settings: Settings, service: str, url: str | None = None, token_file: Pa
 
 
 def urls_of(settings: Settings, service: str) -> list[str]:
-    """Of the live replicas of a service; those that are ready first. Empty while the database is down."""
+    """URLs of the live replicas of a service, ready ones first. Empty while the database is down."""
     access = access_of(settings)
     if not access.is_up():
         return []
@@ -147,9 +153,9 @@ def urls_of(settings: Settings, service: str) -> list[str]:
 
 
 def follow(asked: Api, operation: Mapping[str, Any], screen: Console) -> dict[str, Any]:
-    """Wait until an operation is over, with a bar on a terminal. Raises HeadraceError unless it succeeded.
+    """Waits until an operation ends, with a progress bar on a terminal. Raises HeadraceError unless it succeeded.
 
-    Whoever is interrupted here stops waiting; the operation goes on.
+    An interrupt ends the wait; the operation continues.
     """
     said = dict(operation)
     with Progress(*COLUMNS, console=screen, transient=True, disable=not screen.is_terminal) as progress:
@@ -159,11 +165,11 @@ def follow(asked: Api, operation: Mapping[str, Any], screen: Console) -> dict[st
             said = asked.get(f"/operations/{said['id']}")
             progress.update(bar, completed=said["progress"], description=title_of(said))
     if said["state"] != "succeeded":
-        raise HeadraceError(f"operation {said['id']} {said['state']}: {said.get('error') or 'as asked'}")
+        raise HeadraceError(f"operation {said['id']} {said['state']}: {said.get('error') or 'on request'}")
     return said
 
 
 def title_of(operation: Mapping[str, Any]) -> str:
     waits, left_s = operation.get("waiting_for"), operation.get("left_s")
-    more = f", waiting: {waits}" if waits else f", some {left_s:.0f} s to go" if left_s else ""
+    more = f", waiting: {waits}" if waits else f", about {left_s:.0f} s left" if left_s else ""
     return f"{operation['kind']} {int(operation['id'])}: {operation['state']}{more}"

@@ -1,4 +1,4 @@
-"""What the commands about models share: asking the predictor, or, where it does not run, the registry's files."""
+"""Reads and changes the model registry: through the predictor's API, or in its files if it is not running."""
 
 from __future__ import annotations
 
@@ -31,12 +31,14 @@ from shared.settings.loading import load
 from shared.settings.sections import Settings
 
 SERVICE = "predictor"
-VersionArgument = Annotated[str, typer.Argument(metavar="V", help="As `headrace models` lists it; its end may do.")]
-ReasonOption = Annotated[str | None, typer.Option("--reason", metavar="TEXT", help="Kept with the change.")]
+VersionArgument = Annotated[
+    str, typer.Argument(metavar="V", help="Version or unique ending, as `headrace models` lists it.")
+]
+ReasonOption = Annotated[str | None, typer.Option("--reason", metavar="TEXT", help="Reason, stored with the change.")]
 
 
 class RegistrySettings(Settings):
-    """As PredictorSettings; whether there is a database does not matter."""
+    """Like PredictorSettings, but needs no database."""
 
     predictor: Predictor = Predictor()
 
@@ -47,10 +49,10 @@ class RegistrySettings(Settings):
 
 @dataclass(frozen=True)
 class Bench(Asking):
-    """Where a command about models works: through the predictor's API, or, where it does not run, on the files."""
+    """Access to the model registry: the predictor's API, or the registry's files if the predictor is not running."""
 
     def predictor(self, stack: ExitStack) -> Api | None:
-        """The predictor's; None where it does not run, and was not named by --url."""
+        """A client of the predictor; None if it is not running and --url is not set."""
         try:
             return stack.enter_context(self.api(SERVICE))
         except NotRunningError:
@@ -60,15 +62,15 @@ class Bench(Asking):
 
     @property
     def models_dir(self) -> Path:
-        """Needs no database."""
+        """The registry's directory; needs no database."""
         return models_dir_of(self.settings, self.config)
 
     def order(self, reason: str | None) -> Order:
         return Order(at=datetime.now(UTC), who=f"command:{getpass.getuser()}", why=reason)
 
     def note(self, action: str, done: Stepped, order: Order) -> None:
-        """Into the trail, if there is one: the files are changed, and their history says so, whatever the database
-        does."""
+        """Appends the change to the audit trail. Without a database it only warns: the registry's own history already
+        records the change."""
         after = {"state": done.state, "live": done.live} | ({"reason": order.why} if order.why else {})
         try:
             with opened_if_made(self.settings) as access, access.connect("headrace models") as connection:
@@ -77,7 +79,7 @@ class Bench(Asking):
                     before={"state": done.before, "live": done.was_live}, after=after, request_id="command",
                 )  # fmt: skip
         except (HeadraceError, psycopg.Error) as error:
-            note(f"done, but the trail does not say so: {error}")
+            note(f"the change is made but missing from the audit trail: {error}")
 
 
 def models_dir_of(settings: Settings, config: Path | None) -> Path:
@@ -86,11 +88,11 @@ def models_dir_of(settings: Settings, config: Path | None) -> Path:
 
 
 def version_of(given: str, there: list[str]) -> str:
-    """The version that is meant: all of it, or an end that no other has. Raises ConfigError."""
+    """The version that equals `given` or uniquely ends with it (4 characters or more). Raises ConfigError."""
     found = [version for version in there if version == given or (len(given) >= 4 and version.endswith(given))]
     if len(found) != 1:
-        known = ", ".join(there) or "none: `headrace train` makes one"
-        raise ConfigError(f"model {given}: expected one of those there are ({known})")
+        known = ", ".join(there) or "none: run `headrace train`"
+        raise ConfigError(f"model {given}: expected one of {known}")
     return found[0]
 
 
@@ -101,7 +103,7 @@ def versions(bench: Bench, asked: Api | None) -> list[str]:
 
 
 def step(bench: Bench, given: str, word: str, reason: str | None, locally: Transition) -> None:
-    """One change of one model's state, by the service or without it."""
+    """Changes the state of one model, through the service or in the files, and prints the result."""
     wish = {"reason": reason} if reason else {}
     with ExitStack() as stack:
         asked = bench.predictor(stack)
@@ -116,7 +118,7 @@ def step(bench: Bench, given: str, word: str, reason: str | None, locally: Trans
 def done_locally(
     bench: Bench, word: str, version: str | None, order: Order, locally: Transition, verdict: Verdict | None = None
 ) -> dict[str, Any]:
-    """`version` None: the one that is live afterwards."""
+    """Changes the registry's files. `version` None stands for the model that is live afterwards."""
     steps = locally(bench.models_dir, version or "", order)
     done = stepped(version or str(steps[1].live), steps, verdict)
     bench.note(word, done, order)

@@ -1,4 +1,4 @@
-"""What the commands that go through REST share: the services they name, and how they show operations."""
+"""Shared by commands that call the REST API: service names, calls to several services, and printing operations."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class ServiceName(StrEnum):
 
 ServiceArgument = Annotated[ServiceName, typer.Argument(metavar="SERVICE", help="fetcher, cleaner, loader ...")]
 MaybeServiceArgument = Annotated[ServiceName | None, typer.Argument(metavar="[SERVICE]", help="[default: all]")]
-WaitOption = Annotated[bool, typer.Option("--wait", help="Until it is done.")]
+WaitOption = Annotated[bool, typer.Option("--wait", help="Wait until the operation ends.")]
 
 
 def conclude(asked: Api, answer: Answer, wait: bool, output: Output) -> dict[str, Any]:
-    """Say what an operation is, or, having waited for it, what it came to."""
+    """Prints an operation and returns it; with `wait`, waits until it has ended."""
     said: dict[str, Any] = answer.body
     if answer.status == ACCEPTED and wait:
         said = follow(asked, said, stderr())
@@ -49,7 +49,7 @@ def line_of(operation: Mapping[str, Any]) -> str:
 
 
 def of_each(asking: Asking, service: ServiceName | None, path: str, **params: Any) -> list[tuple[str, Any]]:
-    """What every service that runs answers; where one was named, it has to."""
+    """Gets `path` from every running service, or from `service` only. Raises NotRunningError if none is running."""
     found = of_running(asking, service, path, **params)
     if not found:
         raise NotRunningError("no service is running: `headrace run` starts them")
@@ -57,7 +57,7 @@ def of_each(asking: Asking, service: ServiceName | None, path: str, **params: An
 
 
 def of_running(asking: Asking, service: ServiceName | None, path: str, **params: Any) -> list[tuple[str, Any]]:
-    """The same, with an empty list where no service runs."""
+    """Like `get_from_each`, but returns an empty list if no service is running."""
     found = []
     for name in [service.value] if service else [each.value for each in ServiceName]:
         try:

@@ -1,4 +1,4 @@
-"""What `headrace pause` and `headrace resume` share: orders over REST, or, where nobody runs, into the database."""
+"""Sends pause and resume orders: over REST, or into the database if the service is not running."""
 
 from __future__ import annotations
 
@@ -28,25 +28,27 @@ WORDS: dict[Desired, str] = {"paused": "pause", "running": "resume"}
 
 @dataclass(frozen=True)
 class SteeringOptions:
-    """Of pause and resume."""
+    """The options of pause and resume."""
 
-    topics: Annotated[list[str] | None, typer.Argument(metavar="[TOPIC]...", help="Which; or --all.")] = None
+    topics: Annotated[list[str] | None, typer.Argument(metavar="[TOPIC]...", help="Topics; or use --all.")] = None
     all_: Annotated[bool, typer.Option("--all", help="All topics of the service.")] = False
     wait: WaitOption = False
-    reason: Annotated[str | None, typer.Option("--reason", metavar="TEXT", help="Why; it is kept.")] = None
+    reason: Annotated[str | None, typer.Option("--reason", metavar="TEXT", help="Reason, stored with the order.")] = (
+        None
+    )
 
     def topics_for(self, service: str) -> list[str]:
-        """Topics, none of them standing for all. Raises ConfigError."""
+        """The topics; an empty list means all of them. Raises ConfigError."""
         known = topics_of(service)
         if bool(self.topics) == self.all_:
-            raise ConfigError(f"which topics? One or more of {', '.join(known)}, or --all")
+            raise ConfigError(f"expected one or more of {', '.join(known)}, or --all")
         if unknown := sorted(set(self.topics or ()) - set(known)):
-            raise ConfigError(f"the {service} does not work on {unknown[0]!r}; it does on {', '.join(known)}")
+            raise ConfigError(f"the {service} has no topic {unknown[0]!r}; its topics: {', '.join(known)}")
         return self.topics or []
 
 
 def topics_of(service: str) -> tuple[str, ...]:
-    """What a service can be paused on."""
+    """The topics that a service can pause."""
     reads = READS[service]
     if not reads:
         return WRITES[service]
@@ -56,12 +58,14 @@ def topics_of(service: str) -> tuple[str, ...]:
 def steer_service(
     asking: Asking, service: str, options: SteeringOptions, desired: Desired, more: Mapping[str, Any]
 ) -> None:
-    """`more`: of the request, beside the reason."""
+    """Orders a state of topics. `more` holds fields of the request body beside the reason."""
     topics, word = options.topics_for(service), WORDS[desired]
     wish = ({"reason": options.reason} if options.reason else {}) | dict(more)
     if asking.url is None and not urls_of(asking.settings, service):
         if options.wait:
-            raise NotRunningError(f"the {service} is not running, so nobody would obey: give the order without --wait")
+            raise NotRunningError(
+                f"the {service} is not running and cannot obey the order: run the command without --wait"
+            )
         _without_the_service(asking.settings, service, topics or list(topics_of(service)), desired, wish)
         return
     with asking.api(service) as asked:
@@ -74,7 +78,7 @@ def steer_service(
 def _without_the_service(
     settings: Settings, service: str, topics: list[str], desired: Desired, wish: dict[str, Any]
 ) -> None:
-    """The order goes into the database, where every replica reads it before its first record."""
+    """Stores the order in the database, where every replica reads it before its first record."""
     who = f"command:{getpass.getuser()}"
     with opened_if_made(settings) as access, access.connect("headrace command") as connection:
         owner: psycopg.Connection[Any] = connection

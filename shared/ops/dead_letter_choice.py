@@ -1,4 +1,4 @@
-"""Which dead letters are meant, how many there are of each kind, and which of them may be sent back."""
+"""Filters dead letters, counts them by kind, and decides which of them a redrive may send back."""
 
 from __future__ import annotations
 
@@ -14,15 +14,18 @@ from shared.ops.dead_letters import Letter, Place, State, place_of
 
 Verdict = Literal["selected", "settled", "over_cap"]
 
-# A record that failed so often will fail again, unless a person says that something was mended.
+# A record that failed this often will fail again; an operator can lift the cap with `force` after fixing the cause.
 MOST_REDRIVES = 5
 MOST_FACETS = 50
 
 
 @dataclass(frozen=True)
 class Filter:
-    """Which letters are meant; what is not given leaves none out. `key` is a pattern in which * stands for anything;
-    `since` and `until` are of the moment a letter was put there, `until` not among them."""
+    """Conditions on dead letters, combined with AND; a condition that is None matches every letter.
+
+    `key` is a pattern in which * matches any text. `since` (inclusive) and `until` (exclusive) compare with the time
+    at which the letter was written.
+    """
 
     cause: str | None = None
     state: State | None = None
@@ -67,8 +70,11 @@ class Filter:
 
 @dataclass(frozen=True)
 class Selection:
-    """Letters to work on: those at `places`, or else those that the filter matches; among the offsets of `spans`
-    (partition: from, to before). `force` lifts the cap on redrives."""
+    """Selects letters at `places`, or the letters that the filter matches if `places` is None.
+
+    Both are limited to the offsets of `spans`: partition to (begin, end), end exclusive. `force` lifts the cap on
+    redrives.
+    """
 
     spans: Mapping[int, tuple[int, int]]
     places: frozenset[Place] | None = None
@@ -76,14 +82,14 @@ class Selection:
     force: bool = False
 
     def meant(self, letter: Letter) -> bool:
-        """Whatever became of it."""
+        """Tells whether the letter is selected, whether or not it is still open."""
         begin, end = self.spans.get(letter.place.partition, (0, 0))
         if not begin <= letter.place.offset < end:
             return False
         return letter.place in self.places if self.places is not None else self.filter.matches(letter, "open")
 
     def redrives(self, letter: Letter, settled: Collection[Place]) -> Verdict | None:
-        """What a redrive does with it; None: it is not meant."""
+        """What a redrive does with the letter; None if the letter is not selected."""
         if not self.meant(letter):
             return None
         if letter.place in settled:
@@ -91,7 +97,7 @@ class Selection:
         return "selected" if self.force or letter.redrives < MOST_REDRIVES else "over_cap"
 
     def as_json(self) -> dict[str, Any]:
-        """As it is kept in an operation's target."""
+        """The JSON stored as an operation's target."""
         return {
             "spans": {str(partition): list(span) for partition, span in self.spans.items()},
             "ids": None if self.places is None else [str(place) for place in sorted(self.places)],
@@ -111,7 +117,10 @@ class Selection:
 
 
 def facets(letters: Iterable[Letter]) -> dict[str, list[dict[str, Any]]]:
-    """How many letters there are of each kind, the most frequent first; for a way to fail, the first one given."""
+    """Counts letters by cause, stage, topic, day and stack digest, the most frequent value first.
+
+    Each kind lists at most MOST_FACETS values. A stack digest also shows the first of its letters as an example.
+    """
     held = list(letters)
     examples = {letter.stack_digest: letter for letter in reversed(held)}
     counts = {

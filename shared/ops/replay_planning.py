@@ -1,7 +1,7 @@
-"""From a replay's request to a plan: what the log holds now, pinned to offsets. Only reads.
+"""Turns a replay request into a plan of offset ranges in the current log. Reads only.
 
-Where offsets alone say what is wanted and leave no gaps (the embedded log), counting is arithmetic; else the records in
-question are read once.
+If offsets alone decide what is selected and the log has no gaps (the embedded log), records are counted by arithmetic.
+Otherwise the records in the window are read once.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from shared.ops.operations import NotPossible
 from shared.ops.replays import KINDS, Plan, ReplayRequest, Seen, Span, kind_of, selects
 from shared.topics import RETRIES
 
-# No record is older; Kafka takes earlier times for orders of another kind.
+# No record is older. Kafka reads negative timestamps as special requests (latest, earliest).
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 Spans = Mapping[TopicPartition, Span]
 
 
 def plan(broker: Broker, request: ReplayRequest, reads: Collection[str]) -> Plan:
-    """`reads`: the topics that the service can replay.
+    """Plans a replay. `reads`: the topics that the service can replay.
 
-    Raises ConfigError for what cannot be meant, NotPossible where retention has cut what was asked for by offsets.
+    Raises ConfigError for an invalid request, and NotPossible if retention has removed requested offsets.
     """
     known = sorted(set(reads) - set(RETRIES))
     if request.topic not in known:
         raise ConfigError(
-            f"topic {request.topic!r} is none that this service reads"
-            + (f": choose among {', '.join(known)}" if known else "; it has nothing to replay")
+            f"topic {request.topic!r} is not read by this service"
+            + (f": expected one of {', '.join(known)}" if known else "; it has nothing to replay")
         )
     spans = _spans(broker, request)
     if broker.gapless and not request.reads_records:
@@ -41,16 +41,16 @@ def plan(broker: Broker, request: ReplayRequest, reads: Collection[str]) -> Plan
 
 
 def require_all(broker: Broker, plan: Plan) -> None:
-    """Raises NotPossible where retention has cut what a plan is pinned to."""
+    """Raises NotPossible if retention has removed offsets of the plan."""
     spans = {TopicPartition(plan.request.topic, p): span.begin for p, span in plan.spans.items()}
     try:
         require_there(broker, spans)
     except Cut as cut:
-        raise NotPossible(f"this plan cannot be executed any more: {cut}. Make a new one") from cut
+        raise NotPossible(f"this plan can no longer be executed: {cut}. Make a new plan") from cut
 
 
 def _spans(broker: Broker, request: ReplayRequest) -> dict[TopicPartition, Span]:
-    """What lies in the window, for each partition that can hold wanted records; without the empty ones."""
+    """The offsets of the window, for each partition that can hold selected records; empty ranges are left out."""
     tps = broker.partitions(request.topic)
     if request.offsets is not None and (beyond := max(request.offsets)) >= len(tps):
         raise ConfigError(f"{request.topic} has partitions 0 to {len(tps) - 1}, not {beyond}")
@@ -82,7 +82,7 @@ def _by_time(
 def _by_offset(
     request: ReplayRequest, tps: list[TopicPartition], begins: Offsets, ends: Offsets
 ) -> tuple[Offsets, Offsets]:
-    """An offset that is named has to be there: who asks for it counts on it."""
+    """Offsets that the request names must exist, so a request outside the log is refused, never shortened."""
     cut, wanted_begins, wanted_ends = [], dict(begins), dict(ends)
     for tp in tps:
         window = None if request.offsets is None else request.offsets[tp.partition]
@@ -97,17 +97,17 @@ def _by_offset(
         wanted_begins[tp] = max(begins[tp], begin or 0)
         wanted_ends[tp] = min(ends[tp], ends[tp] if end is None else end)
     if cut and not _is_all(request):
-        raise NotPossible(f"retention has cut what was asked for; the earliest offsets there are: {', '.join(cut)}")
+        raise NotPossible(f"retention has removed requested records; the earliest available offsets: {', '.join(cut)}")
     return wanted_begins, wanted_ends
 
 
 def _is_all(request: ReplayRequest) -> bool:
-    """From the very beginning, in every partition: that is whatever there is."""
+    """Tells whether the request begins at offset 0 in every partition, which selects all records still available."""
     return request.begin == 0 and request.offsets is None
 
 
 def _counted(broker: Broker, request: ReplayRequest, spans: Spans) -> Plan:
-    """First and last of all: of the partitions' first ones the earliest, of their last ones the latest."""
+    """Counts by arithmetic; reads only the first and last record of each partition."""
     firsts = [_record_at(broker, tp, span.begin) for tp, span in sorted(spans.items())]
     lasts = [_record_at(broker, tp, span.end - 1) for tp, span in sorted(spans.items())]
     return Plan(
@@ -120,7 +120,7 @@ def _counted(broker: Broker, request: ReplayRequest, spans: Spans) -> Plan:
 
 
 def _read(broker: Broker, request: ReplayRequest, spans: Spans) -> Plan:
-    """Read all, keep what a plan needs: the spans become as narrow as what is selected in them."""
+    """Reads every record of the ranges, counts the selected ones, and narrows each range to them."""
     wanted = selects(request)
     counts: Counter[int] = Counter()
     first: dict[int, Record] = {}
@@ -135,7 +135,7 @@ def _read(broker: Broker, request: ReplayRequest, spans: Spans) -> Plan:
             last[record.partition] = record
     if kinds and (unknown := sorted(set(request.kinds or ()) - kinds)):
         there = ", ".join(sorted(kind for kind in kinds if kind is not None)) or "none"
-        raise ConfigError(f"no record of this window is of kind {unknown[0]!r}; there are: {there}")
+        raise ConfigError(f"no record of this window is of kind {unknown[0]!r}; found kinds: {there}")
     return Plan(
         request,
         {p: Span(first[p].offset, last[p].offset + 1) for p in counts},
@@ -149,7 +149,7 @@ def _record_at(broker: Broker, tp: TopicPartition, offset: int) -> Record:
     for batch in sweep(broker, {tp: (offset, offset + 1)}):
         for record in batch:
             return record
-    raise NotPossible(f"retention has just cut {tp.topic}/{tp.partition} at {offset}; plan again")
+    raise NotPossible(f"retention has just removed {tp.topic}/{tp.partition} offset {offset}; make a new plan")
 
 
 def _order(record: Record) -> tuple[int, int, int]:

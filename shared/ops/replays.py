@@ -1,7 +1,7 @@
-"""Replays: which records of a topic are handled once more.
+"""Defines replay requests and plans: which records of a topic are handled again.
 
-A request names a window and what of it is wanted; shared/ops/replay_planning.py pins it to offsets. What lies between
-these offsets never changes, so a plan selects the same records whenever it is looked at.
+A request names a window and filters; shared/ops/replay_planning.py resolves it to offset ranges. The records of these
+ranges never change, so a plan always selects the same records.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from shared.errors import ConfigError
 from shared.events import day_of
 from shared.topics import CLEAN, LOADED, PREDICTIONS, partition_of
 
-# What messages call themselves: `kind` of facts, `state` of predictions. Feeds of raw events are the source's.
+# The values of `kind` in facts and of `state` in predictions. The kinds of raw events are the feeds of their source.
 KINDS = {
     CLEAN: frozenset({"listed", "observed", "settled", "reference"}),
     LOADED: frozenset({"listed", "observed", "settled", "reference"}),
@@ -34,55 +34,55 @@ Offset = Annotated[int, Field(ge=0)]
 
 
 class Span(NamedTuple):
-    """Offsets of one partition, `end` not among them."""
+    """Offsets of one partition, end exclusive."""
 
     begin: int
     end: int
 
 
 class OffsetWindow(BaseModel):
-    """Offsets of one partition."""
+    """A range of offsets of one partition."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    begin: Offset | None = Field(default=None, description="the first offset; default: the earliest there is")
-    end: Offset | None = Field(default=None, description="the offset after the last; default: the end as it is now")
+    begin: Offset | None = Field(default=None, description="first offset; default: the earliest available")
+    end: Offset | None = Field(default=None, description="last offset, exclusive; default: the current end")
 
     @model_validator(mode="after")
     def _forwards(self) -> Self:
         if self.begin is not None and self.end is not None and self.end <= self.begin:
-            raise ValueError(f"end ({self.end}) must lie beyond begin ({self.begin})")
+            raise ValueError(f"end ({self.end}) must be greater than begin ({self.begin})")
         return self
 
 
 class ReplayRequest(BaseModel):
-    """Which records of a topic are to be handled again, and how fast. Without a window: all that there is."""
+    """Selects the records of a topic to handle again, and the rate. Without a window, all records are selected."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
-    topic: Key = Field(description="one that the service reads", examples=["raw-events"])
+    topic: Key = Field(description="a topic that the service reads", examples=["raw-events"])
     offsets: dict[Annotated[int, Field(ge=0)], OffsetWindow] | None = Field(
-        default=None, min_length=1, description="a window for each partition; of others nothing is replayed"
+        default=None, min_length=1, description="a window per partition; partitions not named are not replayed"
     )
-    begin: Offset | None = Field(default=None, description="the first offset, in every partition")
-    end: Offset | None = Field(default=None, description="the offset after the last, in every partition")
-    since: AwareDatetime | None = Field(default=None, alias="from", description="not earlier than this; with time zone")
-    until: AwareDatetime | None = Field(default=None, alias="to", description="earlier than this; with time zone")
+    begin: Offset | None = Field(default=None, description="first offset, in every partition")
+    end: Offset | None = Field(default=None, description="last offset (exclusive), in every partition")
+    since: AwareDatetime | None = Field(default=None, alias="from", description="start time, inclusive, with time zone")
+    until: AwareDatetime | None = Field(default=None, alias="to", description="end time, exclusive, with time zone")
     time: Literal["record", "event"] = Field(
         default="record",
-        description="what `from` and `to` are about: when a record was appended, or when its event starts"
-        " (midnight UTC of its day where the record does not say)",
+        description="which time `from` and `to` compare with: `record`, when the record was appended; `event`, when its"
+        " event starts (midnight UTC of the event's day if the record has no time)",
     )
     keys: tuple[Key, ...] | None = Field(
         default=None, min_length=1, max_length=1000, description="event keys, or patterns: boatrace:2026-01-31:*"
     )
     kinds: tuple[Key, ...] | None = Field(
-        default=None, min_length=1, max_length=20, description="kinds of facts; of raw events, feeds"
+        default=None, min_length=1, max_length=20, description="kinds of facts, or feeds of raw events"
     )
     rate: float | None = Field(
-        default=None, gt=0, le=1e6, allow_inf_nan=False, description="at most so many records a second"
+        default=None, gt=0, le=1e6, allow_inf_nan=False, description="maximum records per second"
     )
-    notify: bool = Field(default=False, description="whether people are told what comes of it")
+    notify: bool = Field(default=False, description="whether the notifier sends messages for replayed records")
 
     @model_validator(mode="after")
     def _sensible(self) -> Self:
@@ -90,7 +90,7 @@ class ReplayRequest(BaseModel):
         if sum([self.offsets is not None, everywhere, self.by_time]) > 1:
             raise ValueError("give one window: offsets, or begin and end, or from and to")
         if self.begin is not None and self.end is not None and self.end <= self.begin:
-            raise ValueError(f"end ({self.end}) must lie beyond begin ({self.begin})")
+            raise ValueError(f"end ({self.end}) must be greater than begin ({self.begin})")
         if self.since is not None and self.until is not None and self.until <= self.since:
             raise ValueError("`to` must be later than `from`")
         if self.time == "event" and not self.by_time:
@@ -106,11 +106,11 @@ class ReplayRequest(BaseModel):
 
     @property
     def reads_records(self) -> bool:
-        """Whether a record has to be looked at to know if it is wanted; else its offset says so."""
+        """Tells whether selecting a record needs its contents; otherwise its offset is enough."""
         return bool(self.keys or self.kinds or self.time == "event")
 
     def partitions(self, count: int) -> frozenset[int]:
-        """Where wanted records can be: an exact key has one partition."""
+        """The partitions that can hold selected records: an exact key lies in exactly one partition."""
         if self.keys and not any(_WILD.search(key) for key in self.keys):
             return frozenset(partition_of(key.encode(), count) for key in self.keys)
         return frozenset(range(count))
@@ -120,7 +120,7 @@ class ReplayRequest(BaseModel):
 
 
 def request_of(data: Mapping[str, Any]) -> ReplayRequest:
-    """Raises ConfigError, which says what is wrong where."""
+    """Raises ConfigError, which names the first invalid field and the reason."""
     try:
         return ReplayRequest.model_validate(data)
     except ValidationError as error:
@@ -130,7 +130,7 @@ def request_of(data: Mapping[str, Any]) -> ReplayRequest:
 
 
 class Seen(NamedTuple):
-    """A record that a plan points at."""
+    """A record that a plan refers to: its place, key and time of append."""
 
     place: str
     key: str
@@ -139,7 +139,7 @@ class Seen(NamedTuple):
 
 @dataclass(frozen=True)
 class Plan:
-    """A request, pinned: per partition the offsets, and how many records of them are selected."""
+    """A request resolved to offsets: per partition, a range and the number of selected records."""
 
     request: ReplayRequest
     spans: Mapping[int, Span]
@@ -152,7 +152,7 @@ class Plan:
         return sum(self.counts.values())
 
     def stored(self) -> dict[str, Any]:
-        """As JSON; what an operation's target and ops.plans hold."""
+        """The JSON stored in an operation's target and in ops.plans."""
         return {
             "topic": self.request.topic,
             "request": self.request.stored(),
@@ -177,7 +177,7 @@ def plan_of(stored: Mapping[str, Any]) -> Plan:
 
 
 class _Said(msgspec.Struct):
-    """The parts of any message that a selection asks for; the rest is passed over."""
+    """The fields of a message that a selection reads; all other fields are skipped."""
 
     kind: str | None = None
     feed: str | None = None
@@ -190,13 +190,13 @@ _NOTHING = _Said()
 
 
 def kind_of(record: Record) -> str | None:
-    """None where the bytes say nothing, or nothing that can be read."""
+    """The kind, feed or state of a message; None if it has none or cannot be decoded."""
     said = _said(record)
     return said.kind or said.feed or said.state
 
 
 def event_time_of(record: Record) -> datetime | None:
-    """When the record's event starts; None for what is about no event (base data)."""
+    """When the record's event starts; None for a record without an event (base data)."""
     scheduled_at = _said(record).scheduled_at
     if scheduled_at is not None and scheduled_at.tzinfo is not None:
         return scheduled_at
@@ -205,7 +205,7 @@ def event_time_of(record: Record) -> datetime | None:
 
 
 def selects(request: ReplayRequest) -> Callable[[Record], bool]:
-    """Whether a record within the plan's offsets is wanted."""
+    """A predicate that tells whether a record within the plan's offsets is selected."""
     tests: list[Callable[[Record], bool]] = []
     if request.keys:
         exact = frozenset(key.encode() for key in request.keys)
@@ -226,7 +226,10 @@ def selects(request: ReplayRequest) -> Callable[[Record], bool]:
 
 
 def overlap(a: Plan, b: Plan) -> str | None:
-    """Where two plans may both select a record, in words; None: they cannot. In doubt they can."""
+    """The first offset range in which two plans may select the same record, as text; None if they cannot.
+
+    Conservative: reports an overlap that cannot be ruled out.
+    """
     one, other = a.request, b.request
     if one.topic != other.topic or not _keys_meet(one.keys, other.keys):
         return None
@@ -263,7 +266,7 @@ def _keys_meet(some: tuple[str, ...] | None, others: tuple[str, ...] | None) -> 
 
 
 def _may_both_match(a: str, b: str) -> bool:
-    """Conservative for two patterns: only different beginnings or endings tell them apart for certain."""
+    """Conservative for two patterns: only different literal prefixes or suffixes prove that they cannot both match."""
     if not _WILD.search(a):
         return a == b or fnmatchcase(a, b)
     if not _WILD.search(b):
@@ -272,12 +275,12 @@ def _may_both_match(a: str, b: str) -> bool:
 
 
 def _literal(pattern: str) -> str:
-    """What every match begins with."""
+    """The literal prefix of every match."""
     return _WILD.split(pattern, maxsplit=1)[0]
 
 
 def _ending(pattern: str) -> str:
-    """What every match ends with, reversed; a `]` may close a class, so nothing is known before it."""
+    """The literal suffix of every match, reversed; a `]` may close a class, so the suffix ends there."""
     return re.split(r"[*?\]]", pattern)[-1][::-1]
 
 

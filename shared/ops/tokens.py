@@ -1,6 +1,6 @@
-"""Bearer tokens: how they look, what is kept of them, and what their scopes allow.
+"""Formats and parses bearer tokens, hashes their secrets, and compares their scopes.
 
-A token is `hr_ID_SECRET`. The database keeps ID and the SHA-256 of SECRET (256 random bits: no slow hash is needed).
+A token is `hr_ID_SECRET`. The database stores ID and the SHA-256 of SECRET; 256 random bits need no slow hash.
 """
 
 from __future__ import annotations
@@ -27,13 +27,15 @@ _TOKEN = re.compile(r"hr_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
 
 
 class Parts(NamedTuple):
+    """The two parts of a token's text."""
+
     id: str
     secret: str
 
 
 @dataclass(frozen=True)
 class Token:
-    """A row of ops.tokens. `replaced_by`: the token that took its place at a rotation."""
+    """A row of ops.tokens. `replaced_by` is the id of the token that replaced it in a rotation."""
 
     id: str
     name: str
@@ -51,7 +53,7 @@ class Token:
 
 
 def minted(random: bytes) -> Parts:
-    """A new token of ID_BYTES + SECRET_BYTES random bytes."""
+    """A new token, made of ID_BYTES + SECRET_BYTES random bytes."""
     token_id, secret = random[:ID_BYTES], random[ID_BYTES:]
     if len(secret) != SECRET_BYTES:
         raise ValueError(f"expected {ID_BYTES + SECRET_BYTES} random bytes, got {len(random)}")
@@ -63,7 +65,7 @@ def written(parts: Parts) -> str:
 
 
 def parts_of(text: str) -> Parts | None:
-    """None: it is no token of the database."""
+    """Parses `hr_ID_SECRET`; None for any other text."""
     found = _TOKEN.fullmatch(text)
     return None if found is None else Parts(*found.groups())
 
@@ -77,14 +79,14 @@ def is_secret_of(secret: str, token: Token) -> bool:
 
 
 def allows(scope: Scope, needed: Scope) -> bool:
-    """Each scope holds those before it."""
+    """Each scope includes the scopes before it in SCOPES."""
     return SCOPES.index(scope) >= SCOPES.index(needed)
 
 
 def span_of(text: str) -> timedelta:
-    """A time span as people write it: 90s, 15m, 1h, 30d, 2w. Raises ConfigError."""
+    """Parses a duration: 90s, 15m, 1h, 30d, 2w. Raises ConfigError."""
     found = _SPAN.fullmatch(text)
     seconds = int(found[1]) * _SECONDS[found[2]] if found else None
     if seconds is None or seconds > LONGEST.total_seconds():
-        raise ConfigError(f"{text!r} is no time span: expected 90s, 15m, 1h, 30d or 2w, ten years at most")
+        raise ConfigError(f"invalid duration {text!r}: expected 90s, 15m, 1h, 30d or 2w, at most ten years")
     return timedelta(seconds=seconds)

@@ -1,4 +1,7 @@
-"""The audit trail: who did what, when, and what came of it. Append-only; within the caller's transaction."""
+"""Appends to and reads the audit trail in ops.audit: who changed what, when, and the outcome.
+
+Rows are never updated or deleted. Every function runs within the caller's transaction.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from shared.database.connection import DbConnection
 
 
 class Line(NamedTuple):
-    """A line of the trail. `outcome`: accepted, or why it was refused."""
+    """A row of ops.audit. `outcome` is `accepted`, or the reason of the refusal."""
 
     id: int
     at: datetime
@@ -51,7 +54,7 @@ def note(
 def lines(
     connection: DbConnection, service: str | None = None, *, before_id: int | None = None, limit: int = 100
 ) -> list[Line]:
-    """The newest first; `before_id`: older than this line."""
+    """Entries, the newest first; `before_id` limits them to entries older than this id."""
     found = connection.execute(
         "SELECT id, at, service, who, action, target, before, after, outcome, request_id FROM ops.audit"
         " WHERE coalesce(service = %s, true) AND coalesce(id < %s, true) ORDER BY id DESC LIMIT %s",

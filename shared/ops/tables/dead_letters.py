@@ -1,7 +1,7 @@
-"""What became of dead letters, in ops.dead_letters_settled. Within the caller's transaction.
+"""Records which dead letters were redriven or discarded, in ops.dead_letters_settled.
 
-A letter is open until somebody sends it back or discards it, and then never again: a record that fails once more is a
-letter of its own.
+A letter is open until an operator redrives or discards it, and never reopens: a record that fails again becomes a new
+letter. Every function runs within the caller's transaction.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ REDRIVE = "redrive"
 
 
 class Settled(NamedTuple):
-    """What became of one letter, by which operation."""
+    """The outcome of one letter, and the operation that settled it."""
 
     outcome: Outcome
     operation_id: str
@@ -33,12 +33,12 @@ class Settled(NamedTuple):
 
 
 def lock(connection: DbConnection, service: str) -> None:
-    """Until the end of the transaction nobody else plans or discards anything of this service."""
+    """Blocks other redrives and discards of this service until the end of the transaction."""
     connection.execute("SELECT pg_advisory_xact_lock(hashtext('headrace dead letters'), hashtext(%s))", (service,))
 
 
 def states(connection: DbConnection, service: str, except_by: str | None = None) -> dict[Place, State]:
-    """Of all letters that are not open; `except_by`: what this operation settled counts as open."""
+    """The state of every letter that is not open; letters settled by the operation `except_by` count as open."""
     found = connection.execute(
         "SELECT p, off, outcome FROM ops.dead_letters_settled WHERE service = %s"
         " AND (%s::text IS NULL OR operation_id <> %s)",
@@ -65,7 +65,7 @@ def settle(
     who: str,
     reason: str | None = None,
 ) -> int:
-    """Note it; how many were open until now. Safe to say twice."""
+    """Settles letters that are still open and returns their number. Repeating it changes nothing."""
     if not places:
         return 0
     return connection.execute(
@@ -80,7 +80,7 @@ def settle(
 
 
 def open_redrives(connection: DbConnection, service: str) -> list[Operation]:
-    """Those that may yet send letters back."""
+    """Redrives that may still send letters back."""
     found = listing(connection, service, kinds=[REDRIVE], states=["waiting", "running", "paused"], limit=1000)
     return [each for each in found if each.is_open and each.kind in JOBS]
 
@@ -90,6 +90,6 @@ def keep_plan(connection: DbConnection, service: str, selection: Selection, coun
 
 
 def kept_plan(connection: DbConnection, service: str, plan_id: str) -> tuple[Selection, dict[str, int]]:
-    """With what it counted. Raises ConfigError where there is none, or none any more."""
+    """The selection and its counts. Raises ConfigError if the plan does not exist or has expired."""
     plan = plans_table.kept(connection, service, REDRIVE, plan_id)
     return Selection.from_json(plan), dict(plan["counts"])

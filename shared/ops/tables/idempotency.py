@@ -1,5 +1,7 @@
-"""Answers by service, caller and idempotency key, in ops.idempotency. Within the transaction of the work that they
-answer."""
+"""Stores responses by service, caller and idempotency key, in ops.idempotency.
+
+Every function runs within the transaction of the change that the response belongs to.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +11,12 @@ from shared.database.connection import DbConnection
 from shared.ops.idempotency import KEPT_H, Stored
 
 _AGE = f"interval '{KEPT_H} hours'"
-# So many old rows go with each new one: more than come, so that the table does not grow for ever.
+# Each insert deletes up to this many expired rows, so the table does not grow without bound.
 _SWEPT_ROWS = 10
 
 
 def reserve(connection: DbConnection, service: str, subject: str, key: str) -> bool:
-    """Locks the service's key until the end of the transaction. False: another transaction holds it."""
+    """Locks the key until the end of the transaction. Returns False if another transaction holds it."""
     row = connection.execute(
         "SELECT pg_try_advisory_xact_lock(hashtextextended(%s, hashtext('headrace idempotency')))",
         (f"{service}\n{subject}\n{key}",),
@@ -23,7 +25,7 @@ def reserve(connection: DbConnection, service: str, subject: str, key: str) -> b
 
 
 def find(connection: DbConnection, service: str, subject: str, key: str) -> Stored | None:
-    """Asked in a statement of its own, after `reserve`: it sees what was committed before the lock was free."""
+    """The stored response. Call after `reserve`: a separate statement sees rows committed before the lock was free."""
     row = connection.execute(
         "SELECT request_digest, status, headers, body FROM ops.idempotency"
         f" WHERE service = %s AND subject = %s AND key = %s AND created_at > now() - {_AGE}",
@@ -36,7 +38,7 @@ def keep(connection: DbConnection, service: str, subject: str, key: str, answer:
     connection.execute(
         "DELETE FROM ops.idempotency WHERE service = %s AND subject = %s AND key = %s", (service, subject, key)
     )
-    # One at a time: two who sweep the same rows would wait for each other.
+    # One transaction at a time: two that delete the same rows would wait for each other.
     connection.execute(
         "DELETE FROM ops.idempotency WHERE ctid IN (SELECT ctid FROM ops.idempotency"
         f" WHERE created_at <= now() - {_AGE} ORDER BY created_at LIMIT %s)"

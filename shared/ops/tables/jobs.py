@@ -1,8 +1,8 @@
-"""Who works on which job, in ops.operations. Within the caller's transaction, or statement by statement.
+"""Assigns jobs to workers by leases, in ops.operations. Runs in the caller's transaction or in autocommit mode.
 
-A job has one worker at a time, which holds a lease on it. Losing the lease stops nobody by itself: what a former worker
-has begun is fenced by the producer that the next one makes (shared/runtime/jobs/loop.py). Each statement names the
-worker, so that a former one changes nothing; none touches an operation that is over.
+A job has one worker at a time, which holds a lease. Losing the lease does not stop a worker: the producer that the next
+worker creates fences the former one's open units (shared/runtime/jobs/loop.py). Each statement names the worker, so a
+former worker changes nothing; none changes an operation that has ended.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ _MINE = "id = %(id)s AND worker = %(worker)s AND finished_at IS NULL"
 def claim(
     connection: DbConnection, service: str, worker: str, kinds: Collection[str], lease_s: float = LEASE_S
 ) -> Operation | None:
-    """The job that was asked for first among those that wait for a worker, now `worker`'s.
+    """Assigns the oldest job that waits for a worker to `worker`; None if there is none.
 
-    Also one whose worker's lease ended, whatever is wanted of it: whoever claims it has to see that nothing comes of
-    the former worker any more.
+    A job whose lease expired is claimed in any wanted state, also paused or cancelled: the new worker must fence the
+    former one.
     """
     row = connection.execute(
         "UPDATE ops.operations SET worker = %(worker)s, updated_at = clock_timestamp(),"
@@ -39,7 +39,7 @@ def claim(
 
 
 def renew(connection: DbConnection, operation_id: str, worker: str, lease_s: float = LEASE_S) -> bool:
-    """Whether the job is still this worker's, and open."""
+    """Extends the lease; False if the job has ended or belongs to another worker."""
     renewed = connection.execute(
         f"UPDATE ops.operations SET lease_until = clock_timestamp() + make_interval(secs => %(lease_s)s) WHERE {_MINE}",
         {"id": operation_id, "worker": worker, "lease_s": lease_s},
@@ -57,7 +57,7 @@ def tell(
     left_s: float | None = None,
     waiting_for: str | None = None,
 ) -> Wanted | None:
-    """Say how far it is; returns what is wanted of it, None: it is not this worker's any more."""
+    """Reports progress and returns the wanted state; None if the job no longer belongs to this worker."""
     row = connection.execute(
         "UPDATE ops.operations SET state = 'running', started_at = coalesce(started_at, clock_timestamp()),"
         " counts = coalesce(%(counts)s, counts), progress = coalesce(%(progress)s, progress), left_s = %(left_s)s,"
@@ -83,7 +83,7 @@ def end(
     counts: Mapping[str, Any] | None = None,
     error: str | None = None,
 ) -> bool:
-    """The end, as its worker says; False where the job is not its any more."""
+    """Ends the job; False if it no longer belongs to this worker."""
     ended = connection.execute(
         "UPDATE ops.operations SET state = %(state)s, error = %(error)s, counts = coalesce(%(counts)s, counts),"
         " progress = CASE WHEN %(state)s = 'succeeded' THEN 1 ELSE progress END, waiting_for = NULL,"
@@ -95,7 +95,10 @@ def end(
 
 
 def lay_down(connection: DbConnection, operation_id: str, worker: str, counts: Mapping[str, Any] | None = None) -> bool:
-    """Nobody works on it now, and nothing of what its workers began can happen any more: it is what is wanted of it."""
+    """Gives up the lease once no unit of the job is open, and moves the job to the state that is wanted.
+
+    Returns False if the job no longer belongs to this worker.
+    """
     with connection.transaction():
         row = connection.execute(
             f"SELECT wanted, service FROM ops.operations WHERE {_MINE} FOR UPDATE",
@@ -114,7 +117,7 @@ def lay_down(connection: DbConnection, operation_id: str, worker: str, counts: M
 
 
 def let_go(connection: DbConnection, operation_id: str, worker: str) -> None:
-    """Its worker is gone without having laid it down: whoever claims it, now, fences what may be left of it."""
+    """Expires the lease of a worker that died without releasing it, so that another can claim and fence the job."""
     connection.execute(
         f"UPDATE ops.operations SET lease_until = clock_timestamp() - interval '1 s' WHERE {_MINE}",
         {"id": operation_id, "worker": worker},

@@ -1,4 +1,4 @@
-"""Operations as rows of ops.operations. Within the caller's transaction."""
+"""Creates, lists and updates operations, in ops.operations. Runs within the caller's transaction."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def create(
 def get(
     connection: DbConnection, operation_id: str, service: str | None = None, *, lock: bool = False
 ) -> Operation | None:
-    """`lock`: until the end of the transaction nobody else changes it."""
+    """An operation, or None. `lock` keeps other transactions from changing it until this one ends."""
     row = connection.execute(
         f"SELECT {_COLUMNS} FROM ops.operations WHERE id = %s AND coalesce(service = %s, true)"
         + (" FOR UPDATE" if lock else ""),
@@ -58,7 +58,7 @@ def listing(
     before: str | None = None,
     limit: int = 100,
 ) -> list[Operation]:
-    """The newest first; `before`: older than this id."""
+    """Operations, the newest first; `before` limits them to operations older than this id."""
     found = connection.execute(
         f"SELECT {_COLUMNS} FROM ops.operations WHERE coalesce(service = %(service)s, true)"
         " AND (%(kinds)s::text[] = '{}' OR kind = ANY(%(kinds)s))"
@@ -70,10 +70,10 @@ def listing(
 
 
 def command(connection: DbConnection, operation: Operation, said: Command) -> Operation:
-    """Note what is wanted of an operation (got with `lock`); whoever works on it follows. Raises NotPossible.
+    """Stores the wanted state of an operation that was read with `lock`; its worker obeys. Raises NotPossible.
 
-    A job that nobody works on obeys at once. A worker that seems to be gone may yet come back: first somebody has to
-    claim its job, which fences it (shared/runtime/jobs/workers.py).
+    A job without a worker changes state at once. If the worker seems dead, the job first has to be claimed by another
+    worker, which fences the former one: it may come back (shared/runtime/jobs/workers.py).
     """
     wanted = wanted_after(operation, said)
     connection.execute(
@@ -96,7 +96,7 @@ def finish(
     error: str | None = None,
     counts: Mapping[str, Any] | None = None,
 ) -> None:
-    """The end of an operation; one that is over already stays as it is."""
+    """Ends an operation; one that has already ended is not changed."""
     connection.execute(
         "UPDATE ops.operations SET state = %(state)s, error = %(error)s, counts = coalesce(%(counts)s, counts),"
         " progress = CASE WHEN %(state)s = 'succeeded' THEN 1 ELSE progress END, waiting_for = NULL,"

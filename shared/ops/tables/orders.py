@@ -1,4 +1,7 @@
-"""Orders and what became of them, in ops.orders, ops.observed and ops.replicas. Within the caller's transaction."""
+"""Stores orders and what replicas report about them, in ops.orders, ops.observed and ops.replicas.
+
+Every function runs within the caller's transaction.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +14,14 @@ from shared.broker.contract import TopicPartition
 from shared.database.connection import DbConnection
 from shared.ops.orders import Desired, Doing, Observed, Order, Orders
 
-# A replica that has not said anything for so long is not there any more: its leases have ended, and its units are
-# fenced. (A stopped process that goes on later finds its partitions with others.)
+# A replica without a heartbeat for this long counts as dead: its leases have expired and its units are fenced. (A
+# process that was suspended and continues finds its partitions owned by other replicas.)
 FRESH_S = 15.0
 CHANNEL = "headrace_orders"
 
 
 class OrderRow(NamedTuple):
-    """An order with who gave it."""
+    """An order, its reason, and who gave it when."""
 
     order: Order
     reason: str | None
@@ -27,14 +30,14 @@ class OrderRow(NamedTuple):
 
 
 class Live(NamedTuple):
-    """The replicas that are alive: the newest order that each obeys (None: it has read none), and what they do."""
+    """The live replicas: the newest order that each obeys (None if it has read none), and their partitions."""
 
     obeyed: dict[str, int | None]
     observed: list[Observed]
 
 
 def read_orders(connection: DbConnection, service: str) -> Orders:
-    """What an order tolerates it tolerates until it is effective everywhere: who starts later gets none of it."""
+    """The current orders. `tolerate` is 0 once an order is effective: replicas that start later get no tolerance."""
     found = connection.execute(
         "SELECT topic, desired, seq, CASE WHEN tolerate > 0 AND EXISTS (SELECT FROM ops.operations o"
         " WHERE o.service = ops.orders.service AND o.finished_at IS NULL AND (o.target -> 'orders' ->> topic)::bigint"
@@ -53,9 +56,9 @@ def give_order(
     reason: str | None = None,
     tolerate: int = 0,
 ) -> tuple[OrderRow | None, OrderRow]:
-    """The order before, and the one that holds now. One that changes nothing keeps its number.
+    """Stores an order; returns the previous order and the current one. Pausing a paused topic keeps its order.
 
-    To run what runs already is an order too where a partition is held back: it lets the breaker try again.
+    Resuming a running topic is a new order: it makes replicas retry partitions that the breaker tripped.
     """
     connection.execute("SELECT pg_advisory_xact_lock(hashtext('headrace orders'))")
     before = _one(connection, service, topic)
@@ -75,8 +78,8 @@ def give_order(
 
 
 def live(connection: DbConnection, service: str) -> Live:
-    """Of replicas that are alive, all as of one moment: in one statement, so that no claim is older than what its
-    replica obeys."""
+    """The live replicas and their partitions, read in one statement: no reported status is older than the order that
+    its replica obeys."""
     found = connection.execute(
         "SELECT r.replica, r.obeyed_seq, o.topic, o.p, o.state, o.seq, o.position, o.cause FROM ops.replicas r"
         " LEFT JOIN ops.observed o USING (service, replica)"
@@ -91,10 +94,10 @@ def live(connection: DbConnection, service: str) -> Live:
 
 
 def forget(connection: DbConnection, service: str, replica: str, incarnation: UUID) -> bool:
-    """What was done under a replica's name is over. False where its row is not this process's (yet, or any more).
+    """Deletes the reported status of a replica. Returns False if its row does not belong to this process.
 
-    A process that begins commits this before it reads the orders that it begins with: whoever gives the next order
-    sees it. One that ends says so, too.
+    A process commits this before it reads its first orders, so that the sender of the next order sees it as
+    not yet obeying. A process also calls it when it stops.
     """
     if not refresh(connection, service, replica, incarnation):
         return False
@@ -103,7 +106,7 @@ def forget(connection: DbConnection, service: str, replica: str, incarnation: UU
 
 
 def refresh(connection: DbConnection, service: str, replica: str, incarnation: UUID) -> bool:
-    """Say that a replica is alive; False as for `forget`."""
+    """Stores the heartbeat of a replica; False as in `forget`."""
     return bool(
         connection.execute(
             "UPDATE ops.replicas SET seen_at = clock_timestamp()"
@@ -121,7 +124,7 @@ def report(
     seq: int,
     partitions: Mapping[TopicPartition, Doing],
 ) -> bool:
-    """What a replica does now with what it owns, under which order; False as for `forget`."""
+    """Stores the status of a replica's partitions and the order they obey; False as in `forget`."""
     obeying = connection.execute(
         "UPDATE ops.replicas SET obeyed_seq = %s WHERE service = %s AND replica = %s AND incarnation = %s",
         (seq, service, replica, incarnation),
@@ -146,7 +149,7 @@ def report(
 
 
 def paused(connection: DbConnection) -> list[tuple[str, str]]:
-    """Services and their topics that are paused by order."""
+    """(service, topic) of every paused topic."""
     return connection.execute(
         "SELECT service, topic FROM ops.orders WHERE desired = 'paused' ORDER BY service, topic"
     ).fetchall()

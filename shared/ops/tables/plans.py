@@ -1,4 +1,7 @@
-"""What dry runs found, in ops.plans, so that exactly that can be executed. Within the caller's transaction."""
+"""Stores the plans of dry runs in ops.plans, so that exactly a plan can be executed later.
+
+Every function runs within the caller's transaction.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ KEPT_H = 48
 
 
 def keep(connection: DbConnection, service: str, kind: str, plan: Mapping[str, Any]) -> str:
-    """Keep a plan of this kind of operation; returns its id. Plans that are too old go."""
+    """Stores a plan for this kind of operation and returns its id. Deletes expired plans."""
     connection.execute("DELETE FROM ops.plans WHERE created_at < now() - make_interval(hours => %s)", (KEPT_H,))
     row = connection.execute(
         "INSERT INTO ops.plans (service, kind, plan) VALUES (%s, %s, %s) RETURNING id", (service, kind, Jsonb(plan))
@@ -24,7 +27,7 @@ def keep(connection: DbConnection, service: str, kind: str, plan: Mapping[str, A
 
 
 def kept(connection: DbConnection, service: str, kind: str, plan_id: str) -> dict[str, Any]:
-    """Raises ConfigError where there is none, or none any more."""
+    """The plan. Raises ConfigError if it does not exist or has expired."""
     row = connection.execute(
         "SELECT plan FROM ops.plans WHERE id = %s AND service = %s AND kind = %s"
         " AND created_at >= now() - make_interval(hours => %s)",

@@ -1,4 +1,7 @@
-"""Plans of replays and the replays that execute them, in ops.plans and ops.operations. In the caller's transaction."""
+"""Stores replay plans and starts replays, in ops.plans and ops.operations.
+
+Every function runs within the caller's transaction.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ def keep_plan(connection: DbConnection, service: str, plan: Plan) -> str:
 
 
 def kept_plan(connection: DbConnection, service: str, plan_id: str) -> Plan:
-    """Raises ConfigError where there is none, or none any more."""
+    """The plan. Raises ConfigError if it does not exist or has expired."""
     return plan_of(plans_table.kept(connection, service, REPLAY, plan_id))
 
 
@@ -30,10 +33,10 @@ def start(
     plan_id: str | None = None,
     again: bool = False,
 ) -> Operation:
-    """The replay of a plan, to be worked on by whichever replica claims it.
+    """Creates the replay operation of a plan; a replica claims it later.
 
-    Raises NotPossible: it was executed before and not asked for `again`, or an open replay may select the same records.
-    Looking and starting are one step, whoever else starts one.
+    Raises NotPossible if the plan was executed before and `again` is not set, or if an open replay may select the same
+    records. A lock makes the check and the insert atomic.
     """
     connection.execute("SELECT pg_advisory_xact_lock(hashtext('headrace replays'), hashtext(%s))", (service,))
     if plan_id is not None and not again and (done := _executed(connection, plan_id)) is not None:
@@ -47,7 +50,7 @@ def start(
         if (where := overlap(plan, plan_of(stored))) is not None:
             raise NotPossible(
                 f"operation {other_id} is an open replay that may select the same records ({where}):"
-                " wait until it is done, cancel it, or choose other records"
+                " wait until it ends, cancel it, or choose other records"
             )
     return create(connection, service, REPLAY, {**plan.stored(), "plan_id": plan_id}, requested_by, request_id)
 
@@ -61,7 +64,7 @@ def _executed(connection: DbConnection, plan_id: str) -> str | None:
 
 
 def to_be_told(connection: DbConnection, revisions: list[str]) -> frozenset[str]:
-    """Of these revisions, those of replays whose outcome people are to be told."""
+    """The revisions that belong to replays with `notify` set."""
     found = connection.execute(
         "SELECT id FROM ops.operations WHERE id = ANY(%s) AND kind = %s AND target -> 'notify' = 'true'",
         (revisions, REPLAY),

@@ -1,6 +1,6 @@
-"""Pausing and resuming as operations: orders are given, and the operation ends when they are obeyed everywhere.
+"""Pauses and resumes topics: stores the orders, and ends their operation once every replica obeys them.
 
-Within the caller's transaction.
+Every function runs within the caller's transaction.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ KINDS: Mapping[str, Desired] = {"pause": "paused", "resume": "running"}
 _OPPOSITE = {"paused": "resume", "running": "pause"}
 
 Partitions = Mapping[str, Collection[TopicPartition]]
-"""Of each topic of a service."""
+"""The partitions of each topic of a service."""
 
 
 def steer(
@@ -33,13 +33,13 @@ def steer(
     reason: str | None = None,
     tolerate: int = 0,
 ) -> Operation:
-    """Give an order for each topic. What was ordered before and is not obeyed everywhere yet will never be."""
+    """Stores an order for each topic, in one operation. Cancels open operations that ordered the opposite."""
     orders = {}
     for topic in sorted(topics):
         _, after = give_order(connection, service, topic, desired, who, reason, tolerate)
         orders[topic] = after.order.seq
     connection.execute(
-        "UPDATE ops.operations SET state = 'cancelled', error = 'another order came', waiting_for = NULL,"
+        "UPDATE ops.operations SET state = 'cancelled', error = 'superseded by another order', waiting_for = NULL,"
         " finished_at = clock_timestamp(), updated_at = clock_timestamp()"
         " WHERE service = %s AND finished_at IS NULL AND kind = %s AND target -> 'orders' ?| %s",
         (service, _OPPOSITE[desired], sorted(topics)),
@@ -49,11 +49,11 @@ def steer(
 
 
 def settle(connection: DbConnection, service: str, partitions: Partitions) -> list[str]:
-    """End the operations of a service whose orders are obeyed everywhere, and note of the others what they wait for.
+    """Ends the operations of a service whose orders are effective, and stores the pending reason of the others.
 
-    Any replica may, at any time. Gives the ids of those that ended.
+    Any replica may call this at any time. Returns the ids of the operations that ended.
     """
-    # Locked in the order of their ids, and waited for: whoever looks last sees what everybody has reported.
+    # Locks the rows in the order of their ids and waits: the last transaction sees the reports of all others.
     found = connection.execute(
         "SELECT id, kind, target -> 'orders' FROM ops.operations WHERE service = %s AND finished_at IS NULL"
         " AND kind = ANY(%s) ORDER BY id FOR UPDATE",
@@ -62,7 +62,7 @@ def settle(connection: DbConnection, service: str, partitions: Partitions) -> li
     now = live(connection, service) if found else None
     ended = []
     for operation_id, kind, seqs in found:
-        assert now is not None  # noqa: S101  # something was found
+        assert now is not None  # noqa: S101  # there are rows
         waits = [waits_for(Order(topic, KINDS[kind], seq), partitions, now) for topic, seq in sorted(seqs.items())]
         if reasons := [reason for reason in waits if reason]:
             operations_table.waits_for(connection, operation_id, "; ".join(dict.fromkeys(reasons)))
@@ -73,10 +73,10 @@ def settle(connection: DbConnection, service: str, partitions: Partitions) -> li
 
 
 class KnownPartitions:
-    """The partitions of what a service can be paused on, asked for until all are there: their number never changes.
+    """The partitions of the topics that a service can pause. Queried until every topic exists, then cached.
 
-    `prefix`: of the topics' names in the database (the log's local parts, beside Kafka). What the service writes is
-    a poller's output, which counts as one partition: one replica at a time works on it.
+    `prefix` is the prefix of the topics' names in the database (for the log's local part beside Kafka). A topic that
+    the service writes is a poller's output and counts as one partition: one replica at a time works on it.
     """
 
     def __init__(self, service: str, topics: Sequence[str], prefix: str = "") -> None:
@@ -98,7 +98,7 @@ class KnownPartitions:
 
 
 def waits_for(order: Order, partitions: Partitions, now: Live) -> str | None:
-    """What an order waits for to be effective, in words; None: it is."""
+    """Why an order is not effective yet, as text for people; None if it is effective."""
     if order.topic not in partitions:
-        return f"there is no topic {order.topic} yet"
+        return f"topic {order.topic} does not exist yet"
     return not_yet(order, partitions[order.topic], now.observed, now.obeyed)

@@ -1,4 +1,4 @@
-"""The audit trail: who did what, and what came of it."""
+"""Serves the audit trail: who changed what, and the outcome."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from shared.runtime.api.context import Desk
 from shared.runtime.api.paging import Limit, page_of
 
 BeforeLine = Annotated[
-    int | None, Query(ge=1, le=2**63 - 1, description="older than this id: `next` of the page before", examples=[412])
+    int | None,
+    Query(
+        ge=1, le=2**63 - 1, description="return entries older than this id: `next` of the previous page", examples=[412]
+    ),
 ]
 
 
@@ -25,37 +28,37 @@ _EXAMPLE: dict[str, Any] = {
 
 
 class TrailLine(BaseModel):
-    """Somebody asked for something."""
+    """A change that a caller made or was refused."""
 
     model_config = ConfigDict(from_attributes=True, json_schema_extra={"examples": [_EXAMPLE]})
 
     id: int
     at: datetime
     service: str
-    who: str = Field(description="token:NAME, or `file token` for the token of admin.token_file")
+    who: str = Field(description="the caller: token:NAME, or `file token` for the token in admin.token_file")
     action: str
     target: str
     before: dict[str, Any] | None
     after: dict[str, Any] | None
-    outcome: str = Field(description="accepted, or why it was refused")
+    outcome: str = Field(description="`accepted`, or the reason of the refusal")
     request_id: str
 
 
 class TrailPage(BaseModel):
-    """The newest first."""
+    """A page of audit entries, the newest first."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"lines": [_EXAMPLE], "next": None}]})
 
     lines: list[TrailLine]
-    next: int | None = Field(description="give it as `before` for the next page; null: this was the last")
+    next: int | None = Field(description="`before` of the next page; null on the last page")
 
 
 def router(desk: Desk) -> APIRouter:
     router = APIRouter(prefix="/audit", tags=["audit"])
 
-    @router.get("", summary="Who did what")
+    @router.get("", summary="List audit entries")
     def trail(before: BeforeLine = None, limit: Limit = 100) -> TrailPage:
-        """This service's trail: every change and every refusal, the newest first. Nobody can alter it."""
+        """Returns every change and every refusal at this service, the newest first. Entries cannot be altered."""
         with desk.transaction() as connection:
             rows = audit_table.lines(connection, desk.service, before_id=before, limit=limit + 1)
         page, last = page_of([TrailLine.model_validate(row) for row in rows], limit)

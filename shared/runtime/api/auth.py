@@ -1,24 +1,25 @@
-"""Who may do what: every request below /v1 needs a bearer token, and every change one of scope `operate`.
+"""Authenticates and authorizes requests below /v1.
 
-An endpoint does not ask for it; it cannot be forgotten, for `Doors` stands before all of /v1. Who calls is a parameter:
+Every request needs a bearer token, and every change a token of scope `operate`. AuthMiddleware checks all of /v1, so
+an endpoint declares nothing. An endpoint that needs the caller takes it as a parameter:
 
-    from shared.runtime.api.auth import Calling
+    from shared.runtime.api.auth import CurrentCaller
 
-    def router(desk: Desk) -> APIRouter:
+    def router(context: AdminContext) -> APIRouter:
         router = APIRouter(prefix="/things", tags=["things"])
 
-        @router.get("", summary="List the things", responses=responses(404))
-        def things(limit: Limit = 100) -> Things:          # any token
-            with desk.transaction() as connection:
+        @router.get("", summary="List things", responses=responses(404))
+        def list_things(limit: Limit = 100) -> Things:                    # any token
+            with context.transaction() as connection:
                 return Things(...)
 
         @router.get("/mine")
-        def mine(caller: Calling) -> Things: ...           # caller.subject, caller.scope, caller.request_id
+        def list_own_things(caller: CurrentCaller) -> Things: ...         # caller.subject, .scope, .request_id
 
         return router
 
-(FastAPI resolves annotations in the module, so parameter types must be module-level names.) POST and PUT endpoints:
-see posting.py.
+FastAPI resolves annotations in the module, so parameter types must be module-level names. For POST and PUT endpoints
+see idempotent_change.py.
 """
 
 from __future__ import annotations
@@ -47,15 +48,15 @@ PROTECTED = "/v1"
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
 FILE_TOKEN = "file token"  # noqa: S105  # a name
 HOW_TO_GET_ONE = "`headrace token create NAME --scope {scope}` makes one"
-# Refusals of changes that go into the trail. (What is nowhere, or takes no such method, is no change.)
+# Statuses of refused changes that the audit trail records. (404 and 405 name nothing that could change.)
 NOTED = frozenset({409, 413, 415, 422})
-# A path may be long; so much of it says what it was.
+# The audit trail keeps this many characters of a request line, because paths may be long.
 SHOWN = 300
 _CHALLENGE = 'Bearer realm="headrace"'
 
 
 class Caller(NamedTuple):
-    """`subject`: "token:NAME", or "file token" for whoever has the token of admin.token_file."""
+    """The authenticated caller. `subject` is "token:NAME", or "file token" for the token in admin.token_file."""
 
     subject: str
     scope: Scope
@@ -71,7 +72,7 @@ Calling = Annotated[Caller, Depends(_caller)]
 
 
 class Doors:
-    """Lets in below /v1 who has a token that allows what is asked for, and notes who that is."""
+    """Admits requests below /v1 whose token has the needed scope, and stores the caller in `request.state.caller`."""
 
     def __init__(self, app: ASGIApp, desk: Desk, file_token: str | None) -> None:
         self._app = app
@@ -96,13 +97,13 @@ class Doors:
         await self._app(scope, receive, send if scope["method"] in READING else self._noting(request, caller, send))
 
     def _noting(self, request: HTTPConnection, caller: Caller, send: Send) -> Send:
-        """Puts into the trail what was refused before anybody else could: a body of the wrong form, say."""
+        """Records refusals that no endpoint recorded, such as a body of the wrong form."""
 
         async def send_noted(message: Message) -> None:
             if message["type"] == "http.response.start" and message["status"] in NOTED and not request.state.noted:
                 what = f"{request.scope['method']} {request.scope['path']}"
                 outcome = f"refused ({message['status']}): {TITLES[message['status']]}"
-                with suppress(TransientError):  # the answer is right without its line
+                with suppress(TransientError):  # the response is correct even without the audit entry
                     await run_in_threadpool(self._note, caller, what, outcome)
             await send(message)
 
@@ -112,15 +113,15 @@ class Doors:
         given = _bearer(headers)
         if given is None:
             raise _unauthorized(
-                f"send a token: Authorization: Bearer TOKEN, that of admin.token_file or one of its own"
-                f" ({HOW_TO_GET_ONE.format(scope='read')})"
+                "the request has no token: send `Authorization: Bearer TOKEN` with the token in admin.token_file or one"
+                f" of the database ({HOW_TO_GET_ONE.format(scope='read')})"
             )
         if self._file_token is not None and hmac.compare_digest(given.encode(), self._file_token.encode()):
             return Caller(FILE_TOKEN, "admin", request_id)
         parts = parts_of(given)
         if parts is None:
             raise _unauthorized(
-                "this is neither the token of admin.token_file nor one of the form hr_ID_SECRET"
+                "the token is neither the one in admin.token_file nor of the form hr_ID_SECRET"
                 f" ({HOW_TO_GET_ONE.format(scope='read')})"
             )
         return await run_in_threadpool(self._known, parts, request_id)
@@ -129,11 +130,11 @@ class Doors:
         with self._desk.transaction() as connection:
             found = tokens_table.find(connection, parts.id)
         if found is None or not is_secret_of(parts.secret, found[0]):
-            raise _unauthorized(f"nobody was given this token ({HOW_TO_GET_ONE.format(scope='read')})")
+            raise _unauthorized(f"this token does not exist ({HOW_TO_GET_ONE.format(scope='read')})")
         token, now = found
         if (state := token.state(now)) != "valid":
             raise _unauthorized(
-                f"token {token.name!r} is {state}: ask for a new one ({HOW_TO_GET_ONE.format(scope=token.scope)})"
+                f"token {token.name!r} is {state}: use a new one ({HOW_TO_GET_ONE.format(scope=token.scope)})"
             )
         return Caller(f"token:{token.name}", token.scope, request_id)
 
@@ -141,7 +142,7 @@ class Doors:
         self._note(caller, what, f"forbidden: needs scope {needed}, has {caller.scope}")
         raise HTTPException(
             HTTPStatus.FORBIDDEN,
-            f"this needs a token of scope {needed}, and {caller.subject} has scope {caller.scope}"
+            f"this request needs a token of scope {needed}; {caller.subject} has scope {caller.scope}"
             f" ({HOW_TO_GET_ONE.format(scope=needed)})",
         )
 

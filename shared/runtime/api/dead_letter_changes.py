@@ -1,4 +1,4 @@
-"""Dead letters over HTTP: send them back to be tried again, or put them aside."""
+"""Serves the endpoints that redrive or discard dead letters."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def add_changes(desk: Desk, router: APIRouter, index: DeadLetterIndex) -> None:
     said: dict[str, Any] = {
         "status_code": 202,
         "response_model": OperationBody,
-        "responses": ACCEPTED | responses(409) | {200: {"model": Found, "description": "Dry run: what would be done"}},
+        "responses": ACCEPTED | responses(409) | {200: {"model": Found, "description": "The selection of a dry run"}},
     }
 
-    @router.post("/redrives", summary="Send dead letters back", **said)
+    @router.post("/redrives", summary="Redrive dead letters", **said)
     def redrive(wish: Redrive, request: Request) -> Response:
-        """Each chosen open letter goes once to the service's own retry topic, as a job that can be cancelled.
+        """Sends each selected open letter once to the service's own retry topic. Runs as a job that can be cancelled.
 
-        409: nothing to do, another redrive has a hand on them, or the plan cannot be executed any more.
+        409: no letter is selected, another redrive holds some of them, or the plan can no longer be executed.
         """
         _refresh(desk, index)
         target = _target(wish) if wish.plan_id is None else f"plan {full_id(wish.plan_id)}"
@@ -44,9 +44,9 @@ def add_changes(desk: Desk, router: APIRouter, index: DeadLetterIndex) -> None:
             desk, request, REDRIVE, target, lambda connection: _redrive(connection, desk, index, wish, request)
         )
 
-    @router.post("/discards", summary="Put dead letters aside", **said)
+    @router.post("/discards", summary="Discard dead letters", **said)
     def discard(wish: Discard, request: Request) -> Response:
-        """They are not open any more. 409: nothing to do, or a redrive has a hand on them."""
+        """Marks the selected open letters as discarded. 409: no letter is selected, or a redrive holds some of them."""
         _refresh(desk, index)
         return carry_out(
             desk, request, DISCARD, _target(wish), lambda connection: _discard(connection, desk, index, wish, request)
@@ -56,8 +56,8 @@ def add_changes(desk: Desk, router: APIRouter, index: DeadLetterIndex) -> None:
 def _redrive(connection: DbConnection, desk: Desk, index: DeadLetterIndex, wish: Redrive, request: Request) -> Answer:
     if retry_topic(desk.service) not in desk.steers:
         raise NotPossible(
-            f"{desk.service}'s dead letters are parts of documents and never were records: fetch their windows again"
-            " instead (`headrace backfill`)"
+            f"dead letters of the {desk.service} are parts of documents, not records: fetch their windows again instead"
+            " (`headrace backfill`)"
         )
     dead_letters_table.lock(connection, desk.service)
     plan_id = None if wish.plan_id is None else full_id(wish.plan_id)
@@ -74,7 +74,7 @@ def _redrive(connection: DbConnection, desk: Desk, index: DeadLetterIndex, wish:
     if planned is not None and len(choice.selected) != planned["selected"]:
         raise NotPossible(
             f"the plan selected {planned['selected']} dead letters, of which {len(choice.selected)} are still open:"
-            " make a new one"
+            " make a new plan"
         )
     choice.require_some()
     caller = caller_of(request)

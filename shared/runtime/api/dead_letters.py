@@ -1,4 +1,4 @@
-"""Dead letters over HTTP: list them, look at one, count them by kind."""
+"""Serves the endpoints that list, count and show dead letters."""
 
 from __future__ import annotations
 
@@ -26,28 +26,38 @@ from shared.topics import dead_letter_topic
 
 SHOWN_BYTES = 64 * 1024
 MOST_BYTES = 1024 * 1024
-Cause = Annotated[str | None, Query(max_length=200, description="the class of the error", examples=["InvalidEvent"])]
-OfState = Annotated[State | None, Query(description="open, redriven or discarded", examples=["open"])]
+Cause = Annotated[str | None, Query(max_length=200, description="class of the error", examples=["InvalidEvent"])]
+OfState = Annotated[State | None, Query(description="state: open, redriven or discarded", examples=["open"])]
 Key = Annotated[
-    str | None, Query(max_length=200, description="a key; * stands for anything", examples=["boatrace:2026-01-31:*"])
+    str | None, Query(max_length=200, description="record key; * matches any text", examples=["boatrace:2026-01-31:*"])
 ]
-Since = Annotated[AwareDatetime | None, Query(alias="from", description="from then on", examples=["2026-01-31T09:00Z"])]
-Until = Annotated[AwareDatetime | None, Query(alias="to", description="before then", examples=["2026-01-31T10:00Z"])]
-Topic = Annotated[str | None, Query(max_length=200, description="where it came from", examples=["raw-events"])]
-Stage = Annotated[str | None, Query(max_length=200, description="decode, handle or capture", examples=["handle"])]
-Digest = Annotated[str | None, Query(max_length=200, description="a stack digest", examples=["5c0a9be6d1f3a277"])]
+Since = Annotated[
+    AwareDatetime | None,
+    Query(alias="from", description="written at or after this time", examples=["2026-01-31T09:00Z"]),
+]
+Until = Annotated[
+    AwareDatetime | None, Query(alias="to", description="written before this time", examples=["2026-01-31T10:00Z"])
+]
+Topic = Annotated[
+    str | None, Query(max_length=200, description="topic of the record that failed", examples=["raw-events"])
+]
+Stage = Annotated[
+    str | None,
+    Query(max_length=200, description="processing step that failed: decode, handle or capture", examples=["handle"]),
+]
+Digest = Annotated[str | None, Query(max_length=200, description="stack digest", examples=["5c0a9be6d1f3a277"])]
 Before = Annotated[
     str | None,
     Query(
         pattern=r"^[0-9]{1,15}-[0-9]{1,9}-[0-9]{1,18}$",
-        description="`next` of the page before",
+        description="`next` of the previous page",
         examples=["1769850000000-0-17"],
     ),
 ]
 Partition = Annotated[int, Path(ge=0, lt=10**9, examples=[0])]
 Offset = Annotated[int, Path(ge=0, lt=10**18, examples=[17])]
 LimitBytes = Annotated[
-    int, Query(ge=1, le=MOST_BYTES, description="how much of the payload is shown", examples=[SHOWN_BYTES])
+    int, Query(ge=1, le=MOST_BYTES, description="maximum bytes of the payload to return", examples=[SHOWN_BYTES])
 ]
 
 
@@ -80,7 +90,7 @@ def _reading(desk: Desk, router: APIRouter, index: DeadLetterIndex) -> None:
 
     @router.get("", summary="List dead letters")
     def listing(wanted: Wanted, before: Before = None, limit: Limit = 100) -> LetterPage:
-        """This service's dead letters, the newest first, a page at a time."""
+        """Returns a page of this service's dead letters, the newest first."""
         found = matching(wanted)
         if before is not None:
             at_ms, partition, offset = map(int, before.split("-"))
@@ -94,14 +104,14 @@ def _reading(desk: Desk, router: APIRouter, index: DeadLetterIndex) -> None:
 
     @router.get("/facets", summary="Count dead letters by kind")
     def counted(wanted: Wanted) -> Facets:
-        """How many there are by cause, stage, way to fail, origin and day."""
+        """Counts dead letters by cause, stage, stack digest, topic and day."""
         found = matching(wanted)
         kinds = facets(letter for letter, _ in found)
         return Facets(**{kind: [Facet(**each) for each in values] for kind, values in kinds.items()})
 
-    @router.get("/{partition}/{offset}", summary="Look at a dead letter", responses=responses(404))
+    @router.get("/{partition}/{offset}", summary="Get a dead letter", responses=responses(404))
     def look(partition: Partition, offset: Offset, limit_bytes: LimitBytes = SHOWN_BYTES) -> WholeLetter:
-        """Its payload, all of its headers, and what happened to it."""
+        """Returns its payload, all of its headers and its history."""
         place = Place(partition, offset)
         with desk.broker() as broker:
             index.refresh(broker)
@@ -110,7 +120,7 @@ def _reading(desk: Desk, router: APIRouter, index: DeadLetterIndex) -> None:
             raise HTTPException(
                 HTTPStatus.NOT_FOUND,
                 f"there is no dead letter at {dead_letter_topic(desk.service)}/{place};"
-                " GET /v1/dead-letters lists those there are",
+                " GET /v1/dead-letters lists them",
             )
         with desk.transaction() as connection:
             settled = dead_letters_table.settled(connection, desk.service, place)
@@ -132,7 +142,7 @@ def _whole(record: Record, settled: Settled | None, letters: Sequence[Letter], l
 
 
 def _trail(letter: Letter, settled: Settled | None, letters: Sequence[Letter]) -> list[Happening]:
-    """What happened to it, and to the same record before and after."""
+    """The history of the letter and of other letters of the same record."""
     happened = [Happening(at=letter.at, what="failed")]
     if settled is not None:
         happened.append(

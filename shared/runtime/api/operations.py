@@ -1,4 +1,4 @@
-"""Operations: how they go, and telling jobs to wait, to go on or to end."""
+"""Serves the endpoints that list operations and pause, resume or cancel jobs."""
 
 from __future__ import annotations
 
@@ -20,23 +20,30 @@ from shared.runtime.api.problems import responses
 
 ID_DIGITS = 12
 OperationId = Annotated[
-    str, Path(pattern=r"^[0-9]{1,12}$", description="digits; leading zeros may be left away", examples=["17"])
+    str, Path(pattern=r"^[0-9]{1,12}$", description="digits; leading zeros may be omitted", examples=["17"])
 ]
 Before = Annotated[
     str | None,
-    Query(pattern=r"^[0-9]{1,12}$", description="older than this id: `next` of the page before", examples=["17"]),
+    Query(
+        pattern=r"^[0-9]{1,12}$",
+        description="return operations older than this id: `next` of the previous page",
+        examples=["17"],
+    ),
 ]
-Kinds = Annotated[list[str] | None, Query(max_length=20, description="only these kinds", examples=[["replay"]])]
-States = Annotated[list[State] | None, Query(max_length=20, description="only in these states", examples=[["running"]])]
+Kinds = Annotated[list[str] | None, Query(max_length=20, description="return only these kinds", examples=[["replay"]])]
+States = Annotated[
+    list[State] | None,
+    Query(max_length=20, description="return only operations in these states", examples=[["running"]]),
+]
 
 
 class OperationPage(BaseModel):
-    """The newest first."""
+    """A page of operations, the newest first."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"operations": [OPERATION_EXAMPLE], "next": None}]})
 
     operations: list[OperationBody]
-    next: str | None = Field(description="give it as `before` for the next page; null: this was the last")
+    next: str | None = Field(description="`before` of the next page; null on the last page")
 
 
 def full_id(given: str) -> str:
@@ -44,12 +51,12 @@ def full_id(given: str) -> str:
 
 
 def found(connection: DbConnection, desk: Desk, operation_id: str, *, lock: bool = False) -> Operation:
-    """Of this service. Raises HTTPException 404."""
+    """An operation of this service. Raises HTTPException 404 if there is none with this id."""
     operation = operations_table.get(connection, full_id(operation_id), desk.service, lock=lock)
     if operation is None:
         raise HTTPException(
             HTTPStatus.NOT_FOUND,
-            f"{desk.service} has no operation {full_id(operation_id)}; GET /v1/operations lists those it has",
+            f"{desk.service} has no operation {full_id(operation_id)}; GET /v1/operations lists them",
         )
     return operation
 
@@ -57,7 +64,7 @@ def found(connection: DbConnection, desk: Desk, operation_id: str, *, lock: bool
 def operation_page(
     desk: Desk, before: str | None, limit: int, kinds: Sequence[str] = (), states: Sequence[State] = ()
 ) -> OperationPage:
-    """This service's operations older than the id `before`, of all kinds and states where none is named."""
+    """A page of this service's operations older than the id `before`. Empty `kinds` or `states` select all."""
     older = None if before is None else full_id(before)
     with desk.transaction() as connection:
         rows = operations_table.listing(
@@ -74,12 +81,12 @@ def router(desk: Desk) -> APIRouter:
 
     @router.get("", summary="List operations")
     def listing(kind: Kinds = None, state: States = None, before: Before = None, limit: Limit = 100) -> OperationPage:
-        """This service's operations, the newest first, a page at a time."""
+        """Returns a page of this service's operations, the newest first."""
         return operation_page(desk, before, limit, kind or (), state or ())
 
-    @router.get("/{operation_id}", summary="How an operation goes", responses=responses(404))
+    @router.get("/{operation_id}", summary="Get an operation", responses=responses(404))
     def one(operation_id: OperationId) -> OperationBody:
-        """Its state, progress and counts, and what it waits for."""
+        """Returns its state, progress and counts, and what it waits for."""
         with desk.transaction() as connection:
             return OperationBody.model_validate(found(connection, desk, operation_id))
 
@@ -106,15 +113,15 @@ def _commands(desk: Desk, router: APIRouter) -> None:
 
     @router.post("/{operation_id}/cancel", summary="Cancel a job", **said)
     def cancel(operation_id: OperationId, request: Request) -> Response:
-        """It ends after the unit it is in; what it wrote until then stays. 409: it is over, or no job."""
+        """The job ends after its current unit; what it wrote stays. 409: it has ended or is not a job."""
         return say("cancel", operation_id, request)
 
     @router.post("/{operation_id}/pause", summary="Pause a job", **said)
     def pause(operation_id: OperationId, request: Request) -> Response:
-        """It waits after the unit it is in, until it is resumed. 409: it is over, is being cancelled, or no job."""
+        """The job stops after its current unit. 409: it has ended, is being cancelled or is not a job."""
         return say("pause", operation_id, request)
 
     @router.post("/{operation_id}/resume", summary="Resume a job", **said)
     def resume(operation_id: OperationId, request: Request) -> Response:
-        """It goes on where it was paused. 409: it is over, is being cancelled, or no job."""
+        """The job continues where it was paused. 409: it has ended, is being cancelled or is not a job."""
         return say("resume", operation_id, request)

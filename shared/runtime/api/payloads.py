@@ -1,4 +1,4 @@
-"""Bytes of records, for people."""
+"""Renders payloads and headers of records as JSON that people can read."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ DEEPEST = 100
 
 
 def payload(value: bytes, most_bytes: int) -> dict[str, Any]:
-    """Bytes for people: what they mean where they are JSON, else text where they are text, else base64."""
+    """Renders bytes as their JSON value, else as UTF-8 text, else as base64.
+
+    Shows at most `most_bytes`; `note` says if the value was cut.
+    """
     size = {"size_bytes": len(value)}
     cut = value[:most_bytes]
     note = f"the first {most_bytes} of {len(value)} bytes" if len(cut) < len(value) else None
@@ -24,7 +27,7 @@ def payload(value: bytes, most_bytes: int) -> dict[str, Any]:
         except orjson.JSONDecodeError:
             pass
     try:
-        # A cut may go through a character; what lies before it is text or is not.
+        # The cut may split a character, so an incomplete one at the end is ignored.
         text = cut.decode() if note is None else cut.decode(errors="ignore")
         value.decode()
     except UnicodeDecodeError:
@@ -33,7 +36,7 @@ def payload(value: bytes, most_bytes: int) -> dict[str, Any]:
 
 
 def _is_deep(value: Any) -> bool:
-    """Whether it is nested beyond what whoever answers can write."""
+    """Tells whether a value is nested too deeply for the JSON encoder."""
     level = [value]
     for _ in range(DEEPEST):
         level = [
@@ -48,7 +51,7 @@ def _is_deep(value: Any) -> bool:
 
 
 def headers_shown(headers: Mapping[str, bytes]) -> dict[str, str]:
-    """Text; what is none as `base64:...`."""
+    """Headers as text; bytes that are not UTF-8 as `base64:...`."""
     return {name: _shown(value) for name, value in headers.items()}
 
 

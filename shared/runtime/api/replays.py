@@ -1,6 +1,6 @@
-"""Replays: planning them without doing anything, executing a plan as it is, or both at once.
+"""Serves the endpoint that plans replays, executes plans, or does both at once.
 
-They are operations: how they go, and pausing, resuming and cancelling them, is said there.
+A replay is an operation: operations.py shows its progress and pauses, resumes or cancels it.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from shared.runtime.api.problems import responses
 
 
 class NewReplay(ReplayRequest):
-    """Records to be handled again."""
+    """Selects records to handle again."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -45,23 +45,25 @@ class NewReplay(ReplayRequest):
         }
     )
 
-    dry_run: bool = Field(default=False, description="only plan: what would be replayed")
+    dry_run: bool = Field(default=False, description="only plan: return what would be replayed")
 
 
 class PlanToExecute(BaseModel):
-    """A dry run's plan, to be executed as it is."""
+    """Executes the plan of a dry run unchanged."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"plan_id": "16"}]})
 
-    plan_id: str = Field(pattern=r"^[0-9]{1,12}$", description="what a dry run answered", examples=["16"])
-    again: bool = Field(default=False, description="also where it was executed before")
+    plan_id: str = Field(
+        pattern=r"^[0-9]{1,12}$", description="`plan_id` from the response of a dry run", examples=["16"]
+    )
+    again: bool = Field(default=False, description="execute the plan even if it was executed before")
 
 
 class PlannedPartition(BaseModel):
     partition: int
-    begin: int = Field(description="the first offset")
-    end: int = Field(description="the offset after the last")
-    records: int = Field(description="how many records in between are selected")
+    begin: int = Field(description="first offset")
+    end: int = Field(description="last offset, exclusive")
+    records: int = Field(description="number of selected records in the range")
 
 
 class PlannedRecord(BaseModel):
@@ -84,17 +86,17 @@ PLAN_EXAMPLE: dict[str, Any] = {
 
 
 class PlanBody(BaseModel):
-    """What a replay would do, pinned to offsets: executing it does exactly this, or is refused."""
+    """What a replay would do, as offset ranges. Executing the plan does exactly this or is refused."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [PLAN_EXAMPLE]})
 
     plan_id: str
-    expires_at: datetime = Field(description="until when it can be executed")
+    expires_at: datetime = Field(description="when the plan expires")
     topic: str
-    records: int = Field(description="how many records are selected in all")
+    records: int = Field(description="total number of selected records")
     partitions: list[PlannedPartition]
-    first: PlannedRecord | None = Field(description="the selected record that was appended first")
-    last: PlannedRecord | None
+    first: PlannedRecord | None = Field(description="selected record that was appended first")
+    last: PlannedRecord | None = Field(description="selected record that was appended last")
 
 
 def _which(body: object) -> str:
@@ -118,14 +120,14 @@ def router(desk: Desk) -> APIRouter:
         responses=ACCEPTED | responses(409) | {200: {"model": PlanBody, "description": "The plan of a dry run"}},
     )
     def replay(wish: Wish, request: Request) -> Response:
-        """Handle records of a topic once more, beside the live work and without moving its positions.
+        """Handles records of a topic again, beside live work and without moving live positions.
 
-        With `dry_run`, nothing is done: the answer (200) is a plan, kept for 48 hours. With `plan_id`, exactly that
-        plan is executed: records appended meanwhile are not replayed. A plan is executed once, unless `again` is sent.
-        Without either, it is planned and executed at once.
+        With `dry_run`, the response (200) is a plan, kept for 48 hours, and nothing is replayed. With `plan_id`,
+        exactly that plan is executed: records appended meanwhile are not replayed. A plan is executed once unless
+        `again` is set. Without either, the replay is planned and started at once.
 
-        409: retention has cut what was asked for (the earliest offsets are named), the plan was executed before, or an
-        open replay may select the same records.
+        409: retention has removed requested records (the detail names the earliest offsets), the plan was executed
+        before, or an open replay may select the same records.
         """
         planned = outcome(lambda: _planned(desk, wish))
         caller = caller_of(request)

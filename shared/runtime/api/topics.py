@@ -1,4 +1,4 @@
-"""Topics that a service works on: what is wanted of it there, what its replicas do, and pausing and resuming them."""
+"""Serves the endpoints that pause and resume topics and show orders and partitions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ from shared.runtime.api.context import Desk
 from shared.runtime.api.idempotent_change import ACCEPTED, Answer, OperationBody, accepted, caller_of, carry_out
 from shared.runtime.api.problems import responses
 
-TopicName = Annotated[str, Path(max_length=249, description="one that GET /v1/topics lists", examples=["raw-events"])]
+TopicName = Annotated[
+    str, Path(max_length=249, description="a topic that GET /v1/topics lists", examples=["raw-events"])
+]
 Reason = Annotated[str, Field(min_length=1, max_length=1000, pattern=r"\S")]
 
 _TOPIC: dict[str, Any] = {
@@ -32,17 +34,17 @@ _TOPIC: dict[str, Any] = {
 
 
 class Wish(BaseModel):
-    """Why."""
+    """Options of a pause."""
 
     model_config = ConfigDict(
         extra="forbid", json_schema_extra={"examples": [{"reason": "the source is being moved"}, {}]}
     )
 
-    reason: Reason | None = Field(default=None, description="kept with the order, for whoever comes next")
+    reason: Reason | None = Field(default=None, description="reason, stored with the order")
 
 
 class ResumeWish(Wish):
-    """Why, and how patient to be."""
+    """Options of a resume."""
 
     model_config = ConfigDict(
         extra="forbid", json_schema_extra={"examples": [{"reason": "the rules are mended", "tolerate": 50}, {}]}
@@ -53,12 +55,12 @@ class ResumeWish(Wish):
         default=0,
         ge=0,
         le=1_000_000,
-        description="so many failures of each partition become dead letters before it may be held back again",
+        description="failures per partition that become dead letters before the breaker may trip again",
     )
 
 
 class OrderBody(BaseModel):
-    seq: int = Field(description="grows with every order that anybody gives")
+    seq: int = Field(description="number of the order; increases with every order")
     reason: str | None
     tolerate: int
     ordered_by: str
@@ -67,32 +69,34 @@ class OrderBody(BaseModel):
 
 class PartitionBody(BaseModel):
     partition: int
-    replica: str | None = Field(description="whose it is; null: nobody's just now")
-    state: PartitionState | None = Field(description="what that replica does with it; tripped: too many records failed")
-    position: int | None = Field(description="the next offset that it will handle, as it last said")
-    cause: str | None = Field(description="why it is tripped")
+    replica: str | None = Field(description="replica that owns the partition; null if none does")
+    state: PartitionState | None = Field(description="what the replica does with it; tripped: too many records failed")
+    position: int | None = Field(description="next offset to handle, as last reported")
+    cause: str | None = Field(description="why the partition is tripped")
 
 
 class TopicBody(BaseModel):
-    """What is wanted on a topic, and what is done."""
+    """The order on a topic and the status of its partitions."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [_TOPIC]})
 
     topic: str
     desired: Desired
-    effective: bool = Field(description="every live replica obeys, and every partition has an owner that does")
-    waiting_for: str | None = Field(description="what it waits for to be effective")
-    order: OrderBody | None = Field(description="null: nobody ever gave one; it runs")
+    effective: bool = Field(
+        description="every live replica obeys the order, and every partition is owned and in the desired state"
+    )
+    waiting_for: str | None = Field(description="why the order is not effective yet")
+    order: OrderBody | None = Field(description="null if no order was ever given; the topic runs")
     partitions: list[PartitionBody]
 
 
 class ReplicaBody(BaseModel):
     replica: str
-    obeys: int | None = Field(description="the newest order that all of it obeys; null: it has read none yet")
+    obeys: int | None = Field(description="newest order that the replica obeys; null if it has read none yet")
 
 
 class Topics(BaseModel):
-    """All topics that the service can be paused on, and its live replicas."""
+    """All topics that the service can pause, and its live replicas."""
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"topics": [_TOPIC], "replicas": [{"replica": "host-0", "obeys": 12}]}]}
@@ -110,14 +114,14 @@ def router(desk: Desk) -> APIRouter:
         with desk.transaction() as connection:
             return _shown(connection, desk.service, topics, partitions(connection))
 
-    @router.get("", summary="What is wanted on each topic, and what is done")
+    @router.get("", summary="List topics")
     def listing() -> Topics:
-        """Per topic that the service can be paused on: the order, and what each partition's owner does."""
+        """Returns, for each topic that the service can pause, the order and the status of each partition."""
         return shown(desk.steers)
 
-    @router.get("/{topic}", summary="The same of one topic", responses=responses(404))
+    @router.get("/{topic}", summary="Get a topic", responses=responses(404))
     def one(topic: TopicName) -> TopicBody:
-        """The order, and what each partition's owner does."""
+        """Returns the order and the status of each partition."""
         return shown([_known(desk, topic)]).topics[0]
 
     _orders(desk, router)
@@ -142,32 +146,32 @@ def _orders(desk: Desk, router: APIRouter) -> None:
 
     change: dict[str, Any] = {"status_code": HTTPStatus.ACCEPTED, "response_model": OperationBody}
 
-    @router.put("/pause", summary="Stop handling all topics", responses=ACCEPTED, **change)
+    @router.put("/pause", summary="Pause all topics", responses=ACCEPTED, **change)
     def pause_all(request: Request, wish: Annotated[Wish | None, Body()] = None) -> Response:
-        """As pausing each of them, in one operation."""
+        """Pauses each topic, in one operation."""
         return give(request, desk.steers, "paused", wish or Wish())
 
-    @router.put("/resume", summary="Go on with all topics", responses=ACCEPTED, **change)
+    @router.put("/resume", summary="Resume all topics", responses=ACCEPTED, **change)
     def resume_all(request: Request, wish: Annotated[ResumeWish | None, Body()] = None) -> Response:
-        """As resuming each of them, in one operation."""
+        """Resumes each topic, in one operation."""
         return give(request, desk.steers, "running", wish or ResumeWish())
 
-    @router.put("/{topic}/pause", summary="Stop handling a topic", responses=ACCEPTED | responses(404), **change)
+    @router.put("/{topic}/pause", summary="Pause a topic", responses=ACCEPTED | responses(404), **change)
     def pause(topic: TopicName, request: Request, wish: Annotated[Wish | None, Body()] = None) -> Response:
-        """In all replicas, also those that start later, until it is resumed. Units that are open are finished; then
-        the operation succeeds. What comes meanwhile waits. Saying it again changes nothing."""
+        """Pauses the topic in all replicas, including those that start later, until it is resumed. Open units are
+        finished, then the operation succeeds. New records wait. Repeating the request changes nothing."""
         return give(request, [_known(desk, topic)], "paused", wish or Wish())
 
-    @router.put("/{topic}/resume", summary="Go on with a topic", responses=ACCEPTED | responses(404), **change)
+    @router.put("/{topic}/resume", summary="Resume a topic", responses=ACCEPTED | responses(404), **change)
     def resume(topic: TopicName, request: Request, wish: Annotated[ResumeWish | None, Body()] = None) -> Response:
-        """From where it was paused, or held back because too many records failed."""
+        """Continues where the topic was paused, or where the breaker tripped because too many records failed."""
         return give(request, [_known(desk, topic)], "running", wish or ResumeWish())
 
 
 def _known(desk: Desk, topic: str) -> str:
     if topic not in desk.steers:
         raise HTTPException(
-            HTTPStatus.NOT_FOUND, f"{desk.service} does not work on {topic!r}; it does on {', '.join(desk.steers)}"
+            HTTPStatus.NOT_FOUND, f"{desk.service} has no topic {topic!r}; its topics: {', '.join(desk.steers)}"
         )
     return topic
 
@@ -179,7 +183,9 @@ def _desired(orders: Orders, topic: str) -> Desired:
 def _shown(
     connection: DbConnection, service: str, topics: Sequence[str], partitions: steering_table.Partitions
 ) -> Topics:
-    orders = orders_table.order_rows(connection, service, topics)  # first: what is seen after them is no older
+    orders = orders_table.order_rows(
+        connection, service, topics
+    )  # read first, so that the reported status is not older
     live = orders_table.live(connection, service)
     return Topics(
         topics=[_topic(topic, orders.get(topic), live, partitions) for topic in topics],

@@ -211,7 +211,7 @@ def test_a_refusal_of_the_predictor_is_said_with_its_figures(over_rest: Headrace
     code, _, err = over_rest("promote", added(models, 1, BAD))
 
     assert (code, err.count("\n")) == (1, 1)
-    assert "the predictor refuses (409)" in err
+    assert "the predictor refused the request (409)" in err
     assert "card 1.4000 (base 1.3600)" in err
 
 

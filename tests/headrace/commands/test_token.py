@@ -122,8 +122,8 @@ def test_the_list_for_people_shows_no_secret(headrace: Headrace) -> None:
     [
         (("create", "n"), 2, "--scope"),
         (("create", "n", "--scope", "root"), 2, "root"),
-        (("create", "a b", "--scope", "read"), 2, "no name for a token"),
-        (("create", "n", "--scope", "read", "--expires", "soon"), 2, "no time span"),
+        (("create", "a b", "--scope", "read"), 2, "invalid token name"),
+        (("create", "n", "--scope", "read", "--expires", "soon"), 2, "invalid duration"),
         (("revoke", "n"), 1, "headrace token list"),
         (("rotate", "n"), 1, "headrace token list"),
     ],

@@ -115,13 +115,15 @@ def test_a_service_whose_broker_is_not_ready_is_asked_again_and_that_is_said_onc
 
     assert asked.post("/replays", {}) == (202, {"id": "1"})
     assert len({each.key for each in service.asked}) == 1
-    assert capsys.readouterr().err == ("headrace: waiting up to 60 s: the cleaner refuses (503): Kafka prepares\n")
+    assert capsys.readouterr().err == (
+        "headrace: waiting up to 60 s: the cleaner refused the request (503): Kafka prepares\n"
+    )
 
 
 def test_what_was_refused_is_said_with_its_detail(service: Service, asked: Api) -> None:
     service.answers = [(409, {"detail": "another replay is open"})]
 
-    with pytest.raises(HeadraceError, match=r"the cleaner refuses \(409\): another replay is open"):
+    with pytest.raises(HeadraceError, match=r"the cleaner refused the request \(409\): another replay is open"):
         asked.post("/replays", {})
 
 
@@ -142,7 +144,7 @@ def test_a_service_that_never_answers_is_told_so() -> None:
 
 def test_a_data_directory_without_a_token_says_where_one_comes_from(tmp_path: Path) -> None:
     with (
-        pytest.raises(NotRunningError, match=r"there is no token in .*: `headrace run` makes one"),
+        pytest.raises(NotRunningError, match=r"no token file .*: `headrace run` creates it"),
         api(Settings(data_dir=tmp_path), "cleaner", "http://127.0.0.1:9"),
     ):
         pytest.fail("there is nobody")

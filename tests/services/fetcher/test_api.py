@@ -105,4 +105,4 @@ def test_a_cancelled_backfill_fetches_no_more(fetching: Any, site: Site) -> None
 
     assert (said["wanted"], said["finished_at"]) == ("cancel", None)
     assert over["state"] == "cancelled"
-    assert "is over" in assert_problem(client.post(f"{place}/cancel"), 409, "conflict")
+    assert "has already ended" in assert_problem(client.post(f"{place}/cancel"), 409, "conflict")

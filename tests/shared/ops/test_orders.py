@@ -40,11 +40,11 @@ def test_a_partition_that_does_the_opposite_is_named() -> None:
 
 
 def test_a_partition_that_nobody_owns_is_waited_for() -> None:
-    assert not_yet(PAUSE, TPS, claims("paused", tps=TPS[:1]), {"a": 5}) == "nobody owns t/1 yet"
+    assert not_yet(PAUSE, TPS, claims("paused", tps=TPS[:1]), {"a": 5}) == "no replica owns t/1 yet"
 
 
 def test_what_a_replica_claimed_that_is_gone_counts_for_nothing() -> None:
-    assert not_yet(PAUSE, TPS, claims("paused", "gone"), {"a": 5}) == "nobody owns t/0, t/1 yet"
+    assert not_yet(PAUSE, TPS, claims("paused", "gone"), {"a": 5}) == "no replica owns t/0, t/1 yet"
 
 
 def test_a_resume_holds_also_where_a_partition_has_tripped_again() -> None:

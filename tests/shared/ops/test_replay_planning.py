@@ -135,8 +135,8 @@ def test_feeds_are_what_the_log_has(broker: PostgresBroker) -> None:
 @pytest.mark.parametrize(
     ("asked", "complaint"),
     [
-        ({"topic": CLEAN}, "choose among raw-events"),
-        ({"topic": "cleaner.retry"}, "choose among raw-events"),
+        ({"topic": CLEAN}, "expected one of raw-events"),
+        ({"topic": "cleaner.retry"}, "expected one of raw-events"),
         ({"offsets": {"2": {}}}, "partitions 0 to 1, not 2"),
         ({"offsets": {"0": {"end": 11}}}, "ends at 10"),
         ({"offsets": {"0": {"begin": 11}}}, "ends at 10"),

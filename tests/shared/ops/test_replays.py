@@ -29,8 +29,8 @@ def request(**asked: Any) -> ReplayRequest:
 @pytest.mark.parametrize(
     ("asked", "complaint"),
     [
-        ({"begin": 5, "end": 5}, "must lie beyond begin"),
-        ({"offsets": {"0": {"begin": 9, "end": 3}}}, "must lie beyond begin"),
+        ({"begin": 5, "end": 5}, "must be greater than begin"),
+        ({"offsets": {"0": {"begin": 9, "end": 3}}}, "must be greater than begin"),
         ({"offsets": {}}, "offsets"),
         ({"offsets": {"-1": {}}}, "offsets"),
         ({"begin": -1}, "begin"),

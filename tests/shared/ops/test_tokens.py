@@ -104,14 +104,14 @@ def test_a_span_is_a_number_and_a_unit(text: str, hours: float) -> None:
 
 @pytest.mark.parametrize("text", ["", "1", "h", "1 h", "-1h", "1.5h", "1y", "99999999d", "١h"])
 def test_what_is_no_span_is_told(text: str) -> None:
-    with pytest.raises(ConfigError, match="no time span: expected 90s"):
+    with pytest.raises(ConfigError, match="expected 90s"):
         span_of(text)
 
 
 def test_a_name_has_one_token_until_it_is_revoked(database: Database) -> None:
     tokens_table.create(database, parts(1), "n", "read", None)
 
-    with pytest.raises(NotPossible, match="there is a token 'n' already"):
+    with pytest.raises(NotPossible, match="token 'n' already exists"):
         tokens_table.create(database, parts(2), "n", "read", None)
 
     tokens_table.revoke(database, "n")
@@ -166,5 +166,5 @@ def test_what_is_not_in_use_is_neither_rotated_nor_revoked(database: Database) -
 
 def test_what_is_no_name_is_told(database: Database) -> None:
     for name in ("", " ", "a b", "a\nb", "-a", "x" * 65, "é", "a/b"):
-        with pytest.raises(ConfigError, match="no name for a token"):
+        with pytest.raises(ConfigError, match="invalid token name"):
             tokens_table.create(database, parts(1), name, "read", None)

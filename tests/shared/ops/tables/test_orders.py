@@ -128,7 +128,7 @@ def test_an_operation_on_several_topics_waits_for_all_of_them(database: Database
 
     settle(database, "s", {**ONE, "u": [TopicPartition("u", 0)]})
 
-    assert now(database, operation) == ("running", "nobody owns u/0 yet", None)
+    assert now(database, operation) == ("running", "no replica owns u/0 yet", None)
 
 
 def test_a_topic_whose_partitions_are_not_known_is_not_taken_for_obeyed(database: Database) -> None:
@@ -137,7 +137,7 @@ def test_a_topic_whose_partitions_are_not_known_is_not_taken_for_obeyed(database
 
     settle(database, "s", {})
 
-    assert now(database, operation) == ("running", "there is no topic t yet", None)
+    assert now(database, operation) == ("running", "topic t does not exist yet", None)
 
 
 def test_an_order_cancels_what_was_ordered_before_and_is_not_obeyed_yet(database: Database) -> None:
@@ -145,7 +145,7 @@ def test_an_order_cancels_what_was_ordered_before_and_is_not_obeyed_yet(database
 
     resume = give(database, "running", "u")
 
-    assert now(database, pause) == ("cancelled", None, "another order came")
+    assert now(database, pause) == ("cancelled", None, "superseded by another order")
     assert [now(database, each)[0] for each in (other, resume)] == ["waiting", "waiting"]
 
 

@@ -35,15 +35,15 @@ def status(client: httpx.Client, token: str | None) -> httpx.Response:
 
 
 HEADERS: dict[str | None, str] = {
-    None: "send a token: Authorization: Bearer TOKEN",
-    "": "send a token",
-    "Bearer": "send a token",
-    "Basic eDp5": "send a token",
-    FILE_TOKEN: "send a token",
+    None: "send `Authorization: Bearer TOKEN`",
+    "": "the request has no token",
+    "Bearer": "the request has no token",
+    "Basic eDp5": "the request has no token",
+    FILE_TOKEN: "the request has no token",
     "Bearer guess": "hr_ID_SECRET",
     "Bearer hr_": "hr_ID_SECRET",
     f"Bearer {UNKNOWN}x": "hr_ID_SECRET",
-    f"Bearer {UNKNOWN}": "nobody was given this token",
+    f"Bearer {UNKNOWN}": "this token does not exist",
     "Bearer \xe9\xff": "hr_ID_SECRET",
     f"Bearer {'x' * 10_000}": "hr_ID_SECRET",
 }
@@ -112,7 +112,7 @@ def test_the_right_id_with_another_secret_is_nobody(client: httpx.Client, databa
     token = given_token(database, "somebody", "read")
     other = token[:-1] + ("a" if token[-1] != "a" else "b")
 
-    assert "nobody was given" in assert_problem(status(client, other), 401, "unauthorized")
+    assert "does not exist" in assert_problem(status(client, other), 401, "unauthorized")
 
 
 def test_without_a_token_file_the_tokens_of_the_database_get_in(settings: CleanerSettings, database: Database) -> None:

@@ -132,7 +132,7 @@ def test_a_parameter_with_a_slip_in_its_name_is_told(client: httpx.Client) -> No
 
     assert_problem(some, 422, "invalid-input")
     assert some.json()["detail"] == "no such parameter: 'stat'; expected before, kind, limit, state"
-    assert none.json()["detail"] == "no such parameter: 'a', 'b'; there are none here"
+    assert none.json()["detail"] == "no such parameter: 'a', 'b'; this endpoint has no parameters"
 
 
 def test_a_bare_number_is_no_time(client: httpx.Client) -> None:

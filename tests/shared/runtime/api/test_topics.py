@@ -99,7 +99,7 @@ def test_a_resume_ends_a_pause_that_is_not_obeyed_yet(client: httpx.Client) -> N
     client.put(f"/v1/topics/{RAW}/resume", json={"tolerate": 5})
 
     ended = client.get(paused).json()
-    assert (ended["state"], ended["error"]) == ("cancelled", "another order came")
+    assert (ended["state"], ended["error"]) == ("cancelled", "superseded by another order")
     assert (topic(client)["desired"], topic(client)["order"]["tolerate"]) == ("running", 5)
 
 
