@@ -46,7 +46,7 @@ class OffsetWindow(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     begin: Offset | None = Field(default=None, description="first offset; default: the earliest available")
-    end: Offset | None = Field(default=None, description="last offset, exclusive; default: the current end")
+    end: Offset | None = Field(default=None, description="end offset, exclusive; default: the current end")
 
     @model_validator(mode="after")
     def _forwards(self) -> Self:
@@ -65,7 +65,7 @@ class ReplayRequest(BaseModel):
         default=None, min_length=1, description="a window per partition; partitions not named are not replayed"
     )
     begin: Offset | None = Field(default=None, description="first offset, in every partition")
-    end: Offset | None = Field(default=None, description="last offset (exclusive), in every partition")
+    end: Offset | None = Field(default=None, description="end offset (exclusive), in every partition")
     since: AwareDatetime | None = Field(default=None, alias="from", description="start time, inclusive, with time zone")
     until: AwareDatetime | None = Field(default=None, alias="to", description="end time, exclusive, with time zone")
     time: Literal["record", "event"] = Field(

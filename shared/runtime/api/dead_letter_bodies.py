@@ -222,7 +222,7 @@ class PinnedPartition(BaseModel):
 
     partition: int
     begin: int = Field(description="first offset")
-    end: int = Field(description="last offset, exclusive")
+    end: int = Field(description="end offset, exclusive")
 
 
 class Found(BaseModel):

@@ -62,7 +62,7 @@ class PlanToExecute(BaseModel):
 class PlannedPartition(BaseModel):
     partition: int
     begin: int = Field(description="first offset")
-    end: int = Field(description="last offset, exclusive")
+    end: int = Field(description="end offset, exclusive")
     records: int = Field(description="number of selected records in the range")
 
 
