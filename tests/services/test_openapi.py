@@ -168,7 +168,7 @@ def test_every_endpoint_answers_as_described_whatever_is_sent(service: str, serv
 
 
 def _is_verb_noun(name: str) -> bool:
-    return re.fullmatch(r"[a-z]+(_[a-z]+)+", name) is not None and name.split("_")[0] in VERBS
+    return re.fullmatch(r"[a-z]+(_[a-z]+)+", name) is not None and name.split("_", maxsplit=1)[0] in VERBS
 
 
 def _is_term(words: list[str]) -> bool:
