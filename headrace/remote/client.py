@@ -80,7 +80,7 @@ class Api:
         return self._ready.call(self._ask, method, path, json=body, headers=key)
 
     def _ask(self, method: str, path: str, **given: Any) -> Answer:
-        """Sends a request, up to TRIES times.
+        """Sends a request, up to MAX_ATTEMPTS times.
 
         Raises NotRunningError if no replica answers, ConfigError if the request is invalid (422), NotReady if the
         service is not ready yet, and HeadraceError for any other refusal.

@@ -88,7 +88,7 @@ def models_dir_of(settings: Settings, config: Path | None) -> Path:
 
 
 def version_of(given: str, there: list[str]) -> str:
-    """The version that equals `given` or uniquely ends with it (4 characters or more). Raises ConfigError."""
+    """The version that equals `text` or uniquely ends with it (4 characters or more). Raises ConfigError."""
     found = [version for version in there if version == given or (len(given) >= 4 and version.endswith(given))]
     if len(found) != 1:
         known = ", ".join(there) or "none: run `headrace train`"

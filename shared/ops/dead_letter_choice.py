@@ -119,7 +119,7 @@ class Selection:
 def facets(letters: Iterable[Letter]) -> dict[str, list[dict[str, Any]]]:
     """Counts letters by cause, stage, topic, day and stack digest, the most frequent value first.
 
-    Each kind lists at most MOST_FACETS values. A stack digest also shows the first of its letters as an example.
+    Each kind lists at most MAX_FACETS values. A stack digest also shows the first of its letters as an example.
     """
     held = list(letters)
     examples = {letter.stack_digest: letter for letter in reversed(held)}

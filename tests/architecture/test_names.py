@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.architecture.tree import PACKAGES, Tree, read_tree
+from tests.architecture.tree import PACKAGES, Module, Tree, read_tree
 
 PRODUCTION = (*PACKAGES, "bench")
 
@@ -48,8 +48,11 @@ REPLACED_IN = {
     "services.predictor.learners": frozenset({"Plan"}),
     "services.predictor.registry": frozenset({"Book", "Order"}),
     "services.predictor.training": frozenset({"Ground", "Training"}),
-    "shared": frozenset({"tell"}),
+    "shared.ops": frozenset({"tell"}),
+    "shared.runtime": frozenset({"tell"}),
 }
+# Fields whose name is a key of stored JSON and of the REST API.
+WIRE_FIELDS = frozenset({"services.fetcher.archive.replay.ArchivePlan.wish"})
 REQUESTS = re.compile(r"Wish$")
 
 
@@ -86,7 +89,7 @@ def replaced_names(tree: Tree) -> list[str]:
     return [
         f"{module.name}:{line} defines {name}"
         for module in tree.values()
-        for line, name in sorted(set(definitions(module.syntax)))
+        for line, name in sorted(set(definitions(module.syntax)) - set(_wire_fields(module)))
         if _is_replaced(module.name, name.lstrip("_"))
     ]
 
@@ -101,6 +104,15 @@ def definitions(syntax: ast.Module) -> Iterator[tuple[int, str]]:
                 yield node.lineno, name
             case ast.ExceptHandler(name=str(name)) | ast.alias(asname=str(name)):
                 yield node.lineno, name
+
+
+def _wire_fields(module: Module) -> Iterator[tuple[int, str]]:
+    for node in ast.walk(module.syntax):
+        if isinstance(node, ast.ClassDef):
+            for field in node.body:
+                if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
+                    if f"{module.name}.{node.name}.{field.target.id}" in WIRE_FIELDS:
+                        yield field.lineno, field.target.id
 
 
 def _is_replaced(module: str, name: str) -> bool:
@@ -154,6 +166,14 @@ def test_a_name_may_be_replaced_in_one_package_only(tmp_path: Path) -> None:
     )
 
     assert replaced_names(tree) == ["services.predictor.learners.fit:1 defines Plan"]
+
+
+def test_a_field_of_stored_json_keeps_its_name(tmp_path: Path) -> None:
+    source = "class ArchivePlan:\n    wish: str\ndef f(wish): ..."
+
+    assert replaced_names(one_tree(tmp_path, services__fetcher__archive__replay=source)) == [
+        "services.fetcher.archive.replay:3 defines wish"
+    ]
 
 
 def test_a_name_that_contains_a_replaced_word_is_fine(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ def admin_app(desk: Desk, registry: CollectorRegistry, file_token: str | None) -
         app.include_router(router, prefix=auth.PROTECTED, dependencies=[Depends(validation.known_parameters)])
     # Middleware added last runs first.
     app.add_middleware(validation.Bodies)
-    app.add_middleware(auth.Doors, desk=desk, file_token=file_token)
+    app.add_middleware(auth.Doors, desk, file_token)
     app.add_middleware(validation.CleanUrls)
     problems.install(app)
     openapi.complete(app)

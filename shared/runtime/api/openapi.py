@@ -49,9 +49,13 @@ def complete(app: FastAPI) -> None:
 
 def _complete(operation: dict[str, Any], method: str, *, protected: bool) -> None:
     statuses = (*_OF_ANY, *(() if method in READING else _OF_A_CHANGE)) if protected else (422, 500)
-    named = {str(status): said for status, said in responses(*statuses).items()}
+    named = {str(status): response for status, response in responses(*statuses).items()}
     # Our 422 replaces FastAPI's.
-    found = {status: said for status, said in operation["responses"].items() if status not in named or status == "503"}
+    found = {
+        status: response
+        for status, response in operation["responses"].items()
+        if status not in named or status == "503"
+    }
     operation["responses"] = dict(sorted((named | found).items()))
     for parameter in operation.get("parameters", ()):
         parameter["schema"] = _never_null(parameter["schema"])
@@ -66,4 +70,4 @@ def _never_null(schema: dict[str, Any]) -> dict[str, Any]:
     some = [each for each in schema.get("anyOf", ()) if each != {"type": "null"}]
     if len(some) != 1:
         return schema
-    return {**{name: said for name, said in schema.items() if name != "anyOf"}, **some[0]}
+    return {**{name: value for name, value in schema.items() if name != "anyOf"}, **some[0]}
