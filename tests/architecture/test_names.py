@@ -108,11 +108,10 @@ def definitions(syntax: ast.Module) -> Iterator[tuple[int, str]]:
 
 def _wire_fields(module: Module) -> Iterator[tuple[int, str]]:
     for node in ast.walk(module.syntax):
-        if isinstance(node, ast.ClassDef):
-            for field in node.body:
-                if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
-                    if f"{module.name}.{node.name}.{field.target.id}" in WIRE_FIELDS:
-                        yield field.lineno, field.target.id
+        for field in node.body if isinstance(node, ast.ClassDef) else ():
+            match field:
+                case ast.AnnAssign(target=ast.Name(id=name)) if f"{module.name}.{node.name}.{name}" in WIRE_FIELDS:
+                    yield field.lineno, name
 
 
 def _is_replaced(module: str, name: str) -> bool:

@@ -51,7 +51,7 @@ class ServiceView(Protocol):
 class Desk:
     """What endpoints share.
 
-    `pausable_topics` names the topics that the service can pause. `routers` build the service's own endpoints below /v1.
+    `pausable_topics` are the topics that the service can pause. `routers` build the service's own endpoints below /v1.
     `table_prefix` is the broker's (shared/broker/contract.py). Connections open at first use, so that a service starts
     while the database is unavailable.
     """
