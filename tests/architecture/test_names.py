@@ -107,8 +107,8 @@ def definitions(syntax: ast.Module) -> Iterator[tuple[int, str]]:
 
 
 def _wire_fields(module: Module) -> Iterator[tuple[int, str]]:
-    for node in ast.walk(module.syntax):
-        for field in node.body if isinstance(node, ast.ClassDef) else ():
+    for node in (each for each in ast.walk(module.syntax) if isinstance(each, ast.ClassDef)):
+        for field in node.body:
             match field:
                 case ast.AnnAssign(target=ast.Name(id=name)) if f"{module.name}.{node.name}.{name}" in WIRE_FIELDS:
                     yield field.lineno, name
