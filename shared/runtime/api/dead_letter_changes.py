@@ -56,8 +56,8 @@ def add_changes(desk: Desk, router: APIRouter, index: DeadLetterIndex) -> None:
 def _redrive(connection: DbConnection, desk: Desk, index: DeadLetterIndex, wish: Redrive, request: Request) -> Answer:
     if retry_topic(desk.service) not in desk.steers:
         raise NotPossible(
-            f"dead letters of the {desk.service} are parts of documents, not records: fetch their windows again instead"
-            " (`headrace backfill`)"
+            f"dead letters of the {desk.service} are parts of documents, not records:"
+            " fetch their windows again instead (`headrace backfill`)"
         )
     dead_letters_table.lock(connection, desk.service)
     plan_id = None if wish.plan_id is None else full_id(wish.plan_id)
@@ -73,8 +73,8 @@ def _redrive(connection: DbConnection, desk: Desk, index: DeadLetterIndex, wish:
         return _dry(choice.counts, choice.selection.spans, plan_id)
     if planned is not None and len(choice.selected) != planned["selected"]:
         raise NotPossible(
-            f"the plan selected {planned['selected']} dead letters, of which {len(choice.selected)} are still open:"
-            " make a new plan"
+            f"the plan selected {planned['selected']} dead letters, of which"
+            f" {len(choice.selected)} are still open: make a new plan"
         )
     choice.require_some()
     caller = caller_of(request)

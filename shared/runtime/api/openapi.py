@@ -14,8 +14,8 @@ DESCRIPTION = f"""\
 Every endpoint below {PROTECTED} needs a bearer token: scope `read` for reading, scope `operate` for changes. Every
 error is a problem document (RFC 9457, application/problem+json) whose `detail` says what to do. Work that outlasts the
 request is an operation: the response is 202 with `Location` and `Retry-After`. A POST with an `Idempotency-Key` is
-applied once: the same request with the same key gets the stored response for {KEPT_H} hours. A key is valid for one
-service; another service treats it as a new key.
+applied once: the same request with the same key gets the stored response for {KEPT_H} hours. A key is valid at
+one service only; another service treats it as a new key.
 """
 _SECURITY = {
     "bearer": {
