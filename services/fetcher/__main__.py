@@ -1,4 +1,4 @@
-"""Fetcher: a declared source in, raw-events and an archive of raw documents out."""
+"""Runs the fetcher: reads a declared source, appends to raw-events and archives the raw documents."""
 
 from __future__ import annotations
 

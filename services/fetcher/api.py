@@ -1,4 +1,4 @@
-"""The fetcher's own endpoints: its windows, and backfills of more of them."""
+"""REST endpoints of the fetcher: windows, backfills and replays from the archive."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from shared.runtime.api.paging import Limit
 from shared.runtime.api.problems import responses
 from shared.topics import FETCHER_CURSORS
 
-# Some ten years of three feeds: more is a slip of the pen.
+# About eleven years. A longer backfill is taken for a typing error.
 MOST_DAYS = 4000
 WindowState = Literal["live", "done", "failed"]
 
@@ -39,25 +39,27 @@ WINDOW_EXAMPLE: JsonDict = {"feed": "results", "date": "2026-01-31", "state": "d
 FirstDay = Annotated[date | None, Query(alias="from", description="first day", examples=["2026-01-01"])]
 LastDay = Annotated[date | None, Query(alias="to", description="last day, inclusive", examples=["2026-01-31"])]
 After = Annotated[
-    str | None, Query(max_length=100, description="`next` of the page before", examples=["2026-01-31/results"])
+    str | None, Query(max_length=100, description="`next` of the previous page", examples=["2026-01-31/results"])
 ]
-InState = Annotated[WindowState | None, Query(description="only in this state", examples=["failed"])]
+InState = Annotated[WindowState | None, Query(description="only windows in this state", examples=["failed"])]
 
 
 class WindowBody(BaseModel):
-    """A window that was visited at least once."""
+    """A window that was fetched at least once."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [WINDOW_EXAMPLE]})
 
     feed: str
     date: date
-    state: WindowState = Field(description="live: its day is not over; done; failed: see error, it is tried again")
-    attempts: int = Field(description="visits in a row that failed")
+    state: WindowState = Field(
+        description="`live`: its day is not over; `done`; `failed`: `error` has the cause, the fetch is retried"
+    )
+    attempts: int = Field(description="failed fetches in a row")
     error: str | None
 
 
 class Windows(BaseModel):
-    """A page of windows, by date and feed; `next` goes into `after` for the page behind it."""
+    """A page of windows, ordered by date and feed. Pass `next` as `after` to get the following page."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"windows": [WINDOW_EXAMPLE], "next": None}]})
 
@@ -66,26 +68,30 @@ class Windows(BaseModel):
 
 
 class BackfillWish(BaseModel):
-    """Days to fetch beside the plan."""
+    """Days to fetch in addition to the fetcher's plan."""
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True, json_schema_extra={"examples": [BACKFILL_EXAMPLE]})
 
     from_date: date = Field(alias="from", description="first day, in the source's own time zone")
-    to_date: date = Field(alias="to", description="last day, inclusive; it must be over")
-    feeds: list[str] | None = Field(default=None, min_length=1, max_length=50, description="default: all of the source")
-    again: bool = Field(default=False, description="also windows that are done: only what changed is told")
+    to_date: date = Field(alias="to", description="last day, inclusive; the day must be over")
+    feeds: list[str] | None = Field(
+        default=None, min_length=1, max_length=50, description="default: all feeds of the source"
+    )
+    again: bool = Field(
+        default=False, description="also fetch windows that are done; only changed events become records"
+    )
 
     @model_validator(mode="after")
     def _sane(self) -> Self:
         if self.to_date < self.from_date:
             raise ValueError(f"`to` ({self.to_date}) is before `from` ({self.from_date})")
         if (self.to_date - self.from_date).days >= MOST_DAYS:
-            raise ValueError(f"at most {MOST_DAYS} days at once")
+            raise ValueError(f"expected at most {MOST_DAYS} days, got {(self.to_date - self.from_date).days + 1}")
         return self
 
 
 class FetcherApi:
-    """What the endpoints need to know of the fetcher."""
+    """Builds the router of the fetcher's endpoints."""
 
     def __init__(self, source: Source, plan: Plan, clock: Clock, archive: DocumentArchive) -> None:
         self._source = source
@@ -101,7 +107,7 @@ class FetcherApi:
         return router
 
     def _add_windows(self, desk: Desk, router: APIRouter) -> None:
-        @router.get("/windows", summary="Windows that were visited, and what came of them")
+        @router.get("/windows", summary="List windows and their states")
         def windows(
             state: InState = None,
             from_date: FirstDay = None,
@@ -109,7 +115,7 @@ class FetcherApi:
             after: After = None,
             limit: Limit = 100,
         ) -> Windows:
-            """One feed of one day each: done, failed with its cause, or still followed live."""
+            """A window is one feed of one day. It is done, failed with a cause, or still polled live."""
             with desk.broker() as broker:
                 cursors = broker.cursors(FETCHER_CURSORS)
             found = [
@@ -127,17 +133,17 @@ class FetcherApi:
             return Windows(windows=page[:limit], next=last and _mark(Window(last.feed, last.date)))
 
     def _add_backfills(self, desk: Desk, router: APIRouter) -> None:
-        @router.get("/backfills", summary="Backfills, the newest first")
+        @router.get("/backfills", summary="List backfills, newest first")
         def backfills(before: Before = None, limit: Limit = 100) -> OperationPage:
-            """A page of operations of kind backfill."""
+            """Returns a page of operations of kind `backfill`."""
             return operation_page(desk, before, limit, [KIND])
 
         @router.post(
             "/backfills", status_code=202, summary="Fetch more days", response_model=OperationBody, responses=ACCEPTED
         )
         def backfill(wish: BackfillWish, request: Request) -> Response:
-            """Its windows are visited after the plan's; what they hold goes the way of all documents. Windows that are
-            done already are left out, unless `again` is sent."""
+            """Fetches the windows after those of the plan and processes their documents like any other. Windows that
+            are done are skipped unless `again` is true."""
 
             def work(connection: DbConnection) -> Answer:
                 return begun(connection, desk, request, KIND, self._target(wish))
@@ -153,11 +159,11 @@ class FetcherApi:
             responses=ACCEPTED | responses(409) | {200: {"model": ArchivePlan, "description": "The plan of a dry run"}},
         )
         def replay(wish: ArchiveWish, request: Request) -> Response:
-            """Tell raw-events once more what the archive holds of these days, also where the topic's own records are
-            gone: the same event ids and bytes, under the replay's id as their revision. It is an operation of the
-            fetcher; with `dry_run` nothing is done, and the answer (200) says what would be.
+            """Appends the archived events of these days to raw-events again, even where the topic no longer has the
+            records. They have the same event ids and bytes, and the replay's id as their revision. The replay is an
+            operation of the fetcher. With `dry_run` nothing is appended; the response (200) is the plan.
 
-            409: an open replay from the archive is about some of the same windows.
+            409: an open replay from the archive covers some of the same windows.
             """
             plan = outcome(lambda: self._planned(wish))
 
@@ -176,19 +182,22 @@ class FetcherApi:
         return planned(wish, self._source, lines, Retelling(self._source, self._archive.read))
 
     def _target(self, wish: BackfillWish) -> dict[str, Any]:
-        """Raises ConfigError for what cannot be fetched."""
+        """The target of the operation. Raises ConfigError for an unknown feed or a day that is not over."""
         feeds = self._source.feeds_of(wish.feeds)
         ended = last_ended(self._clock.now(), self._source.zone, self._source.live.close_after_s)
         if not self._plan.recorded and wish.to_date > ended:
             raise ConfigError(
-                f"{wish.to_date} is not over: the last day that can be fetched whole is {ended};"
-                " running days are followed (fetcher.follow)"
+                f"{wish.to_date} is not over: the last day with final documents is {ended};"
+                " set fetcher.follow to fetch the current day"
             )
         return {"source": self._source.name, **wish.model_dump(mode="json", by_alias=True), "feeds": feeds}
 
 
 def require_alone(connection: DbConnection, service: str, windows: Sequence[str]) -> None:
-    """Looking and starting are one step, whoever else starts one. Raises NotPossible."""
+    """Raises NotPossible if an open replay covers one of these windows.
+
+    Takes an advisory lock until the transaction ends, so that a concurrent request cannot start one in between.
+    """
     connection.execute("SELECT pg_advisory_xact_lock(hashtext('headrace replays'), hashtext(%s))", (service,))
     found = connection.execute(
         "SELECT id FROM ops.operations WHERE service = %s AND kind = %s AND finished_at IS NULL"
@@ -197,7 +206,7 @@ def require_alone(connection: DbConnection, service: str, windows: Sequence[str]
     ).fetchone()
     if found is not None:
         raise NotPossible(
-            f"operation {found[0]} is an open replay of some of these windows: wait until it is done, or cancel it"
+            f"operation {found[0]} is an open replay of some of these windows: wait until it is done or cancel it"
         )
 
 

@@ -1,7 +1,7 @@
-"""The fetcher: fetches due windows in several threads and returns their outcomes as steps, in order.
+"""Fetches due windows in several threads and returns their outcomes as steps, in order.
 
-The poller loop (runtime/loops/poller.py) asks for steps and commits them. Meanwhile the threads work ahead, but only by
-a few windows: what is fetched and not committed lies in memory, and is fetched again after a crash.
+The poller loop (runtime/loops/poller.py) requests steps and commits them. Meanwhile the threads work only a few windows
+ahead: documents that are fetched but not committed are in memory, and are fetched again after a crash.
 """
 
 from __future__ import annotations
@@ -28,21 +28,22 @@ from shared.errors import TransientError
 from shared.retry import Retry
 from shared.runtime.loops.handler import Step
 
-# A unit of history: large enough that its commit costs little, small enough to hold several in memory.
+# Size of a unit of historical windows: large enough that the commit costs little, small enough to hold several units
+# in memory.
 BATCH_RECORDS = 2000
 BATCH_BYTES = 8 * 1024 * 1024
-# Windows ahead of the oldest one that is not collected, per thread: one at work and one waiting.
+# Windows per thread that are submitted and not collected: one being fetched and one waiting.
 AHEAD = 2
-# A day that ends and a retry that is due are found at the latest after this, whatever the caller's timeout.
+# The end of a day and a due retry are noticed within this time, whatever the caller's timeout.
 LONGEST_WAIT_S = 10.0
-# The loop asks for the next step every half second; after this long without a question it has stopped asking.
+# The loop calls `next` every half second. Without a call for this long, this fetcher is on standby or paused.
 IDLE_S = 5.0
 
 NOTHING_KNOWN: dict[str, Any] = {"windows": {}, "failed": [], "exhausted": False}
 
 
 class Fetcher:
-    """A Pollable. `load`, `next` and `close` belong to one thread; `status` may be asked from any."""
+    """A Pollable. Call `load`, `next` and `close` from one thread, the other methods from any."""
 
     def __init__(
         self,
@@ -76,7 +77,7 @@ class Fetcher:
         self._log = structlog.get_logger()
 
     def load(self, cursors: Mapping[str, bytes]) -> None:
-        """Start over from the committed cursors; what is fetched and not committed is dropped."""
+        """Start over from the committed cursors. Uncommitted documents are dropped."""
         for future in (*self._live, *self._history):
             future.cancel()
         self._live.clear()
@@ -87,13 +88,13 @@ class Fetcher:
         self._reference = reference_step(self._source, cursors, self._clock.now())
 
     def next(self, timeout_s: float) -> Step | None:
-        """The next step in order: base data, then what the running day brought, then history."""
+        """The next step: reference data first, then the current day, then historical windows."""
         self._asked_at_s = time.monotonic()
-        if not self._batch.cursors:  # all that was taken is committed by now
+        if not self._batch.cursors:  # everything collected is committed by now
             self._backfilled = self._progress.backfilled()
         deadline_s = self._asked_at_s + timeout_s
         while not self._closed.is_set():
-            self._wake.clear()  # before looking: what ends while we look wakes us at once
+            self._wake.clear()  # before the check, so that a fetch that ends during it is not missed
             left_s = deadline_s - time.monotonic()
             while not self._asked.empty():
                 self._asked.get()()
@@ -101,35 +102,37 @@ class Fetcher:
             step = self._base_data() or self._running_day() or self._past_days(hurry=left_s <= 0)
             ends = step is not None or left_s <= 0
             if ends or not (self._live or self._history):
-                self._report(step)  # not at each wake-up: it counts all windows
+                self._report(step)  # not at each wake-up, because it counts all windows
             if ends:
                 return step
             self._wake.wait(min(left_s, self._wait_s()))
         return None
 
     def status(self) -> dict[str, Any]:
-        """Windows by standing, those that failed and why, and whether nothing of the plan is left; of a recorded span
-        also its days (planning/coverage.py)."""
+        """Counts of windows by status, failed windows with their causes, and whether the plan is finished.
+
+        For a recorded archive also the coverage of its days (planning/coverage.py).
+        """
         return self._status
 
     def backfill(self, name: str, windows: Sequence[Window], again: bool) -> None:
-        """Visit these windows beside the plan. From any thread; said again, it changes nothing."""
+        """Fetch these windows in addition to the plan. A repeated call has no effect."""
         if name not in self._backfilled:
             self._asked.put(lambda: self._progress.backfill(name, windows, again))
             self._wake.set()
 
     def backfilled(self, name: str) -> dict[str, int] | None:
-        """How far it is, for any thread; None where this fetcher is not at work: it stands by, or is paused."""
+        """The windows of a backfill by outcome; None if this fetcher is on standby or paused."""
         at_work = time.monotonic() - self._asked_at_s < IDLE_S
         return self._backfilled.get(name) if at_work else None
 
     def drop_backfill(self, name: str) -> None:
-        """From any thread."""
+        """Stop fetching the windows of a backfill."""
         if name in self._backfilled:
             self._asked.put(lambda: self._progress.drop_backfill(name))
 
     def close(self) -> None:
-        """Ends a wait in `next` and the delays between tries; requests on their way end by their own time limits."""
+        """Ends a wait in `next` and the delays between retries. Open requests end by their own time limits."""
         self._closed.set()
         self._wake.set()
         self._pool.shutdown(wait=False, cancel_futures=True)
@@ -152,14 +155,17 @@ class Fetcher:
         return step if step and step.records else None
 
     def _running_day(self) -> Step | None:
-        """What is back, in order; a slow document holds those behind it, not those of an earlier round."""
+        """Finished fetches of the current day, in order. A slow one delays those submitted after it."""
         step = Step([], {})
         while self._live and self._live[0].done():
             self._take(self._live.popleft(), step)
         return step if step.cursors else None
 
     def _past_days(self, hurry: bool) -> Step | None:
-        """Several windows in one step while there are many; what there is when nothing else comes, or in a hurry."""
+        """A step of finished historical windows, in order.
+
+        The step is returned when it is full, when no fetch is outstanding, or in a `hurry`.
+        """
         while self._history and self._history[0].done() and not self._is_full():
             self._batch_bytes += self._take(self._history.popleft(), self._batch)
             self._send_out()
@@ -173,19 +179,19 @@ class Fetcher:
         return len(self._batch.records) >= self._batch_records or self._batch_bytes >= BATCH_BYTES
 
     def _take(self, future: Future[Visited], step: Step) -> int:
-        """Gives the size of what was added, in bytes."""
+        """Add a fetch's outcome to the step. Returns the size of its records in bytes."""
         visited = future.result()
         key = visited.due.window.key(self._source.name)
         value = self._progress.settle(visited, self._clock.now())
         if visited.cursor.state == "failed":
-            self._log.warning("window failed", window=key, error=visited.cursor.error, attempts=visited.cursor.attempts)
+            self._log.warning("window_failed", window=key, error=visited.cursor.error, attempts=visited.cursor.attempts)
         if visited.changed:
             step.records.extend(visited.records)
             step.cursors[key] = value
         return sum(len(record.value) for record in visited.records)
 
     def _report(self, step: Step | None) -> None:
-        """A step that is given now is not committed yet, so nothing is exhausted before the next question."""
+        """Update the status. With a step to commit, the plan is not exhausted before the next call."""
         exhausted = step is None and self._progress.exhausted(self._clock.now())
         progress = self._progress
         days = progress.coverage()
@@ -197,7 +203,7 @@ class Fetcher:
         }
 
     def _wait_s(self) -> float:
-        """In real time, until a window is due again."""
+        """Seconds of real time until a window of the current day is due."""
         now = self._clock.now()
         at = self._progress.next_live_at(now)
         if at is None:
@@ -206,6 +212,6 @@ class Fetcher:
         return min(LONGEST_WAIT_S, max(0.001, (at - now).total_seconds() / speed))
 
     def _sleep(self, seconds: float) -> None:
-        """Between two tries."""
+        """Waits between two tries. Raises TransientError when the fetcher is closed."""
         if self._closed.wait(seconds):
-            raise TransientError("the fetcher was told to stop")
+            raise TransientError("the fetcher is stopping")

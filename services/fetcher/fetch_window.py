@@ -1,4 +1,4 @@
-"""One visit to a window: fetch its document, keep it, split it. What went wrong is part of the answer."""
+"""Fetches one window: gets its document, archives it and splits it into records. Errors are part of the outcome."""
 
 from __future__ import annotations
 
@@ -17,19 +17,22 @@ from shared.errors import InvalidDocument, TransientError
 from shared.logs import mask_text
 from shared.retry import Retry
 
-# The cause is kept in the window's cursor and shown in lists: a sentence, never a document.
+# In characters. The cause is stored in the window's cursor and shown in lists.
 LONGEST_CAUSE = 500
 EXPECTED = (InvalidDocument, TransientError)
 
 
 class Keeper(Protocol):
-    """What the visit needs of the archive of raw documents."""
+    """Where fetched documents are stored: the archive of raw documents."""
 
     def put(self, document: Document) -> None: ...
 
 
 class Visited(NamedTuple):
-    """What a visit came to. `changed`: the cursor has to be committed; else it only saves the next visit some work."""
+    """The outcome of a fetch. `changed`: the cursor must be committed; otherwise it only saves work in the next fetch.
+
+    `absent`: there is no document of this day yet.
+    """
 
     due: Due
     cursor: Cursor
@@ -39,7 +42,7 @@ class Visited(NamedTuple):
 
 
 class Visit:
-    """Called from several threads, never for the same window at once."""
+    """Callable from several threads, but not for the same window at the same time."""
 
     def __init__(self, source: Source, documents: DocumentSource, archive: Keeper, retry: Retry) -> None:
         self._captures = {feed.name: Capture(source, feed) for feed in source.feeds}
@@ -49,11 +52,11 @@ class Visit:
         self._log = structlog.get_logger()
 
     def __call__(self, due: Due, cursor: Cursor) -> Visited:
-        """Never raises an Exception: whatever goes wrong, MemoryError included, is the cause of a failed window.
+        """Never raises an Exception: every error, MemoryError included, becomes the cause of a failed window.
 
-        An error that ended the process would come again at every restart, for the window would still be due.
+        An error that ended the process would occur at every restart, because the window would still be due.
         """
-        # A tag belongs to an address, and history has another address than the running day.
+        # An entity tag belongs to an address. A historical window has another address than the current day.
         etag = None if due.historical else cursor.etag
         try:
             fetched = self._retry.call(self._documents.fetch, due, etag)
@@ -62,7 +65,7 @@ class Visit:
             return self._captured(due, cursor, fetched)
         except Exception as error:  # noqa: BLE001 - see above
             if not isinstance(error, EXPECTED):
-                self._log.warning("unexpected error", feed=due.window.feed, day=str(due.window.date), exc_info=True)
+                self._log.warning("window_fetch_raised", feed=due.window.feed, day=str(due.window.date), exc_info=True)
             return Visited(due, cursor.failed(cause_of(error)), [], changed=True)
 
     def _captured(self, due: Due, cursor: Cursor, document: Document) -> Visited:
@@ -76,7 +79,7 @@ class Visit:
         except AnotherDay:
             if due.historical:
                 raise
-            # The running day's address shows the day before until the first publication.
+            # The address of the current day serves the previous day until the first publication.
             return _nothing_new(due, msgspec.structs.replace(cursor, etag=document.etag), absent=True)
         after = Cursor(
             state="done" if due.historical else "live",
@@ -89,14 +92,15 @@ class Visit:
 
 
 def cause_of(error: Exception) -> str:
-    """Why a window failed, bounded and without secrets; of an unexpected error also its type."""
+    """The cause of a failed window: at most LONGEST_CAUSE characters, secrets masked, with the type of an unexpected
+    error."""
     text = str(error) if isinstance(error, EXPECTED) else f"unexpected {type(error).__name__}: {error}"
     # The encoder of cursors refuses lone surrogates.
     return mask_text(text).encode(errors="replace").decode()[:LONGEST_CAUSE]
 
 
 def _nothing_new(due: Due, cursor: Cursor, absent: bool = False) -> Visited:
-    """A window that had failed is well again, and its cursor has to say so."""
+    """The outcome of a fetch without new content. It clears the failure of a window that had failed."""
     if cursor.state == "failed":
         return Visited(due, cursor.well_again(), [], changed=True, absent=absent)
     return Visited(due, cursor, [], changed=False, absent=absent)

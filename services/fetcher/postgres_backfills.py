@@ -1,4 +1,4 @@
-"""Backfills as operations: what the fetcher is asked to fetch beside its plan, and how far it is."""
+"""Runs backfill operations: passes their windows to the fetcher and reports their progress."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from shared.ops.operations import Operation
 from shared.runtime.process.operation_poller import Standing
 
 KIND = "backfill"
-# Said when no replica has answered for the operation.
-STANDING_BY = "the replica that fetches: is the fetcher paused?"
+# Shown in the operation as what it waits for, while no active replica has reported on it.
+STANDING_BY = "an active fetcher replica (is the fetcher paused?)"
 
 
 class Filling(Protocol):
-    """What is needed of the fetcher (services/fetcher/fetch.py)."""
+    """The part of the fetcher that runs backfills (services/fetcher/fetch.py)."""
 
     def backfill(self, name: str, windows: Sequence[Window], again: bool) -> None: ...
 
@@ -27,15 +27,16 @@ class Filling(Protocol):
 
 
 class Backfills:
-    """Looks at each open backfill: hands it to the fetcher, and says how far that is."""
+    """Passes each open backfill operation to the fetcher and reports its progress."""
 
     def __init__(self, fetcher: Filling | None) -> None:
-        """None: this fetcher only retells what was kept."""
+        """`fetcher` is None if the source is an archive of raw documents: then every backfill fails."""
         self._fetcher = fetcher
 
     def look(self, _connection: DbConnection, operation: Operation) -> Standing | None:
         if self._fetcher is None:
-            return Standing({}, ended="failed", error="nothing is fetched here: documents of an archive are told again")
+            error = "the source is an archive of raw documents: days cannot be fetched from it"
+            return Standing({}, ended="failed", error=error)
         if operation.wanted == "cancel":
             self._fetcher.drop_backfill(operation.id)
             return Standing(operation.counts, operation.progress, ended="cancelled")
@@ -48,7 +49,7 @@ class Backfills:
             return Standing(counts, 1 - counts["due"] / total)
         self._fetcher.drop_backfill(operation.id)
         failed = counts["failed"]
-        error = f"{failed} windows failed: GET /v1/windows?state=failed says why" if failed else None
+        error = f"{failed} windows failed: see GET /v1/windows?state=failed for the causes" if failed else None
         return Standing(counts, 1.0, ended="failed" if failed else "succeeded", error=error)
 
 

@@ -1,4 +1,4 @@
-"""Which windows are done, failed, being fetched or due, from the cursors and this run's fetches. Not thread-safe."""
+"""Tracks which windows are done, failed, in flight or due, from cursors and this run's fetches. Not thread-safe."""
 
 from __future__ import annotations
 
@@ -21,7 +21,11 @@ NEVER_FETCHED = Standing()
 
 @dataclass
 class WindowState:
-    """One window. `value` is its encoded cursor, None before the first fetch; the rest is of this run."""
+    """The state of one window.
+
+    `value` is its encoded cursor, None before the first fetch, and `status` is decoded from it. The other fields
+    describe this run: `checked_at` is the time of the last fetch.
+    """
 
     value: bytes | None = None
     status: Standing = NEVER_FETCHED
@@ -35,10 +39,11 @@ class WindowState:
 
 
 class Progress:
-    """History is handed out in order, each window once a run; running days as often as the source says.
+    """Decides which windows to fetch next: historical windows in order, once per run; the current day at the source's
+    polling interval.
 
-    A window of history that failed, or that has no document, is tried again in the next run; when days are followed
-    there is no next run to wait for, and it is tried again with growing delays.
+    A historical window that failed or has no document is retried in the next run. With `follow` there may be no next
+    run, so it is retried with growing delays.
     """
 
     def __init__(self, source: Source, plan: Plan) -> None:
@@ -50,7 +55,7 @@ class Progress:
         self.load({})
 
     def load(self, cursors: Mapping[str, bytes]) -> None:
-        """Start over from the committed cursors. Retry times of windows that failed in this run are kept."""
+        """Start over from the committed cursors. Windows that failed in this run keep their retry times."""
         again_at = {window: state.again_at for window, state in self._windows.items()}
         self._windows = {
             window: WindowState(value, standing_of(value))
@@ -66,8 +71,10 @@ class Progress:
         self._backfills.restart(self._done())
 
     def history(self, now: datetime, most: int) -> list[Due]:
-        """Up to `most` windows whose day is over, oldest first, those of the plan before those of backfills; they are
-        out until `settle`."""
+        """Up to `most` windows whose day is over, oldest first, those of the plan before those of backfills.
+
+        They are in flight until `record_outcome`.
+        """
         span = self._span_at(now)
         if not self._planned or span != self._span or (self._replan_at is not None and now >= self._replan_at):
             self._replan(span, now)
@@ -76,19 +83,19 @@ class Progress:
         return self._handed_out(Due(window, historical=True) for window in taken)
 
     def backfill(self, name: str, windows: Iterable[Window], again: bool) -> None:
-        """Fetch these past windows too; `again`: also those that are done. Repeating the call changes nothing."""
+        """Fetch these past windows too. `again`: also those that are done. A repeated call has no effect."""
         self._backfills.add(name, windows, again, self._done())
 
     def backfilled(self) -> dict[str, dict[str, int]]:
-        """For each backfill how many of its windows are due, done, failed and missing."""
+        """For each backfill, how many of its windows are due, done, failed and missing."""
         return self._backfills.counts()
 
     def drop_backfill(self, name: str) -> None:
-        """The backfill is over; windows that are out come back nonetheless."""
+        """Forget a backfill. Its windows that are in flight still report their outcomes."""
         self._backfills.drop(name)
 
     def live(self, now: datetime) -> list[Due]:
-        """The running day's windows that are to be looked at again; they are out until `settle`."""
+        """The windows of the current day that are due. They are in flight until `record_outcome`."""
         today = day_at(now, self._source.zone)
         if not self._plan.follows(today):
             return []
@@ -106,7 +113,7 @@ class Progress:
         return Cursor() if value is None else decode(value)
 
     def settle(self, visited: Visited, now: datetime) -> bytes:
-        """Take over the outcome of a fetch. Returns the window's cursor as it is to be committed."""
+        """Record the outcome of a fetch. Returns the encoded cursor to commit."""
         window, cursor = visited.due.window, visited.cursor
         state = self._windows.setdefault(window, WindowState())
         state.value, state.status = encode(cursor), Standing(cursor.state, cursor.attempts, cursor.error)
@@ -117,7 +124,7 @@ class Progress:
         return state.value
 
     def exhausted(self, now: datetime) -> bool:
-        """Whether nothing is left of the plan, for ever. Windows that failed in this run count as left behind."""
+        """Whether the plan is finished and will never have due windows again. Failed windows do not count as due."""
         if not self._planned or self._todo or any(self._out()) or any(self._to_fill()):
             return False
         if not self._plan.follow:
@@ -132,7 +139,7 @@ class Progress:
         )
 
     def next_live_at(self, now: datetime) -> datetime | None:
-        """When the running day is to be looked at next; None when it is not followed."""
+        """When a window of the current day is due next; None if the day is not followed."""
         today = day_at(now, self._source.zone)
         if not (self._plan.follow and self._plan.follows(today)):
             return None
@@ -141,21 +148,21 @@ class Progress:
         return min(times, default=None)
 
     def counts(self) -> dict[str, int]:
-        """Windows by status; due ones are to be fetched or being fetched."""
+        """Counts of windows by status. `due` includes windows in flight."""
         done = sum(state.status.state == "done" for window, state in self._windows.items() if self._in_span(window))
         missing = sum(state.is_missing for state in self._windows.values())
         due_now = len(self._todo) + sum(1 for _ in self._out()) + sum(1 for _ in self._to_fill())
         return {"due": due_now, "done": done, "failed": len(self.failed()), "missing": missing}
 
     def coverage(self) -> dict[str, Any] | None:
-        """The days of a recorded span: those with a document that was read, and those with none. Else None."""
+        """Coverage of the days of a recorded plan (planning/coverage.py); None for other plans."""
         if not self._plan.recorded or self._span is None:
             return None
         pending = {window.date for window in (*self._todo, *self._out())}
         return coverage_of(*self._span, {window.date for window in self._done()}, pending)
 
     def failed(self) -> list[dict[str, Any]]:
-        """The windows whose last fetch failed, and why."""
+        """The windows whose last fetch failed, with the causes."""
         found = [(window, state.status) for window, state in self._windows.items() if state.status.state == "failed"]
         return [
             {"window": window.key(self._source.name), "error": status.error, "attempts": status.attempts}
@@ -163,7 +170,7 @@ class Progress:
         ]
 
     def _span_at(self, now: datetime) -> tuple[date, date] | None:
-        """First and last day of history; it grows while days are followed."""
+        """First and last historical day. With `follow` the span grows each day."""
         plan, zone = self._plan, self._source.zone
         if plan.recorded and plan.first is not None and plan.last is not None:
             return plan.first, plan.last
@@ -173,7 +180,8 @@ class Progress:
         return (first, last) if first <= last else None
 
     def _first_open_day(self, default: date) -> date:
-        """With no first day asked for: where a day was followed and not closed, for the program was not running."""
+        """The first day of a plan without `first`: the oldest day that was followed but not closed, because the program
+        was not running when it ended."""
         opened = (w.date for w, state in self._windows.items() if state.value and state.status.state != "done")
         return min(opened, default=default)
 

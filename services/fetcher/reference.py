@@ -1,4 +1,4 @@
-"""The declared tables of base data as records: one a table, told when it is new or changed."""
+"""Turns the declared reference tables into records: one per table, when it is new or changed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from shared.topics import RAW
 
 
 def reference_step(source: Source, cursors: Mapping[str, bytes], now: datetime) -> Step:
-    """Records of the tables that the cursors do not know yet as they are, and their cursors."""
+    """Records and cursors of the tables that differ from the version in their cursors."""
     step = Step([], {})
     for table, rows in source.reference.items():
         key = f"{source.name}/{REFERENCE}/{table}"

@@ -1,4 +1,4 @@
-"""Which source the settings name, over which days, and where its documents come from."""
+"""Builds the source, the plan and the fetcher that the settings describe."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from shared.clock import Clock
 from shared.errors import ConfigError
 
 ARCHIVE = "archive"
-# What is in archives that do not say.
+# The source of an archive that does not name one.
 RECORDED = "boatrace"
 
 Count = Callable[[str, str], None]
-"""Told the source's name and what a request came to."""
+"""Called with the source's name and the answer to a request (sources/metered.py)."""
 
 
 class Chosen(NamedTuple):
-    """A source, its plan, what works it off (the fetcher, or a source that only retells what was kept), and where its
-    documents are kept."""
+    """A source, its plan, the fetcher (or the reader of an archive of raw documents) that carries it out, and the
+    archive of its documents."""
 
     source: Source
     plan: Plan
@@ -41,7 +41,7 @@ class Chosen(NamedTuple):
 
 
 def chosen(settings: FetcherSettings, clock: Clock, count: Count) -> Chosen:
-    """Raises ConfigError where the source is not declared, or its archive is not there."""
+    """Raises ConfigError if the source is not declared or its archive does not exist."""
     options = settings.fetcher
     if options.source != ARCHIVE:
         source = load_source(options.source)
@@ -49,7 +49,7 @@ def chosen(settings: FetcherSettings, clock: Clock, count: Count) -> Chosen:
         plan = Plan(options.from_date, _last(options, source), follow=options.follow)
         return _fetching(settings, source, plan, HttpSource(source, clock), clock, count)
     if options.archive_dir is None:
-        raise ConfigError("source `archive` needs fetcher.archive_dir (headrace run --archive DIR)")
+        raise ConfigError("source `archive` needs fetcher.archive_dir: set it, or run `headrace run --archive DIR`")
     kept = DocumentArchive(options.archive_dir)
     if kept.exists():
         source = load_source(_named(kept, options.archive_dir))
@@ -77,7 +77,7 @@ def _fetching(
 
 
 def _last(options: Options, source: Source) -> date | None:
-    """Nothing is fetched of days that nobody could know of at `as_of`."""
+    """The last day to fetch, at most the day of `as_of`."""
     as_of: datetime | None = options.as_of
     if as_of is None:
         return options.to_date
@@ -86,7 +86,7 @@ def _last(options: Options, source: Source) -> date | None:
 
 
 def _named(kept: DocumentArchive, folder: Path) -> str:
-    """The source whose documents were kept."""
+    """The name of the source whose documents are in the archive. Raises ConfigError unless there is exactly one."""
     names = sorted({line.source or RECORDED for line in kept.documents()})
     if len(names) != 1:
         found = ", ".join(names) or "no document"

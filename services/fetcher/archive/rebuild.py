@@ -1,4 +1,4 @@
-"""The archive's documents told once more: the records that they gave when they came, in the same order."""
+"""Rebuilds a window's records from its archived documents: the same records in the same order as when fetched."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from services.fetcher.sources.documents import Document, IndexLine
 from shared.broker.contract import NewRecord
 
 Read = Callable[[str], bytes]
-"""The body of a document by its hash; raises InvalidDocument where it is missing or damaged."""
+"""Returns the body of a document by its hash. Raises InvalidDocument if it is missing or damaged."""
 
 
 class Retold(NamedTuple):
-    """A window's whole history: all of its records, and the cursor that it leaves, done or failed."""
+    """All records of a window, and its final cursor, done or failed."""
 
     window: Window
     records: list[NewRecord]
@@ -30,7 +30,10 @@ class Retold(NamedTuple):
 def histories(
     lines: Iterable[IndexLine], source: Source, first: date | None = None, last: date | None = None
 ) -> dict[Window, list[IndexLine]]:
-    """The lines of each window of these days, in date order and within a day in the order the feeds are declared."""
+    """The index lines of each window, by date and then in the order of the declared feeds.
+
+    `first` and `last` limit the days, inclusive; None leaves an end open.
+    """
     order = {feed.name: number for number, feed in enumerate(source.feeds)}
     found: dict[Window, list[IndexLine]] = defaultdict(list)
     for line in lines:
@@ -41,19 +44,20 @@ def histories(
 
 
 class Retelling:
-    """Splits documents as they were split when they came (fetch_window.py), so ids come out the same."""
+    """Splits archived documents exactly as fetch_window.py did, so that the event ids are the same."""
 
     def __init__(self, source: Source, read: Read) -> None:
         self._captures = {feed.name: Capture(source, feed) for feed in source.feeds}
         self._read = read
 
     def __call__(self, window: Window, lines: Sequence[IndexLine]) -> Retold:
-        """Never raises an Exception: a document that cannot be read fails its window, the rest of it is told."""
+        """Never raises an Exception. A document that cannot be read fails its window; the other documents still give
+        their records."""
         cursor, records, error = Cursor(), [], None
         for line in lines:
             try:
                 told, cursor = self._one(line, cursor)
-            except Exception as problem:  # noqa: BLE001 - as in a visit
+            except Exception as problem:  # noqa: BLE001 - as in FetchWindow
                 error = cause_of(problem)
             else:
                 records += told
@@ -70,6 +74,6 @@ class Retelling:
         except AnotherDay:
             if line.historical:
                 raise
-            return [], before  # the running day's address showed the day before
+            return [], before  # the `today` address still served the previous day
         after = Cursor("done" if line.historical else "live", document.hash, None, line.fetched_at, seen=captured.seen)
         return captured.records + captured.rejected, after

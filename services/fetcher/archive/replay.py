@@ -1,7 +1,7 @@
-"""A replay from the archive of raw documents: which windows, and the records that come of them.
+"""Plans a replay from the archive of raw documents, and rebuilds its records.
 
-What the archive holds is told to raw-events once more, under the replay's revision: the same event ids and the same
-bytes, so that everything downstream is done again, silently, also where the topic's own records are long gone.
+The records are appended to raw-events with the same event ids and bytes, under the replay's revision. Every stage
+downstream processes them again without notifying, even when the topic no longer has the original records.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ PLAN_EXAMPLE: JsonDict = {
 
 
 class ArchiveWish(BaseModel):
-    """What of the archive is to be told once more."""
+    """Which archived documents to replay."""
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True, json_schema_extra={"examples": [WISH_EXAMPLE]})
 
@@ -52,10 +52,10 @@ class ArchiveWish(BaseModel):
         default=None, min_length=1, max_length=1000, description="event keys, or patterns: boatrace:2026-01-31:*"
     )
     rate: float | None = Field(
-        default=None, gt=0, le=1e6, allow_inf_nan=False, description="at most so many records a second"
+        default=None, gt=0, le=1e6, allow_inf_nan=False, description="maximum records per second"
     )
-    notify: bool = Field(default=False, description="whether people are told what comes of it")
-    dry_run: bool = Field(default=False, description="only say what would be replayed")
+    notify: bool = Field(default=False, description="send notifications for the replayed records")
+    dry_run: bool = Field(default=False, description="return the plan without replaying")
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
@@ -69,7 +69,7 @@ class ArchiveWish(BaseModel):
 
 
 class ArchivePlan(BaseModel):
-    """A wish, pinned: the windows, and how much of the archive counts. What is kept later is not replayed."""
+    """A replay request with its windows and the length of the index. Documents archived later are not replayed."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [PLAN_EXAMPLE]})
 
@@ -77,13 +77,13 @@ class ArchivePlan(BaseModel):
     from_archive: bool = True
     wish: dict[str, Any]
     notify: bool
-    windows: list[str] = Field(description="as the fetcher's cursors name them, in the order in which they are told")
-    lines: int = Field(description="documents that the archive's index held")
-    selected: int = Field(description="records")
+    windows: list[str] = Field(description="cursor keys of the windows, in replay order")
+    lines: int = Field(description="documents in the archive's index when the replay was planned")
+    selected: int = Field(description="records to replay")
 
 
 def planned(wish: ArchiveWish, source: Source, lines: Sequence[IndexLine], retell: Retelling) -> ArchivePlan:
-    """Splits every document of the windows to count. Raises ConfigError where there is nothing to replay."""
+    """Splits every document of the windows to count its records. Raises ConfigError if there is nothing to replay."""
     found = wanted(wish, source, lines)
     selected = sum(
         wish.selects(record)
@@ -92,7 +92,7 @@ def planned(wish: ArchiveWish, source: Source, lines: Sequence[IndexLine], retel
         if record.topic == RAW
     )
     if not selected:
-        raise ConfigError("the archive holds no record of these days, feeds and keys")
+        raise ConfigError("the archive has no record for these days, feeds and keys")
     return ArchivePlan(
         wish=wish.model_dump(mode="json", by_alias=True, exclude_defaults=True),
         notify=wish.notify,
@@ -111,7 +111,7 @@ def wanted(wish: ArchiveWish, source: Source, lines: Iterable[IndexLine]) -> dic
 def retelling(
     target: Mapping[str, Any], source: Source, lines: Sequence[IndexLine], retell: Retelling, revision: str
 ) -> tuple[list[Window], Callable[[Window], list[NewRecord]]]:
-    """The windows of a planned replay, and what is told of each."""
+    """The windows of a planned replay, and a function that returns the records of one."""
     plan = ArchivePlan.model_validate({name: target[name] for name in ArchivePlan.model_fields})
     wish = ArchiveWish.model_validate(plan.wish)
     kept = histories(lines[: plan.lines], source)

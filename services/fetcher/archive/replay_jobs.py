@@ -1,4 +1,4 @@
-"""Replays from the archive as jobs of the fetcher: one record of the job's source is one window of the archive."""
+"""Runs replays from the archive as jobs of the fetcher. Each input record of a job is one window of the archive."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from shared.runtime.jobs.loop import JobLoop
 from shared.runtime.jobs.thread import JobThread, thread_of
 from shared.topics import downstream_of
 
-# Where the job's cursor says it is: not a topic of the broker.
+# The pseudo-partition that the job's cursor counts windows in. It is not a topic of the broker.
 WINDOWS = TopicPartition("archive", 0)
 
 
 class WindowReader:
-    """Gives the windows as records, numbered in their order."""
+    """Reads windows as records whose offsets are the windows' numbers."""
 
     def __init__(self, keys: Sequence[str], end: int, at: int) -> None:
         self._keys = keys
@@ -46,11 +46,14 @@ class WindowReader:
         return [Record(*WINDOWS, number, 0, self._keys[number].encode(), b"", {}) for number in numbers]
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Does nothing: no resource is open."""
 
 
 class ArchiveReplays:
-    """Starts the workers of this replica: a thread each, for most of the work is the cleaner's and the loader's."""
+    """Starts replay jobs in this replica.
+
+    A thread suffices for each: most of the work is done by the cleaner and the loader.
+    """
 
     def __init__(self, source: Source, archive: DocumentArchive, conninfo: str, connect: Callable[[], Broker]) -> None:
         self._source = source
@@ -78,7 +81,7 @@ class ArchiveReplays:
             outputs = []
             for record in records:
                 window = window_of(record.key.decode(), self._source.name)
-                assert window is not None  # noqa: S101  # the key was made of one
+                assert window is not None  # noqa: S101  # the key is that of a window
                 outputs += told(window)
             unit.append(outputs)
             return {"outputs": len(outputs)}

@@ -1,4 +1,4 @@
-"""The archive of raw documents as a source of its own: everything it holds is told once more, as it was told before."""
+"""Reads an archive of raw documents as a source and rebuilds the records of every window in it."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class KeptSource:
         return step
 
     def status(self) -> dict[str, Any]:
-        """As the fetcher's (services/fetcher/fetch.py)."""
+        """The same fields as `Fetcher.status` (services/fetcher/fetch.py)."""
         return self._status
 
     def close(self) -> None:
@@ -92,7 +92,7 @@ class KeptSource:
         self._status = {"windows": windows, "failed": failed, "exhausted": exhausted, **self._coverage()}
 
     def _coverage(self) -> dict[str, Any]:
-        """`days`: from the first to the last day that was asked for, or that has a document."""
+        """`days`: coverage from the first to the last requested day, or else day with a document."""
         found = {window.date for window in self._histories if self._state(window) == "done"}
         days = {window.date for window in self._histories}
         first, last = self._days[0] or min(days, default=None), self._days[1] or max(days, default=None)

@@ -1,4 +1,4 @@
-"""How far a window is: the keyed state that commits together with its records."""
+"""The cursor of a window: keyed state that is committed together with the window's records."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ State = Literal["live", "done", "failed"]
 
 
 class Version(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """The slice that was last told of an event. `first` is the hash of its first version where that is another."""
+    """The last emitted slice of an event. `first` is the hash of its first version, or empty if this is the first."""
 
     hash: str
     ordinal: int
@@ -30,7 +30,7 @@ Seen = Mapping[str, Version]
 
 
 class Cursor(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One window. `live`: visited, and to be visited again. `document` is the last one's SHA-256."""
+    """The state of one window. `live`: to be fetched again. `document` is the SHA-256 of the last document."""
 
     state: State = msgspec.field(default="live")
     document: str | None = None
@@ -41,7 +41,7 @@ class Cursor(msgspec.Struct, frozen=True, omit_defaults=True):
     seen: dict[str, Version] = {}
 
     def failed(self, error: str) -> Cursor:
-        """What was seen stays: the next good document continues from it."""
+        """The cursor after a failed fetch. It keeps `seen`, so that the next good document continues from it."""
         return msgspec.structs.replace(self, state="failed", attempts=self.attempts + 1, error=error)
 
     def well_again(self) -> Cursor:
@@ -49,7 +49,7 @@ class Cursor(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Standing(msgspec.Struct, frozen=True):
-    """The part of a cursor that planning needs; reading it leaves out `seen`, which is most of the bytes."""
+    """The part of a cursor that planning needs. Decoding it skips `seen`, which is most of the bytes."""
 
     state: State = "live"
     attempts: int = 0

@@ -1,6 +1,6 @@
-"""A declared source: where its documents are, how they fall into events, how it may be asked.
+"""The declaration of a source: the addresses of its documents, how they split into events, and request limits.
 
-Reading the YAML file is yaml_file.py's job.
+yaml_file.py reads declarations from YAML files.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from shared.events import Frozen, ReferenceRow
 from shared.records import reason_of
 
 REFERENCE = "reference"
-"""The feed of base data, which every source has and none declares."""
+"""The feed of reference data. Every source has it; none declares it."""
 
 
 def _template(text: str) -> str:
     try:
         text.format(feed="feed", date=date(2026, 1, 31))
     except (AttributeError, IndexError, KeyError, ValueError) as error:
-        raise ValueError(f"expected a path with {{date:%Y%m%d}} or {{feed}} in it, got {text!r}: {error}") from error
+        raise ValueError(f"expected a path with only {{date:FORMAT}} and {{feed}}, got {text!r}: {error}") from error
     return text
 
 
@@ -33,7 +33,7 @@ def _zone(name: str) -> str:
     try:
         ZoneInfo(name)
     except (KeyError, OSError, ValueError) as error:
-        raise ValueError(f"no time zone of the name {name!r}") from error
+        raise ValueError(f"expected the name of a time zone (like Asia/Tokyo), got {name!r}") from error
     return name
 
 
@@ -45,7 +45,7 @@ def _web_address(url: str) -> str:
 
 
 def _rows(table: Any) -> Any:
-    """The short form, code to name or code to {name, attribute ...}, as rows."""
+    """Rows from the short form: code to name, or code to {name, attribute ...}."""
     if not isinstance(table, Mapping):
         return table
     rows = []
@@ -66,15 +66,16 @@ class Feed(Frozen):
 
     name: Name
     dated: Template = Field(description="path of a day's document")
-    today: Template | None = Field(default=None, description="path of the newest document; asked while a day runs")
-    events: str = Field(min_length=1, description="key of the array of events; dots lead into inner objects")
+    today: Template | None = Field(default=None, description="path of the newest document, fetched during the day")
+    events: str = Field(min_length=1, description="key of the array of events; dots separate nested keys")
     close: Literal["changed", "reemit-first"] = Field(
-        default="changed", description="after the day: only what changed, or also what never changed since its first"
+        default="changed",
+        description="what to emit after the day: changed events, or also events unchanged since their first version",
     )
 
 
 class Identity(Frozen):
-    """Keys of an event's slice that say which event it is: its date (YYYY-MM-DD), venue and number."""
+    """The keys of an event's slice that identify it: its date (YYYY-MM-DD), venue and number."""
 
     date: str
     venue: str
@@ -83,7 +84,9 @@ class Identity(Frozen):
 
 class Live(Frozen):
     poll_interval_s: Seconds = 300
-    close_after_s: float = Field(default=900, ge=0, description="from the end of a day until its documents are final")
+    close_after_s: float = Field(
+        default=900, ge=0, description="seconds from the end of a day until its documents are final"
+    )
 
 
 class Http(Frozen):
@@ -94,7 +97,7 @@ class Http(Frozen):
 
 
 class RetryPolicy(Frozen):
-    """As in shared/retry.py."""
+    """The arguments of shared/retry.py."""
 
     tries: int = Field(default=4, ge=1, le=100)
     first_delay_s: Seconds = 0.5
@@ -105,7 +108,7 @@ class RetryPolicy(Frozen):
 
 
 class Source(Frozen):
-    """A place to fetch from, whole."""
+    """A complete declaration."""
 
     name: Name
     base_url: Annotated[str, AfterValidator(_web_address)]
@@ -114,7 +117,7 @@ class Source(Frozen):
     identity: Identity
     archive: Template | None = None
     live: Live = Live()
-    concurrency: int = Field(default=4, ge=1, le=64, description="documents fetched at once, at most")
+    concurrency: int = Field(default=4, ge=1, le=64, description="maximum documents fetched at the same time")
     http: Http = Http()
     retry: RetryPolicy = RetryPolicy()
     reference: dict[Name, Table] = Field(default_factory=dict)
@@ -123,10 +126,10 @@ class Source(Frozen):
     def _names_differ(self) -> Source:
         names = [feed.name for feed in self.feeds]
         if len(set(names)) < len(names) or REFERENCE in names:
-            raise ValueError(f"feeds: expected different names, none of them {REFERENCE!r}, got {', '.join(names)}")
+            raise ValueError(f"feeds: expected unique names other than {REFERENCE!r}, got {', '.join(names)}")
         for table, rows in self.reference.items():
             if len({row.code for row in rows}) < len(rows):
-                raise ValueError(f"reference.{table}: expected every code once")
+                raise ValueError(f"reference.{table}: expected unique codes")
         return self
 
     @property
@@ -137,7 +140,8 @@ class Source(Frozen):
         return next(feed for feed in self.feeds if feed.name == name)
 
     def feeds_of(self, names: Collection[str] | None) -> list[str]:
-        """The feeds that are named, in the order they are declared; all where none are. Raises ConfigError."""
+        """The named feeds in declared order; all feeds if `names` is empty or None. Raises ConfigError for an unknown
+        one."""
         there = [feed.name for feed in self.feeds]
         if unknown := sorted(set(names or ()) - set(there)):
             raise ConfigError(f"source {self.name} has no feed {unknown[0]!r}; it has {', '.join(there)}")
@@ -149,7 +153,7 @@ class Source(Frozen):
 
 
 def source_of(declared: Mapping[str, Any], origin: str) -> Source:
-    """Raises ConfigError that names `origin` (the file) and every wrong key."""
+    """Raises ConfigError with `origin` (the file) and the wrong keys."""
     try:
         return Source.model_validate(declared)
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""A place to fetch from whose answers are counted: metrics see every try, also those that are tried again."""
+"""Counts the answers of a document source. Every try counts, including those that are retried."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from shared.errors import InvalidDocument
 
 
 class CountedSource:
-    """`count` is told what each request came to: `document`, `unchanged`, `not published`, `failed`, `refused`."""
+    """Calls `count` with the answer to each request: `document`, `unchanged`, `not published`, `failed` or `refused`.
+
+    `refused` means InvalidDocument, `failed` any other error.
+    """
 
     def __init__(self, inner: DocumentSource, count: Callable[[str], None]) -> None:
         self._inner = inner

@@ -310,7 +310,7 @@ class TestTrouble:
         run = start(archive_plan())
         run.until_exhausted()
 
-        assert "ends before its end" in run.failed()["meadow/ends/2031-05-04"]
+        assert "is truncated" in run.failed()["meadow/ends/2031-05-04"]
 
     def test_a_failed_window_is_tried_in_the_next_run_and_not_before(self, start: Start, tmp_path: Path) -> None:
         record(tmp_path, "cards", DAY, b"busy")

@@ -188,4 +188,4 @@ def test_an_archive_that_went_away_fails_the_replay_and_nothing_else(
     with replica(settings, archive):
         done = over(client, asked)
 
-    assert (done["state"], "cannot read the archive's index" in done["error"]) == ("failed", True)
+    assert (done["state"], "cannot read the archive index" in done["error"]) == ("failed", True)
