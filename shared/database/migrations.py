@@ -1,4 +1,4 @@
-"""Numbered SQL files, applied in order, once, under a lock, and recorded. Source: docs/adr/0002-migrations.md."""
+"""Applies numbered SQL files in order, once each, under a lock, and records them (docs/adr/0002-migrations.md)."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import psycopg
 
 from shared.errors import ConfigError
 
-# Any constant will do, as long as no other program on the server uses it: the ASCII bytes of "headrace".
+# The key of the advisory lock: any constant that no other program on the server uses. The ASCII bytes of "headrace".
 LOCK = int.from_bytes(b"headrace", "big") & 0x7FFF_FFFF_FFFF_FFFF
 _ROOT = Path(__file__).parents[2]
-# Order matters: what is named first is needed by what follows.
+# In order of dependency: an area may use the tables of the areas before it.
 AREAS = ("shared/broker", "shared/runtime", "shared/ops", "services/loader", "services/notifier", "shared/grants")
 
 
@@ -33,7 +33,10 @@ def migrations() -> list[Migration]:
 
 
 def migrate(url: str, wanted: Sequence[Migration] | None = None) -> int:
-    """Bring the database up to date; returns how many files were applied. Raises ConfigError if one was edited."""
+    """Apply the missing migrations, or those of `wanted`. Returns how many files were applied.
+
+    Raises ConfigError if a file was edited after it was applied.
+    """
     with psycopg.connect(url, application_name="headrace migrate") as connection:
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
         connection.execute("CREATE SCHEMA IF NOT EXISTS ops")
@@ -57,7 +60,9 @@ def _apply(
     if before == sha:
         return False
     if before is not None:
-        raise ConfigError(f"{migration.path.name} of {migration.area} was edited after it was applied; add a new file")
+        raise ConfigError(
+            f"{migration.path.name} of {migration.area} was edited after it was applied: restore it and add a new file"
+        )
     connection.execute(text)
     connection.execute(
         "INSERT INTO ops.migrations (area, number, sha256) VALUES (%s, %s, %s)", (migration.area, migration.number, sha)

@@ -1,4 +1,4 @@
-"""Settings are checked on start: headrace.yaml, over it the environment, over it command-line options."""
+"""Loads and validates settings from headrace.yaml, the environment and command-line options, in rising precedence."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ S = TypeVar("S", bound=Settings)
 def load(
     model: type[S], environ: Mapping[str, str], config: Path | None = None, overrides: Mapping[str, Any] | None = None
 ) -> S:
-    """Settings from file, environment and options (dotted keys or nested; None means not given), the last one wins.
+    """Settings from the file, the environment and `overrides`; a later source replaces an earlier one.
 
-    Raises ConfigError with one line for each thing that is wrong: where it was said, the key, what is expected.
+    `overrides` has dotted or nested keys; None means not given. Raises ConfigError with one line per problem: where the
+    value is set, the key, and what is expected.
     """
     file = config or (Path(environ[CONFIG_VARIABLE]) if environ.get(CONFIG_VARIABLE) else None)
     said: dict[str, sources.Setting] = {}
@@ -46,13 +47,13 @@ def _nested(said: Mapping[str, sources.Setting]) -> dict[str, Any]:
         section, _, name = key.partition(".")
         inside = tree.setdefault(section, {}) if name else tree
         if not isinstance(inside, dict) or (not name and section in tree):
-            raise ConfigError(f"{setting.origin}: {section} is a section here and a plain value elsewhere")
+            raise ConfigError(f"{setting.origin}: {section} is both a section and a plain value; use one of them")
         inside[name or section] = setting.value
     return tree
 
 
 def _line(detail: ErrorDetails, said: Mapping[str, sources.Setting], model: type[Settings], file: Path) -> str:
-    """One readable line for one thing that pydantic found."""
+    """One line for one problem that pydantic found."""
     key = sources.public_key(model, ".".join(str(part) for part in detail["loc"] if isinstance(part, str)))
     if detail["type"] == "missing":
         required = [leaf.key for leaf in sources.leaves(model) if leaf.field.is_required()]
@@ -65,7 +66,7 @@ def _line(detail: ErrorDetails, said: Mapping[str, sources.Setting], model: type
         return f"{origin}: there is no setting {key}{_nearest(key, model)}"
     if detail["type"] == "model_type":
         return f"{origin}: {key}: expected `name: value` lines below it"
-    # A URL may hold a password, and a secret may stand where its file's name should: neither is shown.
+    # Not shown: a URL may contain a password, and an operator may have put a secret in place of its file's name.
     shown = (
         ""
         if "url" in key or key.endswith("_file") or isinstance(detail["input"], dict)
@@ -75,7 +76,7 @@ def _line(detail: ErrorDetails, said: Mapping[str, sources.Setting], model: type
 
 
 def _origin(key: str, said: Mapping[str, sources.Setting]) -> sources.Origin:
-    """Where a key was said; for a section, where the first of its keys was; for an element, where its list was."""
+    """Where a key is set; for a section, where the first of its keys is set; for a list element, where its list is."""
     near = [said[each].origin for each in said if f"{each}.".startswith(f"{key}.") or key.startswith(f"{each}.")]
     return near[0] if near else sources.Origin("settings")
 

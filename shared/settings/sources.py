@@ -1,7 +1,7 @@
-"""Where settings come from: a YAML file, the environment, options. Each value keeps the place where it was said.
+"""Reads settings from a YAML file, the environment and options, and records the origin of each value.
 
-Keys are public keys as written in headrace.yaml, `section.name`; a key of another service's section is left out, for
-one file serves all five. Whether a key exists and its value is right is settings.py's job.
+Keys are written as in headrace.yaml: `section.name`. Keys in the sections of other services are ignored, because one
+file serves all five. loading.py validates keys and values.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SERVICE_SECTIONS = ("fetcher", "cleaner", "loader", "predictor", "notifier")
 
 
 class Origin(str):
-    """Where a value was said, in words: headrace.yaml:12, or a variable, or an option."""
+    """Where a value is set, as text: `headrace.yaml:12`, a variable or an option."""
 
 
 class Setting(NamedTuple):
@@ -31,7 +31,7 @@ class Setting(NamedTuple):
 
 
 class Leaf(NamedTuple):
-    """One setting of a model: its public key, its path of attribute names, and its field."""
+    """One setting of a model: its key, its path of attribute names, and its field."""
 
     key: str
     path: tuple[str, ...]
@@ -39,7 +39,7 @@ class Leaf(NamedTuple):
 
 
 def leaves(model: type[BaseModel]) -> Iterator[Leaf]:
-    """Every setting of a model, in the order they are declared."""
+    """All settings of a model in declared order."""
     for name, field in model.model_fields.items():
         section = section_of(field)
         if section is None:
@@ -50,7 +50,7 @@ def leaves(model: type[BaseModel]) -> Iterator[Leaf]:
 
 
 def section_of(field: FieldInfo) -> type[BaseModel] | None:
-    """The model of a field that is a section, also where it may be left out."""
+    """The model of a field that is a section (optional ones included), else None."""
     for kind in (field.annotation, *typing.get_args(field.annotation)):
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             return kind
@@ -68,7 +68,7 @@ def variable_of(key: str) -> str:
 
 
 def from_yaml(file: Path, model: type[BaseModel]) -> dict[str, Setting]:
-    """What a file says. Raises ConfigError with its line for what is no YAML, no mapping, or said twice."""
+    """The settings in a file. Raises ConfigError with the line if it is not a YAML mapping or sets a key twice."""
     try:
         root = yaml.compose(file.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
     except (OSError, UnicodeDecodeError) as error:
@@ -76,9 +76,9 @@ def from_yaml(file: Path, model: type[BaseModel]) -> dict[str, Setting]:
         raise ConfigError(f"cannot read the settings file {file}: {reason}") from None
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise ConfigError(f"{file}:{line}: this is no YAML: {error.problem}") from None
+        raise ConfigError(f"{file}:{line}: expected YAML: {error.problem}") from None
     except yaml.YAMLError as error:
-        raise ConfigError(f"{file}: this is no YAML: {error}") from None
+        raise ConfigError(f"{file}: expected YAML: {error}") from None
     said: dict[str, Setting] = {}
     for key, line, node in [] if root is None else _entries(root, file):
         if not isinstance(node, yaml.MappingNode):
@@ -91,10 +91,10 @@ def from_yaml(file: Path, model: type[BaseModel]) -> dict[str, Setting]:
 
 
 def from_environment(environ: Mapping[str, str], model: type[BaseModel]) -> dict[str, Setting]:
-    """What HEADRACE_<SECTION>__<NAME> and HEADRACE_<NAME> say; an empty value counts as not given.
+    """The settings in variables HEADRACE_<SECTION>__<NAME> and HEADRACE_<NAME>. An empty value counts as not given.
 
-    A name with one underscore that is no setting is let be: Kubernetes puts HEADRACE_LOADER_PORT and the like into
-    every container beside a service of the name headrace-loader.
+    A name without a double underscore that is not a setting is ignored: for a service called headrace-loader,
+    Kubernetes sets HEADRACE_LOADER_PORT and similar variables in every container.
     """
     single = {variable_of(leaf.key) for leaf in leaves(model) if "." not in leaf.key}
     said: dict[str, Setting] = {}
@@ -108,7 +108,7 @@ def from_environment(environ: Mapping[str, str], model: type[BaseModel]) -> dict
 
 
 def from_options(options: Mapping[str, Any], model: type[BaseModel], prefix: str = "") -> dict[str, Setting]:
-    """What was said on the command line, keys dotted or nested; None means not given."""
+    """The settings given on the command line, with dotted or nested keys. None means not given."""
     said: dict[str, Setting] = {}
     for name, value in options.items():
         if isinstance(value, Mapping):
@@ -137,7 +137,7 @@ def _entries(node: yaml.Node, file: Path) -> Iterator[tuple[str, int, yaml.Node]
 
 
 def _is_empty_section(key: str, node: yaml.Node, model: type[BaseModel]) -> bool:
-    """A section whose keys are all commented out."""
+    """Whether the node is a section without keys, for example with all keys commented out."""
     sections = {name for name, field in model.model_fields.items() if section_of(field)} | {*SERVICE_SECTIONS}
     return key in sections and node.tag == "tag:yaml.org,2002:null"
 

@@ -1,4 +1,4 @@
-"""Settings for people to read: what can be set (docs/settings.md) and what is set (`headrace config show`)."""
+"""Renders settings: all that exist (docs/settings.md) and their effective values (`headrace config show`)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Row(NamedTuple):
 
 
 def describe(model: type[BaseModel]) -> list[Row]:
-    """Every setting of a model. Raises ValueError for one without a description."""
+    """One row for each setting of a model. Raises ValueError for a setting without a description."""
     return [Row(leaf.key, _type(leaf.field.annotation), _default(leaf.field), _meaning(leaf)) for leaf in leaves(model)]
 
 
@@ -34,12 +34,12 @@ def table(rows: list[Row]) -> str:
 
 
 def in_force(settings: Settings) -> dict[str, Any]:
-    """What is set, by key, ready for JSON; of a secret only the file's name, of a URL no credentials."""
+    """The effective values by key, as JSON types. A secret is shown as its file's name, a URL without credentials."""
     shown: dict[str, Any] = {}
     for leaf in leaves(type(settings)):
         value: Any = settings
         for name in leaf.path:
-            value = getattr(value, name, None)  # a section that is left out has nothing in it
+            value = getattr(value, name, None)  # an optional section may be None
         plain = to_jsonable_python(value)
         shown[leaf.key] = mask_text(plain) if isinstance(plain, str) else plain
     return shown

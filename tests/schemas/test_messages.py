@@ -117,7 +117,7 @@ def test_a_message_cannot_be_changed(sample: Path) -> None:
 
 @pytest.mark.parametrize("schema", ["raw-event/2", "clean-event", ""])
 def test_an_unknown_schema_is_refused_by_name(schema: str) -> None:
-    with pytest.raises(InvalidEvent, match="expected a schema among raw-event/1") as caught:
+    with pytest.raises(InvalidEvent, match="expected one of the schemas raw-event/1") as caught:
         decode(record_of(body_of(SAMPLES[0]), schema))
 
     assert repr(schema) in str(caught.value)

@@ -102,12 +102,12 @@ def test_days_are_set_by_the_names_people_use(yaml_file: Path) -> None:
         ("fetcher:\n  from: 2026-02-31\n", ":2: fetcher.from: day is out of range"),
         ("fetcher: fast\n", ":1: fetcher: expected `name: value` lines below it"),
         ("fetcher:\n  threads: 1\n  threads: 2\n", ":3: fetcher.threads is already set at "),
-        ("fetcher:\n  threads: [1\n", ": this is no YAML: "),
+        ("fetcher:\n  threads: [1\n", ": expected YAML: "),
         ("- a\n- b\n", ":1: expected `key: value` lines"),
-        ("clock:\n  speed: 60\n", ":2: clock: speed and epoch_s are for a virtual clock: give start too"),
+        ("clock:\n  speed: 60\n", ":2: clock: speed and epoch_s require a virtual clock: set start too"),
         ("clock:\n  start: 2026-01-01 00:00:00\n", ":2: clock.start: Input should have timezone info"),
         ("data_dir:\n  path: x\n", ":2: data_dir: Input is not a valid path"),
-        ("admin:\n  token_file: /nowhere/token\n", ":2: admin.token_file: there is no file that this user can read"),
+        ("admin:\n  token_file: /nowhere/token\n", ":2: admin.token_file: expected a file that this user can read"),
         ("broker:\n  url: rabbit://h\n", ':2: broker.url: expected "embedded" or kafka://HOST:PORT'),
     ],
 )
@@ -158,7 +158,7 @@ def test_a_file_that_is_not_there_is_an_error(yaml_file: Path) -> None:
 def test_a_section_and_a_plain_value_of_one_name_do_not_mix(yaml_file: Path) -> None:
     said = complaint(yaml_file, "fetcher: x\n", DATABASE | {"HEADRACE_FETCHER__THREADS": "1"})
 
-    assert said.startswith("environment variable HEADRACE_FETCHER__THREADS: fetcher is a section here")
+    assert said.startswith("environment variable HEADRACE_FETCHER__THREADS: fetcher is both a section and a plain value")
 
 
 def test_one_file_serves_all_services(yaml_file: Path) -> None:
@@ -194,14 +194,14 @@ def test_a_password_in_a_url_is_refused_and_not_repeated(yaml_file: Path, url: s
 def test_credentials_in_other_urls_are_refused_too(yaml_file: Path) -> None:
     said = complaint(yaml_file, "fetcher:\n  base_url: http://a:hunter2@h/\nbroker:\n  url: kafka://a:hunter2@h\n")
 
-    assert said.count("a URL must not hold a password") == 2
+    assert said.count("a URL must not contain a password") == 2
     assert "hunter2" not in said
 
 
 def test_a_secret_in_the_place_of_its_files_name_is_not_repeated(yaml_file: Path) -> None:
     said = complaint(yaml_file, "admin:\n  token_file: hunter2\n")
 
-    assert said.startswith(f"{yaml_file}:2: admin.token_file: there is no file")
+    assert said.startswith(f"{yaml_file}:2: admin.token_file: expected a file")
     assert "hunter2" not in said
 
 
@@ -219,7 +219,7 @@ def test_an_empty_secret_is_an_error(tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text("\n")
 
-    with pytest.raises(ConfigError, match="token is empty; it must hold the secret"):
+    with pytest.raises(ConfigError, match="token is empty: it must contain the secret"):
         read_secret(file)
 
 

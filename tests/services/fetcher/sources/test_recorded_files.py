@@ -75,7 +75,7 @@ def test_a_source_that_declares_no_archive_has_none(tmp_path: Path) -> None:
 def test_an_archive_without_days_says_so(tmp_path: Path) -> None:
     (tmp_path / "v2").mkdir()
 
-    with pytest.raises(ConfigError, match="no day"):
+    with pytest.raises(ConfigError, match="has no documents"):
         ArchiveSource(made_source(), tmp_path, SetClock()).days()
 
 

@@ -195,8 +195,8 @@ def test_an_empty_or_lost_password_file_is_named(password_file: Path) -> None:
 @pytest.mark.parametrize(
     ("said", "expected"),
     [
-        ({"username": "alice"}, "username and password_file go together"),
-        ({"tls": True, "certificate_file": "c"}, "certificate_file and key_file go together"),
+        ({"username": "alice"}, "username and password_file must be set together"),
+        ({"tls": True, "certificate_file": "c"}, "certificate_file and key_file must be set together"),
         ({"ca_file": "c"}, "set tls to true"),
     ],
 )

@@ -128,7 +128,7 @@ def test_while_the_database_is_away_the_file_token_gets_in_and_others_may_come_a
         answer = status(client, UNKNOWN)
 
         assert status(client, FILE_TOKEN).status_code == 200
-        assert "the database is away" in assert_problem(answer, 503, "unavailable")
+        assert "the database is unavailable" in assert_problem(answer, 503, "unavailable")
         assert answer.headers["retry-after"] == "1"
 
 

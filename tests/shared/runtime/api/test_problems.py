@@ -109,7 +109,7 @@ def test_a_dependency_that_is_away_is_a_problem_that_may_pass(client: httpx.Clie
 def test_a_database_that_is_away_is_a_problem_that_may_pass(client: httpx.Client) -> None:
     answer = client.get("/v1/operations")
 
-    assert "the database is away" in assert_problem(answer, 503, "unavailable")
+    assert "the database is unavailable" in assert_problem(answer, 503, "unavailable")
     assert answer.headers["retry-after"] == "1"
 
 
