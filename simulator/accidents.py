@@ -1,7 +1,6 @@
-"""From an order of finish to the places the source prints: codes for boats that finished nowhere, and dead heats.
+"""Turns an order of finish into the places that the source publishes: with codes for non-finishers, and dead heats.
 
-The boat drawn first keeps its place whatever happens, unless the whole race is void: this is what keeps the true
-probabilities exact.
+The boat drawn first keeps its place unless the whole race is void. Therefore the true probabilities are exact.
 """
 
 from __future__ import annotations
@@ -13,23 +12,23 @@ import numpy as np
 from simulator.rates import Rates
 
 FALSE_START, LATE, ABSENT = 14, 15, 16
-# Codes of boats that started validly and finished nowhere, with how often each was seen.
+# Codes of boats that started validly and did not finish, with their frequencies in the real source.
 FALLEN_CODES = (7, 8, 9, 10, 11, 12, 13)
 FALLEN_WEIGHTS = np.array([198, 213, 1157, 334, 24, 79, 8]) / 2013
-# Below four valid starters the source shows no race in which yet another boat fell out.
+# The real source has no race with fewer valid starters in which another boat did not finish.
 FEWEST_TO_FALL = 4
 
 
 @dataclass(frozen=True)
 class Finish:
-    """Places 1..6 or codes 7..16 per boat, None where the source has none; void: nobody is placed."""
+    """Places 1..6 or codes 7..16 per boat, None where the source has none. `void`: no boat is placed."""
 
     places: tuple[int | None, ...]
     void: bool = False
 
     @property
     def valid(self) -> int:
-        """Boats whose stakes stand: not absent, late or early."""
+        """Number of boats whose stakes are not refunded: not absent, late or with a false start."""
         return sum(place is None or place < FALSE_START for place in self.places)
 
     @property
@@ -38,7 +37,7 @@ class Finish:
 
 
 def finish(order: list[int], absent: int | None, rates: Rates, rng: np.random.Generator) -> Finish:
-    """Places of boats 0..5 given their order (first to last; the absent one, if any, is left out of it)."""
+    """Places of boats 0..5, given their order, first to last. `absent` is the boat that does not take part, if any."""
     codes = {} if absent is None else {absent: ABSENT}
     runners = [boat for boat in order if boat != absent]
     if absent is None:
@@ -63,7 +62,7 @@ def _bad_starts(runners: list[int], rates: Rates, rng: np.random.Generator) -> d
 
 
 def _fallen(valid: list[int], rates: Rates, rng: np.random.Generator) -> dict[int, int]:
-    """Two boats at least keep their places; fewer were never seen."""
+    """At least two boats keep their places, as in every race of the real source."""
     if len(valid) < FEWEST_TO_FALL:
         return {}
     fell = [boat for boat, chance in zip(valid[1:], rng.random(len(valid) - 1), strict=True) if chance < rates.fell_out]

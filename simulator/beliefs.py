@@ -1,7 +1,8 @@
-"""What can be believed of all latents by who knows the generative model and has read what was published.
+"""Estimates all latents from the published documents, given the generative model (Bayesian filtering).
 
-A racer's latents are believed together, everything else on its own; an event joins what it is about, learns, and
-lets it go again. Of a result the order, the courses, the timings and the weather are read, not the payouts.
+The posterior of a racer's latents is a joint normal distribution; the other latents have independent ones. A race joins
+the distributions that it depends on, updates them and stores the marginals. A result contributes its order, courses,
+timings and weather, but not its payouts.
 """
 
 from __future__ import annotations
@@ -16,18 +17,18 @@ from simulator.normal import Normal, Stage
 from simulator.races import Entry, Race
 from simulator.world import Floats, Ints
 
-ROUNDED = 0.01**2 / 12  # variance of a rounding to hundredths
-# Laps slower than this were botched: they tell nothing.
+ROUNDED = 0.01**2 / 12  # variance of rounding to hundredths
+# Slower exhibition laps were disturbed and carry no information.
 SLOWEST_S = 7.8
 BOATS = 6
-# Where a racer's latents lie: skill, start, a taste a course, form, then an affinity a venue.
+# Indices of a racer's latents: skill, start, one taste per course, form, then one affinity per venue.
 TASTE, FORM, AFFINITY = 2, 8, 9
-# Beside the racers of an event: motors, lanes of the venue, its clock's base, condition and start form.
+# Number of a race's latents beside those of its racers: motors, lanes of the venue, base time, condition, start form.
 BESIDE = 4 * BOATS + 1
 
 
 class Beliefs:
-    """About a season of these venues. Days are read in order."""
+    """The posteriors for a season at these venues. Days must be read in order."""
 
     def __init__(self, racers: int, venues: Sequence[int]) -> None:
         self._venues = {venue: at for at, venue in enumerate(sorted(venues))}
@@ -40,7 +41,7 @@ class Beliefs:
         self._meeting: dict[int, tuple[int, int]] = {}
 
     def read_card(self, race: Race, meeting: int) -> None:
-        """`meeting`: the number of its venue's meeting; in a new one a racer's form is new."""
+        """Update from a card. `meeting` numbers the venue's meetings; in a new one a racer's form is drawn anew."""
         period = entities.half_year(race.day)
         for entry in race.entries:
             racer = _racer(entry)
@@ -54,7 +55,7 @@ class Beliefs:
             self._motors.setdefault((race.venue, _motor(entry)), _of_motor_card(entry))
 
     def before(self, race: Race) -> Normal:
-        """Of all that the event is about, laid out as the functions `*_rows` say."""
+        """The distribution of all latents of a race before it, in the layout of the methods `*_rows`."""
         size, count = self.size, BOATS * self.size + BESIDE
         mean, covariance = np.zeros(count), np.eye(count)
         for boat, entry in enumerate(race.entries):
@@ -68,7 +69,7 @@ class Beliefs:
         return Normal(mean, covariance)
 
     def observed(self, race: Race, belief: Normal) -> Normal:
-        """After the exhibition."""
+        """The distribution after the exhibition."""
         size, found = self.size, list[tuple[Floats, float, float]]()
         for boat, entry in enumerate(race.entries):
             seen, row = entry.exhibition, np.zeros((2, len(belief.mean)))
@@ -84,7 +85,7 @@ class Beliefs:
         return belief.given(*_stacked(found, len(belief.mean)))
 
     def settle(self, race: Race) -> None:
-        """Learn from a race that was run."""
+        """Update from the result of a race."""
         belief = self.observed(race, self.before(race))
         found = list[tuple[Floats, float, float]]()
         for boat, entry in enumerate(race.entries):
@@ -103,7 +104,7 @@ class Beliefs:
         self._let_go(race, belief, course)
 
     def utility_rows(self, venue: int, course: Ints) -> Floats:
-        """(6, N): what the latents add to each boat's utility in these courses, the condition included."""
+        """(6, N): coefficients of the latents in each boat's utility in these courses, the condition included."""
         size = self.size
         rows = np.zeros((BOATS, BOATS * size + BESIDE))
         for boat, lane in enumerate((np.maximum(course, 1) - 1).tolist()):
@@ -116,7 +117,7 @@ class Beliefs:
         return rows
 
     def course_rows(self) -> Floats:
-        """(36 + 6, N): what each course adds for each boat (boat by boat), then what each lane of the venue adds."""
+        """(36 + 6, N): coefficients of the tastes, by boat and course, then of the venue's lanes."""
         rows = np.zeros((BOATS * BOATS + BOATS, BOATS * self.size + BESIDE))
         for boat in range(BOATS):
             for lane in range(BOATS):
@@ -205,7 +206,7 @@ def _of_motor_card(entry: Entry) -> tuple[float, float]:
 
 
 def _stages(race: Race, course: Ints) -> list[Stage]:
-    """All that ran lose to the first; behind it only who was placed is compared, up to a dead heat."""
+    """Stages of the Plackett-Luce order: all starters in the first, then only the placed boats, up to a dead heat."""
     places = race.finish.places
     placed = sorted((place, boat) for boat, place in enumerate(places) if place is not None and place <= BOATS)
     if not placed or [place for place, _ in placed].count(1) != 1:

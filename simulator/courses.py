@@ -1,4 +1,4 @@
-"""The courses boats take: mostly that of their number, now and then one from further out moves in."""
+"""Draws the courses of boats: usually that of their number; sometimes a boat from further out moves inwards."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import numpy as np
 from simulator.accidents import ABSENT, LATE
 from simulator.world import Ints
 
-# Among a hundred races some twelve see a boat move inwards; so much that exhibition and race differ for 5 % of boats.
+# A boat moves inwards in 12 % of races. With these values exhibition and race courses differ for 5 % of boats.
 MOVES_IN, KEEPS_ITS_MOVE, MOVES_LATE = 0.12, 0.65, 0.04
 
 
 def draw_courses(absent: list[int | None], rng: np.random.Generator) -> tuple[Ints, Ints]:
-    """Courses of the exhibition and of the race, (races, 6); 0 for a boat that is not there."""
+    """Courses of the exhibition and of the race, (races, 6); 0 for an absent boat."""
     shown, raced = [], []
     for gone in absent:
         boats = [boat for boat in range(6) if boat != gone]
@@ -28,7 +28,7 @@ def draw_courses(absent: list[int | None], rng: np.random.Generator) -> tuple[In
 
 
 def _moved(order: list[int], rng: np.random.Generator) -> list[int]:
-    """One boat goes further in, the passed ones move out by one."""
+    """A random boat moves inwards; the boats that it passes move outwards by one course."""
     taken = int(rng.integers(1, len(order)))
     to = int(rng.integers(0, taken))
     rest = order[:taken] + order[taken + 1 :]
@@ -36,16 +36,17 @@ def _moved(order: list[int], rng: np.random.Generator) -> list[int]:
 
 
 def courses_run(course: list[int], places: tuple[int | None, ...], lost: list[bool]) -> list[int | None]:
-    """None for who was absent, and for some who were late; the others close up."""
+    """Courses with None for absent boats and for late ones that are in `lost`. The other boats close up."""
     gone = [place == ABSENT or (place == LATE and lost[boat]) for boat, place in enumerate(places)]
     kept = sorted(own for own, out in zip(course, gone, strict=True) if not out)
     return [None if out else kept.index(own) + 1 for own, out in zip(course, gone, strict=True)]
 
 
 def likely_courses(shown: list[int] | None) -> list[tuple[float, Ints]]:
-    """The law of `draw_courses`: (chance, courses of the race (6,)) given those of the exhibition, or given nothing.
+    """The distribution of race courses in `draw_courses`: pairs of probability and courses (6,).
 
-    0 stands for a boat that is not there; given nothing, all are taken to be.
+    Conditional on the courses of the exhibition; with None unconditional, for a race without absent boats. Course 0
+    means an absent boat.
     """
     boats = list(range(6)) if shown is None else [boat for boat in range(6) if shown[boat] > 0]
     if shown is None:
@@ -66,7 +67,7 @@ def likely_courses(shown: list[int] | None) -> list[tuple[float, Ints]]:
 
 
 def _moves(order: list[int]) -> list[tuple[float, list[int]]]:
-    """Every outcome of `_moved`, with its chance."""
+    """Every outcome of `_moved` with its probability."""
     return [
         (1 / ((len(order) - 1) * taken), [*rest[:to], order[taken], *rest[to:]])
         for taken in range(1, len(order))

@@ -1,4 +1,4 @@
-"""The six boats of each race, as the documents will tell of them."""
+"""Builds the six entries of each race from the results of a venue's day."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from simulator.world import Floats, Ints, Latents
 
 @dataclass(frozen=True)
 class Run:
-    """What happened on the water; arrays (races, 6)."""
+    """What happened in the races of a venue's day; arrays (races, 6)."""
 
     racer: Ints
     motor: Ints
@@ -71,7 +71,7 @@ def entries_of(
 
 
 def _timing(place: int | None, timing_s: float, early: int) -> Number | None:
-    """Negative where and only where the start was false; none for who was late or absent."""
+    """The published start timing: negative if and only if the start was false; None for a late or absent boat."""
     if place in {LATE, ABSENT}:
         return None
     return -early / 100 if place == FALSE_START else number(timing_s)

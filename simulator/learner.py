@@ -1,9 +1,9 @@
-"""The best that can be told from what was published: a perfect learner, who knows the world but none of its latents.
+"""Forecasts races with an ideal learner, which knows the generative model but not the latents.
 
-`p_win` and `p_win_listed` know skills, motors and the day's state. Nobody can: the state of a day shows itself only
-in a noisy exhibition, and a season has too few races to count out 384 racers' tastes and affinities. This learner knows
-every coefficient of `world` and `entities`, reads cards, exhibitions and results as they come, and is as sure of the
-latents as these allow. A model cannot be asked for more.
+`p_win` and `p_win_listed` use the true skills, motors and states of the day. No forecast can: the state of a day is
+visible only in a noisy exhibition, and a season has too few races to determine the tastes and affinities of 384 racers.
+The learner knows every coefficient of `world` and `entities`, reads cards, exhibitions and results in order, and infers
+the latents from them. No model can be expected to do better.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from simulator.season import Season
 from simulator.world import Floats, Ints
 
 SAMPLES = 256
-# The weather before a race is that of the race, measured with these errors.
+# Standard deviations of the weather observed before a race from the weather of the race.
 WIND_ERROR, WAVE_ERROR = 0.6, 0.4
 
 
 class Told(NamedTuple):
-    """P(win) of the six boats; `observed` is None where no exhibition was seen."""
+    """P(win) of the six boats, from the card, and from card and exhibition; `observed` is None without an exhibition."""
 
     card: Floats
     observed: Floats | None
 
 
 class Learner:
-    """Reads a season day by day from its beginning. Takes some milliseconds a race. Not safe for concurrent use."""
+    """Reads a season day by day from its beginning. Takes a few milliseconds per race. Not thread-safe."""
 
     def __init__(self, season: Season) -> None:
         self._season = season
@@ -44,10 +44,10 @@ class Learner:
         self.next_day = season.plan.first_date
 
     def told(self, day: date) -> list[Told]:
-        """Of each race of that day in the season's order, from what was public before it.
+        """Forecasts for each race of that day, in the season's order.
 
-        Cards are told in the morning, exhibitions with the results of the races before. Raises KeyError for a day
-        outside the season or before one that was told already.
+        A forecast from the card uses all results of the days before; one from the exhibition also those of earlier
+        races of the day. Raises KeyError for a day outside the season or before `next_day`.
         """
         if not self._season.has(day) or day < self.next_day:
             raise KeyError(day)
@@ -89,7 +89,7 @@ class Learner:
     def _mixed(
         self, race: Race, belief: Normal, courses: list[tuple[float, Ints]], effect: Floats, rng: np.random.Generator
     ) -> Floats:
-        """Averaged over the latents, the weather's effect (SAMPLES, 6 courses) and the courses."""
+        """P(win) averaged over the latents, the weather's effect (SAMPLES, 6 courses) and the courses."""
         by_course = self._beliefs.course_rows()
         anywhere = self._beliefs.utility_rows(race.venue, np.arange(1, BOATS + 1))
         own = np.arange(BOATS)

@@ -1,4 +1,4 @@
-"""A normal belief about a vector, and what measurements and an order of finish make of it."""
+"""A multivariate normal distribution, with updates from linear measurements and from an order of finish."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from simulator.world import Floats
 
 MOST_STEPS, CLOSE_ENOUGH = 30, 1e-6
 Stage = tuple[int, list[int]]
-"""Who came in next, and who was still in the race, that one included."""
+"""The index of the boat that comes next, and the indices of the boats that remain, that one included."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Normal:
     covariance: Floats
 
     def given(self, rows: Floats, values: Floats, variance: Floats) -> Normal:
-        """After measuring rows @ x with normal errors; rows (m, N), values and variance (m,)."""
+        """The posterior after measuring rows @ x with normal errors; rows (m, N), values and variance (m,)."""
         if not len(rows):
             return self
         across = self.covariance @ rows.T
@@ -30,7 +30,7 @@ class Normal:
         return Normal(self.mean + gain @ (values - rows @ self.mean), self.covariance - gain @ across.T)
 
     def given_order(self, rows: Floats, offset: Floats, stages: Sequence[Stage]) -> Normal:
-        """After a Plackett-Luce order of the utilities rows @ x + offset: normal around its most probable value."""
+        """The posterior after a Plackett-Luce order of the utilities rows @ x + offset, by Laplace approximation."""
         across = self.covariance @ rows.T
         expected = rows @ self.mean
         spread = rows @ across
@@ -47,7 +47,7 @@ class Normal:
         return Normal(self.mean + gain @ (found - expected), self.covariance - gain @ (spread - left) @ gain.T)
 
     def sample(self, rows: Floats, count: int, rng: np.random.Generator) -> Floats:
-        """(count, m) draws of rows @ x, in pairs on either side of the mean."""
+        """(count, m) draws of rows @ x, in antithetic pairs around the mean."""
         spread = rows @ self.covariance @ rows.T
         root = np.linalg.cholesky(spread + 1e-9 * np.eye(len(rows)))
         apart = rng.normal(size=(count // 2, len(rows))) @ root.T
@@ -55,7 +55,7 @@ class Normal:
 
 
 def _order_terms(utilities: Floats, stages: Sequence[Stage]) -> tuple[Floats, Floats]:
-    """Gradient and curvature of the order's log-probability; a boat of minus infinity takes no part."""
+    """Gradient and negative Hessian of the order's log-probability. A boat with utility minus infinity is excluded."""
     gradient, curvature = np.zeros(len(utilities)), np.zeros((len(utilities), len(utilities)))
     weights = np.exp(utilities - utilities.max())
     for first, left in stages:

@@ -1,4 +1,4 @@
-"""What is measured before a race and noted after it: exhibitions and weather, with the source's own gaps."""
+"""Draws exhibitions and weather as the source publishes them, with its gaps."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ LEAST_WEIGHT_KG = 47.0
 MEN_FROM_KG, LEAST_WEIGHT_OF_MEN_KG = 49.5, 52.0
 WEATHERS, WEATHER_WEIGHTS = (1, 2, 3, 4, 5), np.array([0.70, 0.24, 0.05, 0.009, 0.001])
 CALM = 17
-# The two stadiums whose thermometers write decimals.
+# The two stadiums that publish temperatures with decimals.
 DECIMAL_VENUES = frozenset({13, 21})
-# An absent boat has no weight in 82 of 456 cases; now and then it is still given a course.
+# An absent boat has no weight in 82 of 456 cases, and sometimes still has a course.
 UNWEIGHED, ABSENT_WITH_COURSE = 82 / 456, 0.1
 
 
 def exhibitions(
     latents: Latents, base_s: float, course: Ints, weight: Floats, rates: Rates, rng: np.random.Generator
 ) -> list[list[Exhibition]]:
-    """One per race and boat; a boat with course 0 is absent and has no lap."""
+    """One exhibition per race and boat. A boat with course 0 is absent and has no lap time."""
     shape = course.shape
     times = world.exhibition_time_s(latents, base_s, rng)
     times = times + (rng.random(shape) < rates.slow_exhibition) * rng.uniform(1.3, 1.9, shape)
@@ -54,7 +54,7 @@ def _exhibition(
 
 
 def _ballast(weight_kg: float) -> Number:
-    """What is missing to the least weight, in steps of half a kilogram."""
+    """The ballast up to the minimum weight, in steps of 0.5 kg."""
     least = LEAST_WEIGHT_OF_MEN_KG if weight_kg > MEN_FROM_KG else LEAST_WEIGHT_KG
     return number(math.ceil(2 * max(0.0, least - round(weight_kg, 1))) / 2)
 
@@ -62,9 +62,9 @@ def _ballast(weight_kg: float) -> Number:
 def weathers(
     day: date, venue: int, wind: Floats, wave: Floats, rates: Rates, rng: np.random.Generator
 ) -> tuple[list[Weather], list[Weather]]:
-    """As seen before each race and as noted with its result: two observations of the same weather.
+    """The weather of each race as published before it and with its result: two observations of the same weather.
 
-    A result's wind is 0 if and only if its direction is calm.
+    The wind in a result is 0 if and only if its direction is calm.
     """
     races = len(wind)
     digits = 1 if venue in DECIMAL_VENUES else 0

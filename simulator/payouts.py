@@ -1,7 +1,7 @@
-"""What a race pays: the winning selections of the seven markets and a parimutuel price for each.
+"""Computes payouts: the winning selections of the seven markets, and a parimutuel price for each.
 
-A crowd knows the true probabilities but for noise; of what it stakes, the house keeps 25 percent (20 on win and
-place), and the rest is shared by those who hold the winning ticket, rounded down to 10 for each 100 staked.
+The public stakes by noisy estimates of the true probabilities. The operator keeps 25 percent of the stakes (20 percent
+on win and place). The winning tickets share the rest, rounded down to a multiple of 10 per 100 staked.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def winning(finish: Finish) -> dict[str, list[Selection]]:
 
 
 def _open_markets(finish: Finish) -> frozenset[str]:
-    """Which markets stand, by valid starters, as seen in the source (its shapes are listed in its notes)."""
+    """The markets that pay, by the number of valid starters, as in the real source."""
     if finish.void:
         return frozenset()
     if finish.valid <= 2:
@@ -50,7 +50,7 @@ def _open_markets(finish: Finish) -> frozenset[str]:
 
 
 def _orders(places: tuple[int | None, ...]) -> list[Selection]:
-    """Every order of the placed boats that the places allow: two where two boats share a place."""
+    """All orders of the placed boats that the places allow; a dead heat gives several."""
     groups: dict[int, list[int]] = {}
     for boat, place in enumerate(places, start=1):
         if place is not None and place <= 6:
@@ -70,7 +70,7 @@ def _unique(selections: Iterable[Selection]) -> list[Selection]:
 
 
 def chance(market: str, selection: Selection, weights: Weights) -> float:
-    """Plackett-Luce probability that the selection wins its market, for boats of these weights (sum 1)."""
+    """The Plackett-Luce probability that the selection wins its market; the weights of the boats sum to 1."""
     if market in {"trifecta", "exacta", "win"}:
         return _in_order(selection, weights)
     if market in {"trio", "quinella"}:
@@ -88,7 +88,7 @@ def _in_order(order: Selection, weights: Weights) -> float:
 
 
 def price(market: str, selection: Selection, weights: Weights) -> int:
-    """Yen for each 100 staked."""
+    """The payout in yen per 100 staked."""
     paid = KEPT.get(market, 0.75) * 100 / chance(market, selection, weights)
     return max(LEAST, int(paid / 10) * 10)
 
@@ -98,7 +98,7 @@ def combination(market: str, selection: Selection) -> str:
 
 
 def payouts(finish: Finish, weights: Weights) -> Payouts:
-    """The document's payouts; weights are the crowd's, of the boats whose stakes stand, sum 1."""
+    """The payouts of a document. `weights` are the public's estimates for boats without refund, and sum to 1."""
     return {
         market: [{"combination": combination(market, s), "payout": price(market, s, weights)} for s in selections]
         for market, selections in winning(finish).items()

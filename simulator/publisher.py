@@ -1,4 +1,4 @@
-"""What the source answers at an instant: a path and a time in, a document and its version out."""
+"""Computes the document that the source serves under a path at a given time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from simulator.season import Season
 from simulator.stages import Pace, day_steps
 from simulator.versions import Edition, race_day
 
-# A live client asks for two days and three feeds; a backfill for one day after the other.
+# Sizes of the caches. A live client requests two days and three feeds, a backfill one day after the other.
 KEPT_DAYS = 4
 KEPT_BODIES = 12
 
@@ -25,7 +25,7 @@ V = TypeVar("V")
 
 @dataclass(frozen=True)
 class Page:
-    """A document as served; the tag is of the content, so that an unchanged version keeps it."""
+    """A document as served. The entity tag is a hash of the content, so an unchanged version keeps it."""
 
     body: bytes
     tag: str
@@ -33,7 +33,7 @@ class Page:
 
 
 class Publisher:
-    """Publishes a season. Not safe for concurrent use: the server asks under its lock."""
+    """Publishes a season. Not thread-safe: the server calls it under a lock."""
 
     def __init__(self, season: Season, pace: Pace) -> None:
         self._season = season
@@ -44,7 +44,7 @@ class Publisher:
         self._learned: OrderedDict[date, bytes] = OrderedDict()
 
     def page(self, path: str, now: datetime) -> Page | None:
-        """The public document under this path (`/programs/v2/today.json`), None where there is none (yet)."""
+        """The public document under this path (like `/programs/v2/today.json`); None if it does not exist (yet)."""
         match path.split("/"):
             case ["", feed, "v2", "today.json"] if feed in FEEDS:
                 return self._today(feed, now)
@@ -60,7 +60,8 @@ class Publisher:
         return None
 
     def _today(self, feed: str, now: datetime) -> Page | None:
-        """The newest document: until the day's first publication that of the day before, and the last for ever."""
+        """The newest document: that of the previous day until the day's first publication. After the season it is the
+        last day's."""
         today = min(race_day(now), self._season.plan.last_date)
         return self._dated(feed, today, now) or self._dated(feed, today - timedelta(days=1), now)
 
@@ -78,10 +79,11 @@ class Publisher:
         return self._pages[key]
 
     def _truth(self, day: date, now: datetime) -> Page | None:
-        """P(win) of every race of a day: `p_win` given everything, `p_win_listed` given what lasts.
+        """True P(win) of every race of a day: `p_win` given everything, `p_win_listed` given the lasting latents only.
 
-        Each sums to 1. `p_win` knows weather, courses, state and who is absent; it is what the race was drawn from.
-        `p_win_listed` averages these out. Both know every latent, as no forecast can: see `_learner_page`.
+        Each sums to 1. `p_win` is the distribution that the race was drawn from: it depends on weather, courses, state
+        and absences. `p_win_listed` averages over these. Both depend on latents that no forecast can know; see
+        `_learner_page` for what a forecast can reach.
         """
         if not self._season.has(day) or day > race_day(now):
             return None
@@ -93,11 +95,11 @@ class Publisher:
         return _page(encode({"truth": truth}), editions["programs"].published_at(0))
 
     def _learner_page(self, day: date, now: datetime) -> Page | None:
-        """P(win) as a perfect learner tells it from what was published: the best that a model can be asked for.
+        """P(win) of the ideal learner, which uses only published data: the best that a model can reach.
 
-        `p_win_card` from cards and the results of the days before, `p_win_observed` with the exhibition and the day's
-        results so far, null where there was none. The first answer takes some 60 ms for every day of the season
-        before it; an earlier day than the last one asked for begins again.
+        `p_win_card` is from cards and results of earlier days. `p_win_observed` also uses the exhibition and earlier
+        results of the day; null without an exhibition. The first answer takes about 60 ms for each earlier day of the
+        season. A request for an earlier day than the last one starts the learner again.
         """
         if not self._season.has(day) or day > race_day(now):
             return None
@@ -140,7 +142,7 @@ def _drop_oldest(kept: OrderedDict[K, V], most: int) -> None:
 
 
 def _day_of(year: str, name: str) -> date | None:
-    """The day of `2026` and `20260131.json`; None where they are no date or disagree."""
+    """The day of `2026` and `20260131.json`; None if it is not a date or the years differ."""
     digits = name.removesuffix(".json")
     well_formed = name.endswith(".json") and len(digits) == 8 and digits.isascii() and digits.isdigit()
     if not well_formed or digits[:4] != year:

@@ -1,4 +1,4 @@
-"""A race as it really is: everything the documents of all feeds are made from, and the truth they never say."""
+"""The complete data of a race: everything that documents are rendered from, and the hidden true probabilities."""
 
 from __future__ import annotations
 
@@ -75,4 +75,4 @@ class Race:
     boat_zero: bool
     preview_blanked: bool  # the first race of a venue that was called off later
     p_win: tuple[float, ...]
-    lasting: tuple[float, ...]  # utility that is settled when the card is out, every boat on its own course
+    lasting: tuple[float, ...]  # the utility that is fixed when the card is published, each boat on its own course

@@ -1,4 +1,4 @@
-"""Who meets where and when: meetings of six days, cards, deadlines, and days that are called off."""
+"""Draws the schedule of a venue: meetings of six days, line-ups, deadlines and cancellations."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from simulator.rates import Rates
 from simulator.world import Ints
 
 MEETING_DAYS = 6
-# 72 slots a day: with 48 racers half of them race twice (in the real source 61 percent do), nobody three times.
+# A day has 72 slots: with 48 racers, half of them race twice (61 percent in the real source) and none three times.
 RACERS_PER_MEETING = 48
 BOATS = 6
 CALLED_OFF_STEP_MIN = 6
@@ -31,7 +31,7 @@ CUPS = (
 
 @dataclass(frozen=True)
 class Meeting:
-    """One venue's meeting: its racers as places of the roster, and their motors and hulls for its six days."""
+    """A meeting of six days at one venue: indices of its racers in the roster, and their motors and hulls."""
 
     first_day: date
     title: str
@@ -44,7 +44,10 @@ class Meeting:
 def meeting(
     seed: int, day: date, venue: int, slot: int, roster: int, equipment: tuple[int, int], rates: Rates
 ) -> Meeting:
-    """The meeting running on that day; slot is the venue's place among the venues, which share out the roster."""
+    """The meeting on that day. `slot` is the venue's index among the season's venues, which divide the roster.
+
+    `equipment` is the number of motors and of hulls.
+    """
     round_number = day.toordinal() // MEETING_DAYS
     shared = stream(seed, Draw.ROSTER, round_number).permutation(roster)
     rng = stream(seed, Draw.MEETING, venue, round_number)
@@ -60,9 +63,9 @@ def meeting(
 
 
 def line_up(seed: int, card_day: date, venue: int, races: int) -> Ints:
-    """(races, 6) places of the meeting's racer list.
+    """(races, 6) indices into the meeting's racer list.
 
-    The first eight races take every racer once, the others half of them again; which race comes when is drawn.
+    Eight races have every racer once, the others half of them again. The order of the races is random.
     """
     rng = stream(seed, Draw.PROGRAM, venue, card_day.toordinal())
     slots = np.concatenate([rng.permutation(RACERS_PER_MEETING), rng.permutation(RACERS_PER_MEETING)])
@@ -70,7 +73,7 @@ def line_up(seed: int, card_day: date, venue: int, races: int) -> Ints:
 
 
 def called_off_from(seed: int, day: date, venue: int, races: int, rates: Rates) -> int | None:
-    """The first race of the day that is called off (1: all of them), or None."""
+    """The first race of the day that is called off (1: all races), or None."""
     rng = stream(seed, Draw.CALLED_OFF, venue, day.toordinal())
     chance = rng.random()
     if chance < rates.all_called_off:
@@ -81,7 +84,8 @@ def called_off_from(seed: int, day: date, venue: int, races: int, rates: Rates) 
 
 
 def card_day(seed: int, day: date, venue: int, races: int, rates: Rates) -> date:
-    """The day whose card is run: the day before where that was called off whole, and so on within the meeting."""
+    """The day whose card is run: if all races of the day before were called off, that day's, and so on within the
+    meeting."""
     first = date.fromordinal(day.toordinal() // MEETING_DAYS * MEETING_DAYS)
     drawn = day
     while drawn > first and called_off_from(seed, drawn - timedelta(days=1), venue, races, rates) == 1:
@@ -90,7 +94,7 @@ def card_day(seed: int, day: date, venue: int, races: int, rates: Rates) -> date
 
 
 def deadlines(first_min: int, last_min: int, races: int, slot: int, venues: int) -> list[int]:
-    """Minutes from midnight JST, strictly rising; venues take turns within the step between two races."""
+    """Deadlines in minutes from midnight JST, strictly increasing. The venues alternate between two races."""
     step = max(1.0, (last_min - first_min) / max(1, races - 1))
     return [round(first_min + step * (race + slot / venues)) for race in range(races)]
 

@@ -1,6 +1,6 @@
-"""When each race shows what: its stages in each feed over its day, the source's live slips included.
+"""Draws when each race changes its stage in each feed, including the real source's temporary errors.
 
-Minutes are counted from midnight JST of the race day and may pass 1,440.
+Minutes are counted from midnight JST of the race day and may exceed 1,440.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from simulator.draws import Draw, stream
 from simulator.races import Race, Status
 from simulator.rates import Rates
 
-# The order of the real day that is known version by version: the feeds disagree about the date for half an hour.
+# As on the one real day with all versions recorded. The feeds are of different dates for half an hour.
 FIRST_PUBLISHED_MIN = {"results": 9, "programs": 12, "previews": 37}
 BLANK_FOR_MIN = 40
-# 460 races were blank on 29 days of 151 races: a tenth of such a day.
+# 460 races were blank on 29 days with 151 races each: a tenth of the races of such a day.
 BLANK_SHARE = (0.02, 0.19)
 
 
 class Step(NamedTuple):
-    """From this minute on the race shows this stage."""
+    """The race shows this stage from this minute on."""
 
     at_min: int
     stage: Stage
@@ -33,10 +33,10 @@ class Step(NamedTuple):
 
 @dataclass(frozen=True)
 class Pace:
-    """When things appear. Lags are minutes after the deadline, leads minutes before it; both ends included.
+    """When documents are published. Lags are minutes after the deadline, leads minutes before it, both ends inclusive.
 
-    With a share of `preview_share` of the races observed before their deadline, the default is far better than the
-    real source, which manages 27.7 percent: a demonstration needs both kinds.
+    `preview_share` is the share of races observed before their deadline. It is 27.7 percent in the real source; the
+    default is higher, because a demonstration needs predictions with and without an observation.
     """
 
     publish_every_min: int = 5
@@ -49,18 +49,18 @@ class Pace:
 
     def __post_init__(self) -> None:
         if not 1 <= self.publish_every_min <= 60:
-            raise ValueError("the source publishes every 1 to 60 minutes")
+            raise ValueError(f"expected 1 to 60 minutes between publications, got {self.publish_every_min}")
         if not 0.0 <= self.preview_share <= 1.0:
-            raise ValueError("a share lies between 0 and 1")
+            raise ValueError(f"expected a share from 0 to 1, got {self.preview_share:g}")
 
 
 def shown(steps: list[Step], at_min: int) -> Stage:
-    """The stage at a minute; the first one before its time."""
+    """The stage at a minute; before the first step, the first stage."""
     return steps[max(0, bisect_right(steps, at_min, key=lambda step: step.at_min) - 1)].stage
 
 
 def day_steps(races: tuple[Race, ...], seed: int, pace: Pace, rates: Rates) -> Mapping[str, list[list[Step]]]:
-    """For every feed and race its steps in order of time; the races are those of one day."""
+    """The steps of every race by feed, in order of time. All races must be of one day."""
     announced = {race.venue: race.called_off_min for race in races if race.called_off_min is not None}
     blank = _blank_races(races, seed, rates)
     programs, previews, results = [], [], []
@@ -95,7 +95,7 @@ def _within(bounds: tuple[int, int], rng: np.random.Generator) -> int:
 
 
 def _blank_races(races: tuple[Race, ...], seed: int, rates: Rates) -> range:
-    """The run of races whose cards are blank in the night; mostly none."""
+    """The races whose cards are blank during the night, usually none."""
     rng = stream(seed, Draw.BLANKED, races[0].day.toordinal())
     if rng.random() >= rates.programs_blank_day:
         return range(0)
@@ -106,7 +106,7 @@ def _blank_races(races: tuple[Race, ...], seed: int, rates: Rates) -> range:
 
 @dataclass
 class _Slips:
-    """Draws whether, and for how many publications, the source slips."""
+    """Draws whether a temporary error occurs, and for how many publications."""
 
     rng: np.random.Generator
     pace: Pace
@@ -116,19 +116,19 @@ class _Slips:
         return bool(self.rng.random() < rate)
 
     def after(self, at_min: int, fewest: int, most: int) -> int:
-        """Some publications later."""
+        """`at_min` plus a random number of publication intervals, from `fewest` to `most`."""
         return at_min + self.pace.publish_every_min * _within((fewest, most), self.rng)
 
 
 def _interrupted(steps: list[Step], from_min: int, until_min: int, stage: Stage) -> list[Step]:
-    """The same steps with another stage shown for a while, and then what would be shown by now."""
+    """The same steps with another stage between two minutes; then the stage that is due at the second."""
     before = [step for step in steps if step.at_min < from_min]
     after = [step for step in steps if step.at_min > until_min]
     return [*before, Step(from_min, stage), Step(until_min, shown(steps, until_min)), *after]
 
 
 def _in_order(feed: str, opening: Stage, steps: list[Step]) -> list[Step]:
-    """The opening stage at the day's first publication, and nothing before it."""
+    """The steps, preceded by the opening stage at the feed's first publication, and none before it."""
     first = FIRST_PUBLISHED_MIN[feed]
     return [Step(first, opening), *(Step(max(first, step.at_min), step.stage) for step in steps)]
 

@@ -1,4 +1,4 @@
-"""One venue's day: latents to races. The order of the draws below is part of what a seed means."""
+"""Draws the races of one venue's day from latents. The order of the draws is part of the meaning of a seed."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ from simulator.rates import Rates
 from simulator.world import Floats, Ints, Latents
 
 MEETING_FORM_KEY = 1
-# The crowd backs outsiders too much: its chances are the true ones flattened, disturbed, and mixed with pure luck.
+# The public overestimates outsiders: its estimates are the true probabilities flattened, with noise, and mixed with a
+# uniform distribution.
 CROWD_FLATNESS, CROWD_ERROR, CROWD_LUCK = 0.78, 0.25, 0.02
 ANNOUNCED_BEFORE_MIN = 20
-# Winning technique (1 to 6) by the winner's course: counts of a third of the real races.
+# Winning technique (1 to 6) by the winner's course: counts from a third of the real races.
 TECHNIQUES = np.array(
     [
         [5612, 0, 0, 0, 234, 14],
@@ -181,7 +182,7 @@ class _Times:
 
 
 def _technique(done: Finish, entries: tuple[Entry, ...], chance: float) -> int | None:
-    """None where nobody won, and where two did."""
+    """The winning technique; None without exactly one winner."""
     winners = [entry for entry, place in zip(entries, done.places, strict=True) if place == 1]
     if len(winners) != 1 or winners[0].course is None:
         return None
@@ -190,7 +191,7 @@ def _technique(done: Finish, entries: tuple[Entry, ...], chance: float) -> int |
 
 
 def _payouts(done: Finish, crowd: Floats, rates: Rates, rng: np.random.Generator) -> Payouts:
-    """The published rows: a row is lost where nobody held the winning ticket."""
+    """The published payouts. A row is missing at the rate at which the real source has no winning ticket."""
     staked = {b: float(crowd[b - 1]) for b, place in enumerate(done.places, 1) if place is None or place < FALSE_START}
     total = sum(staked.values())
     found = payouts(done, {boat: weight / total for boat, weight in staked.items()})
