@@ -1,7 +1,7 @@
-"""`make bench`: the recorded archive through fetch, clean and load, beside a bare script that only parses and COPYs.
+"""`make bench`: measures a run of the recorded archive through the pipeline, and a bare script that parses and COPYs.
 
-Both run in turn, several rounds, on the same machine; quoted are medians and the ratio. Peak memory is the largest
-resident size seen of each service's process.
+Both run in turn for several rounds on the same machine. The results are medians and the ratio. Peak memory is the
+largest resident size of each service's process.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ ARCHIVE = Path(os.environ.get("HEADRACE_BOATRACE", ROOT.parent / "shared" / "dat
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--archive", type=Path, default=ARCHIVE, help="a folder that holds v2/ (default: %(default)s)")
+    parser.add_argument("--archive", type=Path, default=ARCHIVE, help="folder that contains v2/ (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--from", dest="first", default="2025-07-15", help="first day (default: %(default)s)")
     parser.add_argument("--to", dest="last", default="2026-03-31", help="last day (default: %(default)s)")
     options = parser.parse_args()
     if not (options.archive / "v2").is_dir():
-        parser.error(f"{options.archive} holds no v2/: name a recorded archive with --archive or HEADRACE_BOATRACE")
+        parser.error(f"{options.archive} has no v2/: pass a recorded archive with --archive or HEADRACE_BOATRACE")
     bare, headrace = [], []
     for turn in range(options.rounds):
         bare.append(run_bare(options.archive))
@@ -45,7 +45,7 @@ def main() -> None:
 
 
 def run_bare(archive: Path) -> dict[str, Any]:
-    """The bare script as a process, against a fresh server (whose start is not counted)."""
+    """Run the bare script as a process with a new server, whose start is not measured."""
     with tempfile.TemporaryDirectory() as place:
         server = EmbeddedPostgres(Path(place))
         server.start()
@@ -60,7 +60,7 @@ def run_bare(archive: Path) -> dict[str, Any]:
 
 
 def run_headrace(archive: Path, first: str, last: str) -> dict[str, Any]:
-    """`headrace run --once` on a fresh data directory, start of the server and of all services included."""
+    """Run `headrace run --once` in a new data directory. The starts of server and services are measured too."""
     with tempfile.TemporaryDirectory() as place:
         command = [
             sys.executable,
@@ -92,7 +92,7 @@ def run_headrace(archive: Path, first: str, last: str) -> dict[str, Any]:
 
 
 def watch_memory(pid: int, peak: dict[str, float]) -> None:
-    """Largest resident size of each service, in MB, until the process ends."""
+    """Record the largest resident size of each service in MB, until the process ends."""
     root = psutil.Process(pid)
     while root.is_running() and root.status() != psutil.STATUS_ZOMBIE:
         try:
@@ -112,7 +112,7 @@ def show_round(turn: int, bare: dict[str, Any], headrace: dict[str, Any]) -> Non
 
 def show(bare: list[dict[str, Any]], headrace: list[dict[str, Any]]) -> None:
     ratios = [ours["wall"] / theirs["wall"] for ours, theirs in zip(headrace, bare, strict=True)]
-    print(f"\nmedians of {len(bare)}: bare {median(bare):.1f} s, headrace {median(headrace):.1f} s (all included)")
+    print(f"\nmedians of {len(bare)}: bare {median(bare):.1f} s, headrace {median(headrace):.1f} s (starts included)")
     print(f"ratio: median {statistics.median(ratios):.2f}, from {min(ratios):.2f} to {max(ratios):.2f}")
     last = headrace[-1]
     print(f"records: {orjson.dumps(last['topics']).decode()}")

@@ -1,4 +1,4 @@
-"""Records per second, and which process they cost how much of a CPU."""
+"""Measures records per second, and the share of a CPU that each process uses."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ Work = Callable[..., None]
 
 @dataclass(frozen=True)
 class Rate:
-    """`cpu` is the share of one CPU that each process had while it lasted."""
+    """A measured rate. `cpu` is the share of one CPU that each process used during the measurement."""
 
     records_per_s: float
     cpu: dict[str, float]
 
     @property
     def cpu_us(self) -> float:
-        """Microseconds of CPU for a record, of all processes but the broker's."""
+        """CPU time per record in microseconds, of all processes except the broker's."""
         return sum(share for part, share in self.cpu.items() if part != BROKER) / self.records_per_s * 1e6
 
 
 def append_rate(site: Site) -> Rate:
-    """One process that appends units of BATCH."""
+    """The rate of one process that appends units of BATCH records."""
     us = psutil.Process()
     with closing(site.broker()) as broker:
         topic = new_topic(broker)
@@ -56,7 +56,7 @@ def append_rate(site: Site) -> Rate:
 
 
 def transform_rate(site: Site, work: Work, workers: int, records: int) -> Rate:
-    """Worker processes that take all records of one topic and put them into another, each in units of up to MOST."""
+    """The rate of worker processes that copy all records of one topic to another in units of up to MOST records."""
     with closing(site.broker()) as broker:
         source, target = new_topic(broker), new_topic(broker)
         with working(site, work, workers, source, target) as (processes, go):
@@ -77,7 +77,7 @@ def transform_rate(site: Site, work: Work, workers: int, records: int) -> Rate:
 def working(
     site: Site, work: Work, workers: int, source: str, target: str
 ) -> Iterator[tuple[list[psutil.Process], Any]]:
-    """Processes that share the partitions and wait for `go`; ended at the end."""
+    """Worker processes that share the partitions and wait for the event `go`. They are killed at the end."""
     spawn = multiprocessing.get_context("spawn")
     ready, go = spawn.Semaphore(0), spawn.Event()
     processes = [
@@ -89,7 +89,7 @@ def working(
             process.start()
         for _ in processes:
             if not ready.acquire(timeout=START_LIMIT_S):
-                raise SystemExit("bench: the workers did not get their partitions; what they said is above")
+                raise SystemExit("bench: the workers did not get their partitions; see their output above")
         yield [psutil.Process(process.pid) for process in processes], go
     finally:
         for process in processes:
@@ -98,7 +98,7 @@ def working(
 
 
 def _wait_until_visible(broker: Broker, topic: str, records: int, marker: int) -> None:
-    """A commit returns before its records are visible everywhere."""
+    """Wait until all records are visible, because a commit may return earlier."""
     tps = broker.partitions(topic)
     transactions = -(-records // MOST)
     while sum(broker.end_offsets(tps).values()) < records + marker * transactions * len(tps):
@@ -106,6 +106,6 @@ def _wait_until_visible(broker: Broker, topic: str, records: int, marker: int) -
 
 
 def _is_through(broker: Broker, source: str, marker: int) -> bool:
-    """Whether the group is at the last record: after it comes the end of its transaction, on Kafka."""
+    """Whether the group has committed the last record. On Kafka a transaction marker follows that record."""
     done = broker.committed(group_of(source), [source])
     return all(done[tp] >= end - marker for tp, end in broker.end_offsets(list(done)).items())

@@ -1,7 +1,7 @@
-"""What takes records from one topic and puts them into another: our runtime, and a bare loop of kafka-python.
+"""Workers that copy records from one topic to another: the runtime, and bare loops of kafka-python.
 
-Each runs as a process of its own, says when it has its share of the partitions, and waits for `go` before the first
-record is worked on.
+Each worker runs in its own process, releases `ready` when it has its share of the partitions, and waits for `go` before
+it handles the first record.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def group_of(source: str) -> str:
 
 
 def runtime(site: Site, source: str, target: str, slot: str, share: int, ready: Ready, go: Go) -> None:
-    """The consumer loop of the services, with a handler that does nothing: poll, decode, append, advance, commit."""
+    """The consumer loop of the services with a handler that only copies: poll, decode, append, advance, commit."""
 
     def handle(batch: Sequence[Received]) -> list[NewRecord]:
         go.wait()
@@ -62,19 +62,21 @@ def runtime(site: Site, source: str, target: str, slot: str, share: int, ready: 
 
 
 def bare(site: Site, source: str, target: str, slot: str, share: int, ready: Ready, go: Go) -> None:
-    """Read and produce again, in transactions of the same size: nothing is looked at."""
+    """Consume and produce in transactions of the same size, without decoding."""
     _bare(site, source, target, slot, share, ready, go, decoding=False)
 
 
 def bare_decoding(site: Site, source: str, target: str, slot: str, share: int, ready: Ready, go: Go) -> None:
-    """The same, but each message is parsed and checked, as every consumer has to that looks at one."""
+    """The same, but each message is parsed and validated, as every real consumer must do."""
     _bare(site, source, target, slot, share, ready, go, decoding=True)
 
 
 def _bare(site: Site, source: str, target: str, slot: str, share: int, ready: Ready, go: Go, *, decoding: bool) -> None:
-    """With the client's settings, partitions and garbage collector of our runtime, so that these do not differ; without
-    asking each record's future, telling metrics, and all else that makes it exactly once under faults."""
-    import kafka  # noqa: PLC0415  # so that the embedded broker is measured without it
+    """A loop with the client settings, partitions and garbage collector settings of the runtime.
+
+    It does not check the future of each record, has no metrics, and is not exactly-once under faults.
+    """
+    import kafka  # noqa: PLC0415  # imported here, so that the embedded broker is measured without it
     from kafka.structs import OffsetAndMetadata  # noqa: PLC0415
 
     gc.freeze()

@@ -1,8 +1,8 @@
-"""`make bench-predict`: how good and how fast predictions are, beside references trained in the same run.
+"""`make bench-predict`: measures the quality and speed of predictions, and of baselines trained in the same run.
 
-Trained on the archive up to one day, judged on what comes after it, history going on as results arrive; on these days
-all of them are calibrated, too (for days that nothing was fitted on: `headrace backtest`). Intervals: 2,000 bootstraps
-clustered by day and venue, 95 %. Speeds are of one core.
+The models are trained on the archive up to one day and evaluated on the days after it, with the history updated as
+results arrive. They are also calibrated on these days; `headrace backtest` evaluates on days that nothing was fitted
+on. Intervals are 95 %, from 2,000 bootstrap samples clustered by day and venue. Speeds are of one core.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-# Before numpy is loaded: its threads are counted then.
+# Before numpy is imported, because it reads the number of threads then.
 os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 import orjson
@@ -55,7 +55,7 @@ def main() -> None:
     single_thread()
     prepared = prepare(options)
     course = prepared.course
-    say(f"{len(course.lessons.training):,} events to learn from, {len(course.judged.events):,} to judge by")
+    say(f"{len(course.lessons.training):,} events to learn from, {len(course.judged.events):,} to evaluate on")
     rivals = rivals_of(course, options.seed, options.most_trees, say)
     quality, differences = tables(course, opinions(course, prepared.model, rivals), options.seed)
     speed = {MODEL: measured(prepared, prepared.model.probabilities, options)}
@@ -81,13 +81,13 @@ def prepare(options: argparse.Namespace) -> Prepared:
         model = train(ground_of(events, BOATRACE, split), options.seed, context).model
     else:
         model = registry_of(options.models_dir).load(options.model)
-    say(f"the model is there, {time.perf_counter() - started:.0f} s")
+    say(f"the model is ready, {time.perf_counter() - started:.0f} s")
     history.fold(events)
     return Prepared(records, model, history, Course.of(model, events, history, options.train_to, options.last))
 
 
 def measured(prepared: Prepared, tell: Tell, options: argparse.Namespace, with_facts: bool = True) -> dict[str, float]:
-    """On one core; `with_facts`: from records and from rows of a database to probabilities, too."""
+    """Speeds on one core. `with_facts`: also from records and from database rows to probabilities."""
     course, encoding = prepared.course, prepared.model.description.encoding
     found = speeds(tell, course.seen)
     if not with_facts:
@@ -105,23 +105,25 @@ def measured(prepared: Prepared, tell: Tell, options: argparse.Namespace, with_f
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.predict", description=__doc__)
-    parser.add_argument("--archive", type=Path, default=ARCHIVE, help="a folder that holds v2/ (default: %(default)s)")
+    parser.add_argument("--archive", type=Path, default=ARCHIVE, help="folder that contains v2/ (default: %(default)s)")
     day, usual = date.fromisoformat, "(default: %(default)s)"
-    parser.add_argument("--from", dest="first", type=day, help="first day to learn from (default: all)")
-    parser.add_argument("--train-to", type=day, default=date(2026, 2, 28), help=f"last day to learn from {usual}")
-    parser.add_argument("--to", dest="last", type=day, default=date(2026, 3, 31), help=f"last day to judge by {usual}")
-    parser.add_argument("--model", metavar="V", help="judge this model, which is there; train none")
-    parser.add_argument("--models-dir", type=Path, default=Path(".headrace/models"), help=f"where it lies {usual}")
-    parser.add_argument("--workers", type=int, help="trainings side by side (default: one a core, at most four)")
+    parser.add_argument("--from", dest="first", type=day, help="first training day (default: the archive's first)")
+    parser.add_argument("--train-to", type=day, default=date(2026, 2, 28), help=f"last training day {usual}")
+    parser.add_argument("--to", dest="last", type=day, default=date(2026, 3, 31), help=f"last evaluation day {usual}")
+    parser.add_argument("--model", metavar="V", help="evaluate this existing model version instead of training one")
+    parser.add_argument("--models-dir", type=Path, default=Path(".headrace/models"), help=f"folder of --model {usual}")
+    parser.add_argument("--workers", type=int, help="parallel trainings (default: one per core, at most four)")
     parser.add_argument("--most-trees", type=int, default=1500)
-    parser.add_argument("--stored-days", type=int, default=3, help="days loaded into a database for speed; 0: none")
+    parser.add_argument(
+        "--stored-days", type=int, default=3, help="days to load for the speed from a database; 0: none"
+    )
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--json", action="store_true", help="one line of JSON")
     options = parser.parse_args()
     if not (options.archive / "v2").is_dir():
-        parser.error(f"{options.archive} holds no v2/: name a recorded archive with --archive or HEADRACE_BOATRACE")
+        parser.error(f"{options.archive} has no v2/: pass a recorded archive with --archive or HEADRACE_BOATRACE")
     if not (options.first or date.min) <= options.train_to < options.last:
-        parser.error("--from, --train-to and --to must follow each other")
+        parser.error("--from, --train-to and --to must be in this order")
     return options
 
 

@@ -1,4 +1,4 @@
-"""The model and references trained on its very features, all of them judged on the same events."""
+"""Evaluates the model, and baselines trained on the same features, on the same events."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ MODEL, CARD_ONLY = "model", "model, card only"
 
 @dataclass(frozen=True)
 class Course:
-    """Events with all slots taken and one winner, and what a model reads of them: learned from, then judged by."""
+    """Training and evaluation data: features and targets of events with all slots occupied and one winner."""
 
     lessons: Lessons
     judged: Judged
@@ -54,28 +54,28 @@ class Course:
 
     @property
     def seen(self) -> Inputs:
-        """Of the judged events, as they were observed."""
+        """Features of the evaluation events in state `observation`."""
         return self.lessons.inputs[self.lessons.validation]
 
 
 def rivals_of(course: Course, seed: int, most_trees: int, log: Callable[[str], None]) -> Rivals:
-    """Penalties and the number of trees are chosen on the judged events themselves, which can only flatter them; so is
-    the model's calibration."""
+    """Train the baselines. Their penalties and numbers of trees are chosen on the evaluation events, which can only
+    improve their figures. The model is calibrated on these events too."""
 
     def run(jobs: Sequence[Callable[[], T]], _: Callable[[int], None] = quietly) -> list[T]:
-        return one_by_one(jobs, lambda number: log(f"reference {number} of {len(jobs)} is trained"))
+        return one_by_one(jobs, lambda number: log(f"baseline {number} of {len(jobs)} trained"))
 
     return fit_rivals(course.lessons, seed, replace(BoostingOptions(), most_trees=most_trees), run)
 
 
 def opinions(course: Course, model: Trained, rivals: Rivals) -> dict[str, Opinion]:
-    """Of the judged events, by name. Raises SystemExit where probabilities do not sum to one."""
+    """Forecasts for the evaluation events by model name. Raises SystemExit if probabilities do not sum to one."""
     found = rivals.opinions(course.seen)
     found[MODEL] = opinion_of(model.probabilities(course.seen))
     found[CARD_ONLY] = opinion_of(model.probabilities(course.card))
     wrong = [name for name, each in found.items() if not complete(each.win, course.judged.events)]
     if wrong:
-        raise SystemExit(f"not every event has probabilities that sum to one: {', '.join(wrong)}")
+        raise SystemExit(f"bench: probabilities that do not sum to one, from: {', '.join(wrong)}")
     return found
 
 

@@ -1,4 +1,4 @@
-"""How fast probabilities come: many events at once, one alone, and from what is stored."""
+"""Measures the speed of predictions: for batches, for single events, and from stored rows."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ from services.predictor.learners.boosting.fit import Boosting
 from services.predictor.storage.postgres_facts import read_events
 
 Tell = Callable[[Inputs], Any]
-"""Inputs -> whatever holds their probabilities."""
+"""Computes probabilities from features. The result type does not matter here."""
 ROUNDS = 5
 BATCH, ALONE = 3000, 1000
-# Events a service takes from its topic in one go.
+# Events per batch, as in the service.
 STORED_BATCH = 500
 ROOT = Path(__file__).parents[1]
 
 
 def speeds(tell: Tell, inputs: Inputs) -> dict[str, float]:
-    """Of prepared features: `events_per_s` of a batch, `alone_p50_ms` and `alone_p99_ms` of single events."""
+    """Speed from features: `events_per_s` of a batch, `alone_p50_ms` and `alone_p99_ms` of single events."""
     many = inputs[:BATCH]
     rates = [len(many) / seconds(lambda: tell(many)) for _ in range(ROUNDS)]
     alone = [inputs[row : row + 1] for row in range(min(len(inputs), ALONE))]
@@ -56,7 +56,7 @@ def trees_tell(boosting: Boosting) -> Tell:
 def fact_speed(
     records: list[EventFacts], profile: Profile, history: History, encoding: Encoding, tell: Tell
 ) -> dict[str, float]:
-    """Events a second from records to probabilities, history folded before; and from records to features."""
+    """Events per second from records to features and to probabilities. The history is folded before."""
 
     def features() -> Inputs:
         return inputs_of(events_of(records, profile.slots), history, encoding, "observation")
@@ -71,7 +71,7 @@ def fact_speed(
 def stored_speed(
     url: str, keys: list[str], profile: Profile, history: History, encoding: Encoding, tell: Tell
 ) -> dict[str, float]:
-    """Events a second from PostgreSQL's rows to probabilities, in batches, on one core of this process."""
+    """Events per second from PostgreSQL rows to probabilities, in batches, on one core."""
     batches = [keys[start : start + STORED_BATCH] for start in range(0, len(keys), STORED_BATCH)]
     with psycopg.connect(url, autocommit=True) as connection:
 
@@ -86,7 +86,7 @@ def stored_speed(
 
 @contextmanager
 def stored(archive: Path, last: date, days: int) -> Iterator[str]:
-    """The address of a database into which the last `days` of the archive went through the pipeline."""
+    """The URL of a database with the last `days` of the archive, loaded by the pipeline."""
     with tempfile.TemporaryDirectory() as place:
         command = [
             sys.executable,

@@ -1,9 +1,9 @@
-"""`python -m bench.replay`: what live records wait while a replay runs beside them at full speed, and how fast that is.
+"""`make bench-replay`: measures the latency of live records with and without a replay at full speed.
 
-A PostgreSQL with the settings of `headrace run`, a cleaner and a loader as processes, made-up cards. Records come live
-at a steady rate; measured is from the commit of a raw event to the moment a reader gets its clean event, and to the
-moment its rows are committed (its loaded event comes with them). Without and with a replay of the history through the
-cleaner (and so through the loader) beside it, in turn; quoted are medians of the rounds.
+It runs a PostgreSQL with the settings of `headrace run`, a cleaner and a loader as processes, and synthetic cards. Live
+records are appended at a constant rate. The latency is the time from the commit of a raw event until a reader gets its
+clean event, and until its rows are committed (with the loaded event). A round has one measurement without and one with
+a replay of the history through cleaner and loader. The results are medians over the rounds.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ from tests.services.cleaner.made import card, raw
 HISTORY_BEGINS, LIVE_BEGINS = date(2031, 1, 1), date(2041, 1, 1)
 VENUES, NUMBERS = 24, 12
 UNIT = 2000
-# Live records come in units of so many.
+# Live records per unit.
 TOGETHER = 4
 GIVE_UP_S = 600.0
 
 
 class Round(NamedTuple):
-    """Latencies in ms, sorted, to the clean event and to the rows; and the replay's records a second, 0 without one."""
+    """Sorted latencies in ms, to the clean event and to the rows; the replay's records per second, 0 without one."""
 
     clean_ms: list[float]
     rows_ms: list[float]
@@ -55,7 +55,7 @@ class Round(NamedTuple):
 
 
 class Listener:
-    """Notes when each live record of a topic comes, in a thread with a reader of its own."""
+    """Records when each live record of a topic arrives, in its own thread with its own reader."""
 
     def __init__(self, conninfo: str, topic: str) -> None:
         self.came: dict[bytes, float] = {}
@@ -87,8 +87,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.replay", description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--history", type=int, default=50_000, help="records to replay (default: %(default)s)")
-    parser.add_argument("--rate", type=int, default=200, help="live records a second (default: %(default)s)")
-    parser.add_argument("--seconds", type=float, default=15.0, help="of each measurement (default: %(default)s)")
+    parser.add_argument("--rate", type=int, default=200, help="live records per second (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=15.0, help="length of a measurement (default: %(default)s)")
     options = parser.parse_args()
     with site(options.history) as (conninfo, broker):
         alone, beside, live = list[Round](), list[Round](), 0
@@ -96,8 +96,8 @@ def main() -> None:
             for found, replaying in ((alone, False), (beside, True)):
                 found.append(measured(conninfo, broker, options.rate, options.seconds, live, replaying=replaying))
                 live += len(found[-1].clean_ms)
-                show(f"round {turn + 1}, {'beside a replay' if replaying else 'alone'}", found[-1])
-    for name, rounds in (("alone", alone), ("beside a replay", beside)):
+                show(f"round {turn + 1}, {'with a replay' if replaying else 'without a replay'}", found[-1])
+    for name, rounds in (("without a replay", alone), ("with a replay", beside)):
         tell(f"{name}, to the clean event", [each.clean_ms for each in rounds])
         tell(f"{name}, to the rows", [each.rows_ms for each in rounds])
     rate = statistics.median(each.replayed_per_s for each in beside)
@@ -123,7 +123,7 @@ def at(waits_ms: list[float], share: float) -> float:
 
 @contextmanager
 def site(history: int) -> Iterator[tuple[str, Broker]]:
-    """A database whose history went through, and the two services that did it."""
+    """A broker with a cleaner and a loader that have processed the history."""
     with tempfile.TemporaryDirectory() as place, ExitStack() as stack:
         server = EmbeddedPostgres(Path(place))
         server.start()
@@ -183,7 +183,7 @@ def measured(conninfo: str, broker: Broker, rate: int, for_s: float, first: int,
 
 
 def start_replay(connection: psycopg.Connection[tuple[object, ...]], broker: Broker) -> Operation:
-    """Under way."""
+    """Start a replay of the history, and wait until it has handled its first records."""
     asked = request_of({"topic": RAW, "keys": ["boatrace:203*"]})
     planned = plan(broker, asked, [RAW])
     with connection.transaction():
@@ -195,7 +195,7 @@ def start_replay(connection: psycopg.Connection[tuple[object, ...]], broker: Bro
 def found(connection: psycopg.Connection[tuple[object, ...]], operation_id: str) -> Operation:
     operation = operations_table.get(connection, operation_id)
     if operation is None:
-        raise SystemExit(f"bench: operation {operation_id} is gone")
+        raise SystemExit(f"bench: operation {operation_id} does not exist any more")
     return operation
 
 
@@ -204,7 +204,7 @@ def handled(connection: psycopg.Connection[tuple[object, ...]], operation: Opera
 
 
 def send(broker: Broker, rate: int, for_s: float, first: int) -> dict[bytes, float]:
-    """Live records at a steady rate; when each was committed."""
+    """Append live records at a constant rate. Returns the commit time of each by event id."""
     sent: dict[bytes, float] = {}
     with closing(broker.producer("live")) as producer:
         begun = time.perf_counter()
@@ -232,12 +232,12 @@ def wait_until(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + GIVE_UP_S
     while not condition():
         if time.monotonic() > deadline:
-            raise SystemExit(f"bench: not done within {GIVE_UP_S:.0f} s")
+            raise SystemExit(f"bench: a condition was not met within {GIVE_UP_S:.0f} s")
         time.sleep(0.02)
 
 
 def raw_card(begins: date, number: int) -> NewRecord:
-    """The card of another event for every number."""
+    """The card of a different event for each number."""
     day = (begins + timedelta(days=number // (VENUES * NUMBERS))).isoformat()
     venue, event = 1 + number // NUMBERS % VENUES, 1 + number % NUMBERS
     body = card(race_date=day, race_stadium_number=venue, race_number=event, race_closed_at=f"{day} 12:34:00")

@@ -29,7 +29,7 @@ WIND_ERROR, WAVE_ERROR = 0.6, 0.4
 
 
 class Told(NamedTuple):
-    """P(win) of the six boats, from the card, and from card and exhibition; `observed` is None without an exhibition."""
+    """P(win) of the six boats, from the card and from the exhibition. `observed` is None without an exhibition."""
 
     card: Floats
     observed: Floats | None

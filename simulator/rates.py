@@ -64,5 +64,5 @@ class Rates:
     def times(self, factor: float) -> Rates:
         """All rates multiplied by a factor, so that rare cases occur in a short season. 0 gives a faultless source."""
         if factor < 0:
-            raise ValueError(f"expected a factor of 0 or more, got {factor:g}")
+            raise ValueError(f"expected a factor of 0 or more for the rates, got {factor:g}")
         return replace(self, **{f.name: min(HIGHEST, getattr(self, f.name) * factor) for f in fields(self)})

@@ -92,7 +92,7 @@ class Visit:
 
 
 def cause_of(error: Exception) -> str:
-    """The cause of a failed window: at most LONGEST_CAUSE characters, secrets masked, with the type of an unexpected
+    """The cause of a failed window: at most MAX_CAUSE_CHARS characters, secrets masked, with the type of an unexpected
     error."""
     text = str(error) if isinstance(error, EXPECTED) else f"unexpected {type(error).__name__}: {error}"
     # The encoder of cursors refuses lone surrogates.

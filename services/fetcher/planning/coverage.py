@@ -1,4 +1,4 @@
-"""How many of the days that were asked for have documents, and which have none."""
+"""Computes which of the requested days have documents."""
 
 from __future__ import annotations
 
