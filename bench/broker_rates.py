@@ -56,7 +56,7 @@ def append_rate(site: Site) -> Rate:
 
 
 def transform_rate(site: Site, work: Work, workers: int, records: int) -> Rate:
-    """The rate of worker processes that copy all records of one topic to another in units of up to MOST records."""
+    """The rate of worker processes that copy all records of a topic to another in units of up to MAX_UNIT_RECORDS."""
     with closing(site.broker()) as broker:
         source, target = new_topic(broker), new_topic(broker)
         with working(site, work, workers, source, target) as (processes, go):

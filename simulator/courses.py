@@ -67,7 +67,7 @@ def likely_courses(shown: list[int] | None) -> list[tuple[float, Ints]]:
 
 
 def _moves(order: list[int]) -> list[tuple[float, list[int]]]:
-    """Every outcome of `_moved` with its probability."""
+    """Every outcome of `_with_random_move` with its probability."""
     return [
         (1 / ((len(order) - 1) * taken), [*rest[:to], order[taken], *rest[to:]])
         for taken in range(1, len(order))
