@@ -35,8 +35,7 @@ class Backfills:
 
     def look(self, _connection: DbConnection, operation: Operation) -> Standing | None:
         if self._fetcher is None:
-            error = "the source is an archive of raw documents: days cannot be fetched from it"
-            return Standing({}, ended="failed", error=error)
+            return Standing({}, ended="failed", error="the source is an archive: days cannot be fetched from it")
         if operation.wanted == "cancel":
             self._fetcher.drop_backfill(operation.id)
             return Standing(operation.counts, operation.progress, ended="cancelled")
