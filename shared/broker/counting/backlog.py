@@ -1,8 +1,8 @@
-"""What waits between a position and the end of its partition: how many records, and since when the oldest.
+"""Measures the backlog of a partition: the number of records from a position to the end, and the age of the oldest.
 
-On the embedded log arithmetic and one statement tell. On Kafka offsets have gaps, so only reading does: what was read
-is remembered and only what came since is read, up to a bound; beyond it, what was seen so far tells how many of the
-offsets are records.
+On the embedded log a subtraction and one statement suffice. On Kafka offsets have gaps, so the records are read. They
+are remembered, and only new ones are read, up to a limit; beyond it the number is estimated from the share of offsets
+that held records so far.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from dataclasses import dataclass, field
 from shared.broker.contract import Broker, Reader, Stretch, TopicPartition, Waiting
 from shared.database.connection import Link
 
-# What is read and remembered of a partition; a record is 16 bytes here, but all of it has to come over the line.
+# The limit of records read and remembered of a partition. Each takes 16 bytes here, but is transferred as a whole.
 MOST_RECORDS = 10_000
-# A look that happens each second reads so much more of a partition at most, and only where nobody is working it off.
+# A brief measurement (one a second) reads at most this many more records of a partition whose position does not move.
 MOST_A_LOOK = 2_000
-# Where somebody is, the age of the oldest record is read anew this often.
+# For a partition whose position moves, it reads only the first record, for its age, at this interval.
 AGE_EVERY_S = 5.0
 POLL_S = 0.1
 BATCH = 2_000
-# Whoever asks waits; the heartbeat has others to tell about.
+# Time limits of a measurement: for a caller that waits for the number, and for the heartbeat.
 THOROUGH_S, BRIEF_S = 5.0, 1.0
 
 
@@ -32,7 +32,7 @@ NOTHING = Waiting(0, True, None)
 
 
 class GaplessBacklog:
-    """For the embedded log. All records of a batch were appended at the same time."""
+    """The backlog on the embedded log. All records of a batch have the same append time."""
 
     def __init__(self, conninfo: str) -> None:
         self._link = Link(conninfo, "backlog", autocommit=True)
@@ -41,7 +41,7 @@ class GaplessBacklog:
         self,
         stretches: Mapping[TopicPartition, Stretch],
         *,
-        thorough: bool,  # noqa: ARG002  # the contract's: here it is all the same
+        thorough: bool,  # noqa: ARG002  # part of the interface; here every measurement is exact
     ) -> dict[TopicPartition, Waiting]:
         behind = {tp: position for tp, (position, end) in stretches.items() if position < end}
         held = self._held(behind) if behind else {}
@@ -56,8 +56,8 @@ class GaplessBacklog:
         self._link.drop()
 
     def _held(self, positions: Mapping[TopicPartition, int]) -> dict[TopicPartition, tuple[int, int | None]]:
-        """Where a partition begins, for retention may have passed a position; and when the first record at or after
-        the position was appended."""
+        """Per partition, its begin offset (retention may have passed the position) and the append time in Unix ms of
+        the first record at or after the position."""
         wanted = [(*tp, offset) for tp, offset in positions.items()]
         with self._link.use() as connection:
             found = connection.execute(
@@ -76,7 +76,8 @@ class GaplessBacklog:
 
 @dataclass
 class _Seen:
-    """Of one partition: the records from `begin` to before `read_to` (offset, time), and how dense they were so far."""
+    """The records of one partition from `begin` to before `read_to` as (offset, append time in ms), and the counts of
+    records and offsets so far, for the estimate."""
 
     begin: int
     read_to: int
@@ -87,7 +88,7 @@ class _Seen:
     oldest_ms: int | None = None
 
     def move(self, position: int) -> None:
-        """What lies before it waits no more."""
+        """Drop the records before the position."""
         if not self.begin <= position <= self.read_to:
             self.known.clear()
             self.read_to = position
@@ -115,7 +116,7 @@ class _Seen:
 
 
 class ReadBacklog:
-    """For Kafka. For any thread, one at a time; its reader is its own."""
+    """The backlog on Kafka. Thread-safe; it has a reader of its own."""
 
     def __init__(self, broker: Broker, most: int = MOST_RECORDS) -> None:
         self._broker = broker
@@ -146,8 +147,8 @@ class ReadBacklog:
             self._drop_reader()
 
     def _wanted(self, seen: _Seen, *, stands: bool, thorough: bool) -> int:
-        """How many records of a partition to know: all, where somebody asks; some more, where nobody works it off; else
-        now and then the first, for its age."""
+        """How many records of a partition to know: all if `thorough`; some more if its position does not move;
+        otherwise now and then the first, for its age."""
         if thorough:
             return self._most
         if stands:

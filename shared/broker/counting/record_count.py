@@ -1,7 +1,7 @@
-"""How many records lie between two offsets.
+"""Counts the records between two offsets.
 
-The embedded log leaves no gaps: the difference is the number. On Kafka the ends of transactions and records of aborted
-ones take offsets too, so only reading tells (read committed, without a group).
+The embedded log has no gaps, so the difference of the offsets is the number. On Kafka transaction markers and the
+records of aborted transactions take offsets too, so the records are read (read_committed, without a group).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from shared.broker.counting.read_range import sweep
 
 
 class GaplessRecordCount:
-    """For the embedded log: arithmetic."""
+    """Counts on the embedded log, by subtraction."""
 
     def count(self, spans: Collection[Span]) -> dict[Span, int]:
         return {span: max(0, span.end - span.begin) for span in spans}
@@ -25,7 +25,7 @@ class GaplessRecordCount:
 
 
 class ReadRecordCount:
-    """For Kafka: reads what is asked for, once. What lies between two offsets does not change, so it is remembered."""
+    """Counts on Kafka, by reading. Whether a range is empty does not change, so it is remembered."""
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
@@ -59,7 +59,7 @@ class ReadRecordCount:
         return frozenset(span for span in spans if not self._held[span])
 
     def _holding(self, ranges: Mapping[TopicPartition, tuple[int, int]]) -> set[TopicPartition]:
-        """The first record of a partition is enough."""
+        """The partitions whose range contains a record; reading stops at the first one."""
         found: set[TopicPartition] = set()
         for batch in sweep(self._broker, ranges, enough=found):
             found |= {TopicPartition(record.topic, record.partition) for record in batch}

@@ -1,4 +1,4 @@
-"""Kafka behind the broker contract. What lies in PostgreSQL beside it: kafka/positions.py."""
+"""Implements the broker interface on Kafka. kafka/positions.py holds the positions that are stored in PostgreSQL."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from shared.settings.sections import KafkaSettings
 from shared.topics import KEPT_WITH_ROWS, OUTBOX_CURSORS, POSITIONS_WITH_ROWS, TopicSpec
 
 READ_COMMITTED = "read_committed"
-# Who asks how things are must hear soon that nobody answers; the library gives a request twice this.
+# A status query must fail soon if no broker answers. The library waits twice this long for a request.
 _IMPATIENT = {"request_timeout_ms": 3000, "bootstrap_timeout_ms": 3000}
 READ_TIMEOUT_S = 10.0
 
@@ -44,7 +44,7 @@ R = TypeVar("R")
 
 
 class KafkaBroker:
-    """Topics, and who reads and writes them, on Kafka. For one thread; its parts have their own."""
+    """The Kafka broker. Not thread-safe; consumers, readers and producers have their own connections."""
 
     gapless, table_prefix, has_outbox = False, LOCAL, True
     client_errors: tuple[type[Exception], ...] = (errors.KafkaError,)
@@ -58,8 +58,8 @@ class KafkaBroker:
         answer_s: float = client.ANSWER_S,
         ready: Retry | None = None,
     ) -> None:
-        """`patience`: with the database; `answer_s`: with Kafka, at each step of a transaction; `ready`: with a cluster
-        that still prepares what it is asked for."""
+        """`timeouts`: of the database. `answer_s`: limit for each step of a Kafka transaction, in seconds.
+        `readiness_retry`: how to wait for a cluster that is still preparing what a request needs."""
         self._ready = ready or briefly()
         self._patience = patience
         self._answer_s = answer_s
@@ -69,7 +69,7 @@ class KafkaBroker:
         self._local = PostgresBroker(conninfo, patience)
 
     def ensure_topics(self, specs: Sequence[TopicSpec]) -> None:
-        """On Kafka, and their local parts in the database."""
+        """Create the topics on Kafka, and their local topics in the database."""
         self._topics.ensure([*specs, TopicSpec(OUTBOX_CURSORS, 1, None, compacted=True)], self._kafka)
         streams = [spec for spec in specs if not spec.compacted]
         local = [*streams, *(spec for spec in specs if spec.name in KEPT_WITH_ROWS)]
@@ -86,7 +86,7 @@ class KafkaBroker:
         return self._offsets(dict.fromkeys(tps, OffsetSpec.EARLIEST))
 
     def end_offsets(self, tps: Collection[TopicPartition]) -> dict[TopicPartition, int]:
-        """After the last record that is settled: what an open transaction holds back is not counted."""
+        """The end of the committed records: records of open transactions are not included."""
         return self._offsets(dict.fromkeys(tps, OffsetSpec.LATEST))
 
     def offsets_for_times(self, tps: Sequence[TopicPartition], at: datetime) -> dict[TopicPartition, int]:
@@ -112,7 +112,7 @@ class KafkaBroker:
         return ReadBacklog(self)
 
     def stored_bytes(self, topic: str) -> None:
-        """Kafka's client does not tell."""
+        """Always None: the Kafka client does not report it."""
 
     def probe(self) -> None:
         client.require_listener(self._addresses)
@@ -148,7 +148,7 @@ class KafkaBroker:
         return found
 
     def health(self) -> None:
-        self._when_ready("looking whether Kafka is there", self._admin.describe_cluster)
+        self._when_ready("checking the Kafka cluster", self._admin.describe_cluster)
 
     def close(self) -> None:
         self._local.close()
@@ -181,26 +181,24 @@ class KafkaBroker:
     def _offsets(self, wanted: Mapping[TopicPartition, object]) -> dict[TopicPartition, int]:
         for tp in wanted:
             if tp.partition >= self._topics.get(tp.topic).partitions:
-                raise ConfigError(f"no such partition: {tp.topic}/{tp.partition}")
+                raise ConfigError(f"partition {tp.topic}/{tp.partition} does not exist")
         if not wanted:
             return {}
         admin = self._admin
         asked = {ClientPartition(*tp): at for tp, at in wanted.items()}
         found = self._when_ready(
-            "asking for offsets", lambda: admin.list_partition_offsets(asked, isolation_level=READ_COMMITTED)
+            "listing offsets", lambda: admin.list_partition_offsets(asked, isolation_level=READ_COMMITTED)
         )
         return {TopicPartition(*tp): at.offset for tp, at in found.items()}
 
     def _group_offsets(self, group: str, tps: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
         admin, name = self._admin, self._named(group)
         asked = [ClientPartition(*tp) for tp in tps]
-        found = self._when_ready(
-            f"asking for the positions of group {name!r}", lambda: _positions_of(admin, name, asked)
-        )
+        found = self._when_ready(f"listing the positions of group {name!r}", lambda: _positions_of(admin, name, asked))
         return {TopicPartition(*tp): at.offset for tp, at in found.items()}
 
     def _when_ready(self, doing: str, ask: Callable[[], R]) -> R:
-        """The answer to a request; while the cluster still prepares it, the request is sent again."""
+        """The response to a request; the request is repeated while the cluster is not ready."""
 
         def attempt() -> R:
             with client.translated(doing):
@@ -221,14 +219,16 @@ def _positions_of(
 
 
 def _read_cursors(reader: KafkaReader, tp: TopicPartition, begin: int, end: int) -> dict[str, bytes]:
-    """The last value of each key before `end`. Offsets have gaps, and the end may be one: so until we are there, or
-    nothing comes any more."""
+    """The last value of each key before `end`. Reads until the position reaches the end, because the last offsets may
+    be gaps."""
     found: dict[str, bytes] = {}
     reader.seek(tp, begin)
     deadline_s = time.monotonic() + READ_TIMEOUT_S
     while reader.position(tp) < end:
         if time.monotonic() > deadline_s:
-            raise TransientError(f"{tp.topic}/{tp.partition}: could not be read to its end in {READ_TIMEOUT_S:.0f} s")
+            raise TransientError(
+                f"{tp.topic}/{tp.partition} could not be read to its end within {READ_TIMEOUT_S:.0f} s"
+            )
         for record in reader.poll(0.2, 1000):
             found[record.key.decode()] = record.value
     return found

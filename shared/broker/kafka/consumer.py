@@ -1,4 +1,4 @@
-"""Reading Kafka as a member of a group."""
+"""Reads Kafka as a member of a group."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ from shared.broker.kafka.reader import CLOSE_TIMEOUT_S, READING, close, record_o
 from shared.broker.kafka.workarounds import keep_finished_joins, lost_its_slot
 from shared.errors import Fenced, HeadraceError, TransientError
 
-# A member that does not poll for so long is taken for stuck; the watchdog ends a loop that is stuck before that.
+# Kafka removes a member that does not poll for this long. The watchdog ends a hung loop at the same limit.
 LONGEST_BETWEEN_POLLS_S = 60
 HEARTBEATS_PER_SESSION = 6
-# Joining takes as long as the slowest member's batch; half a session is long.
+# Joining takes as long as the slowest member's batch. After this share of the session timeout it counts as hung.
 JOINING_PER_SESSION = 0.5
-# What the library raises for a partition that its I/O thread is just giving up. (It has no lock for this.)
+# Errors for a partition that the library's I/O thread is revoking at that moment. (It has no lock for this.)
 _GONE = (KeyError, AssertionError, errors.IllegalStateError)
 
 log = structlog.get_logger(__name__)
 
 
 class KafkaConsumer:
-    """A member of a group. Its slot is a static membership: a process that starts again under the slot takes over at
-    once, and the one before is fenced.
+    """A member of a group. Its slot is a static membership: a process that restarts with the same slot takes over
+    immediately, and the previous one is fenced.
 
-    A partition that was given to us is paused until its position is known: that needs a request, which must not be
-    made where we are told (the library's I/O thread).
+    A newly assigned partition is paused until its position is known. Fetching the position needs a request, which must
+    not be made in the rebalance listener (it runs in the library's I/O thread).
     """
 
     def __init__(
@@ -71,7 +71,8 @@ class KafkaConsumer:
     def poll(self, timeout_s: float, max_records: int) -> Polled:
         with self._translated():
             found = self._client.poll(timeout_ms=int(timeout_s * 1000), max_records=max_records)
-            # Now, not at commit: who was put out of the group since would commit as nobody, which nobody fences.
+            # Taken at the poll, not at commit: a member removed since then would commit without a generation, and
+            # Kafka does not fence that.
             group = self._client.group_metadata()
             self._require_membership()
             self._follow()
@@ -106,9 +107,9 @@ class KafkaConsumer:
             with self._translated():
                 offset = self._client.position(ClientPartition(*tp), timeout_ms=int(REQUEST_TIMEOUT_S * 1000))
         except _GONE as error:
-            raise Fenced(f"{tp.topic}/{tp.partition} is just being taken from us") from error
+            raise Fenced(f"{tp.topic}/{tp.partition} is being revoked from this member") from error
         if offset is None:
-            raise TransientError(f"{tp.topic}/{tp.partition}: its position is not known yet")
+            raise TransientError(f"the position of {tp.topic}/{tp.partition} is not known yet")
         return int(offset)
 
     def reload(self) -> None:
@@ -118,7 +119,7 @@ class KafkaConsumer:
             self._take(self._owned)
 
     def close(self) -> None:
-        """Leave at once, so that the others need not wait for the session to end."""
+        """Leave the group immediately, so that the other members need not wait for the session to expire."""
         member = self._client.group_metadata()
         self._positions.close()
         close(self._client)
@@ -126,7 +127,7 @@ class KafkaConsumer:
             _leave(self._settings, self._group, member)
 
     def told(self, *, given: Collection[TopicPartition] = (), lost: Collection[TopicPartition] = ()) -> None:
-        """From the I/O thread: what the group gives and takes. Only noted here."""
+        """Record assigned and revoked partitions. Called by the library's I/O thread; `poll` applies them."""
         with self._lock:
             self._given |= {TopicPartition(*tp) for tp in given}
             gone = {TopicPartition(*tp) for tp in lost}
@@ -151,18 +152,18 @@ class KafkaConsumer:
         return client
 
     def _watch_joining(self, group: ConsumerGroupMetadata) -> None:
-        """A member whose joining a group hangs is made anew.
+        """Replace the client if joining the group hangs.
 
-        Seen on 3.0.12, about once in ten groups under load: the leader's SyncGroup is answered, its task never goes
-        on, heartbeats stay off, and poll returns nothing for ever. To join again under the same slot does no harm to a
-        group that is only slow.
+        Seen with 3.0.12 in about one of ten groups under load: the leader's SyncGroup is answered but its task never
+        continues, heartbeats stay off, and poll never returns records again. If the group is only slow, joining again
+        with the same slot does no harm.
         """
         now_s = time.monotonic()
         if group.state == MemberState.STABLE:
             self._joining_since_s = now_s
         elif now_s - self._joining_since_s > self._session_timeout_s * JOINING_PER_SESSION:
             self._joining_since_s = now_s
-            log.warning("joining the group hangs, joining anew", group=self._group, slot=self._slot)
+            log.warning("group_join_hung", group=self._group, slot=self._slot)
             self.told(lost=set(self._owned))
             self._follow()
             former, self._client = self._client, self._connect()
@@ -177,7 +178,7 @@ class KafkaConsumer:
             raise errors.FencedInstanceIdError((self._group, self._slot))
 
     def _follow(self) -> None:
-        """Let go of what was taken from us, and make ours what was given."""
+        """Release the revoked partitions and acquire the assigned ones."""
         with self._lock:
             given, lost = set(self._given), set(self._lost)
             self._lost.clear()
@@ -187,12 +188,12 @@ class KafkaConsumer:
             self._take(given)
             with self._lock:
                 self._given -= given
-            # Only now: all partitions are taken away before they are dealt out, and a kept one keeps its pause.
+            # After the assignment: a rebalance first revokes all partitions, and one that returns stays paused.
             self._paused &= self._owned
 
     def _take(self, tps: Collection[TopicPartition]) -> None:
         for tp, offset in self._positions.take(tps).items():
-            with suppress(errors.IllegalStateError):  # taken away again in this moment: `_follow` hears of it
+            with suppress(errors.IllegalStateError):  # revoked again: the next poll releases it
                 self._client.seek(ClientPartition(*tp), offset)
                 self._owned.add(tp)
                 if tp not in self._paused:
@@ -224,8 +225,8 @@ class _Told(ConsumerRebalanceListener):  # type: ignore[misc]  # the library has
 
 
 def _leave(settings: Mapping[str, Any], group: str, member: ConsumerGroupMetadata) -> None:
-    """A static member does not leave by itself: its partitions would wait for the session to end. Named by its member
-    id too, so that a successor under the same slot is not put out."""
+    """Remove a static member from its group: it does not leave by itself, and its partitions would have no owner until
+    the session expires. The member id is given too, so that a successor with the same slot is not removed."""
     with suppress(errors.KafkaError, HeadraceError):
         admin = KafkaAdminClient(**{**settings, "bootstrap_timeout_ms": int(CLOSE_TIMEOUT_S * 1000)})
         try:

@@ -1,4 +1,4 @@
-"""Where the positions of a group on Kafka lie: with the group, or in PostgreSQL beside the rows they belong to."""
+"""Stores the positions of a Kafka group: in the group's own offsets, or in PostgreSQL beside the rows."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ Begins = Callable[[Collection[TopicPartition]], dict[TopicPartition, int]]
 
 
 class Positions(Protocol):
-    """Where a group's positions lie."""
+    """The storage of a group's positions."""
 
     def take(self, tps: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
-        """Make partitions ours, from now on and for this owner only; the positions to go on from."""
+        """Make this member the only owner of the partitions; returns the positions to continue from."""
         ...
 
     def drop(self, tps: Collection[TopicPartition]) -> None:
-        """They are ours no more."""
+        """Give up the ownership of the partitions."""
         ...
 
     def token(self, group: ConsumerGroupMetadata) -> Ownership: ...
@@ -34,7 +34,7 @@ class Positions(Protocol):
 
 
 class GroupPositions:
-    """Positions in the group's own offsets, advanced by transactions."""
+    """Positions in the group's own offsets, advanced by Kafka transactions."""
 
     def __init__(self, committed: Callable[[TopicPartition], int | None], begins: Begins) -> None:
         self._committed = committed
@@ -42,7 +42,7 @@ class GroupPositions:
         self._held: dict[TopicPartition, Holding] = {}
 
     def take(self, tps: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
-        """Waits for transactions that are just being settled: what they advance is read, not what was before."""
+        """Waits for transactions that are being completed, so that the positions include what they advance."""
         self.drop(tps)
         self._held.update({tp: Holding() for tp in tps})
         found = {tp: self._committed(tp) for tp in tps}
@@ -62,10 +62,10 @@ class GroupPositions:
 
 
 class DatabasePositions:
-    """Positions beside the rows, advanced with them; the group on Kafka only says who works on what.
+    """Positions in PostgreSQL, advanced together with rows. The group on Kafka only distributes the partitions.
 
-    They are the embedded log's own (broker.positions), of topics named `kafka:...`, so that the unit, its fence and
-    its tests are the same on both brokers.
+    They are stored in the embedded log's table broker.positions, for topics named `kafka:...`, so that the unit, its
+    fence and its tests are the same on both brokers.
     """
 
     def __init__(self, conninfo: str, group: str, begins: Begins) -> None:
@@ -76,8 +76,8 @@ class DatabasePositions:
         self._held: dict[TopicPartition, Lease] = {}
 
     def take(self, tps: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
-        """A higher epoch fences whoever still thinks a partition is theirs. The row's lock waits for a unit of theirs
-        that is just committing, so the position that is read is final."""
+        """Raises the epochs, which fences the previous owners. The update waits for a commit of a previous owner that
+        is in progress, so the position that is read is final."""
         begins = self._begins(tps)
         taken = {}
         with self._link.use() as connection:
@@ -97,7 +97,7 @@ class DatabasePositions:
         for tp in tps:
             self._held.pop(tp, None)
 
-    def token(self, group: ConsumerGroupMetadata) -> Ownership:  # noqa: ARG002  # the epochs say it all
+    def token(self, group: ConsumerGroupMetadata) -> Ownership:  # noqa: ARG002  # the epochs prove the ownership
         return Leases(self._group, dict(self._held))
 
     def close(self) -> None:

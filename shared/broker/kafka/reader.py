@@ -1,4 +1,4 @@
-"""Reading Kafka without a group, and what every reader of it is told."""
+"""Reads Kafka without a group, and holds the settings of all readers and consumers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kafka.consumer.fetcher import ConsumerRecord
 from shared.broker.contract import Record, TopicPartition
 from shared.broker.kafka.client import translated
 
-# Partitions of one broker are fetched together: an idle one keeps the others waiting for so long.
+# The partitions of one broker are fetched together: an idle partition delays the others by up to this time.
 FETCH_WAIT_MS = 50
 LARGEST_FETCH_BYTES = 8 * 1024 * 1024
 CLOSE_TIMEOUT_S = 2.0
@@ -27,12 +27,12 @@ READING = {
     "max_partition_fetch_bytes": LARGEST_FETCH_BYTES,
     "allow_auto_create_topics": False,
     "metrics_enabled": False,
-    # No deserializers: one that raises makes poll spin for ever.
+    # No deserializers: if one raises, poll loops endlessly.
 }
 
 
 class KafkaReader:
-    """Reads partitions from given offsets on; moves nothing."""
+    """Reads partitions from given offsets. Commits no positions."""
 
     def __init__(self, settings: Mapping[str, Any], tps: Sequence[TopicPartition]) -> None:
         with translated("reader"):
@@ -49,7 +49,7 @@ class KafkaReader:
         self._client.seek(ClientPartition(*tp), offset)
 
     def position(self, tp: TopicPartition) -> int:
-        """The offset of the next record that poll would give, or the end."""
+        """The offset of the next record that poll would return, or the end offset."""
         with translated("reader"):
             return int(self._client.position(ClientPartition(*tp)))
 

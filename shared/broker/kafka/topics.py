@@ -1,4 +1,4 @@
-"""Topics on Kafka: creating them as they should be, and knowing how they are."""
+"""Creates and describes topics on Kafka."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from shared.retry import Retry
 from shared.settings.sections import KafkaSettings
 from shared.topics import TopicSpec
 
-# One record must fit: a page of a source is far smaller, a source's whole document may not be.
+# Large enough for any single record. A page of a source is far smaller; a source's whole document may be larger.
 LARGEST_RECORD_BYTES = 8 * 1024 * 1024
 
 
@@ -29,10 +29,10 @@ class KafkaTopic(NamedTuple):
 
 
 class KafkaTopics:
-    """The topics by name, asked for when first needed."""
+    """The topics by name, described at the first request."""
 
     def __init__(self, admin: KafkaAdminClient, ready: Retry | None = None) -> None:
-        """`ready`: how to wait for a cluster that still prepares what it is asked for."""
+        """`readiness_retry`: how to wait for a cluster that is still preparing what a request needs."""
         self._admin = admin
         self._ready = ready or briefly()
         self._known: dict[str, KafkaTopic] = {}
@@ -43,16 +43,17 @@ class KafkaTopics:
         return self._known[name]
 
     def ensure(self, specs: Sequence[TopicSpec], kafka: KafkaSettings) -> None:
-        """Create what is missing, several processes at once; retention follows the settings also later."""
-        # A slow broker may leave the request without an answer, create the topic nonetheless, and be asked again.
+        """Create the missing topics and update the settings of the existing ones. Several processes may do it at the
+        same time."""
+        # A slow broker may create the topic but not answer in time; the request is then repeated.
         patient = replace(self._ready, on=TransientError)
         for spec in specs:
             patient.call(self._create, spec, kafka)
             found = self._known[spec.name] = self._ready.call(self._describe, spec.name)
             if found.partitions != spec.partitions:
                 raise ConfigError(
-                    f"topic {spec.name!r} has {found.partitions} partitions, settings say {spec.partitions}:"
-                    " it cannot change, because keys would change their partition; set it back"
+                    f"topic {spec.name!r} has {found.partitions} partitions, settings say {spec.partitions};"
+                    " the number cannot change, because keys would move to other partitions: set it back"
                 )
 
     def _create(self, spec: TopicSpec, kafka: KafkaSettings) -> None:
@@ -72,7 +73,7 @@ class KafkaTopics:
             self._admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, spec.name, changed)])
 
     def _describe(self, name: str) -> KafkaTopic:
-        with translated(f"looking for topic {name!r}"):
+        with translated(f"describing topic {name!r}"):
             found = self._admin.describe_topics([name])[0]
             if found["error_code"]:
                 raise errors.for_code(found["error_code"])
@@ -86,9 +87,9 @@ class KafkaTopics:
 
 
 def configs_of(spec: TopicSpec, kafka: KafkaSettings) -> dict[str, str]:
-    """A topic's settings in Kafka's words."""
+    """A topic's settings as Kafka topic configs."""
     retention_ms = -1 if spec.retention_s is None else int(spec.retention_s * 1000)
-    # Kafka counts bytes per partition, a spec for the topic.
+    # Kafka limits bytes per partition, a spec per topic.
     retention_bytes = -1 if spec.retention_bytes is None else max(1, spec.retention_bytes // spec.partitions)
     kept = (
         {"cleanup.policy": "compact"}

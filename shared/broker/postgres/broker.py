@@ -1,4 +1,4 @@
-"""The embedded broker: a log of record batches in PostgreSQL (docs/adr/0001-record-batches-and-msgpack.md)."""
+"""Implements the broker interface on PostgreSQL: the embedded broker, a log of record batches (docs/adr/0001)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from shared.topics import TopicSpec
 
 
 class PostgresBroker:
-    """Topics, and who reads and writes them, in one PostgreSQL database. For one thread; its parts have their own."""
+    """The embedded broker in one PostgreSQL database. Not thread-safe; consumers, readers and producers have their own
+    connections."""
 
     gapless, table_prefix, has_outbox = True, "", False
     client_errors: tuple[type[Exception], ...] = ()
@@ -43,8 +44,8 @@ class PostgresBroker:
                     ).fetchone()
                     if found is None or found[1] != spec.partitions:
                         raise ConfigError(
-                            f"topic {spec.name!r} has {found and found[1]} partitions, settings say {spec.partitions}:"
-                            " it cannot change, because keys would change their partition; set it back"
+                            f"topic {spec.name!r} has {found and found[1]} partitions, settings say {spec.partitions};"
+                            " the number cannot change, because keys would move to other partitions: set it back"
                         )
                     connection.execute(
                         "INSERT INTO broker.partitions (topic_id, p) SELECT %s, generate_series(0, %s - 1)"
@@ -53,7 +54,7 @@ class PostgresBroker:
                     )
 
     def group_offsets(self, group: str, topics: Sequence[str]) -> dict[TopicPartition, int]:  # noqa: ARG002
-        """Positions lie in one place only."""
+        """Always empty: the positions of `committed` are the only ones."""
         return {}
 
     def record_count(self) -> GaplessRecordCount:
@@ -71,7 +72,7 @@ class PostgresBroker:
         return int(found[0]) if found else 0
 
     def probe(self) -> None:
-        """The database is asked by its own connections."""
+        """Does nothing: an unavailable database is detected when a connection is opened."""
 
     def partitions(self, topic: str) -> list[TopicPartition]:
         with self._link.use() as connection:
@@ -114,7 +115,7 @@ class PostgresBroker:
         topics: Sequence[str],
         slot: str,
         *,
-        in_database: bool = False,  # noqa: ARG002  # the contract's: here all positions do
+        in_database: bool = False,  # noqa: ARG002  # part of the interface; here all positions are in the database
     ) -> PostgresConsumer:
         return PostgresConsumer(self._conninfo, group, topics, slot, self._patience)
 
@@ -125,7 +126,7 @@ class PostgresBroker:
         self,
         slot: str,
         *,
-        in_database: bool = False,  # noqa: ARG002  # the contract's: here every unit is in the database
+        in_database: bool = False,  # noqa: ARG002  # part of the interface; here every unit is in the database
     ) -> PostgresProducer:
         return PostgresProducer(self._conninfo, slot, self._patience)
 
@@ -133,7 +134,7 @@ class PostgresBroker:
         self,
         topic: str,
         *,
-        in_database: bool = False,  # noqa: ARG002  # the contract's: here all of them are
+        in_database: bool = False,  # noqa: ARG002  # part of the interface; here all cursors are in the database
     ) -> dict[str, bytes]:
         with self._link.use() as connection:
             found = connection.execute(
@@ -149,23 +150,24 @@ class PostgresBroker:
         self._link.drop()
 
     def bind(self, name: str, kafka_id: UUID) -> None:
-        """Note which topic on Kafka a local part belongs to. Raises ConfigError where that is another one now."""
+        """Record the id of the Kafka topic that a local topic belongs to. Raises ConfigError if it has changed."""
         with self._link.use() as connection:
             found = connection.execute(
                 "UPDATE broker.topics SET kafka_id = coalesce(kafka_id, %s) WHERE name = %s RETURNING kafka_id",
                 (kafka_id, name),
             ).fetchone()
         if found is None:
-            raise ConfigError(f"{name!r} is not in the database; `headrace migrate` creates it")
+            raise ConfigError(f"topic {name!r} is not in the database; run `headrace migrate` to create it")
         if found[0] != kafka_id:
             raise ConfigError(
-                f"topic {name.removeprefix(LOCAL)!r} was deleted and made anew: the positions in the database belong to"
-                f" the former one. Once nothing of it is missed: DELETE FROM broker.topics WHERE name = '{name}',"
-                " then `headrace migrate`; every row guards against what it has already seen"
+                f"topic {name.removeprefix(LOCAL)!r} was deleted and recreated on Kafka, but the positions in the"
+                " database belong to the deleted topic. If none of its records is needed any more, run DELETE FROM"
+                f" broker.topics WHERE name = '{name}', then `headrace migrate`; records that were applied before"
+                " are not applied twice"
             )
 
     def forget(self, relayed: Mapping[TopicPartition, int]) -> None:
-        """Throw away whole batches before these offsets, now: they are in Kafka, and nobody reads them here again."""
+        """Delete the whole batches before these offsets immediately: they are in Kafka and are not read here again."""
         with self._link.use() as connection:
             for tp, offset in relayed.items():
                 connection.execute(
@@ -177,7 +179,7 @@ class PostgresBroker:
                 )
 
     def positions(self, group: str, prefix: str) -> dict[TopicPartition, int]:
-        """Of a group, in topics whose names begin so (the prefix is taken off)."""
+        """A group's positions in the topics whose names begin with `prefix`, without the prefix."""
         with self._link.use() as connection:
             found = connection.execute(
                 "SELECT t.name, pos.p, pos.next_off FROM broker.positions pos JOIN broker.topics t ON t.id ="
@@ -195,5 +197,5 @@ class PostgresBroker:
             ).fetchall()
         known = {TopicPartition(name, p): offset for name, p, offset in found}
         if missing := [tp for tp in tps if tp not in known]:
-            raise ConfigError(f"no such partition: {missing[0].topic}/{missing[0].partition}")
+            raise ConfigError(f"partition {missing[0].topic}/{missing[0].partition} does not exist")
         return {tp: known[tp] for tp in tps}

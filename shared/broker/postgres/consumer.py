@@ -1,4 +1,4 @@
-"""Reading the embedded log: as a member of a group, or on one's own."""
+"""Reads the embedded log, as a member of a group or without a group."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from shared.broker.postgres.unit import Leases
 from shared.database.connection import PATIENCE, Link, Patience
 from shared.errors import BrokerError, Fenced, TransientError
 
-# Where a NOTIFY was missed (a connection that broke in between), the log is looked at this often.
+# A NOTIFY may be missed while a connection is broken; the log is therefore also read at this interval.
 LOOK_EVERY_S = 0.25
-# Batches fetched of one partition at a time: enough to be busy, few enough to hold in memory (a batch is one unit's).
+# Batches fetched of one partition at a time, held in memory. A batch holds the records of one unit.
 BATCHES_AHEAD = 3
 
 
 class PostgresReader:
-    """Reads partitions from given offsets on; moves nothing."""
+    """Reads partitions from given offsets. Commits no positions."""
 
     def __init__(
         self, conninfo: str, tps: Sequence[TopicPartition], name: str = "reader", patience: Patience = PATIENCE
     ) -> None:
         self._link = Link(conninfo, name, autocommit=True, answer_s=patience.answer_s)
         self._listener = Link(conninfo, f"{name} wake-up", autocommit=True, answer_s=patience.answer_s)
-        # What is listened to, on which server process: a new connection has to say it again.
+        # Server process id and topics of the LISTEN statements; a new connection has to repeat them.
         self._listening: tuple[int, frozenset[str]] = (0, frozenset())
         self._topics = Topics()
         self._ahead: dict[TopicPartition, deque[Batch]] = {}
@@ -42,7 +42,7 @@ class PostgresReader:
         return frozenset(self._fetch_at)
 
     def assign(self, positions: Mapping[TopicPartition, int]) -> None:
-        """Read exactly these from now on; what was fetched of them stays where the position agrees."""
+        """Read exactly these partitions. Fetched records are kept for partitions whose position is unchanged."""
         for tp in self._fetch_at.keys() - positions.keys():
             self._forget(tp)
         for tp, offset in positions.items():
@@ -78,10 +78,11 @@ class PostgresReader:
         self._read_at.pop(tp, None)
 
     def _take(self, max_records: int) -> list[Record]:
-        """Records that are there, fetching first where nothing is ahead.
+        """Available records; fetches first if none is buffered.
 
-        An equal share of every partition: what one unit appended to several of them comes together again, and none
-        waits for another. Raises BrokerError at a damaged batch, once what was taken before it has been given.
+        Takes an equal share of every partition, so that records appended to several partitions in one unit come
+        together and no partition starves. Raises BrokerError at a damaged batch, after the records before it have been
+        returned.
         """
         active = [tp for tp in self._fetch_at if tp not in self.paused]
         if not any(self._ahead.get(tp) or self._records.get(tp) for tp in active):
@@ -100,12 +101,12 @@ class PostgresReader:
         return taken
 
     def _queue(self, tp: TopicPartition) -> deque[Record]:
-        """The decoded records of a partition: those of its next batch when none is left."""
+        """The decoded records of a partition; decodes the next batch if none is left."""
         queue = self._records.setdefault(tp, deque())
         ahead = self._ahead.get(tp)
         while not queue and ahead:
             queue.extend(record for record in ahead[0].records() if record.offset >= self._read_at[tp])
-            ahead.popleft()  # only now: a damaged batch stays, and is met again, never passed over
+            ahead.popleft()  # after decoding: a damaged batch stays first in the queue and is never skipped
         return queue
 
     def _fetch(self, active: Sequence[TopicPartition]) -> None:
@@ -118,11 +119,11 @@ class PostgresReader:
                     self._ahead.setdefault(batch.tp, deque()).append(batch)
                     self._fetch_at[batch.tp] = batch.base_off + batch.n
         except TransientError:
-            self._listener.drop()  # of a line that passes nothing any more it would never hear
+            self._listener.drop()  # its connection may be dead too, and it would wait without an error
             raise
 
     def _drain(self) -> None:
-        """Forget the wake-ups so far: whatever they announced, the read that follows sees."""
+        """Discard the pending notifications: the read that follows sees the records that they announce."""
         names = frozenset(tp.topic for tp in self._fetch_at)
         with self._listener.use() as connection:
             wanted = (connection.info.backend_pid, names)
@@ -140,7 +141,7 @@ class PostgresReader:
 
 
 class PostgresConsumer:
-    """A member of a group: reads the partitions it leases, from where the group is."""
+    """A member of a group: reads the partitions that it leases, from the group's committed positions."""
 
     def __init__(
         self, conninfo: str, group: str, topics: Sequence[str], slot: str, patience: Patience = PATIENCE
@@ -184,7 +185,7 @@ class PostgresConsumer:
         self._group.close()
 
     def _assign(self, kept: Mapping[TopicPartition, int]) -> None:
-        """Read what the group gave us: from where we are where it was ours before, else from where the group is."""
+        """Read the leased partitions: those in `kept` from these positions, the others from the committed ones."""
         self._reader.assign({**positions_of(self._group.held), **kept})
         self._paused &= self._group.held.keys()
 

@@ -1,4 +1,4 @@
-"""Who works on which partition: members, leases with epochs, and a thread that keeps both alive."""
+"""Distributes the partitions of a group over its members, by leases with epochs that a thread renews."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ RETENTION_EVERY = 60
 
 
 def share_of(member: str, members: Sequence[str], tps: Sequence[TopicPartition]) -> frozenset[TopicPartition]:
-    """The partitions that fall to a member: by partition number, so that equal keys of several topics stay together."""
+    """The partitions assigned to a member, by partition number, so that one member gets a key's records of all
+    topics."""
     ranked = sorted(members)
     if member not in ranked:
         return frozenset()
@@ -27,9 +28,9 @@ def share_of(member: str, members: Sequence[str], tps: Sequence[TopicPartition])
 
 
 class Group:
-    """One member's view of its group. What has no underscore belongs to the loop; the thread renews.
+    """One member's view of its group. The loop's thread calls the public methods; an own thread renews the leases.
 
-    A member that is made again under the same name (a process that was started again) replaces the one before at once.
+    A new member with the same name (a restarted process) replaces the previous one immediately.
     """
 
     def __init__(
@@ -59,12 +60,12 @@ class Group:
         self._thread.start()
 
     def follow(self) -> bool:
-        """Give up and take partitions as the group's members require; True if anything changed.
+        """Release and acquire partitions as the group's members require; returns whether anything changed.
 
-        Raises HeadraceError when the leases are not renewed any more: this process cannot go on.
+        Raises HeadraceError if the thread that renews the leases has failed: this process must exit.
         """
         if self._died_of is not None:
-            raise HeadraceError(f"the leases are not renewed any more: {self._died_of}") from self._died_of
+            raise HeadraceError(f"the leases are no longer renewed: {self._died_of}") from self._died_of
         with self._state:
             wanted, lost = self._wanted, self._lost
             self._lost = frozenset()
@@ -81,9 +82,9 @@ class Group:
         return bool(gone or taken)
 
     def reload(self) -> None:
-        """Read the committed positions again; what has got another owner since is ours no more.
+        """Read the committed positions again and drop the partitions that have another owner.
 
-        New leases, so that a token from before cannot advance past what it did not know.
+        Creates new leases, so that an older ownership token cannot overwrite the positions that are read here.
         """
         with self._loop_link.use() as connection:
             self._require_membership(connection)
@@ -101,7 +102,7 @@ class Group:
             }
 
     def close(self) -> None:
-        """Leave at once, so that the others need not wait for the leases to end."""
+        """Leave the group immediately, so that the other members need not wait for the leases to expire."""
         self._stop.set()
         self._thread.join(timeout=self._patience.lease_s)
         try:
@@ -112,7 +113,7 @@ class Group:
                         (self.group, self.incarnation),
                     )
         except TransientError:
-            pass  # the leases end by themselves
+            pass  # the leases expire
         self._loop_link.drop()
         self._thread_link.drop()
 
@@ -126,8 +127,8 @@ class Group:
                     with self._thread_link.use() as connection:
                         retention.enforce(connection)
             except TransientError:
-                continue  # the loop meets the same trouble and says so; the fence is in `advance`
-            except Exception as error:  # noqa: BLE001  # whatever it is: `follow` raises it in the loop's thread
+                continue  # the loop gets and reports the same error; a lost lease is fenced in `advance`
+            except Exception as error:  # noqa: BLE001  # update_assignment raises it in the loop's thread
                 self._died_of = error
                 return
 
@@ -139,22 +140,22 @@ class Group:
                 " incarnation = excluded.incarnation",
                 (self.group, self.member, self.incarnation, self._patience.lease_s),
             )
-            # What a former process of this name held and had not given up yet: it may fall to others now.
+            # Leases of a previous process with this name: other members may now get these partitions.
             connection.execute("DELETE FROM broker.leases WHERE grp = %s AND owner = %s", (self.group, self.member))
 
     def _require_membership(self, connection: DbConnection) -> None:
-        """Raises HeadraceError where another process has the slot: two that both go on would fence each other for
-        ever, so the older one ends."""
+        """Raises HeadraceError if another process has taken the slot. The older process must exit, because the two
+        would keep fencing each other."""
         found = connection.execute(
             "SELECT incarnation FROM broker.members WHERE grp = %s AND member = %s", (self.group, self.member)
         ).fetchone()
         if found != (self.incarnation,):
             raise HeadraceError(
-                f"group {self.group!r}: another process runs under slot {self.member!r} now; give each replica its own"
+                f"group {self.group!r}: another process has taken slot {self.member!r}; give each replica its own slot"
             )
 
     def _renew(self) -> None:
-        held_before = self.held.keys()  # what is taken while this asks must not look lost
+        held_before = self.held.keys()  # partitions acquired during these statements must not count as lost
         with self._thread_link.use() as connection:
             self._require_membership(connection)
             connection.execute(
@@ -188,9 +189,10 @@ class Group:
             )
 
     def _take(self, connection: DbConnection, tp: TopicPartition) -> Lease | None:
-        """Take a free partition: lease, then a higher epoch, which fences whoever still thinks it is theirs.
+        """Acquire a free partition: its lease, then a higher epoch, which fences the previous owner.
 
-        The epoch's update waits for a unit of the former owner that is just committing, so the position read is final.
+        The update of the epoch waits for a commit of the previous owner that is in progress, so the position that is
+        read is final. None if another member holds the lease.
         """
         place = (self.group, self._topics.get(connection, tp.topic).id, tp.partition)
         with connection.transaction():

@@ -1,4 +1,4 @@
-"""The log's own statements: take offsets, write batches, read batches. Each works inside the caller's transaction."""
+"""Writes and reads record batches of the embedded log. Each function runs inside the caller's transaction."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Topic(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """A stored batch, not yet decoded."""
+    """A stored batch that is not yet decoded. `n` is its number of records."""
 
     tp: TopicPartition
     base_off: int
@@ -38,10 +38,10 @@ class Batch(NamedTuple):
 
 
 class Topics:
-    """The topics by name, read when first asked for and again when one is missing.
+    """The topics by name, read at the first request and again when one is missing.
 
-    Where Kafka is the broker, the log holds a *local part* of its topics, under their names with `LOCAL` before them:
-    positions of groups that keep them in the database, and what waits to be relayed.
+    If Kafka is the broker, the log holds a *local topic* for some Kafka topics, named with the prefix `LOCAL_PREFIX`:
+    it holds the positions of groups that keep them in the database, and the records that are not relayed yet.
     """
 
     def __init__(self, prefix: str = "") -> None:
@@ -57,17 +57,17 @@ class Topics:
             return self._known[local]
         except KeyError:
             raise ConfigError(
-                f"topic {name!r} does not exist; `headrace run` creates the topics of shared/topics.py"
+                f"topic {name!r} does not exist; `headrace run` and `headrace migrate` create the topics"
             ) from None
 
 
 def write(connection: psycopg.Connection[Any], topics: Topics, records: Sequence[NewRecord]) -> None:
-    """Append: lock the partitions in one order everywhere, take offsets, insert one batch for each."""
+    """Append one batch to each partition. Partitions are always locked in the same order, which avoids deadlocks."""
     grouped: dict[tuple[int, int], list[NewRecord]] = defaultdict(list)
     for record in records:
         topic = topics.get(connection, record.topic)
         if topic.compacted:
-            raise ConfigError(f"topic {topic.name!r} holds keyed state: use cursor_set")
+            raise ConfigError(f"topic {topic.name!r} is compacted and holds keyed state: use cursor_set")
         p = partition_of(record.key, topic.partitions) if record.partition is None else record.partition
         grouped[topic.id, p].append(record)
     wanted = sorted(grouped)
@@ -80,7 +80,7 @@ def write(connection: psycopg.Connection[Any], topics: Topics, records: Sequence
         (ids, ps),
     ).fetchall()
     if len(ends) != len(wanted):
-        raise ConfigError(f"no such partition among {wanted}: topics were created with fewer")
+        raise ConfigError(f"a partition among (topic_id, partition) {wanted} does not exist")
     counts = [len(grouped[tp]) for tp in wanted]
     connection.execute(
         "UPDATE broker.partitions part SET end_off = part.end_off + w.n"
@@ -99,14 +99,14 @@ def write(connection: psycopg.Connection[Any], topics: Topics, records: Sequence
 
 
 def channel_of(topic_id: int) -> str:
-    """Where a topic's appends are announced."""
+    """The NOTIFY channel on which appends to a topic are announced."""
     return f"headrace_topic_{topic_id}"
 
 
 def read(
     connection: psycopg.Connection[Any], topics: Topics, positions: Mapping[TopicPartition, int], most_batches: int
 ) -> list[Batch]:
-    """Up to `most_batches` batches of each partition, from the one that holds the position on."""
+    """Up to `max_batches` batches of each partition, starting with the one that contains the position."""
     names = {topics.get(connection, tp.topic).id: tp.topic for tp in positions}
     wanted = [(topics.get(connection, tp.topic).id, tp.partition, offset) for tp, offset in positions.items()]
     found = rows(
