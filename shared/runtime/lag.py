@@ -1,8 +1,7 @@
-"""How far behind a service is: per partition that it reads, over all of its replicas, from its true positions.
+"""Measures the lag of a service, per partition and over all replicas, from the positions that its units advance.
 
-Those lie where its units advance them: for services whose rows commit with their positions in the database, on both
-brokers. On Kafka the ends of transactions take offsets that nobody handles; where the owner of a partition has read
-past them, it says so in ops.observed.
+Services that write rows keep their positions in the database, on both brokers. On Kafka transaction markers take
+offsets too; an owner that has read past them reports its position in ops.observed.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from shared.errors import TransientError
 from shared.ops.tables.orders import FRESH_S
 from shared.settings.sections import ServiceSettings
 
-# Somebody who resets offsets from outside does that rarely; whoever asks is told at once.
+# Offsets are rarely reset from outside. A `thorough` measurement checks at once.
 LOOK_FOR_RESETS_S = 30.0
 
 Offsets = Mapping[TopicPartition, int]
@@ -30,8 +29,9 @@ log = structlog.get_logger(__name__)
 
 
 class PartitionLag(NamedTuple):
-    """`seconds` is the age of the oldest record that waits, 0 where none does, None where it is not known yet;
-    `ignored_group_offset` is what somebody committed on the broker for a group whose positions do not lie there."""
+    """The lag of one partition. `seconds`: age of the oldest unread record, 0 if there is none, None if it is not known
+    yet. `exact`: False if `records` is an estimate. `ignored_group_offset`: an offset that was committed on the broker
+    for a group whose positions are in the database."""
 
     topic: str
     partition: int
@@ -44,7 +44,7 @@ class PartitionLag(NamedTuple):
 
 
 class LagMeter:
-    """For any thread. Its broker is its own."""
+    """Thread-safe. It has a broker of its own, and closes it."""
 
     def __init__(
         self,
@@ -57,7 +57,8 @@ class LagMeter:
         now_s: Callable[[], float] = time.time,
         close_too: Callable[[], None] = lambda: None,
     ) -> None:
-        """`observed`: where owners are; `foreign`: what is committed where the group never commits."""
+        """`observed`: the positions that owners report. `foreign`: the offsets on the broker of a group that never
+        commits there."""
         self._broker = broker
         self._service = service
         self._backlog = backlog
@@ -70,7 +71,8 @@ class LagMeter:
         self._ignored_at_s = float("-inf")
 
     def measure(self, topics: Sequence[str], *, thorough: bool = False) -> list[PartitionLag]:
-        """Raises TransientError when the broker does not answer. `thorough`: count more, and look for resets now."""
+        """Raises TransientError when the broker does not answer. `thorough`: take the time to count exactly, and check
+        for ignored offsets now."""
         with self._lock:
             positions = dict(self._broker.committed(self._service, topics))
             ends = self._broker.end_offsets(list(positions))
@@ -90,7 +92,7 @@ class LagMeter:
         ]  # fmt: skip
 
     def ignored(self) -> dict[str, int]:
-        """Of the last look: offsets that were set from outside and have no effect."""
+        """The offsets of the last check that were set from outside and have no effect, by "topic/partition"."""
         return {f"{tp.topic}/{tp.partition}": offset for tp, offset in sorted(self._ignored.items())}
 
     def close(self) -> None:
@@ -105,8 +107,8 @@ class LagMeter:
         for tp, offset in sorted(found.items()):
             if self._ignored.get(tp) != offset:
                 log.warning(
-                    "an offset was committed for this group on the broker; it has no effect, for positions lie in the"
-                    " database: use a replay instead",
+                    "group_offset_ignored",
+                    hint="the positions of this group are in the database: use a replay instead",
                     topic=tp.topic,
                     partition=tp.partition,
                     offset=offset,
@@ -116,7 +118,7 @@ class LagMeter:
 
 
 def meter_of(settings: ServiceSettings, conninfo: str, broker: Broker, *, in_database: bool) -> LagMeter:
-    """`broker` is the meter's from now on; `in_database`: the group's positions lie there, whatever the broker is."""
+    """Takes over `broker`. `in_database`: the group's positions are in the database, whatever the broker is."""
     foreign = partial(broker.group_offsets, settings.name) if in_database else None
     if broker.gapless:  # a position that has passed the last record is at the end
         return LagMeter(broker, settings.name, broker.backlog(), foreign=foreign)
@@ -127,7 +129,7 @@ def meter_of(settings: ServiceSettings, conninfo: str, broker: Broker, *, in_dat
 
 
 class ObservedPositions:
-    """Where the owners of partitions say they are, in ops.observed; nothing while the database is away."""
+    """The positions that the owners of partitions report in ops.observed; empty while the database is unavailable."""
 
     def __init__(self, conninfo: str, service: str) -> None:
         self._link = Link(conninfo, f"{service} lag", autocommit=True)

@@ -1,4 +1,4 @@
-"""A service, as the runtime sees it: what it works on, and what it adds of its own. Everything else is done here."""
+"""Assembles and runs a service: its loop, admin API, control thread, job workers and background tasks."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from shared.topics import retry_topic
 
 @dataclass(frozen=True)
 class Consuming:
-    """Reads topics and handles their records."""
+    """The work of a service that reads topics and handles their records."""
 
     reads: Sequence[str]
     handler: Handler
@@ -49,7 +49,8 @@ class Consuming:
 
 @dataclass(frozen=True)
 class Polling:
-    """Asks a source for its next step and writes it to a topic, one replica at a time; `cursors` say how far it is."""
+    """The work of a service that writes a source's steps to a topic, one replica at a time. `cursors` is the compacted
+    topic that holds its progress."""
 
     source: Pollable
     writes: str
@@ -58,8 +59,9 @@ class Polling:
 
 @dataclass(frozen=True)
 class Service:
-    """`background` runs beside the loop, `detail` is told in the status, `routers` make what is added below /v1,
-    `jobs` start the workers of jobs of its own, by their kind (jobs/workers.py)."""
+    """`background`: tasks that run beside the loop. `detail`: content of the status. `routers`: create the routers of
+    the service's own endpoints below /v1. `jobs`: start the workers of the service's own jobs, by operation kind
+    (jobs/workers.py)."""
 
     work: Consuming | Polling
     background: Sequence[Background] = ()
@@ -70,13 +72,13 @@ class Service:
 
 
 Wire = Callable[[Any, Metrics], Service]
-"""Puts a service together from its settings; starts nothing."""
+"""Creates a service from its settings. Starts nothing."""
 
 Connect = Callable[[Settings, str], Broker]
 
 
 def serving(wire: Wire, connect: Connect = connect) -> Callable[[ServiceSettings], int]:
-    """What `launch` starts: the service that `wire` puts together, until it is told to stop."""
+    """A `start` function for `launch`: runs the service that `wire` creates until it is stopped."""
 
     def start(settings: ServiceSettings) -> int:
         metrics = Metrics()
@@ -92,10 +94,10 @@ def serving(wire: Wire, connect: Connect = connect) -> Callable[[ServiceSettings
 
 
 def work_on_job(settings: ServiceSettings, service: Service, connect: Connect) -> int:
-    """The part of a process that a replica started for one of its jobs (jobs/process.py): no loop, no admin app."""
+    """Run one job, in a process that a replica started for it (jobs/process.py): without loop and admin app."""
     work, conninfo = service.work, settings.database.conninfo(f"headrace {settings.name} job")
     if isinstance(work, Polling):
-        raise ConfigError(f"{settings.name} reads no topic, so there is nothing to replay")
+        raise ConfigError(f"{settings.name} reads no topic, so it cannot run a replay job")
     job_of = partial(replay_job, handler=work.handler, max_records=work.max_records)
     work_on_replay(settings, conninfo, partial(connect, settings, conninfo), job_of, os.environ)
     return STOPPED
@@ -129,7 +131,7 @@ def serve(settings: ServiceSettings, service: Service, metrics: Metrics, connect
 def desk_of(
     settings: ServiceSettings, service: Service, view: ServiceView, table_prefix: str = "", connect: Connect = connect
 ) -> Desk:
-    """What the endpoints of a service work with."""
+    """The dependencies of a service's endpoints."""
     conninfo = settings.database.conninfo(f"headrace {settings.name}, admin")
     return Desk(
         settings,
@@ -148,7 +150,7 @@ def _meter(settings: ServiceSettings, conninfo: str, work: Consuming | Polling) 
 
 
 def steered(service: str, work: Consuming | Polling) -> tuple[str, ...]:
-    """The topics that a service can be paused on: all that it reads; a poller, which reads none, on its output."""
+    """The topics that can be paused for a service: those that it reads, or the output topic of a poller."""
     return (work.writes,) if isinstance(work, Polling) else (*work.reads, retry_topic(service))
 
 

@@ -1,6 +1,6 @@
-"""The control thread of a replica: reads what is wanted, says what its loop does about it, ends what is done.
+"""Runs the control thread of a replica: it reads orders, reports the loop's status, and ends operations that are done.
 
-It has a connection of its own. While the database is away, the last known orders hold, and it keeps trying.
+It has its own connection. While the database is unavailable, it keeps trying and the last known orders apply.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from shared.ops.tables import orders as orders_table
 from shared.ops.tables.steering import Partitions, settle
 from shared.runtime.control.mailbox import Standing, Steering
 
-# A NOTIFY that was missed is made up for so soon.
+# The database is read at this interval, because a NOTIFY may be missed.
 LOOK_EVERY_S = 1.0
-# What was reported is said again so soon, should somebody have removed it.
+# An unchanged report is repeated at this interval, in case it was removed.
 REPORT_EVERY_S = 3.0
-# Until the heartbeat has written this replica's row, there is nobody to speak for.
+# The retry interval until the heartbeat has written this replica's row.
 UNREGISTERED_S = 0.1
-# How soon it sees that it is to end.
+# The limit until a stop is noticed.
 STOP_S = 0.2
-# A question that is not answered within this is given up, and so is its connection.
+# A statement without an answer for this long is cancelled, and its connection is dropped.
 ANSWER_S = 5.0
 
 log = structlog.get_logger(__name__)
 
 
 class Control:
-    """`run` is work beside a loop (run.Background)."""
+    """`run` is a background task (exit_codes.Background)."""
 
     def __init__(
         self,
@@ -50,7 +50,8 @@ class Control:
         partitions: Callable[[DbConnection], Partitions],
         answer_s: float = ANSWER_S,
     ) -> None:
-        """`incarnation`: as the heartbeat of this process says (replicas.py); `partitions`: of what can be paused."""
+        """`incarnation`: the one in this process's heartbeat (replicas.py). `partitions`: reads the partitions of the
+        topics that can be paused."""
         self._who = (service, replica, incarnation)
         self._service = service
         self._steering = steering
@@ -77,19 +78,20 @@ class Control:
         self._waker.close()
 
     def _try(self, work: Callable[[], float]) -> float:
-        """Do it; how long to wait after it. Trouble is told once."""
+        """Call `work`; returns how long to wait after it, in seconds. Logs a failure once until the next success."""
         try:
             wait_s = work()
         except (TransientError, psycopg.Error) as error:
             if self._reachable:
-                log.warning("control does not reach the database; the last known orders hold", cause=first_line(error))
+                log.warning("control_round_failed", cause=first_line(error))
             self._reachable = False
             return LOOK_EVERY_S
         self._reachable = True
         return wait_s
 
     def _round(self) -> float:
-        """Look once at everything. Orders are read only after everybody can see that this replica is there."""
+        """One round: read orders, report the status, end operations. Orders are read only after this replica is
+        registered, so that new orders wait for it."""
         read_at = time.monotonic()
         with self._link.use() as connection:
             self._listen(connection)
@@ -119,13 +121,14 @@ class Control:
         self._reported, self._reported_at_s = (standing, now_s) if done else (None, 0.0)
 
     def _end(self) -> float:
-        """The loop may still finish a unit; it begins none, and what comes after obeys no order of ours."""
+        """Withdraw the report. The loop may still finish a unit but begins none."""
         with self._link.use() as connection, connection.transaction():
             orders_table.forget(connection, *self._who)
         return 0.0
 
     def _listen(self, connection: DbConnection) -> None:
-        """A new connection has to say it again. What was heard so far is seen by the looks that follow."""
+        """Repeat LISTEN on a new connection. Pending notifications are discarded: the reads that follow see the
+        changes."""
         if self._listening_on != connection.info.backend_pid:
             for channel in (orders_table.CHANNEL, operations_table.CHANNEL):
                 connection.execute(f"LISTEN {channel}")
@@ -133,7 +136,7 @@ class Control:
         _told(connection)
 
     def _wait(self, stop: threading.Event, wait_s: float) -> None:
-        """Until the database or the loop has news, or the time is over."""
+        """Wait for a notification, a wake-up by the loop, or the timeout."""
         until = time.monotonic() + wait_s
         while not stop.is_set() and (left_s := until - time.monotonic()) > 0:
             lines: list[int] = [self._woken.fileno()]
@@ -146,10 +149,10 @@ class Control:
                 return
 
     def _wake(self) -> None:
-        with suppress(OSError):  # full: it is awake; closed: it has ended
+        with suppress(OSError):  # full: it is awake already; closed: it has ended
             self._waker.send(b"\0")
 
 
 def _told(connection: DbConnection) -> bool:
-    """Whether the database had something to tell; forgets it."""
+    """Discard the pending notifications; returns whether there were any."""
     return any([True for _ in connection.notifies(timeout=0)])  # noqa: C419  # all of them, not only the first

@@ -1,7 +1,7 @@
-"""A budget for dead letters: where too many records of a partition fail, close together, it is held back.
+"""Limits dead letters: if too many records of a partition fail close together, the partition is held back.
 
-Whatever they fail of. Unexpected errors are a bug of ours; wrong records, so many at once, are a source that changed:
-either way good data would become dead letters, and a person has to look first.
+The kind of error does not matter. Many unexpected errors point to a bug, many invalid records to a source that changed
+its format. In both cases good data would become dead letters, so an operator has to look first.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ from shared.errors import HeadraceError
 from shared.runtime.dead_letters.letter import Failed, message_of
 from shared.topics import RETRIES
 
-# More failures than MOST among any LAST records of a partition in a row are beyond the budget: 20 %.
+# The breaker trips at more than MAX_FAILURES failures among the last WINDOW_RECORDS records of a partition (20 %).
 MOST = 20
 LAST = 100
 
 
 class Tripped(HeadraceError):
-    """A partition that is beyond its budget: the unit must not be, and the partition must wait for a person."""
+    """Too many records of a partition failed: the unit must be aborted, and the partition held until an operator
+    resumes it."""
 
     def __init__(self, tp: TopicPartition, cause: str) -> None:
         super().__init__(cause)
@@ -30,15 +31,15 @@ class Tripped(HeadraceError):
 
 @dataclass
 class _Memory:
-    """Per partition: how its last records went (oldest first, True: failed), nothing where none failed; and how many
-    failures may still come that do not count."""
+    """Per partition: the outcomes of its last records (oldest first, True: failed), absent if none failed; and how many
+    more failures are tolerated, i.e. do not count."""
 
     recent: Mapping[TopicPartition, Sequence[bool]] = field(default_factory=dict)
     tolerated: Mapping[TopicPartition, int] = field(default_factory=dict)
 
 
 class Breaker:
-    """What it remembers is of committed units."""
+    """Counts failures over committed units."""
 
     def __init__(self, service: str = "SERVICE") -> None:
         self._service = service
@@ -60,14 +61,15 @@ class Breaker:
         )
 
     def release(self, tp: TopicPartition, tolerate: int = 0) -> None:
-        """A person has looked: what failed is forgotten, and the next `tolerate` failures do not count."""
+        """Reset a partition after an operator's resume: past failures are forgotten, and the next `tolerate` failures
+        do not count."""
         recent = {each: went for each, went in self._memory.recent.items() if each != tp}
         others = {each: n for each, n in self._memory.tolerated.items() if each != tp}
         self._memory = _Memory(recent, others | ({tp: tolerate} if tolerate > 0 else {}))
 
 
 class Trial:
-    """One batch after what went before it; of a unit that fails, nothing is kept, for its records come again."""
+    """The failures of one uncommitted batch. Discarded if the unit fails, because its records are redelivered."""
 
     def __init__(self, service: str, before: _Memory, records: Sequence[Record]) -> None:
         self.noted = False
@@ -79,7 +81,7 @@ class Trial:
 
     @cached_property
     def went(self) -> dict[TopicPartition, list[bool]]:
-        """Per partition, oldest first; True is a failure that counts."""
+        """The outcomes per partition, oldest first, earlier batches included. True: a failure that counts."""
         went: dict[TopicPartition, list[bool]] = {}
         for record in self._records:
             tp = TopicPartition(record.topic, record.partition)
@@ -90,10 +92,9 @@ class Trial:
         return went
 
     def note(self, failed: Failed) -> None:
-        """To be told of a partition's failures in their order. Raises Tripped when they are too many.
+        """Count a failed record. Call it in order within each partition. Raises Tripped if there are too many.
 
-        What was sent to be tried again has been a dead letter before: it has no budget, the redrive that sent it is
-        bounded itself.
+        Records of a retry topic do not count: they were dead letters before, and redrives have limits of their own.
         """
         tp = TopicPartition(failed.record.topic, failed.record.partition)
         if tp.topic in RETRIES:
@@ -112,9 +113,9 @@ class Trial:
     def _cause(self, failed: Failed, count: int, of: int) -> str:
         record, error = failed.record, failed.error
         return (
-            f"{record.topic}/{record.partition} is held back before it fills the dead letters: {count} of the last"
-            f" {of} records failed ({MOST} of {LAST} may), at offset {record.offset}"
-            f" {type(error).__name__}: {message_of(error)}. Mend what is wrong and say"
+            f"{record.topic}/{record.partition} is held back because too many records failed: {count} of the last"
+            f" {of} (limit: {MOST} of {LAST}), most recently offset {record.offset} with"
+            f" {type(error).__name__}: {message_of(error)}. Fix the cause, then run"
             f" `headrace resume {self._service} {record.topic}`; with --tolerate N, the next N failures of each"
-            " partition become dead letters all the same"
+            " partition become dead letters without counting"
         )

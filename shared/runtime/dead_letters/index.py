@@ -1,6 +1,6 @@
-"""The dead letters of one service, as far as lists need them: read from their topic once, then only what is new.
+"""Keeps an in-memory index of a service's dead letters, and refreshes it with the new records of their topic.
 
-Payloads are not kept; who looks at a letter has it read again.
+Payloads are not kept; `read_letter` reads a single letter with its payload.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from shared.broker.counting.read_range import sweep
 from shared.ops.dead_letters import Letter, Place, letter_of
 from shared.topics import dead_letter_topic
 
-# Half a kilobyte each, without what letters share: 25 MB in all.
+# About 0.5 KB each, not counting shared values: 25 MB in all.
 MOST_LETTERS = 50_000
 
 
 class DeadLetterIndex:
-    """For any thread; who refreshes it brings a broker and has it for themselves meanwhile."""
+    """Thread-safe. `refresh` uses the caller's broker, which no other thread may use during the call."""
 
     def __init__(self, service: str, most: int = MOST_LETTERS) -> None:
         self._topic = dead_letter_topic(service)
@@ -27,11 +27,12 @@ class DeadLetterIndex:
         self._spans: dict[int, tuple[int, int]] = {}
 
     def refresh(self, broker: Broker) -> None:
-        """Read what is new, forget what retention took. Raises TransientError when the broker is away."""
+        """Read the new letters and drop those that retention removed. Raises TransientError if the broker is
+        unavailable."""
         with self._lock:
             tps = broker.partitions(self._topic)
             begins, ends = broker.begin_offsets(tps), broker.end_offsets(tps)
-            if any(ends[tp] < self._known_end(tp) for tp in tps):  # the topic was made anew
+            if any(ends[tp] < self._known_end(tp) for tp in tps):  # the topic was recreated
                 self._letters, self._spans = {}, {}
             share = max(1, self._most // len(tps))
             wanted = {tp: (max(self._known_end(tp), begins[tp], ends[tp] - share), ends[tp]) for tp in tps}
@@ -43,7 +44,7 @@ class DeadLetterIndex:
             self._forget()
 
     def letters(self) -> list[Letter]:
-        """The newest first; where two came in the same millisecond, the higher place."""
+        """All letters, newest first; letters of the same millisecond by descending place."""
         with self._lock:
             held = list(self._letters.values())
         return sorted(held, key=order, reverse=True)
@@ -53,7 +54,8 @@ class DeadLetterIndex:
             return self._letters.get(place)
 
     def spans(self) -> dict[int, tuple[int, int]]:
-        """Which offsets of which partition are known; what lies before them is gone, or too much to keep."""
+        """The indexed offsets (begin, end) per partition. Earlier letters were removed by retention, or dropped because
+        of the limit."""
         with self._lock:
             return dict(self._spans)
 
@@ -61,7 +63,7 @@ class DeadLetterIndex:
         return self._spans.get(tp.partition, (0, 0))[1]
 
     def _forget(self) -> None:
-        """Before the spans, and the oldest of what is too much; then the spans begin later."""
+        """Drop the letters before the spans and the oldest ones above the limit; the spans then begin later."""
         for letter in sorted(self._letters.values(), key=order)[: max(0, len(self._letters) - self._most)]:
             place = letter.place
             begin, end = self._spans[place.partition]
@@ -76,7 +78,7 @@ def order(letter: Letter) -> tuple[int, Place]:
 
 
 def read_one(broker: Broker, service: str, place: Place) -> Record | None:
-    """The letter with its payload; None where there is none at this place (any more)."""
+    """The letter with its payload; None if there is no letter at this place, or no longer."""
     tp = TopicPartition(dead_letter_topic(service), place.partition)
     if tp not in broker.partitions(tp.topic):
         return None

@@ -1,7 +1,7 @@
-"""What may be redriven or discarded now: a selection of dead letters, and who else has a hand on them.
+"""Determines which dead letters can be redriven or discarded now, and detects conflicts with open redrives.
 
-Within the caller's transaction, which holds `dead_letters_table.lock`: what is decided here stays so until it is
-written down.
+Runs inside the caller's transaction, which holds `dead_letters_table.lock`, so that the result stays valid until it is
+stored.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ from shared.ops.operations import NotPossible
 from shared.ops.tables import dead_letters as dead_letters_table
 from shared.runtime.dead_letters.index import DeadLetterIndex
 
-# In a message, names of letters and not all of them.
+# The limit of letters named in a message.
 MOST_NAMED = 5
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A selection with what it comes to: the letters that are selected, and how many are left out and why."""
+    """A selection, the letters that it selects now, and the numbers of letters left out: already settled, over the
+    redrive limit. `unknown` are the requested places without a letter."""
 
     selection: Selection
     selected: Sequence[Letter]
@@ -40,28 +41,28 @@ class Choice:
         }
 
     def require_some(self) -> None:
-        """Raises NotPossible where there is nothing to do, or something was named that is not there."""
+        """Raises NotPossible if no letter is selected, or a requested letter does not exist."""
         if self.unknown:
             raise NotPossible(
-                f"there is no dead letter at {_named(self.unknown)} (any more): GET /v1/dead-letters lists those there"
-                " are"
+                f"there is no dead letter at {_named(self.unknown)}, or no longer: GET /v1/dead-letters lists the"
+                " existing ones"
             )
         if not self.selected:
             raise NotPossible(
-                f"nothing to do: of what was asked for, {self.settled} are settled already and {self.over_cap} were"
-                f" redriven {MOST_REDRIVES} times (`force` lifts that)"
+                f"no dead letter is left to redrive or discard: {self.settled} of the requested ones are already"
+                f" settled and {self.over_cap} were redriven {MOST_REDRIVES} times (`force` lifts this limit)"
             )
 
 
 def selection_of(index: DeadLetterIndex, places: Iterable[Place] | None, wanted: Filter, *, force: bool) -> Selection:
-    """Of what the index knows now."""
+    """A selection among the letters that the index holds now; `places` None: not limited to certain letters."""
     return Selection(index.spans(), None if places is None else frozenset(places), wanted, force)
 
 
 def choose(connection: DbConnection, service: str, index: DeadLetterIndex, selection: Selection) -> Choice:
-    """The selection pinned to as few offsets as hold what is selected.
+    """The selection, pinned to the smallest offset ranges that contain the selected letters.
 
-    Raises NotPossible where an open redrive may send one of them back too.
+    Raises NotPossible if an open redrive may also redrive one of them.
     """
     states = dead_letters_table.states(connection, service)
     letters = index.letters()
@@ -71,7 +72,7 @@ def choose(connection: DbConnection, service: str, index: DeadLetterIndex, selec
         other = Selection.from_json(operation.target)
         if both := [letter.place for letter in selected if other.meant(letter)]:
             raise NotPossible(
-                f"operation {operation.id} is sending {_named(both)} back already; wait for it, or cancel it first"
+                f"operation {operation.id} is already redriving {_named(both)}; wait for it to end, or cancel it first"
             )
     unknown = sorted(place for place in selection.places or () if index.get(place) is None)
     pinned = replace(selection, spans=_around([letter.place for letter in selected]))
@@ -79,14 +80,14 @@ def choose(connection: DbConnection, service: str, index: DeadLetterIndex, selec
 
 
 def require_there(index: DeadLetterIndex, selection: Selection) -> None:
-    """Raises NotPossible where retention took something that a plan is pinned to."""
+    """Raises NotPossible if retention has removed letters that a plan is pinned to."""
     spans = index.spans()
     for partition, (begin, _) in sorted(selection.spans.items()):
         earliest = spans.get(partition, (0, 0))[0]
         if begin < earliest:
             raise NotPossible(
-                f"this plan cannot be executed any more: the earliest dead letter of partition {partition} is now"
-                f" {partition}/{earliest}, and the plan begins at {partition}/{begin}. Make a new one"
+                f"this plan can no longer be executed: the earliest dead letter of partition {partition} is now"
+                f" {partition}/{earliest}, but the plan begins at {partition}/{begin}. Create a new plan"
             )
 
 

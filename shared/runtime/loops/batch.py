@@ -1,4 +1,4 @@
-"""Working through a batch: decode, handle, and where something is wrong, find out which record it is."""
+"""Decodes and handles a batch; if it fails, finds the failing records by bisection."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from shared.errors import BrokerError, ConfigError, InvalidEvent, TransientError
 from shared.records import Received, decode
 from shared.runtime.dead_letters.letter import Failed
 
-# A record that is alone to blame is tried so often in all: what it met may have been chance.
+# A record that fails alone is tried this often in all, because the failure may have been accidental.
 TRIES = 3
-# Whatever the record is: the unit fails as a whole.
+# Errors that no single record causes: the unit fails as a whole.
 NOT_THE_RECORDS = (TransientError, BrokerError, ConfigError)
 
 Attempt = Callable[[Sequence[Received]], Sequence[NewRecord]]
-"""Handles a batch as a whole or not at all: what it did is undone when it raises."""
+"""Handles a whole batch. If it raises, its effects are undone."""
 
 
 @dataclass
 class Worked:
-    """What came of a batch: outputs in order, and the records that could not be handled."""
+    """The result of a batch: its outputs in order, and the records that could not be handled."""
 
     outputs: list[NewRecord] = field(default_factory=list)
     failed: list[Failed] = field(default_factory=list)
 
 
 def work(records: Sequence[Record], attempt: Attempt, note: Callable[[Failed], None] = lambda _: None) -> Worked:
-    """Handle what can be handled. `note` is told of each failed record when it is found, each partition's in order;
-    what it raises goes through, and so does what is not the records' fault: NOT_THE_RECORDS."""
+    """Handle all records that can be handled. `on_failure` is called with each failed record, in order within each
+    partition. Propagates what `on_failure` raises, and UNIT_ERRORS."""
     worked = Worked()
     batch: list[Received] = []
     for record in records:
@@ -66,5 +66,5 @@ def _try(batch: Sequence[Received], attempt: Attempt) -> Sequence[NewRecord] | E
         return attempt(batch)
     except NOT_THE_RECORDS:
         raise
-    except Exception as error:  # noqa: BLE001  # a handler's bug may raise anything; one record must not stop the rest
+    except Exception as error:  # noqa: BLE001  # a bug may raise anything; one record must not block the others
         return error

@@ -1,4 +1,4 @@
-"""The consumer loop: poll, decode, handle, append, advance, commit. Four services are this and a handler."""
+"""Runs the consumer loop: poll, decode, handle, append, advance, commit. Four services consist of it and a handler."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from shared.topics import dead_letter_topic
 
 
 class ConsumerLoop:
-    """Drives one handler over the topics it reads. `run` belongs to one thread; `stop` may come from any."""
+    """Runs one handler over the topics that it reads. Call `run` in one thread; any thread may call `stop`."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class ConsumerLoop:
         max_records: int = 2000,
         steering: Steering | None = None,
     ) -> None:
-        """Without `steering` there are no orders: everything runs."""
+        """Without a control mailbox there are no orders: everything runs."""
         self.service = service
         self.reads = tuple(reads)
         self.state = "starting"
@@ -70,20 +70,21 @@ class ConsumerLoop:
         self._stop.set()
 
     def run(self) -> None:
-        """Until stopped. Trouble that may pass is waited out; anything unexpected goes up and ends the process."""
+        """Run until stopped. Backs off after transient errors; unexpected errors propagate and end the process."""
         _calm_the_collector()
         try:
             while not self._stop.is_set():
                 self._tick()
                 self._turn()
-        finally:  # also when it dies: the partitions go to the other replicas at once
+        finally:  # also after a crash: the other replicas get the partitions immediately
             self._let_go()
             self.state, self.trouble = "stopped", ""
 
     def _turn(self) -> None:
-        """A step; after a failed one, the committed positions before the next. Each fails into the same waiting.
+        """One step. After a failed one, first create a producer and reload the committed positions.
 
-        The producer comes first: making it settles what became of the unit that failed, and positions after that.
+        The producer comes first: creating it settles the outcome of the failed unit, and only then are the committed
+        positions final. An error in any of these backs off.
         """
         in_database = self._handler.in_database
         try:
@@ -117,7 +118,7 @@ class ConsumerLoop:
                 part.close()
 
     def step(self, consumer: Consumer, producer: Producer) -> int:
-        """One batch, one unit: all of it or none. Returns how many records it took."""
+        """Handle one batch in one unit. Returns the number of records."""
         polled = self._poll(consumer)
         if not polled.records:
             self._failures = 0
@@ -137,7 +138,7 @@ class ConsumerLoop:
         return len(polled.records)
 
     def _poll(self, consumer: Consumer) -> Polled:
-        """What may be handled under the latest orders. Every record that was polled before is committed."""
+        """The records that may be handled under the latest orders. All records polled before must be committed."""
         wait_s = self._gate.before_poll(consumer)
         polled = self._gate.after_poll(consumer, consumer.poll(wait_s, self._max_records))
         self._tick()
@@ -149,7 +150,7 @@ class ConsumerLoop:
         return self._caller.call(lambda: self._handler.call(batch, unit), membership.keep)
 
     def _dead_letters(self, worked: Worked) -> list[NewRecord]:
-        """One for each failed record, except those that lie in our own dead letters already: they stay there."""
+        """One for each failed record, except records of the service's own dead-letter topic: they stay there."""
         now = datetime.now(UTC)
         own = dead_letter_topic(self.service)
         return [dead_letter(self.service, each, now) for each in worked.failed if each.record.topic != own]
@@ -160,15 +161,13 @@ class ConsumerLoop:
         kind, cause = type(error).__name__, str(error)
         self.state, self.trouble = "backing off", cause
         self._metrics.retries_total.labels(operation=self.service, reason=kind).inc()
-        self._log.warning(
-            "waiting, then on from the committed positions", error=kind, cause=cause, delay_s=round(delay_s, 2)
-        )
+        self._log.warning("step_failed", error=kind, cause=cause, delay_s=round(delay_s, 2))
         self._rest(delay_s)
 
     def _rest(self, delay_s: float) -> None:
-        """Wait as a member: one that is silent for long is thrown out of its group, and holds up the others' sharing.
+        """Wait, and keep polling to stay a member: a silent member delays rebalances and is removed from its group.
 
-        What a poll gives nonetheless (of a partition that came just then) is polled again after the reload.
+        A poll may return records of a newly assigned partition; they are polled again after the reload.
         """
         until = time.monotonic() + delay_s
         try:
@@ -177,7 +176,7 @@ class ConsumerLoop:
                 self._gate.assign(self._consumer)
                 self._tick()
         except (TransientError, BrokerError):
-            pass  # the broker is what is away
+            pass  # the broker itself is unavailable
         self._stop.wait(max(0.0, until - time.monotonic()))
 
     def _tick(self) -> None:
@@ -186,13 +185,13 @@ class ConsumerLoop:
 
 
 def _calm_the_collector() -> None:
-    """A batch is many thousand live objects without a cycle: at the default threshold (700) the collector walks them
-    over and over, which was measured to cost half as much again as handling them."""
+    """Make garbage collections rarer. A batch is many thousand live objects without cycles, and at the default
+    threshold (700) repeated collections cost half as much time as the handling itself (measured)."""
     gc.freeze()
     gc.set_threshold(100_000, 20, 20)
 
 
 def next_offsets(polled: Polled) -> dict[TopicPartition, int]:
-    """Where to go on after these records."""
+    """The positions after these records."""
     last = {(record.topic, record.partition): record.offset for record in polled.records}
     return {TopicPartition(*tp): offset + 1 for tp, offset in last.items()}

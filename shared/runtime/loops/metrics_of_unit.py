@@ -39,7 +39,7 @@ def record_commit(metrics: Metrics, service: str, records: Sequence[Record], wor
 def _log_dead_letter(failed: Failed) -> None:
     record = failed.record
     log.warning(
-        "dead letter", topic=record.topic, partition=record.partition, offset=record.offset,
+        "dead_letter_written", topic=record.topic, partition=record.partition, offset=record.offset,
         event_id=record.headers.get("event_id", b"").decode(errors="replace"), stage=failed.stage,
         attempts=failed.attempts, error=type(failed.error).__name__, cause=str(failed.error),
     )  # fmt: skip

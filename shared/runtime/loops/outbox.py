@@ -1,8 +1,8 @@
-"""The outbox: what services wrote to the database together with their rows, on its way into Kafka.
+"""Relays the outbox to Kafka: the records that services wrote to the database together with their rows.
 
-It lies in the embedded log, in the local parts of its topics. Offsets there are gapless and become visible in order,
-so "relayed up to here" is one number per partition; that number is written to Kafka in the same transaction as the
-records (topic `outbox-cursors`). A relay that dies at any moment is taken up exactly where its last transaction ended.
+The outbox consists of the local topics of the embedded log. Their offsets are gapless and become visible in order, so
+the progress of the relay is one number per partition. It is written to Kafka in the same transaction as the records
+(topic `outbox-cursors`), so a relay that crashes at any moment continues exactly after its last transaction.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ RELAY = "relay"
 
 
 class Outbox:
-    """The source that a relay drives. What is known to be in Kafka is thrown away here."""
+    """The source of a relay. Deletes the records that are in Kafka."""
 
     def __init__(self, conninfo: str) -> None:
         self._local = PostgresBroker(conninfo)
@@ -38,14 +38,14 @@ class Outbox:
         self.close()
         tps = [tp for topic in WRITTEN_WITH_ROWS for tp in self._local.partitions(LOCAL + topic)]
         relayed = {tp: int(cursors.get(_key(tp), b"0")) for tp in tps}
-        self._local.forget(relayed)  # a relay that died may have left what it carried
+        self._local.forget(relayed)  # a crashed relay may not have deleted what it relayed
         self._reader = self._local.reader(tps)
         for tp, offset in relayed.items():
             self._reader.seek(tp, offset)
 
     def next(self, timeout_s: float) -> Step | None:
-        """Asked for again, the step before is in Kafka."""
-        assert self._reader is not None, "load comes first"  # noqa: S101
+        """The next step. A call implies that the previous step is in Kafka, so its records are deleted."""
+        assert self._reader is not None, "call load first"  # noqa: S101
         if self._on_its_way:
             self._local.forget(self._on_its_way)
             self._on_its_way = {}
@@ -65,8 +65,8 @@ class Outbox:
 
 
 def relays(settings: ServiceSettings, conninfo: str, metrics: Metrics) -> list[Background]:
-    """Relaying as work beside a loop, for a broker that has an outbox: every replica that writes rows offers it, one at
-    a time does it."""
+    """The relay as a background task, for a broker that has an outbox. It runs in every replica that writes rows; one
+    of them is active at a time."""
 
     def relay(stop: threading.Event) -> None:
         slot = f"{settings.name}-{settings.service.slot}"

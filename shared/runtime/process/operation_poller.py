@@ -1,7 +1,7 @@
-"""Work beside the loop that brings operations of one kind to their end, once a second.
+"""Polls the open operations of one kind once a second, and records their progress and their end.
 
-For what a service does of its own (exports, backfills, trial messages): it looks at each open operation, says how far
-that is, and whether it is over. Jobs, which a process works off by itself, are runtime/jobs/workers.py.
+It is a background task for operations that a service carries out elsewhere (exports, backfills, trial messages).
+Operations that are jobs with workers of their own are handled by runtime/jobs/workers.py.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ log = structlog.get_logger(__name__)
 
 
 class Standing(NamedTuple):
-    """How far an operation is: what was done, from 0 to 1, and what it waits for; `ended` says how, once it is over."""
+    """The progress of an operation, from 0 to 1, its counts, and what it waits for. `final_state` and `error` are set
+    once it is over."""
 
     counts: Mapping[str, Any]
     progress: float = 0.0
@@ -34,11 +35,12 @@ class Standing(NamedTuple):
 
 
 Look = Callable[[DbConnection, Operation], Standing | None]
-"""How an open operation stands; None where another replica knows better. Inside a transaction of its own."""
+"""Determines the progress of an open operation; None if another replica has to report it. Each call runs inside a
+transaction of its own."""
 
 
 class Settling:
-    """Background work of a service (runtime/run.py)."""
+    """A background task of a service (exit_codes.Background)."""
 
     def __init__(self, conninfo: str, service: str, kind: str, look: Look) -> None:
         self._link = Link(conninfo, f"{service} {kind}s", autocommit=True)
@@ -54,7 +56,7 @@ class Settling:
                 away = False
             except TransientError as error:
                 if not away:
-                    log.warning(f"{self._kind}s wait for the database", cause=str(error))
+                    log.warning("operation_poll_failed", kind=self._kind, cause=str(error))
                 away = True
         self.close()
 

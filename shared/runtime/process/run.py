@@ -1,9 +1,9 @@
-"""The life of a service process: it starts, says how it is, stops when told to, and dies when it must.
+"""Runs a service process: start, signals, admin app, heartbeat, watchdog, stop.
 
-Crash-only: what the loop cannot handle ends the process with exit code 1, and whoever watches it starts it again.
-This is the only place that catches everything.
+The design is crash-only: an error that the loop cannot handle ends the process with exit code 1, and its supervisor
+restarts it. Only this module catches all exceptions.
 
-Exit codes: 0 stopped as told; 1 died, restart it; 2 a setting is wrong, a restart will not help.
+Exit codes: 0 stopped by a signal; 1 crashed, restart it; 2 a setting is wrong, a restart does not help.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from shared.runtime.process.watchdog import HUNG_S, Watchdog
 from shared.settings.loading import load
 from shared.settings.sections import ServiceSettings
 
-# The whole pipeline promises to be gone within 10 s, of which its supervisor waits 7 for us before it kills.
+# The whole pipeline stops within 10 s; its supervisor kills a service that has not exited after 7 s.
 GRACE_S = 6.0
 _PR_SET_PDEATHSIG = 1
 _DONE = b"\0"
@@ -47,7 +47,7 @@ log = structlog.get_logger(__name__)
 
 
 def launch(model: type[S], start: Callable[[S], int]) -> int:
-    """The whole main of a service: load its settings, `start` it (wire, then `run`), return the exit code."""
+    """The main function of a service: loads the settings, calls `start` with them, and returns the exit code."""
     configure(model.name)
     _die_with_supervisor(os.environ)
     try:
@@ -57,10 +57,10 @@ def launch(model: type[S], start: Callable[[S], int]) -> int:
     except ConfigError as error:
         sys.stderr.write(f"{model.name}: {mask_text(str(error))}\n")
         return MISCONFIGURED
-    except KeyboardInterrupt:  # Ctrl-C before the signals are ours
+    except KeyboardInterrupt:  # Ctrl-C before `run` handles the signals
         return STOPPED
     except Exception:
-        log.exception("could not start")
+        log.exception("start_failed")
         return DIED
 
 
@@ -75,12 +75,12 @@ def run(
     desk: Desk | None = None,
     incarnation: UUID | None = None,
 ) -> int:
-    """Run the loop in this (the main) thread, with admin app, heartbeat (both tell what `view` shows) and background
-    work beside it. `desk`: where the admin app's endpoints work, if they have more to show than the view;
-    `incarnation`: of this process among those of its replica.
+    """Run the loop in the calling (main) thread, beside it the admin app, the heartbeat and the background tasks. The
+    admin app and the heartbeat report `view`. `admin_context`: the dependencies of the admin app's endpoints, None if
+    they only need the view. `incarnation`: identifies this process among those of its replica.
 
-    SIGTERM and SIGINT stop the loop; what has not ended `grace_s` later is cut off with exit code 1, and so is a loop
-    that has not ticked for `hung_s`. Raises ConfigError when the admin app cannot listen.
+    SIGTERM and SIGINT stop the loop. The process exits with code 1 if it has not ended `grace_s` later, or if the loop
+    has not ticked for `hung_s`. Raises ConfigError if the admin app cannot listen.
     """
     configure(settings.name, settings.log.level)
     _die_with_supervisor(os.environ)
@@ -103,7 +103,7 @@ def run(
 
 
 class _Crew:
-    """The loop and the work beside it: the end of one is the end of all, `grace_s` later at the latest."""
+    """The loop and the background tasks. If one of them ends, all are stopped, within `grace_s`."""
 
     def __init__(self, loop: Loop, background: Sequence[Background], grace_s: float) -> None:
         self.failures: list[Exception] = []
@@ -118,7 +118,7 @@ class _Crew:
         ]
 
     def work(self) -> None:
-        """Work until told to stop, or until something dies; then `failures` says of what."""
+        """Run until stopped or until one of them fails; `failures` then holds the errors."""
         for thread in self._threads:
             thread.start()
         self.guard("loop", self._loop.run)
@@ -134,11 +134,11 @@ class _Crew:
         self._loop.stop()
 
     def guard(self, name: str, work: Callable[[], None]) -> None:
-        """Call it; what it dies of ends the process, for nobody else could handle it."""
+        """Call `work`; any error that it raises ends the process."""
         try:
             work()
         except Exception as error:
-            log.exception("died", part=name)
+            log.exception("part_crashed", part=name)
             self.failures.append(error)
             self.stop()
 
@@ -148,7 +148,7 @@ class _Crew:
     def _until_stop(self, work: Background) -> None:
         work(self._stopping)
         if not self._stopping.is_set():
-            raise RuntimeError(f"{name_of(work)} returned before it was told to stop")
+            raise RuntimeError(f"background task {name_of(work)} returned before it was stopped")
 
 
 def name_of(work: object) -> str:
@@ -159,12 +159,12 @@ def name_of(work: object) -> str:
 def _signals(stop: Callable[[], None]) -> Iterator[None]:
     """Call `stop` in a thread at SIGTERM or SIGINT.
 
-    Python tells that thread through a socket (set_wakeup_fd), so this works also while the main thread is deep in C,
-    and `stop` may take locks, which a signal handler must not.
+    Python wakes that thread through a socket (set_wakeup_fd), so this also works while the main thread runs C code, and
+    `stop` may take locks, which a signal handler must not.
     """
     ours, theirs = socket.socketpair()
     theirs.setblocking(False)
-    # The handler itself does nothing: Python's own would raise KeyboardInterrupt in the middle of a unit.
+    # The handler itself does nothing: Python's default one would raise KeyboardInterrupt in the middle of a unit.
     before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGTERM, signal.SIGINT)}
     wakeup = signal.set_wakeup_fd(theirs.fileno())
     watch = threading.Thread(target=_watch, args=(ours, stop), name="signals", daemon=True)
@@ -182,13 +182,13 @@ def _signals(stop: Callable[[], None]) -> Iterator[None]:
 
 
 def _watch(ours: socket.socket, stop: Callable[[], None]) -> None:
-    while (told := ours.recv(1)) != _DONE:  # a byte for a signal; a second one asks for what is already happening
+    while (told := ours.recv(1)) != _DONE:  # one byte for each signal; a repeated signal has no further effect
         log.info("stopping", signal=signal.Signals(told[0]).name)
         stop()
 
 
 def _cut_off(grace_s: float) -> None:
-    log.error("not done in time, cut off; the open unit never happened", grace_s=grace_s)
+    log.error("stop_timed_out", grace_s=grace_s)
     os._exit(DIED)
 
 
@@ -200,6 +200,7 @@ def _options(service: str) -> Path | None:
 
 
 def _die_with_supervisor(environ: Mapping[str, str]) -> None:
-    """Get SIGTERM when the supervisor's thread that started us ends, also by kill -9: no orphan stays. Linux only."""
+    """Request SIGTERM when the supervisor's thread that started this process ends, even by kill -9, so that no orphan
+    remains. Linux only."""
     if environ.get(SUPERVISED) == "1" and sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
