@@ -1,4 +1,4 @@
-"""How far a job is: where it goes on in each partition, and what it has counted up to there."""
+"""Holds the cursor of a job: the next offset of each partition, and the counts up to there."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Spans = Mapping[TopicPartition, Span]
 
 @dataclass
 class Cursor:
-    """Set in the unit of what it counts, so both are exact whatever kills the worker."""
+    """Written in the same unit as the records that it counts, so both stay exact if the worker is killed."""
 
     next: dict[TopicPartition, int]
     counts: dict[str, int] = field(default_factory=dict)
@@ -33,17 +33,17 @@ class Cursor:
         )
 
     def left(self, spans: Spans) -> dict[TopicPartition, int]:
-        """The partitions that are not read to their end, and where to go on in them."""
+        """The unfinished partitions and their next offsets."""
         return {tp: self.next[tp] for tp, span in spans.items() if self.next[tp] < span.end}
 
     def progress(self, spans: Spans) -> float:
-        """By offsets: 0 at the beginning, 1 at the end."""
+        """The progress from 0 to 1, measured in offsets."""
         whole = sum(span.end - span.begin for span in spans.values())
         return 1.0 if whole <= 0 else sum(self.next[tp] - span.begin for tp, span in spans.items()) / whole
 
 
 def cursor_of(encoded: bytes | None, spans: Spans) -> Cursor:
-    """Where the job goes on; at its beginning where it has no cursor yet."""
+    """Decode a cursor; None is the cursor at the beginning of the spans."""
     cursor = Cursor({tp: span.begin for tp, span in spans.items()})
     if encoded is not None:
         said = orjson.loads(encoded)

@@ -1,4 +1,4 @@
-"""A job that is ours, as its worker sees it: asking what is wanted of it, saying how far it is."""
+"""Lets a worker read the requested state of its job, report its progress, and end or release it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from shared.ops.tables.operations import get
 
 
 class Claimed:
-    """The row of a job under the name of its worker, over a connection of its own. TransientError: it is away."""
+    """A job held by a worker, over its own connection. All methods raise TransientError if the database is
+    unavailable."""
 
     def __init__(self, conninfo: str, operation_id: str, worker: str) -> None:
         self.id = operation_id
@@ -20,20 +21,20 @@ class Claimed:
         self._link = Link(conninfo, f"job {operation_id}", autocommit=True)
 
     def operation(self) -> Operation | None:
-        """The row; None where it is not ours any more."""
+        """The job's operation; None if it is over or this worker no longer holds it."""
         with self._link.use() as connection:
             found = get(connection, self.id)
         return found if found is not None and found.worker == self.worker and found.is_open else None
 
     def wanted(self) -> Wanted | None:
-        """None: it is not ours any more, here and below."""
+        """The requested state; None if the job is over or this worker no longer holds it."""
         with self._link.use() as connection:
             return jobs_table.wanted_of(connection, self.id, self.worker)
 
     def tell(
         self, counts: Mapping[str, Any] | None, progress: float | None, left_s: float | None, waiting_for: str | None
     ) -> Wanted | None:
-        """Counts and progress stay as they are where none are given."""
+        """Report the progress; None leaves counts and progress unchanged. Returns the same as `read_wanted`."""
         with self._link.use() as connection:
             return jobs_table.tell(
                 connection, self.id, self.worker, counts, progress, left_s=left_s, waiting_for=waiting_for

@@ -1,8 +1,8 @@
-"""The loop of a job: given spans of a topic once through, beside the live loop, in units of records and cursor.
+"""Runs the loop of a job: processes given spans of a topic once, beside the live loop, in units of records and cursor.
 
-The cursor lies in a compacted topic and moves in the unit of what it counts, so a worker that dies at any moment is
-replaced exactly where its last unit ended. A worker first makes the job's producer, which fences the worker before,
-and reads the cursor after that. Live positions do not move: nothing is read as a group.
+The cursor is stored in a compacted topic and moves in the same unit as the records that it counts, so the successor of
+a crashed worker continues exactly after the last unit. A worker first creates the job's producer, which fences the
+previous worker, then reads the cursor. Live positions do not move, because nothing is read as a group.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from shared.runtime.jobs.session import JobSession
 from shared.runtime.loops.backoff import LOOP_BACKOFF
 from shared.runtime.loops.worker_thread import MAX_CALL_S, caller
 
-# How often progress is reported; what is wanted of the job is read before every unit.
+# The interval of progress reports. The requested state of the job is read before every unit.
 REPORT_S = 0.5
 _SLEEP_S = 0.05
 
 
 class Outcome(Enum):
-    """What came of a step. STOPPED: the job was paused, cancelled, or left to another worker. LOST: another worker has
-    it, or it is over."""
+    """The result of a step. STOPPED: the job was paused, cancelled, or released for another worker. LOST: another
+    worker has the job, or it is over."""
 
     OPEN = auto()
     SUCCEEDED = auto()
@@ -43,7 +43,7 @@ class Outcome(Enum):
 
 
 class JobLoop:
-    """Drives one job to its end, or until something else is wanted of it. For one thread; `stop` from any."""
+    """Runs one job until it ends, is paused, cancelled or lost. Used by one thread; any thread may call `stop`."""
 
     def __init__(self, broker: Broker, claimed: Claimed, job: Job) -> None:
         self.ticked_at = time.monotonic()
@@ -63,7 +63,7 @@ class JobLoop:
         self._stopping = True
 
     def run(self) -> None:
-        """Until it is over for this worker. Errors that may pass are waited out."""
+        """Run until the job is over for this worker. Backs off after transient errors."""
         try:
             while self._turn() is Outcome.OPEN:
                 pass
@@ -73,14 +73,14 @@ class JobLoop:
             self._claimed.close()
 
     def step(self) -> Outcome:
-        """One unit, if it is wanted and there is room for it. Begins with the session where none is open."""
+        """Open the session if there is none; otherwise process one unit, if the job is to run and there is capacity."""
         session = self._session
         if session is None or not session.is_open:
             return self._start()
         wanted = self._wanted(session)
         if wanted is None:
             return self._lost()
-        if self._stopping or wanted != "run":  # asked before every unit: after a pause or a cancel, nothing happens
+        if self._stopping or wanted != "run":  # read before every unit: no unit follows a pause or a cancel
             session.save()
             self._claimed.lay_down(session.cursor.counts)
             return Outcome.STOPPED
@@ -96,11 +96,11 @@ class JobLoop:
         if not session.is_done:
             return Outcome.OPEN
         self._claimed.end("succeeded", session.cursor.counts)
-        self._log.info("done", **session.cursor.counts)
+        self._log.info("job_succeeded", **session.cursor.counts)
         return Outcome.SUCCEEDED
 
     def _turn(self) -> Outcome:
-        """A step. An error that no waiting mends is the end of the job."""
+        """One step, with error handling: a transient error backs off, any other known error fails the job."""
         self._tick()
         try:
             try:
@@ -115,7 +115,7 @@ class JobLoop:
             return Outcome.OPEN
 
     def _start(self) -> Outcome:
-        if self._stopping:  # nothing was fenced yet: left as it is, until the lease ends
+        if self._stopping:  # no producer was created, so the job is not released: its lease expires
             return Outcome.STOPPED
         if self._claimed.wanted() is None:
             return self._lost()
@@ -139,12 +139,12 @@ class JobLoop:
             self._tick()
 
     def _fail(self, cause: str) -> Outcome:
-        self._log.error("failed", cause=cause)
+        self._log.error("job_failed", cause=cause)
         self._claimed.end("failed", (self._session and self._session.cursor.counts) or None, cause)
         return Outcome.FAILED
 
     def _lost(self) -> Outcome:
-        self._log.info("this job is worked on elsewhere, or over")
+        self._log.info("job_lost")
         return Outcome.LOST
 
     def _wait_out(self, error: TransientError | BrokerError) -> None:
@@ -152,13 +152,11 @@ class JobLoop:
         delay_s = LOOP_BACKOFF.delay_s(self._failures)
         with suppress(TransientError):
             self._claimed.tell(None, None, None, str(error))
-        self._log.warning(
-            "waiting, then on from the cursor", error=type(error).__name__, cause=str(error), delay_s=round(delay_s, 2)
-        )
+        self._log.warning("job_step_failed", error=type(error).__name__, cause=str(error), delay_s=round(delay_s, 2))
         self._rest(delay_s)
 
     def _close_session(self) -> None:
-        """Keeps the session's counts, for a job that fails before it has another one."""
+        """Close the session but keep its cursor, whose counts are reported if the job fails before a new session."""
         if self._session is not None:
             self._session.close()
 
@@ -175,7 +173,6 @@ class JobLoop:
 def _cause_of(tripped: Tripped) -> str:
     cause = tripped.__cause__
     return (
-        f"ended before it filled the dead letters with records of {tripped.tp.topic}/{tripped.tp.partition}: too many"
-        f" failed close together, the last of {type(cause).__name__}: {cause}. What is done stays done; mend what is"
-        " wrong and replay again"
+        f"stopped because too many records of {tripped.tp.topic}/{tripped.tp.partition} failed close together, the last"
+        f" one with {type(cause).__name__}: {cause}. Committed units are kept; fix the cause, then start a new replay"
     )

@@ -1,4 +1,4 @@
-"""A job in a process of its own: the service's program, started again for the job alone."""
+"""Runs a job in its own process: the service's program, started once more only for the job."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ LONGEST_SLOT = 55
 
 
 class JobProcess:
-    """Its log goes where ours goes; of what it says, the end is kept: the last words of one that dies."""
+    """The process of a job. Its stderr is forwarded to this process's stderr, and the end of it is kept for
+    `last_error`."""
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
         self._process = subprocess.Popen(  # noqa: S603  # our own program
@@ -39,7 +40,7 @@ class JobProcess:
             self._process.terminate()
 
     def wait(self, timeout_s: float) -> None:
-        """Until it has ended; cut off where it has not in time."""
+        """Wait until it has ended; kill it after `timeout_s`."""
         try:
             self._process.wait(timeout_s)
         except subprocess.TimeoutExpired:
@@ -48,12 +49,12 @@ class JobProcess:
         self._passing_on.join(1.0)
 
     def last_words(self) -> str:
-        """The last line it said."""
+        """The last line of its stderr."""
         lines = self._last.decode(errors="replace").strip().splitlines()
-        return lines[-1] if lines else "it said nothing"
+        return lines[-1] if lines else "no output"
 
     def _pass_on(self) -> None:
-        assert self._process.stderr is not None  # noqa: S101  # a pipe, as asked for
+        assert self._process.stderr is not None  # noqa: S101  # it was started with stderr=PIPE
         with self._process.stderr as said:
             for line in said:
                 sys.stderr.buffer.write(line)
@@ -62,8 +63,9 @@ class JobProcess:
 
 
 def replaying(settings: ServiceSettings) -> Start:
-    """A replay's worker is this program, started again with the same settings: with an interpreter of its own it takes
-    none of ours, and it ends when we do. Its slot is its own, where a service tells by it who writes."""
+    """Starts replays, each as this program in a process of its own with the same settings, so that it does not compete
+    for this process's interpreter. It ends when this process ends. It has its own slot, for services that identify
+    writers by slot."""
 
     def start(operation: Operation, worker: str, place: int) -> JobProcess:
         slot = f"{settings.service.slot[:LONGEST_SLOT]}.job{place or ''}"
@@ -77,5 +79,5 @@ def own_program() -> list[str]:
     """The command that started this process, as `python -m MODULE OPTIONS`."""
     spec = sys.modules["__main__"].__spec__
     if spec is None:
-        raise RuntimeError("only a program that was started with `python -m` can start itself again")
+        raise RuntimeError("a job's process can only be started from a program that was started with `python -m`")
     return [sys.executable, "-m", spec.name.removesuffix(".__main__"), *sys.argv[1:]]

@@ -1,9 +1,9 @@
-"""A redrive: dead letters of a service back to its retry topic, as a job (shared/runtime/jobs/loop.py).
+"""Runs a redrive as a job (jobs/loop.py): sends dead letters of a service to its retry topic.
 
-Records and cursor are one unit, so each letter is sent back once, whatever is killed. That it is settled is noted in
-the database after the unit; a worker that starts looks through what was passed before it and notes what is missing.
-What a redrive may take is settled when it is asked for: none overlaps another that is open, and nobody discards what
-an open one may take (shared/runtime/dead_letters/settlement.py).
+Records and cursor are one unit, so each letter is sent once, even if a worker is killed. The letters are marked as
+settled in the database after the unit; a starting worker reads the offsets before its cursor and adds missing marks.
+The letters of a redrive are determined when it is requested: it overlaps no other open redrive, and letters of an open
+redrive cannot be discarded (shared/runtime/dead_letters/settlement.py).
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from shared.runtime.jobs.workers import Start
 from shared.runtime.metrics import Metrics
 from shared.topics import dead_letter_topic, retry_topic
 
-# Small enough that the live loop, which reads the retry topic too, is not kept from its other records.
+# Small, so that the live loop, which also reads the retry topic, is not kept from its other records.
 UNIT_RECORDS = 100
 
 
 class Redriving:
-    """One redrive. For one thread."""
+    """One redrive. Not thread-safe."""
 
     def __init__(self, operation: Operation, broker: Broker, link: Link, metrics: Metrics) -> None:
         self._operation = operation
@@ -70,7 +70,7 @@ class Redriving:
         return {"redriven": len(records)}
 
     def _note(self, cursor: Cursor, records: Sequence[Record]) -> None:
-        """Settled, once their unit is committed; without records: all that former workers have sent back."""
+        """Mark the records of a committed unit as settled; without records, those that previous workers have sent."""
         if records:
             self._settle(records)
             self._metrics.redriven_total.labels(outcome="sent").inc(len(records))
@@ -90,7 +90,7 @@ class Redriving:
 
 
 def redriving(conninfo: str, connect: Callable[[], Broker], metrics: Metrics) -> Start:
-    """Starts redrives (shared/runtime/jobs/workers.py), each in a thread of its own: copying costs little."""
+    """Starts redrives (jobs/workers.py), each in its own thread, because copying records costs little CPU."""
 
     def start(operation: Operation, worker: str, _place: int) -> JobThread:
         @contextmanager

@@ -1,7 +1,8 @@
-"""A replay: records of a topic through the service's own handler once more, as a job (shared/runtime/jobs/loop.py).
+"""Runs a replay as a job (jobs/loop.py): the service's own handler processes records of a topic once more.
 
-What comes of it carries the operation's id as its revision: downstream it is silent, unless people are to be told, and
-later than what was live. It runs in a process of its own, at low priority, so that the live loop keeps its processor.
+The outputs carry the operation's id as their revision. Downstream they cause no notifications, unless the operation
+asks for them, and they count as newer than live outputs. The job runs in its own process at low priority, so that the
+live loop keeps its CPU.
 """
 
 from __future__ import annotations
@@ -33,14 +34,14 @@ from shared.runtime.process.watchdog import Watchdog
 from shared.settings.sections import ServiceSettings
 from shared.topics import RAW, dead_letter_topic, downstream_of
 
-# Which job a process was started for, and under which name its worker holds the lease.
+# Environment variables of a job's process: the operation's id, and the worker's name, under which it holds the lease.
 JOB = "HEADRACE_JOB"
 JOB_WORKER = "HEADRACE_JOB_WORKER"
 NICENESS = 10
 
 
 class Replaying:
-    """The transform of a replay. `revision` goes with all that comes of it, dead letters too."""
+    """The transform of a replay. `revision` is set on all outputs, including dead letters."""
 
     def __init__(self, service: str, revision: str, handler: Handler) -> None:
         self._service = service
@@ -53,7 +54,7 @@ class Replaying:
         self._trial = self._breaker.trial(records)
         worked = work(records, lambda batch: self._attempt(batch, unit), self._trial.note)
         now = datetime.now(UTC)
-        # As in the live loop, what lies in our own dead letters already stays there.
+        # As in the live loop, a failed record of the service's own dead-letter topic stays there.
         own = dead_letter_topic(self._service)
         letters = [self._dead_letter(each, now) for each in worked.failed if each.record.topic != own]
         unit.append([*worked.outputs, *letters])
@@ -72,7 +73,7 @@ class Replaying:
 
 
 def replay_job(operation: Operation, handler: Handler, max_records: int) -> Job:
-    """The job that a replay's operation asks for."""
+    """The job of a replay's operation."""
     plan = plan_of(operation.target)
     transform = Replaying(operation.service, operation.id, handler)
     return Job(
@@ -81,7 +82,7 @@ def replay_job(operation: Operation, handler: Handler, max_records: int) -> Job:
         wanted=selects(plan.request),
         transform=transform,
         in_database=handler.in_database,
-        # Small: nothing live waits long for a unit's locks, nor behind its outputs.
+        # Small, so that live records do not wait long for a unit's locks or behind its outputs.
         unit_records=min(max_records, MOST_WAITING),
         rate=plan.request.rate,
         committed=transform.committed,
@@ -98,22 +99,22 @@ def work_on_replay(
     job_of: Callable[[Operation], Job],
     environ: Mapping[str, str],
 ) -> None:
-    """All that a process does which was started for a job: until it is over, laid down, or somebody else's.
+    """Run the replay that this process was started for, until it ends, is released, or another worker has taken it.
 
-    SIGTERM and SIGINT end it after its unit; the job stays open.
+    SIGTERM and SIGINT end it after the open unit; the job stays open.
     """
     os.nice(NICENESS)
     try:
         operation_id, worker = environ[JOB], environ[JOB_WORKER]
     except KeyError as missing:
-        raise ConfigError(f"{missing} is not set: this process is started by a service, for a job") from None
+        raise ConfigError(f"{missing} is not set: only a service starts this process, for a job") from None
     with closing(Claimed(conninfo, operation_id, worker)) as claimed, closing(connect()) as broker:
         operation = claimed.operation()
         if operation is None or operation.kind != REPLAY or operation.service != settings.name:
-            structlog.get_logger().warning("there is no such job for this worker", operation=operation_id)
+            structlog.get_logger().warning("job_not_found", operation=operation_id)
             return
         loop = JobLoop(broker, claimed, job_of(operation))
-        # The handler only sets a flag: it may run in the middle of anything.
+        # The signal handler only sets a flag, because it may interrupt any code.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: loop.stop())
         with Watchdog(loop):

@@ -1,4 +1,4 @@
-"""What a worker has open while it works on a job: producer, cursor, reader, and the records that were read ahead."""
+"""Holds what a worker has open while it runs a job: producer, cursor, reader, and the records that were read ahead."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from shared.topics import JOB_CURSORS
 
 POLL_S = 0.2
 READ_RECORDS = 2000
-# Records that are not wanted need no unit. But a worker that dies should not have to read all of them again.
+# Records that are not selected need no unit. The cursor is still saved at this interval, so that the successor of a
+# crashed worker does not read all of them again.
 SAVE_S = 5.0
 
 
 class JobSession:
-    """Goes on from the committed cursor. After a failed unit, close it and make another."""
+    """Continues from the committed cursor. After a failed unit, close it and create another."""
 
     def __init__(self, broker: Broker, job: Job) -> None:
-        """Makes the producer first, which settles what the worker before left open, and reads the cursor after that."""
+        """Creates the producer first, which settles the previous worker's open unit, then reads the cursor."""
         self._job = job
         self._pending: deque[Record] = deque()
         with ExitStack() as stack:
@@ -41,7 +42,7 @@ class JobSession:
 
     @property
     def left_s(self) -> float | None:
-        """How long the rest will take at the speed so far; None if nothing was done yet."""
+        """The estimated time until the end, in seconds, at the speed so far; None if nothing was done yet."""
         done = self.progress - self._began_progress
         return None if done <= 0 else (time.monotonic() - self._began_at_s) * (1 - self.progress) / done
 
@@ -50,8 +51,8 @@ class JobSession:
         return not self._pending and not self._reader.left
 
     def read(self, most: int) -> bool:
-        """Poll once if fewer than `most` records are pending; whether any came. A live stream's batches are small, and
-        units cost by the piece."""
+        """Poll once if fewer than `max_records` records are pending; returns whether any came. Reading ahead makes the
+        units larger, because a live topic's batches are small and each unit has a fixed cost."""
         if len(self._pending) >= most or not self._reader.left:
             return False
         records = self._reader.poll(POLL_S, READ_RECORDS)
@@ -59,7 +60,8 @@ class JobSession:
         return bool(records)
 
     def work(self, most: int, transform: Transform) -> Sequence[Record]:
-        """One unit of at most `most` wanted records, and the cursor after them; returns them."""
+        """Commit one unit of at most `max_records` selected records and the cursor after them; returns the records.
+        Without selected records the cursor alone is saved, every SAVE_S."""
         cursor, selected = self._next_batch(most)
         if selected:
             with self._unit() as unit:
@@ -73,7 +75,7 @@ class JobSession:
         return selected
 
     def save(self) -> None:
-        """A unit of the cursor alone, past records that were not wanted."""
+        """Commit a unit of the cursor alone."""
         with self._unit() as unit:
             self._commit(unit, self.cursor)
 
@@ -82,7 +84,7 @@ class JobSession:
         self._stack.close()
 
     def _next_batch(self, most: int) -> tuple[Cursor, list[Record]]:
-        """The next records that are wanted, and the cursor after them and what was passed over between them."""
+        """The next selected records, and the cursor after them and the records skipped between them."""
         cursor, selected, before = self.cursor.copy(), list[Record](), len(self._pending)
         while self._pending and len(selected) < most:
             record = self._pending.popleft()

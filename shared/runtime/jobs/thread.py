@@ -1,4 +1,4 @@
-"""A job in a thread of a replica's own process, for one that costs little; it ends with a program's exit code."""
+"""Runs a job in a thread of the replica's process, for jobs that need little CPU. It ends with an exit code."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ log = structlog.get_logger(__name__)
 
 
 class JobThread:
-    """A job in a thread of this process, for one that costs little."""
+    """The thread of a job. `status` is an exit code, as of a process."""
 
     def __init__(self, run: Callable[[], None], stop: Callable[[], None], name: str) -> None:
         self._run = run
         self.stop = stop
         self._status: int | None = None
-        self._words = "it said nothing"
+        self._words = "no output"
         self._thread = threading.Thread(target=self._until_done, name=name, daemon=True)
         self._thread.start()
 
@@ -38,11 +38,11 @@ class JobThread:
     def _until_done(self) -> None:
         try:
             self._run()
-        except ConfigError as error:  # no other worker would fare better
+        except ConfigError as error:  # another worker would fail too
             self._words = str(error)
             self._status = MISCONFIGURED
         except Exception as error:
-            log.exception("a job died")
+            log.exception("job_worker_crashed")
             self._words = f"{type(error).__name__}: {error}"
             self._status = DIED
         else:
@@ -50,7 +50,7 @@ class JobThread:
 
 
 def thread_of(make: Callable[[], AbstractContextManager[Loop]], name: str) -> JobThread:
-    """A thread that makes a loop and runs it. What goes wrong while it is made is the worker's death, and no more."""
+    """Start a thread that creates a loop and runs it. An error while creating it ends the worker only."""
     loops: list[Loop] = []
     ending = threading.Event()
 

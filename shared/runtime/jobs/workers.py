@@ -1,8 +1,8 @@
-"""Jobs beside the loop: each replica claims those of its service that wait for a worker, and sees to their workers.
+"""Claims the jobs of a service that wait for a worker, and starts and supervises their workers, beside the loop.
 
-A replay's worker is a process (process.py), a redrive's a thread (thread.py). The lease is renewed here for as long as
-the worker lives, however long one of its units takes; a worker that loses it is fenced by the next one's producer, and
-ends.
+The worker of a replay is a process (process.py), that of a redrive a thread (thread.py). The lease is renewed here
+while the worker runs, however long its units take. A worker that loses the lease is fenced by the next worker's
+producer, and ends.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from shared.ops.tables import jobs as jobs_table
 from shared.ops.tables.operations import CHANNEL, get
 from shared.runtime.exit_codes import MISCONFIGURED
 
-# Of each kind, at once, in one replica: two processors are what most machines can spare.
+# The maximum number of concurrent jobs of each kind in one replica: most machines can spare two CPUs.
 MOST = 2
 LOOK_S = 1.0
 _WAIT_S = 0.25
-# A service has 6 s to stop in all (run.GRACE_S).
+# The limit for stopping the workers; the service has 6 s in all (run.GRACE_S).
 STOP_S = 4.0
-# Deaths of a job's workers in a row, without any progress between them.
+# A job fails after this many crashes of its workers in a row without progress.
 MOST_DEATHS = 5
 FIRST_PAUSE_S = 0.5
 
@@ -40,10 +40,10 @@ log = structlog.get_logger(__name__)
 
 
 class Worker(Protocol):
-    """Whoever works on a job: a process or a thread."""
+    """The worker of a job: a process or a thread."""
 
     def status(self) -> int | None:
-        """None while it works; 0 once it has ended as it should, whatever became of the job."""
+        """The exit code: None while it runs, 0 after a normal end, whatever the job's outcome."""
         ...
 
     def stop(self) -> None: ...
@@ -54,12 +54,13 @@ class Worker(Protocol):
 
 
 Start = Callable[[Operation, str, int], Worker]
-"""Starts a worker for a job under this name, in this place (from 0 to MOST - 1, none of them taken twice)."""
+"""Starts a worker. Parameters: the job's operation, the worker's name, and its index among the concurrent workers of
+the same kind, from 0 to MAX_JOBS_PER_KIND - 1."""
 
 
 @dataclass
 class _Held:
-    """A job that this replica holds."""
+    """A job that this replica has claimed."""
 
     operation: Operation
     worker: str
@@ -67,11 +68,11 @@ class _Held:
     process: Worker | None = None
     start_at: float = 0.0
     deaths: int = 0
-    done: object = None  # the counts when its worker last died: others mean progress
+    done: object = None  # the job's counts at the last crash; different counts mean progress
 
 
 class Jobs:
-    """Background work (shared/runtime/process/run.py): `run` belongs to one thread."""
+    """`run` is a background task (exit_codes.Background)."""
 
     def __init__(
         self,
@@ -82,14 +83,14 @@ class Jobs:
         show: Callable[[str, float], None] = lambda _kind, _progress: None,
         first_pause_s: float = FIRST_PAUSE_S,
     ) -> None:
-        """`show` is told how far a job is that this replica holds, by its kind. `first_pause_s`: before a worker that
-        died gets a successor; longer each time."""
+        """`report_progress` is called with the kind and the progress (0 to 1) of each claimed job. `first_pause_s`: the
+        delay before a crashed worker is replaced; it doubles each time."""
         self._service = service
         self._show = show
         self._replica = replica
         self._starts = starts
         self._pause = Backoff(first_pause_s)
-        # By the worker's name: a job may be claimed again while its former worker has not ended yet.
+        # By the worker's name: a job may be claimed again before its previous worker has ended.
         self._held: dict[str, _Held] = {}
         self._link = Link(conninfo, f"{service}, jobs", autocommit=True)
 
@@ -99,7 +100,7 @@ class Jobs:
                 try:
                     self._look(stop)
                 except (TransientError, psycopg.Error) as error:
-                    log.warning("jobs cannot be looked after; trying again", cause=str(error).strip())
+                    log.warning("job_check_failed", cause=str(error).strip())
                     stop.wait(LOOK_S)
         finally:
             self._leave()
@@ -123,7 +124,7 @@ class Jobs:
                 operation = jobs_table.claim(connection, self._service, worker, [kind])
                 if operation is None:
                     break
-                log.info("took a job", operation=operation.id, kind=kind)
+                log.info("job_claimed", operation=operation.id, kind=kind)
                 self._held[worker] = _Held(operation, worker, free[0])
                 self._tend(connection, self._held[worker])
 
@@ -132,7 +133,7 @@ class Jobs:
         return sorted(set(range(MOST)) - taken)
 
     def _tend(self, connection: psycopg.Connection[tuple[object, ...]], held: _Held) -> None:
-        """Start its worker, renew its lease, look what became of it."""
+        """Renew the job's lease, start its worker if it has none, and handle the end of its worker."""
         operation = held.operation
         ours = jobs_table.renew(connection, operation.id, held.worker)
         if (found := get(connection, operation.id)) is not None:
@@ -147,7 +148,7 @@ class Jobs:
             self._ended(connection, held, status)
 
     def _ended(self, connection: psycopg.Connection[tuple[object, ...]], held: _Held, status: int) -> None:
-        """Its worker is gone, and the job is still ours: it died, or was stopped before it could lay it down."""
+        """Handle a worker that ended without releasing its job: fail the job, or schedule another worker."""
         assert held.process is not None  # noqa: S101  # it has ended
         held.process.wait(0)
         words, held.process = held.process.last_words(), None
@@ -156,20 +157,20 @@ class Jobs:
         held.deaths = held.deaths + 1 if done == held.done else 1
         held.done = done
         if status == MISCONFIGURED or held.deaths >= MOST_DEATHS:
-            tried = f"its workers ended {held.deaths} times without getting on, at last with {status}: "
+            tried = f"the job's workers ended {held.deaths} times without progress, most recently with {status}: "
             cause = ("" if status == MISCONFIGURED else tried) + mask_text(words)
             jobs_table.end(connection, held.operation.id, held.worker, "failed", None, cause)
             del self._held[held.worker]
             return
         held.start_at = time.monotonic() + self._pause.delay_s(held.deaths)
-        log.warning("the worker of a job ended; another one takes it up", operation=held.operation.id, status=status)
+        log.warning("job_worker_ended", operation=held.operation.id, status=status)
 
     def _drop(self, held: _Held) -> None:
-        """The job is over, laid down or somebody else's: so should be its worker's part."""
+        """Stop the worker of a job that is over, released, or held by another replica."""
         if held.process is not None:
             if held.process.status() is None:
                 held.process.stop()
-                return  # looked at again, until it has ended
+                return  # checked again until it has ended
             held.process.wait(0)
         del self._held[held.worker]
 
@@ -177,7 +178,7 @@ class Jobs:
         return any(held.process is not None and held.process.status() is not None for held in self._held.values())
 
     def _leave(self) -> None:
-        """Every worker lays its job down after its unit; what one leaves open goes to whoever claims it next."""
+        """Stop all workers; each releases its job after the open unit. Make the other jobs free to be claimed."""
         processes = [held.process for held in self._held.values() if held.process is not None]
         for process in processes:
             process.stop()
@@ -189,4 +190,4 @@ class Jobs:
                 for held in self._held.values():
                     jobs_table.let_go(connection, held.operation.id, held.worker)
         except (TransientError, psycopg.Error) as error:
-            log.warning("jobs could not be handed over; their leases end by themselves", cause=str(error).strip())
+            log.warning("job_release_failed", cause=str(error).strip())
