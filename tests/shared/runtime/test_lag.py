@@ -115,7 +115,7 @@ def test_a_reset_from_outside_has_no_effect_and_is_told(
     assert (before.ignored_group_offset, after.ignored_group_offset) == (None, 3)
     assert (after.position, after.records) == (before.position, before.records) == (0, 2)
     assert told == {"waiting/0": 3}
-    assert [each["log_level"] for each in logs if "no effect" in each["event"]] == ["warning"]
+    assert [each["log_level"] for each in logs if each["event"] == "group_offset_ignored"] == ["warning"]
 
 
 def test_where_owners_are_is_what_live_replicas_say(url: str) -> None:

@@ -153,12 +153,12 @@ def test_a_user_without_tls_may_not_go_elsewhere(address: str, password_file: Pa
 
 
 def test_files_that_are_no_certificates_are_named(tmp_path: Path, password_file: Path) -> None:
-    with pytest.raises(ConfigError, match=r"kafka\.ca_file: .*/absent cannot be used: No such file"):
+    with pytest.raises(ConfigError, match=r"kafka\.ca_file: cannot use .*/absent: No such file"):
         client_settings(HERE, KafkaSettings(tls=True, ca_file=tmp_path / "absent"), "me")
-    with pytest.raises(ConfigError, match=r"kafka\.ca_file: .*/password cannot be used: .*; expected PEM"):
+    with pytest.raises(ConfigError, match=r"kafka\.ca_file: cannot use .*/password: .*; expected PEM"):
         client_settings(HERE, KafkaSettings(tls=True, ca_file=password_file), "me")
     mutual = KafkaSettings(tls=True, certificate_file=password_file, key_file=password_file)
-    with pytest.raises(ConfigError, match=r"kafka\.certificate_file and kafka\.key_file: .* cannot be used") as raised:
+    with pytest.raises(ConfigError, match=r"kafka\.certificate_file and kafka\.key_file: cannot use ") as raised:
         client_settings(HERE, mutual, "me")
     assert PASSWORD not in "".join(traceback.format_exception(raised.value))
 
@@ -168,7 +168,7 @@ def test_files_that_are_no_certificates_are_named(tmp_path: Path, password_file:
 def test_a_client_that_finds_no_broker_says_why_and_leaves_no_thread(client: Callable[..., object]) -> None:
     told = client_settings(["127.0.0.1:1"], KafkaSettings(), "in vain") | {"bootstrap_timeout_ms": 200}
 
-    with pytest.raises(errors.KafkaTimeoutError, match=r"the last try: .*REFUSED"):
+    with pytest.raises(errors.KafkaTimeoutError, match=r"last attempt: .*REFUSED"):
         client(**told)
 
     assert not [thread for thread in threading.enumerate() if "in vain" in thread.name]

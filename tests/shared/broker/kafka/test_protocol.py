@@ -157,7 +157,7 @@ class ProtocolMachine(RuleBasedStateMachine):
         """What the thread of the leases does each second."""
         process = self._some(which)
         if process.stopped:
-            with pytest.raises(HeadraceError, match="another process runs under slot"):
+            with pytest.raises(HeadraceError, match="another process has taken slot"):
                 process.consumer._group._renew()
         else:
             process.consumer._group._renew()

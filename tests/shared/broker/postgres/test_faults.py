@@ -61,7 +61,7 @@ def test_a_lease_thread_that_dies_ends_the_loop_and_not_the_lease_in_silence(
     with closing(owning(broker.consumer("group", ["one"], "a"), 1)) as consumer:
         admin.execute("ALTER TABLE broker.leases RENAME TO leases_gone")
         try:
-            with pytest.raises(HeadraceError, match=r"not renewed any more: .*leases"):
+            with pytest.raises(HeadraceError, match=r"no longer renewed: .*leases"):
                 until(lambda: consumer.poll(0.05, 1).records != [])
         finally:
             admin.execute("ALTER TABLE broker.leases_gone RENAME TO leases")

@@ -263,7 +263,7 @@ def test_a_choice_that_is_none_is_refused(client: httpx.Client, body: dict[str, 
 
 def test_what_is_not_there_cannot_be_redriven(client: httpx.Client) -> None:
     assert "0/7" in assert_problem(client.post(REDRIVES, json={"ids": ["0/7"]}), 409, "conflict")
-    assert "nothing to do" in assert_problem(client.post(REDRIVES, json={"all": True}), 409, "conflict")
+    assert "no dead letter is left" in assert_problem(client.post(REDRIVES, json={"all": True}), 409, "conflict")
     assert "no plan" in assert_problem(client.post(REDRIVES, json={"plan_id": "99"}), 422, "invalid-input")
 
 
