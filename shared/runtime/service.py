@@ -78,7 +78,7 @@ Connect = Callable[[Settings, str], Broker]
 
 
 def serving(wire: Wire, connect: Connect = connect) -> Callable[[ServiceSettings], int]:
-    """A `start` function for `launch`: runs the service that `wire` creates until it is stopped."""
+    """A `start` function for `launch`: runs the service that `create_service` creates until it is stopped."""
 
     def start(settings: ServiceSettings) -> int:
         metrics = Metrics()

@@ -20,7 +20,7 @@ def sweep(
 ) -> Generator[list[Record], None, None]:
     """The records with offsets from begin to before end, in batches, in offset order within each partition.
 
-    The caller may add partitions to `enough` during the iteration; it ends without waiting for the rest of them.
+    The caller may add partitions to `finished` during the iteration; it ends without waiting for the rest of them.
     Raises TransientError if the broker does not return the records that it reports.
     """
     begins = broker.begin_offsets(list(ranges))

@@ -185,7 +185,7 @@ class PostgresConsumer:
         self._group.close()
 
     def _assign(self, kept: Mapping[TopicPartition, int]) -> None:
-        """Read the leased partitions: those in `kept` from these positions, the others from the committed ones."""
+        """Read the leased partitions, from `kept_positions` where given, the others from the committed positions."""
         self._reader.assign({**positions_of(self._group.held), **kept})
         self._paused &= self._group.held.keys()
 

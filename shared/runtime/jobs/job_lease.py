@@ -34,7 +34,8 @@ class Claimed:
     def tell(
         self, counts: Mapping[str, Any] | None, progress: float | None, left_s: float | None, waiting_for: str | None
     ) -> Wanted | None:
-        """Report the progress; None leaves counts and progress unchanged. Returns the same as `read_wanted`."""
+        """Report the progress; None leaves counts and progress unchanged. Returns the requested state, as
+        `read_requested_state` does."""
         with self._link.use() as connection:
             return jobs_table.tell(
                 connection, self.id, self.worker, counts, progress, left_s=left_s, waiting_for=waiting_for

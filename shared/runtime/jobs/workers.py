@@ -83,8 +83,8 @@ class Jobs:
         show: Callable[[str, float], None] = lambda _kind, _progress: None,
         first_pause_s: float = FIRST_PAUSE_S,
     ) -> None:
-        """`report_progress` is called with the kind and the progress (0 to 1) of each claimed job. `first_pause_s`: the
-        delay before a crashed worker is replaced; it doubles each time."""
+        """`report_progress` is called with the kind and the progress (0 to 1) of each claimed job.
+        `first_restart_delay_s`: the delay before a crashed worker is replaced; it doubles each time."""
         self._service = service
         self._show = show
         self._replica = replica
