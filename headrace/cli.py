@@ -1,8 +1,8 @@
-"""All commands of `headrace`, and what becomes of their errors: one line on stderr, and an exit code.
+"""Defines all commands of `headrace`, and turns their errors into one line on stderr and an exit code.
 
-0 done; 1 it could not be done: refused by a service, not running, or, with --wait, failed or cancelled (`audit`:
-something is missing, twice, or not what it should be); 2 wrong options or settings; 130 stopped by Ctrl-C, 143 by
-SIGTERM; 141 nobody reads the output any more.
+Exit codes: 0 success; 1 failure: a service refused the request or is not running, or, with --wait, the operation failed
+or was cancelled (`audit`: a record is missing, duplicated or differs); 2 wrong options or settings; 130 stopped by
+Ctrl-C, 143 by SIGTERM; 141 the reader of the output closed the pipe.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from headrace.processes.interrupts import Interrupted
 from shared.errors import ConfigError, HeadraceError
 
 DONE, FAILED, WRONG, BROKEN_PIPE = 0, 1, 2, 141
-# Typer carries its own copy of click's errors in some versions: this is the base of "you called it wrongly" in all.
+# Some versions of Typer bundle a copy of click's errors. This is the usage error's base class in every version.
 CallError = cast("type[Exception]", typer.BadParameter.__mro__[2])
 
 
@@ -58,10 +58,10 @@ def command(arguments: Sequence[str]) -> int:
 
 
 def meaning_of(error: BaseException) -> tuple[str, int]:
-    """What to say of an error, and the exit code."""
+    """The line to print for an error, and the exit code."""
     match error:
         case Interrupted():
-            found = f"{error}; everything is kept, the next run goes on from here", error.exit_code
+            found = f"{error}; all data is kept, and the next run continues from here", error.exit_code
         case KeyboardInterrupt():
             found = "stopped", 130
         case ConfigError():
@@ -69,18 +69,18 @@ def meaning_of(error: BaseException) -> tuple[str, int]:
         case HeadraceError():
             found = str(error), FAILED
         case psycopg.Error():
-            found = f"the database refused: {one_line(error)}", FAILED
+            found = f"the database reported an error: {one_line(error)}", FAILED
         case OSError():
             found = f"{error.filename or 'the system'}: {error.strerror or error}", FAILED
         case _:
             said = cast("typer.BadParameter", error).format_message()
-            found = (said if "Usage:" in said else f"{said} (--help lists what there is)"), WRONG
+            found = (said if "Usage:" in said else f"{said} (see --help)"), WRONG
     return found
 
 
 def app_of() -> typer.Typer:
     app = typer.Typer(
-        help="Headrace: fetch, clean, load, predict, notify; on this machine, steered from here.",
+        help="Headrace fetches, cleans, loads, predicts and notifies. Run the pipeline on this machine and operate it.",
         add_completion=False,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,

@@ -1,4 +1,4 @@
-"""headrace backfill."""
+"""The command `headrace backfill`."""
 
 from __future__ import annotations
 
@@ -16,11 +16,13 @@ from headrace.terminal.days import DayOptions
 def backfill(
     asking: Asking,
     days: DayOptions,
-    feed: Annotated[list[str] | None, typer.Option(metavar="FEED", help="Only this one; may be repeated.")] = None,
-    again: Annotated[bool, typer.Option("--again", help="Also windows that are done; what changed is told.")] = False,
+    feed: Annotated[list[str] | None, typer.Option(metavar="FEED", help="Only this feed; may be repeated.")] = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="Also windows that are done; only changes are published.")
+    ] = False,
     wait: WaitOption = False,
 ) -> None:
-    """Let the fetcher fetch more days, beside what it does."""
+    """Fetch more days, in addition to the fetcher's own windows."""
     wish = days.span() | ({"feeds": feed} if feed else {}) | ({"again": True} if again else {})
     with asking.api("fetcher") as asked:
         conclude(asked, asked.post("/backfills", wish), wait, asking.output)

@@ -1,4 +1,4 @@
-"""headrace export."""
+"""The command `headrace export`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ from headrace.terminal.days import DayOptions
 
 @grouped_options
 def export(asking: Asking, days: DayOptions, wait: WaitOption = False) -> None:
-    """Let the loader write the CSV files of some days anew."""
+    """Let the loader rewrite the CSV files of the given days."""
     with asking.api("loader") as asked:
         conclude(asked, asked.post("/exports", days.span()), wait, asking.output)

@@ -1,4 +1,4 @@
-"""headrace lag."""
+"""The command `headrace lag`."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import typer
 
 from headrace.remote.asking import Asking
 from headrace.remote.services import MaybeServiceArgument, of_each
-from headrace.terminal.arguments import grouped_options
-from headrace.terminal.output import give
+from headrace.terminal.arguments import WideOption, grouped_options
+from headrace.terminal.output import print_answer
 
 BY_TOPIC = ("service", "topic", "partitions", "records", "seconds", "exact")
 BY_PARTITION = (
@@ -22,17 +22,18 @@ BY_PARTITION = (
 def lag(
     asking: Asking,
     service: MaybeServiceArgument = None,
-    partitions: Annotated[bool, typer.Option("--partitions", help="Each partition by itself.")] = False,
+    partitions: Annotated[bool, typer.Option("--partitions", help="One row per partition.")] = False,
+    wide: WideOption = False,
 ) -> None:
-    """How many records wait for each service, and for how long the oldest has. JSON tells of each partition."""
+    """Show how many records wait for each service, and the age of the oldest in seconds. JSON lists all partitions."""
     found = of_each(asking, service, "/lag")
     body = [{"service": name, **each} for name, read in found for each in read]
     columns, rows = (BY_PARTITION, body) if partitions else (BY_TOPIC, summed(body))
-    give(asking.output, body, columns, rows, "nobody reads anything")
+    print_answer(asking.output, body, columns, rows, "no service reads a topic", wide=wide)
 
 
 def summed(partitions: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """One row for each topic of each service: all that waits there, and the oldest of it."""
+    """One row per service and topic: the waiting records, and the age of the oldest in seconds."""
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for each in partitions:
         row = found.setdefault(

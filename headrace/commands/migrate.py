@@ -1,4 +1,4 @@
-"""headrace migrate."""
+"""The command `headrace migrate`."""
 
 from __future__ import annotations
 
@@ -20,10 +20,12 @@ def migrate(
     place: BrokerOptions,
     passwords: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Give each role the password in DIR/ROLE.password; not for the embedded one."),
+        typer.Option(
+            metavar="DIR", help="Set each role's password from DIR/ROLE.password; not for the embedded database."
+        ),
     ] = None,
 ) -> None:
-    """Prepare database and broker for the services: schema, roles and their rights, topics. Safe to repeat."""
+    """Prepare database and broker for the services: schema, roles with their privileges, topics. Safe to repeat."""
     settings = place.settings
     secrets = {} if passwords is None else {role: read_secret(passwords / f"{role}.password") for role in ROLES}
     if settings.database is None:
@@ -39,7 +41,7 @@ def migrate(
 
 
 def set_passwords(access: Access, secrets: dict[str, str]) -> None:
-    """Hashed here, so that no password travels or shows in the server's log."""
+    """Set passwords as hashes made here, so that no password is sent or appears in the server's log."""
     with access.connect("headrace migrate") as connection:
         for role, secret in secrets.items():
             hashed = connection.pgconn.encrypt_password(secret.encode(), role.encode(), b"scram-sha-256").decode()

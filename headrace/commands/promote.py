@@ -1,4 +1,4 @@
-"""headrace promote."""
+"""The command `headrace promote`."""
 
 from __future__ import annotations
 
@@ -28,13 +28,14 @@ from shared.ops.operations import NotPossible
 def promote(
     bench: registry.Bench,
     version: registry.VersionArgument,
-    force: Annotated[bool, typer.Option("--force", help="Whatever the gate says; wants a --reason.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Promote without asking the gate; requires --reason.")] = False,
     reason: registry.ReasonOption = None,
 ) -> None:
-    """Make a model the live one, if the gate lets it pass: better than the live one, with confidence, on settled events
-    that neither was fitted on, and no less honest. The one that was live is retired; `headrace rollback` undoes it."""
+    """Make a model live if the gate passes it: it must be better than the live model, with confidence, on settled
+    events that neither was fitted on, and no worse calibrated. The live model is retired; `headrace rollback` restores
+    it."""
     if force and not reason:
-        raise ConfigError("--force wants a --reason, which is kept")
+        raise ConfigError("--force requires --reason, which is kept with the change")
     with ExitStack() as stack:
         asked = bench.predictor(stack)
         meant = registry.version_of(version, registry.versions(bench, asked))
@@ -43,7 +44,7 @@ def promote(
 
 
 def _asked(asked: Api, version: str, force: bool, reason: str | None) -> dict[str, Any]:
-    """What it is afterwards; where the gate has to look at stored facts, it is waited for."""
+    """The model's state afterwards. Waits for the operation if the gate has to evaluate stored facts."""
     wish = ({"force": True} if force else {}) | ({"reason": reason} if reason else {})
     before = {each["version"]: each["state"] for each in asked.get("/models")}
     answer = asked.post(f"/models/{version}/promote", wish)
@@ -71,7 +72,7 @@ def _locally(bench: registry.Bench, version: str, force: bool, reason: str | Non
 
 
 def _verdict(bench: registry.Bench, version: str) -> Verdict:
-    """Without a live model nothing is compared, and no database is needed."""
+    """Asks the gate. Without a live model there is no comparison, and no database is needed."""
     models_dir = bench.models_dir
     if state_file.read(models_dir).live is None:
         return verdict_on(models_dir, version, lambda _duel: [])

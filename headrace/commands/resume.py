@@ -1,4 +1,4 @@
-"""headrace resume."""
+"""The command `headrace resume`."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def resume(
     service: ServiceArgument,
     options: SteeringOptions,
     tolerate: Annotated[
-        int, typer.Option(min=0, metavar="N", help="So many more failures before it is held back again.")
+        int, typer.Option(min=0, metavar="N", help="Tolerate N more failures before holding back again.")
     ] = 0,
 ) -> None:
-    """Let a service go on with a topic; also where it held a partition back because too many records failed."""
+    """Resume a service on topics. Also releases partitions that were held back because too many records failed."""
     steer_service(asking, service.value, options, "running", {"tolerate": tolerate} if tolerate else {})

@@ -1,4 +1,4 @@
-"""headrace rollback."""
+"""The command `headrace rollback`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from services.predictor.registry import transitions
 
 @grouped_options
 def rollback(bench: Bench, reason: ReasonOption = None) -> None:
-    """Let the model that was live before the live one be live again, at once. Once more goes back one further."""
+    """Make the previous live model live again, at once. Each further rollback goes back by one more model."""
     with ExitStack() as stack:
         asked = bench.predictor(stack)
         if asked is not None:

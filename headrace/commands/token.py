@@ -1,4 +1,4 @@
-"""headrace token: who may steer this Headrace over REST. It works on the database itself, as its owner."""
+"""The command `headrace token`: manages the tokens of the REST API, directly in the database."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ import psycopg
 import typer
 
 from headrace.database.access import opened_if_made
-from headrace.terminal.arguments import DatabaseOptions, Output, OutputOption, grouped_options
+from headrace.terminal.arguments import DatabaseOptions, Output, OutputOption, WideOption, grouped_options
 from headrace.terminal.output import print_json, print_table, stderr
 from shared.ops.tables import audit as audit_table
 from shared.ops.tables import tokens as tokens_table
 from shared.ops.tokens import ID_BYTES, SECRET_BYTES, Parts, Token, minted, span_of, written
 from shared.settings.sections import Settings
 
-# What the trail says of changes that no service made.
+# The service of audit lines about changes that this command made.
 NOBODYS_SERVICE = "headrace"
 NEVER = "never"
 
 app = typer.Typer(help="Tokens for the REST API.", no_args_is_help=True, rich_markup_mode=None)
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Letters, digits and . _ -")]
 ExpiresOption = Annotated[
-    str | None, typer.Option("--expires", metavar="SPAN", help="30d, 12h, ... [default: it does not]")
+    str | None, typer.Option("--expires", metavar="SPAN", help="Lifetime: 30d, 12h ... [default: unlimited]")
 ]
 
 
@@ -49,11 +49,13 @@ def token() -> None:
 def create(
     place: DatabaseOptions,
     name: NameArgument,
-    scope: Annotated[ScopeOption, typer.Option("--scope", help="read looks; operate changes; admin may all.")],
+    scope: Annotated[
+        ScopeOption, typer.Option("--scope", help="read: only read; operate: also change; admin: everything.")
+    ],
     expires: ExpiresOption = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Make a token and print it, once: only its hash is kept."""
+    """Create a token and print it. It cannot be shown again: only its hash is stored."""
     lifetime = None if expires is None else span_of(expires)
     parts = _minted()
     with _database(place.settings) as connection:
@@ -67,13 +69,13 @@ def create(
 def rotate(
     place: DatabaseOptions,
     name: NameArgument,
-    grace: Annotated[str, typer.Option("--grace", metavar="SPAN", help="How long the old one still works.")] = "1h",
+    grace: Annotated[str, typer.Option("--grace", metavar="SPAN", help="How long the old token still works.")] = "1h",
     expires: Annotated[
-        str | None, typer.Option("--expires", metavar="SPAN", help="[default: after as long as the old one]")
+        str | None, typer.Option("--expires", metavar="SPAN", help="Lifetime. [default: that of the old token]")
     ] = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Make a new token of the same name and scope and print it; the old one ends when the grace has passed."""
+    """Create a new token of the same name and scope and print it. The old token expires after the grace period."""
     lifetime = None if expires is None else span_of(expires)
     parts = _minted()
     with _database(place.settings) as connection:
@@ -85,7 +87,7 @@ def rotate(
 @app.command("revoke")
 @grouped_options
 def revoke(place: DatabaseOptions, name: NameArgument, output: OutputOption = Output.TABLE) -> None:
-    """End a token at once, and one of the same name whose grace runs."""
+    """Revoke a token at once, and an older token of the same name that is in its grace period."""
     with _database(place.settings) as connection:
         ended = [_told(each) for each in tokens_table.revoke(connection, name)]
         _note(connection, "token revoke", name, after={"revoked": ended})
@@ -97,20 +99,21 @@ def revoke(place: DatabaseOptions, name: NameArgument, output: OutputOption = Ou
 
 @app.command("list")
 @grouped_options
-def listing(place: DatabaseOptions, output: OutputOption = Output.TABLE) -> None:
-    """All tokens that were ever made, without their secrets."""
+def listing(place: DatabaseOptions, output: OutputOption = Output.TABLE, wide: WideOption = False) -> None:
+    """List all tokens ever created, without their secrets. Times are in UTC."""
     with _database(place.settings) as connection:
         found = [_told(each) | {"state": each.state(now)} for each, now in tokens_table.listing(connection)]
     if output is Output.JSON:
         print_json(found)
         return
-    columns = ("name", "id", "scope", "state", "created_at", "expires_at")
-    print_table(columns, [[row[column] or NEVER for column in columns] for row in found])
+    rows = [row | {"expires_at": row["expires_at"] or NEVER} for row in found]
+    times = ("created_at", "expires_at", "revoked_at")
+    print_table(("name", "id", "scope", "state", *times[: 3 if wide else 2]), rows, times=times, wide=wide)
 
 
 @contextmanager
 def _database(settings: Settings) -> Iterator[psycopg.Connection[tuple[object, ...]]]:
-    """In one transaction: the change and its line in the trail."""
+    """Makes the change and its line in the trail one transaction."""
     with opened_if_made(settings) as access, access.connect("headrace token") as connection, connection.transaction():
         yield connection
 
@@ -133,13 +136,13 @@ def _note(
 
 
 def _hand_over(parts: Parts, made: Token, output: Output) -> None:
-    """The token alone goes to standard output, so that it can be piped into a file."""
+    """Prints the token alone to standard output, so that it can be piped into a file."""
     if output is Output.JSON:
         print_json(_told(made) | {"token": written(parts)})
         return
     sys.stdout.write(f"{written(parts)}\n")
     until = NEVER if made.expires_at is None else _iso(made.expires_at)
-    stderr().print(f"scope {made.scope}, expires: {until}; it is not shown again", markup=False)
+    stderr().print(f"scope {made.scope}, expires: {until}; the token is not shown again", markup=False)
 
 
 def _told(token: Token) -> dict[str, Any]:

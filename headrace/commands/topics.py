@@ -1,4 +1,4 @@
-"""headrace topics: what is in the log."""
+"""The command `headrace topics`: lists the topics and prints their records."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import orjson
 import typer
 
 from headrace.database.access import opened_broker, opened_if_made, topics_of
-from headrace.terminal.arguments import BrokerOptions, Output, OutputOption, grouped_options
+from headrace.terminal.arguments import BrokerOptions, Output, OutputOption, WideOption, grouped_options
 from headrace.terminal.output import print_json, print_table
 from shared.broker.contract import Broker, Record, Span, TopicPartition
 from shared.broker.counting.read_range import sweep
@@ -20,45 +20,47 @@ from shared.errors import ConfigError
 from shared.settings.sections import Settings
 from shared.topics import specs
 
-# Offsets have gaps on Kafka: where the last ones hold too few records, so many times more are read.
+# On Kafka, offsets have gaps: if the last offsets hold too few records, read a range this many times larger.
 WIDER = 4
 KNOWN = tuple(spec.name for spec in specs() if not spec.compacted)
 
-app = typer.Typer(help="The log: topics and their records.", invoke_without_command=True, rich_markup_mode=None)
+app = typer.Typer(help="Topics and their records.", invoke_without_command=True, rich_markup_mode=None)
 NAMES = ("topic", "partitions", "begin", "end", "records", "bytes")
 TopicArgument = Annotated[str, typer.Argument(metavar="TOPIC")]
 
 
 @app.callback()
 @grouped_options
-def topics(place: BrokerOptions, context: typer.Context, output: OutputOption = Output.TABLE) -> None:
-    """List the topics, or look into one: tail, get."""
+def topics(
+    place: BrokerOptions, context: typer.Context, output: OutputOption = Output.TABLE, wide: WideOption = False
+) -> None:
+    """List the topics, or print records of one: tail, get."""
     if context.invoked_subcommand is None:
-        show_all(place, output)
+        show_all(place, output, wide)
 
 
 @app.command("list")
 @grouped_options
-def list_topics(place: BrokerOptions, output: OutputOption = Output.TABLE) -> None:
-    """Every topic: partitions, first and next offset (summed), records, bytes.
+def list_topics(place: BrokerOptions, output: OutputOption = Output.TABLE, wide: WideOption = False) -> None:
+    """List topics: partitions, first and next offset (summed over partitions), records, bytes.
 
-    On Kafka offsets have gaps, so records are counted by reading them all, and how many bytes they take is not known.
+    On Kafka, offsets have gaps: records are counted by reading all of them, and the bytes are unknown.
     """
-    show_all(place, output)
+    show_all(place, output, wide)
 
 
-def show_all(place: BrokerOptions, output: Output) -> None:
+def show_all(place: BrokerOptions, output: Output, wide: bool) -> None:
     settings = place.settings
     with opened_if_made(settings) as access, opened_broker(access, settings, "headrace topics") as broker:
         rows = sizes(broker, [spec.name for spec in topics_of(settings) if not spec.compacted])
     if output is Output.JSON:
         print_json([dict(zip(NAMES, row, strict=True)) for row in rows])
     else:
-        print_table(NAMES, rows, numbers=NAMES[1:])
+        print_table(NAMES, rows, wide=wide)
 
 
 def sizes(broker: Broker, topics: Sequence[str]) -> list[tuple[str, int, int, int, int, int | None]]:
-    """A row for each topic, as NAMES."""
+    """One row per topic, with the columns of NAMES."""
     tps = {topic: broker.partitions(topic) for topic in topics}
     everything = [tp for each in tps.values() for tp in each]
     begins, ends = broker.begin_offsets(everything), broker.end_offsets(everything)
@@ -76,9 +78,9 @@ def sizes(broker: Broker, topics: Sequence[str]) -> list[tuple[str, int, int, in
 def tail(
     place: BrokerOptions,
     topic: TopicArgument,
-    count: Annotated[int, typer.Option("-n", "--records", min=1, max=10_000, help="How many.")] = 10,
+    count: Annotated[int, typer.Option("-n", "--records", min=1, max=10_000, help="How many at most.")] = 10,
 ) -> None:
-    """The newest records of a topic, oldest first, one JSON object a line."""
+    """Print the newest records of a topic, the oldest first, one JSON object per line."""
     with _broker(place.settings) as opened:
         records = newest(opened, _known(topic), count)
     for record in records:
@@ -93,14 +95,14 @@ def get(
     partition: Annotated[int, typer.Argument(metavar="PARTITION", min=0)],
     offset: Annotated[int, typer.Argument(metavar="OFFSET", min=0)],
 ) -> None:
-    """One record, whole, as indented JSON."""
+    """Print one record as indented JSON."""
     with _broker(place.settings) as opened:
         record = found_at(opened, TopicPartition(_known(topic), partition), offset)
     print_json(readable(record), indent=True)
 
 
 def found_at(broker: Broker, tp: TopicPartition, offset: int) -> Record:
-    """Raises ConfigError that says which offsets there are."""
+    """The record at an offset. Raises ConfigError that names the available partitions or offsets."""
     partitions = broker.partitions(tp.topic)
     if tp not in partitions:
         raise ConfigError(f"{tp.topic} has partitions 0 to {len(partitions) - 1}")
@@ -111,13 +113,14 @@ def found_at(broker: Broker, tp: TopicPartition, offset: int) -> Record:
     found = [record for batch in sweep(broker, {tp: (offset, offset + 1)}) for record in batch]
     if not found:
         raise ConfigError(
-            f"{tp.topic}/{tp.partition}/{offset} holds no record: it is the end of a transaction, or was aborted"
+            f"{tp.topic}/{tp.partition}/{offset} holds no record: the offset is a transaction marker, or its record was"
+            " aborted"
         )
     return found[0]
 
 
 def newest(broker: Broker, topic: str, count: int) -> list[Record]:
-    """The last `count` by time over all partitions."""
+    """The newest `count` records of all partitions, the oldest first."""
     tps = broker.partitions(topic)
     begins, ends = broker.begin_offsets(tps), broker.end_offsets(tps)
     span = count
@@ -132,7 +135,7 @@ def newest(broker: Broker, topic: str, count: int) -> list[Record]:
 
 
 def readable(record: Record) -> dict[str, Any]:
-    """What a record holds, with its body as JSON where it is that."""
+    """A record for people; its value as JSON if it can be parsed, otherwise as text. `appended_at` is UTC."""
     at = dt.datetime.fromtimestamp(record.timestamp_ms / 1000, dt.UTC)
     return {
         "place": record.place,
@@ -152,7 +155,7 @@ def _json_or_text(value: bytes) -> Any:
 
 def _known(topic: str) -> str:
     if topic not in KNOWN:
-        raise ConfigError(f"there is no topic {topic!r}; there are {', '.join(KNOWN)}")
+        raise ConfigError(f"there is no topic {topic!r}; expected one of {', '.join(KNOWN)}")
     return topic
 
 

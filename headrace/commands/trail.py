@@ -1,4 +1,4 @@
-"""headrace trail."""
+"""The command `headrace trail`: prints the audit trail."""
 
 from __future__ import annotations
 
@@ -9,34 +9,40 @@ import typer
 from headrace.database.access import opened_if_made
 from headrace.remote.asking import Asking
 from headrace.remote.services import MaybeServiceArgument, of_each
-from headrace.terminal.arguments import grouped_options
-from headrace.terminal.output import give
+from headrace.terminal.arguments import WideOption, grouped_options
+from headrace.terminal.output import print_answer
 from shared.ops.tables import audit as audit_table
 from shared.settings.sections import Settings
 
-TRAIL = ("id", "at", "service", "who", "action", "target", "outcome", "request_id")
+COLUMNS = ("id", "at", "service", "who", "action", "target", "outcome")
+WIDE_COLUMNS = (*COLUMNS, "request_id", "before", "after")
 
 
 @grouped_options
 def trail(
     asking: Asking,
     service: MaybeServiceArgument = None,
-    before: Annotated[int | None, typer.Option(metavar="ID", help="Older than this line.")] = None,
-    limit: Annotated[int, typer.Option("-n", "--limit", min=1, max=1000, help="How many.")] = 50,
+    before: Annotated[int | None, typer.Option(metavar="ID", help="Only lines older than this one.")] = None,
+    limit: Annotated[int, typer.Option("-n", "--limit", min=1, max=1000, help="How many at most.")] = 50,
+    wide: WideOption = False,
 ) -> None:
-    """Who asked for what, of a service or of this command, and what came of it; the newest first.
+    """List the changes that were requested of the services or made by this command, the newest first: who, what, and
+    the outcome.
 
-    Nobody can change a line. It is read from the database, also when nothing runs; with --url, from a replica.
+    Lines cannot be changed. They are read from the database, even if no service runs; with --url, from a replica.
+    Times are in UTC.
     """
     if asking.url is None:
-        lines = in_database(asking.settings, service and service.value, before, limit)
+        lines = lines_in_database(asking.settings, service and service.value, before, limit)
     else:
         found = of_each(asking, service, "/audit", before=before, limit=limit)
         lines = [line for _, page in found[:1] for line in page["lines"]]
-    give(asking.output, lines, TRAIL, lines, "nobody did anything")
+    rows = [{**line, "id": str(line["id"])} for line in lines]  # without a thousands separator, as --before expects it
+    columns = WIDE_COLUMNS if wide else COLUMNS
+    print_answer(asking.output, lines, columns, rows, "the trail is empty", times=("at",), wide=wide)
 
 
-def in_database(settings: Settings, service: str | None, before: int | None, limit: int) -> list[dict[str, Any]]:
+def lines_in_database(settings: Settings, service: str | None, before: int | None, limit: int) -> list[dict[str, Any]]:
     with opened_if_made(settings) as access, access.connect("headrace trail") as connection:
         connection.execute("SET timezone = 'UTC'")
         found = audit_table.lines(connection, service, before_id=before, limit=limit)

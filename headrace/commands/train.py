@@ -1,4 +1,4 @@
-"""headrace train."""
+"""The command `headrace train`."""
 
 from __future__ import annotations
 
@@ -26,21 +26,22 @@ from services.predictor.training.request import SEED, TrainingContext, TrainingR
 def train(
     bench: Bench,
     seed: Annotated[
-        int, typer.Option(min=0, max=2**31 - 1, help="Of everything that is drawn; the same one, the same model.")
+        int, typer.Option(min=0, max=2**31 - 1, help="Random seed; the same seed gives the same model.")
     ] = SEED,
-    until: Annotated[str | None, typer.Option(metavar="D", help="Learn from days up to this one only.")] = None,
+    until: Annotated[str | None, typer.Option(metavar="D", help="Last day to train on.")] = None,
     validate_days: Annotated[
         int | None,
-        typer.Option(min=1, max=1000, metavar="N", help="Measure on the last N days. [default: a share of them]"),
+        typer.Option(min=1, max=1000, metavar="N", help="Validate on the last N days. [default: a share of all days]"),
     ] = None,
-    promote: Annotated[bool, typer.Option("--promote/--no-promote", help="Bring it before the gate.")] = True,
-    wait: Annotated[
-        bool, typer.Option("--wait/--no-wait", help="Until it is done, where the predictor does it.")
+    promote: Annotated[
+        bool, typer.Option("--promote/--no-promote", help="Promote the model if the gate passes it.")
     ] = True,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for a training that the predictor runs.")] = True,
 ) -> None:
-    """Train a model on the loaded history; it goes live if the gate lets it pass, and at once where none is live.
+    """Train a model on the loaded history. It goes live if the promotion gate passes it; without a live model, it only
+    has to be better than the base rate.
 
-    The predictor does it, at low priority, where it runs; else it is done here.
+    A running predictor trains at low priority; otherwise this command trains the model itself.
     """
     end_with_supervisor(os.environ)
     wish = {"seed": seed, "until": day_text("--until", until), "validate_days": validate_days, "promote": promote}
@@ -64,7 +65,7 @@ def _asked(asked: Api, wish: dict[str, Any]) -> dict[str, Any]:
 
 
 def _locally(bench: Bench, wish: dict[str, Any]) -> dict[str, Any]:
-    require("a training")
+    require("training a model")
     from services.predictor.jobs.worker_program import parts  # noqa: PLC0415 - torch takes seconds to import
     from services.predictor.promotion.promote import Place, trained  # noqa: PLC0415
 

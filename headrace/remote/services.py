@@ -11,7 +11,8 @@ import typer
 from headrace.remote.asking import Asking
 from headrace.remote.client import Answer, Api, NotRunningError, follow, title_of
 from headrace.terminal.arguments import Output
-from headrace.terminal.output import print_json, stderr, stdout, text_of
+from headrace.terminal.output import print_json, stderr, stdout
+from headrace.terminal.table import text_of
 
 ACCEPTED = 202
 

@@ -143,7 +143,7 @@ def test_a_model_that_is_not_meant_clearly_is_refused(headrace: Headrace, models
 def test_force_wants_a_reason(headrace: Headrace, models: Path) -> None:
     code, _, err = headrace("promote", added(models, 1), "--force")
 
-    assert (code, err) == (2, "headrace: --force wants a --reason, which is kept\n")
+    assert (code, err) == (2, "headrace: --force requires --reason, which is kept with the change\n")
     assert not state_file.has_live(models)
 
 
