@@ -1,8 +1,8 @@
-"""What became of everything that was fetched: one fate for each event_id, from what was found of it.
+"""Decides the fate of every fetched record: one fate per event_id, from the evidence about it.
 
-An id goes from the raw archive to raw-events, to clean-events, to its rows. Wherever it is found at a later place,
-every earlier one must hold it too, unless that place has thrown away what is so old. What stopped before its rows needs
-a reason: it is parked, a dead letter, says nothing, or is still to come. Without a reason it is missing.
+An event_id passes from the archive of raw documents to raw-events, to clean-events, to its rows. If it is found at one
+place, every earlier place must hold it too, unless its retention has removed records of that age. A record that has not
+reached its rows needs a reason: it is parked, a dead letter, filtered, or in flight. Without a reason it is missing.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ ARCHIVE, ROWS = "archive", "facts"
 
 
 class Death(NamedTuple):
-    """A dead letter: whose, where it lies, and why."""
+    """A dead letter: the service that failed, its place (topic/partition/offset) and its cause."""
 
     service: str
     place: str
@@ -29,18 +29,18 @@ class Death(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class RecordEvidence:
-    """What was found of one event_id.
+    """What the archive, the topics and the tables hold of one event_id.
 
-    `*_due`: the topic must hold the record if it was ever written, for nothing so young was thrown away yet.
-    `*_passed`: the reader's committed position is behind the record.
+    `*_due`: the topic must still hold the record if it was ever written, because retention has not reached its age.
+    `*_passed`: the consumer's committed position is after the record.
     """
 
     event_id: str
     key: str
     at_ms: int | None = None
     archived: bool = False
-    rejected: bool = False  # by the fetcher: its place is the fetcher's dead letters
-    raw: str | None = None  # its place in the topic
+    rejected: bool = False  # by the fetcher, which writes such records to its dead letters only
+    raw: str | None = None  # place in raw-events: topic/partition/offset
     raw_due: bool = True
     raw_passed: bool = False
     clean: str | None = None
@@ -48,13 +48,14 @@ class RecordEvidence:
     clean_passed: bool = False
     rows: Literal["loaded", "superseded"] | None = None
     parked: bool = False
-    retrying: str | None = None  # the place where a redrive has put it, and nobody has read it yet
+    retrying: str | None = None  # place in a retry topic, if a redrive wrote it there and the service has not read it
     dead: tuple[Death, ...] = ()
     says_nothing: str | None = None
 
 
 class Fate(NamedTuple):
-    """`why` groups those of a class; `between` are the two places of what is missing, `place` where it is or was."""
+    """`why`: the reason, by which a class is counted; of a missing record, the two places between which it was lost.
+    `place`: its last known place."""
 
     class_: Class
     why: str = ""
@@ -71,7 +72,7 @@ def fate(found: RecordEvidence) -> Fate:
 
 
 def _gap(found: RecordEvidence) -> Fate | None:
-    """A place that has lost what is further on, or has never got what comes before it."""
+    """Missing: a topic that must hold the record does not, although an earlier or a later place has it."""
     if found.raw is None and found.raw_due:
         return _missing(found, ARCHIVE if found.archived else "the source", RAW)
     beyond = found.rows is not None or found.parked
@@ -109,7 +110,7 @@ def _last_seen(found: RecordEvidence) -> tuple[str, str]:
 
 
 def _of_rejected(found: RecordEvidence) -> Fate | None:
-    """A slice that the fetcher could not use goes nowhere but to its dead letters, which forget it in the end."""
+    """The fate of a rejected slice: the fetcher writes it only to its dead letters, which retention removes later."""
     if not found.rejected:
         return None
     if found.dead or not found.raw_due:
@@ -124,7 +125,7 @@ def _missing(found: RecordEvidence, after: str, before: str) -> Fate:
 
 @dataclass
 class Books:
-    """The fates of many ids, added up."""
+    """Counts of fates, by class and by reason."""
 
     fetched: int = 0
     counts: Counter[str] = field(default_factory=Counter)
@@ -138,7 +139,7 @@ class Books:
 
     @property
     def difference(self) -> int:
-        """What was fetched less what became of it: zero, always."""
+        """Fetched records minus the sum of all classes. Always zero."""
         return self.fetched - sum(self.counts[each] for each in CLASSES)
 
 
@@ -150,21 +151,21 @@ def books_of(fates: Iterable[Fate]) -> Books:
 
 
 class Finding(NamedTuple):
-    """Something that must not be. Equal in two looks, it is so."""
+    """A fault. It is confirmed if two passes find it."""
 
     kind: Literal["missing", "twice", "rows differ", "hole", "unarchived"]
-    subject: str  # an event_id, an event key, a span of offsets
+    subject: str  # an event_id, an event key or a range of offsets
     where: str
     detail: str = ""
     key: str = ""
 
     @property
     def same(self) -> tuple[str, str, str]:
-        """What makes it the same finding at a second look."""
+        """The fields by which two passes recognise the same finding."""
         return self.kind, self.subject, self.where
 
 
 def confirmed(first: Iterable[Finding], second: Iterable[Finding]) -> list[Finding]:
-    """Those of the second look that the first one saw too."""
+    """The findings of the second pass that the first pass has too."""
     seen = {each.same for each in first}
     return [each for each in second if each.same in seen]

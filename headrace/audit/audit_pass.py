@@ -1,4 +1,8 @@
-"""One look at a whole pipeline: every id's evidence, and all that must not be. May be mistaken about what is moving."""
+"""Audits a whole pipeline: the fate of every record, and the faults.
+
+A single pass may report faults that do not exist, because records move while it reads. `audit` therefore repeats a pass
+that has findings, and reports only the confirmed ones.
+"""
 
 from __future__ import annotations
 
@@ -24,13 +28,14 @@ from shared.records import LIVE
 from shared.topics import CLEAN, LOADED, PREDICTIONS, RAW
 
 Rows = psycopg.Connection[Any]
-# On Kafka a position may be seen before the records of the same transaction.
+# On Kafka, a position can become visible before the records of the same transaction.
 SECOND_LOOK_S = 2.0
 
 
 @dataclass
 class Look:
-    """`windows`: of the archive, followed and not."""
+    """The result of a pass. `fates` and evidence by event_id; `windows`, `unfollowed`: windows of the archive that were
+    followed, and windows whose source is not declared here."""
 
     fates: dict[str, tuple[RecordEvidence, Fate]] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
@@ -41,7 +46,7 @@ class Look:
 
 @dataclass(frozen=True)
 class Place:
-    """Where to look. `archive` None: not there."""
+    """The pipeline to audit. `archive`: None if there is no archive, or it is not to be compared."""
 
     connection: Rows
     broker: Broker
@@ -50,7 +55,7 @@ class Place:
 
 
 def audit(place: Place, window: AuditWindow, second_look_s: float = SECOND_LOOK_S) -> Look:
-    """A look, and where something must not be, a second one; only what both see is so."""
+    """Run one pass, and a second one after `second_look_s` if the first has findings. Keeps findings of both."""
     first = look(place, window)
     if not first.findings:
         return first
@@ -61,7 +66,7 @@ def audit(place: Place, window: AuditWindow, second_look_s: float = SECOND_LOOK_
 
 
 def look(place: Place, window: AuditWindow, suspects: Iterable[str] | None = None) -> Look:
-    """`suspects`: events whose rows are compared with their versions; by default all."""
+    """Run one pass. `suspects`: event keys whose rows are compared with their versions; None compares all."""
     evidence = collect(readers_of(place, window), window)
     origins = evidence.origins
     found = Look(windows=origins.windows, unfollowed=origins.unfollowed)
@@ -115,4 +120,4 @@ def _holes(evidence: Evidence) -> Iterator[Finding]:
     for topic, holding in evidence.topics.items():
         for tp, begin, end in holding.holes:
             span = f"{tp.topic}/{tp.partition}/{begin}" + (f" to {end - 1}" if end > begin + 1 else "")
-            yield Finding("hole", span, topic, f"{end - begin} records are gone from the log")
+            yield Finding("hole", span, topic, f"{end - begin} records are missing from the log")

@@ -1,4 +1,7 @@
-"""What comes of rows: whether all that had to go further did. Its sums stand beside those of what was fetched."""
+"""Checks what services publish from rows, and what becomes rows later: loaded-events, predictions, dead letters.
+
+These counts are separate from the fates of fetched records.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from shared.topics import CLEAN, LOADED, PREDICTIONS
 
 @dataclass
 class Hop:
-    """What should have got from one place to another beyond the rows, and did. Sums to `expected`."""
+    """Counts of records that must pass from one place to another. All other fields sum to `expected`."""
 
     expected: int = 0
     arrived: int = 0
@@ -22,7 +25,7 @@ class Hop:
 
 
 def check_downstream(found: Evidence) -> tuple[dict[str, Hop], list[Finding]]:
-    """From the rows to loaded-events, from predictions and dead letters to their rows."""
+    """Check rows against loaded-events, and predictions and dead letters against their rows."""
     findings: list[Finding] = []
     hops = {
         f"facts -> {LOADED}": _count_loaded(found, findings),
@@ -55,7 +58,7 @@ def _count_loaded(found: Evidence, findings: list[Finding]) -> Hop:
 
 
 def _count_buried(found: Evidence, findings: list[Finding]) -> Hop:
-    """Dead letters become rows of their own, so that people see them."""
+    """The loader stores every dead letter as a row, so that it can be queried."""
     hop, loader = Hop(), found.positions["loader"]
     for (topic, held), (event_id, key) in found.letters.places.items():
         if not (found.window.has_key(key) and found.is_asked(key)):
@@ -81,7 +84,7 @@ def _count_predicted(found: Evidence, findings: list[Finding]) -> Hop:
         if held is None and predictions.is_due(stored[event_id], None):
             hop.missing += 1
             where, key = f"predictor -> {PREDICTIONS}", stored[event_id]
-            findings.append(Finding("missing", event_id, where, "although its row is there", key))
+            findings.append(Finding("missing", event_id, where, "its row exists", key))
         elif event_id in stored:
             hop.arrived += 1
         elif event_id in found.retrying or (held is not None and not predictions.is_passed(held, loader)):

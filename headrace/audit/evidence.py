@@ -1,7 +1,7 @@
-"""Collects what is known of every event_id, place by place, into one immutable result.
+"""Collects the evidence about every event_id from all places into one immutable result.
 
-The order of reading keeps the result true while the pipeline runs: a consumer's position is read before the topics and
-tables that the consumer writes. What every record before that position led to is then found there.
+The order of reading keeps the result consistent while the pipeline runs: a consumer's position is read before the
+topics and tables that the consumer writes, which therefore hold the outcome of every record before that position.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from headrace.audit.window import AuditWindow
 from shared.broker.contract import Record
 from shared.topics import CLEAN, LOADED, PREDICTIONS, RAW
 
-# Whose dead letters end the way of what was fetched; those of the others are about what came of it.
+# Services whose dead letters are fetched records. The dead letters of other services are about derived records.
 ON_THE_WAY = ("fetcher", "cleaner", "loader")
 
 
 @dataclass(frozen=True)
 class Readers:
-    """The places that an audit reads. `archive` gets the cursors and every id that was found elsewhere."""
+    """Functions that read the places of an audit. `archive` gets the cursors and all event_ids found elsewhere."""
 
     progress: Callable[[], Progress]
     tables: Callable[[], Tables]
@@ -40,8 +40,8 @@ class Readers:
 
 @dataclass(frozen=True)
 class Evidence:
-    """`records` by event_id, complete, of the window. `keys`: their event keys where the window is one of fetching
-    times; None stands for every key. `predicted`: event keys by the id of the prediction."""
+    """All evidence within the window. `records`: by event_id. `keys`: the event keys in scope if the window is one of
+    fetch times; None stands for every key. `predicted`: event keys by prediction id."""
 
     window: AuditWindow
     records: Mapping[str, RecordEvidence]
@@ -86,7 +86,8 @@ def collect(readers: Readers, window: AuditWindow) -> Evidence:
 def _read_results(
     topics: TopicReading, window: AuditWindow, keys: Set[str] | None
 ) -> tuple[Holding, Holding, dict[str, str]]:
-    """loaded-events, predictions, and the event key of every prediction. `keys`: only of these events."""
+    """Read loaded-events and predictions; returns both, and the event key by prediction id. `keys`: only these
+    events."""
 
     def is_wanted(record: Record) -> bool:
         key = key_of(record)
@@ -100,7 +101,7 @@ def _read_results(
 
 
 class _Found(NamedTuple):
-    """Everything that decides the fate of a fetched record."""
+    """All readings that decide the fate of a fetched record."""
 
     positions: Mapping[str, Positions]
     tables: Tables
@@ -140,7 +141,7 @@ class _Found(NamedTuple):
         return origin.rejected or self.raw.is_due(key, origin.fetched_ms)
 
     def _deaths(self, event_id: str) -> tuple[Death, ...]:
-        """Where the topic has forgotten them, the table still knows."""
+        """From the topic, or from the table if retention has removed them from the topic."""
         deaths = self.letters.dead.get(event_id) or self.tables.dead.get(event_id) or ()
         return tuple(each for each in deaths if each.service in ON_THE_WAY)
 
@@ -158,7 +159,7 @@ _PREDICTION = msgspec.json.Decoder(_Prediction)
 
 
 def inputs_of(prediction: Record) -> str:
-    """The same prediction may follow from two records: then it is told for each."""
+    """The inputs of a prediction. The same prediction is published once for each input record it follows from."""
     try:
         return "/".join(_PREDICTION.decode(prediction.value).inputs)
     except msgspec.DecodeError:

@@ -1,4 +1,4 @@
-"""What one topic holds, by event_id, from one reading of it."""
+"""Indexes the records of one topic by event_id, in a single reading."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from shared.topics import partition_of
 
 
 class Held(NamedTuple):
-    """A record's place and when it came."""
+    """A record's partition, offset and timestamp."""
 
     partition: int
     offset: int
@@ -26,7 +26,7 @@ class Held(NamedTuple):
 
 
 class Twice(NamedTuple):
-    """Two records of a topic that say the same of the same."""
+    """Two records of a topic with the same event_id and revision. `first`, `second`: their places."""
 
     event_id: str
     key: str
@@ -35,7 +35,7 @@ class Twice(NamedTuple):
 
 
 class Holding:
-    """What a topic holds, by event_id: the first record of each; and what must not be."""
+    """The first record of each event_id in a topic, its duplicates and its holes."""
 
     def __init__(self, topic: str) -> None:
         self.topic = topic
@@ -47,7 +47,7 @@ class Holding:
         self._oldest_ms: dict[int, int] = {}
 
     def take(self, record: Record, event_id: str, variant: str = "") -> Held:
-        """`variant` tells apart what is not the same although id and revision are."""
+        """Add a record. `variant` distinguishes records that may share an event_id and a revision."""
         held = Held(record.partition, record.offset, record.timestamp_ms)
         revision = sys.intern(record.headers.get("revision", LIVE.encode()).decode(errors="replace") + variant)
         before = self.revisions.setdefault((event_id, revision), held)
@@ -64,7 +64,7 @@ class Holding:
         wanted: Callable[[Record], bool] = lambda _: True,
         variant: Callable[[Record], str] = lambda _: "",
     ) -> Iterator[tuple[Record, str, Held]]:
-        """Walks through the topic: every wanted record with its event_id and its place, once taken."""
+        """Read the topic. Yields each wanted record with its event_id and its place, after it was added."""
         for record in reading.records(self.topic):
             self._oldest_ms.setdefault(record.partition, record.timestamp_ms)
             if wanted(record):
@@ -80,7 +80,7 @@ class Holding:
         return TopicPartition(self.topic, partition_of(key.encode(), len(self.extents)))
 
     def is_due(self, key: str, written_after_ms: int | None) -> bool:
-        """Whether a record of this key, written after that instant, must still be there."""
+        """Whether the topic must still hold a record of this key that was written after that time."""
         tp = self.partition_of(key)
         extent = self.extents.get(tp)
         if extent is None or extent.begin == 0:
@@ -90,9 +90,9 @@ class Holding:
 
 
 def event_id_of(record: Record) -> str:
-    """As its dead letter would be called where it brings none of its own (shared/runtime/dead_letters/letter.py).
+    """The event_id of a record; without one, the id that its dead letter gets (shared/runtime/dead_letters/letter.py).
 
-    Interned: the same id is met in every topic, and there are many ids.
+    Interned to save memory: there are many ids, and each occurs in every topic.
     """
     said = record.headers.get("event_id")
     return sys.intern(str(uuid5(NAMESPACE, record.place)) if said is None else said.decode(errors="replace"))

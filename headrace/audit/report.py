@@ -1,4 +1,4 @@
-"""What an audit says, for programs (one object) and for people (lines)."""
+"""Formats the result of an audit, as one object for programs and as lines for people."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from headrace.audit.accounting import CLASSES, Fate, Finding, RecordEvidence, bo
 from headrace.audit.audit_pass import Look
 from headrace.audit.window import AuditWindow
 
-# What can be listed beside the classes.
+# Kinds of findings that can be listed beside the classes of fates.
 KINDS = {"twice": "twice", "rows-differ": "rows differ", "holes": "hole", "unarchived": "unarchived"}
 LISTS = (*(each.replace(" ", "-") for each in CLASSES), *KINDS)
-# Reasons are shown whole in the lists; in the summary the commonest ones.
+# The summary shows the most frequent reasons; the lists show all.
 MOST_REASONS = 20
 
 
 def report_of(look: Look, window: AuditWindow) -> dict[str, Any]:
-    """`counts` adds up to `fetched`; beyond the rows `hops` has its own sums. `missing`, `twice`: of all places."""
+    """The report as a JSON object. `counts` sums to `fetched`; `hops` holds the counts downstream of the rows;
+    `missing` and `twice` count the findings of all places."""
     books = books_of(entry for _, entry in look.fates.values())
     found = Counter(each.kind for each in look.findings)
     return {
@@ -44,7 +45,7 @@ def report_of(look: Look, window: AuditWindow) -> dict[str, Any]:
 
 
 def page_of(look: Look, list_: str, page: int, page_size: int) -> dict[str, Any]:
-    """One page, from 1, of everything of a class or kind, in the order of keys."""
+    """One page, from 1, of a class of fates or a kind of findings, in key order."""
     kind = "missing" if list_ == "missing" else KINDS.get(list_)
     if kind is not None:
         found = [_finding(each) for each in look.findings if each.kind == kind]
@@ -91,15 +92,15 @@ def lines_of(report: dict[str, Any]) -> list[str]:
     for what, where in (("missing", "missing_between"), ("twice", "twice_in")):
         lines += [f"{what.upper():<8} {count:,} {place}" for place, count in report[where].items()]
     if report["rows_differ"]:
-        lines.append(f"ROWS     {report['rows_differ']:,} are not what their versions say")
+        lines.append(f"ROWS     {report['rows_differ']:,} differ from their versions")
     if report["holes"]:
-        lines.append(f"HOLES    {report['holes']:,} spans of offsets are gone from the log")
+        lines.append(f"HOLES    {report['holes']:,} ranges of offsets are missing from the log")
     if report["unarchived"]:
-        lines.append(f"ARCHIVE  {report['unarchived']:,} windows' documents are not in it")
-    return [*lines, "Nothing is missing, nothing is there twice." if report["ok"] else _advice(report)]
+        lines.append(f"ARCHIVE  {report['unarchived']:,} windows have documents that are not in the archive")
+    return [*lines, "No record is missing or duplicated." if report["ok"] else _advice(report)]
 
 
 def _advice(report: dict[str, Any]) -> str:
     lists = {"missing": "missing", "twice": "twice", "rows_differ": "rows-differ", "holes": "holes"}
     lists["unarchived"] = "unarchived"
-    return "See which: " + ", ".join(f"--list {name}" for key, name in lists.items() if report[key])
+    return "List them with: " + ", ".join(f"--list {name}" for key, name in lists.items() if report[key])

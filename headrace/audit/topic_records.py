@@ -1,6 +1,6 @@
-"""What each topic contributes to the evidence of an event_id, from one reading of the whole topic.
+"""Extracts from each topic the evidence about event_ids, in one reading of the whole topic.
 
-`keys` is the event key of every event_id that was found so far; each reading adds its own.
+`keys` maps every event_id found so far to its event key; each reading adds to it.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from shared.events import RawEvent, Reference, as_utc_ms
 from shared.records import decode
 from shared.topics import CLEAN, RAW, SERVICES, dead_letter_topic, retry_topic
 
-# Several documents are fetched at once, and their records appended in another order.
+# Documents are fetched in parallel, so records may be appended in another order than their documents were fetched.
 SLACK_MS = 60_000
-# By service: the topic whose records are facts on their way to the rows.
+# By service: the topic whose records are facts that have not reached their rows.
 _FACTS = {"fetcher": "", "cleaner": RAW, "loader": CLEAN}
 
 
 class _Fetched(msgspec.Struct):
-    """The one field of a raw record that says when its document was fetched, by the fetcher's clock."""
+    """The field of a raw record that holds the fetch time of its document, by the fetcher's clock."""
 
     fetched_at: datetime
 
@@ -42,8 +42,8 @@ _FETCHED = msgspec.json.Decoder(_Fetched)
 
 @dataclass(frozen=True)
 class Letters:
-    """Dead letters by event_id. `places`: of those that are in a topic already, (topic, place) to (event_id, key);
-    `rejected`: ids of the fetcher's."""
+    """Dead letters by event_id. `places`: (event_id, key) by (topic, place), of dead letters that have reached their
+    topic; `rejected`: event_ids of the fetcher's dead letters."""
 
     topics: list[Holding] = field(default_factory=list)
     dead: dict[str, list[Death]] = field(default_factory=lambda: defaultdict(list))
@@ -66,7 +66,7 @@ class Letters:
 def read_letters(
     topics: TopicReading, outbox: Mapping[str, Iterable[Record]], window: AuditWindow, keys: dict[str, str]
 ) -> Letters:
-    """Those of all services, and those in the outbox that are on their way to a topic."""
+    """The dead letters of all services, including those in the outbox that have not reached their topic."""
     letters = Letters()
     for service in ("loader", "notifier"):
         for record in outbox.get(dead_letter_topic(service), ()):
@@ -81,7 +81,7 @@ def read_letters(
 
 
 def read_retries(topics: TopicReading, positions: Mapping[str, Positions]) -> tuple[list[Holding], dict[str, str]]:
-    """Of all services, and by event_id the place of what a redrive sent back and the service has not read yet."""
+    """The retry topics of all services, and by event_id the place of each record that its service has not read yet."""
     holdings, waiting = [], {}
     for service in SERVICES:
         holding = Holding(retry_topic(service))
@@ -94,7 +94,8 @@ def read_retries(topics: TopicReading, positions: Mapping[str, Positions]) -> tu
 
 @dataclass(frozen=True)
 class CleanRecords:
-    """`base`: whether rows of base data hold what the record says; `silent`: why the loader stored nothing."""
+    """The contents of clean-events. `base`: by event_id, whether the rows of reference data hold the record's values;
+    `silent`: why the loader stored no version."""
 
     holding: Holding
     base: dict[str, Standing | None] = field(default_factory=dict)
@@ -104,7 +105,7 @@ class CleanRecords:
 def read_clean(
     topics: TopicReading, window: AuditWindow, tables: Tables, loader: Positions, keys: dict[str, str]
 ) -> CleanRecords:
-    """`loader`: its positions."""
+    """`loader`: the loader's positions."""
     found = CleanRecords(Holding(CLEAN))
     first = found.holding.first
     for record, event_id, held in found.holding.fill(topics, lambda record: window.has_key(key_of(record))):
@@ -116,7 +117,8 @@ def read_clean(
 
 
 def _explain(record: Record, event_id: str, tables: Tables, found: CleanRecords) -> None:
-    """Why the loader made no version of it: it is base data, or it says nothing where nothing was known yet."""
+    """Record why the loader made no version: the record is reference data, or it holds no values and nothing was known
+    before."""
     try:
         message = decode(record).message
     except InvalidEvent:
@@ -124,7 +126,7 @@ def _explain(record: Record, event_id: str, tables: Tables, found: CleanRecords)
     if isinstance(message, Reference):
         found.base[event_id] = tables.standing(message)
     elif tables.is_beyond(message):
-        found.silent[event_id] = "known later than this database shows"
+        found.silent[event_id] = "known after the as-of time of this database"
     elif says_nothing(message):
         first = found.holding.first
         settled = tables.settled.get(key_of(record), ())
@@ -134,14 +136,15 @@ def _explain(record: Record, event_id: str, tables: Tables, found: CleanRecords)
 
 @dataclass(frozen=True)
 class RawRecords:
-    """`silent`: why the cleaner passed nothing on; `oldest_ms`: by partition, when its oldest record was fetched."""
+    """The contents of raw-events. `silent`: by event_id, why the cleaner published nothing; `oldest_ms`: by partition,
+    the fetch time of its oldest record."""
 
     holding: Holding
     silent: dict[str, str | None] = field(default_factory=dict)
     oldest_ms: dict[int, int] = field(default_factory=dict)
 
     def is_due(self, key: str, fetched_ms: int | None) -> bool:
-        """Whether the topic must still hold what was fetched then."""
+        """Whether the topic must still hold a record of this key that was fetched at that time."""
         tp = self.holding.partition_of(key)
         if self.holding.extents[tp].begin == 0:
             return True
@@ -157,7 +160,7 @@ def read_raw(
     cleaner: Positions,
     keys: dict[str, str],
 ) -> RawRecords:
-    """`cleaner`: its positions."""
+    """`cleaner`: the cleaner's positions."""
     found = RawRecords(Holding(RAW))
     first = found.holding.first
     for record, event_id, held in found.holding.fill(topics, lambda record: window.has_key(key_of(record))):
@@ -171,7 +174,7 @@ def read_raw(
 
 
 def reason_of_filter(raw: bytes) -> str | None:
-    """Why the cleaner passes nothing on for this raw record; None where it passes on a fact, or refuses it."""
+    """Why the cleaner publishes nothing for this raw record; None if it publishes a fact, or rejects the record."""
     try:
         cleaned = clean(RawEvent.model_validate_json(raw))
     except (InvalidEvent, ValueError):

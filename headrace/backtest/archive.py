@@ -1,7 +1,7 @@
-"""A folder of dated files as facts, without services and without a database.
+"""Reads a folder of dated files as facts, without services and without a database.
 
-It goes through the pipeline's own pure parts (the declared source, `Capture`, the cleaner, the loader's rule of when a
-fact was known), so what a model learns from files is what the loader's tables hold of the same files.
+It uses the pipeline's own pure parts (the declared source, `Capture`, the cleaner, the loader's `known_at` rule), so
+that a model trains on the same facts as from the loader's tables of the same files.
 """
 
 from __future__ import annotations
@@ -36,18 +36,18 @@ from shared.ops import dead_letters
 from shared.records import reason_of
 
 Problem = Callable[[str], None]
-"""Is told, in a sentence, of what could not be used; the rest is read."""
+"""Reports, in one sentence, input that could not be used. Reading continues."""
 
 _RAW = MESSAGES["raw-event/1"]
 _log = structlog.get_logger("headrace")
 
 
 def logged(problem: str) -> None:
-    _log.warning("not read", problem=problem)
+    _log.warning("archive_input_skipped", problem=problem)
 
 
 def recorded_days(folder: Path, source_name: str = "boatrace") -> list[date]:
-    """Every day that has a file, in order. Raises ConfigError that says which files were expected."""
+    """Every day that has a file, in order. Raises ConfigError that names the expected files."""
     return _archive(load_source(source_name), folder).recorded_days()
 
 
@@ -59,12 +59,12 @@ def read_archive(
     profile: Profile = BOATRACE,
     on_problem: Problem = logged,
 ) -> list[EventFacts]:
-    """Every event that is on a card of the days `first` to `last` (inclusive; None: as far as there are files), in the
-    order of their start, then of their keys; those without a schedule last.
+    """Every event on a card of the days `first` to `last` (inclusive; None: no bound), by scheduled time, then by key;
+    events without a scheduled time come last.
 
-    What is after `last` is not looked at, so an event called off on its last days is not known to be postponed.
-    Days without any file are reported to `on_problem`.
-    Raises ConfigError where the folder is no archive of the source, or has no day of those asked for.
+    Files after `last` are not read, so an event cancelled on the last days cannot be recognised as postponed. Days
+    without any file are reported to `on_problem`.
+    Raises ConfigError if the folder is not an archive of the source, or has none of the requested days.
     """
     source = load_source(source_name)
     archive = _archive(source, folder)
@@ -72,7 +72,7 @@ def read_archive(
     first, last = first or there[0], last or there[-1]
     days = [day for day in there if first <= day <= last]
     if not days:
-        raise ConfigError(f"no such day in the archive {folder}: it has {there[0]} to {there[-1]}")
+        raise ConfigError(f"the archive {folder} has no file of these days: it has {there[0]} to {there[-1]}")
     coverage = coverage_of(first, last, set(days))
     if coverage["missing"]:
         on_problem(f"days that have a file: {coverage_text(coverage)}")
@@ -81,7 +81,7 @@ def read_archive(
 
 
 class _Reading:
-    """One archive's days, one after the other: an event's facts are all in the files of its day."""
+    """Reads an archive day by day: all facts of an event are in the files of its day."""
 
     def __init__(self, source: Source, archive: ArchiveSource, profile: Profile, on_problem: Problem) -> None:
         self._archive = archive
@@ -106,7 +106,7 @@ class _Reading:
                 self._on_problem(str(error))
                 continue
             if event is None:
-                self._on_problem(f"{event_key}: left out, it is on no card")
+                self._on_problem(f"{event_key}: skipped, because it is on no card")
                 continue
             if said.listed is not None and said.listed.card_key is not None:
                 self._cards[event_key] = said.listed.card_key
@@ -148,7 +148,7 @@ class _Reading:
 
     def _cleaned(self, document: Document, record: NewRecord) -> FactEvent | None:
         try:
-            # Validated as the cleaner's own input is: its parser decides what a number is.
+            # The cleaner validates its input with the same parser, which decides what a number is.
             fact = clean(_RAW.validate_json(record.value))
         except InvalidEvent as error:
             self._on_problem(f"{document.url}: {error}")

@@ -1,7 +1,7 @@
-"""What the cleaner says of one event, as the facts a prediction rests on.
+"""Converts the cleaner's facts about one event into the facts that a prediction is based on.
 
-It ends where the loader's tables and their views do (services/loader/apply.py, `analytics.events`): the same columns
-from the same facts, instants and status included.
+The result equals what the loader's tables and views (services/loader/apply.py, `analytics.events`) hold of the same
+facts, including times and status.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from services.predictor.data.instants import day_number, microseconds_of
 from services.predictor.data.profile import Profile
 from shared.events import Listed, Observed, Outcome, Settled
 
-# Called off, and the same line-up is on a card within so many days: the event was put off.
+# A cancelled event counts as postponed if the same line-up is on a card within this many days.
 POSTPONED_DAYS = 3
 
 
 @dataclass
 class Said:
-    """One event's facts, one of each kind at most: an archive has the last version only."""
+    """One event's facts, at most one of each kind: an archive holds only the last version."""
 
     listed: Listed | None = None
     observed: Observed | None = None
@@ -34,8 +34,8 @@ class Said:
 
 
 def event_of(said: Said, profile: Profile) -> EventFacts | None:
-    """None where the event is on no card: then it has no row either. Raises InvalidEvent where a fact's instant lies
-    beyond the calendar."""
+    """The event's facts; None if it is on no card, because then it has no row either. Raises InvalidEvent if a fact's
+    time is out of the calendar's range."""
     listed, observed, settled = said.listed, said.observed, said.settled
     if listed is None:
         return None
@@ -63,7 +63,8 @@ def event_of(said: Said, profile: Profile) -> EventFacts | None:
 
 
 def with_postponed(events: Iterable[EventFacts], cards: Mapping[str, str]) -> Iterator[EventFacts]:
-    """Events called off whose line-up came back soon, as `postponed`. `cards`: the card key by event key."""
+    """The events, with status `postponed` for cancelled ones whose line-up is on a card of the next days. `cards`: card
+    key by event key."""
     found = list(events)
     days: dict[str, set[int]] = defaultdict(set)
     for event in found:

@@ -1,4 +1,4 @@
-"""All that is said of a back-test's model: its figures beside those of references, of its parts and of policies."""
+"""Compares the model of a back-test with baselines, with its own members and with betting policies."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ from services.predictor.training.train import Made
 
 MODEL, CARD_ONLY, WITHOUT_HISTORY = "model", "model, card only", "model, without history"
 Train = Callable[[Training, tuple[str, ...]], Trained]
-"""A model of the same days, of this plan, with some groups of features unknown."""
+"""Trains a model on the same days with this configuration, with the named feature groups unknown."""
 
 
 @dataclass(frozen=True)
 class Judging:
-    """All comparisons on the judged events of the test span."""
+    """All comparisons, on the evaluated events of the test span."""
 
     wish: Wish
     model: Trained
@@ -66,22 +66,22 @@ class Judging:
         notes: list[str] = []
         boosts = find_spec("lightgbm") is not None
         if not boosts:
-            notes.append("LightGBM is not installed (extra dev): there is no such reference here")
+            notes.append("LightGBM is not installed (extra dev): the boosting baseline is left out")
         ours = {MODEL: opinion_of(self.walked.told, self.walked.rows)}
-        with self.clock("cards alone are told, members asked"):
+        with self.clock("card-only and member predictions computed"):
             ours[CARD_ONLY] = opinion_of(carded(self.model, self.walked, self.history))
             shares = self._shares()
         ours |= self._without_history(notes)
         lessons = self._lessons() if self.wish.references else None
         others = {} if lessons is None else self._references(lessons, boosts)
-        with self.clock("policies are compared"):
+        with self.clock("policies compared"):
             policy = self._policies(lessons if boosts else None)
         opinions = {**others, **ours}
         seed = self.wish.seed
         shown = [name for name in (baselines.BASE, baselines.LOGIT, baselines.BOOSTING) if name in others]
         months = month_table(self.judged, {MODEL: ours[MODEL], **{name: others[name] for name in shown}}, MODEL, seed)
         differences = difference_table(self.judged, opinions, MODEL, seed)
-        with self.clock("pictures are drawn"):
+        with self.clock("charts drawn"):
             drawn = BacktestShown(self.judged, ours[MODEL], months, self._costs(ours, shares), policy)
             pictures = backtest_pictures(drawn, self.made, self.wish.pictures, MODEL)
         return Report(
@@ -98,7 +98,8 @@ class Judging:
         )
 
     def _shares(self) -> list[dict[str, Cell]]:
-        """Of each state as far as it was told; kinds alone are calibrated on the validation days, like the whole."""
+        """The contributions of members, by state of knowledge. A kind of members alone is calibrated on the validation
+        days, like the whole model."""
         spans, rows = self.wish.spans, list[dict[str, Cell]]()
         chosen = self.events[eligible(self.events, spans.train_to, spans.validate_to)]
         chosen = chosen[chosen.day > day_number(spans.train_to)]
@@ -115,13 +116,13 @@ class Judging:
         return rows
 
     def _without_history(self, notes: list[str]) -> dict[str, Opinion]:
-        """Trained again, with all that is history unknown."""
+        """The forecast of a model that is trained again with all history features unknown."""
         if not self.wish.ablation or self.wish.model is not None:
-            notes.append("what history is worth was not asked: that takes a training of its own")
+            notes.append("The value of history was not measured: it requires a second training.")
             return {}
         count = self.model.description.events
         plan = replace(self.wish.training or training_for(count), policy=None)
-        with self.clock("the model without history is trained"):
+        with self.clock("model without history trained"):
             bare = self.train(plan, ("history",))
         seen = self.walked.seen[self.walked.rows].without(bare.description.encoding, "history")
         return {WITHOUT_HISTORY: opinion_of(bare.probabilities(seen))}
@@ -136,12 +137,12 @@ class Judging:
         return Lessons(events, inputs, targets, self.model.description.encoding, *rows)
 
     def _references(self, lessons: Lessons, boosts: bool) -> dict[str, Opinion]:
-        with self.clock("references are trained"):
+        with self.clock("baselines trained"):
             found = fit_rivals(lessons, self.wish.seed, self._boosting if boosts else None, self._run)
         return found.opinions(self.walked.seen[self.walked.rows])
 
     def _policies(self, lessons: Lessons | None) -> list[Row]:
-        """Those that learn from history only where there is LightGBM: their chances to win must be left-out ones."""
+        """Policies that learn from history need LightGBM, because they must train on out-of-fold win probabilities."""
         decided, scene, seed = self.walked.decided_on, self.walked.scene[self.walked.rows], self.wish.seed
         chosen = policies.choices(decided, scene, seed)
         if lessons is not None:
@@ -160,11 +161,11 @@ class Judging:
 
     @property
     def _run(self) -> Run:
-        """What it gives is what the jobs give."""
+        """Runs fits in parallel processes. The results do not depend on their number."""
         return side_by_side(self.wish.workers)
 
     def _costs(self, ours: Mapping[str, Opinion], shares: Sequence[Mapping[str, Cell]]) -> dict[str, Interval]:
-        """For the picture: what is left out -> log-loss without it less that of the whole."""
+        """For the chart: by part that is left out, the log-loss without it minus that of the whole model."""
         win, seed = ours[MODEL].win, self.wish.seed
         said = {"observation (card only)": CARD_ONLY, "history (trained without)": WITHOUT_HISTORY}
         found = {

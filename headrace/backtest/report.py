@@ -1,4 +1,4 @@
-"""What a back-test found, as plain tables or as JSON."""
+"""Formats the results of a back-test, as plain-text tables or as JSON."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from services.predictor.policy.evaluate import EVERY_EVENT, OWN_CHOICE, Row
 
 INTERVALS = "Intervals: 95 %, 2,000 bootstraps clustered by day and venue; differences are paired."
 AID = (
-    "The policy is a decision aid: these are its measured returns per unit staked (1: stakes come back),"
+    "The policy is a decision aid: these are its measured returns per unit staked (1 returns the stake),"
     " and no claim of profit."
 )
 Rows = Sequence[Mapping[str, Cell]]
@@ -28,7 +28,7 @@ Rows = Sequence[Mapping[str, Cell]]
 
 @dataclass(frozen=True)
 class Report:
-    """`facts` and `coverage` by name, tables as rows, `seconds` by what was done."""
+    """`facts` and `coverage` by name, tables as rows, `seconds` by stage."""
 
     facts: dict[str, str | int]
     coverage: dict[str, int]
@@ -49,11 +49,12 @@ class Report:
             table(self.quality),
             table(self.differences),
             table(self.months, levels=("model",)),
-            "Members of the model by themselves, and what pooling gains:",
+            "Members of the model alone, and the gain from pooling:",
             table(self.shares),
             AID,
             table(returned_rows(self.policy), digits=3, levels=(EVERY_EVENT, OWN_CHOICE)),
-            "The agent against each, with as many bets each (return less the other's, events by their own worth):",
+            "The agent against each policy, with equally many bets, each on the events that it rates highest"
+            " (the agent's return minus the other's):",
             table(compared_rows(self.policy), digits=3, levels=("return",)),
             *abstention(self.policy),
             *self.notes,
@@ -79,7 +80,7 @@ def facts_of(spans: Spans, model: Trained, judged: Judged) -> dict[str, str | in
 
 
 def coverage_of(walked: Walked, states: Mapping[State, Ints]) -> dict[str, int]:
-    """Every event that can be judged was told: their number by what was known of them."""
+    """Counts of events: those that can be evaluated, and those predicted, by state of knowledge."""
     told = walked.told.win[walked.rows]
     return {
         "events in the span": len(walked.events),
@@ -91,17 +92,17 @@ def coverage_of(walked: Walked, states: Mapping[State, Ints]) -> dict[str, int]:
 
 
 def worth_notes(differences: Rows, bare: str) -> list[str]:
-    """History's worth is the log-loss that the model has more without it."""
+    """The value of history features: the increase in log-loss without them, in nats."""
     for row in differences:
         cell = row["difference"]
         if row["less that of"] == bare and isinstance(cell, Interval):
             worth = Interval(-cell.mean, -cell.high, -cell.low)
-            return [f"History is worth {worth} nats: so much higher is the log-loss of the model trained without it."]
+            return [f"History features are worth {worth} nats: without them, the log-loss is higher by this much."]
     return []
 
 
 def returned_rows(found: Sequence[Row]) -> list[dict[str, Cell]]:
-    """A line for each policy."""
+    """One row per policy: bets, hits and return."""
     rows: dict[str, dict[str, Cell]] = {}
     for row in found:
         if not row.against:
@@ -127,14 +128,14 @@ def policy_rows(found: Sequence[Row]) -> list[dict[str, Cell]]:
 
 
 def abstention(found: Sequence[Row]) -> list[str]:
-    """How often the agent did not bet, and that a policy which never bets has not won anything."""
+    """How often the agent did not bet. A policy that never bets is reported as degenerate."""
     bets = {row.on: row.bets for row in found if row.policy == AGENT and not row.against}
     if not bets:
-        return ["The model has no policy: nothing is backed."]
+        return ["The model has no policy: it makes no bets."]
     backed, possible = bets[OWN_CHOICE], bets[EVERY_EVENT]
     share = 1 - backed / possible if possible else 1.0
-    said = f"By its own choice the agent backed {backed:,} of {possible:,} events and abstained on {share:.1%}."
-    return [said + (" Abstaining on everything is no success: it is degenerate." if not backed else "")]
+    said = f"By its own choice the agent bet on {backed:,} of {possible:,} events and abstained on {share:.1%}."
+    return [said + (" A policy that never bets is degenerate, not successful." if not backed else "")]
 
 
 def _pairs(found: Mapping[str, Any]) -> str:
@@ -146,7 +147,7 @@ def _pairs(found: Mapping[str, Any]) -> str:
 
 
 def _plain(row: Mapping[str, Cell]) -> dict[str, Any]:
-    """NaN, which JSON lacks, as null."""
+    """A row for JSON, with NaN as null."""
     return {name: _number_or_none(cell) for name, cell in row.items()}
 
 

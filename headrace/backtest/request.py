@@ -1,4 +1,4 @@
-"""What a back-test was asked for, checked before anything takes long; and a clock that says what takes how long."""
+"""Validates the request of a back-test before any long work starts, and times its stages."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Wish:
-    """`model`: a version in `models_dir` to judge instead of one that is trained for it. `training`: None takes what
-    the number of events asks for. `workers`: None takes one process a core."""
+    """`model`: a version in `models_dir` to evaluate instead of training one. `training`: None chooses hyperparameters
+    by the number of events. `workers`: parallel processes; None uses one per core, at most four."""
 
     spans: Spans
     archive: Path
@@ -38,15 +38,15 @@ class Wish:
     training: Training | None = None
 
     def check(self) -> dict[str, str]:
-        """How many days of each span have a file, as lines of the report.
+        """Validate the request; returns how many days of each span have a file, as lines of the report.
 
-        Raises ConfigError for everything that can be wrong, before anything takes long.
+        Raises ConfigError that names the wrong option.
         """
         self.spans.check()
         if not self.out.parent.is_dir():
             raise ConfigError(f"--out {self.out}: there is no folder {self.out.parent}")
         if self.out.is_dir():
-            raise ConfigError(f"--out {self.out}: a folder; name a file")
+            raise ConfigError(f"--out {self.out}: is a folder; expected a file name")
         days, spans = recorded_days(self.archive), self.spans
         if spans.train_to < days[0]:
             raise ConfigError(f"--train-to {spans.train_to}: the archive begins on {days[0]}")
@@ -66,7 +66,7 @@ class Wish:
 
 
 class Clock:
-    """Says what was done and how long it took; remembers it."""
+    """Measures, reports and records the duration of each stage, in seconds."""
 
     def __init__(self, say: Say) -> None:
         self.say = say

@@ -1,6 +1,6 @@
-"""A back-test: train up to a day, then tell every event of later days as it would have been told. Files in, files out.
+"""Runs a back-test: trains on files up to a day, then predicts the events of later days as of each event.
 
-What is written first is the file of probabilities; the comparisons come after it.
+The file of probabilities is written first; the comparisons follow.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ from shared.errors import ConfigError
 
 
 def backtest(wish: Wish, say: Say) -> Report:
-    """Writes the file and the pictures. Raises ConfigError where something is missing or does not fit."""
+    """Run the back-test; writes the file and the charts. Raises ConfigError for missing files and invalid days."""
     days = wish.check()
     single_thread()
     clock = Clock(say)
-    with clock("the archive is read"):
+    with clock("archive read"):
         records = read_archive(wish.archive, last=wish.spans.test_to, on_problem=say)
         events = events_of(records, BOATRACE.slots)
         _must_hold_something(wish, events)
     model, made = _model(wish, records, clock)
-    with clock("the test span is told"):
+    with clock("test span predicted"):
         history = History(BOATRACE)
         history.fold(events)
         walked = walk(model, events, history, wish.spans)
@@ -58,7 +58,7 @@ def _must_hold_something(wish: Wish, events: Events) -> None:
     if not len(eligible(events, wish.spans.test_from, wish.spans.test_to)):
         raise ConfigError(
             f"--archive {wish.archive}: no event of {wish.spans.test_from} to {wish.spans.test_to} has six entries and"
-            " one winner: there is nothing to judge by"
+            " one winner, so that no prediction can be evaluated"
         )
 
 
@@ -67,11 +67,11 @@ def _model(wish: Wish, records: list[EventFacts], clock: Clock) -> tuple[Trained
         model = registry_of(wish.models_dir).load(wish.model)
         if model.description.validation_last >= str(wish.spans.test_from):
             raise ConfigError(
-                f"model {wish.model} has seen days up to {model.description.validation_last}: the test span begins too"
-                f" early, on {wish.spans.test_from}"
+                f"model {wish.model} was fitted on days up to {model.description.validation_last}: expected a later"
+                f" --test-from than {wish.spans.test_from}"
             )
         return model, None
-    with clock("the model is trained"):
+    with clock("model trained"):
         made = _trained(wish, records, clock.say, wish.training)
     if wish.save_model:
         clock.say(f"saved as {save(registry_of(wish.models_dir), made, 'headrace backtest')}, a candidate")
@@ -81,7 +81,7 @@ def _model(wish: Wish, records: list[EventFacts], clock: Clock) -> tuple[Trained
 def _trained(
     wish: Wish, records: list[EventFacts], say: Say, training: Training | None, without: tuple[str, ...] = ()
 ) -> Made:
-    """From the records of the days it may see: even which measures exist is not learned from later ones."""
+    """Train on the records up to the validation days only: later records must not even define which measures exist."""
     seen = events_of([each for each in records if each.day <= day_number(wish.spans.validate_to)], BOATRACE.slots)
     split = Split(wish.spans.train_to, wish.spans.validate_to)
     context = TrainingContext(say, executor=side_by_side(wish.workers))
@@ -89,7 +89,7 @@ def _trained(
 
 
 def _write(file: Path, rows: Iterator[str]) -> None:
-    """Whole, or not at all."""
+    """Write the file atomically."""
     part = file.with_name(f".{file.name}.part")
     try:
         with part.open("w", encoding="ascii", newline="\n") as opened:

@@ -1,7 +1,8 @@
-"""What was fetched, from the archive of raw documents: each window's documents, taken apart again as they were then.
+"""Reads from the archive of raw documents which records were fetched, by capturing each window's documents again.
 
-A document may have been kept and its records never written: the fetcher died between the two, and fetched again. What
-was really taken into account stands in the window's cursor: its versions of every event must be reached.
+A document may be archived although its records were never written: the fetcher died in between and fetched it again.
+The window's cursor tells which documents were processed: capturing them must lead to the cursor's version of every
+event.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ Seen = dict[str, Version]
 
 
 class Origin(NamedTuple):
-    """A record as the fetcher made it from a document; its `value` only where it was met nowhere else."""
+    """A record that the fetcher made from a document. `value`: None if the record was found elsewhere too.
+    `fetched_ms`: by the fetcher's clock."""
 
     key: str
     value: bytes | None
@@ -39,7 +41,7 @@ class Origin(NamedTuple):
 
 
 class Unarchived(NamedTuple):
-    """A window whose cursor speaks of documents that the archive does not hold."""
+    """A window whose cursor implies documents that the archive does not hold."""
 
     window: str
     detail: str
@@ -47,7 +49,8 @@ class Unarchived(NamedTuple):
 
 @dataclass
 class Origins:
-    """`windows` were followed to their cursors, `unfollowed` could not be: their source is not declared here."""
+    """Records by event_id. `windows` counts windows whose documents were captured again; `unfollowed` counts windows
+    whose source is not declared here."""
 
     records: dict[str, Origin] = field(default_factory=dict)
     unarchived: list[Unarchived] = field(default_factory=list)
@@ -56,7 +59,7 @@ class Origins:
 
 
 class _Walk(NamedTuple):
-    """Where a window's documents lead."""
+    """The result of capturing a window's documents: the versions seen, and the records by event_id."""
 
     seen: Seen
     origins: list[tuple[str, Origin]]
@@ -69,7 +72,7 @@ def read_origins(
     days: tuple[date | None, date | None],
     known: Container[str],
 ) -> Origins:
-    """`known`: ids that were met anywhere else. The cursors must be older than the archive and than what is known."""
+    """`known`: event_ids found in any other place. The cursors must be read before the archive and before `known`."""
     archive, lines = DocumentArchive(folder), _lines_by_window(folder)
     found = Origins()
     for key, value in cursors.items():
@@ -92,7 +95,7 @@ def read_origins(
 
 
 class _Follow:
-    """Takes one window's documents apart, in order."""
+    """Captures the documents of one window again, in order."""
 
     def __init__(self, archive: DocumentArchive, capture: Capture, known: Container[str]) -> None:
         self._archive = archive
@@ -100,8 +103,8 @@ class _Follow:
         self._known = known
 
     def __call__(self, lines: Sequence[IndexLine], cursor: Cursor) -> tuple[_Walk, str | None]:
-        """What it gave, and what is wrong with the archive. First as if every document had been taken into account,
-        then without those of which nothing is known anywhere."""
+        """The records, and the fault of the archive if the cursor is not reached. Tries all documents first, then only
+        those of which some record is known."""
         documents = [document for line in lines if (document := self._document(line)) is not None]
         closed = [*documents, *_last_as_history(documents, cursor)]
         for taken, skip_unknown in ((documents, False), (closed, False), (documents, True)):
@@ -113,7 +116,7 @@ class _Follow:
             lost = [cursor.document, *(each for each in lost if each != cursor.document)]
         if lost:
             return _Walk({}, []), f"the archive does not hold document {', '.join(lost[:3])}"
-        return _Walk({}, []), "the documents in the archive do not lead to what the fetcher has seen"
+        return _Walk({}, []), "the archived documents do not lead to the versions in the fetcher's cursor"
 
     def _document(self, line: IndexLine) -> Document | None:
         try:
@@ -123,7 +126,7 @@ class _Follow:
         return Document(line.feed, line.date, line.url, body, line.fetched_at, line.published_at, None, line.historical)
 
     def _walk(self, documents: Sequence[Document], target: Seen, skip_unknown: bool) -> _Walk | None:
-        """As far as the documents lead to the target and not beyond; None where they never do."""
+        """Capture documents until the target versions are reached; None if they never are."""
         seen: Seen = {}
         origins: list[tuple[str, Origin]] = []
         reached = 0 if not target else None
@@ -133,7 +136,7 @@ class _Follow:
             try:
                 captured = self._capture(document, seen, closing)
             except (AnotherDay, InvalidDocument):
-                continue  # its visit failed, or it was the day before's: nothing came of it
+                continue  # the visit failed, or the document was of the day before: it gave no records
             made = [*self._origins(document, captured.records), *self._origins(document, captured.rejected, True)]
             if skip_unknown and made and not any(event_id in self._known for event_id, _ in made):
                 continue
@@ -154,7 +157,8 @@ class _Follow:
 
 
 def _last_as_history(documents: Sequence[Document], cursor: Cursor) -> list[Document]:
-    """An archive that was begun by an older version has no line for the last live document fetched again as history."""
+    """The last document once more, as historical. Older versions wrote no index line when the last live document was
+    fetched again as historical."""
     last = documents[-1] if documents else None
     if last is None or last.historical or cursor.state != "done" or cursor.document != last.hash:
         return []
@@ -162,14 +166,14 @@ def _last_as_history(documents: Sequence[Document], cursor: Cursor) -> list[Docu
 
 
 def _lines_by_window(folder: Path) -> Mapping[tuple[str, date], list[IndexLine]]:
-    """The index's lines, also those whose documents are gone; of equal neighbours only one."""
+    """The lines of the index by feed and date, including lines of deleted documents; equal neighbours are merged."""
     lines: dict[tuple[str, date], list[IndexLine]] = defaultdict(list)
     index = folder / "index.jsonl"
     for text in index.read_bytes().splitlines() if index.exists() else ():
         try:
             line = msgspec.json.decode(text, type=IndexLine)
         except msgspec.DecodeError:
-            continue  # the end of a line that a crash cut off
+            continue  # a line that a crash truncated
         window = lines[line.feed, line.date]
         if not window or (window[-1].hash, window[-1].historical) != (line.hash, line.historical):
             window.append(line)

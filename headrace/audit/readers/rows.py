@@ -1,4 +1,4 @@
-"""Whether the current rows are what the versions of their facts fold to. In the audit's own snapshot."""
+"""Checks that the current rows equal the fold of their facts' versions, in the audit's own snapshot."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from shared.events import Listed, Observed, Settled
 
 Rows = psycopg.Connection[Any]
 KINDS = ("listed", "observed", "settled")
-# Events at a time: some 1,000 versions of 5 KB, taken apart, are 15 MB.
+# Events per query: about 1,000 versions of 5 KB, 15 MB when decoded.
 CHUNK = 300
 _ACTUAL = {
     "entries": "SELECT e.event_key, t.slot, n.entity_key, t.measures::text, t.categories::text FROM facts.entries t"
@@ -38,14 +38,14 @@ _EVENTS = (
     " e.technique, e.conditions::text, e.observed_conditions::text, e.missing_markets, e.version FROM facts.events e"
     " JOIN facts.sessions s ON s.id = e.session_id WHERE e.event_key = ANY(%s)"
 )
-# By place in the row: texts that are JSON, which the database writes in its own way.
+# Indexes of columns with JSON text, which the database formats in its own way.
 _JSON = {"entries": (3, 4), "observations": (3,), "events": (9, 10)}
 
 Row = tuple[Any, ...]
 
 
 def differing(connection: Rows, window: AuditWindow, wanted: Iterable[str] | None) -> Iterator[Finding]:
-    """Events whose rows are not the fold of their versions. `wanted`: only of these keys. Within a snapshot."""
+    """Events whose rows differ from the fold of their versions. `wanted`: only these keys. Call within a snapshot."""
     keys = _keys(connection, window, wanted)
     for begin in range(0, len(keys), CHUNK):
         yield from _of_chunk(connection, keys[begin : begin + CHUNK])
@@ -122,7 +122,7 @@ def _actual(connection: Rows, keys: Sequence[str]) -> dict[str, dict[str, set[Ro
 
 
 def _plain(table: str, row: Row) -> Row:
-    """Lists as tuples, JSON as one way of writing it."""
+    """A comparable row: lists as tuples, JSON with sorted keys."""
     plain: list[Any] = [tuple(value) if isinstance(value, list) else value for value in row]
     for at in _JSON.get(table, ()):
         if plain[at] is not None:
@@ -134,5 +134,5 @@ def _difference(table: str, should: set[Row], does: set[Row]) -> str:
     if table == "events" and should and does:
         (one,), (other,) = should, does
         names = [name for name, a, b in zip(_COLUMNS, one[1:], other[1:], strict=True) if a != b]
-        return f"another {', '.join(names)} than the versions say"
-    return f"{len(should - does)} rows are not as the versions say, {len(does - should)} are there that should not"
+        return f"differs from the versions in {', '.join(names)}"
+    return f"{len(should - does)} rows of the versions are missing, {len(does - should)} rows are not in the versions"

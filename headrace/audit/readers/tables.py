@@ -1,4 +1,4 @@
-"""What the tables hold of identities, in the audit's own snapshot of the database."""
+"""Reads from the tables which event_ids they hold, in the audit's own snapshot of the database."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _WITHIN = (
 
 
 class Stored(NamedTuple):
-    """A version of a fact that must have been told downstream."""
+    """A version of a fact that must have been published to loaded-events."""
 
     event_id: str
     key: str
@@ -37,7 +37,7 @@ class Stored(NamedTuple):
 
 
 class BaseRow(NamedTuple):
-    """What a code means, since when."""
+    """The meaning of a code, and when it became known."""
 
     name: str | None
     attributes: Any
@@ -46,7 +46,8 @@ class BaseRow(NamedTuple):
 
 @dataclass
 class Tables:
-    """By event_id, of the events in the window; `told` are the live versions that were told downstream."""
+    """The contents of the tables by event_id, of the events in the window. `told`: live versions that were published
+    downstream."""
 
     rows: dict[str, Standing] = field(default_factory=dict)
     keys: dict[str, str] = field(default_factory=dict)
@@ -59,10 +60,10 @@ class Tables:
     buried: set[str] = field(default_factory=set)  # places of dead letters that have a row
     base: dict[str, dict[tuple[str, str], BaseRow]] = field(default_factory=dict)
     horizon: datetime | None = None
-    scheduled: dict[str, datetime | None] = field(default_factory=dict)  # every event's, where there is a horizon
+    scheduled: dict[str, datetime | None] = field(default_factory=dict)  # of every event, if there is a horizon
 
     def is_beyond(self, fact: FactEvent) -> bool:
-        """Whether a database of time travel leaves the fact out: it, or its event, was known too late."""
+        """Whether a database loaded as of a time omits the fact, because it or its event became known later."""
         if self.horizon is None:
             return False
         listed_for = fact.scheduled_at if isinstance(fact, Listed) else self.scheduled.get(fact.event_key)
@@ -70,7 +71,7 @@ class Tables:
         return unlisted or known_at_of(fact, listed_for) > self.horizon
 
     def standing(self, said: Reference) -> Standing | None:
-        """Of a table of base data, whether its rows hold, or what was known later; None where they are otherwise."""
+        """Whether the rows of reference data hold these values, or values known later; None if they differ."""
         there = self.base.get(said.table, {})
         found = [(row, there.get((said.source, row.code))) for row in said.rows]
         for row, now in found:
@@ -83,14 +84,14 @@ class Tables:
 
 @contextmanager
 def snapshot(connection: Rows) -> Iterator[None]:
-    """Everything read within is of one moment."""
+    """Everything read within the block is of the same moment."""
     with connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         yield
 
 
 def read_tables(connection: Rows, window: AuditWindow) -> Tables:
-    """In one snapshot."""
+    """Read all tables in one snapshot."""
     with snapshot(connection):
         return _tables(connection, window)
 
@@ -123,7 +124,7 @@ def _tables(connection: Rows, window: AuditWindow) -> Tables:
 
 
 def _read_versions(connection: Rows, window: AuditWindow, tables: Tables) -> None:
-    """The version that is known last holds; those before it are superseded by it."""
+    """The version that became known last is current; it supersedes the earlier ones."""
     of, newest, seen = ("", ""), "", set[tuple[str, str]]()
     with connection.cursor() as cursor:
         versions = cursor.stream(

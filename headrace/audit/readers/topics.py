@@ -1,4 +1,4 @@
-"""Reads topics whole, as an audit must: also where records were taken out of the log behind everybody's back."""
+"""Reads whole topics for an audit, and detects records that were deleted from the log outside of retention."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from shared.topics import (
 
 Rows = psycopg.Connection[Any]
 Positions = Mapping[TopicPartition, int]
-# Whose positions matter, and of what.
+# By service, the topics whose positions the audit compares with records.
 READS = {"cleaner": [RAW], "loader": [CLEAN, PREDICTIONS, *DEAD_LETTERS], "predictor": [LOADED]}
 
 
@@ -38,14 +38,14 @@ class Progress(NamedTuple):
 
 
 class Extent(NamedTuple):
-    """What a partition should hold: offsets from `begin` to before `end`."""
+    """The offsets that a partition should hold, `end` exclusive."""
 
     begin: int
     end: int
 
 
 class Hole(NamedTuple):
-    """Offsets of a partition, `end` not among them, that must be there and are not."""
+    """Offsets that a partition should hold and does not, `end` exclusive."""
 
     tp: TopicPartition
     begin: int
@@ -53,7 +53,7 @@ class Hole(NamedTuple):
 
 
 class TopicReading(Protocol):
-    """Where an audit reads topics. One topic at a time; what `extents` and `holes` say is of the topic read last."""
+    """Reads topics, one at a time. `extents` and `holes` describe the topic that was read last."""
 
     def records(self, topic: str) -> Iterator[Record]: ...
 
@@ -62,7 +62,7 @@ class TopicReading(Protocol):
 
 
 class LogReading:
-    """The embedded log, in a snapshot of its own for each topic. It has no gaps, so every gap is a hole."""
+    """Reads the embedded log, in one snapshot per topic. Its offsets are contiguous, so every gap is a hole."""
 
     def __init__(self, connection: Rows, prefix: str = "") -> None:
         self.extents: dict[TopicPartition, Extent] = {}
@@ -87,7 +87,7 @@ class LogReading:
     def _partition(self, topic_id: int, tp: TopicPartition, extent: Extent) -> Iterator[Record]:
         expected = extent.begin
         with self._connection.cursor() as cursor:
-            # Row by row: a whole topic may not fit into memory, and one batch does.
+            # Streamed batch by batch, because a whole topic may not fit into memory.
             batches = cursor.stream(
                 "SELECT base_off, n, payload FROM broker.log WHERE topic_id = %s AND p = %s AND base_off + n > %s"
                 " ORDER BY base_off",
@@ -111,7 +111,7 @@ class LogReading:
 
 
 class BrokerReading:
-    """Any broker, through its contract. On Kafka offsets have gaps of their own, so nothing is known of holes."""
+    """Reads any broker through its contract. Kafka's offsets have gaps, so holes cannot be detected."""
 
     def __init__(self, broker: Broker) -> None:
         self.extents: dict[TopicPartition, Extent] = {}
@@ -134,7 +134,7 @@ def read_progress(broker: Broker) -> Progress:
 
 
 def read_outbox(connection: Rows, broker: Broker) -> dict[str, list[Record]]:
-    """By topic, what lies in the database and may not be in Kafka yet; some of it may be there already."""
+    """By topic, the records of the outbox that may not have been relayed to Kafka yet; some of them may have."""
     return {topic: list(_outbox_records(connection, broker, topic)) for topic in WRITTEN_WITH_ROWS}
 
 

@@ -221,7 +221,7 @@ def test_a_result_of_an_event_on_no_card_is_told_and_left_out(archive: Path) -> 
     problems: list[str] = []
 
     assert [event.number for event in read(archive, problems)] == [4]
-    assert problems == ["boatrace:2025-05-06:07:09: left out, it is on no card"]
+    assert problems == ["boatrace:2025-05-06:07:09: skipped, because it is on no card"]
 
 
 def test_a_folder_without_the_layout_is_refused_with_what_was_expected(tmp_path: Path) -> None:

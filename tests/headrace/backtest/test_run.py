@@ -235,7 +235,7 @@ def test_the_text_says_what_a_policy_is_and_how_often_it_abstained(odd: Done) ->
     assert "no claim of profit" in text
     every = next(row for row in odd.report.policy if row.policy == AGENT and row.on == EVERY_EVENT)
     assert f"of {every.bets} events and abstained on" in text
-    assert "History is worth" in text
+    assert "History features are worth" in text
 
 
 def test_pictures_lie_beside_the_file(odd: Done) -> None:
@@ -284,7 +284,7 @@ def test_the_model_that_was_kept_tells_the_same_again(odd: Done, capfd: pytest.C
     written = capfd.readouterr()
     assert (code, out.read_bytes()) == (0, odd.out.read_bytes())
     assert json.loads(written.out)["coverage"]["told"] == odd.report.coverage["told"]
-    assert "the test span is told: " in written.err
+    assert "test span predicted: " in written.err
 
 
 def test_a_policy_can_be_asked_what_it_would_back_if_it_had_to(odd: Done) -> None:
@@ -413,7 +413,7 @@ def test_a_place_that_is_not_there_is_refused_before_anything_is_read(
 
     for archive, out, said in (
         (odd.archive, nowhere, f"there is no folder {nowhere.parent}"),
-        (odd.archive, odd.place, "a folder; name a file"),
+        (odd.archive, odd.place, "is a folder"),
         (odd.place / "models", odd.out, "v2/"),
     ):
         assert command(["backtest", *days(), "--archive", str(archive), "--out", str(out)]) == 2
@@ -425,5 +425,5 @@ def test_a_model_that_has_seen_the_test_span_is_refused(odd: Done) -> None:
     early = Spans(FIRST + timedelta(days=5), FIRST + timedelta(days=6), FIRST + timedelta(days=7), SPANS.test_to)
     asked = replace(wish(odd.archive, odd.place, "early"), spans=early, model=kept.split()[2].rstrip(","))
 
-    with pytest.raises(ConfigError, match="has seen days up to 2026-01-10"):
+    with pytest.raises(ConfigError, match="was fitted on days up to 2026-01-10"):
         backtest(asked, lambda _: None)
