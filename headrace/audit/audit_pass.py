@@ -1,7 +1,7 @@
 """Audits a whole pipeline: the fate of every record, and the faults.
 
-A single pass may report faults that do not exist, because records move while it reads. `audit` therefore repeats a pass
-that has findings, and reports only the confirmed ones.
+A single pass may report faults that do not exist, because records move while it reads. `run_audit` therefore repeats a
+pass that has findings, and reports only the confirmed ones.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Place:
 
 
 def audit(place: Place, window: AuditWindow, second_look_s: float = SECOND_LOOK_S) -> Look:
-    """Run one pass, and a second one after `second_look_s` if the first has findings. Keeps findings of both."""
+    """Run one pass, and a second one after `second_pass_delay_s` if the first has findings. Keeps findings of both."""
     first = look(place, window)
     if not first.findings:
         return first

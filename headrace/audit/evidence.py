@@ -41,7 +41,7 @@ class Readers:
 @dataclass(frozen=True)
 class Evidence:
     """All evidence within the window. `records`: by event_id. `keys`: the event keys in scope if the window is one of
-    fetch times; None stands for every key. `predicted`: event keys by prediction id."""
+    fetch times; None stands for every key. `prediction_keys`: by prediction id."""
 
     window: AuditWindow
     records: Mapping[str, RecordEvidence]

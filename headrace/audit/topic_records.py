@@ -94,8 +94,8 @@ def read_retries(topics: TopicReading, positions: Mapping[str, Positions]) -> tu
 
 @dataclass(frozen=True)
 class CleanRecords:
-    """The contents of clean-events. `base`: by event_id, whether the rows of reference data hold the record's values;
-    `silent`: why the loader stored no version."""
+    """The contents of clean-events. `reference_states`: by event_id, whether the rows of reference data hold the
+    record's values; `filter_reasons`: why the loader stored no version."""
 
     holding: Holding
     base: dict[str, Standing | None] = field(default_factory=dict)
@@ -136,8 +136,8 @@ def _explain(record: Record, event_id: str, tables: Tables, found: CleanRecords)
 
 @dataclass(frozen=True)
 class RawRecords:
-    """The contents of raw-events. `silent`: by event_id, why the cleaner published nothing; `oldest_ms`: by partition,
-    the fetch time of its oldest record."""
+    """The contents of raw-events. `filter_reasons`: by event_id, why the cleaner published nothing; `oldest_ms`: by
+    partition, the fetch time of its oldest record."""
 
     holding: Holding
     silent: dict[str, str | None] = field(default_factory=dict)

@@ -60,7 +60,7 @@ def show_all(place: BrokerOptions, output: Output, wide: bool) -> None:
 
 
 def sizes(broker: Broker, topics: Sequence[str]) -> list[tuple[str, int, int, int, int, int | None]]:
-    """One row per topic, with the columns of NAMES."""
+    """One row per topic, with the columns of COLUMNS."""
     tps = {topic: broker.partitions(topic) for topic in topics}
     everything = [tp for each in tps.values() for tp in each]
     begins, ends = broker.begin_offsets(everything), broker.end_offsets(everything)

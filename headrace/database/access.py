@@ -37,7 +37,7 @@ ROLES = (*(f"headrace_{service}" for service in SERVICES), READER)
 
 @dataclass(frozen=True)
 class Access:
-    """Logins to one database: of the embedded `server`, or of the database `given` by URL."""
+    """Logins to one database: of the embedded `server`, or of an `external` database given by URL."""
 
     server: EmbeddedPostgres | None
     given: Database | None

@@ -15,7 +15,7 @@ from shared.errors import ConfigError
 
 @dataclass(frozen=True)
 class DataDir:
-    """Paths in a data directory. Only `make`, `make_token` and `locked` create files."""
+    """Paths in a data directory. Only `create`, `create_token` and `run_lock` create files."""
 
     path: Path
 

@@ -46,8 +46,8 @@ class BaseRow(NamedTuple):
 
 @dataclass
 class Tables:
-    """The contents of the tables by event_id, of the events in the window. `told`: live versions that were published
-    downstream."""
+    """The contents of the tables by event_id, of the events in the window. `published`: live versions that were
+    published downstream."""
 
     rows: dict[str, Standing] = field(default_factory=dict)
     keys: dict[str, str] = field(default_factory=dict)
