@@ -202,7 +202,7 @@ def test_days_without_a_file_are_told_by_name(archive: Path) -> None:
 
     assert len(found) == 2
     assert problems == ["days that have a file: 2 of 6; none for 2025-05-05, 2025-05-07 to 2025-05-08, 2025-05-10"]
-    with pytest.raises(ConfigError, match="no such day"):
+    with pytest.raises(ConfigError, match="has no file of these days"):
         read(archive, [], DAY + timedelta(days=1), DAY + timedelta(days=2))
 
 

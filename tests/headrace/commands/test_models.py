@@ -107,6 +107,22 @@ def test_models_are_listed_from_files_alone(headrace: Headrace, models: Path) ->
     assert (listed["version"], listed["state"], listed["seed"]) == (version, "candidate", 1)
 
 
+def test_the_table_of_models_fits_100_columns_and_a_problem_is_printed_below_it(
+    headrace: Headrace, models: Path
+) -> None:
+    fine, damaged = added(models, 1), added(models, 2)
+    (models / damaged / "model.json").write_text("{}")
+
+    lines, wide = headrace("models")[1].splitlines(), headrace("models", "--wide")[1]
+
+    table, below = lines[:4], lines[4:]
+    assert max(map(len, table)) <= 100
+    assert "since (UTC)" in table[0]
+    assert {line.split()[0] for line in table[2:]} == {fine, damaged}
+    assert [line.split(" cannot be used: ")[0] for line in below] == [damaged]
+    assert below[0].split(" cannot be used: ")[1] in wide
+
+
 def test_a_model_goes_its_way_without_any_service_or_database(headrace: Headrace, models: Path) -> None:
     first, second = added(models, 1), added(models, 2)
 
