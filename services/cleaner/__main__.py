@@ -1,4 +1,4 @@
-"""Cleaner: raw-events in, clean-events out."""
+"""The cleaner process: reads raw-events, writes clean-events."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""The boat race format: a race's slice of programs, previews or results as a fact.
+"""Reads the boat race format: converts a race's slice of programs, previews or results to a fact.
 
-The tables name every numeric field of the source, what it is called here (the unit ends the name) and what is
-physically possible: far wider than 260 days show, and narrow enough to catch a value of another unit or column.
-Oddities are left to `rules`, `payouts` and `status`.
+The tables below list each numeric field of the source, its name in the fact (which ends with the unit) and its bounds.
+The bounds are far wider than the values of 260 days, but catch a value in another unit or from another column.
+Anomalies of the source are handled in `rules`, `payouts` and `status`.
 """
 
 from datetime import date, datetime
@@ -19,12 +19,12 @@ from shared.events import Listed, Observed, RawEvent, Settled, entity_key_of, ev
 Json = dict[str, Any]
 
 OBSERVED_AFTER_S = 0.0
-"""Of an archived preview only the last version is left, and its instant is lost: it stands as known at the deadline.
-That is kind (72 % of previews came later than that), so it is said here and not hidden in a feature."""
+"""Delay of an archived preview's `known_at` after the betting deadline. The archive has only the last version, without
+its time. The deadline is an optimistic assumption: 72% of previews were published later."""
 
 SETTLED_AFTER_S = 900.0
-"""Of an archived result the instant is lost too: payouts are announced some 15 minutes after the deadline. (The
-source itself published them a median of 44 minutes after it.)"""
+"""Delay of an archived result's `known_at` after the betting deadline. The archive lacks its time too. Payouts are
+announced about 15 minutes after the deadline; the source itself published them a median of 44 minutes after it."""
 
 NOTHING_OBSERVED = Filtered("nothing observed yet")
 
@@ -34,13 +34,13 @@ RACER_CODES = (
     Field("racer_branch_number", "branch", 1, 47),
     Field("racer_birthplace_number", "birthplace", 1, 47),
 )
-# Of this card: an entity's class is what its newest card says, and what it was at this event stays with the entry.
+# The class is stored twice: the entity has that of its newest card, the entry that at the time of this event.
 ENTRY_CODES = (
     RACER_CODES[0],
     Field("racer_assigned_motor_number", "motor_number", 1, 999),
     Field("racer_assigned_boat_number", "hull_number", 1, 999),
 )
-# "top 1 percent" is no percentage: it is the mean number of points per race, at most some 12.
+# Despite its name, "top 1 percent" is not a percentage but the mean number of points per race, at most about 12.
 CARD_MEASURES = (
     Field("racer_weight", "weight_kg", 30, 120),
     Field("racer_age", "age_years", 10, 110),
@@ -82,7 +82,7 @@ TECHNIQUE = (Field("race_technique_number", "technique", 1, 6),)
 
 
 class Race(NamedTuple):
-    """Which race a slice is about, in its own words; they agree with its key."""
+    """Date, venue and number of a race, as its slice states them."""
 
     day: date
     venue: int
@@ -90,21 +90,22 @@ class Race(NamedTuple):
 
 
 def race_of(raw: RawEvent) -> Race:
+    """The race of the slice. Raises InvalidEvent if it is not the race of the event key."""
     race = Race(
         day(raw.body, "race_date"),
         integer(raw.body, "race_stadium_number", 1, 24),
         integer(raw.body, "race_number", 1, 12),
     )
     if event_key_of(raw.source, *race) != raw.event_key:
-        raise InvalidEvent(f"expected the race of its key, got {event_key_of(raw.source, *race)}")
+        raise InvalidEvent(f"expected the race {raw.event_key}, got {event_key_of(raw.source, *race)}")
     return race
 
 
 def listed(raw: RawEvent) -> Listed:
-    """A race of the programs feed. A card whose entries turned null stays listed, with six empty entries.
+    """Convert a race of the programs feed. A card whose entries are all null is listed with six empty entries.
 
-    An archived card is known from the start of its day: cards are published before the first race. What it holds
-    of weight, deadline, distance and hull are the day's last values all the same; a feature must not trust them.
+    An archived card counts as known from the start of its day, because cards are published before the first race. Its
+    weight, deadline, distance and hull are nevertheless the day's last values, so features must not use them.
     """
     race, body = race_of(raw), raw.body
     boats = rules.six_boats(body.get("boats"))
@@ -132,7 +133,7 @@ def listed(raw: RawEvent) -> Listed:
 
 
 def observed(raw: RawEvent) -> Observed | Filtered:
-    """A race of the previews feed; Filtered while neither weather nor any boat was measured."""
+    """Convert a race of the previews feed; Filtered if it has neither weather nor a measured boat."""
     race_of(raw)
     boats = rules.six_boats(raw.body.get("boats"))
     conditions = _conditions(raw.body)
@@ -144,7 +145,7 @@ def observed(raw: RawEvent) -> Observed | Filtered:
 
 
 def settled(raw: RawEvent) -> Settled | Filtered:
-    """A race of the results feed; what its status is, and when there is no fact in it, says `status_of`."""
+    """Convert a race of the results feed; `status_of` decides its status, and whether it is Filtered."""
     race_of(raw)
     body = raw.body
     boats = rules.six_boats(body.get("boats"))
@@ -156,8 +157,8 @@ def settled(raw: RawEvent) -> Settled | Filtered:
     if isinstance(status, Filtered):
         if raw.ordinal == 1:
             return status
-        # An earlier version of this page was another: what it may have given is missing now, and whoever knows it
-        # (the loader) has to hear of that. To others this says nothing.
+        # An earlier version of this page was different. Values that it had are missing now, so the loader must get this
+        # version to record the regression.
         status = "provisional"
     found = _fact(raw, None, SETTLED_AFTER_S) | {
         "status": status,
@@ -175,8 +176,8 @@ def settled(raw: RawEvent) -> Settled | Filtered:
 
 
 def _fact(raw: RawEvent, known_at: datetime | None, known_after_s: float | None) -> Json:
-    """What every fact says of itself. What was read live is known since it was published, or at least since it was
-    fetched; of an archive only the given stand-in is known."""
+    """The fields that all facts share. A live record became known when it was published, or else when it was fetched;
+    for an archived one the given `known_at` or `known_after_s` is used."""
     if not raw.historical:
         known_at, known_after_s = raw.published_at or raw.fetched_at, None
     return {
@@ -214,7 +215,7 @@ def _observation(boat: Json) -> Json:
 
 
 def _outcome(source: str, boat: Json) -> Json:
-    """An outcome with a key for each thing known, so that what is unknown cannot be mistaken for a value."""
+    """The outcome of a boat; unknown values have no key."""
     outcome: Json = integers(boat, OUTCOME_CODES)
     outcome |= numbers(boat, START_TIMING)
     outcome["slot"] = boat["racer_boat_number"]
@@ -226,5 +227,5 @@ def _outcome(source: str, boat: Json) -> Json:
 
 
 def _is_blank(boat: Json) -> bool:
-    """Nothing but the boat's own number. A `racer_number` 0 is a trace of somebody writing the page."""
+    """Whether the row has only the boat's number. (`racer_number` 0 is not blank: the page was being written.)"""
     return all(value is None for key, value in boat.items() if key != "racer_boat_number")

@@ -1,6 +1,6 @@
-"""The cleaner's one question: which fact does this raw slice state?
+"""Converts a raw event to a fact, by the reader of its source's format and its feed.
 
-This module chooses who reads the slice; the reading itself is left to one module per source format.
+Each source format has a module of its own, with one reader per feed.
 """
 
 from collections.abc import Callable
@@ -26,14 +26,14 @@ BOATRACE: Feeds = {
 }
 
 FORMATS: dict[str, Feeds] = {"boatrace": BOATRACE, "simulator": BOATRACE}
-"""The format a source speaks, by the part of its name before the first hyphen (`simulator`, `simulator-2`)."""
+"""The format of a source, by the part of its name before the first hyphen (`simulator`, `simulator-2`)."""
 
 
 def clean(raw: RawEvent) -> CleanEvent | Filtered:
-    """The fact that `raw` states, or why it states none.
+    """The fact in `raw`, or the reason why it has none.
 
-    Raises InvalidEvent, and nothing else, where the slice is not of the source's documented shape, contradicts
-    itself or its key, or holds an impossible value.
+    Raises InvalidEvent, and nothing else, if the slice does not have the source's documented shape, contradicts itself
+    or its key, or holds an impossible value.
     """
     feeds = FORMATS.get(raw.source.partition("-")[0])
     if feeds is None:

@@ -1,7 +1,7 @@
-"""What the payouts of a race tell, and which of them are silently missing.
+"""Reads the payouts of a race and finds those that the source omits.
 
-Selections are written as the source does: boat numbers joined by `-` where their order counts, else ascending
-and joined by `=`.
+Selections are written as in the source: boat numbers joined by `-` if their order counts, else ascending and joined by
+`=`.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,8 +14,8 @@ from services.cleaner.values import wrong
 
 MARKETS = ("trifecta", "trio", "exacta", "quinella", "quinella_place", "win", "place")
 
-LOWEST_AMOUNT = 100  # the stake itself: the rules pay at least that, and 260 days show no less
-HIGHEST_AMOUNT = 1_000_000_000  # the highest of 260 days is 517,830; two thousand times that is a typing error
+LOWEST_AMOUNT = 100  # the stake: the rules guarantee it, and no payout of 260 days is lower
+HIGHEST_AMOUNT = 1_000_000_000  # the highest of 260 days is 517,830; about two thousand times that must be an error
 
 _SHAPES = {
     "trifecta": pattern("[1-6]-[1-6]-[1-6]"),
@@ -31,7 +31,7 @@ Selections = dict[str, frozenset[str]]
 
 
 def transactions_of(payouts: Any) -> list[dict[str, Any]]:
-    """The payout rows in the source's order, numbered within their market; a row that stands twice counts once."""
+    """The payout rows in the source's order, numbered within their market; a repeated row counts once."""
     if not isinstance(payouts, dict) or payouts.keys() != _SHAPES.keys():
         raise wrong("payouts", f"an object of {', '.join(MARKETS)}", payouts)
     found: list[dict[str, Any]] = []
@@ -62,7 +62,7 @@ def _row(market: str, row: Any) -> tuple[str, int]:
     return selection, amount
 
 
-@lru_cache(maxsize=1024)  # there are 120 + 20 + 30 + 15 + 15 + 6 + 6 right ones
+@lru_cache(maxsize=1024)  # there are 120 + 20 + 30 + 15 + 15 + 6 + 6 valid selections
 def _is_selection(market: str, selection: str) -> bool:
     if not _SHAPES[market].fullmatch(selection):
         return False
@@ -73,13 +73,13 @@ def _is_selection(market: str, selection: str) -> bool:
 def missing_markets(
     places: Sequence[int | None], starters: int, transactions: Iterable[Mapping[str, Any]]
 ) -> tuple[str, ...]:
-    """Payout rows silently missing: a market for every selection that should have paid and of which no row came.
+    """The markets with missing payout rows: winning selections for which the source has no row.
 
-    A market stands once for each missing row, so "place" twice says that both of its rows are missing. The likely
-    cause is a special payout: nobody held a winning ticket, and the source drops what shows no amount in yen.
+    A market is listed once for each missing row: "place" twice means that both of its rows are missing. The likely
+    cause is a special payout: no winning ticket was sold, and the source drops rows without an amount in yen.
 
-    `places` are those of slots 1 to 6; `starters` is the number of boats whose stakes stay.
-    Raises InvalidEvent where a row pays a selection that did not win.
+    `places` are those of slots 1 to 6; `starters` is the number of boats whose stakes are not refunded.
+    Raises InvalidEvent if a row pays a selection that did not win.
     """
     winning = winning_selections(tuple(places))
     paid: dict[str, set[str]] = {market: set() for market in MARKETS}
@@ -92,7 +92,7 @@ def missing_markets(
 
 
 def offered(starters: int) -> tuple[str, ...]:
-    """The markets that stand with so many starters: a market in which every selection would win is called off."""
+    """The markets for this number of starters. A market in which every selection would win is cancelled."""
     if starters >= 4:
         return MARKETS
     if starters == 3:
@@ -100,9 +100,9 @@ def offered(starters: int) -> tuple[str, ...]:
     return ("exacta", "win") if starters == 2 else ()
 
 
-@lru_cache(maxsize=4096)  # 720 full orders, and those with fewer boats or dead heats that do occur
+@lru_cache(maxsize=4096)  # 720 complete orders, and the observed ones with fewer boats or dead heats
 def winning_selections(places: tuple[int | None, ...]) -> Selections:
-    """What wins in each market by the places of slots 1 to 6; a dead heat makes several win."""
+    """The winning selections of each market, by the places of slots 1 to 6. After a dead heat there are several."""
     found: dict[str, set[str]] = {market: set() for market in MARKETS}
     for order in _orders(places):
         first_two, first_three = order[:2], order[:3]
@@ -119,7 +119,7 @@ def winning_selections(places: tuple[int | None, ...]) -> Selections:
 
 
 def _orders(places: tuple[int | None, ...]) -> Iterator[list[str]]:
-    """The orders of finish, as boat numbers: one, or with a dead heat one for each way to break it."""
+    """The finishing orders as boat numbers: one, or after a dead heat one for each way to break the tie."""
     placed = sorted((place, str(slot)) for slot, place in enumerate(places, start=1) if place is not None)
     ties = [[slot for _, slot in tied] for _, tied in groupby(placed, key=lambda pair: pair[0])]
     for broken in product(*(permutations(tie) for tie in ties)):

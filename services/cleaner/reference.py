@@ -1,4 +1,4 @@
-"""A table of base data (venues, grades, place codes ...), as the fetcher hands it over."""
+"""Reads a table of reference data (venues, grades, place codes ...) from a raw event."""
 
 from typing import Any
 
@@ -8,9 +8,9 @@ from shared.events import RawEvent, Reference
 
 
 def reference(raw: RawEvent) -> Reference:
-    """The table in `raw`: body {"table": name, "rows": [{"code", "name", "attributes"?}, ...]}.
+    """The table in `raw`, whose body is {"table": name, "rows": [{"code", "name", "attributes"?}, ...]}.
 
-    Base data holds from the moment it was fetched on: nobody tells when a code got its meaning.
+    `known_at` is the time of the fetch, because the source does not publish since when a code is valid.
     """
     table = text(raw.body, "table")
     if raw.event_key != f"{raw.source}:reference:{table}":

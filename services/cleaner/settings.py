@@ -1,4 +1,4 @@
-"""What an operator may set of the cleaner."""
+"""The cleaner's settings."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from shared.settings.sections import Section, ServiceSettings
 
 
 class Cleaner(Section):
-    batch_records: int = Field(default=2000, ge=1, description="records handled in one unit, at most")
+    batch_records: int = Field(default=2000, ge=1, description="maximum number of records handled in one unit")
 
 
 class CleanerSettings(ServiceSettings):

@@ -1,4 +1,4 @@
-"""Loader: clean-events, predictions and dead letters in, rows and loaded-events out."""
+"""The loader process: reads clean-events, predictions and dead letters, writes rows and loaded-events."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The loader's own endpoints: exports of days, and what is parked."""
+"""The loader's REST endpoints: start a CSV export, list parked facts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from shared.runtime.api.problems import responses
 
 
 class ExportWish(BaseModel):
-    """Days whose CSV files are to be written anew."""
+    """The days whose CSV files to rewrite."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -28,7 +28,7 @@ class ExportWish(BaseModel):
         json_schema_extra={"examples": [{"from": "2026-01-01", "to": "2026-01-31"}]},
     )
 
-    from_date: date = Field(alias="from", description="first day, as the source counts days")
+    from_date: date = Field(alias="from", description="first day, in the source's own calendar")
     to_date: date = Field(alias="to", description="last day, inclusive")
 
     @model_validator(mode="after")
@@ -47,12 +47,12 @@ PARKED_EXAMPLE: JsonDict = {
     "parked_at": "2026-01-31T09:00:00Z",
 }
 After = Annotated[
-    UUID | None, Query(description="`next` of the page before", examples=["0b0f5a3e-54b3-5f0e-9d0b-7a1d1f6c2b11"])
+    UUID | None, Query(description="`next` of the previous page", examples=["0b0f5a3e-54b3-5f0e-9d0b-7a1d1f6c2b11"])
 ]
 
 
 class Parked(BaseModel):
-    """A fact that waits for its event to be listed."""
+    """A fact whose event is not listed yet."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [PARKED_EXAMPLE]})
 
@@ -60,12 +60,12 @@ class Parked(BaseModel):
     event_key: str
     kind: str
     reason: str
-    place: str = Field(description="topic/partition/offset that it came from")
+    place: str = Field(description="topic/partition/offset of its record")
     parked_at: datetime
 
 
 class ParkedPage(BaseModel):
-    """The oldest first; `next` goes into `after` for the page behind it."""
+    """Oldest first. Pass `next` as `after` to get the next page."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"total": 1, "parked": [PARKED_EXAMPLE], "next": None}]})
 
@@ -75,32 +75,32 @@ class ParkedPage(BaseModel):
 
 
 def router(desk: Desk, *, exporting: bool) -> APIRouter:
-    """`exporting`: whether this loader writes CSV files at all."""
+    """`exporting`: whether this loader writes CSV files (setting `loader.exports`)."""
     router = APIRouter(tags=["loader"])
 
     @router.post(
         "/exports",
         status_code=202,
-        summary="Write days' CSV files anew",
+        summary="Rewrite the CSV files of a range of days",
         response_model=OperationBody,
         responses=ACCEPTED | responses(409),
     )
     def export(wish: ExportWish, request: Request) -> Response:
-        """Whatever was written of these days before. A day is written once its events have ended, or it is over.
+        """Existing files are replaced. A day is written when all its events have ended, or when the day is over.
 
-        409: this loader writes no CSV files.
+        409: CSV exports are switched off in this loader.
         """
 
         def work(connection: DbConnection) -> Answer:
             if not exporting:
-                raise NotPossible("CSV files are switched off: set loader.exports to true and start the loader again")
+                raise NotPossible("CSV exports are switched off: set loader.exports to true and restart the loader")
             return begun(connection, desk, request, KIND, touch(connection, wish.from_date, wish.to_date))
 
         return carry_out(desk, request, KIND, f"{wish.from_date} to {wish.to_date}", work)
 
-    @router.get("/parked", summary="Facts that wait for their event")
+    @router.get("/parked", summary="List facts whose event is not listed yet")
     def parked(after: After = None, limit: Limit = 100) -> ParkedPage:
-        """Each is handled when its event is listed, in the transaction that lists it."""
+        """A parked fact is loaded in the transaction that lists its event."""
         with desk.transaction() as connection:
             total = connection.execute("SELECT count(*) FROM facts.parked").fetchone()
             found = connection.execute(

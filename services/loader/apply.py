@@ -1,4 +1,4 @@
-"""A batch of facts against what is known: which rows to write, which to remove, what to tell downstream."""
+"""Applies a batch of facts to the known state: rows to write, rows to delete, loaded events to append."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from shared.records import Received
 
 @dataclass
 class Told:
-    """A loaded event to be, once its row's id is known."""
+    """What a loaded event will hold, except the id of the event's row, which is resolved later."""
 
     received: Received
     known_at: datetime
@@ -34,7 +34,7 @@ class Told:
 
 @dataclass
 class Effects:
-    """Everything a batch does to the tables, in memory."""
+    """All changes of one batch to the tables, in memory."""
 
     rows: dict[Table, list[Row]] = field(default_factory=lambda: {table: [] for table in FACT_TABLES})
     removed: dict[Table, list[Row]] = field(default_factory=lambda: defaultdict(list))
@@ -44,25 +44,25 @@ class Effects:
     rates: dict[str, dict[returns.Cell, list[Any]]] = field(default_factory=lambda: defaultdict(dict))  # see rate_rows
     days: set[tuple[str, date]] = field(default_factory=set)
     told: list[Told] = field(default_factory=list)
-    regressed: Counter[str] = field(default_factory=Counter)  # by kind
-    withheld: int = 0  # facts that nobody could know at the horizon
+    regressed: Counter[str] = field(default_factory=Counter)  # by kind of fact
+    withheld: int = 0  # facts that became known after the as-of limit
 
 
 class Application:
-    """Applies facts one by one to the states they concern, then says what is different from before the batch."""
+    """Applies facts one by one to the states of their events, then computes the difference made by the batch."""
 
     def __init__(self, states: dict[str, EventState], horizon: datetime | None = None) -> None:
-        """`horizon`: leave out what was known later."""
+        """`as_of_limit`: facts that became known later are left out."""
         self._states = states
         self._horizon = horizon
-        # Level 1: a fact of 2 KB in 9 us; making a compressor costs as much, so one serves the batch.
+        # Level 1 compresses a fact of 2 KB in 9 us. Creating a compressor takes as long, so the batch shares one.
         self._compressor = zstandard.ZstdCompressor(level=1)
         self._before: dict[tuple[str, str], Folded | None] = {}
         self._after: dict[tuple[str, str], Folded] = {}
         self.effects = Effects()
 
     def apply(self, received: Received) -> None:
-        """Every version is kept, also one that changes nothing: a later one may yet come between it and others."""
+        """Every version is stored, even if it changes nothing: a version that arrives later may sort before it."""
         fact: FactEvent = received.message
         state = self._states.setdefault(fact.event_key, EventState(fact.event_key))
         scheduled_at = fact.scheduled_at if isinstance(fact, Listed) else None
@@ -86,7 +86,7 @@ class Application:
             self.effects.told.append(Told(received, known_at, number, state.status, state.scheduled_at, changed))
 
     def finish(self) -> Effects:
-        """The rows that differ from before the batch, the columns of the events, and what their returns moved."""
+        """Compute the changed rows, the events' columns and the changes to return rates. Call once, at the end."""
         for (event_key, kind), after in self._after.items():
             before = self._before[event_key, kind]
             self._difference(before.fact if before else None, after.fact)
@@ -101,12 +101,12 @@ class Application:
         return self.effects
 
     def _is_beyond(self, horizon: datetime, state: EventState, fact: FactEvent, known_at: datetime) -> bool:
-        """Also what is said of an event whose listing is beyond: it would have no row to belong to."""
+        """Also true for a fact whose event is not listed within the limit: it would have no event row to refer to."""
         listed = isinstance(fact, Listed) or state.id is not None or bool(state.versions.get("listed"))
         return known_at > horizon or not listed
 
     def _stand(self, state: EventState, kind: str, versions: list[Version]) -> tuple[Folded | None, Folded]:
-        """What held and what holds now that these are the versions."""
+        """Replace the versions of this kind of fact; returns the fold before (None if there was none) and after."""
         place = (state.event_key, kind)
         before = self._after.get(place)
         if before is None and state.versions.get(kind):
@@ -119,7 +119,7 @@ class Application:
         return before, after
 
     def _schedule(self, state: EventState, scheduled_at: datetime | None) -> None:
-        """Where the true instant of a version is lost, the schedule stands in for it: a new one moves the version."""
+        """Set the schedule. Versions whose fact has no `known_at` are dated by the schedule, so they get a new date."""
         if scheduled_at == state.scheduled_at:
             return
         state.scheduled_at = scheduled_at
@@ -129,7 +129,7 @@ class Application:
                 self._stand(state, kind, moved)
 
     def _store(self, state: EventState, version: Version, received: Received, told: bool) -> int:
-        """Returns the version's number. `told`: a loaded event of it goes downstream in the same unit."""
+        """Returns the version's number. `is_published`: a loaded event for it is appended in the same unit."""
         kind = version.fact.kind
         number = state.stored[kind] = state.stored.get(kind, 0) + 1
         state.version += 1
@@ -140,7 +140,7 @@ class Application:
         return number
 
     def _notes(self, before: Folded | None, after: Folded) -> None:
-        """A version that arrives late may change what later ones corrected or lost."""
+        """Write new corrections and regressions. A late version may also invalidate those of newer versions."""
         fact, none = after.fact, frozenset[Note]()
         self.effects.regressed[fact.kind] += len(after.regressed - (before.regressed if before else none))
         for table, old, new in (
@@ -202,7 +202,7 @@ class Application:
             }
 
     def _returns(self, before: FactEvent | None, after: Settled, day: date | None) -> None:
-        """Rates are as of the newest day that counts: an event's schedule may move after it was counted."""
+        """The rates' as_of is midnight UTC of the newest counted day, not the schedule, which may change later."""
         as_of = datetime.combine(day or date.min, time(), UTC)
         was = returns.contributions(before if isinstance(before, Settled) else None)
         cells = self.effects.rates[after.source]
@@ -210,7 +210,7 @@ class Application:
             so_far = cells.get(cell)
             if so_far is None:
                 cells[cell] = [bets, staked, returned, as_of]
-            else:  # in place: there are some forty cells an event
+            else:  # updated in place: an event has about forty cells
                 so_far[0] += bets
                 so_far[1] += staked
                 so_far[2] += returned
@@ -218,17 +218,17 @@ class Application:
 
 
 def replaces(version: Version, old: Version) -> bool:
-    """Of the same record: whether it says something else, and not something that a replay has replaced since."""
+    """Whether `version`, of the same record as `old`, differs from it and is not older than its revision."""
     return version.revision >= old.revision and version.fact != old.fact
 
 
 def says_nothing(fact: FactEvent) -> bool:
-    """A result page that went blank again: news only where there was a result before."""
+    """Whether the fact is an empty provisional result. It only matters if the event had a result before."""
     return isinstance(fact, Settled) and fact.status == "provisional" and not (fact.outcomes or fact.transactions)
 
 
 def entity_rows(effects: Effects) -> list[Row]:
-    """Rows of the entities met, natural keys where ids will be."""
+    """Rows for facts.entities, with the source's name in place of its id."""
     return [
         (key, source, info.name, known_text(info.categories.items()) or "{}", known_at)
         for key, (known_at, source, info) in effects.entities.items()
@@ -241,5 +241,5 @@ def _note_row(table: Table, fact: FactEvent, note: Note) -> Row:
 
 
 def rate_rows(effects: Effects, slot: str) -> list[Row]:
-    """Per cell bets, staked, returned and as_of, to be added to what the slot has counted so far."""
+    """Rows for facts.return_rates: per cell the bets, staked, returned and as_of to add to the slot's totals."""
     return [(slot, source, *cell, *sums) for source, cells in effects.rates.items() for cell, sums in cells.items()]

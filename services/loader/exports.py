@@ -1,8 +1,9 @@
-"""A CSV file per day and table: `exports/YYYY-MM-DD/*.csv`, written aside and renamed, so that no reader sees a half.
+"""Writes one CSV file per day and table, `exports/YYYY-MM-DD/*.csv`.
 
-A day is written when its last event has ended (or the day itself is over), and again whenever its rows change.
-Beside the tables lies `manifest.json`: how many rows each file has, and whether every event of the day has ended.
-Files hold the day of all sources; keys and a column of sessions.csv say whose a row is.
+A file is written under a temporary name and renamed, so a reader never sees a partial file. A day is written when its
+last event has ended or the day is over, and again whenever its rows change. `manifest.json` beside the files holds the
+row count of each file and whether all events of the day have ended. A file holds the rows of all sources; the keys and
+the column `source` of sessions.csv tell them apart.
 """
 
 from __future__ import annotations
@@ -24,13 +25,13 @@ from shared.database.connection import DbConnection, Link
 from shared.errors import TransientError
 
 LOOK_EVERY_S = 0.5
-# While a backfill passes through, its days change again and again for a while: a day is written once it has rested
-# this long, or at once when no day moves any more.
+# A backfill changes its days many times in a row. A day is therefore written when it has been unchanged for this long,
+# or at once when no day has changed since the last poll.
 REST_S = 3.0
-# Planning a query over the views costs more than reading one day: days that wait are read together.
+# Planning a query over the views takes longer than reading one day, so several days are read in one query.
 DAYS_AT_ONCE = 16
 
-# With the date in the key of the advisory lock: exporters side by side never work at the same day.
+# First half of the advisory lock key; the second is the date. Concurrent exporters never write the same day.
 LOCK = int.from_bytes(b"csv", "big")
 
 _DATED = (
@@ -44,7 +45,7 @@ _ORDER = {
     "transactions": "event_key, market, ordinal",
     "predictions": "event_key, as_of, state, head, slot, class",
 }
-# Each begins with the day the row belongs to, which is cut off before it is written.
+# The first column is the day of the row; it is removed before the row is written.
 FILES = {
     "sessions": "SELECT date AS day, * FROM analytics.sessions WHERE date = ANY({days}) ORDER BY session_key",
     "events": f"{_DATED} ORDER BY event_key",
@@ -56,7 +57,7 @@ FILES = {
 
 
 class Day(NamedTuple):
-    """A day whose files are older than its rows."""
+    """A day with rows newer than its files. `touched` counts its changes; `ended`: all its events have ended."""
 
     date: date
     touched: int
@@ -64,7 +65,7 @@ class Day(NamedTuple):
 
 
 class Source(NamedTuple):
-    """A source's part of a day."""
+    """One source's rows of a day: how many changes there were (`touched`), and how many the files include."""
 
     id: int
     touched: int
@@ -82,14 +83,17 @@ FROM facts.export_days d GROUP BY d.date HAVING bool_or(d.touched > d.exported) 
 
 
 class Exporter:
-    """Looks for days to write, in a thread of its own with a connection of its own."""
+    """Writes outdated days, in its own thread with its own connection.
+
+    A day whose files cannot be written is retried at every poll and does not delay other days.
+    """
 
     def __init__(self, conninfo: str, directory: Path, clock: Clock, rest_s: float = REST_S) -> None:
         self._link = Link(conninfo, "exports", autocommit=True)
         self._directory = directory
         self._clock = clock
         self._rest_s = rest_s
-        self._seen: dict[date, tuple[int, float]] = {}  # how often touched, and since when (monotonic)
+        self._seen: dict[date, tuple[int, float]] = {}  # `touched`, and since when (monotonic seconds)
         self._written = 0
         self._refused: dict[date, str] = {}
         self._log = structlog.get_logger()
@@ -102,11 +106,11 @@ class Exporter:
             try:
                 self.look(stop)
             except TransientError as error:
-                self._log.warning("exports wait for the database", error=str(error))
+                self._log.warning("exports_database_lost", error=str(error))
         self._link.drop()
 
     def look(self, stop: threading.Event) -> None:
-        """Write every day that rests and has nothing more to wait for."""
+        """Write every outdated day that is quiet and has ended, or is in the past."""
         today = self._clock.now().date()
         with self._link.use() as connection:
             days = [Day(*row) for row in connection.execute(_OPEN_DAYS)]
@@ -117,7 +121,7 @@ class Exporter:
                 self._write_together(connection, due[start : start + DAYS_AT_ONCE])
 
     def _resting(self, days: list[Day]) -> list[Day]:
-        """Those that have not moved since the last look, and for `rest_s` while any other day moves."""
+        """Days unchanged since the last poll, and for `quiet_period_s` if any other day has changed."""
         now = time.monotonic()
         before, self._seen = self._seen, {}
         for day in days:
@@ -129,7 +133,7 @@ class Exporter:
         return [day for day in still if now - self._seen[day.date][1] >= self._rest_s]
 
     def _write_together(self, connection: DbConnection, days: list[Day]) -> None:
-        """Days that no other exporter is at, all from one snapshot."""
+        """Write the days that no other exporter has locked, all from one snapshot."""
         with ExitStack() as held:
             mine = [day for day in days if held.enter_context(_alone(connection, day.date))]
             with connection.transaction():
@@ -140,13 +144,13 @@ class Exporter:
                 self._try(connection, day, sources, {name: dated[day.date] for name, dated in files.items()})
 
     def _try(self, connection: DbConnection, day: Day, sources: list[Source], files: dict[str, list[bytes]]) -> None:
-        """A day that cannot be written holds up no other; it is tried at every look, and told of once a cause."""
+        """Write one day and mark it as exported. A failure is logged once per cause; the day stays outdated."""
         try:
             self._write(day, sources, files)
         except OSError as error:
             cause = error.strerror or type(error).__name__
             if self._refused.get(day.date) != cause:
-                self._log.error("cannot write the exports", directory=str(self._directory), day=day.date, error=cause)
+                self._log.error("export_write_failed", directory=str(self._directory), day=day.date, error=cause)
             self._refused[day.date] = cause
             return
         self._refused.pop(day.date, None)
@@ -159,7 +163,7 @@ class Exporter:
         self._written += 1
 
     def _write(self, day: Day, sources: list[Source], files: dict[str, list[bytes]]) -> None:
-        """No row is locked meanwhile: a slow disk must not hold up the loader. Each file begins with its header."""
+        """Each value of `files` starts with the header. Locks no row: a slow disk must not block the loader."""
         directory = self._directory / day.date.isoformat()
         directory.mkdir(parents=True, exist_ok=True)
         for name, lines in files.items():
@@ -175,7 +179,7 @@ class Exporter:
 
 @contextmanager
 def _alone(connection: DbConnection, day: date) -> Iterator[bool]:
-    """Whether no other exporter is at this day; none will be until the block ends."""
+    """Try to lock the day until the block ends; yields False if another exporter holds the lock."""
     key = (LOCK, day.toordinal())
     taken = connection.execute("SELECT pg_try_advisory_lock(%s, %s)", key).fetchone() == (True,)
     try:
@@ -186,7 +190,7 @@ def _alone(connection: DbConnection, day: date) -> Iterator[bool]:
 
 
 def _sources_of(connection: DbConnection, day: Day) -> list[Source]:
-    """The sources that a day's files will hold; none where it moves again, or another exporter was faster."""
+    """The sources of the day; empty if the day has changed again or another exporter has written it already."""
     found = connection.execute(
         "SELECT d.source_id, d.touched, d.exported, s.name FROM facts.export_days d"
         " JOIN facts.sources s ON s.id = d.source_id WHERE d.date = %s ORDER BY s.name",
@@ -198,7 +202,7 @@ def _sources_of(connection: DbConnection, day: Day) -> list[Source]:
 
 
 def _read(connection: DbConnection, query: str, days: list[Day]) -> dict[date, list[bytes]]:
-    """The query's rows as lines of CSV, by day, the header first. The server sends them a row at a time."""
+    """The query's result as CSV lines by day, header first. COPY returns one row at a time."""
     select = sql.SQL(query).format(days=sql.Literal([day.date for day in days]))
     with connection.cursor() as cursor, cursor.copy(sql.SQL(_COPY).format(select)) as copy:
         rows = iter(copy)

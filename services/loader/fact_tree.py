@@ -1,4 +1,4 @@
-"""A fact as a tree of named values, and back."""
+"""Converts a fact to a tree of named values, and back."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from shared.events import Listed, Observed, Settled
 FactEvent = Listed | Observed | Settled
 Tree = dict[str, Any]
 
-# What a fact says of itself, not of the event.
+# Fields about the message itself, not about the event.
 _ENVELOPE = {"schema_version", "source", "event_key", "known_at", "known_after_s", "document_hash", "kind"}
 
 
 def tree_of(fact: FactEvent) -> Tree:
-    """The fact's own values by name; lists become mappings by slot, market and selection; unknown ones are left out."""
+    """The fact's values by name, without the unknown ones. Lists become mappings by slot, market and selection."""
     said = fact.model_dump(exclude_none=True, exclude=_ENVELOPE)
     for name in ("entries", "outcomes"):
         if name in said:
@@ -30,7 +30,7 @@ def tree_of(fact: FactEvent) -> Tree:
 
 
 def fact_of(like: FactEvent, tree: Tree) -> FactEvent:
-    """The tree as a fact again, in the envelope of `like`."""
+    """The inverse of `tree_of`; the fields about the message are those of `envelope`."""
     said = {name: getattr(like, name) for name in _ENVELOPE} | tree
     for name in ("entries", "outcomes"):
         if name in tree:
@@ -45,14 +45,14 @@ def fact_of(like: FactEvent, tree: Tree) -> FactEvent:
 
 
 def _known(item: Tree) -> Tree:
-    """Without the unknown values that pydantic leaves in mappings."""
+    """Remove None values from mappings, where pydantic's `exclude_none` keeps them."""
     return {
         name: _known(value) if isinstance(value, dict) else value for name, value in item.items() if value is not None
     }
 
 
 def _result_as_one(item: Tree) -> Tree:
-    """Place and code exclude each other, and a code decides about the refund: as one value, one replaces the other."""
+    """Pack place, code and refund into one value: place and code are exclusive, and the code implies the refund."""
     result = {name: item.pop(name) for name in ("place", "code", "refunded") if name in item}
     if not result.get("refunded"):
         result.pop("refunded", None)
@@ -60,10 +60,12 @@ def _result_as_one(item: Tree) -> Tree:
 
 
 def _result_as_many(item: Tree) -> Tree:
+    """The inverse of `_pack_result`."""
     return {name: value for name, value in item.items() if name != "result"} | dict(item.get("result", ()))
 
 
 def leaves(tree: Tree, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted paths and values of all leaves, without empty lists."""
     for name, value in tree.items():
         if isinstance(value, dict):
             yield from leaves(value, f"{prefix}{name}.")
@@ -72,6 +74,7 @@ def leaves(tree: Tree, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def text_of(value: Any) -> str | None:
+    """A leaf as the text stored in facts.corrections and facts.regressions; None stays None."""
     if value is None:
         return None
     if isinstance(value, datetime):

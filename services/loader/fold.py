@@ -1,11 +1,11 @@
-"""From the versions of a fact to what holds now: never erased by absence, corrected by difference.
+"""Folds all versions of a fact into its current state.
 
-A fact becomes a tree of named values; versions in the order of their knowledge are folded into one tree:
+Each version is a tree of named values. The versions, sorted by `known_at`, are merged into one tree:
 * a value that was unknown is filled in;
-* a value that differs replaces the older one: a correction;
-* a value that is missing leaves the older one standing: a regression.
-So the outcome depends on the versions and not on the order in which they arrived.
-Source: docs/adr/0004-facts-are-folds.md.
+* a different value replaces the older one: a correction;
+* a missing value keeps the older one: a regression.
+The result therefore depends on the versions only, not on the order in which they arrived
+(docs/adr/0004-facts-are-folds.md).
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from uuid import UUID
 
 from services.loader.fact_tree import FactEvent, Tree, fact_of, leaves, text_of, tree_of
 
-# Derived from other values, so neither a loss nor a correction of their own.
+# Derived from other values, so their changes are neither corrections nor regressions.
 _DERIVED = {"missing_markets", "card_key"}
 _RANK = {"provisional": 0, "cancelled": 1, "void": 2, "settled": 2}
 
 
 class Version(NamedTuple):
-    """One version of a fact; ordered by what was known when."""
+    """One version of a fact; versions are sorted by `known_at`, then by `revision`."""
 
     known_at: datetime
     revision: str
@@ -33,7 +33,7 @@ class Version(NamedTuple):
 
 
 class Change(NamedTuple):
-    """A field that differs: `old` is None for one that was unknown, `new` for one that was taken away."""
+    """A field with two different values; `old` is None if it was unknown, `new` is None if it was removed."""
 
     field: str
     old: str | None
@@ -41,7 +41,7 @@ class Change(NamedTuple):
 
 
 class Note(NamedTuple):
-    """A correction or a regression: which version brought the change."""
+    """A correction or regression, with the record and the time of the version that made it."""
 
     record_id: UUID
     known_at: datetime
@@ -49,21 +49,21 @@ class Note(NamedTuple):
 
 
 class Folded(NamedTuple):
-    """What holds after all versions, since when, and what the fold met on its way."""
+    """The current state of a fact, and the corrections and regressions found while folding."""
 
     fact: FactEvent
-    changed_at: datetime  # when the last version that changed something was known
+    changed_at: datetime  # `known_at` of the last version that changed a value
     corrected: frozenset[Note] = frozenset()
     regressed: frozenset[Note] = frozenset()
 
 
 def fold(versions: Iterable[Version]) -> Folded:
-    """The same for any order of the versions; those known at the same instant count in the order given.
+    """Fold one or more versions, in any order; equal (`known_at`, `revision`) keep the order given.
 
-    The fact has the latest version's envelope. At least one version.
+    The fields about the message itself (source, hash ...) are those of the latest version.
     """
     first, *later = sorted(versions, key=lambda version: version[:2])
-    if not later:  # the usual case: nothing to merge
+    if not later:  # the usual case
         return Folded(first.fact, first.known_at)
     tree, changed_at = tree_of(first.fact), first.known_at
     corrected: list[Note] = []
@@ -80,12 +80,12 @@ def fold(versions: Iterable[Version]) -> Folded:
 
 
 def supersede(versions: Iterable[Version], new: Version) -> list[Version]:
-    """The versions with `new` in place of an earlier attempt at the same record (a replay under changed rules)."""
+    """Append `new`, replacing an earlier version of the same record (from before a replay under changed rules)."""
     return [version for version in versions if version.record_id != new.record_id] + [new]
 
 
 def changed_fields(before: FactEvent, after: FactEvent) -> tuple[str, ...] | None:
-    """The names of the fields that differ; None where the two say the same."""
+    """Dotted names of the fields that differ; None if the facts are equal."""
     old, new = tree_of(before), tree_of(after)
     return None if old == new else tuple(change.field for change in _changes(old, new))
 
@@ -100,7 +100,7 @@ def _changes(old_tree: Tree, new_tree: Tree) -> list[Change]:
 
 
 def _corrections(old: Tree, merged: Tree) -> list[Change]:
-    """Values that another one replaced; the mere progress of the status is none."""
+    """Known values that were replaced. A status that leaves `provisional` is progress, not a correction."""
     return [
         change
         for change in _changes(old, merged)
@@ -111,7 +111,7 @@ def _corrections(old: Tree, merged: Tree) -> list[Change]:
 
 
 def _regressions(merged: Tree, said: Tree) -> list[Change]:
-    """What holds although the version does not say it."""
+    """Values of `merged` that the new version lacks, and a status that the new version would lower."""
     mentioned = dict(leaves(said))
     lost = [
         Change(name, text_of(value), None) for name, value in leaves(merged) if name not in mentioned and _is_own(name)
@@ -134,7 +134,7 @@ def _merge(old: Tree, new: Tree) -> Tree:
     for name in ("entries", "outcomes"):
         if name in old and name in new:
             merged[name] = old[name] | {slot: _slot(old[name].get(slot), item) for slot, item in new[name].items()}
-    if "status" in old:  # of a settled fact, so all of the following are there
+    if "status" in old:  # a settled fact, which has all of the following fields
         merged["status"] = max(
             old["status"], new["status"], key=lambda status: (_RANK[status], status == new["status"])
         )
@@ -146,7 +146,7 @@ def _merge(old: Tree, new: Tree) -> Tree:
 
 
 def _fill(old: Tree, new: Tree) -> Tree:
-    """The newer value where there is one, name by name."""
+    """Merge recursively; a value in `new` takes precedence."""
     merged = dict(old)
     for name, value in new.items():
         before = old.get(name)
@@ -155,7 +155,7 @@ def _fill(old: Tree, new: Tree) -> Tree:
 
 
 def _slot(before: Tree | None, item: Tree) -> Tree:
-    """Somebody else in the slot: what was said of the one before does not hold for him."""
+    """Merge one slot. If another entity is in the slot now, the values of the previous entity are dropped."""
     if before is None or _is_substitute(before, item):
         return item
     return _fill(before, item)
@@ -171,7 +171,7 @@ def _who(item: Tree) -> str | None:
 
 
 def _still_missing(old: Tree, new: Tree, merged: Tree) -> tuple[str, ...]:
-    """Rows that stand although this version lost them are not missing. Only of a settled event is it told what is."""
+    """The missing payout rows, less those kept from the older version. Only a settled fact lists missing markets."""
     told = new if new["status"] == "settled" else old
     left: Counter[str] = Counter(told["missing_markets"])
     for market, rows in merged["transactions"].items():
@@ -181,7 +181,7 @@ def _still_missing(old: Tree, new: Tree, merged: Tree) -> tuple[str, ...]:
 
 
 def _market(before: Tree | None, rows: Tree) -> Tree:
-    """A market is one list: rows that only went away are kept, a list with other rows replaces the old one."""
+    """Merge one market. Rows that are only missing are kept; a list with other rows replaces the old one."""
     if before is None or not rows.keys() < before.keys():
         return rows
     return before | {selection: (amount, before[selection][1]) for selection, (amount, _) in rows.items()}

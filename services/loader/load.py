@@ -1,9 +1,9 @@
-"""Clean facts, predictions and dead letters become rows; each fact that changed something is told downstream.
+"""Loads facts, predictions and dead letters into tables and appends a loaded event for each fact that changed a row.
 
-Rows, positions and loaded-events become visible together, in the unit's transaction. Only what many events share
-(sources, venues, sessions, entities) is made known beforehand in a transaction of its own: inside the unit's it would
-keep every other loader that meets the same entity waiting until the whole batch is done. It is made from the same
-facts whenever a unit is repeated, so a unit that fails leaves nothing that would not come anyway.
+Rows, positions and loaded events become visible together, in the unit's transaction. Rows that many events share
+(sources, venues, sessions, entities) are written earlier, in a separate transaction: inside the unit they would block
+every other loader that needs the same entity until the whole batch is done. If the unit fails, these rows stay. They
+are correct all the same, because the repeated unit derives the same rows from the same facts.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ from shared.topics import CLEAN, LOADED, partition_of
 HOP = "loader"
 KINDS = ("listed", "observed", "settled")
 
-# The record's fault and not the database's, whatever class they belong to: numbers and texts that no column holds,
-# keys that no index holds, the same key twice in one fact.
+# Errors caused by the record, not by the database: numbers and texts that do not fit a column, keys too long for an
+# index, the same key twice in one fact.
 _REFUSED = (DataError, CardinalityViolation, ProgramLimitExceeded)
 
 T = TypeVar("T")
 
 
 class Loader:
-    """The only writer of facts."""
+    """Handles the batches of the loader, the only service that writes facts."""
 
     def __init__(
         self,
@@ -55,9 +55,9 @@ class Loader:
         stripes: int = 6,
         horizon: datetime | None = None,
     ) -> None:
-        """`shared`: a second connection, for what events share; without it all is done in the unit's transaction.
-        `stripes`: as many as the topics have partitions, so that live loaders side by side share none.
-        `horizon`: only what was known at this instant is loaded."""
+        """`shared_link`: a second connection, for rows that events share; None writes them in the unit's transaction.
+        `stripes`: number of advisory locks; equal to the number of partitions, so that live loaders never share one.
+        `as_of_limit`: facts that became known later are not loaded."""
         self._clock = clock
         self._shared = shared
         self._slot = slot
@@ -69,7 +69,7 @@ class Loader:
         try:
             return self._handle(batch, connection)
         except _REFUSED as error:
-            raise InvalidEvent(f"the database refuses a value: {first_line(error)}") from error
+            raise InvalidEvent(f"PostgreSQL rejects a value of the record: {first_line(error)}") from error
 
     def _handle(self, batch: Sequence[Received], connection: DbConnection) -> list[NewRecord]:
         keep_others_out(connection, batch, self._stripes)
@@ -92,8 +92,8 @@ class Loader:
     def _load(self, facts: list[Received], connection: DbConnection) -> list[NewRecord]:
         if not facts:
             return []
-        # What a replay of ours handles again is told as the replay's, but says no more than it said at first: what was
-        # cleaned again since stays.
+        # In a replay, loaded events carry the replay's revision. The facts keep the revision of their record, so that a
+        # version cleaned later than the record is not replaced.
         revisions = {item.event_id: item.revision for item in facts}
         states, facts = self._with_released([as_written(item) for item in facts], connection)
         listed = {item.message.event_key for item in facts if isinstance(item.message, Listed)}
@@ -103,7 +103,7 @@ class Loader:
         ]
         if orphans:
             park(connection, orphans, self._clock.now())
-        # Parents first: what refers to an event that this batch lists must find it.
+        # Listed facts first: other facts of the batch may refer to the events that they list.
         application = Application(states, self._horizon)
         for item in sorted(ready, key=lambda item: not isinstance(item.message, Listed)):
             application.apply(item)
@@ -133,10 +133,10 @@ class Loader:
     def _with_released(
         self, facts: list[Received], connection: DbConnection
     ) -> tuple[dict[str, EventState], list[Received]]:
-        """The events as they stand, and the batch with the parked children of those it lists for the first time."""
+        """The events' states, and the batch preceded by the parked facts of events that it lists for the first time."""
         states = read_states(
             connection,
-            # A card may move the schedule, and with it when the event's other facts were known.
+            # A card may change the schedule, and with it the `known_at` of the event's other facts.
             (
                 (item.message.event_key, kind)
                 for item in facts
@@ -145,12 +145,12 @@ class Loader:
         )
         fresh = {item.message.event_key for item in facts if isinstance(item.message, Listed)} - states.keys()
         children = release(connection, fresh) if fresh else []
-        # In the order in which they came: the children before what is in the batch, where one of them may come again.
+        # In order of arrival: the parked facts came first, and the batch may hold one of them again.
         return states, children + facts
 
 
 def write_shared(connection: DbConnection, effects: Effects) -> dict[str, resolve.Ids]:
-    """What the batch's events share; returns the ids of sources and sessions."""
+    """Write the rows that the batch's events share; returns the ids of sources and sessions."""
     source_ids = resolve.sources(
         connection, {row.source for row in effects.sessions} | {source for source, _ in effects.days}
     )
@@ -160,7 +160,7 @@ def write_shared(connection: DbConnection, effects: Effects) -> dict[str, resolv
 
 
 def write(connection: DbConnection, effects: Effects, shared: Mapping[str, resolve.Ids], slot: str) -> resolve.Ids:
-    """All rows that are the batch's own; returns the ids of its events."""
+    """Write all other rows of the batch; returns the ids of its events."""
     postgres_events.write(connection, effects.events, shared["sessions"])
     keys = {row[0] for rows in effects.rows.values() for row in rows} | effects.events.keys()
     known = {"sources": shared["sources"], "events": resolve.events(connection, keys)}
@@ -172,10 +172,11 @@ def write(connection: DbConnection, effects: Effects, shared: Mapping[str, resol
 
 
 def keep_others_out(connection: DbConnection, batch: Sequence[Received], stripes: int) -> None:
-    """Wait until nobody else writes any of these events, and keep it so to the end of the transaction.
+    """Lock the batch's events against other writers until the transaction ends. Blocks while another writer has them.
 
-    A partition has one owner, but a replay works beside it: each would fold what it reads without what the other is
-    about to write. Locks are taken in one order everywhere.
+    A partition has one owner, but a replay may write the same events at the same time; each would fold versions
+    without those that the other has not committed yet. Locks are always taken in ascending order, so writers cannot
+    deadlock.
     """
     wanted = sorted({partition_of(item.record.key, stripes) for item in batch if item.message is not None})
     connection.execute(
@@ -184,9 +185,10 @@ def keep_others_out(connection: DbConnection, batch: Sequence[Received], stripes
 
 
 def dead_letter_row(record: Record) -> Row:
-    """A record of a dead-letter topic as a row of facts.dead_letters. Whatever it holds, this must not fail:
+    """A record of a dead-letter topic as a row of facts.dead_letters.
 
-    it would become a dead letter itself, come back here, and fail again, for ever.
+    Must not raise for any content: the record would become a dead letter itself, come back here and fail again, without
+    end.
     """
     text = {name: _printable(value) for name, value in record.headers.items()}
     return (
@@ -223,7 +225,7 @@ def _read(reader: Callable[[str], T], text: str | None, otherwise: T) -> T:
 
 
 def _touch_days(connection: DbConnection, effects: Effects, source_ids: resolve.Ids) -> None:
-    """Their CSV files are out of date now. Last of all: loaders side by side meet in these rows."""
+    """Mark the CSV files of the days as outdated. Called last, because concurrent loaders lock the same rows here."""
     days = sorted((source_ids[source], day) for source, day in effects.days)
     connection.execute(
         "INSERT INTO facts.export_days (source_id, date) SELECT * FROM unnest(%s::int[], %s::date[])"
@@ -238,7 +240,9 @@ def _store_predictions(connection: DbConnection, batch: Sequence[Received]) -> N
     known = resolve.events(connection, {item.message.event_key for item in batch})
     unknown = [item for item in batch if item.message.event_key not in known]
     if unknown:
-        raise InvalidEvent(f"a prediction for {unknown[0].message.event_key}, an event that was never loaded")
+        raise InvalidEvent(
+            f"the prediction's event {unknown[0].message.event_key} was never loaded; redrive the record when it is"
+        )
     rows: dict[UUID, Row] = {item.event_id: _prediction_row(item.event_id, item.message) for item in batch}
     merge(connection, {PREDICTIONS: list(rows.values())}, {"events": known})
 
@@ -253,7 +257,7 @@ def _prediction_row(event_id: UUID, prediction: Prediction) -> Row:
 
 
 def as_written(item: Received) -> Received:
-    """Under the revision that whoever wrote the record gave it."""
+    """The item with the revision in its record's headers instead of the replay's."""
     written = revision_of(item.record.headers)
     return item if written == item.revision else item._replace(revision=written)
 

@@ -1,4 +1,4 @@
-"""Children whose parent is not there yet: kept durably, released in the parent's own transaction."""
+"""Parks facts whose event is not listed yet, and releases them in the transaction that lists the event."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from shared.records import Received, decode
 
 
 def park(connection: DbConnection, children: Sequence[Received], at: datetime) -> None:
-    """Keep the records whole: released, they are handled as if they came just then.
+    """Store the complete records, so that a released one is handled as if it had just arrived.
 
-    One that comes again keeps its place in the order; one of a newer revision replaces what was said before.
+    A record that arrives again keeps its place in the order; its value is replaced if the revision is newer.
     """
     with connection.cursor() as cursor:
         cursor.executemany(
@@ -35,7 +35,7 @@ def park(connection: DbConnection, children: Sequence[Received], at: datetime) -
 
 
 def release(connection: DbConnection, parent_keys: Iterable[str]) -> list[Received]:
-    """Take the children of these events out of the parking place, each event's in the order in which they came."""
+    """Remove and return the parked facts of these events, in order of arrival."""
     found = connection.execute(
         "DELETE FROM facts.parked WHERE parent_key = ANY(%s)"
         " RETURNING parked_at, topic, p, off, parent_key, value, headers",

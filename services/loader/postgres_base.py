@@ -1,4 +1,4 @@
-"""Base data: what codes mean, one table for each kind of code."""
+"""Writes reference data: the meaning of a source's codes, one table for each kind of code."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from shared.events import Reference
 
 
 def meet(connection: DbConnection, reference: Reference) -> None:
-    """Make the rows, unnamed. Apart from the unit's transaction, as all that events share: they wait for it."""
+    """Insert a row without a name for each new code. Runs in the transaction for shared rows (load.py)."""
     if reference.table not in REFERENCE_TABLES:
-        raise InvalidEvent(f"expected base data among {', '.join(REFERENCE_TABLES)}, got {reference.table!r}")
+        raise InvalidEvent(f"expected a reference table among {', '.join(REFERENCE_TABLES)}, got {reference.table!r}")
     source_id = resolve.sources(connection, [reference.source])[reference.source]
     connection.execute(
         f"INSERT INTO facts.{reference.table} (source_id, code) SELECT %s, w.code FROM unnest(%s::text[]) AS w(code)"
@@ -24,9 +24,9 @@ def meet(connection: DbConnection, reference: Reference) -> None:
 
 
 def write(connection: DbConnection, reference: Reference) -> bool:
-    """Name the rows; True if any changed. Codes that are no longer named stay: old facts use them.
+    """Update names and attributes; returns whether any row changed. Other codes stay, because old facts use them.
 
-    A row that is known to be otherwise since later stays too, and one that is named the same is known so the longer.
+    A row with a later `known_at` is not changed. If the values are equal, only `known_at` advances.
     """
     rows = reference.rows
     values = (

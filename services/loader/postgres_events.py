@@ -1,4 +1,4 @@
-"""The events table: made once, filled by what each kind of fact knows."""
+"""Writes facts.events: inserts new events and updates the columns that the kinds of facts own."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _STAGE = ", ".join(["event_key text", *(f"{name} {kind}" for name, kind in _COLU
 _NAMES = ", ".join(["event_key", *_COLUMNS])
 _AS_STAGED = {"missing_markets": "string_to_array(s.missing_markets, ',')"}
 _VALUES = ", ".join(["event_key", *(_AS_STAGED.get(name, name) for name in _COLUMNS)])
-# What each kind of fact knows of its event: set as it says, and left alone by the other kinds.
+# The columns that each kind of fact owns, by the column of its timestamp. Other kinds do not change them.
 _KNOWN_BY = {
     "listed_at": ("session_id", "number", "scheduled_at", "title", "distance_m", "card_key"),
     "observed_at": ("observed_conditions",),
@@ -43,12 +43,12 @@ def prepare(connection: DbConnection) -> None:
     size = connection.execute("SELECT pg_relation_size(to_regclass('pg_temp.stage_events'))").fetchone()
     if size == (None,):
         connection.execute(f"CREATE TEMP TABLE stage_events ({_STAGE}) ON COMMIT DELETE ROWS")
-    elif size != (0,):  # an earlier part of the same transaction's batch
+    elif size != (0,):  # left by an earlier part of the batch in the same transaction
         connection.execute("TRUNCATE stage_events")
 
 
 def write(connection: DbConnection, events: Mapping[str, Mapping[str, Any]], sessions: Ids) -> None:
-    """New events are inserted whole; of known ones, what these facts know replaces what was there."""
+    """Insert new events; of existing ones, update the columns that the batch's facts own."""
     with connection.cursor() as cursor, cursor.copy(f"COPY stage_events ({_NAMES}) FROM STDIN") as copy:
         for key, columns in sorted(events.items()):
             copy.write_row((key, *(_value(name, columns, sessions) for name in _COLUMNS)))

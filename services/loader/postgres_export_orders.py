@@ -1,4 +1,4 @@
-"""Exports that somebody asked for: days whose CSV files are to be written anew, and how far that is."""
+"""Export operations: marks the requested days as outdated and reports how many are rewritten."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ KIND = "export"
 
 
 def touch(connection: DbConnection, first: date, last: date) -> dict[str, Any]:
-    """Mark the days' files as out of date; the operation's target. Raises ConfigError where no such day is loaded."""
+    """Mark the days' files as outdated; returns the operation's target. Raises ConfigError if no such day is loaded."""
     days: dict[str, int] = {}
     for day, touched in connection.execute(
         "UPDATE facts.export_days SET touched = touched + 1 WHERE date BETWEEN %s AND %s RETURNING date, touched",
@@ -22,12 +22,12 @@ def touch(connection: DbConnection, first: date, last: date) -> dict[str, Any]:
     ):
         days[day.isoformat()] = days.get(day.isoformat(), 0) + touched
     if not days:
-        raise ConfigError(f"nothing is loaded of {first} to {last}: there is nothing to export")
+        raise ConfigError(f"nothing is loaded for {first} to {last}, so there is nothing to export")
     return {"from": first.isoformat(), "to": last.isoformat(), "days": days}
 
 
 def look(connection: DbConnection, operation: Operation) -> Standing | None:
-    """A day is written once its events have ended, or it is over itself."""
+    """How many of the operation's days are written; a day counts when its files include all its changes."""
     if operation.wanted == "cancel":
         return Standing(operation.counts, operation.progress, ended="cancelled")
     days: dict[str, int] = operation.target["days"]

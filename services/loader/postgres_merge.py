@@ -1,6 +1,6 @@
-"""COPY to staging and merge: how rows of any table of the schema dictionary get into it.
+"""Writes rows to any table of the schema dictionary: COPY to a staging table, then one or two merge statements.
 
-References are resolved on the way in: a row comes with natural keys and is staged with ids.
+Rows come with natural keys; foreign keys are resolved to ids before staging.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from shared.database.connection import DbConnection
 
 
 def prepare(connection: DbConnection) -> None:
-    """One staging table for each table, of the session's own; empty after every transaction.
+    """Create or empty the staging tables. They are temporary, one for each table, and emptied at commit.
 
-    Within a transaction a batch may be worked through in parts (runtime/loops/batch.py): what an earlier part left
-    staged must not be merged once more.
+    They may hold rows within a transaction too: a batch may be handled in parts (runtime/loops/batch.py), and the rows
+    of an earlier part must not be merged again.
     """
     found = connection.execute(
         "SELECT n, pg_relation_size(c) > 0 FROM unnest(%s::text[]) n, to_regclass('pg_temp.' || n) c"
@@ -35,7 +35,7 @@ def prepare(connection: DbConnection) -> None:
 
 
 def merge(connection: DbConnection, rows: Mapping[Table, Sequence[Row]], known: Mapping[str, Ids]) -> None:
-    """Write the rows, tables in the order given. `known`: ids already resolved, by table."""
+    """Write the rows, tables in the order given. `resolved_ids`: ids that the caller has resolved, by table."""
     for table, table_rows in rows.items():
         if table_rows:
             stage(connection, table, resolved(connection, table, table_rows, known))
@@ -44,7 +44,7 @@ def merge(connection: DbConnection, rows: Mapping[Table, Sequence[Row]], known: 
 
 
 def delete(connection: DbConnection, table: Table, keys: Sequence[Row], known: Mapping[str, Ids]) -> None:
-    """Remove rows by their key: those that a correction took away."""
+    """Delete rows by their key: rows that a correction removed."""
     staged = resolved(connection, table, keys, known)
     padded = [(*key, *(None for _ in table.values)) for key in staged]
     stage(connection, table, padded)
@@ -54,6 +54,7 @@ def delete(connection: DbConnection, table: Table, keys: Sequence[Row], known: M
 
 
 def stage(connection: DbConnection, table: Table, rows: Iterable[Sequence[Any]]) -> None:
+    """COPY rows, with ids resolved, into the staging table."""
     with (
         connection.cursor() as cursor,
         cursor.copy(f"COPY stage_{table.name} ({', '.join(table.columns)}) FROM STDIN") as copy,
@@ -66,7 +67,7 @@ def stage(connection: DbConnection, table: Table, rows: Iterable[Sequence[Any]])
 def resolved(
     connection: DbConnection, table: Table, rows: Sequence[Row], known: Mapping[str, Ids]
 ) -> list[Sequence[Any]]:
-    """The rows with ids in place of natural keys."""
+    """The rows with ids in place of natural keys; rows may be cut after the key columns."""
     result: list[Sequence[Any]] = [list(row) for row in rows]
     for reference in table.references:
         at = table.columns.index(reference.column)
@@ -77,7 +78,7 @@ def resolved(
             ids = RESOLVERS[reference.table](connection, {row[at] for row in rows if row[at] is not None})
         for row in result:
             if row[at] is not None:
-                row[at] = ids[row[at]]  # type: ignore[index]  # made as lists above
+                row[at] = ids[row[at]]  # type: ignore[index]  # the rows are lists, made above
     return result
 
 
@@ -97,17 +98,17 @@ def _merge_sql(table: Table) -> str:
     return f"{insert} ON CONFLICT ({key}) DO UPDATE SET {sets} WHERE ({old}) IS DISTINCT FROM ({new})"
 
 
-# Entities that are new: as they are met first. Of a row that another loader is just making, nothing is said here: this
-# waits until it is committed, and then it is a known one.
+# Inserts new entities. If another loader is inserting the same entity, this waits for its commit and then skips the
+# row, which _UPDATE_ENTITIES then handles.
 _MEET = (
     "INSERT INTO facts.entities (entity_key, source_id, name, categories, known_at)"
     " SELECT entity_key, source_id, name, categories, known_at FROM stage_entities s"
     " WHERE NOT EXISTS (SELECT FROM facts.entities t WHERE t.entity_key = s.entity_key) ORDER BY entity_key"
     " ON CONFLICT (entity_key) DO NOTHING"
 )
-# All that are known by now; those just made say the same and are left alone. A statement of its own, because only a
-# new statement sees what was committed while the one before waited. Locked in the order of their keys.
-# services/loader/entity_info.py says the same of two facts in memory.
+# Updates existing entities; rows just inserted are equal and stay unchanged. This is a separate statement because only
+# a new statement sees rows that were committed while the previous one waited. Rows are locked in key order.
+# services/loader/entity_info.py does the same in memory.
 _MEET_AGAIN = (
     "WITH met AS ("
     " SELECT t.id, s.known_at, s.known_at >= t.known_at AS newer, s.name, s.categories,"

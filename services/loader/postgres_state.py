@@ -1,4 +1,4 @@
-"""What the database knows of the events of a batch, before the batch."""
+"""Reads the stored states and versions of a batch's events."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from shared.events import CLEAN_EVENT
 
 
 def read_states(connection: DbConnection, wanted: Iterable[tuple[str, str]]) -> dict[str, EventState]:
-    """The states of known events, with the versions of the kinds asked for: (event key, kind)."""
+    """States of the events that are loaded, by event key, with the versions of each requested (event key, kind)."""
     pairs = sorted(set(wanted))
     states = {
         key: EventState(key, row_id, scheduled_at, status, version)
@@ -31,10 +31,10 @@ def read_states(connection: DbConnection, wanted: Iterable[tuple[str, str]]) -> 
 
 
 def decompressed(body: bytes) -> FactEvent:
-    """A fact as `facts.versions.body` holds it: the clean event's JSON, zstd (services/loader/apply.py)."""
+    """The fact in `facts.versions.body`: the clean event's JSON, compressed with zstd by services/loader/apply.py."""
     fact = CLEAN_EVENT.validate_json(zstandard.ZstdDecompressor().decompress(body))
     if fact.kind == "reference":
-        raise ValueError("base data has no versions")
+        raise ValueError("expected a fact in facts.versions, got reference data")
     return fact
 
 
@@ -49,7 +49,7 @@ def _read_versions(
     )
     for event_id, kind, number, revision, record_id, body in found:
         state, fact = states[event_id], decompressed(body)
-        # By the schedule as it is now, which may differ from the one at the time of storing.
+        # Dated by the current schedule, which may differ from the one when the version was stored.
         version = Version(known_at_of(fact, state.scheduled_at), revision, record_id, fact)
         state.versions[kind] = supersede(state.versions.get(kind, ()), version)
         state.stored[kind] = number

@@ -1,8 +1,8 @@
-"""Resolver functions: natural keys to ids, a batch at a time, inside the unit's transaction.
+"""Resolves natural keys to ids, for a whole batch at a time.
 
-Two kinds: sources, venues, sessions and entities are made when they are met for the first time; an event that is
-not known resolves to nothing, and what refers to it is parked (services/loader/parking.py). Rows are made in the
-order of their keys, so that loaders side by side wait for each other but never in a circle.
+`sources`, `venues` and `sessions` insert the rows that are missing. `entities` and `events` only read; an event that is
+not loaded has no id, and facts that refer to it are parked (services/loader/parking.py). Rows are inserted in key
+order, so that concurrent loaders may wait for each other but cannot deadlock.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def sources(connection: DbConnection, names: Iterable[str]) -> Ids:
 def venues(
     connection: DbConnection, source_ids: Mapping[str, int], wanted: Iterable[tuple[str, int]]
 ) -> dict[tuple[str, int], int]:
-    """By (source, venue code); one that is met before its reference table arrived has no name yet."""
+    """Ids by (source, venue code). A venue has no name until its reference data arrives."""
     pairs = sorted({(source_ids[source], str(code), source, code) for source, code in wanted})
     ids, codes = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
     connection.execute(
@@ -47,7 +47,7 @@ def venues(
 
 
 def sessions(connection: DbConnection, source_ids: Mapping[str, int], wanted: Sequence[SessionRow]) -> Ids:
-    """By session key; title and grade follow the newest card that names them."""
+    """Ids by session key. Title and grade are those of the last given row that has them."""
     if not wanted:
         return {}
     venue_ids = venues(connection, source_ids, {(row.source, row.venue) for row in wanted})
@@ -83,7 +83,7 @@ def entities(connection: DbConnection, keys: Iterable[str]) -> Ids:
 
 
 def events(connection: DbConnection, keys: Iterable[str]) -> Ids:
-    """Only those that are known."""
+    """Ids of the events that are loaded; other keys are absent from the result."""
     return _ids(connection, "SELECT event_key, id FROM facts.events WHERE event_key = ANY(%s)", keys)
 
 
@@ -92,7 +92,7 @@ RESOLVERS: dict[str, Callable[[DbConnection, Iterable[str]], Ids]] = {
     "entities": entities,
     "events": events,
 }
-"""By the table a reference of services/loader/schema.py names."""
+"""By the name of the table to which a foreign key refers (services/loader/schema.py)."""
 
 
 def _ids(connection: DbConnection, query: str, keys: Iterable[str]) -> Ids:

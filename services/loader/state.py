@@ -1,4 +1,4 @@
-"""What is known of an event."""
+"""The loader's state of one event."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from services.loader.fold import Version
 
 @dataclass
 class EventState:
-    """An event as it stands; `versions` by kind, oldest arrival first; `id` is None until its row is made."""
+    """Current state of an event; `versions` by kind, in order of arrival; `id` is None until its row is inserted."""
 
     event_key: str
     id: int | None = None
@@ -19,4 +19,4 @@ class EventState:
     version: int = 0
     versions: dict[str, list[Version]] = field(default_factory=dict)
     stored: dict[str, int] = field(default_factory=dict)
-    """How many versions of a kind were ever stored: the next one's number less one."""
+    """How many versions of each kind have been stored; the next version has this number plus one."""
