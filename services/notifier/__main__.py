@@ -1,4 +1,4 @@
-"""Notifier: predictions and loaded-events in, messages to people out."""
+"""The notifier process: reads predictions and loaded-events, sends messages to people."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from shared.topics import LOADED, PREDICTIONS
 
 
 def channel_of(name: str, settings: NotifierSettings) -> Channel:
-    """Raises ConfigError where the file with the channel's secret is not named."""
+    """Create the channel. Raises ConfigError if its secret file is not configured or not valid."""
     if name == "console":
         return ConsoleChannel(sys.stdout)
     files = {"discord": settings.notifier.discord_webhook_file, "webhook": settings.notifier.webhook_url_file}
     if (file := files[name]) is None:
         key = "discord_webhook_file" if name == "discord" else "webhook_url_file"
-        raise ConfigError(f"channel {name!r} needs notifier.{key}: the file that holds its URL")
+        raise ConfigError(f"channel {name!r} has no URL: set notifier.{key} to the file that holds it")
     url = read_secret_url(file)
     return DiscordChannel(url) if name == "discord" else WebhookChannel(url)
 

@@ -1,7 +1,7 @@
-"""Findings as short texts in Discord's markdown, and those texts without it.
+"""Renders findings as short texts in Discord's markdown, and converts these texts to plain text.
 
-Names come from documents that strangers wrote: nothing in them may ping anybody, make a link or a format, or reach a
-terminal's control codes. What a text says is a probability or a fact, never a promise of profit.
+Names come from untrusted documents. They must not mention (ping) people, create links or formatting, or contain
+terminal control codes. A text states a probability or a fact and never promises a profit.
 """
 
 from __future__ import annotations
@@ -13,32 +13,33 @@ from datetime import datetime
 
 from services.notifier import findings
 
-# Discord refuses a longer message; counted in UTF-16 units, the stricter of the two ways to count.
+# Discord refuses longer messages. Counted in UTF-16 code units, the stricter of the two possible ways.
 LONGEST = 2_000
 LONGEST_NAME = 80
-BREAK = "\u200b"  # takes no room, and what stands on its two sides is no mention and no link any more
+BREAK = "\u200b"  # zero-width space: invisible, and breaks up a mention or link
 MARKDOWN = re.compile(r"([\\*_~|`<>\[\]()#])")
 MENTION_OR_LINK = re.compile(r"@|(?<=:)(?=//)|(?<=[Ww]{3})(?=\.)|(?<=\.)(?=gg/)")
 
 
 def render(finding: findings.Finding) -> str:
+    """The finding's text in Discord's markdown, at most MAX_LENGTH long."""
     return clip("\n".join(_lines(finding)))
 
 
 def safe(name: str) -> str:
-    """Untrusted text for the middle of a message: one line, bounded, and nothing in it acts."""
+    """Untrusted text as one line of at most MAX_NAME_LENGTH characters, with markdown, mentions and links escaped."""
     one_line = " ".join(_printable(name.replace(BREAK, "")).split())[:LONGEST_NAME]
     return MENTION_OR_LINK.sub(lambda found: found.group() + BREAK, MARKDOWN.sub(r"\\\1", one_line))
 
 
 def plain(text: str) -> str:
-    """A rendered text for a reader without markdown: one line, its escapes and marks taken away."""
+    """A rendered text as one line without markdown escapes and marks."""
     unmarked = re.sub(r"\\(.)|\*\*", lambda found: found.group(1) or "", text.replace(BREAK, ""))
     return " · ".join(_printable(line) for line in unmarked.splitlines() if line)
 
 
 def clip(text: str) -> str:
-    """At most LONGEST UTF-16 units: whole lines as long as there are any."""
+    """Cut the text to MAX_LENGTH UTF-16 units, at the end of a line if possible."""
     while _units(text) > LONGEST:
         shorter, newline, _ = text.rpartition("\n")
         if not newline:
@@ -51,8 +52,8 @@ def _lines(finding: findings.Finding) -> Iterable[str]:
     match finding:
         case findings.Tip(event, slot, probability, model_version, state):
             yield f"**Favourite** · {_event(event)}"
-            yield f"{_entry(event, slot)} wins with probability {_percent(probability)}, says {safe(model_version)}"
-            yield f"Known so far: the {state}. A probability, not advice; no return is claimed."
+            yield f"{_entry(event, slot)}: win probability {_percent(probability)}, predicted by {safe(model_version)}"
+            yield f"Based on the {state}. This is a probability, not advice; no return is promised."
         case findings.BigPayout(event, market, payout):
             yield f"**Big payout** · {_event(event)}"
             yield f"{safe(market)} {safe(payout.selection)} paid {payout.amount:,} per 100 staked"
@@ -64,11 +65,11 @@ def _lines(finding: findings.Finding) -> Iterable[str]:
             yield from _places(event)
         case findings.Surprise(event, slot, probability):
             yield f"**Surprise** · {_event(event)}"
-            yield f"{_entry(event, slot)} won; our last prediction had given it {_percent(probability)}"
+            yield f"{_entry(event, slot)} won; our last prediction gave a win probability of {_percent(probability)}"
         case findings.CalledOff(session):
             yield f"**Called off** · {_session(session)}"
             numbers = ", ".join(str(number) for number in session.called_off)
-            yield f"{len(session.called_off)} of {session.events} events will not take place: {numbers}"
+            yield f"{len(session.called_off)} of {_count(session.events)} will not take place: {numbers}"
         case findings.Daily(digest):
             yield from _digest_lines(digest)
 
@@ -76,15 +77,15 @@ def _lines(finding: findings.Finding) -> Iterable[str]:
 def _digest_lines(digest: findings.Digest) -> Iterable[str]:
     counts = ", ".join(f"{digest.statuses[status]} {status}" for status in sorted(digest.statuses))
     yield f"**Summary** · {safe(digest.source)} {digest.day.isoformat()}"
-    yield f"{digest.events} events: {counts}"
+    yield f"{_count(digest.events)}: {counts}"
     if digest.best:
         yield "Highest payouts per 100 staked:"
     for place, payout in digest.best:
-        yield f"{safe(place)}: {safe(payout.selection)} {payout.amount:,}"
+        yield f"{safe(place)}: {safe(payout.selection)} paid {payout.amount:,}"
     if digest.log_loss is not None and digest.base_log_loss is not None:
         yield (
-            f"Predictions: log-loss {digest.log_loss:.4f} nats over {digest.scored} events; the base rate of"
-            f" {digest.base_events:,} earlier events gives {digest.base_log_loss:.4f} (less is better)"
+            f"Predictions: log loss {digest.log_loss:.4f} nats over {_count(digest.scored)}; the base rates of"
+            f" {_count(digest.base_events)} before this day give {digest.base_log_loss:.4f} (lower is better)"
         )
 
 
@@ -108,16 +109,20 @@ def _places(event: findings.EventFacts) -> Iterable[str]:
         yield ", ".join(places)
 
 
+def _count(events: int) -> str:
+    return "1 event" if events == 1 else f"{events:,} events"
+
+
 def _minute(instant: datetime) -> str:
     return f"{instant:%Y-%m-%d %H:%M} UTC"
 
 
 def _percent(probability: float) -> str:
-    return f"{100 * probability:.1f} %"
+    return f"{100 * probability:.1f}%"
 
 
 def _printable(text: str) -> str:
-    """Control and format characters (also those that turn the direction of writing) become spaces."""
+    """Replace control and format characters (including those that change the text direction) by spaces."""
     return "".join(c if c == BREAK or unicodedata.category(c)[0] != "C" else " " for c in text)
 
 

@@ -1,8 +1,7 @@
-"""The notifier's handler: predictions and loaded events in, ledger rows out; sender.py tells them.
+"""The notifier's batch handler: records findings in the ledger, from which sender.py sends them.
 
-What is about one event has its text at once. A summary of many gets it later, from postgres_summaries.py.
-
-Safe to run twice on the same batch: what is in the ledger is not written again.
+A finding about one event is recorded with its text. A summary of many events is recorded without;
+postgres_summaries.py composes the text later. The same batch may be handled twice: the ledger keeps the first row.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from shared.records import LIVE, Received
 
 
 class Notifier:
-    """`clock` is the time of the events (it may be virtual): it says what is history and what has started."""
+    """`clock` is the time of the events, which may be virtual. It decides what is history and what has started."""
 
     def __init__(self, channels: Sequence[str], clock: Clock, rules: Rules) -> None:
         self._channels = list(channels)
@@ -30,7 +29,7 @@ class Notifier:
         self._rules = rules
 
     def handle(self, batch: Sequence[Received], connection: DbConnection) -> list[NewRecord]:
-        """Write what is worth telling into the ledger; there are no records to append."""
+        """Record the batch's findings in the ledger. Returns no records."""
         replayed = sorted({received.revision for received in batch} - {LIVE})
         told = to_be_told(connection, replayed) if replayed else frozenset[str]()
         found = candidates(batch, self._clock.now(), self._rules, told)
@@ -47,8 +46,8 @@ class Notifier:
                 yield from results(event, self._rules)
 
     def _summaries(self, found: Candidates, connection: DbConnection) -> Iterable[Summary]:
-        """Noted without their text (services/notifier/postgres_summaries.py). For days, the cheap question first: most
-        batches come in the middle of one."""
+        """The summaries to record, without text. Days whose summary has a text already are skipped before their events
+        are counted, because counting takes longer."""
         for session in session_facts(connection, list(found.cancelled)).values():
             for finding in called_off(session):
                 yield Summary(finding_id(finding), finding.rule, subject_of(finding))

@@ -1,7 +1,7 @@
-"""Reads the rows behind what may be told, from the `analytics` views: one query a table for all keys of a batch.
+"""Reads the data of findings from the `analytics` views, with one query per view for all keys of a batch.
 
-Each query names its keys as constants, not through a join: the views group and join by themselves, and PostgreSQL
-pushes a constant into them but not a join.
+The queries pass their keys as an array, not through a join: the views group and join internally, and PostgreSQL pushes
+a constant condition into them, but not a join.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ NAMES = "SELECT entity_key, name FROM analytics.entities WHERE entity_key = ANY(
 PAYOUTS = """
 SELECT event_key, selection, amount FROM analytics.transactions
 WHERE event_key = ANY(%s) AND market = %s ORDER BY event_key, ordinal"""
-# What was predicted after the start is no prediction.
+# Predictions made after the start are ignored.
 PREDICTED = """
 SELECT DISTINCT ON (p.event_key, p.slot) p.event_key, p.slot, p.probability
 FROM analytics.predictions p JOIN analytics.events e ON e.event_key = p.event_key
@@ -41,7 +41,7 @@ WHERE p.event_key = ANY(%s) AND p.head = 'result' AND p.slot IS NOT NULL AND NOT
   AND (e.scheduled_at IS NULL OR p.as_of <= e.scheduled_at)
 ORDER BY p.event_key, p.slot, p.as_of DESC, p.state DESC, p.model_version DESC"""
 SESSION_KEYS_OF_DAY = "SELECT session_key FROM analytics.sessions WHERE source = %s AND date = %s"
-# That the line-up comes back on another day is news of that day: when this one ends nobody knows yet.
+# A postponed event counts as cancelled: at the end of its day it is not known yet that the line-up will run later.
 STATUSES = """
 SELECT CASE status WHEN 'postponed' THEN 'cancelled' ELSE status END, count(*)
 FROM analytics.events WHERE session_key = ANY(%s) GROUP BY 1"""
@@ -52,8 +52,8 @@ FROM analytics.prediction_scores s JOIN analytics.events e ON e.event_key = s.ev
 WHERE s.event_key = ANY(%s) AND NOT s.shadow AND (e.scheduled_at IS NULL OR s.as_of <= e.scheduled_at)
 ORDER BY s.event_key, s.as_of DESC, s.state DESC, s.model_version DESC"""
 SLOTS = "SELECT coalesce(max(slot), 0) FROM analytics.entries WHERE event_key = ANY(%s)"
-# The whole history of a source, so asked once a day only. Event keys begin with source and date: their order, byte by
-# byte, is the days' order.
+# Reads the whole history of a source, so it is used only once a day. Event keys begin with source and date, so their
+# byte order is the order of the days.
 WINS_BEFORE = """
 SELECT slot, count(*) FROM analytics.outcomes
 WHERE place = 1 AND starts_with(event_key, %(source)s || ':')
@@ -62,7 +62,7 @@ GROUP BY slot"""
 
 
 def event_facts(connection: DbConnection, keys: Sequence[str], market: str) -> dict[str, EventFacts]:
-    """The events that are there, by key; `market` is whose payouts are read."""
+    """The loaded events among `keys`, by key, with the payouts of `market`."""
     events = _rows(connection, EVENTS, list(keys)) if keys else []
     if not events:
         return {}
@@ -88,7 +88,7 @@ def event_facts(connection: DbConnection, keys: Sequence[str], market: str) -> d
 
 
 def session_facts(connection: DbConnection, keys: Sequence[str]) -> dict[str, SessionFacts]:
-    """The sessions that are there, by key."""
+    """The loaded sessions among `keys`, by key."""
     if not keys:
         return {}
     found = {row[0]: SessionFacts(*row) for row in _rows(connection, SESSIONS, list(keys))}
@@ -98,12 +98,12 @@ def session_facts(connection: DbConnection, keys: Sequence[str]) -> dict[str, Se
 
 
 def day_statuses(connection: DbConnection, source: str, day: date) -> dict[str, int]:
-    """How many events of the source's day have which status."""
+    """The number of events of the source's day, by status."""
     return dict(_rows(connection, STATUSES, _sessions_of(connection, source, day)))
 
 
 def day_rows(connection: DbConnection, source: str, day: date, market: str) -> DayRows:
-    """Everything the day's digest is made of."""
+    """All data for the day's digest."""
     sessions = _sessions_of(connection, source, day)
     settled = [row[0] for row in _rows(connection, SETTLED_OF_DAY, sessions)]
     facts = event_facts(connection, settled, market)

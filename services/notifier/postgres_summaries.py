@@ -1,8 +1,8 @@
-"""Composes what the ledger has noted without a text: summaries of many events (of a day, of a session called off).
+"""Composes the texts of recorded summaries, each about many events (a day, a called-off session).
 
-They are noted, once, in the unit that shows that there is something to sum up, and composed here when all that was
-under way then is in the tables (quiescence.py), from one snapshot. So the text does not depend on how the
-loaders shared the work, nor on who died meanwhile.
+The handler records a summary without a text when a batch shows that it is due. It is composed here, from one snapshot,
+when all records that existed at that time are loaded (quiescence.py). The text therefore does not depend on how the
+loaders shared the work, or on crashes meanwhile.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ log = structlog.get_logger("notifier.summaries")
 
 
 class Summaries:
-    """`connect` gives a new connection each time, `broker` one that no other thread uses."""
+    """`connect` returns a new connection at each call, `broker` a broker that no other thread uses."""
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class Summaries:
         delivery: Delivery,
         patience_s: float,
     ) -> None:
-        """`patience_s`: how long a summary waits for what is under way, in real seconds; then it goes without."""
+        """`max_wait_s`: maximum wait for records that are not loaded yet, in real seconds; then the text omits them."""
         self._connect = connect
         self._make_broker = broker
         self._rules = rules
@@ -53,7 +53,7 @@ class Summaries:
         self._since_s = 0.0
 
     def run(self, stop: threading.Event) -> None:
-        """Compose until `stop` is set. A database or broker that is away is waited for."""
+        """Compose until `stop` is set. Reconnects, with back-off, when the database or the broker is lost."""
         broker, losses = self._make_broker(), 0
         try:
             while not stop.is_set():
@@ -64,13 +64,13 @@ class Summaries:
                             losses = 0
                 except (psycopg.OperationalError, TransientError, BrokerError) as error:
                     losses += 1
-                    log.warning("database or broker away", error=type(error).__name__)
+                    log.warning("summaries_connection_lost", error=type(error).__name__)
                     stop.wait(self._delivery.backoff_s(losses))
         finally:
             broker.close()
 
     def step(self, connection: DbConnection, broker: Broker) -> float:
-        """Look once, compose what may be composed; returns how long to wait before the next step, in seconds.
+        """Compose the due summaries if their records are loaded; returns the wait before the next step, in seconds.
 
         `connection` is in autocommit mode.
         """
@@ -88,7 +88,7 @@ class Summaries:
 
     def _compose(self, connection: DbConnection, note: Unwritten) -> None:
         with connection.transaction():
-            # One state of the tables for all queries: a unit of a loader that commits in between is in it or not.
+            # All queries read one snapshot, so a unit that a loader commits meanwhile is included as a whole or not.
             connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             finding = self._finding(connection, note)
         if finding is None:
@@ -97,7 +97,7 @@ class Summaries:
             ledger.write(connection, note, render(finding))
 
     def _finding(self, connection: DbConnection, note: Unwritten) -> Finding | None:
-        """None where there is nothing to sum up any more, or not yet: more has come that is not over."""
+        """None if the summary no longer applies, or not yet, because new events of the day have not ended."""
         if note.rule == CalledOff.rule:
             sessions = session_facts(connection, [note.event_key])
             return next((found for each in sessions.values() for found in called_off(each)), None)

@@ -1,7 +1,8 @@
-"""Whether everything that was under way at some moment has come to rest in the tables. Asks the broker, moves nothing.
+"""Tells whether all records that were in the pipeline at some moment have been loaded into the tables.
 
-A summary is about what many records say, and several loaders bring them, each at its own speed: that all that is in
-the tables is over does not mean that all is in the tables. What is told once must wait for the rest.
+A summary covers many records, which several loaders write at different speeds. That all events in the tables have ended
+does not mean that all events are in the tables. A summary is sent only once, so it must wait for the rest. The broker's
+positions are read, not changed.
 """
 
 from __future__ import annotations
@@ -13,15 +14,16 @@ from shared.broker.contract import Broker, TopicPartition
 from shared.topics import CLEAN, LOADED, PREDICTIONS, RAW
 
 WAY = ((RAW, "cleaner"), (CLEAN, "loader"), (LOADED, "predictor"), (PREDICTIONS, "loader"))
-"""Topics and who has to have read them, in the order in which records pass."""
+"""Topics and the service that must have read each, in the order in which records pass them."""
 
-# Where only ends of transactions are left, a poll waits its time out; the reader's position tells that they are passed.
+# If only transaction markers are left, a poll returns nothing before its timeout; the reader's position has then passed
+# them.
 LOOK_S = 0.1
 LOOKS = 20
 
 
 class Tide:
-    """Goes along the way hop by hop: the end of a topic is looked up when all that was before it has arrived."""
+    """Checks the stages one by one: a topic's end is read when all records of the stage before have been processed."""
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
@@ -29,7 +31,7 @@ class Tide:
         self._ends: dict[TopicPartition, int] = {}
 
     def is_out(self) -> bool:
-        """Whether all has passed; asked again and again. Raises TransientError while the broker is away."""
+        """Whether all records have been loaded. Call repeatedly. Raises TransientError if the broker is unavailable."""
         while self._left:
             topic, reader = self._left[0]
             self._ends = self._ends or self._broker.end_offsets(self._broker.partitions(topic))
@@ -42,7 +44,7 @@ class Tide:
         return True
 
     def _holds(self, begins: Mapping[TopicPartition, int]) -> bool:
-        """Whether there is a record before the end: on Kafka, ends of transactions take offsets too."""
+        """Whether there is a record before the end. On Kafka, transaction markers take up offsets too."""
         with closing(self._broker.reader(list(begins))) as reader:
             for tp, begin in begins.items():
                 reader.seek(tp, begin)

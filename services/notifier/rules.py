@@ -1,4 +1,4 @@
-"""What is worth telling: first what a batch could give without asking anybody, then the rules over the rows read."""
+"""Decides what is worth a notification: finds candidates in a batch, then applies the rules to the rows behind them."""
 
 from __future__ import annotations
 
@@ -21,23 +21,31 @@ class Rules(Frozen):
     """The thresholds of every rule."""
 
     silent_after_s: float = Field(
-        default=24 * 3600, gt=0, description="what was known, or was to start, longer ago is history: never told"
+        default=24 * 3600,
+        gt=0,
+        description="records known, or events scheduled, longer ago are history and never notified",
     )
-    tip_probability: float = Field(default=0.75, gt=0, le=1, description="tell a favourite from this probability on")
+    tip_probability: float = Field(default=0.75, gt=0, le=1, description="lowest win probability of a tip")
     tip_states: tuple[Literal["card", "observation"], ...] = Field(
-        default=("card", "observation"), description="the states of knowledge a tip may come from"
+        default=("card", "observation"), description="states of knowledge from which a tip may come"
     )
-    payout_market: str = Field(default="trifecta", description="the market of big payouts and of the daily best ones")
-    payout_amount: int = Field(default=50_000, gt=0, description="per 100 staked: 500 times the stake")
-    best_grade: int = Field(default=2, ge=0, description="grades up to this number are told: 1 is SG, 2 is G1; 0: none")
-    final_number: int = Field(default=12, ge=1, description="the number of a session's last event")
-    surprise_probability: float = Field(default=0.05, ge=0, lt=1, description="a winner with less than this surprises")
-    daily_best: int = Field(default=3, ge=0, description="how many of the day's highest payouts the summary names")
+    payout_market: str = Field(
+        default="trifecta", description="market of big payouts and of the highest payouts of a day"
+    )
+    payout_amount: int = Field(default=50_000, gt=0, description="lowest big payout per 100 staked")
+    best_grade: int = Field(
+        default=2, ge=0, description="grades up to this number are notified: 1 is SG, 2 is G1; 0: none"
+    )
+    final_number: int = Field(default=12, ge=1, description="number of a session's last event")
+    surprise_probability: float = Field(
+        default=0.05, ge=0, lt=1, description="a winner with a lower win probability is a surprise"
+    )
+    daily_best: int = Field(default=3, ge=0, description="number of highest payouts in the daily summary")
 
 
 @dataclass
 class Candidates:
-    """What of a batch may be worth telling, by key: the rows behind it decide. Ordered, each once."""
+    """Possible findings of a batch, by key, in order of arrival and without duplicates. The rows read later decide."""
 
     tips: dict[str, list[Prediction]] = field(default_factory=dict)
     settled: dict[str, None] = field(default_factory=dict)
@@ -55,10 +63,10 @@ class Candidates:
 def candidates(
     batch: Sequence[Received], now: datetime, rules: Rules, told: Collection[str] = frozenset()
 ) -> Candidates:
-    """Sift a batch; what is a replay, a shadow or history is out before anything is looked up.
+    """The candidates of a batch. Replays, shadow predictions and history are dropped before any row is read.
 
-    `told`: the revisions of replays that are to be told nonetheless.
-    Raises InvalidEvent for a message of a topic the notifier does not read.
+    `announced_revisions`: revisions of replays that are to be notified all the same.
+    Raises InvalidEvent for a message that is neither a prediction nor a loaded event.
     """
     found = Candidates()
     oldest = now - timedelta(seconds=rules.silent_after_s)
@@ -78,11 +86,12 @@ def candidates(
 
 
 def is_history(known_at: datetime, scheduled_at: datetime | None, oldest: datetime) -> bool:
+    """Whether the record became known, or its event was scheduled, before `oldest`."""
     return known_at < oldest or (scheduled_at is not None and scheduled_at < oldest)
 
 
 def may_be_tip(prediction: Prediction, now: datetime, rules: Rules) -> bool:
-    """An event without a known start may have started: it gives no tip."""
+    """Whether the prediction may be a tip. An event without a known start may have started, so it is none."""
     if prediction.shadow or prediction.state not in rules.tip_states:
         return False
     if prediction.scheduled_at is None or prediction.scheduled_at <= now:
@@ -98,7 +107,7 @@ def favourite_of(prediction: Prediction) -> tuple[int, float] | None:
 
 
 def tips(predictions: Sequence[Prediction], event: findings.EventFacts) -> list[findings.Finding]:
-    """The predictions are candidates already. An event that meanwhile ended gives none."""
+    """The tips of the candidates; none if the event has ended meanwhile."""
     if event.status in ENDED:
         return []
     return [
@@ -110,7 +119,7 @@ def tips(predictions: Sequence[Prediction], event: findings.EventFacts) -> list[
 
 
 def results(event: findings.EventFacts, rules: Rules) -> list[findings.Finding]:
-    """What a settled event gives; nothing while its status, as read, is another one."""
+    """The findings of an event; none unless its status is `settled`."""
     if event.status != "settled":
         return []
     found = (big_payout(event, rules), grade_result(event, rules), surprise(event, rules))
@@ -118,7 +127,7 @@ def results(event: findings.EventFacts, rules: Rules) -> list[findings.Finding]:
 
 
 def big_payout(event: findings.EventFacts, rules: Rules) -> findings.BigPayout | None:
-    """After a dead heat there are several: the highest one counts."""
+    """The highest payout, if it is big enough. After a dead heat there are several."""
     best = max(event.payouts, key=lambda payout: payout.amount, default=findings.Payout("", 0))
     return findings.BigPayout(event, rules.payout_market, best) if best.amount >= rules.payout_amount else None
 
@@ -142,7 +151,7 @@ def called_off(session: findings.SessionFacts) -> list[findings.Finding]:
 
 
 def is_over(statuses: Mapping[str, int]) -> bool:
-    """Whether a day with so many events of each status has nothing left to wait for."""
+    """Whether all events of a day have ended; `statuses` is their number by status."""
     return bool(statuses) and statuses.keys() <= ENDED
 
 
@@ -152,7 +161,7 @@ def _sift_loaded(message: LoadedEvent, found: Candidates) -> None:
     if message.status == "settled":
         found.settled[message.event_key] = None
     elif message.status == "cancelled":
-        # A session key is its events' key without the number.
+        # A session key is the key of its events without the number.
         found.cancelled[message.event_key.rpartition(":")[0]] = None
     day = day_of(message.event_key)
     if day is not None and message.status in ENDED:

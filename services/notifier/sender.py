@@ -1,7 +1,7 @@
-"""Tells what the ledger holds: one thread and one database connection a channel, so that a slow one delays no other.
+"""Sends the notifications in the ledger, with one thread and one database connection per channel.
 
-Effectively once: a row is claimed before it is sent and marked after. What happens when a sender dies in between is
-in postgres_ledger.py.
+A slow channel therefore does not delay the others. A notification is claimed in one transaction and marked as sent in
+another; postgres_ledger.py describes what happens if the sender dies in between.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ log = structlog.get_logger("notifier.sender")
 
 
 class Sender:
-    """`connect` gives a new connection each time; `on_outcome(channel, outcome)` is called from the threads."""
+    """`connect` returns a new connection at each call; `on_outcome(channel, outcome)` is called from the threads."""
 
     def __init__(
         self, connect: Connect, channels: Sequence[Channel], delivery: Delivery, on_outcome: OnOutcome
@@ -36,7 +36,7 @@ class Sender:
         self._loops = [ChannelLoop(connect, channel, delivery, on_outcome) for channel in channels]
 
     def run(self, stop: threading.Event) -> None:
-        """Send until `stop` is set. An unforeseen error in one channel sets it, ends all and is raised."""
+        """Send until `stop` is set. An unexpected error in one channel sets `stop`, ends all channels and is raised."""
         if not self._loops:
             stop.wait()
             return
@@ -50,7 +50,7 @@ class Sender:
 
 
 class _Verdict(NamedTuple):
-    """What became of a claimed row, until the ledger knows it too. `retry_s` None with an error: never again."""
+    """The outcome of a send, until it is in the ledger. An error without `retry_s` is final."""
 
     claim: ledger.Claim
     error: str | None = None
@@ -64,7 +64,7 @@ class _Verdict(NamedTuple):
 
 
 class ChannelLoop:
-    """One channel's share of the sender."""
+    """Claims, sends and marks the notifications of one channel."""
 
     def __init__(self, connect: Connect, channel: Channel, delivery: Delivery, on_outcome: OnOutcome) -> None:
         self._connect = connect
@@ -78,7 +78,7 @@ class ChannelLoop:
         self._expire_at_s = 0.0
 
     def run(self, stop: threading.Event) -> None:
-        """A lost database is waited for; what was sent meanwhile is marked when it is back."""
+        """Send until `stop` is set. Reconnects to a lost database and then marks what was sent before."""
         losses = 0
         while not stop.is_set():
             try:
@@ -90,11 +90,11 @@ class ChannelLoop:
                     self._mark(connection)
             except psycopg.OperationalError as error:
                 losses += 1
-                log.warning("database away", channel=self._channel.name, error=type(error).__name__)
+                log.warning("sender_database_lost", channel=self._channel.name, error=type(error).__name__)
                 stop.wait(self._delivery.backoff_s(losses))
 
     def step(self, connection: DbConnection) -> float:
-        """Mark, settle and send at most one message; returns how long to wait before the next step, in seconds."""
+        """Mark the last send, expire claims, send at most one message; returns the seconds until the next step."""
         self._mark(connection)
         self._expire(connection)
         now_s = time.monotonic()
@@ -123,16 +123,16 @@ class ChannelLoop:
         return _Verdict(claimed)
 
     def _close(self, retry_after_s: float | None) -> float:
-        """The channel rests, not only this message: the next one would fail as well. Returns for how long."""
+        """Pause the whole channel, since the next message would fail as well; returns for how many seconds."""
         self._failures += 1
-        # The longest wait bounds the other side's wish too: nobody else can silence a channel for good.
+        # The maximum also limits the wait that the channel asks for: a response must not stop a channel for good.
         wished_s = self._delivery.backoff_s(self._failures) if retry_after_s is None else retry_after_s
         rest_s = min(wished_s, self._delivery.backoff_max_s)
         self._closed_until_s = time.monotonic() + rest_s
         return rest_s
 
     def _mark(self, connection: DbConnection) -> None:
-        """Write the last verdict into the ledger; kept until that worked."""
+        """Write the last result to the ledger; it is kept until the write succeeds."""
         if self._verdict is None:
             return
         verdict, claimed = self._verdict, self._verdict.claim
@@ -151,11 +151,12 @@ class ChannelLoop:
             channel=self._channel.name, rule=claimed.rule, event_key=claimed.event_key, attempts=claimed.attempts
         )
         if verdict.error is None:
-            about.info("notification sent")
+            about.info("notification_sent")
         else:
-            about.warning(f"notification {verdict.outcome}", error=verdict.error, retry_s=verdict.retry_s)
+            # notification_failed or notification_retried
+            about.warning(f"notification_{verdict.outcome}", error=verdict.error, retry_s=verdict.retry_s)
         if not marked:
-            about.warning("another sender took this notification over: it may be told twice")
+            about.warning("notification_claim_lost", effect="another sender claimed it, so it may be sent twice")
         self._on_outcome(self._channel.name, verdict.outcome)
 
     def _expire(self, connection: DbConnection) -> None:
@@ -166,5 +167,5 @@ class ChannelLoop:
         name = self._channel.name
         undecided = self._delivery.undecided(name)
         for _ in range(ledger.expire(connection, name, self._delivery.lease_s, undecided)):
-            log.warning("a sender died between sending and marking", channel=name, then=undecided)
+            log.warning("notification_send_interrupted", channel=name, crash_policy=undecided)
             self._on_outcome(name, "unknown")

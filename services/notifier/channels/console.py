@@ -1,4 +1,4 @@
-"""Tells on a stream, one line a message."""
+"""Writes messages to a stream, one line each."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class ConsoleChannel:
 
     def send(self, message: Message) -> None:
         line = plain(message.text)
-        # What the stream's encoding lacks is replaced: a name must not stop the channel.
+        # Characters that the stream's encoding lacks are replaced: a name must not stop the channel.
         encoding = self._stream.encoding or "utf-8"
         try:
             self._stream.write(line.encode(encoding, "replace").decode(encoding) + "\n")
             self._stream.flush()
         except OSError as error:
-            raise ChannelBusy(f"{self.name} cannot be written: {error.strerror}") from error
+            raise ChannelBusy(f"cannot write to {self.name}: {error.strerror}") from error

@@ -1,4 +1,4 @@
-"""Tells by a JSON POST to an address of the operator's own."""
+"""Sends messages as JSON POST requests to a URL that the operator configures."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from services.notifier.pacing import Rate
 class WebhookChannel:
     """The body has the keys message_id, rule, event_key, text (plain) and markdown.
 
-    `Idempotency-Key` is the message's id, so that a receiver can leave out what it has.
+    The header `Idempotency-Key` is the message's id, so that a receiver can ignore messages that it already has.
     """
 
     rate = Rate(burst=10, per_s=10)
@@ -48,7 +48,7 @@ class WebhookChannel:
             error.close()
         except (OSError, HTTPException) as error:
             failure = ChannelBusy(f"{self.name} cannot be reached: {type(error).__name__}")
-        # Raised out here: the cause may name the address, so it must not be chained.
+        # Raised outside of `except`: the original error may contain the URL, so it must not be chained.
         raise failure
 
     def _request(self, message: Message) -> Request:
@@ -60,13 +60,13 @@ class WebhookChannel:
             "markdown": message.text,
         }
         headers = {"Content-Type": "application/json", "Idempotency-Key": message.message_id}
-        return Request(  # noqa: S310  # read_secret_url lets only http and https pass
+        return Request(  # noqa: S310  # read_secret_url accepts only http and https
             self._url.reveal(), json.dumps(body).encode(), headers, method="POST"
         )
 
 
 def _opener() -> OpenerDirector:
-    """urllib's usual opener less redirects, which would turn the POST into a GET, and less its other schemes."""
+    """urllib's default opener without redirects, which would turn the POST into a GET, and without other schemes."""
     opener = OpenerDirector()
     for handler in (ProxyHandler, HTTPHandler, HTTPSHandler, HTTPDefaultErrorHandler, HTTPErrorProcessor):
         opener.add_handler(handler())

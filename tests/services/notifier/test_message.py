@@ -16,12 +16,15 @@ DIGEST = Digest(
 @pytest.mark.parametrize(
     ("finding", "said"),
     [
-        (Tip(event(), 2, 0.8, "m1", "card"), ["Weir 2026-05-02, event 1, start 2026-05-02 11:00", "2 Ben", "80.0 %"]),
+        (Tip(event(), 2, 0.8, "m1", "card"), ["Weir 2026-05-02, event 1, start 2026-05-02 11:00", "2 Ben", "80.0%"]),
         (BigPayout(event(), "trifecta", Payout("2-1-3", 123_450)), ["trifecta 2-1-3 paid 123,450 per 100", "1. 2 Ben"]),
         (GradeResult(event(session=session(grade=1, title="Cup"))), ["Cup (grade 1)", "1. 2 Ben, 2. 1 Ada, 3. 3 Cy"]),
-        (Surprise(event(), 2, 0.031), ["2 Ben won", "3.1 %"]),
+        (Surprise(event(), 2, 0.031), ["2 Ben won", "3.1%"]),
         (CalledOff(session(events=12, called_off=(11, 12))), ["2 of 12 events will not take place: 11, 12"]),
-        (Daily(DIGEST), ["24 events: 1 cancelled, 23 settled", "Weir 4: 2-1-3 123,450", "1.2500", "1.5000", "4,000"]),
+        (
+            Daily(DIGEST),
+            ["24 events: 1 cancelled, 23 settled", "Weir 4: 2-1-3 paid 123,450", "1.2500", "1.5000", "4,000"],
+        ),
     ],
 )
 def test_each_finding_says_what_it_is(finding: Finding, said: list[str]) -> None:
@@ -31,11 +34,11 @@ def test_each_finding_says_what_it_is(finding: Finding, said: list[str]) -> None
 
 
 def test_a_tip_claims_no_profit() -> None:
-    assert "no return is claimed" in render(Tip(event(), 2, 0.8, "m1", "card"))
+    assert "no return is promised" in render(Tip(event(), 2, 0.8, "m1", "card"))
 
 
 def test_a_day_without_scores_says_nothing_of_the_model() -> None:
-    assert "log-loss" not in render(Daily(Digest(SOURCE, DAY, {"cancelled": 12})))
+    assert "log loss" not in render(Daily(Digest(SOURCE, DAY, {"cancelled": 12})))
 
 
 @pytest.mark.parametrize("name", ["@everyone", "@here", "<@123456>", "<@&1>", "<#99>", "a@everyone"])

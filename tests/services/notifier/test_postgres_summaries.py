@@ -87,7 +87,7 @@ def test_what_comes_later_is_not_waited_for(
 
     compose()
 
-    assert "1 events: 1 settled" in str(text(database))
+    assert "1 event: 1 settled" in str(text(database))
 
 
 def test_patience_ends(database: Connection, rows: Rows, broker: PostgresBroker) -> None:
@@ -98,7 +98,7 @@ def test_patience_ends(database: Connection, rows: Rows, broker: PostgresBroker)
 
     summaries.step(database, broker)
 
-    assert "1 events: 1 settled" in str(text(database))
+    assert "1 event: 1 settled" in str(text(database))
 
 
 def test_a_day_that_turned_out_to_go_on_is_told_when_it_is_over(
@@ -150,7 +150,7 @@ def test_a_line_up_that_comes_back_later_changes_nothing_in_the_days_summary(
 
     compose()
 
-    assert "1 events: 1 cancelled" in str(text(database))
+    assert "1 event: 1 cancelled" in str(text(database))
 
 
 def test_all_queries_see_the_same_rows(database: Connection, database_url: str, rows: Rows, compose: Compose) -> None:
