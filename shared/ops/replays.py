@@ -196,7 +196,7 @@ def kind_of(record: Record) -> str | None:
 
 
 def event_time_of(record: Record) -> datetime | None:
-    """When the record's event starts; None for a record without an event (base data)."""
+    """When the record's event starts; None for a record without an event (reference data)."""
     scheduled_at = _said(record).scheduled_at
     if scheduled_at is not None and scheduled_at.tzinfo is not None:
         return scheduled_at

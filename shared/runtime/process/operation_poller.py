@@ -1,6 +1,6 @@
 """Polls the open operations of one kind once a second, and records their progress and their end.
 
-It is a background task for operations that a service carries out elsewhere (exports, backfills, trial messages).
+It is a background task for operations that a service carries out elsewhere (exports, backfills, test messages).
 Operations that are jobs with workers of their own are handled by runtime/jobs/workers.py.
 """
 
