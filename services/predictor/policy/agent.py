@@ -1,7 +1,7 @@
-"""The trained policy: several networks' mean action values, and what it would do with an event.
+"""The trained policy: averages the action values of several Q networks and chooses an action for each event.
 
-The same event gives the same values whatever stands beside it: they are computed in double precision and rounded to
-six decimals. Members average away part of the noise that returns teach each of them.
+The values of an event do not depend on the other events of the batch: they are computed in double precision and rounded
+to six decimals. Averaging over members removes part of the noise that each learns from returns.
 """
 
 from __future__ import annotations
@@ -26,14 +26,15 @@ from shared.errors import ConfigError
 from shared.events import Decision
 
 TOGETHER = 2048
-"""Events that go through a network at once: bounds the memory."""
+"""Maximum number of events in one forward pass: bounds the memory."""
 DECIMALS = 6
-"""Of a value. In double precision the order of a sum shows from the sixteenth on, and that order changes with what
-stands beside an event."""
+"""Decimals of a value. In double precision the order of a sum shows from the sixteenth on, and that order depends on
+the other events of the batch."""
 
 
 class PolicyDescription(BaseModel):
-    """What the weights need to be read, and where they come from. `members`: networks, of seeds one after the other."""
+    """What is needed to read the weights, and how they were trained. `members`: number of networks, with consecutive
+    seeds."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -46,15 +47,15 @@ class PolicyDescription(BaseModel):
 
 
 class Decided(NamedTuple):
-    """`action` (n,): 0 abstains, k backs slot k. `values` (n, S + 1): what each adds to the session, in units per unit
-    staked; abstaining adds 0, a slot without entry is -inf."""
+    """`action` (n,): 0 abstains, k backs slot k. `values` (n, S + 1): what each action adds to the session, in units
+    per unit staked; 0 for abstaining, -inf for a slot without an entry."""
 
     action: Ints
     values: Floats
 
     @property
     def best_slot(self) -> Ints:
-        """(n,): what it would back, counted from 1, if it had to."""
+        """(n,): the slot of the highest value, counted from 1, also where the policy abstains."""
         return np.asarray(self.values[:, 1:].argmax(axis=1) + 1, dtype=np.int64)
 
     def decisions(self) -> list[Decision]:
@@ -68,7 +69,7 @@ class Decided(NamedTuple):
 
 
 def name_of(action: int) -> str:
-    """As a prediction says it: `abstain`, or `back 3`."""
+    """The action as written in a prediction: `abstain` or `back 3`."""
     return "abstain" if action == ABSTAIN else f"back {action}"
 
 
@@ -78,7 +79,7 @@ class Policy:
         self._networks = [network.double().eval() for network in networks]
 
     def tensors(self) -> dict[str, Tensor]:
-        """By "member.name", in single precision: what was learned carries no more."""
+        """By "member.name", in single precision, in which the networks were trained."""
         return {
             f"{member}.{name}": tensor.float().contiguous()
             for member, network in enumerate(self._networks)
@@ -86,7 +87,7 @@ class Policy:
         }
 
     def decide(self, scene: Scene, so_far: SoFar | None = None) -> Decided:
-        """`so_far` None: every event as if its session had just begun and nothing had been staked."""
+        """With `session_state` None, every event is decided as the first of its session, with nothing staked."""
         self._must_fit(scene)
         before = SoFar(np.ones(len(scene)), *np.zeros((2, len(scene)))) if so_far is None else so_far
         parts = [slice(at, at + TOGETHER) for at in range(0, max(len(scene), 1), TOGETHER)]
@@ -94,7 +95,7 @@ class Policy:
         return Decided(values.argmax(axis=1).astype(np.int64), values)
 
     def playing(self, scene: Scene) -> Choose:
-        """For `environment.play`: decisions that know their session."""
+        """For `environment.play`: decides by the state of the session."""
         return lambda rows, so_far: self.decide(scene[rows], so_far).action
 
     @torch.no_grad()
@@ -107,7 +108,10 @@ class Policy:
         told = (scene.slots, scene.slot.shape[2], scene.event.shape[1])
         wanted = (self.description.slots, self.description.slot_width, self.description.event_width)
         if told != wanted:
-            raise ConfigError(f"the policy was trained on (slots, slot features, event features) {wanted}, not {told}")
+            raise ConfigError(
+                f"the policy was trained on (slots, slot features, event features) {wanted},"
+                f" but this model provides {told}"
+            )
 
 
 def train_policy(
@@ -118,7 +122,7 @@ def train_policy(
     watch: Watch | None = None,
     run: Run = one_by_one,
 ) -> tuple[Policy, list[list[Progress]]]:
-    """And a learning curve per member; member m learns from seed `learning.seed` + m."""
+    """Returns the policy and a learning curve per member. Member m is trained with seed `learning.seed` + m."""
     learned = run(
         [
             partial(learn, scene, episodes, learning.model_copy(update={"seed": learning.seed + member}), watch)
@@ -137,7 +141,7 @@ def train_policy(
 
 
 def policy_of(description: PolicyDescription, tensors: Mapping[str, Tensor]) -> Policy:
-    """Raises ConfigError where the tensors are not those of such a policy."""
+    """Raises ConfigError if the tensors do not match the description."""
     networks = []
     for member in range(description.members):
         network = QNetwork(
@@ -155,5 +159,5 @@ def policy_of(description: PolicyDescription, tensors: Mapping[str, Tensor]) -> 
         networks.append(network)
     unknown = {name.split(".")[0] for name in tensors} - {str(member) for member in range(description.members)}
     if unknown:
-        raise ConfigError(f"tensors of no member of the policy: {', '.join(sorted(unknown))}")
+        raise ConfigError(f"the policy has tensors that belong to none of its members: {', '.join(sorted(unknown))}")
     return Policy(description, networks)

@@ -1,4 +1,4 @@
-"""Simple policies to be measured against. Each gives a worth (n, S) per slot; the best slot is backed."""
+"""Simple policies that the agent is compared with. Each gives a worth (n, S) per slot; the best slot is backed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ RIDGE = 3.0
 
 
 def always_slot(scene: Scene, slot: int = 1) -> Floats:
-    """The worth of that slot is its probability, so that the surest events come first; no other slot is backed."""
+    """The worth of the slot is its probability, so that the most certain events rank first. No other slot is backed."""
     return np.where(np.arange(scene.slots) == slot - 1, scene.win, -1.0)
 
 
@@ -28,10 +28,10 @@ def most_probable(scene: Scene) -> Floats:
 
 @dataclass(frozen=True)
 class ExpectedPayout:
-    """Probability times expected payment less one: the payment's logarithm is linear in what a winner's slot, its
-    probability and its features say, learned from settled events by ridge regression.
+    """Worth is P(win) times the expected payout, minus one. The log payout is linear in the slot, the probability and
+    the features of a winner, fitted to settled events by ridge regression.
 
-    `scale` makes the payments' mean right, which the mean of logarithms underestimates.
+    `scale` corrects the mean payout, which the mean of logarithms underestimates.
     """
 
     mean: Floats
@@ -41,19 +41,19 @@ class ExpectedPayout:
 
     def __call__(self, scene: Scene) -> Floats:
         logs = _with_one((_columns(scene) - self.mean) / self.spread) @ self.weights
-        # A winner's backers get their unit back at least.
+        # The backers of a winner get at least their stake back.
         return _there(scene, scene.win * np.maximum(np.exp(logs) * self.scale, 1.0) - 1.0)
 
 
 def expected_payout(scene: Scene, episodes: Episodes) -> ExpectedPayout:
-    """From settled events that paid a winner; raises ValueError where there are none."""
+    """Fits to settled events that paid a winner. Raises ValueError if there are none."""
     paid = episodes.counts & (episodes.reward > -1.0)
     if not paid.any():
-        raise ValueError("no event paid a winner: nothing to learn payments from")
+        raise ValueError("no event paid a winner: expected payouts cannot be fitted")
     columns, payout = _columns(scene)[paid], episodes.reward[paid] + 1.0
     mean, spread = columns.mean(axis=0), np.maximum(columns.std(axis=0), LEAST)
     design = _with_one((columns - mean) / spread)
-    # All but the last, the constant, are drawn to zero.
+    # The penalty applies to all weights but the last, the constant.
     pull = RIDGE * np.diag(np.r_[np.ones(design.shape[1] - 1), 0.0])
     weights = np.linalg.solve(design.T @ design + pull, design.T @ np.log(payout))
     scale = payout.mean() / np.exp(design @ weights).mean()

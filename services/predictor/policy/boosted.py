@@ -1,4 +1,4 @@
-"""Gradient boosting on what was realised, the strongest simple policy. Needs LightGBM, as every training does."""
+"""Gradient boosting on realised returns, the strongest of the simple policies. Needs LightGBM, like every training."""
 
 from __future__ import annotations
 
@@ -45,7 +45,8 @@ class Boosted:
 
 
 def boosted_return(scene: Scene, episodes: Episodes, payout_quantile: float, seed: int = 1) -> Boosted:
-    """A stake that would have been given back teaches nothing. Payments are clipped as the agent's are."""
+    """Fits to stakes that count; a refunded stake says nothing about the return. Payouts are clipped as for the
+    agent."""
     lightgbm = loaded_lightgbm()
     stood = episodes.counts
     data = lightgbm.Dataset(_columns(scene)[stood], label=clipped(episodes, payout_quantile).reward[stood])
@@ -53,7 +54,7 @@ def boosted_return(scene: Scene, episodes: Episodes, payout_quantile: float, see
 
 
 def _columns(scene: Scene) -> Floats:
-    """(n, S, F + E + 1): features of the slot and of the event, and which slot it is."""
+    """(n, S, F + E + 1): features of the slot and of the event, and the slot index."""
     event = np.broadcast_to(scene.event[:, None], (len(scene), scene.slots, scene.event.shape[1]))
     slot = np.broadcast_to(np.arange(scene.slots)[None, :, None], (len(scene), scene.slots, 1))
     return np.concatenate([scene.slot, event, slot], axis=2).astype(np.float64)

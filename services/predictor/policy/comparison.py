@@ -1,4 +1,4 @@
-"""The agent beside simple policies on the same events."""
+"""Compares the agent with simple policies on the same events."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ RANDOM, MOST_PROBABLE, EXPECTED, BOOSTED = "random", "most probable", "p x expec
 
 @dataclass(frozen=True)
 class History:
-    """Settled events to learn the simple policies from."""
+    """Settled events that the simple policies are fitted to."""
 
     scene: Scene
     episodes: Episodes
 
 
 def as_known(events: Events) -> Episodes:
-    """Each event decided on as soon as all that comes before it is known: where it was not observed, at its card."""
+    """Episodes in which each event is decided on at its observation, or at its card if it was not observed."""
     seen = np.where(np.isfinite(events.observed_us), np.maximum(events.listed_us, events.observed_us), events.listed_us)
     return replace(episodes_of(events, "observation"), as_of_us=seen)
 
 
 def played(policy: Policy, scene: Scene, episodes: Episodes) -> Decided:
-    """What the policy does, going through every session in its order."""
+    """Decisions of the policy when it plays every session in order."""
     _, before = play(episodes, policy.playing(scene))
     return policy.decide(scene, before)
 
 
 def choices(decided: Decided | None, scene: Scene, seed: int) -> dict[str, Choice]:
-    """By name, the agent's first, of those that learn nothing of what is paid."""
+    """Choices by policy name, the agent's first, of the policies that are not fitted to payouts."""
     found = {} if decided is None else {AGENT: agents(decided)}
     return found | {
         FIRST: choice_of(always_slot(scene)),
@@ -49,8 +49,8 @@ def choices(decided: Decided | None, scene: Scene, seed: int) -> dict[str, Choic
 
 
 def learned_choices(scene: Scene, history: History, quantile: float) -> dict[str, Choice]:
-    """Of those that learn from history; payments above `quantile` of all winners' count as much as it. Needs
-    LightGBM."""
+    """Choices of the policies that are fitted to history; payouts are clipped at this quantile of all winners' payouts.
+    Needs LightGBM."""
     expected = expected_payout(history.scene, history.episodes)
     boosted = boosted_return(history.scene, history.episodes, quantile)
     return {EXPECTED: choice_of(expected(scene), from_worth=0.0), BOOSTED: choice_of(boosted(scene), from_worth=0.0)}

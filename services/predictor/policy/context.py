@@ -1,4 +1,4 @@
-"""What a decision may see of an event besides the session: the heads' probabilities and what models read."""
+"""What a policy sees of an event besides its session: the heads' probabilities and the model's input features."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import numpy as np
 from services.predictor.data.events import Bools, Floats, Floats32, Ints
 
 LEAST = 1e-5
-"""A probability below this one is read as this one, so that its logarithm stays finite."""
+"""Probabilities are raised to at least this value, so that their logarithms stay finite."""
 RELATIVE = ("_in_event", "_rank", "_inner", "_outer", "_unknown")
-"""Ends of names of features that say again, within the event, what others say: the policy compares rivals itself."""
+"""Name suffixes of features that compare an entry with the others of its event: the policy compares entries itself."""
 
 
 class Told(Protocol):
-    """What the heads say of n events: win, top3 (n, S), trend (n, 3), behaviour (n, S, 3), embedding (n, C)."""
+    """Outputs of the heads for n events: win, top3 (n, S), trend (n, 3), behaviour (n, S, 3), embedding (n, C)."""
 
     @property
     def win(self) -> Floats: ...
@@ -33,7 +33,8 @@ class Told(Protocol):
 
 @dataclass(frozen=True)
 class Scene:
-    """`win` (n, S) probabilities; `slot` (n, S, F) and `event` (n, E) features; `taken` (n, S): there is an entry.
+    """`win` (n, S) probabilities; `slot` (n, S, F) and `event` (n, E) features; `occupied` (n, S): the slot has an
+    entry.
 
     Rows are independent of each other.
     """
@@ -55,8 +56,10 @@ class Scene:
 
 
 def scene_of(told: Told, taken: Bools, entry: Floats32 | None = None, event: Floats32 | None = None) -> Scene:
-    """`entry` (n, S, F) and `event` (n, E): what the model read (standardised), from which the policy learns how the
-    market prices an entry. The market follows the card more than a good model does: that difference is what pays."""
+    """`entry` (n, S, F) and `event` (n, E): the model's standardised inputs, from which the policy learns how the
+    market prices an entry. The market follows the card more closely than a good model does; bets profit from that
+    difference.
+    """
     win = np.where(taken, told.win, 0.0)
     slots = [_logit(win), np.log(np.maximum(win, LEAST)), _rank(win), _logit(told.top3)]
     behaviour = np.log(np.maximum(told.behaviour, LEAST))
@@ -71,7 +74,8 @@ def scene_of(told: Told, taken: Bools, entry: Floats32 | None = None, event: Flo
 
 
 def plain_columns(features: Sequence[str]) -> Ints:
-    """Of a model's entry features, those a policy does as well with alone, in a fraction of the time."""
+    """Columns of the entry features without the relative ones: policies trained on these alone do as well, in a
+    fraction of the time."""
     return np.array([at for at, name in enumerate(features) if not name.endswith(RELATIVE)], dtype=np.int64)
 
 
@@ -80,7 +84,7 @@ def _logit(probability: Floats) -> Floats:
 
 
 def _rank(win: Floats) -> Floats:
-    """0 the most probable; ties in the order of slots."""
+    """0 for the most probable; ties in the order of slots."""
     return np.argsort(np.argsort(-win, axis=1, kind="stable"), axis=1, kind="stable").astype(np.float64)
 
 

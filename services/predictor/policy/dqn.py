@@ -1,10 +1,11 @@
-"""Double DQN from settled history (van Hasselt, Guez and Silver, 2016), with a target network and shaped rewards.
+"""Trains a double DQN on settled history (van Hasselt, Guez and Silver, 2016), with a target network and shaped
+rewards.
 
-First the network learns what winners' backers are paid, then returns: each pass plays all sessions with the policy so
-far and some chance actions, and learns from as many draws of the buffer as the pass brought transitions.
+The network learns payouts first, then returns. Each epoch plays all sessions with the current policy and some random
+actions, and then learns from as many samples of the replay buffer as the epoch added transitions.
 
-Returns are rare and large, so errors are measured in units of the return's own spread, 1 / sqrt(probability) for a
-bet that is about fair, before the Huber loss; that weighs states, and leaves each action's mean where it is.
+Returns are rare and large. Before the Huber loss, errors are therefore divided by the standard deviation of the return,
+1 / sqrt(probability) for a roughly fair bet. This weights states and does not shift the mean of an action.
 """
 
 from __future__ import annotations
@@ -28,19 +29,19 @@ from services.predictor.policy.transitions import clipped, transitions_of, winne
 
 PASSES_KEPT = 2
 FIRST_STEPS = 10
-"""The running mean of weights looks back over no more steps than were taken: early on it is a plain mean."""
+"""Warm-up of the running mean of weights: early on it averages over the steps taken so far, as a plain mean does."""
 
 
 def learn(
     scene: Scene, episodes: Episodes, learning: Learning, watch: Watch | None = None
 ) -> tuple[QNetwork, list[Progress]]:
-    """A network from settled history, in evaluation mode, and the learning curve.
+    """Returns a trained network in evaluation mode, and its learning curve.
 
-    The same bits for the same seed on the same number of threads. The caller's own stream of random numbers stays
-    where it was. Raises ValueError where no event paid a winner.
+    Bit-identical for the same seed and number of threads. The caller's random state is unchanged. Raises ValueError if
+    no event paid a winner.
     """
     if not winners(episodes).any():
-        raise ValueError("no event paid a winner: there are no returns to learn from")
+        raise ValueError("no event paid a winner: there are no returns to train on")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(learning.seed)
         return _learn(scene, episodes, learning, watch or (lambda _: {}))
@@ -62,7 +63,8 @@ def _learn(scene: Scene, episodes: Episodes, learning: Learning, watch: Watch) -
 
 
 class DoubleDqn:
-    """`mean`: the running mean of the weights, which is what is kept: single steps carry the noise of their draw."""
+    """`mean`: the network with the running mean of the weights, which is the result: single steps carry sampling
+    noise."""
 
     def __init__(
         self,
@@ -84,7 +86,7 @@ class DoubleDqn:
         self._steps = 0
 
     def one_pass(self) -> tuple[float, float]:
-        """Play, remember, learn: mean TD loss and mean loss of payments."""
+        """Plays all sessions, stores the transitions and learns. Returns the mean TD loss and the mean payout loss."""
         actions, before = play(self._episodes, self._choose)
         fresh = transitions_of(self._episodes, actions, before, self._potential, self._learning.gamma)
         self._buffer.add(fresh)
@@ -114,7 +116,8 @@ class DoubleDqn:
         return torch.from_numpy(drawn.reward).float() + self._learning.gamma * ahead
 
     def _precision(self, drawn: Transitions) -> Tensor:
-        """(b,): one over the spread of the action's return; abstaining has the spread of what follows, about one."""
+        """(b,): one over the standard deviation of the action's return. Abstaining has that of later returns, about
+        one."""
         win = self._scene.win[drawn.row, np.maximum(drawn.action - 1, 0)]
         return torch.from_numpy(np.where(drawn.action == ABSTAIN, 1.0, np.sqrt(win))).float()
 
@@ -129,7 +132,7 @@ class DoubleDqn:
 
     @torch.no_grad()
     def _choose(self, rows: Ints, so_far: SoFar) -> Ints:
-        """The best action by what is known so far, and now and then any."""
+        """Epsilon-greedy: the best action in this session state; with probability `chance`, a random one."""
         best = self._network.eval()(seen_at(self._seen, rows, so_far.matrix())).added.numpy().argmax(axis=1)
         there = np.concatenate([np.ones((len(rows), 1), dtype=np.bool_), self._scene.taken[rows]], axis=1)
         drawn = self._rng.integers(0, there.shape[1], len(rows))

@@ -1,8 +1,8 @@
-"""Sessions as episodes: their events in order, what each action would have brought, what was known when.
+"""Represents sessions as episodes: their events in order, the reward of each action, and what was known when.
 
-An action is a number: 0 abstains, k backs slot k with one unit in the market of winners. An episode is one session.
-What an action did to the session is known to a later decision only as far as it would have been in life: a stake at
-once, a return when the event's settlement was known at that decision's `as_of`.
+An action is a number: 0 abstains, k backs slot k with one unit in the win market. An episode is one session. A later
+decision knows of an earlier action only what would have been known in reality: the stake at once, the return if the
+event's settlement was known at the decision's `as_of`.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from services.predictor.data.events import Bools, Events, Floats, Ints, State
 
 ABSTAIN = 0
 STAKED = 100.0
-"""`win_amount` tells what one hundred staked was paid."""
+"""`win_amount` is the payout per one hundred staked."""
 
 
 @dataclass(frozen=True)
 class SoFar:
-    """The session as known at each of n decisions, in shares of its number of events, so that sessions compare.
+    """The session as known at each of n decisions, divided by its number of events, so that sessions are comparable.
 
-    `left` (n,) events from this one on; `staked` (n,) units staked before, less those known to have been given back;
-    `net` (n,) return less stake of those of them whose settlement is known.
+    `remaining` (n,): events from this one on. `staked` (n,): units staked before, minus those known to be refunded.
+    `net` (n,): return minus stake of the bets whose settlement is known.
     """
 
     left: Floats
@@ -38,22 +38,23 @@ class SoFar:
         return SoFar(self.left[rows], self.staked[rows], self.net[rows])
 
     def matrix(self) -> Floats:
-        """(n, 3): left, staked, net."""
+        """(n, 3): remaining, staked, net."""
         return np.stack([self.left, self.staked, self.net], axis=1)
 
 
 SO_FAR_WIDTH = 3
 Choose = Callable[[Ints, SoFar], Ints]
-"""Rows of events and the sessions so far -> an action for each."""
+"""Rows of events and the states of their sessions -> an action for each row."""
 
 
 @dataclass(frozen=True)
 class Episodes:
     """n events of S slots as s sessions of at most L events.
 
-    `grid` (s, L): rows of events in their order, -1 where the session is shorter. `reward` (n, S): what backing a slot
-    brings, less the unit staked; 0 where nothing is staked. `counts` (n, S): a stake there would stand (settled, paid,
-    not refunded). `as_of_us`, `settled_us` (n,): when the decision is made, when the outcome is known; NaN unknown.
+    `grid` (s, L): rows of events in order, -1 where the session is shorter. `reward` (n, S): payout of a unit on the
+    slot, minus the unit; 0 where a stake does not count. `counts` (n, S): a stake there counts (settled, paid, not
+    refunded). `as_of_us`, `settled_us` (n,): when the decision is made and when the outcome is known, in microseconds
+    since 1970; NaN if unknown.
     """
 
     grid: Ints
@@ -73,7 +74,7 @@ class Episodes:
         return found
 
     def position(self) -> Ints:
-        """(n,): the place of each event in its session, from 0."""
+        """(n,): the position of each event in its session, from 0."""
         there = self.grid >= 0
         found = np.zeros(len(self), dtype=np.int64)
         found[self.grid[there]] = np.nonzero(there)[1]
@@ -87,17 +88,17 @@ class Episodes:
         return found
 
     def gain(self, actions: Ints) -> Floats:
-        """(n,): the reward of each event's action; abstaining and a stake given back bring nothing."""
+        """(n,): the reward of each event's action; 0 for abstaining and for a refunded stake."""
         return np.asarray(np.where(actions == ABSTAIN, 0.0, _of_slot(self.reward, actions)), dtype=np.float64)
 
     def bets(self, actions: Ints) -> Bools:
-        """(n,): a unit was staked and stood."""
+        """(n,): a unit was staked and counts."""
         return np.asarray((actions != ABSTAIN) & _of_slot(self.counts, actions), dtype=np.bool_)
 
 
 def episodes_of(events: Events, state: State) -> Episodes:
-    """Order within a session: by schedule, then number. An event that paid no winner anything (called off, void, a
-    market that found no holder of a winning ticket) takes no stake; neither does a refunded entry."""
+    """Events of a session are ordered by schedule, then number. A stake does not count on an event that paid no winner
+    (called off, void, or a market without a winning ticket), nor on a refunded entry."""
     paid = (events.status == "settled") & np.isfinite(events.win_amount).any(axis=1)
     counts = paid[:, None] & events.taken & ~events.refunded
     reward = np.where(counts, np.nan_to_num(events.win_amount) / STAKED - 1.0, 0.0)
@@ -105,7 +106,7 @@ def episodes_of(events: Events, state: State) -> Episodes:
 
 
 def play(episodes: Episodes, choose: Choose) -> tuple[Ints, SoFar]:
-    """(n,) the actions that `choose` takes when every session is gone through in order, and what it knew at each."""
+    """Plays every session in order. Returns the actions (n,) that `choose` takes and the session state at each."""
     actions = np.zeros(len(episodes), dtype=np.int64)
     seen = np.zeros((len(episodes), SO_FAR_WIDTH))
     for at in range(episodes.grid.shape[1]):
@@ -117,7 +118,7 @@ def play(episodes: Episodes, choose: Choose) -> tuple[Ints, SoFar]:
 
 
 def so_far(episodes: Episodes, actions: Ints, at: int) -> SoFar:
-    """At the decision of place `at` of every session that has one: from the actions of the places before it."""
+    """State at the decision at position `at`, of every session that has one, from the actions at earlier positions."""
     here = episodes.grid[:, at] >= 0
     former = episodes.grid[here, :at]
     length = (episodes.grid[here] >= 0).sum(axis=1)

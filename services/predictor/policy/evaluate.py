@@ -1,7 +1,7 @@
-"""What policies would have brought: unshaped returns, at an equal number of bets, with intervals.
+"""Measures what policies would have returned: unshaped returns at equal numbers of bets, with confidence intervals.
 
-A return is what came back per unit staked: 1 is even. Refunds and void events are neither stake nor return. Intervals
-are of the bootstrap over sessions' days and venues, and differences are paired. Nothing here is a promise of profit.
+A return is the payout per unit staked: 1 breaks even. Refunds and void events count neither as stake nor as return.
+Intervals come from a bootstrap over clusters of date x venue; differences are paired. No figure promises a profit.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ EVERY_EVENT, OWN_CHOICE = "every event", "own choice"
 
 @dataclass(frozen=True)
 class Choice:
-    """What a policy does with n events: the `action` it would take if it had to bet, `worth` (n,) by which it would
-    choose its events, and whether it `wants` (n,) to bet there at all."""
+    """What a policy does with n events: the slot it backs if it bets (`action`, counted from 1), the worth by which it
+    ranks events (`worth`), and whether it bets of its own choice (`wants_bet`); each (n,)."""
 
     action: Ints
     worth: Floats
@@ -33,16 +33,17 @@ class Choice:
 
 
 def choice_of(worth: Floats, from_worth: float | None = None) -> Choice:
-    """`worth` (n, S): the best slot; wanted where above `from_worth`, everywhere if that is None."""
+    """Backs the slot of the highest `worth` (n, S), where that exceeds `threshold`; everywhere if `threshold` is
+    None."""
     best = worth.max(axis=1)
     wants = np.isfinite(best) if from_worth is None else best > from_worth
     return Choice(worth.argmax(axis=1) + 1, best, wants)
 
 
 class Row(NamedTuple):
-    """One line of the table. `difference`: this policy's return less that of `against`, with as many bets each.
+    """One row of the table. `difference`: this policy's return minus that of `against`, at the same number of bets.
 
-    `note` says when there is nothing to measure.
+    `note` explains a row without bets.
     """
 
     policy: str
@@ -56,7 +57,7 @@ class Row(NamedTuple):
 
 
 class Line(NamedTuple):
-    """For a picture: the return and its interval at each of `shares` of all events, the most worthy first."""
+    """For a chart: the return and its interval when betting on each of `shares` of all events, highest worth first."""
 
     policy: str
     shares: tuple[float, ...]
@@ -71,8 +72,9 @@ def returns_table(
     clusters: Ints,
     shares: Sequence[float] = EQUAL_SHARES,
 ) -> list[Row]:
-    """Every policy betting on every event and on its own choice; then `agent` against each other one: on every event,
-    at the agent's own number of bets, and at some shares of all events. `clusters` (n,): one number a date x venue."""
+    """Rows of every policy betting on every event and on its own choice; then rows of `agent` against each other
+    policy: on every event, at the agent's own number of bets, and at `shares` of all events. `clusters` (n,): number of
+    the date x venue."""
     rows = []
     for name, choice in choices.items():
         rows.append(_row(name, EVERY_EVENT, choice, _stood(choice, episodes), episodes, clusters))
@@ -96,7 +98,7 @@ def line(name: str, choice: Choice, episodes: Episodes, clusters: Ints, shares: 
 
 
 def most_worthy(choice: Choice, episodes: Episodes, count: int) -> Bools:
-    """(n,): the `count` events of highest worth among those where the stake stood; of equal worth the earlier rows."""
+    """(n,): the `count` events of highest worth among those where the stake counts; ties go to the earlier row."""
     stood = _stood(choice, episodes)
     order = np.argsort(-np.where(stood, choice.worth, -np.inf), kind="stable")
     chosen = np.zeros(len(episodes), dtype=np.bool_)
@@ -108,7 +110,7 @@ def _against(
     agent: str, other: str, choices: Mapping[str, Choice], on: str, size: int, episodes: Episodes, clusters: Ints
 ) -> Row:
     both = [choices[agent], choices[other]]
-    # One may have a refund more than the other: then both bet as often as the one with fewer stakes that stood.
+    # Refunds may differ between the two: both then bet as often as the one with fewer stakes that count.
     size = min(size, *(int(_stood(each, episodes).sum()) for each in both))
     chosen = [most_worthy(each, episodes, size) for each in both]
     row = _row(agent, on, both[0], chosen[0], episodes, clusters)
@@ -124,7 +126,7 @@ def _row(name: str, on: str, choice: Choice, chosen: Bools, episodes: Episodes, 
 
 
 def _sums(choice: Choice, chosen: Bools, episodes: Episodes) -> tuple[Floats, Floats]:
-    """(n,) what came back and (n,) what was staked."""
+    """(n,) payouts and (n,) stakes."""
     stake = chosen.astype(np.float64)
     return (episodes.gain(choice.action) + 1.0) * stake, stake
 

@@ -1,4 +1,4 @@
-"""What a learning curve shows beside the losses: unshaped returns on events that are not learned from."""
+"""Measures what a learning curve shows besides the losses: unshaped returns on events that are not trained on."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ RETURN, OVER_FIRST, BETS, OWN_RETURN = "return", "over_first", "bets", "own_retu
 
 
 def watching(scene: Scene, episodes: Episodes, share: float = 0.25) -> Watch:
-    """`return`: betting on every event. `over_first`: its most worthy share of events against as many of the surest
-    first slots. `bets`, `own_return`: where a bet is worth more than abstaining; NaN where nowhere. Sessions are taken
-    as at their beginning."""
+    """`return`: betting on every event. `over_first`: return on the `share` of events of highest worth, minus that of
+    as many bets on the most probable first slots. `bets`, `own_return`: where a bet is worth more than abstaining; the
+    return is NaN if nowhere. The session state is zero for every event."""
     first = choice_of(always_slot(scene))
     seen = tensors_of(scene)
 

@@ -1,6 +1,6 @@
-"""Transitions that were met, to be drawn evenly. Randomness is passed in.
+"""Replay buffer of transitions, sampled uniformly. Randomness is passed in.
 
-A transition names its event by row, so the buffer holds numbers only.
+A transition refers to its event by row, so the buffer holds numbers only.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from services.predictor.data.events import Bools, Floats, Ints
 
 @dataclass(frozen=True)
 class Transitions:
-    """m decisions: event `row`, session `before` (m, 3), `action`, (shaped) `reward`, `following` row (-1: the end)
-    and the session `after` (m, 3) as that next decision knows it."""
+    """m decisions: event `row`, session state `before` (m, 3), `action`, (shaped) `reward`, `following` row (-1 at the
+    end of the session), and the session state `after` (m, 3) as known at the following decision."""
 
     row: Ints
     before: Floats
@@ -32,7 +32,7 @@ class Transitions:
 
 
 class ReplayBuffer:
-    """A ring: what is added beyond `capacity` takes the place of the oldest. Draws are even."""
+    """A ring buffer: beyond `capacity`, new transitions replace the oldest."""
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
@@ -57,5 +57,5 @@ class ReplayBuffer:
 
     def sample(self, size: int, rng: np.random.Generator) -> Transitions:
         if self._kept is None:
-            raise ValueError("nothing was added to the buffer yet")
+            raise ValueError("the buffer is empty: add transitions before sampling")
         return self._kept[rng.integers(0, len(self), size)]

@@ -1,5 +1,8 @@
-"""Transitions from settled history. It tells what every action would have brought, not only the one taken: from every
-event of a played session comes one transition per action."""
+"""Builds transitions from settled history.
+
+History gives the reward of every action, not only of the one taken, so every event of a played session yields one
+transition per action.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +17,8 @@ from services.predictor.policy.shaping import following_potential, shaped
 
 
 def transitions_of(episodes: Episodes, actions: Ints, before: SoFar, potential: Floats, gamma: float) -> Transitions:
-    """Of all actions of all events, in sessions that went as `actions` did. A stake that would not have stood is left
-    out: it teaches nothing of its return. Rewards are shaped by `potential` (n,)."""
+    """Transitions of all actions of all events, in sessions played with `actions`. Stakes that do not count are left
+    out: they say nothing about the return. Rewards are shaped by `potential` (n,)."""
     can = np.concatenate([np.ones((len(episodes), 1), dtype=np.bool_), episodes.counts], axis=1)
     rows, options = np.nonzero(can)
     reward = np.where(options == ABSTAIN, 0.0, _of_slot(episodes.reward, rows, options))
@@ -31,7 +34,7 @@ def transitions_of(episodes: Episodes, actions: Ints, before: SoFar, potential: 
 
 
 def clipped(episodes: Episodes, quantile: float) -> Episodes:
-    """Payments above that quantile of all winners' count as much as it."""
+    """Clips payouts at this quantile of all winners' payouts."""
     paid = episodes.reward[winners(episodes)]
     if not len(paid):
         return episodes
@@ -39,14 +42,14 @@ def clipped(episodes: Episodes, quantile: float) -> Episodes:
 
 
 def winners(episodes: Episodes) -> Bools:
-    """(n, S): backing this slot was paid for."""
+    """(n, S): backing this slot paid."""
     return np.asarray(episodes.counts & (episodes.reward > -1.0), dtype=np.bool_)
 
 
 def _after(episodes: Episodes, actions: Ints, before: SoFar, rows: Ints, options: Ints) -> Floats:
-    """(m, 3): the session as the decision after `rows` knows it, had `options` been taken there and `actions` before.
+    """(m, 3): session state at the decision after `rows`, if `options` are taken there and `actions` before.
 
-    It is what that decision knew with the action that was played, less that action's part, plus the option's.
+    It is the state with the action that was played, minus that action's part, plus the option's.
     """
     following = np.maximum(episodes.following()[rows], 0)
     found = before.matrix()[following]

@@ -102,7 +102,7 @@ def test_tensors_of_another_policy_are_refused(policy: Policy) -> None:
         policy_of(policy.description, broken)
     with pytest.raises(ConfigError, match="member 0 of the policy cannot be read"):
         policy_of(policy.description, wider)
-    with pytest.raises(ConfigError, match="tensors of no member of the policy: 7"):
+    with pytest.raises(ConfigError, match="tensors that belong to none of its members: 7"):
         policy_of(policy.description, tensors | {"7.entry.weight": tensors["0.entry.weight"]})
 
 
