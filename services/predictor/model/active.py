@@ -1,4 +1,4 @@
-"""The models that predict now: the live one and its shadows, looked at again once a second."""
+"""Holds the models that predict now, the live one and its shadows, and checks the registry once a second."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ class Serving(NamedTuple):
 
 
 class InUse:
-    """A model that cannot be used is said once and left out; the live one then stays as it was."""
+    """A shadow that cannot be loaded is logged once and skipped. If the live model cannot be loaded, all models stay as
+    they were."""
 
     def __init__(self, models: Models) -> None:
         self.live: Model | None = None
@@ -37,7 +38,7 @@ class InUse:
         return [*live, *(Serving(model, shadow=True) for model in self.shadows)]
 
     def look(self, now: datetime) -> bool:
-        """Load what changed; whether anything did."""
+        """Loads the models if the registry changed since the last check. Returns whether it did."""
         if self._looked_at is not None and self._looked_at <= now < self._looked_at + LOOK_EVERY:
             return False
         self._looked_at = now
@@ -49,11 +50,9 @@ class InUse:
         return True
 
     def leave_out(self, model: Model, error: Exception) -> None:
-        """A shadow that fails is not worth a live prediction: it rests until models change."""
+        """Stops using a shadow that failed, until the models change: its failure must not block live predictions."""
         self.shadows = tuple(each for each in self.shadows if each is not model)
-        log.error(
-            "a shadow failed and is left out", model_version=model.version, cause=f"{type(error).__name__}: {error}"
-        )
+        log.error("shadow_failed", model_version=model.version, cause=f"{type(error).__name__}: {error}")
 
     def _load(self) -> None:
         try:
@@ -61,12 +60,14 @@ class InUse:
             found = self._models.shadows()
         except ConfigError as error:
             in_use = self.live and self.live.version
-            log.error("model refused", reason=str(error), in_use=in_use)  # noqa: TRY400 (no stack to show)
+            log.error("model_rejected", reason=str(error), in_use=in_use)  # noqa: TRY400 (no stack needed)
             return
         for version, model in found.items():
             if isinstance(model, ConfigError):
-                log.error("shadow refused", model_version=version, reason=str(model))
+                log.error("shadow_rejected", model_version=version, reason=str(model))
         self.shadows = tuple(model for model in found.values() if not isinstance(model, ConfigError))
         log.info(
-            "models in use", live=self.live and self.live.version, shadows=[model.version for model in self.shadows]
+            "active_models_changed",
+            live=self.live and self.live.version,
+            shadows=[model.version for model in self.shadows],
         )

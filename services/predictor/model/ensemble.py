@@ -1,7 +1,7 @@
-"""A trained model: inputs in, calibrated probabilities of all heads out.
+"""The trained model: turns inputs into calibrated probabilities of all heads.
 
-Members are several networks, which differ by their seed, and boosted trees, which see the same features another way.
-Their log-chances are pooled with weights fitted on the validation days, for each state of knowledge by itself.
+Its members are several networks, which differ by seed, and boosted trees, which read the same features differently.
+Their scores are pooled with weights fitted on the validation days, separately for each state of knowledge.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ Kind = Literal["network", "trees", "top3_trees"]
 
 
 class Member(BaseModel):
-    """`state`: the one it speaks in; None: in both. `log_loss`: of its own head (the result, but for top3_trees) on the
-    validation days in that state, by itself."""
+    """`state`: the state of knowledge it predicts in; None: both. `log_loss`: its own loss on the validation days in
+    that state, for its head (top3 for top3_trees, else the result)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -47,9 +47,10 @@ class Member(BaseModel):
 
 
 class Description(BaseModel):
-    """All of a model but its weights, as it lies in model.json. Days are inclusive; `events` are those it learned from.
+    """Everything of a model except its weights, as stored in model.json. Days are inclusive; `events`: number of
+    training events.
 
-    `pooling`: by state. `drift`: bins of its training, by feature.
+    `pooling`: by state. `drift`: bins of the training data, by feature.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -74,7 +75,7 @@ class Description(BaseModel):
 
     @property
     def prefixes(self) -> list[str]:
-        """What the names of each member's tensors begin with: its kind, and its number among those of its kind."""
+        """Prefix of each member's tensor names: its kind, and its number among the members of that kind."""
         kinds = [member.kind for member in self.members]
         return [f"{kind}.{kinds[:at].count(kind)}" for at, kind in enumerate(kinds)]
 
@@ -91,7 +92,7 @@ class Probabilities:
 
 
 class MemberOutput(NamedTuple):
-    """What one member says of n events: logits of a network, scores (n, S) of trees."""
+    """One member's output for n events: logits of a network, or scores (n, S) of trees."""
 
     member: Member
     scores: Logits | Floats
@@ -99,9 +100,9 @@ class MemberOutput(NamedTuple):
 
 @dataclass(frozen=True)
 class Trained:
-    """An event's probabilities are the same bits whatever events are asked about beside it.
+    """An event's probabilities are bit-identical whatever other events are in the batch.
 
-    `fitted`: what each of the description's members has learned.
+    `learners`: the fitted network or trees of each of the description's members.
     """
 
     version: str
@@ -124,7 +125,7 @@ class Trained:
             if isinstance(fitted, Network):
                 outputs.append(MemberOutput(member, logits_of(fitted, inputs)))
                 continue
-            # Trees are asked about the events of their state only; the others' scores are 0.
+            # Trees score only the events of their state; the scores of others are 0.
             rows = np.flatnonzero(observed == (member.state != "card"))
             scores = np.zeros(inputs.taken.shape)
             if len(rows):
@@ -133,7 +134,7 @@ class Trained:
         return self.pooled(inputs, outputs)
 
     def pooled(self, inputs: Inputs, outputs: Sequence[MemberOutput]) -> Probabilities:
-        """From what all networks say, and the trees of each state that there is among the events."""
+        """Pools the outputs of all networks, and of the trees of each state that occurs among the events."""
         observed = observed_in(inputs)
         card, seen = (_told(inputs, outputs, state, self.description.pooling[state]) for state in STATES)
         return Probabilities(
@@ -145,17 +146,17 @@ class Trained:
         )
 
     def scene(self, inputs: Inputs, told: Told | None = None) -> Scene:
-        """What a policy is shown of the events; `told`: where it is not what the model says now."""
+        """The policy's view of the events. `probabilities`: used instead of the model's own; None: the model's own."""
         columns = plain_columns(self.description.encoding.entry_features)
         told = self.probabilities(inputs) if told is None else told
         return scene_of(told, inputs.taken, inputs.entry[..., columns], inputs.event)
 
     def explain(self, inputs: Inputs) -> Floats:
-        """(n, S, H): how much each past start counted for its entry; sums to 1 over those that there are."""
+        """(n, S, H): attention weight of each past start of an entry; sums to 1 over the entry's past starts."""
         return mean_of([logits_of(network, inputs).attention for network in self.networks])
 
     def tensors(self) -> dict[str, Tensor]:
-        """Everything that was learned, by name."""
+        """All fitted tensors, by name."""
         found: dict[str, Tensor] = {}
         for prefix, fitted in zip(self.description.prefixes, self.fitted, strict=True):
             if isinstance(fitted, Network):
@@ -181,12 +182,12 @@ def mean_of(parts: Sequence[Tensor]) -> Floats:
 
 
 def logits_in(outputs: Sequence[MemberOutput]) -> list[Logits]:
-    """Of the networks."""
+    """Outputs of the networks."""
     return [each.scores for each in outputs if isinstance(each.scores, Logits)]
 
 
 def scores_in(outputs: Sequence[MemberOutput], kind: Kind, state: State) -> list[Floats]:
-    """Of the state's trees of this kind."""
+    """Outputs of the trees of this kind in this state."""
     return [
         each.scores
         for each in outputs

@@ -1,4 +1,4 @@
-"""What serving asks of a model, as types: more than one kind of model may be served."""
+"""What serving needs of a model, as protocols: more than one kind of model may be served."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Probabilities = Told
 
 
 class Description(Protocol):
-    """`validation_last`: the last day of all its data (2026-01-31). `drift`: bins of its training, by feature."""
+    """`validation_last`: the last day of all its data (2026-01-31). `drift`: bins of the training data, by feature."""
 
     @property
     def encoding(self) -> Encoding: ...
@@ -33,18 +33,18 @@ class Description(Protocol):
 
 class Decisions(Protocol):
     def decisions(self) -> Sequence[Decision]:
-        """One an event."""
+        """One per event."""
         ...
 
 
 class Policy(Protocol):
-    """What to do about events, as a model sees them, given how their sessions went so far (policy/agent.py)."""
+    """Decides on events, from the model's view of them and the states of their sessions (policy/agent.py)."""
 
     def decide(self, scene: Scene, so_far: SoFar) -> Decisions: ...
 
 
 class Model(Protocol):
-    """A trained model. An event's probabilities are the same bits whatever events are asked about beside it."""
+    """A trained model. An event's probabilities are bit-identical whatever other events are in the batch."""
 
     @property
     def version(self) -> str: ...
@@ -58,16 +58,16 @@ class Model(Protocol):
     def probabilities(self, inputs: Inputs) -> Probabilities: ...
 
     def scene(self, inputs: Inputs, told: Probabilities) -> Scene:
-        """What the policy is shown."""
+        """The policy's view of the events."""
         ...
 
     def explain(self, inputs: Inputs) -> Floats:
-        """(n, S, H): how much each past start counted for its entry; sums to 1 over those that there are."""
+        """(n, S, H): attention weight of each past start of an entry; sums to 1 over the entry's past starts."""
         ...
 
 
 class Models(Protocol):
-    """Where models lie (services/predictor/registry/store.py)."""
+    """The store of models (services/predictor/registry/store.py)."""
 
     def changed_ns(self) -> int | None: ...
 

@@ -1,8 +1,8 @@
-"""Members' opinions pooled into one, and made to mean what they say.
+"""Pools the members' scores into one set of calibrated probabilities.
 
 P(win) = softmax over the entries of (a x mean network logit + b x mean tree score + a bias of the slot): a log-linear
-pool whose weights are also its temperature. The other heads get a temperature and a bias of each class. All is fitted
-on the validation days, with a prior that leans towards changing nothing.
+pool whose weights also act as its temperature. The other heads get a temperature and a bias per class. All parameters
+are fitted on the validation days, with a prior that favours no change.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from torch.nn import functional
 from services.predictor.data.events import Bools, Floats, Ints
 from services.predictor.learners.softmax import softmax
 
-# How far calibration may lean away from "change nothing": with a few hundred events to fit on, free numbers would
-# learn the noise. Standard deviations of weights and log-temperatures, and of biases.
+# Standard deviations of the prior: of weights and log-temperatures, and of biases. With only a few hundred events to
+# fit to, unconstrained parameters would fit the noise.
 WEIGHT_SPREAD, BIAS_SPREAD = 0.1, 0.05
 STEPS = 80
 IMPOSSIBLE = -1e9
-# Places that the head of the first three speaks of; a probability is never 0 or 1.
+# Number of places that the top3 head covers; distance of probabilities from 0 and 1.
 FIRST, LEAST = 3, 1e-6
 
 
 class Scaling(BaseModel):
-    """Logits -> logits / temperature + bias, a bias a class."""
+    """Logits -> logits / temperature + bias, one bias per class."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -37,7 +37,7 @@ class Scaling(BaseModel):
 
 
 class Mixing(BaseModel):
-    """Log-odds of one probability: networks x their mean + trees x theirs + bias."""
+    """Log-odds of one probability: networks x mean network log-odds + trees x mean tree log-odds + bias."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -66,16 +66,16 @@ def pooled(pooling: Pooling, network: Floats, trees: Sequence[Floats], taken: Bo
 
 
 def without_trees(pooling: Pooling) -> Pooling:
-    """For a state that has no trees: the networks speak for them, just as surely."""
+    """For a state without trees: the networks get the weight of the trees too."""
     top3 = pooling.top3.model_copy(update={"networks": pooling.top3.networks + pooling.top3.trees, "trees": 0.0})
     return pooling.model_copy(update={"networks": pooling.networks + pooling.trees, "trees": 0.0, "top3": top3})
 
 
 def mixed(mixing: Mixing, network: Floats, trees: Sequence[Floats], taken: Bools) -> Floats:
-    """(n, S) log-odds of the first three places, several (n, S) -> (n, S) probabilities.
+    """(n, S) log-odds of the first three places, several (n, S) of trees -> (n, S) probabilities.
 
-    They are made to add up to three over an event's entries, as far as that makes none more than certain; where there
-    are no more than three, all are certain. 0 in empty slots.
+    They are scaled to sum to three over an event's entries, but none exceeds 1 - 1e-6. With three entries or fewer, all
+    are 1 - 1e-6. 0 in empty slots.
     """
     odds = mixing.networks * network + mixing.bias
     for each in trees:
@@ -95,7 +95,7 @@ def shifted(scaling: Scaling, logits: Floats) -> Floats:
 
 
 def centred(scores: Floats, taken: Bools) -> Floats:
-    """Against the mean of the entries that are there: what all share tells nothing of who wins."""
+    """Subtracts the mean over the occupied slots: a common offset says nothing about the winner. 0 in empty slots."""
     total, count = np.zeros(len(scores)), np.zeros(len(scores))
     for slot in range(scores.shape[1]):
         total += np.where(taken[:, slot], scores[:, slot], 0.0)
@@ -106,10 +106,10 @@ def centred(scores: Floats, taken: Bools) -> Floats:
 def fit_result(
     network: Floats, trees: Sequence[Floats], taken: Bools, winner: Ints, tree_share: float = 0.5
 ) -> tuple[float, float, list[float]]:
-    """Weights of networks and trees, and the bias of each slot: the most probable under a normal prior.
+    """Fits the weights of networks and trees and the bias of each slot: the posterior mode under a normal prior.
 
-    winner (n,): slot index of each event; events without one are not to be given. `tree_share`: what the prior gives
-    the trees.
+    `winner` (n,): slot index of each event; events without a winner must be left out. `tree_share`: prior weight of the
+    trees.
     """
     parts = [centred(network, taken)]
     if trees:
@@ -132,7 +132,7 @@ def fit_result(
 
 
 def fit_mixing(network: Floats, trees: Floats | None, came: Ints) -> Mixing:
-    """Log-odds (m,) of the networks and of the trees, (m,) 0 or 1: whether it came."""
+    """Fits to log-odds (m,) of the networks and of the trees, and outcomes (m,), 0 or 1."""
     parts = torch.tensor(np.stack([network] if trees is None else [network, trees]))
     if not len(came):
         return Mixing()
@@ -152,7 +152,7 @@ def fit_mixing(network: Floats, trees: Floats | None, came: Ints) -> Mixing:
 
 
 def fit_scaling(logits: Floats, happened: Ints) -> Scaling:
-    """(n, K) logits, (n,) class index. Nothing known: nothing changed."""
+    """Fits to (n, K) logits and (n,) class indices. Without events, the logits stay as they are."""
     classes = logits.shape[-1]
     if not len(happened):
         return Scaling(bias=(0.0,) * classes)

@@ -1,4 +1,4 @@
-"""A trained model from its description and its tensors; what does not fit is refused."""
+"""Builds a trained model from its description and tensors, and rejects tensors that do not match."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from shared.errors import ConfigError
 
 
 def trained_of(version: str, description: Description, tensors: Mapping[str, Tensor]) -> Trained:
-    """Raises ConfigError where the tensors are not those of such a model."""
+    """Raises ConfigError if the tensors do not match the description."""
     _must_fit(version, description, tensors)
     fitted: list[Network | Boosting] = []
     for member, prefix in zip(description.members, description.prefixes, strict=True):
@@ -43,23 +43,24 @@ def _trees_of(name: str, shape: Shape, tensors: Mapping[str, Tensor]) -> Boostin
     except (TypeError, ConfigError) as error:  # numpy lacks some of torch's types
         raise ConfigError(f"{name}: {_in_one_line(error)}") from error
     if boosting.trees.feature.max(initial=-1) >= read:
-        raise ConfigError(f"{name} read more than the {read} features that there are")
+        raise ConfigError(f"{name} use features beyond the {read} that the model reads")
     return boosting
 
 
 def _must_fit(version: str, description: Description, tensors: Mapping[str, Tensor]) -> None:
-    """The description with itself, and every tensor with one of its parts."""
+    """Checks that the description is consistent and that every tensor belongs to one of its parts."""
     encoding, shape = description.encoding, description.shape
     told = (shape.slots, shape.entry_features, shape.event_features, shape.venues)
     slots, venues = encoding.names.profile.slots, len(encoding.names.venues)
     wanted = (slots, len(encoding.entry_features), len(encoding.event_features), venues)
     if told != wanted:
         raise ConfigError(
-            f"model {version} has (slots, entry and event features, venues) {told}, its encoding {wanted}"
+            f"model {version}: its network has (slots, entry and event features, venues) {told},"
+            f" but its encoding has {wanted}"
         )
     networks = [prefix for prefix in description.prefixes if prefix.startswith(f"{NETWORK}.")]
     whole = {f"{prefix}.{name}" for prefix in description.prefixes if prefix not in networks for name in ARRAYS}
-    begun = tuple(f"{prefix}." for prefix in networks)  # load_state_dict checks what follows
+    begun = tuple(f"{prefix}." for prefix in networks)  # load_state_dict checks the rest of the names
     begun = begun if description.policy is None else (*begun, f"{POLICY}.")
     unknown = sorted(name for name in tensors if name not in whole and not name.startswith(begun))
     if unknown:

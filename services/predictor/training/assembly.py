@@ -1,4 +1,4 @@
-"""Members as one model: pooled, calibrated and judged on the validation events."""
+"""Assembles the members into one model: pools, calibrates and evaluates them on the validation events."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ from services.predictor.model.pooling import Pooling, fit_mixing, fit_result, fi
 from services.predictor.training.dataset import Ground, seen_in
 from services.predictor.training.members import Learned
 
-# Events whose features set the bins of drift.
+# Number of the newest training events whose features set the drift bins.
 DRIFT_EVENTS = 4000
 
 HEADS = ("result", "top3", "trend", "behaviour")
 Outputs = Mapping[State, Sequence[MemberOutput]]
-"""By state: what the members that speak in it say of the state's validation events, in the order of the members."""
+"""By state: outputs for its validation events of the members that predict in it, in the order of the members."""
 
 
 def pooled_model(ground: Ground, learned: Sequence[Learned], seed: int, tree_share: float) -> Trained:
-    """The members as one model, pooled and judged on the validation events."""
+    """The members as one model, pooled and evaluated on the validation events."""
     outputs = {state: _outputs(ground, learned, state) for state in ground.rows}
     fitted = {state: _pooling(ground, outputs[state], state, tree_share) for state in ground.rows}
     pooling = {state: fitted.get(state) or without_trees(fitted["card"]) for state in STATES}
@@ -95,7 +95,8 @@ def _description(
 
 
 def _judged(ground: Ground, member: Member, outputs: Outputs) -> Member:
-    """With its own loss on the validation events, before any calibration; a network's is that of observed events."""
+    """The member with its own loss on the validation events, before calibration; a network's is that of observed events
+    if there are any."""
     state = member.state or ("observation" if "observation" in outputs else "card")
     scores = next(each.scores for each in outputs[state] if each.member == member)
     events = ground.events[ground.rows[state]]
@@ -130,8 +131,8 @@ def _pooling(ground: Ground, outputs: Sequence[MemberOutput], state: State, tree
 
 
 def _figures(ground: Ground, model: Trained, outputs: Sequence[MemberOutput], state: State) -> dict[str, float]:
-    """All heads against what always telling the training's rates would have got; nothing of what cannot be measured
-    (where all come in the first three, no ranking of them is right)."""
+    """Metrics of all heads, and with suffix `_base` the losses of the constant base rates of training. Metrics that
+    cannot be computed are left out: if all entries come in the first three, no ranking of them can be right."""
     rows = ground.rows[state]
     events, targets = ground.events[rows], ground.lesson.targets[rows]
     told = model.pooled(ground.lesson.inputs[state][rows], outputs)
@@ -142,13 +143,14 @@ def _figures(ground: Ground, model: Trained, outputs: Sequence[MemberOutput], st
 
 
 def _quality(told: Opinion, events: Events, targets: Targets) -> dict[str, float]:
-    """A head's log-loss goes by the head's name."""
+    """The log-loss of a head is named like the head."""
     found = figures_of(told, events, targets)
     return {"result" if name == "log_loss" else name.removesuffix("_log_loss"): found[name] for name in found}
 
 
 def _drift(ground: Ground) -> dict[str, Bins]:
-    """Of what is observed among observed events, of all else among cards; from the newest training events."""
+    """Bins of observation features over observed events, of all other features over cards; from the newest training
+    events."""
     lesson, encoding = ground.lesson, ground.encoding
     found: dict[str, Bins] = {}
     for state in STATES:

@@ -1,4 +1,7 @@
-"""`headrace train`: read the settled history, train, save a candidate with its pictures. A process of its own."""
+"""Trains a candidate: reads the settled history, trains, and saves the model with its pictures.
+
+`headrace train` runs this in a process of its own.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,8 @@ def registry_of(models_dir: Path) -> Registry[Description, Trained]:
 
 
 def train(database_url: str, models_dir: Path, request: TrainingRequest, context: TrainingContext) -> dict[str, Any]:
-    """Version, days, events, seconds and metrics of the new candidate. Raises ConfigError for too short a history."""
+    """Returns version, days, events, seconds and metrics of the new candidate. Raises ConfigError if the history is too
+    short."""
     started = time.perf_counter()
     single_thread()
     with psycopg.connect(database_url, autocommit=True, application_name="headrace train") as connection:
@@ -46,7 +50,7 @@ def train(database_url: str, models_dir: Path, request: TrainingRequest, context
     version = save(registry_of(models_dir), made, "headrace train")
     seconds = round(time.perf_counter() - started, 2)
     description = made.model.description
-    context.log(f"model {version} is trained on {description.events} events, in {seconds:.1f} s")
+    context.log(f"model {version} trained on {description.events} events in {seconds:.1f} s")
     return {
         "version": version,
         "events": description.events,
@@ -59,7 +63,7 @@ def train(database_url: str, models_dir: Path, request: TrainingRequest, context
 
 
 def save(registry: Registry[Description, Trained], made: Made, who: str) -> str:
-    """As a candidate, with its pictures."""
+    """Saves the model as a candidate, with its pictures. Returns its version."""
     description = made.model.description
     order = Order(at=datetime.now(UTC), who=who, why=None, request=None)
     with tempfile.TemporaryDirectory() as place:

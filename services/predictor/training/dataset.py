@@ -1,4 +1,4 @@
-"""What a training stands on: features of all events, each as of its own instant, targets, who trains."""
+"""Builds the training set: features as of each event's own time, targets, and the train/validation masks."""
 
 from __future__ import annotations
 
@@ -22,14 +22,13 @@ from services.predictor.learners.network.fit import Lesson
 from services.predictor.learners.network.network import Lines, Shape
 from shared.errors import ConfigError
 
-# Fewer events than this say nothing: their validation part would be a handful.
+# With fewer events, the validation part is only a handful.
 LEAST_EVENTS = 100
 
 
 @dataclass(frozen=True)
 class Ground:
-    """What training stands on. `rows`: of each state, the validation events that can be judged. `rates`: of the
-    training events."""
+    """`rows`: by state, the validation events that can be evaluated. `rates`: base rates of the training events."""
 
     events: Events
     encoding: Encoding
@@ -45,9 +44,9 @@ class Ground:
 
 
 def ground_of(events: Events, profile: Profile, split: Split, without: Sequence[str] = ()) -> Ground:
-    """`without`: feature groups that are treated as unknown, to learn what they are worth.
+    """`without`: feature groups that are treated as unknown, to measure their contribution.
 
-    Raises ConfigError where there is too little to learn from.
+    Raises ConfigError if there are too few events.
     """
     events = events[(events.day <= day_number(split.validate_to)) & (events.status == "settled")]
     events = events[np.isfinite(events.listed_us) & (events.taken.sum(axis=1) >= 2)]
@@ -86,12 +85,13 @@ def ground_of(events: Events, profile: Profile, split: Split, without: Sequence[
 
 
 def seen_in(lesson: Lesson, state: State) -> Bools:
-    """(n,): the events that can be seen in this state."""
+    """(n,): the events that are known in this state."""
     return lesson.observed if state == "observation" else np.ones(len(lesson.observed), dtype=np.bool_)
 
 
 def is_taught(lesson: Lesson, state: State) -> bool:
-    """A source may know no observations, or only of late: then there is nothing of its own to say in that state."""
+    """Whether there are enough events to train on this state. A source may have no observations, or only recent
+    ones."""
     usable = seen_in(lesson, state)
     taught = lesson.training & usable & (lesson.targets.winner >= 0)
     return bool(taught.sum() >= LEAST_EVENTS and (lesson.validating & usable).any())

@@ -1,4 +1,4 @@
-"""The pictures that a training and a back-test leave, drawn from what they measured."""
+"""Draws the pictures of a training and of a back-test."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ from services.predictor.training.train import Made
 
 
 class BacktestShown(NamedTuple):
-    """What the model said of the judged events, its losses by month beside those of references, what each part of it
-    is worth (log-loss without it less that of the whole), and what policies returned."""
+    """The evaluated events, the model's forecasts of them, losses by month of the model and its references, the cost of
+    leaving out each feature group or member (log-loss without it minus that of the whole), and the policies'
+    returns."""
 
     judged: Judged
     opinion: Opinion
@@ -29,7 +30,7 @@ class BacktestShown(NamedTuple):
 
 
 def training_pictures(made: Made, folder: Path) -> list[Path]:
-    """Reliability in the state that knows most, learning curves of networks and trees, and the agent's."""
+    """Reliability in the state with the most knowledge, and learning curves of networks, trees and the agent."""
     drawn = []
     if made.validation:
         state: State = "observation" if "observation" in made.validation else "card"
@@ -55,7 +56,8 @@ def learning_pictures(made: Made, folder: Path) -> list[Path]:
 
 
 def backtest_pictures(shown: BacktestShown, made: Made | None, folder: Path, model: str) -> list[Path]:
-    """`made`: of the training, if there was one, for its learning curves. `model`: its column in the months' table."""
+    """`result`: the training's, for its learning curves; None without a training. `model`: the model's column in the
+    table by month."""
     names = ("reliability", "loss-by-month", "ablation", "policy-returns")
     reliability, by_month, ablation, returns = drawn = [folder / f"{name}.png" for name in names]
     judged = shown.judged
@@ -79,7 +81,7 @@ def backtest_pictures(shown: BacktestShown, made: Made | None, folder: Path, mod
 
 
 def _most(shown: BacktestShown, own: Row) -> int:
-    """How many bets the policy would place if it had to."""
+    """Number of bets of the policy when it bets on every event."""
     return next(row.bets for row in shown.policy if row.policy == own.policy and row.on == EVERY_EVENT)
 
 
@@ -89,5 +91,5 @@ def _draw_agent(path: Path, curve: Sequence[Progress]) -> None:
         [each.epoch for each in curve],
         [each.td_loss for each in curve],
         [each.measured.get(RETURN, float("nan")) for each in curve],
-        "epoch (of payments alone first, then of returns)",
+        "epoch (payouts alone first, then returns)",
     )

@@ -1,4 +1,4 @@
-"""How much is trained: members and their settings, by how much there is to learn from."""
+"""Chooses the members of the ensemble and their settings by the number of training events."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from services.predictor.learners.boosting.fit import BoostingOptions
 from services.predictor.learners.network.fit import Plan
 from services.predictor.policy.hyperparameters import Learning
 
-# From here on a season can carry the full ensemble.
+# From this number of events on, the full ensemble is trained.
 LONG_SEASON = 12_000
 
 
 @dataclass(frozen=True)
 class Training:
-    """`networks`: how many, differing by their seed; `width` and `dropout` are theirs. `card_trees`,
-    `observation_trees`: of the result, one state each; `top3_trees`: of the first three places, in each state.
-    `places`: lines and trees of the result learn from the second and third place too: more to learn from, of less to
-    the point. `tree_share`: what the pool's prior gives the trees of the result. `policy`: None trains none."""
+    """`networks`: number of networks, which differ by seed; `width` and `dropout` are theirs. `card_trees`,
+    `observation_trees`: number of tree members for the result, in one state each; `top3_trees`: for the first three
+    places, in each state. `places`: the linear terms and result trees also learn from the second and third place: more
+    data, of less relevance. `tree_share`: prior weight of the result trees in the pool. `policy`: None trains none."""
 
     networks: int
     card_trees: int
@@ -61,5 +61,5 @@ SHORT = Training(
 
 
 def training_for(events: int) -> Training:
-    """A short season gets fewer and smaller members: there most of what a large one finds is noise."""
+    """A short season gets fewer and smaller members, because a large ensemble would mostly fit noise."""
     return FULL if events >= LONG_SEASON else SHORT

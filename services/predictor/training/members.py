@@ -1,4 +1,4 @@
-"""The members of a model as jobs that know nothing of each other: lines first, then networks and trees."""
+"""Fits the members of a model as independent jobs: linear terms first, then networks and trees."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ Job = Callable[[], Learned]
 
 
 def lines_of(ground: Ground, plan: Training, run: Run) -> Lines:
-    """A conditional logit a state; where nothing was observed, the card's speaks for both."""
+    """One conditional logit per state; without observations, the card's is used for both states."""
     states = list(ground.rows)
     logits = run([partial(_line_of, ground, state, plan.places) for state in states])
     found: dict[State, tuple[Floats, Floats]] = {}
@@ -48,7 +48,7 @@ def lines_of(ground: Ground, plan: Training, run: Run) -> Lines:
 
 
 def _line_of(ground: Ground, state: State, places: bool) -> Logit:
-    """`places`: also from who came second and third, each among those that were left by then."""
+    """`places`: also fit to second and third places, each among the entries without a better place."""
     lesson, judged = ground.lesson, ground.rows[state]
     inputs, rows = lesson.inputs[state], np.flatnonzero(lesson.training & seen_in(lesson, state))
     entry, taken, winner = inputs.entry, inputs.taken, ground.winner
@@ -62,14 +62,15 @@ def _line_of(ground: Ground, state: State, places: bool) -> Logit:
 
 
 def _left_at(places: Ints, taken: Bools, place: int) -> tuple[Bools, Ints]:
-    """(n, S), (n,): who was left when this place was given, and the slot that got it; -1 where that is not one."""
+    """(n, S), (n,): entries without a better place, and the slot in this place; -1 if this or a better place was not
+    taken by exactly one entry."""
     got = places == place
     sole = (got.sum(axis=1) == 1) & np.all([(places == each).sum(axis=1) == 1 for each in range(1, place)], axis=0)
     return taken & ~((places >= 1) & (places < place)), np.where(sole, got.argmax(axis=1), -1)
 
 
 def jobs_of(ground: Ground, plan: Training, seed: int) -> list[Job]:
-    """The fit of each member, in the order in which the model has them."""
+    """The fit of each member, in the order of the model's members."""
     fits: dict[str, Callable[[Ground, Training, Member], Learned]] = {
         NETWORK: _network,
         TREES: _trees,
@@ -79,7 +80,7 @@ def jobs_of(ground: Ground, plan: Training, seed: int) -> list[Job]:
 
 
 def members_of(ground: Ground, plan: Training, seed: int) -> list[Member]:
-    """Networks speak in both states, trees in one of those that training saw."""
+    """Networks predict in both states, each tree member in one of the states with training events."""
     counts: list[tuple[Kind, State | None, int]] = [
         ("network", None, plan.networks),
         ("trees", "observation", plan.observation_trees),

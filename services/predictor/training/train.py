@@ -1,7 +1,7 @@
-"""Settled history -> a trained model. No files, no clock; the same events, split and seed give the same weights.
+"""Trains a model on settled history. The same events, split and seed give the same weights.
 
-The newest days are kept for validation, never a random choice: a model is asked about days it has not seen. They stop
-the training of each member and fit the pooling; no weight of a member has learned from them.
+The newest days are held out for validation, never a random sample, because a model predicts days it has not seen.
+Validation stops the training of each member and fits the pooling; no member's weights are fitted to it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from services.predictor.training.request import TrainingContext
 
 @dataclass(frozen=True)
 class Made:
-    """A model without a version, and what its pictures are drawn from."""
+    """A model without a version, and the data for its pictures."""
 
     model: Trained
     curves: dict[str, tuple[float, ...]]
@@ -39,7 +39,7 @@ class Made:
 
 
 class Validated(NamedTuple):
-    """What the model says of the validation events of a state."""
+    """The model's predictions of the validation events of a state."""
 
     events: Events
     told: Probabilities
@@ -47,12 +47,10 @@ class Validated(NamedTuple):
 
 
 def train(ground: Ground, seed: int, context: TrainingContext, plan: Training | None = None) -> Made:
-    """`plan`: None takes what suits the number of events."""
+    """`config`: None chooses one by the number of events."""
     count, progress = int(ground.lesson.training.sum()), context.progress
     plan = plan or training_for(count)
-    context.log(
-        f"{count} events to learn from, {int(ground.lesson.validating.sum())} to validate on; features are made"
-    )
+    context.log(f"features computed: {count} training events, {int(ground.lesson.validating.sum())} validation events")
     progress(0.1)
     lines = lines_of(ground, plan, context.executor)
     ground = replace(ground, lesson=replace(ground.lesson, lines=lines))
@@ -74,10 +72,10 @@ def train(ground: Ground, seed: int, context: TrainingContext, plan: Training | 
 
 
 def taught(ground: Ground, model: Trained, plan: Training, seed: int, run: Run) -> tuple[Trained, list[list[Progress]]]:
-    """With a policy that learned from the training events, as they were observed.
+    """Adds a policy that is trained on the training events, as they were observed.
 
-    It must not take the model's certainty about its own training events at face value: their chances to win come from
-    trees that were fitted without them. None where no event says what its winner paid.
+    A policy must be trained on out-of-fold probabilities, never on a model's predictions for its own training events:
+    P(win) comes from trees that were fitted without them. Adds none if no event has a payout of its winner.
     """
     if plan.policy is None or not np.isfinite(ground.events.win_amount).any():
         return model, []

@@ -64,13 +64,13 @@ BROKEN: dict[str, tuple[Callable[[Tensors], Tensors], str]] = {
     "trees with a part more": (lambda t: t | {"trees.0.more": torch.zeros(1)}, r"none of its parts: trees\.0\.more"),
     "trees that read what is not there": (
         lambda t: t | {"trees.0.feature": torch.where(t["trees.0.feature"] < 0, -1, 9999).int()},
-        "trees 0 .*read more",
+        "trees 0 .*use features beyond",
     ),
     "a policy with a part missing": (
         lambda t: without(t, next(name for name in t if name.startswith("policy."))),
         "policy",
     ),
-    "a policy's member more": (lambda t: t | {"policy.7.more": torch.zeros(1)}, "no member of the policy: 7"),
+    "a policy's member more": (lambda t: t | {"policy.7.more": torch.zeros(1)}, "belong to none of its members: 7"),
 }
 
 
