@@ -1,4 +1,4 @@
-"""The references a model is held against, trained on the very features it reads."""
+"""Fits the baselines that a model is compared with, on the features that the model reads."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ Fitted = Logit | Boosting
 
 @dataclass(frozen=True)
 class Rivals:
-    """Without LightGBM there is no `boosting`."""
+    """`boosting`: None without LightGBM."""
 
     rates: BaseRates
     logits: dict[str, Logit]
     boosting: Boosting | None
 
     def opinions(self, inputs: Inputs) -> dict[str, Opinion]:
-        """By name, from what says least to what says most."""
+        """Forecasts by baseline, from the least to the most informed."""
         taken = inputs.taken
         equal = np.where(taken, 1.0, 0.0) / taken.sum(axis=1, keepdims=True)
         found = {UNIFORM: Opinion(equal), BASE: self.rates.opinion(taken)}
@@ -56,7 +56,7 @@ def boosted_win(boosting: Boosting, inputs: Inputs) -> Floats:
 
 @dataclass(frozen=True)
 class Lessons:
-    """What there is to learn from: events, what is read of them and what came; rows to train on, and to choose by."""
+    """Events with their features and targets; the rows to train on, and those to validate on."""
 
     events: Events
     inputs: Inputs
@@ -70,10 +70,10 @@ class Lessons:
 
 
 def fit_rivals(lessons: Lessons, seed: int, boosting: BoostingOptions | None, run: Run) -> Rivals:
-    """Penalties and the number of trees are those that are best on the validation rows. `boosting` None: without."""
+    """Chooses penalties and the number of trees on the validation rows. `boosting`: None fits no trees."""
     training = lessons.training
     jobs: list[Callable[[], Fitted]] = []
-    if boosting is not None:  # the longest first: the others run beside it
+    if boosting is not None:  # first, because it takes longest and the others can run beside it
         jobs.append(partial(_boosting, lessons, seed, boosting))
     jobs += [partial(_logit, lessons, groups) for groups in LOGITS.values()]
     found = run(jobs)
@@ -86,7 +86,7 @@ def fit_rivals(lessons: Lessons, seed: int, boosting: BoostingOptions | None, ru
 
 
 def left_out(lessons: Lessons, seed: int, options: BoostingOptions, run: Run) -> Floats:
-    """(training rows, S): P(win) as told by trees that did not learn from the event's days."""
+    """(training rows, S): P(win) by trees that were not fitted to the days of the event."""
     return out_of_fold_probabilities(_tree_data(lessons), lessons.events.day, seed, options, run)
 
 

@@ -1,4 +1,4 @@
-"""How good the live predictions of settled events were, against the base rate and, where it is known, the truth."""
+"""Scores the live predictions of settled events against the base rate and, if given, the true probabilities."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from services.predictor.storage import queries
 from services.predictor.storage.interface import Told
 from services.predictor.storage.postgres_facts import Connection, read_told
 
-# Below this many events the calibration error measures luck: 15 bins with a handful each.
+# With fewer events the calibration error is mostly chance: 15 bins with a handful of events each.
 LEAST_FOR_CALIBRATION = 100
 
 
 def evaluate(connection: Connection, truth: Mapping[str, Sequence[float]] | None = None) -> dict[str, Any]:
-    """Per state: n, log_loss, base_log_loss and, where it can be said, truth_log_loss and ece; in nats.
+    """Per state: n, log_loss, base_log_loss and, where available, truth_log_loss and ece. Log-losses are in nats.
 
-    `truth`: P(win) of each event's slots, 1 first. All figures of a state are over the same events: those of `truth`
-    where it is given. The base rate is each slot's share of wins in the events settled before the first prediction.
+    `truth`: by event key, P(win) of the slots from slot 1 on; if given, only its events count. All figures of a state
+    cover the same events. The base rate is each slot's share of wins in the events settled before the first prediction.
     """
     told = [item for item in read_told(connection) if truth is None or item.event_key in truth]
     rates = _base_rates(connection) if told else {}
@@ -51,7 +51,7 @@ def _judged(
 
 
 def _base_rates(connection: Connection) -> dict[int, float]:
-    """Wins per slot known before the first prediction, plus one each: no slot is impossible."""
+    """Wins per slot known before the first prediction, plus one each, so that no slot is impossible."""
     first = connection.execute("SELECT min(as_of) FROM analytics.predictions WHERE NOT shadow").fetchone()
     wins = connection.execute(queries.WINS_BEFORE, {"before": first[0] if first else None}).fetchall()
     return {int(slot): float(count) + 1 for slot, count in wins}

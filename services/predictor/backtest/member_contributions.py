@@ -1,4 +1,4 @@
-"""What each member of a model says by itself, and what pooling them gains."""
+"""Scores each member of a model on its own, and measures what pooling them gains."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ KINDS = {NETWORK: "networks alone", TREES: "trees alone"}
 
 @dataclass(frozen=True)
 class Scores:
-    """Each member's own (n, S), of the members that speak in this state, by kind."""
+    """Scores (n, S) of each member that predicts in this state, by kind."""
 
     networks: list[Floats]
     trees: list[Floats]
@@ -43,8 +43,8 @@ def scores_of(model: Trained, inputs: Inputs, state: State) -> Scores:
 
 
 def alone(model: Trained, state: State, kind: str, learned: Scores, validation: Inputs, winner: Ints) -> Pooling | None:
-    """As if the model had members of one kind only: calibrated on the validation events like the whole. None: no such
-    member speaks in this state."""
+    """Pooling of the members of one kind only, calibrated on the validation events like the whole model. None: no such
+    member predicts in this state."""
     if not learned.of(kind):
         return None
     weight, _, bias = fit_result(_mean(learned.of(kind)), [], validation.taken, winner)
@@ -61,9 +61,9 @@ def share_rows(
     found: dict[str, Pooling | None],
     seed: int,
 ) -> list[dict[str, Cell]]:
-    """A line for each member as it is, for each kind calibrated by itself, and for the pool, all of the same events.
+    """Rows of each member uncalibrated, each kind calibrated on its own, and the whole pool, on the same events.
 
-    `gain`: by how much the whole's log-loss (its P(win) is `win`) is lower.
+    "gain of the whole": the row's log-loss minus that of the whole model, whose P(win) is `win`.
     """
     scores, taken = scores_of(model, inputs, state), inputs.taken
     said = {

@@ -1,6 +1,6 @@
-"""A model walked forward over days it has not seen: history goes on as results become known, nothing is refitted.
+"""Walks a model forward over days it has not seen: history grows as results become known, and nothing is refitted.
 
-Every event is read as of its own instant: as observed where it was observed, else as its card.
+Every event is read as of its own time: from its observation if it was observed, else from its card.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ COLUMNS = "date,stadium,race,boat,p_win,p_top3,bet"
 
 @dataclass(frozen=True)
 class Spans:
-    """Days (inclusive): learned from up to `train_to`, chosen by up to `validate_to`, judged from and to."""
+    """Days (inclusive): training up to `train_to`, validation up to `validate_to`, test from `test_from` to
+    `test_to`."""
 
     train_to: date
     validate_to: date
@@ -36,13 +37,13 @@ class Spans:
     test_to: date
 
     def check(self) -> None:
-        """Raises ConfigError where they do not follow each other."""
+        """Raises ConfigError unless the spans follow each other."""
         if self.validate_to <= self.train_to:
             raise ConfigError(f"--validate-to {self.validate_to} must be after --train-to {self.train_to}")
         if self.test_from <= self.validate_to:
             raise ConfigError(
-                f"--test-from {self.test_from} must be after --validate-to {self.validate_to}: else the model is judged"
-                " on days that it was chosen by"
+                f"--test-from {self.test_from} must be after --validate-to {self.validate_to}: otherwise the model"
+                " is tested on days that it was chosen by"
             )
         if self.test_to < self.test_from:
             raise ConfigError(f"--test-to {self.test_to} must not be before --test-from {self.test_from}")
@@ -50,9 +51,9 @@ class Spans:
 
 @dataclass(frozen=True)
 class Walked:
-    """The test span's events, whatever became of them, and what was said of each before its start.
+    """All events of the test span, with the model's inputs and predictions from before their start.
 
-    `rows`: those that can be judged. `decided`: None without a policy. `scene` is what the policy sees.
+    `rows`: the events that can be evaluated. `decisions`: None without a policy. `context`: the policy's view.
     """
 
     events: Events
@@ -63,7 +64,7 @@ class Walked:
     rows: Ints
 
     def backed(self, every_event: bool) -> Ints:
-        """(rows,): the slot backed, 0 for none; `every_event`: what the policy would back if it could not abstain."""
+        """(rows,): the backed slot, 0 for none. `every_event`: the slot that the policy backs if it may not abstain."""
         if self.decided is None:
             return np.zeros(len(self.rows), dtype=np.int64)
         return (self.decided.best_slot if every_event else self.decided.action)[self.rows]
@@ -74,7 +75,7 @@ class Walked:
 
 
 def walk(model: Trained, events: Events, history: History, spans: Spans) -> Walked:
-    """`history` may hold all that ever settled: of each event only what was known before it is read."""
+    """`history` may hold all settled events: of it, an event only reads what was known before."""
     span = events[(events.day >= day_number(spans.test_from)) & (events.day <= day_number(spans.test_to))]
     seen = inputs_of(span, history, model.description.encoding, "observation")
     told = model.probabilities(seen)
@@ -84,9 +85,9 @@ def walk(model: Trained, events: Events, history: History, spans: Spans) -> Walk
 
 
 def judged_of(model: Trained, walked: Walked) -> Judged:
-    """Raises ConfigError where nothing in the span can be judged."""
+    """Raises ConfigError if no event of the span can be evaluated."""
     if not len(walked.rows):
-        raise ConfigError("no event of the test span has six entries and one winner: there is nothing to judge by")
+        raise ConfigError("no event of the test span has six entries and one winner: the model cannot be evaluated")
     return Judged.of(walked.events[walked.rows], model.description.terciles)
 
 
@@ -95,21 +96,21 @@ def opinion_of(told: Probabilities, rows: Ints | slice = EVERY) -> Opinion:
 
 
 def carded(model: Trained, walked: Walked, history: History) -> Probabilities:
-    """(rows): what the model says of the judged events when it has seen their cards only."""
+    """(rows,): the model's predictions of the evaluated events from their cards only."""
     inputs = inputs_of(walked.events[walked.rows], history, model.description.encoding, "card")
     return model.probabilities(inputs)
 
 
 def states(walked: Walked) -> dict[State, Ints]:
-    """Which of the judged events were told in which state, as places among them; states without any are left out."""
+    """By state, positions of the evaluated events that were predicted in it; states without events are left out."""
     observed = observed_in(walked.seen)[walked.rows]
     found: dict[State, Ints] = {"observation": np.flatnonzero(observed), "card": np.flatnonzero(~observed)}
     return {state: at for state, at in found.items() if len(at)}
 
 
 def lines(walked: Walked, every_event: bool = False) -> Iterator[str]:
-    """The file's lines: six of each event that can be judged, by day, stadium, race and boat. Probabilities have all
-    their digits; `bet` is 1 where the policy backs the boat, on every event or where it chose to."""
+    """Lines of the CSV file: six per evaluated event, by day, stadium, race and boat. Probabilities have all their
+    digits. `bet` is 1 where the policy backs the boat, on every event or of its own choice."""
     yield COLUMNS
     events, told = walked.events, walked.told
     actions = dict(zip(walked.rows.tolist(), walked.backed(every_event).tolist(), strict=True))

@@ -1,4 +1,7 @@
-"""How far what the live model reads now is from what it was trained on. One thread adds, others read."""
+"""Measures how far the features that the live model reads have drifted from its training data.
+
+One thread adds, others read.
+"""
 
 from __future__ import annotations
 
@@ -12,18 +15,18 @@ from services.predictor.evaluation.stability_index import Bins, psi
 from services.predictor.features.inputs import Inputs
 from services.predictor.model.interface import Model
 
-# Some days of a busy source. Fewer than LEAST say more of chance than of drift.
+# Number of events: some days of a busy source. With fewer than LEAST, the index is mostly chance.
 RECENT, LEAST = 1000, 200
-# After so many new events it is looked at again: 300 features take some ten milliseconds.
+# The index is computed again after this many new events: 300 features take some ten milliseconds.
 LOOK_EVERY = 50
-# How many features are named; the others are in their groups' means.
+# Number of features published by name; the others only count in the means of their groups.
 NAMED = 10
 
 
 class Drift:
-    """Population stability index of each feature, of the last events that the live model predicted.
+    """Population stability index of each feature, over the last events that the live model predicted.
 
-    What is only observed is judged among events that were; card and history among all, as of their cards.
+    Observation features are measured over observed events, all other features over cards.
     """
 
     def __init__(self) -> None:
@@ -33,7 +36,7 @@ class Drift:
         self._found: dict[str, float] = {}
 
     def judge(self, model: Model | None) -> None:
-        """Against this one's training from now on."""
+        """Measures against the training data of this model from now on; starts over if it is a new one."""
         if model is not None and self._model is not None and model.version == self._model.version:
             return
         self._model = model
@@ -42,7 +45,7 @@ class Drift:
         self._since, self._found = 0, {}
 
     def note(self, inputs: Inputs, state: State) -> None:
-        """What the live model has just read."""
+        """Adds inputs that the live model has just read."""
         self._recent[state].extend(
             (inputs.entry[row][inputs.taken[row]], inputs.event[row][None]) for row in range(len(inputs))
         )
@@ -51,12 +54,12 @@ class Drift:
             self._since, self._found = 0, self._look()
 
     def worst(self) -> dict[str, float]:
-        """The NAMED features that moved furthest, by name."""
+        """The index of the NAMED features with the largest drift."""
         ranked = sorted(self._found.items(), key=lambda item: -item[1])
         return {name: round(value, 4) for name, value in ranked[:NAMED]}
 
     def groups(self) -> dict[str, float]:
-        """Mean of each feature group."""
+        """Mean index of each feature group."""
         if self._model is None:
             return {}
         groups: dict[str, list[float]] = {}
@@ -66,7 +69,7 @@ class Drift:
         return {group: float(np.mean(values)) for group, values in groups.items()}
 
     def _look(self) -> dict[str, float]:
-        assert self._model is not None  # noqa: S101  # somebody predicted
+        assert self._model is not None  # noqa: S101  # inputs were added, so there is a live model
         description = self._model.description
         encoding, found = description.encoding, dict[str, float]()
         groups = encoding.groups
@@ -83,7 +86,7 @@ class Drift:
 def _indices(
     values: Floats32, names: tuple[str, ...], wanted: Sequence[bool], bins: Mapping[str, Bins]
 ) -> dict[str, float]:
-    """(m, F) -> the index of each wanted feature that training has bins of."""
+    """(m, F) -> the index of each selected feature that has bins."""
     return {
         name: psi(bins[name], values[:, column])
         for column, (name, here) in enumerate(zip(names, wanted, strict=True))

@@ -1,4 +1,4 @@
-"""Reads what predictions of settled events said, live ones and shadows, and how often each slot won before."""
+"""Reads the predictions of settled events, of live models and shadows, and how often each slot won before."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from services.predictor.monitoring.scoring import Scored
 from shared.database.connection import Link
 from shared.errors import TransientError
 
-# By event, state and model the newest prediction that was made before the start, where exactly one entry won. What was
-# made as a shadow counts like what was made live: it is the same model.
+# By event, state and model: the newest prediction made before the start, for events with exactly one winner.
+# Predictions of a model as a shadow and as the live model count alike.
 _SCORED = """
 WITH wanted AS MATERIALIZED (
     SELECT e.event_key, e.session_key, e.scheduled_at, e.settled_at, w.slot AS winner
@@ -47,7 +47,7 @@ WHERE o.place = 1 AND e.status = 'settled' AND e.settled_at <= (
 
 
 class PostgresScored:
-    """Over one connection of its own. One thread."""
+    """Uses a connection of its own. For one thread."""
 
     def __init__(self, link: Link) -> None:
         self._link = link

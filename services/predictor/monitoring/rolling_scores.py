@@ -1,4 +1,4 @@
-"""How the predictions did on the events that settled lately, by model and state. One thread adds, others read."""
+"""Keeps the scores of predictions of recently settled events, by model and state. One thread adds, others read."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from services.predictor.data.events import State
 from services.predictor.evaluation.bootstrap import Interval, paired
 from services.predictor.evaluation.measures import calibration_error
 
-# A busy source settles some 150 events a day: the last two weeks or so.
+# A busy source settles some 150 events a day: about two weeks.
 KEPT = 2048
-# The live one, its shadows, and those that were before them.
+# The live model, its shadows, and some of their predecessors.
 MOST_MODELS = 8
-# Below this many events a figure measures luck: no alarm, and no calibration error.
+# With fewer events the figures are mostly chance: no alarm, and no calibration error.
 LEAST = 100
 
 
 class Score(NamedTuple):
-    """One prediction of one settled event. P(win) of its taken slots, which of them won, and what the base rate gave
-    the winner. `cluster`: events that are no independent witnesses of each other (its session)."""
+    """One prediction of one settled event: P(win) of its occupied slots, index of the winner among them, and the base
+    rate's P(win) of the winner. `cluster`: its session, because events of a session are not independent."""
 
     p_win: tuple[float, ...]
     winner: int
@@ -39,8 +39,8 @@ class Score(NamedTuple):
 
 
 class Summary(NamedTuple):
-    """Means, in nats; calibration errors where there are enough events. `behind`: log-loss less the base rate's, with
-    its 95 % interval."""
+    """Mean log-losses in nats; calibration errors if there are enough events. `behind`: log-loss minus the base rate's,
+    with its 95 % interval."""
 
     model: str
     state: State
@@ -53,13 +53,13 @@ class Summary(NamedTuple):
 
     @property
     def is_behind(self) -> bool:
-        """Worse than telling every slot's share of wins, with confidence."""
+        """Whether the model is worse than the base rate, with confidence."""
         return self.behind is not None and self.behind.low > 0
 
 
 class Scores:
-    """The last KEPT scores per model and state. Scoring the same event again replaces its score, so that a repeated
-    batch and a corrected result are safe."""
+    """The last KEPT scores per model and state. Scoring an event again replaces its score, so that a repeated batch or
+    a corrected result does no harm."""
 
     def __init__(self, kept: int = KEPT) -> None:
         self._kept = kept
@@ -76,7 +76,7 @@ class Scores:
             self._scores.popitem(last=False)
 
     def summaries(self) -> list[Summary]:
-        """Of every model and state that has scores; some milliseconds each."""
+        """One per model and state with scores; each takes some milliseconds."""
         return [
             _summary(model, state, list(scores.copy().values()))
             for (model, state), scores in sorted(self._scores.copy().items())

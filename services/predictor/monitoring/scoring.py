@@ -1,4 +1,4 @@
-"""Scores predictions when their events settle, and says when the live model falls behind the base rate."""
+"""Scores predictions when their events settle, and logs an error when the live model falls behind the base rate."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ class Scored(NamedTuple):
 
 
 class ScoredFacts(Protocol):
-    """Raises TransientError when the tables are away (services/predictor/monitoring/postgres_scores.py)."""
+    """Raises TransientError if the database is unavailable (services/predictor/monitoring/postgres_scores.py)."""
 
     def scored(self, event_keys: Sequence[str]) -> list[Scored]:
-        """Of these events that have exactly one winner."""
+        """Of those of these events that have exactly one winner."""
         ...
 
     def scored_lately(self, models: Sequence[str]) -> list[Scored]:
-        """By these models, of the events that settled last, the oldest first."""
+        """Of the most recently settled events by these models, the oldest first."""
         ...
 
     def wins(self, before: Sequence[str]) -> Mapping[int, int]:
-        """How often each slot won in the events that had settled when the first of these events began."""
+        """Wins by slot in the events that had settled before the first of these events started."""
         ...
 
 
 class Scoring:
-    """Scores are what tables say, so they are read again after a start, and for a model that is new in use.
+    """Scores are computed from the tables, so they are read again after a restart and when a model becomes active.
 
-    A model is scored on days after its data only: a replay may have let it predict what it learned from.
+    A model is scored only on days after its training data, because a replay may have let it predict its training days.
     """
 
     def __init__(self, facts: ScoredFacts | None) -> None:
@@ -55,7 +55,7 @@ class Scoring:
         self._behind: frozenset[tuple[str, State]] = frozenset()
 
     def judge(self, settled: Sequence[str], in_use: Sequence[Serving]) -> None:
-        """Score what was told of events that have just settled. Raises TransientError."""
+        """Scores the predictions of events that have just settled. Raises TransientError."""
         if self._facts is None:
             return
         last_days = {each.model.version: each.model.description.validation_last for each in in_use}
@@ -73,7 +73,7 @@ class Scoring:
         return self._summaries
 
     def troubles(self, live: str | None) -> list[str]:
-        """What is wrong with the live model, in words."""
+        """Problems of the live model, as text."""
         return [
             f"model {each.model} is behind the base rate from the {each.state}: log-loss {each.log_loss:.4f} against"
             f" {each.base_log_loss:.4f} over {each.events} events, difference {each.behind}"
@@ -97,7 +97,7 @@ class Scoring:
         for each in self._summaries:
             if (each.model, each.state) in behind - self._behind:
                 log.error(
-                    "the live model is behind the base rate",
+                    "live_model_behind_base_rate",
                     model_version=each.model,
                     state=each.state,
                     log_loss=round(each.log_loss, 4),
@@ -108,12 +108,12 @@ class Scoring:
 
 
 def _score(found: Scored, wins: Mapping[int, int]) -> Score:
-    """The base rate: each slot's share of wins, plus one each, for no slot is impossible."""
+    """The base rate is each slot's share of wins, with one win added to each, so that no slot is impossible."""
     slots = sorted(found.p_win)
     base = (wins.get(found.winner, 0) + 1) / sum(wins.get(slot, 0) + 1 for slot in slots)
     return Score(tuple(found.p_win[slot] for slot in slots), slots.index(found.winner), base, found.session_key)
 
 
 def _day(event_key: str) -> str:
-    """Of a key like boatrace:2026-01-31:07:04; it sorts as the days do."""
+    """The date in a key like boatrace:2026-01-31:07:04, as a string that sorts by date."""
     return event_key.split(":")[1]

@@ -1,4 +1,4 @@
-"""A duel of two models of the registry on the facts of a database; for the gate, where too little was predicted."""
+"""Compares two models of the registry on the facts of a database, if too few predictions are stored for the gate."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from shared.errors import ConfigError
 
 
 def walk(database_url: str, models_dir: Path, duel: Duel) -> Sequence[Judged]:
-    """The newest first. Reads all that has settled. Raises ConfigError where the two models cannot be compared."""
+    """The newest first. Reads all settled events. Raises ConfigError if the two models cannot be compared."""
     registry = Registry(models_dir, Description, trained_of)
     candidate, live = registry.load(duel.candidate), registry.load(duel.live)
     profile = profile_of(candidate.description.profile, live.description.profile)
@@ -30,6 +30,6 @@ def walk(database_url: str, models_dir: Path, duel: Duel) -> Sequence[Judged]:
 def profile_of(candidate: str, live: str) -> Profile:
     if candidate != live or candidate not in PROFILES:
         raise ConfigError(
-            f"a model of {candidate} cannot be judged against one of {live}: force the promotion if it is meant"
+            f"a model of {candidate} cannot be compared with one of {live}: to promote it anyway, force the promotion"
         )
     return PROFILES[candidate]

@@ -1,6 +1,7 @@
-"""Train a model and bring it before the gate; or bring one that is there before it. For whoever may import torch.
+"""Submits a model to the promotion gate, after training it or as it is in the registry.
 
-What trains, and what walks over stored facts with two models, is passed in: this neither knows networks nor features.
+The functions that train and that compare two models on stored facts are passed in. They need torch; this module does
+not, and knows neither networks nor features.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ SERVICE = "predictor"
 
 
 class Train(Protocol):
-    """Trains on what is stored and saves a candidate; what it reports holds `version` and `metrics`.
+    """Trains on the stored events and saves a candidate. The report contains `version` and `metrics`.
 
-    Raises ConfigError where there is too little to learn from.
+    Raises ConfigError if there are too few events.
     """
 
     def __call__(
@@ -36,14 +37,14 @@ class Train(Protocol):
 
 
 class Walk(Protocol):
-    """Both models' probabilities of the newest settled events after the duel's day, by their facts as they were known
-    before each event; nothing is fitted on the way. The newest first, at most `duel.most`."""
+    """Both models' probabilities of the newest settled events after the comparison's day, from the facts known before
+    each event, without refitting. The newest first, at most `most`."""
 
     def __call__(self, database_url: str, models_dir: Path, duel: Duel) -> Sequence[Judged]: ...
 
 
 class Place(NamedTuple):
-    """Where models and facts lie, and what can be done with them."""
+    """Where facts and models are stored, and how to compare models on stored facts; None: that is not possible here."""
 
     database_url: str
     models_dir: Path
@@ -53,17 +54,17 @@ class Place(NamedTuple):
 def trained(
     place: Place, train: Train, request: TrainingRequest, order: Order, context: TrainingContext
 ) -> dict[str, Any]:
-    """The training's report, with the `state` the model came to and what the gate said."""
+    """Returns the training's report, extended by the model's `state` and the gate's verdict (`gate`, `promoted`)."""
     report = train(place.database_url, place.models_dir, request, context)
     version = str(report["version"])
     if request.promote:
         report |= _brought_before_the_gate(place, version, order)
-        context.log(f"the gate: {report['gate']}")
+        context.log(f"promotion gate: {report['gate']}")
     return {**report, "state": state_file.read(place.models_dir).state_of(version)}
 
 
 def _brought_before_the_gate(place: Place, version: str, order: Order) -> dict[str, Any]:
-    """The model is trained and saved, whatever comes of this."""
+    """Does not raise: the model is trained and saved, whatever the outcome."""
     try:
         verdict = promoted_if_better(place, version, order)
     except (NotPossible, ConfigError) as error:
@@ -72,7 +73,7 @@ def _brought_before_the_gate(place: Place, version: str, order: Order) -> dict[s
 
 
 def promoted_or_refused(place: Place, version: str, order: Order) -> Verdict:
-    """As below. Raises NotPossible with the gate's words where it says no."""
+    """Like `promote_if_better`, but raises NotPossible with the gate's reason if the model does not pass."""
     verdict = promoted_if_better(place, version, order)
     if not verdict.passed:
         raise NotPossible(verdict.why)
@@ -80,7 +81,7 @@ def promoted_or_refused(place: Place, version: str, order: Order) -> Verdict:
 
 
 def promoted_if_better(place: Place, version: str, order: Order) -> Verdict:
-    """What the gate says; the model is live, and noted in the trail, if it passes."""
+    """Returns the gate's verdict. A model that passes is promoted, and the audit trail records it."""
     verdict = verdict_of(place, version)
     if verdict.passed:
         before, after = transitions.promote(place.models_dir, version, order, verdict)
@@ -93,7 +94,7 @@ def promoted_if_better(place: Place, version: str, order: Order) -> Verdict:
 
 
 def verdict_of(place: Place, version: str) -> Verdict:
-    """What the gate says, of stored predictions or else of stored facts."""
+    """The gate's verdict, from stored predictions, or else from stored facts."""
     walk = place.walk
     with _connected(place) as connection:
         return verdict_on(

@@ -1,6 +1,6 @@
-"""How two models would have done on settled events: both asked again, by what was known before each.
+"""Compares two models on settled events: both predict each event again, from what was known before it.
 
-Nothing is fitted on the way. The history goes on as results arrived, for it can be read as of any instant.
+Nothing is refitted. The history holds all results, because it can be read as of any instant.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from services.predictor.registry.gate import Duel, Judged
 
 
 def walked(duel: Duel, settled: Sequence[EventFacts], profile: Profile, candidate: Model, live: Model) -> list[Judged]:
-    """The newest first, each event in the state that knew most before its start. `settled`: all there are."""
+    """The newest first, each event in the state with the most knowledge before its start. `settled`: all settled
+    events."""
     by_source: dict[str, list[EventFacts]] = {}
     for event in fitting(settled, profile.slots):
         by_source.setdefault(source_of(event.event_key), []).append(event)
@@ -35,7 +36,7 @@ def walked(duel: Duel, settled: Sequence[EventFacts], profile: Profile, candidat
 
 
 def _rows(events: Events, duel: Duel) -> dict[State, Ints]:
-    """By state: settled after the duel's day, with one winner, and known in time; the newest of all."""
+    """By state: the newest events after the comparison's day with one winner whose card was known in time."""
     in_time = {state: _in_time(events, state) for state in STATES}
     wanted = events.has_winner & (events.day > day_number(duel.after)) & in_time["card"]
     newest = np.flatnonzero(wanted)[np.argsort(-events.settled_us[wanted], kind="stable")][: duel.most]
@@ -51,7 +52,7 @@ def _in_time(events: Events, state: State) -> Bools:
 def _judged(
     events: Events, history: History, state: State, candidate: Model, live: Model
 ) -> list[tuple[float, Judged]]:
-    """Each with when it settled."""
+    """Each with the instant of its settlement, in microseconds since 1970."""
     if not len(events):
         return []
     told = [

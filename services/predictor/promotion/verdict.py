@@ -1,7 +1,7 @@
-"""May a model go live? Puts what the registry says of two models, and how they did, before the gate. Executes nothing.
+"""Obtains the gate's verdict on whether a model may go live. Changes nothing.
 
-How they did comes from predictions that were stored, where both made them; else from walking over stored facts with
-both models, where the caller can do that (it needs torch).
+The two models are compared by stored predictions that both made. If these are too few, both models predict again from
+stored facts, if the caller can do that (it needs torch).
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from services.predictor.registry.gate import Duel, Judged, Source, Verdict, evid
 from shared.errors import ConfigError
 
 Look = Callable[[Duel], Sequence[Judged]]
-"""How both models did."""
+"""Probabilities of both models on the same events."""
 
 
 def verdict_on(models_dir: Path, version: str, stored: Look, walked: Look | None = None) -> Verdict:
-    """What the gate says; `decided` is False where more is to be seen first.
+    """The gate's verdict; `decided` is False if there are too few events to compare the models.
 
-    Raises ConfigError where one of the two models cannot be read.
+    Raises ConfigError if one of the two models cannot be read.
     """
     body, live = model_files.body_of(models_dir, version), state_file.read(models_dir).live
     if live == version:
@@ -47,4 +47,6 @@ def _body_of_live(models_dir: Path, live: str) -> dict[str, object]:
     try:
         return model_files.body_of(models_dir, live)
     except ConfigError as error:
-        raise ConfigError(f"the live model cannot be judged against: {error}. Or force the promotion") from error
+        raise ConfigError(
+            f"cannot compare with the live model: {error}. Or force the promotion"
+        ) from error

@@ -15,5 +15,5 @@ def test_models_of_the_same_profile_are_compared() -> None:
 
 @pytest.mark.parametrize(("candidate", "live"), [(BOATRACE.name, "another"), ("another", "another")])
 def test_models_of_other_profiles_are_refused(candidate: str, live: str) -> None:
-    with pytest.raises(ConfigError, match=f"a model of {candidate} cannot be judged against one of {live}"):
+    with pytest.raises(ConfigError, match=f"a model of {candidate} cannot be compared with one of {live}"):
         profile_of(candidate, live)

@@ -93,5 +93,5 @@ def test_a_live_model_that_cannot_be_read_is_said_to_need_force(tmp_path: Path) 
     before, version = live(tmp_path), added(tmp_path, 2)
     (tmp_path / before / MODEL).unlink()
 
-    with pytest.raises(ConfigError, match=r"the live model cannot be judged against.*force the promotion"):
+    with pytest.raises(ConfigError, match=r"cannot compare with the live model.*force the promotion"):
         verdict_on(tmp_path, version, not_asked)
