@@ -59,7 +59,7 @@ def trained(
     version = str(report["version"])
     if request.promote:
         report |= _brought_before_the_gate(place, version, order)
-        context.log(f"promotion gate: {report['gate']}")
+        context.log(f"the gate: {report['gate']}")
     return {**report, "state": state_file.read(place.models_dir).state_of(version)}
 
 

@@ -47,6 +47,4 @@ def _body_of_live(models_dir: Path, live: str) -> dict[str, object]:
     try:
         return model_files.body_of(models_dir, live)
     except ConfigError as error:
-        raise ConfigError(
-            f"cannot compare with the live model: {error}. Or force the promotion"
-        ) from error
+        raise ConfigError(f"cannot compare with the live model: {error}. Or force the promotion") from error
