@@ -1,4 +1,4 @@
-"""Predictor: loaded-events in, predictions of upcoming events out."""
+"""The predictor service: reads loaded-events and writes predictions of upcoming events."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from shared.topics import LOADED
 
 
 def predictor_of(settings: PredictorSettings, conninfo: str) -> Predicting:
-    """The real one. Imported here, not above: see services/predictor/serving/lazy_predictor.py."""
+    """The real predictor. Imports are here, because torch is large (services/predictor/serving/lazy_predictor.py)."""
     import torch  # noqa: PLC0415
 
     from services.predictor.model.ensemble import Description  # noqa: PLC0415
@@ -33,7 +33,7 @@ def predictor_of(settings: PredictorSettings, conninfo: str) -> Predicting:
 
     threads = settings.predictor.torch_threads
     torch.set_num_threads(threads)
-    if torch.get_num_interop_threads() != threads:  # it may be set once only
+    if torch.get_num_interop_threads() != threads:  # it can be set only once
         torch.set_num_interop_threads(threads)
     facts = PostgresFacts(Link(conninfo, "predictor, facts", autocommit=True))
     parts = Parts(

@@ -23,7 +23,7 @@ from shared.runtime.jobs.workers import Start
 PROGRAM = (sys.executable, "-m", "services.predictor.jobs.worker_program")
 REPORT_S = 0.5
 WAIT_S = 0.1
-# Of the last log line, which the row shows while the process works.
+# Maximum length of the last log line, which the job's row shows while the process works.
 LOG_LINE_CHARACTERS = 200
 LEAST_PROGRESS = 0.05
 
@@ -51,7 +51,7 @@ def job_starter(conninfo: str, models_dir: Path, program: Sequence[str] = PROGRA
 
 
 class ProcessJob:
-    """One job, until it ends, is cancelled, or has another worker."""
+    """Runs one job until it ends, is cancelled, or belongs to another worker."""
 
     def __init__(self, lease: Claimed, program: Sequence[str], request: Mapping[str, Any]) -> None:
         self.ticked_at = time.monotonic()
@@ -71,7 +71,7 @@ class ProcessJob:
         self._lease.close()
 
     def run(self) -> None:
-        """Raises RuntimeError if the process died: the job gets another one (shared/runtime/jobs/workers.py)."""
+        """Raises RuntimeError if the process died; the job is then tried again (shared/runtime/jobs/workers.py)."""
         if self._stopping or self._lease.wanted() is None:
             return
         process = JsonLinesProcess(self._program)
@@ -85,10 +85,12 @@ class ProcessJob:
         elif self._stopping or self._retried(self._lease.wanted) != "run":
             self._retried(self._lease.lay_down)
         else:
-            raise RuntimeError(f"its process ended with {exit_code} and no result; the log says more")
+            raise RuntimeError(
+                f"the job's process exited with {exit_code} and without a result; see the predictor's log"
+            )
 
     def _supervise(self, process: JsonLinesProcess) -> dict[str, Any] | None:
-        """The message with the result or the refusal; None: the process died, or has to stop."""
+        """Returns the message with the result or the refusal; None: the process died, or has to stop."""
         result: dict[str, Any] | None = None
         for message in process.messages(WAIT_S):
             self.ticked_at = time.monotonic()
@@ -102,7 +104,8 @@ class ProcessJob:
         return result
 
     def _report(self) -> bool:
-        """Whether to go on: the job is still wanted and ours. It goes on while the database is away."""
+        """Reports progress. False: the job is cancelled or belongs to another worker. True if the database is
+        unavailable."""
         if time.monotonic() - self._reported_at < REPORT_S:
             return True
         self._reported_at = time.monotonic()
@@ -112,7 +115,7 @@ class ProcessJob:
             return True
 
     def _left_s(self) -> float | None:
-        """Extrapolated from the progress; None: it is too early to say."""
+        """Remaining seconds, extrapolated from the progress; None: it is too early to tell."""
         if self._progress is None or self._progress < LEAST_PROGRESS:
             return None
         return (time.monotonic() - self._began_at) * (1 - self._progress) / self._progress
@@ -124,7 +127,7 @@ class ProcessJob:
             self._lease.end("failed", error=str(result["refused"]))
 
     def _retried(self, call: Callable[[], T]) -> T:
-        """A result took minutes, so it must outlast a database that is away."""
+        """Retries while the database is unavailable: a result took minutes and must not be lost."""
         while True:
             self.ticked_at = time.monotonic()
             try:

@@ -1,6 +1,6 @@
-"""A training by itself, where there is neither the command nor a predictor to ask: `python -m` this.
+"""Trains once, without the command or a running predictor: `python -m services.predictor.jobs.train_once`.
 
-It learns from all that is loaded, with the usual seed, and the model goes live if the gate lets it pass.
+It trains on all loaded events, with the default seed. The model goes live if it passes the gate.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ log = structlog.get_logger("predictor")
 
 
 def train_once(settings: PredictorSettings) -> int:
-    """The exit code. Raises ConfigError where there is too little to learn from."""
+    """Returns the exit code. Raises ConfigError if there are too few events."""
     learns, walks, executor = parts()
     place = Place(settings.database.conninfo("headrace training"), settings.models_dir, walks)
     order = Order(at=datetime.now(UTC), who="training job")
     found = trained(place, learns, TrainingRequest(), order, TrainingContext(log.info, executor=executor))
-    log.info("trained", model_version=found["version"], state=found["state"])
+    log.info("training_succeeded", model_version=found["version"], state=found["state"])
     return 0
 
 

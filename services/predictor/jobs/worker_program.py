@@ -1,9 +1,9 @@
-"""A process that trains, or decides a promotion, and ends: torch and its memory end with it.
+"""A process that runs one training or promotion and exits, so that the memory of torch is freed.
 
-It is given one line of JSON on its standard input (the database's address holds a password, which belongs on no
-command line), and says on its standard output, a line of JSON each: {"progress": 0.2, "said": "..."} while it works,
-and at the end {"result": {...}} or {"refused": "why"}. Anything else is its death. It ends when its input is closed:
-whoever started it is gone.
+It reads one line of JSON from standard input (the database URL holds a password, which must not be on a command line).
+It writes lines of JSON to standard output: {"progress": 0.2} and {"said": "..."} while it works, and at the end
+{"result": {...}} or {"refused": "why"}. Any other exit counts as a crash. It exits when stdin closes, i.e. when its
+parent is gone.
 """
 
 from __future__ import annotations
@@ -34,9 +34,10 @@ Say = Callable[..., None]
 
 
 def serve(request: RawIOBase, say: Say, train: Train, walk: Walk | None, executor: Run = one_by_one) -> None:
-    """Do what the first line asks for. Raises what cannot be helped; that is for a successor to try again.
+    """Runs the job in the first line of `request`. Other exceptions end the process, and the job is tried again.
 
-    `request` has no buffer: a thread that waits at one holds its lock, and the interpreter could not end.
+    `request` must be unbuffered: a thread that waits for a buffered stream holds its lock, and the interpreter could
+    not exit.
     """
     asked: dict[str, Any] = orjson.loads(request.readline())
     threading.Thread(target=_end_with, args=(request,), name="parent", daemon=True).start()
@@ -47,7 +48,7 @@ def serve(request: RawIOBase, say: Say, train: Train, walk: Walk | None, executo
         say(result=_done(asked, place, train, order, context))
     except HeadraceError as error:
         say(refused=mask_text(str(error)))
-    except OSError as error:  # a full disk, a directory that is not ours: no successor would fare better
+    except OSError as error:  # a full disk or missing permissions: another attempt would fail, too
         say(refused=f"{error.filename or 'the system'}: {error.strerror or error}")
 
 
@@ -60,13 +61,13 @@ def _done(asked: dict[str, Any], place: Place, train: Train, order: Order, conte
 
 
 def _end_with(request: RawIOBase) -> None:
-    """At any moment: what it writes is there whole, or not at all."""
+    """Exits when the input is closed. This is safe at any moment, because files are written whole or not at all."""
     request.read()
     os._exit(ORPHANED)
 
 
 def unbuffered() -> FileIO:
-    """Standard input."""
+    """Standard input without a buffer."""
     return FileIO(sys.stdin.fileno(), closefd=False)
 
 
@@ -82,7 +83,7 @@ def saying(output: BinaryIO) -> Say:
 
 
 def parts() -> tuple[Train, Walk, Run]:
-    """What trains, what walks over stored facts, and the executor. Imported here, not above: torch takes seconds."""
+    """The functions to train and to compare, and the executor. Imported here, because torch takes seconds to import."""
     from services.predictor.learners.processes import side_by_side  # noqa: PLC0415
     from services.predictor.promotion.postgres_replayed_duel import walk  # noqa: PLC0415
     from services.predictor.training.candidate import train  # noqa: PLC0415
@@ -93,7 +94,7 @@ def parts() -> tuple[Train, Walk, Run]:
 def main() -> None:
     configure("predictor")
     os.nice(NICENESS)
-    # Libraries in C write to standard output too; what they say goes with the log.
+    # Libraries in C write to standard output too; their output goes to the log.
     output = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     serve(unbuffered(), saying(output), *parts())

@@ -1,7 +1,7 @@
-"""What the policy would do about events, given how their sessions went so far. Facts are passed in.
+"""Runs the policy on events, given the states of their sessions. Facts are passed in.
 
-How a session went is read from what was decided: stored decisions of its earlier events, as of this decision's
-instant, and their outcomes where those were known then.
+The state of a session is computed from the stored decisions on its earlier events, as of this decision's instant, and
+from their outcomes, if these were known then.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from services.predictor.policy.environment import ABSTAIN, Episodes, SoFar, epis
 from services.predictor.storage.interface import Decided
 from shared.events import Decision
 
-# A session's events are numbered from 1; none has had more.
+# A session's events are numbered from 1; no session has had more events.
 MOST_EVENTS = 30
-# Decisions that may not be rows yet.
+# Number of own decisions kept in memory, because they may not be rows yet.
 REMEMBERED = 5_000
 
 
@@ -33,8 +33,8 @@ class DecisionFacts(Protocol):
 
 
 class Standing(NamedTuple):
-    """The sessions of some events as they stand: all their events, what was decided of them (0: nothing), and as of
-    which instant. `taken` (n, S): there is an entry."""
+    """The sessions of some events: all their events, the action decided on each (0: none), and the instant of that
+    decision. `occupied` (n, S): the slot has an entry."""
 
     episodes: Episodes
     taken: Bools
@@ -44,7 +44,7 @@ class Standing(NamedTuple):
 
 
 class Deciding:
-    """One thread."""
+    """For one thread."""
 
     def __init__(self, facts: DecisionFacts) -> None:
         self._facts = facts
@@ -53,13 +53,13 @@ class Deciding:
     def decide(
         self, model: Model, events: Events, inputs: Inputs, told: Probabilities, state: State, rows: Ints
     ) -> dict[int, Decision | None]:
-        """Of these rows of the events, by row; None where the model has no policy."""
+        """Decisions on these rows of the events, by row; None if the model has no policy."""
         if model.policy is None or not len(rows):
             return dict.fromkeys(rows.tolist())
         scene = model.scene(inputs, told)
         standing = self._standing(events[rows], model.version, state)
         found: dict[int, Decision | None] = {}
-        # Place by place: what is decided of an event is part of how its session stands for the next one.
+        # By position in the session: the decision on an event is part of the session state at the next one.
         place = standing.episodes.position()[[standing.row_of[str(key)] for key in events.event_key[rows]]]
         for at in np.unique(place):
             here = rows[place == at]
@@ -85,7 +85,7 @@ class Deciding:
         return Standing(episodes_of(everything, state), everything.taken, actions, decided_us, row_of)
 
     def _note(self, standing: Standing, decided: tuple[str, State, str], decision: Decision) -> None:
-        """What this process decided, which may be no row yet."""
+        """Remembers a decision of this process, which may not be a row yet."""
         row, action = standing.row_of[decided[0]], action_of(decision)
         as_of_us = float(standing.episodes.as_of_us[row])
         standing.actions[row], standing.decided_us[row] = action, as_of_us
@@ -95,16 +95,16 @@ class Deciding:
 
 
 def action_of(decision: Decision) -> int:
-    """`back 3` -> 3; anything else stakes nothing."""
+    """`back 3` -> 3; anything else is no stake."""
     word, _, slot = decision.action.partition(" ")
     return int(slot) if word == "back" and slot.isdigit() else ABSTAIN
 
 
 def _so_far(standing: Standing, keys: Sequence[str], at: int) -> SoFar:
-    """In the order of the keys. What was decided later than the decision at this place was not known at it, and a
-    stake whose event had not settled by then stood, as far as anybody knew.
+    """Session states at position `at`, in the order of the keys. Actions decided after the decision at this position
+    are ignored. A stake on an event that had not settled by then counts, because a refund was not known yet.
 
-    `so_far` gives every session that has such a place, in the order of the grid."""
+    `session_state_at` returns every session that has this position, in the order of the grid."""
     episodes = standing.episodes
     here = episodes.grid[episodes.grid[:, at] >= 0]
     as_of = np.full(len(episodes), -np.inf)

@@ -1,10 +1,9 @@
-"""Which predictions were told already, by whomever: in this process, in the topic, in the tables.
+"""Finds which predictions exist already: sent by this process, in the topic, or in the tables.
 
-What a process remembers ends with it, and what it appended is no row until the loader came by: a fact that follows a
-restart at once would find neither. So the topic itself is read, from where the loader is: what lies before that is a
-row, and what lies behind it is read here before anything is told. An owner of a partition has let go of it before the
-next one polls, so the end of the topic, asked for after a poll, is behind all that was told of the polled records'
-keys before.
+After a restart, a prediction may exist only in the topic, not yet in the tables. The topic is therefore read from the
+loader's position to its end before predicting; what lies before the loader's position is in the tables. The previous
+owner of a partition has released it before the next one polls. The end of the topic, read after a poll, is therefore
+behind all earlier predictions for the keys of the polled records.
 """
 
 from __future__ import annotations
@@ -21,20 +20,20 @@ from shared.topics import PREDICTIONS
 
 LOADER = "loader"
 POLL_S, POLL_RECORDS = 0.1, 2000
-# A killed producer's transaction holds the topic back until the broker ends it; the loader waits for that, too.
+# The open transaction of a killed producer blocks readers until the broker aborts it; the loader waits for that, too.
 MOST_EMPTY_POLLS = 50
-# Some 1,000 a day are made with a shadow beside the live model: months.
+# With a shadow beside the live model, some 1,000 predictions a day are made: this covers months.
 REMEMBERED = 200_000
 
 
 class Loaded(Protocol):
     def loaded(self, predictions: Sequence[UUID]) -> frozenset[UUID]:
-        """Those of these predictions that are rows already."""
+        """The ids of those of these predictions that are rows already."""
         ...
 
 
 class Tail:
-    """The end of the topic of predictions, read once and followed from then on. One thread."""
+    """Reads the predictions topic from the loader's position and follows it. For one thread."""
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
@@ -42,7 +41,7 @@ class Tail:
         self._reader: Reader | None = None
 
     def news(self) -> list[UUID]:
-        """Ids appended since the last call; in the first, since where the loader is. Raises TransientError."""
+        """Ids appended since the last call; at the first call, since the loader's position. Raises TransientError."""
         try:
             return self._read(self._reader or self._open())
         except HeadraceError:
@@ -71,14 +70,18 @@ class Tail:
             found += _ids(records)
             empty = 0 if records else empty + 1
             if empty > MOST_EMPTY_POLLS:
-                raise TransientError(f"{behind[0].topic}/{behind[0].partition} cannot be read to its end")
+                raise TransientError(
+                    f"{behind[0].topic}/{behind[0].partition} cannot be read to its end at offset {ends[behind[0]]}:"
+                    f" stopped at {reader.position(behind[0])} after {empty} empty polls"
+                )
         return found
 
 
 class Once:
-    """`is_new` of an id, for the records that led to it. One thread.
+    """The ids of predictions that exist already. For one thread.
 
-    An id that was told for a record is new for it again: its unit may have failed, and then it was not told.
+    An id that was returned as new for a record is new for that record again: if the record's unit failed, the
+    prediction was not sent.
     """
 
     def __init__(self, loaded: Loaded, tail: Tail | None) -> None:
@@ -87,9 +90,9 @@ class Once:
         self._told: OrderedDict[UUID, tuple[str, ...]] = OrderedDict()
 
     def prepare(self, ids: Iterable[UUID]) -> None:
-        """To be called with all that may be told, before `is_new`. Raises TransientError.
+        """Call with all ids that may be sent, before `is_new`. Raises TransientError.
 
-        The topic comes first: what was there and became a row meanwhile is found in the tables.
+        Reads the topic before the tables: a prediction that is loaded in between is then found in the tables.
         """
         if not (unknown := [each for each in ids if each not in self._told]):
             return
@@ -105,7 +108,7 @@ class Once:
         return not set(first).isdisjoint(inputs)
 
     def _note(self, ids: Iterable[UUID]) -> None:
-        """Our own, which come by in the topic too, keep the record that led to them."""
+        """Ids of this process also arrive from the topic; they keep the record that led to them."""
         for each in ids:
             self._told.setdefault(each, ())
 
@@ -115,6 +118,6 @@ def _ids(records: Sequence[Record]) -> list[UUID]:
     for record in records:
         try:
             found.append(identity_of(record.headers)[0])
-        except InvalidEvent:  # the loader makes a dead letter of it
+        except InvalidEvent:  # the loader turns it into a dead letter
             continue
     return found

@@ -1,4 +1,4 @@
-"""Why a prediction says what it says: which past starts counted, and what each group of features did."""
+"""Explains a prediction: the weight of each past start, and the effect of each group of features."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from services.predictor.model.interface import Model
 
 
 class PastStart(NamedTuple):
-    """A start that counted: `weight` of 1 for all past starts. `settled_us`: when its result was known."""
+    """A past start of an entry. `weight`: sums to 1 over the entry's past starts. `settled_us`: when its result became
+    known, in microseconds since 1970."""
 
     weight: float
     settled_us: float
@@ -24,7 +25,7 @@ class PastStart(NamedTuple):
 
 
 class SlotExplained(NamedTuple):
-    """`without`: P(win) as if nothing of a group of features were known. `past`: what counted most comes first."""
+    """`without`: P(win) with a group of features unknown. `past`: the highest weight first."""
 
     slot: int
     entity: str | None
@@ -42,8 +43,8 @@ class Explanation(NamedTuple):
 
 
 def explain(model: Model, events: Events, history: History, state: State) -> list[Explanation]:
-    """Of each of the events, which are known in this state. An ablation says what this model would tell of an event
-    of which it knew less, not what caused what."""
+    """One explanation per event; the events must be known in this state. An ablation shows what this model would
+    predict if it knew less of the event; it shows no causes."""
     encoding = model.description.encoding
     inputs = inputs_of(events, history, encoding, state)
     told = model.probabilities(inputs).win
@@ -72,7 +73,7 @@ def explain(model: Model, events: Events, history: History, state: State) -> lis
 
 
 def _past_rows(events: Events, history: History, state: State, count: int) -> Ints:
-    """(n, S, H): where the past starts of each entry lie in the history, the newest last, as the model read them."""
+    """(n, S, H): rows in the history of the past starts of each entry, the newest last, as the model reads them."""
     entities: Sequence[str | None] = events.entity.reshape(-1).tolist()
     as_of = np.repeat(events.as_of_us(state), events.slots).tolist()
     return history.entities.last(entities, as_of, count).reshape(len(events), events.slots, count)

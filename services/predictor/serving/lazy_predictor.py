@@ -1,7 +1,7 @@
-"""The predictor before and after its first model: until one is in use, torch is not even imported.
+"""Creates the real predictor when there is a model to predict with, so that torch is not imported before.
 
-torch costs seconds of start and several hundred MB. A pipeline that only loads (a backfill, or nobody trained yet)
-needs neither, so the real predictor is made when a model is live or a shadow.
+torch takes seconds to start and several hundred MB. A pipeline that only loads (a backfill, or before the first
+training) needs no predictions, so the real predictor is created when a model is live or a shadow.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
     from services.predictor.monitoring.rolling_scores import Summary
     from services.predictor.serving.explanation import Explanation
 
-# An explanation waits so long for a batch that is just predicted.
+# How long an explanation waits for the batch in progress.
 EXPLAIN_WAIT_S = 5.0
 
 log = structlog.get_logger("predictor")
 
 
 class Predicting(Protocol):
-    """services/predictor/serving/predict.py: Predictor."""
+    """The interface of `Predictor` (services/predictor/serving/predict.py)."""
 
     drift: Drift
 
@@ -52,8 +52,7 @@ class Predicting(Protocol):
 
 
 class LazyPredictor:
-    """`make` gives the real one; it is called once, by whoever is first. `explain` and `detail` may be asked from any
-    thread."""
+    """`make` creates the real predictor; it is called once. `explain` and `detail` may be called from any thread."""
 
     def __init__(self, models_dir: Path, make: Callable[[], Predicting], metrics: Metrics) -> None:
         self._models_dir = models_dir
@@ -78,10 +77,10 @@ class LazyPredictor:
         return records
 
     def explain(self, event_key: str, state: State) -> Explanation | None:
-        """Between two batches; the first time, history is read. Raises TransientError when a batch takes too long to
-        wait for."""
+        """Runs between two batches; the first call may read the history. Raises TransientError if the batch in progress
+        takes too long."""
         if not self._working.acquire(timeout=EXPLAIN_WAIT_S):
-            raise TransientError("the predictor is at work on a batch; ask again soon")
+            raise TransientError("the predictor is busy with a batch: try again in a few seconds")
         try:
             real = self._made()
             return None if real is None else real.explain(event_key, state)
@@ -90,7 +89,7 @@ class LazyPredictor:
 
     def detail(self) -> dict[str, Any]:
         if self._real is None:
-            return {"model": None, "hint": "no model is live: `headrace train` makes one"}
+            return {"model": None, "hint": "no model is live: run `headrace train` to train one"}
         return self._real.detail()
 
     def _made(self) -> Predicting | None:
@@ -99,7 +98,7 @@ class LazyPredictor:
         return self._real
 
     def _has_model(self) -> bool:
-        """Asked before every batch until it is true, so only where anything changed."""
+        """Called before every batch until it is true, so it reads the state file only if that changed."""
         changed_ns = state_file.changed_ns(self._models_dir)
         if changed_ns == self._changed_ns:
             return self._any
@@ -107,7 +106,7 @@ class LazyPredictor:
         try:
             book = state_file.read(self._models_dir)
         except ConfigError as error:
-            log.error("no model is used", reason=str(error))  # noqa: TRY400 (no stack to show)
+            log.error("model_states_rejected", reason=str(error))  # noqa: TRY400 (no stack to show)
             self._any = False
         else:
             self._any = book.live is not None or bool(book.shadows)

@@ -1,4 +1,4 @@
-"""Probabilities -> the message people and the loader get."""
+"""Builds prediction messages from probabilities."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from shared.events import NAMESPACE, Decision, HeadProbability, Prediction
 
 
 class Subject(NamedTuple):
-    """What a prediction is about and what it was made from; instants in microseconds since 1970."""
+    """What a prediction is about and what it was made from. Instants are in microseconds since 1970."""
 
     event_key: str
     state: State
@@ -26,14 +26,14 @@ class Subject(NamedTuple):
 
 
 class Manner(NamedTuple):
-    """How it was made: by a model that is only tried, by a replay."""
+    """How a prediction was made: by a shadow or by the live model, live or in a replay."""
 
     shadow: bool = False
     replayed: bool = False
 
 
 def prediction_id(subject: Subject, model_version: str) -> UUID:
-    """The same features give the same id: a repeated prediction is the same prediction."""
+    """The same features give the same id, so a repeated prediction is the same prediction."""
     return uuid5(NAMESPACE, f"prediction/{subject.event_key}/{subject.state}/{model_version}/{subject.feature_hash}")
 
 

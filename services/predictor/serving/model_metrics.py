@@ -1,4 +1,4 @@
-"""Publishes as metrics which model is live, how models did lately, and how far features drifted."""
+"""Publishes metrics of the models: the live version, recent scores, and the drift of features."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class ModelMetrics:
-    """One thread."""
+    """For one thread."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics

@@ -1,7 +1,7 @@
-"""The predictor's handler: loaded-events in, predictions out, by the live model and by each of its shadows.
+"""The predictor's handler: turns loaded events into predictions, by the live model and by each shadow.
 
-A listed event is predicted from its card, an observed one from card and observation; whatever is past costs no
-query, so an archive passes at full speed. Files, database, broker and time come in through the constructor.
+A listed event is predicted from its card, an observed one from card and observation. Past events cost no query, so an
+archive passes at full speed. Files, database, broker and clock are passed to the constructor.
 """
 
 from __future__ import annotations
@@ -39,11 +39,13 @@ log = structlog.get_logger("predictor")
 
 
 class Facts(SettledFacts, DecisionFacts, Loaded, Protocol):
-    """Of the tables (storage/postgres_facts.py). Each call raises TransientError when they are away."""
+    """Facts from the tables (storage/postgres_facts.py). Each call raises TransientError if the database is
+    unavailable."""
 
 
 class Parts(NamedTuple):
-    """What a predictor may do without: the topic's end (else only the tables say what was told), scores."""
+    """Optional dependencies. `tail`: None finds earlier predictions in the tables only. `scored`: None computes no
+    scores."""
 
     tail: Tail | None = None
     scored: ScoredFacts | None = None
@@ -51,7 +53,7 @@ class Parts(NamedTuple):
 
 
 class Predictor:
-    """`handle` may run twice on a batch: it gives the same records again. One thread; others may read `detail`."""
+    """`handle` returns the same records if it runs twice on a batch. For one thread; others may call `detail`."""
 
     def __init__(self, facts: Facts, models: Models, clock: Clock, parts: Parts = Parts()) -> None:  # noqa: B008 (frozen)
         self.in_use = InUse(models)
@@ -64,16 +66,16 @@ class Predictor:
 
     @property
     def summaries(self) -> list[Summary]:
-        """How the models did lately."""
+        """Recent scores of the models."""
         return self._scoring.summaries()
 
     @property
     def model_version(self) -> str | None:
-        """The live model; None: nothing is predicted, or by shadows only."""
+        """Version of the live model; None: there is none."""
         return self.in_use.live.version if self.in_use.live else None
 
     def detail(self) -> dict[str, Any]:
-        """For the status page: the models in use, how they did lately, what is wrong."""
+        """For the status page: the active models, their recent scores, and problems."""
         found: dict[str, Any] = {
             "model_version": self.model_version,
             "shadows": [model.version for model in self.in_use.shadows],
@@ -84,7 +86,7 @@ class Predictor:
         return {**found, "trouble": "; ".join(troubles)} if troubles else found
 
     def handle(self, batch: Sequence[Received]) -> list[NewRecord]:
-        """Raises TransientError when the database or the broker is away."""
+        """Raises TransientError if the database or the broker is unavailable."""
         now = self._clock.now()
         if self.in_use.look(now):
             self.drift.judge(self.in_use.live)
@@ -98,7 +100,7 @@ class Predictor:
         return [record for each in asked for record in self._predict(each)]
 
     def explain(self, event_key: str, state: State) -> Explanation | None:
-        """Why the live model says what it says; None: there is none, or the event was not known in that state."""
+        """Explains the live model's prediction; None: no model is live, or the event was not known in this state."""
         self.in_use.look(self._clock.now())
         model, source = self.in_use.live, source_of(event_key)
         if model is None or self.memory.history(source) is None:
@@ -118,7 +120,7 @@ class Predictor:
         return [record for source, keys in sources.items() for record in self._predict_of(source, keys, asked)]
 
     def _predict_of(self, source: str, keys: Sequence[str], asked: Asked) -> list[NewRecord]:
-        """Of one source; by the models that were made for its profile."""
+        """Predictions for events of one source, by the models that were trained for its profile."""
         history = self.memory.history(source)
         if history is None:
             return []
@@ -138,7 +140,7 @@ class Predictor:
         return events_of(fitting(self._facts.events(keys), slots), slots)
 
     def _tell(self, serving: Serving, events: Events, history: History, state: State, asked: Asked) -> list[NewRecord]:
-        """What is new of these events by this model. A shadow's failure is its own."""
+        """New predictions of these events by this model. If a shadow fails, it is disabled, and the batch continues."""
         try:
             inputs = inputs_of(events, history, serving.model.description.encoding, state)
             told = serving.model.probabilities(inputs)
@@ -158,16 +160,16 @@ class Predictor:
     def _decisions(
         self, serving: Serving, events: Events, inputs: Inputs, told: Probabilities, state: State, rows: Ints
     ) -> dict[int, Decision | None]:
-        """A policy that does not fit its model is no reason to keep the model's probabilities back."""
+        """If the policy does not match the model, the probabilities are sent without decisions."""
         try:
             return self._deciding.decide(serving.model, events, inputs, told, state, rows)
         except ConfigError as error:
-            log.error("no decisions", model_version=serving.model.version, reason=str(error))  # noqa: TRY400
+            log.error("decisions_failed", model_version=serving.model.version, reason=str(error))  # noqa: TRY400
             return dict.fromkeys(rows.tolist())
 
 
 def _reads(model: Model, history: History) -> bool:
-    """Whether the model was made for the profile of this history."""
+    """Whether the model was trained for the profile of this history."""
     return model.description.encoding.names.profile.name == history.profile.name
 
 
@@ -178,13 +180,13 @@ def _shown(summary: Summary) -> dict[str, Any]:
 
 
 def _subjects(events: Events, inputs: Inputs, state: State, asked: Asked, version: str) -> dict[UUID, Subject]:
-    """By the id of its prediction, one an event, in the events' order."""
+    """By prediction id, one per event, in the order of the events."""
     found = {}
     as_of: Floats = events.as_of_us(state)
     for row, feature_hash in enumerate(inputs.hashes()):
         key = str(events.event_key[row])
         first = asked.first(key, state)
-        assert first is not None  # noqa: S101  # rows_to_tell saw to it
+        assert first is not None  # noqa: S101  # `rows_to_predict` selected events with a record
         taken, places = inputs.taken[row].tolist(), (first.record.place,)
         subject = Subject(key, state, as_of[row], events.scheduled_us[row], taken, feature_hash, places)
         found[prediction_id(subject, version)] = subject
@@ -198,7 +200,7 @@ def _records(
     decisions: Mapping[int, Decision | None],
     asked: Asked,
 ) -> list[NewRecord]:
-    """`decisions`: of the rows that are told, None where the policy says nothing."""
+    """Records of the rows in `decisions`; a decision is None if there is no policy."""
     manner = Manner(serving.shadow, asked.is_replay)
     records = []
     for row, (event_id, subject) in enumerate(subjects.items()):

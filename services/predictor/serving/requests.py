@@ -1,4 +1,4 @@
-"""Which records ask for predictions, and of which events in which state of knowledge."""
+"""Finds the predictions that records request: of which events, in which state of knowledge."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from services.predictor.data.events import Events, Ints, State
 from shared.events import LoadedEvent
 from shared.records import LIVE, Received
 
-# What settled longer ago than this is history being loaded, not a live event whose prediction should be judged.
+# An event that settled longer ago is history being loaded, not a live event whose prediction is scored.
 SCORED_WITHIN = timedelta(days=2)
 OPEN = ("listed", "observed")
-# Of these nobody will ever know who would have won.
+# These events will never have a winner.
 CALLED_OFF = ("cancelled", "postponed")
 
 
 class Asked(NamedTuple):
-    """Records that ask for predictions, by event, in the order in which they came; all of one revision."""
+    """Records that request predictions, by event, in order of arrival; all of one revision."""
 
     revision: str
     records: Mapping[str, Sequence[Received]]
@@ -30,8 +30,9 @@ class Asked(NamedTuple):
         return self.revision != LIVE
 
     def first(self, event_key: str, state: State) -> Received | None:
-        """The record that leads to the prediction; later ones of the batch change nothing in it, so that it is the same
-        prediction however batches are cut. A changed card changes both states, an observation only its own."""
+        """The record that leads to the prediction; None: none does. Later records of the batch do not count, so that
+        the prediction does not depend on how batches are cut. A changed card changes both states, an observation only
+        its own."""
         return next(
             (
                 item
@@ -43,8 +44,8 @@ class Asked(NamedTuple):
 
 
 def asked_by(batch: Sequence[Received], now: datetime) -> list[Asked]:
-    """Live records ask of what is upcoming: after its deadline nothing is predicted. A replay asks of whatever it is
-    about, as of then."""
+    """A live record requests a prediction only of an upcoming event: nothing is predicted after the deadline. A replay
+    requests predictions of all its events, as of then."""
     found: dict[str, dict[str, list[Received]]] = {}
     for item in batch:
         message: LoadedEvent = item.message
@@ -56,7 +57,7 @@ def asked_by(batch: Sequence[Received], now: datetime) -> list[Asked]:
 
 
 def just_settled(batch: Iterable[Received], now: datetime) -> list[str]:
-    """Keys of events that ended lately."""
+    """Keys of events that settled recently."""
     return [
         item.message.event_key
         for item in batch
@@ -67,8 +68,8 @@ def just_settled(batch: Iterable[Received], now: datetime) -> list[str]:
 
 
 def rows_to_tell(events: Events, state: State, asked: Asked) -> Ints:
-    """Rows that are known in this state, in time. What became known after the deadline leads to no prediction, in a
-    replay either: a card that was corrected later is not what was known."""
+    """Rows that are known in this state in time. A fact that became known after the deadline leads to no prediction, in
+    a replay either: a card that was corrected later is not what was known."""
     as_of = events.as_of_us(state)
     known = np.isfinite(as_of) & (as_of <= events.scheduled_us)
     known &= ~np.isin(events.status, CALLED_OFF) if asked.is_replay else np.isin(events.status, OPEN)

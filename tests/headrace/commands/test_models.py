@@ -248,7 +248,7 @@ def test_a_training_that_need_not_be_waited_for_is_an_operation(over_rest: Headr
 
     assert code == 0
     assert "headrace operations wait" in out
-    assert "is a training that is not over" in over_rest("train")[2]
+    assert "is a training that has not finished" in over_rest("train")[2]
 
 
 def test_a_training_that_fails_says_why(over_rest: Headrace, settings: PredictorSettings, models: Path) -> None:

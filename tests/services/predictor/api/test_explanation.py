@@ -35,7 +35,7 @@ def past(database: psycopg.Connection[Any]) -> Event:
 def client(postgres: EmbeddedPostgres, shared_url: str, past: Event, tmp_path: Path) -> Iterator[httpx.Client]:
     def explain(event_key: str, state: State) -> Explanation | None:
         if event_key == "away":
-            raise TransientError("the predictor is at work on a batch; ask again soon")
+            raise TransientError("the predictor is busy with a batch: try again in a few seconds")
         if event_key != "known":
             return None
         starts = (
