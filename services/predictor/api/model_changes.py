@@ -1,7 +1,7 @@
-"""Changing what a model is over REST: shadow, live, retired, deleted.
+"""Endpoints that change the state of a model: shadow, promote, roll back, retire, delete.
 
-Where the stored predictions are too few for the gate, its decision becomes an operation, which a process with torch
-works off (services/predictor/jobs/child_process.py).
+If there are too few stored predictions for the gate, the promotion becomes an operation, which a process with torch
+runs (services/predictor/jobs/child_process.py).
 """
 
 from __future__ import annotations
@@ -50,28 +50,31 @@ def _changing(desk: Desk, router: APIRouter, models: Path) -> None:
 
     said: dict[str, Any] = {"response_model": Stepped, "responses": responses(404, 409)}
 
-    @router.post("/{version}/shadow", summary="Let a model predict beside the live one", **said)
+    @router.post("/{version}/shadow", summary="Run a model as a shadow", **said)
     def shadow(version: Version, request: Request, wish: Step = None) -> Response:
-        """Its predictions are stored and marked; nobody is told of them. Saying it again changes nothing. 409: it is
-        live; 422: its files cannot be used."""
+        """A shadow predicts beside the live model. Its predictions are stored and marked, and cause no notification.
+        Repeating the request changes nothing. 409: the model is live. 422: its files cannot be used."""
         return take(request, "shadow", version, wish, transitions.shadow)
 
-    @router.post("/{version}/retire", summary="Let a model predict no more", **said)
+    @router.post("/{version}/retire", summary="Retire a model", **said)
     def retire(version: Version, request: Request, wish: Step = None) -> Response:
-        """A shadow or candidate. It can become a shadow again. 409: it is live: promote another, or roll back."""
+        """Stops the predictions of a shadow, or sets a candidate aside. A retired model can become a shadow again. 409:
+        the model is live; promote another one, or roll back."""
         return take(request, "retire", version, wish, transitions.retire)
 
     @router.post("/{version}/delete", summary="Delete a model's files", **said)
     def delete(version: Version, request: Request, wish: Step = None) -> Response:
-        """Nobody can go back to it. What it predicted stays. 409: it is live, or a shadow."""
+        """The model cannot be restored. Its predictions are kept. 409: the model is live or a shadow."""
         return take(request, "delete", version, wish, transitions.delete)
 
 
 def _promoting(desk: Desk, router: APIRouter, models: Path) -> None:
-    @router.post("/rollback", summary="Go back to the model before", response_model=Stepped, responses=responses(409))
+    @router.post(
+        "/rollback", summary="Roll back to the previous model", response_model=Stepped, responses=responses(409)
+    )
     def rollback(request: Request, wish: Step = None) -> Response:
-        """The one that was live before the live one is live again, at once; the live one is retired. Once more goes
-        back one further. 409: none was live before; 422: its files cannot be used."""
+        """The previous live model becomes live at once, and the live model is retired. Another rollback goes back one
+        model further. 409: there is no previous live model. 422: its files cannot be used."""
 
         def work(_connection: DbConnection) -> Answer:
             before, after = transitions.roll_back(models, order_of(request, wish))
@@ -81,17 +84,18 @@ def _promoting(desk: Desk, router: APIRouter, models: Path) -> None:
 
     @router.post(
         "/{version}/promote",
-        summary="Make a model the live one",
+        summary="Promote a model to live",
         response_model=Stepped,
         responses=ACCEPTED | responses(404, 409),
     )
     def promote(version: Version, request: Request, wish: Annotated[PromotionWish | None, Body()] = None) -> Response:
-        """If the gate lets it pass: better than the live model, with confidence, on the newest settled events that
-        both predicted and neither was fitted on, and no less honest. Where no model is live: better than the base rate.
-        The one that was live is retired. Where both predicted too few events together, the answer is 202: an operation
-        walks over the stored facts with both models, and promotes it or fails saying why.
+        """The model must pass the gate: its log-loss is lower than the live model's, with confidence, and its
+        calibration is no worse, on the newest settled events that both predicted and neither was fitted to. If no model
+        is live, it must be better than the base rate. The previous live model is retired. If both predicted too few
+        events, the answer is 202: an operation lets both models predict the stored events, and promotes the model or
+        fails with the reason.
 
-        409: the gate says no, with all its figures, or the model is retired. `force` does not ask it.
+        409: the model does not pass the gate (the detail has the figures), or it is retired. `force` skips the gate.
         """
 
         def work(connection: DbConnection) -> Answer:
@@ -110,7 +114,8 @@ def _promoting(desk: Desk, router: APIRouter, models: Path) -> None:
 
 
 def order_of(request: Request, wish: StepWish | None) -> Order:
-    """Who wants it and why. The files and the database are two commits: the key tells a repeated request by itself."""
+    """Who requests the change, and why. The files and the database are committed separately, so the idempotency key is
+    stored with the change to detect a repeated request."""
     caller, key = caller_of(request), request.headers.get(KEY_HEADER)
     return Order(
         at=datetime.now(UTC),

@@ -1,4 +1,4 @@
-"""Reading the registry over REST: which models there are, and their pictures. No model is loaded."""
+"""Endpoints that read the registry: models and their pictures. No model is loaded."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ from shared.errors import ConfigError
 from shared.runtime.api.problems import responses
 
 Version = Annotated[
-    str, InPath(pattern=VERSION_PATTERN, description="as GET /v1/models lists it", examples=["20260131-0a1b2c3d"])
+    str,
+    InPath(pattern=VERSION_PATTERN, description="version, as GET /v1/models lists it", examples=["20260131-0a1b2c3d"]),
 ]
 PictureName = Annotated[
-    str, InPath(pattern=PICTURE_PATTERN, description="one of the model's pictures", examples=["reliability"])
+    str, InPath(pattern=PICTURE_PATTERN, description="name of one of the model's pictures", examples=["reliability"])
 ]
 PNG = {"image/png": {"schema": {"type": "string", "format": "binary"}, "example": "(a PNG)"}}
 
@@ -30,25 +31,25 @@ def router(models: Path) -> APIRouter:
     """`models`: the registry's directory."""
     router = APIRouter(prefix="/models")
 
-    @router.get("", summary="Models in the registry, the newest data first")
+    @router.get("", summary="List models, the newest data first")
     def all_models() -> list[ModelBody]:
-        """What each is, was trained on, and how it did. At most one is live; shadows predict beside it, silently."""
+        """State, training data and metrics of each model. At most one is live; shadows predict beside it."""
         return listed(models)
 
-    @router.get("/{version}", summary="One model, whole", responses=responses(404))
+    @router.get("/{version}", summary="Get a model", responses=responses(404))
     def one(version: Version) -> WholeModel:
-        """Its description, metrics, pictures, and everything that became of it."""
+        """Its description, metrics, pictures and history."""
         require(models, version)
         return whole(models, version)
 
     @router.get(
         "/{version}/pictures/{name}.png",
-        summary="A picture of a model",
+        summary="Get a picture of a model",
         response_class=Response,
         responses=responses(404) | {200: {"description": "The picture", "content": PNG}},
     )
     def picture(version: Version, name: PictureName) -> Response:
-        """Such as its reliability diagram, as its training drew it."""
+        """A picture drawn by the training, such as the reliability diagram."""
         require(models, version)
         found = model_files.picture(models, version, name)
         if found is None:
@@ -60,13 +61,13 @@ def router(models: Path) -> APIRouter:
 
 
 def listed(models: Path) -> list[ModelBody]:
-    """All of the registry, the newest data first."""
+    """All models of the registry, the newest data first."""
     book = state_file.read(models)
     return [_shown(models, book, version)[0] for version in model_files.versions(models)]
 
 
 def whole(models: Path, version: str) -> WholeModel:
-    """One that is there."""
+    """The model with its description and history. It must exist."""
     book = state_file.read(models)
     short, description = _shown(models, book, version)
     return WholeModel(
@@ -78,13 +79,13 @@ def whole(models: Path, version: str) -> WholeModel:
 
 
 def require(models: Path, version: str) -> None:
-    """Raises HTTPException 404."""
+    """Raises HTTPException 404 if there is no such model."""
     if not model_files.there(models, version):
-        raise HTTPException(HTTPStatus.NOT_FOUND, f"there is no model {version}; GET /v1/models lists those there are")
+        raise HTTPException(HTTPStatus.NOT_FOUND, f"there is no model {version}; GET /v1/models lists the models")
 
 
 def _shown(models: Path, book: Book, version: str) -> tuple[ModelBody, dict[str, Any]]:
-    """In short, and its description; empty where it cannot be read."""
+    """The model in short, and its description, which is empty if it cannot be read."""
     description: dict[str, Any] = {}
     body, problem = {}, None
     try:

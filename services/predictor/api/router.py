@@ -1,4 +1,4 @@
-"""The predictor's own endpoints: its models, their trainings, and what was predicted of an event."""
+"""The predictor's own endpoints: models, trainings, and the predictions of an event."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ EventKey = Annotated[str, InPath(max_length=200, examples=["boatrace:2026-01-31:
 
 
 class Predicted(BaseModel):
-    """One class of one head, as predicted at one moment."""
+    """The probability of one class of one head, from one prediction."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -41,7 +41,7 @@ class Predicted(BaseModel):
     probability: float
     model_version: str
     as_of: datetime
-    state: str = Field(description="card, or observation")
+    state: str = Field(description="state of knowledge: card or observation")
     shadow: bool
 
 
@@ -52,11 +52,11 @@ def router(desk: Desk, models: Path) -> APIRouter:
     router.include_router(model_changes_router(desk, models))
     router.include_router(trainings_router(desk))
 
-    @router.get("/predictions/{event_key}", summary="What was predicted of an event", responses=responses(404))
+    @router.get("/predictions/{event_key}", summary="List the predictions of an event", responses=responses(404))
     def predictions(event_key: EventKey) -> list[Predicted]:
         """Every class of every head, the newest prediction first.
 
-        404: nothing was, or nobody knows the event.
+        404: there is no prediction of the event, or no such event.
         """
         names = ("slot", "head", "class", "probability", "model_version", "as_of", "state", "shadow")
         with desk.transaction() as connection:
@@ -66,7 +66,7 @@ def router(desk: Desk, models: Path) -> APIRouter:
                 (event_key,),
             ).fetchall()
         if not found:
-            raise HTTPException(HTTPStatus.NOT_FOUND, f"nothing was predicted of {event_key!r}")
+            raise HTTPException(HTTPStatus.NOT_FOUND, f"there is no prediction of {event_key!r}")
         return [Predicted(**dict(zip(names, row, strict=True))) for row in found]
 
     return router

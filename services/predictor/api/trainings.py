@@ -1,4 +1,4 @@
-"""Trainings over REST: ordered here, worked off by one replica in a process of its own."""
+"""Endpoints of trainings. A training is an operation, which one replica runs in a process of its own."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from shared.runtime.api.problems import responses
 def router(desk: Desk) -> APIRouter:
     router = APIRouter(prefix="/trainings")
 
-    @router.get("", summary="Trainings, the newest first")
+    @router.get("", summary="List trainings, the newest first")
     def trainings(before: Before = None, limit: Limit = 100) -> OperationPage:
-        """A page of operations of kind training; `counts` of one that is over holds the model's version and metrics."""
+        """A page of operations of kind training. `counts` of a successful one holds the model's version and metrics."""
         return operation_page(desk, before, limit, [TRAINING])
 
     @router.post(
         "", status_code=202, summary="Train a model", response_model=OperationBody, responses=ACCEPTED | responses(409)
     )
     def train(request: Request, wish: Annotated[TrainingRequest | None, Body()] = None) -> Response:
-        """On all settled events that are loaded, beside the predicting, at low priority. The model becomes a candidate,
-        and is promoted where the gate lets it pass. A replica that dies is replaced by another, which starts over.
+        """Trains on the loaded settled events, in a process of low priority. The model becomes a candidate, and is
+        promoted if it passes the gate. If the replica dies, another one starts the training again.
 
-        409: another training is not over.
+        409: another training has not finished.
         """
         wanted = wish or TrainingRequest()
 
