@@ -15,7 +15,7 @@ from services.predictor.evaluation.stability_index import Bins, psi
 from services.predictor.features.inputs import Inputs
 from services.predictor.model.interface import Model
 
-# Number of events: some days of a busy source. With fewer than LEAST, the index is mostly chance.
+# Number of events: some days of a busy source. With fewer than MIN_EVENTS, the index is mostly chance.
 RECENT, LEAST = 1000, 200
 # The index is computed again after this many new events: 300 features take some ten milliseconds.
 LOOK_EVERY = 50
@@ -54,7 +54,7 @@ class Drift:
             self._since, self._found = 0, self._look()
 
     def worst(self) -> dict[str, float]:
-        """The index of the NAMED features with the largest drift."""
+        """The index of the TOP_FEATURES features with the largest drift."""
         ranked = sorted(self._found.items(), key=lambda item: -item[1])
         return {name: round(value, 4) for name, value in ranked[:NAMED]}
 

@@ -58,8 +58,8 @@ class Summary(NamedTuple):
 
 
 class Scores:
-    """The last KEPT scores per model and state. Scoring an event again replaces its score, so that a repeated batch or
-    a corrected result does no harm."""
+    """The last WINDOW_EVENTS scores per model and state. Scoring an event again replaces its score, so that a repeated
+    batch or a corrected result does no harm."""
 
     def __init__(self, kept: int = KEPT) -> None:
         self._kept = kept

@@ -122,7 +122,7 @@ def train_policy(
     watch: Watch | None = None,
     run: Run = one_by_one,
 ) -> tuple[Policy, list[list[Progress]]]:
-    """Returns the policy and a learning curve per member. Member m is trained with seed `learning.seed` + m."""
+    """Returns the policy and a learning curve per member. Member m is trained with seed `config.seed` + m."""
     learned = run(
         [
             partial(learn, scene, episodes, learning.model_copy(update={"seed": learning.seed + member}), watch)

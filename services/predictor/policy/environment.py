@@ -52,7 +52,7 @@ class Episodes:
     """n events of S slots as s sessions of at most L events.
 
     `grid` (s, L): rows of events in order, -1 where the session is shorter. `reward` (n, S): payout of a unit on the
-    slot, minus the unit; 0 where a stake does not count. `counts` (n, S): a stake there counts (settled, paid, not
+    slot, minus the unit; 0 where a stake does not count. `valid` (n, S): a stake there counts (settled, paid, not
     refunded). `as_of_us`, `settled_us` (n,): when the decision is made and when the outcome is known, in microseconds
     since 1970; NaN if unknown.
     """
