@@ -40,8 +40,8 @@ def main() -> None:
     for turn in range(options.rounds):
         bare.append(run_bare(options.archive))
         headrace.append(run_headrace(options.archive, options.first, options.last))
-        show_round(turn + 1, bare[-1], headrace[-1])
-    show(bare, headrace)
+        print_round(turn + 1, bare[-1], headrace[-1])
+    print_summary(bare, headrace)
 
 
 def run_bare(archive: Path) -> dict[str, Any]:
@@ -53,8 +53,8 @@ def run_bare(archive: Path) -> dict[str, Any]:
             environment = os.environ | {"PGPASSWORD": server.password_file("headrace_owner").read_text().strip()}
             command = [sys.executable, "-m", "bench.bare", str(archive), server.url()]
             started = time.perf_counter()
-            done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, check=True)
-            return orjson.loads(done.stdout.splitlines()[-1]) | {"wall": time.perf_counter() - started}
+            process = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, check=True)
+            return orjson.loads(process.stdout.splitlines()[-1]) | {"wall": time.perf_counter() - started}
         finally:
             server.stop()
 
@@ -105,19 +105,19 @@ def watch_memory(pid: int, peak: dict[str, float]) -> None:
         time.sleep(0.2)
 
 
-def show_round(turn: int, bare: dict[str, Any], headrace: dict[str, Any]) -> None:
+def print_round(turn: int, bare: dict[str, Any], headrace: dict[str, Any]) -> None:
     ratio = headrace["wall"] / bare["wall"]
     print(f"round {turn}: bare {bare['wall']:.1f} s, headrace {headrace['wall']:.1f} s, ratio {ratio:.2f}", flush=True)
 
 
-def show(bare: list[dict[str, Any]], headrace: list[dict[str, Any]]) -> None:
+def print_summary(bare: list[dict[str, Any]], headrace: list[dict[str, Any]]) -> None:
     ratios = [ours["wall"] / theirs["wall"] for ours, theirs in zip(headrace, bare, strict=True)]
     print(f"\nmedians of {len(bare)}: bare {median(bare):.1f} s, headrace {median(headrace):.1f} s (starts included)")
     print(f"ratio: median {statistics.median(ratios):.2f}, from {min(ratios):.2f} to {max(ratios):.2f}")
     last = headrace[-1]
     print(f"records: {orjson.dumps(last['topics']).decode()}")
-    for stage, found in last["stages"].items():
-        print(f"  {stage}: {orjson.dumps(found).decode()}")
+    for stage, figures in last["stages"].items():
+        print(f"  {stage}: {orjson.dumps(figures).decode()}")
     print("peak memory: " + ", ".join(f"{name} {size:.0f} MB" for name, size in sorted(last["peak_mb"].items())))
 
 

@@ -20,10 +20,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bench.broker_latency import latencies_ms
-from bench.broker_rates import BATCH, Rate, append_rate, transform_rate
-from bench.broker_site import Site
+from bench.broker_rates import BATCH, MeasuredRate, append_rate, transform_rate
+from bench.broker_site import BrokerSite
 from bench.broker_workers import bare, bare_decoding, runtime
-from bench.kafka_server import kafka
+from bench.kafka_server import running_kafka
 from headrace.database.embedded import EmbeddedPostgres
 from shared.database.migrations import migrate
 
@@ -42,10 +42,10 @@ def main() -> None:
     parser.add_argument("--kafka", metavar="HOST:PORT", help="a running Kafka (default: one is started)")
     parser.add_argument("--only", metavar="TEXT", default="", help="only measurements whose name contains this text")
     options = parser.parse_args()
-    rates: dict[str, list[Rate]] = {}
+    rates: dict[str, list[MeasuredRate]] = {}
     waits: dict[str, list[list[float]]] = {}
-    with embedded() as log, kafka(options.kafka) as running:
-        on_kafka = Site("Kafka", f"kafka://{running.address}", log.conninfo, running.pid)
+    with embedded() as log, running_kafka(options.kafka) as running:
+        on_kafka = BrokerSite("Kafka", f"kafka://{running.address}", log.conninfo, running.pid)
         for turn in range(options.rounds):
             for name, measure in measures(log, on_kafka).items():
                 if options.only in name:
@@ -57,7 +57,7 @@ def main() -> None:
     show(rates, waits)
 
 
-def measures(log: Site, on_kafka: Site) -> dict[str, Callable[[], Rate]]:
+def measures(log: BrokerSite, on_kafka: BrokerSite) -> dict[str, Callable[[], MeasuredRate]]:
     return {
         APPEND: lambda: append_rate(log),
         "embedded: transform, 1 worker": lambda: transform_rate(log, runtime, 1, ON_EMBEDDED),
@@ -71,19 +71,19 @@ def measures(log: Site, on_kafka: Site) -> dict[str, Callable[[], Rate]]:
 
 
 @contextmanager
-def embedded() -> Iterator[Site]:
+def embedded() -> Iterator[BrokerSite]:
     with tempfile.TemporaryDirectory(prefix="headrace-bench-") as directory:
         Path(directory).chmod(0o755)  # the server runs as another user
         postgres = EmbeddedPostgres(Path(directory) / "data")
         postgres.start()
         try:
             migrate(postgres.url_with_password())
-            yield Site("embedded", "embedded", postgres.url_with_password(), postgres.pid())
+            yield BrokerSite("embedded", "embedded", postgres.url_with_password(), postgres.pid())
         finally:
             postgres.stop()
 
 
-def show(rates: Mapping[str, list[Rate]], waits: Mapping[str, list[list[float]]]) -> None:
+def show(rates: Mapping[str, list[MeasuredRate]], waits: Mapping[str, list[list[float]]]) -> None:
     print(f"\n{'records/s':34} {'median':>9} {'lowest':>9} {'highest':>9} {'us CPU':>7}   share of a CPU")
     for name, found in rates.items():
         values = [each.records_per_s for each in found]
@@ -104,7 +104,9 @@ def show(rates: Mapping[str, list[Rate]], waits: Mapping[str, list[list[float]]]
         print(f"{'holds' if holds else 'FAILS':6} {text}: {value}")
 
 
-def bars(rates: Mapping[str, list[Rate]], waits: Mapping[str, list[list[float]]]) -> Iterator[tuple[str, str, bool]]:
+def bars(
+    rates: Mapping[str, list[MeasuredRate]], waits: Mapping[str, list[list[float]]]
+) -> Iterator[tuple[str, str, bool]]:
     for name, least in ((APPEND, 100_000), (EMBEDDED_2, 50_000)):
         if name in rates:
             yield f"{name}, at least {least:,} records/s", f"{median(rates[name]):,.0f}", median(rates[name]) >= least
@@ -120,12 +122,12 @@ def bars(rates: Mapping[str, list[Rate]], waits: Mapping[str, list[list[float]]]
             yield text, f"{cost:.0%} (CPU {cpu:.0%})", cost <= MOST_OVERHEAD
 
 
-def over(ours: list[Rate], theirs: list[Rate], cost: Callable[[Rate], float]) -> float:
+def over(ours: list[MeasuredRate], theirs: list[MeasuredRate], cost: Callable[[MeasuredRate], float]) -> float:
     """The relative overhead per record of `ours`: the median of the overheads of each round."""
     return statistics.median(cost(a) / cost(b) - 1 for a, b in zip(ours, theirs, strict=True))
 
 
-def shares_of(found: list[Rate]) -> dict[str, float]:
+def shares_of(found: list[MeasuredRate]) -> dict[str, float]:
     return {part: statistics.median(each.cpu[part] for each in found) for part in found[0].cpu}
 
 
@@ -139,11 +141,11 @@ def limit_of(shares: Mapping[str, float]) -> str:
     return "limited by waiting (for other processes)"
 
 
-def cpu_us(found: list[Rate]) -> float:
+def cpu_us(found: list[MeasuredRate]) -> float:
     return statistics.median(each.cpu_us for each in found)
 
 
-def median(found: list[Rate]) -> float:
+def median(found: list[MeasuredRate]) -> float:
     return statistics.median(each.records_per_s for each in found)
 
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import time
 from contextlib import closing
 
-from bench.broker_rates import working
-from bench.broker_site import Site, new_topic, record
+from bench.broker_rates import running_workers
+from bench.broker_site import BrokerSite, new_topic, record
 from bench.broker_workers import runtime
 
 RECORDS = 100
@@ -18,14 +18,14 @@ PAUSE_S = 0.1
 GIVE_UP_S = 30.0
 
 
-def latencies_ms(site: Site) -> list[float]:
+def latencies_ms(site: BrokerSite) -> list[float]:
     """Latencies of RECORDS records in milliseconds, sorted."""
     waits_ms = []
     with closing(site.broker()) as broker:
         source, target = new_topic(broker), new_topic(broker)
         tps = broker.partitions(target)
         with (
-            working(site, runtime, 1, source, target) as (_, go),
+            running_workers(site, runtime, 1, source, target) as (_, go),
             closing(broker.producer(f"latency-{source}")) as producer,
             closing(broker.reader(tps)) as reader,
         ):

@@ -16,7 +16,7 @@ from shared.topics import TopicSpec
 
 PARTITIONS = 6
 # Records in a unit of the consumer loop when it lags.
-MOST = 2000
+MAX_UNIT_RECORDS = 2000
 # A small encoded message of 230 bytes.
 VALUE = (
     b'{"schema_version":1,"source":"bench","event_key":"bench:2031-05-04:03:07","kind":"settled","version":2,'
@@ -27,7 +27,7 @@ HEADERS = headers_of(uuid4(), "loaded-event/1", "bench", "bench")
 
 
 @dataclass(frozen=True)
-class Site:
+class BrokerSite:
     """How to connect to a broker. `url` is a value of broker.url; `pid` is the server's, if this program started it."""
 
     name: str
@@ -71,7 +71,7 @@ def record(topic: str, number: int) -> NewRecord:
 
 def fill(broker: Broker, topic: str, records: int) -> None:
     with closing(broker.producer(f"fill-{topic}")) as producer:
-        for start in range(0, records, MOST):
+        for start in range(0, records, MAX_UNIT_RECORDS):
             with producer.unit() as unit:
-                unit.append([record(topic, start + number) for number in range(MOST)])
+                unit.append([record(topic, start + number) for number in range(MAX_UNIT_RECORDS)])
                 unit.commit()

@@ -25,16 +25,16 @@ STOP_LIMIT_S = 30.0
 CLUSTER = "aGVhZHJhY2UtbWVhc3VyZQ"
 
 
-class Running(NamedTuple):
+class RunningKafka(NamedTuple):
     address: str
     pid: int | None
 
 
 @contextmanager
-def kafka(address: str | None) -> Iterator[Running]:
+def running_kafka(address: str | None) -> Iterator[RunningKafka]:
     """The broker at `address`, or a new one that is stopped at the end."""
     if address is not None:
-        yield Running(address, None)
+        yield RunningKafka(address, None)
         return
     _fetch_jars()
     with tempfile.TemporaryDirectory(prefix="headrace-bench-kafka-") as place:
@@ -50,7 +50,7 @@ def kafka(address: str | None) -> Iterator[Running]:
             process = subprocess.Popen(command, stdout=out, stderr=out, start_new_session=True)
         try:
             _wait_for(port, process, log)
-            yield Running(f"127.0.0.1:{port}", process.pid)
+            yield RunningKafka(f"127.0.0.1:{port}", process.pid)
         finally:
             process.terminate()
             try:
@@ -67,10 +67,10 @@ def _fetch_jars() -> None:
         return
     if not shutil.which("mvn"):
         raise SystemExit("bench: mvn not found: install Maven or pass a running Kafka with --kafka HOST:PORT")
-    half = JARS.with_suffix(".half")
-    fetch = ["mvn", "-q", "-B", "-f", str(POM), "dependency:copy-dependencies", f"-DoutputDirectory={half}"]
+    incomplete = JARS.with_suffix(".half")
+    fetch = ["mvn", "-q", "-B", "-f", str(POM), "dependency:copy-dependencies", f"-DoutputDirectory={incomplete}"]
     subprocess.run(fetch, check=True)
-    half.rename(JARS)
+    incomplete.rename(JARS)
 
 
 def _settings(data: Path, port: int, controller: int) -> str:

@@ -21,8 +21,15 @@ os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM
 
 import orjson
 
-from bench.predict_quality import MODEL, Course, opinions, rivals_of, tables
-from bench.predict_speed import Tell, fact_speed, speeds, stored, stored_speed, trees_tell
+from bench.predict_quality import MODEL, BenchData, fit_bench_baselines, forecasts, tables
+from bench.predict_speed import (
+    Predict,
+    loaded_database,
+    measure_fact_speeds,
+    measure_speeds,
+    measure_stored_speeds,
+    predict_with_trees,
+)
 from headrace.backtest.archive import read_archive
 from services.predictor.backtest.baselines import BOOSTING
 from services.predictor.data.events import EventFacts, events_of
@@ -30,12 +37,12 @@ from services.predictor.data.instants import day_number
 from services.predictor.data.profile import BOATRACE
 from services.predictor.data.split import Split
 from services.predictor.evaluation.bootstrap import Interval
-from services.predictor.evaluation.tables import Cell, table
+from services.predictor.evaluation.tables import Cell, format_table
 from services.predictor.features.history import History
-from services.predictor.learners.processes import side_by_side, single_thread
-from services.predictor.model.ensemble import Trained
+from services.predictor.learners.processes import process_executor, use_single_thread
+from services.predictor.model.ensemble import Ensemble
 from services.predictor.training.candidate import registry_of
-from services.predictor.training.dataset import ground_of
+from services.predictor.training.dataset import training_set_of
 from services.predictor.training.request import TrainingContext
 from services.predictor.training.train import train
 
@@ -43,64 +50,68 @@ ARCHIVE = Path(os.environ.get("HEADRACE_BOATRACE", Path(__file__).parents[2] / "
 
 
 @dataclass(frozen=True)
-class Prepared:
+class BenchSetup:
     records: list[EventFacts]
-    model: Trained
+    model: Ensemble
     history: History
-    course: Course
+    data: BenchData
 
 
 def main() -> None:
     options = arguments()
-    single_thread()
-    prepared = prepare(options)
-    course = prepared.course
-    say(f"{len(course.lessons.training):,} events to learn from, {len(course.judged.events):,} to evaluate on")
-    rivals = rivals_of(course, options.seed, options.most_trees, say)
-    quality, differences = tables(course, opinions(course, prepared.model, rivals), options.seed)
-    speed = {MODEL: measured(prepared, prepared.model.probabilities, options)}
+    use_single_thread()
+    prepared = set_up(options)
+    course = prepared.data
+    log_line(
+        f"{len(course.training_examples.training):,} training events, {len(course.evaluation_set.events):,} test events"
+    )
+    rivals = fit_bench_baselines(course, options.seed, options.most_trees, log_line)
+    quality, differences = tables(course, forecasts(course, prepared.model, rivals), options.seed)
+    speed = {MODEL: prediction_speeds(prepared, prepared.model.probabilities, options)}
     if rivals.boosting is not None:
-        speed[BOOSTING] = measured(prepared, trees_tell(rivals.boosting), options, with_facts=False)
+        speed[BOOSTING] = prediction_speeds(prepared, predict_with_trees(rivals.boosting), options, with_facts=False)
     if options.json:
-        found = {"quality": quality, "differences": [plain(row) for row in differences], "speed": speed}
+        found = {"quality": quality, "differences": [to_json(row) for row in differences], "speed": speed}
         print(orjson.dumps(found).decode())
     else:
-        print(table(quality), table(differences), sep="\n\n", end="\n\n")
-        print(table([{"speed of": name, **found} for name, found in speed.items()], digits=2))
+        print(format_table(quality), format_table(differences), sep="\n\n", end="\n\n")
+        print(format_table([{"speed of": name, **found} for name, found in speed.items()], digits=2))
 
 
-def prepare(options: argparse.Namespace) -> Prepared:
+def set_up(options: argparse.Namespace) -> BenchSetup:
     started = time.perf_counter()
-    records = read_archive(options.archive, first=options.first, last=options.last, on_problem=say)
+    records = read_archive(options.archive, first=options.first, last=options.last, on_problem=log_line)
     events, history = events_of(records, BOATRACE.slots), History(BOATRACE)
-    say(f"{len(records):,} events read, {time.perf_counter() - started:.0f} s")
+    log_line(f"{len(records):,} events read, {time.perf_counter() - started:.0f} s")
     started = time.perf_counter()
     if options.model is None:
         split = Split(options.train_to, options.last)
-        context = TrainingContext(say, executor=side_by_side(options.workers))
-        model = train(ground_of(events, BOATRACE, split), options.seed, context).model
+        context = TrainingContext(log_line, executor=process_executor(options.workers))
+        model = train(training_set_of(events, BOATRACE, split), options.seed, context).model
     else:
         model = registry_of(options.models_dir).load(options.model)
-    say(f"the model is ready, {time.perf_counter() - started:.0f} s")
+    log_line(f"the model is ready, {time.perf_counter() - started:.0f} s")
     history.fold(events)
-    return Prepared(records, model, history, Course.of(model, events, history, options.train_to, options.last))
+    return BenchSetup(records, model, history, BenchData.of(model, events, history, options.train_to, options.last))
 
 
-def measured(prepared: Prepared, tell: Tell, options: argparse.Namespace, with_facts: bool = True) -> dict[str, float]:
+def prediction_speeds(
+    prepared: BenchSetup, predict: Predict, options: argparse.Namespace, with_facts: bool = True
+) -> dict[str, float]:
     """Speeds on one core. `with_facts`: also from records and from database rows to probabilities."""
-    course, encoding = prepared.course, prepared.model.description.encoding
-    found = speeds(tell, course.seen)
+    course, encoding = prepared.data, prepared.model.description.encoding
+    figures = measure_speeds(predict, course.observed_inputs)
     if not with_facts:
-        return found
-    judged = set(course.judged.events.event_key[-500:].tolist())
+        return figures
+    judged = set(course.evaluation_set.events.event_key[-500:].tolist())
     records = [each for each in prepared.records if each.event_key in judged]
-    found |= fact_speed(records, BOATRACE, prepared.history, encoding, tell)
+    figures |= measure_fact_speeds(records, BOATRACE, prepared.history, encoding, predict)
     if options.stored_days:
         first = day_number(options.last) - options.stored_days + 1
-        keys = course.judged.events.event_key[course.judged.events.day >= first].tolist()
-        with stored(options.archive, options.last, options.stored_days) as url:
-            found |= stored_speed(url, keys, BOATRACE, prepared.history, encoding, tell)
-    return found
+        keys = course.evaluation_set.events.event_key[course.evaluation_set.events.day >= first].tolist()
+        with loaded_database(options.archive, options.last, options.stored_days) as url:
+            figures |= measure_stored_speeds(url, keys, BOATRACE, prepared.history, encoding, predict)
+    return figures
 
 
 def arguments() -> argparse.Namespace:
@@ -127,11 +138,11 @@ def arguments() -> argparse.Namespace:
     return options
 
 
-def plain(row: dict[str, Cell]) -> dict[str, Any]:
+def to_json(row: dict[str, Cell]) -> dict[str, Any]:
     return {name: cell._asdict() if isinstance(cell, Interval) else cell for name, cell in row.items()}
 
 
-def say(text: str) -> None:
+def log_line(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 

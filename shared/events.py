@@ -246,7 +246,7 @@ class Prediction(Frozen):
 
 CLEAN_EVENT: TypeAdapter[Listed | Observed | Settled | Reference] = TypeAdapter(CleanEvent)
 
-MESSAGES: dict[str, TypeAdapter[Any]] = {
+MESSAGE_TYPES: dict[str, TypeAdapter[Any]] = {
     "raw-event/1": TypeAdapter(RawEvent),
     "clean-event/1": CLEAN_EVENT,
     "loaded-event/1": TypeAdapter(LoadedEvent),

@@ -19,7 +19,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 MASK = "***"
 _SECRET_KEY = re.compile(r"password|passwd|token|secret|webhook|authorization", re.IGNORECASE)
 # The name of a file that contains a secret is not secret, and operators need it.
-_NAMES_A_FILE = re.compile(r"_file$", re.IGNORECASE)
+_FILE_KEY = re.compile(r"_file$", re.IGNORECASE)
 _IN_URL = re.compile(r"(?<=://)([^/\s:@]*):([^\s/]*)@")
 _IN_TEXT = re.compile(r"\b((?:\w*password|token|secret)\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s&'\",)]+)", re.IGNORECASE)
 _WEBHOOK = re.compile(r"(/api/(?:v\d+/)?webhooks/\d+/)[\w-]+")
@@ -34,7 +34,7 @@ def configure(service: str, level: str = "info") -> None:
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="timestamp"),
         structlog.stdlib.ExtraAdder(allow=("topic", "partition", "offset", "event_id")),
-        _named(service),
+        _add_service(service),
     ]
     structlog.configure(
         processors=[structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -77,7 +77,7 @@ def mask_text(text: str) -> str:
 
 
 def _masked(key: str, value: Any) -> Any:
-    if _SECRET_KEY.search(key) and not _NAMES_A_FILE.search(key):
+    if _SECRET_KEY.search(key) and not _FILE_KEY.search(key):
         return None if value is None else MASK
     if isinstance(value, str):
         return mask_text(value)
@@ -90,7 +90,7 @@ def _masked(key: str, value: Any) -> Any:
     return mask_text(str(value))
 
 
-def _named(service: str) -> Processor:
+def _add_service(service: str) -> Processor:
     def add(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
         event.setdefault("service", service)
         return event

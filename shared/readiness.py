@@ -20,28 +20,34 @@ FIRST_USE_S = 60.0
 BRIEF_S = 2.0
 
 
-def until_ready(
-    total_s: float, tell: Callable[[TransientError], object], sleep: Callable[[float], object] = time.sleep
+def retry_until_ready(
+    total_s: float, on_first_failure: Callable[[TransientError], object], sleep: Callable[[float], object] = time.sleep
 ) -> Retry:
     """Retries on NotReady for at most `total_s`. There is no limit of tries, because their speed depends on the
     machine."""
     return Retry(
-        tries=sys.maxsize, first_delay_s=0.05, max_delay_s=1.0, total_s=total_s, on=NotReady, tell=tell, sleep=sleep
+        tries=sys.maxsize,
+        first_delay_s=0.05,
+        max_delay_s=1.0,
+        total_s=total_s,
+        retryable=NotReady,
+        on_first_failure=on_first_failure,
+        sleep=sleep,
     )
 
 
-def briefly() -> Retry:
+def retry_briefly() -> Retry:
     """Retries on NotReady for at most BRIEF_S."""
-    return until_ready(BRIEF_S, lambda _: None)
+    return retry_until_ready(BRIEF_S, lambda _: None)
 
 
-def until_first_use(say: Callable[[str], object], sleep: Callable[[float], object] = time.sleep) -> Retry:
+def retry_until_first_use(print_line: Callable[[str], object], sleep: Callable[[float], object] = time.sleep) -> Retry:
     """Retries on NotReady for at most FIRST_USE_S. `say` gets one line at the first wait."""
     waits: list[TransientError] = []
 
-    def tell(error: TransientError) -> None:
+    def print_first(error: TransientError) -> None:
         if not waits:
-            say(f"waiting up to {FIRST_USE_S:.0f} s: {error}")
+            print_line(f"waiting up to {FIRST_USE_S:.0f} s: {error}")
         waits.append(error)
 
-    return until_ready(FIRST_USE_S, tell, sleep)
+    return retry_until_ready(FIRST_USE_S, print_first, sleep)

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from shared.broker.contract import Headers, NewRecord, Record
 from shared.errors import InvalidEvent
-from shared.events import MESSAGES, NAMESPACE
+from shared.events import MESSAGE_TYPES, NAMESPACE
 from shared.topics import DEAD_LETTERS
 
 LIVE = "0"
@@ -19,7 +19,7 @@ _LIVE = LIVE.encode()
 _DEAD_LETTERS = frozenset(DEAD_LETTERS)
 
 
-class Received(NamedTuple):
+class DecodedRecord(NamedTuple):
     """A decoded record: the message, its event id and revision, and the original record."""
 
     message: Any
@@ -58,19 +58,19 @@ def encode(message: BaseModel, topic: str, schema: str, event_id: UUID, hop: str
     )
 
 
-def decode(record: Record) -> Received:
+def decode(record: Record) -> DecodedRecord:
     """Raises InvalidEvent if the headers or the body do not match the schema.
 
     The body of a dead letter is not decoded, because it may be anything: its message is None.
     """
     if record.topic in _DEAD_LETTERS:
-        return Received(None, uuid5(NAMESPACE, record.place), LIVE, record)
+        return DecodedRecord(None, uuid5(NAMESPACE, record.place), LIVE, record)
     event_id, schema, revision = identity_of(record.headers)
-    adapter = MESSAGES.get(schema)
+    adapter = MESSAGE_TYPES.get(schema)
     if adapter is None:
-        raise InvalidEvent(f"expected one of the schemas {', '.join(MESSAGES)}, got {schema!r}")
+        raise InvalidEvent(f"expected one of the schemas {', '.join(MESSAGE_TYPES)}, got {schema!r}")
     try:
-        return Received(adapter.validate_json(record.value), event_id, revision, record)
+        return DecodedRecord(adapter.validate_json(record.value), event_id, revision, record)
     except ValidationError as error:
         raise InvalidEvent(reason_of(error)) from error
 

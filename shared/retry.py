@@ -37,8 +37,8 @@ class Retry:
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], object] = time.sleep
     random: Callable[[], float] = random.random
-    on: type[TransientError] = TransientError
-    tell: Callable[[TransientError], object] = lambda _: None
+    retryable: type[TransientError] = TransientError
+    on_first_failure: Callable[[TransientError], object] = lambda _: None
 
     def __post_init__(self) -> None:
         if self.tries < 1 or self.factor < 1 or not 0 <= self.jitter <= 1:
@@ -52,14 +52,14 @@ class Retry:
         for attempt in range(1, self.tries + 1):
             try:
                 return function(*args, **kwargs)
-            except self.on as error:
+            except self.retryable as error:
                 delay_s = self.delay_s(attempt)
                 elapsed_s = self.clock() - started_s
                 if attempt == self.tries or elapsed_s + delay_s > self.total_s:
                     tries = "1 try" if attempt == 1 else f"{attempt} tries"
-                    raise self.on(f"{error} ({tries} in {elapsed_s:.1f} s)") from error
+                    raise self.retryable(f"{error} ({tries} in {elapsed_s:.1f} s)") from error
                 if attempt == 1:
-                    self.tell(error)
+                    self.on_first_failure(error)
             self.sleep(delay_s)
         raise AssertionError("the last try returns or raises")
 

@@ -42,14 +42,14 @@ def retry_topic(service: str) -> str:
 # Dead letters are kept longer than the records they were made from, because an operator must look at them.
 DEAD_LETTERS = tuple(dead_letter_topic(service) for service in SERVICES)
 # Redriven dead letters, one topic per service.
-RETRIES = tuple(retry_topic(service) for service in SERVICES)
+RETRY_TOPICS = tuple(retry_topic(service) for service in SERVICES)
 # Topics that services append to in their database transaction. With Kafka, the outbox relay copies them to Kafka.
-WRITTEN_WITH_ROWS = (LOADED, dead_letter_topic("loader"), dead_letter_topic("notifier"))
+OUTBOX_TOPICS = (LOADED, dead_letter_topic("loader"), dead_letter_topic("notifier"))
 # Services whose positions are in the database with any broker. The offsets of their Kafka groups mean nothing.
-POSITIONS_WITH_ROWS = ("loader", "notifier")
+DATABASE_POSITION_SERVICES = ("loader", "notifier")
 # Cursor topics that can be set in a database transaction. With Kafka, services that write rows keep theirs in the
 # database.
-KEPT_WITH_ROWS = (JOB_CURSORS,)
+DATABASE_CURSOR_TOPICS = (JOB_CURSORS,)
 STREAMS = (RAW, CLEAN, LOADED, PREDICTIONS)
 # The streams that each service reads and writes.
 READS = {
@@ -62,7 +62,7 @@ READS = {
 WRITES = {"fetcher": (RAW,), "cleaner": (CLEAN,), "loader": (LOADED,), "predictor": (PREDICTIONS,), "notifier": ()}
 
 
-def specs(partitions: int = 6, retention_s: float | None = 14 * DAY_S) -> list[TopicSpec]:
+def topic_specs(partitions: int = 6, retention_s: float | None = 14 * DAY_S) -> list[TopicSpec]:
     """The specifications of all topics that the services need."""
     return [
         *(TopicSpec(name, partitions, retention_s) for name in STREAMS),
@@ -75,14 +75,16 @@ def specs(partitions: int = 6, retention_s: float | None = 14 * DAY_S) -> list[T
 
 def downstream_of(service: str) -> frozenset[tuple[str, str]]:
     """All direct and indirect consumers of a service's outputs, as pairs of service and stream."""
-    found: set[tuple[str, str]] = set()
+    consumers: set[tuple[str, str]] = set()
     writers = [service]
     while writers:
-        written = WRITES[writers.pop()]
-        new = {(reader, topic) for reader, topics in READS.items() for topic in topics if topic in written} - found
-        found |= new
+        topics_written = WRITES[writers.pop()]
+        new = {
+            (reader, topic) for reader, topics in READS.items() for topic in topics if topic in topics_written
+        } - consumers
+        consumers |= new
         writers += [reader for reader, _ in new]
-    return frozenset(found)
+    return frozenset(consumers)
 
 
 def partition_of(key: bytes, partitions: int) -> int:

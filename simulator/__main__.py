@@ -11,10 +11,10 @@ from pathlib import Path
 
 from shared.clock import Clock, SystemClock, VirtualClock
 from simulator.publisher import Publisher
-from simulator.rates import Rates
-from simulator.season import Plan, Season, spread_venues
-from simulator.server import Failing, SimulatorServer
-from simulator.stages import Pace
+from simulator.rates import AnomalyRates
+from simulator.season import SeasonPlan, SimulatedSeason, spread_venues
+from simulator.server import FailureInjection, SimulatorServer
+from simulator.stages import PublicationSchedule
 
 CLOCK_OPTIONS = ("clock_start", "clock_speed", "clock_epoch")
 
@@ -50,10 +50,10 @@ def minutes(text: str) -> int:
 
 def clock_of(options: argparse.Namespace) -> Clock:
     """The machine's clock, or with all three clock options a virtual one. Raises ValueError if only some are given."""
-    given = [getattr(options, name) is not None for name in CLOCK_OPTIONS]
-    if not any(given):
+    is_given = [getattr(options, name) is not None for name in CLOCK_OPTIONS]
+    if not any(is_given):
         return SystemClock()
-    if not all(given):
+    if not all(is_given):
         raise ValueError("--clock-start, --clock-speed and --clock-epoch must be given together")
     if options.clock_start.tzinfo is None:
         raise ValueError("--clock-start needs a time zone, for example 2026-03-01T00:00:00+09:00")
@@ -61,7 +61,7 @@ def clock_of(options: argparse.Namespace) -> Clock:
 
 
 def server_of(options: argparse.Namespace) -> SimulatorServer:
-    plan = Plan(
+    plan = SeasonPlan(
         seed=options.seed,
         first_date=options.first_date,
         days=options.days,
@@ -69,11 +69,11 @@ def server_of(options: argparse.Namespace) -> SimulatorServer:
         races_per_venue=options.races,
         first_deadline_min=options.first_deadline,
         last_deadline_min=options.last_deadline,
-        rates=Rates().times(options.oddness),
+        rates=AnomalyRates().multiplied_by(options.oddness),
     )
-    pace = Pace(options.publish_every, options.preview_share, blank_at_min=options.blank_at)
-    publisher = Publisher(Season(plan), pace)
-    failing = Failing(options.fail_rate, options.seed)
+    pace = PublicationSchedule(options.publish_every, options.preview_share, blank_at_min=options.blank_at)
+    publisher = Publisher(SimulatedSeason(plan), pace)
+    failing = FailureInjection(options.fail_rate, options.seed)
     try:
         return SimulatorServer((options.host, options.port), publisher, clock_of(options), failing)
     except OSError as error:

@@ -12,7 +12,7 @@ from enum import Enum
 from typing import Any
 
 from simulator.payouts import MARKETS
-from simulator.races import Entry, Exhibition, Race, Status, Weather
+from simulator.races import Exhibition, Race, RaceEntry, RaceStatus, Weather
 
 Document = dict[str, Any]
 FEEDS = ("programs", "previews", "results")
@@ -43,8 +43,10 @@ def final_stage(feed: str, race: Race) -> Stage:
         return Stage.UPDATED
     if feed == "previews":
         run = Stage.WEATHERLESS if race.preview_blanked else Stage.OBSERVED
-        return Stage.CALLED_OFF if race.status is Status.CALLED_OFF else run
-    return {Status.CALLED_OFF: Stage.EMPTY, Status.HALF_PUBLISHED: Stage.NUMBERLESS}.get(race.status, Stage.SETTLED)
+        return Stage.CALLED_OFF if race.status is RaceStatus.CALLED_OFF else run
+    return {RaceStatus.CALLED_OFF: Stage.EMPTY, RaceStatus.HALF_PUBLISHED: Stage.NUMBERLESS}.get(
+        race.status, Stage.SETTLED
+    )
 
 
 def document(feed: str, races: Iterable[tuple[Race, Stage]]) -> bytes:
@@ -74,7 +76,7 @@ def program(race: Race, stage: Stage) -> Document:
     }
 
 
-def _card(entry: Entry, stage: Stage) -> Document:
+def _card(entry: RaceEntry, stage: Stage) -> Document:
     card = {
         "racer_boat_number": entry.boat,
         **entry.card,
@@ -90,13 +92,13 @@ def preview(race: Race, stage: Stage) -> Document:
         weather = dict.fromkeys(weather, 0) | {"race_wind_direction_number": None, "race_weather_number": None}
         if stage is not Stage.EMPTY:
             weather["race_weather_number"] = race.preview_weather.weather
-    boats: Any = {str(entry.boat): _exhibition(entry.boat, _seen(entry, stage)) for entry in race.entries}
+    boats: Any = {str(entry.boat): _exhibition(entry.boat, _shown_exhibition(entry, stage)) for entry in race.entries}
     if race.boat_zero and stage is Stage.OBSERVED:
         boats = _with_boat_zero(list(boats.values()))
     return {**_key(race), **weather, "boats": boats}
 
 
-def _seen(entry: Entry, stage: Stage) -> Exhibition:
+def _shown_exhibition(entry: RaceEntry, stage: Stage) -> Exhibition:
     if stage in {Stage.OBSERVED, Stage.WEATHERLESS}:
         return entry.exhibition
     return Exhibition(None, None, entry.weight if stage is Stage.WEIGHED else 0, 0, 0, 0)
@@ -148,7 +150,7 @@ def result(race: Race, stage: Stage) -> Document:
     }
 
 
-def _outcome(race: Race, entry: Entry, stage: Stage) -> Document:
+def _outcome(race: Race, entry: RaceEntry, stage: Stage) -> Document:
     complete = stage in {Stage.PLACED, Stage.MISREAD, Stage.SETTLED}
     # An arbitrary choice of boats, the same in every version.
     zero = stage is Stage.NUMBERLESS and entry.boat > race.number % 6

@@ -13,7 +13,7 @@ from simulator.payouts import Payouts
 Number = int | float
 
 
-class Status(Enum):
+class RaceStatus(Enum):
     RUN = "run"
     CALLED_OFF = "called_off"
     HALF_PUBLISHED = "half_published"  # run, but its page was never read again
@@ -40,7 +40,7 @@ class Exhibition:
 
 
 @dataclass(frozen=True)
-class Entry:
+class RaceEntry:
     boat: int
     card: Mapping[str, object]
     equipment: Mapping[str, object]
@@ -64,9 +64,9 @@ class Race:
     title: str
     subtitle: str
     distance_m: int
-    status: Status
+    status: RaceStatus
     called_off_min: int | None
-    entries: tuple[Entry, ...]
+    entries: tuple[RaceEntry, ...]
     preview_weather: Weather
     weather: Weather
     technique: int | None

@@ -11,11 +11,11 @@ from dataclasses import dataclass, fields, replace
 RUN = 38_943
 RACES = 39_360
 # The maximum of a multiplied rate, so that it stays a probability and normal races still occur.
-HIGHEST = 0.5
+MAX_RATE = 0.5
 
 
 @dataclass(frozen=True)
-class Rates:
+class AnomalyRates:
     """Probabilities, per race unless the comment says otherwise."""
 
     # What happens in a race.
@@ -61,8 +61,8 @@ class Rates:
     boat_zero_in_result: float = 18 / RACES
     corrected: float = 3 / RACES
 
-    def times(self, factor: float) -> Rates:
+    def multiplied_by(self, factor: float) -> AnomalyRates:
         """All rates multiplied by a factor, so that rare cases occur in a short season. 0 gives a faultless source."""
         if factor < 0:
             raise ValueError(f"expected a factor of 0 or more for the rates, got {factor:g}")
-        return replace(self, **{f.name: min(HIGHEST, getattr(self, f.name) * factor) for f in fields(self)})
+        return replace(self, **{f.name: min(MAX_RATE, getattr(self, f.name) * factor) for f in fields(self)})

@@ -8,7 +8,7 @@ from datetime import date, timedelta
 import numpy as np
 
 from simulator.draws import Draw, stream
-from simulator.rates import Rates
+from simulator.rates import AnomalyRates
 from simulator.world import Ints
 
 MEETING_DAYS = 6
@@ -41,22 +41,22 @@ class Meeting:
     hulls: Ints  # (48,)
 
 
-def meeting(
-    seed: int, day: date, venue: int, slot: int, roster: int, equipment: tuple[int, int], rates: Rates
+def meeting_on(
+    seed: int, day: date, venue: int, slot: int, roster: int, equipment: tuple[int, int], rates: AnomalyRates
 ) -> Meeting:
     """The meeting on that day. `slot` is the venue's index among the season's venues, which divide the roster.
 
     `equipment` is the number of motors and of hulls.
     """
     round_number = day.toordinal() // MEETING_DAYS
-    shared = stream(seed, Draw.ROSTER, round_number).permutation(roster)
+    shuffled_roster = stream(seed, Draw.ROSTER, round_number).permutation(roster)
     rng = stream(seed, Draw.MEETING, venue, round_number)
     space = "  " if rng.random() < rates.title_with_two_spaces else " "
     return Meeting(
         first_day=date.fromordinal(round_number * MEETING_DAYS),
         title=f"第{1 + round_number % 60}回{space}{CUPS[int(rng.integers(len(CUPS)))]}",
         grade=int(rng.choice(GRADES, p=GRADE_WEIGHTS)),
-        racers=shared[slot * RACERS_PER_MEETING :][:RACERS_PER_MEETING],
+        racers=shuffled_roster[slot * RACERS_PER_MEETING :][:RACERS_PER_MEETING],
         motors=rng.permutation(equipment[0])[:RACERS_PER_MEETING],
         hulls=rng.permutation(equipment[1])[:RACERS_PER_MEETING],
     )
@@ -72,7 +72,7 @@ def line_up(seed: int, card_day: date, venue: int, races: int) -> Ints:
     return slots[: races * BOATS].reshape(races, BOATS)[rng.permutation(races)]
 
 
-def called_off_from(seed: int, day: date, venue: int, races: int, rates: Rates) -> int | None:
+def called_off_from(seed: int, day: date, venue: int, races: int, rates: AnomalyRates) -> int | None:
     """The first race of the day that is called off (1: all races), or None."""
     rng = stream(seed, Draw.CALLED_OFF, venue, day.toordinal())
     chance = rng.random()
@@ -83,20 +83,20 @@ def called_off_from(seed: int, day: date, venue: int, races: int, rates: Rates) 
     return None
 
 
-def card_day(seed: int, day: date, venue: int, races: int, rates: Rates) -> date:
+def card_day(seed: int, day: date, venue: int, races: int, rates: AnomalyRates) -> date:
     """The day whose card is run: if all races of the day before were called off, that day's, and so on within the
     meeting."""
     first = date.fromordinal(day.toordinal() // MEETING_DAYS * MEETING_DAYS)
-    drawn = day
-    while drawn > first and called_off_from(seed, drawn - timedelta(days=1), venue, races, rates) == 1:
-        drawn -= timedelta(days=1)
-    return drawn
+    day_of_card = day
+    while day_of_card > first and called_off_from(seed, day_of_card - timedelta(days=1), venue, races, rates) == 1:
+        day_of_card -= timedelta(days=1)
+    return day_of_card
 
 
 def deadlines(first_min: int, last_min: int, races: int, slot: int, venues: int) -> list[int]:
     """Deadlines in minutes from midnight JST, strictly increasing. The venues alternate between two races."""
-    step = max(1.0, (last_min - first_min) / max(1, races - 1))
-    return [round(first_min + step * (race + slot / venues)) for race in range(races)]
+    interval_min = max(1.0, (last_min - first_min) / max(1, races - 1))
+    return [round(first_min + interval_min * (race + slot / venues)) for race in range(races)]
 
 
 def subtitle(day: date, race: int, races: int) -> str:

@@ -11,16 +11,16 @@ from simulator import world
 from simulator.draws import Draw, stream
 from simulator.entities import HULLS, MOTORS, Card, Racers, Venue, draw_cards, draw_racers, draw_venue, half_year
 from simulator.races import Race
-from simulator.rates import Rates
+from simulator.rates import AnomalyRates
 from simulator.schedule import RACERS_PER_MEETING
-from simulator.venue_day import Setting, venue_day
+from simulator.venue_day import VenueDayInputs, venue_day
 
 # Racers for two meetings per venue, so that a racer is in every second meeting on average.
 RACERS_PER_VENUE = 2 * RACERS_PER_MEETING
 
 
 @dataclass(frozen=True)
-class Plan:
+class SeasonPlan:
     """The parameters of a season. Deadlines are minutes from midnight JST."""
 
     seed: int = 7
@@ -30,7 +30,7 @@ class Plan:
     races_per_venue: int = 12
     first_deadline_min: int = 10 * 60 + 30
     last_deadline_min: int = 16 * 60 + 30
-    rates: Rates = field(default_factory=Rates)
+    rates: AnomalyRates = field(default_factory=AnomalyRates)
 
     def __post_init__(self) -> None:
         if self.days < 1 or self.seed < 0:
@@ -56,10 +56,10 @@ def spread_venues(count: int) -> tuple[int, ...]:
     return tuple(int(3 + 24 * place / count - 1) % 24 + 1 for place in range(count))
 
 
-class Season:
+class SimulatedSeason:
     """Draws days on demand and caches only what all days share. Not thread-safe."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: SeasonPlan) -> None:
         self.plan = plan
         self._racers: Racers = draw_racers(plan.seed, self.racer_count)
         self._venues: dict[int, Venue] = {v: draw_venue(plan.seed, v, self.racer_count) for v in plan.venues}
@@ -69,12 +69,12 @@ class Season:
     def racer_count(self) -> int:
         return RACERS_PER_VENUE * len(self.plan.venues)
 
-    def has(self, day: date) -> bool:
+    def contains(self, day: date) -> bool:
         return self.plan.first_date <= day <= self.plan.last_date
 
     def races(self, day: date) -> tuple[Race, ...]:
         """The races of a day by stadium and number. Raises KeyError for a day outside the season."""
-        if not self.has(day):
+        if not self.contains(day):
             raise KeyError(day)
         return tuple(race for venue in sorted(self.plan.venues) for race in venue_day(self._setting(venue, day)))
 
@@ -83,9 +83,9 @@ class Season:
         rng = stream(self.plan.seed, Draw.LISTED_TRUTH, races[0].day.toordinal())
         return world.listed_probability(np.array([race.lasting for race in races]), rng)
 
-    def _setting(self, venue: int, day: date) -> Setting:
+    def _setting(self, venue: int, day: date) -> VenueDayInputs:
         plan = self.plan
-        return Setting(
+        return VenueDayInputs(
             seed=plan.seed,
             day=day,
             venue=venue,

@@ -12,7 +12,7 @@ from typing import Any
 
 from shared.clock import Clock
 from simulator.draws import Draw, stream
-from simulator.publisher import Page, Publisher
+from simulator.publisher import PublishedPage, Publisher
 
 HEALTH_PATH = "/healthz"
 TRUTH_PREFIX = "/truth/"
@@ -20,7 +20,7 @@ IDLE_TIMEOUT_S = 30
 
 
 @dataclass(frozen=True)
-class Failing:
+class FailureInjection:
     """Selects a share of the requests to answer with 503, by the seed and the number of the request."""
 
     rate: float
@@ -30,7 +30,7 @@ class Failing:
         if not 0.0 <= self.rate < 1.0:
             raise ValueError(f"expected a share of failing requests from 0 to below 1, got {self.rate:g}")
 
-    def hits(self, count: int) -> bool:
+    def fails(self, count: int) -> bool:
         return self.rate > 0 and bool(stream(self.seed, Draw.FAILURES, count).random() < self.rate)
 
 
@@ -41,11 +41,11 @@ class SimulatorServer(ThreadingHTTPServer):
     block_on_close = False
     request_queue_size = 64
 
-    def __init__(self, address: tuple[str, int], publisher: Publisher, clock: Clock, failing: Failing) -> None:
+    def __init__(self, address: tuple[str, int], publisher: Publisher, clock: Clock, failing: FailureInjection) -> None:
         super().__init__(address, SimulatorHandler)
         self._publisher = publisher
         self._clock = clock
-        self._failing = failing
+        self._failure_injection = failing
         self._requests = 0
         self._lock = threading.Lock()
 
@@ -59,15 +59,15 @@ class SimulatorServer(ThreadingHTTPServer):
         if not isinstance(sys.exc_info()[1], ConnectionError):
             super().handle_error(request, client_address)
 
-    def page(self, path: str) -> Page | None:
+    def page(self, path: str) -> PublishedPage | None:
         with self._lock:
             return self._publisher.page(path, self._clock.now())
 
-    def fails(self) -> bool:
+    def next_request_fails(self) -> bool:
         """Counts a request and returns whether to answer it with 503."""
         with self._lock:
             self._requests += 1
-            return self._failing.hits(self._requests)
+            return self._failure_injection.fails(self._requests)
 
 
 class SimulatorHandler(BaseHTTPRequestHandler):
@@ -85,7 +85,7 @@ class SimulatorHandler(BaseHTTPRequestHandler):
         path = self.path.partition("?")[0]
         if path == HEALTH_PATH:
             self._answer(HTTPStatus.OK, b"ok", {"Content-Type": "text/plain"})
-        elif not path.startswith(TRUTH_PREFIX) and self.server.fails():
+        elif not path.startswith(TRUTH_PREFIX) and self.server.next_request_fails():
             self._answer(HTTPStatus.SERVICE_UNAVAILABLE, b"unavailable", {"Content-Type": "text/plain"})
         else:
             self._answer_page(self.server.page(path))
@@ -93,7 +93,7 @@ class SimulatorHandler(BaseHTTPRequestHandler):
     def do_HEAD(self) -> None:
         self.do_GET()
 
-    def _answer_page(self, page: Page | None) -> None:
+    def _answer_page(self, page: PublishedPage | None) -> None:
         if page is None:
             self._answer(HTTPStatus.NOT_FOUND, b"not found", {"Content-Type": "text/plain"})
             return

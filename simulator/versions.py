@@ -11,7 +11,7 @@ from datetime import UTC, date, datetime, timedelta, timezone
 
 from simulator.documents import document
 from simulator.races import Race
-from simulator.stages import Step, shown
+from simulator.stages import StageChange, stage_at
 
 JST = timezone(timedelta(hours=9))
 
@@ -19,7 +19,9 @@ JST = timezone(timedelta(hours=9))
 class Edition:
     """All versions of one feed's document of one day, numbered from 0. Bodies are rendered on demand."""
 
-    def __init__(self, feed: str, races: tuple[Race, ...], steps: list[list[Step]], publish_every_min: int) -> None:
+    def __init__(
+        self, feed: str, races: tuple[Race, ...], steps: list[list[StageChange]], publish_every_min: int
+    ) -> None:
         self._feed = feed
         self._races = races
         self._steps = steps
@@ -42,7 +44,7 @@ class Edition:
 
     def body(self, version: int) -> bytes:
         minute = self._published_min[version]
-        return document(self._feed, [(r, shown(s, minute)) for r, s in zip(self._races, self._steps, strict=True)])
+        return document(self._feed, [(r, stage_at(s, minute)) for r, s in zip(self._races, self._steps, strict=True)])
 
 
 def race_day(now: datetime) -> date:

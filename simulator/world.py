@@ -32,8 +32,10 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 LANE = np.array([2.03, 0.20, 0.12, -0.12, -0.66, -1.40])
-WIND = np.array([-0.08, 0.02, 0.02, 0.03, 0.03, 0.0])  # per m/s: wind from any direction disturbs the inside turn
-WAVE = np.array([-0.03, 0.0, 0.0, 0.01, 0.01, 0.0])  # per cm
+WIND_EFFECT = np.array(
+    [-0.08, 0.02, 0.02, 0.03, 0.03, 0.0]
+)  # per m/s: wind from any direction disturbs the inside turn
+WAVE_EFFECT = np.array([-0.03, 0.0, 0.0, 0.01, 0.01, 0.0])  # per cm
 MEAN_WIND, MEAN_WAVE = 2.9, 2.7
 
 SKILL = 0.70
@@ -78,7 +80,7 @@ def lasting_utility(latents: Latents, venue_lane: Floats, course: Ints) -> Float
 
 def weather_effect(wind: Floats, wave: Floats) -> Floats:
     """The weather's part of the utility: wind and wave (...) -> (..., 6 courses)."""
-    return np.asarray((wind - MEAN_WIND)[..., None] * WIND + (wave - MEAN_WAVE)[..., None] * WAVE)
+    return np.asarray((wind - MEAN_WIND)[..., None] * WIND_EFFECT + (wave - MEAN_WAVE)[..., None] * WAVE_EFFECT)
 
 
 def utility(latents: Latents, venue_lane: Floats, course: Ints, wind: Floats, wave: Floats) -> Floats:

@@ -26,7 +26,7 @@ class AuditWindow:
         return self == AuditWindow()
 
     @property
-    def is_timeless(self) -> bool:
+    def has_any_time(self) -> bool:
         """Whether the window is not limited to a range of fetch times."""
         return self.from_ms is None and self.to_ms is None
 

@@ -12,14 +12,14 @@ from pathlib import Path
 from headrace.backtest.archive import recorded_days
 from services.fetcher.planning.coverage import DAY, coverage_of, coverage_text
 from services.predictor.backtest.walk_forward import Spans
-from services.predictor.training.hyperparameters import Training
+from services.predictor.training.hyperparameters import EnsembleConfig
 from shared.errors import ConfigError
 
-Say = Callable[[str], None]
+ReportProgress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Wish:
+class BacktestRequest:
     """`model`: a version in `models_dir` to evaluate instead of training one. `training`: None chooses hyperparameters
     by the number of events. `workers`: parallel processes; None uses one per core, at most four."""
 
@@ -35,9 +35,9 @@ class Wish:
     save_model: bool = False
     bet_on_every_event: bool = True
     workers: int | None = None
-    training: Training | None = None
+    training: EnsembleConfig | None = None
 
-    def check(self) -> dict[str, str]:
+    def validate(self) -> dict[str, str]:
         """Validate the request; returns how many days of each span have a file, as lines of the report.
 
         Raises ConfigError that names the wrong option.
@@ -51,12 +51,12 @@ class Wish:
         if spans.train_to < days[0]:
             raise ConfigError(f"--train-to {spans.train_to}: the archive begins on {days[0]}")
         return {
-            "days to train on": self._covered(days, days[0], spans.train_to),
-            "days to validate on": self._covered(days, spans.train_to + DAY, spans.validate_to),
-            "days to test on": self._covered(days, spans.test_from, spans.test_to),
+            "days to train on": self._coverage_text(days, days[0], spans.train_to),
+            "days to validate on": self._coverage_text(days, spans.train_to + DAY, spans.validate_to),
+            "days to test on": self._coverage_text(days, spans.test_from, spans.test_to),
         }
 
-    def _covered(self, days: Sequence[date], first: date, last: date) -> str:
+    def _coverage_text(self, days: Sequence[date], first: date, last: date) -> str:
         coverage = coverage_of(first, last, set(days))
         if not coverage["found"]:
             raise ConfigError(
@@ -65,16 +65,16 @@ class Wish:
         return coverage_text(coverage)
 
 
-class Clock:
+class StageTimer:
     """Measures, reports and records the duration of each stage, in seconds."""
 
-    def __init__(self, say: Say) -> None:
+    def __init__(self, say: ReportProgress) -> None:
         self.say = say
         self.seconds: dict[str, float] = {}
 
     @contextmanager
-    def __call__(self, done: str) -> Iterator[None]:
+    def __call__(self, stage: str) -> Iterator[None]:
         started = time.perf_counter()
         yield
-        self.seconds[done] = round(time.perf_counter() - started, 1)
-        self.say(f"{done}: {self.seconds[done]:.0f} s")
+        self.seconds[stage] = round(time.perf_counter() - started, 1)
+        self.say(f"{stage}: {self.seconds[stage]:.0f} s")

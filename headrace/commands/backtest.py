@@ -14,16 +14,16 @@ import typer
 from headrace.processes.parent_death import end_with_supervisor
 from headrace.remote.registry import models_dir_of
 from headrace.terminal.arguments import ConfigOption, DataDirOption, Output, OutputOption, grouped_options, settings_of
-from headrace.terminal.days import day
-from headrace.terminal.output import note, print_json
-from headrace.terminal.predictor_extra import require
+from headrace.terminal.days import parse_day
+from headrace.terminal.output import print_json, print_note
+from headrace.terminal.predictor_extra import require_predictor_extra
 from shared.errors import ConfigError
 
 if TYPE_CHECKING:
-    from headrace.backtest.request import Wish
+    from headrace.backtest.request import BacktestRequest
 
 
-class Bets(StrEnum):
+class BetSelection(StrEnum):
     OWN = "own"
     EVERY = "every"
 
@@ -57,9 +57,9 @@ class BacktestOptions:
     ] = None
     save_model: Annotated[bool, typer.Option("--save-model", help="Keep the trained model, as a candidate.")] = False
     bets: Annotated[
-        Bets,
+        BetSelection,
         typer.Option(help="Content of the column bet: the policy's best bet in every event, or only its own bets."),
-    ] = Bets.EVERY
+    ] = BetSelection.EVERY
     workers: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Parallel trainings. [default: one per core, at most four]")
     ] = None
@@ -67,22 +67,22 @@ class BacktestOptions:
     config: ConfigOption = None
     output: OutputOption = Output.TABLE
 
-    def request(self) -> Wish:
+    def request(self) -> BacktestRequest:
         """Needs the extra `predictor`. Raises ConfigError for invalid options."""
-        from headrace.backtest.request import Wish  # noqa: PLC0415 - torch takes seconds to import
+        from headrace.backtest.request import BacktestRequest  # noqa: PLC0415 - torch takes seconds to import
         from services.predictor.backtest.walk_forward import Spans  # noqa: PLC0415
 
         spans = Spans(
-            train_to=day("--train-to", self.train_to),
-            validate_to=day("--validate-to", self.validate_to),
-            test_from=day("--test-from", self.test_from),
-            test_to=day("--test-to", self.test_to),
+            train_to=parse_day("--train-to", self.train_to),
+            validate_to=parse_day("--validate-to", self.validate_to),
+            test_from=parse_day("--test-from", self.test_from),
+            test_to=parse_day("--test-to", self.test_to),
         )
         if self.model is not None and self.save_model:
             raise ConfigError(
                 "--save-model keeps a newly trained model, but --model trains none: leave one of them out"
             )
-        return Wish(
+        return BacktestRequest(
             spans=spans,
             archive=self.archive,
             out=self.out,
@@ -93,7 +93,7 @@ class BacktestOptions:
             references=self.references,
             model=self.model,
             save_model=self.save_model,
-            bet_on_every_event=self.bets is Bets.EVERY,
+            bet_on_every_event=self.bets is BetSelection.EVERY,
             workers=self.workers,
         )
 
@@ -106,10 +106,10 @@ def backtest(options: BacktestOptions) -> None:
     model is not retrained during the test days.
     """
     end_with_supervisor(os.environ)
-    require("headrace backtest")
-    from headrace.backtest.run import backtest as run  # noqa: PLC0415 - torch takes seconds to import
+    require_predictor_extra("headrace backtest")
+    from headrace.backtest.run import run_backtest as run  # noqa: PLC0415 - torch takes seconds to import
 
-    report = run(options.request(), note)
+    report = run(options.request(), print_note)
     if options.output is Output.JSON:
         print_json(report.json())
     else:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from psycopg import sql
 
-from headrace.database.access import ROLES, Access, opened, prepare, topics_of
+from headrace.database.access import ROLES, Access, open_database, prepare, topics_of
 from headrace.database.data_dir import DataDir
 from headrace.terminal.arguments import BrokerOptions, grouped_options
 from shared.settings.sections import read_secret
@@ -17,7 +17,7 @@ from shared.settings.sections import read_secret
 
 @grouped_options
 def migrate(
-    place: BrokerOptions,
+    options: BrokerOptions,
     passwords: Annotated[
         Path | None,
         typer.Option(
@@ -26,11 +26,11 @@ def migrate(
     ] = None,
 ) -> None:
     """Prepare database and broker for the services: schema, roles with their privileges, topics. Safe to repeat."""
-    settings = place.settings
+    settings = options.settings
     secrets = {} if passwords is None else {role: read_secret(passwords / f"{role}.password") for role in ROLES}
     if settings.database is None:
-        DataDir(settings.data_dir).make()
-    with opened(settings) as access:
+        DataDir(settings.data_dir).create()
+    with open_database(settings) as access:
         applied = prepare(access, settings)
         if secrets and access.server is None:
             set_passwords(access, secrets)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from headrace.remote.asking import Asking
+from headrace.remote.asking import ApiOptions
 from headrace.remote.services import ServiceArgument
 from headrace.remote.steering import SteeringOptions, steer_service
 from headrace.terminal.arguments import grouped_options
@@ -14,7 +14,7 @@ from headrace.terminal.arguments import grouped_options
 
 @grouped_options
 def resume(
-    asking: Asking,
+    api_options: ApiOptions,
     service: ServiceArgument,
     options: SteeringOptions,
     tolerate: Annotated[
@@ -22,4 +22,4 @@ def resume(
     ] = 0,
 ) -> None:
     """Resume a service on topics. Also releases partitions that were held back because too many records failed."""
-    steer_service(asking, service.value, options, "running", {"tolerate": tolerate} if tolerate else {})
+    steer_service(api_options, service.value, options, "running", {"tolerate": tolerate} if tolerate else {})

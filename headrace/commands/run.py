@@ -15,7 +15,7 @@ from headrace.run.run import is_demonstration
 from headrace.run.run import run as run_pipeline
 from headrace.run.run_environment import prepared_site
 from headrace.terminal.arguments import BrokerOptions, grouped_options
-from headrace.terminal.days import day, instant
+from headrace.terminal.days import parse_day, parse_time
 from headrace.terminal.output import print_json, stderr, stdout
 
 
@@ -47,7 +47,7 @@ def run(
     to_day: Annotated[str | None, typer.Option("--to", metavar="D", help="Last day, inclusive.")] = None,
     once: Annotated[bool, typer.Option("--once", help="Exit when the days have passed all stages.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON, on the last line.")] = False,
-    place: BrokerOptions,
+    broker_options: BrokerOptions,
     clock: ClockOptions,
     replicas: Annotated[
         list[str] | None, typer.Option(metavar="SERVICE=N", help="Processes of a service; may be repeated.")
@@ -61,22 +61,22 @@ def run(
 
     Exit codes: 0 success; 1 failure; 2 wrong options or settings; 130 stopped by Ctrl-C, 143 by SIGTERM.
     """
-    asked = RunOptions(
+    requested_options = RunOptions(
         source,
         archive,
         base_url,
-        from_date=None if from_day is None else day("--from", from_day),
-        to_date=None if to_day is None else day("--to", to_day),
+        from_date=None if from_day is None else parse_day("--from", from_day),
+        to_date=None if to_day is None else parse_day("--to", to_day),
         once=once,
         clock=clock.virtual_time(),
         replicas=replica_counts(replicas or []),
-        as_of=None if as_of is None else instant("--as-of", as_of),
+        as_of=None if as_of is None else parse_time("--as-of", as_of),
     ).checked()
     screen = stderr()
-    settings = place.settings
+    settings = broker_options.settings
     screen.print(f"starting in {settings.data_dir}", markup=False, soft_wrap=True)
-    with prepared_site(settings, place.config, screen) as site:
-        options = site.effective(asked)
+    with prepared_site(settings, broker_options.config, screen) as site:
+        options = site.effective(requested_options)
         summary, lines = demonstrate(site, options) if is_demonstration(options) else run_pipeline(site, options)
     if json:
         print_json(summary)

@@ -10,7 +10,7 @@ import typer
 
 from headrace.processes.parent_death import end_with_supervisor
 
-ALL_TO_THE_SIMULATOR = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+PASS_THROUGH_OPTIONS = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
 
 def simulate(context: typer.Context) -> None:

@@ -15,7 +15,7 @@ import orjson
 import psycopg
 import typer
 
-from headrace.database.access import one_line, opened_if_made
+from headrace.database.access import one_line, open_existing_database
 from headrace.terminal.arguments import DatabaseOptions, WideOption, grouped_options
 from headrace.terminal.output import print_json, print_table, stdout
 from headrace.terminal.table import time_text
@@ -39,7 +39,7 @@ class BadQuery(HeadraceError):
 
 @grouped_options
 def sql(
-    place: DatabaseOptions,
+    options: DatabaseOptions,
     query: Annotated[str, typer.Argument(metavar="STATEMENT", help="One statement; - reads it from standard input.")],
     as_csv: Annotated[bool, typer.Option("--csv", help="Same as --output csv: all rows as CSV.")] = False,
     as_json: Annotated[
@@ -58,9 +58,9 @@ def sql(
 
     A table shows times in UTC and floats with three decimals; --wide shows them in full.
     """
-    form = _form(output, as_csv, as_json)
+    form = _output_form(output, as_csv, as_json)
     statement = sys.stdin.read() if query == "-" else query
-    with opened_if_made(place.settings) as access, access.connect_reader() as connection:
+    with open_existing_database(options.settings) as access, access.connect_reader() as connection:
         columns, rows = rows_of(connection, statement, timeout_s)
     if form is SqlOutput.CSV:
         write_csv(columns, rows)
@@ -68,15 +68,15 @@ def sql(
         named = [dict(zip(columns, map(json_value, row), strict=True)) for row in rows]
         print_json({"columns": columns, "rows": named})
     else:
-        show(columns, rows, wide)
+        print_rows(columns, rows, wide)
 
 
-def _form(output: SqlOutput | None, as_csv: bool, as_json: bool) -> SqlOutput:
+def _output_form(output: SqlOutput | None, as_csv: bool, as_json: bool) -> SqlOutput:
     options = ((as_csv, SqlOutput.CSV), (as_json, SqlOutput.JSON), (output is not None, output))
-    given = {form for is_given, form in options if is_given and form is not None}
-    if len(given) > 1:
+    forms = {form for is_given, form in options if is_given and form is not None}
+    if len(forms) > 1:
         raise ConfigError("--csv, --json and --output: choose one")
-    return given.pop() if given else SqlOutput.TABLE
+    return forms.pop() if forms else SqlOutput.TABLE
 
 
 def rows_of(
@@ -88,7 +88,7 @@ def rows_of(
         cursor = connection.execute(statement.encode())
         if cursor.description is None:
             raise BadQuery("the statement gives no rows: expected a SELECT")
-        columns, rows = distinct([column.name for column in cursor.description]), cursor.fetchall()
+        columns, rows = unique_names([column.name for column in cursor.description]), cursor.fetchall()
     except psycopg.Error as error:
         raise BadQuery(f"{message_of(error)}{hint(error)}") from None
     if cursor.nextset():
@@ -112,14 +112,14 @@ def hint(error: psycopg.Error) -> str:
     return ""
 
 
-def distinct(names: Sequence[str]) -> list[str]:
+def unique_names(names: Sequence[str]) -> list[str]:
     """Append a number to a repeated name, because a JSON object holds each key once."""
-    seen: dict[str, int] = {}
-    out = []
+    counts: dict[str, int] = {}
+    unique = []
     for name in names:
-        seen[name] = seen.get(name, 0) + 1
-        out.append(name if seen[name] == 1 else f"{name}_{seen[name]}")
-    return out
+        counts[name] = counts.get(name, 0) + 1
+        unique.append(name if counts[name] == 1 else f"{name}_{counts[name]}")
+    return unique
 
 
 def json_value(value: Any) -> Any:
@@ -157,7 +157,7 @@ def write_csv(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     writer.writerows([text_value(value) for value in row] for row in rows)
 
 
-def show(columns: Sequence[str], rows: Sequence[Sequence[Any]], wide: bool) -> None:
+def print_rows(columns: Sequence[str], rows: Sequence[Sequence[Any]], wide: bool) -> None:
     print_table(columns, rows[:SHOWN_ROWS], wide=wide, text=cell_text)
     more = f", {SHOWN_ROWS} shown; --output csv prints all" if len(rows) > SHOWN_ROWS else ""
     stdout().print(f"{len(rows):,} row{'' if len(rows) == 1 else 's'}{more}")

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import orjson
 import psycopg
 
-from headrace.database.access import Access, access_of, notice
+from headrace.database.access import Access, access_of, print_notice
 from headrace.database.data_dir import DataDir
 from headrace.progress.observer import Replica, dead_letter_causes, failed_windows, replicas, with_stopped
 from headrace.progress.summary import cause_text, window_text
@@ -30,18 +30,18 @@ _HELD_BACK = (
     " JOIN ops.replicas r USING (service, replica) WHERE o.state = 'tripped' AND r.state <> 'stopped'"
     f" AND r.seen_at > now() - make_interval(secs => {FRESH_S}) ORDER BY 1"
 )
-_OPEN = (
+_OPEN_OPERATIONS = (
     "SELECT service || ' ' || kind || ' ' || id::bigint || ' ' || state || ', ' || round(progress * 100) || ' %'"
     " || coalesce(', waits: ' || waiting_for, '') FROM ops.operations WHERE finished_at IS NULL ORDER BY id"
 )
-_CONTROL = (("paused", _PAUSED), ("held back", _HELD_BACK), ("operation", _OPEN))
+_CONTROL = (("paused", _PAUSED), ("held back", _HELD_BACK), ("operation", _OPEN_OPERATIONS))
 _PARTITIONS = (
     "SELECT service, replica, count(*), count(*) FILTER (WHERE state = 'paused') FROM ops.observed"
     " GROUP BY service, replica"
 )
 
 
-class Partitions(NamedTuple):
+class PartitionCounts(NamedTuple):
     """How many partitions a replica owns, and how many of them an order pauses."""
 
     owned: int
@@ -49,7 +49,7 @@ class Partitions(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Overview:
+class StatusOverview:
     """`control`: lines about pauses, held-back partitions and open operations. `paused`: services with a pause order.
     `partitions`: by service and replica."""
 
@@ -58,10 +58,10 @@ class Overview:
     causes: Sequence[Mapping[str, Any]]
     control: Sequence[str] = ()
     paused: frozenset[str] = frozenset()
-    partitions: Mapping[tuple[str, str | None], Partitions] = field(default_factory=dict)
+    partitions: Mapping[tuple[str, str | None], PartitionCounts] = field(default_factory=dict)
 
-    def partitions_of(self, replica: Replica) -> Partitions:
-        return self.partitions.get((replica.service, replica.replica), Partitions(0, 0))
+    def partitions_of(self, replica: Replica) -> PartitionCounts:
+        return self.partitions.get((replica.service, replica.replica), PartitionCounts(0, 0))
 
     def state_text(self, replica: Replica) -> str:
         """The replica's own state; in place of `running`, that an order pauses all or some of its partitions."""
@@ -79,16 +79,16 @@ class Overview:
 
 
 @grouped_options
-def status(place: DatabaseOptions, output: OutputOption = Output.TABLE, wide: WideOption = False) -> None:
+def status(options: DatabaseOptions, output: OutputOption = Output.TABLE, wide: WideOption = False) -> None:
     """Show all services, failed windows, causes of dead letters, pauses and open operations. Starts nothing."""
-    overview = read_overview(place.settings)
+    overview = read_overview(options.settings)
     if output is Output.JSON:
         print_json(overview.as_json())
     else:
-        show(overview, wide)
+        print_overview(overview, wide)
 
 
-def read_overview(settings: Settings) -> Overview:
+def read_overview(settings: Settings) -> StatusOverview:
     """From the database; if it is down, failed windows and causes of dead letters come from the notes of the last
     run."""
     access = access_of(settings)
@@ -97,24 +97,24 @@ def read_overview(settings: Settings) -> Overview:
             with access.connect("headrace status") as connection:
                 return _from_database(settings, connection)
         except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):  # no migration has run yet
-            return Overview(with_stopped([]), [], [])
+            return StatusOverview(with_stopped([]), [], [])
     if access.server is None:
-        notice(f"the database does not answer, so this is the record of the last run; {_why(access)}")
-    return Overview(with_stopped([]), *_last_run(settings))
+        print_notice(f"the database does not answer, so this is the record of the last run; {_database_error(access)}")
+    return StatusOverview(with_stopped([]), *_read_last_run(settings))
 
 
-def _from_database(settings: Settings, connection: psycopg.Connection[tuple[Any, ...]]) -> Overview:
-    return Overview(
+def _from_database(settings: Settings, connection: psycopg.Connection[tuple[Any, ...]]) -> StatusOverview:
+    return StatusOverview(
         replicas(connection),
-        failed_windows(connection) or _last_run(settings)[0],
+        failed_windows(connection) or _read_last_run(settings)[0],
         dead_letter_causes(connection),
         [f"{name:<14} {text}" for name, query in _CONTROL for (text,) in connection.execute(query)],
-        frozenset(service for service, _ in orders_table.paused(connection)),
-        {(service, replica): Partitions(*counts) for service, replica, *counts in connection.execute(_PARTITIONS)},
+        frozenset(service for service, _ in orders_table.paused_topics(connection)),
+        {(service, replica): PartitionCounts(*counts) for service, replica, *counts in connection.execute(_PARTITIONS)},
     )
 
 
-def _why(access: Access) -> str:
+def _database_error(access: Access) -> str:
     try:
         access.require()
     except HeadraceError as error:
@@ -122,7 +122,7 @@ def _why(access: Access) -> str:
     return "it answers now"
 
 
-def show(overview: Overview, wide: bool) -> None:
+def print_overview(overview: StatusOverview, wide: bool) -> None:
     columns = ("service", "replica", "pid", "state", "ready", "to go", "admin")
     rows = [
         each.as_json()
@@ -146,10 +146,10 @@ def show(overview: Overview, wide: bool) -> None:
         console.print(line, markup=False)
 
 
-def _last_run(settings: Settings) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]:
+def _read_last_run(settings: Settings) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]:
     """Failed windows and causes of dead letters, as the last run recorded them."""
     try:
-        kept = orjson.loads(DataDir(settings.data_dir).last_run.read_bytes())
+        last_run = orjson.loads(DataDir(settings.data_dir).last_run.read_bytes())
     except (OSError, orjson.JSONDecodeError):
         return [], []
-    return kept.get("failed_windows", []), kept.get("dead_letters", [])
+    return last_run.get("failed_windows", []), last_run.get("dead_letters", [])

@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
-from headrace.database.access import opened_if_made
-from headrace.remote.asking import Asking
-from headrace.remote.services import MaybeServiceArgument, of_each
+from headrace.database.access import open_existing_database
+from headrace.remote.asking import ApiOptions
+from headrace.remote.services import MaybeServiceArgument, get_from_each
 from headrace.terminal.arguments import WideOption, grouped_options
 from headrace.terminal.output import print_answer
 from shared.ops.tables import audit as audit_table
@@ -20,7 +20,7 @@ WIDE_COLUMNS = (*COLUMNS, "request_id", "before", "after")
 
 @grouped_options
 def trail(
-    asking: Asking,
+    api_options: ApiOptions,
     service: MaybeServiceArgument = None,
     before: Annotated[int | None, typer.Option(metavar="ID", help="Only lines older than this one.")] = None,
     limit: Annotated[int, typer.Option("-n", "--limit", min=1, max=1000, help="How many at most.")] = 50,
@@ -32,18 +32,18 @@ def trail(
     Lines cannot be changed. They are read from the database, even if no service runs; with --url, from a replica.
     Times are in UTC.
     """
-    if asking.url is None:
-        lines = lines_in_database(asking.settings, service and service.value, before, limit)
+    if api_options.url is None:
+        lines = lines_in_database(api_options.settings, service and service.value, before, limit)
     else:
-        found = of_each(asking, service, "/audit", before=before, limit=limit)
-        lines = [line for _, page in found[:1] for line in page["lines"]]
+        answers = get_from_each(api_options, service, "/audit", before=before, limit=limit)
+        lines = [line for _, page in answers[:1] for line in page["lines"]]
     rows = [{**line, "id": str(line["id"])} for line in lines]  # without a thousands separator, as --before expects it
     columns = WIDE_COLUMNS if wide else COLUMNS
-    print_answer(asking.output, lines, columns, rows, "the trail is empty", times=("at",), wide=wide)
+    print_answer(api_options.output, lines, columns, rows, "the trail is empty", times=("at",), wide=wide)
 
 
 def lines_in_database(settings: Settings, service: str | None, before: int | None, limit: int) -> list[dict[str, Any]]:
-    with opened_if_made(settings) as access, access.connect("headrace trail") as connection:
+    with open_existing_database(settings) as access, access.connect("headrace trail") as connection:
         connection.execute("SET timezone = 'UTC'")
-        found = audit_table.lines(connection, service, before_id=before, limit=limit)
-    return [{**line._asdict(), "at": line.at.isoformat()} for line in found]
+        lines = audit_table.list_entries(connection, service, before_id=before, limit=limit)
+    return [{**line._asdict(), "at": line.at.isoformat()} for line in lines]

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from headrace.remote.asking import Asking
+from headrace.remote.asking import ApiOptions
 from headrace.terminal.arguments import WideOption, grouped_options
 from headrace.terminal.days import DayOptions
 from headrace.terminal.output import print_answer
@@ -16,7 +16,7 @@ COLUMNS = ("date", "feed", "state", "attempts", "error")
 
 @grouped_options
 def windows(
-    asking: Asking,
+    api_options: ApiOptions,
     days: DayOptions,
     state: Annotated[str | None, typer.Option(metavar="live|done|failed", help="Only this state.")] = None,
     after: Annotated[str | None, typer.Option(metavar="NEXT", help="Continue after a page: its `next`.")] = None,
@@ -24,7 +24,7 @@ def windows(
     wide: WideOption = False,
 ) -> None:
     """List the windows (feed and day) that the fetcher visited, with their states and errors."""
-    given = days.given() | {"state": state, "after": after, "limit": limit}
-    with asking.api("fetcher") as asked:
-        page = asked.get("/windows", **given)
-    print_answer(asking.output, page, COLUMNS, page["windows"], "no windows", wide=wide)
+    params = days.request_days() | {"state": state, "after": after, "limit": limit}
+    with api_options.open_api("fetcher") as client:
+        page = client.get("/windows", **params)
+    print_answer(api_options.output, page, COLUMNS, page["windows"], "no windows", wide=wide)

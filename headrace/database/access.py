@@ -24,11 +24,11 @@ from shared.broker.connect import connect
 from shared.broker.contract import Broker
 from shared.database.migrations import migrate
 from shared.errors import ConfigError, HeadraceError, NotReady, TransientError
-from shared.readiness import until_first_use
+from shared.readiness import retry_until_first_use
 from shared.retry import Retry
 from shared.settings.loading import load
-from shared.settings.sections import Database, ServiceSettings, Settings
-from shared.topics import DAY_S, SERVICES, TopicSpec, specs
+from shared.settings.sections import DatabaseSettings, ServiceSettings, Settings
+from shared.topics import DAY_S, SERVICES, TopicSpec, topic_specs
 
 S = TypeVar("S", bound=ServiceSettings)
 NOT_PREPARED = "the database is not prepared for Headrace yet: `headrace run` or `headrace migrate` prepares it"
@@ -40,15 +40,15 @@ class Access:
     """Logins to one database: of the embedded `server`, or of an `external` database given by URL."""
 
     server: EmbeddedPostgres | None
-    given: Database | None
+    external: DatabaseSettings | None
 
-    def owner(self) -> Database:
+    def owner(self) -> DatabaseSettings:
         return self._login(OWNER)
 
-    def service(self, service: str) -> Database:
+    def service(self, service: str) -> DatabaseSettings:
         return self._login(f"headrace_{service}")
 
-    def reader(self) -> Database:
+    def reader(self) -> DatabaseSettings:
         return self._login(READER)
 
     def connect(self, application_name: str = "headrace") -> psycopg.Connection[tuple[object, ...]]:
@@ -58,7 +58,7 @@ class Access:
     def connect_reader(self) -> psycopg.Connection[tuple[object, ...]]:
         """An autocommit connection that can only read the schema `analytics`."""
         connection = _connect(self.reader().conninfo("headrace sql"))
-        if self.given is not None:
+        if self.external is not None:
             with suppress(psycopg.errors.InsufficientPrivilege):  # then only the read-only transaction protects
                 connection.execute(f'SET ROLE "{READER}"')
         connection.execute("SET default_transaction_read_only = on")
@@ -77,7 +77,7 @@ class Access:
 
     def is_up(self) -> bool:
         """Whether the owner can log in. On its first start, a server answers before its roles and database exist."""
-        if self.server is not None and not self.server.answers():
+        if self.server is not None and not self.server.accepts_connections():
             return False
         try:
             self.connect().close()
@@ -85,15 +85,15 @@ class Access:
             return False
         return True
 
-    def _login(self, role: str) -> Database:
+    def _login(self, role: str) -> DatabaseSettings:
         if self.server is not None:
             password_file = self.server.password_file(role)
             if not password_file.exists():
                 raise ConfigError(NOT_PREPARED)
-            return Database(url=self.server.url(role), password_file=password_file)
-        if self.given is None:
+            return DatabaseSettings(url=self.server.url(role), password_file=password_file)
+        if self.external is None:
             raise ConfigError("no database: expected --database URL, or no --database for the embedded server")
-        return self.given
+        return self.external
 
 
 def access_of(settings: Settings) -> Access:
@@ -103,7 +103,7 @@ def access_of(settings: Settings) -> Access:
 
 
 @contextmanager
-def opened(settings: Settings, ready: Retry | None = None) -> Iterator[Access]:
+def open_database(settings: Settings, ready: Retry | None = None) -> Iterator[Access]:
     """The database, ready for use. Starts the embedded server; its last user stops it.
 
     `ready`: how to wait for a database that is starting. By default, wait as long as commands do, and report it on
@@ -111,7 +111,7 @@ def opened(settings: Settings, ready: Retry | None = None) -> Iterator[Access]:
     """
     access = access_of(settings)
     if access.server is None:
-        (ready or until_first_use(notice)).call(access.require)
+        (ready or retry_until_first_use(print_notice)).call(access.require)
         yield access
         return
     access.server.start()
@@ -122,12 +122,12 @@ def opened(settings: Settings, ready: Retry | None = None) -> Iterator[Access]:
 
 
 @contextmanager
-def opened_if_made(settings: Settings) -> Iterator[Access]:
+def open_existing_database(settings: Settings) -> Iterator[Access]:
     """An existing database, for commands that create and prepare none. Raises ConfigError if there is none yet."""
     server = access_of(settings).server
     if server is not None and not (server.pgdata / "PG_VERSION").exists():
         raise ConfigError(f"there is no database in {settings.data_dir} yet; `headrace run` makes one")
-    with opened(settings) as access:
+    with open_database(settings) as access:
         with access.connect() as connection:
             if not connection.execute("SELECT 1 FROM pg_namespace WHERE nspname = 'analytics'").fetchone():
                 raise ConfigError(NOT_PREPARED)
@@ -135,7 +135,7 @@ def opened_if_made(settings: Settings) -> Iterator[Access]:
 
 
 @contextmanager
-def opened_broker(
+def open_broker(
     access: Access, settings: Settings, application_name: str, ready: Retry | None = None
 ) -> Iterator[Broker]:
     """The broker that the settings name. If it does not answer, raises HeadraceError that names the remedy.
@@ -143,19 +143,19 @@ def opened_broker(
     `ready`: how to wait for a broker that is starting. By default, wait as long as commands do, and report it on
     stderr.
     """
-    ready = ready or until_first_use(notice)
+    ready = ready or retry_until_first_use(print_notice)
     broker = connect(settings, access.owner().conninfo(application_name), ready)
     try:
         try:
             broker.health()
         except TransientError as error:
-            raise HeadraceError(unreachable(settings, error)) from None
+            raise HeadraceError(unreachable_broker_message(settings, error)) from None
         yield broker
     finally:
         broker.close()
 
 
-def unreachable(settings: Settings, error: BaseException) -> str:
+def unreachable_broker_message(settings: Settings, error: BaseException) -> str:
     """The error message about a broker that does not answer, with its remedy, in one line."""
     address = settings.broker.address
     if address is None:
@@ -172,8 +172,8 @@ def service_settings(
 ) -> S:
     """The settings with which a service is started on this machine. Raises ConfigError."""
     login = access.service(model.name)
-    ours = {"data_dir": data_dir, "database.url": login.url, "database.password_file": login.password_file}
-    return load(model, os.environ, config, {**ours, **(overrides or {})})
+    defaults = {"data_dir": data_dir, "database.url": login.url, "database.password_file": login.password_file}
+    return load(model, os.environ, config, {**defaults, **(overrides or {})})
 
 
 def prepare(access: Access, settings: Settings, ready: Retry | None = None) -> int:
@@ -181,7 +181,7 @@ def prepare(access: Access, settings: Settings, ready: Retry | None = None) -> i
 
     The broker is checked first: if it does not answer, nothing is changed.
     """
-    with opened_broker(access, settings, "headrace topics", ready) as broker:
+    with open_broker(access, settings, "headrace topics", ready) as broker:
         try:
             applied = migrate(access.owner().conninfo("headrace migrate"))
         except psycopg.errors.InsufficientPrivilege as error:
@@ -193,10 +193,10 @@ def prepare(access: Access, settings: Settings, ready: Retry | None = None) -> i
 
 
 def topics_of(settings: Settings) -> list[TopicSpec]:
-    return specs(settings.broker.partitions, settings.broker.retention_days * DAY_S)
+    return topic_specs(settings.broker.partitions, settings.broker.retention_days * DAY_S)
 
 
-def uri(access: Access, role: str, data_dir: DataDir) -> str:
+def connection_uri(access: Access, role: str, data_dir: DataDir) -> str:
     """A URI for psql and other libpq programs. It names the file that holds the password."""
     if access.server is None:
         login = access.owner()
@@ -215,7 +215,7 @@ def uri(access: Access, role: str, data_dir: DataDir) -> str:
     return f"{server.url(role)}&passfile={quote(str(passfile), safe='')}"
 
 
-def notice(text: str) -> None:
+def print_notice(text: str) -> None:
     """Report on stderr why a command waits."""
     sys.stderr.write(f"headrace: {text}\n")
 

@@ -35,7 +35,7 @@ class DataDir:
     def log(self, name: str) -> Path:
         return self.path / "logs" / f"{name}.log"
 
-    def make(self) -> None:
+    def create(self) -> None:
         """Create the directory. Raises ConfigError that names the cause."""
         try:
             self.secrets.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -44,14 +44,14 @@ class DataDir:
                 f"cannot use the data directory {self.path} ({error.strerror}); choose another with --data-dir"
             ) from error
 
-    def make_token(self) -> Path:
+    def create_token(self) -> Path:
         """The file of the admin token of this machine's services. Creates it once, readable only by its owner."""
         if not self.token_file.exists():
             write_private(self.token_file, secrets.token_urlsafe(32) + "\n")
         return self.token_file
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
+    def run_lock(self) -> Iterator[None]:
         """Hold the lock of this directory's `headrace run`. Raises ConfigError if another process holds it."""
         descriptor = os.open(self.path / "run.lock", os.O_RDWR | os.O_CREAT, 0o600)
         with os.fdopen(descriptor, "r+") as lock:

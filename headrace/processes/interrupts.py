@@ -34,7 +34,7 @@ class Interrupts:
         if self.number is not None:
             raise Interrupted(self.number)
 
-    def note(self, number: int, _frame: FrameType | None = None) -> None:
+    def record(self, number: int, _frame: FrameType | None = None) -> None:
         if self.number is None:
             self.number = number
             os.write(self._wake_w, b"!")
@@ -45,13 +45,13 @@ class Interrupts:
 
 
 @contextmanager
-def interrupts() -> Iterator[Interrupts]:
+def catch_interrupts() -> Iterator[Interrupts]:
     """Catch the signals until the end of the block. Only for the main thread."""
-    caught = Interrupts()
-    before = {number: signal.signal(number, caught.note) for number in SIGNALS}
+    recorder = Interrupts()
+    previous_handlers = {number: signal.signal(number, recorder.record) for number in SIGNALS}
     try:
-        yield caught
+        yield recorder
     finally:
-        for number, handler in before.items():
+        for number, handler in previous_handlers.items():
             signal.signal(number, handler)
-        caught.close()
+        recorder.close()

@@ -9,17 +9,17 @@ import orjson
 
 # Larger than any traceback that a service logs.
 TAIL_BYTES = 64 * 1024
-LONGEST = 300
+MAX_CHARS = 300
 
 
-def last_words(log: Path) -> str:
+def last_error(log: Path) -> str:
     """The last error of a JSON log; without one, the last line."""
     lines = _tail(log)
     for line in reversed(lines):
-        said = _error_in(line)
-        if said:
-            return said[:LONGEST]
-    return lines[-1][:LONGEST] if lines else "nothing"
+        message = _error_in(line)
+        if message:
+            return message[:MAX_CHARS]
+    return lines[-1][:MAX_CHARS] if lines else "nothing"
 
 
 def _error_in(line: str) -> str | None:

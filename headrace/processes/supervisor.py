@@ -22,12 +22,12 @@ HEALTHY_AFTER_S = 30.0
 # is killed at every start, for example for lack of memory, still needs the increasing pauses.
 STARTED_AFTER_S = 3.0
 # With the pauses above, about one minute of restarts.
-DEATHS_IN_A_ROW = 10
+MAX_DEATHS_IN_A_ROW = 10
 # The exit status of Headrace's programs for a wrong setting, which a restart cannot fix.
-WRONG_SETTINGS = 2
-GRACE_S = 7.0
-LOG_BYTES = 20_000_000
-LOG_CHECK_S = 5.0
+WRONG_SETTINGS_STATUS = 2
+GRACE_PERIOD_S = 7.0
+MAX_LOG_BYTES = 20_000_000
+LOG_CHECK_INTERVAL_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,8 @@ class Child:
     last_status: int | None = None
 
     @property
-    def wanted(self) -> bool:
-        return self.program.restart and self.last_status != WRONG_SETTINGS
+    def should_restart(self) -> bool:
+        return self.program.restart and self.last_status != WRONG_SETTINGS_STATUS
 
 
 class Supervisor:
@@ -65,35 +65,37 @@ class Supervisor:
 
     def start(self) -> None:
         for child in self.children:
-            _set_log_aside(child.program.log)
+            _rotate_log(child.program.log)
             self._spawn(child)
 
     def step(self) -> list[Program]:
         """Restart programs that are due; returns those that died since the last step."""
         dead = [child.program for child in self.children if self._reap(child)]
         for child in self.children:
-            if child.process is None and child.wanted and self._now() >= child.restart_at_s:
+            if child.process is None and child.should_restart and self._now() >= child.restart_at_s:
                 self._spawn(child)
         if self._now() >= self._log_check_s:
-            self._log_check_s = self._now() + LOG_CHECK_S
+            self._log_check_s = self._now() + LOG_CHECK_INTERVAL_S
             for child in self.children:
-                _bound_log(child.program.log)
+                _limit_log(child.program.log)
         return dead
 
-    def refused(self) -> Program | None:
+    def misconfigured_program(self) -> Program | None:
         """The first program that exited because of wrong settings. It is not restarted."""
-        return next((c.program for c in self.children if c.process is None and c.last_status == WRONG_SETTINGS), None)
+        return next(
+            (c.program for c in self.children if c.process is None and c.last_status == WRONG_SETTINGS_STATUS), None
+        )
 
-    def hopeless(self) -> Program | None:
+    def failing_program(self) -> Program | None:
         """The first program that has died too often in a row. It is still restarted."""
-        return next((child.program for child in self.children if self._keeps_dying(child)), None)
+        return next((child.program for child in self.children if self._is_failing(child)), None)
 
-    def ended(self, name: str) -> int | None:
+    def exit_status(self, name: str) -> int | None:
         """The exit status of a program that is not restarted; None while it runs."""
         child = next(child for child in self.children if child.program.name == name)
         return None if child.process is not None else child.last_status
 
-    def stop(self, grace_s: float = GRACE_S) -> list[str]:
+    def stop(self, grace_s: float = GRACE_PERIOD_S) -> list[str]:
         """Send SIGTERM to all, and SIGKILL to those still running after `grace_s`; returns the names of the killed."""
         return stop_all([self], grace_s)
 
@@ -110,15 +112,15 @@ class Supervisor:
             )
         child.started_s = self._now()
 
-    def _keeps_dying(self, child: Child) -> bool:
-        unwell = child.process is None or self._now() - child.started_s < HEALTHY_AFTER_S
-        return child.program.restart and unwell and child.deaths_in_a_row >= DEATHS_IN_A_ROW
+    def _is_failing(self, child: Child) -> bool:
+        is_unhealthy = child.process is None or self._now() - child.started_s < HEALTHY_AFTER_S
+        return child.program.restart and is_unhealthy and child.deaths_in_a_row >= MAX_DEATHS_IN_A_ROW
 
     def _reap(self, child: Child) -> bool:
         if child.process is None or (status := child.process.poll()) is None:
             return False
-        lived_s = self._now() - child.started_s
-        healthy = lived_s >= (STARTED_AFTER_S if status < 0 else HEALTHY_AFTER_S)
+        uptime_s = self._now() - child.started_s
+        healthy = uptime_s >= (STARTED_AFTER_S if status < 0 else HEALTHY_AFTER_S)
         child.deaths_in_a_row = 1 if healthy else child.deaths_in_a_row + 1
         child.restart_at_s = self._now() + RESTART_PAUSE.delay_s(child.deaths_in_a_row)
         child.last_status = status
@@ -127,7 +129,7 @@ class Supervisor:
         return True
 
 
-def stop_all(supervisors: Sequence[Supervisor], grace_s: float = GRACE_S) -> list[str]:
+def stop_all(supervisors: Sequence[Supervisor], grace_s: float = GRACE_PERIOD_S) -> list[str]:
     """Stop the programs of several supervisors in parallel, with one common grace period."""
     children = [child for supervisor in supervisors for child in supervisor.children]
     running = [(child, child.process) for child in children if child.process is not None]
@@ -155,15 +157,15 @@ def _kill_group(pid: int) -> None:
         return
 
 
-def _set_log_aside(log: Path) -> None:
+def _rotate_log(log: Path) -> None:
     """Start a run with an empty log; the previous log is kept as `.1`."""
     log.parent.mkdir(parents=True, exist_ok=True)
     if log.exists():
         log.replace(log.with_suffix(".log.1"))
 
 
-def _bound_log(log: Path) -> None:
+def _limit_log(log: Path) -> None:
     """Copy the log to `.1` and truncate it. The child keeps the file open in append mode and continues at its end."""
-    if log.exists() and log.stat().st_size > LOG_BYTES:
+    if log.exists() and log.stat().st_size > MAX_LOG_BYTES:
         shutil.copyfile(log, log.with_suffix(".log.1"))
         os.truncate(log, 0)

@@ -14,13 +14,13 @@ import psycopg
 from headrace.database.access import Access
 from headrace.progress.positions import HOPS, TOPICS, Done, FetcherReport, Positions, Reading, report_of
 from shared.broker.connect import connect
-from shared.broker.contract import Broker, Span, TopicPartition
+from shared.broker.contract import Broker, OffsetRange, TopicPartition
 from shared.errors import TransientError
 from shared.loopback import LOOPBACK_HOSTS
 from shared.ops.tables.orders import FRESH_S
 from shared.retry import Retry
 from shared.settings.sections import Settings
-from shared.topics import OUTBOX_CURSORS, SERVICES, WRITTEN_WITH_ROWS
+from shared.topics import OUTBOX_CURSORS, OUTBOX_TOPICS, SERVICES
 
 ADMIN_TIMEOUT_S = 3.0
 Rows = psycopg.Connection[tuple[Any, ...]]
@@ -80,7 +80,7 @@ class Observer:
     def _nothing_left(self, found: Positions) -> list[Done]:
         """Where a service that has stood still since the last look has nothing to read before the end."""
         before, self._behind = self._behind, found.behind()
-        spans = {who: Span(who[1], *at) for who, at in self._behind.items() if before.get(who) == at}
+        spans = {who: OffsetRange(who[1], *at) for who, at in self._behind.items() if before.get(who) == at}
         empty = self.record_count.empty(set(spans.values()))
         return [who for who, span in spans.items() if span in empty]
 
@@ -93,7 +93,7 @@ class Observer:
         there = self.connection.execute(
             "SELECT t.name, part.p, part.begin_off, part.end_off FROM broker.partitions part"
             " JOIN broker.topics t ON t.id = part.topic_id WHERE t.name = ANY(%s) AND part.end_off > part.begin_off",
-            ([prefix + topic for topic in WRITTEN_WITH_ROWS],),
+            ([prefix + topic for topic in OUTBOX_TOPICS],),
         ).fetchall()
         cursors = self._broker.cursors(OUTBOX_CURSORS) if there else {}
         return sum(

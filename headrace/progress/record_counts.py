@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from headrace.progress.positions import MAIN_READER, TOPICS, Positions
-from shared.broker.contract import RecordCount, Span
+from shared.broker.contract import OffsetRange, RecordCount
 from shared.topics import RAW, STREAMS
 
-Measured = Sequence[tuple[tuple[str, ...], Span]]
+Measured = Sequence[tuple[tuple[str, ...], OffsetRange]]
 
 
 @dataclass(frozen=True)
@@ -38,15 +38,17 @@ class Tally:
 
 
 def tally(record_count: RecordCount, before: Positions, after: Positions) -> Tally:
-    held = [((tp.topic,), Span(tp, after.begin.get(tp, 0), end)) for tp, end in after.end.items()]
-    came_in = [((tp.topic,), Span(tp, before.end.get(tp, 0), end)) for tp, end in after.end.items()]
-    read = [((who, tp.topic), Span(tp, before.done.get((who, tp), 0), end)) for (who, tp), end in after.done.items()]
+    held = [((tp.topic,), OffsetRange(tp, after.begin.get(tp, 0), end)) for tp, end in after.end.items()]
+    came_in = [((tp.topic,), OffsetRange(tp, before.end.get(tp, 0), end)) for tp, end in after.end.items()]
+    read = [
+        ((who, tp.topic), OffsetRange(tp, before.done.get((who, tp), 0), end)) for (who, tp), end in after.done.items()
+    ]
     counts = record_count.count({span for _, span in (*held, *came_in, *read)})
     used = tuple(topic for topic in TOPICS if topic in STREAMS or after.end_of(topic))
     return Tally(_summed(held, counts), _summed(came_in, counts), _summed(read, counts), used)
 
 
-def _summed(measured: Measured, counts: Mapping[Span, int]) -> dict[tuple[str, ...], int]:
+def _summed(measured: Measured, counts: Mapping[OffsetRange, int]) -> dict[tuple[str, ...], int]:
     sums = dict.fromkeys((key for key, _ in measured), 0)
     for key, span in measured:
         sums[key] += counts[span]

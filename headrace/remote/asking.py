@@ -10,12 +10,12 @@ from typing import Annotated
 
 import typer
 
-from headrace.remote.client import Api, api
+from headrace.remote.client import ApiClient, open_api
 from headrace.terminal.arguments import DatabaseOptions, Output, OutputOption
 
 
 @dataclass(frozen=True)
-class Asking(DatabaseOptions):
+class ApiOptions(DatabaseOptions):
     """The replica to call, the token, and the output format."""
 
     output: OutputOption = Output.TABLE
@@ -31,6 +31,6 @@ class Asking(DatabaseOptions):
     ] = None
 
     @contextmanager
-    def api(self, service: str) -> Iterator[Api]:
-        with api(self.settings, service, self.url, self.token_file) as asked:
-            yield asked
+    def open_api(self, service: str) -> Iterator[ApiClient]:
+        with open_api(self.settings, service, self.url, self.token_file) as client:
+            yield client

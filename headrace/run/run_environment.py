@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 
 from rich.console import Console
 
-from headrace.database.access import Access, opened, prepare, service_settings
+from headrace.database.access import Access, open_database, prepare, service_settings
 from headrace.database.data_dir import DataDir
-from headrace.processes.interrupts import Interrupts, interrupts
+from headrace.processes.interrupts import Interrupts, catch_interrupts
 from headrace.processes.supervisor import Program
 from headrace.progress.view import view_for
 from headrace.run.options import RunOptions
@@ -21,7 +21,7 @@ from headrace.run.programs import MODELS, services
 from headrace.run.session import Session
 from services.fetcher.settings import FetcherSettings
 from services.loader.settings import LoaderSettings
-from shared.readiness import until_first_use
+from shared.readiness import retry_until_first_use
 from shared.retry import Retry
 from shared.settings.sections import ServiceSettings, Settings, read_secret
 
@@ -82,12 +82,12 @@ def prepared_site(settings: Settings, config: Path | None, screen: Console) -> I
     """Alone in the data directory, with the database up and migrated; leaves nothing running."""
     began_s = time.monotonic()
     data_dir = DataDir(settings.data_dir)
-    data_dir.make()
-    with interrupts() as caught, data_dir.locked(), ExitStack() as stack:
-        ready = until_first_use(lambda text: screen.print(text, markup=False, soft_wrap=True), sleep=caught.wait)
-        access = stack.enter_context(opened(settings, ready))
+    data_dir.create()
+    with catch_interrupts() as caught, data_dir.run_lock(), ExitStack() as stack:
+        ready = retry_until_first_use(lambda text: screen.print(text, markup=False, soft_wrap=True), sleep=caught.wait)
+        access = stack.enter_context(open_database(settings, ready))
         prepare(access, settings, ready)
-        data_dir.make_token()
+        data_dir.create_token()
         site = Site(access, settings, data_dir, config, caught, screen, began_s, ready)
         for model in MODELS:
             site.settings(model)

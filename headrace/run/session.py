@@ -11,7 +11,7 @@ import psycopg
 
 from headrace.database.access import Access, one_line
 from headrace.processes.interrupts import Interrupts
-from headrace.processes.last_error import last_words
+from headrace.processes.last_error import last_error
 from headrace.processes.supervisor import Program, Supervisor, stop_all
 from headrace.progress.observer import Observer, held_back
 from headrace.progress.positions import Positions, Reading, waiting_for
@@ -97,12 +97,12 @@ class Session:
     def run_task(self, program: Program) -> None:
         """Run a program that ends by itself beside the others. Raises RunFailed unless it ends well."""
         supervisor = self.start([program])
-        self.wait(lambda: supervisor.ended(program.name) is not None)
-        status = supervisor.ended(program.name)
+        self.wait(lambda: supervisor.exit_status(program.name) is not None)
+        status = supervisor.exit_status(program.name)
         self.stop(supervisor)
         if status:
             raise RunFailed(
-                f"{program.name} ended with status {status}: {last_words(program.log)} (log: {program.log})"
+                f"{program.name} ended with status {status}: {last_error(program.log)} (log: {program.log})"
             )
 
     def wait(self, until: Callable[[], bool], give_up: bool = True) -> None:
@@ -155,7 +155,7 @@ class Session:
     def _report_pauses(self, reading: Reading) -> None:
         """A pause by an operator is no stall: the run waits for its end without a limit."""
         try:
-            paused = orders_table.paused(self.observer().connection)
+            paused = orders_table.paused_topics(self.observer().connection)
         except psycopg.OperationalError:
             return  # the next reading meets it too, and says so
         if paused:
@@ -178,7 +178,7 @@ class Session:
         kafka = isinstance(error, TransientError) and self._settings.broker.address is not None
         away = "Kafka" if kafka else "the database"
         self._say_once("away", away, [f"{away} is away, trying again: {one_line(error)[:200]}"])
-        down = self.access.server is not None and not self.access.server.answers()
+        down = self.access.server is not None and not self.access.server.accepts_connections()
         if kafka and not down:
             return
         if self._observer is not None:
@@ -190,13 +190,13 @@ class Session:
     def _tend(self, give_up: bool) -> None:
         for supervisor in self._supervisors:
             ended = supervisor.step()
-            if program := supervisor.refused():
-                raise ConfigError(f"{program.name} refused its settings: {last_words(program.log)}")
+            if program := supervisor.misconfigured_program():
+                raise ConfigError(f"{program.name} refused its settings: {last_error(program.log)}")
             for dead in ended:
                 if dead.restart:
-                    self.say(f"{dead.name} ended and is started again; it said: {last_words(dead.log)}")
-            if (program := supervisor.hopeless()) and give_up:
-                raise RunFailed(f"{program.name} keeps dying: {last_words(program.log)} (log: {program.log})")
+                    self.say(f"{dead.name} ended and is started again; it said: {last_error(dead.log)}")
+            if (program := supervisor.failing_program()) and give_up:
+                raise RunFailed(f"{program.name} keeps dying: {last_error(program.log)} (log: {program.log})")
 
     def __enter__(self) -> Self:
         return self

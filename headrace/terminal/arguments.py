@@ -80,8 +80,8 @@ def settings_of(
     data_dir: Path | None, database: str | None, config: Path | None, broker: str | None = None
 ) -> Settings:
     """Settings from file, environment and options, with an absolute data directory. Raises ConfigError."""
-    given = {"data_dir": data_dir, "database.url": database, "broker.url": broker}
-    settings = load(Settings, os.environ, config, given)
+    options = {"data_dir": data_dir, "database.url": database, "broker.url": broker}
+    settings = load(Settings, os.environ, config, options)
     return settings.model_copy(update={"data_dir": settings.data_dir.expanduser().resolve()})
 
 
@@ -104,13 +104,13 @@ def grouped_options(command: Callable[..., T]) -> Callable[..., T]:
 
     first, *others = inspect.signature(command).parameters.values()
     ordered = [*others, first] if first.name in groups else [first, *others]
-    flat = [each for parameter in ordered for each in _flat(parameter, hints)]
+    flat = [each for parameter in ordered for each in _flattened(parameter, hints)]
     run.__signature__ = inspect.Signature(flat)  # type: ignore[attr-defined]
     run.__annotations__ = {each.name: each.annotation for each in flat}
     return run
 
 
-def _flat(parameter: inspect.Parameter, hints: dict[str, Any]) -> Iterator[inspect.Parameter]:
+def _flattened(parameter: inspect.Parameter, hints: dict[str, Any]) -> Iterator[inspect.Parameter]:
     hint = hints[parameter.name]
     if not (is_dataclass(hint) and isinstance(hint, type)):
         yield parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hint)

@@ -23,7 +23,7 @@ def stderr() -> Console:
     return Console(stderr=True, highlight=False)
 
 
-def note(text: str) -> None:
+def print_note(text: str) -> None:
     """Write a remark to standard error, beside the answer."""
     stderr().print(text, markup=False, soft_wrap=True)
 

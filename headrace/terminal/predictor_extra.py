@@ -7,13 +7,13 @@ from importlib.util import find_spec
 from shared.errors import ConfigError
 
 # The extra `predictor` in pyproject.toml lists the same packages.
-PACKAGES = ("lightgbm", "matplotlib", "numpy", "safetensors", "threadpoolctl", "torch")
+PREDICTOR_PACKAGES = ("lightgbm", "matplotlib", "numpy", "safetensors", "threadpoolctl", "torch")
 
 
-def require(what: str) -> None:
+def require_predictor_extra(action: str) -> None:
     """Raises ConfigError that names the missing packages. `what`: the action that needs them."""
-    missing = [name for name in PACKAGES if find_spec(name) is None]
+    missing = [name for name in PREDICTOR_PACKAGES if find_spec(name) is None]
     if missing:
         raise ConfigError(
-            f"{what} needs packages that are not installed here: {', '.join(missing)}. Install headrace[predictor]"
+            f"{action} needs packages that are not installed here: {', '.join(missing)}. Install headrace[predictor]"
         )

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from services.cleaner import boatrace
 from services.cleaner.filtered import Filtered
-from services.cleaner.reference import reference
+from services.cleaner.reference import read_reference
 from shared.errors import InvalidEvent
 from shared.events import CleanEvent, RawEvent
 from shared.records import reason_of
@@ -19,10 +19,10 @@ __all__ = ["Filtered", "clean"]
 Feeds = dict[str, Callable[[RawEvent], CleanEvent | Filtered]]
 
 BOATRACE: Feeds = {
-    "programs": boatrace.listed,
-    "previews": boatrace.observed,
-    "results": boatrace.settled,
-    "reference": reference,
+    "programs": boatrace.read_program,
+    "previews": boatrace.read_preview,
+    "results": boatrace.read_result,
+    "reference": read_reference,
 }
 
 FORMATS: dict[str, Feeds] = {"boatrace": BOATRACE, "simulator": BOATRACE}
@@ -38,11 +38,11 @@ def clean(raw: RawEvent) -> CleanEvent | Filtered:
     feeds = FORMATS.get(raw.source.partition("-")[0])
     if feeds is None:
         raise InvalidEvent(f"expected a source that begins with {' or '.join(FORMATS)}, got {raw.source!r}")
-    read = feeds.get(raw.feed)
-    if read is None:
+    reader = feeds.get(raw.feed)
+    if reader is None:
         raise InvalidEvent(f"expected a feed among {', '.join(feeds)}, got {raw.feed!r}")
     try:
-        return read(raw)
+        return reader(raw)
     except InvalidEvent as error:
         raise InvalidEvent(f"{raw.feed} of {raw.event_key}: {error}") from error
     except ValidationError as error:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from services.cleaner.clean import clean
 from services.cleaner.filtered import Filtered
 from shared.broker.contract import NewRecord
-from shared.records import Received, encode
+from shared.records import DecodedRecord, encode
 from shared.topics import CLEAN
 
 HOP = "cleaner"
@@ -19,7 +19,7 @@ class Cleaner:
     def __init__(self, on_filtered: Callable[[str], None]) -> None:
         self._on_filtered = on_filtered
 
-    def handle(self, batch: Sequence[Received]) -> list[NewRecord]:
+    def handle(self, batch: Sequence[DecodedRecord]) -> list[NewRecord]:
         outputs = []
         for received in batch:
             cleaned = clean(received.message)

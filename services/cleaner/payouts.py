@@ -10,7 +10,7 @@ from itertools import combinations, groupby, permutations, product
 from re import compile as pattern
 from typing import Any
 
-from services.cleaner.values import wrong
+from services.cleaner.values import unexpected
 
 MARKETS = ("trifecta", "trio", "exacta", "quinella", "quinella_place", "win", "place")
 
@@ -33,32 +33,32 @@ Selections = dict[str, frozenset[str]]
 def transactions_of(payouts: Any) -> list[dict[str, Any]]:
     """The payout rows in the source's order, numbered within their market; a repeated row counts once."""
     if not isinstance(payouts, dict) or payouts.keys() != _SHAPES.keys():
-        raise wrong("payouts", f"an object of {', '.join(MARKETS)}", payouts)
-    found: list[dict[str, Any]] = []
+        raise unexpected("payouts", f"an object of {', '.join(MARKETS)}", payouts)
+    transactions: list[dict[str, Any]] = []
     for market in MARKETS:
         rows = payouts[market]
         if rows.__class__ is not list:
-            raise wrong(f"payouts.{market}", "an array", rows)
+            raise unexpected(f"payouts.{market}", "an array", rows)
         amounts: dict[str, int] = {}
         for row in rows:
-            selection, amount = _row(market, row)
+            selection, amount = _read_row(market, row)
             if selection not in amounts:
                 amounts[selection] = amount
                 ordinal = len(amounts)
-                found.append({"market": market, "selection": selection, "amount": amount, "ordinal": ordinal})
+                transactions.append({"market": market, "selection": selection, "amount": amount, "ordinal": ordinal})
             elif amounts[selection] != amount:
-                raise wrong(f"payouts.{market} {selection}", f"one amount, {amounts[selection]}", amount)
-    return found
+                raise unexpected(f"payouts.{market} {selection}", f"one amount, {amounts[selection]}", amount)
+    return transactions
 
 
-def _row(market: str, row: Any) -> tuple[str, int]:
+def _read_row(market: str, row: Any) -> tuple[str, int]:
     if row.__class__ is not dict:
-        raise wrong(f"payouts.{market}", "objects", row)
+        raise unexpected(f"payouts.{market}", "objects", row)
     selection, amount = row.get("combination"), row.get("payout")
     if selection.__class__ is not str or not _is_selection(market, selection):
-        raise wrong(f"payouts.{market}", "a combination of different boats such as 1-2-3 or 1=2=3", selection)
+        raise unexpected(f"payouts.{market}", "a combination of different boats such as 1-2-3 or 1=2=3", selection)
     if amount.__class__ is not int or not LOWEST_AMOUNT <= amount <= HIGHEST_AMOUNT:
-        raise wrong(f"payouts.{market} {selection}", f"an integer {LOWEST_AMOUNT}..{HIGHEST_AMOUNT}", amount)
+        raise unexpected(f"payouts.{market} {selection}", f"an integer {LOWEST_AMOUNT}..{HIGHEST_AMOUNT}", amount)
     return selection, amount
 
 
@@ -86,12 +86,14 @@ def missing_markets(
     for row in transactions:
         market, selection = row["market"], row["selection"]
         if selection not in winning[market]:
-            raise wrong(f"payouts.{market}", f"a winner, {' or '.join(sorted(winning[market])) or 'none'}", selection)
+            raise unexpected(
+                f"payouts.{market}", f"a winner, {' or '.join(sorted(winning[market])) or 'none'}", selection
+            )
         paid[market].add(selection)
-    return tuple(market for market in offered(starters) for _ in winning[market] - paid[market])
+    return tuple(market for market in offered_markets(starters) for _ in winning[market] - paid[market])
 
 
-def offered(starters: int) -> tuple[str, ...]:
+def offered_markets(starters: int) -> tuple[str, ...]:
     """The markets for this number of starters. A market in which every selection would win is cancelled."""
     if starters >= 4:
         return MARKETS
@@ -103,19 +105,19 @@ def offered(starters: int) -> tuple[str, ...]:
 @lru_cache(maxsize=4096)  # 720 complete orders, and the observed ones with fewer boats or dead heats
 def winning_selections(places: tuple[int | None, ...]) -> Selections:
     """The winning selections of each market, by the places of slots 1 to 6. After a dead heat there are several."""
-    found: dict[str, set[str]] = {market: set() for market in MARKETS}
+    winners: dict[str, set[str]] = {market: set() for market in MARKETS}
     for order in _orders(places):
         first_two, first_three = order[:2], order[:3]
-        found["win"].add(order[0])
-        found["place"].update(first_two)
+        winners["win"].add(order[0])
+        winners["place"].update(first_two)
         if len(first_two) == 2:
-            found["exacta"].add("-".join(first_two))
-            found["quinella"].add("=".join(sorted(first_two)))
-            found["quinella_place"].update("=".join(pair) for pair in combinations(sorted(first_three), 2))
+            winners["exacta"].add("-".join(first_two))
+            winners["quinella"].add("=".join(sorted(first_two)))
+            winners["quinella_place"].update("=".join(pair) for pair in combinations(sorted(first_three), 2))
         if len(first_three) == 3:
-            found["trifecta"].add("-".join(first_three))
-            found["trio"].add("=".join(sorted(first_three)))
-    return {market: frozenset(selections) for market, selections in found.items()}
+            winners["trifecta"].add("-".join(first_three))
+            winners["trio"].add("=".join(sorted(first_three)))
+    return {market: frozenset(selections) for market, selections in winners.items()}
 
 
 def _orders(places: tuple[int | None, ...]) -> Iterator[list[str]]:

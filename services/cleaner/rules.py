@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from typing import Any
 
-from services.cleaner.values import shown, wrong
+from services.cleaner.values import describe, unexpected
 from shared.errors import InvalidEvent
 
 SLOTS = range(1, 7)
@@ -41,14 +41,14 @@ def boats_of(boats: Any) -> list[dict[str, Any]]:
         for key, row in boats.items():
             number = row.get("racer_boat_number") if isinstance(row, dict) else None
             if number.__class__ is not int or str(number) != key:
-                raise wrong("boats", f"boat number {shown(key)} under the key {shown(key)}", number)
+                raise unexpected("boats", f"boat number {describe(key)} under the key {describe(key)}", number)
     elif isinstance(boats, list):
         rows = boats
     else:
-        raise wrong("boats", "an array or an object", boats)
+        raise unexpected("boats", "an array or an object", boats)
     for row in rows:
         if row.__class__ is not dict:
-            raise wrong("boats", "objects", row)
+            raise unexpected("boats", "objects", row)
     return rows
 
 
@@ -62,7 +62,7 @@ def six_boats(boats: Any) -> list[dict[str, Any]]:
     rows = without_boat_zero(boats_of(boats))
     numbers = [row.get("racer_boat_number") for row in rows]
     if any(number.__class__ is not int for number in numbers) or {*numbers} != {*SLOTS} or len(rows) != len(SLOTS):
-        raise InvalidEvent(f"boats: expected boats 1..6, each once, got {', '.join(map(shown, numbers[:8]))}")
+        raise InvalidEvent(f"boats: expected boats 1..6, each once, got {', '.join(map(describe, numbers[:8]))}")
     return rows if numbers == [*SLOTS] else sorted(rows, key=lambda row: int(row["racer_boat_number"]))
 
 
@@ -88,13 +88,13 @@ def drop_unmeasured(measures: dict[str, float]) -> None:
     if exhibition_time_s == 0:
         del measures["exhibition_time_s"]
     elif exhibition_time_s is not None and exhibition_time_s < SHORTEST_LAP_S:
-        raise wrong("racer_exhibition_time", f"0 (not measured) or at least {SHORTEST_LAP_S}", exhibition_time_s)
+        raise unexpected("racer_exhibition_time", f"0 (not measured) or at least {SHORTEST_LAP_S}", exhibition_time_s)
     if weight_kg == 0:
         for name in ("weight_kg", "weight_adjustment_kg", "tilt_deg"):
             if measures.get(name) == 0:
                 del measures[name]
     elif weight_kg is not None and weight_kg < LIGHTEST_KG:
-        raise wrong("racer_weight", f"0 (not measured) or at least {LIGHTEST_KG}", weight_kg)
+        raise unexpected("racer_weight", f"0 (not measured) or at least {LIGHTEST_KG}", weight_kg)
 
 
 def drop_placeholder_weather(conditions: dict[str, float]) -> None:
@@ -117,7 +117,7 @@ def racer_of(boat: Mapping[str, Any]) -> int | None:
             raise InvalidEvent("expected the field 'racer_number', got none")
         return None
     if number.__class__ is not int or not 0 <= number <= 99_999:
-        raise wrong("racer_number", "an integer 0..99999 or null", number)
+        raise unexpected("racer_number", "an integer 0..99999 or null", number)
     return int(number) or None
 
 

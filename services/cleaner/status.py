@@ -12,16 +12,16 @@ NO_RESULT = Filtered("no result yet")
 HALF_PUBLISHED = Filtered("half-published result")
 
 
-class Page(NamedTuple):
+class ResultPage(NamedTuple):
     """The content of a result page, as far as the status depends on it."""
 
     outcomes: Sequence[dict[str, Any]]  # of slots 1 to 6; unknown values have no key
-    paid: bool  # there is a payout row
-    blank: bool  # no content: no racer (not even number 0), name, weather or technique
+    has_payouts: bool  # there is a payout row
+    is_blank: bool  # no content: no racer (not even number 0), name, weather or technique
     historical: bool  # fetched after the day was over: it will not change
 
 
-def status_of(page: Page) -> str | Filtered:
+def status_of(page: ResultPage) -> str | Filtered:
     """The status (settled, void, cancelled or provisional), or Filtered if the page contains no fact.
 
     - Blank page, day is over: `cancelled`. Blank page, day not over: Filtered, there is no result yet.
@@ -32,20 +32,20 @@ def status_of(page: Page) -> str | Filtered:
     - Anything else: `provisional`, in an archive too. Places without payouts must not be taken for an event in which
       every payout was a special payout.
     """
-    placed = any("place" in outcome for outcome in page.outcomes)
-    if not placed and not page.paid and not any(has_fate(outcome) for outcome in page.outcomes):
-        if not page.blank:
+    has_places = any("place" in outcome for outcome in page.outcomes)
+    if not has_places and not page.has_payouts and not any(has_outcome(outcome) for outcome in page.outcomes):
+        if not page.is_blank:
             return HALF_PUBLISHED
         return "cancelled" if page.historical else NO_RESULT
-    accounted = all(_is_accounted(outcome, page.historical) for outcome in page.outcomes)
-    if placed and page.paid and accounted:
+    all_accounted = all(_is_accounted(outcome, page.historical) for outcome in page.outcomes)
+    if has_places and page.has_payouts and all_accounted:
         return "settled"
-    if not placed and not page.paid and (accounted or _no_bet_stands(page.outcomes)):
+    if not has_places and not page.has_payouts and (all_accounted or _too_few_starters(page.outcomes)):
         return "void"
     return "provisional"
 
 
-def has_fate(outcome: dict[str, Any]) -> bool:
+def has_outcome(outcome: dict[str, Any]) -> bool:
     """Whether the boat has a place, a place code, a course or a start timing. A racer alone is not an outcome."""
     return "place" in outcome or "code" in outcome or "course" in outcome or "start_timing_s" in outcome
 
@@ -59,6 +59,6 @@ def _is_accounted(outcome: dict[str, Any], historical: bool) -> bool:
     return "place" in outcome or "code" in outcome or (historical and "entity_key" in outcome)
 
 
-def _no_bet_stands(outcomes: Sequence[dict[str, Any]]) -> bool:
+def _too_few_starters(outcomes: Sequence[dict[str, Any]]) -> bool:
     """Whether fewer than two boats have stakes that are not refunded. The event is then void at once."""
     return sum(not outcome.get("refunded", False) for outcome in outcomes) < 2

@@ -23,7 +23,7 @@ _NUMBER = frozenset((int, float))  # compared by class, because a bool is an int
 _INTEGER = frozenset((int,))
 
 
-class Field(NamedTuple):
+class NumericField(NamedTuple):
     """A numeric field: its key in the source, its name in the message, its lowest and highest possible value."""
 
     key: str
@@ -32,7 +32,7 @@ class Field(NamedTuple):
     high: float
 
 
-def shown(value: object) -> str:
+def describe(value: object) -> str:
     """The value for an error message, always short: objects and arrays by size, texts cut."""
     if isinstance(value, dict | list):
         return f"{'an object' if isinstance(value, dict) else 'an array'} of {len(value)}"
@@ -42,42 +42,44 @@ def shown(value: object) -> str:
     return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
 
 
-def wrong(where: str, expected: str, value: object) -> InvalidEvent:
+def unexpected(where: str, expected: str, value: object) -> InvalidEvent:
     """The error for a value that is not as expected; `where` is the field."""
-    return InvalidEvent(f"{where}: expected {expected}, got {shown(value)}")
+    return InvalidEvent(f"{where}: expected {expected}, got {describe(value)}")
 
 
-def _read(row: Mapping[str, Any], fields: Iterable[Field], kinds: frozenset[type[float]], noun: str) -> dict[str, Any]:
+def _read_fields(
+    row: Mapping[str, Any], fields: Iterable[NumericField], kinds: frozenset[type[float]], noun: str
+) -> dict[str, Any]:
     # The hottest loop of the cleaner (about 150 values per card): no call per value. Unknown values get no key.
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     try:
         for key, name, low, high in fields:
             value: Any = row[key]
             if value is None:
                 continue
             if value.__class__ not in kinds or not low <= value <= high:
-                raise wrong(key, f"{noun} {low:g}..{high:g} or null", value)
-            found[name] = value
+                raise unexpected(key, f"{noun} {low:g}..{high:g} or null", value)
+            values[name] = value
     except KeyError as missing:
         raise InvalidEvent(f"expected the field {missing}, got none") from missing
-    return found
+    return values
 
 
-def numbers(row: Mapping[str, Any], fields: Iterable[Field]) -> dict[str, float]:
+def numbers(row: Mapping[str, Any], fields: Iterable[NumericField]) -> dict[str, float]:
     """The known values of `fields`, by name: ints or floats, since the source writes whole numbers as integers."""
-    return _read(row, fields, _NUMBER, "a number")
+    return _read_fields(row, fields, _NUMBER, "a number")
 
 
-def integers(row: Mapping[str, Any], fields: Iterable[Field]) -> dict[str, int]:
+def integers(row: Mapping[str, Any], fields: Iterable[NumericField]) -> dict[str, int]:
     """The known values of `fields`, by name: codes, counts and ranks. A float such as 1.0 is refused."""
-    return _read(row, fields, _INTEGER, "an integer")
+    return _read_fields(row, fields, _INTEGER, "an integer")
 
 
 def integer(row: Mapping[str, Any], key: str, low: int, high: int) -> int:
     """A required integer."""
     value = row.get(key)
     if value.__class__ is not int or not low <= value <= high:
-        raise wrong(key, f"an integer {low}..{high}", value)
+        raise unexpected(key, f"an integer {low}..{high}", value)
     return value
 
 
@@ -90,7 +92,7 @@ def text(row: Mapping[str, Any], key: str) -> str | None:
     if value is None:
         return None
     if value.__class__ is not str or len(value) > LONGEST_TEXT or _UNSTORABLE.search(value):
-        raise wrong(key, f"a text of at most {LONGEST_TEXT} characters (no NUL) or null", value)
+        raise unexpected(key, f"a text of at most {LONGEST_TEXT} characters (no NUL) or null", value)
     return value.strip() or None
 
 
@@ -98,13 +100,13 @@ def day(row: Mapping[str, Any], key: str) -> date:
     """A required date, written YYYY-MM-DD."""
     value = row.get(key)
     try:
-        found = date.fromisoformat(value) if value.__class__ is str else None
+        parsed_date = date.fromisoformat(value) if value.__class__ is str else None
     except ValueError:
-        found = None
+        parsed_date = None
     # fromisoformat also accepts 20260131 and 2026-W05-6. Near year 1, the conversion to UTC would fail.
-    if found is None or found.isoformat() != value or found.year < EARLIEST_YEAR:
-        raise wrong(key, f"a date YYYY-MM-DD since {EARLIEST_YEAR}", value)
-    return found
+    if parsed_date is None or parsed_date.isoformat() != value or parsed_date.year < EARLIEST_YEAR:
+        raise unexpected(key, f"a date YYYY-MM-DD since {EARLIEST_YEAR}", value)
+    return parsed_date
 
 
 def local_time(row: Mapping[str, Any], key: str, on: date) -> datetime | None:
@@ -113,12 +115,12 @@ def local_time(row: Mapping[str, Any], key: str, on: date) -> datetime | None:
     if value is None:
         return None
     try:
-        found = datetime.fromisoformat(value) if _LOCAL_TIME.fullmatch(value) else None
+        local = datetime.fromisoformat(value) if _LOCAL_TIME.fullmatch(value) else None
     except ValueError:
-        found = None
-    if found is None or found.date() != on:
-        raise wrong(key, f"a time YYYY-MM-DD HH:MM:SS (JST) on {on}", value)
-    return found.replace(tzinfo=JST).astimezone(UTC)
+        local = None
+    if local is None or local.date() != on:
+        raise unexpected(key, f"a time YYYY-MM-DD HH:MM:SS (JST) on {on}", value)
+    return local.replace(tzinfo=JST).astimezone(UTC)
 
 
 def midnight(on: date) -> datetime:

@@ -11,7 +11,7 @@ from pydantic import AwareDatetime, Field, model_validator
 from shared.settings.sections import Section, ServiceSettings, Url
 
 
-class Fetcher(Section):
+class FetcherSection(Section):
     source: str = Field(
         default="simulator", min_length=1, description="name of a declared source, or path of its YAML file"
     )
@@ -37,4 +37,4 @@ class Fetcher(Section):
 
 class FetcherSettings(ServiceSettings):
     name: ClassVar[str] = "fetcher"
-    fetcher: Fetcher = Field(default=Fetcher(), description="what the fetcher fetches")
+    fetcher: FetcherSection = Field(default=FetcherSection(), description="what the fetcher fetches")

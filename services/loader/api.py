@@ -10,16 +10,16 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.config import JsonDict
 
-from services.loader.postgres_export_orders import KIND, touch
+from services.loader.postgres_export_orders import KIND, mark_days_outdated
 from shared.database.connection import DbConnection
 from shared.ops.operations import NotPossible
-from shared.runtime.api.context import Desk
-from shared.runtime.api.idempotent_change import ACCEPTED, Answer, OperationBody, begun, carry_out
+from shared.runtime.api.context import AdminContext
+from shared.runtime.api.idempotent_change import ACCEPTED, ChangeResult, OperationBody, apply_change, start_operation
 from shared.runtime.api.paging import Limit, page_of
 from shared.runtime.api.problems import responses
 
 
-class ExportWish(BaseModel):
+class ExportRequest(BaseModel):
     """The days whose CSV files to rewrite."""
 
     model_config = ConfigDict(
@@ -51,7 +51,7 @@ After = Annotated[
 ]
 
 
-class Parked(BaseModel):
+class ParkedFact(BaseModel):
     """A fact whose event is not listed yet."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [PARKED_EXAMPLE]})
@@ -64,17 +64,17 @@ class Parked(BaseModel):
     parked_at: datetime
 
 
-class ParkedPage(BaseModel):
+class ParkedFactPage(BaseModel):
     """Oldest first. Pass `next` as `after` to get the next page."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"total": 1, "parked": [PARKED_EXAMPLE], "next": None}]})
 
     total: int
-    parked: list[Parked]
+    parked: list[ParkedFact]
     next: UUID | None
 
 
-def router(desk: Desk, *, exporting: bool) -> APIRouter:
+def router(context: AdminContext, *, exporting: bool) -> APIRouter:
     """`exporting`: whether this loader writes CSV files (setting `loader.exports`)."""
     router = APIRouter(tags=["loader"])
 
@@ -85,25 +85,27 @@ def router(desk: Desk, *, exporting: bool) -> APIRouter:
         response_model=OperationBody,
         responses=ACCEPTED | responses(409),
     )
-    def export(wish: ExportWish, request: Request) -> Response:
+    def start_export(body: ExportRequest, request: Request) -> Response:
         """Existing files are replaced. A day is written when all its events have ended, or when the day is over.
 
         409: CSV exports are switched off in this loader.
         """
 
-        def work(connection: DbConnection) -> Answer:
+        def work(connection: DbConnection) -> ChangeResult:
             if not exporting:
                 raise NotPossible("CSV exports are switched off: set loader.exports to true and restart the loader")
-            return begun(connection, desk, request, KIND, touch(connection, wish.from_date, wish.to_date))
+            return start_operation(
+                connection, context, request, KIND, mark_days_outdated(connection, body.from_date, body.to_date)
+            )
 
-        return carry_out(desk, request, KIND, f"{wish.from_date} to {wish.to_date}", work)
+        return apply_change(context, request, KIND, f"{body.from_date} to {body.to_date}", work)
 
     @router.get("/parked", summary="List facts whose event is not listed yet")
-    def parked(after: After = None, limit: Limit = 100) -> ParkedPage:
+    def list_parked_facts(after: After = None, limit: Limit = 100) -> ParkedFactPage:
         """A parked fact is loaded in the transaction that lists its event."""
-        with desk.transaction() as connection:
+        with context.transaction() as connection:
             total = connection.execute("SELECT count(*) FROM facts.parked").fetchone()
-            found = connection.execute(
+            rows = connection.execute(
                 "SELECT record_id, parent_key, kind, reason, topic || '/' || p || '/' || off, parked_at"
                 " FROM facts.parked WHERE %(after)s::uuid IS NULL OR (parked_at, record_id) >"
                 " (SELECT parked_at, record_id FROM facts.parked WHERE record_id = %(after)s)"
@@ -111,8 +113,8 @@ def router(desk: Desk, *, exporting: bool) -> APIRouter:
                 {"after": after, "limit": limit + 1},
             ).fetchall()
         names = ("record_id", "event_key", "kind", "reason", "place", "parked_at")
-        page, last = page_of([Parked(**dict(zip(names, row, strict=True))) for row in found], limit)
+        page, last = page_of([ParkedFact(**dict(zip(names, row, strict=True))) for row in rows], limit)
         following = None if last is None else last.record_id
-        return ParkedPage(total=int(total[0]) if total else 0, parked=list(page), next=following)
+        return ParkedFactPage(total=int(total[0]) if total else 0, parked=list(page), next=following)
 
     return router

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from shared.events import EntityInfo
 
 
-class Sighting(NamedTuple):
+class DatedEntityInfo(NamedTuple):
     """An entity as one card states it; `known_at` is when the card became known."""
 
     known_at: datetime
@@ -22,9 +22,9 @@ class Sighting(NamedTuple):
     info: EntityInfo
 
 
-def met_again(before: Sighting, sighting: Sighting) -> Sighting:
+def merge(before: DatedEntityInfo, other: DatedEntityInfo) -> DatedEntityInfo:
     """Merge the two, in either order. `_UPDATE_ENTITIES` in services/loader/postgres_merge.py does the same in SQL."""
-    older, newer = (before, sighting) if sighting.known_at >= before.known_at else (sighting, before)
+    older, newer = (before, other) if other.known_at >= before.known_at else (other, before)
     info = EntityInfo(
         entity_key=newer.info.entity_key,
         name=newer.info.name or older.info.name,

@@ -10,7 +10,7 @@ from shared.errors import InvalidEvent
 from shared.events import Reference
 
 
-def meet(connection: DbConnection, reference: Reference) -> None:
+def insert_codes(connection: DbConnection, reference: Reference) -> None:
     """Insert a row without a name for each new code. Runs in the transaction for shared rows (load.py)."""
     if reference.table not in REFERENCE_TABLES:
         raise InvalidEvent(f"expected a reference table among {', '.join(REFERENCE_TABLES)}, got {reference.table!r}")
@@ -23,7 +23,7 @@ def meet(connection: DbConnection, reference: Reference) -> None:
     )
 
 
-def write(connection: DbConnection, reference: Reference) -> bool:
+def update_codes(connection: DbConnection, reference: Reference) -> bool:
     """Update names and attributes; returns whether any row changed. Other codes stay, because old facts use them.
 
     A row with a later `known_at` is not changed. If the values are equal, only `known_at` advances.
@@ -36,14 +36,14 @@ def write(connection: DbConnection, reference: Reference) -> bool:
         reference.known_at,
         reference.source,
     )
-    said = (
+    from_clause = (
         " FROM facts.sources s, unnest(%s::text[], %s::text[], %s::jsonb[]) AS w(code, name, attributes),"
         " CAST(%s AS timestamptz) AS at WHERE s.name = %s AND t.source_id = s.id AND t.code = w.code"
     )
     changed = connection.execute(
-        f"UPDATE facts.{reference.table} t SET name = w.name, attributes = w.attributes, known_at = at {said}"
+        f"UPDATE facts.{reference.table} t SET name = w.name, attributes = w.attributes, known_at = at {from_clause}"
         " AND coalesce(t.known_at <= at, true) AND (t.name, t.attributes) IS DISTINCT FROM (w.name, w.attributes)",
         values,
     ).rowcount
-    connection.execute(f"UPDATE facts.{reference.table} t SET known_at = at {said} AND t.known_at < at", values)
+    connection.execute(f"UPDATE facts.{reference.table} t SET known_at = at {from_clause} AND t.known_at < at", values)
     return changed > 0

@@ -31,7 +31,7 @@ def contributions(fact: Settled | None) -> dict[Cell, Sums]:
     for market, rows in _by_market(fact.transactions).items():
         if market in fact.missing_markets:
             continue
-        bets = selections(rows[0].selection, len(starters))
+        bets = selection_count(rows[0].selection, len(starters))
         sums = (bets, bets * STAKE, sum(row.amount for row in rows))
         cells["all", "", market] = cells["venue", venue, market] = sums
         if rows[0].selection.isdigit():
@@ -44,7 +44,7 @@ def contributions(fact: Settled | None) -> dict[Cell, Sums]:
     return cells
 
 
-def selections(example: str, starters: int) -> int:
+def selection_count(example: str, starters: int) -> int:
     """How many selections a market has, by the format of one: `1-2-3` is ordered, `1=2=3` is not, `1` is one entry."""
     if "-" in example:
         return perm(starters, example.count("-") + 1)
@@ -56,12 +56,12 @@ def difference(before: dict[Cell, Sums], after: dict[Cell, Sums]) -> dict[Cell, 
     if not before:
         return after
     none = (0, 0, 0)
-    moved = {}
+    changes = {}
     for cell in before.keys() | after.keys():
         old, new = before.get(cell, none), after.get(cell, none)
         if old != new:
-            moved[cell] = (new[0] - old[0], new[1] - old[1], new[2] - old[2])
-    return moved
+            changes[cell] = (new[0] - old[0], new[1] - old[1], new[2] - old[2])
+    return changes
 
 
 def _by_market(transactions: Iterable[Transaction]) -> dict[str, list[Transaction]]:

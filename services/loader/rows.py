@@ -33,15 +33,29 @@ def rows_of(fact: FactEvent) -> Iterator[tuple[Table, Row]]:
     if isinstance(fact, Listed):
         for entry in fact.entries:
             entity_key = entry.entity.entity_key if entry.entity else None
-            yield ENTRIES, (key, entry.slot, entity_key, _text(entry.measures), _text(entry.categories))
+            yield ENTRIES, (key, entry.slot, entity_key, _json_object(entry.measures), _json_object(entry.categories))
     elif isinstance(fact, Observed):
-        for seen in fact.entries:
-            yield OBSERVATIONS, (key, seen.slot, seen.course, _text(seen.measures))
+        for observation in fact.entries:
+            yield OBSERVATIONS, (key, observation.slot, observation.course, _json_object(observation.measures))
     else:
-        for done in fact.outcomes:
-            yield OUTCOMES, (key, done.slot, done.place, done.code, done.course, done.start_timing_s, done.refunded)
-        for paid in fact.transactions:
-            yield TRANSACTIONS, (key, paid.market, paid.selection, paid.amount, paid.ordinal)
+        for outcome in fact.outcomes:
+            yield (
+                OUTCOMES,
+                (
+                    key,
+                    outcome.slot,
+                    outcome.place,
+                    outcome.code,
+                    outcome.course,
+                    outcome.start_timing_s,
+                    outcome.refunded,
+                ),
+            )
+        for transaction in fact.transactions:
+            yield (
+                TRANSACTIONS,
+                (key, transaction.market, transaction.selection, transaction.amount, transaction.ordinal),
+            )
 
 
 def known_at_of(fact: FactEvent, scheduled_at: datetime | None) -> datetime:
@@ -63,10 +77,10 @@ def known_at_of(fact: FactEvent, scheduled_at: datetime | None) -> datetime:
     raise InvalidEvent(f"{fact.event_key}: expected known_at or an event key with a day, got neither")
 
 
-def known_text(values: Iterable[tuple[str, Any]]) -> str | None:
+def known_json(values: Iterable[tuple[str, Any]]) -> str | None:
     """A JSON object of the values that are not None; None if there are none."""
-    known = {name: value for name, value in values if value is not None}
-    return json_text(known) if known else None
+    known_values = {name: value for name, value in values if value is not None}
+    return json_text(known_values) if known_values else None
 
 
 def json_text(values: Any) -> str:
@@ -74,8 +88,8 @@ def json_text(values: Any) -> str:
     return orjson.dumps(values, option=orjson.OPT_SORT_KEYS).decode()
 
 
-def _text(values: Mapping[str, Any]) -> str:
-    return known_text(values.items()) or "{}"
+def _json_object(values: Mapping[str, Any]) -> str:
+    return known_json(values.items()) or "{}"
 
 
 def status_of(fact: FactEvent) -> str:

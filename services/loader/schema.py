@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
-class Reference:
+class ForeignKey:
     """A column with the id of a row in another table. Rows in Python hold that row's natural key instead."""
 
     column: str
@@ -24,7 +24,7 @@ class Table:
     name: str
     key: tuple[str, ...]
     values: tuple[str, ...]
-    references: tuple[Reference, ...] = ()
+    foreign_keys: tuple[ForeignKey, ...] = ()
     append_only: bool = False
     columns: tuple[str, ...] = field(init=False)
 
@@ -36,13 +36,13 @@ class Table:
         return f"facts.{self.name}"
 
 
-_EVENT = Reference("event_id", "events")
+_EVENT = ForeignKey("event_id", "events")
 
 ENTRIES = Table(
     "entries",
     ("event_id", "slot"),
     ("entity_id", "measures", "categories"),
-    (_EVENT, Reference("entity_id", "entities")),
+    (_EVENT, ForeignKey("entity_id", "entities")),
 )
 OBSERVATIONS = Table("observations", ("event_id", "slot"), ("course", "measures"), (_EVENT,))
 OUTCOMES = Table("outcomes", ("event_id", "slot"), ("place", "code", "course", "start_timing_s", "refunded"), (_EVENT,))
@@ -57,13 +57,13 @@ VERSIONS = Table(
 REGRESSIONS = Table("regressions", ("event_id", "kind", "record_id", "field"), ("kept", "known_at"), (_EVENT,))
 CORRECTIONS = Table("corrections", ("event_id", "kind", "record_id", "field"), ("old", "new", "known_at"), (_EVENT,))
 ENTITIES = Table(
-    "entities", ("entity_key",), ("source_id", "name", "categories", "known_at"), (Reference("source_id", "sources"),)
+    "entities", ("entity_key",), ("source_id", "name", "categories", "known_at"), (ForeignKey("source_id", "sources"),)
 )
 RETURN_RATES = Table(
     "return_rates",
     ("slot", "source_id", "scope", "key", "market"),
     ("bets", "staked", "returned", "as_of"),
-    (Reference("source_id", "sources"),),
+    (ForeignKey("source_id", "sources"),),
 )
 PREDICTIONS = Table(
     "predictions",
@@ -78,7 +78,7 @@ DEAD_LETTERS = Table(
 FACT_TABLES = (ENTRIES, OBSERVATIONS, OUTCOMES, TRANSACTIONS)
 """Tables whose rows are the fold of an event's versions, in the order in which they are written."""
 
-STAGED = (*FACT_TABLES, VERSIONS, REGRESSIONS, CORRECTIONS, ENTITIES, RETURN_RATES, PREDICTIONS, DEAD_LETTERS)
+STAGED_TABLES = (*FACT_TABLES, VERSIONS, REGRESSIONS, CORRECTIONS, ENTITIES, RETURN_RATES, PREDICTIONS, DEAD_LETTERS)
 
 REFERENCE_TABLES = (
     "venues", "markets", "grades", "classes", "weathers", "wind_directions", "techniques", "place_codes", "branches",

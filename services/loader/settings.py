@@ -9,7 +9,7 @@ from pydantic import AwareDatetime, Field
 from shared.settings.sections import Section, ServiceSettings
 
 
-class Loader(Section):
+class LoaderSection(Section):
     batch_records: int = Field(default=2000, ge=1, description="maximum number of records loaded in one transaction")
     as_of: AwareDatetime | None = Field(
         default=None, description="load only facts known at this time; requires a separate database"
@@ -19,4 +19,4 @@ class Loader(Section):
 
 class LoaderSettings(ServiceSettings):
     name: ClassVar[str] = "loader"
-    loader: Loader = Field(default=Loader(), description="how facts are loaded into tables")
+    loader: LoaderSection = Field(default=LoaderSection(), description="how facts are loaded into tables")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from services.loader.fold import Version
+from services.loader.fold import FactVersion
 
 
 @dataclass
@@ -17,6 +17,6 @@ class EventState:
     scheduled_at: datetime | None = None
     status: str = "listed"
     version: int = 0
-    versions: dict[str, list[Version]] = field(default_factory=dict)
-    stored: dict[str, int] = field(default_factory=dict)
+    versions: dict[str, list[FactVersion]] = field(default_factory=dict)
+    version_counts: dict[str, int] = field(default_factory=dict)
     """How many versions of each kind have been stored; the next version has this number plus one."""

@@ -11,16 +11,23 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
-from services.notifier.postgres_ledger import Note, record
+from services.notifier.postgres_ledger import NewNotification, record_notifications
 from shared.database.connection import DbConnection
 from shared.errors import ConfigError
 from shared.events import NAMESPACE
 from shared.ops.operations import Operation
 from shared.ops.tables import operations as operations_table
-from shared.runtime.api.context import Desk
-from shared.runtime.api.idempotent_change import ACCEPTED, Answer, OperationBody, accepted, caller_of, carry_out
+from shared.runtime.api.context import AdminContext
+from shared.runtime.api.idempotent_change import (
+    ACCEPTED,
+    ChangeResult,
+    OperationBody,
+    accepted,
+    apply_change,
+    caller_of,
+)
 from shared.runtime.api.paging import Limit, page_of
-from shared.runtime.process.operation_poller import Standing
+from shared.runtime.process.operation_poller import OperationProgress
 
 KIND = "test"
 NotificationState = Literal["pending", "sending", "sent", "failed", "unknown"]
@@ -59,7 +66,7 @@ class Notification(BaseModel):
     sent_at: datetime | None
 
 
-class Notifications(BaseModel):
+class NotificationPage(BaseModel):
     """Newest first. Pass `next` as `before` to get the next page."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"notifications": [NOTIFICATION_EXAMPLE], "next": None}]})
@@ -68,7 +75,7 @@ class Notifications(BaseModel):
     next: int | None
 
 
-class TestWish(BaseModel):
+class TestMessageRequest(BaseModel):
     """The channels to which to send a test message."""
 
     __test__ = False  # not a test class for pytest
@@ -80,59 +87,67 @@ class TestWish(BaseModel):
     )
 
 
-def router(desk: Desk, channels: Sequence[str]) -> APIRouter:
+def router(context: AdminContext, channels: Sequence[str]) -> APIRouter:
     """`channels`: the channels that this notifier sends to."""
     router = APIRouter(tags=["notifier"])
 
     @router.get("/notifications", summary="List sent and pending notifications")
-    def notifications(
+    def list_notifications(
         state: InState = None, channel: OnChannel = None, before: BeforeId = None, limit: Limit = 100
-    ) -> Notifications:
+    ) -> NotificationPage:
         """One entry for each message and channel, with its delivery state."""
         names = tuple(Notification.model_fields)
-        with desk.transaction() as connection:
-            found = connection.execute(
+        with context.transaction() as connection:
+            rows = connection.execute(
                 f"SELECT {', '.join(names)} FROM notifier.ledger WHERE coalesce(state = %s, true)"
                 " AND coalesce(channel = %s, true) AND coalesce(id < %s, true) ORDER BY id DESC LIMIT %s",
                 (state, channel, before, limit + 1),
             ).fetchall()
-        page, last = page_of([Notification(**dict(zip(names, row, strict=True))) for row in found], limit)
-        return Notifications(notifications=list(page), next=None if last is None else last.id)
+        page, last = page_of([Notification(**dict(zip(names, row, strict=True))) for row in rows], limit)
+        return NotificationPage(notifications=list(page), next=None if last is None else last.id)
 
     @router.post(
         "/test", status_code=202, summary="Send a test message", response_model=OperationBody, responses=ACCEPTED
     )
-    def test(wish: TestWish, request: Request) -> Response:
+    def send_test_message(body: TestMessageRequest, request: Request) -> Response:
         """To all channels or the given ones. The operation ends when each has accepted or refused the message."""
 
-        def work(connection: DbConnection) -> Answer:
-            asked = list(dict.fromkeys(wish.channels or channels))
-            if unknown := sorted(set(asked) - set(channels)):
+        def work(connection: DbConnection) -> ChangeResult:
+            target_channels = list(dict.fromkeys(body.channels or channels))
+            if unknown := sorted(set(target_channels) - set(channels)):
                 raise ConfigError(
                     f"expected channels among {', '.join(channels)} (notifier.channels), got {unknown[0]!r}"
                 )
             caller = caller_of(request)
-            made = operations_table.create(
-                connection, desk.service, KIND, {"channels": asked}, caller.subject, caller.request_id
+            operation = operations_table.create(
+                connection, context.service, KIND, {"channels": target_channels}, caller.subject, caller.request_id
             )
-            text = f"Test message from Headrace (operation {made.id})."
-            record(connection, [Note(uuid5(NAMESPACE, f"test/{made.id}"), KIND, "test", text)], asked)
-            return accepted(made)
+            text = f"Test message from Headrace (operation {operation.id})."
+            record_notifications(
+                connection,
+                [NewNotification(uuid5(NAMESPACE, f"test/{operation.id}"), KIND, "test", text)],
+                target_channels,
+            )
+            return accepted(operation)
 
-        return carry_out(desk, request, KIND, ", ".join(wish.channels or channels), work)
+        return apply_change(context, request, KIND, ", ".join(body.channels or channels), work)
 
     return router
 
 
-def look(connection: DbConnection, operation: Operation) -> Standing | None:
+def test_message_status(connection: DbConnection, operation: Operation) -> OperationProgress | None:
     """The state of a test message on each of its channels."""
-    found = connection.execute(
+    rows = connection.execute(
         "SELECT channel, state, error FROM notifier.ledger WHERE record_id = %s AND rule = %s",
         (uuid5(NAMESPACE, f"test/{operation.id}"), KIND),
     ).fetchall()
-    counts = {channel: state for channel, state, _ in found}
-    on_the_way = sorted(channel for channel, state in counts.items() if state in {"pending", "sending"})
-    if on_the_way:
-        return Standing(counts, 1 - len(on_the_way) / len(counts), f"{', '.join(on_the_way)} to accept the message")
-    errors = [f"{channel}: {error}" for channel, _, error in found if error]
-    return Standing(counts, 1.0, ended="failed" if errors else "succeeded", error="; ".join(errors) or None)
+    counts = {channel: state for channel, state, _ in rows}
+    pending_channels = sorted(channel for channel, state in counts.items() if state in {"pending", "sending"})
+    if pending_channels:
+        return OperationProgress(
+            counts, 1 - len(pending_channels) / len(counts), f"{', '.join(pending_channels)} to accept the message"
+        )
+    errors = [f"{channel}: {error}" for channel, _, error in rows if error]
+    return OperationProgress(
+        counts, 1.0, final_state="failed" if errors else "succeeded", error="; ".join(errors) or None
+    )

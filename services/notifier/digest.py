@@ -27,24 +27,24 @@ class DayRows:
     slots: int = 0
 
 
-def digest_of(source: str, day: date, rows: DayRows, best: int) -> Digest:
+def digest_of(source: str, day: date, rows: DayRows, best_count: int) -> Digest:
     """Compute the digest. `best` is the number of highest payouts to list; equal ones are sorted by event name."""
     ranked = sorted(rows.payouts, key=lambda item: (-item[1].amount, item[0]))
-    scored = sorted(rows.log_losses.keys() & rows.winners.keys())
-    base_rates = shares(rows.wins, rows.slots)
+    scored_keys = sorted(rows.log_losses.keys() & rows.winners.keys())
+    base_rates = win_shares(rows.wins, rows.slots)
     return Digest(
         source,
         day,
         dict(rows.statuses),
-        tuple(ranked[:best]),
-        len(scored),
-        _mean([rows.log_losses[key] for key in scored]),
-        _mean([-log(base_rates[rows.winners[key]]) for key in scored]),
+        tuple(ranked[:best_count]),
+        len(scored_keys),
+        _mean([rows.log_losses[key] for key in scored_keys]),
+        _mean([-log(base_rates[rows.winners[key]]) for key in scored_keys]),
         sum(rows.wins.values()),
     )
 
 
-def shares(wins: Mapping[int, int], slots: int) -> dict[int, float]:
+def win_shares(wins: Mapping[int, int], slots: int) -> dict[int, float]:
     """Each slot's share of all wins. One win is added to each, so that no share is 0, even without history."""
     total = sum(wins.values()) + slots
     return {slot: (wins.get(slot, 0) + 1) / total for slot in range(1, slots + 1)}

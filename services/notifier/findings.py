@@ -19,7 +19,7 @@ class Payout(NamedTuple):
 
 
 @dataclass(frozen=True)
-class SessionFacts:
+class SessionDetails:
     """A session, its number of events, and the numbers of those that are cancelled or postponed."""
 
     session_key: str
@@ -29,30 +29,30 @@ class SessionFacts:
     title: str | None = None
     grade: int | None = None
     events: int = 0
-    called_off: tuple[int, ...] = ()
+    called_off_numbers: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
-class EventFacts:
+class EventDetails:
     """One event. `names` and `win_probabilities` are by slot; `places` are (place, slot), sorted by place.
 
     `win_probabilities` are those of the last prediction made before the event started.
     """
 
     event_key: str
-    session: SessionFacts
+    session: SessionDetails
     number: int
     scheduled_at: datetime | None
     status: str
     names: Mapping[int, str] = field(default_factory=dict)
-    placed: tuple[tuple[int, int], ...] = ()
+    places: tuple[tuple[int, int], ...] = ()
     payouts: tuple[Payout, ...] = ()
-    predicted: Mapping[int, float] = field(default_factory=dict)
+    win_probabilities: Mapping[int, float] = field(default_factory=dict)
 
     @property
     def winner(self) -> int | None:
         """The slot in first place; None if there is no result yet, or after a dead heat."""
-        first = [slot for place, slot in self.placed if place == 1]
+        first = [slot for place, slot in self.places if place == 1]
         return first[0] if len(first) == 1 else None
 
 
@@ -63,8 +63,8 @@ class Digest:
     source: str
     day: date
     statuses: Mapping[str, int]
-    best: tuple[tuple[str, Payout], ...] = ()
-    scored: int = 0
+    best_payouts: tuple[tuple[str, Payout], ...] = ()
+    scored_events: int = 0
     log_loss: float | None = None
     base_log_loss: float | None = None
     base_events: int = 0
@@ -79,7 +79,7 @@ class Tip:
     """Before an event starts, the model gives one slot a high probability of winning."""
 
     rule: ClassVar[str] = "tip"
-    event: EventFacts
+    event: EventDetails
     slot: int
     probability: float
     model_version: str
@@ -91,7 +91,7 @@ class BigPayout:
     """A settled event has a high payout."""
 
     rule: ClassVar[str] = "big-payout"
-    event: EventFacts
+    event: EventDetails
     market: str
     payout: Payout
 
@@ -101,7 +101,7 @@ class GradeResult:
     """The last event of a high-grade session is settled."""
 
     rule: ClassVar[str] = "grade"
-    event: EventFacts
+    event: EventDetails
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ class Surprise:
     """The winner had a low probability in the last prediction."""
 
     rule: ClassVar[str] = "surprise"
-    event: EventFacts
+    event: EventDetails
     slot: int
     probability: float
 
@@ -119,7 +119,7 @@ class CalledOff:
     """Events of a session are cancelled or postponed."""
 
     rule: ClassVar[str] = "called-off"
-    session: SessionFacts
+    session: SessionDetails
 
 
 @dataclass(frozen=True)
@@ -158,14 +158,14 @@ def finding_id(finding: Finding) -> UUID:
         case Daily(digest):
             return daily_id(digest.source, digest.day)
         case Tip(slot=slot) | Surprise(slot=slot):
-            essence = str(slot)
+            content = str(slot)
         case BigPayout(payout=payout):
-            essence = f"{payout.selection}={payout.amount}"
+            content = f"{payout.selection}={payout.amount}"
         case GradeResult(event):
-            essence = "-".join(str(slot) for _, slot in event.placed[:3])
+            content = "-".join(str(slot) for _, slot in event.places[:3])
         case CalledOff():
-            essence = "session"
-    return uuid5(NAMESPACE, f"notification/{finding.rule}/{subject_of(finding)}/{essence}")
+            content = "session"
+    return uuid5(NAMESPACE, f"notification/{finding.rule}/{subject_of(finding)}/{content}")
 
 
 def daily_id(source: str, day: date) -> UUID:

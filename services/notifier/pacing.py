@@ -10,7 +10,7 @@ from shared.backoff import Backoff
 from shared.events import Frozen
 
 
-class Delivery(Frozen):
+class DeliveryPolicy(Frozen):
     """The sender's parameters, in seconds of real time."""
 
     poll_s: float = Field(default=0.25, gt=0, description="interval at which an idle sender polls the ledger")
@@ -23,7 +23,7 @@ class Delivery(Frozen):
         default=2, gt=0, description="wait after the first failed attempt; doubles with each further one"
     )
     backoff_max_s: float = Field(default=300, gt=0, description="maximum wait between two attempts")
-    retry_undecided: frozenset[str] = Field(
+    retry_after_crash: frozenset[str] = Field(
         default=frozenset(),
         description="channels that send again, perhaps twice, if a sender died while sending; others park",
     )
@@ -32,11 +32,11 @@ class Delivery(Frozen):
         """The wait after this number of consecutive failures (at least 1)."""
         return Backoff(self.backoff_first_s, self.backoff_max_s).delay_s(failures)
 
-    def undecided(self, channel: str) -> Literal["park", "retry"]:
-        return "retry" if channel in self.retry_undecided else "park"
+    def crash_policy(self, channel: str) -> Literal["park", "retry"]:
+        return "retry" if channel in self.retry_after_crash else "park"
 
 
-class Rate(NamedTuple):
+class RateLimit(NamedTuple):
     """A channel's rate limit: `burst` messages at once, then `per_s` a second."""
 
     burst: int
@@ -46,7 +46,7 @@ class Rate(NamedTuple):
 class TokenBucket:
     """Holds up to `burst` tokens, refilled at `per_s`; a message takes one. Times are seconds of a monotonic clock."""
 
-    def __init__(self, rate: Rate, now_s: float) -> None:
+    def __init__(self, rate: RateLimit, now_s: float) -> None:
         self._rate = rate
         self._tokens = float(rate.burst)
         self._at_s = now_s

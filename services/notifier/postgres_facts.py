@@ -15,7 +15,7 @@ from typing import Any
 from psycopg.rows import tuple_row
 
 from services.notifier.digest import DayRows
-from services.notifier.findings import EventFacts, Payout, SessionFacts
+from services.notifier.findings import EventDetails, Payout, SessionDetails
 from shared.database.connection import DbConnection
 
 EVENTS = "SELECT event_key, session_key, number, scheduled_at, status FROM analytics.events WHERE event_key = ANY(%s)"
@@ -34,7 +34,7 @@ PAYOUTS = """
 SELECT event_key, selection, amount FROM analytics.transactions
 WHERE event_key = ANY(%s) AND market = %s ORDER BY event_key, ordinal"""
 # Predictions made after the start are ignored.
-PREDICTED = """
+WIN_PROBABILITIES = """
 SELECT DISTINCT ON (p.event_key, p.slot) p.event_key, p.slot, p.probability
 FROM analytics.predictions p JOIN analytics.events e ON e.event_key = p.event_key
 WHERE p.event_key = ANY(%s) AND p.head = 'result' AND p.slot IS NOT NULL AND NOT p.shadow
@@ -61,25 +61,25 @@ WHERE place = 1 AND starts_with(event_key, %(source)s || ':')
 GROUP BY slot"""
 
 
-def event_facts(connection: DbConnection, keys: Sequence[str], market: str) -> dict[str, EventFacts]:
+def read_events(connection: DbConnection, keys: Sequence[str], market: str) -> dict[str, EventDetails]:
     """The loaded events among `keys`, by key, with the payouts of `market`."""
     events = _rows(connection, EVENTS, list(keys)) if keys else []
     if not events:
         return {}
-    sessions = session_facts(connection, sorted({row[1] for row in events}))
-    known = [row[0] for row in events]
+    sessions = read_sessions(connection, sorted({row[1] for row in events}))
+    event_keys = [row[0] for row in events]
     placed: dict[str, list[tuple[int, int]]] = defaultdict(list)
     payouts: dict[str, list[Payout]] = defaultdict(list)
     predicted: dict[str, dict[int, float]] = defaultdict(dict)
-    for key, place, slot in _rows(connection, PLACES, known):
+    for key, place, slot in _rows(connection, PLACES, event_keys):
         placed[key].append((place, slot))
-    for key, selection, amount in _rows(connection, PAYOUTS, known, market):
+    for key, selection, amount in _rows(connection, PAYOUTS, event_keys, market):
         payouts[key].append(Payout(selection, amount))
-    for key, slot, probability in _rows(connection, PREDICTED, known):
+    for key, slot, probability in _rows(connection, WIN_PROBABILITIES, event_keys):
         predicted[key][slot] = probability
-    names = _names(connection, known)
+    names = _names(connection, event_keys)
     return {
-        key: EventFacts(
+        key: EventDetails(
             key, sessions[session], number, scheduled_at, status,
             names[key], tuple(placed[key]), tuple(payouts[key]), predicted[key],
         )
@@ -87,14 +87,14 @@ def event_facts(connection: DbConnection, keys: Sequence[str], market: str) -> d
     }  # fmt: skip
 
 
-def session_facts(connection: DbConnection, keys: Sequence[str]) -> dict[str, SessionFacts]:
+def read_sessions(connection: DbConnection, keys: Sequence[str]) -> dict[str, SessionDetails]:
     """The loaded sessions among `keys`, by key."""
     if not keys:
         return {}
-    found = {row[0]: SessionFacts(*row) for row in _rows(connection, SESSIONS, list(keys))}
-    for key, events, numbers in _rows(connection, SESSION_EVENTS, list(found)):
-        found[key] = replace(found[key], events=events, called_off=tuple(numbers))
-    return found
+    sessions = {row[0]: SessionDetails(*row) for row in _rows(connection, SESSIONS, list(keys))}
+    for key, events, numbers in _rows(connection, SESSION_EVENTS, list(sessions)):
+        sessions[key] = replace(sessions[key], events=events, called_off_numbers=tuple(numbers))
+    return sessions
 
 
 def day_statuses(connection: DbConnection, source: str, day: date) -> dict[str, int]:
@@ -106,7 +106,7 @@ def day_rows(connection: DbConnection, source: str, day: date, market: str) -> D
     """All data for the day's digest."""
     sessions = _sessions_of(connection, source, day)
     settled = [row[0] for row in _rows(connection, SETTLED_OF_DAY, sessions)]
-    facts = event_facts(connection, settled, market)
+    facts = read_events(connection, settled, market)
     payouts = [
         (f"{event.session.venue_name or f'venue {event.session.venue}'} {event.number}", payout)
         for event in facts.values()

@@ -22,10 +22,10 @@ from psycopg.rows import class_row, tuple_row
 
 from shared.database.connection import DbConnection
 
-Undecided = Literal["park", "retry"]
-LONGEST_ERROR = 1_000
+CrashPolicy = Literal["park", "retry"]
+MAX_ERROR_LENGTH = 1_000
 
-RECORD = """
+RECORD_NOTIFICATIONS = """
 INSERT INTO notifier.ledger (record_id, rule, channel, event_key, text, created_at, due_at)
 SELECT note.record_id, note.rule, channel, note.event_key, note.text, now(), now()
 FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::text[]) WITH ORDINALITY
@@ -35,7 +35,7 @@ ORDER BY note.n
 ON CONFLICT (record_id, rule, channel) DO NOTHING"""
 # Inserted in the order of ids, because concurrent notifiers may insert the same rows. A summary that is recorded again
 # becomes due again.
-RECORD_SUMMARY = """
+RECORD_SUMMARIES = """
 INSERT INTO notifier.ledger (record_id, rule, channel, event_key, created_at, due_at)
 SELECT note.record_id, note.rule, channel, note.event_key, now(), now()
 FROM unnest(%s::uuid[], %s::text[], %s::text[]) AS note (record_id, rule, event_key)
@@ -63,20 +63,20 @@ WHERE id = %s AND attempts = %s AND state IN ('sending', 'unknown', 'pending')""
 EXPIRE = """
 UPDATE notifier.ledger SET state = %s, error = %s
 WHERE channel = %s AND state = 'sending' AND claimed_at < clock_timestamp() - make_interval(secs => %s)"""
-WRITTEN = "SELECT record_id FROM notifier.ledger WHERE record_id = ANY(%s) AND text IS NOT NULL"
-UNWRITTEN = """
+RECORDED = "SELECT record_id FROM notifier.ledger WHERE record_id = ANY(%s) AND text IS NOT NULL"
+PENDING_SUMMARIES = """
 SELECT record_id, rule, event_key, max(due_at) AS due_at FROM notifier.ledger
 WHERE text IS NULL AND due_at <= clock_timestamp()
 GROUP BY record_id, rule, event_key ORDER BY max(due_at), record_id"""
-WRITE = """
+WRITE_TEXT = """
 UPDATE notifier.ledger SET text = %s, due_at = clock_timestamp() WHERE record_id = %s AND rule = %s AND text IS NULL"""
 # If the summary was recorded again since it was read, `due_at` differs; it stays due and is composed again.
-SHELVE = """
+DISCARD_SUMMARY = """
 UPDATE notifier.ledger SET due_at = 'infinity'
 WHERE record_id = %s AND rule = %s AND text IS NULL AND due_at = %s"""
 
 
-class Note(NamedTuple):
+class NewNotification(NamedTuple):
     """A notification to record on every channel."""
 
     record_id: UUID
@@ -85,7 +85,7 @@ class Note(NamedTuple):
     text: str
 
 
-class Summary(NamedTuple):
+class NewSummary(NamedTuple):
     """A summary to record on every channel; its text is composed later."""
 
     record_id: UUID
@@ -93,7 +93,7 @@ class Summary(NamedTuple):
     event_key: str
 
 
-class Unwritten(NamedTuple):
+class PendingSummary(NamedTuple):
     """A recorded summary without a text; `due_at` is when it was last recorded."""
 
     record_id: UUID
@@ -113,45 +113,47 @@ class Claim(NamedTuple):
     text: str
 
 
-def record(connection: DbConnection, notes: Sequence[Note], channels: Sequence[str]) -> int:
+def record_notifications(
+    connection: DbConnection, notifications: Sequence[NewNotification], channels: Sequence[str]
+) -> int:
     """Insert notifications, in the caller's transaction; returns the number of new rows."""
-    if not notes or not channels:
+    if not notifications or not channels:
         return 0
-    columns = [list(column) for column in zip(*notes, strict=True)]
-    return connection.execute(RECORD, [*columns, list(channels)]).rowcount
+    columns = [list(column) for column in zip(*notifications, strict=True)]
+    return connection.execute(RECORD_NOTIFICATIONS, [*columns, list(channels)]).rowcount
 
 
-def record_summaries(connection: DbConnection, summaries: Iterable[Summary], channels: Sequence[str]) -> int:
+def record_summaries(connection: DbConnection, summaries: Iterable[NewSummary], channels: Sequence[str]) -> int:
     """Insert summaries, or make those due again that have no text yet; returns the number of these rows."""
     each_once = set(summaries)
     if not each_once or not channels:
         return 0
     columns = [list(column) for column in zip(*each_once, strict=True)]
-    return connection.execute(RECORD_SUMMARY, [*columns, list(channels)]).rowcount
+    return connection.execute(RECORD_SUMMARIES, [*columns, list(channels)]).rowcount
 
 
-def written(connection: DbConnection, record_ids: Sequence[UUID]) -> set[UUID]:
+def recorded(connection: DbConnection, record_ids: Sequence[UUID]) -> set[UUID]:
     """Those of the ids that are in the ledger with a text, in any state."""
     if not record_ids:
         return set()
     with connection.cursor(row_factory=tuple_row) as cursor:
-        return {row[0] for row in cursor.execute(WRITTEN, [list(record_ids)]).fetchall()}
+        return {row[0] for row in cursor.execute(RECORDED, [list(record_ids)]).fetchall()}
 
 
-def unwritten(connection: DbConnection) -> list[Unwritten]:
+def pending_summaries(connection: DbConnection) -> list[PendingSummary]:
     """The due summaries without a text, each once for all its channels."""
-    with connection.cursor(row_factory=class_row(Unwritten)) as cursor:
-        return cursor.execute(UNWRITTEN).fetchall()
+    with connection.cursor(row_factory=class_row(PendingSummary)) as cursor:
+        return cursor.execute(PENDING_SUMMARIES).fetchall()
 
 
-def write(connection: DbConnection, note: Unwritten, text: str) -> int:
+def write_text(connection: DbConnection, summary: PendingSummary, text: str) -> int:
     """Set the summary's text on every channel, unless it has one; returns the number of changed rows."""
-    return connection.execute(WRITE, [text, note.record_id, note.rule]).rowcount
+    return connection.execute(WRITE_TEXT, [text, summary.record_id, summary.rule]).rowcount
 
 
-def shelve(connection: DbConnection, note: Unwritten) -> int:
+def discard_summary(connection: DbConnection, summary: PendingSummary) -> int:
     """Ignore the summary until it is recorded again; returns the number of changed rows."""
-    return connection.execute(SHELVE, [note.record_id, note.rule, note.due_at]).rowcount
+    return connection.execute(DISCARD_SUMMARY, [summary.record_id, summary.rule, summary.due_at]).rowcount
 
 
 def claim(connection: DbConnection, channel: str) -> Claim | None:
@@ -167,17 +169,17 @@ def mark_sent(connection: DbConnection, claimed: Claim) -> bool:
 
 def mark_failed(connection: DbConnection, claimed: Claim, reason: str) -> bool:
     """No further attempt follows. Returns False if another sender has claimed the row since."""
-    return connection.execute(FAILED, [reason[:LONGEST_ERROR], claimed.id, claimed.attempts]).rowcount == 1
+    return connection.execute(FAILED, [reason[:MAX_ERROR_LENGTH], claimed.id, claimed.attempts]).rowcount == 1
 
 
 def delay(connection: DbConnection, claimed: Claim, delay_s: float, reason: str) -> bool:
     """Schedule another attempt in `delay_s`. Returns False if another sender has claimed the row since."""
-    values = [delay_s, reason[:LONGEST_ERROR], claimed.id, claimed.attempts]
+    values = [delay_s, reason[:MAX_ERROR_LENGTH], claimed.id, claimed.attempts]
     return connection.execute(DELAYED, values).rowcount == 1
 
 
-def expire(connection: DbConnection, channel: str, lease_s: float, undecided: Undecided) -> int:
+def expire_claims(connection: DbConnection, channel: str, lease_s: float, crash_policy: CrashPolicy) -> int:
     """Apply the crash policy to rows in `sending` for longer than the lease; returns the number of rows."""
-    state = "unknown" if undecided == "park" else "pending"
+    state = "unknown" if crash_policy == "park" else "pending"
     reason = "the sender died between sending and marking: it is not known whether the message was delivered"
     return connection.execute(EXPIRE, [state, reason, channel, lease_s]).rowcount

@@ -19,11 +19,11 @@ from services.notifier import postgres_ledger as ledger
 from services.notifier.digest import digest_of
 from services.notifier.findings import CalledOff, Daily, Finding
 from services.notifier.message import render
-from services.notifier.pacing import Delivery
-from services.notifier.postgres_facts import day_rows, session_facts
-from services.notifier.postgres_ledger import Unwritten
-from services.notifier.quiescence import Tide
-from services.notifier.rules import Rules, called_off, is_over
+from services.notifier.pacing import DeliveryPolicy
+from services.notifier.postgres_facts import day_rows, read_sessions
+from services.notifier.postgres_ledger import PendingSummary
+from services.notifier.quiescence import PipelineDrain
+from services.notifier.rules import Rules, called_off_findings, is_day_complete
 from shared.broker.contract import Broker
 from shared.database.connection import DbConnection
 from shared.errors import BrokerError, TransientError
@@ -31,7 +31,7 @@ from shared.errors import BrokerError, TransientError
 log = structlog.get_logger("notifier.summaries")
 
 
-class Summaries:
+class SummaryComposer:
     """`connect` returns a new connection at each call, `broker` a broker that no other thread uses."""
 
     def __init__(
@@ -39,18 +39,18 @@ class Summaries:
         connect: Callable[[], DbConnection],
         broker: Callable[[], Broker],
         rules: Rules,
-        delivery: Delivery,
-        patience_s: float,
+        delivery_policy: DeliveryPolicy,
+        max_wait_s: float,
     ) -> None:
         """`max_wait_s`: maximum wait for records that are not loaded yet, in real seconds; then the text omits them."""
         self._connect = connect
         self._make_broker = broker
         self._rules = rules
-        self._delivery = delivery
-        self._patience_s = patience_s
-        self._waiting: list[Unwritten] = []
-        self._tide: Tide | None = None
-        self._since_s = 0.0
+        self._delivery_policy = delivery_policy
+        self._max_wait_s = max_wait_s
+        self._pending: list[PendingSummary] = []
+        self._drain: PipelineDrain | None = None
+        self._waiting_since_s = 0.0
 
     def run(self, stop: threading.Event) -> None:
         """Compose until `stop` is set. Reconnects, with back-off, when the database or the broker is lost."""
@@ -65,7 +65,7 @@ class Summaries:
                 except (psycopg.OperationalError, TransientError, BrokerError) as error:
                     losses += 1
                     log.warning("summaries_connection_lost", error=type(error).__name__)
-                    stop.wait(self._delivery.backoff_s(losses))
+                    stop.wait(self._delivery_policy.backoff_s(losses))
         finally:
             broker.close()
 
@@ -74,35 +74,35 @@ class Summaries:
 
         `connection` is in autocommit mode.
         """
-        if self._tide is None:
-            self._waiting = ledger.unwritten(connection)
-            if not self._waiting:
-                return self._delivery.poll_s
-            self._tide, self._since_s = Tide(broker), time.monotonic()
-        if not self._tide.is_out() and time.monotonic() - self._since_s < self._patience_s:
-            return self._delivery.poll_s
-        for note in self._waiting:
+        if self._drain is None:
+            self._pending = ledger.pending_summaries(connection)
+            if not self._pending:
+                return self._delivery_policy.poll_s
+            self._drain, self._waiting_since_s = PipelineDrain(broker), time.monotonic()
+        if not self._drain.is_drained() and time.monotonic() - self._waiting_since_s < self._max_wait_s:
+            return self._delivery_policy.poll_s
+        for note in self._pending:
             self._compose(connection, note)
-        self._tide = None
+        self._drain = None
         return 0.0
 
-    def _compose(self, connection: DbConnection, note: Unwritten) -> None:
+    def _compose(self, connection: DbConnection, summary: PendingSummary) -> None:
         with connection.transaction():
             # All queries read one snapshot, so a unit that a loader commits meanwhile is included as a whole or not.
             connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-            finding = self._finding(connection, note)
+            finding = self._finding(connection, summary)
         if finding is None:
-            ledger.shelve(connection, note)
+            ledger.discard_summary(connection, summary)
         else:
-            ledger.write(connection, note, render(finding))
+            ledger.write_text(connection, summary, render(finding))
 
-    def _finding(self, connection: DbConnection, note: Unwritten) -> Finding | None:
+    def _finding(self, connection: DbConnection, summary: PendingSummary) -> Finding | None:
         """None if the summary no longer applies, or not yet, because new events of the day have not ended."""
-        if note.rule == CalledOff.rule:
-            sessions = session_facts(connection, [note.event_key])
-            return next((found for each in sessions.values() for found in called_off(each)), None)
-        source, _, day = note.event_key.rpartition(":")
+        if summary.rule == CalledOff.rule:
+            sessions = read_sessions(connection, [summary.event_key])
+            return next((found for each in sessions.values() for found in called_off_findings(each)), None)
+        source, _, day = summary.event_key.rpartition(":")
         rows = day_rows(connection, source, date.fromisoformat(day), self._rules.payout_market)
-        if not is_over(rows.statuses):
+        if not is_day_complete(rows.statuses):
             return None
         return Daily(digest_of(source, date.fromisoformat(day), rows, self._rules.daily_best))

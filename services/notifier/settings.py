@@ -9,7 +9,7 @@ from pydantic import Field, field_validator
 from shared.settings.sections import SecretFile, Section, ServiceSettings
 
 
-class Notifier(Section):
+class NotifierSection(Section):
     channels: tuple[Literal["console", "discord", "webhook"], ...] = Field(
         default=("console",),
         description="channels to which notifications are sent; separated by commas in the environment",
@@ -42,4 +42,4 @@ class Notifier(Section):
 
 class NotifierSettings(ServiceSettings):
     name: ClassVar[str] = "notifier"
-    notifier: Notifier = Field(default=Notifier(), description="which notifications are sent, and where")
+    notifier: NotifierSection = Field(default=NotifierSection(), description="which notifications are sent, and where")

@@ -10,7 +10,7 @@ from pydantic import Field
 from shared.settings.sections import Section, ServiceSettings
 
 
-class Predictor(Section):
+class PredictorSection(Section):
     batch_records: int = Field(default=2000, ge=1, description="maximum number of records handled in one unit")
     models_dir: Path | None = Field(
         default=None, description="directory of the models", json_schema_extra={"shown": "DATA_DIR/models"}
@@ -20,7 +20,7 @@ class Predictor(Section):
 
 class PredictorSettings(ServiceSettings):
     name: ClassVar[str] = "predictor"
-    predictor: Predictor = Field(default=Predictor(), description="prediction of events")
+    predictor: PredictorSection = Field(default=PredictorSection(), description="prediction of events")
 
     @property
     def models_dir(self) -> Path:

@@ -57,7 +57,7 @@ class Ownership(Protocol):
     def partitions(self) -> frozenset[TopicPartition]: ...
 
 
-class Polled(NamedTuple):
+class PollResult(NamedTuple):
     """The records of one poll, in offset order within each partition, and the token to advance them with."""
 
     records: list[Record]
@@ -71,7 +71,7 @@ class Consumer(Protocol):
         """The partitions this member owns now."""
         ...
 
-    def poll(self, timeout_s: float, max_records: int) -> Polled:
+    def poll(self, timeout_s: float, max_records: int) -> PollResult:
         """Wait up to `timeout_s` for records; may return none. Keeps the membership alive, also while paused.
 
         Raises TransientError when the broker is unavailable, and HeadraceError when another process has taken this
@@ -170,7 +170,7 @@ class Producer(Protocol):
     def close(self) -> None: ...
 
 
-class Span(NamedTuple):
+class OffsetRange(NamedTuple):
     """The offsets of a partition from `begin` (inclusive) to `end` (exclusive)."""
 
     tp: TopicPartition
@@ -181,16 +181,16 @@ class Span(NamedTuple):
 class RecordCount(Protocol):
     """Counts records between offsets. Raises TransientError when the broker does not answer."""
 
-    def count(self, spans: Collection[Span]) -> dict[Span, int]:
+    def count(self, spans: Collection[OffsetRange]) -> dict[OffsetRange, int]:
         """The number of records in each range."""
         ...
 
-    def empty(self, spans: Collection[Span]) -> frozenset[Span]:
+    def empty(self, spans: Collection[OffsetRange]) -> frozenset[OffsetRange]:
         """The ranges that contain no record."""
         ...
 
 
-class Waiting(NamedTuple):
+class PartitionBacklog(NamedTuple):
     """The unread records of a partition. `exact`: False if `records` is an estimate. `oldest_ms` is the Unix time at
     which the first of them was appended, None if there is none or it is not known yet."""
 
@@ -199,14 +199,16 @@ class Waiting(NamedTuple):
     oldest_ms: int | None
 
 
-Stretch = tuple[int, int]
+PositionAndEnd = tuple[int, int]
 """A position and the end offset of its partition, which is not smaller."""
 
 
 class Backlog(Protocol):
     """Counts the records between positions and end offsets. Raises TransientError when the broker does not answer."""
 
-    def look(self, stretches: Mapping[TopicPartition, Stretch], *, thorough: bool) -> dict[TopicPartition, Waiting]:
+    def measure(
+        self, ranges: Mapping[TopicPartition, PositionAndEnd], *, thorough: bool
+    ) -> dict[TopicPartition, PartitionBacklog]:
         """`thorough`: take the time to count exactly. Otherwise the call is one of many and may leave work to the
         next."""
         ...

@@ -32,7 +32,7 @@ RV = TypeVar("RV")
 
 
 @dataclass(frozen=True)
-class Patience:
+class Timeouts:
     """Timeouts of database connections and of the embedded broker, in seconds."""
 
     # A member that stops renewing loses its partitions after this time. Long enough to survive a short stall of the
@@ -47,17 +47,17 @@ class Patience:
     answer_s: float = 15.0
 
 
-PATIENCE = Patience()
+TIMEOUTS = Timeouts()
 
 
-class ImpatientConnection(psycopg.Connection[Any]):
+class TimeoutConnection(psycopg.Connection[Any]):
     """A connection that closes when a statement is not answered within `answer_s`, and raises OperationalError.
 
     Neither libpq nor the server can limit this wait: the error of `statement_timeout` would have to arrive over the
     same connection. A wait with its own timeout, such as one for a NOTIFY, is not limited.
     """
 
-    answer_s: float = PATIENCE.answer_s
+    answer_s: float = TIMEOUTS.answer_s
 
     def wait(self, gen: PQGen[RV], interval: float = CHECK_S, timeout: float | None = None) -> RV:
         if timeout is not None:
@@ -72,7 +72,7 @@ class ImpatientConnection(psycopg.Connection[Any]):
             raise psycopg.OperationalError(f"no answer within {self.answer_s:g} s") from None
 
 
-class Link:
+class ReconnectingConnection:
     """One connection to one database, for one thread."""
 
     def __init__(
@@ -82,7 +82,7 @@ class Link:
         *,
         autocommit: bool,
         settings: Mapping[str, str] | None = None,
-        answer_s: float = PATIENCE.answer_s,
+        answer_s: float = TIMEOUTS.answer_s,
     ) -> None:
         self._conninfo = conninfo
         self._name = name
@@ -103,7 +103,7 @@ class Link:
 
     def connection(self) -> DbConnection:
         """The open connection. One that broke while idle is replaced, which avoids a failed statement and a backoff."""
-        if self._connection is not None and _broke_while_idle(self._connection):
+        if self._connection is not None and _is_broken(self._connection):
             self.drop()
         if self._connection is None or self._connection.closed:
             self._connection = self._connect()
@@ -113,8 +113,8 @@ class Link:
                 self._connection.commit()
         return self._connection
 
-    def _connect(self) -> ImpatientConnection:
-        connection = ImpatientConnection.connect(
+    def _connect(self) -> TimeoutConnection:
+        connection = TimeoutConnection.connect(
             make_conninfo(self._conninfo, **_TCP),
             autocommit=self._autocommit,
             application_name=f"headrace {self._name}",
@@ -130,7 +130,7 @@ class Link:
             self._connection = None
 
 
-def _broke_while_idle(connection: DbConnection) -> bool:
+def _is_broken(connection: DbConnection) -> bool:
     """Whether the server has closed the connection or sent an error: the next byte is end-of-file or `E`.
 
     The byte is only peeked at, because it may belong to a NOTIFY. On an encrypted connection an error cannot be
@@ -153,7 +153,7 @@ def first_line(error: BaseException) -> str:
     return text.splitlines()[0] if text else type(error).__name__
 
 
-def rows(connection: psycopg.Connection[Any], query: str, *parameters: object) -> list[tuple[Any, ...]]:
+def query_rows(connection: psycopg.Connection[Any], query: str, *parameters: object) -> list[tuple[Any, ...]]:
     """All rows of a query. Values are transferred in binary, because text would double the size of record batches."""
     with connection.cursor(binary=True) as cursor:
         return cursor.execute(query, parameters).fetchall()

@@ -32,7 +32,7 @@ def migrations() -> list[Migration]:
     ]
 
 
-def migrate(url: str, wanted: Sequence[Migration] | None = None) -> int:
+def migrate(url: str, selected: Sequence[Migration] | None = None) -> int:
     """Apply the missing migrations, or those of `wanted`. Returns how many files were applied.
 
     Raises ConfigError if a file was edited after it was applied.
@@ -44,22 +44,22 @@ def migrate(url: str, wanted: Sequence[Migration] | None = None) -> int:
             "CREATE TABLE IF NOT EXISTS ops.migrations (area text, number integer, sha256 text NOT NULL,"
             " applied_at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (area, number))"
         )
-        known = {
+        applied = {
             (area, number): sha
             for area, number, sha in connection.execute("SELECT area, number, sha256 FROM ops.migrations")
         }
-        return sum(_apply(connection, migration, known) for migration in wanted or migrations())
+        return sum(_apply(connection, migration, applied) for migration in selected or migrations())
 
 
 def _apply(
-    connection: psycopg.Connection[tuple[str, int, str]], migration: Migration, known: dict[tuple[str, int], str]
+    connection: psycopg.Connection[tuple[str, int, str]], migration: Migration, applied: dict[tuple[str, int], str]
 ) -> bool:
     text = migration.path.read_bytes()
     sha = hashlib.sha256(text).hexdigest()
-    before = known.get((migration.area, migration.number))
-    if before == sha:
+    applied_sha = applied.get((migration.area, migration.number))
+    if applied_sha == sha:
         return False
-    if before is not None:
+    if applied_sha is not None:
         raise ConfigError(
             f"{migration.path.name} of {migration.area} was edited after it was applied: restore it and add a new file"
         )

@@ -10,12 +10,12 @@ import orjson
 
 # Visible ASCII passes every proxy unchanged; 200 characters are enough for keys derived from other identifiers.
 KEY_PATTERN = "^[!-~]{1,200}$"
-WHAT_A_KEY_IS = "1 to 200 visible ASCII characters"
-KEPT_H = 48
+KEY_DESCRIPTION = "1 to 200 visible ASCII characters"
+RETENTION_H = 48
 _KEY = re.compile(KEY_PATTERN)
 
 
-class Stored(NamedTuple):
+class StoredResponse(NamedTuple):
     """The response stored under a key. `headers` excludes those that differ in every response."""
 
     request_digest: bytes
@@ -30,5 +30,5 @@ def is_key(text: str) -> bool:
 
 def digest_of(method: str, path: str, query: str, body: Any) -> bytes:
     """SHA-256 of the request; whitespace and the order of keys in the JSON body make no difference."""
-    said = orjson.dumps([method, path, query, body], option=orjson.OPT_SORT_KEYS)
-    return hashlib.sha256(said).digest()
+    canonical = orjson.dumps([method, path, query, body], option=orjson.OPT_SORT_KEYS)
+    return hashlib.sha256(canonical).digest()

@@ -12,12 +12,12 @@ State = Literal["waiting", "running", "paused", "succeeded", "failed", "cancelle
 Wanted = Literal["run", "pause", "cancel"]
 Command = Literal["pause", "resume", "cancel"]
 
-OPEN: frozenset[State] = frozenset({"waiting", "running", "paused"})
+OPEN_STATES: frozenset[State] = frozenset({"waiting", "running", "paused"})
 # A process that holds a lease works on these (shared/runtime/jobs/workers.py).
-JOBS = frozenset({"replay", "redrive", "training", "promotion"})
+JOB_KINDS = frozenset({"replay", "redrive", "training", "promotion"})
 # Their own service ends these (shared/runtime/process/operation_poller.py): they can be cancelled but not paused.
 # Operations of any other kind end when the requested state is observed.
-TENDED = frozenset({"backfill", "export"})
+POLLED_KINDS = frozenset({"backfill", "export"})
 
 
 class NotPossible(HeadraceError):
@@ -53,7 +53,7 @@ class Operation:
 
     @property
     def is_open(self) -> bool:
-        return self.state in OPEN
+        return self.state in OPEN_STATES
 
 
 def wanted_after(operation: Operation, command: Command) -> Wanted:
@@ -65,7 +65,7 @@ def wanted_after(operation: Operation, command: Command) -> Wanted:
         raise NotPossible(f"operation {operation.id} has already ended: {operation.state}")
     if operation.kind in {"pause", "resume"}:
         raise NotPossible(f"operation {operation.id} is a {operation.kind}: give the opposite order instead")
-    if operation.kind not in JOBS and not (operation.kind in TENDED and command == "cancel"):
+    if operation.kind not in JOB_KINDS and not (operation.kind in POLLED_KINDS and command == "cancel"):
         raise NotPossible(f"there is no way to {command} operation {operation.id}: it is a {operation.kind}")
     if operation.wanted == "cancel" and command != "cancel":
         raise NotPossible(f"operation {operation.id} is being cancelled")
@@ -75,5 +75,5 @@ def wanted_after(operation: Operation, command: Command) -> Wanted:
 
 def resting_state(wanted: Wanted) -> State:
     """The state of an open job without a worker: no work happens on it until a worker claims it."""
-    by_wish: dict[Wanted, State] = {"run": "waiting", "pause": "paused", "cancel": "cancelled"}
-    return by_wish[wanted]
+    by_wanted: dict[Wanted, State] = {"run": "waiting", "pause": "paused", "cancel": "cancelled"}
+    return by_wanted[wanted]

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 from shared.broker.contract import TopicPartition
 
-Desired = Literal["running", "paused"]
+DesiredState = Literal["running", "paused"]
 PartitionState = Literal["running", "paused", "tripped"]
 
 
@@ -20,7 +20,7 @@ class Order(NamedTuple):
     """
 
     topic: str
-    desired: Desired
+    desired: DesiredState
     seq: int
     tolerate: int = 0
 
@@ -41,7 +41,7 @@ class Orders:
         return order is not None and order.desired == "paused"
 
 
-class Doing(NamedTuple):
+class PartitionStatus(NamedTuple):
     """What a replica does with a partition: its state, the next offset, and the cause if the breaker tripped."""
 
     state: PartitionState
@@ -49,7 +49,7 @@ class Doing(NamedTuple):
     cause: str | None = None
 
 
-class Observed(NamedTuple):
+class ObservedPartition(NamedTuple):
     """The reported status of a partition that a replica owns, after it obeyed all orders up to `seq`."""
 
     replica: str
@@ -60,7 +60,7 @@ class Observed(NamedTuple):
     cause: str | None = None
 
 
-def released(before: Orders | None, after: Orders) -> list[Order]:
+def new_resume_orders(before: Orders | None, after: Orders) -> list[Order]:
     """Resume orders that are in `after` and newer than `before`: their tripped partitions are to be retried.
 
     A process that has just started (`before` is None) has no tripped partitions. It still needs earlier orders that
@@ -72,8 +72,11 @@ def released(before: Orders | None, after: Orders) -> list[Order]:
     return [order for order in running if order.seq > before.seq]
 
 
-def not_yet(
-    order: Order, partitions: Collection[TopicPartition], observed: Iterable[Observed], obeyed: Mapping[str, int | None]
+def pending_reason(
+    order: Order,
+    partitions: Collection[TopicPartition],
+    observed: Iterable[ObservedPartition],
+    obeyed: Mapping[str, int | None],
 ) -> str | None:
     """Why an order is not effective yet, as text for people; None if it is effective.
 

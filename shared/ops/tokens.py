@@ -20,13 +20,13 @@ SCOPES: tuple[Scope, ...] = ("read", "operate", "admin")
 
 ID_BYTES, SECRET_BYTES = 6, 32
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_SPAN = re.compile(r"([0-9]{1,9})([smhdw])")
+_DURATION = re.compile(r"([0-9]{1,9})([smhdw])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
-LONGEST = timedelta(days=3660)
+MAX_DURATION = timedelta(days=3660)
 _TOKEN = re.compile(r"hr_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
 
 
-class Parts(NamedTuple):
+class TokenParts(NamedTuple):
     """The two parts of a token's text."""
 
     id: str
@@ -52,22 +52,22 @@ class Token:
         return "expired" if self.expires_at is not None and self.expires_at <= now else "valid"
 
 
-def minted(random: bytes) -> Parts:
+def new_token(random: bytes) -> TokenParts:
     """A new token, made of ID_BYTES + SECRET_BYTES random bytes."""
     token_id, secret = random[:ID_BYTES], random[ID_BYTES:]
     if len(secret) != SECRET_BYTES:
         raise ValueError(f"expected {ID_BYTES + SECRET_BYTES} random bytes, got {len(random)}")
-    return Parts(token_id.hex(), urlsafe_b64encode(secret).rstrip(b"=").decode())
+    return TokenParts(token_id.hex(), urlsafe_b64encode(secret).rstrip(b"=").decode())
 
 
-def written(parts: Parts) -> str:
+def token_text(parts: TokenParts) -> str:
     return f"hr_{parts.id}_{parts.secret}"
 
 
-def parts_of(text: str) -> Parts | None:
+def parse_token(text: str) -> TokenParts | None:
     """Parses `hr_ID_SECRET`; None for any other text."""
-    found = _TOKEN.fullmatch(text)
-    return None if found is None else Parts(*found.groups())
+    match = _TOKEN.fullmatch(text)
+    return None if match is None else TokenParts(*match.groups())
 
 
 def digest_of(secret: str) -> bytes:
@@ -83,10 +83,10 @@ def allows(scope: Scope, needed: Scope) -> bool:
     return SCOPES.index(scope) >= SCOPES.index(needed)
 
 
-def span_of(text: str) -> timedelta:
+def parse_duration(text: str) -> timedelta:
     """Parses a duration: 90s, 15m, 1h, 30d, 2w. Raises ConfigError."""
-    found = _SPAN.fullmatch(text)
-    seconds = int(found[1]) * _SECONDS[found[2]] if found else None
-    if seconds is None or seconds > LONGEST.total_seconds():
+    match = _DURATION.fullmatch(text)
+    seconds = int(match[1]) * _SECONDS[match[2]] if match else None
+    if seconds is None or seconds > MAX_DURATION.total_seconds():
         raise ConfigError(f"invalid duration {text!r}: expected 90s, 15m, 1h, 30d or 2w, at most ten years")
     return timedelta(seconds=seconds)

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 from typing import Protocol
 
-STOPPED, DIED, MISCONFIGURED = 0, 1, 2
+STOPPED, CRASHED, MISCONFIGURED = 0, 1, 2
 SUPERVISED = "HEADRACE_SUPERVISED"
 
 

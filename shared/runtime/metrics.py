@@ -16,7 +16,7 @@ DURATION_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.
 SIZE_RECORDS = (1, 5, 10, 50, 100, 250, 500, 1000, 2000, 5000)
 
 
-class Definition(NamedTuple):
+class MetricDefinition(NamedTuple):
     name: str
     kind: str
     labels: tuple[str, ...]
@@ -28,7 +28,7 @@ class Metrics:
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self.registry = registry or CollectorRegistry()
-        self.definitions: list[Definition] = []
+        self.definitions: list[MetricDefinition] = []
         ProcessCollector(registry=self.registry)
         self._define_flow()
         self._define_trouble()
@@ -144,10 +144,10 @@ class Metrics:
         return Histogram(name, meaning, labels, namespace=PREFIX, registry=self.registry, buckets=buckets)
 
     def _note(self, name: str, kind: str, meaning: str, labels: Sequence[str]) -> None:
-        self.definitions.append(Definition(f"{PREFIX}_{name}", kind, tuple(labels), meaning))
+        self.definitions.append(MetricDefinition(f"{PREFIX}_{name}", kind, tuple(labels), meaning))
 
 
-def table(metrics: Metrics) -> str:
+def markdown_table(metrics: Metrics) -> str:
     """The Markdown table of docs/metrics.md."""
     rows = [
         f"| `{each.name}` | {each.kind} | {', '.join(f'`{label}`' for label in each.labels)} | {each.meaning} |"

@@ -17,7 +17,7 @@ ALIVE_S = 60.0
 READY = frozenset({"running", "paused", "standing by"})
 
 
-class Shown(Protocol):
+class LoopState(Protocol):
     """The part of a loop that other threads may read: plain values only.
 
     `trouble` is the reason for a state that is not ready, if there is more to say than the state's name.
@@ -36,7 +36,7 @@ class LoopView:
 
     def __init__(
         self,
-        loop: Shown,
+        loop: LoopState,
         broker: Broker,
         replica: str,
         detail: Callable[[], dict[str, Any]] = dict,
@@ -65,7 +65,7 @@ class LoopView:
 
     def status(self) -> dict[str, Any]:
         detail = self._detail() | {"partitions": self._loop.assigned}
-        if self._meter is not None and (ignored := self._meter.ignored()):
+        if self._meter is not None and (ignored := self._meter.ignored_offsets()):
             detail["ignored_group_offsets"] = ignored
         return {"service": self._loop.service, "replica": self._replica, "state": self._loop.state, "detail": detail}
 

@@ -69,12 +69,12 @@ class Section(BaseModel):
     )
 
 
-def _replica(data: dict[str, Any]) -> str:
+def _default_replica(data: dict[str, Any]) -> str:
     """HOSTNAME-SLOT. It does not change at a restart, so that a restarted replica reuses its row."""
     return f"{socket.gethostname()}-{data.get('slot', '0')}"
 
 
-class Replica(Section):
+class ReplicaSettings(Section):
     slot: str = Field(
         default="0",
         min_length=1,
@@ -83,7 +83,7 @@ class Replica(Section):
         description="the replica's slot; two replicas of a service with the same slot fence each other",
     )
     replica: str = Field(
-        default_factory=_replica,
+        default_factory=_default_replica,
         min_length=1,
         max_length=200,
         description="the replica's name in `headrace status`",
@@ -91,7 +91,7 @@ class Replica(Section):
     )
 
 
-class Database(Section):
+class DatabaseSettings(Section):
     url: Annotated[str, AfterValidator(_postgres_url)] = Field(
         description="PostgreSQL URL without a password: postgresql://USER@HOST:PORT/DATABASE"
     )
@@ -146,7 +146,7 @@ class KafkaSettings(Section):
     mechanism: Literal["SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(default="SCRAM-SHA-512", description="SASL mechanism")
 
     @model_validator(mode="after")
-    def _together(self) -> Self:
+    def _check_combinations(self) -> Self:
         if (self.username is None) != (self.password_file is None):
             raise ValueError("username and password_file must be set together")
         if (self.certificate_file is None) != (self.key_file is None):
@@ -176,7 +176,7 @@ class ClockSettings(Section):
     )
 
     @model_validator(mode="after")
-    def _speed_needs_a_start(self) -> Self:
+    def _check_start(self) -> Self:
         if self.start is None and (self.speed != 1.0 or self.epoch_s is not None):
             raise ValueError("speed and epoch_s require a virtual clock: set start too")
         return self
@@ -192,20 +192,22 @@ class Settings(Section):
     """The settings of every program. None is required, because the operator's command can start a database itself."""
 
     data_dir: Path = Field(default=Path(".headrace"), description="directory of all files that Headrace writes")
-    database: Database | None = Field(default=None, description="the database of facts, orders and the embedded log")
+    database: DatabaseSettings | None = Field(
+        default=None, description="the database of facts, orders and the embedded log"
+    )
     broker: BrokerSettings = Field(default=BrokerSettings(), description="the broker of the topics")
     kafka: KafkaSettings = Field(default=KafkaSettings(), description="connection to Kafka, if it is the broker")
     log: LogSettings = Field(default=LogSettings(), description="logging")
     clock: ClockSettings = Field(default=ClockSettings(), description="the clock: real or virtual")
     admin: AdminSettings = Field(default=AdminSettings(), description="the service's HTTP server")
-    service: Replica = Field(default_factory=Replica, description="identity of this replica")
+    service: ReplicaSettings = Field(default_factory=ReplicaSettings, description="identity of this replica")
 
 
 class ServiceSettings(Settings):
     """The base class of each service's settings."""
 
     name: ClassVar[str]
-    database: Database = Field(description="the database of facts, orders and the embedded log")
+    database: DatabaseSettings = Field(description="the database of facts, orders and the embedded log")
 
 
 def read_secret(file: Path) -> str:

@@ -21,16 +21,16 @@ PREFIX = "HEADRACE_"
 SERVICE_SECTIONS = ("fetcher", "cleaner", "loader", "predictor", "notifier")
 
 
-class Origin(str):
+class SettingOrigin(str):
     """Where a value is set, as text: `headrace.yaml:12`, a variable or an option."""
 
 
 class Setting(NamedTuple):
     value: Any
-    origin: Origin
+    origin: SettingOrigin
 
 
-class Leaf(NamedTuple):
+class SettingField(NamedTuple):
     """One setting of a model: its key, its path of attribute names, and its field."""
 
     key: str
@@ -38,15 +38,15 @@ class Leaf(NamedTuple):
     field: FieldInfo
 
 
-def leaves(model: type[BaseModel]) -> Iterator[Leaf]:
+def setting_fields(model: type[BaseModel]) -> Iterator[SettingField]:
     """All settings of a model in declared order."""
     for name, field in model.model_fields.items():
         section = section_of(field)
         if section is None:
-            yield Leaf(field.alias or name, (name,), field)
+            yield SettingField(field.alias or name, (name,), field)
             continue
         for inner_name, inner in section.model_fields.items():
-            yield Leaf(f"{field.alias or name}.{inner.alias or inner_name}", (name, inner_name), inner)
+            yield SettingField(f"{field.alias or name}.{inner.alias or inner_name}", (name, inner_name), inner)
 
 
 def section_of(field: FieldInfo) -> type[BaseModel] | None:
@@ -59,7 +59,7 @@ def section_of(field: FieldInfo) -> type[BaseModel] | None:
 
 def public_key(model: type[BaseModel], key: str) -> str:
     """The key as written in headrace.yaml: `fetcher.from_date` is `fetcher.from`."""
-    return next((leaf.key for leaf in leaves(model) if ".".join(leaf.path) == key), key)
+    return next((leaf.key for leaf in setting_fields(model) if ".".join(leaf.path) == key), key)
 
 
 def variable_of(key: str) -> str:
@@ -79,15 +79,15 @@ def from_yaml(file: Path, model: type[BaseModel]) -> dict[str, Setting]:
         raise ConfigError(f"{file}:{line}: expected YAML: {error.problem}") from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{file}: expected YAML: {error}") from None
-    said: dict[str, Setting] = {}
+    values: dict[str, Setting] = {}
     for key, line, node in [] if root is None else _entries(root, file):
         if not isinstance(node, yaml.MappingNode):
             if not _is_empty_section(key, node, model):
-                _say(said, key, node, Origin(f"{file}:{line}"), model)
+                _add_value(values, key, node, SettingOrigin(f"{file}:{line}"), model)
             continue
         for name, inner_line, inner in _entries(node, file):
-            _say(said, f"{key}.{name}", inner, Origin(f"{file}:{inner_line}"), model)
-    return said
+            _add_value(values, f"{key}.{name}", inner, SettingOrigin(f"{file}:{inner_line}"), model)
+    return values
 
 
 def from_environment(environ: Mapping[str, str], model: type[BaseModel]) -> dict[str, Setting]:
@@ -96,37 +96,39 @@ def from_environment(environ: Mapping[str, str], model: type[BaseModel]) -> dict
     A name without a double underscore that is not a setting is ignored: for a service called headrace-loader,
     Kubernetes sets HEADRACE_LOADER_PORT and similar variables in every container.
     """
-    single = {variable_of(leaf.key) for leaf in leaves(model) if "." not in leaf.key}
-    said: dict[str, Setting] = {}
+    sectionless = {variable_of(leaf.key) for leaf in setting_fields(model) if "." not in leaf.key}
+    values: dict[str, Setting] = {}
     for variable, value in sorted(environ.items()):
-        if not variable.startswith(PREFIX) or not value or ("__" not in variable and variable not in single):
+        if not variable.startswith(PREFIX) or not value or ("__" not in variable and variable not in sectionless):
             continue
         key = public_key(model, variable.removeprefix(PREFIX).lower().replace("__", ".", 1))
         if not _of_another_service(key, model):
-            said[key] = Setting(value, Origin(f"environment variable {variable}"))
-    return said
+            values[key] = Setting(value, SettingOrigin(f"environment variable {variable}"))
+    return values
 
 
 def from_options(options: Mapping[str, Any], model: type[BaseModel], prefix: str = "") -> dict[str, Setting]:
     """The settings given on the command line, with dotted or nested keys. None means not given."""
-    said: dict[str, Setting] = {}
+    values: dict[str, Setting] = {}
     for name, value in options.items():
         if isinstance(value, Mapping):
-            said |= from_options(value, model, f"{prefix}{name}.")
+            values |= from_options(value, model, f"{prefix}{name}.")
         elif value is not None:
             key = public_key(model, prefix + name)
             if not _of_another_service(key, model):
-                said[key] = Setting(value, Origin(f"option {key}"))
-    return said
+                values[key] = Setting(value, SettingOrigin(f"option {key}"))
+    return values
 
 
-def _say(said: dict[str, Setting], key: str, node: yaml.Node, origin: Origin, model: type[BaseModel]) -> None:
+def _add_value(
+    values: dict[str, Setting], key: str, node: yaml.Node, origin: SettingOrigin, model: type[BaseModel]
+) -> None:
     if _of_another_service(key, model):
         return
     key = public_key(model, key)
-    if key in said:
-        raise ConfigError(f"{origin}: {key} is already set at {said[key].origin}")
-    said[key] = Setting(_value(node, origin, key), origin)
+    if key in values:
+        raise ConfigError(f"{origin}: {key} is already set at {values[key].origin}")
+    values[key] = Setting(_value(node, origin, key), origin)
 
 
 def _entries(node: yaml.Node, file: Path) -> Iterator[tuple[str, int, yaml.Node]]:
@@ -142,7 +144,7 @@ def _is_empty_section(key: str, node: yaml.Node, model: type[BaseModel]) -> bool
     return key in sections and node.tag == "tag:yaml.org,2002:null"
 
 
-def _value(node: yaml.Node, origin: Origin, key: str) -> Any:
+def _value(node: yaml.Node, origin: SettingOrigin, key: str) -> Any:
     try:
         return yaml.SafeLoader("").construct_object(node, deep=True)
     except (yaml.YAMLError, ValueError) as error:  # an impossible date is a ValueError

@@ -55,7 +55,7 @@ UNITS = {
 }
 """Unit of a running mean, by its quantity."""
 
-RATED = {
+RATING_VALUES = {
     "rating": Meaning("overall rating of the entity", RATING),
     "lane_offset": Meaning("additional rating of the entity in this lane", RATING),
     "venue_offset": Meaning("additional rating of the entity at this venue", RATING),
@@ -84,7 +84,7 @@ RELATIVES = {
 }
 UNKNOWN = "1 if the value is unknown; only for values that are sometimes unknown in training"
 
-TOKEN = {
+TOKEN_MEANINGS = {
     "won": Meaning("came first", "0 or 1"),
     "beaten": Meaning("share of the other starters that finished behind", "share - 0.5"),
     "top3": Meaning("finished in the first three", "-0.5 or 0.5"),
@@ -105,7 +105,7 @@ TOKEN = {
     "rivals": Meaning("mean strength of the starters", RATING),
     "grade": Meaning("grade of the session", "(grade - 3) / 2"),
 }
-READ = {
+RELATION_MEANINGS = {
     "days_since": Meaning("time from its result to the instant of the features", "log(1 + days) / 4"),
     "same_venue": Meaning("at the venue of the event", "0 or 1"),
     "same_meeting": Meaning("in the meeting of the event", "0 or 1"),

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import typer.main
 
-from headrace.cli import app_of
+from headrace.cli import build_app
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = ("headrace", "services", "shared", "simulator")
@@ -62,7 +62,7 @@ def log_events() -> list[Message]:
 
 def commands() -> Iterator[tuple[str, Any]]:
     """Each command of `headrace` with its full name. Untyped: some versions of typer carry a copy of click."""
-    yield from _commands("headrace", typer.main.get_command(app_of()))
+    yield from _commands("headrace", typer.main.get_command(build_app()))
 
 
 def text_of(node: ast.expr) -> str | None:

@@ -8,16 +8,16 @@ from services.cleaner import boatrace
 from services.predictor.data.profile import BOATRACE
 from services.predictor.features.encoding import Encoding
 from services.predictor.features.names import Group
-from services.predictor.features.past import READ
+from services.predictor.features.past import RELATION_NAMES
 from services.predictor.features.relative import RELATIVES
-from services.predictor.features.tokens import TOKEN
+from services.predictor.features.tokens import TOKEN_NAMES
 from shared.events import Conditions
 from tests.documents import feature_table as table
 from tests.documents import feature_words as words
 from tests.documents.boatrace_words import BOATRACE_WORDS
 from tests.shared.generated import compare
 
-NAMES = table.names_in(BOATRACE_WORDS, BOATRACE)
+NAMES = table.described_names(BOATRACE_WORDS, BOATRACE)
 ENTRY, EVENT = table.entry_rows(NAMES, BOATRACE_WORDS), table.event_rows(NAMES, BOATRACE_WORDS)
 CODES, STARTS = table.code_rows(NAMES, BOATRACE_WORDS), table.start_rows()
 
@@ -95,16 +95,16 @@ def test_the_source_is_described_as_the_cleaner_reads_it() -> None:
 
 
 def test_every_number_of_a_past_start_is_described() -> None:
-    assert [row.name for row in STARTS] == [*TOKEN, *READ]
+    assert [row.name for row in STARTS] == [*TOKEN_NAMES, *RELATION_NAMES]
     assert list(words.RELATIVES) == list(RELATIVES)
 
 
 def test_nothing_is_described_that_is_not_read() -> None:
     told = {row.name for row in ENTRY}
 
-    assert set(words.RATED) <= told
+    assert set(words.RATING_VALUES) <= told
     assert len(told) == len(ENTRY)
-    assert set(words.TOKEN) | set(words.READ) == {*TOKEN, *READ}
+    assert set(words.TOKEN_MEANINGS) | set(words.RELATION_MEANINGS) == {*TOKEN_NAMES, *RELATION_NAMES}
 
 
 def test_a_feature_says_what_it_is() -> None:

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.config import JsonDict
 
-from services.fetcher.archive.rebuild import Retelling, histories
+from services.fetcher.archive.rebuild import Recapture, lines_by_window
 from services.fetcher.planning.windows import Window, window_of
 from services.fetcher.sources.declaration import Source
 from services.fetcher.sources.documents import IndexLine
@@ -23,7 +23,7 @@ from shared.errors import ConfigError
 from shared.topics import RAW
 
 Key = Annotated[str, Field(min_length=1, max_length=200)]
-WISH_EXAMPLE: JsonDict = {
+REQUEST_EXAMPLE: JsonDict = {
     "from": "2026-01-01",
     "to": "2026-01-31",
     "feeds": ["results"],
@@ -40,10 +40,10 @@ PLAN_EXAMPLE: JsonDict = {
 }
 
 
-class ArchiveWish(BaseModel):
+class ArchiveReplayRequest(BaseModel):
     """Which archived documents to replay."""
 
-    model_config = ConfigDict(extra="forbid", populate_by_name=True, json_schema_extra={"examples": [WISH_EXAMPLE]})
+    model_config = ConfigDict(extra="forbid", populate_by_name=True, json_schema_extra={"examples": [REQUEST_EXAMPLE]})
 
     from_date: date | None = Field(default=None, alias="from", description="first day; default: the archive's first")
     to_date: date | None = Field(default=None, alias="to", description="last day, inclusive; default: its last")
@@ -58,7 +58,7 @@ class ArchiveWish(BaseModel):
     dry_run: bool = Field(default=False, description="return the plan without replaying")
 
     @model_validator(mode="after")
-    def _in_order(self) -> Self:
+    def _check_days(self) -> Self:
         if self.from_date and self.to_date and self.to_date < self.from_date:
             raise ValueError(f"`to` ({self.to_date}) is before `from` ({self.from_date})")
         return self
@@ -68,7 +68,7 @@ class ArchiveWish(BaseModel):
         return self.keys is None or any(fnmatchcase(key, pattern) for pattern in self.keys)
 
 
-class ArchivePlan(BaseModel):
+class ArchiveReplayPlan(BaseModel):
     """A replay request with its windows and the length of the index. Documents archived later are not replayed."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [PLAN_EXAMPLE]})
@@ -82,46 +82,50 @@ class ArchivePlan(BaseModel):
     selected: int = Field(description="records to replay")
 
 
-def planned(wish: ArchiveWish, source: Source, lines: Sequence[IndexLine], retell: Retelling) -> ArchivePlan:
+def plan_replay(
+    request: ArchiveReplayRequest, source: Source, lines: Sequence[IndexLine], recapture: Recapture
+) -> ArchiveReplayPlan:
     """Splits every document of the windows to count its records. Raises ConfigError if there is nothing to replay."""
-    found = wanted(wish, source, lines)
+    windows = requested_windows(request, source, lines)
     selected = sum(
-        wish.selects(record)
-        for window, kept in found.items()
-        for record in retell(window, kept).records
+        request.selects(record)
+        for window, window_lines in windows.items()
+        for record in recapture(window, window_lines).records
         if record.topic == RAW
     )
     if not selected:
         raise ConfigError("the archive has no record for these days, feeds and keys")
-    return ArchivePlan(
-        wish=wish.model_dump(mode="json", by_alias=True, exclude_defaults=True),
-        notify=wish.notify,
-        windows=[window.key(source.name) for window in found],
+    return ArchiveReplayPlan(
+        wish=request.model_dump(mode="json", by_alias=True, exclude_defaults=True),
+        notify=request.notify,
+        windows=[window.key(source.name) for window in windows],
         lines=len(lines),
         selected=selected,
     )
 
 
-def wanted(wish: ArchiveWish, source: Source, lines: Iterable[IndexLine]) -> dict[Window, list[IndexLine]]:
-    feeds = source.feeds_of(wish.feeds)
-    found = histories(lines, source, wish.from_date, wish.to_date)
-    return {window: kept for window, kept in found.items() if window.feed in feeds}
+def requested_windows(
+    request: ArchiveReplayRequest, source: Source, lines: Iterable[IndexLine]
+) -> dict[Window, list[IndexLine]]:
+    feeds = source.feeds_of(request.feeds)
+    by_window = lines_by_window(lines, source, request.from_date, request.to_date)
+    return {window: window_lines for window, window_lines in by_window.items() if window.feed in feeds}
 
 
-def retelling(
-    target: Mapping[str, Any], source: Source, lines: Sequence[IndexLine], retell: Retelling, revision: str
+def replayed_windows(
+    target: Mapping[str, Any], source: Source, lines: Sequence[IndexLine], recapture: Recapture, revision: str
 ) -> tuple[list[Window], Callable[[Window], list[NewRecord]]]:
     """The windows of a planned replay, and a function that returns the records of one."""
-    plan = ArchivePlan.model_validate({name: target[name] for name in ArchivePlan.model_fields})
-    wish = ArchiveWish.model_validate(plan.wish)
-    kept = histories(lines[: plan.lines], source)
+    plan = ArchiveReplayPlan.model_validate({name: target[name] for name in ArchiveReplayPlan.model_fields})
+    request = ArchiveReplayRequest.model_validate(plan.wish)
+    by_window = lines_by_window(lines[: plan.lines], source)
     windows = [window for key in plan.windows if (window := window_of(key, source.name)) is not None]
 
-    def told(window: Window) -> list[NewRecord]:
+    def records_of(window: Window) -> list[NewRecord]:
         return [
             record._replace(headers={**record.headers, "revision": revision.encode()})
-            for record in retell(window, kept.get(window, [])).records
-            if record.topic == RAW and wish.selects(record)
+            for record in recapture(window, by_window.get(window, [])).records
+            if record.topic == RAW and request.selects(record)
         ]
 
-    return windows, told
+    return windows, records_of

@@ -50,10 +50,10 @@ class DocumentArchive:
         try:
             if not path.exists():
                 path.parent.mkdir(parents=True, exist_ok=True)
-                self._note(document)
+                self._append_line(document)
                 self._write(path, zstandard.ZstdCompressor(level=LEVEL).compress(document.body))
-            elif not _same(self._newest_of(document), self._line_of(document)):
-                self._note(document)
+            elif not _is_repeat(self._newest_of(document), self._line_of(document)):
+                self._append_line(document)
         except OSError as error:
             raise TransientError(f"cannot store a document in {self._folder}: {error.strerror}") from error
 
@@ -74,7 +74,7 @@ class DocumentArchive:
         """
         newest: dict[tuple[str, date], IndexLine] = {}
         for line in self._lines():
-            if not _same(newest.get((line.feed, line.date)), line) and self._was_kept(line.hash):
+            if not _is_repeat(newest.get((line.feed, line.date)), line) and self._is_stored(line.hash):
                 newest[line.feed, line.date] = line
                 yield line
 
@@ -101,7 +101,7 @@ class DocumentArchive:
         """Whether the folder contains an archive."""
         return self._index.exists()
 
-    def _was_kept(self, hash_: str) -> bool:
+    def _is_stored(self, hash_: str) -> bool:
         return self._path(hash_).exists() or self._broken_link(hash_) is not None
 
     def _broken_link(self, hash_: str) -> str | None:
@@ -110,7 +110,7 @@ class DocumentArchive:
     def _path(self, hash_: str) -> Path:
         return self._folder / hash_[:2] / f"{hash_[2:]}.zst"
 
-    def _note(self, document: Document) -> None:
+    def _append_line(self, document: Document) -> None:
         line = self._line_of(document)
         # The newline comes first, so that the line is complete even after one that a crash cut off.
         with self._lock, self._index.open("ab") as index:
@@ -137,6 +137,6 @@ class DocumentArchive:
             partial.unlink(missing_ok=True)
 
 
-def _same(before: IndexLine | None, line: IndexLine) -> bool:
+def _is_repeat(before: IndexLine | None, line: IndexLine) -> bool:
     """Whether a line repeats the previous line of its window."""
     return before is not None and (before.hash, before.historical) == (line.hash, line.historical)

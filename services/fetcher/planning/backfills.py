@@ -9,7 +9,7 @@ from typing import Literal
 
 from services.fetcher.planning.windows import Window
 
-Outcome = Literal["due", "done", "failed", "missing", "live"]
+WindowOutcome = Literal["due", "done", "failed", "missing", "live"]
 
 
 @dataclass
@@ -18,7 +18,7 @@ class Backfill:
 
     windows: tuple[Window, ...]
     again: bool
-    outcomes: dict[Window, Outcome] = field(default_factory=dict)
+    outcomes: dict[Window, WindowOutcome] = field(default_factory=dict)
 
     def restart(self, done: Collection[Window]) -> None:
         """Start over. `done` are the windows that are committed as done."""
@@ -44,15 +44,15 @@ class Backfills:
         for backfill in self._by_name.values():
             backfill.restart(done)
 
-    def settle(self, window: Window, outcome: Outcome) -> None:
+    def record_outcome(self, window: Window, outcome: WindowOutcome) -> None:
         for backfill in self._by_name.values():
             if window in backfill.outcomes:
                 backfill.outcomes[window] = outcome
 
-    def due(self) -> Iterator[Window]:
+    def due_windows(self) -> Iterator[Window]:
         """Windows to fetch, each once, in the order they were requested."""
-        found = (w for each in self._by_name.values() for w, outcome in each.outcomes.items() if outcome == "due")
-        yield from dict.fromkeys(found)
+        windows = (w for each in self._by_name.values() for w, outcome in each.outcomes.items() if outcome == "due")
+        yield from dict.fromkeys(windows)
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Windows of each backfill by outcome."""

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 from shared.backoff import Backoff
 
-LONGEST_BACKOFF_S = 3600.0
+MAX_BACKOFF_S = 3600.0
 DAY = timedelta(days=1)
 
 
@@ -25,7 +25,7 @@ class Window(NamedTuple):
         return f"{source}/{self.feed}/{self.date.isoformat()}"
 
 
-class Due(NamedTuple):
+class DueWindow(NamedTuple):
     """A window to fetch now. `historical`: its day is over, so the document is final."""
 
     window: Window
@@ -33,7 +33,7 @@ class Due(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Plan:
+class FetchPlan:
     """The days to fetch: from `first` to `last`, inclusive; None leaves an end open.
 
     `follow`: continue with each new day. `recorded`: the source is an archive, so all days are over whatever the clock
@@ -49,11 +49,11 @@ class Plan:
         if self.recorded and (self.first is None or self.last is None):
             raise ValueError("a recorded plan needs both `first` and `last`")
 
-    def follows(self, today: date) -> bool:
+    def includes_today(self, today: date) -> bool:
         """Whether the plan includes the current day, `today`."""
-        asked = self.follow or self.first is not None or self.last is not None
+        is_requested = self.follow or self.first is not None or self.last is not None
         after_first, before_last = self.first is None or self.first <= today, self.last is None or today <= self.last
-        return asked and not self.recorded and after_first and before_last
+        return is_requested and not self.recorded and after_first and before_last
 
 
 def window_of(key: str, source: str) -> Window | None:
@@ -72,7 +72,7 @@ def day_at(now: datetime, zone: ZoneInfo) -> date:
     return now.astimezone(zone).date()
 
 
-def last_ended(now: datetime, zone: ZoneInfo, close_after_s: float) -> date:
+def last_final_day(now: datetime, zone: ZoneInfo, close_after_s: float) -> date:
     """The last day with final documents: it ended at least `close_after_s` ago."""
     return day_at(now - timedelta(seconds=close_after_s), zone) - DAY
 
@@ -86,4 +86,4 @@ def windows_between(first: date, last: date, feeds: Sequence[str]) -> Iterator[W
 
 def wait_s(attempts: int, every_s: float) -> float:
     """The delay between two fetches of a window; it grows with each failure in a row."""
-    return Backoff(every_s, max(every_s, LONGEST_BACKOFF_S)).delay_s(max(1, attempts))
+    return Backoff(every_s, max(every_s, MAX_BACKOFF_S)).delay_s(max(1, attempts))

@@ -37,8 +37,8 @@ def broken_link(folder: Path, path: str) -> str | None:
 
     Links that form a circle count as broken.
     """
-    way = [folder, *(folder / parent for parent in reversed(PurePosixPath(path).parents)), folder / path]
-    for part in way:
+    path_parts = [folder, *(folder / parent for parent in reversed(PurePosixPath(path).parents)), folder / path]
+    for part in path_parts:
         if part.is_symlink() and not part.exists():
             return f"{part} is a broken symbolic link (to {part.readlink()})"
     return None

@@ -49,8 +49,8 @@ def _rows(table: Any) -> Any:
     if not isinstance(table, Mapping):
         return table
     rows = []
-    for code, said in table.items():
-        attributes = dict(said) if isinstance(said, Mapping) else {"name": said}
+    for code, entry in table.items():
+        attributes = dict(entry) if isinstance(entry, Mapping) else {"name": entry}
         rows.append({"code": str(code), "name": attributes.pop("name", None), "attributes": attributes})
     return rows
 
@@ -82,14 +82,14 @@ class Identity(Frozen):
     number: str
 
 
-class Live(Frozen):
+class LivePolling(Frozen):
     poll_interval_s: Seconds = 300
     close_after_s: float = Field(
         default=900, ge=0, description="seconds from the end of a day until its documents are final"
     )
 
 
-class Http(Frozen):
+class HttpLimits(Frozen):
     connect_timeout_s: Seconds = 3
     read_timeout_s: Seconds = 5
     total_timeout_s: Seconds = 30
@@ -116,14 +116,14 @@ class Source(Frozen):
     feeds: Annotated[tuple[Feed, ...], Field(min_length=1)]
     identity: Identity
     archive: Template | None = None
-    live: Live = Live()
+    live: LivePolling = LivePolling()
     concurrency: int = Field(default=4, ge=1, le=64, description="maximum documents fetched at the same time")
-    http: Http = Http()
+    http: HttpLimits = HttpLimits()
     retry: RetryPolicy = RetryPolicy()
     reference: dict[Name, Table] = Field(default_factory=dict)
 
     @model_validator(mode="after")
-    def _names_differ(self) -> Source:
+    def _check_names(self) -> Source:
         names = [feed.name for feed in self.feeds]
         if len(set(names)) < len(names) or REFERENCE in names:
             raise ValueError(f"feeds: expected unique names other than {REFERENCE!r}, got {', '.join(names)}")
@@ -142,12 +142,12 @@ class Source(Frozen):
     def feeds_of(self, names: Collection[str] | None) -> list[str]:
         """The named feeds in declared order; all feeds if `names` is empty or None. Raises ConfigError for an unknown
         one."""
-        there = [feed.name for feed in self.feeds]
-        if unknown := sorted(set(names or ()) - set(there)):
-            raise ConfigError(f"source {self.name} has no feed {unknown[0]!r}; it has {', '.join(there)}")
-        return [name for name in there if not names or name in names]
+        declared = [feed.name for feed in self.feeds]
+        if unknown := sorted(set(names or ()) - set(declared)):
+            raise ConfigError(f"source {self.name} has no feed {unknown[0]!r}; it has {', '.join(declared)}")
+        return [name for name in declared if not names or name in names]
 
-    def at(self, base_url: str) -> Source:
+    def with_base_url(self, base_url: str) -> Source:
         """The same source at another address."""
         return self.model_copy(update={"base_url": base_url.rstrip("/")})
 

@@ -11,7 +11,7 @@ from typing import Protocol
 
 import msgspec
 
-from services.fetcher.planning.windows import Due
+from services.fetcher.planning.windows import DueWindow
 
 
 class Absence(Enum):
@@ -56,7 +56,7 @@ class IndexLine(msgspec.Struct, frozen=True):
 class DocumentSource(Protocol):
     """Where documents come from: a server or a recorded archive. Must be thread-safe."""
 
-    def fetch(self, due: Due, etag: str | None) -> Document | Absence:
+    def fetch(self, due: DueWindow, etag: str | None) -> Document | Absence:
         """Raises TransientError if a retry may succeed, InvalidDocument if the answer is not a valid document."""
         ...
 

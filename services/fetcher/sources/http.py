@@ -12,7 +12,7 @@ from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import httpx
 
-from services.fetcher.planning.windows import Due
+from services.fetcher.planning.windows import DueWindow
 from services.fetcher.sources.declaration import Source
 from services.fetcher.sources.documents import Absence, Document
 from shared.clock import Clock
@@ -20,11 +20,11 @@ from shared.errors import InvalidDocument, TransientError
 from shared.loopback import is_loopback
 
 # Worth a retry, like 5xx. Any other status below 500 would be the same next time.
-PASSING = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
+RETRYABLE = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
 
 # An entity tag (RFC 9110, section 8.8.3) in ASCII. Any other cannot be sent back exactly as it was received.
-TAG = re.compile(r'(W/)?"[\x21\x23-\x7e]*"')
-LONGEST_TAG = 256
+ENTITY_TAG = re.compile(r'(W/)?"[\x21\x23-\x7e]*"')
+MAX_TAG_CHARS = 256
 
 
 class HttpSource:
@@ -51,7 +51,7 @@ class HttpSource:
             trust_env=not is_loopback(httpx.URL(source.base_url).host),
         )
 
-    def fetch(self, due: Due, etag: str | None) -> Document | Absence:
+    def fetch(self, due: DueWindow, etag: str | None) -> Document | Absence:
         """Status 404 means not published yet, 304 means unchanged.
 
         `etag` may have been stored by an older version: it is sent only if it is usable.
@@ -71,7 +71,7 @@ class HttpSource:
     def close(self) -> None:
         self._client.close()
 
-    def _url(self, due: Due) -> str:
+    def _url(self, due: DueWindow) -> str:
         feed = self._source.feed(due.window.feed)
         template = feed.dated if due.historical or feed.today is None else feed.today
         return self._source.base_url + template.format(feed=feed.name, date=due.window.date)
@@ -85,18 +85,18 @@ class HttpSource:
             return Absence.UNCHANGED
         if status == HTTPStatus.NOT_FOUND:
             return Absence.NOT_PUBLISHED
-        if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in PASSING:
+        if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in RETRYABLE:
             raise TransientError(f"GET {response.url}: the server answered {status} {response.reason_phrase}")
         raise InvalidDocument(f"GET {response.url}: expected 200, 304 or 404, got {status} {response.reason_phrase}")
 
-    def _document(self, due: Due, url: str, response: httpx.Response) -> Document:
+    def _document(self, due: DueWindow, url: str, response: httpx.Response) -> Document:
         return Document(
             feed=due.window.feed,
             date=due.window.date,
             url=url,
             body=self._body(url, response),
             fetched_at=self._clock.now(),
-            published_at=_instant(response.headers.get("Last-Modified")),
+            published_at=_parse_http_date(response.headers.get("Last-Modified")),
             etag=usable_tag(response.headers.get("ETag")),
             historical=due.historical,
         )
@@ -116,10 +116,10 @@ class HttpSource:
 
 def usable_tag(tag: str | None) -> str | None:
     """The entity tag if it can be sent back as it was received, else None."""
-    return tag if tag is not None and len(tag) <= LONGEST_TAG and TAG.fullmatch(tag) else None
+    return tag if tag is not None and len(tag) <= MAX_TAG_CHARS and ENTITY_TAG.fullmatch(tag) else None
 
 
-def _instant(text: str | None) -> datetime | None:
+def _parse_http_date(text: str | None) -> datetime | None:
     """The instant of an HTTP date in UTC; None if it is missing or invalid."""
     try:
         return parsedate_to_datetime(text).astimezone(UTC) if text else None

@@ -6,7 +6,7 @@ import zlib
 from datetime import date
 from pathlib import Path
 
-from services.fetcher.planning.windows import Due
+from services.fetcher.planning.windows import DueWindow
 from services.fetcher.sources.archive_files import broken_link, recorded_files
 from services.fetcher.sources.declaration import Source
 from services.fetcher.sources.documents import Absence, Document
@@ -16,7 +16,7 @@ from shared.errors import ConfigError, InvalidDocument, TransientError
 GZIP = 16 + zlib.MAX_WBITS
 
 
-class ArchiveSource:
+class RecordedFileSource:
     """A DocumentSource over the files in `folder`; symbolic links are followed.
 
     A missing file is a document that was never published.
@@ -36,7 +36,7 @@ class ArchiveSource:
         self._folder = folder
         self._clock = clock
 
-    def fetch(self, due: Due, etag: str | None) -> Document | Absence:  # noqa: ARG002 - files have no tags
+    def fetch(self, due: DueWindow, etag: str | None) -> Document | Absence:  # noqa: ARG002 - files have no tags
         """Every recorded document is historical: when it was first public is not known."""
         window = due.window
         path = self._path(window.feed, window.date)
@@ -48,22 +48,22 @@ class ArchiveSource:
             if isinstance(error, FileNotFoundError):
                 return Absence.NOT_PUBLISHED
             raise TransientError(f"{path}: {error.strerror}") from error
-        body = self._unpacked(path, packed)
+        body = self._decompress(path, packed)
         return Document(window.feed, window.date, path, body, self._clock.now(), historical=True)
 
     def recorded_days(self) -> list[date]:
         """Every day that has a file, in order. Raises ConfigError if there is none or a folder cannot be listed."""
         last_year = self._clock.now().year + 1
         by_feed = [recorded_files(self._folder, self._layout, feed, last_year) for feed in self._feeds]
-        found = sorted(set().union(*by_feed))
-        if not found:
+        days = sorted(set().union(*by_feed))
+        if not days:
             raise ConfigError(f"the archive {self._folder} has no documents: expected files {self._layout}")
-        return found
+        return days
 
-    def days(self) -> tuple[date, date]:
+    def day_range(self) -> tuple[date, date]:
         """The first and the last day that has a file."""
-        found = self.recorded_days()
-        return found[0], found[-1]
+        days = self.recorded_days()
+        return days[0], days[-1]
 
     def close(self) -> None:
         """Does nothing: no file stays open."""
@@ -71,18 +71,20 @@ class ArchiveSource:
     def _path(self, feed: str, day: date) -> str:
         return self._layout.format(feed=feed, date=day)
 
-    def _unpacked(self, path: str, packed: bytes) -> bytes:
-        unpacker = zlib.decompressobj(GZIP)
+    def _decompress(self, path: str, packed: bytes) -> bytes:
+        decompressor = zlib.decompressobj(GZIP)
         try:
-            body = unpacker.decompress(packed, self._max_body_bytes + 1)
+            body = decompressor.decompress(packed, self._max_body_bytes + 1)
         except zlib.error as error:
             raise InvalidDocument(f"{path}: expected an undamaged gzip file: {error}") from error
         if len(body) > self._max_body_bytes:
             raise InvalidDocument(f"{path}: expected at most {self._max_body_bytes:,} bytes, got more")
-        if not unpacker.eof:
+        if not decompressor.eof:
             raise InvalidDocument(f"{path}: the gzip file is truncated after {len(packed):,} bytes")
-        if unpacker.unused_data:
-            raise InvalidDocument(f"{path}: expected one gzip member, got {len(unpacker.unused_data):,} bytes after it")
+        if decompressor.unused_data:
+            raise InvalidDocument(
+                f"{path}: expected one gzip member, got {len(decompressor.unused_data):,} bytes after it"
+            )
         return body
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import NamedTuple, Protocol
 from uuid import UUID
 
-from services.notifier.pacing import Rate
+from services.notifier.pacing import RateLimit
 from shared.errors import HeadraceError, TransientError
 
 # 4xx statuses worth a retry: request timeout, too early, too many requests.
-PASSING = frozenset({408, 425, 429})
+RETRYABLE_STATUSES = frozenset({408, 425, 429})
 
 
 class ChannelBusy(TransientError):
@@ -44,24 +44,24 @@ class Channel(Protocol):
     def name(self) -> str: ...
 
     @property
-    def rate(self) -> Rate: ...
+    def rate(self) -> RateLimit: ...
 
     def send(self, message: Message) -> None:
         """Return when the message is accepted. Raises ChannelBusy or ChannelRefused, without any secret in the text."""
         ...
 
 
-def refusal(channel: str, status: int, retry_after_s: float | None) -> ChannelBusy | ChannelRefused:
+def error_of_status(channel: str, status: int, retry_after_s: float | None) -> ChannelBusy | ChannelRefused:
     """The error for an HTTP status outside 2xx."""
     reason = f"{channel} answered HTTP {status}"
-    if status >= 500 or status in PASSING:
+    if status >= 500 or status in RETRYABLE_STATUSES:
         return ChannelBusy(reason, retry_after_s)
     if status in {401, 403, 404, 410}:
         return ChannelRefused(f"{reason}: its URL is no longer valid or its key is wrong; configure a new URL")
     return ChannelRefused(f"{reason}: it does not accept this message")
 
 
-def seconds_of(text: object) -> float | None:
+def retry_after_of(text: object) -> float | None:
     """A Retry-After value in seconds; None for any other text, e.g. the date that RFC 9110 also allows."""
     try:
         seconds = float(str(text))

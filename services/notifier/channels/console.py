@@ -5,19 +5,19 @@ from __future__ import annotations
 from typing import TextIO
 
 from services.notifier.channels.base import ChannelBusy, Message
-from services.notifier.message import plain
-from services.notifier.pacing import Rate
+from services.notifier.message import plain_text
+from services.notifier.pacing import RateLimit
 
 
 class ConsoleChannel:
-    rate = Rate(burst=1_000, per_s=1_000)
+    rate = RateLimit(burst=1_000, per_s=1_000)
 
     def __init__(self, stream: TextIO, name: str = "console") -> None:
         self.name = name
         self._stream = stream
 
     def send(self, message: Message) -> None:
-        line = plain(message.text)
+        line = plain_text(message.text)
         # Characters that the stream's encoding lacks are replaced: a name must not stop the channel.
         encoding = self._stream.encoding or "utf-8"
         try:

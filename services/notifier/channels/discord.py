@@ -17,13 +17,13 @@ import discord
 from discord.http import Route
 from discord.webhook.async_ import AsyncWebhookAdapter, async_context
 
-from services.notifier.channels.base import ChannelBusy, ChannelRefused, Message, refusal, seconds_of
+from services.notifier.channels.base import ChannelBusy, ChannelRefused, Message, error_of_status, retry_after_of
 from services.notifier.channels.secret_url import SecretUrl, is_safe
-from services.notifier.pacing import Rate
+from services.notifier.pacing import RateLimit
 from shared.errors import ConfigError
 
 BASE_URL = "https://discord.com/api/v10"
-WEBHOOK = re.compile(
+WEBHOOK_URL = re.compile(
     r"https://(?:\w+\.)?discord(?:app)?\.com/api/(?:v\d+/)?webhooks/(?P<id>\d{17,20})/(?P<token>[\w.-]{60,})"
 )
 
@@ -40,19 +40,19 @@ class DiscordChannel:
     """`base_url` is the URL of Discord's API; change it for a proxy or a test server."""
 
     # Discord allows 5 requests in 2 s per webhook and 30 messages a minute per channel.
-    rate = Rate(burst=5, per_s=0.5)
+    rate = RateLimit(burst=5, per_s=0.5)
 
     def __init__(self, url: SecretUrl, base_url: str = BASE_URL, timeout_s: float = 5, name: str = "discord") -> None:
         """Raises ConfigError, without the secret, if `url` is not a webhook URL or `base_url` is not safe."""
-        found = WEBHOOK.fullmatch(url.reveal())
-        if found is None:
+        match = WEBHOOK_URL.fullmatch(url.reveal())
+        if match is None:
             raise ConfigError(
                 f"{name}: expected https://discord.com/api/webhooks/ID/TOKEN in its secret file, got another URL"
             )
         if not is_safe(base_url):
             raise ConfigError(f"{name}: expected an https:// base URL (http:// is allowed only for this machine)")
         self.name = name
-        self._hook = _Hook(int(found["id"]), found["token"])
+        self._hook = _Hook(int(match["id"]), match["token"])
         self._base_url = base_url.rstrip("/")
         self._timeout_s = timeout_s
 
@@ -79,25 +79,25 @@ class DiscordChannel:
                     f"{self.name} answered with a redirect, which is not followed; configure the final URL"
                 )
             if response.status < 300:
-                raise _Taken
-            raise refusal(self.name, response.status, await _retry_after_s(response))
+                raise _MessageAccepted
+            raise error_of_status(self.name, response.status, await _retry_after_s(response))
 
-        async_context.set(_Adapter(self._base_url))
+        async_context.set(_BaseUrlAdapter(self._base_url))
         timeout = aiohttp.ClientTimeout(total=self._timeout_s)
         async with aiohttp.ClientSession(timeout=timeout, raise_for_status=check) as session:
             webhook = discord.Webhook.partial(self._hook.id, self._hook.token, session=session)
             # Only with `wait` does Discord's response tell whether the message was saved.
-            with suppress(_Taken):
+            with suppress(_MessageAccepted):
                 await webhook.send(
                     text, wait=True, allowed_mentions=discord.AllowedMentions.none(), suppress_embeds=True
                 )
 
 
-class _Taken(Exception):
+class _MessageAccepted(Exception):
     """The response status is 2xx, so Discord has the message, even if reading the body fails."""
 
 
-class _Adapter(AsyncWebhookAdapter):
+class _BaseUrlAdapter(AsyncWebhookAdapter):
     """Sends to `base_url` instead of discord.py's constant. Set in the task's context, so no global state changes."""
 
     def __init__(self, base_url: str) -> None:
@@ -115,5 +115,5 @@ async def _retry_after_s(response: aiohttp.ClientResponse) -> float | None:
         body = await response.json(content_type=None)
     except (ValueError, aiohttp.ClientError):
         body = None
-    exact = seconds_of(body.get("retry_after")) if isinstance(body, dict) else None
-    return exact if exact is not None else seconds_of(response.headers.get("Retry-After"))
+    exact = retry_after_of(body.get("retry_after")) if isinstance(body, dict) else None
+    return exact if exact is not None else retry_after_of(response.headers.get("Retry-After"))

@@ -15,10 +15,10 @@ from urllib.request import (
     Request,
 )
 
-from services.notifier.channels.base import ChannelBusy, Message, refusal, seconds_of
+from services.notifier.channels.base import ChannelBusy, Message, error_of_status, retry_after_of
 from services.notifier.channels.secret_url import SecretUrl
-from services.notifier.message import plain
-from services.notifier.pacing import Rate
+from services.notifier.message import plain_text
+from services.notifier.pacing import RateLimit
 
 
 class WebhookChannel:
@@ -27,7 +27,7 @@ class WebhookChannel:
     The header `Idempotency-Key` is the message's id, so that a receiver can ignore messages that it already has.
     """
 
-    rate = Rate(burst=10, per_s=10)
+    rate = RateLimit(burst=10, per_s=10)
 
     def __init__(self, url: SecretUrl, timeout_s: float = 5, name: str = "webhook") -> None:
         self.name = name
@@ -44,7 +44,7 @@ class WebhookChannel:
             with self._opener.open(self._request(message), timeout=self._timeout_s):
                 return
         except HTTPError as error:
-            failure = refusal(self.name, error.code, seconds_of(error.headers.get("Retry-After")))
+            failure = error_of_status(self.name, error.code, retry_after_of(error.headers.get("Retry-After")))
             error.close()
         except (OSError, HTTPException) as error:
             failure = ChannelBusy(f"{self.name} cannot be reached: {type(error).__name__}")
@@ -56,7 +56,7 @@ class WebhookChannel:
             "message_id": message.message_id,
             "rule": message.rule,
             "event_key": message.event_key,
-            "text": plain(message.text),
+            "text": plain_text(message.text),
             "markdown": message.text,
         }
         headers = {"Content-Type": "application/json", "Idempotency-Key": message.message_id}

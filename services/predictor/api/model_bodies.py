@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.config import JsonDict
 
 from services.predictor.registry.gate import Verdict
-from services.predictor.registry.states import Change, ModelState
+from services.predictor.registry.states import ModelState, StateChange
 
 Reason = Annotated[str, Field(min_length=1, max_length=1000, pattern=r"\S")]
 _MODEL: JsonDict = {
@@ -49,7 +49,7 @@ class ModelBody(BaseModel):
     )
 
 
-class WholeModel(ModelBody):
+class ModelDetail(ModelBody):
     """A model in the registry, with its description, history and pictures."""
 
     model_config = ConfigDict(
@@ -61,11 +61,11 @@ class WholeModel(ModelBody):
     )
 
     description: dict[str, Any] = Field(description="model.json: everything but the weights")
-    history: list[Change] = Field(description="its changes of state, the oldest first")
+    history: list[StateChange] = Field(description="its changes of state, the oldest first")
     pictures: list[str] = Field(description="names for GET .../pictures/NAME.png")
 
 
-class StepWish(BaseModel):
+class StateChangeRequest(BaseModel):
     """The reason of a change."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"reason": "to see how it does"}, {}]})
@@ -73,7 +73,7 @@ class StepWish(BaseModel):
     reason: Reason | None = Field(default=None, description="stored with the change")
 
 
-class PromotionWish(StepWish):
+class PromotionRequest(StateChangeRequest):
     """The reason of a promotion, and whether the gate is skipped."""
 
     model_config = ConfigDict(
@@ -84,13 +84,13 @@ class PromotionWish(StepWish):
     force: bool = Field(default=False, strict=True, description="promote without asking the gate; requires a reason")
 
     @model_validator(mode="after")
-    def _says_why(self) -> Self:
+    def _require_reason(self) -> Self:
         if self.force and self.reason is None:
             raise ValueError("`force` requires a `reason`")
         return self
 
 
-class Stepped(BaseModel):
+class StateChangeResult(BaseModel):
     """The model's state after a change, and the live model."""
 
     model_config = ConfigDict(

@@ -14,13 +14,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from services.predictor.api.model_changes import router as model_changes_router
 from services.predictor.api.models import router as models_router
 from services.predictor.api.trainings import router as trainings_router
-from shared.runtime.api.context import Desk
+from shared.runtime.api.context import AdminContext
 from shared.runtime.api.problems import responses
 
 EventKey = Annotated[str, InPath(max_length=200, examples=["boatrace:2026-01-31:07:04"])]
 
 
-class Predicted(BaseModel):
+class ClassProbability(BaseModel):
     """The probability of one class of one head, from one prediction."""
 
     model_config = ConfigDict(
@@ -45,28 +45,28 @@ class Predicted(BaseModel):
     shadow: bool
 
 
-def router(desk: Desk, models: Path) -> APIRouter:
+def router(context: AdminContext, models: Path) -> APIRouter:
     """`models`: the registry's directory (services/predictor/registry/)."""
     router = APIRouter(tags=["predictor"])
     router.include_router(models_router(models))
-    router.include_router(model_changes_router(desk, models))
-    router.include_router(trainings_router(desk))
+    router.include_router(model_changes_router(context, models))
+    router.include_router(trainings_router(context))
 
     @router.get("/predictions/{event_key}", summary="List the predictions of an event", responses=responses(404))
-    def predictions(event_key: EventKey) -> list[Predicted]:
+    def list_predictions(event_key: EventKey) -> list[ClassProbability]:
         """Every class of every head, the newest prediction first.
 
         404: there is no prediction of the event, or no such event.
         """
         names = ("slot", "head", "class", "probability", "model_version", "as_of", "state", "shadow")
-        with desk.transaction() as connection:
-            found = connection.execute(
+        with context.transaction() as connection:
+            rows = connection.execute(
                 f"SELECT {', '.join(names)} FROM analytics.predictions WHERE event_key = %s"
                 " ORDER BY as_of DESC, state, head, slot, class",
                 (event_key,),
             ).fetchall()
-        if not found:
+        if not rows:
             raise HTTPException(HTTPStatus.NOT_FOUND, f"there is no prediction of {event_key!r}")
-        return [Predicted(**dict(zip(names, row, strict=True))) for row in found]
+        return [ClassProbability(**dict(zip(names, row, strict=True))) for row in rows]
 
     return router

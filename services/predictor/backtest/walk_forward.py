@@ -13,16 +13,16 @@ import numpy as np
 
 from services.predictor.data.events import Events, Ints, State
 from services.predictor.data.instants import day_number, day_of
-from services.predictor.evaluation.comparison import Judged, Opinion, eligible
+from services.predictor.evaluation.comparison import EvaluationSet, Forecast, eligible
 from services.predictor.features.history import History
-from services.predictor.features.inputs import Inputs, inputs_of, observed_in
-from services.predictor.model.ensemble import Probabilities, Trained
-from services.predictor.policy.agent import Decided
-from services.predictor.policy.comparison import as_known, part, played
-from services.predictor.policy.context import Scene
+from services.predictor.features.inputs import Inputs, inputs_of, observed_events
+from services.predictor.model.ensemble import Ensemble, Probabilities
+from services.predictor.policy.agent import PolicyDecisions
+from services.predictor.policy.comparison import episodes_as_observed, play_policy, select_rows
+from services.predictor.policy.context import PolicyContext
 from shared.errors import ConfigError
 
-EVERY = slice(None)
+ALL_ROWS = slice(None)
 COLUMNS = "date,stadium,race,boat,p_win,p_top3,bet"
 
 
@@ -50,73 +50,77 @@ class Spans:
 
 
 @dataclass(frozen=True)
-class Walked:
+class WalkForward:
     """All events of the test span, with the model's inputs and predictions from before their start.
 
     `rows`: the events that can be evaluated. `decisions`: None without a policy. `context`: the policy's view.
     """
 
     events: Events
-    seen: Inputs
-    told: Probabilities
-    scene: Scene
-    decided: Decided | None
+    inputs: Inputs
+    probabilities: Probabilities
+    context: PolicyContext
+    decisions: PolicyDecisions | None
     rows: Ints
 
     def backed(self, every_event: bool) -> Ints:
         """(rows,): the backed slot, 0 for none. `every_event`: the slot that the policy backs if it may not abstain."""
-        if self.decided is None:
+        if self.decisions is None:
             return np.zeros(len(self.rows), dtype=np.int64)
-        return (self.decided.best_slot if every_event else self.decided.action)[self.rows]
+        return (self.decisions.best_slot if every_event else self.decisions.action)[self.rows]
 
     @property
-    def decided_on(self) -> Decided | None:
-        return None if self.decided is None else part(self.decided, self.rows)
+    def evaluated_decisions(self) -> PolicyDecisions | None:
+        return None if self.decisions is None else select_rows(self.decisions, self.rows)
 
 
-def walk(model: Trained, events: Events, history: History, spans: Spans) -> Walked:
+def walk_forward(model: Ensemble, events: Events, history: History, spans: Spans) -> WalkForward:
     """`history` may hold all settled events: of it, an event only reads what was known before."""
     span = events[(events.day >= day_number(spans.test_from)) & (events.day <= day_number(spans.test_to))]
-    seen = inputs_of(span, history, model.description.encoding, "observation")
-    told = model.probabilities(seen)
-    scene = model.scene(seen, told)
-    decided = None if model.policy is None else played(model.policy, scene, as_known(span))
-    return Walked(span, seen, told, scene, decided, eligible(span, spans.test_from, spans.test_to))
+    inputs = inputs_of(span, history, model.description.encoding, "observation")
+    probabilities = model.probabilities(inputs)
+    context = model.policy_context(inputs, probabilities)
+    decisions = None if model.policy is None else play_policy(model.policy, context, episodes_as_observed(span))
+    return WalkForward(span, inputs, probabilities, context, decisions, eligible(span, spans.test_from, spans.test_to))
 
 
-def judged_of(model: Trained, walked: Walked) -> Judged:
+def evaluation_set_of(model: Ensemble, result: WalkForward) -> EvaluationSet:
     """Raises ConfigError if no event of the span can be evaluated."""
-    if not len(walked.rows):
+    if not len(result.rows):
         raise ConfigError("no event of the test span has six entries and one winner: the model cannot be evaluated")
-    return Judged.of(walked.events[walked.rows], model.description.terciles)
+    return EvaluationSet.of(result.events[result.rows], model.description.terciles)
 
 
-def opinion_of(told: Probabilities, rows: Ints | slice = EVERY) -> Opinion:
-    return Opinion(told.win[rows], told.top3[rows], told.trend[rows], told.behaviour[rows])
+def forecast_of(probabilities: Probabilities, rows: Ints | slice = ALL_ROWS) -> Forecast:
+    return Forecast(
+        probabilities.win[rows], probabilities.top3[rows], probabilities.trend[rows], probabilities.behaviour[rows]
+    )
 
 
-def carded(model: Trained, walked: Walked, history: History) -> Probabilities:
+def card_probabilities(model: Ensemble, result: WalkForward, history: History) -> Probabilities:
     """(rows,): the model's predictions of the evaluated events from their cards only."""
-    inputs = inputs_of(walked.events[walked.rows], history, model.description.encoding, "card")
+    inputs = inputs_of(result.events[result.rows], history, model.description.encoding, "card")
     return model.probabilities(inputs)
 
 
-def states(walked: Walked) -> dict[State, Ints]:
+def rows_by_state(result: WalkForward) -> dict[State, Ints]:
     """By state, positions of the evaluated events that were predicted in it; states without events are left out."""
-    observed = observed_in(walked.seen)[walked.rows]
-    found: dict[State, Ints] = {"observation": np.flatnonzero(observed), "card": np.flatnonzero(~observed)}
-    return {state: at for state, at in found.items() if len(at)}
+    observed = observed_events(result.inputs)[result.rows]
+    rows: dict[State, Ints] = {"observation": np.flatnonzero(observed), "card": np.flatnonzero(~observed)}
+    return {state: at for state, at in rows.items() if len(at)}
 
 
-def lines(walked: Walked, every_event: bool = False) -> Iterator[str]:
+def csv_lines(result: WalkForward, every_event: bool = False) -> Iterator[str]:
     """Lines of the CSV file: six per evaluated event, by day, stadium, race and boat. Probabilities have all their
     digits. `bet` is 1 where the policy backs the boat, on every event or of its own choice."""
     yield COLUMNS
-    events, told = walked.events, walked.told
-    actions = dict(zip(walked.rows.tolist(), walked.backed(every_event).tolist(), strict=True))
-    order = np.lexsort((events.number[walked.rows], events.venue[walked.rows], events.day[walked.rows]))
-    for row in walked.rows[order].tolist():
+    events, probabilities = result.events, result.probabilities
+    actions = dict(zip(result.rows.tolist(), result.backed(every_event).tolist(), strict=True))
+    order = np.lexsort((events.number[result.rows], events.venue[result.rows], events.day[result.rows]))
+    for row in result.rows[order].tolist():
         event = f"{day_of(int(events.day[row]))},{events.venue[row]},{events.number[row]}"
         backed = actions[row]
-        for slot, (win, top3) in enumerate(zip(told.win[row].tolist(), told.top3[row].tolist(), strict=True), start=1):
+        for slot, (win, top3) in enumerate(
+            zip(probabilities.win[row].tolist(), probabilities.top3[row].tolist(), strict=True), start=1
+        ):
             yield f"{event},{slot},{win!r},{top3!r},{int(backed == slot)}"

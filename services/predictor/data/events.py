@@ -96,7 +96,7 @@ class Events:
     settled_us: Floats
     technique: Floats
     amount: Floats
-    taken: Bools
+    occupied: Bools
     entity: Texts
     observed_course: Floats
     place: Floats
@@ -115,7 +115,7 @@ class Events:
 
     @property
     def slots(self) -> int:
-        return int(self.taken.shape[1])
+        return int(self.occupied.shape[1])
 
     def __getitem__(self, rows: Ints | Bools | slice) -> Events:
         def part(value: Any) -> Any:
@@ -142,24 +142,24 @@ COLUMNS = get_type_hints(Events)
 """Field types of Events, resolved once: resolving them takes longer than packing one event."""
 
 
-def events_of(found: Iterable[EventFacts], slots: int) -> Events:
+def events_of(facts: Iterable[EventFacts], slots: int) -> Events:
     """Packs events into arrays, in the given order. Drops entries with a slot above `slots`: see `supported_events`."""
-    rows = list(found)
-    placed = [
+    rows = list(facts)
+    entry_cells = [
         (row * slots + entry.slot - 1, entry)
         for row, event in enumerate(rows)
         for entry in event.entries
         if 1 <= entry.slot <= slots
     ]
     per_event = _Table(rows, np.arange(len(rows)), (len(rows),))
-    cells = np.array([cell for cell, _ in placed], dtype=np.int64)
-    per_entry = _Table([entry for _, entry in placed], cells, (len(rows), slots))
+    cells = np.array([cell for cell, _ in entry_cells], dtype=np.int64)
+    per_entry = _Table([entry for _, entry in entry_cells], cells, (len(rows), slots))
     columns = {
         name: (per_event if name in EventFacts._fields else per_entry).column(name, hint)
         for name, hint in COLUMNS.items()
         if name in EventFacts._fields or name in EntryFacts._fields
     }
-    return Events(taken=per_entry.packed([True] * len(placed), np.bool_), **columns)
+    return Events(occupied=per_entry.pack([True] * len(entry_cells), np.bool_), **columns)
 
 
 @dataclass(frozen=True)
@@ -174,20 +174,20 @@ class _Table:
         """The field of Events with this name and type, packed from the attribute of the same name."""
         values = list(map(attrgetter(name), self.facts))
         if hint in DTYPES:
-            return self.packed(values, DTYPES[hint])
+            return self.pack(values, DTYPES[hint])
         dtype = DTYPES[get_args(hint)[1]]  # dict[str, Floats]: an array for each key that occurs
-        return {key: self.packed([each.get(key) for each in values], dtype) for key in sorted(set().union(*values))}
+        return {key: self.pack([each.get(key) for each in values], dtype) for key in sorted(set().union(*values))}
 
-    def packed(self, values: Sequence[Any], dtype: type[np.generic]) -> npt.NDArray[Any]:
+    def pack(self, values: Sequence[Any], dtype: type[np.generic]) -> npt.NDArray[Any]:
         """None becomes NaN in numeric arrays."""
         if dtype is np.object_:
             values = [None if value is None else str(value) for value in values]
-        made = np.full(self.shape, UNKNOWN.get(dtype, 0), dtype=dtype)
-        made.reshape(-1)[self.cells] = np.array(values, dtype=dtype)
-        return made
+        array = np.full(self.shape, UNKNOWN.get(dtype, 0), dtype=dtype)
+        array.reshape(-1)[self.cells] = np.array(values, dtype=dtype)
+        return array
 
 
-def fitting(events: Iterable[EventFacts], slots: int) -> list[EventFacts]:
+def supported_events(events: Iterable[EventFacts], slots: int) -> list[EventFacts]:
     """The events that a model with this many slots can predict: two entries or more, all in slots 1..`slots`."""
     return [
         event for event in events if len(event.entries) > 1 and all(1 <= entry.slot <= slots for entry in event.entries)

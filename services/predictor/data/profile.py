@@ -41,9 +41,9 @@ class Profile(BaseModel):
     trend_market: str = "trifecta"
 
     @field_serializer("late", "false_start", "absent", "identities", "condition_codes", when_used="json")
-    def _in_order(self, found: frozenset[str] | frozenset[int]) -> list[Any]:
+    def _sorted(self, values: frozenset[str] | frozenset[int]) -> list[Any]:
         """Sorted, because a set has no order and a model's version is a hash of the JSON."""
-        return sorted(found)
+        return sorted(values)
 
 
 BOATRACE = Profile(

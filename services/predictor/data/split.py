@@ -26,7 +26,7 @@ def split_of(events: Events, validate_days: int | None = None) -> Split:
     days = np.unique(events.day[events.status == "settled"])
     if len(days) < 2:
         raise ConfigError(f"training needs settled events on at least two days, found {len(days)}")
-    kept = max(1, round(len(days) * VALIDATION_SHARE)) if validate_days is None else validate_days
-    if kept >= len(days):
-        raise ConfigError(f"{kept} validation days leave none of the {len(days)} settled days for training: use fewer")
-    return Split(day_of(int(days[-1 - kept])), day_of(int(days[-1])))
+    count = max(1, round(len(days) * VALIDATION_SHARE)) if validate_days is None else validate_days
+    if count >= len(days):
+        raise ConfigError(f"{count} validation days leave none of the {len(days)} settled days for training: use fewer")
+    return Split(day_of(int(days[-1 - count])), day_of(int(days[-1])))

@@ -55,10 +55,10 @@ def targets_of(events: Events, terciles: Terciles) -> Targets:
 
 
 def _bounds(values: Floats) -> tuple[float, float]:
-    known = values[np.isfinite(values)]
-    if not len(known):
+    finite = values[np.isfinite(values)]
+    if not len(finite):
         return (0.0, 0.0)
-    low, high = np.quantile(known, [1 / 3, 2 / 3])
+    low, high = np.quantile(finite, [1 / 3, 2 / 3])
     return (float(low), float(high))
 
 

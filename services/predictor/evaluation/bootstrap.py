@@ -36,14 +36,14 @@ def clusters_of(day: Ints, venue: Ints) -> Ints:
     return np.unique(pairs, axis=0, return_inverse=True)[1].reshape(-1)
 
 
-def paired(difference: Floats, clusters: Ints, draws: int = DRAWS, seed: int = 0) -> Interval:
+def mean_difference(difference: Floats, clusters: Ints, draws: int = DRAWS, seed: int = 0) -> Interval:
     """Mean of (n,) differences, one per event, e.g. log-loss of one model minus that of another."""
     return ratio(difference, np.ones(len(difference)), clusters, draws, seed)
 
 
-def ratio(above: Floats, below: Floats, clusters: Ints, draws: int = DRAWS, seed: int = 0) -> Interval:
+def ratio(numerator: Floats, denominator: Floats, clusters: Ints, draws: int = DRAWS, seed: int = 0) -> Interval:
     """Sum of (n,) over sum of (n,), e.g. returns over stakes."""
-    return _interval(_share, _sums(clusters, above, below), draws, seed)
+    return _interval(_ratios, _sums(clusters, numerator, denominator), draws, seed)
 
 
 def ratio_difference(
@@ -51,7 +51,7 @@ def ratio_difference(
 ) -> Interval:
     """Ratio of the first (numerator, denominator) minus ratio of the second, on the same draws."""
     return _interval(
-        lambda sums: _share(sums[:, :2]) - _share(sums[:, 2:]), _sums(clusters, *first, *second), draws, seed
+        lambda sums: _ratios(sums[:, :2]) - _ratios(sums[:, 2:]), _sums(clusters, *first, *second), draws, seed
     )
 
 
@@ -61,20 +61,20 @@ def _sums(clusters: Ints, *columns: Floats) -> Floats:
     return np.stack([np.bincount(index, column) for column in columns], axis=1)
 
 
-def _interval(figure: Callable[[Floats], Floats], sums: Floats, draws: int, seed: int) -> Interval:
+def _interval(statistic: Callable[[Floats], Floats], sums: Floats, draws: int, seed: int) -> Interval:
     """statistic: (m, columns) sums -> (m,). Computed for the data and for draws of C clusters with replacement."""
     random, count = np.random.default_rng(seed), len(sums)
-    whole, drawn = figure(sums.sum(axis=0, keepdims=True))[0], []
+    whole, replicates = statistic(sums.sum(axis=0, keepdims=True))[0], []
     for start in range(0, draws if count else 0, BLOCK_DRAWS):
         size = min(BLOCK_DRAWS, draws - start)
-        drawn.append(figure(random.multinomial(count, np.full(count, 1 / count), size=size) @ sums))
-    known = np.concatenate([found[~np.isnan(found)] for found in drawn]) if drawn else np.zeros(0)
-    low, high = np.quantile(known, TAILS) if len(known) else (np.nan, np.nan)
+        replicates.append(statistic(random.multinomial(count, np.full(count, 1 / count), size=size) @ sums))
+    finite = np.concatenate([found[~np.isnan(found)] for found in replicates]) if replicates else np.zeros(0)
+    low, high = np.quantile(finite, TAILS) if len(finite) else (np.nan, np.nan)
     return Interval(float(whole), float(low), float(high))
 
 
-def _share(sums: Floats) -> Floats:
+def _ratios(sums: Floats) -> Floats:
     """(m, 2) -> (m,): NaN where the denominator is 0."""
-    found = np.full(len(sums), np.nan)
-    np.divide(sums[:, 0], sums[:, 1], out=found, where=sums[:, 1] != 0)
-    return found
+    ratios = np.full(len(sums), np.nan)
+    np.divide(sums[:, 0], sums[:, 1], out=ratios, where=sums[:, 1] != 0)
+    return ratios

@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 
 from services.predictor.data.events import Bools, Floats, Ints
 from services.predictor.evaluation.bootstrap import Interval
-from services.predictor.evaluation.measures import calibration_error, most_probable, pooled, reliability
+from services.predictor.evaluation.measures import calibration_error, every_slot, most_probable, reliability
 
 DOTS_PER_INCH = 110
 HEIGHT_INCHES = 4.2
@@ -23,18 +23,18 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 GREY = "#777777"
 
 
-def draw_reliability(path: Path, win: Floats, taken: Bools, winner: Ints) -> None:
+def draw_reliability(path: Path, win: Floats, occupied: Bools, winner: Ints) -> None:
     """P(win) against observed frequency, of all slots and of the most probable. win (n, S), winner (n,) slot index."""
     figure, (shares, counts) = _figure(2, width_inches=5.6, heights=(3, 1), height_inches=6.0, shared=True)
     shares.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle="--", label="perfect calibration")
-    kinds = {"all": pooled(win, taken, winner), "top": most_probable(win, winner)}
+    kinds = {"all": every_slot(win, occupied, winner), "top": most_probable(win, winner)}
     labels = {"all": "every entry", "top": "the most probable entry"}
     edges = np.linspace(0, 1, 16)
-    for (kind, (told, came)), colour, marker in zip(kinds.items(), COLOURS, "os", strict=False):
-        said, share, count = reliability(told, came)
-        label = f"{labels[kind]}: calibration error {calibration_error(told, came):.4f}"
-        shares.errorbar(said, share, _wilson(share, count), fmt=marker, color=colour, markersize=5, linewidth=1,
-                        markerfacecolor="none" if kind == "top" else colour, label=label)  # fmt: skip
+    for (kind, (predicted, won)), colour, marker in zip(kinds.items(), COLOURS, "os", strict=False):
+        mean_predicted, share, count = reliability(predicted, won)
+        label = f"{labels[kind]}: calibration error {calibration_error(predicted, won):.4f}"
+        shares.errorbar(mean_predicted, share, _wilson(share, count), fmt=marker, color=colour, markersize=5,
+                        linewidth=1, markerfacecolor="none" if kind == "top" else colour, label=label)  # fmt: skip
         counts.stairs(np.maximum(count, 0.5), edges, color=colour, label=labels[kind])
     shares.set(ylabel="share of winners", ylim=(-0.03, 1.03), title=f"Reliability of P(win) ({len(winner):,} events)")
     counts.set(xlabel="predicted probability", ylabel="entries", yscale="log", xlim=(0, 1))
@@ -153,8 +153,8 @@ def _figure(
     return figure, list(grid[:, 0])
 
 
-def _whiskers(axes: Axes, at: Ints, found: Sequence[Interval], upright: bool, label: str | None = None) -> None:
-    mean, low, high = (np.array(part, dtype=np.float64) for part in zip(*found, strict=True))
+def _whiskers(axes: Axes, at: Ints, intervals: Sequence[Interval], upright: bool, label: str | None = None) -> None:
+    mean, low, high = (np.array(part, dtype=np.float64) for part in zip(*intervals, strict=True))
     ends = np.maximum(np.stack([mean - low, high - mean]), 0)
     style: dict[str, Any] = {"fmt": "o", "color": COLOURS[0], "markersize": 4, "linewidth": 1.4, "capsize": 3}
     if upright:

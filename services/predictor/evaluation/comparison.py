@@ -12,13 +12,13 @@ import numpy as np
 from services.predictor.data.events import Events, Floats, Ints
 from services.predictor.data.instants import day_number, day_of
 from services.predictor.data.targets import Targets, Terciles, targets_of
-from services.predictor.evaluation.bootstrap import Interval, clusters_of, paired
+from services.predictor.evaluation.bootstrap import Interval, clusters_of, mean_difference
 from services.predictor.evaluation.measures import log_loss
 from services.predictor.evaluation.quality import class_quality, result_quality, top3_quality
 from services.predictor.evaluation.tables import Cell
 
 
-class Opinion(NamedTuple):
+class Forecast(NamedTuple):
     """Probabilities of n events: win (n, S), top3 (n, S), trend (n, 3), behaviour (n, S, 3). None: not forecast."""
 
     win: Floats
@@ -28,7 +28,7 @@ class Opinion(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Judged:
+class EvaluationSet:
     """n events with all slots occupied and one winner, and their targets. `clusters`: one number per day and venue."""
 
     events: Events
@@ -36,7 +36,7 @@ class Judged:
     clusters: Ints
 
     @classmethod
-    def of(cls, events: Events, terciles: Terciles) -> Judged:
+    def of(cls, events: Events, terciles: Terciles) -> EvaluationSet:
         return cls(events, targets_of(events, terciles), clusters_of(events.day, events.venue))
 
     def losses(self, win: Floats) -> Floats:
@@ -45,7 +45,7 @@ class Judged:
 
     def difference(self, first: Floats, second: Floats, seed: int) -> Interval:
         """Log-loss of the first P(win) minus that of the second; negative if the first is better."""
-        return paired(self.losses(first) - self.losses(second), self.clusters, seed=seed)
+        return mean_difference(self.losses(first) - self.losses(second), self.clusters, seed=seed)
 
     def months(self) -> Iterator[tuple[str, Ints]]:
         """Each month (`2026-04`) with the rows of its events, in their order."""
@@ -57,55 +57,63 @@ class Judged:
 def eligible(events: Events, first: date, last: date) -> Ints:
     """Rows of the events of these days (inclusive) that can be evaluated: all slots occupied and one winner."""
     days = (events.day >= day_number(first)) & (events.day <= day_number(last))
-    return np.flatnonzero(days & events.has_winner & events.taken.all(axis=1))
+    return np.flatnonzero(days & events.has_winner & events.occupied.all(axis=1))
 
 
-def figures_of(opinion: Opinion, events: Events, targets: Targets, behaviour: str = "behaviour") -> dict[str, float]:
+def figures_of(forecast: Forecast, events: Events, targets: Targets, behaviour: str = "behaviour") -> dict[str, float]:
     """All figures that the forecast allows. `behaviour`: name of that head in the keys."""
-    found = result_quality(opinion.win, events.taken, targets.winner)
-    if opinion.top3 is not None:
-        found |= top3_quality(opinion.top3, events.taken, events.place)
-    if opinion.trend is not None:
-        found |= class_quality("trend", opinion.trend, targets.trend)
-    if opinion.behaviour is not None:
-        found |= class_quality(behaviour, opinion.behaviour, targets.behaviour)
+    found = result_quality(forecast.win, events.occupied, targets.winner)
+    if forecast.top3 is not None:
+        found |= top3_quality(forecast.top3, events.occupied, events.place)
+    if forecast.trend is not None:
+        found |= class_quality("trend", forecast.trend, targets.trend)
+    if forecast.behaviour is not None:
+        found |= class_quality(behaviour, forecast.behaviour, targets.behaviour)
     return found
 
 
-def quality(judged: Judged, opinion: Opinion) -> dict[str, float]:
+def quality_row(evaluation: EvaluationSet, forecast: Forecast) -> dict[str, float]:
     """Figures for a table over the same events: without the number of events."""
-    found = figures_of(opinion, judged.events, judged.targets, "start_class")
-    del found["events"]
-    return found
+    figures = figures_of(forecast, evaluation.events, evaluation.targets, "start_class")
+    del figures["events"]
+    return figures
 
 
-def quality_table(judged: Judged, opinions: Mapping[str, Opinion]) -> list[dict[str, Cell]]:
+def quality_table(evaluation: EvaluationSet, forecasts: Mapping[str, Forecast]) -> list[dict[str, Cell]]:
     """One row per forecast."""
-    return [{"model": name, **quality(judged, opinion)} for name, opinion in opinions.items()]
+    return [{"model": name, **quality_row(evaluation, opinion)} for name, opinion in forecasts.items()]
 
 
-def difference_table(judged: Judged, opinions: Mapping[str, Opinion], against: str, seed: int) -> list[dict[str, Cell]]:
+def difference_table(
+    evaluation: EvaluationSet, forecasts: Mapping[str, Forecast], against: str, seed: int
+) -> list[dict[str, Cell]]:
     """Log-loss of `against` minus that of each other forecast, on the same events."""
-    mine = opinions[against].win
+    reference = forecasts[against].win
     return [
-        {"log-loss of": against, "less that of": name, "difference": judged.difference(mine, opinion.win, seed)}
-        for name, opinion in opinions.items()
+        {
+            "log-loss of": against,
+            "less that of": name,
+            "difference": evaluation.difference(reference, opinion.win, seed),
+        }
+        for name, opinion in forecasts.items()
         if name != against
     ]
 
 
-def month_table(judged: Judged, opinions: Mapping[str, Opinion], against: str, seed: int) -> list[dict[str, Cell]]:
+def month_table(
+    evaluation: EvaluationSet, forecasts: Mapping[str, Forecast], against: str, seed: int
+) -> list[dict[str, Cell]]:
     """Log-loss by month: of `against` with an interval, of the others without."""
-    losses = {name: judged.losses(opinion.win) for name, opinion in opinions.items()}
+    losses = {name: evaluation.losses(opinion.win) for name, opinion in forecasts.items()}
     rows: list[dict[str, Cell]] = []
-    for month, at in judged.months():
+    for month, at in evaluation.months():
         row: dict[str, Cell] = {"month": month, "events": len(at)}
-        row[against] = paired(losses[against][at], judged.clusters[at], seed=seed)
+        row[against] = mean_difference(losses[against][at], evaluation.clusters[at], seed=seed)
         row |= {name: float(found[at].mean()) for name, found in losses.items() if name != against}
         rows.append(row)
     return rows
 
 
-def complete(win: Floats, events: Events) -> bool:
+def is_complete(win: Floats, events: Events) -> bool:
     """Whether every event has probabilities that sum to 1 over its occupied slots."""
-    return bool(np.allclose(win.sum(axis=1), 1, atol=1e-9) and not win[~events.taken].any())
+    return bool(np.allclose(win.sum(axis=1), 1, atol=1e-9) and not win[~events.occupied].any())

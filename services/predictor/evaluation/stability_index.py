@@ -15,7 +15,7 @@ from services.predictor.data.events import Floats, Floats32
 
 BINS = 10
 # Lower bound of the share of a bin: with an empty bin, one odd value would make the index infinite.
-LEAST_SHARE = 1e-4
+MIN_SHARE = 1e-4
 
 
 class Bins(NamedTuple):
@@ -28,14 +28,14 @@ class Bins(NamedTuple):
     shares: tuple[float, ...]
 
 
-def bins_of(values: Floats | Floats32, count: int = BINS) -> Bins:
+def fit_bins(values: Floats | Floats32, count: int = BINS) -> Bins:
     """(m,) -> bins of about equal share; fewer where values repeat (a flag has two)."""
-    known = np.sort(values[~np.isnan(values)].astype(np.float64))
-    lower = known[known < known[-1:]]
+    finite = np.sort(values[~np.isnan(values)].astype(np.float64))
+    lower = finite[finite < finite[-1:]]
     edges: tuple[float, ...] = ()
     if len(lower):
         # Edges are values that occur, not midpoints: a flag's edge is the flag. The highest value is above all edges.
-        at = known[[len(known) * part // count for part in range(1, count)]]
+        at = finite[[len(finite) * part // count for part in range(1, count)]]
         edges = tuple(np.unique(np.minimum(at, lower[-1])).tolist())
     return Bins(edges, tuple(shares_in(edges, values).tolist()))
 
@@ -51,6 +51,6 @@ def psi(bins: Bins, values: Floats | Floats32) -> float:
     """0 if the (m,) values are distributed as in training; NaN without values."""
     if not len(values):
         return float("nan")
-    then = np.maximum(bins.shares, LEAST_SHARE)
-    now = np.maximum(shares_in(bins.edges, values), LEAST_SHARE)
+    then = np.maximum(bins.shares, MIN_SHARE)
+    now = np.maximum(shares_in(bins.edges, values), MIN_SHARE)
     return float(((now - then) * np.log(now / then)).sum())

@@ -16,22 +16,22 @@ Group = Literal["card", "observation", "history"]
 GROUPS: tuple[Group, Group, Group] = ("card", "observation", "history")
 
 # A category with more values is an identity, not a class. The code of a condition may have more.
-MOST_VALUES, MOST_CODES = 8, 20
+MAX_CATEGORY_VALUES, MAX_CODE_VALUES = 8, 20
 # An observed measure relative to the entity's past: in the group observation, but unknown without history too.
 OVER_OWN = "_over_own"
 EVENT_NUMBERS = ("number", "distance_m")
-RATED = (
+RATING_VALUES = (
     "rating", "lane_offset", "venue_offset", "equipment_rating", "lane_rating", "strength", "log_chance", "starts",
     "rest_days", "equipment_starts",
 )  # fmt: skip
 HISTORY_VALUES = (
-    *RATED,
+    *RATING_VALUES,
     *(trace.name for trace in (*ENTITY, *ENTITY_LANE, *ENTITY_VENUE, *MEETING, *EQUIPMENT)),
     *(f"lane_{trace.name}" for trace in LANE),
 )
 
 
-class Names(BaseModel):
+class FeatureNames(BaseModel):
     """What the features read of an event. `venues`: those seen in training."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -88,9 +88,9 @@ class Names(BaseModel):
         return np.where(known[at] == venues, at + 1, 0) if len(known) else np.zeros(len(venues), dtype=np.int64)
 
 
-def names_of(events: Events, profile: Profile) -> Names:
+def feature_names(events: Events, profile: Profile) -> FeatureNames:
     """Everything with a known value in these events: nothing can be learned from what is never known."""
-    conditions = {name: events.conditions[name] for name in _told(events.conditions)}
+    conditions = {name: events.conditions[name] for name in _known_names(events.conditions)}
     codes = {"grade": events.grade} | {
         name: conditions[name] for name in sorted(profile.condition_codes & conditions.keys())
     }
@@ -100,16 +100,16 @@ def names_of(events: Events, profile: Profile) -> Names:
         for name, found in sorted(events.categories.items())
         if name not in profile.identities | profile.late
     }
-    return Names(
+    return FeatureNames(
         profile=profile,
-        measures=tuple(name for name in _told(events.measures) if name not in profile.late),
-        observed=tuple(_told(events.observed)),
+        measures=tuple(name for name in _known_names(events.measures) if name not in profile.late),
+        observed=tuple(_known_names(events.observed)),
         conditions=tuple(name for name in conditions if name not in profile.condition_codes),
-        categories={name: found for name, found in categories.items() if 1 < len(found) <= MOST_VALUES},
-        codes={name: found for name, found in values.items() if 1 < len(found) <= MOST_CODES},
+        categories={name: found for name, found in categories.items() if 1 < len(found) <= MAX_CATEGORY_VALUES},
+        codes={name: found for name, found in values.items() if 1 < len(found) <= MAX_CODE_VALUES},
         venues=tuple(sorted({int(venue) for venue in events.venue})),
     )
 
 
-def _told(values: Mapping[str, Floats]) -> list[str]:
+def _known_names(values: Mapping[str, Floats]) -> list[str]:
     return sorted(name for name, found in values.items() if np.isfinite(found).any())

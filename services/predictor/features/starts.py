@@ -43,7 +43,7 @@ class Starts:
         return Starts(*(getattr(self, each.name)[rows] for each in fields(self)))
 
     @property
-    def counts(self) -> Bools:
+    def is_informative(self) -> Bools:
         """(n,): whether at least two entries started; other events do not affect the history."""
         return np.asarray(self.started.sum(axis=1) >= 2)
 
@@ -53,14 +53,14 @@ class Starts:
         numbers = [np.atleast_2d(each.T).T.astype(np.float64) for each in columns if each.dtype != np.object_]
         table = np.concatenate(numbers, axis=1)
         table[np.isnan(table)] = np.nan
-        words = zip(*(each.tolist() for each in columns if each.dtype == np.object_), strict=True)
+        texts = zip(*(each.tolist() for each in columns if each.dtype == np.object_), strict=True)
         return [
             hashlib.blake2b(line.tobytes() + repr(said).encode(), digest_size=16).digest()
-            for line, said in zip(table, words, strict=True)
+            for line, said in zip(table, texts, strict=True)
         ]
 
 
-class Place(NamedTuple):
+class EventStarts(NamedTuple):
     """One event: a row of `starts`."""
 
     starts: Starts
@@ -74,10 +74,10 @@ class Place(NamedTuple):
 
 
 def starts_of(events: Events, profile: Profile) -> Starts:
-    slot = np.broadcast_to(np.arange(1.0, events.slots + 1), events.taken.shape)
-    started = events.taken & ~(np.isnan(events.place) & np.isnan(events.course))
+    slot = np.broadcast_to(np.arange(1.0, events.slots + 1), events.occupied.shape)
+    started = events.occupied & ~(np.isnan(events.place) & np.isnan(events.course))
     started = started & ~np.isin(events.code, [float(code) for code in profile.absent])
-    unknown = np.full(events.taken.shape, np.nan)
+    unknown = np.full(events.occupied.shape, np.nan)
     before = (events.observed_us <= events.settled_us)[:, None]
     return Starts(
         event_key=events.event_key,
@@ -101,10 +101,10 @@ def starts_of(events: Events, profile: Profile) -> Starts:
 
 def equipment_of(events: Events, profile: Profile) -> Texts:
     """(n, S): identifier of the equipment lent to each entity; None if unknown."""
-    return events.categories.get(profile.equipment or "", np.full(events.taken.shape, None, dtype=object))
+    return events.categories.get(profile.equipment or "", np.full(events.occupied.shape, None, dtype=object))
 
 
-def joined(places: Sequence[Place]) -> Starts:
+def concatenate(places: Sequence[EventStarts]) -> Starts:
     """Concatenates events, in the given order."""
     parts: dict[int, tuple[Starts, list[int], list[int]]] = {}
     for at, place in enumerate(places):

@@ -16,9 +16,9 @@ from typing import Any, TypeVar
 from services.predictor.jobs.json_lines_process import JsonLinesProcess
 from shared.errors import TransientError
 from shared.ops.operations import Operation
-from shared.runtime.jobs.job_lease import Claimed
-from shared.runtime.jobs.thread import JobThread, thread_of
-from shared.runtime.jobs.workers import Start
+from shared.runtime.jobs.job_lease import JobLease
+from shared.runtime.jobs.thread import JobThread, start_job_thread
+from shared.runtime.jobs.workers import StartWorker
 
 PROGRAM = (sys.executable, "-m", "services.predictor.jobs.worker_program")
 REPORT_S = 0.5
@@ -30,7 +30,7 @@ LEAST_PROGRESS = 0.05
 T = TypeVar("T")
 
 
-def job_starter(conninfo: str, models_dir: Path, program: Sequence[str] = PROGRAM) -> Start:
+def job_starter(conninfo: str, models_dir: Path, program: Sequence[str] = PROGRAM) -> StartWorker:
     """Starts jobs for Service.jobs, each in a thread that supervises its process."""
 
     def start(operation: Operation, worker: str, _place: int) -> JobThread:
@@ -42,8 +42,8 @@ def job_starter(conninfo: str, models_dir: Path, program: Sequence[str] = PROGRA
             "request": f"operation {operation.id}",
             **operation.target,
         }
-        return thread_of(
-            lambda: closing(ProcessJob(Claimed(conninfo, operation.id, worker), program, request)),
+        return start_job_thread(
+            lambda: closing(ProcessJob(JobLease(conninfo, operation.id, worker), program, request)),
             f"{operation.kind} {operation.id}",
         )
 
@@ -53,7 +53,7 @@ def job_starter(conninfo: str, models_dir: Path, program: Sequence[str] = PROGRA
 class ProcessJob:
     """Runs one job until it ends, is cancelled, or belongs to another worker."""
 
-    def __init__(self, lease: Claimed, program: Sequence[str], request: Mapping[str, Any]) -> None:
+    def __init__(self, lease: JobLease, program: Sequence[str], request: Mapping[str, Any]) -> None:
         self.ticked_at = time.monotonic()
         self._lease = lease
         self._program = program
@@ -72,7 +72,7 @@ class ProcessJob:
 
     def run(self) -> None:
         """Raises RuntimeError if the process died; the job is then tried again (shared/runtime/jobs/workers.py)."""
-        if self._stopping or self._lease.wanted() is None:
+        if self._stopping or self._lease.read_requested_state() is None:
             return
         process = JsonLinesProcess(self._program)
         try:
@@ -81,9 +81,9 @@ class ProcessJob:
         finally:
             exit_code = process.stop()
         if result is not None:
-            self._retried(lambda: self._end(result))
-        elif self._stopping or self._retried(self._lease.wanted) != "run":
-            self._retried(self._lease.lay_down)
+            self._retry(lambda: self._record_outcome(result))
+        elif self._stopping or self._retry(self._lease.read_requested_state) != "run":
+            self._retry(self._lease.release)
         else:
             raise RuntimeError(
                 f"the job's process exited with {exit_code} and without a result; see the predictor's log"
@@ -110,7 +110,7 @@ class ProcessJob:
             return True
         self._reported_at = time.monotonic()
         try:
-            return self._lease.tell(self._counts, self._progress, self._left_s(), None) == "run"
+            return self._lease.report_progress(self._counts, self._progress, self._left_s(), None) == "run"
         except TransientError:
             return True
 
@@ -120,13 +120,13 @@ class ProcessJob:
             return None
         return (time.monotonic() - self._began_at) * (1 - self._progress) / self._progress
 
-    def _end(self, result: Mapping[str, Any]) -> None:
+    def _record_outcome(self, result: Mapping[str, Any]) -> None:
         if "result" in result:
             self._lease.end("succeeded", result["result"])
         else:
             self._lease.end("failed", error=str(result["refused"]))
 
-    def _retried(self, call: Callable[[], T]) -> T:
+    def _retry(self, call: Callable[[], T]) -> T:
         """Retries while the database is unavailable: a result took minutes and must not be lost."""
         while True:
             self.ticked_at = time.monotonic()

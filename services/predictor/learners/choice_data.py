@@ -12,16 +12,16 @@ class ChoiceData(NamedTuple):
     `validation` are row numbers; the validation rows select the penalty or the number of trees."""
 
     entry: Floats32
-    taken: Bools
+    occupied: Bools
     winner: Ints
     training: Ints
     validation: Ints
 
     @property
-    def won_training(self) -> Ints:
+    def training_with_winner(self) -> Ints:
         """The training rows that have a winner."""
         return self.training[self.winner[self.training] >= 0]
 
     @property
-    def won_validation(self) -> Ints:
+    def validation_with_winner(self) -> Ints:
         return self.validation[self.winner[self.validation] >= 0]

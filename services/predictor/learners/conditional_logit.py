@@ -14,7 +14,7 @@ from services.predictor.learners.softmax import softmax, winner_loss
 
 # L2 penalties to try, in units of one event: a weight of 1 on a standardised feature costs half the penalty.
 PENALTIES = (30.0, 300.0, 3000.0)
-MOST_STEPS, CLOSE_ENOUGH = 30, 1e-10
+MAX_STEPS, TOLERANCE = 30, 1e-10
 BLOCK_EVENTS = 4096
 
 
@@ -26,14 +26,14 @@ class Logit:
     weights: Floats
     penalty: float
 
-    def scores(self, entry: Floats32, taken: Bools) -> Floats:
+    def scores(self, entry: Floats32, occupied: Bools) -> Floats:
         """(n, S, F) -> (n, S)"""
         parts = [_design(entry[block], self.columns) @ self.weights for block in _blocks(len(entry))]
-        return np.concatenate(parts) if parts else np.zeros(taken.shape)
+        return np.concatenate(parts) if parts else np.zeros(occupied.shape)
 
-    def probabilities(self, entry: Floats32, taken: Bools) -> Floats:
+    def probabilities(self, entry: Floats32, occupied: Bools) -> Floats:
         """(n, S), rows sum to 1."""
-        return softmax(self.scores(entry, taken), taken)
+        return softmax(self.scores(entry, occupied), occupied)
 
 
 def fit_logit(data: ChoiceData, columns: Ints, penalties: Sequence[float] = PENALTIES) -> Logit:
@@ -41,50 +41,52 @@ def fit_logit(data: ChoiceData, columns: Ints, penalties: Sequence[float] = PENA
 
     Events without a winner are skipped. Deterministic: the loss has a single minimum.
     """
-    judged = data.won_validation
-    entry, taken, winner = data.entry[judged], data.taken[judged], data.winner[judged]
-    weights = np.zeros(len(columns) + taken.shape[1])
-    found: list[tuple[float, Logit]] = []
+    validation = data.validation_with_winner
+    entry, occupied, winner = data.entry[validation], data.occupied[validation], data.winner[validation]
+    weights = np.zeros(len(columns) + occupied.shape[1])
+    candidates: list[tuple[float, Logit]] = []
     for penalty in sorted(penalties, reverse=True):
-        weights = _minimum(data, columns, weights, penalty)
+        weights = _minimize(data, columns, weights, penalty)
         logit = Logit(columns, weights, penalty)
-        losses = winner_loss(logit.scores(entry, taken), taken, winner)
-        found.append((float(losses.mean()), logit))
-    return min(found, key=lambda each: each[0])[1]
+        losses = winner_loss(logit.scores(entry, occupied), occupied, winner)
+        candidates.append((float(losses.mean()), logit))
+    return min(candidates, key=lambda each: each[0])[1]
 
 
-def _minimum(data: ChoiceData, columns: Ints, weights: Floats, penalty: float) -> Floats:
-    rows = data.won_training
-    loss, gradient, curvature = _sums(data, columns, rows, weights, penalty)
-    for _ in range(MOST_STEPS):
+def _minimize(data: ChoiceData, columns: Ints, weights: Floats, penalty: float) -> Floats:
+    rows = data.training_with_winner
+    loss, gradient, curvature = _loss_derivatives(data, columns, rows, weights, penalty)
+    for _ in range(MAX_STEPS):
         step, length = np.linalg.solve(curvature, gradient), 1.0
-        promised = float(gradient @ step)
-        if promised < CLOSE_ENOUGH * len(rows):
+        decrement = float(gradient @ step)
+        if decrement < TOLERANCE * len(rows):
             break
         while True:
-            tried = weights - length * step
-            after = _sums(data, columns, rows, tried, penalty)
-            if after[0] <= loss or length < CLOSE_ENOUGH:
+            trial = weights - length * step
+            after = _loss_derivatives(data, columns, rows, trial, penalty)
+            if after[0] <= loss or length < TOLERANCE:
                 break
             length /= 2
-        weights, (loss, gradient, curvature) = tried, after
+        weights, (loss, gradient, curvature) = trial, after
     return weights
 
 
-def _sums(data: ChoiceData, columns: Ints, rows: Ints, weights: Floats, penalty: float) -> tuple[float, Floats, Floats]:
+def _loss_derivatives(
+    data: ChoiceData, columns: Ints, rows: Ints, weights: Floats, penalty: float
+) -> tuple[float, Floats, Floats]:
     """Penalised loss, its gradient and its Hessian, summed over the events."""
     loss = penalty / 2 * float(weights @ weights)
     gradient, curvature = penalty * weights, penalty * np.eye(len(weights))
     for block in _blocks(len(rows)):
         part = rows[block]
         design = _design(data.entry[part], columns)
-        told, winner = softmax(design @ weights, data.taken[part]), data.winner[part]
-        apart = design - np.einsum("ns,nsf->nf", told, design)[:, None]
+        probabilities, winner = softmax(design @ weights, data.occupied[part]), data.winner[part]
+        centred = design - np.einsum("ns,nsf->nf", probabilities, design)[:, None]
         # float32: the Hessian only affects the number of steps, the gradient where they end.
-        flat = (apart * np.sqrt(told)[:, :, None]).astype(np.float32).reshape(-1, len(weights))
-        curvature += flat.T @ flat
-        loss += float(log_loss(told, winner).sum())
-        gradient -= apart[np.arange(len(part)), winner].sum(axis=0)
+        weighted = (centred * np.sqrt(probabilities)[:, :, None]).astype(np.float32).reshape(-1, len(weights))
+        curvature += weighted.T @ weighted
+        loss += float(log_loss(probabilities, winner).sum())
+        gradient -= centred[np.arange(len(part)), winner].sum(axis=0)
     return loss, gradient, curvature
 
 

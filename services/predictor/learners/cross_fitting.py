@@ -13,7 +13,7 @@ import numpy as np
 from services.predictor.data.events import Floats, Ints
 from services.predictor.learners.boosting.fit import BoostingOptions, fit_boosting
 from services.predictor.learners.choice_data import ChoiceData
-from services.predictor.learners.serial import Run
+from services.predictor.learners.serial import Executor
 from shared.errors import ConfigError
 
 FOLDS = 4
@@ -26,7 +26,9 @@ def folds_of(day: Ints) -> Ints:
     return (day // SPAN_DAYS) % FOLDS
 
 
-def out_of_fold_probabilities(data: ChoiceData, day: Ints, seed: int, options: BoostingOptions, run: Run) -> Floats:
+def out_of_fold_probabilities(
+    data: ChoiceData, day: Ints, seed: int, options: BoostingOptions, executor: Executor
+) -> Floats:
     """(training rows, S): P(win) of each training event, from trees fitted without its fold. `day` (n,): since 1970.
 
     A policy must be trained on these, never on a model's predictions for its own training events. Raises ConfigError
@@ -36,9 +38,11 @@ def out_of_fold_probabilities(data: ChoiceData, day: Ints, seed: int, options: B
     folds = np.unique(fold).tolist()
     if len(folds) < 2:
         raise ConfigError(f"a policy needs training days in two folds of {SPAN_DAYS} days: train on more days")
-    fitted = run([partial(fit_boosting, data._replace(training=rows[fold != each]), seed, options) for each in folds])
-    found = np.zeros((len(rows), data.taken.shape[1]))
-    for each, trees in zip(folds, fitted, strict=True):
-        there = rows[fold == each]
-        found[fold == each] = trees.probabilities(data.entry[there], data.taken[there])
-    return found
+    models = executor(
+        [partial(fit_boosting, data._replace(training=rows[fold != each]), seed, options) for each in folds]
+    )
+    probabilities = np.zeros((len(rows), data.occupied.shape[1]))
+    for each, trees in zip(folds, models, strict=True):
+        held_out = rows[fold == each]
+        probabilities[fold == each] = trees.probabilities(data.entry[held_out], data.occupied[held_out])
+    return probabilities

@@ -8,19 +8,19 @@ from typing import Protocol, TypeVar
 T = TypeVar("T")
 
 
-class Run(Protocol):
+class Executor(Protocol):
     """Runs jobs in any order, reports the number finished after each, and returns the results in the jobs' order."""
 
-    def __call__(self, jobs: Sequence[Callable[[], T]], done: Callable[[int], None] = ...) -> list[T]: ...
+    def __call__(self, jobs: Sequence[Callable[[], T]], on_done: Callable[[int], None] = ...) -> list[T]: ...
 
 
-def quietly(_: int) -> None:
+def ignore_progress(_: int) -> None:
     """Discards the progress."""
 
 
-def one_by_one(jobs: Sequence[Callable[[], T]], done: Callable[[int], None] = quietly) -> list[T]:
-    found = []
+def serial_executor(jobs: Sequence[Callable[[], T]], on_done: Callable[[int], None] = ignore_progress) -> list[T]:
+    results = []
     for count, job in enumerate(jobs, start=1):
-        found.append(job())
-        done(count)
-    return found
+        results.append(job())
+        on_done(count)
+    return results

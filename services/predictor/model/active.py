@@ -10,17 +10,17 @@ import structlog
 from services.predictor.model.interface import Model, Models
 from shared.errors import ConfigError
 
-LOOK_EVERY = timedelta(seconds=1)
+CHECK_INTERVAL = timedelta(seconds=1)
 
 log = structlog.get_logger("predictor")
 
 
-class Serving(NamedTuple):
+class ActiveModel(NamedTuple):
     model: Model
     shadow: bool
 
 
-class InUse:
+class ActiveModels:
     """A shadow that cannot be loaded is logged once and skipped. If the live model cannot be loaded, all models stay as
     they were."""
 
@@ -29,19 +29,19 @@ class InUse:
         self.shadows: tuple[Model, ...] = ()
         self._models = models
         self._changed_ns: int | None = None
-        self._looked_at: datetime | None = None
+        self._checked_at: datetime | None = None
 
     @property
-    def all(self) -> list[Serving]:
+    def all(self) -> list[ActiveModel]:
         """The live one first."""
-        live = [Serving(self.live, shadow=False)] if self.live is not None else []
-        return [*live, *(Serving(model, shadow=True) for model in self.shadows)]
+        live = [ActiveModel(self.live, shadow=False)] if self.live is not None else []
+        return [*live, *(ActiveModel(model, shadow=True) for model in self.shadows)]
 
-    def look(self, now: datetime) -> bool:
+    def refresh(self, now: datetime) -> bool:
         """Loads the models if the registry changed since the last check. Returns whether it did."""
-        if self._looked_at is not None and self._looked_at <= now < self._looked_at + LOOK_EVERY:
+        if self._checked_at is not None and self._checked_at <= now < self._checked_at + CHECK_INTERVAL:
             return False
-        self._looked_at = now
+        self._checked_at = now
         changed_ns = self._models.changed_ns()
         if changed_ns == self._changed_ns:
             return False
@@ -49,7 +49,7 @@ class InUse:
         self._load()
         return True
 
-    def leave_out(self, model: Model, error: Exception) -> None:
+    def disable_shadow(self, model: Model, error: Exception) -> None:
         """Stops using a shadow that failed, until the models change: its failure must not block live predictions."""
         self.shadows = tuple(each for each in self.shadows if each is not model)
         log.error("shadow_failed", model_version=model.version, cause=f"{type(error).__name__}: {error}")
@@ -57,15 +57,15 @@ class InUse:
     def _load(self) -> None:
         try:
             self.live = self._models.live()
-            found = self._models.shadows()
+            shadows = self._models.shadows()
         except ConfigError as error:
-            in_use = self.live and self.live.version
-            log.error("model_rejected", reason=str(error), in_use=in_use)  # noqa: TRY400 (no stack needed)
+            live_version = self.live and self.live.version
+            log.error("model_rejected", reason=str(error), in_use=live_version)  # noqa: TRY400 (no stack needed)
             return
-        for version, model in found.items():
+        for version, model in shadows.items():
             if isinstance(model, ConfigError):
                 log.error("shadow_rejected", model_version=version, reason=str(model))
-        self.shadows = tuple(model for model in found.values() if not isinstance(model, ConfigError))
+        self.shadows = tuple(model for model in shadows.values() if not isinstance(model, ConfigError))
         log.info(
             "active_models_changed",
             live=self.live and self.live.version,

@@ -19,19 +19,19 @@ from services.predictor.data.events import STATES, Bools, Floats, Floats32, Stat
 from services.predictor.data.targets import Terciles
 from services.predictor.evaluation.stability_index import Bins
 from services.predictor.features.encoding import Encoding
-from services.predictor.features.inputs import Inputs, observed_in, tree_entries
+from services.predictor.features.inputs import Inputs, observed_events, tree_entries
 from services.predictor.learners.boosting.fit import Boosting
 from services.predictor.learners.network.inference import logits_of
 from services.predictor.learners.network.network import Logits, Network, Shape
-from services.predictor.model.pooling import Pooling, mixed, pooled, shifted
-from services.predictor.policy.agent import Policy, PolicyDescription
-from services.predictor.policy.context import Scene, Told, plain_columns, scene_of
+from services.predictor.model.pooling import Pooling, calibrate, pool_top3, pool_win
+from services.predictor.policy.agent import DqnPolicy, PolicyDescription
+from services.predictor.policy.context import ModelProbabilities, PolicyContext, absolute_columns, policy_context_of
 
 NETWORK: Final = "network"
 TREES: Final = "trees"
 TOP3_TREES: Final = "top3_trees"
 POLICY = "policy"
-Kind = Literal["network", "trees", "top3_trees"]
+MemberKind = Literal["network", "trees", "top3_trees"]
 
 
 class Member(BaseModel):
@@ -40,13 +40,13 @@ class Member(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: Kind
+    kind: MemberKind
     state: State | None
     seed: int
     log_loss: float
 
 
-class Description(BaseModel):
+class EnsembleDescription(BaseModel):
     """Everything of a model except its weights, as stored in model.json. Days are inclusive; `events`: number of
     training events.
 
@@ -99,57 +99,59 @@ class MemberOutput(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Trained:
+class Ensemble:
     """An event's probabilities are bit-identical whatever other events are in the batch.
 
     `learners`: the fitted network or trees of each of the description's members.
     """
 
     version: str
-    description: Description
-    fitted: Sequence[Network | Boosting]
-    policy: Policy | None = None
+    description: EnsembleDescription
+    learners: Sequence[Network | Boosting]
+    policy: DqnPolicy | None = None
 
     @property
     def members(self) -> Iterator[tuple[Member, Network | Boosting]]:
-        return zip(self.description.members, self.fitted, strict=True)
+        return zip(self.description.members, self.learners, strict=True)
 
     @property
     def networks(self) -> list[Network]:
-        return [each for each in self.fitted if isinstance(each, Network)]
+        return [each for each in self.learners if isinstance(each, Network)]
 
     def probabilities(self, inputs: Inputs) -> Probabilities:
-        observed, entries = observed_in(inputs), tree_entries(inputs)
+        observed, entries = observed_events(inputs), tree_entries(inputs)
         outputs = []
-        for member, fitted in self.members:
-            if isinstance(fitted, Network):
-                outputs.append(MemberOutput(member, logits_of(fitted, inputs)))
+        for member, learner in self.members:
+            if isinstance(learner, Network):
+                outputs.append(MemberOutput(member, logits_of(learner, inputs)))
                 continue
             # Trees score only the events of their state; the scores of others are 0.
             rows = np.flatnonzero(observed == (member.state != "card"))
-            scores = np.zeros(inputs.taken.shape)
+            scores = np.zeros(inputs.occupied.shape)
             if len(rows):
-                scores[rows] = tree_scores(fitted, entries[rows], inputs.taken[rows])
+                scores[rows] = tree_scores(learner, entries[rows], inputs.occupied[rows])
             outputs.append(MemberOutput(member, scores))
-        return self.pooled(inputs, outputs)
+        return self.pool(inputs, outputs)
 
-    def pooled(self, inputs: Inputs, outputs: Sequence[MemberOutput]) -> Probabilities:
+    def pool(self, inputs: Inputs, outputs: Sequence[MemberOutput]) -> Probabilities:
         """Pools the outputs of all networks, and of the trees of each state that occurs among the events."""
-        observed = observed_in(inputs)
-        card, seen = (_told(inputs, outputs, state, self.description.pooling[state]) for state in STATES)
+        observed = observed_events(inputs)
+        card, observation = (
+            _pool_in_state(inputs, outputs, state, self.description.pooling[state]) for state in STATES
+        )
         return Probabilities(
-            win=np.where(observed[:, None], seen.win, card.win),
-            top3=np.where(observed[:, None], seen.top3, card.top3),
-            trend=np.where(observed[:, None], seen.trend, card.trend),
-            behaviour=np.where(observed[:, None, None], seen.behaviour, card.behaviour),
-            embedding=seen.embedding,
+            win=np.where(observed[:, None], observation.win, card.win),
+            top3=np.where(observed[:, None], observation.top3, card.top3),
+            trend=np.where(observed[:, None], observation.trend, card.trend),
+            behaviour=np.where(observed[:, None, None], observation.behaviour, card.behaviour),
+            embedding=observation.embedding,
         )
 
-    def scene(self, inputs: Inputs, told: Told | None = None) -> Scene:
+    def policy_context(self, inputs: Inputs, probabilities: ModelProbabilities | None = None) -> PolicyContext:
         """The policy's view of the events. `probabilities`: used instead of the model's own; None: the model's own."""
-        columns = plain_columns(self.description.encoding.entry_features)
-        told = self.probabilities(inputs) if told is None else told
-        return scene_of(told, inputs.taken, inputs.entry[..., columns], inputs.event)
+        columns = absolute_columns(self.description.encoding.entry_features)
+        probabilities = self.probabilities(inputs) if probabilities is None else probabilities
+        return policy_context_of(probabilities, inputs.occupied, inputs.entry[..., columns], inputs.event)
 
     def explain(self, inputs: Inputs) -> Floats:
         """(n, S, H): attention weight of each past start of an entry; sums to 1 over the entry's past starts."""
@@ -157,21 +159,21 @@ class Trained:
 
     def tensors(self) -> dict[str, Tensor]:
         """All fitted tensors, by name."""
-        found: dict[str, Tensor] = {}
-        for prefix, fitted in zip(self.description.prefixes, self.fitted, strict=True):
-            if isinstance(fitted, Network):
-                own = fitted.state_dict()
+        tensors: dict[str, Tensor] = {}
+        for prefix, learner in zip(self.description.prefixes, self.learners, strict=True):
+            if isinstance(learner, Network):
+                own = learner.state_dict()
             else:
-                own = {name: torch.tensor(array) for name, array in fitted.arrays().items()}
-            found |= {f"{prefix}.{name}": tensor for name, tensor in own.items()}
+                own = {name: torch.tensor(array) for name, array in learner.arrays().items()}
+            tensors |= {f"{prefix}.{name}": tensor for name, tensor in own.items()}
         if self.policy is not None:
-            found |= {f"{POLICY}.{name}": tensor for name, tensor in self.policy.tensors().items()}
-        return found
+            tensors |= {f"{POLICY}.{name}": tensor for name, tensor in self.policy.tensors().items()}
+        return tensors
 
 
-def tree_scores(trees: Boosting, entries: Floats32, taken: Bools) -> Floats:
+def tree_scores(trees: Boosting, entries: Floats32, occupied: Bools) -> Floats:
     """(n, S), 0 in empty slots."""
-    return np.where(taken, trees.scores(entries, taken), 0.0)
+    return np.where(occupied, trees.scores(entries, occupied), 0.0)
 
 
 def mean_of(parts: Sequence[Tensor]) -> Floats:
@@ -186,7 +188,7 @@ def logits_in(outputs: Sequence[MemberOutput]) -> list[Logits]:
     return [each.scores for each in outputs if isinstance(each.scores, Logits)]
 
 
-def scores_in(outputs: Sequence[MemberOutput], kind: Kind, state: State) -> list[Floats]:
+def scores_in(outputs: Sequence[MemberOutput], kind: MemberKind, state: State) -> list[Floats]:
     """Outputs of the trees of this kind in this state."""
     return [
         each.scores
@@ -195,12 +197,14 @@ def scores_in(outputs: Sequence[MemberOutput], kind: Kind, state: State) -> list
     ]
 
 
-def _told(inputs: Inputs, outputs: Sequence[MemberOutput], state: State, pooling: Pooling) -> Probabilities:
-    logits, taken = logits_in(outputs), inputs.taken
+def _pool_in_state(inputs: Inputs, outputs: Sequence[MemberOutput], state: State, pooling: Pooling) -> Probabilities:
+    logits, occupied = logits_in(outputs), inputs.occupied
     return Probabilities(
-        win=pooled(pooling, mean_of([each.result for each in logits]), scores_in(outputs, TREES, state), taken),
-        top3=mixed(pooling.top3, mean_of([each.top3 for each in logits]), scores_in(outputs, TOP3_TREES, state), taken),
-        trend=shifted(pooling.trend, mean_of([each.trend for each in logits])),
-        behaviour=shifted(pooling.behaviour, mean_of([each.behaviour for each in logits])),
+        win=pool_win(pooling, mean_of([each.result for each in logits]), scores_in(outputs, TREES, state), occupied),
+        top3=pool_top3(
+            pooling.top3, mean_of([each.top3 for each in logits]), scores_in(outputs, TOP3_TREES, state), occupied
+        ),
+        trend=calibrate(pooling.trend, mean_of([each.trend for each in logits])),
+        behaviour=calibrate(pooling.behaviour, mean_of([each.behaviour for each in logits])),
         embedding=mean_of([each.embedding for each in logits]),
     )

@@ -9,16 +9,16 @@ from services.predictor.data.events import Floats
 from services.predictor.evaluation.stability_index import Bins
 from services.predictor.features.encoding import Encoding
 from services.predictor.features.inputs import Inputs
-from services.predictor.policy.context import Scene, Told
-from services.predictor.policy.environment import SoFar
+from services.predictor.policy.context import ModelProbabilities, PolicyContext
+from services.predictor.policy.environment import SessionState
 from shared.errors import ConfigError
 from shared.events import Decision
 
-Probabilities = Told
+Probabilities = ModelProbabilities
 """win (n, S), 0 in empty slots; top3 (n, S), trend (n, 3), behaviour (n, S, 3), embedding (n, C)."""
 
 
-class Description(Protocol):
+class ModelDescription(Protocol):
     """`validation_last`: the last day of all its data (2026-01-31). `drift`: bins of the training data, by feature."""
 
     @property
@@ -40,7 +40,7 @@ class Decisions(Protocol):
 class Policy(Protocol):
     """Decides on events, from the model's view of them and the states of their sessions (policy/agent.py)."""
 
-    def decide(self, scene: Scene, so_far: SoFar) -> Decisions: ...
+    def decide(self, context: PolicyContext, session_state: SessionState) -> Decisions: ...
 
 
 class Model(Protocol):
@@ -50,14 +50,14 @@ class Model(Protocol):
     def version(self) -> str: ...
 
     @property
-    def description(self) -> Description: ...
+    def description(self) -> ModelDescription: ...
 
     @property
     def policy(self) -> Policy | None: ...
 
     def probabilities(self, inputs: Inputs) -> Probabilities: ...
 
-    def scene(self, inputs: Inputs, told: Probabilities) -> Scene:
+    def policy_context(self, inputs: Inputs, probabilities: Probabilities) -> PolicyContext:
         """The policy's view of the events."""
         ...
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from services.predictor.policy.q_network import QNetwork
 
 
-class Learning(BaseModel):
+class DqnConfig(BaseModel):
     """`payout_quantile`: training clips winners' payouts at this quantile, because one long shot in a thousand would
     otherwise outweigh the rest. `huber`: number of standard deviations beyond which the loss of an error is linear.
     `chance`: share of played actions drawn at random. `market_epochs`: epochs on payouts alone, before any return.
@@ -45,14 +45,14 @@ class Learning(BaseModel):
 
 
 @dataclass(frozen=True)
-class Progress:
+class EpochMetrics:
     """One pass over history: mean TD loss (NaN during payout pretraining), mean payout loss, and the metrics of the
     network after it."""
 
     epoch: int
     td_loss: float
     market_loss: float
-    measured: dict[str, float]
+    metrics: dict[str, float]
 
 
-Watch = Callable[[QNetwork], dict[str, float]]
+EvaluateNetwork = Callable[[QNetwork], dict[str, float]]

@@ -15,49 +15,55 @@ import torch
 from torch import Tensor, nn
 
 from services.predictor.data.events import Floats, Ints
-from services.predictor.policy.context import Scene
-from services.predictor.policy.environment import SO_FAR_WIDTH, SoFar
+from services.predictor.policy.context import PolicyContext
+from services.predictor.policy.environment import SESSION_STATE_WIDTH, SessionState
 
-CORRECTION = 0.5
+MAX_LOG_CORRECTION = 0.5
 """Returns change the expected payout by a factor of at most exp(+-0.5): their noise allows no more."""
-FIRST_PAYBACK = 0.75
-LEAST_SPREAD = 1e-3
+INITIAL_PAYBACK = 0.75
+MIN_STD = 1e-3
 HEAD_WIDTH = 16
 
 
-class Seen(NamedTuple):
+class QInputs(NamedTuple):
     """Inputs of n decisions: `win` (n, S), `slot` (n, S, F), `event` (n, E), `occupied` bool (n, S), `session_state`
     (n, 3)."""
 
     win: Tensor
     slot: Tensor
     event: Tensor
-    taken: Tensor
-    so_far: Tensor
+    occupied: Tensor
+    session_state: Tensor
 
 
-def tensors_of(scene: Scene, so_far: SoFar | None = None, dtype: torch.dtype = torch.float32) -> Seen:
+def q_inputs_of(
+    context: PolicyContext, session_state: SessionState | None = None, dtype: torch.dtype = torch.float32
+) -> QInputs:
     """Without `session_state`, the session state is zero for every event."""
-    return Seen(
-        torch.from_numpy(scene.win).to(dtype),
-        torch.from_numpy(scene.slot).to(dtype),
-        torch.from_numpy(scene.event).to(dtype),
-        torch.from_numpy(scene.taken),
-        torch.zeros(len(scene), SO_FAR_WIDTH, dtype=dtype)
-        if so_far is None
-        else torch.from_numpy(so_far.matrix()).to(dtype),
+    return QInputs(
+        torch.from_numpy(context.win).to(dtype),
+        torch.from_numpy(context.slot).to(dtype),
+        torch.from_numpy(context.event).to(dtype),
+        torch.from_numpy(context.occupied),
+        torch.zeros(len(context), SESSION_STATE_WIDTH, dtype=dtype)
+        if session_state is None
+        else torch.from_numpy(session_state.matrix()).to(dtype),
     )
 
 
-def seen_at(seen: Seen, rows: Ints, so_far: Floats) -> Seen:
+def inputs_at(inputs: QInputs, rows: Ints, session_state: Floats) -> QInputs:
     """The inputs of these m rows, with their session states (m, 3)."""
     at = torch.from_numpy(rows)
-    return Seen(
-        seen.win[at], seen.slot[at], seen.event[at], seen.taken[at], torch.from_numpy(so_far).to(seen.win.dtype)
+    return QInputs(
+        inputs.win[at],
+        inputs.slot[at],
+        inputs.event[at],
+        inputs.occupied[at],
+        torch.from_numpy(session_state).to(inputs.win.dtype),
     )
 
 
-class Values(NamedTuple):
+class ActionValues(NamedTuple):
     """`session` (n,): value of abstaining here and continuing. `added` (n, S + 1): what each action adds to it; 0 for
     abstaining, the first, and -inf for a slot without an entry. `log_payout` (n, S): log payout per unit if the slot
     wins.
@@ -93,45 +99,47 @@ class QNetwork(nn.Module):
         self.context = nn.Linear(event_width, width)
         self.rivals = nn.Linear(2 * width, width)
         self.backing = nn.Linear(width, 1)
-        self.log_payback = nn.Parameter(torch.tensor(FIRST_PAYBACK).log())
-        self.correction = _from_nothing(width + SO_FAR_WIDTH)
-        self.session = _from_nothing(width + SO_FAR_WIDTH)
+        self.log_payback = nn.Parameter(torch.tensor(INITIAL_PAYBACK).log())
+        self.correction = _zero_initialised_head(width + SESSION_STATE_WIDTH)
+        self.session = _zero_initialised_head(width + SESSION_STATE_WIDTH)
         nn.init.zeros_(self.backing.weight)
 
-    def forward(self, seen: Seen) -> Values:
-        hidden = self._hidden(seen)
-        log_win = seen.win.clamp_min(1e-5).log()
+    def forward(self, inputs: QInputs) -> ActionValues:
+        hidden = self._hidden(inputs)
+        log_win = inputs.win.clamp_min(1e-5).log()
         # The market shares start at the model's probabilities; the network learns the deviation.
-        backing = (self.backing(hidden)[..., 0] + log_win).masked_fill(~seen.taken, -torch.inf)
-        log_payout = (self.log_payback - torch.log_softmax(backing, dim=1)).masked_fill(~seen.taken, 0.0)
-        so_far = seen.so_far[:, None].expand(-1, hidden.shape[1], -1)
-        moved = CORRECTION * torch.tanh(self.correction(torch.cat([hidden, so_far], dim=2))[..., 0])
+        backing = (self.backing(hidden)[..., 0] + log_win).masked_fill(~inputs.occupied, -torch.inf)
+        log_payout = (self.log_payback - torch.log_softmax(backing, dim=1)).masked_fill(~inputs.occupied, 0.0)
+        session_state = inputs.session_state[:, None].expand(-1, hidden.shape[1], -1)
+        log_correction = MAX_LOG_CORRECTION * torch.tanh(
+            self.correction(torch.cat([hidden, session_state], dim=2))[..., 0]
+        )
         # The backers of a winner get at least their stake back.
-        gain = seen.win * (log_payout.clamp_min(0.0) + moved).exp() - 1.0
-        added = torch.cat([torch.zeros_like(gain[:, :1]), gain.masked_fill(~seen.taken, -torch.inf)], dim=1)
-        session = self.session(torch.cat([_mean(hidden, seen.taken), seen.so_far], dim=1))[:, 0]
-        return Values(session, added, log_payout)
+        gain = inputs.win * (log_payout.clamp_min(0.0) + log_correction).exp() - 1.0
+        added = torch.cat([torch.zeros_like(gain[:, :1]), gain.masked_fill(~inputs.occupied, -torch.inf)], dim=1)
+        session = self.session(torch.cat([_mean(hidden, inputs.occupied), inputs.session_state], dim=1))[:, 0]
+        return ActionValues(session, added, log_payout)
 
-    def _hidden(self, seen: Seen) -> Tensor:
+    def _hidden(self, inputs: QInputs) -> Tensor:
         """(n, S, width)."""
-        slot = ((seen.slot - self.slot_mean) / self.slot_spread).clamp(-4.0, 4.0)
-        event = ((seen.event - self.event_mean) / self.event_spread).clamp(-4.0, 4.0)
-        placed = torch.cat([slot, self.places.to(slot.dtype).expand(len(slot), -1, -1)], dim=2)
-        entry = torch.relu(self.entry(self.dropout(placed)) + self.context(self.dropout(event))[:, None])
-        field = _mean(entry, seen.taken)[:, None].expand_as(entry)
+        slot = ((inputs.slot - self.slot_mean) / self.slot_spread).clamp(-4.0, 4.0)
+        event = ((inputs.event - self.event_mean) / self.event_spread).clamp(-4.0, 4.0)
+        numbered = torch.cat([slot, self.places.to(slot.dtype).expand(len(slot), -1, -1)], dim=2)
+        entry = torch.relu(self.entry(self.dropout(numbered)) + self.context(self.dropout(event))[:, None])
+        field = _mean(entry, inputs.occupied)[:, None].expand_as(entry)
         return torch.relu(self.rivals(self.dropout(torch.cat([entry, field], dim=2))))
 
     @torch.no_grad()
-    def standardise_by(self, seen: Seen) -> None:
+    def standardise_by(self, inputs: QInputs) -> None:
         """Sets the means and standard deviations of the features from the entries of these decisions."""
-        slot = seen.slot[seen.taken]
+        slot = inputs.slot[inputs.occupied]
         self.slot_mean.copy_(slot.mean(dim=0))
-        self.slot_spread.copy_(slot.std(dim=0, correction=0).clamp_min(LEAST_SPREAD))
-        self.event_mean.copy_(seen.event.mean(dim=0))
-        self.event_spread.copy_(seen.event.std(dim=0, correction=0).clamp_min(LEAST_SPREAD))
+        self.slot_spread.copy_(slot.std(dim=0, correction=0).clamp_min(MIN_STD))
+        self.event_mean.copy_(inputs.event.mean(dim=0))
+        self.event_spread.copy_(inputs.event.std(dim=0, correction=0).clamp_min(MIN_STD))
 
 
-def _from_nothing(width: int) -> nn.Sequential:
+def _zero_initialised_head(width: int) -> nn.Sequential:
     """(..., width) -> (..., 1), zero before training."""
     last = nn.Linear(HEAD_WIDTH, 1)
     nn.init.zeros_(last.weight)
@@ -139,7 +147,7 @@ def _from_nothing(width: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(width, HEAD_WIDTH), nn.ReLU(), last)
 
 
-def _mean(values: Tensor, taken: Tensor) -> Tensor:
+def _mean(values: Tensor, occupied: Tensor) -> Tensor:
     """(n, S, w), (n, S) -> (n, w): mean over the slots that have an entry."""
-    there = taken[:, :, None].to(values.dtype)
-    return (values * there).sum(dim=1) / there.sum(dim=1).clamp_min(1.0)
+    mask = occupied[:, :, None].to(values.dtype)
+    return (values * mask).sum(dim=1) / mask.sum(dim=1).clamp_min(1.0)

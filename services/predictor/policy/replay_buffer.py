@@ -37,7 +37,7 @@ class ReplayBuffer:
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
         self._added = 0
-        self._kept: Transitions | None = None
+        self._buffer: Transitions | None = None
 
     def __len__(self) -> int:
         return min(self._added, self._capacity)
@@ -45,17 +45,17 @@ class ReplayBuffer:
     def add(self, transitions: Transitions) -> None:
         if len(transitions) > self._capacity:
             raise ValueError(f"{len(transitions)} transitions do not fit in a buffer of {self._capacity}")
-        if self._kept is None:
+        if self._buffer is None:
             values = {each.name: getattr(transitions, each.name) for each in fields(Transitions)}
-            self._kept = Transitions(
+            self._buffer = Transitions(
                 **{name: np.zeros((self._capacity, *each.shape[1:]), each.dtype) for name, each in values.items()}
             )
-        places = (self._added + np.arange(len(transitions))) % self._capacity
+        positions = (self._added + np.arange(len(transitions))) % self._capacity
         for each in fields(Transitions):
-            getattr(self._kept, each.name)[places] = getattr(transitions, each.name)
+            getattr(self._buffer, each.name)[positions] = getattr(transitions, each.name)
         self._added += len(transitions)
 
     def sample(self, size: int, rng: np.random.Generator) -> Transitions:
-        if self._kept is None:
+        if self._buffer is None:
             raise ValueError("the buffer is empty: add transitions before sampling")
-        return self._kept[rng.integers(0, len(self), size)]
+        return self._buffer[rng.integers(0, len(self), size)]

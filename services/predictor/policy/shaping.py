@@ -17,7 +17,7 @@ GROUPS = 12
 """Bins of equal size in the winner's probability: some two thousand payouts each in a season of boat racing."""
 
 
-def shaped(reward: Floats, before: Floats, after: Floats, gamma: float) -> Floats:
+def shape_rewards(reward: Floats, before: Floats, after: Floats, gamma: float) -> Floats:
     """`before`, `after`: potentials of the state and of the next one (0 at the end)."""
     return reward + gamma * after - before
 
@@ -33,9 +33,9 @@ class MeanPayout:
         return self.means[np.searchsorted(self.edges, probability)]
 
 
-def mean_payout(win: Floats, episodes: Episodes) -> MeanPayout:
+def fit_mean_payout(win: Floats, episodes: Episodes) -> MeanPayout:
     """Fits to settled events; `win` (n, S): probabilities. 1 if no event paid a winner."""
-    paid = episodes.counts & (episodes.reward > -1.0)
+    paid = episodes.valid & (episodes.reward > -1.0)
     if not paid.any():
         return MeanPayout(np.zeros(0), np.ones(1))
     probability, payout = win[paid], episodes.reward[paid] + 1.0
@@ -46,23 +46,23 @@ def mean_payout(win: Floats, episodes: Episodes) -> MeanPayout:
     return MeanPayout(edges, np.where(size > 0, total / np.maximum(size, 1), payout.mean()))
 
 
-def potential(win: Floats, payout: MeanPayout, episodes: Episodes, gamma: float) -> Floats:
+def session_potentials(win: Floats, payout: MeanPayout, episodes: Episodes, gamma: float) -> Floats:
     """(n,): discounted expected gain of backing the best slot of this event and of all later events of the session.
 
     It uses the probabilities of later events, which decisions do not see. A potential may be any function of the
     episode's state; this one only speeds up training.
     """
     best = (win * payout(win)).max(axis=1, initial=0.0) - 1.0
-    found = np.zeros(len(episodes))
+    potentials = np.zeros(len(episodes))
     ahead = np.zeros(len(episodes.grid))
     for at in range(episodes.grid.shape[1] - 1, -1, -1):
         rows = episodes.grid[:, at]
         ahead = np.where(rows >= 0, best[rows] + gamma * ahead, 0.0)
-        found[rows[rows >= 0]] = ahead[rows >= 0]
-    return found
+        potentials[rows[rows >= 0]] = ahead[rows >= 0]
+    return potentials
 
 
-def following_potential(found: Floats, episodes: Episodes) -> Floats:
+def next_potentials(potentials: Floats, episodes: Episodes) -> Floats:
     """(n,): potential of the state after each event's decision; 0 after the last event of a session."""
-    following = episodes.following()
-    return np.where(following >= 0, found[following], 0.0)
+    next_rows = episodes.next_rows()
+    return np.where(next_rows >= 0, potentials[next_rows], 0.0)

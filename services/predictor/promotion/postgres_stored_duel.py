@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from services.predictor.registry.gate import Duel, Judged
+from services.predictor.registry.gate import Comparison, PairedForecast
 from shared.database.connection import DbConnection
 
 # By model and state: the newest prediction made before the start; of the states, the one with more knowledge.
@@ -39,10 +39,16 @@ SELECT event_key, cluster, winner, candidate, live FROM judged ORDER BY settled_
 """
 
 
-def stored_duel(connection: DbConnection, duel: Duel) -> list[Judged]:
+def stored_duel(connection: DbConnection, comparison: Comparison) -> list[PairedForecast]:
     """The newest first. Only events of days after the training data of both models."""
-    parameters = {"candidate": duel.candidate, "live": duel.live, "after": duel.after, "most": duel.most}
-    found = connection.execute(_BOTH, parameters).fetchall()
+    parameters = {
+        "candidate": comparison.challenger,
+        "live": comparison.champion,
+        "after": comparison.after,
+        "most": comparison.most,
+    }
+    rows = connection.execute(_BOTH, parameters).fetchall()
     return [
-        Judged(key, cluster, winner, tuple(candidate), tuple(live)) for key, cluster, winner, candidate, live in found
+        PairedForecast(key, cluster, winner, tuple(candidate), tuple(live))
+        for key, cluster, winner, candidate, live in rows
     ]

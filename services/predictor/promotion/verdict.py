@@ -11,14 +11,24 @@ from datetime import date
 from pathlib import Path
 
 from services.predictor.registry import model_files, state_file
-from services.predictor.registry.gate import Duel, Judged, Source, Verdict, evidence_of, judge, judge_alone
+from services.predictor.registry.gate import (
+    Comparison,
+    PairedForecast,
+    Source,
+    Verdict,
+    decide_first_promotion,
+    decide_promotion,
+    paired_scores,
+)
 from shared.errors import ConfigError
 
-Look = Callable[[Duel], Sequence[Judged]]
+CompareModels = Callable[[Comparison], Sequence[PairedForecast]]
 """Probabilities of both models on the same events."""
 
 
-def verdict_on(models_dir: Path, version: str, stored: Look, walked: Look | None = None) -> Verdict:
+def verdict_on(
+    models_dir: Path, version: str, compare_stored: CompareModels, compare_on_history: CompareModels | None = None
+) -> Verdict:
     """The gate's verdict; `decided` is False if there are too few events to compare the models.
 
     Raises ConfigError if one of the two models cannot be read.
@@ -27,13 +37,13 @@ def verdict_on(models_dir: Path, version: str, stored: Look, walked: Look | None
     if live == version:
         return Verdict(passed=True, decided=True, why=f"{version} is live", against=live, source="", figures={})
     if live is None:
-        return judge_alone(version, body["description"].get("metrics") or {})
-    duel = Duel(version, live, max(_last_day(body), _last_day(_body_of_live(models_dir, live))))
-    looks: list[tuple[Look, Source]] = [(stored, "stored predictions")]
-    if walked is not None:
-        looks.append((walked, "walk-forward"))
-    for look, source in looks:
-        verdict = judge(version, live, evidence_of(look(duel), source))
+        return decide_first_promotion(version, body["description"].get("metrics") or {})
+    comparison = Comparison(version, live, max(_last_day(body), _last_day(_body_of_live(models_dir, live))))
+    sources: list[tuple[CompareModels, Source]] = [(compare_stored, "stored predictions")]
+    if compare_on_history is not None:
+        sources.append((compare_on_history, "walk-forward"))
+    for compare, source in sources:
+        verdict = decide_promotion(version, live, paired_scores(compare(comparison), source))
         if verdict.decided:
             break
     return verdict

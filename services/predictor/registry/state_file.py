@@ -16,7 +16,7 @@ from pathlib import Path
 import orjson
 from pydantic import ValidationError
 
-from services.predictor.registry.states import FORMAT, Book
+from services.predictor.registry.states import FORMAT, RegistryState
 from shared.errors import ConfigError
 from shared.records import reason_of
 
@@ -36,17 +36,17 @@ def changed_ns(models_dir: Path) -> int | None:
         return None
 
 
-def read(models_dir: Path) -> Book:
+def read(models_dir: Path) -> RegistryState:
     """Empty if there is no file. Raises ConfigError that says what to do."""
     file = models_dir / STATES
     try:
         body = file.read_bytes()
     except FileNotFoundError:
-        return Book()
+        return RegistryState()
     except OSError as error:
         raise ConfigError(f"cannot read {file}: {error.strerror}") from error
     try:
-        return Book.model_validate_json(body)
+        return RegistryState.model_validate_json(body)
     except ValidationError as error:
         raise ConfigError(
             f"{file} is damaged, or of another version than {FORMAT}: {reason_of(error)}; restore a copy, or delete it"
@@ -54,11 +54,13 @@ def read(models_dir: Path) -> Book:
         ) from error
 
 
-def change(models_dir: Path, step: Callable[[Book], Book], request: str | None = None) -> tuple[Book, Book]:
+def change(
+    models_dir: Path, step: Callable[[RegistryState], RegistryState], request: str | None = None
+) -> tuple[RegistryState, RegistryState]:
     """Applies a step under the lock; returns the states before and after. A `request` applied before does nothing."""
     with locked(models_dir):
         before = read(models_dir)
-        after = before if before.has_done(request) else step(before)
+        after = before if before.has_applied(request) else step(before)
         if after != before:
             _replace(models_dir, after)
     return before, after
@@ -76,15 +78,15 @@ def locked(models_dir: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _replace(models_dir: Path, book: Book) -> None:
+def _replace(models_dir: Path, registry: RegistryState) -> None:
     """Call only under the lock, which reserves the name of the new file: a killed process's leftover is overwritten."""
-    file, new = models_dir / STATES, models_dir / f".{STATES}"
-    write(new, orjson.dumps(book.model_dump(mode="json"), option=orjson.OPT_INDENT_2))
+    file, temporary = models_dir / STATES, models_dir / f".{STATES}"
+    write(temporary, orjson.dumps(registry.model_dump(mode="json"), option=orjson.OPT_INDENT_2))
     last = changed_ns(models_dir) or 0
     # A clock that stopped or was set back must not hide a change from readers that compare times.
-    now = max(time.time_ns(), last + 1_000_000)
-    os.utime(new, ns=(now, now))
-    new.replace(file)
+    modified_ns = max(time.time_ns(), last + 1_000_000)
+    os.utime(temporary, ns=(modified_ns, modified_ns))
+    temporary.replace(file)
     sync_directory(models_dir)
 
 

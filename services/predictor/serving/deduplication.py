@@ -21,18 +21,18 @@ from shared.topics import PREDICTIONS
 LOADER = "loader"
 POLL_S, POLL_RECORDS = 0.1, 2000
 # The open transaction of a killed producer blocks readers until the broker aborts it; the loader waits for that, too.
-MOST_EMPTY_POLLS = 50
+MAX_EMPTY_POLLS = 50
 # With a shadow beside the live model, some 1,000 predictions a day are made: this covers months.
-REMEMBERED = 200_000
+MAX_REMEMBERED = 200_000
 
 
-class Loaded(Protocol):
+class LoadedPredictions(Protocol):
     def loaded(self, predictions: Sequence[UUID]) -> frozenset[UUID]:
         """The ids of those of these predictions that are rows already."""
         ...
 
 
-class Tail:
+class TopicTail:
     """Reads the predictions topic from the loader's position and follows it. For one thread."""
 
     def __init__(self, broker: Broker) -> None:
@@ -40,7 +40,7 @@ class Tail:
         self._tps = tuple[TopicPartition, ...]()
         self._reader: Reader | None = None
 
-    def news(self) -> list[UUID]:
+    def new_ids(self) -> list[UUID]:
         """Ids appended since the last call; at the first call, since the loader's position. Raises TransientError."""
         try:
             return self._read(self._reader or self._open())
@@ -54,70 +54,70 @@ class Tail:
         self._reader = None
 
     def _open(self) -> Reader:
-        begins = self._broker.committed(LOADER, [PREDICTIONS])
-        self._tps = tuple(begins)
+        positions = self._broker.committed(LOADER, [PREDICTIONS])
+        self._tps = tuple(positions)
         self._reader = self._broker.reader(self._tps)
-        for tp, offset in begins.items():
+        for tp, offset in positions.items():
             self._reader.seek(tp, offset)
         return self._reader
 
     def _read(self, reader: Reader) -> list[UUID]:
         ends = self._broker.end_offsets(self._tps)
-        found: list[UUID] = []
+        ids: list[UUID] = []
         empty = 0
-        while behind := [tp for tp, end in ends.items() if reader.position(tp) < end]:
+        while unread := [tp for tp, end in ends.items() if reader.position(tp) < end]:
             records = reader.poll(POLL_S, POLL_RECORDS)
-            found += _ids(records)
+            ids += _ids(records)
             empty = 0 if records else empty + 1
-            if empty > MOST_EMPTY_POLLS:
+            if empty > MAX_EMPTY_POLLS:
                 raise TransientError(
-                    f"{behind[0].topic}/{behind[0].partition} cannot be read to its end at offset {ends[behind[0]]}:"
-                    f" stopped at {reader.position(behind[0])} after {empty} empty polls"
+                    f"{unread[0].topic}/{unread[0].partition} cannot be read to its end at offset {ends[unread[0]]}:"
+                    f" stopped at {reader.position(unread[0])} after {empty} empty polls"
                 )
-        return found
+        return ids
 
 
-class Once:
+class SentPredictions:
     """The ids of predictions that exist already. For one thread.
 
     An id that was returned as new for a record is new for that record again: if the record's unit failed, the
     prediction was not sent.
     """
 
-    def __init__(self, loaded: Loaded, tail: Tail | None) -> None:
+    def __init__(self, loaded: LoadedPredictions, tail: TopicTail | None) -> None:
         self._loaded = loaded
         self._tail = tail
-        self._told: OrderedDict[UUID, tuple[str, ...]] = OrderedDict()
+        self._sent: OrderedDict[UUID, tuple[str, ...]] = OrderedDict()
 
     def prepare(self, ids: Iterable[UUID]) -> None:
         """Call with all ids that may be sent, before `is_new`. Raises TransientError.
 
         Reads the topic before the tables: a prediction that is loaded in between is then found in the tables.
         """
-        if not (unknown := [each for each in ids if each not in self._told]):
+        if not (unknown := [each for each in ids if each not in self._sent]):
             return
         if self._tail is not None:
-            self._note(self._tail.news())
-        if unknown := [each for each in unknown if each not in self._told]:
-            self._note(self._loaded.loaded(unknown))
+            self._add(self._tail.new_ids())
+        if unknown := [each for each in unknown if each not in self._sent]:
+            self._add(self._loaded.loaded(unknown))
 
     def is_new(self, event_id: UUID, inputs: tuple[str, ...]) -> bool:
-        first = self._told.setdefault(event_id, inputs)
-        while len(self._told) > REMEMBERED:
-            self._told.popitem(last=False)
+        first = self._sent.setdefault(event_id, inputs)
+        while len(self._sent) > MAX_REMEMBERED:
+            self._sent.popitem(last=False)
         return not set(first).isdisjoint(inputs)
 
-    def _note(self, ids: Iterable[UUID]) -> None:
+    def _add(self, ids: Iterable[UUID]) -> None:
         """Ids of this process also arrive from the topic; they keep the record that led to them."""
         for each in ids:
-            self._told.setdefault(each, ())
+            self._sent.setdefault(each, ())
 
 
 def _ids(records: Sequence[Record]) -> list[UUID]:
-    found = []
+    ids = []
     for record in records:
         try:
-            found.append(identity_of(record.headers)[0])
+            ids.append(identity_of(record.headers)[0])
         except InvalidEvent:  # the loader turns it into a dead letter
             continue
-    return found
+    return ids

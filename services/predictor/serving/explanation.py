@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from services.predictor.data.events import Bools, Events, Floats, Ints, State
-from services.predictor.features.history import TAGS, History
+from services.predictor.features.history import TAG_NAMES, History
 from services.predictor.features.inputs import inputs_of
 from services.predictor.features.names import GROUPS, Group
 from services.predictor.model.interface import Model
@@ -24,7 +24,7 @@ class PastStart(NamedTuple):
     course: int
 
 
-class SlotExplained(NamedTuple):
+class SlotExplanation(NamedTuple):
     """`without`: P(win) with a group of features unknown. `past`: the highest weight first."""
 
     slot: int
@@ -39,7 +39,7 @@ class Explanation(NamedTuple):
     state: State
     model_version: str
     as_of_us: float
-    slots: tuple[SlotExplained, ...]
+    slots: tuple[SlotExplanation, ...]
 
 
 def explain(model: Model, events: Events, history: History, state: State) -> list[Explanation]:
@@ -47,8 +47,8 @@ def explain(model: Model, events: Events, history: History, state: State) -> lis
     predict if it knew less of the event; it shows no causes."""
     encoding = model.description.encoding
     inputs = inputs_of(events, history, encoding, state)
-    told = model.probabilities(inputs).win
-    without = {group: model.probabilities(inputs.without(encoding, group)).win for group in GROUPS}
+    win = model.probabilities(inputs).win
+    without = {group: model.probabilities(inputs.without_group(encoding, group)).win for group in GROUPS}
     attention = model.explain(inputs)
     rows = _past_rows(events, history, state, attention.shape[2])
     return [
@@ -58,14 +58,14 @@ def explain(model: Model, events: Events, history: History, state: State) -> lis
             model_version=model.version,
             as_of_us=float(events.as_of_us(state)[event]),
             slots=tuple(
-                SlotExplained(
+                SlotExplanation(
                     slot=slot + 1,
                     entity=events.entity[event, slot],
-                    win=float(told[event, slot]),
+                    win=float(win[event, slot]),
                     without={group: float(found[event, slot]) for group, found in without.items()},
                     past=_past(history, rows[event, slot], attention[event, slot], inputs.started[event, slot]),
                 )
-                for slot in np.flatnonzero(events.taken[event]).tolist()
+                for slot in np.flatnonzero(events.occupied[event]).tolist()
             ),
         )
         for event in range(len(events))
@@ -80,10 +80,10 @@ def _past_rows(events: Events, history: History, state: State, count: int) -> In
 
 
 def _past(history: History, rows: Ints, weights: Floats, started: Bools) -> tuple[PastStart, ...]:
-    when, venue, lane = (TAGS.index(name) for name in ("settled_us", "venue", "lane"))
+    when, venue, lane = (TAG_NAMES.index(name) for name in ("settled_us", "venue", "lane"))
     tags = history.tags[rows]
-    found = [
+    starts = [
         PastStart(float(weights[place]), float(tags[place, when]), int(tags[place, venue]), int(tags[place, lane]))
         for place in np.flatnonzero(started)
     ]
-    return tuple(sorted(found, key=lambda each: -each.weight))
+    return tuple(sorted(starts, key=lambda each: -each.weight))

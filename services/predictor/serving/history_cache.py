@@ -13,7 +13,7 @@ from services.predictor.features.history import History
 from services.predictor.storage.interface import Changes, Position
 
 # Number of changed events read at a time; a replay of a whole archive changes many.
-READ_AT_ONCE = 2000
+BATCH_EVENTS = 2000
 
 log = structlog.get_logger("predictor")
 
@@ -28,7 +28,7 @@ class SettledFacts(Protocol):
     def events(self, event_keys: Sequence[str]) -> list[EventFacts]: ...
 
 
-class Memory:
+class HistoryCache:
     """The first `refresh` reads years of events, which takes tens of seconds; later ones read what changed since."""
 
     def __init__(self, facts: SettledFacts, profiles: Mapping[str, Profile]) -> None:
@@ -50,8 +50,8 @@ class Memory:
             if self._position is None:
                 self._position = self._read_all()
             changes = self._facts.changes(self._position)
-            for some in _cut([change.event_key for change in changes.events], READ_AT_ONCE):
-                self._fold(self._facts.events(some))
+            for keys in _chunks([change.event_key for change in changes.events], BATCH_EVENTS):
+                self._fold(self._facts.events(keys))
             self._position = changes.position
         except BaseException:
             # An interrupted fold leaves a history that is wrong, without any sign of it.
@@ -71,10 +71,10 @@ class Memory:
         by_source: dict[str, list[EventFacts]] = {}
         for event in events:
             by_source.setdefault(source_of(event.event_key), []).append(event)
-        for source, found in by_source.items():
+        for source, source_events in by_source.items():
             if (history := self.history(source)) is not None:
-                history.fold(events_of(found, history.profile.slots))
+                history.fold(events_of(source_events, history.profile.slots))
 
 
-def _cut(keys: Sequence[str], size: int) -> Iterable[Sequence[str]]:
+def _chunks(keys: Sequence[str], size: int) -> Iterable[Sequence[str]]:
     return (keys[start : start + size] for start in range(0, len(keys), size))

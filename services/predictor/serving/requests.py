@@ -10,7 +10,7 @@ import numpy as np
 
 from services.predictor.data.events import Events, Ints, State
 from shared.events import LoadedEvent
-from shared.records import LIVE, Received
+from shared.records import LIVE, DecodedRecord
 
 # An event that settled longer ago is history being loaded, not a live event whose prediction is scored.
 SCORED_WITHIN = timedelta(days=2)
@@ -19,17 +19,17 @@ OPEN = ("listed", "observed")
 CALLED_OFF = ("cancelled", "postponed")
 
 
-class Asked(NamedTuple):
+class PredictionRequest(NamedTuple):
     """Records that request predictions, by event, in order of arrival; all of one revision."""
 
     revision: str
-    records: Mapping[str, Sequence[Received]]
+    records: Mapping[str, Sequence[DecodedRecord]]
 
     @property
     def is_replay(self) -> bool:
         return self.revision != LIVE
 
-    def first(self, event_key: str, state: State) -> Received | None:
+    def first(self, event_key: str, state: State) -> DecodedRecord | None:
         """The record that leads to the prediction; None: none does. Later records of the batch do not count, so that
         the prediction does not depend on how batches are cut. A changed card changes both states, an observation only
         its own."""
@@ -43,20 +43,20 @@ class Asked(NamedTuple):
         )
 
 
-def asked_by(batch: Sequence[Received], now: datetime) -> list[Asked]:
+def requests_in(batch: Sequence[DecodedRecord], now: datetime) -> list[PredictionRequest]:
     """A live record requests a prediction only of an upcoming event: nothing is predicted after the deadline. A replay
     requests predictions of all its events, as of then."""
-    found: dict[str, dict[str, list[Received]]] = {}
+    by_revision: dict[str, dict[str, list[DecodedRecord]]] = {}
     for item in batch:
         message: LoadedEvent = item.message
         if message.kind not in OPEN or message.scheduled_at is None:
             continue
         if item.revision != LIVE or message.scheduled_at > now:
-            found.setdefault(item.revision, {}).setdefault(message.event_key, []).append(item)
-    return [Asked(revision, records) for revision, records in found.items()]
+            by_revision.setdefault(item.revision, {}).setdefault(message.event_key, []).append(item)
+    return [PredictionRequest(revision, records) for revision, records in by_revision.items()]
 
 
-def just_settled(batch: Iterable[Received], now: datetime) -> list[str]:
+def recently_settled(batch: Iterable[DecodedRecord], now: datetime) -> list[str]:
     """Keys of events that settled recently."""
     return [
         item.message.event_key
@@ -67,11 +67,11 @@ def just_settled(batch: Iterable[Received], now: datetime) -> list[str]:
     ]
 
 
-def rows_to_tell(events: Events, state: State, asked: Asked) -> Ints:
+def rows_to_predict(events: Events, state: State, request: PredictionRequest) -> Ints:
     """Rows that are known in this state in time. A fact that became known after the deadline leads to no prediction, in
     a replay either: a card that was corrected later is not what was known."""
     as_of = events.as_of_us(state)
     known = np.isfinite(as_of) & (as_of <= events.scheduled_us)
-    known &= ~np.isin(events.status, CALLED_OFF) if asked.is_replay else np.isin(events.status, OPEN)
-    wanted = [asked.first(str(key), state) is not None for key in events.event_key]
-    return np.flatnonzero(known & np.array(wanted, dtype=np.bool_)).astype(np.int64)
+    known &= ~np.isin(events.status, CALLED_OFF) if request.is_replay else np.isin(events.status, OPEN)
+    requested = [request.first(str(key), state) is not None for key in events.event_key]
+    return np.flatnonzero(known & np.array(requested, dtype=np.bool_)).astype(np.int64)

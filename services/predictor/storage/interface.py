@@ -11,7 +11,7 @@ from services.predictor.data.events import State
 from shared.events import Decision
 
 
-class Told(NamedTuple):
+class StoredPrediction(NamedTuple):
     """The newest live prediction of a settled event in one state before its start: P(win) by slot, and the winner."""
 
     event_key: str
@@ -22,7 +22,7 @@ class Told(NamedTuple):
     as_of_us: float
 
 
-class Decided(NamedTuple):
+class StoredDecision(NamedTuple):
     """The policy's decision in the newest live prediction of an event before its start."""
 
     event_key: str
@@ -33,7 +33,7 @@ class Decided(NamedTuple):
     decision: Decision
 
 
-class Change(NamedTuple):
+class EventChange(NamedTuple):
     """The current state of an event with a result. `version` rises with every fact stored of the event.
 
     A `status` other than "settled" removes the event from the history, e.g. because it became void.
@@ -53,18 +53,18 @@ class Position(NamedTuple):
     """
 
     oldest: str
-    met: frozenset[Change] = frozenset()
+    seen_changes: frozenset[EventChange] = frozenset()
 
 
 class Changes(NamedTuple):
     """The changes since a position, each event once in key order, and the position to continue from."""
 
-    events: tuple[Change, ...]
+    events: tuple[EventChange, ...]
     position: Position
 
 
 @contextmanager
-def without_collection() -> Iterator[None]:
+def gc_disabled() -> Iterator[None]:
     """Disables garbage collection while millions of records without reference cycles are created: the collections
     would take as long as creating the records."""
     was_on = gc.isenabled()

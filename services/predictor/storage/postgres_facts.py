@@ -22,8 +22,15 @@ from psycopg.types.json import set_json_loads
 from services.predictor.data.events import EntryFacts, EventFacts
 from services.predictor.data.profile import BOATRACE, Profile
 from services.predictor.storage import queries
-from services.predictor.storage.interface import Change, Changes, Decided, Position, Told, without_collection
-from shared.database.connection import DbConnection, Link
+from services.predictor.storage.interface import (
+    Changes,
+    EventChange,
+    Position,
+    StoredDecision,
+    StoredPrediction,
+    gc_disabled,
+)
+from shared.database.connection import DbConnection, ReconnectingConnection
 from shared.errors import TransientError
 from shared.events import Decision
 
@@ -38,7 +45,7 @@ CHUNK = 10_000
 class PostgresFacts:
     """Facts for serving, over a connection of its own. Use from one thread only."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: ReconnectingConnection) -> None:
         self._link = link
 
     def settled(self) -> list[EventFacts]:
@@ -50,12 +57,12 @@ class PostgresFacts:
     def changes(self, after: Position | None) -> Changes:
         return self._read(lambda connection: read_changes(connection, after))
 
-    def decisions(self, session_keys: Sequence[str]) -> list[Decided]:
+    def decisions(self, session_keys: Sequence[str]) -> list[StoredDecision]:
         return self._read(lambda connection: read_decisions(connection, session_keys))
 
     def loaded(self, predictions: Sequence[UUID]) -> frozenset[UUID]:
-        asked = {"ids": list(predictions)}
-        rows = self._read(lambda connection: connection.execute(queries.PREDICTIONS_LOADED, asked).fetchall())
+        parameters = {"ids": list(predictions)}
+        rows = self._read(lambda connection: connection.execute(queries.PREDICTIONS_LOADED, parameters).fetchall())
         return frozenset(row[0] for row in rows)
 
     def close(self) -> None:
@@ -71,25 +78,27 @@ class PostgresFacts:
 
 def read_settled(connection: Connection, until: date | None = None, *, profile: Profile = BOATRACE) -> list[EventFacts]:
     """Every settled event up to and including the day `until`, ordered by start, then by key."""
-    asked = {"until": until, **_markets(profile)}
-    with without_collection(), _snapshot(connection):
-        sessions = {row[0]: row for row in _rows(connection, queries.SESSIONS, asked)}
-        events = [row for row in _rows(connection, queries.EVENTS_SETTLED, asked) if row[1] in sessions]
-        paid = _paid(_rows(connection, queries.AMOUNTS_SETTLED, asked), profile)
-        entries = _entries(_rows(connection, queries.ENTRIES_SETTLED, asked), {row[0] for row in events}, paid)
-        return _joined(events, sessions, entries, paid)
+    parameters = {"until": until, **_market_parameters(profile)}
+    with gc_disabled(), _snapshot(connection):
+        sessions = {row[0]: row for row in _stream_rows(connection, queries.SESSIONS, parameters)}
+        events = [row for row in _stream_rows(connection, queries.EVENTS_SETTLED, parameters) if row[1] in sessions]
+        paid = _payouts(_stream_rows(connection, queries.AMOUNTS_SETTLED, parameters), profile)
+        entries = _entries(
+            _stream_rows(connection, queries.ENTRIES_SETTLED, parameters), {row[0] for row in events}, paid
+        )
+        return _join(events, sessions, entries, paid)
 
 
 def read_events(connection: Connection, event_keys: Sequence[str], profile: Profile = BOATRACE) -> list[EventFacts]:
     """The listed ones of these events, in any status, each once, ordered by start. Runs four queries for any number of
     events."""
-    asked = {"keys": list(event_keys), **_markets(profile)}
+    parameters = {"keys": list(event_keys), **_market_parameters(profile)}
     with _snapshot(connection):
-        events = _all(connection, queries.EVENTS_OF, asked)
-        rows = _all(connection, queries.SESSIONS_OF, {"sessions": list({row[1] for row in events})})
-        paid = _paid(_all(connection, queries.AMOUNTS_OF, asked), profile)
-        entries = _entries(_all(connection, queries.ENTRIES_OF, asked), {row[0] for row in events}, paid)
-        return _joined(events, {row[0]: row for row in rows}, entries, paid)
+        events = _fetch_rows(connection, queries.EVENTS_OF, parameters)
+        rows = _fetch_rows(connection, queries.SESSIONS_OF, {"sessions": list({row[1] for row in events})})
+        paid = _payouts(_fetch_rows(connection, queries.AMOUNTS_OF, parameters), profile)
+        entries = _entries(_fetch_rows(connection, queries.ENTRIES_OF, parameters), {row[0] for row in events}, paid)
+        return _join(events, {row[0]: row for row in rows}, entries, paid)
 
 
 def read_changes(connection: Connection, after: Position | None) -> Changes:
@@ -109,29 +118,31 @@ def read_changes(connection: Connection, after: Position | None) -> Changes:
         (oldest,) = connection.execute(queries.POSITION).fetchall()[0]
         return Changes((), Position(oldest))
     rows = connection.execute(queries.CHANGES, {"after": after.oldest}).fetchall()
-    met = frozenset(Change(key, version, status, float(at)) for _, key, version, status, at in rows if key is not None)
-    return Changes(tuple(sorted(met - after.met)), Position(rows[0][0], met))
+    changes = frozenset(
+        EventChange(key, version, status, float(at)) for _, key, version, status, at in rows if key is not None
+    )
+    return Changes(tuple(sorted(changes - after.seen_changes)), Position(rows[0][0], changes))
 
 
-def read_decisions(connection: Connection, session_keys: Sequence[str]) -> list[Decided]:
+def read_decisions(connection: Connection, session_keys: Sequence[str]) -> list[StoredDecision]:
     """The newest live prediction with a decision of each event of these sessions, made before the event's start."""
     rows = connection.execute(queries.DECISIONS, {"sessions": list(session_keys)}).fetchall()
     return [
-        Decided(key, session_key, state, version, float(as_of_us), Decision.model_validate(decision))
+        StoredDecision(key, session_key, state, version, float(as_of_us), Decision.model_validate(decision))
         for key, session_key, state, version, as_of_us, decision in rows
     ]
 
 
-def read_told(connection: Connection) -> list[Told]:
+def read_predictions(connection: Connection) -> list[StoredPrediction]:
     """The newest live prediction of each settled event and state, made before the event's start, and the winner."""
-    rows = connection.execute(queries.TOLD).fetchall()
+    rows = connection.execute(queries.SETTLED_PREDICTIONS).fetchall()
     return [
-        Told(key, state, {row[2]: row[3] for row in group}, group[0][4], group[0][5], float(group[0][6]))
+        StoredPrediction(key, state, {row[2]: row[3] for row in group}, group[0][4], group[0][5], float(group[0][6]))
         for (key, state), group in ((ids, list(found)) for ids, found in groupby(rows, lambda row: row[:2]))
     ]
 
 
-class _Paid(NamedTuple):
+class _Payouts(NamedTuple):
     """Payouts by event key: of the trend market, and of each slot in the win market."""
 
     main: dict[str, float]
@@ -146,59 +157,83 @@ def _snapshot(connection: Connection) -> Iterator[None]:
         yield
 
 
-def _rows(connection: Connection, query: str, asked: Mapping[str, Any]) -> Iterator[Row]:
+def _stream_rows(connection: Connection, query: str, parameters: Mapping[str, Any]) -> Iterator[Row]:
     """Streams rows in chunks, for results too large to be held twice."""
     with connection.cursor("rows", binary=True) as cursor:
         set_json_loads(orjson.loads, cursor)
-        cursor.execute(query, asked)
+        cursor.execute(query, parameters)
         while rows := cursor.fetchmany(CHUNK):
             yield from rows
 
 
-def _all(connection: Connection, query: str, asked: Mapping[str, Any]) -> list[Row]:
+def _fetch_rows(connection: Connection, query: str, parameters: Mapping[str, Any]) -> list[Row]:
     with connection.cursor(binary=True) as cursor:
         set_json_loads(orjson.loads, cursor)
-        return cursor.execute(query, asked).fetchall()
+        return cursor.execute(query, parameters).fetchall()
 
 
-def _markets(profile: Profile) -> dict[str, str]:
+def _market_parameters(profile: Profile) -> dict[str, str]:
     return {"win": profile.win_market, "trend": profile.trend_market}
 
 
-def _paid(rows: Iterable[Row], profile: Profile) -> _Paid:
-    paid = _Paid({}, defaultdict(dict))
+def _payouts(rows: Iterable[Row], profile: Profile) -> _Payouts:
+    payouts = _Payouts({}, defaultdict(dict))
     for key, market, selection, amount, ordinal in rows:
         if market == profile.win_market:
-            paid.slots[key][selection] = amount
+            payouts.slots[key][selection] = amount
         if market == profile.trend_market and ordinal == 1:
-            paid.main[key] = amount
-    return paid
+            payouts.main[key] = amount
+    return payouts
 
 
-def _entries(rows: Iterable[Row], wanted: Container[str], paid: _Paid) -> dict[str, list[EntryFacts]]:
+def _entries(rows: Iterable[Row], wanted: Container[str], paid: _Payouts) -> dict[str, list[EntryFacts]]:
     """Entries by event key, ordered by slot."""
-    found: dict[str, list[EntryFacts]] = defaultdict(list)
-    for key, slot, entity, measures, categories, seat, seen, place, code, course, timing_s, refunded in rows:
+    by_event: dict[str, list[EntryFacts]] = defaultdict(list)
+    for (
+        key,
+        slot,
+        entity,
+        measures,
+        categories,
+        observed_course,
+        observed,
+        place,
+        code,
+        course,
+        timing_s,
+        refunded,
+    ) in rows:
         if key in wanted:
-            won = paid.slots[key].get(str(slot))
-            found[key].append(
+            win_amount = paid.slots[key].get(str(slot))
+            by_event[key].append(
                 EntryFacts(
-                    slot, entity, measures, categories, seat, seen or {}, place, code, course, timing_s, refunded, won
+                    slot,
+                    entity,
+                    measures,
+                    categories,
+                    observed_course,
+                    observed or {},
+                    place,
+                    code,
+                    course,
+                    timing_s,
+                    refunded,
+                    win_amount,
                 )
             )
-    for entries in found.values():
+    for entries in by_event.values():
         entries.sort(key=lambda entry: entry.slot)
-    return found
+    return by_event
 
 
-def _joined(
-    events: Iterable[Row], sessions: Mapping[str, Row], entries: Mapping[str, list[EntryFacts]], paid: _Paid
+def _join(
+    events: Iterable[Row], sessions: Mapping[str, Row], entries: Mapping[str, list[EntryFacts]], paid: _Payouts
 ) -> list[EventFacts]:
-    found = []
+    facts = []
     for key, session_key, number, status, title, distance_m, technique, conditions, *instants in events:
         _, day, venue, grade, session_title = sessions[session_key]
-        told = (key, session_key, day, venue, number, status, tuple(entries.get(key, ())), title, grade, distance_m)
+        identity = (key, session_key, day, venue, number, status, tuple(entries.get(key, ())), title, grade, distance_m)
         us = (None if instant is None else float(instant) for instant in instants)
-        rest = (technique, conditions or {}, paid.main.get(key), session_title)
-        found.append(EventFacts._make((*told, *us, *rest)))
-    return sorted(found, key=lambda event: (event.scheduled_us or math.inf, event.event_key))
+        remaining = (technique, conditions or {}, paid.main.get(key), session_title)
+        facts.append(EventFacts._make((*identity, *us, *remaining)))
+    return sorted(facts, key=lambda event: (event.scheduled_us or math.inf, event.event_key))

@@ -50,7 +50,7 @@ LEFT JOIN (facts.versions v JOIN facts.events c ON c.id = v.event_id AND c.settl
 """
 
 # The newest prediction per event, state and slot made before the start, of events with exactly one winner.
-TOLD = f"""
+SETTLED_PREDICTIONS = f"""
 SELECT DISTINCT ON (p.event_key, p.state, p.slot)
        p.event_key, p.state, p.slot, p.probability, w.slot, p.model_version, {_US.format("p.as_of")}
 FROM analytics.predictions p

@@ -8,7 +8,7 @@ from datetime import date
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from services.predictor.learners.serial import Run, one_by_one
+from services.predictor.learners.serial import Executor, serial_executor
 
 SEED = 7
 
@@ -44,4 +44,4 @@ class TrainingContext:
 
     log: Callable[[str], None]
     progress: Callable[[float], None] = lambda _: None
-    executor: Run = one_by_one
+    executor: Executor = serial_executor

@@ -12,11 +12,11 @@ from shared.errors import HeadraceError, TransientError
 POLL_S = 0.1
 BATCH = 2000
 # Raise an error if the broker returns none of the records that it reports for this long.
-PATIENCE_S = 30.0
+STALL_LIMIT_S = 30.0
 
 
-def sweep(
-    broker: Broker, ranges: Mapping[TopicPartition, tuple[int, int]], enough: Container[TopicPartition] = ()
+def read_range(
+    broker: Broker, ranges: Mapping[TopicPartition, tuple[int, int]], finished: Container[TopicPartition] = ()
 ) -> Generator[list[Record], None, None]:
     """The records with offsets from begin to before end, in batches, in offset order within each partition.
 
@@ -32,21 +32,23 @@ def sweep(
         for tp in ends:
             reader.seek(tp, starts[tp])
         idle_s = 0.0
-        while any(tp not in enough and reader.position(tp) < end for tp, end in ends.items()):
+        while any(tp not in finished and reader.position(tp) < end for tp, end in ends.items()):
             polled = reader.poll(POLL_S, BATCH)
             idle_s = 0.0 if polled else idle_s + POLL_S
-            if idle_s > PATIENCE_S:
+            if idle_s > STALL_LIMIT_S:
                 raise TransientError(f"the broker returned none of the records that it reports for {idle_s:.0f} s")
             yield [each for each in polled if each.offset < ends[TopicPartition(each.topic, each.partition)]]
 
 
-class Cut(HeadraceError):
+class RecordsRemoved(HeadraceError):
     """Retention has removed records that were to be read; the message names the earliest available offsets."""
 
 
-def require_there(broker: Broker, wanted: Mapping[TopicPartition, int]) -> None:
+def require_available(broker: Broker, first_offsets: Mapping[TopicPartition, int]) -> None:
     """Raises RecordsRemoved if a partition begins after the wanted offset."""
-    begins = broker.begin_offsets(list(wanted))
-    if gone := sorted(tp for tp, offset in wanted.items() if begins[tp] > offset):
-        earliest = ", ".join(f"{tp.topic}/{tp.partition}: {begins[tp]}" for tp in gone)
-        raise Cut(f"retention has removed records that were to be read; the earliest available offsets: {earliest}")
+    begins = broker.begin_offsets(list(first_offsets))
+    if removed := sorted(tp for tp, offset in first_offsets.items() if begins[tp] > offset):
+        earliest = ", ".join(f"{tp.topic}/{tp.partition}: {begins[tp]}" for tp in removed)
+        raise RecordsRemoved(
+            f"retention has removed records that were to be read; the earliest available offsets: {earliest}"
+        )

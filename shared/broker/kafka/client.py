@@ -20,14 +20,14 @@ ANSWER_S = 20.0
 # Limit of the check whether anything listens at an address.
 LISTENER_TIMEOUT_S = 1.0
 # Older brokers (2.5, 2.6) let a fenced producer continue, which breaks exactly-once.
-OLDEST = (2, 8)
+MIN_VERSION = (2, 8)
 REQUEST_TIMEOUT_S = 5.0
 CONNECT_TIMEOUT_S = 5.0
 # With the library's default of 30 s, reconnecting to a killed broker took 32 to 92 s.
 LONGEST_RECONNECT_S = 1.0
 
 # Errors that a retry cannot fix: a setting or a permission is wrong.
-_SETTINGS = (
+_CONFIG_ERRORS = (
     errors.AuthorizationError,
     errors.SaslAuthenticationFailedError,
     errors.UnsupportedSaslMechanismError,
@@ -42,7 +42,7 @@ _SETTINGS = (
 _PREPARES_COORDINATOR = "Kafka is still preparing the coordinator"
 _ELECTS_LEADERS = "Kafka is still electing partition leaders"
 # Errors of a broker that is starting, is creating its internal topics, or has just created a topic.
-_NOT_READY: dict[type[BaseException], str] = {
+_NOT_READY_ERRORS: dict[type[BaseException], str] = {
     NoAnswerYet: "Kafka accepts connections but does not answer yet",
     errors.CoordinatorNotAvailableError: _PREPARES_COORDINATOR,
     errors.NotCoordinatorError: _PREPARES_COORDINATOR,
@@ -52,7 +52,7 @@ _NOT_READY: dict[type[BaseException], str] = {
     errors.NotLeaderForPartitionError: _ELECTS_LEADERS,
 }
 # Errors that pass. Lost membership and rebalances end by polling on.
-_PASSING = (
+_TRANSIENT_ERRORS = (
     errors.RetriableError,
     errors.CommitFailedError,
     errors.IllegalGenerationError,
@@ -86,21 +86,21 @@ def client_settings(addresses: list[str], kafka: KafkaSettings, client_id: str) 
 
 
 @contextmanager
-def translated(doing: str) -> Iterator[None]:
+def translate_errors(action: str) -> Iterator[None]:
     """Raise the library's errors as Headrace errors. `action` begins the message. Other errors propagate and end the
     process, because the client may be in an undefined state."""
     try:
         yield
     except errors.FencedInstanceIdError as error:
-        raise HeadraceError(f"{doing}: another process has taken this slot; give each replica its own slot") from error
+        raise HeadraceError(f"{action}: another process has taken this slot; give each replica its own slot") from error
     except errors.UnknownTopicOrPartitionError as error:
-        raise ConfigError(f"{doing}: the topic does not exist; `headrace migrate` creates it") from error
-    except _SETTINGS as error:
-        raise ConfigError(f"{doing}: Kafka refuses: {reason_of(error)}") from error
-    except tuple(_NOT_READY) as error:
-        raise NotReady(f"{doing}: {_NOT_READY[type(error)]}: {reason_of(error)}") from error
-    except _PASSING as error:
-        raise TransientError(f"{doing}: Kafka is unavailable: {reason_of(error)}") from error
+        raise ConfigError(f"{action}: the topic does not exist; `headrace migrate` creates it") from error
+    except _CONFIG_ERRORS as error:
+        raise ConfigError(f"{action}: Kafka refuses: {reason_of(error)}") from error
+    except tuple(_NOT_READY_ERRORS) as error:
+        raise NotReady(f"{action}: {_NOT_READY_ERRORS[type(error)]}: {reason_of(error)}") from error
+    except _TRANSIENT_ERRORS as error:
+        raise TransientError(f"{action}: Kafka is unavailable: {reason_of(error)}") from error
 
 
 def reason_of(error: BaseException) -> str:
@@ -112,10 +112,10 @@ def reason_of(error: BaseException) -> str:
 
 def require_version(version: tuple[int, ...], addresses: list[str]) -> None:
     """Raises ConfigError for a broker version that does not support exactly-once."""
-    if version < OLDEST:
+    if version < MIN_VERSION:
         raise ConfigError(
             f"Kafka at {', '.join(addresses)} has version {'.'.join(map(str, version))}, but exactly-once needs"
-            f" {'.'.join(map(str, OLDEST))} or later: upgrade the brokers"
+            f" {'.'.join(map(str, MIN_VERSION))} or later: upgrade the brokers"
         )
 
 

@@ -8,10 +8,10 @@ from typing import Any
 
 from kafka import errors
 
-from shared.broker.kafka.client import ANSWER_S, translated
+from shared.broker.kafka.client import ANSWER_S, translate_errors
 from shared.broker.kafka.topics import LARGEST_RECORD_BYTES, KafkaTopics
 from shared.broker.kafka.unit import DELIVERY_TIMEOUT_S, KafkaUnit
-from shared.broker.kafka.workarounds import LimitedClient, force_close
+from shared.broker.kafka.workarounds import TimeLimitedProducer, force_close
 from shared.broker.postgres.unit import PostgresUnit
 from shared.errors import BrokerError, Fenced
 
@@ -34,9 +34,9 @@ class KafkaProducer:
         self, settings: Mapping[str, Any], topics: KafkaTopics, transactional_id: str, answer_s: float = ANSWER_S
     ) -> None:
         self._topics = topics
-        self._spent = False
-        with translated(f"producer {transactional_id!r}"):
-            self._client = LimitedClient(
+        self._is_closed = False
+        with translate_errors(f"producer {transactional_id!r}"):
+            self._client = TimeLimitedProducer(
                 answer_s,
                 **settings,
                 transactional_id=transactional_id,
@@ -58,7 +58,7 @@ class KafkaProducer:
                 raise
 
     def unit(self) -> KafkaUnit:
-        if self._spent:
+        if self._is_closed:
             raise Fenced("a unit of this producer failed: create another producer, then reload the consumer")
         return KafkaUnit(self._client, self._topics, self.close)
 
@@ -67,7 +67,7 @@ class KafkaProducer:
 
     def close(self) -> None:
         """Close without waiting: committed units are sent, and nothing else must be sent."""
-        self._spent = True
+        self._is_closed = True
         with suppress(errors.KafkaError):
             self._client.close(timeout=0)
         force_close(self._client)

@@ -18,10 +18,14 @@ from shared.errors import ConfigError
 from shared.loopback import is_loopback
 from shared.settings.sections import KafkaSettings, read_secret
 
-_WRONG_USER = (errors.SaslAuthenticationFailedError, errors.UnsupportedSaslMechanismError, errors.IllegalSaslStateError)
+_LOGIN_ERRORS = (
+    errors.SaslAuthenticationFailedError,
+    errors.UnsupportedSaslMechanismError,
+    errors.IllegalSaslStateError,
+)
 
 
-class Unshown(str):
+class MaskedString(str):
     """A string whose repr is masked: the library's admin client logs all of its settings at level debug."""
 
     __slots__ = ()
@@ -39,7 +43,7 @@ def security_settings(addresses: Sequence[str], kafka: KafkaSettings) -> dict[st
                 f"kafka.username without TLS is allowed on loopback addresses only, and {remote[0]} is not one:"
                 " set kafka.tls to true"
             )
-    password = None if kafka.password_file is None else Unshown(read_secret(kafka.password_file))
+    password = None if kafka.password_file is None else MaskedString(read_secret(kafka.password_file))
     user = {"sasl_mechanism": kafka.mechanism, "sasl_plain_username": kafka.username, "sasl_plain_password": password}
     return {
         "security_protocol": f"{'SASL_' if kafka.username else ''}{'SSL' if kafka.tls else 'PLAINTEXT'}",
@@ -51,7 +55,7 @@ def security_settings(addresses: Sequence[str], kafka: KafkaSettings) -> dict[st
 def refusal(error: BaseException, addresses: Sequence[str]) -> ConfigError | None:
     """A ConfigError that names the settings to check after a failed connection; None if a retry may help."""
     where = f"Kafka at {', '.join(addresses)}"
-    if isinstance(error, _WRONG_USER):
+    if isinstance(error, _LOGIN_ERRORS):
         why = str(error).rpartition(": ")[2]
         return ConfigError(
             f"{where} refused the login ({why}): check kafka.username, kafka.password_file and kafka.mechanism"

@@ -31,12 +31,12 @@ _FENCED = (
 )
 
 
-Sending = tuple[str, bytes, bytes, list[tuple[str, bytes]], int]
+OutgoingRecord = tuple[str, bytes, bytes, list[tuple[str, bytes]], int]
 """(topic, value, key, headers, partition), in the order of the client's parameters."""
 
 
 @dataclass
-class Holding:
+class HeldPartition:
     """An owned partition. It becomes invalid when the partition is reassigned or its position is read again."""
 
     valid: bool = True
@@ -47,7 +47,7 @@ class Membership:
     """Kafka's ownership token: the group membership when the poll returned, and the partitions held then."""
 
     group: ConsumerGroupMetadata
-    held: Mapping[TopicPartition, Holding]
+    held: Mapping[TopicPartition, HeldPartition]
 
     @property
     def partitions(self) -> frozenset[TopicPartition]:
@@ -57,14 +57,14 @@ class Membership:
 class KafkaUnit:
     """Collects records, positions and cursors, and sends them as one transaction at commit."""
 
-    def __init__(self, client: Client, topics: KafkaTopics, spend: Callable[[], None]) -> None:
+    def __init__(self, client: Client, topics: KafkaTopics, retire_producer: Callable[[], None]) -> None:
         self._client = client
         self._topics = topics
-        self._spend = spend
+        self._retire_producer = retire_producer
         self._records: list[NewRecord] = []
         self._cursors: list[tuple[str, str, bytes]] = []
-        self._advances: dict[tuple[ConsumerGroupMetadata, TopicPartition], tuple[Holding, OffsetAndMetadata]] = {}
-        self._over = False
+        self._advances: dict[tuple[ConsumerGroupMetadata, TopicPartition], tuple[HeldPartition, OffsetAndMetadata]] = {}
+        self._is_finished = False
 
     def append(self, records: Sequence[NewRecord]) -> None:
         self._records.extend(records)
@@ -73,19 +73,19 @@ class KafkaUnit:
         if not isinstance(token, Membership):
             raise BrokerError(f"expected an ownership token of Kafka, got {type(token).__name__}")
         for tp, offset in offsets.items():
-            holding = token.held.get(tp)
-            if holding is None or not holding.valid:
+            held_partition = token.held.get(tp)
+            if held_partition is None or not held_partition.valid:
                 raise Fenced(f"this member no longer owns {tp.topic}/{tp.partition}")
             obeyed = "" if ctl_seq is None else str(ctl_seq)
-            self._advances[token.group, tp] = (holding, OffsetAndMetadata(offset, obeyed, -1))
+            self._advances[token.group, tp] = (held_partition, OffsetAndMetadata(offset, obeyed, -1))
 
     def cursor_set(self, topic: str, key: str, value: bytes) -> None:
         self._cursors.append((topic, key, value))
 
     def commit(self) -> None:
-        if self._over:
+        if self._is_finished:
             raise BrokerError("this unit is already committed or aborted: create another")
-        self._over = True
+        self._is_finished = True
         if not (self._records or self._cursors or self._advances):
             return
         to_send = [*self._placed(), *(self._keyed(*cursor) for cursor in self._cursors)]
@@ -97,12 +97,12 @@ class KafkaUnit:
         except BaseException:
             for holding, _ in self._advances.values():
                 holding.valid = False
-            self._spend()
+            self._retire_producer()
             raise
 
     def abort(self) -> None:
         """Nothing needs to be undone: before `commit` nothing was sent, and `commit` settles the transaction."""
-        self._over = True
+        self._is_finished = True
 
     def __enter__(self) -> Self:
         return self
@@ -110,7 +110,7 @@ class KafkaUnit:
     def __exit__(self, *_: object) -> None:
         self.abort()
 
-    def _prepare(self, to_send: Sequence[Sending]) -> None:
+    def _prepare(self, to_send: Sequence[OutgoingRecord]) -> None:
         """Send everything except the commit request. Raises Fenced or Aborted: the transaction has no effect."""
         try:
             self._client.begin_transaction()
@@ -145,12 +145,12 @@ class KafkaUnit:
             grouped.setdefault(group, {})[ClientPartition(*tp)] = offset
         return grouped
 
-    def _placed(self) -> list[Sending]:
+    def _placed(self) -> list[OutgoingRecord]:
         """Every record with its partition. Each topic is looked up only once, as there may be thousands of records."""
         partitions = {name: self._streamed(name) for name in {record.topic for record in self._records}}
-        placed: list[Sending] = []
-        for topic, key, value, headers, named in self._records:
-            p = partition_of(key, partitions[topic]) if named is None else named
+        placed: list[OutgoingRecord] = []
+        for topic, key, value, headers, fixed_partition in self._records:
+            p = partition_of(key, partitions[topic]) if fixed_partition is None else fixed_partition
             if not 0 <= p < partitions[topic]:
                 raise ConfigError(f"partition {topic}/{p} does not exist")
             placed.append((topic, value, key, list(headers.items()), p))
@@ -162,5 +162,5 @@ class KafkaUnit:
             raise ConfigError(f"topic {name!r} is compacted and holds keyed state: use cursor_set")
         return topic.partitions
 
-    def _keyed(self, topic: str, key: str, value: bytes) -> Sending:
+    def _keyed(self, topic: str, key: str, value: bytes) -> OutgoingRecord:
         return topic, value, key.encode(), [], partition_of(key.encode(), self._topics.get(topic).partitions)

@@ -30,13 +30,13 @@ class NoAnswerYet(errors.KafkaTimeoutError):  # type: ignore[misc]  # the librar
     """The broker accepts connections but does not answer: a starting broker opens its port before it is ready."""
 
 
-class TellingConnections(KafkaConnectionManager):  # type: ignore[misc]  # the library has no types
+class DiagnosingConnectionManager(KafkaConnectionManager):  # type: ignore[misc]  # the library has no types
     """A connection manager that reports why the first connection fails."""
 
     def __init__(self, net: Any, **configs: Any) -> None:
-        self._starting = False
-        self._refused: ConfigError | None = None
-        self._trouble: BaseException | None = None
+        self._is_bootstrapping = False
+        self._refusal: ConfigError | None = None
+        self._last_error: BaseException | None = None
         super().__init__(net, **configs)
 
     def bootstrap(self, timeout_ms: float | None = None, refresh: bool = True) -> None:
@@ -45,27 +45,27 @@ class TellingConnections(KafkaConnectionManager):  # type: ignore[misc]  # the l
         A client that fails here is never returned, so its caller cannot close it. The library would leak its thread
         and its sockets at every attempt while a broker is unavailable.
         """
-        self._starting = True
+        self._is_bootstrapping = True
         try:
             super().bootstrap(timeout_ms, refresh)
         except BaseException as error:
             self.close()
             self._net.close()
             if isinstance(error, errors.KafkaTimeoutError):
-                silent = isinstance(self._trouble, errors.RequestTimedOutError)
+                silent = isinstance(self._last_error, errors.RequestTimedOutError)
                 kind = NoAnswerYet if silent else errors.KafkaTimeoutError
-                raise kind(f"no answer{_because(self._trouble)}") from error
+                raise kind(f"no answer{_cause_suffix(self._last_error)}") from error
             raise
         finally:
-            self._starting = False
+            self._is_bootstrapping = False
 
     def get_connection(self, node_id: object, **options: Any) -> KafkaConnection:
         """Raises the refusal during the bootstrap only. Later the library retries a failed connection: a client that
         was accepted once must survive a broker that is being reconfigured."""
-        if self._starting and self._refused is not None:
-            raise self._refused
+        if self._is_bootstrapping and self._refusal is not None:
+            raise self._refusal
         connection = super().get_connection(node_id, **options)
-        connection.init_future.add_errback(self._note)
+        connection.init_future.add_errback(self._record_error)
         return connection
 
     async def _build_transport(self, *arguments: Any, **options: Any) -> Any:
@@ -81,13 +81,13 @@ class TellingConnections(KafkaConnectionManager):  # type: ignore[misc]  # the l
         transport._sock_recv = words_first
         return transport
 
-    def _note(self, error: BaseException) -> None:
-        self._trouble = error
-        self._refused = refusal(error, self.config["bootstrap_servers"])
+    def _record_error(self, error: BaseException) -> None:
+        self._last_error = error
+        self._refusal = refusal(error, self.config["bootstrap_servers"])
 
 
-def _because(trouble: BaseException | None) -> str:
-    return "" if trouble is None else f" (last attempt: {trouble})"
+def _cause_suffix(error: BaseException | None) -> str:
+    return "" if error is None else f" (last attempt: {error})"
 
 
 class SafeClient(KafkaNetClient):  # type: ignore[misc]  # the library has no types
@@ -100,7 +100,7 @@ class SafeClient(KafkaNetClient):  # type: ignore[misc]  # the library has no ty
 
     def __init__(self, **configs: Any) -> None:
         net = NetworkSelector(**configs)
-        super().__init__(net, TellingConnections(net, **configs), **configs)
+        super().__init__(net, DiagnosingConnectionManager(net, **configs), **configs)
 
     def await_ready(self, node_id: int, timeout_ms: float = 30000) -> bool:
         try:
@@ -110,7 +110,7 @@ class SafeClient(KafkaNetClient):  # type: ignore[misc]  # the library has no ty
             return False
 
 
-class LimitedClient(ProducerClient):  # type: ignore[misc]  # the library has no types
+class TimeLimitedProducer(ProducerClient):  # type: ignore[misc]  # the library has no types
     """A producer that limits the wait at each step of a transaction. The library offers no limit."""
 
     def __init__(self, answer_s: float, **settings: Any) -> None:
@@ -153,7 +153,7 @@ def keep_finished_joins(client: ConsumerClient) -> None:
     coordinator._do_join_and_sync_async = join_or_finish
 
 
-def lost_its_slot(client: ConsumerClient) -> bool:
+def has_lost_slot(client: ConsumerClient) -> bool:
     """Whether another process has taken the slot. The library then stops its heartbeats, logs it, and polls on."""
     coordinator = client._coordinator
     return bool(coordinator.stable() and not coordinator._heartbeat_enabled)

@@ -10,9 +10,9 @@ from shared.broker.contract import TopicPartition
 from shared.broker.counting.backlog import GaplessBacklog
 from shared.broker.counting.record_count import GaplessRecordCount
 from shared.broker.postgres.consumer import PostgresConsumer, PostgresReader
-from shared.broker.postgres.log import LOCAL, Batch, Topics
+from shared.broker.postgres.log import LOCAL_PREFIX, PostgresTopics, StoredBatch
 from shared.broker.postgres.unit import PostgresProducer
-from shared.database.connection import PATIENCE, Link, Patience
+from shared.database.connection import TIMEOUTS, ReconnectingConnection, Timeouts
 from shared.errors import ConfigError
 from shared.events import as_utc_ms
 from shared.topics import TopicSpec
@@ -25,32 +25,32 @@ class PostgresBroker:
     gapless, table_prefix, has_outbox = True, "", False
     client_errors: tuple[type[Exception], ...] = ()
 
-    def __init__(self, conninfo: str, patience: Patience = PATIENCE) -> None:
+    def __init__(self, conninfo: str, timeouts: Timeouts = TIMEOUTS) -> None:
         self._conninfo = conninfo
-        self._patience = patience
-        self._link = Link(conninfo, "broker", autocommit=True, answer_s=patience.answer_s)
-        self._topics = Topics()
+        self._timeouts = timeouts
+        self._link = ReconnectingConnection(conninfo, "broker", autocommit=True, answer_s=timeouts.answer_s)
+        self._topics = PostgresTopics()
 
     def ensure_topics(self, specs: Sequence[TopicSpec]) -> None:
         with self._link.use() as connection:
             for spec in specs:
                 with connection.transaction():
-                    found = connection.execute(
+                    row = connection.execute(
                         "INSERT INTO broker.topics (name, partitions, compacted, retention_s, retention_bytes)"
                         " VALUES (%s, %s, %s, %s, %s) ON CONFLICT (name) DO UPDATE"
                         " SET retention_s = excluded.retention_s, retention_bytes = excluded.retention_bytes"
                         " RETURNING id, partitions",
                         (spec.name, spec.partitions, spec.compacted, spec.retention_s, spec.retention_bytes),
                     ).fetchone()
-                    if found is None or found[1] != spec.partitions:
+                    if row is None or row[1] != spec.partitions:
                         raise ConfigError(
-                            f"topic {spec.name!r} has {found and found[1]} partitions, settings say {spec.partitions};"
+                            f"topic {spec.name!r} has {row and row[1]} partitions, settings say {spec.partitions};"
                             " the number cannot change, because keys would move to other partitions: set it back"
                         )
                     connection.execute(
                         "INSERT INTO broker.partitions (topic_id, p) SELECT %s, generate_series(0, %s - 1)"
                         " ON CONFLICT DO NOTHING",
-                        (found[0], spec.partitions),
+                        (row[0], spec.partitions),
                     )
 
     def group_offsets(self, group: str, topics: Sequence[str]) -> dict[TopicPartition, int]:  # noqa: ARG002
@@ -65,11 +65,11 @@ class PostgresBroker:
 
     def stored_bytes(self, topic: str) -> int:
         with self._link.use() as connection:
-            found = connection.execute(
+            row = connection.execute(
                 "SELECT coalesce(sum(octet_length(payload)), 0)::bigint FROM broker.log WHERE topic_id = %s",
                 (self._topics.get(connection, topic).id,),
             ).fetchone()
-        return int(found[0]) if found else 0
+        return int(row[0]) if row else 0
 
     def probe(self) -> None:
         """Does nothing: an unavailable database is detected when a connection is opened."""
@@ -89,25 +89,25 @@ class PostgresBroker:
         ends = self.end_offsets(tps)
         with self._link.use() as connection:
             for tp in tps:
-                found = connection.execute(
+                row = connection.execute(
                     "SELECT base_off, n, payload FROM broker.log WHERE topic_id = %s AND p = %s AND last_ms >= %s"
                     " ORDER BY base_off LIMIT 1",
                     (self._topics.get(connection, tp.topic).id, tp.partition, at_ms),
                 ).fetchone()
-                if found:
-                    records = Batch(tp, found[0], found[1], found[2]).records()
+                if row:
+                    records = StoredBatch(tp, row[0], row[1], row[2]).records()
                     ends[tp] = next(record.offset for record in records if record.timestamp_ms >= at_ms)
         return ends
 
     def committed(self, group: str, topics: Sequence[str]) -> dict[TopicPartition, int]:
         with self._link.use() as connection:
-            found = connection.execute(
+            rows = connection.execute(
                 "SELECT t.name, part.p, coalesce(pos.next_off, part.begin_off) FROM broker.partitions part"
                 " JOIN broker.topics t ON t.id = part.topic_id LEFT JOIN broker.positions pos"
                 " ON pos.grp = %s AND pos.topic_id = part.topic_id AND pos.p = part.p WHERE t.name = ANY(%s)",
                 (group, list(topics)),
             ).fetchall()
-        return {TopicPartition(name, p): offset for name, p, offset in found}
+        return {TopicPartition(name, p): offset for name, p, offset in rows}
 
     def consumer(
         self,
@@ -117,7 +117,7 @@ class PostgresBroker:
         *,
         in_database: bool = False,  # noqa: ARG002  # part of the interface; here all positions are in the database
     ) -> PostgresConsumer:
-        return PostgresConsumer(self._conninfo, group, topics, slot, self._patience)
+        return PostgresConsumer(self._conninfo, group, topics, slot, self._timeouts)
 
     def reader(self, tps: Sequence[TopicPartition]) -> PostgresReader:
         return PostgresReader(self._conninfo, tps)
@@ -128,7 +128,7 @@ class PostgresBroker:
         *,
         in_database: bool = False,  # noqa: ARG002  # part of the interface; here every unit is in the database
     ) -> PostgresProducer:
-        return PostgresProducer(self._conninfo, slot, self._patience)
+        return PostgresProducer(self._conninfo, slot, self._timeouts)
 
     def cursors(
         self,
@@ -137,10 +137,10 @@ class PostgresBroker:
         in_database: bool = False,  # noqa: ARG002  # part of the interface; here all cursors are in the database
     ) -> dict[str, bytes]:
         with self._link.use() as connection:
-            found = connection.execute(
+            rows = connection.execute(
                 "SELECT key, value FROM broker.cursors WHERE topic_id = %s", (self._topics.get(connection, topic).id,)
             ).fetchall()
-        return dict(found)
+        return dict(rows)
 
     def health(self) -> None:
         with self._link.use() as connection:
@@ -149,24 +149,24 @@ class PostgresBroker:
     def close(self) -> None:
         self._link.drop()
 
-    def bind(self, name: str, kafka_id: UUID) -> None:
+    def bind_kafka_topic(self, name: str, kafka_id: UUID) -> None:
         """Record the id of the Kafka topic that a local topic belongs to. Raises ConfigError if it has changed."""
         with self._link.use() as connection:
-            found = connection.execute(
+            row = connection.execute(
                 "UPDATE broker.topics SET kafka_id = coalesce(kafka_id, %s) WHERE name = %s RETURNING kafka_id",
                 (kafka_id, name),
             ).fetchone()
-        if found is None:
+        if row is None:
             raise ConfigError(f"topic {name!r} is not in the database; run `headrace migrate` to create it")
-        if found[0] != kafka_id:
+        if row[0] != kafka_id:
             raise ConfigError(
-                f"topic {name.removeprefix(LOCAL)!r} was deleted and recreated on Kafka, but the positions in the"
-                " database belong to the deleted topic. If none of its records is needed any more, run DELETE FROM"
+                f"topic {name.removeprefix(LOCAL_PREFIX)!r} was deleted and recreated on Kafka, but the positions in"
+                " the database belong to the deleted topic. If none of its records is needed any more, run DELETE FROM"
                 f" broker.topics WHERE name = '{name}', then `headrace migrate`; records that were applied before"
                 " are not applied twice"
             )
 
-    def forget(self, relayed: Mapping[TopicPartition, int]) -> None:
+    def delete_relayed(self, relayed: Mapping[TopicPartition, int]) -> None:
         """Delete the whole batches before these offsets immediately: they are in Kafka and are not read here again."""
         with self._link.use() as connection:
             for tp, offset in relayed.items():
@@ -181,21 +181,21 @@ class PostgresBroker:
     def positions(self, group: str, prefix: str) -> dict[TopicPartition, int]:
         """A group's positions in the topics whose names begin with `prefix`, without the prefix."""
         with self._link.use() as connection:
-            found = connection.execute(
+            rows = connection.execute(
                 "SELECT t.name, pos.p, pos.next_off FROM broker.positions pos JOIN broker.topics t ON t.id ="
                 " pos.topic_id WHERE pos.grp = %s AND starts_with(t.name, %s)",
                 (group, prefix),
             ).fetchall()
-        return {TopicPartition(name.removeprefix(prefix), p): offset for name, p, offset in found}
+        return {TopicPartition(name.removeprefix(prefix), p): offset for name, p, offset in rows}
 
     def _offsets(self, column: str, tps: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
         with self._link.use() as connection:
-            found = connection.execute(
+            rows = connection.execute(
                 f"SELECT t.name, part.p, part.{column} FROM broker.partitions part"
                 " JOIN broker.topics t ON t.id = part.topic_id WHERE t.name = ANY(%s)",
                 ([tp.topic for tp in tps],),
             ).fetchall()
-        known = {TopicPartition(name, p): offset for name, p, offset in found}
-        if missing := [tp for tp in tps if tp not in known]:
+        offsets = {TopicPartition(name, p): offset for name, p, offset in rows}
+        if missing := [tp for tp in tps if tp not in offsets]:
             raise ConfigError(f"partition {missing[0].topic}/{missing[0].partition} does not exist")
-        return {tp: known[tp] for tp in tps}
+        return {tp: offsets[tp] for tp in tps}

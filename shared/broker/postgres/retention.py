@@ -9,7 +9,7 @@ import psycopg
 # Advisory lock: one process deletes at a time, the others skip their turn. ASCII "retain".
 LOCK = int.from_bytes(b"retain", "big")
 # The same thread renews leases, so a run must be short; the remaining batches are deleted in the next runs.
-MOST_BATCHES = 2000
+MAX_BATCHES = 2000
 LONGEST_MS = 2000
 
 # A batch may be deleted if it is too old, or newer batches already fill the partition's share of the size limit, and
@@ -50,13 +50,13 @@ SELECT coalesce(sum(batches), 0)::bigint FROM cut
 """
 
 
-def enforce(connection: psycopg.Connection[Any], most_batches: int = MOST_BATCHES) -> int:
+def enforce(connection: psycopg.Connection[Any], max_batches: int = MAX_BATCHES) -> int:
     """Delete up to `max_batches` expired batches of each partition; returns how many were deleted. Raises
     psycopg.OperationalError if it takes too long. Does nothing while another process does it."""
     with connection.transaction():
-        got = connection.execute("SELECT pg_try_advisory_xact_lock(%s)", (LOCK,)).fetchone()
-        if not got or not got[0]:
+        lock = connection.execute("SELECT pg_try_advisory_xact_lock(%s)", (LOCK,)).fetchone()
+        if not lock or not lock[0]:
             return 0
         connection.execute("SELECT set_config('statement_timeout', %s, true)", (str(LONGEST_MS),))
-        found = connection.execute(_DELETE, (most_batches,)).fetchone()
-    return int(found[0]) if found else 0
+        row = connection.execute(_DELETE, (max_batches,)).fetchone()
+    return int(row[0]) if row else 0

@@ -10,8 +10,8 @@ import psycopg
 
 from shared.broker.contract import NewRecord, Ownership, TopicPartition
 from shared.broker.postgres import log as postgres_log
-from shared.broker.postgres.log import Topics
-from shared.database.connection import PATIENCE, DbConnection, Link, Patience, first_line
+from shared.broker.postgres.log import PostgresTopics
+from shared.database.connection import TIMEOUTS, DbConnection, ReconnectingConnection, Timeouts, first_line
 from shared.errors import Aborted, BrokerError, Fenced, TransientError, Unknown
 
 
@@ -20,7 +20,7 @@ class Lease:
     """The lease of an owned partition: its epoch and its committed position."""
 
     epoch: int
-    loaded: int
+    committed: int
 
 
 @dataclass(frozen=True)
@@ -38,13 +38,13 @@ class Leases:
 class PostgresProducer:
     """Creates units on one connection, one at a time. Creating another producer for the slot fences this one."""
 
-    def __init__(self, conninfo: str, slot: str, patience: Patience = PATIENCE, prefix: str = "") -> None:
+    def __init__(self, conninfo: str, slot: str, timeouts: Timeouts = TIMEOUTS, prefix: str = "") -> None:
         """`prefix` precedes the names of the topics that it writes to (see PostgresTopics)."""
         self._slot = slot
-        self._topics = Topics(prefix)
-        ended_after = {"idle_in_transaction_session_timeout": f"{patience.stopped_unit_s * 1000:.0f}ms"}
-        self._link = Link(
-            conninfo, f"producer {slot}", autocommit=False, settings=ended_after, answer_s=patience.answer_s
+        self._topics = PostgresTopics(prefix)
+        ended_after = {"idle_in_transaction_session_timeout": f"{timeouts.stopped_unit_s * 1000:.0f}ms"}
+        self._link = ReconnectingConnection(
+            conninfo, f"producer {slot}", autocommit=False, settings=ended_after, answer_s=timeouts.answer_s
         )
         with self._link.use() as connection:
             self._epoch: int = connection.execute(
@@ -67,14 +67,14 @@ class PostgresProducer:
 class PostgresUnit:
     """Collects appends and writes them at commit, so that the locks on the partitions are held only briefly."""
 
-    def __init__(self, link: Link, topics: Topics, slot: str, epoch: int) -> None:
+    def __init__(self, link: ReconnectingConnection, topics: PostgresTopics, slot: str, epoch: int) -> None:
         self._link = link
         self._topics = topics
         self._slot = (slot, epoch)
         self._records: list[NewRecord] = []
         self._advances: dict[tuple[str, TopicPartition], tuple[Lease, int, int | None]] = {}
         self._cursors: list[tuple[str, str, bytes]] = []
-        self._over = False
+        self._is_finished = False
         self._connection: DbConnection | None = None
 
     @property
@@ -107,7 +107,7 @@ class PostgresUnit:
         self._cursors.append((topic, key, value))
 
     def commit(self) -> None:
-        if self._over:
+        if self._is_finished:
             raise BrokerError("this unit is already committed or aborted: create another")
         try:
             connection = self.connection
@@ -118,7 +118,7 @@ class PostgresUnit:
         except BaseException:
             self.abort()
             raise
-        self._over = True
+        self._is_finished = True
         try:
             connection.commit()
         except psycopg.Error as error:
@@ -127,12 +127,12 @@ class PostgresUnit:
             self._link.drop()
             raise Unknown(f"no reply to commit: {first_line(error)}") from error
         for lease, offset, _ in self._advances.values():
-            lease.loaded = offset
+            lease.committed = offset
 
     def abort(self) -> None:
-        if self._over:
+        if self._is_finished:
             return
-        self._over = True
+        self._is_finished = True
         if self._connection is None:
             return
         try:
@@ -148,10 +148,10 @@ class PostgresUnit:
 
     def _write(self, connection: psycopg.Connection[Any]) -> None:
         name, epoch = self._slot
-        found = connection.execute("SELECT epoch FROM broker.slots WHERE name = %s FOR SHARE", (name,)).fetchone()
-        if found != (epoch,):
+        row = connection.execute("SELECT epoch FROM broker.slots WHERE name = %s FOR SHARE", (name,)).fetchone()
+        if row != (epoch,):
             raise Fenced(
-                f"another process has taken slot {name!r} (its epoch {found and found[0]}, this process's {epoch})"
+                f"another process has taken slot {name!r} (its epoch {row and row[0]}, this process's {epoch})"
             )
         if self._advances:
             self._advance(connection)
@@ -167,7 +167,7 @@ class PostgresUnit:
     def _advance(self, connection: psycopg.Connection[Any]) -> None:
         """Compare-and-swap every position: the row must still have this owner's epoch and committed position."""
         moves = [
-            (group, self._topics.get(connection, tp.topic).id, tp.partition, lease.epoch, lease.loaded, new, seq)
+            (group, self._topics.get(connection, tp.topic).id, tp.partition, lease.epoch, lease.committed, new, seq)
             for (group, tp), (lease, new, seq) in self._advances.items()
         ]
         columns = [list(column) for column in zip(*sorted(moves), strict=True)]

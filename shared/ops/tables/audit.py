@@ -14,7 +14,7 @@ from psycopg.types.json import Jsonb
 from shared.database.connection import DbConnection
 
 
-class Line(NamedTuple):
+class AuditRow(NamedTuple):
     """A row of ops.audit. `outcome` is `accepted`, or the reason of the refusal."""
 
     id: int
@@ -29,7 +29,7 @@ class Line(NamedTuple):
     request_id: str
 
 
-def note(
+def append(
     connection: DbConnection,
     service: str,
     who: str,
@@ -51,13 +51,13 @@ def note(
     )  # fmt: skip
 
 
-def lines(
+def list_entries(
     connection: DbConnection, service: str | None = None, *, before_id: int | None = None, limit: int = 100
-) -> list[Line]:
+) -> list[AuditRow]:
     """Entries, the newest first; `before_id` limits them to entries older than this id."""
-    found = connection.execute(
+    rows = connection.execute(
         "SELECT id, at, service, who, action, target, before, after, outcome, request_id FROM ops.audit"
         " WHERE coalesce(service = %s, true) AND coalesce(id < %s, true) ORDER BY id DESC LIMIT %s",
         (service, before_id, limit),
     ).fetchall()
-    return [Line(*row) for row in found]
+    return [AuditRow(*row) for row in rows]

@@ -11,18 +11,18 @@ from datetime import datetime
 from typing import Literal, NamedTuple
 
 from shared.database.connection import DbConnection
-from shared.ops.dead_letter_choice import Selection
-from shared.ops.dead_letters import Place, State
-from shared.ops.operations import JOBS, Operation
+from shared.ops.dead_letter_choice import DeadLetterSelection
+from shared.ops.dead_letters import DeadLetterPlace, State
+from shared.ops.operations import JOB_KINDS, Operation
 from shared.ops.tables import plans as plans_table
-from shared.ops.tables.operations import listing
+from shared.ops.tables.operations import list_operations
 
 Outcome = Literal["redriven", "discarded"]
 
 REDRIVE = "redrive"
 
 
-class Settled(NamedTuple):
+class DeadLetterSettlement(NamedTuple):
     """The outcome of one letter, and the operation that settled it."""
 
     outcome: Outcome
@@ -37,29 +37,29 @@ def lock(connection: DbConnection, service: str) -> None:
     connection.execute("SELECT pg_advisory_xact_lock(hashtext('headrace dead letters'), hashtext(%s))", (service,))
 
 
-def states(connection: DbConnection, service: str, except_by: str | None = None) -> dict[Place, State]:
+def states(connection: DbConnection, service: str, except_by: str | None = None) -> dict[DeadLetterPlace, State]:
     """The state of every letter that is not open; letters settled by the operation `except_by` count as open."""
-    found = connection.execute(
+    rows = connection.execute(
         "SELECT p, off, outcome FROM ops.dead_letters_settled WHERE service = %s"
         " AND (%s::text IS NULL OR operation_id <> %s)",
         (service, except_by, except_by),
     ).fetchall()
-    return {Place(p, off): outcome for p, off, outcome in found}
+    return {DeadLetterPlace(p, off): outcome for p, off, outcome in rows}
 
 
-def settled(connection: DbConnection, service: str, place: Place) -> Settled | None:
+def settlement_of(connection: DbConnection, service: str, place: DeadLetterPlace) -> DeadLetterSettlement | None:
     row = connection.execute(
         "SELECT outcome, operation_id, reason, settled_by, settled_at FROM ops.dead_letters_settled"
         " WHERE service = %s AND p = %s AND off = %s",
         (service, *place),
     ).fetchone()
-    return None if row is None else Settled(*row)
+    return None if row is None else DeadLetterSettlement(*row)
 
 
 def settle(
     connection: DbConnection,
     service: str,
-    places: Collection[Place],
+    places: Collection[DeadLetterPlace],
     outcome: Outcome,
     operation_id: str,
     who: str,
@@ -81,15 +81,19 @@ def settle(
 
 def open_redrives(connection: DbConnection, service: str) -> list[Operation]:
     """Redrives that may still send letters back."""
-    found = listing(connection, service, kinds=[REDRIVE], states=["waiting", "running", "paused"], limit=1000)
-    return [each for each in found if each.is_open and each.kind in JOBS]
+    redrives = list_operations(
+        connection, service, kinds=[REDRIVE], states=["waiting", "running", "paused"], limit=1000
+    )
+    return [each for each in redrives if each.is_open and each.kind in JOB_KINDS]
 
 
-def keep_plan(connection: DbConnection, service: str, selection: Selection, counts: Mapping[str, int]) -> str:
-    return plans_table.keep(connection, service, REDRIVE, {**selection.as_json(), "counts": dict(counts)})
+def store_plan(
+    connection: DbConnection, service: str, selection: DeadLetterSelection, counts: Mapping[str, int]
+) -> str:
+    return plans_table.store(connection, service, REDRIVE, {**selection.as_json(), "counts": dict(counts)})
 
 
-def kept_plan(connection: DbConnection, service: str, plan_id: str) -> tuple[Selection, dict[str, int]]:
+def load_plan(connection: DbConnection, service: str, plan_id: str) -> tuple[DeadLetterSelection, dict[str, int]]:
     """The selection and its counts. Raises ConfigError if the plan does not exist or has expired."""
-    plan = plans_table.kept(connection, service, REDRIVE, plan_id)
-    return Selection.from_json(plan), dict(plan["counts"])
+    plan = plans_table.load(connection, service, REDRIVE, plan_id)
+    return DeadLetterSelection.from_json(plan), dict(plan["counts"])

@@ -8,11 +8,11 @@ from __future__ import annotations
 from psycopg.types.json import Jsonb
 
 from shared.database.connection import DbConnection
-from shared.ops.idempotency import KEPT_H, Stored
+from shared.ops.idempotency import RETENTION_H, StoredResponse
 
-_AGE = f"interval '{KEPT_H} hours'"
+_AGE = f"interval '{RETENTION_H} hours'"
 # Each insert deletes up to this many expired rows, so the table does not grow without bound.
-_SWEPT_ROWS = 10
+_MAX_DELETED_ROWS = 10
 
 
 def reserve(connection: DbConnection, service: str, subject: str, key: str) -> bool:
@@ -24,17 +24,17 @@ def reserve(connection: DbConnection, service: str, subject: str, key: str) -> b
     return bool(row and row[0])
 
 
-def find(connection: DbConnection, service: str, subject: str, key: str) -> Stored | None:
+def find(connection: DbConnection, service: str, subject: str, key: str) -> StoredResponse | None:
     """The stored response. Call after `reserve`: a separate statement sees rows committed before the lock was free."""
     row = connection.execute(
         "SELECT request_digest, status, headers, body FROM ops.idempotency"
         f" WHERE service = %s AND subject = %s AND key = %s AND created_at > now() - {_AGE}",
         (service, subject, key),
     ).fetchone()
-    return None if row is None else Stored(*row)
+    return None if row is None else StoredResponse(*row)
 
 
-def keep(connection: DbConnection, service: str, subject: str, key: str, answer: Stored) -> None:
+def store(connection: DbConnection, service: str, subject: str, key: str, answer: StoredResponse) -> None:
     connection.execute(
         "DELETE FROM ops.idempotency WHERE service = %s AND subject = %s AND key = %s", (service, subject, key)
     )
@@ -43,7 +43,7 @@ def keep(connection: DbConnection, service: str, subject: str, key: str, answer:
         "DELETE FROM ops.idempotency WHERE ctid IN (SELECT ctid FROM ops.idempotency"
         f" WHERE created_at <= now() - {_AGE} ORDER BY created_at LIMIT %s)"
         " AND pg_try_advisory_xact_lock(hashtext('headrace idempotency sweep'))",
-        (_SWEPT_ROWS,),
+        (_MAX_DELETED_ROWS,),
     )
     connection.execute(
         "INSERT INTO ops.idempotency (service, subject, key, request_digest, status, headers, body)"

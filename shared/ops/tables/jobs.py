@@ -16,7 +16,7 @@ from shared.database.connection import DbConnection
 from shared.ops.operations import Operation, Wanted, resting_state
 from shared.ops.tables.operations import CHANNEL, LEASE_S, get
 
-_MINE = "id = %(id)s AND worker = %(worker)s AND finished_at IS NULL"
+_OWNED = "id = %(id)s AND worker = %(worker)s AND finished_at IS NULL"
 
 
 def claim(
@@ -41,13 +41,14 @@ def claim(
 def renew(connection: DbConnection, operation_id: str, worker: str, lease_s: float = LEASE_S) -> bool:
     """Extends the lease; False if the job has ended or belongs to another worker."""
     renewed = connection.execute(
-        f"UPDATE ops.operations SET lease_until = clock_timestamp() + make_interval(secs => %(lease_s)s) WHERE {_MINE}",
+        "UPDATE ops.operations SET lease_until = clock_timestamp() + make_interval(secs => %(lease_s)s)"
+        f" WHERE {_OWNED}",
         {"id": operation_id, "worker": worker, "lease_s": lease_s},
     )
     return renewed.rowcount == 1
 
 
-def tell(
+def report_progress(
     connection: DbConnection,
     operation_id: str,
     worker: str,
@@ -61,7 +62,7 @@ def tell(
     row = connection.execute(
         "UPDATE ops.operations SET state = 'running', started_at = coalesce(started_at, clock_timestamp()),"
         " counts = coalesce(%(counts)s, counts), progress = coalesce(%(progress)s, progress), left_s = %(left_s)s,"
-        f" waiting_for = %(waiting_for)s, updated_at = clock_timestamp() WHERE {_MINE} RETURNING wanted",
+        f" waiting_for = %(waiting_for)s, updated_at = clock_timestamp() WHERE {_OWNED} RETURNING wanted",
         {"id": operation_id, "worker": worker, "counts": _json(counts), "left_s": left_s, "waiting_for": waiting_for}
         | {"progress": None if progress is None else min(1.0, max(0.0, progress))},
     ).fetchone()
@@ -70,12 +71,12 @@ def tell(
 
 def wanted_of(connection: DbConnection, operation_id: str, worker: str) -> Wanted | None:
     row = connection.execute(
-        f"SELECT wanted FROM ops.operations WHERE {_MINE}", {"id": operation_id, "worker": worker}
+        f"SELECT wanted FROM ops.operations WHERE {_OWNED}", {"id": operation_id, "worker": worker}
     ).fetchone()
     return None if row is None else row[0]
 
 
-def end(
+def finish(
     connection: DbConnection,
     operation_id: str,
     worker: str,
@@ -88,20 +89,20 @@ def end(
         "UPDATE ops.operations SET state = %(state)s, error = %(error)s, counts = coalesce(%(counts)s, counts),"
         " progress = CASE WHEN %(state)s = 'succeeded' THEN 1 ELSE progress END, waiting_for = NULL,"
         " left_s = NULL, worker = NULL, lease_until = NULL, finished_at = clock_timestamp(),"
-        f" updated_at = clock_timestamp() WHERE {_MINE}",
+        f" updated_at = clock_timestamp() WHERE {_OWNED}",
         {"id": operation_id, "worker": worker, "state": state, "error": error, "counts": _json(counts)},
     )
     return ended.rowcount == 1
 
 
-def lay_down(connection: DbConnection, operation_id: str, worker: str, counts: Mapping[str, Any] | None = None) -> bool:
+def release(connection: DbConnection, operation_id: str, worker: str, counts: Mapping[str, Any] | None = None) -> bool:
     """Gives up the lease once no unit of the job is open, and moves the job to the state that is wanted.
 
     Returns False if the job no longer belongs to this worker.
     """
     with connection.transaction():
         row = connection.execute(
-            f"SELECT wanted, service FROM ops.operations WHERE {_MINE} FOR UPDATE",
+            f"SELECT wanted, service FROM ops.operations WHERE {_OWNED} FOR UPDATE",
             {"id": operation_id, "worker": worker},
         ).fetchone()
         if row is None:
@@ -116,10 +117,10 @@ def lay_down(connection: DbConnection, operation_id: str, worker: str, counts: M
     return True
 
 
-def let_go(connection: DbConnection, operation_id: str, worker: str) -> None:
+def expire_lease(connection: DbConnection, operation_id: str, worker: str) -> None:
     """Expires the lease of a worker that died without releasing it, so that another can claim and fence the job."""
     connection.execute(
-        f"UPDATE ops.operations SET lease_until = clock_timestamp() - interval '1 s' WHERE {_MINE}",
+        f"UPDATE ops.operations SET lease_until = clock_timestamp() - interval '1 s' WHERE {_OWNED}",
         {"id": operation_id, "worker": worker},
     )
 

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from shared.broker.contract import TopicPartition
 from shared.database.connection import DbConnection
-from shared.ops.orders import Desired, Doing, Observed, Order, Orders
+from shared.ops.orders import DesiredState, ObservedPartition, Order, Orders, PartitionStatus
 
 # A replica without a heartbeat for this long counts as dead: its leases have expired and its units are fenced. (A
 # process that was suspended and continues finds its partitions owned by other replicas.)
@@ -29,29 +29,29 @@ class OrderRow(NamedTuple):
     ordered_at: datetime
 
 
-class Live(NamedTuple):
+class LiveReplicas(NamedTuple):
     """The live replicas: the newest order that each obeys (None if it has read none), and their partitions."""
 
     obeyed: dict[str, int | None]
-    observed: list[Observed]
+    observed: list[ObservedPartition]
 
 
 def read_orders(connection: DbConnection, service: str) -> Orders:
     """The current orders. `tolerate` is 0 once an order is effective: replicas that start later get no tolerance."""
-    found = connection.execute(
+    rows = connection.execute(
         "SELECT topic, desired, seq, CASE WHEN tolerate > 0 AND EXISTS (SELECT FROM ops.operations o"
         " WHERE o.service = ops.orders.service AND o.finished_at IS NULL AND (o.target -> 'orders' ->> topic)::bigint"
         " = seq) THEN tolerate ELSE 0 END FROM ops.orders WHERE service = %s",
         (service,),
     ).fetchall()
-    return Orders({row[0]: Order(*row) for row in found})
+    return Orders({row[0]: Order(*row) for row in rows})
 
 
 def give_order(
     connection: DbConnection,
     service: str,
     topic: str,
-    desired: Desired,
+    desired: DesiredState,
     ordered_by: str,
     reason: str | None = None,
     tolerate: int = 0,
@@ -61,7 +61,7 @@ def give_order(
     Resuming a running topic is a new order: it makes replicas retry partitions that the breaker tripped.
     """
     connection.execute("SELECT pg_advisory_xact_lock(hashtext('headrace orders'))")
-    before = _one(connection, service, topic)
+    before = _order_row(connection, service, topic)
     if before is not None and before.order.desired == desired == "paused":
         return before, before
     connection.execute(
@@ -72,24 +72,24 @@ def give_order(
         (service, topic, desired, tolerate, reason, ordered_by),
     )
     connection.execute("SELECT pg_notify(%s, %s)", (CHANNEL, service))
-    after = _one(connection, service, topic)
+    after = _order_row(connection, service, topic)
     assert after is not None  # noqa: S101  # just written
     return before, after
 
 
-def live(connection: DbConnection, service: str) -> Live:
+def live_replicas(connection: DbConnection, service: str) -> LiveReplicas:
     """The live replicas and their partitions, read in one statement: no reported status is older than the order that
     its replica obeys."""
-    found = connection.execute(
+    rows = connection.execute(
         "SELECT r.replica, r.obeyed_seq, o.topic, o.p, o.state, o.seq, o.position, o.cause FROM ops.replicas r"
         " LEFT JOIN ops.observed o USING (service, replica)"
         " WHERE r.service = %s AND r.state <> 'stopped' AND r.seen_at > now() - make_interval(secs => %s)"
         " ORDER BY r.replica, o.topic, o.p",
         (service, FRESH_S),
     ).fetchall()
-    return Live(
-        {replica: seq for replica, seq, *_ in found},
-        [Observed(row[0], TopicPartition(row[2], row[3]), *row[4:]) for row in found if row[2] is not None],
+    return LiveReplicas(
+        {replica: seq for replica, seq, *_ in rows},
+        [ObservedPartition(row[0], TopicPartition(row[2], row[3]), *row[4:]) for row in rows if row[2] is not None],
     )
 
 
@@ -99,13 +99,13 @@ def forget(connection: DbConnection, service: str, replica: str, incarnation: UU
     A process commits this before it reads its first orders, so that the sender of the next order sees it as
     not yet obeying. A process also calls it when it stops.
     """
-    if not refresh(connection, service, replica, incarnation):
+    if not heartbeat(connection, service, replica, incarnation):
         return False
     connection.execute("DELETE FROM ops.observed WHERE service = %s AND replica = %s", (service, replica))
     return True
 
 
-def refresh(connection: DbConnection, service: str, replica: str, incarnation: UUID) -> bool:
+def heartbeat(connection: DbConnection, service: str, replica: str, incarnation: UUID) -> bool:
     """Stores the heartbeat of a replica; False as in `forget`."""
     return bool(
         connection.execute(
@@ -116,13 +116,13 @@ def refresh(connection: DbConnection, service: str, replica: str, incarnation: U
     )
 
 
-def report(
+def report_status(
     connection: DbConnection,
     service: str,
     replica: str,
     incarnation: UUID,
     seq: int,
-    partitions: Mapping[TopicPartition, Doing],
+    partitions: Mapping[TopicPartition, PartitionStatus],
 ) -> bool:
     """Stores the status of a replica's partitions and the order they obey; False as in `forget`."""
     obeying = connection.execute(
@@ -148,7 +148,7 @@ def report(
     return True
 
 
-def paused(connection: DbConnection) -> list[tuple[str, str]]:
+def paused_topics(connection: DbConnection) -> list[tuple[str, str]]:
     """(service, topic) of every paused topic."""
     return connection.execute(
         "SELECT service, topic FROM ops.orders WHERE desired = 'paused' ORDER BY service, topic"
@@ -156,10 +156,10 @@ def paused(connection: DbConnection) -> list[tuple[str, str]]:
 
 
 def order_rows(connection: DbConnection, service: str, topics: Sequence[str]) -> dict[str, OrderRow]:
-    return {topic: row for topic in topics if (row := _one(connection, service, topic)) is not None}
+    return {topic: row for topic in topics if (row := _order_row(connection, service, topic)) is not None}
 
 
-def _one(connection: DbConnection, service: str, topic: str) -> OrderRow | None:
+def _order_row(connection: DbConnection, service: str, topic: str) -> OrderRow | None:
     row = connection.execute(
         "SELECT topic, desired, seq, tolerate, reason, ordered_by, ordered_at FROM ops.orders"
         " WHERE service = %s AND topic = %s",

@@ -10,12 +10,12 @@ from collections.abc import Collection, Mapping, Sequence
 from shared.broker.contract import TopicPartition
 from shared.database.connection import DbConnection
 from shared.ops.operations import Operation
-from shared.ops.orders import Desired, Order, not_yet
+from shared.ops.orders import DesiredState, Order, pending_reason
 from shared.ops.tables import operations as operations_table
-from shared.ops.tables.orders import Live, give_order, live
+from shared.ops.tables.orders import LiveReplicas, give_order, live_replicas
 from shared.topics import WRITES
 
-KINDS: Mapping[str, Desired] = {"pause": "paused", "resume": "running"}
+KINDS: Mapping[str, DesiredState] = {"pause": "paused", "resume": "running"}
 _OPPOSITE = {"paused": "resume", "running": "pause"}
 
 Partitions = Mapping[str, Collection[TopicPartition]]
@@ -26,7 +26,7 @@ def steer(
     connection: DbConnection,
     service: str,
     topics: Sequence[str],
-    desired: Desired,
+    desired: DesiredState,
     *,
     who: str,
     request_id: str,
@@ -48,24 +48,27 @@ def steer(
     return operations_table.create(connection, service, kind, {"orders": orders}, who, request_id)
 
 
-def settle(connection: DbConnection, service: str, partitions: Partitions) -> list[str]:
+def finish_effective(connection: DbConnection, service: str, partitions: Partitions) -> list[str]:
     """Ends the operations of a service whose orders are effective, and stores the pending reason of the others.
 
     Any replica may call this at any time. Returns the ids of the operations that ended.
     """
     # Locks the rows in the order of their ids and waits: the last transaction sees the reports of all others.
-    found = connection.execute(
+    rows = connection.execute(
         "SELECT id, kind, target -> 'orders' FROM ops.operations WHERE service = %s AND finished_at IS NULL"
         " AND kind = ANY(%s) ORDER BY id FOR UPDATE",
         (service, list(KINDS)),
     ).fetchall()
-    now = live(connection, service) if found else None
+    replicas = live_replicas(connection, service) if rows else None
     ended = []
-    for operation_id, kind, seqs in found:
-        assert now is not None  # noqa: S101  # there are rows
-        waits = [waits_for(Order(topic, KINDS[kind], seq), partitions, now) for topic, seq in sorted(seqs.items())]
+    for operation_id, kind, seqs in rows:
+        assert replicas is not None  # noqa: S101  # there are rows
+        waits = [
+            pending_reason_of(Order(topic, KINDS[kind], seq), partitions, replicas)
+            for topic, seq in sorted(seqs.items())
+        ]
         if reasons := [reason for reason in waits if reason]:
-            operations_table.waits_for(connection, operation_id, "; ".join(dict.fromkeys(reasons)))
+            operations_table.set_waiting_for(connection, operation_id, "; ".join(dict.fromkeys(reasons)))
         else:
             operations_table.finish(connection, operation_id, "succeeded")
             ended.append(operation_id)
@@ -82,23 +85,23 @@ class KnownPartitions:
     def __init__(self, service: str, topics: Sequence[str], prefix: str = "") -> None:
         self._wanted = topics
         self._prefix = prefix
-        self._found: dict[str, list[TopicPartition]] = {
+        self._partitions: dict[str, list[TopicPartition]] = {
             topic: [TopicPartition(topic, 0)] for topic in topics if topic in WRITES.get(service, ())
         }
 
     def __call__(self, connection: DbConnection) -> Partitions:
-        if missing := [self._prefix + topic for topic in self._wanted if topic not in self._found]:
+        if missing := [self._prefix + topic for topic in self._wanted if topic not in self._partitions]:
             rows = connection.execute(
                 "SELECT name, partitions FROM broker.topics WHERE name = ANY(%s)", (missing,)
             ).fetchall()
             for name, count in rows:
                 topic = name.removeprefix(self._prefix)
-                self._found[topic] = [TopicPartition(topic, p) for p in range(count)]
-        return self._found
+                self._partitions[topic] = [TopicPartition(topic, p) for p in range(count)]
+        return self._partitions
 
 
-def waits_for(order: Order, partitions: Partitions, now: Live) -> str | None:
+def pending_reason_of(order: Order, partitions: Partitions, replicas: LiveReplicas) -> str | None:
     """Why an order is not effective yet, as text for people; None if it is effective."""
     if order.topic not in partitions:
         return f"topic {order.topic} does not exist yet"
-    return not_yet(order, partitions[order.topic], now.observed, now.obeyed)
+    return pending_reason(order, partitions[order.topic], replicas.observed, replicas.obeyed)

@@ -12,7 +12,7 @@ import psycopg
 from shared.database.connection import DbConnection
 from shared.errors import ConfigError
 from shared.ops.operations import NotPossible
-from shared.ops.tokens import NAME, Parts, Scope, Token, digest_of
+from shared.ops.tokens import NAME, Scope, Token, TokenParts, digest_of
 
 _COLUMNS = "id, name, digest, scope, created_at, expires_at, revoked_at, replaced_by"
 
@@ -25,7 +25,7 @@ def find(connection: DbConnection, token_id: str) -> tuple[Token, datetime] | No
     return None if row is None else (Token(*row[:-1]), row[-1])
 
 
-def create(connection: DbConnection, parts: Parts, name: str, scope: Scope, lifetime: timedelta | None) -> Token:
+def create(connection: DbConnection, parts: TokenParts, name: str, scope: Scope, lifetime: timedelta | None) -> Token:
     """Raises NotPossible if the name is in use, and ConfigError if it is invalid."""
     if NAME.fullmatch(name) is None:
         raise ConfigError(f"invalid token name {name!r}: expected at most 64 letters, digits and . _ -")
@@ -37,18 +37,18 @@ def create(connection: DbConnection, parts: Parts, name: str, scope: Scope, life
 
 def revoke(connection: DbConnection, name: str) -> list[Token]:
     """Revokes all tokens of this name, including one in its grace period. Raises NotPossible if there is none."""
-    found = connection.execute(
+    rows = connection.execute(
         "UPDATE ops.tokens SET revoked_at = clock_timestamp() WHERE name = %s AND revoked_at IS NULL"
         f" RETURNING {_COLUMNS}",
         (name,),
     ).fetchall()
-    if not found:
+    if not rows:
         raise _no_token(name)
-    return [Token(*row) for row in found]
+    return [Token(*row) for row in rows]
 
 
 def rotate(
-    connection: DbConnection, parts: Parts, name: str, grace: timedelta, lifetime: timedelta | None = None
+    connection: DbConnection, parts: TokenParts, name: str, grace: timedelta, lifetime: timedelta | None = None
 ) -> tuple[Token, Token]:
     """Replaces a token; returns the old one, which expires after `grace`, and the new one.
 
@@ -73,15 +73,15 @@ def rotate(
     return old, _insert(connection, parts, name, old.scope, lifetime)
 
 
-def listing(connection: DbConnection) -> list[tuple[Token, datetime]]:
+def list_tokens(connection: DbConnection) -> list[tuple[Token, datetime]]:
     """All tokens, including expired and revoked ones, by name and age, each with the database's clock."""
-    found = connection.execute(
+    rows = connection.execute(
         f"SELECT {_COLUMNS}, clock_timestamp() FROM ops.tokens ORDER BY name, created_at"
     ).fetchall()
-    return [(Token(*row[:-1]), row[-1]) for row in found]
+    return [(Token(*row[:-1]), row[-1]) for row in rows]
 
 
-def _insert(connection: DbConnection, parts: Parts, name: str, scope: Scope, lifetime: timedelta | None) -> Token:
+def _insert(connection: DbConnection, parts: TokenParts, name: str, scope: Scope, lifetime: timedelta | None) -> Token:
     row = connection.execute(
         "INSERT INTO ops.tokens (id, name, digest, scope, expires_at)"
         f" VALUES (%s, %s, %s, %s, clock_timestamp() + %s) RETURNING {_COLUMNS}",

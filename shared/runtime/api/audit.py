@@ -9,10 +9,10 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from shared.ops.tables import audit as audit_table
-from shared.runtime.api.context import Desk
+from shared.runtime.api.context import AdminContext
 from shared.runtime.api.paging import Limit, page_of
 
-BeforeLine = Annotated[
+BeforeEntry = Annotated[
     int | None,
     Query(
         ge=1, le=2**63 - 1, description="return entries older than this id: `next` of the previous page", examples=[412]
@@ -27,7 +27,7 @@ _EXAMPLE: dict[str, Any] = {
 }  # fmt: skip
 
 
-class TrailLine(BaseModel):
+class AuditEntry(BaseModel):
     """A change that a caller made or was refused."""
 
     model_config = ConfigDict(from_attributes=True, json_schema_extra={"examples": [_EXAMPLE]})
@@ -44,24 +44,24 @@ class TrailLine(BaseModel):
     request_id: str
 
 
-class TrailPage(BaseModel):
+class AuditPage(BaseModel):
     """A page of audit entries, the newest first."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"lines": [_EXAMPLE], "next": None}]})
 
-    lines: list[TrailLine]
+    lines: list[AuditEntry]
     next: int | None = Field(description="`before` of the next page; null on the last page")
 
 
-def router(desk: Desk) -> APIRouter:
+def router(context: AdminContext) -> APIRouter:
     router = APIRouter(prefix="/audit", tags=["audit"])
 
     @router.get("", summary="List audit entries")
-    def trail(before: BeforeLine = None, limit: Limit = 100) -> TrailPage:
+    def list_audit_entries(before: BeforeEntry = None, limit: Limit = 100) -> AuditPage:
         """Returns every change and every refusal at this service, the newest first. Entries cannot be altered."""
-        with desk.transaction() as connection:
-            rows = audit_table.lines(connection, desk.service, before_id=before, limit=limit + 1)
-        page, last = page_of([TrailLine.model_validate(row) for row in rows], limit)
-        return TrailPage(lines=list(page), next=None if last is None else last.id)
+        with context.transaction() as connection:
+            rows = audit_table.list_entries(connection, context.service, before_id=before, limit=limit + 1)
+        page, last = page_of([AuditEntry.model_validate(row) for row in rows], limit)
+        return AuditPage(lines=list(page), next=None if last is None else last.id)
 
     return router

@@ -15,12 +15,12 @@ from typing import Any, Protocol
 from fastapi import APIRouter
 
 from shared.broker.contract import Broker
-from shared.database.connection import DbConnection, Link
+from shared.database.connection import DbConnection, ReconnectingConnection
 from shared.errors import ConfigError, TransientError
 from shared.settings.sections import ServiceSettings
 
 # Requests take milliseconds, so a few connections are enough; all replicas of five services share one database.
-LINES = 4
+CONNECTIONS = 4
 # A request that waited this long for a connection or the broker gets 503 with Retry-After.
 WAIT_S = 5.0
 
@@ -48,7 +48,7 @@ class ServiceView(Protocol):
         ...
 
 
-class Desk:
+class AdminContext:
     """What endpoints share.
 
     `pausable_topics` are the topics that the service can pause. `routers` build the service's own endpoints below /v1.
@@ -61,15 +61,15 @@ class Desk:
         settings: ServiceSettings,
         view: ServiceView,
         *,
-        steers: Sequence[str] = (),
+        pausable_topics: Sequence[str] = (),
         table_prefix: str = "",
-        routers: Sequence[Callable[[Desk], APIRouter]] = (),
+        routers: Sequence[Callable[[AdminContext], APIRouter]] = (),
         open_broker: Callable[[], Broker] | None = None,
     ) -> None:
         self.service = settings.name
         self.settings = settings
         self.view = view
-        self.steers = tuple(steers)
+        self.pausable_topics = tuple(pausable_topics)
         self.table_prefix = table_prefix
         self.routers = tuple(routers)
         self._open_broker = open_broker
@@ -77,8 +77,10 @@ class Desk:
         self._broker_lock = threading.Lock()
         name = f"{settings.name}, admin"
         conninfo = settings.database.conninfo()
-        self._links = [Link(conninfo, name, autocommit=True) for _ in range(LINES)]
-        self._free: LifoQueue[Link] = LifoQueue()  # last in, first out: the connection used last is already open
+        self._links = [ReconnectingConnection(conninfo, name, autocommit=True) for _ in range(CONNECTIONS)]
+        self._free: LifoQueue[ReconnectingConnection] = (
+            LifoQueue()
+        )  # last in, first out: the connection used last is already open
         for link in self._links:
             self._free.put(link)
 

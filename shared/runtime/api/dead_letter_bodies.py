@@ -7,11 +7,11 @@ from typing import Annotated, Any, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
-from shared.ops.dead_letter_choice import MOST_REDRIVES, Filter
-from shared.ops.dead_letters import Letter, Place, State, place_of
+from shared.ops.dead_letter_choice import MAX_REDRIVES, DeadLetterFilter
+from shared.ops.dead_letters import DeadLetter, DeadLetterPlace, State, place_of
 
-MOST_IDS = 10_000
-Id = Annotated[str, Field(pattern=r"^[0-9]{1,9}/[0-9]{1,18}$", description="partition/offset")]
+MAX_IDS = 10_000
+DeadLetterId = Annotated[str, Field(pattern=r"^[0-9]{1,9}/[0-9]{1,18}$", description="partition/offset")]
 Text = Annotated[str, Field(min_length=1, max_length=200)]
 _LETTER = {
     "id": "0/17", "state": "open", "at": "2026-01-31T09:00:00Z", "key": "boatrace:2026-01-31:07:04",
@@ -27,7 +27,7 @@ def _example(example: dict[str, Any]) -> ConfigDict:
     return ConfigDict(json_schema_extra={"examples": [example]})
 
 
-class LetterBody(BaseModel):
+class DeadLetterBody(BaseModel):
     """A record that a service could not handle."""
 
     model_config = _example(_LETTER)
@@ -48,7 +48,7 @@ class LetterBody(BaseModel):
     size_bytes: int
 
     @classmethod
-    def of(cls, letter: Letter, state: State) -> Self:
+    def of(cls, letter: DeadLetter, state: State) -> Self:
         return cls(
             id=str(letter.place), state=state, at=letter.at, key=letter.key, cause=letter.cause,
             message=letter.message, stage=letter.stage, stack_digest=letter.stack_digest,
@@ -57,17 +57,17 @@ class LetterBody(BaseModel):
         )  # fmt: skip
 
 
-class LetterPage(BaseModel):
+class DeadLetterPage(BaseModel):
     """A page of dead letters, the newest first."""
 
     model_config = _example({"dead_letters": [_LETTER], "next": None, "earliest": {"0": 0}})
 
-    dead_letters: list[LetterBody]
+    dead_letters: list[DeadLetterBody]
     next: str | None = Field(description="`before` of the next page; null on the last page")
     earliest: dict[str, int] = Field(description="per partition, the first offset that is listed")
 
 
-class Happening(BaseModel):
+class DeadLetterHistoryEntry(BaseModel):
     """An entry in the history of a dead letter or of the record that failed."""
 
     at: datetime
@@ -78,7 +78,7 @@ class Happening(BaseModel):
     dead_letter: str | None = Field(default=None, description="another dead letter of the same record")
 
 
-class WholeLetter(BaseModel):
+class DeadLetterDetail(BaseModel):
     """A dead letter with its payload, headers and history."""
 
     model_config = _example(
@@ -92,12 +92,12 @@ class WholeLetter(BaseModel):
         }
     )
 
-    letter: LetterBody
+    letter: DeadLetterBody
     payload: dict[str, Any] = Field(description="`encoding` (json, text, base64), `value`, and `note` if it was cut")
     headers: dict[str, str] = Field(description="text, or base64:... for bytes that are not UTF-8")
     message: str = Field(description="error message as stored")
     show_origin: str | None = Field(description="command that shows the record that failed")
-    trail: list[Happening] = Field(description="history, the oldest entry first")
+    trail: list[DeadLetterHistoryEntry] = Field(description="history, the oldest entry first")
 
 
 class Facet(BaseModel):
@@ -126,7 +126,7 @@ class Facets(BaseModel):
     days: list[Facet]
 
 
-class FilterBody(BaseModel):
+class DeadLetterFilterBody(BaseModel):
     """Selects open dead letters. Conditions are combined with AND; an omitted condition matches every letter."""
 
     model_config = ConfigDict(
@@ -144,38 +144,44 @@ class FilterBody(BaseModel):
     stage: Text | None = None
     stack_digest: Text | None = None
 
-    def wanted(self) -> Filter:
-        return Filter(**self.model_dump())
+    def to_filter(self) -> DeadLetterFilter:
+        return DeadLetterFilter(**self.model_dump())
 
 
-class Chosen(BaseModel):
+class DeadLetterChangeRequest(BaseModel):
     """Selects dead letters by exactly one of `ids`, `filter` and `all`."""
 
     model_config = ConfigDict(extra="forbid")
 
-    ids: list[Id] | None = Field(default=None, min_length=1, max_length=MOST_IDS)
-    filter: FilterBody | None = None
+    ids: list[DeadLetterId] | None = Field(default=None, min_length=1, max_length=MAX_IDS)
+    filter: DeadLetterFilterBody | None = None
     all: bool = False
     dry_run: bool = Field(default=False, description="return the selection without changing anything")
 
-    def places(self) -> list[Place] | None:
+    def places(self) -> list[DeadLetterPlace] | None:
         return None if self.ids is None else [place for text in self.ids if (place := place_of(text)) is not None]
 
-    def wanted(self) -> Filter:
-        return Filter() if self.filter is None else self.filter.wanted()
+    def to_filter(self) -> DeadLetterFilter:
+        return DeadLetterFilter() if self.filter is None else self.filter.to_filter()
 
-    def said(self) -> str:
+    def describe(self) -> str:
         """Describes the selection in the audit trail."""
         if self.ids is not None:
             return f"{len(self.ids)} dead letters"
-        given = {} if self.filter is None else self.filter.model_dump(mode="json", by_alias=True, exclude_none=True)
-        return "dead letters with " + ", ".join(f"{k}={v}" for k, v in given.items()) if given else "all dead letters"
+        conditions = (
+            {} if self.filter is None else self.filter.model_dump(mode="json", by_alias=True, exclude_none=True)
+        )
+        return (
+            "dead letters with " + ", ".join(f"{k}={v}" for k, v in conditions.items())
+            if conditions
+            else "all dead letters"
+        )
 
-    def ways(self) -> int:
+    def selector_count(self) -> int:
         return (self.ids is not None) + (self.filter is not None) + self.all
 
 
-class Redrive(Chosen):
+class RedriveRequest(DeadLetterChangeRequest):
     """Selects dead letters to send back to the retry topic."""
 
     model_config = ConfigDict(
@@ -183,7 +189,7 @@ class Redrive(Chosen):
         json_schema_extra={"examples": [{"ids": ["0/17"]}, {"filter": {"cause": "InvalidEvent"}, "dry_run": True}]},
     )
 
-    force: bool = Field(default=False, description=f"include letters that were redriven {MOST_REDRIVES} times or more")
+    force: bool = Field(default=False, description=f"include letters that were redriven {MAX_REDRIVES} times or more")
     plan_id: str | None = Field(
         default=None,
         pattern=r"^[0-9]{1,12}$",
@@ -191,15 +197,15 @@ class Redrive(Chosen):
     )
 
     @model_validator(mode="after")
-    def _one_way(self) -> Self:
-        if self.ways() + (self.plan_id is not None) != 1:
+    def _check_selectors(self) -> Self:
+        if self.selector_count() + (self.plan_id is not None) != 1:
             raise ValueError("expected exactly one of ids, filter, all and plan_id")
         if self.plan_id is not None and (self.dry_run or self.force):
             raise ValueError("plan_id cannot be combined with dry_run or force")
         return self
 
 
-class Discard(Chosen):
+class DiscardRequest(DeadLetterChangeRequest):
     """Selects dead letters to discard. Discarded letters stay in the topic and remain readable."""
 
     model_config = ConfigDict(
@@ -209,13 +215,13 @@ class Discard(Chosen):
     reason: str = Field(min_length=1, max_length=1000, pattern=r"\S", description="reason, stored with the discard")
 
     @model_validator(mode="after")
-    def _one_way(self) -> Self:
-        if self.ways() != 1:
+    def _check_selectors(self) -> Self:
+        if self.selector_count() != 1:
             raise ValueError("expected exactly one of ids, filter and all")
         return self
 
 
-class PinnedPartition(BaseModel):
+class PartitionRange(BaseModel):
     """A range of offsets in one partition of the dead-letter topic."""
 
     model_config = _example({"partition": 0, "begin": 4, "end": 18})
@@ -225,7 +231,7 @@ class PinnedPartition(BaseModel):
     end: int = Field(description="end offset, exclusive")
 
 
-class Found(BaseModel):
+class DeadLetterPlanBody(BaseModel):
     """The selection of a dry run."""
 
     model_config = _example(
@@ -238,4 +244,4 @@ class Found(BaseModel):
     counts: dict[str, int] = Field(
         description="selected; settled: no longer open; over_cap: redriven too often; unknown: no such letter"
     )
-    partitions: list[PinnedPartition] = Field(description="offset ranges that the selection is limited to")
+    partitions: list[PartitionRange] = Field(description="offset ranges that the selection is limited to")

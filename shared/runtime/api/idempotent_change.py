@@ -37,13 +37,13 @@ from starlette.exceptions import HTTPException
 from shared.database.connection import DbConnection
 from shared.errors import HeadraceError
 from shared.logs import mask_text
-from shared.ops.idempotency import Stored, digest_of
+from shared.ops.idempotency import StoredResponse, digest_of
 from shared.ops.operations import Operation, State, Wanted
 from shared.ops.tables import audit as audit_table
 from shared.ops.tables import idempotency as idempotency_table
 from shared.ops.tables import operations as operations_table
 from shared.runtime.api.auth import Caller
-from shared.runtime.api.context import Desk
+from shared.runtime.api.context import AdminContext
 from shared.runtime.api.problems import status_and_detail
 
 T = TypeVar("T")
@@ -98,7 +98,7 @@ ACCEPTED: dict[int | str, dict[str, Any]] = {
 
 
 @dataclass(frozen=True)
-class Answer:
+class ChangeResult:
     """The response to a change. `before` and `after` go into the audit trail."""
 
     status: int
@@ -110,17 +110,21 @@ class Answer:
 
 def accepted(
     operation: Operation, before: Mapping[str, Any] | None = None, after: Mapping[str, Any] | None = None
-) -> Answer:
+) -> ChangeResult:
     """A 202 response with the operation's Location. The audit entry's `after` defaults to the operation's target."""
-    said = {"operation": operation.id, **operation.target} if after is None else after
+    audit_after = {"operation": operation.id, **operation.target} if after is None else after
     headers = {"Location": f"/v1/operations/{operation.id}", "Retry-After": "1"}
-    return Answer(HTTPStatus.ACCEPTED, OperationBody.model_validate(operation), headers, before, said)
+    return ChangeResult(HTTPStatus.ACCEPTED, OperationBody.model_validate(operation), headers, before, audit_after)
 
 
-def begun(connection: DbConnection, desk: Desk, request: Request, kind: str, target: Mapping[str, Any]) -> Answer:
+def start_operation(
+    connection: DbConnection, context: AdminContext, request: Request, kind: str, target: Mapping[str, Any]
+) -> ChangeResult:
     """Creates an operation of the service for the caller and returns its 202 response."""
     caller = caller_of(request)
-    return accepted(operations_table.create(connection, desk.service, kind, target, caller.subject, caller.request_id))
+    return accepted(
+        operations_table.create(connection, context.service, kind, target, caller.subject, caller.request_id)
+    )
 
 
 def caller_of(request: Request) -> Caller:
@@ -128,7 +132,7 @@ def caller_of(request: Request) -> Caller:
     return caller
 
 
-def outcome(make: Callable[[], T]) -> T | HeadraceError:
+def capture_refusal(make: Callable[[], T]) -> T | HeadraceError:
     """Returns the result of `make`, or the HeadraceError it raises, for `work` to raise later.
 
     A repeated request must get its stored response, and a refusal must be recorded; both happen in `apply_change`.
@@ -139,8 +143,8 @@ def outcome(make: Callable[[], T]) -> T | HeadraceError:
         return error
 
 
-def carry_out(
-    desk: Desk, request: Request, action: str, target: str, work: Callable[[DbConnection], Answer]
+def apply_change(
+    context: AdminContext, request: Request, action: str, target: str, work: Callable[[DbConnection], ChangeResult]
 ) -> Response:
     """Applies a change once and records it; the same request with the same key gets the stored response.
 
@@ -149,45 +153,47 @@ def carry_out(
     caller = caller_of(request)
     request.state.noted = True
     try:
-        with desk.transaction() as connection:
-            return _once(connection, desk, request, caller, action, target, work)
+        with context.transaction() as connection:
+            return _apply_once(connection, context, request, caller, action, target, work)
     except (HeadraceError, HTTPException) as error:
         status, detail = status_and_detail(error)
         if status < HTTPStatus.INTERNAL_SERVER_ERROR:  # on 5xx the database is likely unavailable
-            with desk.transaction() as connection:
-                audit_table.note(
-                    connection, desk.service, caller.subject, action, target,
+            with context.transaction() as connection:
+                audit_table.append(
+                    connection, context.service, caller.subject, action, target,
                     outcome=f"refused ({status}): {mask_text(detail)}", request_id=caller.request_id,
                 )  # fmt: skip
         raise
 
 
-def _once(
+def _apply_once(
     connection: DbConnection,
-    desk: Desk,
+    context: AdminContext,
     request: Request,
     caller: Caller,
     action: str,
     target: str,
-    work: Callable[[DbConnection], Answer],
+    work: Callable[[DbConnection], ChangeResult],
 ) -> JSONResponse:
     key = request.headers.get(KEY_HEADER)
     digest = digest_of(request.method, str(request.url.path), request.url.query, request.state.body)
-    if key is not None and (stored := _stored(connection, desk.service, caller, key, digest)) is not None:
+    if key is not None and (stored := _stored_response(connection, context.service, caller, key, digest)) is not None:
         return JSONResponse(stored.body, stored.status, {**stored.headers, REPLAYED_HEADER: "true"})
     answer = work(connection)
     body = answer.body.model_dump(mode="json")
-    audit_table.note(
-        connection, desk.service, caller.subject, action, target, before=answer.before, after=answer.after,
+    audit_table.append(
+        connection, context.service, caller.subject, action, target, before=answer.before, after=answer.after,
         request_id=caller.request_id,
     )  # fmt: skip
     if key is not None:
-        kept = Stored(digest, int(answer.status), dict(answer.headers), body)
-        idempotency_table.keep(connection, desk.service, caller.subject, key, kept)
+        response = StoredResponse(digest, int(answer.status), dict(answer.headers), body)
+        idempotency_table.store(connection, context.service, caller.subject, key, response)
     return JSONResponse(body, answer.status, dict(answer.headers))
 
 
-def _stored(connection: DbConnection, service: str, caller: Caller, key: str, digest: bytes) -> Stored | None:
+def _stored_response(
+    connection: DbConnection, service: str, caller: Caller, key: str, digest: bytes
+) -> StoredResponse | None:
     if not idempotency_table.reserve(connection, service, caller.subject, key):
         raise HTTPException(
             HTTPStatus.CONFLICT,

@@ -5,10 +5,10 @@ from __future__ import annotations
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
-from shared.runtime.api.context import Desk
+from shared.runtime.api.context import AdminContext
 
 
-class Lag(BaseModel):
+class PartitionLagBody(BaseModel):
     model_config = ConfigDict(
         json_schema_extra={
             "examples": [
@@ -33,12 +33,12 @@ class Lag(BaseModel):
     )
 
 
-def router(desk: Desk) -> APIRouter:
+def router(context: AdminContext) -> APIRouter:
     router = APIRouter(tags=["lag"])
 
     @router.get("/lag", summary="Get the lag")
-    def lag() -> list[Lag]:
+    def get_lag() -> list[PartitionLagBody]:
         """Returns the lag of every partition that the service reads, across all replicas."""
-        return [Lag(**partition) for partition in desk.view.lag(thorough=True)]
+        return [PartitionLagBody(**partition) for partition in context.view.lag(thorough=True)]
 
     return router

@@ -6,15 +6,15 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from shared.ops.idempotency import KEPT_H, KEY_PATTERN, WHAT_A_KEY_IS
-from shared.runtime.api.auth import PROTECTED, READING
+from shared.ops.idempotency import KEY_DESCRIPTION, KEY_PATTERN, RETENTION_H
+from shared.runtime.api.auth import PROTECTED, READ_METHODS
 from shared.runtime.api.problems import Problem, responses
 
 DESCRIPTION = f"""\
 Every endpoint below {PROTECTED} needs a bearer token: scope `read` for reading, scope `operate` for changes. Every
 error is a problem document (RFC 9457, application/problem+json) whose `detail` says what to do. Work that outlasts the
 request is an operation: the response is 202 with `Location` and `Retry-After`. A POST with an `Idempotency-Key` is
-applied once: the same request with the same key gets the stored response for {KEPT_H} hours. A key is valid at
+applied once: the same request with the same key gets the stored response for {RETENTION_H} hours. A key is valid at
 one service only; another service treats it as a new key.
 """
 _SECURITY = {
@@ -28,13 +28,13 @@ _KEY: dict[str, Any] = {
     "name": "Idempotency-Key",
     "in": "header",
     "required": False,
-    "description": f"{WHAT_A_KEY_IS}, for example replay-of-monday-7; this service applies the request once",
+    "description": f"{KEY_DESCRIPTION}, for example replay-of-monday-7; this service applies the request once",
     "schema": {"type": "string", "pattern": KEY_PATTERN},
 }
 _OF_ANY, _OF_A_CHANGE = (401, 422, 500, 503), (403, 413, 415)
 
 
-def complete(app: FastAPI) -> None:
+def complete_document(app: FastAPI) -> None:
     """Generates the document, which FastAPI caches, and adds the common parts; all errors share one schema."""
     document = app.openapi()
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
@@ -48,24 +48,24 @@ def complete(app: FastAPI) -> None:
 
 
 def _complete(operation: dict[str, Any], method: str, *, protected: bool) -> None:
-    statuses = (*_OF_ANY, *(() if method in READING else _OF_A_CHANGE)) if protected else (422, 500)
-    named = {str(status): response for status, response in responses(*statuses).items()}
+    statuses = (*_OF_ANY, *(() if method in READ_METHODS else _OF_A_CHANGE)) if protected else (422, 500)
+    common = {str(status): response for status, response in responses(*statuses).items()}
     # Our 422 replaces FastAPI's.
-    found = {
+    own = {
         status: response
         for status, response in operation["responses"].items()
-        if status not in named or status == "503"
+        if status not in common or status == "503"
     }
-    operation["responses"] = dict(sorted((named | found).items()))
+    operation["responses"] = dict(sorted((common | own).items()))
     for parameter in operation.get("parameters", ()):
-        parameter["schema"] = _never_null(parameter["schema"])
+        parameter["schema"] = _without_null(parameter["schema"])
     if protected:
         operation["security"] = [{"bearer": []}]
         if method == "POST":
             operation.setdefault("parameters", []).append(_KEY)
 
 
-def _never_null(schema: dict[str, Any]) -> dict[str, Any]:
+def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
     """Removes null from a parameter's schema: a URL omits a parameter and cannot contain null."""
     some = [each for each in schema.get("anyOf", ()) if each != {"type": "null"}]
     if len(some) != 1:

@@ -13,8 +13,15 @@ from starlette.exceptions import HTTPException
 from shared.database.connection import DbConnection
 from shared.ops.operations import Command, Operation, State
 from shared.ops.tables import operations as operations_table
-from shared.runtime.api.context import Desk
-from shared.runtime.api.idempotent_change import ACCEPTED, OPERATION_EXAMPLE, Answer, OperationBody, accepted, carry_out
+from shared.runtime.api.context import AdminContext
+from shared.runtime.api.idempotent_change import (
+    ACCEPTED,
+    OPERATION_EXAMPLE,
+    ChangeResult,
+    OperationBody,
+    accepted,
+    apply_change,
+)
 from shared.runtime.api.paging import Limit, page_of
 from shared.runtime.api.problems import responses
 
@@ -46,29 +53,31 @@ class OperationPage(BaseModel):
     next: str | None = Field(description="`before` of the next page; null on the last page")
 
 
-def full_id(given: str) -> str:
-    return given.zfill(ID_DIGITS)
+def full_id(operation_id: str) -> str:
+    return operation_id.zfill(ID_DIGITS)
 
 
-def found(connection: DbConnection, desk: Desk, operation_id: str, *, lock: bool = False) -> Operation:
+def require_operation(
+    connection: DbConnection, context: AdminContext, operation_id: str, *, lock: bool = False
+) -> Operation:
     """An operation of this service. Raises HTTPException 404 if there is none with this id."""
-    operation = operations_table.get(connection, full_id(operation_id), desk.service, lock=lock)
+    operation = operations_table.get(connection, full_id(operation_id), context.service, lock=lock)
     if operation is None:
         raise HTTPException(
             HTTPStatus.NOT_FOUND,
-            f"{desk.service} has no operation {full_id(operation_id)}; GET /v1/operations lists them",
+            f"{context.service} has no operation {full_id(operation_id)}; GET /v1/operations lists them",
         )
     return operation
 
 
 def operation_page(
-    desk: Desk, before: str | None, limit: int, kinds: Sequence[str] = (), states: Sequence[State] = ()
+    context: AdminContext, before: str | None, limit: int, kinds: Sequence[str] = (), states: Sequence[State] = ()
 ) -> OperationPage:
     """A page of this service's operations older than the id `before`. Empty `kinds` or `states` select all."""
     older = None if before is None else full_id(before)
-    with desk.transaction() as connection:
-        rows = operations_table.listing(
-            connection, desk.service, kinds=kinds, states=states, before=older, limit=limit + 1
+    with context.transaction() as connection:
+        rows = operations_table.list_operations(
+            connection, context.service, kinds=kinds, states=states, before=older, limit=limit + 1
         )
     page, last = page_of(rows, limit)
     return OperationPage(
@@ -76,52 +85,54 @@ def operation_page(
     )
 
 
-def router(desk: Desk) -> APIRouter:
+def router(context: AdminContext) -> APIRouter:
     router = APIRouter(prefix="/operations", tags=["operations"])
 
     @router.get("", summary="List operations")
-    def listing(kind: Kinds = None, state: States = None, before: Before = None, limit: Limit = 100) -> OperationPage:
+    def list_operations(
+        kind: Kinds = None, state: States = None, before: Before = None, limit: Limit = 100
+    ) -> OperationPage:
         """Returns a page of this service's operations, the newest first."""
-        return operation_page(desk, before, limit, kind or (), state or ())
+        return operation_page(context, before, limit, kind or (), state or ())
 
     @router.get("/{operation_id}", summary="Get an operation", responses=responses(404))
-    def one(operation_id: OperationId) -> OperationBody:
+    def get_operation(operation_id: OperationId) -> OperationBody:
         """Returns its state, progress and counts, and what it waits for."""
-        with desk.transaction() as connection:
-            return OperationBody.model_validate(found(connection, desk, operation_id))
+        with context.transaction() as connection:
+            return OperationBody.model_validate(require_operation(connection, context, operation_id))
 
-    _commands(desk, router)
+    _add_commands(context, router)
     return router
 
 
-def _commands(desk: Desk, router: APIRouter) -> None:
-    def say(command: Command, operation_id: str, request: Request) -> Response:
-        def work(connection: DbConnection) -> Answer:
-            before = found(connection, desk, operation_id, lock=True)
-            after = operations_table.command(connection, before, command)
+def _add_commands(context: AdminContext, router: APIRouter) -> None:
+    def apply_command(command: Command, operation_id: str, request: Request) -> Response:
+        def work(connection: DbConnection) -> ChangeResult:
+            before = require_operation(connection, context, operation_id, lock=True)
+            after = operations_table.apply_command(connection, before, command)
             return accepted(
                 after, {"state": before.state, "wanted": before.wanted}, {"state": after.state, "wanted": after.wanted}
             )
 
-        return carry_out(desk, request, command, f"operation {full_id(operation_id)}", work)
+        return apply_change(context, request, command, f"operation {full_id(operation_id)}", work)
 
-    said: dict[str, Any] = {
+    options: dict[str, Any] = {
         "status_code": 202,
         "response_model": OperationBody,
         "responses": ACCEPTED | responses(404, 409),
     }
 
-    @router.post("/{operation_id}/cancel", summary="Cancel a job", **said)
-    def cancel(operation_id: OperationId, request: Request) -> Response:
+    @router.post("/{operation_id}/cancel", summary="Cancel a job", **options)
+    def cancel_operation(operation_id: OperationId, request: Request) -> Response:
         """The job ends after its current unit; what it wrote stays. 409: it has ended or is not a job."""
-        return say("cancel", operation_id, request)
+        return apply_command("cancel", operation_id, request)
 
-    @router.post("/{operation_id}/pause", summary="Pause a job", **said)
-    def pause(operation_id: OperationId, request: Request) -> Response:
+    @router.post("/{operation_id}/pause", summary="Pause a job", **options)
+    def pause_operation(operation_id: OperationId, request: Request) -> Response:
         """The job stops after its current unit. 409: it has ended, is being cancelled or is not a job."""
-        return say("pause", operation_id, request)
+        return apply_command("pause", operation_id, request)
 
-    @router.post("/{operation_id}/resume", summary="Resume a job", **said)
-    def resume(operation_id: OperationId, request: Request) -> Response:
+    @router.post("/{operation_id}/resume", summary="Resume a job", **options)
+    def resume_operation(operation_id: OperationId, request: Request) -> Response:
         """The job continues where it was paused. 409: it has ended, is being cancelled or is not a job."""
-        return say("resume", operation_id, request)
+        return apply_command("resume", operation_id, request)

@@ -77,12 +77,12 @@ def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
 def install(app: FastAPI) -> None:
     """Turns every error of the app into a problem, and adds the request id to every response."""
     for expected in (HTTPException, RequestValidationError, *_STATUS_OF):
-        app.add_exception_handler(expected, _of_expected)
-    app.add_exception_handler(Exception, _of_anything)
-    app.add_middleware(RequestIds)
+        app.add_exception_handler(expected, _handle_expected)
+    app.add_exception_handler(Exception, _handle_unexpected)
+    app.add_middleware(RequestIdMiddleware)
 
 
-class RequestIds:
+class RequestIdMiddleware:
     """Takes the caller's X-Request-Id or generates one, and returns it in the response."""
 
     def __init__(self, app: ASGIApp) -> None:
@@ -92,8 +92,8 @@ class RequestIds:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        given = Headers(scope=scope).get(REQUEST_ID, "")
-        request_id = given if _ACCEPTED_ID.fullmatch(given) else str(uuid4())
+        received = Headers(scope=scope).get(REQUEST_ID, "")
+        request_id = received if _ACCEPTED_ID.fullmatch(received) else str(uuid4())
         scope.setdefault("state", {})["request_id"] = request_id
 
         async def send_with_id(message: Message) -> None:
@@ -140,14 +140,14 @@ def problem_of(request: HTTPConnection, error: Exception) -> JSONResponse:
         headers["Allow"] = ", ".join(_allowed(request)) or headers.get("Allow", "GET")
         detail = f"{path} does not support {request.scope['method']}; use {headers['Allow']}"
     title = NOT_READY if isinstance(error, NotReady) else _title(status)
-    return _answer(request, status, title, detail, headers)
+    return _response(request, status, title, detail, headers)
 
 
-async def _of_expected(request: Request, error: Exception) -> JSONResponse:
+async def _handle_expected(request: Request, error: Exception) -> JSONResponse:
     return problem_of(request, error)
 
 
-async def _of_anything(request: Request, error: Exception) -> JSONResponse:
+async def _handle_unexpected(request: Request, error: Exception) -> JSONResponse:
     """The error itself goes to the log, not to the caller: it may contain internal data."""
     answer = problem_of(request, error)
     answer.headers["Connection"] = "close"  # the server closes the connection, so clients must not reuse it
@@ -158,13 +158,13 @@ def _allowed(request: HTTPConnection) -> list[str]:
     """All methods of the path: the router's own Allow header names only those of the first matching route."""
     routes: list[BaseRoute] = request.app.routes
 
-    def taken(method: str) -> bool:
+    def is_supported(method: str) -> bool:
         return any(route.matches({**request.scope, "method": method})[0] == Match.FULL for route in routes)
 
-    return [method for method in _METHODS if taken(method)]
+    return [method for method in _METHODS if is_supported(method)]
 
 
-def _answer(request: HTTPConnection, status: int, title: str, detail: str, headers: dict[str, str]) -> JSONResponse:
+def _response(request: HTTPConnection, status: int, title: str, detail: str, headers: dict[str, str]) -> JSONResponse:
     request_id = request.state.request_id
     body = Problem(type=_type_of(title), title=title, status=status, detail=detail, request_id=request_id)
     return JSONResponse(body.model_dump(), status, headers={**headers, REQUEST_ID: request_id}, media_type=MEDIA_TYPE)

@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 
 from shared.errors import ConfigError
 from shared.runtime.api.app import admin_app
-from shared.runtime.api.context import Desk
+from shared.runtime.api.context import AdminContext
 from shared.settings.sections import read_secret
 
 STOP_TIMEOUT_S = 2.0
@@ -28,7 +28,7 @@ class AdminServer:
         self, app: FastAPI, host: str = "127.0.0.1", port: int = 0, close: Callable[[], None] = lambda: None
     ) -> None:
         self._close = close
-        self._socket = _bound(host, port)
+        self._socket = _bind(host, port)
         bound: tuple[Any, ...] = self._socket.getsockname()
         self.port: int = bound[1]
         self.url = f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
@@ -49,14 +49,14 @@ class AdminServer:
         self._close()
 
 
-def admin_server(desk: Desk, registry: CollectorRegistry) -> AdminServer:
+def admin_server(context: AdminContext, registry: CollectorRegistry) -> AdminServer:
     """The server as configured. Raises ConfigError if the port is in use or the token file does not exist."""
-    settings = desk.settings.admin
+    settings = context.settings.admin
     file_token = None if settings.token_file is None else read_secret(settings.token_file)
-    return AdminServer(admin_app(desk, registry, file_token), settings.host, settings.port, desk.close)
+    return AdminServer(admin_app(context, registry, file_token), settings.host, settings.port, context.close)
 
 
-def _bound(host: str, port: int) -> socket.socket:
+def _bind(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # asyncio disables Nagle only if the protocol is TCP; otherwise each small response waits 40 ms for an ACK.
     listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)

@@ -10,11 +10,11 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
-from shared.runtime.api.context import Desk
+from shared.runtime.api.context import AdminContext
 from shared.runtime.api.problems import responses
 
 
-class Status(BaseModel):
+class ServiceStatus(BaseModel):
     model_config = ConfigDict(
         json_schema_extra={
             "examples": [{"service": "cleaner", "replica": "host-0", "state": "running", "detail": {"partitions": 6}}]
@@ -35,14 +35,14 @@ class Probe(BaseModel):
     status: str
 
 
-def probes(desk: Desk, registry: CollectorRegistry) -> APIRouter:
+def probes(context: AdminContext, registry: CollectorRegistry) -> APIRouter:
     """Endpoints outside /v1, which need no token."""
     router = APIRouter(tags=["probes"])
-    view = desk.view
+    view = context.view
 
     # Async, so it needs no worker thread: busy threads are no reason to restart the service.
     @router.get("/livez", summary="Check liveness", responses=responses(503))
-    async def livez() -> Probe:
+    async def check_liveness() -> Probe:
         """Tells whether the loop has ticked lately, regardless of its dependencies. 503: restart the service."""
         if not view.alive():
             raise HTTPException(
@@ -51,7 +51,7 @@ def probes(desk: Desk, registry: CollectorRegistry) -> APIRouter:
         return Probe(status="alive")
 
     @router.get("/readyz", summary="Check readiness", responses=responses(503))
-    def readyz() -> Probe:
+    def check_readiness() -> Probe:
         """Tells whether its dependencies answer, its orders are read and it has joined its group. A paused service is
         ready."""
         ready, why = view.ready()
@@ -67,19 +67,19 @@ def probes(desk: Desk, registry: CollectorRegistry) -> APIRouter:
         response_class=Response,
         responses={200: {"description": "Metrics as text", "content": {CONTENT_TYPE_LATEST: example}}},
     )
-    def metrics() -> Response:
+    def get_metrics() -> Response:
         """Returns all metrics of the service in Prometheus text format; docs/metrics.md describes them."""
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
     return router
 
 
-def router(desk: Desk) -> APIRouter:
+def router(context: AdminContext) -> APIRouter:
     router = APIRouter(tags=["status"])
 
     @router.get("/status", summary="Get the status")
-    def status() -> Status:
+    def get_status() -> ServiceStatus:
         """Returns the state of this replica and details that depend on the service."""
-        return Status(**desk.view.status())
+        return ServiceStatus(**context.view.status())
 
     return router

@@ -17,19 +17,19 @@ from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from shared.ops.idempotency import WHAT_A_KEY_IS, is_key
+from shared.ops.idempotency import KEY_DESCRIPTION, is_key
 from shared.runtime.api.problems import problem_of
 
 MAX_BODY_BYTES = 1024 * 1024
 MAX_DEPTH = 32
 # Reads up to this much of a body that is too large before refusing it: a client that still sends reads no response.
-DRAINED_BYTES = 64 * 1024 * 1024
-READING = frozenset({"GET", "HEAD", "OPTIONS"})
+MAX_DRAINED_BYTES = 64 * 1024 * 1024
+READ_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 NO_BODY: Any = None
 _DATED = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
-class CleanUrls:
+class UrlMiddleware:
     """Refuses URLs with %00, which PostgreSQL's text type cannot store."""
 
     def __init__(self, app: ASGIApp) -> None:
@@ -45,7 +45,7 @@ class CleanUrls:
         await self._app(scope, receive, send)
 
 
-class Bodies:
+class BodyMiddleware:
     """Reads and checks the body of a change: JSON of at most MAX_BODY_BYTES and MAX_DEPTH levels.
 
     Stores the decoded body in `request.state.body`.
@@ -55,7 +55,7 @@ class Bodies:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] in READING:
+        if scope["type"] != "http" or scope["method"] in READ_METHODS:
             await self._app(scope, receive, send)
             return
         request, headers = HTTPConnection(scope), Headers(scope=scope)
@@ -66,12 +66,12 @@ class Bodies:
         except HTTPException as error:
             await problem_of(request, error)(scope, receive, send)
             return
-        except _GoneError:
+        except _DisconnectedError:
             return
-        await self._app(scope, _again(body, receive), send)
+        await self._app(scope, _receive_again(body, receive), send)
 
 
-async def known_parameters(request: Request) -> None:
+async def require_known_parameters(request: Request) -> None:
     """Refuses query parameters that would be ignored or misread.
 
     An unknown parameter is refused because a misspelled filter would filter nothing. A bare number for a time is
@@ -84,13 +84,13 @@ async def known_parameters(request: Request) -> None:
             HTTPStatus.UNPROCESSABLE_ENTITY, f"no such parameter: {', '.join(map(repr, unknown))}; {allowed}"
         )
     for name, value in request.query_params.multi_items():
-        if _says_when(known[name]) and not _DATED.match(value):
+        if _is_time(known[name]) and not _DATED.match(value):
             raise HTTPException(
                 HTTPStatus.UNPROCESSABLE_ENTITY, f"query.{name}: expected 2026-01-31 or 2026-01-31T09:00:00Z"
             )
 
 
-class _GoneError(Exception):
+class _DisconnectedError(Exception):
     """The client closed the connection."""
 
 
@@ -102,15 +102,15 @@ def _query_parameters(dependant: Dependant) -> dict[str, Any]:
     return known
 
 
-def _says_when(annotation: Any) -> bool:
+def _is_time(annotation: Any) -> bool:
     """Tells whether the annotation allows a date or a time."""
-    return annotation in (date, datetime, AwareDatetime) or any(map(_says_when, get_args(annotation)))
+    return annotation in (date, datetime, AwareDatetime) or any(map(_is_time, get_args(annotation)))
 
 
 def _check_key(headers: Headers) -> None:
     keys = headers.getlist("idempotency-key")
     if len(keys) > 1 or not all(is_key(key) for key in keys):
-        raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, f"Idempotency-Key: expected one, {WHAT_A_KEY_IS}")
+        raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, f"Idempotency-Key: expected one, {KEY_DESCRIPTION}")
 
 
 async def _read(headers: Headers, receive: Receive) -> bytes:
@@ -119,10 +119,10 @@ async def _read(headers: Headers, receive: Receive) -> bytes:
         raise _too_large()  # a client that waits for 100 Continue has not sent the body yet
     chunks: list[bytes] = []
     size, more = 0, True
-    while more and size <= DRAINED_BYTES:
+    while more and size <= MAX_DRAINED_BYTES:
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise _GoneError
+            raise _DisconnectedError
         chunk: bytes = message.get("body", b"")
         size += len(chunk)
         if size <= MAX_BODY_BYTES:
@@ -148,15 +148,15 @@ def _json(headers: Headers, body: bytes) -> Any:
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "send the body as JSON, with Content-Type: application/json"
         )
     try:
-        said = orjson.loads(body)
+        value = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, f"the body is not valid JSON in UTF-8: {error}") from None
-    _check(said)
-    return said
+    _check_value(value)
+    return value
 
 
-def _check(said: Any) -> None:
-    level, depth = [said], 0
+def _check_value(value: Any) -> None:
+    level, depth = [value], 0
     while level:
         depth += 1
         if depth > MAX_DEPTH:
@@ -172,15 +172,15 @@ def _check(said: Any) -> None:
         level = below
 
 
-def _again(body: bytes, receive: Receive) -> Receive:
+def _receive_again(body: bytes, receive: Receive) -> Receive:
     """A `receive` that returns the body that was read, then the server's further messages."""
-    told = False
+    sent = False
 
     async def replay() -> Message:
-        nonlocal told
-        if told:
+        nonlocal sent
+        if sent:
             return await receive()
-        told = True
+        sent = True
         return {"type": "http.request", "body": body, "more_body": False}
 
     return replay

@@ -8,10 +8,10 @@ from typing import Literal
 
 import structlog
 
-from shared.broker.contract import Consumer, Polled, TopicPartition
+from shared.broker.contract import Consumer, PollResult, TopicPartition
 from shared.errors import BrokerError, TransientError
-from shared.ops.orders import Doing, Orders, released
-from shared.runtime.control.mailbox import Steering
+from shared.ops.orders import Orders, PartitionStatus, new_resume_orders
+from shared.runtime.control.mailbox import ControlMailbox
 from shared.runtime.dead_letters.breaker import Breaker, Tripped
 from shared.runtime.metrics import Metrics
 
@@ -29,19 +29,19 @@ HoldReason = Literal["no orders", "old orders", "paused", "tripped", "busy"]
 class PartitionGate:
     """Used by the loop's thread between two units: call `before_poll`, poll, call `after_poll`."""
 
-    def __init__(self, reads: tuple[str, ...], steering: Steering, breaker: Breaker, metrics: Metrics) -> None:
+    def __init__(self, reads: tuple[str, ...], mailbox: ControlMailbox, breaker: Breaker, metrics: Metrics) -> None:
         self.owned: frozenset[TopicPartition] = frozenset()
         # The partitions that are paused in the consumer, and why. All are resumed later, including revoked ones,
         # because they may return.
         self.held: Mapping[TopicPartition, HoldReason] = {}
         self.seq = 0  # the number of the newest order that is obeyed
         self._reads = reads
-        self._steering = steering
+        self._mailbox = mailbox
         self._breaker = breaker
         self._metrics = metrics
         self._orders: Orders | None = None
         # Partitions assigned while the orders were stale: newer orders may contradict them.
-        self._under_old_orders: frozenset[TopicPartition] = frozenset()
+        self._with_stale_orders: frozenset[TopicPartition] = frozenset()
         self._tripped: dict[TopicPartition, str] = {}
         # By topic, the failures tolerated by orders that are not effective yet; for partitions assigned until then.
         self._tolerate: dict[str, int] = {}
@@ -58,7 +58,7 @@ class PartitionGate:
         self._record_positions(consumer)
         return wait_s
 
-    def after_poll(self, consumer: Consumer, polled: Polled) -> Polled:
+    def after_poll(self, consumer: Consumer, polled: PollResult) -> PollResult:
         """The records that may be handled. A rebalance may have assigned a held partition that is not paused yet; if
         the poll returned records of it, all records are discarded and the consumer is reloaded."""
         self.assign(consumer)
@@ -69,7 +69,7 @@ class PartitionGate:
         self._publish()
         return polled
 
-    def poll_paused(self, consumer: Consumer, timeout_s: float) -> Polled:
+    def poll_paused(self, consumer: Consumer, timeout_s: float) -> PollResult:
         """Poll with everything paused, to remain a member of the group. The partitions stay paused until `before_poll`.
         Only a partition that is assigned in this poll returns records."""
         self.pause_all(consumer)
@@ -89,16 +89,16 @@ class PartitionGate:
         for tp in came:
             if tp.topic in self._tolerate:
                 self._breaker.release(tp, self._tolerate[tp.topic])
-        kept = self._under_old_orders & owned
-        self._under_old_orders = kept if self._steering.is_fresh() else kept | came
+        kept = self._with_stale_orders & owned
+        self._with_stale_orders = kept if self._mailbox.is_fresh() else kept | came
         self.owned, self._changed = owned, True
         self._metrics.rebalances_total.inc()
 
     def distrust(self) -> None:
         """Call after a failed unit. If the orders are stale, hold the owned partitions until fresh orders are read,
         because another replica may have owned them in between."""
-        if not self._steering.is_fresh():
-            self._under_old_orders, self._changed = self.owned, True
+        if not self._mailbox.is_fresh():
+            self._with_stale_orders, self._changed = self.owned, True
 
     def trip(self, tripped: Tripped) -> None:
         """Hold a partition until a resume order or a restart; its batch is polled again without it."""
@@ -111,7 +111,7 @@ class PartitionGate:
         """The loop's state after a poll, and the reason if it is not ready."""
         if self._orders is None:
             return "waiting for orders", "the orders have not been read from the database yet"
-        if self._under_old_orders:
+        if self._with_stale_orders:
             return "waiting for orders", "partitions were assigned while the orders could not be read from the database"
         if causes := [self._tripped[tp] for tp, reason in sorted(self.held.items()) if reason == "tripped"]:
             return "tripped", "; ".join(causes)
@@ -119,12 +119,12 @@ class PartitionGate:
 
     def _refresh(self) -> None:
         """Apply the latest orders. A resume order also releases tripped partitions."""
-        orders = self._steering.orders()
-        if self._under_old_orders and self._steering.is_fresh():
-            self._under_old_orders, self._changed = frozenset(), True
+        orders = self._mailbox.orders()
+        if self._with_stale_orders and self._mailbox.is_fresh():
+            self._with_stale_orders, self._changed = frozenset(), True
         if orders is None or orders == self._orders:
             return
-        for order in released(self._orders, orders):
+        for order in new_resume_orders(self._orders, orders):
             for tp in {each for each in self.owned | self._tripped.keys() if each.topic == order.topic}:
                 self._breaker.release(tp, order.tolerate)
                 self._metrics.tripped_partitions.labels(*tp).set(0)
@@ -145,7 +145,7 @@ class PartitionGate:
     def _reason(self, tp: TopicPartition) -> HoldReason | None:
         if self._orders is None:
             return "no orders"
-        if tp in self._under_old_orders:
+        if tp in self._with_stale_orders:
             return "old orders"
         if self._orders.paused(tp.topic):
             return "paused"
@@ -166,10 +166,10 @@ class PartitionGate:
         if self._orders is None or not self._changed:
             return
         self._changed, self._published_at_s = False, time.monotonic()
-        self._steering.obey(self.seq, {tp: self._doing(tp) for tp in self.owned - self._under_old_orders})
+        self._mailbox.set_status(self.seq, {tp: self._status_of(tp) for tp in self.owned - self._with_stale_orders})
 
-    def _doing(self, tp: TopicPartition) -> Doing:
+    def _status_of(self, tp: TopicPartition) -> PartitionStatus:
         position = self._positions.get(tp)
         if self.held.get(tp) == "tripped":
-            return Doing("tripped", position, self._tripped[tp])
-        return Doing("paused" if tp in self.held else "running", position)
+            return PartitionStatus("tripped", position, self._tripped[tp])
+        return PartitionStatus("paused" if tp in self.held else "running", position)

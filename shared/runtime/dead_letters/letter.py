@@ -15,19 +15,21 @@ from shared.topics import dead_letter_topic, retry_topic
 # Long enough for a cause, short enough that headers stay a small part of a record.
 LONGEST_MESSAGE_BYTES = 1024
 # The headers of the first failure, which a redriven dead letter keeps when it fails again.
-_FIRST = ("dlq.original-", names.FIRST_FAILED_AT, names.REDRIVE_COUNT)
+_FIRST_FAILURE_HEADERS = ("dlq.original-", names.FIRST_FAILED_AT, names.REDRIVE_COUNT)
 # Only these frames are recorded: those of libraries and the interpreter change with their versions.
-_OURS = ("services.", "shared.")
+_OWN_PACKAGES = ("services.", "shared.")
 
 
-def dead_letter(service: str, failed: Failed, at: datetime) -> NewRecord:
+def dead_letter(service: str, failed: FailedRecord, at: datetime) -> NewRecord:
     """The dead letter: the original key, value and headers, plus headers about the failure. `at` is its time.
 
     Its size does not depend on how often the record was redriven.
     """
     record = failed.record
     tried_again = record.topic == retry_topic(service)
-    kept = {name: value for name, value in record.headers.items() if tried_again and name.startswith(_FIRST)}
+    first_failure = {
+        name: value for name, value in record.headers.items() if tried_again and name.startswith(_FIRST_FAILURE_HEADERS)
+    }
     frames = frames_of(failed.error.__traceback__)
     headers = {
         "event_id": str(uuid5(NAMESPACE, record.place)).encode(),  # replaced by the record's own event_id, if any
@@ -39,13 +41,13 @@ def dead_letter(service: str, failed: Failed, at: datetime) -> NewRecord:
         names.ORIGINAL_GROUP: service.encode(),
         names.FIRST_FAILED_AT: at.isoformat(timespec="microseconds").encode(),
         names.REDRIVE_COUNT: names.count_text(0),
-        **kept,
+        **first_failure,
         names.STAGE: failed.stage.encode(),
         names.CAUSE: type(failed.error).__name__.encode(),
         names.MESSAGE: message_of(failed.error).encode(),
         names.ATTEMPTS: str(failed.attempts).encode(),
         names.STACK_DIGEST: names.stack_digest(frames).encode(),
-        names.STACK_FRAME: frames[-1].encode()[: names.LONGEST_FRAME_BYTES] if frames else b"",
+        names.STACK_FRAME: frames[-1].encode()[: names.MAX_FRAME_BYTES] if frames else b"",
     }
     return NewRecord(dead_letter_topic(service), record.key, record.value, headers)
 
@@ -60,8 +62,8 @@ def frames_of(trace: TracebackType | None) -> list[str]:
         module = trace.tb_frame.f_globals.get("__name__", "")
         frames.append(f"{module}:{trace.tb_frame.f_code.co_name}:{trace.tb_lineno}")
         trace = trace.tb_next
-    ours = [frame for frame in frames if frame.startswith(_OURS)]
-    return list(dict.fromkeys(ours or frames))
+    own_frames = [frame for frame in frames if frame.startswith(_OWN_PACKAGES)]
+    return list(dict.fromkeys(own_frames or frames))
 
 
 def message_of(error: BaseException) -> str:
@@ -70,7 +72,7 @@ def message_of(error: BaseException) -> str:
     return text[:LONGEST_MESSAGE_BYTES].decode(errors="ignore")
 
 
-class Failed(NamedTuple):
+class FailedRecord(NamedTuple):
     """A record that could not be handled: its error, the stage (decode, handle), and how often it was tried alone."""
 
     record: Record

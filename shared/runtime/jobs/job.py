@@ -6,17 +6,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from shared.broker.contract import Broker, Record, TopicPartition, Unit
-from shared.runtime.jobs.cursor import Cursor, Spans
-from shared.runtime.jobs.span_reader import SpanReader, SpanReading
+from shared.runtime.jobs.cursor import JobCursor, Spans
+from shared.runtime.jobs.span_reader import SpanReader, SpanSource
 
-Reading = tuple[str, str]
+Subscription = tuple[str, str]
 """(service, topic): a topic that a service reads."""
 
 Transform = Callable[[Sequence[Record], Unit], Mapping[str, int]]
 """Appends the outputs of these records to the unit; returns the numbers to add to the counts. May be called again with
 the same records after a failed unit."""
 
-Committed = Callable[[Cursor, Sequence[Record]], None]
+OnCommit = Callable[[JobCursor, Sequence[Record]], None]
 """Called after each committed unit with its selected records. Also called without records when a worker starts, with
 its first cursor, because its predecessor may have crashed between a commit and this call. If it raises TransientError,
 it is called again."""
@@ -34,13 +34,13 @@ class Job:
 
     id: str
     spans: Spans
-    wanted: Callable[[Record], bool]
+    is_selected: Callable[[Record], bool]
     transform: Transform
     in_database: bool = False
     unit_records: int = 200
     rate: float | None = None
-    committed: Committed = lambda _cursor, _records: None
-    downstream: frozenset[Reading] = frozenset()
-    beside: str | None = None
-    reading: Callable[[Broker, Spans, Mapping[TopicPartition, int]], SpanReading] = SpanReader
+    on_commit: OnCommit = lambda _cursor, _records: None
+    downstream: frozenset[Subscription] = frozenset()
+    live_topic: str | None = None
+    open_reader: Callable[[Broker, Spans, Mapping[TopicPartition, int]], SpanSource] = SpanReader
     slow: bool = False

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from shared.ops.operations import Operation
 from shared.runtime.exit_codes import SUPERVISED
 from shared.runtime.jobs.replay import JOB, JOB_WORKER
-from shared.runtime.jobs.workers import Start
+from shared.runtime.jobs.workers import StartWorker
 from shared.settings.sections import ServiceSettings
 
 LAST_WORDS_BYTES = 2000
@@ -27,8 +27,8 @@ class JobProcess:
         self._process = subprocess.Popen(  # noqa: S603  # our own program
             command, env={**os.environ, **environment}, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE
         )
-        self._last = b""
-        self._passing_on = threading.Thread(target=self._pass_on, name="log of a job", daemon=True)
+        self._output_tail = b""
+        self._passing_on = threading.Thread(target=self._forward_output, name="log of a job", daemon=True)
         self._passing_on.start()
 
     def status(self) -> int | None:
@@ -48,27 +48,27 @@ class JobProcess:
             self._process.wait()
         self._passing_on.join(1.0)
 
-    def last_words(self) -> str:
+    def last_error(self) -> str:
         """The last line of its stderr."""
-        lines = self._last.decode(errors="replace").strip().splitlines()
+        lines = self._output_tail.decode(errors="replace").strip().splitlines()
         return lines[-1] if lines else "no output"
 
-    def _pass_on(self) -> None:
+    def _forward_output(self) -> None:
         assert self._process.stderr is not None  # noqa: S101  # it was started with stderr=PIPE
-        with self._process.stderr as said:
-            for line in said:
+        with self._process.stderr as stderr:
+            for line in stderr:
                 sys.stderr.buffer.write(line)
                 sys.stderr.buffer.flush()
-                self._last = (self._last + line)[-LAST_WORDS_BYTES:]
+                self._output_tail = (self._output_tail + line)[-LAST_WORDS_BYTES:]
 
 
-def replaying(settings: ServiceSettings) -> Start:
+def replay_starter(settings: ServiceSettings) -> StartWorker:
     """Starts replays, each as this program in a process of its own with the same settings, so that it does not compete
     for this process's interpreter. It ends when this process ends. It has its own slot, for services that identify
     writers by slot."""
 
-    def start(operation: Operation, worker: str, place: int) -> JobProcess:
-        slot = f"{settings.service.slot[:LONGEST_SLOT]}.job{place or ''}"
+    def start(operation: Operation, worker: str, index: int) -> JobProcess:
+        slot = f"{settings.service.slot[:LONGEST_SLOT]}.job{index or ''}"
         environment = {JOB: operation.id, JOB_WORKER: worker, SUPERVISED: "1", "HEADRACE_SERVICE__SLOT": slot}
         return JobProcess(own_program(), environment)
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack, closing
 
 from shared.broker.contract import Broker, Record, TopicPartition, Unit
-from shared.runtime.jobs.cursor import Cursor, cursor_of
+from shared.runtime.jobs.cursor import JobCursor, cursor_of
 from shared.runtime.jobs.job import Job, Transform
 from shared.topics import JOB_CURSORS
 
@@ -30,10 +30,12 @@ class JobSession:
             self._producer = stack.enter_context(closing(broker.producer(f"job-{job.id}", in_database=job.in_database)))
             committed = broker.cursors(JOB_CURSORS, in_database=job.in_database).get(job.id)
             self.cursor = cursor_of(committed, job.spans)
-            self._reader = stack.enter_context(closing(job.reading(broker, job.spans, self.cursor.left(job.spans))))
+            self._reader = stack.enter_context(
+                closing(job.open_reader(broker, job.spans, self.cursor.remaining(job.spans)))
+            )
             self._stack = stack.pop_all()
         self.is_open = True
-        self._began_at_s = self._saved_at_s = time.monotonic()
+        self._started_at_s = self._saved_at_s = time.monotonic()
         self._began_progress = self.progress
 
     @property
@@ -41,28 +43,28 @@ class JobSession:
         return self.cursor.progress(self._job.spans)
 
     @property
-    def left_s(self) -> float | None:
+    def remaining_s(self) -> float | None:
         """The estimated time until the end, in seconds, at the speed so far; None if nothing was done yet."""
         done = self.progress - self._began_progress
-        return None if done <= 0 else (time.monotonic() - self._began_at_s) * (1 - self.progress) / done
+        return None if done <= 0 else (time.monotonic() - self._started_at_s) * (1 - self.progress) / done
 
     @property
     def is_done(self) -> bool:
-        return not self._pending and not self._reader.left
+        return not self._pending and not self._reader.unfinished
 
-    def read(self, most: int) -> bool:
+    def read(self, max_records: int) -> bool:
         """Poll once if fewer than `max_records` records are pending; returns whether any came. Reading ahead makes the
         units larger, because a live topic's batches are small and each unit has a fixed cost."""
-        if len(self._pending) >= most or not self._reader.left:
+        if len(self._pending) >= max_records or not self._reader.unfinished:
             return False
         records = self._reader.poll(POLL_S, READ_RECORDS)
         self._pending.extend(records)
         return bool(records)
 
-    def work(self, most: int, transform: Transform) -> Sequence[Record]:
+    def work(self, max_records: int, transform: Transform) -> Sequence[Record]:
         """Commit one unit of at most `max_records` selected records and the cursor after them; returns the records.
         Without selected records the cursor alone is saved, every SAVE_S."""
-        cursor, selected = self._next_batch(most)
+        cursor, selected = self._next_batch(max_records)
         if selected:
             with self._unit() as unit:
                 cursor.add({"selected": len(selected)})
@@ -83,24 +85,24 @@ class JobSession:
         self.is_open = False
         self._stack.close()
 
-    def _next_batch(self, most: int) -> tuple[Cursor, list[Record]]:
+    def _next_batch(self, max_records: int) -> tuple[JobCursor, list[Record]]:
         """The next selected records, and the cursor after them and the records skipped between them."""
-        cursor, selected, before = self.cursor.copy(), list[Record](), len(self._pending)
-        while self._pending and len(selected) < most:
+        cursor, selected, pending_before = self.cursor.copy(), list[Record](), len(self._pending)
+        while self._pending and len(selected) < max_records:
             record = self._pending.popleft()
-            cursor.next[TopicPartition(record.topic, record.partition)] = record.offset + 1
-            if self._job.wanted(record):
+            cursor.next_offsets[TopicPartition(record.topic, record.partition)] = record.offset + 1
+            if self._job.is_selected(record):
                 selected.append(record)
-        cursor.add({"read": before - len(self._pending)})
+        cursor.add({"read": pending_before - len(self._pending)})
         if not self._pending:
-            cursor.next |= self._reader.read_to
+            cursor.next_offsets |= self._reader.read_to
         return cursor, selected
 
     def _unit(self) -> Unit:
         return self._producer.db_unit() if self._job.in_database else self._producer.unit()
 
-    def _commit(self, unit: Unit, cursor: Cursor) -> None:
-        unit.cursor_set(JOB_CURSORS, self._job.id, cursor.encoded())
+    def _commit(self, unit: Unit, cursor: JobCursor) -> None:
+        unit.cursor_set(JOB_CURSORS, self._job.id, cursor.encode())
         unit.commit()
         self.cursor = cursor
         self._saved_at_s = time.monotonic()

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from shared.broker.contract import Broker, Reader, Record, TopicPartition
-from shared.broker.counting.read_range import require_there
+from shared.broker.counting.read_range import require_available
 from shared.runtime.jobs.cursor import Spans
 
 
-class SpanReading(Protocol):
+class SpanSource(Protocol):
     """The source that a job reads its records from."""
 
     @property
@@ -19,7 +19,7 @@ class SpanReading(Protocol):
         ...
 
     @property
-    def left(self) -> frozenset[TopicPartition]:
+    def unfinished(self) -> frozenset[TopicPartition]:
         """The partitions that are not read to the end of their span."""
         ...
 
@@ -33,11 +33,11 @@ class SpanReading(Protocol):
 class SpanReader:
     """Reads the spans of all partitions at the same time. A partition that is read to its end is dropped."""
 
-    def __init__(self, broker: Broker, spans: Spans, left: Mapping[TopicPartition, int]) -> None:
+    def __init__(self, broker: Broker, spans: Spans, next_offsets: Mapping[TopicPartition, int]) -> None:
         """`next_offsets`: the unfinished partitions and the offsets to continue from."""
         self._broker = broker
         self._spans = spans
-        self._read_to = dict(left)
+        self._read_to = dict(next_offsets)
         self._reader: Reader | None = None
         self._of: frozenset[TopicPartition] = frozenset()
 
@@ -46,7 +46,7 @@ class SpanReader:
         return dict(self._read_to)
 
     @property
-    def left(self) -> frozenset[TopicPartition]:
+    def unfinished(self) -> frozenset[TopicPartition]:
         return frozenset(tp for tp, offset in self._read_to.items() if offset < self._spans[tp].end)
 
     def poll(self, timeout_s: float, max_records: int) -> list[Record]:
@@ -66,9 +66,9 @@ class SpanReader:
 
     def _reader_of_left(self) -> Reader | None:
         """The reader of the unfinished partitions; replaced when a partition is finished."""
-        if self._reader is None or self._of != self.left:
+        if self._reader is None or self._of != self.unfinished:
             self.close()
-            self._of = self.left
+            self._of = self.unfinished
             if self._of:
                 self._reader = self._broker.reader(sorted(self._of))
                 for tp in self._of:
@@ -83,7 +83,7 @@ class SpanReader:
             first.setdefault(_tp(record), record.offset)
         odd = [tp for tp in self._of if not records or first.get(tp, reader.position(tp)) > self._read_to[tp]]
         if odd:
-            require_there(self._broker, {tp: self._read_to[tp] for tp in odd})
+            require_available(self._broker, {tp: self._read_to[tp] for tp in odd})
 
 
 def _tp(record: Record) -> TopicPartition:

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 import structlog
 
 from shared.errors import ConfigError
-from shared.runtime.exit_codes import DIED, MISCONFIGURED, STOPPED, Loop
+from shared.runtime.exit_codes import CRASHED, MISCONFIGURED, STOPPED, Loop
 from shared.runtime.process.watchdog import Watchdog
 
 log = structlog.get_logger(__name__)
@@ -22,7 +22,7 @@ class JobThread:
         self._run = run
         self.stop = stop
         self._status: int | None = None
-        self._words = "no output"
+        self._last_error = "no output"
         self._thread = threading.Thread(target=self._until_done, name=name, daemon=True)
         self._thread.start()
 
@@ -32,24 +32,24 @@ class JobThread:
     def wait(self, timeout_s: float) -> None:
         self._thread.join(timeout_s)
 
-    def last_words(self) -> str:
-        return self._words
+    def last_error(self) -> str:
+        return self._last_error
 
     def _until_done(self) -> None:
         try:
             self._run()
         except ConfigError as error:  # another worker would fail too
-            self._words = str(error)
+            self._last_error = str(error)
             self._status = MISCONFIGURED
         except Exception as error:
             log.exception("job_worker_crashed")
-            self._words = f"{type(error).__name__}: {error}"
-            self._status = DIED
+            self._last_error = f"{type(error).__name__}: {error}"
+            self._status = CRASHED
         else:
             self._status = STOPPED
 
 
-def thread_of(make: Callable[[], AbstractContextManager[Loop]], name: str) -> JobThread:
+def start_job_thread(make: Callable[[], AbstractContextManager[Loop]], name: str) -> JobThread:
     """Start a thread that creates a loop and runs it. An error while creating it ends the worker only."""
     loops: list[Loop] = []
     ending = threading.Event()

@@ -11,16 +11,16 @@ import psycopg
 from shared.broker.contract import DatabaseUnit, NewRecord, Producer, Unit
 from shared.database.connection import DbConnection
 from shared.errors import TransientError
-from shared.records import Received
+from shared.records import DecodedRecord
 
-Handle = Callable[[Sequence[Received]], Sequence[NewRecord]]
+Handle = Callable[[Sequence[DecodedRecord]], Sequence[NewRecord]]
 """Turns a batch into output records. Must be safe to run twice on the same batch.
 
 Raises InvalidEvent when a record of the batch is invalid (the loop finds it by bisection), TransientError when a
 dependency is unavailable.
 """
 
-DatabaseHandle = Callable[[Sequence[Received], DbConnection], Sequence[NewRecord]]
+DatabaseHandle = Callable[[Sequence[DecodedRecord], DbConnection], Sequence[NewRecord]]
 """A handler whose rows must commit together with the positions. The connection is inside the unit's transaction; the
 handler must neither commit nor roll back."""
 
@@ -36,7 +36,7 @@ class InUnit:
     def unit(self, producer: Producer) -> Unit:
         return producer.unit()
 
-    def call(self, batch: Sequence[Received], _unit: Unit) -> Sequence[NewRecord]:
+    def call(self, batch: Sequence[DecodedRecord], _unit: Unit) -> Sequence[NewRecord]:
         """Call the handler. If it raises, its effects are undone."""
         return self.handle(batch)
 
@@ -60,7 +60,7 @@ class InTransaction:
     def unit(self, producer: Producer) -> Unit:
         return producer.db_unit()
 
-    def call(self, batch: Sequence[Received], unit: Unit) -> Sequence[NewRecord]:
+    def call(self, batch: Sequence[DecodedRecord], unit: Unit) -> Sequence[NewRecord]:
         """Call the handler in a savepoint. If it raises, its effects are undone. Raises TransientError if the database
         is unavailable."""
         connection = cast("DatabaseUnit", unit).connection
@@ -69,7 +69,7 @@ class InTransaction:
             with connection.transaction():
                 return self.handle(batch, connection)
         except psycopg.Error as error:
-            if connection.closed or _may_pass(error):
+            if connection.closed or _is_transient(error):
                 raise TransientError(f"the database is unavailable: {error}") from error
             raise
 
@@ -77,14 +77,14 @@ class InTransaction:
 Handler = InUnit | InThread | InTransaction
 
 
-def _may_pass(error: psycopg.Error) -> bool:
+def _is_transient(error: psycopg.Error) -> bool:
     """Whether the database, not a record, is the cause. A program limit (SQLSTATE class 54, e.g. a value too long for
     an index) is an OperationalError too, but a retry does not help."""
     operational = isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
     return operational and not (error.sqlstate or "").startswith("54")
 
 
-class Step(NamedTuple):
+class SourceStep(NamedTuple):
     """One step of a source: records, and the cursors after them. Both are committed in one unit."""
 
     records: list[NewRecord]
@@ -98,6 +98,6 @@ class Pollable(Protocol):
         """Continue from the committed cursors. Called at the start and after a failed unit."""
         ...
 
-    def next(self, timeout_s: float) -> Step | None:
+    def next(self, timeout_s: float) -> SourceStep | None:
         """The next step; None if nothing is due within the timeout."""
         ...

@@ -18,7 +18,7 @@ import psycopg
 import structlog
 from psycopg.types.json import Jsonb
 
-from shared.database.connection import Link
+from shared.database.connection import ReconnectingConnection
 from shared.errors import TransientError
 from shared.runtime.api.context import ServiceView
 from shared.runtime.metrics import Metrics
@@ -49,7 +49,7 @@ Guard = Callable[[str, Callable[[], None]], None]
 log = structlog.get_logger(__name__)
 
 
-class Replicas:
+class ReplicaHeartbeat:
     """Reports a view to ops.replicas until its block ends. A clean end deletes the row; after `fail` its state becomes
     `stopped`."""
 
@@ -67,7 +67,7 @@ class Replicas:
         """`incarnation` identifies this process. The row belongs to the newest process with the replica's name."""
         name = f"{view.status()['service']} heartbeat"
         limit = {"statement_timeout": f"{answer_s * 1000:.0f}ms"}
-        self._link = Link(conninfo, name, autocommit=True, settings=limit, answer_s=answer_s)
+        self._link = ReconnectingConnection(conninfo, name, autocommit=True, settings=limit, answer_s=answer_s)
         self._view = view
         self._admin_url = admin_url
         self._metrics = metrics
@@ -77,7 +77,7 @@ class Replicas:
         self._first = True
         self._ending = threading.Event()
         self._failed: str | None = None
-        self._thread = threading.Thread(target=guard, args=("heartbeat", self._beat), name="heartbeat", daemon=True)
+        self._thread = threading.Thread(target=guard, args=("heartbeat", self._run), name="heartbeat", daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -91,7 +91,7 @@ class Replicas:
         self._ending.set()
         self._thread.join(STOP_TIMEOUT_S)
 
-    def _beat(self) -> None:
+    def _run(self) -> None:
         reachable = True
         while True:
             ending = self._ending.is_set()

@@ -28,11 +28,11 @@ import structlog
 
 from shared.errors import ConfigError
 from shared.logs import configure, mask_text
-from shared.runtime.api.context import Desk, ServiceView
+from shared.runtime.api.context import AdminContext, ServiceView
 from shared.runtime.api.server import admin_server
-from shared.runtime.exit_codes import DIED, MISCONFIGURED, STOPPED, SUPERVISED, Background, Loop
+from shared.runtime.exit_codes import CRASHED, MISCONFIGURED, STOPPED, SUPERVISED, Background, Loop
 from shared.runtime.metrics import Metrics
-from shared.runtime.process.replicas import Replicas
+from shared.runtime.process.replicas import ReplicaHeartbeat
 from shared.runtime.process.watchdog import HUNG_S, Watchdog
 from shared.settings.loading import load
 from shared.settings.sections import ServiceSettings
@@ -49,7 +49,7 @@ log = structlog.get_logger(__name__)
 def launch(model: type[S], start: Callable[[S], int]) -> int:
     """The main function of a service: loads the settings, calls `start` with them, and returns the exit code."""
     configure(model.name)
-    _die_with_supervisor(os.environ)
+    _request_parent_death_signal(os.environ)
     try:
         settings = load(model, os.environ, _options(model.name))
         configure(model.name, settings.log.level)
@@ -61,7 +61,7 @@ def launch(model: type[S], start: Callable[[S], int]) -> int:
         return STOPPED
     except Exception:
         log.exception("start_failed")
-        return DIED
+        return CRASHED
 
 
 def run(
@@ -72,7 +72,7 @@ def run(
     background: Sequence[Background] = (),
     grace_s: float = GRACE_S,
     hung_s: float = HUNG_S,
-    desk: Desk | None = None,
+    admin_context: AdminContext | None = None,
     incarnation: UUID | None = None,
 ) -> int:
     """Run the loop in the calling (main) thread, beside it the admin app, the heartbeat and the background tasks. The
@@ -83,34 +83,34 @@ def run(
     has not ticked for `hung_s`. Raises ConfigError if the admin app cannot listen.
     """
     configure(settings.name, settings.log.level)
-    _die_with_supervisor(os.environ)
+    _request_parent_death_signal(os.environ)
     metrics.build_info.labels(settings.name, version("headrace"), platform.python_version()).set(1)
-    crew = _Crew(loop, background, grace_s)
+    threads = _ThreadGroup(loop, background, grace_s)
     conninfo = settings.database.conninfo()
     with (
-        _signals(crew.stop),
-        closing(crew),
-        admin_server(desk or Desk(settings, view), metrics.registry) as admin,
-        Replicas(conninfo, view, admin.url, crew.guard, metrics, incarnation=incarnation) as replicas,
+        _signals(threads.stop),
+        closing(threads),
+        admin_server(admin_context or AdminContext(settings, view), metrics.registry) as admin,
+        ReplicaHeartbeat(conninfo, view, admin.url, threads.guard, metrics, incarnation=incarnation) as replicas,
         Watchdog(loop, hung_s),
     ):
         log.info("started", pid=os.getpid(), admin_url=admin.url, replica=settings.service.replica)
-        crew.work()
-        if crew.failures:
-            replicas.fail(mask_text(f"{type(crew.failures[0]).__name__}: {crew.failures[0]}"))
-    log.info("stopped", failed=bool(crew.failures))
-    return DIED if crew.failures else STOPPED
+        threads.work()
+        if threads.failures:
+            replicas.fail(mask_text(f"{type(threads.failures[0]).__name__}: {threads.failures[0]}"))
+    log.info("stopped", failed=bool(threads.failures))
+    return CRASHED if threads.failures else STOPPED
 
 
-class _Crew:
+class _ThreadGroup:
     """The loop and the background tasks. If one of them ends, all are stopped, within `grace_s`."""
 
     def __init__(self, loop: Loop, background: Sequence[Background], grace_s: float) -> None:
         self.failures: list[Exception] = []
         self._loop = loop
         self._stopping = threading.Event()
-        self._once = threading.Lock()
-        self._deadline = threading.Timer(grace_s, _cut_off, (grace_s,))
+        self._stop_lock = threading.Lock()
+        self._deadline = threading.Timer(grace_s, _exit_overdue, (grace_s,))
         self._deadline.daemon = True
         self._threads = [
             threading.Thread(target=self.guard, args=(name_of(work), partial(self._until_stop, work)), daemon=True)
@@ -127,7 +127,7 @@ class _Crew:
             thread.join()
 
     def stop(self) -> None:
-        with self._once:
+        with self._stop_lock:
             if not self._stopping.is_set():
                 self._stopping.set()
                 self._deadline.start()
@@ -167,7 +167,7 @@ def _signals(stop: Callable[[], None]) -> Iterator[None]:
     # The handler itself does nothing: Python's default one would raise KeyboardInterrupt in the middle of a unit.
     before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGTERM, signal.SIGINT)}
     wakeup = signal.set_wakeup_fd(theirs.fileno())
-    watch = threading.Thread(target=_watch, args=(ours, stop), name="signals", daemon=True)
+    watch = threading.Thread(target=_stop_on_signals, args=(ours, stop), name="signals", daemon=True)
     watch.start()
     try:
         yield
@@ -181,15 +181,15 @@ def _signals(stop: Callable[[], None]) -> Iterator[None]:
         theirs.close()
 
 
-def _watch(ours: socket.socket, stop: Callable[[], None]) -> None:
-    while (told := ours.recv(1)) != _DONE:  # one byte for each signal; a repeated signal has no further effect
-        log.info("stopping", signal=signal.Signals(told[0]).name)
+def _stop_on_signals(ours: socket.socket, stop: Callable[[], None]) -> None:
+    while (byte := ours.recv(1)) != _DONE:  # one byte for each signal; a repeated signal has no further effect
+        log.info("stopping", signal=signal.Signals(byte[0]).name)
         stop()
 
 
-def _cut_off(grace_s: float) -> None:
+def _exit_overdue(grace_s: float) -> None:
     log.error("stop_timed_out", grace_s=grace_s)
-    os._exit(DIED)
+    os._exit(CRASHED)
 
 
 def _options(service: str) -> Path | None:
@@ -199,7 +199,7 @@ def _options(service: str) -> Path | None:
     return config
 
 
-def _die_with_supervisor(environ: Mapping[str, str]) -> None:
+def _request_parent_death_signal(environ: Mapping[str, str]) -> None:
     """Request SIGTERM when the supervisor's thread that started this process ends, even by kill -9, so that no orphan
     remains. Linux only."""
     if environ.get(SUPERVISED) == "1" and sys.platform == "linux":

@@ -8,7 +8,7 @@ from typing import Self
 
 import structlog
 
-from shared.runtime.exit_codes import DIED, Loop
+from shared.runtime.exit_codes import CRASHED, Loop
 
 # Far longer than any step of a healthy loop, which ticks after each poll, each handled batch and each commit.
 HUNG_S = 60.0
@@ -40,10 +40,10 @@ class Watchdog:
         self._thread.join()
 
     def _watch(self) -> None:
-        seen, looks = self._loop.ticked_at, 0
+        last_tick, looks = self._loop.ticked_at, 0
         while not self._ending.wait(self._hung_s / LOOKS):
-            looks = looks + 1 if self._loop.ticked_at == seen else 0
-            seen = self._loop.ticked_at
+            looks = looks + 1 if self._loop.ticked_at == last_tick else 0
+            last_tick = self._loop.ticked_at
             if looks >= LOOKS:
                 log.error("loop_hung", hung_s=self._hung_s)
-                os._exit(DIED)
+                os._exit(CRASHED)

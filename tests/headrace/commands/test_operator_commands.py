@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from headrace.cli import command
-from headrace.database.access import opened
+from headrace.database.access import open_database
 from headrace.database.embedded import EmbeddedPostgres
 from shared.broker.contract import NewRecord
 from shared.broker.postgres.broker import PostgresBroker
@@ -221,7 +221,7 @@ def stopped(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     """A data directory whose database is up, and whose services are not."""
     data_dir = tmp_path_factory.mktemp("stopped") / "data"
     run_once(archive, data_dir)
-    with opened(Settings(data_dir=data_dir)):
+    with open_database(Settings(data_dir=data_dir)):
         yield data_dir
 
 

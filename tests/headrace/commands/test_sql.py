@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from headrace.cli import command
-from headrace.database.access import opened, prepare
+from headrace.database.access import open_database, prepare
 from headrace.database.embedded import EmbeddedPostgres
 from shared.settings.sections import Settings
 
@@ -76,14 +76,14 @@ def test_a_statement_that_takes_too_long_is_cut_off(headrace: Headrace) -> None:
 
 def test_sql_starts_the_server_and_stops_it_again(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     settings = Settings(data_dir=tmp_path / "data")
-    with opened(settings) as access:
+    with open_database(settings) as access:
         prepare(access, settings)
 
     code = command(["sql", "select count(*) from events", "--json", "--data-dir", str(settings.data_dir)])
 
     assert code == 0
     assert json.loads(capfd.readouterr().out)["rows"] == [{"count": 0}]
-    assert not EmbeddedPostgres(settings.data_dir).answers()
+    assert not EmbeddedPostgres(settings.data_dir).accepts_connections()
 
 
 READINGS = (

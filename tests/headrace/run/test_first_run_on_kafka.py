@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
-from headrace.database.access import opened, prepare
+from headrace.database.access import open_database, prepare
 from headrace.database.data_dir import DataDir
 from shared.settings.sections import Settings, read_secret
 from tests.headrace.runs import command, run_once, status, write_archive
@@ -99,9 +99,9 @@ def process(
 def cleaner(directory: Path, url: str) -> Iterator[tuple[Path, subprocess.Popen[bytes], Path]]:
     """Database, topics, and one service, started by itself; the data directory, its process and what it says."""
     data_dir = DataDir(directory / "data")
-    data_dir.make()
+    data_dir.create()
     settings = Settings.model_validate({"data_dir": data_dir.path, "broker": {"url": url}})
-    with opened(settings) as access:
+    with open_database(settings) as access:
         prepare(access, settings)
         login = access.service("cleaner")
         environment = {
@@ -109,7 +109,7 @@ def cleaner(directory: Path, url: str) -> Iterator[tuple[Path, subprocess.Popen[
             "HEADRACE_DATABASE__PASSWORD_FILE": str(login.password_file),
             "HEADRACE_BROKER__URL": url,
             "HEADRACE_DATA_DIR": str(data_dir.path),
-            "HEADRACE_ADMIN__TOKEN_FILE": str(data_dir.make_token()),
+            "HEADRACE_ADMIN__TOKEN_FILE": str(data_dir.create_token()),
         }
         with process(directory, list(CLEANER), environment) as (started, said):
             yield data_dir.path, started, said

@@ -12,7 +12,7 @@ import pytest
 
 from headrace.database.embedded import EmbeddedPostgres
 from shared.database.migrations import migrate
-from shared.ops.orders import Desired
+from shared.ops.orders import DesiredState
 from shared.ops.tables.steering import steer
 from shared.topics import RAW
 from tests.headrace.runs import RACES, RUN_LIMIT_S, command, logs, write_archive
@@ -20,7 +20,7 @@ from tests.headrace.runs import RACES, RUN_LIMIT_S, command, logs, write_archive
 pytestmark = pytest.mark.slow
 
 
-def order(server: EmbeddedPostgres, desired: Desired) -> None:
+def order(server: EmbeddedPostgres, desired: DesiredState) -> None:
     with psycopg.connect(server.url_with_password()) as connection:
         steer(connection, "cleaner", [RAW], desired, who="test", request_id="1")
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from headrace.database.access import opened
+from headrace.database.access import open_database
 from headrace.database.data_dir import DataDir
 from headrace.database.embedded import EmbeddedPostgres
 from shared.settings.sections import Settings
@@ -93,7 +93,7 @@ def test_each_day_has_its_csv_files(first_run: dict[str, Any], data_dir: Path) -
 
 
 def test_nothing_runs_after_the_end(first_run: dict[str, Any], data_dir: Path) -> None:
-    assert not EmbeddedPostgres(data_dir).answers()
+    assert not EmbeddedPostgres(data_dir).accepts_connections()
     assert [row["state"] for row in status(data_dir)] == ["stopped"] * 5
 
 
@@ -160,7 +160,7 @@ def test_services_do_not_outlive_a_killed_run(
     process.wait()
 
     wait_until(lambda: all(gone(row["pid"]) for row in rows))
-    with opened(Settings(data_dir=data_dir)):  # whose end stops the server that was left
+    with open_database(Settings(data_dir=data_dir)):  # whose end stops the server that was left
         assert DataDir(data_dir).token_file.stat().st_mode & 0o077 == 0
 
 

@@ -86,7 +86,7 @@ class Terminal:
         fetcher = next(row["admin_url"] for row in services if row["service"] == "fetcher")
         token = (self.folder / ".headrace" / "token").read_text().strip()
         status = httpx.get(f"{fetcher}/v1/status", headers={"Authorization": f"Bearer {token}"}).json()
-        return status["detail"]["windows"].get("due") == 0
+        return bool(status["detail"]["windows"].get("due") == 0)
 
     def _services(self) -> list[dict[str, Any]]:
         arguments = [str(ROOT / ".venv/bin/headrace"), "status", "--output", "json"]

@@ -19,9 +19,9 @@ from services.predictor.settings import PredictorSettings
 from shared.clock import SystemClock, VirtualClock
 from shared.errors import ConfigError
 from shared.settings.loading import load
-from shared.settings.sections import Database, Settings, read_secret
+from shared.settings.sections import DatabaseSettings, Settings, read_secret
 from shared.settings.sources import SERVICE_SECTIONS, variable_of
-from shared.settings.tables import in_force
+from shared.settings.tables import effective_values
 from shared.topics import SERVICES
 
 URL = "postgresql://somebody@localhost/headrace"
@@ -206,7 +206,7 @@ def test_a_secret_in_the_place_of_its_files_name_is_not_repeated(yaml_file: Path
 
 
 def test_conninfo_connects_with_the_password_of_the_file(postgres: EmbeddedPostgres) -> None:
-    database = Database(url=postgres.url(), password_file=postgres.password_file(OWNER))
+    database = DatabaseSettings(url=postgres.url(), password_file=postgres.password_file(OWNER))
 
     with psycopg.connect(database.conninfo("headrace test")) as connection:
         row = connection.execute("SELECT current_setting('application_name')").fetchone()
@@ -263,7 +263,7 @@ def test_what_is_in_force_is_shown_without_secrets(tmp_path: Path) -> None:
     token.write_text("hunter2\n")
 
     options = {"admin.token_file": token, "fetcher.base_url": "http://h/?token=hunter2"}
-    shown = in_force(load(FetcherSettings, DATABASE, None, options))
+    shown = effective_values(load(FetcherSettings, DATABASE, None, options))
 
     assert shown["admin.token_file"] == str(token)
     assert shown["fetcher.base_url"] == "http://h/?token=***"

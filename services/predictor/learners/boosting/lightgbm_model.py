@@ -12,7 +12,7 @@ CATEGORICAL, DEFAULT_LEFT = 1, 2
 MISSING_SHIFT, MISSING_NONE, MISSING_NAN = 2, 0, 2
 
 
-def trees_in(text: str) -> Trees:
+def parse_trees(text: str) -> Trees:
     """Parses `Booster.model_to_string()`, one score per row. Raises ValueError for splits that Trees cannot express."""
     blocks = [_fields(block) for block in text.partition("end of trees")[0].split("\nTree=")[1:]]
     nodes = max((int(block["num_leaves"]) - 1 for block in blocks), default=0)
@@ -24,7 +24,7 @@ def trees_in(text: str) -> Trees:
         if used:
             thresholds = _numbers(block["threshold"])
             arrays["feature"][tree, :used] = _numbers(block["split_feature"])
-            arrays["threshold"][tree, :used] = _single(thresholds)
+            arrays["threshold"][tree, :used] = _round_down(thresholds)
             arrays["unknown_left"][tree, :used] = _unknown_left(block, thresholds)
             arrays["left"][tree, :used] = _numbers(block["left_child"])
             arrays["right"][tree, :used] = _numbers(block["right_child"])
@@ -39,7 +39,7 @@ def _numbers(text: str) -> Floats:
     return np.array(text.split(), dtype=np.float64)
 
 
-def _single(thresholds: Floats) -> Floats32:
+def _round_down(thresholds: Floats) -> Floats32:
     """The largest float32 not above each threshold: for a float32 feature, x <= threshold is the same for both."""
     with np.errstate(over="ignore"):  # LightGBM splits known from unknown values at 1e300
         near = thresholds.astype(np.float32)

@@ -66,11 +66,11 @@ class Trees:
         """
         if rows.shape[1] <= self.feature.max(initial=-1):
             raise ValueError(f"the trees read feature {self.feature.max()}, but the rows have {rows.shape[1]} features")
-        found = np.zeros(len(rows))
+        totals = np.zeros(len(rows))
         for start in range(0, len(rows) if len(self) else 0, CHUNK_ROWS):
             part = slice(start, start + CHUNK_ROWS)
-            found[part] = self._tables.sums(np.ascontiguousarray(rows[part].T))
-        return found
+            totals[part] = self._tables.sums(np.ascontiguousarray(rows[part].T))
+        return totals
 
 
 def trees_of(arrays: Mapping[str, npt.NDArray[Any]]) -> Trees:
@@ -91,7 +91,7 @@ class _Tables:
     feature: npt.NDArray[np.intp]  # (N * T,)
     threshold: Floats32  # (N * T, 1)
     unknown_right: Bools  # (N * T, 1)
-    struck: npt.NDArray[Any]  # (N * T, 1): the leaves on a node's left, as bits
+    left_leaves: npt.NDArray[Any]  # (N * T, 1): the leaves on a node's left, as bits
     value: Floats  # (T * (N + 1),), a tree's leaves from left to right
     first: npt.NDArray[np.intp]  # (T, 1): where a tree's leaves begin in `value`
     shape: tuple[int, int]  # N, T
@@ -102,8 +102,10 @@ class _Tables:
         goes_right = read > self.threshold
         if np.isnan(columns).any():
             goes_right |= np.isnan(read) & self.unknown_right
-        remaining = ~np.bitwise_or.reduce((goes_right * self.struck).reshape(*self.shape, columns.shape[1]), axis=0)
-        leaf = np.bitwise_count((remaining & -remaining) - self.struck.dtype.type(1))
+        remaining = ~np.bitwise_or.reduce(
+            (goes_right * self.left_leaves).reshape(*self.shape, columns.shape[1]), axis=0
+        )
+        leaf = np.bitwise_count((remaining & -remaining) - self.left_leaves.dtype.type(1))
         # `accumulate` adds in order by definition; `sum` uses another order for a single row.
         return np.asarray(np.add.accumulate(self.value.take(self.first + leaf), axis=0)[-1], dtype=np.float64)
 
@@ -111,17 +113,17 @@ class _Tables:
 def _tables(trees: Trees) -> _Tables:
     count, nodes = trees.feature.shape
     kind = next(made for most, made in WIDTHS.items() if nodes < most)
-    struck, value = np.zeros((count, nodes), dtype=kind), np.zeros((count, nodes + 1))
+    left_leaves, value = np.zeros((count, nodes), dtype=kind), np.zeros((count, nodes + 1))
     for tree in range(count):
         leaves = list(_leaves(trees, tree))
         value[tree, : len(leaves)] = trees.value[tree, [leaf for leaf, _ in leaves]]
         for bit, (_, turns) in enumerate(leaves):
-            struck[tree, turns] |= kind(1 << bit)
+            left_leaves[tree, turns] |= kind(1 << bit)
     return _Tables(
         feature=np.maximum(trees.feature, 0).T.ravel().astype(np.intp),
         threshold=trees.threshold.T.reshape(-1, 1).copy(),
         unknown_right=~trees.unknown_left.T.reshape(-1, 1),
-        struck=struck.T.reshape(-1, 1).copy(),
+        left_leaves=left_leaves.T.reshape(-1, 1).copy(),
         value=value.ravel(),
         first=(np.arange(count) * (nodes + 1))[:, None],
         shape=(nodes, count),
@@ -132,12 +134,12 @@ def _leaves(trees: Trees, tree: int) -> Iterator[tuple[int, list[int]]]:
     """Each leaf from left to right, with the nodes that have it on their left."""
     waiting: list[tuple[int, list[int]]] = [(0 if trees.feature[tree, :1].max(initial=-1) >= 0 else -1, [])]
     while waiting:
-        node, turns = waiting.pop()
+        node, left_of = waiting.pop()
         if node < 0:
-            yield -1 - node, turns
+            yield -1 - node, left_of
         else:
-            waiting.append((int(trees.right[tree, node]), turns))
-            waiting.append((int(trees.left[tree, node]), [*turns, node]))
+            waiting.append((int(trees.right[tree, node]), left_of))
+            waiting.append((int(trees.left[tree, node]), [*left_of, node]))
 
 
 def _check(trees: Trees) -> None:
@@ -151,7 +153,7 @@ def _check(trees: Trees) -> None:
     for tree in range(count):
         used = int((trees.feature[tree] >= 0).sum())
         below = np.concatenate([trees.left[tree, :used], trees.right[tree, :used]])
-        due = [*range(-1 - used, 0), *range(1, used)] if used else []
+        expected = [*range(-1 - used, 0), *range(1, used)] if used else []
         later = (below < 0) | (below > np.tile(np.arange(used), 2))
-        if (trees.feature[tree, :used] < 0).any() or sorted(below) != due or not later.all():
+        if (trees.feature[tree, :used] < 0).any() or sorted(below) != expected or not later.all():
             raise ConfigError(f"tree {tree} is not valid: its nodes and leaves do not form one tree")

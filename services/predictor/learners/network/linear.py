@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 # float32 values in a cache line.
-LINE = 16
+CACHE_LINE = 16
 
 
 class EventLinear(nn.Linear):
@@ -21,13 +21,13 @@ class EventLinear(nn.Linear):
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - torch's parameter name
         if self.training:
             return functional.linear(input, self.weight, self.bias)
-        within, without = -self.in_features % LINE, -self.out_features % LINE
+        input_padding, output_padding = -self.in_features % CACHE_LINE, -self.out_features % CACHE_LINE
         rows = input.reshape(len(input), input.shape[1:-1].numel(), self.in_features)
-        rows = functional.pad(rows, (0, within)) if within else rows
-        weight = functional.pad(self.weight, (0, within, 0, without)).t().expand(len(rows), -1, -1)
+        rows = functional.pad(rows, (0, input_padding)) if input_padding else rows
+        weight = functional.pad(self.weight, (0, input_padding, 0, output_padding)).t().expand(len(rows), -1, -1)
         if self.bias is None:
-            made = torch.bmm(rows, weight)
+            product = torch.bmm(rows, weight)
         else:
-            bias = functional.pad(self.bias, (0, without))
-            made = torch.baddbmm(bias.expand(len(rows), rows.shape[1], -1), rows, weight)
-        return made[..., : self.out_features].reshape(*input.shape[:-1], self.out_features)
+            bias = functional.pad(self.bias, (0, output_padding))
+            product = torch.baddbmm(bias.expand(len(rows), rows.shape[1], -1), rows, weight)
+        return product[..., : self.out_features].reshape(*input.shape[:-1], self.out_features)

@@ -23,7 +23,7 @@ CLASSES = 3  # of the trend and of the behaviour
 # Logit of an empty slot: far below any other, yet finite, so that no gradient becomes NaN.
 EMPTY = -1e9
 # Scale of the log-odds of a top-three place, and of the places behind the winner, relative to winning.
-TOP3_SHARE = 0.7
+TOP3_SCALE = 0.7
 
 
 class Shape(BaseModel):
@@ -43,7 +43,7 @@ class Shape(BaseModel):
     dropout: float = 0.2
 
 
-class Lines(NamedTuple):
+class LinearInit(NamedTuple):
     """Initial linear terms: per state, the weights (F,) and slot constants (S,) of a conditional logit; `top3_rate`
     (S,): how often each slot finishes in the first three."""
 
@@ -54,13 +54,13 @@ class Lines(NamedTuple):
     top3_rate: Floats
 
 
-class Batch(NamedTuple):
+class NetworkBatch(NamedTuple):
     """Inputs as tensors: entry (B, S, F), event (B, E), occupied (B, S), venue (B,), course (B, S),
     starts (B, S, H, K), started (B, S, H)."""
 
     entry: Tensor
     event: Tensor
-    taken: Tensor
+    occupied: Tensor
     venue: Tensor
     course: Tensor
     starts: Tensor
@@ -82,7 +82,7 @@ class Logits(NamedTuple):
     attention: Tensor
 
 
-class Rivals(nn.Module):
+class EntryAttention(nn.Module):
     """Self-attention over the tokens of an event, then a feed-forward layer, each with a residual connection."""
 
     def __init__(self, shape: Shape) -> None:
@@ -108,7 +108,7 @@ class Rivals(nn.Module):
         return self.mixed((weights @ v).transpose(1, 2).reshape(b, t, c))  # type: ignore[no-any-return]
 
 
-class Past(nn.Module):
+class HistoryAttention(nn.Module):
     """Attention of each entry over its entity's past starts; an entry without any gets a learned vector."""
 
     def __init__(self, shape: Shape) -> None:
@@ -130,8 +130,8 @@ class Past(nn.Module):
         weights = scores.masked_fill(~started[:, :, None], EMPTY).softmax(-1)
         mixed = (weights[:, :, :, None] @ v)[:, :, :, 0].flatten(2)  # (B, S, heads * width / heads)
         any_start = started.any(-1, keepdim=True)
-        told = self.out(torch.where(any_start, mixed, self.nothing))
-        return told, weights.mean(2) * any_start
+        summary = self.out(torch.where(any_start, mixed, self.nothing))
+        return summary, weights.mean(2) * any_start
 
 
 class Network(nn.Module):
@@ -145,9 +145,9 @@ class Network(nn.Module):
         self.course = nn.Embedding(1 + shape.slots, width)
         self.venue = nn.Embedding(1 + shape.venues, width)  # 0: a venue unseen in training
         self.venue_lane = nn.Embedding((1 + shape.venues) * shape.slots, 2)
-        self.past = Past(shape)
+        self.past = HistoryAttention(shape)
         self.dropout = nn.Dropout(shape.dropout)
-        self.rivals = nn.ModuleList(Rivals(shape) for _ in range(shape.layers))
+        self.rivals = nn.ModuleList(EntryAttention(shape) for _ in range(shape.layers))
         self.norm = nn.LayerNorm(width)
         self.lines = EventLinear(shape.entry_features, 4, bias=False)
         self.base = nn.Parameter(torch.zeros(4, shape.slots))
@@ -160,34 +160,34 @@ class Network(nn.Module):
         for head in (self.entry_out, self.event_out):
             nn.init.zeros_(head.bias)
 
-    def start_from(self, lines: Lines) -> None:
+    def init_linear_terms(self, init: LinearInit) -> None:
         """Initialises the linear terms, before training."""
         with torch.no_grad():
-            self.lines.weight[0], self.lines.weight[1] = torch.tensor(lines.card), torch.tensor(lines.observation)
-            self.lines.weight[2] = self.lines.weight[3] = TOP3_SHARE * self.lines.weight[1]
-            self.base[0], self.base[1] = torch.tensor(lines.card_base), torch.tensor(lines.observation_base)
-            self.base[2] = torch.logit(torch.tensor(lines.top3_rate))
+            self.lines.weight[0], self.lines.weight[1] = torch.tensor(init.card), torch.tensor(init.observation)
+            self.lines.weight[2] = self.lines.weight[3] = TOP3_SCALE * self.lines.weight[1]
+            self.base[0], self.base[1] = torch.tensor(init.card_base), torch.tensor(init.observation_base)
+            self.base[2] = torch.logit(torch.tensor(init.top3_rate))
 
-    def forward(self, batch: Batch) -> Logits:
-        entry, taken = batch.entry, batch.taken
-        lane = torch.where(batch.course > 0, batch.course - 1, torch.arange(taken.shape[1]))  # (B, S)
-        at_venue = batch.venue[:, None] * taken.shape[1] + lane
+    def forward(self, batch: NetworkBatch) -> Logits:
+        entry, occupied = batch.entry, batch.occupied
+        lane = torch.where(batch.course > 0, batch.course - 1, torch.arange(occupied.shape[1]))  # (B, S)
+        at_venue = batch.venue[:, None] * occupied.shape[1] + lane
         entries = self.entry_in(entry) + self.slot.weight + self.course(batch.course)
         past, attention = self.past(entries, batch.starts, batch.started)
-        whole = self.event_in(batch.event) + self.venue(batch.venue)  # (B, E) -> (B, C)
-        x = self.dropout(torch.cat([whole[:, None], entries + past], dim=1))  # (B, 1 + S, C)
-        present = torch.cat([torch.ones_like(taken[:, :1]), taken], dim=1)  # the event's token is always present
+        event = self.event_in(batch.event) + self.venue(batch.venue)  # (B, E) -> (B, C)
+        x = self.dropout(torch.cat([event[:, None], entries + past], dim=1))  # (B, 1 + S, C)
+        present = torch.cat([torch.ones_like(occupied[:, :1]), occupied], dim=1)  # the event's token is always present
         for block in self.rivals:
             x = block(x, present)
         x = self.norm(x)
         out = self.entry_out(x[:, 1:])  # (B, S, 3 + 3)
-        lines = self.lines(entry) + self.base.T  # (B, S, 4)
-        straight = torch.where(batch.event[:, -1:] > 0.5, lines[..., 1], lines[..., 0])
-        lanes = self.venue_lane(at_venue)  # (B, S, 2)
+        linear = self.lines(entry) + self.base.T  # (B, S, 4)
+        linear_result = torch.where(batch.event[:, -1:] > 0.5, linear[..., 1], linear[..., 0])
+        venue_lanes = self.venue_lane(at_venue)  # (B, S, 2)
         return Logits(
-            result=(out[..., 0] + straight + lanes[..., 0]).masked_fill(~taken, EMPTY),
-            later=(out[..., 2] + lines[..., 3]).masked_fill(~taken, EMPTY),
-            top3=out[..., 1] + lines[..., 2] + lanes[..., 1],
+            result=(out[..., 0] + linear_result + venue_lanes[..., 0]).masked_fill(~occupied, EMPTY),
+            later=(out[..., 2] + linear[..., 3]).masked_fill(~occupied, EMPTY),
+            top3=out[..., 1] + linear[..., 2] + venue_lanes[..., 1],
             trend=self.event_out(x[:, 0]),
             behaviour=out[..., 3:],
             embedding=x[:, 0],

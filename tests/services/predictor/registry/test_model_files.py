@@ -103,7 +103,7 @@ def test_pickled_weights_are_refused_and_not_executed(tmp_path: Path, how: str) 
 def test_a_file_that_is_too_big_is_not_read(tmp_path: Path) -> None:
     version = shelved(tmp_path)
     with (tmp_path / version / WEIGHTS).open("r+b") as file:
-        file.truncate(model_files.MOST_WEIGHTS_BYTES + 1)  # takes no room on the disk
+        file.truncate(model_files.MAX_WEIGHTS_BYTES + 1)  # takes no room on the disk
 
     with pytest.raises(ConfigError, match="is too big"):
         shelf_of(tmp_path).load(version)
@@ -175,7 +175,7 @@ def test_a_process_that_is_killed_while_it_saves_leaves_whole_models_only(tmp_pa
         assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n"
         reported = [process.stdout.readline().decode().strip() for _ in range(kills + 1)]
-        wait_until(lambda: any(models.glob(f"{model_files._MAKING}*/{WEIGHTS}")))
+        wait_until(lambda: any(models.glob(f"{model_files._TEMPORARY}*/{WEIGHTS}")))
         process.kill()
         process.communicate(timeout=LIMIT_S)
 
@@ -185,5 +185,5 @@ def test_a_process_that_is_killed_while_it_saves_leaves_whole_models_only(tmp_pa
         assert set(state_file.read(models).states) <= set(model_files.versions(models))
 
     version = shelved(models, seed=99)
-    assert not list(models.glob(f"{model_files._MAKING}*"))
+    assert not list(models.glob(f"{model_files._TEMPORARY}*"))
     assert orjson.loads((models / version / MODEL).read_bytes())["format"] == FORMAT

@@ -13,7 +13,7 @@ import pytest
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, errors
 from pydantic import ValidationError
 
-from shared.broker.kafka.client import addresses_of, client_settings, reason_of, require_version, translated
+from shared.broker.kafka.client import addresses_of, client_settings, reason_of, require_version, translate_errors
 from shared.errors import ConfigError, HeadraceError, NotReady, TransientError
 from shared.settings.sections import KafkaSettings
 
@@ -87,7 +87,7 @@ def test_a_broker_that_keeps_the_promise_is_taken(version: tuple[int, int]) -> N
     ],
 )
 def test_the_librarys_errors_become_ours(error: Exception, meaning: type[HeadraceError]) -> None:
-    with pytest.raises(HeadraceError) as raised, translated("reading the tea leaves"):
+    with pytest.raises(HeadraceError) as raised, translate_errors("reading the tea leaves"):
         raise error
 
     assert type(raised.value) is meaning
@@ -95,9 +95,9 @@ def test_the_librarys_errors_become_ours(error: Exception, meaning: type[Headrac
 
 
 def test_what_the_library_has_not_said_before_ends_the_process() -> None:
-    with pytest.raises(errors.CorruptRecordError), translated("reading"):
+    with pytest.raises(errors.CorruptRecordError), translate_errors("reading"):
         raise errors.CorruptRecordError("crc")
-    with pytest.raises(ValueError, match="surprise"), translated("reading"):
+    with pytest.raises(ValueError, match="surprise"), translate_errors("reading"):
         raise ValueError("surprise")
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from services.cleaner.settings import CleanerSettings
 from shared.ops.tables import tokens as tokens_table
-from shared.ops.tokens import SCOPES, parts_of
+from shared.ops.tokens import SCOPES, parse_token
 from tests.shared.runtime.api.desks import (
     AWAY,
     FILE_TOKEN,
@@ -136,7 +136,7 @@ def test_no_token_is_told_or_kept_anywhere(
     client: httpx.Client, database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
     token = given_token(database, "somebody", "read")
-    parts = parts_of(token)
+    parts = parse_token(token)
     assert parts is not None
 
     answers = [client.post("/v1/operations/1/cancel", headers=bearing(token)), status(client, token + "x")]

@@ -16,7 +16,7 @@ from pydantic import AwareDatetime, BaseModel
 
 from shared.errors import ConfigError, TransientError
 from shared.ops.operations import NotPossible
-from shared.runtime.api.context import Desk
+from shared.runtime.api.context import AdminContext
 from shared.runtime.api.validation import MAX_BODY_BYTES
 from tests.shared.runtime.api.desks import AWAY, FILE_TOKEN, assert_problem, cleaner_on, served, token_file
 from tests.waiting import wait_until
@@ -28,7 +28,7 @@ class Wish(BaseModel):
     days: int
 
 
-def failing(desk: Desk) -> APIRouter:
+def failing(desk: AdminContext) -> APIRouter:
     """Endpoints that raise what endpoints may raise, and one that takes a body."""
     router = APIRouter()
     errors = {
