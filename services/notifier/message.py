@@ -86,7 +86,8 @@ def _digest_lines(digest: findings.Digest) -> Iterable[str]:
     if digest.log_loss is not None and digest.base_log_loss is not None:
         yield (
             f"Predictions: log loss {digest.log_loss:.4f} nats over {_event_count(digest.scored_events)}; the base"
-            f" rates of {_event_count(digest.base_events)} before this day give {digest.base_log_loss:.4f} (lower is better)"
+            f" rates of {_event_count(digest.base_events)} before this day give"
+            f" {digest.base_log_loss:.4f} (lower is better)"
         )
 
 
