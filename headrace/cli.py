@@ -19,6 +19,7 @@ from headrace.commands import config, db, dead_letters, models, operations, toke
 from headrace.commands.audit import audit
 from headrace.commands.backfill import backfill
 from headrace.commands.backtest import backtest
+from headrace.commands.explain import explain
 from headrace.commands.export import export
 from headrace.commands.lag import lag
 from headrace.commands.migrate import migrate
@@ -91,7 +92,7 @@ def build_app() -> typer.Typer:
     app.command()(sql)
     for operator_command in (pause, resume, replay, lag, trail, audit, windows, backfill, export):
         app.command()(operator_command)
-    for model_command in (train, backtest, promote, rollback):
+    for model_command in (train, backtest, promote, rollback, explain):
         app.command()(model_command)
     app.command(context_settings=PASS_THROUGH_OPTIONS)(simulate)
     app.add_typer(db.app, name="db")
