@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +20,8 @@ ROOT = Path(__file__).parents[2]
 PROGRAMS = ("headrace", "services", "shared", "simulator")
 LOG_LEVELS = {"debug", "info", "warning", "error", "exception", "critical"}
 LOGGERS = {"log", "_log", "logger"}
+# An option of at least so many commands is listed once.
+COMMON_COUNT = 8
 # What is raised for the interpreter and not for a person.
 SILENT = {"AssertionError", "NotImplementedError", "StopIteration", "AttributeError", "KeyError"}
 
@@ -93,15 +96,24 @@ def markdown(messages: list[Message]) -> str:
 
 
 def help_texts() -> str:
+    """Commands with their options; options that many commands have in common come once, at the end."""
+    texts = [(name, command, _options(command)) for name, command in commands()]
+    counts = Counter(line for _, _, options in texts for line in options)
+    common = {line for line, count in counts.items() if count >= COMMON_COUNT}
     lines = list[str]()
-    for name, command in commands():
+    for name, command, options in texts:
         lines += [f"**`{name}`** {_one_line(command.help or '')}", ""]
-        for parameter in command.params:
-            text = getattr(parameter, "help", None)
-            if text and parameter.opts[0].startswith("-") and not parameter.hidden:
-                lines.append(f"* `{max(parameter.opts, key=len)}` {_one_line(text)}")
-        lines.append("")
-    return "\n".join(lines).strip()
+        own = [line for line in options if line not in common]
+        lines += [*own, ""] if own else []
+    return "\n".join([*lines, "**Options of many commands**", "", *sorted(common)]).strip()
+
+
+def _options(command: Any) -> list[str]:
+    return [
+        f"* `{max(parameter.opts, key=len)}` {_one_line(parameter.help)}"
+        for parameter in command.params
+        if parameter.opts[0].startswith("-") and not parameter.hidden and getattr(parameter, "help", None)
+    ]
 
 
 def _commands(name: str, command: Any) -> Iterator[tuple[str, Any]]:
