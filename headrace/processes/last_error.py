@@ -10,6 +10,8 @@ import orjson
 # Larger than any traceback that a service logs.
 TAIL_BYTES = 64 * 1024
 MAX_CHARS = 300
+# The fields of every log entry.
+STANDARD_FIELDS = frozenset({"timestamp", "level", "service", "event"})
 
 
 def last_error(log: Path) -> str:
@@ -23,7 +25,7 @@ def last_error(log: Path) -> str:
 
 
 def _error_in(line: str) -> str | None:
-    """Of an entry of level error: the last line of its exception, or its event."""
+    """Of an entry of level error: the last line of its exception, or its event with its fields."""
     try:
         entry: Any = orjson.loads(line)
     except orjson.JSONDecodeError:
@@ -31,7 +33,10 @@ def _error_in(line: str) -> str | None:
     if not isinstance(entry, dict) or entry.get("level") not in {"error", "critical"}:
         return None
     exception = str(entry.get("exception") or "").strip()
-    return exception.splitlines()[-1] if exception else str(entry.get("event"))
+    if exception:
+        return exception.splitlines()[-1]
+    fields = ", ".join(f"{name}={value}" for name, value in entry.items() if name not in STANDARD_FIELDS)
+    return f"{entry.get('event')} ({fields})" if fields else str(entry.get("event"))
 
 
 def _tail(log: Path) -> list[str]:
