@@ -1,12 +1,12 @@
-# Everything one does with Headrace on one machine. `make` alone lists it.
+# Set up, run, test and measure Headrace on one machine. `make` alone lists the targets.
 
-# The first Python of 3.11 or later; name another with PYTHON=/path/to/python.
+# The first Python 3.11 or later on PATH; choose another with PYTHON=/path/to/python.
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3 python; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
-# Another place to get torch from. Without a GPU, the CPU build is a tenth of the size:
-#   make setup TORCH_INDEX=URL     (the address that torch's own installation page gives for "CPU")
+# Package index to install torch from. Without a GPU, use the CPU build, which is a tenth of the size:
+#   make setup TORCH_INDEX=URL     (the index URL on torch's installation page for "CPU")
 TORCH_INDEX ?=
-# What `make run` passes on: make run SOURCE=archive ARCHIVE=dir FROM=2026-01-31 TO=2026-01-31
+# Options of `make run`, for example: make run SOURCE=archive ARCHIVE=dir FROM=2026-01-31 TO=2026-01-31
 SOURCE ?=
 ARCHIVE ?=
 BASE_URL ?=
@@ -14,19 +14,19 @@ FROM ?=
 TO ?=
 DATA_DIR ?= .headrace
 ARGS ?=
-# A file's tests stay together: they share servers that are slow to start. One worker more than two cores: tests wait for
-# leases, pauses and processes.
+# The tests of a file run in one worker, because they share servers that are slow to start. Three workers for two cores,
+# because tests often wait.
 PYTEST_ARGS ?= -n 3 --dist loadfile
 
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-# Measured, in MB: the whole environment, with the default torch (CUDA libraries) and with the CPU build.
+# Measured size of the environment in MB: with the CPU build of torch, or with the default torch (CUDA libraries).
 NEEDED_MB := $(if $(TORCH_INDEX),2000,7000)
 
 SHELL := bash
 .SHELLFLAGS := -o pipefail -c
-# What is there already is not worth a line.
+# Drops pip's lines about installed packages.
 NEWS := awk '!/^Requirement already satisfied/ { print; fflush() }'
 
 .DEFAULT_GOAL := help
@@ -35,27 +35,27 @@ NEWS := awk '!/^Requirement already satisfied/ { print; fflush() }'
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: $(STAMP) ## Make the environment in .venv (quick when it is there)
+setup: $(STAMP) ## Create the environment in .venv (fast if it exists)
 
 $(STAMP): pyproject.toml
-	@test -n "$(PYTHON)" || { echo "make: no Python 3.11 or later found: install one, or name it with PYTHON=/path/to/python" >&2; exit 1; }
-	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { echo "make: $(PYTHON) cannot make environments: install its venv package (Debian, Ubuntu: apt install python3-venv)" >&2; exit 1; }
+	@test -n "$(PYTHON)" || { echo "make: no Python 3.11 or later found: install one, or set PYTHON=/path/to/python" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { echo "make: $(PYTHON) cannot create environments: install its venv package (Debian, Ubuntu: apt install python3-venv)" >&2; exit 1; }
 	@free_mb=$$(df -Pm . | awk 'NR == 2 { print $$4 }'); \
 	if ! ls -d $(VENV)/lib/python3*/site-packages/torch >/dev/null 2>&1 && test "$$free_mb" -lt $(NEEDED_MB); then \
-		echo "make: $$free_mb MB are free here and the environment needs $(NEEDED_MB): free some$(if $(TORCH_INDEX),, or take the CPU build of torch: TORCH_INDEX=URL of its package index)" >&2; exit 1; fi
-	@test -x $(BIN)/python || { echo "making the environment in $(VENV) with $$("$(PYTHON)" --version)"; "$(PYTHON)" -m venv $(VENV); }
-	@echo "installing packages into $(VENV); the first time takes some minutes, most of them for torch"
+		echo "make: $$free_mb MB are free here and the environment needs $(NEEDED_MB): free some$(if $(TORCH_INDEX),, or use the CPU build of torch: TORCH_INDEX=URL of its package index)" >&2; exit 1; fi
+	@test -x $(BIN)/python || { echo "creating the environment in $(VENV) with $$("$(PYTHON)" --version)"; "$(PYTHON)" -m venv $(VENV); }
+	@echo "installing packages into $(VENV); the first time takes a few minutes, most of them for torch"
 	@if test -n "$(TORCH_INDEX)"; then \
 		torch=$$($(BIN)/python -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb')); print(next(d for d in p['project']['optional-dependencies']['predictor'] if d.startswith('torch')))"); \
 		echo "$$torch from $(TORCH_INDEX)"; \
 		$(BIN)/python -m pip install --disable-pip-version-check --index-url "$(TORCH_INDEX)" "$$torch" | $(NEWS) \
-			|| { echo "make: torch could not be installed from $(TORCH_INDEX); the lines above say why" >&2; exit 1; }; fi
+			|| { echo "make: cannot install torch from $(TORCH_INDEX); see the lines above for the cause" >&2; exit 1; }; fi
 	@$(BIN)/python -m pip install --disable-pip-version-check -e '.[dev]' | $(NEWS) \
-		|| { echo "make: the packages could not be installed; the lines above say why, 'make setup' tries again" >&2; exit 1; }
+		|| { echo "make: cannot install the packages; see the lines above for the cause, then run 'make setup' again" >&2; exit 1; }
 	@touch $@
 	@echo "the environment is ready"
 
-run: $(STAMP) ## Run it all: by default a demonstration (SOURCE= ARCHIVE= FROM= TO= BASE_URL= DATA_DIR= ARGS=)
+run: $(STAMP) ## Run the pipeline, by default a demonstration (SOURCE= ARCHIVE= FROM= TO= BASE_URL= DATA_DIR= ARGS=)
 	@$(BIN)/headrace run --data-dir "$(DATA_DIR)" $(if $(SOURCE),--source "$(SOURCE)") $(if $(ARCHIVE),--archive "$(ARCHIVE)") \
 		$(if $(BASE_URL),--base-url "$(BASE_URL)") $(if $(FROM),--from "$(FROM)") $(if $(TO),--to "$(TO)") \
 		$(if $(filter archive,$(SOURCE)),--once) $(ARGS)
@@ -63,10 +63,10 @@ run: $(STAMP) ## Run it all: by default a demonstration (SOURCE= ARCHIVE= FROM= 
 test: $(STAMP) ## Run all tests (PYTEST_ARGS= for more)
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-test-quick: $(STAMP) ## Run what needs no Kafka, no recorded days and little time (under three minutes)
+test-quick: $(STAMP) ## Run the fast tests, without Kafka and recorded days (under three minutes)
 	@$(BIN)/python -m pytest $(PYTEST_ARGS) -m "not kafka and not recorded and not slow"
 
-faults: $(STAMP) ## Kill, stop, cut and restart everything, and compare (ARGS=, docs/faults.md)
+faults: $(STAMP) ## Run the fault suite: kills, stops, cut connections, restarts (ARGS=, docs/faults.md)
 	@$(BIN)/python -m tests.faults $(ARGS)
 
 lint: $(STAMP) ## Check style, format and types
@@ -77,19 +77,19 @@ lint: $(STAMP) ## Check style, format and types
 bench: $(STAMP) ## Measure speed and memory on a recorded archive
 	@$(BIN)/python -m bench $(ARGS)
 
-bench-broker: $(STAMP) ## Measure the brokers beside a bare Kafka loop (needs Java and Maven, or ARGS="--kafka HOST:PORT")
+bench-broker: $(STAMP) ## Measure the brokers and a bare Kafka loop (needs Java and Maven, or ARGS="--kafka HOST:PORT")
 	@$(BIN)/python -m bench.broker $(ARGS)
 
-bench-replay: $(STAMP) ## Measure live latency with and without a replay beside it (ARGS=)
+bench-replay: $(STAMP) ## Measure live latency with and without a replay (ARGS=)
 	@$(BIN)/python -m bench.replay $(ARGS)
 
 bench-predict: $(STAMP) ## Measure the model's quality and speed on a recorded archive (ARGS=)
 	@$(BIN)/python -m bench.predict $(ARGS)
 
-pictures: $(STAMP) ## Make the pictures of the documents anew, from a demonstration (ARGS=)
+pictures: $(STAMP) ## Draw the pictures of the documents from a demonstration (ARGS=)
 	@$(BIN)/python -m tests.documents.pictures $(ARGS)
 
-clean: ## Remove the environment, caches and build leftovers; data stays
+clean: ## Remove the environment, caches and build output; keep the data
 	@rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -not -path './.*' -prune -exec rm -rf {} +
-	@echo "removed; the data in $(DATA_DIR) is still there"
+	@echo "removed the environment, caches and build output; kept the data in $(DATA_DIR)"

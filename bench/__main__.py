@@ -1,7 +1,7 @@
-"""`make bench`: the recorded archive through fetch, clean and load, beside a bare script that only parses and COPYs.
+"""`make bench`: measures a run of the recorded archive through the pipeline, and a bare script that parses and COPYs.
 
-Both run in turn, several rounds, on the same machine; quoted are medians and the ratio. Peak memory is the largest
-resident size seen of each service's process.
+Both run in turn for several rounds on the same machine. The results are medians and the ratio. Peak memory is the
+largest resident size of each service's process.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ ARCHIVE = Path(os.environ.get("HEADRACE_BOATRACE", ROOT.parent / "shared" / "dat
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--archive", type=Path, default=ARCHIVE, help="a folder that holds v2/ (default: %(default)s)")
+    parser.add_argument("--archive", type=Path, default=ARCHIVE, help="folder that contains v2/ (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--from", dest="first", default="2025-07-15", help="first day (default: %(default)s)")
     parser.add_argument("--to", dest="last", default="2026-03-31", help="last day (default: %(default)s)")
     options = parser.parse_args()
     if not (options.archive / "v2").is_dir():
-        parser.error(f"{options.archive} holds no v2/: name a recorded archive with --archive or HEADRACE_BOATRACE")
+        parser.error(f"{options.archive} has no v2/: pass a recorded archive with --archive or HEADRACE_BOATRACE")
     bare, headrace = [], []
     for turn in range(options.rounds):
         bare.append(run_bare(options.archive))
         headrace.append(run_headrace(options.archive, options.first, options.last))
-        show_round(turn + 1, bare[-1], headrace[-1])
-    show(bare, headrace)
+        print_round(turn + 1, bare[-1], headrace[-1])
+    print_summary(bare, headrace)
 
 
 def run_bare(archive: Path) -> dict[str, Any]:
-    """The bare script as a process, against a fresh server (whose start is not counted)."""
+    """Run the bare script as a process with a new server, whose start is not measured."""
     with tempfile.TemporaryDirectory() as place:
         server = EmbeddedPostgres(Path(place))
         server.start()
@@ -53,14 +53,14 @@ def run_bare(archive: Path) -> dict[str, Any]:
             environment = os.environ | {"PGPASSWORD": server.password_file("headrace_owner").read_text().strip()}
             command = [sys.executable, "-m", "bench.bare", str(archive), server.url()]
             started = time.perf_counter()
-            done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, check=True)
-            return orjson.loads(done.stdout.splitlines()[-1]) | {"wall": time.perf_counter() - started}
+            process = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, check=True)
+            return orjson.loads(process.stdout.splitlines()[-1]) | {"wall": time.perf_counter() - started}
         finally:
             server.stop()
 
 
 def run_headrace(archive: Path, first: str, last: str) -> dict[str, Any]:
-    """`headrace run --once` on a fresh data directory, start of the server and of all services included."""
+    """Run `headrace run --once` in a new data directory. The starts of server and services are measured too."""
     with tempfile.TemporaryDirectory() as place:
         command = [
             sys.executable,
@@ -92,7 +92,7 @@ def run_headrace(archive: Path, first: str, last: str) -> dict[str, Any]:
 
 
 def watch_memory(pid: int, peak: dict[str, float]) -> None:
-    """Largest resident size of each service, in MB, until the process ends."""
+    """Record the largest resident size of each service in MB, until the process ends."""
     root = psutil.Process(pid)
     while root.is_running() and root.status() != psutil.STATUS_ZOMBIE:
         try:
@@ -105,19 +105,19 @@ def watch_memory(pid: int, peak: dict[str, float]) -> None:
         time.sleep(0.2)
 
 
-def show_round(turn: int, bare: dict[str, Any], headrace: dict[str, Any]) -> None:
+def print_round(turn: int, bare: dict[str, Any], headrace: dict[str, Any]) -> None:
     ratio = headrace["wall"] / bare["wall"]
     print(f"round {turn}: bare {bare['wall']:.1f} s, headrace {headrace['wall']:.1f} s, ratio {ratio:.2f}", flush=True)
 
 
-def show(bare: list[dict[str, Any]], headrace: list[dict[str, Any]]) -> None:
+def print_summary(bare: list[dict[str, Any]], headrace: list[dict[str, Any]]) -> None:
     ratios = [ours["wall"] / theirs["wall"] for ours, theirs in zip(headrace, bare, strict=True)]
-    print(f"\nmedians of {len(bare)}: bare {median(bare):.1f} s, headrace {median(headrace):.1f} s (all included)")
+    print(f"\nmedians of {len(bare)}: bare {median(bare):.1f} s, headrace {median(headrace):.1f} s (starts included)")
     print(f"ratio: median {statistics.median(ratios):.2f}, from {min(ratios):.2f} to {max(ratios):.2f}")
     last = headrace[-1]
     print(f"records: {orjson.dumps(last['topics']).decode()}")
-    for stage, found in last["stages"].items():
-        print(f"  {stage}: {orjson.dumps(found).decode()}")
+    for stage, figures in last["stages"].items():
+        print(f"  {stage}: {orjson.dumps(figures).decode()}")
     print("peak memory: " + ", ".join(f"{name} {size:.0f} MB" for name, size in sorted(last["peak_mb"].items())))
 
 

@@ -1,6 +1,6 @@
-"""The bare script: the same files parsed and the same rows COPYed, by one process, with no broker and no guarantee.
+"""Parses the same files and COPYs the same rows in one process, without a broker and without guarantees.
 
-What a user would write in an afternoon: no history of versions, no keys, no constraints, nothing to resume.
+It is the baseline of `make bench`: no version history, no keys, no constraints, no resumption.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ FEEDS = {"programs": rows_of_program, "previews": rows_of_preview, "results": ro
 
 
 def load(archive: Path, url: str) -> dict[str, int]:
-    """Returns rows per table."""
+    """Load the archive. Returns the number of rows per table."""
     rows: dict[str, list[tuple[Any, ...]]] = {name: [] for name in TABLES}
     sessions: dict[str, tuple[Any, ...]] = {}
     entities: dict[int, tuple[Any, ...]] = {}

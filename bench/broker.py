@@ -1,11 +1,11 @@
-"""`make bench-broker`: how fast the brokers are under our runtime, beside a bare loop of kafka-python.
+"""`make bench-broker`: measures the speed of both brokers under the runtime, and of a bare loop of kafka-python.
 
 Everything runs on this machine: a PostgreSQL with the settings of `headrace run` (fsync on), and a Kafka of one node.
-Workers are processes. All variants run in turn in each round; quoted are medians over the rounds.
+Workers are processes. All variants run in turn in each round. The results are medians over the rounds.
 
-The bare loop reads and produces again in transactions of the same size (up to 2,000 records), with the same settings of
-the client, but for one that a fault needs. Our runtime also parses and checks every message. What a loop that does so
-would take is the second bare one: the bar is against it, like with like; the first shows what parsing costs.
+The bare loop consumes and produces in transactions of the same size (up to 2,000 records) and with the same client
+settings, except for one workaround. The runtime also parses and validates every message, and so does the second bare
+loop. The requirement compares the runtime with that loop; the first bare loop shows the cost of parsing.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bench.broker_latency import latencies_ms
-from bench.broker_rates import BATCH, Rate, append_rate, transform_rate
-from bench.broker_site import Site
+from bench.broker_rates import BATCH, MeasuredRate, append_rate, transform_rate
+from bench.broker_site import BrokerSite
 from bench.broker_workers import bare, bare_decoding, runtime
-from bench.kafka_server import kafka
+from bench.kafka_server import running_kafka
 from headrace.database.embedded import EmbeddedPostgres
 from shared.database.migrations import migrate
 
@@ -39,13 +39,13 @@ BARE, BARE_DECODING = "bare loop: bytes only, 1 worker", "bare loop: parses too,
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.broker", description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--kafka", metavar="HOST:PORT", help="a Kafka that runs already [default: one is started]")
-    parser.add_argument("--only", metavar="TEXT", default="", help="only what has this in its name")
+    parser.add_argument("--kafka", metavar="HOST:PORT", help="a running Kafka (default: one is started)")
+    parser.add_argument("--only", metavar="TEXT", default="", help="only measurements whose name contains this text")
     options = parser.parse_args()
-    rates: dict[str, list[Rate]] = {}
+    rates: dict[str, list[MeasuredRate]] = {}
     waits: dict[str, list[list[float]]] = {}
-    with embedded() as log, kafka(options.kafka) as running:
-        on_kafka = Site("Kafka", f"kafka://{running.address}", log.conninfo, running.pid)
+    with embedded() as log, running_kafka(options.kafka) as running:
+        on_kafka = BrokerSite("Kafka", f"kafka://{running.address}", log.conninfo, running.pid)
         for turn in range(options.rounds):
             for name, measure in measures(log, on_kafka).items():
                 if options.only in name:
@@ -57,7 +57,7 @@ def main() -> None:
     show(rates, waits)
 
 
-def measures(log: Site, on_kafka: Site) -> dict[str, Callable[[], Rate]]:
+def measures(log: BrokerSite, on_kafka: BrokerSite) -> dict[str, Callable[[], MeasuredRate]]:
     return {
         APPEND: lambda: append_rate(log),
         "embedded: transform, 1 worker": lambda: transform_rate(log, runtime, 1, ON_EMBEDDED),
@@ -71,19 +71,19 @@ def measures(log: Site, on_kafka: Site) -> dict[str, Callable[[], Rate]]:
 
 
 @contextmanager
-def embedded() -> Iterator[Site]:
+def embedded() -> Iterator[BrokerSite]:
     with tempfile.TemporaryDirectory(prefix="headrace-bench-") as directory:
-        Path(directory).chmod(0o755)  # the server runs as a user of its own
+        Path(directory).chmod(0o755)  # the server runs as another user
         postgres = EmbeddedPostgres(Path(directory) / "data")
         postgres.start()
         try:
             migrate(postgres.url_with_password())
-            yield Site("embedded", "embedded", postgres.url_with_password(), postgres.pid())
+            yield BrokerSite("embedded", "embedded", postgres.url_with_password(), postgres.pid())
         finally:
             postgres.stop()
 
 
-def show(rates: Mapping[str, list[Rate]], waits: Mapping[str, list[list[float]]]) -> None:
+def show(rates: Mapping[str, list[MeasuredRate]], waits: Mapping[str, list[list[float]]]) -> None:
     print(f"\n{'records/s':34} {'median':>9} {'lowest':>9} {'highest':>9} {'us CPU':>7}   share of a CPU")
     for name, found in rates.items():
         values = [each.records_per_s for each in found]
@@ -93,20 +93,20 @@ def show(rates: Mapping[str, list[Rate]], waits: Mapping[str, list[list[float]]]
             f"{name:34} {median(found):9,.0f} {min(values):9,.0f} {max(values):9,.0f} {cpu_us(found):7.1f}"
             f"   {cpu}: {limit_of(shares)}"
         )
-    print(
-        "us CPU: microseconds that the workers (or the appender) compute for a record; hardly moved by a busy machine"
-    )
+    print("us CPU: CPU time of the workers (or the appender) per record in microseconds; hardly depends on other load")
     if waits:
         print(f"\n{'record to record, ms':34} {'p50':>9} {'p99':>9}")
         for name, each in waits.items():
             print(f"{name:34} {percentile(each, 0.5):9.1f} {percentile(each, 0.99):9.1f}")
-        print("limited by commits and wake-ups of three processes, one after the other; nothing is busy")
+        print("limited by successive commits and wake-ups of three processes, not by CPU")
     print()
     for text, value, holds in bars(rates, waits):
         print(f"{'holds' if holds else 'FAILS':6} {text}: {value}")
 
 
-def bars(rates: Mapping[str, list[Rate]], waits: Mapping[str, list[list[float]]]) -> Iterator[tuple[str, str, bool]]:
+def bars(
+    rates: Mapping[str, list[MeasuredRate]], waits: Mapping[str, list[list[float]]]
+) -> Iterator[tuple[str, str, bool]]:
     for name, least in ((APPEND, 100_000), (EMBEDDED_2, 50_000)):
         if name in rates:
             yield f"{name}, at least {least:,} records/s", f"{median(rates[name]):,.0f}", median(rates[name]) >= least
@@ -118,34 +118,34 @@ def bars(rates: Mapping[str, list[Rate]], waits: Mapping[str, list[list[float]]]
         if {KAFKA_1, other} <= rates.keys():
             cost = over(rates[KAFKA_1], rates[other], lambda each: 1 / each.records_per_s)
             cpu = over(rates[KAFKA_1], rates[other], lambda each: each.cpu_us)
-            text = f"our runtime over the {other}, at most {MOST_OVERHEAD:.0%}"
+            text = f"overhead of the runtime over the {other}, at most {MOST_OVERHEAD:.0%}"
             yield text, f"{cost:.0%} (CPU {cpu:.0%})", cost <= MOST_OVERHEAD
 
 
-def over(ours: list[Rate], theirs: list[Rate], cost: Callable[[Rate], float]) -> float:
-    """How much more a record costs us: the median over the rounds, each compared within itself."""
+def over(ours: list[MeasuredRate], theirs: list[MeasuredRate], cost: Callable[[MeasuredRate], float]) -> float:
+    """The relative overhead per record of `ours`: the median of the overheads of each round."""
     return statistics.median(cost(a) / cost(b) - 1 for a, b in zip(ours, theirs, strict=True))
 
 
-def shares_of(found: list[Rate]) -> dict[str, float]:
+def shares_of(found: list[MeasuredRate]) -> dict[str, float]:
     return {part: statistics.median(each.cpu[part] for each in found) for part in found[0].cpu}
 
 
 def limit_of(shares: Mapping[str, float]) -> str:
-    """What limits it: the process that has nearly all of a CPU, or the machine, or neither."""
+    """What limits the rate: all CPUs of the machine, one process with nearly a whole CPU, or waiting."""
     busiest = max(shares, key=lambda part: shares[part])
     if sum(shares.values()) > 0.9 * MACHINE_CPUS:
         return f"limited by the machine's {MACHINE_CPUS} CPUs"
     if shares[busiest] > 0.85:
         return f"limited by the CPU of the {busiest}"
-    return "limited by waiting (for each other, and for whatever else runs here)"
+    return "limited by waiting (for other processes)"
 
 
-def cpu_us(found: list[Rate]) -> float:
+def cpu_us(found: list[MeasuredRate]) -> float:
     return statistics.median(each.cpu_us for each in found)
 
 
-def median(found: list[Rate]) -> float:
+def median(found: list[MeasuredRate]) -> float:
     return statistics.median(each.records_per_s for each in found)
 
 

@@ -1,4 +1,4 @@
-"""A broker to measure, and what is written to it."""
+"""The brokers to measure, and the records that are written to them."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from shared.settings.sections import BrokerSettings, Settings
 from shared.topics import TopicSpec
 
 PARTITIONS = 6
-# A unit of the consumer loop when it is behind.
-MOST = 2000
-# A small message of ours, 230 bytes, as it would be on the wire.
+# Records in a unit of the consumer loop when it lags.
+MAX_UNIT_RECORDS = 2000
+# A small encoded message of 230 bytes.
 VALUE = (
     b'{"schema_version":1,"source":"bench","event_key":"bench:2031-05-04:03:07","kind":"settled","version":2,'
     b'"known_at":"2031-05-04T05:40:00Z","scheduled_at":"2031-05-04T05:12:00Z","status":"settled","row_id":4711,'
@@ -27,8 +27,8 @@ HEADERS = headers_of(uuid4(), "loaded-event/1", "bench", "bench")
 
 
 @dataclass(frozen=True)
-class Site:
-    """How processes get to a broker. `url` is of broker.url; `pid` of the server, where it is ours."""
+class BrokerSite:
+    """How to connect to a broker. `url` is a value of broker.url; `pid` is the server's, if this program started it."""
 
     name: str
     url: str
@@ -40,11 +40,11 @@ class Site:
 
     @property
     def marker(self) -> int:
-        """Offsets that the end of a transaction takes in each partition it wrote to."""
+        """Offsets that a transaction marker takes in each partition of the transaction."""
         return 0 if self.url == "embedded" else 1
 
     def server_cpu_s(self) -> float:
-        """Of the broker's processes so far; 0 where they are not ours to ask."""
+        """CPU time of the broker's processes so far; 0 for a broker that this program did not start."""
         if self.pid is None:
             return 0.0
         server = psutil.Process(self.pid)
@@ -71,7 +71,7 @@ def record(topic: str, number: int) -> NewRecord:
 
 def fill(broker: Broker, topic: str, records: int) -> None:
     with closing(broker.producer(f"fill-{topic}")) as producer:
-        for start in range(0, records, MOST):
+        for start in range(0, records, MAX_UNIT_RECORDS):
             with producer.unit() as unit:
-                unit.append([record(topic, start + number) for number in range(MOST)])
+                unit.append([record(topic, start + number) for number in range(MAX_UNIT_RECORDS)])
                 unit.commit()

@@ -1,7 +1,7 @@
-"""What takes records from one topic and puts them into another: our runtime, and a bare loop of kafka-python.
+"""Workers that copy records from one topic to another: the runtime, and bare loops of kafka-python.
 
-Each runs as a process of its own, says when it has its share of the partitions, and waits for `go` before the first
-record is worked on.
+Each worker runs in its own process, releases `ready` when it has its share of the partitions, and waits for `go` before
+it handles the first record.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ import time
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from bench.broker_site import MOST, Site
+from bench.broker_site import MAX_UNIT_RECORDS, BrokerSite
 from shared.broker.contract import NewRecord
 from shared.broker.kafka.client import addresses_of, client_settings
-from shared.events import MESSAGES
-from shared.records import Received
+from shared.events import MESSAGE_TYPES
+from shared.records import DecodedRecord
 from shared.runtime.loops.consumer import ConsumerLoop
 from shared.runtime.loops.handler import InUnit
 from shared.runtime.metrics import Metrics
@@ -35,10 +35,10 @@ def group_of(source: str) -> str:
     return f"group-{source}"
 
 
-def runtime(site: Site, source: str, target: str, slot: str, share: int, ready: Ready, go: Go) -> None:
-    """The consumer loop of the services, with a handler that does nothing: poll, decode, append, advance, commit."""
+def runtime(site: BrokerSite, source: str, target: str, slot: str, share: int, ready: Ready, go: Go) -> None:
+    """The consumer loop of the services with a handler that only copies: poll, decode, append, advance, commit."""
 
-    def handle(batch: Sequence[Received]) -> list[NewRecord]:
+    def handle(batch: Sequence[DecodedRecord]) -> list[NewRecord]:
         go.wait()
         return [NewRecord(target, each.record.key, each.record.value, each.record.headers) for each in batch]
 
@@ -49,7 +49,7 @@ def runtime(site: Site, source: str, target: str, slot: str, share: int, ready: 
         reads=[source],
         metrics=Metrics(),
         handler=InUnit(handle),
-        max_records=MOST,
+        max_records=MAX_UNIT_RECORDS,
     )
 
     def report() -> None:
@@ -61,20 +61,24 @@ def runtime(site: Site, source: str, target: str, slot: str, share: int, ready: 
     loop.run()
 
 
-def bare(site: Site, source: str, target: str, slot: str, share: int, ready: Ready, go: Go) -> None:
-    """Read and produce again, in transactions of the same size: nothing is looked at."""
+def bare(site: BrokerSite, source: str, target: str, slot: str, share: int, ready: Ready, go: Go) -> None:
+    """Consume and produce in transactions of the same size, without decoding."""
     _bare(site, source, target, slot, share, ready, go, decoding=False)
 
 
-def bare_decoding(site: Site, source: str, target: str, slot: str, share: int, ready: Ready, go: Go) -> None:
-    """The same, but each message is parsed and checked, as every consumer has to that looks at one."""
+def bare_decoding(site: BrokerSite, source: str, target: str, slot: str, share: int, ready: Ready, go: Go) -> None:
+    """The same, but each message is parsed and validated, as every real consumer must do."""
     _bare(site, source, target, slot, share, ready, go, decoding=True)
 
 
-def _bare(site: Site, source: str, target: str, slot: str, share: int, ready: Ready, go: Go, *, decoding: bool) -> None:
-    """With the client's settings, partitions and garbage collector of our runtime, so that these do not differ; without
-    asking each record's future, telling metrics, and all else that makes it exactly once under faults."""
-    import kafka  # noqa: PLC0415  # so that the embedded broker is measured without it
+def _bare(
+    site: BrokerSite, source: str, target: str, slot: str, share: int, ready: Ready, go: Go, *, decoding: bool
+) -> None:
+    """A loop with the client settings, partitions and garbage collector settings of the runtime.
+
+    It does not check the future of each record, has no metrics, and is not exactly-once under faults.
+    """
+    import kafka  # noqa: PLC0415  # imported here, so that the embedded broker is measured without it
     from kafka.structs import OffsetAndMetadata  # noqa: PLC0415
 
     gc.freeze()
@@ -107,18 +111,18 @@ def _bare(site: Site, source: str, target: str, slot: str, share: int, ready: Re
     while len(consumer.assignment()) != share:
         consumer.poll(50, max_records=1)
     ready.release()
-    validate = MESSAGES["loaded-event/1"].validate_json
+    validate = MESSAGE_TYPES["loaded-event/1"].validate_json
     while True:
-        found: dict[Any, list[Any]] = consumer.poll(500, max_records=MOST)
-        if not found:
+        polled: dict[Any, list[Any]] = consumer.poll(500, max_records=MAX_UNIT_RECORDS)
+        if not polled:
             continue
         go.wait()
         producer.begin_transaction()
-        for tp, records in found.items():
+        for tp, records in polled.items():
             for each in records:
                 if decoding:
                     validate(each.value)
                 producer.send(target, each.value, each.key, headers=each.headers, partition=tp.partition)
-        offsets = {tp: OffsetAndMetadata(records[-1].offset + 1, "", -1) for tp, records in found.items()}
+        offsets = {tp: OffsetAndMetadata(records[-1].offset + 1, "", -1) for tp, records in polled.items()}
         producer.send_offsets_to_transaction(offsets, consumer.group_metadata())
         producer.commit_transaction()

@@ -1,8 +1,8 @@
-"""A Kafka for measuring: one node on loopback, its data in a temporary folder, its jars those of the tests' pom.
+"""Starts a Kafka for benchmarks: one node on loopback, with data in a temporary folder and the jars of the tests' pom.
 
-Not the one that the tests start (tests/kafka/server.py): that one is made to be ready soon, with a compiler that stops
-early, few partitions in its own topics and an eager retention. Here all is Kafka's default but for what one node cannot
-do (copies) and the pause before a group's first sharing, so that what is measured is what an operator would see.
+The Kafka of the tests (tests/kafka/server.py) is configured to start fast: limited JIT compilation, few partitions in
+internal topics, and frequent retention checks. This one has Kafka's defaults, so that the results are those of a real
+deployment, except for replication, which one node cannot do, and the initial rebalance delay, which is 0.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from pathlib import Path
 from typing import NamedTuple
 
 POM = Path(__file__).parents[1] / "tests" / "kafka" / "pom.xml"
-# Beside those that the tests fetch: whoever comes first must not find half of the other's.
+# Not the folder of the tests' jars, so that neither finds an incomplete download of the other.
 JARS = POM.parent / "target" / "bench-jars"
 START_LIMIT_S = 90.0
 STOP_LIMIT_S = 30.0
 CLUSTER = "aGVhZHJhY2UtbWVhc3VyZQ"
 
 
-class Running(NamedTuple):
+class RunningKafka(NamedTuple):
     address: str
     pid: int | None
 
 
 @contextmanager
-def kafka(address: str | None) -> Iterator[Running]:
-    """The broker at `address`, or else one that is started here and stopped at the end."""
+def running_kafka(address: str | None) -> Iterator[RunningKafka]:
+    """The broker at `address`, or a new one that is stopped at the end."""
     if address is not None:
-        yield Running(address, None)
+        yield RunningKafka(address, None)
         return
     _fetch_jars()
     with tempfile.TemporaryDirectory(prefix="headrace-bench-kafka-") as place:
@@ -50,7 +50,7 @@ def kafka(address: str | None) -> Iterator[Running]:
             process = subprocess.Popen(command, stdout=out, stderr=out, start_new_session=True)
         try:
             _wait_for(port, process, log)
-            yield Running(f"127.0.0.1:{port}", process.pid)
+            yield RunningKafka(f"127.0.0.1:{port}", process.pid)
         finally:
             process.terminate()
             try:
@@ -62,15 +62,15 @@ def kafka(address: str | None) -> Iterator[Running]:
 
 def _fetch_jars() -> None:
     if not shutil.which("java"):
-        raise SystemExit("bench: no java; install Java 17, or name a running Kafka with --kafka HOST:PORT")
+        raise SystemExit("bench: java not found: install Java 17 or pass a running Kafka with --kafka HOST:PORT")
     if JARS.is_dir():
         return
     if not shutil.which("mvn"):
-        raise SystemExit("bench: no mvn to fetch Kafka with; install Maven, or name a running Kafka with --kafka")
-    half = JARS.with_suffix(".half")
-    fetch = ["mvn", "-q", "-B", "-f", str(POM), "dependency:copy-dependencies", f"-DoutputDirectory={half}"]
+        raise SystemExit("bench: mvn not found: install Maven or pass a running Kafka with --kafka HOST:PORT")
+    incomplete = JARS.with_suffix(".half")
+    fetch = ["mvn", "-q", "-B", "-f", str(POM), "dependency:copy-dependencies", f"-DoutputDirectory={incomplete}"]
     subprocess.run(fetch, check=True)
-    half.rename(JARS)
+    incomplete.rename(JARS)
 
 
 def _settings(data: Path, port: int, controller: int) -> str:

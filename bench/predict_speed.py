@@ -1,4 +1,4 @@
-"""How fast probabilities come: many events at once, one alone, and from what is stored."""
+"""Measures the speed of predictions: for batches, for single events, and from stored rows."""
 
 from __future__ import annotations
 
@@ -28,35 +28,35 @@ from services.predictor.features.inputs import Inputs, inputs_of
 from services.predictor.learners.boosting.fit import Boosting
 from services.predictor.storage.postgres_facts import read_events
 
-Tell = Callable[[Inputs], Any]
-"""Inputs -> whatever holds their probabilities."""
+Predict = Callable[[Inputs], Any]
+"""Computes probabilities from features. The result type does not matter here."""
 ROUNDS = 5
 BATCH, ALONE = 3000, 1000
-# Events a service takes from its topic in one go.
+# Events per batch, as in the service.
 STORED_BATCH = 500
 ROOT = Path(__file__).parents[1]
 
 
-def speeds(tell: Tell, inputs: Inputs) -> dict[str, float]:
-    """Of prepared features: `events_per_s` of a batch, `alone_p50_ms` and `alone_p99_ms` of single events."""
-    many = inputs[:BATCH]
-    rates = [len(many) / seconds(lambda: tell(many)) for _ in range(ROUNDS)]
+def measure_speeds(predict: Predict, inputs: Inputs) -> dict[str, float]:
+    """Speed from features: `events_per_s` of a batch, `alone_p50_ms` and `alone_p99_ms` of single events."""
+    batch = inputs[:BATCH]
+    rates = [len(batch) / seconds(lambda: predict(batch)) for _ in range(ROUNDS)]
     alone = [inputs[row : row + 1] for row in range(min(len(inputs), ALONE))]
     for each in alone[:20]:
-        tell(each)
-    waits_ms = [1000 * seconds(partial(tell, each)) for each in alone]
+        predict(each)
+    waits_ms = [1000 * seconds(partial(predict, each)) for each in alone]
     p50, p99 = np.percentile(waits_ms, (50, 99))
     return {"events_per_s": statistics.median(rates), "alone_p50_ms": float(p50), "alone_p99_ms": float(p99)}
 
 
-def trees_tell(boosting: Boosting) -> Tell:
+def predict_with_trees(boosting: Boosting) -> Predict:
     return partial(boosted_win, boosting)
 
 
-def fact_speed(
-    records: list[EventFacts], profile: Profile, history: History, encoding: Encoding, tell: Tell
+def measure_fact_speeds(
+    records: list[EventFacts], profile: Profile, history: History, encoding: Encoding, predict: Predict
 ) -> dict[str, float]:
-    """Events a second from records to probabilities, history folded before; and from records to features."""
+    """Events per second from records to features and to probabilities. The history is folded before."""
 
     def features() -> Inputs:
         return inputs_of(events_of(records, profile.slots), history, encoding, "observation")
@@ -64,29 +64,29 @@ def fact_speed(
     return {
         "to_features_per_s": len(records) / statistics.median(seconds(features) for _ in range(ROUNDS)),
         "to_probabilities_per_s": len(records)
-        / statistics.median(seconds(lambda: tell(features())) for _ in range(ROUNDS)),
+        / statistics.median(seconds(lambda: predict(features())) for _ in range(ROUNDS)),
     }
 
 
-def stored_speed(
-    url: str, keys: list[str], profile: Profile, history: History, encoding: Encoding, tell: Tell
+def measure_stored_speeds(
+    url: str, keys: list[str], profile: Profile, history: History, encoding: Encoding, predict: Predict
 ) -> dict[str, float]:
-    """Events a second from PostgreSQL's rows to probabilities, in batches, on one core of this process."""
+    """Events per second from PostgreSQL rows to probabilities, in batches, on one core."""
     batches = [keys[start : start + STORED_BATCH] for start in range(0, len(keys), STORED_BATCH)]
     with psycopg.connect(url, autocommit=True) as connection:
 
-        def all_told() -> None:
+        def predict_all() -> None:
             for batch in batches:
                 events = events_of(read_events(connection, batch, profile), profile.slots)
-                tell(inputs_of(events, history, encoding, "observation"))
+                predict(inputs_of(events, history, encoding, "observation"))
 
-        rates = [len(keys) / seconds(all_told) for _ in range(ROUNDS)]
+        rates = [len(keys) / seconds(predict_all) for _ in range(ROUNDS)]
     return {"stored_to_probabilities_per_s": statistics.median(rates)}
 
 
 @contextmanager
-def stored(archive: Path, last: date, days: int) -> Iterator[str]:
-    """The address of a database into which the last `days` of the archive went through the pipeline."""
+def loaded_database(archive: Path, last: date, days: int) -> Iterator[str]:
+    """The URL of a database with the last `days` of the archive, loaded by the pipeline."""
     with tempfile.TemporaryDirectory() as place:
         command = [
             sys.executable,
@@ -106,9 +106,9 @@ def stored(archive: Path, last: date, days: int) -> Iterator[str]:
             "--data-dir",
             place,
         ]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, check=False, env=os.environ)
-        if done.returncode:
-            raise SystemExit(f"headrace run ended with {done.returncode}: {done.stderr.decode()[-500:]}")
+        process = subprocess.run(command, cwd=ROOT, capture_output=True, check=False, env=os.environ)
+        if process.returncode:
+            raise SystemExit(f"headrace run ended with {process.returncode}: {process.stderr.decode()[-500:]}")
         server = EmbeddedPostgres(Path(place))
         server.start()
         try:

@@ -1,9 +1,9 @@
-"""`python -m bench.replay`: what live records wait while a replay runs beside them at full speed, and how fast that is.
+"""`make bench-replay`: measures the latency of live records with and without a replay at full speed.
 
-A PostgreSQL with the settings of `headrace run`, a cleaner and a loader as processes, made-up cards. Records come live
-at a steady rate; measured is from the commit of a raw event to the moment a reader gets its clean event, and to the
-moment its rows are committed (its loaded event comes with them). Without and with a replay of the history through the
-cleaner (and so through the loader) beside it, in turn; quoted are medians of the rounds.
+It runs a PostgreSQL with the settings of `headrace run`, a cleaner and a loader as processes, and synthetic cards. Live
+records are appended at a constant rate. The latency is the time from the commit of a raw event until a reader gets its
+clean event, and until its rows are committed (with the loaded event). A round has one measurement without and one with
+a replay of the history through cleaner and loader. The results are medians over the rounds.
 """
 
 from __future__ import annotations
@@ -30,24 +30,24 @@ from shared.broker.postgres.broker import PostgresBroker
 from shared.database.migrations import migrate
 from shared.events import RawEvent, event_id_of
 from shared.ops.operations import Operation
-from shared.ops.replay_planning import plan
+from shared.ops.replay_planning import plan_replay
 from shared.ops.replays import request_of
 from shared.ops.tables import operations as operations_table
 from shared.ops.tables import replays as replays_table
 from shared.records import LIVE, encode
-from shared.topics import CLEAN, LOADED, RAW, specs
+from shared.topics import CLEAN, LOADED, RAW, topic_specs
 from tests.services.cleaner.made import card, raw
 
 HISTORY_BEGINS, LIVE_BEGINS = date(2031, 1, 1), date(2041, 1, 1)
 VENUES, NUMBERS = 24, 12
 UNIT = 2000
-# Live records come in units of so many.
+# Live records per unit.
 TOGETHER = 4
 GIVE_UP_S = 600.0
 
 
 class Round(NamedTuple):
-    """Latencies in ms, sorted, to the clean event and to the rows; and the replay's records a second, 0 without one."""
+    """Sorted latencies in ms, to the clean event and to the rows; the replay's records per second, 0 without one."""
 
     clean_ms: list[float]
     rows_ms: list[float]
@@ -55,10 +55,10 @@ class Round(NamedTuple):
 
 
 class Listener:
-    """Notes when each live record of a topic comes, in a thread with a reader of its own."""
+    """Records when each live record of a topic arrives, in its own thread with its own reader."""
 
     def __init__(self, conninfo: str, topic: str) -> None:
-        self.came: dict[bytes, float] = {}
+        self.arrivals: dict[bytes, float] = {}
         self._stop = threading.Event()
         self._conninfo, self._topic = conninfo, topic
         self._thread = threading.Thread(target=self._listen, daemon=True)
@@ -80,50 +80,53 @@ class Listener:
                     now = time.perf_counter()
                     for record in records:
                         if record.headers["revision"] == LIVE.encode():
-                            self.came.setdefault(record.headers["event_id"], now)
+                            self.arrivals.setdefault(record.headers["event_id"], now)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.replay", description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--history", type=int, default=50_000, help="records to replay (default: %(default)s)")
-    parser.add_argument("--rate", type=int, default=200, help="live records a second (default: %(default)s)")
-    parser.add_argument("--seconds", type=float, default=15.0, help="of each measurement (default: %(default)s)")
+    parser.add_argument("--rate", type=int, default=200, help="live records per second (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=15.0, help="length of a measurement (default: %(default)s)")
     options = parser.parse_args()
-    with site(options.history) as (conninfo, broker):
+    with running_pipeline(options.history) as (conninfo, broker):
         alone, beside, live = list[Round](), list[Round](), 0
         for turn in range(options.rounds):
             for found, replaying in ((alone, False), (beside, True)):
-                found.append(measured(conninfo, broker, options.rate, options.seconds, live, replaying=replaying))
+                found.append(measure(conninfo, broker, options.rate, options.seconds, live, replaying=replaying))
                 live += len(found[-1].clean_ms)
-                show(f"round {turn + 1}, {'beside a replay' if replaying else 'alone'}", found[-1])
-    for name, rounds in (("alone", alone), ("beside a replay", beside)):
-        tell(f"{name}, to the clean event", [each.clean_ms for each in rounds])
-        tell(f"{name}, to the rows", [each.rows_ms for each in rounds])
+                print_round(f"round {turn + 1}, {'with a replay' if replaying else 'without a replay'}", found[-1])
+    for name, rounds in (("without a replay", alone), ("with a replay", beside)):
+        print_latencies(f"{name}, to the clean event", [each.clean_ms for each in rounds])
+        print_latencies(f"{name}, to the rows", [each.rows_ms for each in rounds])
     rate = statistics.median(each.replayed_per_s for each in beside)
     sys.stdout.write(f"the replay: {rate:.0f} records/s\n")
 
 
-def tell(what: str, rounds: list[list[float]]) -> None:
-    p50, p99 = (statistics.median(at(waits_ms, share) for waits_ms in rounds) for share in (0.5, 0.99))
+def print_latencies(what: str, rounds: list[list[float]]) -> None:
+    p50, p99 = (statistics.median(percentile(waits_ms, share) for waits_ms in rounds) for share in (0.5, 0.99))
     sys.stdout.write(f"{what}: p50 {p50:.0f} ms, p99 {p99:.0f} ms\n")
 
 
-def show(name: str, found: Round) -> None:
+def print_round(name: str, figures: Round) -> None:
+    clean, rows = (
+        f"p50 {percentile(ms, 0.5):.0f} ms, p99 {percentile(ms, 0.99):.0f} ms"
+        for ms in (figures.clean_ms, figures.rows_ms)
+    )
     sys.stderr.write(
-        f"{name}: {len(found.clean_ms)} live records; to the clean event p50 {at(found.clean_ms, 0.5):.0f} ms, p99"
-        f" {at(found.clean_ms, 0.99):.0f} ms; to the rows p50 {at(found.rows_ms, 0.5):.0f} ms, p99"
-        f" {at(found.rows_ms, 0.99):.0f} ms; replayed {found.replayed_per_s:.0f} records/s\n"
+        f"{name}: {len(figures.clean_ms)} live records; to the clean event {clean}; to the rows {rows};"
+        f" replayed {figures.replayed_per_s:.0f} records/s\n"
     )
 
 
-def at(waits_ms: list[float], share: float) -> float:
+def percentile(waits_ms: list[float], share: float) -> float:
     return waits_ms[min(len(waits_ms) - 1, int(share * len(waits_ms)))]
 
 
 @contextmanager
-def site(history: int) -> Iterator[tuple[str, Broker]]:
-    """A database whose history went through, and the two services that did it."""
+def running_pipeline(history: int) -> Iterator[tuple[str, Broker]]:
+    """A broker with a cleaner and a loader that have processed the history."""
     with tempfile.TemporaryDirectory() as place, ExitStack() as stack:
         server = EmbeddedPostgres(Path(place))
         server.start()
@@ -131,21 +134,21 @@ def site(history: int) -> Iterator[tuple[str, Broker]]:
         conninfo = server.url_with_password()
         migrate(conninfo)
         broker = stack.enter_context(closing(PostgresBroker(conninfo)))
-        broker.ensure_topics(specs())
+        broker.ensure_topics(topic_specs())
         for service in ("cleaner", "loader"):
-            stack.enter_context(running(service, server, Path(place)))
+            stack.enter_context(running_service(service, server, Path(place)))
         with closing(broker.producer("history")) as producer:
             for begin in range(0, history, UNIT):
                 with producer.unit() as unit:
                     unit.append([raw_card(HISTORY_BEGINS, n) for n in range(begin, min(history, begin + UNIT))])
                     unit.commit()
         for service, topic in (("cleaner", RAW), ("loader", CLEAN)):
-            wait_until(lambda service=service, topic=topic: behind(broker, service, topic) == 0)  # type: ignore[misc]
+            wait_until(lambda service=service, topic=topic: lag_of(broker, service, topic) == 0)  # type: ignore[misc]
         yield conninfo, broker
 
 
 @contextmanager
-def running(service: str, server: EmbeddedPostgres, place: Path) -> Iterator[None]:
+def running_service(service: str, server: EmbeddedPostgres, place: Path) -> Iterator[None]:
     environment = {
         "HEADRACE_DATABASE__URL": server.url(),
         "HEADRACE_DATABASE__PASSWORD_FILE": str(server.password_file(OWNER)),
@@ -163,53 +166,53 @@ def running(service: str, server: EmbeddedPostgres, place: Path) -> Iterator[Non
             process.wait()
 
 
-def measured(conninfo: str, broker: Broker, rate: int, for_s: float, first: int, *, replaying: bool) -> Round:
+def measure(conninfo: str, broker: Broker, rate: int, for_s: float, first: int, *, replaying: bool) -> Round:
     with (
         closing(Listener(conninfo, CLEAN)) as clean,
         closing(Listener(conninfo, LOADED)) as rows,
         psycopg.connect(conninfo, autocommit=True) as connection,
     ):
         operation = start_replay(connection, broker) if replaying else None
-        begun, before = time.perf_counter(), handled(connection, operation)
+        started_at, before = time.perf_counter(), selected_count(connection, operation)
         sent = send(broker, rate, for_s, first)
-        took_s, after = time.perf_counter() - begun, handled(connection, operation)
-        wait_until(lambda: sent.keys() <= rows.came.keys())
+        elapsed_s, after = time.perf_counter() - started_at, selected_count(connection, operation)
+        wait_until(lambda: sent.keys() <= rows.arrivals.keys())
         if operation is not None:
-            operations_table.command(connection, operation, "cancel")
-            wait_until(lambda: not found(connection, operation.id).is_open)
+            operations_table.apply_command(connection, operation, "cancel")
+            wait_until(lambda: not get_operation(connection, operation.id).is_open)
             for service, topic in (("cleaner", RAW), ("loader", CLEAN)):
-                wait_until(lambda service=service, topic=topic: behind(broker, service, topic) == 0)  # type: ignore[misc]
-        return Round(waits(sent, clean), waits(sent, rows), (after - before) / took_s)
+                wait_until(lambda service=service, topic=topic: lag_of(broker, service, topic) == 0)  # type: ignore[misc]
+        return Round(latencies_ms(sent, clean), latencies_ms(sent, rows), (after - before) / elapsed_s)
 
 
 def start_replay(connection: psycopg.Connection[tuple[object, ...]], broker: Broker) -> Operation:
-    """Under way."""
-    asked = request_of({"topic": RAW, "keys": ["boatrace:203*"]})
-    planned = plan(broker, asked, [RAW])
+    """Start a replay of the history, and wait until it has handled its first records."""
+    request = request_of({"topic": RAW, "keys": ["boatrace:203*"]})
+    replay_plan = plan_replay(broker, request, [RAW])
     with connection.transaction():
-        operation = replays_table.start(connection, "cleaner", planned, "bench", "")
-    wait_until(lambda: handled(connection, operation) > 0)
+        operation = replays_table.start(connection, "cleaner", replay_plan, "bench", "")
+    wait_until(lambda: selected_count(connection, operation) > 0)
     return operation
 
 
-def found(connection: psycopg.Connection[tuple[object, ...]], operation_id: str) -> Operation:
+def get_operation(connection: psycopg.Connection[tuple[object, ...]], operation_id: str) -> Operation:
     operation = operations_table.get(connection, operation_id)
     if operation is None:
-        raise SystemExit(f"bench: operation {operation_id} is gone")
+        raise SystemExit(f"bench: operation {operation_id} does not exist any more")
     return operation
 
 
-def handled(connection: psycopg.Connection[tuple[object, ...]], operation: Operation | None) -> int:
-    return 0 if operation is None else int(found(connection, operation.id).counts.get("selected", 0))
+def selected_count(connection: psycopg.Connection[tuple[object, ...]], operation: Operation | None) -> int:
+    return 0 if operation is None else int(get_operation(connection, operation.id).counts.get("selected", 0))
 
 
 def send(broker: Broker, rate: int, for_s: float, first: int) -> dict[bytes, float]:
-    """Live records at a steady rate; when each was committed."""
+    """Append live records at a constant rate. Returns the commit time of each by event id."""
     sent: dict[bytes, float] = {}
     with closing(broker.producer("live")) as producer:
-        begun = time.perf_counter()
+        started_at = time.perf_counter()
         for number in range(0, int(rate * for_s), TOGETHER):
-            time.sleep(max(0.0, begun + number / rate - time.perf_counter()))
+            time.sleep(max(0.0, started_at + number / rate - time.perf_counter()))
             records = [raw_card(LIVE_BEGINS, first + number + each) for each in range(TOGETHER)]
             with producer.unit() as unit:
                 unit.append(records)
@@ -219,11 +222,11 @@ def send(broker: Broker, rate: int, for_s: float, first: int) -> dict[bytes, flo
     return sent
 
 
-def waits(sent: dict[bytes, float], listener: Listener) -> list[float]:
-    return sorted(max(0.0, listener.came[event_id] - at_s) * 1000 for event_id, at_s in sent.items())
+def latencies_ms(sent: dict[bytes, float], listener: Listener) -> list[float]:
+    return sorted(max(0.0, listener.arrivals[event_id] - at_s) * 1000 for event_id, at_s in sent.items())
 
 
-def behind(broker: Broker, service: str, topic: str) -> int:
+def lag_of(broker: Broker, service: str, topic: str) -> int:
     positions = broker.committed(service, [topic])
     return sum(broker.end_offsets(list(positions)).values()) - sum(positions.values())
 
@@ -232,12 +235,12 @@ def wait_until(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + GIVE_UP_S
     while not condition():
         if time.monotonic() > deadline:
-            raise SystemExit(f"bench: not done within {GIVE_UP_S:.0f} s")
+            raise SystemExit(f"bench: a condition was not met within {GIVE_UP_S:.0f} s")
         time.sleep(0.02)
 
 
 def raw_card(begins: date, number: int) -> NewRecord:
-    """The card of another event for every number."""
+    """The card of a different event for each number."""
     day = (begins + timedelta(days=number // (VENUES * NUMBERS))).isoformat()
     venue, event = 1 + number // NUMBERS % VENUES, 1 + number % NUMBERS
     body = card(race_date=day, race_stadium_number=venue, race_number=event, race_closed_at=f"{day} 12:34:00")

@@ -1,4 +1,4 @@
-"""The command `headrace`, also as `python -m headrace`."""
+"""Runs the command `headrace`, also as `python -m headrace`."""
 
 from __future__ import annotations
 

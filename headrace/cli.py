@@ -1,8 +1,8 @@
-"""All commands of `headrace`, and what becomes of their errors: one line on stderr, and an exit code.
+"""Defines all commands of `headrace`, and turns their errors into one line on stderr and an exit code.
 
-0 done; 1 it could not be done: refused by a service, not running, or, with --wait, failed or cancelled (`audit`:
-something is missing, twice, or not what it should be); 2 wrong options or settings; 130 stopped by Ctrl-C, 143 by
-SIGTERM; 141 nobody reads the output any more.
+Exit codes: 0 success; 1 failure: a service refused the request or is not running, or, with --wait, the operation failed
+or was cancelled (`audit`: a record is missing, duplicated or differs); 2 wrong options or settings; 130 stopped by
+Ctrl-C, 143 by SIGTERM; 141 the reader of the output closed the pipe.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from headrace.commands import config, db, dead_letters, models, operations, toke
 from headrace.commands.audit import audit
 from headrace.commands.backfill import backfill
 from headrace.commands.backtest import backtest
+from headrace.commands.explain import explain
 from headrace.commands.export import export
 from headrace.commands.lag import lag
 from headrace.commands.migrate import migrate
@@ -28,7 +29,7 @@ from headrace.commands.replay import replay
 from headrace.commands.resume import resume
 from headrace.commands.rollback import rollback
 from headrace.commands.run import run
-from headrace.commands.simulate import ALL_TO_THE_SIMULATOR, simulate
+from headrace.commands.simulate import PASS_THROUGH_OPTIONS, simulate
 from headrace.commands.sql import sql
 from headrace.commands.status import status
 from headrace.commands.trail import trail
@@ -38,49 +39,49 @@ from headrace.database.access import one_line
 from headrace.processes.interrupts import Interrupted
 from shared.errors import ConfigError, HeadraceError
 
-DONE, FAILED, WRONG, BROKEN_PIPE = 0, 1, 2, 141
-# Typer carries its own copy of click's errors in some versions: this is the base of "you called it wrongly" in all.
-CallError = cast("type[Exception]", typer.BadParameter.__mro__[2])
+SUCCESS, FAILURE, INVALID_USAGE, BROKEN_PIPE = 0, 1, 2, 141
+# Some versions of Typer bundle a copy of click's errors. This is the usage error's base class in every version.
+UsageError = cast("type[Exception]", typer.BadParameter.__mro__[2])
 
 
 def command(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code."""
     try:
-        code = app_of()(list(arguments) or ["--help"], standalone_mode=False)
+        code = build_app()(list(arguments) or ["--help"], standalone_mode=False)
         sys.stdout.flush()
     except BrokenPipeError:  # `headrace ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
-    except (HeadraceError, Interrupted, KeyboardInterrupt, psycopg.Error, OSError, CallError) as error:
-        text, code = meaning_of(error)
+    except (HeadraceError, Interrupted, KeyboardInterrupt, psycopg.Error, OSError, UsageError) as error:
+        text, code = describe_error(error)
         sys.stderr.write(f"headrace: {text}\n")
-    return code if isinstance(code, int) else DONE
+    return code if isinstance(code, int) else SUCCESS
 
 
-def meaning_of(error: BaseException) -> tuple[str, int]:
-    """What to say of an error, and the exit code."""
+def describe_error(error: BaseException) -> tuple[str, int]:
+    """The line to print for an error, and the exit code."""
     match error:
         case Interrupted():
-            found = f"{error}; everything is kept, the next run goes on from here", error.exit_code
+            outcome = f"{error}; all data is kept, and the next run continues from here", error.exit_code
         case KeyboardInterrupt():
-            found = "stopped", 130
+            outcome = "stopped", 130
         case ConfigError():
-            found = str(error), WRONG
+            outcome = str(error), INVALID_USAGE
         case HeadraceError():
-            found = str(error), FAILED
+            outcome = str(error), FAILURE
         case psycopg.Error():
-            found = f"the database refused: {one_line(error)}", FAILED
+            outcome = f"the database reported an error: {one_line(error)}", FAILURE
         case OSError():
-            found = f"{error.filename or 'the system'}: {error.strerror or error}", FAILED
+            outcome = f"{error.filename or 'the system'}: {error.strerror or error}", FAILURE
         case _:
-            said = cast("typer.BadParameter", error).format_message()
-            found = (said if "Usage:" in said else f"{said} (--help lists what there is)"), WRONG
-    return found
+            message = cast("typer.BadParameter", error).format_message()
+            outcome = (message if "Usage:" in message else f"{message} (see --help)"), INVALID_USAGE
+    return outcome
 
 
-def app_of() -> typer.Typer:
+def build_app() -> typer.Typer:
     app = typer.Typer(
-        help="Headrace: fetch, clean, load, predict, notify; on this machine, steered from here.",
+        help="Headrace fetches, cleans, loads, predicts and notifies. Run the pipeline on this machine and operate it.",
         add_completion=False,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
@@ -89,11 +90,11 @@ def app_of() -> typer.Typer:
     app.command()(status)
     app.command()(migrate)
     app.command()(sql)
-    for steering in (pause, resume, replay, lag, trail, audit, windows, backfill, export):
-        app.command()(steering)
-    for learning in (train, backtest, promote, rollback):
-        app.command()(learning)
-    app.command(context_settings=ALL_TO_THE_SIMULATOR)(simulate)
+    for operator_command in (pause, resume, replay, lag, trail, audit, windows, backfill, export):
+        app.command()(operator_command)
+    for model_command in (train, backtest, promote, rollback, explain):
+        app.command()(model_command)
+    app.command(context_settings=PASS_THROUGH_OPTIONS)(simulate)
     app.add_typer(db.app, name="db")
     app.add_typer(token.app, name="token")
     app.add_typer(models.app, name="models")

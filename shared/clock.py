@@ -1,4 +1,4 @@
-"""The time of day, real or virtual, passed in wherever a decision depends on it."""
+"""Clocks, real and virtual. Code whose decisions depend on the time gets a clock as an argument."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """What a service asks for the time."""
+    """A source of the current time."""
 
     def now(self) -> datetime:
-        """The current instant, aware, in UTC."""
+        """The current instant in UTC, timezone-aware."""
         ...
 
 
 class SystemClock:
-    """The machine's own time."""
+    """The machine's clock."""
 
     def now(self) -> datetime:
         return datetime.now(UTC)
@@ -25,10 +25,10 @@ class SystemClock:
 
 @dataclass(frozen=True)
 class VirtualClock:
-    """A clock that starts where it is told and runs `speed` times as fast as the wall clock.
+    """A clock that shows `start` at Unix time `epoch_s` and runs `speed` times as fast as the wall clock.
 
-    now = start + speed * (wall clock - epoch_s), and `start` before the epoch. Two processes given the same three
-    numbers agree about the time, which is how a simulator and the services it feeds share a day.
+    now = start + speed * (wall clock - epoch_s), and `start` before the epoch. Two processes with the same three
+    numbers show the same time, so that the simulator and the services agree on the day.
     """
 
     start: datetime

@@ -1,53 +1,53 @@
-"""The error tree. The leaf that is raised decides what the runtime does.
+"""The exception hierarchy. The class that is raised decides what the runtime does.
 
 HeadraceError
-├── ConfigError        stop: a setting is wrong; the message names key and file
-├── InvalidEvent       skip: this record is wrong; it becomes a dead letter, the rest goes on
-├── InvalidDocument    skip: this document is wrong; its window is marked failed, the rest goes on
-├── TransientError     retry: a dependency is away; back off, nothing is advanced
-│   └── NotReady       the same: the dependency is there, and still prepares what was asked of it
+├── ConfigError        stop: a setting is wrong; the message names the key and the file
+├── InvalidEvent       skip: the record is invalid and becomes a dead letter; the other records are processed
+├── InvalidDocument    skip: the document is invalid and its window is marked failed; the other windows are processed
+├── TransientError     retry: a dependency is unavailable; back off without advancing positions
+│   └── NotReady       retry: the dependency is reachable and still starting or preparing the requested resource
 └── BrokerError
-    ├── Fenced         rebuild: another process owns the partition or slot now; nothing of the unit happened
-    ├── Aborted        rebuild: the unit did not happen
-    └── Unknown        rebuild: the unit may have happened; reload positions to find out
+    ├── Fenced         rebuild: another process owns the partition or slot now; the unit had no effect
+    ├── Aborted        rebuild: the unit was rolled back
+    └── Unknown        rebuild: the unit may have been committed; reload positions to find out
 """
 
 
 class HeadraceError(Exception):
-    """Anything Headrace raises on purpose."""
+    """Base class of all errors that Headrace raises deliberately."""
 
 
 class ConfigError(HeadraceError):
-    """A setting is missing, unknown or impossible; says which key, where, and what is allowed."""
+    """A setting is missing, unknown or invalid. The message has the key, where it is set, and what is allowed."""
 
 
 class InvalidEvent(HeadraceError):
-    """A record that no retry can mend; says what was expected and what came."""
+    """A record that no retry can fix. The message says what was expected and what was received."""
 
 
 class InvalidDocument(HeadraceError):
-    """A fetched document that cannot be split into events; says what was expected and what came."""
+    """A fetched document that cannot be split into events. The message says what was expected and what was received."""
 
 
 class TransientError(HeadraceError):
-    """A dependency (source, broker, database, channel) failed in a way that may pass."""
+    """A dependency (source, broker, database, channel) failed in a way that a retry may resolve."""
 
 
 class NotReady(TransientError):
-    """A dependency is there, and starts, or makes what a first request needs: expected to pass within seconds."""
+    """A dependency is starting, or creates what a first request needs. Expected to resolve within seconds."""
 
 
 class BrokerError(HeadraceError):
-    """A unit failed; it is dead, and the caller rebuilds and reloads positions."""
+    """A unit failed and cannot be used again. The caller rebuilds its producer and reloads positions."""
 
 
 class Fenced(BrokerError):
-    """Ownership was lost: nothing of the unit happened."""
+    """Ownership was lost. The unit had no effect."""
 
 
 class Aborted(BrokerError):
-    """The unit was rolled back: nothing of it happened."""
+    """The unit was rolled back. It had no effect."""
 
 
 class Unknown(BrokerError):
-    """The reply to commit was lost: only reloading positions tells whether it happened."""
+    """The reply to the commit was lost. Only reloaded positions show whether the unit was committed."""

@@ -1,7 +1,7 @@
-"""The messages that travel through the topics: what they hold, in which units. Frozen, validated once.
+"""The messages in the topics: their fields and units. Messages are immutable and validated once, on decoding.
 
-Times are aware UTC. Money is an integer in the source's currency per 100 staked. None means "unknown", and no
-field ever holds a placeholder. A message changes by adding optional fields; anything else raises SCHEMA_VERSION.
+Times are timezone-aware UTC. Amounts are integers in the source's currency per 100 staked. None means "unknown"; no
+field has a placeholder value. Adding an optional field keeps SCHEMA_VERSION; any other change increments it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ NAMESPACE = UUID("6f0c8a3e-54b3-5f0e-9d0b-7a1d1f6c2b11")
 
 Slot = Annotated[int, Field(ge=1, le=99)]
 Key = Annotated[str, Field(min_length=1, max_length=200)]
-# What is measured, by name; the unit is the name's ending (weight_kg, timing_s). Each source's cleaner lists its own.
+# Measured values by name. The name ends in the unit (weight_kg, timing_s). The cleaner of a source lists its names.
 Measures = dict[str, float | None]
 Categories = dict[str, int | str | None]
 
@@ -29,23 +29,23 @@ class Frozen(BaseModel):
 
 
 class RawEvent(Frozen):
-    """One event's slice of one fetched document, untouched (topic raw-events, key = event key)."""
+    """One event's slice of one fetched document, unchanged (topic raw-events, key = event key)."""
 
     schema_version: Literal[1] = 1
     source: Key
     feed: Key
     event_key: Key
-    ordinal: int = Field(ge=1, description="1 for the first version of this slice, then 2, 3, ... as it changes")
-    document_hash: str = Field(description="SHA-256 of the whole document, its name in the archive")
+    ordinal: int = Field(ge=1, description="version of this slice: 1, then 2, 3, ... as it changes")
+    document_hash: str = Field(description="SHA-256 of the whole document, which is its name in the archive")
     url: str
     fetched_at: AwareDatetime
-    published_at: AwareDatetime | None = Field(default=None, description="when the source says it published this")
-    historical: bool = Field(description="fetched after its day was over: when it was first public is not known")
+    published_at: AwareDatetime | None = Field(default=None, description="publication time according to the source")
+    historical: bool = Field(description="fetched after its day was over, so the first publication time is unknown")
     body: dict[str, Any]
 
 
 class SessionInfo(Frozen):
-    """Events at one venue on one day, in order."""
+    """A session: the events at one venue on one day, in order."""
 
     session_key: Key
     date: date
@@ -55,7 +55,7 @@ class SessionInfo(Frozen):
 
 
 class EntityInfo(Frozen):
-    """Who takes part, over many events; categories such as class and branch as they were at this event."""
+    """A participant of many events. Categories such as class and branch are as of this event."""
 
     entity_key: Key
     name: str | None = None
@@ -63,7 +63,7 @@ class EntityInfo(Frozen):
 
 
 class Entry(Frozen):
-    """An entity's slot in an event, with what the card says of it."""
+    """An entity's slot in an event, with the values on the card."""
 
     slot: Slot
     entity: EntityInfo | None = None
@@ -72,16 +72,16 @@ class Entry(Frozen):
 
 
 class Fact(Frozen):
-    """What every clean event says of itself."""
+    """The fields that all clean events of a contest share."""
 
     schema_version: Literal[1] = 1
     source: Key
     event_key: Key
     known_at: AwareDatetime | None = Field(
-        default=None, description="from when this could have been known; None: only `known_after_s` is known"
+        default=None, description="when the fact became public; None if only `known_after_s` is given"
     )
     known_after_s: float | None = Field(
-        default=None, description="where the true instant is lost: seconds after scheduled_at that stand in for it"
+        default=None, description="estimate where the true time is lost: seconds after scheduled_at"
     )
     document_hash: str
 
@@ -96,13 +96,14 @@ class Listed(Fact):
     title: str | None = None
     distance_m: int | None = Field(default=None, gt=0)
     card_key: str | None = Field(
-        default=None, description="the same line-up at the same venue and number, on any date: finds postponed cards"
+        default=None,
+        description="identifies the same entries at the same venue and number on any date, to find postponed cards",
     )
     entries: tuple[Entry, ...]
 
 
 class Conditions(Frozen):
-    """Weather and water, as the source recorded them; codes as in the source's reference tables."""
+    """Weather and water as the source recorded them, with the codes of the source's reference tables."""
 
     weather: int | None = None
     wind_m_s: float | None = Field(default=None, ge=0)
@@ -113,7 +114,7 @@ class Conditions(Frozen):
 
 
 class EntryObservation(Frozen):
-    """What was measured of one entry before the event."""
+    """Measurements of one entry before the event."""
 
     slot: Slot
     course: int | None = Field(default=None, ge=1)
@@ -121,7 +122,7 @@ class EntryObservation(Frozen):
 
 
 class Observed(Fact):
-    """An event was measured before it started."""
+    """An event was observed before it started."""
 
     kind: Literal["observed"] = "observed"
     conditions: Conditions = Conditions()
@@ -129,7 +130,7 @@ class Observed(Fact):
 
 
 class Outcome(Frozen):
-    """What happened to one entry: a place, or the source's code for why there is none."""
+    """The result of one entry: a place, or the source's code for why there is none."""
 
     slot: Slot
     entity_key: Key | None = None
@@ -141,7 +142,7 @@ class Outcome(Frozen):
 
 
 class Transaction(Frozen):
-    """The settled amount of one selection, per 100 staked; ordinal counts from 1 within its market."""
+    """The settled amount of one selection, per 100 staked. `ordinal` counts from 1 within the market."""
 
     market: Key
     selection: Key
@@ -153,7 +154,7 @@ Status = Literal["settled", "void", "cancelled", "provisional"]
 
 
 class Settled(Fact):
-    """An event ended, or will not take place. `provisional`: only a part of the result is out yet."""
+    """An event ended or will not take place. `provisional`: only part of the result is published."""
 
     kind: Literal["settled"] = "settled"
     status: Status
@@ -162,12 +163,12 @@ class Settled(Fact):
     outcomes: tuple[Outcome, ...] = ()
     transactions: tuple[Transaction, ...] = ()
     missing_markets: tuple[str, ...] = Field(
-        default=(), description="markets that should have paid by the outcomes but of which the source shows no row"
+        default=(), description="markets that must have paid according to the outcomes, but have no row in the source"
     )
 
 
 class ReferenceRow(Frozen):
-    """One row of base data: what a code means."""
+    """One row of reference data: the meaning of a code."""
 
     code: str
     name: str
@@ -175,7 +176,7 @@ class ReferenceRow(Frozen):
 
 
 class Reference(Frozen):
-    """One table of a source's base data (venues, markets, grades ...), whole. Its event key names the table."""
+    """One complete table of a source's reference data (venues, markets, grades ...). Its event key names the table."""
 
     schema_version: Literal[1] = 1
     kind: Literal["reference"] = "reference"
@@ -191,13 +192,13 @@ CleanEvent = Annotated[Listed | Observed | Settled | Reference, Field(discrimina
 
 
 class LoadedEvent(Frozen):
-    """A fact's rows are durable (topic loaded-events). Only what changed something is told."""
+    """A fact's rows are durable (topic loaded-events). Emitted only for facts that changed a row."""
 
     schema_version: Literal[1] = 1
     source: Key
     event_key: Key
     kind: Literal["listed", "observed", "settled", "reference"]
-    version: int = Field(ge=1, description="how many versions of this kind of fact the event has had")
+    version: int = Field(ge=1, description="number of versions of this kind of fact that the event has had")
     known_at: AwareDatetime
     scheduled_at: AwareDatetime | None = None
     status: str | None = Field(default=None, description="the event's status after this fact")
@@ -206,7 +207,7 @@ class LoadedEvent(Frozen):
 
 
 class HeadProbability(Frozen):
-    """One class of one head; slot is None for heads that speak of the whole event."""
+    """The probability of one class of one model head. `slot` is None for heads about the whole event."""
 
     head: Literal["result", "top3", "trend", "behaviour"]
     slot: Slot | None = None
@@ -215,7 +216,7 @@ class HeadProbability(Frozen):
 
 
 class Decision(Frozen):
-    """What the policy would do, with its action values (mean return of one unit staked, minus one)."""
+    """The policy's action, with the value of each action (mean return of one unit staked, minus one)."""
 
     action: str
     values: dict[str, float]
@@ -232,30 +233,32 @@ class Prediction(Frozen):
     state: Literal["card", "observation"]
     model_version: Key
     feature_hash: str
-    inputs: tuple[str, ...] = Field(description="topic/partition/offset of the loaded-events that led here")
+    inputs: tuple[str, ...] = Field(
+        description="topic/partition/offset of the loaded-events that triggered the prediction"
+    )
     probabilities: tuple[HeadProbability, ...]
     decision: Decision | None = None
     shadow: bool = False
     replayed: bool = Field(
-        default=False, description="made by a replay from what was known at as_of, perhaps long after the event"
+        default=False, description="made by a replay from facts as of `as_of`, possibly long after the event"
     )
 
 
 CLEAN_EVENT: TypeAdapter[Listed | Observed | Settled | Reference] = TypeAdapter(CleanEvent)
 
-MESSAGES: dict[str, TypeAdapter[Any]] = {
+MESSAGE_TYPES: dict[str, TypeAdapter[Any]] = {
     "raw-event/1": TypeAdapter(RawEvent),
     "clean-event/1": CLEAN_EVENT,
     "loaded-event/1": TypeAdapter(LoadedEvent),
     "prediction/1": TypeAdapter(Prediction),
 }
-"""Every message that can be in a topic, by the name in its `schema` header."""
+"""All message types, by the name in the `schema` header."""
 
 
 def event_id_of(source: str, feed: str, natural_key: str, content_hash: str, ordinal: int = 1) -> UUID:
-    """The id of a fact: the same for the same content, in every attempt and on every machine.
+    """The id of a fact: the same for the same content in every attempt and on every machine.
 
-    `ordinal` tells apart a content that goes away and comes back (docs/adr/0003-event-ids.md).
+    `ordinal` distinguishes a content that returns after a change (docs/adr/0003-event-ids.md).
     """
     suffix = "" if ordinal == 1 else f"/{ordinal}"
     return uuid5(NAMESPACE, f"{source}/{feed}/{natural_key}/{content_hash}{suffix}")
@@ -274,7 +277,7 @@ def entity_key_of(source: str, number: int) -> str:
 
 
 def day_of(event_key: str) -> date | None:
-    """The day an event key is about; None for base data, which has no day."""
+    """The day in an event key; None for reference data, which has no day."""
     try:
         return date.fromisoformat(event_key.split(":")[1])
     except (IndexError, ValueError):

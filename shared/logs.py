@@ -1,7 +1,7 @@
-"""Logs: one JSON object a line on stderr, from our own code and from libraries alike, and never a secret in one.
+"""Configures logging: one JSON object per line on stderr, for Headrace and its libraries, with secrets masked.
 
-A line says `timestamp` (UTC), `level`, `event` (what happened), `service`, and where given `topic`, `partition`,
-`offset`, `event_id`, under these names: log.warning("dead letter", topic=..., partition=..., offset=..., event_id=...).
+A line has `timestamp` (UTC), `level`, `event` and `service`. A log call about a record also passes `topic`,
+`partition`, `offset` and `event_id` under these names.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 MASK = "***"
 _SECRET_KEY = re.compile(r"password|passwd|token|secret|webhook|authorization", re.IGNORECASE)
-# The name of a file that holds a secret is no secret, and an operator needs it.
-_NAMES_A_FILE = re.compile(r"_file$", re.IGNORECASE)
+# The name of a file that contains a secret is not secret, and operators need it.
+_FILE_KEY = re.compile(r"_file$", re.IGNORECASE)
 _IN_URL = re.compile(r"(?<=://)([^/\s:@]*):([^\s/]*)@")
 _IN_TEXT = re.compile(r"\b((?:\w*password|token|secret)\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s&'\",)]+)", re.IGNORECASE)
 _WEBHOOK = re.compile(r"(/api/(?:v\d+/)?webhooks/\d+/)[\w-]+")
@@ -28,13 +28,13 @@ _BEARER = re.compile(r"(\bBearer\s+)\S+", re.IGNORECASE)
 
 
 def configure(service: str, level: str = "info") -> None:
-    """Send all logs of the process to stderr as JSON. May be called again, the last call counts."""
+    """Send all logs of the process to stderr as JSON. Can be called again; the last call applies."""
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="timestamp"),
         structlog.stdlib.ExtraAdder(allow=("topic", "partition", "offset", "event_id")),
-        _named(service),
+        _add_service(service),
     ]
     structlog.configure(
         processors=[structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -57,23 +57,18 @@ def configure(service: str, level: str = "info") -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    for noisy in (
-        "httpx",
-        "httpcore",
-        "uvicorn",
-        "discord",
-        "kafka",
-    ):  # a line per request or per step of their own life
+    # These libraries log every request or every connection event at INFO.
+    for noisy in ("httpx", "httpcore", "uvicorn", "discord", "kafka"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
 
 
 def mask_secrets(_logger: WrappedLogger | None, _method: str, event: EventDict) -> EventDict:
-    """Hide values under keys that speak of secrets, and credentials inside any text."""
+    """Mask values under keys that name secrets, and credentials inside any text."""
     return {key: _masked(key, value) for key, value in event.items()}
 
 
 def mask_text(text: str) -> str:
-    """The text without passwords in URLs, tokens of webhooks, our own and bearer tokens and password=... pairs."""
+    """The text with masked passwords in URLs, webhook tokens, Headrace tokens, bearer tokens and password=... pairs."""
     text = _IN_URL.sub(rf"\1:{MASK}@", text)
     text = _IN_TEXT.sub(rf"\1{MASK}", text)
     text = _WEBHOOK.sub(rf"\1{MASK}", text)
@@ -82,7 +77,7 @@ def mask_text(text: str) -> str:
 
 
 def _masked(key: str, value: Any) -> Any:
-    if _SECRET_KEY.search(key) and not _NAMES_A_FILE.search(key):
+    if _SECRET_KEY.search(key) and not _FILE_KEY.search(key):
         return None if value is None else MASK
     if isinstance(value, str):
         return mask_text(value)
@@ -95,7 +90,7 @@ def _masked(key: str, value: Any) -> Any:
     return mask_text(str(value))
 
 
-def _named(service: str) -> Processor:
+def _add_service(service: str) -> Processor:
     def add(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
         event.setdefault("service", service)
         return event

@@ -1,15 +1,15 @@
-"""Which hosts are this machine itself."""
+"""Recognises hosts that are this machine."""
 
 from __future__ import annotations
 
 from ipaddress import ip_address
 
-# The usual names, for what must be sure without an address of another form.
+# The usual names only, for callers that must not accept other forms of a loopback address.
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host name is `localhost` or an address of the loopback range, without brackets."""
+    """Whether a host is `localhost` or a loopback address. An IPv6 address has no brackets."""
     try:
         return host == "localhost" or ip_address(host).is_loopback
     except ValueError:

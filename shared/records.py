@@ -1,4 +1,4 @@
-"""Messages to records and back: headers, identity, tracing."""
+"""Encodes messages as records and decodes them: bodies, headers, event ids and trace ids."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from shared.broker.contract import Headers, NewRecord, Record
 from shared.errors import InvalidEvent
-from shared.events import MESSAGES, NAMESPACE
+from shared.events import MESSAGE_TYPES, NAMESPACE
 from shared.topics import DEAD_LETTERS
 
 LIVE = "0"
@@ -19,8 +19,8 @@ _LIVE = LIVE.encode()
 _DEAD_LETTERS = frozenset(DEAD_LETTERS)
 
 
-class Received(NamedTuple):
-    """A decoded record: the message, the id it travels under, and the record itself."""
+class DecodedRecord(NamedTuple):
+    """A decoded record: the message, its event id and revision, and the original record."""
 
     message: Any
     event_id: UUID
@@ -34,10 +34,10 @@ def _span_id(hop: str) -> str:
 
 
 def headers_of(event_id: UUID, schema: str, source: str, hop: str, revision: str = LIVE) -> dict[str, bytes]:
-    """The headers every record carries.
+    """The headers of every record.
 
-    The trace id is the event id, so a trace follows one fact through all hops without any state of its own; the
-    span names the hop (W3C trace context, version 00, sampled).
+    The trace id is the event id, so a trace follows one fact through all hops without stored state. The span id is
+    derived from the hop (W3C trace context, version 00, sampled).
     """
     return {
         "event_id": str(event_id).encode(),
@@ -49,34 +49,34 @@ def headers_of(event_id: UUID, schema: str, source: str, hop: str, revision: str
 
 
 def encode(message: BaseModel, topic: str, schema: str, event_id: UUID, hop: str, revision: str = LIVE) -> NewRecord:
-    """A message as a record of `topic`, keyed by its event key. `hop` is the service that writes it."""
+    """A message as a record of `topic` with its event key as the key. `hop` is the writing service."""
     return NewRecord(
         topic,
-        message.event_key.encode(),  # type: ignore[attr-defined]  # every message has one
+        message.event_key.encode(),  # type: ignore[attr-defined]  # every message has an event key
         message.__pydantic_serializer__.to_json(message, exclude_none=True),
         headers_of(event_id, schema, message.source, hop, revision),  # type: ignore[attr-defined]
     )
 
 
-def decode(record: Record) -> Received:
-    """Raises InvalidEvent where headers or body are not what the schema says.
+def decode(record: Record) -> DecodedRecord:
+    """Raises InvalidEvent if the headers or the body do not match the schema.
 
-    A dead letter is not looked into (its bytes may be anything): its message is None.
+    The body of a dead letter is not decoded, because it may be anything: its message is None.
     """
     if record.topic in _DEAD_LETTERS:
-        return Received(None, uuid5(NAMESPACE, record.place), LIVE, record)
+        return DecodedRecord(None, uuid5(NAMESPACE, record.place), LIVE, record)
     event_id, schema, revision = identity_of(record.headers)
-    adapter = MESSAGES.get(schema)
+    adapter = MESSAGE_TYPES.get(schema)
     if adapter is None:
-        raise InvalidEvent(f"expected a schema among {', '.join(MESSAGES)}, got {schema!r}")
+        raise InvalidEvent(f"expected one of the schemas {', '.join(MESSAGE_TYPES)}, got {schema!r}")
     try:
-        return Received(adapter.validate_json(record.value), event_id, revision, record)
+        return DecodedRecord(adapter.validate_json(record.value), event_id, revision, record)
     except ValidationError as error:
         raise InvalidEvent(reason_of(error)) from error
 
 
 def identity_of(headers: Headers) -> tuple[UUID, str, str]:
-    """event_id, schema and revision of a record."""
+    """Event id, schema and revision of a record. Raises InvalidEvent if the first two are missing or invalid."""
     try:
         return (UUID(headers["event_id"].decode()), headers["schema"].decode(), revision_of(headers))
     except (KeyError, ValueError) as error:
@@ -84,12 +84,12 @@ def identity_of(headers: Headers) -> tuple[UUID, str, str]:
 
 
 def revision_of(headers: Headers) -> str:
-    """Of whoever wrote the record: `LIVE`, or the operation of a replay."""
+    """The revision of a record: `LIVE`, or the id of the replay operation that wrote it."""
     return headers.get("revision", _LIVE).decode()
 
 
 def reason_of(error: ValidationError) -> str:
-    """The first problems of a pydantic error, one line, with the value's place but never the whole input."""
+    """The first three problems of a pydantic error in one line, with field paths but without the input."""
     problems = [
         f"{'.'.join(str(part) for part in item['loc']) or 'message'}: {item['msg']}"
         for item in error.errors(include_url=False, include_context=False, include_input=False)[:3]

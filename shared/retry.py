@@ -1,8 +1,7 @@
-"""Trying again, politely: growing delays with a cap, jitter, and a limit over all tries.
+"""Retries calls with growing, capped, jittered delays and a limit on the total time.
 
-Our own and not stamina or tenacity: both bring the wait and little else, while here the clock, the sleep and the
-random numbers are given from outside. A service that is told to stop ends the sleep at once, and a test never sleeps.
-Only TransientError, or the kind of it that is named, is tried again, whoever raises it; what is wrong stays wrong.
+Not stamina or tenacity, because here the clock, the sleep and the random numbers are arguments: a stopping service ends
+the sleep at once, and tests do not sleep. Only TransientError, or the given subclass of it, is retried.
 """
 
 from __future__ import annotations
@@ -22,11 +21,11 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class Retry:
-    """`tries` calls at most, the n-th delay being first_delay_s * factor ** (n - 1), at most max_delay_s.
+    """At most `tries` calls. The n-th delay is first_delay_s * factor ** (n - 1), at most max_delay_s.
 
-    `jitter` is the share of a delay that is drawn: with 0.5, a delay of 4 s becomes 2 to 4 s. No new try starts that
-    would begin later than `total_s` after the first. `on` is what is tried again; `tell` is called with the
-    first failure of a call, where another try follows.
+    `jitter` is the share of a delay that is random: with 0.5, a delay of 4 s becomes 2 to 4 s. No try starts later than
+    `total_s` after the first. `retryable` is the class of errors that are retried. `on_first_failure` is called with
+    the first error of a call if another try follows.
     """
 
     tries: int = 5
@@ -38,32 +37,32 @@ class Retry:
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], object] = time.sleep
     random: Callable[[], float] = random.random
-    on: type[TransientError] = TransientError
-    tell: Callable[[TransientError], object] = lambda _: None
+    retryable: type[TransientError] = TransientError
+    on_first_failure: Callable[[TransientError], object] = lambda _: None
 
     def __post_init__(self) -> None:
         if self.tries < 1 or self.factor < 1 or not 0 <= self.jitter <= 1:
             raise ValueError("expected tries >= 1, factor >= 1 and jitter from 0 to 1")
         if min(self.first_delay_s, self.max_delay_s, self.total_s) < 0:
-            raise ValueError("expected no negative delay")
+            raise ValueError("expected delays of 0 or more")
 
     def call(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """What `function` gives; the error of the last try, with their number, where none went well."""
+        """Returns the result of `function`. If all tries fail, raises the last error with the number of tries."""
         started_s = self.clock()
         for attempt in range(1, self.tries + 1):
             try:
                 return function(*args, **kwargs)
-            except self.on as error:
+            except self.retryable as error:
                 delay_s = self.delay_s(attempt)
                 elapsed_s = self.clock() - started_s
                 if attempt == self.tries or elapsed_s + delay_s > self.total_s:
                     tries = "1 try" if attempt == 1 else f"{attempt} tries"
-                    raise self.on(f"{error} ({tries} in {elapsed_s:.1f} s)") from error
+                    raise self.retryable(f"{error} ({tries} in {elapsed_s:.1f} s)") from error
                 if attempt == 1:
-                    self.tell(error)
+                    self.on_first_failure(error)
             self.sleep(delay_s)
         raise AssertionError("the last try returns or raises")
 
     def delay_s(self, attempt: int) -> float:
-        """The wait after this failed attempt, counted from 1."""
+        """The delay after this failed attempt, counted from 1."""
         return Backoff(self.first_delay_s, self.max_delay_s, self.factor, self.jitter, self.random).delay_s(attempt)

@@ -1,4 +1,4 @@
-"""Every topic, once: its name, and how it is kept. Partitions and retention are defaults that settings may override."""
+"""Defines all topics: names, partitions and retention. Settings can override partitions and retention."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ CLEAN = "clean-events"
 LOADED = "loaded-events"
 PREDICTIONS = "predictions"
 FETCHER_CURSORS = "fetcher-cursors"
-# How far each outbox has been relayed; on Kafka only (the embedded log needs no outbox).
+# Positions of the relay in each outbox. On Kafka only; the embedded log needs no outbox.
 OUTBOX_CURSORS = "outbox-cursors"
-# How far each replay and redrive is, under the id of its operation (shared/runtime/jobs/loop.py).
+# Progress of each replay and redrive, by the id of its operation (shared/runtime/jobs/loop.py).
 JOB_CURSORS = "replay-cursors"
 
 SERVICES = ("fetcher", "cleaner", "loader", "predictor", "notifier")
@@ -22,7 +22,7 @@ SERVICES = ("fetcher", "cleaner", "loader", "predictor", "notifier")
 
 @dataclass(frozen=True)
 class TopicSpec:
-    """A topic as it should be: `compacted` ones are keyed state (cursors), kept for ever, one value a key."""
+    """The specification of a topic. A `compacted` topic is keyed state (cursors): one value per key, kept forever."""
 
     name: str
     partitions: int = 6
@@ -39,18 +39,19 @@ def retry_topic(service: str) -> str:
     return f"{service}.retry"
 
 
-# Dead letters outlive the records they come from: somebody has to look at them first.
+# Dead letters are kept longer than the records they were made from, because an operator must look at them.
 DEAD_LETTERS = tuple(dead_letter_topic(service) for service in SERVICES)
-# What is sent back to be tried again, each service's own.
-RETRIES = tuple(retry_topic(service) for service in SERVICES)
-# What services write together with their rows, in the database; beside Kafka it is relayed from there.
-WRITTEN_WITH_ROWS = (LOADED, dead_letter_topic("loader"), dead_letter_topic("notifier"))
-# Whose positions lie with their rows, whatever the broker is: what a group of theirs has in Kafka means nothing.
-POSITIONS_WITH_ROWS = ("loader", "notifier")
-# Keyed state that may be set together with rows; beside Kafka, those who write rows keep theirs in the database.
-KEPT_WITH_ROWS = (JOB_CURSORS,)
+# Redriven dead letters, one topic per service.
+RETRY_TOPICS = tuple(retry_topic(service) for service in SERVICES)
+# Topics that services append to in their database transaction. With Kafka, the outbox relay copies them to Kafka.
+OUTBOX_TOPICS = (LOADED, dead_letter_topic("loader"), dead_letter_topic("notifier"))
+# Services whose positions are in the database with any broker. The offsets of their Kafka groups mean nothing.
+DATABASE_POSITION_SERVICES = ("loader", "notifier")
+# Cursor topics that can be set in a database transaction. With Kafka, services that write rows keep theirs in the
+# database.
+DATABASE_CURSOR_TOPICS = (JOB_CURSORS,)
 STREAMS = (RAW, CLEAN, LOADED, PREDICTIONS)
-# The streams each service reads, and what comes of them.
+# The streams that each service reads and writes.
 READS = {
     "fetcher": (),
     "cleaner": (RAW,),
@@ -61,8 +62,8 @@ READS = {
 WRITES = {"fetcher": (RAW,), "cleaner": (CLEAN,), "loader": (LOADED,), "predictor": (PREDICTIONS,), "notifier": ()}
 
 
-def specs(partitions: int = 6, retention_s: float | None = 14 * DAY_S) -> list[TopicSpec]:
-    """All topics that a running Headrace needs."""
+def topic_specs(partitions: int = 6, retention_s: float | None = 14 * DAY_S) -> list[TopicSpec]:
+    """The specifications of all topics that the services need."""
     return [
         *(TopicSpec(name, partitions, retention_s) for name in STREAMS),
         *(TopicSpec(name, 1, 90 * DAY_S) for name in DEAD_LETTERS),
@@ -73,17 +74,19 @@ def specs(partitions: int = 6, retention_s: float | None = 14 * DAY_S) -> list[T
 
 
 def downstream_of(service: str) -> frozenset[tuple[str, str]]:
-    """Who handles what comes of a service's outputs, however far down: pairs of service and the stream it reads."""
-    found: set[tuple[str, str]] = set()
+    """All direct and indirect consumers of a service's outputs, as pairs of service and stream."""
+    consumers: set[tuple[str, str]] = set()
     writers = [service]
     while writers:
-        written = WRITES[writers.pop()]
-        new = {(reader, topic) for reader, topics in READS.items() for topic in topics if topic in written} - found
-        found |= new
+        topics_written = WRITES[writers.pop()]
+        new = {
+            (reader, topic) for reader, topics in READS.items() for topic in topics if topic in topics_written
+        } - consumers
+        consumers |= new
         writers += [reader for reader, _ in new]
-    return frozenset(found)
+    return frozenset(consumers)
 
 
 def partition_of(key: bytes, partitions: int) -> int:
-    """The partition of a key, the same on both brokers. Records of one key share it, which keeps their order."""
+    """The partition of a key, the same on both brokers. Records with the same key keep their order."""
     return zlib.crc32(key) % partitions

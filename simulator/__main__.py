@@ -1,4 +1,4 @@
-"""python -m simulator: serves a synthetic season until it is told to stop."""
+"""python -m simulator: serves a synthetic season over HTTP until SIGTERM or SIGINT."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from pathlib import Path
 
 from shared.clock import Clock, SystemClock, VirtualClock
 from simulator.publisher import Publisher
-from simulator.rates import Rates
-from simulator.season import Plan, Season, spread_venues
-from simulator.server import Failing, SimulatorServer
-from simulator.stages import Pace
+from simulator.rates import AnomalyRates
+from simulator.season import SeasonPlan, SimulatedSeason, spread_venues
+from simulator.server import FailureInjection, SimulatorServer
+from simulator.stages import PublicationSchedule
 
 CLOCK_OPTIONS = ("clock_start", "clock_speed", "clock_epoch")
 
@@ -22,46 +22,46 @@ CLOCK_OPTIONS = ("clock_start", "clock_speed", "clock_epoch")
 def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("simulator", description="A synthetic source with known true probabilities.")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: loopback only)")
-    parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
-    parser.add_argument("--port-file", type=Path, help="write the URL there once it listens")
+    parser.add_argument("--port", type=int, default=0, help="0 picks a free port")
+    parser.add_argument("--port-file", type=Path, help="file to write the URL to once the server listens")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--from", dest="first_date", type=date.fromisoformat, default=date(2026, 1, 1), metavar="DATE")
     parser.add_argument("--days", type=int, default=61)
-    parser.add_argument("--venues", type=int, default=4, help="how many of the 24 stadiums race every day")
+    parser.add_argument("--venues", type=int, default=4, help="number of stadiums with races every day, 1 to 24")
     parser.add_argument("--races", type=int, default=12, help="races per venue and day")
     parser.add_argument("--first-deadline", type=minutes, default=10 * 60 + 30, metavar="HH:MM", help="JST")
     parser.add_argument("--last-deadline", type=minutes, default=16 * 60 + 30, metavar="HH:MM", help="JST")
-    parser.add_argument("--publish-every", type=int, default=5, metavar="MIN", help="virtual minutes between versions")
-    parser.add_argument("--preview-share", type=float, default=0.9, help="of races observed before their deadline")
-    parser.add_argument("--blank-at", type=minutes, default=4 * 60 + 2, metavar="HH:MM", help="JST; cards go blank")
+    parser.add_argument("--publish-every", type=int, default=5, metavar="MIN", help="virtual minutes per publication")
+    parser.add_argument("--preview-share", type=float, default=0.9, help="share of races observed before the deadline")
+    parser.add_argument("--blank-at", type=minutes, default=4 * 60 + 2, metavar="HH:MM", help="JST; cards become blank")
     parser.add_argument("--oddness", type=float, default=1.0, help="factor on the real rates of anomalies")
-    parser.add_argument("--fail-rate", type=float, default=0.02, help="share of requests answered 503")
+    parser.add_argument("--fail-rate", type=float, default=0.02, help="share of requests answered with status 503")
     parser.add_argument("--clock-start", type=datetime.fromisoformat, metavar="ISO", help="virtual time at the epoch")
     parser.add_argument("--clock-speed", type=float, metavar="N", help="virtual seconds per second")
-    parser.add_argument("--clock-epoch", type=float, metavar="UNIX_S", help="when the virtual clock starts")
+    parser.add_argument("--clock-epoch", type=float, metavar="UNIX_S", help="Unix time of --clock-start")
     return parser
 
 
 def minutes(text: str) -> int:
-    """HH:MM as minutes from midnight."""
+    """Minutes from midnight of a time HH:MM."""
     at = time.fromisoformat(text)
     return 60 * at.hour + at.minute
 
 
 def clock_of(options: argparse.Namespace) -> Clock:
-    """The machine's time, or with all three clock options a virtual one. Raises ValueError with only some."""
-    given = [getattr(options, name) is not None for name in CLOCK_OPTIONS]
-    if not any(given):
+    """The machine's clock, or with all three clock options a virtual one. Raises ValueError if only some are given."""
+    is_given = [getattr(options, name) is not None for name in CLOCK_OPTIONS]
+    if not any(is_given):
         return SystemClock()
-    if not all(given):
-        raise ValueError("--clock-start, --clock-speed and --clock-epoch go together")
+    if not all(is_given):
+        raise ValueError("--clock-start, --clock-speed and --clock-epoch must be given together")
     if options.clock_start.tzinfo is None:
-        raise ValueError("--clock-start needs a zone, for example 2026-03-01T00:00:00+09:00")
+        raise ValueError("--clock-start needs a time zone, for example 2026-03-01T00:00:00+09:00")
     return VirtualClock(options.clock_start.astimezone(UTC), options.clock_speed, options.clock_epoch)
 
 
 def server_of(options: argparse.Namespace) -> SimulatorServer:
-    plan = Plan(
+    plan = SeasonPlan(
         seed=options.seed,
         first_date=options.first_date,
         days=options.days,
@@ -69,16 +69,16 @@ def server_of(options: argparse.Namespace) -> SimulatorServer:
         races_per_venue=options.races,
         first_deadline_min=options.first_deadline,
         last_deadline_min=options.last_deadline,
-        rates=Rates().times(options.oddness),
+        rates=AnomalyRates().multiplied_by(options.oddness),
     )
-    pace = Pace(options.publish_every, options.preview_share, blank_at_min=options.blank_at)
-    publisher = Publisher(Season(plan), pace)
-    failing = Failing(options.fail_rate, options.seed)
+    pace = PublicationSchedule(options.publish_every, options.preview_share, blank_at_min=options.blank_at)
+    publisher = Publisher(SimulatedSeason(plan), pace)
+    failing = FailureInjection(options.fail_rate, options.seed)
     try:
         return SimulatorServer((options.host, options.port), publisher, clock_of(options), failing)
     except OSError as error:
         where = f"port {options.port} of {options.host}"
-        raise ValueError(f"cannot listen on {where} ({error.strerror}); --port 0 takes a free port") from error
+        raise ValueError(f"cannot listen on {where} ({error.strerror}); use --port 0 to pick a free port") from error
 
 
 def announce(url: str, port_file: Path | None) -> None:

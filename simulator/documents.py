@@ -1,7 +1,7 @@
-"""The source's v2 documents, byte for byte in its style, at each stage a race goes through in each feed.
+"""Renders documents in the real source's v2 format, for each stage of a race in each feed.
 
-Compact JSON, ASCII only, no newline at the end, whole numbers without a point. A race that was called off, or whose
-page was never read again, never gets further than `final_stage` says.
+Compact JSON, ASCII only, no final newline, whole numbers without a decimal point. A race that was called off, or whose
+page was never read again, ends at its `final_stage`.
 """
 
 from __future__ import annotations
@@ -12,25 +12,25 @@ from enum import Enum
 from typing import Any
 
 from simulator.payouts import MARKETS
-from simulator.races import Entry, Exhibition, Race, Status, Weather
+from simulator.races import Exhibition, Race, RaceEntry, RaceStatus, Weather
 
 Document = dict[str, Any]
 FEEDS = ("programs", "previews", "results")
 
 
 class Stage(Enum):
-    """What a feed shows of a race at an instant; the comment names the feeds that have it."""
+    """What a feed shows of a race at one time. The comments name the feeds that have the stage."""
 
     EMPTY = "empty"  # previews: placeholders; results: nulls
     LISTED = "listed"  # programs: the card as first published
     UPDATED = "updated"  # programs: measured weights, final deadline and distance
-    BLANK = "blank"  # programs: every entry field null for a while
+    BLANK = "blank"  # programs: every entry field temporarily null
     WEIGHED = "weighed"  # previews: weights and weather, no exhibition yet
     OBSERVED = "observed"  # previews: complete
     WEATHERLESS = "weatherless"  # previews: complete, but read again and its weather blanked
-    CALLED_OFF = "called_off"  # previews: placeholders, but for the kind of weather
-    NUMBERLESS = "numberless"  # results: a half-published page, numbers 0 for some
-    BOAT_ZERO = "boat_zero"  # results: nothing but a boat 0
+    CALLED_OFF = "called_off"  # previews: placeholders, except the kind of weather
+    NUMBERLESS = "numberless"  # results: a half-published page, some racer numbers 0
+    BOAT_ZERO = "boat_zero"  # results: empty, except for a boat 0
     PAID_UNPLACED = "paid_unplaced"  # results: payouts before places
     PLACED = "placed"  # results: places, no payouts
     MISREAD = "misread"  # results: complete, with one value that is corrected later
@@ -38,13 +38,15 @@ class Stage(Enum):
 
 
 def final_stage(feed: str, race: Race) -> Stage:
-    """What the dated file of a past day holds."""
+    """The stage in the dated file of a past day."""
     if feed == "programs":
         return Stage.UPDATED
     if feed == "previews":
         run = Stage.WEATHERLESS if race.preview_blanked else Stage.OBSERVED
-        return Stage.CALLED_OFF if race.status is Status.CALLED_OFF else run
-    return {Status.CALLED_OFF: Stage.EMPTY, Status.HALF_PUBLISHED: Stage.NUMBERLESS}.get(race.status, Stage.SETTLED)
+        return Stage.CALLED_OFF if race.status is RaceStatus.CALLED_OFF else run
+    return {RaceStatus.CALLED_OFF: Stage.EMPTY, RaceStatus.HALF_PUBLISHED: Stage.NUMBERLESS}.get(
+        race.status, Stage.SETTLED
+    )
 
 
 def document(feed: str, races: Iterable[tuple[Race, Stage]]) -> bytes:
@@ -74,7 +76,7 @@ def program(race: Race, stage: Stage) -> Document:
     }
 
 
-def _card(entry: Entry, stage: Stage) -> Document:
+def _card(entry: RaceEntry, stage: Stage) -> Document:
     card = {
         "racer_boat_number": entry.boat,
         **entry.card,
@@ -90,13 +92,13 @@ def preview(race: Race, stage: Stage) -> Document:
         weather = dict.fromkeys(weather, 0) | {"race_wind_direction_number": None, "race_weather_number": None}
         if stage is not Stage.EMPTY:
             weather["race_weather_number"] = race.preview_weather.weather
-    boats: Any = {str(entry.boat): _exhibition(entry.boat, _seen(entry, stage)) for entry in race.entries}
+    boats: Any = {str(entry.boat): _exhibition(entry.boat, _shown_exhibition(entry, stage)) for entry in race.entries}
     if race.boat_zero and stage is Stage.OBSERVED:
         boats = _with_boat_zero(list(boats.values()))
     return {**_key(race), **weather, "boats": boats}
 
 
-def _seen(entry: Entry, stage: Stage) -> Exhibition:
+def _shown_exhibition(entry: RaceEntry, stage: Stage) -> Exhibition:
     if stage in {Stage.OBSERVED, Stage.WEATHERLESS}:
         return entry.exhibition
     return Exhibition(None, None, entry.weight if stage is Stage.WEIGHED else 0, 0, 0, 0)
@@ -115,7 +117,7 @@ def _exhibition(boat: int, seen: Exhibition) -> Document:
 
 
 def _with_boat_zero(boats: list[Document]) -> list[Document]:
-    """The source's slip: a course without a boat becomes a boat 0, and seven numbered keys encode as a list."""
+    """An error of the real source: a course without a boat becomes boat 0, and boats are a list, not an object."""
     lost = next((boat for boat in boats if boat["racer_course_number"] == 6), boats[5])
     zero = {"racer_boat_number": 0, "racer_course_number": lost["racer_course_number"], "racer_start_timing": None}
     return [zero, *({**b, "racer_course_number": None, "racer_start_timing": None} if b is lost else b for b in boats)]
@@ -148,9 +150,9 @@ def result(race: Race, stage: Stage) -> Document:
     }
 
 
-def _outcome(race: Race, entry: Entry, stage: Stage) -> Document:
+def _outcome(race: Race, entry: RaceEntry, stage: Stage) -> Document:
     complete = stage in {Stage.PLACED, Stage.MISREAD, Stage.SETTLED}
-    # Any choice of boats will do, as long as it is the same in every version.
+    # An arbitrary choice of boats, the same in every version.
     zero = stage is Stage.NUMBERLESS and entry.boat > race.number % 6
     timing = entry.timing
     if stage is Stage.MISREAD and entry.boat == misread_boat(race) and timing is not None:

@@ -1,6 +1,6 @@
-"""Seeded streams of random numbers: every part of the season is drawn from a stream named by what it is.
+"""Seeded random number streams: each part of the season has its own stream.
 
-A stream depends on nothing but the season's seed and its own name, so one day can be drawn without the days before.
+A stream depends only on the season's seed, its purpose and its keys, so one day can be drawn without the days before.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import numpy as np
 
 
 class Draw(IntEnum):
-    """What a stream is for; the numbers are part of the seed and must not change."""
+    """The purpose of a stream. The numbers are part of the seed and must not change."""
 
     RACERS = 1
     CARD = 2
@@ -30,5 +30,5 @@ class Draw(IntEnum):
 
 
 def stream(seed: int, draw: Draw, *keys: int) -> np.random.Generator:
-    """The generator of one (seed, purpose, keys); keys are natural numbers."""
+    """The generator for (seed, purpose, keys). Keys are integers of 0 or more."""
     return np.random.default_rng((seed, int(draw), *keys))

@@ -1,4 +1,4 @@
-"""The six boats of each race, as the documents will tell of them."""
+"""Builds the six entries of each race from the results of a venue's day."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ import numpy as np
 
 from simulator import world
 from simulator.accidents import ABSENT, FALSE_START, LATE, Finish
-from simulator.courses import courses_run
-from simulator.entities import Card, Racers, Venue, number
+from simulator.courses import published_courses
+from simulator.entities import Card, Racers, Venue, published_number
 from simulator.observed import exhibitions
-from simulator.races import Entry, Exhibition, Number
-from simulator.rates import Rates
+from simulator.races import Exhibition, Number, RaceEntry
+from simulator.rates import AnomalyRates
 from simulator.world import Floats, Ints, Latents
 
 
 @dataclass(frozen=True)
-class Run:
-    """What happened on the water; arrays (races, 6)."""
+class VenueDayResults:
+    """What happened in the races of a venue's day; arrays (races, 6)."""
 
     racer: Ints
     motor: Ints
@@ -33,9 +33,9 @@ class Run:
     latents: Latents
 
 
-def entries_of(
-    racers: Racers, place: Venue, cards: list[Card], run: Run, rates: Rates, rng: np.random.Generator
-) -> list[tuple[Entry, ...]]:
+def build_entries(
+    racers: Racers, place: Venue, cards: list[Card], run: VenueDayResults, rates: AnomalyRates, rng: np.random.Generator
+) -> list[tuple[RaceEntry, ...]]:
     shape = run.racer.shape
     usual = racers.weight_kg[run.racer]
     listed_weight, weight = (usual + rng.normal(0.0, 0.3, shape) for _ in range(2))
@@ -51,15 +51,15 @@ def entries_of(
     races = []
     for i, (who, motors, hulls, listed, measured) in enumerate(columns):
         places = run.finishes[i].places
-        course = courses_run(run.course[i].tolist(), places, lost_course[i])
+        course = published_courses(run.course[i].tolist(), places, lost_course[i])
         races.append(
             tuple(
-                Entry(
+                RaceEntry(
                     boat=b + 1,
                     card=cards[who[b]],
                     equipment={**place.motor_cards[motors[b]], **place.hull_cards[hulls[b]]},
-                    listed_weight=number(listed[b], 1),
-                    weight=number(measured[b], 1),
+                    listed_weight=published_number(listed[b], 1),
+                    weight=published_number(measured[b], 1),
                     exhibition=shown[i][b],
                     course=course[b],
                     timing=_timing(places[b], timing[i][b], early[i][b]),
@@ -71,7 +71,7 @@ def entries_of(
 
 
 def _timing(place: int | None, timing_s: float, early: int) -> Number | None:
-    """Negative where and only where the start was false; none for who was late or absent."""
+    """The published start timing: negative if and only if the start was false; None for a late or absent boat."""
     if place in {LATE, ABSENT}:
         return None
-    return -early / 100 if place == FALSE_START else number(timing_s)
+    return -early / 100 if place == FALSE_START else published_number(timing_s)

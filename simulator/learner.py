@@ -1,9 +1,9 @@
-"""The best that can be told from what was published: a perfect learner, who knows the world but none of its latents.
+"""Forecasts races with an ideal learner, which knows the generative model but not the latents.
 
-`p_win` and `p_win_listed` know skills, motors and the day's state. Nobody can: the state of a day shows itself only
-in a noisy exhibition, and a season has too few races to count out 384 racers' tastes and affinities. This learner knows
-every coefficient of `world` and `entities`, reads cards, exhibitions and results as they come, and is as sure of the
-latents as these allow. A model cannot be asked for more.
+`p_win` and `p_win_listed` use the true skills, motors and states of the day. No forecast can: the state of a day is
+visible only in a noisy exhibition, and a season has too few races to determine the tastes and affinities of 384 racers.
+The learner knows every coefficient of `world` and `entities`, reads cards, exhibitions and results in order, and infers
+the latents from them. No model can be expected to do better.
 """
 
 from __future__ import annotations
@@ -15,81 +15,88 @@ import numpy as np
 
 from simulator import world
 from simulator.beliefs import BOATS, Beliefs
-from simulator.courses import likely_courses
+from simulator.courses import course_distribution
 from simulator.draws import Draw, stream
 from simulator.normal import Normal
-from simulator.races import Race, Status, Weather
+from simulator.races import Race, RaceStatus, Weather
 from simulator.schedule import MEETING_DAYS
-from simulator.season import Season
+from simulator.season import SimulatedSeason
 from simulator.world import Floats, Ints
 
 SAMPLES = 256
-# The weather before a race is that of the race, measured with these errors.
+# Standard deviations of the weather observed before a race from the weather of the race.
 WIND_ERROR, WAVE_ERROR = 0.6, 0.4
 
 
-class Told(NamedTuple):
-    """P(win) of the six boats; `observed` is None where no exhibition was seen."""
+class LearnerForecast(NamedTuple):
+    """P(win) of the six boats, from the card and from the exhibition. `observed` is None without an exhibition."""
 
     card: Floats
     observed: Floats | None
 
 
-class Learner:
-    """Reads a season day by day from its beginning. Takes some milliseconds a race. Not safe for concurrent use."""
+class IdealLearner:
+    """Reads a season day by day from its beginning. Takes a few milliseconds per race. Not thread-safe."""
 
-    def __init__(self, season: Season) -> None:
+    def __init__(self, season: SimulatedSeason) -> None:
         self._season = season
         self._beliefs = Beliefs(season.racer_count, season.plan.venues)
         self.next_day = season.plan.first_date
 
-    def told(self, day: date) -> list[Told]:
-        """Of each race of that day in the season's order, from what was public before it.
+    def forecasts(self, day: date) -> list[LearnerForecast]:
+        """Forecasts for each race of that day, in the season's order.
 
-        Cards are told in the morning, exhibitions with the results of the races before. Raises KeyError for a day
-        outside the season or before one that was told already.
+        A forecast from the card uses all results of the days before; one from the exhibition also those of earlier
+        races of the day. Raises KeyError for a day outside the season or before `next_day`.
         """
-        if not self._season.has(day) or day < self.next_day:
+        if not self._season.contains(day) or day < self.next_day:
             raise KeyError(day)
         while self.next_day < day:
-            self._live_through(self.next_day, tell=False)
-        return self._live_through(day, tell=True)
+            self._read_day(self.next_day, forecast=False)
+        return self._read_day(day, forecast=True)
 
-    def _live_through(self, day: date, *, tell: bool) -> list[Told]:
+    def _read_day(self, day: date, *, forecast: bool) -> list[LearnerForecast]:
         races = self._season.races(day)
         for race in races:
             self._beliefs.read_card(race, day.toordinal() // MEETING_DAYS)
-        cards = [self._from_card(race) for race in races] if tell else []
+        cards = [self._from_card(race) for race in races] if forecast else []
         observed: dict[tuple[int, int], Floats | None] = {}
         for race in sorted(races, key=lambda race: (race.deadline_min, race.venue)):
-            if tell:
+            if forecast:
                 observed[race.venue, race.number] = self._from_observation(race)
-            if race.status is Status.RUN:
-                self._beliefs.settle(race)
+            if race.status is RaceStatus.RUN:
+                self._beliefs.update_from_result(race)
         self.next_day = day + timedelta(days=1)
-        told = zip(races, cards, strict=True) if tell else ()
-        return [Told(card, observed[race.venue, race.number]) for race, card in told]
+        races_and_cards = zip(races, cards, strict=True) if forecast else ()
+        return [LearnerForecast(card, observed[race.venue, race.number]) for race, card in races_and_cards]
 
     def _from_card(self, race: Race) -> Floats:
         rng = _rng(self._season, race, 0)
         wind, wave = world.draw_weather(rng, (SAMPLES,), 1)
         effect = world.weather_effect(wind[:, 0], wave[:, 0])
-        return self._mixed(race, self._beliefs.before(race), likely_courses(None), effect, rng)
+        return self._mixture(race, self._beliefs.prior_of(race), course_distribution(None), effect, rng)
 
     def _from_observation(self, race: Race) -> Floats | None:
         shown = [entry.exhibition.course for entry in race.entries]
-        lapped = [course if entry.exhibition.time else 0 for course, entry in zip(shown, race.entries, strict=True)]
-        if race.status is Status.CALLED_OFF or race.preview_blanked or None in lapped or sum(map(bool, lapped)) < 2:
+        lap_courses = [
+            course if entry.exhibition.time else 0 for course, entry in zip(shown, race.entries, strict=True)
+        ]
+        if (
+            race.status is RaceStatus.CALLED_OFF
+            or race.preview_blanked
+            or None in lap_courses
+            or sum(map(bool, lap_courses)) < 2
+        ):
             return None
         rng = _rng(self._season, race, 1)
-        belief = self._beliefs.observed(race, self._beliefs.before(race))
-        courses = likely_courses([course or 0 for course in lapped])
-        return self._mixed(race, belief, courses, _weather_effect(race.preview_weather, rng), rng)
+        belief = self._beliefs.after_exhibition(race, self._beliefs.prior_of(race))
+        courses = course_distribution([course or 0 for course in lap_courses])
+        return self._mixture(race, belief, courses, _weather_effect(race.preview_weather, rng), rng)
 
-    def _mixed(
+    def _mixture(
         self, race: Race, belief: Normal, courses: list[tuple[float, Ints]], effect: Floats, rng: np.random.Generator
     ) -> Floats:
-        """Averaged over the latents, the weather's effect (SAMPLES, 6 courses) and the courses."""
+        """P(win) averaged over the latents, the weather's effect (SAMPLES, 6 courses) and the courses."""
         by_course = self._beliefs.course_rows()
         anywhere = self._beliefs.utility_rows(race.venue, np.arange(1, BOATS + 1))
         own = np.arange(BOATS)
@@ -97,20 +104,20 @@ class Learner:
         drawn = belief.sample(np.concatenate([anywhere, by_course]), SAMPLES, rng)
         boat, taste, lane = np.split(drawn, [BOATS, BOATS + BOATS * BOATS], axis=1)
         taste, lane = taste.reshape(SAMPLES, BOATS, BOATS), lane + world.LANE + effect
-        found = np.zeros(BOATS)
+        probabilities = np.zeros(BOATS)
         for chance, course in courses:
             at = np.maximum(course, 1) - 1
-            found += chance * world.win_probability(
+            probabilities += chance * world.win_probability(
                 np.where(course > 0, boat + taste[:, own, at] + lane[:, at], -np.inf)
             ).mean(axis=0)
-        return found
+        return probabilities
 
 
-def _weather_effect(seen: Weather, rng: np.random.Generator) -> Floats:
-    wind = np.maximum(0.0, seen.wind + rng.normal(0.0, WIND_ERROR, SAMPLES))
-    wave = np.maximum(0.0, seen.wave + rng.normal(0.0, WAVE_ERROR, SAMPLES))
+def _weather_effect(observed: Weather, rng: np.random.Generator) -> Floats:
+    wind = np.maximum(0.0, observed.wind + rng.normal(0.0, WIND_ERROR, SAMPLES))
+    wave = np.maximum(0.0, observed.wave + rng.normal(0.0, WAVE_ERROR, SAMPLES))
     return world.weather_effect(wind, wave)
 
 
-def _rng(season: Season, race: Race, state: int) -> np.random.Generator:
+def _rng(season: SimulatedSeason, race: Race, state: int) -> np.random.Generator:
     return stream(season.plan.seed, Draw.LEARNER, race.day.toordinal(), race.venue, race.number, state)

@@ -1,4 +1,4 @@
-"""Made-up racer names, in kana that belong to nobody: family and given name with one ASCII space between."""
+"""Generates fictitious racer names in kana: family name, one ASCII space, given name."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ GIVEN_TAILS = ("き", "の", "ま", "ほ", "や", "と", "み", "ね", "すけ",
 
 FAMILIES = tuple(head + tail for head in FAMILY_HEADS for tail in FAMILY_TAILS)
 GIVEN = tuple(head + tail for head in GIVEN_HEADS for tail in GIVEN_TAILS)
-# Shares no factor with 144, so that neighbours in number do not share a given name.
+# Coprime to 144, so that racers with neighbouring numbers have different given names.
 STRIDE = 37
 
 
 def name_of(index: int) -> str:
-    """The name of the racer at this place of the roster; different for each of the first 20,736."""
+    """The name of the racer at this index of the roster; unique for the first 20,736."""
     family = index % len(FAMILIES)
     given = (index // len(FAMILIES) + STRIDE * index) % len(GIVEN)
     return f"{FAMILIES[family]} {GIVEN[given]}"

@@ -1,4 +1,4 @@
-"""What is measured before a race and noted after it: exhibitions and weather, with the source's own gaps."""
+"""Draws exhibitions and weather as the source publishes them, with its gaps."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from datetime import date
 import numpy as np
 
 from simulator import world
-from simulator.entities import number
+from simulator.entities import published_number
 from simulator.races import Exhibition, Number, Weather
-from simulator.rates import Rates
+from simulator.rates import AnomalyRates
 from simulator.world import Floats, Ints, Latents
 
 TILTS, TILT_WEIGHTS = (-0.5, 0, 0.5, 1, 1.5, 2, 3), np.array([0.57, 0.376, 0.04, 0.007, 0.003, 0.002, 0.002])
-LEAST_WEIGHT_KG = 47.0
-MEN_FROM_KG, LEAST_WEIGHT_OF_MEN_KG = 49.5, 52.0
+MIN_WEIGHT_KG = 47.0
+MEN_FROM_KG, MIN_WEIGHT_OF_MEN_KG = 49.5, 52.0
 WEATHERS, WEATHER_WEIGHTS = (1, 2, 3, 4, 5), np.array([0.70, 0.24, 0.05, 0.009, 0.001])
 CALM = 17
-# The two stadiums whose thermometers write decimals.
+# The two stadiums that publish temperatures with decimals.
 DECIMAL_VENUES = frozenset({13, 21})
-# An absent boat has no weight in 82 of 456 cases; now and then it is still given a course.
-UNWEIGHED, ABSENT_WITH_COURSE = 82 / 456, 0.1
+# An absent boat has no weight in 82 of 456 cases, and sometimes still has a course.
+UNWEIGHED_RATE, ABSENT_WITH_COURSE_RATE = 82 / 456, 0.1
 
 
 def exhibitions(
-    latents: Latents, base_s: float, course: Ints, weight: Floats, rates: Rates, rng: np.random.Generator
+    latents: Latents, base_s: float, course: Ints, weight: Floats, rates: AnomalyRates, rng: np.random.Generator
 ) -> list[list[Exhibition]]:
-    """One per race and boat; a boat with course 0 is absent and has no lap."""
+    """One exhibition per race and boat. A boat with course 0 is absent and has no lap time."""
     shape = course.shape
     times = world.exhibition_time_s(latents, base_s, rng)
     times = times + (rng.random(shape) < rates.slow_exhibition) * rng.uniform(1.3, 1.9, shape)
@@ -45,26 +45,28 @@ def _exhibition(
     course: int, start: float, weight: float, time: float, tilt: float, no_timing: bool, no_course: bool, chance: float
 ) -> Exhibition:
     if course == 0:
-        shown = None if chance >= ABSENT_WITH_COURSE else 6
-        measured = 0 if chance > 1 - UNWEIGHED else number(weight, 1)
-        return Exhibition(shown, None if shown is None else number(start), measured, 0, 0, 0)
-    timing = None if no_timing or no_course else number(start)
+        shown = None if chance >= ABSENT_WITH_COURSE_RATE else 6
+        measured = 0 if chance > 1 - UNWEIGHED_RATE else published_number(weight, 1)
+        return Exhibition(shown, None if shown is None else published_number(start), measured, 0, 0, 0)
+    timing = None if no_timing or no_course else published_number(start)
     shown = None if no_course else course
-    return Exhibition(shown, timing, number(weight, 1), _ballast(weight), number(time), number(tilt))
+    return Exhibition(
+        shown, timing, published_number(weight, 1), _ballast(weight), published_number(time), published_number(tilt)
+    )
 
 
 def _ballast(weight_kg: float) -> Number:
-    """What is missing to the least weight, in steps of half a kilogram."""
-    least = LEAST_WEIGHT_OF_MEN_KG if weight_kg > MEN_FROM_KG else LEAST_WEIGHT_KG
-    return number(math.ceil(2 * max(0.0, least - round(weight_kg, 1))) / 2)
+    """The ballast up to the minimum weight, in steps of 0.5 kg."""
+    least = MIN_WEIGHT_OF_MEN_KG if weight_kg > MEN_FROM_KG else MIN_WEIGHT_KG
+    return published_number(math.ceil(2 * max(0.0, least - round(weight_kg, 1))) / 2)
 
 
-def weathers(
-    day: date, venue: int, wind: Floats, wave: Floats, rates: Rates, rng: np.random.Generator
+def draw_weathers(
+    day: date, venue: int, wind: Floats, wave: Floats, rates: AnomalyRates, rng: np.random.Generator
 ) -> tuple[list[Weather], list[Weather]]:
-    """As seen before each race and as noted with its result: two observations of the same weather.
+    """The weather of each race as published before it and with its result: two observations of the same weather.
 
-    A result's wind is 0 if and only if its direction is calm.
+    The wind in a result is 0 if and only if its direction is calm.
     """
     races = len(wind)
     digits = 1 if venue in DECIMAL_VENUES else 0
@@ -77,26 +79,27 @@ def weathers(
     winds = np.stack([np.maximum(0.0, wind + rng.normal(0, 0.6, races)), wind]).round().astype(np.int64).tolist()
     waves = np.stack([np.maximum(0.0, wave + rng.normal(0, 0.4, races)), wave]).round().astype(np.int64).tolist()
     turns, changes, unknown = rng.random((2, races)), rng.random((2, races)), rng.random(races)
-    seen, noted = (
+    before_race, with_result = (
         [
             Weather(
                 wind=winds[side][i],
-                direction=CALM if winds[side][i] == 0 else (direction + _turn(turns[side][i])) % 16 + 1,
+                direction=CALM if winds[side][i] == 0 else (direction + _direction_change(turns[side][i])) % 16 + 1,
                 wave=waves[side][i],
                 weather=kind if changes[side][i] > 0.05 else int(rng.choice(WEATHERS, p=WEATHER_WEIGHTS)),
-                temperature=number(float(warmth[side][i]), digits),
-                water_temperature=number(float(waters[side][i]), digits),
+                temperature=published_number(float(warmth[side][i]), digits),
+                water_temperature=published_number(float(waters[side][i]), digits),
             )
             for i in range(races)
         ]
         for side in (0, 1)
     )
     return [
-        _without_number(w) if unknown[i] < rates.preview_without_weather_number else w for i, w in enumerate(seen)
-    ], noted
+        _without_number(w) if unknown[i] < rates.preview_without_weather_number else w
+        for i, w in enumerate(before_race)
+    ], with_result
 
 
-def _turn(chance: float) -> int:
+def _direction_change(chance: float) -> int:
     return -1 if chance < 0.12 else int(chance > 0.88)
 
 

@@ -1,4 +1,4 @@
-"""What the source answers at an instant: a path and a time in, a document and its version out."""
+"""Computes the document that the source serves under a path at a given time."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from datetime import date, datetime, timedelta
 from typing import TypeVar
 
 from simulator.documents import FEEDS, Document, encode
-from simulator.learner import Learner
+from simulator.learner import IdealLearner
 from simulator.races import Race
-from simulator.season import Season
-from simulator.stages import Pace, day_steps
+from simulator.season import SimulatedSeason
+from simulator.stages import PublicationSchedule, day_steps
 from simulator.versions import Edition, race_day
 
-# A live client asks for two days and three feeds; a backfill for one day after the other.
-KEPT_DAYS = 4
-KEPT_BODIES = 12
+# Sizes of the caches. A live client requests two days and three feeds, a backfill one day after the other.
+CACHED_DAYS = 4
+CACHED_PAGES = 12
 
 K = TypeVar("K")
 V = TypeVar("V")
 
 
 @dataclass(frozen=True)
-class Page:
-    """A document as served; the tag is of the content, so that an unchanged version keeps it."""
+class PublishedPage:
+    """A document as served. The entity tag is a hash of the content, so an unchanged version keeps it."""
 
     body: bytes
     tag: str
@@ -33,18 +33,18 @@ class Page:
 
 
 class Publisher:
-    """Publishes a season. Not safe for concurrent use: the server asks under its lock."""
+    """Publishes a season. Not thread-safe: the server calls it under a lock."""
 
-    def __init__(self, season: Season, pace: Pace) -> None:
+    def __init__(self, season: SimulatedSeason, pace: PublicationSchedule) -> None:
         self._season = season
         self._pace = pace
         self._days: OrderedDict[date, tuple[tuple[Race, ...], dict[str, Edition]]] = OrderedDict()
-        self._pages: OrderedDict[tuple[str, date, int], Page] = OrderedDict()
-        self._learner = Learner(season)
-        self._learned: OrderedDict[date, bytes] = OrderedDict()
+        self._pages: OrderedDict[tuple[str, date, int], PublishedPage] = OrderedDict()
+        self._learner = IdealLearner(season)
+        self._learner_bodies: OrderedDict[date, bytes] = OrderedDict()
 
-    def page(self, path: str, now: datetime) -> Page | None:
-        """The public document under this path (`/programs/v2/today.json`), None where there is none (yet)."""
+    def page(self, path: str, now: datetime) -> PublishedPage | None:
+        """The public document under this path (like `/programs/v2/today.json`); None if it does not exist (yet)."""
         match path.split("/"):
             case ["", feed, "v2", "today.json"] if feed in FEEDS:
                 return self._today(feed, now)
@@ -59,13 +59,14 @@ class Publisher:
                 return self._learner_page(day, now) if day else None
         return None
 
-    def _today(self, feed: str, now: datetime) -> Page | None:
-        """The newest document: until the day's first publication that of the day before, and the last for ever."""
+    def _today(self, feed: str, now: datetime) -> PublishedPage | None:
+        """The newest document: that of the previous day until the day's first publication. After the season it is the
+        last day's."""
         today = min(race_day(now), self._season.plan.last_date)
         return self._dated(feed, today, now) or self._dated(feed, today - timedelta(days=1), now)
 
-    def _dated(self, feed: str, day: date, now: datetime) -> Page | None:
-        if not self._season.has(day) or day > race_day(now):
+    def _dated(self, feed: str, day: date, now: datetime) -> PublishedPage | None:
+        if not self._season.contains(day) or day > race_day(now):
             return None
         edition = self._day(day)[1][feed]
         version = edition.version(now)
@@ -74,16 +75,17 @@ class Publisher:
         key = (feed, day, version)
         if key not in self._pages:
             self._pages[key] = _page(edition.body(version), edition.published_at(version))
-            _drop_oldest(self._pages, KEPT_BODIES)
+            _drop_oldest(self._pages, CACHED_PAGES)
         return self._pages[key]
 
-    def _truth(self, day: date, now: datetime) -> Page | None:
-        """P(win) of every race of a day: `p_win` given everything, `p_win_listed` given what lasts.
+    def _truth(self, day: date, now: datetime) -> PublishedPage | None:
+        """True P(win) of every race of a day: `p_win` given everything, `p_win_listed` given the lasting latents only.
 
-        Each sums to 1. `p_win` knows weather, courses, state and who is absent; it is what the race was drawn from.
-        `p_win_listed` averages these out. Both know every latent, as no forecast can: see `_learner_page`.
+        Each sums to 1. `p_win` is the distribution that the race was drawn from: it depends on weather, courses, state
+        and absences. `p_win_listed` averages over these. Both depend on latents that no forecast can know; see
+        `_learner_page` for what a forecast can reach.
         """
-        if not self._season.has(day) or day > race_day(now):
+        if not self._season.contains(day) or day > race_day(now):
             return None
         races, editions = self._day(day)
         truth = [
@@ -92,29 +94,29 @@ class Publisher:
         ]
         return _page(encode({"truth": truth}), editions["programs"].published_at(0))
 
-    def _learner_page(self, day: date, now: datetime) -> Page | None:
-        """P(win) as a perfect learner tells it from what was published: the best that a model can be asked for.
+    def _learner_page(self, day: date, now: datetime) -> PublishedPage | None:
+        """P(win) of the ideal learner, which uses only published data: the best that a model can reach.
 
-        `p_win_card` from cards and the results of the days before, `p_win_observed` with the exhibition and the day's
-        results so far, null where there was none. The first answer takes some 60 ms for every day of the season
-        before it; an earlier day than the last one asked for begins again.
+        `p_win_card` is from cards and results of earlier days. `p_win_observed` also uses the exhibition and earlier
+        results of the day; null without an exhibition. The first answer takes about 60 ms for each earlier day of the
+        season. A request for an earlier day than the last one starts the learner again.
         """
-        if not self._season.has(day) or day > race_day(now):
+        if not self._season.contains(day) or day > race_day(now):
             return None
-        if day not in self._learned:
+        if day not in self._learner_bodies:
             if day < self._learner.next_day:
-                self._learner = Learner(self._season)
+                self._learner = IdealLearner(self._season)
             rows = [
                 {
                     **_key(race),
-                    "p_win_card": told.card.tolist(),
-                    "p_win_observed": None if told.observed is None else told.observed.tolist(),
+                    "p_win_card": forecast.card.tolist(),
+                    "p_win_observed": None if forecast.observed is None else forecast.observed.tolist(),
                 }
-                for race, told in zip(self._season.races(day), self._learner.told(day), strict=True)
+                for race, forecast in zip(self._season.races(day), self._learner.forecasts(day), strict=True)
             ]
-            self._learned[day] = encode({"learner": rows})
-            _drop_oldest(self._learned, KEPT_DAYS)
-        return _page(self._learned[day], self._day(day)[1]["programs"].published_at(0))
+            self._learner_bodies[day] = encode({"learner": rows})
+            _drop_oldest(self._learner_bodies, CACHED_DAYS)
+        return _page(self._learner_bodies[day], self._day(day)[1]["programs"].published_at(0))
 
     def _day(self, day: date) -> tuple[tuple[Race, ...], dict[str, Edition]]:
         if day not in self._days:
@@ -122,7 +124,7 @@ class Publisher:
             steps = day_steps(races, self._season.plan.seed, self._pace, self._season.plan.rates)
             every_min = self._pace.publish_every_min
             self._days[day] = races, {feed: Edition(feed, races, steps[feed], every_min) for feed in FEEDS}
-            _drop_oldest(self._days, KEPT_DAYS)
+            _drop_oldest(self._days, CACHED_DAYS)
         return self._days[day]
 
 
@@ -130,17 +132,17 @@ def _key(race: Race) -> Document:
     return {"race_date": race.day.isoformat(), "race_stadium_number": race.venue, "race_number": race.number}
 
 
-def _page(body: bytes, published_at: datetime) -> Page:
-    return Page(body, f'"{hashlib.sha256(body).hexdigest()[:32]}"', published_at)
+def _page(body: bytes, published_at: datetime) -> PublishedPage:
+    return PublishedPage(body, f'"{hashlib.sha256(body).hexdigest()[:32]}"', published_at)
 
 
-def _drop_oldest(kept: OrderedDict[K, V], most: int) -> None:
-    while len(kept) > most:
-        kept.popitem(last=False)
+def _drop_oldest(cache: OrderedDict[K, V], max_size: int) -> None:
+    while len(cache) > max_size:
+        cache.popitem(last=False)
 
 
 def _day_of(year: str, name: str) -> date | None:
-    """The day of `2026` and `20260131.json`; None where they are no date or disagree."""
+    """The day of `2026` and `20260131.json`; None if it is not a date or the years differ."""
     digits = name.removesuffix(".json")
     well_formed = name.endswith(".json") and len(digits) == 8 and digits.isascii() and digits.isdigit()
     if not well_formed or digits[:4] != year:

@@ -1,4 +1,4 @@
-"""A race as it really is: everything the documents of all feeds are made from, and the truth they never say."""
+"""The complete data of a race: everything that documents are rendered from, and the hidden true probabilities."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from simulator.payouts import Payouts
 Number = int | float
 
 
-class Status(Enum):
+class RaceStatus(Enum):
     RUN = "run"
     CALLED_OFF = "called_off"
     HALF_PUBLISHED = "half_published"  # run, but its page was never read again
@@ -40,7 +40,7 @@ class Exhibition:
 
 
 @dataclass(frozen=True)
-class Entry:
+class RaceEntry:
     boat: int
     card: Mapping[str, object]
     equipment: Mapping[str, object]
@@ -64,9 +64,9 @@ class Race:
     title: str
     subtitle: str
     distance_m: int
-    status: Status
+    status: RaceStatus
     called_off_min: int | None
-    entries: tuple[Entry, ...]
+    entries: tuple[RaceEntry, ...]
     preview_weather: Weather
     weather: Weather
     technique: int | None
@@ -75,4 +75,4 @@ class Race:
     boat_zero: bool
     preview_blanked: bool  # the first race of a venue that was called off later
     p_win: tuple[float, ...]
-    lasting: tuple[float, ...]  # utility that is settled when the card is out, every boat on its own course
+    lasting: tuple[float, ...]  # the utility that is fixed when the card is published, each boat on its own course

@@ -1,7 +1,7 @@
-"""How often the real source does something odd, as counted over 39,360 races of 2025-07-15 to 2026-03-31.
+"""Rates of rare cases and anomalies in the real source, counted over 39,360 races of 2025-07-15 to 2026-03-31.
 
-Each rate keeps its arithmetic: cases over chances. 38,943 is the number of races that were run, 236,160 of entries,
-3,280 of venue-days, 260 of days.
+Each rate is written as cases over opportunities. 38,943 is the number of races that were run, 236,160 of entries, 3,280
+of venue-days, 260 of days.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from dataclasses import dataclass, fields, replace
 
 RUN = 38_943
 RACES = 39_360
-# A rate that was multiplied must stay a rate, and leave room for races of the usual kind.
-HIGHEST = 0.5
+# The maximum of a multiplied rate, so that it stays a probability and normal races still occur.
+MAX_RATE = 0.5
 
 
 @dataclass(frozen=True)
-class Rates:
-    """Chances per race unless the comment says otherwise."""
+class AnomalyRates:
+    """Probabilities, per race unless the comment says otherwise."""
 
     # What happens in a race.
     absent: float = 456 / RUN
@@ -33,19 +33,19 @@ class Rates:
     dead_heat_second: float = 2 / RUN
     dead_heat_third: float = 11 / RUN
     dead_heat_behind: float = 15 / RUN
-    # What the venue does, per venue-day.
+    # What the venue does. Per venue-day.
     all_called_off: float = 21 / 3_280
     rest_called_off: float = 34 / 3_280
     shortened: float = 150 / 3_280
     title_with_two_spaces: float = 1 / 585  # per meeting
     # What the source loses for good.
-    lost_place: float = 88 / 77_763  # per payout row, and so the next three
+    lost_place: float = 88 / 77_763  # per payout row, also the next three
     lost_win: float = 15 / 38_921
     lost_quinella_place: float = 8 / 116_702
     lost_quinella: float = 3 / 38_924
     never_finished_page: float = 1 / RACES
     preview_without_weather_number: float = 29 / RACES
-    preview_without_timing: float = 29 / 236_160  # per entry, and so the next two
+    preview_without_timing: float = 29 / 236_160  # per entry, also the next two
     preview_without_course: float = 4 / 236_160
     slow_exhibition: float = 7 / 236_160
     boat_zero_in_preview: float = 1 / 31_992
@@ -55,14 +55,14 @@ class Rates:
     preview_gone: float = 1_277 / RACES
     racer_number_zero: float = 6_297 / RACES
     payouts_gone: float = 1_798 / RACES
-    payouts_late: float = 11 / 168  # of the one day whose every version is known, and so the next
+    payouts_late: float = 11 / 168  # from the one day with all versions recorded, also the next
     payouts_first: float = 2 / 168
     result_gone: float = 5 / RACES
     boat_zero_in_result: float = 18 / RACES
     corrected: float = 3 / RACES
 
-    def times(self, factor: float) -> Rates:
-        """The same source, odder (or, with 0, without fault): what is rare is seen on a short day too."""
+    def multiplied_by(self, factor: float) -> AnomalyRates:
+        """All rates multiplied by a factor, so that rare cases occur in a short season. 0 gives a faultless source."""
         if factor < 0:
-            raise ValueError("rates cannot be multiplied by less than 0")
-        return replace(self, **{f.name: min(HIGHEST, getattr(self, f.name) * factor) for f in fields(self)})
+            raise ValueError(f"expected a factor of 0 or more for the rates, got {factor:g}")
+        return replace(self, **{f.name: min(MAX_RATE, getattr(self, f.name) * factor) for f in fields(self)})

@@ -1,4 +1,4 @@
-"""Who meets where and when: meetings of six days, cards, deadlines, and days that are called off."""
+"""Draws the schedule of a venue: meetings of six days, line-ups, deadlines and cancellations."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from datetime import date, timedelta
 import numpy as np
 
 from simulator.draws import Draw, stream
-from simulator.rates import Rates
+from simulator.rates import AnomalyRates
 from simulator.world import Ints
 
 MEETING_DAYS = 6
-# 72 slots a day: with 48 racers half of them race twice (in the real source 61 percent do), nobody three times.
+# A day has 72 slots: with 48 racers, half of them race twice (61 percent in the real source) and none three times.
 RACERS_PER_MEETING = 48
 BOATS = 6
 CALLED_OFF_STEP_MIN = 6
@@ -31,7 +31,7 @@ CUPS = (
 
 @dataclass(frozen=True)
 class Meeting:
-    """One venue's meeting: its racers as places of the roster, and their motors and hulls for its six days."""
+    """A meeting of six days at one venue: indices of its racers in the roster, and their motors and hulls."""
 
     first_day: date
     title: str
@@ -41,36 +41,39 @@ class Meeting:
     hulls: Ints  # (48,)
 
 
-def meeting(
-    seed: int, day: date, venue: int, slot: int, roster: int, equipment: tuple[int, int], rates: Rates
+def meeting_on(
+    seed: int, day: date, venue: int, slot: int, roster: int, equipment: tuple[int, int], rates: AnomalyRates
 ) -> Meeting:
-    """The meeting running on that day; slot is the venue's place among the venues, which share out the roster."""
+    """The meeting on that day. `slot` is the venue's index among the season's venues, which divide the roster.
+
+    `equipment` is the number of motors and of hulls.
+    """
     round_number = day.toordinal() // MEETING_DAYS
-    shared = stream(seed, Draw.ROSTER, round_number).permutation(roster)
+    shuffled_roster = stream(seed, Draw.ROSTER, round_number).permutation(roster)
     rng = stream(seed, Draw.MEETING, venue, round_number)
     space = "  " if rng.random() < rates.title_with_two_spaces else " "
     return Meeting(
         first_day=date.fromordinal(round_number * MEETING_DAYS),
         title=f"第{1 + round_number % 60}回{space}{CUPS[int(rng.integers(len(CUPS)))]}",
         grade=int(rng.choice(GRADES, p=GRADE_WEIGHTS)),
-        racers=shared[slot * RACERS_PER_MEETING :][:RACERS_PER_MEETING],
+        racers=shuffled_roster[slot * RACERS_PER_MEETING :][:RACERS_PER_MEETING],
         motors=rng.permutation(equipment[0])[:RACERS_PER_MEETING],
         hulls=rng.permutation(equipment[1])[:RACERS_PER_MEETING],
     )
 
 
 def line_up(seed: int, card_day: date, venue: int, races: int) -> Ints:
-    """(races, 6) places of the meeting's racer list.
+    """(races, 6) indices into the meeting's racer list.
 
-    The first eight races take every racer once, the others half of them again; which race comes when is drawn.
+    Eight races have every racer once, the others half of them again. The order of the races is random.
     """
     rng = stream(seed, Draw.PROGRAM, venue, card_day.toordinal())
     slots = np.concatenate([rng.permutation(RACERS_PER_MEETING), rng.permutation(RACERS_PER_MEETING)])
     return slots[: races * BOATS].reshape(races, BOATS)[rng.permutation(races)]
 
 
-def called_off_from(seed: int, day: date, venue: int, races: int, rates: Rates) -> int | None:
-    """The first race of the day that is called off (1: all of them), or None."""
+def called_off_from(seed: int, day: date, venue: int, races: int, rates: AnomalyRates) -> int | None:
+    """The first race of the day that is called off (1: all races), or None."""
     rng = stream(seed, Draw.CALLED_OFF, venue, day.toordinal())
     chance = rng.random()
     if chance < rates.all_called_off:
@@ -80,19 +83,20 @@ def called_off_from(seed: int, day: date, venue: int, races: int, rates: Rates) 
     return None
 
 
-def card_day(seed: int, day: date, venue: int, races: int, rates: Rates) -> date:
-    """The day whose card is run: the day before where that was called off whole, and so on within the meeting."""
+def card_day(seed: int, day: date, venue: int, races: int, rates: AnomalyRates) -> date:
+    """The day whose card is run: if all races of the day before were called off, that day's, and so on within the
+    meeting."""
     first = date.fromordinal(day.toordinal() // MEETING_DAYS * MEETING_DAYS)
-    drawn = day
-    while drawn > first and called_off_from(seed, drawn - timedelta(days=1), venue, races, rates) == 1:
-        drawn -= timedelta(days=1)
-    return drawn
+    day_of_card = day
+    while day_of_card > first and called_off_from(seed, day_of_card - timedelta(days=1), venue, races, rates) == 1:
+        day_of_card -= timedelta(days=1)
+    return day_of_card
 
 
 def deadlines(first_min: int, last_min: int, races: int, slot: int, venues: int) -> list[int]:
-    """Minutes from midnight JST, strictly rising; venues take turns within the step between two races."""
-    step = max(1.0, (last_min - first_min) / max(1, races - 1))
-    return [round(first_min + step * (race + slot / venues)) for race in range(races)]
+    """Deadlines in minutes from midnight JST, strictly increasing. The venues alternate between two races."""
+    interval_min = max(1.0, (last_min - first_min) / max(1, races - 1))
+    return [round(first_min + interval_min * (race + slot / venues)) for race in range(races)]
 
 
 def subtitle(day: date, race: int, races: int) -> str:

@@ -1,4 +1,4 @@
-"""A season: every race of every venue for a span of days, from one seed, each day on its own."""
+"""A season: all races at all venues over a span of days, drawn from one seed. Each day is drawn independently."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from simulator import world
 from simulator.draws import Draw, stream
 from simulator.entities import HULLS, MOTORS, Card, Racers, Venue, draw_cards, draw_racers, draw_venue, half_year
 from simulator.races import Race
-from simulator.rates import Rates
+from simulator.rates import AnomalyRates
 from simulator.schedule import RACERS_PER_MEETING
-from simulator.venue_day import Setting, venue_day
+from simulator.venue_day import VenueDayInputs, venue_day
 
-# Two meetings' worth of racers for each venue: a racer is in every second meeting on average.
+# Racers for two meetings per venue, so that a racer is in every second meeting on average.
 RACERS_PER_VENUE = 2 * RACERS_PER_MEETING
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What a season is drawn from. Deadlines are minutes from midnight JST."""
+class SeasonPlan:
+    """The parameters of a season. Deadlines are minutes from midnight JST."""
 
     seed: int = 7
     first_date: date = date(2026, 1, 1)
@@ -30,19 +30,19 @@ class Plan:
     races_per_venue: int = 12
     first_deadline_min: int = 10 * 60 + 30
     last_deadline_min: int = 16 * 60 + 30
-    rates: Rates = field(default_factory=Rates)
+    rates: AnomalyRates = field(default_factory=AnomalyRates)
 
     def __post_init__(self) -> None:
         if self.days < 1 or self.seed < 0:
-            raise ValueError("a season needs at least one day and a seed that is not negative")
+            raise ValueError(f"expected at least 1 day and a seed of 0 or more, got {self.days} and {self.seed}")
         if not 1 <= self.races_per_venue <= 12:
-            raise ValueError("a venue has 1 to 12 races a day")
+            raise ValueError(f"expected 1 to 12 races per venue and day, got {self.races_per_venue}")
         if not self.venues or len(set(self.venues)) < len(self.venues) or not set(self.venues) <= set(range(1, 25)):
-            raise ValueError("venues are different stadium numbers from 1 to 24")
+            raise ValueError(f"expected different stadium numbers from 1 to 24, got {self.venues}")
         if not 0 < self.first_deadline_min <= self.last_deadline_min - self.races_per_venue + 1:
-            raise ValueError("between the first and the last deadline there must be a minute for every race")
+            raise ValueError("the first and the last deadline must be at least one minute per race apart")
         if self.last_deadline_min > 23 * 60:
-            raise ValueError("the last deadline must leave time for its result: 23:00 at the latest")
+            raise ValueError("the last deadline must be at 23:00 or earlier, to leave time for the result")
 
     @property
     def last_date(self) -> date:
@@ -50,16 +50,16 @@ class Plan:
 
 
 def spread_venues(count: int) -> tuple[int, ...]:
-    """That many of the 24 stadium numbers, spread evenly; 4 gives 3, 9, 15, 21."""
+    """`count` of the 24 stadium numbers, evenly spread; 4 gives 3, 9, 15, 21."""
     if not 1 <= count <= 24:
-        raise ValueError("there are 1 to 24 venues")
+        raise ValueError(f"expected 1 to 24 venues, got {count}")
     return tuple(int(3 + 24 * place / count - 1) % 24 + 1 for place in range(count))
 
 
-class Season:
-    """Draws days on demand; keeps only what all days share. Not safe for concurrent use."""
+class SimulatedSeason:
+    """Draws days on demand and caches only what all days share. Not thread-safe."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: SeasonPlan) -> None:
         self.plan = plan
         self._racers: Racers = draw_racers(plan.seed, self.racer_count)
         self._venues: dict[int, Venue] = {v: draw_venue(plan.seed, v, self.racer_count) for v in plan.venues}
@@ -69,23 +69,23 @@ class Season:
     def racer_count(self) -> int:
         return RACERS_PER_VENUE * len(self.plan.venues)
 
-    def has(self, day: date) -> bool:
+    def contains(self, day: date) -> bool:
         return self.plan.first_date <= day <= self.plan.last_date
 
     def races(self, day: date) -> tuple[Race, ...]:
-        """That day's races by stadium and number; raises KeyError for a day outside the season."""
-        if not self.has(day):
+        """The races of a day by stadium and number. Raises KeyError for a day outside the season."""
+        if not self.contains(day):
             raise KeyError(day)
         return tuple(race for venue in sorted(self.plan.venues) for race in venue_day(self._setting(venue, day)))
 
     def listed_probability(self, races: tuple[Race, ...]) -> world.Floats:
-        """(races, 6): P(win) before weather and state are known; the races are of one day."""
+        """(races, 6): P(win) before weather and state are known. All races must be of one day."""
         rng = stream(self.plan.seed, Draw.LISTED_TRUTH, races[0].day.toordinal())
         return world.listed_probability(np.array([race.lasting for race in races]), rng)
 
-    def _setting(self, venue: int, day: date) -> Setting:
+    def _setting(self, venue: int, day: date) -> VenueDayInputs:
         plan = self.plan
-        return Setting(
+        return VenueDayInputs(
             seed=plan.seed,
             day=day,
             venue=venue,

@@ -1,4 +1,4 @@
-"""Serves a publisher over HTTP like the real source does: dated files, `today.json`, tags, and now and then a 503."""
+"""Serves a publisher over HTTP like the real source: dated files, `today.json`, entity tags, and occasional 503s."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 from shared.clock import Clock
 from simulator.draws import Draw, stream
-from simulator.publisher import Page, Publisher
+from simulator.publisher import PublishedPage, Publisher
 
 HEALTH_PATH = "/healthz"
 TRUTH_PREFIX = "/truth/"
@@ -20,32 +20,32 @@ IDLE_TIMEOUT_S = 30
 
 
 @dataclass(frozen=True)
-class Failing:
-    """Answers a share of the requests with 503; which ones hangs on the seed and on the count of requests."""
+class FailureInjection:
+    """Selects a share of the requests to answer with 503, by the seed and the number of the request."""
 
     rate: float
     seed: int
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.rate < 1.0:
-            raise ValueError("the share of failing requests lies between 0 and 1, 1 excluded")
+            raise ValueError(f"expected a share of failing requests from 0 to below 1, got {self.rate:g}")
 
-    def hits(self, count: int) -> bool:
+    def fails(self, count: int) -> bool:
         return self.rate > 0 and bool(stream(self.seed, Draw.FAILURES, count).random() < self.rate)
 
 
 class SimulatorServer(ThreadingHTTPServer):
-    """Listens from its construction on; port 0 takes a free one. `url` says which."""
+    """Listens as soon as it is constructed. Port 0 picks a free port, which is in `url`."""
 
     daemon_threads = True
     block_on_close = False
     request_queue_size = 64
 
-    def __init__(self, address: tuple[str, int], publisher: Publisher, clock: Clock, failing: Failing) -> None:
+    def __init__(self, address: tuple[str, int], publisher: Publisher, clock: Clock, failing: FailureInjection) -> None:
         super().__init__(address, SimulatorHandler)
         self._publisher = publisher
         self._clock = clock
-        self._failing = failing
+        self._failure_injection = failing
         self._requests = 0
         self._lock = threading.Lock()
 
@@ -55,19 +55,19 @@ class SimulatorServer(ThreadingHTTPServer):
         return f"http://{host!s}:{port}"
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that hangs up is no fault of ours, and not worth a traceback."""
+        """Ignores clients that disconnect; they are not errors of the server."""
         if not isinstance(sys.exc_info()[1], ConnectionError):
             super().handle_error(request, client_address)
 
-    def page(self, path: str) -> Page | None:
+    def page(self, path: str) -> PublishedPage | None:
         with self._lock:
             return self._publisher.page(path, self._clock.now())
 
-    def fails(self) -> bool:
-        """Counts a request and says whether it is one of those that fail."""
+    def next_request_fails(self) -> bool:
+        """Counts a request and returns whether to answer it with 503."""
         with self._lock:
             self._requests += 1
-            return self._failing.hits(self._requests)
+            return self._failure_injection.fails(self._requests)
 
 
 class SimulatorHandler(BaseHTTPRequestHandler):
@@ -78,14 +78,14 @@ class SimulatorHandler(BaseHTTPRequestHandler):
     sys_version = ""
     timeout = IDLE_TIMEOUT_S
     wbufsize = -1
-    disable_nagle_algorithm = True  # or the end of a body waits for an acknowledgement of its beginning
+    disable_nagle_algorithm = True  # otherwise the end of a body waits for an acknowledgement of its beginning
     server: SimulatorServer
 
     def do_GET(self) -> None:
         path = self.path.partition("?")[0]
         if path == HEALTH_PATH:
             self._answer(HTTPStatus.OK, b"ok", {"Content-Type": "text/plain"})
-        elif not path.startswith(TRUTH_PREFIX) and self.server.fails():
+        elif not path.startswith(TRUTH_PREFIX) and self.server.next_request_fails():
             self._answer(HTTPStatus.SERVICE_UNAVAILABLE, b"unavailable", {"Content-Type": "text/plain"})
         else:
             self._answer_page(self.server.page(path))
@@ -93,7 +93,7 @@ class SimulatorHandler(BaseHTTPRequestHandler):
     def do_HEAD(self) -> None:
         self.do_GET()
 
-    def _answer_page(self, page: Page | None) -> None:
+    def _answer_page(self, page: PublishedPage | None) -> None:
         if page is None:
             self._answer(HTTPStatus.NOT_FOUND, b"not found", {"Content-Type": "text/plain"})
             return
@@ -115,4 +115,4 @@ class SimulatorHandler(BaseHTTPRequestHandler):
         self.wfile.flush()
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
-        """Requests are not logged: a live day makes thousands."""
+        """Requests are not logged, because a live day has thousands."""

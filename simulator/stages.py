@@ -1,6 +1,6 @@
-"""When each race shows what: its stages in each feed over its day, the source's live slips included.
+"""Draws when each race changes its stage in each feed, including the real source's temporary errors.
 
-Minutes are counted from midnight JST of the race day and may pass 1,440.
+Minutes are counted from midnight JST of the race day and may exceed 1,440.
 """
 
 from __future__ import annotations
@@ -14,29 +14,29 @@ import numpy as np
 
 from simulator.documents import Stage
 from simulator.draws import Draw, stream
-from simulator.races import Race, Status
-from simulator.rates import Rates
+from simulator.races import Race, RaceStatus
+from simulator.rates import AnomalyRates
 
-# The order of the real day that is known version by version: the feeds disagree about the date for half an hour.
+# As on the one real day with all versions recorded. The feeds are of different dates for half an hour.
 FIRST_PUBLISHED_MIN = {"results": 9, "programs": 12, "previews": 37}
 BLANK_FOR_MIN = 40
-# 460 races were blank on 29 days of 151 races: a tenth of such a day.
+# 460 races were blank on 29 days with 151 races each: a tenth of the races of such a day.
 BLANK_SHARE = (0.02, 0.19)
 
 
-class Step(NamedTuple):
-    """From this minute on the race shows this stage."""
+class StageChange(NamedTuple):
+    """The race shows this stage from this minute on."""
 
     at_min: int
     stage: Stage
 
 
 @dataclass(frozen=True)
-class Pace:
-    """When things appear. Lags are minutes after the deadline, leads minutes before it; both ends included.
+class PublicationSchedule:
+    """When documents are published. Lags are minutes after the deadline, leads minutes before it, both ends inclusive.
 
-    With a share of `preview_share` of the races observed before their deadline, the default is far better than the
-    real source, which manages 27.7 percent: a demonstration needs both kinds.
+    `preview_share` is the share of races observed before their deadline. It is 27.7 percent in the real source; the
+    default is higher, because a demonstration needs predictions with and without an observation.
     """
 
     publish_every_min: int = 5
@@ -49,27 +49,31 @@ class Pace:
 
     def __post_init__(self) -> None:
         if not 1 <= self.publish_every_min <= 60:
-            raise ValueError("the source publishes every 1 to 60 minutes")
+            raise ValueError(f"expected 1 to 60 minutes between publications, got {self.publish_every_min}")
         if not 0.0 <= self.preview_share <= 1.0:
-            raise ValueError("a share lies between 0 and 1")
+            raise ValueError(f"expected a share from 0 to 1, got {self.preview_share:g}")
 
 
-def shown(steps: list[Step], at_min: int) -> Stage:
-    """The stage at a minute; the first one before its time."""
+def stage_at(steps: list[StageChange], at_min: int) -> Stage:
+    """The stage at a minute; before the first step, the first stage."""
     return steps[max(0, bisect_right(steps, at_min, key=lambda step: step.at_min) - 1)].stage
 
 
-def day_steps(races: tuple[Race, ...], seed: int, pace: Pace, rates: Rates) -> Mapping[str, list[list[Step]]]:
-    """For every feed and race its steps in order of time; the races are those of one day."""
-    announced = {race.venue: race.called_off_min for race in races if race.called_off_min is not None}
+def day_steps(
+    races: tuple[Race, ...], seed: int, pace: PublicationSchedule, rates: AnomalyRates
+) -> Mapping[str, list[list[StageChange]]]:
+    """The steps of every race by feed, in order of time. All races must be of one day."""
+    announced_min = {race.venue: race.called_off_min for race in races if race.called_off_min is not None}
     blank = _blank_races(races, seed, rates)
     programs, previews, results = [], [], []
     for index, race in enumerate(races):
         rng = stream(seed, Draw.LIVE, race.day.toordinal(), race.venue, race.number)
         moments = _moments(race, pace, rng)
         programs.append(_program_steps(race, moments, pace, blank=index in blank))
-        previews.append(_preview_steps(race, moments, announced.get(race.venue), _Slips(rng, pace, rates)))
-        results.append(_result_steps(race, moments, _Slips(rng, pace, rates)))
+        previews.append(
+            _preview_steps(race, moments, announced_min.get(race.venue), _TemporaryErrors(rng, pace, rates))
+        )
+        results.append(_result_steps(race, moments, _TemporaryErrors(rng, pace, rates)))
     return {"programs": programs, "previews": previews, "results": results}
 
 
@@ -80,7 +84,7 @@ class _Moments:
     result_min: int
 
 
-def _moments(race: Race, pace: Pace, rng: np.random.Generator) -> _Moments:
+def _moments(race: Race, pace: PublicationSchedule, rng: np.random.Generator) -> _Moments:
     deadline = race.deadline_min
     if rng.random() < pace.preview_share:
         observed = deadline - pace.publish_every_min - _within(pace.observed_lead_min, rng)
@@ -94,8 +98,8 @@ def _within(bounds: tuple[int, int], rng: np.random.Generator) -> int:
     return int(rng.integers(bounds[0], bounds[1] + 1))
 
 
-def _blank_races(races: tuple[Race, ...], seed: int, rates: Rates) -> range:
-    """The run of races whose cards are blank in the night; mostly none."""
+def _blank_races(races: tuple[Race, ...], seed: int, rates: AnomalyRates) -> range:
+    """The races whose cards are blank during the night, usually none."""
     rng = stream(seed, Draw.BLANKED, races[0].day.toordinal())
     if rng.random() >= rates.programs_blank_day:
         return range(0)
@@ -105,89 +109,91 @@ def _blank_races(races: tuple[Race, ...], seed: int, rates: Rates) -> range:
 
 
 @dataclass
-class _Slips:
-    """Draws whether, and for how many publications, the source slips."""
+class _TemporaryErrors:
+    """Draws whether a temporary error occurs, and for how many publications."""
 
     rng: np.random.Generator
-    pace: Pace
-    rates: Rates
+    pace: PublicationSchedule
+    rates: AnomalyRates
 
-    def happens(self, rate: float) -> bool:
+    def occurs(self, rate: float) -> bool:
         return bool(self.rng.random() < rate)
 
-    def after(self, at_min: int, fewest: int, most: int) -> int:
-        """Some publications later."""
-        return at_min + self.pace.publish_every_min * _within((fewest, most), self.rng)
+    def later_min(self, at_min: int, min_count: int, max_count: int) -> int:
+        """`at_min` plus a random number of publication intervals, from `fewest` to `most`."""
+        return at_min + self.pace.publish_every_min * _within((min_count, max_count), self.rng)
 
 
-def _interrupted(steps: list[Step], from_min: int, until_min: int, stage: Stage) -> list[Step]:
-    """The same steps with another stage shown for a while, and then what would be shown by now."""
+def _interrupted(steps: list[StageChange], from_min: int, until_min: int, stage: Stage) -> list[StageChange]:
+    """The same steps with another stage between two minutes; then the stage that is due at the second."""
     before = [step for step in steps if step.at_min < from_min]
     after = [step for step in steps if step.at_min > until_min]
-    return [*before, Step(from_min, stage), Step(until_min, shown(steps, until_min)), *after]
+    return [*before, StageChange(from_min, stage), StageChange(until_min, stage_at(steps, until_min)), *after]
 
 
-def _in_order(feed: str, opening: Stage, steps: list[Step]) -> list[Step]:
-    """The opening stage at the day's first publication, and nothing before it."""
+def _with_opening(feed: str, opening: Stage, steps: list[StageChange]) -> list[StageChange]:
+    """The steps, preceded by the opening stage at the feed's first publication, and none before it."""
     first = FIRST_PUBLISHED_MIN[feed]
-    return [Step(first, opening), *(Step(max(first, step.at_min), step.stage) for step in steps)]
+    return [StageChange(first, opening), *(StageChange(max(first, step.at_min), step.stage) for step in steps)]
 
 
-def _program_steps(race: Race, moments: _Moments, pace: Pace, blank: bool) -> list[Step]:
+def _program_steps(race: Race, moments: _Moments, pace: PublicationSchedule, blank: bool) -> list[StageChange]:
     updated = moments.weighed_min if race.called_off_min is None else race.called_off_min
-    steps = _in_order("programs", Stage.LISTED, [Step(updated, Stage.UPDATED)])
+    steps = _with_opening("programs", Stage.LISTED, [StageChange(updated, Stage.UPDATED)])
     if not blank:
         return steps
     return _interrupted(steps, pace.blank_at_min, pace.blank_at_min + BLANK_FOR_MIN, Stage.BLANK)
 
 
-def _preview_steps(race: Race, moments: _Moments, announced_min: int | None, slips: _Slips) -> list[Step]:
-    steps = [Step(moments.weighed_min, Stage.WEIGHED), Step(moments.observed_min, Stage.OBSERVED)]
-    if race.status is Status.CALLED_OFF and race.called_off_min is not None:
+def _preview_steps(
+    race: Race, moments: _Moments, announced_min: int | None, slips: _TemporaryErrors
+) -> list[StageChange]:
+    steps = [StageChange(moments.weighed_min, Stage.WEIGHED), StageChange(moments.observed_min, Stage.OBSERVED)]
+    if race.status is RaceStatus.CALLED_OFF and race.called_off_min is not None:
         steps = [step for step in steps if step.at_min < race.called_off_min]
-        steps.append(Step(race.called_off_min, Stage.CALLED_OFF))
-        return _in_order("previews", Stage.EMPTY, steps)
-    steps = _in_order("previews", Stage.EMPTY, steps)
-    if slips.happens(slips.rates.preview_gone):
-        gone = slips.after(moments.observed_min, 1, 4)
-        steps = _interrupted(steps, gone, slips.after(gone, 1, 2), Stage.EMPTY)
+        steps.append(StageChange(race.called_off_min, Stage.CALLED_OFF))
+        return _with_opening("previews", Stage.EMPTY, steps)
+    steps = _with_opening("previews", Stage.EMPTY, steps)
+    if slips.occurs(slips.rates.preview_gone):
+        gone = slips.later_min(moments.observed_min, 1, 4)
+        steps = _interrupted(steps, gone, slips.later_min(gone, 1, 2), Stage.EMPTY)
     if race.preview_blanked and announced_min is not None:
-        steps.append(Step(max(announced_min, steps[-1].at_min + 1), Stage.WEATHERLESS))
+        steps.append(StageChange(max(announced_min, steps[-1].at_min + 1), Stage.WEATHERLESS))
     return steps
 
 
-def _result_steps(race: Race, moments: _Moments, slips: _Slips) -> list[Step]:
-    if race.status is Status.CALLED_OFF:
-        return _in_order("results", Stage.EMPTY, [])
+def _result_steps(race: Race, moments: _Moments, slips: _TemporaryErrors) -> list[StageChange]:
+    if race.status is RaceStatus.CALLED_OFF:
+        return _with_opening("results", Stage.EMPTY, [])
     at = moments.result_min
-    if race.status is Status.HALF_PUBLISHED:
-        return _in_order("results", Stage.EMPTY, [Step(at, Stage.NUMBERLESS)])
+    if race.status is RaceStatus.HALF_PUBLISHED:
+        return _with_opening("results", Stage.EMPTY, [StageChange(at, Stage.NUMBERLESS)])
     early = max(race.deadline_min + 1, at - slips.pace.publish_every_min)
-    steps = _in_order("results", Stage.EMPTY, [*_before_result(early, slips), *_first_result(at, slips)])
+    steps = _with_opening("results", Stage.EMPTY, [*_before_result(early, slips), *_first_result(at, slips)])
     settled = steps[-1].at_min
-    if slips.happens(slips.rates.payouts_gone):
-        gone = slips.after(settled, 1, 3)
-        steps = _interrupted(steps, gone, slips.after(gone, 1, 2), Stage.PLACED)
-    elif slips.happens(slips.rates.result_gone):
-        gone = slips.after(settled, 1, 3)
-        steps = _interrupted(steps, gone, slips.after(gone, 1, 2), Stage.EMPTY)
+    if slips.occurs(slips.rates.payouts_gone):
+        gone = slips.later_min(settled, 1, 3)
+        steps = _interrupted(steps, gone, slips.later_min(gone, 1, 2), Stage.PLACED)
+    elif slips.occurs(slips.rates.result_gone):
+        gone = slips.later_min(settled, 1, 3)
+        steps = _interrupted(steps, gone, slips.later_min(gone, 1, 2), Stage.EMPTY)
     return steps
 
 
-def _before_result(early_min: int, slips: _Slips) -> list[Step]:
+def _before_result(early_min: int, slips: _TemporaryErrors) -> list[StageChange]:
     for rate, stage in (
         (slips.rates.racer_number_zero, Stage.NUMBERLESS),
         (slips.rates.payouts_first, Stage.PAID_UNPLACED),
         (slips.rates.boat_zero_in_result, Stage.BOAT_ZERO),
     ):
-        if slips.happens(rate):
-            return [Step(early_min, stage)]
+        if slips.occurs(rate):
+            return [StageChange(early_min, stage)]
     return []
 
 
-def _first_result(at_min: int, slips: _Slips) -> list[Step]:
-    if slips.happens(slips.rates.payouts_late):
-        return [Step(at_min, Stage.PLACED), Step(slips.after(at_min, 1, 3), Stage.SETTLED)]
-    if slips.happens(slips.rates.corrected):
-        return [Step(at_min, Stage.MISREAD), Step(slips.after(at_min, 3, 10), Stage.SETTLED)]
-    return [Step(at_min, Stage.SETTLED)]
+def _first_result(at_min: int, slips: _TemporaryErrors) -> list[StageChange]:
+    if slips.occurs(slips.rates.payouts_late):
+        return [StageChange(at_min, Stage.PLACED), StageChange(slips.later_min(at_min, 1, 3), Stage.SETTLED)]
+    if slips.occurs(slips.rates.corrected):
+        return [StageChange(at_min, Stage.MISREAD), StageChange(slips.later_min(at_min, 3, 10), Stage.SETTLED)]
+    return [StageChange(at_min, Stage.SETTLED)]

@@ -1,7 +1,7 @@
-"""The versions of a feed's document of one day, as the source publishes them every few minutes.
+"""The versions of one day's document of a feed, as the source publishes them every few minutes.
 
-Between the first publication of a day and that of the next, `today.json` and the dated file are the same version;
-before it the dated file does not exist. A version is made only when something changed.
+From the first publication of a day until that of the next, `today.json` and the dated file are the same version. Before
+it the dated file does not exist. There is a new version only when a race changed its stage.
 """
 
 from __future__ import annotations
@@ -11,15 +11,17 @@ from datetime import UTC, date, datetime, timedelta, timezone
 
 from simulator.documents import document
 from simulator.races import Race
-from simulator.stages import Step, shown
+from simulator.stages import StageChange, stage_at
 
 JST = timezone(timedelta(hours=9))
 
 
 class Edition:
-    """All versions of one feed's document of one day, numbered from 0; a body is made when asked for."""
+    """All versions of one feed's document of one day, numbered from 0. Bodies are rendered on demand."""
 
-    def __init__(self, feed: str, races: tuple[Race, ...], steps: list[list[Step]], publish_every_min: int) -> None:
+    def __init__(
+        self, feed: str, races: tuple[Race, ...], steps: list[list[StageChange]], publish_every_min: int
+    ) -> None:
         self._feed = feed
         self._races = races
         self._steps = steps
@@ -28,7 +30,7 @@ class Edition:
         self._published_min = sorted({-(-at // publish_every_min) * publish_every_min for at in changed_min})
 
     def version(self, now: datetime) -> int | None:
-        """The version that is public; None before the first."""
+        """The number of the public version; None before the first."""
         minute = (now - self._midnight).total_seconds() / 60
         public = bisect_right(self._published_min, minute)
         return public - 1 if public else None
@@ -42,9 +44,9 @@ class Edition:
 
     def body(self, version: int) -> bytes:
         minute = self._published_min[version]
-        return document(self._feed, [(r, shown(s, minute)) for r, s in zip(self._races, self._steps, strict=True)])
+        return document(self._feed, [(r, stage_at(s, minute)) for r, s in zip(self._races, self._steps, strict=True)])
 
 
 def race_day(now: datetime) -> date:
-    """The day it is in Japan."""
+    """The date in Japan."""
     return now.astimezone(JST).date()

@@ -1,20 +1,20 @@
-"""The generative model: what decides a race, and so the true probability of each boat to win it.
+"""The generative model of a race, which gives the true win probability of each boat.
 
-For the boat b of racer i in course l (1..6), at venue v with motor k, in one race:
+For boat b of racer i in course l (1..6), at venue v with motor k, in one race:
 
     utility  u = LANE[l] + venue_lane[v, l] + weather(l)
                  + SKILL s_i + START g_i + TASTE r_il + AFFINITY a_iv + FORM f_i + MOTOR m_vk      (lasting)
                  + CONDITION c_b + START_FORM z_b                                                  (of the race)
     weather(l) = WIND[l] (wind - 2.9 m/s) + WAVE[l] (wave - 2.7 cm)
     order      = Plackett-Luce(u): P(b first) = exp(u_b) / sum of exp(u), then the same over the boats left
-    sampling   : the order of u + standard Gumbel noise has exactly this law
+    sampling   : the order of u + standard Gumbel noise has exactly this distribution
 
 All latents are standard normal: skill s, start ability g (its correlation with s is 0.5), taste r for a course,
 affinity a for a venue, form f (one per meeting), motor m, condition c and start form z (one per race).
-What happens to boats that finish nowhere (false starts, capsized ...) is drawn after the order and only for boats
-behind the first, so `win_probability` is exact for every race that has a winner; an absent boat takes no part.
+Accidents (false starts, capsized boats ...) are drawn after the order and only for boats behind the first, so
+`win_probability` is exact for every race that has a winner. An absent boat is excluded from the order.
 
-Observed are noisy measures of the same latents:
+The observations are noisy measurements of the same latents:
 
     exhibition time [s]  = base - 0.030 c - 0.018 m - 0.008 s + N(0, 0.030)
     exhibition start [s] = 0.075 + spread (-g) - 0.035 z + N(0, 0.080)
@@ -32,8 +32,10 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 LANE = np.array([2.03, 0.20, 0.12, -0.12, -0.66, -1.40])
-WIND = np.array([-0.08, 0.02, 0.02, 0.03, 0.03, 0.0])  # per m/s: wind from anywhere spoils the inside turn
-WAVE = np.array([-0.03, 0.0, 0.0, 0.01, 0.01, 0.0])  # per cm
+WIND_EFFECT = np.array(
+    [-0.08, 0.02, 0.02, 0.03, 0.03, 0.0]
+)  # per m/s: wind from any direction disturbs the inside turn
+WAVE_EFFECT = np.array([-0.03, 0.0, 0.0, 0.01, 0.01, 0.0])  # per cm
 MEAN_WIND, MEAN_WAVE = 2.9, 2.7
 
 SKILL = 0.70
@@ -44,10 +46,10 @@ FORM = 0.18
 MOTOR = 0.26
 CONDITION = 0.32
 START_FORM = 0.16
-VENUE_LANE = 0.08  # how far venues differ in each course
+VENUE_LANE = 0.08  # standard deviation between venues in each course
 
 START_MEAN_S, START_SPREAD_S = 0.165, 0.018
-# What shows in an exhibition's time [s], and what of the start form in both kinds of starts [s]; then the errors.
+# Coefficients of the exhibition time [s] and of the start form in both start timings [s]; then standard deviations.
 PACE_CONDITION, PACE_MOTOR, PACE_SKILL = 0.030, 0.018, 0.008
 EXHIBITION_START_S, EXHIBITION_STATE_S, TIMING_STATE_S = 0.075, 0.035, 0.020
 EXHIBITION_TIME_ERROR_S, EXHIBITION_START_ERROR_S, TIMING_ERROR_S = 0.030, 0.080, 0.045
@@ -55,7 +57,7 @@ EXHIBITION_TIME_ERROR_S, EXHIBITION_START_ERROR_S, TIMING_ERROR_S = 0.030, 0.080
 
 @dataclass(frozen=True)
 class Latents:
-    """What no document says: arrays (races, 6 boats), the taste (races, 6 boats, 6 courses)."""
+    """The hidden variables of races: arrays (races, 6 boats); taste (races, 6 boats, 6 courses)."""
 
     skill: Floats
     start: Floats
@@ -68,7 +70,7 @@ class Latents:
 
 
 def lasting_utility(latents: Latents, venue_lane: Floats, course: Ints) -> Floats:
-    """What is settled before the weather and the day's state; course 0 (does not start) gives minus infinity."""
+    """The utility without weather and state of the race; minus infinity for course 0 (does not start)."""
     lane = np.maximum(course, 1) - 1
     taste = np.take_along_axis(latents.taste, lane[..., None], axis=2)[..., 0]
     lasting = SKILL * latents.skill + START * latents.start + AFFINITY * latents.affinity
@@ -77,12 +79,12 @@ def lasting_utility(latents: Latents, venue_lane: Floats, course: Ints) -> Float
 
 
 def weather_effect(wind: Floats, wave: Floats) -> Floats:
-    """(...) of each -> (..., 6 courses)."""
-    return np.asarray((wind - MEAN_WIND)[..., None] * WIND + (wave - MEAN_WAVE)[..., None] * WAVE)
+    """The weather's part of the utility: wind and wave (...) -> (..., 6 courses)."""
+    return np.asarray((wind - MEAN_WIND)[..., None] * WIND_EFFECT + (wave - MEAN_WAVE)[..., None] * WAVE_EFFECT)
 
 
 def utility(latents: Latents, venue_lane: Floats, course: Ints, wind: Floats, wave: Floats) -> Floats:
-    """(races, 6), minus infinity where a boat does not start."""
+    """(races, 6); minus infinity for a boat that does not start."""
     lane = np.maximum(course, 1) - 1
     weather = np.take_along_axis(weather_effect(wind, wave), lane, axis=1)
     of_the_race = CONDITION * latents.condition + START_FORM * latents.start_form
@@ -101,7 +103,7 @@ def finishing_order(utilities: Floats, rng: np.random.Generator) -> Ints:
 
 
 def draw_weather(rng: np.random.Generator, days: tuple[int, ...], races: int) -> tuple[Floats, Floats]:
-    """Wind [m/s] and wave [cm] as they are, (*days, races): a day has its wind, a race its own gusts."""
+    """True wind [m/s] and wave [cm], (*days, races): a mean wind per day, with variation per race."""
     day_wind = rng.gamma(2.9, 1.0, size=(*days, 1))
     wind = np.maximum(0.0, day_wind + rng.normal(0.0, 0.9, size=(*days, races)))
     wave = np.maximum(0.0, 0.93 * wind + rng.normal(0.0, 1.1, size=(*days, races)))
@@ -109,9 +111,9 @@ def draw_weather(rng: np.random.Generator, days: tuple[int, ...], races: int) ->
 
 
 def listed_probability(lasting: Floats, rng: np.random.Generator, samples: int = 128) -> Floats:
-    """P(win) when only the lasting part is known, (races, 6): weather and state averaged out over samples.
+    """P(win) given only the lasting utility, (races, 6): averaged over samples of weather and state.
 
-    The boats are taken to keep the course of their number and to start all.
+    Assumes that all boats start and keep the course of their number.
     """
     wind, wave = draw_weather(rng, (samples,), len(lasting))
     state = rng.normal(0.0, float(np.hypot(CONDITION, START_FORM)), size=(samples, *lasting.shape))
@@ -124,7 +126,7 @@ def exhibition_time_s(latents: Latents, base_s: float, rng: np.random.Generator)
 
 
 def exhibition_start_s(latents: Latents, rng: np.random.Generator) -> Floats:
-    """Seconds after the signal; negative: crossed early, which costs nothing in an exhibition."""
+    """Seconds after the signal. Negative means an early start, which has no penalty in an exhibition."""
     mean = EXHIBITION_START_S - START_SPREAD_S * latents.start - EXHIBITION_STATE_S * latents.start_form
     return np.asarray(mean + rng.normal(0.0, EXHIBITION_START_ERROR_S, size=mean.shape))
 

@@ -1,4 +1,4 @@
-# Turns raw events into clean ones.
+# Turns raw events into clean events.
 ARG PYTHON_IMAGE=python:3.11-slim-bookworm
 
 FROM ${PYTHON_IMAGE} AS build
@@ -13,7 +13,7 @@ RUN /opt/headrace/bin/pip install --no-cache-dir ".[cleaner]"
 FROM ${PYTHON_IMAGE}
 ARG APP_UID=10001
 LABEL org.opencontainers.image.title="headrace-cleaner" \
-      org.opencontainers.image.description="Turns raw events into clean ones." \
+      org.opencontainers.image.description="Turns raw events into clean events." \
       org.opencontainers.image.licenses="MIT"
 RUN useradd --uid "${APP_UID}" --user-group --no-create-home --shell /usr/sbin/nologin headrace \
     && install -d -o headrace -g headrace /var/lib/headrace

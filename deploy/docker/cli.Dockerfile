@@ -1,4 +1,4 @@
-# The operator's command. As `headrace migrate` it is the job that prepares database and broker.
+# The operator's command. With `migrate` it is the job that prepares the database and the broker.
 ARG PYTHON_IMAGE=python:3.11-slim-bookworm
 
 FROM ${PYTHON_IMAGE} AS build
@@ -13,7 +13,7 @@ RUN /opt/headrace/bin/pip install --no-cache-dir ".[cli]"
 FROM ${PYTHON_IMAGE}
 ARG APP_UID=10001
 LABEL org.opencontainers.image.title="headrace-cli" \
-      org.opencontainers.image.description="The operator's command, and the job that prepares database and broker." \
+      org.opencontainers.image.description="The operator's command, and the job that prepares the database and the broker." \
       org.opencontainers.image.licenses="MIT"
 RUN useradd --uid "${APP_UID}" --user-group --no-create-home --shell /usr/sbin/nologin headrace \
     && install -d -o headrace -g headrace /var/lib/headrace
@@ -24,7 +24,7 @@ ENV PATH=/opt/headrace/bin:$PATH \
     HEADRACE_DATA_DIR=/var/lib/headrace
 USER ${APP_UID}
 WORKDIR /var/lib/headrace
-# A command, not a server: it is well as long as it can be started.
+# A command, not a server: there is nothing to check.
 HEALTHCHECK NONE
 ENTRYPOINT ["headrace"]
 CMD ["--help"]

@@ -1,4 +1,4 @@
-# Fetches documents of a source and appends their events to raw-events.
+# Fetches the documents of a source and appends their events to raw-events.
 ARG PYTHON_IMAGE=python:3.11-slim-bookworm
 
 FROM ${PYTHON_IMAGE} AS build
@@ -13,7 +13,7 @@ RUN /opt/headrace/bin/pip install --no-cache-dir ".[fetcher]"
 FROM ${PYTHON_IMAGE}
 ARG APP_UID=10001
 LABEL org.opencontainers.image.title="headrace-fetcher" \
-      org.opencontainers.image.description="Fetches documents of a source and appends their events to raw-events." \
+      org.opencontainers.image.description="Fetches the documents of a source and appends their events to raw-events." \
       org.opencontainers.image.licenses="MIT"
 RUN useradd --uid "${APP_UID}" --user-group --no-create-home --shell /usr/sbin/nologin headrace \
     && install -d -o headrace -g headrace /var/lib/headrace /var/lib/headrace/archive

@@ -1,4 +1,4 @@
-# Tells people what is worth telling.
+# Sends notifications about predictions and results.
 ARG PYTHON_IMAGE=python:3.11-slim-bookworm
 
 FROM ${PYTHON_IMAGE} AS build
@@ -13,7 +13,7 @@ RUN /opt/headrace/bin/pip install --no-cache-dir ".[notifier]"
 FROM ${PYTHON_IMAGE}
 ARG APP_UID=10001
 LABEL org.opencontainers.image.title="headrace-notifier" \
-      org.opencontainers.image.description="Tells people what is worth telling." \
+      org.opencontainers.image.description="Sends notifications about predictions and results." \
       org.opencontainers.image.licenses="MIT"
 RUN useradd --uid "${APP_UID}" --user-group --no-create-home --shell /usr/sbin/nologin headrace \
     && install -d -o headrace -g headrace /var/lib/headrace

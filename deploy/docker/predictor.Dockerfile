@@ -1,4 +1,4 @@
-# Predicts events from what is loaded.
+# Predicts events from loaded facts.
 ARG PYTHON_IMAGE=python:3.11-slim-bookworm
 
 FROM ${PYTHON_IMAGE} AS build
@@ -8,16 +8,16 @@ COPY pyproject.toml README.md LICENSE ./
 COPY shared shared
 COPY services/__init__.py services/__init__.py
 COPY services/predictor services/predictor
-# Another index for torch, for example one with builds that need no GPU; empty: the usual one.
+# An additional package index for torch, for example that of the CPU builds. Empty: the default index only.
 ARG TORCH_INDEX_URL=
 RUN /opt/headrace/bin/pip install --no-cache-dir ${TORCH_INDEX_URL:+--extra-index-url "${TORCH_INDEX_URL}"} ".[predictor]"
 
 FROM ${PYTHON_IMAGE}
 ARG APP_UID=10001
 LABEL org.opencontainers.image.title="headrace-predictor" \
-      org.opencontainers.image.description="Predicts events from what is loaded." \
+      org.opencontainers.image.description="Predicts events from loaded facts." \
       org.opencontainers.image.licenses="MIT"
-# OpenMP: LightGBM, which grows the trees of a training, is linked with it. Serving does without.
+# OpenMP, which LightGBM is linked with. Only trainings need it.
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends libgomp1 \
     && rm -rf /var/lib/apt/lists/*

@@ -1,18 +1,21 @@
-"""What comes of rows: whether all that had to go further did. Its sums stand beside those of what was fetched."""
+"""Checks what services publish from rows, and what becomes rows later: loaded-events, predictions, dead letters.
+
+These counts are separate from the fates of fetched records.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from headrace.audit.accounting import Finding
-from headrace.audit.evidence import Evidence
-from headrace.audit.holding import Holding
+from headrace.audit.evidence import AuditEvidence
+from headrace.audit.holding import TopicContents
 from shared.topics import CLEAN, LOADED, PREDICTIONS
 
 
 @dataclass
 class Hop:
-    """What should have got from one place to another beyond the rows, and did. Sums to `expected`."""
+    """Counts of records that must pass from one place to another. All other fields sum to `expected`."""
 
     expected: int = 0
     arrived: int = 0
@@ -21,31 +24,31 @@ class Hop:
     missing: int = 0
 
 
-def check_downstream(found: Evidence) -> tuple[dict[str, Hop], list[Finding]]:
-    """From the rows to loaded-events, from predictions and dead letters to their rows."""
+def check_downstream(evidence: AuditEvidence) -> tuple[dict[str, Hop], list[Finding]]:
+    """Check rows against loaded-events, and predictions and dead letters against their rows."""
     findings: list[Finding] = []
     hops = {
-        f"facts -> {LOADED}": _count_loaded(found, findings),
-        f"{PREDICTIONS} -> facts": _count_predicted(found, findings),
-        "dead letters -> facts": _count_buried(found, findings),
+        f"facts -> {LOADED}": _count_loaded(evidence, findings),
+        f"{PREDICTIONS} -> facts": _count_predictions(evidence, findings),
+        "dead letters -> facts": _count_dead_letters(evidence, findings),
     }
     return hops, findings
 
 
-def _count_loaded(found: Evidence, findings: list[Finding]) -> Hop:
-    hop, on_its_way = Hop(), Holding(LOADED)
-    for record in found.outbox.get(LOADED, ()):
-        on_its_way.take(record, record.headers.get("event_id", b"").decode())
-    loaded, cleaned = found.topics[LOADED], found.topics[CLEAN].first
-    for event_id, key, revision in found.tables.told:
-        if not found.is_asked(key):
+def _count_loaded(evidence: AuditEvidence, findings: list[Finding]) -> Hop:
+    hop, in_outbox = Hop(), TopicContents(LOADED)
+    for record in evidence.outbox.get(LOADED, ()):
+        in_outbox.add(record, record.headers.get("event_id", b"").decode())
+    loaded, cleaned = evidence.topics[LOADED], evidence.topics[CLEAN].first
+    for event_id, key, revision in evidence.tables.published:
+        if not evidence.is_in_scope(key):
             continue
-        came = cleaned[event_id].at_ms if event_id in cleaned else None
+        cleaned_at_ms = cleaned[event_id].at_ms if event_id in cleaned else None
         if (event_id, revision) in loaded.revisions:
             hop.arrived += 1
-        elif (event_id, revision) in on_its_way.revisions:
+        elif (event_id, revision) in in_outbox.revisions:
             hop.in_flight += 1
-        elif loaded.is_due(key, came):
+        elif loaded.is_due(key, cleaned_at_ms):
             hop.missing += 1
             findings.append(Finding("missing", event_id, f"facts -> {LOADED}", key=key))
         else:
@@ -54,44 +57,48 @@ def _count_loaded(found: Evidence, findings: list[Finding]) -> Hop:
     return hop
 
 
-def _count_buried(found: Evidence, findings: list[Finding]) -> Hop:
-    """Dead letters become rows of their own, so that people see them."""
-    hop, loader = Hop(), found.positions["loader"]
-    for (topic, held), (event_id, key) in found.letters.places.items():
-        if not (found.window.has_key(key) and found.is_asked(key)):
+def _count_dead_letters(evidence: AuditEvidence, findings: list[Finding]) -> Hop:
+    """The loader stores every dead letter as a row, so that it can be queried."""
+    hop, loader = Hop(), evidence.positions["loader"]
+    for (topic, place), (event_id, key) in evidence.dead_letters.places.items():
+        if not (evidence.window.has_key(key) and evidence.is_in_scope(key)):
             continue
         hop.expected += 1
-        if held.place(topic) in found.tables.buried:
+        if place.text_in(topic) in evidence.tables.dead_letter_places:
             hop.arrived += 1
-        elif not found.topics[topic].is_passed(held, loader):
+        elif not evidence.topics[topic].is_read(place, loader):
             hop.in_flight += 1
         else:
             hop.missing += 1
             where = f"{topic} -> facts.dead_letters"
-            findings.append(Finding("missing", event_id, where, held.place(topic), key))
+            findings.append(Finding("missing", event_id, where, place.text_in(topic), key))
     return hop
 
 
-def _count_predicted(found: Evidence, findings: list[Finding]) -> Hop:
-    hop, predictions, loader = Hop(), found.topics[PREDICTIONS], found.positions["loader"]
-    stored = {event_id: key for event_id, key in found.tables.predictions.items() if found.is_asked(key)}
-    for event_id in {**found.predicted, **stored}:
+def _count_predictions(evidence: AuditEvidence, findings: list[Finding]) -> Hop:
+    hop, predictions, loader = Hop(), evidence.topics[PREDICTIONS], evidence.positions["loader"]
+    stored = {event_id: key for event_id, key in evidence.tables.predictions.items() if evidence.is_in_scope(key)}
+    for event_id in {**evidence.prediction_keys, **stored}:
         hop.expected += 1
-        held = predictions.first.get(event_id)
-        if held is None and predictions.is_due(stored[event_id], None):
+        record = predictions.first.get(event_id)
+        if record is None and predictions.is_due(stored[event_id], None):
             hop.missing += 1
             where, key = f"predictor -> {PREDICTIONS}", stored[event_id]
-            findings.append(Finding("missing", event_id, where, "although its row is there", key))
+            findings.append(Finding("missing", event_id, where, "its row exists", key))
         elif event_id in stored:
             hop.arrived += 1
-        elif event_id in found.retrying or (held is not None and not predictions.is_passed(held, loader)):
+        elif event_id in evidence.retry_places or (record is not None and not predictions.is_read(record, loader)):
             hop.in_flight += 1
-        elif any(death.service == "loader" for death in found.letters.dead.get(event_id, ())):
+        elif any(
+            dead_letter.service == "loader" for dead_letter in evidence.dead_letters.by_event_id.get(event_id, ())
+        ):
             hop.dead += 1
         else:
             hop.missing += 1
-            place = held.place(PREDICTIONS) if held else ""
+            place = record.text_in(PREDICTIONS) if record else ""
             findings.append(
-                Finding("missing", event_id, f"{PREDICTIONS} -> facts", place, found.predicted.get(event_id, ""))
+                Finding(
+                    "missing", event_id, f"{PREDICTIONS} -> facts", place, evidence.prediction_keys.get(event_id, "")
+                )
             )
     return hop

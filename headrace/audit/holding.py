@@ -1,4 +1,4 @@
-"""What one topic holds, by event_id, from one reading of it."""
+"""Indexes the records of one topic by event_id, in a single reading."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 from uuid import uuid5
 
-from headrace.audit.readers.topics import Extent, Hole, Positions, TopicReading
+from headrace.audit.readers.topics import CommittedOffsets, Extent, Hole, TopicReading
 from shared.broker.contract import Record, TopicPartition
 from shared.events import NAMESPACE
 from shared.records import LIVE
 from shared.topics import partition_of
 
 
-class Held(NamedTuple):
-    """A record's place and when it came."""
+class RecordPlace(NamedTuple):
+    """A record's partition, offset and timestamp."""
 
     partition: int
     offset: int
     at_ms: int
 
-    def place(self, topic: str) -> str:
+    def text_in(self, topic: str) -> str:
         return f"{topic}/{self.partition}/{self.offset}"
 
 
-class Twice(NamedTuple):
-    """Two records of a topic that say the same of the same."""
+class DuplicateRecord(NamedTuple):
+    """Two records of a topic with the same event_id and revision. `first`, `second`: their places."""
 
     event_id: str
     key: str
@@ -34,53 +34,55 @@ class Twice(NamedTuple):
     second: str
 
 
-class Holding:
-    """What a topic holds, by event_id: the first record of each; and what must not be."""
+class TopicContents:
+    """The first record of each event_id in a topic, its duplicates and its holes."""
 
     def __init__(self, topic: str) -> None:
         self.topic = topic
-        self.first: dict[str, Held] = {}
-        self.revisions: dict[tuple[str, str], Held] = {}
-        self.twice: list[Twice] = []
+        self.first: dict[str, RecordPlace] = {}
+        self.revisions: dict[tuple[str, str], RecordPlace] = {}
+        self.duplicates: list[DuplicateRecord] = []
         self.holes: list[Hole] = []
         self.extents: dict[TopicPartition, Extent] = {}
         self._oldest_ms: dict[int, int] = {}
 
-    def take(self, record: Record, event_id: str, variant: str = "") -> Held:
-        """`variant` tells apart what is not the same although id and revision are."""
-        held = Held(record.partition, record.offset, record.timestamp_ms)
+    def add(self, record: Record, event_id: str, variant: str = "") -> RecordPlace:
+        """Add a record. `variant` distinguishes records that may share an event_id and a revision."""
+        place = RecordPlace(record.partition, record.offset, record.timestamp_ms)
         revision = sys.intern(record.headers.get("revision", LIVE.encode()).decode(errors="replace") + variant)
-        before = self.revisions.setdefault((event_id, revision), held)
-        if before is not held:
-            self.twice.append(
-                Twice(event_id, record.key.decode(errors="replace"), before.place(self.topic), record.place)
+        earlier = self.revisions.setdefault((event_id, revision), place)
+        if earlier is not place:
+            self.duplicates.append(
+                DuplicateRecord(
+                    event_id, record.key.decode(errors="replace"), earlier.text_in(self.topic), record.place
+                )
             )
-        self.first.setdefault(event_id, held)
-        return held
+        self.first.setdefault(event_id, place)
+        return place
 
-    def fill(
+    def read(
         self,
-        reading: TopicReading,
-        wanted: Callable[[Record], bool] = lambda _: True,
+        topics: TopicReading,
+        is_wanted: Callable[[Record], bool] = lambda _: True,
         variant: Callable[[Record], str] = lambda _: "",
-    ) -> Iterator[tuple[Record, str, Held]]:
-        """Walks through the topic: every wanted record with its event_id and its place, once taken."""
-        for record in reading.records(self.topic):
+    ) -> Iterator[tuple[Record, str, RecordPlace]]:
+        """Read the topic. Yields each wanted record with its event_id and its place, after it was added."""
+        for record in topics.records(self.topic):
             self._oldest_ms.setdefault(record.partition, record.timestamp_ms)
-            if wanted(record):
+            if is_wanted(record):
                 event_id = event_id_of(record)
-                yield record, event_id, self.take(record, event_id, variant(record))
-        self.extents, self.holes = dict(reading.extents), list(reading.holes)
+                yield record, event_id, self.add(record, event_id, variant(record))
+        self.extents, self.holes = dict(topics.extents), list(topics.holes)
 
-    def is_passed(self, held: Held, positions: Positions) -> bool:
+    def is_read(self, place: RecordPlace, positions: CommittedOffsets) -> bool:
         """Whether a consumer with these positions has read the record."""
-        return held.offset < positions.get(TopicPartition(self.topic, held.partition), 0)
+        return place.offset < positions.get(TopicPartition(self.topic, place.partition), 0)
 
     def partition_of(self, key: str) -> TopicPartition:
         return TopicPartition(self.topic, partition_of(key.encode(), len(self.extents)))
 
     def is_due(self, key: str, written_after_ms: int | None) -> bool:
-        """Whether a record of this key, written after that instant, must still be there."""
+        """Whether the topic must still hold a record of this key that was written after that time."""
         tp = self.partition_of(key)
         extent = self.extents.get(tp)
         if extent is None or extent.begin == 0:
@@ -90,9 +92,9 @@ class Holding:
 
 
 def event_id_of(record: Record) -> str:
-    """As its dead letter would be called where it brings none of its own (shared/runtime/dead_letters/letter.py).
+    """The event_id of a record; without one, the id that its dead letter gets (shared/runtime/dead_letters/letter.py).
 
-    Interned: the same id is met in every topic, and there are many ids.
+    Interned to save memory: there are many ids, and each occurs in every topic.
     """
-    said = record.headers.get("event_id")
-    return sys.intern(str(uuid5(NAMESPACE, record.place)) if said is None else said.decode(errors="replace"))
+    header = record.headers.get("event_id")
+    return sys.intern(str(uuid5(NAMESPACE, record.place)) if header is None else header.decode(errors="replace"))

@@ -1,4 +1,4 @@
-"""What an audit says, for programs (one object) and for people (lines)."""
+"""Formats the result of an audit, as one object for programs and as lines for people."""
 
 from __future__ import annotations
 
@@ -6,68 +6,69 @@ from collections import Counter
 from dataclasses import asdict
 from typing import Any
 
-from headrace.audit.accounting import CLASSES, Fate, Finding, RecordEvidence, books_of
-from headrace.audit.audit_pass import Look
+from headrace.audit.accounting import CLASSES, Fate, Finding, RecordEvidence, count_fates
+from headrace.audit.audit_pass import AuditResult
 from headrace.audit.window import AuditWindow
 
-# What can be listed beside the classes.
+# Kinds of findings that can be listed beside the classes of fates.
 KINDS = {"twice": "twice", "rows-differ": "rows differ", "holes": "hole", "unarchived": "unarchived"}
 LISTS = (*(each.replace(" ", "-") for each in CLASSES), *KINDS)
-# Reasons are shown whole in the lists; in the summary the commonest ones.
-MOST_REASONS = 20
+# The summary shows the most frequent reasons; the lists show all.
+MAX_REASONS = 20
 
 
-def report_of(look: Look, window: AuditWindow) -> dict[str, Any]:
-    """`counts` adds up to `fetched`; beyond the rows `hops` has its own sums. `missing`, `twice`: of all places."""
-    books = books_of(entry for _, entry in look.fates.values())
-    found = Counter(each.kind for each in look.findings)
+def report_of(result: AuditResult, window: AuditWindow) -> dict[str, Any]:
+    """The report as a JSON object. `counts` sums to `fetched`; `hops` holds the counts downstream of the rows;
+    `missing` and `twice` count the findings of all places."""
+    counts = count_fates(entry for _, entry in result.fates.values())
+    kinds = Counter(each.kind for each in result.findings)
     return {
         "window": window.as_json(),
-        "ok": not look.findings,
-        "fetched": books.fetched,
-        "counts": {each.replace(" ", "_"): books.counts[each] for each in CLASSES},
-        "difference": books.difference,
+        "ok": not result.findings,
+        "fetched": counts.fetched,
+        "counts": {each.replace(" ", "_"): counts.counts[each] for each in CLASSES},
+        "difference": counts.difference,
         "why": {
-            name.replace(" ", "_"): dict(reasons.most_common(MOST_REASONS))
-            for name, reasons in sorted(books.why.items())
+            name.replace(" ", "_"): dict(reasons.most_common(MAX_REASONS))
+            for name, reasons in sorted(counts.why.items())
         },
-        "hops": {name: asdict(hop) for name, hop in look.hops.items()},
-        "missing": found["missing"],
-        "missing_between": dict(Counter(each.where for each in look.findings if each.kind == "missing")),
-        "twice": found["twice"],
-        "twice_in": dict(Counter(each.where for each in look.findings if each.kind == "twice")),
-        "rows_differ": found["rows differ"],
-        "holes": found["hole"],
-        "unarchived": found["unarchived"],
-        "archive": {"windows": look.windows, "not_followed": look.unfollowed},
+        "hops": {name: asdict(hop) for name, hop in result.hops.items()},
+        "missing": kinds["missing"],
+        "missing_between": dict(Counter(each.where for each in result.findings if each.kind == "missing")),
+        "twice": kinds["twice"],
+        "twice_in": dict(Counter(each.where for each in result.findings if each.kind == "twice")),
+        "rows_differ": kinds["rows differ"],
+        "holes": kinds["hole"],
+        "unarchived": kinds["unarchived"],
+        "archive": {"windows": result.windows, "not_followed": result.unfollowed},
     }
 
 
-def page_of(look: Look, list_: str, page: int, page_size: int) -> dict[str, Any]:
-    """One page, from 1, of everything of a class or kind, in the order of keys."""
+def page_of(result: AuditResult, list_: str, page: int, page_size: int) -> dict[str, Any]:
+    """One page, from 1, of a class of fates or a kind of findings, in key order."""
     kind = "missing" if list_ == "missing" else KINDS.get(list_)
     if kind is not None:
-        found = [_finding(each) for each in look.findings if each.kind == kind]
+        items = [_finding_as_json(each) for each in result.findings if each.kind == kind]
     else:
         class_ = list_.replace("-", " ")
-        found = [_entry(evidence, entry) for evidence, entry in look.fates.values() if entry.class_ == class_]
-    found.sort(key=lambda each: (each.get("key", ""), each.get("where", ""), str(each)))
+        items = [_fate_as_json(evidence, entry) for evidence, entry in result.fates.values() if entry.class_ == class_]
+    items.sort(key=lambda each: (each.get("key", ""), each.get("where", ""), str(each)))
     begin = (page - 1) * page_size
     return {
         "class": list_,
         "page": page,
         "page_size": page_size,
-        "pages": -(-len(found) // page_size),
-        "total": len(found),
-        "items": found[begin : begin + page_size],
+        "pages": -(-len(items) // page_size),
+        "total": len(items),
+        "items": items[begin : begin + page_size],
     }
 
 
-def _entry(evidence: RecordEvidence, entry: Fate) -> dict[str, Any]:
+def _fate_as_json(evidence: RecordEvidence, entry: Fate) -> dict[str, Any]:
     return {"event_id": evidence.event_id, "key": evidence.key, "why": entry.why, "place": entry.place}
 
 
-def _finding(finding: Finding) -> dict[str, Any]:
+def _finding_as_json(finding: Finding) -> dict[str, Any]:
     named: dict[str, Any] = {"subject": finding.subject}
     if finding.kind in {"missing", "twice"}:
         named = {"event_id": finding.subject, "key": finding.key}
@@ -76,7 +77,7 @@ def _finding(finding: Finding) -> dict[str, Any]:
     return named | {"where": finding.where, "detail": finding.detail}
 
 
-def lines_of(report: dict[str, Any]) -> list[str]:
+def report_lines(report: dict[str, Any]) -> list[str]:
     window = report["window"]
     span = " to ".join(each or "now" for each in (window["from"] or "the beginning", window["to"]))
     counts = report["counts"]
@@ -91,15 +92,15 @@ def lines_of(report: dict[str, Any]) -> list[str]:
     for what, where in (("missing", "missing_between"), ("twice", "twice_in")):
         lines += [f"{what.upper():<8} {count:,} {place}" for place, count in report[where].items()]
     if report["rows_differ"]:
-        lines.append(f"ROWS     {report['rows_differ']:,} are not what their versions say")
+        lines.append(f"ROWS     {report['rows_differ']:,} differ from their versions")
     if report["holes"]:
-        lines.append(f"HOLES    {report['holes']:,} spans of offsets are gone from the log")
+        lines.append(f"HOLES    {report['holes']:,} ranges of offsets are missing from the log")
     if report["unarchived"]:
-        lines.append(f"ARCHIVE  {report['unarchived']:,} windows' documents are not in it")
-    return [*lines, "Nothing is missing, nothing is there twice." if report["ok"] else _advice(report)]
+        lines.append(f"ARCHIVE  {report['unarchived']:,} windows have documents that are not in the archive")
+    return [*lines, "No record is missing or duplicated." if report["ok"] else _list_hint(report)]
 
 
-def _advice(report: dict[str, Any]) -> str:
+def _list_hint(report: dict[str, Any]) -> str:
     lists = {"missing": "missing", "twice": "twice", "rows_differ": "rows-differ", "holes": "holes"}
     lists["unarchived"] = "unarchived"
-    return "See which: " + ", ".join(f"--list {name}" for key, name in lists.items() if report[key])
+    return "List them with: " + ", ".join(f"--list {name}" for key, name in lists.items() if report[key])

@@ -1,4 +1,4 @@
-"""Which events an audit is about: those of some days, or those fetched in some time."""
+"""Defines which records an audit covers: events of a range of days, or records fetched in a range of time."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from shared.events import day_of
 
 @dataclass(frozen=True)
 class AuditWindow:
-    """Days are the events' own, inclusive; milliseconds are when a record came into raw-events, `to_ms` not among them.
+    """`first`, `last`: days of the events, inclusive. `from_ms`, `to_ms`: when records were appended to raw-events,
+    `to_ms` exclusive. None is unbounded.
 
-    Base data belongs to every day.
+    Reference data belongs to every day.
     """
 
     first: date | None = None
@@ -25,8 +26,8 @@ class AuditWindow:
         return self == AuditWindow()
 
     @property
-    def is_timeless(self) -> bool:
-        """Whether it holds what was fetched at any time."""
+    def has_any_time(self) -> bool:
+        """Whether the window is not limited to a range of fetch times."""
         return self.from_ms is None and self.to_ms is None
 
     def has_day(self, day: date | None) -> bool:
@@ -36,7 +37,7 @@ class AuditWindow:
         return (self.first is None and self.last is None) or self.has_day(day_of(key))
 
     def has_time(self, at_ms: int | None) -> bool:
-        """What came at a time that nobody knows any more came before everything that is known."""
+        """An unknown time (None) counts as earlier than every known one."""
         if at_ms is None:
             return self.from_ms is None
         return (self.from_ms is None or self.from_ms <= at_ms) and (self.to_ms is None or at_ms < self.to_ms)

@@ -1,7 +1,7 @@
-"""A folder of dated files as facts, without services and without a database.
+"""Reads a folder of dated files as facts, without services and without a database.
 
-It goes through the pipeline's own pure parts (the declared source, `Capture`, the cleaner, the loader's rule of when a
-fact was known), so what a model learns from files is what the loader's tables hold of the same files.
+It uses the pipeline's own pure parts (the declared source, `Capture`, the cleaner, the loader's `known_at` rule), so
+that a model trains on the same facts as from the loader's tables of the same files.
 """
 
 from __future__ import annotations
@@ -15,40 +15,40 @@ from pathlib import Path
 import structlog
 from pydantic import ValidationError
 
-from headrace.backtest.archive_facts import Said, event_of, with_postponed
+from headrace.backtest.archive_facts import ReportedFacts, event_of, mark_postponed
 from services.cleaner.clean import Filtered, clean
 from services.fetcher.capture import Capture
 from services.fetcher.planning.coverage import coverage_of, coverage_text
-from services.fetcher.planning.windows import Due, Window
+from services.fetcher.planning.windows import DueWindow, Window
 from services.fetcher.sources.declaration import Source
 from services.fetcher.sources.documents import Absence, Document
-from services.fetcher.sources.recorded_files import ArchiveSource
+from services.fetcher.sources.recorded_files import RecordedFileSource
 from services.fetcher.sources.yaml_file import load_source
 from services.loader.fact_tree import FactEvent
 from services.predictor.data.events import EventFacts
 from services.predictor.data.profile import BOATRACE, Profile
-from services.predictor.storage.interface import without_collection
+from services.predictor.storage.interface import gc_disabled
 from shared.broker.contract import NewRecord
 from shared.clock import SystemClock
 from shared.errors import ConfigError, InvalidDocument, InvalidEvent, TransientError
-from shared.events import MESSAGES, Reference
+from shared.events import MESSAGE_TYPES, Reference
 from shared.ops import dead_letters
 from shared.records import reason_of
 
-Problem = Callable[[str], None]
-"""Is told, in a sentence, of what could not be used; the rest is read."""
+ReportProblem = Callable[[str], None]
+"""Reports, in one sentence, input that could not be used. Reading continues."""
 
-_RAW = MESSAGES["raw-event/1"]
+_RAW = MESSAGE_TYPES["raw-event/1"]
 _log = structlog.get_logger("headrace")
 
 
-def logged(problem: str) -> None:
-    _log.warning("not read", problem=problem)
+def log_problem(problem: str) -> None:
+    _log.warning("archive_input_skipped", problem=problem)
 
 
 def recorded_days(folder: Path, source_name: str = "boatrace") -> list[date]:
-    """Every day that has a file, in order. Raises ConfigError that says which files were expected."""
-    return _archive(load_source(source_name), folder).recorded_days()
+    """Every day that has a file, in order. Raises ConfigError that names the expected files."""
+    return _open_archive(load_source(source_name), folder).recorded_days()
 
 
 def read_archive(
@@ -57,33 +57,37 @@ def read_archive(
     first: date | None = None,
     last: date | None = None,
     profile: Profile = BOATRACE,
-    on_problem: Problem = logged,
+    on_problem: ReportProblem = log_problem,
 ) -> list[EventFacts]:
-    """Every event that is on a card of the days `first` to `last` (inclusive; None: as far as there are files), in the
-    order of their start, then of their keys; those without a schedule last.
+    """Every event on a card of the days `first` to `last` (inclusive; None: no bound), by scheduled time, then by key;
+    events without a scheduled time come last.
 
-    What is after `last` is not looked at, so an event called off on its last days is not known to be postponed.
-    Days without any file are reported to `on_problem`.
-    Raises ConfigError where the folder is no archive of the source, or has no day of those asked for.
+    Files after `last` are not read, so an event cancelled on the last days cannot be recognised as postponed. Days
+    without any file are reported to `on_problem`.
+    Raises ConfigError if the folder is not an archive of the source, or has none of the requested days.
     """
     source = load_source(source_name)
-    archive = _archive(source, folder)
-    there = archive.recorded_days()
-    first, last = first or there[0], last or there[-1]
-    days = [day for day in there if first <= day <= last]
+    archive = _open_archive(source, folder)
+    available_days = archive.recorded_days()
+    first, last = first or available_days[0], last or available_days[-1]
+    days = [day for day in available_days if first <= day <= last]
     if not days:
-        raise ConfigError(f"no such day in the archive {folder}: it has {there[0]} to {there[-1]}")
+        raise ConfigError(
+            f"the archive {folder} has no file of these days: it has {available_days[0]} to {available_days[-1]}"
+        )
     coverage = coverage_of(first, last, set(days))
     if coverage["missing"]:
         on_problem(f"days that have a file: {coverage_text(coverage)}")
-    with without_collection():
-        return _Reading(source, archive, profile, on_problem).between(days[0], days[-1])
+    with gc_disabled():
+        return _ArchiveReader(source, archive, profile, on_problem).read_days(days[0], days[-1])
 
 
-class _Reading:
-    """One archive's days, one after the other: an event's facts are all in the files of its day."""
+class _ArchiveReader:
+    """Reads an archive day by day: all facts of an event are in the files of its day."""
 
-    def __init__(self, source: Source, archive: ArchiveSource, profile: Profile, on_problem: Problem) -> None:
+    def __init__(
+        self, source: Source, archive: RecordedFileSource, profile: Profile, on_problem: ReportProblem
+    ) -> None:
         self._archive = archive
         self._captures = {feed.name: Capture(source, feed) for feed in source.feeds}
         self._profile = profile
@@ -91,64 +95,64 @@ class _Reading:
         self._absent: dict[str, list[date]] = defaultdict(list)
         self._cards: dict[str, str] = {}
 
-    def between(self, first: date, last: date) -> list[EventFacts]:
+    def read_days(self, first: date, last: date) -> list[EventFacts]:
         days = [date.fromordinal(day) for day in range(first.toordinal(), last.toordinal() + 1)]
         events = [event for day in days for event in self._events(day)]
         for feed, missing in self._absent.items():
             self._on_problem(f"{feed}: no file for {len(missing)} of {len(days)} days, the first is {missing[0]}")
-        return sorted(with_postponed(events, self._cards), key=_start)
+        return sorted(mark_postponed(events, self._cards), key=_start_order)
 
     def _events(self, day: date) -> Iterator[EventFacts]:
-        for event_key, said in self._said(day).items():
+        for event_key, facts in self._facts_by_event(day).items():
             try:
-                event = event_of(said, self._profile)
+                event = event_of(facts, self._profile)
             except InvalidEvent as error:
                 self._on_problem(str(error))
                 continue
             if event is None:
-                self._on_problem(f"{event_key}: left out, it is on no card")
+                self._on_problem(f"{event_key}: skipped, because it is on no card")
                 continue
-            if said.listed is not None and said.listed.card_key is not None:
-                self._cards[event_key] = said.listed.card_key
+            if facts.listed is not None and facts.listed.card_key is not None:
+                self._cards[event_key] = facts.listed.card_key
             yield event
 
-    def _said(self, day: date) -> dict[str, Said]:
-        found: dict[str, Said] = defaultdict(Said)
+    def _facts_by_event(self, day: date) -> dict[str, ReportedFacts]:
+        facts: dict[str, ReportedFacts] = defaultdict(ReportedFacts)
         for document in self._documents(day):
             try:
-                for record in self._captured(document):
-                    fact = self._cleaned(document, record)
+                for record in self._raw_records(document):
+                    fact = self._clean(document, record)
                     if fact is not None:
-                        found[fact.event_key].add(fact)
+                        facts[fact.event_key].add(fact)
             except InvalidDocument as error:
                 self._on_problem(str(error))
-        return found
+        return facts
 
     def _documents(self, day: date) -> Iterator[Document]:
         absent = []
         for feed in self._captures:
             try:
-                found = self._archive.fetch(Due(Window(feed, day), historical=True), None)
+                document = self._archive.fetch(DueWindow(Window(feed, day), historical=True), None)
             except (InvalidDocument, TransientError) as error:
                 self._on_problem(str(error))
                 continue
-            if isinstance(found, Absence):
+            if isinstance(document, Absence):
                 absent.append(feed)
             else:
-                yield found
+                yield document
         if len(absent) < len(self._captures):  # days without any file are reported for all feeds at once
             for feed in absent:
                 self._absent[feed].append(day)
 
-    def _captured(self, document: Document) -> list[NewRecord]:
+    def _raw_records(self, document: Document) -> list[NewRecord]:
         captured = self._captures[document.feed](document, {})
-        for rejected in captured.rejected:
+        for rejected in captured.dead_letters:
             self._on_problem(rejected.headers[dead_letters.MESSAGE].decode())
         return captured.records
 
-    def _cleaned(self, document: Document, record: NewRecord) -> FactEvent | None:
+    def _clean(self, document: Document, record: NewRecord) -> FactEvent | None:
         try:
-            # Validated as the cleaner's own input is: its parser decides what a number is.
+            # The cleaner validates its input with the same parser, which decides what a number is.
             fact = clean(_RAW.validate_json(record.value))
         except InvalidEvent as error:
             self._on_problem(f"{document.url}: {error}")
@@ -159,9 +163,9 @@ class _Reading:
         return None if isinstance(fact, Filtered | Reference) else fact
 
 
-def _archive(source: Source, folder: Path) -> ArchiveSource:
-    return ArchiveSource(source, folder, SystemClock())
+def _open_archive(source: Source, folder: Path) -> RecordedFileSource:
+    return RecordedFileSource(source, folder, SystemClock())
 
 
-def _start(event: EventFacts) -> tuple[float, str]:
+def _start_order(event: EventFacts) -> tuple[float, str]:
     return math.inf if event.scheduled_us is None else event.scheduled_us, event.event_key

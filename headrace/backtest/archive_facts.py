@@ -1,7 +1,7 @@
-"""What the cleaner says of one event, as the facts a prediction rests on.
+"""Converts the cleaner's facts about one event into the facts that a prediction is based on.
 
-It ends where the loader's tables and their views do (services/loader/apply.py, `analytics.events`): the same columns
-from the same facts, instants and status included.
+The result equals what the loader's tables and views (services/loader/apply.py, `analytics.events`) hold of the same
+facts, including times and status.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from services.predictor.data.instants import day_number, microseconds_of
 from services.predictor.data.profile import Profile
 from shared.events import Listed, Observed, Outcome, Settled
 
-# Called off, and the same line-up is on a card within so many days: the event was put off.
+# A cancelled event counts as postponed if the same line-up is on a card within this many days.
 POSTPONED_DAYS = 3
 
 
 @dataclass
-class Said:
-    """One event's facts, one of each kind at most: an archive has the last version only."""
+class ReportedFacts:
+    """One event's facts, at most one of each kind: an archive holds only the last version."""
 
     listed: Listed | None = None
     observed: Observed | None = None
@@ -33,10 +33,10 @@ class Said:
         setattr(self, fact.kind, fact)
 
 
-def event_of(said: Said, profile: Profile) -> EventFacts | None:
-    """None where the event is on no card: then it has no row either. Raises InvalidEvent where a fact's instant lies
-    beyond the calendar."""
-    listed, observed, settled = said.listed, said.observed, said.settled
+def event_of(facts: ReportedFacts, profile: Profile) -> EventFacts | None:
+    """The event's facts; None if it is on no card, because then it has no row either. Raises InvalidEvent if a fact's
+    time is out of the calendar's range."""
+    listed, observed, settled = facts.listed, facts.observed, facts.settled
     if listed is None:
         return None
     session = listed.session
@@ -57,21 +57,22 @@ def event_of(said: Said, profile: Profile) -> EventFacts | None:
         observed_us=None if observed is None else microseconds_of(known_at_of(observed, listed.scheduled_at)),
         settled_us=None if settled is None else microseconds_of(known_at_of(settled, listed.scheduled_at)),
         technique=None if settled is None else settled.technique,
-        conditions={} if observed is None else _known(dict(observed.conditions)),
-        amount=None if settled is None else _amount(settled, profile),
+        conditions={} if observed is None else _without_none(dict(observed.conditions)),
+        amount=None if settled is None else _trend_amount(settled, profile),
     )
 
 
-def with_postponed(events: Iterable[EventFacts], cards: Mapping[str, str]) -> Iterator[EventFacts]:
-    """Events called off whose line-up came back soon, as `postponed`. `cards`: the card key by event key."""
-    found = list(events)
+def mark_postponed(events: Iterable[EventFacts], cards: Mapping[str, str]) -> Iterator[EventFacts]:
+    """The events, with status `postponed` for cancelled ones whose line-up is on a card of the next days. `cards`: card
+    key by event key."""
+    all_events = list(events)
     days: dict[str, set[int]] = defaultdict(set)
-    for event in found:
+    for event in all_events:
         if event.event_key in cards:
             days[cards[event.event_key]].add(event.day)
-    for event in found:
-        again = range(event.day + 1, event.day + POSTPONED_DAYS + 1)
-        if event.status == "cancelled" and not days[cards.get(event.event_key, "")].isdisjoint(again):
+    for event in all_events:
+        following_days = range(event.day + 1, event.day + POSTPONED_DAYS + 1)
+        if event.status == "cancelled" and not days[cards.get(event.event_key, "")].isdisjoint(following_days):
             yield event._replace(status="postponed")
         else:
             yield event
@@ -80,39 +81,47 @@ def with_postponed(events: Iterable[EventFacts], cards: Mapping[str, str]) -> It
 def _entries(
     listed: Listed, observed: Observed | None, settled: Settled | None, profile: Profile
 ) -> tuple[EntryFacts, ...]:
-    seen = {each.slot: each for each in observed.entries} if observed else {}
-    ended = {each.slot: each for each in settled.outcomes} if settled else {}
-    paid = _win_amounts(settled, profile) if settled else {}
-    made = []
+    observations = {each.slot: each for each in observed.entries} if observed else {}
+    outcomes = {each.slot: each for each in settled.outcomes} if settled else {}
+    win_amounts = _win_amounts(settled, profile) if settled else {}
+    entries = []
     for entry in sorted(listed.entries, key=lambda entry: entry.slot):
-        look, end = seen.get(entry.slot), ended.get(entry.slot, Outcome(slot=entry.slot))
-        made.append(
+        observation, outcome = observations.get(entry.slot), outcomes.get(entry.slot, Outcome(slot=entry.slot))
+        entries.append(
             EntryFacts(
                 slot=entry.slot,
                 entity=entry.entity.entity_key if entry.entity else None,
-                measures=_known(entry.measures),
-                categories=_known(entry.categories),
-                observed_course=look.course if look else None,
-                observed=_known(look.measures) if look else {},
-                place=end.place,
-                code=end.code,
-                course=end.course,
-                timing_s=end.start_timing_s,
-                refunded=end.refunded,
-                win_amount=paid.get(str(entry.slot)),
+                measures=_without_none(entry.measures),
+                categories=_without_none(entry.categories),
+                observed_course=observation.course if observation else None,
+                observed=_without_none(observation.measures) if observation else {},
+                place=outcome.place,
+                code=outcome.code,
+                course=outcome.course,
+                timing_s=outcome.start_timing_s,
+                refunded=outcome.refunded,
+                win_amount=win_amounts.get(str(entry.slot)),
             )
         )
-    return tuple(made)
+    return tuple(entries)
 
 
 def _win_amounts(settled: Settled, profile: Profile) -> dict[str, float]:
-    return {paid.selection: paid.amount for paid in settled.transactions if paid.market == profile.win_market}
+    return {
+        transaction.selection: transaction.amount
+        for transaction in settled.transactions
+        if transaction.market == profile.win_market
+    }
 
 
-def _amount(settled: Settled, profile: Profile) -> float | None:
-    rows = [paid for paid in settled.transactions if paid.market == profile.trend_market and paid.ordinal == 1]
+def _trend_amount(settled: Settled, profile: Profile) -> float | None:
+    rows = [
+        transaction
+        for transaction in settled.transactions
+        if transaction.market == profile.trend_market and transaction.ordinal == 1
+    ]
     return rows[0].amount if rows else None
 
 
-def _known(values: Mapping[str, Any]) -> dict[str, Any]:
+def _without_none(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}

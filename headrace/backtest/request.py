@@ -1,4 +1,4 @@
-"""What a back-test was asked for, checked before anything takes long; and a clock that says what takes how long."""
+"""Validates the request of a back-test before any long work starts, and times its stages."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from pathlib import Path
 from headrace.backtest.archive import recorded_days
 from services.fetcher.planning.coverage import DAY, coverage_of, coverage_text
 from services.predictor.backtest.walk_forward import Spans
-from services.predictor.training.hyperparameters import Training
+from services.predictor.training.hyperparameters import EnsembleConfig
 from shared.errors import ConfigError
 
-Say = Callable[[str], None]
+ReportProgress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Wish:
-    """`model`: a version in `models_dir` to judge instead of one that is trained for it. `training`: None takes what
-    the number of events asks for. `workers`: None takes one process a core."""
+class BacktestRequest:
+    """`model`: a version in `models_dir` to evaluate instead of training one. `training`: None chooses hyperparameters
+    by the number of events. `workers`: parallel processes; None uses one per core, at most four."""
 
     spans: Spans
     archive: Path
@@ -35,28 +35,28 @@ class Wish:
     save_model: bool = False
     bet_on_every_event: bool = True
     workers: int | None = None
-    training: Training | None = None
+    training: EnsembleConfig | None = None
 
-    def check(self) -> dict[str, str]:
-        """How many days of each span have a file, as lines of the report.
+    def validate(self) -> dict[str, str]:
+        """Validate the request; returns how many days of each span have a file, as lines of the report.
 
-        Raises ConfigError for everything that can be wrong, before anything takes long.
+        Raises ConfigError that names the wrong option.
         """
         self.spans.check()
         if not self.out.parent.is_dir():
             raise ConfigError(f"--out {self.out}: there is no folder {self.out.parent}")
         if self.out.is_dir():
-            raise ConfigError(f"--out {self.out}: a folder; name a file")
+            raise ConfigError(f"--out {self.out}: is a folder; expected a file name")
         days, spans = recorded_days(self.archive), self.spans
         if spans.train_to < days[0]:
             raise ConfigError(f"--train-to {spans.train_to}: the archive begins on {days[0]}")
         return {
-            "days to train on": self._covered(days, days[0], spans.train_to),
-            "days to validate on": self._covered(days, spans.train_to + DAY, spans.validate_to),
-            "days to test on": self._covered(days, spans.test_from, spans.test_to),
+            "days to train on": self._coverage_text(days, days[0], spans.train_to),
+            "days to validate on": self._coverage_text(days, spans.train_to + DAY, spans.validate_to),
+            "days to test on": self._coverage_text(days, spans.test_from, spans.test_to),
         }
 
-    def _covered(self, days: Sequence[date], first: date, last: date) -> str:
+    def _coverage_text(self, days: Sequence[date], first: date, last: date) -> str:
         coverage = coverage_of(first, last, set(days))
         if not coverage["found"]:
             raise ConfigError(
@@ -65,16 +65,16 @@ class Wish:
         return coverage_text(coverage)
 
 
-class Clock:
-    """Says what was done and how long it took; remembers it."""
+class StageTimer:
+    """Measures, reports and records the duration of each stage, in seconds."""
 
-    def __init__(self, say: Say) -> None:
+    def __init__(self, say: ReportProgress) -> None:
         self.say = say
         self.seconds: dict[str, float] = {}
 
     @contextmanager
-    def __call__(self, done: str) -> Iterator[None]:
+    def __call__(self, stage: str) -> Iterator[None]:
         started = time.perf_counter()
         yield
-        self.seconds[done] = round(time.perf_counter() - started, 1)
-        self.say(f"{done}: {self.seconds[done]:.0f} s")
+        self.seconds[stage] = round(time.perf_counter() - started, 1)
+        self.say(f"{stage}: {self.seconds[stage]:.0f} s")

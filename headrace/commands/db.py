@@ -1,4 +1,4 @@
-"""headrace db."""
+"""The command `headrace db`: prints a connection URI."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from headrace.database.access import access_of, uri
+from headrace.database.access import access_of, connection_uri
 from headrace.database.data_dir import DataDir
 from headrace.database.embedded import OWNER, READER
 from headrace.terminal.arguments import DatabaseOptions, grouped_options
@@ -31,14 +31,17 @@ def db() -> None:
 @app.command("uri")
 @grouped_options
 def show_uri(
-    place: DatabaseOptions,
-    role: Annotated[Role, typer.Option(help="Whose login: the owner may do everything.")] = Role.OWNER,
+    options: DatabaseOptions,
+    role: Annotated[Role, typer.Option(help="The role to log in as; the owner has all privileges.")] = Role.OWNER,
 ) -> None:
-    """Print a URI for psql and its like: psql "$(headrace db uri)". The password stays in a file that it names."""
-    settings = place.settings
+    """Print a URI for psql and other clients: psql "$(headrace db uri)". It names the password's file, and does not
+    contain the password."""
+    settings = options.settings
     access = access_of(settings)
     if access.server is not None and not access.server.password_file(OWNER).exists():
         raise ConfigError(f"there is no database in {settings.data_dir} yet; `headrace run` makes one")
-    sys.stdout.write(uri(access, READER if role is Role.READER else OWNER, DataDir(settings.data_dir)) + "\n")
-    if access.server is not None and not access.server.answers():
-        stderr().print("the server is not up now: `headrace run` starts it, `headrace sql` starts and stops it")
+    sys.stdout.write(
+        connection_uri(access, READER if role is Role.READER else OWNER, DataDir(settings.data_dir)) + "\n"
+    )
+    if access.server is not None and not access.server.accepts_connections():
+        stderr().print("the server is not running: `headrace run` starts it, `headrace sql` starts and stops it")

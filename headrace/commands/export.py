@@ -1,15 +1,15 @@
-"""headrace export."""
+"""The command `headrace export`."""
 
 from __future__ import annotations
 
-from headrace.remote.asking import Asking
-from headrace.remote.services import WaitOption, conclude
+from headrace.remote.asking import ApiOptions
+from headrace.remote.services import WaitOption, print_operation
 from headrace.terminal.arguments import grouped_options
 from headrace.terminal.days import DayOptions
 
 
 @grouped_options
-def export(asking: Asking, days: DayOptions, wait: WaitOption = False) -> None:
-    """Let the loader write the CSV files of some days anew."""
-    with asking.api("loader") as asked:
-        conclude(asked, asked.post("/exports", days.span()), wait, asking.output)
+def export(api_options: ApiOptions, days: DayOptions, wait: WaitOption = False) -> None:
+    """Let the loader rewrite the CSV files of the given days."""
+    with api_options.open_api("loader") as client:
+        print_operation(client, client.post("/exports", days.required_days()), wait, api_options.output)

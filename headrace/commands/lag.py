@@ -1,4 +1,4 @@
-"""headrace lag."""
+"""The command `headrace lag`."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
-from headrace.remote.asking import Asking
-from headrace.remote.services import MaybeServiceArgument, of_each
-from headrace.terminal.arguments import grouped_options
-from headrace.terminal.output import give
+from headrace.remote.asking import ApiOptions
+from headrace.remote.services import MaybeServiceArgument, get_from_each
+from headrace.terminal.arguments import WideOption, grouped_options
+from headrace.terminal.output import print_answer
 
 BY_TOPIC = ("service", "topic", "partitions", "records", "seconds", "exact")
 BY_PARTITION = (
@@ -20,22 +20,23 @@ BY_PARTITION = (
 
 @grouped_options
 def lag(
-    asking: Asking,
+    api_options: ApiOptions,
     service: MaybeServiceArgument = None,
-    partitions: Annotated[bool, typer.Option("--partitions", help="Each partition by itself.")] = False,
+    partitions: Annotated[bool, typer.Option("--partitions", help="One row per partition.")] = False,
+    wide: WideOption = False,
 ) -> None:
-    """How many records wait for each service, and for how long the oldest has. JSON tells of each partition."""
-    found = of_each(asking, service, "/lag")
-    body = [{"service": name, **each} for name, read in found for each in read]
-    columns, rows = (BY_PARTITION, body) if partitions else (BY_TOPIC, summed(body))
-    give(asking.output, body, columns, rows, "nobody reads anything")
+    """Show how many records wait for each service, and the age of the oldest in seconds. JSON lists all partitions."""
+    answers = get_from_each(api_options, service, "/lag")
+    body = [{"service": name, **each} for name, partition_lags in answers for each in partition_lags]
+    columns, rows = (BY_PARTITION, body) if partitions else (BY_TOPIC, lag_by_topic(body))
+    print_answer(api_options.output, body, columns, rows, "no service reads a topic", wide=wide)
 
 
-def summed(partitions: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """One row for each topic of each service: all that waits there, and the oldest of it."""
-    found: dict[tuple[str, str], dict[str, Any]] = {}
+def lag_by_topic(partitions: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """One row per service and topic: the waiting records, and the age of the oldest in seconds."""
+    totals: dict[tuple[str, str], dict[str, Any]] = {}
     for each in partitions:
-        row = found.setdefault(
+        row = totals.setdefault(
             (each["service"], each["topic"]),
             {"service": each["service"], "topic": each["topic"], "partitions": 0, "records": 0, "seconds": 0.0,
              "exact": True},
@@ -44,4 +45,4 @@ def summed(partitions: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
         row["records"] += each["records"]
         row["seconds"] = max(row["seconds"], each["seconds"] or 0.0)
         row["exact"] = row["exact"] and each["exact"]
-    return list(found.values())
+    return list(totals.values())

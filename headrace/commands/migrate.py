@@ -1,4 +1,4 @@
-"""headrace migrate."""
+"""The command `headrace migrate`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from psycopg import sql
 
-from headrace.database.access import ROLES, Access, opened, prepare, topics_of
+from headrace.database.access import ROLES, Access, open_database, prepare, topics_of
 from headrace.database.data_dir import DataDir
 from headrace.terminal.arguments import BrokerOptions, grouped_options
 from shared.settings.sections import read_secret
@@ -17,18 +17,20 @@ from shared.settings.sections import read_secret
 
 @grouped_options
 def migrate(
-    place: BrokerOptions,
+    options: BrokerOptions,
     passwords: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Give each role the password in DIR/ROLE.password; not for the embedded one."),
+        typer.Option(
+            metavar="DIR", help="Set each role's password from DIR/ROLE.password; not for the embedded database."
+        ),
     ] = None,
 ) -> None:
-    """Prepare database and broker for the services: schema, roles and their rights, topics. Safe to repeat."""
-    settings = place.settings
+    """Prepare database and broker for the services: schema, roles with their privileges, topics. Safe to repeat."""
+    settings = options.settings
     secrets = {} if passwords is None else {role: read_secret(passwords / f"{role}.password") for role in ROLES}
     if settings.database is None:
-        DataDir(settings.data_dir).make()
-    with opened(settings) as access:
+        DataDir(settings.data_dir).create()
+    with open_database(settings) as access:
         applied = prepare(access, settings)
         if secrets and access.server is None:
             set_passwords(access, secrets)
@@ -39,7 +41,7 @@ def migrate(
 
 
 def set_passwords(access: Access, secrets: dict[str, str]) -> None:
-    """Hashed here, so that no password travels or shows in the server's log."""
+    """Set passwords as hashes made here, so that no password is sent or appears in the server's log."""
     with access.connect("headrace migrate") as connection:
         for role, secret in secrets.items():
             hashed = connection.pgconn.encrypt_password(secret.encode(), role.encode(), b"scram-sha-256").decode()

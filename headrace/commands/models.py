@@ -1,4 +1,4 @@
-"""headrace models: the registry."""
+"""The command `headrace models`: lists and changes the models of the registry."""
 
 from __future__ import annotations
 
@@ -7,83 +7,89 @@ from typing import Any
 
 import typer
 
-from headrace.remote.registry import Bench, ReasonOption, VersionArgument, step, version_of, versions
-from headrace.terminal.arguments import grouped_options
-from headrace.terminal.output import give, print_json
-from services.predictor.api.models import listed, whole
+from headrace.remote.registry import ReasonOption, RegistryAccess, VersionArgument, change_model, version_of, versions
+from headrace.terminal.arguments import Output, WideOption, grouped_options
+from headrace.terminal.output import print_answer, print_json, stdout
+from services.predictor.api.models import model_detail, model_list
 from services.predictor.registry import transitions
 
-app = typer.Typer(
-    help="Trained models: which there are, which is live.", invoke_without_command=True, rich_markup_mode=None
-)
-COLUMNS = ("version", "state", "since", "first_day", "last_day", "events", "log_loss", "base", "problem")
+app = typer.Typer(help="The trained models and their states.", invoke_without_command=True, rich_markup_mode=None)
+COLUMNS = ("version", "state", "since", "first_day", "last_day", "events", "log_loss", "base")
+WIDE_COLUMNS = (*COLUMNS, "seed", "problem")
 
 
 @app.callback()
 @grouped_options
-def models(bench: Bench, context: typer.Context) -> None:
-    """List trained models, or deal with one: show, shadow, retire, delete. Promote and roll back are commands of their
-    own. Without a predictor that runs, the files of this machine are asked."""
+def models(registry_access: RegistryAccess, context: typer.Context, wide: WideOption = False) -> None:
+    """List trained models, or work on one: show, shadow, retire, delete. `headrace promote` and `headrace rollback`
+    change the live model. If no predictor runs, these commands use the model files of this machine."""
     if context.invoked_subcommand is None:
-        show_all(bench)
+        print_models(registry_access, wide)
 
 
 @app.command("list")
 @grouped_options
-def list_models(bench: Bench) -> None:
-    """The newest data first, with the log-loss on their validation days and the base rate's."""
-    show_all(bench)
+def list_models(registry_access: RegistryAccess, wide: WideOption = False) -> None:
+    """List models, the newest data first, with their log-loss and the base rate's on the validation days. Times are in
+    UTC."""
+    print_models(registry_access, wide)
 
 
 @app.command()
 @grouped_options
-def show(bench: Bench, version: VersionArgument) -> None:
-    """One, whole, as indented JSON: what it is made of, how it did, and all that became of it."""
+def show(registry_access: RegistryAccess, version: VersionArgument) -> None:
+    """Print one model as indented JSON: its description, metrics and history."""
     with ExitStack() as stack:
-        asked = bench.predictor(stack)
-        meant = version_of(version, versions(bench, asked))
-        if asked is not None:
-            body = asked.get(f"/models/{meant}")
+        client = registry_access.predictor(stack)
+        full_version = version_of(version, versions(registry_access, client))
+        if client is not None:
+            body = client.get(f"/models/{full_version}")
         else:
-            body = whole(bench.models_dir, meant).model_dump(mode="json")
+            body = model_detail(registry_access.models_dir, full_version).model_dump(mode="json")
     print_json(body, indent=True)
 
 
 @app.command()
 @grouped_options
-def shadow(bench: Bench, version: VersionArgument, reason: ReasonOption = None) -> None:
-    """Let it predict beside the live one: stored, marked, told to nobody. So it can be judged, and promoted."""
-    step(bench, version, "shadow", reason, transitions.shadow)
+def shadow(registry_access: RegistryAccess, version: VersionArgument, reason: ReasonOption = None) -> None:
+    """Make a model a shadow: it predicts beside the live model. Its predictions are stored and marked but not sent, so
+    that it can be evaluated and promoted."""
+    change_model(registry_access, version, "shadow", reason, transitions.shadow)
 
 
 @app.command()
 @grouped_options
-def retire(bench: Bench, version: VersionArgument, reason: ReasonOption = None) -> None:
-    """Let a shadow or candidate predict no more."""
-    step(bench, version, "retire", reason, transitions.retire)
+def retire(registry_access: RegistryAccess, version: VersionArgument, reason: ReasonOption = None) -> None:
+    """Retire a shadow or a candidate: it no longer predicts."""
+    change_model(registry_access, version, "retire", reason, transitions.retire)
 
 
 @app.command()
 @grouped_options
-def delete(bench: Bench, version: VersionArgument, reason: ReasonOption = None) -> None:
-    """Delete the files of one that is not in use. What it predicted stays."""
-    step(bench, version, "delete", reason, transitions.delete)
+def delete(registry_access: RegistryAccess, version: VersionArgument, reason: ReasonOption = None) -> None:
+    """Delete the files of a model that is not in use. Its predictions stay."""
+    change_model(registry_access, version, "delete", reason, transitions.delete)
 
 
-def show_all(bench: Bench) -> None:
+def print_models(registry_access: RegistryAccess, wide: bool) -> None:
     with ExitStack() as stack:
-        asked = bench.predictor(stack)
-        if asked is not None:
-            found: list[dict[str, Any]] = asked.get("/models")
+        client = registry_access.predictor(stack)
+        if client is not None:
+            bodies: list[dict[str, Any]] = client.get("/models")
         else:
-            found = [each.model_dump(mode="json") for each in listed(bench.models_dir)]
-    give(bench.output, found, COLUMNS, [_row(each) for each in found], "no models: `headrace train` makes one")
+            bodies = [each.model_dump(mode="json") for each in model_list(registry_access.models_dir)]
+    rows, none = [_row(each, wide) for each in bodies], "no models: `headrace train` makes one"
+    columns = WIDE_COLUMNS if wide else COLUMNS
+    print_answer(registry_access.output, bodies, columns, rows, none, times=("since",), wide=wide)
+    if registry_access.output is Output.TABLE and not wide:
+        for model in bodies:
+            if model["problem"]:
+                stdout().print(f"{model['version']} cannot be used: {model['problem']}", markup=False)
 
 
-def _row(model: dict[str, Any]) -> dict[str, Any]:
+def _row(model: dict[str, Any], wide: bool) -> dict[str, Any]:
+    """The log-losses are of the result after the observation, or from the card if the model has no other."""
     metrics = model["metrics"]
     state = "observation" if "observation_result" in metrics else "card"
-    losses = (metrics.get(f"{state}_result{base}") for base in ("", "_base"))
-    shown = {name: model.get(name) for name in COLUMNS} | {"since": (model["since"] or "")[:16]}
-    shown |= dict(zip(("log_loss", "base"), (None if loss is None else f"{loss:.4f}" for loss in losses), strict=True))
-    return shown
+    losses = {"log_loss": metrics.get(f"{state}_result"), "base": metrics.get(f"{state}_result_base")}
+    return model | (losses if wide else {name: loss and f"{loss:.4f}" for name, loss in losses.items()})

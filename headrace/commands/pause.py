@@ -1,17 +1,18 @@
-"""headrace pause."""
+"""The command `headrace pause`."""
 
 from __future__ import annotations
 
-from headrace.remote.asking import Asking
+from headrace.remote.asking import ApiOptions
 from headrace.remote.services import ServiceArgument
 from headrace.remote.steering import SteeringOptions, steer_service
 from headrace.terminal.arguments import grouped_options
 
 
 @grouped_options
-def pause(asking: Asking, service: ServiceArgument, options: SteeringOptions) -> None:
-    """Let a service stop handling a topic, in all its replicas, also those that start later, until it is resumed.
+def pause(api_options: ApiOptions, service: ServiceArgument, options: SteeringOptions) -> None:
+    """Pause a service on topics: all its replicas stop handling them until `headrace resume`, also replicas that start
+    later.
 
-    With --wait until every partition's owner has obeyed. A service that does not run obeys when it is started.
+    With --wait, return after every partition is paused. A service that is not running starts paused.
     """
-    steer_service(asking, service.value, options, "paused", {})
+    steer_service(api_options, service.value, options, "paused", {})

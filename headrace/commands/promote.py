@@ -1,4 +1,4 @@
-"""headrace promote."""
+"""The command `headrace promote`."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Annotated, Any
 
 import typer
 
-from headrace.database.access import opened_if_made, service_settings
+from headrace.database.access import open_existing_database, service_settings
 from headrace.remote import registry
-from headrace.remote.client import Api, follow
+from headrace.remote.client import ApiClient, wait_for_operation
 from headrace.remote.services import ACCEPTED
 from headrace.terminal.arguments import grouped_options
 from headrace.terminal.output import stderr
-from headrace.terminal.predictor_extra import require
-from services.predictor.promotion.promote import Place, verdict_of
+from headrace.terminal.predictor_extra import require_predictor_extra
+from services.predictor.promotion.promote import PromotionSetup, gate_verdict
 from services.predictor.promotion.verdict import verdict_on
 from services.predictor.registry import state_file, transitions
 from services.predictor.registry.gate import Verdict
@@ -26,35 +26,40 @@ from shared.ops.operations import NotPossible
 
 @grouped_options
 def promote(
-    bench: registry.Bench,
+    registry_access: registry.RegistryAccess,
     version: registry.VersionArgument,
-    force: Annotated[bool, typer.Option("--force", help="Whatever the gate says; wants a --reason.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Promote without asking the gate; requires --reason.")] = False,
     reason: registry.ReasonOption = None,
 ) -> None:
-    """Make a model the live one, if the gate lets it pass: better than the live one, with confidence, on settled events
-    that neither was fitted on, and no less honest. The one that was live is retired; `headrace rollback` undoes it."""
+    """Make a model live if the gate passes it: it must be better than the live model, with confidence, on settled
+    events that neither was fitted on, and no worse calibrated. The live model is retired; `headrace rollback` restores
+    it."""
     if force and not reason:
-        raise ConfigError("--force wants a --reason, which is kept")
+        raise ConfigError("--force requires --reason, which is kept with the change")
     with ExitStack() as stack:
-        asked = bench.predictor(stack)
-        meant = registry.version_of(version, registry.versions(bench, asked))
-        said = _asked(asked, meant, force, reason) if asked is not None else _locally(bench, meant, force, reason)
-    registry.conclude_step(bench, said)
+        client = registry_access.predictor(stack)
+        full_version = registry.version_of(version, registry.versions(registry_access, client))
+        change = (
+            _promote_by_service(client, full_version, force, reason)
+            if client is not None
+            else _promote_locally(registry_access, full_version, force, reason)
+        )
+    registry.print_change(registry_access, change)
 
 
-def _asked(asked: Api, version: str, force: bool, reason: str | None) -> dict[str, Any]:
-    """What it is afterwards; where the gate has to look at stored facts, it is waited for."""
-    wish = ({"force": True} if force else {}) | ({"reason": reason} if reason else {})
-    before = {each["version"]: each["state"] for each in asked.get("/models")}
-    answer = asked.post(f"/models/{version}/promote", wish)
+def _promote_by_service(client: ApiClient, version: str, force: bool, reason: str | None) -> dict[str, Any]:
+    """The model's state afterwards. Waits for the operation if the gate has to evaluate stored facts."""
+    request = ({"force": True} if force else {}) | ({"reason": reason} if reason else {})
+    states_before = {each["version"]: each["state"] for each in client.get("/models")}
+    answer = client.post(f"/models/{version}/promote", request)
     if answer.status != ACCEPTED:
         return dict(answer.body)
-    done = follow(asked, answer.body, stderr())
-    live = next((each for each, state in before.items() if state == "live"), None)
-    verdict = Verdict(passed=True, decided=True, why=done["counts"]["gate"], against=live, source="", figures={})
+    operation = wait_for_operation(client, answer.body, stderr())
+    live = next((each for each, state in states_before.items() if state == "live"), None)
+    verdict = Verdict(passed=True, decided=True, why=operation["counts"]["gate"], against=live, source="", figures={})
     return {
         "version": version,
-        "before": before.get(version),
+        "before": states_before.get(version),
         "state": "live",
         "live": version,
         "was_live": live,
@@ -62,26 +67,30 @@ def _asked(asked: Api, version: str, force: bool, reason: str | None) -> dict[st
     }
 
 
-def _locally(bench: registry.Bench, version: str, force: bool, reason: str | None) -> dict[str, Any]:
-    verdict = None if force else _verdict(bench, version)
+def _promote_locally(
+    registry_access: registry.RegistryAccess, version: str, force: bool, reason: str | None
+) -> dict[str, Any]:
+    verdict = None if force else _ask_gate(registry_access, version)
     if verdict is not None and not verdict.passed:
         raise NotPossible(verdict.why)
     step = partial(transitions.promote, verdict=verdict)
-    return registry.done_locally(bench, "promote", version, bench.order(reason), step, verdict)
+    return registry.change_locally(registry_access, "promote", version, registry_access.order(reason), step, verdict)
 
 
-def _verdict(bench: registry.Bench, version: str) -> Verdict:
-    """Without a live model nothing is compared, and no database is needed."""
-    models_dir = bench.models_dir
+def _ask_gate(registry_access: registry.RegistryAccess, version: str) -> Verdict:
+    """Asks the gate. Without a live model there is no comparison, and no database is needed."""
+    models_dir = registry_access.models_dir
     if state_file.read(models_dir).live is None:
         return verdict_on(models_dir, version, lambda _duel: [])
-    require("comparing models")
-    with opened_if_made(bench.settings) as access:
-        settings = service_settings(PredictorSettings, access, bench.settings.data_dir, bench.config)
-        place = Place(settings.database.conninfo("headrace promote"), models_dir)
-        verdict = verdict_of(place, version)
+    require_predictor_extra("comparing models")
+    with open_existing_database(registry_access.settings) as access:
+        settings = service_settings(
+            PredictorSettings, access, registry_access.settings.data_dir, registry_access.config
+        )
+        context = PromotionSetup(settings.database.conninfo("headrace promote"), models_dir)
+        verdict = gate_verdict(context, version)
         if verdict.decided:
             return verdict
-        from services.predictor.promotion.postgres_replayed_duel import walk  # noqa: PLC0415 - torch takes seconds to import
+        from services.predictor.promotion.postgres_replayed_duel import compare_on_history  # noqa: PLC0415 - torch takes seconds to import
 
-        return verdict_of(place._replace(walk=walk), version)
+        return gate_verdict(context._replace(compare_on_history=compare_on_history), version)

@@ -1,4 +1,4 @@
-"""headrace resume."""
+"""The command `headrace resume`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from headrace.remote.asking import Asking
+from headrace.remote.asking import ApiOptions
 from headrace.remote.services import ServiceArgument
 from headrace.remote.steering import SteeringOptions, steer_service
 from headrace.terminal.arguments import grouped_options
@@ -14,12 +14,12 @@ from headrace.terminal.arguments import grouped_options
 
 @grouped_options
 def resume(
-    asking: Asking,
+    api_options: ApiOptions,
     service: ServiceArgument,
     options: SteeringOptions,
     tolerate: Annotated[
-        int, typer.Option(min=0, metavar="N", help="So many more failures before it is held back again.")
+        int, typer.Option(min=0, metavar="N", help="Tolerate N more failures before holding back again.")
     ] = 0,
 ) -> None:
-    """Let a service go on with a topic; also where it held a partition back because too many records failed."""
-    steer_service(asking, service.value, options, "running", {"tolerate": tolerate} if tolerate else {})
+    """Resume a service on topics. Also releases partitions that were held back because too many records failed."""
+    steer_service(api_options, service.value, options, "running", {"tolerate": tolerate} if tolerate else {})

@@ -1,27 +1,27 @@
-"""headrace rollback."""
+"""The command `headrace rollback`."""
 
 from __future__ import annotations
 
 from contextlib import ExitStack
 
-from headrace.remote.registry import Bench, ReasonOption, conclude_step, done_locally
+from headrace.remote.registry import ReasonOption, RegistryAccess, change_locally, print_change
 from headrace.terminal.arguments import grouped_options
 from services.predictor.registry import transitions
 
 
 @grouped_options
-def rollback(bench: Bench, reason: ReasonOption = None) -> None:
-    """Let the model that was live before the live one be live again, at once. Once more goes back one further."""
+def rollback(registry_access: RegistryAccess, reason: ReasonOption = None) -> None:
+    """Make the previous live model live again, at once. Each further rollback goes back by one more model."""
     with ExitStack() as stack:
-        asked = bench.predictor(stack)
-        if asked is not None:
-            said = asked.post("/models/rollback", {"reason": reason} if reason else {}).body
+        client = registry_access.predictor(stack)
+        if client is not None:
+            change = client.post("/models/rollback", {"reason": reason} if reason else {}).body
         else:
-            said = done_locally(
-                bench,
+            change = change_locally(
+                registry_access,
                 "rollback",
                 None,
-                bench.order(reason),
+                registry_access.order(reason),
                 lambda models, _version, order: transitions.roll_back(models, order),
             )
-    conclude_step(bench, said)
+    print_change(registry_access, change)

@@ -1,4 +1,4 @@
-"""headrace run."""
+"""The command `headrace run`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from headrace.run.run import is_demonstration
 from headrace.run.run import run as run_pipeline
 from headrace.run.run_environment import prepared_environment
 from headrace.terminal.arguments import BrokerOptions, grouped_options
-from headrace.terminal.days import day, instant
+from headrace.terminal.days import parse_day, parse_time
 from headrace.terminal.output import print_json, stderr, stdout
 
 
@@ -23,7 +23,7 @@ from headrace.terminal.output import print_json, stderr, stdout
 class ClockOptions:
     """The virtual clock of a run."""
 
-    clock_start: Annotated[str | None, typer.Option(metavar="ISO", help="A virtual clock shows this first.")] = None
+    clock_start: Annotated[str | None, typer.Option(metavar="ISO", help="Start a virtual clock at this time.")] = None
     clock_speed: Annotated[str | None, typer.Option(metavar="N|max", help="Virtual seconds per second.")] = None
     clock_epoch: Annotated[
         float | None, typer.Option(metavar="UNIX_S", help="When the virtual clock starts. [default: now]")
@@ -39,44 +39,44 @@ def run(
     *,
     source: Annotated[
         str | None,
-        typer.Option(metavar="simulator|boatrace|archive|FILE.yaml", help="What to fetch. [default: simulator]"),
+        typer.Option(metavar="simulator|boatrace|archive|FILE.yaml", help="The source. [default: simulator]"),
     ] = None,
-    archive: Annotated[Path | None, typer.Option(metavar="DIR", help="The recorded documents to replay.")] = None,
-    base_url: Annotated[str | None, typer.Option(metavar="URL", help="Ask the source there.")] = None,
+    archive: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of recorded documents to replay.")] = None,
+    base_url: Annotated[str | None, typer.Option(metavar="URL", help="Base URL of the source.")] = None,
     from_day: Annotated[str | None, typer.Option("--from", metavar="D", help="First day, YYYY-MM-DD.")] = None,
     to_day: Annotated[str | None, typer.Option("--to", metavar="D", help="Last day, inclusive.")] = None,
-    once: Annotated[bool, typer.Option("--once", help="End when the days have gone through all stages.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Exit when the days have passed all stages.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON, on the last line.")] = False,
-    place: BrokerOptions,
+    broker_options: BrokerOptions,
     clock: ClockOptions,
     replicas: Annotated[
-        list[str] | None, typer.Option(metavar="SERVICE=N", help="How many processes of a service; may be repeated.")
+        list[str] | None, typer.Option(metavar="SERVICE=N", help="Processes of a service; may be repeated.")
     ] = None,
     as_of: Annotated[
         str | None,
-        typer.Option(metavar="ISO", help="With an archive: show what was known then. Needs a --data-dir of its own."),
+        typer.Option(metavar="ISO", help="With an archive: load only what was known then. Needs its own --data-dir."),
     ] = None,
 ) -> None:
-    """Run everything on this machine: database, services, and, with nothing asked for, a demonstration.
+    """Run the whole pipeline on this machine: database and services. Without options, run a demonstration.
 
-    Exit codes: 0 done; 1 it could not be done; 2 wrong options or settings; 130 stopped by Ctrl-C, 143 by SIGTERM.
+    Exit codes: 0 success; 1 failure; 2 wrong options or settings; 130 stopped by Ctrl-C, 143 by SIGTERM.
     """
-    asked = RunOptions(
+    requested_options = RunOptions(
         source,
         archive,
         base_url,
-        from_date=None if from_day is None else day("--from", from_day),
-        to_date=None if to_day is None else day("--to", to_day),
+        from_date=None if from_day is None else parse_day("--from", from_day),
+        to_date=None if to_day is None else parse_day("--to", to_day),
         once=once,
         clock=clock.virtual_time(),
         replicas=replica_counts(replicas or []),
-        as_of=None if as_of is None else instant("--as-of", as_of),
+        as_of=None if as_of is None else parse_time("--as-of", as_of),
     ).checked()
     screen = stderr()
-    settings = place.settings
+    settings = broker_options.settings
     screen.print(f"starting in {settings.data_dir}", markup=False, soft_wrap=True)
-    with prepared_environment(settings, place.config, screen) as environment:
-        options = environment.effective(asked)
+    with prepared_environment(settings, broker_options.config, screen) as environment:
+        options = environment.effective(requested_options)
         summary, lines = (
             demonstrate(environment, options) if is_demonstration(options) else run_pipeline(environment, options)
         )

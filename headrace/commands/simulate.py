@@ -1,4 +1,4 @@
-"""headrace simulate: the simulator by itself."""
+"""The command `headrace simulate`: runs the simulator alone."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import typer
 
 from headrace.processes.parent_death import end_with_supervisor
 
-ALL_TO_THE_SIMULATOR = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+PASS_THROUGH_OPTIONS = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
 
 def simulate(context: typer.Context) -> None:
-    """Serve a synthetic season over HTTP, in the real source's format; --help lists the simulator's options."""
+    """Serve a synthetic season over HTTP, in the format of the real source. --help lists the simulator's options."""
     end_with_supervisor(os.environ)
     sys.argv = ["headrace simulate", *context.args]
     runpy.run_module("simulator", run_name="__main__", alter_sys=True)

@@ -1,21 +1,23 @@
-"""headrace status."""
+"""The command `headrace status`: the state of every service, and what needs attention."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import orjson
 import psycopg
 
-from headrace.database.access import Access, access_of, notice
+from headrace.database.access import Access, access_of, print_notice
 from headrace.database.data_dir import DataDir
 from headrace.progress.observer import dead_letter_causes, failed_windows
 from headrace.progress.replicas import ReplicaStatus, replicas, with_stopped
 from headrace.progress.summary import cause_text, window_text
-from headrace.terminal.arguments import DatabaseOptions, Output, OutputOption, grouped_options
+from headrace.terminal.arguments import DatabaseOptions, Output, OutputOption, WideOption, grouped_options
 from headrace.terminal.output import print_json, print_table, stdout
 from shared.errors import HeadraceError
+from shared.ops.tables import orders as orders_table
 from shared.ops.tables.orders import FRESH_S
 from shared.settings.sections import Settings
 
@@ -29,74 +31,126 @@ _HELD_BACK = (
     " JOIN ops.replicas r USING (service, replica) WHERE o.state = 'tripped' AND r.state <> 'stopped'"
     f" AND r.seen_at > now() - make_interval(secs => {FRESH_S}) ORDER BY 1"
 )
-_OPEN = (
+_OPEN_OPERATIONS = (
     "SELECT service || ' ' || kind || ' ' || id::bigint || ' ' || state || ', ' || round(progress * 100) || ' %'"
     " || coalesce(', waits: ' || waiting_for, '') FROM ops.operations WHERE finished_at IS NULL ORDER BY id"
 )
-_CONTROL = (("paused", _PAUSED), ("held back", _HELD_BACK), ("operation", _OPEN))
+_CONTROL = (("paused", _PAUSED), ("held back", _HELD_BACK), ("operation", _OPEN_OPERATIONS))
+_PARTITIONS = (
+    "SELECT service, replica, count(*), count(*) FILTER (WHERE state = 'paused') FROM ops.observed"
+    " GROUP BY service, replica"
+)
+
+
+class PartitionCounts(NamedTuple):
+    """How many partitions a replica owns, and how many of them an order pauses."""
+
+    owned: int
+    paused: int
+
+
+@dataclass(frozen=True)
+class StatusOverview:
+    """`control`: lines about pauses, held-back partitions and open operations. `paused`: services with a pause order.
+    `partitions`: by service and replica."""
+
+    replicas: Sequence[ReplicaStatus]
+    failed: Sequence[Mapping[str, Any]]
+    causes: Sequence[Mapping[str, Any]]
+    control: Sequence[str] = ()
+    paused: frozenset[str] = frozenset()
+    partitions: Mapping[tuple[str, str | None], PartitionCounts] = field(default_factory=dict)
+
+    def partitions_of(self, replica: ReplicaStatus) -> PartitionCounts:
+        return self.partitions.get((replica.service, replica.replica), PartitionCounts(0, 0))
+
+    def state_text(self, replica: ReplicaStatus) -> str:
+        """The replica's own state; in place of `running`, that an order pauses all or some of its partitions."""
+        if replica.state != "running" or replica.service not in self.paused:
+            return replica.state
+        owned, paused = self.partitions_of(replica)
+        return "paused" if paused == owned else f"paused: {paused} of {owned} partitions"
+
+    def as_json(self) -> list[dict[str, Any]]:
+        return [each.as_json() | self._partitions_json(each) for each in self.replicas]
+
+    def _partitions_json(self, replica: ReplicaStatus) -> dict[str, int | None]:
+        owned, paused = (None, None) if replica.replica is None else self.partitions_of(replica)
+        return {"partitions": owned, "paused_partitions": paused}
 
 
 @grouped_options
-def status(place: DatabaseOptions, output: OutputOption = Output.TABLE) -> None:
-    """Show every service, what failed, what became dead letters, what is paused and under way. Starts nothing."""
-    found, failed, causes, control = look(place.settings)
+def status(options: DatabaseOptions, output: OutputOption = Output.TABLE, wide: WideOption = False) -> None:
+    """Show all services, failed windows, causes of dead letters, pauses and open operations. Starts nothing."""
+    overview = read_overview(options.settings)
     if output is Output.JSON:
-        print_json([replica.as_json() for replica in found])
-        return
-    show(found, failed, causes)
-    for line in control:
-        stdout().print(line, markup=False)
+        print_json(overview.as_json())
+    else:
+        print_overview(overview, wide)
 
 
-def look(
-    settings: Settings,
-) -> tuple[list[ReplicaStatus], Sequence[Mapping[str, Any]], Sequence[Mapping[str, Any]], Sequence[str]]:
-    """Replicas, failed windows, causes of dead letters, from the last run's notes where the database is down; and what
-    operators paused, what is held back, and which operations are open."""
+def read_overview(settings: Settings) -> StatusOverview:
+    """From the database; if it is down, failed windows and causes of dead letters come from the notes of the last
+    run."""
     access = access_of(settings)
     if access.is_up():
         try:
             with access.connect("headrace status") as connection:
-                found = replicas(connection)
-                failed = failed_windows(connection) or _kept(settings)[0]
-                control = [f"{name:<14} {text}" for name, query in _CONTROL for (text,) in connection.execute(query)]
-                return found, failed, dead_letter_causes(connection), control
-        except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):  # nothing ran there yet
-            return with_stopped([]), [], [], []
+                return _from_database(settings, connection)
+        except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):  # no migration has run yet
+            return StatusOverview(with_stopped([]), [], [])
     if access.server is None:
-        notice(f"the database does not answer, so this is what the last run noted; {_why(access)}")
-    return with_stopped([]), *_kept(settings), []
+        print_notice(f"the database does not answer, so this is the record of the last run; {_database_error(access)}")
+    return StatusOverview(with_stopped([]), *_read_last_run(settings))
 
 
-def _why(access: Access) -> str:
+def _from_database(settings: Settings, connection: psycopg.Connection[tuple[Any, ...]]) -> StatusOverview:
+    return StatusOverview(
+        replicas(connection),
+        failed_windows(connection) or _read_last_run(settings)[0],
+        dead_letter_causes(connection),
+        [f"{name:<14} {text}" for name, query in _CONTROL for (text,) in connection.execute(query)],
+        frozenset(service for service, _ in orders_table.paused_topics(connection)),
+        {(service, replica): PartitionCounts(*counts) for service, replica, *counts in connection.execute(_PARTITIONS)},
+    )
+
+
+def _database_error(access: Access) -> str:
     try:
         access.require()
     except HeadraceError as error:
         return str(error)
-    return "it does now"
+    return "it answers now"
 
 
-def show(
-    found: Sequence[ReplicaStatus], failed: Sequence[Mapping[str, Any]], causes: Sequence[Mapping[str, Any]]
-) -> None:
+def print_overview(overview: StatusOverview, wide: bool) -> None:
     columns = ("service", "replica", "pid", "state", "ready", "to go", "admin")
     rows = [
-        each.as_json() | {"pid": str(each.pid or ""), "to go": each.lag_records, "admin": each.admin_url}
-        for each in found
+        each.as_json()
+        | {
+            "pid": str(each.pid or ""),
+            "state": overview.state_text(each),
+            "to go": each.lag_records,
+            "admin": each.admin_url,
+        }
+        for each in overview.replicas
     ]
-    print_table(columns, rows)
+    print_table(columns, rows, wide=wide)
     console = stdout()
-    for window in failed:
+    for window in overview.failed:
         console.print(f"failed window  {window_text(window)}", markup=False)
-    for cause in causes:
+    for cause in overview.causes:
         console.print(f"dead letters   {cause_text(cause)}", markup=False)
-    if not failed and not causes:
+    if not overview.failed and not overview.causes:
         console.print("no failed windows, no dead letters")
+    for line in overview.control:
+        console.print(line, markup=False)
 
 
-def _kept(settings: Settings) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]:
+def _read_last_run(settings: Settings) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]:
+    """Failed windows and causes of dead letters, as the last run recorded them."""
     try:
-        kept = orjson.loads(DataDir(settings.data_dir).last_run.read_bytes())
+        last_run = orjson.loads(DataDir(settings.data_dir).last_run.read_bytes())
     except (OSError, orjson.JSONDecodeError):
         return [], []
-    return kept.get("failed_windows", []), kept.get("dead_letters", [])
+    return last_run.get("failed_windows", []), last_run.get("dead_letters", [])

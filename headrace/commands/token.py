@@ -1,4 +1,4 @@
-"""headrace token: who may steer this Headrace over REST. It works on the database itself, as its owner."""
+"""The command `headrace token`: manages the tokens of the REST API, directly in the database."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from typing import Annotated, Any
 import psycopg
 import typer
 
-from headrace.database.access import opened_if_made
-from headrace.terminal.arguments import DatabaseOptions, Output, OutputOption, grouped_options
+from headrace.database.access import open_existing_database
+from headrace.terminal.arguments import DatabaseOptions, Output, OutputOption, WideOption, grouped_options
 from headrace.terminal.output import print_json, print_table, stderr
 from shared.ops.tables import audit as audit_table
 from shared.ops.tables import tokens as tokens_table
-from shared.ops.tokens import ID_BYTES, SECRET_BYTES, Parts, Token, minted, span_of, written
+from shared.ops.tokens import ID_BYTES, SECRET_BYTES, Token, TokenParts, new_token, parse_duration, token_text
 from shared.settings.sections import Settings
 
-# What the trail says of changes that no service made.
-NOBODYS_SERVICE = "headrace"
+# The service of audit lines about changes that this command made.
+COMMAND_SERVICE = "headrace"
 NEVER = "never"
 
 app = typer.Typer(help="Tokens for the REST API.", no_args_is_help=True, rich_markup_mode=None)
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Letters, digits and . _ -")]
 ExpiresOption = Annotated[
-    str | None, typer.Option("--expires", metavar="SPAN", help="30d, 12h, ... [default: it does not]")
+    str | None, typer.Option("--expires", metavar="SPAN", help="Lifetime: 30d, 12h ... [default: unlimited]")
 ]
 
 
@@ -47,79 +47,88 @@ def token() -> None:
 @app.command("create")
 @grouped_options
 def create(
-    place: DatabaseOptions,
+    options: DatabaseOptions,
     name: NameArgument,
-    scope: Annotated[ScopeOption, typer.Option("--scope", help="read looks; operate changes; admin may all.")],
+    scope: Annotated[
+        ScopeOption, typer.Option("--scope", help="read: only read; operate: also change; admin: everything.")
+    ],
     expires: ExpiresOption = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Make a token and print it, once: only its hash is kept."""
-    lifetime = None if expires is None else span_of(expires)
-    parts = _minted()
-    with _database(place.settings) as connection:
-        made = tokens_table.create(connection, parts, name, scope.value, lifetime)
-        _note(connection, "token create", name, after=_told(made))
-    _hand_over(parts, made, output)
+    """Create a token and print it. It cannot be shown again: only its hash is stored."""
+    lifetime = None if expires is None else parse_duration(expires)
+    parts = _new_parts()
+    with _transaction(options.settings) as connection:
+        created = tokens_table.create(connection, parts, name, scope.value, lifetime)
+        _append_audit(connection, "token create", name, after=_as_json(created))
+    _print_token(parts, created, output)
 
 
 @app.command("rotate")
 @grouped_options
 def rotate(
-    place: DatabaseOptions,
+    options: DatabaseOptions,
     name: NameArgument,
-    grace: Annotated[str, typer.Option("--grace", metavar="SPAN", help="How long the old one still works.")] = "1h",
+    grace: Annotated[str, typer.Option("--grace", metavar="SPAN", help="How long the old token still works.")] = "1h",
     expires: Annotated[
-        str | None, typer.Option("--expires", metavar="SPAN", help="[default: after as long as the old one]")
+        str | None, typer.Option("--expires", metavar="SPAN", help="Lifetime. [default: that of the old token]")
     ] = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Make a new token of the same name and scope and print it; the old one ends when the grace has passed."""
-    lifetime = None if expires is None else span_of(expires)
-    parts = _minted()
-    with _database(place.settings) as connection:
-        old, made = tokens_table.rotate(connection, parts, name, span_of(grace), lifetime)
-        _note(connection, "token rotate", name, before=_told(old), after=_told(made) | {"grace": grace})
-    _hand_over(parts, made, output)
+    """Create a new token of the same name and scope and print it. The old token expires after the grace period."""
+    lifetime = None if expires is None else parse_duration(expires)
+    parts = _new_parts()
+    with _transaction(options.settings) as connection:
+        old_token, new_token = tokens_table.rotate(connection, parts, name, parse_duration(grace), lifetime)
+        _append_audit(
+            connection, "token rotate", name, before=_as_json(old_token), after=_as_json(new_token) | {"grace": grace}
+        )
+    _print_token(parts, new_token, output)
 
 
 @app.command("revoke")
 @grouped_options
-def revoke(place: DatabaseOptions, name: NameArgument, output: OutputOption = Output.TABLE) -> None:
-    """End a token at once, and one of the same name whose grace runs."""
-    with _database(place.settings) as connection:
-        ended = [_told(each) for each in tokens_table.revoke(connection, name)]
-        _note(connection, "token revoke", name, after={"revoked": ended})
+def revoke(options: DatabaseOptions, name: NameArgument, output: OutputOption = Output.TABLE) -> None:
+    """Revoke a token at once, and an older token of the same name that is in its grace period."""
+    with _transaction(options.settings) as connection:
+        revoked_tokens = [_as_json(each) for each in tokens_table.revoke(connection, name)]
+        _append_audit(connection, "token revoke", name, after={"revoked": revoked_tokens})
     if output is Output.JSON:
-        print_json(ended)
+        print_json(revoked_tokens)
     else:
         stderr().print(f"token {name} is revoked", markup=False)
 
 
 @app.command("list")
 @grouped_options
-def listing(place: DatabaseOptions, output: OutputOption = Output.TABLE) -> None:
-    """All tokens that were ever made, without their secrets."""
-    with _database(place.settings) as connection:
-        found = [_told(each) | {"state": each.state(now)} for each, now in tokens_table.listing(connection)]
+def list_tokens(options: DatabaseOptions, output: OutputOption = Output.TABLE, wide: WideOption = False) -> None:
+    """List all tokens ever created, without their secrets. Times are in UTC."""
+    with _transaction(options.settings) as connection:
+        tokens = [_as_json(each) | {"state": each.state(now)} for each, now in tokens_table.list_tokens(connection)]
     if output is Output.JSON:
-        print_json(found)
+        print_json(tokens)
         return
-    columns = ("name", "id", "scope", "state", "created_at", "expires_at")
-    print_table(columns, [[row[column] or NEVER for column in columns] for row in found])
+    rows = [row | {"expires_at": row["expires_at"] or NEVER} for row in tokens]
+    times = ("created_at", "expires_at", "revoked_at")
+    print_table(("name", "id", "scope", "state", *times[: 3 if wide else 2]), rows, times=times, wide=wide)
 
 
 @contextmanager
-def _database(settings: Settings) -> Iterator[psycopg.Connection[tuple[object, ...]]]:
-    """In one transaction: the change and its line in the trail."""
-    with opened_if_made(settings) as access, access.connect("headrace token") as connection, connection.transaction():
+def _transaction(settings: Settings) -> Iterator[psycopg.Connection[tuple[object, ...]]]:
+    """Makes the change and its line in the trail one transaction."""
+    with (
+        open_existing_database(settings) as access,
+        access.connect("headrace token") as connection,
+        connection.transaction(),
+    ):
         yield connection
 
 
-def _minted() -> Parts:
-    return minted(secrets.token_bytes(ID_BYTES + SECRET_BYTES))
+def _new_parts() -> TokenParts:
+    return new_token(secrets.token_bytes(ID_BYTES + SECRET_BYTES))
 
 
-def _note(
+def _append_audit(
     connection: psycopg.Connection[tuple[object, ...]],
     action: str,
     name: str,
@@ -127,22 +136,22 @@ def _note(
     after: dict[str, Any] | None = None,
 ) -> None:
     who = f"command:{getpass.getuser()}"
-    audit_table.note(
-        connection, NOBODYS_SERVICE, who, action, f"token:{name}", before=before, after=after, request_id="command"
+    audit_table.append(
+        connection, COMMAND_SERVICE, who, action, f"token:{name}", before=before, after=after, request_id="command"
     )
 
 
-def _hand_over(parts: Parts, made: Token, output: Output) -> None:
-    """The token alone goes to standard output, so that it can be piped into a file."""
+def _print_token(parts: TokenParts, created: Token, output: Output) -> None:
+    """Prints the token alone to standard output, so that it can be piped into a file."""
     if output is Output.JSON:
-        print_json(_told(made) | {"token": written(parts)})
+        print_json(_as_json(created) | {"token": token_text(parts)})
         return
-    sys.stdout.write(f"{written(parts)}\n")
-    until = NEVER if made.expires_at is None else _iso(made.expires_at)
-    stderr().print(f"scope {made.scope}, expires: {until}; it is not shown again", markup=False)
+    sys.stdout.write(f"{token_text(parts)}\n")
+    until = NEVER if created.expires_at is None else _iso(created.expires_at)
+    stderr().print(f"scope {created.scope}, expires: {until}; the token is not shown again", markup=False)
 
 
-def _told(token: Token) -> dict[str, Any]:
+def _as_json(token: Token) -> dict[str, Any]:
     return {
         "name": token.name,
         "id": token.id,

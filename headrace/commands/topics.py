@@ -1,4 +1,4 @@
-"""headrace topics: what is in the log."""
+"""The command `headrace topics`: lists the topics and prints their records."""
 
 from __future__ import annotations
 
@@ -11,58 +11,60 @@ from typing import Annotated, Any
 import orjson
 import typer
 
-from headrace.database.access import opened_broker, opened_if_made, topics_of
-from headrace.terminal.arguments import BrokerOptions, Output, OutputOption, grouped_options
+from headrace.database.access import open_broker, open_existing_database, topics_of
+from headrace.terminal.arguments import BrokerOptions, Output, OutputOption, WideOption, grouped_options
 from headrace.terminal.output import print_json, print_table
-from shared.broker.contract import Broker, Record, Span, TopicPartition
-from shared.broker.counting.read_range import sweep
+from shared.broker.contract import Broker, OffsetRange, Record, TopicPartition
+from shared.broker.counting.read_range import read_range
 from shared.errors import ConfigError
 from shared.settings.sections import Settings
-from shared.topics import specs
+from shared.topics import topic_specs
 
-# Offsets have gaps on Kafka: where the last ones hold too few records, so many times more are read.
-WIDER = 4
-KNOWN = tuple(spec.name for spec in specs() if not spec.compacted)
+# On Kafka, offsets have gaps: if the last offsets hold too few records, read a range this many times larger.
+RANGE_GROWTH = 4
+READABLE_TOPICS = tuple(spec.name for spec in topic_specs() if not spec.compacted)
 
-app = typer.Typer(help="The log: topics and their records.", invoke_without_command=True, rich_markup_mode=None)
-NAMES = ("topic", "partitions", "begin", "end", "records", "bytes")
+app = typer.Typer(help="Topics and their records.", invoke_without_command=True, rich_markup_mode=None)
+COLUMNS = ("topic", "partitions", "begin", "end", "records", "bytes")
 TopicArgument = Annotated[str, typer.Argument(metavar="TOPIC")]
 
 
 @app.callback()
 @grouped_options
-def topics(place: BrokerOptions, context: typer.Context, output: OutputOption = Output.TABLE) -> None:
-    """List the topics, or look into one: tail, get."""
+def topics(
+    options: BrokerOptions, context: typer.Context, output: OutputOption = Output.TABLE, wide: WideOption = False
+) -> None:
+    """List the topics, or print records of one: tail, get."""
     if context.invoked_subcommand is None:
-        show_all(place, output)
+        print_topics(options, output, wide)
 
 
 @app.command("list")
 @grouped_options
-def list_topics(place: BrokerOptions, output: OutputOption = Output.TABLE) -> None:
-    """Every topic: partitions, first and next offset (summed), records, bytes.
+def list_topics(options: BrokerOptions, output: OutputOption = Output.TABLE, wide: WideOption = False) -> None:
+    """List topics: partitions, first and next offset (summed over partitions), records, bytes.
 
-    On Kafka offsets have gaps, so records are counted by reading them all, and how many bytes they take is not known.
+    On Kafka, offsets have gaps: records are counted by reading all of them, and the bytes are unknown.
     """
-    show_all(place, output)
+    print_topics(options, output, wide)
 
 
-def show_all(place: BrokerOptions, output: Output) -> None:
-    settings = place.settings
-    with opened_if_made(settings) as access, opened_broker(access, settings, "headrace topics") as broker:
-        rows = sizes(broker, [spec.name for spec in topics_of(settings) if not spec.compacted])
+def print_topics(options: BrokerOptions, output: Output, wide: bool) -> None:
+    settings = options.settings
+    with open_existing_database(settings) as access, open_broker(access, settings, "headrace topics") as broker:
+        rows = topic_sizes(broker, [spec.name for spec in topics_of(settings) if not spec.compacted])
     if output is Output.JSON:
-        print_json([dict(zip(NAMES, row, strict=True)) for row in rows])
+        print_json([dict(zip(COLUMNS, row, strict=True)) for row in rows])
     else:
-        print_table(NAMES, rows, numbers=NAMES[1:])
+        print_table(COLUMNS, rows, wide=wide)
 
 
-def sizes(broker: Broker, topics: Sequence[str]) -> list[tuple[str, int, int, int, int, int | None]]:
-    """A row for each topic, as NAMES."""
+def topic_sizes(broker: Broker, topics: Sequence[str]) -> list[tuple[str, int, int, int, int, int | None]]:
+    """One row per topic, with the columns of COLUMNS."""
     tps = {topic: broker.partitions(topic) for topic in topics}
     everything = [tp for each in tps.values() for tp in each]
     begins, ends = broker.begin_offsets(everything), broker.end_offsets(everything)
-    spans = {tp: Span(tp, begins[tp], ends[tp]) for tp in everything}
+    spans = {tp: OffsetRange(tp, begins[tp], ends[tp]) for tp in everything}
     records = broker.record_count().count(set(spans.values()))
     rows = []
     for topic, each in tps.items():
@@ -74,65 +76,66 @@ def sizes(broker: Broker, topics: Sequence[str]) -> list[tuple[str, int, int, in
 @app.command()
 @grouped_options
 def tail(
-    place: BrokerOptions,
+    options: BrokerOptions,
     topic: TopicArgument,
-    count: Annotated[int, typer.Option("-n", "--records", min=1, max=10_000, help="How many.")] = 10,
+    count: Annotated[int, typer.Option("-n", "--records", min=1, max=10_000, help="How many at most.")] = 10,
 ) -> None:
-    """The newest records of a topic, oldest first, one JSON object a line."""
-    with _broker(place.settings) as opened:
-        records = newest(opened, _known(topic), count)
+    """Print the newest records of a topic, the oldest first, one JSON object per line."""
+    with _open_broker(options.settings) as broker:
+        records = newest_records(broker, _validated_topic(topic), count)
     for record in records:
-        print_json(readable(record))
+        print_json(record_as_json(record))
 
 
 @app.command()
 @grouped_options
 def get(
-    place: BrokerOptions,
+    options: BrokerOptions,
     topic: TopicArgument,
     partition: Annotated[int, typer.Argument(metavar="PARTITION", min=0)],
     offset: Annotated[int, typer.Argument(metavar="OFFSET", min=0)],
 ) -> None:
-    """One record, whole, as indented JSON."""
-    with _broker(place.settings) as opened:
-        record = found_at(opened, TopicPartition(_known(topic), partition), offset)
-    print_json(readable(record), indent=True)
+    """Print one record as indented JSON."""
+    with _open_broker(options.settings) as broker:
+        record = record_at(broker, TopicPartition(_validated_topic(topic), partition), offset)
+    print_json(record_as_json(record), indent=True)
 
 
-def found_at(broker: Broker, tp: TopicPartition, offset: int) -> Record:
-    """Raises ConfigError that says which offsets there are."""
+def record_at(broker: Broker, tp: TopicPartition, offset: int) -> Record:
+    """The record at an offset. Raises ConfigError that names the available partitions or offsets."""
     partitions = broker.partitions(tp.topic)
     if tp not in partitions:
         raise ConfigError(f"{tp.topic} has partitions 0 to {len(partitions) - 1}")
     begin, end = broker.begin_offsets([tp])[tp], broker.end_offsets([tp])[tp]
     if not begin <= offset < end:
-        held = f"offsets {begin} to {end - 1}" if end > begin else "no records"
-        raise ConfigError(f"{tp.topic}/{tp.partition} holds {held}")
-    found = [record for batch in sweep(broker, {tp: (offset, offset + 1)}) for record in batch]
-    if not found:
+        available = f"offsets {begin} to {end - 1}" if end > begin else "no records"
+        raise ConfigError(f"{tp.topic}/{tp.partition} holds {available}")
+    records = [record for batch in read_range(broker, {tp: (offset, offset + 1)}) for record in batch]
+    if not records:
         raise ConfigError(
-            f"{tp.topic}/{tp.partition}/{offset} holds no record: it is the end of a transaction, or was aborted"
+            f"{tp.topic}/{tp.partition}/{offset} holds no record: the offset is a transaction marker, or its record was"
+            " aborted"
         )
-    return found[0]
+    return records[0]
 
 
-def newest(broker: Broker, topic: str, count: int) -> list[Record]:
-    """The last `count` by time over all partitions."""
+def newest_records(broker: Broker, topic: str, count: int) -> list[Record]:
+    """The newest `count` records of all partitions, the oldest first."""
     tps = broker.partitions(topic)
     begins, ends = broker.begin_offsets(tps), broker.end_offsets(tps)
     span = count
     while True:
         ranges = {tp: (max(begins[tp], ends[tp] - span), ends[tp]) for tp in tps}
-        records = [record for batch in sweep(broker, ranges) for record in batch]
-        found = Counter(record.partition for record in records)
-        if all(found[tp.partition] >= count or begin == begins[tp] for tp, (begin, _) in ranges.items()):
+        records = [record for batch in read_range(broker, ranges) for record in batch]
+        counts = Counter(record.partition for record in records)
+        if all(counts[tp.partition] >= count or begin == begins[tp] for tp, (begin, _) in ranges.items()):
             break
-        span *= WIDER
+        span *= RANGE_GROWTH
     return sorted(records, key=lambda record: (record.timestamp_ms, record.partition, record.offset))[-count:]
 
 
-def readable(record: Record) -> dict[str, Any]:
-    """What a record holds, with its body as JSON where it is that."""
+def record_as_json(record: Record) -> dict[str, Any]:
+    """A record for people; its value as JSON if it can be parsed, otherwise as text. `appended_at` is UTC."""
     at = dt.datetime.fromtimestamp(record.timestamp_ms / 1000, dt.UTC)
     return {
         "place": record.place,
@@ -150,13 +153,13 @@ def _json_or_text(value: bytes) -> Any:
         return value.decode(errors="replace")
 
 
-def _known(topic: str) -> str:
-    if topic not in KNOWN:
-        raise ConfigError(f"there is no topic {topic!r}; there are {', '.join(KNOWN)}")
+def _validated_topic(topic: str) -> str:
+    if topic not in READABLE_TOPICS:
+        raise ConfigError(f"there is no topic {topic!r}; expected one of {', '.join(READABLE_TOPICS)}")
     return topic
 
 
 @contextmanager
-def _broker(settings: Settings) -> Iterator[Broker]:
-    with opened_if_made(settings) as access, opened_broker(access, settings, "headrace topics") as broker:
+def _open_broker(settings: Settings) -> Iterator[Broker]:
+    with open_existing_database(settings) as access, open_broker(access, settings, "headrace topics") as broker:
         yield broker

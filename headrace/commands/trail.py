@@ -1,4 +1,4 @@
-"""headrace trail."""
+"""The command `headrace trail`: prints the audit trail."""
 
 from __future__ import annotations
 
@@ -6,38 +6,44 @@ from typing import Annotated, Any
 
 import typer
 
-from headrace.database.access import opened_if_made
-from headrace.remote.asking import Asking
-from headrace.remote.services import MaybeServiceArgument, of_each
-from headrace.terminal.arguments import grouped_options
-from headrace.terminal.output import give
+from headrace.database.access import open_existing_database
+from headrace.remote.asking import ApiOptions
+from headrace.remote.services import MaybeServiceArgument, get_from_each
+from headrace.terminal.arguments import WideOption, grouped_options
+from headrace.terminal.output import print_answer
 from shared.ops.tables import audit as audit_table
 from shared.settings.sections import Settings
 
-TRAIL = ("id", "at", "service", "who", "action", "target", "outcome", "request_id")
+COLUMNS = ("id", "at", "service", "who", "action", "target", "outcome")
+WIDE_COLUMNS = (*COLUMNS, "request_id", "before", "after")
 
 
 @grouped_options
 def trail(
-    asking: Asking,
+    api_options: ApiOptions,
     service: MaybeServiceArgument = None,
-    before: Annotated[int | None, typer.Option(metavar="ID", help="Older than this line.")] = None,
-    limit: Annotated[int, typer.Option("-n", "--limit", min=1, max=1000, help="How many.")] = 50,
+    before: Annotated[int | None, typer.Option(metavar="ID", help="Only lines older than this one.")] = None,
+    limit: Annotated[int, typer.Option("-n", "--limit", min=1, max=1000, help="How many at most.")] = 50,
+    wide: WideOption = False,
 ) -> None:
-    """Who asked for what, of a service or of this command, and what came of it; the newest first.
+    """List the changes that were requested of the services or made by this command, the newest first: who, what, and
+    the outcome.
 
-    Nobody can change a line. It is read from the database, also when nothing runs; with --url, from a replica.
+    Lines cannot be changed. They are read from the database, even if no service runs; with --url, from a replica.
+    Times are in UTC.
     """
-    if asking.url is None:
-        lines = in_database(asking.settings, service and service.value, before, limit)
+    if api_options.url is None:
+        lines = lines_in_database(api_options.settings, service and service.value, before, limit)
     else:
-        found = of_each(asking, service, "/audit", before=before, limit=limit)
-        lines = [line for _, page in found[:1] for line in page["lines"]]
-    give(asking.output, lines, TRAIL, lines, "nobody did anything")
+        answers = get_from_each(api_options, service, "/audit", before=before, limit=limit)
+        lines = [line for _, page in answers[:1] for line in page["lines"]]
+    rows = [{**line, "id": str(line["id"])} for line in lines]  # without a thousands separator, as --before expects it
+    columns = WIDE_COLUMNS if wide else COLUMNS
+    print_answer(api_options.output, lines, columns, rows, "the trail is empty", times=("at",), wide=wide)
 
 
-def in_database(settings: Settings, service: str | None, before: int | None, limit: int) -> list[dict[str, Any]]:
-    with opened_if_made(settings) as access, access.connect("headrace trail") as connection:
+def lines_in_database(settings: Settings, service: str | None, before: int | None, limit: int) -> list[dict[str, Any]]:
+    with open_existing_database(settings) as access, access.connect("headrace trail") as connection:
         connection.execute("SET timezone = 'UTC'")
-        found = audit_table.lines(connection, service, before_id=before, limit=limit)
-    return [{**line._asdict(), "at": line.at.isoformat()} for line in found]
+        lines = audit_table.list_entries(connection, service, before_id=before, limit=limit)
+    return [{**line._asdict(), "at": line.at.isoformat()} for line in lines]

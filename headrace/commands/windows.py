@@ -1,4 +1,4 @@
-"""headrace windows."""
+"""The command `headrace windows`."""
 
 from __future__ import annotations
 
@@ -6,24 +6,25 @@ from typing import Annotated
 
 import typer
 
-from headrace.remote.asking import Asking
-from headrace.terminal.arguments import grouped_options
+from headrace.remote.asking import ApiOptions
+from headrace.terminal.arguments import WideOption, grouped_options
 from headrace.terminal.days import DayOptions
-from headrace.terminal.output import give
+from headrace.terminal.output import print_answer
 
 COLUMNS = ("date", "feed", "state", "attempts", "error")
 
 
 @grouped_options
 def windows(
-    asking: Asking,
+    api_options: ApiOptions,
     days: DayOptions,
-    state: Annotated[str | None, typer.Option(metavar="live|done|failed", help="In this state.")] = None,
-    after: Annotated[str | None, typer.Option(metavar="NEXT", help="The page before's `next`.")] = None,
+    state: Annotated[str | None, typer.Option(metavar="live|done|failed", help="Only this state.")] = None,
+    after: Annotated[str | None, typer.Option(metavar="NEXT", help="Continue after a page: its `next`.")] = None,
     limit: Annotated[int, typer.Option("-n", "--limit", min=1, max=1000, help="How many at most.")] = 100,
+    wide: WideOption = False,
 ) -> None:
-    """The windows (feed and day) that the fetcher visited, and what came of them."""
-    given = days.given() | {"state": state, "after": after, "limit": limit}
-    with asking.api("fetcher") as asked:
-        page = asked.get("/windows", **given)
-    give(asking.output, page, COLUMNS, page["windows"], "no windows")
+    """List the windows (feed and day) that the fetcher visited, with their states and errors."""
+    params = days.request_days() | {"state": state, "after": after, "limit": limit}
+    with api_options.open_api("fetcher") as client:
+        page = client.get("/windows", **params)
+    print_answer(api_options.output, page, COLUMNS, page["windows"], "no windows", wide=wide)

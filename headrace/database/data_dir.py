@@ -1,4 +1,4 @@
-"""The data directory of one Headrace: where its things lie, its token, and the lock of the one run that may use it."""
+"""Defines the layout of the data directory, its admin token, and the lock that allows only one run at a time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from shared.errors import ConfigError
 
 @dataclass(frozen=True)
 class DataDir:
-    """Paths only; nothing is made before it is asked for."""
+    """Paths in a data directory. Only `create`, `create_token` and `run_lock` create files."""
 
     path: Path
 
@@ -29,13 +29,14 @@ class DataDir:
 
     @property
     def last_run(self) -> Path:
-        """What the last run found wrong, for `headrace status` when nothing runs."""
+        """Failed windows and dead letters of the last run, for `headrace status` while the database is down."""
         return self.path / "last-run.json"
 
     def log(self, name: str) -> Path:
         return self.path / "logs" / f"{name}.log"
 
-    def make(self) -> None:
+    def create(self) -> None:
+        """Create the directory. Raises ConfigError that names the cause."""
         try:
             self.secrets.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
@@ -43,15 +44,15 @@ class DataDir:
                 f"cannot use the data directory {self.path} ({error.strerror}); choose another with --data-dir"
             ) from error
 
-    def make_token(self) -> Path:
-        """The admin token of this machine's services, made once, readable by its owner only."""
+    def create_token(self) -> Path:
+        """The file of the admin token of this machine's services. Creates it once, readable only by its owner."""
         if not self.token_file.exists():
             write_private(self.token_file, secrets.token_urlsafe(32) + "\n")
         return self.token_file
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Held by the one `run` of this directory. Raises ConfigError when another one holds it."""
+    def run_lock(self) -> Iterator[None]:
+        """Hold the lock of this directory's `headrace run`. Raises ConfigError if another process holds it."""
         descriptor = os.open(self.path / "run.lock", os.O_RDWR | os.O_CREAT, 0o600)
         with os.fdopen(descriptor, "r+") as lock:
             try:
@@ -59,7 +60,7 @@ class DataDir:
             except BlockingIOError:
                 raise ConfigError(
                     f"another `headrace run` (pid {lock.read().strip() or 'unknown'}) uses {self.path};"
-                    " stop it, or give this one a --data-dir of its own"
+                    " stop it, or use another --data-dir for this one"
                 ) from None
             lock.truncate(0)
             lock.write(f"{os.getpid()}\n")
@@ -69,7 +70,7 @@ class DataDir:
 
 
 def write_private(file: Path, text: str) -> None:
-    """Whole or not at all, and never readable by others, not even for a moment."""
+    """Write a file atomically. It is never readable by other users."""
     partial = file.with_name(f".{file.name}.{os.getpid()}")
     partial.unlink(missing_ok=True)
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

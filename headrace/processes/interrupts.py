@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as something to wait for, instead of an exception in the middle of anything."""
+"""Turns Ctrl-C and SIGTERM into a condition to wait for, instead of an exception at an arbitrary point."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Interrupted(Exception):
-    """Asked to stop, by the signal of this number."""
+    """A signal asked the process to stop. `exit_code`: 128 plus the signal's number."""
 
     def __init__(self, number: int) -> None:
         super().__init__(f"stopped by {signal.Signals(number).name}")
@@ -21,20 +21,20 @@ class Interrupted(Exception):
 
 
 class Interrupts:
-    """Remembers the first signal. `wait` is the only place where a run pauses."""
+    """Records the first signal. A run sleeps only in `wait`."""
 
     def __init__(self) -> None:
         self._wake_r, self._wake_w = os.pipe()
         self.number: int | None = None
 
     def wait(self, seconds: float) -> None:
-        """Raises Interrupted when a signal has come, or comes meanwhile."""
+        """Sleep. Raises Interrupted if a signal has arrived before or arrives meanwhile."""
         if self.number is None:
             select.select([self._wake_r], [], [], seconds)
         if self.number is not None:
             raise Interrupted(self.number)
 
-    def note(self, number: int, _frame: FrameType | None = None) -> None:
+    def record(self, number: int, _frame: FrameType | None = None) -> None:
         if self.number is None:
             self.number = number
             os.write(self._wake_w, b"!")
@@ -45,13 +45,13 @@ class Interrupts:
 
 
 @contextmanager
-def interrupts() -> Iterator[Interrupts]:
-    """Catches the signals until the end of the block. For the main thread."""
-    caught = Interrupts()
-    before = {number: signal.signal(number, caught.note) for number in SIGNALS}
+def catch_interrupts() -> Iterator[Interrupts]:
+    """Catch the signals until the end of the block. Only for the main thread."""
+    recorder = Interrupts()
+    previous_handlers = {number: signal.signal(number, recorder.record) for number in SIGNALS}
     try:
-        yield caught
+        yield recorder
     finally:
-        for number, handler in before.items():
+        for number, handler in previous_handlers.items():
             signal.signal(number, handler)
-        caught.close()
+        recorder.close()

@@ -1,4 +1,4 @@
-"""Why a program ended, in one line, from the end of its log."""
+"""Finds the reason why a program ended, as one line from the end of its log."""
 
 from __future__ import annotations
 
@@ -7,23 +7,25 @@ from typing import Any
 
 import orjson
 
-# More than any traceback that a service logs.
+# Larger than any traceback that a service logs.
 TAIL_BYTES = 64 * 1024
-LONGEST = 300
+MAX_CHARS = 300
+# The fields of every log entry.
+STANDARD_FIELDS = frozenset({"timestamp", "level", "service", "event"})
 
 
-def last_words(log: Path) -> str:
-    """The last error of a JSON log; where there is none, the last line."""
+def last_error(log: Path) -> str:
+    """The last error of a JSON log; without one, the last line."""
     lines = _tail(log)
     for line in reversed(lines):
-        said = _error_in(line)
-        if said:
-            return said[:LONGEST]
-    return lines[-1][:LONGEST] if lines else "nothing"
+        message = _error_in(line)
+        if message:
+            return message[:MAX_CHARS]
+    return lines[-1][:MAX_CHARS] if lines else "nothing"
 
 
 def _error_in(line: str) -> str | None:
-    """The last line of a logged exception, or what happened, of an entry that is an error."""
+    """Of an entry of level error: the last line of its exception, or its event with its fields."""
     try:
         entry: Any = orjson.loads(line)
     except orjson.JSONDecodeError:
@@ -31,7 +33,10 @@ def _error_in(line: str) -> str | None:
     if not isinstance(entry, dict) or entry.get("level") not in {"error", "critical"}:
         return None
     exception = str(entry.get("exception") or "").strip()
-    return exception.splitlines()[-1] if exception else str(entry.get("event"))
+    if exception:
+        return exception.splitlines()[-1]
+    fields = ", ".join(f"{name}={value}" for name, value in entry.items() if name not in STANDARD_FIELDS)
+    return f"{entry.get('event')} ({fields})" if fields else str(entry.get("event"))
 
 
 def _tail(log: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""Makes this process end with the one that started it, when that one asked for it."""
+"""Ends this process together with its parent, if the parent is a supervisor that requests it."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _PR_SET_PDEATHSIG = 1
 
 
 def end_with_supervisor(environ: Mapping[str, str]) -> None:
-    """Get SIGTERM when the supervisor ends, also by kill -9; it stays so over `exec`. Linux only."""
+    """Receive SIGTERM when the supervisor ends, even by kill -9. Survives `exec`. Linux only."""
     if environ.get("HEADRACE_SUPERVISED") == "1" and sys.platform == "linux":
         parent = os.getppid()
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() != parent:  # it ended before we asked
+        if os.getppid() != parent:  # the supervisor ended before prctl
             raise SystemExit(1)

@@ -1,6 +1,6 @@
-"""Keeps programs running: starts them, restarts what died with a growing pause, and stops all of them.
+"""Starts programs, restarts those that die with increasing pauses, and stops all of them.
 
-Knows nothing of Headrace. One thread drives it by calling `step`; it never waits except in `stop`.
+Independent of Headrace. One thread drives it by calling `step`; only `stop` waits.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from shared.backoff import Backoff
 
 RESTART_PAUSE = Backoff(first_s=0.2, max_s=10.0)
 HEALTHY_AFTER_S = 30.0
-# Who was killed by a signal did not fail by itself: to have lived for longer than its start takes is enough. (Not at
-# once: who is killed at each start, say for want of memory, must not be started without a pause.)
+# A program that was killed by a signal did not fail by itself: it counts as healthy if it survived its start. One that
+# is killed at every start, for example for lack of memory, still needs the increasing pauses.
 STARTED_AFTER_S = 3.0
-# With the pauses above this is about a minute of trying.
-DEATHS_IN_A_ROW = 10
-# By the convention of Headrace's programs: a setting is wrong, and starting again will not mend it.
-WRONG_SETTINGS = 2
-GRACE_S = 7.0
-LOG_BYTES = 20_000_000
-LOG_CHECK_S = 5.0
+# With the pauses above, about one minute of restarts.
+MAX_DEATHS_IN_A_ROW = 10
+# The exit status of Headrace's programs for a wrong setting, which a restart cannot fix.
+WRONG_SETTINGS_STATUS = 2
+GRACE_PERIOD_S = 7.0
+MAX_LOG_BYTES = 20_000_000
+LOG_CHECK_INTERVAL_S = 5.0
 
 
 @dataclass(frozen=True)
 class Program:
-    """What to run. Secrets belong into files named in the environment, never into the command."""
+    """A program to run. Secrets belong in files named in the environment, never in the command."""
 
     name: str
     command: tuple[str, ...]
@@ -51,12 +51,12 @@ class Child:
     last_status: int | None = None
 
     @property
-    def wanted(self) -> bool:
-        return self.program.restart and self.last_status != WRONG_SETTINGS
+    def should_restart(self) -> bool:
+        return self.program.restart and self.last_status != WRONG_SETTINGS_STATUS
 
 
 class Supervisor:
-    """Runs programs as children, each in a session of its own, so that Ctrl-C reaches them only through `stop`."""
+    """Runs programs as children, each in its own session, so that Ctrl-C does not reach them; `stop` ends them."""
 
     def __init__(self, programs: Sequence[Program], now: Callable[[], float] = time.monotonic) -> None:
         self.children = [Child(program) for program in programs]
@@ -65,36 +65,38 @@ class Supervisor:
 
     def start(self) -> None:
         for child in self.children:
-            _set_log_aside(child.program.log)
+            _rotate_log(child.program.log)
             self._spawn(child)
 
     def step(self) -> list[Program]:
-        """Restart what is due; returns the programs found dead since the last step."""
+        """Restart programs that are due; returns those that died since the last step."""
         dead = [child.program for child in self.children if self._reap(child)]
         for child in self.children:
-            if child.process is None and child.wanted and self._now() >= child.restart_at_s:
+            if child.process is None and child.should_restart and self._now() >= child.restart_at_s:
                 self._spawn(child)
         if self._now() >= self._log_check_s:
-            self._log_check_s = self._now() + LOG_CHECK_S
+            self._log_check_s = self._now() + LOG_CHECK_INTERVAL_S
             for child in self.children:
-                _bound_log(child.program.log)
+                _limit_log(child.program.log)
         return dead
 
-    def refused(self) -> Program | None:
-        """The first program whose settings are wrong: it is not started again."""
-        return next((c.program for c in self.children if c.process is None and c.last_status == WRONG_SETTINGS), None)
+    def misconfigured_program(self) -> Program | None:
+        """The first program that exited because of wrong settings. It is not restarted."""
+        return next(
+            (c.program for c in self.children if c.process is None and c.last_status == WRONG_SETTINGS_STATUS), None
+        )
 
-    def hopeless(self) -> Program | None:
-        """The first program that has died too often in a row; it is still started again."""
-        return next((child.program for child in self.children if self._keeps_dying(child)), None)
+    def failing_program(self) -> Program | None:
+        """The first program that has died too often in a row. It is still restarted."""
+        return next((child.program for child in self.children if self._is_failing(child)), None)
 
-    def ended(self, name: str) -> int | None:
-        """The exit status of a program that is not started again; None while it runs."""
+    def exit_status(self, name: str) -> int | None:
+        """The exit status of a program that is not restarted; None while it runs."""
         child = next(child for child in self.children if child.program.name == name)
         return None if child.process is not None else child.last_status
 
-    def stop(self, grace_s: float = GRACE_S) -> list[str]:
-        """SIGTERM to all, SIGKILL to those that are still there after `grace_s`; returns the names of the killed."""
+    def stop(self, grace_s: float = GRACE_PERIOD_S) -> list[str]:
+        """Send SIGTERM to all, and SIGKILL to those still running after `grace_s`; returns the names of the killed."""
         return stop_all([self], grace_s)
 
     def _spawn(self, child: Child) -> None:
@@ -110,15 +112,15 @@ class Supervisor:
             )
         child.started_s = self._now()
 
-    def _keeps_dying(self, child: Child) -> bool:
-        unwell = child.process is None or self._now() - child.started_s < HEALTHY_AFTER_S
-        return child.program.restart and unwell and child.deaths_in_a_row >= DEATHS_IN_A_ROW
+    def _is_failing(self, child: Child) -> bool:
+        is_unhealthy = child.process is None or self._now() - child.started_s < HEALTHY_AFTER_S
+        return child.program.restart and is_unhealthy and child.deaths_in_a_row >= MAX_DEATHS_IN_A_ROW
 
     def _reap(self, child: Child) -> bool:
         if child.process is None or (status := child.process.poll()) is None:
             return False
-        lived_s = self._now() - child.started_s
-        healthy = lived_s >= (STARTED_AFTER_S if status < 0 else HEALTHY_AFTER_S)
+        uptime_s = self._now() - child.started_s
+        healthy = uptime_s >= (STARTED_AFTER_S if status < 0 else HEALTHY_AFTER_S)
         child.deaths_in_a_row = 1 if healthy else child.deaths_in_a_row + 1
         child.restart_at_s = self._now() + RESTART_PAUSE.delay_s(child.deaths_in_a_row)
         child.last_status = status
@@ -127,8 +129,8 @@ class Supervisor:
         return True
 
 
-def stop_all(supervisors: Sequence[Supervisor], grace_s: float = GRACE_S) -> list[str]:
-    """Stop what several supervisors run, at once: their times of grace do not add up."""
+def stop_all(supervisors: Sequence[Supervisor], grace_s: float = GRACE_PERIOD_S) -> list[str]:
+    """Stop the programs of several supervisors in parallel, with one common grace period."""
     children = [child for supervisor in supervisors for child in supervisor.children]
     running = [(child, child.process) for child in children if child.process is not None]
     for _, process in running:
@@ -143,7 +145,7 @@ def stop_all(supervisors: Sequence[Supervisor], grace_s: float = GRACE_S) -> lis
             process.kill()
             process.wait()
         child.process = None
-        # What a child started and left behind is in the child's session, which is its process group.
+        # Processes that the child left behind are in its session, which is its process group.
         _kill_group(process.pid)
     return killed
 
@@ -151,19 +153,19 @@ def stop_all(supervisors: Sequence[Supervisor], grace_s: float = GRACE_S) -> lis
 def _kill_group(pid: int) -> None:
     try:
         os.killpg(pid, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):  # empty, as it should be; macOS says "not permitted" of an empty one
+    except (ProcessLookupError, PermissionError):  # an empty group, as expected; macOS raises PermissionError for it
         return
 
 
-def _set_log_aside(log: Path) -> None:
-    """A run begins with an empty log; the one before is kept as `.1`."""
+def _rotate_log(log: Path) -> None:
+    """Start a run with an empty log; the previous log is kept as `.1`."""
     log.parent.mkdir(parents=True, exist_ok=True)
     if log.exists():
         log.replace(log.with_suffix(".log.1"))
 
 
-def _bound_log(log: Path) -> None:
-    """Copy and truncate, because the child keeps the file open; it appends, so it goes on at the new end."""
-    if log.exists() and log.stat().st_size > LOG_BYTES:
+def _limit_log(log: Path) -> None:
+    """Copy the log to `.1` and truncate it. The child keeps the file open in append mode and continues at its end."""
+    if log.exists() and log.stat().st_size > MAX_LOG_BYTES:
         shutil.copyfile(log, log.with_suffix(".log.1"))
         os.truncate(log, 0)

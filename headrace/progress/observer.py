@@ -62,7 +62,9 @@ class Observer:
     def _without_records(self, positions: PipelinePositions) -> list[Reader]:
         """Readers that did not move since the last call and have no record between their position and the end."""
         before, self._behind = self._behind, positions.behind()
-        spans = {reader: OffsetRange(reader[1], *span) for reader, span in self._behind.items() if before.get(reader) == span}
+        spans = {
+            reader: OffsetRange(reader[1], *span) for reader, span in self._behind.items() if before.get(reader) == span
+        }
         empty = self.record_count.empty(set(spans.values()))
         return [reader for reader, span in spans.items() if span in empty]
 

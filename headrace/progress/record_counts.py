@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from headrace.progress.positions import MAIN_READER, TOPICS, PipelinePositions
-from shared.broker.contract import RecordCount, OffsetRange
+from shared.broker.contract import OffsetRange, RecordCount
 from shared.topics import RAW, STREAMS
 
 KeyedSpans = Sequence[tuple[tuple[str, ...], OffsetRange]]

@@ -1,4 +1,4 @@
-"""The options of every command that asks the services."""
+"""Defines the options of commands that call the services' REST API."""
 
 from __future__ import annotations
 
@@ -10,24 +10,27 @@ from typing import Annotated
 
 import typer
 
-from headrace.remote.client import Api, api
+from headrace.remote.client import ApiClient, open_api
 from headrace.terminal.arguments import DatabaseOptions, Output, OutputOption
 
 
 @dataclass(frozen=True)
-class Asking(DatabaseOptions):
-    """Whom to ask, with which token, and how to write the answer."""
+class ApiOptions(DatabaseOptions):
+    """The replica to call, the token, and the output format."""
 
     output: OutputOption = Output.TABLE
-    url: Annotated[str | None, typer.Option("--url", metavar="URL", help="Ask this replica.")] = None
+    url: Annotated[str | None, typer.Option("--url", metavar="URL", help="Call this replica.")] = None
     token_file: Annotated[
         Path | None,
         typer.Option(
-            "--token-file", envvar="HEADRACE_TOKEN_FILE", metavar="FILE", help="A token. [default: DATA-DIR/token]"
+            "--token-file",
+            envvar="HEADRACE_TOKEN_FILE",
+            metavar="FILE",
+            help="File with the token. [default: DATA-DIR/token]",
         ),
     ] = None
 
     @contextmanager
-    def api(self, service: str) -> Iterator[Api]:
-        with api(self.settings, service, self.url, self.token_file) as asked:
-            yield asked
+    def open_api(self, service: str) -> Iterator[ApiClient]:
+        with open_api(self.settings, service, self.url, self.token_file) as client:
+            yield client

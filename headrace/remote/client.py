@@ -1,4 +1,4 @@
-"""The services' REST API, as the command calls it: finds a live replica, brings the token, follows operations."""
+"""Calls the services' REST API: finds a live replica, sends the token, waits for operations."""
 
 from __future__ import annotations
 
@@ -14,41 +14,51 @@ import httpx
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from headrace.database.access import access_of, notice
+from headrace.database.access import access_of, print_notice
 from headrace.progress.replicas import replicas
 from shared.errors import ConfigError, HeadraceError, NotReady
-from shared.readiness import until_first_use
+from shared.readiness import retry_until_first_use
 from shared.settings.sections import Settings, read_secret
 
 TIMEOUT_S = 60.0  # a dry run reads the log
 CONNECT_S = 3.0
-# A replica that dies is started again within seconds, and others may be there.
-TRIES, BETWEEN_S = 10, 1.0
+# A replica that dies is restarted within seconds, and other replicas may answer.
+MAX_ATTEMPTS, RETRY_DELAY_S = 10, 1.0
 POLL_S = 0.3
-OVER = frozenset({"succeeded", "failed", "cancelled"})
+END_STATES = frozenset({"succeeded", "failed", "cancelled"})
 UNPROCESSABLE, UNAVAILABLE = 422, 503
 NOT_READY = "urn:headrace:problem:not-ready"
-COLUMNS = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TimeElapsedColumn())
+PROGRESS_COLUMNS = (
+    TextColumn("{task.description}"),
+    BarColumn(),
+    TextColumn("{task.percentage:>3.0f} %"),
+    TimeElapsedColumn(),
+)
 
 Params = Mapping[str, Any]
 
 
 class NotRunningError(HeadraceError):
-    """There is nobody to ask."""
+    """No replica of the service answers."""
 
 
-class Answer(NamedTuple):
+class ApiResponse(NamedTuple):
     status: int
     body: Any
 
 
-class Api:
-    """One service's API. `urls` is asked before each try; all tries of a change carry the same Idempotency-Key."""
+class ApiClient:
+    """A client of one service's API.
 
-    def __init__(self, service: str, token: str, urls: Callable[[], list[str]], between_s: float = BETWEEN_S) -> None:
+    `urls` is called before each attempt. All attempts of a change send the same Idempotency-Key.
+    """
+
+    def __init__(
+        self, service: str, token: str, urls: Callable[[], list[str]], retry_delay_s: float = RETRY_DELAY_S
+    ) -> None:
         self.service = service
-        self._between_s = between_s
-        self._ready = until_first_use(notice)
+        self._retry_delay_s = retry_delay_s
+        self._ready = retry_until_first_use(print_notice)
         self._urls = urls
         self._key = str(uuid4())
         self._changes = 0
@@ -59,56 +69,63 @@ class Api:
         )
 
     def get(self, path: str, **params: Any) -> Any:
-        given = {name: value for name, value in params.items() if value not in (None, [], ())}
-        return self._ready.call(self._ask, "GET", path, params=given).body
+        query = {name: value for name, value in params.items() if value not in (None, [], ())}
+        return self._ready.call(self._send, "GET", path, params=query).body
 
-    def post(self, path: str, body: Params | None = None) -> Answer:
+    def post(self, path: str, body: Params | None = None) -> ApiResponse:
         return self._change("POST", path, body)
 
-    def put(self, path: str, body: Params | None = None) -> Answer:
+    def put(self, path: str, body: Params | None = None) -> ApiResponse:
         return self._change("PUT", path, body)
 
     def close(self) -> None:
         self._http.close()
 
-    def _change(self, method: str, path: str, body: Params | None) -> Answer:
+    def _change(self, method: str, path: str, body: Params | None) -> ApiResponse:
         self._changes += 1
         key = {"Idempotency-Key": f"{self._key}-{self._changes}"}
-        return self._ready.call(self._ask, method, path, json=body, headers=key)
+        return self._ready.call(self._send, method, path, json=body, headers=key)
 
-    def _ask(self, method: str, path: str, **given: Any) -> Answer:
-        """Raises NotRunningError, ConfigError for what can never be right, HeadraceError for what was refused, of which
-        NotReady passes by itself."""
+    def _send(self, method: str, path: str, **given: Any) -> ApiResponse:
+        """Sends a request, up to MAX_ATTEMPTS times.
+
+        Raises NotRunningError if no replica answers, ConfigError if the request is invalid (422), NotReady if the
+        service is not ready yet, and HeadraceError for any other refusal.
+        """
         error: Exception | None = None
-        for attempt in range(TRIES):
+        for attempt in range(MAX_ATTEMPTS):
             if attempt:
-                time.sleep(self._between_s)
+                time.sleep(self._retry_delay_s)
             for url in self._urls():
                 try:
                     answer = self._http.request(method, f"{url.rstrip('/')}/v1{path}", **given)
                 except httpx.TransportError as trouble:
                     error = trouble
                     continue
-                if answer.status_code != UNAVAILABLE or attempt + 1 == TRIES or _kind(answer) == NOT_READY:
-                    return self._said(answer)
-        raise NotRunningError(f"the {self.service} does not answer: {error}; `headrace status` shows who is there")
+                if (
+                    answer.status_code != UNAVAILABLE
+                    or attempt + 1 == MAX_ATTEMPTS
+                    or _problem_type(answer) == NOT_READY
+                ):
+                    return self._decode(answer)
+        raise NotRunningError(f"the {self.service} does not answer: {error}; `headrace status` lists live replicas")
 
-    def _said(self, answer: httpx.Response) -> Answer:
+    def _decode(self, answer: httpx.Response) -> ApiResponse:
         try:
             body = answer.json()
         except ValueError:
             body = {"detail": answer.text[:200]}
         if answer.is_success:
-            return Answer(answer.status_code, body)
+            return ApiResponse(answer.status_code, body)
         detail = body.get("detail") or body.get("title") if isinstance(body, dict) else body
-        text = f"the {self.service} refuses ({answer.status_code}): {detail}"
-        if _kind(answer) == NOT_READY:
+        text = f"the {self.service} refused the request ({answer.status_code}): {detail}"
+        if _problem_type(answer) == NOT_READY:
             raise NotReady(text)
         raise ConfigError(text) if answer.status_code == UNPROCESSABLE else HeadraceError(text)
 
 
-def _kind(answer: httpx.Response) -> object:
-    """The type of a problem; None where the answer is none."""
+def _problem_type(answer: httpx.Response) -> object:
+    """The type of a problem document; None for any other response."""
     try:
         body = answer.json()
     except ValueError:
@@ -117,53 +134,55 @@ def _kind(answer: httpx.Response) -> object:
 
 
 @contextmanager
-def api(settings: Settings, service: str, url: str | None = None, token_file: Path | None = None) -> Iterator[Api]:
-    """The API of a service that runs. Raises NotRunningError that says how to start it.
+def open_api(
+    settings: Settings, service: str, url: str | None = None, token_file: Path | None = None
+) -> Iterator[ApiClient]:
+    """Opens a client of a running service. Raises NotRunningError, which says how to start the service.
 
-    `url` names one replica; the token of the data directory is used unless another file is named.
+    `url` selects one replica. The token is read from `token_file`, else admin.token_file, else the data directory.
     """
     file = token_file or settings.admin.token_file or settings.data_dir / "token"
     if not file.exists():
-        raise NotRunningError(f"there is no token in {file}: `headrace run` makes one, --token-file names another")
+        raise NotRunningError(f"no token file {file}: `headrace run` creates it, or set --token-file")
     if url is not None and urlsplit(url).scheme not in {"http", "https"}:
         raise ConfigError(f"--url {url}: expected http://HOST:PORT")
-    asked = Api(service, read_secret(file), lambda: [url] if url else urls_of(settings, service))
+    client = ApiClient(service, read_secret(file), lambda: [url] if url else urls_of(settings, service))
     try:
         if url is None and not urls_of(settings, service):
             raise NotRunningError(f"the {service} is not running: `headrace run` starts it")
-        yield asked
+        yield client
     finally:
-        asked.close()
+        client.close()
 
 
 def urls_of(settings: Settings, service: str) -> list[str]:
-    """Of the live replicas of a service; those that are ready first. Empty while the database is down."""
+    """URLs of the live replicas of a service, ready ones first. Empty while the database is down."""
     access = access_of(settings)
     if not access.is_up():
         return []
     with access.connect("headrace command") as connection:
-        found = [each for each in replicas(connection) if each.service == service and each.admin_url]
-    return [each.admin_url for each in sorted(found, key=lambda each: not each.ready) if each.admin_url]
+        live = [each for each in replicas(connection) if each.service == service and each.admin_url]
+    return [each.admin_url for each in sorted(live, key=lambda each: not each.ready) if each.admin_url]
 
 
-def follow(asked: Api, operation: Mapping[str, Any], screen: Console) -> dict[str, Any]:
-    """Wait until an operation is over, with a bar on a terminal. Raises HeadraceError unless it succeeded.
+def wait_for_operation(client: ApiClient, operation: Mapping[str, Any], screen: Console) -> dict[str, Any]:
+    """Waits until an operation ends, with a progress bar on a terminal. Raises HeadraceError unless it succeeded.
 
-    Whoever is interrupted here stops waiting; the operation goes on.
+    An interrupt ends the wait; the operation continues.
     """
-    said = dict(operation)
-    with Progress(*COLUMNS, console=screen, transient=True, disable=not screen.is_terminal) as progress:
-        bar = progress.add_task(title_of(said), total=1.0)
-        while said["state"] not in OVER:
+    current = dict(operation)
+    with Progress(*PROGRESS_COLUMNS, console=screen, transient=True, disable=not screen.is_terminal) as progress:
+        bar = progress.add_task(title_of(current), total=1.0)
+        while current["state"] not in END_STATES:
             time.sleep(POLL_S)
-            said = asked.get(f"/operations/{said['id']}")
-            progress.update(bar, completed=said["progress"], description=title_of(said))
-    if said["state"] != "succeeded":
-        raise HeadraceError(f"operation {said['id']} {said['state']}: {said.get('error') or 'as asked'}")
-    return said
+            current = client.get(f"/operations/{current['id']}")
+            progress.update(bar, completed=current["progress"], description=title_of(current))
+    if current["state"] != "succeeded":
+        raise HeadraceError(f"operation {current['id']} {current['state']}: {current.get('error') or 'on request'}")
+    return current
 
 
 def title_of(operation: Mapping[str, Any]) -> str:
-    waits, left_s = operation.get("waiting_for"), operation.get("left_s")
-    more = f", waiting: {waits}" if waits else f", some {left_s:.0f} s to go" if left_s else ""
+    reason, left_s = operation.get("waiting_for"), operation.get("left_s")
+    more = f", waiting: {reason}" if reason else f", about {left_s:.0f} s left" if left_s else ""
     return f"{operation['kind']} {int(operation['id'])}: {operation['state']}{more}"

@@ -1,4 +1,4 @@
-"""What the commands about models share: asking the predictor, or, where it does not run, the registry's files."""
+"""Reads and changes the model registry: through the predictor's API, or in its files if it is not running."""
 
 from __future__ import annotations
 
@@ -13,32 +13,34 @@ from typing import Annotated, Any
 import psycopg
 import typer
 
-from headrace.database.access import opened_if_made
-from headrace.remote.asking import Asking
-from headrace.remote.client import Api, NotRunningError
+from headrace.database.access import open_existing_database
+from headrace.remote.asking import ApiOptions
+from headrace.remote.client import ApiClient, NotRunningError
 from headrace.terminal.arguments import Output
-from headrace.terminal.output import note, print_json, stdout
-from services.predictor.api.model_bodies import Stepped
-from services.predictor.api.model_changes import stepped
+from headrace.terminal.output import print_json, print_note, stdout
+from services.predictor.api.model_bodies import StateChangeResult
+from services.predictor.api.model_changes import state_change_result
 from services.predictor.registry import model_files
 from services.predictor.registry.gate import Verdict
-from services.predictor.registry.states import Order
+from services.predictor.registry.states import ChangeRequest
 from services.predictor.registry.transitions import Transition
-from services.predictor.settings import Predictor
+from services.predictor.settings import PredictorSection
 from shared.errors import ConfigError, HeadraceError
 from shared.ops.tables import audit as audit_table
 from shared.settings.loading import load
 from shared.settings.sections import Settings
 
 SERVICE = "predictor"
-VersionArgument = Annotated[str, typer.Argument(metavar="V", help="As `headrace models` lists it; its end may do.")]
-ReasonOption = Annotated[str | None, typer.Option("--reason", metavar="TEXT", help="Kept with the change.")]
+VersionArgument = Annotated[
+    str, typer.Argument(metavar="V", help="Version or unique ending, as `headrace models` lists it.")
+]
+ReasonOption = Annotated[str | None, typer.Option("--reason", metavar="TEXT", help="Reason, stored with the change.")]
 
 
 class RegistrySettings(Settings):
-    """As PredictorSettings; whether there is a database does not matter."""
+    """Like PredictorSettings, but needs no database."""
 
-    predictor: Predictor = Predictor()
+    predictor: PredictorSection = PredictorSection()
 
     @property
     def models_dir(self) -> Path:
@@ -46,13 +48,13 @@ class RegistrySettings(Settings):
 
 
 @dataclass(frozen=True)
-class Bench(Asking):
-    """Where a command about models works: through the predictor's API, or, where it does not run, on the files."""
+class RegistryAccess(ApiOptions):
+    """Access to the model registry: the predictor's API, or the registry's files if the predictor is not running."""
 
-    def predictor(self, stack: ExitStack) -> Api | None:
-        """The predictor's; None where it does not run, and was not named by --url."""
+    def predictor(self, stack: ExitStack) -> ApiClient | None:
+        """A client of the predictor; None if it is not running and --url is not set."""
         try:
-            return stack.enter_context(self.api(SERVICE))
+            return stack.enter_context(self.open_api(SERVICE))
         except NotRunningError:
             if self.url is not None:
                 raise
@@ -60,80 +62,85 @@ class Bench(Asking):
 
     @property
     def models_dir(self) -> Path:
-        """Needs no database."""
+        """The registry's directory; needs no database."""
         return models_dir_of(self.settings, self.config)
 
-    def order(self, reason: str | None) -> Order:
-        return Order(at=datetime.now(UTC), who=f"command:{getpass.getuser()}", why=reason)
+    def order(self, reason: str | None) -> ChangeRequest:
+        return ChangeRequest(at=datetime.now(UTC), who=f"command:{getpass.getuser()}", why=reason)
 
-    def note(self, action: str, done: Stepped, order: Order) -> None:
-        """Into the trail, if there is one: the files are changed, and their history says so, whatever the database
-        does."""
-        after = {"state": done.state, "live": done.live} | ({"reason": order.why} if order.why else {})
+    def append_audit(self, action: str, change: StateChangeResult, order: ChangeRequest) -> None:
+        """Appends the change to the audit trail. Without a database it only warns: the registry's own history already
+        records the change."""
+        after = {"state": change.state, "live": change.live} | ({"reason": order.why} if order.why else {})
         try:
-            with opened_if_made(self.settings) as access, access.connect("headrace models") as connection:
-                audit_table.note(
-                    connection, SERVICE, order.who, action, f"model {done.version}",
-                    before={"state": done.before, "live": done.was_live}, after=after, request_id="command",
+            with open_existing_database(self.settings) as access, access.connect("headrace models") as connection:
+                audit_table.append(
+                    connection, SERVICE, order.who, action, f"model {change.version}",
+                    before={"state": change.before, "live": change.was_live}, after=after, request_id="command",
                 )  # fmt: skip
         except (HeadraceError, psycopg.Error) as error:
-            note(f"done, but the trail does not say so: {error}")
+            print_note(f"the change is made but missing from the audit trail: {error}")
 
 
 def models_dir_of(settings: Settings, config: Path | None) -> Path:
-    given = {"data_dir": settings.data_dir, "database.url": settings.database and settings.database.url}
-    return load(RegistrySettings, os.environ, config, given).models_dir
+    overrides = {"data_dir": settings.data_dir, "database.url": settings.database and settings.database.url}
+    return load(RegistrySettings, os.environ, config, overrides).models_dir
 
 
-def version_of(given: str, there: list[str]) -> str:
-    """The version that is meant: all of it, or an end that no other has. Raises ConfigError."""
-    found = [version for version in there if version == given or (len(given) >= 4 and version.endswith(given))]
-    if len(found) != 1:
-        known = ", ".join(there) or "none: `headrace train` makes one"
-        raise ConfigError(f"model {given}: expected one of those there are ({known})")
-    return found[0]
+def version_of(text: str, available: list[str]) -> str:
+    """The version that equals `text` or uniquely ends with it (4 characters or more). Raises ConfigError."""
+    matches = [version for version in available if version == text or (len(text) >= 4 and version.endswith(text))]
+    if len(matches) != 1:
+        choices = ", ".join(available) or "none: run `headrace train`"
+        raise ConfigError(f"model {text}: expected one of {choices}")
+    return matches[0]
 
 
-def versions(bench: Bench, asked: Api | None) -> list[str]:
-    if asked is None:
+def versions(bench: RegistryAccess, client: ApiClient | None) -> list[str]:
+    if client is None:
         return model_files.versions(bench.models_dir)
-    return [each["version"] for each in asked.get("/models")]
+    return [each["version"] for each in client.get("/models")]
 
 
-def step(bench: Bench, given: str, word: str, reason: str | None, locally: Transition) -> None:
-    """One change of one model's state, by the service or without it."""
-    wish = {"reason": reason} if reason else {}
+def change_model(bench: RegistryAccess, text: str, word: str, reason: str | None, locally: Transition) -> None:
+    """Changes the state of one model, through the service or in the files, and prints the result."""
+    body = {"reason": reason} if reason else {}
     with ExitStack() as stack:
-        asked = bench.predictor(stack)
-        version = version_of(given, versions(bench, asked))
-        if asked is not None:
-            said = asked.post(f"/models/{version}/{word}", wish).body
+        client = bench.predictor(stack)
+        version = version_of(text, versions(bench, client))
+        if client is not None:
+            result = client.post(f"/models/{version}/{word}", body).body
         else:
-            said = done_locally(bench, word, version, bench.order(reason), locally)
-    conclude_step(bench, said)
+            result = change_locally(bench, word, version, bench.order(reason), locally)
+    print_change(bench, result)
 
 
-def done_locally(
-    bench: Bench, word: str, version: str | None, order: Order, locally: Transition, verdict: Verdict | None = None
+def change_locally(
+    bench: RegistryAccess,
+    word: str,
+    version: str | None,
+    order: ChangeRequest,
+    locally: Transition,
+    verdict: Verdict | None = None,
 ) -> dict[str, Any]:
-    """`version` None: the one that is live afterwards."""
+    """Changes the registry's files. `version` None stands for the model that is live afterwards."""
     steps = locally(bench.models_dir, version or "", order)
-    done = stepped(version or str(steps[1].live), steps, verdict)
-    bench.note(word, done, order)
-    return done.model_dump(mode="json")
+    change = state_change_result(version or str(steps[1].live), steps, verdict)
+    bench.append_audit(word, change, order)
+    return change.model_dump(mode="json")
 
 
-def conclude_step(bench: Bench, said: dict[str, Any]) -> None:
+def print_change(bench: RegistryAccess, result: dict[str, Any]) -> None:
     if bench.output is Output.JSON:
-        print_json(said)
+        print_json(result)
         return
-    if said.get("gate"):
-        note(f"the gate: {said['gate']['why']}")
-    stdout().print(sentence_of(said), markup=False, soft_wrap=True)
+    if result.get("gate"):
+        print_note(f"the gate: {result['gate']['why']}")
+    stdout().print(sentence_of(result), markup=False, soft_wrap=True)
 
 
-def sentence_of(said: dict[str, Any]) -> str:
-    if said["state"] is None:
-        return f"model {said['version']} is deleted"
-    instead = said["was_live"] if said["was_live"] not in {None, said["live"]} else None
-    return f"model {said['version']} is {said['state']}" + (f"; {instead} is retired" if instead else "")
+def sentence_of(result: dict[str, Any]) -> str:
+    if result["state"] is None:
+        return f"model {result['version']} is deleted"
+    instead = result["was_live"] if result["was_live"] not in {None, result["live"]} else None
+    return f"model {result['version']} is {result['state']}" + (f"; {instead} is retired" if instead else "")

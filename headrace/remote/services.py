@@ -1,4 +1,4 @@
-"""What the commands that go through REST share: the services they name, and how they show operations."""
+"""Shared by commands that call the REST API: service names, calls to several services, and printing operations."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import Annotated, Any
 
 import typer
 
-from headrace.remote.asking import Asking
-from headrace.remote.client import Answer, Api, NotRunningError, follow, title_of
+from headrace.remote.asking import ApiOptions
+from headrace.remote.client import ApiClient, ApiResponse, NotRunningError, title_of, wait_for_operation
 from headrace.terminal.arguments import Output
-from headrace.terminal.output import print_json, stderr, stdout, text_of
+from headrace.terminal.output import print_json, stderr, stdout
+from headrace.terminal.table import text_of
 
 ACCEPTED = 202
 
@@ -26,19 +27,19 @@ class ServiceName(StrEnum):
 
 ServiceArgument = Annotated[ServiceName, typer.Argument(metavar="SERVICE", help="fetcher, cleaner, loader ...")]
 MaybeServiceArgument = Annotated[ServiceName | None, typer.Argument(metavar="[SERVICE]", help="[default: all]")]
-WaitOption = Annotated[bool, typer.Option("--wait", help="Until it is done.")]
+WaitOption = Annotated[bool, typer.Option("--wait", help="Wait until the operation ends.")]
 
 
-def conclude(asked: Api, answer: Answer, wait: bool, output: Output) -> dict[str, Any]:
-    """Say what an operation is, or, having waited for it, what it came to."""
-    said: dict[str, Any] = answer.body
+def print_operation(client: ApiClient, answer: ApiResponse, wait: bool, output: Output) -> dict[str, Any]:
+    """Prints an operation and returns it; with `wait`, waits until it has ended."""
+    operation: dict[str, Any] = answer.body
     if answer.status == ACCEPTED and wait:
-        said = follow(asked, said, stderr())
+        operation = wait_for_operation(client, operation, stderr())
     if output is Output.JSON:
-        print_json(said)
-    elif "state" in said:
-        stdout().print(line_of(said), markup=False)
-    return said
+        print_json(operation)
+    elif "state" in operation:
+        stdout().print(line_of(operation), markup=False)
+    return operation
 
 
 def line_of(operation: Mapping[str, Any]) -> str:
@@ -48,22 +49,24 @@ def line_of(operation: Mapping[str, Any]) -> str:
     return f"{title_of(operation)}{more}{hint}"
 
 
-def of_each(asking: Asking, service: ServiceName | None, path: str, **params: Any) -> list[tuple[str, Any]]:
-    """What every service that runs answers; where one was named, it has to."""
-    found = of_running(asking, service, path, **params)
-    if not found:
+def get_from_each(asking: ApiOptions, service: ServiceName | None, path: str, **params: Any) -> list[tuple[str, Any]]:
+    """Gets `path` from every running service, or from `service` only. Raises NotRunningError if none is running."""
+    responses = get_from_running(asking, service, path, **params)
+    if not responses:
         raise NotRunningError("no service is running: `headrace run` starts them")
-    return found
+    return responses
 
 
-def of_running(asking: Asking, service: ServiceName | None, path: str, **params: Any) -> list[tuple[str, Any]]:
-    """The same, with an empty list where no service runs."""
-    found = []
+def get_from_running(
+    asking: ApiOptions, service: ServiceName | None, path: str, **params: Any
+) -> list[tuple[str, Any]]:
+    """Like `get_from_each`, but returns an empty list if no service is running."""
+    responses = []
     for name in [service.value] if service else [each.value for each in ServiceName]:
         try:
-            with asking.api(name) as asked:
-                found.append((name, asked.get(path, **params)))
+            with asking.open_api(name) as client:
+                responses.append((name, client.get(path, **params)))
         except NotRunningError:
             if service is not None:
                 raise
-    return found
+    return responses

@@ -1,4 +1,4 @@
-"""What `headrace pause` and `headrace resume` share: orders over REST, or, where nobody runs, into the database."""
+"""Sends pause and resume orders: over REST, or into the database if the service is not running."""
 
 from __future__ import annotations
 
@@ -11,42 +11,44 @@ from urllib.parse import quote
 import psycopg
 import typer
 
-from headrace.database.access import opened_if_made
-from headrace.remote.asking import Asking
-from headrace.remote.client import Answer, NotRunningError, urls_of
-from headrace.remote.services import WaitOption, conclude
+from headrace.database.access import open_existing_database
+from headrace.remote.asking import ApiOptions
+from headrace.remote.client import ApiResponse, NotRunningError, urls_of
+from headrace.remote.services import WaitOption, print_operation
 from headrace.terminal.output import stderr
 from shared.errors import ConfigError
-from shared.ops.orders import Desired
+from shared.ops.orders import DesiredState
 from shared.ops.tables import audit as audit_table
 from shared.ops.tables.steering import steer
 from shared.settings.sections import Settings
 from shared.topics import DEAD_LETTERS, READS, WRITES, retry_topic
 
-WORDS: dict[Desired, str] = {"paused": "pause", "running": "resume"}
+WORDS: dict[DesiredState, str] = {"paused": "pause", "running": "resume"}
 
 
 @dataclass(frozen=True)
 class SteeringOptions:
-    """Of pause and resume."""
+    """The options of pause and resume."""
 
-    topics: Annotated[list[str] | None, typer.Argument(metavar="[TOPIC]...", help="Which; or --all.")] = None
+    topics: Annotated[list[str] | None, typer.Argument(metavar="[TOPIC]...", help="Topics; or use --all.")] = None
     all_: Annotated[bool, typer.Option("--all", help="All topics of the service.")] = False
     wait: WaitOption = False
-    reason: Annotated[str | None, typer.Option("--reason", metavar="TEXT", help="Why; it is kept.")] = None
+    reason: Annotated[str | None, typer.Option("--reason", metavar="TEXT", help="Reason, stored with the order.")] = (
+        None
+    )
 
     def topics_for(self, service: str) -> list[str]:
-        """Topics, none of them standing for all. Raises ConfigError."""
-        known = topics_of(service)
+        """The topics; an empty list means all of them. Raises ConfigError."""
+        valid = topics_of(service)
         if bool(self.topics) == self.all_:
-            raise ConfigError(f"which topics? One or more of {', '.join(known)}, or --all")
-        if unknown := sorted(set(self.topics or ()) - set(known)):
-            raise ConfigError(f"the {service} does not work on {unknown[0]!r}; it does on {', '.join(known)}")
+            raise ConfigError(f"expected one or more of {', '.join(valid)}, or --all")
+        if unknown := sorted(set(self.topics or ()) - set(valid)):
+            raise ConfigError(f"the {service} has no topic {unknown[0]!r}; its topics: {', '.join(valid)}")
         return self.topics or []
 
 
 def topics_of(service: str) -> tuple[str, ...]:
-    """What a service can be paused on."""
+    """The topics that a service can pause."""
     reads = READS[service]
     if not reads:
         return WRITES[service]
@@ -54,35 +56,37 @@ def topics_of(service: str) -> tuple[str, ...]:
 
 
 def steer_service(
-    asking: Asking, service: str, options: SteeringOptions, desired: Desired, more: Mapping[str, Any]
+    asking: ApiOptions, service: str, options: SteeringOptions, desired: DesiredState, more: Mapping[str, Any]
 ) -> None:
-    """`more`: of the request, beside the reason."""
+    """Orders a state of topics. `more` holds fields of the request body beside the reason."""
     topics, word = options.topics_for(service), WORDS[desired]
-    wish = ({"reason": options.reason} if options.reason else {}) | dict(more)
+    body = ({"reason": options.reason} if options.reason else {}) | dict(more)
     if asking.url is None and not urls_of(asking.settings, service):
         if options.wait:
-            raise NotRunningError(f"the {service} is not running, so nobody would obey: give the order without --wait")
-        _without_the_service(asking.settings, service, topics or list(topics_of(service)), desired, wish)
+            raise NotRunningError(
+                f"the {service} is not running and cannot obey the order: run the command without --wait"
+            )
+        _steer_offline(asking.settings, service, topics or list(topics_of(service)), desired, body)
         return
-    with asking.api(service) as asked:
+    with asking.open_api(service) as client:
         paths = [f"/topics/{quote(topic, safe='')}/{word}" for topic in topics] or [f"/topics/{word}"]
-        answers: list[Answer] = [asked.put(path, wish) for path in paths]
+        answers: list[ApiResponse] = [client.put(path, body) for path in paths]
         for answer in answers:
-            conclude(asked, answer, options.wait, asking.output)
+            print_operation(client, answer, options.wait, asking.output)
 
 
-def _without_the_service(
-    settings: Settings, service: str, topics: list[str], desired: Desired, wish: dict[str, Any]
+def _steer_offline(
+    settings: Settings, service: str, topics: list[str], desired: DesiredState, body: dict[str, Any]
 ) -> None:
-    """The order goes into the database, where every replica reads it before its first record."""
+    """Stores the order in the database, where every replica reads it before its first record."""
     who = f"command:{getpass.getuser()}"
-    with opened_if_made(settings) as access, access.connect("headrace command") as connection:
+    with open_existing_database(settings) as access, access.connect("headrace command") as connection:
         owner: psycopg.Connection[Any] = connection
         with owner.transaction():
             steer(
-                owner, service, topics, desired, who=who, request_id="command", reason=wish.get("reason"),
-                tolerate=wish.get("tolerate", 0),
+                owner, service, topics, desired, who=who, request_id="command", reason=body.get("reason"),
+                tolerate=body.get("tolerate", 0),
             )  # fmt: skip
-            named, after = ", ".join(topics), {"desired": desired, **wish}
-            audit_table.note(owner, service, who, WORDS[desired], named, after=after, request_id="command")
+            names, after = ", ".join(topics), {"desired": desired, **body}
+            audit_table.append(owner, service, who, WORDS[desired], names, after=after, request_id="command")
     stderr().print(f"the {service} is not running; it will be {desired} on {', '.join(topics)} when it is started")

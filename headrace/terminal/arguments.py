@@ -1,4 +1,4 @@
-"""The options that many commands have, and the settings they lead to."""
+"""Options that several commands share, and the settings that follow from them."""
 
 from __future__ import annotations
 
@@ -20,34 +20,36 @@ T = TypeVar("T")
 
 
 class Output(StrEnum):
-    """How an answer is written: for people, or for programs."""
+    """The form of an answer: for people, or for programs."""
 
     TABLE = "table"
     JSON = "json"
 
 
 DataDirOption = Annotated[
-    Path | None, typer.Option("--data-dir", metavar="DIR", help="Where everything is kept. [default: .headrace]")
+    Path | None, typer.Option("--data-dir", metavar="DIR", help="The data directory. [default: .headrace]")
 ]
 DatabaseOption = Annotated[
     str | None,
-    typer.Option(
-        "--database", metavar="URL", help="A PostgreSQL to use, without its password. [default: an embedded one]"
-    ),
+    typer.Option("--database", metavar="URL", help="PostgreSQL URL without password. [default: embedded server]"),
 ]
 BrokerOption = Annotated[
     str | None,
-    typer.Option("--broker", metavar="embedded|kafka://HOST:PORT", help="Where the topics lie. [default: embedded]"),
+    typer.Option(
+        "--broker", metavar="embedded|kafka://HOST:PORT", help="The broker of the topics. [default: embedded]"
+    ),
 ]
 ConfigOption = Annotated[
-    Path | None, typer.Option("--config", metavar="FILE", help="The settings file. [default: headrace.yaml, if there]")
+    Path | None,
+    typer.Option("--config", metavar="FILE", help="The settings file. [default: headrace.yaml, if it exists]"),
 ]
-OutputOption = Annotated[Output, typer.Option("--output", "-o", help="How to write the answer.")]
+OutputOption = Annotated[Output, typer.Option("--output", "-o", help="The form of the answer; json is unrounded.")]
+WideOption = Annotated[bool, typer.Option("--wide", help="Print all columns and every value in full.")]
 
 
 @dataclass(frozen=True)
 class DatabaseOptions:
-    """Of commands that use the database."""
+    """The options of commands that use the database."""
 
     data_dir: DataDirOption = None
     database: DatabaseOption = None
@@ -55,13 +57,13 @@ class DatabaseOptions:
 
     @cached_property
     def settings(self) -> Settings:
-        """Raises ConfigError."""
+        """The settings with these options applied. Raises ConfigError."""
         return settings_of(self.data_dir, self.database, self.config)
 
 
 @dataclass(frozen=True)
 class BrokerOptions:
-    """Of commands that use database and broker."""
+    """The options of commands that use database and broker."""
 
     data_dir: DataDirOption = None
     broker: BrokerOption = None
@@ -70,24 +72,24 @@ class BrokerOptions:
 
     @cached_property
     def settings(self) -> Settings:
-        """Raises ConfigError."""
+        """The settings with these options applied. Raises ConfigError."""
         return settings_of(self.data_dir, self.database, self.config, self.broker)
 
 
 def settings_of(
     data_dir: Path | None, database: str | None, config: Path | None, broker: str | None = None
 ) -> Settings:
-    """File, environment and options; the data directory as an absolute path. Raises ConfigError."""
-    given = {"data_dir": data_dir, "database.url": database, "broker.url": broker}
-    settings = load(Settings, os.environ, config, given)
+    """Settings from file, environment and options, with an absolute data directory. Raises ConfigError."""
+    options = {"data_dir": data_dir, "database.url": database, "broker.url": broker}
+    settings = load(Settings, os.environ, config, options)
     return settings.model_copy(update={"data_dir": settings.data_dir.expanduser().resolve()})
 
 
 def grouped_options(command: Callable[..., T]) -> Callable[..., T]:
-    """A command for Typer, where a parameter that is a dataclass stands for one option per field.
+    """Make a command for Typer in which each field of a dataclass parameter becomes an option.
 
-    The options of the first parameter come last, because they are the ones that many commands have. Of a dataclass with
-    a base class, its own fields come first.
+    The options of the first parameter come last in the help, because many commands share them. The fields of a derived
+    dataclass come before those of its base.
     """
     hints = get_type_hints(command, include_extras=True)
     groups = {name: hint for name, hint in hints.items() if is_dataclass(hint) and isinstance(hint, type)}
@@ -102,13 +104,13 @@ def grouped_options(command: Callable[..., T]) -> Callable[..., T]:
 
     first, *others = inspect.signature(command).parameters.values()
     ordered = [*others, first] if first.name in groups else [first, *others]
-    flat = [each for parameter in ordered for each in _flat(parameter, hints)]
+    flat = [each for parameter in ordered for each in _flattened(parameter, hints)]
     run.__signature__ = inspect.Signature(flat)  # type: ignore[attr-defined]
     run.__annotations__ = {each.name: each.annotation for each in flat}
     return run
 
 
-def _flat(parameter: inspect.Parameter, hints: dict[str, Any]) -> Iterator[inspect.Parameter]:
+def _flattened(parameter: inspect.Parameter, hints: dict[str, Any]) -> Iterator[inspect.Parameter]:
     hint = hints[parameter.name]
     if not (is_dataclass(hint) and isinstance(hint, type)):
         yield parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hint)

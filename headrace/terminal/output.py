@@ -1,23 +1,21 @@
-"""How every command writes its answer: as JSON for programs, as tables and lines for people."""
+"""Writes answers to standard output: as JSON for programs, as tables and lines for people."""
 
 from __future__ import annotations
 
+import shutil
 import sys
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Collection, Sequence
+from typing import Any
 
 import orjson
 from rich.console import Console
-from rich.table import Table
 
 from headrace.terminal.arguments import Output
-
-Row = Sequence[Any] | Mapping[str, Any]
-"""The cells in the order of the columns, or by the name of the column."""
+from headrace.terminal.table import TABLE_WIDTH, CellText, Row, table_lines, text_of
 
 
 def stdout() -> Console:
-    """Rich follows NO_COLOR, and leaves colours away where there is no terminal; there, nothing is cut to a width."""
+    """Lines are never wrapped or cut. Rich follows NO_COLOR and prints no colours if this is not a terminal."""
     return Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 10_000)
 
 
@@ -25,8 +23,8 @@ def stderr() -> Console:
     return Console(stderr=True, highlight=False)
 
 
-def note(text: str) -> None:
-    """Beside the answer, on standard error."""
+def print_note(text: str) -> None:
+    """Write a remark to standard error, beside the answer."""
     stderr().print(text, markup=False, soft_wrap=True)
 
 
@@ -36,40 +34,35 @@ def print_json(body: Any, indent: bool = False) -> None:
 
 def print_table(
     columns: Sequence[str],
-    rows: Iterable[Row],
-    numbers: Sequence[str] = (),
-    overflow: Literal["ellipsis", "fold"] = "ellipsis",
+    rows: Sequence[Row],
+    *,
+    times: Collection[str] = (),
+    wide: bool = False,
+    text: CellText = text_of,
 ) -> None:
-    """`numbers`: columns that are aligned to the right; `overflow`: what becomes of a cell that is too wide."""
-    table = Table()
-    for column in columns:
-        table.add_column(column, justify="right" if column in numbers else "left", overflow=overflow)
-    for row in rows:
-        cells = [row.get(column) for column in columns] if isinstance(row, Mapping) else row
-        table.add_row(*map(text_of, cells))
-    stdout().print(table, markup=False)
+    """Print a table as wide as the terminal, or 100 columns. `times`: columns of times as ISO 8601 strings."""
+    width = None if wide else _width()
+    sys.stdout.write("".join(f"{line}\n" for line in table_lines(columns, rows, width, times, text)))
 
 
-def give(output: Output, body: Any, columns: Sequence[str], rows: Sequence[Row], none: str) -> None:
-    """A body as JSON, or as a table; `none` where there is nothing to show."""
+def print_answer(
+    output: Output,
+    body: Any,
+    columns: Sequence[str],
+    rows: Sequence[Row],
+    none: str,
+    *,
+    times: Collection[str] = (),
+    wide: bool = False,
+) -> None:
+    """Print `body` as JSON, or `rows` as a table. `none`: the line for a person if there are no rows."""
     if output is Output.JSON:
         print_json(body)
     elif rows:
-        print_table(columns, rows)
+        print_table(columns, rows, times=times, wide=wide)
     else:
         stdout().print(none)
 
 
-def text_of(value: Any) -> str:
-    match value:
-        case None:
-            return ""
-        case bool():
-            return "yes" if value else "no"
-        case int():
-            return f"{value:,}"
-        case float():
-            return f"{value:,.1f}"
-        case dict() | list():
-            return orjson.dumps(value).decode()
-    return str(value)
+def _width() -> int:
+    return shutil.get_terminal_size((TABLE_WIDTH, 24)).columns if sys.stdout.isatty() else TABLE_WIDTH

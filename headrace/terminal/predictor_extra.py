@@ -1,4 +1,4 @@
-"""The packages that learning takes. The command's own image does without them, so they are asked for when needed."""
+"""Checks for the packages that training needs. They are optional: the command's own image does not contain them."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ from importlib.util import find_spec
 
 from shared.errors import ConfigError
 
-# As the extra `predictor` of pyproject.toml has them.
-PACKAGES = ("lightgbm", "matplotlib", "numpy", "safetensors", "threadpoolctl", "torch")
+# The extra `predictor` in pyproject.toml lists the same packages.
+PREDICTOR_PACKAGES = ("lightgbm", "matplotlib", "numpy", "safetensors", "threadpoolctl", "torch")
 
 
-def require(what: str) -> None:
-    """Raises ConfigError that says what to install for `what` to be done here."""
-    missing = [name for name in PACKAGES if find_spec(name) is None]
+def require_predictor_extra(action: str) -> None:
+    """Raises ConfigError that names the missing packages. `what`: the action that needs them."""
+    missing = [name for name in PREDICTOR_PACKAGES if find_spec(name) is None]
     if missing:
-        raise ConfigError(f"{what} wants what is not installed here: {', '.join(missing)}. Install headrace[predictor]")
+        raise ConfigError(
+            f"{action} needs packages that are not installed here: {', '.join(missing)}. Install headrace[predictor]"
+        )

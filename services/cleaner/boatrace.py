@@ -1,8 +1,8 @@
-"""The boat race format: a race's slice of programs, previews or results as a fact.
+"""Reads the boat race format: converts a race's slice of programs, previews or results to a fact.
 
-The tables name every numeric field of the source, what it is called here (the unit ends the name) and what is
-physically possible: far wider than 260 days show, and narrow enough to catch a value of another unit or column.
-Oddities are left to `rules`, `payouts` and `status`.
+The tables below list each numeric field of the source, its name in the fact (which ends with the unit) and its bounds.
+The bounds are far wider than the values of 260 days, but catch a value in another unit or from another column.
+Anomalies of the source are handled in `rules`, `payouts` and `status`.
 """
 
 from datetime import date, datetime
@@ -11,102 +11,106 @@ from typing import Any, NamedTuple
 from services.cleaner import rules
 from services.cleaner.filtered import Filtered
 from services.cleaner.payouts import missing_markets, transactions_of
-from services.cleaner.status import Page, has_fate, status_of
-from services.cleaner.values import Field, day, integer, integers, local_time, midnight, numbers, text
+from services.cleaner.status import ResultPage, has_outcome, status_of
+from services.cleaner.values import NumericField, day, integer, integers, local_time, midnight, numbers, text
 from shared.errors import InvalidEvent
 from shared.events import Listed, Observed, RawEvent, Settled, entity_key_of, event_key_of, session_key_of
 
 Json = dict[str, Any]
 
 OBSERVED_AFTER_S = 0.0
-"""Of an archived preview only the last version is left, and its instant is lost: it stands as known at the deadline.
-That is kind (72 % of previews came later than that), so it is said here and not hidden in a feature."""
+"""Delay of an archived preview's `known_at` after the betting deadline. The archive has only the last version, without
+its time. The deadline is an optimistic assumption: 72% of previews were published later."""
 
 SETTLED_AFTER_S = 900.0
-"""Of an archived result the instant is lost too: payouts are announced some 15 minutes after the deadline. (The
-source itself published them a median of 44 minutes after it.)"""
+"""Delay of an archived result's `known_at` after the betting deadline. The archive lacks its time too. Payouts are
+announced about 15 minutes after the deadline; the source itself published them a median of 44 minutes after it."""
 
 NOTHING_OBSERVED = Filtered("nothing observed yet")
 
-CARD_CODES = (Field("race_grade_number", "grade", 1, 5), Field("race_distance", "distance_m", 100, 10_000))
-RACER_CODES = (
-    Field("racer_class_number", "class", 1, 4),
-    Field("racer_branch_number", "branch", 1, 47),
-    Field("racer_birthplace_number", "birthplace", 1, 47),
+CARD_CODES = (
+    NumericField("race_grade_number", "grade", 1, 5),
+    NumericField("race_distance", "distance_m", 100, 10_000),
 )
-# Of this card: an entity's class is what its newest card says, and what it was at this event stays with the entry.
+RACER_CODES = (
+    NumericField("racer_class_number", "class", 1, 4),
+    NumericField("racer_branch_number", "branch", 1, 47),
+    NumericField("racer_birthplace_number", "birthplace", 1, 47),
+)
+# The class is stored twice: the entity has that of its newest card, the entry that at the time of this event.
 ENTRY_CODES = (
     RACER_CODES[0],
-    Field("racer_assigned_motor_number", "motor_number", 1, 999),
-    Field("racer_assigned_boat_number", "hull_number", 1, 999),
+    NumericField("racer_assigned_motor_number", "motor_number", 1, 999),
+    NumericField("racer_assigned_boat_number", "hull_number", 1, 999),
 )
-# "top 1 percent" is no percentage: it is the mean number of points per race, at most some 12.
+# Despite its name, "top 1 percent" is not a percentage but the mean number of points per race, at most about 12.
 CARD_MEASURES = (
-    Field("racer_weight", "weight_kg", 30, 120),
-    Field("racer_age", "age_years", 10, 110),
-    Field("racer_flying_count", "flying_count", 0, 20),
-    Field("racer_late_count", "late_count", 0, 20),
-    Field("racer_average_start_timing", "average_start_timing_s", 0, 5),
-    Field("racer_national_top_1_percent", "national_points", 0, 15),
-    Field("racer_national_top_2_percent", "national_top2_percent", 0, 100),
-    Field("racer_national_top_3_percent", "national_top3_percent", 0, 100),
-    Field("racer_local_top_1_percent", "local_points", 0, 15),
-    Field("racer_local_top_2_percent", "local_top2_percent", 0, 100),
-    Field("racer_local_top_3_percent", "local_top3_percent", 0, 100),
-    Field("racer_assigned_motor_top_2_percent", "motor_top2_percent", 0, 100),
-    Field("racer_assigned_motor_top_3_percent", "motor_top3_percent", 0, 100),
-    Field("racer_assigned_boat_top_2_percent", "hull_top2_percent", 0, 100),
-    Field("racer_assigned_boat_top_3_percent", "hull_top3_percent", 0, 100),
+    NumericField("racer_weight", "weight_kg", 30, 120),
+    NumericField("racer_age", "age_years", 10, 110),
+    NumericField("racer_flying_count", "flying_count", 0, 20),
+    NumericField("racer_late_count", "late_count", 0, 20),
+    NumericField("racer_average_start_timing", "average_start_timing_s", 0, 5),
+    NumericField("racer_national_top_1_percent", "national_points", 0, 15),
+    NumericField("racer_national_top_2_percent", "national_top2_percent", 0, 100),
+    NumericField("racer_national_top_3_percent", "national_top3_percent", 0, 100),
+    NumericField("racer_local_top_1_percent", "local_points", 0, 15),
+    NumericField("racer_local_top_2_percent", "local_top2_percent", 0, 100),
+    NumericField("racer_local_top_3_percent", "local_top3_percent", 0, 100),
+    NumericField("racer_assigned_motor_top_2_percent", "motor_top2_percent", 0, 100),
+    NumericField("racer_assigned_motor_top_3_percent", "motor_top3_percent", 0, 100),
+    NumericField("racer_assigned_boat_top_2_percent", "hull_top2_percent", 0, 100),
+    NumericField("racer_assigned_boat_top_3_percent", "hull_top3_percent", 0, 100),
 )
 WEATHER_CODES = (
-    Field("race_weather_number", "weather", 1, 5),
-    Field("race_wind_direction_number", "wind_direction", 1, 17),
+    NumericField("race_weather_number", "weather", 1, 5),
+    NumericField("race_wind_direction_number", "wind_direction", 1, 17),
 )
 WEATHER_MEASURES = (
-    Field("race_wind", "wind_m_s", 0, 60),
-    Field("race_wave", "wave_cm", 0, 300),
-    Field("race_temperature", "air_temperature_c", -40, 55),
-    Field("race_water_temperature", "water_temperature_c", -5, 45),
+    NumericField("race_wind", "wind_m_s", 0, 60),
+    NumericField("race_wave", "wave_cm", 0, 300),
+    NumericField("race_temperature", "air_temperature_c", -40, 55),
+    NumericField("race_water_temperature", "water_temperature_c", -5, 45),
 )
-COURSE = (Field("racer_course_number", "course", 1, 6),)
+COURSE = (NumericField("racer_course_number", "course", 1, 6),)
 PREVIEW_MEASURES = (
-    Field("racer_start_timing", "exhibition_start_timing_s", -5, 10),
-    Field("racer_weight", "weight_kg", 0, 120),
-    Field("racer_weight_adjustment", "weight_adjustment_kg", 0, 30),
-    Field("racer_exhibition_time", "exhibition_time_s", 0, 60),
-    Field("racer_tilt_adjustment", "tilt_deg", -3, 6),
+    NumericField("racer_start_timing", "exhibition_start_timing_s", -5, 10),
+    NumericField("racer_weight", "weight_kg", 0, 120),
+    NumericField("racer_weight_adjustment", "weight_adjustment_kg", 0, 30),
+    NumericField("racer_exhibition_time", "exhibition_time_s", 0, 60),
+    NumericField("racer_tilt_adjustment", "tilt_deg", -3, 6),
 )
-OUTCOME_CODES = (Field("racer_place_number", "place", 1, rules.LAST_CODE), *COURSE)
-START_TIMING = (Field("racer_start_timing", "start_timing_s", -5, 10),)
-TECHNIQUE = (Field("race_technique_number", "technique", 1, 6),)
+OUTCOME_CODES = (NumericField("racer_place_number", "place", 1, rules.LAST_CODE), *COURSE)
+START_TIMING = (NumericField("racer_start_timing", "start_timing_s", -5, 10),)
+TECHNIQUE = (NumericField("race_technique_number", "technique", 1, 6),)
 
 
-class Race(NamedTuple):
-    """Which race a slice is about, in its own words; they agree with its key."""
+class RaceId(NamedTuple):
+    """Date, venue and number of a race, as its slice states them."""
 
     day: date
     venue: int
     number: int
 
 
-def race_of(raw: RawEvent) -> Race:
-    race = Race(
+def race_id_of(raw: RawEvent) -> RaceId:
+    """The race of the slice. Raises InvalidEvent if it is not the race of the event key."""
+    race = RaceId(
         day(raw.body, "race_date"),
         integer(raw.body, "race_stadium_number", 1, 24),
         integer(raw.body, "race_number", 1, 12),
     )
     if event_key_of(raw.source, *race) != raw.event_key:
-        raise InvalidEvent(f"expected the race of its key, got {event_key_of(raw.source, *race)}")
+        raise InvalidEvent(f"expected the race {raw.event_key}, got {event_key_of(raw.source, *race)}")
     return race
 
 
-def listed(raw: RawEvent) -> Listed:
-    """A race of the programs feed. A card whose entries turned null stays listed, with six empty entries.
+def read_program(raw: RawEvent) -> Listed:
+    """Convert a race of the programs feed. A card whose entries are all null is listed with six empty entries.
 
-    An archived card is known from the start of its day: cards are published before the first race. What it holds
-    of weight, deadline, distance and hull are the day's last values all the same; a feature must not trust them.
+    An archived card counts as known from the start of its day, because cards are published before the first race. Its
+    weight, deadline, distance and hull are nevertheless the day's last values, so features must not use them.
     """
-    race, body = race_of(raw), raw.body
+    race, body = race_id_of(raw), raw.body
     boats = rules.six_boats(body.get("boats"))
     racers = [rules.racer_of(boat) for boat in boats]
     title = rules.single_spaced(text(body, "race_title"))
@@ -131,9 +135,9 @@ def listed(raw: RawEvent) -> Listed:
     )
 
 
-def observed(raw: RawEvent) -> Observed | Filtered:
-    """A race of the previews feed; Filtered while neither weather nor any boat was measured."""
-    race_of(raw)
+def read_preview(raw: RawEvent) -> Observed | Filtered:
+    """Convert a race of the previews feed; Filtered if it has neither weather nor a measured boat."""
+    race_id_of(raw)
     boats = rules.six_boats(raw.body.get("boats"))
     conditions = _conditions(raw.body)
     entries = [_observation(boat) for boat in boats]
@@ -143,40 +147,40 @@ def observed(raw: RawEvent) -> Observed | Filtered:
     return Observed.model_validate(fact | {"conditions": conditions, "entries": entries})
 
 
-def settled(raw: RawEvent) -> Settled | Filtered:
-    """A race of the results feed; what its status is, and when there is no fact in it, says `status_of`."""
-    race_of(raw)
+def read_result(raw: RawEvent) -> Settled | Filtered:
+    """Convert a race of the results feed; `status_of` decides its status, and whether it is Filtered."""
+    race_id_of(raw)
     body = raw.body
     boats = rules.six_boats(body.get("boats"))
     outcomes = [_outcome(raw.source, boat) for boat in boats]
     transactions = transactions_of(body.get("payouts"))
     conditions, technique = _conditions(body), integers(body, TECHNIQUE)
     blank = not conditions and not technique and all(_is_blank(boat) for boat in boats)
-    status = status_of(Page(outcomes, bool(transactions), blank, raw.historical))
+    status = status_of(ResultPage(outcomes, bool(transactions), blank, raw.historical))
     if isinstance(status, Filtered):
         if raw.ordinal == 1:
             return status
-        # An earlier version of this page was another: what it may have given is missing now, and whoever knows it
-        # (the loader) has to hear of that. To others this says nothing.
+        # An earlier version of this page was different. Values that it had are missing now, so the loader must get this
+        # version to record the regression.
         status = "provisional"
-    found = _fact(raw, None, SETTLED_AFTER_S) | {
+    fields = _fact(raw, None, SETTLED_AFTER_S) | {
         "status": status,
         "technique": technique.get("technique"),
         "conditions": conditions,
-        "outcomes": [outcome for outcome in outcomes if has_fate(outcome)],
+        "outcomes": [outcome for outcome in outcomes if has_outcome(outcome)],
         "transactions": transactions,
     }
     if status == "settled":
         places = [outcome.get("place") for outcome in outcomes]
         starters = sum(not outcome.get("refunded", False) for outcome in outcomes)
         rules.check_ranking(places)
-        found["missing_markets"] = missing_markets(places, starters, transactions)
-    return Settled.model_validate(found)
+        fields["missing_markets"] = missing_markets(places, starters, transactions)
+    return Settled.model_validate(fields)
 
 
 def _fact(raw: RawEvent, known_at: datetime | None, known_after_s: float | None) -> Json:
-    """What every fact says of itself. What was read live is known since it was published, or at least since it was
-    fetched; of an archive only the given stand-in is known."""
+    """The fields that all facts share. A live record became known when it was published, or else when it was fetched;
+    for an archived one the given `known_at` or `known_after_s` is used."""
     if not raw.historical:
         known_at, known_after_s = raw.published_at or raw.fetched_at, None
     return {
@@ -214,7 +218,7 @@ def _observation(boat: Json) -> Json:
 
 
 def _outcome(source: str, boat: Json) -> Json:
-    """An outcome with a key for each thing known, so that what is unknown cannot be mistaken for a value."""
+    """The outcome of a boat; unknown values have no key."""
     outcome: Json = integers(boat, OUTCOME_CODES)
     outcome |= numbers(boat, START_TIMING)
     outcome["slot"] = boat["racer_boat_number"]
@@ -226,5 +230,5 @@ def _outcome(source: str, boat: Json) -> Json:
 
 
 def _is_blank(boat: Json) -> bool:
-    """Nothing but the boat's own number. A `racer_number` 0 is a trace of somebody writing the page."""
+    """Whether the row has only the boat's number. (`racer_number` 0 is not blank: the page was being written.)"""
     return all(value is None for key, value in boat.items() if key != "racer_boat_number")

@@ -1,6 +1,6 @@
-"""The cleaner's one question: which fact does this raw slice state?
+"""Converts a raw event to a fact, by the reader of its source's format and its feed.
 
-This module chooses who reads the slice; the reading itself is left to one module per source format.
+Each source format has a module of its own, with one reader per feed.
 """
 
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from services.cleaner import boatrace
 from services.cleaner.filtered import Filtered
-from services.cleaner.reference import reference
+from services.cleaner.reference import read_reference
 from shared.errors import InvalidEvent
 from shared.events import CleanEvent, RawEvent
 from shared.records import reason_of
@@ -19,30 +19,30 @@ __all__ = ["Filtered", "clean"]
 Feeds = dict[str, Callable[[RawEvent], CleanEvent | Filtered]]
 
 BOATRACE: Feeds = {
-    "programs": boatrace.listed,
-    "previews": boatrace.observed,
-    "results": boatrace.settled,
-    "reference": reference,
+    "programs": boatrace.read_program,
+    "previews": boatrace.read_preview,
+    "results": boatrace.read_result,
+    "reference": read_reference,
 }
 
 FORMATS: dict[str, Feeds] = {"boatrace": BOATRACE, "simulator": BOATRACE}
-"""The format a source speaks, by the part of its name before the first hyphen (`simulator`, `simulator-2`)."""
+"""The format of a source, by the part of its name before the first hyphen (`simulator`, `simulator-2`)."""
 
 
 def clean(raw: RawEvent) -> CleanEvent | Filtered:
-    """The fact that `raw` states, or why it states none.
+    """The fact in `raw`, or the reason why it has none.
 
-    Raises InvalidEvent, and nothing else, where the slice is not of the source's documented shape, contradicts
-    itself or its key, or holds an impossible value.
+    Raises InvalidEvent, and nothing else, if the slice does not have the source's documented shape, contradicts itself
+    or its key, or holds an impossible value.
     """
     feeds = FORMATS.get(raw.source.partition("-")[0])
     if feeds is None:
         raise InvalidEvent(f"expected a source that begins with {' or '.join(FORMATS)}, got {raw.source!r}")
-    read = feeds.get(raw.feed)
-    if read is None:
+    reader = feeds.get(raw.feed)
+    if reader is None:
         raise InvalidEvent(f"expected a feed among {', '.join(feeds)}, got {raw.feed!r}")
     try:
-        return read(raw)
+        return reader(raw)
     except InvalidEvent as error:
         raise InvalidEvent(f"{raw.feed} of {raw.event_key}: {error}") from error
     except ValidationError as error:

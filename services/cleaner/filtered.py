@@ -1,10 +1,10 @@
-"""What the cleaner answers for a record that says nothing: no fact, and no fault either."""
+"""The cleaner's result for a valid record that contains no fact."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Filtered:
-    """Nothing to pass on. `reason` is one of a few fixed phrases, fit to be counted by."""
+    """The record has no output. `reason` is one of a few fixed phrases; it becomes a metric label."""
 
     reason: str

@@ -1,7 +1,7 @@
-"""What the payouts of a race tell, and which of them are silently missing.
+"""Reads the payouts of a race and finds those that the source omits.
 
-Selections are written as the source does: boat numbers joined by `-` where their order counts, else ascending
-and joined by `=`.
+Selections are written as in the source: boat numbers joined by `-` if their order counts, else ascending and joined by
+`=`.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -10,12 +10,12 @@ from itertools import combinations, groupby, permutations, product
 from re import compile as pattern
 from typing import Any
 
-from services.cleaner.values import wrong
+from services.cleaner.values import unexpected
 
 MARKETS = ("trifecta", "trio", "exacta", "quinella", "quinella_place", "win", "place")
 
-LOWEST_AMOUNT = 100  # the stake itself: the rules pay at least that, and 260 days show no less
-HIGHEST_AMOUNT = 1_000_000_000  # the highest of 260 days is 517,830; two thousand times that is a typing error
+LOWEST_AMOUNT = 100  # the stake: the rules guarantee it, and no payout of 260 days is lower
+HIGHEST_AMOUNT = 1_000_000_000  # the highest of 260 days is 517,830; about two thousand times that must be an error
 
 _SHAPES = {
     "trifecta": pattern("[1-6]-[1-6]-[1-6]"),
@@ -31,38 +31,38 @@ Selections = dict[str, frozenset[str]]
 
 
 def transactions_of(payouts: Any) -> list[dict[str, Any]]:
-    """The payout rows in the source's order, numbered within their market; a row that stands twice counts once."""
+    """The payout rows in the source's order, numbered within their market; a repeated row counts once."""
     if not isinstance(payouts, dict) or payouts.keys() != _SHAPES.keys():
-        raise wrong("payouts", f"an object of {', '.join(MARKETS)}", payouts)
-    found: list[dict[str, Any]] = []
+        raise unexpected("payouts", f"an object of {', '.join(MARKETS)}", payouts)
+    transactions: list[dict[str, Any]] = []
     for market in MARKETS:
         rows = payouts[market]
         if rows.__class__ is not list:
-            raise wrong(f"payouts.{market}", "an array", rows)
+            raise unexpected(f"payouts.{market}", "an array", rows)
         amounts: dict[str, int] = {}
         for row in rows:
-            selection, amount = _row(market, row)
+            selection, amount = _read_row(market, row)
             if selection not in amounts:
                 amounts[selection] = amount
                 ordinal = len(amounts)
-                found.append({"market": market, "selection": selection, "amount": amount, "ordinal": ordinal})
+                transactions.append({"market": market, "selection": selection, "amount": amount, "ordinal": ordinal})
             elif amounts[selection] != amount:
-                raise wrong(f"payouts.{market} {selection}", f"one amount, {amounts[selection]}", amount)
-    return found
+                raise unexpected(f"payouts.{market} {selection}", f"one amount, {amounts[selection]}", amount)
+    return transactions
 
 
-def _row(market: str, row: Any) -> tuple[str, int]:
+def _read_row(market: str, row: Any) -> tuple[str, int]:
     if row.__class__ is not dict:
-        raise wrong(f"payouts.{market}", "objects", row)
+        raise unexpected(f"payouts.{market}", "objects", row)
     selection, amount = row.get("combination"), row.get("payout")
     if selection.__class__ is not str or not _is_selection(market, selection):
-        raise wrong(f"payouts.{market}", "a combination of different boats such as 1-2-3 or 1=2=3", selection)
+        raise unexpected(f"payouts.{market}", "a combination of different boats such as 1-2-3 or 1=2=3", selection)
     if amount.__class__ is not int or not LOWEST_AMOUNT <= amount <= HIGHEST_AMOUNT:
-        raise wrong(f"payouts.{market} {selection}", f"an integer {LOWEST_AMOUNT}..{HIGHEST_AMOUNT}", amount)
+        raise unexpected(f"payouts.{market} {selection}", f"an integer {LOWEST_AMOUNT}..{HIGHEST_AMOUNT}", amount)
     return selection, amount
 
 
-@lru_cache(maxsize=1024)  # there are 120 + 20 + 30 + 15 + 15 + 6 + 6 right ones
+@lru_cache(maxsize=1024)  # there are 120 + 20 + 30 + 15 + 15 + 6 + 6 valid selections
 def _is_selection(market: str, selection: str) -> bool:
     if not _SHAPES[market].fullmatch(selection):
         return False
@@ -73,26 +73,28 @@ def _is_selection(market: str, selection: str) -> bool:
 def missing_markets(
     places: Sequence[int | None], starters: int, transactions: Iterable[Mapping[str, Any]]
 ) -> tuple[str, ...]:
-    """Payout rows silently missing: a market for every selection that should have paid and of which no row came.
+    """The markets with missing payout rows: winning selections for which the source has no row.
 
-    A market stands once for each missing row, so "place" twice says that both of its rows are missing. The likely
-    cause is a special payout: nobody held a winning ticket, and the source drops what shows no amount in yen.
+    A market is listed once for each missing row: "place" twice means that both of its rows are missing. The likely
+    cause is a special payout: no winning ticket was sold, and the source drops rows without an amount in yen.
 
-    `places` are those of slots 1 to 6; `starters` is the number of boats whose stakes stay.
-    Raises InvalidEvent where a row pays a selection that did not win.
+    `places` are those of slots 1 to 6; `starters` is the number of boats whose stakes are not refunded.
+    Raises InvalidEvent if a row pays a selection that did not win.
     """
     winning = winning_selections(tuple(places))
     paid: dict[str, set[str]] = {market: set() for market in MARKETS}
     for row in transactions:
         market, selection = row["market"], row["selection"]
         if selection not in winning[market]:
-            raise wrong(f"payouts.{market}", f"a winner, {' or '.join(sorted(winning[market])) or 'none'}", selection)
+            raise unexpected(
+                f"payouts.{market}", f"a winner, {' or '.join(sorted(winning[market])) or 'none'}", selection
+            )
         paid[market].add(selection)
-    return tuple(market for market in offered(starters) for _ in winning[market] - paid[market])
+    return tuple(market for market in offered_markets(starters) for _ in winning[market] - paid[market])
 
 
-def offered(starters: int) -> tuple[str, ...]:
-    """The markets that stand with so many starters: a market in which every selection would win is called off."""
+def offered_markets(starters: int) -> tuple[str, ...]:
+    """The markets for this number of starters. A market in which every selection would win is cancelled."""
     if starters >= 4:
         return MARKETS
     if starters == 3:
@@ -100,26 +102,26 @@ def offered(starters: int) -> tuple[str, ...]:
     return ("exacta", "win") if starters == 2 else ()
 
 
-@lru_cache(maxsize=4096)  # 720 full orders, and those with fewer boats or dead heats that do occur
+@lru_cache(maxsize=4096)  # 720 complete orders, and the observed ones with fewer boats or dead heats
 def winning_selections(places: tuple[int | None, ...]) -> Selections:
-    """What wins in each market by the places of slots 1 to 6; a dead heat makes several win."""
-    found: dict[str, set[str]] = {market: set() for market in MARKETS}
+    """The winning selections of each market, by the places of slots 1 to 6. After a dead heat there are several."""
+    winners: dict[str, set[str]] = {market: set() for market in MARKETS}
     for order in _orders(places):
         first_two, first_three = order[:2], order[:3]
-        found["win"].add(order[0])
-        found["place"].update(first_two)
+        winners["win"].add(order[0])
+        winners["place"].update(first_two)
         if len(first_two) == 2:
-            found["exacta"].add("-".join(first_two))
-            found["quinella"].add("=".join(sorted(first_two)))
-            found["quinella_place"].update("=".join(pair) for pair in combinations(sorted(first_three), 2))
+            winners["exacta"].add("-".join(first_two))
+            winners["quinella"].add("=".join(sorted(first_two)))
+            winners["quinella_place"].update("=".join(pair) for pair in combinations(sorted(first_three), 2))
         if len(first_three) == 3:
-            found["trifecta"].add("-".join(first_three))
-            found["trio"].add("=".join(sorted(first_three)))
-    return {market: frozenset(selections) for market, selections in found.items()}
+            winners["trifecta"].add("-".join(first_three))
+            winners["trio"].add("=".join(sorted(first_three)))
+    return {market: frozenset(selections) for market, selections in winners.items()}
 
 
 def _orders(places: tuple[int | None, ...]) -> Iterator[list[str]]:
-    """The orders of finish, as boat numbers: one, or with a dead heat one for each way to break it."""
+    """The finishing orders as boat numbers: one, or after a dead heat one for each way to break the tie."""
     placed = sorted((place, str(slot)) for slot, place in enumerate(places, start=1) if place is not None)
     ties = [[slot for _, slot in tied] for _, tied in groupby(placed, key=lambda pair: pair[0])]
     for broken in product(*(permutations(tie) for tie in ties)):

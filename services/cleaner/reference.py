@@ -1,28 +1,28 @@
-"""A table of base data (venues, grades, place codes ...), as the fetcher hands it over."""
+"""Reads a table of reference data (venues, grades, place codes ...) from a raw event."""
 
 from typing import Any
 
-from services.cleaner.values import shown, text, wrong
+from services.cleaner.values import describe, text, unexpected
 from shared.errors import InvalidEvent
 from shared.events import RawEvent, Reference
 
 
-def reference(raw: RawEvent) -> Reference:
-    """The table in `raw`: body {"table": name, "rows": [{"code", "name", "attributes"?}, ...]}.
+def read_reference(raw: RawEvent) -> Reference:
+    """The table in `raw`, whose body is {"table": name, "rows": [{"code", "name", "attributes"?}, ...]}.
 
-    Base data holds from the moment it was fetched on: nobody tells when a code got its meaning.
+    `known_at` is the time of the fetch, because the source does not publish since when a code is valid.
     """
     table = text(raw.body, "table")
     if raw.event_key != f"{raw.source}:reference:{table}":
-        raise InvalidEvent(f"expected the table of {raw.event_key}, got {shown(table)}")
+        raise InvalidEvent(f"expected the table of {raw.event_key}, got {describe(table)}")
     rows = raw.body.get("rows")
     if not isinstance(rows, list):
-        raise wrong("rows", "an array", rows)
-    found = [_row(row) for row in rows]
-    codes = [row["code"] for row in found]
+        raise unexpected("rows", "an array", rows)
+    reference_rows = [_row(row) for row in rows]
+    codes = [row["code"] for row in reference_rows]
     if len(set(codes)) < len(codes):
-        twice = next(code for code in codes if codes.count(code) > 1)
-        raise InvalidEvent(f"rows: expected every code once, got {shown(twice)} more than once")
+        duplicate_code = next(code for code in codes if codes.count(code) > 1)
+        raise InvalidEvent(f"rows: expected every code once, got {describe(duplicate_code)} more than once")
     return Reference.model_validate(
         {
             "source": raw.source,
@@ -30,23 +30,23 @@ def reference(raw: RawEvent) -> Reference:
             "known_at": raw.fetched_at,
             "document_hash": raw.document_hash,
             "table": table,
-            "rows": found,
+            "rows": reference_rows,
         }
     )
 
 
 def _row(row: Any) -> dict[str, Any]:
     if not isinstance(row, dict):
-        raise wrong("rows", "objects", row)
+        raise unexpected("rows", "objects", row)
     code, name, attributes = row.get("code"), text(row, "name"), row.get("attributes") or {}
     if code.__class__ is str:
         code = text(row, "code")
     elif code.__class__ is not int or abs(code) >= 10**9:
-        raise wrong("code", "a text or an integer", code)
+        raise unexpected("code", "a text or an integer", code)
     if code is None or name is None:
-        raise wrong("rows", "a code and a name in every row", row)
+        raise unexpected("rows", "a code and a name in every row", row)
     if attributes.__class__ is not dict:
-        raise wrong("attributes", "an object", attributes)
+        raise unexpected("attributes", "an object", attributes)
     for key, value in attributes.items():
         if value.__class__ is str:
             text(attributes, key)

@@ -1,4 +1,4 @@
-"""What an operator may set of the cleaner."""
+"""The cleaner's settings."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pydantic import Field
 from shared.settings.sections import Section, ServiceSettings
 
 
-class Cleaner(Section):
-    batch_records: int = Field(default=2000, ge=1, description="records handled in one unit, at most")
+class CleanerSection(Section):
+    batch_records: int = Field(default=2000, ge=1, description="maximum number of records handled in one unit")
 
 
 class CleanerSettings(ServiceSettings):
     name: ClassVar[str] = "cleaner"
-    cleaner: Cleaner = Field(default=Cleaner(), description="how raw events are cleaned")
+    cleaner: CleanerSection = Field(default=CleanerSection(), description="how raw events are cleaned")

@@ -1,6 +1,6 @@
-"""Whether an event is settled, void, cancelled or only half told.
+"""Decides from a result page whether an event is settled, void, cancelled or provisional.
 
-The source says none of this; it follows from what its result page shows.
+The source has no field for it.
 """
 
 from collections.abc import Sequence
@@ -12,51 +12,53 @@ NO_RESULT = Filtered("no result yet")
 HALF_PUBLISHED = Filtered("half-published result")
 
 
-class Page(NamedTuple):
-    """What a result page shows."""
+class ResultPage(NamedTuple):
+    """The content of a result page, as far as the status depends on it."""
 
-    outcomes: Sequence[dict[str, Any]]  # of slots 1 to 6; a key is there where its value is known
-    paid: bool  # any payout row
-    blank: bool  # nothing at all: no racer (not even number 0), no name, no weather, no technique
-    historical: bool  # read after the day was over: nothing will follow
+    outcomes: Sequence[dict[str, Any]]  # of slots 1 to 6; unknown values have no key
+    has_payouts: bool  # there is a payout row
+    is_blank: bool  # no content: no racer (not even number 0), name, weather or technique
+    historical: bool  # fetched after the day was over: it will not change
 
 
-def status_of(page: Page) -> str | Filtered:
-    """settled, void, cancelled or provisional; Filtered where the page states no fact.
+def status_of(page: ResultPage) -> str | Filtered:
+    """The status (settled, void, cancelled or provisional), or Filtered if the page contains no fact.
 
-    - A blank page of a day that is over: the event was called off, `cancelled`. While the day runs it only says
-      that there is no result yet.
-    - No fate of any boat and yet not blank (the trace is a `racer_number` 0): read while it was being written.
-      Whether that event ended is not known, so this is no cancellation, even when nothing better ever follows.
+    - Blank page, day is over: `cancelled`. Blank page, day not over: Filtered, there is no result yet.
+    - Not blank (a `racer_number` 0 is enough), but no outcome of any boat: Filtered. It was fetched while it was
+      being written. Whether the event ended is unknown, so it is not a cancellation, even if no better page follows.
     - Places and payouts, and every boat accounted for: `settled`.
     - Neither a place nor a payout, and none can follow: `void`.
-    - Anything between is `provisional`, in an archive too: places whose payouts are gone must not be taken for an
-      event in which every payout was a special one.
+    - Anything else: `provisional`, in an archive too. Places without payouts must not be taken for an event in which
+      every payout was a special payout.
     """
-    placed = any("place" in outcome for outcome in page.outcomes)
-    if not placed and not page.paid and not any(has_fate(outcome) for outcome in page.outcomes):
-        if not page.blank:
+    has_places = any("place" in outcome for outcome in page.outcomes)
+    if not has_places and not page.has_payouts and not any(has_outcome(outcome) for outcome in page.outcomes):
+        if not page.is_blank:
             return HALF_PUBLISHED
         return "cancelled" if page.historical else NO_RESULT
-    accounted = all(_is_accounted(outcome, page.historical) for outcome in page.outcomes)
-    if placed and page.paid and accounted:
+    all_accounted = all(_is_accounted(outcome, page.historical) for outcome in page.outcomes)
+    if has_places and page.has_payouts and all_accounted:
         return "settled"
-    if not placed and not page.paid and (accounted or _no_bet_stands(page.outcomes)):
+    if not has_places and not page.has_payouts and (all_accounted or _too_few_starters(page.outcomes)):
         return "void"
     return "provisional"
 
 
-def has_fate(outcome: dict[str, Any]) -> bool:
-    """Something happened to this boat: who sat in it alone is no outcome."""
+def has_outcome(outcome: dict[str, Any]) -> bool:
+    """Whether the boat has a place, a place code, a course or a start timing. A racer alone is not an outcome."""
     return "place" in outcome or "code" in outcome or "course" in outcome or "start_timing_s" in outcome
 
 
 def _is_accounted(outcome: dict[str, Any], historical: bool) -> bool:
-    """A place or a code is a boat's end. A racer without either is one only when the day is over: the source has no
-    number for some of the marks in its page, and while the day runs that looks like a place still to come."""
+    """Whether the boat's outcome is final: it has a place or a code, or the day is over and it has a racer.
+
+    Some marks of the source's page have no code. While the day runs, such a boat looks like one whose place is not
+    published yet.
+    """
     return "place" in outcome or "code" in outcome or (historical and "entity_key" in outcome)
 
 
-def _no_bet_stands(outcomes: Sequence[dict[str, Any]]) -> bool:
-    """Fewer than two boats whose stakes stay: void at once, whatever the last one did."""
+def _too_few_starters(outcomes: Sequence[dict[str, Any]]) -> bool:
+    """Whether fewer than two boats have stakes that are not refunded. The event is then void at once."""
     return sum(not outcome.get("refunded", False) for outcome in outcomes) < 2

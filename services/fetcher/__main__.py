@@ -1,4 +1,4 @@
-"""Fetcher: a declared source in, raw-events and an archive of raw documents out."""
+"""Runs the fetcher: reads a declared source, appends to raw-events and archives the raw documents."""
 
 from __future__ import annotations
 
@@ -7,26 +7,28 @@ import sys
 from services.fetcher.api import FetcherApi
 from services.fetcher.archive.replay_jobs import ArchiveReplays
 from services.fetcher.fetch import Fetcher
-from services.fetcher.postgres_backfills import KIND, Backfills
+from services.fetcher.postgres_backfills import BACKFILL, BackfillOperations
 from services.fetcher.settings import FetcherSettings
-from services.fetcher.source_factory import chosen
+from services.fetcher.source_factory import set_up_source
 from shared.broker.connect import connect
 from shared.ops.tables.replays import REPLAY
 from shared.runtime.metrics import Metrics
-from shared.runtime.process.operation_poller import Settling
+from shared.runtime.process.operation_poller import OperationPoller
 from shared.runtime.process.run import launch
-from shared.runtime.service import Polling, Service, serving
+from shared.runtime.service import PollerWork, Service, service_starter
 from shared.topics import FETCHER_CURSORS, RAW
 
 
 def wire(settings: FetcherSettings, metrics: Metrics) -> Service:
     clock, conninfo = settings.clock.clock(), settings.database.conninfo("headrace fetcher")
     requests = metrics.fetch_requests_total
-    source, plan, pollable, archive = chosen(settings, clock, lambda name, came: requests.labels(name, came).inc())
-    filling = Backfills(pollable if isinstance(pollable, Fetcher) else None)
+    source, plan, pollable, archive = set_up_source(
+        settings, clock, lambda name, came: requests.labels(name, came).inc()
+    )
+    backfills = BackfillOperations(pollable if isinstance(pollable, Fetcher) else None)
     return Service(
-        Polling(pollable, RAW, FETCHER_CURSORS),
-        background=[Settling(conninfo, settings.name, KIND, filling.look)],
+        PollerWork(pollable, RAW, FETCHER_CURSORS),
+        background=[OperationPoller(conninfo, settings.name, BACKFILL, backfills.read_progress)],
         detail=pollable.status,
         routers=[FetcherApi(source, plan, clock, archive).router],
         jobs={REPLAY: ArchiveReplays(source, archive, conninfo, lambda: connect(settings, conninfo)).start},
@@ -35,4 +37,4 @@ def wire(settings: FetcherSettings, metrics: Metrics) -> Service:
 
 
 if __name__ == "__main__":
-    sys.exit(launch(FetcherSettings, serving(wire)))
+    sys.exit(launch(FetcherSettings, service_starter(wire)))

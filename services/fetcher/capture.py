@@ -1,7 +1,7 @@
-"""A document becomes one raw record per event that changed, its slice untouched to the byte.
+"""Splits a document into one raw record per changed event. The bytes of an event's slice are unchanged.
 
-The document is taken apart by msgspec, which notes where each event begins and ends but builds no objects; only the
-three keys that say which event it is are read.
+msgspec finds where each event begins and ends without building objects. Only the three keys that identify an event
+are decoded.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import msgspec
 import orjson
 
-from services.fetcher.planning.cursor import Seen, Version
+from services.fetcher.planning.cursor import KnownVersions, SliceVersion
 from services.fetcher.sources.declaration import Feed, Identity, Source
 from services.fetcher.sources.documents import Document
 from shared.broker.contract import NewRecord
@@ -27,28 +27,28 @@ from shared.topics import RAW, dead_letter_topic
 SCHEMA = "raw-event/1"
 HOP = "fetcher"
 DEAD_LETTERS = dead_letter_topic(HOP)
-FOUND_IN = "services.fetcher.capture"
-# 16 bytes tell the versions of one event apart beyond doubt; the cursor keeps one for every event of a day.
+CAPTURE_FRAME = "services.fetcher.capture"
+# 16 bytes distinguish the versions of one event. Short, because the cursor has one or two hashes per event of a day.
 HASH_BYTES = 16
-# msgspec raises RecursionError on a document that is nested some thousand levels deep.
-NOT_READABLE = (msgspec.DecodeError, RecursionError)
-HIGHEST_VENUE, HIGHEST_NUMBER = 999, 99
+# msgspec raises RecursionError for a document nested thousands of levels deep.
+DECODE_ERRORS = (msgspec.DecodeError, RecursionError)
+MAX_VENUE, MAX_NUMBER = 999, 99
 
 
-class AnotherDay(InvalidDocument):
-    """All of the document's events are of another day: `today` has not changed yet, or the file is misnamed."""
+class WrongDay(InvalidDocument):
+    """All events of the document are of another day: `today` is not updated yet, or the file has a wrong name."""
 
 
-class Captured(NamedTuple):
-    """What a document says that is new, what is known of its events now, and the slices that could not be used."""
+class CaptureResult(NamedTuple):
+    """New records, the versions of all events after the document, and dead letters of slices without a valid key."""
 
     records: list[NewRecord]
-    seen: dict[str, Version]
-    rejected: list[NewRecord]
+    versions: dict[str, SliceVersion]
+    dead_letters: list[NewRecord]
 
 
 class Slice(NamedTuple):
-    """One event's bytes and its key, or why it has none."""
+    """The bytes of one event and its key, or the reason why there is no key."""
 
     body: bytes
     event_key: str | None
@@ -56,95 +56,100 @@ class Slice(NamedTuple):
 
 
 class Capture:
-    """Splits the documents of one feed. Safe for several threads."""
+    """Splits the documents of one feed. Thread-safe."""
 
     def __init__(self, source: Source, feed: Feed) -> None:
         self._source = source.name
         self._feed = feed
         self._path = feed.events.split(".")
-        self._envelope = _envelope(self._path)
-        self._identity = msgspec.json.Decoder(_identity(source.identity))
+        self._envelope = _document_type(self._path)
+        self._identity = msgspec.json.Decoder(_identity_type(source.identity))
 
-    def __call__(self, document: Document, seen: Seen, closing: bool = False) -> Captured:
-        """Records of the events whose slice differs from what was `seen`.
+    def __call__(self, document: Document, previous: KnownVersions, closing: bool = False) -> CaptureResult:
+        """Records of the events whose slice differs from the previous version.
 
-        `closing`: the day was followed live, and this is its final document. Then a feed that says so tells the
-        events that are as they were at first once more, now as history.
-        Raises InvalidDocument where the document is not of the declared shape.
+        `closing`: this is the final document of a day that was followed live. If the feed declares
+        `close: reemit-first`, events that never changed since their first version are emitted again, as historical.
+        Raises InvalidDocument if the document does not have the declared shape.
         """
-        again = closing and self._feed.close == "reemit-first"
-        known = dict(seen)
+        reemits = closing and self._feed.close == "reemit-first"
+        versions = dict(previous)
         records: list[NewRecord] = []
-        rejected: list[NewRecord] = []
+        dead_letters: list[NewRecord] = []
         for slice_, version in self._versions(document):
-            before = seen.get(slice_.event_key or version.hash)
+            before = previous.get(slice_.event_key or version.hash)
             if before is not None and before.hash == version.hash:
-                if not (again and slice_.event_key and before.is_as_at_first):
+                if not (reemits and slice_.event_key and before.is_unchanged_since_first):
                     continue
-                version = before.next(before.hash)  # noqa: PLW2901 - the same slice, told once more
+                version = before.next(before.hash)  # noqa: PLW2901 - the same slice, emitted again
             elif before is not None:
                 version = before.next(version.hash)  # noqa: PLW2901 - the same event, changed
             if slice_.event_key is None:
-                rejected.append(self._dead_letter(document, slice_, version))
-                known[version.hash] = version
+                dead_letters.append(self._dead_letter(document, slice_, version))
+                versions[version.hash] = version
             else:
                 records.append(self._record(document, slice_.event_key, slice_.body, version))
-                known[slice_.event_key] = version
-        return Captured(records, known, rejected)
+                versions[slice_.event_key] = version
+        return CaptureResult(records, versions, dead_letters)
 
-    def _versions(self, document: Document) -> Iterator[tuple[Slice, Version]]:
-        """Every slice as if it were an event's first; of two of the same event, the second has no key."""
-        there: set[str] = set()
+    def _versions(self, document: Document) -> Iterator[tuple[Slice, SliceVersion]]:
+        """Every slice as the first version of its event. A second slice of the same event has no key."""
+        keys: set[str] = set()
         for slice_ in self._slices(document):
             key = slice_.event_key
             hash_ = hashlib.blake2b(slice_.body, digest_size=HASH_BYTES).hexdigest()
-            if key in there:
-                yield Slice(slice_.body, None, f"expected each event once, got {key} again"), Version(hash_, 1)
+            if key in keys:
+                yield Slice(slice_.body, None, f"expected each event once, got {key} again"), SliceVersion(hash_, 1)
                 continue
             if key is not None:
-                there.add(key)
-            yield slice_, Version(hash_, 1)
+                keys.add(key)
+            yield slice_, SliceVersion(hash_, 1)
 
     def _slices(self, document: Document) -> Sequence[Slice]:
         slices, days = [], set()
         for raw in self._events(document):
             body = bytes(raw)
             try:
-                read = self._identity.decode(body)
-            except NOT_READABLE as error:
-                slices.append(Slice(body, None, f"expected date, venue and number of an event: {error}"))
+                identity = self._identity.decode(body)
+            except DECODE_ERRORS as error:
+                slices.append(Slice(body, None, f"expected the date, venue and number of an event: {error}"))
                 continue
-            days.add(read.date)
-            slices.append(self._identified(document.date, body, read))
+            days.add(identity.date)
+            slices.append(self._to_slice(document.date, body, identity))
         if slices and not days:
             raise InvalidDocument(f"{document.url}: none of {len(slices)} slices is an event: {slices[0].problem}")
         if days and document.date.isoformat() not in days:
-            raise AnotherDay(f"{document.url}: expected events of {document.date}, got those of {min(days)[:10]}")
+            raise WrongDay(f"{document.url}: expected events of {document.date}, got events of {min(days)[:10]}")
         return slices
 
-    def _identified(self, day: date, body: bytes, read: Any) -> Slice:
-        if read.date != day.isoformat():
-            return Slice(body, None, f"expected an event of {day}, got one of {read.date[:10]!r}")
-        if not (1 <= read.venue <= HIGHEST_VENUE and 1 <= read.number <= HIGHEST_NUMBER):
-            return Slice(body, None, f"expected a venue and a number from 1, got {read.venue} and {read.number}")
-        return Slice(body, event_key_of(self._source, day, read.venue, read.number))
+    def _to_slice(self, day: date, body: bytes, identity: Any) -> Slice:
+        if identity.date != day.isoformat():
+            return Slice(body, None, f"expected an event of {day}, got one of {identity.date[:10]!r}")
+        if not (1 <= identity.venue <= MAX_VENUE and 1 <= identity.number <= MAX_NUMBER):
+            return Slice(
+                body,
+                None,
+                f"expected a venue from 1 to {MAX_VENUE} and a number from 1 to {MAX_NUMBER},"
+                f" got {identity.venue} and {identity.number}",
+            )
+        return Slice(body, event_key_of(self._source, day, identity.venue, identity.number))
 
     def _events(self, document: Document) -> Sequence[msgspec.Raw]:
         body = document.body
         try:
             if not body.isascii():
-                body.decode()  # msgspec does not look into what it only passes over
-            found = msgspec.json.decode(body, type=self._envelope)
-        except (*NOT_READABLE, UnicodeDecodeError) as error:
+                body.decode()  # msgspec does not validate the UTF-8 of values that it skips
+            node = msgspec.json.decode(body, type=self._envelope)
+        except (*DECODE_ERRORS, UnicodeDecodeError) as error:
             raise InvalidDocument(
                 f"{document.url}: expected JSON with events in `{self._feed.events}`: {error}"
             ) from error
         for _ in self._path:
-            found = found.inner
-        events: Sequence[msgspec.Raw] = found
+            node = node.inner
+        events: Sequence[msgspec.Raw] = node
         return events
 
-    def _record(self, document: Document, event_key: str, body: bytes, version: Version) -> NewRecord:
+    def _record(self, document: Document, event_key: str, body: bytes, version: SliceVersion) -> NewRecord:
         value = {
             "schema_version": 1,
             "source": self._source,
@@ -162,8 +167,8 @@ class Capture:
         headers = headers_of(event_id, SCHEMA, self._source, HOP)
         return NewRecord(RAW, event_key.encode(), orjson.dumps(value), headers)
 
-    def _dead_letter(self, document: Document, slice_: Slice, version: Version) -> NewRecord:
-        """As the runtime's dead letters are, of a record that never was one: it comes from no topic."""
+    def _dead_letter(self, document: Document, slice_: Slice, version: SliceVersion) -> NewRecord:
+        """A dead letter in the runtime's format. The slice was never a record, so the original topic is empty."""
         event_id = event_id_of(self._source, self._feed.name, document.url, version.hash)
         headers = headers_of(event_id, SCHEMA, self._source, HOP) | {
             names.ORIGINAL_TOPIC: b"",
@@ -177,21 +182,21 @@ class Capture:
             names.ATTEMPTS: b"1",
             names.REDRIVE_COUNT: names.count_text(0),
             names.FIRST_FAILED_AT: document.fetched_at.isoformat().encode(),
-            # No error was raised: what is wrong with a slice is found out in one place.
-            names.STACK_DIGEST: names.stack_digest([FOUND_IN]).encode(),
-            names.STACK_FRAME: FOUND_IN.encode(),
+            # No exception was raised, so the frame is this module.
+            names.STACK_DIGEST: names.stack_digest([CAPTURE_FRAME]).encode(),
+            names.STACK_FRAME: CAPTURE_FRAME.encode(),
         }
         return NewRecord(DEAD_LETTERS, document.url.encode(), slice_.body, headers)
 
 
-def _envelope(path: Sequence[str]) -> Any:
-    """The type of a document: what lies beside the events is passed over, the events stay bytes."""
+def _document_type(path: Sequence[str]) -> Any:
+    """The msgspec type of a document: other keys are skipped, events stay bytes."""
     kind: Any = list[msgspec.Raw]
     for key in reversed(path):
         kind = msgspec.defstruct("Envelope", [("inner", kind)], rename={"inner": key})
     return kind
 
 
-def _identity(declared: Identity) -> Any:
+def _identity_type(declared: Identity) -> Any:
     keys = {"date": declared.date, "venue": declared.venue, "number": declared.number}
     return msgspec.defstruct("Identified", [("date", str), ("venue", int), ("number", int)], rename=keys)

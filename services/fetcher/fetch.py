@@ -1,7 +1,7 @@
-"""The fetcher: fetches due windows in several threads and returns their outcomes as steps, in order.
+"""Fetches due windows in several threads and returns their outcomes as steps, in order.
 
-The poller loop (runtime/loops/poller.py) asks for steps and commits them. Meanwhile the threads work ahead, but only by
-a few windows: what is fetched and not committed lies in memory, and is fetched again after a crash.
+The poller loop (runtime/loops/poller.py) requests steps and commits them. Meanwhile the threads work only a few windows
+ahead: documents that are fetched but not committed are in memory, and are fetched again after a crash.
 """
 
 from __future__ import annotations
@@ -17,39 +17,40 @@ from typing import Any
 
 import structlog
 
-from services.fetcher.fetch_window import Keeper, Visit, Visited
-from services.fetcher.planning.windows import Due, Plan, Window
-from services.fetcher.progress import Progress
+from services.fetcher.fetch_window import DocumentStore, FetchOutcome, FetchWindow
+from services.fetcher.planning.windows import DueWindow, FetchPlan, Window
+from services.fetcher.progress import FetchProgress
 from services.fetcher.reference import reference_step
 from services.fetcher.sources.declaration import Source
 from services.fetcher.sources.documents import DocumentSource
 from shared.clock import Clock, VirtualClock
 from shared.errors import TransientError
 from shared.retry import Retry
-from shared.runtime.loops.handler import Step
+from shared.runtime.loops.handler import SourceStep
 
-# A unit of history: large enough that its commit costs little, small enough to hold several in memory.
+# Size of a unit of historical windows: large enough that the commit costs little, small enough to hold several units
+# in memory.
 BATCH_RECORDS = 2000
 BATCH_BYTES = 8 * 1024 * 1024
-# Windows ahead of the oldest one that is not collected, per thread: one at work and one waiting.
-AHEAD = 2
-# A day that ends and a retry that is due are found at the latest after this, whatever the caller's timeout.
-LONGEST_WAIT_S = 10.0
-# The loop asks for the next step every half second; after this long without a question it has stopped asking.
+# Windows per thread that are submitted and not collected: one being fetched and one waiting.
+WINDOWS_AHEAD = 2
+# The end of a day and a due retry are noticed within this time, whatever the caller's timeout.
+MAX_WAIT_S = 10.0
+# The loop calls `next` every half second. Without a call for this long, this fetcher is on standby or paused.
 IDLE_S = 5.0
 
-NOTHING_KNOWN: dict[str, Any] = {"windows": {}, "failed": [], "exhausted": False}
+EMPTY_STATUS: dict[str, Any] = {"windows": {}, "failed": [], "exhausted": False}
 
 
 class Fetcher:
-    """A Pollable. `load`, `next` and `close` belong to one thread; `status` may be asked from any."""
+    """A Pollable. Call `load`, `next` and `close` from one thread, the other methods from any."""
 
     def __init__(
         self,
         source: Source,
         documents: DocumentSource,
-        archive: Keeper,
-        plan: Plan,
+        archive: DocumentStore,
+        plan: FetchPlan,
         clock: Clock,
         *,
         threads: int = 8,
@@ -59,153 +60,160 @@ class Fetcher:
         self._documents = documents
         self._clock = clock
         self._batch_records = batch_records
-        self._visit = Visit(source, documents, archive, Retry(**source.retry.model_dump(), sleep=self._sleep))
-        self._progress = Progress(source, plan)
+        self._fetch_window = FetchWindow(
+            source, documents, archive, Retry(**source.retry.model_dump(), sleep=self._sleep)
+        )
+        self._progress = FetchProgress(source, plan)
         self._threads = min(threads, source.concurrency)
         self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="fetch")
         self._closed = threading.Event()
         self._wake = threading.Event()
-        self._live: deque[Future[Visited]] = deque()
-        self._history: deque[Future[Visited]] = deque()
-        self._batch, self._batch_bytes = Step([], {}), 0
-        self._reference: Step | None = None
-        self._status = NOTHING_KNOWN
-        self._asked: SimpleQueue[Callable[[], None]] = SimpleQueue()
-        self._backfilled: dict[str, dict[str, int]] = {}
-        self._asked_at_s = -math.inf
+        self._live: deque[Future[FetchOutcome]] = deque()
+        self._history: deque[Future[FetchOutcome]] = deque()
+        self._batch, self._batch_bytes = SourceStep([], {}), 0
+        self._reference: SourceStep | None = None
+        self._status = EMPTY_STATUS
+        self._commands: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self._backfill_counts: dict[str, dict[str, int]] = {}
+        self._polled_at_s = -math.inf
         self._log = structlog.get_logger()
 
     def load(self, cursors: Mapping[str, bytes]) -> None:
-        """Start over from the committed cursors; what is fetched and not committed is dropped."""
+        """Start over from the committed cursors. Uncommitted documents are dropped."""
         for future in (*self._live, *self._history):
             future.cancel()
         self._live.clear()
         self._history.clear()
-        self._batch, self._batch_bytes = Step([], {}), 0
+        self._batch, self._batch_bytes = SourceStep([], {}), 0
         self._progress.load(cursors)
-        self._status = NOTHING_KNOWN
+        self._status = EMPTY_STATUS
         self._reference = reference_step(self._source, cursors, self._clock.now())
 
-    def next(self, timeout_s: float) -> Step | None:
-        """The next step in order: base data, then what the running day brought, then history."""
-        self._asked_at_s = time.monotonic()
-        if not self._batch.cursors:  # all that was taken is committed by now
-            self._backfilled = self._progress.backfilled()
-        deadline_s = self._asked_at_s + timeout_s
+    def next(self, timeout_s: float) -> SourceStep | None:
+        """The next step: reference data first, then the current day, then historical windows."""
+        self._polled_at_s = time.monotonic()
+        if not self._batch.cursors:  # everything collected is committed by now
+            self._backfill_counts = self._progress.backfill_counts()
+        deadline_s = self._polled_at_s + timeout_s
         while not self._closed.is_set():
-            self._wake.clear()  # before looking: what ends while we look wakes us at once
+            self._wake.clear()  # before the check, so that a fetch that ends during it is not missed
             left_s = deadline_s - time.monotonic()
-            while not self._asked.empty():
-                self._asked.get()()
-            self._send_out()
-            step = self._base_data() or self._running_day() or self._past_days(hurry=left_s <= 0)
-            ends = step is not None or left_s <= 0
-            if ends or not (self._live or self._history):
-                self._report(step)  # not at each wake-up: it counts all windows
-            if ends:
+            while not self._commands.empty():
+                self._commands.get()()
+            self._submit_due()
+            step = self._take_reference() or self._take_live() or self._take_history(hurry=left_s <= 0)
+            returns = step is not None or left_s <= 0
+            if returns or not (self._live or self._history):
+                self._update_status(step)  # not at each wake-up, because it counts all windows
+            if returns:
                 return step
             self._wake.wait(min(left_s, self._wait_s()))
         return None
 
     def status(self) -> dict[str, Any]:
-        """Windows by standing, those that failed and why, and whether nothing of the plan is left; of a recorded span
-        also its days (planning/coverage.py)."""
+        """Counts of windows by status, failed windows with their causes, and whether the plan is finished.
+
+        For a recorded archive also the coverage of its days (planning/coverage.py).
+        """
         return self._status
 
     def backfill(self, name: str, windows: Sequence[Window], again: bool) -> None:
-        """Visit these windows beside the plan. From any thread; said again, it changes nothing."""
-        if name not in self._backfilled:
-            self._asked.put(lambda: self._progress.backfill(name, windows, again))
+        """Fetch these windows in addition to the plan. A repeated call has no effect."""
+        if name not in self._backfill_counts:
+            self._commands.put(lambda: self._progress.backfill(name, windows, again))
             self._wake.set()
 
-    def backfilled(self, name: str) -> dict[str, int] | None:
-        """How far it is, for any thread; None where this fetcher is not at work: it stands by, or is paused."""
-        at_work = time.monotonic() - self._asked_at_s < IDLE_S
-        return self._backfilled.get(name) if at_work else None
+    def backfill_counts(self, name: str) -> dict[str, int] | None:
+        """The windows of a backfill by outcome; None if this fetcher is on standby or paused."""
+        is_active = time.monotonic() - self._polled_at_s < IDLE_S
+        return self._backfill_counts.get(name) if is_active else None
 
     def drop_backfill(self, name: str) -> None:
-        """From any thread."""
-        if name in self._backfilled:
-            self._asked.put(lambda: self._progress.drop_backfill(name))
+        """Stop fetching the windows of a backfill."""
+        if name in self._backfill_counts:
+            self._commands.put(lambda: self._progress.drop_backfill(name))
 
     def close(self) -> None:
-        """Ends a wait in `next` and the delays between tries; requests on their way end by their own time limits."""
+        """Ends a wait in `next` and the delays between retries. Open requests end by their own time limits."""
         self._closed.set()
         self._wake.set()
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._documents.close()
 
-    def _send_out(self) -> None:
+    def _submit_due(self) -> None:
         now = self._clock.now()
-        self._live.extend(self._visits(self._progress.live(now)))
-        room = AHEAD * self._threads - len(self._history)
-        self._history.extend(self._visits(self._progress.history(now, max(0, room))))
+        self._live.extend(self._submit(self._progress.take_live(now)))
+        room = WINDOWS_AHEAD * self._threads - len(self._history)
+        self._history.extend(self._submit(self._progress.take_history(now, max(0, room))))
 
-    def _visits(self, found: list[Due]) -> list[Future[Visited]]:
-        futures = [self._pool.submit(self._visit, due, self._progress.cursor(due.window)) for due in found]
+    def _submit(self, windows: list[DueWindow]) -> list[Future[FetchOutcome]]:
+        futures = [self._pool.submit(self._fetch_window, due, self._progress.cursor(due.window)) for due in windows]
         for future in futures:
             future.add_done_callback(lambda _: self._wake.set())
         return futures
 
-    def _base_data(self) -> Step | None:
+    def _take_reference(self) -> SourceStep | None:
         step, self._reference = self._reference, None
         return step if step and step.records else None
 
-    def _running_day(self) -> Step | None:
-        """What is back, in order; a slow document holds those behind it, not those of an earlier round."""
-        step = Step([], {})
+    def _take_live(self) -> SourceStep | None:
+        """Finished fetches of the current day, in order. A slow one delays those submitted after it."""
+        step = SourceStep([], {})
         while self._live and self._live[0].done():
-            self._take(self._live.popleft(), step)
+            self._collect(self._live.popleft(), step)
         return step if step.cursors else None
 
-    def _past_days(self, hurry: bool) -> Step | None:
-        """Several windows in one step while there are many; what there is when nothing else comes, or in a hurry."""
+    def _take_history(self, hurry: bool) -> SourceStep | None:
+        """A step of finished historical windows, in order.
+
+        The step is returned when it is full, when no fetch is outstanding, or in a `hurry`.
+        """
         while self._history and self._history[0].done() and not self._is_full():
-            self._batch_bytes += self._take(self._history.popleft(), self._batch)
-            self._send_out()
+            self._batch_bytes += self._collect(self._history.popleft(), self._batch)
+            self._submit_due()
         if not self._batch.cursors or (self._history and not self._is_full() and not hurry):
             return None
         step = self._batch
-        self._batch, self._batch_bytes = Step([], {}), 0
+        self._batch, self._batch_bytes = SourceStep([], {}), 0
         return step
 
     def _is_full(self) -> bool:
         return len(self._batch.records) >= self._batch_records or self._batch_bytes >= BATCH_BYTES
 
-    def _take(self, future: Future[Visited], step: Step) -> int:
-        """Gives the size of what was added, in bytes."""
-        visited = future.result()
-        key = visited.due.window.key(self._source.name)
-        value = self._progress.settle(visited, self._clock.now())
-        if visited.cursor.state == "failed":
-            self._log.warning("window failed", window=key, error=visited.cursor.error, attempts=visited.cursor.attempts)
-        if visited.changed:
-            step.records.extend(visited.records)
+    def _collect(self, future: Future[FetchOutcome], step: SourceStep) -> int:
+        """Add a fetch's outcome to the step. Returns the size of its records in bytes."""
+        outcome = future.result()
+        key = outcome.due.window.key(self._source.name)
+        value = self._progress.record_outcome(outcome, self._clock.now())
+        if outcome.cursor.state == "failed":
+            self._log.warning("window_failed", window=key, error=outcome.cursor.error, attempts=outcome.cursor.attempts)
+        if outcome.changed:
+            step.records.extend(outcome.records)
             step.cursors[key] = value
-        return sum(len(record.value) for record in visited.records)
+        return sum(len(record.value) for record in outcome.records)
 
-    def _report(self, step: Step | None) -> None:
-        """A step that is given now is not committed yet, so nothing is exhausted before the next question."""
-        exhausted = step is None and self._progress.exhausted(self._clock.now())
+    def _update_status(self, step: SourceStep | None) -> None:
+        """Update the status. With a step to commit, the plan is not exhausted before the next call."""
+        exhausted = step is None and self._progress.is_exhausted(self._clock.now())
         progress = self._progress
         days = progress.coverage()
         self._status = {
             "windows": progress.counts(),
-            "failed": progress.failed(),
+            "failed": progress.failures(),
             "exhausted": exhausted,
             **({} if days is None else {"days": days}),
         }
 
     def _wait_s(self) -> float:
-        """In real time, until a window is due again."""
+        """Seconds of real time until a window of the current day is due."""
         now = self._clock.now()
         at = self._progress.next_live_at(now)
         if at is None:
-            return LONGEST_WAIT_S
+            return MAX_WAIT_S
         speed = self._clock.speed if isinstance(self._clock, VirtualClock) else 1.0
-        return min(LONGEST_WAIT_S, max(0.001, (at - now).total_seconds() / speed))
+        return min(MAX_WAIT_S, max(0.001, (at - now).total_seconds() / speed))
 
     def _sleep(self, seconds: float) -> None:
-        """Between two tries."""
+        """Waits between two tries. Raises TransientError when the fetcher is closed."""
         if self._closed.wait(seconds):
-            raise TransientError("the fetcher was told to stop")
+            raise TransientError("the fetcher is stopping")

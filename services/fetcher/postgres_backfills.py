@@ -1,4 +1,4 @@
-"""Backfills as operations: what the fetcher is asked to fetch beside its plan, and how far it is."""
+"""Runs backfill operations: passes their windows to the fetcher and reports their progress."""
 
 from __future__ import annotations
 
@@ -9,47 +9,53 @@ from typing import Any, Protocol
 from services.fetcher.planning.windows import Window, windows_between
 from shared.database.connection import DbConnection
 from shared.ops.operations import Operation
-from shared.runtime.process.operation_poller import Standing
+from shared.runtime.process.operation_poller import OperationProgress
 
-KIND = "backfill"
-# Said when no replica has answered for the operation.
-STANDING_BY = "the replica that fetches: is the fetcher paused?"
+BACKFILL = "backfill"
+# Shown in the operation as what it waits for, while no active replica has reported on it.
+NO_ACTIVE_REPLICA = "an active fetcher replica (is the fetcher paused?)"
 
 
-class Filling(Protocol):
-    """What is needed of the fetcher (services/fetcher/fetch.py)."""
+class BackfillRunner(Protocol):
+    """The part of the fetcher that runs backfills (services/fetcher/fetch.py)."""
 
     def backfill(self, name: str, windows: Sequence[Window], again: bool) -> None: ...
 
-    def backfilled(self, name: str) -> dict[str, int] | None: ...
+    def backfill_counts(self, name: str) -> dict[str, int] | None: ...
 
     def drop_backfill(self, name: str) -> None: ...
 
 
-class Backfills:
-    """Looks at each open backfill: hands it to the fetcher, and says how far that is."""
+class BackfillOperations:
+    """Passes each open backfill operation to the fetcher and reports its progress."""
 
-    def __init__(self, fetcher: Filling | None) -> None:
-        """None: this fetcher only retells what was kept."""
+    def __init__(self, fetcher: BackfillRunner | None) -> None:
+        """`fetcher` is None if the source is an archive of raw documents: then every backfill fails."""
         self._fetcher = fetcher
 
-    def look(self, _connection: DbConnection, operation: Operation) -> Standing | None:
+    def read_progress(self, _connection: DbConnection, operation: Operation) -> OperationProgress | None:
         if self._fetcher is None:
-            return Standing({}, ended="failed", error="nothing is fetched here: documents of an archive are told again")
+            return OperationProgress(
+                {}, final_state="failed", error="the source is an archive: days cannot be fetched from it"
+            )
         if operation.wanted == "cancel":
             self._fetcher.drop_backfill(operation.id)
-            return Standing(operation.counts, operation.progress, ended="cancelled")
+            return OperationProgress(operation.counts, operation.progress, final_state="cancelled")
         self._fetcher.backfill(operation.id, windows_of(operation.target), operation.target["again"])
-        counts = self._fetcher.backfilled(operation.id)
+        counts = self._fetcher.backfill_counts(operation.id)
         if counts is None:
-            return None if operation.waiting_for or operation.counts else Standing({}, waiting_for=STANDING_BY)
+            return (
+                None
+                if operation.waiting_for or operation.counts
+                else OperationProgress({}, waiting_for=NO_ACTIVE_REPLICA)
+            )
         if counts["due"]:
             total = sum(counts.values())
-            return Standing(counts, 1 - counts["due"] / total)
+            return OperationProgress(counts, 1 - counts["due"] / total)
         self._fetcher.drop_backfill(operation.id)
         failed = counts["failed"]
-        error = f"{failed} windows failed: GET /v1/windows?state=failed says why" if failed else None
-        return Standing(counts, 1.0, ended="failed" if failed else "succeeded", error=error)
+        error = f"{failed} windows failed: see GET /v1/windows?state=failed for the causes" if failed else None
+        return OperationProgress(counts, 1.0, final_state="failed" if failed else "succeeded", error=error)
 
 
 def windows_of(target: dict[str, Any]) -> list[Window]:

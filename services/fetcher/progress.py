@@ -1,4 +1,4 @@
-"""Which windows are done, failed, being fetched or due, from the cursors and this run's fetches. Not thread-safe."""
+"""Tracks which windows are done, failed, in flight or due, from cursors and this run's fetches. Not thread-safe."""
 
 from __future__ import annotations
 
@@ -9,39 +9,53 @@ from datetime import date, datetime, timedelta
 from itertools import islice
 from typing import Any
 
-from services.fetcher.fetch_window import Visited
+from services.fetcher.fetch_window import FetchOutcome
 from services.fetcher.planning.backfills import Backfills
 from services.fetcher.planning.coverage import coverage_of
-from services.fetcher.planning.cursor import Cursor, Standing, decode, encode, standing_of
-from services.fetcher.planning.windows import Due, Plan, Window, day_at, last_ended, wait_s, window_of, windows_between
+from services.fetcher.planning.cursor import WindowCursor, WindowStatus, decode, encode, status_of
+from services.fetcher.planning.windows import (
+    DueWindow,
+    FetchPlan,
+    Window,
+    day_at,
+    last_final_day,
+    wait_s,
+    window_of,
+    windows_between,
+)
 from services.fetcher.sources.declaration import Source
 
-NEVER_FETCHED = Standing()
+NEW_STATUS = WindowStatus()
 
 
 @dataclass
 class WindowState:
-    """One window. `value` is its encoded cursor, None before the first fetch; the rest is of this run."""
+    """The state of one window.
+
+    `value` is its encoded cursor, None before the first fetch, and `status` is decoded from it. The other fields
+    describe this run: `checked_at` is the time of the last fetch.
+    """
 
     value: bytes | None = None
-    status: Standing = NEVER_FETCHED
+    status: WindowStatus = NEW_STATUS
     checked_at: datetime | None = None
-    again_at: datetime | None = None
+    retry_at: datetime | None = None
     is_missing: bool = False
-    is_out: bool = False
+    is_in_flight: bool = False
 
     def is_due(self, now: datetime, every_s: float) -> bool:
         return self.checked_at is None or now >= self.checked_at + timedelta(seconds=every_s)
 
 
-class Progress:
-    """History is handed out in order, each window once a run; running days as often as the source says.
+class FetchProgress:
+    """Decides which windows to fetch next: historical windows in order, once per run; the current day at the source's
+    polling interval.
 
-    A window of history that failed, or that has no document, is tried again in the next run; when days are followed
-    there is no next run to wait for, and it is tried again with growing delays.
+    A historical window that failed or has no document is retried in the next run. With `follow` there may be no next
+    run, so it is retried with growing delays.
     """
 
-    def __init__(self, source: Source, plan: Plan) -> None:
+    def __init__(self, source: Source, plan: FetchPlan) -> None:
         self._source = source
         self._plan = plan
         self._feeds = [feed.name for feed in source.feeds]
@@ -50,171 +64,180 @@ class Progress:
         self.load({})
 
     def load(self, cursors: Mapping[str, bytes]) -> None:
-        """Start over from the committed cursors. Retry times of windows that failed in this run are kept."""
-        again_at = {window: state.again_at for window, state in self._windows.items()}
+        """Start over from the committed cursors. Windows that failed in this run keep their retry times."""
+        retry_at = {window: state.retry_at for window, state in self._windows.items()}
         self._windows = {
-            window: WindowState(value, standing_of(value))
+            window: WindowState(value, status_of(value))
             for key, value in cursors.items()
             if (window := window_of(key, self._source.name)) and window.feed in self._feeds
         }
         for window, state in self._windows.items():
-            state.again_at = again_at.get(window) if state.status.state == "failed" else None
-        self._todo: deque[Window] = deque()
+            state.retry_at = retry_at.get(window) if state.status.state == "failed" else None
+        self._pending: deque[Window] = deque()
         self._span: tuple[date, date] | None = None
         self._replan_at: datetime | None = None
         self._planned = False
-        self._backfills.restart(self._done())
+        self._backfills.restart(self._done_windows())
 
-    def history(self, now: datetime, most: int) -> list[Due]:
-        """Up to `most` windows whose day is over, oldest first, those of the plan before those of backfills; they are
-        out until `settle`."""
+    def take_history(self, now: datetime, max_windows: int) -> list[DueWindow]:
+        """Up to `most` windows whose day is over, oldest first, those of the plan before those of backfills.
+
+        They are in flight until `record_outcome`.
+        """
         span = self._span_at(now)
         if not self._planned or span != self._span or (self._replan_at is not None and now >= self._replan_at):
             self._replan(span, now)
-        taken = [self._todo.popleft() for _ in range(min(most, len(self._todo)))]
-        taken += islice((window for window in self._to_fill() if window not in taken), most - len(taken))
-        return self._handed_out(Due(window, historical=True) for window in taken)
+        windows = [self._pending.popleft() for _ in range(min(max_windows, len(self._pending)))]
+        windows += islice(
+            (window for window in self._backfill_windows() if window not in windows), max_windows - len(windows)
+        )
+        return self._mark_in_flight(DueWindow(window, historical=True) for window in windows)
 
     def backfill(self, name: str, windows: Iterable[Window], again: bool) -> None:
-        """Fetch these past windows too; `again`: also those that are done. Repeating the call changes nothing."""
-        self._backfills.add(name, windows, again, self._done())
+        """Fetch these past windows too. `again`: also those that are done. A repeated call has no effect."""
+        self._backfills.add(name, windows, again, self._done_windows())
 
-    def backfilled(self) -> dict[str, dict[str, int]]:
-        """For each backfill how many of its windows are due, done, failed and missing."""
+    def backfill_counts(self) -> dict[str, dict[str, int]]:
+        """For each backfill, how many of its windows are due, done, failed and missing."""
         return self._backfills.counts()
 
     def drop_backfill(self, name: str) -> None:
-        """The backfill is over; windows that are out come back nonetheless."""
+        """Forget a backfill. Its windows that are in flight still report their outcomes."""
         self._backfills.drop(name)
 
-    def live(self, now: datetime) -> list[Due]:
-        """The running day's windows that are to be looked at again; they are out until `settle`."""
+    def take_live(self, now: datetime) -> list[DueWindow]:
+        """The windows of the current day that are due. They are in flight until `record_outcome`."""
         today = day_at(now, self._source.zone)
-        if not self._plan.follows(today):
+        if not self._plan.includes_today(today):
             return []
         windows = [Window(feed, today) for feed in self._feeds]
-        return self._handed_out(
-            Due(window, historical=False)
+        return self._mark_in_flight(
+            DueWindow(window, historical=False)
             for window in windows
-            if not (state := self._state_of(window)).is_out
+            if not (state := self._state_of(window)).is_in_flight
             and (self._plan.follow or state.checked_at is None)
             and state.is_due(now, self._every_s(window))
         )
 
-    def cursor(self, window: Window) -> Cursor:
+    def cursor(self, window: Window) -> WindowCursor:
         value = self._state_of(window).value
-        return Cursor() if value is None else decode(value)
+        return WindowCursor() if value is None else decode(value)
 
-    def settle(self, visited: Visited, now: datetime) -> bytes:
-        """Take over the outcome of a fetch. Returns the window's cursor as it is to be committed."""
-        window, cursor = visited.due.window, visited.cursor
+    def record_outcome(self, outcome: FetchOutcome, now: datetime) -> bytes:
+        """Record the outcome of a fetch. Returns the encoded cursor to commit."""
+        window, cursor = outcome.due.window, outcome.cursor
         state = self._windows.setdefault(window, WindowState())
-        state.value, state.status = encode(cursor), Standing(cursor.state, cursor.attempts, cursor.error)
-        state.is_out, state.checked_at = False, now
-        if visited.due.historical:
-            self._settle_history(state, visited.absent, now)
-        self._backfills.settle(window, "missing" if visited.absent else cursor.state)
+        state.value, state.status = encode(cursor), WindowStatus(cursor.state, cursor.attempts, cursor.error)
+        state.is_in_flight, state.checked_at = False, now
+        if outcome.due.historical:
+            self._record_history(state, outcome.absent, now)
+        self._backfills.record_outcome(window, "missing" if outcome.absent else cursor.state)
         return state.value
 
-    def exhausted(self, now: datetime) -> bool:
-        """Whether nothing is left of the plan, for ever. Windows that failed in this run count as left behind."""
-        if not self._planned or self._todo or any(self._out()) or any(self._to_fill()):
+    def is_exhausted(self, now: datetime) -> bool:
+        """Whether the plan is finished and will never have due windows again. Failed windows do not count as due."""
+        if not self._planned or self._pending or any(self._in_flight_windows()) or any(self._backfill_windows()):
             return False
         if not self._plan.follow:
-            return not self.live_left(now)
-        ended = last_ended(now, self._source.zone, self._source.live.close_after_s)
-        return self._plan.last is not None and ended >= self._plan.last
+            return not self.has_unfetched_live(now)
+        last_day = last_final_day(now, self._source.zone, self._source.live.close_after_s)
+        return self._plan.last is not None and last_day >= self._plan.last
 
-    def live_left(self, now: datetime) -> bool:
+    def has_unfetched_live(self, now: datetime) -> bool:
         today = day_at(now, self._source.zone)
-        return self._plan.follows(today) and any(
+        return self._plan.includes_today(today) and any(
             self._state_of(Window(feed, today)).checked_at is None for feed in self._feeds
         )
 
     def next_live_at(self, now: datetime) -> datetime | None:
-        """When the running day is to be looked at next; None when it is not followed."""
+        """When a window of the current day is due next; None if the day is not followed."""
         today = day_at(now, self._source.zone)
-        if not (self._plan.follow and self._plan.follows(today)):
+        if not (self._plan.follow and self._plan.includes_today(today)):
             return None
-        windows = [window for feed in self._feeds if not self._state_of(window := Window(feed, today)).is_out]
+        windows = [window for feed in self._feeds if not self._state_of(window := Window(feed, today)).is_in_flight]
         times = [(self._state_of(w).checked_at or now) + timedelta(seconds=self._every_s(w)) for w in windows]
         return min(times, default=None)
 
     def counts(self) -> dict[str, int]:
-        """Windows by status; due ones are to be fetched or being fetched."""
+        """Counts of windows by status. `due` includes windows in flight."""
         done = sum(state.status.state == "done" for window, state in self._windows.items() if self._in_span(window))
         missing = sum(state.is_missing for state in self._windows.values())
-        due_now = len(self._todo) + sum(1 for _ in self._out()) + sum(1 for _ in self._to_fill())
-        return {"due": due_now, "done": done, "failed": len(self.failed()), "missing": missing}
+        due_now = (
+            len(self._pending) + sum(1 for _ in self._in_flight_windows()) + sum(1 for _ in self._backfill_windows())
+        )
+        return {"due": due_now, "done": done, "failed": len(self.failures()), "missing": missing}
 
     def coverage(self) -> dict[str, Any] | None:
-        """The days of a recorded span: those with a document that was read, and those with none. Else None."""
+        """Coverage of the days of a recorded plan (planning/coverage.py); None for other plans."""
         if not self._plan.recorded or self._span is None:
             return None
-        pending = {window.date for window in (*self._todo, *self._out())}
-        return coverage_of(*self._span, {window.date for window in self._done()}, pending)
+        pending = {window.date for window in (*self._pending, *self._in_flight_windows())}
+        return coverage_of(*self._span, {window.date for window in self._done_windows()}, pending)
 
-    def failed(self) -> list[dict[str, Any]]:
-        """The windows whose last fetch failed, and why."""
-        found = [(window, state.status) for window, state in self._windows.items() if state.status.state == "failed"]
+    def failures(self) -> list[dict[str, Any]]:
+        """The windows whose last fetch failed, with the causes."""
+        failed_windows = [
+            (window, state.status) for window, state in self._windows.items() if state.status.state == "failed"
+        ]
         return [
             {"window": window.key(self._source.name), "error": status.error, "attempts": status.attempts}
-            for window, status in sorted(found, key=lambda item: (item[0].date, item[0].feed))
+            for window, status in sorted(failed_windows, key=lambda item: (item[0].date, item[0].feed))
         ]
 
     def _span_at(self, now: datetime) -> tuple[date, date] | None:
-        """First and last day of history; it grows while days are followed."""
+        """First and last historical day. With `follow` the span grows each day."""
         plan, zone = self._plan, self._source.zone
         if plan.recorded and plan.first is not None and plan.last is not None:
             return plan.first, plan.last
-        ended = last_ended(now, zone, self._source.live.close_after_s)
-        last = ended if plan.last is None else min(plan.last, ended)
+        last_day = last_final_day(now, zone, self._source.live.close_after_s)
+        last = last_day if plan.last is None else min(plan.last, last_day)
         first = plan.first or self._first_open_day(plan.last or day_at(now, zone))
         return (first, last) if first <= last else None
 
     def _first_open_day(self, default: date) -> date:
-        """With no first day asked for: where a day was followed and not closed, for the program was not running."""
+        """The first day of a plan without `first`: the oldest day that was followed but not closed, because the program
+        was not running when it ended."""
         opened = (w.date for w, state in self._windows.items() if state.value and state.status.state != "done")
         return min(opened, default=default)
 
     def _replan(self, span: tuple[date, date] | None, now: datetime) -> None:
         self._planned, self._span, self._replan_at = True, span, None
         windows = windows_between(*span, self._feeds) if span else ()
-        self._todo = deque(window for window in windows if self._is_open(window, now))
-        times = [state.again_at for window, state in self._windows.items() if self._in_span(window)]
+        self._pending = deque(window for window in windows if self._is_open(window, now))
+        times = [state.retry_at for window, state in self._windows.items() if self._in_span(window)]
         later = [at for at in times if at is not None and at > now]
         if self._plan.follow and later:
             self._replan_at = min(later)
 
     def _is_open(self, window: Window, now: datetime) -> bool:
         state = self._state_of(window)
-        if state.is_out or state.status.state == "done":
+        if state.is_in_flight or state.status.state == "done":
             return False
-        return state.again_at is None or (self._plan.follow and now >= state.again_at)
+        return state.retry_at is None or (self._plan.follow and now >= state.retry_at)
 
-    def _settle_history(self, state: WindowState, absent: bool, now: datetime) -> None:
+    def _record_history(self, state: WindowState, absent: bool, now: datetime) -> None:
         state.is_missing = absent and state.status.state != "done"
         if state.status.state == "done":
-            state.again_at = None
+            state.retry_at = None
             return
         seconds = wait_s(max(1, state.status.attempts), self._source.live.poll_interval_s)
-        at = state.again_at = now + timedelta(seconds=seconds)
+        at = state.retry_at = now + timedelta(seconds=seconds)
         if self._plan.follow:
             self._replan_at = min(at, self._replan_at or at)
 
-    def _handed_out(self, found: Iterable[Due]) -> list[Due]:
-        handed = list(found)
-        for each in handed:
-            self._windows.setdefault(each.window, WindowState()).is_out = True
-        return handed
+    def _mark_in_flight(self, windows: Iterable[DueWindow]) -> list[DueWindow]:
+        marked = list(windows)
+        for each in marked:
+            self._windows.setdefault(each.window, WindowState()).is_in_flight = True
+        return marked
 
-    def _to_fill(self) -> Iterator[Window]:
-        return (window for window in self._backfills.due() if not self._state_of(window).is_out)
+    def _backfill_windows(self) -> Iterator[Window]:
+        return (window for window in self._backfills.due_windows() if not self._state_of(window).is_in_flight)
 
-    def _out(self) -> Iterator[Window]:
-        return (window for window, state in self._windows.items() if state.is_out)
+    def _in_flight_windows(self) -> Iterator[Window]:
+        return (window for window, state in self._windows.items() if state.is_in_flight)
 
-    def _done(self) -> set[Window]:
+    def _done_windows(self) -> set[Window]:
         return {window for window, state in self._windows.items() if state.status.state == "done"}
 
     def _every_s(self, window: Window) -> float:

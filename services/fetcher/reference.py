@@ -1,4 +1,4 @@
-"""The declared tables of base data as records: one a table, told when it is new or changed."""
+"""Turns the declared reference tables into records: one per table, when it is new or changed."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from datetime import datetime
 import orjson
 
 from services.fetcher.capture import HOP, SCHEMA
-from services.fetcher.planning.cursor import Cursor, Version, decode, encode
+from services.fetcher.planning.cursor import SliceVersion, WindowCursor, decode, encode
 from services.fetcher.sources.declaration import REFERENCE, Source
 from shared.broker.contract import NewRecord
 from shared.events import RawEvent, ReferenceRow, event_id_of
 from shared.records import headers_of
-from shared.runtime.loops.handler import Step
+from shared.runtime.loops.handler import SourceStep
 from shared.topics import RAW
 
 
-def reference_step(source: Source, cursors: Mapping[str, bytes], now: datetime) -> Step:
-    """Records of the tables that the cursors do not know yet as they are, and their cursors."""
-    step = Step([], {})
+def reference_step(source: Source, cursors: Mapping[str, bytes], now: datetime) -> SourceStep:
+    """Records and cursors of the tables that differ from the version in their cursors."""
+    step = SourceStep([], {})
     for table, rows in source.reference.items():
         key = f"{source.name}/{REFERENCE}/{table}"
         body = {"table": table, "rows": [row.model_dump() for row in rows]}
@@ -28,7 +28,7 @@ def reference_step(source: Source, cursors: Mapping[str, bytes], now: datetime) 
         before = decode(cursors[key]).seen.get(table) if key in cursors else None
         if before is not None and before.hash == hash_:
             continue
-        version = Version(hash_, 1) if before is None else before.next(hash_)
+        version = SliceVersion(hash_, 1) if before is None else before.next(hash_)
         raw = RawEvent(
             source=source.name,
             feed=REFERENCE,
@@ -41,7 +41,7 @@ def reference_step(source: Source, cursors: Mapping[str, bytes], now: datetime) 
             body=body,
         )
         step.records.append(_record(raw, version))
-        step.cursors[key] = encode(Cursor(state="done", document=hash_, fetched_at=now, seen={table: version}))
+        step.cursors[key] = encode(WindowCursor(state="done", document=hash_, fetched_at=now, seen={table: version}))
     return step
 
 
@@ -49,7 +49,7 @@ def _hash(rows: tuple[ReferenceRow, ...]) -> str:
     return hashlib.sha256(orjson.dumps([row.model_dump() for row in rows], option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
-def _record(raw: RawEvent, version: Version) -> NewRecord:
+def _record(raw: RawEvent, version: SliceVersion) -> NewRecord:
     event_id = event_id_of(raw.source, raw.feed, raw.event_key, version.hash, version.ordinal)
     headers = headers_of(event_id, SCHEMA, raw.source, HOP)
     return NewRecord(RAW, raw.event_key.encode(), raw.model_dump_json(exclude_none=True).encode(), headers)

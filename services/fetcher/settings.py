@@ -1,4 +1,4 @@
-"""What an operator may set of the fetcher."""
+"""Settings of the fetcher."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from pydantic import AwareDatetime, Field, model_validator
 from shared.settings.sections import Section, ServiceSettings, Url
 
 
-class Fetcher(Section):
+class FetcherSection(Section):
     source: str = Field(
-        default="simulator", min_length=1, description="a declared source by name, or the path of its FILE.yaml"
+        default="simulator", min_length=1, description="name of a declared source, or path of its YAML file"
     )
-    base_url: Url | None = Field(default=None, description="where the source is asked, instead of the declared place")
+    base_url: Url | None = Field(default=None, description="base URL of the source, instead of the declared one")
     archive_dir: Path | None = Field(
-        default=None, description="a recorded archive to read, or one that a fetcher kept, for source `archive`"
+        default=None, description="with source `archive`: the recorded archive or the fetcher archive to read"
     )
     from_date: date | None = Field(default=None, alias="from", description="first day to fetch")
     to_date: date | None = Field(default=None, alias="to", description="last day to fetch, inclusive")
     as_of: AwareDatetime | None = Field(
-        default=None, description="fetch nothing of days after this instant's (see loader.as_of)"
+        default=None, description="fetch no days after the day of this instant (see loader.as_of)"
     )
-    follow: bool = Field(default=False, description="go on with each new day as it comes")
-    threads: int = Field(default=8, ge=1, le=64, description="documents fetched at once")
-    batch_records: int = Field(default=2000, ge=1, description="records appended in one unit, at most")
+    follow: bool = Field(default=False, description="continue with each new day")
+    threads: int = Field(default=8, ge=1, le=64, description="documents fetched at the same time")
+    batch_records: int = Field(default=2000, ge=1, description="maximum records appended in one unit")
 
     @model_validator(mode="after")
     def _days_in_order(self) -> Self:
@@ -37,4 +37,4 @@ class Fetcher(Section):
 
 class FetcherSettings(ServiceSettings):
     name: ClassVar[str] = "fetcher"
-    fetcher: Fetcher = Field(default=Fetcher(), description="what is fetched")
+    fetcher: FetcherSection = Field(default=FetcherSection(), description="what the fetcher fetches")

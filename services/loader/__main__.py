@@ -1,4 +1,4 @@
-"""Loader: clean-events, predictions and dead letters in, rows and loaded-events out."""
+"""The loader process: reads clean-events, predictions and dead letters, writes rows and loaded-events."""
 
 from __future__ import annotations
 
@@ -7,32 +7,34 @@ import sys
 from services.loader.api import router
 from services.loader.exports import Exporter
 from services.loader.load import Loader
-from services.loader.postgres_export_orders import KIND, look
+from services.loader.postgres_export_orders import KIND, export_status
 from services.loader.settings import LoaderSettings
-from shared.database.connection import Link
+from shared.database.connection import ReconnectingConnection
 from shared.runtime.loops.handler import InTransaction
 from shared.runtime.metrics import Metrics
-from shared.runtime.process.operation_poller import Settling
+from shared.runtime.process.operation_poller import OperationPoller
 from shared.runtime.process.run import launch
-from shared.runtime.service import Consuming, Service, serving
+from shared.runtime.service import ConsumerWork, Service, service_starter
 from shared.topics import CLEAN, DEAD_LETTERS, PREDICTIONS
 
 
 def wire(settings: LoaderSettings, metrics: Metrics) -> Service:
     conninfo = settings.database.conninfo("headrace loader")
     clock = settings.clock.clock()
-    shared = Link(conninfo, "loader, shared rows", autocommit=True)
+    shared = ReconnectingConnection(conninfo, "loader, shared rows", autocommit=True)
     loader = Loader(clock, metrics, settings.service.slot, shared, settings.broker.partitions, settings.loader.as_of)
     exporter = Exporter(conninfo, settings.data_dir / "exports", clock)
     return Service(
-        Consuming(
+        ConsumerWork(
             [CLEAN, PREDICTIONS, *DEAD_LETTERS], InTransaction(loader.handle), max_records=settings.loader.batch_records
         ),
-        background=[exporter.run, Settling(conninfo, settings.name, KIND, look)] if settings.loader.exports else [],
+        background=[exporter.run, OperationPoller(conninfo, settings.name, KIND, export_status)]
+        if settings.loader.exports
+        else [],
         detail=exporter.status,
-        routers=[lambda desk: router(desk, exporting=settings.loader.exports)],
+        routers=[lambda context: router(context, exporting=settings.loader.exports)],
     )
 
 
 if __name__ == "__main__":
-    sys.exit(launch(LoaderSettings, serving(wire)))
+    sys.exit(launch(LoaderSettings, service_starter(wire)))

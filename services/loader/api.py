@@ -1,4 +1,4 @@
-"""The loader's own endpoints: exports of days, and what is parked."""
+"""The loader's REST endpoints: start a CSV export, list parked facts."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.config import JsonDict
 
-from services.loader.postgres_export_orders import KIND, touch
+from services.loader.postgres_export_orders import KIND, mark_days_outdated
 from shared.database.connection import DbConnection
 from shared.ops.operations import NotPossible
-from shared.runtime.api.context import Desk
-from shared.runtime.api.idempotent_change import ACCEPTED, Answer, OperationBody, begun, carry_out
+from shared.runtime.api.context import AdminContext
+from shared.runtime.api.idempotent_change import ACCEPTED, ChangeResult, OperationBody, apply_change, start_operation
 from shared.runtime.api.paging import Limit, page_of
 from shared.runtime.api.problems import responses
 
 
-class ExportWish(BaseModel):
-    """Days whose CSV files are to be written anew."""
+class ExportRequest(BaseModel):
+    """The days whose CSV files to rewrite."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -28,7 +28,7 @@ class ExportWish(BaseModel):
         json_schema_extra={"examples": [{"from": "2026-01-01", "to": "2026-01-31"}]},
     )
 
-    from_date: date = Field(alias="from", description="first day, as the source counts days")
+    from_date: date = Field(alias="from", description="first day, in the source's own calendar")
     to_date: date = Field(alias="to", description="last day, inclusive")
 
     @model_validator(mode="after")
@@ -47,12 +47,12 @@ PARKED_EXAMPLE: JsonDict = {
     "parked_at": "2026-01-31T09:00:00Z",
 }
 After = Annotated[
-    UUID | None, Query(description="`next` of the page before", examples=["0b0f5a3e-54b3-5f0e-9d0b-7a1d1f6c2b11"])
+    UUID | None, Query(description="`next` of the previous page", examples=["0b0f5a3e-54b3-5f0e-9d0b-7a1d1f6c2b11"])
 ]
 
 
-class Parked(BaseModel):
-    """A fact that waits for its event to be listed."""
+class ParkedFact(BaseModel):
+    """A fact whose event is not listed yet."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [PARKED_EXAMPLE]})
 
@@ -60,50 +60,52 @@ class Parked(BaseModel):
     event_key: str
     kind: str
     reason: str
-    place: str = Field(description="topic/partition/offset that it came from")
+    place: str = Field(description="topic/partition/offset of its record")
     parked_at: datetime
 
 
-class ParkedPage(BaseModel):
-    """The oldest first; `next` goes into `after` for the page behind it."""
+class ParkedFactPage(BaseModel):
+    """Oldest first. Pass `next` as `after` to get the next page."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"total": 1, "parked": [PARKED_EXAMPLE], "next": None}]})
 
     total: int
-    parked: list[Parked]
+    parked: list[ParkedFact]
     next: UUID | None
 
 
-def router(desk: Desk, *, exporting: bool) -> APIRouter:
-    """`exporting`: whether this loader writes CSV files at all."""
+def router(context: AdminContext, *, exporting: bool) -> APIRouter:
+    """`exporting`: whether this loader writes CSV files (setting `loader.exports`)."""
     router = APIRouter(tags=["loader"])
 
     @router.post(
         "/exports",
         status_code=202,
-        summary="Write days' CSV files anew",
+        summary="Rewrite the CSV files of a range of days",
         response_model=OperationBody,
         responses=ACCEPTED | responses(409),
     )
-    def export(wish: ExportWish, request: Request) -> Response:
-        """Whatever was written of these days before. A day is written once its events have ended, or it is over.
+    def start_export(body: ExportRequest, request: Request) -> Response:
+        """Existing files are replaced. A day is written when all its events have ended, or when the day is over.
 
-        409: this loader writes no CSV files.
+        409: CSV exports are switched off in this loader.
         """
 
-        def work(connection: DbConnection) -> Answer:
+        def work(connection: DbConnection) -> ChangeResult:
             if not exporting:
-                raise NotPossible("CSV files are switched off: set loader.exports to true and start the loader again")
-            return begun(connection, desk, request, KIND, touch(connection, wish.from_date, wish.to_date))
+                raise NotPossible("CSV exports are switched off: set loader.exports to true and restart the loader")
+            return start_operation(
+                connection, context, request, KIND, mark_days_outdated(connection, body.from_date, body.to_date)
+            )
 
-        return carry_out(desk, request, KIND, f"{wish.from_date} to {wish.to_date}", work)
+        return apply_change(context, request, KIND, f"{body.from_date} to {body.to_date}", work)
 
-    @router.get("/parked", summary="Facts that wait for their event")
-    def parked(after: After = None, limit: Limit = 100) -> ParkedPage:
-        """Each is handled when its event is listed, in the transaction that lists it."""
-        with desk.transaction() as connection:
+    @router.get("/parked", summary="List facts whose event is not listed yet")
+    def list_parked_facts(after: After = None, limit: Limit = 100) -> ParkedFactPage:
+        """A parked fact is loaded in the transaction that lists its event."""
+        with context.transaction() as connection:
             total = connection.execute("SELECT count(*) FROM facts.parked").fetchone()
-            found = connection.execute(
+            rows = connection.execute(
                 "SELECT record_id, parent_key, kind, reason, topic || '/' || p || '/' || off, parked_at"
                 " FROM facts.parked WHERE %(after)s::uuid IS NULL OR (parked_at, record_id) >"
                 " (SELECT parked_at, record_id FROM facts.parked WHERE record_id = %(after)s)"
@@ -111,8 +113,8 @@ def router(desk: Desk, *, exporting: bool) -> APIRouter:
                 {"after": after, "limit": limit + 1},
             ).fetchall()
         names = ("record_id", "event_key", "kind", "reason", "place", "parked_at")
-        page, last = page_of([Parked(**dict(zip(names, row, strict=True))) for row in found], limit)
+        page, last = page_of([ParkedFact(**dict(zip(names, row, strict=True))) for row in rows], limit)
         following = None if last is None else last.record_id
-        return ParkedPage(total=int(total[0]) if total else 0, parked=list(page), next=following)
+        return ParkedFactPage(total=int(total[0]) if total else 0, parked=list(page), next=following)
 
     return router

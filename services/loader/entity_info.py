@@ -1,8 +1,9 @@
-"""What the cards say of an entity, in the order in which they were known.
+"""Merges what several cards state about one entity.
 
-The newest card that says something else decides; what it does not know stays. The instant kept is since when all of
-this is known, so a card that only repeats it moves nothing: thousands of them do, and loaders side by side would
-wait for each other in every entity. (What is given up: of A, B, A seen as A, A, B by two loaders, B stays.)
+The newest card with a different value wins; values that it lacks are kept. `known_at` is the time since which the
+merged info is known, so a card that only repeats it changes no row. Thousands of cards do, and otherwise concurrent
+loaders would wait for each other's row locks on every entity. The price: when two loaders process the cards A, B, A in
+the order A, A, B, the result is B.
 """
 
 from __future__ import annotations
@@ -13,15 +14,17 @@ from typing import NamedTuple
 from shared.events import EntityInfo
 
 
-class Sighting(NamedTuple):
+class DatedEntityInfo(NamedTuple):
+    """An entity as one card states it; `known_at` is when the card became known."""
+
     known_at: datetime
     source: str
     info: EntityInfo
 
 
-def met_again(before: Sighting, sighting: Sighting) -> Sighting:
-    """What both say together. services/loader/postgres_merge.py does the same to rows."""
-    older, newer = (before, sighting) if sighting.known_at >= before.known_at else (sighting, before)
+def merge(before: DatedEntityInfo, other: DatedEntityInfo) -> DatedEntityInfo:
+    """Merge the two, in either order. `_UPDATE_ENTITIES` in services/loader/postgres_merge.py does the same in SQL."""
+    older, newer = (before, other) if other.known_at >= before.known_at else (other, before)
     info = EntityInfo(
         entity_key=newer.info.entity_key,
         name=newer.info.name or older.info.name,

@@ -1,8 +1,9 @@
-"""A CSV file per day and table: `exports/YYYY-MM-DD/*.csv`, written aside and renamed, so that no reader sees a half.
+"""Writes one CSV file per day and table, `exports/YYYY-MM-DD/*.csv`.
 
-A day is written when its last event has ended (or the day itself is over), and again whenever its rows change.
-Beside the tables lies `manifest.json`: how many rows each file has, and whether every event of the day has ended.
-Files hold the day of all sources; keys and a column of sessions.csv say whose a row is.
+A file is written under a temporary name and renamed, so a reader never sees a partial file. A day is written when its
+last event has ended or the day is over, and again whenever its rows change. `manifest.json` beside the files holds the
+row count of each file and whether all events of the day have ended. A file holds the rows of all sources; the keys and
+the column `source` of sessions.csv tell them apart.
 """
 
 from __future__ import annotations
@@ -20,18 +21,18 @@ import structlog
 from psycopg import sql
 
 from shared.clock import Clock
-from shared.database.connection import DbConnection, Link
+from shared.database.connection import DbConnection, ReconnectingConnection
 from shared.errors import TransientError
 
-LOOK_EVERY_S = 0.5
-# While a backfill passes through, its days change again and again for a while: a day is written once it has rested
-# this long, or at once when no day moves any more.
-REST_S = 3.0
-# Planning a query over the views costs more than reading one day: days that wait are read together.
-DAYS_AT_ONCE = 16
+POLL_INTERVAL_S = 0.5
+# A backfill changes its days many times in a row. A day is therefore written when it has been unchanged for this long,
+# or at once when no day has changed since the last poll.
+QUIET_PERIOD_S = 3.0
+# Planning a query over the views takes longer than reading one day, so several days are read in one query.
+MAX_DAYS_PER_SNAPSHOT = 16
 
-# With the date in the key of the advisory lock: exporters side by side never work at the same day.
-LOCK = int.from_bytes(b"csv", "big")
+# First half of the advisory lock key; the second is the date. Concurrent exporters never write the same day.
+LOCK_NAMESPACE = int.from_bytes(b"csv", "big")
 
 _DATED = (
     "SELECT s.date, e.* FROM analytics.events e JOIN analytics.sessions s USING (session_key)"
@@ -44,7 +45,7 @@ _ORDER = {
     "transactions": "event_key, market, ordinal",
     "predictions": "event_key, as_of, state, head, slot, class",
 }
-# Each begins with the day the row belongs to, which is cut off before it is written.
+# The first column is the day of the row; it is removed before the row is written.
 FILES = {
     "sessions": "SELECT date AS day, * FROM analytics.sessions WHERE date = ANY({days}) ORDER BY session_key",
     "events": f"{_DATED} ORDER BY event_key",
@@ -55,16 +56,16 @@ FILES = {
 }
 
 
-class Day(NamedTuple):
-    """A day whose files are older than its rows."""
+class OutdatedDay(NamedTuple):
+    """A day with rows newer than its files. `touched` counts its changes; `ended`: all its events have ended."""
 
     date: date
     touched: int
     ended: bool
 
 
-class Source(NamedTuple):
-    """A source's part of a day."""
+class SourceDay(NamedTuple):
+    """One source's rows of a day: how many changes there were (`touched`), and how many the files include."""
 
     id: int
     touched: int
@@ -73,7 +74,7 @@ class Source(NamedTuple):
 
 
 _COPY = "COPY ({}) TO STDOUT WITH (FORMAT csv, HEADER)"
-_OPEN_DAYS = """
+_OUTDATED_DAYS = """
 SELECT d.date, sum(d.touched)::bigint, NOT EXISTS (
     SELECT FROM facts.sessions s JOIN facts.events e ON e.session_id = s.id
     WHERE s.date = d.date AND e.status NOT IN ('settled', 'void', 'cancelled'))
@@ -82,123 +83,132 @@ FROM facts.export_days d GROUP BY d.date HAVING bool_or(d.touched > d.exported) 
 
 
 class Exporter:
-    """Looks for days to write, in a thread of its own with a connection of its own."""
+    """Writes outdated days, in its own thread with its own connection.
 
-    def __init__(self, conninfo: str, directory: Path, clock: Clock, rest_s: float = REST_S) -> None:
-        self._link = Link(conninfo, "exports", autocommit=True)
+    A day whose files cannot be written is retried at every poll and does not delay other days.
+    """
+
+    def __init__(self, conninfo: str, directory: Path, clock: Clock, quiet_period_s: float = QUIET_PERIOD_S) -> None:
+        self._link = ReconnectingConnection(conninfo, "exports", autocommit=True)
         self._directory = directory
         self._clock = clock
-        self._rest_s = rest_s
-        self._seen: dict[date, tuple[int, float]] = {}  # how often touched, and since when (monotonic)
-        self._written = 0
-        self._refused: dict[date, str] = {}
+        self._quiet_period_s = quiet_period_s
+        self._last_changes: dict[date, tuple[int, float]] = {}  # `touched`, and since when (monotonic seconds)
+        self._written_count = 0
+        self._failure_causes: dict[date, str] = {}
         self._log = structlog.get_logger()
 
     def status(self) -> dict[str, Any]:
-        return {"exports_written": self._written, "exports_refused": len(self._refused)}
+        return {"exports_written": self._written_count, "exports_refused": len(self._failure_causes)}
 
     def run(self, stop: threading.Event) -> None:
-        while not stop.wait(LOOK_EVERY_S):
+        while not stop.wait(POLL_INTERVAL_S):
             try:
-                self.look(stop)
+                self.export_due_days(stop)
             except TransientError as error:
-                self._log.warning("exports wait for the database", error=str(error))
+                self._log.warning("exports_database_lost", error=str(error))
         self._link.drop()
 
-    def look(self, stop: threading.Event) -> None:
-        """Write every day that rests and has nothing more to wait for."""
+    def export_due_days(self, stop: threading.Event) -> None:
+        """Write every outdated day that is quiet and has ended, or is in the past."""
         today = self._clock.now().date()
         with self._link.use() as connection:
-            days = [Day(*row) for row in connection.execute(_OPEN_DAYS)]
-            due = [day for day in self._resting(days) if day.ended or day.date < today]
-            for start in range(0, len(due), DAYS_AT_ONCE):
+            days = [OutdatedDay(*row) for row in connection.execute(_OUTDATED_DAYS)]
+            due = [day for day in self._quiet_days(days) if day.ended or day.date < today]
+            for start in range(0, len(due), MAX_DAYS_PER_SNAPSHOT):
                 if stop.is_set():
                     return
-                self._write_together(connection, due[start : start + DAYS_AT_ONCE])
+                self._write_days(connection, due[start : start + MAX_DAYS_PER_SNAPSHOT])
 
-    def _resting(self, days: list[Day]) -> list[Day]:
-        """Those that have not moved since the last look, and for `rest_s` while any other day moves."""
+    def _quiet_days(self, days: list[OutdatedDay]) -> list[OutdatedDay]:
+        """Days unchanged since the last poll, and for `quiet_period_s` if any other day has changed."""
         now = time.monotonic()
-        before, self._seen = self._seen, {}
+        before, self._last_changes = self._last_changes, {}
         for day in days:
             touched, since = before.get(day.date, (None, now))
-            self._seen[day.date] = (day.touched, since if touched == day.touched else now)
-        still = [day for day in days if before.get(day.date) == self._seen[day.date]]
+            self._last_changes[day.date] = (day.touched, since if touched == day.touched else now)
+        still = [day for day in days if before.get(day.date) == self._last_changes[day.date]]
         if len(still) == len(days):
             return still
-        return [day for day in still if now - self._seen[day.date][1] >= self._rest_s]
+        return [day for day in still if now - self._last_changes[day.date][1] >= self._quiet_period_s]
 
-    def _write_together(self, connection: DbConnection, days: list[Day]) -> None:
-        """Days that no other exporter is at, all from one snapshot."""
+    def _write_days(self, connection: DbConnection, days: list[OutdatedDay]) -> None:
+        """Write the days that no other exporter has locked, all from one snapshot."""
         with ExitStack() as held:
-            mine = [day for day in days if held.enter_context(_alone(connection, day.date))]
+            mine = [day for day in days if held.enter_context(_lock_day(connection, day.date))]
             with connection.transaction():
                 connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-                shown = {day: found for day in mine if (found := _sources_of(connection, day))}
-                files = {name: _read(connection, query, list(shown)) for name, query in FILES.items()} if shown else {}
-            for day, sources in shown.items():
-                self._try(connection, day, sources, {name: dated[day.date] for name, dated in files.items()})
+                sources_by_day = {day: found for day in mine if (found := _outdated_sources(connection, day))}
+                files = (
+                    {name: _read_csv_lines(connection, query, list(sources_by_day)) for name, query in FILES.items()}
+                    if sources_by_day
+                    else {}
+                )
+            for day, sources in sources_by_day.items():
+                self._write_or_log(connection, day, sources, {name: dated[day.date] for name, dated in files.items()})
 
-    def _try(self, connection: DbConnection, day: Day, sources: list[Source], files: dict[str, list[bytes]]) -> None:
-        """A day that cannot be written holds up no other; it is tried at every look, and told of once a cause."""
+    def _write_or_log(
+        self, connection: DbConnection, day: OutdatedDay, sources: list[SourceDay], files: dict[str, list[bytes]]
+    ) -> None:
+        """Write one day and mark it as exported. A failure is logged once per cause; the day stays outdated."""
         try:
-            self._write(day, sources, files)
+            self._write_files(day, sources, files)
         except OSError as error:
             cause = error.strerror or type(error).__name__
-            if self._refused.get(day.date) != cause:
-                self._log.error("cannot write the exports", directory=str(self._directory), day=day.date, error=cause)
-            self._refused[day.date] = cause
+            if self._failure_causes.get(day.date) != cause:
+                self._log.error("export_write_failed", directory=str(self._directory), day=day.date, error=cause)
+            self._failure_causes[day.date] = cause
             return
-        self._refused.pop(day.date, None)
+        self._failure_causes.pop(day.date, None)
         connection.execute(
             "UPDATE facts.export_days d SET exported = greatest(d.exported, w.touched)"
             " FROM unnest(%s::int[], %s::bigint[]) AS w(source_id, touched)"
             " WHERE d.source_id = w.source_id AND d.date = %s",
             ([source.id for source in sources], [source.touched for source in sources], day.date),
         )
-        self._written += 1
+        self._written_count += 1
 
-    def _write(self, day: Day, sources: list[Source], files: dict[str, list[bytes]]) -> None:
-        """No row is locked meanwhile: a slow disk must not hold up the loader. Each file begins with its header."""
+    def _write_files(self, day: OutdatedDay, sources: list[SourceDay], files: dict[str, list[bytes]]) -> None:
+        """Each value of `files` starts with the header. Locks no row: a slow disk must not block the loader."""
         directory = self._directory / day.date.isoformat()
         directory.mkdir(parents=True, exist_ok=True)
         for name, lines in files.items():
-            _replace(directory / f"{name}.csv", b"".join(lines))
+            _replace_file(directory / f"{name}.csv", b"".join(lines))
         manifest = {
             "date": day.date,
             "sources": [source.name for source in sources],
             "complete": day.ended,
             "rows": {name: len(lines) - 1 for name, lines in files.items()},
         }
-        _replace(directory / "manifest.json", orjson.dumps(manifest, option=orjson.OPT_INDENT_2))
+        _replace_file(directory / "manifest.json", orjson.dumps(manifest, option=orjson.OPT_INDENT_2))
 
 
 @contextmanager
-def _alone(connection: DbConnection, day: date) -> Iterator[bool]:
-    """Whether no other exporter is at this day; none will be until the block ends."""
-    key = (LOCK, day.toordinal())
-    taken = connection.execute("SELECT pg_try_advisory_lock(%s, %s)", key).fetchone() == (True,)
+def _lock_day(connection: DbConnection, day: date) -> Iterator[bool]:
+    """Try to lock the day until the block ends; yields False if another exporter holds the lock."""
+    key = (LOCK_NAMESPACE, day.toordinal())
+    is_locked = connection.execute("SELECT pg_try_advisory_lock(%s, %s)", key).fetchone() == (True,)
     try:
-        yield taken
+        yield is_locked
     finally:
-        if taken and not connection.broken:
+        if is_locked and not connection.broken:
             connection.execute("SELECT pg_advisory_unlock(%s, %s)", key)
 
 
-def _sources_of(connection: DbConnection, day: Day) -> list[Source]:
-    """The sources that a day's files will hold; none where it moves again, or another exporter was faster."""
-    found = connection.execute(
+def _outdated_sources(connection: DbConnection, day: OutdatedDay) -> list[SourceDay]:
+    """The sources of the day; empty if the day has changed again or another exporter has written it already."""
+    rows = connection.execute(
         "SELECT d.source_id, d.touched, d.exported, s.name FROM facts.export_days d"
         " JOIN facts.sources s ON s.id = d.source_id WHERE d.date = %s ORDER BY s.name",
         (day.date,),
     ).fetchall()
-    sources = [Source(*row) for row in found]
+    sources = [SourceDay(*row) for row in rows]
     moved = sum(source.touched for source in sources) != day.touched
     return [] if moved or all(source.touched <= source.exported for source in sources) else sources
 
 
-def _read(connection: DbConnection, query: str, days: list[Day]) -> dict[date, list[bytes]]:
-    """The query's rows as lines of CSV, by day, the header first. The server sends them a row at a time."""
+def _read_csv_lines(connection: DbConnection, query: str, days: list[OutdatedDay]) -> dict[date, list[bytes]]:
+    """The query's result as CSV lines by day, header first. COPY returns one row at a time."""
     select = sql.SQL(query).format(days=sql.Literal([day.date for day in days]))
     with connection.cursor() as cursor, cursor.copy(sql.SQL(_COPY).format(select)) as copy:
         rows = iter(copy)
@@ -210,7 +220,7 @@ def _read(connection: DbConnection, query: str, days: list[Day]) -> dict[date, l
     return {date.fromisoformat(day.decode()): found for day, found in lines.items()}
 
 
-def _replace(file: Path, content: bytes) -> None:
-    aside = file.with_name(f".{file.name}.part")
-    aside.write_bytes(content)
-    aside.replace(file)
+def _replace_file(file: Path, content: bytes) -> None:
+    partial_file = file.with_name(f".{file.name}.part")
+    partial_file.write_bytes(content)
+    partial_file.replace(file)

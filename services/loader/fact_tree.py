@@ -1,4 +1,4 @@
-"""A fact as a tree of named values, and back."""
+"""Converts a fact to a tree of named values, and back."""
 
 from __future__ import annotations
 
@@ -11,59 +11,63 @@ from shared.events import Listed, Observed, Settled
 FactEvent = Listed | Observed | Settled
 Tree = dict[str, Any]
 
-# What a fact says of itself, not of the event.
+# Fields about the message itself, not about the event.
 _ENVELOPE = {"schema_version", "source", "event_key", "known_at", "known_after_s", "document_hash", "kind"}
 
 
 def tree_of(fact: FactEvent) -> Tree:
-    """The fact's own values by name; lists become mappings by slot, market and selection; unknown ones are left out."""
-    said = fact.model_dump(exclude_none=True, exclude=_ENVELOPE)
-    for name in ("entries", "outcomes"):
-        if name in said:
-            said[name] = {str(item.pop("slot")): _result_as_one(_known(item)) for item in said[name]}
-    if "transactions" in said:
-        markets: Tree = {}
-        for row in said["transactions"]:
-            markets.setdefault(row["market"], {})[row["selection"]] = (row["amount"], row["ordinal"])
-        said["transactions"] = markets
-    return said
-
-
-def fact_of(like: FactEvent, tree: Tree) -> FactEvent:
-    """The tree as a fact again, in the envelope of `like`."""
-    said = {name: getattr(like, name) for name in _ENVELOPE} | tree
+    """The fact's values by name, without the unknown ones. Lists become mappings by slot, market and selection."""
+    tree = fact.model_dump(exclude_none=True, exclude=_ENVELOPE)
     for name in ("entries", "outcomes"):
         if name in tree:
-            said[name] = [{"slot": int(slot), **_result_as_many(item)} for slot, item in sorted(tree[name].items())]
+            tree[name] = {str(item.pop("slot")): _pack_result(_without_unknown(item)) for item in tree[name]}
     if "transactions" in tree:
-        said["transactions"] = [
+        markets: Tree = {}
+        for row in tree["transactions"]:
+            markets.setdefault(row["market"], {})[row["selection"]] = (row["amount"], row["ordinal"])
+        tree["transactions"] = markets
+    return tree
+
+
+def fact_of(envelope: FactEvent, tree: Tree) -> FactEvent:
+    """The inverse of `tree_of`; the fields about the message are those of `envelope`."""
+    fields = {name: getattr(envelope, name) for name in _ENVELOPE} | tree
+    for name in ("entries", "outcomes"):
+        if name in tree:
+            fields[name] = [{"slot": int(slot), **_unpack_result(item)} for slot, item in sorted(tree[name].items())]
+    if "transactions" in tree:
+        fields["transactions"] = [
             {"market": market, "selection": selection, "amount": amount, "ordinal": ordinal}
             for market, rows in tree["transactions"].items()
             for selection, (amount, ordinal) in rows.items()
         ]
-    return type(like).model_validate(said)
+    return type(envelope).model_validate(fields)
 
 
-def _known(item: Tree) -> Tree:
-    """Without the unknown values that pydantic leaves in mappings."""
+def _without_unknown(item: Tree) -> Tree:
+    """Remove None values from mappings, where pydantic's `exclude_none` keeps them."""
     return {
-        name: _known(value) if isinstance(value, dict) else value for name, value in item.items() if value is not None
+        name: _without_unknown(value) if isinstance(value, dict) else value
+        for name, value in item.items()
+        if value is not None
     }
 
 
-def _result_as_one(item: Tree) -> Tree:
-    """Place and code exclude each other, and a code decides about the refund: as one value, one replaces the other."""
+def _pack_result(item: Tree) -> Tree:
+    """Pack place, code and refund into one value: place and code are exclusive, and the code implies the refund."""
     result = {name: item.pop(name) for name in ("place", "code", "refunded") if name in item}
     if not result.get("refunded"):
         result.pop("refunded", None)
     return item | ({"result": tuple(result.items())} if result else {})
 
 
-def _result_as_many(item: Tree) -> Tree:
+def _unpack_result(item: Tree) -> Tree:
+    """The inverse of `_pack_result`."""
     return {name: value for name, value in item.items() if name != "result"} | dict(item.get("result", ()))
 
 
 def leaves(tree: Tree, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted paths and values of all leaves, without empty lists."""
     for name, value in tree.items():
         if isinstance(value, dict):
             yield from leaves(value, f"{prefix}{name}.")
@@ -72,6 +76,7 @@ def leaves(tree: Tree, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def text_of(value: Any) -> str | None:
+    """A leaf as the text stored in facts.corrections and facts.regressions; None stays None."""
     if value is None:
         return None
     if isinstance(value, datetime):

@@ -1,11 +1,11 @@
-"""From the versions of a fact to what holds now: never erased by absence, corrected by difference.
+"""Folds all versions of a fact into its current state.
 
-A fact becomes a tree of named values; versions in the order of their knowledge are folded into one tree:
+Each version is a tree of named values. The versions, sorted by `known_at`, are merged into one tree:
 * a value that was unknown is filled in;
-* a value that differs replaces the older one: a correction;
-* a value that is missing leaves the older one standing: a regression.
-So the outcome depends on the versions and not on the order in which they arrived.
-Source: docs/adr/0004-facts-are-folds.md.
+* a different value replaces the older one: a correction;
+* a missing value keeps the older one: a regression.
+The result therefore depends on the versions only, not on the order in which they arrived
+(docs/adr/0004-facts-are-folds.md).
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from uuid import UUID
 
 from services.loader.fact_tree import FactEvent, Tree, fact_of, leaves, text_of, tree_of
 
-# Derived from other values, so neither a loss nor a correction of their own.
+# Derived from other values, so their changes are neither corrections nor regressions.
 _DERIVED = {"missing_markets", "card_key"}
-_RANK = {"provisional": 0, "cancelled": 1, "void": 2, "settled": 2}
+_STATUS_RANK = {"provisional": 0, "cancelled": 1, "void": 2, "settled": 2}
 
 
-class Version(NamedTuple):
-    """One version of a fact; ordered by what was known when."""
+class FactVersion(NamedTuple):
+    """One version of a fact; versions are sorted by `known_at`, then by `revision`."""
 
     known_at: datetime
     revision: str
@@ -32,156 +32,160 @@ class Version(NamedTuple):
     fact: FactEvent
 
 
-class Change(NamedTuple):
-    """A field that differs: `old` is None for one that was unknown, `new` for one that was taken away."""
+class FieldChange(NamedTuple):
+    """A field with two different values; `old` is None if it was unknown, `new` is None if it was removed."""
 
     field: str
     old: str | None
     new: str | None
 
 
-class Note(NamedTuple):
-    """A correction or a regression: which version brought the change."""
+class VersionChange(NamedTuple):
+    """A correction or regression, with the record and the time of the version that made it."""
 
     record_id: UUID
     known_at: datetime
-    change: Change
+    change: FieldChange
 
 
-class Folded(NamedTuple):
-    """What holds after all versions, since when, and what the fold met on its way."""
+class FoldedFact(NamedTuple):
+    """The current state of a fact, and the corrections and regressions found while folding."""
 
     fact: FactEvent
-    changed_at: datetime  # when the last version that changed something was known
-    corrected: frozenset[Note] = frozenset()
-    regressed: frozenset[Note] = frozenset()
+    changed_at: datetime  # `known_at` of the last version that changed a value
+    corrections: frozenset[VersionChange] = frozenset()
+    regressions: frozenset[VersionChange] = frozenset()
 
 
-def fold(versions: Iterable[Version]) -> Folded:
-    """The same for any order of the versions; those known at the same instant count in the order given.
+def fold(versions: Iterable[FactVersion]) -> FoldedFact:
+    """Fold one or more versions, in any order; equal (`known_at`, `revision`) keep the order given.
 
-    The fact has the latest version's envelope. At least one version.
+    The fields about the message itself (source, hash ...) are those of the latest version.
     """
     first, *later = sorted(versions, key=lambda version: version[:2])
-    if not later:  # the usual case: nothing to merge
-        return Folded(first.fact, first.known_at)
+    if not later:  # the usual case
+        return FoldedFact(first.fact, first.known_at)
     tree, changed_at = tree_of(first.fact), first.known_at
-    corrected: list[Note] = []
-    regressed: list[Note] = []
+    corrections: list[VersionChange] = []
+    regressions: list[VersionChange] = []
     for version in later:
-        said = tree_of(version.fact)
-        merged = _merge(tree, said)
+        stated_tree = tree_of(version.fact)
+        merged = _merge(tree, stated_tree)
         if merged != tree:
             changed_at = version.known_at
-        corrected += _notes(version, _corrections(tree, merged))
-        regressed += _notes(version, _regressions(merged, said))
+        corrections += _version_changes(version, _corrections(tree, merged))
+        regressions += _version_changes(version, _regressions(merged, stated_tree))
         tree = merged
-    return Folded(fact_of(later[-1].fact, tree), changed_at, frozenset(corrected), frozenset(regressed))
+    return FoldedFact(fact_of(later[-1].fact, tree), changed_at, frozenset(corrections), frozenset(regressions))
 
 
-def supersede(versions: Iterable[Version], new: Version) -> list[Version]:
-    """The versions with `new` in place of an earlier attempt at the same record (a replay under changed rules)."""
+def supersede(versions: Iterable[FactVersion], new: FactVersion) -> list[FactVersion]:
+    """Append `new`, replacing an earlier version of the same record (from before a replay under changed rules)."""
     return [version for version in versions if version.record_id != new.record_id] + [new]
 
 
 def changed_fields(before: FactEvent, after: FactEvent) -> tuple[str, ...] | None:
-    """The names of the fields that differ; None where the two say the same."""
+    """Dotted names of the fields that differ; None if the facts are equal."""
     old, new = tree_of(before), tree_of(after)
     return None if old == new else tuple(change.field for change in _changes(old, new))
 
 
-def _changes(old_tree: Tree, new_tree: Tree) -> list[Change]:
+def _changes(old_tree: Tree, new_tree: Tree) -> list[FieldChange]:
     old, new = dict(leaves(old_tree)), dict(leaves(new_tree))
     return [
-        Change(name, text_of(old.get(name)), text_of(new.get(name)))
+        FieldChange(name, text_of(old.get(name)), text_of(new.get(name)))
         for name in sorted(old.keys() | new.keys())
         if old.get(name) != new.get(name)
     ]
 
 
-def _corrections(old: Tree, merged: Tree) -> list[Change]:
-    """Values that another one replaced; the mere progress of the status is none."""
+def _corrections(old: Tree, merged: Tree) -> list[FieldChange]:
+    """Known values that were replaced. A status that leaves `provisional` is progress, not a correction."""
     return [
         change
         for change in _changes(old, merged)
         if change.old not in (None, change.new)
         and change != ("status", "provisional", change.new)
-        and _is_own(change.field)
+        and _is_not_derived(change.field)
     ]
 
 
-def _regressions(merged: Tree, said: Tree) -> list[Change]:
-    """What holds although the version does not say it."""
-    mentioned = dict(leaves(said))
-    lost = [
-        Change(name, text_of(value), None) for name, value in leaves(merged) if name not in mentioned and _is_own(name)
+def _regressions(merged: Tree, stated_tree: Tree) -> list[FieldChange]:
+    """Values of `merged` that the new version lacks, and a status that the new version would lower."""
+    stated_leaves = dict(leaves(stated_tree))
+    losses = [
+        FieldChange(name, text_of(value), None)
+        for name, value in leaves(merged)
+        if name not in stated_leaves and _is_not_derived(name)
     ]
-    if "status" in said and said["status"] != merged["status"]:
-        lost.append(Change("status", merged["status"], said["status"]))
-    return lost
+    if "status" in stated_tree and stated_tree["status"] != merged["status"]:
+        losses.append(FieldChange("status", merged["status"], stated_tree["status"]))
+    return losses
 
 
-def _notes(version: Version, found: list[Change]) -> list[Note]:
-    return [Note(version.record_id, version.known_at, change) for change in found]
+def _version_changes(version: FactVersion, changes: list[FieldChange]) -> list[VersionChange]:
+    return [VersionChange(version.record_id, version.known_at, change) for change in changes]
 
 
-def _is_own(field: str) -> bool:
+def _is_not_derived(field: str) -> bool:
     return field.rsplit(".", 1)[-1] not in _DERIVED
 
 
 def _merge(old: Tree, new: Tree) -> Tree:
-    merged = _fill(old, new)
+    merged = _overlay(old, new)
     for name in ("entries", "outcomes"):
         if name in old and name in new:
-            merged[name] = old[name] | {slot: _slot(old[name].get(slot), item) for slot, item in new[name].items()}
-    if "status" in old:  # of a settled fact, so all of the following are there
+            merged[name] = old[name] | {
+                slot: _merge_slot(old[name].get(slot), item) for slot, item in new[name].items()
+            }
+    if "status" in old:  # a settled fact, which has all of the following fields
         merged["status"] = max(
-            old["status"], new["status"], key=lambda status: (_RANK[status], status == new["status"])
+            old["status"], new["status"], key=lambda status: (_STATUS_RANK[status], status == new["status"])
         )
         merged["transactions"] = old["transactions"] | {
-            market: _market(old["transactions"].get(market), rows) for market, rows in new["transactions"].items()
+            market: _merge_market(old["transactions"].get(market), rows) for market, rows in new["transactions"].items()
         }
-        merged["missing_markets"] = _still_missing(old, new, merged)
+        merged["missing_markets"] = _missing_markets(old, new, merged)
     return merged
 
 
-def _fill(old: Tree, new: Tree) -> Tree:
-    """The newer value where there is one, name by name."""
+def _overlay(old: Tree, new: Tree) -> Tree:
+    """Merge recursively; a value in `new` takes precedence."""
     merged = dict(old)
     for name, value in new.items():
         before = old.get(name)
-        merged[name] = _fill(before, value) if isinstance(value, dict) and isinstance(before, dict) else value
+        merged[name] = _overlay(before, value) if isinstance(value, dict) and isinstance(before, dict) else value
     return merged
 
 
-def _slot(before: Tree | None, item: Tree) -> Tree:
-    """Somebody else in the slot: what was said of the one before does not hold for him."""
+def _merge_slot(before: Tree | None, item: Tree) -> Tree:
+    """Merge one slot. If another entity is in the slot now, the values of the previous entity are dropped."""
     if before is None or _is_substitute(before, item):
         return item
-    return _fill(before, item)
+    return _overlay(before, item)
 
 
 def _is_substitute(before: Tree, item: Tree) -> bool:
-    return None not in (_who(before), _who(item)) and _who(before) != _who(item)
+    return None not in (_entity_key(before), _entity_key(item)) and _entity_key(before) != _entity_key(item)
 
 
-def _who(item: Tree) -> str | None:
-    who: str | None = item.get("entity_key") or item.get("entity", {}).get("entity_key")
-    return who
+def _entity_key(item: Tree) -> str | None:
+    entity_key: str | None = item.get("entity_key") or item.get("entity", {}).get("entity_key")
+    return entity_key
 
 
-def _still_missing(old: Tree, new: Tree, merged: Tree) -> tuple[str, ...]:
-    """Rows that stand although this version lost them are not missing. Only of a settled event is it told what is."""
-    told = new if new["status"] == "settled" else old
-    left: Counter[str] = Counter(told["missing_markets"])
+def _missing_markets(old: Tree, new: Tree, merged: Tree) -> tuple[str, ...]:
+    """The missing payout rows, less those kept from the older version. Only a settled fact lists missing markets."""
+    basis = new if new["status"] == "settled" else old
+    missing_rows: Counter[str] = Counter(basis["missing_markets"])
     for market, rows in merged["transactions"].items():
-        if market in left:
-            left[market] = max(0, left[market] + len(told["transactions"].get(market, ())) - len(rows))
-    return tuple(left.elements())
+        if market in missing_rows:
+            missing_rows[market] = max(0, missing_rows[market] + len(basis["transactions"].get(market, ())) - len(rows))
+    return tuple(missing_rows.elements())
 
 
-def _market(before: Tree | None, rows: Tree) -> Tree:
-    """A market is one list: rows that only went away are kept, a list with other rows replaces the old one."""
+def _merge_market(before: Tree | None, rows: Tree) -> Tree:
+    """Merge one market. Rows that are only missing are kept; a list with other rows replaces the old one."""
     if before is None or not rows.keys() < before.keys():
         return rows
     return before | {selection: (amount, before[selection][1]) for selection, (amount, _) in rows.items()}

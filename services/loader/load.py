@@ -1,9 +1,9 @@
-"""Clean facts, predictions and dead letters become rows; each fact that changed something is told downstream.
+"""Loads facts, predictions and dead letters into tables and appends a loaded event for each fact that changed a row.
 
-Rows, positions and loaded-events become visible together, in the unit's transaction. Only what many events share
-(sources, venues, sessions, entities) is made known beforehand in a transaction of its own: inside the unit's it would
-keep every other loader that meets the same entity waiting until the whole batch is done. It is made from the same
-facts whenever a unit is repeated, so a unit that fails leaves nothing that would not come anyway.
+Rows, positions and loaded events become visible together, in the unit's transaction. Rows that many events share
+(sources, venues, sessions, entities) are written earlier, in a separate transaction: inside the unit they would block
+every other loader that needs the same entity until the whole batch is done. If the unit fails, these rows stay. They
+are correct all the same, because the repeated unit derives the same rows from the same facts.
 """
 
 from __future__ import annotations
@@ -17,85 +17,89 @@ from uuid import UUID
 from psycopg.errors import CardinalityViolation, DataError, ProgramLimitExceeded
 
 from services.loader import postgres_base, postgres_events, resolve
-from services.loader.apply import Application, Effects, Told, entity_rows, rate_rows
+from services.loader.apply import Effects, FactApplier, LoadedFact, entity_rows, rate_rows
 from services.loader.parking import park, release
-from services.loader.postgres_merge import delete, merge, prepare
+from services.loader.postgres_merge import delete, merge, prepare_staging
 from services.loader.postgres_state import read_states
 from services.loader.rows import Row, json_text
 from services.loader.schema import DEAD_LETTERS, ENTITIES, PREDICTIONS, RETURN_RATES
 from services.loader.state import EventState
 from shared.broker.contract import NewRecord, Record
 from shared.clock import Clock
-from shared.database.connection import DbConnection, Link, first_line
+from shared.database.connection import DbConnection, ReconnectingConnection, first_line
 from shared.errors import InvalidEvent
 from shared.events import Listed, LoadedEvent, Prediction, Reference
-from shared.records import Received, encode, revision_of
+from shared.records import DecodedRecord, encode, revision_of
 from shared.runtime.metrics import Metrics
 from shared.topics import CLEAN, LOADED, partition_of
 
 HOP = "loader"
-KINDS = ("listed", "observed", "settled")
+FACT_KINDS = ("listed", "observed", "settled")
 
-# The record's fault and not the database's, whatever class they belong to: numbers and texts that no column holds,
-# keys that no index holds, the same key twice in one fact.
-_REFUSED = (DataError, CardinalityViolation, ProgramLimitExceeded)
+# Errors caused by the record, not by the database: numbers and texts that do not fit a column, keys too long for an
+# index, the same key twice in one fact.
+_INVALID_VALUE_ERRORS = (DataError, CardinalityViolation, ProgramLimitExceeded)
 
 T = TypeVar("T")
 
 
 class Loader:
-    """The only writer of facts."""
+    """Handles the batches of the loader, the only service that writes facts."""
 
     def __init__(
         self,
         clock: Clock,
         metrics: Metrics,
         slot: str = "0",
-        shared: Link | None = None,
+        shared_link: ReconnectingConnection | None = None,
         stripes: int = 6,
-        horizon: datetime | None = None,
+        as_of_limit: datetime | None = None,
     ) -> None:
-        """`shared`: a second connection, for what events share; without it all is done in the unit's transaction.
-        `stripes`: as many as the topics have partitions, so that live loaders side by side share none.
-        `horizon`: only what was known at this instant is loaded."""
+        """`shared_link`: a second connection, for rows that events share; None writes them in the unit's transaction.
+        `stripes`: number of advisory locks; equal to the number of partitions, so that live loaders never share one.
+        `as_of_limit`: facts that became known later are not loaded."""
         self._clock = clock
-        self._shared = shared
+        self._shared_link = shared_link
         self._slot = slot
         self._metrics = metrics
         self._stripes = stripes
-        self._horizon = horizon
+        self._as_of_limit = as_of_limit
 
-    def handle(self, batch: Sequence[Received], connection: DbConnection) -> list[NewRecord]:
+    def handle(self, batch: Sequence[DecodedRecord], connection: DbConnection) -> list[NewRecord]:
         try:
             return self._handle(batch, connection)
-        except _REFUSED as error:
-            raise InvalidEvent(f"the database refuses a value: {first_line(error)}") from error
+        except _INVALID_VALUE_ERRORS as error:
+            raise InvalidEvent(f"PostgreSQL rejects a value of the record: {first_line(error)}") from error
 
-    def _handle(self, batch: Sequence[Received], connection: DbConnection) -> list[NewRecord]:
-        keep_others_out(connection, batch, self._stripes)
-        prepare(connection)
-        postgres_events.prepare(connection)
+    def _handle(self, batch: Sequence[DecodedRecord], connection: DbConnection) -> list[NewRecord]:
+        lock_event_stripes(connection, batch, self._stripes)
+        prepare_staging(connection)
+        postgres_events.prepare_staging(connection)
         merge(connection, {DEAD_LETTERS: [dead_letter_row(item.record) for item in batch if item.message is None]}, {})
-        told = self._name([item for item in batch if isinstance(item.message, Reference)], connection)
+        outputs = self._update_reference_data(
+            [item for item in batch if isinstance(item.message, Reference)], connection
+        )
         facts = [item for item in batch if not isinstance(item.message, Reference | Prediction | None)]
-        told += self._load(facts, connection)
+        outputs += self._load_facts(facts, connection)
         _store_predictions(connection, [item for item in batch if isinstance(item.message, Prediction)])
-        return told
+        return outputs
 
-    def _name(self, references: list[Received], connection: DbConnection) -> list[NewRecord]:
+    def _update_reference_data(self, references: list[DecodedRecord], connection: DbConnection) -> list[NewRecord]:
         if references:
-            with self._sharing(connection) as sharing:
+            with self._shared_transaction(connection) as shared_connection:
                 for item in references:
-                    postgres_base.meet(sharing, item.message)
-        return [_told_reference(item) for item in references if postgres_base.write(connection, item.message)]
+                    postgres_base.insert_codes(shared_connection, item.message)
+        return [
+            _reference_loaded_event(item) for item in references if postgres_base.update_codes(connection, item.message)
+        ]
 
-    def _load(self, facts: list[Received], connection: DbConnection) -> list[NewRecord]:
+    def _load_facts(self, facts: list[DecodedRecord], connection: DbConnection) -> list[NewRecord]:
         if not facts:
             return []
-        # What a replay of ours handles again is told as the replay's, but says no more than it said at first: what was
-        # cleaned again since stays.
+        # In a replay, loaded events carry the replay's revision. The facts keep the revision of their record, so that a
+        # version cleaned later than the record is not replaced.
         revisions = {item.event_id: item.revision for item in facts}
-        states, facts = self._with_released([as_written(item) for item in facts], connection)
+        states, facts = self._with_parked_facts([with_own_revision(item) for item in facts], connection)
         listed = {item.message.event_key for item in facts if isinstance(item.message, Listed)}
         ready = [item for item in facts if item.message.event_key in states or item.message.event_key in listed]
         orphans = [
@@ -103,79 +107,83 @@ class Loader:
         ]
         if orphans:
             park(connection, orphans, self._clock.now())
-        # Parents first: what refers to an event that this batch lists must find it.
-        application = Application(states, self._horizon)
+        # Listed facts first: other facts of the batch may refer to the events that they list.
+        application = FactApplier(states, self._as_of_limit)
         for item in sorted(ready, key=lambda item: not isinstance(item.message, Listed)):
             application.apply(item)
         effects = application.finish()
-        if effects.withheld:
-            self._metrics.records_total.labels(HOP, CLEAN, "filtered: known later").inc(effects.withheld)
+        if effects.withheld_count:
+            self._metrics.records_total.labels(HOP, CLEAN, "filtered: known later").inc(effects.withheld_count)
         if not effects.events:
             return []
-        with self._sharing(connection) as sharing:
-            known = write_shared(sharing, effects)
-        ids = write(connection, effects, known, self._slot)
-        for kind, count in effects.regressed.items():
+        with self._shared_transaction(connection) as shared_connection:
+            shared_ids = write_shared(shared_connection, effects)
+        ids = write_rows(connection, effects, shared_ids, self._slot)
+        for kind, count in effects.regression_counts.items():
             self._metrics.regressions_total.labels(feed=kind).inc(count)
         return [
-            _told(item, ids, revisions.get(item.received.event_id, item.received.revision)) for item in effects.told
+            _loaded_event(item, ids, revisions.get(item.received.event_id, item.received.revision))
+            for item in effects.loaded_facts
         ]
 
     @contextmanager
-    def _sharing(self, connection: DbConnection) -> Iterator[DbConnection]:
-        if self._shared is None:
+    def _shared_transaction(self, connection: DbConnection) -> Iterator[DbConnection]:
+        if self._shared_link is None:
             yield connection
             return
-        with self._shared.use() as apart, apart.transaction():
-            prepare(apart)
-            yield apart
+        with self._shared_link.use() as shared_connection, shared_connection.transaction():
+            prepare_staging(shared_connection)
+            yield shared_connection
 
-    def _with_released(
-        self, facts: list[Received], connection: DbConnection
-    ) -> tuple[dict[str, EventState], list[Received]]:
-        """The events as they stand, and the batch with the parked children of those it lists for the first time."""
+    def _with_parked_facts(
+        self, facts: list[DecodedRecord], connection: DbConnection
+    ) -> tuple[dict[str, EventState], list[DecodedRecord]]:
+        """The events' states, and the batch preceded by the parked facts of events that it lists for the first time."""
         states = read_states(
             connection,
-            # A card may move the schedule, and with it when the event's other facts were known.
+            # A card may change the schedule, and with it the `known_at` of the event's other facts.
             (
                 (item.message.event_key, kind)
                 for item in facts
-                for kind in (KINDS if isinstance(item.message, Listed) else (item.message.kind,))
+                for kind in (FACT_KINDS if isinstance(item.message, Listed) else (item.message.kind,))
             ),
         )
-        fresh = {item.message.event_key for item in facts if isinstance(item.message, Listed)} - states.keys()
-        children = release(connection, fresh) if fresh else []
-        # In the order in which they came: the children before what is in the batch, where one of them may come again.
-        return states, children + facts
+        newly_listed = {item.message.event_key for item in facts if isinstance(item.message, Listed)} - states.keys()
+        parked_facts = release(connection, newly_listed) if newly_listed else []
+        # In order of arrival: the parked facts came first, and the batch may hold one of them again.
+        return states, parked_facts + facts
 
 
-def write_shared(connection: DbConnection, effects: Effects) -> dict[str, resolve.Ids]:
-    """What the batch's events share; returns the ids of sources and sessions."""
+def write_shared(connection: DbConnection, effects: Effects) -> dict[str, resolve.IdsByKey]:
+    """Write the rows that the batch's events share; returns the ids of sources and sessions."""
     source_ids = resolve.sources(
-        connection, {row.source for row in effects.sessions} | {source for source, _ in effects.days}
+        connection, {row.source for row in effects.sessions} | {source for source, _ in effects.changed_days}
     )
     sessions = resolve.sessions(connection, source_ids, effects.sessions)
     merge(connection, {ENTITIES: entity_rows(effects)}, {"sources": source_ids})
     return {"sources": source_ids, "sessions": sessions}
 
 
-def write(connection: DbConnection, effects: Effects, shared: Mapping[str, resolve.Ids], slot: str) -> resolve.Ids:
-    """All rows that are the batch's own; returns the ids of its events."""
-    postgres_events.write(connection, effects.events, shared["sessions"])
+def write_rows(
+    connection: DbConnection, effects: Effects, shared: Mapping[str, resolve.IdsByKey], slot: str
+) -> resolve.IdsByKey:
+    """Write all other rows of the batch; returns the ids of its events."""
+    postgres_events.write_events(connection, effects.events, shared["sessions"])
     keys = {row[0] for rows in effects.rows.values() for row in rows} | effects.events.keys()
-    known = {"sources": shared["sources"], "events": resolve.events(connection, keys)}
-    for table, gone in effects.removed.items():
-        delete(connection, table, gone, known)
-    merge(connection, effects.rows | {RETURN_RATES: rate_rows(effects, slot)}, known)
-    _touch_days(connection, effects, shared["sources"])
-    return known["events"]
+    resolved_ids = {"sources": shared["sources"], "events": resolve.events(connection, keys)}
+    for table, gone in effects.removed_rows.items():
+        delete(connection, table, gone, resolved_ids)
+    merge(connection, effects.rows | {RETURN_RATES: rate_rows(effects, slot)}, resolved_ids)
+    _mark_days_changed(connection, effects, shared["sources"])
+    return resolved_ids["events"]
 
 
-def keep_others_out(connection: DbConnection, batch: Sequence[Received], stripes: int) -> None:
-    """Wait until nobody else writes any of these events, and keep it so to the end of the transaction.
+def lock_event_stripes(connection: DbConnection, batch: Sequence[DecodedRecord], stripes: int) -> None:
+    """Lock the batch's events against other writers until the transaction ends. Blocks while another writer has them.
 
-    A partition has one owner, but a replay works beside it: each would fold what it reads without what the other is
-    about to write. Locks are taken in one order everywhere.
+    A partition has one owner, but a replay may write the same events at the same time; each would fold versions
+    without those that the other has not committed yet. Locks are always taken in ascending order, so writers cannot
+    deadlock.
     """
     wanted = sorted({partition_of(item.record.key, stripes) for item in batch if item.message is not None})
     connection.execute(
@@ -184,9 +192,10 @@ def keep_others_out(connection: DbConnection, batch: Sequence[Received], stripes
 
 
 def dead_letter_row(record: Record) -> Row:
-    """A record of a dead-letter topic as a row of facts.dead_letters. Whatever it holds, this must not fail:
+    """A record of a dead-letter topic as a row of facts.dead_letters.
 
-    it would become a dead letter itself, come back here, and fail again, for ever.
+    Must not raise for any content: the record would become a dead letter itself, come back here and fail again, without
+    end.
     """
     text = {name: _printable(value) for name, value in record.headers.items()}
     return (
@@ -194,12 +203,12 @@ def dead_letter_row(record: Record) -> Row:
         record.topic,
         record.partition,
         record.offset,
-        _read(UUID, text.get("event_id"), UUID(int=0)),
+        _parse_or(UUID, text.get("event_id"), UUID(int=0)),
         _printable(record.key),
         text.get("dlq.exception-class", "unknown"),
         text.get("dlq.exception-message", ""),
-        _read(_small, text.get("dlq.attempts"), 1),
-        _read(datetime.fromisoformat, text.get("dlq.first-failed-at"), _appended_at(record)),
+        _parse_or(_bounded_int, text.get("dlq.attempts"), 1),
+        _parse_or(datetime.fromisoformat, text.get("dlq.first-failed-at"), _appended_at(record)),
     )
 
 
@@ -211,20 +220,20 @@ def _printable(value: bytes) -> str:
     return value.decode(errors="replace").replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
-def _small(text: str) -> int:
+def _bounded_int(text: str) -> int:
     return min(int(text), 2**31 - 1)
 
 
-def _read(reader: Callable[[str], T], text: str | None, otherwise: T) -> T:
+def _parse_or(parse: Callable[[str], T], text: str | None, default: T) -> T:
     try:
-        return otherwise if text is None else reader(text)
+        return default if text is None else parse(text)
     except ValueError:
-        return otherwise
+        return default
 
 
-def _touch_days(connection: DbConnection, effects: Effects, source_ids: resolve.Ids) -> None:
-    """Their CSV files are out of date now. Last of all: loaders side by side meet in these rows."""
-    days = sorted((source_ids[source], day) for source, day in effects.days)
+def _mark_days_changed(connection: DbConnection, effects: Effects, source_ids: resolve.IdsByKey) -> None:
+    """Mark the CSV files of the days as outdated. Called last, because concurrent loaders lock the same rows here."""
+    days = sorted((source_ids[source], day) for source, day in effects.changed_days)
     connection.execute(
         "INSERT INTO facts.export_days (source_id, date) SELECT * FROM unnest(%s::int[], %s::date[])"
         " ON CONFLICT (source_id, date) DO UPDATE SET touched = export_days.touched + 1",
@@ -232,15 +241,17 @@ def _touch_days(connection: DbConnection, effects: Effects, source_ids: resolve.
     )
 
 
-def _store_predictions(connection: DbConnection, batch: Sequence[Received]) -> None:
+def _store_predictions(connection: DbConnection, batch: Sequence[DecodedRecord]) -> None:
     if not batch:
         return
-    known = resolve.events(connection, {item.message.event_key for item in batch})
-    unknown = [item for item in batch if item.message.event_key not in known]
+    event_ids = resolve.events(connection, {item.message.event_key for item in batch})
+    unknown = [item for item in batch if item.message.event_key not in event_ids]
     if unknown:
-        raise InvalidEvent(f"a prediction for {unknown[0].message.event_key}, an event that was never loaded")
+        raise InvalidEvent(
+            f"the prediction's event {unknown[0].message.event_key} was never loaded; redrive the record when it is"
+        )
     rows: dict[UUID, Row] = {item.event_id: _prediction_row(item.event_id, item.message) for item in batch}
-    merge(connection, {PREDICTIONS: list(rows.values())}, {"events": known})
+    merge(connection, {PREDICTIONS: list(rows.values())}, {"events": event_ids})
 
 
 def _prediction_row(event_id: UUID, prediction: Prediction) -> Row:
@@ -252,13 +263,13 @@ def _prediction_row(event_id: UUID, prediction: Prediction) -> Row:
     )  # fmt: skip
 
 
-def as_written(item: Received) -> Received:
-    """Under the revision that whoever wrote the record gave it."""
-    written = revision_of(item.record.headers)
-    return item if written == item.revision else item._replace(revision=written)
+def with_own_revision(item: DecodedRecord) -> DecodedRecord:
+    """The item with the revision in its record's headers instead of the replay's."""
+    own_revision = revision_of(item.record.headers)
+    return item if own_revision == item.revision else item._replace(revision=own_revision)
 
 
-def _told(item: Told, ids: resolve.Ids, revision: str) -> NewRecord:
+def _loaded_event(item: LoadedFact, ids: resolve.IdsByKey, revision: str) -> NewRecord:
     fact = item.received.message
     message = LoadedEvent(
         source=fact.source, event_key=fact.event_key, kind=fact.kind, version=item.version, known_at=item.known_at,
@@ -267,7 +278,7 @@ def _told(item: Told, ids: resolve.Ids, revision: str) -> NewRecord:
     return encode(message, LOADED, "loaded-event/1", item.received.event_id, HOP, revision)
 
 
-def _told_reference(item: Received) -> NewRecord:
+def _reference_loaded_event(item: DecodedRecord) -> NewRecord:
     base: Reference = item.message
     message = LoadedEvent(
         source=base.source, event_key=base.event_key, kind="reference", version=1, known_at=base.known_at

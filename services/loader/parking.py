@@ -1,4 +1,4 @@
-"""Children whose parent is not there yet: kept durably, released in the parent's own transaction."""
+"""Parks facts whose event is not listed yet, and releases them in the transaction that lists the event."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import orjson
 
 from shared.broker.contract import Record
 from shared.database.connection import DbConnection
-from shared.records import Received, decode
+from shared.records import DecodedRecord, decode
 
 
-def park(connection: DbConnection, children: Sequence[Received], at: datetime) -> None:
-    """Keep the records whole: released, they are handled as if they came just then.
+def park(connection: DbConnection, children: Sequence[DecodedRecord], parked_at: datetime) -> None:
+    """Store the complete records, so that a released one is handled as if it had just arrived.
 
-    One that comes again keeps its place in the order; one of a newer revision replaces what was said before.
+    A record that arrives again keeps its place in the order; its value is replaced if the revision is newer.
     """
     with connection.cursor() as cursor:
         cursor.executemany(
@@ -27,21 +27,22 @@ def park(connection: DbConnection, children: Sequence[Received], at: datetime) -
                 (
                     child.event_id, child.message.event_key, child.record.topic, child.record.partition,
                     child.record.offset, child.message.kind, child.record.value,
-                    orjson.dumps({name: value.decode() for name, value in child.record.headers.items()}).decode(), at,
+                    orjson.dumps({name: value.decode() for name, value in child.record.headers.items()}).decode(),
+                    parked_at,
                 )
                 for child in children
             ],
         )  # fmt: skip
 
 
-def release(connection: DbConnection, parent_keys: Iterable[str]) -> list[Received]:
-    """Take the children of these events out of the parking place, each event's in the order in which they came."""
-    found = connection.execute(
+def release(connection: DbConnection, parent_keys: Iterable[str]) -> list[DecodedRecord]:
+    """Remove and return the parked facts of these events, in order of arrival."""
+    rows = connection.execute(
         "DELETE FROM facts.parked WHERE parent_key = ANY(%s)"
         " RETURNING parked_at, topic, p, off, parent_key, value, headers",
         (sorted(parent_keys),),
     ).fetchall()
     return [
         decode(Record(topic, p, off, 0, key.encode(), value, {name: text.encode() for name, text in headers.items()}))
-        for _, topic, p, off, key, value, headers in sorted(found, key=lambda row: row[:4])
+        for _, topic, p, off, key, value, headers in sorted(rows, key=lambda row: row[:4])
     ]

@@ -1,4 +1,4 @@
-"""Base data: what codes mean, one table for each kind of code."""
+"""Writes reference data: the meaning of a source's codes, one table for each kind of code."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from shared.errors import InvalidEvent
 from shared.events import Reference
 
 
-def meet(connection: DbConnection, reference: Reference) -> None:
-    """Make the rows, unnamed. Apart from the unit's transaction, as all that events share: they wait for it."""
+def insert_codes(connection: DbConnection, reference: Reference) -> None:
+    """Insert a row without a name for each new code. Runs in the transaction for shared rows (load.py)."""
     if reference.table not in REFERENCE_TABLES:
-        raise InvalidEvent(f"expected base data among {', '.join(REFERENCE_TABLES)}, got {reference.table!r}")
+        raise InvalidEvent(f"expected a reference table among {', '.join(REFERENCE_TABLES)}, got {reference.table!r}")
     source_id = resolve.sources(connection, [reference.source])[reference.source]
     connection.execute(
         f"INSERT INTO facts.{reference.table} (source_id, code) SELECT %s, w.code FROM unnest(%s::text[]) AS w(code)"
@@ -23,10 +23,10 @@ def meet(connection: DbConnection, reference: Reference) -> None:
     )
 
 
-def write(connection: DbConnection, reference: Reference) -> bool:
-    """Name the rows; True if any changed. Codes that are no longer named stay: old facts use them.
+def update_codes(connection: DbConnection, reference: Reference) -> bool:
+    """Update names and attributes; returns whether any row changed. Other codes stay, because old facts use them.
 
-    A row that is known to be otherwise since later stays too, and one that is named the same is known so the longer.
+    A row with a later `known_at` is not changed. If the values are equal, only `known_at` advances.
     """
     rows = reference.rows
     values = (
@@ -36,14 +36,14 @@ def write(connection: DbConnection, reference: Reference) -> bool:
         reference.known_at,
         reference.source,
     )
-    said = (
+    from_clause = (
         " FROM facts.sources s, unnest(%s::text[], %s::text[], %s::jsonb[]) AS w(code, name, attributes),"
         " CAST(%s AS timestamptz) AS at WHERE s.name = %s AND t.source_id = s.id AND t.code = w.code"
     )
     changed = connection.execute(
-        f"UPDATE facts.{reference.table} t SET name = w.name, attributes = w.attributes, known_at = at {said}"
+        f"UPDATE facts.{reference.table} t SET name = w.name, attributes = w.attributes, known_at = at {from_clause}"
         " AND coalesce(t.known_at <= at, true) AND (t.name, t.attributes) IS DISTINCT FROM (w.name, w.attributes)",
         values,
     ).rowcount
-    connection.execute(f"UPDATE facts.{reference.table} t SET known_at = at {said} AND t.known_at < at", values)
+    connection.execute(f"UPDATE facts.{reference.table} t SET known_at = at {from_clause} AND t.known_at < at", values)
     return changed > 0

@@ -1,11 +1,11 @@
-"""The events table: made once, filled by what each kind of fact knows."""
+"""Writes facts.events: inserts new events and updates the columns that the kinds of facts own."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from services.loader.resolve import Ids
+from services.loader.resolve import IdsByKey
 from shared.database.connection import DbConnection
 
 # Column of facts.events, and its type in the staging table.
@@ -17,10 +17,10 @@ _COLUMNS = {
 }  # fmt: skip
 _STAGE = ", ".join(["event_key text", *(f"{name} {kind}" for name, kind in _COLUMNS.items())])
 _NAMES = ", ".join(["event_key", *_COLUMNS])
-_AS_STAGED = {"missing_markets": "string_to_array(s.missing_markets, ',')"}
-_VALUES = ", ".join(["event_key", *(_AS_STAGED.get(name, name) for name in _COLUMNS)])
-# What each kind of fact knows of its event: set as it says, and left alone by the other kinds.
-_KNOWN_BY = {
+_STAGED_EXPRESSIONS = {"missing_markets": "string_to_array(s.missing_markets, ',')"}
+_VALUES = ", ".join(["event_key", *(_STAGED_EXPRESSIONS.get(name, name) for name in _COLUMNS)])
+# The columns that each kind of fact owns, by the column of its timestamp. Other kinds do not change them.
+_OWNED_COLUMNS = {
     "listed_at": ("session_id", "number", "scheduled_at", "title", "distance_m", "card_key"),
     "observed_at": ("observed_conditions",),
     "settled_at": ("technique", "conditions", "missing_markets"),
@@ -29,26 +29,26 @@ _SETS = ", ".join(
     [
         "status = s.status",
         "version = s.version",
-        *(f"{stamp} = coalesce(s.{stamp}, e.{stamp})" for stamp in _KNOWN_BY),
+        *(f"{stamp} = coalesce(s.{stamp}, e.{stamp})" for stamp in _OWNED_COLUMNS),
         *(
-            f"{name} = CASE WHEN s.{stamp} IS NULL THEN e.{name} ELSE {_AS_STAGED.get(name, f's.{name}')} END"
-            for stamp, names in _KNOWN_BY.items()
+            f"{name} = CASE WHEN s.{stamp} IS NULL THEN e.{name} ELSE {_STAGED_EXPRESSIONS.get(name, f's.{name}')} END"
+            for stamp, names in _OWNED_COLUMNS.items()
             for name in names
         ),
     ]
 )
 
 
-def prepare(connection: DbConnection) -> None:
+def prepare_staging(connection: DbConnection) -> None:
     size = connection.execute("SELECT pg_relation_size(to_regclass('pg_temp.stage_events'))").fetchone()
     if size == (None,):
         connection.execute(f"CREATE TEMP TABLE stage_events ({_STAGE}) ON COMMIT DELETE ROWS")
-    elif size != (0,):  # an earlier part of the same transaction's batch
+    elif size != (0,):  # left by an earlier part of the batch in the same transaction
         connection.execute("TRUNCATE stage_events")
 
 
-def write(connection: DbConnection, events: Mapping[str, Mapping[str, Any]], sessions: Ids) -> None:
-    """New events are inserted whole; of known ones, what these facts know replaces what was there."""
+def write_events(connection: DbConnection, events: Mapping[str, Mapping[str, Any]], sessions: IdsByKey) -> None:
+    """Insert new events; of existing ones, update the columns that the batch's facts own."""
     with connection.cursor() as cursor, cursor.copy(f"COPY stage_events ({_NAMES}) FROM STDIN") as copy:
         for key, columns in sorted(events.items()):
             copy.write_row((key, *(_value(name, columns, sessions) for name in _COLUMNS)))
@@ -59,7 +59,7 @@ def write(connection: DbConnection, events: Mapping[str, Mapping[str, Any]], ses
     )
 
 
-def _value(name: str, columns: Mapping[str, Any], sessions: Ids) -> Any:
+def _value(name: str, columns: Mapping[str, Any], sessions: IdsByKey) -> Any:
     if name == "session_id":
         return sessions[columns["session"]] if "session" in columns else None
     value = columns.get(name)

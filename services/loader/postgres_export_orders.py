@@ -1,4 +1,4 @@
-"""Exports that somebody asked for: days whose CSV files are to be written anew, and how far that is."""
+"""Export operations: marks the requested days as outdated and reports how many are rewritten."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any
 from shared.database.connection import DbConnection
 from shared.errors import ConfigError
 from shared.ops.operations import Operation
-from shared.runtime.process.operation_poller import Standing
+from shared.runtime.process.operation_poller import OperationProgress
 
 KIND = "export"
 
 
-def touch(connection: DbConnection, first: date, last: date) -> dict[str, Any]:
-    """Mark the days' files as out of date; the operation's target. Raises ConfigError where no such day is loaded."""
+def mark_days_outdated(connection: DbConnection, first: date, last: date) -> dict[str, Any]:
+    """Mark the days' files as outdated; returns the operation's target. Raises ConfigError if no such day is loaded."""
     days: dict[str, int] = {}
     for day, touched in connection.execute(
         "UPDATE facts.export_days SET touched = touched + 1 WHERE date BETWEEN %s AND %s RETURNING date, touched",
@@ -22,25 +22,25 @@ def touch(connection: DbConnection, first: date, last: date) -> dict[str, Any]:
     ):
         days[day.isoformat()] = days.get(day.isoformat(), 0) + touched
     if not days:
-        raise ConfigError(f"nothing is loaded of {first} to {last}: there is nothing to export")
+        raise ConfigError(f"nothing is loaded for {first} to {last}, so there is nothing to export")
     return {"from": first.isoformat(), "to": last.isoformat(), "days": days}
 
 
-def look(connection: DbConnection, operation: Operation) -> Standing | None:
-    """A day is written once its events have ended, or it is over itself."""
+def export_status(connection: DbConnection, operation: Operation) -> OperationProgress | None:
+    """How many of the operation's days are written; a day counts when its files include all its changes."""
     if operation.wanted == "cancel":
-        return Standing(operation.counts, operation.progress, ended="cancelled")
+        return OperationProgress(operation.counts, operation.progress, final_state="cancelled")
     days: dict[str, int] = operation.target["days"]
-    written = dict(
+    exported_counts = dict(
         connection.execute(
             "SELECT date::text, sum(exported)::bigint FROM facts.export_days WHERE date = ANY(%s::date[])"
             " GROUP BY date",
             (list(days),),
         ).fetchall()
     )
-    open_days = sorted(day for day, touched in days.items() if written.get(day, 0) < touched)
+    open_days = sorted(day for day, touched in days.items() if exported_counts.get(day, 0) < touched)
     counts = {"days": len(days), "written": len(days) - len(open_days)}
     if not open_days:
-        return Standing(counts, 1.0, ended="succeeded")
+        return OperationProgress(counts, 1.0, final_state="succeeded")
     waiting_for = f"{len(open_days)} days, first {open_days[0]}: a day is written when its events have ended"
-    return Standing(counts, counts["written"] / len(days), waiting_for)
+    return OperationProgress(counts, counts["written"] / len(days), waiting_for)

@@ -1,6 +1,6 @@
-"""COPY to staging and merge: how rows of any table of the schema dictionary get into it.
+"""Writes rows to any table of the schema dictionary: COPY to a staging table, then one or two merge statements.
 
-References are resolved on the way in: a row comes with natural keys and is staged with ids.
+Rows come with natural keys; foreign keys are resolved to ids before staging.
 """
 
 from __future__ import annotations
@@ -8,44 +8,44 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from services.loader.resolve import RESOLVERS, Ids
+from services.loader.resolve import RESOLVERS, IdsByKey
 from services.loader.rows import Row
-from services.loader.schema import ENTITIES, RETURN_RATES, STAGED, Table
+from services.loader.schema import ENTITIES, RETURN_RATES, STAGED_TABLES, Table
 from shared.database.connection import DbConnection
 
 
-def prepare(connection: DbConnection) -> None:
-    """One staging table for each table, of the session's own; empty after every transaction.
+def prepare_staging(connection: DbConnection) -> None:
+    """Create or empty the staging tables. They are temporary, one for each table, and emptied at commit.
 
-    Within a transaction a batch may be worked through in parts (runtime/loops/batch.py): what an earlier part left
-    staged must not be merged once more.
+    They may hold rows within a transaction too: a batch may be handled in parts (runtime/loops/batch.py), and the rows
+    of an earlier part must not be merged again.
     """
-    found = connection.execute(
+    existing_tables = connection.execute(
         "SELECT n, pg_relation_size(c) > 0 FROM unnest(%s::text[]) n, to_regclass('pg_temp.' || n) c"
         " WHERE c IS NOT NULL",
         (list(_STAGES),),
     ).fetchall()
-    if not found:
+    if not existing_tables:
         for name, columns in _STAGES.items():
             connection.execute(f"CREATE TEMP TABLE {name} ON COMMIT DELETE ROWS AS {columns}")
         return
-    used = [name for name, is_used in found if is_used]
+    used = [name for name, is_used in existing_tables if is_used]
     if used:
         connection.execute(f"TRUNCATE {', '.join(used)}")
 
 
-def merge(connection: DbConnection, rows: Mapping[Table, Sequence[Row]], known: Mapping[str, Ids]) -> None:
-    """Write the rows, tables in the order given. `known`: ids already resolved, by table."""
+def merge(connection: DbConnection, rows: Mapping[Table, Sequence[Row]], resolved_ids: Mapping[str, IdsByKey]) -> None:
+    """Write the rows, tables in the order given. `resolved_ids`: ids that the caller has resolved, by table."""
     for table, table_rows in rows.items():
         if table_rows:
-            stage(connection, table, resolved(connection, table, table_rows, known))
+            stage(connection, table, with_ids(connection, table, table_rows, resolved_ids))
             for statement in _MERGES[table]:
                 connection.execute(statement)
 
 
-def delete(connection: DbConnection, table: Table, keys: Sequence[Row], known: Mapping[str, Ids]) -> None:
-    """Remove rows by their key: those that a correction took away."""
-    staged = resolved(connection, table, keys, known)
+def delete(connection: DbConnection, table: Table, keys: Sequence[Row], resolved_ids: Mapping[str, IdsByKey]) -> None:
+    """Delete rows by their key: rows that a correction removed."""
+    staged = with_ids(connection, table, keys, resolved_ids)
     padded = [(*key, *(None for _ in table.values)) for key in staged]
     stage(connection, table, padded)
     match = " AND ".join(f"t.{column} = s.{column}" for column in table.key)
@@ -54,6 +54,7 @@ def delete(connection: DbConnection, table: Table, keys: Sequence[Row], known: M
 
 
 def stage(connection: DbConnection, table: Table, rows: Iterable[Sequence[Any]]) -> None:
+    """COPY rows, with ids resolved, into the staging table."""
     with (
         connection.cursor() as cursor,
         cursor.copy(f"COPY stage_{table.name} ({', '.join(table.columns)}) FROM STDIN") as copy,
@@ -63,26 +64,27 @@ def stage(connection: DbConnection, table: Table, rows: Iterable[Sequence[Any]])
             write(row)
 
 
-def resolved(
-    connection: DbConnection, table: Table, rows: Sequence[Row], known: Mapping[str, Ids]
+def with_ids(
+    connection: DbConnection, table: Table, rows: Sequence[Row], resolved_ids: Mapping[str, IdsByKey]
 ) -> list[Sequence[Any]]:
-    """The rows with ids in place of natural keys."""
+    """The rows with ids in place of natural keys; rows may be cut after the key columns."""
     result: list[Sequence[Any]] = [list(row) for row in rows]
-    for reference in table.references:
+    for reference in table.foreign_keys:
         at = table.columns.index(reference.column)
         if at >= len(rows[0]):
             continue
-        ids = known.get(reference.table)
+        ids = resolved_ids.get(reference.table)
         if ids is None:
             ids = RESOLVERS[reference.table](connection, {row[at] for row in rows if row[at] is not None})
         for row in result:
             if row[at] is not None:
-                row[at] = ids[row[at]]  # type: ignore[index]  # made as lists above
+                row[at] = ids[row[at]]  # type: ignore[index]  # the rows are lists, made above
     return result
 
 
 _STAGES = {
-    f"stage_{table.name}": f"SELECT {', '.join(table.columns)} FROM {table.qualified} WITH NO DATA" for table in STAGED
+    f"stage_{table.name}": f"SELECT {', '.join(table.columns)} FROM {table.qualified} WITH NO DATA"
+    for table in STAGED_TABLES
 }
 
 
@@ -97,18 +99,18 @@ def _merge_sql(table: Table) -> str:
     return f"{insert} ON CONFLICT ({key}) DO UPDATE SET {sets} WHERE ({old}) IS DISTINCT FROM ({new})"
 
 
-# Entities that are new: as they are met first. Of a row that another loader is just making, nothing is said here: this
-# waits until it is committed, and then it is a known one.
-_MEET = (
+# Inserts new entities. If another loader is inserting the same entity, this waits for its commit and then skips the
+# row, which _UPDATE_ENTITIES then handles.
+_INSERT_ENTITIES = (
     "INSERT INTO facts.entities (entity_key, source_id, name, categories, known_at)"
     " SELECT entity_key, source_id, name, categories, known_at FROM stage_entities s"
     " WHERE NOT EXISTS (SELECT FROM facts.entities t WHERE t.entity_key = s.entity_key) ORDER BY entity_key"
     " ON CONFLICT (entity_key) DO NOTHING"
 )
-# All that are known by now; those just made say the same and are left alone. A statement of its own, because only a
-# new statement sees what was committed while the one before waited. Locked in the order of their keys.
-# services/loader/entity_info.py says the same of two facts in memory.
-_MEET_AGAIN = (
+# Updates existing entities; rows just inserted are equal and stay unchanged. This is a separate statement because only
+# a new statement sees rows that were committed while the previous one waited. Rows are locked in key order.
+# services/loader/entity_info.py does the same in memory.
+_UPDATE_ENTITIES = (
     "WITH met AS ("
     " SELECT t.id, s.known_at, s.known_at >= t.known_at AS newer, s.name, s.categories,"
     " coalesce(t.name, s.name) IS NOT DISTINCT FROM s.name AND s.categories @> t.categories AS has_all"
@@ -124,8 +126,8 @@ _MEET_AGAIN = (
     " known_at = CASE WHEN newer OR has_all THEN m.known_at ELSE t.known_at END"
     " FROM met m WHERE m.id = t.id"
 )
-_MERGES: dict[Table, tuple[str, ...]] = {table: (_merge_sql(table),) for table in STAGED} | {
-    ENTITIES: (_MEET, _MEET_AGAIN),
+_MERGES: dict[Table, tuple[str, ...]] = {table: (_merge_sql(table),) for table in STAGED_TABLES} | {
+    ENTITIES: (_INSERT_ENTITIES, _UPDATE_ENTITIES),
     RETURN_RATES: (
         (
             "INSERT INTO facts.return_rates AS t SELECT * FROM stage_return_rates"

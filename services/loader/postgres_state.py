@@ -1,4 +1,4 @@
-"""What the database knows of the events of a batch, before the batch."""
+"""Reads the stored states and versions of a batch's events."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from collections.abc import Iterable
 import zstandard
 
 from services.loader.fact_tree import FactEvent
-from services.loader.fold import Version, supersede
+from services.loader.fold import FactVersion, supersede
 from services.loader.rows import known_at_of
 from services.loader.state import EventState
 from shared.database.connection import DbConnection
 from shared.events import CLEAN_EVENT
 
 
-def read_states(connection: DbConnection, wanted: Iterable[tuple[str, str]]) -> dict[str, EventState]:
-    """The states of known events, with the versions of the kinds asked for: (event key, kind)."""
-    pairs = sorted(set(wanted))
+def read_states(connection: DbConnection, keys_and_kinds: Iterable[tuple[str, str]]) -> dict[str, EventState]:
+    """States of the events that are loaded, by event key, with the versions of each requested (event key, kind)."""
+    pairs = sorted(set(keys_and_kinds))
     states = {
         key: EventState(key, row_id, scheduled_at, status, version)
         for key, row_id, scheduled_at, status, version in connection.execute(
@@ -24,32 +24,32 @@ def read_states(connection: DbConnection, wanted: Iterable[tuple[str, str]]) -> 
             (sorted({key for key, _ in pairs}),),
         )
     }
-    asked = [(states[key].id, kind) for key, kind in pairs if key in states]
-    if asked:
-        _read_versions(connection, asked, {state.id: state for state in states.values()})
+    ids_and_kinds = [(states[key].id, kind) for key, kind in pairs if key in states]
+    if ids_and_kinds:
+        _read_versions(connection, ids_and_kinds, {state.id: state for state in states.values()})
     return states
 
 
-def decompressed(body: bytes) -> FactEvent:
-    """A fact as `facts.versions.body` holds it: the clean event's JSON, zstd (services/loader/apply.py)."""
+def decode_body(body: bytes) -> FactEvent:
+    """The fact in `facts.versions.body`: the clean event's JSON, compressed with zstd by services/loader/apply.py."""
     fact = CLEAN_EVENT.validate_json(zstandard.ZstdDecompressor().decompress(body))
     if fact.kind == "reference":
-        raise ValueError("base data has no versions")
+        raise ValueError("expected a fact in facts.versions, got reference data")
     return fact
 
 
 def _read_versions(
-    connection: DbConnection, asked: list[tuple[int | None, str]], states: dict[int | None, EventState]
+    connection: DbConnection, ids_and_kinds: list[tuple[int | None, str]], states: dict[int | None, EventState]
 ) -> None:
-    found = connection.execute(
+    rows = connection.execute(
         "SELECT v.event_id, v.kind, v.version, v.revision, v.record_id, v.body FROM facts.versions v"
         " JOIN unnest(%s::bigint[], %s::text[]) AS w(event_id, kind) USING (event_id, kind)"
         " ORDER BY v.event_id, v.version",
-        ([event_id for event_id, _ in asked], [kind for _, kind in asked]),
+        ([event_id for event_id, _ in ids_and_kinds], [kind for _, kind in ids_and_kinds]),
     )
-    for event_id, kind, number, revision, record_id, body in found:
-        state, fact = states[event_id], decompressed(body)
-        # By the schedule as it is now, which may differ from the one at the time of storing.
-        version = Version(known_at_of(fact, state.scheduled_at), revision, record_id, fact)
+    for event_id, kind, number, revision, record_id, body in rows:
+        state, fact = states[event_id], decode_body(body)
+        # Dated by the current schedule, which may differ from the one when the version was stored.
+        version = FactVersion(known_at_of(fact, state.scheduled_at), revision, record_id, fact)
         state.versions[kind] = supersede(state.versions.get(kind, ()), version)
-        state.stored[kind] = number
+        state.version_counts[kind] = number

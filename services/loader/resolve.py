@@ -1,8 +1,8 @@
-"""Resolver functions: natural keys to ids, a batch at a time, inside the unit's transaction.
+"""Resolves natural keys to ids, for a whole batch at a time.
 
-Two kinds: sources, venues, sessions and entities are made when they are met for the first time; an event that is
-not known resolves to nothing, and what refers to it is parked (services/loader/parking.py). Rows are made in the
-order of their keys, so that loaders side by side wait for each other but never in a circle.
+`sources`, `venues` and `sessions` insert the rows that are missing. `entities` and `events` only read; an event that is
+not loaded has no id, and facts that refer to it are parked (services/loader/parking.py). Rows are inserted in key
+order, so that concurrent loaders may wait for each other but cannot deadlock.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from services.loader.rows import SessionRow
 from shared.database.connection import DbConnection
 
-Ids = dict[str, int]
+IdsByKey = dict[str, int]
 
 
-def sources(connection: DbConnection, names: Iterable[str]) -> Ids:
+def sources(connection: DbConnection, names: Iterable[str]) -> IdsByKey:
     wanted = sorted(set(names))
     connection.execute(
         "INSERT INTO facts.sources (name) SELECT n FROM unnest(%s::text[]) n"
@@ -26,10 +26,10 @@ def sources(connection: DbConnection, names: Iterable[str]) -> Ids:
 
 
 def venues(
-    connection: DbConnection, source_ids: Mapping[str, int], wanted: Iterable[tuple[str, int]]
+    connection: DbConnection, source_ids: Mapping[str, int], venue_codes: Iterable[tuple[str, int]]
 ) -> dict[tuple[str, int], int]:
-    """By (source, venue code); one that is met before its reference table arrived has no name yet."""
-    pairs = sorted({(source_ids[source], str(code), source, code) for source, code in wanted})
+    """Ids by (source, venue code). A venue has no name until its reference data arrives."""
+    pairs = sorted({(source_ids[source], str(code), source, code) for source, code in venue_codes})
     ids, codes = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
     connection.execute(
         "INSERT INTO facts.venues (source_id, code) SELECT w.s, w.c FROM unnest(%s::int[], %s::text[]) AS w(s, c)"
@@ -37,22 +37,22 @@ def venues(
         " ON CONFLICT DO NOTHING",
         (ids, codes),
     )
-    found = {
+    venue_ids = {
         (source_id, code): venue_id
         for source_id, code, venue_id in connection.execute(
             "SELECT source_id, code, id FROM facts.venues WHERE source_id = ANY(%s) AND code = ANY(%s)", (ids, codes)
         )
     }
-    return {(source, code): found[source_id, text] for source_id, text, source, code in pairs}
+    return {(source, code): venue_ids[source_id, text] for source_id, text, source, code in pairs}
 
 
-def sessions(connection: DbConnection, source_ids: Mapping[str, int], wanted: Sequence[SessionRow]) -> Ids:
-    """By session key; title and grade follow the newest card that names them."""
-    if not wanted:
+def sessions(connection: DbConnection, source_ids: Mapping[str, int], session_rows: Sequence[SessionRow]) -> IdsByKey:
+    """Ids by session key. Title and grade are those of the last given row that has them."""
+    if not session_rows:
         return {}
-    venue_ids = venues(connection, source_ids, {(row.source, row.venue) for row in wanted})
+    venue_ids = venues(connection, source_ids, {(row.source, row.venue) for row in session_rows})
     latest: dict[str, SessionRow] = {}
-    for row in wanted:
+    for row in session_rows:
         named = latest.get(row.session_key, row)
         latest[row.session_key] = row._replace(
             title=row.title or named.title, grade=named.grade if row.grade is None else row.grade
@@ -62,39 +62,39 @@ def sessions(connection: DbConnection, source_ids: Mapping[str, int], wanted: Se
         for _, row in sorted(latest.items())
     ]
     columns = [list(column) for column in zip(*rows, strict=True)]
-    given = "unnest(%s::text[], %s::int[], %s::int[], %s::date[], %s::text[], %s::int[]) AS w(k, s, v, d, t, g)"
+    from_clause = "unnest(%s::text[], %s::int[], %s::int[], %s::date[], %s::text[], %s::int[]) AS w(k, s, v, d, t, g)"
     connection.execute(
         "INSERT INTO facts.sessions (session_key, source_id, venue_id, date, title, grade)"
-        f" SELECT w.* FROM {given} WHERE NOT EXISTS (SELECT FROM facts.sessions x WHERE x.session_key = w.k)"
+        f" SELECT w.* FROM {from_clause} WHERE NOT EXISTS (SELECT FROM facts.sessions x WHERE x.session_key = w.k)"
         " ON CONFLICT DO NOTHING",
         columns,
     )
     connection.execute(
         "UPDATE facts.sessions x SET title = coalesce(w.t, x.title), grade = coalesce(w.g, x.grade)"
-        f" FROM {given} WHERE x.session_key = w.k"
+        f" FROM {from_clause} WHERE x.session_key = w.k"
         " AND (coalesce(w.t, x.title), coalesce(w.g, x.grade)) IS DISTINCT FROM (x.title, x.grade)",
         columns,
     )
-    return _ids(connection, "SELECT session_key, id FROM facts.sessions WHERE session_key = ANY(%s)", latest)
+    return _read_ids(connection, "SELECT session_key, id FROM facts.sessions WHERE session_key = ANY(%s)", latest)
 
 
-def entities(connection: DbConnection, keys: Iterable[str]) -> Ids:
-    return _ids(connection, "SELECT entity_key, id FROM facts.entities WHERE entity_key = ANY(%s)", keys)
+def entities(connection: DbConnection, keys: Iterable[str]) -> IdsByKey:
+    return _read_ids(connection, "SELECT entity_key, id FROM facts.entities WHERE entity_key = ANY(%s)", keys)
 
 
-def events(connection: DbConnection, keys: Iterable[str]) -> Ids:
-    """Only those that are known."""
-    return _ids(connection, "SELECT event_key, id FROM facts.events WHERE event_key = ANY(%s)", keys)
+def events(connection: DbConnection, keys: Iterable[str]) -> IdsByKey:
+    """Ids of the events that are loaded; other keys are absent from the result."""
+    return _read_ids(connection, "SELECT event_key, id FROM facts.events WHERE event_key = ANY(%s)", keys)
 
 
-RESOLVERS: dict[str, Callable[[DbConnection, Iterable[str]], Ids]] = {
+RESOLVERS: dict[str, Callable[[DbConnection, Iterable[str]], IdsByKey]] = {
     "sources": sources,
     "entities": entities,
     "events": events,
 }
-"""By the table a reference of services/loader/schema.py names."""
+"""By the name of the table to which a foreign key refers (services/loader/schema.py)."""
 
 
-def _ids(connection: DbConnection, query: str, keys: Iterable[str]) -> Ids:
+def _read_ids(connection: DbConnection, query: str, keys: Iterable[str]) -> IdsByKey:
     wanted = sorted(set(keys))
     return dict(connection.execute(query, (wanted,)).fetchall()) if wanted else {}

@@ -1,7 +1,7 @@
-"""Return rates: what one unit staked on everything of a kind gave back, event by event.
+"""Computes an event's contribution to the return rates: what bets on all selections cost and paid back.
 
-A settled event counts, per market that paid, every selection that could have been backed: staked 100 each, returned
-the amounts paid. Refunded entries, void events, and markets whose row the source lost count neither way.
+For each market that paid, a settled event counts every possible selection with a stake of 100, and the amounts paid.
+Refunded entries, void events and markets with a missing payout row do not count.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Sums = tuple[int, int, int]
 
 
 def contributions(fact: Settled | None) -> dict[Cell, Sums]:
-    """What one event adds to each cell: scopes `all`, `venue`, and for one-entry markets `slot` and `entity`."""
+    """What one event adds to each cell: scopes `all` and `venue`, and for single-entry markets `slot` and `entity`."""
     if fact is None or fact.status != "settled":
         return {}
     starters = {outcome.slot: outcome.entity_key for outcome in fact.outcomes if not outcome.refunded}
@@ -31,7 +31,7 @@ def contributions(fact: Settled | None) -> dict[Cell, Sums]:
     for market, rows in _by_market(fact.transactions).items():
         if market in fact.missing_markets:
             continue
-        bets = selections(rows[0].selection, len(starters))
+        bets = selection_count(rows[0].selection, len(starters))
         sums = (bets, bets * STAKE, sum(row.amount for row in rows))
         cells["all", "", market] = cells["venue", venue, market] = sums
         if rows[0].selection.isdigit():
@@ -44,24 +44,24 @@ def contributions(fact: Settled | None) -> dict[Cell, Sums]:
     return cells
 
 
-def selections(example: str, starters: int) -> int:
-    """How many selections a market has: `1-2-3` is ordered, `1=2=3` is not, `1` is one entry."""
+def selection_count(example: str, starters: int) -> int:
+    """How many selections a market has, by the format of one: `1-2-3` is ordered, `1=2=3` is not, `1` is one entry."""
     if "-" in example:
         return perm(starters, example.count("-") + 1)
     return comb(starters, example.count("=") + 1)
 
 
 def difference(before: dict[Cell, Sums], after: dict[Cell, Sums]) -> dict[Cell, Sums]:
-    """What to add, cell by cell, so that an event counts as `after` where it counted as `before`."""
+    """What to add to each cell to change an event's contribution from `before` to `after`."""
     if not before:
         return after
     none = (0, 0, 0)
-    moved = {}
+    changes = {}
     for cell in before.keys() | after.keys():
         old, new = before.get(cell, none), after.get(cell, none)
         if old != new:
-            moved[cell] = (new[0] - old[0], new[1] - old[1], new[2] - old[2])
-    return moved
+            changes[cell] = (new[0] - old[0], new[1] - old[1], new[2] - old[2])
+    return changes
 
 
 def _by_market(transactions: Iterable[Transaction]) -> dict[str, list[Transaction]]:

@@ -1,4 +1,4 @@
-"""From facts to rows, in the column order of services/loader/schema.py, natural keys where ids will be."""
+"""Converts facts to rows, in the column order of services/loader/schema.py, with natural keys in place of ids."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Row = tuple[Any, ...]
 
 
 class SessionRow(NamedTuple):
-    """A session as facts name it."""
+    """A row of facts.sessions, with the natural keys of its source and venue."""
 
     session_key: str
     source: str
@@ -28,26 +28,41 @@ class SessionRow(NamedTuple):
 
 
 def rows_of(fact: FactEvent) -> Iterator[tuple[Table, Row]]:
-    """The rows of the tables that hold entries, observations, outcomes and transactions."""
+    """The fact's rows for entries, observations, outcomes and transactions."""
     key = fact.event_key
     if isinstance(fact, Listed):
         for entry in fact.entries:
             entity_key = entry.entity.entity_key if entry.entity else None
-            yield ENTRIES, (key, entry.slot, entity_key, _text(entry.measures), _text(entry.categories))
+            yield ENTRIES, (key, entry.slot, entity_key, _json_object(entry.measures), _json_object(entry.categories))
     elif isinstance(fact, Observed):
-        for seen in fact.entries:
-            yield OBSERVATIONS, (key, seen.slot, seen.course, _text(seen.measures))
+        for observation in fact.entries:
+            yield OBSERVATIONS, (key, observation.slot, observation.course, _json_object(observation.measures))
     else:
-        for done in fact.outcomes:
-            yield OUTCOMES, (key, done.slot, done.place, done.code, done.course, done.start_timing_s, done.refunded)
-        for paid in fact.transactions:
-            yield TRANSACTIONS, (key, paid.market, paid.selection, paid.amount, paid.ordinal)
+        for outcome in fact.outcomes:
+            yield (
+                OUTCOMES,
+                (
+                    key,
+                    outcome.slot,
+                    outcome.place,
+                    outcome.code,
+                    outcome.course,
+                    outcome.start_timing_s,
+                    outcome.refunded,
+                ),
+            )
+        for transaction in fact.transactions:
+            yield (
+                TRANSACTIONS,
+                (key, transaction.market, transaction.selection, transaction.amount, transaction.ordinal),
+            )
 
 
 def known_at_of(fact: FactEvent, scheduled_at: datetime | None) -> datetime:
-    """From when the fact could have been known: as it says, or by its source's policy relative to the schedule.
+    """When the fact became known: its own `known_at`, else the schedule plus its source's `known_after_s`.
 
-    Without a schedule the end of the event's day (UTC) stands in: late enough that nothing leaks into the past.
+    Without a schedule it is the end of the event's day (UTC): late enough that nothing leaks into the past. Raises
+    InvalidEvent if there is no day either, or if the result is out of range.
     """
     if fact.known_at is not None:
         return fact.known_at
@@ -58,27 +73,27 @@ def known_at_of(fact: FactEvent, scheduled_at: datetime | None) -> datetime:
         if day is not None:
             return datetime.combine(day + timedelta(days=1), time(), UTC)
     except OverflowError as error:
-        raise InvalidEvent(f"{fact.event_key}: known_at lies beyond the calendar") from error
-    raise InvalidEvent(f"{fact.event_key}: expected known_at, or a day in the key to put in its place")
+        raise InvalidEvent(f"{fact.event_key}: expected a known_at within the calendar, got an overflow") from error
+    raise InvalidEvent(f"{fact.event_key}: expected known_at or an event key with a day, got neither")
 
 
-def known_text(values: Iterable[tuple[str, Any]]) -> str | None:
-    """JSON of what is known; None where nothing is."""
-    known = {name: value for name, value in values if value is not None}
-    return json_text(known) if known else None
+def known_json(values: Iterable[tuple[str, Any]]) -> str | None:
+    """A JSON object of the values that are not None; None if there are none."""
+    known_values = {name: value for name, value in values if value is not None}
+    return json_text(known_values) if known_values else None
 
 
 def json_text(values: Any) -> str:
-    """Sorted, so that equal values are equal texts."""
+    """JSON with sorted keys, so that equal values give equal texts."""
     return orjson.dumps(values, option=orjson.OPT_SORT_KEYS).decode()
 
 
-def _text(values: Mapping[str, Any]) -> str:
-    return known_text(values.items()) or "{}"
+def _json_object(values: Mapping[str, Any]) -> str:
+    return known_json(values.items()) or "{}"
 
 
 def status_of(fact: FactEvent) -> str:
-    """The event's status as far as this fact tells it."""
+    """The event's status according to this fact alone."""
     if isinstance(fact, Settled):
         return fact.status
     return "observed" if isinstance(fact, Observed) else "listed"

@@ -1,7 +1,7 @@
-"""The schema dictionary: every table the loader writes, its key, its columns and what it refers to.
+"""The schema dictionary: key, columns and foreign keys of each table that the loader writes.
 
-A row in Python holds natural keys (event_key, entity_key ...); `references` says which column of the table each
-becomes, and whose resolver (services/loader/resolve.py) turns one into the other.
+A row in Python holds natural keys (event_key, entity_key ...). `foreign_keys` lists the columns that hold ids in the
+database, and the resolver (services/loader/resolve.py) for each.
 """
 
 from __future__ import annotations
@@ -10,21 +10,21 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
-class Reference:
-    """A column whose value is the id of a row of another table, known here by that row's natural key."""
+class ForeignKey:
+    """A column with the id of a row in another table. Rows in Python hold that row's natural key instead."""
 
     column: str
     table: str
 
 
-@dataclass(frozen=True, eq=False)  # one object a table: compared and hashed by identity, for every row
+@dataclass(frozen=True, eq=False)  # one object per table, hashed by identity: it is hashed for every row
 class Table:
-    """`key` identifies a row; `values` may change with a later version; both in the order of a row's tuple."""
+    """`key` identifies a row; `values` may change with a later version. A row's tuple is the key, then the values."""
 
     name: str
     key: tuple[str, ...]
     values: tuple[str, ...]
-    references: tuple[Reference, ...] = ()
+    foreign_keys: tuple[ForeignKey, ...] = ()
     append_only: bool = False
     columns: tuple[str, ...] = field(init=False)
 
@@ -36,13 +36,13 @@ class Table:
         return f"facts.{self.name}"
 
 
-_EVENT = Reference("event_id", "events")
+_EVENT = ForeignKey("event_id", "events")
 
 ENTRIES = Table(
     "entries",
     ("event_id", "slot"),
     ("entity_id", "measures", "categories"),
-    (_EVENT, Reference("entity_id", "entities")),
+    (_EVENT, ForeignKey("entity_id", "entities")),
 )
 OBSERVATIONS = Table("observations", ("event_id", "slot"), ("course", "measures"), (_EVENT,))
 OUTCOMES = Table("outcomes", ("event_id", "slot"), ("place", "code", "course", "start_timing_s", "refunded"), (_EVENT,))
@@ -57,13 +57,13 @@ VERSIONS = Table(
 REGRESSIONS = Table("regressions", ("event_id", "kind", "record_id", "field"), ("kept", "known_at"), (_EVENT,))
 CORRECTIONS = Table("corrections", ("event_id", "kind", "record_id", "field"), ("old", "new", "known_at"), (_EVENT,))
 ENTITIES = Table(
-    "entities", ("entity_key",), ("source_id", "name", "categories", "known_at"), (Reference("source_id", "sources"),)
+    "entities", ("entity_key",), ("source_id", "name", "categories", "known_at"), (ForeignKey("source_id", "sources"),)
 )
 RETURN_RATES = Table(
     "return_rates",
     ("slot", "source_id", "scope", "key", "market"),
     ("bets", "staked", "returned", "as_of"),
-    (Reference("source_id", "sources"),),
+    (ForeignKey("source_id", "sources"),),
 )
 PREDICTIONS = Table(
     "predictions",
@@ -76,11 +76,11 @@ DEAD_LETTERS = Table(
 )
 
 FACT_TABLES = (ENTRIES, OBSERVATIONS, OUTCOMES, TRANSACTIONS)
-"""The tables whose rows are the fold of an event's versions; the order in which they are written."""
+"""Tables whose rows are the fold of an event's versions, in the order in which they are written."""
 
-STAGED = (*FACT_TABLES, VERSIONS, REGRESSIONS, CORRECTIONS, ENTITIES, RETURN_RATES, PREDICTIONS, DEAD_LETTERS)
+STAGED_TABLES = (*FACT_TABLES, VERSIONS, REGRESSIONS, CORRECTIONS, ENTITIES, RETURN_RATES, PREDICTIONS, DEAD_LETTERS)
 
 REFERENCE_TABLES = (
     "venues", "markets", "grades", "classes", "weathers", "wind_directions", "techniques", "place_codes", "branches",
 )  # fmt: skip
-"""Base data, all of one shape: (source_id, code) -> name, attributes."""
+"""Tables of reference data, all with the same columns: (source_id, code) -> name, attributes."""

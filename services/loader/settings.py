@@ -1,4 +1,4 @@
-"""What an operator may set of the loader."""
+"""The loader's settings."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pydantic import AwareDatetime, Field
 from shared.settings.sections import Section, ServiceSettings
 
 
-class Loader(Section):
-    batch_records: int = Field(default=2000, ge=1, description="records loaded in one transaction, at most")
+class LoaderSection(Section):
+    batch_records: int = Field(default=2000, ge=1, description="maximum number of records loaded in one transaction")
     as_of: AwareDatetime | None = Field(
-        default=None, description="load only what was known at this instant; for a database of its own"
+        default=None, description="load only facts known at this time; requires a separate database"
     )
-    exports: bool = Field(default=True, description="write a CSV file per day and table under `data_dir`/exports")
+    exports: bool = Field(default=True, description="write one CSV file per day and table under `data_dir`/exports")
 
 
 class LoaderSettings(ServiceSettings):
     name: ClassVar[str] = "loader"
-    loader: Loader = Field(default=Loader(), description="how facts become rows")
+    loader: LoaderSection = Field(default=LoaderSection(), description="how facts are loaded into tables")

@@ -1,22 +1,22 @@
-"""What is known of an event."""
+"""The loader's state of one event."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from services.loader.fold import Version
+from services.loader.fold import FactVersion
 
 
 @dataclass
 class EventState:
-    """An event as it stands; `versions` by kind, oldest arrival first; `id` is None until its row is made."""
+    """Current state of an event; `versions` by kind, in order of arrival; `id` is None until its row is inserted."""
 
     event_key: str
     id: int | None = None
     scheduled_at: datetime | None = None
     status: str = "listed"
     version: int = 0
-    versions: dict[str, list[Version]] = field(default_factory=dict)
-    stored: dict[str, int] = field(default_factory=dict)
-    """How many versions of a kind were ever stored: the next one's number less one."""
+    versions: dict[str, list[FactVersion]] = field(default_factory=dict)
+    version_counts: dict[str, int] = field(default_factory=dict)
+    """How many versions of each kind have been stored; the next version has this number plus one."""

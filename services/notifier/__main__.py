@@ -1,4 +1,4 @@
-"""Notifier: predictions and loaded-events in, messages to people out."""
+"""The notifier process: reads predictions and loaded-events, sends messages to people."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import sys
 
 import psycopg
 
-from services.notifier.api import KIND, look, router
+from services.notifier.api import KIND, router, test_message_status
 from services.notifier.channels.base import Channel
 from services.notifier.channels.console import ConsoleChannel
 from services.notifier.channels.discord import DiscordChannel
 from services.notifier.channels.secret_url import read_secret_url
 from services.notifier.channels.webhook import WebhookChannel
 from services.notifier.notify import Notifier
-from services.notifier.pacing import Delivery
-from services.notifier.postgres_summaries import Summaries
+from services.notifier.pacing import DeliveryPolicy
+from services.notifier.postgres_summaries import SummaryComposer
 from services.notifier.rules import Rules
 from services.notifier.sender import Sender
 from services.notifier.settings import NotifierSettings
@@ -22,20 +22,20 @@ from shared.broker.connect import connect
 from shared.errors import ConfigError
 from shared.runtime.loops.handler import InTransaction
 from shared.runtime.metrics import Metrics
-from shared.runtime.process.operation_poller import Settling
+from shared.runtime.process.operation_poller import OperationPoller
 from shared.runtime.process.run import launch
-from shared.runtime.service import Consuming, Service, serving
+from shared.runtime.service import ConsumerWork, Service, service_starter
 from shared.topics import LOADED, PREDICTIONS
 
 
 def channel_of(name: str, settings: NotifierSettings) -> Channel:
-    """Raises ConfigError where the file with the channel's secret is not named."""
+    """Create the channel. Raises ConfigError if its secret file is not configured or not valid."""
     if name == "console":
         return ConsoleChannel(sys.stdout)
     files = {"discord": settings.notifier.discord_webhook_file, "webhook": settings.notifier.webhook_url_file}
     if (file := files[name]) is None:
         key = "discord_webhook_file" if name == "discord" else "webhook_url_file"
-        raise ConfigError(f"channel {name!r} needs notifier.{key}: the file that holds its URL")
+        raise ConfigError(f"channel {name!r} has no URL: set notifier.{key} to the file that holds it")
     url = read_secret_url(file)
     return DiscordChannel(url) if name == "discord" else WebhookChannel(url)
 
@@ -45,26 +45,28 @@ def wire(settings: NotifierSettings, metrics: Metrics) -> Service:
     options = settings.notifier
     rules = Rules(tip_probability=options.tip_probability, payout_amount=options.big_amount)
     notifier = Notifier(options.channels, settings.clock.clock(), rules)
-    delivery = Delivery(retry_undecided=frozenset(options.channels if options.crash_policy == "retry" else ()))
+    delivery_policy = DeliveryPolicy(
+        retry_after_crash=frozenset(options.channels if options.crash_policy == "retry" else ())
+    )
     sender = Sender(
         lambda: psycopg.connect(conninfo, autocommit=True),
         [channel_of(name, settings) for name in options.channels],
-        delivery,
+        delivery_policy,
         lambda channel, outcome: metrics.notifications_total.labels(channel, outcome).inc(),
     )
-    summaries = Summaries(
+    summaries = SummaryComposer(
         lambda: psycopg.connect(conninfo, autocommit=True),
         lambda: connect(settings, conninfo),
         rules,
-        delivery,
+        delivery_policy,
         options.summary_patience_s,
     )
     return Service(
-        Consuming([PREDICTIONS, LOADED], InTransaction(notifier.handle)),
-        background=[summaries.run, sender.run, Settling(conninfo, settings.name, KIND, look)],
-        routers=[lambda desk: router(desk, options.channels)],
+        ConsumerWork([PREDICTIONS, LOADED], InTransaction(notifier.handle)),
+        background=[summaries.run, sender.run, OperationPoller(conninfo, settings.name, KIND, test_message_status)],
+        routers=[lambda context: router(context, options.channels)],
     )
 
 
 if __name__ == "__main__":
-    sys.exit(launch(NotifierSettings, serving(wire)))
+    sys.exit(launch(NotifierSettings, service_starter(wire)))

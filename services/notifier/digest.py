@@ -1,4 +1,4 @@
-"""The daily summary's content, computed from rows."""
+"""Computes the daily summary from rows."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from services.notifier.findings import Digest, Payout
 
 @dataclass(frozen=True)
 class DayRows:
-    """What the database shows of a source's day.
+    """The rows of a source's day.
 
-    `log_losses` (nats) is of each event's last prediction of the winner; `winners` is the slot that won each of them;
-    `wins` counts, per slot, the wins in all earlier events of the source; `slots` is how many slots an event has.
+    `payouts` are (event name, payout). By event key, `log_losses` is the log loss of the last prediction in nats, and
+    `winners` the slot that won. `wins` counts the wins of each slot in all earlier events of the source. `slots` is the
+    number of slots of an event.
     """
 
     statuses: Mapping[str, int]
@@ -26,25 +27,25 @@ class DayRows:
     slots: int = 0
 
 
-def digest_of(source: str, day: date, rows: DayRows, best: int) -> Digest:
-    """`best` is how many of the highest payouts to keep; among equal ones the first by name."""
+def digest_of(source: str, day: date, rows: DayRows, best_count: int) -> Digest:
+    """Compute the digest. `best` is the number of highest payouts to list; equal ones are sorted by event name."""
     ranked = sorted(rows.payouts, key=lambda item: (-item[1].amount, item[0]))
-    scored = sorted(rows.log_losses.keys() & rows.winners.keys())
-    base_rates = shares(rows.wins, rows.slots)
+    scored_keys = sorted(rows.log_losses.keys() & rows.winners.keys())
+    base_rates = win_shares(rows.wins, rows.slots)
     return Digest(
         source,
         day,
         dict(rows.statuses),
-        tuple(ranked[:best]),
-        len(scored),
-        _mean([rows.log_losses[key] for key in scored]),
-        _mean([-log(base_rates[rows.winners[key]]) for key in scored]),
+        tuple(ranked[:best_count]),
+        len(scored_keys),
+        _mean([rows.log_losses[key] for key in scored_keys]),
+        _mean([-log(base_rates[rows.winners[key]]) for key in scored_keys]),
         sum(rows.wins.values()),
     )
 
 
-def shares(wins: Mapping[int, int], slots: int) -> dict[int, float]:
-    """Each slot's share of all wins, one win added to each, so that no history gives equal shares and no share is 0."""
+def win_shares(wins: Mapping[int, int], slots: int) -> dict[int, float]:
+    """Each slot's share of all wins. One win is added to each, so that no share is 0, even without history."""
     total = sum(wins.values()) + slots
     return {slot: (wins.get(slot, 0) + 1) / total for slot in range(1, slots + 1)}
 

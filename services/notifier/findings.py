@@ -1,4 +1,4 @@
-"""What can be told, and what it is told from. The rules are in rules.py, the words in message.py."""
+"""Findings (news worth a notification) and the data they consist of. Rules are in rules.py, texts in message.py."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class Payout(NamedTuple):
 
 
 @dataclass(frozen=True)
-class SessionFacts:
-    """A session and which of its events will not take place."""
+class SessionDetails:
+    """A session, its number of events, and the numbers of those that are cancelled or postponed."""
 
     session_key: str
     day: date
@@ -29,42 +29,42 @@ class SessionFacts:
     title: str | None = None
     grade: int | None = None
     events: int = 0
-    called_off: tuple[int, ...] = ()
+    called_off_numbers: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
-class EventFacts:
-    """One event as the database shows it. `names` and `predicted` are by slot, `placed` is (place, slot) by place.
+class EventDetails:
+    """One event. `names` and `win_probabilities` are by slot; `places` are (place, slot), sorted by place.
 
-    `predicted` is the probability of winning in the last prediction made before the event started.
+    `win_probabilities` are those of the last prediction made before the event started.
     """
 
     event_key: str
-    session: SessionFacts
+    session: SessionDetails
     number: int
     scheduled_at: datetime | None
     status: str
     names: Mapping[int, str] = field(default_factory=dict)
-    placed: tuple[tuple[int, int], ...] = ()
+    places: tuple[tuple[int, int], ...] = ()
     payouts: tuple[Payout, ...] = ()
-    predicted: Mapping[int, float] = field(default_factory=dict)
+    win_probabilities: Mapping[int, float] = field(default_factory=dict)
 
     @property
     def winner(self) -> int | None:
-        """The only slot in first place; None while there is none, and for a dead heat."""
-        first = [slot for place, slot in self.placed if place == 1]
+        """The slot in first place; None if there is no result yet, or after a dead heat."""
+        first = [slot for place, slot in self.places if place == 1]
         return first[0] if len(first) == 1 else None
 
 
 @dataclass(frozen=True)
 class Digest:
-    """A source's day in figures. Log-losses are means in nats over the same `scored` events; None without any."""
+    """The figures of a source's day. Both log losses are means in nats over `scored_events` events; None if it is 0."""
 
     source: str
     day: date
     statuses: Mapping[str, int]
-    best: tuple[tuple[str, Payout], ...] = ()
-    scored: int = 0
+    best_payouts: tuple[tuple[str, Payout], ...] = ()
+    scored_events: int = 0
     log_loss: float | None = None
     base_log_loss: float | None = None
     base_events: int = 0
@@ -76,10 +76,10 @@ class Digest:
 
 @dataclass(frozen=True)
 class Tip:
-    """Our model gives one slot a high probability of winning, before the event starts."""
+    """Before an event starts, the model gives one slot a high probability of winning."""
 
     rule: ClassVar[str] = "tip"
-    event: EventFacts
+    event: EventDetails
     slot: int
     probability: float
     model_version: str
@@ -88,38 +88,44 @@ class Tip:
 
 @dataclass(frozen=True)
 class BigPayout:
+    """A settled event has a high payout."""
+
     rule: ClassVar[str] = "big-payout"
-    event: EventFacts
+    event: EventDetails
     market: str
     payout: Payout
 
 
 @dataclass(frozen=True)
 class GradeResult:
-    """The last event of a session of high grade has its result."""
+    """The last event of a high-grade session is settled."""
 
     rule: ClassVar[str] = "grade"
-    event: EventFacts
+    event: EventDetails
 
 
 @dataclass(frozen=True)
 class Surprise:
-    """The winner was one that our last prediction gave little chance."""
+    """The winner had a low probability in the last prediction."""
 
     rule: ClassVar[str] = "surprise"
-    event: EventFacts
+    event: EventDetails
     slot: int
     probability: float
 
 
 @dataclass(frozen=True)
 class CalledOff:
+    """Events of a session are cancelled or postponed."""
+
     rule: ClassVar[str] = "called-off"
-    session: SessionFacts
+    session: SessionDetails
 
 
 @dataclass(frozen=True)
 class Daily:
+    """The summary of a source's day."""
+
     rule: ClassVar[str] = "daily"
     digest: Digest
 
@@ -128,7 +134,7 @@ Finding = Tip | BigPayout | GradeResult | Surprise | CalledOff | Daily
 
 
 def subject_of(finding: Finding) -> str:
-    """What a finding is about: an event key, a session key, or source:date."""
+    """The subject of a finding: an event key, a session key, or source:date."""
     match finding:
         case CalledOff(session):
             return session.session_key
@@ -143,25 +149,25 @@ def day_key(source: str, day: date) -> str:
 
 
 def finding_id(finding: Finding) -> UUID:
-    """The same for the same news, on every machine and in every attempt: this is what makes it told once.
+    """A deterministic id: the same finding has the same id on every machine and in every attempt, so it is sent once.
 
-    What is told is part of it where a correction is news (another favourite, another payout, another winner). A day
-    and a session that is called off are told once, whatever comes later.
+    The id depends on the content where a correction is news (another favourite, payout or winner). For a day and for a
+    called-off session it does not, so these are sent once, even if they change later.
     """
     match finding:
         case Daily(digest):
             return daily_id(digest.source, digest.day)
         case Tip(slot=slot) | Surprise(slot=slot):
-            essence = str(slot)
+            content = str(slot)
         case BigPayout(payout=payout):
-            essence = f"{payout.selection}={payout.amount}"
+            content = f"{payout.selection}={payout.amount}"
         case GradeResult(event):
-            essence = "-".join(str(slot) for _, slot in event.placed[:3])
+            content = "-".join(str(slot) for _, slot in event.places[:3])
         case CalledOff():
-            essence = "session"
-    return uuid5(NAMESPACE, f"notification/{finding.rule}/{subject_of(finding)}/{essence}")
+            content = "session"
+    return uuid5(NAMESPACE, f"notification/{finding.rule}/{subject_of(finding)}/{content}")
 
 
 def daily_id(source: str, day: date) -> UUID:
-    """Known before the digest is: a day that was told needs no counting again."""
+    """The id of a day's summary. It needs no digest, so the digest of a recorded day is not computed again."""
     return uuid5(NAMESPACE, f"notification/daily/{source}/{day.isoformat()}")

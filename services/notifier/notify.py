@@ -1,8 +1,7 @@
-"""The notifier's handler: predictions and loaded events in, ledger rows out; sender.py tells them.
+"""The notifier's batch handler: records findings in the ledger, from which sender.py sends them.
 
-What is about one event has its text at once. A summary of many gets it later, from postgres_summaries.py.
-
-Safe to run twice on the same batch: what is in the ledger is not written again.
+A finding about one event is recorded with its text. A summary of many events is recorded without;
+postgres_summaries.py composes the text later. The same batch may be handled twice: the ledger keeps the first row.
 """
 
 from __future__ import annotations
@@ -11,52 +10,66 @@ from collections.abc import Iterable, Sequence
 
 from services.notifier.findings import Daily, Finding, daily_id, day_key, finding_id, subject_of
 from services.notifier.message import render
-from services.notifier.postgres_facts import day_statuses, event_facts, session_facts
-from services.notifier.postgres_ledger import Note, Summary, record, record_summaries, written
-from services.notifier.rules import Candidates, Rules, called_off, candidates, is_over, results, tips
+from services.notifier.postgres_facts import day_statuses, read_events, read_sessions
+from services.notifier.postgres_ledger import (
+    NewNotification,
+    NewSummary,
+    record_notifications,
+    record_summaries,
+    recorded,
+)
+from services.notifier.rules import (
+    Candidates,
+    Rules,
+    called_off_findings,
+    find_candidates,
+    is_day_complete,
+    result_findings,
+    tip_findings,
+)
 from shared.broker.contract import NewRecord
 from shared.clock import Clock
 from shared.database.connection import DbConnection
-from shared.ops.tables.replays import to_be_told
-from shared.records import LIVE, Received
+from shared.ops.tables.replays import revisions_to_notify
+from shared.records import LIVE, DecodedRecord
 
 
 class Notifier:
-    """`clock` is the time of the events (it may be virtual): it says what is history and what has started."""
+    """`clock` is the time of the events, which may be virtual. It decides what is history and what has started."""
 
     def __init__(self, channels: Sequence[str], clock: Clock, rules: Rules) -> None:
         self._channels = list(channels)
         self._clock = clock
         self._rules = rules
 
-    def handle(self, batch: Sequence[Received], connection: DbConnection) -> list[NewRecord]:
-        """Write what is worth telling into the ledger; there are no records to append."""
+    def handle(self, batch: Sequence[DecodedRecord], connection: DbConnection) -> list[NewRecord]:
+        """Record the batch's findings in the ledger. Returns no records."""
         replayed = sorted({received.revision for received in batch} - {LIVE})
-        told = to_be_told(connection, replayed) if replayed else frozenset[str]()
-        found = candidates(batch, self._clock.now(), self._rules, told)
-        if found:
-            notes = [note_of(finding) for finding in self._of_events(found, connection)]
-            record(connection, notes, self._channels)
-            record_summaries(connection, self._summaries(found, connection), self._channels)
+        announced_revisions = revisions_to_notify(connection, replayed) if replayed else frozenset[str]()
+        batch_candidates = find_candidates(batch, self._clock.now(), self._rules, announced_revisions)
+        if batch_candidates:
+            notifications = [notification_of(finding) for finding in self._event_findings(batch_candidates, connection)]
+            record_notifications(connection, notifications, self._channels)
+            record_summaries(connection, self._due_summaries(batch_candidates, connection), self._channels)
         return []
 
-    def _of_events(self, found: Candidates, connection: DbConnection) -> Iterable[Finding]:
-        for key, event in event_facts(connection, found.event_keys, self._rules.payout_market).items():
-            yield from tips(found.tips.get(key, []), event)
-            if key in found.settled:
-                yield from results(event, self._rules)
+    def _event_findings(self, batch_candidates: Candidates, connection: DbConnection) -> Iterable[Finding]:
+        for key, event in read_events(connection, batch_candidates.event_keys, self._rules.payout_market).items():
+            yield from tip_findings(batch_candidates.tip_predictions.get(key, []), event)
+            if key in batch_candidates.settled_events:
+                yield from result_findings(event, self._rules)
 
-    def _summaries(self, found: Candidates, connection: DbConnection) -> Iterable[Summary]:
-        """Noted without their text (services/notifier/postgres_summaries.py). For days, the cheap question first: most
-        batches come in the middle of one."""
-        for session in session_facts(connection, list(found.cancelled)).values():
-            for finding in called_off(session):
-                yield Summary(finding_id(finding), finding.rule, subject_of(finding))
-        known = written(connection, [daily_id(source, day) for source, day in found.days])
-        for source, day in found.days:
-            if daily_id(source, day) not in known and is_over(day_statuses(connection, source, day)):
-                yield Summary(daily_id(source, day), Daily.rule, day_key(source, day))
+    def _due_summaries(self, batch_candidates: Candidates, connection: DbConnection) -> Iterable[NewSummary]:
+        """The summaries to record, without text. Days whose summary has a text already are skipped before their events
+        are counted, because counting takes longer."""
+        for session in read_sessions(connection, list(batch_candidates.cancelled_sessions)).values():
+            for finding in called_off_findings(session):
+                yield NewSummary(finding_id(finding), finding.rule, subject_of(finding))
+        recorded_ids = recorded(connection, [daily_id(source, day) for source, day in batch_candidates.ended_days])
+        for source, day in batch_candidates.ended_days:
+            if daily_id(source, day) not in recorded_ids and is_day_complete(day_statuses(connection, source, day)):
+                yield NewSummary(daily_id(source, day), Daily.rule, day_key(source, day))
 
 
-def note_of(finding: Finding) -> Note:
-    return Note(finding_id(finding), finding.rule, subject_of(finding), render(finding))
+def notification_of(finding: Finding) -> NewNotification:
+    return NewNotification(finding_id(finding), finding.rule, subject_of(finding), render(finding))

@@ -1,4 +1,4 @@
-"""How delivery paces itself: leases, back-off and rate limits, as arithmetic over given times."""
+"""Leases, back-off and rate limits of the sender, computed from given times."""
 
 from __future__ import annotations
 
@@ -10,45 +10,49 @@ from shared.backoff import Backoff
 from shared.events import Frozen
 
 
-class Delivery(Frozen):
-    """The sender's settings; all in real seconds."""
+class DeliveryPolicy(Frozen):
+    """The sender's parameters, in seconds of real time."""
 
-    poll_s: float = Field(default=0.25, gt=0, description="how long an idle sender waits before it looks again")
+    poll_s: float = Field(default=0.25, gt=0, description="interval at which an idle sender polls the ledger")
     lease_s: float = Field(
-        default=60, gt=0, description="after this a message in `sending` has no sender any more; longer than any send"
+        default=60,
+        gt=0,
+        description="a message in `sending` for longer has lost its sender; must exceed any send timeout",
     )
-    backoff_first_s: float = Field(default=2, gt=0, description="the wait after a first failed try; then it doubles")
-    backoff_max_s: float = Field(default=300, gt=0, description="the longest wait between two tries")
-    retry_undecided: frozenset[str] = Field(
+    backoff_first_s: float = Field(
+        default=2, gt=0, description="wait after the first failed attempt; doubles with each further one"
+    )
+    backoff_max_s: float = Field(default=300, gt=0, description="maximum wait between two attempts")
+    retry_after_crash: frozenset[str] = Field(
         default=frozenset(),
-        description="channels that rather tell twice than never when a sender died in the act; the others park",
+        description="channels that send again, perhaps twice, if a sender died while sending; others park",
     )
 
     def backoff_s(self, failures: int) -> float:
-        """The wait after so many failures in a row, 1 or more."""
+        """The wait after this number of consecutive failures (at least 1)."""
         return Backoff(self.backoff_first_s, self.backoff_max_s).delay_s(failures)
 
-    def undecided(self, channel: str) -> Literal["park", "retry"]:
-        return "retry" if channel in self.retry_undecided else "park"
+    def crash_policy(self, channel: str) -> Literal["park", "retry"]:
+        return "retry" if channel in self.retry_after_crash else "park"
 
 
-class Rate(NamedTuple):
-    """What a channel bears: `burst` messages at once, then `per_s` a second."""
+class RateLimit(NamedTuple):
+    """A channel's rate limit: `burst` messages at once, then `per_s` a second."""
 
     burst: int
     per_s: float
 
 
 class TokenBucket:
-    """Holds up to `burst` tokens, refilled at `per_s`; a message takes one. Times are of any steady clock, seconds."""
+    """Holds up to `burst` tokens, refilled at `per_s`; a message takes one. Times are seconds of a monotonic clock."""
 
-    def __init__(self, rate: Rate, now_s: float) -> None:
+    def __init__(self, rate: RateLimit, now_s: float) -> None:
         self._rate = rate
         self._tokens = float(rate.burst)
         self._at_s = now_s
 
     def wait_s(self, now_s: float) -> float:
-        """How long until a message may go; 0 when it may go now."""
+        """Seconds until the next message may be sent; 0 if it may be sent now."""
         self._refill(now_s)
         return max(0.0, (1.0 - self._tokens) / self._rate.per_s)
 

@@ -1,7 +1,7 @@
-"""Reads the rows behind what may be told, from the `analytics` views: one query a table for all keys of a batch.
+"""Reads the data of findings from the `analytics` views, with one query per view for all keys of a batch.
 
-Each query names its keys as constants, not through a join: the views group and join by themselves, and PostgreSQL
-pushes a constant into them but not a join.
+The queries pass their keys as an array, not through a join: the views group and join internally, and PostgreSQL pushes
+a constant condition into them, but not a join.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 from psycopg.rows import tuple_row
 
 from services.notifier.digest import DayRows
-from services.notifier.findings import EventFacts, Payout, SessionFacts
+from services.notifier.findings import EventDetails, Payout, SessionDetails
 from shared.database.connection import DbConnection
 
 EVENTS = "SELECT event_key, session_key, number, scheduled_at, status FROM analytics.events WHERE event_key = ANY(%s)"
@@ -33,15 +33,15 @@ NAMES = "SELECT entity_key, name FROM analytics.entities WHERE entity_key = ANY(
 PAYOUTS = """
 SELECT event_key, selection, amount FROM analytics.transactions
 WHERE event_key = ANY(%s) AND market = %s ORDER BY event_key, ordinal"""
-# What was predicted after the start is no prediction.
-PREDICTED = """
+# Predictions made after the start are ignored.
+WIN_PROBABILITIES = """
 SELECT DISTINCT ON (p.event_key, p.slot) p.event_key, p.slot, p.probability
 FROM analytics.predictions p JOIN analytics.events e ON e.event_key = p.event_key
 WHERE p.event_key = ANY(%s) AND p.head = 'result' AND p.slot IS NOT NULL AND NOT p.shadow
   AND (e.scheduled_at IS NULL OR p.as_of <= e.scheduled_at)
 ORDER BY p.event_key, p.slot, p.as_of DESC, p.state DESC, p.model_version DESC"""
 SESSION_KEYS_OF_DAY = "SELECT session_key FROM analytics.sessions WHERE source = %s AND date = %s"
-# That the line-up comes back on another day is news of that day: when this one ends nobody knows yet.
+# A postponed event counts as cancelled: at the end of its day it is not known yet that the line-up will run later.
 STATUSES = """
 SELECT CASE status WHEN 'postponed' THEN 'cancelled' ELSE status END, count(*)
 FROM analytics.events WHERE session_key = ANY(%s) GROUP BY 1"""
@@ -52,8 +52,8 @@ FROM analytics.prediction_scores s JOIN analytics.events e ON e.event_key = s.ev
 WHERE s.event_key = ANY(%s) AND NOT s.shadow AND (e.scheduled_at IS NULL OR s.as_of <= e.scheduled_at)
 ORDER BY s.event_key, s.as_of DESC, s.state DESC, s.model_version DESC"""
 SLOTS = "SELECT coalesce(max(slot), 0) FROM analytics.entries WHERE event_key = ANY(%s)"
-# The whole history of a source, so asked once a day only. Event keys begin with source and date: their order, byte by
-# byte, is the days' order.
+# Reads the whole history of a source, so it is used only once a day. Event keys begin with source and date, so their
+# byte order is the order of the days.
 WINS_BEFORE = """
 SELECT slot, count(*) FROM analytics.outcomes
 WHERE place = 1 AND starts_with(event_key, %(source)s || ':')
@@ -61,25 +61,25 @@ WHERE place = 1 AND starts_with(event_key, %(source)s || ':')
 GROUP BY slot"""
 
 
-def event_facts(connection: DbConnection, keys: Sequence[str], market: str) -> dict[str, EventFacts]:
-    """The events that are there, by key; `market` is whose payouts are read."""
+def read_events(connection: DbConnection, keys: Sequence[str], market: str) -> dict[str, EventDetails]:
+    """The loaded events among `keys`, by key, with the payouts of `market`."""
     events = _rows(connection, EVENTS, list(keys)) if keys else []
     if not events:
         return {}
-    sessions = session_facts(connection, sorted({row[1] for row in events}))
-    known = [row[0] for row in events]
+    sessions = read_sessions(connection, sorted({row[1] for row in events}))
+    event_keys = [row[0] for row in events]
     placed: dict[str, list[tuple[int, int]]] = defaultdict(list)
     payouts: dict[str, list[Payout]] = defaultdict(list)
     predicted: dict[str, dict[int, float]] = defaultdict(dict)
-    for key, place, slot in _rows(connection, PLACES, known):
+    for key, place, slot in _rows(connection, PLACES, event_keys):
         placed[key].append((place, slot))
-    for key, selection, amount in _rows(connection, PAYOUTS, known, market):
+    for key, selection, amount in _rows(connection, PAYOUTS, event_keys, market):
         payouts[key].append(Payout(selection, amount))
-    for key, slot, probability in _rows(connection, PREDICTED, known):
+    for key, slot, probability in _rows(connection, WIN_PROBABILITIES, event_keys):
         predicted[key][slot] = probability
-    names = _names(connection, known)
+    names = _names(connection, event_keys)
     return {
-        key: EventFacts(
+        key: EventDetails(
             key, sessions[session], number, scheduled_at, status,
             names[key], tuple(placed[key]), tuple(payouts[key]), predicted[key],
         )
@@ -87,26 +87,26 @@ def event_facts(connection: DbConnection, keys: Sequence[str], market: str) -> d
     }  # fmt: skip
 
 
-def session_facts(connection: DbConnection, keys: Sequence[str]) -> dict[str, SessionFacts]:
-    """The sessions that are there, by key."""
+def read_sessions(connection: DbConnection, keys: Sequence[str]) -> dict[str, SessionDetails]:
+    """The loaded sessions among `keys`, by key."""
     if not keys:
         return {}
-    found = {row[0]: SessionFacts(*row) for row in _rows(connection, SESSIONS, list(keys))}
-    for key, events, numbers in _rows(connection, SESSION_EVENTS, list(found)):
-        found[key] = replace(found[key], events=events, called_off=tuple(numbers))
-    return found
+    sessions = {row[0]: SessionDetails(*row) for row in _rows(connection, SESSIONS, list(keys))}
+    for key, events, numbers in _rows(connection, SESSION_EVENTS, list(sessions)):
+        sessions[key] = replace(sessions[key], events=events, called_off_numbers=tuple(numbers))
+    return sessions
 
 
 def day_statuses(connection: DbConnection, source: str, day: date) -> dict[str, int]:
-    """How many events of the source's day have which status."""
+    """The number of events of the source's day, by status."""
     return dict(_rows(connection, STATUSES, _sessions_of(connection, source, day)))
 
 
 def day_rows(connection: DbConnection, source: str, day: date, market: str) -> DayRows:
-    """Everything the day's digest is made of."""
+    """All data for the day's digest."""
     sessions = _sessions_of(connection, source, day)
     settled = [row[0] for row in _rows(connection, SETTLED_OF_DAY, sessions)]
-    facts = event_facts(connection, settled, market)
+    facts = read_events(connection, settled, market)
     payouts = [
         (f"{event.session.venue_name or f'venue {event.session.venue}'} {event.number}", payout)
         for event in facts.values()

@@ -1,13 +1,14 @@
-"""The ledger: what was told, is being told and will be told. Table: migrations/0001_ledger.sql.
+"""Reads and writes the ledger: one row per notification and channel, with its delivery state (table notifier.ledger).
 
-A row without a text is a summary that is still to be composed (postgres_summaries.py), and not told before.
+A row without a text is a summary that postgres_summaries.py has still to compose; it is not sent before.
 
-States: pending -> sending -> sent | failed | unknown, and back from sending to pending for another try. A sender that
-dies between sending and marking leaves `sending`; nobody can know whether the message went out, so when the lease is
-over the row becomes `unknown` (park: perhaps never told) or `pending` (retry: perhaps told twice).
+States: pending -> sending -> sent | failed | unknown, and back from sending to pending for another attempt. If a sender
+dies between sending and marking, the row stays in `sending`, and it is not known whether the message was delivered.
+When the lease expires, the row becomes `unknown` (crash policy `park`: perhaps never sent) or `pending` (`retry`:
+perhaps sent twice).
 
-All instants here are the database's own. They are leases and delays of real time, agreed between senders on several
-machines; a virtual clock that runs a thousand times as fast would end a lease before the message is out.
+All times are the database's clock, because senders on several machines must agree on leases and delays. A virtual clock
+that runs a thousand times as fast would end a lease before the message is sent.
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ from psycopg.rows import class_row, tuple_row
 
 from shared.database.connection import DbConnection
 
-Undecided = Literal["park", "retry"]
-LONGEST_ERROR = 1_000
+CrashPolicy = Literal["park", "retry"]
+MAX_ERROR_LENGTH = 1_000
 
-RECORD = """
+RECORD_NOTIFICATIONS = """
 INSERT INTO notifier.ledger (record_id, rule, channel, event_key, text, created_at, due_at)
 SELECT note.record_id, note.rule, channel, note.event_key, note.text, now(), now()
 FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::text[]) WITH ORDINALITY
@@ -32,9 +33,9 @@ FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::text[]) WITH ORDINALITY
 CROSS JOIN unnest(%s::text[]) AS channel
 ORDER BY note.n
 ON CONFLICT (record_id, rule, channel) DO NOTHING"""
-# Summaries, in the order of their ids: in these rows notifiers side by side meet. What is noted again is looked at once
-# more.
-RECORD_SUMMARY = """
+# Inserted in the order of ids, because concurrent notifiers may insert the same rows. A summary that is recorded again
+# becomes due again.
+RECORD_SUMMARIES = """
 INSERT INTO notifier.ledger (record_id, rule, channel, event_key, created_at, due_at)
 SELECT note.record_id, note.rule, channel, note.event_key, now(), now()
 FROM unnest(%s::uuid[], %s::text[], %s::text[]) AS note (record_id, rule, event_key)
@@ -49,7 +50,7 @@ WHERE id = (
     ORDER BY due_at, id LIMIT 1 FOR UPDATE SKIP LOCKED
 )
 RETURNING id, attempts, record_id, rule, event_key, text"""
-# The attempt's number says whose claim it is. An expired one may still be marked: its sender knows more than the lease.
+# `attempts` identifies the claim. A row may still be marked after its lease, because its sender knows the outcome.
 SENT = """
 UPDATE notifier.ledger SET state = 'sent', sent_at = clock_timestamp(), error = NULL
 WHERE id = %s AND attempts = %s AND state IN ('sending', 'unknown', 'pending')"""
@@ -62,21 +63,21 @@ WHERE id = %s AND attempts = %s AND state IN ('sending', 'unknown', 'pending')""
 EXPIRE = """
 UPDATE notifier.ledger SET state = %s, error = %s
 WHERE channel = %s AND state = 'sending' AND claimed_at < clock_timestamp() - make_interval(secs => %s)"""
-WRITTEN = "SELECT record_id FROM notifier.ledger WHERE record_id = ANY(%s) AND text IS NOT NULL"
-UNWRITTEN = """
+RECORDED = "SELECT record_id FROM notifier.ledger WHERE record_id = ANY(%s) AND text IS NOT NULL"
+PENDING_SUMMARIES = """
 SELECT record_id, rule, event_key, max(due_at) AS due_at FROM notifier.ledger
 WHERE text IS NULL AND due_at <= clock_timestamp()
 GROUP BY record_id, rule, event_key ORDER BY max(due_at), record_id"""
-WRITE = """
+WRITE_TEXT = """
 UPDATE notifier.ledger SET text = %s, due_at = clock_timestamp() WHERE record_id = %s AND rule = %s AND text IS NULL"""
-# Unless somebody has noted it again since it was looked at: then there is news, and it is looked at again.
-SHELVE = """
+# If the summary was recorded again since it was read, `due_at` differs; it stays due and is composed again.
+DISCARD_SUMMARY = """
 UPDATE notifier.ledger SET due_at = 'infinity'
 WHERE record_id = %s AND rule = %s AND text IS NULL AND due_at = %s"""
 
 
-class Note(NamedTuple):
-    """A text to tell, on every channel."""
+class NewNotification(NamedTuple):
+    """A notification to record on every channel."""
 
     record_id: UUID
     rule: str
@@ -84,16 +85,16 @@ class Note(NamedTuple):
     text: str
 
 
-class Summary(NamedTuple):
-    """Something to sum up, on every channel; its text comes later."""
+class NewSummary(NamedTuple):
+    """A summary to record on every channel; its text is composed later."""
 
     record_id: UUID
     rule: str
     event_key: str
 
 
-class Unwritten(NamedTuple):
-    """A summary to compose, as it was noted last."""
+class PendingSummary(NamedTuple):
+    """A recorded summary without a text; `due_at` is when it was last recorded."""
 
     record_id: UUID
     rule: str
@@ -102,7 +103,7 @@ class Unwritten(NamedTuple):
 
 
 class Claim(NamedTuple):
-    """A row that is ours to send until the lease is over; `attempts` counts this attempt too."""
+    """A row that the caller may send until the lease expires; `attempts` includes this attempt."""
 
     id: int
     attempts: int
@@ -112,71 +113,73 @@ class Claim(NamedTuple):
     text: str
 
 
-def record(connection: DbConnection, notes: Sequence[Note], channels: Sequence[str]) -> int:
-    """Write down what to tell, inside the caller's transaction; returns how many rows are new."""
-    if not notes or not channels:
+def record_notifications(
+    connection: DbConnection, notifications: Sequence[NewNotification], channels: Sequence[str]
+) -> int:
+    """Insert notifications, in the caller's transaction; returns the number of new rows."""
+    if not notifications or not channels:
         return 0
-    columns = [list(column) for column in zip(*notes, strict=True)]
-    return connection.execute(RECORD, [*columns, list(channels)]).rowcount
+    columns = [list(column) for column in zip(*notifications, strict=True)]
+    return connection.execute(RECORD_NOTIFICATIONS, [*columns, list(channels)]).rowcount
 
 
-def record_summaries(connection: DbConnection, summaries: Iterable[Summary], channels: Sequence[str]) -> int:
-    """Write down what is to be summed up; returns how many rows are new, or to be looked at again."""
+def record_summaries(connection: DbConnection, summaries: Iterable[NewSummary], channels: Sequence[str]) -> int:
+    """Insert summaries, or make those due again that have no text yet; returns the number of these rows."""
     each_once = set(summaries)
     if not each_once or not channels:
         return 0
     columns = [list(column) for column in zip(*each_once, strict=True)]
-    return connection.execute(RECORD_SUMMARY, [*columns, list(channels)]).rowcount
+    return connection.execute(RECORD_SUMMARIES, [*columns, list(channels)]).rowcount
 
 
-def written(connection: DbConnection, record_ids: Sequence[UUID]) -> set[UUID]:
-    """Those that are in the ledger with their text, in whatever state."""
+def recorded(connection: DbConnection, record_ids: Sequence[UUID]) -> set[UUID]:
+    """Those of the ids that are in the ledger with a text, in any state."""
     if not record_ids:
         return set()
     with connection.cursor(row_factory=tuple_row) as cursor:
-        return {row[0] for row in cursor.execute(WRITTEN, [list(record_ids)]).fetchall()}
+        return {row[0] for row in cursor.execute(RECORDED, [list(record_ids)]).fetchall()}
 
 
-def unwritten(connection: DbConnection) -> list[Unwritten]:
-    """Summaries to compose, each once however many channels it is for."""
-    with connection.cursor(row_factory=class_row(Unwritten)) as cursor:
-        return cursor.execute(UNWRITTEN).fetchall()
+def pending_summaries(connection: DbConnection) -> list[PendingSummary]:
+    """The due summaries without a text, each once for all its channels."""
+    with connection.cursor(row_factory=class_row(PendingSummary)) as cursor:
+        return cursor.execute(PENDING_SUMMARIES).fetchall()
 
 
-def write(connection: DbConnection, note: Unwritten, text: str) -> int:
-    """Give a summary its text, on every channel; the first one counts. Returns how many rows got it."""
-    return connection.execute(WRITE, [text, note.record_id, note.rule]).rowcount
+def write_text(connection: DbConnection, summary: PendingSummary, text: str) -> int:
+    """Set the summary's text on every channel, unless it has one; returns the number of changed rows."""
+    return connection.execute(WRITE_TEXT, [text, summary.record_id, summary.rule]).rowcount
 
 
-def shelve(connection: DbConnection, note: Unwritten) -> int:
-    """Not to be looked at before it is noted again; returns how many rows."""
-    return connection.execute(SHELVE, [note.record_id, note.rule, note.due_at]).rowcount
+def discard_summary(connection: DbConnection, summary: PendingSummary) -> int:
+    """Ignore the summary until it is recorded again; returns the number of changed rows."""
+    return connection.execute(DISCARD_SUMMARY, [summary.record_id, summary.rule, summary.due_at]).rowcount
 
 
 def claim(connection: DbConnection, channel: str) -> Claim | None:
-    """Take the row of the channel that is due first, or None. No two callers get the same one."""
+    """Claim the channel's row that has been due longest; None if none is due. Concurrent callers get different rows."""
     with connection.cursor(row_factory=class_row(Claim)) as cursor:
         return cursor.execute(CLAIM, [channel]).fetchone()
 
 
 def mark_sent(connection: DbConnection, claimed: Claim) -> bool:
-    """False when another sender has taken the row since."""
+    """Returns False if another sender has claimed the row since."""
     return connection.execute(SENT, [claimed.id, claimed.attempts]).rowcount == 1
 
 
 def mark_failed(connection: DbConnection, claimed: Claim, reason: str) -> bool:
-    """No further try. False when another sender has taken the row since."""
-    return connection.execute(FAILED, [reason[:LONGEST_ERROR], claimed.id, claimed.attempts]).rowcount == 1
+    """No further attempt follows. Returns False if another sender has claimed the row since."""
+    return connection.execute(FAILED, [reason[:MAX_ERROR_LENGTH], claimed.id, claimed.attempts]).rowcount == 1
 
 
 def delay(connection: DbConnection, claimed: Claim, delay_s: float, reason: str) -> bool:
-    """Try again after `delay_s`. False when another sender has taken the row since."""
-    values = [delay_s, reason[:LONGEST_ERROR], claimed.id, claimed.attempts]
+    """Schedule another attempt in `delay_s`. Returns False if another sender has claimed the row since."""
+    values = [delay_s, reason[:MAX_ERROR_LENGTH], claimed.id, claimed.attempts]
     return connection.execute(DELAYED, values).rowcount == 1
 
 
-def expire(connection: DbConnection, channel: str, lease_s: float, undecided: Undecided) -> int:
-    """Settle what a dead sender left in `sending` longer than the lease; returns how many rows."""
-    state = "unknown" if undecided == "park" else "pending"
-    reason = "the sender died between sending and marking: whether this was told is not known"
+def expire_claims(connection: DbConnection, channel: str, lease_s: float, crash_policy: CrashPolicy) -> int:
+    """Apply the crash policy to rows in `sending` for longer than the lease; returns the number of rows."""
+    state = "unknown" if crash_policy == "park" else "pending"
+    reason = "the sender died between sending and marking: it is not known whether the message was delivered"
     return connection.execute(EXPIRE, [state, reason, channel, lease_s]).rowcount

@@ -1,7 +1,8 @@
-"""Whether everything that was under way at some moment has come to rest in the tables. Asks the broker, moves nothing.
+"""Tells whether all records that were in the pipeline at some moment have been loaded into the tables.
 
-A summary is about what many records say, and several loaders bring them, each at its own speed: that all that is in
-the tables is over does not mean that all is in the tables. What is told once must wait for the rest.
+A summary covers many records, which several loaders write at different speeds. That all events in the tables have ended
+does not mean that all events are in the tables. A summary is sent only once, so it must wait for the rest. The broker's
+positions are read, not changed.
 """
 
 from __future__ import annotations
@@ -12,44 +13,45 @@ from contextlib import closing
 from shared.broker.contract import Broker, TopicPartition
 from shared.topics import CLEAN, LOADED, PREDICTIONS, RAW
 
-WAY = ((RAW, "cleaner"), (CLEAN, "loader"), (LOADED, "predictor"), (PREDICTIONS, "loader"))
-"""Topics and who has to have read them, in the order in which records pass."""
+STAGES = ((RAW, "cleaner"), (CLEAN, "loader"), (LOADED, "predictor"), (PREDICTIONS, "loader"))
+"""Topics and the service that must have read each, in the order in which records pass them."""
 
-# Where only ends of transactions are left, a poll waits its time out; the reader's position tells that they are passed.
-LOOK_S = 0.1
-LOOKS = 20
+# If only transaction markers are left, a poll returns nothing before its timeout; the reader's position has then passed
+# them.
+POLL_TIMEOUT_S = 0.1
+MAX_POLLS = 20
 
 
-class Tide:
-    """Goes along the way hop by hop: the end of a topic is looked up when all that was before it has arrived."""
+class PipelineDrain:
+    """Checks the stages one by one: a topic's end is read when all records of the stage before have been processed."""
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
-        self._left = list(WAY)
+        self._remaining_stages = list(STAGES)
         self._ends: dict[TopicPartition, int] = {}
 
-    def is_out(self) -> bool:
-        """Whether all has passed; asked again and again. Raises TransientError while the broker is away."""
-        while self._left:
-            topic, reader = self._left[0]
+    def is_drained(self) -> bool:
+        """Whether all records have been loaded. Call repeatedly. Raises TransientError if the broker is unavailable."""
+        while self._remaining_stages:
+            topic, reader = self._remaining_stages[0]
             self._ends = self._ends or self._broker.end_offsets(self._broker.partitions(topic))
-            done = self._broker.committed(reader, [topic])
-            behind = {tp: done[tp] for tp, end in self._ends.items() if done[tp] < end}
-            if behind and self._holds(behind):
+            committed = self._broker.committed(reader, [topic])
+            behind = {tp: committed[tp] for tp, end in self._ends.items() if committed[tp] < end}
+            if behind and self._has_records(behind):
                 return False
-            del self._left[0]
+            del self._remaining_stages[0]
             self._ends = {}
         return True
 
-    def _holds(self, begins: Mapping[TopicPartition, int]) -> bool:
-        """Whether there is a record before the end: on Kafka, ends of transactions take offsets too."""
-        with closing(self._broker.reader(list(begins))) as reader:
-            for tp, begin in begins.items():
+    def _has_records(self, positions: Mapping[TopicPartition, int]) -> bool:
+        """Whether there is a record before the end. On Kafka, transaction markers take up offsets too."""
+        with closing(self._broker.reader(list(positions))) as reader:
+            for tp, begin in positions.items():
                 reader.seek(tp, begin)
-            for _ in range(LOOKS):
-                found = reader.poll(LOOK_S, 1)
-                if any(each.offset < self._ends[TopicPartition(each.topic, each.partition)] for each in found):
+            for _ in range(MAX_POLLS):
+                records = reader.poll(POLL_TIMEOUT_S, 1)
+                if any(each.offset < self._ends[TopicPartition(each.topic, each.partition)] for each in records):
                     return True
-                if all(reader.position(tp) >= self._ends[tp] for tp in begins):
+                if all(reader.position(tp) >= self._ends[tp] for tp in positions):
                     return False
         return True

@@ -1,7 +1,7 @@
-"""Tells what the ledger holds: one thread and one database connection a channel, so that a slow one delays no other.
+"""Sends the notifications in the ledger, with one thread and one database connection per channel.
 
-Effectively once: a row is claimed before it is sent and marked after. What happens when a sender dies in between is
-in postgres_ledger.py.
+A slow channel therefore does not delay the others. A notification is claimed in one transaction and marked as sent in
+another; postgres_ledger.py describes what happens if the sender dies in between.
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ import structlog
 
 from services.notifier import postgres_ledger as ledger
 from services.notifier.channels.base import Channel, ChannelBusy, ChannelRefused, Message
-from services.notifier.pacing import Delivery, TokenBucket
+from services.notifier.pacing import DeliveryPolicy, TokenBucket
 from shared.database.connection import DbConnection
 
-Outcome = Literal["sent", "failed", "retried", "unknown"]
-OnOutcome = Callable[[str, Outcome], None]
+SendOutcome = Literal["sent", "failed", "retried", "unknown"]
+OnSendOutcome = Callable[[str, SendOutcome], None]
 Connect = Callable[[], DbConnection]
 
 log = structlog.get_logger("notifier.sender")
 
 
 class Sender:
-    """`connect` gives a new connection each time; `on_outcome(channel, outcome)` is called from the threads."""
+    """`connect` returns a new connection at each call; `on_outcome(channel, outcome)` is called from the threads."""
 
     def __init__(
-        self, connect: Connect, channels: Sequence[Channel], delivery: Delivery, on_outcome: OnOutcome
+        self, connect: Connect, channels: Sequence[Channel], delivery_policy: DeliveryPolicy, on_outcome: OnSendOutcome
     ) -> None:
-        self._loops = [ChannelLoop(connect, channel, delivery, on_outcome) for channel in channels]
+        self._loops = [ChannelLoop(connect, channel, delivery_policy, on_outcome) for channel in channels]
 
     def run(self, stop: threading.Event) -> None:
-        """Send until `stop` is set. An unforeseen error in one channel sets it, ends all and is raised."""
+        """Send until `stop` is set. An unexpected error in one channel sets `stop`, ends all channels and is raised."""
         if not self._loops:
             stop.wait()
             return
@@ -49,36 +49,38 @@ class Sender:
             run.result()
 
 
-class _Verdict(NamedTuple):
-    """What became of a claimed row, until the ledger knows it too. `retry_s` None with an error: never again."""
+class _SendResult(NamedTuple):
+    """The outcome of a send, until it is in the ledger. An error without `retry_s` is final."""
 
     claim: ledger.Claim
     error: str | None = None
     retry_s: float | None = None
 
     @property
-    def outcome(self) -> Outcome:
+    def outcome(self) -> SendOutcome:
         if self.error is None:
             return "sent"
         return "failed" if self.retry_s is None else "retried"
 
 
 class ChannelLoop:
-    """One channel's share of the sender."""
+    """Claims, sends and marks the notifications of one channel."""
 
-    def __init__(self, connect: Connect, channel: Channel, delivery: Delivery, on_outcome: OnOutcome) -> None:
+    def __init__(
+        self, connect: Connect, channel: Channel, delivery_policy: DeliveryPolicy, on_outcome: OnSendOutcome
+    ) -> None:
         self._connect = connect
         self._channel = channel
-        self._delivery = delivery
+        self._delivery_policy = delivery_policy
         self._on_outcome = on_outcome
         self._bucket = TokenBucket(channel.rate, time.monotonic())
-        self._verdict: _Verdict | None = None
+        self._result: _SendResult | None = None
         self._failures = 0
-        self._closed_until_s = 0.0
+        self._paused_until_s = 0.0
         self._expire_at_s = 0.0
 
     def run(self, stop: threading.Event) -> None:
-        """A lost database is waited for; what was sent meanwhile is marked when it is back."""
+        """Send until `stop` is set. Reconnects to a lost database and then marks what was sent before."""
         losses = 0
         while not stop.is_set():
             try:
@@ -90,81 +92,80 @@ class ChannelLoop:
                     self._mark(connection)
             except psycopg.OperationalError as error:
                 losses += 1
-                log.warning("database away", channel=self._channel.name, error=type(error).__name__)
-                stop.wait(self._delivery.backoff_s(losses))
+                log.warning("sender_database_lost", channel=self._channel.name, error=type(error).__name__)
+                stop.wait(self._delivery_policy.backoff_s(losses))
 
     def step(self, connection: DbConnection) -> float:
-        """Mark, settle and send at most one message; returns how long to wait before the next step, in seconds."""
+        """Mark the last send, expire claims, send at most one message; returns the seconds until the next step."""
         self._mark(connection)
         self._expire(connection)
         now_s = time.monotonic()
-        wait_s = max(self._closed_until_s - now_s, self._bucket.wait_s(now_s))
+        wait_s = max(self._paused_until_s - now_s, self._bucket.wait_s(now_s))
         if wait_s > 0:
-            return min(wait_s, self._delivery.lease_s / 2)
-        claimed = ledger.claim(connection, self._channel.name)
-        if claimed is None:
-            return self._delivery.poll_s
+            return min(wait_s, self._delivery_policy.lease_s / 2)
+        claim = ledger.claim(connection, self._channel.name)
+        if claim is None:
+            return self._delivery_policy.poll_s
         self._bucket.take(now_s)
-        self._verdict = self._send(claimed)
+        self._result = self._send(claim)
         self._mark(connection)
         return 0.0
 
-    def _send(self, claimed: ledger.Claim) -> _Verdict:
-        message = Message(
-            f"{claimed.record_id}/{claimed.rule}", claimed.record_id, claimed.rule, claimed.event_key, claimed.text
-        )
+    def _send(self, claim: ledger.Claim) -> _SendResult:
+        message = Message(f"{claim.record_id}/{claim.rule}", claim.record_id, claim.rule, claim.event_key, claim.text)
         try:
             self._channel.send(message)
         except ChannelRefused as error:
-            return _Verdict(claimed, str(error))
+            return _SendResult(claim, str(error))
         except ChannelBusy as busy:
-            return _Verdict(claimed, str(busy), self._close(busy.retry_after_s))
+            return _SendResult(claim, str(busy), self._pause(busy.retry_after_s))
         self._failures = 0
-        return _Verdict(claimed)
+        return _SendResult(claim)
 
-    def _close(self, retry_after_s: float | None) -> float:
-        """The channel rests, not only this message: the next one would fail as well. Returns for how long."""
+    def _pause(self, retry_after_s: float | None) -> float:
+        """Pause the whole channel, since the next message would fail as well; returns for how many seconds."""
         self._failures += 1
-        # The longest wait bounds the other side's wish too: nobody else can silence a channel for good.
-        wished_s = self._delivery.backoff_s(self._failures) if retry_after_s is None else retry_after_s
-        rest_s = min(wished_s, self._delivery.backoff_max_s)
-        self._closed_until_s = time.monotonic() + rest_s
-        return rest_s
+        # The maximum also limits the wait that the channel asks for: a response must not stop a channel for good.
+        requested_s = self._delivery_policy.backoff_s(self._failures) if retry_after_s is None else retry_after_s
+        pause_s = min(requested_s, self._delivery_policy.backoff_max_s)
+        self._paused_until_s = time.monotonic() + pause_s
+        return pause_s
 
     def _mark(self, connection: DbConnection) -> None:
-        """Write the last verdict into the ledger; kept until that worked."""
-        if self._verdict is None:
+        """Write the last result to the ledger; it is kept until the write succeeds."""
+        if self._result is None:
             return
-        verdict, claimed = self._verdict, self._verdict.claim
-        if verdict.error is None:
-            marked = ledger.mark_sent(connection, claimed)
-        elif verdict.retry_s is None:
-            marked = ledger.mark_failed(connection, claimed, verdict.error)
+        result, claim = self._result, self._result.claim
+        if result.error is None:
+            marked = ledger.mark_sent(connection, claim)
+        elif result.retry_s is None:
+            marked = ledger.mark_failed(connection, claim, result.error)
         else:
-            marked = ledger.delay(connection, claimed, verdict.retry_s, verdict.error)
-        self._verdict = None
-        self._tell(verdict, marked)
+            marked = ledger.delay(connection, claim, result.retry_s, result.error)
+        self._result = None
+        self._report(result, marked)
 
-    def _tell(self, verdict: _Verdict, marked: bool) -> None:
-        claimed = verdict.claim
+    def _report(self, result: _SendResult, marked: bool) -> None:
+        claim = result.claim
         about = log.bind(
-            channel=self._channel.name, rule=claimed.rule, event_key=claimed.event_key, attempts=claimed.attempts
+            channel=self._channel.name, rule=claim.rule, event_key=claim.event_key, attempts=claim.attempts
         )
-        if verdict.error is None:
-            about.info("notification sent")
+        if result.error is None:
+            about.info("notification_sent")
         else:
-            about.warning(f"notification {verdict.outcome}", error=verdict.error, retry_s=verdict.retry_s)
+            # notification_failed or notification_retried
+            about.warning(f"notification_{result.outcome}", error=result.error, retry_s=result.retry_s)
         if not marked:
-            about.warning("another sender took this notification over: it may be told twice")
-        self._on_outcome(self._channel.name, verdict.outcome)
+            about.warning("notification_claim_lost", effect="another sender claimed it, so it may be sent twice")
+        self._on_outcome(self._channel.name, result.outcome)
 
     def _expire(self, connection: DbConnection) -> None:
         now_s = time.monotonic()
         if now_s < self._expire_at_s:
             return
-        self._expire_at_s = now_s + self._delivery.lease_s / 2
+        self._expire_at_s = now_s + self._delivery_policy.lease_s / 2
         name = self._channel.name
-        undecided = self._delivery.undecided(name)
-        for _ in range(ledger.expire(connection, name, self._delivery.lease_s, undecided)):
-            log.warning("a sender died between sending and marking", channel=name, then=undecided)
+        crash_policy = self._delivery_policy.crash_policy(name)
+        for _ in range(ledger.expire_claims(connection, name, self._delivery_policy.lease_s, crash_policy)):
+            log.warning("notification_send_interrupted", channel=name, crash_policy=crash_policy)
             self._on_outcome(name, "unknown")

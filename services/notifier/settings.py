@@ -1,4 +1,4 @@
-"""What an operator may set of the notifier."""
+"""The notifier's settings."""
 
 from __future__ import annotations
 
@@ -9,31 +9,29 @@ from pydantic import Field, field_validator
 from shared.settings.sections import SecretFile, Section, ServiceSettings
 
 
-class Notifier(Section):
+class NotifierSection(Section):
     channels: tuple[Literal["console", "discord", "webhook"], ...] = Field(
-        default=("console",), description="where people are told; in the environment separated by commas"
+        default=("console",),
+        description="channels to which notifications are sent; separated by commas in the environment",
     )
-    discord_webhook_file: SecretFile | None = Field(
-        default=None, description="the file that holds the URL of a Discord webhook"
-    )
+    discord_webhook_file: SecretFile | None = Field(default=None, description="file with the URL of a Discord webhook")
     webhook_url_file: SecretFile | None = Field(
-        default=None, description="the file that holds the URL that messages are posted to"
+        default=None, description="file with the URL to which messages are posted"
     )
     tip_probability: float = Field(
-        default=0.75, gt=0, le=1, description="a prediction is told when its most probable winner reaches this"
-    )
-    big_amount: int = Field(
-        default=50_000, ge=1, description="a settled transaction is told from this amount on, per 100 staked"
-    )
-    summary_patience_s: float = Field(
-        default=300,
+        default=0.75,
         gt=0,
-        description="a summary waits for what is still on its way into the tables, but no longer than this",
+        le=1,
+        description="lowest win probability of the favourite for which a prediction is notified",
+    )
+    big_amount: int = Field(default=50_000, ge=1, description="lowest payout per 100 staked that is notified")
+    summary_patience_s: float = Field(
+        default=300, gt=0, description="maximum wait of a summary for records that are not loaded yet"
     )
     crash_policy: Literal["park", "retry"] = Field(
         default="park",
-        description="what becomes of a message whose sending was cut off, so that nobody knows whether it arrived:"
-        " kept for a person to decide, or sent again",
+        description="what happens to a message if the sender died while sending it, so that delivery is unknown:"
+        " `park` keeps it for a person to decide, `retry` sends it again",
     )
 
     @field_validator("channels", mode="before")
@@ -44,4 +42,4 @@ class Notifier(Section):
 
 class NotifierSettings(ServiceSettings):
     name: ClassVar[str] = "notifier"
-    notifier: Notifier = Field(default=Notifier(), description="what is told to whom")
+    notifier: NotifierSection = Field(default=NotifierSection(), description="which notifications are sent, and where")

@@ -1,4 +1,4 @@
-"""What an operator may set of the predictor."""
+"""Settings of the predictor."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from pydantic import Field
 from shared.settings.sections import Section, ServiceSettings
 
 
-class Predictor(Section):
-    batch_records: int = Field(default=2000, ge=1, description="records handled in one unit, at most")
+class PredictorSection(Section):
+    batch_records: int = Field(default=2000, ge=1, description="maximum number of records handled in one unit")
     models_dir: Path | None = Field(
-        default=None, description="where models lie", json_schema_extra={"shown": "DATA_DIR/models"}
+        default=None, description="directory of the models", json_schema_extra={"shown": "DATA_DIR/models"}
     )
-    torch_threads: int = Field(default=1, ge=1, le=256, description="threads that torch computes with")
+    torch_threads: int = Field(default=1, ge=1, le=256, description="number of threads that torch computes with")
 
 
 class PredictorSettings(ServiceSettings):
     name: ClassVar[str] = "predictor"
-    predictor: Predictor = Field(default=Predictor(), description="how events are predicted")
+    predictor: PredictorSection = Field(default=PredictorSection(), description="prediction of events")
 
     @property
     def models_dir(self) -> Path:

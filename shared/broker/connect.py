@@ -1,4 +1,4 @@
-"""Which broker: the one place that knows both."""
+"""Creates the broker that the settings name. The only module that depends on both implementations."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from shared.retry import Retry
 from shared.settings.sections import Settings
 
 
-def connect(settings: Settings, conninfo: str, ready: Retry | None = None) -> Broker:
-    """The broker that `broker.url` names. `conninfo`: the database that holds the embedded log, or, beside Kafka, the
-    positions and the outbox of the services that write rows. `ready`: how to wait for one that is not
-    ready yet; None: as a service does."""
+def connect(settings: Settings, conninfo: str, readiness_retry: Retry | None = None) -> Broker:
+    """The broker that `broker.url` names. `conninfo` is the database that holds the embedded log or, with Kafka, the
+    positions and the outbox of the services that write rows. `readiness_retry` is how to wait for a Kafka that is not
+    ready yet; None: as briefly as a service does."""
     if settings.broker.address is None:
         return PostgresBroker(conninfo)
-    from shared.broker.kafka.broker import KafkaBroker  # noqa: PLC0415  # who does not use it does not load it
+    from shared.broker.kafka.broker import KafkaBroker  # noqa: PLC0415  # loaded only if Kafka is used
 
-    return KafkaBroker(settings.broker.url, settings.kafka, conninfo, ready=ready)
+    return KafkaBroker(settings.broker.url, settings.kafka, conninfo, readiness_retry=readiness_retry)

@@ -1,9 +1,9 @@
-"""What a broker must do for Headrace: the words every service and both brokers share.
+"""Defines the broker interface that both brokers implement: topics, consumers, readers, producers and units.
 
-Offsets of a partition rise; the next offset after a record is its offset + 1, but offsets may have gaps (Kafka's
-transaction markers), so nobody counts with them. A *unit* is one atomic step: all of its appends, advances and
-cursors become visible together, or none does. An *ownership token* comes with each poll and goes into `advance`: if
-the partition was given to somebody else in the meantime, the unit is `Fenced`.
+The offsets of a partition increase. A reader continues at a record's offset + 1, but offsets may have gaps (Kafka's
+transaction markers), so a difference of offsets is not a number of records. A *unit* is one atomic step: all of its
+appends, advances and cursors become visible together, or none does. Each poll returns an *ownership token*, which is
+passed to `advance`: if the partition has been reassigned in the meantime, the unit raises `Fenced`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class TopicPartition(NamedTuple):
 
 
 class Record(NamedTuple):
-    """An entry of the log. `timestamp_ms` is when it was appended."""
+    """A record in a topic. `timestamp_ms` is the Unix time at which it was appended."""
 
     topic: str
     partition: int
@@ -36,12 +36,12 @@ class Record(NamedTuple):
 
     @property
     def place(self) -> str:
-        """Where it is, for people and for `inputs`: topic/partition/offset."""
+        """Its location as text, topic/partition/offset: used in messages and in the `inputs` of events."""
         return f"{self.topic}/{self.partition}/{self.offset}"
 
 
 class NewRecord(NamedTuple):
-    """What a handler wants appended; the key chooses the partition unless one is named."""
+    """A record to append. The key determines the partition unless `partition` is set."""
 
     topic: str
     key: bytes
@@ -51,36 +51,36 @@ class NewRecord(NamedTuple):
 
 
 class Ownership(Protocol):
-    """Proof that the partitions of a poll were ours when it returned."""
+    """Ownership token: proves that this member owned the partitions when the poll returned."""
 
     @property
     def partitions(self) -> frozenset[TopicPartition]: ...
 
 
-class Polled(NamedTuple):
-    """Records of one poll, each partition's in offset order, and the token to advance them with."""
+class PollResult(NamedTuple):
+    """The records of one poll, in offset order within each partition, and the token to advance them with."""
 
     records: list[Record]
     token: Ownership
 
 
 class Consumer(Protocol):
-    """A member of a group. Not thread-safe: one thread calls it, always the same."""
+    """A member of a group. Not thread-safe: always call it from the same thread."""
 
     def assignment(self) -> frozenset[TopicPartition]:
         """The partitions this member owns now."""
         ...
 
-    def poll(self, timeout_s: float, max_records: int) -> Polled:
-        """Wait up to `timeout_s` for records; may return none. Keeps membership alive also while paused.
+    def poll(self, timeout_s: float, max_records: int) -> PollResult:
+        """Wait up to `timeout_s` for records; may return none. Keeps the membership alive, also while paused.
 
-        Raises TransientError when the broker is away; HeadraceError when another process has got this slot, which
-        ends this one (both going on would fence each other for ever).
+        Raises TransientError when the broker is unavailable, and HeadraceError when another process has taken this
+        slot: this process must then exit, because the two would keep fencing each other.
         """
         ...
 
     def seek(self, tp: TopicPartition, offset: int) -> None:
-        """Go on from there. Like `position`, raises Fenced for a partition that is not assigned."""
+        """Continue at this offset. Like `position`, raises Fenced for a partition that is not assigned."""
         ...
 
     def pause(self, tps: Sequence[TopicPartition]) -> None: ...
@@ -88,13 +88,13 @@ class Consumer(Protocol):
     def resume(self, tps: Sequence[TopicPartition]) -> None: ...
 
     def position(self, tp: TopicPartition) -> int:
-        """The offset of the next record that poll would give."""
+        """The offset of the next record that poll would return."""
         ...
 
     def reload(self) -> None:
-        """Forget what was polled and not advanced: go back to the committed positions. After any failed unit.
+        """Return to the committed positions. Call it after every failed unit.
 
-        Raises as `poll` does.
+        Raises the same errors as `poll`.
         """
         ...
 
@@ -102,29 +102,32 @@ class Consumer(Protocol):
 
 
 class Reader(Protocol):
-    """Reads without a group and without moving anything: replays, audits, `headrace topics`."""
+    """Reads without a group and commits no positions. Used by replays, audits and `headrace topics`."""
 
     def poll(self, timeout_s: float, max_records: int) -> list[Record]: ...
 
     def seek(self, tp: TopicPartition, offset: int) -> None: ...
 
     def position(self, tp: TopicPartition) -> int:
-        """Where it is: at the end offset, all is read, whatever the last record's offset was."""
+        """The next offset to read. Equal to the end offset once everything is read, whatever the last record's offset
+        was."""
         ...
 
     def close(self) -> None: ...
 
 
 class Unit(Protocol):
-    """One atomic step. After commit raised, it and its producer are dead: nothing but `abort` and `close` may be
-    called. What was committed is visible to others soon, and to a producer made later at once."""
+    """One atomic step. If `commit` raises, only `abort` may be called on the unit and only `close` on its producer.
+    A committed unit becomes visible to other clients soon, and to a producer created later immediately."""
 
     def append(self, records: Sequence[NewRecord]) -> None: ...
 
     def advance(self, token: Ownership, offsets: Mapping[TopicPartition, int], ctl_seq: int | None = None) -> None:
-        """Commit positions (the next offset to read) of the token's group; `ctl_seq` is the order last obeyed.
+        """Commit positions (the next offset to read) of the token's group. `ctl_seq` is the number of the newest order
+        that the loop obeys.
 
-        Said twice of a partition, the last one holds. Raises Fenced for a partition that is not in the token.
+        A later call for the same partition replaces the earlier one. Raises Fenced for a partition that is not in the
+        token.
         """
         ...
 
@@ -137,27 +140,27 @@ class Unit(Protocol):
         ...
 
     def abort(self) -> None:
-        """Drop everything; safe to call more than once, and after commit."""
+        """Discard the unit. Safe to call more than once, and after commit."""
         ...
 
     def __enter__(self) -> Self:
-        """Leaving the block without a commit aborts."""
+        """Leaving the block without a commit aborts the unit."""
         ...
 
     def __exit__(self, *_: object) -> None: ...
 
 
 class DatabaseUnit(Unit, Protocol):
-    """A unit that lives in a PostgreSQL transaction: the caller's rows and the positions commit together."""
+    """A unit that is a PostgreSQL transaction: the caller's rows and the positions commit together."""
 
     @property
     def connection(self) -> DbConnection: ...
 
 
 class Producer(Protocol):
-    """Makes units under the name of a slot; making a second producer of the same slot fences the first.
+    """Creates units under a slot's name. Creating a second producer for the same slot fences the first.
 
-    Once a unit failed, make another producer before anything else: that settles what became of the unit.
+    After a failed unit, create a new producer before anything else: that settles whether the unit was committed.
     """
 
     def unit(self) -> Unit: ...
@@ -167,8 +170,8 @@ class Producer(Protocol):
     def close(self) -> None: ...
 
 
-class Span(NamedTuple):
-    """Offsets of a partition from `begin` to before `end`."""
+class OffsetRange(NamedTuple):
+    """The offsets of a partition from `begin` (inclusive) to `end` (exclusive)."""
 
     tp: TopicPartition
     begin: int
@@ -178,44 +181,47 @@ class Span(NamedTuple):
 class RecordCount(Protocol):
     """Counts records between offsets. Raises TransientError when the broker does not answer."""
 
-    def count(self, spans: Collection[Span]) -> dict[Span, int]:
-        """Records in each span."""
+    def count(self, spans: Collection[OffsetRange]) -> dict[OffsetRange, int]:
+        """The number of records in each range."""
         ...
 
-    def empty(self, spans: Collection[Span]) -> frozenset[Span]:
-        """The spans that hold no record."""
+    def empty(self, spans: Collection[OffsetRange]) -> frozenset[OffsetRange]:
+        """The ranges that contain no record."""
         ...
 
 
-class Waiting(NamedTuple):
-    """Records that wait to be read. `oldest_ms` is when the first of them was appended; None: none waits, or it is not
-    known yet."""
+class PartitionBacklog(NamedTuple):
+    """The unread records of a partition. `exact`: False if `records` is an estimate. `oldest_ms` is the Unix time at
+    which the first of them was appended, None if there is none or it is not known yet."""
 
     records: int
     exact: bool
     oldest_ms: int | None
 
 
-Stretch = tuple[int, int]
-"""A position, and the end it is before or at."""
+PositionAndEnd = tuple[int, int]
+"""A position and the end offset of its partition, which is not smaller."""
 
 
 class Backlog(Protocol):
-    """Measures what waits between positions and ends. Raises TransientError when the broker does not answer."""
+    """Counts the records between positions and end offsets. Raises TransientError when the broker does not answer."""
 
-    def look(self, stretches: Mapping[TopicPartition, Stretch], *, thorough: bool) -> dict[TopicPartition, Waiting]:
-        """`thorough`: for a caller who waits; without it this is one look of many, and may leave work to the next."""
+    def measure(
+        self, ranges: Mapping[TopicPartition, PositionAndEnd], *, thorough: bool
+    ) -> dict[TopicPartition, PartitionBacklog]:
+        """`thorough`: take the time to count exactly. Otherwise the call is one of many and may leave work to the
+        next."""
         ...
 
     def close(self) -> None: ...
 
 
 class Broker(Protocol):
-    """Topics, and who reads and writes them.
+    """Topics, offsets and positions, and the factory of consumers, readers and producers.
 
-    `gapless`: every offset from the begin to the end offset of a partition holds a record. `table_prefix` stands before
-    a topic's name in the tables of the schema `broker`, where positions and outputs that commit with rows lie.
-    `has_outbox`: these outputs reach their topics later, through a relay.
+    `gapless`: every offset from the begin to the end offset of a partition holds a record. `table_prefix` precedes a
+    topic's name in the tables of the schema `broker`, which hold the positions and outputs that commit together with
+    rows. `has_outbox`: a relay copies these outputs to their topics later.
     """
 
     @property
@@ -229,11 +235,11 @@ class Broker(Protocol):
 
     @property
     def client_errors(self) -> tuple[type[Exception], ...]:
-        """Errors of its client library, which a reader may raise beside those of shared/errors.py."""
+        """Errors of the client library that a reader may raise in addition to those of shared/errors.py."""
         ...
 
     def ensure_topics(self, specs: Sequence[TopicSpec]) -> None:
-        """Create what is missing. Raises ConfigError where a topic exists with another number of partitions."""
+        """Create the missing topics. Raises ConfigError if a topic exists with a different number of partitions."""
         ...
 
     def partitions(self, topic: str) -> list[TopicPartition]: ...
@@ -243,30 +249,31 @@ class Broker(Protocol):
     def end_offsets(self, tps: Sequence[TopicPartition]) -> dict[TopicPartition, int]: ...
 
     def offsets_for_times(self, tps: Sequence[TopicPartition], at: datetime) -> dict[TopicPartition, int]:
-        """Per partition the first offset appended at or after `at`; its end offset where there is none."""
+        """Per partition, the offset of the first record appended at or after `at`; the end offset if there is none."""
         ...
 
     def committed(self, group: str, topics: Sequence[str]) -> dict[TopicPartition, int]:
-        """The group's committed positions; the begin offset where it has none yet."""
+        """The group's committed positions; the begin offset of partitions without one."""
         ...
 
     def consumer(self, group: str, topics: Sequence[str], slot: str, *, in_database: bool = False) -> Consumer:
-        """`in_database`: the group's positions lie in PostgreSQL and are advanced by `db_unit` only."""
+        """`in_database`: the group's positions are stored in PostgreSQL and only `db_unit` advances them."""
         ...
 
     def reader(self, tps: Sequence[TopicPartition]) -> Reader: ...
 
     def producer(self, slot: str, *, in_database: bool = False) -> Producer:
-        """`in_database`: for `db_unit`; without it, for `unit`. What the slot's former producer left open is ended."""
+        """`in_database`: the producer supports `db_unit`, otherwise `unit`. Ends the open unit of the slot's previous
+        producer."""
         ...
 
     def cursors(self, topic: str, *, in_database: bool = False) -> dict[str, bytes]:
-        """All keyed state of a compacted topic, as committed; `in_database`: what was set by a `db_unit`."""
+        """All committed keyed state of a compacted topic. `in_database`: the state that was set by a `db_unit`."""
         ...
 
     def group_offsets(self, group: str, topics: Sequence[str]) -> dict[TopicPartition, int]:
-        """Offsets committed for the group on the broker itself, -1 where none was; empty where it keeps no such offsets
-        beside the positions of `committed`."""
+        """The offsets committed for the group on the broker itself, -1 for partitions without one. Empty if the broker
+        keeps no such offsets besides the positions of `committed`."""
         ...
 
     def record_count(self) -> RecordCount: ...
@@ -274,11 +281,11 @@ class Broker(Protocol):
     def backlog(self) -> Backlog: ...
 
     def stored_bytes(self, topic: str) -> int | None:
-        """The size of a topic's records as stored; None: the broker does not say."""
+        """The stored size of a topic's records in bytes; None if the broker does not report it."""
         ...
 
     def probe(self) -> None:
-        """Raises TransientError at once when nothing listens at the broker's address."""
+        """Raises TransientError immediately if nothing listens at the broker's address."""
         ...
 
     def health(self) -> None:

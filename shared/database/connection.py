@@ -1,4 +1,4 @@
-"""A connection that comes back: opened when first needed, dropped when it broke or fell silent, opened again."""
+"""A database connection that opens on first use and reconnects after it has broken or stopped answering."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from psycopg.pq import TransactionStatus
 
 from shared.errors import TransientError
 
-# A server that is starting answers within this; longer waits are the caller's to decide.
+# A starting server answers within this time. Callers decide about longer waits.
 CONNECT_TIMEOUT_S = 5
-# A server that is gone without a word (no reply, no reset) is noticed within about ten seconds; TCP's own default is
-# hours. Unix sockets have no such trouble and ignore these. Where something in between keeps the line open and passes
-# nothing on, TCP is content: then Patience.answer_s holds.
+# A server that disappears without a reset is noticed within about ten seconds; TCP's default is hours. Unix sockets
+# ignore these options. If a proxy keeps the connection open and forwards nothing, TCP notices nothing:
+# Timeouts.answer_s covers that case.
 _TCP = {"keepalives_idle": 4, "keepalives_interval": 2, "keepalives_count": 3, "tcp_user_timeout": 10_000}
-# How often a wait looks up, for Ctrl-C.
+# How often a wait checks for Ctrl-C.
 CHECK_S = 0.1
 
 DbConnection = psycopg.Connection[Any]
@@ -32,31 +32,32 @@ RV = TypeVar("RV")
 
 
 @dataclass(frozen=True)
-class Patience:
-    """How long the embedded broker waits for whom."""
+class Timeouts:
+    """Timeouts of database connections and of the embedded broker, in seconds."""
 
-    # A stopped owner is replaced after this long; long enough for a pause of the machine, short enough for people.
+    # A member that stops renewing loses its partitions after this time. Long enough to survive a short stall of the
+    # machine, short enough that a replacement takes over soon.
     lease_s: float = 10.0
-    # Several renewals fit into one lease, so that a single slow one loses nothing.
+    # Several renewals fit into one lease, so that a single slow one does not lose it.
     renew_s: float = 1.0
-    # A process that was stopped inside a unit holds its locks; the server ends such a session after this long. Much
-    # longer than any handler works on a batch, shorter than anybody wants to wait.
+    # A process that is stopped inside a unit holds its locks. The server ends its session after this time, which is
+    # much longer than any handler needs for a batch.
     stopped_unit_s: float = 15.0
-    # One statement is answered within this, waiting for locks included; else the line is taken for dead.
+    # Maximum duration of one statement, including waits for locks. After it the connection counts as broken.
     answer_s: float = 15.0
 
 
-PATIENCE = Patience()
+TIMEOUTS = Timeouts()
 
 
-class ImpatientConnection(psycopg.Connection[Any]):
-    """Takes a line that does not answer for a broken one: it is closed, and the statement an OperationalError.
+class TimeoutConnection(psycopg.Connection[Any]):
+    """A connection that closes when a statement is not answered within `answer_s`, and raises OperationalError.
 
-    Neither libpq nor the server can limit this wait (`statement_timeout` has to pass over the same line). A wait that
-    has a limit of its own, which is that for a NOTIFY, is left alone.
+    Neither libpq nor the server can limit this wait: the error of `statement_timeout` would have to arrive over the
+    same connection. A wait with its own timeout, such as one for a NOTIFY, is not limited.
     """
 
-    answer_s: float = PATIENCE.answer_s
+    answer_s: float = TIMEOUTS.answer_s
 
     def wait(self, gen: PQGen[RV], interval: float = CHECK_S, timeout: float | None = None) -> RV:
         if timeout is not None:
@@ -71,7 +72,7 @@ class ImpatientConnection(psycopg.Connection[Any]):
             raise psycopg.OperationalError(f"no answer within {self.answer_s:g} s") from None
 
 
-class Link:
+class ReconnectingConnection:
     """One connection to one database, for one thread."""
 
     def __init__(
@@ -81,28 +82,28 @@ class Link:
         *,
         autocommit: bool,
         settings: Mapping[str, str] | None = None,
-        answer_s: float = PATIENCE.answer_s,
+        answer_s: float = TIMEOUTS.answer_s,
     ) -> None:
         self._conninfo = conninfo
         self._name = name
         self._autocommit = autocommit
         self._answer_s = answer_s
-        # Said again on every new connection: a setting of the one that broke is gone with it.
+        # Applied to every new connection, because session settings end with their connection.
         self._settings = {"timezone": "UTC", **(settings or {})}
         self._connection: DbConnection | None = None
 
     @contextmanager
     def use(self) -> Iterator[DbConnection]:
-        """The live connection. A database that is away is a TransientError; the broken connection is dropped."""
+        """The open connection. If the database is unavailable, drops the connection and raises TransientError."""
         try:
             yield self.connection()
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
             self.drop()
-            raise TransientError(f"the database is away: {first_line(error)}") from error
+            raise TransientError(f"the database is unavailable: {first_line(error)}") from error
 
     def connection(self) -> DbConnection:
-        """One that broke while nobody used it is replaced here: each would cost a failure and a wait otherwise."""
-        if self._connection is not None and _broke_while_idle(self._connection):
+        """The open connection. One that broke while idle is replaced, which avoids a failed statement and a backoff."""
+        if self._connection is not None and _is_broken(self._connection):
             self.drop()
         if self._connection is None or self._connection.closed:
             self._connection = self._connect()
@@ -112,8 +113,8 @@ class Link:
                 self._connection.commit()
         return self._connection
 
-    def _connect(self) -> ImpatientConnection:
-        connection = ImpatientConnection.connect(
+    def _connect(self) -> TimeoutConnection:
+        connection = TimeoutConnection.connect(
             make_conninfo(self._conninfo, **_TCP),
             autocommit=self._autocommit,
             application_name=f"headrace {self._name}",
@@ -129,9 +130,12 @@ class Link:
             self._connection = None
 
 
-def _broke_while_idle(connection: DbConnection) -> bool:
-    """Whether the server has hung up, or said goodbye: the first byte that waits is none, or an error's. Only looked
-    at: it may be a NOTIFY. (Encrypted, a goodbye cannot be told from one.)"""
+def _is_broken(connection: DbConnection) -> bool:
+    """Whether the server has closed the connection or sent an error: the next byte is end-of-file or `E`.
+
+    The byte is only peeked at, because it may belong to a NOTIFY. On an encrypted connection an error cannot be
+    distinguished from a NOTIFY.
+    """
     if connection.closed or connection.info.transaction_status != TransactionStatus.IDLE:
         return False
     with socket.socket(fileno=os.dup(connection.fileno())) as line:
@@ -144,12 +148,12 @@ def _broke_while_idle(connection: DbConnection) -> bool:
 
 
 def first_line(error: BaseException) -> str:
-    """An error's first line: what libpq adds after it names hosts and hints, not causes."""
+    """The first line of an error. The further lines of libpq's errors have hosts and hints, not causes."""
     text = str(error).strip()
     return text.splitlines()[0] if text else type(error).__name__
 
 
-def rows(connection: psycopg.Connection[Any], query: str, *parameters: object) -> list[tuple[Any, ...]]:
-    """All rows of a query, values in binary: batches are bytes, and text would double them."""
+def query_rows(connection: psycopg.Connection[Any], query: str, *parameters: object) -> list[tuple[Any, ...]]:
+    """All rows of a query. Values are transferred in binary, because text would double the size of record batches."""
     with connection.cursor(binary=True) as cursor:
         return cursor.execute(query, parameters).fetchall()

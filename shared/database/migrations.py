@@ -1,4 +1,4 @@
-"""Numbered SQL files, applied in order, once, under a lock, and recorded. Source: docs/adr/0002-migrations.md."""
+"""Applies numbered SQL files in order, once each, under a lock, and records them (docs/adr/0002-migrations.md)."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import psycopg
 
 from shared.errors import ConfigError
 
-# Any constant will do, as long as no other program on the server uses it: the ASCII bytes of "headrace".
+# The key of the advisory lock: any constant that no other program on the server uses. The ASCII bytes of "headrace".
 LOCK = int.from_bytes(b"headrace", "big") & 0x7FFF_FFFF_FFFF_FFFF
 _ROOT = Path(__file__).parents[2]
-# Order matters: what is named first is needed by what follows.
+# In order of dependency: an area may use the tables of the areas before it.
 AREAS = ("shared/broker", "shared/runtime", "shared/ops", "services/loader", "services/notifier", "shared/grants")
 
 
@@ -32,8 +32,11 @@ def migrations() -> list[Migration]:
     ]
 
 
-def migrate(url: str, wanted: Sequence[Migration] | None = None) -> int:
-    """Bring the database up to date; returns how many files were applied. Raises ConfigError if one was edited."""
+def migrate(url: str, selected: Sequence[Migration] | None = None) -> int:
+    """Apply the missing migrations, or those of `wanted`. Returns how many files were applied.
+
+    Raises ConfigError if a file was edited after it was applied.
+    """
     with psycopg.connect(url, application_name="headrace migrate") as connection:
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
         connection.execute("CREATE SCHEMA IF NOT EXISTS ops")
@@ -41,23 +44,25 @@ def migrate(url: str, wanted: Sequence[Migration] | None = None) -> int:
             "CREATE TABLE IF NOT EXISTS ops.migrations (area text, number integer, sha256 text NOT NULL,"
             " applied_at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (area, number))"
         )
-        known = {
+        applied = {
             (area, number): sha
             for area, number, sha in connection.execute("SELECT area, number, sha256 FROM ops.migrations")
         }
-        return sum(_apply(connection, migration, known) for migration in wanted or migrations())
+        return sum(_apply(connection, migration, applied) for migration in selected or migrations())
 
 
 def _apply(
-    connection: psycopg.Connection[tuple[str, int, str]], migration: Migration, known: dict[tuple[str, int], str]
+    connection: psycopg.Connection[tuple[str, int, str]], migration: Migration, applied: dict[tuple[str, int], str]
 ) -> bool:
     text = migration.path.read_bytes()
     sha = hashlib.sha256(text).hexdigest()
-    before = known.get((migration.area, migration.number))
-    if before == sha:
+    applied_sha = applied.get((migration.area, migration.number))
+    if applied_sha == sha:
         return False
-    if before is not None:
-        raise ConfigError(f"{migration.path.name} of {migration.area} was edited after it was applied; add a new file")
+    if applied_sha is not None:
+        raise ConfigError(
+            f"{migration.path.name} of {migration.area} was edited after it was applied: restore it and add a new file"
+        )
     connection.execute(text)
     connection.execute(
         "INSERT INTO ops.migrations (area, number, sha256) VALUES (%s, %s, %s)", (migration.area, migration.number, sha)

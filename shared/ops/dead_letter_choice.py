@@ -1,4 +1,4 @@
-"""Which dead letters are meant, how many there are of each kind, and which of them may be sent back."""
+"""Filters dead letters, counts them by kind, and decides which of them a redrive may send back."""
 
 from __future__ import annotations
 
@@ -10,19 +10,22 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any, Literal
 
-from shared.ops.dead_letters import Letter, Place, State, place_of
+from shared.ops.dead_letters import DeadLetter, DeadLetterPlace, State, place_of
 
-Verdict = Literal["selected", "settled", "over_cap"]
+RedriveVerdict = Literal["selected", "settled", "over_cap"]
 
-# A record that failed so often will fail again, unless a person says that something was mended.
-MOST_REDRIVES = 5
-MOST_FACETS = 50
+# A record that failed this often will fail again; an operator can lift the cap with `force` after fixing the cause.
+MAX_REDRIVES = 5
+MAX_FACETS = 50
 
 
 @dataclass(frozen=True)
-class Filter:
-    """Which letters are meant; what is not given leaves none out. `key` is a pattern in which * stands for anything;
-    `since` and `until` are of the moment a letter was put there, `until` not among them."""
+class DeadLetterFilter:
+    """Conditions on dead letters, combined with AND; a condition that is None matches every letter.
+
+    `key` is a pattern in which * matches any text. `since` (inclusive) and `until` (exclusive) compare with the time
+    at which the letter was written.
+    """
 
     cause: str | None = None
     state: State | None = None
@@ -33,7 +36,7 @@ class Filter:
     stage: str | None = None
     stack_digest: str | None = None
 
-    def matches(self, letter: Letter, state: State) -> bool:
+    def matches(self, letter: DeadLetter, state: State) -> bool:
         return (
             self.state in {None, state}
             and self.cause in {None, letter.cause}
@@ -52,46 +55,49 @@ class Filter:
         return re.compile(".*".join(map(re.escape, re.split(r"\*+", self.key))), re.DOTALL)
 
     def as_json(self) -> dict[str, Any]:
-        given = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        conditions = {name: getattr(self, name) for name in self.__dataclass_fields__}
         return {
             name: value.isoformat() if isinstance(value, datetime) else value
-            for name, value in given.items()
+            for name, value in conditions.items()
             if value is not None
         }
 
     @classmethod
-    def from_json(cls, said: Mapping[str, Any]) -> Filter:
-        times = {name: datetime.fromisoformat(said[name]) for name in ("since", "until") if name in said}
-        return cls(**{**said, **times})
+    def from_json(cls, data: Mapping[str, Any]) -> DeadLetterFilter:
+        times = {name: datetime.fromisoformat(data[name]) for name in ("since", "until") if name in data}
+        return cls(**{**data, **times})
 
 
 @dataclass(frozen=True)
-class Selection:
-    """Letters to work on: those at `places`, or else those that the filter matches; among the offsets of `spans`
-    (partition: from, to before). `force` lifts the cap on redrives."""
+class DeadLetterSelection:
+    """Selects letters at `places`, or the letters that the filter matches if `places` is None.
+
+    Both are limited to the offsets of `spans`: partition to (begin, end), end exclusive. `force` lifts the cap on
+    redrives.
+    """
 
     spans: Mapping[int, tuple[int, int]]
-    places: frozenset[Place] | None = None
-    filter: Filter = Filter()
+    places: frozenset[DeadLetterPlace] | None = None
+    filter: DeadLetterFilter = DeadLetterFilter()
     force: bool = False
 
-    def meant(self, letter: Letter) -> bool:
-        """Whatever became of it."""
+    def selects(self, letter: DeadLetter) -> bool:
+        """Tells whether the letter is selected, whether or not it is still open."""
         begin, end = self.spans.get(letter.place.partition, (0, 0))
         if not begin <= letter.place.offset < end:
             return False
         return letter.place in self.places if self.places is not None else self.filter.matches(letter, "open")
 
-    def redrives(self, letter: Letter, settled: Collection[Place]) -> Verdict | None:
-        """What a redrive does with it; None: it is not meant."""
-        if not self.meant(letter):
+    def redrive_verdict(self, letter: DeadLetter, settled: Collection[DeadLetterPlace]) -> RedriveVerdict | None:
+        """What a redrive does with the letter; None if the letter is not selected."""
+        if not self.selects(letter):
             return None
         if letter.place in settled:
             return "settled"
-        return "selected" if self.force or letter.redrives < MOST_REDRIVES else "over_cap"
+        return "selected" if self.force or letter.redrives < MAX_REDRIVES else "over_cap"
 
     def as_json(self) -> dict[str, Any]:
-        """As it is kept in an operation's target."""
+        """The JSON stored as an operation's target."""
         return {
             "spans": {str(partition): list(span) for partition, span in self.spans.items()},
             "ids": None if self.places is None else [str(place) for place in sorted(self.places)],
@@ -100,38 +106,41 @@ class Selection:
         }
 
     @classmethod
-    def from_json(cls, said: Mapping[str, Any]) -> Selection:
-        ids = said.get("ids")
+    def from_json(cls, data: Mapping[str, Any]) -> DeadLetterSelection:
+        ids = data.get("ids")
         return cls(
-            {int(partition): (int(span[0]), int(span[1])) for partition, span in said["spans"].items()},
+            {int(partition): (int(span[0]), int(span[1])) for partition, span in data["spans"].items()},
             None if ids is None else frozenset(place for text in ids if (place := place_of(text)) is not None),
-            Filter.from_json(said.get("filter", {})),
-            bool(said.get("force", False)),
+            DeadLetterFilter.from_json(data.get("filter", {})),
+            bool(data.get("force", False)),
         )
 
 
-def facets(letters: Iterable[Letter]) -> dict[str, list[dict[str, Any]]]:
-    """How many letters there are of each kind, the most frequent first; for a way to fail, the first one given."""
-    held = list(letters)
-    examples = {letter.stack_digest: letter for letter in reversed(held)}
+def count_facets(letters: Iterable[DeadLetter]) -> dict[str, list[dict[str, Any]]]:
+    """Counts letters by cause, stage, topic, day and stack digest, the most frequent value first.
+
+    Each kind lists at most MAX_FACETS values. A stack digest also shows the first of its letters as an example.
+    """
+    all_letters = list(letters)
+    examples = {letter.stack_digest: letter for letter in reversed(all_letters)}
     counts = {
-        "causes": Counter(letter.cause for letter in held),
-        "stages": Counter(letter.stage for letter in held),
-        "topics": Counter(letter.topic for letter in held),
-        "days": Counter(letter.at.date().isoformat() for letter in held),
+        "causes": Counter(letter.cause for letter in all_letters),
+        "stages": Counter(letter.stage for letter in all_letters),
+        "topics": Counter(letter.topic for letter in all_letters),
+        "days": Counter(letter.at.date().isoformat() for letter in all_letters),
     }
-    found = {name: [_counted(*each) for each in _most_first(counter)] for name, counter in counts.items()}
-    digests = _most_first(Counter(letter.stack_digest for letter in held))
-    return found | {"stack_digests": [_counted(*each) | _example(examples[each[0]]) for each in digests]}
+    by_kind = {name: [_facet(*each) for each in _most_frequent(counter)] for name, counter in counts.items()}
+    digests = _most_frequent(Counter(letter.stack_digest for letter in all_letters))
+    return by_kind | {"stack_digests": [_facet(*each) | _example(examples[each[0]]) for each in digests]}
 
 
-def _counted(value: str, records: int) -> dict[str, Any]:
+def _facet(value: str, records: int) -> dict[str, Any]:
     return {"value": value, "records": records}
 
 
-def _example(letter: Letter) -> dict[str, Any]:
+def _example(letter: DeadLetter) -> dict[str, Any]:
     return {"frame": letter.stack_frame, "message": letter.message, "example": str(letter.place)}
 
 
-def _most_first(counter: Counter[str]) -> list[tuple[str, int]]:
-    return sorted(counter.items(), key=lambda each: (-each[1], each[0]))[:MOST_FACETS]
+def _most_frequent(counter: Counter[str]) -> list[tuple[str, int]]:
+    return sorted(counter.items(), key=lambda each: (-each[1], each[0]))[:MAX_FACETS]

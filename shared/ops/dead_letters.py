@@ -1,4 +1,4 @@
-"""Dead letters: what their headers say, and how one is sent back to be tried again."""
+"""Reads a dead letter from its record's headers, and builds the record that sends it back to be retried."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ ATTEMPTS = "dlq.attempts"
 STACK_DIGEST = "dlq.stack-digest"
 STACK_FRAME = "dlq.stack-frame"
 
-# Two digits, so that a record does not grow: `force` goes on beyond, the count does not.
-HIGHEST_COUNT = 99
+# The count has two digits so that a record keeps its size; with `force`, redrives continue and the count stays at 99.
+MAX_COUNT = 99
 DIGEST_BYTES = 8
-LONGEST_FRAME_BYTES = 120
-# Of the index's memory: what a list shows of a key or a message. The whole is where the letter is looked at.
-LONGEST_SHOWN = 200
+MAX_FRAME_BYTES = 120
+# Limits the index's memory: a list shows only this many characters of a key or message. The record has all of them.
+MAX_SHOWN_CHARS = 200
 
 
-class Place(NamedTuple):
-    """Where a dead letter lies in its service's dead-letter topic; as text `partition/offset`."""
+class DeadLetterPlace(NamedTuple):
+    """Position of a dead letter in its service's dead-letter topic; its text form is `partition/offset`."""
 
     partition: int
     offset: int
@@ -46,11 +46,14 @@ class Place(NamedTuple):
         return f"{self.partition}/{self.offset}"
 
 
-class Letter(NamedTuple):
-    """What is known of a dead letter without its payload. `at_ms` is when it was put there; the origin is nothing
-    (an empty topic, -1) where no record was read: the fetcher's."""
+class DeadLetter(NamedTuple):
+    """A dead letter without its payload.
 
-    place: Place
+    `at_ms` is the time at which the letter was written. `topic`, `partition` and `offset` name the record that failed;
+    they are empty and -1 for the fetcher's letters, which come from documents instead of records.
+    """
+
+    place: DeadLetterPlace
     at_ms: int
     key: str
     cause: str
@@ -76,29 +79,29 @@ class Letter(NamedTuple):
 
 
 def count_text(redrives: int) -> bytes:
-    return f"{min(redrives, HIGHEST_COUNT):02d}".encode()
+    return f"{min(redrives, MAX_COUNT):02d}".encode()
 
 
 def stack_digest(frames: Sequence[str]) -> str:
-    """The same for the same way to fail; frames as `module:function:line`, the innermost last."""
+    """A digest that is equal for failures with the same stack; frames as `module:function:line`, the innermost last."""
     return hashlib.blake2b("\n".join(frames).encode(), digest_size=DIGEST_BYTES).hexdigest()
 
 
-def place_of(text: str) -> Place | None:
-    """None where it is no `partition/offset`."""
-    found = re.fullmatch(r"(\d{1,9})/(\d{1,18})", text, re.ASCII)
-    return None if found is None else Place(int(found[1]), int(found[2]))
+def place_of(text: str) -> DeadLetterPlace | None:
+    """Parses `partition/offset`; None for any other text."""
+    match = re.fullmatch(r"(\d{1,9})/(\d{1,18})", text, re.ASCII)
+    return None if match is None else DeadLetterPlace(int(match[1]), int(match[2]))
 
 
-def letter_of(record: Record) -> Letter:
-    """Whatever it holds: a dead letter may have been written by anybody."""
+def letter_of(record: Record) -> DeadLetter:
+    """Never raises: headers that are missing or malformed get defaults, because any program may write to the topic."""
     text = {name: printable(value) for name, value in record.headers.items()}
-    return Letter(
-        Place(record.partition, record.offset),
+    return DeadLetter(
+        DeadLetterPlace(record.partition, record.offset),
         record.timestamp_ms,
-        printable(record.key)[:LONGEST_SHOWN],
+        printable(record.key)[:MAX_SHOWN_CHARS],
         sys.intern(text.get(CAUSE, "unknown")),
-        sys.intern(text.get(MESSAGE, "")[:LONGEST_SHOWN]),
+        sys.intern(text.get(MESSAGE, "")[:MAX_SHOWN_CHARS]),
         sys.intern(text.get(STAGE, "unknown")),
         sys.intern(text.get(STACK_DIGEST, "")),
         sys.intern(text.get(STACK_FRAME, "").rstrip()),
@@ -112,10 +115,10 @@ def letter_of(record: Record) -> Letter:
     )
 
 
-def sent_back(record: Record, service: str) -> NewRecord:
-    """A dead letter as a record of the service's retry topic: its bytes, key and headers, counted once more.
+def retry_record(record: Record, service: str) -> NewRecord:
+    """A dead letter as a record of the service's retry topic: same bytes, key and headers, redrive count plus one.
 
-    It keeps its size, however often this is done: what changes in it has a fixed length.
+    The record's size does not change with the number of redrives, because the count has a fixed length.
     """
     redrives = letter_of(record).redrives + 1
     headers = {**record.headers, REDRIVE_COUNT: count_text(redrives)}
@@ -126,5 +129,5 @@ def printable(value: bytes) -> str:
     return value.decode(errors="replace").replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
-def _number(text: str | None, otherwise: int) -> int:
-    return int(text) if text is not None and re.fullmatch(r"-?\d{1,18}", text, re.ASCII) else otherwise
+def _number(text: str | None, default: int) -> int:
+    return int(text) if text is not None and re.fullmatch(r"-?\d{1,18}", text, re.ASCII) else default

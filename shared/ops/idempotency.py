@@ -1,4 +1,4 @@
-"""Idempotency keys: what makes two requests the same one."""
+"""Validates idempotency keys and computes the digest by which two requests are the same."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any, NamedTuple
 
 import orjson
 
-# Visible ASCII, so that it survives every proxy; long enough for anything that somebody derives one from.
+# Visible ASCII passes every proxy unchanged; 200 characters are enough for keys derived from other identifiers.
 KEY_PATTERN = "^[!-~]{1,200}$"
-WHAT_A_KEY_IS = "1 to 200 visible ASCII characters"
-KEPT_H = 48
+KEY_DESCRIPTION = "1 to 200 visible ASCII characters"
+RETENTION_H = 48
 _KEY = re.compile(KEY_PATTERN)
 
 
-class Stored(NamedTuple):
-    """The answer that a key got. `headers` without those that differ from answer to answer."""
+class StoredResponse(NamedTuple):
+    """The response stored under a key. `headers` excludes those that differ in every response."""
 
     request_digest: bytes
     status: int
@@ -29,6 +29,6 @@ def is_key(text: str) -> bool:
 
 
 def digest_of(method: str, path: str, query: str, body: Any) -> bytes:
-    """Of what is asked for: spaces and the order of keys in the body make no difference."""
-    said = orjson.dumps([method, path, query, body], option=orjson.OPT_SORT_KEYS)
-    return hashlib.sha256(said).digest()
+    """SHA-256 of the request; whitespace and the order of keys in the JSON body make no difference."""
+    canonical = orjson.dumps([method, path, query, body], option=orjson.OPT_SORT_KEYS)
+    return hashlib.sha256(canonical).digest()

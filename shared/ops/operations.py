@@ -1,4 +1,4 @@
-"""Operations: everything that takes longer than an answer. Their states and what may become of them."""
+"""Defines operations (work that outlasts a request), their states and the allowed commands."""
 
 from __future__ import annotations
 
@@ -12,22 +12,25 @@ State = Literal["waiting", "running", "paused", "succeeded", "failed", "cancelle
 Wanted = Literal["run", "pause", "cancel"]
 Command = Literal["pause", "resume", "cancel"]
 
-OPEN: frozenset[State] = frozenset({"waiting", "running", "paused"})
-# Worked on by a process that holds a lease on them (shared/runtime/jobs/workers.py).
-JOBS = frozenset({"replay", "redrive", "training", "promotion"})
-# Ended by their own service (shared/runtime/process/operation_poller.py): they can be cancelled, but not paused.
-# All others end when they are seen to hold.
-TENDED = frozenset({"backfill", "export"})
+OPEN_STATES: frozenset[State] = frozenset({"waiting", "running", "paused"})
+# A process that holds a lease works on these (shared/runtime/jobs/workers.py).
+JOB_KINDS = frozenset({"replay", "redrive", "training", "promotion"})
+# Their own service ends these (shared/runtime/process/operation_poller.py): they can be cancelled but not paused.
+# Operations of any other kind end when the requested state is observed.
+POLLED_KINDS = frozenset({"backfill", "export"})
 
 
 class NotPossible(HeadraceError):
-    """What was asked for cannot be done to this operation; says why and what can be done."""
+    """The command conflicts with the current state; the message says why and what to do instead."""
 
 
 @dataclass(frozen=True)
 class Operation:
-    """A row of ops.operations. `progress` is from 0 to 1; `target` says what it is about, `counts` what was done;
-    `left_s` is how long a job that runs may yet take."""
+    """A row of ops.operations.
+
+    `target` holds the operation's parameters, `counts` the work done so far. `progress` ranges from 0 to 1. `left_s` is
+    the estimated remaining time of a running job, in seconds.
+    """
 
     id: str
     service: str
@@ -50,19 +53,19 @@ class Operation:
 
     @property
     def is_open(self) -> bool:
-        return self.state in OPEN
+        return self.state in OPEN_STATES
 
 
 def wanted_after(operation: Operation, command: Command) -> Wanted:
-    """What is wanted of an operation once this was said. Saying it again changes nothing.
+    """The wanted state of an operation after a command. Repeating a command changes nothing.
 
-    Raises NotPossible: it is over, or of a kind that cannot do this.
+    Raises NotPossible if the operation has ended or its kind does not support the command.
     """
     if not operation.is_open:
-        raise NotPossible(f"operation {operation.id} is over: {operation.state}")
+        raise NotPossible(f"operation {operation.id} has already ended: {operation.state}")
     if operation.kind in {"pause", "resume"}:
         raise NotPossible(f"operation {operation.id} is a {operation.kind}: give the opposite order instead")
-    if operation.kind not in JOBS and not (operation.kind in TENDED and command == "cancel"):
+    if operation.kind not in JOB_KINDS and not (operation.kind in POLLED_KINDS and command == "cancel"):
         raise NotPossible(f"there is no way to {command} operation {operation.id}: it is a {operation.kind}")
     if operation.wanted == "cancel" and command != "cancel":
         raise NotPossible(f"operation {operation.id} is being cancelled")
@@ -71,6 +74,6 @@ def wanted_after(operation: Operation, command: Command) -> Wanted:
 
 
 def resting_state(wanted: Wanted) -> State:
-    """Of an open job that nobody works on: nothing of it can happen until somebody claims it."""
-    by_wish: dict[Wanted, State] = {"run": "waiting", "pause": "paused", "cancel": "cancelled"}
-    return by_wish[wanted]
+    """The state of an open job without a worker: no work happens on it until a worker claims it."""
+    by_wanted: dict[Wanted, State] = {"run": "waiting", "pause": "paused", "cancel": "cancelled"}
+    return by_wanted[wanted]

@@ -1,4 +1,4 @@
-"""Pause and resume: what is wanted of a service's topics, what replicas do, and when that is the same."""
+"""Defines pause and resume orders, the state that replicas report, and when an order is effective."""
 
 from __future__ import annotations
 
@@ -8,29 +8,32 @@ from typing import Literal, NamedTuple
 
 from shared.broker.contract import TopicPartition
 
-Desired = Literal["running", "paused"]
+DesiredState = Literal["running", "paused"]
 PartitionState = Literal["running", "paused", "tripped"]
 
 
 class Order(NamedTuple):
-    """What is wanted of one topic of a service. `seq` grows with every order that anybody gives; `tolerate`: failures
-    of each partition that do not count for the breaker after it."""
+    """The desired state of one topic of a service.
+
+    `seq` increases with every order. `tolerate` is the number of failures per partition that the breaker ignores after
+    the order.
+    """
 
     topic: str
-    desired: Desired
+    desired: DesiredState
     seq: int
     tolerate: int = 0
 
 
 @dataclass(frozen=True)
 class Orders:
-    """All orders of one service, as read at one moment. A topic without one runs."""
+    """All orders of one service, read at one moment. A topic without an order runs."""
 
     by_topic: Mapping[str, Order] = field(default_factory=dict)
 
     @property
     def seq(self) -> int:
-        """The newest; 0 where nobody ever ordered anything."""
+        """The number of the newest order; 0 if there is none."""
         return max((order.seq for order in self.by_topic.values()), default=0)
 
     def paused(self, topic: str) -> bool:
@@ -38,16 +41,16 @@ class Orders:
         return order is not None and order.desired == "paused"
 
 
-class Doing(NamedTuple):
-    """What a replica does with a partition: where it reads on, and why it holds it back where it tripped."""
+class PartitionStatus(NamedTuple):
+    """What a replica does with a partition: its state, the next offset, and the cause if the breaker tripped."""
 
     state: PartitionState
     position: int | None = None
     cause: str | None = None
 
 
-class Observed(NamedTuple):
-    """What a replica does with a partition that it owns, having obeyed orders up to `seq`."""
+class ObservedPartition(NamedTuple):
+    """The reported status of a partition that a replica owns, after it obeyed all orders up to `seq`."""
 
     replica: str
     tp: TopicPartition
@@ -57,11 +60,11 @@ class Observed(NamedTuple):
     cause: str | None = None
 
 
-def released(before: Orders | None, after: Orders) -> list[Order]:
-    """Orders to run that came in between: what tripped before them is to be tried again.
+def new_resume_orders(before: Orders | None, after: Orders) -> list[Order]:
+    """Resume orders that are in `after` and newer than `before`: their tripped partitions are to be retried.
 
-    A process that has just started holds nothing back; but an order that was given before it started, and is not
-    effective yet, may tell it to tolerate failures.
+    A process that has just started (`before` is None) has no tripped partitions. It still needs earlier orders that
+    are not effective yet and tolerate failures.
     """
     running = [order for order in after.by_topic.values() if order.desired == "running"]
     if before is None:
@@ -69,13 +72,16 @@ def released(before: Orders | None, after: Orders) -> list[Order]:
     return [order for order in running if order.seq > before.seq]
 
 
-def not_yet(
-    order: Order, partitions: Collection[TopicPartition], observed: Iterable[Observed], obeyed: Mapping[str, int | None]
+def pending_reason(
+    order: Order,
+    partitions: Collection[TopicPartition],
+    observed: Iterable[ObservedPartition],
+    obeyed: Mapping[str, int | None],
 ) -> str | None:
-    """What an order still waits for, in words; None: it is effective.
+    """Why an order is not effective yet, as text for people; None if it is effective.
 
-    `obeyed`: for every replica that is alive the newest order it obeys, None for one that has read none. All of them
-    must have come so far, also those that own nothing of the topic: the next rebalance may give them something.
+    `obeyed` maps every live replica to the newest order it obeys, None if it has read no order. Every live replica must
+    obey the order, including those that own no partition of the topic: the next rebalance may assign one to them.
     """
     if not obeyed:
         return "no replica of the service is running"
@@ -88,5 +94,5 @@ def not_yet(
         return f"{wrong[0].tp.topic}/{wrong[0].tp.partition} is {wrong[0].state} in {wrong[0].replica}"
     missing = sorted(set(partitions) - {each.tp for each in claims})
     if missing:
-        return f"nobody owns {', '.join(f'{tp.topic}/{tp.partition}' for tp in missing)} yet"
+        return f"no replica owns {', '.join(f'{tp.topic}/{tp.partition}' for tp in missing)} yet"
     return None

@@ -1,6 +1,6 @@
-"""Bearer tokens: how they look, what is kept of them, and what their scopes allow.
+"""Formats and parses bearer tokens, hashes their secrets, and compares their scopes.
 
-A token is `hr_ID_SECRET`. The database keeps ID and the SHA-256 of SECRET (256 random bits: no slow hash is needed).
+A token is `hr_ID_SECRET`. The database stores ID and the SHA-256 of SECRET; 256 random bits need no slow hash.
 """
 
 from __future__ import annotations
@@ -20,20 +20,22 @@ SCOPES: tuple[Scope, ...] = ("read", "operate", "admin")
 
 ID_BYTES, SECRET_BYTES = 6, 32
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_SPAN = re.compile(r"([0-9]{1,9})([smhdw])")
+_DURATION = re.compile(r"([0-9]{1,9})([smhdw])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
-LONGEST = timedelta(days=3660)
+MAX_DURATION = timedelta(days=3660)
 _TOKEN = re.compile(r"hr_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
 
 
-class Parts(NamedTuple):
+class TokenParts(NamedTuple):
+    """The two parts of a token's text."""
+
     id: str
     secret: str
 
 
 @dataclass(frozen=True)
 class Token:
-    """A row of ops.tokens. `replaced_by`: the token that took its place at a rotation."""
+    """A row of ops.tokens. `replaced_by` is the id of the token that replaced it in a rotation."""
 
     id: str
     name: str
@@ -50,22 +52,22 @@ class Token:
         return "expired" if self.expires_at is not None and self.expires_at <= now else "valid"
 
 
-def minted(random: bytes) -> Parts:
-    """A new token of ID_BYTES + SECRET_BYTES random bytes."""
+def new_token(random: bytes) -> TokenParts:
+    """A new token, made of ID_BYTES + SECRET_BYTES random bytes."""
     token_id, secret = random[:ID_BYTES], random[ID_BYTES:]
     if len(secret) != SECRET_BYTES:
         raise ValueError(f"expected {ID_BYTES + SECRET_BYTES} random bytes, got {len(random)}")
-    return Parts(token_id.hex(), urlsafe_b64encode(secret).rstrip(b"=").decode())
+    return TokenParts(token_id.hex(), urlsafe_b64encode(secret).rstrip(b"=").decode())
 
 
-def written(parts: Parts) -> str:
+def token_text(parts: TokenParts) -> str:
     return f"hr_{parts.id}_{parts.secret}"
 
 
-def parts_of(text: str) -> Parts | None:
-    """None: it is no token of the database."""
-    found = _TOKEN.fullmatch(text)
-    return None if found is None else Parts(*found.groups())
+def parse_token(text: str) -> TokenParts | None:
+    """Parses `hr_ID_SECRET`; None for any other text."""
+    match = _TOKEN.fullmatch(text)
+    return None if match is None else TokenParts(*match.groups())
 
 
 def digest_of(secret: str) -> bytes:
@@ -77,14 +79,14 @@ def is_secret_of(secret: str, token: Token) -> bool:
 
 
 def allows(scope: Scope, needed: Scope) -> bool:
-    """Each scope holds those before it."""
+    """Each scope includes the scopes before it in SCOPES."""
     return SCOPES.index(scope) >= SCOPES.index(needed)
 
 
-def span_of(text: str) -> timedelta:
-    """A time span as people write it: 90s, 15m, 1h, 30d, 2w. Raises ConfigError."""
-    found = _SPAN.fullmatch(text)
-    seconds = int(found[1]) * _SECONDS[found[2]] if found else None
-    if seconds is None or seconds > LONGEST.total_seconds():
-        raise ConfigError(f"{text!r} is no time span: expected 90s, 15m, 1h, 30d or 2w, ten years at most")
+def parse_duration(text: str) -> timedelta:
+    """Parses a duration: 90s, 15m, 1h, 30d, 2w. Raises ConfigError."""
+    match = _DURATION.fullmatch(text)
+    seconds = int(match[1]) * _SECONDS[match[2]] if match else None
+    if seconds is None or seconds > MAX_DURATION.total_seconds():
+        raise ConfigError(f"invalid duration {text!r}: expected 90s, 15m, 1h, 30d or 2w, at most ten years")
     return timedelta(seconds=seconds)

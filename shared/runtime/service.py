@@ -1,4 +1,4 @@
-"""A service, as the runtime sees it: what it works on, and what it adds of its own. Everything else is done here."""
+"""Assembles and runs a service: its loop, admin API, control thread, job workers and background tasks."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from shared.ops.tables.dead_letters import REDRIVE
 from shared.ops.tables.replays import REPLAY
 from shared.ops.tables.steering import KnownPartitions
 from shared.runtime.api import replays
-from shared.runtime.api.context import Desk, ServiceView
-from shared.runtime.control.mailbox import Steering
-from shared.runtime.control.thread import Control
+from shared.runtime.api.context import AdminContext, ServiceView
+from shared.runtime.control.mailbox import ControlMailbox
+from shared.runtime.control.thread import ControlThread
 from shared.runtime.exit_codes import STOPPED, Background
-from shared.runtime.jobs.process import replaying
-from shared.runtime.jobs.redrive import redriving
-from shared.runtime.jobs.replay import JOB, replay_job, work_on_replay
-from shared.runtime.jobs.workers import Jobs, Start
-from shared.runtime.lag import LagMeter, meter_of
+from shared.runtime.jobs.process import replay_starter
+from shared.runtime.jobs.redrive import redrive_starter
+from shared.runtime.jobs.replay import JOB, replay_job, run_replay
+from shared.runtime.jobs.workers import JobSupervisor, StartWorker
+from shared.runtime.lag import LagMeter, lag_meter_of
 from shared.runtime.loops.consumer import ConsumerLoop
 from shared.runtime.loops.handler import Handler, Pollable
-from shared.runtime.loops.outbox import relays
+from shared.runtime.loops.outbox import relay_tasks
 from shared.runtime.loops.poller import PollerLoop
 from shared.runtime.metrics import Metrics
 from shared.runtime.process.run import run
@@ -39,8 +39,8 @@ from shared.topics import retry_topic
 
 
 @dataclass(frozen=True)
-class Consuming:
-    """Reads topics and handles their records."""
+class ConsumerWork:
+    """The work of a service that reads topics and handles their records."""
 
     reads: Sequence[str]
     handler: Handler
@@ -48,8 +48,9 @@ class Consuming:
 
 
 @dataclass(frozen=True)
-class Polling:
-    """Asks a source for its next step and writes it to a topic, one replica at a time; `cursors` say how far it is."""
+class PollerWork:
+    """The work of a service that writes a source's steps to a topic, one replica at a time. `cursors` is the compacted
+    topic that holds its progress."""
 
     source: Pollable
     writes: str
@@ -58,32 +59,33 @@ class Polling:
 
 @dataclass(frozen=True)
 class Service:
-    """`background` runs beside the loop, `detail` is told in the status, `routers` make what is added below /v1,
-    `jobs` start the workers of jobs of its own, by their kind (jobs/workers.py)."""
+    """`background`: tasks that run beside the loop. `detail`: content of the status. `routers`: create the routers of
+    the service's own endpoints below /v1. `jobs`: start the workers of the service's own jobs, by operation kind
+    (jobs/workers.py)."""
 
-    work: Consuming | Polling
+    work: ConsumerWork | PollerWork
     background: Sequence[Background] = ()
     detail: Callable[[], dict[str, Any]] = dict
-    routers: Sequence[Callable[[Desk], APIRouter]] = ()
-    jobs: Mapping[str, Start] = field(default_factory=dict)
+    routers: Sequence[Callable[[AdminContext], APIRouter]] = ()
+    jobs: Mapping[str, StartWorker] = field(default_factory=dict)
     close: Callable[[], None] = lambda: None
 
 
-Wire = Callable[[Any, Metrics], Service]
-"""Puts a service together from its settings; starts nothing."""
+ServiceFactory = Callable[[Any, Metrics], Service]
+"""Creates a service from its settings. Starts nothing."""
 
 Connect = Callable[[Settings, str], Broker]
 
 
-def serving(wire: Wire, connect: Connect = connect) -> Callable[[ServiceSettings], int]:
-    """What `launch` starts: the service that `wire` puts together, until it is told to stop."""
+def service_starter(create_service: ServiceFactory, connect: Connect = connect) -> Callable[[ServiceSettings], int]:
+    """A `start` function for `launch`: runs the service that `create_service` creates until it is stopped."""
 
     def start(settings: ServiceSettings) -> int:
         metrics = Metrics()
-        service = wire(settings, metrics)
+        service = create_service(settings, metrics)
         try:
             if JOB in os.environ:
-                return work_on_job(settings, service, connect)
+                return run_job(settings, service, connect)
             return serve(settings, service, metrics, connect)
         finally:
             service.close()
@@ -91,77 +93,85 @@ def serving(wire: Wire, connect: Connect = connect) -> Callable[[ServiceSettings
     return start
 
 
-def work_on_job(settings: ServiceSettings, service: Service, connect: Connect) -> int:
-    """The part of a process that a replica started for one of its jobs (jobs/process.py): no loop, no admin app."""
+def run_job(settings: ServiceSettings, service: Service, connect: Connect) -> int:
+    """Run one job, in a process that a replica started for it (jobs/process.py): without loop and admin app."""
     work, conninfo = service.work, settings.database.conninfo(f"headrace {settings.name} job")
-    if isinstance(work, Polling):
-        raise ConfigError(f"{settings.name} reads no topic, so there is nothing to replay")
+    if isinstance(work, PollerWork):
+        raise ConfigError(f"{settings.name} reads no topic, so it cannot run a replay job")
     job_of = partial(replay_job, handler=work.handler, max_records=work.max_records)
-    work_on_replay(settings, conninfo, partial(connect, settings, conninfo), job_of, os.environ)
+    run_replay(settings, conninfo, partial(connect, settings, conninfo), job_of, os.environ)
     return STOPPED
 
 
 def serve(settings: ServiceSettings, service: Service, metrics: Metrics, connect: Connect) -> int:
     conninfo = settings.database.conninfo(f"headrace {settings.name}")
-    replica, topics = settings.service.replica, steered(settings.name, service.work)
-    steering, incarnation = Steering(), uuid4()
+    replica, topics = settings.service.replica, controllable_topics(settings.name, service.work)
+    mailbox, incarnation = ControlMailbox(), uuid4()
     broker = connect(settings, conninfo)
-    loop = _loop(settings, service.work, metrics, broker, steering)
-    meter = _meter(settings, conninfo, service.work)
-    view = LoopView(loop, connect(settings, conninfo), replica, service.detail, meter)
-    desk = desk_of(settings, service, view, broker.table_prefix, connect)
-    known = KnownPartitions(settings.name, topics, broker.table_prefix)
-    control = Control(settings.database.conninfo(), settings.name, replica, incarnation, steering, known)
-    starts, background = dict(service.jobs), list(service.background)
-    if isinstance(service.work, Consuming):
-        starts[REPLAY] = replaying(settings)
-        starts[REDRIVE] = redriving(conninfo, lambda: connect(settings, conninfo), metrics)
+    loop = _create_loop(settings, service.work, metrics, broker, mailbox)
+    lag_meter = _create_lag_meter(settings, conninfo, service.work)
+    view = LoopView(loop, connect(settings, conninfo), replica, service.detail, lag_meter)
+    admin_context = admin_context_of(settings, service, view, broker.table_prefix, connect)
+    partitions = KnownPartitions(settings.name, topics, broker.table_prefix)
+    control = ControlThread(settings.database.conninfo(), settings.name, replica, incarnation, mailbox, partitions)
+    job_starters, background = dict(service.jobs), list(service.background)
+    if isinstance(service.work, ConsumerWork):
+        job_starters[REPLAY] = replay_starter(settings)
+        job_starters[REDRIVE] = redrive_starter(conninfo, lambda: connect(settings, conninfo), metrics)
         if service.work.handler.in_database and broker.has_outbox:
-            background += relays(settings, conninfo, metrics)
+            background += relay_tasks(settings, conninfo, metrics)
 
-    def show(kind: str, progress: float) -> None:
+    def report_progress(kind: str, progress: float) -> None:
         metrics.operation_progress_ratio.labels(kind).set(progress)
 
-    beside = [control.run, Jobs(settings.name, replica, conninfo, starts, show).run, *background]
-    return run(settings, loop, view, metrics, beside, desk=desk, incarnation=incarnation)
+    background_tasks = [
+        control.run,
+        JobSupervisor(settings.name, replica, conninfo, job_starters, report_progress).run,
+        *background,
+    ]
+    return run(settings, loop, view, metrics, background_tasks, admin_context=admin_context, incarnation=incarnation)
 
 
-def desk_of(
+def admin_context_of(
     settings: ServiceSettings, service: Service, view: ServiceView, table_prefix: str = "", connect: Connect = connect
-) -> Desk:
-    """What the endpoints of a service work with."""
+) -> AdminContext:
+    """The dependencies of a service's endpoints."""
     conninfo = settings.database.conninfo(f"headrace {settings.name}, admin")
-    return Desk(
+    return AdminContext(
         settings,
         view,
-        steers=steered(settings.name, service.work),
+        pausable_topics=controllable_topics(settings.name, service.work),
         table_prefix=table_prefix,
-        routers=[*service.routers, *([replays.router] if isinstance(service.work, Consuming) else [])],
+        routers=[*service.routers, *([replays.router] if isinstance(service.work, ConsumerWork) else [])],
         open_broker=lambda: connect(settings, conninfo),
     )
 
 
-def _meter(settings: ServiceSettings, conninfo: str, work: Consuming | Polling) -> LagMeter | None:
-    if isinstance(work, Polling):
+def _create_lag_meter(settings: ServiceSettings, conninfo: str, work: ConsumerWork | PollerWork) -> LagMeter | None:
+    if isinstance(work, PollerWork):
         return None
-    return meter_of(settings, conninfo, connect(settings, conninfo), in_database=work.handler.in_database)
+    return lag_meter_of(settings, conninfo, connect(settings, conninfo), in_database=work.handler.in_database)
 
 
-def steered(service: str, work: Consuming | Polling) -> tuple[str, ...]:
-    """The topics that a service can be paused on: all that it reads; a poller, which reads none, on its output."""
-    return (work.writes,) if isinstance(work, Polling) else (*work.reads, retry_topic(service))
+def controllable_topics(service: str, work: ConsumerWork | PollerWork) -> tuple[str, ...]:
+    """The topics that can be paused for a service: those that it reads, or the output topic of a poller."""
+    return (work.writes,) if isinstance(work, PollerWork) else (*work.reads, retry_topic(service))
 
 
-def _loop(
-    settings: ServiceSettings, work: Consuming | Polling, metrics: Metrics, broker: Broker, steering: Steering
+def _create_loop(
+    settings: ServiceSettings,
+    work: ConsumerWork | PollerWork,
+    metrics: Metrics,
+    broker: Broker,
+    mailbox: ControlMailbox,
 ) -> ConsumerLoop | PollerLoop:
     name, slot = settings.name, settings.service.slot
-    if isinstance(work, Polling):
+    if isinstance(work, PollerWork):
         return PollerLoop(
             broker, service=name, slot=slot, cursors=work.cursors, source=work.source, metrics=metrics,
-            writes=work.writes, steering=steering,
+            writes=work.writes, mailbox=mailbox,
         )  # fmt: skip
     return ConsumerLoop(
-        broker, service=name, slot=slot, reads=steered(name, work), metrics=metrics, handler=work.handler,
-        max_records=work.max_records, steering=steering,
+        broker, service=name, slot=slot, reads=controllable_topics(name, work), metrics=metrics, handler=work.handler,
+        max_records=work.max_records, mailbox=mailbox,
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""What a loop shows of itself: read by the admin app and the heartbeat, in their threads."""
+"""Reports a loop's liveness, readiness, status and lag to the admin app and the heartbeat, in their threads."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from shared.broker.contract import Broker
 from shared.errors import TransientError
 from shared.runtime.lag import LagMeter
 
-# A loop ticks at least every poll (0.5 s) when idle; a unit may take a database's worst second. This is far beyond.
+# Far above the interval of ticks: an idle loop ticks every 0.5 s, and a unit on a slow database takes seconds.
 ALIVE_S = 60.0
-# What a loop may be in with nothing wrong; paused on purpose is not.
+# The states in which nothing is wrong; a deliberate pause is one of them.
 READY = frozenset({"running", "paused", "standing by"})
 
 
-class Shown(Protocol):
-    """The part of a loop that may be read from another thread: plain values only.
+class LoopState(Protocol):
+    """The part of a loop that other threads may read: plain values only.
 
-    `trouble` is why it is in a state that is not ready, where there is more to say than the state's name.
+    `trouble` is the reason for a state that is not ready, if there is more to say than the state's name.
     """
 
     service: str
@@ -32,17 +32,17 @@ class Shown(Protocol):
 
 
 class LoopView:
-    """Answers for a loop, with a broker of its own (one call at a time), never with the loop's."""
+    """Reports on a loop. Uses a broker of its own, one call at a time, never the loop's."""
 
     def __init__(
         self,
-        loop: Shown,
+        loop: LoopState,
         broker: Broker,
         replica: str,
         detail: Callable[[], dict[str, Any]] = dict,
         meter: LagMeter | None = None,
     ) -> None:
-        """`meter`: for a loop that reads streams."""
+        """`meter`: given for a loop that reads topics."""
         self._loop = loop
         self._broker = broker
         self._replica = replica
@@ -65,12 +65,12 @@ class LoopView:
 
     def status(self) -> dict[str, Any]:
         detail = self._detail() | {"partitions": self._loop.assigned}
-        if self._meter is not None and (ignored := self._meter.ignored()):
+        if self._meter is not None and (ignored := self._meter.ignored_offsets()):
             detail["ignored_group_offsets"] = ignored
         return {"service": self._loop.service, "replica": self._replica, "state": self._loop.state, "detail": detail}
 
     def lag(self, *, thorough: bool = False) -> list[dict[str, Any]]:
-        """Per partition that the service's group reads, over all of its replicas (lag.PartitionLag)."""
+        """The lag of each partition that the service reads, over all replicas, as dicts of lag.PartitionLag."""
         if self._meter is None:
             return []
         return [each._asdict() for each in self._meter.measure(self._loop.reads, thorough=thorough)]

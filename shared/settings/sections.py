@@ -1,8 +1,8 @@
-"""What an operator may set.
+"""The settings that all services share.
 
-Each service has one frozen model (services/<name>/settings.py) made of the common sections here and one of its own.
-Secrets are never settings: a `*_file` key names the file that holds one. Where values come from, and on which line,
-is sources.py's job, putting them together loading.py's; tables.py makes the tables people read.
+Each service has one frozen model (services/<name>/settings.py) with the common sections defined here and one section of
+its own. A secret is never a setting: a `*_file` key names the file that contains it. sources.py reads values with their
+origins, loading.py merges and validates them, tables.py renders them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from shared.errors import ConfigError
 
 def _no_credentials(url: str) -> str:
     if urlsplit(url).password is not None:
-        raise ValueError("a URL must not hold a password: it would show in process lists and logs")
+        raise ValueError("a URL must not contain a password: process lists and logs would show it")
     return url
 
 
@@ -33,10 +33,10 @@ def _postgres_url(url: str) -> str:
     try:
         parts = conninfo_to_dict(url)
     except psycopg.ProgrammingError:
-        # libpq's own message may quote the URL, and with it a password.
-        raise ValueError("is no PostgreSQL URL; expected postgresql://USER@HOST:PORT/DATABASE") from None
+        # libpq's message may quote the URL and a password in it.
+        raise ValueError("expected a PostgreSQL URL: postgresql://USER@HOST:PORT/DATABASE") from None
     if "password" in parts or "sslpassword" in parts:
-        raise ValueError("must not hold a password: put it into a file and name that file in database.password_file")
+        raise ValueError("must not contain a password: put it into a file and set database.password_file to its path")
     return url
 
 
@@ -48,7 +48,7 @@ def _broker_url(url: str) -> str:
 
 def _secret_file(file: Path) -> Path:
     if not os.access(file, os.R_OK) or not file.is_file():
-        raise ValueError("there is no file that this user can read; it must hold the secret and nothing else")
+        raise ValueError("expected a file that this user can read and that contains only the secret")
     return file
 
 
@@ -57,7 +57,7 @@ SecretFile = Annotated[Path, AfterValidator(_secret_file)]
 
 
 class Section(BaseModel):
-    """Settings that belong together: one key of headrace.yaml. Numbers may stand where text is wanted (slot: 0)."""
+    """A section of settings: one key of headrace.yaml. Numbers are accepted as text (`slot: 0`)."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -69,104 +69,106 @@ class Section(BaseModel):
     )
 
 
-def _replica(data: dict[str, Any]) -> str:
-    """Stable over restarts, so that a restarted replica takes its old row over."""
+def _default_replica(data: dict[str, Any]) -> str:
+    """HOSTNAME-SLOT. It does not change at a restart, so that a restarted replica reuses its row."""
     return f"{socket.gethostname()}-{data.get('slot', '0')}"
 
 
-class Replica(Section):
+class ReplicaSettings(Section):
     slot: str = Field(
         default="0",
         min_length=1,
         max_length=60,
         pattern=r"^[\w.-]+$",
-        description="which of the service's replicas this is; two with the same slot fence each other",
+        description="the replica's slot; two replicas of a service with the same slot fence each other",
     )
     replica: str = Field(
-        default_factory=_replica,
+        default_factory=_default_replica,
         min_length=1,
         max_length=200,
-        description="its name in `headrace status`",
+        description="the replica's name in `headrace status`",
         json_schema_extra={"shown": "HOSTNAME-SLOT"},
     )
 
 
-class Database(Section):
+class DatabaseSettings(Section):
     url: Annotated[str, AfterValidator(_postgres_url)] = Field(
-        description="PostgreSQL, without a password: postgresql://USER@HOST:PORT/DATABASE"
+        description="PostgreSQL URL without a password: postgresql://USER@HOST:PORT/DATABASE"
     )
-    password_file: SecretFile | None = Field(default=None, description="the file that holds the password")
+    password_file: SecretFile | None = Field(default=None, description="file that contains the password")
 
     def conninfo(self, application_name: str = "headrace") -> str:
-        """What psycopg connects with, password included: never log it, never put it on a command line."""
+        """The connection string for psycopg. It contains the password: do not log it or put it on a command line."""
         secret = {} if self.password_file is None else {"password": read_secret(self.password_file)}
         return make_conninfo(self.url, application_name=application_name, **secret)
 
 
 class BrokerSettings(Section):
     url: Annotated[Url, AfterValidator(_broker_url)] = Field(
-        default="embedded", description="`embedded` (the log lies in the database) or kafka://HOST:PORT"
+        default="embedded", description="`embedded` (the log is in the database) or kafka://HOST:PORT"
     )
-    partitions: int = Field(default=6, ge=1, le=1000, description="partitions of a topic when it is created")
-    retention_days: float = Field(default=14, gt=0, description="how long records are kept, in days")
+    partitions: int = Field(default=6, ge=1, le=1000, description="partitions of a new topic")
+    retention_days: float = Field(default=14, gt=0, description="retention of records, in days")
 
     @property
     def address(self) -> str | None:
-        """HOST:PORT[,HOST:PORT ...] of Kafka; None: the log lies in the database."""
+        """HOST:PORT[,HOST:PORT ...] of Kafka; None for the embedded broker."""
         return self.url.removeprefix("kafka://") if self.url != "embedded" else None
 
 
 class KafkaSettings(Section):
-    """How to reach Kafka and what to ask of it; of no effect with the embedded broker."""
+    """Connection to Kafka and properties of its topics. Ignored by the embedded broker."""
 
     environment: str = Field(
         default="headrace",
         pattern=r"^[A-Za-z0-9._-]{1,60}$",
-        description="begins the names of groups and transactions (not of topics: one Kafka holds one Headrace)",
+        description="prefix of the names of groups and transactions, not of topics: one Kafka serves one Headrace",
     )
     replication_factor: int | None = Field(
-        default=None, ge=1, description="copies of a topic when it is created; default: what the brokers say"
+        default=None, ge=1, description="replicas of a new topic; default: the brokers' setting"
     )
     min_insync_replicas: int | None = Field(
-        default=None, ge=1, description="copies that must have a record before it counts; default: the brokers'"
+        default=None,
+        ge=1,
+        description="replicas that must acknowledge a record (of a new topic); default: the brokers' setting",
     )
     session_timeout_s: float = Field(
-        default=10, gt=0, le=60, description="a replica that is silent for so long is replaced, in seconds"
+        default=10, gt=0, le=60, description="seconds without a heartbeat after which a replica is replaced"
     )
-    tls: bool = Field(default=False, description="encrypt, and check the brokers' certificates")
-    ca_file: Path | None = Field(default=None, description="certificates to trust instead of the system's (PEM)")
-    certificate_file: Path | None = Field(default=None, description="our certificate, for mutual TLS (PEM)")
-    key_file: SecretFile | None = Field(default=None, description="the file that holds its private key (PEM)")
-    username: str | None = Field(default=None, description="SASL user; needs tls, except on loopback")
-    password_file: SecretFile | None = Field(default=None, description="the file that holds the user's password")
-    mechanism: Literal["SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
-        default="SCRAM-SHA-512", description="how the user is authenticated"
+    tls: bool = Field(default=False, description="encrypt connections and verify the brokers' certificates")
+    ca_file: Path | None = Field(default=None, description="CA certificates to trust instead of the system's (PEM)")
+    certificate_file: Path | None = Field(default=None, description="client certificate for mutual TLS (PEM)")
+    key_file: SecretFile | None = Field(
+        default=None, description="file that contains the private key of the client certificate (PEM)"
     )
+    username: str | None = Field(default=None, description="SASL user; requires tls, except on loopback")
+    password_file: SecretFile | None = Field(default=None, description="file that contains the SASL user's password")
+    mechanism: Literal["SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(default="SCRAM-SHA-512", description="SASL mechanism")
 
     @model_validator(mode="after")
-    def _together(self) -> Self:
+    def _check_combinations(self) -> Self:
         if (self.username is None) != (self.password_file is None):
-            raise ValueError("username and password_file go together")
+            raise ValueError("username and password_file must be set together")
         if (self.certificate_file is None) != (self.key_file is None):
-            raise ValueError("certificate_file and key_file go together")
+            raise ValueError("certificate_file and key_file must be set together")
         if not self.tls and (self.ca_file or self.certificate_file):
-            raise ValueError("ca_file and certificate_file are for TLS: set tls to true")
+            raise ValueError("ca_file and certificate_file require tls: set tls to true")
         return self
 
 
 class AdminSettings(Section):
-    host: str = Field(default="127.0.0.1", description="address the admin app listens on")
-    port: int = Field(default=0, ge=0, le=65535, description="its port; 0 takes a free one")
-    token_file: SecretFile | None = Field(default=None, description="the file that holds the bearer token of /v1")
+    host: str = Field(default="127.0.0.1", description="address that the service's HTTP server listens on")
+    port: int = Field(default=0, ge=0, le=65535, description="its port; 0 picks a free port")
+    token_file: SecretFile | None = Field(default=None, description="file that contains the bearer token for /v1")
 
 
 class LogSettings(Section):
-    level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="least level that is told")
+    level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="minimum log level")
 
 
 class ClockSettings(Section):
     start: AwareDatetime | None = Field(
-        default=None, description="start of a virtual clock, with time zone; without it time is the machine's"
+        default=None, description="start of a virtual clock, with time zone; default: use the machine's clock"
     )
     speed: float = Field(default=1.0, gt=0, description="virtual seconds per second")
     epoch_s: float | None = Field(
@@ -174,9 +176,9 @@ class ClockSettings(Section):
     )
 
     @model_validator(mode="after")
-    def _speed_needs_a_start(self) -> Self:
+    def _check_start(self) -> Self:
         if self.start is None and (self.speed != 1.0 or self.epoch_s is not None):
-            raise ValueError("speed and epoch_s are for a virtual clock: give start too")
+            raise ValueError("speed and epoch_s require a virtual clock: set start too")
         return self
 
     def clock(self) -> Clock:
@@ -187,33 +189,35 @@ class ClockSettings(Section):
 
 
 class Settings(Section):
-    """What every program of Headrace reads; the operator's command, which can start a database, needs none named."""
+    """The settings of every program. None is required, because the operator's command can start a database itself."""
 
-    data_dir: Path = Field(default=Path(".headrace"), description="where everything is written that is not a row")
-    database: Database | None = Field(default=None, description="where facts, orders and the embedded log lie")
-    broker: BrokerSettings = Field(default=BrokerSettings(), description="where the topics lie")
-    kafka: KafkaSettings = Field(default=KafkaSettings(), description="how Kafka is reached, where it is the broker")
-    log: LogSettings = Field(default=LogSettings(), description="what is logged")
-    clock: ClockSettings = Field(default=ClockSettings(), description="which time it is")
-    admin: AdminSettings = Field(default=AdminSettings(), description="the service's own HTTP server")
-    service: Replica = Field(default_factory=Replica, description="which replica this is")
+    data_dir: Path = Field(default=Path(".headrace"), description="directory of all files that Headrace writes")
+    database: DatabaseSettings | None = Field(
+        default=None, description="the database of facts, orders and the embedded log"
+    )
+    broker: BrokerSettings = Field(default=BrokerSettings(), description="the broker of the topics")
+    kafka: KafkaSettings = Field(default=KafkaSettings(), description="connection to Kafka, if it is the broker")
+    log: LogSettings = Field(default=LogSettings(), description="logging")
+    clock: ClockSettings = Field(default=ClockSettings(), description="the clock: real or virtual")
+    admin: AdminSettings = Field(default=AdminSettings(), description="the service's HTTP server")
+    service: ReplicaSettings = Field(default_factory=ReplicaSettings, description="identity of this replica")
 
 
 class ServiceSettings(Settings):
-    """The base of each service's model."""
+    """The base class of each service's settings."""
 
     name: ClassVar[str]
-    database: Database = Field(description="where facts, orders and the embedded log lie")
+    database: DatabaseSettings = Field(description="the database of facts, orders and the embedded log")
 
 
 def read_secret(file: Path) -> str:
-    """The secret in a file, without the line end that editors add. Raises ConfigError, which never holds it."""
+    """The secret in a file, without surrounding white space. Raises ConfigError, which never contains the secret."""
     try:
         secret = file.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(
-            f"cannot read the secret in {file}: {getattr(error, 'strerror', None) or 'no text'}"
+            f"cannot read the secret in {file}: {getattr(error, 'strerror', None) or 'it is not UTF-8 text'}"
         ) from None
     if not secret:
-        raise ConfigError(f"{file} is empty; it must hold the secret and nothing else")
+        raise ConfigError(f"{file} is empty: it must contain the secret and nothing else")
     return secret

@@ -1,7 +1,7 @@
-"""Where settings come from: a YAML file, the environment, options. Each value keeps the place where it was said.
+"""Reads settings from a YAML file, the environment and options, and records the origin of each value.
 
-Keys are public keys as written in headrace.yaml, `section.name`; a key of another service's section is left out, for
-one file serves all five. Whether a key exists and its value is right is settings.py's job.
+Keys are written as in headrace.yaml: `section.name`. Keys in the sections of other services are ignored, because one
+file serves all five. loading.py validates keys and values.
 """
 
 from __future__ import annotations
@@ -21,36 +21,36 @@ PREFIX = "HEADRACE_"
 SERVICE_SECTIONS = ("fetcher", "cleaner", "loader", "predictor", "notifier")
 
 
-class Origin(str):
-    """Where a value was said, in words: headrace.yaml:12, or a variable, or an option."""
+class SettingOrigin(str):
+    """Where a value is set, as text: `headrace.yaml:12`, a variable or an option."""
 
 
 class Setting(NamedTuple):
     value: Any
-    origin: Origin
+    origin: SettingOrigin
 
 
-class Leaf(NamedTuple):
-    """One setting of a model: its public key, its path of attribute names, and its field."""
+class SettingField(NamedTuple):
+    """One setting of a model: its key, its path of attribute names, and its field."""
 
     key: str
     path: tuple[str, ...]
     field: FieldInfo
 
 
-def leaves(model: type[BaseModel]) -> Iterator[Leaf]:
-    """Every setting of a model, in the order they are declared."""
+def setting_fields(model: type[BaseModel]) -> Iterator[SettingField]:
+    """All settings of a model in declared order."""
     for name, field in model.model_fields.items():
         section = section_of(field)
         if section is None:
-            yield Leaf(field.alias or name, (name,), field)
+            yield SettingField(field.alias or name, (name,), field)
             continue
         for inner_name, inner in section.model_fields.items():
-            yield Leaf(f"{field.alias or name}.{inner.alias or inner_name}", (name, inner_name), inner)
+            yield SettingField(f"{field.alias or name}.{inner.alias or inner_name}", (name, inner_name), inner)
 
 
 def section_of(field: FieldInfo) -> type[BaseModel] | None:
-    """The model of a field that is a section, also where it may be left out."""
+    """The model of a field that is a section (optional ones included), else None."""
     for kind in (field.annotation, *typing.get_args(field.annotation)):
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             return kind
@@ -59,7 +59,7 @@ def section_of(field: FieldInfo) -> type[BaseModel] | None:
 
 def public_key(model: type[BaseModel], key: str) -> str:
     """The key as written in headrace.yaml: `fetcher.from_date` is `fetcher.from`."""
-    return next((leaf.key for leaf in leaves(model) if ".".join(leaf.path) == key), key)
+    return next((leaf.key for leaf in setting_fields(model) if ".".join(leaf.path) == key), key)
 
 
 def variable_of(key: str) -> str:
@@ -68,7 +68,7 @@ def variable_of(key: str) -> str:
 
 
 def from_yaml(file: Path, model: type[BaseModel]) -> dict[str, Setting]:
-    """What a file says. Raises ConfigError with its line for what is no YAML, no mapping, or said twice."""
+    """The settings in a file. Raises ConfigError with the line if it is not a YAML mapping or sets a key twice."""
     try:
         root = yaml.compose(file.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
     except (OSError, UnicodeDecodeError) as error:
@@ -76,57 +76,59 @@ def from_yaml(file: Path, model: type[BaseModel]) -> dict[str, Setting]:
         raise ConfigError(f"cannot read the settings file {file}: {reason}") from None
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise ConfigError(f"{file}:{line}: this is no YAML: {error.problem}") from None
+        raise ConfigError(f"{file}:{line}: expected YAML: {error.problem}") from None
     except yaml.YAMLError as error:
-        raise ConfigError(f"{file}: this is no YAML: {error}") from None
-    said: dict[str, Setting] = {}
+        raise ConfigError(f"{file}: expected YAML: {error}") from None
+    values: dict[str, Setting] = {}
     for key, line, node in [] if root is None else _entries(root, file):
         if not isinstance(node, yaml.MappingNode):
             if not _is_empty_section(key, node, model):
-                _say(said, key, node, Origin(f"{file}:{line}"), model)
+                _add_value(values, key, node, SettingOrigin(f"{file}:{line}"), model)
             continue
         for name, inner_line, inner in _entries(node, file):
-            _say(said, f"{key}.{name}", inner, Origin(f"{file}:{inner_line}"), model)
-    return said
+            _add_value(values, f"{key}.{name}", inner, SettingOrigin(f"{file}:{inner_line}"), model)
+    return values
 
 
 def from_environment(environ: Mapping[str, str], model: type[BaseModel]) -> dict[str, Setting]:
-    """What HEADRACE_<SECTION>__<NAME> and HEADRACE_<NAME> say; an empty value counts as not given.
+    """The settings in variables HEADRACE_<SECTION>__<NAME> and HEADRACE_<NAME>. An empty value counts as not given.
 
-    A name with one underscore that is no setting is let be: Kubernetes puts HEADRACE_LOADER_PORT and the like into
-    every container beside a service of the name headrace-loader.
+    A name without a double underscore that is not a setting is ignored: for a service called headrace-loader,
+    Kubernetes sets HEADRACE_LOADER_PORT and similar variables in every container.
     """
-    single = {variable_of(leaf.key) for leaf in leaves(model) if "." not in leaf.key}
-    said: dict[str, Setting] = {}
+    sectionless = {variable_of(leaf.key) for leaf in setting_fields(model) if "." not in leaf.key}
+    values: dict[str, Setting] = {}
     for variable, value in sorted(environ.items()):
-        if not variable.startswith(PREFIX) or not value or ("__" not in variable and variable not in single):
+        if not variable.startswith(PREFIX) or not value or ("__" not in variable and variable not in sectionless):
             continue
         key = public_key(model, variable.removeprefix(PREFIX).lower().replace("__", ".", 1))
         if not _of_another_service(key, model):
-            said[key] = Setting(value, Origin(f"environment variable {variable}"))
-    return said
+            values[key] = Setting(value, SettingOrigin(f"environment variable {variable}"))
+    return values
 
 
 def from_options(options: Mapping[str, Any], model: type[BaseModel], prefix: str = "") -> dict[str, Setting]:
-    """What was said on the command line, keys dotted or nested; None means not given."""
-    said: dict[str, Setting] = {}
+    """The settings given on the command line, with dotted or nested keys. None means not given."""
+    values: dict[str, Setting] = {}
     for name, value in options.items():
         if isinstance(value, Mapping):
-            said |= from_options(value, model, f"{prefix}{name}.")
+            values |= from_options(value, model, f"{prefix}{name}.")
         elif value is not None:
             key = public_key(model, prefix + name)
             if not _of_another_service(key, model):
-                said[key] = Setting(value, Origin(f"option {key}"))
-    return said
+                values[key] = Setting(value, SettingOrigin(f"option {key}"))
+    return values
 
 
-def _say(said: dict[str, Setting], key: str, node: yaml.Node, origin: Origin, model: type[BaseModel]) -> None:
+def _add_value(
+    values: dict[str, Setting], key: str, node: yaml.Node, origin: SettingOrigin, model: type[BaseModel]
+) -> None:
     if _of_another_service(key, model):
         return
     key = public_key(model, key)
-    if key in said:
-        raise ConfigError(f"{origin}: {key} is already set at {said[key].origin}")
-    said[key] = Setting(_value(node, origin, key), origin)
+    if key in values:
+        raise ConfigError(f"{origin}: {key} is already set at {values[key].origin}")
+    values[key] = Setting(_value(node, origin, key), origin)
 
 
 def _entries(node: yaml.Node, file: Path) -> Iterator[tuple[str, int, yaml.Node]]:
@@ -137,12 +139,12 @@ def _entries(node: yaml.Node, file: Path) -> Iterator[tuple[str, int, yaml.Node]
 
 
 def _is_empty_section(key: str, node: yaml.Node, model: type[BaseModel]) -> bool:
-    """A section whose keys are all commented out."""
+    """Whether the node is a section without keys, for example with all keys commented out."""
     sections = {name for name, field in model.model_fields.items() if section_of(field)} | {*SERVICE_SECTIONS}
     return key in sections and node.tag == "tag:yaml.org,2002:null"
 
 
-def _value(node: yaml.Node, origin: Origin, key: str) -> Any:
+def _value(node: yaml.Node, origin: SettingOrigin, key: str) -> Any:
     try:
         return yaml.SafeLoader("").construct_object(node, deep=True)
     except (yaml.YAMLError, ValueError) as error:  # an impossible date is a ValueError

@@ -1,4 +1,4 @@
-"""Settings for people to read: what can be set (docs/settings.md) and what is set (`headrace config show`)."""
+"""Renders settings: all that exist (docs/settings.md) and their effective values (`headrace config show`)."""
 
 from __future__ import annotations
 
@@ -12,40 +12,43 @@ from pydantic_core import to_jsonable_python
 
 from shared.logs import mask_text
 from shared.settings.sections import Settings
-from shared.settings.sources import Leaf, leaves
+from shared.settings.sources import SettingField, setting_fields
 
 
-class Row(NamedTuple):
+class SettingRow(NamedTuple):
     key: str
     type: str
     default: str
-    meaning: str
+    description: str
 
 
-def describe(model: type[BaseModel]) -> list[Row]:
-    """Every setting of a model. Raises ValueError for one without a description."""
-    return [Row(leaf.key, _type(leaf.field.annotation), _default(leaf.field), _meaning(leaf)) for leaf in leaves(model)]
+def describe(model: type[BaseModel]) -> list[SettingRow]:
+    """One row for each setting of a model. Raises ValueError for a setting without a description."""
+    return [
+        SettingRow(leaf.key, _type(leaf.field.annotation), _default(leaf.field), _description(leaf))
+        for leaf in setting_fields(model)
+    ]
 
 
-def table(rows: list[Row]) -> str:
+def markdown_table(rows: list[SettingRow]) -> str:
     """Rows as a Markdown table."""
-    lines = [f"| `{row.key}` | {row.type} | {row.default} | {row.meaning} |" for row in rows]
+    lines = [f"| `{row.key}` | {row.type} | {row.default} | {row.description} |" for row in rows]
     return "\n".join(["| key | type | default | meaning |", "| --- | --- | --- | --- |", *lines, ""])
 
 
-def in_force(settings: Settings) -> dict[str, Any]:
-    """What is set, by key, ready for JSON; of a secret only the file's name, of a URL no credentials."""
-    shown: dict[str, Any] = {}
-    for leaf in leaves(type(settings)):
+def effective_values(settings: Settings) -> dict[str, Any]:
+    """The effective values by key, as JSON types. A secret is shown as its file's name, a URL without credentials."""
+    values: dict[str, Any] = {}
+    for leaf in setting_fields(type(settings)):
         value: Any = settings
         for name in leaf.path:
-            value = getattr(value, name, None)  # a section that is left out has nothing in it
+            value = getattr(value, name, None)  # an optional section may be None
         plain = to_jsonable_python(value)
-        shown[leaf.key] = mask_text(plain) if isinstance(plain, str) else plain
-    return shown
+        values[leaf.key] = mask_text(plain) if isinstance(plain, str) else plain
+    return values
 
 
-def _meaning(leaf: Leaf) -> str:
+def _description(leaf: SettingField) -> str:
     if not leaf.field.description:
         raise ValueError(f"{leaf.key} has no description")
     return leaf.field.description

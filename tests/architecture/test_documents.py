@@ -62,7 +62,7 @@ def test_every_function_of_the_walk_exists() -> None:
 
 def test_every_promise_names_tests_that_exist() -> None:
     text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
-    promises = text.partition("## What holds")[2].partition("\n## ")[0]
+    promises = text.partition("## Guarantees")[2].partition("\n## ")[0]
     named = re.findall(r"\b(test_\w+)`", promises)
     there = {
         name

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,11 +28,11 @@ class Module(NamedTuple):
 Tree = dict[str, Module]
 
 
-def read_tree(root: Path) -> Tree:
-    """All modules of our packages under `root`, by name."""
+def read_tree(root: Path, packages: Iterable[str] = PACKAGES) -> Tree:
+    """All modules of these packages under `root`, by name."""
     files = {
         _name(path, root): path
-        for package in PACKAGES
+        for package in packages
         for path in sorted((root / package).rglob("*.py"))
         if "__pycache__" not in path.parts
     }

@@ -18,7 +18,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from shared.broker.contract import Broker
 from shared.broker.postgres import retention
 from shared.broker.postgres.broker import PostgresBroker
-from shared.database.connection import Patience
+from shared.database.connection import Timeouts
 from shared.settings.sections import KafkaSettings
 from shared.topics import TopicSpec
 from tests.contract.cutting_proxy import cutting_proxy
@@ -181,8 +181,8 @@ class KafkaHarness:
         return KafkaBroker(url, self._settings, self._conninfo, patience(self.lease_s), ANSWER_S)
 
 
-def patience(lease_s: float) -> Patience:
-    return Patience(lease_s=lease_s, renew_s=0.25, stopped_unit_s=STOPPED_UNIT_S)
+def patience(lease_s: float) -> Timeouts:
+    return Timeouts(lease_s=lease_s, renew_s=0.25, stopped_unit_s=STOPPED_UNIT_S)
 
 
 def _terminate(url: str, who: str) -> int:

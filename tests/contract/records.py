@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 
-from shared.broker.contract import Broker, Consumer, NewRecord, Polled, Producer, Record, TopicPartition, Unit
+from shared.broker.contract import Broker, Consumer, NewRecord, PollResult, Producer, Record, TopicPartition, Unit
 from shared.errors import TransientError
 from tests.waiting import DEADLINE_S, wait_until
 
@@ -60,10 +60,10 @@ def all_of(broker: Broker, topic: str, count: int) -> list[Record]:
     return everything(broker, topic)
 
 
-def poll_some(consumer: Consumer, max_records: int = 1000) -> Polled:
+def poll_some(consumer: Consumer, max_records: int = 1000) -> PollResult:
     """The first poll that gives records."""
 
-    def some() -> Polled | None:
+    def some() -> PollResult | None:
         polled = consumer.poll(0.2, max_records)
         return polled if polled.records else None
 
@@ -90,11 +90,11 @@ def until(condition: Callable[[], object], deadline_s: float = DEADLINE_S) -> No
     wait_until(condition, deadline_s=deadline_s, forgive=TransientError)
 
 
-def next_of(polled: Polled) -> dict[TopicPartition, int]:
+def next_of(polled: PollResult) -> dict[TopicPartition, int]:
     return {TopicPartition(record.topic, record.partition): record.offset + 1 for record in polled.records}
 
 
-def advance(unit: Unit, polled: Polled) -> None:
+def advance(unit: Unit, polled: PollResult) -> None:
     unit.advance(polled.token, next_of(polled))
 
 

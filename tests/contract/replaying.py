@@ -20,12 +20,12 @@ from headrace.database.embedded import OWNER, EmbeddedPostgres
 from shared.broker.contract import Broker, NewRecord
 from shared.events import event_id_of
 from shared.ops.operations import Command, Operation
-from shared.ops.replay_planning import plan
-from shared.ops.replays import Plan, request_of
+from shared.ops.replay_planning import plan_replay
+from shared.ops.replays import ReplayPlan, request_of
 from shared.ops.tables import operations as operations_table
 from shared.ops.tables import replays as replays_table
 from shared.records import encode
-from shared.topics import RAW, READS, specs
+from shared.topics import RAW, READS, topic_specs
 from tests.contract.records import everything, put, until
 from tests.services.cleaner.made import card, raw
 
@@ -104,8 +104,8 @@ class Pipeline:
         # What stays is the end of a transaction, of which each partition has one at most.
         until(lambda: self.lag(service, topic) <= PARTITIONS)
 
-    def planned(self, service: str, topic: str, **asked: Any) -> Plan:
-        return plan(self.broker, request_of({"topic": topic, **asked}), READS[service])
+    def planned(self, service: str, topic: str, **asked: Any) -> ReplayPlan:
+        return plan_replay(self.broker, request_of({"topic": topic, **asked}), READS[service])
 
     def replay(self, service: str, topic: str, **asked: Any) -> str:
         """Planned and started; its operation's id."""
@@ -119,7 +119,7 @@ class Pipeline:
         return found
 
     def say(self, operation_id: str, said: Command) -> None:
-        operations_table.command(self.connection, self.operation(operation_id), said)
+        operations_table.apply_command(self.connection, self.operation(operation_id), said)
 
     def reached(self, operation_id: str, state: str) -> Operation:
         until(lambda: self.operation(operation_id).state == state or self._failed(operation_id))
@@ -167,7 +167,7 @@ def killed(process: subprocess.Popen[bytes]) -> None:
 @contextmanager
 def pipeline_on(broker: Broker, postgres: EmbeddedPostgres, url_file: Path) -> Iterator[Pipeline]:
     """With nothing in its tables and topics, and no operation open."""
-    broker.ensure_topics(specs(PARTITIONS))
+    broker.ensure_topics(topic_specs(PARTITIONS))
     told = json.loads(url_file.read_text())
     pipeline = Pipeline(broker, postgres, told, url_file.parent)
     try:

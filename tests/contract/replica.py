@@ -16,19 +16,19 @@ from uuid import uuid4
 import psycopg
 
 from shared.broker.contract import Broker, NewRecord
-from shared.broker.postgres.log import LOCAL
+from shared.broker.postgres.log import LOCAL_PREFIX
 from shared.ops.operations import Operation
-from shared.ops.orders import Desired
+from shared.ops.orders import DesiredState
 from shared.ops.tables import operations as operations_table
-from shared.ops.tables.orders import Live, live
+from shared.ops.tables.orders import LiveReplicas, live_replicas
 from shared.ops.tables.steering import KnownPartitions, steer
-from shared.records import Received
-from shared.runtime.control.mailbox import Steering
-from shared.runtime.control.thread import Control
+from shared.records import DecodedRecord
+from shared.runtime.control.mailbox import ControlMailbox
+from shared.runtime.control.thread import ControlThread
 from shared.runtime.loops.consumer import ConsumerLoop
 from shared.runtime.loops.handler import Handle, InUnit
 from shared.runtime.metrics import Metrics
-from shared.runtime.process.replicas import Replicas
+from shared.runtime.process.replicas import ReplicaHeartbeat
 from tests.contract.child import broker_of, say
 from tests.shared.runtime.stage import number_of, raw
 from tests.shared.runtime.views import GivenView
@@ -47,7 +47,7 @@ class Replica:
     ) -> None:
         """`control`: where its control thread finds the database, if somewhere else."""
         self.metrics = Metrics()
-        steering, incarnation = Steering(), uuid4()
+        steering, incarnation = ControlMailbox(), uuid4()
         self.loop = ConsumerLoop(
             broker,
             service=SERVICE,
@@ -55,13 +55,13 @@ class Replica:
             reads=[READS],
             metrics=self.metrics,
             handler=InUnit(handle),
-            steering=steering,
+            mailbox=steering,
         )
-        prefix = "" if type(broker).__name__ == "PostgresBroker" else LOCAL
+        prefix = "" if type(broker).__name__ == "PostgresBroker" else LOCAL_PREFIX
         partitions = KnownPartitions(SERVICE, [READS], prefix)
-        self._control = Control(control or conninfo, SERVICE, slot, incarnation, steering, partitions, answer_s)
+        self._control = ControlThread(control or conninfo, SERVICE, slot, incarnation, steering, partitions, answer_s)
         view = _Named(SERVICE, detail={"replica": slot})
-        self._heartbeat = Replicas(
+        self._heartbeat = ReplicaHeartbeat(
             conninfo, view, "http://127.0.0.1:1", _guard, self.metrics, interval_s=0.2, incarnation=incarnation
         )
         self._stop = threading.Event()
@@ -96,7 +96,7 @@ def _guard(_name: str, work: Callable[[], None]) -> None:
 def copying(handled: list[int] | None = None) -> Handle:
     """Passes every number on; notes it."""
 
-    def handle(batch: Sequence[Received]) -> list[NewRecord]:
+    def handle(batch: Sequence[DecodedRecord]) -> list[NewRecord]:
         if handled is not None:
             handled.extend(number_of(each) for each in batch)
         return [NewRecord(WRITES, each.record.key, str(number_of(each)).encode(), {}) for each in batch]
@@ -116,7 +116,7 @@ class Operator:
         self.connection = psycopg.connect(conninfo, autocommit=True)
         self.connection.execute(f"TRUNCATE {', '.join(f'ops.{table}' for table in _TABLES)}")
 
-    def order(self, desired: Desired, tolerate: int = 0) -> str:
+    def order(self, desired: DesiredState, tolerate: int = 0) -> str:
         with self.connection.transaction():
             return steer(self.connection, SERVICE, [READS], desired, who="test", request_id="1", tolerate=tolerate).id
 
@@ -126,8 +126,8 @@ class Operator:
     def waits_for(self, operation_id: str) -> str:
         return self._get(operation_id).waiting_for or ""
 
-    def live(self) -> Live:
-        return live(self.connection, SERVICE)
+    def live(self) -> LiveReplicas:
+        return live_replicas(self.connection, SERVICE)
 
     def owners(self) -> list[str]:
         """Who claims the partitions, one by one."""

@@ -7,7 +7,7 @@ from contextlib import closing, suppress
 
 import pytest
 
-from shared.broker.contract import Broker, Consumer, Polled, Producer
+from shared.broker.contract import Broker, Consumer, PollResult, Producer
 from shared.errors import Aborted, BrokerError, Fenced, TransientError, Unknown
 from tests.contract.conftest import Forgetful, Harness
 from tests.contract.records import (
@@ -31,7 +31,7 @@ def forgetful(harness: Harness) -> Iterator[Forgetful]:
         yield forgetful
 
 
-def finish(producer: Producer, polled: Polled) -> None:
+def finish(producer: Producer, polled: PollResult) -> None:
     with producer.unit() as unit:
         unit.append([new("other", value) for value in values(polled.records)])
         advance(unit, polled)
@@ -48,9 +48,9 @@ def test_a_poll_over_a_broken_connection_goes_on_after_a_transient_error_at_most
             assert values(patient_poll(consumer).records) == [value]
 
 
-def patient_poll(consumer: Consumer) -> Polled:
+def patient_poll(consumer: Consumer) -> PollResult:
     """The first poll that gives records, trouble that passes waited out."""
-    found: list[Polled] = []
+    found: list[PollResult] = []
 
     def poll() -> bool:
         polled = consumer.poll(0.2, 10)

@@ -7,7 +7,7 @@ from contextlib import closing
 
 import pytest
 
-from shared.broker.contract import Broker, Consumer, NewRecord, Polled, Producer, TopicPartition
+from shared.broker.contract import Broker, Consumer, NewRecord, PollResult, Producer, TopicPartition
 from shared.errors import BrokerError, ConfigError, Fenced, HeadraceError
 from tests.contract.conftest import Harness
 from tests.contract.records import (
@@ -41,7 +41,7 @@ def producer(broker: Broker) -> Iterator[Producer]:
         yield producer
 
 
-def finish(producer: Producer, polled: Polled, output: NewRecord | None = None) -> None:
+def finish(producer: Producer, polled: PollResult, output: NewRecord | None = None) -> None:
     with producer.unit() as unit:
         unit.append([output or new("other", "out")])
         advance(unit, polled)

@@ -13,18 +13,18 @@ import psycopg
 import pytest
 
 from shared.broker.contract import Broker, NewRecord
-from shared.database.connection import Link
-from shared.ops.dead_letter_choice import Filter, Selection
-from shared.ops.dead_letters import CAUSE, Place
+from shared.database.connection import ReconnectingConnection
+from shared.ops.dead_letter_choice import DeadLetterFilter, DeadLetterSelection
+from shared.ops.dead_letters import CAUSE, DeadLetterPlace
 from shared.ops.operations import Operation
 from shared.ops.tables import dead_letters as dead_letters_table
 from shared.ops.tables import jobs as jobs_table
 from shared.ops.tables import operations as operations_table
-from shared.records import Received
-from shared.runtime.dead_letters.index import DeadLetterIndex, read_one
-from shared.runtime.jobs.job_lease import Claimed
+from shared.records import DecodedRecord
+from shared.runtime.dead_letters.index import DeadLetterIndex, read_letter
+from shared.runtime.jobs.job_lease import JobLease
 from shared.runtime.jobs.loop import JobLoop
-from shared.runtime.jobs.redrive import Redriving
+from shared.runtime.jobs.redrive import RedriveRun
 from shared.runtime.loops.consumer import ConsumerLoop
 from shared.runtime.loops.handler import InUnit
 from shared.runtime.metrics import Metrics
@@ -71,7 +71,7 @@ def fill(broker: Broker, count: int, cause: str = "ValueError") -> None:
 
 
 def asked(rows: Rows, index: DeadLetterIndex, cause: str | None = None) -> Operation:
-    target = Selection(index.spans(), None, Filter(cause=cause)).as_json()
+    target = DeadLetterSelection(index.spans(), None, DeadLetterFilter(cause=cause)).as_json()
     return operations_table.create(rows, "cleaner", "redrive", target, "somebody", "r-1")
 
 
@@ -80,9 +80,9 @@ def work(harness: Harness, url: str, rows: Rows, worker: str) -> Operation:
     rows.execute("UPDATE ops.operations SET lease_until = now() - interval '1 s' WHERE worker IS NOT NULL")
     operation = jobs_table.claim(rows, "cleaner", worker, ["redrive"])
     assert operation is not None
-    broker, link = harness.another(), Link(url, "redrive", autocommit=True)
-    job = Redriving(operation, broker, link, Metrics()).job(unit_records=3)
-    JobLoop(broker, Claimed(url, operation.id, worker), job).run()
+    broker, link = harness.another(), ReconnectingConnection(url, "redrive", autocommit=True)
+    job = RedriveRun(operation, broker, link, Metrics()).job(unit_records=3)
+    JobLoop(broker, JobLease(url, operation.id, worker), job).run()
     link.drop()
     done = operations_table.get(rows, operation.id)
     assert done is not None
@@ -104,10 +104,10 @@ def test_letters_are_known_and_read_where_they_lie(broker: Broker) -> None:
     letters = index.letters()
 
     assert [letter.cause for letter in letters] == ["KeyError"] * 2 + ["ValueError"] * 6
-    assert [read_one(broker, "cleaner", letter.place).value for letter in reversed(letters)] == [  # type: ignore[union-attr]
+    assert [read_letter(broker, "cleaner", letter.place).value for letter in reversed(letters)] == [  # type: ignore[union-attr]
         str(n).encode() for n in (*range(6), 0, 1)
     ]
-    assert read_one(broker, "cleaner", Place(0, letters[0].place.offset + 1)) is None
+    assert read_letter(broker, "cleaner", DeadLetterPlace(0, letters[0].place.offset + 1)) is None
 
 
 def test_a_redrive_sends_back_what_is_meant_and_open_and_settles_it(
@@ -160,7 +160,7 @@ def test_a_redrive_cancelled_while_nobody_works_on_it_still_settles_what_it_sent
     with subprocess.Popen([*command, "killed", "2"], stdout=subprocess.PIPE, text=True) as process:
         said(process, "stuck")
         process.kill()
-    operations_table.command(rows, operation, "cancel")
+    operations_table.apply_command(rows, operation, "cancel")
 
     done = work(harness, url, rows, "next")
 
@@ -178,7 +178,7 @@ def test_lines_that_break_while_records_are_handled_make_no_dead_letters(harness
     handled: list[int] = []
     broken: list[int] = []
 
-    def handle(batch: Sequence[Received]) -> list[NewRecord]:
+    def handle(batch: Sequence[DecodedRecord]) -> list[NewRecord]:
         handled.extend(number_of(received) for received in batch)
         if len(handled) >= 50 * (1 + len(broken)) and len(broken) < 3:
             broken.append(harness.cut())

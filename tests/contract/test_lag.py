@@ -94,7 +94,9 @@ def test_an_owner_that_read_past_the_end_of_a_transaction_is_believed(
 ) -> None:
     fill(broker, "one", "ab")
     end = broker.end_offsets([ONE])[ONE]
-    meter = LagMeter(harness.another(), "group", backlog, observed=lambda: {ONE: end, TopicPartition("other", 0): 9})
+    meter = LagMeter(
+        harness.another(), "group", backlog, observed_positions=lambda: {ONE: end, TopicPartition("other", 0): 9}
+    )
 
     found = lag_of(meter)
 
@@ -108,12 +110,12 @@ def test_an_offset_that_has_no_effect_is_told_and_said_once(broker: Broker, harn
         asked.append(topics)
         return {ONE: 7, TopicPartition("one", 1): -1}
 
-    meter = LagMeter(harness.another(), "group", backlog, foreign=foreign)
+    meter = LagMeter(harness.another(), "group", backlog, ignored_offsets=foreign)
     with structlog.testing.capture_logs() as logs:
         found = [lag_of(meter), lag_of(meter), lag_of(meter, thorough=False)]
 
     assert [each.ignored_group_offset for each in found] == [7, 7, 7]
-    assert meter.ignored() == {"one/0": 7}
+    assert meter.ignored_offsets() == {"one/0": 7}
     assert [(each["log_level"], each["offset"]) for each in logs] == [("warning", 7)]
     assert len(asked) == 2
 

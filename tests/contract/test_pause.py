@@ -15,7 +15,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from headrace.database.embedded import EmbeddedPostgres
 from shared.broker.contract import Broker, NewRecord
-from shared.records import Received
+from shared.records import DecodedRecord
 from tests.contract.children import said
 from tests.contract.conftest import Harness
 from tests.contract.records import all_of, everything, put, until
@@ -123,7 +123,7 @@ def test_a_replica_that_starts_in_a_pause_handles_nothing_and_a_resume_loses_not
 def test_a_pause_holds_only_once_the_open_unit_is_done(harness: Harness, conninfo: str, told: Operator) -> None:
     entered, go_on = threading.Event(), threading.Event()
 
-    def handle(batch: Sequence[Received]) -> list[NewRecord]:
+    def handle(batch: Sequence[DecodedRecord]) -> list[NewRecord]:
         entered.set()
         assert go_on.wait(DEADLINE_S)
         return list(copying()(batch))

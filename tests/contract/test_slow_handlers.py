@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import pytest
 
 from shared.broker.contract import Broker, NewRecord
-from shared.records import Received
+from shared.records import DecodedRecord
 from shared.runtime.loops.consumer import ConsumerLoop
 from shared.runtime.loops.handler import InThread
 from shared.runtime.metrics import Metrics
@@ -31,7 +31,7 @@ class Gate:
         self.handled: list[int] = []
         self._copy = copying(self.handled)
 
-    def handle(self, batch: Sequence[Received]) -> Sequence[NewRecord]:
+    def handle(self, batch: Sequence[DecodedRecord]) -> Sequence[NewRecord]:
         self.entered.set()
         self.opened.wait(DEADLINE_S)
         return self._copy(batch)

@@ -19,7 +19,7 @@ from headrace.database.access import ROLES
 from headrace.database.embedded import OWNER
 from shared.settings.loading import load
 from shared.settings.sections import KafkaSettings, ServiceSettings, Settings
-from shared.settings.sources import leaves, variable_of
+from shared.settings.sources import setting_fields, variable_of
 from shared.topics import SERVICES
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -197,7 +197,7 @@ def test_a_service_logs_in_as_itself_with_its_own_password(service: str) -> None
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_every_variable_is_a_setting_of_the_service(service: str) -> None:
-    settings = {variable_of(leaf.key) for leaf in leaves(model_of(service))}
+    settings = {variable_of(leaf.key) for leaf in setting_fields(model_of(service))}
 
     assert {name for name in environment_of(service) if name.startswith("HEADRACE_")} <= settings
 

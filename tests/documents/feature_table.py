@@ -1,4 +1,4 @@
-"""All features of a source as a table: name, meaning, unit, source, group. Pure; docs/features.md is made from it."""
+"""Tables of all features of a source: name, meaning, unit, source, group. docs/features.md is generated from them."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from services.predictor.data.profile import Profile
-from services.predictor.features.form import ENTITY, ENTITY_LANE, ENTITY_VENUE, EQUIPMENT, LANE, MEETING, Trace
-from services.predictor.features.names import Group, Names
-from services.predictor.features.past import READ
-from services.predictor.features.tokens import TOKEN
+from services.predictor.features.form import ENTITY, ENTITY_LANE, ENTITY_VENUE, EQUIPMENT, LANE, MEETING, RunningMean
+from services.predictor.features.names import FeatureNames, Group
+from services.predictor.features.past import RELATION_NAMES
+from services.predictor.features.tokens import TOKEN_NAMES
 from tests.documents import feature_words as words
 from tests.documents.feature_words import UNITS, Meaning, Words
 
 HEAD = ("feature", "meaning", "unit", "source", "group")
-FOR_EVER = 1e6
+NO_DECAY = 1e6
 
 
 class Row(NamedTuple):
-    """`source`: the card, the observation, or the history of what."""
+    """`source`: the card, the observation, or a history and of what."""
 
     name: str
     meaning: str
@@ -27,57 +27,62 @@ class Row(NamedTuple):
     group: Group
 
 
-def names_in(spoken: Words, profile: Profile) -> Names:
-    """Everything that the source can say at all."""
-    return Names(
+def described_names(words_of_source: Words, profile: Profile) -> FeatureNames:
+    """The names of everything that the source can provide."""
+    return FeatureNames(
         profile=profile,
-        measures=tuple(sorted(set(spoken.measures) - profile.late)),
-        observed=tuple(sorted(spoken.observed)),
-        conditions=tuple(sorted(spoken.conditions)),
-        categories={name: values for name, (_, values) in spoken.classes.items()},
-        codes={name: values for name, (_, values) in spoken.codes.items()},
+        measures=tuple(sorted(set(words_of_source.measures) - profile.late)),
+        observed=tuple(sorted(words_of_source.observed)),
+        conditions=tuple(sorted(words_of_source.conditions)),
+        categories={name: values for name, (_, values) in words_of_source.classes.items()},
+        codes={name: values for name, (_, values) in words_of_source.codes.items()},
         venues=(),
     )
 
 
-def entry_rows(names: Names, spoken: Words) -> list[Row]:
-    """Of an entry's values, in the order of Names.entry_values. KeyError: a value that nobody describes."""
-    said = {**_card(spoken), **_rated(), **_means(), **_observed(names, spoken)}
+def entry_rows(names: FeatureNames, words_of_source: Words) -> list[Row]:
+    """The values of an entry, in the order of FeatureNames.entry_values. Raises KeyError if one has no description."""
+    descriptions = {
+        **_card_descriptions(words_of_source),
+        **_rating_descriptions(),
+        **_mean_descriptions(),
+        **_observed_descriptions(names, words_of_source),
+    }
     groups = zip(names.entry_values, names.entry_groups, strict=True)
-    return [Row(name, *said[name], group) for name, group in groups]
+    return [Row(name, *descriptions[name], group) for name, group in groups]
 
 
-def event_rows(names: Names, spoken: Words) -> list[Row]:
-    """Of an event's values, in the order of Names.event_values."""
-    said = words.EVENT | spoken.conditions
+def event_rows(names: FeatureNames, words_of_source: Words) -> list[Row]:
+    """The values of an event, in the order of FeatureNames.event_values."""
+    descriptions = words.EVENT | words_of_source.conditions
     groups = zip(names.event_values, names.event_groups, strict=True)
     late = names.profile.late & set(words.EVENT)
     return [
-        Row(name, *said[name], "card, read with the observation" if name in late else group, group)
+        Row(name, *descriptions[name], "card, read with the observation" if name in late else group, group)
         for name, group in groups
     ]
 
 
-def code_rows(names: Names, spoken: Words) -> list[Row]:
-    """Columns that are 1 or 0. A name with "=" stands for as many as it has values."""
+def code_rows(names: FeatureNames, words_of_source: Words) -> list[Row]:
+    """Columns that are 1 or 0. A name with "=" stands for one column per value."""
     slots = f"1 to {names.profile.slots}"
-    found = [
-        Row("slot=", f"stands in this slot ({slots})", "0 or 1", "card", "card"),
+    rows = [
+        Row("slot=", f"is in this slot ({slots})", "0 or 1", "card", "card"),
         Row("course=", f"was observed in this lane ({slots})", "0 or 1", "observation", "observation"),
     ]
     for name, values in names.categories.items():
-        found.append(Row(f"{name}=", f"{spoken.classes[name][0]} ({_span(values)})", "0 or 1", "card", "card"))
+        rows.append(Row(f"{name}=", f"{words_of_source.classes[name][0]} ({_span(values)})", "0 or 1", "card", "card"))
     for name, codes in names.codes.items():
         group: Group = "card" if name == "grade" else "observation"
-        found.append(Row(f"{name}=", f"{spoken.codes[name][0]} ({_span(codes)})", "0 or 1", group, group))
-    return [*found, Row("is_observed", "the event was observed", "0 or 1", "observation", "observation")]
+        rows.append(Row(f"{name}=", f"{words_of_source.codes[name][0]} ({_span(codes)})", "0 or 1", group, group))
+    return [*rows, Row("is_observed", "the event was observed", "0 or 1", "observation", "observation")]
 
 
 def start_rows() -> list[Row]:
-    """Of each past start that the attention is shown."""
+    """The values of a past start, as the attention reads it."""
     return [
-        *(Row(name, *words.TOKEN[name], "history of the entity", "history") for name in TOKEN),
-        *(Row(name, *words.READ[name], "history and card", "history") for name in READ),
+        *(Row(name, *words.TOKEN_MEANINGS[name], "history of the entity", "history") for name in TOKEN_NAMES),
+        *(Row(name, *words.RELATION_MEANINGS[name], "history and card", "history") for name in RELATION_NAMES),
     ]
 
 
@@ -86,11 +91,11 @@ def markdown(rows: Iterable[Row]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
-def _card(spoken: Words) -> dict[str, tuple[str, str, str]]:
-    return {name: (*said, "card") for name, said in spoken.measures.items()}
+def _card_descriptions(words_of_source: Words) -> dict[str, tuple[str, str, str]]:
+    return {name: (*said, "card") for name, said in words_of_source.measures.items()}
 
 
-def _rated() -> dict[str, tuple[str, str, str]]:
+def _rating_descriptions() -> dict[str, tuple[str, str, str]]:
     sources = {
         "equipment_rating": "history of the equipment",
         "equipment_starts": "history of the equipment",
@@ -100,10 +105,10 @@ def _rated() -> dict[str, tuple[str, str, str]]:
         "strength": "history and card",
         "log_chance": "history and card",
     }
-    return {name: (*said, sources.get(name, "history of the entity")) for name, said in words.RATED.items()}
+    return {name: (*said, sources.get(name, "history of the entity")) for name, said in words.RATING_VALUES.items()}
 
 
-def _means() -> dict[str, tuple[str, str, str]]:
+def _mean_descriptions() -> dict[str, tuple[str, str, str]]:
     of = (
         (ENTITY, "the entity", ""),
         (ENTITY_LANE, "the entity in this lane", ""),
@@ -113,33 +118,33 @@ def _means() -> dict[str, tuple[str, str, str]]:
         (LANE, "the lane here and everywhere", "lane_"),
     )
     return {
-        f"{prefix}{trace.name}": (_faded(trace), UNITS[trace.of], f"history of {owner}")
+        f"{prefix}{trace.name}": (_describe_mean(trace), UNITS[trace.quantity], f"history of {owner}")
         for traces, owner, prefix in of
         for trace in traces
     }
 
 
-def _faded(trace: Trace) -> str:
-    fading = "" if trace.half_life > FOR_EVER else f"half of it from the last {trace.half_life:g}"
-    shrunk = f"with {trace.shrink:g} of nothing beside" if trace.shrink else ""
-    told = ", ".join(each for each in (fading, shrunk) if each)
-    return f"{trace.meaning} ({told})" if told else trace.meaning
+def _describe_mean(trace: RunningMean) -> str:
+    decay = "" if trace.half_life > NO_DECAY else f"half-life {trace.half_life:g}"
+    shrunk = f"{trace.shrink:g} zeros added" if trace.shrink else ""
+    notes = ", ".join(each for each in (decay, shrunk) if each)
+    return f"{trace.meaning} ({notes})" if notes else trace.meaning
 
 
-def _observed(names: Names, spoken: Words) -> dict[str, tuple[str, str, str]]:
+def _observed_descriptions(names: FeatureNames, words_of_source: Words) -> dict[str, tuple[str, str, str]]:
     pace, timing = names.profile.pace, names.profile.timing
-    found = {f"observed_{name}": (*said, "observation") for name, said in spoken.observed.items()}
-    found |= {
+    descriptions = {f"observed_{name}": (*said, "observation") for name, said in words_of_source.observed.items()}
+    descriptions |= {
         "observed_course": (*words.OBSERVED_COURSE, "observation"),
         "observed_course_gain": (*words.OBSERVED_GAIN, "observation and card"),
     }
     for name, over in ((pace, words.PACE_OVER_OWN), (timing, words.TIMING_OVER_OWN)):
-        if name in spoken.observed:
-            said = Meaning(f"{spoken.observed[name].meaning}, {over.meaning}", over.unit)
-            found[f"{name}_over_own"] = (*said, "observation and history of the entity")
-    return found
+        if name in words_of_source.observed:
+            said = Meaning(f"{words_of_source.observed[name].meaning}, {over.meaning}", over.unit)
+            descriptions[f"{name}_over_own"] = (*said, "observation and history of the entity")
+    return descriptions
 
 
 def _span(values: tuple[float, ...] | tuple[str, ...]) -> str:
-    told = [value if isinstance(value, str) else f"{value:g}" for value in values]
-    return f"{told[0]} to {told[-1]}"
+    texts = [value if isinstance(value, str) else f"{value:g}" for value in values]
+    return f"{texts[0]} to {texts[-1]}"

@@ -1,6 +1,6 @@
-"""What features mean and in which unit, in words. Pure.
+"""Meanings and units of the features, in words.
 
-The running means tell their own meaning (form.py); of a source's own measures its `Words` tell it.
+The meaning of a running mean is in form.py; those of a source's own measures are in its `Words`.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ class Meaning(NamedTuple):
 
 
 class Words(NamedTuple):
-    """Of a source: every measure, class, observed measure, condition and code that it has, by name.
+    """Every measure, class, observed measure, condition and code of a source, by name.
 
-    `classes` and `codes` also say which values there are.
+    `classes` and `codes` also list the possible values.
     """
 
     measures: dict[str, Meaning]
@@ -53,61 +53,61 @@ UNITS = {
     "pace_over_own": SECONDS,
     "course_gain": "lanes",
 }
-"""Of a running mean, by what it is the mean of."""
+"""Unit of a running mean, by its quantity."""
 
-RATED = {
-    "rating": Meaning("the entity's rating wherever it starts", RATING),
-    "lane_offset": Meaning("the entity's rating in this lane, beyond its own", RATING),
-    "venue_offset": Meaning("the entity's rating at this venue, beyond its own", RATING),
-    "equipment_rating": Meaning("rating of what the entity was lent", RATING),
-    "lane_rating": Meaning("rating of the lane: at this venue and everywhere", RATING),
-    "strength": Meaning("sum of all ratings, and of what the card says of ability times its learned weight", RATING),
-    "log_chance": Meaning("chance to win by the strengths of all entries", "log of a probability"),
+RATING_VALUES = {
+    "rating": Meaning("overall rating of the entity", RATING),
+    "lane_offset": Meaning("additional rating of the entity in this lane", RATING),
+    "venue_offset": Meaning("additional rating of the entity at this venue", RATING),
+    "equipment_rating": Meaning("rating of the equipment lent to the entity", RATING),
+    "lane_rating": Meaning("rating of the lane at this venue plus that at all venues", RATING),
+    "strength": Meaning("sum of all ratings, plus a learned weight times the ability on the card", RATING),
+    "log_chance": Meaning("win probability by the strengths of all entries", "log of a probability"),
     "starts": Meaning("past starts", "log(1 + starts)"),
     "rest_days": Meaning("time since the result of the last start", "log(1 + days)"),
     "equipment_starts": Meaning("past starts with the equipment", "log(1 + starts)"),
 }
 EVENT = {
-    "number": Meaning("the event's place in its session", NUMBER),
+    "number": Meaning("number of the event in its session", NUMBER),
     "distance_m": Meaning("length of the course", "m"),
 }
-OBSERVED_COURSE = Meaning("the lane that was taken when it was observed", NUMBER)
-OBSERVED_GAIN = Meaning("how many lanes further in than the slot that is", "lanes")
-PACE_OVER_OWN = Meaning("against the event's mean, and that against the entity's own usual lead", SECONDS)
-TIMING_OVER_OWN = Meaning("against the entity's usual start timing", SECONDS)
+OBSERVED_COURSE = Meaning("lane taken when the event was observed", NUMBER)
+OBSERVED_GAIN = Meaning("lanes gained towards the inside, relative to the slot", "lanes")
+PACE_OVER_OWN = Meaning("relative to the event's mean, and that relative to the entity's usual lead", SECONDS)
+TIMING_OVER_OWN = Meaning("relative to the entity's usual start timing", SECONDS)
 
 RELATIVES = {
-    "in_event": "the value less the mean over the event's entries",
-    "rank": "its rank in the event: -0.5 for the lowest, 0.5 for the highest, equal ones share",
-    "inner": "the value less that of the entry one lane further in",
-    "outer": "the value less that of the entry one lane further out",
+    "in_event": "the value minus the mean over the event's entries",
+    "rank": "its rank in the event: -0.5 for the lowest, 0.5 for the highest, ties share a rank",
+    "inner": "the value minus that of the entry one lane further in",
+    "outer": "the value minus that of the entry one lane further out",
 }
-UNKNOWN = "1 where the value is unknown; only of values that are sometimes unknown in training"
+UNKNOWN = "1 if the value is unknown; only for values that are sometimes unknown in training"
 
-TOKEN = {
+TOKEN_MEANINGS = {
     "won": Meaning("came first", "0 or 1"),
-    "beaten": Meaning("share of the other starters that came in behind", "share less 0.5"),
-    "top3": Meaning("came in among the first three", "0 or 1, less 0.5"),
-    "unplaced": Meaning("got no place", "0 or 1"),
+    "beaten": Meaning("share of the other starters that finished behind", "share - 0.5"),
+    "top3": Meaning("finished in the first three", "-0.5 or 0.5"),
+    "unplaced": Meaning("has no place", "0 or 1"),
     "false_start": Meaning("started too early", "0 or 1"),
-    "lane": Meaning("the lane taken, else the slot", "share of the slots"),
+    "lane": Meaning("lane taken, or the slot if unknown", "lane / slots"),
     "inner": Meaning("started from the innermost lane", "0 or 1"),
     "timing": Meaning("start timing", "(s - 0.15) x 8"),
-    "timing_lead": Meaning("start timing against the event's mean", "s x 10"),
-    "pace_lead": Meaning("observed pace against the event's mean", "s x 8"),
-    "expected": Meaning("chance to win by the ratings of that time", CHANCE),
-    "beaten_residual": Meaning("share of rivals beaten above what the ratings expected", SHARE),
-    "win_residual": Meaning("a win, less the rate of the lane at that venue", SHARE),
+    "timing_lead": Meaning("start timing relative to the event's mean", "s x 10"),
+    "pace_lead": Meaning("observed pace relative to the event's mean", "s x 8"),
+    "expected": Meaning("win probability by the ratings at that time", CHANCE),
+    "beaten_residual": Meaning("share of rivals beaten above the ratings' expectation", SHARE),
+    "win_residual": Meaning("win, minus the win rate of the lane at that venue", SHARE),
     "technique_1": Meaning("won by technique 1", "0 or 1"),
     "technique_2": Meaning("won by technique 2", "0 or 1"),
     "technique_3": Meaning("won by technique 3", "0 or 1"),
     "technique_4": Meaning("won by technique 4", "0 or 1"),
-    "rivals": Meaning("mean strength of those that started", RATING),
+    "rivals": Meaning("mean strength of the starters", RATING),
     "grade": Meaning("grade of the session", "(grade - 3) / 2"),
 }
-READ = {
+RELATION_MEANINGS = {
     "days_since": Meaning("time from its result to the instant of the features", "log(1 + days) / 4"),
-    "same_venue": Meaning("was at the venue of the event", "0 or 1"),
-    "same_meeting": Meaning("was in the meeting of the event", "0 or 1"),
-    "same_lane": Meaning("was from the lane that the entry has in the event", "0 or 1"),
+    "same_venue": Meaning("at the venue of the event", "0 or 1"),
+    "same_meeting": Meaning("in the meeting of the event", "0 or 1"),
+    "same_lane": Meaning("from the same lane as in the event", "0 or 1"),
 }

@@ -1,4 +1,4 @@
-"""docs/features.md says what the models read, and nothing that they read is missing in it."""
+"""docs/features.md describes every feature that the models read."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ from services.cleaner import boatrace
 from services.predictor.data.profile import BOATRACE
 from services.predictor.features.encoding import Encoding
 from services.predictor.features.names import Group
-from services.predictor.features.past import READ
+from services.predictor.features.past import RELATION_NAMES
 from services.predictor.features.relative import RELATIVES
-from services.predictor.features.tokens import TOKEN
+from services.predictor.features.tokens import TOKEN_NAMES
 from shared.events import Conditions
 from tests.documents import feature_table as table
 from tests.documents import feature_words as words
 from tests.documents.boatrace_words import BOATRACE_WORDS
 from tests.shared.generated import compare
 
-NAMES = table.names_in(BOATRACE_WORDS, BOATRACE)
+NAMES = table.described_names(BOATRACE_WORDS, BOATRACE)
 ENTRY, EVENT = table.entry_rows(NAMES, BOATRACE_WORDS), table.event_rows(NAMES, BOATRACE_WORDS)
 CODES, STARTS = table.code_rows(NAMES, BOATRACE_WORDS), table.start_rows()
 
 
-RELATIVES_INTRO = "Each value of an entry is told four times more, in the value's own group:"
-STARTS_INTRO = """The attention is shown the last 16 starts of each entity, each as these numbers. Unknown is 0 here:
-the numbers are centred."""
-IDENTITIES = """Beside the numbers, models are told the venue and the observed lane of each entry as numbers of a list
-(0: not met in training, not observed), which slots are taken and which past starts there are."""
+RELATIVES_INTRO = "Each value of an entry has four relative values, in the same group:"
+STARTS_INTRO = """The attention reads the last 16 starts of each entity, each as these numbers. Unknown is 0 here,
+because the numbers are centred."""
+IDENTITIES = """Besides the numbers, models read the venue and the observed lane of each entry as indices (0: unseen in
+training, not observed), which slots are occupied and which past starts exist."""
 
 
 def document() -> str:
     relatives = "\n".join(f"* `<value>_{name}`: {said};" for name, said in words.RELATIVES.items())
-    flags = f"and `<value>_unknown`, of entries' and events' values alike: {words.UNKNOWN}."
+    flags = f"and `<value>_unknown`, for values of entries and events: {words.UNKNOWN}."
     sections = {
         "Values of an entry": [table.markdown(ENTRY)],
         "Values of an event": [table.markdown(EVENT)],
@@ -48,7 +48,7 @@ def test_the_document_has_every_feature(repository: Path) -> None:
 
 
 def described() -> dict[str, Group]:
-    """Every feature that the tables speak of."""
+    """Every feature in the tables."""
     values = {row.name: row.group for row in (*ENTRY, *EVENT)}
     classes = {name: tuple(known) for name, known in NAMES.categories.items()}
     codes = {name: tuple(f"{value:g}" for value in known) for name, known in NAMES.codes.items()}
@@ -95,16 +95,16 @@ def test_the_source_is_described_as_the_cleaner_reads_it() -> None:
 
 
 def test_every_number_of_a_past_start_is_described() -> None:
-    assert [row.name for row in STARTS] == [*TOKEN, *READ]
+    assert [row.name for row in STARTS] == [*TOKEN_NAMES, *RELATION_NAMES]
     assert list(words.RELATIVES) == list(RELATIVES)
 
 
 def test_nothing_is_described_that_is_not_read() -> None:
     told = {row.name for row in ENTRY}
 
-    assert set(words.RATED) <= told
+    assert set(words.RATING_VALUES) <= told
     assert len(told) == len(ENTRY)
-    assert set(words.TOKEN) | set(words.READ) == {*TOKEN, *READ}
+    assert set(words.TOKEN_MEANINGS) | set(words.RELATION_MEANINGS) == {*TOKEN_NAMES, *RELATION_NAMES}
 
 
 def test_a_feature_says_what_it_is() -> None:

@@ -13,8 +13,8 @@ from pathlib import Path
 import orjson
 
 from simulator.publisher import Publisher
-from simulator.season import Plan, Season
-from simulator.stages import Pace
+from simulator.season import SeasonPlan, SimulatedSeason
+from simulator.stages import PublicationSchedule
 from tests.recorded_days import recording
 
 FEEDS = ("programs", "previews", "results")
@@ -59,8 +59,10 @@ def recorded_in(directory: Path) -> Find:
 def made_up(history: list[date], upcoming: date, venues: int) -> Find:
     """What a simulated source published of those days in the end."""
     numbers = tuple(range(1, venues + 1))
-    season = Season(Plan(first_date=history[0], days=len(history) + 1, venues=numbers, races_per_venue=12))
-    publisher = Publisher(season, Pace())
+    season = SimulatedSeason(
+        SeasonPlan(first_date=history[0], days=len(history) + 1, venues=numbers, races_per_venue=12)
+    )
+    publisher = Publisher(season, PublicationSchedule())
     later = datetime.combine(upcoming, time(), UTC) + timedelta(days=3)
 
     def find(feed: str, day: date) -> bytes | None:

@@ -83,7 +83,7 @@ class Injector:
         pid = self._world.server.pid()
         assert pid is not None, "the database is not running"
         os.kill(pid, how)
-        self._world.wait(lambda: not self._world.server.answers(), START_LIMIT_S, "the database to be gone")
+        self._world.wait(lambda: not self._world.server.accepts_connections(), START_LIMIT_S, "the database to be gone")
         self._beside(self._start_database, "the database to start")
         self._watch(fault)
 

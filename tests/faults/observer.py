@@ -11,7 +11,7 @@ import psycopg
 from headrace.database.access import Access
 from headrace.progress import observer
 from headrace.progress.positions import HOPS
-from services.fetcher.planning.cursor import standing_of
+from services.fetcher.planning.cursor import status_of
 from shared.broker.connect import connect
 from shared.broker.contract import Broker, TopicPartition
 from shared.errors import HeadraceError
@@ -79,4 +79,4 @@ class Observer:
 
     def _done(self) -> frozenset[str]:
         cursors = self.broker.cursors(FETCHER_CURSORS)
-        return frozenset(name for name, value in cursors.items() if standing_of(value).state == "done")
+        return frozenset(name for name, value in cursors.items() if status_of(value).state == "done")

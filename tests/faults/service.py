@@ -17,7 +17,7 @@ from headrace.run.programs import MODELS
 from shared.broker.connect import connect
 from shared.broker.contract import Broker, Producer
 from shared.runtime.process.run import launch
-from shared.runtime.service import serving
+from shared.runtime.service import service_starter
 from shared.settings.sections import Settings
 from tests.faults.broken import BrokenProducer
 from tests.faults.points import Mine, MinedProducer, Pace, ProducerBroker
@@ -48,7 +48,7 @@ def main(name: str) -> int:
         return ProducerBroker(connect(settings, conninfo), producer)
 
     module = import_module(f"services.{name}.__main__")
-    return launch(model, serving(module.wire, mined))
+    return launch(model, service_starter(module.wire, mined))
 
 
 if __name__ == "__main__":

@@ -85,7 +85,7 @@ class World:
         self._stack.close()
 
     def _open(self) -> None:
-        self.data_dir.make()
+        self.data_dir.create()
         (self.told_dir / "mines").mkdir(parents=True)
         if self.plan.broker == KAFKA:
             (self.told_dir / "kafka").mkdir()
@@ -96,7 +96,7 @@ class World:
         self.server.start()
         self._stack.callback(self.server.stop)
         prepare(self.access, settings)
-        self.observer = Observer(self.access, settings, read_secret(self.data_dir.make_token()))
+        self.observer = Observer(self.access, settings, read_secret(self.data_dir.create_token()))
         self._stack.callback(self.observer.close)
         self._receiver = self._stack.enter_context(receiving())
         self._webhook = self.told_dir / "webhook"
@@ -172,10 +172,10 @@ class World:
         task = Supervisor([program])
         task.start()
         try:
-            self.wait(lambda: bool(task.step()) or task.ended("train") is not None, 300, "the training to end")
+            self.wait(lambda: bool(task.step()) or task.exit_status("train") is not None, 300, "the training to end")
         finally:
             task.stop()
-        if task.ended("train"):
+        if task.exit_status("train"):
             raise Stuck(f"training failed: {program.log.read_text()[-2000:]}")
         return self.models
 
@@ -196,9 +196,9 @@ class World:
     def tick(self) -> None:
         """Start again what died. Raises Stuck when a service refuses its settings."""
         self.died.update(program.name for program in self.supervisor.step())
-        if refused := self.supervisor.refused():
+        if refused := self.supervisor.misconfigured_program():
             raise Stuck(f"{refused.name} refused its settings: {refused.log.read_text()[-2000:]}")
-        if hopeless := self.supervisor.hopeless():
+        if hopeless := self.supervisor.failing_program():
             raise Stuck(f"{hopeless.name} keeps dying: {hopeless.log.read_text()[-2000:]}")
         time.sleep(TICK_S)
 

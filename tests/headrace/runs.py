@@ -13,12 +13,12 @@ from typing import Any, TypeVar
 
 import psycopg
 
-from headrace.database.access import opened
+from headrace.database.access import open_database
 from headrace.database.embedded import EmbeddedPostgres
 from shared.settings.sections import Settings
 from simulator.publisher import Publisher
-from simulator.season import Plan, Season
-from simulator.stages import Pace
+from simulator.season import SeasonPlan, SimulatedSeason
+from simulator.stages import PublicationSchedule
 from tests.waiting import wait_until
 
 DAYS = (date(2026, 1, 5), date(2026, 1, 6))
@@ -45,7 +45,10 @@ TABLES = {
 
 def write_archive(directory: Path) -> Path:
     """One venue's two days as a simulated source published them in the end."""
-    publisher = Publisher(Season(Plan(first_date=DAYS[0], days=2, venues=(9,), races_per_venue=RACES)), Pace())
+    publisher = Publisher(
+        SimulatedSeason(SeasonPlan(first_date=DAYS[0], days=2, venues=(9,), races_per_venue=RACES)),
+        PublicationSchedule(),
+    )
     later = datetime.combine(DAYS[-1], datetime.min.time(), UTC) + timedelta(days=3)
     for feed in FEEDS:
         for day in DAYS:
@@ -86,7 +89,7 @@ def logs(data_dir: Path) -> str:
 
 def tables(data_dir: Path) -> dict[str, list[str]]:
     """Every row of every table as text, in order, without the numbers that rows get by their order of arrival."""
-    with opened(Settings(data_dir=data_dir)) as access, access.connect() as connection:
+    with open_database(Settings(data_dir=data_dir)) as access, access.connect() as connection:
         return {
             name: [row for (row,) in connection.execute(f"SELECT t::text FROM ({query}) t ORDER BY 1")]  # type: ignore[misc]
             for name, query in TABLES.items()
@@ -122,7 +125,7 @@ def gone(pid: int) -> bool:
 def pid_of(data_dir: Path, service: str) -> int | None:
     """Of a service that has said it is there; None before, also while there is no database yet."""
     server = EmbeddedPostgres(data_dir)
-    if not server.password_file("headrace_owner").exists() or not server.answers():
+    if not server.password_file("headrace_owner").exists() or not server.accepts_connections():
         return None
     try:
         with psycopg.connect(server.url_with_password()) as connection:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from shared.events import MESSAGES
+from shared.events import MESSAGE_TYPES
 
 DIRECTORY = Path(__file__).parents[2] / "docs" / "schemas"
 
@@ -18,13 +18,13 @@ def file_name(schema: str) -> str:
 def exported(schema: str) -> str:
     """What may be in a record of this schema, as JSON Schema 2020-12."""
     document = {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": f"headrace:{schema}"}
-    document |= MESSAGES[schema].json_schema(mode="validation")
+    document |= MESSAGE_TYPES[schema].json_schema(mode="validation")
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 
 def export(directory: Path) -> None:
     directory.mkdir(parents=True, exist_ok=True)
-    for schema in MESSAGES:
+    for schema in MESSAGE_TYPES:
         (directory / file_name(schema)).write_text(exported(schema), encoding="utf-8")
 
 

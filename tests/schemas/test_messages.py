@@ -12,7 +12,7 @@ import pytest
 
 from shared.broker.contract import Record
 from shared.errors import InvalidEvent
-from shared.events import MESSAGES, event_id_of
+from shared.events import MESSAGE_TYPES, event_id_of
 from shared.records import decode, encode, headers_of
 from tests.schemas.export import DIRECTORY, exported, file_name
 
@@ -36,7 +36,7 @@ def record_of(body: dict[str, Any], schema: str) -> Record:
     return Record("any-topic", 0, 7, 0, b"key", json.dumps(body).encode(), headers)
 
 
-@pytest.mark.parametrize("schema", MESSAGES)
+@pytest.mark.parametrize("schema", MESSAGE_TYPES)
 def test_a_schema_is_the_exported_one(schema: str) -> None:
     file = DIRECTORY / file_name(schema)
 
@@ -44,13 +44,13 @@ def test_a_schema_is_the_exported_one(schema: str) -> None:
 
 
 def test_nothing_else_is_exported() -> None:
-    assert {path.name for path in DIRECTORY.iterdir()} == {file_name(schema) for schema in MESSAGES}
+    assert {path.name for path in DIRECTORY.iterdir()} == {file_name(schema) for schema in MESSAGE_TYPES}
 
 
 def test_every_message_of_every_version_has_a_sample() -> None:
     kinds = {(schema_of(sample), body_of(sample).get("kind", "")) for sample in SAMPLES}
 
-    assert {schema for schema, _ in kinds} == MESSAGES.keys()
+    assert {schema for schema, _ in kinds} == MESSAGE_TYPES.keys()
     assert {kind for schema, kind in kinds if schema == "clean-event/1"} == {
         "listed",
         "observed",
@@ -117,7 +117,7 @@ def test_a_message_cannot_be_changed(sample: Path) -> None:
 
 @pytest.mark.parametrize("schema", ["raw-event/2", "clean-event", ""])
 def test_an_unknown_schema_is_refused_by_name(schema: str) -> None:
-    with pytest.raises(InvalidEvent, match="expected a schema among raw-event/1") as caught:
+    with pytest.raises(InvalidEvent, match="expected one of the schemas raw-event/1") as caught:
         decode(record_of(body_of(SAMPLES[0]), schema))
 
     assert repr(schema) in str(caught.value)

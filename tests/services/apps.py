@@ -21,9 +21,9 @@ from shared.broker.postgres.broker import PostgresBroker
 from shared.runtime.api.app import admin_app
 from shared.runtime.api.server import AdminServer
 from shared.runtime.metrics import Metrics
-from shared.runtime.service import Wire, desk_of
-from shared.settings.sections import Database, ServiceSettings
-from shared.topics import specs
+from shared.runtime.service import ServiceFactory, admin_context_of
+from shared.settings.sections import DatabaseSettings, ServiceSettings
+from shared.topics import topic_specs
 from tests.shared.runtime.views import GivenView
 
 MODELS: dict[str, type[ServiceSettings]] = {
@@ -33,12 +33,12 @@ MODELS: dict[str, type[ServiceSettings]] = {
 
 
 @contextmanager
-def app_of(name: str, database: Database, data_dir: Path, file_token: str | None) -> Iterator[FastAPI]:
+def app_of(name: str, database: DatabaseSettings, data_dir: Path, file_token: str | None) -> Iterator[FastAPI]:
     """The app of a service that is wired and not started: its loop does nothing."""
     settings = MODELS[name](database=database, data_dir=data_dir)
     metrics = Metrics()
     service = _wire(name)(settings, metrics)
-    desk = desk_of(settings, service, GivenView(service=name))
+    desk = admin_context_of(settings, service, GivenView(service=name))
     try:
         yield admin_app(desk, metrics.registry, file_token)
     finally:
@@ -47,19 +47,19 @@ def app_of(name: str, database: Database, data_dir: Path, file_token: str | None
 
 
 @contextmanager
-def server_of(name: str, database: Database, data_dir: Path, file_token: str) -> Iterator[AdminServer]:
+def server_of(name: str, database: DatabaseSettings, data_dir: Path, file_token: str) -> Iterator[AdminServer]:
     """Served, on a database with all topics."""
     with closing(PostgresBroker(database.conninfo())) as broker:
-        broker.ensure_topics(specs())
+        broker.ensure_topics(topic_specs())
     with app_of(name, database, data_dir, file_token) as app, AdminServer(app) as server:
         yield server
 
 
-def _wire(name: str) -> Wire:
+def _wire(name: str) -> ServiceFactory:
     with warnings.catch_warnings():
         # discord.py imports audioop, which Python 3.13 dropped and 3.11 warns of.
         warnings.simplefilter("ignore", DeprecationWarning)
-        wire: Wire = import_module(f"services.{name}.__main__").wire
+        wire: ServiceFactory = import_module(f"services.{name}.__main__").wire
     return wire
 
 

@@ -12,10 +12,10 @@ from fastapi import APIRouter
 
 from headrace.database.embedded import EmbeddedPostgres
 from shared.broker.contract import Broker
-from shared.runtime.api.context import Desk
+from shared.runtime.api.context import AdminContext
 from shared.runtime.api.server import admin_server
 from shared.runtime.metrics import Metrics
-from shared.runtime.process.operation_poller import Look, Settling
+from shared.runtime.process.operation_poller import OperationPoller, ReadProgress
 from shared.settings.sections import AdminSettings, ServiceSettings
 from tests.shared.runtime.api.desks import FILE_TOKEN, as_role, token_file
 from tests.shared.runtime.views import GivenView
@@ -32,9 +32,9 @@ def settings_of(model: type[S], postgres: EmbeddedPostgres, database_url: str, d
 
 @contextmanager
 def served(
-    settings: ServiceSettings, router: Callable[[Desk], APIRouter], broker: Broker | None = None
+    settings: ServiceSettings, router: Callable[[AdminContext], APIRouter], broker: Broker | None = None
 ) -> Iterator[httpx.Client]:
-    desk = Desk(
+    desk = AdminContext(
         settings,
         GivenView(service=settings.name),
         routers=[router],
@@ -49,14 +49,16 @@ def served(
         yield client
 
 
-def settled(client: httpx.Client, asked: httpx.Response, settings: ServiceSettings, kind: str, look: Look) -> Any:
+def settled(
+    client: httpx.Client, asked: httpx.Response, settings: ServiceSettings, kind: str, look: ReadProgress
+) -> Any:
     """The operation once it is over, looked at as its service would."""
     assert asked.status_code == 202, asked.text
     place = asked.headers["location"].removeprefix("/v1")
-    with closing(Settling(settings.database.conninfo(), settings.name, kind, look)) as settling:
+    with closing(OperationPoller(settings.database.conninfo(), settings.name, kind, look)) as settling:
 
         def over() -> bool:
-            settling.settle()
+            settling.poll()
             return bool(client.get(place).json()["finished_at"])
 
         wait_until(over)

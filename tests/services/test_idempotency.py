@@ -46,7 +46,7 @@ def test_one_key_at_two_services_pauses_both(clients: dict[str, httpx.Client], d
         ("cleaner", "cleaner"),
         ("loader", "loader"),
     ]
-    paused = {service for service, _ in orders_table.paused(database)}
+    paused = {service for service, _ in orders_table.paused_topics(database)}
     assert paused == {"cleaner", "loader"}
 
 

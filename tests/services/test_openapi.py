@@ -36,6 +36,19 @@ CHECKS = [
     openapi_checks.response_schema_conformance,
     openapi_checks.negative_data_rejection,
 ]
+# Words that are no standard terms. A participle needs its noun, and a letter is a dead letter.
+NO_TERMS = frozenset(
+    [
+        *("asked", "begun", "chosen", "counted", "found", "given", "happened", "happening", "judged", "kept", "listed"),
+        *("listing", "look", "made", "meant", "one", "said", "seen", "stepped", "taken", "told", "whole", "wish"),
+    ]
+)
+VERBS = frozenset(
+    [
+        *("cancel", "check", "count", "delete", "discard", "explain", "get", "list", "pause", "promote", "redrive"),
+        *("resume", "retire", "roll", "send", "shadow", "start"),
+    ]
+)
 each_service = pytest.mark.parametrize("service", SERVICES)
 
 
@@ -74,6 +87,26 @@ def test_every_endpoint_is_described_with_examples_and_errors(service: str, docu
     ]
 
     assert lacking == []
+
+
+@each_service
+def test_every_schema_has_a_standard_name(service: str, document: dict[str, Any]) -> None:
+    names = [name for name in document["components"]["schemas"] if not _is_term(re.findall(r"[A-Z]+[a-z0-9]*", name))]
+
+    assert names == []
+
+
+@each_service
+def test_every_operation_id_is_a_verb_and_a_noun(service: str, document: dict[str, Any]) -> None:
+    ids = [operation["operationId"] for _, _, operation in operations(document)]
+
+    assert [each for each in ids if not (_is_verb_noun(each) and _is_term(each.split("_")))] == []
+    assert len(ids) == len(set(ids))
+
+
+@pytest.mark.parametrize("name", ["listing", "one", "get", "topics", "get_one", "getTopic", "one_topic", "get_letter"])
+def test_an_operation_id_that_is_none_is_found(name: str) -> None:
+    assert not (_is_verb_noun(name) and _is_term(name.split("_")))
 
 
 @each_service
@@ -132,6 +165,18 @@ def test_every_endpoint_answers_as_described_whatever_is_sent(service: str, serv
             case.call_and_validate(server.url, headers=bearing(FILE_TOKEN), checks=CHECKS)
 
         answers_as_described()
+
+
+def _is_verb_noun(name: str) -> bool:
+    return re.fullmatch(r"[a-z]+(_[a-z]+)+", name) is not None and name.split("_", maxsplit=1)[0] in VERBS
+
+
+def _is_term(words: list[str]) -> bool:
+    lower = [word.lower() for word in words]
+    letters = {"letter", "letters"}
+    return NO_TERMS.isdisjoint(lower) and all(
+        i > 0 and lower[i - 1] == "dead" for i, word in enumerate(lower) if word in letters
+    )
 
 
 def _without_security(document: dict[str, Any]) -> dict[str, Any]:

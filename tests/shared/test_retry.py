@@ -105,7 +105,7 @@ def test_what_is_wrong_is_not_tried_again() -> None:
 
 def test_one_kind_of_trouble_alone_can_be_tried_again() -> None:
     watch, not_ready, away = Stopwatch(), Flaky(2, NotReady), Flaky(1)
-    only = replace(retry(watch), on=NotReady)
+    only = replace(retry(watch), retryable=NotReady)
 
     assert only.call(not_ready) == "well"
     with pytest.raises(TransientError, match=r"^away$"):
@@ -116,12 +116,12 @@ def test_one_kind_of_trouble_alone_can_be_tried_again() -> None:
 
 def test_the_last_error_keeps_its_kind() -> None:
     with pytest.raises(NotReady, match=r"away \(2 tries in 1.0 s\)"):
-        replace(retry(Stopwatch(), tries=2), on=NotReady).call(Flaky(2, NotReady))
+        replace(retry(Stopwatch(), tries=2), retryable=NotReady).call(Flaky(2, NotReady))
 
 
 def test_the_first_wait_of_a_call_is_told() -> None:
     told: list[TransientError] = []
-    telling = replace(retry(Stopwatch()), tell=told.append)
+    telling = replace(retry(Stopwatch()), on_first_failure=told.append)
 
     for failures in (0, 3):
         telling.call(Flaky(failures))

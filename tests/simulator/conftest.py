@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from simulator.races import Race
-from simulator.rates import Rates
-from simulator.season import Plan, Season
+from simulator.rates import AnomalyRates
+from simulator.season import SeasonPlan, SimulatedSeason
 
 ODD = 25.0
 
@@ -23,8 +23,8 @@ class HandClock:
         return self.at.astimezone(UTC)
 
 
-def races_of(plan: Plan) -> list[Race]:
-    season = Season(plan)
+def races_of(plan: SeasonPlan) -> list[Race]:
+    season = SimulatedSeason(plan)
     return [race for n in range(plan.days) for race in season.races(plan.first_date + timedelta(days=n))]
 
 
@@ -37,10 +37,10 @@ def clock() -> HandClock:
 @pytest.fixture(scope="session")
 def usual_races() -> list[Race]:
     """9,600 races at the real source's rates."""
-    return races_of(Plan(seed=11, days=200))
+    return races_of(SeasonPlan(seed=11, days=200))
 
 
 @pytest.fixture(scope="session")
 def odd_races() -> list[Race]:
     """2,880 races at many times the real rates."""
-    return races_of(Plan(seed=5, days=60, rates=Rates().times(ODD)))
+    return races_of(SeasonPlan(seed=5, days=60, rates=AnomalyRates().multiplied_by(ODD)))

@@ -7,20 +7,20 @@ from dataclasses import fields
 import numpy as np
 import pytest
 
-from simulator.accidents import ABSENT, FALSE_START, LATE, Finish, finish
-from simulator.rates import Rates
+from simulator.accidents import ABSENT, FALSE_START, LATE, Finish, draw_finish
+from simulator.rates import AnomalyRates
 
-NEVER = Rates().times(0)
+NEVER = AnomalyRates().multiplied_by(0)
 ORDER = [2, 0, 4, 5, 1, 3]
 
 
-def only(name: str) -> Rates:
+def only(name: str) -> AnomalyRates:
     """A world in which nothing but one thing happens, and that always."""
-    return Rates(**{f.name: float(f.name == name) for f in fields(Rates)})
+    return AnomalyRates(**{f.name: float(f.name == name) for f in fields(AnomalyRates)})
 
 
-def drawn(rates: Rates, absent: int | None = None, seed: int = 0) -> Finish:
-    return finish(ORDER, absent, rates, np.random.default_rng(seed))
+def drawn(rates: AnomalyRates, absent: int | None = None, seed: int = 0) -> Finish:
+    return draw_finish(ORDER, absent, rates, np.random.default_rng(seed))
 
 
 def test_without_accident_the_order_is_the_places() -> None:
@@ -48,8 +48,8 @@ def test_false_starters_are_coded_and_leave_the_winner(name: str, early: int) ->
         done = drawn(only(name), seed=seed)
 
         assert done.places.count(FALSE_START) == early
-        assert done.valid == 6 - early
-        assert done.placed == 6 - early
+        assert done.valid_count == 6 - early
+        assert done.placed_count == 6 - early
         assert done.places[ORDER[0]] == 1
 
 
@@ -65,14 +65,14 @@ def test_when_nobody_finishes_nobody_is_placed() -> None:
         done = drawn(only("nobody_finished"), seed=seed)
 
         assert done.void
-        assert done.placed == 0
+        assert done.placed_count == 0
         assert all(place is None or 7 <= place <= 13 for place in done.places)
 
 
 def test_two_boats_at_least_keep_their_places_when_the_others_fall_out() -> None:
     done = drawn(only("fell_out"))
 
-    assert done.placed == 2
+    assert done.placed_count == 2
     assert done.places[ORDER[0]] == 1
     assert sorted(place for place in done.places if place is not None)[:2] != [1, 1]
 

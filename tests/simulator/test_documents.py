@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from simulator.documents import FEEDS, Stage, document, final_stage, preview, program, result
-from simulator.races import Race, Status
+from simulator.races import Race, RaceStatus
 from tests.simulator.documented import ENTRY_KEYS, PAYOUT_KEYS, RACE_KEYS, boats_of
 
 pytestmark = pytest.mark.slow
@@ -179,7 +179,7 @@ def test_who_led_from_the_start_started_from_the_first_course(results: list[Json
 
 
 def test_a_race_without_result_says_nothing_but_its_key(results: list[Json], odd_races: list[Race]) -> None:
-    silent = [r for r, race in zip(results, odd_races, strict=True) if race.status is not Status.RUN]
+    silent = [r for r, race in zip(results, odd_races, strict=True) if race.status is not RaceStatus.RUN]
 
     assert silent
     for race in silent:
@@ -189,7 +189,7 @@ def test_a_race_without_result_says_nothing_but_its_key(results: list[Json], odd
 
 
 def test_a_void_race_has_codes_but_neither_technique_nor_payouts(results: list[Json], odd_races: list[Race]) -> None:
-    void = [r for r, race in zip(results, odd_races, strict=True) if race.finish.void and race.status is Status.RUN]
+    void = [r for r, race in zip(results, odd_races, strict=True) if race.finish.void and race.status is RaceStatus.RUN]
 
     assert void
     for race in void:
@@ -201,7 +201,7 @@ def test_a_void_race_has_codes_but_neither_technique_nor_payouts(results: list[J
 
 
 def test_the_preview_of_a_race_called_off_is_a_placeholder(previews: list[Json], odd_races: list[Race]) -> None:
-    off = [p for p, race in zip(previews, odd_races, strict=True) if race.status is Status.CALLED_OFF]
+    off = [p for p, race in zip(previews, odd_races, strict=True) if race.status is RaceStatus.CALLED_OFF]
 
     assert off
     for race in off:
@@ -248,7 +248,7 @@ def test_a_half_published_page_numbers_some_racers_zero(odd_races: list[Race]) -
 
 
 def test_a_misread_result_differs_from_the_right_one_in_one_timing(odd_races: list[Race]) -> None:
-    race = next(race for race in odd_races if race.finish.placed == 6)
+    race = next(race for race in odd_races if race.finish.placed_count == 6)
     misread, right = result(race, Stage.MISREAD), result(race, Stage.SETTLED)
 
     pairs = zip(misread.pop("boats"), right.pop("boats"), strict=True)

@@ -9,28 +9,28 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
-from simulator.courses import draw_courses, likely_courses
-from simulator.learner import Learner, Told
-from simulator.races import Race, Status
-from simulator.season import Plan, Season
+from simulator.courses import course_distribution, draw_courses
+from simulator.learner import IdealLearner, LearnerForecast
+from simulator.races import Race, RaceStatus
+from simulator.season import SeasonPlan, SimulatedSeason
 
 pytestmark = pytest.mark.slow
-PLAN = Plan(seed=4, days=44, venues=(2, 11))
+PLAN = SeasonPlan(seed=4, days=44, venues=(2, 11))
 FIRST_TOLD = 20
 
 
 @pytest.fixture(scope="module")
-def told() -> list[tuple[Race, Told, np.ndarray]]:
+def told() -> list[tuple[Race, LearnerForecast, np.ndarray]]:
     """The races of the last 24 days that had one winner and an exhibition, with what was told, and `p_win_listed`."""
-    season = Season(PLAN)
-    learner, found = Learner(season), []
+    season = SimulatedSeason(PLAN)
+    learner, found = IdealLearner(season), []
     for day in (PLAN.first_date + timedelta(days=n) for n in range(FIRST_TOLD, PLAN.days)):
         races = season.races(day)
-        found += list(zip(races, learner.told(day), season.listed_probability(races), strict=True))
+        found += list(zip(races, learner.forecasts(day), season.listed_probability(races), strict=True))
     return [
         each
         for each in found
-        if each[0].status is Status.RUN and each[0].finish.places.count(1) == 1 and each[1].observed is not None
+        if each[0].status is RaceStatus.RUN and each[0].finish.places.count(1) == 1 and each[1].observed is not None
     ]
 
 
@@ -39,7 +39,9 @@ def surprise(told: np.ndarray, truth: np.ndarray) -> float:
     return float(-(truth * np.log(np.maximum(told, 1e-12))).sum(axis=1).mean())
 
 
-def test_it_lies_between_the_slot_alone_and_what_knows_every_latent(told: list[tuple[Race, Told, np.ndarray]]) -> None:
+def test_it_lies_between_the_slot_alone_and_what_knows_every_latent(
+    told: list[tuple[Race, LearnerForecast, np.ndarray]],
+) -> None:
     truth = np.array([race.p_win for race, _, _ in told])
     card = np.array([each.card for _, each, _ in told])
     observed = np.array([each.observed for _, each, _ in told])
@@ -50,7 +52,7 @@ def test_it_lies_between_the_slot_alone_and_what_knows_every_latent(told: list[t
     assert surprise(observed, truth) > surprise(truth, truth) + 0.03
 
 
-def test_its_chances_come_true(told: list[tuple[Race, Told, np.ndarray]]) -> None:
+def test_its_chances_come_true(told: list[tuple[Race, LearnerForecast, np.ndarray]]) -> None:
     """Were it too sure or not sure enough, another temperature would fit the truth better."""
     truth = np.array([race.p_win for race, _, _ in told])
     observed = np.array([each.observed for _, each, _ in told])
@@ -63,12 +65,12 @@ def test_its_chances_come_true(told: list[tuple[Race, Told, np.ndarray]]) -> Non
 
 
 def test_a_boat_without_an_exhibition_is_told_to_be_absent() -> None:
-    season = Season(replace(PLAN, rates=PLAN.rates.times(30)))
+    season = SimulatedSeason(replace(PLAN, rates=PLAN.rates.multiplied_by(30)))
     absent = []
-    learner = Learner(season)
+    learner = IdealLearner(season)
     for n in range(3):
         day = PLAN.first_date + timedelta(days=n)
-        for race, each in zip(season.races(day), learner.told(day), strict=True):
+        for race, each in zip(season.races(day), learner.forecasts(day), strict=True):
             gone = [not entry.exhibition.time for entry in race.entries]
             if any(gone) and each.observed is not None:
                 absent.append(each.observed[gone].sum())
@@ -78,11 +80,11 @@ def test_a_boat_without_an_exhibition_is_told_to_be_absent() -> None:
 
 
 def test_a_day_that_was_told_cannot_be_told_again() -> None:
-    learner = Learner(Season(PLAN))
-    learner.told(PLAN.first_date + timedelta(days=1))
+    learner = IdealLearner(SimulatedSeason(PLAN))
+    learner.forecasts(PLAN.first_date + timedelta(days=1))
 
     with pytest.raises(KeyError):
-        learner.told(PLAN.first_date)
+        learner.forecasts(PLAN.first_date)
 
 
 def test_the_law_of_the_courses_is_that_of_their_draws() -> None:
@@ -90,18 +92,18 @@ def test_the_law_of_the_courses_is_that_of_their_draws() -> None:
     shown, raced = draw_courses([None] * count, rng)
 
     seen = Counter(map(tuple, raced.tolist()))
-    for chance, course in likely_courses(None):
+    for chance, course in course_distribution(None):
         spread = np.sqrt(count * chance * (1 - chance))
         assert abs(seen[tuple(course.tolist())] - count * chance) < 5 * spread + 1
     moved = tuple(np.array([2, 1, 3, 4, 5, 6]).tolist())
     after = Counter(
         tuple(race) for look, race in zip(shown.tolist(), raced.tolist(), strict=True) if look == list(moved)
     )
-    for chance, course in likely_courses(list(moved)):
+    for chance, course in course_distribution(list(moved)):
         expected = chance * after.total()
         assert abs(after[tuple(course.tolist())] - expected) < 5 * np.sqrt(expected) + 2
 
 
 def test_chances_of_courses_sum_to_one_whoever_is_absent() -> None:
     for shown in (None, [1, 2, 3, 4, 5, 6], [3, 1, 2, 0, 4, 5], [0, 1, 0, 0, 2, 3]):
-        assert sum(chance for chance, _ in likely_courses(shown)) == pytest.approx(1.0)
+        assert sum(chance for chance, _ in course_distribution(shown)) == pytest.approx(1.0)

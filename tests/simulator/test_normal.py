@@ -23,7 +23,7 @@ def test_a_measurement_moves_a_belief_as_bayes_says() -> None:
     rows, x = np.array([[1.0, -1.0, 0.5]]), draws(400_000)
     mean, covariance = weighted(x, np.exp(-(((1.1 - x @ rows[0]) / 0.6) ** 2) / 2))
 
-    found = PRIOR.given(rows, np.array([1.1]), np.array([0.36]))
+    found = PRIOR.condition_on(rows, np.array([1.1]), np.array([0.36]))
 
     assert found.mean == pytest.approx(mean, abs=0.01)
     assert found.covariance == pytest.approx(covariance, abs=0.01)
@@ -35,14 +35,14 @@ def test_an_order_of_finish_moves_a_belief_nearly_as_bayes_says() -> None:
     chance = grown[:, 2] / grown.sum(axis=1) * grown[:, 0] / (grown[:, 0] + grown[:, 1])
     mean, covariance = weighted(x, chance)
 
-    found = PRIOR.given_order(np.eye(3), offset, [(2, [0, 1, 2]), (0, [0, 1])])
+    found = PRIOR.condition_on_order(np.eye(3), offset, [(2, [0, 1, 2]), (0, [0, 1])])
 
     assert found.mean == pytest.approx(mean, abs=0.06)
     assert found.covariance == pytest.approx(covariance, abs=0.06)
 
 
 def test_nothing_measured_changes_nothing() -> None:
-    assert PRIOR.given(np.zeros((0, 3)), np.zeros(0), np.zeros(0)) is PRIOR
+    assert PRIOR.condition_on(np.zeros((0, 3)), np.zeros(0), np.zeros(0)) is PRIOR
 
 
 def test_draws_have_the_mean_and_the_spread_of_the_belief() -> None:

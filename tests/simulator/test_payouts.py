@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from simulator.accidents import Finish
-from simulator.payouts import MARKETS, chance, combination, payouts, price, winning
+from simulator.payouts import MARKETS, combination, payouts, price, win_probability_of, winning_selections
 
 FAIR = dict.fromkeys(range(1, 7), 1 / 6)
 
@@ -27,15 +27,15 @@ FAIR = dict.fromkeys(range(1, 7), 1 / 6)
 def test_the_shape_of_the_payouts_follows_the_starters_and_the_places(
     places: tuple[int, ...], shape: tuple[int, ...]
 ) -> None:
-    assert tuple(len(winning(Finish(places))[market]) for market in MARKETS) == shape
+    assert tuple(len(winning_selections(Finish(places))[market]) for market in MARKETS) == shape
 
 
 def test_a_void_race_pays_nothing() -> None:
-    assert set(map(len, winning(Finish((14, 14, 14, 14, 14, None), void=True)).values())) == {0}
+    assert set(map(len, winning_selections(Finish((14, 14, 14, 14, 14, None), void=True)).values())) == {0}
 
 
 def test_selections_name_the_boats_best_place_first_or_ascending() -> None:
-    found = winning(Finish((3, 1, 6, 5, 2, 4)))
+    found = winning_selections(Finish((3, 1, 6, 5, 2, 4)))
 
     assert {market: [combination(market, s) for s in selections] for market, selections in found.items()} == {
         "trifecta": ["2-5-1"],
@@ -61,7 +61,7 @@ def test_selections_name_the_boats_best_place_first_or_ascending() -> None:
     ],
 )
 def test_among_equals_every_selection_has_its_share(market: str, selection: tuple[int, ...], expected: float) -> None:
-    assert chance(market, selection, FAIR) == pytest.approx(expected)
+    assert win_probability_of(market, selection, FAIR) == pytest.approx(expected)
 
 
 def test_a_price_keeps_the_houses_part_and_is_rounded_down_to_ten() -> None:

@@ -10,18 +10,18 @@ import pytest
 
 from simulator.documents import FEEDS
 from simulator.publisher import Publisher
-from simulator.rates import Rates
-from simulator.season import Plan, Season
-from simulator.stages import Pace
+from simulator.rates import AnomalyRates
+from simulator.season import SeasonPlan, SimulatedSeason
+from simulator.stages import PublicationSchedule
 from simulator.versions import JST
 from tests.simulator.documented import boats_of
 
-PLAN = Plan(days=10)
+PLAN = SeasonPlan(days=10)
 
 
 @pytest.fixture(scope="module")
 def publisher() -> Publisher:
-    return Publisher(Season(PLAN), Pace())
+    return Publisher(SimulatedSeason(PLAN), PublicationSchedule())
 
 
 def at(day: int, hour: int, minute: int = 0) -> datetime:
@@ -90,7 +90,10 @@ def test_a_version_keeps_its_tag_and_instant_until_the_next_publication(publishe
 
 
 def test_over_a_day_observations_come_before_results_and_results_after_deadlines() -> None:
-    publisher = Publisher(Season(Plan(days=2, rates=Rates().times(0))), Pace(preview_share=1.0))
+    publisher = Publisher(
+        SimulatedSeason(SeasonPlan(days=2, rates=AnomalyRates().multiplied_by(0))),
+        PublicationSchedule(preview_share=1.0),
+    )
     observed: dict[tuple[int, int], datetime] = {}
     settled: dict[tuple[int, int], datetime] = {}
     for minute in range(9 * 60, 18 * 60, 5):
@@ -155,7 +158,7 @@ def test_a_perfect_learner_tells_every_race_and_a_day_before_the_last_again_alik
     first = publisher.page("/truth/v1/learner/2026/20260104.json", at(8, 20))
     later = content(publisher, "/truth/v1/learner/2026/20260107.json", at(8, 20))
     truth = content(publisher, "/truth/v1/2026/20260107.json", at(8, 20))
-    again = Publisher(Season(PLAN), Pace())
+    again = Publisher(SimulatedSeason(PLAN), PublicationSchedule())
     again.page("/truth/v1/learner/2026/20260109.json", at(9, 20))
 
     assert again.page("/truth/v1/learner/2026/20260104.json", at(9, 20)) == first

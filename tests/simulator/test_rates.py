@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 import pytest
 
-from simulator.races import Entry, Race, Status
-from simulator.rates import Rates
+from simulator.races import Race, RaceEntry, RaceStatus
+from simulator.rates import AnomalyRates
 
 pytestmark = pytest.mark.slow
-REAL = Rates()
+REAL = AnomalyRates()
 
 
 def assert_about(seen: int, chances: int, rate: float) -> None:
@@ -20,7 +20,7 @@ def assert_about(seen: int, chances: int, rate: float) -> None:
     assert abs(seen - expected) <= 5 * math.sqrt(expected) + 1, f"{seen} seen, {expected:.1f} expected"
 
 
-def entries(races: list[Race]) -> list[tuple[int | None, Entry]]:
+def entries(races: list[Race]) -> list[tuple[int | None, RaceEntry]]:
     return [pair for race in races for pair in zip(race.finish.places, race.entries, strict=True)]
 
 
@@ -39,8 +39,8 @@ def test_each_place_code_is_as_rare_as_in_reality(code: int, cases: int, usual_r
     [
         (REAL.lost_place, lambda race: 2 - len(race.payouts["place"]) if race.finish.valid > 2 else 0),
         (8 / 38_943, lambda race: race.finish.void),
-        (REAL.never_finished_page, lambda race: race.status is Status.HALF_PUBLISHED),
-        (417 / 39_360, lambda race: race.status is Status.CALLED_OFF),
+        (REAL.never_finished_page, lambda race: race.status is RaceStatus.HALF_PUBLISHED),
+        (417 / 39_360, lambda race: race.status is RaceStatus.CALLED_OFF),
         (29 / 39_360, lambda race: race.preview_weather.weather is None),
         (REAL.deadline_moved, lambda race: race.deadline_min == race.listed_deadline_min + 1),
         (REAL.boat_zero_in_preview, lambda race: race.boat_zero),
@@ -82,8 +82,8 @@ def test_every_class_is_there_in_its_share(usual_races: list[Race]) -> None:
 
 
 def test_a_factor_leaves_rates_possible() -> None:
-    assert Rates().times(1e6).absent == 0.5
-    assert Rates().times(0).absent == 0.0
+    assert AnomalyRates().multiplied_by(1e6).absent == 0.5
+    assert AnomalyRates().multiplied_by(0).absent == 0.0
 
 
 def test_typical_prices_are_those_of_the_real_source(usual_races: list[Race]) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from simulator.documents import FEEDS, document, final_stage
 from simulator.races import Race
-from simulator.season import Plan, Season
+from simulator.season import SeasonPlan, SimulatedSeason
 from tests.recorded_days import directory
 from tests.simulator.documented import ENTRY_KEYS, PAYOUT_KEYS, RACE_KEYS, boats_of, kinds
 
@@ -64,7 +64,7 @@ def test_every_field_has_no_type_the_real_one_does_not_have(feed: str, archive: 
 @pytest.mark.parametrize("feed", FEEDS)
 def test_a_real_document_is_written_in_the_same_style(feed: str, archive: Path) -> None:
     body = gzip.decompress((archive / "v2" / feed / "2026" / "20260131.json.gz").read_bytes())
-    made = document(feed, [(r, final_stage(feed, r)) for r in Season(Plan()).races(date(2026, 1, 31))])
+    made = document(feed, [(r, final_stage(feed, r)) for r in SimulatedSeason(SeasonPlan()).races(date(2026, 1, 31))])
 
     for text in (body, made):
         assert text == json.dumps(json.loads(text), separators=(",", ":")).encode()

@@ -8,28 +8,30 @@ from datetime import date, timedelta
 import pytest
 
 from simulator.names import name_of
-from simulator.races import Race, Status
-from simulator.season import Plan, Season, spread_venues
+from simulator.races import Race, RaceStatus
+from simulator.season import SeasonPlan, SimulatedSeason, spread_venues
 
 pytestmark = pytest.mark.slow
 
 
 def test_the_same_seed_gives_the_same_day_whatever_was_drawn_before() -> None:
-    alone = Season(Plan(days=30)).races(date(2026, 1, 20))
-    season = Season(Plan(days=30))
+    alone = SimulatedSeason(SeasonPlan(days=30)).races(date(2026, 1, 20))
+    season = SimulatedSeason(SeasonPlan(days=30))
     in_turn = [season.races(date(2026, 1, day)) for day in range(1, 21)][-1]
 
     assert alone == in_turn
 
 
 def test_another_seed_gives_another_day() -> None:
-    assert Season(Plan(seed=1)).races(date(2026, 1, 2)) != Season(Plan(seed=2)).races(date(2026, 1, 2))
+    assert SimulatedSeason(SeasonPlan(seed=1)).races(date(2026, 1, 2)) != SimulatedSeason(SeasonPlan(seed=2)).races(
+        date(2026, 1, 2)
+    )
 
 
 def test_a_longer_season_holds_the_same_days() -> None:
-    short, long = Plan(days=3), Plan(first_date=date(2025, 12, 1), days=90)
+    short, long = SeasonPlan(days=3), SeasonPlan(first_date=date(2025, 12, 1), days=90)
 
-    assert Season(short).races(date(2026, 1, 3)) == Season(long).races(date(2026, 1, 3))
+    assert SimulatedSeason(short).races(date(2026, 1, 3)) == SimulatedSeason(long).races(date(2026, 1, 3))
 
 
 def test_a_racer_is_at_one_venue_a_day_and_races_there_twice_at_most(usual_races: list[Race]) -> None:
@@ -75,7 +77,7 @@ def test_a_day_called_off_whole_is_run_the_day_after_with_the_same_card(odd_race
         race
         for race in odd_races
         if race.number == 1
-        and race.status is Status.CALLED_OFF
+        and race.status is RaceStatus.CALLED_OFF
         and race.day.toordinal() % 6 != 5
         and (race.venue, race.day + timedelta(days=1), 1) in cards
     ]
@@ -90,7 +92,7 @@ def test_a_day_called_off_whole_is_run_the_day_after_with_the_same_card(odd_race
 def test_races_called_off_are_the_last_ones_of_their_day(odd_races: list[Race]) -> None:
     off: dict[tuple[int, date], list[int]] = {}
     for race in odd_races:
-        if race.status is Status.CALLED_OFF:
+        if race.status is RaceStatus.CALLED_OFF:
             off.setdefault((race.venue, race.day), []).append(race.number)
 
     assert {min(numbers) for numbers in off.values()} > {1}
@@ -98,9 +100,9 @@ def test_races_called_off_are_the_last_ones_of_their_day(odd_races: list[Race]) 
 
 
 def test_deadlines_rise_within_the_hours_asked_for() -> None:
-    plan = Plan(days=3, first_deadline_min=600, last_deadline_min=666)
+    plan = SeasonPlan(days=3, first_deadline_min=600, last_deadline_min=666)
     for race_day in range(1, 4):
-        races = Season(plan).races(date(2026, 1, race_day))
+        races = SimulatedSeason(plan).races(date(2026, 1, race_day))
         for venue in plan.venues:
             deadlines = [race.deadline_min for race in races if race.venue == venue]
 
@@ -110,7 +112,7 @@ def test_deadlines_rise_within_the_hours_asked_for() -> None:
 
 
 def test_a_small_day_has_as_many_races_as_asked_for() -> None:
-    races = Season(Plan(days=1, venues=(5,), races_per_venue=3)).races(date(2026, 1, 1))
+    races = SimulatedSeason(SeasonPlan(days=1, venues=(5,), races_per_venue=3)).races(date(2026, 1, 1))
 
     assert [(race.venue, race.number) for race in races] == [(5, 1), (5, 2), (5, 3)]
 
@@ -138,4 +140,4 @@ def test_venues_are_different_stadiums(count: int) -> None:
 )
 def test_a_plan_that_cannot_be_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=r"\w"):
-        Plan(**wrong)  # type: ignore[arg-type]
+        SeasonPlan(**wrong)  # type: ignore[arg-type]

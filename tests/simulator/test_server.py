@@ -19,18 +19,20 @@ import httpx
 import pytest
 
 from simulator.publisher import Publisher
-from simulator.season import Plan, Season
-from simulator.server import Failing, SimulatorServer
-from simulator.stages import Pace
+from simulator.season import SeasonPlan, SimulatedSeason
+from simulator.server import FailureInjection, SimulatorServer
+from simulator.stages import PublicationSchedule
 from tests.simulator.conftest import HandClock
 
-PLAN = Plan(days=20, venues=(5,))
+PLAN = SeasonPlan(days=20, venues=(5,))
 DEADLINE_S = 60.0
 ROOT = Path(__file__).parents[2]
 
 
-def served(clock: HandClock, failing: Failing) -> Iterator[SimulatorServer]:
-    with SimulatorServer(("127.0.0.1", 0), Publisher(Season(PLAN), Pace()), clock, failing) as server:
+def served(clock: HandClock, failing: FailureInjection) -> Iterator[SimulatorServer]:
+    with SimulatorServer(
+        ("127.0.0.1", 0), Publisher(SimulatedSeason(PLAN), PublicationSchedule()), clock, failing
+    ) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         yield server
@@ -41,14 +43,14 @@ def served(clock: HandClock, failing: Failing) -> Iterator[SimulatorServer]:
 @pytest.fixture
 def client(clock: HandClock) -> Iterator[httpx.Client]:
     """Asks a server that never fails."""
-    for server in served(clock, Failing(0.0, seed=1)):
+    for server in served(clock, FailureInjection(0.0, seed=1)):
         with httpx.Client(base_url=server.url, timeout=DEADLINE_S) as client:
             yield client
 
 
 @pytest.fixture
 def failing_client(clock: HandClock) -> Iterator[httpx.Client]:
-    for server in served(clock, Failing(0.3, seed=1)):
+    for server in served(clock, FailureInjection(0.3, seed=1)):
         with httpx.Client(base_url=server.url, timeout=DEADLINE_S) as client:
             yield client
 
@@ -118,7 +120,7 @@ def test_a_share_of_the_requests_fails_and_a_retry_helps(failing_client: httpx.C
 
 
 def test_which_requests_fail_hangs_on_the_seed_alone() -> None:
-    first, same, other = ([Failing(0.3, seed).hits(count) for count in range(100)] for seed in (4, 4, 5))
+    first, same, other = ([FailureInjection(0.3, seed).fails(count) for count in range(100)] for seed in (4, 4, 5))
 
     assert first == same
     assert first != other

@@ -9,34 +9,34 @@ from datetime import date, timedelta
 import pytest
 
 from simulator.documents import FEEDS, Stage, final_stage
-from simulator.races import Race, Status
-from simulator.rates import Rates
-from simulator.season import Plan, Season
-from simulator.stages import Pace, Step, day_steps, shown
+from simulator.races import Race, RaceStatus
+from simulator.rates import AnomalyRates
+from simulator.season import SeasonPlan, SimulatedSeason
+from simulator.stages import PublicationSchedule, StageChange, day_steps, stage_at
 from tests.simulator.conftest import ODD
 
 pytestmark = pytest.mark.slow
 END_MIN = 28 * 60
 EVERY_MIN = 5
 SEED = 5
-Day = tuple[tuple[Race, ...], dict[str, list[list[Step]]]]
+Day = tuple[tuple[Race, ...], dict[str, list[list[StageChange]]]]
 
 
-def days_of(plan: Plan, pace: Pace) -> list[Day]:
-    season = Season(plan)
+def days_of(plan: SeasonPlan, pace: PublicationSchedule) -> list[Day]:
+    season = SimulatedSeason(plan)
     days = (season.races(plan.first_date + timedelta(days=n)) for n in range(plan.days))
     return [(races, dict(day_steps(races, plan.seed, pace, plan.rates))) for races in days]
 
 
 @pytest.fixture(scope="module")
 def odd_days() -> list[Day]:
-    return days_of(Plan(seed=SEED, days=20, rates=Rates().times(ODD)), Pace())
+    return days_of(SeasonPlan(seed=SEED, days=20, rates=AnomalyRates().multiplied_by(ODD)), PublicationSchedule())
 
 
 def stages_seen(day: Day, feed: str, index: int) -> list[Stage]:
     """What is published one after the other of one race."""
     steps = day[1][feed][index]
-    seen = [shown(steps, minute) for minute in range(0, END_MIN, EVERY_MIN) if minute >= steps[0].at_min]
+    seen = [stage_at(steps, minute) for minute in range(0, END_MIN, EVERY_MIN) if minute >= steps[0].at_min]
     return [stage for n, stage in enumerate(seen) if n == 0 or seen[n - 1] is not stage]
 
 
@@ -44,7 +44,7 @@ def stages_seen(day: Day, feed: str, index: int) -> list[Stage]:
 def test_every_race_ends_with_what_the_dated_file_keeps(feed: str, odd_days: list[Day]) -> None:
     for races, steps in odd_days:
         for race, race_steps in zip(races, steps[feed], strict=True):
-            assert shown(race_steps, END_MIN) is final_stage(feed, race)
+            assert stage_at(race_steps, END_MIN) is final_stage(feed, race)
 
 
 @pytest.mark.parametrize("feed", FEEDS)
@@ -58,11 +58,11 @@ def test_steps_are_in_order_of_time(feed: str, odd_days: list[Day]) -> None:
 def test_no_result_is_shown_before_the_deadline(odd_days: list[Day]) -> None:
     for races, steps in odd_days:
         for race, race_steps in zip(races, steps["results"], strict=True):
-            assert shown(race_steps, race.deadline_min) is Stage.EMPTY
+            assert stage_at(race_steps, race.deadline_min) is Stage.EMPTY
 
 
 def test_usual_results_come_within_half_an_hour() -> None:
-    (races, steps), *_ = days_of(Plan(days=1, rates=Rates().times(0)), Pace())
+    (races, steps), *_ = days_of(SeasonPlan(days=1, rates=AnomalyRates().multiplied_by(0)), PublicationSchedule())
 
     for race, race_steps in zip(races, steps["results"], strict=True):
         assert [step.stage for step in race_steps] == [Stage.EMPTY, Stage.SETTLED]
@@ -71,9 +71,9 @@ def test_usual_results_come_within_half_an_hour() -> None:
 
 @pytest.mark.parametrize("share", [0.0, 0.277, 0.9, 1.0])
 def test_the_share_of_races_observed_before_their_deadline_is_the_one_asked_for(share: float) -> None:
-    days = days_of(Plan(days=20, rates=Rates().times(0)), Pace(preview_share=share))
+    days = days_of(SeasonPlan(days=20, rates=AnomalyRates().multiplied_by(0)), PublicationSchedule(preview_share=share))
     in_time = [
-        shown(race_steps, race.deadline_min // EVERY_MIN * EVERY_MIN) is Stage.OBSERVED
+        stage_at(race_steps, race.deadline_min // EVERY_MIN * EVERY_MIN) is Stage.OBSERVED
         for races, steps in days
         for race, race_steps in zip(races, steps["previews"], strict=True)
     ]
@@ -82,7 +82,7 @@ def test_the_share_of_races_observed_before_their_deadline_is_the_one_asked_for(
 
 
 def test_a_card_is_listed_then_updated_before_the_race(odd_days: list[Day]) -> None:
-    (races, steps), *_ = days_of(Plan(days=1, rates=Rates().times(0)), Pace())
+    (races, steps), *_ = days_of(SeasonPlan(days=1, rates=AnomalyRates().multiplied_by(0)), PublicationSchedule())
 
     for race, race_steps in zip(races, steps["programs"], strict=True):
         assert [step.stage for step in race_steps] == [Stage.LISTED, Stage.UPDATED]
@@ -108,15 +108,15 @@ def test_a_card_is_listed_then_updated_before_the_race(odd_days: list[Day]) -> N
     ],
 )
 def test_every_slip_of_a_live_day_is_published(slip: str, feed: str, sequence: list[Stage]) -> None:
-    rates = replace(Rates().times(0), **{slip: 0.5})
+    rates = replace(AnomalyRates().multiplied_by(0), **{slip: 0.5})
 
-    days = days_of(Plan(days=6, rates=rates), Pace())
+    days = days_of(SeasonPlan(days=6, rates=rates), PublicationSchedule())
 
     assert any(stages_seen(day, feed, index) == sequence for day in days for index in range(len(day[0])))
 
 
 def test_cards_go_blank_in_the_night_of_some_days_only() -> None:
-    days = days_of(Plan(days=150, venues=(5,)), Pace())
+    days = days_of(SeasonPlan(days=150, venues=(5,)), PublicationSchedule())
     blank = [sum(Stage.BLANK in {s.stage for s in race_steps} for race_steps in steps["programs"]) for _, steps in days]
 
     assert 5 <= sum(count > 0 for count in blank) <= 35
@@ -124,13 +124,13 @@ def test_cards_go_blank_in_the_night_of_some_days_only() -> None:
 
 
 def test_live_slips_of_results_are_as_frequent_as_in_reality() -> None:
-    days = days_of(Plan(days=60), Pace())
+    days = days_of(SeasonPlan(days=60), PublicationSchedule())
     races = sum(len(races) for races, _ in days)
     seen = Counter(
         stage
         for races, steps in days
         for race, race_steps in zip(races, steps["results"], strict=True)
-        if race.status is Status.RUN
+        if race.status is RaceStatus.RUN
         for stage in {step.stage for step in race_steps}
     )
 
@@ -143,18 +143,20 @@ def test_nothing_tells_of_a_race_being_called_off_before_it_is_announced(odd_day
         for index, race in enumerate(races):
             if race.called_off_min is not None and race.called_off_min > 60:
                 before = race.called_off_min - 1
-                assert shown(steps["programs"][index], before) in {Stage.LISTED, Stage.BLANK}
-                assert shown(steps["previews"][index], before) in {Stage.EMPTY, Stage.WEIGHED, Stage.OBSERVED}
+                assert stage_at(steps["programs"][index], before) in {Stage.LISTED, Stage.BLANK}
+                assert stage_at(steps["previews"][index], before) in {Stage.EMPTY, Stage.WEIGHED, Stage.OBSERVED}
 
 
 def test_steps_hang_on_the_day_alone() -> None:
-    season = Season(Plan(days=10))
+    season = SimulatedSeason(SeasonPlan(days=10))
     races = season.races(date(2026, 1, 5))
 
-    assert day_steps(races, 7, Pace(), Rates()) == day_steps(races, 7, Pace(), Rates())
+    assert day_steps(races, 7, PublicationSchedule(), AnomalyRates()) == day_steps(
+        races, 7, PublicationSchedule(), AnomalyRates()
+    )
 
 
 @pytest.mark.parametrize("wrong", [{"publish_every_min": 0}, {"preview_share": 1.5}])
 def test_a_pace_that_cannot_be_is_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=r"\w"):
-        Pace(**wrong)  # type: ignore[arg-type]
+        PublicationSchedule(**wrong)  # type: ignore[arg-type]

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from simulator import world
-from simulator.races import Race, Status
-from simulator.season import Plan, Season
+from simulator.races import Race, RaceStatus
+from simulator.season import SeasonPlan, SimulatedSeason
 
 pytestmark = pytest.mark.slow
 
@@ -101,7 +101,7 @@ def test_the_truth_is_well_above_the_lane_alone(truth: np.ndarray, winner: np.nd
 
 
 def test_knowing_the_day_is_worth_something_over_the_card() -> None:
-    season = Season(Plan(seed=3, days=60))
+    season = SimulatedSeason(SeasonPlan(seed=3, days=60))
     days = [season.races(season.plan.first_date.replace(day=d)) for d in range(1, 31)]
     kept = [(i, j) for i, day in enumerate(days) for j, race in enumerate(day) if 1 in race.finish.places]
     listed = [season.listed_probability(day) for day in days]
@@ -115,7 +115,7 @@ def test_knowing_the_day_is_worth_something_over_the_card() -> None:
 
 
 def test_a_fast_exhibition_lifts_the_chances_the_card_gave(usual_races: list[Race]) -> None:
-    races = [r for r in usual_races if r.status is Status.RUN and all(e.exhibition.time for e in r.entries)]
+    races = [r for r in usual_races if r.status is RaceStatus.RUN and all(e.exhibition.time for e in r.entries)]
     times = np.array([[e.exhibition.time for e in race.entries] for race in races])
     surprise = np.array([np.log(race.p_win) - np.array(race.lasting) for race in races])
     times -= times.mean(axis=1, keepdims=True)

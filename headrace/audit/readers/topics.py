@@ -1,4 +1,4 @@
-"""Reads topics whole, as an audit must: also where records were taken out of the log behind everybody's back."""
+"""Reads whole topics for an audit, and detects records that were deleted from the log outside of retention."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any, NamedTuple, Protocol
 import psycopg
 
 from shared.broker.contract import Broker, Record, TopicPartition
-from shared.broker.counting.read_range import sweep
+from shared.broker.counting.read_range import read_range
 from shared.broker.postgres.frames import decode_batch
-from shared.broker.postgres.log import LOCAL
+from shared.broker.postgres.log import LOCAL_PREFIX
 from shared.errors import BrokerError
 from shared.topics import (
     CLEAN,
@@ -18,34 +18,34 @@ from shared.topics import (
     FETCHER_CURSORS,
     LOADED,
     OUTBOX_CURSORS,
+    OUTBOX_TOPICS,
     PREDICTIONS,
     RAW,
-    WRITTEN_WITH_ROWS,
     retry_topic,
 )
 
-Rows = psycopg.Connection[Any]
-Positions = Mapping[TopicPartition, int]
-# Whose positions matter, and of what.
-READS = {"cleaner": [RAW], "loader": [CLEAN, PREDICTIONS, *DEAD_LETTERS], "predictor": [LOADED]}
+AuditConnection = psycopg.Connection[Any]
+CommittedOffsets = Mapping[TopicPartition, int]
+# By service, the topics whose positions the audit compares with records.
+AUDITED_TOPICS = {"cleaner": [RAW], "loader": [CLEAN, PREDICTIONS, *DEAD_LETTERS], "predictor": [LOADED]}
 
 
-class Progress(NamedTuple):
+class PipelinePositions(NamedTuple):
     """Consumer positions by service, and the fetcher's cursors by window."""
 
-    positions: Mapping[str, Positions]
+    positions: Mapping[str, CommittedOffsets]
     cursors: Mapping[str, bytes]
 
 
 class Extent(NamedTuple):
-    """What a partition should hold: offsets from `begin` to before `end`."""
+    """The offsets that a partition should hold, `end` exclusive."""
 
     begin: int
     end: int
 
 
 class Hole(NamedTuple):
-    """Offsets of a partition, `end` not among them, that must be there and are not."""
+    """Offsets that a partition should hold and does not, `end` exclusive."""
 
     tp: TopicPartition
     begin: int
@@ -53,7 +53,7 @@ class Hole(NamedTuple):
 
 
 class TopicReading(Protocol):
-    """Where an audit reads topics. One topic at a time; what `extents` and `holes` say is of the topic read last."""
+    """Reads topics, one at a time. `extents` and `holes` describe the topic that was read last."""
 
     def records(self, topic: str) -> Iterator[Record]: ...
 
@@ -62,9 +62,9 @@ class TopicReading(Protocol):
 
 
 class LogReading:
-    """The embedded log, in a snapshot of its own for each topic. It has no gaps, so every gap is a hole."""
+    """Reads the embedded log, in one snapshot per topic. Its offsets are contiguous, so every gap is a hole."""
 
-    def __init__(self, connection: Rows, prefix: str = "") -> None:
+    def __init__(self, connection: AuditConnection, prefix: str = "") -> None:
         self.extents: dict[TopicPartition, Extent] = {}
         self.holes: list[Hole] = []
         self._connection = connection
@@ -74,12 +74,12 @@ class LogReading:
         self.extents, self.holes = {}, []
         with self._connection.transaction():
             self._connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-            found = self._connection.execute(
+            partitions = self._connection.execute(
                 "SELECT t.id, part.p, part.begin_off, part.end_off FROM broker.partitions part"
                 " JOIN broker.topics t ON t.id = part.topic_id WHERE t.name = %s ORDER BY part.p",
                 (self._prefix + topic,),
             ).fetchall()
-            for topic_id, p, begin, end in found:
+            for topic_id, p, begin, end in partitions:
                 tp = TopicPartition(topic, p)
                 self.extents[tp] = Extent(begin, end)
                 yield from self._partition(topic_id, tp, Extent(begin, end))
@@ -87,7 +87,7 @@ class LogReading:
     def _partition(self, topic_id: int, tp: TopicPartition, extent: Extent) -> Iterator[Record]:
         expected = extent.begin
         with self._connection.cursor() as cursor:
-            # Row by row: a whole topic may not fit into memory, and one batch does.
+            # Streamed batch by batch, because a whole topic may not fit into memory.
             batches = cursor.stream(
                 "SELECT base_off, n, payload FROM broker.log WHERE topic_id = %s AND p = %s AND base_off + n > %s"
                 " ORDER BY base_off",
@@ -111,7 +111,7 @@ class LogReading:
 
 
 class BrokerReading:
-    """Any broker, through its contract. On Kafka offsets have gaps of their own, so nothing is known of holes."""
+    """Reads any broker through its contract. Kafka's offsets have gaps, so holes cannot be detected."""
 
     def __init__(self, broker: Broker) -> None:
         self.extents: dict[TopicPartition, Extent] = {}
@@ -122,26 +122,27 @@ class BrokerReading:
         tps = self._broker.partitions(topic)
         begins, ends = self._broker.begin_offsets(tps), self._broker.end_offsets(tps)
         self.extents = {tp: Extent(begins[tp], ends[tp]) for tp in tps}
-        for batch in sweep(self._broker, {tp: (begins[tp], ends[tp]) for tp in tps}):
+        for batch in read_range(self._broker, {tp: (begins[tp], ends[tp]) for tp in tps}):
             yield from batch
 
 
-def read_progress(broker: Broker) -> Progress:
+def read_positions(broker: Broker) -> PipelinePositions:
     positions = {
-        service: broker.committed(service, [*topics, retry_topic(service)]) for service, topics in READS.items()
+        service: broker.committed(service, [*topics, retry_topic(service)])
+        for service, topics in AUDITED_TOPICS.items()
     }
-    return Progress(positions, broker.cursors(FETCHER_CURSORS))
+    return PipelinePositions(positions, broker.cursors(FETCHER_CURSORS))
 
 
-def read_outbox(connection: Rows, broker: Broker) -> dict[str, list[Record]]:
-    """By topic, what lies in the database and may not be in Kafka yet; some of it may be there already."""
-    return {topic: list(_outbox_records(connection, broker, topic)) for topic in WRITTEN_WITH_ROWS}
+def read_outbox(connection: AuditConnection, broker: Broker) -> dict[str, list[Record]]:
+    """By topic, the records of the outbox that may not have been relayed to Kafka yet; some of them may have."""
+    return {topic: list(_outbox_records(connection, broker, topic)) for topic in OUTBOX_TOPICS}
 
 
-def _outbox_records(connection: Rows, broker: Broker, topic: str) -> Iterator[Record]:
-    local = LogReading(connection, LOCAL)
-    waiting = list(local.records(topic))
-    cursors = broker.cursors(OUTBOX_CURSORS) if waiting else {}
-    for record in waiting:
+def _outbox_records(connection: AuditConnection, broker: Broker, topic: str) -> Iterator[Record]:
+    local = LogReading(connection, LOCAL_PREFIX)
+    local_records = list(local.records(topic))
+    cursors = broker.cursors(OUTBOX_CURSORS) if local_records else {}
+    for record in local_records:
         if record.offset >= int(cursors.get(f"{topic}/{record.partition}", b"0")):
             yield record

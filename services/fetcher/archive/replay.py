@@ -1,7 +1,7 @@
-"""A replay from the archive of raw documents: which windows, and the records that come of them.
+"""Plans a replay from the archive of raw documents, and rebuilds its records.
 
-What the archive holds is told to raw-events once more, under the replay's revision: the same event ids and the same
-bytes, so that everything downstream is done again, silently, also where the topic's own records are long gone.
+The records are appended to raw-events with the same event ids and bytes, under the replay's revision. Every stage
+downstream processes them again without notifying, even when the topic no longer has the original records.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.config import JsonDict
 
-from services.fetcher.archive.rebuild import Retelling, histories
+from services.fetcher.archive.rebuild import Recapture, lines_by_window
 from services.fetcher.planning.windows import Window, window_of
 from services.fetcher.sources.declaration import Source
 from services.fetcher.sources.documents import IndexLine
@@ -23,7 +23,7 @@ from shared.errors import ConfigError
 from shared.topics import RAW
 
 Key = Annotated[str, Field(min_length=1, max_length=200)]
-WISH_EXAMPLE: JsonDict = {
+REQUEST_EXAMPLE: JsonDict = {
     "from": "2026-01-01",
     "to": "2026-01-31",
     "feeds": ["results"],
@@ -40,10 +40,10 @@ PLAN_EXAMPLE: JsonDict = {
 }
 
 
-class ArchiveWish(BaseModel):
-    """What of the archive is to be told once more."""
+class ArchiveReplayRequest(BaseModel):
+    """Which archived documents to replay."""
 
-    model_config = ConfigDict(extra="forbid", populate_by_name=True, json_schema_extra={"examples": [WISH_EXAMPLE]})
+    model_config = ConfigDict(extra="forbid", populate_by_name=True, json_schema_extra={"examples": [REQUEST_EXAMPLE]})
 
     from_date: date | None = Field(default=None, alias="from", description="first day; default: the archive's first")
     to_date: date | None = Field(default=None, alias="to", description="last day, inclusive; default: its last")
@@ -52,13 +52,13 @@ class ArchiveWish(BaseModel):
         default=None, min_length=1, max_length=1000, description="event keys, or patterns: boatrace:2026-01-31:*"
     )
     rate: float | None = Field(
-        default=None, gt=0, le=1e6, allow_inf_nan=False, description="at most so many records a second"
+        default=None, gt=0, le=1e6, allow_inf_nan=False, description="maximum records per second"
     )
-    notify: bool = Field(default=False, description="whether people are told what comes of it")
-    dry_run: bool = Field(default=False, description="only say what would be replayed")
+    notify: bool = Field(default=False, description="send notifications for the replayed records")
+    dry_run: bool = Field(default=False, description="return the plan without replaying")
 
     @model_validator(mode="after")
-    def _in_order(self) -> Self:
+    def _check_days(self) -> Self:
         if self.from_date and self.to_date and self.to_date < self.from_date:
             raise ValueError(f"`to` ({self.to_date}) is before `from` ({self.from_date})")
         return self
@@ -68,8 +68,8 @@ class ArchiveWish(BaseModel):
         return self.keys is None or any(fnmatchcase(key, pattern) for pattern in self.keys)
 
 
-class ArchivePlan(BaseModel):
-    """A wish, pinned: the windows, and how much of the archive counts. What is kept later is not replayed."""
+class ArchiveReplayPlan(BaseModel):
+    """A replay request with its windows and the length of the index. Documents archived later are not replayed."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [PLAN_EXAMPLE]})
 
@@ -77,51 +77,55 @@ class ArchivePlan(BaseModel):
     from_archive: bool = True
     wish: dict[str, Any]
     notify: bool
-    windows: list[str] = Field(description="as the fetcher's cursors name them, in the order in which they are told")
-    lines: int = Field(description="documents that the archive's index held")
-    selected: int = Field(description="records")
+    windows: list[str] = Field(description="cursor keys of the windows, in replay order")
+    lines: int = Field(description="documents in the archive's index when the replay was planned")
+    selected: int = Field(description="records to replay")
 
 
-def planned(wish: ArchiveWish, source: Source, lines: Sequence[IndexLine], retell: Retelling) -> ArchivePlan:
-    """Splits every document of the windows to count. Raises ConfigError where there is nothing to replay."""
-    found = wanted(wish, source, lines)
+def plan_replay(
+    request: ArchiveReplayRequest, source: Source, lines: Sequence[IndexLine], recapture: Recapture
+) -> ArchiveReplayPlan:
+    """Splits every document of the windows to count its records. Raises ConfigError if there is nothing to replay."""
+    windows = requested_windows(request, source, lines)
     selected = sum(
-        wish.selects(record)
-        for window, kept in found.items()
-        for record in retell(window, kept).records
+        request.selects(record)
+        for window, window_lines in windows.items()
+        for record in recapture(window, window_lines).records
         if record.topic == RAW
     )
     if not selected:
-        raise ConfigError("the archive holds no record of these days, feeds and keys")
-    return ArchivePlan(
-        wish=wish.model_dump(mode="json", by_alias=True, exclude_defaults=True),
-        notify=wish.notify,
-        windows=[window.key(source.name) for window in found],
+        raise ConfigError("the archive has no record for these days, feeds and keys")
+    return ArchiveReplayPlan(
+        wish=request.model_dump(mode="json", by_alias=True, exclude_defaults=True),
+        notify=request.notify,
+        windows=[window.key(source.name) for window in windows],
         lines=len(lines),
         selected=selected,
     )
 
 
-def wanted(wish: ArchiveWish, source: Source, lines: Iterable[IndexLine]) -> dict[Window, list[IndexLine]]:
-    feeds = source.feeds_of(wish.feeds)
-    found = histories(lines, source, wish.from_date, wish.to_date)
-    return {window: kept for window, kept in found.items() if window.feed in feeds}
+def requested_windows(
+    request: ArchiveReplayRequest, source: Source, lines: Iterable[IndexLine]
+) -> dict[Window, list[IndexLine]]:
+    feeds = source.feeds_of(request.feeds)
+    by_window = lines_by_window(lines, source, request.from_date, request.to_date)
+    return {window: window_lines for window, window_lines in by_window.items() if window.feed in feeds}
 
 
-def retelling(
-    target: Mapping[str, Any], source: Source, lines: Sequence[IndexLine], retell: Retelling, revision: str
+def replayed_windows(
+    target: Mapping[str, Any], source: Source, lines: Sequence[IndexLine], recapture: Recapture, revision: str
 ) -> tuple[list[Window], Callable[[Window], list[NewRecord]]]:
-    """The windows of a planned replay, and what is told of each."""
-    plan = ArchivePlan.model_validate({name: target[name] for name in ArchivePlan.model_fields})
-    wish = ArchiveWish.model_validate(plan.wish)
-    kept = histories(lines[: plan.lines], source)
+    """The windows of a planned replay, and a function that returns the records of one."""
+    plan = ArchiveReplayPlan.model_validate({name: target[name] for name in ArchiveReplayPlan.model_fields})
+    request = ArchiveReplayRequest.model_validate(plan.wish)
+    by_window = lines_by_window(lines[: plan.lines], source)
     windows = [window for key in plan.windows if (window := window_of(key, source.name)) is not None]
 
-    def told(window: Window) -> list[NewRecord]:
+    def records_of(window: Window) -> list[NewRecord]:
         return [
             record._replace(headers={**record.headers, "revision": revision.encode()})
-            for record in retell(window, kept.get(window, [])).records
-            if record.topic == RAW and wish.selects(record)
+            for record in recapture(window, by_window.get(window, [])).records
+            if record.topic == RAW and request.selects(record)
         ]
 
-    return windows, told
+    return windows, records_of

@@ -1,4 +1,4 @@
-"""Backfills: windows that an operator asked for beside the plan, and what became of each. Not thread-safe."""
+"""Tracks backfills: windows requested in addition to the plan, with their outcomes. Not thread-safe."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from typing import Literal
 
 from services.fetcher.planning.windows import Window
 
-Outcome = Literal["due", "done", "failed", "missing", "live"]
+WindowOutcome = Literal["due", "done", "failed", "missing", "live"]
 
 
 @dataclass
 class Backfill:
-    """`again`: also fetch windows that are done already."""
+    """One backfill. `again`: also fetch windows that are done."""
 
     windows: tuple[Window, ...]
     again: bool
-    outcomes: dict[Window, Outcome] = field(default_factory=dict)
+    outcomes: dict[Window, WindowOutcome] = field(default_factory=dict)
 
     def restart(self, done: Collection[Window]) -> None:
-        """Start over from the windows that are committed as done."""
+        """Start over. `done` are the windows that are committed as done."""
         self.outcomes = {window: "done" if window in done and not self.again else "due" for window in self.windows}
 
 
 class Backfills:
-    """All open backfills by name."""
+    """All open backfills, by name (the id of their operation)."""
 
     def __init__(self) -> None:
         self._by_name: dict[str, Backfill] = {}
 
     def add(self, name: str, windows: Iterable[Window], again: bool, done: Collection[Window]) -> None:
-        """Does nothing if the name is known."""
+        """Does nothing if there is a backfill of this name."""
         if name not in self._by_name:
             added = self._by_name[name] = Backfill(tuple(windows), again)
             added.restart(done)
@@ -44,15 +44,15 @@ class Backfills:
         for backfill in self._by_name.values():
             backfill.restart(done)
 
-    def settle(self, window: Window, outcome: Outcome) -> None:
+    def record_outcome(self, window: Window, outcome: WindowOutcome) -> None:
         for backfill in self._by_name.values():
             if window in backfill.outcomes:
                 backfill.outcomes[window] = outcome
 
-    def due(self) -> Iterator[Window]:
-        """Windows still to be fetched, each once, in the order they were asked for."""
-        found = (w for each in self._by_name.values() for w, outcome in each.outcomes.items() if outcome == "due")
-        yield from dict.fromkeys(found)
+    def due_windows(self) -> Iterator[Window]:
+        """Windows to fetch, each once, in the order they were requested."""
+        windows = (w for each in self._by_name.values() for w, outcome in each.outcomes.items() if outcome == "due")
+        yield from dict.fromkeys(windows)
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Windows of each backfill by outcome."""

@@ -1,4 +1,4 @@
-"""How far a window is: the keyed state that commits together with its records."""
+"""The cursor of a window: keyed state that is committed together with the window's records."""
 
 from __future__ import annotations
 
@@ -8,66 +8,66 @@ from typing import Literal
 
 import msgspec
 
-State = Literal["live", "done", "failed"]
+CursorState = Literal["live", "done", "failed"]
 
 
-class Version(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """The slice that was last told of an event. `first` is the hash of its first version where that is another."""
+class SliceVersion(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """The last emitted slice of an event. `first` is the hash of its first version, or empty if this is the first."""
 
     hash: str
     ordinal: int
     first: str = ""
 
-    def next(self, hash_: str) -> Version:
-        return Version(hash_, self.ordinal + 1, self.first or self.hash)
+    def next(self, hash_: str) -> SliceVersion:
+        return SliceVersion(hash_, self.ordinal + 1, self.first or self.hash)
 
     @property
-    def is_as_at_first(self) -> bool:
+    def is_unchanged_since_first(self) -> bool:
         return self.first in {"", self.hash}
 
 
-Seen = Mapping[str, Version]
+KnownVersions = Mapping[str, SliceVersion]
 
 
-class Cursor(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One window. `live`: visited, and to be visited again. `document` is the last one's SHA-256."""
+class WindowCursor(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The state of one window. `live`: to be fetched again. `document` is the SHA-256 of the last document."""
 
-    state: State = msgspec.field(default="live")
+    state: CursorState = msgspec.field(default="live")
     document: str | None = None
     etag: str | None = None
     fetched_at: datetime | None = None
     attempts: int = 0
     error: str | None = None
-    seen: dict[str, Version] = {}
+    seen: dict[str, SliceVersion] = {}
 
-    def failed(self, error: str) -> Cursor:
-        """What was seen stays: the next good document continues from it."""
+    def as_failed(self, error: str) -> WindowCursor:
+        """The cursor after a failed fetch. It keeps `seen`, so that the next good document continues from it."""
         return msgspec.structs.replace(self, state="failed", attempts=self.attempts + 1, error=error)
 
-    def well_again(self) -> Cursor:
+    def as_recovered(self) -> WindowCursor:
         return msgspec.structs.replace(self, state="live", attempts=0, error=None)
 
 
-class Standing(msgspec.Struct, frozen=True):
-    """The part of a cursor that planning needs; reading it leaves out `seen`, which is most of the bytes."""
+class WindowStatus(msgspec.Struct, frozen=True):
+    """The part of a cursor that planning needs. Decoding it skips `seen`, which is most of the bytes."""
 
-    state: State = "live"
+    state: CursorState = "live"
     attempts: int = 0
     error: str | None = None
 
 
 _ENCODER = msgspec.json.Encoder()
-_CURSOR = msgspec.json.Decoder(Cursor)
-_STANDING = msgspec.json.Decoder(Standing)
+_CURSOR = msgspec.json.Decoder(WindowCursor)
+_STATUS = msgspec.json.Decoder(WindowStatus)
 
 
-def encode(cursor: Cursor) -> bytes:
+def encode(cursor: WindowCursor) -> bytes:
     return _ENCODER.encode(cursor)
 
 
-def decode(value: bytes) -> Cursor:
+def decode(value: bytes) -> WindowCursor:
     return _CURSOR.decode(value)
 
 
-def standing_of(value: bytes) -> Standing:
-    return _STANDING.decode(value)
+def status_of(value: bytes) -> WindowStatus:
+    return _STATUS.decode(value)

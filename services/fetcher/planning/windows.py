@@ -1,4 +1,4 @@
-"""Which windows are due, and when. The time is an argument."""
+"""Computes which windows are due and when. The time is an argument."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 from shared.backoff import Backoff
 
-LONGEST_BACKOFF_S = 3600.0
+MAX_BACKOFF_S = 3600.0
 DAY = timedelta(days=1)
 
 
@@ -21,23 +21,23 @@ class Window(NamedTuple):
     date: date
 
     def key(self, source: str) -> str:
-        """Its name among the cursors."""
+        """The key of its cursor: SOURCE/FEED/YYYY-MM-DD."""
         return f"{source}/{self.feed}/{self.date.isoformat()}"
 
 
-class Due(NamedTuple):
-    """A window to fetch now. Historical: its day is over, and the document is the last one."""
+class DueWindow(NamedTuple):
+    """A window to fetch now. `historical`: its day is over, so the document is final."""
 
     window: Window
     historical: bool
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What an operator asked for: days from `first` to `last`, inclusive; None leaves an end open.
+class FetchPlan:
+    """The days to fetch: from `first` to `last`, inclusive; None leaves an end open.
 
-    `follow`: go on with each new day as it comes. `recorded`: the source is an archive, all of its days are over
-    whatever the clock says.
+    `follow`: continue with each new day. `recorded`: the source is an archive, so all days are over whatever the clock
+    shows.
     """
 
     first: date | None = None
@@ -47,17 +47,17 @@ class Plan:
 
     def __post_init__(self) -> None:
         if self.recorded and (self.first is None or self.last is None):
-            raise ValueError("an archive is read from a first to a last day")
+            raise ValueError("a recorded plan needs both `first` and `last`")
 
-    def follows(self, today: date) -> bool:
-        """Whether the running day is part of it."""
-        asked = self.follow or self.first is not None or self.last is not None
+    def includes_today(self, today: date) -> bool:
+        """Whether the plan includes the current day, `today`."""
+        is_requested = self.follow or self.first is not None or self.last is not None
         after_first, before_last = self.first is None or self.first <= today, self.last is None or today <= self.last
-        return asked and not self.recorded and after_first and before_last
+        return is_requested and not self.recorded and after_first and before_last
 
 
 def window_of(key: str, source: str) -> Window | None:
-    """Of a cursor's name; None where it names no window of this source."""
+    """The window of a cursor's key; None if the key is not of a window of this source."""
     match key.split("/"):
         case [name, feed, day] if name == source:
             try:
@@ -68,22 +68,22 @@ def window_of(key: str, source: str) -> Window | None:
 
 
 def day_at(now: datetime, zone: ZoneInfo) -> date:
-    """The source's own day."""
+    """The day in the source's time zone."""
     return now.astimezone(zone).date()
 
 
-def last_ended(now: datetime, zone: ZoneInfo, close_after_s: float) -> date:
-    """The last day whose documents are final."""
+def last_final_day(now: datetime, zone: ZoneInfo, close_after_s: float) -> date:
+    """The last day with final documents: it ended at least `close_after_s` ago."""
     return day_at(now - timedelta(seconds=close_after_s), zone) - DAY
 
 
 def windows_between(first: date, last: date, feeds: Sequence[str]) -> Iterator[Window]:
-    """In date order, and within a day in the order the feeds are declared."""
+    """All windows by date, and within a day in the order of `feeds`."""
     for number in range((last - first).days + 1):
         for feed in feeds:
             yield Window(feed, first + number * DAY)
 
 
 def wait_s(attempts: int, every_s: float) -> float:
-    """From a visit to the next one of the same window: longer with each failure in a row."""
-    return Backoff(every_s, max(every_s, LONGEST_BACKOFF_S)).delay_s(max(1, attempts))
+    """The delay between two fetches of a window; it grows with each failure in a row."""
+    return Backoff(every_s, max(every_s, MAX_BACKOFF_S)).delay_s(max(1, attempts))

@@ -1,7 +1,7 @@
-"""Which files of a recorded archive exist. Symbolic links are followed.
+"""Finds the existing files of a recorded archive. Symbolic links are followed.
 
 A layout is a format string, so names are not parsed: the path of each possible day is looked up. Only the folders that
-the layout names are listed, each once, so a link that leads back to a folder above cannot cause an endless walk.
+the layout names are listed, each once, so a link to a parent folder cannot cause an endless walk.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ FIRST_YEAR = 2000
 def recorded_files(folder: Path, layout: str, feed: str, last_year: int) -> dict[date, str]:
     """The paths below `folder` of the feed's files by day, in order.
 
-    Raises ConfigError where a folder of the layout cannot be listed: which days it holds is then unknown.
+    Raises ConfigError if a folder of the layout cannot be listed, because its days are then unknown.
     """
     first, last = date(FIRST_YEAR, 1, 1).toordinal(), date(last_year, 12, 31).toordinal()
     names: dict[str, frozenset[str]] = {}
@@ -33,12 +33,12 @@ def recorded_files(folder: Path, layout: str, feed: str, last_year: int) -> dict
 
 
 def broken_link(folder: Path, path: str) -> str | None:
-    """A description of the first symbolic link on the way from `folder` to `path` that leads nowhere, if there is one.
+    """A description of the first broken symbolic link on the way from `folder` to `path`; None if there is none.
 
-    Links that lead to each other count.
+    Links that form a circle count as broken.
     """
-    way = [folder, *(folder / parent for parent in reversed(PurePosixPath(path).parents)), folder / path]
-    for part in way:
+    path_parts = [folder, *(folder / parent for parent in reversed(PurePosixPath(path).parents)), folder / path]
+    for part in path_parts:
         if part.is_symlink() and not part.exists():
             return f"{part} is a broken symbolic link (to {part.readlink()})"
     return None

@@ -1,6 +1,6 @@
-"""A declared source: where its documents are, how they fall into events, how it may be asked.
+"""The declaration of a source: the addresses of its documents, how they split into events, and request limits.
 
-Reading the YAML file is yaml_file.py's job.
+yaml_file.py reads declarations from YAML files.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from shared.events import Frozen, ReferenceRow
 from shared.records import reason_of
 
 REFERENCE = "reference"
-"""The feed of base data, which every source has and none declares."""
+"""The feed of reference data. Every source has it; none declares it."""
 
 
 def _template(text: str) -> str:
     try:
         text.format(feed="feed", date=date(2026, 1, 31))
     except (AttributeError, IndexError, KeyError, ValueError) as error:
-        raise ValueError(f"expected a path with {{date:%Y%m%d}} or {{feed}} in it, got {text!r}: {error}") from error
+        raise ValueError(f"expected a path with only {{date:FORMAT}} and {{feed}}, got {text!r}: {error}") from error
     return text
 
 
@@ -33,7 +33,7 @@ def _zone(name: str) -> str:
     try:
         ZoneInfo(name)
     except (KeyError, OSError, ValueError) as error:
-        raise ValueError(f"no time zone of the name {name!r}") from error
+        raise ValueError(f"expected the name of a time zone (like Asia/Tokyo), got {name!r}") from error
     return name
 
 
@@ -45,12 +45,12 @@ def _web_address(url: str) -> str:
 
 
 def _rows(table: Any) -> Any:
-    """The short form, code to name or code to {name, attribute ...}, as rows."""
+    """Rows from the short form: code to name, or code to {name, attribute ...}."""
     if not isinstance(table, Mapping):
         return table
     rows = []
-    for code, said in table.items():
-        attributes = dict(said) if isinstance(said, Mapping) else {"name": said}
+    for code, entry in table.items():
+        attributes = dict(entry) if isinstance(entry, Mapping) else {"name": entry}
         rows.append({"code": str(code), "name": attributes.pop("name", None), "attributes": attributes})
     return rows
 
@@ -66,27 +66,30 @@ class Feed(Frozen):
 
     name: Name
     dated: Template = Field(description="path of a day's document")
-    today: Template | None = Field(default=None, description="path of the newest document; asked while a day runs")
-    events: str = Field(min_length=1, description="key of the array of events; dots lead into inner objects")
+    today: Template | None = Field(default=None, description="path of the newest document, fetched during the day")
+    events: str = Field(min_length=1, description="key of the array of events; dots separate nested keys")
     close: Literal["changed", "reemit-first"] = Field(
-        default="changed", description="after the day: only what changed, or also what never changed since its first"
+        default="changed",
+        description="what to emit after the day: changed events, or also events unchanged since their first version",
     )
 
 
 class Identity(Frozen):
-    """Keys of an event's slice that say which event it is: its date (YYYY-MM-DD), venue and number."""
+    """The keys of an event's slice that identify it: its date (YYYY-MM-DD), venue and number."""
 
     date: str
     venue: str
     number: str
 
 
-class Live(Frozen):
+class LivePolling(Frozen):
     poll_interval_s: Seconds = 300
-    close_after_s: float = Field(default=900, ge=0, description="from the end of a day until its documents are final")
+    close_after_s: float = Field(
+        default=900, ge=0, description="seconds from the end of a day until its documents are final"
+    )
 
 
-class Http(Frozen):
+class HttpLimits(Frozen):
     connect_timeout_s: Seconds = 3
     read_timeout_s: Seconds = 5
     total_timeout_s: Seconds = 30
@@ -94,7 +97,7 @@ class Http(Frozen):
 
 
 class RetryPolicy(Frozen):
-    """As in shared/retry.py."""
+    """The arguments of shared/retry.py."""
 
     tries: int = Field(default=4, ge=1, le=100)
     first_delay_s: Seconds = 0.5
@@ -105,7 +108,7 @@ class RetryPolicy(Frozen):
 
 
 class Source(Frozen):
-    """A place to fetch from, whole."""
+    """A complete declaration."""
 
     name: Name
     base_url: Annotated[str, AfterValidator(_web_address)]
@@ -113,20 +116,20 @@ class Source(Frozen):
     feeds: Annotated[tuple[Feed, ...], Field(min_length=1)]
     identity: Identity
     archive: Template | None = None
-    live: Live = Live()
-    concurrency: int = Field(default=4, ge=1, le=64, description="documents fetched at once, at most")
-    http: Http = Http()
+    live: LivePolling = LivePolling()
+    concurrency: int = Field(default=4, ge=1, le=64, description="maximum documents fetched at the same time")
+    http: HttpLimits = HttpLimits()
     retry: RetryPolicy = RetryPolicy()
     reference: dict[Name, Table] = Field(default_factory=dict)
 
     @model_validator(mode="after")
-    def _names_differ(self) -> Source:
+    def _check_names(self) -> Source:
         names = [feed.name for feed in self.feeds]
         if len(set(names)) < len(names) or REFERENCE in names:
-            raise ValueError(f"feeds: expected different names, none of them {REFERENCE!r}, got {', '.join(names)}")
+            raise ValueError(f"feeds: expected unique names other than {REFERENCE!r}, got {', '.join(names)}")
         for table, rows in self.reference.items():
             if len({row.code for row in rows}) < len(rows):
-                raise ValueError(f"reference.{table}: expected every code once")
+                raise ValueError(f"reference.{table}: expected unique codes")
         return self
 
     @property
@@ -137,19 +140,20 @@ class Source(Frozen):
         return next(feed for feed in self.feeds if feed.name == name)
 
     def feeds_of(self, names: Collection[str] | None) -> list[str]:
-        """The feeds that are named, in the order they are declared; all where none are. Raises ConfigError."""
-        there = [feed.name for feed in self.feeds]
-        if unknown := sorted(set(names or ()) - set(there)):
-            raise ConfigError(f"source {self.name} has no feed {unknown[0]!r}; it has {', '.join(there)}")
-        return [name for name in there if not names or name in names]
+        """The named feeds in declared order; all feeds if `names` is empty or None. Raises ConfigError for an unknown
+        one."""
+        declared = [feed.name for feed in self.feeds]
+        if unknown := sorted(set(names or ()) - set(declared)):
+            raise ConfigError(f"source {self.name} has no feed {unknown[0]!r}; it has {', '.join(declared)}")
+        return [name for name in declared if not names or name in names]
 
-    def at(self, base_url: str) -> Source:
+    def with_base_url(self, base_url: str) -> Source:
         """The same source at another address."""
         return self.model_copy(update={"base_url": base_url.rstrip("/")})
 
 
 def source_of(declared: Mapping[str, Any], origin: str) -> Source:
-    """Raises ConfigError that names `origin` (the file) and every wrong key."""
+    """Raises ConfigError with `origin` (the file) and the wrong keys."""
     try:
         return Source.model_validate(declared)
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""A fetched document, and what every place to fetch from gives."""
+"""A fetched document, and the protocol of everything that documents are fetched from."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Protocol
 
 import msgspec
 
-from services.fetcher.planning.windows import Due
+from services.fetcher.planning.windows import DueWindow
 
 
 class Absence(Enum):
-    """Why there is no document; neither is an error."""
+    """Why a fetch returned no document. Neither is an error."""
 
     NOT_PUBLISHED = "not published"
     UNCHANGED = "unchanged"
@@ -23,7 +23,7 @@ class Absence(Enum):
 
 @dataclass(frozen=True)
 class Document:
-    """One body as it came, uncompressed. `url` is the path inside the archive for a recorded one."""
+    """A document with its uncompressed body. `url` of a recorded document is its path inside the archive."""
 
     feed: str
     date: date
@@ -36,12 +36,12 @@ class Document:
 
     @cached_property
     def hash(self) -> str:
-        """Its name in the archive."""
+        """SHA-256 of the body in hex, which is its name in the archive."""
         return hashlib.sha256(self.body).hexdigest()
 
 
 class IndexLine(msgspec.Struct, frozen=True):
-    """A document that is in the archive."""
+    """One line of the archive's index: a document without its body."""
 
     feed: str
     date: date
@@ -50,14 +50,14 @@ class IndexLine(msgspec.Struct, frozen=True):
     published_at: datetime | None
     historical: bool
     hash: str
-    source: str | None = None  # archives that were begun by an older version do not tell
+    source: str | None = None  # None in lines written by an older version
 
 
 class DocumentSource(Protocol):
-    """Where documents come from: a server, or a recorded archive. Called from several threads at once."""
+    """Where documents come from: a server or a recorded archive. Must be thread-safe."""
 
-    def fetch(self, due: Due, etag: str | None) -> Document | Absence:
-        """Raises TransientError where a later try may go well, InvalidDocument where what came is no document."""
+    def fetch(self, due: DueWindow, etag: str | None) -> Document | Absence:
+        """Raises TransientError if a retry may succeed, InvalidDocument if the answer is not a valid document."""
         ...
 
     def close(self) -> None: ...

@@ -1,4 +1,4 @@
-"""Documents over HTTP: one client for all threads, conditional requests, limits on time and size."""
+"""Fetches documents over HTTP, with one client for all threads, conditional requests, and limits on time and size."""
 
 from __future__ import annotations
 
@@ -12,23 +12,27 @@ from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import httpx
 
-from services.fetcher.planning.windows import Due
+from services.fetcher.planning.windows import DueWindow
 from services.fetcher.sources.declaration import Source
 from services.fetcher.sources.documents import Absence, Document
 from shared.clock import Clock
 from shared.errors import InvalidDocument, TransientError
 from shared.loopback import is_loopback
 
-# The server is busy or asks for patience; everything else below 500 will be the same next time.
-PASSING = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
+# Worth a retry, like 5xx. Any other status below 500 would be the same next time.
+RETRYABLE = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
 
-# An entity tag (RFC 9110, section 8.8.3) in ASCII. Any other cannot be sent back, or not as it was received.
-TAG = re.compile(r'(W/)?"[\x21\x23-\x7e]*"')
-LONGEST_TAG = 256
+# An entity tag (RFC 9110, section 8.8.3) in ASCII. Any other cannot be sent back exactly as it was received.
+ENTITY_TAG = re.compile(r'(W/)?"[\x21\x23-\x7e]*"')
+MAX_TAG_CHARS = 256
 
 
 class HttpSource:
-    """`elapsed_s` measures the limit on a whole document, which a trickling server would never reach otherwise."""
+    """A DocumentSource over HTTP.
+
+    `elapsed_s` is the clock of the time limit on a whole document. Without that limit a slow server could send for any
+    time, because httpx limits only each read.
+    """
 
     def __init__(self, source: Source, clock: Clock, elapsed_s: Callable[[], float] = time.monotonic) -> None:
         self._source = source
@@ -41,17 +45,16 @@ class HttpSource:
             headers={"User-Agent": "headrace", "Accept": "application/json"},
             follow_redirects=True,
             max_redirects=3,
-            # None are kept: a value that is not ASCII could not be sent back, and would fail every later request.
+            # No cookies are stored: one that is not ASCII could not be sent back and would fail every later request.
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-            trust_env=not is_loopback(
-                httpx.URL(source.base_url).host
-            ),  # a proxy of the environment never leads to ourselves
+            # A proxy from the environment cannot reach this machine's loopback addresses.
+            trust_env=not is_loopback(httpx.URL(source.base_url).host),
         )
 
-    def fetch(self, due: Due, etag: str | None) -> Document | Absence:
-        """404 is a document that is not published yet; 304 one that is as it was.
+    def fetch(self, due: DueWindow, etag: str | None) -> Document | Absence:
+        """Status 404 means not published yet, 304 means unchanged.
 
-        `etag` may be one that an older version stored: it is sent only if it is usable.
+        `etag` may have been stored by an older version: it is sent only if it is usable.
         """
         url, tag = self._url(due), usable_tag(etag)
         try:
@@ -62,19 +65,19 @@ class HttpSource:
         except httpx.HTTPError as error:
             raise InvalidDocument(f"GET {url}: {type(error).__name__}: {error}") from error
         except RuntimeError as error:
-            # What httpx says when `close` ended the client between two tries.
+            # httpx raises it when `close` ended the client between two tries.
             raise TransientError(f"GET {url}: {error}") from error
 
     def close(self) -> None:
         self._client.close()
 
-    def _url(self, due: Due) -> str:
+    def _url(self, due: DueWindow) -> str:
         feed = self._source.feed(due.window.feed)
         template = feed.dated if due.historical or feed.today is None else feed.today
         return self._source.base_url + template.format(feed=feed.name, date=due.window.date)
 
     def _absence(self, response: httpx.Response) -> Absence | None:
-        """None where a document follows."""
+        """None if the response has a document."""
         status = response.status_code
         if status == HTTPStatus.OK:
             return None
@@ -82,18 +85,18 @@ class HttpSource:
             return Absence.UNCHANGED
         if status == HTTPStatus.NOT_FOUND:
             return Absence.NOT_PUBLISHED
-        if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in PASSING:
-            raise TransientError(f"GET {response.url}: the server answers {status} {response.reason_phrase}")
+        if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in RETRYABLE:
+            raise TransientError(f"GET {response.url}: the server answered {status} {response.reason_phrase}")
         raise InvalidDocument(f"GET {response.url}: expected 200, 304 or 404, got {status} {response.reason_phrase}")
 
-    def _document(self, due: Due, url: str, response: httpx.Response) -> Document:
+    def _document(self, due: DueWindow, url: str, response: httpx.Response) -> Document:
         return Document(
             feed=due.window.feed,
             date=due.window.date,
             url=url,
             body=self._body(url, response),
             fetched_at=self._clock.now(),
-            published_at=_instant(response.headers.get("Last-Modified")),
+            published_at=_parse_http_date(response.headers.get("Last-Modified")),
             etag=usable_tag(response.headers.get("ETag")),
             historical=due.historical,
         )
@@ -107,17 +110,17 @@ class HttpSource:
             if len(body) > limits.max_body_bytes:
                 raise InvalidDocument(f"GET {url}: expected at most {limits.max_body_bytes:,} bytes, got more")
             if self._elapsed_s() > deadline_s:
-                raise TransientError(f"GET {url}: no whole document within {limits.total_timeout_s:g} s")
+                raise TransientError(f"GET {url}: the document is not complete within {limits.total_timeout_s:g} s")
         return bytes(body)
 
 
 def usable_tag(tag: str | None) -> str | None:
-    """The entity tag where it can be sent back as it was received, else None."""
-    return tag if tag is not None and len(tag) <= LONGEST_TAG and TAG.fullmatch(tag) else None
+    """The entity tag if it can be sent back as it was received, else None."""
+    return tag if tag is not None and len(tag) <= MAX_TAG_CHARS and ENTITY_TAG.fullmatch(tag) else None
 
 
-def _instant(text: str | None) -> datetime | None:
-    """Of an HTTP date; None where there is none or it is none."""
+def _parse_http_date(text: str | None) -> datetime | None:
+    """The instant of an HTTP date in UTC; None if it is missing or invalid."""
     try:
         return parsedate_to_datetime(text).astimezone(UTC) if text else None
     except (ValueError, OverflowError):

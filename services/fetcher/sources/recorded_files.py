@@ -1,4 +1,4 @@
-"""Documents of a recorded archive: gzip files by feed and date, in the layout that the source declares."""
+"""Reads the documents of a recorded archive: gzip files by feed and date, in the layout that the source declares."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import zlib
 from datetime import date
 from pathlib import Path
 
-from services.fetcher.planning.windows import Due
+from services.fetcher.planning.windows import DueWindow
 from services.fetcher.sources.archive_files import broken_link, recorded_files
 from services.fetcher.sources.declaration import Source
 from services.fetcher.sources.documents import Absence, Document
@@ -16,12 +16,17 @@ from shared.errors import ConfigError, InvalidDocument, TransientError
 GZIP = 16 + zlib.MAX_WBITS
 
 
-class ArchiveSource:
-    """Reads below `folder`, through symbolic links. A file that is not there is a document that was never published."""
+class RecordedFileSource:
+    """A DocumentSource over the files in `folder`; symbolic links are followed.
+
+    A missing file is a document that was never published.
+    """
 
     def __init__(self, source: Source, folder: Path, clock: Clock) -> None:
         if source.archive is None:
-            raise ConfigError(f"source {source.name}: `archive` is not declared: where are its files?")
+            raise ConfigError(
+                f"source {source.name} declares no `archive`: add the path of its recorded documents to its YAML file"
+            )
         if not (folder / (first := _first_folder(source.archive))).is_dir():
             cause = broken_link(folder, first) or f"expected {folder}/{source.archive}"
             raise ConfigError(f"no archive of {source.name} in {folder}: {cause}")
@@ -31,8 +36,8 @@ class ArchiveSource:
         self._folder = folder
         self._clock = clock
 
-    def fetch(self, due: Due, etag: str | None) -> Document | Absence:  # noqa: ARG002 - files have no tags
-        """Everything recorded is historical: when it was first public is not known."""
+    def fetch(self, due: DueWindow, etag: str | None) -> Document | Absence:  # noqa: ARG002 - files have no tags
+        """Every recorded document is historical: when it was first public is not known."""
         window = due.window
         path = self._path(window.feed, window.date)
         try:
@@ -43,45 +48,47 @@ class ArchiveSource:
             if isinstance(error, FileNotFoundError):
                 return Absence.NOT_PUBLISHED
             raise TransientError(f"{path}: {error.strerror}") from error
-        body = self._unpacked(path, packed)
+        body = self._decompress(path, packed)
         return Document(window.feed, window.date, path, body, self._clock.now(), historical=True)
 
     def recorded_days(self) -> list[date]:
-        """Every day that has a file, in order. Raises ConfigError where none has, or a folder cannot be listed."""
+        """Every day that has a file, in order. Raises ConfigError if there is none or a folder cannot be listed."""
         last_year = self._clock.now().year + 1
         by_feed = [recorded_files(self._folder, self._layout, feed, last_year) for feed in self._feeds]
-        found = sorted(set().union(*by_feed))
-        if not found:
-            raise ConfigError(f"no day in the archive {self._folder}: expected files {self._layout}")
-        return found
+        days = sorted(set().union(*by_feed))
+        if not days:
+            raise ConfigError(f"the archive {self._folder} has no documents: expected files {self._layout}")
+        return days
 
-    def days(self) -> tuple[date, date]:
+    def day_range(self) -> tuple[date, date]:
         """The first and the last day that has a file."""
-        found = self.recorded_days()
-        return found[0], found[-1]
+        days = self.recorded_days()
+        return days[0], days[-1]
 
     def close(self) -> None:
-        """Nothing stays open."""
+        """Does nothing: no file stays open."""
 
     def _path(self, feed: str, day: date) -> str:
         return self._layout.format(feed=feed, date=day)
 
-    def _unpacked(self, path: str, packed: bytes) -> bytes:
-        unpacker = zlib.decompressobj(GZIP)
+    def _decompress(self, path: str, packed: bytes) -> bytes:
+        decompressor = zlib.decompressobj(GZIP)
         try:
-            body = unpacker.decompress(packed, self._max_body_bytes + 1)
+            body = decompressor.decompress(packed, self._max_body_bytes + 1)
         except zlib.error as error:
-            raise InvalidDocument(f"{path}: no gzip file, or a damaged one: {error}") from error
+            raise InvalidDocument(f"{path}: expected an undamaged gzip file: {error}") from error
         if len(body) > self._max_body_bytes:
             raise InvalidDocument(f"{path}: expected at most {self._max_body_bytes:,} bytes, got more")
-        if not unpacker.eof:
-            raise InvalidDocument(f"{path}: the gzip file ends before its end, after {len(packed):,} bytes")
-        if unpacker.unused_data:
-            raise InvalidDocument(f"{path}: expected one gzip member, got {len(unpacker.unused_data):,} bytes after it")
+        if not decompressor.eof:
+            raise InvalidDocument(f"{path}: the gzip file is truncated after {len(packed):,} bytes")
+        if decompressor.unused_data:
+            raise InvalidDocument(
+                f"{path}: expected one gzip member, got {len(decompressor.unused_data):,} bytes after it"
+            )
         return body
 
 
 def _first_folder(layout: str) -> str:
-    """What must be in the archive's folder whatever the day: the path up to its first part that varies."""
+    """The folder that exists for every feed and day: the layout's path up to its first placeholder."""
     fixed = layout.split("{", 1)[0]
     return fixed.rpartition("/")[0]

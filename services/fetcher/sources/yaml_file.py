@@ -1,4 +1,4 @@
-"""Reads a declared source from its YAML file: one of sources/, or a file of the user's own."""
+"""Reads the declaration of a source from a YAML file: one in this folder, or the user's own."""
 
 from __future__ import annotations
 
@@ -11,48 +11,48 @@ import yaml
 from services.fetcher.sources.declaration import Source, source_of
 from shared.errors import ConfigError
 
-SHIPPED = Path(__file__).parent
+SHIPPED_DIR = Path(__file__).parent
 SUFFIXES = (".yaml", ".yml")
 
 
 def load_source(name: str) -> Source:
-    """By name (`boatrace`) or by path (`my/FILE.yaml`). Raises ConfigError that names file and key."""
+    """Load a source by name (`boatrace`) or by path (`my/FILE.yaml`). Raises ConfigError with the file and the key."""
     path = _path_of(name, Path())
-    return source_of(_declared(path, ()), str(path))
+    return source_of(_read_declaration(path, ()), str(path))
 
 
 def _path_of(name: str, folder: Path) -> Path:
     """A name with a suffix is a path, relative to `folder`."""
-    path = folder / name if name.endswith(SUFFIXES) else SHIPPED / f"{name}.yaml"
+    path = folder / name if name.endswith(SUFFIXES) else SHIPPED_DIR / f"{name}.yaml"
     if not path.is_file():
-        shipped = ", ".join(sorted(each.stem for each in SHIPPED.glob("*.yaml")))
-        raise ConfigError(f"expected a source among {shipped}, or the path of a FILE.yaml; there is no {name}")
+        shipped = ", ".join(sorted(each.stem for each in SHIPPED_DIR.glob("*.yaml")))
+        raise ConfigError(f"expected one of the sources {shipped}, or the path of a YAML file; {name} does not exist")
     return path
 
 
-def _declared(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
-    """The file's keys over those of the source it extends."""
-    if path.resolve() in seen:
-        raise ConfigError(f"{path}: extends: the files extend each other in a circle")
+def _read_declaration(path: Path, extending: tuple[Path, ...]) -> dict[str, Any]:
+    """The file's keys merged over those of the source it extends."""
+    if path.resolve() in extending:
+        raise ConfigError(f"{path}: extends: the files form a circle; remove one `extends`")
     try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+        declared = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: no readable YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(found, dict):
-        raise ConfigError(f"{path}: expected keys and values, got {type(found).__name__}")
-    base = found.pop("extends", None)
+        raise ConfigError(f"{path}: cannot read as YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(declared, dict):
+        raise ConfigError(f"{path}: expected a mapping, got {type(declared).__name__}")
+    base = declared.pop("extends", None)
     if base is None:
-        return found
+        return declared
     if not isinstance(base, str):
         raise ConfigError(f"{path}: extends: expected the name of a source, got {base!r}")
-    return _merged(_declared(_path_of(base, path.parent), (*seen, path.resolve())), found)
+    return _merge(_read_declaration(_path_of(base, path.parent), (*extending, path.resolve())), declared)
 
 
-def _merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Mappings are merged key by key; everything else, lists too, is replaced."""
-    inner = {
-        key: _merged(under[key], value)
-        for key, value in over.items()
-        if isinstance(value, Mapping) and isinstance(under.get(key), Mapping)
+def _merge(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """`over` merged over `under`: mappings key by key; any other value, also a list, is replaced."""
+    nested = {
+        key: _merge(base[key], value)
+        for key, value in overrides.items()
+        if isinstance(value, Mapping) and isinstance(base.get(key), Mapping)
     }
-    return {**under, **over, **inner}
+    return {**base, **overrides, **nested}

@@ -1,21 +1,21 @@
-"""What a channel is, and how it says that a message did not go out."""
+"""The interface of a channel, and the errors for a message that was not sent."""
 
 from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 from uuid import UUID
 
-from services.notifier.pacing import Rate
+from services.notifier.pacing import RateLimit
 from shared.errors import HeadraceError, TransientError
 
-# Of the refusals (4xx) these may pass: request timeout, too early, too many requests.
-PASSING = frozenset({408, 425, 429})
+# 4xx statuses worth a retry: request timeout, too early, too many requests.
+RETRYABLE_STATUSES = frozenset({408, 425, 429})
 
 
 class ChannelBusy(TransientError):
-    """The channel cannot take the message now; it is tried again, not before `retry_after_s` where that is known.
+    """The channel cannot accept the message now. It is sent again, after `retry_after_s` if the channel gave one.
 
-    After a time-out the message may have gone out all the same: then it is told twice rather than never.
+    After a timeout the message may have been delivered anyway; it is then sent twice rather than never.
     """
 
     def __init__(self, reason: str, retry_after_s: float | None = None) -> None:
@@ -24,11 +24,11 @@ class ChannelBusy(TransientError):
 
 
 class ChannelRefused(HeadraceError):
-    """The channel will never take the message: its address is gone, or the message is wrong."""
+    """The channel will never accept the message: its URL is no longer valid, or the message is not."""
 
 
 class Message(NamedTuple):
-    """What a channel sends. `message_id` is the same in every attempt; `text` is Discord's markdown."""
+    """A message to send. `message_id` is the same in every attempt; `text` is in Discord's markdown."""
 
     message_id: str
     record_id: UUID
@@ -38,31 +38,31 @@ class Message(NamedTuple):
 
 
 class Channel(Protocol):
-    """One way to tell people. Used by one thread at a time."""
+    """A way to send messages to people. Used by one thread at a time."""
 
     @property
     def name(self) -> str: ...
 
     @property
-    def rate(self) -> Rate: ...
+    def rate(self) -> RateLimit: ...
 
     def send(self, message: Message) -> None:
-        """Return once the message was taken. Raises ChannelBusy or ChannelRefused, without any secret in the text."""
+        """Return when the message is accepted. Raises ChannelBusy or ChannelRefused, without any secret in the text."""
         ...
 
 
-def refusal(channel: str, status: int, retry_after_s: float | None) -> ChannelBusy | ChannelRefused:
-    """The error behind an HTTP status that is no success."""
+def error_of_status(channel: str, status: int, retry_after_s: float | None) -> ChannelBusy | ChannelRefused:
+    """The error for an HTTP status outside 2xx."""
     reason = f"{channel} answered HTTP {status}"
-    if status >= 500 or status in PASSING:
+    if status >= 500 or status in RETRYABLE_STATUSES:
         return ChannelBusy(reason, retry_after_s)
     if status in {401, 403, 404, 410}:
-        return ChannelRefused(f"{reason}: its address is gone or its key is wrong; give the channel a new one")
-    return ChannelRefused(f"{reason}: it will not take this message")
+        return ChannelRefused(f"{reason}: its URL is no longer valid or its key is wrong; configure a new URL")
+    return ChannelRefused(f"{reason}: it does not accept this message")
 
 
-def seconds_of(text: object) -> float | None:
-    """A Retry-After value in seconds (RFC 9110's other form, a date, is None: the sender's own back-off serves)."""
+def retry_after_of(text: object) -> float | None:
+    """A Retry-After value in seconds; None for any other text, e.g. the date that RFC 9110 also allows."""
     try:
         seconds = float(str(text))
     except ValueError:

@@ -1,27 +1,27 @@
-"""Tells on a stream, one line a message."""
+"""Writes messages to a stream, one line each."""
 
 from __future__ import annotations
 
 from typing import TextIO
 
 from services.notifier.channels.base import ChannelBusy, Message
-from services.notifier.message import plain
-from services.notifier.pacing import Rate
+from services.notifier.message import plain_text
+from services.notifier.pacing import RateLimit
 
 
 class ConsoleChannel:
-    rate = Rate(burst=1_000, per_s=1_000)
+    rate = RateLimit(burst=1_000, per_s=1_000)
 
     def __init__(self, stream: TextIO, name: str = "console") -> None:
         self.name = name
         self._stream = stream
 
     def send(self, message: Message) -> None:
-        line = plain(message.text)
-        # What the stream's encoding lacks is replaced: a name must not stop the channel.
+        line = plain_text(message.text)
+        # Characters that the stream's encoding lacks are replaced: a name must not stop the channel.
         encoding = self._stream.encoding or "utf-8"
         try:
             self._stream.write(line.encode(encoding, "replace").decode(encoding) + "\n")
             self._stream.flush()
         except OSError as error:
-            raise ChannelBusy(f"{self.name} cannot be written: {error.strerror}") from error
+            raise ChannelBusy(f"cannot write to {self.name}: {error.strerror}") from error

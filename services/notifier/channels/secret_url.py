@@ -1,4 +1,4 @@
-"""An address that is a secret: read from a file, and shown by nobody."""
+"""Reads secret URLs from files and keeps them out of logs and errors."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from shared.loopback import LOOPBACK_HOSTS
 
 
 class SecretUrl:
-    """Keeps a URL out of reprs, logs and errors; only `reveal` gives it."""
+    """A URL that does not show in reprs, logs and errors; `reveal` returns it."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -23,18 +23,18 @@ class SecretUrl:
 
 
 def read_secret_url(file: Path) -> SecretUrl:
-    """Raises ConfigError that names the file and never what is in it."""
+    """Read the URL in `file`. Raises ConfigError, which names the file but not its content."""
     try:
         url = file.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read the secret file {file}: {type(error).__name__}") from error
     if not is_safe(url):
-        raise ConfigError(f"expected one https:// URL in {file} (http:// only for this machine)")
+        raise ConfigError(f"expected one https:// URL in {file} (http:// is allowed only for this machine)")
     return SecretUrl(url)
 
 
 def is_safe(url: str) -> bool:
-    """Whether a secret may travel to this URL: encrypted, or without leaving the machine."""
+    """Whether a secret may be sent to this URL: over https, or to this machine."""
     try:
         parts = urlsplit(url)
     except ValueError:

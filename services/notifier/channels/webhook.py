@@ -1,4 +1,4 @@
-"""Tells by a JSON POST to an address of the operator's own."""
+"""Sends messages as JSON POST requests to a URL that the operator configures."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from urllib.request import (
     Request,
 )
 
-from services.notifier.channels.base import ChannelBusy, Message, refusal, seconds_of
+from services.notifier.channels.base import ChannelBusy, Message, error_of_status, retry_after_of
 from services.notifier.channels.secret_url import SecretUrl
-from services.notifier.message import plain
-from services.notifier.pacing import Rate
+from services.notifier.message import plain_text
+from services.notifier.pacing import RateLimit
 
 
 class WebhookChannel:
     """The body has the keys message_id, rule, event_key, text (plain) and markdown.
 
-    `Idempotency-Key` is the message's id, so that a receiver can leave out what it has.
+    The header `Idempotency-Key` is the message's id, so that a receiver can ignore messages that it already has.
     """
 
-    rate = Rate(burst=10, per_s=10)
+    rate = RateLimit(burst=10, per_s=10)
 
     def __init__(self, url: SecretUrl, timeout_s: float = 5, name: str = "webhook") -> None:
         self.name = name
@@ -44,11 +44,11 @@ class WebhookChannel:
             with self._opener.open(self._request(message), timeout=self._timeout_s):
                 return
         except HTTPError as error:
-            failure = refusal(self.name, error.code, seconds_of(error.headers.get("Retry-After")))
+            failure = error_of_status(self.name, error.code, retry_after_of(error.headers.get("Retry-After")))
             error.close()
         except (OSError, HTTPException) as error:
             failure = ChannelBusy(f"{self.name} cannot be reached: {type(error).__name__}")
-        # Raised out here: the cause may name the address, so it must not be chained.
+        # Raised outside of `except`: the original error may contain the URL, so it must not be chained.
         raise failure
 
     def _request(self, message: Message) -> Request:
@@ -56,17 +56,17 @@ class WebhookChannel:
             "message_id": message.message_id,
             "rule": message.rule,
             "event_key": message.event_key,
-            "text": plain(message.text),
+            "text": plain_text(message.text),
             "markdown": message.text,
         }
         headers = {"Content-Type": "application/json", "Idempotency-Key": message.message_id}
-        return Request(  # noqa: S310  # read_secret_url lets only http and https pass
+        return Request(  # noqa: S310  # read_secret_url accepts only http and https
             self._url.reveal(), json.dumps(body).encode(), headers, method="POST"
         )
 
 
 def _opener() -> OpenerDirector:
-    """urllib's usual opener less redirects, which would turn the POST into a GET, and less its other schemes."""
+    """urllib's default opener without redirects, which would turn the POST into a GET, and without other schemes."""
     opener = OpenerDirector()
     for handler in (ProxyHandler, HTTPHandler, HTTPSHandler, HTTPDefaultErrorHandler, HTTPErrorProcessor):
         opener.add_handler(handler())

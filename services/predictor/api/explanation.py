@@ -1,4 +1,4 @@
-"""GET /predictions/{event_key}/explanation: why the live model says what it says of an event."""
+"""GET /predictions/{event_key}/explanation: explains the live model's prediction of an event."""
 
 from __future__ import annotations
 
@@ -13,46 +13,46 @@ from pydantic import BaseModel, ConfigDict, Field
 from services.predictor.api.router import EventKey
 from services.predictor.data.events import State
 from services.predictor.data.instants import instant_of
-from services.predictor.serving.explanation import Explanation, PastStart, SlotExplained
+from services.predictor.serving.explanation import Explanation, PastStart, SlotExplanation
 from shared.database.connection import DbConnection
-from shared.runtime.api.context import Desk
+from shared.runtime.api.context import AdminContext
 from shared.runtime.api.problems import responses
 
-InState = Annotated[State, Query(description="from which state of knowledge: card, or observation", examples=["card"])]
+StateQuery = Annotated[State, Query(description="state of knowledge: card or observation", examples=["card"])]
 Explain = Callable[[str, State], Explanation | None]
-"""Raises TransientError while the models or the facts are away; None: there is nothing to explain."""
+"""Raises TransientError while the models or the facts are unavailable; None: there is nothing to explain."""
 
-# Which event an entity's result became known of at an instant.
+# The event of an entity whose result became known at an instant.
 _EVENTS = """
 SELECT t.entity_key, e.settled_at, e.event_key FROM analytics.entries t JOIN analytics.events e USING (event_key)
 WHERE t.entity_key = ANY(%(entities)s) AND e.settled_at = ANY(%(settled)s)
 """
 
 
-class CountedStart(BaseModel):
-    """A past start of the entry."""
+class WeightedStart(BaseModel):
+    """A past start of an entry, with its weight in the prediction."""
 
-    weight: float = Field(description="how much it counted; all past starts of the entry together: 1")
-    settled_at: datetime = Field(description="when its result was known")
+    weight: float = Field(description="weight in the prediction; the weights of an entry's past starts sum to 1")
+    settled_at: datetime = Field(description="when its result became known")
     venue: int
     course: int
-    event_key: str | None = Field(default=None, description="where it is still in the tables")
+    event_key: str | None = Field(default=None, description="null: the event is not in the tables")
 
 
 class ExplainedSlot(BaseModel):
-    """One entry."""
+    """The explanation of one entry."""
 
     slot: int
     entity_key: str | None
     win: float = Field(description="P(win)")
     win_without: dict[str, float] = Field(
-        description="P(win) as if nothing of a group of features were known: card, observation, history"
+        description="P(win) with one group of features unknown: card, observation or history"
     )
-    past_starts: list[CountedStart] = Field(description="what counted most comes first")
+    past_starts: list[WeightedStart] = Field(description="the highest weight first")
 
 
 class ExplanationBody(BaseModel):
-    """Where the model looked, and what each group of features did."""
+    """The weights of past starts, and the effect of each group of features."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -84,64 +84,69 @@ class ExplanationBody(BaseModel):
     slots: list[ExplainedSlot]
 
 
-def router(desk: Desk, explain: Explain) -> APIRouter:
+def router(context: AdminContext, explain: Explain) -> APIRouter:
     router = APIRouter(tags=["predictor"])
 
     @router.get(
         "/predictions/{event_key}/explanation",
-        summary="Why the live model says what it says of an event",
+        summary="Explain a prediction of the live model",
         responses=responses(404, 503),
     )
-    def explanation(event_key: EventKey, state: InState = "card") -> ExplanationBody:
-        """Made now, from what was known then. What is left out of an ablation is unknown to the model, not zero; the
-        differences need not add up.
+    def get_prediction_explanation(event_key: EventKey, state: StateQuery = "card") -> ExplanationBody:
+        """Predicts again, from what was known then. Features left out of an ablation are unknown to the model, not
+        zero. The differences need not add up.
 
-        404: no model is live, nobody knows the event, or it was not known in that state.
+        404: no model is live, the event does not exist, or it was not known in this state.
         """
-        found = explain(event_key, state)
-        if found is None:
-            raise HTTPException(HTTPStatus.NOT_FOUND, f"there is nothing to explain of {event_key!r} from its {state}")
-        with desk.transaction() as connection:
-            names = _event_keys(connection, found.slots)
-        return _body(found, names)
+        result = explain(event_key, state)
+        if result is None:
+            raise HTTPException(
+                HTTPStatus.NOT_FOUND,
+                f"no explanation of {event_key!r}: no model is live, or the event is not known in state {state!r}",
+            )
+        with context.transaction() as connection:
+            event_keys = _event_keys(connection, result.slots)
+        return _body(result, event_keys)
 
     return router
 
 
-def _event_keys(connection: DbConnection, slots: Sequence[SlotExplained]) -> dict[tuple[str, datetime], str]:
-    asked = {
+def _event_keys(connection: DbConnection, slots: Sequence[SlotExplanation]) -> dict[tuple[str, datetime], str]:
+    parameters = {
         "entities": [each.entity for each in slots if each.entity],
         "settled": [instant_of(start.settled_us) for each in slots for start in each.past],
     }
-    rows = connection.execute(_EVENTS, asked).fetchall()
+    rows = connection.execute(_EVENTS, parameters).fetchall()
     return {(entity, settled_at): key for entity, settled_at, key in rows}
 
 
-def _body(found: Explanation, names: Mapping[tuple[str, datetime], str]) -> ExplanationBody:
+def _body(explanation: Explanation, event_keys: Mapping[tuple[str, datetime], str]) -> ExplanationBody:
     return ExplanationBody(
-        event_key=found.event_key,
-        state=found.state,
-        model_version=found.model_version,
-        as_of=instant_of(found.as_of_us),
+        event_key=explanation.event_key,
+        state=explanation.state,
+        model_version=explanation.model_version,
+        as_of=instant_of(explanation.as_of_us),
         slots=[
             ExplainedSlot(
                 slot=each.slot,
                 entity_key=each.entity,
                 win=each.win,
                 win_without={str(group): value for group, value in each.without.items()},
-                past_starts=[_start(start, each.entity, names) for start in each.past],
+                past_starts=[_weighted_start(start, each.entity, event_keys) for start in each.past],
             )
-            for each in found.slots
+            for each in explanation.slots
         ],
     )
 
 
-def _start(start: PastStart, entity: str | None, names: Mapping[tuple[str, datetime], str]) -> CountedStart:
+def _weighted_start(
+    start: PastStart, entity: str | None, event_keys: Mapping[tuple[str, datetime], str]
+) -> WeightedStart:
     settled_at = instant_of(start.settled_us)
-    return CountedStart(
+    return WeightedStart(
         weight=start.weight,
         settled_at=settled_at,
         venue=start.venue,
         course=start.course,
-        event_key=None if entity is None else names.get((entity, settled_at)),
+        event_key=None if entity is None else event_keys.get((entity, settled_at)),
     )

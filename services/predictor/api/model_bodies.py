@@ -1,4 +1,4 @@
-"""What requests and answers about models hold."""
+"""Request and response bodies of the endpoints for models."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.config import JsonDict
 
 from services.predictor.registry.gate import Verdict
-from services.predictor.registry.states import Change, ModelState
+from services.predictor.registry.states import ModelState, StateChange
 
 Reason = Annotated[str, Field(min_length=1, max_length=1000, pattern=r"\S")]
 _MODEL: JsonDict = {
@@ -32,23 +32,25 @@ _VERDICT: JsonDict = {
 
 
 class ModelBody(BaseModel):
-    """A model of the registry, in short."""
+    """A model in the registry, in short."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [_MODEL]})
 
-    version: str = Field(description="the last day of its data, and a hash over all of it")
+    version: str = Field(description="last day of its data, and a hash of its contents")
     state: ModelState
-    since: datetime | None = Field(description="when it became what it is; null: nobody wrote that down")
+    since: datetime | None = Field(description="when it entered this state; null: not recorded")
     first_day: str | None
-    last_day: str | None = Field(description="of all its data, validation included")
-    events: int | None = Field(description="that it was trained on")
+    last_day: str | None = Field(description="last day of its data, validation included")
+    events: int | None = Field(description="number of training events")
     seed: int | None
-    metrics: dict[str, float] = Field(description="on its validation days")
-    problem: str | None = Field(description="why it cannot be used; null: nothing is seen. Weights are read when used")
+    metrics: dict[str, float] = Field(description="metrics on its validation days")
+    problem: str | None = Field(
+        description="why it cannot be used; null: no known problem. Weights are checked when loaded"
+    )
 
 
-class WholeModel(ModelBody):
-    """A model of the registry, with all that is known of it."""
+class ModelDetail(ModelBody):
+    """A model in the registry, with its description, history and pictures."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -58,38 +60,38 @@ class WholeModel(ModelBody):
         }
     )
 
-    description: dict[str, Any] = Field(description="all of it but the weights")
-    history: list[Change] = Field(description="what became of it, the oldest first")
-    pictures: list[str] = Field(description="GET .../pictures/NAME.png")
+    description: dict[str, Any] = Field(description="model.json: everything but the weights")
+    history: list[StateChange] = Field(description="its changes of state, the oldest first")
+    pictures: list[str] = Field(description="names for GET .../pictures/NAME.png")
 
 
-class StepWish(BaseModel):
-    """Why."""
+class StateChangeRequest(BaseModel):
+    """The reason of a change."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"reason": "to see how it does"}, {}]})
 
-    reason: Reason | None = Field(default=None, description="kept with the change, for whoever comes next")
+    reason: Reason | None = Field(default=None, description="stored with the change")
 
 
-class PromotionWish(StepWish):
-    """Why, and whether the gate is asked."""
+class PromotionRequest(StateChangeRequest):
+    """The reason of a promotion, and whether the gate is skipped."""
 
     model_config = ConfigDict(
         extra="forbid",
         json_schema_extra={"examples": [{}, {"force": True, "reason": "the live one reads a field that is gone"}]},
     )
 
-    force: bool = Field(default=False, strict=True, description="whatever the gate would say; wants a reason")
+    force: bool = Field(default=False, strict=True, description="promote without asking the gate; requires a reason")
 
     @model_validator(mode="after")
-    def _says_why(self) -> Self:
+    def _require_reason(self) -> Self:
         if self.force and self.reason is None:
-            raise ValueError("`force` wants a `reason`")
+            raise ValueError("`force` requires a `reason`")
         return self
 
 
-class Stepped(BaseModel):
-    """What a model is now, and which one is live."""
+class StateChangeResult(BaseModel):
+    """The model's state after a change, and the live model."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -102,7 +104,7 @@ class Stepped(BaseModel):
 
     version: str
     before: ModelState | None
-    state: ModelState | None = Field(description="null: it is deleted")
+    state: ModelState | None = Field(description="null: the model is deleted")
     live: str | None
     was_live: str | None
-    gate: Verdict | None = Field(description="what the gate said; null: it was not asked")
+    gate: Verdict | None = Field(description="the gate's verdict; null: the gate was not asked")

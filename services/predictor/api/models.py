@@ -1,4 +1,4 @@
-"""Reading the registry over REST: which models there are, and their pictures. No model is loaded."""
+"""Endpoints that read the registry: models and their pictures. No model is loaded."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ from typing import Annotated, Any
 from fastapi import APIRouter, HTTPException, Response
 from fastapi import Path as InPath
 
-from services.predictor.api.model_bodies import ModelBody, WholeModel
+from services.predictor.api.model_bodies import ModelBody, ModelDetail
 from services.predictor.registry import model_files, state_file
 from services.predictor.registry.model_files import PICTURE_PATTERN, VERSION_PATTERN
-from services.predictor.registry.states import Book
+from services.predictor.registry.states import RegistryState
 from shared.errors import ConfigError
 from shared.runtime.api.problems import responses
 
 Version = Annotated[
-    str, InPath(pattern=VERSION_PATTERN, description="as GET /v1/models lists it", examples=["20260131-0a1b2c3d"])
+    str,
+    InPath(pattern=VERSION_PATTERN, description="version, as GET /v1/models lists it", examples=["20260131-0a1b2c3d"]),
 ]
 PictureName = Annotated[
-    str, InPath(pattern=PICTURE_PATTERN, description="one of the model's pictures", examples=["reliability"])
+    str, InPath(pattern=PICTURE_PATTERN, description="name of one of the model's pictures", examples=["reliability"])
 ]
 PNG = {"image/png": {"schema": {"type": "string", "format": "binary"}, "example": "(a PNG)"}}
 
@@ -30,61 +31,61 @@ def router(models: Path) -> APIRouter:
     """`models`: the registry's directory."""
     router = APIRouter(prefix="/models")
 
-    @router.get("", summary="Models in the registry, the newest data first")
-    def all_models() -> list[ModelBody]:
-        """What each is, was trained on, and how it did. At most one is live; shadows predict beside it, silently."""
-        return listed(models)
+    @router.get("", summary="List models, the newest data first")
+    def list_models() -> list[ModelBody]:
+        """State, training data and metrics of each model. At most one is live; shadows predict beside it."""
+        return model_list(models)
 
-    @router.get("/{version}", summary="One model, whole", responses=responses(404))
-    def one(version: Version) -> WholeModel:
-        """Its description, metrics, pictures, and everything that became of it."""
-        require(models, version)
-        return whole(models, version)
+    @router.get("/{version}", summary="Get a model", responses=responses(404))
+    def get_model(version: Version) -> ModelDetail:
+        """Its description, metrics, pictures and history."""
+        require_model(models, version)
+        return model_detail(models, version)
 
     @router.get(
         "/{version}/pictures/{name}.png",
-        summary="A picture of a model",
+        summary="Get a picture of a model",
         response_class=Response,
         responses=responses(404) | {200: {"description": "The picture", "content": PNG}},
     )
-    def picture(version: Version, name: PictureName) -> Response:
-        """Such as its reliability diagram, as its training drew it."""
-        require(models, version)
-        found = model_files.picture(models, version, name)
-        if found is None:
-            there = ", ".join(model_files.pictures(models, version)) or "none"
-            raise HTTPException(HTTPStatus.NOT_FOUND, f"model {version} has no picture {name!r}; it has: {there}")
-        return Response(found, media_type="image/png")
+    def get_model_picture(version: Version, name: PictureName) -> Response:
+        """A picture drawn by the training, such as the reliability diagram."""
+        require_model(models, version)
+        content = model_files.picture(models, version, name)
+        if content is None:
+            available = ", ".join(model_files.pictures(models, version)) or "none"
+            raise HTTPException(HTTPStatus.NOT_FOUND, f"model {version} has no picture {name!r}; it has: {available}")
+        return Response(content, media_type="image/png")
 
     return router
 
 
-def listed(models: Path) -> list[ModelBody]:
-    """All of the registry, the newest data first."""
-    book = state_file.read(models)
-    return [_shown(models, book, version)[0] for version in model_files.versions(models)]
+def model_list(models: Path) -> list[ModelBody]:
+    """All models of the registry, the newest data first."""
+    registry_state = state_file.read(models)
+    return [_summary(models, registry_state, version)[0] for version in model_files.versions(models)]
 
 
-def whole(models: Path, version: str) -> WholeModel:
-    """One that is there."""
-    book = state_file.read(models)
-    short, description = _shown(models, book, version)
-    return WholeModel(
+def model_detail(models: Path, version: str) -> ModelDetail:
+    """The model with its description and history. It must exist."""
+    registry_state = state_file.read(models)
+    short, description = _summary(models, registry_state, version)
+    return ModelDetail(
         **short.model_dump(),
         description=description,
-        history=book.changes_of(version),
+        history=registry_state.changes_of(version),
         pictures=model_files.pictures(models, version),
     )
 
 
-def require(models: Path, version: str) -> None:
-    """Raises HTTPException 404."""
-    if not model_files.there(models, version):
-        raise HTTPException(HTTPStatus.NOT_FOUND, f"there is no model {version}; GET /v1/models lists those there are")
+def require_model(models: Path, version: str) -> None:
+    """Raises HTTPException 404 if there is no such model."""
+    if not model_files.exists(models, version):
+        raise HTTPException(HTTPStatus.NOT_FOUND, f"there is no model {version}; GET /v1/models lists the models")
 
 
-def _shown(models: Path, book: Book, version: str) -> tuple[ModelBody, dict[str, Any]]:
-    """In short, and its description; empty where it cannot be read."""
+def _summary(models: Path, registry_state: RegistryState, version: str) -> tuple[ModelBody, dict[str, Any]]:
+    """The model in short, and its description, which is empty if it cannot be read."""
     description: dict[str, Any] = {}
     body, problem = {}, None
     try:
@@ -92,11 +93,11 @@ def _shown(models: Path, book: Book, version: str) -> tuple[ModelBody, dict[str,
         description = body["description"]
     except ConfigError as error:
         problem = str(error)
-    changes = book.changes_of(version)
+    changes = registry_state.changes_of(version)
     metrics = description.get("metrics")
     return ModelBody(
         version=version,
-        state=book.state_of(version),
+        state=registry_state.state_of(version),
         since=changes[-1].at if changes else None,
         first_day=_day(description.get("first_day")),
         last_day=_day(body.get("last_day")),
@@ -107,5 +108,5 @@ def _shown(models: Path, book: Book, version: str) -> tuple[ModelBody, dict[str,
     ), description
 
 
-def _day(said: object) -> str | None:
-    return date.fromisoformat(said).isoformat() if isinstance(said, str) else None
+def _day(value: object) -> str | None:
+    return date.fromisoformat(value).isoformat() if isinstance(value, str) else None

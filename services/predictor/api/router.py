@@ -1,4 +1,4 @@
-"""The predictor's own endpoints: its models, their trainings, and what was predicted of an event."""
+"""The predictor's own endpoints: models, trainings, and the predictions of an event."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from services.predictor.api.model_changes import router as model_changes_router
 from services.predictor.api.models import router as models_router
 from services.predictor.api.trainings import router as trainings_router
-from shared.runtime.api.context import Desk
+from shared.runtime.api.context import AdminContext
 from shared.runtime.api.problems import responses
 
 EventKey = Annotated[str, InPath(max_length=200, examples=["boatrace:2026-01-31:07:04"])]
 
 
-class Predicted(BaseModel):
-    """One class of one head, as predicted at one moment."""
+class ClassProbability(BaseModel):
+    """The probability of one class of one head, from one prediction."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -41,32 +41,32 @@ class Predicted(BaseModel):
     probability: float
     model_version: str
     as_of: datetime
-    state: str = Field(description="card, or observation")
+    state: str = Field(description="state of knowledge: card or observation")
     shadow: bool
 
 
-def router(desk: Desk, models: Path) -> APIRouter:
+def router(context: AdminContext, models: Path) -> APIRouter:
     """`models`: the registry's directory (services/predictor/registry/)."""
     router = APIRouter(tags=["predictor"])
     router.include_router(models_router(models))
-    router.include_router(model_changes_router(desk, models))
-    router.include_router(trainings_router(desk))
+    router.include_router(model_changes_router(context, models))
+    router.include_router(trainings_router(context))
 
-    @router.get("/predictions/{event_key}", summary="What was predicted of an event", responses=responses(404))
-    def predictions(event_key: EventKey) -> list[Predicted]:
+    @router.get("/predictions/{event_key}", summary="List the predictions of an event", responses=responses(404))
+    def list_predictions(event_key: EventKey) -> list[ClassProbability]:
         """Every class of every head, the newest prediction first.
 
-        404: nothing was, or nobody knows the event.
+        404: there is no prediction of the event, or no such event.
         """
         names = ("slot", "head", "class", "probability", "model_version", "as_of", "state", "shadow")
-        with desk.transaction() as connection:
-            found = connection.execute(
+        with context.transaction() as connection:
+            rows = connection.execute(
                 f"SELECT {', '.join(names)} FROM analytics.predictions WHERE event_key = %s"
                 " ORDER BY as_of DESC, state, head, slot, class",
                 (event_key,),
             ).fetchall()
-        if not found:
-            raise HTTPException(HTTPStatus.NOT_FOUND, f"nothing was predicted of {event_key!r}")
-        return [Predicted(**dict(zip(names, row, strict=True))) for row in found]
+        if not rows:
+            raise HTTPException(HTTPStatus.NOT_FOUND, f"there is no prediction of {event_key!r}")
+        return [ClassProbability(**dict(zip(names, row, strict=True))) for row in rows]
 
     return router

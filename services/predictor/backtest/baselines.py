@@ -1,4 +1,4 @@
-"""The references a model is held against, trained on the very features it reads."""
+"""Fits the baselines that a model is compared with, on the features that the model reads."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import numpy as np
 
 from services.predictor.data.events import Events, Floats, Floats32, Ints
 from services.predictor.data.targets import Targets
-from services.predictor.evaluation.comparison import Opinion
+from services.predictor.evaluation.comparison import Forecast
 from services.predictor.features.encoding import Encoding
 from services.predictor.features.inputs import Inputs, tree_entries
-from services.predictor.learners.base_rates import BaseRates, base_rates
+from services.predictor.learners.base_rates import BaseRates, fit_base_rates
 from services.predictor.learners.boosting.fit import Boosting, BoostingOptions, fit_boosting
 from services.predictor.learners.choice_data import ChoiceData
 from services.predictor.learners.conditional_logit import Logit, fit_logit
 from services.predictor.learners.cross_fitting import out_of_fold_probabilities
-from services.predictor.learners.serial import Run
+from services.predictor.learners.serial import Executor
 
 UNIFORM, BASE, BOOSTING = "uniform", "slot base rate", "LightGBM softmax"
 LOGITS = {
@@ -28,35 +28,35 @@ LOGITS = {
 }
 LOGIT = "conditional logit, + history"
 
-Fitted = Logit | Boosting
+FittedBaseline = Logit | Boosting
 
 
 @dataclass(frozen=True)
-class Rivals:
-    """Without LightGBM there is no `boosting`."""
+class Baselines:
+    """`boosting`: None without LightGBM."""
 
     rates: BaseRates
     logits: dict[str, Logit]
     boosting: Boosting | None
 
-    def opinions(self, inputs: Inputs) -> dict[str, Opinion]:
-        """By name, from what says least to what says most."""
-        taken = inputs.taken
-        equal = np.where(taken, 1.0, 0.0) / taken.sum(axis=1, keepdims=True)
-        found = {UNIFORM: Opinion(equal), BASE: self.rates.opinion(taken)}
-        found |= {name: Opinion(logit.probabilities(inputs.entry, taken)) for name, logit in self.logits.items()}
+    def forecasts(self, inputs: Inputs) -> dict[str, Forecast]:
+        """Forecasts by baseline, from the least to the most informed."""
+        occupied = inputs.occupied
+        equal = np.where(occupied, 1.0, 0.0) / occupied.sum(axis=1, keepdims=True)
+        by_name = {UNIFORM: Forecast(equal), BASE: self.rates.forecast(occupied)}
+        by_name |= {name: Forecast(logit.probabilities(inputs.entry, occupied)) for name, logit in self.logits.items()}
         if self.boosting is not None:
-            found[BOOSTING] = Opinion(boosted_win(self.boosting, inputs))
-        return found
+            by_name[BOOSTING] = Forecast(boosted_win(self.boosting, inputs))
+        return by_name
 
 
 def boosted_win(boosting: Boosting, inputs: Inputs) -> Floats:
-    return boosting.probabilities(tree_entries(inputs), inputs.taken)
+    return boosting.probabilities(tree_entries(inputs), inputs.occupied)
 
 
 @dataclass(frozen=True)
-class Lessons:
-    """What there is to learn from: events, what is read of them and what came; rows to train on, and to choose by."""
+class BaselineExamples:
+    """Events with their features and targets; the rows to train on, and those to validate on."""
 
     events: Events
     inputs: Inputs
@@ -65,39 +65,41 @@ class Lessons:
     training: Ints
     validation: Ints
 
-    def choices(self, entry: Floats32) -> ChoiceData:
-        return ChoiceData(entry, self.inputs.taken, self.targets.winner, self.training, self.validation)
+    def choice_data(self, entry: Floats32) -> ChoiceData:
+        return ChoiceData(entry, self.inputs.occupied, self.targets.winner, self.training, self.validation)
 
 
-def fit_rivals(lessons: Lessons, seed: int, boosting: BoostingOptions | None, run: Run) -> Rivals:
-    """Penalties and the number of trees are those that are best on the validation rows. `boosting` None: without."""
-    training = lessons.training
-    jobs: list[Callable[[], Fitted]] = []
-    if boosting is not None:  # the longest first: the others run beside it
-        jobs.append(partial(_boosting, lessons, seed, boosting))
-    jobs += [partial(_logit, lessons, groups) for groups in LOGITS.values()]
-    found = run(jobs)
-    trees, logits = (None, found) if boosting is None else (found[0], found[1:])
-    return Rivals(
-        base_rates(lessons.events.taken[training], lessons.events.place[training], lessons.targets[training]),
+def fit_baselines(
+    examples: BaselineExamples, seed: int, boosting: BoostingOptions | None, executor: Executor
+) -> Baselines:
+    """Chooses penalties and the number of trees on the validation rows. `boosting`: None fits no trees."""
+    training = examples.training
+    jobs: list[Callable[[], FittedBaseline]] = []
+    if boosting is not None:  # first, because it takes longest and the others can run beside it
+        jobs.append(partial(_fit_baseline_boosting, examples, seed, boosting))
+    jobs += [partial(_fit_baseline_logit, examples, groups) for groups in LOGITS.values()]
+    fitted = executor(jobs)
+    trees, logits = (None, fitted) if boosting is None else (fitted[0], fitted[1:])
+    return Baselines(
+        fit_base_rates(examples.events.occupied[training], examples.events.place[training], examples.targets[training]),
         {name: each for name, each in zip(LOGITS, logits, strict=True) if isinstance(each, Logit)},
         trees if isinstance(trees, Boosting) else None,
     )
 
 
-def left_out(lessons: Lessons, seed: int, options: BoostingOptions, run: Run) -> Floats:
-    """(training rows, S): P(win) as told by trees that did not learn from the event's days."""
-    return out_of_fold_probabilities(_tree_data(lessons), lessons.events.day, seed, options, run)
+def out_of_fold_win(examples: BaselineExamples, seed: int, options: BoostingOptions, executor: Executor) -> Floats:
+    """(training rows, S): P(win) by trees that were not fitted to the days of the event."""
+    return out_of_fold_probabilities(_tree_data(examples), examples.events.day, seed, options, executor)
 
 
-def _tree_data(lessons: Lessons) -> ChoiceData:
-    return lessons.choices(tree_entries(lessons.inputs))
+def _tree_data(examples: BaselineExamples) -> ChoiceData:
+    return examples.choice_data(tree_entries(examples.inputs))
 
 
-def _logit(lessons: Lessons, groups: tuple[str, ...]) -> Logit:
-    columns = np.flatnonzero(np.isin(lessons.encoding.entry_groups, groups))
-    return fit_logit(lessons.choices(lessons.inputs.entry), columns)
+def _fit_baseline_logit(examples: BaselineExamples, groups: tuple[str, ...]) -> Logit:
+    columns = np.flatnonzero(np.isin(examples.encoding.entry_groups, groups))
+    return fit_logit(examples.choice_data(examples.inputs.entry), columns)
 
 
-def _boosting(lessons: Lessons, seed: int, options: BoostingOptions) -> Boosting:
-    return fit_boosting(_tree_data(lessons), seed, options)
+def _fit_baseline_boosting(examples: BaselineExamples, seed: int, options: BoostingOptions) -> Boosting:
+    return fit_boosting(_tree_data(examples), seed, options)

@@ -1,4 +1,4 @@
-"""What each member of a model says by itself, and what pooling them gains."""
+"""Scores each member of a model on its own, and measures what pooling them gains."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from dataclasses import dataclass
 import numpy as np
 
 from services.predictor.data.events import Floats, Ints, State
-from services.predictor.evaluation.comparison import Judged
+from services.predictor.evaluation.comparison import EvaluationSet
 from services.predictor.evaluation.tables import Cell
 from services.predictor.features.inputs import Inputs, tree_entries
 from services.predictor.learners.boosting.fit import Boosting
 from services.predictor.learners.network.inference import logits_of
 from services.predictor.learners.softmax import softmax
-from services.predictor.model.ensemble import NETWORK, TREES, Trained, tree_scores
-from services.predictor.model.pooling import Pooling, fit_result, pooled
+from services.predictor.model.ensemble import NETWORK, TREES, Ensemble, tree_scores
+from services.predictor.model.pooling import Pooling, fit_result, pool_win
 
 KINDS = {NETWORK: "networks alone", TREES: "trees alone"}
 
 
 @dataclass(frozen=True)
-class Scores:
-    """Each member's own (n, S), of the members that speak in this state, by kind."""
+class MemberScores:
+    """Scores (n, S) of each member that predicts in this state, by kind."""
 
     networks: list[Floats]
     trees: list[Floats]
@@ -31,49 +31,51 @@ class Scores:
         return self.networks if kind == NETWORK else self.trees
 
 
-def scores_of(model: Trained, inputs: Inputs, state: State) -> Scores:
+def scores_of(model: Ensemble, inputs: Inputs, state: State) -> MemberScores:
     networks = [logits_of(network, inputs).result.double().numpy() for network in model.networks]
     entries = tree_entries(inputs)
     trees = [
-        tree_scores(fitted, entries, inputs.taken)
+        tree_scores(fitted, entries, inputs.occupied)
         for member, fitted in model.members
         if member.kind == TREES and member.state == state and isinstance(fitted, Boosting)
     ]
-    return Scores(networks, trees)
+    return MemberScores(networks, trees)
 
 
-def alone(model: Trained, state: State, kind: str, learned: Scores, validation: Inputs, winner: Ints) -> Pooling | None:
-    """As if the model had members of one kind only: calibrated on the validation events like the whole. None: no such
-    member speaks in this state."""
-    if not learned.of(kind):
+def calibrate_kind(
+    model: Ensemble, state: State, kind: str, validation_scores: MemberScores, validation: Inputs, winner: Ints
+) -> Pooling | None:
+    """Pooling of the members of one kind only, calibrated on the validation events like the whole model. None: no such
+    member predicts in this state."""
+    if not validation_scores.of(kind):
         return None
-    weight, _, bias = fit_result(_mean(learned.of(kind)), [], validation.taken, winner)
+    weight, _, bias = fit_result(_mean(validation_scores.of(kind)), [], validation.occupied, winner)
     weights = {"networks": weight, "trees": 0.0} if kind == NETWORK else {"networks": 0.0, "trees": weight}
     return model.description.pooling[state].model_copy(update={**weights, "slot_bias": tuple(bias)})
 
 
-def share_rows(
-    model: Trained,
+def contribution_rows(
+    model: Ensemble,
     state: State,
-    judged: Judged,
+    evaluation: EvaluationSet,
     inputs: Inputs,
     win: Floats,
-    found: dict[str, Pooling | None],
+    poolings: dict[str, Pooling | None],
     seed: int,
 ) -> list[dict[str, Cell]]:
-    """A line for each member as it is, for each kind calibrated by itself, and for the pool, all of the same events.
+    """Rows of each member uncalibrated, each kind calibrated on its own, and the whole pool, on the same events.
 
-    `gain`: by how much the whole's log-loss (its P(win) is `win`) is lower.
+    "gain of the whole": the row's log-loss minus that of the whole model, whose P(win) is `win`.
     """
-    scores, taken = scores_of(model, inputs, state), inputs.taken
-    said = {
-        f"{kind} {number}": softmax(each, taken)
+    scores, occupied = scores_of(model, inputs, state), inputs.occupied
+    probabilities = {
+        f"{kind} {number}": softmax(each, occupied)
         for kind in (NETWORK, TREES)
         for number, each in enumerate(scores.of(kind), start=1)
     }
-    said |= {
-        KINDS[kind]: pooled(pooling, _mean(scores.networks), scores.trees, taken)
-        for kind, pooling in found.items()
+    probabilities |= {
+        KINDS[kind]: pool_win(pooling, _mean(scores.networks), scores.trees, occupied)
+        for kind, pooling in poolings.items()
         if pooling is not None
     }
     rows: list[dict[str, Cell]] = [
@@ -81,13 +83,13 @@ def share_rows(
             "state": state,
             "member": name,
             "events": len(inputs),
-            "log_loss": float(judged.losses(told).mean()),
-            "gain of the whole": judged.difference(told, win, seed),
+            "log_loss": float(evaluation.losses(told).mean()),
+            "gain of the whole": evaluation.difference(told, win, seed),
         }
-        for name, told in said.items()
+        for name, told in probabilities.items()
     ]
     whole: dict[str, Cell] = {"state": state, "member": "pooled", "events": len(inputs)}
-    return [*rows, whole | {"log_loss": float(judged.losses(win).mean())}]
+    return [*rows, whole | {"log_loss": float(evaluation.losses(win).mean())}]
 
 
 def _mean(scores: Sequence[Floats]) -> Floats:

@@ -1,6 +1,6 @@
-"""A model walked forward over days it has not seen: history goes on as results become known, nothing is refitted.
+"""Walks a model forward over days it has not seen: history grows as results become known, and nothing is refitted.
 
-Every event is read as of its own instant: as observed where it was observed, else as its card.
+Every event is read as of its own time: from its observation if it was observed, else from its card.
 """
 
 from __future__ import annotations
@@ -13,22 +13,23 @@ import numpy as np
 
 from services.predictor.data.events import Events, Ints, State
 from services.predictor.data.instants import day_number, day_of
-from services.predictor.evaluation.comparison import Judged, Opinion, eligible
+from services.predictor.evaluation.comparison import EvaluationSet, Forecast, eligible
 from services.predictor.features.history import History
-from services.predictor.features.inputs import Inputs, inputs_of, observed_in
-from services.predictor.model.ensemble import Probabilities, Trained
-from services.predictor.policy.agent import Decided
-from services.predictor.policy.comparison import as_known, part, played
-from services.predictor.policy.context import Scene
+from services.predictor.features.inputs import Inputs, inputs_of, observed_events
+from services.predictor.model.ensemble import Ensemble, Probabilities
+from services.predictor.policy.agent import PolicyDecisions
+from services.predictor.policy.comparison import episodes_as_observed, play_policy, select_rows
+from services.predictor.policy.context import PolicyContext
 from shared.errors import ConfigError
 
-EVERY = slice(None)
+ALL_ROWS = slice(None)
 COLUMNS = "date,stadium,race,boat,p_win,p_top3,bet"
 
 
 @dataclass(frozen=True)
 class Spans:
-    """Days (inclusive): learned from up to `train_to`, chosen by up to `validate_to`, judged from and to."""
+    """Days (inclusive): training up to `train_to`, validation up to `validate_to`, test from `test_from` to
+    `test_to`."""
 
     train_to: date
     validate_to: date
@@ -36,86 +37,90 @@ class Spans:
     test_to: date
 
     def check(self) -> None:
-        """Raises ConfigError where they do not follow each other."""
+        """Raises ConfigError unless the spans follow each other."""
         if self.validate_to <= self.train_to:
             raise ConfigError(f"--validate-to {self.validate_to} must be after --train-to {self.train_to}")
         if self.test_from <= self.validate_to:
             raise ConfigError(
-                f"--test-from {self.test_from} must be after --validate-to {self.validate_to}: else the model is judged"
-                " on days that it was chosen by"
+                f"--test-from {self.test_from} must be after --validate-to {self.validate_to}: otherwise the model"
+                " is tested on days that it was chosen by"
             )
         if self.test_to < self.test_from:
             raise ConfigError(f"--test-to {self.test_to} must not be before --test-from {self.test_from}")
 
 
 @dataclass(frozen=True)
-class Walked:
-    """The test span's events, whatever became of them, and what was said of each before its start.
+class WalkForward:
+    """All events of the test span, with the model's inputs and predictions from before their start.
 
-    `rows`: those that can be judged. `decided`: None without a policy. `scene` is what the policy sees.
+    `rows`: the events that can be evaluated. `decisions`: None without a policy. `context`: the policy's view.
     """
 
     events: Events
-    seen: Inputs
-    told: Probabilities
-    scene: Scene
-    decided: Decided | None
+    inputs: Inputs
+    probabilities: Probabilities
+    context: PolicyContext
+    decisions: PolicyDecisions | None
     rows: Ints
 
     def backed(self, every_event: bool) -> Ints:
-        """(rows,): the slot backed, 0 for none; `every_event`: what the policy would back if it could not abstain."""
-        if self.decided is None:
+        """(rows,): the backed slot, 0 for none. `every_event`: the slot that the policy backs if it may not abstain."""
+        if self.decisions is None:
             return np.zeros(len(self.rows), dtype=np.int64)
-        return (self.decided.best_slot if every_event else self.decided.action)[self.rows]
+        return (self.decisions.best_slot if every_event else self.decisions.action)[self.rows]
 
     @property
-    def decided_on(self) -> Decided | None:
-        return None if self.decided is None else part(self.decided, self.rows)
+    def evaluated_decisions(self) -> PolicyDecisions | None:
+        return None if self.decisions is None else select_rows(self.decisions, self.rows)
 
 
-def walk(model: Trained, events: Events, history: History, spans: Spans) -> Walked:
-    """`history` may hold all that ever settled: of each event only what was known before it is read."""
+def walk_forward(model: Ensemble, events: Events, history: History, spans: Spans) -> WalkForward:
+    """`history` may hold all settled events: of it, an event only reads what was known before."""
     span = events[(events.day >= day_number(spans.test_from)) & (events.day <= day_number(spans.test_to))]
-    seen = inputs_of(span, history, model.description.encoding, "observation")
-    told = model.probabilities(seen)
-    scene = model.scene(seen, told)
-    decided = None if model.policy is None else played(model.policy, scene, as_known(span))
-    return Walked(span, seen, told, scene, decided, eligible(span, spans.test_from, spans.test_to))
+    inputs = inputs_of(span, history, model.description.encoding, "observation")
+    probabilities = model.probabilities(inputs)
+    context = model.policy_context(inputs, probabilities)
+    decisions = None if model.policy is None else play_policy(model.policy, context, episodes_as_observed(span))
+    return WalkForward(span, inputs, probabilities, context, decisions, eligible(span, spans.test_from, spans.test_to))
 
 
-def judged_of(model: Trained, walked: Walked) -> Judged:
-    """Raises ConfigError where nothing in the span can be judged."""
-    if not len(walked.rows):
-        raise ConfigError("no event of the test span has six entries and one winner: there is nothing to judge by")
-    return Judged.of(walked.events[walked.rows], model.description.terciles)
+def evaluation_set_of(model: Ensemble, result: WalkForward) -> EvaluationSet:
+    """Raises ConfigError if no event of the span can be evaluated."""
+    if not len(result.rows):
+        raise ConfigError("no event of the test span has six entries and one winner: the model cannot be evaluated")
+    return EvaluationSet.of(result.events[result.rows], model.description.terciles)
 
 
-def opinion_of(told: Probabilities, rows: Ints | slice = EVERY) -> Opinion:
-    return Opinion(told.win[rows], told.top3[rows], told.trend[rows], told.behaviour[rows])
+def forecast_of(probabilities: Probabilities, rows: Ints | slice = ALL_ROWS) -> Forecast:
+    return Forecast(
+        probabilities.win[rows], probabilities.top3[rows], probabilities.trend[rows], probabilities.behaviour[rows]
+    )
 
 
-def carded(model: Trained, walked: Walked, history: History) -> Probabilities:
-    """(rows): what the model says of the judged events when it has seen their cards only."""
-    inputs = inputs_of(walked.events[walked.rows], history, model.description.encoding, "card")
+def card_probabilities(model: Ensemble, result: WalkForward, history: History) -> Probabilities:
+    """(rows,): the model's predictions of the evaluated events from their cards only."""
+    inputs = inputs_of(result.events[result.rows], history, model.description.encoding, "card")
     return model.probabilities(inputs)
 
 
-def states(walked: Walked) -> dict[State, Ints]:
-    """Which of the judged events were told in which state, as places among them; states without any are left out."""
-    observed = observed_in(walked.seen)[walked.rows]
-    found: dict[State, Ints] = {"observation": np.flatnonzero(observed), "card": np.flatnonzero(~observed)}
-    return {state: at for state, at in found.items() if len(at)}
+def rows_by_state(result: WalkForward) -> dict[State, Ints]:
+    """By state, positions of the evaluated events that were predicted in it; states without events are left out."""
+    observed = observed_events(result.inputs)[result.rows]
+    rows: dict[State, Ints] = {"observation": np.flatnonzero(observed), "card": np.flatnonzero(~observed)}
+    return {state: at for state, at in rows.items() if len(at)}
 
 
-def lines(walked: Walked, every_event: bool = False) -> Iterator[str]:
-    """The file's lines: six of each event that can be judged, by day, stadium, race and boat. Probabilities have all
-    their digits; `bet` is 1 where the policy backs the boat, on every event or where it chose to."""
+def csv_lines(result: WalkForward, every_event: bool = False) -> Iterator[str]:
+    """Lines of the CSV file: six per evaluated event, by day, stadium, race and boat. Probabilities have all their
+    digits. `bet` is 1 where the policy backs the boat, on every event or of its own choice."""
     yield COLUMNS
-    events, told = walked.events, walked.told
-    actions = dict(zip(walked.rows.tolist(), walked.backed(every_event).tolist(), strict=True))
-    order = np.lexsort((events.number[walked.rows], events.venue[walked.rows], events.day[walked.rows]))
-    for row in walked.rows[order].tolist():
+    events, probabilities = result.events, result.probabilities
+    actions = dict(zip(result.rows.tolist(), result.backed(every_event).tolist(), strict=True))
+    order = np.lexsort((events.number[result.rows], events.venue[result.rows], events.day[result.rows]))
+    for row in result.rows[order].tolist():
         event = f"{day_of(int(events.day[row]))},{events.venue[row]},{events.number[row]}"
         backed = actions[row]
-        for slot, (win, top3) in enumerate(zip(told.win[row].tolist(), told.top3[row].tolist(), strict=True), start=1):
+        for slot, (win, top3) in enumerate(
+            zip(probabilities.win[row].tolist(), probabilities.top3[row].tolist(), strict=True), start=1
+        ):
             yield f"{event},{slot},{win!r},{top3!r},{int(backed == slot)}"

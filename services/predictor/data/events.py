@@ -1,7 +1,7 @@
-"""The facts a prediction rests on: many events as arrays, one row an event, one column a slot.
+"""Facts of many events as arrays: one row per event, one column per slot.
 
 Instants are whole microseconds since 1970 (UTC) in float64, which is exact until the year 2255. Unknown is NaN in
-numbers and None in texts, never a placeholder. Nothing here says what may be read when: that is `features`.
+numbers and None in texts, never a placeholder. `features` decides which fact may be read at which time.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ DAY_US = 24 * 60 * 60 * 1_000_000.0
 
 
 class EntryFacts(NamedTuple):
-    """One slot of one event: what its card, its observation and its result say. Slots count from 1."""
+    """One slot of one event: its card, its observation and its result. Slots count from 1."""
 
     slot: int
     entity: str | None = None
@@ -43,11 +43,11 @@ class EntryFacts(NamedTuple):
     timing_s: float | None = None
     refunded: bool = False
     win_amount: float | None = None
-    """What one hundred staked on this slot in the market of winners paid; None where it paid nothing."""
+    """Payout per 100 staked on this slot in the win market; None if it paid nothing."""
 
 
 class EventFacts(NamedTuple):
-    """One event. `day`: days since 1970 of its date in the source's calendar. `amount`: of the main market.
+    """One event. `day`: its date in the source's calendar, in days since 1970. `amount`: payout of the trend market.
 
     `title` is the event's own (its part in the meeting), `session_title` the meeting's.
     """
@@ -74,8 +74,8 @@ class EventFacts(NamedTuple):
 
 @dataclass(frozen=True)
 class Events:
-    """n events of S slots. `taken`: the card has an entry there. Every other field is packed by `events_of` from the
-    field of the same name: (n,) from EventFacts, (n, S) from EntryFacts, with the type that is annotated here.
+    """n events of S slots. `occupied`: the card has an entry in the slot. `events_of` packs every other field from the
+    field of the same name: (n,) from EventFacts, (n, S) from EntryFacts, with the type annotated here.
 
     `measures`, `categories` and `observed` map a name to (n, S), `conditions` to (n,); category values are texts.
     """
@@ -96,7 +96,7 @@ class Events:
     settled_us: Floats
     technique: Floats
     amount: Floats
-    taken: Bools
+    occupied: Bools
     entity: Texts
     observed_course: Floats
     place: Floats
@@ -115,7 +115,7 @@ class Events:
 
     @property
     def slots(self) -> int:
-        return int(self.taken.shape[1])
+        return int(self.occupied.shape[1])
 
     def __getitem__(self, rows: Ints | Bools | slice) -> Events:
         def part(value: Any) -> Any:
@@ -124,71 +124,71 @@ class Events:
         return replace(self, **{each.name: part(getattr(self, each.name)) for each in fields(self)})
 
     def as_of_us(self, state: State) -> Floats:
-        """(n,): when the newest fact that a prediction in this state uses became known; NaN where it is not."""
+        """(n,): when the newest fact that a prediction in this state uses became known; NaN if that is unknown."""
         return self.listed_us if state == "card" else np.maximum(self.listed_us, self.observed_us)
 
     @property
     def has_winner(self) -> Bools:
-        """(n,): settled, and exactly one entry came first."""
+        """(n,): whether the event is settled and exactly one entry came first."""
         return np.asarray((self.status == "settled") & ((self.place == 1).sum(axis=1) == 1), dtype=np.bool_)
 
     @property
     def winner(self) -> Ints:
-        """(n,) index of the slot that came first, counted from 0, where there is one."""
+        """(n,): index of the slot that came first, counted from 0. Valid only where `has_winner`."""
         return np.asarray((self.place == 1).argmax(axis=1), dtype=np.int64)
 
 
 COLUMNS = get_type_hints(Events)
-"""Types of the fields; resolved once, because that takes longer than packing one event."""
+"""Field types of Events, resolved once: resolving them takes longer than packing one event."""
 
 
-def events_of(found: Iterable[EventFacts], slots: int) -> Events:
-    """Rows in the order given. Entries beyond `slots` are left out: callers that mind check `EventFacts.entries`."""
-    rows = list(found)
-    placed = [
+def events_of(facts: Iterable[EventFacts], slots: int) -> Events:
+    """Packs events into arrays, in the given order. Drops entries with a slot above `slots`: see `supported_events`."""
+    rows = list(facts)
+    entry_cells = [
         (row * slots + entry.slot - 1, entry)
         for row, event in enumerate(rows)
         for entry in event.entries
         if 1 <= entry.slot <= slots
     ]
     per_event = _Table(rows, np.arange(len(rows)), (len(rows),))
-    cells = np.array([cell for cell, _ in placed], dtype=np.int64)
-    per_entry = _Table([entry for _, entry in placed], cells, (len(rows), slots))
+    cells = np.array([cell for cell, _ in entry_cells], dtype=np.int64)
+    per_entry = _Table([entry for _, entry in entry_cells], cells, (len(rows), slots))
     columns = {
         name: (per_event if name in EventFacts._fields else per_entry).column(name, hint)
         for name, hint in COLUMNS.items()
-        if name != "taken"
+        if name in EventFacts._fields or name in EntryFacts._fields
     }
-    return Events(taken=per_entry.packed([True] * len(placed), np.bool_), **columns)
+    return Events(occupied=per_entry.pack([True] * len(entry_cells), np.bool_), **columns)
 
 
 @dataclass(frozen=True)
 class _Table:
-    """Facts of events, or of their entries, and the cell (flat index) of an array of `shape` that each one fills."""
+    """Facts of events or of entries, and the cell (flat index) that each of them fills in an array of `shape`."""
 
     facts: Sequence[EventFacts | EntryFacts]
     cells: Ints
     shape: tuple[int, ...]
 
     def column(self, name: str, hint: Any) -> Any:
-        """The field of Events with this name and type, from the attribute of the same name."""
+        """The field of Events with this name and type, packed from the attribute of the same name."""
         values = list(map(attrgetter(name), self.facts))
         if hint in DTYPES:
-            return self.packed(values, DTYPES[hint])
+            return self.pack(values, DTYPES[hint])
         dtype = DTYPES[get_args(hint)[1]]  # dict[str, Floats]: an array for each key that occurs
-        return {key: self.packed([each.get(key) for each in values], dtype) for key in sorted(set().union(*values))}
+        return {key: self.pack([each.get(key) for each in values], dtype) for key in sorted(set().union(*values))}
 
-    def packed(self, values: Sequence[Any], dtype: type[np.generic]) -> npt.NDArray[Any]:
-        """None becomes NaN in numbers."""
+    def pack(self, values: Sequence[Any], dtype: type[np.generic]) -> npt.NDArray[Any]:
+        """None becomes NaN in numeric arrays."""
         if dtype is np.object_:
             values = [None if value is None else str(value) for value in values]
-        made = np.full(self.shape, UNKNOWN.get(dtype, 0), dtype=dtype)
-        made.reshape(-1)[self.cells] = np.array(values, dtype=dtype)
-        return made
+        array = np.full(self.shape, UNKNOWN.get(dtype, 0), dtype=dtype)
+        array.reshape(-1)[self.cells] = np.array(values, dtype=dtype)
+        return array
 
 
-def fitting(events: Iterable[EventFacts], slots: int) -> list[EventFacts]:
-    """Those that a model of so many slots can say anything of."""
+def supported_events(events: Iterable[EventFacts], slots: int) -> list[EventFacts]:
+    """The events that a model with this many slots can predict: two entries or more, all in slots 1..`slots`."""
     return [
         event for event in events if len(event.entries) > 1 and all(1 <= entry.slot <= slots for entry in event.entries)
     ]

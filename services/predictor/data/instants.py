@@ -1,4 +1,4 @@
-"""Days and instants as numbers: days, or microseconds in UTC, since 1970-01-01."""
+"""Converts dates and instants to numbers and back: days, or microseconds in UTC, since 1970-01-01."""
 
 from __future__ import annotations
 
@@ -21,5 +21,5 @@ def instant_of(microseconds: float) -> datetime:
 
 
 def microseconds_of(instant: datetime) -> float:
-    """Whole microseconds."""
+    """Whole microseconds since 1970-01-01 UTC."""
     return float((instant - EPOCH) // MICROSECOND)

@@ -1,7 +1,7 @@
-"""What the core must be told of a source: which of its measures play which part.
+"""Source profiles: which measures of a source play which role.
 
-The core (features, network, policy) knows entries with measures and categories, an event with a venue, and a history
-per entity. All that is boat racing stands here.
+Features, network and policy know only entries with measures and categories, events with a venue, and a history per
+entity. Everything specific to boat racing is in this module.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from pydantic import BaseModel, ConfigDict, field_serializer
 
 
 class Profile(BaseModel):
-    """`late`: measures, categories and event fields that a recorded card holds as they were at the end of its day,
-    whenever it was published: reading them before the event was observed would be reading the future.
+    """`late`: measures, categories and event fields that a recorded card holds as of the end of its day, whenever it
+    was published. They are read only once the event was observed: earlier, they would leak the future.
 
-    `ability`: the card's measure that tells most of an entity's strength; a new entity's rating leans on it.
-    `equipment`: the category that names what an entity was lent (the same name at the same venue is the same thing).
-    `pace`: the observed measure whose distance from the event's mean tells speed; lower is faster.
-    `timing`: the observed measure that foretells how the entry starts.
+    `ability`: the card's measure that says most about an entity's strength; decisive for a new entity.
+    `equipment`: the category that identifies the equipment lent to an entity, within a venue.
+    `pace`: the observed measure whose difference from the event's mean indicates speed; lower is faster.
+    `timing`: the observed measure that predicts the start timing.
     `false_start`, `absent`: codes of an outcome. `identities`: categories with too many values to be classes.
-    `win_market`: of single selections by slot, backed by the policy. `trend_market`: whose amount is the trend.
+    `win_market`: the market of single slots, on which the policy bets. `trend_market`: its amount defines the trend.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -41,9 +41,9 @@ class Profile(BaseModel):
     trend_market: str = "trifecta"
 
     @field_serializer("late", "false_start", "absent", "identities", "condition_codes", when_used="json")
-    def _in_order(self, found: frozenset[str] | frozenset[int]) -> list[Any]:
-        """A set has no order of its own, and a model's version is a hash of what is written."""
-        return sorted(found)
+    def _sorted(self, values: frozenset[str] | frozenset[int]) -> list[Any]:
+        """Sorted, because a set has no order and a model's version is a hash of the JSON."""
+        return sorted(values)
 
 
 BOATRACE = Profile(
@@ -61,7 +61,7 @@ BOATRACE = Profile(
 )
 
 PROFILES = {"boatrace": BOATRACE, "simulator": BOATRACE}
-"""By the part of a source's name before the first hyphen, like the cleaner's formats."""
+"""Keyed by the part of a source's name before the first hyphen, like the cleaner's formats."""
 
 
 def source_of(event_key: str) -> str:
@@ -69,5 +69,5 @@ def source_of(event_key: str) -> str:
 
 
 def profile_of(profiles: Mapping[str, Profile], source: str) -> Profile | None:
-    """By the part of the source's name before the first hyphen, like the cleaner's formats."""
+    """Looks up the part of the source's name before the first hyphen, like the cleaner's formats."""
     return profiles.get(source.split("-", 1)[0])

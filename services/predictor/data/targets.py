@@ -1,6 +1,6 @@
-"""What training learns to foretell, from settled events.
+"""Training targets, computed from settled events.
 
-Terciles are fixed on the training part alone; an event or entry that cannot be judged carries -1 and no weight.
+Terciles are computed from the training part only. An event or entry without a known target has -1 and no weight.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Terciles(BaseModel):
 
 @dataclass(frozen=True)
 class Targets:
-    """places (n, S): 1.. or 0 for none; trend (n,) and behaviour (n, S): class or -1; winner (n,): index or -1."""
+    """places (n, S): 1.. or 0 for no place; trend (n,) and behaviour (n, S): class or -1; winner (n,): index or -1."""
 
     places: Ints
     trend: Ints
@@ -55,10 +55,10 @@ def targets_of(events: Events, terciles: Terciles) -> Targets:
 
 
 def _bounds(values: Floats) -> tuple[float, float]:
-    known = values[np.isfinite(values)]
-    if not len(known):
+    finite = values[np.isfinite(values)]
+    if not len(finite):
         return (0.0, 0.0)
-    low, high = np.quantile(known, [1 / 3, 2 / 3])
+    low, high = np.quantile(finite, [1 / 3, 2 / 3])
     return (float(low), float(high))
 
 

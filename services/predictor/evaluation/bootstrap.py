@@ -1,7 +1,7 @@
-"""Bootstrap intervals over clusters: what happens at one place on one day is not independent.
+"""Cluster bootstrap intervals: events at one place on one day are not independent.
 
-Whole clusters are drawn with replacement (Cameron, Gelbach, Miller 2008); an interval is the middle 95 % of draws.
-Two models are compared on the same draws of the same events, so that what is hard for both cancels out.
+Whole clusters are drawn with replacement (Cameron, Gelbach, Miller 2008); an interval is the central 95 % of the draws.
+Two models are compared on the same draws of the same events, so that difficulty common to both cancels out.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from services.predictor.data.events import Floats, Ints
 
 DRAWS = 2000
 TAILS = (0.025, 0.975)
-# Draws looked at together: clusters times this many weights are held at once.
+# Draws computed together: memory holds this many weights per cluster.
 BLOCK_DRAWS = 250
 
 
 class Interval(NamedTuple):
-    """`mean` is of the data, not of the draws; all NaN where there is nothing to divide by."""
+    """`mean` is that of the data, not of the draws. All are NaN if the denominator is 0."""
 
     mean: float
     low: float
@@ -31,50 +31,50 @@ class Interval(NamedTuple):
 
 
 def clusters_of(day: Ints, venue: Ints) -> Ints:
-    """(n,), (n,) -> (n,): one number from 0 for each pair that occurs."""
+    """(n,), (n,) -> (n,): number of the event's (day, venue) pair, counted from 0."""
     pairs = np.stack([day, venue], axis=1)
     return np.unique(pairs, axis=0, return_inverse=True)[1].reshape(-1)
 
 
-def paired(difference: Floats, clusters: Ints, draws: int = DRAWS, seed: int = 0) -> Interval:
-    """Mean of (n,) differences, one an event, say log-loss of one model minus that of the other."""
+def mean_difference(difference: Floats, clusters: Ints, draws: int = DRAWS, seed: int = 0) -> Interval:
+    """Mean of (n,) differences, one per event, e.g. log-loss of one model minus that of another."""
     return ratio(difference, np.ones(len(difference)), clusters, draws, seed)
 
 
-def ratio(above: Floats, below: Floats, clusters: Ints, draws: int = DRAWS, seed: int = 0) -> Interval:
-    """Sum of (n,) over sum of (n,), say returns over stakes."""
-    return _interval(_share, _sums(clusters, above, below), draws, seed)
+def ratio(numerator: Floats, denominator: Floats, clusters: Ints, draws: int = DRAWS, seed: int = 0) -> Interval:
+    """Sum of (n,) over sum of (n,), e.g. returns over stakes."""
+    return _interval(_ratios, _sums(clusters, numerator, denominator), draws, seed)
 
 
 def ratio_difference(
     first: tuple[Floats, Floats], second: tuple[Floats, Floats], clusters: Ints, draws: int = DRAWS, seed: int = 0
 ) -> Interval:
-    """The first's (above, below) ratio minus the second's, on the same draws."""
+    """Ratio of the first (numerator, denominator) minus ratio of the second, on the same draws."""
     return _interval(
-        lambda sums: _share(sums[:, :2]) - _share(sums[:, 2:]), _sums(clusters, *first, *second), draws, seed
+        lambda sums: _ratios(sums[:, :2]) - _ratios(sums[:, 2:]), _sums(clusters, *first, *second), draws, seed
     )
 
 
 def _sums(clusters: Ints, *columns: Floats) -> Floats:
-    """-> (C, columns)"""
+    """Sums by cluster, (C, columns)."""
     _, index = np.unique(clusters, return_inverse=True)
     return np.stack([np.bincount(index, column) for column in columns], axis=1)
 
 
-def _interval(figure: Callable[[Floats], Floats], sums: Floats, draws: int, seed: int) -> Interval:
-    """figure: (m, columns) sums -> (m,), of the whole data and of C clusters drawn with replacement."""
+def _interval(statistic: Callable[[Floats], Floats], sums: Floats, draws: int, seed: int) -> Interval:
+    """statistic: (m, columns) sums -> (m,). Computed for the data and for draws of C clusters with replacement."""
     random, count = np.random.default_rng(seed), len(sums)
-    whole, drawn = figure(sums.sum(axis=0, keepdims=True))[0], []
+    whole, replicates = statistic(sums.sum(axis=0, keepdims=True))[0], []
     for start in range(0, draws if count else 0, BLOCK_DRAWS):
         size = min(BLOCK_DRAWS, draws - start)
-        drawn.append(figure(random.multinomial(count, np.full(count, 1 / count), size=size) @ sums))
-    known = np.concatenate([found[~np.isnan(found)] for found in drawn]) if drawn else np.zeros(0)
-    low, high = np.quantile(known, TAILS) if len(known) else (np.nan, np.nan)
+        replicates.append(statistic(random.multinomial(count, np.full(count, 1 / count), size=size) @ sums))
+    finite = np.concatenate([found[~np.isnan(found)] for found in replicates]) if replicates else np.zeros(0)
+    low, high = np.quantile(finite, TAILS) if len(finite) else (np.nan, np.nan)
     return Interval(float(whole), float(low), float(high))
 
 
-def _share(sums: Floats) -> Floats:
-    """(m, 2) -> (m,): NaN where there is nothing below."""
-    found = np.full(len(sums), np.nan)
-    np.divide(sums[:, 0], sums[:, 1], out=found, where=sums[:, 1] != 0)
-    return found
+def _ratios(sums: Floats) -> Floats:
+    """(m, 2) -> (m,): NaN where the denominator is 0."""
+    ratios = np.full(len(sums), np.nan)
+    np.divide(sums[:, 0], sums[:, 1], out=ratios, where=sums[:, 1] != 0)
+    return ratios

@@ -1,4 +1,4 @@
-"""What training, back-tests and evaluation show: small PNG files. Drawn without a display and without global state."""
+"""Charts of training, back-tests and evaluation as small PNG files. Needs no display and has no global state."""
 
 from __future__ import annotations
 
@@ -14,34 +14,30 @@ from matplotlib.ticker import MaxNLocator
 
 from services.predictor.data.events import Bools, Floats, Ints
 from services.predictor.evaluation.bootstrap import Interval
-from services.predictor.evaluation.measures import calibration_error, most_probable, pooled, reliability
+from services.predictor.evaluation.measures import calibration_error, every_slot, most_probable, reliability
 
 DOTS_PER_INCH = 110
 HEIGHT_INCHES = 4.2
-# Told apart by those who see no red and green, too (Okabe and Ito 2008).
+# Distinguishable with red-green colour blindness (Okabe and Ito 2008).
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 GREY = "#777777"
 
 
-def draw_reliability(path: Path, win: Floats, taken: Bools, winner: Ints) -> None:
-    """win, taken (n, S), winner (n,) slot index: what was told against what came, for all slots and for the top one."""
+def draw_reliability(path: Path, win: Floats, occupied: Bools, winner: Ints) -> None:
+    """P(win) against observed frequency, of all slots and of the most probable. win (n, S), winner (n,) slot index."""
     figure, (shares, counts) = _figure(2, width_inches=5.6, heights=(3, 1), height_inches=6.0, shared=True)
-    shares.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle="--", label="as often as told")
-    kinds = {"all": pooled(win, taken, winner), "top": most_probable(win, winner)}
+    shares.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle="--", label="perfect calibration")
+    kinds = {"all": every_slot(win, occupied, winner), "top": most_probable(win, winner)}
     labels = {"all": "every entry", "top": "the most probable entry"}
     edges = np.linspace(0, 1, 16)
-    for (kind, (told, came)), colour, marker in zip(kinds.items(), COLOURS, "os", strict=False):
-        said, share, count = reliability(told, came)
-        label = f"{labels[kind]}: calibration error {calibration_error(told, came):.4f}"
-        shares.errorbar(said, share, _wilson(share, count), fmt=marker, color=colour, markersize=5, linewidth=1,
-                        markerfacecolor="none" if kind == "top" else colour, label=label)  # fmt: skip
+    for (kind, (predicted, won)), colour, marker in zip(kinds.items(), COLOURS, "os", strict=False):
+        mean_predicted, share, count = reliability(predicted, won)
+        label = f"{labels[kind]}: calibration error {calibration_error(predicted, won):.4f}"
+        shares.errorbar(mean_predicted, share, _wilson(share, count), fmt=marker, color=colour, markersize=5,
+                        linewidth=1, markerfacecolor="none" if kind == "top" else colour, label=label)  # fmt: skip
         counts.stairs(np.maximum(count, 0.5), edges, color=colour, label=labels[kind])
-    shares.set(
-        ylabel="share that won",
-        ylim=(-0.03, 1.03),
-        title=f"Reliability: what was told, what came ({len(winner):,} events)",
-    )
-    counts.set(xlabel="probability told", ylabel="number", yscale="log", xlim=(0, 1))
+    shares.set(ylabel="share of winners", ylim=(-0.03, 1.03), title=f"Reliability of P(win) ({len(winner):,} events)")
+    counts.set(xlabel="predicted probability", ylabel="entries", yscale="log", xlim=(0, 1))
     shares.legend(loc="upper left", frameon=False, fontsize=9)
     _save(figure, path)
 
@@ -49,7 +45,7 @@ def draw_reliability(path: Path, win: Floats, taken: Bools, winner: Ints) -> Non
 def draw_loss_by_month(
     path: Path, months: Sequence[str], losses: Sequence[Interval], references: Mapping[str, Sequence[float]]
 ) -> None:
-    """`losses`: of the model, one a month; `references`: name -> log-loss a month, say of the base rate."""
+    """`losses`: of the model, one per month; `references`: name -> log-loss per month, e.g. of the base rate."""
     figure, (axes,) = _figure(1, width_inches=max(5.6, 0.55 * len(months) + 2.5))
     at = np.arange(len(months))
     for (name, found), colour, style in zip(references.items(), COLOURS[1:], ("--", ":", "-.") * 2, strict=False):
@@ -62,7 +58,7 @@ def draw_loss_by_month(
 
 
 def draw_ablation(path: Path, costs: Mapping[str, Interval], whole: float) -> None:
-    """`costs`: what is left out -> log-loss without it minus that of the whole model, `whole`."""
+    """`costs`: part left out -> log-loss without it minus that of the whole model, `whole`."""
     figure, (axes,) = _figure(1, height_inches=1.8 + 0.5 * len(costs))
     names = sorted(costs, key=lambda name: costs[name].mean)
     axes.barh(names, [costs[name].mean for name in names], color=COLOURS[0], alpha=0.35, height=0.6)
@@ -75,9 +71,9 @@ def draw_ablation(path: Path, costs: Mapping[str, Interval], whole: float) -> No
     left = min([cost.low for cost in costs.values()] + [0.0])
     axes.set_xlim(left - 0.03 * (right - left), right + 0.2 * (right - left))
     axes.set(
-        xlabel="log-loss added, nats (95 % interval)",
+        xlabel="increase of the log-loss, nats (95 % interval)",
         ylabel="left out",
-        title=f"What each part is worth (log-loss with all: {whole:.4f})",
+        title=f"Contribution of each part (log-loss of the whole model: {whole:.4f})",
     )
     axes.xaxis.set_major_locator(MaxNLocator(6))
     _save(figure, path)
@@ -86,7 +82,7 @@ def draw_ablation(path: Path, costs: Mapping[str, Interval], whole: float) -> No
 def draw_learning_curves(
     path: Path, curves: Mapping[str, Sequence[float]], step: str = "epoch", loss: str = "log-loss"
 ) -> None:
-    """`curves`: member -> validation loss after each step, from step 1; the best of each is marked."""
+    """`curves`: member -> validation loss after each step, from step 1; the lowest of each is marked."""
     figure, (axes,) = _figure(1)
     for index, (name, curve) in enumerate(curves.items()):
         colour, steps = COLOURS[index % len(COLOURS)], np.arange(1, len(curve) + 1)
@@ -94,12 +90,12 @@ def draw_learning_curves(
         axes.plot(steps, curve, color=colour, linewidth=1.4, linestyle="-" if index < len(COLOURS) else "--",
                   label=f"{name}: best {curve[best]:.4f}")  # fmt: skip
         axes.plot(best + 1, curve[best], "o", color=colour, markersize=5)
-    # The first steps are far off; what matters is where the curves end.
+    # The later steps set the scale: the first losses are far higher.
     ends = [loss for curve in curves.values() for loss in curve[len(curve) // 3 :]]
     room = 0.08 * (max(ends) - min(ends)) or 0.01
     axes.set_ylim(min(ends) - room, max(ends) + room)
     axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
-    axes.set(xlabel=step, ylabel=f"validation {loss}, nats", title=f"Learning: validation {loss} by {step}")
+    axes.set(xlabel=step, ylabel=f"validation {loss}, nats", title=f"Learning curves: validation {loss} by {step}")
     _legend_below(figure, axes)
     _save(figure, path)
 
@@ -107,14 +103,14 @@ def draw_learning_curves(
 def draw_agent_curve(
     path: Path, steps: Sequence[int], td_errors: Sequence[float], returns: Sequence[float], step: str = "update steps"
 ) -> None:
-    """Of the DQN agent: temporal-difference loss and unshaped return per unit staked on validation, by step.
+    """Temporal-difference loss of the DQN agent, and its unshaped return per unit staked on validation, by step.
 
-    A return is NaN where the agent placed no bet.
+    A return is NaN if the agent placed no bet.
     """
     figure, (above, below) = _figure(2, heights=(2, 1.3), height_inches=5.6, shared=True)
     above.plot(steps, returns, color=COLOURS[0], linewidth=1.5, marker=".", label="agent")
     above.axhline(1, color="black", linewidth=0.8)
-    above.set(ylabel="return per unit staked", title="Agent: unshaped return on validation (1 = stakes come back)")
+    above.set(ylabel="return per unit staked", title="Agent: unshaped return on validation (1 = break-even)")
     below.plot(steps, td_errors, color=COLOURS[1], linewidth=1.2, marker=".")
     below.set(xlabel=step, ylabel="TD loss")
     below.xaxis.set_major_locator(MaxNLocator(8, integer=True))
@@ -123,25 +119,20 @@ def draw_agent_curve(
 
 
 def draw_policy_returns(path: Path, returns: Mapping[str, Interval], bets: Mapping[str, int]) -> None:
-    """Return per unit staked of each policy, with its interval and its number of bets; in the order given."""
+    """Return per unit staked of each policy, with its interval and number of bets, in the given order."""
     figure, (axes,) = _figure(1, width_inches=7.2, height_inches=1.8 + 0.45 * len(returns))
     names = list(returns)[::-1]
     _whiskers(axes, np.arange(len(names)), [returns[name] for name in names], upright=False)
     axes.set_yticks(np.arange(len(names)), [f"{name}\n({bets[name]:,} bets)" for name in names], fontsize=9)
     for index, name in enumerate(names):
         if np.isnan(returns[name].mean):
-            axes.text(
-                0.02, index, "no return: no stakes", transform=axes.get_yaxis_transform(), va="center", fontsize=9
-            )
+            axes.text(0.02, index, "no bets", transform=axes.get_yaxis_transform(), va="center", fontsize=9)
         else:
             axes.annotate(f"{returns[name].mean:.3f}", (returns[name].mean, index), (0, 6),
                           textcoords="offset points", ha="center", fontsize=9)  # fmt: skip
     axes.axvline(1, color="black", linewidth=0.8)
     axes.set_ylim(-0.6, len(names) - 0.3)
-    axes.set(
-        xlabel="return per unit staked (95 % interval; at 1 stakes come back)",
-        title="Policies: what a unit staked returned",
-    )
+    axes.set(xlabel="return per unit staked (95 % interval; 1 = break-even)", title="Policies: return per unit staked")
     _save(figure, path)
 
 
@@ -162,8 +153,8 @@ def _figure(
     return figure, list(grid[:, 0])
 
 
-def _whiskers(axes: Axes, at: Ints, found: Sequence[Interval], upright: bool, label: str | None = None) -> None:
-    mean, low, high = (np.array(part, dtype=np.float64) for part in zip(*found, strict=True))
+def _whiskers(axes: Axes, at: Ints, intervals: Sequence[Interval], upright: bool, label: str | None = None) -> None:
+    mean, low, high = (np.array(part, dtype=np.float64) for part in zip(*intervals, strict=True))
     ends = np.maximum(np.stack([mean - low, high - mean]), 0)
     style: dict[str, Any] = {"fmt": "o", "color": COLOURS[0], "markersize": 4, "linewidth": 1.4, "capsize": 3}
     if upright:
@@ -173,7 +164,7 @@ def _whiskers(axes: Axes, at: Ints, found: Sequence[Interval], upright: bool, la
 
 
 def _wilson(share: Floats, count: Ints) -> Floats:
-    """(2, bins): how far the 95 % interval of a share of so many reaches down and up (Wilson 1927); within 0 and 1."""
+    """(2, bins): distance from the share to both ends of its 95 % interval (Wilson 1927), which is within 0 and 1."""
     size = np.maximum(count, 1)
     middle = (share + 2 / size) / (1 + 4 / size)
     reach = 2 * np.sqrt(share * (1 - share) / size + 1 / size**2) / (1 + 4 / size)
@@ -181,7 +172,7 @@ def _wilson(share: Floats, count: Ints) -> Floats:
 
 
 def _legend_below(figure: Figure, axes: Axes) -> None:
-    """Outside, where no curve can run through it."""
+    """Outside the axes, where no curve crosses it."""
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(
         handles,

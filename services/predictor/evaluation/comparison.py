@@ -1,4 +1,4 @@
-"""Several opinions of the same events, judged beside each other."""
+"""Compares forecasts of the same events."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import numpy as np
 from services.predictor.data.events import Events, Floats, Ints
 from services.predictor.data.instants import day_number, day_of
 from services.predictor.data.targets import Targets, Terciles, targets_of
-from services.predictor.evaluation.bootstrap import Interval, clusters_of, paired
+from services.predictor.evaluation.bootstrap import Interval, clusters_of, mean_difference
 from services.predictor.evaluation.measures import log_loss
 from services.predictor.evaluation.quality import class_quality, result_quality, top3_quality
 from services.predictor.evaluation.tables import Cell
 
 
-class Opinion(NamedTuple):
-    """Of n events: win (n, S), top3 (n, S), trend (n, 3), behaviour (n, S, 3); None: nothing is said of that."""
+class Forecast(NamedTuple):
+    """Probabilities of n events: win (n, S), top3 (n, S), trend (n, 3), behaviour (n, S, 3). None: not forecast."""
 
     win: Floats
     top3: Floats | None = None
@@ -28,15 +28,15 @@ class Opinion(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Judged:
-    """n events with all slots taken and one winner, and what came of them. `clusters`: one number a day x venue."""
+class EvaluationSet:
+    """n events with all slots occupied and one winner, and their targets. `clusters`: one number per day and venue."""
 
     events: Events
     targets: Targets
     clusters: Ints
 
     @classmethod
-    def of(cls, events: Events, terciles: Terciles) -> Judged:
+    def of(cls, events: Events, terciles: Terciles) -> EvaluationSet:
         return cls(events, targets_of(events, terciles), clusters_of(events.day, events.venue))
 
     def losses(self, win: Floats) -> Floats:
@@ -44,68 +44,76 @@ class Judged:
         return log_loss(win, self.targets.winner)
 
     def difference(self, first: Floats, second: Floats, seed: int) -> Interval:
-        """Log-loss of the first's P(win) less that of the second's: negative where the first is better."""
-        return paired(self.losses(first) - self.losses(second), self.clusters, seed=seed)
+        """Log-loss of the first P(win) minus that of the second; negative if the first is better."""
+        return mean_difference(self.losses(first) - self.losses(second), self.clusters, seed=seed)
 
     def months(self) -> Iterator[tuple[str, Ints]]:
-        """`2026-04` and the rows of its events, in their order."""
+        """Each month (`2026-04`) with the rows of its events, in their order."""
         names = np.array([f"{day_of(day):%Y-%m}" for day in self.events.day.tolist()], dtype="U7")
         for name in np.unique(names).tolist():
             yield name, np.flatnonzero(names == name)
 
 
 def eligible(events: Events, first: date, last: date) -> Ints:
-    """Rows of the events of these days (inclusive) that can be judged: every slot is taken, and one entry won."""
+    """Rows of the events of these days (inclusive) that can be evaluated: all slots occupied and one winner."""
     days = (events.day >= day_number(first)) & (events.day <= day_number(last))
-    return np.flatnonzero(days & events.has_winner & events.taken.all(axis=1))
+    return np.flatnonzero(days & events.has_winner & events.occupied.all(axis=1))
 
 
-def figures_of(opinion: Opinion, events: Events, targets: Targets, behaviour: str = "behaviour") -> dict[str, float]:
-    """All figures there are of what is said. `behaviour`: what that head is called in their names."""
-    found = result_quality(opinion.win, events.taken, targets.winner)
-    if opinion.top3 is not None:
-        found |= top3_quality(opinion.top3, events.taken, events.place)
-    if opinion.trend is not None:
-        found |= class_quality("trend", opinion.trend, targets.trend)
-    if opinion.behaviour is not None:
-        found |= class_quality(behaviour, opinion.behaviour, targets.behaviour)
+def figures_of(forecast: Forecast, events: Events, targets: Targets, behaviour: str = "behaviour") -> dict[str, float]:
+    """All figures that the forecast allows. `behaviour`: name of that head in the keys."""
+    found = result_quality(forecast.win, events.occupied, targets.winner)
+    if forecast.top3 is not None:
+        found |= top3_quality(forecast.top3, events.occupied, events.place)
+    if forecast.trend is not None:
+        found |= class_quality("trend", forecast.trend, targets.trend)
+    if forecast.behaviour is not None:
+        found |= class_quality(behaviour, forecast.behaviour, targets.behaviour)
     return found
 
 
-def quality(judged: Judged, opinion: Opinion) -> dict[str, float]:
-    """For a table over the same events: without their number."""
-    found = figures_of(opinion, judged.events, judged.targets, "start_class")
-    del found["events"]
-    return found
+def quality_row(evaluation: EvaluationSet, forecast: Forecast) -> dict[str, float]:
+    """Figures for a table over the same events: without the number of events."""
+    figures = figures_of(forecast, evaluation.events, evaluation.targets, "start_class")
+    del figures["events"]
+    return figures
 
 
-def quality_table(judged: Judged, opinions: Mapping[str, Opinion]) -> list[dict[str, Cell]]:
-    """A line for each."""
-    return [{"model": name, **quality(judged, opinion)} for name, opinion in opinions.items()]
+def quality_table(evaluation: EvaluationSet, forecasts: Mapping[str, Forecast]) -> list[dict[str, Cell]]:
+    """One row per forecast."""
+    return [{"model": name, **quality_row(evaluation, opinion)} for name, opinion in forecasts.items()]
 
 
-def difference_table(judged: Judged, opinions: Mapping[str, Opinion], against: str, seed: int) -> list[dict[str, Cell]]:
-    """Log-loss of `against` less that of each other one, on the same events."""
-    mine = opinions[against].win
+def difference_table(
+    evaluation: EvaluationSet, forecasts: Mapping[str, Forecast], against: str, seed: int
+) -> list[dict[str, Cell]]:
+    """Log-loss of `against` minus that of each other forecast, on the same events."""
+    reference = forecasts[against].win
     return [
-        {"log-loss of": against, "less that of": name, "difference": judged.difference(mine, opinion.win, seed)}
-        for name, opinion in opinions.items()
+        {
+            "log-loss of": against,
+            "less that of": name,
+            "difference": evaluation.difference(reference, opinion.win, seed),
+        }
+        for name, opinion in forecasts.items()
         if name != against
     ]
 
 
-def month_table(judged: Judged, opinions: Mapping[str, Opinion], against: str, seed: int) -> list[dict[str, Cell]]:
-    """Log-loss by month: of `against` with its interval, and of the others."""
-    losses = {name: judged.losses(opinion.win) for name, opinion in opinions.items()}
+def month_table(
+    evaluation: EvaluationSet, forecasts: Mapping[str, Forecast], against: str, seed: int
+) -> list[dict[str, Cell]]:
+    """Log-loss by month: of `against` with an interval, of the others without."""
+    losses = {name: evaluation.losses(opinion.win) for name, opinion in forecasts.items()}
     rows: list[dict[str, Cell]] = []
-    for month, at in judged.months():
+    for month, at in evaluation.months():
         row: dict[str, Cell] = {"month": month, "events": len(at)}
-        row[against] = paired(losses[against][at], judged.clusters[at], seed=seed)
+        row[against] = mean_difference(losses[against][at], evaluation.clusters[at], seed=seed)
         row |= {name: float(found[at].mean()) for name, found in losses.items() if name != against}
         rows.append(row)
     return rows
 
 
-def complete(win: Floats, events: Events) -> bool:
-    """Every event has probabilities that sum to one over its taken slots."""
-    return bool(np.allclose(win.sum(axis=1), 1, atol=1e-9) and not win[~events.taken].any())
+def is_complete(win: Floats, events: Events) -> bool:
+    """Whether every event has probabilities that sum to 1 over its occupied slots."""
+    return bool(np.allclose(win.sum(axis=1), 1, atol=1e-9) and not win[~events.occupied].any())

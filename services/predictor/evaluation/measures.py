@@ -1,4 +1,4 @@
-"""How good probabilities were. Losses are in nats."""
+"""Quality measures of predicted probabilities. Losses are in nats."""
 
 from __future__ import annotations
 
@@ -6,68 +6,70 @@ import numpy as np
 
 from services.predictor.data.events import Bools, Floats, Ints
 
-# A probability of zero for what happened would be infinitely wrong; this is as wrong as it gets (34.5 nats).
-LEAST = 1e-15
+# Lower bound of a probability: an outcome predicted as impossible costs 34.5 nats instead of infinity.
+MIN_PROBABILITY = 1e-15
 ECE_BINS = 15
 FIRST_PLACES = 3
 
 
-def log_loss(told: Floats, happened: Ints) -> Floats:
+def log_loss(probabilities: Floats, labels: Ints) -> Floats:
     """(n, K), (n,) class index -> (n,)"""
-    found = told[np.arange(len(happened)), happened]
-    return np.asarray(-np.log(np.maximum(found, LEAST)), dtype=np.float64)
+    of_label = probabilities[np.arange(len(labels)), labels]
+    return np.asarray(-np.log(np.maximum(of_label, MIN_PROBABILITY)), dtype=np.float64)
 
 
-def two_way_loss(told: Floats, came: Bools) -> Floats:
+def binary_log_loss(probabilities: Floats, outcomes: Bools) -> Floats:
     """(m,), (m,) -> (m,)"""
-    return np.asarray(-np.log(np.maximum(np.where(came, told, 1 - told), LEAST)), dtype=np.float64)
+    return np.asarray(
+        -np.log(np.maximum(np.where(outcomes, probabilities, 1 - probabilities), MIN_PROBABILITY)), dtype=np.float64
+    )
 
 
-def brier(told: Floats, happened: Ints) -> Floats:
-    """(n, K), (n,) -> (n,): squared distance from what happened, summed over the classes; 0 is best, 2 worst."""
-    return np.asarray(((told - np.eye(told.shape[1])[happened]) ** 2).sum(axis=1), dtype=np.float64)
+def brier(probabilities: Floats, labels: Ints) -> Floats:
+    """(n, K), (n,) -> (n,): squared distance from the outcome, summed over the classes; 0 is best, 2 worst."""
+    return np.asarray(((probabilities - np.eye(probabilities.shape[1])[labels]) ** 2).sum(axis=1), dtype=np.float64)
 
 
-def top1(told: Floats, happened: Ints) -> Floats:
-    """(n, K), (n,) -> (n,): 1 where the most probable class happened."""
-    return np.asarray(told.argmax(axis=1) == happened, dtype=np.float64)
+def top1(probabilities: Floats, labels: Ints) -> Floats:
+    """(n, K), (n,) -> (n,): 1 where the most probable class occurred."""
+    return np.asarray(probabilities.argmax(axis=1) == labels, dtype=np.float64)
 
 
-def auc(told: Floats, came: Bools) -> float:
-    """(m,), (m,): chance that one that came was told higher than one that did not; ties count half.
+def auc(probabilities: Floats, outcomes: Bools) -> float:
+    """(m,), (m,): probability that a positive outcome was predicted higher than a negative one; ties count half.
 
-    NaN where all came or none did.
+    NaN if all outcomes are the same.
     """
-    _, rank, count = np.unique(told, return_inverse=True, return_counts=True)
+    _, rank, count = np.unique(probabilities, return_inverse=True, return_counts=True)
     middle = count.cumsum() - (count - 1) / 2
-    ones = int(came.sum())
-    if ones in {0, len(came)}:
+    ones = int(outcomes.sum())
+    if ones in {0, len(outcomes)}:
         return float("nan")
-    return float((middle[rank][came].sum() - ones * (ones + 1) / 2) / (ones * (len(came) - ones)))
+    return float((middle[rank][outcomes].sum() - ones * (ones + 1) / 2) / (ones * (len(outcomes) - ones)))
 
 
-def reliability(told: Floats, came: Bools) -> tuple[Floats, Floats, Ints]:
-    """(m,), (m,) -> mean told, share that came and number in each of 15 bins of equal width; NaN where none fell."""
-    bins = np.minimum((told * ECE_BINS).astype(np.int64), ECE_BINS - 1)
+def reliability(probabilities: Floats, outcomes: Bools) -> tuple[Floats, Floats, Ints]:
+    """(m,), (m,) -> mean probability, observed frequency and count in 15 bins of equal width; NaN in empty bins."""
+    bins = np.minimum((probabilities * ECE_BINS).astype(np.int64), ECE_BINS - 1)
     count = np.bincount(bins, minlength=ECE_BINS)
     size = np.where(count > 0, count, np.nan)
-    share = np.bincount(bins, came.astype(np.float64), ECE_BINS) / size
-    return np.bincount(bins, told, ECE_BINS) / size, share, count
+    share = np.bincount(bins, outcomes.astype(np.float64), ECE_BINS) / size
+    return np.bincount(bins, probabilities, ECE_BINS) / size, share, count
 
 
-def calibration_error(told: Floats, came: Bools) -> float:
-    """(m,), (m,): mean distance of what was told from what came, over the bins of `reliability`, by their number."""
-    if not len(told):
+def calibration_error(probabilities: Floats, outcomes: Bools) -> float:
+    """(m,), (m,): mean of |probability - observed frequency| over the bins of `reliability`, weighted by count."""
+    if not len(probabilities):
         return float("nan")
-    said, share, count = reliability(told, came)
-    return float(np.nansum(np.abs(said - share) * count) / count.sum())
+    mean_probability, share, count = reliability(probabilities, outcomes)
+    return float(np.nansum(np.abs(mean_probability - share) * count) / count.sum())
 
 
-def pooled(told: Floats, taken: Bools, winner: Ints) -> tuple[Floats, Bools]:
-    """(n, S) -> (m,), (m,): every taken slot's probability to win, and whether it did ("all")."""
-    return told[taken], (np.arange(told.shape[1]) == winner[:, None])[taken]
+def every_slot(probabilities: Floats, occupied: Bools, winner: Ints) -> tuple[Floats, Bools]:
+    """(n, S) -> (m,), (m,): P(win) of every occupied slot, and whether it won ("all")."""
+    return probabilities[occupied], (np.arange(probabilities.shape[1]) == winner[:, None])[occupied]
 
 
-def most_probable(told: Floats, winner: Ints) -> tuple[Floats, Bools]:
-    """(n, S) -> (n,), (n,): the most probable slot's probability to win, and whether it did ("top")."""
-    return told.max(axis=1), told.argmax(axis=1) == winner
+def most_probable(probabilities: Floats, winner: Ints) -> tuple[Floats, Bools]:
+    """(n, S) -> (n,), (n,): P(win) of the most probable slot, and whether it won ("top")."""
+    return probabilities.max(axis=1), probabilities.argmax(axis=1) == winner

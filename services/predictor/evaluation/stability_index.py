@@ -1,6 +1,7 @@
-"""How far what is seen now is from what was seen in training: the population stability index.
+"""Population stability index (PSI): how far a feature's distribution has moved from that of the training data.
 
-PSI = sum over bins of (now - then) * ln(now / then). Usual reading: below 0.1 nothing, above 0.25 another population.
+PSI = sum over bins of (now - then) * ln(now / then), with `then` the training data. Usual reading: below 0.1 no shift,
+above 0.25 a different population.
 """
 
 from __future__ import annotations
@@ -13,28 +14,28 @@ import numpy as np
 from services.predictor.data.events import Floats, Floats32
 
 BINS = 10
-# A bin nobody fell into counts as if a ten-thousandth had: else one odd value would make the index infinite.
-LEAST_SHARE = 1e-4
+# Lower bound of the share of a bin: with an empty bin, one odd value would make the index infinite.
+MIN_SHARE = 1e-4
 
 
 class Bins(NamedTuple):
-    """Bins of one feature: up to and including each of the rising `edges`, above the last, and unknown (NaN).
+    """Bins of one feature: up to and including each of the ascending `edges`, above the last, and unknown (NaN).
 
-    `shares`: of training in each of these len(edges) + 2 bins.
+    `shares`: share of the training data in each of these len(edges) + 2 bins.
     """
 
     edges: tuple[float, ...]
     shares: tuple[float, ...]
 
 
-def bins_of(values: Floats | Floats32, count: int = BINS) -> Bins:
+def fit_bins(values: Floats | Floats32, count: int = BINS) -> Bins:
     """(m,) -> bins of about equal share; fewer where values repeat (a flag has two)."""
-    known = np.sort(values[~np.isnan(values)].astype(np.float64))
-    lower = known[known < known[-1:]]
+    finite = np.sort(values[~np.isnan(values)].astype(np.float64))
+    lower = finite[finite < finite[-1:]]
     edges: tuple[float, ...] = ()
     if len(lower):
-        # Values that occur, not points between: a flag's edge is the flag. The highest value is above all edges.
-        at = known[[len(known) * part // count for part in range(1, count)]]
+        # Edges are values that occur, not midpoints: a flag's edge is the flag. The highest value is above all edges.
+        at = finite[[len(finite) * part // count for part in range(1, count)]]
         edges = tuple(np.unique(np.minimum(at, lower[-1])).tolist())
     return Bins(edges, tuple(shares_in(edges, values).tolist()))
 
@@ -47,9 +48,9 @@ def shares_in(edges: Sequence[float], values: Floats | Floats32) -> Floats:
 
 
 def psi(bins: Bins, values: Floats | Floats32) -> float:
-    """0 where (m,) values fall as in training; NaN without values."""
+    """0 if the (m,) values are distributed as in training; NaN without values."""
     if not len(values):
         return float("nan")
-    then = np.maximum(bins.shares, LEAST_SHARE)
-    now = np.maximum(shares_in(bins.edges, values), LEAST_SHARE)
+    then = np.maximum(bins.shares, MIN_SHARE)
+    now = np.maximum(shares_in(bins.edges, values), MIN_SHARE)
     return float(((now - then) * np.log(now / then)).sum())

@@ -1,4 +1,4 @@
-"""Figures as a table of plain text."""
+"""Formats figures as a plain-text table."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from services.predictor.evaluation.bootstrap import Interval
 Cell = str | float | int | Interval | None
 
 
-def table(rows: Sequence[Mapping[str, Cell]], digits: int = 4, levels: Collection[str] = ()) -> str:
-    """One line a row under a head; columns in the order they first appear. Texts stand left, numbers right.
+def format_table(rows: Sequence[Mapping[str, Cell]], digits: int = 4, unsigned_columns: Collection[str] = ()) -> str:
+    """One line per row below a header; columns in order of first appearance. Texts align left, numbers right.
 
-    Intervals are of differences, and show their sign, but in the columns `levels`.
+    Intervals are differences and show their sign, except in the `unsigned_columns`.
     """
     names = list(dict.fromkeys(name for row in rows for name in row))
-    cells = [names, *([_text(row.get(name), digits, name in levels) for name in names] for row in rows)]
+    cells = [names, *([_text(row.get(name), digits, name in unsigned_columns) for name in names] for row in rows)]
     widths = [max(len(line[column]) for line in cells) for column in range(len(names))]
-    left = [all(isinstance(row.get(name), str | None) for row in rows) for name in names]
+    left_aligned = [all(isinstance(row.get(name), str | None) for row in rows) for name in names]
     return "\n".join(
         "  ".join(
             cell.ljust(width) if to_left else cell.rjust(width)
-            for cell, width, to_left in zip(line, widths, left, strict=True)
+            for cell, width, to_left in zip(line, widths, left_aligned, strict=True)
         ).rstrip()
         for line in cells
     )
 
 
-def _text(cell: Cell, digits: int, level: bool) -> str:
+def _text(cell: Cell, digits: int, unsigned: bool) -> str:
     if cell is None or cell != cell or (isinstance(cell, Interval) and cell.mean != cell.mean):  # noqa: PLR0124
-        return "-"  # NaN: nothing is known
+        return "-"  # NaN: unknown
     if isinstance(cell, Interval):
-        sign = "" if level else "+"
+        sign = "" if unsigned else "+"
         return f"{cell.mean:{sign}.{digits}f} [{cell.low:{sign}.{digits}f}, {cell.high:{sign}.{digits}f}]"
     if isinstance(cell, float):
         return f"{cell:.{digits}f}"

@@ -1,6 +1,6 @@
-"""What turns raw values into model input the same way for ever: means, deviations and who is told apart.
+"""Frozen preprocessing: means, standard deviations and unknown flags, fitted on training data.
 
-Fitted once, on training data, and kept in the model's file.
+The encoding is stored in the model's file, so that serving encodes values exactly as training did.
 """
 
 from __future__ import annotations
@@ -9,23 +9,23 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from services.predictor.data.events import Bools, Floats
-from services.predictor.features.names import Group, Names
+from services.predictor.features.names import FeatureNames, Group
 from services.predictor.features.relative import RELATIVES, relatives
-from services.predictor.features.values import Values
+from services.predictor.features.values import FeatureValues
 
-# Values beyond these quantiles count as if they were there: a few laps of eight seconds among those of seven must not
-# set the unit in which a hundredth is measured.
+# Values are clipped to these quantiles before fitting: a few laps of eight seconds among laps of seven must not set the
+# scale on which hundredths are measured.
 TAILS = (0.005, 0.995)
-# A value is told to be unknown by a feature of its own where training lacked it in more than this share of entries.
-FLAGGED = 0.002
+# A value gets a flag feature for "unknown" if it was unknown in more than this share of the training entries.
+FLAG_SHARE = 0.002
 
 
 class Encoding(BaseModel):
-    """Columns of the entry features: each value, then each relative of it, then unknown flags, slots, lanes, codes."""
+    """Columns of the entry features, in order: values, relatives, unknown flags, slots, lanes, category classes."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    names: Names
+    names: FeatureNames
     entry_mean: tuple[float, ...]
     entry_deviation: tuple[float, ...]
     relative_deviation: tuple[float, ...]
@@ -40,7 +40,7 @@ class Encoding(BaseModel):
 
     @property
     def entry_groups(self) -> tuple[Group, ...]:
-        """Of entry_features."""
+        """The group of each of `entry_features`."""
         return tuple(group for _, group in self._entry())
 
     @property
@@ -83,11 +83,11 @@ class Encoding(BaseModel):
         ]
 
 
-def encoding_of(names: Names, values: Values, rows: Bools) -> Encoding:
-    """Fit on these rows of the values of the state that knows most."""
-    taken = values.taken[rows]
-    entry = values.entry[rows][taken]
-    relative = relatives(values.entry[rows], values.lane[rows])[taken]
+def fit_encoding(names: FeatureNames, values: FeatureValues, rows: Bools) -> Encoding:
+    """Fits on the selected rows. `values` are those of the best-informed state."""
+    occupied = values.occupied[rows]
+    entry = values.entry[rows][occupied]
+    relative = relatives(values.entry[rows], values.lane[rows])[occupied]
     entry_mean, entry_deviation = _moments(entry)
     event_mean, event_deviation = _moments(values.event[rows])
     return Encoding(
@@ -97,23 +97,23 @@ def encoding_of(names: Names, values: Values, rows: Bools) -> Encoding:
         relative_deviation=_moments(relative)[1],
         event_mean=event_mean,
         event_deviation=event_deviation,
-        entry_flags=_lacking(entry),
-        event_flags=_lacking(values.event[rows]),
+        entry_flags=_flagged_columns(entry),
+        event_flags=_flagged_columns(values.event[rows]),
     )
 
 
-def _lacking(values: Floats) -> tuple[int, ...]:
+def _flagged_columns(values: Floats) -> tuple[int, ...]:
     share = np.isnan(values).mean(axis=0) if len(values) else np.zeros(values.shape[1])
-    return tuple(int(index) for index in np.flatnonzero((share > FLAGGED) & (share < 1)))
+    return tuple(int(index) for index in np.flatnonzero((share > FLAG_SHARE) & (share < 1)))
 
 
 def _moments(values: Floats) -> tuple[tuple[float, ...], tuple[float, ...]]:
     means, deviations = [], []
     for column in values.T:
-        known = column[np.isfinite(column)]
-        if len(known):
-            known = known.clip(*np.quantile(known, TAILS))
-        deviation = float(known.std()) if len(known) else 0.0
-        means.append(float(known.mean()) if len(known) else 0.0)
+        finite = column[np.isfinite(column)]
+        if len(finite):
+            finite = finite.clip(*np.quantile(finite, TAILS))
+        deviation = float(finite.std()) if len(finite) else 0.0
+        means.append(float(finite.mean()) if len(finite) else 0.0)
         deviations.append(deviation if deviation > 1e-9 else 1.0)
     return tuple(means), tuple(deviations)

@@ -1,4 +1,4 @@
-"""Model input: standardised features of events in one state of knowledge, the same for training and serving."""
+"""Model input: standardised features of events in one state of knowledge, identical for training and serving."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from services.predictor.features.encoding import Encoding
 from services.predictor.features.history import History
 from services.predictor.features.names import OVER_OWN
 from services.predictor.features.relative import relatives
-from services.predictor.features.values import Values, values_of
+from services.predictor.features.values import FeatureValues, feature_values
 
-# Standardised values beyond this are typing errors or accidents; further out they would only drown the rest.
+# Standardised values beyond this are input errors or accidents, and would drown out the rest.
 CLIP = 5.0
-AT_ONCE = 256
+BLOCK_EVENTS = 256
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """entry float32 (n, S, F), event float32 (n, E), taken (n, S), venue (n,) 0 for one never met, course (n, S)
-    0 for unknown, starts float32 (n, S, H, T) with the newest last, started (n, S, H).
+    """entry float32 (n, S, F), event float32 (n, E), occupied (n, S), venue (n,) with 0 for one unseen in training,
+    course (n, S) with 0 for unknown, starts float32 (n, S, H, T) with the newest last, started (n, S, H).
 
-    Columns as Encoding.entry_features and event_features; unknown is 0, and its flag is 1.
+    Columns are those of Encoding.entry_features and event_features. An unknown value is 0 and its flag is 1.
     """
 
     entry: Floats32
     event: Floats32
-    taken: Bools
+    occupied: Bools
     venue: Ints
     course: Ints
     starts: Floats32
@@ -42,7 +42,7 @@ class Inputs:
         return Inputs(*(getattr(self, each.name)[rows] for each in fields(self)))
 
     def hashes(self) -> list[str]:
-        """One per event: the same input has the same hash."""
+        """One hash per event; equal inputs have equal hashes."""
         parts = [getattr(self, each.name) for each in fields(self)]
         return [
             hashlib.blake2b(
@@ -51,31 +51,35 @@ class Inputs:
             for row in range(len(self))
         ]
 
-    def without(self, encoding: Encoding, group: str) -> Inputs:
-        """As if nothing of this group were known."""
+    def without_group(self, encoding: Encoding, group: str) -> Inputs:
+        """A copy in which every feature of this group is unknown."""
         entry, event = self.entry.copy(), self.event.copy()
         for features, groups, made in (
             (encoding.entry_features, encoding.entry_groups, entry),
             (encoding.event_features, encoding.event_groups, event),
         ):
-            gone = [each == group or (group == "history" and OVER_OWN in features[i]) for i, each in enumerate(groups)]
-            made[..., gone] = [float(features[i].endswith("_unknown")) for i in np.flatnonzero(gone)]
-        entry[~self.taken] = 0.0
-        found = replace(self, entry=entry, event=event)
+            masked = [
+                each == group or (group == "history" and OVER_OWN in features[i]) for i, each in enumerate(groups)
+            ]
+            made[..., masked] = [float(features[i].endswith("_unknown")) for i in np.flatnonzero(masked)]
+        entry[~self.occupied] = 0.0
+        masked_inputs = replace(self, entry=entry, event=event)
         if group == "history":
-            found = replace(found, starts=np.zeros_like(self.starts), started=np.zeros_like(self.started))
-        return replace(found, course=np.zeros_like(self.course)) if group == "observation" else found
+            masked_inputs = replace(
+                masked_inputs, starts=np.zeros_like(self.starts), started=np.zeros_like(self.started)
+            )
+        return replace(masked_inputs, course=np.zeros_like(self.course)) if group == "observation" else masked_inputs
 
 
 def inputs_of(events: Events, history: History, encoding: Encoding, state: State) -> Inputs:
-    """One row an event, each as of its own instant."""
-    return encoded(values_of(events, history, encoding.names, state), encoding)
+    """One row per event, each as of the event's own instant."""
+    return encode(feature_values(events, history, encoding.names, state), encoding)
 
 
-def encoded(values: Values, encoding: Encoding) -> Inputs:
+def encode(values: FeatureValues, encoding: Encoding) -> Inputs:
     event = np.concatenate(
         [
-            _scaled(values.event, encoding.event_mean, encoding.event_deviation),
+            _standardize(values.event, encoding.event_mean, encoding.event_deviation),
             np.isnan(values.event[:, list(encoding.event_flags)]),
             values.event_codes,
             values.observed[:, None],
@@ -83,9 +87,9 @@ def encoded(values: Values, encoding: Encoding) -> Inputs:
         axis=1,
     )
     return Inputs(
-        entry=_entry(values, encoding),
+        entry=_encode_entries(values, encoding),
         event=event.astype(np.float32),
-        taken=values.taken,
+        occupied=values.occupied,
         venue=values.venue,
         course=values.course,
         starts=values.starts,
@@ -93,27 +97,27 @@ def encoded(values: Values, encoding: Encoding) -> Inputs:
     )
 
 
-def _entry(values: Values, encoding: Encoding) -> Floats32:
-    """(n, S, F), some events at a time: what fits into the processor's memory is done in half the time."""
-    n, slots = values.taken.shape
-    made = np.empty((n, slots, len(encoding.entry_features)), dtype=np.float32)
-    for first in range(0, n, AT_ONCE):
-        some = slice(first, first + AT_ONCE)
-        entry, taken, flags = values.entry[some], values.taken[some, :, None], list(encoding.entry_flags)
+def _encode_entries(values: FeatureValues, encoding: Encoding) -> Floats32:
+    """(n, S, F), in blocks of events that fit into the processor's cache, which halves the time."""
+    n, slots = values.occupied.shape
+    encoded = np.empty((n, slots, len(encoding.entry_features)), dtype=np.float32)
+    for first in range(0, n, BLOCK_EVENTS):
+        some = slice(first, first + BLOCK_EVENTS)
+        entry, occupied, flags = values.entry[some], values.occupied[some, :, None], list(encoding.entry_flags)
         relative = relatives(entry, values.lane[some])
         blocks = [
-            _scaled(entry, encoding.entry_mean, encoding.entry_deviation),
-            _scaled(relative, (0.0,) * relative.shape[-1], encoding.relative_deviation),
+            _standardize(entry, encoding.entry_mean, encoding.entry_deviation),
+            _standardize(relative, (0.0,) * relative.shape[-1], encoding.relative_deviation),
             np.isnan(entry[..., flags]),
             np.broadcast_to(np.eye(slots), (len(entry), slots, slots)),
             values.course[some, :, None] == np.arange(1, slots + 1),
             values.entry_codes[some],
         ]
-        np.multiply(np.concatenate(blocks, axis=2), taken, out=made[some], casting="same_kind")
-    return made
+        np.multiply(np.concatenate(blocks, axis=2), occupied, out=encoded[some], casting="same_kind")
+    return encoded
 
 
-def _scaled(values: Floats, mean: tuple[float, ...], deviation: tuple[float, ...]) -> Floats:
+def _standardize(values: Floats, mean: tuple[float, ...], deviation: tuple[float, ...]) -> Floats:
     scaled: Floats = values - np.array(mean)
     scaled /= np.array(deviation)
     np.clip(scaled, -CLIP, CLIP, out=scaled)
@@ -121,13 +125,13 @@ def _scaled(values: Floats, mean: tuple[float, ...], deviation: tuple[float, ...
     return scaled
 
 
-def observed_in(inputs: Inputs) -> Bools:
-    """(n,): which events are seen as observed; the last event feature says so."""
+def observed_events(inputs: Inputs) -> Bools:
+    """(n,): which events are encoded as observed, read from the last event feature."""
     return np.asarray(inputs.event[:, -1] > 0.5, dtype=np.bool_)
 
 
 def tree_entries(inputs: Inputs) -> Floats32:
-    """(n, S, F + E + 1): trees see one entry at a time, so the event's features and its venue stand beside each."""
-    n, slots = inputs.taken.shape
+    """(n, S, F + E + 1): trees see one entry at a time, so each entry also has the event's features and venue."""
+    n, slots = inputs.occupied.shape
     event = np.concatenate([inputs.event, inputs.venue[:, None].astype(np.float32)], axis=1)
     return np.concatenate([inputs.entry, np.broadcast_to(event[:, None], (n, slots, event.shape[1]))], axis=2)

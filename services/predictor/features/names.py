@@ -1,4 +1,4 @@
-"""Which values there are, in order, and to which group each belongs. Fitted once, kept in the model's file."""
+"""Names, order and groups of the feature values. Fitted on training data and stored in the model's file."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from services.predictor.features.form import ENTITY, ENTITY_LANE, ENTITY_VENUE, 
 Group = Literal["card", "observation", "history"]
 GROUPS: tuple[Group, Group, Group] = ("card", "observation", "history")
 
-# A category with more values than this is an identity, not a class; a condition's code may have more.
-MOST_VALUES, MOST_CODES = 8, 20
-# What an entity showed, against its own past: in the group observation, but nothing without history either.
+# A category with more values is an identity, not a class. The code of a condition may have more.
+MAX_CATEGORY_VALUES, MAX_CODE_VALUES = 8, 20
+# An observed measure relative to the entity's past: in the group observation, but unknown without history too.
 OVER_OWN = "_over_own"
 EVENT_NUMBERS = ("number", "distance_m")
-RATED = (
+RATING_VALUES = (
     "rating", "lane_offset", "venue_offset", "equipment_rating", "lane_rating", "strength", "log_chance", "starts",
     "rest_days", "equipment_starts",
 )  # fmt: skip
 HISTORY_VALUES = (
-    *RATED,
+    *RATING_VALUES,
     *(trace.name for trace in (*ENTITY, *ENTITY_LANE, *ENTITY_VENUE, *MEETING, *EQUIPMENT)),
     *(f"lane_{trace.name}" for trace in LANE),
 )
 
 
-class Names(BaseModel):
-    """What is read. `venues`: those that training met."""
+class FeatureNames(BaseModel):
+    """What the features read of an event. `venues`: those seen in training."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -64,7 +64,7 @@ class Names(BaseModel):
 
     @property
     def entry_groups(self) -> tuple[Group, ...]:
-        """Of entry_values."""
+        """The group of each of `entry_values`."""
         counts: tuple[tuple[Group, int], ...] = (
             ("card", len(self.measures)),
             ("history", len(self.history_values)),
@@ -82,15 +82,15 @@ class Names(BaseModel):
         return tuple("observation" if name in late else "card" for name in self.event_values)
 
     def venue_index(self, venues: Ints) -> Ints:
-        """(n,): 0 is one that training never met."""
+        """(n,): index of each venue, from 1; 0 for one unseen in training."""
         known = np.array(sorted(self.venues), dtype=np.int64)
         at = np.searchsorted(known, venues).clip(0, max(len(known) - 1, 0))
         return np.where(known[at] == venues, at + 1, 0) if len(known) else np.zeros(len(venues), dtype=np.int64)
 
 
-def names_of(events: Events, profile: Profile) -> Names:
-    """What there is to read in these events: of what no event tells, nothing could be learned."""
-    conditions = {name: events.conditions[name] for name in _told(events.conditions)}
+def feature_names(events: Events, profile: Profile) -> FeatureNames:
+    """Everything with a known value in these events: nothing can be learned from what is never known."""
+    conditions = {name: events.conditions[name] for name in _known_names(events.conditions)}
     codes = {"grade": events.grade} | {
         name: conditions[name] for name in sorted(profile.condition_codes & conditions.keys())
     }
@@ -100,16 +100,16 @@ def names_of(events: Events, profile: Profile) -> Names:
         for name, found in sorted(events.categories.items())
         if name not in profile.identities | profile.late
     }
-    return Names(
+    return FeatureNames(
         profile=profile,
-        measures=tuple(name for name in _told(events.measures) if name not in profile.late),
-        observed=tuple(_told(events.observed)),
+        measures=tuple(name for name in _known_names(events.measures) if name not in profile.late),
+        observed=tuple(_known_names(events.observed)),
         conditions=tuple(name for name in conditions if name not in profile.condition_codes),
-        categories={name: found for name, found in categories.items() if 1 < len(found) <= MOST_VALUES},
-        codes={name: found for name, found in values.items() if 1 < len(found) <= MOST_CODES},
+        categories={name: found for name, found in categories.items() if 1 < len(found) <= MAX_CATEGORY_VALUES},
+        codes={name: found for name, found in values.items() if 1 < len(found) <= MAX_CODE_VALUES},
         venues=tuple(sorted({int(venue) for venue in events.venue})),
     )
 
 
-def _told(values: Mapping[str, Floats]) -> list[str]:
+def _known_names(values: Mapping[str, Floats]) -> list[str]:
     return sorted(name for name, found in values.items() if np.isfinite(found).any())

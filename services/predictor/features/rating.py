@@ -1,10 +1,10 @@
-"""An online Plackett-Luce rating.
+"""Online Plackett-Luce rating.
 
-Strength of an entry = entity + entity in this lane + entity at this venue + equipment + lane everywhere + lane at the
-venue + a weight, learned likewise, times what its card says of its ability.
+Strength of an entry = entity + entity in this lane + entity at this venue + equipment + lane at all venues + lane at
+this venue + a learned weight times the ability on its card.
 
-After each event every part moves along the gradient of the log-likelihood of the first three places (Plackett 1975,
-Luce 1959), fast while little is known of it and slower later, as Elo does.
+After each event every component moves along the gradient of the log-likelihood of the first three places (Plackett
+1975, Luce 1959): in large steps while it has few starts and in smaller ones later, as in Elo.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import numpy as np
 
 from services.predictor.data.events import Bools, Floats, Ints
 
-STAGES = (1.0, 0.4, 0.2)
-"""How much the first, second and third place say. Each further one tells less of who would have won."""
+STAGE_WEIGHTS = (1.0, 0.4, 0.2)
+"""Weights of the first, second and third place. Each further place says less about who would have won."""
 
 
-class Pace(NamedTuple):
-    """How fast a rating moves: `first` at the start, half as far from `last` after so many starts."""
+class StepSchedule(NamedTuple):
+    """Step size of a rating: `first` at the start, half as far from `last` after `half_after` starts."""
 
     half_after: float
     first: float
@@ -28,57 +28,57 @@ class Pace(NamedTuple):
 
 
 class Stages(NamedTuple):
-    """Who takes a place from whom, (n, 3, S): `took` 1 for who came in there, `out` -inf for who was gone by then.
-    `weight` (n, 3, 1), 0 for a place of which nothing can be said."""
+    """The first three places as choices, (n, 3, S): `placed` is 1 for the entry that took the place, `mask` is -inf for
+    entries already placed. `weight` (n, 3, 1) is 0 for a place that cannot be used."""
 
-    took: Floats
-    out: Floats
+    placed: Floats
+    mask: Floats
     weight: Floats
 
 
-def chances(strength: Floats, present: Bools) -> Floats:
-    """(..., S): softmax over those present; zero for the others."""
+def win_probabilities(strength: Floats, present: Bools) -> Floats:
+    """(..., S): softmax over the entries present; zero for the others."""
     shifted = np.where(present, strength, -np.inf)
     top = shifted.max(axis=-1, keepdims=True)
-    grown = np.exp(shifted - np.where(np.isfinite(top), top, 0.0))
-    total = grown[..., 0].copy()
-    for slot in range(1, grown.shape[-1]):  # one by one: the same bits whatever is beside
-        total += grown[..., slot]
-    found: Floats = grown / np.where(total > 0, total, 1.0)[..., None]
-    return found
+    exponentials = np.exp(shifted - np.where(np.isfinite(top), top, 0.0))
+    total = exponentials[..., 0].copy()
+    for slot in range(1, exponentials.shape[-1]):  # one by one: the same bits for every batch
+        total += exponentials[..., slot]
+    probabilities: Floats = exponentials / np.where(total > 0, total, 1.0)[..., None]
+    return probabilities
 
 
 def stages_of(place: Floats, started: Bools) -> Stages:
-    """(n, S) -> who took which place; ends at a dead heat, where a place is missing and where one is left alone."""
-    left, going = started.copy(), np.ones(len(place), dtype=np.bool_)
-    took, gone, weight = [], [], []
-    for stage, each in enumerate(STAGES, start=1):
-        here = left & (place == stage)
-        going = going & (here.sum(axis=1) == 1) & (left.sum(axis=1) >= 2)
-        took.append(here.astype(np.float64))
-        gone.append(np.where(left | ~going[:, None], 0.0, -np.inf))
-        weight.append(np.where(going, each, 0.0)[:, None])
-        left = left & ~(here & going[:, None])
-    return Stages(np.stack(took, axis=1), np.stack(gone, axis=1), np.stack(weight, axis=1))
+    """(n, S) -> the choices. Ends at a dead heat, at a missing place, and when one entry is left."""
+    remaining, usable = started.copy(), np.ones(len(place), dtype=np.bool_)
+    placed, masks, weight = [], [], []
+    for stage, each in enumerate(STAGE_WEIGHTS, start=1):
+        here = remaining & (place == stage)
+        usable = usable & (here.sum(axis=1) == 1) & (remaining.sum(axis=1) >= 2)
+        placed.append(here.astype(np.float64))
+        masks.append(np.where(remaining | ~usable[:, None], 0.0, -np.inf))
+        weight.append(np.where(usable, each, 0.0)[:, None])
+        remaining = remaining & ~(here & usable[:, None])
+    return Stages(np.stack(placed, axis=1), np.stack(masks, axis=1), np.stack(weight, axis=1))
 
 
-def gradient(strength: Floats, took: Floats, out: Floats, weight: Floats) -> Floats:
-    """(S,) of one event, with its Stages: of the log-likelihood of its places by the entries' strengths."""
-    left = strength + out
-    grown = np.exp(left - left.max(axis=1, keepdims=True))
-    total = np.add.accumulate(grown, axis=1)[:, -1:]  # one by one, as in `chances`
-    found: Floats = np.add.reduce(weight * (took - grown / total), axis=0)
-    return found
+def gradient(strength: Floats, placed: Floats, mask: Floats, weight: Floats) -> Floats:
+    """(S,): gradient of the log-likelihood of one event's places, by strength. The other arguments are its Stages."""
+    masked = strength + mask
+    exponentials = np.exp(masked - masked.max(axis=1, keepdims=True))
+    total = np.add.accumulate(exponentials, axis=1)[:, -1:]  # one by one, as in `win_probabilities`
+    slope: Floats = np.add.reduce(weight * (placed - exponentials / total), axis=0)
+    return slope
 
 
-def steps(starts: Ints | Floats, pace: Pace) -> Floats:
-    """(...): how far a rating with so many starts goes along its gradient."""
-    found: Floats = pace.last + (pace.first - pace.last) / (1 + starts / pace.half_after)
-    return found
+def step_sizes(starts: Ints | Floats, pace: StepSchedule) -> Floats:
+    """(...): step size of a rating with this many starts."""
+    sizes: Floats = pace.last + (pace.first - pace.last) / (1 + starts / pace.half_after)
+    return sizes
 
 
 def expected_share(strength: Floats, started: Bools) -> Floats:
-    """(..., S): share of the other starters that an entry beats, if pairs were drawn one by one; NaN: did not start."""
+    """(..., S): expected share of the other starters that an entry beats, pair by pair; NaN if it did not start."""
     total = np.zeros_like(strength)
     for rival in range(strength.shape[-1]):
         wins = 1.0 / (1.0 + np.exp(strength[..., rival : rival + 1] - strength))

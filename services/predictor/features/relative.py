@@ -1,6 +1,6 @@
-"""Each value against those of the other entries of its event.
+"""Relative features: each value compared with those of the other entries of its event.
 
-Slot by slot, so that an event's numbers do not depend on which others are computed with it.
+Sums run slot by slot, so that an event's numbers do not depend on the other events of the batch.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import numpy as np
 from services.predictor.data.events import Floats, Ints
 
 RELATIVES = ("in_event", "rank", "inner", "outer")
-"""Against the event's mean; share of the others that lie below; against the neighbours one lane further in and out."""
+"""Difference from the event's mean; rank; differences from the entries one lane further in and one further out."""
 
 
 def relatives(entry: Floats, lane: Ints) -> Floats:
@@ -23,7 +23,7 @@ def _in_event(entry: Floats) -> Floats:
 
 
 def event_mean(values: Floats) -> Floats:
-    """(n, S) or (n, S, K) -> (n,) or (n, K) over the known ones."""
+    """(n, S) or (n, S, K) -> (n,) or (n, K): mean of the known values."""
     total, count = np.zeros_like(values[:, 0]), np.zeros_like(values[:, 0])
     for slot in range(values.shape[1]):
         known = np.isfinite(values[:, slot])
@@ -33,7 +33,7 @@ def event_mean(values: Floats) -> Floats:
 
 
 def _rank(entry: Floats) -> Floats:
-    """Centred: 0 in the middle, -0.5 the lowest, 0.5 the highest; equal ones share."""
+    """Centred rank: -0.5 for the lowest, 0 in the middle, 0.5 for the highest; ties share a rank."""
     below, others = np.zeros_like(entry), np.zeros_like(entry)
     for slot in range(entry.shape[1]):
         rival = entry[:, slot : slot + 1]
@@ -46,7 +46,7 @@ def _rank(entry: Floats) -> Floats:
 
 
 def _neighbours(entry: Floats, lane: Ints) -> list[Floats]:
-    """The value less that of the entry in the next lane inside, and outside; two entries in one lane: either."""
+    """Differences from the entries one lane further in and one further out; of two in a lane, either is used."""
     n, slots, _ = entry.shape
     by_lane = np.full((n, slots + 2, entry.shape[2]), np.nan)
     rows = np.arange(n)[:, None]

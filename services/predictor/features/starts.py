@@ -1,4 +1,4 @@
-"""Settled events as the history learns from them: no more than it needs of them, and the same again is known."""
+"""Settled events reduced to what the history reads of them, with fingerprints to recognise unchanged events."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from services.predictor.features.stores import ability_of
 
 @dataclass(frozen=True)
 class Starts:
-    """n events of S slots. `lane`: the course taken, or the slot where that is unknown. `ability`: against the event's
-    mean. `pace`: only what was observed before the result was known."""
+    """n events of S slots. `lane`: the course taken, or the slot if that is unknown. `ability`: relative to the event's
+    mean. `pace`: only if it was observed before the result was known."""
 
     event_key: Texts
     settled_us: Floats
@@ -43,25 +43,25 @@ class Starts:
         return Starts(*(getattr(self, each.name)[rows] for each in fields(self)))
 
     @property
-    def counts(self) -> Bools:
-        """(n,): an event in which fewer than two started says nothing."""
+    def is_informative(self) -> Bools:
+        """(n,): whether at least two entries started; other events do not affect the history."""
         return np.asarray(self.started.sum(axis=1) >= 2)
 
     def fingerprints(self) -> list[bytes]:
-        """Per event: the same one tells the history the same."""
+        """One per event; events with equal fingerprints have the same effect on the history."""
         columns = [getattr(self, each.name) for each in fields(self)[1:]]
         numbers = [np.atleast_2d(each.T).T.astype(np.float64) for each in columns if each.dtype != np.object_]
         table = np.concatenate(numbers, axis=1)
         table[np.isnan(table)] = np.nan
-        words = zip(*(each.tolist() for each in columns if each.dtype == np.object_), strict=True)
+        texts = zip(*(each.tolist() for each in columns if each.dtype == np.object_), strict=True)
         return [
             hashlib.blake2b(line.tobytes() + repr(said).encode(), digest_size=16).digest()
-            for line, said in zip(table, words, strict=True)
+            for line, said in zip(table, texts, strict=True)
         ]
 
 
-class Place(NamedTuple):
-    """Where an event's starts stand."""
+class EventStarts(NamedTuple):
+    """One event: a row of `starts`."""
 
     starts: Starts
     row: int
@@ -69,15 +69,15 @@ class Place(NamedTuple):
 
     @property
     def order(self) -> tuple[float, str]:
-        """The history's order: by when the result was known, then by name."""
+        """The history's order: by the time the result was known, then by event key."""
         return float(self.starts.settled_us[self.row]), str(self.starts.event_key[self.row])
 
 
 def starts_of(events: Events, profile: Profile) -> Starts:
-    slot = np.broadcast_to(np.arange(1.0, events.slots + 1), events.taken.shape)
-    started = events.taken & ~(np.isnan(events.place) & np.isnan(events.course))
+    slot = np.broadcast_to(np.arange(1.0, events.slots + 1), events.occupied.shape)
+    started = events.occupied & ~(np.isnan(events.place) & np.isnan(events.course))
     started = started & ~np.isin(events.code, [float(code) for code in profile.absent])
-    unknown = np.full(events.taken.shape, np.nan)
+    unknown = np.full(events.occupied.shape, np.nan)
     before = (events.observed_us <= events.settled_us)[:, None]
     return Starts(
         event_key=events.event_key,
@@ -100,12 +100,12 @@ def starts_of(events: Events, profile: Profile) -> Starts:
 
 
 def equipment_of(events: Events, profile: Profile) -> Texts:
-    """(n, S) names of what the entities were lent; None where that is unknown."""
-    return events.categories.get(profile.equipment or "", np.full(events.taken.shape, None, dtype=object))
+    """(n, S): identifier of the equipment lent to each entity; None if unknown."""
+    return events.categories.get(profile.equipment or "", np.full(events.occupied.shape, None, dtype=object))
 
 
-def joined(places: Sequence[Place]) -> Starts:
-    """In the order given."""
+def concatenate(places: Sequence[EventStarts]) -> Starts:
+    """Concatenates events, in the given order."""
     parts: dict[int, tuple[Starts, list[int], list[int]]] = {}
     for at, place in enumerate(places):
         _, rows, positions = parts.setdefault(id(place.starts), (place.starts, [], []))

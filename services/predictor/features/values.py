@@ -1,7 +1,7 @@
-"""What is known of each entry and event at an instant, as raw numbers: the card, the history, the observation.
+"""Raw feature values of entries and events as of an instant: card, history and observation.
 
-As-of is strict: an event in state `card` sees its card and the history known when the card was; in state
-`observation` also the observation, and the history known by then. Its own result's fields are never read.
+As-of is strict. In state `card` an event sees its card, and the history known when the card became known. In state
+`observation` it also sees the observation, and the history known by then. Fields of its own result are never read.
 """
 
 from __future__ import annotations
@@ -12,23 +12,24 @@ import numpy as np
 
 from services.predictor.data.events import Bools, Events, Floats, Floats32, Ints, State
 from services.predictor.features.history import History
-from services.predictor.features.names import EVENT_NUMBERS, Names
+from services.predictor.features.names import EVENT_NUMBERS, FeatureNames
 from services.predictor.features.past import past_starts, past_values
 from services.predictor.features.relative import event_mean
 
 
 @dataclass(frozen=True)
-class Values:
-    """Raw numbers, NaN for unknown: entry (n, S, K) in the order of Names.entry_values, event (n, J); one-hot codes.
+class FeatureValues:
+    """Raw numbers, NaN for unknown: entry (n, S, K) in the order of FeatureNames.entry_values, event (n, J). Codes are
+    one-hot.
 
-    `lane` (n, S): the course where it was observed, else the slot. `starts` (n, S, H, T) with `started` (n, S, H).
+    `lane` (n, S): the observed course, else the slot. `starts` (n, S, H, T), those with `started` (n, S, H) exist.
     """
 
     entry: Floats
     entry_codes: Floats
     event: Floats
     event_codes: Floats
-    taken: Bools
+    occupied: Bools
     venue: Ints
     lane: Ints
     course: Ints
@@ -37,26 +38,26 @@ class Values:
     started: Bools
 
 
-def values_of(events: Events, history: History, names: Names, state: State) -> Values:
-    """Each event as of its own instant (`instants`)."""
+def feature_values(events: Events, history: History, names: FeatureNames, state: State) -> FeatureValues:
+    """Each event as of its own instant (`as_of_instants`)."""
     observed = np.isfinite(events.observed_us) & (state == "observation")
-    as_of = instants(events, state)
-    slot = np.broadcast_to(np.arange(1.0, events.slots + 1), events.taken.shape)
+    as_of = as_of_instants(events, state)
+    slot = np.broadcast_to(np.arange(1.0, events.slots + 1), events.occupied.shape)
     course = np.where(observed[:, None], events.observed_course, np.nan)
     course = np.where((course >= 1) & (course <= events.slots), course, np.nan)
     lane = np.where(np.isnan(course), slot, course).astype(np.int64)
     past = past_values(events, history, lane, as_of)
-    card = _columns(events.measures, names.measures, events.taken.shape)
-    seen = _observed_values(events, names, observed, course, past)
-    entry = np.concatenate([card, past, seen], axis=2)
-    entry[~events.taken] = np.nan
+    card = _columns(events.measures, names.measures, events.occupied.shape)
+    observation = _observed_values(events, names, observed, course, past)
+    entry = np.concatenate([card, past, observation], axis=2)
+    entry[~events.occupied] = np.nan
     starts, started = past_starts(events, history, lane, as_of)
-    return Values(
+    return FeatureValues(
         entry=entry,
         entry_codes=_entry_codes(events, names),
         event=_event_values(events, names, observed),
         event_codes=_event_codes(events, names, observed),
-        taken=events.taken,
+        occupied=events.occupied,
         venue=names.venue_index(events.venue),
         lane=lane,
         course=np.where(np.isnan(course), 0, course).astype(np.int64),
@@ -66,10 +67,10 @@ def values_of(events: Events, history: History, names: Names, state: State) -> V
     )
 
 
-def instants(events: Events, state: State) -> Floats:
-    """(n,) us: when the newest fact that is read of an event became known, -inf where it never was listed.
+def as_of_instants(events: Events, state: State) -> Floats:
+    """(n,) us: when the newest fact that is read of an event became known; -inf if it was never listed.
 
-    Always before the event's own result: a card that was fetched after it must not see it in the history.
+    Always before the event's own result: a card fetched after the result must not see it in the history.
     """
     observed = np.isfinite(events.observed_us) & (state == "observation")
     newest = np.where(observed, np.maximum(events.listed_us, events.observed_us), events.listed_us)
@@ -77,10 +78,10 @@ def instants(events: Events, state: State) -> Floats:
     return np.where(np.isfinite(newest), newest, -np.inf)
 
 
-def _observed_values(events: Events, names: Names, observed: Bools, course: Floats, past: Floats) -> Floats:
-    """(n, S, O), columns as names.observed_values; NaN throughout where the event was not observed."""
+def _observed_values(events: Events, names: FeatureNames, observed: Bools, course: Floats, past: Floats) -> Floats:
+    """(n, S, O), columns as names.observed_values; all NaN where the event was not observed."""
     slot = np.arange(1.0, events.slots + 1)
-    seen = _columns(events.observed, names.observed, events.taken.shape)
+    measured = _columns(events.observed, names.observed, events.occupied.shape)
     blocks = [course, slot - course]
     history = names.history_values
     for measure, usual, relative in (
@@ -88,48 +89,48 @@ def _observed_values(events: Events, names: Names, observed: Bools, course: Floa
         (names.profile.timing, "timing_s_40", False),
     ):
         if measure in names.observed:
-            found = np.clip(seen[..., names.observed.index(measure)], -100, 100)
-            found = found - event_mean(found)[:, None] if relative else found
-            blocks.append(np.clip(found, -0.5, 0.5) - np.nan_to_num(past[..., history.index(usual)]))
-    block = np.concatenate([seen, np.stack(blocks, axis=2)], axis=2)
+            values = np.clip(measured[..., names.observed.index(measure)], -100, 100)
+            values = values - event_mean(values)[:, None] if relative else values
+            blocks.append(np.clip(values, -0.5, 0.5) - np.nan_to_num(past[..., history.index(usual)]))
+    block = np.concatenate([measured, np.stack(blocks, axis=2)], axis=2)
     return np.where(observed[:, None, None], block, np.nan)
 
 
-def _event_values(events: Events, names: Names, observed: Bools) -> Floats:
-    """(n, J): what a recorded card holds of later than its own time is read once the event was observed."""
+def _event_values(events: Events, names: FeatureNames, observed: Bools) -> Floats:
+    """(n, J). Late fields (Profile.late) are read only once the event was observed."""
     columns = []
     for name in EVENT_NUMBERS:
         column = np.asarray(getattr(events, name), dtype=np.float64)
         columns.append(np.where(observed, column, np.nan) if name in names.profile.late else column)
     for name in names.conditions:
-        found = events.conditions.get(name, np.full(len(events), np.nan))
-        columns.append(np.where(observed, found, np.nan))
+        values = events.conditions.get(name, np.full(len(events), np.nan))
+        columns.append(np.where(observed, values, np.nan))
     return np.stack(columns, axis=1)
 
 
-def _entry_codes(events: Events, names: Names) -> Floats:
-    """(n, S, classes): a value that training did not meet has no column."""
-    blocks = [np.zeros((*events.taken.shape, 0))]
+def _entry_codes(events: Events, names: FeatureNames) -> Floats:
+    """(n, S, classes). A value unseen in training has no column."""
+    blocks = [np.zeros((*events.occupied.shape, 0))]
     for name, known in names.categories.items():
-        found = events.categories.get(name)
-        if found is None:
-            blocks.append(np.zeros((*events.taken.shape, len(known))))
+        values = events.categories.get(name)
+        if values is None:
+            blocks.append(np.zeros((*events.occupied.shape, len(known))))
         else:
-            blocks.append((found[..., None] == np.array(known, dtype=object)).astype(np.float64))
-    return np.concatenate(blocks, axis=2) * events.taken[..., None]
+            blocks.append((values[..., None] == np.array(known, dtype=object)).astype(np.float64))
+    return np.concatenate(blocks, axis=2) * events.occupied[..., None]
 
 
-def _event_codes(events: Events, names: Names, observed: Bools) -> Floats:
-    """(n, classes): the grade stands on the card, the other codes were observed."""
+def _event_codes(events: Events, names: FeatureNames, observed: Bools) -> Floats:
+    """(n, classes). The grade is on the card; the other codes are observed."""
     blocks = [np.zeros((len(events), 0))]
     for name, known in names.codes.items():
-        found = events.grade if name == "grade" else events.conditions.get(name, np.full(len(events), np.nan))
-        hot = (found[:, None] == np.array(known)).astype(np.float64)
+        values = events.grade if name == "grade" else events.conditions.get(name, np.full(len(events), np.nan))
+        hot = (values[:, None] == np.array(known)).astype(np.float64)
         blocks.append(hot if name == "grade" else hot * observed[:, None])
     return np.concatenate(blocks, axis=1)
 
 
-def _columns(found: dict[str, Floats], names: tuple[str, ...], shape: tuple[int, ...]) -> Floats:
-    """(n, S, names), NaN for a measure that is not there."""
-    columns = [found.get(name, np.full(shape, np.nan)) for name in names]
+def _columns(values: dict[str, Floats], names: tuple[str, ...], shape: tuple[int, ...]) -> Floats:
+    """(n, S, names), NaN for a missing measure."""
+    columns = [values.get(name, np.full(shape, np.nan)) for name in names]
     return np.stack(columns, axis=-1) if columns else np.zeros((*shape, 0))

@@ -16,21 +16,21 @@ from typing import Any, TypeVar
 from services.predictor.jobs.json_lines_process import JsonLinesProcess
 from shared.errors import TransientError
 from shared.ops.operations import Operation
-from shared.runtime.jobs.job_lease import Claimed
-from shared.runtime.jobs.thread import JobThread, thread_of
-from shared.runtime.jobs.workers import Start
+from shared.runtime.jobs.job_lease import JobLease
+from shared.runtime.jobs.thread import JobThread, start_job_thread
+from shared.runtime.jobs.workers import StartWorker
 
 PROGRAM = (sys.executable, "-m", "services.predictor.jobs.worker_program")
 REPORT_S = 0.5
 WAIT_S = 0.1
-# Of the last log line, which the row shows while the process works.
+# Maximum length of the last log line, which the job's row shows while the process works.
 LOG_LINE_CHARACTERS = 200
 LEAST_PROGRESS = 0.05
 
 T = TypeVar("T")
 
 
-def job_starter(conninfo: str, models_dir: Path, program: Sequence[str] = PROGRAM) -> Start:
+def job_starter(conninfo: str, models_dir: Path, program: Sequence[str] = PROGRAM) -> StartWorker:
     """Starts jobs for Service.jobs, each in a thread that supervises its process."""
 
     def start(operation: Operation, worker: str, _place: int) -> JobThread:
@@ -42,8 +42,8 @@ def job_starter(conninfo: str, models_dir: Path, program: Sequence[str] = PROGRA
             "request": f"operation {operation.id}",
             **operation.target,
         }
-        return thread_of(
-            lambda: closing(ProcessJob(Claimed(conninfo, operation.id, worker), program, request)),
+        return start_job_thread(
+            lambda: closing(ProcessJob(JobLease(conninfo, operation.id, worker), program, request)),
             f"{operation.kind} {operation.id}",
         )
 
@@ -51,9 +51,9 @@ def job_starter(conninfo: str, models_dir: Path, program: Sequence[str] = PROGRA
 
 
 class ProcessJob:
-    """One job, until it ends, is cancelled, or has another worker."""
+    """Runs one job until it ends, is cancelled, or belongs to another worker."""
 
-    def __init__(self, lease: Claimed, program: Sequence[str], request: Mapping[str, Any]) -> None:
+    def __init__(self, lease: JobLease, program: Sequence[str], request: Mapping[str, Any]) -> None:
         self.ticked_at = time.monotonic()
         self._lease = lease
         self._program = program
@@ -71,8 +71,8 @@ class ProcessJob:
         self._lease.close()
 
     def run(self) -> None:
-        """Raises RuntimeError if the process died: the job gets another one (shared/runtime/jobs/workers.py)."""
-        if self._stopping or self._lease.wanted() is None:
+        """Raises RuntimeError if the process died; the job is then tried again (shared/runtime/jobs/workers.py)."""
+        if self._stopping or self._lease.read_requested_state() is None:
             return
         process = JsonLinesProcess(self._program)
         try:
@@ -81,14 +81,16 @@ class ProcessJob:
         finally:
             exit_code = process.stop()
         if result is not None:
-            self._retried(lambda: self._end(result))
-        elif self._stopping or self._retried(self._lease.wanted) != "run":
-            self._retried(self._lease.lay_down)
+            self._retry(lambda: self._record_outcome(result))
+        elif self._stopping or self._retry(self._lease.read_requested_state) != "run":
+            self._retry(self._lease.release)
         else:
-            raise RuntimeError(f"its process ended with {exit_code} and no result; the log says more")
+            raise RuntimeError(
+                f"the job's process exited with {exit_code} and without a result; see the predictor's log"
+            )
 
     def _supervise(self, process: JsonLinesProcess) -> dict[str, Any] | None:
-        """The message with the result or the refusal; None: the process died, or has to stop."""
+        """Returns the message with the result or the refusal; None: the process died, or has to stop."""
         result: dict[str, Any] | None = None
         for message in process.messages(WAIT_S):
             self.ticked_at = time.monotonic()
@@ -102,29 +104,30 @@ class ProcessJob:
         return result
 
     def _report(self) -> bool:
-        """Whether to go on: the job is still wanted and ours. It goes on while the database is away."""
+        """Reports progress. False: the job is cancelled or belongs to another worker. True if the database is
+        unavailable."""
         if time.monotonic() - self._reported_at < REPORT_S:
             return True
         self._reported_at = time.monotonic()
         try:
-            return self._lease.tell(self._counts, self._progress, self._left_s(), None) == "run"
+            return self._lease.report_progress(self._counts, self._progress, self._left_s(), None) == "run"
         except TransientError:
             return True
 
     def _left_s(self) -> float | None:
-        """Extrapolated from the progress; None: it is too early to say."""
+        """Remaining seconds, extrapolated from the progress; None: it is too early to tell."""
         if self._progress is None or self._progress < LEAST_PROGRESS:
             return None
         return (time.monotonic() - self._began_at) * (1 - self._progress) / self._progress
 
-    def _end(self, result: Mapping[str, Any]) -> None:
+    def _record_outcome(self, result: Mapping[str, Any]) -> None:
         if "result" in result:
             self._lease.end("succeeded", result["result"])
         else:
             self._lease.end("failed", error=str(result["refused"]))
 
-    def _retried(self, call: Callable[[], T]) -> T:
-        """A result took minutes, so it must outlast a database that is away."""
+    def _retry(self, call: Callable[[], T]) -> T:
+        """Retries while the database is unavailable: a result took minutes and must not be lost."""
         while True:
             self.ticked_at = time.monotonic()
             try:

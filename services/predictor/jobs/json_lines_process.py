@@ -38,7 +38,7 @@ class JsonLinesProcess:
         try:
             self._input.write(orjson.dumps(message) + b"\n")
         except BrokenPipeError:
-            log.warning("a job's process ended before it was told what to do")
+            log.warning("job_process_exited_early")
 
     def messages(self, wait_s: float) -> Iterator[dict[str, Any]]:
         """Yield each message, and an empty one after every `wait_s` without output. Ends with the process.
@@ -47,7 +47,7 @@ class JsonLinesProcess:
         """
         pending = b""
         while True:
-            # Checked before reading: all that it wrote before it ended is in the pipe by then.
+            # Checked before reading: everything that it wrote before it ended is in the pipe by then.
             ended = self._process.poll() is not None
             output = self._read(0 if ended else wait_s)
             *lines, pending = (pending + output).split(b"\n")
@@ -70,24 +70,25 @@ class JsonLinesProcess:
         return code
 
     def _read(self, wait_s: float) -> bytes:
-        """What is there within this time; empty if nothing."""
+        """Read what arrives within this time; empty if nothing does."""
         if not self._readable.poll(wait_s * 1000):
             return b""
         output = self._output.read(READ_BYTES)
-        if not output:  # it closed its output: only its end is left to wait for
+        if not output:  # end of output: only the exit is left to wait for
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(wait_s)
         return output
 
     def _signal(self, number: signal.Signals) -> None:
-        """To its process group. Not after it was waited for: the number may belong to another process by then."""
+        """Signal its process group, but not after it was waited for: the number may belong to another process by
+        then."""
         if self._process.poll() is None:
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, number)
 
 
 def _objects_of(lines: Sequence[bytes]) -> Iterator[dict[str, Any]]:
-    """Other lines are skipped."""
+    """Skips lines that are not JSON objects."""
     for line in lines:
         with suppress(orjson.JSONDecodeError):
             message = orjson.loads(line)

@@ -1,6 +1,6 @@
-"""A training by itself, where there is neither the command nor a predictor to ask: `python -m` this.
+"""Trains once, without the command or a running predictor: `python -m services.predictor.jobs.train_once`.
 
-It learns from all that is loaded, with the usual seed, and the model goes live if the gate lets it pass.
+It trains on all loaded events, with the default seed. The model goes live if it passes the gate.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 
 import structlog
 
-from services.predictor.jobs.worker_program import parts
-from services.predictor.promotion.promote import Place, trained
-from services.predictor.registry.states import Order
+from services.predictor.jobs.worker_program import components
+from services.predictor.promotion.promote import PromotionSetup, train_and_promote
+from services.predictor.registry.states import ChangeRequest
 from services.predictor.settings import PredictorSettings
 from services.predictor.training.request import TrainingContext, TrainingRequest
 from shared.runtime.process.run import launch
@@ -21,12 +21,14 @@ log = structlog.get_logger("predictor")
 
 
 def train_once(settings: PredictorSettings) -> int:
-    """The exit code. Raises ConfigError where there is too little to learn from."""
-    learns, walks, executor = parts()
-    place = Place(settings.database.conninfo("headrace training"), settings.models_dir, walks)
-    order = Order(at=datetime.now(UTC), who="training job")
-    found = trained(place, learns, TrainingRequest(), order, TrainingContext(log.info, executor=executor))
-    log.info("trained", model_version=found["version"], state=found["state"])
+    """Returns the exit code. Raises ConfigError if there are too few events."""
+    train, compare_on_history, executor = components()
+    setup = PromotionSetup(settings.database.conninfo("headrace training"), settings.models_dir, compare_on_history)
+    change_request = ChangeRequest(at=datetime.now(UTC), who="training job")
+    report = train_and_promote(
+        setup, train, TrainingRequest(), change_request, TrainingContext(log.info, executor=executor)
+    )
+    log.info("training_succeeded", model_version=report["version"], state=report["state"])
     return 0
 
 

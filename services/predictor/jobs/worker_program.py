@@ -1,9 +1,9 @@
-"""A process that trains, or decides a promotion, and ends: torch and its memory end with it.
+"""A process that runs one training or promotion and exits, so that the memory of torch is freed.
 
-It is given one line of JSON on its standard input (the database's address holds a password, which belongs on no
-command line), and says on its standard output, a line of JSON each: {"progress": 0.2, "said": "..."} while it works,
-and at the end {"result": {...}} or {"refused": "why"}. Anything else is its death. It ends when its input is closed:
-whoever started it is gone.
+It reads one line of JSON from standard input (the database URL holds a password, which must not be on a command line).
+It writes lines of JSON to standard output: {"progress": 0.2} and {"said": "..."} while it works, and at the end
+{"result": {...}} or {"refused": "why"}. Any other exit counts as a crash. It exits when stdin closes, i.e. when its
+parent is gone.
 """
 
 from __future__ import annotations
@@ -20,83 +20,102 @@ from typing import Any, BinaryIO
 import orjson
 
 from services.predictor.jobs.kinds import PROMOTION
-from services.predictor.learners.serial import Run, one_by_one
-from services.predictor.promotion.promote import Place, Train, Walk, promoted_or_refused, trained
-from services.predictor.registry.states import Order
+from services.predictor.learners.serial import Executor, serial_executor
+from services.predictor.promotion.promote import (
+    CompareOnHistory,
+    PromotionSetup,
+    TrainCandidate,
+    promote_or_raise,
+    train_and_promote,
+)
+from services.predictor.registry.states import ChangeRequest
 from services.predictor.training.request import TrainingContext, TrainingRequest
 from shared.errors import HeadraceError
 from shared.logs import configure, mask_text
 
 NICENESS = 10
-ORPHANED = 3
+EXIT_ORPHANED = 3
 
-Say = Callable[..., None]
+SendMessage = Callable[..., None]
 
 
-def serve(request: RawIOBase, say: Say, train: Train, walk: Walk | None, executor: Run = one_by_one) -> None:
-    """Do what the first line asks for. Raises what cannot be helped; that is for a successor to try again.
+def serve(
+    request: RawIOBase,
+    send: SendMessage,
+    train: TrainCandidate,
+    compare_on_history: CompareOnHistory | None,
+    executor: Executor = serial_executor,
+) -> None:
+    """Runs the job in the first line of `request`. Other exceptions end the process, and the job is tried again.
 
-    `request` has no buffer: a thread that waits at one holds its lock, and the interpreter could not end.
+    `request` must be unbuffered: a thread that waits for a buffered stream holds its lock, and the interpreter could
+    not exit.
     """
-    asked: dict[str, Any] = orjson.loads(request.readline())
-    threading.Thread(target=_end_with, args=(request,), name="parent", daemon=True).start()
-    place = Place(asked["database_url"], Path(asked["models_dir"]), walk)
-    order = Order(at=datetime.now(UTC), who=asked["who"], why=asked.get("reason"), request=asked["request"])
+    job: dict[str, Any] = orjson.loads(request.readline())
+    threading.Thread(target=_exit_when_closed, args=(request,), name="parent", daemon=True).start()
+    setup = PromotionSetup(job["database_url"], Path(job["models_dir"]), compare_on_history)
+    change_request = ChangeRequest(at=datetime.now(UTC), who=job["who"], why=job.get("reason"), request=job["request"])
     try:
-        context = TrainingContext(lambda text: say(said=text), lambda part: say(progress=part), executor)
-        say(result=_done(asked, place, train, order, context))
+        context = TrainingContext(lambda text: send(said=text), lambda part: send(progress=part), executor)
+        send(result=_run_job(job, setup, train, change_request, context))
     except HeadraceError as error:
-        say(refused=mask_text(str(error)))
-    except OSError as error:  # a full disk, a directory that is not ours: no successor would fare better
-        say(refused=f"{error.filename or 'the system'}: {error.strerror or error}")
+        send(refused=mask_text(str(error)))
+    except OSError as error:  # a full disk or missing permissions: another attempt would fail, too
+        send(refused=f"{error.filename or 'the system'}: {error.strerror or error}")
 
 
-def _done(asked: dict[str, Any], place: Place, train: Train, order: Order, context: TrainingContext) -> dict[str, Any]:
-    if asked["kind"] == PROMOTION:
-        verdict = promoted_or_refused(place, asked["version"], order)
-        return {"version": asked["version"], "state": "live", "gate": verdict.why}
-    request = TrainingRequest.model_validate({name: asked[name] for name in TrainingRequest.model_fields})
-    return trained(place, train, request, order, context)
+def _run_job(
+    job: dict[str, Any],
+    setup: PromotionSetup,
+    train: TrainCandidate,
+    change_request: ChangeRequest,
+    context: TrainingContext,
+) -> dict[str, Any]:
+    if job["kind"] == PROMOTION:
+        verdict = promote_or_raise(setup, job["version"], change_request)
+        return {"version": job["version"], "state": "live", "gate": verdict.why}
+    request = TrainingRequest.model_validate({name: job[name] for name in TrainingRequest.model_fields})
+    return train_and_promote(setup, train, request, change_request, context)
 
 
-def _end_with(request: RawIOBase) -> None:
-    """At any moment: what it writes is there whole, or not at all."""
+def _exit_when_closed(request: RawIOBase) -> None:
+    """Exits when the input is closed. This is safe at any moment, because files are written whole or not at all."""
     request.read()
-    os._exit(ORPHANED)
+    os._exit(EXIT_ORPHANED)
 
 
-def unbuffered() -> FileIO:
-    """Standard input."""
+def unbuffered_stdin() -> FileIO:
+    """Standard input without a buffer."""
     return FileIO(sys.stdin.fileno(), closefd=False)
 
 
-def saying(output: BinaryIO) -> Say:
+def message_sender(output: BinaryIO) -> SendMessage:
     lock = threading.Lock()
 
-    def say(**words: Any) -> None:
+    def send(**fields: Any) -> None:
         with lock:
-            output.write(orjson.dumps(words, option=orjson.OPT_SERIALIZE_NUMPY) + b"\n")
+            output.write(orjson.dumps(fields, option=orjson.OPT_SERIALIZE_NUMPY) + b"\n")
             output.flush()
 
-    return say
+    return send
 
 
-def parts() -> tuple[Train, Walk, Run]:
-    """What trains, what walks over stored facts, and the executor. Imported here, not above: torch takes seconds."""
-    from services.predictor.learners.processes import side_by_side  # noqa: PLC0415
-    from services.predictor.promotion.postgres_replayed_duel import walk  # noqa: PLC0415
+def components() -> tuple[TrainCandidate, CompareOnHistory, Executor]:
+    """The functions to train and to compare, and the executor. Imported here, because torch takes seconds to import."""
+    from services.predictor.learners.processes import process_executor  # noqa: PLC0415
+    from services.predictor.promotion.postgres_replayed_duel import compare_on_history  # noqa: PLC0415
     from services.predictor.training.candidate import train  # noqa: PLC0415
 
-    return train, walk, side_by_side()
+    return train, compare_on_history, process_executor()
 
 
 def main() -> None:
     configure("predictor")
     os.nice(NICENESS)
-    # Libraries in C write to standard output too; what they say goes with the log.
+    # Libraries in C write to standard output too; their output goes to the log.
     output = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    serve(unbuffered(), saying(output), *parts())
+    serve(unbuffered_stdin(), message_sender(output), *components())
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Events as discrete choices: one alternative an entry, one of them chosen."""
+"""Events as discrete choices: one alternative per entry, one of them chosen."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from services.predictor.data.events import Bools, Floats32, Ints
 
 
 class ChoiceData(NamedTuple):
-    """Of n events: `entry` (n, S, F) features, `taken` (n, S), `winner` (n,) slot index, -1 where there is none; the
-    rows to train on, and those that choose the penalty or the number of trees."""
+    """n events: `entry` (n, S, F) features, `occupied` (n, S), `winner` (n,) slot index or -1 for none. `training` and
+    `validation` are row numbers; the validation rows select the penalty or the number of trees."""
 
     entry: Floats32
-    taken: Bools
+    occupied: Bools
     winner: Ints
     training: Ints
     validation: Ints
 
     @property
-    def won_training(self) -> Ints:
+    def training_with_winner(self) -> Ints:
         """The training rows that have a winner."""
         return self.training[self.winner[self.training] >= 0]
 
     @property
-    def won_validation(self) -> Ints:
+    def validation_with_winner(self) -> Ints:
         return self.validation[self.winner[self.validation] >= 0]

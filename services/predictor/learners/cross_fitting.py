@@ -1,7 +1,7 @@
-"""Probabilities of the events a model learned from, as if it had not: each told by a fit without its days.
+"""Out-of-fold probabilities: each training event is predicted by a model fitted without the event's days.
 
-A policy that learns from what a model says of its own training events takes its certainty at face value: on later
-events it then bets on what is not there (values of +0.2 a unit where -0.03 came back, in a season of boat racing).
+A model is overconfident about its own training events. A policy trained on such probabilities bets on value that later
+events do not have (it expected +0.2 per unit and got -0.03, in a season of boat racing).
 """
 
 from __future__ import annotations
@@ -13,32 +13,36 @@ import numpy as np
 from services.predictor.data.events import Floats, Ints
 from services.predictor.learners.boosting.fit import BoostingOptions, fit_boosting
 from services.predictor.learners.choice_data import ChoiceData
-from services.predictor.learners.serial import Run
+from services.predictor.learners.serial import Executor
 from shared.errors import ConfigError
 
 FOLDS = 4
 SPAN_DAYS = 3
-"""Days in a row that share a fold, so that an event's neighbours in time are mostly left out with it."""
+"""Consecutive days that share a fold, so that most events near in time are left out together."""
 
 
 def folds_of(day: Ints) -> Ints:
-    """(n,) -> (n,): the fold of each event, from 0; whole days, in turns of a few."""
+    """(n,) -> (n,): the fold of each event, counted from 0. Blocks of SPAN_DAYS days take turns."""
     return (day // SPAN_DAYS) % FOLDS
 
 
-def out_of_fold_probabilities(data: ChoiceData, day: Ints, seed: int, options: BoostingOptions, run: Run) -> Floats:
-    """(training rows, S): P(win) of each training event, from trees that were fitted without its fold of days (n,).
+def out_of_fold_probabilities(
+    data: ChoiceData, day: Ints, seed: int, options: BoostingOptions, executor: Executor
+) -> Floats:
+    """(training rows, S): P(win) of each training event, from trees fitted without its fold. `day` (n,): since 1970.
 
     A policy must be trained on these, never on a model's predictions for its own training events. Raises ConfigError
-    where all training days are in one fold.
+    if all training days are in one fold.
     """
     rows, fold = data.training, folds_of(day[data.training])
     folds = np.unique(fold).tolist()
     if len(folds) < 2:
-        raise ConfigError(f"a policy needs training days in two folds of {SPAN_DAYS} days at least: too few days")
-    fitted = run([partial(fit_boosting, data._replace(training=rows[fold != each]), seed, options) for each in folds])
-    found = np.zeros((len(rows), data.taken.shape[1]))
-    for each, trees in zip(folds, fitted, strict=True):
-        there = rows[fold == each]
-        found[fold == each] = trees.probabilities(data.entry[there], data.taken[there])
-    return found
+        raise ConfigError(f"a policy needs training days in two folds of {SPAN_DAYS} days: train on more days")
+    models = executor(
+        [partial(fit_boosting, data._replace(training=rows[fold != each]), seed, options) for each in folds]
+    )
+    probabilities = np.zeros((len(rows), data.occupied.shape[1]))
+    for each, trees in zip(folds, models, strict=True):
+        held_out = rows[fold == each]
+        probabilities[fold == each] = trees.probabilities(data.entry[held_out], data.occupied[held_out])
+    return probabilities

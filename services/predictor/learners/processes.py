@@ -1,4 +1,4 @@
-"""Training jobs side by side, each in a process of its own that was forked for it: nothing is copied, one core each."""
+"""Executor that runs jobs in forked processes, one core each. The jobs' data is shared by the fork, not copied."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from typing import Any
 import torch
 from threadpoolctl import threadpool_limits
 
-from services.predictor.learners.serial import Run, T, quietly
+from services.predictor.learners.serial import Executor, T, ignore_progress
 
-# What the forked processes find in their copy of the memory.
+# The forked processes find the jobs here, in their copy of the memory.
 _jobs: list[Callable[[], Any]] = []
 ORPHAN_CHECK_S = 1.0
 
 
-def side_by_side(workers: int | None = None) -> Run:
-    """As serial.one_by_one, with so many processes; None: one a core, at most four. Which job runs where changes no
-    bit of what it learns."""
+def process_executor(workers: int | None = None) -> Executor:
+    """An executor with `workers` processes; None: one per core, at most four. A job's result does not depend on the
+    process that runs it."""
     size = workers or min(os.cpu_count() or 1, 4)
 
-    def run(jobs: Sequence[Callable[[], T]], done: Callable[[int], None] = quietly) -> list[T]:
+    def run(jobs: Sequence[Callable[[], T]], on_done: Callable[[int], None] = ignore_progress) -> list[T]:
         _jobs[:] = jobs
         try:
-            with ProcessPoolExecutor(size, get_context("fork"), _prepare, (os.getpid(),)) as pool:
-                futures: list[Future[T]] = [pool.submit(_do, index) for index in range(len(jobs))]
+            with ProcessPoolExecutor(size, get_context("fork"), _init_worker, (os.getpid(),)) as pool:
+                futures: list[Future[T]] = [pool.submit(_run_job, index) for index in range(len(jobs))]
                 for count, future in enumerate(as_completed(futures), start=1):
                     future.result()
-                    done(count)
+                    on_done(count)
                 return [future.result() for future in futures]
         finally:
             _jobs.clear()
@@ -40,24 +40,24 @@ def side_by_side(workers: int | None = None) -> Run:
     return run
 
 
-def single_thread() -> None:
-    """One thread a process, whatever the machine has: sums split over threads would make the weights depend on how
-    many there are."""
+def use_single_thread() -> None:
+    """Limits this process to one thread: with sums split over threads, the weights would depend on the number of
+    cores."""
     torch.set_num_threads(1)
     threadpool_limits(1)
 
 
-def _prepare(parent: int) -> None:
-    single_thread()
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+def _init_worker(parent: int) -> None:
+    use_single_thread()
+    threading.Thread(target=_exit_with_parent, args=(parent,), daemon=True).start()
 
 
-def _end_with(parent: int) -> None:
-    """A parent that was killed tells nobody; without it nobody waits for the outcome."""
+def _exit_with_parent(parent: int) -> None:
+    """Exits when the parent is gone: a killed parent sends no signal, and its workers' results are useless."""
     while os.getppid() == parent:
         time.sleep(ORPHAN_CHECK_S)
     os._exit(1)
 
 
-def _do(index: int) -> Any:
+def _run_job(index: int) -> Any:
     return _jobs[index]()

@@ -1,4 +1,4 @@
-"""Independent pieces of work and whoever does them: one by one here, side by side in side_by_side.py."""
+"""Executors for independent jobs: serial here, one process per core in processes.py."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import Protocol, TypeVar
 T = TypeVar("T")
 
 
-class Run(Protocol):
-    """Does jobs in any order, says each time how many are done, and gives their results in the order of the jobs."""
+class Executor(Protocol):
+    """Runs jobs in any order, reports the number finished after each, and returns the results in the jobs' order."""
 
-    def __call__(self, jobs: Sequence[Callable[[], T]], done: Callable[[int], None] = ...) -> list[T]: ...
-
-
-def quietly(_: int) -> None:
-    """Nobody is told how many are done."""
+    def __call__(self, jobs: Sequence[Callable[[], T]], on_done: Callable[[int], None] = ...) -> list[T]: ...
 
 
-def one_by_one(jobs: Sequence[Callable[[], T]], done: Callable[[int], None] = quietly) -> list[T]:
-    found = []
+def ignore_progress(_: int) -> None:
+    """Discards the progress."""
+
+
+def serial_executor(jobs: Sequence[Callable[[], T]], on_done: Callable[[int], None] = ignore_progress) -> list[T]:
+    results = []
     for count, job in enumerate(jobs, start=1):
-        found.append(job())
-        done(count)
-    return found
+        results.append(job())
+        on_done(count)
+    return results

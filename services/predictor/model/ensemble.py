@@ -1,7 +1,7 @@
-"""A trained model: inputs in, calibrated probabilities of all heads out.
+"""The trained model: turns inputs into calibrated probabilities of all heads.
 
-Members are several networks, which differ by their seed, and boosted trees, which see the same features another way.
-Their log-chances are pooled with weights fitted on the validation days, for each state of knowledge by itself.
+Its members are several networks, which differ by seed, and boosted trees, which read the same features differently.
+Their scores are pooled with weights fitted on the validation days, separately for each state of knowledge.
 """
 
 from __future__ import annotations
@@ -19,37 +19,38 @@ from services.predictor.data.events import STATES, Bools, Floats, Floats32, Stat
 from services.predictor.data.targets import Terciles
 from services.predictor.evaluation.stability_index import Bins
 from services.predictor.features.encoding import Encoding
-from services.predictor.features.inputs import Inputs, observed_in, tree_entries
+from services.predictor.features.inputs import Inputs, observed_events, tree_entries
 from services.predictor.learners.boosting.fit import Boosting
 from services.predictor.learners.network.inference import logits_of
 from services.predictor.learners.network.network import Logits, Network, Shape
-from services.predictor.model.pooling import Pooling, mixed, pooled, shifted
-from services.predictor.policy.agent import Policy, PolicyDescription
-from services.predictor.policy.context import Scene, Told, plain_columns, scene_of
+from services.predictor.model.pooling import Pooling, calibrate, pool_top3, pool_win
+from services.predictor.policy.agent import DqnPolicy, PolicyDescription
+from services.predictor.policy.context import ModelProbabilities, PolicyContext, absolute_columns, policy_context_of
 
 NETWORK: Final = "network"
 TREES: Final = "trees"
 TOP3_TREES: Final = "top3_trees"
 POLICY = "policy"
-Kind = Literal["network", "trees", "top3_trees"]
+MemberKind = Literal["network", "trees", "top3_trees"]
 
 
 class Member(BaseModel):
-    """`state`: the one it speaks in; None: in both. `log_loss`: of its own head (the result, but for top3_trees) on the
-    validation days in that state, by itself."""
+    """`state`: the state of knowledge it predicts in; None: both. `log_loss`: its own loss on the validation days in
+    that state, for its head (top3 for top3_trees, else the result)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: Kind
+    kind: MemberKind
     state: State | None
     seed: int
     log_loss: float
 
 
-class Description(BaseModel):
-    """All of a model but its weights, as it lies in model.json. Days are inclusive; `events` are those it learned from.
+class EnsembleDescription(BaseModel):
+    """Everything of a model except its weights, as stored in model.json. Days are inclusive; `events`: number of
+    training events.
 
-    `pooling`: by state. `drift`: bins of its training, by feature.
+    `pooling`: by state. `drift`: bins of the training data, by feature.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -74,7 +75,7 @@ class Description(BaseModel):
 
     @property
     def prefixes(self) -> list[str]:
-        """What the names of each member's tensors begin with: its kind, and its number among those of its kind."""
+        """Prefix of each member's tensor names: its kind, and its number among the members of that kind."""
         kinds = [member.kind for member in self.members]
         return [f"{kind}.{kinds[:at].count(kind)}" for at, kind in enumerate(kinds)]
 
@@ -91,86 +92,88 @@ class Probabilities:
 
 
 class MemberOutput(NamedTuple):
-    """What one member says of n events: logits of a network, scores (n, S) of trees."""
+    """One member's output for n events: logits of a network, or scores (n, S) of trees."""
 
     member: Member
     scores: Logits | Floats
 
 
 @dataclass(frozen=True)
-class Trained:
-    """An event's probabilities are the same bits whatever events are asked about beside it.
+class Ensemble:
+    """An event's probabilities are bit-identical whatever other events are in the batch.
 
-    `fitted`: what each of the description's members has learned.
+    `learners`: the fitted network or trees of each of the description's members.
     """
 
     version: str
-    description: Description
-    fitted: Sequence[Network | Boosting]
-    policy: Policy | None = None
+    description: EnsembleDescription
+    learners: Sequence[Network | Boosting]
+    policy: DqnPolicy | None = None
 
     @property
     def members(self) -> Iterator[tuple[Member, Network | Boosting]]:
-        return zip(self.description.members, self.fitted, strict=True)
+        return zip(self.description.members, self.learners, strict=True)
 
     @property
     def networks(self) -> list[Network]:
-        return [each for each in self.fitted if isinstance(each, Network)]
+        return [each for each in self.learners if isinstance(each, Network)]
 
     def probabilities(self, inputs: Inputs) -> Probabilities:
-        observed, entries = observed_in(inputs), tree_entries(inputs)
+        observed, entries = observed_events(inputs), tree_entries(inputs)
         outputs = []
-        for member, fitted in self.members:
-            if isinstance(fitted, Network):
-                outputs.append(MemberOutput(member, logits_of(fitted, inputs)))
+        for member, learner in self.members:
+            if isinstance(learner, Network):
+                outputs.append(MemberOutput(member, logits_of(learner, inputs)))
                 continue
-            # Trees are asked about the events of their state only; the others' scores are 0.
+            # Trees score only the events of their state; the scores of others are 0.
             rows = np.flatnonzero(observed == (member.state != "card"))
-            scores = np.zeros(inputs.taken.shape)
+            scores = np.zeros(inputs.occupied.shape)
             if len(rows):
-                scores[rows] = tree_scores(fitted, entries[rows], inputs.taken[rows])
+                scores[rows] = tree_scores(learner, entries[rows], inputs.occupied[rows])
             outputs.append(MemberOutput(member, scores))
-        return self.pooled(inputs, outputs)
+        return self.pool(inputs, outputs)
 
-    def pooled(self, inputs: Inputs, outputs: Sequence[MemberOutput]) -> Probabilities:
-        """From what all networks say, and the trees of each state that there is among the events."""
-        observed = observed_in(inputs)
-        card, seen = (_told(inputs, outputs, state, self.description.pooling[state]) for state in STATES)
+    def pool(self, inputs: Inputs, outputs: Sequence[MemberOutput]) -> Probabilities:
+        """Pools the outputs of all networks, and of the trees of each state that occurs among the events."""
+        observed = observed_events(inputs)
+        card, observation = (
+            _pool_in_state(inputs, outputs, state, self.description.pooling[state]) for state in STATES
+        )
         return Probabilities(
-            win=np.where(observed[:, None], seen.win, card.win),
-            top3=np.where(observed[:, None], seen.top3, card.top3),
-            trend=np.where(observed[:, None], seen.trend, card.trend),
-            behaviour=np.where(observed[:, None, None], seen.behaviour, card.behaviour),
-            embedding=seen.embedding,
+            win=np.where(observed[:, None], observation.win, card.win),
+            top3=np.where(observed[:, None], observation.top3, card.top3),
+            trend=np.where(observed[:, None], observation.trend, card.trend),
+            behaviour=np.where(observed[:, None, None], observation.behaviour, card.behaviour),
+            embedding=observation.embedding,
         )
 
-    def scene(self, inputs: Inputs, told: Told | None = None) -> Scene:
-        """What a policy is shown of the events; `told`: where it is not what the model says now."""
-        columns = plain_columns(self.description.encoding.entry_features)
-        told = self.probabilities(inputs) if told is None else told
-        return scene_of(told, inputs.taken, inputs.entry[..., columns], inputs.event)
+    def policy_context(self, inputs: Inputs, probabilities: ModelProbabilities | None = None) -> PolicyContext:
+        """The policy's view of the events. `probabilities`: used instead of the model's own; None: the model's own."""
+        columns = absolute_columns(self.description.encoding.entry_features)
+        probabilities = self.probabilities(inputs) if probabilities is None else probabilities
+        return policy_context_of(probabilities, inputs.occupied, inputs.entry[..., columns], inputs.event)
 
     def explain(self, inputs: Inputs) -> Floats:
-        """(n, S, H): how much each past start counted for its entry; sums to 1 over those that there are."""
+        """(n, S, H): attention weight of each past start of an entry; sums to 1 over the entry's past starts."""
         return mean_of([logits_of(network, inputs).attention for network in self.networks])
 
     def tensors(self) -> dict[str, Tensor]:
-        """Everything that was learned, by name."""
-        found: dict[str, Tensor] = {}
-        for prefix, fitted in zip(self.description.prefixes, self.fitted, strict=True):
-            if isinstance(fitted, Network):
-                own = fitted.state_dict()
+        """All fitted tensors, by name."""
+        tensors: dict[str, Tensor] = {}
+        for prefix, learner in zip(self.description.prefixes, self.learners, strict=True):
+            if isinstance(learner, Network):
+                own = learner.state_dict()
             else:
-                own = {name: torch.tensor(array) for name, array in fitted.arrays().items()}
-            found |= {f"{prefix}.{name}": tensor for name, tensor in own.items()}
+                own = {name: torch.tensor(array) for name, array in learner.arrays().items()}
+            tensors |= {f"{prefix}.{name}": tensor for name, tensor in own.items()}
         if self.policy is not None:
-            found |= {f"{POLICY}.{name}": tensor for name, tensor in self.policy.tensors().items()}
-        return found
+            tensors |= {f"{POLICY}.{name}": tensor for name, tensor in self.policy.tensors().items()}
+        return tensors
 
 
-def tree_scores(trees: Boosting, entries: Floats32, taken: Bools) -> Floats:
+def tree_scores(trees: Boosting, entries: Floats32, occupied: Bools) -> Floats:
     """(n, S), 0 in empty slots."""
-    return np.where(taken, trees.scores(entries, taken), 0.0)
+    return np.where(occupied, trees.scores(entries, occupied), 0.0)
 
 
 def mean_of(parts: Sequence[Tensor]) -> Floats:
@@ -181,12 +184,12 @@ def mean_of(parts: Sequence[Tensor]) -> Floats:
 
 
 def logits_in(outputs: Sequence[MemberOutput]) -> list[Logits]:
-    """Of the networks."""
+    """Outputs of the networks."""
     return [each.scores for each in outputs if isinstance(each.scores, Logits)]
 
 
-def scores_in(outputs: Sequence[MemberOutput], kind: Kind, state: State) -> list[Floats]:
-    """Of the state's trees of this kind."""
+def scores_in(outputs: Sequence[MemberOutput], kind: MemberKind, state: State) -> list[Floats]:
+    """Outputs of the trees of this kind in this state."""
     return [
         each.scores
         for each in outputs
@@ -194,12 +197,14 @@ def scores_in(outputs: Sequence[MemberOutput], kind: Kind, state: State) -> list
     ]
 
 
-def _told(inputs: Inputs, outputs: Sequence[MemberOutput], state: State, pooling: Pooling) -> Probabilities:
-    logits, taken = logits_in(outputs), inputs.taken
+def _pool_in_state(inputs: Inputs, outputs: Sequence[MemberOutput], state: State, pooling: Pooling) -> Probabilities:
+    logits, occupied = logits_in(outputs), inputs.occupied
     return Probabilities(
-        win=pooled(pooling, mean_of([each.result for each in logits]), scores_in(outputs, TREES, state), taken),
-        top3=mixed(pooling.top3, mean_of([each.top3 for each in logits]), scores_in(outputs, TOP3_TREES, state), taken),
-        trend=shifted(pooling.trend, mean_of([each.trend for each in logits])),
-        behaviour=shifted(pooling.behaviour, mean_of([each.behaviour for each in logits])),
+        win=pool_win(pooling, mean_of([each.result for each in logits]), scores_in(outputs, TREES, state), occupied),
+        top3=pool_top3(
+            pooling.top3, mean_of([each.top3 for each in logits]), scores_in(outputs, TOP3_TREES, state), occupied
+        ),
+        trend=calibrate(pooling.trend, mean_of([each.trend for each in logits])),
+        behaviour=calibrate(pooling.behaviour, mean_of([each.behaviour for each in logits])),
         embedding=mean_of([each.embedding for each in logits]),
     )

@@ -1,4 +1,4 @@
-"""What serving asks of a model, as types: more than one kind of model may be served."""
+"""What serving needs of a model, as protocols: more than one kind of model may be served."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from services.predictor.data.events import Floats
 from services.predictor.evaluation.stability_index import Bins
 from services.predictor.features.encoding import Encoding
 from services.predictor.features.inputs import Inputs
-from services.predictor.policy.context import Scene, Told
-from services.predictor.policy.environment import SoFar
+from services.predictor.policy.context import ModelProbabilities, PolicyContext
+from services.predictor.policy.environment import SessionState
 from shared.errors import ConfigError
 from shared.events import Decision
 
-Probabilities = Told
+Probabilities = ModelProbabilities
 """win (n, S), 0 in empty slots; top3 (n, S), trend (n, 3), behaviour (n, S, 3), embedding (n, C)."""
 
 
-class Description(Protocol):
-    """`validation_last`: the last day of all its data (2026-01-31). `drift`: bins of its training, by feature."""
+class ModelDescription(Protocol):
+    """`validation_last`: the last day of all its data (2026-01-31). `drift`: bins of the training data, by feature."""
 
     @property
     def encoding(self) -> Encoding: ...
@@ -33,41 +33,41 @@ class Description(Protocol):
 
 class Decisions(Protocol):
     def decisions(self) -> Sequence[Decision]:
-        """One an event."""
+        """One per event."""
         ...
 
 
 class Policy(Protocol):
-    """What to do about events, as a model sees them, given how their sessions went so far (policy/agent.py)."""
+    """Decides on events, from the model's view of them and the states of their sessions (policy/agent.py)."""
 
-    def decide(self, scene: Scene, so_far: SoFar) -> Decisions: ...
+    def decide(self, context: PolicyContext, session_state: SessionState) -> Decisions: ...
 
 
 class Model(Protocol):
-    """A trained model. An event's probabilities are the same bits whatever events are asked about beside it."""
+    """A trained model. An event's probabilities are bit-identical whatever other events are in the batch."""
 
     @property
     def version(self) -> str: ...
 
     @property
-    def description(self) -> Description: ...
+    def description(self) -> ModelDescription: ...
 
     @property
     def policy(self) -> Policy | None: ...
 
     def probabilities(self, inputs: Inputs) -> Probabilities: ...
 
-    def scene(self, inputs: Inputs, told: Probabilities) -> Scene:
-        """What the policy is shown."""
+    def policy_context(self, inputs: Inputs, probabilities: Probabilities) -> PolicyContext:
+        """The policy's view of the events."""
         ...
 
     def explain(self, inputs: Inputs) -> Floats:
-        """(n, S, H): how much each past start counted for its entry; sums to 1 over those that there are."""
+        """(n, S, H): attention weight of each past start of an entry; sums to 1 over the entry's past starts."""
         ...
 
 
 class Models(Protocol):
-    """Where models lie (services/predictor/registry/store.py)."""
+    """The store of models (services/predictor/registry/store.py)."""
 
     def changed_ns(self) -> int | None: ...
 

@@ -1,8 +1,8 @@
-"""Members' opinions pooled into one, and made to mean what they say.
+"""Pools the members' scores into one set of calibrated probabilities.
 
 P(win) = softmax over the entries of (a x mean network logit + b x mean tree score + a bias of the slot): a log-linear
-pool whose weights are also its temperature. The other heads get a temperature and a bias of each class. All is fitted
-on the validation days, with a prior that leans towards changing nothing.
+pool whose weights also act as its temperature. The other heads get a temperature and a bias per class. All parameters
+are fitted on the validation days, with a prior that favours no change.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from torch.nn import functional
 from services.predictor.data.events import Bools, Floats, Ints
 from services.predictor.learners.softmax import softmax
 
-# How far calibration may lean away from "change nothing": with a few hundred events to fit on, free numbers would
-# learn the noise. Standard deviations of weights and log-temperatures, and of biases.
-WEIGHT_SPREAD, BIAS_SPREAD = 0.1, 0.05
+# Standard deviations of the prior: of weights and log-temperatures, and of biases. With only a few hundred events to
+# fit to, unconstrained parameters would fit the noise.
+WEIGHT_STD, BIAS_STD = 0.1, 0.05
 STEPS = 80
 IMPOSSIBLE = -1e9
-# Places that the head of the first three speaks of; a probability is never 0 or 1.
-FIRST, LEAST = 3, 1e-6
+# Number of places that the top3 head covers; distance of probabilities from 0 and 1.
+TOP_PLACES, MIN_PROBABILITY = 3, 1e-6
 
 
 class Scaling(BaseModel):
-    """Logits -> logits / temperature + bias, a bias a class."""
+    """Logits -> logits / temperature + bias, one bias per class."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -37,7 +37,7 @@ class Scaling(BaseModel):
 
 
 class Mixing(BaseModel):
-    """Log-odds of one probability: networks x their mean + trees x theirs + bias."""
+    """Log-odds of one probability: networks x mean network log-odds + trees x mean tree log-odds + bias."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -57,113 +57,113 @@ class Pooling(BaseModel):
     behaviour: Scaling
 
 
-def pooled(pooling: Pooling, network: Floats, trees: Sequence[Floats], taken: Bools) -> Floats:
+def pool_win(pooling: Pooling, network: Floats, trees: Sequence[Floats], occupied: Bools) -> Floats:
     """(n, S), several (n, S) -> (n, S) probabilities; 0 in empty slots, rows sum to 1."""
-    score = pooling.networks * centred(network, taken) + np.array(pooling.slot_bias)
+    score = pooling.networks * centre(network, occupied) + np.array(pooling.slot_bias)
     for each in trees:
-        score = score + pooling.trees / len(trees) * centred(each, taken)
-    return softmax(score, taken)
+        score = score + pooling.trees / len(trees) * centre(each, occupied)
+    return softmax(score, occupied)
 
 
 def without_trees(pooling: Pooling) -> Pooling:
-    """For a state that has no trees: the networks speak for them, just as surely."""
+    """For a state without trees: the networks get the weight of the trees too."""
     top3 = pooling.top3.model_copy(update={"networks": pooling.top3.networks + pooling.top3.trees, "trees": 0.0})
     return pooling.model_copy(update={"networks": pooling.networks + pooling.trees, "trees": 0.0, "top3": top3})
 
 
-def mixed(mixing: Mixing, network: Floats, trees: Sequence[Floats], taken: Bools) -> Floats:
-    """(n, S) log-odds of the first three places, several (n, S) -> (n, S) probabilities.
+def pool_top3(mixing: Mixing, network: Floats, trees: Sequence[Floats], occupied: Bools) -> Floats:
+    """(n, S) log-odds of the first three places, several (n, S) of trees -> (n, S) probabilities.
 
-    They are made to add up to three over an event's entries, as far as that makes none more than certain; where there
-    are no more than three, all are certain. 0 in empty slots.
+    They are scaled to sum to three over an event's entries, but none exceeds 1 - 1e-6. With three entries or fewer, all
+    are 1 - 1e-6. 0 in empty slots.
     """
-    odds = mixing.networks * network + mixing.bias
+    log_odds = mixing.networks * network + mixing.bias
     for each in trees:
-        odds = odds + mixing.trees / len(trees) * each
-    found = np.where(taken, 1.0 / (1.0 + np.exp(-odds)), 0.0)
-    total, count = np.zeros(len(found)), np.zeros(len(found))
-    for slot in range(found.shape[1]):
-        total += found[:, slot]
-        count += taken[:, slot]
-    share = np.where(count > FIRST, FIRST / np.maximum(total, LEAST), np.inf)
-    return np.where(taken, np.clip(found * share[:, None], LEAST, 1 - LEAST), 0.0)
+        log_odds = log_odds + mixing.trees / len(trees) * each
+    probabilities = np.where(occupied, 1.0 / (1.0 + np.exp(-log_odds)), 0.0)
+    total, count = np.zeros(len(probabilities)), np.zeros(len(probabilities))
+    for slot in range(probabilities.shape[1]):
+        total += probabilities[:, slot]
+        count += occupied[:, slot]
+    share = np.where(count > TOP_PLACES, TOP_PLACES / np.maximum(total, MIN_PROBABILITY), np.inf)
+    return np.where(occupied, np.clip(probabilities * share[:, None], MIN_PROBABILITY, 1 - MIN_PROBABILITY), 0.0)
 
 
-def shifted(scaling: Scaling, logits: Floats) -> Floats:
+def calibrate(scaling: Scaling, logits: Floats) -> Floats:
     """(..., K) logits -> probabilities of the classes."""
     return softmax(logits / scaling.temperature + np.array(scaling.bias))
 
 
-def centred(scores: Floats, taken: Bools) -> Floats:
-    """Against the mean of the entries that are there: what all share tells nothing of who wins."""
+def centre(scores: Floats, occupied: Bools) -> Floats:
+    """Subtracts the mean over the occupied slots: a common offset says nothing about the winner. 0 in empty slots."""
     total, count = np.zeros(len(scores)), np.zeros(len(scores))
     for slot in range(scores.shape[1]):
-        total += np.where(taken[:, slot], scores[:, slot], 0.0)
-        count += taken[:, slot]
-    return np.where(taken, scores - (total / np.maximum(count, 1))[:, None], 0.0)
+        total += np.where(occupied[:, slot], scores[:, slot], 0.0)
+        count += occupied[:, slot]
+    return np.where(occupied, scores - (total / np.maximum(count, 1))[:, None], 0.0)
 
 
 def fit_result(
-    network: Floats, trees: Sequence[Floats], taken: Bools, winner: Ints, tree_share: float = 0.5
+    network: Floats, trees: Sequence[Floats], occupied: Bools, winner: Ints, tree_share: float = 0.5
 ) -> tuple[float, float, list[float]]:
-    """Weights of networks and trees, and the bias of each slot: the most probable under a normal prior.
+    """Fits the weights of networks and trees and the bias of each slot: the posterior mode under a normal prior.
 
-    winner (n,): slot index of each event; events without one are not to be given. `tree_share`: what the prior gives
-    the trees.
+    `winner` (n,): slot index of each event; events without a winner must be left out. `tree_share`: prior weight of the
+    trees.
     """
-    parts = [centred(network, taken)]
+    parts = [centre(network, occupied)]
     if trees:
-        parts.append(np.mean([centred(each, taken) for each in trees], axis=0))
+        parts.append(np.mean([centre(each, occupied) for each in trees], axis=0))
     scores = torch.tensor(np.stack(parts))  # (parts, n, S)
     start = torch.tensor([1 - tree_share, tree_share] if trees else [1.0], dtype=torch.float64)
     weights = start.clone().requires_grad_()
-    bias = torch.zeros(taken.shape[1], dtype=torch.float64, requires_grad=True)
-    there, happened = torch.from_numpy(taken), torch.from_numpy(winner)
+    bias = torch.zeros(occupied.shape[1], dtype=torch.float64, requires_grad=True)
+    mask, target = torch.from_numpy(occupied), torch.from_numpy(winner)
 
     def loss() -> Tensor:
         logits = (weights[:, None, None] * scores).sum(0) + bias
-        fitted = functional.cross_entropy(logits.masked_fill(~there, IMPOSSIBLE), happened, reduction="sum")
-        lean = (((weights - start) / WEIGHT_SPREAD) ** 2).sum() + ((bias / BIAS_SPREAD) ** 2).sum()
-        return fitted + lean / 2
+        log_loss = functional.cross_entropy(logits.masked_fill(~mask, IMPOSSIBLE), target, reduction="sum")
+        penalty = (((weights - start) / WEIGHT_STD) ** 2).sum() + ((bias / BIAS_STD) ** 2).sum()
+        return log_loss + penalty / 2
 
     _minimise(loss, [weights, bias])
-    found = weights.detach().tolist()
-    return found[0], found[1] if trees else 0.0, bias.detach().tolist()
+    values = weights.detach().tolist()
+    return values[0], values[1] if trees else 0.0, bias.detach().tolist()
 
 
-def fit_mixing(network: Floats, trees: Floats | None, came: Ints) -> Mixing:
-    """Log-odds (m,) of the networks and of the trees, (m,) 0 or 1: whether it came."""
+def fit_mixing(network: Floats, trees: Floats | None, outcomes: Ints) -> Mixing:
+    """Fits to log-odds (m,) of the networks and of the trees, and outcomes (m,), 0 or 1."""
     parts = torch.tensor(np.stack([network] if trees is None else [network, trees]))
-    if not len(came):
+    if not len(outcomes):
         return Mixing()
     start = torch.full((len(parts),), 1 / len(parts), dtype=torch.float64)
     weights = start.clone().requires_grad_()
     bias = torch.zeros((), dtype=torch.float64, requires_grad=True)
-    happened = torch.from_numpy(came).double()
+    target = torch.from_numpy(outcomes).double()
 
     def loss() -> Tensor:
-        odds = (weights[:, None] * parts).sum(0) + bias
-        fitted = functional.binary_cross_entropy_with_logits(odds, happened, reduction="sum")
-        return fitted + ((((weights - start) / WEIGHT_SPREAD) ** 2).sum() + (bias / BIAS_SPREAD) ** 2) / 2
+        log_odds = (weights[:, None] * parts).sum(0) + bias
+        log_loss = functional.binary_cross_entropy_with_logits(log_odds, target, reduction="sum")
+        return log_loss + ((((weights - start) / WEIGHT_STD) ** 2).sum() + (bias / BIAS_STD) ** 2) / 2
 
     _minimise(loss, [weights, bias])
-    found = weights.detach().tolist()
-    return Mixing(networks=found[0], trees=0.0 if trees is None else found[1], bias=float(bias.detach()))
+    values = weights.detach().tolist()
+    return Mixing(networks=values[0], trees=0.0 if trees is None else values[1], bias=float(bias.detach()))
 
 
-def fit_scaling(logits: Floats, happened: Ints) -> Scaling:
-    """(n, K) logits, (n,) class index. Nothing known: nothing changed."""
+def fit_scaling(logits: Floats, classes_seen: Ints) -> Scaling:
+    """Fits to (n, K) logits and (n,) class indices. Without events, the logits stay as they are."""
     classes = logits.shape[-1]
-    if not len(happened):
+    if not len(classes_seen):
         return Scaling(bias=(0.0,) * classes)
-    given, came = torch.tensor(logits), torch.from_numpy(happened)
+    inputs, target = torch.tensor(logits), torch.from_numpy(classes_seen)
     log_temperature = torch.zeros((), dtype=torch.float64, requires_grad=True)
     bias = torch.zeros(classes, dtype=torch.float64, requires_grad=True)
 
     def loss() -> Tensor:
-        scaled = given / log_temperature.exp() + bias
-        fitted = functional.cross_entropy(scaled, came, reduction="sum")
-        return fitted + ((log_temperature / WEIGHT_SPREAD) ** 2 + ((bias / BIAS_SPREAD) ** 2).sum()) / 2
+        scaled = inputs / log_temperature.exp() + bias
+        log_loss = functional.cross_entropy(scaled, target, reduction="sum")
+        return log_loss + ((log_temperature / WEIGHT_STD) ** 2 + ((bias / BIAS_STD) ** 2).sum()) / 2
 
     _minimise(loss, [log_temperature, bias])
     return Scaling(temperature=float(log_temperature.detach().exp()), bias=tuple(bias.detach().tolist()))
@@ -174,8 +174,8 @@ def _minimise(loss: Callable[[], Tensor], parameters: list[Tensor]) -> None:
 
     def closure() -> Tensor:
         optimizer.zero_grad()
-        found = loss()
-        found.backward()  # type: ignore[no-untyped-call]
-        return found
+        value = loss()
+        value.backward()  # type: ignore[no-untyped-call]
+        return value
 
     optimizer.step(closure)  # type: ignore[no-untyped-call]

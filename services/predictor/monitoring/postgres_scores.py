@@ -1,17 +1,17 @@
-"""Reads what predictions of settled events said, live ones and shadows, and how often each slot won before."""
+"""Reads the predictions of settled events, of live models and shadows, and how often each slot won before."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from services.predictor.monitoring.rolling_scores import KEPT
-from services.predictor.monitoring.scoring import Scored
-from shared.database.connection import Link
+from services.predictor.monitoring.rolling_scores import WINDOW_EVENTS
+from services.predictor.monitoring.scoring import SettledPrediction
+from shared.database.connection import ReconnectingConnection
 from shared.errors import TransientError
 
-# By event, state and model the newest prediction that was made before the start, where exactly one entry won. What was
-# made as a shadow counts like what was made live: it is the same model.
+# By event, state and model: the newest prediction made before the start, for events with exactly one winner.
+# Predictions of a model as a shadow and as the live model count alike.
 _SCORED = """
 WITH wanted AS MATERIALIZED (
     SELECT e.event_key, e.session_key, e.scheduled_at, e.settled_at, w.slot AS winner
@@ -31,8 +31,8 @@ WITH wanted AS MATERIALIZED (
 )
 SELECT event_key, session_key, state, model_version, slots, p_win, winner FROM newest ORDER BY settled_at, event_key
 """
-SCORED_OF = _SCORED.format(wanted="e.event_key = ANY(%(keys)s)", told="")
-SCORED_LATELY = _SCORED.format(
+PREDICTIONS_OF_EVENTS = _SCORED.format(wanted="e.event_key = ANY(%(keys)s)", told="")
+RECENT_PREDICTIONS = _SCORED.format(
     wanted="""e.event_key IN (
         SELECT event_key FROM analytics.events WHERE status = 'settled' ORDER BY settled_at DESC LIMIT %(most)s
     )""",
@@ -46,17 +46,17 @@ WHERE o.place = 1 AND e.status = 'settled' AND e.settled_at <= (
 """
 
 
-class PostgresScored:
-    """Over one connection of its own. One thread."""
+class PostgresScores:
+    """Uses a connection of its own. For one thread."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: ReconnectingConnection) -> None:
         self._link = link
 
-    def scored(self, event_keys: Sequence[str]) -> list[Scored]:
-        return self._scored(SCORED_OF, {"keys": list(event_keys)})
+    def settled_predictions(self, event_keys: Sequence[str]) -> list[SettledPrediction]:
+        return self._predictions(PREDICTIONS_OF_EVENTS, {"keys": list(event_keys)})
 
-    def scored_lately(self, models: Sequence[str]) -> list[Scored]:
-        return self._scored(SCORED_LATELY, {"models": list(models), "most": KEPT})
+    def recent_settled_predictions(self, models: Sequence[str]) -> list[SettledPrediction]:
+        return self._predictions(RECENT_PREDICTIONS, {"models": list(models), "most": WINDOW_EVENTS})
 
     def wins(self, before: Sequence[str]) -> Mapping[int, int]:
         return {int(slot): int(count) for slot, count in self._rows(WINS, {"keys": list(before)})}
@@ -64,9 +64,9 @@ class PostgresScored:
     def close(self) -> None:
         self._link.drop()
 
-    def _scored(self, query: str, parameters: Mapping[str, Any]) -> list[Scored]:
+    def _predictions(self, query: str, parameters: Mapping[str, Any]) -> list[SettledPrediction]:
         return [
-            Scored(key, session, state, model, dict(zip(slots, p_win, strict=True)), winner)
+            SettledPrediction(key, session, state, model, dict(zip(slots, p_win, strict=True)), winner)
             for key, session, state, model, slots, p_win, winner in self._rows(query, parameters)
         ]
 

@@ -1,4 +1,4 @@
-"""Scores predictions when their events settle, and says when the live model falls behind the base rate."""
+"""Scores predictions when their events settle, and logs an error when the live model falls behind the base rate."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import NamedTuple, Protocol
 import structlog
 
 from services.predictor.data.events import State
-from services.predictor.model.active import Serving
-from services.predictor.monitoring.rolling_scores import Score, Scores, Summary
+from services.predictor.model.active import ActiveModel
+from services.predictor.monitoring.rolling_scores import RollingScores, Score, ScoreSummary
 
 log = structlog.get_logger("predictor")
 
 
-class Scored(NamedTuple):
+class SettledPrediction(NamedTuple):
     """The newest prediction of a settled event by one model in one state, made before the start."""
 
     event_key: str
@@ -26,54 +26,54 @@ class Scored(NamedTuple):
 
 
 class ScoredFacts(Protocol):
-    """Raises TransientError when the tables are away (services/predictor/monitoring/postgres_scores.py)."""
+    """Raises TransientError if the database is unavailable (services/predictor/monitoring/postgres_scores.py)."""
 
-    def scored(self, event_keys: Sequence[str]) -> list[Scored]:
-        """Of these events that have exactly one winner."""
+    def settled_predictions(self, event_keys: Sequence[str]) -> list[SettledPrediction]:
+        """Of those of these events that have exactly one winner."""
         ...
 
-    def scored_lately(self, models: Sequence[str]) -> list[Scored]:
-        """By these models, of the events that settled last, the oldest first."""
+    def recent_settled_predictions(self, models: Sequence[str]) -> list[SettledPrediction]:
+        """Of the most recently settled events by these models, the oldest first."""
         ...
 
     def wins(self, before: Sequence[str]) -> Mapping[int, int]:
-        """How often each slot won in the events that had settled when the first of these events began."""
+        """Wins by slot in the events that had settled before the first of these events started."""
         ...
 
 
 class Scoring:
-    """Scores are what tables say, so they are read again after a start, and for a model that is new in use.
+    """Scores are computed from the tables, so they are read again after a restart and when a model becomes active.
 
-    A model is scored on days after its data only: a replay may have let it predict what it learned from.
+    A model is scored only on days after its training data, because a replay may have let it predict its training days.
     """
 
     def __init__(self, facts: ScoredFacts | None) -> None:
-        self.scores = Scores()
+        self.scores = RollingScores()
         self._facts = facts
-        self._known: frozenset[str] = frozenset()
-        self._summaries: list[Summary] = []
+        self._scored_models: frozenset[str] = frozenset()
+        self._summaries: list[ScoreSummary] = []
         self._behind: frozenset[tuple[str, State]] = frozenset()
 
-    def judge(self, settled: Sequence[str], in_use: Sequence[Serving]) -> None:
-        """Score what was told of events that have just settled. Raises TransientError."""
+    def score(self, settled: Sequence[str], active: Sequence[ActiveModel]) -> None:
+        """Scores the predictions of events that have just settled. Raises TransientError."""
         if self._facts is None:
             return
-        last_days = {each.model.version: each.model.description.validation_last for each in in_use}
-        new = last_days.keys() - self._known
+        last_days = {each.model.version: each.model.description.validation_last for each in active}
+        new = last_days.keys() - self._scored_models
         if not new and not settled:
             return
-        found = self._facts.scored_lately(sorted(new)) if new else []
-        found += self._facts.scored(settled) if settled else []
-        self._add([each for each in found if _day(each.event_key) > last_days.get(each.model_version, "9999")])
-        self._known = frozenset(last_days)
+        predictions = self._facts.recent_settled_predictions(sorted(new)) if new else []
+        predictions += self._facts.settled_predictions(settled) if settled else []
+        self._add([each for each in predictions if _day(each.event_key) > last_days.get(each.model_version, "9999")])
+        self._scored_models = frozenset(last_days)
         self._summaries = self.scores.summaries()
-        self._alarm(in_use)
+        self._log_alarms(active)
 
-    def summaries(self) -> list[Summary]:
+    def summaries(self) -> list[ScoreSummary]:
         return self._summaries
 
-    def troubles(self, live: str | None) -> list[str]:
-        """What is wrong with the live model, in words."""
+    def problems(self, live: str | None) -> list[str]:
+        """Problems of the live model, as text."""
         return [
             f"model {each.model} is behind the base rate from the {each.state}: log-loss {each.log_loss:.4f} against"
             f" {each.base_log_loss:.4f} over {each.events} events, difference {each.behind}"
@@ -81,23 +81,23 @@ class Scoring:
             if each.model == live and each.is_behind
         ]
 
-    def _add(self, found: Sequence[Scored]) -> None:
-        if not found or self._facts is None:
+    def _add(self, predictions: Sequence[SettledPrediction]) -> None:
+        if not predictions or self._facts is None:
             return
-        wins = self._facts.wins([each.event_key for each in found])
-        for each in found:
+        wins = self._facts.wins([each.event_key for each in predictions])
+        for each in predictions:
             if each.winner in each.p_win:
                 self.scores.add(each.model_version, each.state, each.event_key, _score(each, wins))
 
-    def _alarm(self, in_use: Iterable[Serving]) -> None:
-        live = {each.model.version for each in in_use if not each.shadow}
+    def _log_alarms(self, active: Iterable[ActiveModel]) -> None:
+        live = {each.model.version for each in active if not each.shadow}
         behind = frozenset(
             (each.model, each.state) for each in self._summaries if each.is_behind and each.model in live
         )
         for each in self._summaries:
             if (each.model, each.state) in behind - self._behind:
                 log.error(
-                    "the live model is behind the base rate",
+                    "live_model_behind_base_rate",
                     model_version=each.model,
                     state=each.state,
                     log_loss=round(each.log_loss, 4),
@@ -107,13 +107,15 @@ class Scoring:
         self._behind = behind
 
 
-def _score(found: Scored, wins: Mapping[int, int]) -> Score:
-    """The base rate: each slot's share of wins, plus one each, for no slot is impossible."""
-    slots = sorted(found.p_win)
-    base = (wins.get(found.winner, 0) + 1) / sum(wins.get(slot, 0) + 1 for slot in slots)
-    return Score(tuple(found.p_win[slot] for slot in slots), slots.index(found.winner), base, found.session_key)
+def _score(prediction: SettledPrediction, wins: Mapping[int, int]) -> Score:
+    """The base rate is each slot's share of wins, with one win added to each, so that no slot is impossible."""
+    slots = sorted(prediction.p_win)
+    base = (wins.get(prediction.winner, 0) + 1) / sum(wins.get(slot, 0) + 1 for slot in slots)
+    return Score(
+        tuple(prediction.p_win[slot] for slot in slots), slots.index(prediction.winner), base, prediction.session_key
+    )
 
 
 def _day(event_key: str) -> str:
-    """Of a key like boatrace:2026-01-31:07:04; it sorts as the days do."""
+    """The date in a key like boatrace:2026-01-31:07:04, as a string that sorts by date."""
     return event_key.split(":")[1]

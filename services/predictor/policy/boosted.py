@@ -1,4 +1,4 @@
-"""Gradient boosting on what was realised, the strongest simple policy. Needs LightGBM, as every training does."""
+"""Gradient boosting on realised returns, the strongest of the simple policies. Needs LightGBM, like every training."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from services.predictor.data.events import Floats
-from services.predictor.learners.boosting.fit import loaded_lightgbm
-from services.predictor.policy.context import Scene
+from services.predictor.learners.boosting.fit import import_lightgbm
+from services.predictor.policy.context import PolicyContext
 from services.predictor.policy.environment import Episodes
-from services.predictor.policy.transitions import clipped
+from services.predictor.policy.transitions import clip_payouts
 
 ROUNDS = 120
 SETTINGS = {
@@ -32,28 +32,31 @@ SETTINGS = {
 
 
 @dataclass(frozen=True)
-class Boosted:
+class BoostedPolicy:
     """`trees`: a lightgbm.Booster."""
 
     trees: Any
 
-    def __call__(self, scene: Scene) -> Floats:
-        worth = np.full(scene.win.shape, -np.inf)
-        if scene.taken.any():
-            worth[scene.taken] = self.trees.predict(_columns(scene)[scene.taken], num_threads=1)
+    def __call__(self, context: PolicyContext) -> Floats:
+        worth = np.full(context.win.shape, -np.inf)
+        if context.occupied.any():
+            worth[context.occupied] = self.trees.predict(_columns(context)[context.occupied], num_threads=1)
         return worth
 
 
-def boosted_return(scene: Scene, episodes: Episodes, payout_quantile: float, seed: int = 1) -> Boosted:
-    """A stake that would have been given back teaches nothing. Payments are clipped as the agent's are."""
-    lightgbm = loaded_lightgbm()
-    stood = episodes.counts
-    data = lightgbm.Dataset(_columns(scene)[stood], label=clipped(episodes, payout_quantile).reward[stood])
-    return Boosted(lightgbm.train({**SETTINGS, "seed": seed}, data, ROUNDS))
+def fit_boosted_policy(
+    context: PolicyContext, episodes: Episodes, payout_quantile: float, seed: int = 1
+) -> BoostedPolicy:
+    """Fits to stakes that count; a refunded stake says nothing about the return. Payouts are clipped as for the
+    agent."""
+    lightgbm = import_lightgbm()
+    valid = episodes.valid
+    data = lightgbm.Dataset(_columns(context)[valid], label=clip_payouts(episodes, payout_quantile).reward[valid])
+    return BoostedPolicy(lightgbm.train({**SETTINGS, "seed": seed}, data, ROUNDS))
 
 
-def _columns(scene: Scene) -> Floats:
-    """(n, S, F + E + 1): features of the slot and of the event, and which slot it is."""
-    event = np.broadcast_to(scene.event[:, None], (len(scene), scene.slots, scene.event.shape[1]))
-    slot = np.broadcast_to(np.arange(scene.slots)[None, :, None], (len(scene), scene.slots, 1))
-    return np.concatenate([scene.slot, event, slot], axis=2).astype(np.float64)
+def _columns(context: PolicyContext) -> Floats:
+    """(n, S, F + E + 1): features of the slot and of the event, and the slot index."""
+    event = np.broadcast_to(context.event[:, None], (len(context), context.slots, context.event.shape[1]))
+    slot = np.broadcast_to(np.arange(context.slots)[None, :, None], (len(context), context.slots, 1))
+    return np.concatenate([context.slot, event, slot], axis=2).astype(np.float64)

@@ -1,4 +1,4 @@
-"""How the agent learns, as settings, and what is told of its progress."""
+"""Hyperparameters of the DQN agent, and the metrics of its training epochs."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from services.predictor.policy.q_network import QNetwork
 
 
-class Learning(BaseModel):
-    """`payout_quantile`: in training a winner's payment counts up to this quantile of all: one long shot in a
-    thousand would else outweigh the rest. `huber`: from this many spreads on, an error weighs by its size only.
-    `chance`: share of played actions drawn evenly. `market_epochs`: of learning payments alone, before any return.
-    `epochs`: of learning returns, at `rate`, a small one, for they are mostly noise. `market_weight`: of the payments'
-    loss beside the returns'. `target_steps`: between copies to the target network. `average`: share of the running
-    mean of weights that a step leaves as it was. `replay`: how transitions are drawn; part of the file format, for
-    model.json of every policy names it.
+class DqnConfig(BaseModel):
+    """`payout_quantile`: training clips winners' payouts at this quantile, because one long shot in a thousand would
+    otherwise outweigh the rest. `huber`: number of standard deviations beyond which the loss of an error is linear.
+    `chance`: share of played actions drawn at random. `market_epochs`: epochs on payouts alone, before any return.
+    `epochs`: epochs on returns, at learning rate `rate`, a small one because returns are mostly noise.
+    `market_weight`: weight of the payout loss relative to the TD loss. `target_steps`: steps between copies to the
+    target network. `average`: decay of the running mean of weights. `replay`: how transitions are sampled; part of the
+    file format, because the model.json of every policy contains it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -45,14 +45,14 @@ class Learning(BaseModel):
 
 
 @dataclass(frozen=True)
-class Progress:
-    """One pass over history: mean TD loss (NaN while only payments are learned), mean loss of payments, and what
-    `Watch` measured of the network then."""
+class EpochMetrics:
+    """One pass over history: mean TD loss (NaN during payout pretraining), mean payout loss, and the metrics of the
+    network after it."""
 
     epoch: int
     td_loss: float
     market_loss: float
-    measured: dict[str, float]
+    metrics: dict[str, float]
 
 
-Watch = Callable[[QNetwork], dict[str, float]]
+EvaluateNetwork = Callable[[QNetwork], dict[str, float]]

@@ -1,6 +1,6 @@
-"""Transitions that were met, to be drawn evenly. Randomness is passed in.
+"""Replay buffer of transitions, sampled uniformly. Randomness is passed in.
 
-A transition names its event by row, so the buffer holds numbers only.
+A transition refers to its event by row, so the buffer holds numbers only.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from services.predictor.data.events import Bools, Floats, Ints
 
 @dataclass(frozen=True)
 class Transitions:
-    """m decisions: event `row`, session `before` (m, 3), `action`, (shaped) `reward`, `following` row (-1: the end)
-    and the session `after` (m, 3) as that next decision knows it."""
+    """m decisions: event `row`, session state `before` (m, 3), `action`, (shaped) `reward`, `following` row (-1 at the
+    end of the session), and the session state `after` (m, 3) as known at the following decision."""
 
     row: Ints
     before: Floats
@@ -32,12 +32,12 @@ class Transitions:
 
 
 class ReplayBuffer:
-    """A ring: what is added beyond `capacity` takes the place of the oldest. Draws are even."""
+    """A ring buffer: beyond `capacity`, new transitions replace the oldest."""
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
         self._added = 0
-        self._kept: Transitions | None = None
+        self._buffer: Transitions | None = None
 
     def __len__(self) -> int:
         return min(self._added, self._capacity)
@@ -45,17 +45,17 @@ class ReplayBuffer:
     def add(self, transitions: Transitions) -> None:
         if len(transitions) > self._capacity:
             raise ValueError(f"{len(transitions)} transitions do not fit in a buffer of {self._capacity}")
-        if self._kept is None:
+        if self._buffer is None:
             values = {each.name: getattr(transitions, each.name) for each in fields(Transitions)}
-            self._kept = Transitions(
+            self._buffer = Transitions(
                 **{name: np.zeros((self._capacity, *each.shape[1:]), each.dtype) for name, each in values.items()}
             )
-        places = (self._added + np.arange(len(transitions))) % self._capacity
+        positions = (self._added + np.arange(len(transitions))) % self._capacity
         for each in fields(Transitions):
-            getattr(self._kept, each.name)[places] = getattr(transitions, each.name)
+            getattr(self._buffer, each.name)[positions] = getattr(transitions, each.name)
         self._added += len(transitions)
 
     def sample(self, size: int, rng: np.random.Generator) -> Transitions:
-        if self._kept is None:
-            raise ValueError("nothing was added to the buffer yet")
-        return self._kept[rng.integers(0, len(self), size)]
+        if self._buffer is None:
+            raise ValueError("the buffer is empty: add transitions before sampling")
+        return self._buffer[rng.integers(0, len(self), size)]

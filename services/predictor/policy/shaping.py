@@ -1,6 +1,7 @@
-"""Potential-based reward shaping: F = gamma * potential(next state) - potential(state), 0 beyond the last.
+"""Potential-based reward shaping: F = gamma * potential(next state) - potential(state), with potential 0 at the end.
 
-It cannot change which policy is best (Ng, Harada and Russell, 1999: Policy invariance under reward transformations).
+Shaping does not change which policy is optimal (Ng, Harada and Russell, 1999: Policy invariance under reward
+transformations).
 """
 
 from __future__ import annotations
@@ -13,17 +14,17 @@ from services.predictor.data.events import Floats
 from services.predictor.policy.environment import Episodes
 
 GROUPS = 12
-"""Of equal size in the probability of those that won: some two thousand payouts each in a season of boat racing."""
+"""Bins of equal size in the winner's probability: some two thousand payouts each in a season of boat racing."""
 
 
-def shaped(reward: Floats, before: Floats, after: Floats, gamma: float) -> Floats:
-    """`before`, `after`: potentials of the state left and of the one reached (0 where that is the end)."""
+def shape_rewards(reward: Floats, before: Floats, after: Floats, gamma: float) -> Floats:
+    """`before`, `after`: potentials of the state and of the next one (0 at the end)."""
     return reward + gamma * after - before
 
 
 @dataclass(frozen=True)
 class MeanPayout:
-    """What a winner's backers were paid per unit, on average, by how probable the winner was: a step function."""
+    """Mean payout per unit as a step function of the winner's probability."""
 
     edges: Floats
     means: Floats
@@ -32,9 +33,9 @@ class MeanPayout:
         return self.means[np.searchsorted(self.edges, probability)]
 
 
-def mean_payout(win: Floats, episodes: Episodes) -> MeanPayout:
-    """From settled events: `win` (n, S) probabilities. A unit's worth where nothing was ever paid."""
-    paid = episodes.counts & (episodes.reward > -1.0)
+def fit_mean_payout(win: Floats, episodes: Episodes) -> MeanPayout:
+    """Fits to settled events; `win` (n, S): probabilities. 1 if no event paid a winner."""
+    paid = episodes.valid & (episodes.reward > -1.0)
     if not paid.any():
         return MeanPayout(np.zeros(0), np.ones(1))
     probability, payout = win[paid], episodes.reward[paid] + 1.0
@@ -45,23 +46,23 @@ def mean_payout(win: Floats, episodes: Episodes) -> MeanPayout:
     return MeanPayout(edges, np.where(size > 0, total / np.maximum(size, 1), payout.mean()))
 
 
-def potential(win: Floats, payout: MeanPayout, episodes: Episodes, gamma: float) -> Floats:
-    """(n,): expected return of backing the best slot of this event and of all the session's events after it.
+def session_potentials(win: Floats, payout: MeanPayout, episodes: Episodes, gamma: float) -> Floats:
+    """(n,): discounted expected gain of backing the best slot of this event and of all later events of the session.
 
-    It uses probabilities of later events, which a session's own decisions do not read: a potential may be any function
-    of where an episode stands, and this one only speeds up training.
+    It uses the probabilities of later events, which decisions do not see. A potential may be any function of the
+    episode's state; this one only speeds up training.
     """
     best = (win * payout(win)).max(axis=1, initial=0.0) - 1.0
-    found = np.zeros(len(episodes))
+    potentials = np.zeros(len(episodes))
     ahead = np.zeros(len(episodes.grid))
     for at in range(episodes.grid.shape[1] - 1, -1, -1):
         rows = episodes.grid[:, at]
         ahead = np.where(rows >= 0, best[rows] + gamma * ahead, 0.0)
-        found[rows[rows >= 0]] = ahead[rows >= 0]
-    return found
+        potentials[rows[rows >= 0]] = ahead[rows >= 0]
+    return potentials
 
 
-def following_potential(found: Floats, episodes: Episodes) -> Floats:
-    """(n,): the potential of the state that each event's decision leads to; 0 after a session's last."""
-    following = episodes.following()
-    return np.where(following >= 0, found[following], 0.0)
+def next_potentials(potentials: Floats, episodes: Episodes) -> Floats:
+    """(n,): potential of the state after each event's decision; 0 after the last event of a session."""
+    next_rows = episodes.next_rows()
+    return np.where(next_rows >= 0, potentials[next_rows], 0.0)

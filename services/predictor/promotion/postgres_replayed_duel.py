@@ -1,4 +1,4 @@
-"""A duel of two models of the registry on the facts of a database; for the gate, where too little was predicted."""
+"""Compares two models of the registry on the facts of a database, if too few predictions are stored for the gate."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ from pathlib import Path
 import psycopg
 
 from services.predictor.data.profile import PROFILES, Profile
-from services.predictor.model.ensemble import Description
-from services.predictor.model.weights import trained_of
-from services.predictor.promotion.replayed_duel import walked
-from services.predictor.registry.gate import Duel, Judged
+from services.predictor.model.ensemble import EnsembleDescription
+from services.predictor.model.weights import ensemble_of
+from services.predictor.promotion.replayed_duel import replayed_duel
+from services.predictor.registry.gate import Comparison, PairedForecast
 from services.predictor.registry.store import Registry
 from services.predictor.storage.postgres_facts import read_settled
 from shared.errors import ConfigError
 
 
-def walk(database_url: str, models_dir: Path, duel: Duel) -> Sequence[Judged]:
-    """The newest first. Reads all that has settled. Raises ConfigError where the two models cannot be compared."""
-    registry = Registry(models_dir, Description, trained_of)
-    candidate, live = registry.load(duel.candidate), registry.load(duel.live)
-    profile = profile_of(candidate.description.profile, live.description.profile)
+def compare_on_history(database_url: str, models_dir: Path, comparison: Comparison) -> Sequence[PairedForecast]:
+    """The newest first. Reads all settled events. Raises ConfigError if the two models cannot be compared."""
+    registry = Registry(models_dir, EnsembleDescription, ensemble_of)
+    challenger, champion = registry.load(comparison.challenger), registry.load(comparison.champion)
+    profile = shared_profile(challenger.description.profile, champion.description.profile)
     with psycopg.connect(database_url, autocommit=True, application_name="headrace walk") as connection:
         settled = read_settled(connection, profile=profile)
-    return walked(duel, settled, profile, candidate, live)
+    return replayed_duel(comparison, settled, profile, challenger, champion)
 
 
-def profile_of(candidate: str, live: str) -> Profile:
-    if candidate != live or candidate not in PROFILES:
+def shared_profile(challenger: str, champion: str) -> Profile:
+    if challenger != champion or challenger not in PROFILES:
         raise ConfigError(
-            f"a model of {candidate} cannot be judged against one of {live}: force the promotion if it is meant"
+            f"a model of {challenger} cannot be compared with one of {champion}; to promote it anyway, use --force"
         )
-    return PROFILES[candidate]
+    return PROFILES[challenger]

@@ -1,11 +1,11 @@
-"""How two models did on the same events, by the predictions of both that were stored before the start."""
+"""Compares two models on the same events, by the stored predictions that both made before the start."""
 
 from __future__ import annotations
 
-from services.predictor.registry.gate import Duel, Judged
+from services.predictor.registry.gate import Comparison, PairedForecast
 from shared.database.connection import DbConnection
 
-# Of each model and state the newest prediction that was made before the start; of the states the one that knew more.
+# By model and state: the newest prediction made before the start; of the states, the one with more knowledge.
 _BOTH = """
 WITH recent AS MATERIALIZED (
     SELECT e.event_key, e.settled_at, e.scheduled_at, s.date::text || ' ' || s.venue::text AS cluster, w.slot AS winner
@@ -39,9 +39,16 @@ SELECT event_key, cluster, winner, candidate, live FROM judged ORDER BY settled_
 """
 
 
-def stored_duel(connection: DbConnection, duel: Duel) -> list[Judged]:
-    """The newest first. Only events of days after both models' data."""
-    found = connection.execute(_BOTH, duel._asdict()).fetchall()
+def stored_duel(connection: DbConnection, comparison: Comparison) -> list[PairedForecast]:
+    """The newest first. Only events of days after the training data of both models."""
+    parameters = {
+        "candidate": comparison.challenger,
+        "live": comparison.champion,
+        "after": comparison.after,
+        "most": comparison.most,
+    }
+    rows = connection.execute(_BOTH, parameters).fetchall()
     return [
-        Judged(key, cluster, winner, tuple(candidate), tuple(live)) for key, cluster, winner, candidate, live in found
+        PairedForecast(key, cluster, winner, tuple(candidate), tuple(live))
+        for key, cluster, winner, candidate, live in rows
     ]

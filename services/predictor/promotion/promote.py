@@ -1,6 +1,7 @@
-"""Train a model and bring it before the gate; or bring one that is there before it. For whoever may import torch.
+"""Submits a model to the promotion gate, after training it or as it is in the registry.
 
-What trains, and what walks over stored facts with two models, is passed in: this neither knows networks nor features.
+The functions that train and that compare two models on stored facts are passed in. They need torch; this module does
+not, and knows neither networks nor features.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ import psycopg
 from services.predictor.promotion.postgres_stored_duel import stored_duel
 from services.predictor.promotion.verdict import verdict_on
 from services.predictor.registry import state_file, transitions
-from services.predictor.registry.gate import Duel, Judged, Verdict
-from services.predictor.registry.states import Order
+from services.predictor.registry.gate import Comparison, PairedForecast, Verdict
+from services.predictor.registry.states import ChangeRequest
 from services.predictor.training.request import TrainingContext, TrainingRequest
 from shared.errors import ConfigError
 from shared.ops.operations import NotPossible
@@ -24,10 +25,10 @@ from shared.ops.tables import audit as audit_table
 SERVICE = "predictor"
 
 
-class Train(Protocol):
-    """Trains on what is stored and saves a candidate; what it reports holds `version` and `metrics`.
+class TrainCandidate(Protocol):
+    """Trains on the stored events and saves a candidate. The report contains `version` and `metrics`.
 
-    Raises ConfigError where there is too little to learn from.
+    Raises ConfigError if there are too few events.
     """
 
     def __call__(
@@ -35,74 +36,78 @@ class Train(Protocol):
     ) -> dict[str, Any]: ...
 
 
-class Walk(Protocol):
-    """Both models' probabilities of the newest settled events after the duel's day, by their facts as they were known
-    before each event; nothing is fitted on the way. The newest first, at most `duel.most`."""
+class CompareOnHistory(Protocol):
+    """Both models' probabilities of the newest settled events after the comparison's day, from the facts known before
+    each event, without refitting. The newest first, at most `most`."""
 
-    def __call__(self, database_url: str, models_dir: Path, duel: Duel) -> Sequence[Judged]: ...
+    def __call__(self, database_url: str, models_dir: Path, comparison: Comparison) -> Sequence[PairedForecast]: ...
 
 
-class Place(NamedTuple):
-    """Where models and facts lie, and what can be done with them."""
+class PromotionSetup(NamedTuple):
+    """Where facts and models are stored, and how to compare models on stored facts; None: that is not possible here."""
 
     database_url: str
     models_dir: Path
-    walk: Walk | None = None
+    compare_on_history: CompareOnHistory | None = None
 
 
-def trained(
-    place: Place, train: Train, request: TrainingRequest, order: Order, context: TrainingContext
+def train_and_promote(
+    setup: PromotionSetup,
+    train: TrainCandidate,
+    request: TrainingRequest,
+    change_request: ChangeRequest,
+    context: TrainingContext,
 ) -> dict[str, Any]:
-    """The training's report, with the `state` the model came to and what the gate said."""
-    report = train(place.database_url, place.models_dir, request, context)
+    """Returns the training's report, extended by the model's `state` and the gate's verdict (`gate`, `promoted`)."""
+    report = train(setup.database_url, setup.models_dir, request, context)
     version = str(report["version"])
     if request.promote:
-        report |= _brought_before_the_gate(place, version, order)
+        report |= _gate_outcome(setup, version, change_request)
         context.log(f"the gate: {report['gate']}")
-    return {**report, "state": state_file.read(place.models_dir).state_of(version)}
+    return {**report, "state": state_file.read(setup.models_dir).state_of(version)}
 
 
-def _brought_before_the_gate(place: Place, version: str, order: Order) -> dict[str, Any]:
-    """The model is trained and saved, whatever comes of this."""
+def _gate_outcome(setup: PromotionSetup, version: str, change_request: ChangeRequest) -> dict[str, Any]:
+    """Does not raise: the model is trained and saved, whatever the outcome."""
     try:
-        verdict = promoted_if_better(place, version, order)
+        verdict = promote_if_better(setup, version, change_request)
     except (NotPossible, ConfigError) as error:
         return {"gate": str(error), "promoted": False}
     return {"gate": verdict.why, "promoted": verdict.passed}
 
 
-def promoted_or_refused(place: Place, version: str, order: Order) -> Verdict:
-    """As below. Raises NotPossible with the gate's words where it says no."""
-    verdict = promoted_if_better(place, version, order)
+def promote_or_raise(setup: PromotionSetup, version: str, change_request: ChangeRequest) -> Verdict:
+    """Like `promote_if_better`, but raises NotPossible with the gate's reason if the model does not pass."""
+    verdict = promote_if_better(setup, version, change_request)
     if not verdict.passed:
         raise NotPossible(verdict.why)
     return verdict
 
 
-def promoted_if_better(place: Place, version: str, order: Order) -> Verdict:
-    """What the gate says; the model is live, and noted in the trail, if it passes."""
-    verdict = verdict_of(place, version)
+def promote_if_better(setup: PromotionSetup, version: str, change_request: ChangeRequest) -> Verdict:
+    """Returns the gate's verdict. A model that passes is promoted, and the audit trail records it."""
+    verdict = gate_verdict(setup, version)
     if verdict.passed:
-        before, after = transitions.promote(place.models_dir, version, order, verdict)
-        with _connected(place) as connection:
-            audit_table.note(
-                connection, SERVICE, order.who, "promote", f"model {version}", before={"live": before.live},
-                after={"live": after.live, "gate": verdict.why}, request_id=order.request or "",
+        before, after = transitions.promote(setup.models_dir, version, change_request, verdict)
+        with _connected(setup) as connection:
+            audit_table.append(
+                connection, SERVICE, change_request.who, "promote", f"model {version}", before={"live": before.live},
+                after={"live": after.live, "gate": verdict.why}, request_id=change_request.request or "",
             )  # fmt: skip
     return verdict
 
 
-def verdict_of(place: Place, version: str) -> Verdict:
-    """What the gate says, of stored predictions or else of stored facts."""
-    walk = place.walk
-    with _connected(place) as connection:
+def gate_verdict(setup: PromotionSetup, version: str) -> Verdict:
+    """The gate's verdict, from stored predictions, or else from stored facts."""
+    compare = setup.compare_on_history
+    with _connected(setup) as connection:
         return verdict_on(
-            place.models_dir,
+            setup.models_dir,
             version,
             lambda duel: stored_duel(connection, duel),
-            None if walk is None else lambda duel: walk(place.database_url, place.models_dir, duel),
+            None if compare is None else lambda duel: compare(setup.database_url, setup.models_dir, duel),
         )
 
 
-def _connected(place: Place) -> psycopg.Connection[tuple[object, ...]]:
-    return psycopg.connect(place.database_url, autocommit=True, application_name="headrace promotion")
+def _connected(setup: PromotionSetup) -> psycopg.Connection[tuple[object, ...]]:
+    return psycopg.connect(setup.database_url, autocommit=True, application_name="headrace promotion")

@@ -1,7 +1,7 @@
-"""May a model go live? Puts what the registry says of two models, and how they did, before the gate. Executes nothing.
+"""Obtains the gate's verdict on whether a model may go live. Changes nothing.
 
-How they did comes from predictions that were stored, where both made them; else from walking over stored facts with
-both models, where the caller can do that (it needs torch).
+The two models are compared by stored predictions that both made. If these are too few, both models predict again from
+stored facts, if the caller can do that (it needs torch).
 """
 
 from __future__ import annotations
@@ -11,29 +11,39 @@ from datetime import date
 from pathlib import Path
 
 from services.predictor.registry import model_files, state_file
-from services.predictor.registry.gate import Duel, Judged, Source, Verdict, evidence_of, judge, judge_alone
+from services.predictor.registry.gate import (
+    Comparison,
+    PairedForecast,
+    Source,
+    Verdict,
+    decide_first_promotion,
+    decide_promotion,
+    paired_scores,
+)
 from shared.errors import ConfigError
 
-Look = Callable[[Duel], Sequence[Judged]]
-"""How both models did."""
+CompareModels = Callable[[Comparison], Sequence[PairedForecast]]
+"""Probabilities of both models on the same events."""
 
 
-def verdict_on(models_dir: Path, version: str, stored: Look, walked: Look | None = None) -> Verdict:
-    """What the gate says; `decided` is False where more is to be seen first.
+def verdict_on(
+    models_dir: Path, version: str, compare_stored: CompareModels, compare_on_history: CompareModels | None = None
+) -> Verdict:
+    """The gate's verdict; `decided` is False if there are too few events to compare the models.
 
-    Raises ConfigError where one of the two models cannot be read.
+    Raises ConfigError if one of the two models cannot be read.
     """
     body, live = model_files.body_of(models_dir, version), state_file.read(models_dir).live
     if live == version:
         return Verdict(passed=True, decided=True, why=f"{version} is live", against=live, source="", figures={})
     if live is None:
-        return judge_alone(version, body["description"].get("metrics") or {})
-    duel = Duel(version, live, max(_last_day(body), _last_day(_body_of_live(models_dir, live))))
-    looks: list[tuple[Look, Source]] = [(stored, "stored predictions")]
-    if walked is not None:
-        looks.append((walked, "walk-forward"))
-    for look, source in looks:
-        verdict = judge(version, live, evidence_of(look(duel), source))
+        return decide_first_promotion(version, body["description"].get("metrics") or {})
+    comparison = Comparison(version, live, max(_last_day(body), _last_day(_body_of_live(models_dir, live))))
+    sources: list[tuple[CompareModels, Source]] = [(compare_stored, "stored predictions")]
+    if compare_on_history is not None:
+        sources.append((compare_on_history, "walk-forward"))
+    for compare, source in sources:
+        verdict = decide_promotion(version, live, paired_scores(compare(comparison), source))
         if verdict.decided:
             break
     return verdict
@@ -47,4 +57,4 @@ def _body_of_live(models_dir: Path, live: str) -> dict[str, object]:
     try:
         return model_files.body_of(models_dir, live)
     except ConfigError as error:
-        raise ConfigError(f"the live model cannot be judged against: {error}. Or force the promotion") from error
+        raise ConfigError(f"cannot compare with the live model: {error}. Or force the promotion") from error

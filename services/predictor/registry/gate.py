@@ -1,7 +1,7 @@
-"""The promotion gate: may a candidate take the live model's place? Figures in, a verdict out.
+"""The promotion gate: decides from figures whether a candidate may replace the live model.
 
-Both models are judged on the same events, which neither of them was fitted on. The candidate passes when its log-loss
-is lower with confidence and its probabilities are as honest.
+The candidate (challenger) and the live model (champion) are compared on the same events, on which neither was fitted.
+The challenger passes if its log-loss is lower with confidence and its calibration is not worse.
 """
 
 from __future__ import annotations
@@ -13,61 +13,61 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
-if TYPE_CHECKING:  # the command shows verdicts too, and its image has no numpy
+if TYPE_CHECKING:  # the headrace command imports Verdict, and its image has no numpy
     from services.predictor.data.events import Floats, Ints
 
-EVENTS, LEAST_EVENTS = 1000, 200
-# Events of one day and venue share weather and water. Of fewer such clusters than this, a bootstrap says nothing.
-LEAST_CLUSTERS = 10
+MAX_EVENTS, MIN_EVENTS = 1000, 200
+# Events of one day and venue share weather and water. With fewer such clusters, a bootstrap says nothing.
+MIN_CLUSTERS = 10
 DRAWS, SEED, CONFIDENCE = 2000, 6, 0.95
-# Two halves of 1,000 events differ by more than this in their ECE; a model that is really worse does by much more.
+# The ECEs of two halves of 1,000 events differ by more than this; that of a really worse model differs far more.
 ECE_TOLERANCE = 0.002
 BINS = 15
-# A probability of nothing costs 27.6 nats, not infinitely many.
-FLOOR = 1e-12
+# Lower bound of a probability: an outcome predicted as impossible costs 27.6 nats instead of infinity.
+MIN_PROBABILITY = 1e-12
 
 Source = Literal["stored predictions", "walk-forward"]
 
 
-class Judged(NamedTuple):
-    """One settled event as both models saw it beforehand. Probabilities by entry; `winner`: index of the first one."""
+class PairedForecast(NamedTuple):
+    """One settled event as both models predicted it. Probabilities by entry; `winner`: index of the winning entry."""
 
     event_key: str
     cluster: str
     winner: int
-    candidate: tuple[float, ...]
-    live: tuple[float, ...]
+    challenger: tuple[float, ...]
+    champion: tuple[float, ...]
 
 
-class Duel(NamedTuple):
-    """Who is judged against whom, on at most `most` events of days after `after`, the newest ones."""
+class Comparison(NamedTuple):
+    """Which models to compare: on the newest events of days after `after`, at most `most` of them."""
 
-    candidate: str
-    live: str
+    challenger: str
+    champion: str
     after: date
-    most: int = EVENTS
+    most: int = MAX_EVENTS
 
 
 @dataclass(frozen=True)
-class Evidence:
-    """Log-losses (n,) in nats and the number of each event's cluster (n,), of date x venue."""
+class PairedScores:
+    """Log-losses (n,) in nats, and each event's cluster number (n,), one per day and venue."""
 
-    candidate: Floats
-    live: Floats
+    challenger: Floats
+    champion: Floats
     clusters: Ints
-    candidate_ece: float
-    live_ece: float
+    challenger_ece: float
+    champion_ece: float
     source: Source
 
     @property
-    def enough(self) -> bool:
+    def is_sufficient(self) -> bool:
         import numpy as np  # noqa: PLC0415
 
-        return len(self.candidate) >= LEAST_EVENTS and len(np.unique(self.clusters)) >= LEAST_CLUSTERS
+        return len(self.challenger) >= MIN_EVENTS and len(np.unique(self.clusters)) >= MIN_CLUSTERS
 
 
 class Verdict(BaseModel):
-    """`why` holds all figures in words; `decided` is False where there was too little to judge by."""
+    """`why` gives all figures in words; `decided` is False if there were too few events for a decision."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -79,63 +79,64 @@ class Verdict(BaseModel):
     figures: dict[str, float]
 
 
-def evidence_of(judged: Sequence[Judged], source: Source) -> Evidence:
+def paired_scores(forecasts: Sequence[PairedForecast], source: Source) -> PairedScores:
     import numpy as np  # noqa: PLC0415
 
-    _, clusters = np.unique(np.array([each.cluster for each in judged], dtype=np.str_), return_inverse=True)
-    return Evidence(
-        candidate=np.array([_loss(each.candidate, each.winner) for each in judged], dtype=np.float64),
-        live=np.array([_loss(each.live, each.winner) for each in judged], dtype=np.float64),
+    _, clusters = np.unique(np.array([each.cluster for each in forecasts], dtype=np.str_), return_inverse=True)
+    return PairedScores(
+        challenger=np.array([_loss(each.challenger, each.winner) for each in forecasts], dtype=np.float64),
+        champion=np.array([_loss(each.champion, each.winner) for each in forecasts], dtype=np.float64),
         clusters=clusters.astype(np.int64),
-        candidate_ece=ece([each.candidate for each in judged], [each.winner for each in judged]),
-        live_ece=ece([each.live for each in judged], [each.winner for each in judged]),
+        challenger_ece=ece([each.challenger for each in forecasts], [each.winner for each in forecasts]),
+        champion_ece=ece([each.champion for each in forecasts], [each.winner for each in forecasts]),
         source=source,
     )
 
 
-def judge(version: str, live: str, evidence: Evidence) -> Verdict:
-    """The candidate against the live model."""
+def decide_promotion(challenger: str, champion: str, scores: PairedScores) -> Verdict:
+    """Compares the challenger with the champion."""
     import numpy as np  # noqa: PLC0415
 
     figures: dict[str, float] = {
-        "events": float(len(evidence.candidate)),
-        "clusters": float(len(np.unique(evidence.clusters))),
+        "events": float(len(scores.challenger)),
+        "clusters": float(len(np.unique(scores.clusters))),
     }
-    if not evidence.enough:
+    if not scores.is_sufficient:
         why = (
-            f"too little to judge {version} against {live} by: {len(evidence.candidate)} events of"
-            f" {figures['clusters']:.0f} days and venues settled after both models' data ({evidence.source}),"
-            f" {LEAST_EVENTS} of {LEAST_CLUSTERS} are needed. Run it as a shadow (headrace models shadow {version})"
-            " until there are, or force it with a reason"
+            f"too few events to compare {challenger} with {champion}: {len(scores.challenger)} events of"
+            f" {figures['clusters']:.0f} days and venues settled after both models' data ({scores.source}),"
+            f" {MIN_EVENTS} of {MIN_CLUSTERS} are needed. Run it as a shadow (headrace models shadow {challenger})"
+            " until there are enough, or force it with a reason"
         )
-        return Verdict(passed=False, decided=False, why=why, against=live, source=evidence.source, figures=figures)
-    difference = evidence.candidate - evidence.live
+        return Verdict(passed=False, decided=False, why=why, against=champion, source=scores.source, figures=figures)
+    difference = scores.challenger - scores.champion
     figures |= {
-        "candidate_log_loss": float(evidence.candidate.mean()),
-        "live_log_loss": float(evidence.live.mean()),
+        "candidate_log_loss": float(scores.challenger.mean()),
+        "live_log_loss": float(scores.champion.mean()),
         "difference": float(difference.mean()),
-        "difference_at_most": _upper(difference, evidence.clusters),
+        "difference_at_most": _upper_bound(difference, scores.clusters),
         "confidence": CONFIDENCE,
-        "candidate_ece": evidence.candidate_ece,
-        "live_ece": evidence.live_ece,
+        "candidate_ece": scores.challenger_ece,
+        "live_ece": scores.champion_ece,
         "ece_tolerance": ECE_TOLERANCE,
     }
     better = figures["difference_at_most"] < 0
-    honest = evidence.candidate_ece <= evidence.live_ece + ECE_TOLERANCE
+    calibrated = scores.challenger_ece <= scores.champion_ece + ECE_TOLERANCE
     return Verdict(
-        passed=better and honest,
+        passed=better and calibrated,
         decided=True,
-        why=_in_words(version, live, evidence.source, figures, better, honest),
-        against=live,
-        source=evidence.source,
+        why=_explain(challenger, champion, scores.source, figures, better, calibrated),
+        against=champion,
+        source=scores.source,
         figures=figures,
     )
 
 
-def judge_alone(version: str, metrics: Mapping[str, float]) -> Verdict:
-    """Where no model is live: better than the base rate on its own validation days, in every state it was judged in.
+def decide_first_promotion(version: str, metrics: Mapping[str, float]) -> Verdict:
+    """The verdict when no model is live: the candidate must beat the base rate on its own validation days, in every
+    state with figures.
 
-    `metrics` names them `STATE_result` and `STATE_result_base`.
+    `metrics`: log-losses `STATE_result` and `STATE_result_base`.
     """
     pairs = {
         name: (metrics[name], metrics[f"{name}_base"])
@@ -145,55 +146,60 @@ def judge_alone(version: str, metrics: Mapping[str, float]) -> Verdict:
     figures = {name: value for name, (value, _) in pairs.items()}
     figures |= {f"{name}_base": value for name, (_, value) in pairs.items()}
     passed = bool(pairs) and all(value < base for value, base in pairs.values())
-    said = ", ".join(
+    log_losses = ", ".join(
         f"{name.removesuffix('_result')} {value:.4f} (base {base:.4f})" for name, (value, base) in pairs.items()
     )
     why = (
         f"no model is live, and the validation log-loss of {version} is "
-        f"{'below' if passed else 'not below'} the base rate's: {said or 'it has none'}"
+        f"{'below' if passed else 'not below'} the base rate's: {log_losses or 'it has no figures'}"
         + ("" if passed else ". Train on more days, or force it with a reason")
     )
     return Verdict(passed=passed, decided=bool(pairs), why=why, against=None, source="validation", figures=figures)
 
 
 def ece(probabilities: Sequence[Sequence[float]], winners: Sequence[int]) -> float:
-    """Expected calibration error over 15 bins of equal width; every probability of every event pooled."""
+    """Expected calibration error over 15 bins of equal width, of the probabilities of all entries of all events."""
     import numpy as np  # noqa: PLC0415
 
-    told = np.array([value for row in probabilities for value in row], dtype=np.float64)
-    if not len(told):
+    predicted = np.array([value for row in probabilities for value in row], dtype=np.float64)
+    if not len(predicted):
         return 0.0
     won = np.array(
         [slot == winner for row, winner in zip(probabilities, winners, strict=True) for slot in range(len(row))],
         dtype=np.float64,
     )
-    bins = np.minimum((told * BINS).astype(np.int64), BINS - 1)
-    gaps = np.bincount(bins, won - told, minlength=BINS)  # (BINS,): wins less those foretold
-    return float(np.abs(gaps).sum() / len(told))
+    bins = np.minimum((predicted * BINS).astype(np.int64), BINS - 1)
+    gaps = np.bincount(bins, won - predicted, minlength=BINS)  # (BINS,): wins minus expected wins
+    return float(np.abs(gaps).sum() / len(predicted))
 
 
 def _loss(probabilities: Sequence[float], winner: int) -> float:
     import numpy as np  # noqa: PLC0415
 
-    return float(-np.log(max(probabilities[winner], FLOOR)))
+    return float(-np.log(max(probabilities[winner], MIN_PROBABILITY)))
 
 
-def _upper(difference: Floats, clusters: Ints) -> float:
-    """The mean's one-sided upper bound: whole clusters are drawn, with replacement."""
+def _upper_bound(difference: Floats, clusters: Ints) -> float:
+    """One-sided upper bound of the mean; whole clusters are drawn with replacement."""
     import numpy as np  # noqa: PLC0415
 
     sums, sizes = np.bincount(clusters, difference), np.bincount(clusters)
     count = len(sums)
-    drawn = np.random.default_rng(SEED).multinomial(count, np.full(count, 1 / count), size=DRAWS)  # (DRAWS, clusters)
-    means = (drawn @ sums) / (drawn @ sizes)
+    weights = np.random.default_rng(SEED).multinomial(count, np.full(count, 1 / count), size=DRAWS)  # (DRAWS, clusters)
+    means = (weights @ sums) / (weights @ sizes)
     return float(np.quantile(means, CONFIDENCE))
 
 
-def _in_words(version: str, live: str, source: str, figures: Mapping[str, float], better: bool, honest: bool) -> str:
-    verdict = "is better" if better and honest else "is not better with confidence" if not better else "is less honest"
+def _explain(
+    challenger: str, champion: str, source: str, figures: Mapping[str, float], better: bool, calibrated: bool
+) -> str:
+    verdict = (
+        "is not better with confidence" if not better else "is better" if calibrated else "is less well calibrated"
+    )
     return (
-        f"{version} {verdict} than {live} on {figures['events']:.0f} settled events of {figures['clusters']:.0f} days"
-        f" and venues ({source}): log-loss {figures['candidate_log_loss']:.4f} against {figures['live_log_loss']:.4f},"
+        f"{challenger} {verdict} than {champion} on {figures['events']:.0f} settled events of {figures['clusters']:.0f}"
+        f" days and venues ({source}): log-loss {figures['candidate_log_loss']:.4f} against"
+        f" {figures['live_log_loss']:.4f},"
         f" difference {figures['difference']:+.4f} and with {CONFIDENCE:.0%} confidence at most"
         f" {figures['difference_at_most']:+.4f} (must be below 0); ECE {figures['candidate_ece']:.4f} against"
         f" {figures['live_ece']:.4f} (may be {ECE_TOLERANCE} worse)"

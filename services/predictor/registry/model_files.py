@@ -1,8 +1,8 @@
-"""A model's files, as bytes: `<models>/<version>/model.json`, `weights.safetensors` and pictures. Knows no torch.
+"""Reads and writes a model's files: `<models>/<version>/model.json`, `weights.safetensors`, pictures. Needs no torch.
 
-A version is the last day of its data and a hash over everything in it, weights included, so the same training gives
-the same version, and a file that was changed or cut short is refused. Nothing of a model is ever executed: weights are
-safetensors, numbers and no more. Everything is written aside and renamed: a reader sees all of a model, or none of it.
+A version is the last day of the model's data and a hash of its content, weights included. The same training gives the
+same version, and a changed or truncated file is refused. Nothing of a model is executed: safetensors hold numbers only.
+A model is written to a temporary directory, which is then renamed: a reader sees the whole model or nothing.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from services.predictor.registry.state_file import sync_directory, write
 from shared.errors import ConfigError
 
 FORMAT = "headrace-model/2"
-OLDER = re.compile(r"headrace-model/[01]")
+OLDER_FORMATS = re.compile(r"headrace-model/[01]")
 MODEL, WEIGHTS = "model.json", "weights.safetensors"
 VERSION_PATTERN = r"^[0-9]{8}-[0-9a-f]{8}$"
 PICTURE_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,59}$"
-# An ensemble of ten is some 20 MB of weights and 1 MB of description.
-MOST_MODEL_BYTES, MOST_WEIGHTS_BYTES, MOST_PICTURE_BYTES = 16 << 20, 512 << 20, 4 << 20
-_MAKING = ".making-"
+# An ensemble of ten has about 20 MB of weights and 1 MB of description.
+MAX_MODEL_BYTES, MAX_WEIGHTS_BYTES, MAX_PICTURE_BYTES = 16 << 20, 512 << 20, 4 << 20
+_TEMPORARY = ".making-"
 _PNG = b"\x89PNG\r\n\x1a\n"
-# What Python's pickle and torch's own files (a zip with a pickle inside) begin with.
+# First bytes of Python pickles and of torch's own files (a zip that contains a pickle).
 _PICKLES = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK\x03\x04")
 
 
-class Files(NamedTuple):
-    """A model that is whole: its description as JSON has it, and its weights."""
+class ModelFiles(NamedTuple):
+    """A complete model: its description as parsed JSON, and its weights."""
 
     version: str
     description: dict[str, Any]
@@ -44,9 +44,9 @@ class Files(NamedTuple):
 def put(
     models_dir: Path, last_day: str, description: Mapping[str, Any], weights: bytes, pictures: Mapping[str, bytes]
 ) -> str:
-    """Write a model and return its version; one that is there and whole stays as it is. Only under the lock.
+    """Writes a model and returns its version. Keeps a complete model of that version. Call only under the lock.
 
-    Raises ConfigError for a picture that is none.
+    Raises ConfigError if a picture is not valid.
     """
     body: dict[str, Any] = {
         "format": FORMAT,
@@ -54,13 +54,13 @@ def put(
         "description": description,
     }
     version = _version(last_day, body)
-    _clear(models_dir)
-    making = models_dir / f"{_MAKING}{version}"
+    _remove_leftovers(models_dir)
+    making = models_dir / f"{_TEMPORARY}{version}"
     making.mkdir(parents=True)
     try:
         write(making / WEIGHTS, weights)
-        written = {"version": version, "last_day": last_day, **body}
-        write(making / MODEL, orjson.dumps(written, option=orjson.OPT_INDENT_2))
+        document = {"version": version, "last_day": last_day, **body}
+        write(making / MODEL, orjson.dumps(document, option=orjson.OPT_INDENT_2))
         for name, picture in pictures.items():
             write(making / _picture_file(name, picture), picture)
         sync_directory(making)
@@ -73,48 +73,51 @@ def put(
     return version
 
 
-def get(models_dir: Path, version: str) -> Files:
-    """Raises ConfigError where the model is absent, damaged, or not one of ours, and says what to do."""
+def get(models_dir: Path, version: str) -> ModelFiles:
+    """Raises ConfigError that says what to do if the model is absent, damaged or not from Headrace."""
     described = body_of(models_dir, version)
-    weights = _read(models_dir / version / WEIGHTS, MOST_WEIGHTS_BYTES)
+    weights = _read_bounded(models_dir / version / WEIGHTS, MAX_WEIGHTS_BYTES)
     if weights.startswith(_PICKLES):
         raise ConfigError(
-            f"{models_dir / version / WEIGHTS} is a pickle: such a file can run any code when it is loaded, so it"
-            " is not; train again"
+            f"{models_dir / version / WEIGHTS} is a pickle, which could run any code when loaded: refused; train again"
         )
     if hashlib.sha256(weights).hexdigest() != described.get("weights_sha256"):
         raise ConfigError(
-            f"{models_dir / version / WEIGHTS} is damaged: its SHA-256 is not the one in {MODEL}; put a copy back, or"
+            f"{models_dir / version / WEIGHTS} is damaged: its SHA-256 is not the one in {MODEL}; restore a copy, or"
             " train again"
         )
-    return Files(version, described["description"], weights)
+    return ModelFiles(version, described["description"], weights)
 
 
 def body_of(models_dir: Path, version: str) -> dict[str, Any]:
-    """All of model.json, checked against its version; the weights are not looked at. Raises ConfigError."""
+    """The whole of model.json, checked against its version; does not read the weights. Raises ConfigError."""
     if not re.fullmatch(VERSION_PATTERN, version):
         raise ConfigError(f"expected a model version like 20260131-0a1b2c3d, got {version[:60]!r}")
     file = models_dir / version / MODEL
     try:
-        body: dict[str, Any] = orjson.loads(_read(file, MOST_MODEL_BYTES))
+        body: dict[str, Any] = orjson.loads(_read_bounded(file, MAX_MODEL_BYTES))
     except orjson.JSONDecodeError as error:
-        raise ConfigError(f"{file} is damaged: no JSON ({error}); put a copy back, or train again") from error
-    found = body.get("format") if isinstance(body, dict) else None
-    if isinstance(found, str) and OLDER.fullmatch(found):
-        raise ConfigError(f"{file} was made by an older version ({found}, expected {FORMAT}); train again")
-    if found != FORMAT or not isinstance(body.get("description"), dict):
-        raise ConfigError(f"{file} is no model of ours: expected format {FORMAT!r}, got {found!r}; train one here")
-    content = {name: value for name, value in body.items() if name not in {"version", "last_day"}}
-    written = _version(str(body.get("last_day")), content)
-    if written != version or body.get("version") != version:
+        raise ConfigError(f"{file} is damaged: not valid JSON ({error}); restore a copy or train again") from error
+    file_format = body.get("format") if isinstance(body, dict) else None
+    if isinstance(file_format, str) and OLDER_FORMATS.fullmatch(file_format):
         raise ConfigError(
-            f"{file} was changed: its content is version {written}, not {version}; put a copy back, or train again"
+            f"{file} was made by an older version of Headrace ({file_format}, expected {FORMAT}); train again"
+        )
+    if file_format != FORMAT or not isinstance(body.get("description"), dict):
+        raise ConfigError(
+            f"{file} is not a Headrace model: expected format {FORMAT!r}, got {file_format!r}; train a model here"
+        )
+    content = {name: value for name, value in body.items() if name not in {"version", "last_day"}}
+    actual_version = _version(str(body.get("last_day")), content)
+    if actual_version != version or body.get("version") != version:
+        raise ConfigError(
+            f"{file} was changed: its content is version {actual_version}, not {version}; restore a copy or train again"
         )
     return body
 
 
 def versions(models_dir: Path) -> list[str]:
-    """Of all directories that could be models, the newest data first."""
+    """Versions of all directories named like a model, newest data first."""
     try:
         names = [path.name for path in models_dir.iterdir()]
     except FileNotFoundError:
@@ -122,21 +125,21 @@ def versions(models_dir: Path) -> list[str]:
     return sorted((name for name in names if re.fullmatch(VERSION_PATTERN, name)), reverse=True)
 
 
-def there(models_dir: Path, version: str) -> bool:
+def exists(models_dir: Path, version: str) -> bool:
     return re.fullmatch(VERSION_PATTERN, version) is not None and (models_dir / version).is_dir()
 
 
 def remove(models_dir: Path, version: str) -> None:
-    """Only under the lock. Renamed first: a reader sees all of it or nothing."""
-    _clear(models_dir)
-    gone = models_dir / f"{_MAKING}{version}"
-    (models_dir / version).rename(gone)
+    """Call only under the lock. Renames before deleting: a reader sees the whole model or nothing."""
+    _remove_leftovers(models_dir)
+    temporary = models_dir / f"{_TEMPORARY}{version}"
+    (models_dir / version).rename(temporary)
     sync_directory(models_dir)
-    shutil.rmtree(gone)
+    shutil.rmtree(temporary)
 
 
 def pictures(models_dir: Path, version: str) -> list[str]:
-    """Their names, without .png."""
+    """Names of the pictures, without .png."""
     try:
         names = [path.name for path in (models_dir / version).iterdir()]
     except (FileNotFoundError, NotADirectoryError):
@@ -149,10 +152,10 @@ def pictures(models_dir: Path, version: str) -> list[str]:
 
 
 def picture(models_dir: Path, version: str, name: str) -> bytes | None:
-    """A PNG; None where there is none. Raises ConfigError for a file that is none."""
+    """A PNG; None if there is no such picture. Raises ConfigError if the file is not a valid picture."""
     if name not in pictures(models_dir, version):
         return None
-    content = _read(models_dir / version / f"{name}.png", MOST_PICTURE_BYTES)
+    content = _read_bounded(models_dir / version / f"{name}.png", MAX_PICTURE_BYTES)
     _picture_file(name, content)
     return content
 
@@ -170,27 +173,29 @@ def _is_whole(models_dir: Path, version: str) -> bool:
     return True
 
 
-def _clear(models_dir: Path) -> None:
-    """What processes left that were killed while they wrote: the lock is ours, so nobody is at it any more."""
-    for left in models_dir.glob(f"{_MAKING}*"):
-        shutil.rmtree(left, ignore_errors=True)
+def _remove_leftovers(models_dir: Path) -> None:
+    """Deletes what killed processes left. Call only under the lock, when no other process is writing."""
+    for leftover in models_dir.glob(f"{_TEMPORARY}*"):
+        shutil.rmtree(leftover, ignore_errors=True)
 
 
 def _picture_file(name: str, content: bytes) -> str:
-    if not re.fullmatch(PICTURE_PATTERN, name) or not content.startswith(_PNG) or len(content) > MOST_PICTURE_BYTES:
-        raise ConfigError(f"{name[:60]!r} is no picture: expected a PNG of at most {MOST_PICTURE_BYTES >> 20} MiB")
+    if not re.fullmatch(PICTURE_PATTERN, name) or not content.startswith(_PNG) or len(content) > MAX_PICTURE_BYTES:
+        raise ConfigError(f"{name[:60]!r} is not a picture: expected a PNG of at most {MAX_PICTURE_BYTES >> 20} MiB")
     return f"{name}.png"
 
 
-def _read(file: Path, most_bytes: int) -> bytes:
-    """An ordinary file (no link, no device) of bounded size."""
+def _read_bounded(file: Path, max_bytes: int) -> bytes:
+    """Reads a regular file (no link, no device) of bounded size."""
     try:
-        found = file.lstat()
-        if not stat.S_ISREG(found.st_mode):
-            raise ConfigError(f"{file} is no ordinary file; put a copy of it there, or train again")
-        if found.st_size > most_bytes:
-            raise ConfigError(f"{file} is too big to be a model's: {found.st_size} bytes, at most {most_bytes}")
+        status = file.lstat()
+        if not stat.S_ISREG(status.st_mode):
+            raise ConfigError(f"{file} is not a regular file; replace it with a copy, or train again")
+        if status.st_size > max_bytes:
+            raise ConfigError(
+                f"{file} is too big for a model: {status.st_size} bytes, at most {max_bytes}; train again"
+            )
         with file.open("rb") as opened:
-            return opened.read(most_bytes)
+            return opened.read(max_bytes)
     except OSError as error:
-        raise ConfigError(f"cannot read the model's {file}: {error.strerror}; train again") from error
+        raise ConfigError(f"cannot read {file} of the model: {error.strerror}; train again") from error

@@ -1,6 +1,7 @@
-"""`<models>/states.json`: what each model is, replaced whole under a lock. Several processes may write at once.
+"""Reads and replaces `<models>/states.json`, the states of all models. Several processes may write at once.
 
-Nothing here knows torch: whoever only asks whether a model is live does not pay for it.
+A change replaces the whole file under a lock. The module does not import torch, so that a process which only needs to
+know whether a model is live starts quickly.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path
 import orjson
 from pydantic import ValidationError
 
-from services.predictor.registry.states import FORMAT, Book
+from services.predictor.registry.states import FORMAT, RegistryState
 from shared.errors import ConfigError
 from shared.records import reason_of
 
@@ -23,41 +24,43 @@ STATES, LOCK = "states.json", ".lock"
 
 
 def has_live(models_dir: Path) -> bool:
-    """Whether there is a model to predict with; cheap enough to ask every second. Raises ConfigError: damaged."""
+    """Whether a model is live; cheap enough to call every second. Raises ConfigError if the file is damaged."""
     return read(models_dir).live is not None
 
 
 def changed_ns(models_dir: Path) -> int | None:
-    """When any model's state last changed, as a number that grows with every change; None: none ever did."""
+    """Time of the last change of any state in ns; it grows with every change. None if there was no change."""
     try:
         return (models_dir / STATES).stat().st_mtime_ns
     except FileNotFoundError:
         return None
 
 
-def read(models_dir: Path) -> Book:
-    """Empty where there is none yet. Raises ConfigError that says what to do."""
+def read(models_dir: Path) -> RegistryState:
+    """Empty if there is no file. Raises ConfigError that says what to do."""
     file = models_dir / STATES
     try:
         body = file.read_bytes()
     except FileNotFoundError:
-        return Book()
+        return RegistryState()
     except OSError as error:
         raise ConfigError(f"cannot read {file}: {error.strerror}") from error
     try:
-        return Book.model_validate_json(body)
+        return RegistryState.model_validate_json(body)
     except ValidationError as error:
         raise ConfigError(
-            f"{file} is damaged, or of another version than {FORMAT}: {reason_of(error)}; put a copy back, or delete it"
-            " and promote a model (the models themselves are not in it)"
+            f"{file} is damaged, or of another version than {FORMAT}: {reason_of(error)}; restore a copy, or delete it"
+            " and promote a model (it does not contain the models themselves)"
         ) from error
 
 
-def change(models_dir: Path, step: Callable[[Book], Book], request: str | None = None) -> tuple[Book, Book]:
-    """Before and after a step, which nobody else's falls into; one whose `request` was done before does nothing."""
+def change(
+    models_dir: Path, step: Callable[[RegistryState], RegistryState], request: str | None = None
+) -> tuple[RegistryState, RegistryState]:
+    """Applies a step under the lock; returns the states before and after. A `request` applied before does nothing."""
     with locked(models_dir):
         before = read(models_dir)
-        after = before if before.has_done(request) else step(before)
+        after = before if before.has_applied(request) else step(before)
         if after != before:
             _replace(models_dir, after)
     return before, after
@@ -65,7 +68,7 @@ def change(models_dir: Path, step: Callable[[Book], Book], request: str | None =
 
 @contextmanager
 def locked(models_dir: Path) -> Iterator[None]:
-    """One writer at a time, of all processes; a lock ends with its process, however that ends. Not reentrant."""
+    """One writer at a time, across processes. The lock ends with its process, even a killed one. Not reentrant."""
     models_dir.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(models_dir / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
@@ -75,20 +78,20 @@ def locked(models_dir: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _replace(models_dir: Path, book: Book) -> None:
-    """Under the lock: the name of the new file is nobody else's, so what a killed process left is written over."""
-    file, new = models_dir / STATES, models_dir / f".{STATES}"
-    write(new, orjson.dumps(book.model_dump(mode="json"), option=orjson.OPT_INDENT_2))
+def _replace(models_dir: Path, registry: RegistryState) -> None:
+    """Call only under the lock, which reserves the name of the new file: a killed process's leftover is overwritten."""
+    file, temporary = models_dir / STATES, models_dir / f".{STATES}"
+    write(temporary, orjson.dumps(registry.model_dump(mode="json"), option=orjson.OPT_INDENT_2))
     last = changed_ns(models_dir) or 0
-    # A clock that stands still or was set back must not hide a change from those who look at the time.
-    now = max(time.time_ns(), last + 1_000_000)
-    os.utime(new, ns=(now, now))
-    new.replace(file)
+    # A clock that stopped or was set back must not hide a change from readers that compare times.
+    modified_ns = max(time.time_ns(), last + 1_000_000)
+    os.utime(temporary, ns=(modified_ns, modified_ns))
+    temporary.replace(file)
     sync_directory(models_dir)
 
 
 def write(file: Path, content: bytes) -> None:
-    """On the disk when it returns."""
+    """Writes and syncs: the content is on the disk when it returns."""
     with file.open("wb") as opened:
         opened.write(content)
         opened.flush()
@@ -96,7 +99,7 @@ def write(file: Path, content: bytes) -> None:
 
 
 def sync_directory(directory: Path) -> None:
-    """So that a rename in it outlives a loss of power."""
+    """Makes a rename in the directory survive a power failure."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

@@ -1,10 +1,10 @@
-"""What a model is: candidate, shadow, live or retired, and how it becomes so.
+"""States of models (candidate, shadow, live, retired) and the transitions between them.
 
-    made -> candidate -> shadow -> live -> retired -> shadow ...
-                 `-----------------^
+    new -> candidate -> shadow -> live -> retired -> shadow ...
+                `-----------------^
 
-At most one model is live, any number are shadows. Whoever goes live sends the one before into retirement, from where
-`rolled_back` brings it back; several roll-backs in a row go back one model each.
+At most one model is live, any number are shadows. A promotion retires the previous live model; `roll_back` makes it
+live again. Repeated roll-backs go back one model each.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from pydantic import BaseModel, ConfigDict, model_validator
 from shared.ops.operations import NotPossible
 
 FORMAT: Literal["headrace-states/1"] = "headrace-states/1"
-# The file is read whole at every change and once a second when it changed; the trail in the database keeps all.
-MOST_CHANGES = 1000
+# Changes and the services that poll for them read the whole file. The audit trail in the database keeps all changes.
+MAX_CHANGES = 1000
 
 ModelState = Literal["candidate", "shadow", "live", "retired"]
 
 
-class Order(NamedTuple):
-    """Who wants a change, and why. `gate`: the figures it rests on; `request`: the same one changes nothing twice."""
+class ChangeRequest(NamedTuple):
+    """Who requests a change, and why. `gate`: the verdict behind it; `request`: an id; repeating it changes nothing."""
 
     at: datetime
     who: str
@@ -34,8 +34,8 @@ class Order(NamedTuple):
     request: str | None = None
 
 
-class Change(BaseModel):
-    """One model's step. `before` None: it was made; `after` None: it was deleted."""
+class StateChange(BaseModel):
+    """One transition of a model. `before` None: it was added; `after` None: it was deleted."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -49,132 +49,141 @@ class Change(BaseModel):
     request: str | None = None
 
 
-class Book(BaseModel):
-    """All models' states. `former`: those that were live before the live one, the last one last."""
+class RegistryState(BaseModel):
+    """States of all models. `former`: the models that were live before the live one, the latest last."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: Literal["headrace-states/1"] = FORMAT
     states: dict[str, ModelState] = {}
     former: tuple[str, ...] = ()
-    history: tuple[Change, ...] = ()
+    history: tuple[StateChange, ...] = ()
 
     @model_validator(mode="after")
     def _one_live(self) -> Self:
-        if len(self._in("live")) > 1:
-            raise ValueError(f"more than one model is live: {', '.join(self._in('live'))}")
+        if len(self._versions_in("live")) > 1:
+            raise ValueError(f"more than one model is live: {', '.join(self._versions_in('live'))}")
         if unknown := set(self.former) - set(self.states):
             raise ValueError(f"former models without a state: {', '.join(sorted(unknown))}")
         return self
 
     @property
     def live(self) -> str | None:
-        found = self._in("live")
+        found = self._versions_in("live")
         return found[0] if found else None
 
     @property
     def shadows(self) -> tuple[str, ...]:
-        return self._in("shadow")
+        return self._versions_in("shadow")
 
     def state_of(self, version: str) -> ModelState:
-        """A model that nobody wrote down was put there by hand: it is a candidate like any other."""
+        """A model without an entry was copied in by hand; it is a candidate."""
         return self.states.get(version, "candidate")
 
-    def changes_of(self, version: str) -> list[Change]:
-        """The oldest first."""
+    def changes_of(self, version: str) -> list[StateChange]:
+        """Oldest first."""
         return [change for change in self.history if change.version == version]
 
-    def has_done(self, request: str | None) -> bool:
+    def has_applied(self, request: str | None) -> bool:
         return request is not None and any(change.request == request for change in self.history)
 
-    def _in(self, state: ModelState) -> tuple[str, ...]:
+    def _versions_in(self, state: ModelState) -> tuple[str, ...]:
         return tuple(sorted(version for version, found in self.states.items() if found == state))
 
 
-def made(book: Book, version: str, order: Order) -> Book:
-    """A new candidate; a model that is there already stays what it is."""
-    return book if version in book.states else _stepped(book, [(version, "candidate")], order)
+def add_candidate(registry: RegistryState, version: str, change_request: ChangeRequest) -> RegistryState:
+    """Adds a candidate. A model that already exists keeps its state."""
+    return registry if version in registry.states else _apply(registry, [(version, "candidate")], change_request)
 
 
-def shadowed(book: Book, version: str, order: Order) -> Book:
-    """It predicts beside the live model from now on. Raises NotPossible: it is the live one."""
-    match book.state_of(version):
+def start_shadow(registry: RegistryState, version: str, change_request: ChangeRequest) -> RegistryState:
+    """Makes a model a shadow, which predicts beside the live model. Raises NotPossible if it is live."""
+    match registry.state_of(version):
         case "shadow":
-            return book
+            return registry
         case "live":
-            raise NotPossible(f"model {version} is live: it predicts already")
-    return _stepped(book, [(version, "shadow")], order)
+            raise NotPossible(f"model {version} is live and predicts already: it cannot be a shadow")
+    return _apply(registry, [(version, "shadow")], change_request)
 
 
-def promoted(book: Book, version: str, order: Order, judged_against: str | None) -> Book:
-    """It is the live one from now on. Saying it again changes nothing.
+def promote(
+    registry: RegistryState, version: str, change_request: ChangeRequest, champion: str | None
+) -> RegistryState:
+    """Makes a model live. Does nothing if it is live.
 
-    Raises NotPossible: it is retired, or another model is live than the one it was judged against.
+    Raises NotPossible if the model is retired, or if the live model is no longer the `champion` it was compared with.
     """
-    if book.live == version:
-        return book
-    if book.live != judged_against:
+    if registry.live == version:
+        return registry
+    if registry.live != champion:
         raise NotPossible(
-            f"model {version} was judged against {judged_against or 'none'}, but {book.live or 'none'} is live by now:"
+            f"model {version} was compared with {champion or 'none'}, but {registry.live or 'none'} is live now:"
             " promote it again"
         )
-    if book.state_of(version) == "retired":
+    if registry.state_of(version) == "retired":
         raise NotPossible(f"model {version} is retired: run it as a shadow first, or roll back to it")
-    former = [each for each in (*book.former, book.live) if each is not None and each != version]
-    return _live(book, version, order, former)
+    former = [each for each in (*registry.former, registry.live) if each is not None and each != version]
+    return _make_live(registry, version, change_request, former)
 
 
-def rolled_back(book: Book, order: Order) -> Book:
-    """The model that was live before is live again. Raises NotPossible: there is none."""
-    if not book.former:
-        raise NotPossible("there is no model to go back to: none was live before")
-    *former, version = book.former
-    return _live(book, version, order, former)
+def roll_back(registry: RegistryState, change_request: ChangeRequest) -> RegistryState:
+    """Makes the previous live model live again. Raises NotPossible if there is none."""
+    if not registry.former:
+        raise NotPossible("there is no model to go back to: no other model was live before")
+    *former, version = registry.former
+    return _make_live(registry, version, change_request, former)
 
 
-def retired(book: Book, version: str, order: Order) -> Book:
-    """It predicts no more. Raises NotPossible: it is the live one."""
-    match book.state_of(version):
+def retire(registry: RegistryState, version: str, change_request: ChangeRequest) -> RegistryState:
+    """Retires a model: it stops predicting. Raises NotPossible if it is live."""
+    match registry.state_of(version):
         case "retired":
-            return book
+            return registry
         case "live":
             raise NotPossible(f"model {version} is live: promote another one, or roll back")
-    return _stepped(book, [(version, "retired")], order)
+    return _apply(registry, [(version, "retired")], change_request)
 
 
-def deleted(book: Book, version: str, order: Order) -> Book:
-    """Nobody goes back to it any more. Raises NotPossible: it is in use."""
-    state = book.state_of(version)
+def delete(registry: RegistryState, version: str, change_request: ChangeRequest) -> RegistryState:
+    """Removes a model, also from `former`. Raises NotPossible if it is live or a shadow."""
+    state = registry.state_of(version)
     if state in {"live", "shadow"}:
         instead = "promote another one" if state == "live" else "retire it"
         raise NotPossible(f"model {version} is in use ({state}): {instead} first")
-    if version not in book.states:
-        return book
-    gone = _change(book, version, None, order)
-    return Book(
-        states={each: found for each, found in book.states.items() if each != version},
-        former=tuple(each for each in book.former if each != version),
-        history=(*book.history, gone)[-MOST_CHANGES:],
+    if version not in registry.states:
+        return registry
+    deletion = _state_change(registry, version, None, change_request)
+    return RegistryState(
+        states={each: found for each, found in registry.states.items() if each != version},
+        former=tuple(each for each in registry.former if each != version),
+        history=(*registry.history, deletion)[-MAX_CHANGES:],
     )
 
 
-def _live(book: Book, version: str, order: Order, former: Sequence[str]) -> Book:
-    retiring: list[tuple[str, ModelState]] = [] if book.live is None else [(book.live, "retired")]
-    return _stepped(book, [*retiring, (version, "live")], order, tuple(former))
+def _make_live(
+    registry: RegistryState, version: str, change_request: ChangeRequest, former: Sequence[str]
+) -> RegistryState:
+    retiring: list[tuple[str, ModelState]] = [] if registry.live is None else [(registry.live, "retired")]
+    return _apply(registry, [*retiring, (version, "live")], change_request, tuple(former))
 
 
-def _stepped(
-    book: Book, steps: list[tuple[str, ModelState]], order: Order, former: tuple[str, ...] | None = None
-) -> Book:
-    changes = [_change(book, version, state, order) for version, state in steps]
-    return Book(
-        states={**book.states, **dict(steps)},
-        former=book.former if former is None else former,
-        history=(*book.history, *changes)[-MOST_CHANGES:],
+def _apply(
+    registry: RegistryState,
+    steps: list[tuple[str, ModelState]],
+    change_request: ChangeRequest,
+    former: tuple[str, ...] | None = None,
+) -> RegistryState:
+    changes = [_state_change(registry, version, state, change_request) for version, state in steps]
+    return RegistryState(
+        states={**registry.states, **dict(steps)},
+        former=registry.former if former is None else former,
+        history=(*registry.history, *changes)[-MAX_CHANGES:],
     )
 
 
-def _change(book: Book, version: str, after: ModelState | None, order: Order) -> Change:
-    """The gate's figures go with the model that becomes the live one."""
-    noted = order if after == "live" else order._replace(gate=None)
-    return Change(version=version, before=book.states.get(version), after=after, **noted._asdict())
+def _state_change(
+    registry: RegistryState, version: str, after: ModelState | None, change_request: ChangeRequest
+) -> StateChange:
+    """Only the model that becomes live records the gate's verdict."""
+    recorded = change_request if after == "live" else change_request._replace(gate=None)
+    return StateChange(version=version, before=registry.states.get(version), after=after, **recorded._asdict())

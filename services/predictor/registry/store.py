@@ -1,6 +1,6 @@
-"""The models of one directory: tensors in, trained models out. Any number of processes may use it at once.
+"""The models of one directory: saves tensors, loads trained models. Any number of processes may use it at once.
 
-States, files and the gate are beside this and need no torch; this is for whoever predicts with a model or makes one.
+Only processes that train or predict need this module. The modules beside it (states, files, gate) need no torch.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 from safetensors import SafetensorError
 
 from services.predictor.registry import model_files, state_file, transitions
-from services.predictor.registry.states import Order
+from services.predictor.registry.states import ChangeRequest
 from shared.errors import ConfigError
 from shared.records import reason_of
 
@@ -26,8 +26,8 @@ T = TypeVar("T")
 
 
 class Registry(Generic[D, T]):
-    """`describe`: the description's type; `build` makes a model of version, description and tensors, and raises
-    ConfigError where they do not fit each other."""
+    """`describe`: type of the description. `build` makes a model of version, description and tensors; it raises
+    ConfigError if they do not fit each other."""
 
     def __init__(self, directory: Path, describe: type[D], build: Callable[[str, D, Tensors], T]) -> None:
         self.directory = directory
@@ -39,55 +39,56 @@ class Registry(Generic[D, T]):
         description: D,
         last_day: str,
         tensors: Mapping[str, torch.Tensor],
-        order: Order,
+        change_request: ChangeRequest,
         pictures: Mapping[str, bytes] | None = None,
     ) -> str:
-        """Write a model and return its version, a candidate. The same model again changes nothing.
+        """Saves a model as a candidate and returns its version. Saving the same model again changes nothing.
 
-        `last_day` is the last one of all its data, validation included (2026-01-31).
+        `last_day`: the last day of all its data, validation included (2026-01-31).
         """
-        weights = safetensors.torch.save({name: _own(value) for name, value in tensors.items()})
+        weights = safetensors.torch.save({name: _contiguous_copy(value) for name, value in tensors.items()})
         body: dict[str, Any] = orjson.loads(description.model_dump_json())
-        return transitions.add(self.directory, last_day, body, weights, pictures or {}, order)
+        return transitions.add(self.directory, last_day, body, weights, pictures or {}, change_request)
 
     def load(self, version: str) -> T:
-        """Raises ConfigError where the model is absent, damaged, or not one of ours. Executes nothing of it."""
+        """Raises ConfigError if the model is absent, damaged or not from Headrace. Executes nothing of it."""
         files = model_files.get(self.directory, version)
-        place = self.directory / version
+        directory = self.directory / version
         try:
             description = self._describe.model_validate_json(orjson.dumps(files.description))
         except ValidationError as error:
             raise ConfigError(
-                f"{place / model_files.MODEL} was made by another version of Headrace: {reason_of(error)}; train again"
+                f"{directory / model_files.MODEL} was made by another version of Headrace: {reason_of(error)};"
+                " train again"
             ) from error
         try:
             tensors = safetensors.torch.load(files.weights)
         except (SafetensorError, ValueError, RuntimeError, KeyError) as error:
             raise ConfigError(
-                f"{place / model_files.WEIGHTS} are no weights: {str(error).splitlines()[0]}; train again"
+                f"{directory / model_files.WEIGHTS} has no valid weights: {str(error).splitlines()[0]}; train again"
             ) from error
         return self._build(version, description, tensors)
 
     def live(self) -> T | None:
-        """The live model, or None. Raises ConfigError where it cannot be used."""
+        """The live model, or None. Raises ConfigError if it cannot be used."""
         version = state_file.read(self.directory).live
         return None if version is None else self.load(version)
 
     def shadows(self) -> dict[str, T | ConfigError]:
-        """By version; one that cannot be used is no reason not to run the others."""
-        return {version: self._or_why_not(version) for version in state_file.read(self.directory).shadows}
+        """By version. A shadow that cannot be used is given as its error, so that the others still run."""
+        return {version: self._load_or_error(version) for version in state_file.read(self.directory).shadows}
 
     def changed_ns(self) -> int | None:
-        """When any model's state last changed, cheap enough to ask every second; None: none ever did."""
+        """Time of the last change of any state in ns, cheap enough to call every second; None if there was none."""
         return state_file.changed_ns(self.directory)
 
-    def _or_why_not(self, version: str) -> T | ConfigError:
+    def _load_or_error(self, version: str) -> T | ConfigError:
         try:
             return self.load(version)
         except ConfigError as error:
             return error
 
 
-def _own(value: torch.Tensor) -> torch.Tensor:
-    """Wherever it lies, and whatever it shares its memory with: a tensor by itself, as the format wants it."""
+def _contiguous_copy(value: torch.Tensor) -> torch.Tensor:
+    """A contiguous copy in main memory that shares no storage, as the format requires."""
     return value.detach().cpu().contiguous().clone()

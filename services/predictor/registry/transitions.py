@@ -1,6 +1,6 @@
-"""Everything that changes what a model is, each in one step under the registry's lock. Knows no torch.
+"""Changes of models' states, each one step under the registry's lock. Needs no torch.
 
-Raises ConfigError where a model's files cannot be used, NotPossible where its state does not allow it.
+All raise ConfigError if the model's files cannot be used, and NotPossible if its state does not allow the change.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from typing import Any
 
 from services.predictor.registry import model_files, state_file, states
 from services.predictor.registry.gate import Verdict
-from services.predictor.registry.states import Book, Order
+from services.predictor.registry.states import ChangeRequest, RegistryState
 
-Steps = tuple[Book, Book]
-"""Before and after."""
-Transition = Callable[[Path, str, Order], Steps]
+BeforeAndAfter = tuple[RegistryState, RegistryState]
+"""The states before and after a change."""
+Transition = Callable[[Path, str, ChangeRequest], BeforeAndAfter]
 
 
 def add(
@@ -24,58 +24,62 @@ def add(
     description: Mapping[str, Any],
     weights: bytes,
     pictures: Mapping[str, bytes],
-    order: Order,
+    change_request: ChangeRequest,
 ) -> str:
-    """The version of a new candidate, or of the same model that is there already."""
-    made: list[str] = []
+    """The version of the new candidate, or of the same model if it exists already."""
+    versions: list[str] = []
 
-    def step(book: Book) -> Book:
-        made.append(model_files.put(models_dir, last_day, description, weights, pictures))
-        return states.made(book, made[0], order)
+    def step(registry: RegistryState) -> RegistryState:
+        versions.append(model_files.put(models_dir, last_day, description, weights, pictures))
+        return states.add_candidate(registry, versions[0], change_request)
 
     state_file.change(models_dir, step)
-    return made[0]
+    return versions[0]
 
 
-def shadow(models_dir: Path, version: str, order: Order) -> Steps:
-    def step(book: Book) -> Book:
+def shadow(models_dir: Path, version: str, change_request: ChangeRequest) -> BeforeAndAfter:
+    def step(registry: RegistryState) -> RegistryState:
         model_files.get(models_dir, version)
-        return states.shadowed(book, version, order)
+        return states.start_shadow(registry, version, change_request)
 
-    return state_file.change(models_dir, step, order.request)
+    return state_file.change(models_dir, step, change_request.request)
 
 
-def promote(models_dir: Path, version: str, order: Order, verdict: Verdict | None) -> Steps:
-    """`verdict`: the gate's, which passed; None: somebody insists, whatever the gate would say."""
+def promote(models_dir: Path, version: str, change_request: ChangeRequest, verdict: Verdict | None) -> BeforeAndAfter:
+    """`verdict`: the gate's, which must have passed; None: forces the promotion without the gate."""
 
-    def step(book: Book) -> Book:
+    def step(registry: RegistryState) -> RegistryState:
         model_files.get(models_dir, version)
         if verdict is None:
-            return states.promoted(book, version, order, book.live)
-        judged = order._replace(gate=verdict.model_dump(mode="json"), why=order.why or verdict.why)
-        return states.promoted(book, version, judged, verdict.against)
+            return states.promote(registry, version, change_request, registry.live)
+        with_verdict = change_request._replace(
+            gate=verdict.model_dump(mode="json"), why=change_request.why or verdict.why
+        )
+        return states.promote(registry, version, with_verdict, verdict.against)
 
-    return state_file.change(models_dir, step, order.request)
+    return state_file.change(models_dir, step, change_request.request)
 
 
-def roll_back(models_dir: Path, order: Order) -> Steps:
-    def step(book: Book) -> Book:
-        after = states.rolled_back(book, order)
+def roll_back(models_dir: Path, change_request: ChangeRequest) -> BeforeAndAfter:
+    def step(registry: RegistryState) -> RegistryState:
+        after = states.roll_back(registry, change_request)
         model_files.get(models_dir, str(after.live))
         return after
 
-    return state_file.change(models_dir, step, order.request)
+    return state_file.change(models_dir, step, change_request.request)
 
 
-def retire(models_dir: Path, version: str, order: Order) -> Steps:
-    return state_file.change(models_dir, lambda book: states.retired(book, version, order), order.request)
+def retire(models_dir: Path, version: str, change_request: ChangeRequest) -> BeforeAndAfter:
+    return state_file.change(
+        models_dir, lambda book: states.retire(book, version, change_request), change_request.request
+    )
 
 
-def delete(models_dir: Path, version: str, order: Order) -> Steps:
-    def step(book: Book) -> Book:
-        after = states.deleted(book, version, order)
-        if model_files.there(models_dir, version):
+def delete(models_dir: Path, version: str, change_request: ChangeRequest) -> BeforeAndAfter:
+    def step(registry: RegistryState) -> RegistryState:
+        after = states.delete(registry, version, change_request)
+        if model_files.exists(models_dir, version):
             model_files.remove(models_dir, version)
         return after
 
-    return state_file.change(models_dir, step, order.request)
+    return state_file.change(models_dir, step, change_request.request)

@@ -1,7 +1,7 @@
-"""What the policy would do about events, given how their sessions went so far. Facts are passed in.
+"""Runs the policy on events, given the states of their sessions. Facts are passed in.
 
-How a session went is read from what was decided: stored decisions of its earlier events, as of this decision's
-instant, and their outcomes where those were known then.
+The state of a session is computed from the stored decisions on its earlier events, as of this decision's instant, and
+from their outcomes, if these were known then.
 """
 
 from __future__ import annotations
@@ -16,63 +16,63 @@ import numpy as np
 from services.predictor.data.events import Bools, EventFacts, Events, Floats, Ints, State, events_of
 from services.predictor.features.inputs import Inputs
 from services.predictor.model.interface import Model, Probabilities
-from services.predictor.policy.environment import ABSTAIN, Episodes, SoFar, episodes_of, so_far
-from services.predictor.storage.interface import Decided
+from services.predictor.policy.environment import ABSTAIN, Episodes, SessionState, episodes_of, session_state_at
+from services.predictor.storage.interface import StoredDecision
 from shared.events import Decision
 
-# A session's events are numbered from 1; none has had more.
-MOST_EVENTS = 30
-# Decisions that may not be rows yet.
-REMEMBERED = 5_000
+# A session's events are numbered from 1; no session has had more events.
+MAX_EVENTS = 30
+# Number of own decisions kept in memory, because they may not be rows yet.
+MAX_REMEMBERED = 5_000
 
 
 class DecisionFacts(Protocol):
     def events(self, event_keys: Sequence[str]) -> list[EventFacts]: ...
 
-    def decisions(self, session_keys: Sequence[str]) -> list[Decided]: ...
+    def decisions(self, session_keys: Sequence[str]) -> list[StoredDecision]: ...
 
 
-class Standing(NamedTuple):
-    """The sessions of some events as they stand: all their events, what was decided of them (0: nothing), and as of
-    which instant. `taken` (n, S): there is an entry."""
+class SessionHistory(NamedTuple):
+    """The sessions of some events: all their events, the action decided on each (0: none), and the instant of that
+    decision. `occupied` (n, S): the slot has an entry."""
 
     episodes: Episodes
-    taken: Bools
+    occupied: Bools
     actions: Ints
     decided_us: Floats
     row_of: Mapping[str, int]
 
 
-class Deciding:
-    """One thread."""
+class PolicyRunner:
+    """For one thread."""
 
     def __init__(self, facts: DecisionFacts) -> None:
         self._facts = facts
-        self._ours: OrderedDict[tuple[str, State, str], tuple[int, float]] = OrderedDict()
+        self._own_actions: OrderedDict[tuple[str, State, str], tuple[int, float]] = OrderedDict()
 
     def decide(
-        self, model: Model, events: Events, inputs: Inputs, told: Probabilities, state: State, rows: Ints
+        self, model: Model, events: Events, inputs: Inputs, probabilities: Probabilities, state: State, rows: Ints
     ) -> dict[int, Decision | None]:
-        """Of these rows of the events, by row; None where the model has no policy."""
+        """Decisions on these rows of the events, by row; None if the model has no policy."""
         if model.policy is None or not len(rows):
             return dict.fromkeys(rows.tolist())
-        scene = model.scene(inputs, told)
-        standing = self._standing(events[rows], model.version, state)
-        found: dict[int, Decision | None] = {}
-        # Place by place: what is decided of an event is part of how its session stands for the next one.
-        place = standing.episodes.position()[[standing.row_of[str(key)] for key in events.event_key[rows]]]
-        for at in np.unique(place):
-            here = rows[place == at]
-            before = _so_far(standing, events[here].event_key.tolist(), int(at))
-            decisions = model.policy.decide(scene[here], before).decisions()
+        context = model.policy_context(inputs, probabilities)
+        history = self._session_history(events[rows], model.version, state)
+        by_row: dict[int, Decision | None] = {}
+        # By position in the session: the decision on an event is part of the session state at the next one.
+        position = history.episodes.position()[[history.row_of[str(key)] for key in events.event_key[rows]]]
+        for at in np.unique(position):
+            here = rows[position == at]
+            before = _session_states(history, events[here].event_key.tolist(), int(at))
+            decisions = model.policy.decide(context[here], before).decisions()
             for row, decision in zip(here.tolist(), decisions, strict=True):
-                found[row] = decision
-                self._note(standing, (str(events.event_key[row]), state, model.version), decision)
-        return found
+                by_row[row] = decision
+                self._remember(history, (str(events.event_key[row]), state, model.version), decision)
+        return by_row
 
-    def _standing(self, events: Events, version: str, state: State) -> Standing:
+    def _session_history(self, events: Events, version: str, state: State) -> SessionHistory:
         sessions = sorted(set(events.session_key.tolist()))
-        keys = {f"{session}:{number:02d}" for session in sessions for number in range(1, MOST_EVENTS + 1)}
+        keys = {f"{session}:{number:02d}" for session in sessions for number in range(1, MAX_EVENTS + 1)}
         everything = events_of(self._facts.events(sorted(keys | set(events.event_key.tolist()))), events.slots)
         row_of = {str(key): row for row, key in enumerate(everything.event_key)}
         actions = np.full(len(everything), ABSTAIN, dtype=np.int64)
@@ -81,36 +81,38 @@ class Deciding:
             if (row := row_of.get(each.event_key)) is not None:
                 actions[row], decided_us[row] = action_of(each.decision), each.as_of_us
         for key, row in row_of.items():
-            actions[row], decided_us[row] = self._ours.get((key, state, version), (actions[row], decided_us[row]))
-        return Standing(episodes_of(everything, state), everything.taken, actions, decided_us, row_of)
+            actions[row], decided_us[row] = self._own_actions.get(
+                (key, state, version), (actions[row], decided_us[row])
+            )
+        return SessionHistory(episodes_of(everything, state), everything.occupied, actions, decided_us, row_of)
 
-    def _note(self, standing: Standing, decided: tuple[str, State, str], decision: Decision) -> None:
-        """What this process decided, which may be no row yet."""
-        row, action = standing.row_of[decided[0]], action_of(decision)
-        as_of_us = float(standing.episodes.as_of_us[row])
-        standing.actions[row], standing.decided_us[row] = action, as_of_us
-        self._ours[decided] = (action, as_of_us)
-        while len(self._ours) > REMEMBERED:
-            self._ours.popitem(last=False)
+    def _remember(self, history: SessionHistory, key: tuple[str, State, str], decision: Decision) -> None:
+        """Remembers a decision of this process, which may not be a row yet."""
+        row, action = history.row_of[key[0]], action_of(decision)
+        as_of_us = float(history.episodes.as_of_us[row])
+        history.actions[row], history.decided_us[row] = action, as_of_us
+        self._own_actions[key] = (action, as_of_us)
+        while len(self._own_actions) > MAX_REMEMBERED:
+            self._own_actions.popitem(last=False)
 
 
 def action_of(decision: Decision) -> int:
-    """`back 3` -> 3; anything else stakes nothing."""
+    """`back 3` -> 3; anything else is no stake."""
     word, _, slot = decision.action.partition(" ")
     return int(slot) if word == "back" and slot.isdigit() else ABSTAIN
 
 
-def _so_far(standing: Standing, keys: Sequence[str], at: int) -> SoFar:
-    """In the order of the keys. What was decided later than the decision at this place was not known at it, and a
-    stake whose event had not settled by then stood, as far as anybody knew.
+def _session_states(history: SessionHistory, keys: Sequence[str], at: int) -> SessionState:
+    """Session states at position `at`, in the order of the keys. Actions decided after the decision at this position
+    are ignored. A stake on an event that had not settled by then counts, because a refund was not known yet.
 
-    `so_far` gives every session that has such a place, in the order of the grid."""
-    episodes = standing.episodes
+    `session_state_at` returns every session that has this position, in the order of the grid."""
+    episodes = history.episodes
     here = episodes.grid[episodes.grid[:, at] >= 0]
     as_of = np.full(len(episodes), -np.inf)
     as_of[here[here >= 0]] = np.repeat(episodes.as_of_us[here[:, at]], (here >= 0).sum(axis=1))
-    actions = np.where(standing.decided_us <= as_of, standing.actions, ABSTAIN)
-    counts = np.where((episodes.settled_us <= as_of)[:, None], episodes.counts, standing.taken)
+    actions = np.where(history.decided_us <= as_of, history.actions, ABSTAIN)
+    valid = np.where((episodes.settled_us <= as_of)[:, None], episodes.valid, history.occupied)
     rows = here[:, at].tolist()
-    order = [rows.index(standing.row_of[key]) for key in keys]
-    return so_far(replace(episodes, counts=counts), actions, at)[np.array(order, dtype=np.int64)]
+    order = [rows.index(history.row_of[key]) for key in keys]
+    return session_state_at(replace(episodes, valid=valid), actions, at)[np.array(order, dtype=np.int64)]

@@ -1,10 +1,9 @@
-"""Which predictions were told already, by whomever: in this process, in the topic, in the tables.
+"""Finds which predictions exist already: sent by this process, in the topic, or in the tables.
 
-What a process remembers ends with it, and what it appended is no row until the loader came by: a fact that follows a
-restart at once would find neither. So the topic itself is read, from where the loader is: what lies before that is a
-row, and what lies behind it is read here before anything is told. An owner of a partition has let go of it before the
-next one polls, so the end of the topic, asked for after a poll, is behind all that was told of the polled records'
-keys before.
+After a restart, a prediction may exist only in the topic, not yet in the tables. The topic is therefore read from the
+loader's position to its end before predicting; what lies before the loader's position is in the tables. The previous
+owner of a partition has released it before the next one polls. The end of the topic, read after a poll, is therefore
+behind all earlier predictions for the keys of the polled records.
 """
 
 from __future__ import annotations
@@ -21,28 +20,28 @@ from shared.topics import PREDICTIONS
 
 LOADER = "loader"
 POLL_S, POLL_RECORDS = 0.1, 2000
-# A killed producer's transaction holds the topic back until the broker ends it; the loader waits for that, too.
-MOST_EMPTY_POLLS = 50
-# Some 1,000 a day are made with a shadow beside the live model: months.
-REMEMBERED = 200_000
+# The open transaction of a killed producer blocks readers until the broker aborts it; the loader waits for that, too.
+MAX_EMPTY_POLLS = 50
+# With a shadow beside the live model, some 1,000 predictions a day are made: this covers months.
+MAX_REMEMBERED = 200_000
 
 
-class Loaded(Protocol):
+class LoadedPredictions(Protocol):
     def loaded(self, predictions: Sequence[UUID]) -> frozenset[UUID]:
-        """Those of these predictions that are rows already."""
+        """The ids of those of these predictions that are rows already."""
         ...
 
 
-class Tail:
-    """The end of the topic of predictions, read once and followed from then on. One thread."""
+class TopicTail:
+    """Reads the predictions topic from the loader's position and follows it. For one thread."""
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
         self._tps = tuple[TopicPartition, ...]()
         self._reader: Reader | None = None
 
-    def news(self) -> list[UUID]:
-        """Ids appended since the last call; in the first, since where the loader is. Raises TransientError."""
+    def new_ids(self) -> list[UUID]:
+        """Ids appended since the last call; at the first call, since the loader's position. Raises TransientError."""
         try:
             return self._read(self._reader or self._open())
         except HeadraceError:
@@ -55,66 +54,70 @@ class Tail:
         self._reader = None
 
     def _open(self) -> Reader:
-        begins = self._broker.committed(LOADER, [PREDICTIONS])
-        self._tps = tuple(begins)
+        positions = self._broker.committed(LOADER, [PREDICTIONS])
+        self._tps = tuple(positions)
         self._reader = self._broker.reader(self._tps)
-        for tp, offset in begins.items():
+        for tp, offset in positions.items():
             self._reader.seek(tp, offset)
         return self._reader
 
     def _read(self, reader: Reader) -> list[UUID]:
         ends = self._broker.end_offsets(self._tps)
-        found: list[UUID] = []
+        ids: list[UUID] = []
         empty = 0
-        while behind := [tp for tp, end in ends.items() if reader.position(tp) < end]:
+        while unread := [tp for tp, end in ends.items() if reader.position(tp) < end]:
             records = reader.poll(POLL_S, POLL_RECORDS)
-            found += _ids(records)
+            ids += _ids(records)
             empty = 0 if records else empty + 1
-            if empty > MOST_EMPTY_POLLS:
-                raise TransientError(f"{behind[0].topic}/{behind[0].partition} cannot be read to its end")
-        return found
+            if empty > MAX_EMPTY_POLLS:
+                raise TransientError(
+                    f"{unread[0].topic}/{unread[0].partition} cannot be read to its end at offset {ends[unread[0]]}:"
+                    f" stopped at {reader.position(unread[0])} after {empty} empty polls"
+                )
+        return ids
 
 
-class Once:
-    """`is_new` of an id, for the records that led to it. One thread.
+class SentPredictions:
+    """The ids of predictions that exist already. For one thread.
 
-    An id that was told for a record is new for it again: its unit may have failed, and then it was not told.
+    An id that was returned as new for a record is new for that record again: if the record's unit failed, the
+    prediction was not sent.
     """
 
-    def __init__(self, loaded: Loaded, tail: Tail | None) -> None:
+    def __init__(self, loaded: LoadedPredictions, tail: TopicTail | None) -> None:
         self._loaded = loaded
         self._tail = tail
-        self._told: OrderedDict[UUID, tuple[str, ...]] = OrderedDict()
+        self._sent: OrderedDict[UUID, tuple[str, ...]] = OrderedDict()
 
     def prepare(self, ids: Iterable[UUID]) -> None:
-        """To be called with all that may be told, before `is_new`. Raises TransientError.
+        """Call with all ids that may be sent, before `is_new`. Raises TransientError.
 
-        The topic comes first: what was there and became a row meanwhile is found in the tables.
+        Reads the topic before the tables: a prediction that is loaded in between is then found in the tables.
         """
-        if not (unknown := [each for each in ids if each not in self._told]):
+        if not (unknown := [each for each in ids if each not in self._sent]):
             return
         if self._tail is not None:
-            self._note(self._tail.news())
-        if unknown := [each for each in unknown if each not in self._told]:
-            self._note(self._loaded.loaded(unknown))
+            self._add(self._tail.new_ids())
+        if unknown := [each for each in unknown if each not in self._sent]:
+            self._add(self._loaded.loaded(unknown))
 
     def is_new(self, event_id: UUID, inputs: tuple[str, ...]) -> bool:
-        first = self._told.setdefault(event_id, inputs)
-        while len(self._told) > REMEMBERED:
-            self._told.popitem(last=False)
+        first = self._sent.setdefault(event_id, inputs)
+        while len(self._sent) > MAX_REMEMBERED:
+            self._sent.popitem(last=False)
         return not set(first).isdisjoint(inputs)
 
-    def _note(self, ids: Iterable[UUID]) -> None:
-        """Our own, which come by in the topic too, keep the record that led to them."""
+    def _add(self, ids: Iterable[UUID]) -> None:
+        """Ids of this process also arrive from the topic; they keep the record that led to them."""
         for each in ids:
-            self._told.setdefault(each, ())
+            self._sent.setdefault(each, ())
 
 
 def _ids(records: Sequence[Record]) -> list[UUID]:
-    found = []
+    ids = []
     for record in records:
         try:
-            found.append(identity_of(record.headers)[0])
-        except InvalidEvent:  # the loader makes a dead letter of it
+            ids.append(identity_of(record.headers)[0])
+        except InvalidEvent:  # the loader turns it into a dead letter
             continue
-    return found
+    return ids

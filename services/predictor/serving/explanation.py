@@ -1,4 +1,4 @@
-"""Why a prediction says what it says: which past starts counted, and what each group of features did."""
+"""Explains a prediction: the weight of each past start, and the effect of each group of features."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from typing import NamedTuple
 import numpy as np
 
 from services.predictor.data.events import Bools, Events, Floats, Ints, State
-from services.predictor.features.history import TAGS, History
+from services.predictor.features.history import TAG_NAMES, History
 from services.predictor.features.inputs import inputs_of
 from services.predictor.features.names import GROUPS, Group
 from services.predictor.model.interface import Model
 
 
 class PastStart(NamedTuple):
-    """A start that counted: `weight` of 1 for all past starts. `settled_us`: when its result was known."""
+    """A past start of an entry. `weight`: sums to 1 over the entry's past starts. `settled_us`: when its result became
+    known, in microseconds since 1970."""
 
     weight: float
     settled_us: float
@@ -23,8 +24,8 @@ class PastStart(NamedTuple):
     course: int
 
 
-class SlotExplained(NamedTuple):
-    """`without`: P(win) as if nothing of a group of features were known. `past`: what counted most comes first."""
+class SlotExplanation(NamedTuple):
+    """`without`: P(win) with a group of features unknown. `past`: the highest weight first."""
 
     slot: int
     entity: str | None
@@ -38,16 +39,16 @@ class Explanation(NamedTuple):
     state: State
     model_version: str
     as_of_us: float
-    slots: tuple[SlotExplained, ...]
+    slots: tuple[SlotExplanation, ...]
 
 
 def explain(model: Model, events: Events, history: History, state: State) -> list[Explanation]:
-    """Of each of the events, which are known in this state. An ablation says what this model would tell of an event
-    of which it knew less, not what caused what."""
+    """One explanation per event; the events must be known in this state. An ablation shows what this model would
+    predict if it knew less of the event; it shows no causes."""
     encoding = model.description.encoding
     inputs = inputs_of(events, history, encoding, state)
-    told = model.probabilities(inputs).win
-    without = {group: model.probabilities(inputs.without(encoding, group)).win for group in GROUPS}
+    win = model.probabilities(inputs).win
+    without = {group: model.probabilities(inputs.without_group(encoding, group)).win for group in GROUPS}
     attention = model.explain(inputs)
     rows = _past_rows(events, history, state, attention.shape[2])
     return [
@@ -57,14 +58,14 @@ def explain(model: Model, events: Events, history: History, state: State) -> lis
             model_version=model.version,
             as_of_us=float(events.as_of_us(state)[event]),
             slots=tuple(
-                SlotExplained(
+                SlotExplanation(
                     slot=slot + 1,
                     entity=events.entity[event, slot],
-                    win=float(told[event, slot]),
+                    win=float(win[event, slot]),
                     without={group: float(found[event, slot]) for group, found in without.items()},
                     past=_past(history, rows[event, slot], attention[event, slot], inputs.started[event, slot]),
                 )
-                for slot in np.flatnonzero(events.taken[event]).tolist()
+                for slot in np.flatnonzero(events.occupied[event]).tolist()
             ),
         )
         for event in range(len(events))
@@ -72,17 +73,17 @@ def explain(model: Model, events: Events, history: History, state: State) -> lis
 
 
 def _past_rows(events: Events, history: History, state: State, count: int) -> Ints:
-    """(n, S, H): where the past starts of each entry lie in the history, the newest last, as the model read them."""
+    """(n, S, H): rows in the history of the past starts of each entry, the newest last, as the model reads them."""
     entities: Sequence[str | None] = events.entity.reshape(-1).tolist()
     as_of = np.repeat(events.as_of_us(state), events.slots).tolist()
     return history.entities.last(entities, as_of, count).reshape(len(events), events.slots, count)
 
 
 def _past(history: History, rows: Ints, weights: Floats, started: Bools) -> tuple[PastStart, ...]:
-    when, venue, lane = (TAGS.index(name) for name in ("settled_us", "venue", "lane"))
+    when, venue, lane = (TAG_NAMES.index(name) for name in ("settled_us", "venue", "lane"))
     tags = history.tags[rows]
-    found = [
+    starts = [
         PastStart(float(weights[place]), float(tags[place, when]), int(tags[place, venue]), int(tags[place, lane]))
         for place in np.flatnonzero(started)
     ]
-    return tuple(sorted(found, key=lambda each: -each.weight))
+    return tuple(sorted(starts, key=lambda each: -each.weight))

@@ -1,4 +1,4 @@
-"""What serving remembers of what settled: a history per source, kept as the tables are. Facts are passed in."""
+"""Caches the history of each source and keeps it in step with the tables. Facts are passed in."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from services.predictor.data.profile import Profile, profile_of, source_of
 from services.predictor.features.history import History
 from services.predictor.storage.interface import Changes, Position
 
-# Events that changed are read so many at a time; of a replay of a whole archive there are many.
-READ_AT_ONCE = 2000
+# Number of changed events read at a time; a replay of a whole archive changes many.
+BATCH_EVENTS = 2000
 
 log = structlog.get_logger("predictor")
 
 
 class SettledFacts(Protocol):
-    """The part of the tables that a history is made from (services/predictor/storage/postgres_facts.py)."""
+    """The facts that a history is built from (services/predictor/storage/postgres_facts.py)."""
 
     def settled(self) -> list[EventFacts]: ...
 
@@ -28,8 +28,8 @@ class SettledFacts(Protocol):
     def events(self, event_keys: Sequence[str]) -> list[EventFacts]: ...
 
 
-class Memory:
-    """The first `refresh` reads years, which takes tens of seconds; the others read what was written since."""
+class HistoryCache:
+    """The first `refresh` reads years of events, which takes tens of seconds; later ones read what changed since."""
 
     def __init__(self, facts: SettledFacts, profiles: Mapping[str, Profile]) -> None:
         self._facts = facts
@@ -38,43 +38,43 @@ class Memory:
         self._position: Position | None = None
 
     def history(self, source: str) -> History | None:
-        """None: nobody knows how to read this source."""
+        """None: there is no profile for this source."""
         profile = profile_of(self._profiles, source)
         if profile is None:
             return None
         return self._histories.setdefault(source, History(profile))
 
     def refresh(self) -> None:
-        """Raises TransientError when the facts are away."""
+        """Raises TransientError if the database is unavailable."""
         try:
             if self._position is None:
                 self._position = self._read_all()
             changes = self._facts.changes(self._position)
-            for some in _cut([change.event_key for change in changes.events], READ_AT_ONCE):
-                self._fold(self._facts.events(some))
+            for keys in _chunks([change.event_key for change in changes.events], BATCH_EVENTS):
+                self._fold(self._facts.events(keys))
             self._position = changes.position
         except BaseException:
-            # A history that was left in the middle of a fold would be wrong for ever, and nobody would see it.
+            # An interrupted fold leaves a history that is wrong, without any sign of it.
             self._histories.clear()
             self._position = None
             raise
 
     def _read_all(self) -> Position:
-        """The position comes first: what is written while the rest is read is met again after it."""
+        """Reads the position first: what is written during the rest of the read comes after it and is read again."""
         position = self._facts.changes(None).position
         self._fold(self._facts.settled())
         for source, history in self._histories.items():
-            log.info("history read", source=source, events=len(history))
+            log.info("history_loaded", source=source, events=len(history))
         return position
 
     def _fold(self, events: Sequence[EventFacts]) -> None:
         by_source: dict[str, list[EventFacts]] = {}
         for event in events:
             by_source.setdefault(source_of(event.event_key), []).append(event)
-        for source, found in by_source.items():
+        for source, source_events in by_source.items():
             if (history := self.history(source)) is not None:
-                history.fold(events_of(found, history.profile.slots))
+                history.fold(events_of(source_events, history.profile.slots))
 
 
-def _cut(keys: Sequence[str], size: int) -> Iterable[Sequence[str]]:
+def _chunks(keys: Sequence[str], size: int) -> Iterable[Sequence[str]]:
     return (keys[start : start + size] for start in range(0, len(keys), size))

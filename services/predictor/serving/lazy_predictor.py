@@ -1,7 +1,7 @@
-"""The predictor before and after its first model: until one is in use, torch is not even imported.
+"""Creates the real predictor when there is a model to predict with, so that torch is not imported before.
 
-torch costs seconds of start and several hundred MB. A pipeline that only loads (a backfill, or nobody trained yet)
-needs neither, so the real predictor is made when a model is live or a shadow.
+torch takes seconds to start and several hundred MB. A pipeline that only loads (a backfill, or before the first
+training) needs no predictions, so the real predictor is created when a model is live or a shadow.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from services.predictor.registry import state_file
 from services.predictor.serving.model_metrics import ModelMetrics
 from shared.broker.contract import NewRecord
 from shared.errors import ConfigError, TransientError
-from shared.records import Received
+from shared.records import DecodedRecord
 from shared.runtime.metrics import Metrics
 
 if TYPE_CHECKING:
     from services.predictor.monitoring.drift import Drift
-    from services.predictor.monitoring.rolling_scores import Summary
+    from services.predictor.monitoring.rolling_scores import ScoreSummary
     from services.predictor.serving.explanation import Explanation
 
-# An explanation waits so long for a batch that is just predicted.
+# How long an explanation waits for the batch in progress.
 EXPLAIN_WAIT_S = 5.0
 
 log = structlog.get_logger("predictor")
 
 
-class Predicting(Protocol):
-    """services/predictor/serving/predict.py: Predictor."""
+class EventPredictor(Protocol):
+    """The interface of `Predictor` (services/predictor/serving/predict.py)."""
 
     drift: Drift
 
@@ -42,9 +42,9 @@ class Predicting(Protocol):
     def model_version(self) -> str | None: ...
 
     @property
-    def summaries(self) -> list[Summary]: ...
+    def summaries(self) -> list[ScoreSummary]: ...
 
-    def handle(self, batch: Sequence[Received]) -> list[NewRecord]: ...
+    def handle(self, batch: Sequence[DecodedRecord]) -> list[NewRecord]: ...
 
     def explain(self, event_key: str, state: State) -> Explanation | None: ...
 
@@ -52,63 +52,62 @@ class Predicting(Protocol):
 
 
 class LazyPredictor:
-    """`make` gives the real one; it is called once, by whoever is first. `explain` and `detail` may be asked from any
-    thread."""
+    """`make` creates the real predictor; it is called once. `explain` and `detail` may be called from any thread."""
 
-    def __init__(self, models_dir: Path, make: Callable[[], Predicting], metrics: Metrics) -> None:
+    def __init__(self, models_dir: Path, create: Callable[[], EventPredictor], metrics: Metrics) -> None:
         self._models_dir = models_dir
-        self._make = make
+        self._create = create
         self._metrics = metrics
         self._model_metrics = ModelMetrics(metrics)
-        self._real: Predicting | None = None
+        self._predictor: EventPredictor | None = None
         self._changed_ns: int | None = None
-        self._any = False
-        self._working = threading.Lock()
+        self._model_exists = False
+        self._lock = threading.Lock()
 
-    def handle(self, batch: Sequence[Received]) -> list[NewRecord]:
-        with self._working:
-            real = self._made()
-            if real is None:
+    def handle(self, batch: Sequence[DecodedRecord]) -> list[NewRecord]:
+        with self._lock:
+            predictor = self._ready_predictor()
+            if predictor is None:
                 return []
             started = time.perf_counter()
-            records = real.handle(batch)
+            records = predictor.handle(batch)
         if records:
             self._metrics.prediction_duration_seconds.observe(time.perf_counter() - started)
-        self._model_metrics.publish(real.model_version, real.summaries, real.drift)
+        self._model_metrics.publish(predictor.model_version, predictor.summaries, predictor.drift)
         return records
 
     def explain(self, event_key: str, state: State) -> Explanation | None:
-        """Between two batches; the first time, history is read. Raises TransientError when a batch takes too long to
-        wait for."""
-        if not self._working.acquire(timeout=EXPLAIN_WAIT_S):
-            raise TransientError("the predictor is at work on a batch; ask again soon")
+        """Runs between two batches; the first call may read the history. Raises TransientError if the batch in progress
+        takes too long."""
+        if not self._lock.acquire(timeout=EXPLAIN_WAIT_S):
+            raise TransientError("the predictor is busy with a batch: try again in a few seconds")
         try:
-            real = self._made()
-            return None if real is None else real.explain(event_key, state)
+            predictor = self._ready_predictor()
+            return None if predictor is None else predictor.explain(event_key, state)
         finally:
-            self._working.release()
+            self._lock.release()
 
     def detail(self) -> dict[str, Any]:
-        if self._real is None:
-            return {"model": None, "hint": "no model is live: `headrace train` makes one"}
-        return self._real.detail()
+        if self._predictor is None:
+            return {"model": None, "hint": "no model is live: run `headrace train` to train one"}
+        return self._predictor.detail()
 
-    def _made(self) -> Predicting | None:
-        if self._real is None and self._has_model():
-            self._real = self._make()
-        return self._real
+    def _ready_predictor(self) -> EventPredictor | None:
+        if self._predictor is None and self._has_model():
+            self._predictor = self._create()
+        return self._predictor
 
     def _has_model(self) -> bool:
-        """Asked before every batch until it is true, so only where anything changed."""
+        """Called before every batch until it is true, so it reads the state file only if that changed."""
         changed_ns = state_file.changed_ns(self._models_dir)
         if changed_ns == self._changed_ns:
-            return self._any
+            return self._model_exists
         self._changed_ns = changed_ns
         try:
-            book = state_file.read(self._models_dir)
+            registry_state = state_file.read(self._models_dir)
         except ConfigError as error:
-            log.error("no model is used", reason=str(error))  # noqa: TRY400 (no stack to show)
-            self._any = False
+            log.error("model_states_rejected", reason=str(error))  # noqa: TRY400 (no stack to show)
+            self._model_exists = False
         else:
-            self._any = book.live is not None or bool(book.shadows)
-        return self._any
+            self._model_exists = registry_state.live is not None or bool(registry_state.shadows)
+        return self._model_exists

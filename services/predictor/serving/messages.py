@@ -1,4 +1,4 @@
-"""Probabilities -> the message people and the loader get."""
+"""Builds prediction messages from probabilities."""
 
 from __future__ import annotations
 
@@ -13,57 +13,65 @@ from services.predictor.model.interface import Probabilities
 from shared.events import NAMESPACE, Decision, HeadProbability, Prediction
 
 
-class Subject(NamedTuple):
-    """What a prediction is about and what it was made from; instants in microseconds since 1970."""
+class PredictionInput(NamedTuple):
+    """What a prediction is about and what it was made from. Instants are in microseconds since 1970."""
 
     event_key: str
     state: State
     as_of_us: float
     scheduled_us: float
-    taken: Sequence[bool]
+    occupied: Sequence[bool]
     feature_hash: str
     inputs: tuple[str, ...]
 
 
-class Manner(NamedTuple):
-    """How it was made: by a model that is only tried, by a replay."""
+class Provenance(NamedTuple):
+    """How a prediction was made: by a shadow or by the live model, live or in a replay."""
 
     shadow: bool = False
     replayed: bool = False
 
 
-def prediction_id(subject: Subject, model_version: str) -> UUID:
-    """The same features give the same id: a repeated prediction is the same prediction."""
-    return uuid5(NAMESPACE, f"prediction/{subject.event_key}/{subject.state}/{model_version}/{subject.feature_hash}")
-
-
-def prediction_of(
-    subject: Subject, model_version: str, told: Probabilities, row: int, manner: Manner, decision: Decision | None
-) -> Prediction:
-    return Prediction(
-        source=subject.event_key.split(":", 1)[0],
-        event_key=subject.event_key,
-        as_of=instant_of(subject.as_of_us),
-        scheduled_at=instant_of(subject.scheduled_us),
-        state=subject.state,
-        model_version=model_version,
-        feature_hash=subject.feature_hash,
-        inputs=subject.inputs,
-        probabilities=tuple(_heads(subject.taken, told, row)),
-        decision=decision,
-        shadow=manner.shadow,
-        replayed=manner.replayed,
+def prediction_id(prediction_input: PredictionInput, model_version: str) -> UUID:
+    """The same features give the same id, so a repeated prediction is the same prediction."""
+    return uuid5(
+        NAMESPACE,
+        f"prediction/{prediction_input.event_key}/{prediction_input.state}/{model_version}/{prediction_input.feature_hash}",
     )
 
 
-def _heads(taken: Sequence[bool], told: Probabilities, row: int) -> Iterator[HeadProbability]:
-    slots = [index for index, is_taken in enumerate(taken) if is_taken]
+def prediction_of(
+    prediction_input: PredictionInput,
+    model_version: str,
+    probabilities: Probabilities,
+    row: int,
+    provenance: Provenance,
+    decision: Decision | None,
+) -> Prediction:
+    return Prediction(
+        source=prediction_input.event_key.split(":", 1)[0],
+        event_key=prediction_input.event_key,
+        as_of=instant_of(prediction_input.as_of_us),
+        scheduled_at=instant_of(prediction_input.scheduled_us),
+        state=prediction_input.state,
+        model_version=model_version,
+        feature_hash=prediction_input.feature_hash,
+        inputs=prediction_input.inputs,
+        probabilities=tuple(_heads(prediction_input.occupied, probabilities, row)),
+        decision=decision,
+        shadow=provenance.shadow,
+        replayed=provenance.replayed,
+    )
+
+
+def _heads(occupied: Sequence[bool], probabilities: Probabilities, row: int) -> Iterator[HeadProbability]:
+    slots = [index for index, is_taken in enumerate(occupied) if is_taken]
     for index in slots:
-        yield HeadProbability(head="result", slot=index + 1, label="win", probability=told.win[row, index])
+        yield HeadProbability(head="result", slot=index + 1, label="win", probability=probabilities.win[row, index])
     for index in slots:
-        yield HeadProbability(head="top3", slot=index + 1, label="top3", probability=told.top3[row, index])
-    for label, probability in zip(TREND, told.trend[row], strict=True):
+        yield HeadProbability(head="top3", slot=index + 1, label="top3", probability=probabilities.top3[row, index])
+    for label, probability in zip(TREND, probabilities.trend[row], strict=True):
         yield HeadProbability(head="trend", label=label, probability=probability)
     for index in slots:
-        for label, probability in zip(BEHAVIOUR, told.behaviour[row, index], strict=True):
+        for label, probability in zip(BEHAVIOUR, probabilities.behaviour[row, index], strict=True):
             yield HeadProbability(head="behaviour", slot=index + 1, label=label, probability=probability)

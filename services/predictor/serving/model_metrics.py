@@ -1,4 +1,4 @@
-"""Publishes as metrics which model is live, how models did lately, and how far features drifted."""
+"""Publishes metrics of the models: the live version, recent scores, and the drift of features."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from shared.runtime.metrics import Metrics
 
 if TYPE_CHECKING:
     from services.predictor.monitoring.drift import Drift
-    from services.predictor.monitoring.rolling_scores import Summary
+    from services.predictor.monitoring.rolling_scores import ScoreSummary
 
 
 class ModelMetrics:
-    """One thread."""
+    """For one thread."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
         self._version: str | None = None
 
-    def publish(self, model_version: str | None, summaries: Sequence[Summary], drift: Drift) -> None:
+    def publish(self, model_version: str | None, summaries: Sequence[ScoreSummary], drift: Drift) -> None:
         version = model_version or "none"
         if version != self._version:
             self._metrics.model_info.clear()
@@ -28,7 +28,7 @@ class ModelMetrics:
         self._publish_scores(summaries)
         self._publish_drift(drift)
 
-    def _publish_scores(self, summaries: Sequence[Summary]) -> None:
+    def _publish_scores(self, summaries: Sequence[ScoreSummary]) -> None:
         metrics = self._metrics
         for each in summaries:
             labels = (f"result/{each.state}", each.model)

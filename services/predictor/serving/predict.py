@@ -1,7 +1,7 @@
-"""The predictor's handler: loaded-events in, predictions out, by the live model and by each of its shadows.
+"""The predictor's handler: turns loaded events into predictions, by the live model and by each shadow.
 
-A listed event is predicted from its card, an observed one from card and observation; whatever is past costs no
-query, so an archive passes at full speed. Files, database, broker and time come in through the constructor.
+A listed event is predicted from its card, an observed one from card and observation. Past events cost no query, so an
+archive passes at full speed. Files, database, broker and clock are passed to the constructor.
 """
 
 from __future__ import annotations
@@ -13,196 +13,224 @@ from uuid import UUID
 import numpy as np
 import structlog
 
-from services.predictor.data.events import STATES, Events, Floats, Ints, State, events_of, fitting
+from services.predictor.data.events import STATES, Events, Floats, Ints, State, events_of, supported_events
 from services.predictor.data.profile import PROFILES, Profile, source_of
 from services.predictor.features.history import History
 from services.predictor.features.inputs import Inputs, inputs_of
-from services.predictor.model.active import InUse, Serving
+from services.predictor.model.active import ActiveModel, ActiveModels
 from services.predictor.model.interface import Model, Models, Probabilities
 from services.predictor.monitoring.drift import Drift
-from services.predictor.monitoring.rolling_scores import Summary
+from services.predictor.monitoring.rolling_scores import ScoreSummary
 from services.predictor.monitoring.scoring import ScoredFacts, Scoring
-from services.predictor.serving.decisions import Deciding, DecisionFacts
-from services.predictor.serving.deduplication import Loaded, Once, Tail
+from services.predictor.serving.decisions import DecisionFacts, PolicyRunner
+from services.predictor.serving.deduplication import LoadedPredictions, SentPredictions, TopicTail
 from services.predictor.serving.explanation import Explanation, explain
-from services.predictor.serving.history_cache import Memory, SettledFacts
-from services.predictor.serving.messages import Manner, Subject, prediction_id, prediction_of
-from services.predictor.serving.requests import Asked, asked_by, just_settled, rows_to_tell
+from services.predictor.serving.history_cache import HistoryCache, SettledFacts
+from services.predictor.serving.messages import PredictionInput, Provenance, prediction_id, prediction_of
+from services.predictor.serving.requests import PredictionRequest, recently_settled, requests_in, rows_to_predict
 from shared.broker.contract import NewRecord
 from shared.clock import Clock
 from shared.errors import ConfigError
 from shared.events import Decision
-from shared.records import Received, encode
+from shared.records import DecodedRecord, encode
 from shared.topics import PREDICTIONS
 
 log = structlog.get_logger("predictor")
 
 
-class Facts(SettledFacts, DecisionFacts, Loaded, Protocol):
-    """Of the tables (storage/postgres_facts.py). Each call raises TransientError when they are away."""
+class Facts(SettledFacts, DecisionFacts, LoadedPredictions, Protocol):
+    """Facts from the tables (storage/postgres_facts.py). Each call raises TransientError if the database is
+    unavailable."""
 
 
-class Parts(NamedTuple):
-    """What a predictor may do without: the topic's end (else only the tables say what was told), scores."""
+class PredictorDependencies(NamedTuple):
+    """Optional dependencies. `tail`: None finds earlier predictions in the tables only. `scored`: None computes no
+    scores."""
 
-    tail: Tail | None = None
+    tail: TopicTail | None = None
     scored: ScoredFacts | None = None
     profiles: Mapping[str, Profile] = PROFILES
 
 
 class Predictor:
-    """`handle` may run twice on a batch: it gives the same records again. One thread; others may read `detail`."""
+    """`handle` returns the same records if it runs twice on a batch. For one thread; others may call `detail`."""
 
-    def __init__(self, facts: Facts, models: Models, clock: Clock, parts: Parts = Parts()) -> None:  # noqa: B008 (frozen)
-        self.in_use = InUse(models)
-        self.memory = Memory(facts, parts.profiles)
+    def __init__(
+        self,
+        facts: Facts,
+        models: Models,
+        clock: Clock,
+        dependencies: PredictorDependencies = PredictorDependencies(),  # noqa: B008 (frozen)
+    ) -> None:
+        self.active_models = ActiveModels(models)
+        self.history_cache = HistoryCache(facts, dependencies.profiles)
         self.drift = Drift()
         self._facts, self._clock = facts, clock
-        self._once = Once(facts, parts.tail)
-        self._scoring = Scoring(parts.scored)
-        self._deciding = Deciding(facts)
+        self._sent = SentPredictions(facts, dependencies.tail)
+        self._scoring = Scoring(dependencies.scored)
+        self._policy_runner = PolicyRunner(facts)
 
     @property
-    def summaries(self) -> list[Summary]:
-        """How the models did lately."""
+    def summaries(self) -> list[ScoreSummary]:
+        """Recent scores of the models."""
         return self._scoring.summaries()
 
     @property
     def model_version(self) -> str | None:
-        """The live model; None: nothing is predicted, or by shadows only."""
-        return self.in_use.live.version if self.in_use.live else None
+        """Version of the live model; None: there is none."""
+        return self.active_models.live.version if self.active_models.live else None
 
     def detail(self) -> dict[str, Any]:
-        """For the status page: the models in use, how they did lately, what is wrong."""
-        found: dict[str, Any] = {
+        """For the status page: the active models, their recent scores, and problems."""
+        detail: dict[str, Any] = {
             "model_version": self.model_version,
-            "shadows": [model.version for model in self.in_use.shadows],
-            "scores": [_shown(each) for each in self._scoring.summaries()],
+            "shadows": [model.version for model in self.active_models.shadows],
+            "scores": [_summary_json(each) for each in self._scoring.summaries()],
             "drift": self.drift.worst(),
         }
-        troubles = self._scoring.troubles(self.model_version)
-        return {**found, "trouble": "; ".join(troubles)} if troubles else found
+        problems = self._scoring.problems(self.model_version)
+        return {**detail, "trouble": "; ".join(problems)} if problems else detail
 
-    def handle(self, batch: Sequence[Received]) -> list[NewRecord]:
-        """Raises TransientError when the database or the broker is away."""
+    def handle(self, batch: Sequence[DecodedRecord]) -> list[NewRecord]:
+        """Raises TransientError if the database or the broker is unavailable."""
         now = self._clock.now()
-        if self.in_use.look(now):
-            self.drift.judge(self.in_use.live)
-        if not self.in_use.all:
+        if self.active_models.refresh(now):
+            self.drift.compare_with(self.active_models.live)
+        if not self.active_models.all:
             return []
-        self._scoring.judge(just_settled(batch, now), self.in_use.all)
-        asked = asked_by(batch, now)
-        if not asked:
+        self._scoring.score(recently_settled(batch, now), self.active_models.all)
+        requests = requests_in(batch, now)
+        if not requests:
             return []
-        self.memory.refresh()
-        return [record for each in asked for record in self._predict(each)]
+        self.history_cache.refresh()
+        return [record for each in requests for record in self._predict(each)]
 
     def explain(self, event_key: str, state: State) -> Explanation | None:
-        """Why the live model says what it says; None: there is none, or the event was not known in that state."""
-        self.in_use.look(self._clock.now())
-        model, source = self.in_use.live, source_of(event_key)
-        if model is None or self.memory.history(source) is None:
+        """Explains the live model's prediction; None: no model is live, or the event was not known in this state."""
+        self.active_models.refresh(self._clock.now())
+        model, source = self.active_models.live, source_of(event_key)
+        if model is None or self.history_cache.history(source) is None:
             return None
-        self.memory.refresh()
-        history = self.memory.history(source)
-        if history is None or not _reads(model, history):
+        self.history_cache.refresh()
+        history = self.history_cache.history(source)
+        if history is None or not _matches_profile(model, history):
             return None
         events = self._events([event_key], history)
         events = events[np.isfinite(events.as_of_us(state))]
         return explain(model, events, history, state)[0] if len(events) else None
 
-    def _predict(self, asked: Asked) -> list[NewRecord]:
+    def _predict(self, request: PredictionRequest) -> list[NewRecord]:
         sources: dict[str, list[str]] = {}
-        for key in asked.records:
+        for key in request.records:
             sources.setdefault(source_of(key), []).append(key)
-        return [record for source, keys in sources.items() for record in self._predict_of(source, keys, asked)]
+        return [record for source, keys in sources.items() for record in self._predict_of(source, keys, request)]
 
-    def _predict_of(self, source: str, keys: Sequence[str], asked: Asked) -> list[NewRecord]:
-        """Of one source; by the models that were made for its profile."""
-        history = self.memory.history(source)
+    def _predict_of(self, source: str, keys: Sequence[str], request: PredictionRequest) -> list[NewRecord]:
+        """Predictions for events of one source, by the models that were trained for its profile."""
+        history = self.history_cache.history(source)
         if history is None:
             return []
         events = self._events(keys, history)
         records = []
-        for serving in self.in_use.all:
-            if not _reads(serving.model, history):
+        for active in self.active_models.all:
+            if not _matches_profile(active.model, history):
                 continue
             for state in STATES:
-                rows = rows_to_tell(events, state, asked)
+                rows = rows_to_predict(events, state, request)
                 if len(rows):
-                    records += self._tell(serving, events[rows], history, state, asked)
+                    records += self._new_predictions(active, events[rows], history, state, request)
         return records
 
     def _events(self, keys: Sequence[str], history: History) -> Events:
         slots = history.profile.slots
-        return events_of(fitting(self._facts.events(keys), slots), slots)
+        return events_of(supported_events(self._facts.events(keys), slots), slots)
 
-    def _tell(self, serving: Serving, events: Events, history: History, state: State, asked: Asked) -> list[NewRecord]:
-        """What is new of these events by this model. A shadow's failure is its own."""
+    def _new_predictions(
+        self, active: ActiveModel, events: Events, history: History, state: State, request: PredictionRequest
+    ) -> list[NewRecord]:
+        """New predictions of these events by this model. If a shadow fails, it is disabled, and the batch continues."""
         try:
-            inputs = inputs_of(events, history, serving.model.description.encoding, state)
-            told = serving.model.probabilities(inputs)
+            inputs = inputs_of(events, history, active.model.description.encoding, state)
+            probabilities = active.model.probabilities(inputs)
         except Exception as error:
-            if not serving.shadow:
+            if not active.shadow:
                 raise
-            self.in_use.leave_out(serving.model, error)
+            self.active_models.disable_shadow(active.model, error)
             return []
-        if not serving.shadow and not asked.is_replay:
-            self.drift.note(inputs, state)
-        subjects = _subjects(events, inputs, state, asked, serving.model.version)
-        self._once.prepare(subjects)
-        new = [row for row, (event_id, each) in enumerate(subjects.items()) if self._once.is_new(event_id, each.inputs)]
-        decisions = self._decisions(serving, events, inputs, told, state, np.array(new, dtype=np.int64))
-        return _records(serving, subjects, told, decisions, asked)
+        if not active.shadow and not request.is_replay:
+            self.drift.add(inputs, state)
+        prediction_inputs = _prediction_inputs(events, inputs, state, request, active.model.version)
+        self._sent.prepare(prediction_inputs)
+        new = [
+            row
+            for row, (event_id, each) in enumerate(prediction_inputs.items())
+            if self._sent.is_new(event_id, each.inputs)
+        ]
+        decisions = self._decisions(active, events, inputs, probabilities, state, np.array(new, dtype=np.int64))
+        return _records(active, prediction_inputs, probabilities, decisions, request)
 
     def _decisions(
-        self, serving: Serving, events: Events, inputs: Inputs, told: Probabilities, state: State, rows: Ints
+        self,
+        active: ActiveModel,
+        events: Events,
+        inputs: Inputs,
+        probabilities: Probabilities,
+        state: State,
+        rows: Ints,
     ) -> dict[int, Decision | None]:
-        """A policy that does not fit its model is no reason to keep the model's probabilities back."""
+        """If the policy does not match the model, the probabilities are sent without decisions."""
         try:
-            return self._deciding.decide(serving.model, events, inputs, told, state, rows)
+            return self._policy_runner.decide(active.model, events, inputs, probabilities, state, rows)
         except ConfigError as error:
-            log.error("no decisions", model_version=serving.model.version, reason=str(error))  # noqa: TRY400
+            log.error("decisions_failed", model_version=active.model.version, reason=str(error))  # noqa: TRY400
             return dict.fromkeys(rows.tolist())
 
 
-def _reads(model: Model, history: History) -> bool:
-    """Whether the model was made for the profile of this history."""
+def _matches_profile(model: Model, history: History) -> bool:
+    """Whether the model was trained for the profile of this history."""
     return model.description.encoding.names.profile.name == history.profile.name
 
 
-def _shown(summary: Summary) -> dict[str, Any]:
-    found = {name: round(value, 4) if isinstance(value, float) else value for name, value in summary._asdict().items()}
+def _summary_json(summary: ScoreSummary) -> dict[str, Any]:
+    rounded = {
+        name: round(value, 4) if isinstance(value, float) else value for name, value in summary._asdict().items()
+    }
     behind = summary.behind and [round(value, 4) for value in summary.behind]
-    return {**found, "behind": behind}
+    return {**rounded, "behind": behind}
 
 
-def _subjects(events: Events, inputs: Inputs, state: State, asked: Asked, version: str) -> dict[UUID, Subject]:
-    """By the id of its prediction, one an event, in the events' order."""
-    found = {}
+def _prediction_inputs(
+    events: Events, inputs: Inputs, state: State, request: PredictionRequest, version: str
+) -> dict[UUID, PredictionInput]:
+    """By prediction id, one per event, in the order of the events."""
+    by_id = {}
     as_of: Floats = events.as_of_us(state)
     for row, feature_hash in enumerate(inputs.hashes()):
         key = str(events.event_key[row])
-        first = asked.first(key, state)
-        assert first is not None  # noqa: S101  # rows_to_tell saw to it
-        taken, places = inputs.taken[row].tolist(), (first.record.place,)
-        subject = Subject(key, state, as_of[row], events.scheduled_us[row], taken, feature_hash, places)
-        found[prediction_id(subject, version)] = subject
-    return found
+        first = request.first(key, state)
+        assert first is not None  # noqa: S101  # `rows_to_predict` selected events with a record
+        occupied, places = inputs.occupied[row].tolist(), (first.record.place,)
+        prediction_input = PredictionInput(
+            key, state, as_of[row], events.scheduled_us[row], occupied, feature_hash, places
+        )
+        by_id[prediction_id(prediction_input, version)] = prediction_input
+    return by_id
 
 
 def _records(
-    serving: Serving,
-    subjects: Mapping[UUID, Subject],
-    told: Probabilities,
+    active: ActiveModel,
+    prediction_inputs: Mapping[UUID, PredictionInput],
+    probabilities: Probabilities,
     decisions: Mapping[int, Decision | None],
-    asked: Asked,
+    request: PredictionRequest,
 ) -> list[NewRecord]:
-    """`decisions`: of the rows that are told, None where the policy says nothing."""
-    manner = Manner(serving.shadow, asked.is_replay)
+    """Records of the rows in `decisions`; a decision is None if there is no policy."""
+    provenance = Provenance(active.shadow, request.is_replay)
     records = []
-    for row, (event_id, subject) in enumerate(subjects.items()):
+    for row, (event_id, prediction_input) in enumerate(prediction_inputs.items()):
         if row in decisions:
-            message = prediction_of(subject, serving.model.version, told, row, manner, decisions[row])
-            records.append(encode(message, PREDICTIONS, "prediction/1", event_id, "predictor", asked.revision))
+            message = prediction_of(
+                prediction_input, active.model.version, probabilities, row, provenance, decisions[row]
+            )
+            records.append(encode(message, PREDICTIONS, "prediction/1", event_id, "predictor", request.revision))
     return records

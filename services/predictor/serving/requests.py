@@ -1,4 +1,4 @@
-"""Which records ask for predictions, and of which events in which state of knowledge."""
+"""Finds the predictions that records request: of which events, in which state of knowledge."""
 
 from __future__ import annotations
 
@@ -10,28 +10,29 @@ import numpy as np
 
 from services.predictor.data.events import Events, Ints, State
 from shared.events import LoadedEvent
-from shared.records import LIVE, Received
+from shared.records import LIVE, DecodedRecord
 
-# What settled longer ago than this is history being loaded, not a live event whose prediction should be judged.
+# An event that settled longer ago is history being loaded, not a live event whose prediction is scored.
 SCORED_WITHIN = timedelta(days=2)
 OPEN = ("listed", "observed")
-# Of these nobody will ever know who would have won.
+# These events will never have a winner.
 CALLED_OFF = ("cancelled", "postponed")
 
 
-class Asked(NamedTuple):
-    """Records that ask for predictions, by event, in the order in which they came; all of one revision."""
+class PredictionRequest(NamedTuple):
+    """Records that request predictions, by event, in order of arrival; all of one revision."""
 
     revision: str
-    records: Mapping[str, Sequence[Received]]
+    records: Mapping[str, Sequence[DecodedRecord]]
 
     @property
     def is_replay(self) -> bool:
         return self.revision != LIVE
 
-    def first(self, event_key: str, state: State) -> Received | None:
-        """The record that leads to the prediction; later ones of the batch change nothing in it, so that it is the same
-        prediction however batches are cut. A changed card changes both states, an observation only its own."""
+    def first(self, event_key: str, state: State) -> DecodedRecord | None:
+        """The record that leads to the prediction; None: none does. Later records of the batch do not count, so that
+        the prediction does not depend on how batches are cut. A changed card changes both states, an observation only
+        its own."""
         return next(
             (
                 item
@@ -42,21 +43,21 @@ class Asked(NamedTuple):
         )
 
 
-def asked_by(batch: Sequence[Received], now: datetime) -> list[Asked]:
-    """Live records ask of what is upcoming: after its deadline nothing is predicted. A replay asks of whatever it is
-    about, as of then."""
-    found: dict[str, dict[str, list[Received]]] = {}
+def requests_in(batch: Sequence[DecodedRecord], now: datetime) -> list[PredictionRequest]:
+    """A live record requests a prediction only of an upcoming event: nothing is predicted after the deadline. A replay
+    requests predictions of all its events, as of then."""
+    by_revision: dict[str, dict[str, list[DecodedRecord]]] = {}
     for item in batch:
         message: LoadedEvent = item.message
         if message.kind not in OPEN or message.scheduled_at is None:
             continue
         if item.revision != LIVE or message.scheduled_at > now:
-            found.setdefault(item.revision, {}).setdefault(message.event_key, []).append(item)
-    return [Asked(revision, records) for revision, records in found.items()]
+            by_revision.setdefault(item.revision, {}).setdefault(message.event_key, []).append(item)
+    return [PredictionRequest(revision, records) for revision, records in by_revision.items()]
 
 
-def just_settled(batch: Iterable[Received], now: datetime) -> list[str]:
-    """Keys of events that ended lately."""
+def recently_settled(batch: Iterable[DecodedRecord], now: datetime) -> list[str]:
+    """Keys of events that settled recently."""
     return [
         item.message.event_key
         for item in batch
@@ -66,11 +67,11 @@ def just_settled(batch: Iterable[Received], now: datetime) -> list[str]:
     ]
 
 
-def rows_to_tell(events: Events, state: State, asked: Asked) -> Ints:
-    """Rows that are known in this state, in time. What became known after the deadline leads to no prediction, in a
-    replay either: a card that was corrected later is not what was known."""
+def rows_to_predict(events: Events, state: State, request: PredictionRequest) -> Ints:
+    """Rows that are known in this state in time. A fact that became known after the deadline leads to no prediction, in
+    a replay either: a card that was corrected later is not what was known."""
     as_of = events.as_of_us(state)
     known = np.isfinite(as_of) & (as_of <= events.scheduled_us)
-    known &= ~np.isin(events.status, CALLED_OFF) if asked.is_replay else np.isin(events.status, OPEN)
-    wanted = [asked.first(str(key), state) is not None for key in events.event_key]
-    return np.flatnonzero(known & np.array(wanted, dtype=np.bool_)).astype(np.int64)
+    known &= ~np.isin(events.status, CALLED_OFF) if request.is_replay else np.isin(events.status, OPEN)
+    requested = [request.first(str(key), state) is not None for key in events.event_key]
+    return np.flatnonzero(known & np.array(requested, dtype=np.bool_)).astype(np.int64)

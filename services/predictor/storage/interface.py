@@ -1,4 +1,4 @@
-"""What a predictor reads from the tables, as types."""
+"""Types of what the predictor reads from the tables."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from services.predictor.data.events import State
 from shared.events import Decision
 
 
-class Told(NamedTuple):
-    """The newest live prediction of one settled event in one state, made before the start: P(win) by slot, who won."""
+class StoredPrediction(NamedTuple):
+    """The newest live prediction of a settled event in one state before its start: P(win) by slot, and the winner."""
 
     event_key: str
     state: State
@@ -22,8 +22,8 @@ class Told(NamedTuple):
     as_of_us: float
 
 
-class Decided(NamedTuple):
-    """What the newest live prediction of an event, made before its start, would have done."""
+class StoredDecision(NamedTuple):
+    """The policy's decision in the newest live prediction of an event before its start."""
 
     event_key: str
     session_key: str
@@ -33,10 +33,10 @@ class Decided(NamedTuple):
     decision: Decision
 
 
-class Change(NamedTuple):
-    """An event that has a result, as it stands now. `version` rises with every fact of it that is stored.
+class EventChange(NamedTuple):
+    """The current state of an event with a result. `version` rises with every fact stored of the event.
 
-    A `status` other than "settled" says that it is history no longer: it was found to be void, say.
+    A `status` other than "settled" removes the event from the history, e.g. because it became void.
     """
 
     event_key: str
@@ -46,27 +46,27 @@ class Change(NamedTuple):
 
 
 class Position(NamedTuple):
-    """How far a reader of changes has come; only the database can say what comes after it.
+    """Position of a reader of changes; only the database can tell what comes after it.
 
-    `oldest`: the oldest transaction that was not over when the reader looked. `met`: the changes of transactions from
-    there on that were over all the same.
+    `oldest`: the oldest transaction that was running at the last read. `seen_changes`: the changes of later
+    transactions that had already ended then.
     """
 
     oldest: str
-    met: frozenset[Change] = frozenset()
+    seen_changes: frozenset[EventChange] = frozenset()
 
 
 class Changes(NamedTuple):
-    """What is new since a position, each event once in the order of their keys, and where to go on."""
+    """The changes since a position, each event once in key order, and the position to continue from."""
 
-    events: tuple[Change, ...]
+    events: tuple[EventChange, ...]
     position: Position
 
 
 @contextmanager
-def without_collection() -> Iterator[None]:
-    """While millions of records are made that hold no circles: looking for some, again and again, takes as long as
-    making them."""
+def gc_disabled() -> Iterator[None]:
+    """Disables garbage collection while millions of records without reference cycles are created: the collections
+    would take as long as creating the records."""
     was_on = gc.isenabled()
     gc.disable()
     try:

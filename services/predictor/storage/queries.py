@@ -1,5 +1,4 @@
-"""What the predictor asks of the `analytics` views, and of a few columns of `facts`. Constants only; every value is a
-parameter.
+"""SQL queries of the predictor on the `analytics` views and on a few columns of `facts`. Every value is a parameter.
 
 An event's `conditions` are those of its result and are never read here: only `observed_conditions` was known before.
 """
@@ -17,7 +16,7 @@ SELECT e.event_key, e.session_key, e.number, e.status, e.title, e.distance_m, e.
        {_US.format("e.settled_at")}
 FROM analytics.events e WHERE {{0}} AND e.listed_at IS NOT NULL
 """
-# One row an entry of the card: what was observed of it and what became of it beside it.
+# One row per entry of the card, with its observation and its outcome.
 _ENTRIES = """
 SELECT t.event_key, t.slot, t.entity_key, t.measures, t.categories, s.course, s.measures,
        o.place, o.code, o.course, o.start_timing_s, coalesce(o.refunded, false)
@@ -41,8 +40,8 @@ SESSIONS_OF = f"{_SESSIONS} WHERE session_key = ANY(%(sessions)s)"
 SESSIONS = f"{_SESSIONS} WHERE %(until)s::date IS NULL OR date <= %(until)s"
 
 POSITION = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text"
-# One statement, so one snapshot for the position and for what is seen from it. What is visible is older than the
-# snapshot's xmax: numbers beyond are relics of another server, from which the database was copied.
+# One statement, so that the position and the changes come from one snapshot. Visible transactions are older than the
+# snapshot's xmax: higher numbers were written on another server, from which the database was copied.
 CHANGES = f"""
 SELECT p.oldest::text, c.event_key, c.version, c.status, {_US.format("c.settled_at")}
 FROM (SELECT pg_snapshot_xmin(s) AS oldest, pg_snapshot_xmax(s) AS beyond FROM pg_current_snapshot() s) p
@@ -50,8 +49,8 @@ LEFT JOIN (facts.versions v JOIN facts.events c ON c.id = v.event_id AND c.settl
     ON v.written_by >= %(after)s::xid8 AND v.written_by < p.beyond
 """
 
-# The newest prediction per event, state and slot that was made before the start, where exactly one entry won.
-TOLD = f"""
+# The newest prediction per event, state and slot made before the start, of events with exactly one winner.
+SETTLED_PREDICTIONS = f"""
 SELECT DISTINCT ON (p.event_key, p.state, p.slot)
        p.event_key, p.state, p.slot, p.probability, w.slot, p.model_version, {_US.format("p.as_of")}
 FROM analytics.predictions p
@@ -62,7 +61,7 @@ WHERE p.head = 'result' AND NOT p.shadow
 ORDER BY p.event_key, p.state, p.slot, p.as_of DESC, p.model_version DESC
 """
 
-# `state DESC`: of two as of the same instant the one that knew the observation.
+# `state DESC`: of two predictions as of the same instant, the one that knew the observation.
 DECISIONS = f"""
 SELECT d.event_key, d.session_key, d.state, d.model_version, {_US.format("d.as_of")}, d.decision
 FROM (SELECT DISTINCT ON (p.event_key) p.*, e.scheduled_at
@@ -74,7 +73,7 @@ ORDER BY d.scheduled_at, d.event_key COLLATE "C"
 
 PREDICTIONS_LOADED = "SELECT record_id FROM facts.predictions WHERE record_id = ANY(%(ids)s)"
 
-# Wins per slot over the events that had settled when the first prediction was made.
+# Wins per slot over the events that had settled at `before`.
 WINS_BEFORE = """
 SELECT o.slot, count(*) FROM analytics.outcomes o JOIN analytics.events e USING (event_key)
 WHERE o.place = 1 AND e.status = 'settled' AND e.settled_at <= %(before)s GROUP BY o.slot

@@ -1,4 +1,4 @@
-"""Members as one model: pooled, calibrated and judged on the validation events."""
+"""Assembles the members into one model: pools, calibrates and evaluates them on the validation events."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import numpy as np
 from services.predictor.data.events import STATES, Events, State
 from services.predictor.data.instants import day_of
 from services.predictor.data.targets import Targets, terciles_of
-from services.predictor.evaluation.comparison import Opinion, figures_of
-from services.predictor.evaluation.measures import log_loss, two_way_loss
+from services.predictor.evaluation.comparison import Forecast, figures_of
+from services.predictor.evaluation.measures import binary_log_loss, log_loss
 from services.predictor.evaluation.quality import in_first_places
-from services.predictor.evaluation.stability_index import Bins, bins_of
+from services.predictor.evaluation.stability_index import Bins, fit_bins
 from services.predictor.features.inputs import tree_entries
 from services.predictor.learners.network.inference import logits_of
 from services.predictor.learners.network.network import Network
@@ -21,144 +21,152 @@ from services.predictor.learners.softmax import softmax
 from services.predictor.model.ensemble import (
     TOP3_TREES,
     TREES,
-    Description,
+    Ensemble,
+    EnsembleDescription,
     Member,
     MemberOutput,
-    Trained,
     logits_in,
     mean_of,
     scores_in,
     tree_scores,
 )
 from services.predictor.model.pooling import Pooling, fit_mixing, fit_result, fit_scaling, without_trees
-from services.predictor.training.dataset import Ground, seen_in
-from services.predictor.training.members import Learned
+from services.predictor.training.dataset import TrainingSet, known_in_state
+from services.predictor.training.members import FittedMember
 
-# Events whose features set the bins of drift.
+# Number of the newest training events whose features set the drift bins.
 DRIFT_EVENTS = 4000
 
 HEADS = ("result", "top3", "trend", "behaviour")
 Outputs = Mapping[State, Sequence[MemberOutput]]
-"""By state: what the members that speak in it say of the state's validation events, in the order of the members."""
+"""By state: outputs for its validation events of the members that predict in it, in the order of the members."""
 
 
-def pooled_model(ground: Ground, learned: Sequence[Learned], seed: int, tree_share: float) -> Trained:
-    """The members as one model, pooled and judged on the validation events."""
-    outputs = {state: _outputs(ground, learned, state) for state in ground.rows}
-    fitted = {state: _pooling(ground, outputs[state], state, tree_share) for state in ground.rows}
+def assemble_ensemble(dataset: TrainingSet, members: Sequence[FittedMember], seed: int, tree_share: float) -> Ensemble:
+    """The members as one model, pooled and evaluated on the validation events."""
+    outputs = {state: _outputs(dataset, members, state) for state in dataset.rows}
+    fitted = {state: _pooling(dataset, outputs[state], state, tree_share) for state in dataset.rows}
     pooling = {state: fitted.get(state) or without_trees(fitted["card"]) for state in STATES}
-    description = _description(ground, learned, outputs, pooling, seed)
-    model = Trained("", description, [each.model for each in learned])
-    metrics = {"validation_events": float(len(ground.rows["card"]))}
-    for state in ground.rows:
-        metrics |= {f"{state}_{name}": value for name, value in _figures(ground, model, outputs[state], state).items()}
+    description = _description(dataset, members, outputs, pooling, seed)
+    model = Ensemble("", description, [each.model for each in members])
+    metrics = {"validation_events": float(len(dataset.rows["card"]))}
+    for state in dataset.rows:
+        metrics |= {f"{state}_{name}": value for name, value in _metrics(dataset, model, outputs[state], state).items()}
     return replace(model, description=description.model_copy(update={"metrics": metrics}))
 
 
-def _outputs(ground: Ground, learned: Sequence[Learned], state: State) -> list[MemberOutput]:
-    inputs = ground.lesson.inputs[state][ground.rows[state]]
+def _outputs(dataset: TrainingSet, members: Sequence[FittedMember], state: State) -> list[MemberOutput]:
+    inputs = dataset.examples.inputs[state][dataset.rows[state]]
     entries = tree_entries(inputs)
     return [
         MemberOutput(
             member,
-            logits_of(model, inputs) if isinstance(model, Network) else tree_scores(model, entries, inputs.taken),
+            logits_of(model, inputs) if isinstance(model, Network) else tree_scores(model, entries, inputs.occupied),
         )
-        for member, model, _ in learned
+        for member, model, _ in members
         if member.state in {state, None}
     ]
 
 
 def _description(
-    ground: Ground, learned: Sequence[Learned], outputs: Outputs, pooling: dict[State, Pooling], seed: int
-) -> Description:
+    dataset: TrainingSet, members: Sequence[FittedMember], outputs: Outputs, pooling: dict[State, Pooling], seed: int
+) -> EnsembleDescription:
     """Without metrics."""
-    training = ground.lesson.training
-    events, days = ground.events[training], ground.events.day
-    return Description(
-        profile=ground.profile.name,
+    training = dataset.examples.training
+    events, days = dataset.events[training], dataset.events.day
+    return EnsembleDescription(
+        profile=dataset.profile.name,
         first_day=str(day_of(int(days[training].min()))),
         last_day=str(day_of(int(days[training].max()))),
         validation_first=str(day_of(int(days[~training].min()))),
         validation_last=str(day_of(int(days.max()))),
         events=len(events),
         seed=seed,
-        encoding=ground.encoding,
-        shape=next(each.model.shape for each in learned if isinstance(each.model, Network)),
-        members=tuple(_judged(ground, each.member, outputs) for each in learned),
+        encoding=dataset.encoding,
+        shape=next(each.model.shape for each in members if isinstance(each.model, Network)),
+        members=tuple(_with_log_loss(dataset, each.member, outputs) for each in members),
         pooling=pooling,
         terciles=terciles_of(events),
-        win_rate=tuple(ground.rates.slots.wins.tolist()),
-        top3_rate=tuple(ground.rates.slots.top3.tolist()),
-        drift=_drift(ground),
+        win_rate=tuple(dataset.rates.slots.wins.tolist()),
+        top3_rate=tuple(dataset.rates.slots.top3.tolist()),
+        drift=_drift_bins(dataset),
         metrics={},
     )
 
 
-def _judged(ground: Ground, member: Member, outputs: Outputs) -> Member:
-    """With its own loss on the validation events, before any calibration; a network's is that of observed events."""
+def _with_log_loss(dataset: TrainingSet, member: Member, outputs: Outputs) -> Member:
+    """The member with its own loss on the validation events, before calibration; a network's is that of observed events
+    if there are any."""
     state = member.state or ("observation" if "observation" in outputs else "card")
     scores = next(each.scores for each in outputs[state] if each.member == member)
-    events = ground.events[ground.rows[state]]
+    events = dataset.events[dataset.rows[state]]
     if member.kind == TOP3_TREES:
-        odds = np.asarray(scores)[events.taken]
-        loss = two_way_loss(1 / (1 + np.exp(-odds)), in_first_places(events.place[events.taken]))
+        odds = np.asarray(scores)[events.occupied]
+        loss = binary_log_loss(1 / (1 + np.exp(-odds)), in_first_places(events.place[events.occupied]))
     else:
         result = scores if isinstance(scores, np.ndarray) else scores.result.double().numpy()
-        loss = log_loss(softmax(result, events.taken), ground.winner[ground.rows[state]])
+        loss = log_loss(softmax(result, events.occupied), dataset.winner[dataset.rows[state]])
     return member.model_copy(update={"log_loss": float(loss.mean())})
 
 
-def _pooling(ground: Ground, outputs: Sequence[MemberOutput], state: State, tree_share: float) -> Pooling:
-    rows = ground.rows[state]
-    taken, judged, logits = ground.events.taken[rows], ground.lesson.targets[rows], logits_in(outputs)
+def _pooling(dataset: TrainingSet, outputs: Sequence[MemberOutput], state: State, tree_share: float) -> Pooling:
+    rows = dataset.rows[state]
+    occupied, targets, logits = dataset.events.occupied[rows], dataset.examples.targets[rows], logits_in(outputs)
     networks, trees, bias = fit_result(
-        mean_of([each.result for each in logits]), scores_in(outputs, TREES, state), taken, judged.winner, tree_share
+        mean_of([each.result for each in logits]),
+        scores_in(outputs, TREES, state),
+        occupied,
+        targets.winner,
+        tree_share,
     )
-    top3, top3_scores = mean_of([each.top3 for each in logits])[taken], scores_in(outputs, TOP3_TREES, state)
-    top3_trees = np.mean(top3_scores, axis=0)[taken] if top3_scores else None
-    came = in_first_places(judged.places)[taken].astype(np.int64)
+    top3, top3_scores = mean_of([each.top3 for each in logits])[occupied], scores_in(outputs, TOP3_TREES, state)
+    top3_trees = np.mean(top3_scores, axis=0)[occupied] if top3_scores else None
+    outcomes = in_first_places(targets.places)[occupied].astype(np.int64)
     trend, behaviour = mean_of([each.trend for each in logits]), mean_of([each.behaviour for each in logits])
-    known, started = judged.trend >= 0, judged.behaviour >= 0
+    known, started = targets.trend >= 0, targets.behaviour >= 0
     return Pooling(
         networks=networks,
         trees=trees,
         slot_bias=tuple(bias),
-        top3=fit_mixing(top3, top3_trees, came),
-        trend=fit_scaling(trend[known], judged.trend[known]),
-        behaviour=fit_scaling(behaviour[started], judged.behaviour[started]),
+        top3=fit_mixing(top3, top3_trees, outcomes),
+        trend=fit_scaling(trend[known], targets.trend[known]),
+        behaviour=fit_scaling(behaviour[started], targets.behaviour[started]),
     )
 
 
-def _figures(ground: Ground, model: Trained, outputs: Sequence[MemberOutput], state: State) -> dict[str, float]:
-    """All heads against what always telling the training's rates would have got; nothing of what cannot be measured
-    (where all come in the first three, no ranking of them is right)."""
-    rows = ground.rows[state]
-    events, targets = ground.events[rows], ground.lesson.targets[rows]
-    told = model.pooled(ground.lesson.inputs[state][rows], outputs)
-    figures = _quality(Opinion(told.win, told.top3, told.trend, told.behaviour), events, targets)
-    base = _quality(ground.rates.opinion(events.taken), events, targets)
-    figures |= {f"{name}_base": value for name, value in base.items() if name in HEADS}
-    return {name: value for name, value in figures.items() if np.isfinite(value)}
+def _metrics(dataset: TrainingSet, model: Ensemble, outputs: Sequence[MemberOutput], state: State) -> dict[str, float]:
+    """Metrics of all heads, and with suffix `_base` the losses of the constant base rates of training. Metrics that
+    cannot be computed are left out: if all entries come in the first three, no ranking of them can be right."""
+    rows = dataset.rows[state]
+    events, targets = dataset.events[rows], dataset.examples.targets[rows]
+    predictions = model.pool(dataset.examples.inputs[state][rows], outputs)
+    metrics = _quality(
+        Forecast(predictions.win, predictions.top3, predictions.trend, predictions.behaviour), events, targets
+    )
+    base = _quality(dataset.rates.forecast(events.occupied), events, targets)
+    metrics |= {f"{name}_base": value for name, value in base.items() if name in HEADS}
+    return {name: value for name, value in metrics.items() if np.isfinite(value)}
 
 
-def _quality(told: Opinion, events: Events, targets: Targets) -> dict[str, float]:
-    """A head's log-loss goes by the head's name."""
-    found = figures_of(told, events, targets)
-    return {"result" if name == "log_loss" else name.removesuffix("_log_loss"): found[name] for name in found}
+def _quality(forecast: Forecast, events: Events, targets: Targets) -> dict[str, float]:
+    """The log-loss of a head is named like the head."""
+    metrics = figures_of(forecast, events, targets)
+    return {"result" if name == "log_loss" else name.removesuffix("_log_loss"): metrics[name] for name in metrics}
 
 
-def _drift(ground: Ground) -> dict[str, Bins]:
-    """Of what is observed among observed events, of all else among cards; from the newest training events."""
-    lesson, encoding = ground.lesson, ground.encoding
-    found: dict[str, Bins] = {}
+def _drift_bins(dataset: TrainingSet) -> dict[str, Bins]:
+    """Bins of observation features over observed events, of all other features over cards; from the newest training
+    events."""
+    examples, encoding = dataset.examples, dataset.encoding
+    bins: dict[str, Bins] = {}
     for state in STATES:
-        rows = np.flatnonzero(lesson.training & seen_in(lesson, state))
-        inputs = lesson.inputs[state][rows[-DRIFT_EVENTS:]]
+        rows = np.flatnonzero(examples.training & known_in_state(examples, state))
+        inputs = examples.inputs[state][rows[-DRIFT_EVENTS:]]
         for names, groups, values in (
-            (encoding.entry_features, encoding.entry_groups, inputs.entry[inputs.taken]),
+            (encoding.entry_features, encoding.entry_groups, inputs.entry[inputs.occupied]),
             (encoding.event_features, encoding.event_groups, inputs.event),
         ):
             for column, (name, group) in enumerate(zip(names, groups, strict=True)):
                 if (group == "observation") == (state == "observation") and len(values):
-                    found[name] = bins_of(values[:, column])
-    return found
+                    bins[name] = fit_bins(values[:, column])
+    return bins

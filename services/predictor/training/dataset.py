@@ -1,4 +1,4 @@
-"""What a training stands on: features of all events, each as of its own instant, targets, who trains."""
+"""Builds the training set: features as of each event's own time, targets, and the train/validation masks."""
 
 from __future__ import annotations
 
@@ -12,28 +12,27 @@ from services.predictor.data.instants import day_number
 from services.predictor.data.profile import Profile
 from services.predictor.data.split import Split
 from services.predictor.data.targets import targets_of, terciles_of
-from services.predictor.features.encoding import Encoding, encoding_of
+from services.predictor.features.encoding import Encoding, fit_encoding
 from services.predictor.features.history import History
-from services.predictor.features.inputs import encoded
-from services.predictor.features.names import names_of
-from services.predictor.features.values import values_of
-from services.predictor.learners.base_rates import BaseRates, base_rates
-from services.predictor.learners.network.fit import Lesson
-from services.predictor.learners.network.network import Lines, Shape
+from services.predictor.features.inputs import encode
+from services.predictor.features.names import feature_names
+from services.predictor.features.values import feature_values
+from services.predictor.learners.base_rates import BaseRates, fit_base_rates
+from services.predictor.learners.network.fit import Examples
+from services.predictor.learners.network.network import LinearInit, Shape
 from shared.errors import ConfigError
 
-# Fewer events than this say nothing: their validation part would be a handful.
-LEAST_EVENTS = 100
+# With fewer events, the validation part is only a handful.
+MIN_EVENTS = 100
 
 
 @dataclass(frozen=True)
-class Ground:
-    """What training stands on. `rows`: of each state, the validation events that can be judged. `rates`: of the
-    training events."""
+class TrainingSet:
+    """`rows`: by state, the validation events that can be evaluated. `rates`: base rates of the training events."""
 
     events: Events
     encoding: Encoding
-    lesson: Lesson
+    examples: Examples
     shape: Shape
     rows: dict[State, Ints]
     rates: BaseRates
@@ -41,38 +40,42 @@ class Ground:
 
     @property
     def winner(self) -> Ints:
-        return self.lesson.targets.winner
+        return self.examples.targets.winner
 
 
-def ground_of(events: Events, profile: Profile, split: Split, without: Sequence[str] = ()) -> Ground:
-    """`without`: feature groups that are treated as unknown, to learn what they are worth.
+def training_set_of(events: Events, profile: Profile, split: Split, without: Sequence[str] = ()) -> TrainingSet:
+    """`without`: feature groups that are treated as unknown, to measure their contribution.
 
-    Raises ConfigError where there is too little to learn from.
+    Raises ConfigError if there are too few events.
     """
     events = events[(events.day <= day_number(split.validate_to)) & (events.status == "settled")]
-    events = events[np.isfinite(events.listed_us) & (events.taken.sum(axis=1) >= 2)]
+    events = events[np.isfinite(events.listed_us) & (events.occupied.sum(axis=1) >= 2)]
     training = events.day <= day_number(split.train_to)
-    taught, kept = int((training & events.has_winner).sum()), int((~training & events.has_winner).sum())
-    if taught < LEAST_EVENTS or not kept:
+    training_count, validation_count = (
+        int((training & events.has_winner).sum()),
+        int((~training & events.has_winner).sum()),
+    )
+    if training_count < MIN_EVENTS or not validation_count:
         raise ConfigError(
-            f"training needs at least {LEAST_EVENTS} settled events with their cards and a winner up to"
-            f" {split.train_to} and some to validate on up to {split.validate_to}, found {taught} and {kept}"
+            f"training needs at least {MIN_EVENTS} settled events with their cards and a winner up to"
+            f" {split.train_to} and some to validate on up to {split.validate_to}, found {training_count} and"
+            f" {validation_count}"
         )
     history = History(profile)
     history.fold(events)
-    names = names_of(events[training], profile)
-    values = {state: values_of(events, history, names, state) for state in STATES}
-    encoding = encoding_of(names, values["observation"], training)
-    inputs = {state: encoded(found, encoding) for state, found in values.items()}
+    names = feature_names(events[training], profile)
+    values = {state: feature_values(events, history, names, state) for state in STATES}
+    encoding = fit_encoding(names, values["observation"], training)
+    inputs = {state: encode(found, encoding) for state, found in values.items()}
     for group in without:
-        inputs = {state: found.without(encoding, group) for state, found in inputs.items()}
+        inputs = {state: found.without_group(encoding, group) for state, found in inputs.items()}
     targets = targets_of(events, terciles_of(events[training]))
     observed = values["observation"].observed
-    judged = ~training & (targets.winner >= 0)
-    rates = base_rates(events.taken[training], events.place[training], targets[training])
-    nothing = np.zeros(0)
-    lines = Lines(nothing, nothing, nothing, nothing, rates.slots.top3)
-    lesson = Lesson(inputs, observed, targets, training, judged, lines)
+    validating = ~training & (targets.winner >= 0)
+    rates = fit_base_rates(events.occupied[training], events.place[training], targets[training])
+    empty = np.zeros(0)
+    linear_init = LinearInit(empty, empty, empty, empty, rates.slots.top3)
+    examples = Examples(inputs, observed, targets, training, validating, linear_init)
     shape = Shape(
         slots=events.slots,
         entry_features=inputs["card"].entry.shape[2],
@@ -80,18 +83,19 @@ def ground_of(events: Events, profile: Profile, split: Split, without: Sequence[
         venues=len(names.venues),
         start_values=inputs["card"].starts.shape[3],
     )
-    states = [state for state in STATES if is_taught(lesson, state)]
-    rows = {state: np.flatnonzero(judged & seen_in(lesson, state)) for state in states}
-    return Ground(events, encoding, lesson, shape, rows, rates, profile)
+    states = [state for state in STATES if is_trainable(examples, state)]
+    rows = {state: np.flatnonzero(validating & known_in_state(examples, state)) for state in states}
+    return TrainingSet(events, encoding, examples, shape, rows, rates, profile)
 
 
-def seen_in(lesson: Lesson, state: State) -> Bools:
-    """(n,): the events that can be seen in this state."""
-    return lesson.observed if state == "observation" else np.ones(len(lesson.observed), dtype=np.bool_)
+def known_in_state(examples: Examples, state: State) -> Bools:
+    """(n,): the events that are known in this state."""
+    return examples.observed if state == "observation" else np.ones(len(examples.observed), dtype=np.bool_)
 
 
-def is_taught(lesson: Lesson, state: State) -> bool:
-    """A source may know no observations, or only of late: then there is nothing of its own to say in that state."""
-    usable = seen_in(lesson, state)
-    taught = lesson.training & usable & (lesson.targets.winner >= 0)
-    return bool(taught.sum() >= LEAST_EVENTS and (lesson.validating & usable).any())
+def is_trainable(examples: Examples, state: State) -> bool:
+    """Whether there are enough events to train on this state. A source may have no observations, or only recent
+    ones."""
+    usable = known_in_state(examples, state)
+    trainable = examples.training & usable & (examples.targets.winner >= 0)
+    return bool(trainable.sum() >= MIN_EVENTS and (examples.validation & usable).any())

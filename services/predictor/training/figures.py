@@ -1,4 +1,4 @@
-"""The pictures that a training and a back-test leave, drawn from what they measured."""
+"""Draws the pictures of a training and of a back-test."""
 
 from __future__ import annotations
 
@@ -9,85 +9,91 @@ from typing import NamedTuple
 from services.predictor.data.events import State
 from services.predictor.evaluation import charts
 from services.predictor.evaluation.bootstrap import Interval
-from services.predictor.evaluation.comparison import Judged, Opinion
+from services.predictor.evaluation.comparison import EvaluationSet, Forecast
 from services.predictor.evaluation.tables import Cell
-from services.predictor.policy.evaluate import EVERY_EVENT, OWN_CHOICE, Row
-from services.predictor.policy.hyperparameters import Progress
+from services.predictor.policy.evaluate import EVERY_EVENT, OWN_CHOICE, ReturnRow
+from services.predictor.policy.hyperparameters import EpochMetrics
 from services.predictor.policy.learning_curve import RETURN
-from services.predictor.training.train import Made
+from services.predictor.training.train import TrainingResult
 
 
-class BacktestShown(NamedTuple):
-    """What the model said of the judged events, its losses by month beside those of references, what each part of it
-    is worth (log-loss without it less that of the whole), and what policies returned."""
+class BacktestFigures(NamedTuple):
+    """The evaluated events, the model's forecasts of them, losses by month of the model and its references, the cost of
+    leaving out each feature group or member (log-loss without it minus that of the whole), and the policies'
+    returns."""
 
-    judged: Judged
-    opinion: Opinion
+    evaluation: EvaluationSet
+    forecast: Forecast
     months: Sequence[Mapping[str, Cell]]
     costs: Mapping[str, Interval]
-    policy: Sequence[Row]
+    policy: Sequence[ReturnRow]
 
 
-def training_pictures(made: Made, folder: Path) -> list[Path]:
-    """Reliability in the state that knows most, learning curves of networks and trees, and the agent's."""
-    drawn = []
-    if made.validation:
-        state: State = "observation" if "observation" in made.validation else "card"
-        validated = made.validation[state]
-        drawn.append(folder / "reliability.png")
-        charts.draw_reliability(drawn[-1], validated.told.win, validated.events.taken, validated.winner)
-    return [*drawn, *learning_pictures(made, folder)]
+def training_pictures(result: TrainingResult, folder: Path) -> list[Path]:
+    """Reliability in the state with the most knowledge, and learning curves of networks, trees and the agent."""
+    paths = []
+    if result.validation:
+        state: State = "observation" if "observation" in result.validation else "card"
+        validated = result.validation[state]
+        paths.append(folder / "reliability.png")
+        charts.draw_reliability(paths[-1], validated.probabilities.win, validated.events.occupied, validated.winner)
+    return [*paths, *learning_pictures(result, folder)]
 
 
-def learning_pictures(made: Made, folder: Path) -> list[Path]:
-    drawn = []
+def learning_pictures(result: TrainingResult, folder: Path) -> list[Path]:
+    paths = []
     kinds = (("network", "epoch", "loss of all heads"), ("trees", "tree", "log-loss"))
     for kind, step, loss in kinds:
-        curves = {name: curve for name, curve in made.curves.items() if name.startswith(kind) and curve}
+        curves = {name: curve for name, curve in result.curves.items() if name.startswith(kind) and curve}
         if curves:
-            drawn.append(folder / f"learning-{kind}.png")
-            charts.draw_learning_curves(drawn[-1], curves, step, loss=loss)
-    for curve in made.policy_curves[:1]:
-        if any(RETURN in each.measured for each in curve):
-            drawn.append(folder / "learning-agent.png")
-            _draw_agent(drawn[-1], curve)
-    return drawn
+            paths.append(folder / f"learning-{kind}.png")
+            charts.draw_learning_curves(paths[-1], curves, step, loss=loss)
+    for curve in result.policy_curves[:1]:
+        if any(RETURN in each.metrics for each in curve):
+            paths.append(folder / "learning-agent.png")
+            _draw_agent(paths[-1], curve)
+    return paths
 
 
-def backtest_pictures(shown: BacktestShown, made: Made | None, folder: Path, model: str) -> list[Path]:
-    """`made`: of the training, if there was one, for its learning curves. `model`: its column in the months' table."""
+def backtest_pictures(figures: BacktestFigures, result: TrainingResult | None, folder: Path, model: str) -> list[Path]:
+    """`result`: the training's, for its learning curves; None without a training. `model`: the model's column in the
+    table by month."""
     names = ("reliability", "loss-by-month", "ablation", "policy-returns")
-    reliability, by_month, ablation, returns = drawn = [folder / f"{name}.png" for name in names]
-    judged = shown.judged
-    charts.draw_reliability(reliability, shown.opinion.win, judged.events.taken, judged.targets.winner)
-    references = [name for name in shown.months[0] if name not in {"month", "events", model}]
+    reliability, by_month, ablation, returns = paths = [folder / f"{name}.png" for name in names]
+    evaluation = figures.evaluation
+    charts.draw_reliability(reliability, figures.forecast.win, evaluation.events.occupied, evaluation.targets.winner)
+    references = [name for name in figures.months[0] if name not in {"month", "events", model}]
     charts.draw_loss_by_month(
         by_month,
-        [str(row["month"]) for row in shown.months],
-        [cell for row in shown.months if isinstance(cell := row[model], Interval)],
-        {name: [cell for row in shown.months if isinstance(cell := row[name], float)] for name in references},
+        [str(row["month"]) for row in figures.months],
+        [cell for row in figures.months if isinstance(cell := row[model], Interval)],
+        {name: [cell for row in figures.months if isinstance(cell := row[name], float)] for name in references},
     )
-    charts.draw_ablation(ablation, shown.costs, float(judged.losses(shown.opinion.win).mean()))
-    rows = [row for row in shown.policy if not row.against and (row.on == EVERY_EVENT or row.bets < _most(shown, row))]
+    charts.draw_ablation(ablation, figures.costs, float(evaluation.losses(figures.forecast.win).mean()))
+    rows = [
+        row
+        for row in figures.policy
+        if not row.against and (row.on == EVERY_EVENT or row.bets < _bets_on_every_event(figures, row))
+    ]
     labels = [row.policy if row.on == EVERY_EVENT else f"{row.policy}, {OWN_CHOICE}" for row in rows]
     charts.draw_policy_returns(
         returns,
-        {label: row.returned for label, row in zip(labels, rows, strict=True)},
+        {label: row.returns for label, row in zip(labels, rows, strict=True)},
         {label: row.bets for label, row in zip(labels, rows, strict=True)},
     )
-    return [*drawn, *([] if made is None else learning_pictures(made, folder))]
+    return [*paths, *([] if result is None else learning_pictures(result, folder))]
 
 
-def _most(shown: BacktestShown, own: Row) -> int:
-    """How many bets the policy would place if it had to."""
-    return next(row.bets for row in shown.policy if row.policy == own.policy and row.on == EVERY_EVENT)
+def _bets_on_every_event(figures: BacktestFigures, own: ReturnRow) -> int:
+    """Number of bets of the policy when it bets on every event."""
+    return next(row.bets for row in figures.policy if row.policy == own.policy and row.on == EVERY_EVENT)
 
 
-def _draw_agent(path: Path, curve: Sequence[Progress]) -> None:
+def _draw_agent(path: Path, curve: Sequence[EpochMetrics]) -> None:
     charts.draw_agent_curve(
         path,
         [each.epoch for each in curve],
         [each.td_loss for each in curve],
-        [each.measured.get(RETURN, float("nan")) for each in curve],
-        "epoch (of payments alone first, then of returns)",
+        [each.metrics.get(RETURN, float("nan")) for each in curve],
+        "epoch (payouts alone first, then returns)",
     )

@@ -1,4 +1,4 @@
-"""What a training is asked for, over REST, by the command and by a job; and what it runs with."""
+"""The request for a training, as sent over REST, by the command and to a job; and the context in which it runs."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from datetime import date
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from services.predictor.learners.serial import Run, one_by_one
+from services.predictor.learners.serial import Executor, serial_executor
 
 SEED = 7
 
 
 class TrainingRequest(BaseModel):
-    """What to learn from."""
+    """What to train on."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -22,29 +22,26 @@ class TrainingRequest(BaseModel):
     )
 
     seed: int = Field(
-        default=SEED,
-        ge=0,
-        lt=2**31,
-        strict=True,
-        description="of everything that is drawn; the same one, the same model",
+        default=SEED, ge=0, lt=2**31, strict=True, description="random seed; the same seed and data give the same model"
     )
-    until: date | None = Field(default=None, description="days up to this one only; default: all that is loaded")
+    until: date | None = Field(default=None, description="last day to use; default: the last day that is loaded")
     validate_days: int | None = Field(
         default=None,
         ge=1,
         le=1000,
         strict=True,
-        description="so many of the last days are not learned from, but measured on; default: a share of them",
+        description="number of last days held out for validation; default: a share of all days",
     )
     promote: bool = Field(
-        default=True, strict=True, description="bring it before the gate afterwards, and live if it passes"
+        default=True, strict=True, description="submit the model to the promotion gate; it goes live if it passes"
     )
 
 
 @dataclass(frozen=True)
 class TrainingContext:
-    """Where a training reports what it does and how far it is (0 to 1), and the executor of its independent fits."""
+    """Where a training reports its steps (`log`) and its progress (0 to 1), and the executor of its independent
+    fits."""
 
     log: Callable[[str], None]
     progress: Callable[[float], None] = lambda _: None
-    executor: Run = one_by_one
+    executor: Executor = serial_executor

@@ -1,7 +1,7 @@
-"""Settled history -> a trained model. No files, no clock; the same events, split and seed give the same weights.
+"""Trains a model on settled history. The same events, split and seed give the same weights.
 
-The newest days are kept for validation, never a random choice: a model is asked about days it has not seen. They stop
-the training of each member and fit the pooling; no weight of a member has learned from them.
+The newest days are held out for validation, never a random sample, because a model predicts days it has not seen.
+Validation stops the training of each member and fits the pooling; no member's weights are fitted to it.
 """
 
 from __future__ import annotations
@@ -15,88 +15,96 @@ from services.predictor.data.events import STATES, Events, Ints, State
 from services.predictor.features.inputs import tree_entries
 from services.predictor.learners.choice_data import ChoiceData
 from services.predictor.learners.cross_fitting import out_of_fold_probabilities
-from services.predictor.learners.serial import Run
-from services.predictor.model.ensemble import Member, Probabilities, Trained
-from services.predictor.policy.agent import Policy, train_policy
+from services.predictor.learners.serial import Executor
+from services.predictor.model.ensemble import Ensemble, Member, Probabilities
+from services.predictor.policy.agent import DqnPolicy, train_policy
 from services.predictor.policy.environment import episodes_of
-from services.predictor.policy.hyperparameters import Progress
-from services.predictor.policy.learning_curve import watching
-from services.predictor.training.assembly import pooled_model
-from services.predictor.training.dataset import Ground
-from services.predictor.training.hyperparameters import Training, training_for
-from services.predictor.training.members import jobs_of, lines_of
+from services.predictor.policy.hyperparameters import EpochMetrics
+from services.predictor.policy.learning_curve import network_evaluator
+from services.predictor.training.assembly import assemble_ensemble
+from services.predictor.training.dataset import TrainingSet
+from services.predictor.training.hyperparameters import EnsembleConfig, ensemble_config_for
+from services.predictor.training.members import fit_jobs, fit_linear_terms
 from services.predictor.training.request import TrainingContext
 
 
 @dataclass(frozen=True)
-class Made:
-    """A model without a version, and what its pictures are drawn from."""
+class TrainingResult:
+    """A model without a version, and the data for its pictures."""
 
-    model: Trained
+    model: Ensemble
     curves: dict[str, tuple[float, ...]]
-    policy_curves: list[list[Progress]]
-    validation: dict[State, Validated]
+    policy_curves: list[list[EpochMetrics]]
+    validation: dict[State, ValidationPredictions]
 
 
-class Validated(NamedTuple):
-    """What the model says of the validation events of a state."""
+class ValidationPredictions(NamedTuple):
+    """The model's predictions of the validation events of a state."""
 
     events: Events
-    told: Probabilities
+    probabilities: Probabilities
     winner: Ints
 
 
-def train(ground: Ground, seed: int, context: TrainingContext, plan: Training | None = None) -> Made:
-    """`plan`: None takes what suits the number of events."""
-    count, progress = int(ground.lesson.training.sum()), context.progress
-    plan = plan or training_for(count)
+def train(
+    dataset: TrainingSet, seed: int, context: TrainingContext, config: EnsembleConfig | None = None
+) -> TrainingResult:
+    """`config`: None chooses one by the number of events."""
+    count, progress = int(dataset.examples.training.sum()), context.progress
+    config = config or ensemble_config_for(count)
     context.log(
-        f"{count} events to learn from, {int(ground.lesson.validating.sum())} to validate on; features are made"
+        f"features computed: {count} training events, {int(dataset.examples.validation.sum())} validation events"
     )
     progress(0.1)
-    lines = lines_of(ground, plan, context.executor)
-    ground = replace(ground, lesson=replace(ground.lesson, lines=lines))
+    linear_init = fit_linear_terms(dataset, config, context.executor)
+    dataset = replace(dataset, examples=replace(dataset.examples, linear_init=linear_init))
     progress(0.2)
-    jobs = jobs_of(ground, plan, seed)
-    learned = context.executor(jobs, lambda done: progress(0.2 + 0.6 * done / len(jobs)))
-    made = pooled_model(ground, learned, seed, plan.tree_share)
+    jobs = fit_jobs(dataset, config, seed)
+    fitted_members = context.executor(jobs, lambda done: progress(0.2 + 0.6 * done / len(jobs)))
+    model = assemble_ensemble(dataset, fitted_members, seed, config.tree_share)
     progress(0.85)
-    context.log(_line(made.description.metrics))
-    made, policy_curves = taught(ground, made, plan, seed, context.executor)
+    context.log(_metrics_text(model.description.metrics))
+    model, policy_curves = with_trained_policy(dataset, model, config, seed, context.executor)
     validation = {
-        state: Validated(
-            ground.events[rows], made.probabilities(ground.lesson.inputs[state][rows]), ground.winner[rows]
+        state: ValidationPredictions(
+            dataset.events[rows], model.probabilities(dataset.examples.inputs[state][rows]), dataset.winner[rows]
         )
-        for state, rows in ground.rows.items()
+        for state, rows in dataset.rows.items()
     }
     progress(1.0)
-    return Made(made, {_label(member): curve for member, _, curve in learned}, policy_curves, validation)
+    return TrainingResult(
+        model, {_label(member): curve for member, _, curve in fitted_members}, policy_curves, validation
+    )
 
 
-def taught(ground: Ground, model: Trained, plan: Training, seed: int, run: Run) -> tuple[Trained, list[list[Progress]]]:
-    """With a policy that learned from the training events, as they were observed.
+def with_trained_policy(
+    dataset: TrainingSet, model: Ensemble, config: EnsembleConfig, seed: int, executor: Executor
+) -> tuple[Ensemble, list[list[EpochMetrics]]]:
+    """Adds a policy that is trained on the training events, as they were observed.
 
-    It must not take the model's certainty about its own training events at face value: their chances to win come from
-    trees that were fitted without them. None where no event says what its winner paid.
+    A policy must be trained on out-of-fold probabilities, never on a model's predictions for its own training events:
+    P(win) comes from trees that were fitted without them. Adds none if no event has a payout of its winner.
     """
-    if plan.policy is None or not np.isfinite(ground.events.win_amount).any():
+    if config.policy is None or not np.isfinite(dataset.events.win_amount).any():
         return model, []
-    lesson = ground.lesson
-    rows, judged = np.flatnonzero(lesson.training), ground.rows.get("observation", ground.rows["card"])
-    inputs = lesson.inputs["observation"]
-    data = ChoiceData(tree_entries(inputs), inputs.taken, ground.winner, rows, np.flatnonzero(lesson.validating))
-    win = out_of_fold_probabilities(data, ground.events.day, seed, plan.boosting, run)
-    told = replace(model.probabilities(inputs[rows]), win=win)
-    scene = model.scene(inputs[rows], told)
-    seen = inputs[judged]
-    watch = watching(model.scene(seen), episodes_of(ground.events[judged], "observation"))
-    learning = plan.policy.model_copy(update={"seed": seed})
-    episodes = episodes_of(ground.events[rows], "observation")
-    policy, curves = train_policy(scene, episodes, learning, plan.policy_members, watch, run)
+    examples = dataset.examples
+    rows, validation_rows = np.flatnonzero(examples.training), dataset.rows.get("observation", dataset.rows["card"])
+    inputs = examples.inputs["observation"]
+    data = ChoiceData(tree_entries(inputs), inputs.occupied, dataset.winner, rows, np.flatnonzero(examples.validation))
+    win = out_of_fold_probabilities(data, dataset.events.day, seed, config.boosting, executor)
+    probabilities = replace(model.probabilities(inputs[rows]), win=win)
+    context = model.policy_context(inputs[rows], probabilities)
+    validation_inputs = inputs[validation_rows]
+    evaluate = network_evaluator(
+        model.policy_context(validation_inputs), episodes_of(dataset.events[validation_rows], "observation")
+    )
+    dqn_config = config.policy.model_copy(update={"seed": seed})
+    episodes = episodes_of(dataset.events[rows], "observation")
+    policy, curves = train_policy(context, episodes, dqn_config, config.policy_members, evaluate, executor)
     return with_policy(model, policy), curves
 
 
-def with_policy(model: Trained, policy: Policy) -> Trained:
+def with_policy(model: Ensemble, policy: DqnPolicy) -> Ensemble:
     description = model.description.model_copy(update={"policy": policy.description})
     return replace(model, description=description, policy=policy)
 
@@ -105,7 +113,7 @@ def _label(member: Member) -> str:
     return f"{member.kind} {member.seed}" if member.state is None else f"{member.kind} {member.state} {member.seed}"
 
 
-def _line(metrics: dict[str, float]) -> str:
+def _metrics_text(metrics: dict[str, float]) -> str:
     return "; ".join(
         f"{state}: log-loss {metrics[f'{state}_result']:.4f}, base rate {metrics[f'{state}_result_base']:.4f}"
         for state in STATES

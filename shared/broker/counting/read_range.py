@@ -1,4 +1,4 @@
-"""Reads some offsets of some partitions, all of them and no more, without a group and without moving anything."""
+"""Reads exactly the given offset ranges, without a group and without committing positions."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from contextlib import closing
 from shared.broker.contract import Broker, Record, TopicPartition
 from shared.errors import HeadraceError, TransientError
 
-# Short: a poll waits its time out where only ends of transactions are left to pass.
+# Short, because a poll waits its full time if only transaction markers remain.
 POLL_S = 0.1
 BATCH = 2000
-# The broker has given nothing for so long of what it says it holds: whoever waits had better be told.
-PATIENCE_S = 30.0
+# Raise an error if the broker returns none of the records that it reports for this long.
+STALL_LIMIT_S = 30.0
 
 
-def sweep(
-    broker: Broker, ranges: Mapping[TopicPartition, tuple[int, int]], enough: Container[TopicPartition] = ()
+def read_range(
+    broker: Broker, ranges: Mapping[TopicPartition, tuple[int, int]], finished: Container[TopicPartition] = ()
 ) -> Generator[list[Record], None, None]:
-    """Records with offsets from begin to before end, in batches, each partition's in order.
+    """The records with offsets from begin to before end, in batches, in offset order within each partition.
 
-    Partitions that the caller puts into `enough` meanwhile are not waited for. Raises TransientError when the broker
-    does not give what it holds.
+    The caller may add partitions to `finished` during the iteration; it ends without waiting for the rest of them.
+    Raises TransientError if the broker does not return the records that it reports.
     """
     begins = broker.begin_offsets(list(ranges))
     starts = {tp: max(begin, begins[tp]) for tp, (begin, _) in ranges.items()}
@@ -32,21 +32,23 @@ def sweep(
         for tp in ends:
             reader.seek(tp, starts[tp])
         idle_s = 0.0
-        while any(tp not in enough and reader.position(tp) < end for tp, end in ends.items()):
+        while any(tp not in finished and reader.position(tp) < end for tp, end in ends.items()):
             polled = reader.poll(POLL_S, BATCH)
             idle_s = 0.0 if polled else idle_s + POLL_S
-            if idle_s > PATIENCE_S:
-                raise TransientError(f"the broker gave nothing of what it holds for {idle_s:.0f} s")
+            if idle_s > STALL_LIMIT_S:
+                raise TransientError(f"the broker returned none of the records that it reports for {idle_s:.0f} s")
             yield [each for each in polled if each.offset < ends[TopicPartition(each.topic, each.partition)]]
 
 
-class Cut(HeadraceError):
-    """Records that were to be read are not there any more; names the earliest offsets that are."""
+class RecordsRemoved(HeadraceError):
+    """Retention has removed records that were to be read; the message names the earliest available offsets."""
 
 
-def require_there(broker: Broker, wanted: Mapping[TopicPartition, int]) -> None:
-    """Raises Cut where the log begins after an offset that is wanted."""
-    begins = broker.begin_offsets(list(wanted))
-    if gone := sorted(tp for tp, offset in wanted.items() if begins[tp] > offset):
-        earliest = ", ".join(f"{tp.topic}/{tp.partition}: {begins[tp]}" for tp in gone)
-        raise Cut(f"retention has cut what was to be read; the earliest offsets there are: {earliest}")
+def require_available(broker: Broker, first_offsets: Mapping[TopicPartition, int]) -> None:
+    """Raises RecordsRemoved if a partition begins after the wanted offset."""
+    begins = broker.begin_offsets(list(first_offsets))
+    if removed := sorted(tp for tp, offset in first_offsets.items() if begins[tp] > offset):
+        earliest = ", ".join(f"{tp.topic}/{tp.partition}: {begins[tp]}" for tp in removed)
+        raise RecordsRemoved(
+            f"retention has removed records that were to be read; the earliest available offsets: {earliest}"
+        )

@@ -1,4 +1,4 @@
-"""Kafka behind the broker contract. What lies in PostgreSQL beside it: kafka/positions.py."""
+"""Implements the broker interface on Kafka. kafka/positions.py holds the positions that are stored in PostgreSQL."""
 
 from __future__ import annotations
 
@@ -25,28 +25,28 @@ from shared.broker.kafka.reader import KafkaReader
 from shared.broker.kafka.topics import KafkaTopics
 from shared.broker.kafka.workarounds import broker_version, forget_coordinators
 from shared.broker.postgres.broker import PostgresBroker
-from shared.broker.postgres.log import LOCAL
+from shared.broker.postgres.log import LOCAL_PREFIX
 from shared.broker.postgres.unit import PostgresProducer
-from shared.database.connection import PATIENCE, Patience
+from shared.database.connection import TIMEOUTS, Timeouts
 from shared.errors import ConfigError, TransientError
 from shared.events import as_utc_ms
-from shared.readiness import briefly
+from shared.readiness import retry_briefly
 from shared.retry import Retry
 from shared.settings.sections import KafkaSettings
-from shared.topics import KEPT_WITH_ROWS, OUTBOX_CURSORS, POSITIONS_WITH_ROWS, TopicSpec
+from shared.topics import DATABASE_CURSOR_TOPICS, DATABASE_POSITION_SERVICES, OUTBOX_CURSORS, TopicSpec
 
 READ_COMMITTED = "read_committed"
-# Who asks how things are must hear soon that nobody answers; the library gives a request twice this.
-_IMPATIENT = {"request_timeout_ms": 3000, "bootstrap_timeout_ms": 3000}
+# A status query must fail soon if no broker answers. The library waits twice this long for a request.
+_SHORT_TIMEOUTS = {"request_timeout_ms": 3000, "bootstrap_timeout_ms": 3000}
 READ_TIMEOUT_S = 10.0
 
 R = TypeVar("R")
 
 
 class KafkaBroker:
-    """Topics, and who reads and writes them, on Kafka. For one thread; its parts have their own."""
+    """The Kafka broker. Not thread-safe; consumers, readers and producers have their own connections."""
 
-    gapless, table_prefix, has_outbox = False, LOCAL, True
+    gapless, table_prefix, has_outbox = False, LOCAL_PREFIX, True
     client_errors: tuple[type[Exception], ...] = (errors.KafkaError,)
 
     def __init__(
@@ -54,30 +54,30 @@ class KafkaBroker:
         url: str,
         kafka: KafkaSettings,
         conninfo: str,
-        patience: Patience = PATIENCE,
+        timeouts: Timeouts = TIMEOUTS,
         answer_s: float = client.ANSWER_S,
-        ready: Retry | None = None,
+        readiness_retry: Retry | None = None,
     ) -> None:
-        """`patience`: with the database; `answer_s`: with Kafka, at each step of a transaction; `ready`: with a cluster
-        that still prepares what it is asked for."""
-        self._ready = ready or briefly()
-        self._patience = patience
+        """`timeouts`: of the database. `answer_s`: limit for each step of a Kafka transaction, in seconds.
+        `readiness_retry`: how to wait for a cluster that is still preparing what a request needs."""
+        self._readiness_retry = readiness_retry or retry_briefly()
+        self._timeouts = timeouts
         self._answer_s = answer_s
         self._addresses = client.addresses_of(url)
         self._kafka = kafka
         self._conninfo = conninfo
-        self._local = PostgresBroker(conninfo, patience)
+        self._local = PostgresBroker(conninfo, timeouts)
 
     def ensure_topics(self, specs: Sequence[TopicSpec]) -> None:
-        """On Kafka, and their local parts in the database."""
+        """Create the topics on Kafka, and their local topics in the database."""
         self._topics.ensure([*specs, TopicSpec(OUTBOX_CURSORS, 1, None, compacted=True)], self._kafka)
         streams = [spec for spec in specs if not spec.compacted]
-        local = [*streams, *(spec for spec in specs if spec.name in KEPT_WITH_ROWS)]
+        local = [*streams, *(spec for spec in specs if spec.name in DATABASE_CURSOR_TOPICS)]
         self._local.ensure_topics(
-            [replace(spec, name=LOCAL + spec.name, retention_s=None, retention_bytes=None) for spec in local]
+            [replace(spec, name=LOCAL_PREFIX + spec.name, retention_s=None, retention_bytes=None) for spec in local]
         )
         for spec in streams:
-            self._local.bind(LOCAL + spec.name, self._topics.get(spec.name).id)
+            self._local.bind_kafka_topic(LOCAL_PREFIX + spec.name, self._topics.get(spec.name).id)
 
     def partitions(self, topic: str) -> list[TopicPartition]:
         return [TopicPartition(topic, p) for p in range(self._topics.get(topic).partitions)]
@@ -86,7 +86,7 @@ class KafkaBroker:
         return self._offsets(dict.fromkeys(tps, OffsetSpec.EARLIEST))
 
     def end_offsets(self, tps: Collection[TopicPartition]) -> dict[TopicPartition, int]:
-        """After the last record that is settled: what an open transaction holds back is not counted."""
+        """The end of the committed records: records of open transactions are not included."""
         return self._offsets(dict.fromkeys(tps, OffsetSpec.LATEST))
 
     def offsets_for_times(self, tps: Sequence[TopicPartition], at: datetime) -> dict[TopicPartition, int]:
@@ -96,11 +96,11 @@ class KafkaBroker:
 
     def committed(self, group: str, topics: Sequence[str]) -> dict[TopicPartition, int]:
         tps = [tp for topic in topics for tp in self.partitions(topic)]
-        found = self._local.positions(group, LOCAL)
-        if not found and group not in POSITIONS_WITH_ROWS:
-            found = self._group_offsets(group, tps)
-        missing = [tp for tp in tps if found.get(tp, -1) < 0]
-        return {tp: found[tp] for tp in tps if tp not in missing} | (self.begin_offsets(missing) if missing else {})
+        offsets = self._local.positions(group, LOCAL_PREFIX)
+        if not offsets and group not in DATABASE_POSITION_SERVICES:
+            offsets = self._group_offsets(group, tps)
+        missing = [tp for tp in tps if offsets.get(tp, -1) < 0]
+        return {tp: offsets[tp] for tp in tps if tp not in missing} | (self.begin_offsets(missing) if missing else {})
 
     def group_offsets(self, group: str, topics: Sequence[str]) -> dict[TopicPartition, int]:
         return self._group_offsets(group, [tp for topic in topics for tp in self.partitions(topic)])
@@ -112,7 +112,7 @@ class KafkaBroker:
         return ReadBacklog(self)
 
     def stored_bytes(self, topic: str) -> None:
-        """Kafka's client does not tell."""
+        """Always None: the Kafka client does not report it."""
 
     def probe(self) -> None:
         client.require_listener(self._addresses)
@@ -121,10 +121,10 @@ class KafkaBroker:
         ids = {topic: self._topics.get(topic).id for topic in topics}
         if in_database:
             for topic, topic_id in ids.items():
-                self._local.bind(LOCAL + topic, topic_id)
+                self._local.bind_kafka_topic(LOCAL_PREFIX + topic, topic_id)
         positions = DatabasePositions(self._conninfo, group, self.begin_offsets) if in_database else None
         return KafkaConsumer(
-            self._settings(slot), self._named(group), topics, slot, self._kafka.session_timeout_s,
+            self._settings(slot), self._qualified_name(group), topics, slot, self._kafka.session_timeout_s,
             self.begin_offsets, positions,
         )  # fmt: skip
 
@@ -133,22 +133,22 @@ class KafkaBroker:
 
     def producer(self, slot: str, *, in_database: bool = False) -> Producer:
         if in_database:
-            return PostgresProducer(self._conninfo, slot, self._patience, LOCAL)
-        return KafkaProducer(self._settings(slot), self._topics, self._named(slot), self._answer_s)
+            return PostgresProducer(self._conninfo, slot, self._timeouts, LOCAL_PREFIX)
+        return KafkaProducer(self._settings(slot), self._topics, self._qualified_name(slot), self._answer_s)
 
     def cursors(self, topic: str, *, in_database: bool = False) -> dict[str, bytes]:
         if in_database:
-            return self._local.cursors(LOCAL + topic)
+            return self._local.cursors(LOCAL_PREFIX + topic)
         tps = self.partitions(topic)
         begins, ends = self.begin_offsets(tps), self.end_offsets(tps)
-        found: dict[str, bytes] = {}
+        cursors: dict[str, bytes] = {}
         for tp in tps:
             with closing(self.reader([tp])) as reader:
-                found |= _read_cursors(reader, tp, begins[tp], ends[tp])
-        return found
+                cursors |= _read_cursors(reader, tp, begins[tp], ends[tp])
+        return cursors
 
     def health(self) -> None:
-        self._when_ready("looking whether Kafka is there", self._admin.describe_cluster)
+        self._when_ready("checking the Kafka cluster", self._admin.describe_cluster)
 
     def close(self) -> None:
         self._local.close()
@@ -158,7 +158,7 @@ class KafkaBroker:
     @cached_property
     def _admin(self) -> KafkaAdminClient:
         where = ", ".join(self._addresses)
-        settings = self._settings("admin") | _IMPATIENT
+        settings = self._settings("admin") | _SHORT_TIMEOUTS
         admin = self._when_ready(f"connecting to Kafka at {where}", lambda: KafkaAdminClient(**settings))
         version = broker_version(admin)
         try:
@@ -170,65 +170,67 @@ class KafkaBroker:
 
     @cached_property
     def _topics(self) -> KafkaTopics:
-        return KafkaTopics(self._admin, self._ready)
+        return KafkaTopics(self._admin, self._readiness_retry)
 
     def _settings(self, name: str) -> dict[str, object]:
-        return client.client_settings(self._addresses, self._kafka, self._named(name))
+        return client.client_settings(self._addresses, self._kafka, self._qualified_name(name))
 
-    def _named(self, name: str) -> str:
+    def _qualified_name(self, name: str) -> str:
         return f"{self._kafka.environment}.{name}"
 
-    def _offsets(self, wanted: Mapping[TopicPartition, object]) -> dict[TopicPartition, int]:
-        for tp in wanted:
+    def _offsets(self, specs: Mapping[TopicPartition, object]) -> dict[TopicPartition, int]:
+        for tp in specs:
             if tp.partition >= self._topics.get(tp.topic).partitions:
-                raise ConfigError(f"no such partition: {tp.topic}/{tp.partition}")
-        if not wanted:
+                raise ConfigError(f"partition {tp.topic}/{tp.partition} does not exist")
+        if not specs:
             return {}
         admin = self._admin
-        asked = {ClientPartition(*tp): at for tp, at in wanted.items()}
-        found = self._when_ready(
-            "asking for offsets", lambda: admin.list_partition_offsets(asked, isolation_level=READ_COMMITTED)
+        client_specs = {ClientPartition(*tp): at for tp, at in specs.items()}
+        offsets = self._when_ready(
+            "listing offsets", lambda: admin.list_partition_offsets(client_specs, isolation_level=READ_COMMITTED)
         )
-        return {TopicPartition(*tp): at.offset for tp, at in found.items()}
+        return {TopicPartition(*tp): at.offset for tp, at in offsets.items()}
 
     def _group_offsets(self, group: str, tps: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
-        admin, name = self._admin, self._named(group)
-        asked = [ClientPartition(*tp) for tp in tps]
-        found = self._when_ready(
-            f"asking for the positions of group {name!r}", lambda: _positions_of(admin, name, asked)
+        admin, name = self._admin, self._qualified_name(group)
+        client_tps = [ClientPartition(*tp) for tp in tps]
+        offsets = self._when_ready(
+            f"listing the positions of group {name!r}", lambda: _list_group_offsets(admin, name, client_tps)
         )
-        return {TopicPartition(*tp): at.offset for tp, at in found.items()}
+        return {TopicPartition(*tp): at.offset for tp, at in offsets.items()}
 
-    def _when_ready(self, doing: str, ask: Callable[[], R]) -> R:
-        """The answer to a request; while the cluster still prepares it, the request is sent again."""
+    def _when_ready(self, action: str, request: Callable[[], R]) -> R:
+        """The response to a request; the request is repeated while the cluster is not ready."""
 
         def attempt() -> R:
-            with client.translated(doing):
-                return ask()
+            with client.translate_errors(action):
+                return request()
 
-        return self._ready.call(attempt)
+        return self._readiness_retry.call(attempt)
 
 
-def _positions_of(
-    admin: KafkaAdminClient, group: str, asked: Sequence[ClientPartition]
+def _list_group_offsets(
+    admin: KafkaAdminClient, group: str, tps: Sequence[ClientPartition]
 ) -> Mapping[ClientPartition, OffsetAndMetadata]:
     try:
-        found: Mapping[ClientPartition, OffsetAndMetadata] = admin.list_group_offsets({group: asked})[group]
+        offsets: Mapping[ClientPartition, OffsetAndMetadata] = admin.list_group_offsets({group: tps})[group]
     except errors.KafkaError:
         forget_coordinators(admin)
         raise
-    return found
+    return offsets
 
 
 def _read_cursors(reader: KafkaReader, tp: TopicPartition, begin: int, end: int) -> dict[str, bytes]:
-    """The last value of each key before `end`. Offsets have gaps, and the end may be one: so until we are there, or
-    nothing comes any more."""
-    found: dict[str, bytes] = {}
+    """The last value of each key before `end`. Reads until the position reaches the end, because the last offsets may
+    be gaps."""
+    cursors: dict[str, bytes] = {}
     reader.seek(tp, begin)
     deadline_s = time.monotonic() + READ_TIMEOUT_S
     while reader.position(tp) < end:
         if time.monotonic() > deadline_s:
-            raise TransientError(f"{tp.topic}/{tp.partition}: could not be read to its end in {READ_TIMEOUT_S:.0f} s")
+            raise TransientError(
+                f"{tp.topic}/{tp.partition} could not be read to its end within {READ_TIMEOUT_S:.0f} s"
+            )
         for record in reader.poll(0.2, 1000):
-            found[record.key.decode()] = record.value
-    return found
+            cursors[record.key.decode()] = record.value
+    return cursors

@@ -1,4 +1,4 @@
-"""kafka-python as Headrace uses it: the settings it gets, and what its errors mean."""
+"""Configures kafka-python and translates its errors into those of shared/errors.py."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from shared.broker.kafka.workarounds import NoAnswerYet, SafeClient
 from shared.errors import ConfigError, HeadraceError, NotReady, TransientError
 from shared.settings.sections import KafkaSettings
 
-# A decision (commit) or a step towards it that gets no answer for so long is given up: what became of it is settled by
-# the next producer of the slot. Requests are repeated before that, over new connections.
+# A commit, or a step of it, without an answer is given up after this time; the slot's next producer settles its
+# outcome. Requests are repeated before that, over new connections.
 ANSWER_S = 20.0
-# How long a look whether anything listens at an address may take.
+# Limit of the check whether anything listens at an address.
 LISTENER_TIMEOUT_S = 1.0
-# Older brokers let a fenced producer go on (2.5, 2.6), which is the end of exactly once.
-OLDEST = (2, 8)
+# Older brokers (2.5, 2.6) let a fenced producer continue, which breaks exactly-once.
+MIN_VERSION = (2, 8)
 REQUEST_TIMEOUT_S = 5.0
 CONNECT_TIMEOUT_S = 5.0
-# With the library's own 30 s, a broker that was killed was found again after 32 to 92 s.
+# With the library's default of 30 s, reconnecting to a killed broker took 32 to 92 s.
 LONGEST_RECONNECT_S = 1.0
 
-# What no waiting mends, and a person has to.
-_SETTINGS = (
+# Errors that a retry cannot fix: a setting or a permission is wrong.
+_CONFIG_ERRORS = (
     errors.AuthorizationError,
     errors.SaslAuthenticationFailedError,
     errors.UnsupportedSaslMechanismError,
@@ -39,20 +39,20 @@ _SETTINGS = (
     errors.InvalidReplicationFactorError,
     errors.PolicyViolationError,
 )
-_PREPARES_COORDINATOR = "Kafka still prepares its coordinator"
-_ELECTS_LEADERS = "Kafka still elects the leaders of partitions"
-# What a broker answers while it starts, makes its internal topics, or has just made others.
-_NOT_READY: dict[type[BaseException], str] = {
-    NoAnswerYet: "Kafka takes connections and does not answer yet",
+_PREPARES_COORDINATOR = "Kafka is still preparing the coordinator"
+_ELECTS_LEADERS = "Kafka is still electing partition leaders"
+# Errors of a broker that is starting, is creating its internal topics, or has just created a topic.
+_NOT_READY_ERRORS: dict[type[BaseException], str] = {
+    NoAnswerYet: "Kafka accepts connections but does not answer yet",
     errors.CoordinatorNotAvailableError: _PREPARES_COORDINATOR,
     errors.NotCoordinatorError: _PREPARES_COORDINATOR,
     errors.CoordinatorLoadInProgressError: _PREPARES_COORDINATOR,
-    errors.RequestTimedOutError: "Kafka does not answer in time",
+    errors.RequestTimedOutError: "Kafka did not answer in time",
     errors.LeaderNotAvailableError: _ELECTS_LEADERS,
     errors.NotLeaderForPartitionError: _ELECTS_LEADERS,
 }
-# Membership that was lost or is being dealt out anew comes back by polling on.
-_PASSING = (
+# Errors that pass. Lost membership and rebalances end by polling on.
+_TRANSIENT_ERRORS = (
     errors.RetriableError,
     errors.CommitFailedError,
     errors.IllegalGenerationError,
@@ -60,12 +60,12 @@ _PASSING = (
     errors.RebalanceInProgressError,
     errors.BrokerNotAvailableError,
     errors.NodeNotReadyError,
-    errors.UnknownBrokerIdError,  # a node that is just going
+    errors.UnknownBrokerIdError,  # a node that is leaving the cluster
 )
 
 
 def addresses_of(url: str) -> list[str]:
-    """The brokers that kafka://HOST:PORT[,HOST:PORT ...] names; the port is 9092 where none is given."""
+    """The broker addresses in kafka://HOST:PORT[,HOST:PORT ...]; the default port is 9092."""
     hosts = [host.strip() for host in url.removeprefix("kafka://").rstrip("/").split(",")]
     if not all(hosts):
         raise ConfigError(f"broker.url {url!r}: expected kafka://HOST:PORT[,HOST:PORT ...]")
@@ -73,7 +73,7 @@ def addresses_of(url: str) -> list[str]:
 
 
 def client_settings(addresses: list[str], kafka: KafkaSettings, client_id: str) -> dict[str, Any]:
-    """What consumers, producers and admin clients are told alike; holds the password, so never log it."""
+    """The settings shared by consumers, producers and admin clients. Contains the password: never log it."""
     return {
         "bootstrap_servers": addresses,
         "client_id": client_id,
@@ -86,44 +86,44 @@ def client_settings(addresses: list[str], kafka: KafkaSettings, client_id: str) 
 
 
 @contextmanager
-def translated(doing: str) -> Iterator[None]:
-    """The library's errors as Headrace's. What it knows no class for goes up and ends the process: a client that was
-    surprised once is not to be trusted with a second try."""
+def translate_errors(action: str) -> Iterator[None]:
+    """Raise the library's errors as Headrace errors. `action` begins the message. Other errors propagate and end the
+    process, because the client may be in an undefined state."""
     try:
         yield
     except errors.FencedInstanceIdError as error:
-        raise HeadraceError(f"{doing}: another process runs under this slot now; give each replica its own") from error
+        raise HeadraceError(f"{action}: another process has taken this slot; give each replica its own slot") from error
     except errors.UnknownTopicOrPartitionError as error:
-        raise ConfigError(f"{doing}: there is no such topic; `headrace migrate` creates them") from error
-    except _SETTINGS as error:
-        raise ConfigError(f"{doing}: Kafka refuses: {reason_of(error)}") from error
-    except tuple(_NOT_READY) as error:
-        raise NotReady(f"{doing}: {_NOT_READY[type(error)]}: {reason_of(error)}") from error
-    except _PASSING as error:
-        raise TransientError(f"{doing}: Kafka is away: {reason_of(error)}") from error
+        raise ConfigError(f"{action}: the topic does not exist; `headrace migrate` creates it") from error
+    except _CONFIG_ERRORS as error:
+        raise ConfigError(f"{action}: Kafka refuses: {reason_of(error)}") from error
+    except tuple(_NOT_READY_ERRORS) as error:
+        raise NotReady(f"{action}: {_NOT_READY_ERRORS[type(error)]}: {reason_of(error)}") from error
+    except _TRANSIENT_ERRORS as error:
+        raise TransientError(f"{action}: Kafka is unavailable: {reason_of(error)}") from error
 
 
 def reason_of(error: BaseException) -> str:
-    """The kind and the first line: the library's messages alone often say little."""
+    """The error's class and first line: the library's messages alone often say little."""
     text = str(error).strip(" :\n").splitlines()
     name = type(error).__name__
     return text[0] if text and name in text[0] else f"{name}: {text[0]}" if text else name
 
 
 def require_version(version: tuple[int, ...], addresses: list[str]) -> None:
-    """Raises ConfigError for a broker that cannot keep the promise."""
-    if version < OLDEST:
+    """Raises ConfigError for a broker version that does not support exactly-once."""
+    if version < MIN_VERSION:
         raise ConfigError(
-            f"the Kafka at {', '.join(addresses)} is version {'.'.join(map(str, version))};"
-            f" exactly once needs {'.'.join(map(str, OLDEST))} or later: upgrade the brokers"
+            f"Kafka at {', '.join(addresses)} has version {'.'.join(map(str, version))}, but exactly-once needs"
+            f" {'.'.join(map(str, MIN_VERSION))} or later: upgrade the brokers"
         )
 
 
 def require_listener(addresses: Sequence[str]) -> None:
-    """Raises TransientError at once where Kafka is down; its client would wait for it, and its caller with it."""
+    """Raises TransientError immediately if Kafka is down, instead of waiting for it as the client does."""
     for address in addresses:
         host, _, port = address.rpartition(":")
         with suppress(OSError):
             socket.create_connection((host.strip("[]"), int(port)), LISTENER_TIMEOUT_S).close()
             return
-    raise TransientError(f"nobody listens at {', '.join(addresses)}")
+    raise TransientError(f"nothing listens at {', '.join(addresses)}")

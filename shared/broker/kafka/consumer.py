@@ -1,4 +1,4 @@
-"""Reading Kafka as a member of a group."""
+"""Reads Kafka as a member of a group."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ from kafka import TopicPartition as ClientPartition
 from kafka.admin import MemberToRemove
 from kafka.structs import ConsumerGroupMetadata, MemberState
 
-from shared.broker.contract import Polled, TopicPartition
-from shared.broker.kafka.client import REQUEST_TIMEOUT_S, translated
-from shared.broker.kafka.positions import Begins, GroupPositions, Positions
-from shared.broker.kafka.reader import CLOSE_TIMEOUT_S, READING, close, record_of
-from shared.broker.kafka.workarounds import keep_finished_joins, lost_its_slot
+from shared.broker.contract import PollResult, TopicPartition
+from shared.broker.kafka.client import REQUEST_TIMEOUT_S, translate_errors
+from shared.broker.kafka.positions import BeginOffsets, GroupPositions, PositionStore
+from shared.broker.kafka.reader import CLOSE_TIMEOUT_S, READER_SETTINGS, close_client, record_of
+from shared.broker.kafka.workarounds import has_lost_slot, keep_finished_joins
 from shared.errors import Fenced, HeadraceError, TransientError
 
-# A member that does not poll for so long is taken for stuck; the watchdog ends a loop that is stuck before that.
+# Kafka removes a member that does not poll for this long. The watchdog ends a hung loop at the same limit.
 LONGEST_BETWEEN_POLLS_S = 60
 HEARTBEATS_PER_SESSION = 6
-# Joining takes as long as the slowest member's batch; half a session is long.
+# Joining takes as long as the slowest member's batch. After this share of the session timeout it counts as hung.
 JOINING_PER_SESSION = 0.5
-# What the library raises for a partition that its I/O thread is just giving up. (It has no lock for this.)
-_GONE = (KeyError, AssertionError, errors.IllegalStateError)
+# Errors for a partition that the library's I/O thread is revoking at that moment. (It has no lock for this.)
+_REVOKED_ERRORS = (KeyError, AssertionError, errors.IllegalStateError)
 
 log = structlog.get_logger(__name__)
 
 
 class KafkaConsumer:
-    """A member of a group. Its slot is a static membership: a process that starts again under the slot takes over at
-    once, and the one before is fenced.
+    """A member of a group. Its slot is a static membership: a process that restarts with the same slot takes over
+    immediately, and the previous one is fenced.
 
-    A partition that was given to us is paused until its position is known: that needs a request, which must not be
-    made where we are told (the library's I/O thread).
+    A newly assigned partition is paused until its position is known. Fetching the position needs a request, which must
+    not be made in the rebalance listener (it runs in the library's I/O thread).
     """
 
     def __init__(
@@ -48,8 +48,8 @@ class KafkaConsumer:
         topics: Sequence[str],
         slot: str,
         session_timeout_s: float,
-        begins: Begins,
-        positions: Positions | None = None,
+        begin_offsets: BeginOffsets,
+        positions: PositionStore | None = None,
     ) -> None:
         self._settings = settings
         self._group = group
@@ -57,32 +57,33 @@ class KafkaConsumer:
         self._slot = slot
         self._session_timeout_s = session_timeout_s
         self._lock = threading.Lock()
-        self._given: set[TopicPartition] = set()
-        self._lost: set[TopicPartition] = set()
+        self._assigned: set[TopicPartition] = set()
+        self._revoked: set[TopicPartition] = set()
         self._owned: set[TopicPartition] = set()
         self._paused: set[TopicPartition] = set()
         self._joining_since_s = time.monotonic()
         self._client = self._connect()
-        self._positions = positions or GroupPositions(self._committed, begins)
+        self._positions = positions or GroupPositions(self._committed, begin_offsets)
 
     def assignment(self) -> frozenset[TopicPartition]:
         return frozenset(self._owned)
 
-    def poll(self, timeout_s: float, max_records: int) -> Polled:
-        with self._translated():
-            found = self._client.poll(timeout_ms=int(timeout_s * 1000), max_records=max_records)
-            # Now, not at commit: who was put out of the group since would commit as nobody, which nobody fences.
+    def poll(self, timeout_s: float, max_records: int) -> PollResult:
+        with self._translate_errors():
+            batches = self._client.poll(timeout_ms=int(timeout_s * 1000), max_records=max_records)
+            # Taken at the poll, not at commit: a member removed since then would commit without a generation, and
+            # Kafka does not fence that.
             group = self._client.group_metadata()
             self._require_membership()
-            self._follow()
-            self._watch_joining(group)
+            self._apply_rebalance()
+            self._replace_hung_client(group)
         records = [
-            record_of(each) for tp, batch in found.items() if TopicPartition(*tp) in self._owned for each in batch
+            record_of(each) for tp, batch in batches.items() if TopicPartition(*tp) in self._owned for each in batch
         ]
         if records and (group.generation_id < 0 or not group.member_id):
             self.reload()
-            return Polled([], self._positions.token(group))
-        return Polled(records, self._positions.token(group))
+            return PollResult([], self._positions.token(group))
+        return PollResult(records, self._positions.token(group))
 
     def seek(self, tp: TopicPartition, offset: int) -> None:
         self._require(tp)
@@ -90,56 +91,58 @@ class KafkaConsumer:
 
     def pause(self, tps: Sequence[TopicPartition]) -> None:
         self._paused.update(tps)
-        for here in self._here(tps):
-            with suppress(*_GONE):
+        for here in self._client_partitions(tps):
+            with suppress(*_REVOKED_ERRORS):
                 self._client.pause(here)
 
     def resume(self, tps: Sequence[TopicPartition]) -> None:
         self._paused.difference_update(tps)
-        for here in self._here(tps):
-            with suppress(*_GONE):
+        for here in self._client_partitions(tps):
+            with suppress(*_REVOKED_ERRORS):
                 self._client.resume(here)
 
     def position(self, tp: TopicPartition) -> int:
         self._require(tp)
         try:
-            with self._translated():
+            with self._translate_errors():
                 offset = self._client.position(ClientPartition(*tp), timeout_ms=int(REQUEST_TIMEOUT_S * 1000))
-        except _GONE as error:
-            raise Fenced(f"{tp.topic}/{tp.partition} is just being taken from us") from error
+        except _REVOKED_ERRORS as error:
+            raise Fenced(f"{tp.topic}/{tp.partition} is being revoked from this member") from error
         if offset is None:
-            raise TransientError(f"{tp.topic}/{tp.partition}: its position is not known yet")
+            raise TransientError(f"the position of {tp.topic}/{tp.partition} is not known yet")
         return int(offset)
 
     def reload(self) -> None:
-        with self._translated():
+        with self._translate_errors():
             self._require_membership()
-            self._follow()
-            self._take(self._owned)
+            self._apply_rebalance()
+            self._acquire(self._owned)
 
     def close(self) -> None:
-        """Leave at once, so that the others need not wait for the session to end."""
+        """Leave the group immediately, so that the other members need not wait for the session to expire."""
         member = self._client.group_metadata()
         self._positions.close()
-        close(self._client)
+        close_client(self._client)
         if member.generation_id >= 0 and member.member_id:
-            _leave(self._settings, self._group, member)
+            _remove_member(self._settings, self._group, member)
 
-    def told(self, *, given: Collection[TopicPartition] = (), lost: Collection[TopicPartition] = ()) -> None:
-        """From the I/O thread: what the group gives and takes. Only noted here."""
+    def record_rebalance(
+        self, *, assigned: Collection[TopicPartition] = (), revoked: Collection[TopicPartition] = ()
+    ) -> None:
+        """Record assigned and revoked partitions. Called by the library's I/O thread; `poll` applies them."""
         with self._lock:
-            self._given |= {TopicPartition(*tp) for tp in given}
-            gone = {TopicPartition(*tp) for tp in lost}
-            self._given -= gone
-            self._lost |= gone
-        if given:
-            self._client.pause(*given)
+            self._assigned |= {TopicPartition(*tp) for tp in assigned}
+            revoked_tps = {TopicPartition(*tp) for tp in revoked}
+            self._assigned -= revoked_tps
+            self._revoked |= revoked_tps
+        if assigned:
+            self._client.pause(*assigned)
 
     def _connect(self) -> Client:
-        with self._translated():
+        with self._translate_errors():
             client = Client(
                 **self._settings,
-                **READING,
+                **READER_SETTINGS,
                 group_id=self._group,
                 group_instance_id=self._slot,
                 session_timeout_ms=int(self._session_timeout_s * 1000),
@@ -147,85 +150,85 @@ class KafkaConsumer:
                 max_poll_interval_ms=LONGEST_BETWEEN_POLLS_S * 1000,
             )
             keep_finished_joins(client)
-            client.subscribe(self._topics, listener=_Told(self))
+            client.subscribe(self._topics, listener=_RebalanceListener(self))
         return client
 
-    def _watch_joining(self, group: ConsumerGroupMetadata) -> None:
-        """A member whose joining a group hangs is made anew.
+    def _replace_hung_client(self, group: ConsumerGroupMetadata) -> None:
+        """Replace the client if joining the group hangs.
 
-        Seen on 3.0.12, about once in ten groups under load: the leader's SyncGroup is answered, its task never goes
-        on, heartbeats stay off, and poll returns nothing for ever. To join again under the same slot does no harm to a
-        group that is only slow.
+        Seen with 3.0.12 in about one of ten groups under load: the leader's SyncGroup is answered but its task never
+        continues, heartbeats stay off, and poll never returns records again. If the group is only slow, joining again
+        with the same slot does no harm.
         """
         now_s = time.monotonic()
         if group.state == MemberState.STABLE:
             self._joining_since_s = now_s
         elif now_s - self._joining_since_s > self._session_timeout_s * JOINING_PER_SESSION:
             self._joining_since_s = now_s
-            log.warning("joining the group hangs, joining anew", group=self._group, slot=self._slot)
-            self.told(lost=set(self._owned))
-            self._follow()
+            log.warning("group_join_hung", group=self._group, slot=self._slot)
+            self.record_rebalance(revoked=set(self._owned))
+            self._apply_rebalance()
             former, self._client = self._client, self._connect()
-            close(former)
+            close_client(former)
 
     def _committed(self, tp: TopicPartition) -> int | None:
         offset = self._client.committed(ClientPartition(*tp), timeout_ms=int(REQUEST_TIMEOUT_S * 1000))
         return None if offset is None else int(offset)
 
     def _require_membership(self) -> None:
-        if lost_its_slot(self._client):
+        if has_lost_slot(self._client):
             raise errors.FencedInstanceIdError((self._group, self._slot))
 
-    def _follow(self) -> None:
-        """Let go of what was taken from us, and make ours what was given."""
+    def _apply_rebalance(self) -> None:
+        """Release the revoked partitions and acquire the assigned ones."""
         with self._lock:
-            given, lost = set(self._given), set(self._lost)
-            self._lost.clear()
-        self._positions.drop(lost)
-        self._owned -= lost
-        if given:
-            self._take(given)
+            assigned, revoked = set(self._assigned), set(self._revoked)
+            self._revoked.clear()
+        self._positions.release(revoked)
+        self._owned -= revoked
+        if assigned:
+            self._acquire(assigned)
             with self._lock:
-                self._given -= given
-            # Only now: all partitions are taken away before they are dealt out, and a kept one keeps its pause.
+                self._assigned -= assigned
+            # After the assignment: a rebalance first revokes all partitions, and one that returns stays paused.
             self._paused &= self._owned
 
-    def _take(self, tps: Collection[TopicPartition]) -> None:
-        for tp, offset in self._positions.take(tps).items():
-            with suppress(errors.IllegalStateError):  # taken away again in this moment: `_follow` hears of it
+    def _acquire(self, tps: Collection[TopicPartition]) -> None:
+        for tp, offset in self._positions.acquire(tps).items():
+            with suppress(errors.IllegalStateError):  # revoked again: the next poll releases it
                 self._client.seek(ClientPartition(*tp), offset)
                 self._owned.add(tp)
                 if tp not in self._paused:
                     self._client.resume(ClientPartition(*tp))
 
-    def _here(self, tps: Sequence[TopicPartition]) -> list[ClientPartition]:
+    def _client_partitions(self, tps: Sequence[TopicPartition]) -> list[ClientPartition]:
         return [ClientPartition(*tp) for tp in tps if tp in self._owned]
 
     def _require(self, tp: TopicPartition) -> None:
         if tp not in self._owned:
             raise Fenced(f"{tp.topic}/{tp.partition} is not assigned to this member")
 
-    def _translated(self) -> Any:
-        return translated(f"group {self._group!r}, slot {self._slot!r}")
+    def _translate_errors(self) -> Any:
+        return translate_errors(f"group {self._group!r}, slot {self._slot!r}")
 
 
-class _Told(ConsumerRebalanceListener):  # type: ignore[misc]  # the library has no types
+class _RebalanceListener(ConsumerRebalanceListener):  # type: ignore[misc]  # the library has no types
     def __init__(self, consumer: KafkaConsumer) -> None:
         self._consumer = consumer
 
     def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
-        self._consumer.told(given=assigned)
+        self._consumer.record_rebalance(assigned=assigned)
 
     def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
-        self._consumer.told(lost=revoked)
+        self._consumer.record_rebalance(revoked=revoked)
 
     def on_partitions_lost(self, lost: Collection[TopicPartition]) -> None:
-        self._consumer.told(lost=lost)
+        self._consumer.record_rebalance(revoked=lost)
 
 
-def _leave(settings: Mapping[str, Any], group: str, member: ConsumerGroupMetadata) -> None:
-    """A static member does not leave by itself: its partitions would wait for the session to end. Named by its member
-    id too, so that a successor under the same slot is not put out."""
+def _remove_member(settings: Mapping[str, Any], group: str, member: ConsumerGroupMetadata) -> None:
+    """Remove a static member from its group: it does not leave by itself, and its partitions would have no owner until
+    the session expires. The member id is given too, so that a successor with the same slot is not removed."""
     with suppress(errors.KafkaError, HeadraceError):
         admin = KafkaAdminClient(**{**settings, "bootstrap_timeout_ms": int(CLOSE_TIMEOUT_S * 1000)})
         try:

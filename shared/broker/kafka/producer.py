@@ -1,4 +1,4 @@
-"""Making units on Kafka: a client with a transactional id, which is what fences a slot."""
+"""Creates units on Kafka, with a client whose transactional id fences the slot."""
 
 from __future__ import annotations
 
@@ -8,35 +8,35 @@ from typing import Any
 
 from kafka import errors
 
-from shared.broker.kafka.client import ANSWER_S, translated
+from shared.broker.kafka.client import ANSWER_S, translate_errors
 from shared.broker.kafka.topics import LARGEST_RECORD_BYTES, KafkaTopics
 from shared.broker.kafka.unit import DELIVERY_TIMEOUT_S, KafkaUnit
-from shared.broker.kafka.workarounds import LimitedClient, force_close
+from shared.broker.kafka.workarounds import TimeLimitedProducer, force_close
 from shared.broker.postgres.unit import PostgresUnit
 from shared.errors import BrokerError, Fenced
 
-# Longer than a broker needs to start after a kill, plus the age of a transaction: one that ends inside that window may
-# be taken for aborted without its markers, and its records become visible later (docs/promises.md).
+# Longer than a killed broker needs to restart, plus the age of a transaction. A transaction that expires within that
+# window may count as aborted without its markers, and its records become visible later (docs/promises.md).
 TRANSACTION_TIMEOUT_S = 60
 BLOCKED_TIMEOUT_S = 10
 _BATCH_BYTES = 256 * 1024
-# The library sleeps for so long where a transaction follows the one before closely: every one, under load.
+# The library sleeps this long if a transaction closely follows another one, which is the case for all under load.
 _RETRY_PAUSE_MS = 5
 
 
 class KafkaProducer:
-    """Makes units, one at a time. Making another producer of the slot fences this one, and ends what it left open.
+    """Creates units, one at a time. Creating another producer for the slot fences this one and ends its open unit.
 
-    After a unit failed it makes no more: the library keeps parts of a failed transaction for the next.
+    After a failed unit it creates no more units, because the library keeps parts of a failed transaction for the next.
     """
 
     def __init__(
         self, settings: Mapping[str, Any], topics: KafkaTopics, transactional_id: str, answer_s: float = ANSWER_S
     ) -> None:
         self._topics = topics
-        self._spent = False
-        with translated(f"producer {transactional_id!r}"):
-            self._client = LimitedClient(
+        self._is_closed = False
+        with translate_errors(f"producer {transactional_id!r}"):
+            self._client = TimeLimitedProducer(
                 answer_s,
                 **settings,
                 transactional_id=transactional_id,
@@ -58,16 +58,16 @@ class KafkaProducer:
                 raise
 
     def unit(self) -> KafkaUnit:
-        if self._spent:
-            raise Fenced("a unit of this producer failed: make another producer, then reload the consumer")
+        if self._is_closed:
+            raise Fenced("a unit of this producer failed: create another producer, then reload the consumer")
         return KafkaUnit(self._client, self._topics, self.close)
 
     def db_unit(self) -> PostgresUnit:
-        raise BrokerError("this producer writes to Kafka: ask for one with in_database=True")
+        raise BrokerError("this producer writes to Kafka: create one with in_database=True for database units")
 
     def close(self) -> None:
-        """At once: what is worth waiting for was committed, and the rest must not be sent."""
-        self._spent = True
+        """Close without waiting: committed units are sent, and nothing else must be sent."""
+        self._is_closed = True
         with suppress(errors.KafkaError):
             self._client.close(timeout=0)
         force_close(self._client)

@@ -1,4 +1,4 @@
-"""Reading Kafka without a group, and what every reader of it is told."""
+"""Reads Kafka without a group, and holds the settings of all readers and consumers."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from kafka import errors
 from kafka.consumer.fetcher import ConsumerRecord
 
 from shared.broker.contract import Record, TopicPartition
-from shared.broker.kafka.client import translated
+from shared.broker.kafka.client import translate_errors
 
-# Partitions of one broker are fetched together: an idle one keeps the others waiting for so long.
+# The partitions of one broker are fetched together: an idle partition delays the others by up to this time.
 FETCH_WAIT_MS = 50
 LARGEST_FETCH_BYTES = 8 * 1024 * 1024
 CLOSE_TIMEOUT_S = 2.0
 
-READING = {
+READER_SETTINGS = {
     "isolation_level": "read_committed",
     "enable_auto_commit": False,
     "auto_offset_reset": "earliest",
@@ -27,43 +27,43 @@ READING = {
     "max_partition_fetch_bytes": LARGEST_FETCH_BYTES,
     "allow_auto_create_topics": False,
     "metrics_enabled": False,
-    # No deserializers: one that raises makes poll spin for ever.
+    # No deserializers: if one raises, poll loops endlessly.
 }
 
 
 class KafkaReader:
-    """Reads partitions from given offsets on; moves nothing."""
+    """Reads partitions from given offsets. Commits no positions."""
 
     def __init__(self, settings: Mapping[str, Any], tps: Sequence[TopicPartition]) -> None:
-        with translated("reader"):
-            self._client = Client(**settings, **READING, group_id=None)
+        with translate_errors("reader"):
+            self._client = Client(**settings, **READER_SETTINGS, group_id=None)
             self._client.assign([ClientPartition(*tp) for tp in tps])
             self._client.seek_to_beginning()
 
     def poll(self, timeout_s: float, max_records: int) -> list[Record]:
-        with translated("reader"):
-            found = self._client.poll(timeout_ms=int(timeout_s * 1000), max_records=max_records)
-        return [record_of(each) for batch in found.values() for each in batch]
+        with translate_errors("reader"):
+            batches = self._client.poll(timeout_ms=int(timeout_s * 1000), max_records=max_records)
+        return [record_of(each) for batch in batches.values() for each in batch]
 
     def seek(self, tp: TopicPartition, offset: int) -> None:
         self._client.seek(ClientPartition(*tp), offset)
 
     def position(self, tp: TopicPartition) -> int:
-        """The offset of the next record that poll would give, or the end."""
-        with translated("reader"):
+        """The offset of the next record that poll would return, or the end offset."""
+        with translate_errors("reader"):
             return int(self._client.position(ClientPartition(*tp)))
 
     def close(self) -> None:
-        close(self._client)
+        close_client(self._client)
 
 
-def close(client: Client) -> None:
+def close_client(client: Client) -> None:
     with suppress(errors.KafkaError):
         client.close(autocommit=False, timeout_ms=int(CLOSE_TIMEOUT_S * 1000))
 
 
-def record_of(found: ConsumerRecord) -> Record:
+def record_of(record: ConsumerRecord) -> Record:
     return Record(
-        found.topic, found.partition, found.offset, found.timestamp, found.key or b"", found.value or b"",
-        dict(found.headers),
+        record.topic, record.partition, record.offset, record.timestamp, record.key or b"", record.value or b"",
+        dict(record.headers),
     )  # fmt: skip

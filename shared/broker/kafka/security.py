@@ -1,7 +1,7 @@
-"""TLS and users: what kafka-python is told of them, and why a broker did not let us in.
+"""Builds kafka-python's TLS and SASL settings, and explains why a broker refused a connection.
 
-The library tries on where no waiting helps (3.0.12): a wrong password or certificate looks to its caller like a broker
-that is away. That it is shown is tested on a real broker by tests/shared/broker/kafka/test_security.py.
+The library (3.0.12) retries a wrong password or certificate, which looks to its caller like a broker that is
+unavailable. tests/shared/broker/kafka/test_security.py tests on a real broker that the cause is reported.
 """
 
 from __future__ import annotations
@@ -18,11 +18,15 @@ from shared.errors import ConfigError
 from shared.loopback import is_loopback
 from shared.settings.sections import KafkaSettings, read_secret
 
-_WRONG_USER = (errors.SaslAuthenticationFailedError, errors.UnsupportedSaslMechanismError, errors.IllegalSaslStateError)
+_LOGIN_ERRORS = (
+    errors.SaslAuthenticationFailedError,
+    errors.UnsupportedSaslMechanismError,
+    errors.IllegalSaslStateError,
+)
 
 
-class Unshown(str):
-    """The library's admin client logs all that it is told, at level debug."""
+class MaskedString(str):
+    """A string whose repr is masked: the library's admin client logs all of its settings at level debug."""
 
     __slots__ = ()
 
@@ -31,14 +35,15 @@ class Unshown(str):
 
 
 def security_settings(addresses: Sequence[str], kafka: KafkaSettings) -> dict[str, Any]:
-    """Holds the password. Raises ConfigError, which never holds it."""
+    """TLS and SASL settings; they contain the password. Raises ConfigError, whose message never contains it."""
     if kafka.username and not kafka.tls:
         remote = [each for each in addresses if not is_loopback(urlsplit(f"//{each}").hostname or "")]
         if remote:
             raise ConfigError(
-                f"kafka.username without TLS is for loopback only, and {remote[0]} is not there: set kafka.tls to true"
+                f"kafka.username without TLS is allowed on loopback addresses only, and {remote[0]} is not one:"
+                " set kafka.tls to true"
             )
-    password = None if kafka.password_file is None else Unshown(read_secret(kafka.password_file))
+    password = None if kafka.password_file is None else MaskedString(read_secret(kafka.password_file))
     user = {"sasl_mechanism": kafka.mechanism, "sasl_plain_username": kafka.username, "sasl_plain_password": password}
     return {
         "security_protocol": f"{'SASL_' if kafka.username else ''}{'SSL' if kafka.tls else 'PLAINTEXT'}",
@@ -48,21 +53,22 @@ def security_settings(addresses: Sequence[str], kafka: KafkaSettings) -> dict[st
 
 
 def refusal(error: BaseException, addresses: Sequence[str]) -> ConfigError | None:
-    """The setting that a failed connection speaks of; None where trying again may help."""
+    """A ConfigError that names the settings to check after a failed connection; None if a retry may help."""
     where = f"Kafka at {', '.join(addresses)}"
-    if isinstance(error, _WRONG_USER):
+    if isinstance(error, _LOGIN_ERRORS):
         why = str(error).rpartition(": ")[2]
         return ConfigError(
-            f"{where} does not let the user in ({why}): check kafka.username, kafka.password_file and kafka.mechanism"
+            f"{where} refused the login ({why}): check kafka.username, kafka.password_file and kafka.mechanism"
         )
     tls = next((each for each in (error.__context__, *error.args) if isinstance(each, ssl.SSLError)), None)
     if isinstance(tls, ssl.SSLCertVerificationError):
         why = tls.verify_message.rstrip(".")
-        return ConfigError(f"{where} shows a certificate that is not to be trusted ({why}): check kafka.ca_file")
+        return ConfigError(f"{where} has a certificate that is not trusted ({why}): check kafka.ca_file")
     reason = (tls and tls.reason) or ""
     if "ALERT" in reason and "INTERNAL" not in reason:
         return ConfigError(
-            f"{where} breaks TLS off ({reason}): check kafka.certificate_file, which it may want, and kafka.key_file"
+            f"{where} aborted the TLS handshake ({reason}): check kafka.certificate_file, which it may require, and"
+            " kafka.key_file"
         )
     if reason in {"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"}:
         return ConfigError(f"{where} does not speak TLS at this port: check broker.url and kafka.tls")
@@ -77,7 +83,7 @@ def _context(kafka: KafkaSettings) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if kafka.certificate_file is not None:
         try:
-            # Without a password OpenSSL would ask for that of an encrypted key on the terminal.
+            # Without the argument OpenSSL would prompt on the terminal for the password of an encrypted key.
             context.load_cert_chain(kafka.certificate_file, kafka.key_file, password="")
         except OSError as error:
             raise _unusable("certificate_file and kafka.key_file", kafka.certificate_file, error) from None
@@ -85,6 +91,6 @@ def _context(kafka: KafkaSettings) -> ssl.SSLContext:
 
 
 def _unusable(key: str, file: Path | None, error: OSError) -> ConfigError:
-    """ssl's errors are OSErrors too, with a reason of their own where the file could be read."""
+    """The errors of ssl are OSErrors too; they have a `reason` if the file could be read."""
     why = getattr(error, "reason", None) or error.strerror
-    return ConfigError(f"kafka.{key}: {file} cannot be used: {why}; expected PEM")
+    return ConfigError(f"kafka.{key}: cannot use {file}: {why}; expected PEM")

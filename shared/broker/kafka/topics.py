@@ -1,4 +1,4 @@
-"""Topics on Kafka: creating them as they should be, and knowing how they are."""
+"""Creates and describes topics on Kafka."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from uuid import UUID
 from kafka import KafkaAdminClient, errors
 from kafka.admin import ConfigResource, ConfigResourceType
 
-from shared.broker.kafka.client import translated
+from shared.broker.kafka.client import translate_errors
 from shared.errors import ConfigError, TransientError
-from shared.readiness import briefly
+from shared.readiness import retry_briefly
 from shared.retry import Retry
 from shared.settings.sections import KafkaSettings
 from shared.topics import TopicSpec
 
-# One record must fit: a page of a source is far smaller, a source's whole document may not be.
+# Large enough for any single record. A page of a source is far smaller; a source's whole document may be larger.
 LARGEST_RECORD_BYTES = 8 * 1024 * 1024
 
 
@@ -29,66 +29,67 @@ class KafkaTopic(NamedTuple):
 
 
 class KafkaTopics:
-    """The topics by name, asked for when first needed."""
+    """The topics by name, described at the first request."""
 
-    def __init__(self, admin: KafkaAdminClient, ready: Retry | None = None) -> None:
-        """`ready`: how to wait for a cluster that still prepares what it is asked for."""
+    def __init__(self, admin: KafkaAdminClient, readiness_retry: Retry | None = None) -> None:
+        """`readiness_retry`: how to wait for a cluster that is still preparing what a request needs."""
         self._admin = admin
-        self._ready = ready or briefly()
-        self._known: dict[str, KafkaTopic] = {}
+        self._readiness_retry = readiness_retry or retry_briefly()
+        self._by_name: dict[str, KafkaTopic] = {}
 
     def get(self, name: str) -> KafkaTopic:
-        if name not in self._known:
-            self._known[name] = self._ready.call(self._describe, name)
-        return self._known[name]
+        if name not in self._by_name:
+            self._by_name[name] = self._readiness_retry.call(self._describe, name)
+        return self._by_name[name]
 
     def ensure(self, specs: Sequence[TopicSpec], kafka: KafkaSettings) -> None:
-        """Create what is missing, several processes at once; retention follows the settings also later."""
-        # A slow broker may leave the request without an answer, create the topic nonetheless, and be asked again.
-        patient = replace(self._ready, on=TransientError)
+        """Create the missing topics and update the settings of the existing ones. Several processes may do it at the
+        same time."""
+        # A slow broker may create the topic but not answer in time; the request is then repeated.
+        patient = replace(self._readiness_retry, retryable=TransientError)
         for spec in specs:
             patient.call(self._create, spec, kafka)
-            found = self._known[spec.name] = self._ready.call(self._describe, spec.name)
-            if found.partitions != spec.partitions:
+            topic = self._by_name[spec.name] = self._readiness_retry.call(self._describe, spec.name)
+            if topic.partitions != spec.partitions:
                 raise ConfigError(
-                    f"topic {spec.name!r} has {found.partitions} partitions, settings say {spec.partitions}:"
-                    " it cannot change, because keys would change their partition; set it back"
+                    f"topic {spec.name!r} has {topic.partitions} partitions, settings say {spec.partitions};"
+                    " the number cannot change, because keys would move to other partitions: set it back"
                 )
 
     def _create(self, spec: TopicSpec, kafka: KafkaSettings) -> None:
         shape = {"num_partitions": spec.partitions, "replication_factor": kafka.replication_factor or -1}
         topic = {**shape, "configs": configs_of(spec, kafka)}
-        with translated(f"creating topic {spec.name!r}"):
+        with translate_errors(f"creating topic {spec.name!r}"):
             try:
                 self._admin.create_topics({spec.name: topic}, wait_for_metadata=True)
             except errors.TopicAlreadyExistsError:
                 self._admin.wait_for_topics([spec.name])
-                self._follow(spec, kafka)
+                self._update_configs(spec, kafka)
 
-    def _follow(self, spec: TopicSpec, kafka: KafkaSettings) -> None:
-        wanted = configs_of(spec, kafka)
-        there = self._configs(spec.name, list(wanted))
-        if changed := {key: value for key, value in wanted.items() if there[key] != value}:
+    def _update_configs(self, spec: TopicSpec, kafka: KafkaSettings) -> None:
+        target = configs_of(spec, kafka)
+        current = self._configs(spec.name, list(target))
+        if changed := {key: value for key, value in target.items() if current[key] != value}:
             self._admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, spec.name, changed)])
 
     def _describe(self, name: str) -> KafkaTopic:
-        with translated(f"looking for topic {name!r}"):
-            found = self._admin.describe_topics([name])[0]
-            if found["error_code"]:
-                raise errors.for_code(found["error_code"])
+        with translate_errors(f"describing topic {name!r}"):
+            description = self._admin.describe_topics([name])[0]
+            if description["error_code"]:
+                raise errors.for_code(description["error_code"])
             compacted = "compact" in self._configs(name, ["cleanup.policy"])["cleanup.policy"]
-        return KafkaTopic(UUID(str(found["topic_id"])), name, len(found["partitions"]), compacted)
+        return KafkaTopic(UUID(str(description["topic_id"])), name, len(description["partitions"]), compacted)
 
     def _configs(self, name: str, keys: Sequence[str]) -> dict[str, str]:
-        asked = ConfigResource(ConfigResourceType.TOPIC, name, list(keys))
-        found = self._admin.describe_configs([asked], config_filter="all")["topic"][name]
-        return {key: found[key]["value"] for key in keys}
+        resource = ConfigResource(ConfigResourceType.TOPIC, name, list(keys))
+        configs = self._admin.describe_configs([resource], config_filter="all")["topic"][name]
+        return {key: configs[key]["value"] for key in keys}
 
 
 def configs_of(spec: TopicSpec, kafka: KafkaSettings) -> dict[str, str]:
-    """A topic's settings in Kafka's words."""
+    """A topic's settings as Kafka topic configs."""
     retention_ms = -1 if spec.retention_s is None else int(spec.retention_s * 1000)
-    # Kafka counts bytes per partition, a spec for the topic.
+    # Kafka limits bytes per partition, a spec per topic.
     retention_bytes = -1 if spec.retention_bytes is None else max(1, spec.retention_bytes // spec.partitions)
     kept = (
         {"cleanup.policy": "compact"}

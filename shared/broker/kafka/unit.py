@@ -1,4 +1,4 @@
-"""One atomic step on Kafka: a transaction. Nothing is begun before `commit`, so that it is open for a moment only."""
+"""Implements the units of Kafka: each is one transaction, begun at `commit` so that it is open only briefly."""
 
 from __future__ import annotations
 
@@ -31,23 +31,23 @@ _FENCED = (
 )
 
 
-Sending = tuple[str, bytes, bytes, list[tuple[str, bytes]], int]
-"""Topic, value, key, headers, partition: the order in which the client takes them."""
+OutgoingRecord = tuple[str, bytes, bytes, list[tuple[str, bytes]], int]
+"""(topic, value, key, headers, partition), in the order of the client's parameters."""
 
 
 @dataclass
-class Holding:
-    """A partition that is ours. Not valid any more: it went to somebody else, or positions were read again since."""
+class HeldPartition:
+    """An owned partition. It becomes invalid when the partition is reassigned or its position is read again."""
 
     valid: bool = True
 
 
 @dataclass(frozen=True)
 class Membership:
-    """Kafka's ownership token: who we were in the group when the poll returned, and what we held."""
+    """Kafka's ownership token: the group membership when the poll returned, and the partitions held then."""
 
     group: ConsumerGroupMetadata
-    held: Mapping[TopicPartition, Holding]
+    held: Mapping[TopicPartition, HeldPartition]
 
     @property
     def partitions(self) -> frozenset[TopicPartition]:
@@ -55,54 +55,54 @@ class Membership:
 
 
 class KafkaUnit:
-    """Records, positions and cursors are gathered, and sent as one transaction at commit."""
+    """Collects records, positions and cursors, and sends them as one transaction at commit."""
 
-    def __init__(self, client: Client, topics: KafkaTopics, spend: Callable[[], None]) -> None:
+    def __init__(self, client: Client, topics: KafkaTopics, retire_producer: Callable[[], None]) -> None:
         self._client = client
         self._topics = topics
-        self._spend = spend
+        self._retire_producer = retire_producer
         self._records: list[NewRecord] = []
         self._cursors: list[tuple[str, str, bytes]] = []
-        self._advances: dict[tuple[ConsumerGroupMetadata, TopicPartition], tuple[Holding, OffsetAndMetadata]] = {}
-        self._over = False
+        self._advances: dict[tuple[ConsumerGroupMetadata, TopicPartition], tuple[HeldPartition, OffsetAndMetadata]] = {}
+        self._is_finished = False
 
     def append(self, records: Sequence[NewRecord]) -> None:
         self._records.extend(records)
 
     def advance(self, token: Ownership, offsets: Mapping[TopicPartition, int], ctl_seq: int | None = None) -> None:
         if not isinstance(token, Membership):
-            raise BrokerError(f"expected a token of Kafka, got {type(token).__name__}")
+            raise BrokerError(f"expected an ownership token of Kafka, got {type(token).__name__}")
         for tp, offset in offsets.items():
-            holding = token.held.get(tp)
-            if holding is None or not holding.valid:
-                raise Fenced(f"{tp.topic}/{tp.partition} is not ours any more")
+            held_partition = token.held.get(tp)
+            if held_partition is None or not held_partition.valid:
+                raise Fenced(f"this member no longer owns {tp.topic}/{tp.partition}")
             obeyed = "" if ctl_seq is None else str(ctl_seq)
-            self._advances[token.group, tp] = (holding, OffsetAndMetadata(offset, obeyed, -1))
+            self._advances[token.group, tp] = (held_partition, OffsetAndMetadata(offset, obeyed, -1))
 
     def cursor_set(self, topic: str, key: str, value: bytes) -> None:
         self._cursors.append((topic, key, value))
 
     def commit(self) -> None:
-        if self._over:
-            raise BrokerError("this unit is over: make another")
-        self._over = True
+        if self._is_finished:
+            raise BrokerError("this unit is already committed or aborted: create another")
+        self._is_finished = True
         if not (self._records or self._cursors or self._advances):
             return
         to_send = [*self._placed(), *(self._keyed(*cursor) for cursor in self._cursors)]
         if any(not holding.valid for holding, _ in self._advances.values()):
-            raise Fenced("a partition of this unit is not ours any more")
+            raise Fenced("this member no longer owns a partition of the unit")
         try:
             self._prepare(to_send)
             self._finish()
         except BaseException:
             for holding, _ in self._advances.values():
                 holding.valid = False
-            self._spend()
+            self._retire_producer()
             raise
 
     def abort(self) -> None:
-        """Nothing was sent yet, or all of it was settled by commit."""
-        self._over = True
+        """Nothing needs to be undone: before `commit` nothing was sent, and `commit` settles the transaction."""
+        self._is_finished = True
 
     def __enter__(self) -> Self:
         return self
@@ -110,34 +110,34 @@ class KafkaUnit:
     def __exit__(self, *_: object) -> None:
         self.abort()
 
-    def _prepare(self, to_send: Sequence[Sending]) -> None:
-        """Everything but the decision. Raises Fenced or Aborted: none of it counts."""
+    def _prepare(self, to_send: Sequence[OutgoingRecord]) -> None:
+        """Send everything except the commit request. Raises Fenced or Aborted: the transaction has no effect."""
         try:
             self._client.begin_transaction()
             futures = [self._client.send(*record) for record in to_send]
             self._client.flush(timeout=DELIVERY_TIMEOUT_S + REQUEST_TIMEOUT_S)
-            # The library commits a transaction some of whose records were given up: each has to be asked.
+            # The library commits even if some records of the transaction were not delivered: check each of them.
             for future in futures:
                 if not future.succeeded():
                     raise future.exception or errors.KafkaTimeoutError("a record was not delivered")
             for group, offsets in self._offsets().items():
                 self._client.send_offsets_to_transaction(offsets, group)
         except _FENCED as error:
-            raise Fenced(f"somebody else has the slot or the partitions: {reason_of(error)}") from error
+            raise Fenced(f"another process has taken the slot or the partitions: {reason_of(error)}") from error
         except errors.MessageSizeTooLargeError as error:
             raise ConfigError(
-                f"a record is larger than its topic takes ({LARGEST_RECORD_BYTES} bytes): {reason_of(error)}"
+                f"a record is larger than its topic's limit of {LARGEST_RECORD_BYTES} bytes: {reason_of(error)}"
             ) from error
         except errors.KafkaError as error:
-            raise Aborted(f"the transaction was given up: {reason_of(error)}") from error
+            raise Aborted(f"the transaction was aborted: {reason_of(error)}") from error
 
     def _finish(self) -> None:
         try:
             self._client.commit_transaction()
         except (errors.ProducerFencedError, errors.InvalidProducerEpochError) as error:
-            raise Fenced(f"somebody else has the slot: {reason_of(error)}") from error
+            raise Fenced(f"another process has taken the slot: {reason_of(error)}") from error
         except errors.KafkaError as error:
-            raise Unknown(f"no word on the commit: {reason_of(error)}") from error
+            raise Unknown(f"no reply to commit: {reason_of(error)}") from error
 
     def _offsets(self) -> dict[ConsumerGroupMetadata, dict[ClientPartition, OffsetAndMetadata]]:
         grouped: dict[ConsumerGroupMetadata, dict[ClientPartition, OffsetAndMetadata]] = {}
@@ -145,22 +145,22 @@ class KafkaUnit:
             grouped.setdefault(group, {})[ClientPartition(*tp)] = offset
         return grouped
 
-    def _placed(self) -> list[Sending]:
-        """Every record with its partition; topics are looked up once each, for there may be thousands of records."""
+    def _placed(self) -> list[OutgoingRecord]:
+        """Every record with its partition. Each topic is looked up only once, as there may be thousands of records."""
         partitions = {name: self._streamed(name) for name in {record.topic for record in self._records}}
-        placed: list[Sending] = []
-        for topic, key, value, headers, named in self._records:
-            p = partition_of(key, partitions[topic]) if named is None else named
+        placed: list[OutgoingRecord] = []
+        for topic, key, value, headers, fixed_partition in self._records:
+            p = partition_of(key, partitions[topic]) if fixed_partition is None else fixed_partition
             if not 0 <= p < partitions[topic]:
-                raise ConfigError(f"no such partition: {topic}/{p}")
+                raise ConfigError(f"partition {topic}/{p} does not exist")
             placed.append((topic, value, key, list(headers.items()), p))
         return placed
 
     def _streamed(self, name: str) -> int:
         topic = self._topics.get(name)
         if topic.compacted:
-            raise ConfigError(f"topic {name!r} holds keyed state: use cursor_set")
+            raise ConfigError(f"topic {name!r} is compacted and holds keyed state: use cursor_set")
         return topic.partitions
 
-    def _keyed(self, topic: str, key: str, value: bytes) -> Sending:
+    def _keyed(self, topic: str, key: str, value: bytes) -> OutgoingRecord:
         return topic, value, key.encode(), [], partition_of(key.encode(), self._topics.get(topic).partitions)

@@ -1,7 +1,7 @@
-"""Workarounds for kafka-python 3.0.12: everything that touches its private members, one definition per fault.
+"""Works around faults of kafka-python 3.0.12, one definition per fault. Only this module uses its private members.
 
-The version is pinned below 3.1. tests/shared/broker/kafka/test_traps.py shows the faults on a real broker; an upgrade
-that mends one deletes its definition here.
+The version is pinned below 3.1. tests/shared/broker/kafka/test_traps.py shows the faults on a real broker. When an
+upgrade fixes a fault, delete its definition here.
 """
 
 from __future__ import annotations
@@ -27,78 +27,80 @@ _RECONNECT_PAUSE_S = 0.05
 
 
 class NoAnswerYet(errors.KafkaTimeoutError):  # type: ignore[misc]  # the library has no types
-    """Connections are accepted and get no answer: a broker that is starting opens its port before it is ready."""
+    """The broker accepts connections but does not answer: a starting broker opens its port before it is ready."""
 
 
-class TellingConnections(KafkaConnectionManager):  # type: ignore[misc]  # the library has no types
-    """The library's connections, which tell at the first one why there is none."""
+class DiagnosingConnectionManager(KafkaConnectionManager):  # type: ignore[misc]  # the library has no types
+    """A connection manager that reports why the first connection fails."""
 
     def __init__(self, net: Any, **configs: Any) -> None:
-        self._starting = False
-        self._refused: ConfigError | None = None
-        self._trouble: BaseException | None = None
+        self._is_bootstrapping = False
+        self._refusal: ConfigError | None = None
+        self._last_error: BaseException | None = None
         super().__init__(net, **configs)
 
     def bootstrap(self, timeout_ms: float | None = None, refresh: bool = True) -> None:
-        """Raises ConfigError where a broker says that a setting is wrong.
+        """Raises ConfigError if the broker's refusal shows that a setting is wrong.
 
-        A client that fails here is never returned, so its caller cannot close it: the library would leave its thread
-        and its sockets behind, at every try while a broker is away.
+        A client that fails here is never returned, so its caller cannot close it. The library would leak its thread
+        and its sockets at every attempt while a broker is unavailable.
         """
-        self._starting = True
+        self._is_bootstrapping = True
         try:
             super().bootstrap(timeout_ms, refresh)
         except BaseException as error:
             self.close()
             self._net.close()
             if isinstance(error, errors.KafkaTimeoutError):
-                silent = isinstance(self._trouble, errors.RequestTimedOutError)
+                silent = isinstance(self._last_error, errors.RequestTimedOutError)
                 kind = NoAnswerYet if silent else errors.KafkaTimeoutError
-                raise kind(f"no answer{_because(self._trouble)}") from error
+                raise kind(f"no answer{_cause_suffix(self._last_error)}") from error
             raise
         finally:
-            self._starting = False
+            self._is_bootstrapping = False
 
     def get_connection(self, node_id: object, **options: Any) -> KafkaConnection:
-        """Raised here, an error ends the bootstrap. Later, a connection that fails is tried again, as the library does:
-        who was let in once is not ended by a broker that is just being set up anew."""
-        if self._starting and self._refused is not None:
-            raise self._refused
+        """Raises the refusal during the bootstrap only. Later the library retries a failed connection: a client that
+        was accepted once must survive a broker that is being reconfigured."""
+        if self._is_bootstrapping and self._refusal is not None:
+            raise self._refusal
         connection = super().get_connection(node_id, **options)
-        connection.init_future.add_errback(self._note)
+        connection.init_future.add_errback(self._record_error)
         return connection
 
     async def _build_transport(self, *arguments: Any, **options: Any) -> Any:
-        """A broker that does not let us in says why, then hangs up; where both come at once, the library drops it."""
+        """A broker that refuses a client sends the reason, then disconnects. If both arrive together, the library loses
+        the reason."""
         transport = await super()._build_transport(*arguments, **options)
         receive = transport._sock_recv
 
         def words_first() -> tuple[bytes, BaseException | None]:
             words, end = receive()
-            return words, (None if words else end)  # the end comes again with the next turn
+            return words, (None if words else end)  # the next call returns the end again
 
         transport._sock_recv = words_first
         return transport
 
-    def _note(self, error: BaseException) -> None:
-        self._trouble = error
-        self._refused = refusal(error, self.config["bootstrap_servers"])
+    def _record_error(self, error: BaseException) -> None:
+        self._last_error = error
+        self._refusal = refusal(error, self.config["bootstrap_servers"])
 
 
-def _because(trouble: BaseException | None) -> str:
-    return "" if trouble is None else f" (the last try: {trouble})"
+def _cause_suffix(error: BaseException | None) -> str:
+    return "" if error is None else f" (last attempt: {error})"
 
 
 class SafeClient(KafkaNetClient):  # type: ignore[misc]  # the library has no types
-    """A client whose transactions outlive a restart of the broker.
+    """A client whose transactions survive a restart of the broker.
 
-    The library raises where the coordinator is not there yet, drops the request it was about to send, and the caller
-    waits for its reply for ever (mended after 3.0.12: dpkp/kafka-python#3110). Saying "not ready" keeps the request.
+    If the coordinator is unavailable, the library raises and drops the request that it was about to send, and the
+    caller waits for the reply without end (fixed after 3.0.12: dpkp/kafka-python#3110). Returning "not ready" keeps
+    the request.
     """
 
     def __init__(self, **configs: Any) -> None:
         net = NetworkSelector(**configs)
-        super().__init__(net, TellingConnections(net, **configs), **configs)
+        super().__init__(net, DiagnosingConnectionManager(net, **configs), **configs)
 
     def await_ready(self, node_id: int, timeout_ms: float = 30000) -> bool:
         try:
@@ -108,8 +110,8 @@ class SafeClient(KafkaNetClient):  # type: ignore[misc]  # the library has no ty
             return False
 
 
-class LimitedClient(ProducerClient):  # type: ignore[misc]  # the library has no types
-    """A producer whose transactions' steps do not wait for ever. The library offers no limit."""
+class TimeLimitedProducer(ProducerClient):  # type: ignore[misc]  # the library has no types
+    """A producer that limits the wait at each step of a transaction. The library offers no limit."""
 
     def __init__(self, answer_s: float, **settings: Any) -> None:
         self._answer_ms = int(answer_s * 1000)
@@ -130,17 +132,17 @@ class LimitedClient(ProducerClient):  # type: ignore[misc]  # the library has no
 
 
 def keep_finished_joins(client: ConsumerClient) -> None:
-    """Let a join that ended between two polls count.
+    """Use the result of a join that finishes between two polls.
 
-    The library (3.0.12) forgets it and joins again at the next poll. From the group's leader that is a call to all to
-    join again, so a group whose members poll briefly, or work between polls, may deal out its partitions for ever.
+    The library (3.0.12) discards it and joins again at the next poll. If the group's leader does so, all members must
+    join again, so a group whose members poll briefly, or work between polls, may rebalance without end.
     """
     coordinator = client._coordinator
     join = coordinator._do_join_and_sync_async
     finished: list[bytes] = []
 
     async def join_or_finish() -> bytes:
-        # A join that was taken note of has made the member stable.
+        # If the library has used the last join, the member's state is stable.
         if finished and coordinator.state == MemberState.REBALANCING:
             return finished.pop()
         finished.clear()
@@ -151,22 +153,23 @@ def keep_finished_joins(client: ConsumerClient) -> None:
     coordinator._do_join_and_sync_async = join_or_finish
 
 
-def lost_its_slot(client: ConsumerClient) -> bool:
-    """Where another process took the slot, the library stops its heartbeats, says so in its log, and polls on."""
+def has_lost_slot(client: ConsumerClient) -> bool:
+    """Whether another process has taken the slot. The library then stops its heartbeats, logs it, and polls on."""
     coordinator = client._coordinator
     return bool(coordinator.stable() and not coordinator._heartbeat_enabled)
 
 
 def force_close(client: ProducerClient) -> None:
-    """Closing flushes first, and gives up with an error where the broker is away; the library's thread would go on."""
+    """Stop the library's sender thread. `close` flushes first, fails if the broker is unavailable, and would leave the
+    thread running."""
     client._sender.force_close()
 
 
 def broker_version(admin: KafkaAdminClient) -> Any:
-    """Nothing public tells the version of the broker."""
+    """The version of the broker, which has no public accessor."""
     return admin._manager.broker_version
 
 
 def forget_coordinators(admin: KafkaAdminClient) -> None:
-    """The library remembers a coordinator for ever, also when the group has moved to another node."""
+    """Discard the cached coordinators: the library never does, even when a group has moved to another node."""
     admin._manager.cluster._coordinators.clear()

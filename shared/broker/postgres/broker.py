@@ -1,4 +1,4 @@
-"""The embedded broker: a log of record batches in PostgreSQL (docs/adr/0001-record-batches-and-msgpack.md)."""
+"""Implements the broker interface on PostgreSQL: the embedded broker, a log of record batches (docs/adr/0001)."""
 
 from __future__ import annotations
 
@@ -10,50 +10,51 @@ from shared.broker.contract import TopicPartition
 from shared.broker.counting.backlog import GaplessBacklog
 from shared.broker.counting.record_count import GaplessRecordCount
 from shared.broker.postgres.consumer import PostgresConsumer, PostgresReader
-from shared.broker.postgres.log import LOCAL, Batch, Topics
+from shared.broker.postgres.log import LOCAL_PREFIX, PostgresTopics, StoredBatch
 from shared.broker.postgres.unit import PostgresProducer
-from shared.database.connection import PATIENCE, Link, Patience
+from shared.database.connection import TIMEOUTS, ReconnectingConnection, Timeouts
 from shared.errors import ConfigError
 from shared.events import as_utc_ms
 from shared.topics import TopicSpec
 
 
 class PostgresBroker:
-    """Topics, and who reads and writes them, in one PostgreSQL database. For one thread; its parts have their own."""
+    """The embedded broker in one PostgreSQL database. Not thread-safe; consumers, readers and producers have their own
+    connections."""
 
     gapless, table_prefix, has_outbox = True, "", False
     client_errors: tuple[type[Exception], ...] = ()
 
-    def __init__(self, conninfo: str, patience: Patience = PATIENCE) -> None:
+    def __init__(self, conninfo: str, timeouts: Timeouts = TIMEOUTS) -> None:
         self._conninfo = conninfo
-        self._patience = patience
-        self._link = Link(conninfo, "broker", autocommit=True, answer_s=patience.answer_s)
-        self._topics = Topics()
+        self._timeouts = timeouts
+        self._link = ReconnectingConnection(conninfo, "broker", autocommit=True, answer_s=timeouts.answer_s)
+        self._topics = PostgresTopics()
 
     def ensure_topics(self, specs: Sequence[TopicSpec]) -> None:
         with self._link.use() as connection:
             for spec in specs:
                 with connection.transaction():
-                    found = connection.execute(
+                    row = connection.execute(
                         "INSERT INTO broker.topics (name, partitions, compacted, retention_s, retention_bytes)"
                         " VALUES (%s, %s, %s, %s, %s) ON CONFLICT (name) DO UPDATE"
                         " SET retention_s = excluded.retention_s, retention_bytes = excluded.retention_bytes"
                         " RETURNING id, partitions",
                         (spec.name, spec.partitions, spec.compacted, spec.retention_s, spec.retention_bytes),
                     ).fetchone()
-                    if found is None or found[1] != spec.partitions:
+                    if row is None or row[1] != spec.partitions:
                         raise ConfigError(
-                            f"topic {spec.name!r} has {found and found[1]} partitions, settings say {spec.partitions}:"
-                            " it cannot change, because keys would change their partition; set it back"
+                            f"topic {spec.name!r} has {row and row[1]} partitions, settings say {spec.partitions};"
+                            " the number cannot change, because keys would move to other partitions: set it back"
                         )
                     connection.execute(
                         "INSERT INTO broker.partitions (topic_id, p) SELECT %s, generate_series(0, %s - 1)"
                         " ON CONFLICT DO NOTHING",
-                        (found[0], spec.partitions),
+                        (row[0], spec.partitions),
                     )
 
     def group_offsets(self, group: str, topics: Sequence[str]) -> dict[TopicPartition, int]:  # noqa: ARG002
-        """Positions lie in one place only."""
+        """Always empty: the positions of `committed` are the only ones."""
         return {}
 
     def record_count(self) -> GaplessRecordCount:
@@ -64,14 +65,14 @@ class PostgresBroker:
 
     def stored_bytes(self, topic: str) -> int:
         with self._link.use() as connection:
-            found = connection.execute(
+            row = connection.execute(
                 "SELECT coalesce(sum(octet_length(payload)), 0)::bigint FROM broker.log WHERE topic_id = %s",
                 (self._topics.get(connection, topic).id,),
             ).fetchone()
-        return int(found[0]) if found else 0
+        return int(row[0]) if row else 0
 
     def probe(self) -> None:
-        """The database is asked by its own connections."""
+        """Does nothing: an unavailable database is detected when a connection is opened."""
 
     def partitions(self, topic: str) -> list[TopicPartition]:
         with self._link.use() as connection:
@@ -88,25 +89,25 @@ class PostgresBroker:
         ends = self.end_offsets(tps)
         with self._link.use() as connection:
             for tp in tps:
-                found = connection.execute(
+                row = connection.execute(
                     "SELECT base_off, n, payload FROM broker.log WHERE topic_id = %s AND p = %s AND last_ms >= %s"
                     " ORDER BY base_off LIMIT 1",
                     (self._topics.get(connection, tp.topic).id, tp.partition, at_ms),
                 ).fetchone()
-                if found:
-                    records = Batch(tp, found[0], found[1], found[2]).records()
+                if row:
+                    records = StoredBatch(tp, row[0], row[1], row[2]).records()
                     ends[tp] = next(record.offset for record in records if record.timestamp_ms >= at_ms)
         return ends
 
     def committed(self, group: str, topics: Sequence[str]) -> dict[TopicPartition, int]:
         with self._link.use() as connection:
-            found = connection.execute(
+            rows = connection.execute(
                 "SELECT t.name, part.p, coalesce(pos.next_off, part.begin_off) FROM broker.partitions part"
                 " JOIN broker.topics t ON t.id = part.topic_id LEFT JOIN broker.positions pos"
                 " ON pos.grp = %s AND pos.topic_id = part.topic_id AND pos.p = part.p WHERE t.name = ANY(%s)",
                 (group, list(topics)),
             ).fetchall()
-        return {TopicPartition(name, p): offset for name, p, offset in found}
+        return {TopicPartition(name, p): offset for name, p, offset in rows}
 
     def consumer(
         self,
@@ -114,9 +115,9 @@ class PostgresBroker:
         topics: Sequence[str],
         slot: str,
         *,
-        in_database: bool = False,  # noqa: ARG002  # the contract's: here all positions do
+        in_database: bool = False,  # noqa: ARG002  # part of the interface; here all positions are in the database
     ) -> PostgresConsumer:
-        return PostgresConsumer(self._conninfo, group, topics, slot, self._patience)
+        return PostgresConsumer(self._conninfo, group, topics, slot, self._timeouts)
 
     def reader(self, tps: Sequence[TopicPartition]) -> PostgresReader:
         return PostgresReader(self._conninfo, tps)
@@ -125,21 +126,21 @@ class PostgresBroker:
         self,
         slot: str,
         *,
-        in_database: bool = False,  # noqa: ARG002  # the contract's: here every unit is in the database
+        in_database: bool = False,  # noqa: ARG002  # part of the interface; here every unit is in the database
     ) -> PostgresProducer:
-        return PostgresProducer(self._conninfo, slot, self._patience)
+        return PostgresProducer(self._conninfo, slot, self._timeouts)
 
     def cursors(
         self,
         topic: str,
         *,
-        in_database: bool = False,  # noqa: ARG002  # the contract's: here all of them are
+        in_database: bool = False,  # noqa: ARG002  # part of the interface; here all cursors are in the database
     ) -> dict[str, bytes]:
         with self._link.use() as connection:
-            found = connection.execute(
+            rows = connection.execute(
                 "SELECT key, value FROM broker.cursors WHERE topic_id = %s", (self._topics.get(connection, topic).id,)
             ).fetchall()
-        return dict(found)
+        return dict(rows)
 
     def health(self) -> None:
         with self._link.use() as connection:
@@ -148,24 +149,25 @@ class PostgresBroker:
     def close(self) -> None:
         self._link.drop()
 
-    def bind(self, name: str, kafka_id: UUID) -> None:
-        """Note which topic on Kafka a local part belongs to. Raises ConfigError where that is another one now."""
+    def bind_kafka_topic(self, name: str, kafka_id: UUID) -> None:
+        """Record the id of the Kafka topic that a local topic belongs to. Raises ConfigError if it has changed."""
         with self._link.use() as connection:
-            found = connection.execute(
+            row = connection.execute(
                 "UPDATE broker.topics SET kafka_id = coalesce(kafka_id, %s) WHERE name = %s RETURNING kafka_id",
                 (kafka_id, name),
             ).fetchone()
-        if found is None:
-            raise ConfigError(f"{name!r} is not in the database; `headrace migrate` creates it")
-        if found[0] != kafka_id:
+        if row is None:
+            raise ConfigError(f"topic {name!r} is not in the database; run `headrace migrate` to create it")
+        if row[0] != kafka_id:
             raise ConfigError(
-                f"topic {name.removeprefix(LOCAL)!r} was deleted and made anew: the positions in the database belong to"
-                f" the former one. Once nothing of it is missed: DELETE FROM broker.topics WHERE name = '{name}',"
-                " then `headrace migrate`; every row guards against what it has already seen"
+                f"topic {name.removeprefix(LOCAL_PREFIX)!r} was deleted and recreated on Kafka, but the positions in"
+                " the database belong to the deleted topic. If none of its records is needed any more, run DELETE FROM"
+                f" broker.topics WHERE name = '{name}', then `headrace migrate`; records that were applied before"
+                " are not applied twice"
             )
 
-    def forget(self, relayed: Mapping[TopicPartition, int]) -> None:
-        """Throw away whole batches before these offsets, now: they are in Kafka, and nobody reads them here again."""
+    def delete_relayed(self, relayed: Mapping[TopicPartition, int]) -> None:
+        """Delete the whole batches before these offsets immediately: they are in Kafka and are not read here again."""
         with self._link.use() as connection:
             for tp, offset in relayed.items():
                 connection.execute(
@@ -177,23 +179,23 @@ class PostgresBroker:
                 )
 
     def positions(self, group: str, prefix: str) -> dict[TopicPartition, int]:
-        """Of a group, in topics whose names begin so (the prefix is taken off)."""
+        """A group's positions in the topics whose names begin with `prefix`, without the prefix."""
         with self._link.use() as connection:
-            found = connection.execute(
+            rows = connection.execute(
                 "SELECT t.name, pos.p, pos.next_off FROM broker.positions pos JOIN broker.topics t ON t.id ="
                 " pos.topic_id WHERE pos.grp = %s AND starts_with(t.name, %s)",
                 (group, prefix),
             ).fetchall()
-        return {TopicPartition(name.removeprefix(prefix), p): offset for name, p, offset in found}
+        return {TopicPartition(name.removeprefix(prefix), p): offset for name, p, offset in rows}
 
     def _offsets(self, column: str, tps: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
         with self._link.use() as connection:
-            found = connection.execute(
+            rows = connection.execute(
                 f"SELECT t.name, part.p, part.{column} FROM broker.partitions part"
                 " JOIN broker.topics t ON t.id = part.topic_id WHERE t.name = ANY(%s)",
                 ([tp.topic for tp in tps],),
             ).fetchall()
-        known = {TopicPartition(name, p): offset for name, p, offset in found}
-        if missing := [tp for tp in tps if tp not in known]:
-            raise ConfigError(f"no such partition: {missing[0].topic}/{missing[0].partition}")
-        return {tp: known[tp] for tp in tps}
+        offsets = {TopicPartition(name, p): offset for name, p, offset in rows}
+        if missing := [tp for tp in tps if tp not in offsets]:
+            raise ConfigError(f"partition {missing[0].topic}/{missing[0].partition} does not exist")
+        return {tp: offsets[tp] for tp in tps}

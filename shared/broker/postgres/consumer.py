@@ -1,4 +1,4 @@
-"""Reading the embedded log: as a member of a group, or on one's own."""
+"""Reads the embedded log, as a member of a group or without a group."""
 
 from __future__ import annotations
 
@@ -6,32 +6,34 @@ import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 
-from shared.broker.contract import Polled, Record, TopicPartition
+from shared.broker.contract import PollResult, Record, TopicPartition
 from shared.broker.postgres import log as postgres_log
 from shared.broker.postgres.group import Group, positions_of
-from shared.broker.postgres.log import Batch, Topics
+from shared.broker.postgres.log import PostgresTopics, StoredBatch
 from shared.broker.postgres.unit import Leases
-from shared.database.connection import PATIENCE, Link, Patience
+from shared.database.connection import TIMEOUTS, ReconnectingConnection, Timeouts
 from shared.errors import BrokerError, Fenced, TransientError
 
-# Where a NOTIFY was missed (a connection that broke in between), the log is looked at this often.
-LOOK_EVERY_S = 0.25
-# Batches fetched of one partition at a time: enough to be busy, few enough to hold in memory (a batch is one unit's).
+# A NOTIFY may be missed while a connection is broken; the log is therefore also read at this interval.
+POLL_INTERVAL_S = 0.25
+# Batches fetched of one partition at a time, held in memory. A batch holds the records of one unit.
 BATCHES_AHEAD = 3
 
 
 class PostgresReader:
-    """Reads partitions from given offsets on; moves nothing."""
+    """Reads partitions from given offsets. Commits no positions."""
 
     def __init__(
-        self, conninfo: str, tps: Sequence[TopicPartition], name: str = "reader", patience: Patience = PATIENCE
+        self, conninfo: str, tps: Sequence[TopicPartition], name: str = "reader", timeouts: Timeouts = TIMEOUTS
     ) -> None:
-        self._link = Link(conninfo, name, autocommit=True, answer_s=patience.answer_s)
-        self._listener = Link(conninfo, f"{name} wake-up", autocommit=True, answer_s=patience.answer_s)
-        # What is listened to, on which server process: a new connection has to say it again.
+        self._link = ReconnectingConnection(conninfo, name, autocommit=True, answer_s=timeouts.answer_s)
+        self._listener = ReconnectingConnection(
+            conninfo, f"{name} wake-up", autocommit=True, answer_s=timeouts.answer_s
+        )
+        # Server process id and topics of the LISTEN statements; a new connection has to repeat them.
         self._listening: tuple[int, frozenset[str]] = (0, frozenset())
-        self._topics = Topics()
-        self._ahead: dict[TopicPartition, deque[Batch]] = {}
+        self._topics = PostgresTopics()
+        self._fetched_batches: dict[TopicPartition, deque[StoredBatch]] = {}
         self._records: dict[TopicPartition, deque[Record]] = {}
         self._fetch_at: dict[TopicPartition, int] = dict.fromkeys(tps, 0)
         self._read_at: dict[TopicPartition, int] = dict.fromkeys(tps, 0)
@@ -42,7 +44,7 @@ class PostgresReader:
         return frozenset(self._fetch_at)
 
     def assign(self, positions: Mapping[TopicPartition, int]) -> None:
-        """Read exactly these from now on; what was fetched of them stays where the position agrees."""
+        """Read exactly these partitions. Fetched records are kept for partitions whose position is unchanged."""
         for tp in self._fetch_at.keys() - positions.keys():
             self._forget(tp)
         for tp, offset in positions.items():
@@ -59,77 +61,78 @@ class PostgresReader:
     def poll(self, timeout_s: float, max_records: int) -> list[Record]:
         deadline = time.monotonic() + timeout_s
         while True:
-            self._drain()
-            if records := self._take(max_records):
+            self._discard_notifications()
+            if records := self._take_records(max_records):
                 return records
             remaining_s = deadline - time.monotonic()
             if remaining_s <= 0:
                 return []
-            self._wait(min(remaining_s, LOOK_EVERY_S))
+            self._wait(min(remaining_s, POLL_INTERVAL_S))
 
     def close(self) -> None:
         self._link.drop()
         self._listener.drop()
 
     def _forget(self, tp: TopicPartition) -> None:
-        self._ahead.pop(tp, None)
+        self._fetched_batches.pop(tp, None)
         self._records.pop(tp, None)
         self._fetch_at.pop(tp, None)
         self._read_at.pop(tp, None)
 
-    def _take(self, max_records: int) -> list[Record]:
-        """Records that are there, fetching first where nothing is ahead.
+    def _take_records(self, max_records: int) -> list[Record]:
+        """Available records; fetches first if none is buffered.
 
-        An equal share of every partition: what one unit appended to several of them comes together again, and none
-        waits for another. Raises BrokerError at a damaged batch, once what was taken before it has been given.
+        Takes an equal share of every partition, so that records appended to several partitions in one unit come
+        together and no partition starves. Raises BrokerError at a damaged batch, after the records before it have been
+        returned.
         """
         active = [tp for tp in self._fetch_at if tp not in self.paused]
-        if not any(self._ahead.get(tp) or self._records.get(tp) for tp in active):
+        if not any(self._fetched_batches.get(tp) or self._records.get(tp) for tp in active):
             self._fetch(active)
-        taken: list[Record] = []
+        records: list[Record] = []
         try:
-            while len(taken) < max_records and (ready := [tp for tp in active if self._queue(tp)]):
-                share = max(1, (max_records - len(taken)) // len(ready))
-                for tp in ready[: max_records - len(taken)]:
+            while len(records) < max_records and (ready := [tp for tp in active if self._queue(tp)]):
+                share = max(1, (max_records - len(records)) // len(ready))
+                for tp in ready[: max_records - len(records)]:
                     queue = self._queue(tp)
-                    taken.extend(queue.popleft() for _ in range(min(share, len(queue))))
-                    self._read_at[tp] = taken[-1].offset + 1
+                    records.extend(queue.popleft() for _ in range(min(share, len(queue))))
+                    self._read_at[tp] = records[-1].offset + 1
         except BrokerError:
-            if not taken:
+            if not records:
                 raise
-        return taken
+        return records
 
     def _queue(self, tp: TopicPartition) -> deque[Record]:
-        """The decoded records of a partition: those of its next batch when none is left."""
+        """The decoded records of a partition; decodes the next batch if none is left."""
         queue = self._records.setdefault(tp, deque())
-        ahead = self._ahead.get(tp)
+        ahead = self._fetched_batches.get(tp)
         while not queue and ahead:
             queue.extend(record for record in ahead[0].records() if record.offset >= self._read_at[tp])
-            ahead.popleft()  # only now: a damaged batch stays, and is met again, never passed over
+            ahead.popleft()  # after decoding: a damaged batch stays first in the queue and is never skipped
         return queue
 
     def _fetch(self, active: Sequence[TopicPartition]) -> None:
-        wanted = {tp: self._fetch_at[tp] for tp in active}
-        if not wanted:
+        positions = {tp: self._fetch_at[tp] for tp in active}
+        if not positions:
             return
         try:
             with self._link.use() as connection:
-                for batch in postgres_log.read(connection, self._topics, wanted, BATCHES_AHEAD):
-                    self._ahead.setdefault(batch.tp, deque()).append(batch)
+                for batch in postgres_log.read(connection, self._topics, positions, BATCHES_AHEAD):
+                    self._fetched_batches.setdefault(batch.tp, deque()).append(batch)
                     self._fetch_at[batch.tp] = batch.base_off + batch.n
         except TransientError:
-            self._listener.drop()  # of a line that passes nothing any more it would never hear
+            self._listener.drop()  # its connection may be dead too, and it would wait without an error
             raise
 
-    def _drain(self) -> None:
-        """Forget the wake-ups so far: whatever they announced, the read that follows sees."""
+    def _discard_notifications(self) -> None:
+        """Discard the pending notifications: the read that follows sees the records that they announce."""
         names = frozenset(tp.topic for tp in self._fetch_at)
         with self._listener.use() as connection:
-            wanted = (connection.info.backend_pid, names)
-            if self._listening != wanted:
+            listening = (connection.info.backend_pid, names)
+            if self._listening != listening:
                 for name in names:
                     connection.execute(f"LISTEN {postgres_log.channel_of(self._topics.get(connection, name).id)}")
-                self._listening = wanted
+                self._listening = listening
             for _ in connection.notifies(timeout=0):
                 pass
 
@@ -140,24 +143,24 @@ class PostgresReader:
 
 
 class PostgresConsumer:
-    """A member of a group: reads the partitions it leases, from where the group is."""
+    """A member of a group: reads the partitions that it leases, from the group's committed positions."""
 
     def __init__(
-        self, conninfo: str, group: str, topics: Sequence[str], slot: str, patience: Patience = PATIENCE
+        self, conninfo: str, group: str, topics: Sequence[str], slot: str, timeouts: Timeouts = TIMEOUTS
     ) -> None:
-        self._group = Group(conninfo, group, topics, slot, patience)
-        self._reader = PostgresReader(conninfo, (), f"{group} consumer", patience)
+        self._group = Group(conninfo, group, topics, slot, timeouts)
+        self._reader = PostgresReader(conninfo, (), f"{group} consumer", timeouts)
         self._paused: set[TopicPartition] = set()
 
     def assignment(self) -> frozenset[TopicPartition]:
         return frozenset(self._group.held)
 
-    def poll(self, timeout_s: float, max_records: int) -> Polled:
-        if self._group.follow():
+    def poll(self, timeout_s: float, max_records: int) -> PollResult:
+        if self._group.update_assignment():
             self._assign({tp: self._reader.position(tp) for tp in self._reader.assigned & self._group.held.keys()})
         self._reader.paused = frozenset(self._paused)
         records = self._reader.poll(timeout_s, max_records)
-        return Polled(records, Leases(self._group.group, dict(self._group.held)))
+        return PollResult(records, Leases(self._group.group, dict(self._group.held)))
 
     def seek(self, tp: TopicPartition, offset: int) -> None:
         self._require(tp)
@@ -183,9 +186,9 @@ class PostgresConsumer:
         self._reader.close()
         self._group.close()
 
-    def _assign(self, kept: Mapping[TopicPartition, int]) -> None:
-        """Read what the group gave us: from where we are where it was ours before, else from where the group is."""
-        self._reader.assign({**positions_of(self._group.held), **kept})
+    def _assign(self, kept_positions: Mapping[TopicPartition, int]) -> None:
+        """Read the leased partitions, from `kept_positions` where given, the others from the committed positions."""
+        self._reader.assign({**positions_of(self._group.held), **kept_positions})
         self._paused &= self._group.held.keys()
 
     def _require(self, tp: TopicPartition) -> None:

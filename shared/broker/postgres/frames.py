@@ -1,7 +1,7 @@
-"""Record batches as bytes, and back. Source: docs/adr/0001-record-batches-and-msgpack.md.
+"""Encodes and decodes record batches (docs/adr/0001-record-batches-and-msgpack.md).
 
-A batch is one byte that names the format, then a zstd frame (level 1, with checksum) of a MessagePack array of
-[timestamp_ms, key, value, headers]. Offsets are not in it: the log knows the first, the others follow without a gap.
+A batch is one format byte, then a zstd frame (level 1, with checksum) of a MessagePack array of
+[timestamp_ms, key, value, headers]. It contains no offsets: the log stores the first, the others follow without gaps.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def encode_batch(records: Sequence[NewRecord], timestamp_ms: int) -> bytes:
 
 
 def decode_batch(topic: str, partition: int, base_offset: int, payload: bytes) -> list[Record]:
-    """Raises BrokerError where the bytes are no batch: the log itself is damaged, and nobody may skip that."""
+    """Raises BrokerError if the bytes are not a batch: the log is damaged, and the batch must not be skipped."""
     if payload[:1] != FORMAT:
         raise BrokerError(
             f"{topic}/{partition}/{base_offset}: expected batch format 1, got {payload[:1].hex() or 'nothing'}"

@@ -1,4 +1,4 @@
-"""Who works on which partition: members, leases with epochs, and a thread that keeps both alive."""
+"""Distributes the partitions of a group over its members, by leases with epochs that a thread renews."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from uuid import uuid4
 
 from shared.broker.contract import TopicPartition
 from shared.broker.postgres import retention
-from shared.broker.postgres.log import Topics
+from shared.broker.postgres.log import PostgresTopics
 from shared.broker.postgres.unit import Lease
-from shared.database.connection import PATIENCE, DbConnection, Link, Patience
+from shared.database.connection import TIMEOUTS, DbConnection, ReconnectingConnection, Timeouts
 from shared.errors import HeadraceError, TransientError
 
 # In renewals: about once a minute.
@@ -18,37 +18,42 @@ RETENTION_EVERY = 60
 
 
 def share_of(member: str, members: Sequence[str], tps: Sequence[TopicPartition]) -> frozenset[TopicPartition]:
-    """The partitions that fall to a member: by partition number, so that equal keys of several topics stay together."""
+    """The partitions assigned to a member, by partition number, so that one member gets a key's records of all
+    topics."""
     ranked = sorted(members)
     if member not in ranked:
         return frozenset()
-    mine = ranked.index(member)
-    return frozenset(tp for tp in tps if tp.partition % len(ranked) == mine)
+    index = ranked.index(member)
+    return frozenset(tp for tp in tps if tp.partition % len(ranked) == index)
 
 
 class Group:
-    """One member's view of its group. What has no underscore belongs to the loop; the thread renews.
+    """One member's view of its group. The loop's thread calls the public methods; an own thread renews the leases.
 
-    A member that is made again under the same name (a process that was started again) replaces the one before at once.
+    A new member with the same name (a restarted process) replaces the previous one immediately.
     """
 
     def __init__(
-        self, conninfo: str, group: str, topics: Sequence[str], member: str, patience: Patience = PATIENCE
+        self, conninfo: str, group: str, topics: Sequence[str], member: str, timeouts: Timeouts = TIMEOUTS
     ) -> None:
         self.group = group
         self.member = member
         self.incarnation = uuid4()
         self.held: dict[TopicPartition, Lease] = {}
         self._names = topics
-        self._patience = patience
-        self._topics = Topics()
-        self._loop_link = Link(conninfo, f"{group} assignment", autocommit=True, answer_s=patience.answer_s)
-        self._thread_link = Link(conninfo, f"{group} leases", autocommit=True, answer_s=patience.answer_s)
-        self._wanted: frozenset[TopicPartition] = frozenset()
-        self._lost: frozenset[TopicPartition] = frozenset()
+        self._timeouts = timeouts
+        self._topics = PostgresTopics()
+        self._loop_link = ReconnectingConnection(
+            conninfo, f"{group} assignment", autocommit=True, answer_s=timeouts.answer_s
+        )
+        self._thread_link = ReconnectingConnection(
+            conninfo, f"{group} leases", autocommit=True, answer_s=timeouts.answer_s
+        )
+        self._target: frozenset[TopicPartition] = frozenset()
+        self._lost_leases: frozenset[TopicPartition] = frozenset()
         self._state = threading.Lock()
         self._stop = threading.Event()
-        self._died_of: Exception | None = None
+        self._thread_error: Exception | None = None
         try:
             self._join()
             self._renew()
@@ -58,41 +63,41 @@ class Group:
         self._thread = threading.Thread(target=self._run, name=f"{group} leases", daemon=True)
         self._thread.start()
 
-    def follow(self) -> bool:
-        """Give up and take partitions as the group's members require; True if anything changed.
+    def update_assignment(self) -> bool:
+        """Release and acquire partitions as the group's members require; returns whether anything changed.
 
-        Raises HeadraceError when the leases are not renewed any more: this process cannot go on.
+        Raises HeadraceError if the thread that renews the leases has failed: this process must exit.
         """
-        if self._died_of is not None:
-            raise HeadraceError(f"the leases are not renewed any more: {self._died_of}") from self._died_of
+        if self._thread_error is not None:
+            raise HeadraceError(f"the leases are no longer renewed: {self._thread_error}") from self._thread_error
         with self._state:
-            wanted, lost = self._wanted, self._lost
-            self._lost = frozenset()
-        gone = (self.held.keys() - wanted) | (lost & self.held.keys())
-        missing = wanted - self.held.keys()
-        if not gone and not missing:
+            target, lost_leases = self._target, self._lost_leases
+            self._lost_leases = frozenset()
+        released = (self.held.keys() - target) | (lost_leases & self.held.keys())
+        missing = target - self.held.keys()
+        if not released and not missing:
             return False
         with self._loop_link.use() as connection:
-            if gone:
-                self._release(connection, gone)
-            taken = {tp: lease for tp in sorted(missing) if (lease := self._take(connection, tp))}
+            if released:
+                self._release(connection, released)
+            acquired = {tp: lease for tp in sorted(missing) if (lease := self._acquire(connection, tp))}
         with self._state:
-            self.held = {tp: lease for tp, lease in self.held.items() if tp not in gone} | taken
-        return bool(gone or taken)
+            self.held = {tp: lease for tp, lease in self.held.items() if tp not in released} | acquired
+        return bool(released or acquired)
 
     def reload(self) -> None:
-        """Read the committed positions again; what has got another owner since is ours no more.
+        """Read the committed positions again and drop the partitions that have another owner.
 
-        New leases, so that a token from before cannot advance past what it did not know.
+        Creates new leases, so that an older ownership token cannot overwrite the positions that are read here.
         """
         with self._loop_link.use() as connection:
             self._require_membership(connection)
-            found = connection.execute(
+            rows = connection.execute(
                 "SELECT t.name, pos.p, pos.epoch, pos.next_off FROM broker.positions pos"
                 " JOIN broker.topics t ON t.id = pos.topic_id WHERE pos.grp = %s",
                 (self.group,),
             ).fetchall()
-        committed = {TopicPartition(name, p): Lease(epoch, offset) for name, p, epoch, offset in found}
+        committed = {TopicPartition(name, p): Lease(epoch, offset) for name, p, epoch, offset in rows}
         with self._state:
             self.held = {
                 tp: committed[tp]
@@ -101,9 +106,9 @@ class Group:
             }
 
     def close(self) -> None:
-        """Leave at once, so that the others need not wait for the leases to end."""
+        """Leave the group immediately, so that the other members need not wait for the leases to expire."""
         self._stop.set()
-        self._thread.join(timeout=self._patience.lease_s)
+        self._thread.join(timeout=self._timeouts.lease_s)
         try:
             with self._loop_link.use() as connection:
                 for table in ("leases", "members"):
@@ -112,13 +117,13 @@ class Group:
                         (self.group, self.incarnation),
                     )
         except TransientError:
-            pass  # the leases end by themselves
+            pass  # the leases expire
         self._loop_link.drop()
         self._thread_link.drop()
 
     def _run(self) -> None:
         turn = 0
-        while not self._stop.wait(self._patience.renew_s):
+        while not self._stop.wait(self._timeouts.renew_s):
             try:
                 self._renew()
                 turn += 1
@@ -126,9 +131,9 @@ class Group:
                     with self._thread_link.use() as connection:
                         retention.enforce(connection)
             except TransientError:
-                continue  # the loop meets the same trouble and says so; the fence is in `advance`
-            except Exception as error:  # noqa: BLE001  # whatever it is: `follow` raises it in the loop's thread
-                self._died_of = error
+                continue  # the loop gets and reports the same error; a lost lease is fenced in `advance`
+            except Exception as error:  # noqa: BLE001  # update_assignment raises it in the loop's thread
+                self._thread_error = error
                 return
 
     def _join(self) -> None:
@@ -137,35 +142,35 @@ class Group:
                 "INSERT INTO broker.members VALUES (%s, %s, %s, now() + make_interval(secs => %s))"
                 " ON CONFLICT (grp, member) DO UPDATE SET alive_until = excluded.alive_until,"
                 " incarnation = excluded.incarnation",
-                (self.group, self.member, self.incarnation, self._patience.lease_s),
+                (self.group, self.member, self.incarnation, self._timeouts.lease_s),
             )
-            # What a former process of this name held and had not given up yet: it may fall to others now.
+            # Leases of a previous process with this name: other members may now get these partitions.
             connection.execute("DELETE FROM broker.leases WHERE grp = %s AND owner = %s", (self.group, self.member))
 
     def _require_membership(self, connection: DbConnection) -> None:
-        """Raises HeadraceError where another process has the slot: two that both go on would fence each other for
-        ever, so the older one ends."""
-        found = connection.execute(
+        """Raises HeadraceError if another process has taken the slot. The older process must exit, because the two
+        would keep fencing each other."""
+        row = connection.execute(
             "SELECT incarnation FROM broker.members WHERE grp = %s AND member = %s", (self.group, self.member)
         ).fetchone()
-        if found != (self.incarnation,):
+        if row != (self.incarnation,):
             raise HeadraceError(
-                f"group {self.group!r}: another process runs under slot {self.member!r} now; give each replica its own"
+                f"group {self.group!r}: another process has taken slot {self.member!r}; give each replica its own slot"
             )
 
     def _renew(self) -> None:
-        held_before = self.held.keys()  # what is taken while this asks must not look lost
+        held_before = self.held.keys()  # partitions acquired during these statements must not count as lost
         with self._thread_link.use() as connection:
             self._require_membership(connection)
             connection.execute(
                 "UPDATE broker.members SET alive_until = now() + make_interval(secs => %s)"
                 " WHERE grp = %s AND incarnation = %s",
-                (self._patience.lease_s, self.group, self.incarnation),
+                (self._timeouts.lease_s, self.group, self.incarnation),
             )
-            kept = connection.execute(
+            renewed = connection.execute(
                 "UPDATE broker.leases l SET lease_until = now() + make_interval(secs => %s) FROM broker.topics t"
                 " WHERE t.id = l.topic_id AND grp = %s AND incarnation = %s RETURNING t.name, l.p",
-                (self._patience.lease_s, self.group, self.incarnation),
+                (self._timeouts.lease_s, self.group, self.incarnation),
             ).fetchall()
             alive = connection.execute(
                 "SELECT member FROM broker.members WHERE grp = %s AND alive_until > now()", (self.group,)
@@ -175,22 +180,23 @@ class Group:
                 for name in self._names
                 for p in range(self._topics.get(connection, name).partitions)
             ]
-        ours = frozenset(TopicPartition(name, p) for name, p in kept)
+        renewed_tps = frozenset(TopicPartition(name, p) for name, p in renewed)
         with self._state:
-            self._wanted = share_of(self.member, [row[0] for row in alive], tps)
-            self._lost = frozenset(held_before - ours)
+            self._target = share_of(self.member, [row[0] for row in alive], tps)
+            self._lost_leases = frozenset(held_before - renewed_tps)
 
-    def _release(self, connection: DbConnection, gone: Iterable[TopicPartition]) -> None:
-        for tp in gone:
+    def _release(self, connection: DbConnection, tps: Iterable[TopicPartition]) -> None:
+        for tp in tps:
             connection.execute(
                 "DELETE FROM broker.leases WHERE grp = %s AND topic_id = %s AND p = %s AND incarnation = %s",
                 (self.group, self._topics.get(connection, tp.topic).id, tp.partition, self.incarnation),
             )
 
-    def _take(self, connection: DbConnection, tp: TopicPartition) -> Lease | None:
-        """Take a free partition: lease, then a higher epoch, which fences whoever still thinks it is theirs.
+    def _acquire(self, connection: DbConnection, tp: TopicPartition) -> Lease | None:
+        """Acquire a free partition: its lease, then a higher epoch, which fences the previous owner.
 
-        The epoch's update waits for a unit of the former owner that is just committing, so the position read is final.
+        The update of the epoch waits for a commit of the previous owner that is in progress, so the position that is
+        read is final. None if another member holds the lease.
         """
         place = (self.group, self._topics.get(connection, tp.topic).id, tp.partition)
         with connection.transaction():
@@ -199,20 +205,20 @@ class Group:
                 " ON CONFLICT (grp, topic_id, p) DO UPDATE SET owner = excluded.owner,"
                 " incarnation = excluded.incarnation, lease_until = excluded.lease_until"
                 " WHERE leases.lease_until < now() OR leases.owner = excluded.owner RETURNING 1",
-                (*place, self.member, self.incarnation, self._patience.lease_s),
+                (*place, self.member, self.incarnation, self._timeouts.lease_s),
             ).fetchone()
             if not got:
                 return None
             begin = connection.execute(
                 "SELECT begin_off FROM broker.partitions WHERE topic_id = %s AND p = %s", place[1:]
             ).fetchone()
-            found = connection.execute(
+            position = connection.execute(
                 "INSERT INTO broker.positions (grp, topic_id, p, next_off, epoch) VALUES (%s, %s, %s, %s, 1)"
                 " ON CONFLICT (grp, topic_id, p) DO UPDATE SET epoch = positions.epoch + 1 RETURNING epoch, next_off",
                 (*place, begin[0] if begin else 0),
             ).fetchone()
-        return Lease(*found) if found else None
+        return Lease(*position) if position else None
 
 
 def positions_of(held: Mapping[TopicPartition, Lease]) -> dict[TopicPartition, int]:
-    return {tp: lease.loaded for tp, lease in held.items()}
+    return {tp: lease.committed for tp, lease in held.items()}

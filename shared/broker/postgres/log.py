@@ -1,4 +1,4 @@
-"""The log's own statements: take offsets, write batches, read batches. Each works inside the caller's transaction."""
+"""Writes and reads record batches of the embedded log. Each function runs inside the caller's transaction."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import psycopg
 
 from shared.broker.contract import NewRecord, Record, TopicPartition
 from shared.broker.postgres.frames import decode_batch, encode_batch
-from shared.database.connection import rows
+from shared.database.connection import query_rows
 from shared.errors import ConfigError
 from shared.topics import partition_of
 
-LOCAL = "kafka:"
+LOCAL_PREFIX = "kafka:"
 
 
 class Topic(NamedTuple):
@@ -25,8 +25,8 @@ class Topic(NamedTuple):
     compacted: bool
 
 
-class Batch(NamedTuple):
-    """A stored batch, not yet decoded."""
+class StoredBatch(NamedTuple):
+    """A stored batch that is not yet decoded. `n` is its number of records."""
 
     tp: TopicPartition
     base_off: int
@@ -37,51 +37,51 @@ class Batch(NamedTuple):
         return decode_batch(self.tp.topic, self.tp.partition, self.base_off, self.payload)
 
 
-class Topics:
-    """The topics by name, read when first asked for and again when one is missing.
+class PostgresTopics:
+    """The topics by name, read at the first request and again when one is missing.
 
-    Where Kafka is the broker, the log holds a *local part* of its topics, under their names with `LOCAL` before them:
-    positions of groups that keep them in the database, and what waits to be relayed.
+    If Kafka is the broker, the log holds a *local topic* for some Kafka topics, named with the prefix `LOCAL_PREFIX`:
+    it holds the positions of groups that keep them in the database, and the records that are not relayed yet.
     """
 
     def __init__(self, prefix: str = "") -> None:
         self._prefix = prefix
-        self._known: dict[str, Topic] = {}
+        self._by_name: dict[str, Topic] = {}
 
     def get(self, connection: psycopg.Connection[Any], name: str) -> Topic:
         local = self._prefix + name
-        if local not in self._known:
-            found = connection.execute("SELECT id, name, partitions, compacted FROM broker.topics").fetchall()
-            self._known = {topic[1]: Topic(*topic) for topic in found}
+        if local not in self._by_name:
+            topics = connection.execute("SELECT id, name, partitions, compacted FROM broker.topics").fetchall()
+            self._by_name = {topic[1]: Topic(*topic) for topic in topics}
         try:
-            return self._known[local]
+            return self._by_name[local]
         except KeyError:
             raise ConfigError(
-                f"topic {name!r} does not exist; `headrace run` creates the topics of shared/topics.py"
+                f"topic {name!r} does not exist; `headrace run` and `headrace migrate` create the topics"
             ) from None
 
 
-def write(connection: psycopg.Connection[Any], topics: Topics, records: Sequence[NewRecord]) -> None:
-    """Append: lock the partitions in one order everywhere, take offsets, insert one batch for each."""
+def write(connection: psycopg.Connection[Any], topics: PostgresTopics, records: Sequence[NewRecord]) -> None:
+    """Append one batch to each partition. Partitions are always locked in the same order, which avoids deadlocks."""
     grouped: dict[tuple[int, int], list[NewRecord]] = defaultdict(list)
     for record in records:
         topic = topics.get(connection, record.topic)
         if topic.compacted:
-            raise ConfigError(f"topic {topic.name!r} holds keyed state: use cursor_set")
+            raise ConfigError(f"topic {topic.name!r} is compacted and holds keyed state: use cursor_set")
         p = partition_of(record.key, topic.partitions) if record.partition is None else record.partition
         grouped[topic.id, p].append(record)
-    wanted = sorted(grouped)
+    keys = sorted(grouped)
     now_ms = time.time_ns() // 1_000_000
-    payloads = [encode_batch(grouped[tp], now_ms) for tp in wanted]
-    ids, ps = [tp[0] for tp in wanted], [tp[1] for tp in wanted]
+    payloads = [encode_batch(grouped[tp], now_ms) for tp in keys]
+    ids, ps = [tp[0] for tp in keys], [tp[1] for tp in keys]
     ends = connection.execute(
         "SELECT end_off FROM broker.partitions JOIN unnest(%s::int[], %s::int[]) AS w(topic_id, p) USING (topic_id, p)"
         " ORDER BY topic_id, p FOR UPDATE OF partitions",
         (ids, ps),
     ).fetchall()
-    if len(ends) != len(wanted):
-        raise ConfigError(f"no such partition among {wanted}: topics were created with fewer")
-    counts = [len(grouped[tp]) for tp in wanted]
+    if len(ends) != len(keys):
+        raise ConfigError(f"a partition among (topic_id, partition) {keys} does not exist")
+    counts = [len(grouped[tp]) for tp in keys]
     connection.execute(
         "UPDATE broker.partitions part SET end_off = part.end_off + w.n"
         " FROM unnest(%s::int[], %s::int[], %s::bigint[]) AS w(topic_id, p, n)"
@@ -99,17 +99,20 @@ def write(connection: psycopg.Connection[Any], topics: Topics, records: Sequence
 
 
 def channel_of(topic_id: int) -> str:
-    """Where a topic's appends are announced."""
+    """The NOTIFY channel on which appends to a topic are announced."""
     return f"headrace_topic_{topic_id}"
 
 
 def read(
-    connection: psycopg.Connection[Any], topics: Topics, positions: Mapping[TopicPartition, int], most_batches: int
-) -> list[Batch]:
-    """Up to `most_batches` batches of each partition, from the one that holds the position on."""
+    connection: psycopg.Connection[Any],
+    topics: PostgresTopics,
+    positions: Mapping[TopicPartition, int],
+    max_batches: int,
+) -> list[StoredBatch]:
+    """Up to `max_batches` batches of each partition, starting with the one that contains the position."""
     names = {topics.get(connection, tp.topic).id: tp.topic for tp in positions}
-    wanted = [(topics.get(connection, tp.topic).id, tp.partition, offset) for tp, offset in positions.items()]
-    found = rows(
+    lookups = [(topics.get(connection, tp.topic).id, tp.partition, offset) for tp, offset in positions.items()]
+    batches = query_rows(
         connection,
         "SELECT w.topic_id, w.p, b.base_off, b.n, b.payload"
         " FROM unnest(%s::int[], %s::int[], %s::bigint[]) AS w(topic_id, p, off) CROSS JOIN LATERAL ("
@@ -117,7 +120,9 @@ def read(
         "   AND l.base_off >= coalesce((SELECT max(base_off) FROM broker.log h"
         "     WHERE h.topic_id = w.topic_id AND h.p = w.p AND h.base_off <= w.off), 0)"
         "   AND l.base_off + l.n > w.off ORDER BY l.base_off LIMIT %s) b ORDER BY w.topic_id, w.p, b.base_off",
-        *(list(column) for column in zip(*wanted, strict=True)),
-        most_batches,
+        *(list(column) for column in zip(*lookups, strict=True)),
+        max_batches,
     )
-    return [Batch(TopicPartition(names[topic_id], p), base, n, payload) for topic_id, p, base, n, payload in found]
+    return [
+        StoredBatch(TopicPartition(names[topic_id], p), base, n, payload) for topic_id, p, base, n, payload in batches
+    ]

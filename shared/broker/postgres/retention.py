@@ -1,4 +1,4 @@
-"""Throwing old batches away, whole, by age and by size, but never what a known group has not read yet."""
+"""Deletes old batches by age and size, but never a batch that a known group has not read yet."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from typing import Any
 
 import psycopg
 
-# One process at a time; who does not get the lock leaves it to the one that has it. ASCII "retain".
+# Advisory lock: one process deletes at a time, the others skip their turn. ASCII "retain".
 LOCK = int.from_bytes(b"retain", "big")
-# The thread that does this also renews leases, so a turn must be short; the rest goes in the next ones.
-MOST_BATCHES = 2000
+# The same thread renews leases, so a run must be short; the remaining batches are deleted in the next runs.
+MAX_BATCHES = 2000
 LONGEST_MS = 2000
 
-# A batch may go when it is too old or when newer batches already fill the partition's share of bytes, and every
-# group that reads the topic is past it. Only what lies before the first batch that stays goes, so that no hole is
-# made (batches carry their writers' clocks, which may differ). The newest batch stays, so that time queries have
-# something to stand on. Partitions are locked in the order in which appends lock them.
+# A batch may be deleted if it is too old, or newer batches already fill the partition's share of the size limit, and
+# every group that reads the topic is past it. Only batches before the first one that must stay are deleted, so that
+# no gap appears (batches carry their writers' clocks, which may differ). The newest batch always stays, because time
+# queries need one. Partitions are locked in the same order as by appends.
 _DELETE = """
 WITH aged AS (
     SELECT l.topic_id, l.p, l.base_off, l.n, l.last_ms, t.retention_s, t.retention_bytes, t.partitions,
@@ -50,13 +50,13 @@ SELECT coalesce(sum(batches), 0)::bigint FROM cut
 """
 
 
-def enforce(connection: psycopg.Connection[Any], most_batches: int = MOST_BATCHES) -> int:
-    """Delete up to `most_batches` of each partition that may go; returns how many went. Raises psycopg's
-    OperationalError where that takes too long. Does nothing while another process is at it."""
+def enforce(connection: psycopg.Connection[Any], max_batches: int = MAX_BATCHES) -> int:
+    """Delete up to `max_batches` expired batches of each partition; returns how many were deleted. Raises
+    psycopg.OperationalError if it takes too long. Does nothing while another process does it."""
     with connection.transaction():
-        got = connection.execute("SELECT pg_try_advisory_xact_lock(%s)", (LOCK,)).fetchone()
-        if not got or not got[0]:
+        lock = connection.execute("SELECT pg_try_advisory_xact_lock(%s)", (LOCK,)).fetchone()
+        if not lock or not lock[0]:
             return 0
         connection.execute("SELECT set_config('statement_timeout', %s, true)", (str(LONGEST_MS),))
-        found = connection.execute(_DELETE, (most_batches,)).fetchone()
-    return int(found[0]) if found else 0
+        row = connection.execute(_DELETE, (max_batches,)).fetchone()
+    return int(row[0]) if row else 0

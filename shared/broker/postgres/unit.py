@@ -1,4 +1,4 @@
-"""One atomic step on the embedded log: a PostgreSQL transaction."""
+"""Implements the units of the embedded broker: each is one PostgreSQL transaction."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import psycopg
 
 from shared.broker.contract import NewRecord, Ownership, TopicPartition
 from shared.broker.postgres import log as postgres_log
-from shared.broker.postgres.log import Topics
-from shared.database.connection import PATIENCE, DbConnection, Link, Patience, first_line
+from shared.broker.postgres.log import PostgresTopics
+from shared.database.connection import TIMEOUTS, DbConnection, ReconnectingConnection, Timeouts, first_line
 from shared.errors import Aborted, BrokerError, Fenced, TransientError, Unknown
 
 
 @dataclass
 class Lease:
-    """A partition that is ours: under which epoch, and which position is committed."""
+    """The lease of an owned partition: its epoch and its committed position."""
 
     epoch: int
-    loaded: int
+    committed: int
 
 
 @dataclass(frozen=True)
@@ -36,15 +36,15 @@ class Leases:
 
 
 class PostgresProducer:
-    """Makes units on one connection, one at a time. Making another producer of the slot fences this one."""
+    """Creates units on one connection, one at a time. Creating another producer for the slot fences this one."""
 
-    def __init__(self, conninfo: str, slot: str, patience: Patience = PATIENCE, prefix: str = "") -> None:
-        """`prefix`: of the names of the topics that it writes to (see postgres_log.Topics)."""
+    def __init__(self, conninfo: str, slot: str, timeouts: Timeouts = TIMEOUTS, prefix: str = "") -> None:
+        """`prefix` precedes the names of the topics that it writes to (see PostgresTopics)."""
         self._slot = slot
-        self._topics = Topics(prefix)
-        ended_after = {"idle_in_transaction_session_timeout": f"{patience.stopped_unit_s * 1000:.0f}ms"}
-        self._link = Link(
-            conninfo, f"producer {slot}", autocommit=False, settings=ended_after, answer_s=patience.answer_s
+        self._topics = PostgresTopics(prefix)
+        ended_after = {"idle_in_transaction_session_timeout": f"{timeouts.stopped_unit_s * 1000:.0f}ms"}
+        self._link = ReconnectingConnection(
+            conninfo, f"producer {slot}", autocommit=False, settings=ended_after, answer_s=timeouts.answer_s
         )
         with self._link.use() as connection:
             self._epoch: int = connection.execute(
@@ -65,29 +65,30 @@ class PostgresProducer:
 
 
 class PostgresUnit:
-    """Appends are gathered and written at commit, so that the partitions' locks are held for a moment only."""
+    """Collects appends and writes them at commit, so that the locks on the partitions are held only briefly."""
 
-    def __init__(self, link: Link, topics: Topics, slot: str, epoch: int) -> None:
+    def __init__(self, link: ReconnectingConnection, topics: PostgresTopics, slot: str, epoch: int) -> None:
         self._link = link
         self._topics = topics
         self._slot = (slot, epoch)
         self._records: list[NewRecord] = []
         self._advances: dict[tuple[str, TopicPartition], tuple[Lease, int, int | None]] = {}
         self._cursors: list[tuple[str, str, bytes]] = []
-        self._over = False
+        self._is_finished = False
         self._connection: DbConnection | None = None
 
     @property
     def connection(self) -> DbConnection:
-        """The same connection to the end: a unit that broke in the middle must not go on, less its first half."""
+        """Always the same connection: a unit whose connection breaks must not continue on another one without its
+        first part."""
         if self._connection is None:
             try:
                 self._connection = self._link.connection()
             except psycopg.OperationalError as error:
                 self._link.drop()
-                raise TransientError(f"the database is away: {first_line(error)}") from error
+                raise TransientError(f"the database is unavailable: {first_line(error)}") from error
         if self._connection.closed:
-            raise TransientError("the connection broke inside the unit")
+            raise TransientError("the database connection broke inside the unit")
         return self._connection
 
     def append(self, records: Sequence[NewRecord]) -> None:
@@ -95,19 +96,19 @@ class PostgresUnit:
 
     def advance(self, token: Ownership, offsets: Mapping[TopicPartition, int], ctl_seq: int | None = None) -> None:
         if not isinstance(token, Leases):
-            raise BrokerError(f"expected a token of the embedded broker, got {type(token).__name__}")
+            raise BrokerError(f"expected an ownership token of the embedded broker, got {type(token).__name__}")
         for tp, offset in offsets.items():
             lease = token.held.get(tp)
             if lease is None:
-                raise Fenced(f"{tp.topic}/{tp.partition} was not ours when the token was given")
+                raise Fenced(f"{tp.topic}/{tp.partition} is not in the ownership token: this member did not own it")
             self._advances[token.group, tp] = (lease, offset, ctl_seq)
 
     def cursor_set(self, topic: str, key: str, value: bytes) -> None:
         self._cursors.append((topic, key, value))
 
     def commit(self) -> None:
-        if self._over:
-            raise BrokerError("this unit is over: make another")
+        if self._is_finished:
+            raise BrokerError("this unit is already committed or aborted: create another")
         try:
             connection = self.connection
             self._write(connection)
@@ -117,21 +118,21 @@ class PostgresUnit:
         except BaseException:
             self.abort()
             raise
-        self._over = True
+        self._is_finished = True
         try:
             connection.commit()
         except psycopg.Error as error:
-            if not connection.closed:  # the server answered: it said no
+            if not connection.closed:  # the server answered: the commit was refused
                 raise Aborted(f"the unit was rolled back at commit: {first_line(error)}") from error
             self._link.drop()
             raise Unknown(f"no reply to commit: {first_line(error)}") from error
         for lease, offset, _ in self._advances.values():
-            lease.loaded = offset
+            lease.committed = offset
 
     def abort(self) -> None:
-        if self._over:
+        if self._is_finished:
             return
-        self._over = True
+        self._is_finished = True
         if self._connection is None:
             return
         try:
@@ -147,9 +148,11 @@ class PostgresUnit:
 
     def _write(self, connection: psycopg.Connection[Any]) -> None:
         name, epoch = self._slot
-        found = connection.execute("SELECT epoch FROM broker.slots WHERE name = %s FOR SHARE", (name,)).fetchone()
-        if found != (epoch,):
-            raise Fenced(f"slot {name!r} belongs to another process now (epoch {found and found[0]}, ours {epoch})")
+        row = connection.execute("SELECT epoch FROM broker.slots WHERE name = %s FOR SHARE", (name,)).fetchone()
+        if row != (epoch,):
+            raise Fenced(
+                f"another process has taken slot {name!r} (its epoch {row and row[0]}, this process's {epoch})"
+            )
         if self._advances:
             self._advance(connection)
         for topic, key, value in self._cursors:
@@ -162,9 +165,9 @@ class PostgresUnit:
             postgres_log.write(connection, self._topics, self._records)
 
     def _advance(self, connection: psycopg.Connection[Any]) -> None:
-        """Compare and swap every position: with what this owner loaded, under its epoch."""
+        """Compare-and-swap every position: the row must still have this owner's epoch and committed position."""
         moves = [
-            (group, self._topics.get(connection, tp.topic).id, tp.partition, lease.epoch, lease.loaded, new, seq)
+            (group, self._topics.get(connection, tp.topic).id, tp.partition, lease.epoch, lease.committed, new, seq)
             for (group, tp), (lease, new, seq) in self._advances.items()
         ]
         columns = [list(column) for column in zip(*sorted(moves), strict=True)]
@@ -177,5 +180,5 @@ class PostgresUnit:
         ).rowcount
         if moved != len(self._advances):
             raise Fenced(
-                f"{len(self._advances) - moved} of {len(self._advances)} partitions belong to another owner now"
+                f"{len(self._advances) - moved} of {len(self._advances)} partitions now belong to another owner"
             )

@@ -1,4 +1,7 @@
-"""The audit trail: who did what, when, and what came of it. Append-only; within the caller's transaction."""
+"""Appends to and reads the audit trail in ops.audit: who changed what, when, and the outcome.
+
+Rows are never updated or deleted. Every function runs within the caller's transaction.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,8 @@ from psycopg.types.json import Jsonb
 from shared.database.connection import DbConnection
 
 
-class Line(NamedTuple):
-    """A line of the trail. `outcome`: accepted, or why it was refused."""
+class AuditRow(NamedTuple):
+    """A row of ops.audit. `outcome` is `accepted`, or the reason of the refusal."""
 
     id: int
     at: datetime
@@ -26,7 +29,7 @@ class Line(NamedTuple):
     request_id: str
 
 
-def note(
+def append(
     connection: DbConnection,
     service: str,
     who: str,
@@ -48,13 +51,13 @@ def note(
     )  # fmt: skip
 
 
-def lines(
+def list_entries(
     connection: DbConnection, service: str | None = None, *, before_id: int | None = None, limit: int = 100
-) -> list[Line]:
-    """The newest first; `before_id`: older than this line."""
-    found = connection.execute(
+) -> list[AuditRow]:
+    """Entries, the newest first; `before_id` limits them to entries older than this id."""
+    rows = connection.execute(
         "SELECT id, at, service, who, action, target, before, after, outcome, request_id FROM ops.audit"
         " WHERE coalesce(service = %s, true) AND coalesce(id < %s, true) ORDER BY id DESC LIMIT %s",
         (service, before_id, limit),
     ).fetchall()
-    return [Line(*row) for row in found]
+    return [AuditRow(*row) for row in rows]

@@ -1,7 +1,7 @@
-"""What became of dead letters, in ops.dead_letters_settled. Within the caller's transaction.
+"""Records which dead letters were redriven or discarded, in ops.dead_letters_settled.
 
-A letter is open until somebody sends it back or discards it, and then never again: a record that fails once more is a
-letter of its own.
+A letter is open until an operator redrives or discards it, and never reopens: a record that fails again becomes a new
+letter. Every function runs within the caller's transaction.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ from datetime import datetime
 from typing import Literal, NamedTuple
 
 from shared.database.connection import DbConnection
-from shared.ops.dead_letter_choice import Selection
-from shared.ops.dead_letters import Place, State
-from shared.ops.operations import JOBS, Operation
+from shared.ops.dead_letter_choice import DeadLetterSelection
+from shared.ops.dead_letters import DeadLetterPlace, State
+from shared.ops.operations import JOB_KINDS, Operation
 from shared.ops.tables import plans as plans_table
-from shared.ops.tables.operations import listing
+from shared.ops.tables.operations import list_operations
 
 Outcome = Literal["redriven", "discarded"]
 
 REDRIVE = "redrive"
 
 
-class Settled(NamedTuple):
-    """What became of one letter, by which operation."""
+class DeadLetterSettlement(NamedTuple):
+    """The outcome of one letter, and the operation that settled it."""
 
     outcome: Outcome
     operation_id: str
@@ -33,39 +33,39 @@ class Settled(NamedTuple):
 
 
 def lock(connection: DbConnection, service: str) -> None:
-    """Until the end of the transaction nobody else plans or discards anything of this service."""
+    """Blocks other redrives and discards of this service until the end of the transaction."""
     connection.execute("SELECT pg_advisory_xact_lock(hashtext('headrace dead letters'), hashtext(%s))", (service,))
 
 
-def states(connection: DbConnection, service: str, except_by: str | None = None) -> dict[Place, State]:
-    """Of all letters that are not open; `except_by`: what this operation settled counts as open."""
-    found = connection.execute(
+def states(connection: DbConnection, service: str, except_by: str | None = None) -> dict[DeadLetterPlace, State]:
+    """The state of every letter that is not open; letters settled by the operation `except_by` count as open."""
+    rows = connection.execute(
         "SELECT p, off, outcome FROM ops.dead_letters_settled WHERE service = %s"
         " AND (%s::text IS NULL OR operation_id <> %s)",
         (service, except_by, except_by),
     ).fetchall()
-    return {Place(p, off): outcome for p, off, outcome in found}
+    return {DeadLetterPlace(p, off): outcome for p, off, outcome in rows}
 
 
-def settled(connection: DbConnection, service: str, place: Place) -> Settled | None:
+def settlement_of(connection: DbConnection, service: str, place: DeadLetterPlace) -> DeadLetterSettlement | None:
     row = connection.execute(
         "SELECT outcome, operation_id, reason, settled_by, settled_at FROM ops.dead_letters_settled"
         " WHERE service = %s AND p = %s AND off = %s",
         (service, *place),
     ).fetchone()
-    return None if row is None else Settled(*row)
+    return None if row is None else DeadLetterSettlement(*row)
 
 
 def settle(
     connection: DbConnection,
     service: str,
-    places: Collection[Place],
+    places: Collection[DeadLetterPlace],
     outcome: Outcome,
     operation_id: str,
     who: str,
     reason: str | None = None,
 ) -> int:
-    """Note it; how many were open until now. Safe to say twice."""
+    """Settles letters that are still open and returns their number. Repeating it changes nothing."""
     if not places:
         return 0
     return connection.execute(
@@ -80,16 +80,20 @@ def settle(
 
 
 def open_redrives(connection: DbConnection, service: str) -> list[Operation]:
-    """Those that may yet send letters back."""
-    found = listing(connection, service, kinds=[REDRIVE], states=["waiting", "running", "paused"], limit=1000)
-    return [each for each in found if each.is_open and each.kind in JOBS]
+    """Redrives that may still send letters back."""
+    redrives = list_operations(
+        connection, service, kinds=[REDRIVE], states=["waiting", "running", "paused"], limit=1000
+    )
+    return [each for each in redrives if each.is_open and each.kind in JOB_KINDS]
 
 
-def keep_plan(connection: DbConnection, service: str, selection: Selection, counts: Mapping[str, int]) -> str:
-    return plans_table.keep(connection, service, REDRIVE, {**selection.as_json(), "counts": dict(counts)})
+def store_plan(
+    connection: DbConnection, service: str, selection: DeadLetterSelection, counts: Mapping[str, int]
+) -> str:
+    return plans_table.store(connection, service, REDRIVE, {**selection.as_json(), "counts": dict(counts)})
 
 
-def kept_plan(connection: DbConnection, service: str, plan_id: str) -> tuple[Selection, dict[str, int]]:
-    """With what it counted. Raises ConfigError where there is none, or none any more."""
-    plan = plans_table.kept(connection, service, REDRIVE, plan_id)
-    return Selection.from_json(plan), dict(plan["counts"])
+def load_plan(connection: DbConnection, service: str, plan_id: str) -> tuple[DeadLetterSelection, dict[str, int]]:
+    """The selection and its counts. Raises ConfigError if the plan does not exist or has expired."""
+    plan = plans_table.load(connection, service, REDRIVE, plan_id)
+    return DeadLetterSelection.from_json(plan), dict(plan["counts"])

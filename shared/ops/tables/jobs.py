@@ -1,8 +1,8 @@
-"""Who works on which job, in ops.operations. Within the caller's transaction, or statement by statement.
+"""Assigns jobs to workers by leases, in ops.operations. Runs in the caller's transaction or in autocommit mode.
 
-A job has one worker at a time, which holds a lease on it. Losing the lease stops nobody by itself: what a former worker
-has begun is fenced by the producer that the next one makes (shared/runtime/jobs/loop.py). Each statement names the
-worker, so that a former one changes nothing; none touches an operation that is over.
+A job has one worker at a time, which holds a lease. Losing the lease does not stop a worker: the producer that the next
+worker creates fences the former one's open units (shared/runtime/jobs/loop.py). Each statement names the worker, so a
+former worker changes nothing; none changes an operation that has ended.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from shared.database.connection import DbConnection
 from shared.ops.operations import Operation, Wanted, resting_state
 from shared.ops.tables.operations import CHANNEL, LEASE_S, get
 
-_MINE = "id = %(id)s AND worker = %(worker)s AND finished_at IS NULL"
+_OWNED = "id = %(id)s AND worker = %(worker)s AND finished_at IS NULL"
 
 
 def claim(
     connection: DbConnection, service: str, worker: str, kinds: Collection[str], lease_s: float = LEASE_S
 ) -> Operation | None:
-    """The job that was asked for first among those that wait for a worker, now `worker`'s.
+    """Assigns the oldest job that waits for a worker to `worker`; None if there is none.
 
-    Also one whose worker's lease ended, whatever is wanted of it: whoever claims it has to see that nothing comes of
-    the former worker any more.
+    A job whose lease expired is claimed in any wanted state, also paused or cancelled: the new worker must fence the
+    former one.
     """
     row = connection.execute(
         "UPDATE ops.operations SET worker = %(worker)s, updated_at = clock_timestamp(),"
@@ -39,15 +39,16 @@ def claim(
 
 
 def renew(connection: DbConnection, operation_id: str, worker: str, lease_s: float = LEASE_S) -> bool:
-    """Whether the job is still this worker's, and open."""
+    """Extends the lease; False if the job has ended or belongs to another worker."""
     renewed = connection.execute(
-        f"UPDATE ops.operations SET lease_until = clock_timestamp() + make_interval(secs => %(lease_s)s) WHERE {_MINE}",
+        "UPDATE ops.operations SET lease_until = clock_timestamp() + make_interval(secs => %(lease_s)s)"
+        f" WHERE {_OWNED}",
         {"id": operation_id, "worker": worker, "lease_s": lease_s},
     )
     return renewed.rowcount == 1
 
 
-def tell(
+def report_progress(
     connection: DbConnection,
     operation_id: str,
     worker: str,
@@ -57,11 +58,11 @@ def tell(
     left_s: float | None = None,
     waiting_for: str | None = None,
 ) -> Wanted | None:
-    """Say how far it is; returns what is wanted of it, None: it is not this worker's any more."""
+    """Reports progress and returns the wanted state; None if the job no longer belongs to this worker."""
     row = connection.execute(
         "UPDATE ops.operations SET state = 'running', started_at = coalesce(started_at, clock_timestamp()),"
         " counts = coalesce(%(counts)s, counts), progress = coalesce(%(progress)s, progress), left_s = %(left_s)s,"
-        f" waiting_for = %(waiting_for)s, updated_at = clock_timestamp() WHERE {_MINE} RETURNING wanted",
+        f" waiting_for = %(waiting_for)s, updated_at = clock_timestamp() WHERE {_OWNED} RETURNING wanted",
         {"id": operation_id, "worker": worker, "counts": _json(counts), "left_s": left_s, "waiting_for": waiting_for}
         | {"progress": None if progress is None else min(1.0, max(0.0, progress))},
     ).fetchone()
@@ -70,12 +71,12 @@ def tell(
 
 def wanted_of(connection: DbConnection, operation_id: str, worker: str) -> Wanted | None:
     row = connection.execute(
-        f"SELECT wanted FROM ops.operations WHERE {_MINE}", {"id": operation_id, "worker": worker}
+        f"SELECT wanted FROM ops.operations WHERE {_OWNED}", {"id": operation_id, "worker": worker}
     ).fetchone()
     return None if row is None else row[0]
 
 
-def end(
+def finish(
     connection: DbConnection,
     operation_id: str,
     worker: str,
@@ -83,22 +84,25 @@ def end(
     counts: Mapping[str, Any] | None = None,
     error: str | None = None,
 ) -> bool:
-    """The end, as its worker says; False where the job is not its any more."""
+    """Ends the job; False if it no longer belongs to this worker."""
     ended = connection.execute(
         "UPDATE ops.operations SET state = %(state)s, error = %(error)s, counts = coalesce(%(counts)s, counts),"
         " progress = CASE WHEN %(state)s = 'succeeded' THEN 1 ELSE progress END, waiting_for = NULL,"
         " left_s = NULL, worker = NULL, lease_until = NULL, finished_at = clock_timestamp(),"
-        f" updated_at = clock_timestamp() WHERE {_MINE}",
+        f" updated_at = clock_timestamp() WHERE {_OWNED}",
         {"id": operation_id, "worker": worker, "state": state, "error": error, "counts": _json(counts)},
     )
     return ended.rowcount == 1
 
 
-def lay_down(connection: DbConnection, operation_id: str, worker: str, counts: Mapping[str, Any] | None = None) -> bool:
-    """Nobody works on it now, and nothing of what its workers began can happen any more: it is what is wanted of it."""
+def release(connection: DbConnection, operation_id: str, worker: str, counts: Mapping[str, Any] | None = None) -> bool:
+    """Gives up the lease once no unit of the job is open, and moves the job to the state that is wanted.
+
+    Returns False if the job no longer belongs to this worker.
+    """
     with connection.transaction():
         row = connection.execute(
-            f"SELECT wanted, service FROM ops.operations WHERE {_MINE} FOR UPDATE",
+            f"SELECT wanted, service FROM ops.operations WHERE {_OWNED} FOR UPDATE",
             {"id": operation_id, "worker": worker},
         ).fetchone()
         if row is None:
@@ -113,10 +117,10 @@ def lay_down(connection: DbConnection, operation_id: str, worker: str, counts: M
     return True
 
 
-def let_go(connection: DbConnection, operation_id: str, worker: str) -> None:
-    """Its worker is gone without having laid it down: whoever claims it, now, fences what may be left of it."""
+def expire_lease(connection: DbConnection, operation_id: str, worker: str) -> None:
+    """Expires the lease of a worker that died without releasing it, so that another can claim and fence the job."""
     connection.execute(
-        f"UPDATE ops.operations SET lease_until = clock_timestamp() - interval '1 s' WHERE {_MINE}",
+        f"UPDATE ops.operations SET lease_until = clock_timestamp() - interval '1 s' WHERE {_OWNED}",
         {"id": operation_id, "worker": worker},
     )
 

@@ -1,4 +1,4 @@
-"""Operations as rows of ops.operations. Within the caller's transaction."""
+"""Creates, lists and updates operations, in ops.operations. Runs within the caller's transaction."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from psycopg.types.json import Jsonb
 
 from shared.database.connection import DbConnection
-from shared.ops.operations import JOBS, Command, Operation, State, resting_state, wanted_after
+from shared.ops.operations import JOB_KINDS, Command, Operation, State, resting_state, wanted_after
 
 LEASE_S = 10.0
 CHANNEL = "headrace_operations"
@@ -40,7 +40,7 @@ def create(
 def get(
     connection: DbConnection, operation_id: str, service: str | None = None, *, lock: bool = False
 ) -> Operation | None:
-    """`lock`: until the end of the transaction nobody else changes it."""
+    """An operation, or None. `lock` keeps other transactions from changing it until this one ends."""
     row = connection.execute(
         f"SELECT {_COLUMNS} FROM ops.operations WHERE id = %s AND coalesce(service = %s, true)"
         + (" FOR UPDATE" if lock else ""),
@@ -49,7 +49,7 @@ def get(
     return None if row is None else Operation(*row)
 
 
-def listing(
+def list_operations(
     connection: DbConnection,
     service: str | None = None,
     *,
@@ -58,30 +58,30 @@ def listing(
     before: str | None = None,
     limit: int = 100,
 ) -> list[Operation]:
-    """The newest first; `before`: older than this id."""
-    found = connection.execute(
+    """Operations, the newest first; `before` limits them to operations older than this id."""
+    rows = connection.execute(
         f"SELECT {_COLUMNS} FROM ops.operations WHERE coalesce(service = %(service)s, true)"
         " AND (%(kinds)s::text[] = '{}' OR kind = ANY(%(kinds)s))"
         " AND (%(states)s::text[] = '{}' OR state = ANY(%(states)s))"
         " AND coalesce(id < %(before)s, true) ORDER BY id DESC LIMIT %(limit)s",
         {"service": service, "kinds": list(kinds), "states": list(states), "before": before, "limit": limit},
     ).fetchall()
-    return [Operation(*row) for row in found]
+    return [Operation(*row) for row in rows]
 
 
-def command(connection: DbConnection, operation: Operation, said: Command) -> Operation:
-    """Note what is wanted of an operation (got with `lock`); whoever works on it follows. Raises NotPossible.
+def apply_command(connection: DbConnection, operation: Operation, command: Command) -> Operation:
+    """Stores the wanted state of an operation that was read with `lock`; its worker obeys. Raises NotPossible.
 
-    A job that nobody works on obeys at once. A worker that seems to be gone may yet come back: first somebody has to
-    claim its job, which fences it (shared/runtime/jobs/workers.py).
+    A job without a worker changes state at once. If the worker seems dead, the job first has to be claimed by another
+    worker, which fences the former one: it may come back (shared/runtime/jobs/workers.py).
     """
-    wanted = wanted_after(operation, said)
+    wanted = wanted_after(operation, command)
     connection.execute(
         "UPDATE ops.operations SET wanted = %(wanted)s, updated_at = clock_timestamp(),"
         " state = CASE WHEN worker IS NULL AND kind = ANY(%(jobs)s) THEN %(resting)s ELSE state END,"
         " finished_at = CASE WHEN worker IS NULL AND kind = ANY(%(jobs)s) AND %(wanted)s = 'cancel'"
         " THEN clock_timestamp() END WHERE id = %(id)s",
-        {"id": operation.id, "wanted": wanted, "resting": resting_state(wanted), "jobs": list(JOBS)},
+        {"id": operation.id, "wanted": wanted, "resting": resting_state(wanted), "jobs": list(JOB_KINDS)},
     )
     connection.execute("SELECT pg_notify(%s, %s)", (CHANNEL, operation.service))
     after = get(connection, operation.id)
@@ -96,7 +96,7 @@ def finish(
     error: str | None = None,
     counts: Mapping[str, Any] | None = None,
 ) -> None:
-    """The end of an operation; one that is over already stays as it is."""
+    """Ends an operation; one that has already ended is not changed."""
     connection.execute(
         "UPDATE ops.operations SET state = %(state)s, error = %(error)s, counts = coalesce(%(counts)s, counts),"
         " progress = CASE WHEN %(state)s = 'succeeded' THEN 1 ELSE progress END, waiting_for = NULL,"
@@ -106,10 +106,10 @@ def finish(
     )
 
 
-def waits_for(connection: DbConnection, operation_id: str, what: str | None) -> None:
+def set_waiting_for(connection: DbConnection, operation_id: str, reason: str | None) -> None:
     connection.execute(
         "UPDATE ops.operations SET waiting_for = %s, state = 'running', updated_at = clock_timestamp(),"
         " started_at = coalesce(started_at, clock_timestamp()) WHERE id = %s AND finished_at IS NULL"
         " AND (waiting_for IS DISTINCT FROM %s OR state = 'waiting')",
-        (what, operation_id, what),
+        (reason, operation_id, reason),
     )

@@ -1,4 +1,7 @@
-"""Orders and what became of them, in ops.orders, ops.observed and ops.replicas. Within the caller's transaction."""
+"""Stores orders and what replicas report about them, in ops.orders, ops.observed and ops.replicas.
+
+Every function runs within the caller's transaction.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +12,16 @@ from uuid import UUID
 
 from shared.broker.contract import TopicPartition
 from shared.database.connection import DbConnection
-from shared.ops.orders import Desired, Doing, Observed, Order, Orders
+from shared.ops.orders import DesiredState, ObservedPartition, Order, Orders, PartitionStatus
 
-# A replica that has not said anything for so long is not there any more: its leases have ended, and its units are
-# fenced. (A stopped process that goes on later finds its partitions with others.)
+# A replica without a heartbeat for this long counts as dead: its leases have expired and its units are fenced. (A
+# process that was suspended and continues finds its partitions owned by other replicas.)
 FRESH_S = 15.0
 CHANNEL = "headrace_orders"
 
 
 class OrderRow(NamedTuple):
-    """An order with who gave it."""
+    """An order, its reason, and who gave it when."""
 
     order: Order
     reason: str | None
@@ -26,39 +29,39 @@ class OrderRow(NamedTuple):
     ordered_at: datetime
 
 
-class Live(NamedTuple):
-    """The replicas that are alive: the newest order that each obeys (None: it has read none), and what they do."""
+class LiveReplicas(NamedTuple):
+    """The live replicas: the newest order that each obeys (None if it has read none), and their partitions."""
 
     obeyed: dict[str, int | None]
-    observed: list[Observed]
+    observed: list[ObservedPartition]
 
 
 def read_orders(connection: DbConnection, service: str) -> Orders:
-    """What an order tolerates it tolerates until it is effective everywhere: who starts later gets none of it."""
-    found = connection.execute(
+    """The current orders. `tolerate` is 0 once an order is effective: replicas that start later get no tolerance."""
+    rows = connection.execute(
         "SELECT topic, desired, seq, CASE WHEN tolerate > 0 AND EXISTS (SELECT FROM ops.operations o"
         " WHERE o.service = ops.orders.service AND o.finished_at IS NULL AND (o.target -> 'orders' ->> topic)::bigint"
         " = seq) THEN tolerate ELSE 0 END FROM ops.orders WHERE service = %s",
         (service,),
     ).fetchall()
-    return Orders({row[0]: Order(*row) for row in found})
+    return Orders({row[0]: Order(*row) for row in rows})
 
 
 def give_order(
     connection: DbConnection,
     service: str,
     topic: str,
-    desired: Desired,
+    desired: DesiredState,
     ordered_by: str,
     reason: str | None = None,
     tolerate: int = 0,
 ) -> tuple[OrderRow | None, OrderRow]:
-    """The order before, and the one that holds now. One that changes nothing keeps its number.
+    """Stores an order; returns the previous order and the current one. Pausing a paused topic keeps its order.
 
-    To run what runs already is an order too where a partition is held back: it lets the breaker try again.
+    Resuming a running topic is a new order: it makes replicas retry partitions that the breaker tripped.
     """
     connection.execute("SELECT pg_advisory_xact_lock(hashtext('headrace orders'))")
-    before = _one(connection, service, topic)
+    before = _order_row(connection, service, topic)
     if before is not None and before.order.desired == desired == "paused":
         return before, before
     connection.execute(
@@ -69,41 +72,41 @@ def give_order(
         (service, topic, desired, tolerate, reason, ordered_by),
     )
     connection.execute("SELECT pg_notify(%s, %s)", (CHANNEL, service))
-    after = _one(connection, service, topic)
+    after = _order_row(connection, service, topic)
     assert after is not None  # noqa: S101  # just written
     return before, after
 
 
-def live(connection: DbConnection, service: str) -> Live:
-    """Of replicas that are alive, all as of one moment: in one statement, so that no claim is older than what its
-    replica obeys."""
-    found = connection.execute(
+def live_replicas(connection: DbConnection, service: str) -> LiveReplicas:
+    """The live replicas and their partitions, read in one statement: no reported status is older than the order that
+    its replica obeys."""
+    rows = connection.execute(
         "SELECT r.replica, r.obeyed_seq, o.topic, o.p, o.state, o.seq, o.position, o.cause FROM ops.replicas r"
         " LEFT JOIN ops.observed o USING (service, replica)"
         " WHERE r.service = %s AND r.state <> 'stopped' AND r.seen_at > now() - make_interval(secs => %s)"
         " ORDER BY r.replica, o.topic, o.p",
         (service, FRESH_S),
     ).fetchall()
-    return Live(
-        {replica: seq for replica, seq, *_ in found},
-        [Observed(row[0], TopicPartition(row[2], row[3]), *row[4:]) for row in found if row[2] is not None],
+    return LiveReplicas(
+        {replica: seq for replica, seq, *_ in rows},
+        [ObservedPartition(row[0], TopicPartition(row[2], row[3]), *row[4:]) for row in rows if row[2] is not None],
     )
 
 
 def forget(connection: DbConnection, service: str, replica: str, incarnation: UUID) -> bool:
-    """What was done under a replica's name is over. False where its row is not this process's (yet, or any more).
+    """Deletes the reported status of a replica. Returns False if its row does not belong to this process.
 
-    A process that begins commits this before it reads the orders that it begins with: whoever gives the next order
-    sees it. One that ends says so, too.
+    A process commits this before it reads its first orders, so that the sender of the next order sees it as
+    not yet obeying. A process also calls it when it stops.
     """
-    if not refresh(connection, service, replica, incarnation):
+    if not heartbeat(connection, service, replica, incarnation):
         return False
     connection.execute("DELETE FROM ops.observed WHERE service = %s AND replica = %s", (service, replica))
     return True
 
 
-def refresh(connection: DbConnection, service: str, replica: str, incarnation: UUID) -> bool:
-    """Say that a replica is alive; False as for `forget`."""
+def heartbeat(connection: DbConnection, service: str, replica: str, incarnation: UUID) -> bool:
+    """Stores the heartbeat of a replica; False as in `forget`."""
     return bool(
         connection.execute(
             "UPDATE ops.replicas SET seen_at = clock_timestamp()"
@@ -113,15 +116,15 @@ def refresh(connection: DbConnection, service: str, replica: str, incarnation: U
     )
 
 
-def report(
+def report_status(
     connection: DbConnection,
     service: str,
     replica: str,
     incarnation: UUID,
     seq: int,
-    partitions: Mapping[TopicPartition, Doing],
+    partitions: Mapping[TopicPartition, PartitionStatus],
 ) -> bool:
-    """What a replica does now with what it owns, under which order; False as for `forget`."""
+    """Stores the status of a replica's partitions and the order they obey; False as in `forget`."""
     obeying = connection.execute(
         "UPDATE ops.replicas SET obeyed_seq = %s WHERE service = %s AND replica = %s AND incarnation = %s",
         (seq, service, replica, incarnation),
@@ -145,18 +148,18 @@ def report(
     return True
 
 
-def paused(connection: DbConnection) -> list[tuple[str, str]]:
-    """Services and their topics that are paused by order."""
+def paused_topics(connection: DbConnection) -> list[tuple[str, str]]:
+    """(service, topic) of every paused topic."""
     return connection.execute(
         "SELECT service, topic FROM ops.orders WHERE desired = 'paused' ORDER BY service, topic"
     ).fetchall()
 
 
 def order_rows(connection: DbConnection, service: str, topics: Sequence[str]) -> dict[str, OrderRow]:
-    return {topic: row for topic in topics if (row := _one(connection, service, topic)) is not None}
+    return {topic: row for topic in topics if (row := _order_row(connection, service, topic)) is not None}
 
 
-def _one(connection: DbConnection, service: str, topic: str) -> OrderRow | None:
+def _order_row(connection: DbConnection, service: str, topic: str) -> OrderRow | None:
     row = connection.execute(
         "SELECT topic, desired, seq, tolerate, reason, ordered_by, ordered_at FROM ops.orders"
         " WHERE service = %s AND topic = %s",

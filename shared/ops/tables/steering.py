@@ -1,6 +1,6 @@
-"""Pausing and resuming as operations: orders are given, and the operation ends when they are obeyed everywhere.
+"""Pauses and resumes topics: stores the orders, and ends their operation once every replica obeys them.
 
-Within the caller's transaction.
+Every function runs within the caller's transaction.
 """
 
 from __future__ import annotations
@@ -10,36 +10,36 @@ from collections.abc import Collection, Mapping, Sequence
 from shared.broker.contract import TopicPartition
 from shared.database.connection import DbConnection
 from shared.ops.operations import Operation
-from shared.ops.orders import Desired, Order, not_yet
+from shared.ops.orders import DesiredState, Order, pending_reason
 from shared.ops.tables import operations as operations_table
-from shared.ops.tables.orders import Live, give_order, live
+from shared.ops.tables.orders import LiveReplicas, give_order, live_replicas
 from shared.topics import WRITES
 
-KINDS: Mapping[str, Desired] = {"pause": "paused", "resume": "running"}
+KINDS: Mapping[str, DesiredState] = {"pause": "paused", "resume": "running"}
 _OPPOSITE = {"paused": "resume", "running": "pause"}
 
 Partitions = Mapping[str, Collection[TopicPartition]]
-"""Of each topic of a service."""
+"""The partitions of each topic of a service."""
 
 
 def steer(
     connection: DbConnection,
     service: str,
     topics: Sequence[str],
-    desired: Desired,
+    desired: DesiredState,
     *,
     who: str,
     request_id: str,
     reason: str | None = None,
     tolerate: int = 0,
 ) -> Operation:
-    """Give an order for each topic. What was ordered before and is not obeyed everywhere yet will never be."""
+    """Stores an order for each topic, in one operation. Cancels open operations that ordered the opposite."""
     orders = {}
     for topic in sorted(topics):
         _, after = give_order(connection, service, topic, desired, who, reason, tolerate)
         orders[topic] = after.order.seq
     connection.execute(
-        "UPDATE ops.operations SET state = 'cancelled', error = 'another order came', waiting_for = NULL,"
+        "UPDATE ops.operations SET state = 'cancelled', error = 'superseded by another order', waiting_for = NULL,"
         " finished_at = clock_timestamp(), updated_at = clock_timestamp()"
         " WHERE service = %s AND finished_at IS NULL AND kind = %s AND target -> 'orders' ?| %s",
         (service, _OPPOSITE[desired], sorted(topics)),
@@ -48,24 +48,27 @@ def steer(
     return operations_table.create(connection, service, kind, {"orders": orders}, who, request_id)
 
 
-def settle(connection: DbConnection, service: str, partitions: Partitions) -> list[str]:
-    """End the operations of a service whose orders are obeyed everywhere, and note of the others what they wait for.
+def finish_effective(connection: DbConnection, service: str, partitions: Partitions) -> list[str]:
+    """Ends the operations of a service whose orders are effective, and stores the pending reason of the others.
 
-    Any replica may, at any time. Gives the ids of those that ended.
+    Any replica may call this at any time. Returns the ids of the operations that ended.
     """
-    # Locked in the order of their ids, and waited for: whoever looks last sees what everybody has reported.
-    found = connection.execute(
+    # Locks the rows in the order of their ids and waits: the last transaction sees the reports of all others.
+    rows = connection.execute(
         "SELECT id, kind, target -> 'orders' FROM ops.operations WHERE service = %s AND finished_at IS NULL"
         " AND kind = ANY(%s) ORDER BY id FOR UPDATE",
         (service, list(KINDS)),
     ).fetchall()
-    now = live(connection, service) if found else None
+    replicas = live_replicas(connection, service) if rows else None
     ended = []
-    for operation_id, kind, seqs in found:
-        assert now is not None  # noqa: S101  # something was found
-        waits = [waits_for(Order(topic, KINDS[kind], seq), partitions, now) for topic, seq in sorted(seqs.items())]
+    for operation_id, kind, seqs in rows:
+        assert replicas is not None  # noqa: S101  # there are rows
+        waits = [
+            pending_reason_of(Order(topic, KINDS[kind], seq), partitions, replicas)
+            for topic, seq in sorted(seqs.items())
+        ]
         if reasons := [reason for reason in waits if reason]:
-            operations_table.waits_for(connection, operation_id, "; ".join(dict.fromkeys(reasons)))
+            operations_table.set_waiting_for(connection, operation_id, "; ".join(dict.fromkeys(reasons)))
         else:
             operations_table.finish(connection, operation_id, "succeeded")
             ended.append(operation_id)
@@ -73,32 +76,32 @@ def settle(connection: DbConnection, service: str, partitions: Partitions) -> li
 
 
 class KnownPartitions:
-    """The partitions of what a service can be paused on, asked for until all are there: their number never changes.
+    """The partitions of the topics that a service can pause. Queried until every topic exists, then cached.
 
-    `prefix`: of the topics' names in the database (the log's local parts, beside Kafka). What the service writes is
-    a poller's output, which counts as one partition: one replica at a time works on it.
+    `prefix` is the prefix of the topics' names in the database (for the log's local part beside Kafka). A topic that
+    the service writes is a poller's output and counts as one partition: one replica at a time works on it.
     """
 
     def __init__(self, service: str, topics: Sequence[str], prefix: str = "") -> None:
         self._wanted = topics
         self._prefix = prefix
-        self._found: dict[str, list[TopicPartition]] = {
+        self._partitions: dict[str, list[TopicPartition]] = {
             topic: [TopicPartition(topic, 0)] for topic in topics if topic in WRITES.get(service, ())
         }
 
     def __call__(self, connection: DbConnection) -> Partitions:
-        if missing := [self._prefix + topic for topic in self._wanted if topic not in self._found]:
+        if missing := [self._prefix + topic for topic in self._wanted if topic not in self._partitions]:
             rows = connection.execute(
                 "SELECT name, partitions FROM broker.topics WHERE name = ANY(%s)", (missing,)
             ).fetchall()
             for name, count in rows:
                 topic = name.removeprefix(self._prefix)
-                self._found[topic] = [TopicPartition(topic, p) for p in range(count)]
-        return self._found
+                self._partitions[topic] = [TopicPartition(topic, p) for p in range(count)]
+        return self._partitions
 
 
-def waits_for(order: Order, partitions: Partitions, now: Live) -> str | None:
-    """What an order waits for to be effective, in words; None: it is."""
+def pending_reason_of(order: Order, partitions: Partitions, replicas: LiveReplicas) -> str | None:
+    """Why an order is not effective yet, as text for people; None if it is effective."""
     if order.topic not in partitions:
-        return f"there is no topic {order.topic} yet"
-    return not_yet(order, partitions[order.topic], now.observed, now.obeyed)
+        return f"topic {order.topic} does not exist yet"
+    return pending_reason(order, partitions[order.topic], replicas.observed, replicas.obeyed)

@@ -1,4 +1,7 @@
-"""Tokens as rows of ops.tokens. Within the caller's transaction; nothing is cached, so a revocation holds at once."""
+"""Creates, rotates, revokes and finds tokens, in ops.tokens. Runs within the caller's transaction.
+
+Nothing is cached, so a revocation takes effect at once.
+"""
 
 from __future__ import annotations
 
@@ -9,46 +12,49 @@ import psycopg
 from shared.database.connection import DbConnection
 from shared.errors import ConfigError
 from shared.ops.operations import NotPossible
-from shared.ops.tokens import NAME, Parts, Scope, Token, digest_of
+from shared.ops.tokens import NAME, Scope, Token, TokenParts, digest_of
 
 _COLUMNS = "id, name, digest, scope, created_at, expires_at, revoked_at, replaced_by"
 
 
 def find(connection: DbConnection, token_id: str) -> tuple[Token, datetime] | None:
-    """The token and the database's time, by which it expires: all services agree on it."""
+    """The token and the database's clock, by which all services decide whether it has expired."""
     row = connection.execute(
         f"SELECT {_COLUMNS}, clock_timestamp() FROM ops.tokens WHERE id = %s", (token_id,)
     ).fetchone()
     return None if row is None else (Token(*row[:-1]), row[-1])
 
 
-def create(connection: DbConnection, parts: Parts, name: str, scope: Scope, lifetime: timedelta | None) -> Token:
-    """Raises NotPossible: the name is taken; ConfigError: it is no name."""
+def create(connection: DbConnection, parts: TokenParts, name: str, scope: Scope, lifetime: timedelta | None) -> Token:
+    """Raises NotPossible if the name is in use, and ConfigError if it is invalid."""
     if NAME.fullmatch(name) is None:
-        raise ConfigError(f"{name!r} is no name for a token: letters, digits and . _ - (64 at most)")
+        raise ConfigError(f"invalid token name {name!r}: expected at most 64 letters, digits and . _ -")
     try:
         return _insert(connection, parts, name, scope, lifetime)
     except psycopg.errors.UniqueViolation:
-        raise NotPossible(f"there is a token {name!r} already: choose another name, or rotate or revoke it") from None
+        raise NotPossible(f"token {name!r} already exists: choose another name, or rotate or revoke it") from None
 
 
 def revoke(connection: DbConnection, name: str) -> list[Token]:
-    """All tokens of this name, also one whose grace runs. Raises NotPossible: there is none."""
-    found = connection.execute(
+    """Revokes all tokens of this name, including one in its grace period. Raises NotPossible if there is none."""
+    rows = connection.execute(
         "UPDATE ops.tokens SET revoked_at = clock_timestamp() WHERE name = %s AND revoked_at IS NULL"
         f" RETURNING {_COLUMNS}",
         (name,),
     ).fetchall()
-    if not found:
+    if not rows:
         raise _no_token(name)
-    return [Token(*row) for row in found]
+    return [Token(*row) for row in rows]
 
 
 def rotate(
-    connection: DbConnection, parts: Parts, name: str, grace: timedelta, lifetime: timedelta | None = None
+    connection: DbConnection, parts: TokenParts, name: str, grace: timedelta, lifetime: timedelta | None = None
 ) -> tuple[Token, Token]:
-    """The old token, which ends when the grace has passed, and the new one, of the same scope and, unless a lifetime
-    is given, as long a life. Raises NotPossible: there is none of this name."""
+    """Replaces a token; returns the old one, which expires after `grace`, and the new one.
+
+    The new token has the same scope and, unless `lifetime` is set, the same lifetime. Raises NotPossible if no current
+    token has this name.
+    """
     row = connection.execute(
         f"SELECT {_COLUMNS} FROM ops.tokens WHERE name = %s AND revoked_at IS NULL AND replaced_by IS NULL FOR UPDATE",
         (name,),
@@ -58,7 +64,7 @@ def rotate(
     old = Token(*row)
     if lifetime is None and old.expires_at is not None:
         lifetime = old.expires_at - old.created_at
-    # The old one makes room first, for a name has one current token: the reference holds when the new row is there.
+    # The old row is updated first, because a name has one current token; its foreign key is checked at commit.
     connection.execute("SET CONSTRAINTS ALL DEFERRED")
     connection.execute(
         "UPDATE ops.tokens SET replaced_by = %s, expires_at = least(expires_at, clock_timestamp() + %s) WHERE id = %s",
@@ -67,15 +73,15 @@ def rotate(
     return old, _insert(connection, parts, name, old.scope, lifetime)
 
 
-def listing(connection: DbConnection) -> list[tuple[Token, datetime]]:
-    """All, also those that are over, by name and age, with the database's time."""
-    found = connection.execute(
+def list_tokens(connection: DbConnection) -> list[tuple[Token, datetime]]:
+    """All tokens, including expired and revoked ones, by name and age, each with the database's clock."""
+    rows = connection.execute(
         f"SELECT {_COLUMNS}, clock_timestamp() FROM ops.tokens ORDER BY name, created_at"
     ).fetchall()
-    return [(Token(*row[:-1]), row[-1]) for row in found]
+    return [(Token(*row[:-1]), row[-1]) for row in rows]
 
 
-def _insert(connection: DbConnection, parts: Parts, name: str, scope: Scope, lifetime: timedelta | None) -> Token:
+def _insert(connection: DbConnection, parts: TokenParts, name: str, scope: Scope, lifetime: timedelta | None) -> Token:
     row = connection.execute(
         "INSERT INTO ops.tokens (id, name, digest, scope, expires_at)"
         f" VALUES (%s, %s, %s, %s, clock_timestamp() + %s) RETURNING {_COLUMNS}",

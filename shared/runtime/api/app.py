@@ -1,7 +1,8 @@
-"""The admin app of a service: probes and metrics for machines, /v1 for people and programs with a token.
+"""Builds the admin app of a service: probes and metrics without a token, and the REST API below /v1.
 
-It answers in threads of its own, with the desk's own lines, and never touches a consumer. The way of a request:
-RequestIds, CleanUrls, Doors (auth.py), Bodies (intake.py), the endpoint; problems.py makes every error a problem.
+Requests run in their own threads, on the database connections of AdminContext, and never touch a consumer. A request
+passes RequestIdMiddleware, UrlMiddleware, AuthMiddleware (auth.py), BodyMiddleware (validation.py) and the endpoint;
+problems.py turns every error into a problem document.
 """
 
 from __future__ import annotations
@@ -12,31 +13,35 @@ from fastapi import APIRouter, Depends, FastAPI
 from prometheus_client import CollectorRegistry
 
 from shared.runtime.api import audit, auth, dead_letters, lag, openapi, operations, problems, status, topics, validation
-from shared.runtime.api.context import Desk
+from shared.runtime.api.context import AdminContext
 
-# What every service has below /v1.
-ROUTERS: tuple[Callable[[Desk], APIRouter], ...] = (
+# The endpoints that every service has below /v1.
+ROUTERS: tuple[Callable[[AdminContext], APIRouter], ...] = (
     status.router, topics.router, lag.router, operations.router, dead_letters.router, audit.router,
 )  # fmt: skip
 
 
-def admin_app(desk: Desk, registry: CollectorRegistry, file_token: str | None) -> FastAPI:
-    """`file_token` opens everything below /v1; without one, only tokens of the database do."""
+def admin_app(context: AdminContext, registry: CollectorRegistry, file_token: str | None) -> FastAPI:
+    """Builds the app. `file_token` gives access to all of /v1; if None, only tokens of the database do.
+
+    The operation id of an endpoint is the name of its function, which must be unique within a service.
+    """
     app = FastAPI(
-        title=f"Headrace {desk.service}",
+        title=f"Headrace {context.service}",
         version="1",
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
         description=openapi.DESCRIPTION,
+        generate_unique_id_function=lambda route: route.name,
     )
-    app.include_router(status.probes(desk, registry))
-    for router in (make(desk) for make in (*ROUTERS, *desk.routers)):
-        app.include_router(router, prefix=auth.PROTECTED, dependencies=[Depends(validation.known_parameters)])
-    # The last one added is the first to see a request.
-    app.add_middleware(validation.Bodies)
-    app.add_middleware(auth.Doors, desk=desk, file_token=file_token)
-    app.add_middleware(validation.CleanUrls)
+    app.include_router(status.probes(context, registry))
+    for router in (make(context) for make in (*ROUTERS, *context.routers)):
+        app.include_router(router, prefix=auth.PROTECTED, dependencies=[Depends(validation.require_known_parameters)])
+    # Middleware added last runs first.
+    app.add_middleware(validation.BodyMiddleware)
+    app.add_middleware(auth.AuthMiddleware, context, file_token)
+    app.add_middleware(validation.UrlMiddleware)
     problems.install(app)
-    openapi.complete(app)
+    openapi.complete_document(app)
     return app

@@ -1,4 +1,4 @@
-"""The audit trail: who did what, and what came of it."""
+"""Serves the audit trail: who changed what, and the outcome."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from shared.ops.tables import audit as audit_table
-from shared.runtime.api.context import Desk
+from shared.runtime.api.context import AdminContext
 from shared.runtime.api.paging import Limit, page_of
 
-BeforeLine = Annotated[
-    int | None, Query(ge=1, le=2**63 - 1, description="older than this id: `next` of the page before", examples=[412])
+BeforeEntry = Annotated[
+    int | None,
+    Query(
+        ge=1, le=2**63 - 1, description="return entries older than this id: `next` of the previous page", examples=[412]
+    ),
 ]
 
 
@@ -24,41 +27,41 @@ _EXAMPLE: dict[str, Any] = {
 }  # fmt: skip
 
 
-class TrailLine(BaseModel):
-    """Somebody asked for something."""
+class AuditEntry(BaseModel):
+    """A change that a caller made or was refused."""
 
     model_config = ConfigDict(from_attributes=True, json_schema_extra={"examples": [_EXAMPLE]})
 
     id: int
     at: datetime
     service: str
-    who: str = Field(description="token:NAME, or `file token` for the token of admin.token_file")
+    who: str = Field(description="the caller: token:NAME, or `file token` for the token in admin.token_file")
     action: str
     target: str
     before: dict[str, Any] | None
     after: dict[str, Any] | None
-    outcome: str = Field(description="accepted, or why it was refused")
+    outcome: str = Field(description="`accepted`, or the reason of the refusal")
     request_id: str
 
 
-class TrailPage(BaseModel):
-    """The newest first."""
+class AuditPage(BaseModel):
+    """A page of audit entries, the newest first."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"lines": [_EXAMPLE], "next": None}]})
 
-    lines: list[TrailLine]
-    next: int | None = Field(description="give it as `before` for the next page; null: this was the last")
+    lines: list[AuditEntry]
+    next: int | None = Field(description="`before` of the next page; null on the last page")
 
 
-def router(desk: Desk) -> APIRouter:
+def router(context: AdminContext) -> APIRouter:
     router = APIRouter(prefix="/audit", tags=["audit"])
 
-    @router.get("", summary="Who did what")
-    def trail(before: BeforeLine = None, limit: Limit = 100) -> TrailPage:
-        """This service's trail: every change and every refusal, the newest first. Nobody can alter it."""
-        with desk.transaction() as connection:
-            rows = audit_table.lines(connection, desk.service, before_id=before, limit=limit + 1)
-        page, last = page_of([TrailLine.model_validate(row) for row in rows], limit)
-        return TrailPage(lines=list(page), next=None if last is None else last.id)
+    @router.get("", summary="List audit entries")
+    def list_audit_entries(before: BeforeEntry = None, limit: Limit = 100) -> AuditPage:
+        """Returns every change and every refusal at this service, the newest first. Entries cannot be altered."""
+        with context.transaction() as connection:
+            rows = audit_table.list_entries(connection, context.service, before_id=before, limit=limit + 1)
+        page, last = page_of([AuditEntry.model_validate(row) for row in rows], limit)
+        return AuditPage(lines=list(page), next=None if last is None else last.id)
 
     return router

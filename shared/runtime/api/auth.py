@@ -1,24 +1,25 @@
-"""Who may do what: every request below /v1 needs a bearer token, and every change one of scope `operate`.
+"""Authenticates and authorizes requests below /v1.
 
-An endpoint does not ask for it; it cannot be forgotten, for `Doors` stands before all of /v1. Who calls is a parameter:
+Every request needs a bearer token, and every change a token of scope `operate`. AuthMiddleware checks all of /v1, so
+an endpoint declares nothing. An endpoint that needs the caller takes it as a parameter:
 
-    from shared.runtime.api.auth import Calling
+    from shared.runtime.api.auth import CurrentCaller
 
-    def router(desk: Desk) -> APIRouter:
+    def router(context: AdminContext) -> APIRouter:
         router = APIRouter(prefix="/things", tags=["things"])
 
-        @router.get("", summary="List the things", responses=responses(404))
-        def things(limit: Limit = 100) -> Things:          # any token
-            with desk.transaction() as connection:
+        @router.get("", summary="List things", responses=responses(404))
+        def list_things(limit: Limit = 100) -> Things:                    # any token
+            with context.transaction() as connection:
                 return Things(...)
 
         @router.get("/mine")
-        def mine(caller: Calling) -> Things: ...           # caller.subject, caller.scope, caller.request_id
+        def list_own_things(caller: CurrentCaller) -> Things: ...         # caller.subject, .scope, .request_id
 
         return router
 
-(FastAPI resolves annotations in the module, so parameter types must be module-level names.) POST and PUT endpoints:
-see posting.py.
+FastAPI resolves annotations in the module, so parameter types must be module-level names. For POST and PUT endpoints
+see idempotent_change.py.
 """
 
 from __future__ import annotations
@@ -39,23 +40,23 @@ from starlette.types import Scope as AsgiScope
 from shared.errors import TransientError
 from shared.ops.tables import audit as audit_table
 from shared.ops.tables import tokens as tokens_table
-from shared.ops.tokens import Parts, Scope, allows, is_secret_of, parts_of
-from shared.runtime.api.context import Desk
+from shared.ops.tokens import Scope, TokenParts, allows, is_secret_of, parse_token
+from shared.runtime.api.context import AdminContext
 from shared.runtime.api.problems import TITLES, problem_of
 
 PROTECTED = "/v1"
-READING = frozenset({"GET", "HEAD", "OPTIONS"})
+READ_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 FILE_TOKEN = "file token"  # noqa: S105  # a name
-HOW_TO_GET_ONE = "`headrace token create NAME --scope {scope}` makes one"
-# Refusals of changes that go into the trail. (What is nowhere, or takes no such method, is no change.)
-NOTED = frozenset({409, 413, 415, 422})
-# A path may be long; so much of it says what it was.
-SHOWN = 300
+CREATE_HINT = "`headrace token create NAME --scope {scope}` makes one"
+# Statuses of refused changes that the audit trail records. (404 and 405 name nothing that could change.)
+RECORDED_STATUSES = frozenset({409, 413, 415, 422})
+# The audit trail keeps this many characters of a request line, because paths may be long.
+MAX_TARGET_CHARS = 300
 _CHALLENGE = 'Bearer realm="headrace"'
 
 
 class Caller(NamedTuple):
-    """`subject`: "token:NAME", or "file token" for whoever has the token of admin.token_file."""
+    """The authenticated caller. `subject` is "token:NAME", or "file token" for the token in admin.token_file."""
 
     subject: str
     scope: Scope
@@ -67,15 +68,15 @@ def _caller(request: Request) -> Caller:
     return caller
 
 
-Calling = Annotated[Caller, Depends(_caller)]
+CurrentCaller = Annotated[Caller, Depends(_caller)]
 
 
-class Doors:
-    """Lets in below /v1 who has a token that allows what is asked for, and notes who that is."""
+class AuthMiddleware:
+    """Admits requests below /v1 whose token has the needed scope, and stores the caller in `request.state.caller`."""
 
-    def __init__(self, app: ASGIApp, desk: Desk, file_token: str | None) -> None:
+    def __init__(self, app: ASGIApp, context: AdminContext, file_token: str | None) -> None:
         self._app = app
-        self._desk = desk
+        self._context = context
         self._file_token = file_token
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
@@ -84,8 +85,8 @@ class Doors:
             return
         request = HTTPConnection(scope)
         try:
-            caller = await self._admitted(Headers(scope=scope), request.state.request_id)
-            needed: Scope = "read" if scope["method"] in READING else "operate"
+            caller = await self._authenticate(Headers(scope=scope), request.state.request_id)
+            needed: Scope = "read" if scope["method"] in READ_METHODS else "operate"
             if not allows(caller.scope, needed):
                 await run_in_threadpool(self._refuse, caller, needed, f"{scope['method']} {scope['path']}")
         except (HTTPException, TransientError) as error:
@@ -93,62 +94,68 @@ class Doors:
             return
         request.state.caller = caller
         request.state.noted = False
-        await self._app(scope, receive, send if scope["method"] in READING else self._noting(request, caller, send))
+        await self._app(
+            scope, receive, send if scope["method"] in READ_METHODS else self._recording(request, caller, send)
+        )
 
-    def _noting(self, request: HTTPConnection, caller: Caller, send: Send) -> Send:
-        """Puts into the trail what was refused before anybody else could: a body of the wrong form, say."""
+    def _recording(self, request: HTTPConnection, caller: Caller, send: Send) -> Send:
+        """Records refusals that no endpoint recorded, such as a body of the wrong form."""
 
-        async def send_noted(message: Message) -> None:
-            if message["type"] == "http.response.start" and message["status"] in NOTED and not request.state.noted:
+        async def send_and_record(message: Message) -> None:
+            if (
+                message["type"] == "http.response.start"
+                and message["status"] in RECORDED_STATUSES
+                and not request.state.noted
+            ):
                 what = f"{request.scope['method']} {request.scope['path']}"
                 outcome = f"refused ({message['status']}): {TITLES[message['status']]}"
-                with suppress(TransientError):  # the answer is right without its line
-                    await run_in_threadpool(self._note, caller, what, outcome)
+                with suppress(TransientError):  # the response is correct even without the audit entry
+                    await run_in_threadpool(self._append_audit, caller, what, outcome)
             await send(message)
 
-        return send_noted
+        return send_and_record
 
-    async def _admitted(self, headers: Headers, request_id: str) -> Caller:
-        given = _bearer(headers)
-        if given is None:
+    async def _authenticate(self, headers: Headers, request_id: str) -> Caller:
+        token = _bearer(headers)
+        if token is None:
             raise _unauthorized(
-                f"send a token: Authorization: Bearer TOKEN, that of admin.token_file or one of its own"
-                f" ({HOW_TO_GET_ONE.format(scope='read')})"
+                "the request has no token: send `Authorization: Bearer TOKEN` with the token in admin.token_file or one"
+                f" of the database ({CREATE_HINT.format(scope='read')})"
             )
-        if self._file_token is not None and hmac.compare_digest(given.encode(), self._file_token.encode()):
+        if self._file_token is not None and hmac.compare_digest(token.encode(), self._file_token.encode()):
             return Caller(FILE_TOKEN, "admin", request_id)
-        parts = parts_of(given)
+        parts = parse_token(token)
         if parts is None:
             raise _unauthorized(
-                "this is neither the token of admin.token_file nor one of the form hr_ID_SECRET"
-                f" ({HOW_TO_GET_ONE.format(scope='read')})"
+                "the token is neither the one in admin.token_file nor of the form hr_ID_SECRET"
+                f" ({CREATE_HINT.format(scope='read')})"
             )
-        return await run_in_threadpool(self._known, parts, request_id)
+        return await run_in_threadpool(self._caller_of_token, parts, request_id)
 
-    def _known(self, parts: Parts, request_id: str) -> Caller:
-        with self._desk.transaction() as connection:
-            found = tokens_table.find(connection, parts.id)
-        if found is None or not is_secret_of(parts.secret, found[0]):
-            raise _unauthorized(f"nobody was given this token ({HOW_TO_GET_ONE.format(scope='read')})")
-        token, now = found
+    def _caller_of_token(self, parts: TokenParts, request_id: str) -> Caller:
+        with self._context.transaction() as connection:
+            row = tokens_table.find(connection, parts.id)
+        if row is None or not is_secret_of(parts.secret, row[0]):
+            raise _unauthorized(f"this token does not exist ({CREATE_HINT.format(scope='read')})")
+        token, now = row
         if (state := token.state(now)) != "valid":
             raise _unauthorized(
-                f"token {token.name!r} is {state}: ask for a new one ({HOW_TO_GET_ONE.format(scope=token.scope)})"
+                f"token {token.name!r} is {state}: use a new one ({CREATE_HINT.format(scope=token.scope)})"
             )
         return Caller(f"token:{token.name}", token.scope, request_id)
 
     def _refuse(self, caller: Caller, needed: Scope, what: str) -> None:
-        self._note(caller, what, f"forbidden: needs scope {needed}, has {caller.scope}")
+        self._append_audit(caller, what, f"forbidden: needs scope {needed}, has {caller.scope}")
         raise HTTPException(
             HTTPStatus.FORBIDDEN,
-            f"this needs a token of scope {needed}, and {caller.subject} has scope {caller.scope}"
-            f" ({HOW_TO_GET_ONE.format(scope=needed)})",
+            f"this request needs a token of scope {needed}; {caller.subject} has scope {caller.scope}"
+            f" ({CREATE_HINT.format(scope=needed)})",
         )
 
-    def _note(self, caller: Caller, what: str, outcome: str) -> None:
-        with self._desk.transaction() as connection:
-            audit_table.note(
-                connection, self._desk.service, caller.subject, "request", what[:SHOWN], outcome=outcome,
+    def _append_audit(self, caller: Caller, what: str, outcome: str) -> None:
+        with self._context.transaction() as connection:
+            audit_table.append(
+                connection, self._context.service, caller.subject, "request", what[:MAX_TARGET_CHARS], outcome=outcome,
                 request_id=caller.request_id,
             )  # fmt: skip
 

@@ -1,6 +1,7 @@
-"""Where the admin app's endpoints get what they work with: the service's view, database lines and a broker.
+"""Gives the admin app's endpoints the service's state, database connections and a broker.
 
-All of it is the desk's own: endpoints run in threads beside the loop and never touch the loop's consumer.
+The connections and the broker belong to the admin app: endpoints run in threads beside the loop and never touch the
+loop's consumer.
 """
 
 from __future__ import annotations
@@ -14,41 +15,45 @@ from typing import Any, Protocol
 from fastapi import APIRouter
 
 from shared.broker.contract import Broker
-from shared.database.connection import DbConnection, Link
+from shared.database.connection import DbConnection, ReconnectingConnection
 from shared.errors import ConfigError, TransientError
 from shared.settings.sections import ServiceSettings
 
-# Answers take milliseconds, so a few lines serve many callers; five services with their replicas share one database.
-LINES = 4
-# A caller who waited so long for a line or the broker is told to come again.
+# Requests take milliseconds, so a few connections are enough; all replicas of five services share one database.
+CONNECTIONS = 4
+# A request that waited this long for a connection or the broker gets 503 with Retry-After.
 WAIT_S = 5.0
 
 
 class ServiceView(Protocol):
-    """What a loop shows of itself. Called from other threads than the loop's: give values, not live objects."""
+    """The state that a loop exposes. Called from other threads than the loop's: return values, not live objects."""
 
     def alive(self) -> bool:
-        """Whether the loop has ticked within a few of its intervals, whatever its dependencies do."""
+        """Tells whether the loop ticked within its last few intervals, regardless of its dependencies."""
         ...
 
     def ready(self) -> tuple[bool, str]:
-        """Whether it can do its work (dependencies reachable, partitions assigned), and if not, why."""
+        """Tells whether the loop can work (dependencies reachable, partitions assigned), and if not, why."""
         ...
 
     def status(self) -> dict[str, Any]:
-        """`service`, `replica`, `state` (as `Status` says) and `detail`, a dict."""
+        """The fields of `ServiceStatus`: `service`, `replica`, `state` and the dict `detail`."""
         ...
 
     def lag(self, *, thorough: bool = False) -> list[dict[str, Any]]:
-        """One dict a partition, as lag.PartitionLag; `thorough` where somebody asked. May raise TransientError."""
+        """One dict per partition, with the fields of lag.PartitionLag. `thorough` counts records on request.
+
+        May raise TransientError.
+        """
         ...
 
 
-class Desk:
-    """`steers`: the topics that the service can be paused on; `routers`: make the service's own, below /v1;
-    `table_prefix`: of the broker (shared/broker/contract.py).
+class AdminContext:
+    """What endpoints share.
 
-    Opens nothing before it is needed, so that a service starts while the database is away.
+    `pausable_topics` are the topics that the service can pause. `routers` build the service's own endpoints below /v1.
+    `table_prefix` is the broker's (shared/broker/contract.py). Connections open at first use, so that a service starts
+    while the database is unavailable.
     """
 
     def __init__(
@@ -56,15 +61,15 @@ class Desk:
         settings: ServiceSettings,
         view: ServiceView,
         *,
-        steers: Sequence[str] = (),
+        pausable_topics: Sequence[str] = (),
         table_prefix: str = "",
-        routers: Sequence[Callable[[Desk], APIRouter]] = (),
+        routers: Sequence[Callable[[AdminContext], APIRouter]] = (),
         open_broker: Callable[[], Broker] | None = None,
     ) -> None:
         self.service = settings.name
         self.settings = settings
         self.view = view
-        self.steers = tuple(steers)
+        self.pausable_topics = tuple(pausable_topics)
         self.table_prefix = table_prefix
         self.routers = tuple(routers)
         self._open_broker = open_broker
@@ -72,22 +77,24 @@ class Desk:
         self._broker_lock = threading.Lock()
         name = f"{settings.name}, admin"
         conninfo = settings.database.conninfo()
-        self._links = [Link(conninfo, name, autocommit=True) for _ in range(LINES)]
-        self._free: LifoQueue[Link] = LifoQueue()  # the line that was used last is the one that is open
+        self._links = [ReconnectingConnection(conninfo, name, autocommit=True) for _ in range(CONNECTIONS)]
+        self._free: LifoQueue[ReconnectingConnection] = (
+            LifoQueue()
+        )  # last in, first out: the connection used last is already open
         for link in self._links:
             self._free.put(link)
 
     @contextmanager
     def transaction(self) -> Iterator[DbConnection]:
-        """A transaction on a line of the desk's own: committed at the end, rolled back by any error.
+        """A transaction on one of the admin app's connections: commits at the end, rolls back on any error.
 
-        Never ask for a second one inside it (four callers who do so wait for each other). Raises TransientError: the
-        database is away, or all lines are busy.
+        Never nest transactions: four callers that do so would wait for each other. Raises TransientError if the
+        database is unavailable or all connections are busy.
         """
         try:
             link = self._free.get(timeout=WAIT_S)
         except Empty:
-            raise TransientError("the service answers too many requests at once; try again") from None
+            raise TransientError("all database connections of the admin app are busy; try again") from None
         try:
             with link.use() as connection, connection.transaction():
                 yield connection
@@ -96,20 +103,20 @@ class Desk:
 
     @contextmanager
     def broker(self) -> Iterator[Broker]:
-        """The desk's own broker, for one caller at a time. Raises TransientError: it is busy or away."""
+        """The admin app's broker, for one caller at a time. Raises TransientError if it is busy or unavailable."""
         if not self._broker_lock.acquire(timeout=WAIT_S):
             raise TransientError("another request reads the log; try again")
         try:
             if self._broker is None:
                 if self._open_broker is None:
-                    raise ConfigError("this admin app was made without a broker")
+                    raise ConfigError("this admin app has no broker")
                 self._broker = self._open_broker()
             yield self._broker
         finally:
             self._broker_lock.release()
 
     def close(self) -> None:
-        """After the last request."""
+        """Closes the connections and the broker. Call after the last request."""
         for link in self._links:
             link.drop()
         if self._broker is not None:

@@ -1,4 +1,4 @@
-"""What the endpoints of dead letters take and give."""
+"""Defines the request and response bodies of the dead-letter endpoints."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Annotated, Any, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
-from shared.ops.dead_letter_choice import MOST_REDRIVES, Filter
-from shared.ops.dead_letters import Letter, Place, State, place_of
+from shared.ops.dead_letter_choice import MAX_REDRIVES, DeadLetterFilter
+from shared.ops.dead_letters import DeadLetter, DeadLetterPlace, State, place_of
 
-MOST_IDS = 10_000
-Id = Annotated[str, Field(pattern=r"^[0-9]{1,9}/[0-9]{1,18}$", description="partition/offset")]
+MAX_IDS = 10_000
+DeadLetterId = Annotated[str, Field(pattern=r"^[0-9]{1,9}/[0-9]{1,18}$", description="partition/offset")]
 Text = Annotated[str, Field(min_length=1, max_length=200)]
 _LETTER = {
     "id": "0/17", "state": "open", "at": "2026-01-31T09:00:00Z", "key": "boatrace:2026-01-31:07:04",
@@ -27,28 +27,28 @@ def _example(example: dict[str, Any]) -> ConfigDict:
     return ConfigDict(json_schema_extra={"examples": [example]})
 
 
-class LetterBody(BaseModel):
-    """A record that could not be handled."""
+class DeadLetterBody(BaseModel):
+    """A record that a service could not handle."""
 
     model_config = _example(_LETTER)
 
-    id: str = Field(description="where it lies in the service's dead-letter topic: partition/offset")
+    id: str = Field(description="position in the service's dead-letter topic: partition/offset")
     state: State
-    at: datetime = Field(description="when it became a dead letter")
-    key: str = Field(description="the first 200 characters")
-    cause: str = Field(description="the class of the error")
-    message: str = Field(description="what the error said, the first 200 characters")
-    stage: str = Field(description="decode, handle or capture")
-    stack_digest: str = Field(description="the same for the same way to fail")
-    stack_frame: str = Field(description="where in the code: module:function:line")
-    attempts: int
-    redrives: int = Field(description="how often it was sent back before it came here")
-    origin: str | None = Field(description="the record that failed: topic/partition/offset; null: none was read")
+    at: datetime = Field(description="when the dead letter was written")
+    key: str = Field(description="record key, first 200 characters")
+    cause: str = Field(description="class of the error")
+    message: str = Field(description="error message, first 200 characters")
+    stage: str = Field(description="processing step that failed: decode, handle or capture")
+    stack_digest: str = Field(description="equal for failures with the same stack")
+    stack_frame: str = Field(description="innermost stack frame: module:function:line")
+    attempts: int = Field(description="how often the record was tried")
+    redrives: int = Field(description="how often the record was redriven before it failed again")
+    origin: str | None = Field(description="record that failed: topic/partition/offset; null if no record was read")
     first_failed_at: str
     size_bytes: int
 
     @classmethod
-    def of(cls, letter: Letter, state: State) -> Self:
+    def of(cls, letter: DeadLetter, state: State) -> Self:
         return cls(
             id=str(letter.place), state=state, at=letter.at, key=letter.key, cause=letter.cause,
             message=letter.message, stage=letter.stage, stack_digest=letter.stack_digest,
@@ -57,29 +57,29 @@ class LetterBody(BaseModel):
         )  # fmt: skip
 
 
-class LetterPage(BaseModel):
-    """The newest first."""
+class DeadLetterPage(BaseModel):
+    """A page of dead letters, the newest first."""
 
     model_config = _example({"dead_letters": [_LETTER], "next": None, "earliest": {"0": 0}})
 
-    dead_letters: list[LetterBody]
-    next: str | None = Field(description="give it as `before` for the next page; null: this was the last")
-    earliest: dict[str, int] = Field(description="per partition, the first offset that is looked at")
+    dead_letters: list[DeadLetterBody]
+    next: str | None = Field(description="`before` of the next page; null on the last page")
+    earliest: dict[str, int] = Field(description="per partition, the first offset that is listed")
 
 
-class Happening(BaseModel):
-    """Something that happened to a letter, or to the record that it was."""
+class DeadLetterHistoryEntry(BaseModel):
+    """An entry in the history of a dead letter or of the record that failed."""
 
     at: datetime
     what: str
     by: str | None = None
     operation: str | None = None
     reason: str | None = None
-    dead_letter: str | None = Field(default=None, description="another letter of the same record")
+    dead_letter: str | None = Field(default=None, description="another dead letter of the same record")
 
 
-class WholeLetter(BaseModel):
-    """A dead letter, whole."""
+class DeadLetterDetail(BaseModel):
+    """A dead letter with its payload, headers and history."""
 
     model_config = _example(
         {
@@ -92,28 +92,28 @@ class WholeLetter(BaseModel):
         }
     )
 
-    letter: LetterBody
-    payload: dict[str, Any] = Field(description="`encoding` (json, text, base64), `value`, `note` where it was cut")
-    headers: dict[str, str] = Field(description="text; what is none as base64:...")
-    message: str = Field(description="all that was kept of what the error said")
-    show_origin: str | None = Field(description="the command that shows the record that failed")
-    trail: list[Happening] = Field(description="what happened to it, the oldest first")
+    letter: DeadLetterBody
+    payload: dict[str, Any] = Field(description="`encoding` (json, text, base64), `value`, and `note` if it was cut")
+    headers: dict[str, str] = Field(description="text, or base64:... for bytes that are not UTF-8")
+    message: str = Field(description="error message as stored")
+    show_origin: str | None = Field(description="command that shows the record that failed")
+    trail: list[DeadLetterHistoryEntry] = Field(description="history, the oldest entry first")
 
 
 class Facet(BaseModel):
-    """How many letters have this value in common."""
+    """The number of dead letters with this value."""
 
     model_config = _example({"value": "InvalidEvent", "records": 3})
 
     value: str
     records: int
-    frame: str | None = Field(default=None, description="of a stack digest: where in the code")
-    message: str | None = Field(default=None, description="of a stack digest: what one of them said")
-    example: str | None = Field(default=None, description="of a stack digest: one of them")
+    frame: str | None = Field(default=None, description="stack digests only: innermost stack frame")
+    message: str | None = Field(default=None, description="stack digests only: error message of one of the letters")
+    example: str | None = Field(default=None, description="stack digests only: id of one of the letters")
 
 
 class Facets(BaseModel):
-    """The most frequent first; 50 of each kind at most."""
+    """Counts by value, the most frequent first; at most 50 values per kind."""
 
     model_config = _example(
         {name: [{"value": "x", "records": 3}] for name in ("causes", "stages", "stack_digests", "topics", "days")}
@@ -126,8 +126,8 @@ class Facets(BaseModel):
     days: list[Facet]
 
 
-class FilterBody(BaseModel):
-    """What is not given leaves none out. Only open letters are meant."""
+class DeadLetterFilterBody(BaseModel):
+    """Selects open dead letters. Conditions are combined with AND; an omitted condition matches every letter."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -136,102 +136,112 @@ class FilterBody(BaseModel):
         json_schema_extra={"examples": [{"cause": "InvalidEvent", "from": "2026-01-31T09:00:00Z"}]},
     )
 
-    cause: Text | None = Field(default=None, description="the class of the error")
-    key: Text | None = Field(default=None, description="a key, or a pattern in which * stands for anything")
-    since: AwareDatetime | None = Field(default=None, alias="from", description="from then on")
-    until: AwareDatetime | None = Field(default=None, alias="to", description="before then")
-    topic: Text | None = Field(default=None, description="where the record came from")
+    cause: Text | None = Field(default=None, description="class of the error")
+    key: Text | None = Field(default=None, description="record key, or a pattern in which * matches any text")
+    since: AwareDatetime | None = Field(default=None, alias="from", description="written at or after this time")
+    until: AwareDatetime | None = Field(default=None, alias="to", description="written before this time")
+    topic: Text | None = Field(default=None, description="topic of the record that failed")
     stage: Text | None = None
     stack_digest: Text | None = None
 
-    def wanted(self) -> Filter:
-        return Filter(**self.model_dump())
+    def to_filter(self) -> DeadLetterFilter:
+        return DeadLetterFilter(**self.model_dump())
 
 
-class Chosen(BaseModel):
-    """Which letters: exactly one of `ids`, `filter` and `all`."""
+class DeadLetterChangeRequest(BaseModel):
+    """Selects dead letters by exactly one of `ids`, `filter` and `all`."""
 
     model_config = ConfigDict(extra="forbid")
 
-    ids: list[Id] | None = Field(default=None, min_length=1, max_length=MOST_IDS)
-    filter: FilterBody | None = None
+    ids: list[DeadLetterId] | None = Field(default=None, min_length=1, max_length=MAX_IDS)
+    filter: DeadLetterFilterBody | None = None
     all: bool = False
-    dry_run: bool = Field(default=False, description="only say what would be done")
+    dry_run: bool = Field(default=False, description="return the selection without changing anything")
 
-    def places(self) -> list[Place] | None:
+    def places(self) -> list[DeadLetterPlace] | None:
         return None if self.ids is None else [place for text in self.ids if (place := place_of(text)) is not None]
 
-    def wanted(self) -> Filter:
-        return Filter() if self.filter is None else self.filter.wanted()
+    def to_filter(self) -> DeadLetterFilter:
+        return DeadLetterFilter() if self.filter is None else self.filter.to_filter()
 
-    def said(self) -> str:
-        """For the trail."""
+    def describe(self) -> str:
+        """Describes the selection in the audit trail."""
         if self.ids is not None:
             return f"{len(self.ids)} dead letters"
-        given = {} if self.filter is None else self.filter.model_dump(mode="json", by_alias=True, exclude_none=True)
-        return "dead letters with " + ", ".join(f"{k}={v}" for k, v in given.items()) if given else "all dead letters"
+        conditions = (
+            {} if self.filter is None else self.filter.model_dump(mode="json", by_alias=True, exclude_none=True)
+        )
+        return (
+            "dead letters with " + ", ".join(f"{k}={v}" for k, v in conditions.items())
+            if conditions
+            else "all dead letters"
+        )
 
-    def ways(self) -> int:
+    def selector_count(self) -> int:
         return (self.ids is not None) + (self.filter is not None) + self.all
 
 
-class Redrive(Chosen):
-    """Send dead letters back to be tried again."""
+class RedriveRequest(DeadLetterChangeRequest):
+    """Selects dead letters to send back to the retry topic."""
 
     model_config = ConfigDict(
         extra="forbid",
         json_schema_extra={"examples": [{"ids": ["0/17"]}, {"filter": {"cause": "InvalidEvent"}, "dry_run": True}]},
     )
 
-    force: bool = Field(default=False, description=f"also those that were redriven {MOST_REDRIVES} times")
+    force: bool = Field(default=False, description=f"include letters that were redriven {MAX_REDRIVES} times or more")
     plan_id: str | None = Field(
-        default=None, pattern=r"^[0-9]{1,12}$", description="exactly what this dry run found, instead of a choice"
+        default=None,
+        pattern=r"^[0-9]{1,12}$",
+        description="execute exactly the plan of this dry run, instead of a selection",
     )
 
     @model_validator(mode="after")
-    def _one_way(self) -> Self:
-        if self.ways() + (self.plan_id is not None) != 1:
-            raise ValueError("choose the letters in one way: ids, filter, all or plan_id")
+    def _check_selectors(self) -> Self:
+        if self.selector_count() + (self.plan_id is not None) != 1:
+            raise ValueError("expected exactly one of ids, filter, all and plan_id")
         if self.plan_id is not None and (self.dry_run or self.force):
-            raise ValueError("a plan is executed as it is: without dry_run and force")
+            raise ValueError("plan_id cannot be combined with dry_run or force")
         return self
 
 
-class Discard(Chosen):
-    """Put dead letters aside for good. They stay in the topic, and can be looked at."""
+class DiscardRequest(DeadLetterChangeRequest):
+    """Selects dead letters to discard. Discarded letters stay in the topic and remain readable."""
 
     model_config = ConfigDict(
         extra="forbid", json_schema_extra={"examples": [{"ids": ["0/17"], "reason": "a test of the source's"}]}
     )
 
-    reason: str = Field(min_length=1, max_length=1000, pattern=r"\S", description="why; it is kept")
+    reason: str = Field(min_length=1, max_length=1000, pattern=r"\S", description="reason, stored with the discard")
 
     @model_validator(mode="after")
-    def _one_way(self) -> Self:
-        if self.ways() != 1:
-            raise ValueError("choose the letters in one way: ids, filter or all")
+    def _check_selectors(self) -> Self:
+        if self.selector_count() != 1:
+            raise ValueError("expected exactly one of ids, filter and all")
         return self
 
 
-class PinnedPartition(BaseModel):
-    """Offsets of the dead-letter topic."""
+class PartitionRange(BaseModel):
+    """A range of offsets in one partition of the dead-letter topic."""
 
     model_config = _example({"partition": 0, "begin": 4, "end": 18})
 
     partition: int
-    begin: int = Field(description="the first offset")
-    end: int = Field(description="the offset after the last")
+    begin: int = Field(description="first offset")
+    end: int = Field(description="end offset, exclusive")
 
 
-class Found(BaseModel):
-    """What a dry run found."""
+class DeadLetterPlanBody(BaseModel):
+    """The selection of a dry run."""
 
     model_config = _example(
         {"plan_id": "000000000018", "counts": _COUNTS, "partitions": [{"partition": 0, "begin": 4, "end": 18}]}
     )
 
-    plan_id: str | None = Field(description="redrives: send it to execute exactly this; kept for 48 h")
-    counts: dict[str, int] = Field(
-        description="selected; settled: dealt with before; over_cap: redriven too often; unknown: not there"
+    plan_id: str | None = Field(
+        description="send as `plan_id` to redrive exactly this selection; kept for 48 h; null for discards"
     )
-    partitions: list[PinnedPartition] = Field(description="the offsets that it is pinned to")
+    counts: dict[str, int] = Field(
+        description="selected; settled: no longer open; over_cap: redriven too often; unknown: no such letter"
+    )
+    partitions: list[PartitionRange] = Field(description="offset ranges that the selection is limited to")

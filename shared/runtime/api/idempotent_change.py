@@ -1,24 +1,24 @@
-"""Changes: one transaction holds the idempotency key, the work and its line in the trail, or none of them.
+"""Applies changes idempotently: one transaction holds the idempotency key, the change and its audit entry.
 
-    class Wish(BaseModel):
+    class ThingRequest(BaseModel):
         model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"days": 3}]})
-        days: int = Field(ge=1, le=1000, description="how many")
+        days: int = Field(ge=1, le=1000, description="number of days")
 
     @router.post(
-        "", status_code=202, summary="Do things", response_model=OperationBody, responses=ACCEPTED | responses(409)
+        "", status_code=202, summary="Start a thing", response_model=OperationBody, responses=ACCEPTED | responses(409)
     )
-    def do_things(wish: Wish, request: Request) -> Response:
+    def start_thing(body: ThingRequest, request: Request) -> Response:
         '''What it does, for the OpenAPI document.'''
-        def work(connection: DbConnection) -> Answer:
-            return begun(connection, desk, request, "thing", wish.model_dump(mode="json"))
+        def work(connection: DbConnection) -> ChangeResult:
+            return start_operation(connection, context, request, "thing", body.model_dump(mode="json"))
 
-        return carry_out(desk, request, "thing", f"{wish.days} days", work)
+        return apply_change(context, request, "thing", f"{body.days} days", work)
 
-In `work`, raise NotPossible (409), ConfigError (422), TransientError (503) or HTTPException: the transaction is rolled
-back, the refusal noted, and the caller gets a problem. Do slow things (reading the log) before calling `carry_out`, not
-in `work`, and use no second `desk.transaction()` in there.
+`work` may raise NotPossible (409), ConfigError (422), TransientError (503) or HTTPException: the transaction is rolled
+back, the refusal is recorded in the audit trail, and the caller gets a problem. Do slow work (reading the log) before
+calling `apply_change`, not in `work`, and open no second `context.transaction()` in it.
 openapi.py documents 401, 403, 413, 415, 422, 500, 503, the security scheme and the Idempotency-Key for every endpoint;
-name other statuses with `responses(...)`. The first `examples` of each body and each answer are shown in the document.
+add other statuses with `responses(...)`. The document shows the first of the `examples` of each body and response.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ from starlette.exceptions import HTTPException
 from shared.database.connection import DbConnection
 from shared.errors import HeadraceError
 from shared.logs import mask_text
-from shared.ops.idempotency import Stored, digest_of
+from shared.ops.idempotency import StoredResponse, digest_of
 from shared.ops.operations import Operation, State, Wanted
 from shared.ops.tables import audit as audit_table
 from shared.ops.tables import idempotency as idempotency_table
 from shared.ops.tables import operations as operations_table
 from shared.runtime.api.auth import Caller
-from shared.runtime.api.context import Desk
+from shared.runtime.api.context import AdminContext
 from shared.runtime.api.problems import status_and_detail
 
 T = TypeVar("T")
@@ -62,21 +62,21 @@ OPERATION_EXAMPLE: dict[str, Any] = {
 
 
 class OperationBody(BaseModel):
-    """An operation: something that takes longer than an answer."""
+    """An operation: work that outlasts the request that started it."""
 
     model_config = ConfigDict(from_attributes=True, json_schema_extra={"examples": [OPERATION_EXAMPLE]})
 
-    id: str = Field(description="12 digits; may be given without leading zeros")
+    id: str = Field(description="12 digits; requests may omit leading zeros")
     service: str
     kind: str = Field(description="pause, resume, replay, redrive, ...")
     state: State
-    wanted: Wanted = Field(description="what was last asked of it")
-    target: dict[str, Any] = Field(description="what it is about")
-    counts: dict[str, Any] = Field(description="what was done so far")
+    wanted: Wanted = Field(description="state that was last requested")
+    target: dict[str, Any] = Field(description="parameters of the operation")
+    counts: dict[str, Any] = Field(description="work done so far")
     progress: float = Field(description="from 0 to 1")
-    left_s: float | None = Field(description="how long a job that runs may yet take, in seconds; an estimate")
-    waiting_for: str | None = Field(description="what it waits for, in words")
-    error: str | None = Field(description="why it failed")
+    left_s: float | None = Field(description="estimated remaining time of a running job, in seconds")
+    waiting_for: str | None = Field(description="what it waits for, as text for people")
+    error: str | None = Field(description="why it failed or was cancelled")
     requested_by: str
     request_id: str
     created_at: datetime | None
@@ -87,19 +87,19 @@ class OperationBody(BaseModel):
 
 ACCEPTED: dict[int | str, dict[str, Any]] = {
     202: {
-        "description": "Under way: ask the operation at Location how it goes",
+        "description": "Accepted: poll the operation at Location",
         "headers": {
-            "Location": {"description": "the operation", "schema": {"type": "string"}},
-            "Retry-After": {"description": "seconds until it is worth asking", "schema": {"type": "string"}},
+            "Location": {"description": "path of the operation", "schema": {"type": "string"}},
+            "Retry-After": {"description": "seconds to wait before the first poll", "schema": {"type": "string"}},
         },
     }
 }
-"""For `responses` of an endpoint that answers with `accepted`."""
+"""`responses` of an endpoint that returns `accepted(...)`."""
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What a change comes to. `before` and `after` go into the trail."""
+class ChangeResult:
+    """The response to a change. `before` and `after` go into the audit trail."""
 
     status: int
     body: BaseModel
@@ -110,17 +110,21 @@ class Answer:
 
 def accepted(
     operation: Operation, before: Mapping[str, Any] | None = None, after: Mapping[str, Any] | None = None
-) -> Answer:
-    """202, and where to ask how it goes. What is done afterwards is the operation's target unless `after` says more."""
-    said = {"operation": operation.id, **operation.target} if after is None else after
+) -> ChangeResult:
+    """A 202 response with the operation's Location. The audit entry's `after` defaults to the operation's target."""
+    audit_after = {"operation": operation.id, **operation.target} if after is None else after
     headers = {"Location": f"/v1/operations/{operation.id}", "Retry-After": "1"}
-    return Answer(HTTPStatus.ACCEPTED, OperationBody.model_validate(operation), headers, before, said)
+    return ChangeResult(HTTPStatus.ACCEPTED, OperationBody.model_validate(operation), headers, before, audit_after)
 
 
-def begun(connection: DbConnection, desk: Desk, request: Request, kind: str, target: Mapping[str, Any]) -> Answer:
-    """A new operation of the service, asked for by the caller."""
+def start_operation(
+    connection: DbConnection, context: AdminContext, request: Request, kind: str, target: Mapping[str, Any]
+) -> ChangeResult:
+    """Creates an operation of the service for the caller and returns its 202 response."""
     caller = caller_of(request)
-    return accepted(operations_table.create(connection, desk.service, kind, target, caller.subject, caller.request_id))
+    return accepted(
+        operations_table.create(connection, context.service, kind, target, caller.subject, caller.request_id)
+    )
 
 
 def caller_of(request: Request) -> Caller:
@@ -128,63 +132,68 @@ def caller_of(request: Request) -> Caller:
     return caller
 
 
-def outcome(make: Callable[[], T]) -> T | HeadraceError:
-    """What it gives or raises: a refusal is to be noted, and comes after the answer that a repeated request has got."""
+def capture_refusal(make: Callable[[], T]) -> T | HeadraceError:
+    """Returns the result of `make`, or the HeadraceError it raises, for `work` to raise later.
+
+    A repeated request must get its stored response, and a refusal must be recorded; both happen in `apply_change`.
+    """
     try:
         return make()
     except HeadraceError as error:
         return error
 
 
-def carry_out(
-    desk: Desk, request: Request, action: str, target: str, work: Callable[[DbConnection], Answer]
+def apply_change(
+    context: AdminContext, request: Request, action: str, target: str, work: Callable[[DbConnection], ChangeResult]
 ) -> Response:
-    """Do it once and note it; the same request with the same key gets the answer that the first one got.
+    """Applies a change once and records it; the same request with the same key gets the stored response.
 
-    Raises what `work` raises, once that is noted too.
+    Raises what `work` raises, after recording the refusal.
     """
     caller = caller_of(request)
     request.state.noted = True
     try:
-        with desk.transaction() as connection:
-            return _once(connection, desk, request, caller, action, target, work)
+        with context.transaction() as connection:
+            return _apply_once(connection, context, request, caller, action, target, work)
     except (HeadraceError, HTTPException) as error:
         status, detail = status_and_detail(error)
-        if status < HTTPStatus.INTERNAL_SERVER_ERROR:  # else nobody could write it down
-            with desk.transaction() as connection:
-                audit_table.note(
-                    connection, desk.service, caller.subject, action, target,
+        if status < HTTPStatus.INTERNAL_SERVER_ERROR:  # on 5xx the database is likely unavailable
+            with context.transaction() as connection:
+                audit_table.append(
+                    connection, context.service, caller.subject, action, target,
                     outcome=f"refused ({status}): {mask_text(detail)}", request_id=caller.request_id,
                 )  # fmt: skip
         raise
 
 
-def _once(
+def _apply_once(
     connection: DbConnection,
-    desk: Desk,
+    context: AdminContext,
     request: Request,
     caller: Caller,
     action: str,
     target: str,
-    work: Callable[[DbConnection], Answer],
+    work: Callable[[DbConnection], ChangeResult],
 ) -> JSONResponse:
     key = request.headers.get(KEY_HEADER)
     digest = digest_of(request.method, str(request.url.path), request.url.query, request.state.body)
-    if key is not None and (stored := _stored(connection, desk.service, caller, key, digest)) is not None:
+    if key is not None and (stored := _stored_response(connection, context.service, caller, key, digest)) is not None:
         return JSONResponse(stored.body, stored.status, {**stored.headers, REPLAYED_HEADER: "true"})
     answer = work(connection)
     body = answer.body.model_dump(mode="json")
-    audit_table.note(
-        connection, desk.service, caller.subject, action, target, before=answer.before, after=answer.after,
+    audit_table.append(
+        connection, context.service, caller.subject, action, target, before=answer.before, after=answer.after,
         request_id=caller.request_id,
     )  # fmt: skip
     if key is not None:
-        kept = Stored(digest, int(answer.status), dict(answer.headers), body)
-        idempotency_table.keep(connection, desk.service, caller.subject, key, kept)
+        response = StoredResponse(digest, int(answer.status), dict(answer.headers), body)
+        idempotency_table.store(connection, context.service, caller.subject, key, response)
     return JSONResponse(body, answer.status, dict(answer.headers))
 
 
-def _stored(connection: DbConnection, service: str, caller: Caller, key: str, digest: bytes) -> Stored | None:
+def _stored_response(
+    connection: DbConnection, service: str, caller: Caller, key: str, digest: bytes
+) -> StoredResponse | None:
     if not idempotency_table.reserve(connection, service, caller.subject, key):
         raise HTTPException(
             HTTPStatus.CONFLICT,
@@ -195,6 +204,6 @@ def _stored(connection: DbConnection, service: str, caller: Caller, key: str, di
     if stored is not None and stored.request_digest != digest:
         raise HTTPException(
             HTTPStatus.UNPROCESSABLE_ENTITY,
-            "this Idempotency-Key was given to another request (method, path or body differ); choose a new key",
+            "this Idempotency-Key was used for another request (method, path or body differ); choose a new key",
         )
     return stored

@@ -1,14 +1,14 @@
-"""How far behind the service is."""
+"""Serves the lag of the service: records that wait to be handled."""
 
 from __future__ import annotations
 
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
-from shared.runtime.api.context import Desk
+from shared.runtime.api.context import AdminContext
 
 
-class Lag(BaseModel):
+class PartitionLagBody(BaseModel):
     model_config = ConfigDict(
         json_schema_extra={
             "examples": [
@@ -22,23 +22,23 @@ class Lag(BaseModel):
 
     topic: str
     partition: int
-    position: int = Field(description="offset of the next record to handle, from where units advance it")
-    end: int = Field(description="offset that the next appended record will get")
-    records: int = Field(description="how many records wait; offsets that hold none are not counted")
-    seconds: float | None = Field(description="age of the oldest record that waits; 0: none waits; null: not known yet")
-    exact: bool = Field(description="false: there were too many to count, so `records` is an estimate")
+    position: int = Field(description="offset of the next record to handle, as committed")
+    end: int = Field(description="offset of the next record to be appended")
+    records: int = Field(description="number of waiting records; offsets without a record are not counted")
+    seconds: float | None = Field(description="age of the oldest waiting record; 0 if none waits; null if unknown")
+    exact: bool = Field(description="false if there were too many to count: `records` is an estimate")
     ignored_group_offset: int | None = Field(
-        description="somebody set the group's offset on the broker to this; it has no effect, for the position lies in"
-        " the database: use a replay instead"
+        description="an offset that was set for the group on the broker and has no effect, because the position is"
+        " stored in the database; use a replay instead"
     )
 
 
-def router(desk: Desk) -> APIRouter:
+def router(context: AdminContext) -> APIRouter:
     router = APIRouter(tags=["lag"])
 
-    @router.get("/lag", summary="What waits to be handled")
-    def lag() -> list[Lag]:
-        """Per partition that the service reads, over all of its replicas."""
-        return [Lag(**partition) for partition in desk.view.lag(thorough=True)]
+    @router.get("/lag", summary="Get the lag")
+    def get_lag() -> list[PartitionLagBody]:
+        """Returns the lag of every partition that the service reads, across all replicas."""
+        return [PartitionLagBody(**partition) for partition in context.view.lag(thorough=True)]
 
     return router

@@ -1,4 +1,4 @@
-"""The OpenAPI document: what holds for every endpoint below /v1 is written into it here, once."""
+"""Completes the OpenAPI document with what is common to all endpoints: errors, security, Idempotency-Key."""
 
 from __future__ import annotations
 
@@ -6,36 +6,36 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from shared.ops.idempotency import KEPT_H, KEY_PATTERN, WHAT_A_KEY_IS
-from shared.runtime.api.auth import PROTECTED, READING
+from shared.ops.idempotency import KEY_DESCRIPTION, KEY_PATTERN, RETENTION_H
+from shared.runtime.api.auth import PROTECTED, READ_METHODS
 from shared.runtime.api.problems import Problem, responses
 
 DESCRIPTION = f"""\
-Everything below {PROTECTED} needs a bearer token: scope `read` to look, scope `operate` to change anything. Every error
-is a problem (RFC 9457, application/problem+json) whose `detail` says what to do. What takes longer than an answer is an
-operation: 202, with `Location` and `Retry-After`. A POST with an `Idempotency-Key` happens once: the same request with
-the same key gets the first answer again, for {KEPT_H} hours. A key belongs to one service: at another one it is a new
-request.
+Every endpoint below {PROTECTED} needs a bearer token: scope `read` for reading, scope `operate` for changes. Every
+error is a problem document (RFC 9457, application/problem+json) whose `detail` says what to do. Work that outlasts the
+request is an operation: the response is 202 with `Location` and `Retry-After`. A POST with an `Idempotency-Key` is
+applied once: the same request with the same key gets the stored response for {RETENTION_H} hours. A key is valid at
+one service only; another service treats it as a new key.
 """
 _SECURITY = {
     "bearer": {
         "type": "http",
         "scheme": "bearer",
-        "description": "the token of admin.token_file (scope admin), or one that `headrace token create` gave out",
+        "description": "the token in admin.token_file (scope admin), or one from `headrace token create`",
     }
 }
 _KEY: dict[str, Any] = {
     "name": "Idempotency-Key",
     "in": "header",
     "required": False,
-    "description": f"{WHAT_A_KEY_IS}, such as replay-of-monday-7; the request happens once under it at this service",
+    "description": f"{KEY_DESCRIPTION}, for example replay-of-monday-7; this service applies the request once",
     "schema": {"type": "string", "pattern": KEY_PATTERN},
 }
 _OF_ANY, _OF_A_CHANGE = (401, 422, 500, 503), (403, 413, 415)
 
 
-def complete(app: FastAPI) -> None:
-    """Made once, here; the problems of all endpoints share one schema."""
+def complete_document(app: FastAPI) -> None:
+    """Generates the document, which FastAPI caches, and adds the common parts; all errors share one schema."""
     document = app.openapi()
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     schemas["Problem"] = Problem.model_json_schema()
@@ -48,22 +48,26 @@ def complete(app: FastAPI) -> None:
 
 
 def _complete(operation: dict[str, Any], method: str, *, protected: bool) -> None:
-    statuses = (*_OF_ANY, *(() if method in READING else _OF_A_CHANGE)) if protected else (422, 500)
-    named = {str(status): said for status, said in responses(*statuses).items()}
-    # FastAPI's own 422 gives way to ours.
-    found = {status: said for status, said in operation["responses"].items() if status not in named or status == "503"}
-    operation["responses"] = dict(sorted((named | found).items()))
+    statuses = (*_OF_ANY, *(() if method in READ_METHODS else _OF_A_CHANGE)) if protected else (422, 500)
+    common = {str(status): response for status, response in responses(*statuses).items()}
+    # Our 422 replaces FastAPI's.
+    own = {
+        status: response
+        for status, response in operation["responses"].items()
+        if status not in common or status == "503"
+    }
+    operation["responses"] = dict(sorted((common | own).items()))
     for parameter in operation.get("parameters", ()):
-        parameter["schema"] = _never_null(parameter["schema"])
+        parameter["schema"] = _without_null(parameter["schema"])
     if protected:
         operation["security"] = [{"bearer": []}]
         if method == "POST":
             operation.setdefault("parameters", []).append(_KEY)
 
 
-def _never_null(schema: dict[str, Any]) -> dict[str, Any]:
-    """A parameter is left away; no URL says null."""
+def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """Removes null from a parameter's schema: a URL omits a parameter and cannot contain null."""
     some = [each for each in schema.get("anyOf", ()) if each != {"type": "null"}]
     if len(some) != 1:
         return schema
-    return {**{name: said for name, said in schema.items() if name != "anyOf"}, **some[0]}
+    return {**{name: value for name, value in schema.items() if name != "anyOf"}, **some[0]}

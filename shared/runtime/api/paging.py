@@ -1,4 +1,4 @@
-"""Pages of a listing, by key: a page begins after the last row of the page before."""
+"""Splits lists into pages by key: a page begins after the last row of the previous page."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from fastapi import Query
 
 T = TypeVar("T")
 
-Limit = Annotated[int, Query(ge=1, le=1000, description="how many at most", examples=[100])]
+Limit = Annotated[int, Query(ge=1, le=1000, description="maximum number of results", examples=[100])]
 
 
 def page_of(rows: Sequence[T], limit: int) -> tuple[Sequence[T], T | None]:
-    """A page of rows of which `limit` + 1 were read, and the row after which the next page begins; None: the last."""
+    """The page, and its last row if more pages follow. `rows` has up to `limit` + 1 rows."""
     page = rows[:limit]
     return page, page[-1] if len(rows) > limit else None

@@ -1,4 +1,4 @@
-"""Bytes of records, for people."""
+"""Renders payloads and headers of records as JSON that people can read."""
 
 from __future__ import annotations
 
@@ -8,34 +8,37 @@ from typing import Any
 
 import orjson
 
-DEEPEST = 100
+MAX_DEPTH = 100
 
 
-def payload(value: bytes, most_bytes: int) -> dict[str, Any]:
-    """Bytes for people: what they mean where they are JSON, else text where they are text, else base64."""
+def render_payload(value: bytes, most_bytes: int) -> dict[str, Any]:
+    """Renders bytes as their JSON value, else as UTF-8 text, else as base64.
+
+    Shows at most `most_bytes`; `note` says if the value was cut.
+    """
     size = {"size_bytes": len(value)}
-    cut = value[:most_bytes]
-    note = f"the first {most_bytes} of {len(value)} bytes" if len(cut) < len(value) else None
+    head = value[:most_bytes]
+    note = f"the first {most_bytes} of {len(value)} bytes" if len(head) < len(value) else None
     if note is None:
         try:
-            meant = orjson.loads(value)
-            if not _is_deep(meant):
-                return {"encoding": "json", "value": meant, "note": None, **size}
+            decoded = orjson.loads(value)
+            if not _is_deep(decoded):
+                return {"encoding": "json", "value": decoded, "note": None, **size}
         except orjson.JSONDecodeError:
             pass
     try:
-        # A cut may go through a character; what lies before it is text or is not.
-        text = cut.decode() if note is None else cut.decode(errors="ignore")
+        # The cut may split a character, so an incomplete one at the end is ignored.
+        text = head.decode() if note is None else head.decode(errors="ignore")
         value.decode()
     except UnicodeDecodeError:
-        return {"encoding": "base64", "value": base64.b64encode(cut).decode(), "note": note, **size}
+        return {"encoding": "base64", "value": base64.b64encode(head).decode(), "note": note, **size}
     return {"encoding": "text", "value": text, "note": note, **size}
 
 
 def _is_deep(value: Any) -> bool:
-    """Whether it is nested beyond what whoever answers can write."""
+    """Tells whether a value is nested too deeply for the JSON encoder."""
     level = [value]
-    for _ in range(DEEPEST):
+    for _ in range(MAX_DEPTH):
         level = [
             inner
             for outer in level
@@ -47,12 +50,12 @@ def _is_deep(value: Any) -> bool:
     return True
 
 
-def headers_shown(headers: Mapping[str, bytes]) -> dict[str, str]:
-    """Text; what is none as `base64:...`."""
-    return {name: _shown(value) for name, value in headers.items()}
+def render_headers(headers: Mapping[str, bytes]) -> dict[str, str]:
+    """Headers as text; bytes that are not UTF-8 as `base64:...`."""
+    return {name: _render(value) for name, value in headers.items()}
 
 
-def _shown(value: bytes) -> str:
+def _render(value: bytes) -> str:
     try:
         return value.decode()
     except UnicodeDecodeError:

@@ -1,4 +1,4 @@
-"""Errors over HTTP as RFC 9457 problems: stable type, title, status, what to do, and the request's id."""
+"""Turns every error into an RFC 9457 problem: a stable type, title, status, what to do, and the request id."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from shared.ops.operations import NotPossible
 
 MEDIA_TYPE = "application/problem+json"
 REQUEST_ID = "X-Request-Id"
-# Not http.HTTPStatus: its phrases change between versions of Python, and a type must not.
+# http.HTTPStatus is not used: its phrases change between Python versions, and problem types must be stable.
 TITLES = {
     400: "Bad request",
     401: "Unauthorized",
@@ -38,25 +38,25 @@ TITLES = {
     500: "Internal error",
     503: "Unavailable",
 }
-# The one error whose kind says more than its status: it passes by itself, where other trouble may need somebody.
+# The only title that differs from its status's: this 503 passes by itself, others may need an operator.
 NOT_READY = "Not ready"
 _METHODS = ("DELETE", "GET", "PATCH", "POST", "PUT")
-# What a caller may name its request; anything else is replaced, for the id goes into headers and logs.
+# Request ids go into headers and logs, so any other value is replaced.
 _ACCEPTED_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
 class Problem(BaseModel):
-    """The body of every error."""
+    """The body of every error response."""
 
-    type: str = Field(description="stable name of the kind of error", examples=["urn:headrace:problem:not-found"])
+    type: str = Field(description="stable identifier of the kind of error", examples=["urn:headrace:problem:not-found"])
     title: str
     status: int
-    detail: str = Field(description="what was wrong this time, and what to do")
+    detail: str = Field(description="what was wrong with this request, and what to do")
     request_id: str
 
 
 def problem_type(status: int) -> str:
-    """The stable name of a kind of error: urn:headrace:problem:not-found for 404."""
+    """The stable type of a status: urn:headrace:problem:not-found for 404."""
     return _type_of(_title(status))
 
 
@@ -69,21 +69,21 @@ def _title(status: int) -> str:
 
 
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """For the OpenAPI document of a route."""
+    """The `responses` of a route for error statuses."""
     content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     return {status: {"description": _title(status), "content": content} for status in statuses}
 
 
 def install(app: FastAPI) -> None:
-    """Make every error of the app a problem, and give every answer its request id."""
+    """Turns every error of the app into a problem, and adds the request id to every response."""
     for expected in (HTTPException, RequestValidationError, *_STATUS_OF):
-        app.add_exception_handler(expected, _of_expected)
-    app.add_exception_handler(Exception, _of_anything)
-    app.add_middleware(RequestIds)
+        app.add_exception_handler(expected, _handle_expected)
+    app.add_exception_handler(Exception, _handle_unexpected)
+    app.add_middleware(RequestIdMiddleware)
 
 
-class RequestIds:
-    """Takes the caller's X-Request-Id or makes one, and sends it back."""
+class RequestIdMiddleware:
+    """Takes the caller's X-Request-Id or generates one, and returns it in the response."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -92,8 +92,8 @@ class RequestIds:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        given = Headers(scope=scope).get(REQUEST_ID, "")
-        request_id = given if _ACCEPTED_ID.fullmatch(given) else str(uuid4())
+        received = Headers(scope=scope).get(REQUEST_ID, "")
+        request_id = received if _ACCEPTED_ID.fullmatch(received) else str(uuid4())
         scope.setdefault("state", {})["request_id"] = request_id
 
         async def send_with_id(message: Message) -> None:
@@ -104,7 +104,7 @@ class RequestIds:
         await self._app(scope, receive, send_with_id)
 
 
-# What is raised on purpose, and what it means to a caller.
+# Errors raised on purpose, and their statuses.
 _STATUS_OF: dict[type[Exception], HTTPStatus] = {
     NotPossible: HTTPStatus.CONFLICT,
     ConfigError: HTTPStatus.UNPROCESSABLE_ENTITY,
@@ -115,7 +115,7 @@ _STATUS_OF: dict[type[Exception], HTTPStatus] = {
 
 
 def status_and_detail(error: Exception) -> tuple[int, str]:
-    """What an error means to a caller. A dependency's message may quote an address, but no credentials."""
+    """The status and the detail for the caller. The detail may contain an address, but credentials are masked."""
     if isinstance(error, HTTPException):
         return error.status_code, error.detail
     if isinstance(error, RequestValidationError):
@@ -124,47 +124,47 @@ def status_and_detail(error: Exception) -> tuple[int, str]:
     for expected, status in _STATUS_OF.items():
         if isinstance(error, expected):
             return status, mask_text(str(error))
-    return HTTPStatus.INTERNAL_SERVER_ERROR, "this is a fault of the service; its log says more"
+    return HTTPStatus.INTERNAL_SERVER_ERROR, "internal error of the service; see its log"
 
 
 def problem_of(request: HTTPConnection, error: Exception) -> JSONResponse:
-    """The answer to a request that ended with this error."""
+    """The response to a request that failed with this error."""
     status, detail = status_and_detail(error)
     headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
         headers.setdefault("Retry-After", "1")
     path = request.url.path
     if status == HTTPStatus.NOT_FOUND and detail == HTTPStatus.NOT_FOUND.phrase:
-        detail = f"there is nothing at {path}; /openapi.json lists what there is"
+        detail = f"no endpoint at {path}; /openapi.json lists all endpoints"
     if status == HTTPStatus.METHOD_NOT_ALLOWED:
         headers["Allow"] = ", ".join(_allowed(request)) or headers.get("Allow", "GET")
-        detail = f"{path} does not take {request.scope['method']}, but {headers['Allow']}"
+        detail = f"{path} does not support {request.scope['method']}; use {headers['Allow']}"
     title = NOT_READY if isinstance(error, NotReady) else _title(status)
-    return _answer(request, status, title, detail, headers)
+    return _response(request, status, title, detail, headers)
 
 
-async def _of_expected(request: Request, error: Exception) -> JSONResponse:
+async def _handle_expected(request: Request, error: Exception) -> JSONResponse:
     return problem_of(request, error)
 
 
-async def _of_anything(request: Request, error: Exception) -> JSONResponse:
-    """The error itself goes to the log, not to the caller: it may say what a caller must not know."""
+async def _handle_unexpected(request: Request, error: Exception) -> JSONResponse:
+    """The error itself goes to the log, not to the caller: it may contain internal data."""
     answer = problem_of(request, error)
-    answer.headers["Connection"] = "close"  # the server hangs up after it: let no caller send its next request there
+    answer.headers["Connection"] = "close"  # the server closes the connection, so clients must not reuse it
     return answer
 
 
 def _allowed(request: HTTPConnection) -> list[str]:
-    """All methods of the path: a router tells only those of the first route that it met."""
+    """All methods of the path: the router's own Allow header names only those of the first matching route."""
     routes: list[BaseRoute] = request.app.routes
 
-    def taken(method: str) -> bool:
+    def is_supported(method: str) -> bool:
         return any(route.matches({**request.scope, "method": method})[0] == Match.FULL for route in routes)
 
-    return [method for method in _METHODS if taken(method)]
+    return [method for method in _METHODS if is_supported(method)]
 
 
-def _answer(request: HTTPConnection, status: int, title: str, detail: str, headers: dict[str, str]) -> JSONResponse:
+def _response(request: HTTPConnection, status: int, title: str, detail: str, headers: dict[str, str]) -> JSONResponse:
     request_id = request.state.request_id
     body = Problem(type=_type_of(title), title=title, status=status, detail=detail, request_id=request_id)
     return JSONResponse(body.model_dump(), status, headers={**headers, REQUEST_ID: request_id}, media_type=MEDIA_TYPE)

@@ -1,6 +1,6 @@
-"""Replays: planning them without doing anything, executing a plan as it is, or both at once.
+"""Serves the endpoint that plans replays, executes plans, or does both at once.
 
-They are operations: how they go, and pausing, resuming and cancelling them, is said there.
+A replay is an operation: operations.py shows its progress and pauses, resumes or cancels it.
 """
 
 from __future__ import annotations
@@ -14,26 +14,26 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 from shared.database.connection import DbConnection
 from shared.errors import HeadraceError
-from shared.ops.replay_planning import plan, require_all
-from shared.ops.replays import Plan, ReplayRequest
+from shared.ops.replay_planning import plan_replay, require_plan_available
+from shared.ops.replays import ReplayPlan, ReplayRequest
 from shared.ops.tables import plans as plans_table
 from shared.ops.tables import replays as replays_table
-from shared.runtime.api.context import Desk
+from shared.runtime.api.context import AdminContext
 from shared.runtime.api.idempotent_change import (
     ACCEPTED,
-    Answer,
+    ChangeResult,
     OperationBody,
     accepted,
+    apply_change,
     caller_of,
-    carry_out,
-    outcome,
+    capture_refusal,
 )
 from shared.runtime.api.operations import full_id
 from shared.runtime.api.problems import responses
 
 
-class NewReplay(ReplayRequest):
-    """Records to be handled again."""
+class StartReplayRequest(ReplayRequest):
+    """Selects records to handle again."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -45,23 +45,25 @@ class NewReplay(ReplayRequest):
         }
     )
 
-    dry_run: bool = Field(default=False, description="only plan: what would be replayed")
+    dry_run: bool = Field(default=False, description="only plan: return what would be replayed")
 
 
-class PlanToExecute(BaseModel):
-    """A dry run's plan, to be executed as it is."""
+class ExecutePlanRequest(BaseModel):
+    """Executes the plan of a dry run unchanged."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"plan_id": "16"}]})
 
-    plan_id: str = Field(pattern=r"^[0-9]{1,12}$", description="what a dry run answered", examples=["16"])
-    again: bool = Field(default=False, description="also where it was executed before")
+    plan_id: str = Field(
+        pattern=r"^[0-9]{1,12}$", description="`plan_id` from the response of a dry run", examples=["16"]
+    )
+    again: bool = Field(default=False, description="execute the plan even if it was executed before")
 
 
 class PlannedPartition(BaseModel):
     partition: int
-    begin: int = Field(description="the first offset")
-    end: int = Field(description="the offset after the last")
-    records: int = Field(description="how many records in between are selected")
+    begin: int = Field(description="first offset")
+    end: int = Field(description="end offset, exclusive")
+    records: int = Field(description="number of selected records in the range")
 
 
 class PlannedRecord(BaseModel):
@@ -83,31 +85,33 @@ PLAN_EXAMPLE: dict[str, Any] = {
 }
 
 
-class PlanBody(BaseModel):
-    """What a replay would do, pinned to offsets: executing it does exactly this, or is refused."""
+class ReplayPlanBody(BaseModel):
+    """What a replay would do, as offset ranges. Executing the plan does exactly this or is refused."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [PLAN_EXAMPLE]})
 
     plan_id: str
-    expires_at: datetime = Field(description="until when it can be executed")
+    expires_at: datetime = Field(description="when the plan expires")
     topic: str
-    records: int = Field(description="how many records are selected in all")
+    records: int = Field(description="total number of selected records")
     partitions: list[PlannedPartition]
-    first: PlannedRecord | None = Field(description="the selected record that was appended first")
-    last: PlannedRecord | None
+    first: PlannedRecord | None = Field(description="selected record that was appended first")
+    last: PlannedRecord | None = Field(description="selected record that was appended last")
 
 
-def _which(body: object) -> str:
+def _request_tag(body: object) -> str:
     named = body.keys() if isinstance(body, dict) else type(body).model_fields if isinstance(body, BaseModel) else ()
     return "plan" if "plan_id" in named else "new"
 
 
-Wish = Annotated[
-    Annotated[NewReplay, Tag("new")] | Annotated[PlanToExecute, Tag("plan")], Discriminator(_which), Body()
+ReplayBody = Annotated[
+    Annotated[StartReplayRequest, Tag("new")] | Annotated[ExecutePlanRequest, Tag("plan")],
+    Discriminator(_request_tag),
+    Body(),
 ]
 
 
-def router(desk: Desk) -> APIRouter:
+def router(context: AdminContext) -> APIRouter:
     router = APIRouter(prefix="/replays", tags=["replays"])
 
     @router.post(
@@ -115,55 +119,63 @@ def router(desk: Desk) -> APIRouter:
         status_code=HTTPStatus.ACCEPTED,
         summary="Replay records",
         response_model=OperationBody,
-        responses=ACCEPTED | responses(409) | {200: {"model": PlanBody, "description": "The plan of a dry run"}},
+        responses=ACCEPTED | responses(409) | {200: {"model": ReplayPlanBody, "description": "The plan of a dry run"}},
     )
-    def replay(wish: Wish, request: Request) -> Response:
-        """Handle records of a topic once more, beside the live work and without moving its positions.
+    def start_replay(body: ReplayBody, request: Request) -> Response:
+        """Handles records of a topic again, beside live work and without moving live positions.
 
-        With `dry_run`, nothing is done: the answer (200) is a plan, kept for 48 hours. With `plan_id`, exactly that
-        plan is executed: records appended meanwhile are not replayed. A plan is executed once, unless `again` is sent.
-        Without either, it is planned and executed at once.
+        With `dry_run`, the response (200) is a plan, kept for 48 hours, and nothing is replayed. With `plan_id`,
+        exactly that plan is executed: records appended meanwhile are not replayed. A plan is executed once unless
+        `again` is set. Without either, the replay is planned and started at once.
 
-        409: retention has cut what was asked for (the earliest offsets are named), the plan was executed before, or an
-        open replay may select the same records.
+        409: retention has removed requested records (the detail names the earliest offsets), the plan was executed
+        before, or an open replay may select the same records.
         """
-        planned = outcome(lambda: _planned(desk, wish))
+        planned = capture_refusal(lambda: _plan(context, body))
         caller = caller_of(request)
 
-        def work(connection: DbConnection) -> Answer:
+        def work(connection: DbConnection) -> ChangeResult:
             if isinstance(planned, HeadraceError):
                 raise planned
-            if isinstance(wish, NewReplay) and wish.dry_run:
-                return _dry(connection, desk.service, planned)
-            plan_id, again = (None, False) if isinstance(wish, NewReplay) else (full_id(wish.plan_id), wish.again)
+            if isinstance(body, StartReplayRequest) and body.dry_run:
+                return _dry_run_result(connection, context.service, planned)
+            plan_id, again = (
+                (None, False) if isinstance(body, StartReplayRequest) else (full_id(body.plan_id), body.again)
+            )
             return accepted(
                 replays_table.start(
-                    connection, desk.service, planned, caller.subject, caller.request_id, plan_id=plan_id, again=again
+                    connection,
+                    context.service,
+                    planned,
+                    caller.subject,
+                    caller.request_id,
+                    plan_id=plan_id,
+                    again=again,
                 )
             )
 
-        return carry_out(desk, request, "replay", _target(wish), work)
+        return apply_change(context, request, "replay", _target(body), work)
 
     return router
 
 
-def _planned(desk: Desk, wish: NewReplay | PlanToExecute) -> Plan:
-    if isinstance(wish, NewReplay):
-        asked = ReplayRequest.model_validate(wish.model_dump(by_alias=True, exclude={"dry_run"}))
-        with desk.broker() as broker:
-            return plan(broker, asked, desk.steers)
-    with desk.transaction() as connection:
-        kept = replays_table.kept_plan(connection, desk.service, full_id(wish.plan_id))
-    with desk.broker() as broker:
-        require_all(broker, kept)
-    return kept
+def _plan(context: AdminContext, body: StartReplayRequest | ExecutePlanRequest) -> ReplayPlan:
+    if isinstance(body, StartReplayRequest):
+        replay_request = ReplayRequest.model_validate(body.model_dump(by_alias=True, exclude={"dry_run"}))
+        with context.broker() as broker:
+            return plan_replay(broker, replay_request, context.pausable_topics)
+    with context.transaction() as connection:
+        stored_plan = replays_table.load_plan(connection, context.service, full_id(body.plan_id))
+    with context.broker() as broker:
+        require_plan_available(broker, stored_plan)
+    return stored_plan
 
 
-def _dry(connection: DbConnection, service: str, planned: Plan) -> Answer:
-    plan_id = replays_table.keep_plan(connection, service, planned)
-    body = PlanBody(
+def _dry_run_result(connection: DbConnection, service: str, planned: ReplayPlan) -> ChangeResult:
+    plan_id = replays_table.store_plan(connection, service, planned)
+    body = ReplayPlanBody(
         plan_id=plan_id,
-        expires_at=datetime.now(UTC) + timedelta(hours=plans_table.KEPT_H),
+        expires_at=datetime.now(UTC) + timedelta(hours=plans_table.RETENTION_H),
         topic=planned.request.topic,
         records=planned.selected,
         partitions=[
@@ -173,10 +185,10 @@ def _dry(connection: DbConnection, service: str, planned: Plan) -> Answer:
         first=None if planned.first is None else PlannedRecord.model_validate(planned.first),
         last=None if planned.last is None else PlannedRecord.model_validate(planned.last),
     )
-    return Answer(HTTPStatus.OK, body, after={"plan": plan_id, "records": planned.selected})
+    return ChangeResult(HTTPStatus.OK, body, after={"plan": plan_id, "records": planned.selected})
 
 
-def _target(wish: NewReplay | PlanToExecute) -> str:
-    if isinstance(wish, PlanToExecute):
-        return f"plan {full_id(wish.plan_id)}"
-    return f"{wish.topic}, dry run" if wish.dry_run else wish.topic
+def _target(body: StartReplayRequest | ExecutePlanRequest) -> str:
+    if isinstance(body, ExecutePlanRequest):
+        return f"plan {full_id(body.plan_id)}"
+    return f"{body.topic}, dry run" if body.dry_run else body.topic

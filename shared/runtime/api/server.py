@@ -1,4 +1,4 @@
-"""The admin app's HTTP server: a thread beside the loop, on a port that is known before the thread runs."""
+"""Runs the admin app's HTTP server in a thread beside the loop, on a port that is known before the thread starts."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from prometheus_client import CollectorRegistry
 
 from shared.errors import ConfigError
 from shared.runtime.api.app import admin_app
-from shared.runtime.api.context import Desk
+from shared.runtime.api.context import AdminContext
 from shared.settings.sections import read_secret
 
 STOP_TIMEOUT_S = 2.0
-# Callers who come at the same moment wait here; nobody is refused for coming second.
+# Connections that arrive at the same moment queue here instead of being refused.
 BACKLOG = 512
 
 
 class AdminServer:
-    """Serves an app from a thread, on a socket bound when this is made, so that the port is known at once."""
+    """Serves an app from a thread. The constructor binds the socket, so the port is known at once."""
 
     def __init__(
         self, app: FastAPI, host: str = "127.0.0.1", port: int = 0, close: Callable[[], None] = lambda: None
     ) -> None:
         self._close = close
-        self._socket = _bound(host, port)
+        self._socket = _bind(host, port)
         bound: tuple[Any, ...] = self._socket.getsockname()
         self.port: int = bound[1]
         self.url = f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
@@ -49,21 +49,21 @@ class AdminServer:
         self._close()
 
 
-def admin_server(desk: Desk, registry: CollectorRegistry) -> AdminServer:
-    """The server as settings want it. Raises ConfigError for a port that is taken or a token that is not there."""
-    settings = desk.settings.admin
+def admin_server(context: AdminContext, registry: CollectorRegistry) -> AdminServer:
+    """The server as configured. Raises ConfigError if the port is in use or the token file does not exist."""
+    settings = context.settings.admin
     file_token = None if settings.token_file is None else read_secret(settings.token_file)
-    return AdminServer(admin_app(desk, registry, file_token), settings.host, settings.port, desk.close)
+    return AdminServer(admin_app(context, registry, file_token), settings.host, settings.port, context.close)
 
 
-def _bound(host: str, port: int) -> socket.socket:
+def _bind(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # Told that it is TCP, asyncio sends small answers at once; without, each waits 40 ms for an acknowledgement.
+    # asyncio disables Nagle only if the protocol is TCP; otherwise each small response waits 40 ms for an ACK.
     listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((host, port))
-        listening.listen(BACKLOG)  # before the thread runs, so that a caller who knows the URL is not refused
+        listening.listen(BACKLOG)  # before the thread starts: clients that know the URL can connect
     except OSError as error:
         listening.close()
         raise ConfigError(

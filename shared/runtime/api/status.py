@@ -1,4 +1,4 @@
-"""How the service is: probes and metrics for machines, the status for people."""
+"""Serves probes and metrics for machines, and the status of the service for people."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
-from shared.runtime.api.context import Desk
+from shared.runtime.api.context import AdminContext
 from shared.runtime.api.problems import responses
 
 
-class Status(BaseModel):
+class ServiceStatus(BaseModel):
     model_config = ConfigDict(
         json_schema_extra={
             "examples": [{"service": "cleaner", "replica": "host-0", "state": "running", "detail": {"partitions": 6}}]
@@ -26,7 +26,7 @@ class Status(BaseModel):
     state: str = Field(
         description="starting, waiting for orders, standing by, running, paused, tripped, backing off, stopped"
     )
-    detail: dict[str, Any] = Field(description="what this service has to tell of itself")
+    detail: dict[str, Any] = Field(description="details that depend on the service")
 
 
 class Probe(BaseModel):
@@ -35,22 +35,25 @@ class Probe(BaseModel):
     status: str
 
 
-def probes(desk: Desk, registry: CollectorRegistry) -> APIRouter:
-    """Outside /v1: they need no token."""
+def probes(context: AdminContext, registry: CollectorRegistry) -> APIRouter:
+    """Endpoints outside /v1, which need no token."""
     router = APIRouter(tags=["probes"])
-    view = desk.view
+    view = context.view
 
-    # Not in a thread: that all threads are busy answering is no reason to restart the service.
-    @router.get("/livez", summary="Is it alive?", responses=responses(503))
-    async def livez() -> Probe:
-        """Whether the loop has ticked lately, whatever its dependencies do. 503: restart it."""
+    # Async, so it needs no worker thread: busy threads are no reason to restart the service.
+    @router.get("/livez", summary="Check liveness", responses=responses(503))
+    async def check_liveness() -> Probe:
+        """Tells whether the loop has ticked lately, regardless of its dependencies. 503: restart the service."""
         if not view.alive():
-            raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, "the loop has not ticked for too long; restart it")
+            raise HTTPException(
+                HTTPStatus.SERVICE_UNAVAILABLE, "the loop has not ticked for too long; restart the service"
+            )
         return Probe(status="alive")
 
-    @router.get("/readyz", summary="Can it work?", responses=responses(503))
-    def readyz() -> Probe:
-        """Whether its dependencies answer, its orders are read and it has joined its group. Paused is ready too."""
+    @router.get("/readyz", summary="Check readiness", responses=responses(503))
+    def check_readiness() -> Probe:
+        """Tells whether its dependencies answer, its orders are read and it has joined its group. A paused service is
+        ready."""
         ready, why = view.ready()
         if not ready:
             raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, f"not ready: {why}")
@@ -60,23 +63,23 @@ def probes(desk: Desk, registry: CollectorRegistry) -> APIRouter:
 
     @router.get(
         "/metrics",
-        summary="Metrics for Prometheus",
+        summary="Get metrics for Prometheus",
         response_class=Response,
         responses={200: {"description": "Metrics as text", "content": {CONTENT_TYPE_LATEST: example}}},
     )
-    def metrics() -> Response:
-        """All metrics of the service; docs/metrics.md says what they are."""
+    def get_metrics() -> Response:
+        """Returns all metrics of the service in Prometheus text format; docs/metrics.md describes them."""
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
     return router
 
 
-def router(desk: Desk) -> APIRouter:
+def router(context: AdminContext) -> APIRouter:
     router = APIRouter(tags=["status"])
 
-    @router.get("/status", summary="How the service is")
-    def status() -> Status:
-        """What it does now, and what it has to tell of itself."""
-        return Status(**desk.view.status())
+    @router.get("/status", summary="Get the status")
+    def get_status() -> ServiceStatus:
+        """Returns the state of this replica and details that depend on the service."""
+        return ServiceStatus(**context.view.status())
 
     return router

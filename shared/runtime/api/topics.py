@@ -1,4 +1,4 @@
-"""Topics that a service works on: what is wanted of it there, what its replicas do, and pausing and resuming them."""
+"""Serves the endpoints that pause and resume topics and show orders and partitions."""
 
 from __future__ import annotations
 
@@ -12,15 +12,24 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
 from shared.database.connection import DbConnection
-from shared.ops.orders import Desired, Order, Orders, PartitionState
+from shared.ops.orders import DesiredState, Order, Orders, PartitionState
 from shared.ops.tables import orders as orders_table
 from shared.ops.tables import steering as steering_table
-from shared.ops.tables.orders import Live
-from shared.runtime.api.context import Desk
-from shared.runtime.api.idempotent_change import ACCEPTED, Answer, OperationBody, accepted, caller_of, carry_out
+from shared.ops.tables.orders import LiveReplicas
+from shared.runtime.api.context import AdminContext
+from shared.runtime.api.idempotent_change import (
+    ACCEPTED,
+    ChangeResult,
+    OperationBody,
+    accepted,
+    apply_change,
+    caller_of,
+)
 from shared.runtime.api.problems import responses
 
-TopicName = Annotated[str, Path(max_length=249, description="one that GET /v1/topics lists", examples=["raw-events"])]
+TopicName = Annotated[
+    str, Path(max_length=249, description="a topic that GET /v1/topics lists", examples=["raw-events"])
+]
 Reason = Annotated[str, Field(min_length=1, max_length=1000, pattern=r"\S")]
 
 _TOPIC: dict[str, Any] = {
@@ -31,18 +40,18 @@ _TOPIC: dict[str, Any] = {
 }  # fmt: skip
 
 
-class Wish(BaseModel):
-    """Why."""
+class PauseRequest(BaseModel):
+    """Options of a pause."""
 
     model_config = ConfigDict(
         extra="forbid", json_schema_extra={"examples": [{"reason": "the source is being moved"}, {}]}
     )
 
-    reason: Reason | None = Field(default=None, description="kept with the order, for whoever comes next")
+    reason: Reason | None = Field(default=None, description="reason, stored with the order")
 
 
-class ResumeWish(Wish):
-    """Why, and how patient to be."""
+class ResumeRequest(PauseRequest):
+    """Options of a resume."""
 
     model_config = ConfigDict(
         extra="forbid", json_schema_extra={"examples": [{"reason": "the rules are mended", "tolerate": 50}, {}]}
@@ -53,12 +62,12 @@ class ResumeWish(Wish):
         default=0,
         ge=0,
         le=1_000_000,
-        description="so many failures of each partition become dead letters before it may be held back again",
+        description="failures per partition that become dead letters before the breaker may trip again",
     )
 
 
 class OrderBody(BaseModel):
-    seq: int = Field(description="grows with every order that anybody gives")
+    seq: int = Field(description="number of the order; increases with every order")
     reason: str | None
     tolerate: int
     ordered_by: str
@@ -67,32 +76,34 @@ class OrderBody(BaseModel):
 
 class PartitionBody(BaseModel):
     partition: int
-    replica: str | None = Field(description="whose it is; null: nobody's just now")
-    state: PartitionState | None = Field(description="what that replica does with it; tripped: too many records failed")
-    position: int | None = Field(description="the next offset that it will handle, as it last said")
-    cause: str | None = Field(description="why it is tripped")
+    replica: str | None = Field(description="replica that owns the partition; null if none does")
+    state: PartitionState | None = Field(description="what the replica does with it; tripped: too many records failed")
+    position: int | None = Field(description="next offset to handle, as last reported")
+    cause: str | None = Field(description="why the partition is tripped")
 
 
 class TopicBody(BaseModel):
-    """What is wanted on a topic, and what is done."""
+    """The order on a topic and the status of its partitions."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [_TOPIC]})
 
     topic: str
-    desired: Desired
-    effective: bool = Field(description="every live replica obeys, and every partition has an owner that does")
-    waiting_for: str | None = Field(description="what it waits for to be effective")
-    order: OrderBody | None = Field(description="null: nobody ever gave one; it runs")
+    desired: DesiredState
+    effective: bool = Field(
+        description="every live replica obeys the order, and every partition is owned and in the desired state"
+    )
+    waiting_for: str | None = Field(description="why the order is not effective yet")
+    order: OrderBody | None = Field(description="null if no order was ever given; the topic runs")
     partitions: list[PartitionBody]
 
 
 class ReplicaBody(BaseModel):
     replica: str
-    obeys: int | None = Field(description="the newest order that all of it obeys; null: it has read none yet")
+    obeys: int | None = Field(description="newest order that the replica obeys; null if it has read none yet")
 
 
-class Topics(BaseModel):
-    """All topics that the service can be paused on, and its live replicas."""
+class TopicList(BaseModel):
+    """All topics that the service can pause, and its live replicas."""
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"topics": [_TOPIC], "replicas": [{"replica": "host-0", "obeys": 12}]}]}
@@ -102,99 +113,106 @@ class Topics(BaseModel):
     replicas: list[ReplicaBody]
 
 
-def router(desk: Desk) -> APIRouter:
+def router(context: AdminContext) -> APIRouter:
     router = APIRouter(prefix="/topics", tags=["topics"])
-    partitions = steering_table.KnownPartitions(desk.service, desk.steers, desk.table_prefix)
+    partitions = steering_table.KnownPartitions(context.service, context.pausable_topics, context.table_prefix)
 
-    def shown(topics: Sequence[str]) -> Topics:
-        with desk.transaction() as connection:
-            return _shown(connection, desk.service, topics, partitions(connection))
+    def load_topics(topics: Sequence[str]) -> TopicList:
+        with context.transaction() as connection:
+            return _load_topics(connection, context.service, topics, partitions(connection))
 
-    @router.get("", summary="What is wanted on each topic, and what is done")
-    def listing() -> Topics:
-        """Per topic that the service can be paused on: the order, and what each partition's owner does."""
-        return shown(desk.steers)
+    @router.get("", summary="List topics")
+    def list_topics() -> TopicList:
+        """Returns, for each topic that the service can pause, the order and the status of each partition."""
+        return load_topics(context.pausable_topics)
 
-    @router.get("/{topic}", summary="The same of one topic", responses=responses(404))
-    def one(topic: TopicName) -> TopicBody:
-        """The order, and what each partition's owner does."""
-        return shown([_known(desk, topic)]).topics[0]
+    @router.get("/{topic}", summary="Get a topic", responses=responses(404))
+    def get_topic(topic: TopicName) -> TopicBody:
+        """Returns the order and the status of each partition."""
+        return load_topics([_require_topic(context, topic)]).topics[0]
 
-    _orders(desk, router)
+    _add_orders(context, router)
     return router
 
 
-def _orders(desk: Desk, router: APIRouter) -> None:
-    def give(request: Request, topics: Sequence[str], desired: Desired, wish: Wish) -> Response:
-        tolerate = wish.tolerate if isinstance(wish, ResumeWish) else 0
+def _add_orders(context: AdminContext, router: APIRouter) -> None:
+    def give_order(request: Request, topics: Sequence[str], desired: DesiredState, body: PauseRequest) -> Response:
+        tolerate = body.tolerate if isinstance(body, ResumeRequest) else 0
         caller = caller_of(request)
 
-        def work(connection: DbConnection) -> Answer:
-            before = orders_table.read_orders(connection, desk.service)
+        def work(connection: DbConnection) -> ChangeResult:
+            before = orders_table.read_orders(connection, context.service)
             operation = steering_table.steer(
-                connection, desk.service, topics, desired, who=caller.subject, request_id=caller.request_id,
-                reason=wish.reason, tolerate=tolerate,
+                connection, context.service, topics, desired, who=caller.subject, request_id=caller.request_id,
+                reason=body.reason, tolerate=tolerate,
             )  # fmt: skip
-            after = {"operation": operation.id, "desired": desired, **wish.model_dump(exclude_none=True)}
+            after = {"operation": operation.id, "desired": desired, **body.model_dump(exclude_none=True)}
             return accepted(operation, {topic: _desired(before, topic) for topic in topics}, after)
 
-        return carry_out(desk, request, "pause" if desired == "paused" else "resume", ", ".join(topics), work)
+        return apply_change(context, request, "pause" if desired == "paused" else "resume", ", ".join(topics), work)
 
     change: dict[str, Any] = {"status_code": HTTPStatus.ACCEPTED, "response_model": OperationBody}
 
-    @router.put("/pause", summary="Stop handling all topics", responses=ACCEPTED, **change)
-    def pause_all(request: Request, wish: Annotated[Wish | None, Body()] = None) -> Response:
-        """As pausing each of them, in one operation."""
-        return give(request, desk.steers, "paused", wish or Wish())
+    @router.put("/pause", summary="Pause all topics", responses=ACCEPTED, **change)
+    def pause_all_topics(request: Request, body: Annotated[PauseRequest | None, Body()] = None) -> Response:
+        """Pauses each topic, in one operation."""
+        return give_order(request, context.pausable_topics, "paused", body or PauseRequest())
 
-    @router.put("/resume", summary="Go on with all topics", responses=ACCEPTED, **change)
-    def resume_all(request: Request, wish: Annotated[ResumeWish | None, Body()] = None) -> Response:
-        """As resuming each of them, in one operation."""
-        return give(request, desk.steers, "running", wish or ResumeWish())
+    @router.put("/resume", summary="Resume all topics", responses=ACCEPTED, **change)
+    def resume_all_topics(request: Request, body: Annotated[ResumeRequest | None, Body()] = None) -> Response:
+        """Resumes each topic, in one operation."""
+        return give_order(request, context.pausable_topics, "running", body or ResumeRequest())
 
-    @router.put("/{topic}/pause", summary="Stop handling a topic", responses=ACCEPTED | responses(404), **change)
-    def pause(topic: TopicName, request: Request, wish: Annotated[Wish | None, Body()] = None) -> Response:
-        """In all replicas, also those that start later, until it is resumed. Units that are open are finished; then
-        the operation succeeds. What comes meanwhile waits. Saying it again changes nothing."""
-        return give(request, [_known(desk, topic)], "paused", wish or Wish())
+    @router.put("/{topic}/pause", summary="Pause a topic", responses=ACCEPTED | responses(404), **change)
+    def pause_topic(
+        topic: TopicName, request: Request, body: Annotated[PauseRequest | None, Body()] = None
+    ) -> Response:
+        """Pauses the topic in all replicas, including those that start later, until it is resumed. Open units are
+        finished, then the operation succeeds. New records wait. Repeating the request changes nothing."""
+        return give_order(request, [_require_topic(context, topic)], "paused", body or PauseRequest())
 
-    @router.put("/{topic}/resume", summary="Go on with a topic", responses=ACCEPTED | responses(404), **change)
-    def resume(topic: TopicName, request: Request, wish: Annotated[ResumeWish | None, Body()] = None) -> Response:
-        """From where it was paused, or held back because too many records failed."""
-        return give(request, [_known(desk, topic)], "running", wish or ResumeWish())
+    @router.put("/{topic}/resume", summary="Resume a topic", responses=ACCEPTED | responses(404), **change)
+    def resume_topic(
+        topic: TopicName, request: Request, body: Annotated[ResumeRequest | None, Body()] = None
+    ) -> Response:
+        """Continues where the topic was paused, or where the breaker tripped because too many records failed."""
+        return give_order(request, [_require_topic(context, topic)], "running", body or ResumeRequest())
 
 
-def _known(desk: Desk, topic: str) -> str:
-    if topic not in desk.steers:
+def _require_topic(context: AdminContext, topic: str) -> str:
+    if topic not in context.pausable_topics:
         raise HTTPException(
-            HTTPStatus.NOT_FOUND, f"{desk.service} does not work on {topic!r}; it does on {', '.join(desk.steers)}"
+            HTTPStatus.NOT_FOUND,
+            f"{context.service} has no topic {topic!r}; its topics: {', '.join(context.pausable_topics)}",
         )
     return topic
 
 
-def _desired(orders: Orders, topic: str) -> Desired:
+def _desired(orders: Orders, topic: str) -> DesiredState:
     return "paused" if orders.paused(topic) else "running"
 
 
-def _shown(
+def _load_topics(
     connection: DbConnection, service: str, topics: Sequence[str], partitions: steering_table.Partitions
-) -> Topics:
-    orders = orders_table.order_rows(connection, service, topics)  # first: what is seen after them is no older
-    live = orders_table.live(connection, service)
-    return Topics(
-        topics=[_topic(topic, orders.get(topic), live, partitions) for topic in topics],
+) -> TopicList:
+    orders = orders_table.order_rows(
+        connection, service, topics
+    )  # read first, so that the reported status is not older
+    live = orders_table.live_replicas(connection, service)
+    return TopicList(
+        topics=[_topic_body(topic, orders.get(topic), live, partitions) for topic in topics],
         replicas=[ReplicaBody(replica=replica, obeys=seq) for replica, seq in sorted(live.obeyed.items())],
     )
 
 
-def _topic(
-    topic: str, row: orders_table.OrderRow | None, live: Live, partitions: steering_table.Partitions
+def _topic_body(
+    topic: str, row: orders_table.OrderRow | None, live: LiveReplicas, partitions: steering_table.Partitions
 ) -> TopicBody:
     order = row.order if row else Order(topic, "running", 0)
-    waits = steering_table.waits_for(order, partitions, live)
+    reason = steering_table.pending_reason_of(order, partitions, live)
     claims = {each.tp: each for each in live.observed if each.tp.topic == topic}
     return TopicBody(
-        topic=topic, desired=order.desired, effective=waits is None, waiting_for=waits,
+        topic=topic, desired=order.desired, effective=reason is None, waiting_for=reason,
         order=row and OrderBody(
             seq=order.seq, reason=row.reason, tolerate=order.tolerate, ordered_by=row.ordered_by,
             ordered_at=row.ordered_at,

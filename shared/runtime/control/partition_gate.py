@@ -1,4 +1,4 @@
-"""Which partitions a loop does not handle now, and why: an order, the breaker, or orders too old to begin under."""
+"""Decides which partitions a loop must not handle: because of an order, the breaker, or missing or stale orders."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Literal
 
 import structlog
 
-from shared.broker.contract import Consumer, Polled, TopicPartition
+from shared.broker.contract import Consumer, PollResult, TopicPartition
 from shared.errors import BrokerError, TransientError
-from shared.ops.orders import Doing, Orders, released
-from shared.runtime.control.mailbox import Steering
+from shared.ops.orders import Orders, PartitionStatus, new_resume_orders
+from shared.runtime.control.mailbox import ControlMailbox
 from shared.runtime.dead_letters.breaker import Breaker, Tripped
 from shared.runtime.metrics import Metrics
 
-# Positions are published at most so often; a changed state at once.
+# Positions are published at most this often; a changed state immediately.
 PUBLISH_S = 0.5
-# How long a poll waits for records, and how long before the first orders are known: they come soon.
+# The timeout of a poll, and the shorter one until the first orders are known.
 POLL_S = 0.5
 NO_ORDERS_POLL_S = 0.1
 
@@ -27,39 +27,40 @@ HoldReason = Literal["no orders", "old orders", "paused", "tripped", "busy"]
 
 
 class PartitionGate:
-    """For the loop's thread, between two units: `before_poll`, the poll, `after_poll`."""
+    """Used by the loop's thread between two units: call `before_poll`, poll, call `after_poll`."""
 
-    def __init__(self, reads: tuple[str, ...], steering: Steering, breaker: Breaker, metrics: Metrics) -> None:
+    def __init__(self, reads: tuple[str, ...], mailbox: ControlMailbox, breaker: Breaker, metrics: Metrics) -> None:
         self.owned: frozenset[TopicPartition] = frozenset()
-        # What the consumer has paused, and why. All of it is resumed later, also what was revoked and may return.
+        # The partitions that are paused in the consumer, and why. All are resumed later, including revoked ones,
+        # because they may return.
         self.held: Mapping[TopicPartition, HoldReason] = {}
-        self.seq = 0  # of the newest order that is obeyed
+        self.seq = 0  # the number of the newest order that is obeyed
         self._reads = reads
-        self._steering = steering
+        self._mailbox = mailbox
         self._breaker = breaker
         self._metrics = metrics
         self._orders: Orders | None = None
-        # Assigned while the orders were too old to begin under: the orders since then may be the opposite.
-        self._under_old_orders: frozenset[TopicPartition] = frozenset()
+        # Partitions assigned while the orders were stale: newer orders may contradict them.
+        self._with_stale_orders: frozenset[TopicPartition] = frozenset()
         self._tripped: dict[TopicPartition, str] = {}
-        # By topic, what orders tolerate that are not effective yet; applies to partitions that are assigned until then.
+        # By topic, the failures tolerated by orders that are not effective yet; for partitions assigned until then.
         self._tolerate: dict[str, int] = {}
         self._positions: dict[TopicPartition, int] = {}
         self._published_at_s = 0.0
         self._changed = True
 
     def before_poll(self, consumer: Consumer) -> float:
-        """Obey the latest orders. Call only when every polled record is committed. Returns how long the poll may wait:
-        not at all if something is to be published after it."""
+        """Apply the latest orders. Call only when every polled record is committed. Returns the timeout for the poll in
+        seconds: 0 if a changed state has to be published after it."""
         self._refresh()
         self._apply(consumer)
         wait_s = NO_ORDERS_POLL_S if self._orders is None else 0.0 if self._changed else POLL_S
         self._record_positions(consumer)
         return wait_s
 
-    def after_poll(self, consumer: Consumer, polled: Polled) -> Polled:
-        """What may be handled. A rebalance may have brought a partition that is held, unpaused and with records: then
-        everything is put back."""
+    def after_poll(self, consumer: Consumer, polled: PollResult) -> PollResult:
+        """The records that may be handled. A rebalance may have assigned a held partition that is not paused yet; if
+        the poll returned records of it, all records are discarded and the consumer is reloaded."""
         self.assign(consumer)
         self._apply(consumer)
         if self.held and any((each.topic, each.partition) in self.held for each in polled.records):
@@ -68,9 +69,9 @@ class PartitionGate:
         self._publish()
         return polled
 
-    def poll_paused(self, consumer: Consumer, timeout_s: float) -> Polled:
-        """Stay a member of the group without handling anything: poll with everything paused, until `before_poll`. Only
-        a partition that is assigned in this poll gives records."""
+    def poll_paused(self, consumer: Consumer, timeout_s: float) -> PollResult:
+        """Poll with everything paused, to remain a member of the group. The partitions stay paused until `before_poll`.
+        Only a partition that is assigned in this poll returns records."""
         self.pause_all(consumer)
         return consumer.poll(timeout_s, 1)
 
@@ -80,7 +81,7 @@ class PartitionGate:
         self.held = {**self.held, **dict.fromkeys(owned, "busy")}
 
     def assign(self, consumer: Consumer) -> None:
-        """Note what the consumer owns since its last poll."""
+        """Apply the consumer's assignment after its last poll."""
         owned = consumer.assignment()
         if owned == self.owned:
             return
@@ -88,41 +89,42 @@ class PartitionGate:
         for tp in came:
             if tp.topic in self._tolerate:
                 self._breaker.release(tp, self._tolerate[tp.topic])
-        kept = self._under_old_orders & owned
-        self._under_old_orders = kept if self._steering.is_fresh() else kept | came
+        kept = self._with_stale_orders & owned
+        self._with_stale_orders = kept if self._mailbox.is_fresh() else kept | came
         self.owned, self._changed = owned, True
         self._metrics.rebalances_total.inc()
 
     def distrust(self) -> None:
-        """A unit was fenced: another replica may have owned these partitions in between."""
-        if not self._steering.is_fresh():
-            self._under_old_orders, self._changed = self.owned, True
+        """Call after a failed unit. If the orders are stale, hold the owned partitions until fresh orders are read,
+        because another replica may have owned them in between."""
+        if not self._mailbox.is_fresh():
+            self._with_stale_orders, self._changed = self.owned, True
 
     def trip(self, tripped: Tripped) -> None:
-        """The batch is polled again without this partition, which is held until a resume, or a new process."""
+        """Hold a partition until a resume order or a restart; its batch is polled again without it."""
         tp, cause = tripped.tp, str(tripped)
         self._tripped[tp], self._changed = cause, True
         self._metrics.tripped_partitions.labels(*tp).set(1)
-        log.error("a partition is held back", topic=tp.topic, partition=tp.partition, cause=cause)
+        log.error("partition_tripped", topic=tp.topic, partition=tp.partition, cause=cause)
 
     def state(self) -> tuple[str, str]:
-        """The loop's state after a poll, and why it is not ready where it is not."""
+        """The loop's state after a poll, and the reason if it is not ready."""
         if self._orders is None:
-            return "waiting for orders", "the database has not told yet what is wanted of this service"
-        if self._under_old_orders:
-            return "waiting for orders", "partitions came while the database could not be asked what is wanted of them"
+            return "waiting for orders", "the orders have not been read from the database yet"
+        if self._with_stale_orders:
+            return "waiting for orders", "partitions were assigned while the orders could not be read from the database"
         if causes := [self._tripped[tp] for tp, reason in sorted(self.held.items()) if reason == "tripped"]:
             return "tripped", "; ".join(causes)
         return "paused" if all(map(self._orders.paused, self._reads)) else "running", ""
 
     def _refresh(self) -> None:
         """Apply the latest orders. A resume order also releases tripped partitions."""
-        orders = self._steering.orders()
-        if self._under_old_orders and self._steering.is_fresh():
-            self._under_old_orders, self._changed = frozenset(), True
+        orders = self._mailbox.orders()
+        if self._with_stale_orders and self._mailbox.is_fresh():
+            self._with_stale_orders, self._changed = frozenset(), True
         if orders is None or orders == self._orders:
             return
-        for order in released(self._orders, orders):
+        for order in new_resume_orders(self._orders, orders):
             for tp in {each for each in self.owned | self._tripped.keys() if each.topic == order.topic}:
                 self._breaker.release(tp, order.tolerate)
                 self._metrics.tripped_partitions.labels(*tp).set(0)
@@ -133,7 +135,7 @@ class PartitionGate:
             self._metrics.paused.labels(topic).set(orders.paused(topic))
 
     def _apply(self, consumer: Consumer) -> None:
-        """Have the consumer pause what is held and resume the rest."""
+        """Pause the held partitions in the consumer and resume the others."""
         held = {tp: reason for tp in consumer.assignment() if (reason := self._reason(tp)) is not None}
         if held.keys() != self.held.keys():
             consumer.resume(sorted(self.held.keys() - held.keys()))
@@ -143,7 +145,7 @@ class PartitionGate:
     def _reason(self, tp: TopicPartition) -> HoldReason | None:
         if self._orders is None:
             return "no orders"
-        if tp in self._under_old_orders:
+        if tp in self._with_stale_orders:
             return "old orders"
         if self._orders.paused(tp.topic):
             return "paused"
@@ -160,14 +162,14 @@ class PartitionGate:
                 self._positions.pop(tp, None)
 
     def _publish(self) -> None:
-        """Report what is done now, if that has changed or positions are due."""
+        """Publish the status of the partitions if it has changed or positions are due."""
         if self._orders is None or not self._changed:
             return
         self._changed, self._published_at_s = False, time.monotonic()
-        self._steering.obey(self.seq, {tp: self._doing(tp) for tp in self.owned - self._under_old_orders})
+        self._mailbox.set_status(self.seq, {tp: self._status_of(tp) for tp in self.owned - self._with_stale_orders})
 
-    def _doing(self, tp: TopicPartition) -> Doing:
+    def _status_of(self, tp: TopicPartition) -> PartitionStatus:
         position = self._positions.get(tp)
         if self.held.get(tp) == "tripped":
-            return Doing("tripped", position, self._tripped[tp])
-        return Doing("paused" if tp in self.held else "running", position)
+            return PartitionStatus("tripped", position, self._tripped[tp])
+        return PartitionStatus("paused" if tp in self.held else "running", position)

@@ -1,6 +1,6 @@
-"""The control thread of a replica: reads what is wanted, says what its loop does about it, ends what is done.
+"""Runs the control thread of a replica: it reads orders, reports the loop's status, and ends operations that are done.
 
-It has a connection of its own. While the database is away, the last known orders hold, and it keeps trying.
+It has its own connection. While the database is unavailable, it keeps trying and the last known orders apply.
 """
 
 from __future__ import annotations
@@ -16,29 +16,29 @@ from uuid import UUID
 import psycopg
 import structlog
 
-from shared.database.connection import DbConnection, Link, first_line
+from shared.database.connection import DbConnection, ReconnectingConnection, first_line
 from shared.errors import TransientError
 from shared.ops.tables import operations as operations_table
 from shared.ops.tables import orders as orders_table
-from shared.ops.tables.steering import Partitions, settle
-from shared.runtime.control.mailbox import Standing, Steering
+from shared.ops.tables.steering import Partitions, finish_effective
+from shared.runtime.control.mailbox import ControlMailbox, LoopStatus
 
-# A NOTIFY that was missed is made up for so soon.
-LOOK_EVERY_S = 1.0
-# What was reported is said again so soon, should somebody have removed it.
+# The database is read at this interval, because a NOTIFY may be missed.
+POLL_INTERVAL_S = 1.0
+# An unchanged report is repeated at this interval, in case it was removed.
 REPORT_EVERY_S = 3.0
-# Until the heartbeat has written this replica's row, there is nobody to speak for.
+# The retry interval until the heartbeat has written this replica's row.
 UNREGISTERED_S = 0.1
-# How soon it sees that it is to end.
+# The limit until a stop is noticed.
 STOP_S = 0.2
-# A question that is not answered within this is given up, and so is its connection.
+# A statement without an answer for this long is cancelled, and its connection is dropped.
 ANSWER_S = 5.0
 
 log = structlog.get_logger(__name__)
 
 
-class Control:
-    """`run` is work beside a loop (run.Background)."""
+class ControlThread:
+    """`run` is a background task (exit_codes.Background)."""
 
     def __init__(
         self,
@@ -46,20 +46,23 @@ class Control:
         service: str,
         replica: str,
         incarnation: UUID,
-        steering: Steering,
+        mailbox: ControlMailbox,
         partitions: Callable[[DbConnection], Partitions],
         answer_s: float = ANSWER_S,
     ) -> None:
-        """`incarnation`: as the heartbeat of this process says (replicas.py); `partitions`: of what can be paused."""
-        self._who = (service, replica, incarnation)
+        """`incarnation`: the one in this process's heartbeat (replicas.py). `partitions`: reads the partitions of the
+        topics that can be paused."""
+        self._identity = (service, replica, incarnation)
         self._service = service
-        self._steering = steering
+        self._mailbox = mailbox
         self._partitions = partitions
         limit = {"statement_timeout": f"{answer_s * 1000:.0f}ms"}
-        self._link = Link(conninfo, f"{service} control", autocommit=True, settings=limit, answer_s=answer_s)
+        self._link = ReconnectingConnection(
+            conninfo, f"{service} control", autocommit=True, settings=limit, answer_s=answer_s
+        )
         self._listening_on = 0
         self._registered = False
-        self._reported: Standing | None = None
+        self._reported: LoopStatus | None = None
         self._reported_at_s = 0.0
         self._woken, self._waker = socket.socketpair()
         self._woken.setblocking(False)
@@ -67,73 +70,75 @@ class Control:
         self._reachable = True
 
     def run(self, stop: threading.Event) -> None:
-        self._steering.on_news(self._wake)
+        self._mailbox.on_status_change(self._wake)
         while not stop.is_set():
-            self._wait(stop, self._try(self._round))
+            self._wait(stop, self._try(self._run_round))
         if self._reachable:
-            self._try(self._end)
+            self._try(self._unregister)
         self._link.drop()
         self._woken.close()
         self._waker.close()
 
     def _try(self, work: Callable[[], float]) -> float:
-        """Do it; how long to wait after it. Trouble is told once."""
+        """Call `work`; returns how long to wait after it, in seconds. Logs a failure once until the next success."""
         try:
             wait_s = work()
         except (TransientError, psycopg.Error) as error:
             if self._reachable:
-                log.warning("control does not reach the database; the last known orders hold", cause=first_line(error))
+                log.warning("control_round_failed", cause=first_line(error))
             self._reachable = False
-            return LOOK_EVERY_S
+            return POLL_INTERVAL_S
         self._reachable = True
         return wait_s
 
-    def _round(self) -> float:
-        """Look once at everything. Orders are read only after everybody can see that this replica is there."""
+    def _run_round(self) -> float:
+        """One round: read orders, report the status, end operations. Orders are read only after this replica is
+        registered, so that new orders wait for it."""
         read_at = time.monotonic()
         with self._link.use() as connection:
             self._listen(connection)
-            if not self._speaks(connection):
+            if not self._register(connection):
                 return UNREGISTERED_S
-            self._steering.give(orders_table.read_orders(connection, self._service), read_at)
+            self._mailbox.set_orders(orders_table.read_orders(connection, self._service), read_at)
             self._report(connection)
             with connection.transaction():
-                settle(connection, self._service, self._partitions(connection))
-            return 0.0 if _told(connection) else LOOK_EVERY_S
+                finish_effective(connection, self._service, self._partitions(connection))
+            return 0.0 if _discard_notifications(connection) else POLL_INTERVAL_S
 
-    def _speaks(self, connection: DbConnection) -> bool:
+    def _register(self, connection: DbConnection) -> bool:
         with connection.transaction():
-            if self._registered and orders_table.refresh(connection, *self._who):
+            if self._registered and orders_table.heartbeat(connection, *self._identity):
                 return True
             self._reported = None
-            self._registered = orders_table.forget(connection, *self._who)
+            self._registered = orders_table.forget(connection, *self._identity)
         return self._registered
 
     def _report(self, connection: DbConnection) -> None:
-        standing = self._steering.standing()
+        status = self._mailbox.status()
         now_s = time.monotonic()
-        if standing is None or (standing == self._reported and now_s < self._reported_at_s + REPORT_EVERY_S):
+        if status is None or (status == self._reported and now_s < self._reported_at_s + REPORT_EVERY_S):
             return
         with connection.transaction():
-            done = orders_table.report(connection, *self._who, standing.seq, standing.partitions)
-        self._reported, self._reported_at_s = (standing, now_s) if done else (None, 0.0)
+            done = orders_table.report_status(connection, *self._identity, status.seq, status.partitions)
+        self._reported, self._reported_at_s = (status, now_s) if done else (None, 0.0)
 
-    def _end(self) -> float:
-        """The loop may still finish a unit; it begins none, and what comes after obeys no order of ours."""
+    def _unregister(self) -> float:
+        """Withdraw the report. The loop may still finish a unit but begins none."""
         with self._link.use() as connection, connection.transaction():
-            orders_table.forget(connection, *self._who)
+            orders_table.forget(connection, *self._identity)
         return 0.0
 
     def _listen(self, connection: DbConnection) -> None:
-        """A new connection has to say it again. What was heard so far is seen by the looks that follow."""
+        """Repeat LISTEN on a new connection. Pending notifications are discarded: the reads that follow see the
+        changes."""
         if self._listening_on != connection.info.backend_pid:
             for channel in (orders_table.CHANNEL, operations_table.CHANNEL):
                 connection.execute(f"LISTEN {channel}")
             self._listening_on = connection.info.backend_pid
-        _told(connection)
+        _discard_notifications(connection)
 
     def _wait(self, stop: threading.Event, wait_s: float) -> None:
-        """Until the database or the loop has news, or the time is over."""
+        """Wait for a notification, a wake-up by the loop, or the timeout."""
         until = time.monotonic() + wait_s
         while not stop.is_set() and (left_s := until - time.monotonic()) > 0:
             lines: list[int] = [self._woken.fileno()]
@@ -146,10 +151,10 @@ class Control:
                 return
 
     def _wake(self) -> None:
-        with suppress(OSError):  # full: it is awake; closed: it has ended
+        with suppress(OSError):  # full: it is awake already; closed: it has ended
             self._waker.send(b"\0")
 
 
-def _told(connection: DbConnection) -> bool:
-    """Whether the database had something to tell; forgets it."""
+def _discard_notifications(connection: DbConnection) -> bool:
+    """Discard the pending notifications; returns whether there were any."""
     return any([True for _ in connection.notifies(timeout=0)])  # noqa: C419  # all of them, not only the first

@@ -1,4 +1,4 @@
-"""A record that a service could not handle, as a record of its dead-letter topic."""
+"""Creates the dead-letter record of a record that a service could not handle."""
 
 from __future__ import annotations
 
@@ -14,23 +14,25 @@ from shared.topics import dead_letter_topic, retry_topic
 
 # Long enough for a cause, short enough that headers stay a small part of a record.
 LONGEST_MESSAGE_BYTES = 1024
-# What a dead letter that was sent back to be tried again keeps of its first failure.
-_FIRST = ("dlq.original-", names.FIRST_FAILED_AT, names.REDRIVE_COUNT)
-# Frames of libraries and of the interpreter change with their versions.
-_OURS = ("services.", "shared.")
+# The headers of the first failure, which a redriven dead letter keeps when it fails again.
+_FIRST_FAILURE_HEADERS = ("dlq.original-", names.FIRST_FAILED_AT, names.REDRIVE_COUNT)
+# Only these frames are recorded: those of libraries and the interpreter change with their versions.
+_OWN_PACKAGES = ("services.", "shared.")
 
 
-def dead_letter(service: str, failed: Failed, at: datetime) -> NewRecord:
-    """The original key, bytes and headers, and beside them what failed, where, and `at` which time.
+def dead_letter(service: str, failed: FailedRecord, at: datetime) -> NewRecord:
+    """The dead letter: the original key, value and headers, plus headers about the failure. `at` is its time.
 
-    The same failure of the same record has the same size, however often it is tried again.
+    Its size does not depend on how often the record was redriven.
     """
     record = failed.record
     tried_again = record.topic == retry_topic(service)
-    kept = {name: value for name, value in record.headers.items() if tried_again and name.startswith(_FIRST)}
+    first_failure = {
+        name: value for name, value in record.headers.items() if tried_again and name.startswith(_FIRST_FAILURE_HEADERS)
+    }
     frames = frames_of(failed.error.__traceback__)
     headers = {
-        "event_id": str(uuid5(NAMESPACE, record.place)).encode(),  # where the record brings none of its own
+        "event_id": str(uuid5(NAMESPACE, record.place)).encode(),  # replaced by the record's own event_id, if any
         **record.headers,
         names.ORIGINAL_TOPIC: record.topic.encode(),
         names.ORIGINAL_PARTITION: str(record.partition).encode(),
@@ -39,39 +41,39 @@ def dead_letter(service: str, failed: Failed, at: datetime) -> NewRecord:
         names.ORIGINAL_GROUP: service.encode(),
         names.FIRST_FAILED_AT: at.isoformat(timespec="microseconds").encode(),
         names.REDRIVE_COUNT: names.count_text(0),
-        **kept,
+        **first_failure,
         names.STAGE: failed.stage.encode(),
         names.CAUSE: type(failed.error).__name__.encode(),
         names.MESSAGE: message_of(failed.error).encode(),
         names.ATTEMPTS: str(failed.attempts).encode(),
         names.STACK_DIGEST: names.stack_digest(frames).encode(),
-        names.STACK_FRAME: frames[-1].encode()[: names.LONGEST_FRAME_BYTES] if frames else b"",
+        names.STACK_FRAME: frames[-1].encode()[: names.MAX_FRAME_BYTES] if frames else b"",
     }
     return NewRecord(dead_letter_topic(service), record.key, record.value, headers)
 
 
 def frames_of(trace: TracebackType | None) -> list[str]:
-    """Where in our code an error came from, `module:function:line`, the innermost last; all code where none is ours.
+    """The Headrace frames of an error as `module:function:line`, innermost last; all frames if none is Headrace's.
 
-    A frame counts once, so that neither the depth of a recursion nor an error raised anew tells two faults apart.
+    Each frame is listed once, so that recursion depth and re-raising do not make equal faults look different.
     """
     frames: list[str] = []
     while trace is not None:
         module = trace.tb_frame.f_globals.get("__name__", "")
         frames.append(f"{module}:{trace.tb_frame.f_code.co_name}:{trace.tb_lineno}")
         trace = trace.tb_next
-    ours = [frame for frame in frames if frame.startswith(_OURS)]
-    return list(dict.fromkeys(ours or frames))
+    own_frames = [frame for frame in frames if frame.startswith(_OWN_PACKAGES)]
+    return list(dict.fromkeys(own_frames or frames))
 
 
 def message_of(error: BaseException) -> str:
-    """What an error says, cut to 1 KB of UTF-8 and without what JSON or PostgreSQL cannot hold."""
+    """The error's message, truncated to 1 KB of UTF-8, without characters that JSON or PostgreSQL cannot store."""
     text = str(error).replace("\0", "\N{REPLACEMENT CHARACTER}").encode(errors="replace")
     return text[:LONGEST_MESSAGE_BYTES].decode(errors="ignore")
 
 
-class Failed(NamedTuple):
-    """A record that could not be handled: of what, in which stage (decode, handle), after how many tries alone."""
+class FailedRecord(NamedTuple):
+    """A record that could not be handled: its error, the stage (decode, handle), and how often it was tried alone."""
 
     record: Record
     error: Exception

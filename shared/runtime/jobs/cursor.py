@@ -1,4 +1,4 @@
-"""How far a job is: where it goes on in each partition, and what it has counted up to there."""
+"""Holds the cursor of a job: the next offset of each partition, and the counts up to there."""
 
 from __future__ import annotations
 
@@ -8,46 +8,49 @@ from dataclasses import dataclass, field
 import orjson
 
 from shared.broker.contract import TopicPartition
-from shared.ops.replays import Span
+from shared.ops.replays import OffsetSpan
 
-Spans = Mapping[TopicPartition, Span]
+Spans = Mapping[TopicPartition, OffsetSpan]
 
 
 @dataclass
-class Cursor:
-    """Set in the unit of what it counts, so both are exact whatever kills the worker."""
+class JobCursor:
+    """Written in the same unit as the records that it counts, so both stay exact if the worker is killed."""
 
-    next: dict[TopicPartition, int]
+    next_offsets: dict[TopicPartition, int]
     counts: dict[str, int] = field(default_factory=dict)
 
-    def copy(self) -> Cursor:
-        return Cursor(dict(self.next), dict(self.counts))
+    def copy(self) -> JobCursor:
+        return JobCursor(dict(self.next_offsets), dict(self.counts))
 
     def add(self, counts: Mapping[str, int]) -> None:
         for name, count in counts.items():
             self.counts[name] = self.counts.get(name, 0) + count
 
-    def encoded(self) -> bytes:
+    def encode(self) -> bytes:
         return orjson.dumps(
-            {"next": {f"{tp.topic}/{tp.partition}": offset for tp, offset in self.next.items()}, "counts": self.counts}
+            {
+                "next": {f"{tp.topic}/{tp.partition}": offset for tp, offset in self.next_offsets.items()},
+                "counts": self.counts,
+            }
         )
 
-    def left(self, spans: Spans) -> dict[TopicPartition, int]:
-        """The partitions that are not read to their end, and where to go on in them."""
-        return {tp: self.next[tp] for tp, span in spans.items() if self.next[tp] < span.end}
+    def remaining(self, spans: Spans) -> dict[TopicPartition, int]:
+        """The unfinished partitions and their next offsets."""
+        return {tp: self.next_offsets[tp] for tp, span in spans.items() if self.next_offsets[tp] < span.end}
 
     def progress(self, spans: Spans) -> float:
-        """By offsets: 0 at the beginning, 1 at the end."""
+        """The progress from 0 to 1, measured in offsets."""
         whole = sum(span.end - span.begin for span in spans.values())
-        return 1.0 if whole <= 0 else sum(self.next[tp] - span.begin for tp, span in spans.items()) / whole
+        return 1.0 if whole <= 0 else sum(self.next_offsets[tp] - span.begin for tp, span in spans.items()) / whole
 
 
-def cursor_of(encoded: bytes | None, spans: Spans) -> Cursor:
-    """Where the job goes on; at its beginning where it has no cursor yet."""
-    cursor = Cursor({tp: span.begin for tp, span in spans.items()})
+def cursor_of(encoded: bytes | None, spans: Spans) -> JobCursor:
+    """Decode a cursor; None is the cursor at the beginning of the spans."""
+    cursor = JobCursor({tp: span.begin for tp, span in spans.items()})
     if encoded is not None:
-        said = orjson.loads(encoded)
+        decoded = orjson.loads(encoded)
         for tp in spans:
-            cursor.next[tp] = said["next"].get(f"{tp.topic}/{tp.partition}", cursor.next[tp])
-        cursor.counts = dict(said["counts"])
+            cursor.next_offsets[tp] = decoded["next"].get(f"{tp.topic}/{tp.partition}", cursor.next_offsets[tp])
+        cursor.counts = dict(decoded["counts"])
     return cursor

@@ -1,4 +1,4 @@
-"""What a job is, for the loop that drives it."""
+"""Defines the job that a job loop runs."""
 
 from __future__ import annotations
 
@@ -6,39 +6,41 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from shared.broker.contract import Broker, Record, TopicPartition, Unit
-from shared.runtime.jobs.cursor import Cursor, Spans
-from shared.runtime.jobs.span_reader import SpanReader, SpanReading
+from shared.runtime.jobs.cursor import JobCursor, Spans
+from shared.runtime.jobs.span_reader import SpanReader, SpanSource
 
-Reading = tuple[str, str]
-"""A service and a stream that it reads."""
+Subscription = tuple[str, str]
+"""(service, topic): a topic that a service reads."""
 
 Transform = Callable[[Sequence[Record], Unit], Mapping[str, int]]
-"""Puts what comes of these records into the unit; returns what to add to the counts. May be called again on the same
-records, after a unit that failed."""
+"""Appends the outputs of these records to the unit; returns the numbers to add to the counts. May be called again with
+the same records after a failed unit."""
 
-Committed = Callable[[Cursor, Sequence[Record]], None]
-"""Called after each committed unit with its selected records, and without records with the cursor that a worker starts
-from, because its predecessor may have died between a commit and this call. Raises TransientError to be called again."""
+OnCommit = Callable[[JobCursor, Sequence[Record]], None]
+"""Called after each committed unit with its selected records. Also called without records when a worker starts, with
+its first cursor, because its predecessor may have crashed between a commit and this call. If it raises TransientError,
+it is called again."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """What is to be done: the records of `spans` that are `wanted`, by `transform`, in units of at most so many.
+    """Applies `transform` to the records of `spans` that `is_selected` accepts, in units of at most `unit_records`.
 
-    `beside`: the stream in which all live work begins; where it is quiet, more is done at once. None: no such thing.
-    `reading` gives the reader of the spans, from where they are not done yet: of a topic, unless it says otherwise.
-    `slow`: the transform may take long, so it works in a thread of its own while the loop ticks on.
+    `rate`: limit in records per second. `downstream`: the subscriptions whose backlog limits the speed.
+    `live_topic`: the topic in which all live work begins; the job is faster while it is idle. None: there is none.
+    `open_reader`: opens the reader of the unfinished spans; by default the spans are of a topic.
+    `slow`: the transform may take long, so it runs in a worker thread while the loop continues to tick.
     """
 
     id: str
     spans: Spans
-    wanted: Callable[[Record], bool]
+    is_selected: Callable[[Record], bool]
     transform: Transform
     in_database: bool = False
     unit_records: int = 200
     rate: float | None = None
-    committed: Committed = lambda _cursor, _records: None
-    downstream: frozenset[Reading] = frozenset()
-    beside: str | None = None
-    reading: Callable[[Broker, Spans, Mapping[TopicPartition, int]], SpanReading] = SpanReader
+    on_commit: OnCommit = lambda _cursor, _records: None
+    downstream: frozenset[Subscription] = frozenset()
+    live_topic: str | None = None
+    open_reader: Callable[[Broker, Spans, Mapping[TopicPartition, int]], SpanSource] = SpanReader
     slow: bool = False

@@ -1,4 +1,4 @@
-"""What a worker has open while it works on a job: producer, cursor, reader, and the records that were read ahead."""
+"""Holds what a worker has open while it runs a job: producer, cursor, reader, and the records that were read ahead."""
 
 from __future__ import annotations
 
@@ -8,31 +8,34 @@ from collections.abc import Sequence
 from contextlib import ExitStack, closing
 
 from shared.broker.contract import Broker, Record, TopicPartition, Unit
-from shared.runtime.jobs.cursor import Cursor, cursor_of
+from shared.runtime.jobs.cursor import JobCursor, cursor_of
 from shared.runtime.jobs.job import Job, Transform
 from shared.topics import JOB_CURSORS
 
 POLL_S = 0.2
 READ_RECORDS = 2000
-# Records that are not wanted need no unit. But a worker that dies should not have to read all of them again.
+# Records that are not selected need no unit. The cursor is still saved at this interval, so that the successor of a
+# crashed worker does not read all of them again.
 SAVE_S = 5.0
 
 
 class JobSession:
-    """Goes on from the committed cursor. After a failed unit, close it and make another."""
+    """Continues from the committed cursor. After a failed unit, close it and create another."""
 
     def __init__(self, broker: Broker, job: Job) -> None:
-        """Makes the producer first, which settles what the worker before left open, and reads the cursor after that."""
+        """Creates the producer first, which settles the previous worker's open unit, then reads the cursor."""
         self._job = job
         self._pending: deque[Record] = deque()
         with ExitStack() as stack:
             self._producer = stack.enter_context(closing(broker.producer(f"job-{job.id}", in_database=job.in_database)))
             committed = broker.cursors(JOB_CURSORS, in_database=job.in_database).get(job.id)
             self.cursor = cursor_of(committed, job.spans)
-            self._reader = stack.enter_context(closing(job.reading(broker, job.spans, self.cursor.left(job.spans))))
+            self._reader = stack.enter_context(
+                closing(job.open_reader(broker, job.spans, self.cursor.remaining(job.spans)))
+            )
             self._stack = stack.pop_all()
         self.is_open = True
-        self._began_at_s = self._saved_at_s = time.monotonic()
+        self._started_at_s = self._saved_at_s = time.monotonic()
         self._began_progress = self.progress
 
     @property
@@ -40,27 +43,28 @@ class JobSession:
         return self.cursor.progress(self._job.spans)
 
     @property
-    def left_s(self) -> float | None:
-        """How long the rest will take at the speed so far; None if nothing was done yet."""
+    def remaining_s(self) -> float | None:
+        """The estimated time until the end, in seconds, at the speed so far; None if nothing was done yet."""
         done = self.progress - self._began_progress
-        return None if done <= 0 else (time.monotonic() - self._began_at_s) * (1 - self.progress) / done
+        return None if done <= 0 else (time.monotonic() - self._started_at_s) * (1 - self.progress) / done
 
     @property
     def is_done(self) -> bool:
-        return not self._pending and not self._reader.left
+        return not self._pending and not self._reader.unfinished
 
-    def read(self, most: int) -> bool:
-        """Poll once if fewer than `most` records are pending; whether any came. A live stream's batches are small, and
-        units cost by the piece."""
-        if len(self._pending) >= most or not self._reader.left:
+    def read(self, max_records: int) -> bool:
+        """Poll once if fewer than `max_records` records are pending; returns whether any came. Reading ahead makes the
+        units larger, because a live topic's batches are small and each unit has a fixed cost."""
+        if len(self._pending) >= max_records or not self._reader.unfinished:
             return False
         records = self._reader.poll(POLL_S, READ_RECORDS)
         self._pending.extend(records)
         return bool(records)
 
-    def work(self, most: int, transform: Transform) -> Sequence[Record]:
-        """One unit of at most `most` wanted records, and the cursor after them; returns them."""
-        cursor, selected = self._next_batch(most)
+    def work(self, max_records: int, transform: Transform) -> Sequence[Record]:
+        """Commit one unit of at most `max_records` selected records and the cursor after them; returns the records.
+        Without selected records the cursor alone is saved, every SAVE_S."""
+        cursor, selected = self._next_batch(max_records)
         if selected:
             with self._unit() as unit:
                 cursor.add({"selected": len(selected)})
@@ -73,7 +77,7 @@ class JobSession:
         return selected
 
     def save(self) -> None:
-        """A unit of the cursor alone, past records that were not wanted."""
+        """Commit a unit of the cursor alone."""
         with self._unit() as unit:
             self._commit(unit, self.cursor)
 
@@ -81,24 +85,24 @@ class JobSession:
         self.is_open = False
         self._stack.close()
 
-    def _next_batch(self, most: int) -> tuple[Cursor, list[Record]]:
-        """The next records that are wanted, and the cursor after them and what was passed over between them."""
-        cursor, selected, before = self.cursor.copy(), list[Record](), len(self._pending)
-        while self._pending and len(selected) < most:
+    def _next_batch(self, max_records: int) -> tuple[JobCursor, list[Record]]:
+        """The next selected records, and the cursor after them and the records skipped between them."""
+        cursor, selected, pending_before = self.cursor.copy(), list[Record](), len(self._pending)
+        while self._pending and len(selected) < max_records:
             record = self._pending.popleft()
-            cursor.next[TopicPartition(record.topic, record.partition)] = record.offset + 1
-            if self._job.wanted(record):
+            cursor.next_offsets[TopicPartition(record.topic, record.partition)] = record.offset + 1
+            if self._job.is_selected(record):
                 selected.append(record)
-        cursor.add({"read": before - len(self._pending)})
+        cursor.add({"read": pending_before - len(self._pending)})
         if not self._pending:
-            cursor.next |= self._reader.read_to
+            cursor.next_offsets |= self._reader.read_to
         return cursor, selected
 
     def _unit(self) -> Unit:
         return self._producer.db_unit() if self._job.in_database else self._producer.unit()
 
-    def _commit(self, unit: Unit, cursor: Cursor) -> None:
-        unit.cursor_set(JOB_CURSORS, self._job.id, cursor.encoded())
+    def _commit(self, unit: Unit, cursor: JobCursor) -> None:
+        unit.cursor_set(JOB_CURSORS, self._job.id, cursor.encode())
         unit.commit()
         self.cursor = cursor
         self._saved_at_s = time.monotonic()

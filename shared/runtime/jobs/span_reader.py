@@ -1,4 +1,4 @@
-"""Reads given spans of offsets from a cursor on, and never passes over what retention has cut in the meantime."""
+"""Reads given offset spans from a cursor on, and fails if retention has removed records that are still to be read."""
 
 from __future__ import annotations
 
@@ -6,38 +6,38 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from shared.broker.contract import Broker, Reader, Record, TopicPartition
-from shared.broker.counting.read_range import require_there
+from shared.broker.counting.read_range import require_available
 from shared.runtime.jobs.cursor import Spans
 
 
-class SpanReading(Protocol):
-    """What a job reads from."""
+class SpanSource(Protocol):
+    """The source that a job reads its records from."""
 
     @property
     def read_to(self) -> dict[TopicPartition, int]:
-        """Per partition, before which offset all that it holds was given."""
+        """Per partition, the offset before which all records have been returned."""
         ...
 
     @property
-    def left(self) -> frozenset[TopicPartition]:
-        """The partitions that are not read to their end."""
+    def unfinished(self) -> frozenset[TopicPartition]:
+        """The partitions that are not read to the end of their span."""
         ...
 
     def poll(self, timeout_s: float, max_records: int) -> list[Record]:
-        """Records of the spans, each partition's in order; perhaps none. Raises Cut."""
+        """Records of the spans, in order within each partition; may be empty. Raises RecordsRemoved."""
         ...
 
     def close(self) -> None: ...
 
 
 class SpanReader:
-    """All partitions side by side, as they came; one that is read to its end is left out from then on."""
+    """Reads the spans of all partitions at the same time. A partition that is read to its end is dropped."""
 
-    def __init__(self, broker: Broker, spans: Spans, left: Mapping[TopicPartition, int]) -> None:
-        """`left`: the partitions that are not done, and where to go on in them."""
+    def __init__(self, broker: Broker, spans: Spans, next_offsets: Mapping[TopicPartition, int]) -> None:
+        """`next_offsets`: the unfinished partitions and the offsets to continue from."""
         self._broker = broker
         self._spans = spans
-        self._read_to = dict(left)
+        self._read_to = dict(next_offsets)
         self._reader: Reader | None = None
         self._of: frozenset[TopicPartition] = frozenset()
 
@@ -46,7 +46,7 @@ class SpanReader:
         return dict(self._read_to)
 
     @property
-    def left(self) -> frozenset[TopicPartition]:
+    def unfinished(self) -> frozenset[TopicPartition]:
         return frozenset(tp for tp, offset in self._read_to.items() if offset < self._spans[tp].end)
 
     def poll(self, timeout_s: float, max_records: int) -> list[Record]:
@@ -65,10 +65,10 @@ class SpanReader:
             self._reader = None
 
     def _reader_of_left(self) -> Reader | None:
-        """Made anew when a partition is done, for nothing of it is wanted any more."""
-        if self._reader is None or self._of != self.left:
+        """The reader of the unfinished partitions; replaced when a partition is finished."""
+        if self._reader is None or self._of != self.unfinished:
             self.close()
-            self._of = self.left
+            self._of = self.unfinished
             if self._of:
                 self._reader = self._broker.reader(sorted(self._of))
                 for tp in self._of:
@@ -76,13 +76,14 @@ class SpanReader:
         return self._reader
 
     def _require_all(self, records: list[Record], reader: Reader) -> None:
-        """Offsets may have gaps (on Kafka); where there is one, or nothing comes, the log is asked where it begins."""
+        """Raises RecordsRemoved if retention removed records. A gap of offsets may be normal (on Kafka), so at a gap,
+        or if no records came, the begin offsets are checked."""
         first: dict[TopicPartition, int] = {}
         for record in records:
             first.setdefault(_tp(record), record.offset)
         odd = [tp for tp in self._of if not records or first.get(tp, reader.position(tp)) > self._read_to[tp]]
         if odd:
-            require_there(self._broker, {tp: self._read_to[tp] for tp in odd})
+            require_available(self._broker, {tp: self._read_to[tp] for tp in odd})
 
 
 def _tp(record: Record) -> TopicPartition:

@@ -1,4 +1,4 @@
-"""A job in a thread of a replica's own process, for one that costs little; it ends with a program's exit code."""
+"""Runs a job in a thread of the replica's process, for jobs that need little CPU. It ends with an exit code."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from contextlib import AbstractContextManager
 import structlog
 
 from shared.errors import ConfigError
-from shared.runtime.exit_codes import DIED, MISCONFIGURED, STOPPED, Loop
+from shared.runtime.exit_codes import CRASHED, MISCONFIGURED, STOPPED, Loop
 from shared.runtime.process.watchdog import Watchdog
 
 log = structlog.get_logger(__name__)
 
 
 class JobThread:
-    """A job in a thread of this process, for one that costs little."""
+    """The thread of a job. `status` is an exit code, as of a process."""
 
     def __init__(self, run: Callable[[], None], stop: Callable[[], None], name: str) -> None:
         self._run = run
         self.stop = stop
         self._status: int | None = None
-        self._words = "it said nothing"
+        self._last_error = "no output"
         self._thread = threading.Thread(target=self._until_done, name=name, daemon=True)
         self._thread.start()
 
@@ -32,25 +32,25 @@ class JobThread:
     def wait(self, timeout_s: float) -> None:
         self._thread.join(timeout_s)
 
-    def last_words(self) -> str:
-        return self._words
+    def last_error(self) -> str:
+        return self._last_error
 
     def _until_done(self) -> None:
         try:
             self._run()
-        except ConfigError as error:  # no other worker would fare better
-            self._words = str(error)
+        except ConfigError as error:  # another worker would fail too
+            self._last_error = str(error)
             self._status = MISCONFIGURED
         except Exception as error:
-            log.exception("a job died")
-            self._words = f"{type(error).__name__}: {error}"
-            self._status = DIED
+            log.exception("job_worker_crashed")
+            self._last_error = f"{type(error).__name__}: {error}"
+            self._status = CRASHED
         else:
             self._status = STOPPED
 
 
-def thread_of(make: Callable[[], AbstractContextManager[Loop]], name: str) -> JobThread:
-    """A thread that makes a loop and runs it. What goes wrong while it is made is the worker's death, and no more."""
+def start_job_thread(make: Callable[[], AbstractContextManager[Loop]], name: str) -> JobThread:
+    """Start a thread that creates a loop and runs it. An error while creating it ends the worker only."""
     loops: list[Loop] = []
     ending = threading.Event()
 

@@ -1,4 +1,4 @@
-"""The delays of a loop after failed units."""
+"""Defines the delays of a loop after failed units."""
 
 from __future__ import annotations
 

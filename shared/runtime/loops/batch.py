@@ -1,4 +1,4 @@
-"""Working through a batch: decode, handle, and where something is wrong, find out which record it is."""
+"""Decodes and handles a batch; if it fails, finds the failing records by bisection."""
 
 from __future__ import annotations
 
@@ -7,64 +7,71 @@ from dataclasses import dataclass, field
 
 from shared.broker.contract import NewRecord, Record
 from shared.errors import BrokerError, ConfigError, InvalidEvent, TransientError
-from shared.records import Received, decode
-from shared.runtime.dead_letters.letter import Failed
+from shared.records import DecodedRecord, decode
+from shared.runtime.dead_letters.letter import FailedRecord
 
-# A record that is alone to blame is tried so often in all: what it met may have been chance.
-TRIES = 3
-# Whatever the record is: the unit fails as a whole.
-NOT_THE_RECORDS = (TransientError, BrokerError, ConfigError)
+# A record that fails alone is tried this often in all, because the failure may have been accidental.
+MAX_TRIES = 3
+# Errors that no single record causes: the unit fails as a whole.
+UNIT_ERRORS = (TransientError, BrokerError, ConfigError)
 
-Attempt = Callable[[Sequence[Received]], Sequence[NewRecord]]
-"""Handles a batch as a whole or not at all: what it did is undone when it raises."""
+HandleBatch = Callable[[Sequence[DecodedRecord]], Sequence[NewRecord]]
+"""Handles a whole batch. If it raises, its effects are undone."""
 
 
 @dataclass
-class Worked:
-    """What came of a batch: outputs in order, and the records that could not be handled."""
+class BatchResult:
+    """The result of a batch: its outputs in order, and the records that could not be handled."""
 
     outputs: list[NewRecord] = field(default_factory=list)
-    failed: list[Failed] = field(default_factory=list)
+    failures: list[FailedRecord] = field(default_factory=list)
 
 
-def work(records: Sequence[Record], attempt: Attempt, note: Callable[[Failed], None] = lambda _: None) -> Worked:
-    """Handle what can be handled. `note` is told of each failed record when it is found, each partition's in order;
-    what it raises goes through, and so does what is not the records' fault: NOT_THE_RECORDS."""
-    worked = Worked()
-    batch: list[Received] = []
+def process_batch(
+    records: Sequence[Record], attempt: HandleBatch, on_failure: Callable[[FailedRecord], None] = lambda _: None
+) -> BatchResult:
+    """Handle all records that can be handled. `on_failure` is called with each failed record, in order within each
+    partition. Propagates what `on_failure` raises, and UNIT_ERRORS."""
+    result = BatchResult()
+    batch: list[DecodedRecord] = []
     for record in records:
         try:
             batch.append(decode(record))
         except InvalidEvent as error:
-            worked.failed.append(Failed(record, error, "decode", 1))
-            note(worked.failed[-1])
+            result.failures.append(FailedRecord(record, error, "decode", 1))
+            on_failure(result.failures[-1])
     if batch:
-        _bisect(batch, attempt, worked, note)
-    return worked
+        _bisect(batch, attempt, result, on_failure)
+    return result
 
 
-def _bisect(batch: Sequence[Received], attempt: Attempt, worked: Worked, note: Callable[[Failed], None]) -> None:
-    outcome = _try(batch, attempt)
+def _bisect(
+    batch: Sequence[DecodedRecord],
+    attempt: HandleBatch,
+    result: BatchResult,
+    on_failure: Callable[[FailedRecord], None],
+) -> None:
+    outcome = _attempt(batch, attempt)
     if isinstance(outcome, Exception) and len(batch) > 1:
         middle = len(batch) // 2
-        _bisect(batch[:middle], attempt, worked, note)
-        _bisect(batch[middle:], attempt, worked, note)
+        _bisect(batch[:middle], attempt, result, on_failure)
+        _bisect(batch[middle:], attempt, result, on_failure)
         return
     tries = 1
-    while isinstance(outcome, Exception) and not isinstance(outcome, InvalidEvent) and tries < TRIES:
-        outcome = _try(batch, attempt)
+    while isinstance(outcome, Exception) and not isinstance(outcome, InvalidEvent) and tries < MAX_TRIES:
+        outcome = _attempt(batch, attempt)
         tries += 1
     if isinstance(outcome, Exception):
-        worked.failed.append(Failed(batch[0].record, outcome, "handle", tries))
-        note(worked.failed[-1])
+        result.failures.append(FailedRecord(batch[0].record, outcome, "handle", tries))
+        on_failure(result.failures[-1])
     else:
-        worked.outputs.extend(outcome)
+        result.outputs.extend(outcome)
 
 
-def _try(batch: Sequence[Received], attempt: Attempt) -> Sequence[NewRecord] | Exception:
+def _attempt(batch: Sequence[DecodedRecord], attempt: HandleBatch) -> Sequence[NewRecord] | Exception:
     try:
         return attempt(batch)
-    except NOT_THE_RECORDS:
+    except UNIT_ERRORS:
         raise
-    except Exception as error:  # noqa: BLE001  # a handler's bug may raise anything; one record must not stop the rest
+    except Exception as error:  # noqa: BLE001  # a bug may raise anything; one record must not block the others
         return error

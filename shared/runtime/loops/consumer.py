@@ -1,4 +1,4 @@
-"""The consumer loop: poll, decode, handle, append, advance, commit. Four services are this and a handler."""
+"""Runs the consumer loop: poll, decode, handle, append, advance, commit. Four services consist of it and a handler."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from datetime import UTC, datetime
 
 import structlog
 
-from shared.broker.contract import Broker, Consumer, NewRecord, Polled, Producer, TopicPartition, Unit
+from shared.broker.contract import Broker, Consumer, NewRecord, PollResult, Producer, TopicPartition, Unit
 from shared.errors import BrokerError, TransientError
 from shared.ops.orders import Orders
-from shared.records import Received
-from shared.runtime.control.mailbox import Steering
+from shared.records import DecodedRecord
+from shared.runtime.control.mailbox import ControlMailbox
 from shared.runtime.control.partition_gate import POLL_S, PartitionGate
 from shared.runtime.dead_letters.breaker import Breaker, Tripped
 from shared.runtime.dead_letters.letter import dead_letter
 from shared.runtime.loops.backoff import LOOP_BACKOFF
-from shared.runtime.loops.batch import Worked, work
+from shared.runtime.loops.batch import BatchResult, process_batch
 from shared.runtime.loops.handler import Handler
 from shared.runtime.loops.metrics_of_unit import record_commit
 from shared.runtime.loops.slow_handler import GroupMembership
@@ -29,7 +29,7 @@ from shared.topics import dead_letter_topic
 
 
 class ConsumerLoop:
-    """Drives one handler over the topics it reads. `run` belongs to one thread; `stop` may come from any."""
+    """Runs one handler over the topics that it reads. Call `run` in one thread; any thread may call `stop`."""
 
     def __init__(
         self,
@@ -41,9 +41,9 @@ class ConsumerLoop:
         metrics: Metrics,
         handler: Handler,
         max_records: int = 2000,
-        steering: Steering | None = None,
+        mailbox: ControlMailbox | None = None,
     ) -> None:
-        """Without `steering` there are no orders: everything runs."""
+        """Without a control mailbox there are no orders: everything runs."""
         self.service = service
         self.reads = tuple(reads)
         self.state = "starting"
@@ -59,10 +59,10 @@ class ConsumerLoop:
         self._backoff = LOOP_BACKOFF
         self._failures = 0
         self._breaker = Breaker(service)
-        self._gate = PartitionGate(self.reads, steering or Steering(Orders()), self._breaker, metrics)
+        self._gate = PartitionGate(self.reads, mailbox or ControlMailbox(Orders()), self._breaker, metrics)
         self._consumer: Consumer | None = None
         self._producer: Producer | None = None
-        self._failed = False
+        self._needs_reload = False
         self._stop = threading.Event()
         self._log = structlog.get_logger()
 
@@ -70,54 +70,55 @@ class ConsumerLoop:
         self._stop.set()
 
     def run(self) -> None:
-        """Until stopped. Trouble that may pass is waited out; anything unexpected goes up and ends the process."""
-        _calm_the_collector()
+        """Run until stopped. Backs off after transient errors; unexpected errors propagate and end the process."""
+        _tune_garbage_collector()
         try:
             while not self._stop.is_set():
                 self._tick()
-                self._turn()
-        finally:  # also when it dies: the partitions go to the other replicas at once
-            self._let_go()
+                self._run_step()
+        finally:  # also after a crash: the other replicas get the partitions immediately
+            self._close_all()
             self.state, self.trouble = "stopped", ""
 
-    def _turn(self) -> None:
-        """A step; after a failed one, the committed positions before the next. Each fails into the same waiting.
+    def _run_step(self) -> None:
+        """One step. After a failed one, first create a producer and reload the committed positions.
 
-        The producer comes first: making it settles what became of the unit that failed, and positions after that.
+        The producer comes first: creating it settles the outcome of the failed unit, and only then are the committed
+        positions final. An error in any of these backs off.
         """
         in_database = self._handler.in_database
         try:
             self._producer = self._producer or self._broker.producer(self._slot, in_database=in_database)
-            if self._failed and self._consumer is not None:
+            if self._needs_reload and self._consumer is not None:
                 self._consumer.reload()
-            self._failed = False
+            self._needs_reload = False
             self._consumer = self._consumer or self._broker.consumer(
                 self.service, self.reads, self._slot, in_database=in_database
             )
             self.step(self._consumer, self._producer)
         except Tripped as tripped:
-            self._failed = True
+            self._needs_reload = True
             self._gate.trip(tripped)
         except (TransientError, BrokerError) as error:
-            self._failed = True
+            self._needs_reload = True
             if isinstance(error, BrokerError):
                 self._metrics.units_total.labels(outcome=type(error).__name__.lower()).inc()
                 self._drop_producer()
                 self._gate.distrust()
-            self._wait_out(error)
+            self._back_off(error)
 
     def _drop_producer(self) -> None:
         if self._producer is not None:
             self._producer.close()
             self._producer = None
 
-    def _let_go(self) -> None:
+    def _close_all(self) -> None:
         for part in (self._caller, self._consumer, self._producer):
             if part is not None:
                 part.close()
 
     def step(self, consumer: Consumer, producer: Producer) -> int:
-        """One batch, one unit: all of it or none. Returns how many records it took."""
+        """Handle one batch in one unit. Returns the number of records."""
         polled = self._poll(consumer)
         if not polled.records:
             self._failures = 0
@@ -125,50 +126,50 @@ class ConsumerLoop:
         started = time.perf_counter()
         membership = GroupMembership(consumer, self._gate, self._stop, self._tick)
         with self._handler.unit(producer) as unit:
-            trial = self._breaker.trial(polled.records)
-            worked = work(polled.records, lambda batch: self._attempt(batch, unit, membership), trial.note)
+            batch_failures = self._breaker.begin_batch(polled.records)
+            result = process_batch(
+                polled.records, lambda batch: self._attempt(batch, unit, membership), batch_failures.record_failure
+            )
             membership.check()
-            unit.append([*worked.outputs, *self._dead_letters(worked)])
+            unit.append([*result.outputs, *self._dead_letters(result)])
             unit.advance(polled.token, next_offsets(polled), self._gate.seq)
             unit.commit()
-        self._breaker.keep(trial)
+        self._breaker.commit(batch_failures)
         self._failures = 0
-        record_commit(self._metrics, self.service, polled.records, worked, time.perf_counter() - started)
+        record_commit(self._metrics, self.service, polled.records, result, time.perf_counter() - started)
         return len(polled.records)
 
-    def _poll(self, consumer: Consumer) -> Polled:
-        """What may be handled under the latest orders. Every record that was polled before is committed."""
+    def _poll(self, consumer: Consumer) -> PollResult:
+        """The records that may be handled under the latest orders. All records polled before must be committed."""
         wait_s = self._gate.before_poll(consumer)
         polled = self._gate.after_poll(consumer, consumer.poll(wait_s, self._max_records))
         self._tick()
         self.state, self.trouble = self._gate.state()
         return polled
 
-    def _attempt(self, batch: Sequence[Received], unit: Unit, membership: GroupMembership) -> Sequence[NewRecord]:
+    def _attempt(self, batch: Sequence[DecodedRecord], unit: Unit, membership: GroupMembership) -> Sequence[NewRecord]:
         self._tick()
         return self._caller.call(lambda: self._handler.call(batch, unit), membership.keep)
 
-    def _dead_letters(self, worked: Worked) -> list[NewRecord]:
-        """One for each failed record, except those that lie in our own dead letters already: they stay there."""
+    def _dead_letters(self, result: BatchResult) -> list[NewRecord]:
+        """One for each failed record, except records of the service's own dead-letter topic: they stay there."""
         now = datetime.now(UTC)
         own = dead_letter_topic(self.service)
-        return [dead_letter(self.service, each, now) for each in worked.failed if each.record.topic != own]
+        return [dead_letter(self.service, each, now) for each in result.failures if each.record.topic != own]
 
-    def _wait_out(self, error: TransientError | BrokerError) -> None:
+    def _back_off(self, error: TransientError | BrokerError) -> None:
         self._failures += 1
         delay_s = self._backoff.delay_s(self._failures)
         kind, cause = type(error).__name__, str(error)
         self.state, self.trouble = "backing off", cause
         self._metrics.retries_total.labels(operation=self.service, reason=kind).inc()
-        self._log.warning(
-            "waiting, then on from the committed positions", error=kind, cause=cause, delay_s=round(delay_s, 2)
-        )
-        self._rest(delay_s)
+        self._log.warning("step_failed", error=kind, cause=cause, delay_s=round(delay_s, 2))
+        self._poll_while_waiting(delay_s)
 
-    def _rest(self, delay_s: float) -> None:
-        """Wait as a member: one that is silent for long is thrown out of its group, and holds up the others' sharing.
+    def _poll_while_waiting(self, delay_s: float) -> None:
+        """Wait, and keep polling to stay a member: a silent member delays rebalances and is removed from its group.
 
-        What a poll gives nonetheless (of a partition that came just then) is polled again after the reload.
+        A poll may return records of a newly assigned partition; they are polled again after the reload.
         """
         until = time.monotonic() + delay_s
         try:
@@ -177,7 +178,7 @@ class ConsumerLoop:
                 self._gate.assign(self._consumer)
                 self._tick()
         except (TransientError, BrokerError):
-            pass  # the broker is what is away
+            pass  # the broker itself is unavailable
         self._stop.wait(max(0.0, until - time.monotonic()))
 
     def _tick(self) -> None:
@@ -185,14 +186,14 @@ class ConsumerLoop:
         self.assigned = len(self._gate.owned)
 
 
-def _calm_the_collector() -> None:
-    """A batch is many thousand live objects without a cycle: at the default threshold (700) the collector walks them
-    over and over, which was measured to cost half as much again as handling them."""
+def _tune_garbage_collector() -> None:
+    """Make garbage collections rarer. A batch is many thousand live objects without cycles, and at the default
+    threshold (700) repeated collections cost half as much time as the handling itself (measured)."""
     gc.freeze()
     gc.set_threshold(100_000, 20, 20)
 
 
-def next_offsets(polled: Polled) -> dict[TopicPartition, int]:
-    """Where to go on after these records."""
+def next_offsets(polled: PollResult) -> dict[TopicPartition, int]:
+    """The positions after these records."""
     last = {(record.topic, record.partition): record.offset for record in polled.records}
     return {TopicPartition(*tp): offset + 1 for tp, offset in last.items()}

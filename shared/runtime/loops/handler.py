@@ -1,4 +1,4 @@
-"""What a service adds to a loop: a handler for the consumer loop, a source for the poller loop."""
+"""Defines what a service plugs into a loop: a handler for the consumer loop, a source for the poller loop."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ import psycopg
 from shared.broker.contract import DatabaseUnit, NewRecord, Producer, Unit
 from shared.database.connection import DbConnection
 from shared.errors import TransientError
-from shared.records import Received
+from shared.records import DecodedRecord
 
-Handle = Callable[[Sequence[Received]], Sequence[NewRecord]]
-"""A batch in, records out. Must be safe to run twice on the same batch.
+Handle = Callable[[Sequence[DecodedRecord]], Sequence[NewRecord]]
+"""Turns a batch into output records. Must be safe to run twice on the same batch.
 
-Raises InvalidEvent when a record of the batch is wrong (the loop finds out which one by bisecting), TransientError
-when a dependency is away.
+Raises InvalidEvent when a record of the batch is invalid (the loop finds it by bisection), TransientError when a
+dependency is unavailable.
 """
 
-DatabaseHandle = Callable[[Sequence[Received], DbConnection], Sequence[NewRecord]]
-"""The same for a service whose rows must commit together with its position: the connection is inside the unit's
-transaction, and the handler neither commits nor rolls back."""
+DatabaseHandle = Callable[[Sequence[DecodedRecord], DbConnection], Sequence[NewRecord]]
+"""A handler whose rows must commit together with the positions. The connection is inside the unit's transaction; the
+handler must neither commit nor roll back."""
 
 
 @dataclass(frozen=True)
 class InUnit:
-    """A handler of records alone. Its outputs and the positions commit in one unit of the broker."""
+    """A handler that only returns records. Its outputs and the positions commit in one unit of the broker."""
 
     handle: Handle
     in_database: ClassVar[bool] = False
@@ -36,15 +36,15 @@ class InUnit:
     def unit(self, producer: Producer) -> Unit:
         return producer.unit()
 
-    def call(self, batch: Sequence[Received], _unit: Unit) -> Sequence[NewRecord]:
-        """Raises what the handler raises; then everything that the call did is undone."""
+    def call(self, batch: Sequence[DecodedRecord], _unit: Unit) -> Sequence[NewRecord]:
+        """Call the handler. If it raises, its effects are undone."""
         return self.handle(batch)
 
 
 @dataclass(frozen=True)
 class InThread(InUnit):
-    """The same, for a handler that may take longer than a group waits for its members: it runs in a worker thread
-    while the loop polls on with everything paused (slow_handler.py)."""
+    """A handler that may take longer than the group's session timeout: it runs in a worker thread while the loop
+    keeps polling with all partitions paused (slow_handler.py)."""
 
     slow: ClassVar[bool] = True
 
@@ -60,43 +60,44 @@ class InTransaction:
     def unit(self, producer: Producer) -> Unit:
         return producer.db_unit()
 
-    def call(self, batch: Sequence[Received], unit: Unit) -> Sequence[NewRecord]:
-        """As above; TransientError if the database is the cause."""
+    def call(self, batch: Sequence[DecodedRecord], unit: Unit) -> Sequence[NewRecord]:
+        """Call the handler in a savepoint. If it raises, its effects are undone. Raises TransientError if the database
+        is unavailable."""
         connection = cast("DatabaseUnit", unit).connection
         try:
-            connection.execute("SELECT")  # opens the unit's transaction, so that the next line makes a savepoint
+            connection.execute("SELECT")  # begins the unit's transaction, so that the next line creates a savepoint
             with connection.transaction():
                 return self.handle(batch, connection)
         except psycopg.Error as error:
-            if connection.closed or _may_pass(error):
-                raise TransientError(f"the database is away: {error}") from error
+            if connection.closed or _is_transient(error):
+                raise TransientError(f"the database is unavailable: {error}") from error
             raise
 
 
 Handler = InUnit | InThread | InTransaction
 
 
-def _may_pass(error: psycopg.Error) -> bool:
-    """Whether the database is the cause, not the record. A program limit (SQLSTATE class 54, e.g. a value too long for
-    an index) is an OperationalError too, but waiting does not make the value shorter."""
+def _is_transient(error: psycopg.Error) -> bool:
+    """Whether the database, not a record, is the cause. A program limit (SQLSTATE class 54, e.g. a value too long for
+    an index) is an OperationalError too, but a retry does not help."""
     operational = isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
     return operational and not (error.sqlstate or "").startswith("54")
 
 
-class Step(NamedTuple):
-    """What a poller found: records and the cursors that say how far it is, one unit."""
+class SourceStep(NamedTuple):
+    """One step of a source: records, and the cursors after them. Both are committed in one unit."""
 
     records: list[NewRecord]
     cursors: dict[str, bytes]
 
 
 class Pollable(Protocol):
-    """What the poller loop drives: a source that is asked for its next step."""
+    """A source that the poller loop asks for its next step."""
 
     def load(self, cursors: Mapping[str, bytes]) -> None:
-        """Start over from the committed cursors: at start, and after a unit failed."""
+        """Continue from the committed cursors. Called at the start and after a failed unit."""
         ...
 
-    def next(self, timeout_s: float) -> Step | None:
-        """The next step, or None when nothing is due within the timeout."""
+    def next(self, timeout_s: float) -> SourceStep | None:
+        """The next step; None if nothing is due within the timeout."""
         ...

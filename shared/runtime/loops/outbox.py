@@ -1,8 +1,8 @@
-"""The outbox: what services wrote to the database together with their rows, on its way into Kafka.
+"""Relays the outbox to Kafka: the records that services wrote to the database together with their rows.
 
-It lies in the embedded log, in the local parts of its topics. Offsets there are gapless and become visible in order,
-so "relayed up to here" is one number per partition; that number is written to Kafka in the same transaction as the
-records (topic `outbox-cursors`). A relay that dies at any moment is taken up exactly where its last transaction ended.
+The outbox consists of the local topics of the embedded log. Their offsets are gapless and become visible in order, so
+the progress of the relay is one number per partition. It is written to Kafka in the same transaction as the records
+(topic `outbox-cursors`), so a relay that crashes at any moment continues exactly after its last transaction.
 """
 
 from __future__ import annotations
@@ -14,59 +14,59 @@ from contextlib import closing
 from shared.broker.connect import connect
 from shared.broker.contract import NewRecord, Reader, Record, TopicPartition
 from shared.broker.postgres.broker import PostgresBroker
-from shared.broker.postgres.log import LOCAL
+from shared.broker.postgres.log import LOCAL_PREFIX
 from shared.runtime.exit_codes import Background
-from shared.runtime.loops.handler import Step
+from shared.runtime.loops.handler import SourceStep
 from shared.runtime.loops.poller import PollerLoop
 from shared.runtime.metrics import Metrics
 from shared.settings.sections import ServiceSettings
-from shared.topics import OUTBOX_CURSORS, WRITTEN_WITH_ROWS
+from shared.topics import OUTBOX_CURSORS, OUTBOX_TOPICS
 
 BATCH_RECORDS = 2000
 RELAY = "relay"
 
 
 class Outbox:
-    """The source that a relay drives. What is known to be in Kafka is thrown away here."""
+    """The source of a relay. Deletes the records that are in Kafka."""
 
     def __init__(self, conninfo: str) -> None:
         self._local = PostgresBroker(conninfo)
         self._reader: Reader | None = None
-        self._on_its_way: dict[TopicPartition, int] = {}
+        self._in_flight: dict[TopicPartition, int] = {}
 
     def load(self, cursors: Mapping[str, bytes]) -> None:
         self.close()
-        tps = [tp for topic in WRITTEN_WITH_ROWS for tp in self._local.partitions(LOCAL + topic)]
+        tps = [tp for topic in OUTBOX_TOPICS for tp in self._local.partitions(LOCAL_PREFIX + topic)]
         relayed = {tp: int(cursors.get(_key(tp), b"0")) for tp in tps}
-        self._local.forget(relayed)  # a relay that died may have left what it carried
+        self._local.delete_relayed(relayed)  # a crashed relay may not have deleted what it relayed
         self._reader = self._local.reader(tps)
         for tp, offset in relayed.items():
             self._reader.seek(tp, offset)
 
-    def next(self, timeout_s: float) -> Step | None:
-        """Asked for again, the step before is in Kafka."""
-        assert self._reader is not None, "load comes first"  # noqa: S101
-        if self._on_its_way:
-            self._local.forget(self._on_its_way)
-            self._on_its_way = {}
+    def next(self, timeout_s: float) -> SourceStep | None:
+        """The next step. A call implies that the previous step is in Kafka, so its records are deleted."""
+        assert self._reader is not None, "call load first"  # noqa: S101
+        if self._in_flight:
+            self._local.delete_relayed(self._in_flight)
+            self._in_flight = {}
         records = self._reader.poll(timeout_s, BATCH_RECORDS)
         if not records:
             return None
-        self._on_its_way = {TopicPartition(each.topic, each.partition): each.offset + 1 for each in records}
-        cursors = {_key(tp): str(offset).encode() for tp, offset in self._on_its_way.items()}
-        return Step([_relayed(each) for each in records], cursors)
+        self._in_flight = {TopicPartition(each.topic, each.partition): each.offset + 1 for each in records}
+        cursors = {_key(tp): str(offset).encode() for tp, offset in self._in_flight.items()}
+        return SourceStep([_kafka_record_of(each) for each in records], cursors)
 
     def close(self) -> None:
-        self._on_its_way = {}
+        self._in_flight = {}
         if self._reader is not None:
             self._reader.close()
             self._reader = None
         self._local.close()
 
 
-def relays(settings: ServiceSettings, conninfo: str, metrics: Metrics) -> list[Background]:
-    """Relaying as work beside a loop, for a broker that has an outbox: every replica that writes rows offers it, one at
-    a time does it."""
+def relay_tasks(settings: ServiceSettings, conninfo: str, metrics: Metrics) -> list[Background]:
+    """The relay as a background task, for a broker that has an outbox. It runs in every replica that writes rows; one
+    of them is active at a time."""
 
     def relay(stop: threading.Event) -> None:
         slot = f"{settings.name}-{settings.service.slot}"
@@ -79,8 +79,10 @@ def relays(settings: ServiceSettings, conninfo: str, metrics: Metrics) -> list[B
 
 
 def _key(tp: TopicPartition) -> str:
-    return f"{tp.topic.removeprefix(LOCAL)}/{tp.partition}"
+    return f"{tp.topic.removeprefix(LOCAL_PREFIX)}/{tp.partition}"
 
 
-def _relayed(record: Record) -> NewRecord:
-    return NewRecord(record.topic.removeprefix(LOCAL), record.key, record.value, record.headers, record.partition)
+def _kafka_record_of(record: Record) -> NewRecord:
+    return NewRecord(
+        record.topic.removeprefix(LOCAL_PREFIX), record.key, record.value, record.headers, record.partition
+    )

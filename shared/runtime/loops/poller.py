@@ -1,4 +1,4 @@
-"""The poller loop: ask a source for its next step, append it and its cursors in one unit. The fetcher is this."""
+"""Runs the poller loop: asks a source for its next step and appends its records and cursors in one unit."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ import structlog
 
 from shared.broker.contract import Broker, Consumer, Producer, TopicPartition
 from shared.errors import BrokerError, TransientError
-from shared.ops.orders import Doing, Orders
-from shared.runtime.control.mailbox import Steering
+from shared.ops.orders import Orders, PartitionStatus
+from shared.runtime.control.mailbox import ControlMailbox
 from shared.runtime.control.partition_gate import NO_ORDERS_POLL_S
 from shared.runtime.loops.backoff import LOOP_BACKOFF
-from shared.runtime.loops.handler import Pollable, Step
+from shared.runtime.loops.handler import Pollable, SourceStep
 from shared.runtime.metrics import Metrics
 from shared.runtime.process.watchdog import Watchdog
 
 NEXT_S = 0.5
-# How long a replica that stands by waits before it looks again whether the source is free.
+# How often a standby replica checks whether it has become the owner.
 STANDBY_S = 0.5
 
 
 class PollerLoop:
-    """Drives one source. One replica at a time: the owner of the cursor topic's partition; the others stand by.
+    """Runs one source. One replica is active: the owner of the cursor topic's partition; the others stand by.
 
-    Orders are about the topic that it writes, as if that had one partition.
+    Orders apply to the topic that it writes, as if that topic had one partition.
     """
 
     def __init__(
@@ -40,9 +40,9 @@ class PollerLoop:
         source: Pollable,
         metrics: Metrics,
         writes: str = "",
-        steering: Steering | None = None,
+        mailbox: ControlMailbox | None = None,
     ) -> None:
-        """Without `steering` nobody orders anything: it runs."""
+        """Without a control mailbox there are no orders: it runs."""
         self.service = service
         self.reads: tuple[str, ...] = (cursors,)
         self.state = "starting"
@@ -55,10 +55,10 @@ class PollerLoop:
         self._source = source
         self._metrics = metrics
         self._writes = writes
-        self._steering = steering or Steering(Orders())
+        self._mailbox = mailbox or ControlMailbox(Orders())
         self._orders = Orders()
-        # Whether it works since it owns: orders that grew old since then hold on.
-        self._began = False
+        # Whether it has started to work as the owner. From then on orders apply even if they are no longer fresh.
+        self._has_started = False
         self._failures = 0
         self._consumer: Consumer | None = None
         self._stop = threading.Event()
@@ -68,29 +68,30 @@ class PollerLoop:
         self._stop.set()
 
     def run_until(self, stop: threading.Event) -> None:
-        """`run` as work beside another loop (run.Background), watched as that one is: `stop` is the stop of both."""
+        """`run` as a background task beside another loop, with a watchdog. `stop` stops both loops."""
         self._stop = stop
         with Watchdog(self):
             self.run()
 
     def run(self) -> None:
-        """Until stopped. After any failed unit everything starts over from the committed cursors."""
+        """Run until stopped. After a failed unit, continue from the committed cursors."""
         try:
             while not self._stop.is_set():
                 try:
                     self._consumer = self._consumer or self._broker.consumer(self.service, [self._cursors], self._slot)
-                    if self._owns(self._consumer) and self._may_work(self._consumer):
-                        self._drive(self._consumer)
+                    if self._owns(self._consumer) and self._may_run(self._consumer):
+                        self._run_source(self._consumer)
                 except (TransientError, BrokerError) as error:
-                    self._began = False
-                    self._wait_out(error)
-        finally:  # also when it dies: a replica that stands by takes over at once
+                    self._has_started = False
+                    self._back_off(error)
+        finally:  # also after a crash: a standby replica takes over immediately
             if self._consumer is not None:
                 self._consumer.close()
             self.state, self.trouble = "stopped", ""
 
     def _owns(self, consumer: Consumer) -> bool:
-        """Being the owner is all that the group is for: its records are paused, `cursors` reads them whole."""
+        """Whether this replica is the owner. The group only elects the owner: its partition is paused, because
+        `Broker.cursors` reads the whole topic."""
         consumer.poll(0, 1)
         self._tick()
         owned = consumer.assignment()
@@ -98,48 +99,48 @@ class PollerLoop:
         if owned:
             consumer.pause(list(owned))
             return True
-        self._began = False
-        if self._knows_orders():
+        self._has_started = False
+        if self._refresh_orders():
             self.state, self.trouble = "standing by", ""
-            self._obey({})
-        consumer.poll(STANDBY_S, 1)  # not a sleep: who joins a group must poll to get its share
+            self._publish_status({})
+        consumer.poll(STANDBY_S, 1)  # not a sleep: a member must poll to get its partitions
         return False
 
-    def _may_work(self, consumer: Consumer) -> bool:
-        """Whether the owner is to ask its source now. Where not, the answer takes a moment, and it stays a member."""
-        if not self._knows_orders():
+    def _may_run(self, consumer: Consumer) -> bool:
+        """Whether the owner may ask its source now. If not, polls once to wait and to remain a member of the group."""
+        if not self._refresh_orders():
             consumer.poll(NO_ORDERS_POLL_S, 1)
             return False
-        self._began = True
+        self._has_started = True
         paused = self._orders.paused(self._writes)
-        self._obey({TopicPartition(self._writes, 0): Doing("paused" if paused else "running")})
+        self._publish_status({TopicPartition(self._writes, 0): PartitionStatus("paused" if paused else "running")})
         if paused:
             self.state, self.trouble = "paused", ""
             consumer.poll(STANDBY_S, 1)
         return not paused
 
-    def _knows_orders(self) -> bool:
-        """Whether what is wanted is known, and was read lately where the work begins only now."""
-        orders = self._steering.orders()
-        if orders is None or not (self._began or self._steering.is_fresh()):
-            self.state, self.trouble = "waiting for orders", "the database has not told yet what is wanted"
+    def _refresh_orders(self) -> bool:
+        """Read the orders; whether they are known, and fresh if the work has not started yet."""
+        orders = self._mailbox.orders()
+        if orders is None or not (self._has_started or self._mailbox.is_fresh()):
+            self.state, self.trouble = "waiting for orders", "the orders have not been read from the database yet"
             return False
         self._orders = orders
         return True
 
-    def _obey(self, doing: Mapping[TopicPartition, Doing]) -> None:
-        self._steering.obey(self._orders.seq, doing)
+    def _publish_status(self, statuses: Mapping[TopicPartition, PartitionStatus]) -> None:
+        self._mailbox.set_status(self._orders.seq, statuses)
         if self._writes:
             self._metrics.paused.labels(self._writes).set(self._orders.paused(self._writes))
 
-    def _drive(self, consumer: Consumer) -> None:
-        # One slot for all replicas: the new owner's producer fences a former one that still thinks it owns. Made before
-        # the cursors are read: it settles what that one left open, and only then are the cursors final. Left with any
-        # failed unit, so that the next has a new one.
+    def _run_source(self, consumer: Consumer) -> None:
+        # All replicas use one slot, so the new owner's producer fences the previous owner. It is created before the
+        # cursors are read, because it settles the previous owner's open unit, and only then are the cursors final. A
+        # failed unit leaves this block, so the next unit gets a new producer.
         with closing(self._broker.producer(f"{self.service}/{self._cursors}")) as producer:
             self._source.load(self._broker.cursors(self._cursors))
             while not self._stop.is_set() and self._owns(consumer):
-                if not self._may_work(consumer):
+                if not self._may_run(consumer):
                     continue
                 self.state, self.trouble = "running", ""
                 step = self._source.next(NEXT_S)
@@ -148,7 +149,7 @@ class PollerLoop:
                     self._commit(step, producer)
                 self._failures = 0
 
-    def _commit(self, step: Step, producer: Producer) -> None:
+    def _commit(self, step: SourceStep, producer: Producer) -> None:
         started = time.perf_counter()
         with producer.unit() as unit:
             unit.append(step.records)
@@ -164,13 +165,13 @@ class PollerLoop:
             count = sum(record.topic == topic for record in step.records)
             metrics.records_total.labels(service=self.service, topic=topic, outcome="appended").inc(count)
 
-    def _wait_out(self, error: Exception) -> None:
+    def _back_off(self, error: Exception) -> None:
         self._failures += 1
         delay_s = LOOP_BACKOFF.delay_s(self._failures)
         self.state, self.trouble = "backing off", str(error)
         self._metrics.retries_total.labels(operation=self.service, reason=type(error).__name__).inc()
-        self._log.warning("starting over from the committed cursors", error=str(error), delay_s=round(delay_s, 2))
-        self._stop.wait(delay_s)  # a few seconds at most, then the group is polled again
+        self._log.warning("step_failed", error=str(error), delay_s=round(delay_s, 2))
+        self._stop.wait(delay_s)  # short enough to remain a member without polling
 
     def _tick(self) -> None:
         self.ticked_at = time.monotonic()

@@ -9,11 +9,11 @@ from collections.abc import Callable
 from concurrent.futures import Future, wait
 from typing import Any, TypeVar
 
-# A call may take this long. After that the loop no longer ticks, and the watchdog ends the process.
+# The limit of a call. After it the loop no longer ticks, and the watchdog ends the process.
 MAX_CALL_S = 600.0
-# Most calls return within this; until then the caller only waits.
+# Most calls return within this time; until then the caller only waits.
 FIRST_WAIT_S = 0.2
-# The pause between two calls of `meanwhile`.
+# The interval between two calls of `meanwhile`.
 WAIT_S = 0.1
 
 T = TypeVar("T")
@@ -26,20 +26,21 @@ class CallerThread:
         return work()
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Does nothing."""
 
 
 class WorkerThread:
-    """Runs one call at a time, always in the same thread, because some libraries keep a thread pool for each calling
-    thread. One thread calls it. The worker is a daemon: a call that never returns does not keep the process alive."""
+    """Runs one call at a time, always in the same worker thread, because some libraries keep a thread pool for each
+    calling thread. Call it from one thread only. The worker is a daemon thread: a call that never returns does not
+    keep the process alive."""
 
     def __init__(self, name: str) -> None:
         self._calls: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def call(self, work: Callable[[], T], meanwhile: Callable[[float], None]) -> T:
-        """What `work` returns or raises. Until then `meanwhile` is called with the time taken so far (s), again and
-        again. If it raises, the call is abandoned: `work` may go on, but its result is discarded."""
+        """Returns or raises what `work` does. Meanwhile calls `meanwhile` repeatedly with the elapsed time in seconds.
+        If `meanwhile` raises, the call is abandoned: `work` may continue, but its result is discarded."""
         if not self._thread.is_alive():
             self._thread.start()
         result: Future[T] = Future()
@@ -52,7 +53,7 @@ class WorkerThread:
         return result.result()
 
     def close(self) -> None:
-        """The thread ends after its current call. Does not wait for it."""
+        """Let the thread end after its current call. Does not wait for it."""
         self._calls.put(None)
 
     def _run(self) -> None:
@@ -65,5 +66,5 @@ class WorkerThread:
 
 
 def caller(name: str, *, slow: bool) -> CallerThread | WorkerThread:
-    """Where the calls of a handler run."""
+    """The thread in which the calls of a handler run: a worker thread if it is slow, otherwise the caller's own."""
     return WorkerThread(name) if slow else CallerThread()

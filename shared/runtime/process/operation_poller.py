@@ -1,7 +1,7 @@
-"""Work beside the loop that brings operations of one kind to their end, once a second.
+"""Polls the open operations of one kind once a second, and records their progress and their end.
 
-For what a service does of its own (exports, backfills, trial messages): it looks at each open operation, says how far
-that is, and whether it is over. Jobs, which a process works off by itself, are runtime/jobs/workers.py.
+It is a background task for operations that a service carries out elsewhere (exports, backfills, test messages).
+Operations that are jobs with workers of their own are handled by runtime/jobs/workers.py.
 """
 
 from __future__ import annotations
@@ -13,75 +13,79 @@ from typing import Any, NamedTuple
 import structlog
 from psycopg.types.json import Jsonb
 
-from shared.database.connection import DbConnection, Link
+from shared.database.connection import DbConnection, ReconnectingConnection
 from shared.errors import TransientError
 from shared.ops.operations import Operation, State
-from shared.ops.tables.operations import finish, listing
+from shared.ops.tables.operations import finish, list_operations
 
-LOOK_EVERY_S = 1.0
+POLL_INTERVAL_S = 1.0
 
 log = structlog.get_logger(__name__)
 
 
-class Standing(NamedTuple):
-    """How far an operation is: what was done, from 0 to 1, and what it waits for; `ended` says how, once it is over."""
+class OperationProgress(NamedTuple):
+    """The progress of an operation, from 0 to 1, its counts, and what it waits for. `final_state` and `error` are set
+    once it is over."""
 
     counts: Mapping[str, Any]
     progress: float = 0.0
     waiting_for: str | None = None
-    ended: State | None = None
+    final_state: State | None = None
     error: str | None = None
 
 
-Look = Callable[[DbConnection, Operation], Standing | None]
-"""How an open operation stands; None where another replica knows better. Inside a transaction of its own."""
+ReadProgress = Callable[[DbConnection, Operation], OperationProgress | None]
+"""Determines the progress of an open operation; None if another replica has to report it. Each call runs inside a
+transaction of its own."""
 
 
-class Settling:
-    """Background work of a service (runtime/run.py)."""
+class OperationPoller:
+    """A background task of a service (exit_codes.Background)."""
 
-    def __init__(self, conninfo: str, service: str, kind: str, look: Look) -> None:
-        self._link = Link(conninfo, f"{service} {kind}s", autocommit=True)
+    def __init__(self, conninfo: str, service: str, kind: str, read_progress: ReadProgress) -> None:
+        self._link = ReconnectingConnection(conninfo, f"{service} {kind}s", autocommit=True)
         self._service = service
         self._kind = kind
-        self._look = look
+        self._read_progress = read_progress
 
     def __call__(self, stop: threading.Event) -> None:
         away = False
-        while not stop.wait(LOOK_EVERY_S):
+        while not stop.wait(POLL_INTERVAL_S):
             try:
-                self.settle()
+                self.poll()
                 away = False
             except TransientError as error:
                 if not away:
-                    log.warning(f"{self._kind}s wait for the database", cause=str(error))
+                    log.warning("operation_poll_failed", kind=self._kind, cause=str(error))
                 away = True
         self.close()
 
-    def settle(self) -> None:
+    def poll(self) -> None:
         with self._link.use() as connection:
-            for operation in listing(connection, self._service, kinds=[self._kind], states=["waiting", "running"]):
+            for operation in list_operations(
+                connection, self._service, kinds=[self._kind], states=["waiting", "running"]
+            ):
                 with connection.transaction():
-                    self._settle_one(connection, operation)
+                    self._update(connection, operation)
 
     def close(self) -> None:
         self._link.drop()
 
-    def _settle_one(self, connection: DbConnection, operation: Operation) -> None:
-        standing = self._look(connection, operation)
-        if standing is None:
+    def _update(self, connection: DbConnection, operation: Operation) -> None:
+        progress = self._read_progress(connection, operation)
+        if progress is None:
             return
-        if standing.ended is None:
-            _advance(connection, operation.id, standing)
+        if progress.final_state is None:
+            _store_progress(connection, operation.id, progress)
         else:
-            finish(connection, operation.id, standing.ended, standing.error, standing.counts)
+            finish(connection, operation.id, progress.final_state, progress.error, progress.counts)
 
 
-def _advance(connection: DbConnection, operation_id: str, standing: Standing) -> None:
+def _store_progress(connection: DbConnection, operation_id: str, progress: OperationProgress) -> None:
     connection.execute(
         "UPDATE ops.operations SET state = 'running', progress = %(progress)s, counts = %(counts)s,"
         " waiting_for = %(waiting_for)s, started_at = coalesce(started_at, clock_timestamp()),"
         " updated_at = clock_timestamp() WHERE id = %(id)s AND finished_at IS NULL AND (state, progress, counts,"
         " waiting_for) IS DISTINCT FROM ('running', %(progress)s, %(counts)s, %(waiting_for)s)",
-        {"id": operation_id, **standing._asdict(), "counts": Jsonb(dict(standing.counts))},
+        {"id": operation_id, **progress._asdict(), "counts": Jsonb(dict(progress.counts))},
     )

@@ -1,7 +1,7 @@
-"""The heartbeat of a replica: a row in ops.replicas that says each second how it is.
+"""Sends the heartbeat of a replica: writes its state to a row in ops.replicas every second.
 
-It has a thread and a connection of its own, so that it goes on while the loop waits; while the database is away it
-keeps trying and disturbs nobody.
+It has its own thread and connection, so that it continues while the loop waits. While the database is unavailable, it
+keeps trying.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ import psycopg
 import structlog
 from psycopg.types.json import Jsonb
 
-from shared.database.connection import Link
+from shared.database.connection import ReconnectingConnection
 from shared.errors import TransientError
 from shared.runtime.api.context import ServiceView
 from shared.runtime.metrics import Metrics
 
 INTERVAL_S = 1.0
-# A beat that is not answered within this is given up, and so is its connection; the server drops the statement too.
+# The limit of one heartbeat. After it, the statement is cancelled on the server and the connection is dropped.
 ANSWER_S = 5.0
 STOP_TIMEOUT_S = 2.0
 _UPSERT = """
@@ -38,19 +38,20 @@ ON CONFLICT (service, replica) DO UPDATE SET pid = excluded.pid, admin_url = exc
     obeyed_seq = CASE WHEN replicas.incarnation = excluded.incarnation THEN replicas.obeyed_seq END
 WHERE replicas.incarnation = excluded.incarnation OR %(first)s
 """
-# Only our own row: a successor may have taken it over while we stopped.
+# Only this process's row: a successor may have taken it over in the meantime.
 _DELETE = (
     "DELETE FROM ops.replicas WHERE service = %(service)s AND replica = %(replica)s AND incarnation = %(incarnation)s"
 )
 
 Guard = Callable[[str, Callable[[], None]], None]
-"""Calls what it is given and answers for what that raises (run.py)."""
+"""Calls a function under a name and handles the errors that it raises (run.py)."""
 
 log = structlog.get_logger(__name__)
 
 
-class Replicas:
-    """Reports a view to ops.replicas until it is left. A clean end deletes the row, another leaves it `stopped`."""
+class ReplicaHeartbeat:
+    """Reports a view to ops.replicas until its block ends. A clean end deletes the row; after `fail` its state becomes
+    `stopped`."""
 
     def __init__(
         self,
@@ -63,10 +64,10 @@ class Replicas:
         answer_s: float = ANSWER_S,
         incarnation: UUID | None = None,
     ) -> None:
-        """`incarnation`: of this process; the row speaks for the one that came last under the replica's name."""
+        """`incarnation` identifies this process. The row belongs to the newest process with the replica's name."""
         name = f"{view.status()['service']} heartbeat"
         limit = {"statement_timeout": f"{answer_s * 1000:.0f}ms"}
-        self._link = Link(conninfo, name, autocommit=True, settings=limit, answer_s=answer_s)
+        self._link = ReconnectingConnection(conninfo, name, autocommit=True, settings=limit, answer_s=answer_s)
         self._view = view
         self._admin_url = admin_url
         self._metrics = metrics
@@ -76,21 +77,21 @@ class Replicas:
         self._first = True
         self._ending = threading.Event()
         self._failed: str | None = None
-        self._thread = threading.Thread(target=guard, args=("heartbeat", self._beat), name="heartbeat", daemon=True)
+        self._thread = threading.Thread(target=guard, args=("heartbeat", self._run), name="heartbeat", daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
         return self
 
     def fail(self, cause: str) -> None:
-        """Say that the end will not be a clean one, and why."""
+        """Record that the process ends because of an error."""
         self._failed = cause
 
     def __exit__(self, *_: object) -> None:
         self._ending.set()
         self._thread.join(STOP_TIMEOUT_S)
 
-    def _beat(self) -> None:
+    def _run(self) -> None:
         reachable = True
         while True:
             ending = self._ending.is_set()
@@ -99,7 +100,7 @@ class Replicas:
                 reachable = True
             except (TransientError, psycopg.Error) as error:
                 if reachable:
-                    log.warning("heartbeat does not reach the database; trying again", cause=str(error).strip())
+                    log.warning("heartbeat_failed", cause=str(error).strip())
                 reachable = False
             if ending:
                 self._link.drop()
@@ -131,7 +132,8 @@ class Replicas:
         }
 
     def _lag_records(self) -> int | None:
-        """All that waits, also told to the metrics; None where nothing is read or nobody knows."""
+        """The number of unread records over all partitions; also sets the lag metrics. None if the service reads no
+        topic or the lag is unknown."""
         try:
             lag = self._view.lag()
         except TransientError:
@@ -145,5 +147,5 @@ class Replicas:
 
 
 def _json(detail: dict[str, Any]) -> Jsonb:
-    """Instants and paths in a detail become text."""
+    """A status detail as JSON; datetimes and paths become text."""
     return Jsonb(detail, dumps=lambda value: orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS))

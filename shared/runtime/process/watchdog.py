@@ -1,4 +1,4 @@
-"""Ends a process whose loop hangs: whoever watches the process starts it again, and the open unit never happened."""
+"""Ends a process whose loop hangs. Its supervisor restarts it, and the open unit is discarded."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Self
 
 import structlog
 
-from shared.runtime.exit_codes import DIED, Loop
+from shared.runtime.exit_codes import CRASHED, Loop
 
-# Far beyond any phase of a healthy loop: it ticks after each poll, each handled batch and each commit.
+# Far longer than any step of a healthy loop, which ticks after each poll, each handled batch and each commit.
 HUNG_S = 60.0
-# In that time it is looked at so often.
+# The number of checks in that time.
 LOOKS = 20
 
 log = structlog.get_logger(__name__)
@@ -21,8 +21,8 @@ log = structlog.get_logger(__name__)
 class Watchdog:
     """Watches a loop while its block runs.
 
-    It counts its own looks and not the clock's seconds, so that a process that was stopped and goes on is not taken for
-    one that hangs.
+    It counts its own checks instead of measuring time, so that a process that was suspended and continues does not
+    count as hung.
     """
 
     def __init__(self, loop: Loop, hung_s: float = HUNG_S) -> None:
@@ -40,10 +40,10 @@ class Watchdog:
         self._thread.join()
 
     def _watch(self) -> None:
-        seen, looks = self._loop.ticked_at, 0
+        last_tick, looks = self._loop.ticked_at, 0
         while not self._ending.wait(self._hung_s / LOOKS):
-            looks = looks + 1 if self._loop.ticked_at == seen else 0
-            seen = self._loop.ticked_at
+            looks = looks + 1 if self._loop.ticked_at == last_tick else 0
+            last_tick = self._loop.ticked_at
             if looks >= LOOKS:
-                log.error("no progress, ended; the open unit never happened", hung_s=self._hung_s)
-                os._exit(DIED)
+                log.error("loop_hung", hung_s=self._hung_s)
+                os._exit(CRASHED)

@@ -10,8 +10,8 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from headrace.audit.audit_pass import Place
-from headrace.database.access import opened
+from headrace.audit.audit_pass import AuditTarget
+from headrace.database.access import open_database
 from headrace.database.embedded import EmbeddedPostgres
 from services.fetcher.sources.yaml_file import load_source
 from shared.broker.postgres.broker import PostgresBroker
@@ -26,7 +26,7 @@ def left_behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path
     data_dir = tmp_path_factory.mktemp("audited") / "data"
     recorded = write_archive(tmp_path_factory.mktemp("recorded"))
     run_once(recorded, data_dir)
-    with opened(Settings(data_dir=data_dir)) as access:
+    with open_database(Settings(data_dir=data_dir)) as access:
         assert access.server is not None
         predict(access.server.url_with_password(), [f"boatrace:{DAYS[0]}:09:{n:02d}" for n in (1, 2, 3)])
         run_once(recorded, data_dir)
@@ -50,11 +50,11 @@ def connection(copy_url: str) -> Iterator[psycopg.Connection[tuple[object, ...]]
 
 
 @pytest.fixture
-def place(left_behind: tuple[Path, EmbeddedPostgres], copy_url: str, tmp_path: Path) -> Iterator[Place]:
+def place(left_behind: tuple[Path, EmbeddedPostgres], copy_url: str, tmp_path: Path) -> Iterator[AuditTarget]:
     """Where to look: the copy of the database, and one of the archive."""
     archive = tmp_path / "archive"
     shutil.copytree(left_behind[0] / "archive", archive)
     broker = PostgresBroker(copy_url)
     with psycopg.connect(copy_url, autocommit=True) as connected:
-        yield Place(connected, broker, archive, {"boatrace": load_source("boatrace")})
+        yield AuditTarget(connected, broker, archive, {"boatrace": load_source("boatrace")})
     broker.close()

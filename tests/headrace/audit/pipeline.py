@@ -8,7 +8,7 @@ from uuid import uuid5
 
 import psycopg
 
-from headrace.audit.audit_pass import Look, Place, audit
+from headrace.audit.audit_pass import AuditResult, AuditTarget, run_audit
 from headrace.audit.window import AuditWindow
 from shared.broker.contract import NewRecord, Record
 from shared.broker.postgres.broker import PostgresBroker
@@ -21,17 +21,17 @@ Connection = psycopg.Connection[Any]
 EVERYTHING = AuditWindow()
 
 
-def findings(place: Place, window: AuditWindow = EVERYTHING) -> set[tuple[str, str]]:
+def findings(place: AuditTarget, window: AuditWindow = EVERYTHING) -> set[tuple[str, str]]:
     """What is wrong and where."""
     return {(each.kind, each.where) for each in look_twice(place, window).findings}
 
 
-def look_twice(place: Place, window: AuditWindow = EVERYTHING) -> Look:
+def look_twice(place: AuditTarget, window: AuditWindow = EVERYTHING) -> AuditResult:
     """Nothing moves here, so the second look need not wait."""
-    return audit(place, window, second_look_s=0)
+    return run_audit(place, window, second_pass_delay_s=0)
 
 
-def counts(look: Look) -> dict[str, int]:
+def counts(look: AuditResult) -> dict[str, int]:
     found: dict[str, int] = {}
     for _, fate in look.fates.values():
         found[fate.class_] = found.get(fate.class_, 0) + 1

@@ -9,11 +9,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.audit.accounting import CLASSES, Death, Finding, RecordEvidence, books_of, confirmed, fate
+from headrace.audit.accounting import (
+    CLASSES,
+    DeadLetterEvidence,
+    Finding,
+    RecordEvidence,
+    confirmed_findings,
+    count_fates,
+    decide_fate,
+)
 
 pytestmark = pytest.mark.slow
-DEATH = Death("cleaner", "cleaner.dlq/0/1", "InvalidEvent: no date")
-LOADER_DEATH = Death("loader", "loader.dlq/0/1", "InvalidEvent: too long")
+DEATH = DeadLetterEvidence("cleaner", "cleaner.dlq/0/1", "InvalidEvent: no date")
+LOADER_DEATH = DeadLetterEvidence("loader", "loader.dlq/0/1", "InvalidEvent: too long")
 WHOLE = RecordEvidence(
     "id",
     "s:2026-01-31:01:01",
@@ -33,16 +41,16 @@ WAYS = {
     "superseded": [replace(WHOLE, rows="superseded")],
     "parked": [replace(CLEANED, parked=True)],
     "dead": [
-        replace(FETCHED, dead=(DEATH,)),
-        replace(CLEANED, dead=(LOADER_DEATH,)),
-        replace(FETCHED, raw=None, rejected=True, dead=(DEATH,)),
+        replace(FETCHED, dead_letters=(DEATH,)),
+        replace(CLEANED, dead_letters=(LOADER_DEATH,)),
+        replace(FETCHED, raw=None, rejected=True, dead_letters=(DEATH,)),
     ],
-    "filtered": [replace(FETCHED, says_nothing="nothing"), replace(CLEANED, says_nothing="no result yet")],
+    "filtered": [replace(FETCHED, filter_reason="nothing"), replace(CLEANED, filter_reason="no result yet")],
     "in flight": [
         replace(FETCHED, raw_passed=False),
         replace(CLEANED, clean_passed=False),
-        replace(FETCHED, dead=(DEATH,), retrying="cleaner.retry/0/4"),
-        replace(CLEANED, dead=(LOADER_DEATH,), retrying="loader.retry/0/4"),
+        replace(FETCHED, dead_letters=(DEATH,), retry_place="cleaner.retry/0/4"),
+        replace(CLEANED, dead_letters=(LOADER_DEATH,), retry_place="loader.retry/0/4"),
     ],
 }
 JOURNEYS = [(class_, each) for class_, ways in WAYS.items() for each in ways]
@@ -61,9 +69,9 @@ evidence = st.builds(
     clean_passed=st.booleans(),
     rows=st.sampled_from([None, "loaded", "superseded"]),
     parked=st.booleans(),
-    retrying=st.sampled_from([None, "loader.retry/0/1"]),
+    retry_place=st.sampled_from([None, "loader.retry/0/1"]),
     dead=st.sampled_from([(), (DEATH,), (DEATH, LOADER_DEATH)]),
-    says_nothing=st.sampled_from([None, "nothing"]),
+    filter_reason=st.sampled_from([None, "nothing"]),
 )
 
 
@@ -71,7 +79,7 @@ evidence = st.builds(
 def test_what_was_not_lost_has_the_fate_it_met(journey: tuple[str, RecordEvidence]) -> None:
     class_, found = journey
 
-    assert fate(found).class_ == class_
+    assert decide_fate(found).class_ == class_
 
 
 @given(journeys, st.sampled_from(["raw", "clean", "rows"]))
@@ -80,10 +88,10 @@ def test_what_is_taken_out_of_a_place_is_missing_before_it(journey: tuple[str, R
     class_, found = journey
     if getattr(found, place) is None:
         return
-    excused = found.parked or found.dead or found.says_nothing or (place == "clean" and class_ == "in flight")
+    excused = found.parked or found.dead_letters or found.filter_reason or (place == "clean" and class_ == "in flight")
     robbed: dict[str, Any] = {place: None}
 
-    entry = fate(replace(found, **robbed))
+    entry = decide_fate(replace(found, **robbed))
 
     if place == "raw" or not excused:
         assert entry.is_missing
@@ -98,12 +106,12 @@ def test_what_retention_took_is_not_missing(journey: tuple[str, RecordEvidence],
 
     later = replace(found, raw=None, clean=None, raw_due=False, clean_due=False, archived=archived)
 
-    assert fate(later).class_ == class_
+    assert decide_fate(later).class_ == class_
 
 
 @given(st.lists(evidence, max_size=50))
 def test_the_books_close_whatever_was_found(found: list[RecordEvidence]) -> None:
-    books = books_of(map(fate, found))
+    books = count_fates(map(decide_fate, found))
 
     assert (books.fetched, books.difference) == (len(found), 0)
     assert set(books.counts) <= set(CLASSES)
@@ -114,6 +122,6 @@ def test_only_what_two_looks_saw_is_so(first: list[tuple[str, str]], second: lis
     seen = [Finding("missing", subject, where, detail="then") for subject, where in first]
     again = [Finding("missing", subject, "x", detail="now") for subject in second]
 
-    found = confirmed(seen, again)
+    found = confirmed_findings(seen, again)
 
     assert found == [each for each in again if (each.subject, "x") in first]

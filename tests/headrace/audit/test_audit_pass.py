@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from headrace.audit.audit_pass import Place
+from headrace.audit.audit_pass import AuditTarget
 from headrace.audit.window import AuditWindow
 from shared.topics import CLEAN, LOADED, PREDICTIONS, RAW
 from tests.headrace.audit.pipeline import batches, counts, doubled, edit, findings, ids_in, look_twice, predict, without
@@ -28,7 +28,7 @@ def fact_id(connection: Connection, kind: str = "observed") -> str:
     return str(event_id)
 
 
-def test_a_run_that_lost_nothing_has_nothing_to_tell(place: Place) -> None:
+def test_a_run_that_lost_nothing_has_nothing_to_tell(place: AuditTarget) -> None:
     look = look_twice(place)
 
     assert look.findings == []
@@ -46,7 +46,7 @@ def test_a_run_that_lost_nothing_has_nothing_to_tell(place: Place) -> None:
     [(RAW, "archive -> raw-events"), (CLEAN, "raw-events -> clean-events"), (LOADED, "facts -> loaded-events")],
 )
 def test_a_record_taken_out_of_a_topic_is_missing_there(
-    place: Place, connection: Connection, topic: str, hop: str
+    place: AuditTarget, connection: Connection, topic: str, hop: str
 ) -> None:
     event_id = fact_id(connection)
 
@@ -57,7 +57,9 @@ def test_a_record_taken_out_of_a_topic_is_missing_there(
     assert [each.subject for each in found if each.kind == "missing"] == [event_id]
 
 
-def test_a_whole_batch_taken_out_of_the_log_is_missing_record_by_record(place: Place, connection: Connection) -> None:
+def test_a_whole_batch_taken_out_of_the_log_is_missing_record_by_record(
+    place: AuditTarget, connection: Connection
+) -> None:
     key, records = batches(connection, CLEAN)[0]
 
     connection.execute("DELETE FROM broker.log WHERE (topic_id, p, base_off) = (%s, %s, %s)", key)
@@ -67,13 +69,15 @@ def test_a_whole_batch_taken_out_of_the_log_is_missing_record_by_record(place: P
 
 
 @pytest.mark.parametrize("topic", [RAW, CLEAN, LOADED])
-def test_a_record_that_is_there_twice_is_told(place: Place, connection: Connection, topic: str) -> None:
+def test_a_record_that_is_there_twice_is_told(place: AuditTarget, connection: Connection, topic: str) -> None:
     edit(connection, topic, doubled(fact_id(connection)))
 
     assert findings(place) == {("twice", topic)}
 
 
-def test_a_version_taken_out_of_the_table_is_missing_behind_clean_events(place: Place, connection: Connection) -> None:
+def test_a_version_taken_out_of_the_table_is_missing_behind_clean_events(
+    place: AuditTarget, connection: Connection
+) -> None:
     event_id = fact_id(connection)
 
     connection.execute("DELETE FROM facts.versions WHERE record_id = %s", (event_id,))
@@ -85,7 +89,7 @@ def test_a_version_taken_out_of_the_table_is_missing_behind_clean_events(place: 
     assert {each.where for each in found if each.kind == "rows differ"} == {"facts.events", "facts.observations"}
 
 
-def test_a_version_that_is_there_twice_is_told(place: Place, connection: Connection) -> None:
+def test_a_version_that_is_there_twice_is_told(place: AuditTarget, connection: Connection) -> None:
     connection.execute(
         "INSERT INTO facts.versions (event_id, kind, version, known_at, revision, record_id, body, told)"
         " SELECT event_id, kind, version + 1, known_at, revision, record_id, body, told FROM facts.versions"
@@ -97,7 +101,9 @@ def test_a_version_that_is_there_twice_is_told(place: Place, connection: Connect
 
 
 @pytest.mark.parametrize("table", ROW_TABLES)
-def test_a_row_taken_out_of_a_table_differs_from_the_versions(place: Place, connection: Connection, table: str) -> None:
+def test_a_row_taken_out_of_a_table_differs_from_the_versions(
+    place: AuditTarget, connection: Connection, table: str
+) -> None:
     connection.execute(
         f"DELETE FROM facts.{table} WHERE ctid = (SELECT ctid FROM facts.{table} ORDER BY event_id LIMIT 1)"
     )
@@ -114,7 +120,9 @@ def test_a_row_taken_out_of_a_table_differs_from_the_versions(place: Place, conn
         "UPDATE facts.transactions SET amount = amount + 10",
     ],
 )
-def test_a_row_that_was_changed_differs_from_the_versions(place: Place, connection: Connection, change: str) -> None:
+def test_a_row_that_was_changed_differs_from_the_versions(
+    place: AuditTarget, connection: Connection, change: str
+) -> None:
     event = connection.execute("SELECT min(id) FROM facts.events").fetchone()
     key = "id" if "facts.events" in change else "event_id"
 
@@ -123,13 +131,13 @@ def test_a_row_that_was_changed_differs_from_the_versions(place: Place, connecti
     assert findings(place) == {("rows differ", change.split()[1])}
 
 
-def test_base_data_that_was_changed_is_missing_behind_clean_events(place: Place, connection: Connection) -> None:
+def test_base_data_that_was_changed_is_missing_behind_clean_events(place: AuditTarget, connection: Connection) -> None:
     connection.execute("UPDATE facts.venues SET name = 'elsewhere' WHERE code = '9'")
 
     assert findings(place) == {("missing", "clean-events -> facts")}
 
 
-def test_a_prediction_without_its_row_is_missing(place: Place, connection: Connection) -> None:
+def test_a_prediction_without_its_row_is_missing(place: AuditTarget, connection: Connection) -> None:
     connection.execute(
         "DELETE FROM facts.predictions WHERE record_id = (SELECT min(record_id::text)::uuid FROM facts.predictions)"
     )
@@ -137,13 +145,13 @@ def test_a_prediction_without_its_row_is_missing(place: Place, connection: Conne
     assert findings(place) == {("missing", "predictions -> facts")}
 
 
-def test_a_prediction_taken_out_of_the_topic_is_missing_there(place: Place, connection: Connection) -> None:
+def test_a_prediction_taken_out_of_the_topic_is_missing_there(place: AuditTarget, connection: Connection) -> None:
     edit(connection, PREDICTIONS, without(ids_in(connection, PREDICTIONS)[0]))
 
     assert findings(place) == {("missing", "predictor -> predictions"), ("hole", PREDICTIONS)}
 
 
-def test_a_prediction_that_was_not_read_yet_is_in_flight(place: Place, copy_url: str) -> None:
+def test_a_prediction_that_was_not_read_yet_is_in_flight(place: AuditTarget, copy_url: str) -> None:
     predict(copy_url, [f"boatrace:{DAYS[0]}:09:04"])
 
     look = look_twice(place)
@@ -152,7 +160,7 @@ def test_a_prediction_that_was_not_read_yet_is_in_flight(place: Place, copy_url:
     assert look.hops["predictions -> facts"].in_flight == 1
 
 
-def test_a_document_taken_out_of_the_archive_is_told(place: Place) -> None:
+def test_a_document_taken_out_of_the_archive_is_told(place: AuditTarget) -> None:
     assert place.archive is not None
     document = next(place.archive.glob("*/*.zst"))
 
@@ -161,13 +169,15 @@ def test_a_document_taken_out_of_the_archive_is_told(place: Place) -> None:
     assert findings(place) == {("unarchived", "archive")}
 
 
-def test_without_the_archive_what_is_loaded_still_misses_its_raw_record(place: Place, connection: Connection) -> None:
+def test_without_the_archive_what_is_loaded_still_misses_its_raw_record(
+    place: AuditTarget, connection: Connection
+) -> None:
     edit(connection, RAW, without(fact_id(connection)))
 
     assert ("missing", "the source -> raw-events") in findings(replace(place, archive=None))
 
 
-def test_what_lies_beyond_a_position_is_in_flight(place: Place, connection: Connection) -> None:
+def test_what_lies_beyond_a_position_is_in_flight(place: AuditTarget, connection: Connection) -> None:
     connection.execute("UPDATE broker.positions SET next_off = 0 WHERE grp = 'loader'")
     connection.execute("TRUNCATE facts.versions, facts.events, facts.sessions CASCADE")
 
@@ -177,7 +187,7 @@ def test_what_lies_beyond_a_position_is_in_flight(place: Place, connection: Conn
 
 
 def test_what_stopped_in_the_cleaner_without_a_reason_is_missing_behind_raw_events(
-    place: Place, connection: Connection
+    place: AuditTarget, connection: Connection
 ) -> None:
     event_id = fact_id(connection, "settled")
     edit(connection, CLEAN, without(event_id))
@@ -188,7 +198,7 @@ def test_what_stopped_in_the_cleaner_without_a_reason_is_missing_behind_raw_even
     assert [(each.subject, each.where) for each in found] == [(event_id, "raw-events -> clean-events")]
 
 
-def test_days_are_the_events_own(place: Place, connection: Connection) -> None:
+def test_days_are_the_events_own(place: AuditTarget, connection: Connection) -> None:
     (key,) = connection.execute(
         "SELECT e.event_key FROM facts.versions v JOIN facts.events e ON e.id = v.event_id WHERE v.record_id = %s",
         (fact_id(connection),),
@@ -204,7 +214,7 @@ def test_days_are_the_events_own(place: Place, connection: Connection) -> None:
     assert findings(place, AuditWindow(first=day, last=day)) == {("missing", "raw-events -> clean-events")}
 
 
-def test_a_time_is_that_of_fetching(place: Place, connection: Connection) -> None:
+def test_a_time_is_that_of_fetching(place: AuditTarget, connection: Connection) -> None:
     now = datetime.now(UTC)
     earlier, later = (int((now + timedelta(hours=hours)).timestamp() * 1000) for hours in (-1, 1))
     edit(connection, CLEAN, without(fact_id(connection)))
@@ -217,7 +227,7 @@ def test_a_time_is_that_of_fetching(place: Place, connection: Connection) -> Non
     assert [each.where for each in everything.findings] == ["raw-events -> clean-events"]
 
 
-def test_what_retention_threw_away_is_not_missing(place: Place, connection: Connection) -> None:
+def test_what_retention_threw_away_is_not_missing(place: AuditTarget, connection: Connection) -> None:
     for topic in (RAW, CLEAN, LOADED):
         connection.execute(
             "WITH topic AS (SELECT id FROM broker.topics WHERE name = %s), gone AS (DELETE FROM broker.log"

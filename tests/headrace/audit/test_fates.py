@@ -13,8 +13,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from headrace.audit.audit_pass import Place
-from headrace.database.access import opened
+from headrace.audit.audit_pass import AuditTarget
+from headrace.database.access import open_database
 from services.fetcher.sources.yaml_file import load_source
 from shared.broker.postgres.broker import PostgresBroker
 from shared.settings.sections import Settings
@@ -49,7 +49,7 @@ def break_results(results: list[dict[str, Any]]) -> None:
 
 
 @pytest.fixture(scope="module")
-def met(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+def met(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AuditTarget]:
     archive = write_archive(tmp_path_factory.mktemp("recorded"))
     document(archive, "programs", BARE).unlink()
     rewrite(archive, "previews", lambda previews: blank(previews[0]))
@@ -57,14 +57,14 @@ def met(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     data_dir = tmp_path_factory.mktemp("met") / "data"
     run_once(archive, data_dir)
     with (
-        opened(Settings(data_dir=data_dir)) as access,
+        open_database(Settings(data_dir=data_dir)) as access,
         access.connect() as connection,
         closing(PostgresBroker(access.owner().conninfo())) as broker,
     ):
-        yield Place(connection, broker, data_dir / "archive", {"boatrace": load_source("boatrace")})
+        yield AuditTarget(connection, broker, data_dir / "archive", {"boatrace": load_source("boatrace")})
 
 
-def test_each_has_the_fate_it_met_and_the_sums_close(met: Place) -> None:
+def test_each_has_the_fate_it_met_and_the_sums_close(met: AuditTarget) -> None:
     look = look_twice(met)
 
     assert look.findings == []
@@ -76,7 +76,7 @@ def test_each_has_the_fate_it_met_and_the_sums_close(met: Place) -> None:
     assert [fate.why for _, fate in look.fates.values() if fate.class_ == "filtered"] == ["nothing observed yet"]
 
 
-def test_what_is_taken_out_of_its_place_is_missing_there(met: Place) -> None:
+def test_what_is_taken_out_of_its_place_is_missing_there(met: AuditTarget) -> None:
     """Last in this module: it damages the run."""
     connection: psycopg.Connection[Any] = met.connection
     fetcher, cleaner = dead_letter_topic("fetcher"), dead_letter_topic("cleaner")

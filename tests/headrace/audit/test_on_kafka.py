@@ -9,11 +9,11 @@ from uuid import UUID
 
 import pytest
 
-from headrace.audit.audit_pass import Place
-from headrace.database.access import opened
+from headrace.audit.audit_pass import AuditTarget
+from headrace.database.access import open_database
 from services.fetcher.sources.yaml_file import load_source
 from shared.broker.contract import Broker, NewRecord
-from shared.broker.counting.read_range import sweep
+from shared.broker.counting.read_range import read_range
 from shared.broker.kafka.broker import KafkaBroker
 from shared.errors import ConfigError
 from shared.runtime.loops.consumer import next_offsets
@@ -30,7 +30,7 @@ DROPPED = UUID(int=5)
 
 
 @pytest.fixture
-def place(kafka: KafkaInUse, tmp_path: Path) -> Iterator[Place]:
+def place(kafka: KafkaInUse, tmp_path: Path) -> Iterator[AuditTarget]:
     url = f"kafka://{kafka.bootstrap}"
     with kafka.empty():
         with closing(KafkaBroker(url, KafkaSettings(), "")) as broker:
@@ -41,14 +41,14 @@ def place(kafka: KafkaInUse, tmp_path: Path) -> Iterator[Place]:
             else:
                 pytest.skip(f"the Kafka at {kafka.bootstrap} has the topic {RAW}: set HEADRACE_KAFKA to one without")
         run_once(write_archive(tmp_path / "recorded"), tmp_path / "data", "--broker", url)
-        with opened(Settings(data_dir=tmp_path / "data")) as access, access.connect() as connection:
+        with open_database(Settings(data_dir=tmp_path / "data")) as access, access.connect() as connection:
             conninfo = access.owner().conninfo()
             with closing(KafkaBroker(url, KafkaSettings(), conninfo)) as broker:
                 sources = {"boatrace": load_source("boatrace")}
-                yield Place(connection, broker, tmp_path / "data" / "archive", sources)
+                yield AuditTarget(connection, broker, tmp_path / "data" / "archive", sources)
 
 
-def test_what_a_cleaner_dropped_is_missing_behind_raw_events(place: Place) -> None:
+def test_what_a_cleaner_dropped_is_missing_behind_raw_events(place: AuditTarget) -> None:
     whole = look_twice(place)
     assert (whole.findings, counts(whole)) == ([], {"loaded": ALL})
 
@@ -67,7 +67,7 @@ def _append_another(broker: Broker) -> None:
     """A record like one that is there, of another id."""
     tps = broker.partitions(RAW)
     begins, ends = broker.begin_offsets(tps), broker.end_offsets(tps)
-    batches = sweep(broker, {tp: (begins[tp], ends[tp]) for tp in tps})
+    batches = read_range(broker, {tp: (begins[tp], ends[tp]) for tp in tps})
     like = next(record for batch in batches for record in batch if b"reference" not in record.key)
     batches.close()
     headers = {**like.headers, "event_id": str(DROPPED).encode()}

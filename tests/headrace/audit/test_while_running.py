@@ -18,15 +18,15 @@ import psycopg
 import pytest
 
 from headrace.audit.accounting import Finding
-from headrace.audit.audit_pass import Look, Place, audit
+from headrace.audit.audit_pass import AuditResult, AuditTarget, run_audit
 from headrace.audit.window import AuditWindow
 from headrace.database.embedded import EmbeddedPostgres
 from services.fetcher.sources.yaml_file import load_source
 from shared.broker.postgres.broker import PostgresBroker
 from shared.errors import HeadraceError
 from simulator.publisher import Publisher
-from simulator.season import Plan, Season
-from simulator.stages import Pace
+from simulator.season import SeasonPlan, SimulatedSeason
+from simulator.stages import PublicationSchedule
 from tests.headrace.audit.pipeline import counts
 from tests.headrace.runs import FEEDS, document, logs, pid_of
 
@@ -44,7 +44,10 @@ KILLED = ("fetcher", "cleaner", "loader")
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("recorded")
-    publisher = Publisher(Season(Plan(first_date=FIRST, days=DAYS, venues=VENUES, races_per_venue=12)), Pace())
+    publisher = Publisher(
+        SimulatedSeason(SeasonPlan(first_date=FIRST, days=DAYS, venues=VENUES, races_per_venue=12)),
+        PublicationSchedule(),
+    )
     later = datetime.combine(FIRST, datetime.min.time(), UTC) + timedelta(days=DAYS + 3)
     for day in (FIRST + timedelta(days=number) for number in range(DAYS)):
         for feed in FEEDS:
@@ -101,17 +104,17 @@ def test_nothing_is_called_lost_while_services_work_and_are_killed(
     assert sum(counts(look).values()) <= FACTS + BASE_TABLES
 
 
-def _look(data_dir: Path) -> Look | None:
+def _look(data_dir: Path) -> AuditResult | None:
     """None while there is no database yet, or none any more."""
     server = EmbeddedPostgres(data_dir)
-    if not server.password_file("headrace_owner").exists() or not server.answers():
+    if not server.password_file("headrace_owner").exists() or not server.accepts_connections():
         return None
     url = server.url_with_password()
     broker = PostgresBroker(url)
     try:
         with psycopg.connect(url, autocommit=True) as connection:
-            place = Place(connection, broker, data_dir / "archive", {"boatrace": load_source("boatrace")})
-            return audit(place, AuditWindow(), second_look_s=0.5)
+            place = AuditTarget(connection, broker, data_dir / "archive", {"boatrace": load_source("boatrace")})
+            return run_audit(place, AuditWindow(), second_pass_delay_s=0.5)
     except (psycopg.Error, HeadraceError):  # it is being made, or stopped
         return None
     finally:

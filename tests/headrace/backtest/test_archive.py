@@ -14,9 +14,9 @@ import pytest
 from headrace.backtest.archive import read_archive, recorded_days
 from services.cleaner.handle import Cleaner
 from services.fetcher.capture import Capture
-from services.fetcher.planning.windows import Due, windows_between
+from services.fetcher.planning.windows import DueWindow, windows_between
 from services.fetcher.sources.documents import Document
-from services.fetcher.sources.recorded_files import ArchiveSource
+from services.fetcher.sources.recorded_files import RecordedFileSource
 from services.fetcher.sources.yaml_file import load_source
 from services.loader.load import Loader
 from services.predictor.data.events import EventFacts
@@ -26,11 +26,11 @@ from services.predictor.storage.postgres_facts import read_events, read_settled
 from shared.broker.contract import NewRecord, Record
 from shared.clock import SystemClock
 from shared.errors import ConfigError
-from shared.records import Received, decode
+from shared.records import DecodedRecord, decode
 from shared.runtime.metrics import Metrics
 from simulator.documents import FEEDS, document, final_stage
-from simulator.rates import Rates
-from simulator.season import Plan, Season
+from simulator.rates import AnomalyRates
+from simulator.season import SeasonPlan, SimulatedSeason
 from tests.recorded_days import directory
 from tests.services.cleaner.made import blank_result, card, preview, preview_boat, result, result_boat
 from tests.services.fetcher.made import body, record_file
@@ -202,7 +202,7 @@ def test_days_without_a_file_are_told_by_name(archive: Path) -> None:
 
     assert len(found) == 2
     assert problems == ["days that have a file: 2 of 6; none for 2025-05-05, 2025-05-07 to 2025-05-08, 2025-05-10"]
-    with pytest.raises(ConfigError, match="no such day"):
+    with pytest.raises(ConfigError, match="has no file of these days"):
         read(archive, [], DAY + timedelta(days=1), DAY + timedelta(days=2))
 
 
@@ -221,7 +221,7 @@ def test_a_result_of_an_event_on_no_card_is_told_and_left_out(archive: Path) -> 
     problems: list[str] = []
 
     assert [event.number for event in read(archive, problems)] == [4]
-    assert problems == ["boatrace:2025-05-06:07:09: left out, it is on no card"]
+    assert problems == ["boatrace:2025-05-06:07:09: skipped, because it is on no card"]
 
 
 def test_a_folder_without_the_layout_is_refused_with_what_was_expected(tmp_path: Path) -> None:
@@ -232,18 +232,18 @@ def test_a_folder_without_the_layout_is_refused_with_what_was_expected(tmp_path:
 def replay(connection: Connection, folder: Path) -> None:
     """The folder through the real cleaner and the real loader."""
     source, clock = load_source("boatrace"), SystemClock()
-    recorded = ArchiveSource(source, folder, clock)
+    recorded = RecordedFileSource(source, folder, clock)
     captures = {feed.name: Capture(source, feed) for feed in source.feeds}
     cleaner, loader = Cleaner(lambda reason: None), Loader(clock, Metrics())
-    for window in windows_between(*recorded.days(), [feed.name for feed in source.feeds]):
-        found = recorded.fetch(Due(window, historical=True), None)
+    for window in windows_between(*recorded.day_range(), [feed.name for feed in source.feeds]):
+        found = recorded.fetch(DueWindow(window, historical=True), None)
         if isinstance(found, Document):
             raw = received(captures[window.feed](found, {}).records)
             with connection.transaction():
                 loader.handle(received(cleaner.handle(raw)), connection)
 
 
-def received(records: list[NewRecord]) -> list[Received]:
+def received(records: list[NewRecord]) -> list[DecodedRecord]:
     return [decode(Record(new.topic, 0, 0, 0, new.key, new.value, new.headers)) for new in records]
 
 
@@ -258,7 +258,7 @@ def assert_equal(connection: Connection, folder: Path) -> list[EventFacts]:
 
 def test_an_odd_season_in_a_folder_reads_as_it_does_from_the_tables(database: Connection, tmp_path: Path) -> None:
     """At many times the real rates of false starts, cancellations, missing weather and half-published pages."""
-    season = Season(Plan(seed=5, days=6, rates=Rates().times(25.0)))
+    season = SimulatedSeason(SeasonPlan(seed=5, days=6, rates=AnomalyRates().multiplied_by(25.0)))
     for offset in range(6):
         day = season.plan.first_date + timedelta(days=offset)
         for feed in FEEDS:

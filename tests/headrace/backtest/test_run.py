@@ -15,20 +15,20 @@ from typing import Any
 
 import pytest
 
-from headrace.backtest.report import Report
-from headrace.backtest.request import Wish
-from headrace.backtest.run import backtest
+from headrace.backtest.report import BacktestReport
+from headrace.backtest.request import BacktestRequest
+from headrace.backtest.run import run_backtest
 from headrace.cli import command
 from services.predictor.backtest.walk_forward import COLUMNS, Spans
 from services.predictor.learners.boosting.fit import BoostingOptions
-from services.predictor.learners.network.fit import Plan as NetworkPlan
+from services.predictor.learners.network.fit import OptimizerConfig as NetworkPlan
 from services.predictor.policy.comparison import AGENT
 from services.predictor.policy.evaluate import EVERY_EVENT
-from services.predictor.policy.hyperparameters import Learning
-from services.predictor.training.hyperparameters import Training
+from services.predictor.policy.hyperparameters import DqnConfig
+from services.predictor.training.hyperparameters import EnsembleConfig
 from shared.errors import ConfigError
 from simulator.documents import FEEDS, document, final_stage
-from simulator.season import Plan, Season
+from simulator.season import SeasonPlan, SimulatedSeason
 from tests.services.fetcher.made import record_file
 
 pytestmark = pytest.mark.slow
@@ -38,7 +38,7 @@ SPANS = Spans(
 )
 TURN = FIRST + timedelta(days=12)
 """The day in the test span on which the future begins to differ."""
-TINY = Training(
+TINY = EnsembleConfig(
     networks=1,
     card_trees=1,
     observation_trees=1,
@@ -46,8 +46,8 @@ TINY = Training(
     width=16,
     dropout=0.1,
     network=NetworkPlan(epochs=1, batch=64),
-    boosting=BoostingOptions(leaves=4, least_rows_in_leaf=20, most_trees=8, patience_trees=4),
-    policy=Learning(market_epochs=1, epochs=1),
+    boosting=BoostingOptions(leaves=4, min_rows_in_leaf=20, max_trees=8, patience_trees=4),
+    policy=DqnConfig(market_epochs=1, epochs=1),
     policy_members=1,
 )
 Key = tuple[str, int, int]
@@ -55,7 +55,7 @@ Key = tuple[str, int, int]
 
 def season(folder: Path, seed: int, first: date = FIRST, days: int = 15) -> None:
     """Two venues, twelve events a day at each."""
-    made = Season(Plan(seed=seed, first_date=FIRST, days=15, venues=(3, 9)))
+    made = SimulatedSeason(SeasonPlan(seed=seed, first_date=FIRST, days=15, venues=(3, 9)))
     for day in (first + timedelta(days=offset) for offset in range(days)):
         for feed in FEEDS:
             record_file(
@@ -84,8 +84,8 @@ def places(race: dict[str, Any]) -> list[int | None]:
     return [boat["racer_place_number"] for boat in race["boats"]]
 
 
-def wish(archive: Path, place: Path, name: str) -> Wish:
-    return Wish(
+def wish(archive: Path, place: Path, name: str) -> BacktestRequest:
+    return BacktestRequest(
         spans=SPANS,
         archive=archive,
         out=place / f"{name}.csv",
@@ -113,7 +113,7 @@ def rows_of(file: Path) -> dict[Key, list[str]]:
 class Done:
     archive: Path
     out: Path
-    report: Report
+    report: BacktestReport
     place: Path
     said: list[str]
 
@@ -128,7 +128,7 @@ def odd(tmp_path_factory: pytest.TempPathFactory) -> Done:
     change(archive, "previews", SPANS.test_from, lambda found: found[:2] + found[3:])
     said: list[str] = []
     asked = replace(wish(archive, place, "odd"), ablation=True, references=True, save_model=True)
-    return Done(archive, asked.out, backtest(asked, said.append), place, said)
+    return Done(archive, asked.out, run_backtest(asked, said.append), place, said)
 
 
 def odd_results(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -235,7 +235,7 @@ def test_the_text_says_what_a_policy_is_and_how_often_it_abstained(odd: Done) ->
     assert "no claim of profit" in text
     every = next(row for row in odd.report.policy if row.policy == AGENT and row.on == EVERY_EVENT)
     assert f"of {every.bets} events and abstained on" in text
-    assert "History is worth" in text
+    assert "History features are worth" in text
 
 
 def test_pictures_lie_beside_the_file(odd: Done) -> None:
@@ -284,14 +284,14 @@ def test_the_model_that_was_kept_tells_the_same_again(odd: Done, capfd: pytest.C
     written = capfd.readouterr()
     assert (code, out.read_bytes()) == (0, odd.out.read_bytes())
     assert json.loads(written.out)["coverage"]["told"] == odd.report.coverage["told"]
-    assert "the test span is told: " in written.err
+    assert "test span predicted: " in written.err
 
 
 def test_a_policy_can_be_asked_what_it_would_back_if_it_had_to(odd: Done) -> None:
     [kept] = [line for line in odd.said if line.startswith("saved as ")]
     asked = replace(wish(odd.archive, odd.place, "every"), model=kept.split()[2].rstrip(","), bet_on_every_event=True)
 
-    backtest(asked, lambda _: None)
+    run_backtest(asked, lambda _: None)
 
     own, every = rows_of(odd.out), rows_of(asked.out)
     assert all([line[-1] for line in lines].count("1") == 1 for lines in every.values())
@@ -323,7 +323,7 @@ def test_the_future_changes_nothing_of_what_was_told_before(tmp_path: Path) -> N
 
 def told(archive: Path, place: Path, name: str) -> dict[Key, list[str]]:
     asked = wish(archive, place, name)
-    backtest(asked, lambda _: None)
+    run_backtest(asked, lambda _: None)
     return rows_of(asked.out)
 
 
@@ -342,7 +342,7 @@ def turned(found: list[dict[str, Any]], changed: list[Key]) -> list[dict[str, An
 def test_the_same_command_writes_the_same_bytes(odd: Done) -> None:
     asked = wish(odd.archive, odd.place, "repeated")
 
-    backtest(asked, lambda _: None)
+    run_backtest(asked, lambda _: None)
 
     assert asked.out.read_bytes() == odd.out.read_bytes()
 
@@ -398,7 +398,7 @@ def test_a_gap_is_told_and_reported(odd: Done) -> None:
         file_of(archive, feed, gap).unlink()
     said: list[str] = []
 
-    report = backtest(wish(archive, odd.place, "shorter"), said.append)
+    report = run_backtest(wish(archive, odd.place, "shorter"), said.append)
 
     assert f"days that have a file: 13 of 14; none for {gap}" in said
     assert report.facts["days to train on"] == "8 of 8"
@@ -413,7 +413,7 @@ def test_a_place_that_is_not_there_is_refused_before_anything_is_read(
 
     for archive, out, said in (
         (odd.archive, nowhere, f"there is no folder {nowhere.parent}"),
-        (odd.archive, odd.place, "a folder; name a file"),
+        (odd.archive, odd.place, "is a folder"),
         (odd.place / "models", odd.out, "v2/"),
     ):
         assert command(["backtest", *days(), "--archive", str(archive), "--out", str(out)]) == 2
@@ -425,5 +425,5 @@ def test_a_model_that_has_seen_the_test_span_is_refused(odd: Done) -> None:
     early = Spans(FIRST + timedelta(days=5), FIRST + timedelta(days=6), FIRST + timedelta(days=7), SPANS.test_to)
     asked = replace(wish(odd.archive, odd.place, "early"), spans=early, model=kept.split()[2].rstrip(","))
 
-    with pytest.raises(ConfigError, match="has seen days up to 2026-01-10"):
-        backtest(asked, lambda _: None)
+    with pytest.raises(ConfigError, match="was fitted on days up to 2026-01-10"):
+        run_backtest(asked, lambda _: None)

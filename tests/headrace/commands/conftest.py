@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from headrace.cli import command
-from headrace.database.access import Access, opened, prepare
+from headrace.database.access import Access, open_database, prepare
 from shared.settings.sections import Settings
 
 Headrace = Callable[..., tuple[int, str, str]]
@@ -34,7 +34,7 @@ def filled_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def access(filled_dir: Path) -> Iterator[Access]:
     settings = Settings(data_dir=filled_dir)
-    with opened(settings) as access:
+    with open_database(settings) as access:
         assert prepare(access, settings) > 0
         with access.connect() as connection:
             connection.execute(FILL.encode())

@@ -26,7 +26,7 @@ def test_days_and_instants_become_a_window() -> None:
         ("yesterday", None, "--from yesterday: expected a day"),
         ("2026-01-31T12:00:00", None, "name the time zone"),
         ("2026-01-31", "2026-01-30", "is before --from"),
-        ("2026-01-31", "2026-01-31T12:00:00Z", "two days, or two instants"),
+        ("2026-01-31", "2026-01-31T12:00:00Z", "two days, or two times"),
         ("2026-01-31T12:00:00Z", "2026-01-31T12:00:00Z", "is not after"),
     ],
 )

@@ -13,7 +13,7 @@ from urllib.parse import quote
 import psycopg
 import pytest
 
-from headrace.database.access import ROLES, opened
+from headrace.database.access import ROLES, open_database
 from headrace.database.embedded import OWNER, EmbeddedPostgres
 from shared.settings.sections import Settings
 
@@ -103,7 +103,7 @@ def test_without_a_database_named_the_embedded_one_is_prepared(tmp_path: Path) -
     assert (first.returncode, again.returncode) == (0, 0), first.stderr + again.stderr
     assert int(first.stdout.split()[0]) > 0
     assert again.stdout.split()[0] == "0"
-    assert not EmbeddedPostgres(tmp_path / "data").answers()
+    assert not EmbeddedPostgres(tmp_path / "data").accepts_connections()
 
 
 def test_a_broker_that_does_not_answer_is_told_in_one_line_and_nothing_is_changed(tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def test_a_broker_that_does_not_answer_is_told_in_one_line_and_nothing_is_change
     assert (done.returncode, done.stdout) == (1, "")
     assert f"no Kafka answers at {address}: is it running there?" in done.stderr
     assert done.stderr.count("\n") == 1
-    with opened(settings) as access, access.connect() as connection:
+    with open_database(settings) as access, access.connect() as connection:
         schemas = {name for (name,) in connection.execute("SELECT nspname FROM pg_namespace")}
     assert not {"broker", "facts", "ops"} & schemas
 

@@ -107,6 +107,22 @@ def test_models_are_listed_from_files_alone(headrace: Headrace, models: Path) ->
     assert (listed["version"], listed["state"], listed["seed"]) == (version, "candidate", 1)
 
 
+def test_the_table_of_models_fits_100_columns_and_a_problem_is_printed_below_it(
+    headrace: Headrace, models: Path
+) -> None:
+    fine, damaged = added(models, 1), added(models, 2)
+    (models / damaged / "model.json").write_text("{}")
+
+    lines, wide = headrace("models")[1].splitlines(), headrace("models", "--wide")[1]
+
+    table, below = lines[:4], lines[4:]
+    assert max(map(len, table)) <= 100
+    assert "since (UTC)" in table[0]
+    assert {line.split()[0] for line in table[2:]} == {fine, damaged}
+    assert [line.split(" cannot be used: ")[0] for line in below] == [damaged]
+    assert below[0].split(" cannot be used: ")[1] in wide
+
+
 def test_a_model_goes_its_way_without_any_service_or_database(headrace: Headrace, models: Path) -> None:
     first, second = added(models, 1), added(models, 2)
 
@@ -143,7 +159,7 @@ def test_a_model_that_is_not_meant_clearly_is_refused(headrace: Headrace, models
 def test_force_wants_a_reason(headrace: Headrace, models: Path) -> None:
     code, _, err = headrace("promote", added(models, 1), "--force")
 
-    assert (code, err) == (2, "headrace: --force wants a --reason, which is kept\n")
+    assert (code, err) == (2, "headrace: --force requires --reason, which is kept with the change\n")
     assert not state_file.has_live(models)
 
 
@@ -211,7 +227,7 @@ def test_a_refusal_of_the_predictor_is_said_with_its_figures(over_rest: Headrace
     code, _, err = over_rest("promote", added(models, 1, BAD))
 
     assert (code, err.count("\n")) == (1, 1)
-    assert "the predictor refuses (409)" in err
+    assert "the predictor refused the request (409)" in err
     assert "card 1.4000 (base 1.3600)" in err
 
 
@@ -232,7 +248,7 @@ def test_a_training_that_need_not_be_waited_for_is_an_operation(over_rest: Headr
 
     assert code == 0
     assert "headrace operations wait" in out
-    assert "is a training that is not over" in over_rest("train")[2]
+    assert "is a training that has not finished" in over_rest("train")[2]
 
 
 def test_a_training_that_fails_says_why(over_rest: Headrace, settings: PredictorSettings, models: Path) -> None:

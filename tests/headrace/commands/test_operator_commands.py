@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from headrace.cli import command
-from headrace.database.access import opened
+from headrace.database.access import open_database
 from headrace.database.embedded import EmbeddedPostgres
 from shared.broker.contract import NewRecord
 from shared.broker.postgres.broker import PostgresBroker
@@ -96,7 +96,7 @@ def test_what_is_replayed_is_what_the_dry_run_found(headrace: Headrace) -> None:
 
     code, _, err = headrace("replay", "cleaner", "--plan", plan["plan_id"])
     assert (code, err.count("\n")) == (1, 1)
-    assert "headrace: the cleaner refuses (409)" in err
+    assert "headrace: the cleaner refused the request (409)" in err
 
 
 def test_a_replay_is_found_among_the_operations_and_in_the_trail(headrace: Headrace) -> None:
@@ -117,7 +117,7 @@ def test_what_is_over_cannot_be_cancelled(headrace: Headrace) -> None:
     code, _, err = headrace("operations", "cancel", "cleaner", done["id"])
 
     assert code == 1
-    assert "is over: succeeded" in err
+    assert "has already ended: succeeded" in err
 
 
 def test_lag_is_told_for_every_partition_of_every_service(headrace: Headrace) -> None:
@@ -193,8 +193,8 @@ def test_an_audit_of_a_pipeline_that_was_operated_finds_nothing_missing(headrace
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (("pause", "cleaner"), 2, "which topics?"),
-        (("pause", "cleaner", "predictions"), 2, "does not work on 'predictions'"),
+        (("pause", "cleaner"), 2, "expected one or more of"),
+        (("pause", "cleaner", "predictions"), 2, "has no topic 'predictions'"),
         (("replay", "cleaner"), 2, "which topic?"),
         (("replay", "cleaner", RAW, "--offsets", "0:x"), 2, "expected PARTITION:BEGIN-END"),
         (("replay", "cleaner", RAW, "--plan", "1", "--dry-run"), 2, "--plan is executed as it is"),
@@ -221,7 +221,7 @@ def stopped(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     """A data directory whose database is up, and whose services are not."""
     data_dir = tmp_path_factory.mktemp("stopped") / "data"
     run_once(archive, data_dir)
-    with opened(Settings(data_dir=data_dir)):
+    with open_database(Settings(data_dir=data_dir)):
         yield data_dir
 
 
@@ -235,7 +235,7 @@ def test_a_service_that_does_not_run_is_paused_all_the_same(stopped: Path, capfd
         assert connection.execute("SELECT action, target, outcome FROM ops.audit").fetchall() == [
             ("pause", RAW, "accepted")
         ]
-    assert "is not running, so nobody would obey" in headrace("pause", "cleaner", RAW, "--wait")[2]
+    assert "is not running and cannot obey" in headrace("pause", "cleaner", RAW, "--wait")[2]
     assert "the cleaner is not running: `headrace run` starts it" in headrace("replay", "cleaner", RAW)[2]
 
 

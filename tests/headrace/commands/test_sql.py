@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from headrace.cli import command
-from headrace.database.access import opened, prepare
+from headrace.database.access import open_database, prepare
 from headrace.database.embedded import EmbeddedPostgres
 from shared.settings.sections import Settings
 
@@ -76,11 +76,56 @@ def test_a_statement_that_takes_too_long_is_cut_off(headrace: Headrace) -> None:
 
 def test_sql_starts_the_server_and_stops_it_again(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     settings = Settings(data_dir=tmp_path / "data")
-    with opened(settings) as access:
+    with open_database(settings) as access:
         prepare(access, settings)
 
     code = command(["sql", "select count(*) from events", "--json", "--data-dir", str(settings.data_dir)])
 
     assert code == 0
     assert json.loads(capfd.readouterr().out)["rows"] == [{"count": 0}]
-    assert not EmbeddedPostgres(settings.data_dir).answers()
+    assert not EmbeddedPostgres(settings.data_dir).accepts_connections()
+
+
+READINGS = (
+    "select 'made-up:2026-01-31:07:01' as event_key, 0.123456789::float8 as probability, 1e-7::float8 as tiny,"
+    " timestamptz '2026-03-02 19:20:31.5+09' as at, repeat('a long text ', 30) as text, 12345 as number"
+)
+
+
+def test_a_table_fits_100_columns_with_times_in_utc_and_three_decimals(headrace: Headrace) -> None:
+    code, out, _ = headrace("sql", READINGS)
+
+    header, _, row, count = out.splitlines()
+    assert (code, count) == (0, "1 row")
+    assert max(map(len, (header, row))) <= 100
+    assert "at (UTC)" in header
+    assert row.startswith("made-up:2026-01-31:07:01        0.123  1e-07  2026-03-02 10:20:31  a long text")
+    assert row.split()[-2:] == ["text…", "12345"]
+
+
+def test_wide_prints_every_value_in_full(headrace: Headrace) -> None:
+    _, out, _ = headrace("sql", READINGS, "--wide")
+
+    for value in ("0.123456789", "2026-03-02 10:20:31.500000", ("a long text " * 30).strip()):
+        assert value in out
+
+
+def test_many_columns_are_printed_one_per_line(headrace: Headrace) -> None:
+    _, out, _ = headrace("sql", "select * from events")
+
+    lines = out.splitlines()
+    assert lines[0].split() == ["event_key", "made-up:2026-01-31:07:01"]
+    assert "scheduled_at (UTC)   2026-01-31 03:00:00" in lines
+    assert max(map(len, lines)) <= 100
+
+
+@pytest.mark.parametrize("form", ["json", "csv"])
+def test_output_names_the_forms_that_have_options_of_their_own(headrace: Headrace, form: str) -> None:
+    assert headrace("sql", READINGS, "--output", form) == headrace("sql", READINGS, f"--{form}")
+    assert "0.123456789" in headrace("sql", READINGS, "--output", form)[1]
+
+
+def test_two_forms_are_refused(headrace: Headrace) -> None:
+    code, _, err = headrace("sql", "select 1", "--json", "--output", "csv")
+
+    assert (code, err) == (2, "headrace: --csv, --json and --output: choose one\n")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -42,6 +42,8 @@ def test_status_lists_every_service_and_only_what_lives(headrace: Headrace) -> N
         "state": "running",
         "ready": True,
         "lag_records": 5,
+        "partitions": 0,
+        "paused_partitions": 0,
     }
     assert rows["cleaner"] == {
         "service": "cleaner",
@@ -51,6 +53,8 @@ def test_status_lists_every_service_and_only_what_lives(headrace: Headrace) -> N
         "state": "stopped",
         "ready": False,
         "lag_records": None,
+        "partitions": None,
+        "paused_partitions": None,
     }
 
 
@@ -59,3 +63,77 @@ def test_status_shows_failed_windows_and_causes_of_dead_letters(headrace: Headra
 
     assert "results 2026-01-31: no JSON" in out
     assert "cleaner: 1 x InvalidEvent: expected a slot, got 9 (for example raw-events/2/17)" in out
+
+
+PAUSE = """
+DELETE FROM ops.orders; DELETE FROM ops.observed;
+INSERT INTO ops.orders (service, topic, desired, ordered_by) VALUES ('loader', 'clean-events', 'paused', 'me');
+"""
+OBSERVED = (
+    "INSERT INTO ops.observed (service, replica, topic, p, state, seq) VALUES ('loader', 'here-0', %s, %s, %s, 1)"
+)
+
+
+@pytest.fixture
+def paused(access: Access) -> Iterator[Callable[..., None]]:
+    """Gives the order; the replica reports these states of its partitions."""
+
+    def pause(**partitions: str) -> None:
+        with access.connect() as connection:
+            connection.execute(PAUSE.encode())
+            for number, (topic, state) in enumerate(partitions.items()):
+                connection.execute(OBSERVED, (topic, number, state))
+
+    yield pause
+    with access.connect() as connection:
+        connection.execute(b"DELETE FROM ops.orders; DELETE FROM ops.observed;")
+
+
+def row_of(out: str, service: str) -> str:
+    return next(line for line in out.splitlines() if line.startswith(service))
+
+
+@pytest.mark.parametrize(
+    ("partitions", "state"),
+    [
+        ({"a": "paused", "b": "paused"}, "  paused  "),
+        ({"a": "paused", "b": "running", "c": "running"}, "paused: 1 of 3 partitions"),
+        ({"a": "running"}, "paused: 0 of 1 partitions"),
+        ({}, "  paused  "),
+    ],
+)
+def test_a_paused_service_is_not_called_running(
+    headrace: Headrace, paused: Callable[..., None], partitions: dict[str, str], state: str
+) -> None:
+    paused(**partitions)
+
+    _, out, _ = headrace("status")
+
+    assert state in row_of(out, "loader")
+    assert "paused         loader on clean-events, by me" in out
+    assert "running" in row_of(out, "fetcher")
+
+
+def test_as_json_the_state_is_the_services_own_and_paused_partitions_are_counted(
+    headrace: Headrace, paused: Callable[..., None]
+) -> None:
+    paused(a="paused", b="running")
+
+    rows = {row["service"]: row for row in json.loads(headrace("status", "--output", "json")[1])}
+
+    assert [(rows[name]["state"], rows[name]["partitions"], rows[name]["paused_partitions"]) for name in rows] == [
+        ("running", 0, 0),
+        ("stopped", None, None),
+        ("running", 2, 1),
+        ("stopped", None, None),
+        ("stopped", None, None),
+    ]
+
+
+def test_status_fits_100_columns(headrace: Headrace, paused: Callable[..., None]) -> None:
+    paused(a="paused", b="running")
+
+    table = headrace("status")[1].splitlines()[:7]
+
+    assert max(map(len, table)) <= 100
+    assert "http://127.0.0.1:1" in row_of("\n".join(table), "loader")

@@ -14,7 +14,7 @@ import pytest
 from headrace.cli import command
 from headrace.database.embedded import OWNER, EmbeddedPostgres
 from shared.ops.tables import audit as audit_table
-from shared.ops.tokens import parts_of
+from shared.ops.tokens import parse_token
 from tests.shared.runtime.api.desks import as_role, bearing, cleaner_on, served
 
 Headrace = Callable[..., tuple[int, str, str]]
@@ -51,7 +51,7 @@ def test_a_token_is_printed_alone_and_once(headrace: Headrace, database: Databas
 
     assert code == 0
     assert out.endswith("\n")
-    assert parts_of(out[:-1]) is not None
+    assert parse_token(out[:-1]) is not None
     assert "scope operate" in err
     assert out.strip() not in err
     (found,) = listed(headrace)
@@ -63,7 +63,7 @@ def test_as_json_the_token_comes_with_what_it_is(headrace: Headrace) -> None:
     _, out, err = headrace("create", "n", "--scope", "read", "--output", "json")
 
     told = json.loads(out)
-    assert parts_of(told["token"]) is not None
+    assert parse_token(told["token"]) is not None
     assert (told["name"], told["scope"], told["expires_at"], err) == ("n", "read", None, "")
 
 
@@ -89,7 +89,7 @@ def test_every_change_is_in_the_trail_and_no_secret_anywhere(headrace: Headrace,
     tokens = [headrace("create", "n", "--scope", "admin")[1], headrace("rotate", "n")[1]]
     headrace("revoke", "n")
 
-    lines = audit_table.lines(database, "headrace")
+    lines = audit_table.list_entries(database, "headrace")
     assert [(line.action, line.target) for line in lines] == [
         ("token revoke", "token:n"),
         ("token rotate", "token:n"),
@@ -102,7 +102,7 @@ def test_every_change_is_in_the_trail_and_no_secret_anywhere(headrace: Headrace,
     ).fetchone()
     assert kept is not None
     for token in tokens:
-        parts = parts_of(token.strip())
+        parts = parse_token(token.strip())
         assert parts is not None
         assert parts.secret not in kept[0]
         assert parts.id in kept[0]
@@ -122,8 +122,8 @@ def test_the_list_for_people_shows_no_secret(headrace: Headrace) -> None:
     [
         (("create", "n"), 2, "--scope"),
         (("create", "n", "--scope", "root"), 2, "root"),
-        (("create", "a b", "--scope", "read"), 2, "no name for a token"),
-        (("create", "n", "--scope", "read", "--expires", "soon"), 2, "no time span"),
+        (("create", "a b", "--scope", "read"), 2, "invalid token name"),
+        (("create", "n", "--scope", "read", "--expires", "soon"), 2, "invalid duration"),
         (("revoke", "n"), 1, "headrace token list"),
         (("rotate", "n"), 1, "headrace token list"),
     ],

@@ -43,7 +43,7 @@ def test_a_server_whose_socket_lies_elsewhere_starts_again(tmp_path: Path) -> No
             assert connection.execute("SELECT 1").fetchone() == (1,)
         server.stop()
 
-    assert not server.answers()
+    assert not server.accepts_connections()
 
 
 def test_a_data_directory_may_be_moved(tmp_path: Path) -> None:
@@ -71,4 +71,4 @@ def test_a_server_whose_start_was_given_up_is_waited_for(tmp_path: Path) -> None
         release()
         start.result()
 
-        assert server.answers()
+        assert server.accepts_connections()

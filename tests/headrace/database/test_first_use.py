@@ -52,7 +52,7 @@ def test_a_command_that_looks_says_what_prepares_the_database(
 
     assert (command.returncode, out) == (2, "")
     assert err == (
-        "headrace: the database holds nothing of Headrace yet: `headrace run` or `headrace migrate` prepares it\n"
+        "headrace: the database is not prepared for Headrace yet: `headrace run` or `headrace migrate` prepares it\n"
     )
 
 

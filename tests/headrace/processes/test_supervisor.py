@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from headrace.processes import supervisor as rules
-from headrace.processes.last_error import last_words
+from headrace.processes.last_error import last_error
 from headrace.processes.supervisor import RESTART_PAUSE, Program, Supervisor
 from tests.waiting import DEADLINE_S, wait_until
 
@@ -143,14 +143,14 @@ def test_a_program_that_keeps_dying_is_hopeless(make: Callable[..., Supervisor])
         if not pids(supervisor):
             clock.now_s += 1.0
         supervisor.step()
-        return supervisor.hopeless()
+        return supervisor.failing_program()
 
     wait_until(died_again)
 
-    hopeless = supervisor.hopeless()
+    hopeless = supervisor.failing_program()
     assert hopeless is not None
-    assert supervisor.children[0].deaths_in_a_row >= rules.DEATHS_IN_A_ROW
-    assert last_words(hopeless.log) == "no luck"
+    assert supervisor.children[0].deaths_in_a_row >= rules.MAX_DEATHS_IN_A_ROW
+    assert last_error(hopeless.log) == "no luck"
 
 
 def test_a_program_that_refuses_its_settings_is_not_started_again(make: Callable[..., Supervisor]) -> None:
@@ -161,16 +161,16 @@ def test_a_program_that_refuses_its_settings_is_not_started_again(make: Callable
     clock.now_s += 1000.0
     supervisor.step()
 
-    refused = supervisor.refused()
+    refused = supervisor.misconfigured_program()
     assert refused is not None
-    assert last_words(refused.log) == "database.url: missing"
+    assert last_error(refused.log) == "database.url: missing"
     assert pids(supervisor) == {}
 
 
 def test_stop_ends_all_and_says_which_had_to_be_killed(make: Callable[..., Supervisor], tmp_path: Path) -> None:
     supervisor = make(WAITS, DEAF)
     running = list(pids(supervisor).values())
-    wait_until(lambda: last_words(tmp_path / "logs" / "p1.log") == "up")
+    wait_until(lambda: last_error(tmp_path / "logs" / "p1.log") == "up")
 
     killed = supervisor.stop(grace_s=3.0)
 
@@ -181,8 +181,8 @@ def test_stop_ends_all_and_says_which_had_to_be_killed(make: Callable[..., Super
 def test_what_a_program_started_does_not_outlive_it(make: Callable[..., Supervisor], tmp_path: Path) -> None:
     supervisor = make(HAS_A_CHILD)
     log = tmp_path / "logs" / "p0.log"
-    wait_until(lambda: last_words(log).isdigit())
-    grandchild = int(last_words(log))
+    wait_until(lambda: last_error(log).isdigit())
+    grandchild = int(last_error(log))
 
     supervisor.stop(grace_s=DEADLINE_S)
 
@@ -191,15 +191,15 @@ def test_what_a_program_started_does_not_outlive_it(make: Callable[..., Supervis
 
 def test_a_log_stays_bounded_while_its_program_goes_on_writing(tmp_path: Path, make: Callable[..., Supervisor]) -> None:
     clock = Hand()
-    supervisor = make(f"import signal\nprint('x' * {rules.LOG_BYTES + 1}, flush=True)\nsignal.pause()", now=clock)
+    supervisor = make(f"import signal\nprint('x' * {rules.MAX_LOG_BYTES + 1}, flush=True)\nsignal.pause()", now=clock)
     log = tmp_path / "logs" / "p0.log"
-    wait_until(lambda: log.stat().st_size > rules.LOG_BYTES)
+    wait_until(lambda: log.stat().st_size > rules.MAX_LOG_BYTES)
 
-    clock.now_s += rules.LOG_CHECK_S
+    clock.now_s += rules.LOG_CHECK_INTERVAL_S
     supervisor.step()
 
     assert log.stat().st_size <= len("\n")  # the line end may come in a write of its own
-    assert log.with_suffix(".log.1").stat().st_size > rules.LOG_BYTES
+    assert log.with_suffix(".log.1").stat().st_size > rules.MAX_LOG_BYTES
 
 
 def test_each_run_begins_with_an_empty_log_and_keeps_the_one_before(
@@ -226,5 +226,5 @@ def test_a_program_that_ends_by_itself_is_not_started_again(tmp_path: Path) -> N
     clock.now_s += 1000.0
 
     assert supervisor.step() == []
-    assert supervisor.ended("task") == 3
-    assert supervisor.hopeless() is None
+    assert supervisor.exit_status("task") == 3
+    assert supervisor.failing_program() is None

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import pytest
 from rich.console import Console
 
-from headrace.remote.client import Api, NotRunningError, api, follow
+from headrace.remote.client import ApiClient, NotRunningError, open_api, wait_for_operation
 from shared.errors import ConfigError, HeadraceError
 from shared.settings.sections import Settings
 
@@ -77,13 +77,13 @@ def service() -> Iterator[Service]:
 
 
 @pytest.fixture
-def asked(service: Service) -> Iterator[Api]:
-    asking = Api("cleaner", "secret", lambda: [service.url], between_s=0.01)
+def asked(service: Service) -> Iterator[ApiClient]:
+    asking = ApiClient("cleaner", "secret", lambda: [service.url], retry_delay_s=0.01)
     yield asking
     asking.close()
 
 
-def test_each_request_brings_the_token_and_each_change_a_key_of_its_own(service: Service, asked: Api) -> None:
+def test_each_request_brings_the_token_and_each_change_a_key_of_its_own(service: Service, asked: ApiClient) -> None:
     asked.get("/topics", limit=3, state=None)
     asked.put("/topics/raw-events/pause", {"reason": "x"})
     asked.post("/replays", {"topic": "raw-events"})
@@ -99,7 +99,7 @@ def test_each_request_brings_the_token_and_each_change_a_key_of_its_own(service:
     assert keys[1] != keys[2]
 
 
-def test_a_line_that_broke_is_tried_again_under_the_same_key(service: Service, asked: Api) -> None:
+def test_a_line_that_broke_is_tried_again_under_the_same_key(service: Service, asked: ApiClient) -> None:
     service.answers = [None, (503, {"detail": "busy"}), (202, {"id": "1"})]
 
     assert asked.post("/replays", {}) == (202, {"id": "1"})
@@ -108,24 +108,26 @@ def test_a_line_that_broke_is_tried_again_under_the_same_key(service: Service, a
 
 
 def test_a_service_whose_broker_is_not_ready_is_asked_again_and_that_is_said_once(
-    service: Service, asked: Api, capsys: pytest.CaptureFixture[str]
+    service: Service, asked: ApiClient, capsys: pytest.CaptureFixture[str]
 ) -> None:
     not_ready = {"type": "urn:headrace:problem:not-ready", "detail": "Kafka prepares"}
     service.answers = [(503, not_ready), (503, not_ready), (202, {"id": "1"})]
 
     assert asked.post("/replays", {}) == (202, {"id": "1"})
     assert len({each.key for each in service.asked}) == 1
-    assert capsys.readouterr().err == ("headrace: waiting up to 60 s: the cleaner refuses (503): Kafka prepares\n")
+    assert capsys.readouterr().err == (
+        "headrace: waiting up to 60 s: the cleaner refused the request (503): Kafka prepares\n"
+    )
 
 
-def test_what_was_refused_is_said_with_its_detail(service: Service, asked: Api) -> None:
+def test_what_was_refused_is_said_with_its_detail(service: Service, asked: ApiClient) -> None:
     service.answers = [(409, {"detail": "another replay is open"})]
 
-    with pytest.raises(HeadraceError, match=r"the cleaner refuses \(409\): another replay is open"):
+    with pytest.raises(HeadraceError, match=r"the cleaner refused the request \(409\): another replay is open"):
         asked.post("/replays", {})
 
 
-def test_what_can_never_be_right_counts_as_a_wrong_option(service: Service, asked: Api) -> None:
+def test_what_can_never_be_right_counts_as_a_wrong_option(service: Service, asked: ApiClient) -> None:
     service.answers = [(422, {"detail": "no such topic"})]
 
     with pytest.raises(ConfigError, match="no such topic"):
@@ -133,7 +135,7 @@ def test_what_can_never_be_right_counts_as_a_wrong_option(service: Service, aske
 
 
 def test_a_service_that_never_answers_is_told_so() -> None:
-    asking = Api("cleaner", "secret", list, between_s=0.0)
+    asking = ApiClient("cleaner", "secret", list, retry_delay_s=0.0)
 
     with pytest.raises(NotRunningError, match="the cleaner does not answer"):
         asking.get("/lag")
@@ -142,23 +144,23 @@ def test_a_service_that_never_answers_is_told_so() -> None:
 
 def test_a_data_directory_without_a_token_says_where_one_comes_from(tmp_path: Path) -> None:
     with (
-        pytest.raises(NotRunningError, match=r"there is no token in .*: `headrace run` makes one"),
-        api(Settings(data_dir=tmp_path), "cleaner", "http://127.0.0.1:9"),
+        pytest.raises(NotRunningError, match=r"no token file .*: `headrace run` creates it"),
+        open_api(Settings(data_dir=tmp_path), "cleaner", "http://127.0.0.1:9"),
     ):
         pytest.fail("there is nobody")
 
 
-def test_an_operation_is_followed_until_it_is_over(service: Service, asked: Api) -> None:
+def test_an_operation_is_followed_until_it_is_over(service: Service, asked: ApiClient) -> None:
     operation = {"id": "000000000007", "kind": "replay", "state": "running", "progress": 0.5, "waiting_for": None}
     service.answers = [(200, operation), (200, operation | {"state": "succeeded", "progress": 1.0})]
 
-    assert follow(asked, operation, Console(quiet=True))["state"] == "succeeded"
+    assert wait_for_operation(asked, operation, Console(quiet=True))["state"] == "succeeded"
     assert [each.path for each in service.asked] == ["/v1/operations/000000000007"] * 2
 
 
-def test_an_operation_that_failed_is_an_error_with_its_cause(service: Service, asked: Api) -> None:
+def test_an_operation_that_failed_is_an_error_with_its_cause(service: Service, asked: ApiClient) -> None:
     failed = {"id": "7", "kind": "replay", "state": "failed", "progress": 0.5, "waiting_for": None, "error": "a bug"}
     service.answers = [(200, failed)]
 
     with pytest.raises(HeadraceError, match="operation 7 failed: a bug"):
-        follow(asked, failed | {"state": "running"}, Console(quiet=True))
+        wait_for_operation(asked, failed | {"state": "running"}, Console(quiet=True))

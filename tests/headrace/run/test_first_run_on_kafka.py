@@ -201,7 +201,7 @@ def test_rest_tells_to_come_again_and_the_command_does(held: KafkaServer, tmp_pa
 
         assert (answer.status_code, answer.json()["type"]) == (503, "urn:headrace:problem:not-ready")
         assert int(answer.headers["Retry-After"]) > 0
-        assert "Kafka still prepares its coordinator" in answer.json()["detail"]
+        assert "Kafka is still preparing the coordinator" in answer.json()["detail"]
         assert topics.status_code == 200
         assert asked == 0, words.read_text()
         assert words.read_text().count(WAITING) == 1

@@ -117,4 +117,4 @@ def test_an_offset_without_a_record_is_explained(first_run: dict[str, Any], data
     done = subprocess.run(command, capture_output=True, text=True, check=False)
 
     assert done.returncode == 2
-    assert "holds no record: it is the end of a transaction" in done.stderr
+    assert "holds no record: the offset is a transaction marker" in done.stderr

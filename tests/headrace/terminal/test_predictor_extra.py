@@ -33,7 +33,7 @@ DAYS = [
 def test_what_is_asked_for_is_what_the_extra_installs(repository: Path) -> None:
     extras = tomllib.loads((repository / "pyproject.toml").read_text())["project"]["optional-dependencies"]
 
-    assert {re.split(r"[<=>]", each)[0] for each in extras["predictor"]} == set(predictor_extra.PACKAGES)
+    assert {re.split(r"[<=>]", each)[0] for each in extras["predictor"]} == set(predictor_extra.PREDICTOR_PACKAGES)
 
 
 @pytest.mark.parametrize("arguments", [["train"], ["backtest", *DAYS, "--archive", ".", "--out", "told.csv"]])

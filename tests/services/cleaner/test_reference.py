@@ -1,4 +1,4 @@
-"""Tables of base data, and the choice of the format."""
+"""Tables of reference data, and the choice of the format."""
 
 from typing import Any
 

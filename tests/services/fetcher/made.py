@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from services.fetcher.fetch import Fetcher
-from services.fetcher.planning.cursor import Cursor, decode
+from services.fetcher.planning.cursor import WindowCursor, decode
 from services.fetcher.sources.declaration import Source, source_of
 from services.fetcher.sources.documents import Document
 from shared.broker.contract import NewRecord
@@ -115,7 +115,7 @@ class Run:
             pass
         return self.records[before:]
 
-    def cursor(self, feed: str, day: date = DAY) -> Cursor:
+    def cursor(self, feed: str, day: date = DAY) -> WindowCursor:
         return decode(self.cursors[f"meadow/{feed}/{day.isoformat()}"])
 
     def failed(self) -> dict[str, str]:

@@ -13,14 +13,14 @@ from headrace.database.embedded import EmbeddedPostgres
 from services.fetcher.api import FetcherApi
 from services.fetcher.archive.store import DocumentArchive
 from services.fetcher.fetch import Fetcher
-from services.fetcher.planning.windows import Plan
-from services.fetcher.postgres_backfills import Backfills
+from services.fetcher.planning.windows import FetchPlan
+from services.fetcher.postgres_backfills import BackfillOperations
 from services.fetcher.settings import FetcherSettings
 from services.fetcher.sources.http import HttpSource
 from shared.broker.postgres.broker import PostgresBroker
 from shared.runtime.loops.poller import PollerLoop
 from shared.runtime.metrics import Metrics
-from shared.topics import FETCHER_CURSORS, RAW, specs
+from shared.topics import FETCHER_CURSORS, RAW, topic_specs
 from tests.services.endpoints import served, settings_of, settled
 from tests.services.fetcher.made import DAY, NOON, SetClock, body, event, made_source
 from tests.services.fetcher.site import Site, held
@@ -35,9 +35,9 @@ def fetching(postgres: EmbeddedPostgres, database_url: str, tmp_path: Path, site
     for day in (DAY, DAY + timedelta(days=1)):
         for feed in ("cards", "looks", "ends"):
             site.pages[f"/{feed}/{day:%Y%m%d}.json"] = body(feed, [event(1, day)])
-    fetcher = Fetcher(source, HttpSource(source, clock), DocumentArchive(tmp_path / "kept"), Plan(), clock)
+    fetcher = Fetcher(source, HttpSource(source, clock), DocumentArchive(tmp_path / "kept"), FetchPlan(), clock)
     with closing(PostgresBroker(database_url)) as broker, closing(PostgresBroker(database_url)) as own:
-        broker.ensure_topics(specs(partitions=2))
+        broker.ensure_topics(topic_specs(partitions=2))
         loop = PollerLoop(
             broker, service="fetcher", slot="0", cursors=FETCHER_CURSORS, source=fetcher, metrics=Metrics()
         )
@@ -45,9 +45,9 @@ def fetching(postgres: EmbeddedPostgres, database_url: str, tmp_path: Path, site
         thread.start()
         try:
             with served(
-                settings, FetcherApi(source, Plan(), clock, DocumentArchive(tmp_path / "kept")).router, own
+                settings, FetcherApi(source, FetchPlan(), clock, DocumentArchive(tmp_path / "kept")).router, own
             ) as client:
-                yield client, settings, Backfills(fetcher).look, own
+                yield client, settings, BackfillOperations(fetcher).read_progress, own
         finally:
             loop.stop()
             thread.join()
@@ -105,4 +105,4 @@ def test_a_cancelled_backfill_fetches_no_more(fetching: Any, site: Site) -> None
 
     assert (said["wanted"], said["finished_at"]) == ("cancel", None)
     assert over["state"] == "cancelled"
-    assert "is over" in assert_problem(client.post(f"{place}/cancel"), 409, "conflict")
+    assert "has already ended" in assert_problem(client.post(f"{place}/cancel"), 409, "conflict")

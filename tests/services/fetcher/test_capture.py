@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import orjson
 import pytest
 
-from services.fetcher.capture import AnotherDay, Capture, Captured
-from services.fetcher.planning.cursor import Cursor, Version, decode, encode
+from services.fetcher.capture import Capture, CaptureResult, WrongDay
+from services.fetcher.planning.cursor import SliceVersion, WindowCursor, decode, encode
 from services.fetcher.sources.documents import Document
 from shared.errors import InvalidDocument
 from shared.events import RawEvent, event_id_of
@@ -17,7 +17,7 @@ SOURCE = made_source()
 NESTED = b"[" * 100_000 + b"]" * 100_000
 
 
-def capture(found: Document, seen: Mapping[str, Version] | None = None, closing: bool = False) -> Captured:
+def capture(found: Document, seen: Mapping[str, SliceVersion] | None = None, closing: bool = False) -> CaptureResult:
     return Capture(SOURCE, SOURCE.feed(found.feed))(found, seen or {}, closing)
 
 
@@ -43,7 +43,7 @@ def test_each_event_becomes_a_raw_event_of_its_own() -> None:
         body=event(1, name="Ada"),
     )
     assert second.event_key == "meadow:2031-05-04:03:02"
-    assert captured.rejected == []
+    assert captured.dead_letters == []
 
 
 def test_a_record_carries_the_headers_of_its_event() -> None:
@@ -74,18 +74,18 @@ def test_text_beyond_ascii_stays_as_it_is() -> None:
 def test_unchanged_events_are_left_out() -> None:
     before = capture(document("cards", [event(1, w=52), event(2, w=53)]))
 
-    after = capture(document("cards", [event(1, w=52), event(2, w=53.5)]), before.seen)
+    after = capture(document("cards", [event(1, w=52), event(2, w=53.5)]), before.versions)
 
     assert [raw.event_key[-2:] for raw in raw_events(after.records)] == ["02"]
     assert raw_events(after.records)[0].ordinal == 2
 
 
 def test_a_content_that_goes_and_comes_back_gets_three_ids() -> None:
-    seen: Mapping[str, Version] = {}
+    seen: Mapping[str, SliceVersion] = {}
     ids = []
     for weight in (52, 53, 52):
         captured = capture(document("cards", [event(1, w=weight)]), seen)
-        seen = captured.seen
+        seen = captured.versions
         ids += event_ids(captured.records)
 
     assert len(set(ids)) == 3
@@ -94,7 +94,7 @@ def test_a_content_that_goes_and_comes_back_gets_three_ids() -> None:
 def test_the_id_follows_from_source_feed_event_content_and_ordinal() -> None:
     captured = capture(document("cards", [event(1)]))
 
-    version = captured.seen["meadow:2031-05-04:03:01"]
+    version = captured.versions["meadow:2031-05-04:03:01"]
     expected = event_id_of("meadow", "cards", "meadow:2031-05-04:03:01", version.hash, 1)
     assert event_ids(captured.records) == [str(expected)]
 
@@ -102,9 +102,9 @@ def test_the_id_follows_from_source_feed_event_content_and_ordinal() -> None:
 def test_an_event_that_vanishes_is_remembered() -> None:
     before = capture(document("cards", [event(1), event(2)]))
 
-    after = capture(document("cards", [event(2)]), before.seen)
+    after = capture(document("cards", [event(2)]), before.versions)
 
-    assert (after.records, after.seen) == ([], before.seen)
+    assert (after.records, after.versions) == ([], before.versions)
 
 
 def test_events_may_lie_deeper_and_beside_other_things() -> None:
@@ -135,7 +135,7 @@ def test_a_slice_that_is_no_event_of_the_day_becomes_a_dead_letter_and_the_rest_
     captured = capture(document("cards", [event(1), wrong, event(2)]))
 
     assert len(raw_events(captured.records)) == 2
-    (letter,) = captured.rejected
+    (letter,) = captured.dead_letters
     assert (letter.topic, orjson.loads(letter.value)) == ("fetcher.dlq", wrong)
     assert letter.headers["dlq.exception-class"] == b"InvalidEvent"
     assert b"expected" in letter.headers["dlq.exception-message"]
@@ -146,16 +146,16 @@ def test_a_slice_that_is_no_event_of_the_day_becomes_a_dead_letter_and_the_rest_
 def test_a_slice_is_rejected_once() -> None:
     found = document("cards", [event(1), event(0)])
 
-    again = capture(found, capture(found).seen)
+    again = capture(found, capture(found).versions)
 
-    assert (again.records, again.rejected) == ([], [])
+    assert (again.records, again.dead_letters) == ([], [])
 
 
 def test_a_second_slice_of_an_event_is_rejected() -> None:
     captured = capture(document("cards", [event(1, w=52), event(1, w=53)]))
 
     assert [raw.body["w"] for raw in raw_events(captured.records)] == [52]
-    assert b"each event once" in captured.rejected[0].headers["dlq.exception-message"]
+    assert b"each event once" in captured.dead_letters[0].headers["dlq.exception-message"]
 
 
 @pytest.mark.parametrize(
@@ -183,7 +183,7 @@ def test_a_document_of_another_shape_is_refused_with_its_address(text: bytes) ->
 
 
 def test_a_document_of_another_day_is_told_apart() -> None:
-    with pytest.raises(AnotherDay, match="2031-05-03"):
+    with pytest.raises(WrongDay, match="2031-05-03"):
         capture(document("cards", [event(1, DAY.replace(day=3)), event(2, DAY.replace(day=3))]))
 
 
@@ -193,11 +193,11 @@ def test_a_document_without_events_is_fine() -> None:
 
 def test_closing_tells_again_what_never_changed_and_what_changed_back() -> None:
     first = capture(document("ends", [event(1), event(2), event(3)]))
-    second = capture(document("ends", [event(1), event(2, place=1), event(3, ghost=True)]), first.seen)
-    third = capture(document("ends", [event(1), event(2, place=1), event(3)]), second.seen)
+    second = capture(document("ends", [event(1), event(2, place=1), event(3, ghost=True)]), first.versions)
+    third = capture(document("ends", [event(1), event(2, place=1), event(3)]), second.versions)
 
     final = document("ends", [event(1), event(2, place=1), event(3)], historical=True)
-    closed = capture(final, third.seen, closing=True)
+    closed = capture(final, third.versions, closing=True)
 
     told = raw_events(closed.records)
     assert [(raw.event_key[-2:], raw.ordinal, raw.historical) for raw in told] == [("01", 2, True), ("03", 4, True)]
@@ -208,13 +208,13 @@ def test_closing_tells_again_what_never_changed_and_what_changed_back() -> None:
 def test_closing_tells_only_changes_in_other_feeds() -> None:
     first = capture(document("cards", [event(1), event(2)]))
 
-    closed = capture(document("cards", [event(1), event(2, w=1)], historical=True), first.seen, closing=True)
+    closed = capture(document("cards", [event(1), event(2, w=1)], historical=True), first.versions, closing=True)
 
     assert [raw.event_key[-2:] for raw in raw_events(closed.records)] == ["02"]
 
 
 def test_what_was_seen_survives_the_cursor() -> None:
     first = capture(document("ends", [event(1)]))
-    second = capture(document("ends", [event(1, place=2)]), first.seen)
+    second = capture(document("ends", [event(1, place=2)]), first.versions)
 
-    assert decode(encode(Cursor(seen=second.seen))).seen == second.seen
+    assert decode(encode(WindowCursor(seen=second.versions))).seen == second.versions

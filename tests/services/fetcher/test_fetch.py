@@ -12,10 +12,10 @@ import pytest
 from services.fetcher.archive.store import DocumentArchive
 from services.fetcher.fetch import Fetcher
 from services.fetcher.planning.coverage import coverage_text
-from services.fetcher.planning.cursor import Cursor, encode
-from services.fetcher.planning.windows import Plan, Window, windows_between
+from services.fetcher.planning.cursor import WindowCursor, encode
+from services.fetcher.planning.windows import FetchPlan, Window, windows_between
 from services.fetcher.sources.http import HttpSource
-from services.fetcher.sources.recorded_files import ArchiveSource
+from services.fetcher.sources.recorded_files import RecordedFileSource
 from shared.clock import VirtualClock
 from tests.services.fetcher.made import DAY, NOON, Run, SetClock, body, event, event_ids, made_source, raw_events
 from tests.services.fetcher.made import record_file as record
@@ -32,11 +32,11 @@ def start(tmp_path: Path, site: Site) -> Iterator[Start]:
     """Starts a fetcher over HTTP, or over the recorded files in `tmp_path` where the plan is of an archive."""
     fetchers: list[Fetcher] = []
 
-    def started(plan: Plan, clock: Any = None, cursors: dict[str, bytes] | None = None, **over: Any) -> Run:
+    def started(plan: FetchPlan, clock: Any = None, cursors: dict[str, bytes] | None = None, **over: Any) -> Run:
         clock = clock or SetClock()
         batch_records = over.pop("batch_records", 2000)
         source = made_source(site.url, **over)
-        documents = ArchiveSource(source, tmp_path, clock) if plan.recorded else HttpSource(source, clock)
+        documents = RecordedFileSource(source, tmp_path, clock) if plan.recorded else HttpSource(source, clock)
         keeper = DocumentArchive(tmp_path / "archive")
         fetchers.append(Fetcher(source, documents, keeper, plan, clock, batch_records=batch_records))
         return Run(fetchers[-1], cursors)
@@ -50,8 +50,8 @@ def days(first: date, count: int) -> list[date]:
     return [first + timedelta(days=number) for number in range(count)]
 
 
-def archive_plan(first: date = DAY, last: date = DAY) -> Plan:
-    return Plan(first, last, recorded=True)
+def archive_plan(first: date = DAY, last: date = DAY) -> FetchPlan:
+    return FetchPlan(first, last, recorded=True)
 
 
 def record_day(folder: Path, day: date, feeds: tuple[str, ...] = FEEDS) -> None:
@@ -108,7 +108,7 @@ class TestHistory:
             publish_all(site, day)
         go = threading.Event()
         site.answers[f"/cards/{DAY:%Y%m%d}.json"].append(held(go))
-        run = start(Plan(DAY, NEXT_DAY), SetClock(NOON + timedelta(days=30)))
+        run = start(FetchPlan(DAY, NEXT_DAY), SetClock(NOON + timedelta(days=30)))
 
         early = run.step(0)
         wait_until(lambda: len(kept_in(tmp_path)) == 5)
@@ -138,7 +138,7 @@ class TestHistory:
             publish_all(site, day)
         go = threading.Event()
         site.answers[f"/cards/{DAY:%Y%m%d}.json"].append(held(go))
-        run = start(Plan(DAY, NEXT_DAY), SetClock(NOON + timedelta(days=30)), batch_records=4)
+        run = start(FetchPlan(DAY, NEXT_DAY), SetClock(NOON + timedelta(days=30)), batch_records=4)
 
         assert run.step(0) is None
         wait_until(lambda: len(kept_in(tmp_path)) == 5)
@@ -186,7 +186,7 @@ class TestHistory:
         for day in (DAY - timedelta(days=1), DAY, NEXT_DAY):
             publish_all(site, day)
 
-        run = start(Plan(DAY - timedelta(days=1), NEXT_DAY))
+        run = start(FetchPlan(DAY - timedelta(days=1), NEXT_DAY))
         run.until_exhausted()
 
         standing = {key.split("/")[2] + " " + run.cursor(*_window(key)).state for key in run.cursors}
@@ -228,7 +228,7 @@ class TestBackfill:
     def test_the_days_of_a_source_that_is_followed_are_not_counted(self, start: Start, site: Site) -> None:
         publish_all(site)
 
-        run = start(Plan(DAY, DAY), SetClock(NOON + timedelta(days=1)))
+        run = start(FetchPlan(DAY, DAY), SetClock(NOON + timedelta(days=1)))
         run.until_exhausted()
 
         assert "days" not in run.fetcher.status()
@@ -238,14 +238,14 @@ class TestBackfill:
             record_day(tmp_path, day)
         run = start(archive_plan(DAY, DAY))
         run.until_exhausted()
-        assert run.fetcher.backfilled("b") is None
+        assert run.fetcher.backfill_counts("b") is None
 
         windows = list(windows_between(DAY, DAY + timedelta(days=3), FEEDS))
         run.fetcher.backfill("b", windows, again=False)
         run.fetcher.backfill("b", windows, again=False)
-        wait_until(lambda: run.step(0.05) is None and (run.fetcher.backfilled("b") or {}).get("due") == 0)
+        wait_until(lambda: run.step(0.05) is None and (run.fetcher.backfill_counts("b") or {}).get("due") == 0)
 
-        assert run.fetcher.backfilled("b") == {"due": 0, "done": 9, "failed": 0, "missing": 3}
+        assert run.fetcher.backfill_counts("b") == {"due": 0, "done": 9, "failed": 0, "missing": 3}
         assert len(event_ids(run.records)) == len(set(event_ids(run.records))) == 3 * 3 * 2
 
     def test_again_fetches_what_is_done_and_tells_what_changed(self, start: Start, tmp_path: Path) -> None:
@@ -256,7 +256,7 @@ class TestBackfill:
         record(tmp_path, "cards", DAY, body("cards", [event(1, DAY), event(2, DAY, grade=5)]))
 
         run.fetcher.backfill("b", [Window("cards", DAY)], again=True)
-        wait_until(lambda: run.step(0.05) is None and (run.fetcher.backfilled("b") or {}).get("due") == 0)
+        wait_until(lambda: run.step(0.05) is None and (run.fetcher.backfill_counts("b") or {}).get("due") == 0)
 
         changed = raw_events(run.records[before:])
         assert [(each.feed, each.ordinal) for each in changed] == [("cards", 2)]
@@ -271,7 +271,7 @@ class TestBackfill:
         wait_until(lambda: run.fetcher.next(0.05) is not None)  # given, and its unit fails
 
         run.fetcher.load(committed)
-        wait_until(lambda: run.step(0.05) is None and (run.fetcher.backfilled("b") or {}).get("due") == 0)
+        wait_until(lambda: run.step(0.05) is None and (run.fetcher.backfill_counts("b") or {}).get("due") == 0)
 
         assert run.cursor("cards", NEXT_DAY).state == "done"
 
@@ -310,7 +310,7 @@ class TestTrouble:
         run = start(archive_plan())
         run.until_exhausted()
 
-        assert "ends before its end" in run.failed()["meadow/ends/2031-05-04"]
+        assert "is truncated" in run.failed()["meadow/ends/2031-05-04"]
 
     def test_a_failed_window_is_tried_in_the_next_run_and_not_before(self, start: Start, tmp_path: Path) -> None:
         record(tmp_path, "cards", DAY, b"busy")
@@ -341,7 +341,7 @@ class TestTrouble:
         path = f"/cards/{DAY:%Y%m%d}.json"
         site.answers[path].append(status(503))
 
-        run = start(Plan(DAY, DAY), SetClock(NOON + timedelta(days=1)))
+        run = start(FetchPlan(DAY, DAY), SetClock(NOON + timedelta(days=1)))
         records = run.until_exhausted()
 
         assert (len(records), site.requests.count(path), run.failed()) == (6, 2, {})
@@ -350,7 +350,7 @@ class TestTrouble:
         publish_all(site)
         site.answers[f"/cards/{DAY:%Y%m%d}.json"].extend([status(503)] * 3)
 
-        run = start(Plan(DAY, DAY), SetClock(NOON + timedelta(days=1)))
+        run = start(FetchPlan(DAY, DAY), SetClock(NOON + timedelta(days=1)))
         run.until_exhausted()
 
         assert len(run.records) == 4
@@ -361,7 +361,7 @@ class TestTrouble:
         publish_all(site)
         site.pages[f"/cards/{DAY:%Y%m%d}.json"] = b"busy"
         clock = SetClock(NOON + timedelta(days=1))
-        run = start(Plan(DAY, DAY, follow=True), clock)
+        run = start(FetchPlan(DAY, DAY, follow=True), clock)
         run.until_exhausted()
         publish(site, "cards", [event(1)])
 
@@ -377,7 +377,7 @@ class TestTrouble:
             publish_all(site, day)
         site.pages[f"/cards/{DAY:%Y%m%d}.json"] = b"busy"
         clock = SetClock(datetime(2031, 5, 5, 15, 9, 50, tzinfo=UTC))  # 10 s before the second day is final
-        run = start(Plan(DAY, NEXT_DAY, follow=True), clock)
+        run = start(FetchPlan(DAY, NEXT_DAY, follow=True), clock)
         run.round()
         site.pages[f"/cards/{DAY:%Y%m%d}.json"] = body("cards", [event(1)])
 
@@ -403,7 +403,7 @@ class TestLive:
     def test_each_look_brings_what_changed(self, start: Start, site: Site) -> None:
         clock = SetClock()
         publish_all(site)
-        run = start(Plan(follow=True), clock)
+        run = start(FetchPlan(follow=True), clock)
 
         first = run.round()
         too_early = run.round()
@@ -418,7 +418,7 @@ class TestLive:
     def test_an_unchanged_document_gives_neither_records_nor_cursors(self, start: Start, site: Site) -> None:
         clock = SetClock()
         publish_all(site)
-        run = start(Plan(follow=True), clock)
+        run = start(FetchPlan(follow=True), clock)
         run.round()
         asked = len(site.requests)
 
@@ -432,7 +432,7 @@ class TestLive:
         self, start: Start, site: Site
     ) -> None:
         clock = SetClock()
-        run = start(Plan(follow=True), clock)
+        run = start(FetchPlan(follow=True), clock)
         content = body("cards", [event(1)])
         site.answers["/cards/today.json"].extend([lambda handler: handler.answer(200, content)] * 2)
         run.round()
@@ -444,7 +444,7 @@ class TestLive:
     def test_a_tag_that_cannot_be_sent_back_is_not_kept(self, start: Start, site: Site) -> None:
         clock = SetClock()
         content = body("cards", [event(1)])
-        run = start(Plan(follow=True), clock)
+        run = start(FetchPlan(follow=True), clock)
         for path in ("/cards/today.json", f"/cards/{DAY:%Y%m%d}.json"):
             site.answers[path].extend([lambda handler: handler.answer(200, content, ETag='"\xe9"')] * 9)
 
@@ -457,8 +457,8 @@ class TestLive:
 
     def test_a_stored_tag_that_cannot_be_sent_does_no_harm(self, start: Start, site: Site) -> None:
         publish_all(site)
-        poisoned = {f"meadow/{feed}/{DAY}": encode(Cursor(etag='"\xe9"')) for feed in FEEDS}
-        run = start(Plan(follow=True), cursors=poisoned)
+        poisoned = {f"meadow/{feed}/{DAY}": encode(WindowCursor(etag='"\xe9"')) for feed in FEEDS}
+        run = start(FetchPlan(follow=True), cursors=poisoned)
 
         assert len(run.round()) == 6
         assert run.failed() == {}
@@ -466,17 +466,17 @@ class TestLive:
 
     def test_a_restart_goes_on_from_the_cursors(self, start: Start, site: Site) -> None:
         publish_all(site)
-        first = start(Plan(follow=True))
+        first = start(FetchPlan(follow=True))
         first.round()
 
-        again = start(Plan(follow=True), cursors=first.cursors)
+        again = start(FetchPlan(follow=True), cursors=first.cursors)
 
         assert again.round() == []
 
     def test_yesterdays_document_is_not_todays(self, start: Start, site: Site) -> None:
         publish_all(site, DAY - timedelta(days=1))
         clock = SetClock()
-        run = start(Plan(follow=True), clock)
+        run = start(FetchPlan(follow=True), clock)
 
         carried_over = run.round()
         publish_all(site, DAY)
@@ -490,7 +490,7 @@ class TestLive:
     def test_a_failed_look_is_repeated_and_the_good_one_clears_it(self, start: Start, site: Site) -> None:
         clock = SetClock()
         publish_all(site)
-        run = start(Plan(follow=True), clock)
+        run = start(FetchPlan(follow=True), clock)
         run.round()
         site.answers["/cards/today.json"].append(lambda handler: handler.answer(200, b"busy"))
 
@@ -507,7 +507,7 @@ class TestLive:
     def test_after_the_day_its_final_documents_close_it(self, start: Start, site: Site) -> None:
         clock = SetClock()
         publish_all(site)
-        run = start(Plan(follow=True), clock)
+        run = start(FetchPlan(follow=True), clock)
         run.round()
         publish(site, "ends", [event(1), event(2, place=3)])
         publish(site, "cards", [event(1), event(2, w=52)])
@@ -526,23 +526,23 @@ class TestLive:
     def test_a_closed_day_stays_closed(self, start: Start, site: Site) -> None:
         clock = SetClock()
         publish_all(site)
-        first = start(Plan(follow=True), clock)
+        first = start(FetchPlan(follow=True), clock)
         first.round()
         clock.at = datetime(2031, 5, 4, 15, 10, tzinfo=UTC)
         first.round()
 
-        again = start(Plan(DAY, follow=True), clock, cursors=first.cursors)
+        again = start(FetchPlan(DAY, follow=True), clock, cursors=first.cursors)
 
         assert again.round() == []
 
     def test_days_missed_while_it_was_not_running_are_filled_in(self, start: Start, site: Site) -> None:
         publish_all(site)
-        first = start(Plan(follow=True))
+        first = start(FetchPlan(follow=True))
         first.round()
         for day in days(NEXT_DAY, 3):
             publish_all(site, day)
 
-        again = start(Plan(follow=True), SetClock(NOON + timedelta(days=3)), cursors=first.cursors)
+        again = start(FetchPlan(follow=True), SetClock(NOON + timedelta(days=3)), cursors=first.cursors)
         records = again.round()
 
         found = {(raw.event_key.split(":")[1], raw.historical) for raw in raw_events(records)}
@@ -551,7 +551,7 @@ class TestLive:
     def test_following_ends_with_the_last_day(self, start: Start, site: Site) -> None:
         clock = SetClock()
         publish_all(site)
-        run = start(Plan(DAY, DAY, follow=True), clock)
+        run = start(FetchPlan(DAY, DAY, follow=True), clock)
         run.round()
         during = run.fetcher.status()["exhausted"]
         clock.at = datetime(2031, 5, 4, 15, 10, tzinfo=UTC)
@@ -563,7 +563,7 @@ class TestLive:
 
     def test_a_fast_clock_makes_windows_due_sooner(self, start: Start, site: Site) -> None:
         publish_all(site)
-        run = start(Plan(follow=True), VirtualClock(NOON, speed=600, epoch_s=time.time()))
+        run = start(FetchPlan(follow=True), VirtualClock(NOON, speed=600, epoch_s=time.time()))
         run.round()
         publish(site, "cards", [event(1, w=52), event(2)])
 
@@ -572,7 +572,7 @@ class TestLive:
         assert records is not None
 
     def test_closing_ends_a_wait(self, start: Start) -> None:
-        run = start(Plan(follow=True))
+        run = start(FetchPlan(follow=True))
         run.round()
         closer = threading.Timer(0.05, run.fetcher.close)
         closer.start()

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from services.fetcher.archive.store import DocumentArchive
-from services.fetcher.fetch_window import LONGEST_CAUSE, Visit, Visited
-from services.fetcher.planning.cursor import Cursor, decode, encode
-from services.fetcher.planning.windows import Due, Window
+from services.fetcher.fetch_window import MAX_CAUSE_CHARS, FetchOutcome, FetchWindow
+from services.fetcher.planning.cursor import WindowCursor, decode, encode
+from services.fetcher.planning.windows import DueWindow, Window
 from services.fetcher.sources.documents import Absence, Document
 from shared.retry import Retry
 from tests.services.fetcher.made import DAY, made_source
 
-DUE = Due(Window("cards", DAY), historical=True)
+DUE = DueWindow(Window("cards", DAY), historical=True)
 Fetch = Callable[[], Document | Absence]
 
 
@@ -25,7 +25,7 @@ class Answering:
     def __init__(self, fetch: Fetch) -> None:
         self._fetch = fetch
 
-    def fetch(self, due: Due, etag: str | None) -> Document | Absence:
+    def fetch(self, due: DueWindow, etag: str | None) -> Document | Absence:
         return self._fetch()
 
     def close(self) -> None:
@@ -39,9 +39,9 @@ def raising(error: BaseException) -> Fetch:
     return fetch
 
 
-def visited(folder: Path, fetch: Fetch) -> Visited:
-    visit = Visit(made_source(), Answering(fetch), DocumentArchive(folder), Retry(tries=1))
-    return visit(DUE, Cursor(attempts=2))
+def visited(folder: Path, fetch: Fetch) -> FetchOutcome:
+    visit = FetchWindow(made_source(), Answering(fetch), DocumentArchive(folder), Retry(tries=1))
+    return visit(DUE, WindowCursor(attempts=2))
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_the_cause_is_bounded_and_names_no_secret(tmp_path: Path) -> None:
     found = visited(tmp_path, raising(RuntimeError("at http://somebody:opensesame@host/ " + "x" * 10_000)))
 
     assert found.cursor.error is not None
-    assert len(found.cursor.error) == LONGEST_CAUSE
+    assert len(found.cursor.error) == MAX_CAUSE_CHARS
     assert "opensesame" not in found.cursor.error
 
 

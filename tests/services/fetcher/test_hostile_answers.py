@@ -12,15 +12,15 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from services.fetcher.archive.store import DocumentArchive
-from services.fetcher.fetch_window import Visit
-from services.fetcher.planning.cursor import Cursor, decode, encode
-from services.fetcher.planning.windows import Due, Window
+from services.fetcher.fetch_window import FetchWindow
+from services.fetcher.planning.cursor import WindowCursor, decode, encode
+from services.fetcher.planning.windows import DueWindow, Window
 from services.fetcher.sources.http import HttpSource
 from shared.retry import Retry
 from tests.services.fetcher.made import DAY, SetClock, body, event, made_source
 from tests.services.fetcher.site import Answer, Handler, Site
 
-DUES = (Due(Window("cards", DAY), historical=False), Due(Window("cards", DAY), historical=True))
+DUES = (DueWindow(Window("cards", DAY), historical=False), DueWindow(Window("cards", DAY), historical=True))
 PATHS = ("/cards/today.json", "/cards/20310504.json", "/other")
 EVENTS = body("cards", [event(1), event(2)])
 # A busy machine generates slowly, and the server is emptied before each answer.
@@ -91,10 +91,12 @@ def sent(status: int, headers: list[Header], content: bytes) -> Answer:
 
 
 @pytest.fixture
-def visit(site: Site, tmp_path: Path) -> Iterator[Visit]:
+def visit(site: Site, tmp_path: Path) -> Iterator[FetchWindow]:
     source = made_source(site.url)
     documents = HttpSource(source, SetClock())
-    yield Visit(source, documents, DocumentArchive(tmp_path), Retry(tries=2, first_delay_s=0.0001, max_delay_s=0.0002))
+    yield FetchWindow(
+        source, documents, DocumentArchive(tmp_path), Retry(tries=2, first_delay_s=0.0001, max_delay_s=0.0002)
+    )
     documents.close()
 
 
@@ -106,9 +108,9 @@ def visit(site: Site, tmp_path: Path) -> Iterator[Visit]:
 @example([(200, [], nested(990, "inside"))])
 @given(ANSWERS)
 def test_no_answer_makes_a_visit_raise(
-    visit: Visit, site: Site, answers: list[tuple[int, list[Header], bytes]]
+    visit: FetchWindow, site: Site, answers: list[tuple[int, list[Header], bytes]]
 ) -> None:
-    cursor = Cursor()
+    cursor = WindowCursor()
 
     for status, headers, content in answers:
         for due in DUES:

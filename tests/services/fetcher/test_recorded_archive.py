@@ -11,11 +11,11 @@ import pytest
 
 from services.fetcher.archive.store import DocumentArchive
 from services.fetcher.fetch import Fetcher
-from services.fetcher.planning.windows import Plan
-from services.fetcher.sources.recorded_files import ArchiveSource
+from services.fetcher.planning.windows import FetchPlan
+from services.fetcher.sources.recorded_files import RecordedFileSource
 from services.fetcher.sources.yaml_file import load_source
 from shared.clock import SystemClock
-from shared.runtime.loops.handler import Step
+from shared.runtime.loops.handler import SourceStep
 from tests.recorded_days import directory
 
 pytestmark = [pytest.mark.recorded, pytest.mark.slow]
@@ -27,17 +27,17 @@ def recorded() -> Path:
     return directory()
 
 
-def steps(recorded: Path, kept: Path, cursors: Mapping[str, bytes]) -> tuple[list[Step], Fetcher]:
+def steps(recorded: Path, kept: Path, cursors: Mapping[str, bytes]) -> tuple[list[SourceStep], Fetcher]:
     source, clock = load_source("boatrace"), SystemClock()
-    documents = ArchiveSource(source, recorded, clock)
-    fetcher = Fetcher(source, documents, DocumentArchive(kept), Plan(FIRST, LAST, recorded=True), clock, threads=2)
+    documents = RecordedFileSource(source, recorded, clock)
+    fetcher = Fetcher(source, documents, DocumentArchive(kept), FetchPlan(FIRST, LAST, recorded=True), clock, threads=2)
     fetcher.load(cursors)
     found = []
     while not fetcher.status()["exhausted"]:
         step = fetcher.next(0.5)
         if step is not None:
             # Values would take 330 MB: their place is taken by what the claims need.
-            found.append(Step([each._replace(value=b"") for each in step.records], step.cursors))
+            found.append(SourceStep([each._replace(value=b"") for each in step.records], step.cursors))
     fetcher.close()
     return found, fetcher
 
@@ -63,4 +63,4 @@ def test_all_days_come_whole_and_once(recorded: Path, tmp_path: Path) -> None:
 
 
 def test_the_first_and_the_last_day_are_found(recorded: Path) -> None:
-    assert ArchiveSource(load_source("boatrace"), recorded, SystemClock()).days() == (FIRST, LAST)
+    assert RecordedFileSource(load_source("boatrace"), recorded, SystemClock()).day_range() == (FIRST, LAST)

@@ -24,7 +24,7 @@ from shared.events import (
     event_key_of,
     session_key_of,
 )
-from shared.records import LIVE, Received, decode, encode
+from shared.records import LIVE, DecodedRecord, decode, encode
 from shared.topics import CLEAN
 
 SOURCE = "river"
@@ -129,7 +129,7 @@ def settled(number: int = 1, *, known: float | None = 20, day: date = DAY, venue
     return Settled(**(_envelope(number, known, day, venue) | fields | given))
 
 
-def received(fact: Any, record_id: UUID | None = None, *, revision: str = LIVE, partition: int = 0) -> Received:
+def received(fact: Any, record_id: UUID | None = None, *, revision: str = LIVE, partition: int = 0) -> DecodedRecord:
     """As the loop hands it over: through bytes. The id is that of the content, unless one is given."""
     content = orjson.dumps(fact.model_dump(mode="json"), option=orjson.OPT_SORT_KEYS).decode()
     record_id = record_id or event_id_of(fact.source, fact.kind, fact.event_key, content)

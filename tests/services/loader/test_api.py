@@ -13,7 +13,7 @@ from headrace.database.embedded import EmbeddedPostgres
 from services.loader.api import router
 from services.loader.exports import Exporter
 from services.loader.load import Loader
-from services.loader.postgres_export_orders import look
+from services.loader.postgres_export_orders import export_status
 from services.loader.settings import LoaderSettings
 from shared.runtime.metrics import Metrics
 from tests.services.endpoints import served, settings_of, settled
@@ -36,15 +36,15 @@ def loading(postgres: EmbeddedPostgres, database_url: str, tmp_path: Path) -> It
 def test_an_export_writes_its_days_anew(loading: Any, tmp_path: Path) -> None:
     client, settings = loading
     clock = facts.StillClock(facts.START + timedelta(days=9))
-    exporter = Exporter(settings.database.conninfo(), tmp_path / "csv", clock, rest_s=0)
+    exporter = Exporter(settings.database.conninfo(), tmp_path / "csv", clock, quiet_period_s=0)
     for _ in range(2):
-        exporter.look(threading.Event())
+        exporter.export_due_days(threading.Event())
     file = tmp_path / "csv" / facts.DAY.isoformat() / "events.csv"
     file.write_text("somebody emptied it")
 
     def write_and_look(connection: Any, operation: Any) -> Any:
-        exporter.look(threading.Event())
-        return look(connection, operation)
+        exporter.export_due_days(threading.Event())
+        return export_status(connection, operation)
 
     asked = client.post("/exports", json={"from": facts.DAY.isoformat(), "to": facts.DAY.isoformat()})
     over = settled(client, asked, settings, "export", write_and_look)

@@ -49,12 +49,12 @@ class Site:
     def __init__(self, url: str, directory: Path, now: datetime = NOON) -> None:
         self.directory = directory
         self.clock = StillClock(now)
-        self.exporter = Exporter(url, directory, self.clock, rest_s=0)
+        self.exporter = Exporter(url, directory, self.clock, quiet_period_s=0)
 
     def look(self, times: int = 2) -> None:
         """A day is written at the second look that finds it at rest."""
         for _ in range(times):
-            self.exporter.look(RUNNING)
+            self.exporter.export_due_days(RUNNING)
 
     def rows(self, name: str, day: date = DAY) -> list[dict[str, str]]:
         return list(csv.DictReader(io.StringIO((self.directory / day.isoformat() / f"{name}.csv").read_text())))

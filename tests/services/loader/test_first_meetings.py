@@ -9,10 +9,10 @@ from typing import Any
 import psycopg
 import pytest
 
-from services.loader.apply import Application
+from services.loader.apply import FactApplier
 from services.loader.load import write_shared
-from services.loader.postgres_base import meet, write
-from services.loader.postgres_merge import prepare
+from services.loader.postgres_base import insert_codes, update_codes
+from services.loader.postgres_merge import prepare_staging
 from services.loader.resolve import sources, venues
 from shared.events import Entry, Reference, ReferenceRow
 from tests.services.loader.facts import SOURCE, START, entry, listed, received
@@ -61,8 +61,8 @@ def card(number: int, known: float, *entries: Entry, **given: Any) -> Work:
     """Makes known what a card shares with others."""
 
     def work(connection: Connection) -> None:
-        prepare(connection)
-        application = Application({})
+        prepare_staging(connection)
+        application = FactApplier({})
         application.apply(received(listed(number, known=known, entries=entries, **given)))
         write_shared(connection, application.finish())
 
@@ -148,8 +148,8 @@ def test_base_data_names_a_code_that_another_loader_is_making(database_url: str,
     )
 
     def name(connection: Connection) -> None:
-        meet(connection, base)
-        assert write(connection, base)
+        insert_codes(connection, base)
+        assert update_codes(connection, base)
 
     at_once(database_url, card(1, -300, entry(1)), name)
 

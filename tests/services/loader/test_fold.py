@@ -12,21 +12,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.loader.fact_tree import FactEvent, fact_of, leaves, tree_of
-from services.loader.fold import Change, Folded, Version, changed_fields, fold, supersede
+from services.loader.fold import FactVersion, FieldChange, FoldedFact, changed_fields, fold, supersede
 from shared.events import Conditions, Listed, Outcome, Settled, Transaction
 from tests.services.loader.facts import PAID, at, entry, listed, observed, outcomes, paid, settled
 
 
-def version(fact: FactEvent, number: int, revision: str = "0") -> Version:
+def version(fact: FactEvent, number: int, revision: str = "0") -> FactVersion:
     """Known `number` minutes after the start."""
-    return Version(at(number), revision, UUID(int=number), fact)
+    return FactVersion(at(number), revision, UUID(int=number), fact)
 
 
-def of(*facts: FactEvent) -> Folded:
+def of(*facts: FactEvent) -> FoldedFact:
     return fold(version(fact, number) for number, fact in enumerate(facts))
 
 
-def changes(folded: Folded, kind: str = "corrected") -> set[Change]:
+def changes(folded: FoldedFact, kind: str = "corrected") -> set[FieldChange]:
     return {note.change for note in getattr(folded, kind)}
 
 
@@ -102,7 +102,7 @@ def test_a_value_once_known_stays_or_is_replaced_by_a_noted_one(facts: list[Fact
     before = of(*facts[:-1]) if len(facts) > 1 else of(*facts)
     after = of(*facts)
     old, new = dict(leaves(tree_of(before.fact))), dict(leaves(tree_of(after.fact)))
-    noted = {note.change.field for note in after.corrected if note.record_id == UUID(int=len(facts) - 1)}
+    noted = {note.change.field for note in after.corrections if note.record_id == UUID(int=len(facts) - 1)}
     derived = {"missing_markets", "card_key"}
     for name, value in old.items():
         if name not in new:
@@ -126,20 +126,20 @@ def test_a_second_attempt_at_a_record_leaves_no_trace_of_the_first(facts: list[F
 
 
 def test_a_single_version_is_itself() -> None:
-    assert of(settled()) == Folded(settled(), at(0))
+    assert of(settled()) == FoldedFact(settled(), at(0))
 
 
 def test_unknown_values_are_filled_in_and_are_no_corrections() -> None:
     folded = of(settled(technique=None, status="provisional", transactions=()), settled(technique=2))
     assert isinstance(folded.fact, Settled)
     assert (folded.fact.status, folded.fact.technique, folded.fact.transactions) == ("settled", 2, PAID)
-    assert (folded.corrected, folded.regressed) == (frozenset(), frozenset())
+    assert (folded.corrections, folded.regressions) == (frozenset(), frozenset())
     assert folded.changed_at == at(1)
 
 
 def test_a_difference_is_a_correction_and_an_addition_is_not() -> None:
     folded = of(settled(conditions=Conditions(weather=1)), settled(conditions=Conditions(weather=3, wind_m_s=4.0)))
-    assert changes(folded) == {Change("conditions.weather", "1", "3")}
+    assert changes(folded) == {FieldChange("conditions.weather", "1", "3")}
 
 
 def test_payouts_that_go_and_come_back_are_a_loss_and_nothing_else() -> None:
@@ -148,7 +148,7 @@ def test_payouts_that_go_and_come_back_are_a_loss_and_nothing_else() -> None:
     assert folded.fact.transactions == PAID
     assert folded.fact.missing_markets == ()
     assert len(changes(folded, "regressed")) == len(PAID)
-    assert not folded.corrected
+    assert not folded.corrections
     assert folded.changed_at == at(0)
 
 
@@ -158,16 +158,16 @@ def test_a_market_with_other_selections_is_replaced_whole() -> None:
     )
     assert isinstance(folded.fact, Settled)
     assert folded.fact.transactions == paid(place={"1": 110, "3": 90})
-    assert changes(folded) == {Change("transactions.place.2", "190", None)}
-    assert not folded.regressed
+    assert changes(folded) == {FieldChange("transactions.place.2", "190", None)}
+    assert not folded.regressions
 
 
 def test_a_row_that_went_away_stays_and_leaves_the_others_where_they_were() -> None:
     folded = of(settled(transactions=paid(place={"1": 110, "2": 190})), settled(transactions=paid(place={"2": 190})))
     assert isinstance(folded.fact, Settled)
     assert folded.fact.transactions == paid(place={"1": 110, "2": 190})
-    assert not folded.corrected
-    assert changes(folded, "regressed") == {Change("transactions.place.1", "110", None)}
+    assert not folded.corrections
+    assert changes(folded, "regressed") == {FieldChange("transactions.place.1", "110", None)}
 
 
 @pytest.mark.parametrize(
@@ -196,7 +196,7 @@ def test_a_racer_that_is_null_for_a_while_is_the_same_one_after() -> None:
     for facts in permutations((card, empty, card)):
         folded = of(*facts)
         assert changed_fields(folded.fact, card) is None
-        assert not folded.corrected
+        assert not folded.corrections
 
 
 def test_somebody_else_in_a_slot_inherits_nothing() -> None:
@@ -204,8 +204,8 @@ def test_somebody_else_in_a_slot_inherits_nothing() -> None:
     folded = of(listed(entries=(entry(1),)), listed(entries=(other,)))
     assert isinstance(folded.fact, Listed)
     assert folded.fact.entries == (other,)
-    assert Change("entries.1.entity.entity_key", "river:101", "river:150") in changes(folded)
-    assert not folded.regressed
+    assert FieldChange("entries.1.entity.entity_key", "river:101", "river:150") in changes(folded)
+    assert not folded.regressions
 
 
 @pytest.mark.parametrize(
@@ -226,13 +226,13 @@ def test_of_place_code_and_refund_the_newer_result_decides(before: Any, after: A
 
 def test_a_status_goes_on_and_never_back() -> None:
     progress = of(settled(status="provisional"), settled(status="cancelled"), settled(status="settled"))
-    assert changes(progress) == {Change("status", "cancelled", "settled")}
+    assert changes(progress) == {FieldChange("status", "cancelled", "settled")}
     back = of(settled(), settled(status="provisional"), settled(status="cancelled"))
     assert isinstance(back.fact, Settled)
     assert back.fact.status == "settled"
     assert changes(back, "regressed") == {
-        Change("status", "settled", "provisional"),
-        Change("status", "settled", "cancelled"),
+        FieldChange("status", "settled", "provisional"),
+        FieldChange("status", "settled", "cancelled"),
     }
 
 
@@ -257,4 +257,4 @@ def test_of_two_known_at_the_same_instant_the_later_revision_decides() -> None:
 
 def test_equal_instants_in_different_zones_are_equal() -> None:
     there = listed(scheduled_at=at(0).astimezone(timezone(timedelta(hours=9))))
-    assert not of(listed(), there).corrected
+    assert not of(listed(), there).corrections

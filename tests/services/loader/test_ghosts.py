@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from services.loader.load import Loader
 from shared.broker.contract import NewRecord
 from shared.events import Reference, ReferenceRow
-from shared.records import Received
+from shared.records import DecodedRecord
 from shared.runtime.metrics import Metrics
 from tests.services.loader.facts import SOURCE, START, StillClock, at, outcomes, received, settled
 from tests.services.loader.test_interleavings import FACTS, cuts, orders
@@ -78,11 +78,11 @@ class Seen(NamedTuple):
     said: list[Any]
 
 
-def load(connection: Connection, records: Sequence[Received], cuts: set[int], haunting: Sequence[Ghost]) -> Seen:
+def load(connection: Connection, records: Sequence[DecodedRecord], cuts: set[int], haunting: Sequence[Ghost]) -> Seen:
     loader, said = Loader(StillClock(START), Metrics()), []
     ends = [*sorted(cuts), len(records)]
     for begin, end in zip([0, *ends], ends, strict=False):
-        batch: list[Received] = []
+        batch: list[DecodedRecord] = []
         for index in range(begin, end):
             batch += [again(records[ghost.of], ghost.before) for ghost in haunting if ghost.before == index]
             batch.append(records[index])
@@ -104,15 +104,15 @@ def load(connection: Connection, records: Sequence[Received], cuts: set[int], ha
     return seen
 
 
-def in_order(records: Sequence[Received]) -> list[Received]:
+def in_order(records: Sequence[DecodedRecord]) -> list[DecodedRecord]:
     return [placed(record, offset) for offset, record in enumerate(records)]
 
 
-def again(record: Received, before: int) -> Received:
+def again(record: DecodedRecord, before: int) -> DecodedRecord:
     return placed(record, COUNT + before)
 
 
-def placed(record: Received, offset: int) -> Received:
+def placed(record: DecodedRecord, offset: int) -> DecodedRecord:
     return record._replace(record=record.record._replace(offset=offset))
 
 

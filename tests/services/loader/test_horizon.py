@@ -29,7 +29,7 @@ FACTS = [
 
 
 def loaded(connection: psycopg.Connection[Any], facts: list[Any], horizon: datetime | None) -> dict[str, list[str]]:
-    loader = Loader(StillClock(), Metrics(), horizon=horizon)
+    loader = Loader(StillClock(), Metrics(), as_of_limit=horizon)
     with connection.transaction(force_rollback=True):
         loader.handle([received(fact) for fact in facts], connection)
         return tables(connection)
@@ -48,7 +48,7 @@ def test_the_later_is_as_if_it_had_never_been(
 def test_what_is_withheld_is_counted(connection: psycopg.Connection[Any]) -> None:
     metrics = Metrics()
 
-    Loader(StillClock(), metrics, horizon=at(0)).handle([received(fact) for fact, _ in FACTS], connection)
+    Loader(StillClock(), metrics, as_of_limit=at(0)).handle([received(fact) for fact, _ in FACTS], connection)
 
     value = metrics.registry.get_sample_value(
         "headrace_records_total", {"service": "loader", "topic": "clean-events", "outcome": "filtered: known later"}

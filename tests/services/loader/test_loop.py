@@ -13,13 +13,13 @@ from psycopg.conninfo import make_conninfo
 from services.loader.load import Loader
 from shared.broker.contract import NewRecord, Record, TopicPartition
 from shared.broker.postgres.broker import PostgresBroker
-from shared.database.connection import Link
+from shared.database.connection import ReconnectingConnection
 from shared.events import HeadProbability, LoadedEvent, Prediction, Reference, ReferenceRow, event_id_of
 from shared.records import encode
 from shared.runtime.loops.consumer import ConsumerLoop
 from shared.runtime.loops.handler import InTransaction
 from shared.runtime.metrics import Metrics
-from shared.topics import CLEAN, DEAD_LETTERS, LOADED, PREDICTIONS, specs
+from shared.topics import CLEAN, DEAD_LETTERS, LOADED, PREDICTIONS, topic_specs
 from tests.services.loader.facts import SOURCE, StillClock, at, entry, key, listed, observed, received, settled
 from tests.services.loader.views import ask, tables
 from tests.waiting import wait_until
@@ -52,11 +52,13 @@ class Pipe:
     def __init__(self, url: str, *, apart: bool = False) -> None:
         self.url = url
         self.broker = PostgresBroker(url)
-        self.broker.ensure_topics(specs())
+        self.broker.ensure_topics(topic_specs())
         self.metrics = Metrics()
         # A loader that waits for itself would wait for ever: here it fails instead.
-        self.shared = Link(make_conninfo(url, options="-c lock_timeout=60s"), "shared", autocommit=True)
-        loader = Loader(StillClock(), self.metrics, shared=self.shared if apart else None)
+        self.shared = ReconnectingConnection(
+            make_conninfo(url, options="-c lock_timeout=60s"), "shared", autocommit=True
+        )
+        loader = Loader(StillClock(), self.metrics, shared_link=self.shared if apart else None)
         self.loop = ConsumerLoop(
             self.broker,
             service="loader",

@@ -16,8 +16,8 @@ import pytest
 
 from headrace.database.embedded import EmbeddedPostgres
 from services.cleaner.handle import Cleaner
-from services.fetcher.capture import AnotherDay, Capture
-from services.fetcher.planning.cursor import Version
+from services.fetcher.capture import Capture, WrongDay
+from services.fetcher.planning.cursor import SliceVersion
 from services.fetcher.sources.documents import Document
 from services.fetcher.sources.yaml_file import load_source
 from services.loader.load import Loader
@@ -55,13 +55,13 @@ def captured(documents: Iterator[Document]) -> Iterator[Raw]:
     """What each document has that is new, as clean events."""
     source, cleaner = load_source("boatrace"), Cleaner(lambda reason: None)
     captures = {feed.name: Capture(source, feed) for feed in source.feeds}
-    seen: dict[str, dict[str, Version]] = {feed: {} for feed in FEEDS}
+    seen: dict[str, dict[str, SliceVersion]] = {feed: {} for feed in FEEDS}
     for document in documents:
         try:
             found = captures[document.feed](document, seen[document.feed])
-        except AnotherDay:
+        except WrongDay:
             continue
-        seen[document.feed] = found.seen
+        seen[document.feed] = found.versions
         yield cleaner.handle([decode(Record(each.topic, 0, 0, 0, *each[1:4])) for each in found.records])
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 
 from services.loader.load import Loader
-from shared.records import LIVE, Received
+from shared.records import LIVE, DecodedRecord
 from shared.topics import LOADED
 from tests.services.loader.facts import listed, received
 from tests.services.loader.views import ask, tables
@@ -16,12 +16,12 @@ Connection = psycopg.Connection[Any]
 CLEANING, LOADING = "000000000017", "000000000023"
 
 
-def again(item: Received) -> Received:
+def again(item: DecodedRecord) -> DecodedRecord:
     """As a replay of the loader hands it over."""
     return item._replace(revision=LOADING)
 
 
-def cleaned_again(item: Received) -> Received:
+def cleaned_again(item: DecodedRecord) -> DecodedRecord:
     """The same raw event under other rules: the same id, another content, a later revision."""
     return received(listed(1, title="final"), item.event_id, revision=CLEANING)
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.loader.returns import contributions, difference, selections
+from services.loader.returns import contributions, difference, selection_count
 from tests.services.loader.facts import PAID, outcomes, paid, settled
 
 
@@ -83,8 +83,8 @@ def test_the_difference_added_gives_what_is_after(
 @given(st.integers(2, 8))
 def test_selections_are_counted_as_they_can_be_listed(starters: int) -> None:
     entries = range(starters)
-    assert selections("1", starters) == starters
-    assert selections("1-2", starters) == len(list(permutations(entries, 2)))
-    assert selections("1-2-3", starters) == len(list(permutations(entries, 3)))
-    assert selections("1=2", starters) == len(list(combinations(entries, 2)))
-    assert selections("1=2=3", starters) == len(list(combinations(entries, 3)))
+    assert selection_count("1", starters) == starters
+    assert selection_count("1-2", starters) == len(list(permutations(entries, 2)))
+    assert selection_count("1-2-3", starters) == len(list(permutations(entries, 3)))
+    assert selection_count("1=2", starters) == len(list(combinations(entries, 2)))
+    assert selection_count("1=2=3", starters) == len(list(combinations(entries, 3)))

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from services.loader.resolve import RESOLVERS
-from services.loader.schema import FACT_TABLES, REFERENCE_TABLES, RETURN_RATES, STAGED, Table
+from services.loader.schema import FACT_TABLES, REFERENCE_TABLES, RETURN_RATES, STAGED_TABLES, Table
 from tests.services.loader.views import ask
 
 Connection = psycopg.Connection[Any]
@@ -31,7 +31,7 @@ def constraint(connection: Connection, table: str, kind: str) -> list[tuple[set[
     ]
 
 
-@pytest.mark.parametrize("table", STAGED, ids=lambda table: table.name)
+@pytest.mark.parametrize("table", STAGED_TABLES, ids=lambda table: table.name)
 def test_a_table_has_the_key_and_the_columns_of_its_entry(connection: Connection, table: Table) -> None:
     keys = constraint(connection, table.qualified, NATURAL.get(table.name, "p"))
     assert [columns for columns, _ in keys] == [set(table.key)]
@@ -42,14 +42,14 @@ def test_a_table_has_the_key_and_the_columns_of_its_entry(connection: Connection
     assert {name for (name,) in found} - NOTED.get(table.name, set()) == set(table.columns)
 
 
-@pytest.mark.parametrize("table", STAGED, ids=lambda table: table.name)
+@pytest.mark.parametrize("table", STAGED_TABLES, ids=lambda table: table.name)
 def test_a_reference_is_a_foreign_key_and_has_a_resolver(connection: Connection, table: Table) -> None:
     keys = constraint(connection, table.qualified, "f")
     assert sorted((sorted(columns), target) for columns, target in keys) == sorted(
-        ([reference.column], f"facts.{reference.table}") for reference in table.references
+        ([reference.column], f"facts.{reference.table}") for reference in table.foreign_keys
     )
-    assert {reference.table for reference in table.references} <= RESOLVERS.keys()
-    assert {reference.column for reference in table.references} <= set(table.columns)
+    assert {reference.table for reference in table.foreign_keys} <= RESOLVERS.keys()
+    assert {reference.column for reference in table.foreign_keys} <= set(table.columns)
 
 
 def test_rows_of_facts_belong_to_an_event(connection: Connection) -> None:

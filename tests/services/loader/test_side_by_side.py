@@ -10,7 +10,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from services.loader.load import Loader
-from shared.database.connection import Link
+from shared.database.connection import ReconnectingConnection
 from shared.events import Entry
 from shared.runtime.metrics import Metrics
 from tests.services.loader.facts import StillClock, entry, listed, observed, received, settled
@@ -59,7 +59,9 @@ def test_they_make_the_same_tables_as_one_alone(
     start, errors = threading.Barrier(2), []
 
     def load(partition: int) -> None:
-        link = Link(make_conninfo(database_url, options="-c lock_timeout=60s"), "shared", autocommit=True)
+        link = ReconnectingConnection(
+            make_conninfo(database_url, options="-c lock_timeout=60s"), "shared", autocommit=True
+        )
         loader = Loader(StillClock(), Metrics(), str(partition), link if apart else None)
         try:
             with psycopg.connect(database_url) as own:

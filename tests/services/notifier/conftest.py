@@ -11,11 +11,11 @@ from typing import Any
 import psycopg
 import pytest
 
-from services.notifier.pacing import Delivery
-from services.notifier.postgres_summaries import Summaries
+from services.notifier.pacing import DeliveryPolicy
+from services.notifier.postgres_summaries import SummaryComposer
 from services.notifier.rules import Rules
 from shared.broker.postgres.broker import PostgresBroker
-from shared.topics import specs
+from shared.topics import topic_specs
 from tests.services.notifier.http_receiver import Receiver, receiving
 from tests.services.notifier.samples import Rows
 
@@ -42,7 +42,7 @@ def rows(database: psycopg.Connection[Any]) -> Rows:
 @pytest.fixture
 def broker(database_url: str) -> Iterator[PostgresBroker]:
     with closing(PostgresBroker(database_url)) as broker:
-        broker.ensure_topics(specs(partitions=2))
+        broker.ensure_topics(topic_specs(partitions=2))
         yield broker
 
 
@@ -51,5 +51,5 @@ def compose(database_url: str, broker: PostgresBroker) -> Iterator[Compose]:
     """One step in composing summaries, with the rights of the notifier's own role."""
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute("SET ROLE headrace_notifier")
-        summaries = Summaries(lambda: connection, lambda: broker, Rules(), Delivery(), patience_s=60)
+        summaries = SummaryComposer(lambda: connection, lambda: broker, Rules(), DeliveryPolicy(), max_wait_s=60)
         yield partial(summaries.step, connection, broker)

@@ -9,10 +9,10 @@ from uuid import uuid4
 import psycopg
 from psycopg.types.json import Jsonb
 
-from services.notifier.findings import EventFacts, SessionFacts
+from services.notifier.findings import EventDetails, SessionDetails
 from shared.broker.contract import Record
 from shared.events import HeadProbability, LoadedEvent, Prediction, event_key_of
-from shared.records import LIVE, Received
+from shared.records import LIVE, DecodedRecord
 
 SOURCE = "river"
 DAY = date(2026, 5, 2)
@@ -33,8 +33,8 @@ def key(number: int, venue: int = 7) -> str:
     return event_key_of(SOURCE, DAY, venue, number)
 
 
-def received(message: LoadedEvent | Prediction, revision: str = LIVE) -> Received:
-    return Received(message, uuid4(), revision, RECORD)
+def received(message: LoadedEvent | Prediction, revision: str = LIVE) -> DecodedRecord:
+    return DecodedRecord(message, uuid4(), revision, RECORD)
 
 
 def loaded(number: int = 1, **changes: Any) -> LoadedEvent:
@@ -73,13 +73,13 @@ def prediction(*wins: float, **changes: Any) -> Prediction:
     )
 
 
-def session(**changes: Any) -> SessionFacts:
+def session(**changes: Any) -> SessionDetails:
     values = {"session_key": f"{SOURCE}:{DAY}:07", "day": DAY, "venue": 7, "venue_name": "Weir", **changes}
-    return SessionFacts(**values)
+    return SessionDetails(**values)
 
 
-def event(**changes: Any) -> EventFacts:
-    return EventFacts(
+def event(**changes: Any) -> EventDetails:
+    return EventDetails(
         **{
             "event_key": key(1),
             "session": session(),

@@ -7,9 +7,9 @@ from pathlib import Path
 import psycopg
 
 from headrace.database.embedded import EmbeddedPostgres
-from services.notifier.api import look, router
+from services.notifier.api import router, test_message_status
 from services.notifier.channels.console import ConsoleChannel
-from services.notifier.pacing import Delivery
+from services.notifier.pacing import DeliveryPolicy
 from services.notifier.sender import Sender
 from services.notifier.settings import NotifierSettings
 from tests.services.endpoints import served, settings_of, settled
@@ -23,13 +23,13 @@ def test_a_trial_message_is_told_and_its_operation_ends(
     conninfo, out = settings.database.conninfo(), io.StringIO()
     stop = threading.Event()
     sender = Sender(
-        lambda: psycopg.connect(conninfo, autocommit=True), [ConsoleChannel(out)], Delivery(), lambda *_: None
+        lambda: psycopg.connect(conninfo, autocommit=True), [ConsoleChannel(out)], DeliveryPolicy(), lambda *_: None
     )
     thread = threading.Thread(target=sender.run, args=(stop,))
     with served(settings, lambda desk: router(desk, ["console"])) as client:
         thread.start()
         try:
-            over = settled(client, client.post("/test", json={}), settings, "test", look)
+            over = settled(client, client.post("/test", json={}), settings, "test", test_message_status)
             told = client.get("/notifications", params={"state": "sent"}).json()
         finally:
             stop.set()

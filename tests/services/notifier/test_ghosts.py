@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from services.notifier import postgres_ledger as ledger
 from services.notifier.notify import Notifier
 from services.notifier.rules import Rules
-from shared.records import Received
+from shared.records import DecodedRecord
 from tests.services.notifier.conftest import Compose
 from tests.services.notifier.samples import HOUR, NOW, FixedClock, Rows, key, loaded, prediction, received
 
@@ -27,7 +27,7 @@ class Ghost(NamedTuple):
 
 
 # What is told: a tip and another favourite; a big payout, then a corrected one; a session called off; the day.
-STEPS: list[tuple[Received, str]] = [
+STEPS: list[tuple[DecodedRecord, str]] = [
     (received(prediction(0.9, 0.1, event_key=key(2))), ""),
     (received(prediction(0.1, 0.9, event_key=key(2))), ""),
     (received(loaded(1)), ""),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from services.notifier.findings import BigPayout, CalledOff, Daily, Digest, Finding, GradeResult, Payout, Surprise, Tip
-from services.notifier.message import BREAK, LONGEST, clip, plain, render, safe
+from services.notifier.message import MAX_LENGTH, ZERO_WIDTH_SPACE, escape, plain_text, render, truncate
 from tests.services.notifier.samples import DAY, SOURCE, event, session
 
 DIGEST = Digest(
@@ -16,54 +16,57 @@ DIGEST = Digest(
 @pytest.mark.parametrize(
     ("finding", "said"),
     [
-        (Tip(event(), 2, 0.8, "m1", "card"), ["Weir 2026-05-02, event 1, start 2026-05-02 11:00", "2 Ben", "80.0 %"]),
+        (Tip(event(), 2, 0.8, "m1", "card"), ["Weir 2026-05-02, event 1, start 2026-05-02 11:00", "2 Ben", "80.0%"]),
         (BigPayout(event(), "trifecta", Payout("2-1-3", 123_450)), ["trifecta 2-1-3 paid 123,450 per 100", "1. 2 Ben"]),
         (GradeResult(event(session=session(grade=1, title="Cup"))), ["Cup (grade 1)", "1. 2 Ben, 2. 1 Ada, 3. 3 Cy"]),
-        (Surprise(event(), 2, 0.031), ["2 Ben won", "3.1 %"]),
+        (Surprise(event(), 2, 0.031), ["2 Ben won", "3.1%"]),
         (CalledOff(session(events=12, called_off=(11, 12))), ["2 of 12 events will not take place: 11, 12"]),
-        (Daily(DIGEST), ["24 events: 1 cancelled, 23 settled", "Weir 4: 2-1-3 123,450", "1.2500", "1.5000", "4,000"]),
+        (
+            Daily(DIGEST),
+            ["24 events: 1 cancelled, 23 settled", "Weir 4: 2-1-3 paid 123,450", "1.2500", "1.5000", "4,000"],
+        ),
     ],
 )
 def test_each_finding_says_what_it_is(finding: Finding, said: list[str]) -> None:
-    text = plain(render(finding))
+    text = plain_text(render(finding))
 
     assert [part for part in said if part not in text] == []
 
 
 def test_a_tip_claims_no_profit() -> None:
-    assert "no return is claimed" in render(Tip(event(), 2, 0.8, "m1", "card"))
+    assert "no return is promised" in render(Tip(event(), 2, 0.8, "m1", "card"))
 
 
 def test_a_day_without_scores_says_nothing_of_the_model() -> None:
-    assert "log-loss" not in render(Daily(Digest(SOURCE, DAY, {"cancelled": 12})))
+    assert "log loss" not in render(Daily(Digest(SOURCE, DAY, {"cancelled": 12})))
 
 
 @pytest.mark.parametrize("name", ["@everyone", "@here", "<@123456>", "<@&1>", "<#99>", "a@everyone"])
 def test_mentions_in_names_ping_nobody(name: str) -> None:
-    text = safe(name)
+    text = escape(name)
 
     assert "@everyone" not in text
     assert "@here" not in text
     assert "<@" not in text.replace(r"\<", "")
-    assert f"@{BREAK}" in text or r"\<\#" in text
+    assert f"@{ZERO_WIDTH_SPACE}" in text or r"\<\#" in text
 
 
 @pytest.mark.parametrize("name", ["https://bad.example", "www.bad.example", "discord.gg/bad"])
 def test_addresses_in_names_are_no_links(name: str) -> None:
-    assert name not in safe(name)
-    assert BREAK in safe(name)
+    assert name not in escape(name)
+    assert ZERO_WIDTH_SPACE in escape(name)
 
 
 def test_markdown_in_names_is_shown_as_it_is() -> None:
-    assert safe("**a** [b](c) `d` ||e||") == r"\*\*a\*\* \[b\]\(c\) \`d\` \|\|e\|\|"
+    assert escape("**a** [b](c) `d` ||e||") == r"\*\*a\*\* \[b\]\(c\) \`d\` \|\|e\|\|"
 
 
 def test_a_name_cannot_move_a_terminal_or_start_a_line() -> None:
-    assert safe("a\x1b[31m\nb\u202ec\r\x07") == r"a \[31m b c"
+    assert escape("a\x1b[31m\nb\u202ec\r\x07") == r"a \[31m b c"
 
 
 def test_a_name_is_bounded() -> None:
-    assert len(safe("x" * 5_000)) == 80
+    assert len(escape("x" * 5_000)) == 80
 
 
 def test_names_reach_the_text_only_made_safe() -> None:
@@ -76,18 +79,20 @@ def test_names_reach_the_text_only_made_safe() -> None:
 def test_plain_text_is_one_line_without_marks() -> None:
     text = render(Surprise(event(names={2: "A*B @here"}), 2, 0.01))
 
-    assert plain(text).startswith("Surprise · Weir 2026-05-02, event 1, start 2026-05-02 11:00 UTC · 2 A*B @here won")
-    assert "\n" not in plain(text)
+    assert plain_text(text).startswith(
+        "Surprise · Weir 2026-05-02, event 1, start 2026-05-02 11:00 UTC · 2 A*B @here won"
+    )
+    assert "\n" not in plain_text(text)
 
 
 def test_a_long_text_loses_whole_lines() -> None:
-    text = clip("\n".join(["a" * 700] * 4))
+    text = truncate("\n".join(["a" * 700] * 4))
 
     assert text == "\n".join(["a" * 700] * 2)
 
 
 def test_a_long_line_is_cut_where_discord_counts_it() -> None:
-    text = clip("𝔸" * 3_000)
+    text = truncate("𝔸" * 3_000)
 
-    assert len(text.encode("utf-16-le")) // 2 <= LONGEST
+    assert len(text.encode("utf-16-le")) // 2 <= MAX_LENGTH
     assert text.endswith("𝔸…")

@@ -46,7 +46,7 @@ def test_a_tip_names_the_favourite(notifier: Notifier, database: Connection, row
     told = handled(notifier, database, prediction(0.1, 0.9))
 
     assert rules_of(told) == ["tip"]
-    assert "2 Rower 2 wins with probability 90.0 %" in told[0][1]
+    assert "2 Rower 2: win probability 90.0%" in told[0][1]
 
 
 def test_a_result_is_told_with_its_payout_and_its_surprise(
@@ -62,7 +62,7 @@ def test_a_result_is_told_with_its_payout_and_its_surprise(
     assert rules_of(told) == ["big-payout", "grade", "surprise"]
     assert "trifecta 6-1-2 paid 98,760 per 100 staked" in told[0][1]
     assert "1. 6 Rower 6, 2. 1 Rower 1" in told[1][1]
-    assert "6 Rower 6 won; our last prediction had given it 3.0 %" in told[2][1]
+    assert "6 Rower 6 won; our last prediction gave a win probability of 3.0%" in told[2][1]
 
 
 def test_the_last_prediction_before_the_start_counts(notifier: Notifier, database: Connection, rows: Rows) -> None:

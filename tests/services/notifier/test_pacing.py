@@ -6,23 +6,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.notifier.pacing import Delivery, Rate, TokenBucket
+from services.notifier.pacing import DeliveryPolicy, RateLimit, TokenBucket
 
 
 def test_the_wait_doubles_up_to_its_bound() -> None:
-    delivery = Delivery(backoff_first_s=2, backoff_max_s=10)
+    delivery = DeliveryPolicy(backoff_first_s=2, backoff_max_s=10)
 
     assert [delivery.backoff_s(failures) for failures in (1, 2, 3, 4, 100_000)] == [2, 4, 8, 10, 10]
 
 
 def test_a_channel_parks_unless_it_asks_to_retry() -> None:
-    delivery = Delivery(retry_undecided=frozenset({"console"}))
+    delivery = DeliveryPolicy(retry_after_crash=frozenset({"console"}))
 
-    assert (delivery.undecided("console"), delivery.undecided("discord")) == ("retry", "park")
+    assert (delivery.crash_policy("console"), delivery.crash_policy("discord")) == ("retry", "park")
 
 
 def test_a_burst_goes_at_once_and_the_next_waits() -> None:
-    bucket = TokenBucket(Rate(burst=2, per_s=0.5), now_s=100)
+    bucket = TokenBucket(RateLimit(burst=2, per_s=0.5), now_s=100)
     bucket.take(100)
     bucket.take(100)
 
@@ -33,7 +33,7 @@ def test_a_burst_goes_at_once_and_the_next_waits() -> None:
 
 @given(st.lists(st.floats(0, 10), min_size=1, max_size=50))
 def test_no_stretch_of_time_sees_more_than_burst_and_rate(pauses: list[float]) -> None:
-    rate = Rate(burst=3, per_s=0.5)
+    rate = RateLimit(burst=3, per_s=0.5)
     bucket, now_s, sent = TokenBucket(rate, 0), 0.0, 0
     for pause in pauses:
         now_s += pause

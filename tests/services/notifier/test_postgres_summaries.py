@@ -15,9 +15,9 @@ import pytest
 from services.notifier import postgres_ledger as ledger
 from services.notifier.findings import daily_id, day_key
 from services.notifier.notify import Notifier
-from services.notifier.pacing import Delivery
-from services.notifier.postgres_ledger import Summary
-from services.notifier.postgres_summaries import Summaries
+from services.notifier.pacing import DeliveryPolicy
+from services.notifier.postgres_ledger import NewSummary
+from services.notifier.postgres_summaries import SummaryComposer
 from services.notifier.rules import Rules
 from shared.broker.contract import Broker
 from shared.broker.postgres.broker import PostgresBroker
@@ -32,7 +32,7 @@ Connection = psycopg.Connection[Any]
 
 
 def note_the_day(database: Connection) -> None:
-    summary = Summary(daily_id(SOURCE, DAY), "daily", day_key(SOURCE, DAY))
+    summary = NewSummary(daily_id(SOURCE, DAY), "daily", day_key(SOURCE, DAY))
     ledger.record_summaries(database, [summary], ["console"])
 
 
@@ -87,18 +87,18 @@ def test_what_comes_later_is_not_waited_for(
 
     compose()
 
-    assert "1 events: 1 settled" in str(text(database))
+    assert "1 event: 1 settled" in str(text(database))
 
 
 def test_patience_ends(database: Connection, rows: Rows, broker: PostgresBroker) -> None:
     rows.event(rows.session(), 1)
     note_the_day(database)
     fill(broker, RAW, ["of a partition that nobody reads any more"])
-    summaries = Summaries(lambda: database, lambda: broker, Rules(), Delivery(), patience_s=1e-9)
+    summaries = SummaryComposer(lambda: database, lambda: broker, Rules(), DeliveryPolicy(), max_wait_s=1e-9)
 
     summaries.step(database, broker)
 
-    assert "1 events: 1 settled" in str(text(database))
+    assert "1 event: 1 settled" in str(text(database))
 
 
 def test_a_day_that_turned_out_to_go_on_is_told_when_it_is_over(
@@ -114,7 +114,7 @@ def test_a_day_that_turned_out_to_go_on_is_told_when_it_is_over(
 
     compose()
     assert text(database) is None
-    assert ledger.unwritten(database) == []
+    assert ledger.pending_summaries(database) == []
     database.execute("UPDATE facts.events SET status = 'void' WHERE id = %s", [last])
     with database.transaction():
         notifier.handle([received(loaded(2, status="void"))], database)
@@ -150,7 +150,7 @@ def test_a_line_up_that_comes_back_later_changes_nothing_in_the_days_summary(
 
     compose()
 
-    assert "1 events: 1 cancelled" in str(text(database))
+    assert "1 event: 1 cancelled" in str(text(database))
 
 
 def test_all_queries_see_the_same_rows(database: Connection, database_url: str, rows: Rows, compose: Compose) -> None:
@@ -193,12 +193,12 @@ def test_they_are_composed_beside_the_loop_until_it_stops(
     rows.event(rows.session(), 1)
     note_the_day(database)
     stop = threading.Event()
-    summaries = Summaries(
+    summaries = SummaryComposer(
         lambda: psycopg.connect(database_url, autocommit=True),
         lambda: PostgresBroker(database_url),
         Rules(),
-        Delivery(poll_s=0.01),
-        patience_s=60,
+        DeliveryPolicy(poll_s=0.01),
+        max_wait_s=60,
     )
     thread = threading.Thread(target=summaries.run, args=(stop,))
     thread.start()

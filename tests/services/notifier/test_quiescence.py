@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 
-from services.notifier.quiescence import WAY, Tide
+from services.notifier.quiescence import STAGES, PipelineDrain
 from shared.broker.contract import Broker, TopicPartition
 from shared.broker.postgres.broker import PostgresBroker
 from shared.settings.sections import KafkaSettings
@@ -60,30 +60,30 @@ def read_up(broker: Broker, group: str, topic: str) -> None:
 
 
 def test_where_nothing_is_under_way_it_is_out(way: Broker) -> None:
-    assert Tide(way).is_out()
+    assert PipelineDrain(way).is_drained()
 
 
 def test_it_goes_out_hop_by_hop(way: Broker) -> None:
     """On Kafka the position stays before the end, for the end of the transaction took an offset too."""
     write(way, RAW)
-    tide = Tide(way)
+    tide = PipelineDrain(way)
 
-    for topic, group in WAY[:3]:
-        assert not tide.is_out()
+    for topic, group in STAGES[:3]:
+        assert not tide.is_drained()
         write(way, {RAW: CLEAN, CLEAN: LOADED, LOADED: PREDICTIONS}[topic])
         read_up(way, group, topic)
-    assert not tide.is_out()
+    assert not tide.is_drained()
     read_up(way, "loader", PREDICTIONS)
 
-    wait_until(tide.is_out)
+    wait_until(tide.is_drained)
 
 
 def test_what_comes_after_it_began_is_not_of_it(way: Broker) -> None:
     write(way, RAW)
-    tide = Tide(way)
-    assert not tide.is_out()
+    tide = PipelineDrain(way)
+    assert not tide.is_drained()
     read_up(way, "cleaner", RAW)
 
     write(way, RAW)
 
-    wait_until(tide.is_out)
+    wait_until(tide.is_drained)

@@ -22,14 +22,14 @@ from services.notifier.channels.base import Channel, Message
 from services.notifier.channels.console import ConsoleChannel
 from services.notifier.channels.secret_url import SecretUrl
 from services.notifier.channels.webhook import WebhookChannel
-from services.notifier.pacing import Delivery, Rate
-from services.notifier.postgres_ledger import Note
+from services.notifier.pacing import DeliveryPolicy, RateLimit
+from services.notifier.postgres_ledger import NewNotification
 from services.notifier.sender import ChannelLoop, Sender
 from tests.services.notifier.http_receiver import Answer, Receiver
 from tests.waiting import DEADLINE_S, terminate_backends, wait_until
 
 Connection = psycopg.Connection[Any]
-QUICK = Delivery(poll_s=0.01, backoff_first_s=0.02, backoff_max_s=0.05)
+QUICK = DeliveryPolicy(poll_s=0.01, backoff_first_s=0.02, backoff_max_s=0.05)
 
 # A sender in a process of its own: where to send and what database comes over stdin, for its URL holds a password.
 CHILD = """
@@ -48,7 +48,7 @@ Sender(lambda: psycopg.connect(told["database"]), [channel], Delivery(), lambda 
 class FastWebhook(WebhookChannel):
     """Without the rate limit, which is tested by itself."""
 
-    rate = Rate(burst=100_000, per_s=100_000)
+    rate = RateLimit(burst=100_000, per_s=100_000)
 
 
 @pytest.fixture
@@ -57,7 +57,9 @@ def webhook(receiver: Receiver) -> WebhookChannel:
 
 
 def notes(database: Connection, count: int, channel: str = "webhook") -> None:
-    ledger.record(database, [Note(uuid4(), "tip", "k", f"text {n}") for n in range(count)], [channel])
+    ledger.record_notifications(
+        database, [NewNotification(uuid4(), "tip", "k", f"text {n}") for n in range(count)], [channel]
+    )
 
 
 def states(database: Connection) -> dict[str, int]:
@@ -66,7 +68,7 @@ def states(database: Connection) -> dict[str, int]:
 
 @contextmanager
 def running(
-    url: str, *channels: Channel, delivery: Delivery = QUICK, count: Counter[Any] | None = None
+    url: str, *channels: Channel, delivery: DeliveryPolicy = QUICK, count: Counter[Any] | None = None
 ) -> Iterator[None]:
     counted: Counter[Any] = Counter() if count is None else count
 
@@ -142,7 +144,7 @@ def test_a_busy_channel_rests_as_long_as_it_was_asked_to(
 ) -> None:
     notes(database, 2)
     receiver.answers.append(Answer(429, headers={"Retry-After": "100"}))
-    loop = ChannelLoop(lambda: database, webhook, Delivery(), lambda *_: None)
+    loop = ChannelLoop(lambda: database, webhook, DeliveryPolicy(), lambda *_: None)
 
     loop.step(database)
     rest_s = loop.step(database)
@@ -155,10 +157,10 @@ def test_a_busy_channel_rests_as_long_as_it_was_asked_to(
 
 def test_a_channel_gets_no_more_than_it_bears(database: Connection, receiver: Receiver) -> None:
     class Slow(WebhookChannel):
-        rate = Rate(burst=2, per_s=0.01)
+        rate = RateLimit(burst=2, per_s=0.01)
 
     notes(database, 3)
-    loop = ChannelLoop(lambda: database, Slow(SecretUrl(receiver.url)), Delivery(), lambda *_: None)
+    loop = ChannelLoop(lambda: database, Slow(SecretUrl(receiver.url)), DeliveryPolicy(), lambda *_: None)
 
     waits = [loop.step(database) for _ in range(3)]
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from services.predictor.registry.states import Order
+from services.predictor.registry.states import ChangeRequest
 
 GOOD = {"card_result": 1.21, "card_result_base": 1.36, "observation_result": 1.15, "observation_result_base": 1.36}
 BAD = GOOD | {"card_result": 1.4}
 
 
-def order(request: str | None = None, why: str | None = None) -> Order:
-    return Order(at=datetime(2031, 5, 1, tzinfo=UTC), who="a test", why=why, request=request)
+def order(request: str | None = None, why: str | None = None) -> ChangeRequest:
+    return ChangeRequest(at=datetime(2031, 5, 1, tzinfo=UTC), who="a test", why=why, request=request)
 
 
 def label_of(seed: int, last_day: str, metrics: dict[str, float] | None = None) -> dict[str, Any]:

@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from services.predictor.jobs.worker_program import saying, serve, unbuffered
+from services.predictor.jobs.worker_program import message_sender, serve, unbuffered_stdin
 from services.predictor.registry import transitions
-from services.predictor.registry.gate import Duel, Judged
+from services.predictor.registry.gate import Comparison, PairedForecast
 from services.predictor.training.request import TrainingContext, TrainingRequest
 from shared.errors import ConfigError
 from tests.services.predictor.shelf_orders import label_of, order
@@ -46,20 +46,20 @@ def train(database_url: str, models_dir: Path, request: TrainingRequest, context
     return {"version": version, "events": 4000, "seconds": 1.0, "metrics": label["metrics"], **days}
 
 
-def walk(database_url: str, models_dir: Path, duel: Duel) -> Sequence[Judged]:
+def walk(database_url: str, models_dir: Path, comparison: Comparison) -> Sequence[PairedForecast]:
     """The candidate knows more than the live one."""
     rng = np.random.default_rng(2)
     return [
-        Judged(
+        PairedForecast(
             f"event {number}",
             f"day {number // 12}",
             int(rng.choice(3, p=[0.6, 0.2, 0.2])),
             (0.6, 0.2, 0.2),
             (0.4, 0.3, 0.3),
         )
-        for number in range(min(duel.most, 400))
+        for number in range(min(comparison.most, 400))
     ]
 
 
 if __name__ == "__main__":
-    serve(unbuffered(), saying(sys.stdout.buffer), train, walk if "--walks" in sys.argv else None)
+    serve(unbuffered_stdin(), message_sender(sys.stdout.buffer), train, walk if "--walks" in sys.argv else None)

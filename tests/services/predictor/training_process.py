@@ -12,9 +12,9 @@ from pathlib import Path
 
 import torch
 
-from services.predictor.learners.processes import side_by_side
+from services.predictor.learners.processes import process_executor
 from services.predictor.training.candidate import registry_of
-from services.predictor.training.members import Learned
+from services.predictor.training.members import FittedMember
 from tests.services.predictor.shelf_orders import order
 from tests.services.predictor.tiny import POLICY, TINY, pond, trained
 
@@ -27,10 +27,10 @@ def version(models: Path, workers: int) -> str:
 
 
 def endless(directory: Path, workers: int) -> None:
-    side_by_side(workers)([partial(_never, directory)] * workers, lambda _: None)
+    process_executor(workers)([partial(_never, directory)] * workers, lambda _: None)
 
 
-def _never(directory: Path) -> Learned:
+def _never(directory: Path) -> FittedMember:
     (directory / str(os.getpid())).touch()
     threading.Event().wait()
     raise AssertionError

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from services.predictor.jobs.child_process import job_starter
 from services.predictor.jobs.kinds import PROMOTION, TRAINING
-from shared.runtime.jobs.workers import Jobs
+from shared.runtime.jobs.workers import JobSupervisor
 
 PROGRAM = (sys.executable, "-m", "tests.services.predictor.trainer")
 
@@ -19,7 +19,7 @@ PROGRAM = (sys.executable, "-m", "tests.services.predictor.trainer")
 def replica(conninfo: str, models: Path, name: str = "host-0", *options: str) -> Iterator[None]:
     start, stop = job_starter(conninfo, models, (*PROGRAM, *options)), threading.Event()
     starts = dict.fromkeys((TRAINING, PROMOTION), start)
-    jobs = Jobs("predictor", name, conninfo, starts, first_pause_s=0.01)
+    jobs = JobSupervisor("predictor", name, conninfo, starts, first_restart_delay_s=0.01)
     thread = threading.Thread(target=jobs.run, args=(stop,))
     thread.start()
     try:

@@ -13,9 +13,9 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from shared.broker.contract import TopicPartition
 from shared.broker.postgres.broker import PostgresBroker
-from shared.broker.postgres.log import Topics
+from shared.broker.postgres.log import PostgresTopics
 from shared.broker.postgres.unit import PostgresProducer, PostgresUnit
-from shared.database.connection import PATIENCE, DbConnection, ImpatientConnection, Link, Patience
+from shared.database.connection import TIMEOUTS, DbConnection, ReconnectingConnection, TimeoutConnection, Timeouts
 from shared.errors import Aborted, TransientError
 from shared.topics import TopicSpec
 from tests.contract.records import new, until
@@ -34,19 +34,21 @@ def hole(url: str) -> Iterator[BlackHole]:
 
 
 @pytest.fixture
-def link(url: str, hole: BlackHole) -> Iterator[Link]:
+def link(url: str, hole: BlackHole) -> Iterator[ReconnectingConnection]:
     link = link_through(hole, url)
     yield link
     link.drop()
 
 
-def link_through(hole: BlackHole, url: str, *, autocommit: bool = True) -> Link:
-    return Link(make_conninfo(url, host=str(hole.directory)), "test", autocommit=autocommit, answer_s=DEADLINE_S)
+def link_through(hole: BlackHole, url: str, *, autocommit: bool = True) -> ReconnectingConnection:
+    return ReconnectingConnection(
+        make_conninfo(url, host=str(hole.directory)), "test", autocommit=autocommit, answer_s=DEADLINE_S
+    )
 
 
 def wait_briefly(connection: DbConnection) -> DbConnection:
     """The connection, which waits for an answer for ANSWER_S from now on. Before, a slow machine may take its time."""
-    assert isinstance(connection, ImpatientConnection)
+    assert isinstance(connection, TimeoutConnection)
     connection.answer_s = ANSWER_S
     return connection
 
@@ -58,7 +60,9 @@ def soon() -> Iterator[None]:
     assert time.monotonic() - started_at < SOON_S
 
 
-def test_a_statement_without_an_answer_is_transient_and_the_next_has_a_new_line(hole: BlackHole, link: Link) -> None:
+def test_a_statement_without_an_answer_is_transient_and_the_next_has_a_new_line(
+    hole: BlackHole, link: ReconnectingConnection
+) -> None:
     with link.use() as connection:
         connection.execute("SELECT 1")
     wait_briefly(connection)
@@ -73,7 +77,7 @@ def test_a_statement_without_an_answer_is_transient_and_the_next_has_a_new_line(
     assert connection.closed
 
 
-def test_waiting_for_a_notification_is_no_silence(link: Link) -> None:
+def test_waiting_for_a_notification_is_no_silence(link: ReconnectingConnection) -> None:
     with link.use() as connection:
         connection.execute("LISTEN nobody_speaks")
         wait_briefly(connection)
@@ -83,7 +87,7 @@ def test_waiting_for_a_notification_is_no_silence(link: Link) -> None:
         assert not connection.closed
 
 
-def test_a_servers_own_error_leaves_the_line_alone(link: Link) -> None:
+def test_a_servers_own_error_leaves_the_line_alone(link: ReconnectingConnection) -> None:
     with link.use() as connection:
         with pytest.raises(psycopg.errors.LockNotAvailable), connection.transaction():
             connection.execute("DO $$ BEGIN RAISE lock_not_available; END $$")
@@ -94,7 +98,7 @@ def test_a_unit_without_an_answer_is_aborted_and_left_at_once(hole: BlackHole, u
     with closing(PostgresBroker(url)) as broker, closing(PostgresProducer(url, "slot")):
         broker.ensure_topics([TopicSpec("one", 1)])
         link = link_through(hole, url, autocommit=False)
-        with soon(), PostgresUnit(link, Topics(), "slot", 1) as unit:
+        with soon(), PostgresUnit(link, PostgresTopics(), "slot", 1) as unit:
             unit.append([new("one", "lost")])
             unit.connection.execute("SELECT 1")
             wait_briefly(unit.connection)
@@ -109,7 +113,7 @@ def test_a_handler_in_a_unit_without_an_answer_is_told_so_and_the_connection_is_
     hole: BlackHole, url: str
 ) -> None:
     link = link_through(hole, url, autocommit=False)
-    with soon(), PostgresUnit(link, Topics(), "slot", 1) as unit:
+    with soon(), PostgresUnit(link, PostgresTopics(), "slot", 1) as unit:
         unit.connection.execute("SELECT 1")
         connection = wait_briefly(unit.connection)
         hole.swallow()
@@ -119,11 +123,11 @@ def test_a_handler_in_a_unit_without_an_answer_is_told_so_and_the_connection_is_
 
 
 def test_unless_told_otherwise_a_connection_waits_as_long_as_patience_says() -> None:
-    assert ImpatientConnection.answer_s == PATIENCE.answer_s == 15
+    assert TimeoutConnection.answer_s == TIMEOUTS.answer_s == 15
 
 
 def test_a_connection_that_broke_while_nobody_used_it_is_replaced_without_a_word(url: str) -> None:
-    link = Link(url, "idle", autocommit=True)
+    link = ReconnectingConnection(url, "idle", autocommit=True)
     with link.use() as connection, psycopg.connect(url, autocommit=True) as admin:
         before = connection.info.backend_pid
         terminate_backends(admin, "pid = %s", (before,))
@@ -136,7 +140,7 @@ def test_a_connection_that_broke_while_nobody_used_it_is_replaced_without_a_word
 
 
 def test_a_notification_that_waits_is_no_goodbye(url: str) -> None:
-    link = Link(url, "listener", autocommit=True)
+    link = ReconnectingConnection(url, "listener", autocommit=True)
     with link.use() as connection, psycopg.connect(url, autocommit=True) as admin:
         before = connection.info.backend_pid
         connection.execute("LISTEN something")
@@ -150,7 +154,7 @@ def test_a_notification_that_waits_is_no_goodbye(url: str) -> None:
 
 def test_a_member_that_starts_again_leaves_to_others_what_its_former_process_held(url: str) -> None:
     """It was killed before it gave up its twin's share."""
-    patience = Patience(lease_s=60, renew_s=0.1)
+    patience = Timeouts(lease_s=60, renew_s=0.1)
     broker = PostgresBroker(url, patience)
     broker.ensure_topics([TopicSpec("two", 2)])
     former = broker.consumer("group", ["two"], "a")

@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.broker.contract import Record
-from shared.ops.dead_letter_choice import MOST_REDRIVES, Filter, Selection, facets
-from shared.ops.dead_letters import Letter, Place, letter_of
+from shared.ops.dead_letter_choice import MAX_REDRIVES, DeadLetterFilter, DeadLetterSelection, count_facets
+from shared.ops.dead_letters import DeadLetter, DeadLetterPlace, letter_of
 
 AT = datetime(2031, 5, 4, 3, tzinfo=UTC)
 
 
-def letter(offset: int = 0, *, key: str = "k", **headers: str) -> Letter:
+def letter(offset: int = 0, *, key: str = "k", **headers: str) -> DeadLetter:
     given = {f"dlq.{name.replace('_', '-')}": value.encode() for name, value in headers.items()}
     at_ms = int((AT + timedelta(minutes=offset)).timestamp() * 1000)
     return letter_of(Record("cleaner.dlq", 0, offset, at_ms, key.encode(), b"{}", given))
@@ -51,48 +51,54 @@ def test_a_filter_leaves_out_what_it_does_not_name(said: dict[str, Any], matches
         stack_digest="d",
     )
 
-    assert Filter(**said).matches(one, "open") == matches
-    assert Filter.from_json(Filter(**said).as_json()) == Filter(**said)
+    assert DeadLetterFilter(**said).matches(one, "open") == matches
+    assert DeadLetterFilter.from_json(DeadLetterFilter(**said).as_json()) == DeadLetterFilter(**said)
 
 
 def test_a_letter_that_was_sent_back_too_often_is_over_the_cap_unless_forced() -> None:
-    worn = letter(3, redrive_count=f"{MOST_REDRIVES:02d}")
+    worn = letter(3, redrive_count=f"{MAX_REDRIVES:02d}")
     spans = {0: (0, 10)}
 
-    assert Selection(spans).redrives(letter(3), ()) == "selected"
-    assert Selection(spans).redrives(worn, ()) == "over_cap"
-    assert Selection(spans, force=True).redrives(worn, ()) == "selected"
+    assert DeadLetterSelection(spans).redrive_verdict(letter(3), ()) == "selected"
+    assert DeadLetterSelection(spans).redrive_verdict(worn, ()) == "over_cap"
+    assert DeadLetterSelection(spans, force=True).redrive_verdict(worn, ()) == "selected"
 
 
 def test_what_is_settled_is_not_sent_back_again_even_by_force() -> None:
-    assert Selection({0: (0, 10)}, force=True).redrives(letter(3), {Place(0, 3)}) == "settled"
+    assert (
+        DeadLetterSelection({0: (0, 10)}, force=True).redrive_verdict(letter(3), {DeadLetterPlace(0, 3)}) == "settled"
+    )
 
 
 @given(st.integers(0, 20), st.integers(0, 20), st.integers(0, 20))
 def test_what_lies_outside_the_plan_is_not_meant(begin: int, end: int, offset: int) -> None:
-    selection = Selection({0: (begin, end)})
+    selection = DeadLetterSelection({0: (begin, end)})
 
-    assert selection.meant(letter(offset)) == (begin <= offset < end)
+    assert selection.selects(letter(offset)) == (begin <= offset < end)
 
 
 def test_named_letters_are_meant_and_no_others() -> None:
-    selection = Selection({0: (0, 10)}, frozenset({Place(0, 3), Place(1, 4), Place(0, 12)}))
+    selection = DeadLetterSelection(
+        {0: (0, 10)}, frozenset({DeadLetterPlace(0, 3), DeadLetterPlace(1, 4), DeadLetterPlace(0, 12)})
+    )
 
-    assert [offset for offset in range(20) if selection.meant(letter(offset))] == [3]
+    assert [offset for offset in range(20) if selection.selects(letter(offset))] == [3]
 
 
 def test_a_selection_comes_back_from_what_is_kept_of_it() -> None:
-    selection = Selection({0: (2, 9), 3: (0, 1)}, frozenset({Place(0, 3)}), Filter(cause="E", since=AT), force=True)
+    selection = DeadLetterSelection(
+        {0: (2, 9), 3: (0, 1)}, frozenset({DeadLetterPlace(0, 3)}), DeadLetterFilter(cause="E", since=AT), force=True
+    )
 
-    assert Selection.from_json(selection.as_json()) == selection
-    assert Selection.from_json(Selection({}).as_json()) == Selection({})
+    assert DeadLetterSelection.from_json(selection.as_json()) == selection
+    assert DeadLetterSelection.from_json(DeadLetterSelection({}).as_json()) == DeadLetterSelection({})
 
 
 def test_facets_count_by_kind_the_most_frequent_first() -> None:
     letters = [letter(n, exception_class="A", stack_digest="x", stack_frame="m:f:1") for n in range(3)]
     letters += [letter(4, exception_class="B", stack_digest="y")]
 
-    found = facets(letters)
+    found = count_facets(letters)
 
     assert found["causes"] == [{"value": "A", "records": 3}, {"value": "B", "records": 1}]
     assert found["stack_digests"][0] == {"value": "x", "records": 3, "frame": "m:f:1", "message": "", "example": "0/0"}

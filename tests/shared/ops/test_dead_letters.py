@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 
 from shared.broker.contract import Record
 from shared.ops.dead_letters import (
-    HIGHEST_COUNT,
-    LONGEST_SHOWN,
-    Place,
+    MAX_COUNT,
+    MAX_SHOWN_CHARS,
+    DeadLetterPlace,
     count_text,
     letter_of,
     place_of,
-    sent_back,
+    retry_record,
     stack_digest,
 )
 
@@ -27,9 +27,9 @@ NAMES = st.sampled_from(
 def test_no_header_is_too_strange_to_be_shown(key: bytes, headers: dict[str, bytes]) -> None:
     letter = letter_of(Record("cleaner.dlq", 0, 5, 1_000, key, b"value", headers))
 
-    assert letter.place == Place(0, 5)
+    assert letter.place == DeadLetterPlace(0, 5)
     assert letter.size_bytes == 5
-    assert len(letter.key) <= LONGEST_SHOWN
+    assert len(letter.key) <= MAX_SHOWN_CHARS
     assert "\0" not in letter.key + letter.cause
 
 
@@ -43,10 +43,10 @@ def test_one_that_comes_from_no_record_has_no_origin() -> None:
 def test_a_count_of_redrives_has_two_digits_whatever_it_is(redrives: int) -> None:
     record = Record("cleaner.dlq", 0, 5, 1_000, b"", b"", {"dlq.redrive-count": count_text(redrives)})
 
-    again = sent_back(record, "cleaner").headers["dlq.redrive-count"]
+    again = retry_record(record, "cleaner").headers["dlq.redrive-count"]
 
     assert len(again) == 2
-    assert int(again) == min(redrives + 1, HIGHEST_COUNT)
+    assert int(again) == min(redrives + 1, MAX_COUNT)
 
 
 @pytest.mark.parametrize("text", ["", "1", "1/", "/1", "-1/2", "1/2/3", "a/b", "1/2\n", "٣/٣", "1" * 10 + "/1"])
@@ -56,7 +56,7 @@ def test_what_is_no_place_is_none(text: str) -> None:
 
 @given(st.integers(0, 99), st.integers(0, 10**18 - 1))
 def test_a_place_comes_back_from_its_text(partition: int, offset: int) -> None:
-    assert place_of(str(Place(partition, offset))) == Place(partition, offset)
+    assert place_of(str(DeadLetterPlace(partition, offset))) == DeadLetterPlace(partition, offset)
 
 
 def test_a_digest_has_one_length() -> None:

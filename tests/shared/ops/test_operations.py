@@ -10,7 +10,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from shared.ops.operations import OPEN, Command, NotPossible, Operation, State, Wanted, resting_state, wanted_after
+from shared.ops.operations import (
+    OPEN_STATES,
+    Command,
+    NotPossible,
+    Operation,
+    State,
+    Wanted,
+    resting_state,
+    wanted_after,
+)
 from shared.ops.tables import jobs as jobs_table
 from shared.ops.tables import operations as operations_table
 
@@ -28,7 +37,7 @@ def test_what_is_over_takes_no_command_and_a_cancel_is_never_taken_back(
     state: State, wanted: Wanted, said: Command
 ) -> None:
     one = operation(state, wanted)
-    if state not in OPEN or (wanted == "cancel" and said != "cancel"):
+    if state not in OPEN_STATES or (wanted == "cancel" and said != "cancel"):
         with pytest.raises(NotPossible):
             wanted_after(one, said)
     else:
@@ -76,7 +85,7 @@ class OneJob(RuleBasedStateMachine):
     def the_operator_says(self, said: Command) -> None:
         before = self.row()
         try:
-            after = operations_table.command(self.connection, before, said)
+            after = operations_table.apply_command(self.connection, before, said)
         except NotPossible:
             assert not before.is_open or before.wanted == "cancel"
             assert self.row() == before
@@ -112,13 +121,13 @@ class OneJob(RuleBasedStateMachine):
     def a_worker_asks(self) -> None:
         """The one whose producer is the newest; the others notice that they are fenced at their next unit."""
         worker = str(self.made)
-        wanted = jobs_table.tell(self.connection, self.id, worker, {"units": self.units}, 0.5)
+        wanted = jobs_table.report_progress(self.connection, self.id, worker, {"units": self.units}, 0.5)
         if wanted is None:
             self.lost(worker)
         elif wanted == "run":
             self.may[worker] = True
         else:
-            assert jobs_table.lay_down(self.connection, self.id, worker)
+            assert jobs_table.release(self.connection, self.id, worker)
             self.lost(worker)
 
     @precondition(lambda self: self.may)
@@ -136,7 +145,7 @@ class OneJob(RuleBasedStateMachine):
     def a_worker_is_done(self) -> None:
         worker = str(self.made)
         ours = self.row().worker == worker
-        assert jobs_table.end(self.connection, self.id, worker, "succeeded", {"units": self.units}) == ours
+        assert jobs_table.finish(self.connection, self.id, worker, "succeeded", {"units": self.units}) == ours
         self.lost(worker)
 
     @precondition(lambda self: self.held)
@@ -153,7 +162,7 @@ class OneJob(RuleBasedStateMachine):
     @invariant()
     def what_is_over_never_changes(self) -> None:
         row = self.row()
-        assert (row.finished_at is not None) == (row.state not in OPEN)
+        assert (row.finished_at is not None) == (row.state not in OPEN_STATES)
         if self.final is not None:
             assert row == self.final
         if not row.is_open:
@@ -175,11 +184,11 @@ class OneJob(RuleBasedStateMachine):
     def teardown(self) -> None:
         """However it stands: once somebody claims it, a cancel ends it."""
         if self.row().is_open:
-            operations_table.command(self.connection, self.row(), "cancel")
+            operations_table.apply_command(self.connection, self.row(), "cancel")
             self.the_lease_ends()
             if self.row().is_open:
                 assert jobs_table.claim(self.connection, "cleaner", "undertaker", [KIND]) is not None
-                assert jobs_table.lay_down(self.connection, self.id, "undertaker")
+                assert jobs_table.release(self.connection, self.id, "undertaker")
             assert self.row().state == "cancelled"
 
 

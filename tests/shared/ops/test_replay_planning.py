@@ -15,8 +15,8 @@ from shared.broker.postgres import retention
 from shared.broker.postgres.broker import PostgresBroker
 from shared.errors import ConfigError
 from shared.ops.operations import NotPossible
-from shared.ops.replay_planning import plan, require_all
-from shared.ops.replays import Plan, Span, request_of
+from shared.ops.replay_planning import plan_replay, require_plan_available
+from shared.ops.replays import OffsetSpan, ReplayPlan, request_of
 from shared.topics import CLEAN, RAW, retry_topic
 from tests.shared.runtime.stage import append, broker_on, raw, tp_of
 
@@ -48,12 +48,12 @@ def database(database_url: str) -> Iterator[psycopg.Connection[Any]]:
         yield connection
 
 
-def planned(broker: PostgresBroker, since: dict[str, str] | None = None, **asked: Any) -> Plan:
+def planned(broker: PostgresBroker, since: dict[str, str] | None = None, **asked: Any) -> ReplayPlan:
     """`since`: what is no name in Python."""
-    return plan(broker, request_of({"topic": RAW, **asked, **(since or {})}), READS)
+    return plan_replay(broker, request_of({"topic": RAW, **asked, **(since or {})}), READS)
 
 
-def spans(found: Plan) -> dict[int, tuple[int, int]]:
+def spans(found: ReplayPlan) -> dict[int, tuple[int, int]]:
     return {p: (span.begin, span.end) for p, span in found.spans.items()}
 
 
@@ -77,7 +77,7 @@ def test_what_is_appended_later_changes_no_plan(broker: PostgresBroker) -> None:
     before = planned(broker)
     append(broker, [raw(10, LEFT)])
 
-    require_all(broker, before)
+    require_plan_available(broker, before)
 
     assert planned(broker).selected == before.selected + 1 == 21
 
@@ -135,8 +135,8 @@ def test_feeds_are_what_the_log_has(broker: PostgresBroker) -> None:
 @pytest.mark.parametrize(
     ("asked", "complaint"),
     [
-        ({"topic": CLEAN}, "choose among raw-events"),
-        ({"topic": "cleaner.retry"}, "choose among raw-events"),
+        ({"topic": CLEAN}, "expected one of raw-events"),
+        ({"topic": "cleaner.retry"}, "expected one of raw-events"),
         ({"offsets": {"2": {}}}, "partitions 0 to 1, not 2"),
         ({"offsets": {"0": {"end": 11}}}, "ends at 10"),
         ({"offsets": {"0": {"begin": 11}}}, "ends at 10"),
@@ -156,13 +156,13 @@ def test_what_retention_has_cut_is_refused_with_the_earliest_there_is(
     retention.enforce(database)
 
     with pytest.raises(NotPossible, match=rf"{RAW}/0: 4, {RAW}/1: 4"):
-        require_all(broker, whole)
+        require_plan_available(broker, whole)
     with pytest.raises(NotPossible, match=rf"{RAW}/0: 4"):
         planned(broker, offsets={"0": {"begin": 2}})
     with pytest.raises(NotPossible):
         planned(broker, begin=3)
     assert spans(planned(broker)) == spans(planned(broker, begin=0)) == {0: (4, 10), 1: (4, 10)}
-    require_all(broker, Plan(whole.request, {0: Span(4, 10)}, {0: 6}))
+    require_plan_available(broker, ReplayPlan(whole.request, {0: OffsetSpan(4, 10)}, {0: 6}))
 
 
 def test_partitions_without_anything_are_not_in_the_plan(broker: PostgresBroker) -> None:

@@ -12,7 +12,17 @@ from hypothesis import strategies as st
 
 from shared.broker.contract import Record
 from shared.errors import ConfigError
-from shared.ops.replays import Plan, ReplayRequest, Seen, Span, event_time_of, overlap, plan_of, request_of, selects
+from shared.ops.replays import (
+    OffsetSpan,
+    RecordPointer,
+    ReplayPlan,
+    ReplayRequest,
+    event_time_of,
+    overlap,
+    plan_of,
+    request_of,
+    selector_of,
+)
 from shared.topics import CLEAN, LOADED, PREDICTIONS, RAW, partition_of
 
 DAY = "made-up:2031-05-04"
@@ -29,8 +39,8 @@ def request(**asked: Any) -> ReplayRequest:
 @pytest.mark.parametrize(
     ("asked", "complaint"),
     [
-        ({"begin": 5, "end": 5}, "must lie beyond begin"),
-        ({"offsets": {"0": {"begin": 9, "end": 3}}}, "must lie beyond begin"),
+        ({"begin": 5, "end": 5}, "must be greater than begin"),
+        ({"offsets": {"0": {"begin": 9, "end": 3}}}, "must be greater than begin"),
         ({"offsets": {}}, "offsets"),
         ({"offsets": {"-1": {}}}, "offsets"),
         ({"begin": -1}, "begin"),
@@ -59,7 +69,7 @@ def test_what_makes_no_sense_is_refused_and_named(asked: dict[str, Any], complai
 
 
 def test_keys_are_exact_or_patterns() -> None:
-    wanted = selects(request(keys=[f"{DAY}:01:01", "made-up:2031-06-*", "made-up:*:0[12]:03"]))
+    wanted = selector_of(request(keys=[f"{DAY}:01:01", "made-up:2031-06-*", "made-up:*:0[12]:03"]))
 
     assert wanted(record(f"{DAY}:01:01"))
     assert wanted(record("made-up:2031-06-30:09:12"))
@@ -69,11 +79,11 @@ def test_keys_are_exact_or_patterns() -> None:
 
 
 def test_a_key_that_looks_like_a_pattern_matches_itself() -> None:
-    assert selects(request(keys=["made-up:[x]"]))(record("made-up:[x]"))
+    assert selector_of(request(keys=["made-up:[x]"]))(record("made-up:[x]"))
 
 
 def test_kinds_are_those_of_facts_the_feeds_of_raw_events_and_the_states_of_predictions() -> None:
-    wanted = selects(request(kinds=["programs", "settled", "card"]))
+    wanted = selector_of(request(kinds=["programs", "settled", "card"]))
 
     assert wanted(record(feed="programs"))
     assert wanted(record(kind="settled"))
@@ -91,7 +101,7 @@ def test_an_event_starts_when_its_record_says_else_at_midnight_of_its_day() -> N
 
 
 def test_a_window_of_event_time_holds_its_beginning_and_not_its_end() -> None:
-    wanted = selects(request(**{"time": "event", "from": "2031-05-04T00:00:00Z", "to": "2031-05-04T10:00:00Z"}))
+    wanted = selector_of(request(**{"time": "event", "from": "2031-05-04T00:00:00Z", "to": "2031-05-04T10:00:00Z"}))
 
     assert wanted(record())
     assert wanted(record(scheduled_at="2031-05-04T09:59:59Z"))
@@ -106,17 +116,17 @@ def test_an_exact_key_has_one_partition_and_a_pattern_may_have_any() -> None:
     assert request().partitions(3) == {0, 1, 2}
 
 
-def plan(asked: dict[str, Any] | None = None, spans: dict[int, tuple[int, int]] | None = None) -> Plan:
-    found = {p: Span(*span) for p, span in (spans or {0: (0, 100)}).items()}
-    return Plan(request(**(asked or {})), found, dict.fromkeys(found, 1))
+def plan(asked: dict[str, Any] | None = None, spans: dict[int, tuple[int, int]] | None = None) -> ReplayPlan:
+    found = {p: OffsetSpan(*span) for p, span in (spans or {0: (0, 100)}).items()}
+    return ReplayPlan(request(**(asked or {})), found, dict.fromkeys(found, 1))
 
 
 def test_a_plan_survives_its_storing() -> None:
     asked = {"keys": ["a*"], "from": "2031-05-04T00:00:00Z", "rate": 5.0, "notify": True}
-    seen = Seen("raw-events/0/3", "a", "2031-05-04T00:00:00+00:00")
-    whole = Plan(request(**asked), {0: Span(3, 9), 5: Span(1, 2)}, {0: 4, 5: 1}, seen, seen)
+    seen = RecordPointer("raw-events/0/3", "a", "2031-05-04T00:00:00+00:00")
+    whole = ReplayPlan(request(**asked), {0: OffsetSpan(3, 9), 5: OffsetSpan(1, 2)}, {0: 4, 5: 1}, seen, seen)
 
-    assert plan_of(orjson.loads(orjson.dumps(whole.stored()))) == whole
+    assert plan_of(orjson.loads(orjson.dumps(whole.as_json()))) == whole
 
 
 @pytest.mark.parametrize(
@@ -161,6 +171,6 @@ _patterns = _parts.map("".join)
 
 @given(_patterns, _patterns, st.text(alphabet="ab[]", min_size=1, max_size=5))
 def test_patterns_that_both_match_a_key_always_meet(one: str, other: str, key: str) -> None:
-    if selects(request(keys=[one]))(record(key)) and selects(request(keys=[other]))(record(key)):
+    if selector_of(request(keys=[one]))(record(key)) and selector_of(request(keys=[other]))(record(key)):
         assert overlap(plan({"keys": [one]}), plan({"keys": [other]})) is not None
         assert overlap(plan({"keys": [other]}), plan({"keys": [one]})) is not None

@@ -17,7 +17,7 @@ from shared.broker.kafka.broker import KafkaBroker
 from shared.broker.kafka.producer import KafkaProducer
 from shared.broker.kafka.unit import KafkaUnit
 from shared.errors import BrokerError
-from shared.runtime.loops.handler import Step
+from shared.runtime.loops.handler import SourceStep
 from shared.runtime.loops.outbox import RELAY, Outbox
 from shared.runtime.loops.poller import PollerLoop
 from shared.runtime.metrics import Metrics
@@ -52,12 +52,12 @@ class UndecidedProducer(KafkaProducer):
 
 class UndecidedBroker(KafkaBroker):
     def producer(self, slot: str, *, in_database: bool = False) -> Producer:
-        return UndecidedProducer(self._settings(slot), self._topics, self._named(slot))
+        return UndecidedProducer(self._settings(slot), self._topics, self._qualified_name(slot))
 
 
 class ForgetfulOutbox(Outbox):
-    def next(self, timeout_s: float) -> Step | None:
-        if self._on_its_way:
+    def next(self, timeout_s: float) -> SourceStep | None:
+        if self._in_flight:
             stop_here()
         return super().next(timeout_s)
 

@@ -11,15 +11,15 @@ from uuid import NAMESPACE_URL, uuid5
 
 from shared.broker.contract import Broker, NewRecord, Record, TopicPartition
 from shared.broker.postgres.broker import PostgresBroker
-from shared.database.connection import Patience
+from shared.database.connection import Timeouts
 from shared.events import RawEvent
-from shared.records import Received, encode
-from shared.topics import CLEAN, RAW, partition_of, specs
+from shared.records import DecodedRecord, encode
+from shared.topics import CLEAN, RAW, partition_of, topic_specs
 from tests.waiting import DEADLINE_S
 
 # Long beside anything that a loaded machine does, so that no member loses its partitions by chance.
 LEASE_S = 60.0
-PATIENCE = Patience(lease_s=LEASE_S, renew_s=0.2, stopped_unit_s=2)
+PATIENCE = Timeouts(lease_s=LEASE_S, renew_s=0.2, stopped_unit_s=2)
 PARTITIONS = 2
 
 
@@ -33,7 +33,7 @@ class Loop(Protocol):
 
 def broker_on(url: str) -> PostgresBroker:
     broker = PostgresBroker(url, PATIENCE)
-    broker.ensure_topics(specs(PARTITIONS))
+    broker.ensure_topics(topic_specs(PARTITIONS))
     return broker
 
 
@@ -58,11 +58,11 @@ def tp_of(key: str) -> TopicPartition:
     return TopicPartition(RAW, partition_of(raw(0, key).key, PARTITIONS))
 
 
-def number_of(received: Received) -> int:
+def number_of(received: DecodedRecord) -> int:
     return int(received.message.ordinal) - 1
 
 
-def out(received: Received) -> NewRecord:
+def out(received: DecodedRecord) -> NewRecord:
     return NewRecord(CLEAN, received.record.key, str(number_of(received)).encode(), {})
 
 

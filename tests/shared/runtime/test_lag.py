@@ -14,8 +14,8 @@ from services.loader.settings import LoaderSettings
 from shared.broker.contract import NewRecord, TopicPartition
 from shared.broker.counting.backlog import ReadBacklog
 from shared.broker.kafka.broker import KafkaBroker
-from shared.runtime.lag import LagMeter, ObservedPositions, PartitionLag, meter_of
-from shared.settings.sections import BrokerSettings, Database, KafkaSettings
+from shared.runtime.lag import LagMeter, ObservedPositions, PartitionLag, lag_meter_of
+from shared.settings.sections import BrokerSettings, DatabaseSettings, KafkaSettings
 from shared.topics import TopicSpec
 from tests.contract.records import until
 from tests.kafka.use import KafkaInUse
@@ -29,7 +29,7 @@ def settings(kafka: KafkaInUse) -> LoaderSettings:
     return LoaderSettings(
         broker=BrokerSettings(url=f"kafka://{kafka.bootstrap}"),
         kafka=KafkaSettings(environment=uuid4().hex),
-        database=Database(url="postgresql:///elsewhere"),
+        database=DatabaseSettings(url="postgresql:///elsewhere"),
     )
 
 
@@ -67,7 +67,7 @@ def one(meter: LagMeter, *, thorough: bool = True) -> PartitionLag:
 
 def test_beyond_a_bound_what_was_seen_tells_how_dense_records_are(broker: KafkaBroker) -> None:
     fill(broker, 20)  # every second offset is a record
-    backlog = ReadBacklog(broker, most=10)
+    backlog = ReadBacklog(broker, max_records=10)
     with closing(LagMeter(broker, "cleaner", backlog)) as meter:
         found = one(meter)
 
@@ -82,7 +82,7 @@ def test_one_look_of_many_counts_what_stands_still_and_is_exact_at_the_end_of_a_
     fill(broker, 3)
     at = {TP: 0}
     backlog = ReadBacklog(broker)
-    with closing(LagMeter(broker, "cleaner", backlog, observed=lambda: at)) as meter:
+    with closing(LagMeter(broker, "cleaner", backlog, observed_positions=lambda: at)) as meter:
         found = []
         for at[TP] in (0, 4, 4, 5, 5):  # 5 is past the last record, before the end of its transaction
             found.append(one(meter, thorough=False))
@@ -100,7 +100,7 @@ def test_a_reset_from_outside_has_no_effect_and_is_told(
     fill(broker, 2)
     with closing(broker.consumer("loader", [TP.topic], "0", in_database=True)) as consumer:
         until(lambda: bool(consumer.poll(0.1, 1).records))  # its position is in the database from now on
-    meter = meter_of(settings, url, another(settings, url), in_database=True)
+    meter = lag_meter_of(settings, url, another(settings, url), in_database=True)
     before = one(meter)
     with closing(KafkaAdminClient(bootstrap_servers=kafka.bootstrap)) as admin:
         admin.alter_group_offsets(
@@ -109,13 +109,13 @@ def test_a_reset_from_outside_has_no_effect_and_is_told(
 
     with structlog.testing.capture_logs() as logs:
         after = one(meter)
-    told = meter.ignored()
+    told = meter.ignored_offsets()
     meter.close()
 
     assert (before.ignored_group_offset, after.ignored_group_offset) == (None, 3)
     assert (after.position, after.records) == (before.position, before.records) == (0, 2)
     assert told == {"waiting/0": 3}
-    assert [each["log_level"] for each in logs if "no effect" in each["event"]] == ["warning"]
+    assert [each["log_level"] for each in logs if each["event"] == "group_offset_ignored"] == ["warning"]
 
 
 def test_where_owners_are_is_what_live_replicas_say(url: str) -> None:

@@ -6,12 +6,12 @@ from pathlib import Path
 
 from prometheus_client import generate_latest
 
-from shared.runtime.metrics import Metrics, table
+from shared.runtime.metrics import Metrics, markdown_table
 from tests.shared.generated import compare
 
 
 def test_the_docs_list_every_metric(repository: Path) -> None:
-    compare(repository / "docs" / "metrics.md", "metrics", table(Metrics()))
+    compare(repository / "docs" / "metrics.md", "metrics", markdown_table(Metrics()))
 
 
 def test_every_metric_is_an_attribute_under_its_own_name() -> None:

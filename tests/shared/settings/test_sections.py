@@ -19,9 +19,9 @@ from services.predictor.settings import PredictorSettings
 from shared.clock import SystemClock, VirtualClock
 from shared.errors import ConfigError
 from shared.settings.loading import load
-from shared.settings.sections import Database, Settings, read_secret
+from shared.settings.sections import DatabaseSettings, Settings, read_secret
 from shared.settings.sources import SERVICE_SECTIONS, variable_of
-from shared.settings.tables import in_force
+from shared.settings.tables import effective_values
 from shared.topics import SERVICES
 
 URL = "postgresql://somebody@localhost/headrace"
@@ -102,12 +102,12 @@ def test_days_are_set_by_the_names_people_use(yaml_file: Path) -> None:
         ("fetcher:\n  from: 2026-02-31\n", ":2: fetcher.from: day is out of range"),
         ("fetcher: fast\n", ":1: fetcher: expected `name: value` lines below it"),
         ("fetcher:\n  threads: 1\n  threads: 2\n", ":3: fetcher.threads is already set at "),
-        ("fetcher:\n  threads: [1\n", ": this is no YAML: "),
+        ("fetcher:\n  threads: [1\n", ": expected YAML: "),
         ("- a\n- b\n", ":1: expected `key: value` lines"),
-        ("clock:\n  speed: 60\n", ":2: clock: speed and epoch_s are for a virtual clock: give start too"),
+        ("clock:\n  speed: 60\n", ":2: clock: speed and epoch_s require a virtual clock: set start too"),
         ("clock:\n  start: 2026-01-01 00:00:00\n", ":2: clock.start: Input should have timezone info"),
         ("data_dir:\n  path: x\n", ":2: data_dir: Input is not a valid path"),
-        ("admin:\n  token_file: /nowhere/token\n", ":2: admin.token_file: there is no file that this user can read"),
+        ("admin:\n  token_file: /nowhere/token\n", ":2: admin.token_file: expected a file that this user can read"),
         ("broker:\n  url: rabbit://h\n", ':2: broker.url: expected "embedded" or kafka://HOST:PORT'),
     ],
 )
@@ -158,7 +158,7 @@ def test_a_file_that_is_not_there_is_an_error(yaml_file: Path) -> None:
 def test_a_section_and_a_plain_value_of_one_name_do_not_mix(yaml_file: Path) -> None:
     said = complaint(yaml_file, "fetcher: x\n", DATABASE | {"HEADRACE_FETCHER__THREADS": "1"})
 
-    assert said.startswith("environment variable HEADRACE_FETCHER__THREADS: fetcher is a section here")
+    assert said.startswith("environment variable HEADRACE_FETCHER__THREADS: fetcher is both a section")
 
 
 def test_one_file_serves_all_services(yaml_file: Path) -> None:
@@ -194,19 +194,19 @@ def test_a_password_in_a_url_is_refused_and_not_repeated(yaml_file: Path, url: s
 def test_credentials_in_other_urls_are_refused_too(yaml_file: Path) -> None:
     said = complaint(yaml_file, "fetcher:\n  base_url: http://a:hunter2@h/\nbroker:\n  url: kafka://a:hunter2@h\n")
 
-    assert said.count("a URL must not hold a password") == 2
+    assert said.count("a URL must not contain a password") == 2
     assert "hunter2" not in said
 
 
 def test_a_secret_in_the_place_of_its_files_name_is_not_repeated(yaml_file: Path) -> None:
     said = complaint(yaml_file, "admin:\n  token_file: hunter2\n")
 
-    assert said.startswith(f"{yaml_file}:2: admin.token_file: there is no file")
+    assert said.startswith(f"{yaml_file}:2: admin.token_file: expected a file")
     assert "hunter2" not in said
 
 
 def test_conninfo_connects_with_the_password_of_the_file(postgres: EmbeddedPostgres) -> None:
-    database = Database(url=postgres.url(), password_file=postgres.password_file(OWNER))
+    database = DatabaseSettings(url=postgres.url(), password_file=postgres.password_file(OWNER))
 
     with psycopg.connect(database.conninfo("headrace test")) as connection:
         row = connection.execute("SELECT current_setting('application_name')").fetchone()
@@ -219,7 +219,7 @@ def test_an_empty_secret_is_an_error(tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text("\n")
 
-    with pytest.raises(ConfigError, match="token is empty; it must hold the secret"):
+    with pytest.raises(ConfigError, match="token is empty: it must contain the secret"):
         read_secret(file)
 
 
@@ -263,7 +263,7 @@ def test_what_is_in_force_is_shown_without_secrets(tmp_path: Path) -> None:
     token.write_text("hunter2\n")
 
     options = {"admin.token_file": token, "fetcher.base_url": "http://h/?token=hunter2"}
-    shown = in_force(load(FetcherSettings, DATABASE, None, options))
+    shown = effective_values(load(FetcherSettings, DATABASE, None, options))
 
     assert shown["admin.token_file"] == str(token)
     assert shown["fetcher.base_url"] == "http://h/?token=***"

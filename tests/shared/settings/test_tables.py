@@ -13,7 +13,7 @@ from services.loader.settings import LoaderSettings
 from services.notifier.settings import NotifierSettings
 from services.predictor.settings import PredictorSettings
 from shared.settings.sections import ServiceSettings
-from shared.settings.tables import describe, table
+from shared.settings.tables import describe, markdown_table
 from tests.shared.generated import compare
 
 MODELS = (FetcherSettings, CleanerSettings, LoaderSettings, PredictorSettings, NotifierSettings)
@@ -21,10 +21,10 @@ MODELS = (FetcherSettings, CleanerSettings, LoaderSettings, PredictorSettings, N
 
 def test_the_docs_list_every_setting(repository: Path) -> None:
     common = describe(ServiceSettings)
-    parts = [f"## Every service\n\n{table(common)}"]
+    parts = [f"## Every service\n\n{markdown_table(common)}"]
     for model in MODELS:
         own = [row for row in describe(model) if row not in common]
-        parts.append(f"## {model.name.capitalize()}\n\n{table(own)}")
+        parts.append(f"## {model.name.capitalize()}\n\n{markdown_table(own)}")
 
     compare(repository / "docs" / "settings.md", "settings", "\n".join(parts))
 

@@ -1,7 +1,7 @@
-"""Gradient-boosted trees over single entries whose scores meet in a softmax over the event.
+"""Gradient-boosted trees over single entries, with a softmax of their scores over the event.
 
-LightGBM trains them (imported here only: serving does without it); what comes out are plain arrays, evaluated by
-`trees` without it.
+LightGBM trains the trees and is imported here only. The result is plain arrays, which `trees` evaluates without it, so
+serving does not need LightGBM.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from services.predictor.data.events import Bools, Floats, Floats32, Ints
-from services.predictor.learners.boosting.lightgbm_model import trees_in
+from services.predictor.learners.boosting.lightgbm_model import parse_trees
 from services.predictor.learners.boosting.trees import Trees, trees_of
 from services.predictor.learners.choice_data import ChoiceData
-from services.predictor.learners.softmax import derivatives, first_places, softmax, winner_loss
+from services.predictor.learners.softmax import first_places, loss_derivatives, softmax, winner_loss
 from shared.errors import ConfigError
 
 
@@ -25,104 +25,112 @@ from shared.errors import ConfigError
 class BoostingOptions:
     leaves: int = 15
     rate: float = 0.04
-    least_rows_in_leaf: int = 400
+    min_rows_in_leaf: int = 400
     feature_fraction: float = 0.2
     bagging_fraction: float = 0.8
     l2: float = 20.0
-    most_trees: int = 1500
+    max_trees: int = 1500
     patience_trees: int = 60
 
 
 @dataclass(frozen=True)
 class Boosting:
-    """`curve`: validation log-loss in nats after each tree tried, the kept ones first. `gain` (F,): of each feature."""
+    """`curve`: validation log-loss in nats after each tree, also after those dropped. `gain` (F,): of each feature."""
 
     trees: Trees
     curve: tuple[float, ...] = ()
     gain: Floats = field(default_factory=lambda: np.zeros(0))
 
-    def scores(self, entry: Floats32, taken: Bools) -> Floats:
-        """(n, S, F) -> (n, S): -inf where nothing is taken; an event's scores do not depend on the others."""
-        found = np.full(taken.shape, -np.inf)
-        found[taken] = self.trees.sums(entry[taken])
-        return found
+    def scores(self, entry: Floats32, occupied: Bools) -> Floats:
+        """(n, S, F) -> (n, S): -inf for empty slots. An event's scores do not depend on the other events."""
+        by_slot = np.full(occupied.shape, -np.inf)
+        by_slot[occupied] = self.trees.sums(entry[occupied])
+        return by_slot
 
-    def probabilities(self, entry: Floats32, taken: Bools) -> Floats:
+    def probabilities(self, entry: Floats32, occupied: Bools) -> Floats:
         """(n, S), rows sum to 1."""
-        return softmax(self.scores(entry, taken), taken)
+        return softmax(self.scores(entry, occupied), occupied)
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         return self.trees.arrays()
 
 
 def boosting_of(arrays: Mapping[str, npt.NDArray[Any]]) -> Boosting:
-    """Of what `Boosting.arrays` gave; ConfigError where they are not trees."""
+    """Restores from `Boosting.arrays`. Raises ConfigError if the arrays are not valid trees."""
     return Boosting(trees_of(arrays))
 
 
 def fit_boosting(data: ChoiceData, seed: int, options: BoostingOptions, places: Floats | None = None) -> Boosting:
-    """As many trees as are best on the validation rows; events without a winner are left out.
+    """Fits the number of trees that is best on the validation rows. Events without a winner are skipped.
 
-    places (n, S): with them, second and third places count too (Plackett-Luce); validation judges the winner alone.
-    The same data, seed and options give the same trees.
+    With places (n, S), second and third places count too (Plackett-Luce); validation uses the winner alone. The same
+    data, seed and options give the same trees.
     """
-    lightgbm = loaded_lightgbm()
-    fit, judged = _Objective.of(data, data.won_training, places), _Objective.of(data, data.won_validation)
+    lightgbm = import_lightgbm()
+    fit, validation = (
+        _Objective.of(data, data.training_with_winner, places),
+        _Objective.of(data, data.validation_with_winner),
+    )
     dataset = lightgbm.Dataset(fit.entries(data.entry))
-    check = lightgbm.Dataset(judged.entries(data.entry), reference=dataset)
-    return _boosted(
+    validation_set = lightgbm.Dataset(validation.entries(data.entry), reference=dataset)
+    return _train(
         dataset,
-        check,
+        validation_set,
         _parameters(seed, options) | {"objective": fit.derivatives},
         options,
         "log_loss",
-        lambda scores, _: ("log_loss", judged.loss(scores), False),
+        lambda scores, _: ("log_loss", validation.loss(scores), False),
     )
 
 
-def fit_chances(data: ChoiceData, came: Bools, seed: int, options: BoostingOptions) -> Boosting:
-    """Each taken entry by itself: the log-odds that `came` (n, S) is true, say a place among the first three."""
-    lightgbm = loaded_lightgbm()
-    fit, judged = (
-        (data.entry[rows][data.taken[rows]], came[rows][data.taken[rows]].astype(np.float64))
+def fit_binary(data: ChoiceData, labels: Bools, seed: int, options: BoostingOptions) -> Boosting:
+    """Fits the log-odds that `labels` (n, S) is true, each entry by itself, e.g. a place among the first three."""
+    lightgbm = import_lightgbm()
+    fit, validation = (
+        (data.entry[rows][data.occupied[rows]], labels[rows][data.occupied[rows]].astype(np.float64))
         for rows in (data.training, data.validation)
     )
     dataset = lightgbm.Dataset(*fit)
-    check = lightgbm.Dataset(*judged, reference=dataset)
+    validation_set = lightgbm.Dataset(*validation, reference=dataset)
     parameters = _parameters(seed, options) | {"objective": "binary", "metric": "binary_logloss"}
-    return _boosted(dataset, check, parameters, options, "binary_logloss")
+    return _train(dataset, validation_set, parameters, options, "binary_logloss")
 
 
-def _boosted(
-    dataset: Any, check: Any, parameters: dict[str, Any], options: BoostingOptions, metric: str, feval: Any = None
+def _train(
+    dataset: Any,
+    validation_set: Any,
+    parameters: dict[str, Any],
+    options: BoostingOptions,
+    metric: str,
+    feval: Any = None,
 ) -> Boosting:
-    """`dataset`, `check`: a lightgbm.Dataset each, to fit and to stop by."""
-    lightgbm = loaded_lightgbm()
+    """`dataset`, `validation_set`: a lightgbm.Dataset each, for fitting and for early stopping."""
+    lightgbm = import_lightgbm()
     losses: dict[str, dict[str, list[float]]] = {}
     booster = lightgbm.train(
         parameters,
         dataset,
-        options.most_trees,
-        valid_sets=[check],
+        options.max_trees,
+        valid_sets=[validation_set],
         valid_names=["validation"],
         feval=feval,
         callbacks=[lightgbm.early_stopping(options.patience_trees, verbose=False), lightgbm.record_evaluation(losses)],
     )
-    kept = booster.best_iteration or booster.current_iteration()
+    best_iteration = booster.best_iteration or booster.current_iteration()
     return Boosting(
-        trees_in(booster.model_to_string(num_iteration=kept)),
+        parse_trees(booster.model_to_string(num_iteration=best_iteration)),
         tuple(losses["validation"][metric]),
-        np.asarray(booster.feature_importance("gain", iteration=kept), dtype=np.float64),
+        np.asarray(booster.feature_importance("gain", iteration=best_iteration), dtype=np.float64),
     )
 
 
-def loaded_lightgbm() -> Any:
-    """Imported when it is needed: serving does without it. Raises ConfigError where its own library does not load."""
+def import_lightgbm() -> Any:
+    """Imported on first use: serving does not need it. Raises ConfigError if its native library does not load."""
     try:
         import lightgbm  # noqa: PLC0415
     except OSError as error:
         raise ConfigError(
-            f"LightGBM cannot be loaded: {error}. It wants OpenMP: on Debian and Ubuntu, apt install libgomp1"
+            f"LightGBM cannot be loaded: {error}. It needs OpenMP: on Debian and Ubuntu, apt install libgomp1"
         ) from error
     return lightgbm
 
@@ -131,7 +139,7 @@ def _parameters(seed: int, options: BoostingOptions) -> dict[str, Any]:
     return {
         "num_leaves": options.leaves,
         "learning_rate": options.rate,
-        "min_data_in_leaf": options.least_rows_in_leaf,
+        "min_data_in_leaf": options.min_rows_in_leaf,
         "feature_fraction": options.feature_fraction,
         "bagging_fraction": options.bagging_fraction,
         "bagging_freq": 1,
@@ -146,10 +154,10 @@ def _parameters(seed: int, options: BoostingOptions) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class _Objective:
-    """The rows of LightGBM are the taken entries of `rows`, event by event."""
+    """LightGBM objective. LightGBM's rows are the occupied entries of the events `rows`, event by event."""
 
     rows: Ints
-    taken: Bools
+    occupied: Bools
     winner: Ints
     order: Ints
 
@@ -157,21 +165,21 @@ class _Objective:
     def of(cls, data: ChoiceData, rows: Ints, places: Floats | None = None) -> _Objective:
         winner = data.winner[rows]
         order = winner[:, None] if places is None else first_places(places[rows], winner)
-        return cls(rows, data.taken[rows], winner, order)
+        return cls(rows, data.occupied[rows], winner, order)
 
     def entries(self, entry: Floats32) -> Floats32:
-        """(n, S, F) -> the rows of LightGBM."""
-        event, slot = self.taken.nonzero()
+        """(n, S, F) -> LightGBM's rows."""
+        event, slot = self.occupied.nonzero()
         return entry[self.rows[event], slot]
 
     def derivatives(self, scores: Floats, _: Any) -> tuple[Floats, Floats]:
-        gradient, curvature = derivatives(self._spread(scores), self.taken, self.order)
-        return gradient[self.taken], curvature[self.taken]
+        gradient, curvature = loss_derivatives(self._by_slot(scores), self.occupied, self.order)
+        return gradient[self.occupied], curvature[self.occupied]
 
     def loss(self, scores: Floats) -> float:
-        return float(winner_loss(self._spread(scores), self.taken, self.winner).mean())
+        return float(winner_loss(self._by_slot(scores), self.occupied, self.winner).mean())
 
-    def _spread(self, scores: Floats) -> Floats:
-        found = np.zeros(self.taken.shape)
-        found[self.taken] = scores
-        return found
+    def _by_slot(self, scores: Floats) -> Floats:
+        by_slot = np.zeros(self.occupied.shape)
+        by_slot[self.occupied] = scores
+        return by_slot

@@ -1,4 +1,4 @@
-"""LightGBM's text of a model as plain arrays."""
+"""Parses LightGBM's text format of a model into plain arrays."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ CATEGORICAL, DEFAULT_LEFT = 1, 2
 MISSING_SHIFT, MISSING_NONE, MISSING_NAN = 2, 0, 2
 
 
-def trees_in(text: str) -> Trees:
-    """Of `Booster.model_to_string()`, of one score a row. Raises ValueError for what our own trees cannot say."""
+def parse_trees(text: str) -> Trees:
+    """Parses `Booster.model_to_string()`, one score per row. Raises ValueError for splits that Trees cannot express."""
     blocks = [_fields(block) for block in text.partition("end of trees")[0].split("\nTree=")[1:]]
     nodes = max((int(block["num_leaves"]) - 1 for block in blocks), default=0)
     arrays = {name: np.zeros((len(blocks), nodes + (name == "value")), dtype=kind) for name, kind in ARRAYS.items()}
@@ -24,7 +24,7 @@ def trees_in(text: str) -> Trees:
         if used:
             thresholds = _numbers(block["threshold"])
             arrays["feature"][tree, :used] = _numbers(block["split_feature"])
-            arrays["threshold"][tree, :used] = _single(thresholds)
+            arrays["threshold"][tree, :used] = _round_down(thresholds)
             arrays["unknown_left"][tree, :used] = _unknown_left(block, thresholds)
             arrays["left"][tree, :used] = _numbers(block["left_child"])
             arrays["right"][tree, :used] = _numbers(block["right_child"])
@@ -39,17 +39,17 @@ def _numbers(text: str) -> Floats:
     return np.array(text.split(), dtype=np.float64)
 
 
-def _single(thresholds: Floats) -> Floats32:
-    """The largest float32 that is not above: for a feature in float32, x <= threshold says the same of both."""
-    with np.errstate(over="ignore"):  # 1e300 parts what is known from what is not
+def _round_down(thresholds: Floats) -> Floats32:
+    """The largest float32 not above each threshold: for a float32 feature, x <= threshold is the same for both."""
+    with np.errstate(over="ignore"):  # LightGBM splits known from unknown values at 1e300
         near = thresholds.astype(np.float32)
     return np.where(near > thresholds, np.nextafter(near, np.float32(-np.inf)), near).astype(np.float32)
 
 
 def _unknown_left(block: dict[str, str], thresholds: Floats) -> Floats:
-    """LightGBM takes NaN for 0 in a feature that had none in training; otherwise the node says where it goes."""
+    """LightGBM treats NaN as 0 in a feature without NaN in training; otherwise the node has a default direction."""
     kinds = _numbers(block["decision_type"]).astype(np.int64)
     missing = (kinds >> MISSING_SHIFT) & 3
     if (kinds & CATEGORICAL).any() or not np.isin(missing, (MISSING_NONE, MISSING_NAN)).all():
-        raise ValueError("categorical splits and zeros that mean unknown are not supported")
+        raise ValueError("the LightGBM model has categorical splits or treats zero as unknown: neither is supported")
     return np.where(missing == MISSING_NAN, (kinds & DEFAULT_LEFT) > 0, thresholds >= 0).astype(np.float64)

@@ -1,8 +1,8 @@
-"""The network: each entry looks at its own past starts, the entries of an event at each other, then the heads speak.
+"""The network: attention of each entry over its past starts, attention between the entries of an event, output heads.
 
-One token per entry and one for the event. Straight lines lead from the entry features to the result: a conditional
-logit a state of knowledge, fitted before, so that the rest only learns what such a logit cannot say. Nothing but torch.
-The last event feature tells whether the event was observed.
+There is one token per entry and one for the event. Linear terms lead straight from the entry features to the result:
+one conditional logit per state of knowledge, fitted beforehand, so that the rest learns only what a logit cannot
+express. The last event feature says whether the event was observed.
 
 Shapes: B events, S slots, F entry features, E event features, H past starts, K values of a start, C width.
 """
@@ -20,14 +20,14 @@ from services.predictor.data.events import Floats
 from services.predictor.learners.network.linear import EventLinear
 
 CLASSES = 3  # of the trend and of the behaviour
-# Where a slot is empty: far below any logit, and still finite, so that no gradient becomes NaN.
+# Logit of an empty slot: far below any other, yet finite, so that no gradient becomes NaN.
 EMPTY = -1e9
-# Log-odds of the first three places, and of those behind the winner, move about so much less than those of the first.
-TOP3_SHARE = 0.7
+# Scale of the log-odds of a top-three place, and of the places behind the winner, relative to winning.
+TOP3_SCALE = 0.7
 
 
 class Shape(BaseModel):
-    """What must be known to build the network before its weights are read."""
+    """Everything needed to build the network before its weights are loaded."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -43,9 +43,9 @@ class Shape(BaseModel):
     dropout: float = 0.2
 
 
-class Lines(NamedTuple):
-    """Conditional logits over the entry features, one a state: weights (F,) and a constant of each slot (S,); and how
-    often each slot comes in the first three (S,)."""
+class LinearInit(NamedTuple):
+    """Initial linear terms: per state, the weights (F,) and slot constants (S,) of a conditional logit; `top3_rate`
+    (S,): how often each slot finishes in the first three."""
 
     card: Floats
     card_base: Floats
@@ -54,13 +54,13 @@ class Lines(NamedTuple):
     top3_rate: Floats
 
 
-class Batch(NamedTuple):
-    """Inputs as tensors: entry (B, S, F), event (B, E), taken (B, S), venue (B,), course (B, S), starts (B, S, H, K),
-    started (B, S, H)."""
+class NetworkBatch(NamedTuple):
+    """Inputs as tensors: entry (B, S, F), event (B, E), occupied (B, S), venue (B,), course (B, S),
+    starts (B, S, H, K), started (B, S, H)."""
 
     entry: Tensor
     event: Tensor
-    taken: Tensor
+    occupied: Tensor
     venue: Tensor
     course: Tensor
     starts: Tensor
@@ -68,9 +68,9 @@ class Batch(NamedTuple):
 
 
 class Logits(NamedTuple):
-    """result (B, S); later (B, S) of the places behind the winner; top3 (B, S); trend (B, 3); behaviour (B, S, 3).
+    """result (B, S); later (B, S): for the places behind the winner; top3 (B, S); trend (B, 3); behaviour (B, S, 3).
 
-    embedding (B, C) of the event; attention (B, S, H): how much each past start counted, sums to 1 where there is one.
+    embedding (B, C) of the event; attention (B, S, H): weight of each past start, with sum 1 if there is any.
     """
 
     result: Tensor
@@ -82,8 +82,8 @@ class Logits(NamedTuple):
     attention: Tensor
 
 
-class Rivals(nn.Module):
-    """Self-attention over the tokens of an event, then a feed-forward layer; both add to what was there."""
+class EntryAttention(nn.Module):
+    """Self-attention over the tokens of an event, then a feed-forward layer, each with a residual connection."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
@@ -108,8 +108,8 @@ class Rivals(nn.Module):
         return self.mixed((weights @ v).transpose(1, 2).reshape(b, t, c))  # type: ignore[no-any-return]
 
 
-class Past(nn.Module):
-    """Attention of each entry over its entity's past starts; an entry without any gets a vector of its own."""
+class HistoryAttention(nn.Module):
+    """Attention of each entry over its entity's past starts; an entry without any gets a learned vector."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
@@ -130,8 +130,8 @@ class Past(nn.Module):
         weights = scores.masked_fill(~started[:, :, None], EMPTY).softmax(-1)
         mixed = (weights[:, :, :, None] @ v)[:, :, :, 0].flatten(2)  # (B, S, heads * width / heads)
         any_start = started.any(-1, keepdim=True)
-        told = self.out(torch.where(any_start, mixed, self.nothing))
-        return told, weights.mean(2) * any_start
+        summary = self.out(torch.where(any_start, mixed, self.nothing))
+        return summary, weights.mean(2) * any_start
 
 
 class Network(nn.Module):
@@ -143,11 +143,11 @@ class Network(nn.Module):
         self.event_in = EventLinear(shape.event_features, width)
         self.slot = nn.Embedding(shape.slots, width)
         self.course = nn.Embedding(1 + shape.slots, width)
-        self.venue = nn.Embedding(1 + shape.venues, width)  # 0: a venue that training never met
+        self.venue = nn.Embedding(1 + shape.venues, width)  # 0: a venue unseen in training
         self.venue_lane = nn.Embedding((1 + shape.venues) * shape.slots, 2)
-        self.past = Past(shape)
+        self.past = HistoryAttention(shape)
         self.dropout = nn.Dropout(shape.dropout)
-        self.rivals = nn.ModuleList(Rivals(shape) for _ in range(shape.layers))
+        self.rivals = nn.ModuleList(EntryAttention(shape) for _ in range(shape.layers))
         self.norm = nn.LayerNorm(width)
         self.lines = EventLinear(shape.entry_features, 4, bias=False)
         self.base = nn.Parameter(torch.zeros(4, shape.slots))
@@ -160,34 +160,34 @@ class Network(nn.Module):
         for head in (self.entry_out, self.event_out):
             nn.init.zeros_(head.bias)
 
-    def start_from(self, lines: Lines) -> None:
-        """Before any training: say what the straight lines say."""
+    def init_linear_terms(self, init: LinearInit) -> None:
+        """Initialises the linear terms, before training."""
         with torch.no_grad():
-            self.lines.weight[0], self.lines.weight[1] = torch.tensor(lines.card), torch.tensor(lines.observation)
-            self.lines.weight[2] = self.lines.weight[3] = TOP3_SHARE * self.lines.weight[1]
-            self.base[0], self.base[1] = torch.tensor(lines.card_base), torch.tensor(lines.observation_base)
-            self.base[2] = torch.logit(torch.tensor(lines.top3_rate))
+            self.lines.weight[0], self.lines.weight[1] = torch.tensor(init.card), torch.tensor(init.observation)
+            self.lines.weight[2] = self.lines.weight[3] = TOP3_SCALE * self.lines.weight[1]
+            self.base[0], self.base[1] = torch.tensor(init.card_base), torch.tensor(init.observation_base)
+            self.base[2] = torch.logit(torch.tensor(init.top3_rate))
 
-    def forward(self, batch: Batch) -> Logits:
-        entry, taken = batch.entry, batch.taken
-        lane = torch.where(batch.course > 0, batch.course - 1, torch.arange(taken.shape[1]))  # (B, S)
-        at_venue = batch.venue[:, None] * taken.shape[1] + lane
+    def forward(self, batch: NetworkBatch) -> Logits:
+        entry, occupied = batch.entry, batch.occupied
+        lane = torch.where(batch.course > 0, batch.course - 1, torch.arange(occupied.shape[1]))  # (B, S)
+        at_venue = batch.venue[:, None] * occupied.shape[1] + lane
         entries = self.entry_in(entry) + self.slot.weight + self.course(batch.course)
         past, attention = self.past(entries, batch.starts, batch.started)
-        whole = self.event_in(batch.event) + self.venue(batch.venue)  # (B, E) -> (B, C)
-        x = self.dropout(torch.cat([whole[:, None], entries + past], dim=1))  # (B, 1 + S, C)
-        present = torch.cat([torch.ones_like(taken[:, :1]), taken], dim=1)  # the event's own token is always there
+        event = self.event_in(batch.event) + self.venue(batch.venue)  # (B, E) -> (B, C)
+        x = self.dropout(torch.cat([event[:, None], entries + past], dim=1))  # (B, 1 + S, C)
+        present = torch.cat([torch.ones_like(occupied[:, :1]), occupied], dim=1)  # the event's token is always present
         for block in self.rivals:
             x = block(x, present)
         x = self.norm(x)
         out = self.entry_out(x[:, 1:])  # (B, S, 3 + 3)
-        lines = self.lines(entry) + self.base.T  # (B, S, 4)
-        straight = torch.where(batch.event[:, -1:] > 0.5, lines[..., 1], lines[..., 0])
-        lanes = self.venue_lane(at_venue)  # (B, S, 2)
+        linear = self.lines(entry) + self.base.T  # (B, S, 4)
+        linear_result = torch.where(batch.event[:, -1:] > 0.5, linear[..., 1], linear[..., 0])
+        venue_lanes = self.venue_lane(at_venue)  # (B, S, 2)
         return Logits(
-            result=(out[..., 0] + straight + lanes[..., 0]).masked_fill(~taken, EMPTY),
-            later=(out[..., 2] + lines[..., 3]).masked_fill(~taken, EMPTY),
-            top3=out[..., 1] + lines[..., 2] + lanes[..., 1],
+            result=(out[..., 0] + linear_result + venue_lanes[..., 0]).masked_fill(~occupied, EMPTY),
+            later=(out[..., 2] + linear[..., 3]).masked_fill(~occupied, EMPTY),
+            top3=out[..., 1] + linear[..., 2] + venue_lanes[..., 1],
             trend=self.event_out(x[:, 0]),
             behaviour=out[..., 3:],
             embedding=x[:, 0],

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from services.fetcher.archive.rebuild import Retelling, histories
-from services.fetcher.archive.source import KeptSource
+from services.fetcher.archive.rebuild import Recapture, lines_by_window
+from services.fetcher.archive.source import ArchivedSource
 from services.fetcher.archive.store import DocumentArchive
 from services.fetcher.fetch import Fetcher
 from services.fetcher.planning.coverage import coverage_text
 from services.fetcher.planning.cursor import decode
-from services.fetcher.planning.windows import Plan, Window
+from services.fetcher.planning.windows import FetchPlan, Window
 from services.fetcher.sources.http import HttpSource
 from tests.services.fetcher.made import DAY, NOON, Run, SetClock, body, document, event, event_ids, made_source
 from tests.services.fetcher.site import Site
@@ -33,7 +33,7 @@ def lived(tmp_path: Path, site: Site) -> Run:
     clock = SetClock()
     source = made_source(site.url)
     fetcher = Fetcher(
-        source, HttpSource(source, clock), DocumentArchive(tmp_path, source.name), Plan(DAY, follow=True), clock
+        source, HttpSource(source, clock), DocumentArchive(tmp_path, source.name), FetchPlan(DAY, follow=True), clock
     )
     run = Run(fetcher)
     for shown in ({}, {"wind": 3}, {}):
@@ -51,9 +51,9 @@ def lived(tmp_path: Path, site: Site) -> Run:
 
 def test_the_archive_tells_a_lived_day_record_for_record(lived: Run, tmp_path: Path) -> None:
     archive, source = DocumentArchive(tmp_path), made_source()
-    retell = Retelling(source, archive.read)
+    retell = Recapture(source, archive.read)
 
-    told = [retell(window, lines) for window, lines in histories(archive.documents(), source).items()]
+    told = [retell(window, lines) for window, lines in lines_by_window(archive.documents(), source).items()]
 
     again = {record.headers["event_id"]: record for each in told for record in each.records}
     before = {record.headers["event_id"]: record for record in lived.records}
@@ -63,8 +63,8 @@ def test_the_archive_tells_a_lived_day_record_for_record(lived: Run, tmp_path: P
 
 
 def test_it_is_a_source_with_an_end_and_goes_on_where_it_was(lived: Run, tmp_path: Path) -> None:
-    def kept() -> KeptSource:
-        return KeptSource(made_source(), DocumentArchive(tmp_path), SetClock(), None, None, batch_records=1)
+    def kept() -> ArchivedSource:
+        return ArchivedSource(made_source(), DocumentArchive(tmp_path), SetClock(), None, None, batch_records=1)
 
     first = kept()
     cursors: dict[str, bytes] = {}
@@ -92,7 +92,7 @@ def test_days_and_sources_that_are_not_asked_for_are_left_out(tmp_path: Path) ->
         ours.put(replace(document("cards", [event(number)]), date=DAY + timedelta(days=number)))
     others.put(document("cards", [event(9)]))
 
-    found = histories(ours.documents(), made_source(), DAY, DAY + timedelta(days=1))
+    found = lines_by_window(ours.documents(), made_source(), DAY, DAY + timedelta(days=1))
 
     assert list(found) == [Window("cards", DAY), Window("cards", DAY + timedelta(days=1))]
     assert [len(lines) for lines in found.values()] == [1, 1]
@@ -102,7 +102,7 @@ def test_days_without_a_document_are_named(tmp_path: Path) -> None:
     archive = DocumentArchive(tmp_path)
     for number in (0, 2):
         archive.put(document("cards", [event(1, DAY + number * ONE)], DAY + number * ONE))
-    source = KeptSource(made_source(), archive, SetClock(), DAY, DAY + 3 * ONE, batch_records=100)
+    source = ArchivedSource(made_source(), archive, SetClock(), DAY, DAY + 3 * ONE, batch_records=100)
     run = Run(source)  # type: ignore[arg-type]  # driven as a fetcher is
 
     run.until_exhausted()
@@ -111,7 +111,7 @@ def test_days_without_a_document_are_named(tmp_path: Path) -> None:
 
 
 def test_an_archive_without_documents_has_no_days(tmp_path: Path) -> None:
-    source = KeptSource(made_source(), DocumentArchive(tmp_path), SetClock(), None, None, batch_records=100)
+    source = ArchivedSource(made_source(), DocumentArchive(tmp_path), SetClock(), None, None, batch_records=100)
     run = Run(source)  # type: ignore[arg-type]  # driven as a fetcher is
 
     run.until_exhausted()
@@ -126,7 +126,7 @@ def test_a_damaged_document_fails_its_window_and_the_rest_is_told(tmp_path: Path
     archive.put(document("looks", [event(1)]))
     damaged = next(archive.documents()).hash
     (tmp_path / damaged[:2] / f"{damaged[2:]}.zst").write_bytes(b"nothing packed")
-    source = KeptSource(made_source(), archive, SetClock(), None, None, batch_records=100)
+    source = ArchivedSource(made_source(), archive, SetClock(), None, None, batch_records=100)
     run = Run(source)  # type: ignore[arg-type]  # driven as a fetcher is
 
     run.until_exhausted()
@@ -143,7 +143,7 @@ def test_a_body_behind_a_broken_link_fails_its_window_by_the_links_name(tmp_path
     folder = tmp_path / next(archive.documents()).hash[:2]
     folder.rename(tmp_path / "moved")
     folder.symlink_to("nowhere")
-    run = Run(KeptSource(made_source(), archive, SetClock(), None, None, batch_records=100))  # type: ignore[arg-type]
+    run = Run(ArchivedSource(made_source(), archive, SetClock(), None, None, batch_records=100))  # type: ignore[arg-type]
 
     run.until_exhausted()
 
@@ -162,8 +162,8 @@ def test_an_unexpected_error_fails_its_window_and_the_rest_is_told(tmp_path: Pat
             raise MemoryError("no room")
         return archive.read(hash_)
 
-    retell = Retelling(made_source(), read)
-    told = [retell(window, lines) for window, lines in histories(archive.documents(), made_source()).items()]
+    retell = Recapture(made_source(), read)
+    told = [retell(window, lines) for window, lines in lines_by_window(archive.documents(), made_source()).items()]
 
     assert [(each.cursor.state, len(each.records)) for each in told] == [("failed", 0), ("done", 1)]
     assert told[0].cursor.error == "unexpected MemoryError: no room"

@@ -17,15 +17,15 @@ from headrace.database.embedded import EmbeddedPostgres
 from services.fetcher.api import FetcherApi
 from services.fetcher.archive.replay_jobs import ArchiveReplays
 from services.fetcher.archive.store import DocumentArchive
-from services.fetcher.planning.windows import Plan
+from services.fetcher.planning.windows import FetchPlan
 from services.fetcher.settings import FetcherSettings
 from shared.broker.contract import Record
 from shared.broker.postgres.broker import PostgresBroker
 from shared.ops.operations import Operation
 from shared.ops.tables.replays import REPLAY
 from shared.runtime.jobs.thread import JobThread
-from shared.runtime.jobs.workers import Jobs
-from shared.topics import RAW, specs
+from shared.runtime.jobs.workers import JobSupervisor
+from shared.topics import RAW, topic_specs
 from tests.contract.records import everything
 from tests.services.endpoints import served, settings_of
 from tests.services.fetcher.made import DAY, SetClock, document, event, made_source
@@ -44,7 +44,7 @@ def settings(postgres: EmbeddedPostgres, database_url: str, tmp_path: Path) -> F
 @pytest.fixture
 def broker(database_url: str) -> Iterator[PostgresBroker]:
     with closing(PostgresBroker(database_url)) as broker:
-        broker.ensure_topics(specs(partitions=2))
+        broker.ensure_topics(topic_specs(partitions=2))
         yield broker
 
 
@@ -62,7 +62,7 @@ def archive(tmp_path: Path) -> DocumentArchive:
 
 @pytest.fixture
 def client(settings: FetcherSettings, archive: DocumentArchive) -> Iterator[httpx.Client]:
-    api = FetcherApi(made_source(), Plan(), SetClock(), archive)
+    api = FetcherApi(made_source(), FetchPlan(), SetClock(), archive)
     with served(settings, api.router) as client:
         yield client
 
@@ -85,7 +85,7 @@ def replica(
         return thread
 
     stop = threading.Event()
-    jobs = Jobs("fetcher", name, conninfo, {REPLAY: start})
+    jobs = JobSupervisor("fetcher", name, conninfo, {REPLAY: start})
     thread = threading.Thread(target=jobs.run, args=(stop,))
     thread.start()
     try:
@@ -188,4 +188,4 @@ def test_an_archive_that_went_away_fails_the_replay_and_nothing_else(
     with replica(settings, archive):
         done = over(client, asked)
 
-    assert (done["state"], "cannot read the archive's index" in done["error"]) == ("failed", True)
+    assert (done["state"], "cannot read the archive index" in done["error"]) == ("failed", True)

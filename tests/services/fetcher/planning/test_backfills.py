@@ -26,7 +26,7 @@ def test_a_window_of_two_backfills_is_due_once() -> None:
     backfills.add("first", [ONE, TWO], again=False, done=())
     backfills.add("second", [TWO, THREE], again=False, done=())
 
-    assert list(backfills.due()) == [ONE, TWO, THREE]
+    assert list(backfills.due_windows()) == [ONE, TWO, THREE]
 
 
 def test_an_outcome_counts_in_every_backfill_that_has_the_window() -> None:
@@ -34,21 +34,21 @@ def test_an_outcome_counts_in_every_backfill_that_has_the_window() -> None:
     backfills.add("first", [ONE], again=False, done=())
     backfills.add("second", [ONE, TWO], again=False, done=())
 
-    backfills.settle(ONE, "missing")
+    backfills.record_outcome(ONE, "missing")
 
     assert backfills.counts()["first"]["missing"] == backfills.counts()["second"]["missing"] == 1
-    assert list(backfills.due()) == [TWO]
+    assert list(backfills.due_windows()) == [TWO]
 
 
 def test_a_restart_forgets_outcomes_that_were_not_committed() -> None:
     backfills = Backfills()
     backfills.add("one", [ONE, TWO], again=False, done=())
-    backfills.settle(ONE, "done")
-    backfills.settle(TWO, "done")
+    backfills.record_outcome(ONE, "done")
+    backfills.record_outcome(TWO, "done")
 
     backfills.restart(done={TWO})
 
-    assert list(backfills.due()) == [ONE]
+    assert list(backfills.due_windows()) == [ONE]
 
 
 def test_adding_a_known_name_changes_nothing_and_a_dropped_one_is_gone() -> None:
@@ -56,7 +56,7 @@ def test_adding_a_known_name_changes_nothing_and_a_dropped_one_is_gone() -> None
     backfills.add("one", [ONE], again=False, done=())
     backfills.add("one", [TWO], again=False, done=())
 
-    assert list(backfills.due()) == [ONE]
+    assert list(backfills.due_windows()) == [ONE]
 
     backfills.drop("one")
 

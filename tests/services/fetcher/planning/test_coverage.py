@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from datetime import date, timedelta
 
-from services.fetcher.planning.coverage import MOST_GAPS, coverage_of, coverage_text, gaps_of
+from services.fetcher.planning.coverage import MAX_GAPS, coverage_of, coverage_text, gaps_of
 
 FIRST = date(2026, 1, 1)
 
@@ -39,5 +39,5 @@ def test_a_day_whose_windows_are_still_due_is_neither_found_nor_missing() -> Non
 def test_a_long_list_is_cut() -> None:
     coverage = coverage_of(day(0), day(99), {day(number) for number in range(0, 100, 2)})
 
-    assert (len(coverage["missing"]), coverage["more_gaps"]) == (MOST_GAPS, 50 - MOST_GAPS)
+    assert (len(coverage["missing"]), coverage["more_gaps"]) == (MAX_GAPS, 50 - MAX_GAPS)
     assert coverage_text(coverage).endswith(", 40 more gaps")

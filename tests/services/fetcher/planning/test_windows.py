@@ -6,11 +6,11 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from services.fetcher.planning.windows import (
-    LONGEST_BACKOFF_S,
-    Plan,
+    MAX_BACKOFF_S,
+    FetchPlan,
     Window,
     day_at,
-    last_ended,
+    last_final_day,
     wait_s,
     window_of,
     windows_between,
@@ -39,8 +39,8 @@ def test_the_day_changes_at_midnight_where_the_source_is() -> None:
 
 
 def test_a_day_is_over_when_its_documents_are_final() -> None:
-    assert last_ended(NEW_YEAR + timedelta(seconds=899), TOKYO, 900) == date(2031, 12, 30)
-    assert last_ended(NEW_YEAR + timedelta(seconds=900), TOKYO, 900) == date(2031, 12, 31)
+    assert last_final_day(NEW_YEAR + timedelta(seconds=899), TOKYO, 900) == date(2031, 12, 30)
+    assert last_final_day(NEW_YEAR + timedelta(seconds=900), TOKYO, 900) == date(2031, 12, 31)
 
 
 def test_a_window_is_due_at_first_and_then_each_interval() -> None:
@@ -51,7 +51,7 @@ def test_a_window_is_due_at_first_and_then_each_interval() -> None:
 
 def test_waits_double_with_each_failure_up_to_an_hour() -> None:
     assert [wait_s(attempts, 60) for attempts in (0, 1, 2, 3)] == [60, 60, 120, 240]
-    assert wait_s(500, 60) == LONGEST_BACKOFF_S
+    assert wait_s(500, 60) == MAX_BACKOFF_S
 
 
 def test_a_source_that_is_asked_once_a_day_is_not_asked_more_often_after_a_failure() -> None:
@@ -72,18 +72,18 @@ def test_other_cursors_are_no_windows(key: str) -> None:
 @pytest.mark.parametrize(
     ("plan", "follows"),
     [
-        (Plan(), False),
-        (Plan(follow=True), True),
-        (Plan(last=date(2031, 5, 3), follow=True), False),
-        (Plan(first=date(2031, 5, 5), follow=True), False),
-        (Plan(first=date(2031, 5, 1), last=date(2031, 5, 4)), True),
-        (Plan(first=date(2031, 5, 1), last=date(2031, 5, 4), recorded=True), False),
+        (FetchPlan(), False),
+        (FetchPlan(follow=True), True),
+        (FetchPlan(last=date(2031, 5, 3), follow=True), False),
+        (FetchPlan(first=date(2031, 5, 5), follow=True), False),
+        (FetchPlan(first=date(2031, 5, 1), last=date(2031, 5, 4)), True),
+        (FetchPlan(first=date(2031, 5, 1), last=date(2031, 5, 4), recorded=True), False),
     ],
 )
-def test_the_running_day_belongs_to_what_was_asked_for_or_not(plan: Plan, follows: bool) -> None:
-    assert plan.follows(date(2031, 5, 4)) is follows
+def test_the_running_day_belongs_to_what_was_asked_for_or_not(plan: FetchPlan, follows: bool) -> None:
+    assert plan.includes_today(date(2031, 5, 4)) is follows
 
 
 def test_an_archive_without_a_last_day_is_refused() -> None:
     with pytest.raises(ValueError, match="last"):
-        Plan(first=date(2031, 5, 1), recorded=True)
+        FetchPlan(first=date(2031, 5, 1), recorded=True)

@@ -73,7 +73,7 @@ def test_a_file_may_extend_another_beside_it(tmp_path: Path) -> None:
 
 
 def test_another_address_leaves_the_rest_as_it_is() -> None:
-    source = load_source("simulator").at("http://127.0.0.1:1234/")
+    source = load_source("simulator").with_base_url("http://127.0.0.1:1234/")
 
     assert source.base_url == "http://127.0.0.1:1234"
     assert source.name == "simulator"

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from services.fetcher.planning.windows import Due, Window
+from services.fetcher.planning.windows import DueWindow, Window
 from services.fetcher.sources.documents import Absence, Document
 from services.fetcher.sources.http import HttpSource
 from shared.errors import InvalidDocument, TransientError
@@ -16,8 +16,8 @@ from tests.services.fetcher.made import DAY, NOON, SetClock, body, event, made_s
 from tests.services.fetcher.site import Answer, Handler, Site, cut, page, status
 
 DATED, TODAY = "/cards/20310504.json", "/cards/today.json"
-PAST = Due(Window("cards", DAY), historical=True)
-RUNNING = Due(Window("cards", DAY), historical=False)
+PAST = DueWindow(Window("cards", DAY), historical=True)
+RUNNING = DueWindow(Window("cards", DAY), historical=False)
 BODY = body("cards", [event(1)])
 
 
@@ -40,7 +40,7 @@ def noting(header: str, values: list[str | None]) -> Answer:
     return answer
 
 
-def fetched(site: Site, due: Due = PAST, etag: str | None = None) -> Document | Absence:
+def fetched(site: Site, due: DueWindow = PAST, etag: str | None = None) -> Document | Absence:
     with client(site.url) as source:
         return source.fetch(due, etag)
 

@@ -8,12 +8,12 @@ from datetime import UTC, date, datetime
 
 import pytest
 
-from services.fetcher.planning.windows import Due, Window
+from services.fetcher.planning.windows import DueWindow, Window
 from services.fetcher.sources.documents import Absence, Document
-from services.fetcher.sources.metered import CountedSource
+from services.fetcher.sources.metered import MeteredSource
 from shared.errors import InvalidDocument, TransientError
 
-DUE = Due(Window("results", date(2026, 1, 31)), historical=True)
+DUE = DueWindow(Window("results", date(2026, 1, 31)), historical=True)
 DOCUMENT = Document("results", date(2026, 1, 31), "url", b"{}", datetime(2026, 2, 1, tzinfo=UTC))
 
 
@@ -24,7 +24,7 @@ class Answering:
         self._answer = answer
         self.closed = False
 
-    def fetch(self, due: Due, etag: str | None) -> Document | Absence:
+    def fetch(self, due: DueWindow, etag: str | None) -> Document | Absence:
         return self._answer()
 
     def close(self) -> None:
@@ -49,7 +49,7 @@ def refuse(error: Exception) -> Callable[[], Document | Absence]:
 def test_every_answer_is_counted_and_passed_on(answer: Callable[[], Document | Absence], came: str) -> None:
     counts: Counter[str] = Counter()
 
-    fetched = CountedSource(Answering(answer), lambda what: counts.update([what])).fetch(DUE, None)
+    fetched = MeteredSource(Answering(answer), lambda what: counts.update([what])).fetch(DUE, None)
 
     assert (fetched, counts) == (answer(), {came: 1})
 
@@ -62,7 +62,7 @@ def test_errors_are_counted_and_go_up(error: Exception, came: str) -> None:
     counts: Counter[str] = Counter()
 
     with pytest.raises(type(error)):
-        CountedSource(Answering(refuse(error)), lambda what: counts.update([what])).fetch(DUE, None)
+        MeteredSource(Answering(refuse(error)), lambda what: counts.update([what])).fetch(DUE, None)
 
     assert counts == {came: 1}
 
@@ -70,6 +70,6 @@ def test_errors_are_counted_and_go_up(error: Exception, came: str) -> None:
 def test_closing_closes_the_place_itself() -> None:
     inner = Answering(lambda: DOCUMENT)
 
-    CountedSource(inner, lambda _: None).close()
+    MeteredSource(inner, lambda _: None).close()
 
     assert inner.closed

@@ -6,18 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from services.fetcher.planning.windows import Due, Window
+from services.fetcher.planning.windows import DueWindow, Window
 from services.fetcher.sources.documents import Absence, Document
-from services.fetcher.sources.recorded_files import ArchiveSource
+from services.fetcher.sources.recorded_files import RecordedFileSource
 from shared.errors import ConfigError, InvalidDocument
 from tests.services.fetcher.made import DAY, NOON, SetClock, body, event, made_source, record_file
 
-CARDS = Due(Window("cards", DAY), historical=True)
+CARDS = DueWindow(Window("cards", DAY), historical=True)
 
 
-def recorded(folder: Path, content: bytes = body("cards", [event(1)])) -> ArchiveSource:
+def recorded(folder: Path, content: bytes = body("cards", [event(1)])) -> RecordedFileSource:
     record_file(folder, "cards", DAY, content)
-    return ArchiveSource(made_source(), folder, SetClock())
+    return RecordedFileSource(made_source(), folder, SetClock())
 
 
 def test_a_days_file_is_a_historical_document(tmp_path: Path) -> None:
@@ -32,16 +32,16 @@ def test_a_days_file_is_a_historical_document(tmp_path: Path) -> None:
 def test_a_file_that_is_not_there_was_not_published(tmp_path: Path) -> None:
     source = recorded(tmp_path)
 
-    assert source.fetch(Due(Window("ends", DAY), historical=True), None) is Absence.NOT_PUBLISHED
+    assert source.fetch(DueWindow(Window("ends", DAY), historical=True), None) is Absence.NOT_PUBLISHED
 
 
 @pytest.mark.parametrize(
     ("packed", "cause"),
     [
-        pytest.param(gzip.compress(body("cards", [event(1)]))[:-12], "ends before its end", id="cut off"),
+        pytest.param(gzip.compress(body("cards", [event(1)]))[:-12], "is truncated", id="cut off"),
         pytest.param(gzip.compress(body("cards", [event(1)]))[:-8] + b"12345678", "damaged", id="wrong checksum"),
-        pytest.param(b"", "ends before its end", id="empty"),
-        pytest.param(body("cards", [event(1)]), "no gzip file", id="not packed"),
+        pytest.param(b"", "is truncated", id="empty"),
+        pytest.param(body("cards", [event(1)]), "expected an undamaged gzip file", id="not packed"),
         pytest.param(gzip.compress(b" " * 1_000_001), "at most 1,000,000 bytes", id="a bomb"),
         pytest.param(gzip.compress(b"{}") * 2, "one gzip member", id="two members"),
     ],
@@ -59,24 +59,24 @@ def test_the_first_and_the_last_day_are_found(tmp_path: Path) -> None:
     record_file(tmp_path, "ends", DAY + timedelta(days=3), b"{}")
     (tmp_path / "v2" / "cards" / "notes.txt").write_text("not a day")
 
-    assert source.days() == (DAY, date(2031, 5, 7))
+    assert source.day_range() == (DAY, date(2031, 5, 7))
 
 
 def test_a_folder_without_the_layout_is_a_wrong_setting(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"v2/\{feed\}"):
-        ArchiveSource(made_source(), tmp_path, SetClock())
+        RecordedFileSource(made_source(), tmp_path, SetClock())
 
 
 def test_a_source_that_declares_no_archive_has_none(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="archive"):
-        ArchiveSource(made_source(archive=None), tmp_path, SetClock())
+        RecordedFileSource(made_source(archive=None), tmp_path, SetClock())
 
 
 def test_an_archive_without_days_says_so(tmp_path: Path) -> None:
     (tmp_path / "v2").mkdir()
 
-    with pytest.raises(ConfigError, match="no day"):
-        ArchiveSource(made_source(), tmp_path, SetClock()).days()
+    with pytest.raises(ConfigError, match="has no documents"):
+        RecordedFileSource(made_source(), tmp_path, SetClock()).day_range()
 
 
 class TestLinks:
@@ -87,7 +87,7 @@ class TestLinks:
         path = tmp_path / "archive" / "v2" / "cards" / "2031" / "20310504.json.gz"
         path.parent.mkdir(parents=True)
         path.symlink_to(elsewhere)
-        source = ArchiveSource(made_source(), tmp_path / "archive", SetClock())
+        source = RecordedFileSource(made_source(), tmp_path / "archive", SetClock())
 
         assert source.recorded_days() == [DAY]
         assert isinstance(source.fetch(CARDS, None), Document)
@@ -102,9 +102,9 @@ class TestLinks:
         link.symlink_to(whole / linked)
         if linked == "v2/cards/2031":
             record_file(tmp_path / "archive", "cards", date(2030, 12, 31), body("cards", []))
-        source = ArchiveSource(made_source(), tmp_path / "archive", SetClock())
+        source = RecordedFileSource(made_source(), tmp_path / "archive", SetClock())
 
-        assert source.days() == (date(2030, 12, 31), DAY)
+        assert source.day_range() == (date(2030, 12, 31), DAY)
         assert isinstance(source.fetch(CARDS, None), Document)
 
     @pytest.mark.parametrize(("link", "target"), [("loop", "../.."), ("2030", ".."), ("2029", "2031"), ("me", ".")])
@@ -148,4 +148,4 @@ class TestLinks:
         (tmp_path / "archive").symlink_to("nowhere")
 
         with pytest.raises(ConfigError, match=r"archive is a broken symbolic link \(to nowhere\)"):
-            ArchiveSource(made_source(), tmp_path / "archive", SetClock())
+            RecordedFileSource(made_source(), tmp_path / "archive", SetClock())

@@ -93,7 +93,7 @@ def test_an_error_of_discord_is_tried_once_and_left_to_the_sender(channel: Disco
 def test_a_webhook_that_is_gone_is_for_good(channel: DiscordChannel, receiver: Receiver, status: int) -> None:
     receiver.answers.append(Answer(status, {"message": "Unknown Webhook", "code": 10015}))
 
-    with pytest.raises(ChannelRefused, match=f"HTTP {status}: its address is gone"):
+    with pytest.raises(ChannelRefused, match=f"HTTP {status}: its URL is no longer valid"):
         channel.send(MESSAGE)
 
 

@@ -14,7 +14,7 @@ import pytest
 from headrace.database.embedded import EmbeddedPostgres
 from services.predictor.api.explanation import router
 from services.predictor.data.events import State
-from services.predictor.serving.explanation import Explanation, PastStart, SlotExplained
+from services.predictor.serving.explanation import Explanation, PastStart, SlotExplanation
 from services.predictor.settings import PredictorSettings
 from shared.errors import TransientError
 from tests.services.endpoints import served, settings_of
@@ -35,14 +35,14 @@ def past(database: psycopg.Connection[Any]) -> Event:
 def client(postgres: EmbeddedPostgres, shared_url: str, past: Event, tmp_path: Path) -> Iterator[httpx.Client]:
     def explain(event_key: str, state: State) -> Explanation | None:
         if event_key == "away":
-            raise TransientError("the predictor is at work on a batch; ask again soon")
+            raise TransientError("the predictor is busy with a batch: try again in a few seconds")
         if event_key != "known":
             return None
         starts = (
             PastStart(0.75, past.settled_at.timestamp() * 1e6, 1, 2),
             PastStart(0.25, past.settled_at.timestamp() * 1e6 - 1e9, 9, 3),
         )
-        slot = SlotExplained(1, past.entities[0], 0.5, {"card": 0.4, "observation": 0.5, "history": 0.3}, starts)
+        slot = SlotExplanation(1, past.entities[0], 0.5, {"card": 0.4, "observation": 0.5, "history": 0.3}, starts)
         return Explanation("known", state, VERSION, past.listed_at.timestamp() * 1e6, (slot,))
 
     settings = settings_of(PredictorSettings, postgres, shared_url, tmp_path)

@@ -87,6 +87,6 @@ def test_reading_needs_less_than_changing(client: httpx.Client, models: Path, da
 def test_versions_that_are_none_are_not_listed(client: httpx.Client, models: Path) -> None:
     version = shelved(models)
     (models / "half").mkdir()
-    (models / f"{model_files._MAKING}{version}").mkdir()
+    (models / f"{model_files._TEMPORARY}{version}").mkdir()
 
     assert [each["version"] for each in client.get("/models").json()] == [version]

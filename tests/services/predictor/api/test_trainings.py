@@ -17,7 +17,7 @@ def test_a_training_is_an_operation_and_one_at_a_time(client: httpx.Client) -> N
 
     assert ordered.status_code == 202
     assert ordered.json()["target"] == wish
-    assert "is a training that is not over" in assert_problem(client.post("/trainings"), 409, "conflict")
+    assert "is a training that has not finished" in assert_problem(client.post("/trainings"), 409, "conflict")
     assert [each["id"] for each in client.get("/trainings").json()["operations"]] == [ordered.json()["id"]]
 
 

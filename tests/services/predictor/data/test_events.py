@@ -18,7 +18,7 @@ def test_a_slot_of_an_event_is_one_cell_of_each_array() -> None:
     events = events_of([made("a", EntryFacts(1)), made("b", entry, amount=1230)], 4)
 
     assert (len(events), events.slots) == (2, 4)
-    assert events.taken.tolist() == [[True, False, False, False], [False, False, True, False]]
+    assert events.occupied.tolist() == [[True, False, False, False], [False, False, True, False]]
     assert (events.entity[1, 2], events.categories["class"][1, 2]) == ("pond:9", "2")
     assert (events.measures["weight_kg"][1, 2], events.observed["lap_s"][1, 2]) == (52.0, 6.7)
     assert (events.observed_course[1, 2], events.course[1, 2], events.timing_s[1, 2]) == (4, 5, 0.11)
@@ -43,7 +43,7 @@ def test_a_name_that_only_some_events_have_is_unknown_in_the_others() -> None:
 def test_entries_beyond_the_slots_are_left_out() -> None:
     events = events_of([made("a", EntryFacts(1), EntryFacts(3, "pond:9"))], 2)
 
-    assert events.taken.tolist() == [[True, False]]
+    assert events.occupied.tolist() == [[True, False]]
 
 
 def test_rows_are_taken_from_every_array_at_once() -> None:
@@ -76,4 +76,4 @@ def test_a_prediction_is_as_of_the_newest_fact_it_may_use() -> None:
 
 
 def test_no_events_make_empty_arrays() -> None:
-    assert (len(events_of([], 6)), events_of([], 6).taken.shape) == (0, (0, 6))
+    assert (len(events_of([], 6)), events_of([], 6).occupied.shape) == (0, (0, 6))

@@ -25,5 +25,5 @@ def test_a_history_of_one_day_or_less_than_there_are_to_validate_on_is_refused()
         split_of(events[events.day == FIRST])
     with pytest.raises(ConfigError, match="at least two days, found 0"):
         split_of(events[:0])
-    with pytest.raises(ConfigError, match="11 days to validate on leave none of 11"):
+    with pytest.raises(ConfigError, match="11 validation days leave none of the 11"):
         split_of(events, 11)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from services.predictor.evaluation.bootstrap import clusters_of, paired, ratio, ratio_difference
+from services.predictor.evaluation.bootstrap import clusters_of, mean_difference, ratio, ratio_difference
 
 
 def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
@@ -14,7 +14,7 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
     covered = 0
     for seed in range(150):
         shared = np.repeat(random.normal(size=60), 5)
-        found = paired(0.3 + shared + random.normal(size=300), clusters, draws=300, seed=seed)
+        found = mean_difference(0.3 + shared + random.normal(size=300), clusters, draws=300, seed=seed)
         covered += found.low <= 0.3 <= found.high
 
     # 95 % of 150 is 142; fewer than 133 or all would be a chance of one in a thousand.
@@ -24,8 +24,8 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
 def test_what_is_shared_in_a_cluster_widens_the_interval() -> None:
     random = np.random.default_rng(5)
     difference = np.repeat(random.normal(size=100), 10)
-    clustered = paired(difference, np.repeat(np.arange(100), 10))
-    alone = paired(difference, np.arange(1000))
+    clustered = mean_difference(difference, np.repeat(np.arange(100), 10))
+    alone = mean_difference(difference, np.arange(1000))
 
     assert (clustered.mean, alone.mean) == pytest.approx((difference.mean(), difference.mean()))
     assert clustered.high - clustered.low > 2.5 * (alone.high - alone.low)
@@ -34,8 +34,8 @@ def test_what_is_shared_in_a_cluster_widens_the_interval() -> None:
 def test_the_same_seed_gives_the_same_interval() -> None:
     difference, clusters = np.random.default_rng(6).normal(size=100), np.arange(100)
 
-    assert paired(difference, clusters, seed=1) == paired(difference, clusters, seed=1)
-    assert paired(difference, clusters, seed=1) != paired(difference, clusters, seed=2)
+    assert mean_difference(difference, clusters, seed=1) == mean_difference(difference, clusters, seed=1)
+    assert mean_difference(difference, clusters, seed=1) != mean_difference(difference, clusters, seed=2)
 
 
 def test_a_ratio_is_of_sums_and_not_a_mean_of_ratios() -> None:
@@ -55,7 +55,7 @@ def test_two_policies_are_compared_on_the_same_draws() -> None:
 
 def test_without_stakes_nothing_is_known() -> None:
     assert np.isnan(ratio(np.zeros(3), np.zeros(3), np.arange(3))).all()
-    assert np.isnan(paired(np.zeros(0), np.zeros(0, dtype=np.int64))).all()
+    assert np.isnan(mean_difference(np.zeros(0), np.zeros(0, dtype=np.int64))).all()
 
 
 def test_a_cluster_is_a_day_at_a_venue() -> None:

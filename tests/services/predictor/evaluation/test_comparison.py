@@ -12,13 +12,13 @@ from services.predictor.data.instants import day_number
 from services.predictor.data.targets import Terciles
 from services.predictor.evaluation.bootstrap import Interval
 from services.predictor.evaluation.comparison import (
-    Judged,
-    Opinion,
-    complete,
+    EvaluationSet,
+    Forecast,
     difference_table,
     eligible,
+    is_complete,
     month_table,
-    quality,
+    quality_row,
     quality_table,
 )
 
@@ -47,9 +47,9 @@ def made(*found: EventFacts) -> Events:
     return events_of(found, 3)
 
 
-def four() -> Judged:
+def four() -> EvaluationSet:
     """The first slot wins two in May, the second and the third one each in June."""
-    return Judged.of(
+    return EvaluationSet.of(
         made(
             event(FIRST, 1, (1, 2, 3)), event(FIRST, 2, (1, 3, 2)), event(LAST, 1, (2, 1, 3)), event(LAST, 2, (3, 2, 1))
         ),
@@ -57,8 +57,8 @@ def four() -> Judged:
     )
 
 
-def always(*win: float) -> Opinion:
-    return Opinion(np.tile(win, (4, 1)))
+def always(*win: float) -> Forecast:
+    return Forecast(np.tile(win, (4, 1)))
 
 
 def test_judged_are_full_events_with_one_winner_of_the_days_asked_for() -> None:
@@ -78,10 +78,10 @@ def test_judged_are_full_events_with_one_winner_of_the_days_asked_for() -> None:
 
 def test_only_what_is_said_is_judged() -> None:
     judged, win = four(), always(0.5, 0.25, 0.25).win
-    whole = Opinion(win, np.full((4, 3), 0.5), np.full((4, 3), 1 / 3), np.full((4, 3, 3), 1 / 3))
+    whole = Forecast(win, np.full((4, 3), 0.5), np.full((4, 3), 1 / 3), np.full((4, 3, 3), 1 / 3))
 
-    assert set(quality(judged, Opinion(win))) == {"log_loss", "top1", "brier", "ece_all", "ece_top"}
-    figures = quality(judged, whole)
+    assert set(quality_row(judged, Forecast(win))) == {"log_loss", "top1", "brier", "ece_all", "ece_top"}
+    figures = quality_row(judged, whole)
     assert figures["log_loss"] == pytest.approx((2 * np.log(2) + 2 * np.log(4)) / 4)
     assert [figures["trend_log_loss"], figures["start_class_log_loss"]] == pytest.approx([np.log(3)] * 2)
     assert figures["top1"] == 0.5
@@ -110,6 +110,6 @@ def test_months_stand_apart_in_their_order() -> None:
 def test_probabilities_are_complete_when_they_sum_to_one_over_the_slots_taken() -> None:
     events = made(event(FIRST, 1, (1, 2, 3)), event(FIRST, 2, (1, 2)))
 
-    assert complete(np.array([[0.5, 0.3, 0.2], [0.6, 0.4, 0.0]]), events)
-    assert not complete(np.array([[0.5, 0.3, 0.1], [0.6, 0.4, 0.0]]), events)
-    assert not complete(np.array([[0.5, 0.3, 0.2], [0.6, 0.3, 0.1]]), events)
+    assert is_complete(np.array([[0.5, 0.3, 0.2], [0.6, 0.4, 0.0]]), events)
+    assert not is_complete(np.array([[0.5, 0.3, 0.1], [0.6, 0.4, 0.0]]), events)
+    assert not is_complete(np.array([[0.5, 0.3, 0.2], [0.6, 0.3, 0.1]]), events)

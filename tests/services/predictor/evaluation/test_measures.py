@@ -7,14 +7,14 @@ import pytest
 
 from services.predictor.evaluation.measures import (
     auc,
+    binary_log_loss,
     brier,
     calibration_error,
+    every_slot,
     log_loss,
     most_probable,
-    pooled,
     reliability,
     top1,
-    two_way_loss,
 )
 from services.predictor.evaluation.quality import class_quality, result_quality, top3_quality
 
@@ -24,7 +24,7 @@ CAME = np.array([0, 1, 2])
 
 def test_log_loss_is_the_surprise_at_what_happened() -> None:
     assert log_loss(TOLD, CAME) == pytest.approx([np.log(2), np.log(10), 15 * np.log(10)])
-    assert two_way_loss(np.array([0.2, 0.2]), np.array([True, False])) == pytest.approx([np.log(5), -np.log(0.8)])
+    assert binary_log_loss(np.array([0.2, 0.2]), np.array([True, False])) == pytest.approx([np.log(5), -np.log(0.8)])
 
 
 def test_brier_is_summed_over_the_slots() -> None:
@@ -74,7 +74,7 @@ def test_reliability_knows_its_empty_bins() -> None:
 def test_all_is_every_taken_slot_and_top_the_most_probable() -> None:
     taken = np.array([[True, True, False]] * 2 + [[True] * 3])
 
-    assert pooled(TOLD, taken, CAME)[1].tolist() == [True, False, False, True, False, False, True]
+    assert every_slot(TOLD, taken, CAME)[1].tolist() == [True, False, False, True, False, False, True]
     assert most_probable(TOLD, CAME)[0].tolist() == [0.5, 0.9, 1.0]
 
 

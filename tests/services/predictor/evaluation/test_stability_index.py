@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from services.predictor.evaluation.stability_index import Bins, bins_of, psi, shares_in
+from services.predictor.evaluation.stability_index import Bins, fit_bins, psi, shares_in
 
 
 def test_the_same_population_does_not_drift() -> None:
     random = np.random.default_rng(8)
-    bins = bins_of(random.normal(size=20_000))
+    bins = fit_bins(random.normal(size=20_000))
 
     assert psi(bins, random.normal(size=20_000)) < 0.005
     assert psi(bins, random.normal(loc=1, size=20_000)) > 0.5
@@ -26,15 +26,15 @@ def test_bins_are_about_equal_and_a_flag_has_two() -> None:
     random = np.random.default_rng(9)
     flag = (random.random(1000) < 0.9).astype(np.float32)
 
-    assert bins_of(random.normal(size=1000)).shares[:-1] == pytest.approx([0.1] * 10, abs=0.002)
-    assert bins_of(flag).edges == (0.0,)
-    assert bins_of(np.ones(50)).edges == ()
-    assert psi(bins_of(flag), 1 - flag) > 1
+    assert fit_bins(random.normal(size=1000)).shares[:-1] == pytest.approx([0.1] * 10, abs=0.002)
+    assert fit_bins(flag).edges == (0.0,)
+    assert fit_bins(np.ones(50)).edges == ()
+    assert psi(fit_bins(flag), 1 - flag) > 1
 
 
 def test_unknown_is_a_bin_of_its_own() -> None:
     values = np.array([1.0, 2.0, np.nan, np.nan])
-    bins = bins_of(values, count=2)
+    bins = fit_bins(values, count=2)
 
     assert shares_in(bins.edges, values).tolist() == [0.25, 0.25, 0.5]
     assert psi(bins, values) == 0
@@ -42,4 +42,4 @@ def test_unknown_is_a_bin_of_its_own() -> None:
 
 
 def test_nothing_seen_is_no_drift_that_could_be_told() -> None:
-    assert np.isnan(psi(bins_of(np.zeros(0)), np.zeros(0)))
+    assert np.isnan(psi(fit_bins(np.zeros(0)), np.zeros(0)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from services.predictor.evaluation.bootstrap import Interval
-from services.predictor.evaluation.tables import Cell, table
+from services.predictor.evaluation.tables import Cell, format_table
 
 
 def test_texts_stand_left_and_numbers_right() -> None:
@@ -12,7 +12,7 @@ def test_texts_stand_left_and_numbers_right() -> None:
         {"model": "network", "events": 52, "log-loss": float("nan"), "gain": Interval(-0.0123, -0.02, -0.004)},
     ]
 
-    assert table(rows).splitlines() == [
+    assert format_table(rows).splitlines() == [
         "model      events  log-loss                        gain",
         "base rate   4,652    1.3584                           -",
         "network        52         -  -0.0123 [-0.0200, -0.0040]",
@@ -25,7 +25,7 @@ def test_intervals_show_a_sign_but_where_they_are_no_differences() -> None:
         {"level": Interval(float("nan"), float("nan"), float("nan")), "difference": None},
     ]
 
-    assert table(rows, digits=2, levels=("level",)).splitlines() == [
+    assert format_table(rows, digits=2, unsigned_columns=("level",)).splitlines() == [
         "            level            difference",
         "0.98 [0.95, 1.01]  +0.02 [+0.01, +0.03]",
         "                -                     -",

@@ -8,11 +8,11 @@ import numpy as np
 
 from services.predictor.data.events import EventFacts, Events, Floats, State
 from services.predictor.data.profile import Profile
-from services.predictor.features.encoding import Encoding, encoding_of
+from services.predictor.features.encoding import Encoding, fit_encoding
 from services.predictor.features.history import History
 from services.predictor.features.inputs import inputs_of
-from services.predictor.features.names import names_of
-from services.predictor.features.values import values_of
+from services.predictor.features.names import feature_names
+from services.predictor.features.values import feature_values
 from tests.services.predictor.features.pond import POND, arrays
 
 
@@ -24,9 +24,9 @@ def folded(events: Events, profile: Profile = POND) -> History:
 
 def fitted(events: Events, history: History) -> Encoding:
     """On all of the events."""
-    names = names_of(events, history.profile)
-    values = values_of(events, history, names, "observation")
-    return encoding_of(names, values, np.ones(len(events), dtype=np.bool_))
+    names = feature_names(events, history.profile)
+    values = feature_values(events, history, names, "observation")
+    return fit_encoding(names, values, np.ones(len(events), dtype=np.bool_))
 
 
 def hashes(events: Events, history: History, encoding: Encoding, state: State) -> dict[str, str]:
@@ -39,6 +39,6 @@ def told(
 ) -> dict[str, Floats]:
     """The raw values (S,) of an event, by name. `also`: events whose measures are read too, for the names."""
     events = arrays([upcoming, *also], history.profile)
-    names = names_of(events, history.profile)
-    values = values_of(events, history, names, state)
+    names = feature_names(events, history.profile)
+    values = feature_values(events, history, names, state)
     return dict(zip(names.entry_values, values.entry[0].T, strict=True))

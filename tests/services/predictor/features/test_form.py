@@ -6,34 +6,34 @@ import numpy as np
 import pytest
 
 from services.predictor.data.events import Floats
-from services.predictor.features.form import Means, Trace, beaten_share
+from services.predictor.features.form import RunningMean, RunningMeans, beaten_share
 
-SLOW, FAST = Trace("slow", "won", 2, 3, "wins"), Trace("fast", "won", 1, 0, "wins")
-TIMING = Trace("timing", "timing_s", 1, 0, "timing")
+SLOW, FAST = RunningMean("slow", "won", 2, 3, "wins"), RunningMean("fast", "won", 1, 0, "wins")
+TIMING = RunningMean("timing", "timing_s", 1, 0, "timing")
 
 
-def after(means: Means, *values: tuple[float, ...]) -> Floats:
+def after(means: RunningMeans, *values: tuple[float, ...]) -> Floats:
     rows = np.zeros((1, means.width))
     for each in values:
-        rows = means.after(rows, np.array([each]))
+        rows = means.update(rows, np.array([each]))
     return rows
 
 
 def test_a_mean_fades_by_half_every_half_life() -> None:
-    means = Means((FAST,))
+    means = RunningMeans((FAST,))
 
     assert means.read(after(means, (1.0,), (0.0,))).tolist() == [[0.5 / 1.5]]
     assert means.read(after(means, (1.0,), (0.0,), (1.0,))).tolist() == [[1.25 / 1.75]]
 
 
 def test_little_is_pulled_towards_nothing() -> None:
-    means = Means((SLOW,))
+    means = RunningMeans((SLOW,))
 
     assert means.read(after(means, (1.0,))).tolist() == [[1 / (1 + 3)]]
 
 
 def test_what_did_not_occur_leaves_the_mean_as_it_is() -> None:
-    means = Means((FAST, TIMING))
+    means = RunningMeans((FAST, TIMING))
 
     once, twice = after(means, (1.0, 0.1)), after(means, (1.0, 0.1), (1.0, np.nan))
 
@@ -42,7 +42,7 @@ def test_what_did_not_occur_leaves_the_mean_as_it_is() -> None:
 
 
 def test_what_never_occurred_is_unknown() -> None:
-    means = Means((SLOW, TIMING))
+    means = RunningMeans((SLOW, TIMING))
 
     found = means.read(after(means, (0.0, np.nan)))
 
@@ -51,12 +51,9 @@ def test_what_never_occurred_is_unknown() -> None:
 
 
 def test_traces_are_stacked_in_their_order() -> None:
-    means = Means((TIMING, FAST))
+    means = RunningMeans((TIMING, FAST))
 
-    assert means.stacked({"won": np.array([1.0, 0.0]), "timing_s": np.array([0.1, 0.2])}).tolist() == [
-        [0.1, 1],
-        [0.2, 0],
-    ]
+    assert means.stack({"won": np.array([1.0, 0.0]), "timing_s": np.array([0.1, 0.2])}).tolist() == [[0.1, 1], [0.2, 0]]
 
 
 def test_the_share_of_rivals_beaten() -> None:

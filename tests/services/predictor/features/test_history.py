@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from services.predictor.data.events import EntryFacts, EventFacts
 from services.predictor.features.history import History
 from services.predictor.features.inputs import inputs_of
-from services.predictor.features.past import READ
-from services.predictor.features.tokens import TOKEN
+from services.predictor.features.past import RELATION_NAMES
+from services.predictor.features.tokens import TOKEN_NAMES
 from tests.services.predictor.features.pond import DAY_US, FIRST_DAY, MINUTE_US, POND, arrays, event, raced, season
 from tests.services.predictor.features.reading import fitted, folded, told
 
@@ -142,7 +142,7 @@ def test_past_starts_end_with_the_newest_and_say_how_they_stand_to_the_event() -
 
     inputs = inputs_of(events, history, fitted(events, history), "card")
 
-    columns = [*TOKEN, *READ]
+    columns = [*TOKEN_NAMES, *RELATION_NAMES]
     won, since, venue, lane = (columns.index(name) for name in ("won", "days_since", "same_venue", "same_lane"))
     starts = inputs.starts[0, 0, -3:]
     assert inputs.started[0, 0].tolist() == [False] * 13 + [True] * 3

@@ -11,7 +11,7 @@ from services.predictor.data.events import STATES, EntryFacts, EventFacts, Event
 from services.predictor.features.encoding import Encoding
 from services.predictor.features.history import History
 from services.predictor.features.inputs import CLIP, Inputs, inputs_of
-from services.predictor.features.names import GROUPS, OVER_OWN, Group, names_of
+from services.predictor.features.names import GROUPS, OVER_OWN, Group, feature_names
 from tests.services.predictor.features.pond import POND, arrays, season
 from tests.services.predictor.features.reading import fitted, folded
 
@@ -59,7 +59,7 @@ def changed(event: EventFacts, slot: int, **given: object) -> EventFacts:
 def test_known_values_are_of_unit_size(read: Read) -> None:
     inputs = read.inputs()
     at = read.encoding.entry_features.index("points")
-    known = inputs.entry[..., at][np.isfinite(read.events.measures["points"]) & read.events.taken]
+    known = inputs.entry[..., at][np.isfinite(read.events.measures["points"]) & read.events.occupied]
 
     assert known.mean() == pytest.approx(0.0, abs=0.05)
     assert known.std() == pytest.approx(1.0, abs=0.05)
@@ -97,7 +97,7 @@ def test_an_empty_slot_is_masked(read: Read) -> None:
 
     found = read.inputs(event._replace(entries=event.entries[:4]))
 
-    assert found.taken[0].tolist() == [True] * 4 + [False] * 2
+    assert found.occupied[0].tolist() == [True] * 4 + [False] * 2
     assert not found.entry[0, 4:].any()
     assert not found.starts[0, 4:].any()
 
@@ -153,7 +153,7 @@ def test_a_venue_that_training_did_not_meet_is_nobodys(read: Read) -> None:
 def test_a_group_that_is_left_out_is_unknown(read: Read, group: Group) -> None:
     inputs = read.inputs(full(read))
 
-    without = inputs.without(read.encoding, group)
+    without = inputs.without_group(read.encoding, group)
 
     for kept, told, groups, features in (
         (inputs.entry, without.entry, read.encoding.entry_groups, read.encoding.entry_features),
@@ -174,7 +174,7 @@ def test_without_the_observation_an_entry_is_read_as_on_its_card(read: Read) -> 
     event = full(read)._replace(observed_us=full(read).listed_us)
     observed = np.array([group == "observation" for group in read.encoding.entry_groups])
 
-    without = read.inputs(event).without(read.encoding, "observation")
+    without = read.inputs(event).without_group(read.encoding, "observation")
     card = read.inputs(event, state="card")
 
     assert np.array_equal(without.entry[..., observed], card.entry[..., observed])
@@ -212,7 +212,7 @@ def test_identities_are_no_classes() -> None:
     ]
     events = arrays([full_of(kinds[:6], "a"), full_of(kinds[6:], "b")])
 
-    names = names_of(events, POND)
+    names = feature_names(events, POND)
 
     assert names.categories == {"size": ("0", "1", "2")}
 

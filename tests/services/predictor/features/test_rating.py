@@ -8,7 +8,16 @@ import numpy as np
 import pytest
 
 from services.predictor.data.events import Bools, Floats
-from services.predictor.features.rating import STAGES, Pace, Stages, chances, expected_share, gradient, stages_of, steps
+from services.predictor.features.rating import (
+    STAGE_WEIGHTS,
+    Stages,
+    StepSchedule,
+    expected_share,
+    gradient,
+    stages_of,
+    step_sizes,
+    win_probabilities,
+)
 
 STRENGTH = np.array([0.3, -0.5, 1.2, 0.0])
 ALL = np.ones(4, dtype=np.bool_)
@@ -22,8 +31,8 @@ def slope(strength: Floats, place: list[float], started: Bools) -> Floats:
 def log_likelihood(strength: Floats, order: list[int], started: Bools) -> float:
     """Of who came first, second and third, weighted; `order` of slots."""
     left, total = started.copy(), 0.0
-    for slot, weight in zip(order, STAGES, strict=False):
-        total += weight * float(np.log(chances(strength, left)[slot]))
+    for slot, weight in zip(order, STAGE_WEIGHTS, strict=False):
+        total += weight * float(np.log(win_probabilities(strength, left)[slot]))
         left[slot] = False
     return total
 
@@ -60,7 +69,7 @@ def test_the_last_one_left_says_nothing() -> None:
 
     found = slope(STRENGTH, [1.0, 2.0, np.nan, np.nan], two)
 
-    assert found[:2] == pytest.approx([1 - chances(STRENGTH, two)[0], -chances(STRENGTH, two)[1]])
+    assert found[:2] == pytest.approx([1 - win_probabilities(STRENGTH, two)[0], -win_probabilities(STRENGTH, two)[1]])
 
 
 def test_a_surprise_moves_more_than_what_was_expected() -> None:
@@ -74,7 +83,9 @@ def test_who_wins_more_is_rated_higher() -> None:
     rating = np.zeros(4)
     for number in range(4000):
         place = np.argsort(np.argsort(-(truth + rng.gumbel(size=4)))) + 1.0
-        rating = rating + steps(np.array([float(number)]), Pace(20.0, 0.4, 0.01)) * slope(rating, place.tolist(), ALL)
+        rating = rating + step_sizes(np.array([float(number)]), StepSchedule(20.0, 0.4, 0.01)) * slope(
+            rating, place.tolist(), ALL
+        )
 
     assert rating - rating.mean() == pytest.approx(truth - truth.mean(), abs=0.25)
 
@@ -84,7 +95,7 @@ def test_chances_sum_to_one_over_those_present() -> None:
     present = np.random.default_rng(2).random((50, 6)) < 0.7
     present[0] = False
 
-    found = chances(strength, present)
+    found = win_probabilities(strength, present)
 
     assert found.sum(axis=1)[present.any(axis=1)] == pytest.approx(1.0)
     assert not found[~present].any()
@@ -94,9 +105,9 @@ def test_chances_are_the_same_bits_alone_and_among_others() -> None:
     strength = np.random.default_rng(1).normal(size=(501, 6))
     present = np.random.default_rng(2).random((501, 6)) < 0.9
 
-    together = chances(strength, present)
+    together = win_probabilities(strength, present)
 
-    assert all(np.array_equal(chances(strength[row], present[row]), together[row]) for row in range(501))
+    assert all(np.array_equal(win_probabilities(strength[row], present[row]), together[row]) for row in range(501))
 
 
 def test_the_expected_share_is_that_of_pairs_won() -> None:
@@ -106,14 +117,14 @@ def test_the_expected_share_is_that_of_pairs_won() -> None:
 
     rivals = {0: (1, 3), 1: (0, 3), 3: (0, 1)}
     for slot, others in rivals.items():
-        wins = [chances(STRENGTH[[slot, other]], np.ones(2, dtype=np.bool_))[0] for other in others]
+        wins = [win_probabilities(STRENGTH[[slot, other]], np.ones(2, dtype=np.bool_))[0] for other in others]
         assert found[slot] == pytest.approx(np.mean(wins))
     assert np.isnan(found[2])
     assert np.nansum(found) * 2 == pytest.approx(len(list(combinations(rivals, 2))))
 
 
 def test_ratings_slow_down_towards_their_last_pace() -> None:
-    found = steps(np.array([0.0, 8.0, 8e9]), Pace(8.0, 0.35, 0.05))
+    found = step_sizes(np.array([0.0, 8.0, 8e9]), StepSchedule(8.0, 0.35, 0.05))
 
     assert found == pytest.approx([0.35, 0.20, 0.05])
 
@@ -121,7 +132,9 @@ def test_ratings_slow_down_towards_their_last_pace() -> None:
 def test_the_likelihood_of_all_orders_is_one() -> None:
     """Of the test's own yardstick: with weights of one it is a distribution."""
     weighted = [
-        np.prod([chances(STRENGTH, ~np.isin(np.arange(4), order[:at]))[slot] for at, slot in enumerate(order)])
+        np.prod(
+            [win_probabilities(STRENGTH, ~np.isin(np.arange(4), order[:at]))[slot] for at, slot in enumerate(order)]
+        )
         for order in permutations(range(4))
     ]
 

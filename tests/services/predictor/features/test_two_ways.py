@@ -154,12 +154,12 @@ def test_each_kind_of_correction_is_noticed(archive: Archive, how: int) -> None:
 
 def test_saying_the_same_again_changes_nothing(archive: Archive) -> None:
     history = folded(archive.events[:200])
-    lengths = [len(store) for store in history.stores.each]
+    lengths = [len(store) for store in history.stores.all_stores]
     values = history.entities.values
 
     history.fold(archive.events[np.arange(199, -1, -1)])
 
-    assert [len(store) for store in history.stores.each] == lengths
+    assert [len(store) for store in history.stores.all_stores] == lengths
     assert history.entities.values is values
 
 

@@ -9,16 +9,16 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.predictor.features.versions import NOBODY, NOTHING, Versions
+from services.predictor.features.versions import INITIAL_ROW, NO_ROW, VersionedStore
 
 KEYS = st.sampled_from(["a", "b", "c", None])
 LINES = st.lists(st.tuples(st.integers(0, 3), st.lists(KEYS, min_size=2, max_size=2)), max_size=6)
 Line = tuple[float, list[Hashable]]
 
 
-def grown(batches: list[list[Line]]) -> Versions:
+def grown(batches: list[list[Line]]) -> VersionedStore:
     """Each row's value counts the versions of its key: 1, 2, 3 ..."""
-    versions = Versions(np.zeros(1))
+    versions = VersionedStore(np.zeros(1))
     for lines in batches:
         rows = versions.extend([when for when, _ in lines], [keys for _, keys in lines])
         for new, before, _ in rows.rounds():
@@ -71,20 +71,20 @@ def test_rewound_it_is_as_it_was(steps: list[list[tuple[int, list[Hashable]]]], 
 
 
 def test_a_key_twice_in_a_line_follows_what_was_before_the_line() -> None:
-    versions = Versions(np.zeros(1))
+    versions = VersionedStore(np.zeros(1))
 
     rows = versions.extend([1.0, 2.0], [["a", "a"], ["a", None]])
 
-    assert rows.before.tolist() == [[NOTHING, NOTHING], [2, NOTHING]]
-    assert rows.row.tolist() == [[1, 2], [3, NOBODY]]
+    assert rows.before.tolist() == [[INITIAL_ROW, INITIAL_ROW], [2, INITIAL_ROW]]
+    assert rows.row.tolist() == [[1, 2], [3, NO_ROW]]
     assert versions.as_of(["a", "a"], [1.0, 2.0]).tolist() == [2, 3]
 
 
 def test_the_last_rows_end_with_the_newest() -> None:
-    versions = Versions(np.zeros(1))
+    versions = VersionedStore(np.zeros(1))
     versions.extend([1.0, 2.0, 3.0], [["a"], ["a"], ["a"]])
 
-    assert versions.last(["a", "a", "b"], [3.0, 2.5, 3.0], 2).tolist() == [[2, 3], [1, 2], [NOTHING, NOTHING]]
+    assert versions.last(["a", "a", "b"], [3.0, 2.5, 3.0], 2).tolist() == [[2, 3], [1, 2], [INITIAL_ROW, INITIAL_ROW]]
 
 
 def test_more_rows_than_there_was_room_for_keep_their_values() -> None:

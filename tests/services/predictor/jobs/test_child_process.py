@@ -96,7 +96,7 @@ def test_a_process_that_always_dies_is_given_up(conninfo: str, models: Path, dat
         done = over(database, operation_id)
 
     assert done.state == "failed"
-    assert "its process ended with 9 and no result" in (done.error or "")
+    assert "process exited with 9 and without a result" in (done.error or "")
 
 
 def test_a_replica_that_stops_ends_its_process_and_another_replica_goes_on(

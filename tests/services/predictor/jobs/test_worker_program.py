@@ -108,7 +108,7 @@ def test_a_training_next_to_a_live_model_leaves_a_candidate_and_says_why(
         done = over(database, operation_id)
 
     assert (done.state, done.counts["state"], done.counts["promoted"]) == ("succeeded", "candidate", False)
-    assert "too little to judge" in done.counts["gate"]
+    assert "too few events to compare" in done.counts["gate"]
     assert state_file.read(models).live == live
 
 

@@ -7,16 +7,16 @@ from services.predictor.data.events import Floats, Ints
 from services.predictor.learners.boosting.fit import BoostingOptions
 from services.predictor.learners.choice_data import ChoiceData
 from services.predictor.learners.cross_fitting import FOLDS, SPAN_DAYS, folds_of, out_of_fold_probabilities
-from services.predictor.learners.serial import one_by_one
+from services.predictor.learners.serial import serial_executor
 from shared.errors import ConfigError
 from tests.services.predictor.learners.planted import planted
 
-OPTIONS = BoostingOptions(least_rows_in_leaf=20, most_trees=5, patience_trees=5)
+OPTIONS = BoostingOptions(min_rows_in_leaf=20, max_trees=5, patience_trees=5)
 DAYS = 24
 
 
 def told(data: ChoiceData, day: Ints) -> Floats:
-    return out_of_fold_probabilities(data, day, 1, OPTIONS, one_by_one)
+    return out_of_fold_probabilities(data, day, 1, OPTIONS, serial_executor)
 
 
 def test_no_event_is_told_of_by_a_fit_that_knew_its_day() -> None:

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from services.predictor.learners.network.network import Network
-from services.predictor.learners.processes import side_by_side
+from services.predictor.learners.processes import process_executor
 from tests.services.predictor.learners.network.made import shape
 from tests.waiting import wait_until
 
@@ -41,7 +41,7 @@ def alive(pid: int) -> bool:
 def test_results_come_in_the_order_of_the_jobs_from_other_processes() -> None:
     done: list[int] = []
 
-    found = side_by_side(2)([partial(drawn, number) for number in range(4)], done.append)
+    found = process_executor(2)([partial(drawn, number) for number in range(4)], done.append)
 
     assert [curve[0] for _, curve in found] == [0, 1, 2, 3]
     assert done == [1, 2, 3, 4]
@@ -54,9 +54,9 @@ def test_results_come_in_the_order_of_the_jobs_from_other_processes() -> None:
 
 def test_what_a_job_raises_is_raised_and_nothing_stays() -> None:
     with pytest.raises(FloatingPointError, match="job 1"):
-        side_by_side(2)([partial(drawn, 0), partial(refuses, 1)], lambda _: None)
+        process_executor(2)([partial(drawn, 0), partial(refuses, 1)], lambda _: None)
 
-    assert [curve[0] for _, curve in side_by_side(1)([partial(drawn, 5)], lambda _: None)] == [5]
+    assert [curve[0] for _, curve in process_executor(1)([partial(drawn, 5)], lambda _: None)] == [5]
 
 
 def test_a_killed_parent_leaves_no_worker_behind(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from services.predictor.learners.softmax import PLACE_WEIGHTS, derivatives, first_places, softmax, winner_loss
+from services.predictor.learners.softmax import PLACE_WEIGHTS, first_places, loss_derivatives, softmax, winner_loss
 from tests.services.predictor.learners.planted import planted
 
 
@@ -41,7 +41,7 @@ def test_derivatives_are_those_of_the_loss() -> None:
             left[np.arange(len(left)), order[:, stage]] = False
         return total
 
-    gradient, curvature = derivatives(scores, data.taken, order)
+    gradient, curvature = loss_derivatives(scores, data.taken, order)
     for event, slot in [(0, 0), (7, 2), (39, 1), (20, 3)]:
         step = np.zeros_like(scores)
         step[event, slot] = 1e-4

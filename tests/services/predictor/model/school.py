@@ -10,7 +10,7 @@ import numpy as np
 from services.predictor.data.events import STATES, State
 from services.predictor.features.history import History
 from services.predictor.features.inputs import Inputs, inputs_of
-from services.predictor.model.ensemble import Trained
+from services.predictor.model.ensemble import Ensemble
 from tests.services.predictor.features.pond import POND, arrays
 from tests.services.predictor.tiny import POLICY, TINY, pond, trained
 
@@ -19,7 +19,7 @@ TRAINING = replace(TINY, networks=2, policy=POLICY, policy_members=1)
 
 @dataclass(frozen=True)
 class School:
-    model: Trained
+    model: Ensemble
     inputs: dict[State, Inputs]
 
 

@@ -36,12 +36,12 @@ def test_every_head_says_probabilities(school: School) -> None:
 
     told = school.model.probabilities(inputs)
 
-    assert not inputs.taken.all()
+    assert not inputs.occupied.all()
     np.testing.assert_allclose(told.win.sum(axis=1), 1)
     np.testing.assert_allclose(told.trend.sum(axis=1), 1)
     np.testing.assert_allclose(told.behaviour.sum(axis=2), 1)
-    assert (told.win[~inputs.taken] == 0).all()
-    assert ((told.top3 > 0) & (told.top3 < 1))[inputs.taken].all()
+    assert (told.win[~inputs.occupied] == 0).all()
+    assert ((told.top3 > 0) & (told.top3 < 1))[inputs.occupied].all()
 
 
 def test_each_state_is_told_by_its_own_trees_and_pooling(school: School) -> None:

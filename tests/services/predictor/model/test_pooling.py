@@ -12,13 +12,13 @@ from services.predictor.model.pooling import (
     Mixing,
     Pooling,
     Scaling,
-    centred,
+    calibrate,
+    centre,
     fit_mixing,
     fit_result,
     fit_scaling,
-    mixed,
-    pooled,
-    shifted,
+    pool_top3,
+    pool_win,
     without_trees,
 )
 
@@ -68,15 +68,15 @@ def test_a_pool_leans_to_the_member_that_knows() -> None:
     assert abs(trees) < 0.15
     assert other_trees > 0.85
     assert abs(other_networks) < 0.15
-    told = pooled(pooling_of(networks, trees, bias), later.truth, [later.noise] * 2, later.taken)
-    even = pooled(pooling_of(0.5, 0.5, [0.0] * SLOTS), later.truth, [later.noise] * 2, later.taken)
+    told = pool_win(pooling_of(networks, trees, bias), later.truth, [later.noise] * 2, later.taken)
+    even = pool_win(pooling_of(0.5, 0.5, [0.0] * SLOTS), later.truth, [later.noise] * 2, later.taken)
     assert loss(told, later.winner) < loss(even, later.winner) - 0.05
 
 
 def test_probabilities_sum_to_one_over_the_entries_that_are_there() -> None:
     seen = world(50)
 
-    found = pooled(pooling_of(0.7, 0.4, [0.1, 0, 0, 0, -0.2]), 30 * seen.truth, [seen.noise, seen.truth], seen.taken)
+    found = pool_win(pooling_of(0.7, 0.4, [0.1, 0, 0, 0, -0.2]), 30 * seen.truth, [seen.noise, seen.truth], seen.taken)
 
     np.testing.assert_allclose(found.sum(axis=1), 1)
     assert (found[~seen.taken] == 0).all()
@@ -88,8 +88,8 @@ def test_what_all_entries_share_and_what_empty_slots_say_changes_nothing() -> No
     shifted_all = seen.truth + 7.0 * np.arange(50)[:, None]
     loud = np.where(seen.taken, seen.truth, 99.0)
 
-    np.testing.assert_allclose(centred(shifted_all, seen.taken), centred(seen.truth, seen.taken))
-    np.testing.assert_array_equal(centred(loud, seen.taken), centred(seen.truth, seen.taken))
+    np.testing.assert_allclose(centre(shifted_all, seen.taken), centre(seen.truth, seen.taken))
+    np.testing.assert_array_equal(centre(loud, seen.taken), centre(seen.truth, seen.taken))
 
 
 def test_overconfidence_is_repaired() -> None:
@@ -98,7 +98,7 @@ def test_overconfidence_is_repaired() -> None:
     networks, _, bias = fit_result(2 * seen.truth, [], seen.taken, seen.winner)
 
     told, before = (
-        pooled(pooling_of(weight, 0.0, offsets), 2 * later.truth, [], later.taken)
+        pool_win(pooling_of(weight, 0.0, offsets), 2 * later.truth, [], later.taken)
         for weight, offsets in ((networks, bias), (1.0, [0.0] * SLOTS))
     )
     assert networks == pytest.approx(0.5, abs=0.06)
@@ -142,7 +142,7 @@ def test_a_head_is_calibrated() -> None:
 
     assert found.temperature == pytest.approx(3, rel=0.15)
     assert found.bias[-1] - found.bias[0] == pytest.approx(0.2, abs=0.12)
-    told = shifted(found, 3 * logits)
+    told = calibrate(found, 3 * logits)
     assert told[:, -1].mean() == pytest.approx((happened == 2).mean(), abs=0.01)
     np.testing.assert_allclose(told.sum(axis=1), 1)
 
@@ -152,13 +152,13 @@ def test_where_nothing_is_known_nothing_is_changed() -> None:
 
     assert fit_scaling(np.zeros((0, 3)), nobody) == Scaling(bias=(0.0, 0.0, 0.0))
     assert fit_mixing(np.zeros(0), np.zeros(0), nobody) == Mixing()
-    np.testing.assert_allclose(shifted(Scaling(bias=(0.0,) * 3), np.zeros((2, 3))), 1 / 3)
+    np.testing.assert_allclose(calibrate(Scaling(bias=(0.0,) * 3), np.zeros((2, 3))), 1 / 3)
 
 
 def test_the_first_three_places_are_shared_out_among_the_entries() -> None:
     seen = world(40)
 
-    found = mixed(Mixing(networks=0.6, trees=0.4, bias=0.1), seen.truth, [seen.noise, seen.truth], seen.taken)
+    found = pool_top3(Mixing(networks=0.6, trees=0.4, bias=0.1), seen.truth, [seen.noise, seen.truth], seen.taken)
 
     total, certain = found.sum(axis=1), (found > 0.999).any(axis=1)
     assert certain.any()
@@ -187,10 +187,10 @@ def test_a_state_without_trees_is_as_sure_as_one_with_them() -> None:
     alone = without_trees(whole)
 
     np.testing.assert_allclose(
-        pooled(alone, seen.truth, [], seen.taken), pooled(whole, seen.truth, [seen.truth], seen.taken)
+        pool_win(alone, seen.truth, [], seen.taken), pool_win(whole, seen.truth, [seen.truth], seen.taken)
     )
     np.testing.assert_allclose(
-        mixed(alone.top3, seen.truth, [], seen.taken), mixed(whole.top3, seen.truth, [seen.truth], seen.taken)
+        pool_top3(alone.top3, seen.truth, [], seen.taken), pool_top3(whole.top3, seen.truth, [seen.truth], seen.taken)
     )
 
 
@@ -203,9 +203,9 @@ def test_an_event_gets_the_same_bits_in_every_batch() -> None:
     def told(rows: slice) -> list[Floats]:
         truth, noise, taken = seen.truth[rows].copy(), seen.noise[rows].copy(), seen.taken[rows]
         return [
-            pooled(pooling, truth, [noise, truth], taken),
-            mixed(mixing, truth, [noise], taken),
-            shifted(scaling, thirds[rows].copy()),
+            pool_win(pooling, truth, [noise, truth], taken),
+            pool_top3(mixing, truth, [noise], taken),
+            calibrate(scaling, thirds[rows].copy()),
         ]
 
     whole = told(slice(None))

@@ -9,9 +9,9 @@ import orjson
 import pytest
 import torch
 
-from services.predictor.model.ensemble import Description
-from services.predictor.model.weights import trained_of
-from services.predictor.policy.environment import SoFar
+from services.predictor.model.ensemble import EnsembleDescription
+from services.predictor.model.weights import ensemble_of
+from services.predictor.policy.environment import SessionState
 from shared.errors import ConfigError
 from tests.services.predictor.model.school import School, assert_same, mix, school_of
 
@@ -26,19 +26,22 @@ def school() -> School:
 def test_a_model_comes_back_from_its_tensors_and_its_description_bit_by_bit(school: School) -> None:
     model, inputs = school.model, mix(school)
     written = orjson.loads(model.description.model_dump_json())
-    description = Description.model_validate_json(orjson.dumps(written))
+    description = EnsembleDescription.model_validate_json(orjson.dumps(written))
 
-    again = trained_of("20310101-00000001", description, {name: each.clone() for name, each in model.tensors().items()})
+    again = ensemble_of(
+        "20310101-00000001", description, {name: each.clone() for name, each in model.tensors().items()}
+    )
 
     assert description == model.description
     assert again.version == "20310101-00000001"
     assert_same(again.probabilities(inputs), model.probabilities(inputs))
     np.testing.assert_array_equal(again.explain(inputs), model.explain(inputs))
-    so_far = SoFar(np.ones(len(inputs)), *np.zeros((2, len(inputs))))
+    so_far = SessionState(np.ones(len(inputs)), *np.zeros((2, len(inputs))))
     assert again.policy is not None
     assert model.policy is not None
     np.testing.assert_array_equal(
-        again.policy.decide(again.scene(inputs), so_far).values, model.policy.decide(model.scene(inputs), so_far).values
+        again.policy.decide(again.policy_context(inputs), so_far).values,
+        model.policy.decide(model.policy_context(inputs), so_far).values,
     )
     assert {name: each.shape for name, each in again.tensors().items()} == {
         name: each.shape for name, each in model.tensors().items()
@@ -64,13 +67,13 @@ BROKEN: dict[str, tuple[Callable[[Tensors], Tensors], str]] = {
     "trees with a part more": (lambda t: t | {"trees.0.more": torch.zeros(1)}, r"none of its parts: trees\.0\.more"),
     "trees that read what is not there": (
         lambda t: t | {"trees.0.feature": torch.where(t["trees.0.feature"] < 0, -1, 9999).int()},
-        "trees 0 .*read more",
+        "trees 0 .*use features beyond",
     ),
     "a policy with a part missing": (
         lambda t: without(t, next(name for name in t if name.startswith("policy."))),
         "policy",
     ),
-    "a policy's member more": (lambda t: t | {"policy.7.more": torch.zeros(1)}, "no member of the policy: 7"),
+    "a policy's member more": (lambda t: t | {"policy.7.more": torch.zeros(1)}, "belong to none of its members: 7"),
 }
 
 
@@ -79,7 +82,7 @@ def test_tensors_that_do_not_fit_are_refused(school: School, what: str) -> None:
     broken, words = BROKEN[what]
 
     with pytest.raises(ConfigError, match=words):
-        trained_of("v", school.model.description, broken(school.model.tensors()))
+        ensemble_of("v", school.model.description, broken(school.model.tensors()))
 
 
 def test_a_description_that_does_not_fit_itself_is_refused(school: School) -> None:
@@ -87,6 +90,6 @@ def test_a_description_that_does_not_fit_itself_is_refused(school: School) -> No
     narrow = description.shape.model_copy(update={"entry_features": 3})
 
     with pytest.raises(ConfigError, match="entry and event features"):
-        trained_of("v", description.model_copy(update={"shape": narrow}), school.model.tensors())
+        ensemble_of("v", description.model_copy(update={"shape": narrow}), school.model.tensors())
     with pytest.raises(ConfigError, match="none of its parts: policy"):
-        trained_of("v", description.model_copy(update={"policy": None}), school.model.tensors())
+        ensemble_of("v", description.model_copy(update={"policy": None}), school.model.tensors())

@@ -28,15 +28,15 @@ def test_drift_names_what_moved(history: Events) -> None:
     folded.fold(history)
     inputs = inputs_of(history, folded, model.description.encoding, "card")
     drift = Drift()
-    drift.judge(model)
+    drift.compare_with(model)
     for _ in range(10):
-        drift.note(inputs, "card")
+        drift.add(inputs, "card")
     before = drift.worst()
     name = "starts"
     moved = inputs.entry.copy()
     moved[..., model.description.encoding.entry_features.index(name)] += 40
     for _ in range(60):
-        drift.note(replace(inputs, entry=moved), "card")
+        drift.add(replace(inputs, entry=moved), "card")
 
     now = drift.worst()
     assert max(now, key=lambda each: now[each] - before.get(each, 0.0)) == name

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pytest
 
-from services.predictor.model.active import Serving
-from services.predictor.monitoring.rolling_scores import LEAST, Score, Scores
-from services.predictor.monitoring.scoring import Scored, Scoring
+from services.predictor.model.active import ActiveModel
+from services.predictor.monitoring.rolling_scores import MIN_EVENTS, RollingScores, Score
+from services.predictor.monitoring.scoring import Scoring, SettledPrediction
 from tests.services.predictor.serving.serving import SmallDescription, SmallModel
 
 VERSION = "20300301-00000001"
@@ -20,22 +20,22 @@ def score(p: float = 0.5, base: float = 0.25, winner: int = 0, cluster: str = "s
     return Score((p, 1 - p), winner, base, cluster)
 
 
-def serving(version: str = VERSION, last_day: str = "2030-03-01", *, shadow: bool = False) -> Serving:
+def serving(version: str = VERSION, last_day: str = "2030-03-01", *, shadow: bool = False) -> ActiveModel:
     description = SmallDescription(None, last_day, {})  # type: ignore[arg-type]  # scoring reads no features
-    return Serving(SmallModel(version, description), shadow)
+    return ActiveModel(SmallModel(version, description), shadow)
 
 
 class Stored:
     """Predictions in tables."""
 
-    def __init__(self, found: Sequence[Scored] = ()) -> None:
+    def __init__(self, found: Sequence[SettledPrediction] = ()) -> None:
         self.found = list(found)
         self.asked: list[tuple[str, ...]] = []
 
-    def scored(self, event_keys: Sequence[str]) -> list[Scored]:
+    def settled_predictions(self, event_keys: Sequence[str]) -> list[SettledPrediction]:
         return [each for each in self.found if each.event_key in event_keys]
 
-    def scored_lately(self, models: Sequence[str]) -> list[Scored]:
+    def recent_settled_predictions(self, models: Sequence[str]) -> list[SettledPrediction]:
         self.asked.append(tuple(models))
         return [each for each in self.found if each.model_version in models]
 
@@ -43,13 +43,15 @@ class Stored:
         return {1: 599, 2: 399}
 
 
-def said(number: int, p_first: float, winner: int, version: str = VERSION, day: str = "2030-03-02") -> Scored:
+def said(
+    number: int, p_first: float, winner: int, version: str = VERSION, day: str = "2030-03-02"
+) -> SettledPrediction:
     session = f"made-up:{day}:{number % 40:02d}"
-    return Scored(f"{session}:{number:04d}", session, "card", version, {1: p_first, 2: 1 - p_first}, winner)
+    return SettledPrediction(f"{session}:{number:04d}", session, "card", version, {1: p_first, 2: 1 - p_first}, winner)
 
 
 def test_models_and_states_are_kept_apart() -> None:
-    scores = Scores()
+    scores = RollingScores()
     scores.add("m", "card", "a", score(0.5))
     scores.add("m", "card", "b", score(0.25))
     scores.add("m", "observation", "a", score(0.5))
@@ -68,7 +70,7 @@ def test_models_and_states_are_kept_apart() -> None:
 
 
 def test_a_corrected_result_replaces_its_score() -> None:
-    scores = Scores()
+    scores = RollingScores()
     scores.add("m", "card", "a", score(0.5))
     scores.add("m", "card", "a", score(0.5, winner=1, base=0.125))
 
@@ -78,7 +80,7 @@ def test_a_corrected_result_replaces_its_score() -> None:
 
 
 def test_old_scores_and_old_models_make_room() -> None:
-    scores = Scores(kept=2)
+    scores = RollingScores(window=2)
     for number in range(5):
         scores.add("m", "card", f"e{number}", score(0.5 if number > 2 else 0.01))
     (found,) = scores.summaries()
@@ -91,12 +93,12 @@ def test_old_scores_and_old_models_make_room() -> None:
 
 
 def test_nothing_scored_is_nothing_said() -> None:
-    assert Scores().summaries() == []
+    assert RollingScores().summaries() == []
 
 
 def test_calibration_and_alarm_wait_for_enough_events() -> None:
-    scores = Scores()
-    for number in range(LEAST - 1):
+    scores = RollingScores()
+    for number in range(MIN_EVENTS - 1):
         scores.add("m", "card", f"e{number}", score(0.01, cluster=f"s{number}"))
     (few,) = scores.summaries()
     scores.add("m", "card", "another", score(0.01, cluster="another"))
@@ -114,13 +116,13 @@ def test_a_model_as_good_as_the_base_rate_is_no_alarm_and_a_worse_one_is() -> No
     blind = [said(number, 0.05, 1 if first else 2) for number, first in enumerate(won)]
 
     good, bad = Scoring(Stored(fair)), Scoring(Stored(blind))
-    good.judge([], [serving()])
-    bad.judge([], [serving()])
+    good.score([], [serving()])
+    bad.score([], [serving()])
 
-    assert good.troubles(VERSION) == []
-    (trouble,) = bad.troubles(VERSION)
+    assert good.problems(VERSION) == []
+    (trouble,) = bad.problems(VERSION)
     assert trouble.startswith(f"model {VERSION} is behind the base rate from the card: log-loss ")
-    assert bad.troubles("20300301-00000002") == []
+    assert bad.problems("20300301-00000002") == []
 
 
 def test_scores_are_read_again_after_a_start_and_for_a_model_that_is_new() -> None:
@@ -128,9 +130,9 @@ def test_scores_are_read_again_after_a_start_and_for_a_model_that_is_new() -> No
     stored = Stored([said(1, 0.6, 1), said(2, 0.6, 1, other)])
     scoring = Scoring(stored)
 
-    scoring.judge([], [serving()])
-    scoring.judge([], [serving()])
-    scoring.judge([], [serving(), serving(other, shadow=True)])
+    scoring.score([], [serving()])
+    scoring.score([], [serving()])
+    scoring.score([], [serving(), serving(other, shadow=True)])
 
     assert stored.asked == [(VERSION,), (other,)]
     assert [(each.model, each.events) for each in scoring.summaries()] == [(VERSION, 1), (other, 1)]
@@ -139,10 +141,10 @@ def test_scores_are_read_again_after_a_start_and_for_a_model_that_is_new() -> No
 def test_a_settled_event_is_scored_against_the_base_rate() -> None:
     stored = Stored()
     scoring = Scoring(stored)
-    scoring.judge([], [serving()])
+    scoring.score([], [serving()])
     stored.found = [said(7, 0.7, 2)]
 
-    scoring.judge([stored.found[0].event_key], [serving()])
+    scoring.score([stored.found[0].event_key], [serving()])
 
     (found,) = scoring.summaries()
     assert found.log_loss == pytest.approx(-math.log(0.3))
@@ -153,6 +155,6 @@ def test_days_that_a_model_learned_from_are_not_scored() -> None:
     stored = Stored([said(1, 0.9, 1, day="2030-03-01"), said(2, 0.9, 1, day="2030-03-02")])
     scoring = Scoring(stored)
 
-    scoring.judge([], [serving()])
+    scoring.score([], [serving()])
 
     assert [each.events for each in scoring.summaries()] == [1]

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from services.predictor.policy.agent import Policy, PolicyDescription, policy_of, train_policy
-from services.predictor.policy.context import scene_of
-from services.predictor.policy.environment import SoFar
-from services.predictor.policy.hyperparameters import Learning
+from services.predictor.policy.agent import DqnPolicy, PolicyDescription, policy_of, train_policy
+from services.predictor.policy.context import policy_context_of
+from services.predictor.policy.environment import SessionState
+from services.predictor.policy.hyperparameters import DqnConfig
 from shared.errors import ConfigError
 from tests.services.predictor.policy.world import SLOTS, World, world
 
-LEARNING = Learning(width=8, market_epochs=1, epochs=1, batch=64)
+LEARNING = DqnConfig(width=8, market_epochs=1, epochs=1, batch=64)
 
 
 @pytest.fixture(scope="module")
@@ -20,11 +20,11 @@ def season() -> World:
 
 
 @pytest.fixture(scope="module")
-def policy(season: World) -> Policy:
+def policy(season: World) -> DqnPolicy:
     return train_policy(season.scene, season.episodes, LEARNING, members=2)[0]
 
 
-def test_an_event_is_decided_alike_whatever_stands_beside_it(policy: Policy, season: World) -> None:
+def test_an_event_is_decided_alike_whatever_stands_beside_it(policy: DqnPolicy, season: World) -> None:
     whole = policy.decide(season.scene).values
     order = np.random.default_rng(0).permutation(len(season.scene))
 
@@ -35,7 +35,7 @@ def test_an_event_is_decided_alike_whatever_stands_beside_it(policy: Policy, sea
     np.testing.assert_array_equal(alone, whole[:80])
 
 
-def test_written_and_read_again_it_decides_the_same(policy: Policy, season: World) -> None:
+def test_written_and_read_again_it_decides_the_same(policy: DqnPolicy, season: World) -> None:
     description = PolicyDescription.model_validate_json(policy.description.model_dump_json())
 
     again = policy_of(description, policy.tensors())
@@ -43,7 +43,7 @@ def test_written_and_read_again_it_decides_the_same(policy: Policy, season: Worl
     np.testing.assert_array_equal(again.decide(season.scene).values, policy.decide(season.scene).values)
 
 
-def test_members_are_averaged(policy: Policy, season: World) -> None:
+def test_members_are_averaged(policy: DqnPolicy, season: World) -> None:
     tensors, one = policy.tensors(), policy.description.model_copy(update={"members": 1})
     alone = [
         policy_of(
@@ -58,7 +58,7 @@ def test_members_are_averaged(policy: Policy, season: World) -> None:
     assert not np.array_equal(alone[0].values, alone[1].values)
 
 
-def test_the_best_action_is_taken_and_said_in_words(policy: Policy, season: World) -> None:
+def test_the_best_action_is_taken_and_said_in_words(policy: DqnPolicy, season: World) -> None:
     decided = policy.decide(season.scene[:50])
 
     decisions = decided.decisions()
@@ -69,31 +69,31 @@ def test_the_best_action_is_taken_and_said_in_words(policy: Policy, season: Worl
         assert said.values == {"abstain": 0.0} | {f"back {slot}": values[slot] for slot in range(1, SLOTS + 1)}
 
 
-def test_a_slot_without_entry_is_no_choice(policy: Policy, season: World) -> None:
-    taken = season.events.taken.copy()
+def test_a_slot_without_entry_is_no_choice(policy: DqnPolicy, season: World) -> None:
+    taken = season.events.occupied.copy()
     taken[:, 1] = False
 
-    decided = policy.decide(scene_of(season.told, taken, season.marks))
+    decided = policy.decide(policy_context_of(season.told, taken, season.marks))
 
     assert (decided.best_slot != 2).all()
     assert all("back 2" not in each.values for each in decided.decisions())
 
 
-def test_the_session_so_far_counts(policy: Policy, season: World) -> None:
+def test_the_session_so_far_counts(policy: DqnPolicy, season: World) -> None:
     count = len(season.scene)
-    lost = SoFar(np.full(count, 0.2), np.full(count, 0.8), np.full(count, -0.8))
+    lost = SessionState(np.full(count, 0.2), np.full(count, 0.8), np.full(count, -0.8))
 
     assert not np.array_equal(policy.decide(season.scene, lost).values, policy.decide(season.scene).values)
 
 
-def test_no_events_are_no_decisions(policy: Policy, season: World) -> None:
+def test_no_events_are_no_decisions(policy: DqnPolicy, season: World) -> None:
     decided = policy.decide(season.scene[:0])
 
     assert decided.values.shape == (0, SLOTS + 1)
     assert decided.decisions() == []
 
 
-def test_tensors_of_another_policy_are_refused(policy: Policy) -> None:
+def test_tensors_of_another_policy_are_refused(policy: DqnPolicy) -> None:
     tensors = policy.tensors()
     broken = {name: each for name, each in tensors.items() if name != "1.entry.weight"}
     wider = tensors | {"0.entry.weight": torch.zeros(3, 3)}
@@ -102,12 +102,12 @@ def test_tensors_of_another_policy_are_refused(policy: Policy) -> None:
         policy_of(policy.description, broken)
     with pytest.raises(ConfigError, match="member 0 of the policy cannot be read"):
         policy_of(policy.description, wider)
-    with pytest.raises(ConfigError, match="tensors of no member of the policy: 7"):
+    with pytest.raises(ConfigError, match="tensors that belong to none of its members: 7"):
         policy_of(policy.description, tensors | {"7.entry.weight": tensors["0.entry.weight"]})
 
 
-def test_a_scene_of_other_features_is_refused(policy: Policy, season: World) -> None:
-    bare = scene_of(season.told, season.events.taken)
+def test_a_scene_of_other_features_is_refused(policy: DqnPolicy, season: World) -> None:
+    bare = policy_context_of(season.told, season.events.occupied)
 
     with pytest.raises(ConfigError, match="the policy was trained on"):
         policy.decide(bare)

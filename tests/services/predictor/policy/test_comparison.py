@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from services.predictor.data.events import events_of
-from services.predictor.policy.agent import Decided, train_policy
+from services.predictor.policy.agent import PolicyDecisions, train_policy
 from services.predictor.policy.comparison import (
     AGENT,
     BOOSTED,
@@ -13,22 +13,22 @@ from services.predictor.policy.comparison import (
     FIRST,
     MOST_PROBABLE,
     RANDOM,
-    History,
-    agents,
-    as_known,
+    PolicyTrainingData,
+    agent_choice,
     choices,
+    episodes_as_observed,
     learned_choices,
-    part,
-    played,
+    play_policy,
+    select_rows,
 )
-from services.predictor.policy.hyperparameters import Learning
+from services.predictor.policy.hyperparameters import DqnConfig
 from tests.services.predictor.policy.world import HOUR_US, SLOTS, event, world
 
 
 def test_what_was_not_observed_is_decided_on_at_its_card() -> None:
     seen, unseen = event(1, {1: 150}), event(2, {1: 150})._replace(observed_us=None, listed_us=0.5 * HOUR_US)
 
-    episodes = as_known(events_of([seen, unseen], SLOTS))
+    episodes = episodes_as_observed(events_of([seen, unseen], SLOTS))
 
     assert episodes.as_of_us.tolist() == [HOUR_US, 0.5 * HOUR_US]
 
@@ -36,30 +36,32 @@ def test_what_was_not_observed_is_decided_on_at_its_card() -> None:
 def test_an_agent_that_abstains_is_still_compared_by_what_it_thinks_most_of() -> None:
     values = np.array([[0.0, -0.2, -0.1, -0.3], [0.0, 0.1, -0.1, 0.3]])
 
-    choice = agents(Decided(values.argmax(axis=1), values))
+    choice = agent_choice(PolicyDecisions(values.argmax(axis=1), values))
 
     assert choice.action.tolist() == [2, 3]
     assert choice.worth.tolist() == [-0.1, 0.3]
-    assert choice.wants.tolist() == [False, True]
+    assert choice.wants_bet.tolist() == [False, True]
 
 
 def test_a_later_decision_knows_how_its_session_went() -> None:
     made = world(40, seed=1)
-    policy, _ = train_policy(made.scene, made.episodes, Learning(market_epochs=1, epochs=1, width=8), members=1)
+    policy, _ = train_policy(made.scene, made.episodes, DqnConfig(market_epochs=1, epochs=1, width=8), members=1)
 
-    decided = played(policy, made.scene, as_known(made.events))
+    decided = play_policy(policy, made.scene, episodes_as_observed(made.events))
 
     as_if_first = policy.decide(made.scene).values
     first = made.episodes.position() == 0
     np.testing.assert_array_equal(decided.values[first], as_if_first[first])
     assert (decided.values[~first] != as_if_first[~first]).any()
     some = np.array([3, 1])
-    np.testing.assert_array_equal(part(decided, some).values, decided.values[some])
+    np.testing.assert_array_equal(select_rows(decided, some).values, decided.values[some])
 
 
 def test_all_policies_choose_among_the_same_events() -> None:
     past, now = world(400, seed=1), world(100, seed=2)
-    found = choices(None, now.scene, seed=3) | learned_choices(now.scene, History(past.scene, past.episodes), 0.99)
+    found = choices(None, now.scene, seed=3) | learned_choices(
+        now.scene, PolicyTrainingData(past.scene, past.episodes), 0.99
+    )
 
     assert list(found) == [FIRST, RANDOM, MOST_PROBABLE, EXPECTED, BOOSTED]
     assert (found[FIRST].action == 1).all()

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from services.predictor.policy.context import plain_columns, scene_of
+from services.predictor.policy.context import absolute_columns, policy_context_of
 from tests.services.predictor.policy.world import world
 
 
@@ -11,7 +11,9 @@ def test_every_event_is_described_by_itself() -> None:
     whole = made.scene
     row = np.array([17])
 
-    alone = scene_of(type(made.told)(*(part[row] for part in made.told)), made.events.taken[row], made.marks[row])
+    alone = policy_context_of(
+        type(made.told)(*(part[row] for part in made.told)), made.events.occupied[row], made.marks[row]
+    )
 
     np.testing.assert_array_equal(alone.slot, whole[row].slot)
     np.testing.assert_array_equal(alone.event, whole[row].event)
@@ -30,10 +32,10 @@ def test_certainty_and_impossibility_stay_finite() -> None:
 
 def test_an_empty_slot_has_no_features_and_no_chance() -> None:
     made = world(2, seed=1)
-    taken = made.events.taken.copy()
+    taken = made.events.occupied.copy()
     taken[3, 0] = False
 
-    scene = scene_of(made.told, taken, made.marks)
+    scene = policy_context_of(made.told, taken, made.marks)
 
     assert not scene.slot[3, 0].any()
     assert scene.win[3, 0] == 0.0
@@ -42,4 +44,4 @@ def test_an_empty_slot_has_no_features_and_no_chance() -> None:
 def test_features_that_repeat_others_within_the_event_are_left_out() -> None:
     names = ("points", "points_in_event", "points_rank", "points_inner", "points_outer", "points_unknown", "slot=1")
 
-    assert plain_columns(names).tolist() == [0, 6]
+    assert absolute_columns(names).tolist() == [0, 6]

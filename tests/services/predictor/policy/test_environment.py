@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from services.predictor.data.events import Ints, events_of
-from services.predictor.policy.environment import Episodes, SoFar, episodes_of, play, so_far
+from services.predictor.policy.environment import Episodes, SessionState, episodes_of, play, session_state_at
 from tests.services.predictor.policy.world import HOUR_US, SLOTS, event, world
 
 
@@ -20,7 +20,7 @@ def test_a_session_is_gone_through_in_the_order_of_its_schedule() -> None:
     found = episodes(event(3, {1: 200}), event(1, {1: 200}), event(2, {1: 200}, session="b"), event(2, {1: 200}))
 
     assert found.grid.tolist() == [[1, 3, 0], [2, -1, -1]]
-    assert found.following().tolist() == [-1, 3, -1, 0]
+    assert found.next_rows().tolist() == [-1, 3, -1, 0]
     assert found.position().tolist() == [2, 0, 0, 1]
     assert found.length().tolist() == [3, 3, 1, 3]
 
@@ -40,18 +40,18 @@ def test_both_winners_of_a_dead_heat_are_paid() -> None:
 def test_a_refunded_entry_is_neither_stake_nor_return() -> None:
     found = episodes(event(1, {1: 200}, refunded=(3,)))
 
-    assert found.counts.tolist() == [[True, True, False]]
+    assert found.valid.tolist() == [[True, True, False]]
     assert found.gain(np.array([3])).tolist() == [0.0]
     assert found.bets(np.array([3])).tolist() == [False]
 
 
 @pytest.mark.parametrize("status", ["void", "cancelled", "postponed", "observed"])
 def test_an_event_without_settlement_takes_no_stake(status: str) -> None:
-    assert not episodes(event(1, {1: 200}, status=status)).counts.any()
+    assert not episodes(event(1, {1: 200}, status=status)).valid.any()
 
 
 def test_a_settled_event_that_paid_nobody_takes_no_stake() -> None:
-    assert not episodes(event(1, {})).counts.any()
+    assert not episodes(event(1, {})).valid.any()
 
 
 def test_a_decision_knows_an_outcome_only_once_it_was_settled() -> None:
@@ -62,7 +62,7 @@ def test_a_decision_knows_an_outcome_only_once_it_was_settled() -> None:
 
     assert seen.net.tolist() == [0.0, 0.0, pytest.approx((2.0 + 0.5) / 3)]
     assert seen.staked.tolist() == [0.0, pytest.approx(1 / 3), pytest.approx(2 / 3)]
-    assert seen.left.tolist() == [1.0, pytest.approx(2 / 3), pytest.approx(1 / 3)]
+    assert seen.remaining.tolist() == [1.0, pytest.approx(2 / 3), pytest.approx(1 / 3)]
 
 
 def test_a_stake_is_spent_until_its_refund_is_known() -> None:
@@ -81,12 +81,12 @@ def test_what_comes_after_a_decision_cannot_be_seen_in_its_session() -> None:
     other = made.episodes
     at = 3
     later = other.grid[:, at:].ravel()
-    changed = Episodes(other.grid, other.reward.copy(), other.counts.copy(), other.as_of_us, other.settled_us)
+    changed = Episodes(other.grid, other.reward.copy(), other.valid.copy(), other.as_of_us, other.settled_us)
     changed.reward[later] = 99.0
-    changed.counts[later] = False
+    changed.valid[later] = False
 
-    before = so_far(other, actions, at)
-    after = so_far(changed, np.where(np.isin(np.arange(len(actions)), later), 0, actions), at)
+    before = session_state_at(other, actions, at)
+    after = session_state_at(changed, np.where(np.isin(np.arange(len(actions)), later), 0, actions), at)
 
     np.testing.assert_array_equal(before.matrix(), after.matrix())
 
@@ -95,7 +95,7 @@ def test_a_policy_is_asked_about_every_event_once() -> None:
     made = world(5, seed=1).episodes
     asked: list[int] = []
 
-    def choose(rows: Ints, sessions: SoFar) -> Ints:
+    def choose(rows: Ints, sessions: SessionState) -> Ints:
         assert len(rows) == len(sessions)
         asked.extend(rows.tolist())
         return rows % (SLOTS + 1)

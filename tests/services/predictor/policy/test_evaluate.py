@@ -10,11 +10,11 @@ from services.predictor.policy.evaluate import (
     EVERY_EVENT,
     NO_BETS,
     OWN_CHOICE,
-    Choice,
-    Row,
+    BettingChoice,
+    ReturnRow,
     choice_of,
-    line,
     most_worthy,
+    return_curve,
     returns_table,
 )
 from tests.services.predictor.policy.world import SLOTS, event
@@ -27,11 +27,11 @@ def four() -> Events:
     )
 
 
-def choice(*actions: int, worth: tuple[float, ...] = (4.0, 3.0, 2.0, 1.0), wants: bool = True) -> Choice:
-    return Choice(np.array(actions), np.array(worth), np.full(4, wants))
+def choice(*actions: int, worth: tuple[float, ...] = (4.0, 3.0, 2.0, 1.0), wants: bool = True) -> BettingChoice:
+    return BettingChoice(np.array(actions), np.array(worth), np.full(4, wants))
 
 
-def table(**choices: Choice) -> list[Row]:
+def table(**choices: BettingChoice) -> list[ReturnRow]:
     events = four()
     clusters = clusters_of(events.day, events.venue)
     return returns_table("agent", choices, episodes_of(events, "observation"), clusters, shares=(0.5,))
@@ -41,7 +41,7 @@ def test_a_return_is_what_comes_back_per_unit_and_refunds_are_no_stake() -> None
     row = table(agent=choice(1, 1, 1, 1))[0]
 
     assert (row.policy, row.on, row.bets) == ("agent", EVERY_EVENT, 3)
-    assert row.returned.mean == pytest.approx((1.5 + 1.2) / 3)
+    assert row.returns.mean == pytest.approx((1.5 + 1.2) / 3)
     assert row.hits == pytest.approx(2 / 3)
 
 
@@ -50,7 +50,7 @@ def test_both_bet_as_often_and_each_where_it_thinks_most_of_it() -> None:
 
     found = next(row for row in rows if row.against == "simple" and row.on == "most worthy 50%")
     assert found.bets == 2
-    assert found.returned.mean == pytest.approx((4.0 + 9.0) / 2)
+    assert found.returns.mean == pytest.approx((4.0 + 9.0) / 2)
     assert found.difference is not None
     assert found.difference.mean == pytest.approx((4.0 + 9.0) / 2 - (1.5 + 1.2) / 2)
 
@@ -60,7 +60,7 @@ def test_a_refund_of_one_is_made_good_by_one_stake_less_of_the_other() -> None:
 
     found = next(row for row in rows if row.against == "simple" and row.on == EVERY_EVENT)
     assert found.bets == 3
-    assert found.returned.mean == pytest.approx((1.5 + 1.2 + 4.0) / 3)
+    assert found.returns.mean == pytest.approx((1.5 + 1.2 + 4.0) / 3)
 
 
 def test_a_policy_does_not_differ_from_itself() -> None:
@@ -79,16 +79,16 @@ def test_abstaining_on_everything_is_called_degenerate() -> None:
     for row in (own, against):
         assert row.bets == 0
         assert row.note == NO_BETS
-        assert np.isnan(row.returned.mean)
+        assert np.isnan(row.returns.mean)
         assert row.difference is None
     assert all(row.note == "" for row in rows if row.bets)
 
 
 def test_a_policy_wants_what_is_worth_more_than_abstaining() -> None:
-    found = choice_of(np.array([[0.1, -0.2], [-0.3, -0.1], [-np.inf, 0.4]]), from_worth=0.0)
+    found = choice_of(np.array([[0.1, -0.2], [-0.3, -0.1], [-np.inf, 0.4]]), threshold=0.0)
 
     assert found.action.tolist() == [1, 2, 2]
-    assert found.wants.tolist() == [True, False, True]
+    assert found.wants_bet.tolist() == [True, False, True]
     assert found.worth.tolist() == [0.1, -0.1, 0.4]
 
 
@@ -104,8 +104,8 @@ def test_a_line_of_returns_ends_with_every_event() -> None:
     events = four()
     episodes, clusters = episodes_of(events, "observation"), clusters_of(events.day, events.venue)
 
-    found = line("agent", choice(1, 1, 2, 3), episodes, clusters, shares=(0.25, 1.0))
+    found = return_curve("agent", choice(1, 1, 2, 3), episodes, clusters, shares=(0.25, 1.0))
 
     assert found.bets == (1, 4)
-    assert found.returned[0].mean == pytest.approx(1.5)
-    assert found.returned[1].mean == pytest.approx((1.5 + 1.2 + 4.0 + 9.0) / 4)
+    assert found.returns[0].mean == pytest.approx(1.5)
+    assert found.returns[1].mean == pytest.approx((1.5 + 1.2 + 4.0 + 9.0) / 4)

@@ -32,7 +32,7 @@ def test_more_than_fits_is_refused() -> None:
 
 def test_only_what_was_added_is_drawn() -> None:
     buffer = ReplayBuffer(8)
-    with pytest.raises(ValueError, match="nothing was added"):
+    with pytest.raises(ValueError, match="the buffer is empty"):
         buffer.sample(1, np.random.default_rng(0))
     buffer.add(transitions(5, 6))
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.predictor.data.events import Floats
-from services.predictor.policy.shaping import following_potential, mean_payout, potential, shaped
+from services.predictor.policy.shaping import fit_mean_payout, next_potentials, session_potentials, shape_rewards
 from tests.services.predictor.policy.world import world
 
 GAMMAS = st.sampled_from([0.0, 0.5, 0.9, 1.0])
@@ -20,7 +20,7 @@ def test_shaping_adds_to_an_episode_only_what_its_start_was_thought_worth(seed: 
     thought = rng.normal(size=len(episodes))
     reward = rng.normal(size=len(episodes))
 
-    found = shaped(reward, thought, following_potential(thought, episodes), gamma)
+    found = shape_rewards(reward, thought, next_potentials(thought, episodes), gamma)
 
     for rows in episodes.grid:
         discount = gamma ** np.arange(len(rows))
@@ -40,7 +40,7 @@ def test_shaping_changes_no_value_but_by_the_potential_and_no_best_action(seed: 
     thought[-1] = 0.0
 
     plain = solved(chance, reward, gamma)
-    other = solved(chance, shaped(reward, thought[:, None, None], thought[None, None, :], gamma), gamma)
+    other = solved(chance, shape_rewards(reward, thought[:, None, None], thought[None, None, :], gamma), gamma)
 
     np.testing.assert_allclose(other, plain - thought[:, None], atol=1e-6)
     np.testing.assert_array_equal(other[:-1].argmax(axis=1), plain[:-1].argmax(axis=1))
@@ -57,21 +57,21 @@ def solved(chance: Floats, reward: Floats, gamma: float) -> Floats:
 def test_the_potential_of_a_session_is_what_backing_its_best_slots_should_bring() -> None:
     made = world(300, seed=2)
     episodes, win = made.episodes, made.told.win
-    payout = mean_payout(win, episodes)
+    payout = fit_mean_payout(win, episodes)
 
-    found = potential(win, payout, episodes, gamma=0.9)
+    found = session_potentials(win, payout, episodes, gamma=0.9)
 
     best = (win * payout(win)).max(axis=1) - 1.0
     rows = episodes.grid[7]
     assert found[rows[0]] == pytest.approx((0.9 ** np.arange(len(rows)) * best[rows]).sum())
     assert found[rows[-1]] == pytest.approx(best[rows[-1]])
-    assert following_potential(found, episodes)[rows[-1]] == 0.0
+    assert next_potentials(found, episodes)[rows[-1]] == 0.0
 
 
 def test_mean_payouts_fall_as_the_winner_was_more_probable() -> None:
     made = world(300, seed=2)
 
-    found = mean_payout(made.told.win, made.episodes)
+    found = fit_mean_payout(made.told.win, made.episodes)
 
     assert found(np.array([0.05]))[0] > found(np.array([0.3]))[0] > found(np.array([0.9]))[0] >= 1.0
 
@@ -79,6 +79,6 @@ def test_mean_payouts_fall_as_the_winner_was_more_probable() -> None:
 def test_without_any_payment_a_winner_is_thought_to_get_its_unit_back() -> None:
     made = world(2, seed=2)
     episodes = made.episodes
-    episodes.counts[:] = False
+    episodes.valid[:] = False
 
-    assert mean_payout(made.told.win, episodes)(np.array([0.1, 0.9])).tolist() == [1.0, 1.0]
+    assert fit_mean_payout(made.told.win, episodes)(np.array([0.1, 0.9])).tolist() == [1.0, 1.0]

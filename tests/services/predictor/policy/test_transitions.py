@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.predictor.data.events import Ints, events_of
-from services.predictor.policy.environment import SoFar, episodes_of, play
-from services.predictor.policy.transitions import clipped, transitions_of, winners
+from services.predictor.policy.environment import SessionState, episodes_of, play
+from services.predictor.policy.transitions import clip_payouts, transitions_of, winners
 from tests.services.predictor.policy.world import HOUR_US, SLOTS, event, world
 
 EVENTS = st.lists(
@@ -52,7 +52,7 @@ def test_the_session_after_any_action_is_what_the_next_decision_would_have_known
 def test_every_action_of_every_event_is_remembered_but_stakes_that_did_not_stand() -> None:
     found = [event(1, {1: 200}, refunded=(2,)), event(2, {}, status="void")]
     episodes = episodes_of(events_of(found, SLOTS), "observation")
-    nothing = SoFar(np.ones(2), np.zeros(2), np.zeros(2))
+    nothing = SessionState(np.ones(2), np.zeros(2), np.zeros(2))
 
     made = transitions_of(episodes, np.zeros(2, dtype=np.int64), nothing, np.zeros(2), 1.0)
 
@@ -67,7 +67,7 @@ def test_every_action_of_every_event_is_remembered_but_stakes_that_did_not_stand
 def test_payments_are_clipped_at_their_quantile_and_lost_units_stay_lost() -> None:
     episodes = world(100, seed=5).episodes
 
-    found = clipped(episodes, 0.9)
+    found = clip_payouts(episodes, 0.9)
 
     paid = episodes.reward[winners(episodes)]
     assert found.reward.max() == np.quantile(paid, 0.9)

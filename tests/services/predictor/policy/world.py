@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from services.predictor.data.events import EntryFacts, EventFacts, Events, Floats, Floats32, Ints, events_of
-from services.predictor.policy.context import Scene, scene_of
+from services.predictor.policy.context import PolicyContext, policy_context_of
 from services.predictor.policy.environment import Episodes, episodes_of
 
 SLOTS, LENGTH = 3, 6
@@ -38,8 +38,8 @@ class World(NamedTuple):
     gain: Floats
 
     @property
-    def scene(self) -> Scene:
-        return scene_of(self.told, self.events.taken, self.marks)
+    def scene(self) -> PolicyContext:
+        return policy_context_of(self.told, self.events.occupied, self.marks)
 
     @property
     def episodes(self) -> Episodes:

@@ -10,12 +10,12 @@ import psycopg
 import pytest
 
 from services.predictor.promotion.postgres_stored_duel import stored_duel
-from services.predictor.registry.gate import Duel
+from services.predictor.registry.gate import Comparison
 from tests.services.predictor.settled import BLUNT, FIRST, TRUE, settle
 
 Database = psycopg.Connection[Any]
 NEW, OLD = "20310430-00000001", "20310331-00000002"
-DUEL = Duel(NEW, OLD, FIRST - timedelta(days=1))
+DUEL = Comparison(NEW, OLD, FIRST - timedelta(days=1))
 
 
 @pytest.fixture
@@ -34,9 +34,9 @@ def test_each_event_is_shown_once_with_what_both_said(database: Database) -> Non
     ]
     assert {each.cluster for each in found} == {"2031-05-01 7", "2031-05-02 7"}
     for each in found:
-        assert max(each.candidate) == pytest.approx(0.6, abs=1e-3)
-        assert max(each.live) == pytest.approx(0.379, abs=1e-3)
-        assert each.candidate.index(max(each.candidate)) == each.live.index(max(each.live))
+        assert max(each.challenger) == pytest.approx(0.6, abs=1e-3)
+        assert max(each.champion) == pytest.approx(0.379, abs=1e-3)
+        assert each.challenger.index(max(each.challenger)) == each.champion.index(max(each.champion))
 
 
 def test_the_winner_is_the_entry_that_came_first(database: Database) -> None:
@@ -91,7 +91,7 @@ def test_of_several_predictions_the_newest_counts(database: Database) -> None:
     )
 
     for each in stored_duel(database, DUEL):
-        assert len(each.candidate) == len(each.live) == 2
+        assert len(each.challenger) == len(each.champion) == 2
 
 
 def test_the_newest_events_are_shown_and_no_more_than_asked_for(database: Database) -> None:

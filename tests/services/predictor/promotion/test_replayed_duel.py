@@ -14,8 +14,8 @@ from headrace.database.embedded import EmbeddedPostgres
 from services.predictor.data.events import EventFacts, events_of
 from services.predictor.features.history import History
 from services.predictor.features.inputs import inputs_of
-from services.predictor.promotion.replayed_duel import walked
-from services.predictor.registry.gate import Duel, evidence_of
+from services.predictor.promotion.replayed_duel import replayed_duel
+from services.predictor.registry.gate import Comparison, paired_scores
 from services.predictor.storage.postgres_facts import read_settled
 from tests.services.predictor.season import season, store
 from tests.services.predictor.serving.serving import PROFILE, SmallModel, model_of
@@ -42,14 +42,14 @@ def flat(sharp: SmallModel) -> SmallModel:
     return replace(sharp, sharpness=0.0)
 
 
-def duel_after(settled: list[EventFacts], days: int, most: int = 1000) -> Duel:
-    return Duel("new", "old", date(1970, 1, 1) + timedelta(days=settled[0].day + days), most)
+def duel_after(settled: list[EventFacts], days: int, most: int = 1000) -> Comparison:
+    return Comparison("new", "old", date(1970, 1, 1) + timedelta(days=settled[0].day + days), most)
 
 
 def test_each_event_after_the_models_data_is_judged_once_the_newest_first(
     settled: list[EventFacts], sharp: SmallModel, flat: SmallModel
 ) -> None:
-    found = walked(duel_after(settled, 4), settled, PROFILE, sharp, flat)
+    found = replayed_duel(duel_after(settled, 4), settled, PROFILE, sharp, flat)
 
     late = [event for event in settled if event.day > settled[0].day + 4]
     assert {each.event_key for each in found} == {event.event_key for event in late}
@@ -62,24 +62,24 @@ def test_each_event_after_the_models_data_is_judged_once_the_newest_first(
 def test_each_model_says_of_an_event_what_it_says_when_asked_by_itself(
     settled: list[EventFacts], sharp: SmallModel, flat: SmallModel
 ) -> None:
-    [judged] = walked(duel_after(settled, 4, most=1), settled, PROFILE, sharp, flat)
+    [judged] = replayed_duel(duel_after(settled, 4, most=1), settled, PROFILE, sharp, flat)
 
     events = events_of(settled, PROFILE.slots)
     history = History(PROFILE)
     history.fold(events)
     at = np.flatnonzero(events.event_key == judged.event_key)
     said = sharp.probabilities(inputs_of(events[at], history, sharp.description.encoding, "observation")).win[0]
-    assert judged.candidate == pytest.approx(said.tolist())
-    assert judged.live == pytest.approx([1 / 6] * 6)
+    assert judged.challenger == pytest.approx(said.tolist())
+    assert judged.champion == pytest.approx([1 / 6] * 6)
     assert judged.winner == events.winner[at][0]
 
 
 def test_what_settled_later_changes_nothing(settled: list[EventFacts], sharp: SmallModel, flat: SmallModel) -> None:
-    before = {each.event_key: each for each in walked(duel_after(settled, 4), settled, PROFILE, sharp, flat)}
+    before = {each.event_key: each for each in replayed_duel(duel_after(settled, 4), settled, PROFILE, sharp, flat)}
     last = settled[-1].day
     without = [event for event in settled if event.day < last]
 
-    after = walked(duel_after(settled, 4), without, PROFILE, sharp, flat)
+    after = replayed_duel(duel_after(settled, 4), without, PROFILE, sharp, flat)
 
     assert after
     assert all(before[each.event_key] == each for each in after)
@@ -90,11 +90,11 @@ def test_an_event_that_was_not_observed_in_time_is_judged_by_its_card(
 ) -> None:
     late = [event._replace(observed_us=(event.scheduled_us or 0) + 1) for event in settled]
 
-    in_time = walked(duel_after(settled, 6), settled, PROFILE, sharp, flat)
-    by_card = walked(duel_after(settled, 6), late, PROFILE, sharp, flat)
+    in_time = replayed_duel(duel_after(settled, 6), settled, PROFILE, sharp, flat)
+    by_card = replayed_duel(duel_after(settled, 6), late, PROFILE, sharp, flat)
 
     assert [each.event_key for each in by_card] == [each.event_key for each in in_time]
-    assert all(one.candidate != other.candidate for one, other in zip(in_time, by_card, strict=True))
+    assert all(one.challenger != other.challenger for one, other in zip(in_time, by_card, strict=True))
 
 
 def test_an_event_without_one_winner_or_listed_too_late_is_left_out(
@@ -107,7 +107,7 @@ def test_an_event_without_one_winner_or_listed_too_late_is_left_out(
         last[1]._replace(listed_us=(last[1].scheduled_us or 0) + 1),
     ]
 
-    found = walked(duel_after(settled, 4), changed, PROFILE, sharp, flat)
+    found = replayed_duel(duel_after(settled, 4), changed, PROFILE, sharp, flat)
 
     assert not {event.event_key for event in last} & {each.event_key for each in found}
     assert len(found) == 3 * A_DAY - 2
@@ -116,7 +116,7 @@ def test_an_event_without_one_winner_or_listed_too_late_is_left_out(
 def test_nothing_after_the_models_data_is_no_evidence(
     settled: list[EventFacts], sharp: SmallModel, flat: SmallModel
 ) -> None:
-    found = walked(duel_after(settled, DAYS), settled, PROFILE, sharp, flat)
+    found = replayed_duel(duel_after(settled, DAYS), settled, PROFILE, sharp, flat)
 
     assert found == []
-    assert not evidence_of(found, "walk-forward").enough
+    assert not paired_scores(found, "walk-forward").is_sufficient

@@ -10,7 +10,7 @@ import pytest
 
 from services.predictor.promotion.verdict import verdict_on
 from services.predictor.registry import transitions
-from services.predictor.registry.gate import Duel, Judged
+from services.predictor.registry.gate import Comparison, PairedForecast
 from services.predictor.registry.model_files import MODEL
 from shared.errors import ConfigError
 from tests.services.predictor.shelf_orders import BAD, GOOD, label_of, order
@@ -26,10 +26,10 @@ def live(models: Path, last_day: str = "2031-04-30") -> str:
     return version
 
 
-def judged(events: int) -> list[Judged]:
+def judged(events: int) -> list[PairedForecast]:
     """The candidate is right about each event."""
     return [
-        Judged(
+        PairedForecast(
             f"event {number}",
             f"day {number % 20}",
             number % 2,
@@ -40,7 +40,7 @@ def judged(events: int) -> list[Judged]:
     ]
 
 
-def not_asked(duel: Duel) -> Sequence[Judged]:
+def not_asked(duel: Comparison) -> Sequence[PairedForecast]:
     raise AssertionError(f"asked for {duel}")
 
 
@@ -78,20 +78,20 @@ def test_too_few_stored_predictions_lead_to_a_replay(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("of_live", "of_candidate"), [("2031-03-31", "2031-04-30"), ("2031-04-30", "2031-03-31")])
 def test_only_days_after_the_data_of_both_models_count(tmp_path: Path, of_live: str, of_candidate: str) -> None:
     before, version = live(tmp_path, of_live), added(tmp_path, 2, of_candidate)
-    duels: list[Duel] = []
+    duels: list[Comparison] = []
 
-    def look(duel: Duel) -> Sequence[Judged]:
+    def look(duel: Comparison) -> Sequence[PairedForecast]:
         duels.append(duel)
         return judged(400)
 
     verdict_on(tmp_path, version, look)
 
-    assert duels == [Duel(version, before, date(2031, 4, 30))]
+    assert duels == [Comparison(version, before, date(2031, 4, 30))]
 
 
 def test_a_live_model_that_cannot_be_read_is_said_to_need_force(tmp_path: Path) -> None:
     before, version = live(tmp_path), added(tmp_path, 2)
     (tmp_path / before / MODEL).unlink()
 
-    with pytest.raises(ConfigError, match=r"the live model cannot be judged against.*force the promotion"):
+    with pytest.raises(ConfigError, match=r"cannot compare with the live model.*force the promotion"):
         verdict_on(tmp_path, version, not_asked)

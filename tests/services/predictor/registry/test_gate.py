@@ -9,30 +9,30 @@ import pytest
 
 from services.predictor.registry.gate import (
     ECE_TOLERANCE,
-    LEAST_EVENTS,
-    Evidence,
-    Judged,
+    MIN_EVENTS,
+    PairedForecast,
+    PairedScores,
+    decide_first_promotion,
+    decide_promotion,
     ece,
-    evidence_of,
-    judge,
-    judge_alone,
+    paired_scores,
 )
 from tests.services.predictor.shelf_orders import BAD, GOOD
 
 
 def evidence(
     advantage: float, *, events: int = 1000, clusters: int = 80, ece_loss: float = 0.0, shared: float = 0.0
-) -> Evidence:
+) -> PairedScores:
     """`advantage` in nats an event with noise of .2; `shared`: noise that all events of a cluster have in common."""
     rng = np.random.default_rng(11)
     of = np.arange(events) % clusters
     live = rng.gamma(2.0, 0.6, events)
     noise = rng.normal(0, 0.2, events) + rng.normal(0, shared, clusters)[of]
-    return Evidence(live - advantage + noise - noise.mean(), live, of, 0.02 + ece_loss, 0.02, "stored predictions")
+    return PairedScores(live - advantage + noise - noise.mean(), live, of, 0.02 + ece_loss, 0.02, "stored predictions")
 
 
 def test_a_candidate_that_is_better_with_confidence_passes() -> None:
-    verdict = judge("20310501-aaaaaaaa", "20310401-bbbbbbbb", evidence(0.02))
+    verdict = decide_promotion("20310501-aaaaaaaa", "20310401-bbbbbbbb", evidence(0.02))
 
     assert verdict.passed
     assert verdict.figures["difference"] == pytest.approx(-0.02)
@@ -43,35 +43,35 @@ def test_a_candidate_that_is_better_with_confidence_passes() -> None:
 
 @pytest.mark.parametrize("advantage", [0.001, 0.0, -0.02])
 def test_a_candidate_that_is_not_better_with_confidence_does_not_pass(advantage: float) -> None:
-    verdict = judge("20310501-aaaaaaaa", "20310401-bbbbbbbb", evidence(advantage))
+    verdict = decide_promotion("20310501-aaaaaaaa", "20310401-bbbbbbbb", evidence(advantage))
 
     assert (verdict.passed, verdict.decided) == (False, True)
     assert "is not better with confidence" in verdict.why
 
 
 def test_luck_that_whole_days_share_is_not_taken_for_being_better() -> None:
-    alone = judge("20310501-aaaaaaaa", "20310401-bbbbbbbb", evidence(0.02, clusters=20))
-    together = judge("20310501-aaaaaaaa", "20310401-bbbbbbbb", evidence(0.02, clusters=20, shared=0.2))
+    alone = decide_promotion("20310501-aaaaaaaa", "20310401-bbbbbbbb", evidence(0.02, clusters=20))
+    together = decide_promotion("20310501-aaaaaaaa", "20310401-bbbbbbbb", evidence(0.02, clusters=20, shared=0.2))
 
     assert alone.passed
     assert not together.passed
 
 
 def test_a_candidate_that_is_less_honest_does_not_pass_however_good() -> None:
-    within = judge("20310501-aaaaaaaa", "20310401-bbbbbbbb", evidence(0.05, ece_loss=ECE_TOLERANCE * 0.9))
-    beyond = judge("20310501-aaaaaaaa", "20310401-bbbbbbbb", evidence(0.05, ece_loss=ECE_TOLERANCE * 1.1))
+    within = decide_promotion("20310501-aaaaaaaa", "20310401-bbbbbbbb", evidence(0.05, ece_loss=ECE_TOLERANCE * 0.9))
+    beyond = decide_promotion("20310501-aaaaaaaa", "20310401-bbbbbbbb", evidence(0.05, ece_loss=ECE_TOLERANCE * 1.1))
 
     assert within.passed
     assert not beyond.passed
-    assert "is less honest" in beyond.why
+    assert "is less well calibrated" in beyond.why
 
 
-@pytest.mark.parametrize(("events", "clusters"), [(LEAST_EVENTS - 1, 40), (1000, 9), (0, 1)])
+@pytest.mark.parametrize(("events", "clusters"), [(MIN_EVENTS - 1, 40), (1000, 9), (0, 1)])
 def test_too_little_decides_nothing_and_says_what_to_do(events: int, clusters: int) -> None:
-    verdict = judge(
+    verdict = decide_promotion(
         "20310501-aaaaaaaa",
         "20310401-bbbbbbbb",
-        evidence(0.5, events=events, clusters=clusters) if events else evidence_of([], "stored predictions"),
+        evidence(0.5, events=events, clusters=clusters) if events else paired_scores([], "stored predictions"),
     )
 
     assert (verdict.passed, verdict.decided) == (False, False)
@@ -80,18 +80,21 @@ def test_too_little_decides_nothing_and_says_what_to_do(events: int, clusters: i
 
 
 def test_the_same_evidence_gives_the_same_verdict() -> None:
-    assert judge("a", "b", evidence(0.01)) == judge("a", "b", evidence(0.01))
+    assert decide_promotion("a", "b", evidence(0.01)) == decide_promotion("a", "b", evidence(0.01))
 
 
 def test_losses_are_those_of_the_entry_that_won() -> None:
-    found = evidence_of(
-        [Judged("x", "d1 7", 1, (0.2, 0.5, 0.3), (0.6, 0.25, 0.15)), Judged("y", "d1 8", 0, (0.0, 1.0), (0.5, 0.5))],
+    found = paired_scores(
+        [
+            PairedForecast("x", "d1 7", 1, (0.2, 0.5, 0.3), (0.6, 0.25, 0.15)),
+            PairedForecast("y", "d1 8", 0, (0.0, 1.0), (0.5, 0.5)),
+        ],
         "walk-forward",
     )
 
-    assert found.candidate[0] == pytest.approx(math.log(2))
-    assert found.live == pytest.approx([math.log(4), math.log(2)])
-    assert found.candidate[1] == pytest.approx(-math.log(1e-12))
+    assert found.challenger[0] == pytest.approx(math.log(2))
+    assert found.champion == pytest.approx([math.log(4), math.log(2)])
+    assert found.challenger[1] == pytest.approx(-math.log(1e-12))
     assert found.clusters.tolist() == [0, 1]
 
 
@@ -103,11 +106,11 @@ def test_a_model_that_wins_as_often_as_it_says_has_no_calibration_error() -> Non
 
 
 def test_without_a_live_model_it_is_enough_to_beat_the_base_rate_in_every_state() -> None:
-    assert judge_alone("20310501-aaaaaaaa", GOOD).passed
-    refused = judge_alone("20310501-aaaaaaaa", BAD)
+    assert decide_first_promotion("20310501-aaaaaaaa", GOOD).passed
+    refused = decide_first_promotion("20310501-aaaaaaaa", BAD)
     assert not refused.passed
     assert "card 1.4000 (base 1.3600)" in refused.why
 
 
 def test_a_model_without_figures_does_not_pass() -> None:
-    assert not judge_alone("20310501-aaaaaaaa", {"validation_events": 0.0}).passed
+    assert not decide_first_promotion("20310501-aaaaaaaa", {"validation_events": 0.0}).passed

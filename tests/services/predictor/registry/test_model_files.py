@@ -63,7 +63,7 @@ def test_a_foreign_file_is_refused(tmp_path: Path, body: str) -> None:
     version = shelved(tmp_path)
     (tmp_path / version / MODEL).write_text(body)
 
-    with pytest.raises(ConfigError, match=r"model\.json is (damaged|no model of ours).*train"):
+    with pytest.raises(ConfigError, match=r"model\.json is (damaged|not a Headrace model).*train"):
         shelf_of(tmp_path).load(version)
 
 
@@ -103,7 +103,7 @@ def test_pickled_weights_are_refused_and_not_executed(tmp_path: Path, how: str) 
 def test_a_file_that_is_too_big_is_not_read(tmp_path: Path) -> None:
     version = shelved(tmp_path)
     with (tmp_path / version / WEIGHTS).open("r+b") as file:
-        file.truncate(model_files.MOST_WEIGHTS_BYTES + 1)  # takes no room on the disk
+        file.truncate(model_files.MAX_WEIGHTS_BYTES + 1)  # takes no room on the disk
 
     with pytest.raises(ConfigError, match="is too big"):
         shelf_of(tmp_path).load(version)
@@ -114,7 +114,7 @@ def test_a_link_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / version / WEIGHTS).unlink()
     (tmp_path / version / WEIGHTS).symlink_to("/dev/zero")
 
-    with pytest.raises(ConfigError, match="is no ordinary file"):
+    with pytest.raises(ConfigError, match="is not a regular file"):
         shelf_of(tmp_path).load(version)
 
 
@@ -137,9 +137,9 @@ def test_a_damaged_model_is_replaced_when_it_is_saved_again(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("name", ["../x", "Bad", "", "a.b"])
 def test_a_picture_has_a_plain_name_and_is_a_png(tmp_path: Path, name: str) -> None:
-    with pytest.raises(ConfigError, match="is no picture"):
+    with pytest.raises(ConfigError, match="is not a picture"):
         shelved(tmp_path, pictures={name: png()})
-    with pytest.raises(ConfigError, match="is no picture"):
+    with pytest.raises(ConfigError, match="is not a picture"):
         shelved(tmp_path, pictures={"curve": b"<script>"})
 
 
@@ -175,7 +175,7 @@ def test_a_process_that_is_killed_while_it_saves_leaves_whole_models_only(tmp_pa
         assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n"
         reported = [process.stdout.readline().decode().strip() for _ in range(kills + 1)]
-        wait_until(lambda: any(models.glob(f"{model_files._MAKING}*/{WEIGHTS}")))
+        wait_until(lambda: any(models.glob(f"{model_files._TEMPORARY}*/{WEIGHTS}")))
         process.kill()
         process.communicate(timeout=LIMIT_S)
 
@@ -185,5 +185,5 @@ def test_a_process_that_is_killed_while_it_saves_leaves_whole_models_only(tmp_pa
         assert set(state_file.read(models).states) <= set(model_files.versions(models))
 
     version = shelved(models, seed=99)
-    assert not list(models.glob(f"{model_files._MAKING}*"))
+    assert not list(models.glob(f"{model_files._TEMPORARY}*"))
     assert orjson.loads((models / version / MODEL).read_bytes())["format"] == FORMAT

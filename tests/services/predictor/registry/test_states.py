@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from services.predictor.registry import states
-from services.predictor.registry.states import Book, Order
+from services.predictor.registry.states import ChangeRequest, RegistryState
 from shared.ops.operations import NotPossible
 from tests.services.predictor.shelf_orders import order
 
@@ -22,36 +22,36 @@ class Models(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.book = Book()
+        self.book = RegistryState()
         self.lives: list[str] = []
         self.count = 0
 
-    def _order(self) -> Order:
+    def _order(self) -> ChangeRequest:
         self.count += 1
-        return Order(datetime(2031, 1, 1, tzinfo=UTC), "somebody", request=str(self.count))
+        return ChangeRequest(datetime(2031, 1, 1, tzinfo=UTC), "somebody", request=str(self.count))
 
     @rule(version=VERSIONS)
     def make(self, version: str) -> None:
         before = self.book
-        self.book = states.made(before, version, self._order())
+        self.book = states.add_candidate(before, version, self._order())
         assert self.book.state_of(version) == before.state_of(version)
 
     @rule(version=VERSIONS)
     def shadow(self, version: str) -> None:
         if version == self.book.live:
             with pytest.raises(NotPossible):
-                states.shadowed(self.book, version, self._order())
+                states.start_shadow(self.book, version, self._order())
             return
-        self.book = states.shadowed(self.book, version, self._order())
+        self.book = states.start_shadow(self.book, version, self._order())
         assert version in self.book.shadows
 
     @rule(version=VERSIONS)
     def promote(self, version: str) -> None:
         if self.book.state_of(version) == "retired":
             with pytest.raises(NotPossible, match="is retired"):
-                states.promoted(self.book, version, self._order(), self.book.live)
+                states.promote(self.book, version, self._order(), self.book.live)
             return
-        self.book = states.promoted(self.book, version, self._order(), self.book.live)
+        self.book = states.promote(self.book, version, self._order(), self.book.live)
         if self.lives[-1:] != [version]:
             self.lives = [each for each in self.lives if each != version] + [version]
 
@@ -59,33 +59,33 @@ class Models(RuleBasedStateMachine):
     def promote_after_the_live_one_changed(self, version: str, against: str) -> None:
         if self.book.live not in {against, version}:
             with pytest.raises(NotPossible, match="promote it again"):
-                states.promoted(self.book, version, self._order(), against)
+                states.promote(self.book, version, self._order(), against)
 
     @rule()
     def roll_back(self) -> None:
         if len(self.lives) < 2:
             with pytest.raises(NotPossible, match="no model to go back to"):
-                states.rolled_back(self.book, self._order())
+                states.roll_back(self.book, self._order())
             return
         left = self.lives.pop()
-        self.book = states.rolled_back(self.book, self._order())
+        self.book = states.roll_back(self.book, self._order())
         assert self.book.state_of(left) == "retired"
 
     @rule(version=VERSIONS)
     def retire(self, version: str) -> None:
         if version == self.book.live:
             with pytest.raises(NotPossible):
-                states.retired(self.book, version, self._order())
+                states.retire(self.book, version, self._order())
             return
-        self.book = states.retired(self.book, version, self._order())
+        self.book = states.retire(self.book, version, self._order())
 
     @rule(version=VERSIONS)
     def delete(self, version: str) -> None:
         if self.book.state_of(version) in {"live", "shadow"}:
             with pytest.raises(NotPossible, match="is in use"):
-                states.deleted(self.book, version, self._order())
+                states.delete(self.book, version, self._order())
             return
-        self.book = states.deleted(self.book, version, self._order())
+        self.book = states.delete(self.book, version, self._order())
         self.lives = [each for each in self.lives if each != version]
         assert version not in self.book.states
 
@@ -108,7 +108,7 @@ class Models(RuleBasedStateMachine):
 
     @invariant()
     def it_is_read_back_as_it_was_written(self) -> None:
-        assert Book.model_validate_json(self.book.model_dump_json()) == self.book
+        assert RegistryState.model_validate_json(self.book.model_dump_json()) == self.book
 
 
 TestAnyOrderOfChanges = Models.TestCase
@@ -117,14 +117,17 @@ TestAnyOrderOfChanges.settings = settings(max_examples=60, stateful_step_count=3
 
 def test_two_live_models_are_no_book() -> None:
     with pytest.raises(ValueError, match="more than one model is live"):
-        Book(states={"20310101-00000001": "live", "20310102-00000002": "live"})
+        RegistryState(states={"20310101-00000001": "live", "20310102-00000002": "live"})
 
 
 def test_the_history_keeps_why_and_the_figures_of_the_gate() -> None:
     told = order(why="it is better")._replace(gate={"figures": {"difference": -0.01}})
 
-    book = states.promoted(
-        states.promoted(Book(), "20310101-00000001", order(), None), "20310102-00000002", told, "20310101-00000001"
+    book = states.promote(
+        states.promote(RegistryState(), "20310101-00000001", order(), None),
+        "20310102-00000002",
+        told,
+        "20310101-00000001",
     )
 
     left, came = book.history[-2:]
@@ -133,9 +136,9 @@ def test_the_history_keeps_why_and_the_figures_of_the_gate() -> None:
 
 
 def test_a_history_of_years_does_not_grow_for_ever() -> None:
-    book = Book()
-    for _ in range(states.MOST_CHANGES):
-        book = states.retired(book, "20310101-00000001", order())
-        book = states.shadowed(book, "20310101-00000001", order())
+    book = RegistryState()
+    for _ in range(states.MAX_CHANGES):
+        book = states.retire(book, "20310101-00000001", order())
+        book = states.start_shadow(book, "20310101-00000001", order())
 
-    assert len(book.history) == states.MOST_CHANGES
+    assert len(book.history) == states.MAX_CHANGES

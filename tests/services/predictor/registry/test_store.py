@@ -56,7 +56,7 @@ def test_a_description_that_does_not_fit_is_refused(tmp_path: Path) -> None:
 def test_weights_that_are_none_are_refused(tmp_path: Path, weights: bytes) -> None:
     version = rewritten(tmp_path, shelved(tmp_path), weights)
 
-    with pytest.raises(ConfigError, match=r"are no weights.*train again"):
+    with pytest.raises(ConfigError, match=r"valid weights.*train again"):
         shelf_of(tmp_path).load(version)
 
 

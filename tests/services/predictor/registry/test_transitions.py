@@ -9,7 +9,7 @@ import pytest
 
 from services.predictor.registry import model_files, state_file, transitions
 from services.predictor.registry.model_files import MODEL, WEIGHTS
-from services.predictor.registry.states import Order
+from services.predictor.registry.states import ChangeRequest
 from shared.errors import ConfigError
 from shared.ops.operations import NotPossible
 from tests.services.predictor.registry.programs import started, together
@@ -27,7 +27,7 @@ def test_a_saved_model_is_a_candidate_and_one_that_is_live_stays_so(tmp_path: Pa
     assert state_file.read(tmp_path).live == version
 
 
-def forced(models: Path, version: str, told: Order) -> transitions.Steps:
+def forced(models: Path, version: str, told: ChangeRequest) -> transitions.BeforeAndAfter:
     return transitions.promote(models, version, told, None)
 
 

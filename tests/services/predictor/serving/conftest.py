@@ -11,7 +11,7 @@ import pytest
 from services.predictor.data.events import Events, events_of
 from services.predictor.serving.predict import Predictor
 from services.predictor.storage.postgres_facts import PostgresFacts, read_settled
-from shared.database.connection import Link
+from shared.database.connection import ReconnectingConnection
 from tests.services.predictor.season import Connection, Event, season, store
 from tests.services.predictor.serving.loaded_events import PARTS
 from tests.services.predictor.serving.serving import SetClock, Shelf, SmallModel, model_of
@@ -41,7 +41,7 @@ def clock(upcoming: list[Event]) -> SetClock:
 
 @pytest.fixture
 def facts(loaded: Connection, shared_url: str) -> Iterator[PostgresFacts]:
-    facts = PostgresFacts(Link(shared_url, "facts", autocommit=True))
+    facts = PostgresFacts(ReconnectingConnection(shared_url, "facts", autocommit=True))
     yield facts
     facts.close()
 

@@ -8,24 +8,24 @@ from uuid import uuid4
 
 import orjson
 
-from services.predictor.serving.predict import Parts
+from services.predictor.serving.predict import PredictorDependencies
 from shared.broker.contract import NewRecord, Record
 from shared.events import LoadedEvent, Prediction
-from shared.records import Received
+from shared.records import DecodedRecord
 from tests.services.predictor.season import SOURCE, Connection, Event
 from tests.services.predictor.serving.serving import PROFILES
 
 Kind = Literal["listed", "observed", "settled"]
-PARTS = Parts(profiles=PROFILES)
+PARTS = PredictorDependencies(profiles=PROFILES)
 
 
-def told_of(event: Event, kind: Kind, revision: str = "0", offset: int = 0) -> Received:
+def told_of(event: Event, kind: Kind, revision: str = "0", offset: int = 0) -> DecodedRecord:
     known_at = {"listed": event.listed_at, "settled": event.settled_at}.get(kind, event.scheduled_at)
     message = LoadedEvent(
         source=SOURCE, event_key=event.key, kind=kind, version=1, known_at=known_at, scheduled_at=event.scheduled_at
     )
     record = Record("loaded-events", 3, offset, 0, event.key.encode(), b"", {})
-    return Received(message, uuid4(), revision, record)
+    return DecodedRecord(message, uuid4(), revision, record)
 
 
 def predictions(records: Sequence[NewRecord]) -> list[Prediction]:

@@ -10,9 +10,9 @@ from pathlib import Path
 from uuid import UUID
 
 from services.predictor.data.events import EntryFacts, EventFacts, events_of
-from services.predictor.serving.deduplication import Tail
-from services.predictor.serving.predict import Parts, Predictor
-from services.predictor.storage.interface import Changes, Decided, Position
+from services.predictor.serving.deduplication import TopicTail
+from services.predictor.serving.predict import Predictor, PredictorDependencies
+from services.predictor.storage.interface import Changes, Position, StoredDecision
 from shared.runtime.loops.consumer import ConsumerLoop
 from shared.runtime.loops.handler import InThread
 from shared.runtime.metrics import Metrics
@@ -65,7 +65,7 @@ class MadeUpFacts:
     def events(self, event_keys: Sequence[str]) -> list[EventFacts]:
         return [found for found in map(event, range(1, 11)) if found.event_key in event_keys]
 
-    def decisions(self, session_keys: Sequence[str]) -> list[Decided]:
+    def decisions(self, session_keys: Sequence[str]) -> list[StoredDecision]:
         return []
 
     def loaded(self, predictions: Sequence[UUID]) -> frozenset[UUID]:
@@ -75,7 +75,7 @@ class MadeUpFacts:
 def main(broker_file: str) -> None:
     model = model_of(events_of([event(number, settled=True) for number in range(1, 11)], 6))
     broker = broker_of(Path(broker_file))
-    parts = Parts(tail=Tail(broker_of(Path(broker_file))), profiles=PROFILES)
+    parts = PredictorDependencies(tail=TopicTail(broker_of(Path(broker_file))), profiles=PROFILES)
     predictor = Predictor(MadeUpFacts(), Shelf(model), SetClock(LISTED + timedelta(minutes=1)), parts)
     loop = ConsumerLoop(
         broker, service=SERVICE, slot="0", reads=[LOADED], metrics=Metrics(), handler=InThread(predictor.handle)

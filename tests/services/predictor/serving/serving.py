@@ -10,15 +10,15 @@ import numpy as np
 
 from services.predictor.data.events import Events, Floats
 from services.predictor.data.profile import Profile
-from services.predictor.evaluation.stability_index import Bins, bins_of
-from services.predictor.features.encoding import Encoding, encoding_of
+from services.predictor.evaluation.stability_index import Bins, fit_bins
+from services.predictor.features.encoding import Encoding, fit_encoding
 from services.predictor.features.history import History
-from services.predictor.features.inputs import Inputs, encoded
-from services.predictor.features.names import names_of
-from services.predictor.features.values import values_of
+from services.predictor.features.inputs import Inputs, encode
+from services.predictor.features.names import feature_names
+from services.predictor.features.values import feature_values
 from services.predictor.model.interface import Model
-from services.predictor.policy.context import Scene, Told, scene_of
-from services.predictor.policy.environment import SoFar
+from services.predictor.policy.context import ModelProbabilities, PolicyContext, policy_context_of
+from services.predictor.policy.environment import SessionState
 from shared.errors import ConfigError
 from shared.events import Decision
 
@@ -60,18 +60,18 @@ class Decisions(list[Decision]):
 class AlwaysFirst:
     """Backs slot 1, and says in its values what it knew of the session."""
 
-    def decide(self, scene: Scene, so_far: SoFar) -> Decisions:
+    def decide(self, context: PolicyContext, session_state: SessionState) -> Decisions:
         return Decisions(
             Decision(action="back 1", values={"left": left, "staked": staked, "net": net, "win": float(win)})
-            for (left, staked, net), win in zip(so_far.matrix().tolist(), scene.win[:, 0], strict=True)
+            for (left, staked, net), win in zip(session_state.matrix().tolist(), context.win[:, 0], strict=True)
         )
 
 
 class Misfit(AlwaysFirst):
     """Was trained on something else."""
 
-    def decide(self, scene: Scene, so_far: SoFar) -> Decisions:
-        raise ConfigError(f"the policy was not trained on {scene.slots} slots")
+    def decide(self, context: PolicyContext, session_state: SessionState) -> Decisions:
+        raise ConfigError(f"the policy was not trained on {context.slots} slots")
 
 
 @dataclass(frozen=True)
@@ -84,14 +84,14 @@ class SmallModel:
     policy: AlwaysFirst | None = None
 
     def probabilities(self, inputs: Inputs) -> Said:
-        score = np.where(inputs.taken, self.sharpness * inputs.entry.astype(np.float64).sum(axis=2), -np.inf)
+        score = np.where(inputs.occupied, self.sharpness * inputs.entry.astype(np.float64).sum(axis=2), -np.inf)
         raised = np.exp(score - score.max(axis=1, keepdims=True))
         win = raised / raised.sum(axis=1, keepdims=True)
         thirds = np.full((*win.shape, 3), 1 / 3)
         return Said(win, np.minimum(3 * win, 1.0), thirds[:, 0], thirds, win)
 
-    def scene(self, inputs: Inputs, told: Told) -> Scene:
-        return scene_of(told, inputs.taken)
+    def policy_context(self, inputs: Inputs, probabilities: ModelProbabilities) -> PolicyContext:
+        return policy_context_of(probabilities, inputs.occupied)
 
     def explain(self, inputs: Inputs) -> Floats:
         """The newer, the more it counts."""
@@ -133,12 +133,12 @@ def model_of(events: Events, version: str = "20300301-00000001", last_day: str =
     """Its encoding and its bins are of these events."""
     history = History(PROFILE)
     history.fold(events)
-    names = names_of(events, PROFILE)
-    values = values_of(events, history, names, "observation")
-    encoding = encoding_of(names, values, np.ones(len(events), dtype=np.bool_))
-    inputs = encoded(values, encoding)
+    names = feature_names(events, PROFILE)
+    values = feature_values(events, history, names, "observation")
+    encoding = fit_encoding(names, values, np.ones(len(events), dtype=np.bool_))
+    inputs = encode(values, encoding)
     bins = {
-        **{name: bins_of(inputs.entry[inputs.taken][:, at]) for at, name in enumerate(encoding.entry_features)},
-        **{name: bins_of(inputs.event[:, at]) for at, name in enumerate(encoding.event_features)},
+        **{name: fit_bins(inputs.entry[inputs.occupied][:, at]) for at, name in enumerate(encoding.entry_features)},
+        **{name: fit_bins(inputs.event[:, at]) for at, name in enumerate(encoding.event_features)},
     }
     return SmallModel(version, SmallDescription(encoding, last_day, bins))

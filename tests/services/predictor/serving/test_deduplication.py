@@ -12,14 +12,14 @@ from uuid import uuid4
 
 import pytest
 
-from services.predictor.serving.deduplication import Tail
+from services.predictor.serving.deduplication import TopicTail
 from services.predictor.serving.predict import Predictor
 from services.predictor.storage.postgres_facts import PostgresFacts
 from shared.broker.contract import Broker, NewRecord, TopicPartition
 from shared.broker.postgres.broker import PostgresBroker
 from shared.events import LoadedEvent
 from shared.records import encode
-from shared.topics import LOADED, PREDICTIONS, specs
+from shared.topics import LOADED, PREDICTIONS, topic_specs
 from tests.contract.children import said
 from tests.contract.conftest import Harness, harness, lease_s
 from tests.contract.records import everything, put, until
@@ -73,8 +73,8 @@ def test_a_new_process_does_not_tell_again_what_is_loaded(
 def test_a_new_process_does_not_tell_again_what_is_on_its_way_to_the_loader(
     predictor: Predictor, upcoming: list[Event], facts: PostgresFacts, shelf: Shelf, clock: SetClock, shared_url: str
 ) -> None:
-    with closing(PostgresBroker(shared_url)) as broker, closing(Tail(broker)) as tail:
-        broker.ensure_topics(specs(2))
+    with closing(PostgresBroker(shared_url)) as broker, closing(TopicTail(broker)) as tail:
+        broker.ensure_topics(topic_specs(2))
         with closing(broker.producer("predictor")) as producer, producer.unit() as unit:
             unit.append(predictor.handle([told_of(upcoming[0], "observed", offset=1)]))
             unit.commit()
@@ -89,8 +89,8 @@ def test_a_new_process_does_not_tell_again_what_is_on_its_way_to_the_loader(
 def test_what_another_process_told_meanwhile_is_not_told_again(
     upcoming: list[Event], facts: PostgresFacts, shelf: Shelf, clock: SetClock, shared_url: str
 ) -> None:
-    with closing(PostgresBroker(shared_url)) as broker, closing(Tail(broker)) as tail:
-        broker.ensure_topics(specs(2))
+    with closing(PostgresBroker(shared_url)) as broker, closing(TopicTail(broker)) as tail:
+        broker.ensure_topics(topic_specs(2))
         first = Predictor(facts, shelf, clock, PARTS)
         second = Predictor(facts, shelf, clock, PARTS._replace(tail=tail))
         assert len(second.handle([told_of(upcoming[1], "observed")])) == 1  # it has read the topic once
@@ -106,7 +106,7 @@ def test_the_topic_is_read_from_where_the_loader_is(
 ) -> None:
     records = predictor.handle([told_of(event, "observed") for event in upcoming[:2]])
     with closing(PostgresBroker(shared_url)) as broker:
-        broker.ensure_topics(specs(1))
+        broker.ensure_topics(topic_specs(1))
         with closing(broker.producer("predictor")) as producer, producer.unit() as unit:
             unit.append(records)
             unit.commit()
@@ -115,10 +115,10 @@ def test_the_topic_is_read_from_where_the_loader_is(
             with closing(broker.producer("loader", in_database=True)) as producer, producer.db_unit() as unit:
                 unit.advance(polled.token, dict.fromkeys(polled.token.partitions, 1))
                 unit.commit()
-        tail = Tail(broker)
+        tail = TopicTail(broker)
 
-        assert [str(each) for each in tail.news()] == ids(records)[1:]
-        assert tail.news() == []
+        assert [str(each) for each in tail.new_ids()] == ids(records)[1:]
+        assert tail.new_ids() == []
         tail.close()
 
 
@@ -149,7 +149,7 @@ def test_a_replay_with_the_same_model_changes_nothing_and_another_model_has_its_
 
 @pytest.fixture
 def broker(harness: Harness) -> Broker:
-    harness.broker.ensure_topics(specs(2))
+    harness.broker.ensure_topics(topic_specs(2))
     return harness.broker
 
 

@@ -10,9 +10,9 @@ import pytest
 from services.predictor.data.events import DAY_US, EventFacts, events_of
 from services.predictor.data.profile import profile_of, source_of
 from services.predictor.features.inputs import inputs_of
-from services.predictor.serving.history_cache import Memory
+from services.predictor.serving.history_cache import HistoryCache
 from services.predictor.serving.predict import Predictor
-from services.predictor.storage.interface import Change, Changes, Position
+from services.predictor.storage.interface import Changes, EventChange, Position
 from services.predictor.storage.postgres_facts import PostgresFacts
 from shared.errors import TransientError
 from tests.services.predictor.season import SOURCE, Connection, Event
@@ -42,7 +42,7 @@ class Tables:
         at = len(self.changed)
         new = [] if after is None else self.changed[int(after.oldest) :]
         return Changes(
-            tuple(Change(key, at, self.rows[key].status, 0.0) for key in sorted(set(new))), Position(str(at))
+            tuple(EventChange(key, at, self.rows[key].status, 0.0) for key in sorted(set(new))), Position(str(at))
         )
 
     def events(self, event_keys: Sequence[str]) -> list[EventFacts]:
@@ -55,7 +55,7 @@ class Tables:
             raise TransientError("away")
 
 
-def same(first: Memory, second: Memory, source: str = "made-up") -> bool:
+def same(first: HistoryCache, second: HistoryCache, source: str = "made-up") -> bool:
     """Whether models would read the same of them, in an event of the same entities a day later."""
     later = event(7)._replace(listed_us=(event(7).listed_us or 0.0) + DAY_US)
     encoding = model_of(events_of([event(number, settled=True) for number in range(1, 8)], 6)).description.encoding
@@ -66,8 +66,8 @@ def same(first: Memory, second: Memory, source: str = "made-up") -> bool:
     return len(one) == len(other) and found[0] == found[1]
 
 
-def fresh(tables: Tables) -> Memory:
-    memory = Memory(tables, PROFILES)
+def fresh(tables: Tables) -> HistoryCache:
+    memory = HistoryCache(tables, PROFILES)
     memory.refresh()
     return memory
 
@@ -98,7 +98,7 @@ def test_what_settles_is_corrected_or_found_void_later_is_as_if_known_at_once() 
 @pytest.mark.parametrize("calls", [1, 2, 3, 4])
 def test_trouble_in_the_middle_leaves_nothing_half_remembered(calls: int) -> None:
     tables = Tables(*(event(number, settled=True) for number in range(1, 6)))
-    memory = Memory(tables, PROFILES)
+    memory = HistoryCache(tables, PROFILES)
     tables.put(won_by(3, 4))
     tables.away_in = calls
 
@@ -141,4 +141,4 @@ def test_what_settles_meanwhile_is_remembered_for_later_events(
 
     (fresh,) = Predictor(facts, shelf, clock, PARTS).handle([told_of(upcoming[-1], "observed")])
     assert told == fresh
-    assert len(predictor.memory.history(SOURCE) or ()) == 42
+    assert len(predictor.history_cache.history(SOURCE) or ()) == 42

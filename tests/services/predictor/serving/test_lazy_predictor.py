@@ -13,17 +13,17 @@ from typing import Any
 from services.predictor.data.events import State
 from services.predictor.evaluation.bootstrap import Interval
 from services.predictor.monitoring.drift import Drift
-from services.predictor.monitoring.rolling_scores import Summary
+from services.predictor.monitoring.rolling_scores import ScoreSummary
 from services.predictor.registry import state_file, states
 from services.predictor.serving.explanation import Explanation
 from services.predictor.serving.lazy_predictor import LazyPredictor
 from shared.broker.contract import NewRecord
-from shared.records import Received
+from shared.records import DecodedRecord
 from shared.runtime.metrics import Metrics
 from tests.waiting import DEADLINE_S
 
 VERSION = "20300301-00000001"
-ORDER = states.Order(datetime(2030, 3, 2, tzinfo=UTC), "somebody")
+ORDER = states.ChangeRequest(datetime(2030, 3, 2, tzinfo=UTC), "somebody")
 
 
 class Predicts:
@@ -34,13 +34,13 @@ class Predicts:
     def __init__(self) -> None:
         self.drift = Drift()
         self.summaries = [
-            Summary(VERSION, "card", 2048, 1.4, 1.36, 0.01, 0.02, Interval(0.04, 0.01, 0.07)),
-            Summary(VERSION, "observation", 3, 1.2, 1.36, None, None, None),
+            ScoreSummary(VERSION, "card", 2048, 1.4, 1.36, 0.01, 0.02, Interval(0.04, 0.01, 0.07)),
+            ScoreSummary(VERSION, "observation", 3, 1.2, 1.36, None, None, None),
         ]
         self.entered, self.opened = threading.Event(), threading.Event()
         self.opened.set()
 
-    def handle(self, batch: Sequence[Received]) -> list[NewRecord]:
+    def handle(self, batch: Sequence[DecodedRecord]) -> list[NewRecord]:
         self.entered.set()
         self.opened.wait(DEADLINE_S)
         return [NewRecord("predictions", b"k", b"v", {})]
@@ -53,8 +53,8 @@ class Predicts:
 
 
 def go_live(models: Path) -> None:
-    state_file.change(models, lambda book: states.made(book, VERSION, ORDER))
-    state_file.change(models, lambda book: states.promoted(book, VERSION, ORDER, None))
+    state_file.change(models, lambda book: states.add_candidate(book, VERSION, ORDER))
+    state_file.change(models, lambda book: states.promote(book, VERSION, ORDER, None))
 
 
 def test_nothing_is_made_before_a_model_is_live(tmp_path: Path) -> None:
@@ -75,10 +75,10 @@ def test_nothing_is_made_before_a_model_is_live(tmp_path: Path) -> None:
 
 def test_a_shadow_is_reason_enough(tmp_path: Path) -> None:
     predictor = LazyPredictor(tmp_path, Predicts, Metrics())
-    state_file.change(tmp_path, lambda book: states.made(book, VERSION, ORDER))
+    state_file.change(tmp_path, lambda book: states.add_candidate(book, VERSION, ORDER))
     assert predictor.handle([]) == []
 
-    state_file.change(tmp_path, lambda book: states.shadowed(book, VERSION, ORDER))
+    state_file.change(tmp_path, lambda book: states.start_shadow(book, VERSION, ORDER))
 
     assert len(predictor.handle([])) == 1
 

@@ -8,9 +8,9 @@ from datetime import timedelta
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from services.predictor.serving.predict import Parts, Predictor
+from services.predictor.serving.predict import Predictor, PredictorDependencies
 from services.predictor.storage.postgres_facts import PostgresFacts
-from shared.database.connection import Link
+from shared.database.connection import ReconnectingConnection
 from shared.errors import ConfigError, TransientError
 from tests.services.predictor.season import Connection, Event
 from tests.services.predictor.serving.loaded_events import PARTS, predictions, told_of
@@ -85,7 +85,7 @@ def test_a_model_of_another_profile_says_nothing(
     facts: PostgresFacts, shelf: Shelf, clock: SetClock, upcoming: list[Event]
 ) -> None:
     other = PROFILES["made"].model_copy(update={"name": "another"})
-    predictor = Predictor(facts, shelf, clock, Parts(profiles={"made": other}))
+    predictor = Predictor(facts, shelf, clock, PredictorDependencies(profiles={"made": other}))
 
     assert predictor.handle([told_of(upcoming[0], "observed")]) == []
 
@@ -93,13 +93,18 @@ def test_a_model_of_another_profile_says_nothing(
 def test_a_source_that_nobody_knows_how_to_read_is_left_out(
     facts: PostgresFacts, shelf: Shelf, clock: SetClock, upcoming: list[Event]
 ) -> None:
-    assert Predictor(facts, shelf, clock, Parts(profiles={})).handle([told_of(upcoming[0], "observed")]) == []
+    assert (
+        Predictor(facts, shelf, clock, PredictorDependencies(profiles={})).handle([told_of(upcoming[0], "observed")])
+        == []
+    )
 
 
 def test_a_database_that_is_away_is_a_transient_error(
     shelf: Shelf, clock: SetClock, upcoming: list[Event], tmp_path: object
 ) -> None:
-    facts = PostgresFacts(Link(make_conninfo(host=str(tmp_path), dbname="none"), "facts", autocommit=True))
+    facts = PostgresFacts(
+        ReconnectingConnection(make_conninfo(host=str(tmp_path), dbname="none"), "facts", autocommit=True)
+    )
 
     with pytest.raises(TransientError, match="cannot read facts"):
         Predictor(facts, shelf, clock, PARTS).handle([told_of(upcoming[0], "listed")])

@@ -10,7 +10,7 @@ import pytest
 
 from services.predictor.data.events import EventFacts
 from services.predictor.serving.predict import Predictor
-from services.predictor.storage.interface import Changes, Decided, Position
+from services.predictor.storage.interface import Changes, Position, StoredDecision
 from services.predictor.storage.postgres_facts import PostgresFacts
 from tests.services.predictor.season import Connection, Event
 from tests.services.predictor.serving.loaded_events import PARTS, Kind, cards, predictions, settle, told_of
@@ -29,7 +29,7 @@ class NoFacts:
     def events(self, event_keys: Sequence[str]) -> list[EventFacts]:
         raise AssertionError(f"asked for {event_keys}")
 
-    def decisions(self, session_keys: Sequence[str]) -> list[Decided]:
+    def decisions(self, session_keys: Sequence[str]) -> list[StoredDecision]:
         raise AssertionError(f"asked for {session_keys}")
 
     def loaded(self, predictions: Sequence[UUID]) -> frozenset[UUID]:

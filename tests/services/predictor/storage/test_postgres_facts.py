@@ -17,20 +17,20 @@ from headrace.database.embedded import EmbeddedPostgres
 from services.loader.load import Loader
 from services.predictor.data.events import EntryFacts
 from services.predictor.data.instants import microseconds_of
-from services.predictor.storage.interface import Change
+from services.predictor.storage.interface import EventChange
 from services.predictor.storage.postgres_facts import (
     PostgresFacts,
     read_changes,
     read_decisions,
     read_events,
+    read_predictions,
     read_settled,
-    read_told,
 )
 from shared.broker.contract import Record
-from shared.database.connection import Link
+from shared.database.connection import ReconnectingConnection
 from shared.errors import TransientError
 from shared.events import Decision, HeadProbability, Prediction
-from shared.records import Received, decode, encode
+from shared.records import DecodedRecord, decode, encode
 from shared.runtime.metrics import Metrics
 from shared.topics import PREDICTIONS
 from tests.services.loader.conftest import own_database
@@ -63,7 +63,7 @@ def loading(connection: Connection, *facts: Any, slot: str = "0") -> Iterator[No
     """
     with connection.transaction():
         loader = Loader(StillClock(), Metrics(), slot, stripes=10_000)
-        loader.handle([fact if isinstance(fact, Received) else received(fact) for fact in facts], connection)
+        loader.handle([fact if isinstance(fact, DecodedRecord) else received(fact) for fact in facts], connection)
         yield
 
 
@@ -93,7 +93,7 @@ def us(minutes: float) -> float:
 
 def told(
     number: int, minutes: float, *, p: Sequence[float] = (0.4, 0.3, 0.2, 0.1), action: str | None = None, **given: Any
-) -> Received:
+) -> DecodedRecord:
     """A prediction made so many minutes after START, as the loader gets it."""
     fields: dict[str, Any] = {
         "source": "river",
@@ -199,7 +199,7 @@ def test_a_correction_is_read_and_told_as_a_change(database: Connection, load: L
 
     assert [entry.place for entry in event.entries] == [2, 1, 3, 4]
     assert (event.entries[1].win_amount, event.amount, event.settled_us) == (240, 9000, us(40))
-    assert found.events == (Change(key(1), 4, "settled", us(40)),)
+    assert found.events == (EventChange(key(1), 4, "settled", us(40)),)
 
 
 def test_nothing_new_is_no_change(database: Connection, load: Load) -> None:
@@ -316,7 +316,7 @@ def test_what_was_told_is_the_newest_live_prediction_before_the_start(database: 
     load(told(1, -60), told(1, -30, p=(0.7, 0.1, 0.1, 0.1), model_version="m2"), told(1, 5), told(2, -60))
     load(told(1, -20, p=(0.9, 0.1, 0.0, 0.0), shadow=True))
 
-    (found,) = read_told(database)
+    (found,) = read_predictions(database)
 
     assert (found.event_key, found.state, found.winner, found.model_version) == (key(1), "card", 1, "m2")
     assert (found.p_win, found.as_of_us) == ({1: 0.7, 2: 0.1, 3: 0.1, 4: 0.1}, us(-30))
@@ -325,7 +325,7 @@ def test_what_was_told_is_the_newest_live_prediction_before_the_start(database: 
 def test_an_event_that_two_entries_won_is_not_told(database: Connection, load: Load) -> None:
     load(listed(1), settled(1, outcomes=outcomes(1, 1, 3, 4)), told(1, -60))
 
-    assert read_told(database) == []
+    assert read_predictions(database) == []
 
 
 @pytest.fixture
@@ -338,7 +338,7 @@ def predictor_url(postgres: EmbeddedPostgres, database_url: str) -> str:
 def test_the_services_role_may_ask_all_of_it_and_no_more(load: Load, predictor_url: str) -> None:
     prediction = told(1, -60, action="1")
     load(*everything(1))
-    facts = PostgresFacts(Link(predictor_url, "test", autocommit=True))
+    facts = PostgresFacts(ReconnectingConnection(predictor_url, "test", autocommit=True))
     position = facts.changes(None).position
     load(prediction, settled(1, known=40, technique=2))
 
@@ -353,7 +353,7 @@ def test_the_services_role_may_ask_all_of_it_and_no_more(load: Load, predictor_u
 
 
 def test_a_database_that_is_away_is_a_passing_fault() -> None:
-    facts = PostgresFacts(Link("postgresql://nobody@127.0.0.1:1/none", "test", autocommit=True))
+    facts = PostgresFacts(ReconnectingConnection("postgresql://nobody@127.0.0.1:1/none", "test", autocommit=True))
 
     for ask in (lambda: facts.events(["a"]), lambda: facts.changes(None), lambda: facts.loaded([])):
         with pytest.raises(TransientError, match="cannot read facts"):

@@ -7,7 +7,7 @@ import numpy as np
 from services.predictor.data.events import STATES
 from services.predictor.features.history import History
 from services.predictor.features.inputs import inputs_of
-from services.predictor.registry.gate import judge_alone
+from services.predictor.registry.gate import decide_first_promotion
 from tests.services.predictor.features.pond import POND, arrays
 from tests.services.predictor.tiny import CUT, LAST, changed, made, pond, trained
 
@@ -25,9 +25,9 @@ def test_it_beats_the_base_rate_on_days_it_has_not_seen() -> None:
 
 
 def test_the_gate_finds_the_figures_it_judges_a_first_model_by() -> None:
-    assert judge_alone("v", made().model.description.metrics).passed
+    assert decide_first_promotion("v", made().model.description.metrics).passed
     bad = made().model.description.metrics | {"observation_result": 9.0, "card_result": 9.0}
-    assert not judge_alone("v", bad).passed
+    assert not decide_first_promotion("v", bad).passed
 
 
 def test_terciles_rates_and_drift_come_from_training_days_alone() -> None:

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from headrace.database.embedded import EmbeddedPostgres
-from services.predictor.learners.processes import side_by_side
+from services.predictor.learners.processes import process_executor
 from services.predictor.registry import model_files, state_file
 from services.predictor.training.candidate import registry_of, train
 from services.predictor.training.request import TrainingContext, TrainingRequest
@@ -36,7 +36,7 @@ def test_a_candidate_with_its_pictures_is_saved(stored: str, tmp_path: Path) -> 
     parts: list[float] = []
 
     request = TrainingRequest(seed=1, until=date(2030, 3, 12), validate_days=2)
-    report = train(stored, tmp_path, request, TrainingContext(said.append, parts.append, side_by_side(1)))
+    report = train(stored, tmp_path, request, TrainingContext(said.append, parts.append, process_executor(1)))
 
     version = report["version"]
     model = registry_of(tmp_path).load(version)

@@ -10,14 +10,14 @@ import pytest
 from services.predictor.data.events import EventFacts
 from services.predictor.data.instants import day_of
 from services.predictor.data.split import Split
-from services.predictor.training.dataset import LEAST_EVENTS, Ground, ground_of
+from services.predictor.training.dataset import MIN_EVENTS, TrainingSet, training_set_of
 from shared.errors import ConfigError
 from tests.services.predictor.features.pond import POND, arrays, event, raced
 from tests.services.predictor.tiny import CUT, FIRST, LAST, changed, pond
 
 
-def ground(found: Sequence[EventFacts], without: Sequence[str] = ()) -> Ground:
-    return ground_of(arrays(found), POND, Split(day_of(CUT), day_of(LAST)), without)
+def ground(found: Sequence[EventFacts], without: Sequence[str] = ()) -> TrainingSet:
+    return training_set_of(arrays(found), POND, Split(day_of(CUT), day_of(LAST)), without)
 
 
 def test_no_number_of_the_encoding_comes_from_days_that_validate() -> None:
@@ -28,10 +28,10 @@ def test_no_number_of_the_encoding_comes_from_days_that_validate() -> None:
     for name in ("venues", "codes", "categories"):
         assert getattr(other.encoding.names, name) == getattr(found.encoding.names, name)
     np.testing.assert_array_equal(other.rates.slots.wins, found.rates.slots.wins)
-    rows = found.lesson.training
-    np.testing.assert_array_equal(other.lesson.targets[rows].trend, found.lesson.targets[rows].trend)
-    kept = ~rows & (found.lesson.targets.trend >= 0)
-    assert (other.lesson.targets.trend[kept] != found.lesson.targets.trend[kept]).any()
+    rows = found.examples.training
+    np.testing.assert_array_equal(other.examples.targets[rows].trend, found.examples.targets[rows].trend)
+    kept = ~rows & (found.examples.targets.trend >= 0)
+    assert (other.examples.targets.trend[kept] != found.examples.targets.trend[kept]).any()
 
 
 def test_only_settled_events_that_can_be_judged_validate() -> None:
@@ -47,7 +47,7 @@ def test_only_settled_events_that_can_be_judged_validate() -> None:
 
 
 def test_a_group_that_is_left_out_is_unknown_in_every_event() -> None:
-    found, whole = ground(pond(), ["history"]).lesson.inputs["card"], ground(pond()).lesson.inputs["card"]
+    found, whole = ground(pond(), ["history"]).examples.inputs["card"], ground(pond()).examples.inputs["card"]
 
     assert whole.started.any()
     assert not found.started.any()
@@ -57,7 +57,7 @@ def test_a_group_that_is_left_out_is_unknown_in_every_event() -> None:
 def refused(found: Sequence[EventFacts], train_to: int, validate_to: int) -> str:
     split = Split(day_of(train_to), day_of(validate_to))
     with pytest.raises(ConfigError) as raised:
-        ground_of(arrays(found), POND, split)
+        training_set_of(arrays(found), POND, split)
     return str(raised.value)
 
 
@@ -68,7 +68,7 @@ def test_too_little_to_learn_from_or_to_validate_on_is_refused() -> None:
 
     few = [each for each in settled if each.day <= FIRST + 1]
     winners = int(arrays(few).has_winner.sum())
-    assert f"{LEAST_EVENTS} settled events" in refused(found, FIRST + 1, LAST)
+    assert f"{MIN_EVENTS} settled events" in refused(found, FIRST + 1, LAST)
     assert f"found {winners} and" in refused(found, FIRST + 1, LAST)
     assert refused(found, CUT, CUT).endswith("and 0")
     assert refused(found, CUT, FIRST + 3).endswith("and 0")

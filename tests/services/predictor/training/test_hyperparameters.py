@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from services.predictor.training.hyperparameters import FULL, LONG_SEASON, SHORT, training_for
+from services.predictor.training.hyperparameters import FULL, FULL_ENSEMBLE_EVENTS, SHORT, ensemble_config_for
 
 
 def test_a_long_season_carries_more_and_larger_members() -> None:
-    assert training_for(LONG_SEASON) is FULL
-    assert training_for(LONG_SEASON - 1) is SHORT
+    assert ensemble_config_for(FULL_ENSEMBLE_EVENTS) is FULL
+    assert ensemble_config_for(FULL_ENSEMBLE_EVENTS - 1) is SHORT
     assert (FULL.networks, FULL.width) > (SHORT.networks, SHORT.width)
     assert FULL.observation_trees > SHORT.observation_trees

@@ -9,9 +9,9 @@ import numpy as np
 
 from services.predictor.data.instants import day_of
 from services.predictor.data.split import Split
-from services.predictor.learners.serial import one_by_one
-from services.predictor.training.dataset import Ground, ground_of
-from services.predictor.training.members import lines_of, members_of
+from services.predictor.learners.serial import serial_executor
+from services.predictor.training.dataset import TrainingSet, training_set_of
+from services.predictor.training.members import fit_linear_terms, members_of
 from tests.services.predictor.features.pond import POND, arrays
 from tests.services.predictor.tiny import CUT, LAST, TINY, pond
 
@@ -19,11 +19,11 @@ PLAN = replace(TINY, networks=2, observation_trees=2, card_trees=1, top3_trees=1
 
 
 @cache
-def ground() -> Ground:
-    return ground_of(arrays(pond()), POND, Split(day_of(CUT), day_of(LAST)))
+def ground() -> TrainingSet:
+    return training_set_of(arrays(pond()), POND, Split(day_of(CUT), day_of(LAST)))
 
 
-def card_only() -> Ground:
+def card_only() -> TrainingSet:
     return replace(ground(), rows={"card": ground().rows["card"]})
 
 
@@ -49,7 +49,7 @@ def test_a_state_that_training_never_saw_has_no_trees() -> None:
 
 
 def test_the_lines_of_a_state_without_events_are_those_of_the_card() -> None:
-    both, card = (lines_of(each, PLAN, one_by_one) for each in (ground(), card_only()))
+    both, card = (fit_linear_terms(each, PLAN, serial_executor) for each in (ground(), card_only()))
 
     np.testing.assert_array_equal(card.card, both.card)
     np.testing.assert_array_equal(card.observation, card.card)
@@ -57,7 +57,9 @@ def test_the_lines_of_a_state_without_events_are_those_of_the_card() -> None:
 
 
 def test_second_and_third_places_move_the_lines() -> None:
-    winners, places = (lines_of(card_only(), replace(PLAN, places=each), one_by_one) for each in (False, True))
+    winners, places = (
+        fit_linear_terms(card_only(), replace(PLAN, places=each), serial_executor) for each in (False, True)
+    )
 
     assert winners.card.shape == places.card.shape
     assert not np.array_equal(winners.card, places.card)

@@ -17,9 +17,9 @@ from services.predictor.data.profile import Profile
 from services.predictor.data.split import split_of
 from services.predictor.features.history import History
 from services.predictor.features.inputs import inputs_of
-from services.predictor.model.ensemble import Description
-from services.predictor.model.weights import trained_of
-from services.predictor.training.dataset import ground_of
+from services.predictor.model.ensemble import EnsembleDescription
+from services.predictor.model.weights import ensemble_of
+from services.predictor.training.dataset import training_set_of
 from services.predictor.training.request import TrainingContext
 from services.predictor.training.train import train
 from tests.services.predictor.features.pond import DAY_US, DUEL, POND, TRIO, arrays, matches
@@ -46,7 +46,7 @@ def seasons(profile: Profile) -> list[EventFacts]:
 
 def test_it_says_what_it_learned_from() -> None:
     description, events = made().model.description, arrays(pond())
-    settled = (events.status == "settled") & (events.taken.sum(axis=1) > 1)
+    settled = (events.status == "settled") & (events.occupied.sum(axis=1) > 1)
 
     assert (description.profile, description.seed) == ("pond", 1)
     assert (description.first_day, description.last_day) == (str(day_of(FIRST)), str(day_of(CUT)))
@@ -76,7 +76,7 @@ def test_how_far_it_is_is_told_in_order_and_another_seed_is_another_model() -> N
     parts: list[float] = []
     said: list[str] = []
     events = arrays(pond())
-    ground = ground_of(events, POND, split_of(events, VALIDATE_DAYS))
+    ground = training_set_of(events, POND, split_of(events, VALIDATE_DAYS))
     other = train(ground, 2, TrainingContext(said.append, parts.append), TINY)
 
     assert bits(other) != bits(made())
@@ -99,7 +99,7 @@ def test_days_after_the_last_to_validate_on_change_nothing() -> None:
     ]
     events = arrays([*found, *later])
 
-    ground = ground_of(events, POND, split_of(arrays(found), VALIDATE_DAYS))
+    ground = training_set_of(events, POND, split_of(arrays(found), VALIDATE_DAYS))
     other = train(ground, 1, TrainingContext(silent), TINY)
 
     assert bits(other) == bits(made())
@@ -137,7 +137,7 @@ def test_a_source_of_another_shape_is_learned_as_well(profile: Profile) -> None:
     assert description.metrics["card_result"] < description.metrics["card_result_base"] - 0.12
     assert not any(name.startswith("observation") for name in description.metrics)
     assert np.isfinite(list(description.metrics.values())).all()
-    again = trained_of("v", Description.model_validate_json(description.model_dump_json()), model.tensors())
+    again = ensemble_of("v", EnsembleDescription.model_validate_json(description.model_dump_json()), model.tensors())
     events = arrays(seasons(profile), profile)
     history = History(profile)
     history.fold(events)

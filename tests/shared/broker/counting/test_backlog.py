@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from shared.broker.contract import NewRecord, TopicPartition
-from shared.broker.counting.backlog import NOTHING, GaplessBacklog
+from shared.broker.counting.backlog import NO_BACKLOG, GaplessBacklog
 from tests.shared.runtime.stage import append, broker_on
 
 TP = TopicPartition("cleaner.dlq", 0)
@@ -30,7 +30,7 @@ def test_what_retention_took_does_not_wait(backlog: GaplessBacklog, url: str) ->
         rows.execute("DELETE FROM broker.log WHERE base_off = 0")
         rows.execute("UPDATE broker.partitions SET begin_off = 3 WHERE end_off = 5")
 
-    found = backlog.look({TP: (1, 5)}, thorough=True)[TP]
+    found = backlog.measure({TP: (1, 5)}, thorough=True)[TP]
 
     assert (found.records, found.exact) == (2, True)
 
@@ -39,11 +39,11 @@ def test_the_age_is_that_of_the_batch_in_which_the_position_lies(backlog: Gaples
     with psycopg.connect(url, autocommit=True) as rows:
         rows.execute("UPDATE broker.log SET first_ms = 1000 + base_off")
 
-    oldest = [backlog.look({TP: (position, 5)}, thorough=False)[TP].oldest_ms for position in (0, 2, 3, 4)]
+    oldest = [backlog.measure({TP: (position, 5)}, thorough=False)[TP].oldest_ms for position in (0, 2, 3, 4)]
 
     assert oldest == [1000, 1000, 1003, 1003]
 
 
 def test_at_the_end_nothing_waits(backlog: GaplessBacklog) -> None:
-    assert backlog.look({TP: (5, 5)}, thorough=True) == {TP: NOTHING}
-    assert backlog.look({}, thorough=True) == {}
+    assert backlog.measure({TP: (5, 5)}, thorough=True) == {TP: NO_BACKLOG}
+    assert backlog.measure({}, thorough=True) == {}

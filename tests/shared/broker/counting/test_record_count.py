@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 
-from shared.broker.contract import NewRecord, Span, TopicPartition
+from shared.broker.contract import NewRecord, OffsetRange, TopicPartition
 from shared.broker.counting.record_count import GaplessRecordCount, ReadRecordCount
 from shared.broker.kafka.broker import KafkaBroker
 from shared.settings.sections import KafkaSettings
@@ -58,7 +58,13 @@ def settled_end(broker: KafkaBroker) -> int:
 
 def test_records_are_counted_and_neither_ends_of_transactions_nor_aborted_ones(broker: KafkaBroker) -> None:
     end = settled_end(broker)
-    spans = [Span(TP, 0, end), Span(TP, 0, 6), Span(TP, 3, 8), Span(TP, end - ABORTED - 1, end), Span(OTHER, 0, 0)]
+    spans = [
+        OffsetRange(TP, 0, end),
+        OffsetRange(TP, 0, 6),
+        OffsetRange(TP, 3, 8),
+        OffsetRange(TP, end - ABORTED - 1, end),
+        OffsetRange(OTHER, 0, 0),
+    ]
 
     counts = ReadRecordCount(broker).count(spans)
 
@@ -68,15 +74,15 @@ def test_records_are_counted_and_neither_ends_of_transactions_nor_aborted_ones(b
 
 def test_what_holds_no_record_is_found_empty_also_for_several_spans_of_a_partition(broker: KafkaBroker) -> None:
     end = settled_end(broker)
-    gap, aborted, record = Span(TP, 5, 6), Span(TP, 10, end), Span(TP, 6, end)
+    gap, aborted, record = OffsetRange(TP, 5, 6), OffsetRange(TP, 10, end), OffsetRange(TP, 6, end)
 
     census = ReadRecordCount(broker)
 
-    assert census.empty([gap, aborted, record, Span(OTHER, 0, 0)]) == {gap, aborted, Span(OTHER, 0, 0)}
+    assert census.empty([gap, aborted, record, OffsetRange(OTHER, 0, 0)]) == {gap, aborted, OffsetRange(OTHER, 0, 0)}
 
 
 def test_the_embedded_log_has_no_gaps() -> None:
-    spans = [Span(TP, 3, 8), Span(TP, 8, 8)]
+    spans = [OffsetRange(TP, 3, 8), OffsetRange(TP, 8, 8)]
 
     assert GaplessRecordCount().count(spans) == {spans[0]: 5, spans[1]: 0}
     assert GaplessRecordCount().empty(spans) == {spans[1]}

@@ -26,7 +26,7 @@ from shared.runtime.loops.handler import DatabaseHandle, InTransaction
 from shared.runtime.loops.outbox import Outbox
 from shared.runtime.metrics import Metrics
 from shared.settings.sections import KafkaSettings
-from shared.topics import CLEAN, LOADED, OUTBOX_CURSORS, specs
+from shared.topics import CLEAN, LOADED, OUTBOX_CURSORS, topic_specs
 from tests.contract.records import put
 from tests.kafka.use import KafkaInUse
 from tests.services.loader.facts import StillClock, at, listed, observed, received, settled
@@ -44,7 +44,7 @@ class Pipe:
     def __init__(self, bootstrap: str, conninfo: str) -> None:
         settings = KafkaSettings(environment=uuid4().hex)
         self.broker = KafkaBroker(f"kafka://{bootstrap}", settings, conninfo)
-        self.broker.ensure_topics(specs(partitions=1))
+        self.broker.ensure_topics(topic_specs(partitions=1))
         self._plain = KafkaProducer(bootstrap_servers=bootstrap)
         self._writer = self.broker.producer("test")
         self._outbox = Outbox(conninfo)

@@ -25,11 +25,11 @@ from hypothesis.stateful import (
 )
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from shared.broker.contract import Polled, TopicPartition
+from shared.broker.contract import PollResult, TopicPartition
 from shared.broker.postgres.broker import PostgresBroker
 from shared.broker.postgres.consumer import PostgresConsumer
 from shared.broker.postgres.unit import Leases, PostgresProducer, PostgresUnit
-from shared.database.connection import Patience
+from shared.database.connection import Timeouts
 from shared.errors import BrokerError, Fenced, HeadraceError, Unknown
 from shared.topics import TopicSpec
 from tests.contract.cutting_proxy import CuttingProxy, cutting_proxy
@@ -45,7 +45,7 @@ REPLIES = (HEARD, HEARD, REPLY_LOST, COMMIT_LOST)
 # Of a unit's five steps: often all of them, so that much gets done; sometimes some, so that anything can come between.
 STEPS = (5, 10, 1, 2, 3, 4)
 # No lease ends, and none is renewed, unless a rule says so.
-STILL = Patience(lease_s=3600, renew_s=3600)
+STILL = Timeouts(lease_s=3600, renew_s=3600)
 
 
 class Reference:
@@ -84,7 +84,7 @@ class Process:
     number: int
     consumer: PostgresConsumer
     producer: PostgresProducer
-    polled: Polled | None = None
+    polled: PollResult | None = None
     unit: PostgresUnit | None = None
     advanced: bool = False
     must_reload: bool = False
@@ -157,7 +157,7 @@ class ProtocolMachine(RuleBasedStateMachine):
         """What the thread of the leases does each second."""
         process = self._some(which)
         if process.stopped:
-            with pytest.raises(HeadraceError, match="another process runs under slot"):
+            with pytest.raises(HeadraceError, match="another process has taken slot"):
                 process.consumer._group._renew()
         else:
             process.consumer._group._renew()

@@ -129,7 +129,7 @@ def test_another_number_of_partitions_is_refused(admin: KafkaAdminClient) -> Non
 
 
 def test_a_topic_that_is_not_there_is_named_with_what_makes_it(admin: KafkaAdminClient) -> None:
-    with pytest.raises(ConfigError, match=r"looking for topic 'nowhere': .*`headrace migrate` creates"):
+    with pytest.raises(ConfigError, match=r"describing topic 'nowhere': .*`headrace migrate` creates"):
         KafkaTopics(admin).get("nowhere")
 
 
@@ -189,7 +189,7 @@ def test_a_topic_that_was_made_anew_is_refused_until_the_old_positions_are_given
     with closing(broker()) as after:
         fill(after, spec.name, ["new 1"])
         for use in (lambda: handle(after), lambda: after.ensure_topics([spec])):
-            with pytest.raises(ConfigError, match="was deleted and made anew") as raised:
+            with pytest.raises(ConfigError, match="was deleted and recreated") as raised:
                 use()
         said = str(raised.value)
 

@@ -15,7 +15,7 @@ from headrace.database.embedded import EmbeddedPostgres
 from shared.broker.contract import TopicPartition
 from shared.broker.postgres import retention
 from shared.broker.postgres.broker import PostgresBroker
-from shared.database.connection import Patience
+from shared.database.connection import Timeouts
 from shared.errors import BrokerError, HeadraceError, TransientError
 from shared.topics import TopicSpec
 from tests.contract.database import empty_log
@@ -23,7 +23,7 @@ from tests.contract.records import fill, owning, until, values
 from tests.waiting import terminate_backends
 
 LEASE_S = 60.0
-PATIENCE = Patience(lease_s=LEASE_S, renew_s=0.1, stopped_unit_s=1)
+PATIENCE = Timeouts(lease_s=LEASE_S, renew_s=0.1, stopped_unit_s=1)
 Database = psycopg.Connection[tuple[Any, ...]]
 
 
@@ -61,7 +61,7 @@ def test_a_lease_thread_that_dies_ends_the_loop_and_not_the_lease_in_silence(
     with closing(owning(broker.consumer("group", ["one"], "a"), 1)) as consumer:
         admin.execute("ALTER TABLE broker.leases RENAME TO leases_gone")
         try:
-            with pytest.raises(HeadraceError, match=r"not renewed any more: .*leases"):
+            with pytest.raises(HeadraceError, match=r"no longer renewed: .*leases"):
                 until(lambda: consumer.poll(0.05, 1).records != [])
         finally:
             admin.execute("ALTER TABLE broker.leases_gone RENAME TO leases")
@@ -124,7 +124,7 @@ def test_batches_of_a_skewed_clock_make_no_hole(broker: PostgresBroker, admin: D
 
     assert retention.enforce(admin) == 0
     admin.execute("UPDATE broker.log SET last_ms = 0 WHERE base_off = 0")
-    assert retention.enforce(admin, most_batches=1) == 1
+    assert retention.enforce(admin, max_batches=1) == 1
     assert retention.enforce(admin) == 1
     assert broker.begin_offsets([TopicPartition("one", 0)]) == {TopicPartition("one", 0): 2}
 

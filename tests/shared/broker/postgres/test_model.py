@@ -20,7 +20,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from shared.broker.contract import Consumer, Polled, Producer, TopicPartition, Unit
+from shared.broker.contract import Consumer, PollResult, Producer, TopicPartition, Unit
 from shared.broker.postgres.broker import PostgresBroker
 from shared.errors import BrokerError, Fenced, HeadraceError
 from shared.topics import TopicSpec
@@ -36,7 +36,7 @@ class Worker:
 
     consumer: Consumer
     producer: Producer
-    polled: Polled | None = None
+    polled: PollResult | None = None
 
 
 @dataclass

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from shared.ops.operations import NotPossible, Operation
-from shared.ops.replays import Plan, Span, request_of
+from shared.ops.replays import OffsetSpan, ReplayPlan, request_of
 from shared.ops.tables import jobs as jobs_table
 from shared.ops.tables import operations as operations_table
 from shared.ops.tables import replays as replays_table
@@ -49,9 +49,9 @@ def test_a_lease_that_ended_is_anybodys_and_its_former_holder_says_nothing_any_m
 
     assert claimed(database, "two") == operation.id
     assert not jobs_table.renew(database, operation.id, "one")
-    assert jobs_table.tell(database, operation.id, "one", {"read": 1}, 0.5) is None
-    assert not jobs_table.end(database, operation.id, "one", "failed")
-    assert not jobs_table.lay_down(database, operation.id, "one")
+    assert jobs_table.report_progress(database, operation.id, "one", {"read": 1}, 0.5) is None
+    assert not jobs_table.finish(database, operation.id, "one", "failed")
+    assert not jobs_table.release(database, operation.id, "one")
     assert jobs_table.renew(database, operation.id, "two")
 
 
@@ -67,13 +67,13 @@ def test_what_a_stopped_worker_lets_go_is_anybodys_at_once(database: Database) -
     operation = made(database)
     claimed(database, "one", 3600.0)
 
-    jobs_table.let_go(database, operation.id, "one")
+    jobs_table.expire_lease(database, operation.id, "one")
 
     assert claimed(database, "two") == operation.id
 
 
 def test_of_two_replays_of_the_same_records_one_is_started(database_url: str, database: Database) -> None:
-    plan = Plan(request_of({"topic": RAW}), {0: Span(0, 9)}, {0: 9})
+    plan = ReplayPlan(request_of({"topic": RAW}), {0: OffsetSpan(0, 9)}, {0: 9})
 
     def start(_number: int) -> bool:
         with psycopg.connect(database_url) as connection:
@@ -85,4 +85,4 @@ def test_of_two_replays_of_the_same_records_one_is_started(database_url: str, da
 
     with ThreadPoolExecutor(4) as pool:
         assert sum(pool.map(start, range(4))) == 1
-    assert len(operations_table.listing(database, "cleaner")) == 1
+    assert len(operations_table.list_operations(database, "cleaner")) == 1

@@ -9,10 +9,10 @@ import psycopg
 
 from shared.broker.contract import TopicPartition
 from shared.ops.operations import Operation
-from shared.ops.orders import Desired, Doing, Order
+from shared.ops.orders import DesiredState, Order, PartitionStatus
 from shared.ops.tables import operations as operations_table
 from shared.ops.tables import orders as orders_table
-from shared.ops.tables.steering import KnownPartitions, settle, steer
+from shared.ops.tables.steering import KnownPartitions, finish_effective, steer
 
 Database = psycopg.Connection[Any]
 TP = TopicPartition("t", 0)
@@ -29,7 +29,7 @@ def replica(database: Database, name: str = "a", state: str = "running", age_s: 
     return incarnation
 
 
-def give(database: Database, desired: Desired, *topics: str) -> Operation:
+def give(database: Database, desired: DesiredState, *topics: str) -> Operation:
     with database.transaction():
         return steer(database, "s", topics or ["t"], desired, who="me", request_id="r")
 
@@ -72,33 +72,33 @@ def test_a_pause_of_what_is_paused_changes_nothing_and_a_resume_is_always_new(da
 def test_what_a_replica_reports_replaces_what_it_reported_before(database: Database) -> None:
     incarnation = replica(database)
     for seq, doing in (
-        (1, {TP: Doing("running", 5), TP._replace(partition=1): Doing("running")}),
-        (2, {TP: Doing("tripped", 6, "why")}),
+        (1, {TP: PartitionStatus("running", 5), TP._replace(partition=1): PartitionStatus("running")}),
+        (2, {TP: PartitionStatus("tripped", 6, "why")}),
         (3, {}),
     ):
-        assert orders_table.report(database, "s", "a", incarnation, seq, doing)
+        assert orders_table.report_status(database, "s", "a", incarnation, seq, doing)
 
-        live = orders_table.live(database, "s")
+        live = orders_table.live_replicas(database, "s")
         assert live.obeyed == {"a": seq}
-        assert {each.tp: Doing(each.state, each.position, each.cause) for each in live.observed} == doing
+        assert {each.tp: PartitionStatus(each.state, each.position, each.cause) for each in live.observed} == doing
 
 
 def test_nobody_speaks_for_a_replica_that_another_process_has_become(database: Database) -> None:
     replica(database)
     former = uuid4()
 
-    assert not orders_table.report(database, "s", "a", former, 7, {TP: Doing("paused")})
+    assert not orders_table.report_status(database, "s", "a", former, 7, {TP: PartitionStatus("paused")})
     assert not orders_table.forget(database, "s", "a", former)
-    assert not orders_table.refresh(database, "s", "a", former)
-    assert orders_table.live(database, "s") == ({"a": None}, [])
+    assert not orders_table.heartbeat(database, "s", "a", former)
+    assert orders_table.live_replicas(database, "s") == ({"a": None}, [])
 
 
 def test_a_process_that_begins_forgets_what_was_done_under_its_name(database: Database) -> None:
     incarnation = replica(database)
-    orders_table.report(database, "s", "a", incarnation, 7, {TP: Doing("paused")})
+    orders_table.report_status(database, "s", "a", incarnation, 7, {TP: PartitionStatus("paused")})
 
     assert orders_table.forget(database, "s", "a", incarnation)
-    assert orders_table.live(database, "s").observed == []
+    assert orders_table.live_replicas(database, "s").observed == []
 
 
 def test_replicas_that_stopped_or_fell_silent_are_not_waited_for(database: Database) -> None:
@@ -106,38 +106,40 @@ def test_replicas_that_stopped_or_fell_silent_are_not_waited_for(database: Datab
     replica(database, "silent", age_s=orders_table.FRESH_S + 1)
     replica(database, "slow", age_s=orders_table.FRESH_S - 5)
 
-    assert orders_table.live(database, "s").obeyed == {"slow": None}
+    assert orders_table.live_replicas(database, "s").obeyed == {"slow": None}
 
 
 def test_a_pause_ends_once_it_is_obeyed_and_says_what_it_waits_for(database: Database) -> None:
     incarnation, operation = replica(database), give(database, "paused")
-    assert settle(database, "s", ONE) == []
+    assert finish_effective(database, "s", ONE) == []
     assert now(database, operation) == ("running", "not obeyed yet by a", None)
 
-    orders_table.report(database, "s", "a", incarnation, operation.target["orders"]["t"], {TP: Doing("paused")})
+    orders_table.report_status(
+        database, "s", "a", incarnation, operation.target["orders"]["t"], {TP: PartitionStatus("paused")}
+    )
 
-    assert settle(database, "s", ONE) == [operation.id]
+    assert finish_effective(database, "s", ONE) == [operation.id]
     assert now(database, operation) == ("succeeded", None, None)
-    assert settle(database, "s", ONE) == []
+    assert finish_effective(database, "s", ONE) == []
 
 
 def test_an_operation_on_several_topics_waits_for_all_of_them(database: Database) -> None:
     incarnation, operation = replica(database), give(database, "paused", "t", "u")
     seq = max(operation.target["orders"].values())
-    orders_table.report(database, "s", "a", incarnation, seq, {TP: Doing("paused")})
+    orders_table.report_status(database, "s", "a", incarnation, seq, {TP: PartitionStatus("paused")})
 
-    settle(database, "s", {**ONE, "u": [TopicPartition("u", 0)]})
+    finish_effective(database, "s", {**ONE, "u": [TopicPartition("u", 0)]})
 
-    assert now(database, operation) == ("running", "nobody owns u/0 yet", None)
+    assert now(database, operation) == ("running", "no replica owns u/0 yet", None)
 
 
 def test_a_topic_whose_partitions_are_not_known_is_not_taken_for_obeyed(database: Database) -> None:
     incarnation, operation = replica(database), give(database, "paused")
-    orders_table.report(database, "s", "a", incarnation, operation.target["orders"]["t"], {})
+    orders_table.report_status(database, "s", "a", incarnation, operation.target["orders"]["t"], {})
 
-    settle(database, "s", {})
+    finish_effective(database, "s", {})
 
-    assert now(database, operation) == ("running", "there is no topic t yet", None)
+    assert now(database, operation) == ("running", "topic t does not exist yet", None)
 
 
 def test_an_order_cancels_what_was_ordered_before_and_is_not_obeyed_yet(database: Database) -> None:
@@ -145,7 +147,7 @@ def test_an_order_cancels_what_was_ordered_before_and_is_not_obeyed_yet(database
 
     resume = give(database, "running", "u")
 
-    assert now(database, pause) == ("cancelled", None, "another order came")
+    assert now(database, pause) == ("cancelled", None, "superseded by another order")
     assert [now(database, each)[0] for each in (other, resume)] == ["waiting", "waiting"]
 
 
@@ -153,9 +155,11 @@ def test_a_second_pause_is_an_operation_that_ends_with_the_first(database: Datab
     incarnation, first, second = replica(database), give(database, "paused"), give(database, "paused")
     assert first.target == second.target
 
-    orders_table.report(database, "s", "a", incarnation, first.target["orders"]["t"], {TP: Doing("paused")})
+    orders_table.report_status(
+        database, "s", "a", incarnation, first.target["orders"]["t"], {TP: PartitionStatus("paused")}
+    )
 
-    assert settle(database, "s", ONE) == [first.id, second.id]
+    assert finish_effective(database, "s", ONE) == [first.id, second.id]
 
 
 def test_a_poller_is_paused_on_its_output_as_if_that_had_one_partition(database: Database) -> None:
@@ -170,4 +174,4 @@ def test_who_is_paused_is_told_over_all_services(database: Database) -> None:
     give(database, "paused", "t", "u")
     give(database, "running", "u")
 
-    assert orders_table.paused(database) == [("s", "t")]
+    assert orders_table.paused_topics(database) == [("s", "t")]

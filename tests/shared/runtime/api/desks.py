@@ -16,24 +16,24 @@ from headrace.database.embedded import OWNER, EmbeddedPostgres
 from services.cleaner.settings import CleanerSettings
 from shared.database.connection import DbConnection
 from shared.ops.tables import tokens as tokens_table
-from shared.ops.tokens import ID_BYTES, SECRET_BYTES, Scope, minted, written
-from shared.runtime.api.context import Desk, ServiceView
+from shared.ops.tokens import ID_BYTES, SECRET_BYTES, Scope, new_token, token_text
+from shared.runtime.api.context import AdminContext, ServiceView
 from shared.runtime.api.problems import MEDIA_TYPE
 from shared.runtime.api.server import admin_server
 from shared.runtime.metrics import Metrics
-from shared.settings.sections import AdminSettings, Database, ServiceSettings
+from shared.settings.sections import AdminSettings, DatabaseSettings, ServiceSettings
 from shared.topics import RAW
 from tests.shared.runtime.views import GivenView
 
 FILE_TOKEN = "open sesame"
-AWAY = Database(url="postgresql://nobody@127.0.0.1:1/nowhere")
+AWAY = DatabaseSettings(url="postgresql://nobody@127.0.0.1:1/nowhere")
 
 
-def as_role(postgres: EmbeddedPostgres, database_url: str, role: str) -> Database:
+def as_role(postgres: EmbeddedPostgres, database_url: str, role: str) -> DatabaseSettings:
     """The owner's login, bound to what the role may do."""
     name = str(psycopg.conninfo.conninfo_to_dict(database_url)["dbname"])
     url = f"{postgres.url(database=name)}&options=-c%20role%3D{role}"
-    return Database(url=url, password_file=postgres.password_file(OWNER))
+    return DatabaseSettings(url=url, password_file=postgres.password_file(OWNER))
 
 
 def token_file(directory: Path) -> Path:
@@ -42,7 +42,7 @@ def token_file(directory: Path) -> Path:
     return file
 
 
-def cleaner_on(database: Database, file: Path | None) -> CleanerSettings:
+def cleaner_on(database: DatabaseSettings, file: Path | None) -> CleanerSettings:
     return CleanerSettings(database=database, admin=AdminSettings(token_file=file))
 
 
@@ -50,11 +50,11 @@ def cleaner_on(database: Database, file: Path | None) -> CleanerSettings:
 def served(
     settings: ServiceSettings,
     view: ServiceView | None = None,
-    routers: Sequence[Callable[[Desk], APIRouter]] = (),
+    routers: Sequence[Callable[[AdminContext], APIRouter]] = (),
     token: str | None = FILE_TOKEN,
 ) -> Iterator[httpx.Client]:
     """A client of the service's app that sends `token`, unless a request brings its own."""
-    desk = Desk(settings, view or GivenView(service=settings.name), steers=[RAW], routers=routers)
+    desk = AdminContext(settings, view or GivenView(service=settings.name), pausable_topics=[RAW], routers=routers)
     with (
         admin_server(desk, Metrics().registry) as server,
         httpx.Client(base_url=server.url, headers=bearing(token), timeout=60) as client,
@@ -68,9 +68,9 @@ def bearing(token: str | None) -> dict[str, str]:
 
 def given_token(connection: DbConnection, name: str, scope: Scope, lifetime: timedelta | None = None) -> str:
     """A token of the database."""
-    parts = minted(token_bytes(ID_BYTES + SECRET_BYTES))
+    parts = new_token(token_bytes(ID_BYTES + SECRET_BYTES))
     tokens_table.create(connection, parts, name, scope, lifetime)
-    return written(parts)
+    return token_text(parts)
 
 
 def assert_problem(answer: httpx.Response, status: int, kind: str) -> str:

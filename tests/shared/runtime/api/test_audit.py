@@ -61,8 +61,8 @@ def test_a_change_of_the_wrong_form_is_noted_too(client: httpx.Client) -> None:
 
 def test_pages_hold_every_line_once_the_newest_first(client: httpx.Client, database: Database) -> None:
     for number in range(5):
-        audit_table.note(database, "cleaner", "somebody", "do", str(number))
-        audit_table.note(database, "loader", "somebody", "do", "elsewhere")
+        audit_table.append(database, "cleaner", "somebody", "do", str(number))
+        audit_table.append(database, "loader", "somebody", "do", "elsewhere")
 
     first = client.get("/v1/audit?limit=3").json()
     second = client.get(f"/v1/audit?limit=3&before={first['next']}").json()
@@ -80,23 +80,23 @@ def test_a_service_may_add_to_the_trail_and_read_it_and_nothing_else(database: D
     for service in SERVICES:
         database.execute(f"SET ROLE headrace_{service}")
 
-        audit_table.note(database, service, "somebody", "do", "this")
+        audit_table.append(database, service, "somebody", "do", "this")
         for statement in REWRITES:
             with pytest.raises(psycopg.errors.InsufficientPrivilege, match="permission denied"):
                 database.execute(statement)
 
-        assert [line.who for line in audit_table.lines(database, service)] == ["somebody"]
+        assert [line.who for line in audit_table.list_entries(database, service)] == ["somebody"]
         assert _privileges(database, f"headrace_{service}") == {"INSERT", "SELECT"}
 
 
 def test_the_owner_cannot_rewrite_the_trail_either(database: Database) -> None:
-    audit_table.note(database, "cleaner", "somebody", "do", "this")
+    audit_table.append(database, "cleaner", "somebody", "do", "this")
 
     for statement in REWRITES:
         with pytest.raises(psycopg.errors.InsufficientPrivilege, match="append-only"):
             database.execute(statement)
 
-    assert [line.who for line in audit_table.lines(database)] == ["somebody"]
+    assert [line.who for line in audit_table.list_entries(database)] == ["somebody"]
 
 
 def _privileges(database: Database, role: str) -> set[str]:

@@ -13,7 +13,7 @@ import pytest
 
 from services.cleaner.settings import CleanerSettings
 from shared.ops.tables import tokens as tokens_table
-from shared.ops.tokens import SCOPES, parts_of
+from shared.ops.tokens import SCOPES, parse_token
 from tests.shared.runtime.api.desks import (
     AWAY,
     FILE_TOKEN,
@@ -35,15 +35,15 @@ def status(client: httpx.Client, token: str | None) -> httpx.Response:
 
 
 HEADERS: dict[str | None, str] = {
-    None: "send a token: Authorization: Bearer TOKEN",
-    "": "send a token",
-    "Bearer": "send a token",
-    "Basic eDp5": "send a token",
-    FILE_TOKEN: "send a token",
+    None: "send `Authorization: Bearer TOKEN`",
+    "": "the request has no token",
+    "Bearer": "the request has no token",
+    "Basic eDp5": "the request has no token",
+    FILE_TOKEN: "the request has no token",
     "Bearer guess": "hr_ID_SECRET",
     "Bearer hr_": "hr_ID_SECRET",
     f"Bearer {UNKNOWN}x": "hr_ID_SECRET",
-    f"Bearer {UNKNOWN}": "nobody was given this token",
+    f"Bearer {UNKNOWN}": "this token does not exist",
     "Bearer \xe9\xff": "hr_ID_SECRET",
     f"Bearer {'x' * 10_000}": "hr_ID_SECRET",
 }
@@ -112,7 +112,7 @@ def test_the_right_id_with_another_secret_is_nobody(client: httpx.Client, databa
     token = given_token(database, "somebody", "read")
     other = token[:-1] + ("a" if token[-1] != "a" else "b")
 
-    assert "nobody was given" in assert_problem(status(client, other), 401, "unauthorized")
+    assert "does not exist" in assert_problem(status(client, other), 401, "unauthorized")
 
 
 def test_without_a_token_file_the_tokens_of_the_database_get_in(settings: CleanerSettings, database: Database) -> None:
@@ -128,7 +128,7 @@ def test_while_the_database_is_away_the_file_token_gets_in_and_others_may_come_a
         answer = status(client, UNKNOWN)
 
         assert status(client, FILE_TOKEN).status_code == 200
-        assert "the database is away" in assert_problem(answer, 503, "unavailable")
+        assert "the database is unavailable" in assert_problem(answer, 503, "unavailable")
         assert answer.headers["retry-after"] == "1"
 
 
@@ -136,7 +136,7 @@ def test_no_token_is_told_or_kept_anywhere(
     client: httpx.Client, database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
     token = given_token(database, "somebody", "read")
-    parts = parts_of(token)
+    parts = parse_token(token)
     assert parts is not None
 
     answers = [client.post("/v1/operations/1/cancel", headers=bearing(token)), status(client, token + "x")]

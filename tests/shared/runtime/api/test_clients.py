@@ -14,23 +14,23 @@ from fastapi import APIRouter, Request, Response
 from services.cleaner.settings import CleanerSettings
 from shared.database.connection import DbConnection
 from shared.ops.tables import operations as operations_table
-from shared.runtime.api.context import Desk
-from shared.runtime.api.idempotent_change import Answer, OperationBody, accepted, carry_out
+from shared.runtime.api.context import AdminContext
+from shared.runtime.api.idempotent_change import ChangeResult, OperationBody, accepted, apply_change
 from tests.shared.runtime.api.desks import bearing, given_token, served
 
 CLIENTS, ROUNDS, SHARED_KEYS = 50, 4, 5
 
 
-def things(desk: Desk) -> APIRouter:
+def things(desk: AdminContext) -> APIRouter:
     """POST /v1/things makes an operation, GET /v1/things takes its time in the database."""
     router = APIRouter()
 
     @router.post("/things", status_code=202, response_model=OperationBody)
     def make(request: Request) -> Response:
-        def work(connection: DbConnection) -> Answer:
+        def work(connection: DbConnection) -> ChangeResult:
             return accepted(operations_table.create(connection, "cleaner", "thing", {}, "somebody", "r"))
 
-        return carry_out(desk, request, "thing", "a thing", work)
+        return apply_change(desk, request, "thing", "a thing", work)
 
     @router.get("/things")
     def slow() -> int:

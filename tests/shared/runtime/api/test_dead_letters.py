@@ -14,7 +14,7 @@ from services.fetcher.settings import FetcherSettings
 from shared.broker.contract import NewRecord
 from shared.broker.postgres.broker import PostgresBroker
 from shared.ops.tables import jobs as jobs_table
-from shared.runtime.api.context import Desk
+from shared.runtime.api.context import AdminContext
 from shared.runtime.api.server import admin_server
 from shared.runtime.metrics import Metrics
 from shared.settings.sections import ServiceSettings
@@ -63,10 +63,10 @@ def letter(
 
 
 def client_of(settings: ServiceSettings, steers: list[str]) -> Iterator[httpx.Client]:
-    desk = Desk(
+    desk = AdminContext(
         settings,
         GivenView(service=settings.name),
-        steers=steers,
+        pausable_topics=steers,
         open_broker=lambda: PostgresBroker(settings.database.conninfo()),
     )
     with (
@@ -263,7 +263,7 @@ def test_a_choice_that_is_none_is_refused(client: httpx.Client, body: dict[str, 
 
 def test_what_is_not_there_cannot_be_redriven(client: httpx.Client) -> None:
     assert "0/7" in assert_problem(client.post(REDRIVES, json={"ids": ["0/7"]}), 409, "conflict")
-    assert "nothing to do" in assert_problem(client.post(REDRIVES, json={"all": True}), 409, "conflict")
+    assert "no dead letter is left" in assert_problem(client.post(REDRIVES, json={"all": True}), 409, "conflict")
     assert "no plan" in assert_problem(client.post(REDRIVES, json={"plan_id": "99"}), 422, "invalid-input")
 
 

@@ -17,8 +17,15 @@ from shared.database.connection import DbConnection
 from shared.errors import ConfigError
 from shared.ops.operations import NotPossible
 from shared.ops.tables import operations as operations_table
-from shared.runtime.api.context import Desk
-from shared.runtime.api.idempotent_change import ACCEPTED, Answer, OperationBody, accepted, caller_of, carry_out
+from shared.runtime.api.context import AdminContext
+from shared.runtime.api.idempotent_change import (
+    ACCEPTED,
+    ChangeResult,
+    OperationBody,
+    accepted,
+    apply_change,
+    caller_of,
+)
 from tests.shared.runtime.api.desks import assert_problem, bearing, given_token, served
 
 Database = psycopg.Connection[Any]
@@ -35,13 +42,13 @@ class Made:
         self.begun, self.let_go = threading.Event(), threading.Event()
         self.refusal: Exception = NotPossible("it cannot be done: do something else")
 
-    def router(self, desk: Desk) -> APIRouter:
+    def router(self, desk: AdminContext) -> APIRouter:
         router = APIRouter()
 
         @router.post("/things", status_code=202, response_model=OperationBody, responses=ACCEPTED)
         @router.put("/things", status_code=202, response_model=OperationBody, responses=ACCEPTED)
         def make(wish: Wish, request: Request) -> Response:
-            def work(connection: DbConnection) -> Answer:
+            def work(connection: DbConnection) -> ChangeResult:
                 caller = caller_of(request)
                 operation = operations_table.create(
                     connection, "cleaner", "thing", {"days": wish.days}, caller.subject, caller.request_id
@@ -53,7 +60,7 @@ class Made:
                     raise self.refusal
                 return accepted(operation)
 
-            return carry_out(desk, request, "thing", f"{wish.days} days", work)
+            return apply_change(desk, request, "thing", f"{wish.days} days", work)
 
         return router
 

@@ -42,7 +42,7 @@ def client(settings: CleanerSettings, broker: PostgresBroker, url: str) -> Itera
         broker, service="cleaner", slot="0", reads=[RAW], metrics=Metrics(), handler=InUnit(lambda _: [])
     )
     foreign = {tp_of("k"): 3, TopicPartition(RAW, 1 - tp_of("k").partition): -1}
-    meter = LagMeter(broker_on(url), "cleaner", GaplessBacklog(url), foreign=lambda _: foreign)
+    meter = LagMeter(broker_on(url), "cleaner", GaplessBacklog(url), ignored_offsets=lambda _: foreign)
     with closing(meter), served(settings, LoopView(loop, broker, "0", meter=meter)) as client:
         yield client
 

@@ -93,7 +93,7 @@ def test_what_is_over_takes_no_commands(client: httpx.Client, database: Database
     for command in ("pause", "resume", "cancel"):
         answer = client.post(f"/v1/operations/{operation.id}/{command}")
 
-        assert "is over: succeeded" in assert_problem(answer, 409, "conflict")
+        assert "has already ended: succeeded" in assert_problem(answer, 409, "conflict")
 
 
 def test_an_order_is_not_cancelled_but_countermanded(client: httpx.Client, database: Database) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.runtime.api.payloads import headers_shown, payload
+from shared.runtime.api.payloads import render_headers, render_payload
 
 
 @pytest.mark.parametrize(
@@ -25,20 +25,20 @@ from shared.runtime.api.payloads import headers_shown, payload
     ],
 )
 def test_bytes_are_shown_as_what_they_are(value: bytes, encoding: str, shown: object) -> None:
-    assert payload(value, 1000) == {"encoding": encoding, "value": shown, "note": None, "size_bytes": len(value)}
+    assert render_payload(value, 1000) == {"encoding": encoding, "value": shown, "note": None, "size_bytes": len(value)}
 
 
 def test_what_is_too_long_is_cut_and_says_so() -> None:
-    assert payload(b'{"a": "' + "\u00e9".encode() * 50 + b'"}', 10) == {
+    assert render_payload(b'{"a": "' + "\u00e9".encode() * 50 + b'"}', 10) == {
         "encoding": "text",
         "value": '{"a": "\u00e9',
         "note": "the first 10 of 109 bytes",
         "size_bytes": 109,
     }
-    assert base64.b64decode(payload(b"\xff" * 50, 10)["value"]) == b"\xff" * 10
+    assert base64.b64decode(render_payload(b"\xff" * 50, 10)["value"]) == b"\xff" * 10
 
 
 @given(st.binary(max_size=50), st.integers(1, 60))
 def test_every_payload_can_be_answered(value: bytes, most: int) -> None:
-    assert orjson.dumps(payload(value, most))
-    assert orjson.dumps(headers_shown({"h": value}))
+    assert orjson.dumps(render_payload(value, most))
+    assert orjson.dumps(render_headers({"h": value}))

@@ -16,7 +16,7 @@ from pydantic import AwareDatetime, BaseModel
 
 from shared.errors import ConfigError, TransientError
 from shared.ops.operations import NotPossible
-from shared.runtime.api.context import Desk
+from shared.runtime.api.context import AdminContext
 from shared.runtime.api.validation import MAX_BODY_BYTES
 from tests.shared.runtime.api.desks import AWAY, FILE_TOKEN, assert_problem, cleaner_on, served, token_file
 from tests.waiting import wait_until
@@ -28,7 +28,7 @@ class Wish(BaseModel):
     days: int
 
 
-def failing(desk: Desk) -> APIRouter:
+def failing(desk: AdminContext) -> APIRouter:
     """Endpoints that raise what endpoints may raise, and one that takes a body."""
     router = APIRouter()
     errors = {
@@ -109,7 +109,7 @@ def test_a_dependency_that_is_away_is_a_problem_that_may_pass(client: httpx.Clie
 def test_a_database_that_is_away_is_a_problem_that_may_pass(client: httpx.Client) -> None:
     answer = client.get("/v1/operations")
 
-    assert "the database is away" in assert_problem(answer, 503, "unavailable")
+    assert "the database is unavailable" in assert_problem(answer, 503, "unavailable")
     assert answer.headers["retry-after"] == "1"
 
 
@@ -132,7 +132,7 @@ def test_a_parameter_with_a_slip_in_its_name_is_told(client: httpx.Client) -> No
 
     assert_problem(some, 422, "invalid-input")
     assert some.json()["detail"] == "no such parameter: 'stat'; expected before, kind, limit, state"
-    assert none.json()["detail"] == "no such parameter: 'a', 'b'; there are none here"
+    assert none.json()["detail"] == "no such parameter: 'a', 'b'; this endpoint has no parameters"
 
 
 def test_a_bare_number_is_no_time(client: httpx.Client) -> None:

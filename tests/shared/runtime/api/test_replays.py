@@ -14,7 +14,7 @@ from shared.broker.postgres import retention
 from shared.broker.postgres.broker import PostgresBroker
 from shared.ops.tables import operations as operations_table
 from shared.runtime.api import replays
-from shared.runtime.api.context import Desk
+from shared.runtime.api.context import AdminContext
 from shared.runtime.api.server import admin_server
 from shared.runtime.metrics import Metrics
 from shared.topics import RAW
@@ -46,10 +46,10 @@ def broker(database_url: str) -> Iterator[PostgresBroker]:
 
 @pytest.fixture
 def client(settings: CleanerSettings, broker: PostgresBroker) -> Iterator[httpx.Client]:
-    desk = Desk(
+    desk = AdminContext(
         settings,
         GivenView(service="cleaner"),
-        steers=[RAW],
+        pausable_topics=[RAW],
         routers=[replays.router],
         open_broker=lambda: PostgresBroker(settings.database.conninfo()),
     )
@@ -75,7 +75,7 @@ def test_a_dry_run_counts_and_does_nothing(client: httpx.Client, database: Datab
     assert answer.status_code == 200
     assert told["records"] == sum(each["records"] for each in told["partitions"]) == RECORDS // 2
     assert told["first"]["key"].startswith(DAY)
-    assert operations_table.listing(database, "cleaner") == []
+    assert operations_table.list_operations(database, "cleaner") == []
 
 
 def test_a_replay_is_an_operation_that_waits_for_a_worker(client: httpx.Client) -> None:
@@ -161,7 +161,7 @@ def test_what_makes_no_sense_is_invalid_and_starts_nothing(
     client: httpx.Client, database: Database, wish: dict[str, Any]
 ) -> None:
     assert_problem(asked(client, **wish), 422, "invalid-input")
-    assert operations_table.listing(database, "cleaner") == []
+    assert operations_table.list_operations(database, "cleaner") == []
 
 
 @pytest.mark.parametrize("body", ["[]", "null", "3", '"raw-events"', "{}"])
@@ -176,7 +176,7 @@ def test_a_request_that_is_repeated_starts_one_replay(client: httpx.Client, data
     first, second = (client.post("/replays", json={"topic": RAW}, headers=key) for _ in range(2))
 
     assert first.json() == second.json()
-    assert len(operations_table.listing(database, "cleaner")) == 1
+    assert len(operations_table.list_operations(database, "cleaner")) == 1
 
 
 def test_refusals_are_in_the_trail_too(client: httpx.Client, database: Database) -> None:

@@ -11,10 +11,10 @@ import pytest
 
 from shared.broker.contract import TopicPartition
 from shared.broker.postgres.broker import PostgresBroker
-from shared.ops.orders import Doing
+from shared.ops.orders import PartitionStatus
 from shared.ops.tables import orders as orders_table
-from shared.ops.tables.steering import KnownPartitions, settle
-from shared.topics import RAW, specs
+from shared.ops.tables.steering import KnownPartitions, finish_effective
+from shared.topics import RAW, topic_specs
 from tests.shared.runtime.api.desks import assert_problem
 
 Database = psycopg.Connection[Any]
@@ -24,7 +24,7 @@ TPS = [TopicPartition(RAW, p) for p in range(2)]
 @pytest.fixture(autouse=True)
 def log(database_url: str) -> None:
     broker = PostgresBroker(database_url)
-    broker.ensure_topics(specs(2))
+    broker.ensure_topics(topic_specs(2))
     broker.close()
 
 
@@ -37,8 +37,8 @@ def live(database: Database, seq: int, state: Any, replica: str = "a", tps: list
         " DO UPDATE SET incarnation = excluded.incarnation",
         (replica, incarnation),
     )
-    doing = {tp: Doing(state, 7, "too many failed" if state == "tripped" else None) for tp in tps}
-    assert orders_table.report(database, "cleaner", replica, incarnation, seq, doing)
+    doing = {tp: PartitionStatus(state, 7, "too many failed" if state == "tripped" else None) for tp in tps}
+    assert orders_table.report_status(database, "cleaner", replica, incarnation, seq, doing)
 
 
 def topic(client: httpx.Client) -> dict[str, Any]:
@@ -73,7 +73,7 @@ def test_a_pause_is_accepted_shown_and_effective_once_it_is_obeyed(client: httpx
     operation = answer.json()
     before = topic(client)
     live(database, operation["target"]["orders"][RAW], "paused")
-    settle(database, "cleaner", KnownPartitions("cleaner", [RAW])(database))
+    finish_effective(database, "cleaner", KnownPartitions("cleaner", [RAW])(database))
     after = topic(client)
 
     assert (answer.status_code, answer.headers["location"]) == (202, f"/v1/operations/{operation['id']}")
@@ -99,7 +99,7 @@ def test_a_resume_ends_a_pause_that_is_not_obeyed_yet(client: httpx.Client) -> N
     client.put(f"/v1/topics/{RAW}/resume", json={"tolerate": 5})
 
     ended = client.get(paused).json()
-    assert (ended["state"], ended["error"]) == ("cancelled", "another order came")
+    assert (ended["state"], ended["error"]) == ("cancelled", "superseded by another order")
     assert (topic(client)["desired"], topic(client)["order"]["tolerate"]) == ("running", 5)
 
 

@@ -15,10 +15,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from shared.broker.contract import Consumer, Ownership, Polled, TopicPartition
-from shared.ops.orders import Desired, Doing, Observed, Order, Orders, not_yet
+from shared.broker.contract import Consumer, Ownership, PollResult, TopicPartition
+from shared.ops.orders import DesiredState, ObservedPartition, Order, Orders, PartitionStatus, pending_reason
 from shared.ops.tables.orders import FRESH_S
-from shared.runtime.control.mailbox import Steering
+from shared.runtime.control.mailbox import ControlMailbox
 from shared.runtime.control.partition_gate import PartitionGate
 from shared.runtime.dead_letters.breaker import Breaker
 from shared.runtime.metrics import Metrics
@@ -37,7 +37,7 @@ class Row:
     incarnation: int
     seen_at: float
     obeyed: int | None = None
-    observed: dict[TopicPartition, Doing] = field(default_factory=dict)
+    observed: dict[TopicPartition, PartitionStatus] = field(default_factory=dict)
 
 
 class Member:
@@ -69,7 +69,7 @@ class Process:
         self.first_beat = True
         self.speaks = False
         self.asked_at: float | None = None
-        self.steering = Steering(now_s=lambda: world.now_s)
+        self.steering = ControlMailbox(now_s=lambda: world.now_s)
         self.gate = PartitionGate(TOPICS, self.steering, Breaker("service"), METRICS)
         self.member = Member()
         # What it may handle since its last step, and at which turn of ownership; and whether it has records of it.
@@ -98,7 +98,7 @@ class World(RuleBasedStateMachine):
     # What operators and fate do.
 
     @rule(topic=st.sampled_from(TOPICS), desired=st.sampled_from(["running", "paused"]))
-    def order(self, topic: str, desired: Desired) -> None:
+    def order(self, topic: str, desired: DesiredState) -> None:
         self.seq += 1
         self.orders[topic] = Order(topic, desired, self.seq)
 
@@ -201,12 +201,12 @@ class World(RuleBasedStateMachine):
     def read(self, name: str) -> None:
         """The second half of it."""
         if (process := self._reaching(name)) and process.asked_at is not None:
-            process.steering.give(Orders(dict(self.orders)), process.asked_at)
+            process.steering.set_orders(Orders(dict(self.orders)), process.asked_at)
             process.asked_at = None
 
     def report(self, name: str) -> None:
         process = self._reaching(name)
-        standing = process and process.steering.standing()
+        standing = process and process.steering.status()
         if process and process.speaks and standing and (row := self._row_of(process)):
             row.obeyed, row.observed = standing.seq, dict(standing.partitions)
 
@@ -217,7 +217,7 @@ class World(RuleBasedStateMachine):
                 gate.distrust()  # it was fenced
             gate.before_poll(consumer)
             process.member.owned = frozenset(tp for tp, owner in self.owner.items() if owner is process)
-            gate.after_poll(consumer, Polled([], cast("Ownership", None)))
+            gate.after_poll(consumer, PollResult([], cast("Ownership", None)))
             process.handles = {tp: self.turn[tp] for tp in process.member.owned - gate.held.keys()}
             process.has_unit = self.records and bool(process.handles)
 
@@ -254,12 +254,12 @@ class World(RuleBasedStateMachine):
     def _waits_for(self, order: Order) -> str | None:
         live = {name: row for name, row in self.rows.items() if row.seen_at > self.now_s - FRESH_S}
         observed = [
-            Observed(name, tp, doing.state, row.obeyed or 0)
+            ObservedPartition(name, tp, doing.state, row.obeyed or 0)
             for name, row in live.items()
             for tp, doing in row.observed.items()
         ]
         partitions = [tp for tp in TPS if tp.topic == order.topic]
-        return not_yet(order, partitions, observed, {name: row.obeyed for name, row in live.items()})
+        return pending_reason(order, partitions, observed, {name: row.obeyed for name, row in live.items()})
 
     def _reaching(self, name: str) -> Process | None:
         process = self.processes.get(name)

@@ -12,12 +12,12 @@ import psycopg
 import pytest
 
 from shared.broker.contract import TopicPartition
-from shared.ops.orders import Doing
+from shared.ops.orders import PartitionStatus
 from shared.ops.tables import operations as operations_table
 from shared.ops.tables import orders as orders_table
 from shared.ops.tables.steering import steer
-from shared.runtime.control.mailbox import Steering
-from shared.runtime.control.thread import Control
+from shared.runtime.control.mailbox import ControlMailbox
+from shared.runtime.control.thread import ControlThread
 from tests.waiting import DEADLINE_S, terminate_backends, wait_until
 
 Database = psycopg.Connection[Any]
@@ -43,9 +43,9 @@ def enrol(database: Database, incarnation: UUID) -> None:
 
 
 @contextmanager
-def controlled(url: str, incarnation: UUID) -> Iterator[Steering]:
-    steering, stop = Steering(), threading.Event()
-    control = Control(url, "s", "a", incarnation, steering, lambda _: {"t": [TP]})
+def controlled(url: str, incarnation: UUID) -> Iterator[ControlMailbox]:
+    steering, stop = ControlMailbox(), threading.Event()
+    control = ControlThread(url, "s", "a", incarnation, steering, lambda _: {"t": [TP]})
     thread = threading.Thread(target=control.run, args=(stop,))
     thread.start()
     try:
@@ -78,10 +78,12 @@ def test_orders_are_heard_obeyed_and_reported_and_their_operation_ends(
         assert orders is not None
         assert state(database, operation) in {"waiting", "running"}
 
-        steering.obey(orders.seq, {TP: Doing("paused", 3)})
+        steering.set_status(orders.seq, {TP: PartitionStatus("paused", 3)})
 
         wait_until(lambda: state(database, operation) == "succeeded")
-        assert [(each.state, each.position) for each in orders_table.live(database, "s").observed] == [("paused", 3)]
+        assert [(each.state, each.position) for each in orders_table.live_replicas(database, "s").observed] == [
+            ("paused", 3)
+        ]
 
 
 def test_orders_are_not_read_before_everybody_can_see_the_replica(database_url: str, database: Database) -> None:
@@ -100,22 +102,22 @@ def test_orders_are_not_read_before_everybody_can_see_the_replica(database_url: 
 def test_what_a_former_process_did_is_forgotten_and_a_clean_end_leaves_nothing(
     database_url: str, database: Database, incarnation: UUID
 ) -> None:
-    orders_table.report(database, "s", "a", incarnation, 9, {TopicPartition("t", 5): Doing("paused")})
+    orders_table.report_status(database, "s", "a", incarnation, 9, {TopicPartition("t", 5): PartitionStatus("paused")})
 
     with controlled(database_url, incarnation) as steering:
         wait_until(lambda: steering.orders() is not None)
-        steering.obey(1, {TP: Doing("running")})
-        wait_until(lambda: [each.tp for each in orders_table.live(database, "s").observed] == [TP])
+        steering.set_status(1, {TP: PartitionStatus("running")})
+        wait_until(lambda: [each.tp for each in orders_table.live_replicas(database, "s").observed] == [TP])
 
-    assert orders_table.live(database, "s").observed == []
+    assert orders_table.live_replicas(database, "s").observed == []
 
 
 def test_what_the_loop_did_is_said_again_where_the_row_was_removed(
     database_url: str, database: Database, incarnation: UUID
 ) -> None:
     with controlled(database_url, incarnation) as steering:
-        steering.obey(0, {TP: Doing("running")})
-        wait_until(lambda: orders_table.live(database, "s").obeyed == {"a": 0})
+        steering.set_status(0, {TP: PartitionStatus("running")})
+        wait_until(lambda: orders_table.live_replicas(database, "s").obeyed == {"a": 0})
         database.execute("DELETE FROM ops.replicas")
         wait_until(
             lambda: (
@@ -126,7 +128,7 @@ def test_what_the_loop_did_is_said_again_where_the_row_was_removed(
         )
         enrol(database, incarnation)
 
-        wait_until(lambda: orders_table.live(database, "s").obeyed == {"a": 0})
+        wait_until(lambda: orders_table.live_replicas(database, "s").obeyed == {"a": 0})
 
 
 def test_a_cut_line_is_made_anew_and_orders_come_again(
@@ -147,7 +149,7 @@ def test_a_replica_that_another_process_has_become_reads_no_orders_any_more(
         wait_until(lambda: steering.orders() is not None)
         database.execute("UPDATE ops.replicas SET incarnation = gen_random_uuid(), obeyed_seq = NULL")
         pause(database)
-        steering.obey(99, {TP: Doing("running")})
+        steering.set_status(99, {TP: PartitionStatus("running")})
 
         wait_until(
             lambda: (
@@ -157,7 +159,7 @@ def test_a_replica_that_another_process_has_become_reads_no_orders_any_more(
                 ).rowcount
             )
         )
-        assert orders_table.live(database, "s").obeyed == {"a": None}
+        assert orders_table.live_replicas(database, "s").obeyed == {"a": None}
         orders = steering.orders()
         assert orders is not None
         assert not orders.paused("t")

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from shared.broker.contract import Record, TopicPartition
 from shared.errors import InvalidEvent
-from shared.runtime.dead_letters.breaker import LAST, MOST, Breaker, Tripped
-from shared.runtime.dead_letters.letter import Failed
+from shared.runtime.dead_letters.breaker import MAX_FAILURES, WINDOW_RECORDS, Breaker, Tripped
+from shared.runtime.dead_letters.letter import FailedRecord
 
 
 def goes(
@@ -23,12 +23,12 @@ def goes(
 ) -> None:
     """A batch of one partition: x for a record that fails, . for one that does not."""
     records = [Record(topic, partition, offset, 0, b"", b"", {}) for offset in range(len(went))]
-    trial = breaker.trial(records)
+    trial = breaker.begin_batch(records)
     for record, how in zip(records, went, strict=True):
         if how == "x":
-            trial.note(Failed(record, error or ValueError("no"), "handle", 3))
+            trial.record_failure(FailedRecord(record, error or ValueError("no"), "handle", 3))
     if kept:
-        breaker.keep(trial)
+        breaker.commit(trial)
 
 
 @pytest.mark.parametrize("went", ["x" * 21, "." * 1900 + "x" * 21, "x" * 21 + "." * 1900, ("x" + "." * 3) * 100])
@@ -57,19 +57,19 @@ def test_failures_of_units_that_were_not_committed_do_not() -> None:
     breaker = Breaker()
 
     for _ in range(5):
-        goes(breaker, "x" * MOST, kept=False)
+        goes(breaker, "x" * MAX_FAILURES, kept=False)
 
 
 def test_failures_of_several_partitions_do_not() -> None:
     breaker = Breaker()
 
     for partition in range(5):
-        goes(breaker, "x" * MOST, partition=partition)
+        goes(breaker, "x" * MAX_FAILURES, partition=partition)
 
 
 def test_failures_are_forgotten_after_enough_good_records() -> None:
     breaker = Breaker()
-    for went in ("x" * MOST, "." * (LAST - 1), ".", "x" * MOST):
+    for went in ("x" * MAX_FAILURES, "." * (WINDOW_RECORDS - 1), ".", "x" * MAX_FAILURES):
         goes(breaker, went)
 
     with pytest.raises(Tripped):
@@ -92,10 +92,10 @@ def test_what_was_sent_to_be_tried_again_has_no_budget() -> None:
 
 def test_a_partition_that_is_released_begins_anew() -> None:
     breaker = Breaker()
-    goes(breaker, "x" * MOST)
+    goes(breaker, "x" * MAX_FAILURES)
 
     breaker.release(TopicPartition("t", 0))
-    goes(breaker, "x" * MOST)
+    goes(breaker, "x" * MAX_FAILURES)
 
     with pytest.raises(Tripped):
         goes(breaker, "x")
@@ -107,7 +107,7 @@ def test_tolerated_failures_do_not_count_and_are_used_up_by_committed_units_only
 
     goes(breaker, "x" * 25, kept=False)
     goes(breaker, "x" * 25)
-    goes(breaker, "x" * (5 + MOST))
+    goes(breaker, "x" * (5 + MAX_FAILURES))
 
     with pytest.raises(Tripped):
         goes(breaker, "x")
@@ -123,7 +123,7 @@ def test_what_is_tolerated_of_one_partition_is_not_of_another() -> None:
 
 @given(st.lists(st.booleans(), max_size=350), st.integers(1, 350))
 def test_it_trips_where_any_window_has_too_many_however_the_batches_fall(bad: list[bool], size: int) -> None:
-    windows = [bad[start : start + LAST] for start in range(max(1, len(bad) - LAST + 1))]
+    windows = [bad[start : start + WINDOW_RECORDS] for start in range(max(1, len(bad) - WINDOW_RECORDS + 1))]
     breaker, tripped = Breaker(), False
     try:
         for start in range(0, len(bad), size):
@@ -131,4 +131,4 @@ def test_it_trips_where_any_window_has_too_many_however_the_batches_fall(bad: li
     except Tripped:
         tripped = True
 
-    assert tripped == (max(sum(window) for window in windows) > MOST)
+    assert tripped == (max(sum(window) for window in windows) > MAX_FAILURES)

@@ -9,8 +9,8 @@ import pytest
 
 from shared.broker.contract import NewRecord
 from shared.broker.postgres.broker import PostgresBroker
-from shared.ops.dead_letters import CAUSE, Place
-from shared.runtime.dead_letters.index import DeadLetterIndex, read_one
+from shared.ops.dead_letters import CAUSE, DeadLetterPlace
+from shared.runtime.dead_letters.index import DeadLetterIndex, read_letter
 from tests.shared.runtime.stage import append, broker_on
 
 
@@ -43,7 +43,7 @@ def test_it_reads_what_is_new_and_lists_the_newest_first(broker: PostgresBroker)
 
 
 def test_it_keeps_the_newest_only_and_says_from_where_on(broker: PostgresBroker) -> None:
-    index = DeadLetterIndex("cleaner", most=3)
+    index = DeadLetterIndex("cleaner", max_letters=3)
     append(broker, letters(2))
     index.refresh(broker)
     append(broker, letters(2))
@@ -51,7 +51,7 @@ def test_it_keeps_the_newest_only_and_says_from_where_on(broker: PostgresBroker)
 
     assert (offsets(index), index.spans()) == ([3, 2, 1], {0: (1, 4)})
 
-    late = DeadLetterIndex("cleaner", most=3)
+    late = DeadLetterIndex("cleaner", max_letters=3)
     late.refresh(broker)
     assert (offsets(late), late.spans()) == ([3, 2, 1], {0: (1, 4)})
 
@@ -68,13 +68,16 @@ def test_it_forgets_what_retention_took(broker: PostgresBroker, url: str) -> Non
     index.refresh(broker)
 
     assert (offsets(index), index.spans()) == ([3], {0: (3, 4)})
-    assert read_one(broker, "cleaner", Place(0, 1)) is None
+    assert read_letter(broker, "cleaner", DeadLetterPlace(0, 1)) is None
 
 
 def test_a_letter_is_read_where_it_lies(broker: PostgresBroker) -> None:
     append(broker, letters(3))
 
-    found = [read_one(broker, "cleaner", place) for place in (Place(0, 1), Place(0, 3), Place(9, 0))]
+    found = [
+        read_letter(broker, "cleaner", place)
+        for place in (DeadLetterPlace(0, 1), DeadLetterPlace(0, 3), DeadLetterPlace(9, 0))
+    ]
 
     assert [record and record.value for record in found] == [b"v1", None, None]
 

@@ -9,18 +9,20 @@ import pytest
 
 from shared.broker.contract import Headers, NewRecord, Record
 from shared.errors import InvalidEvent
-from shared.ops.dead_letters import letter_of, sent_back, stack_digest
+from shared.ops.dead_letters import letter_of, retry_record, stack_digest
 from shared.records import decode, identity_of
-from shared.runtime.dead_letters.letter import LONGEST_MESSAGE_BYTES, Failed, dead_letter
+from shared.runtime.dead_letters.letter import LONGEST_MESSAGE_BYTES, FailedRecord, dead_letter
 from shared.topics import RAW, retry_topic
 
 AT = datetime(2031, 5, 4, 3, tzinfo=UTC)
 LATER = AT + timedelta(hours=1)
 
 
-def failed(topic: str = RAW, headers: Headers | None = None, message: str = "no boats", offset: int = 17) -> Failed:
+def failed(
+    topic: str = RAW, headers: Headers | None = None, message: str = "no boats", offset: int = 17
+) -> FailedRecord:
     record = Record(topic, 2, offset, 1_000, b"key", b"value", headers or {"event_id": b"e"})
-    return Failed(record, ValueError(message), "handle", 3)
+    return FailedRecord(record, ValueError(message), "handle", 3)
 
 
 def test_it_holds_the_original_and_says_what_failed_where_and_when() -> None:
@@ -90,12 +92,12 @@ def size_of(headers: Headers) -> int:
     return sum(len(name.encode()) + len(value) for name, value in headers.items())
 
 
-def failing(record: Record) -> Failed:
+def failing(record: Record) -> FailedRecord:
     """As the runtime finds it: raised and caught, with its traceback."""
     try:
         decode(record)
     except InvalidEvent as error:
-        return Failed(record, error, "decode", 1)
+        return FailedRecord(record, error, "decode", 1)
     raise AssertionError("it decodes")
 
 
@@ -105,7 +107,7 @@ def test_ten_redrives_of_the_same_record_change_no_size() -> None:
     for offset in range(95, 106):
         letter = stored(dead_letter("cleaner", failing(record), AT + timedelta(seconds=offset)), offset)
         sizes.add(size_of(letter.headers))
-        record = stored(sent_back(letter, "cleaner"), offset)
+        record = stored(retry_record(letter, "cleaner"), offset)
 
     assert len(sizes) == 1
     assert letter_of(record).redrives == 11
@@ -115,7 +117,7 @@ def test_ten_redrives_of_the_same_record_change_no_size() -> None:
 def test_what_is_sent_back_keeps_its_bytes_key_and_headers() -> None:
     letter = stored(dead_letter("cleaner", failed(), AT), 7)
 
-    back = sent_back(letter, "cleaner")
+    back = retry_record(letter, "cleaner")
 
     assert (back.topic, back.key, back.value) == ("cleaner.retry", b"key", b"value")
     assert back.headers == {**letter.headers, "dlq.redrive-count": b"01"}

@@ -11,11 +11,11 @@ import psycopg
 
 from shared.broker.contract import NewRecord, Record, Unit
 from shared.ops.operations import Command, Operation
-from shared.ops.replays import Span
+from shared.ops.replays import OffsetSpan
 from shared.ops.tables import jobs as jobs_table
 from shared.ops.tables import operations as operations_table
 from shared.runtime.jobs.job import Job
-from shared.runtime.jobs.job_lease import Claimed
+from shared.runtime.jobs.job_lease import JobLease
 from shared.runtime.jobs.loop import JobLoop
 from shared.topics import CLEAN, RAW
 from tests.shared.runtime.stage import append, broker_on, contents, raw
@@ -34,16 +34,16 @@ class Bench:
         append(self.broker, [raw(number, str(number)) for number in range(records)])
         tps = self.broker.partitions(RAW)
         ends = self.broker.end_offsets(tps)
-        self.spans = {tp: Span(0, ends[tp]) for tp in tps}
+        self.spans = {tp: OffsetSpan(0, ends[tp]) for tp in tps}
         self.operation_id = operations_table.create(self.connection, "cleaner", KIND, {}, "test", "").id
 
-    def claim(self, worker: str = "one", lease_s: float = 10.0) -> Claimed:
+    def claim(self, worker: str = "one", lease_s: float = 10.0) -> JobLease:
         found = jobs_table.claim(self.connection, "cleaner", worker, [KIND], lease_s)
         assert found is not None
         assert found.id == self.operation_id
-        return Claimed(self.url, found.id, worker)
+        return JobLease(self.url, found.id, worker)
 
-    def loop(self, claimed: Claimed, **changes: Any) -> JobLoop:
+    def loop(self, claimed: JobLease, **changes: Any) -> JobLoop:
         standing: dict[str, Any] = {"wanted": lambda _: True, "transform": copying, "unit_records": 10}
         job = Job(id=self.operation_id, spans=self.spans, **(standing | changes))
         self._brokers.append(broker_on(self.url))
@@ -55,7 +55,7 @@ class Bench:
         return found
 
     def say(self, said: Command) -> Operation:
-        return operations_table.command(self.connection, self.row(), said)
+        return operations_table.apply_command(self.connection, self.row(), said)
 
     def copied(self) -> list[int]:
         """The numbers of the copies, in order."""

@@ -13,33 +13,33 @@ from dataclasses import replace
 from pathlib import Path
 
 from shared.broker.contract import Record
-from shared.database.connection import Link
+from shared.database.connection import ReconnectingConnection
 from shared.ops.operations import Operation
-from shared.runtime.jobs.cursor import Cursor
-from shared.runtime.jobs.job_lease import Claimed
+from shared.runtime.jobs.cursor import JobCursor
+from shared.runtime.jobs.job_lease import JobLease
 from shared.runtime.jobs.loop import JobLoop
-from shared.runtime.jobs.redrive import Redriving
+from shared.runtime.jobs.redrive import RedriveRun
 from shared.runtime.metrics import Metrics
 from tests.contract.child import broker_of, say
 
 
 def work(url_file: Path, operation_id: str, worker: str, units: int) -> None:
     conninfo = json.loads(url_file.read_text())["conninfo"]
-    broker, link = broker_of(url_file), Link(conninfo, "redriver", autocommit=True)
-    claimed = Claimed(conninfo, operation_id, worker)
+    broker, link = broker_of(url_file), ReconnectingConnection(conninfo, "redriver", autocommit=True)
+    claimed = JobLease(conninfo, operation_id, worker)
     operation = claimed.operation()
     assert isinstance(operation, Operation)
-    job = Redriving(operation, broker, link, Metrics()).job(unit_records=1)
+    job = RedriveRun(operation, broker, link, Metrics()).job(unit_records=1)
     committed: list[Record] = []
 
-    def note(cursor: Cursor, records: Sequence[Record]) -> None:
+    def note(cursor: JobCursor, records: Sequence[Record]) -> None:
         committed.extend(records)
         if len(committed) >= units:
             say("stuck")
             signal.pause()
-        job.committed(cursor, records)
+        job.on_commit(cursor, records)
 
-    JobLoop(broker, claimed, replace(job, committed=note)).run()
+    JobLoop(broker, claimed, replace(job, on_commit=note)).run()
 
 
 if __name__ == "__main__":

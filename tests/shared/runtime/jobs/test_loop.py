@@ -12,10 +12,10 @@ import pytest
 from shared.broker.contract import Record, TopicPartition, Unit
 from shared.broker.postgres import retention
 from shared.errors import ConfigError, TransientError
-from shared.ops.replays import Span
+from shared.ops.replays import OffsetSpan
 from shared.ops.tables import jobs as jobs_table
-from shared.runtime.jobs.cursor import Cursor, cursor_of
-from shared.runtime.jobs.pace import MOST_WAITING
+from shared.runtime.jobs.cursor import JobCursor, cursor_of
+from shared.runtime.jobs.pace import MAX_BACKLOG
 from shared.topics import CLEAN, JOB_CURSORS, RAW
 from tests.shared.runtime.jobs.jobs import Bench, after, copying, number_of, working
 from tests.shared.runtime.stage import append, raw
@@ -196,7 +196,7 @@ def test_a_job_that_retention_has_cut_into_fails_and_names_what_there_is(bench: 
 def test_the_hook_hears_of_each_unit_and_of_the_cursor_a_worker_starts_from(bench: Bench) -> None:
     heard: list[tuple[int, int]] = []
 
-    def committed(cursor: Cursor, records: Sequence[Record]) -> None:
+    def committed(cursor: JobCursor, records: Sequence[Record]) -> None:
         heard.append((cursor.counts.get("outputs", 0), len(records)))
 
     with pytest.raises(Killed):
@@ -215,7 +215,7 @@ def test_the_cursor_is_in_the_unit_of_what_it_counts(bench: Bench) -> None:
     cursor = cursor_of(bench.broker.cursors(JOB_CURSORS)[bench.operation_id], bench.spans)
 
     assert cursor.counts == {"read": 20, "selected": 20, "outputs": 20}
-    assert sum(cursor.next.values()) == 20
+    assert sum(cursor.next_offsets.values()) == 20
 
 
 def test_a_rate_is_kept(bench: Bench) -> None:
@@ -230,7 +230,7 @@ def test_a_rate_is_kept(bench: Bench) -> None:
 
 
 def test_nothing_is_added_to_a_long_queue_until_it_is_seen_to_stand_still(bench: Bench) -> None:
-    copies = [raw(number, f"c{number}") for number in range(MOST_WAITING + 2)]
+    copies = [raw(number, f"c{number}") for number in range(MAX_BACKLOG + 2)]
     append(bench.broker, [each._replace(topic=CLEAN) for each in copies])
     downstream = frozenset({("loader", CLEAN)})
 
@@ -244,9 +244,9 @@ def test_nothing_is_added_to_a_long_queue_until_it_is_seen_to_stand_still(bench:
 
 def test_a_cursor_survives_its_encoding() -> None:
     tp = TopicPartition(RAW, 1)
-    cursor = Cursor({tp: 7}, {"read": 7})
+    cursor = JobCursor({tp: 7}, {"read": 7})
 
-    assert cursor_of(cursor.encoded(), {tp: Span(0, 9)}) == cursor
+    assert cursor_of(cursor.encode(), {tp: OffsetSpan(0, 9)}) == cursor
 
 
 def test_a_slow_job_ticks_while_its_transform_works(bench: Bench) -> None:

@@ -6,32 +6,41 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.runtime.jobs.pace import MOST_WAITING, QUIET_FACTOR, QUIET_S, STILL_S, Depth, Pressure, Quiet, Rate
+from shared.runtime.jobs.pace import (
+    MAX_BACKLOG,
+    QUIET_FACTOR,
+    QUIET_S,
+    STALLED_S,
+    Backpressure,
+    Depth,
+    IdleDetector,
+    RecordRateLimit,
+)
 
 LOADER, NOTIFIER = ("loader", "clean-events"), ("notifier", "loaded-events")
-FULL = MOST_WAITING + 1
+FULL = MAX_BACKLOG + 1
 
 
 def test_without_a_limit_nothing_waits() -> None:
-    rate = Rate(None)
-    rate.took(10_000, 0.0)
+    rate = RecordRateLimit(None)
+    rate.record(10_000, 0.0)
 
     assert rate.wait_s(0.0) == 0.0
-    assert rate.unit(200) == 200
+    assert rate.max_unit(200) == 200
 
 
 def test_units_are_no_larger_than_what_the_rate_allows_in_half_a_second() -> None:
-    assert [Rate(per_s).unit(200) for per_s in (0.1, 1, 100, 1e6)] == [1, 1, 50, 200]
+    assert [RecordRateLimit(per_s).max_unit(200) for per_s in (0.1, 1, 100, 1e6)] == [1, 1, 50, 200]
 
 
 @given(st.floats(0.5, 5000), st.lists(st.floats(0, 3), min_size=1, max_size=50))
 def test_no_more_than_the_rate_goes_however_the_caller_dawdles(per_s: float, pauses: list[float]) -> None:
     """Time that was not used is not made up for: after any moment no more than one unit beyond the rate goes."""
-    rate, now, went = Rate(per_s), 0.0, list[tuple[float, int]]()
+    rate, now, went = RecordRateLimit(per_s), 0.0, list[tuple[float, int]]()
     for pause in pauses:
         now += rate.wait_s(now) + pause
-        records = rate.unit(200)
-        rate.took(records, now)
+        records = rate.max_unit(200)
+        rate.record(records, now)
         went.append((now, records))
 
     for first in range(len(went)):
@@ -40,48 +49,48 @@ def test_no_more_than_the_rate_goes_however_the_caller_dawdles(per_s: float, pau
 
 
 def test_room_is_what_everybody_downstream_has() -> None:
-    pressure = Pressure()
+    pressure = Backpressure()
 
-    assert pressure.holds_back({LOADER: Depth(0, MOST_WAITING), NOTIFIER: Depth(0, 0)}, 0.0) is None
-    assert pressure.holds_back({LOADER: Depth(0, MOST_WAITING), NOTIFIER: Depth(0, FULL)}, 0.1) == NOTIFIER
+    assert pressure.blocking_subscription({LOADER: Depth(0, MAX_BACKLOG), NOTIFIER: Depth(0, 0)}, 0.0) is None
+    assert pressure.blocking_subscription({LOADER: Depth(0, MAX_BACKLOG), NOTIFIER: Depth(0, FULL)}, 0.1) == NOTIFIER
 
 
 def test_who_stands_still_is_waited_for_in_vain_for_so_long_only() -> None:
-    pressure = Pressure()
+    pressure = Backpressure()
 
-    assert pressure.holds_back({LOADER: Depth(0, FULL)}, 100.0) == LOADER
-    assert pressure.holds_back({LOADER: Depth(0, FULL)}, 100.0 + STILL_S - 0.1) == LOADER
-    assert pressure.holds_back({LOADER: Depth(0, FULL)}, 100.0 + STILL_S) is None
-    assert pressure.holds_back({LOADER: Depth(0, 10 * FULL)}, 200.0) is None
+    assert pressure.blocking_subscription({LOADER: Depth(0, FULL)}, 100.0) == LOADER
+    assert pressure.blocking_subscription({LOADER: Depth(0, FULL)}, 100.0 + STALLED_S - 0.1) == LOADER
+    assert pressure.blocking_subscription({LOADER: Depth(0, FULL)}, 100.0 + STALLED_S) is None
+    assert pressure.blocking_subscription({LOADER: Depth(0, 10 * FULL)}, 200.0) is None
 
 
 def test_who_moves_again_is_waited_for_again() -> None:
-    pressure = Pressure()
-    for now_s in (0.0, STILL_S):
-        pressure.holds_back({LOADER: Depth(0, FULL)}, now_s)
+    pressure = Backpressure()
+    for now_s in (0.0, STALLED_S):
+        pressure.blocking_subscription({LOADER: Depth(0, FULL)}, now_s)
 
-    assert pressure.holds_back({LOADER: Depth(5, 2 * FULL)}, STILL_S + 1) == LOADER
+    assert pressure.blocking_subscription({LOADER: Depth(5, 2 * FULL)}, STALLED_S + 1) == LOADER
 
 
 def test_who_was_idle_for_long_is_not_taken_for_one_that_stands_still() -> None:
-    pressure = Pressure()
+    pressure = Backpressure()
     for now_s in range(60):
-        pressure.holds_back({LOADER: Depth(0, 0)}, float(now_s))
+        pressure.blocking_subscription({LOADER: Depth(0, 0)}, float(now_s))
 
-    assert pressure.holds_back({LOADER: Depth(0, FULL)}, 60.0) == LOADER
+    assert pressure.blocking_subscription({LOADER: Depth(0, FULL)}, 60.0) == LOADER
 
 
 @pytest.mark.parametrize("speed", [1, 50, 199])
 def test_who_moves_however_slowly_is_always_waited_for(speed: int) -> None:
-    pressure = Pressure()
+    pressure = Backpressure()
 
     for second in range(60):
         position = second * speed
-        assert pressure.holds_back({LOADER: Depth(position, position + FULL)}, float(second)) == LOADER
+        assert pressure.blocking_subscription({LOADER: Depth(position, position + FULL)}, float(second)) == LOADER
 
 
 def test_more_goes_at_once_where_nothing_live_comes() -> None:
-    quiet = Quiet()
+    quiet = IdleDetector()
 
     assert quiet.factor(10, 100.0) == 1
     assert quiet.factor(10, 100.0 + QUIET_S - 0.1) == 1
@@ -91,4 +100,4 @@ def test_more_goes_at_once_where_nothing_live_comes() -> None:
 
 
 def test_room_may_be_larger() -> None:
-    assert Pressure().holds_back({LOADER: Depth(0, FULL)}, 0.0, MOST_WAITING * QUIET_FACTOR) is None
+    assert Backpressure().blocking_subscription({LOADER: Depth(0, FULL)}, 0.0, MAX_BACKLOG * QUIET_FACTOR) is None

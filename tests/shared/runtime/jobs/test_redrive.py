@@ -12,17 +12,17 @@ import pytest
 from shared.broker.contract import NewRecord, Record
 from shared.broker.postgres.broker import PostgresBroker
 from shared.errors import InvalidEvent
-from shared.ops.dead_letter_choice import Filter
+from shared.ops.dead_letter_choice import DeadLetterFilter
 from shared.ops.dead_letters import letter_of
 from shared.ops.operations import Operation
 from shared.ops.tables import dead_letters as dead_letters_table
 from shared.ops.tables import jobs as jobs_table
 from shared.ops.tables import operations as operations_table
-from shared.records import Received
-from shared.runtime.dead_letters.breaker import MOST
+from shared.records import DecodedRecord
+from shared.runtime.dead_letters.breaker import MAX_FAILURES
 from shared.runtime.dead_letters.index import DeadLetterIndex
-from shared.runtime.dead_letters.settlement import choose, selection_of
-from shared.runtime.jobs.redrive import redriving
+from shared.runtime.dead_letters.settlement import pin_selection, selection_of
+from shared.runtime.jobs.redrive import redrive_starter
 from shared.runtime.loops.consumer import ConsumerLoop
 from shared.runtime.loops.handler import InUnit
 from shared.runtime.metrics import Metrics
@@ -64,7 +64,7 @@ class Cleaner:
             handler=InUnit(self._handle),
         )
 
-    def _handle(self, batch: Sequence[Received]) -> list[NewRecord]:
+    def _handle(self, batch: Sequence[DecodedRecord]) -> list[NewRecord]:
         for received in batch:
             if number_of(received) in self.bad:
                 raise InvalidEvent(f"expected another number than {number_of(received)}")
@@ -78,12 +78,12 @@ def redrive(url: str, broker: PostgresBroker, rows: Rows, metrics: Metrics, *, f
     """All that are open, from the choice to the end of the job, as a replica does it."""
     index = DeadLetterIndex("cleaner")
     index.refresh(broker)
-    choice = choose(rows, "cleaner", index, selection_of(index, None, Filter(), force=force))
-    choice.require_some()
+    choice = pin_selection(rows, "cleaner", index, selection_of(index, None, DeadLetterFilter(), force=force))
+    choice.require_selected()
     operations_table.create(rows, "cleaner", "redrive", choice.selection.as_json(), "somebody", "r")
     operation = jobs_table.claim(rows, "cleaner", "w", ["redrive"])
     assert operation is not None
-    worker = redriving(url, lambda: broker_on(url), metrics)(operation, "w", 0)
+    worker = redrive_starter(url, lambda: broker_on(url), metrics)(operation, "w", 0)
     wait_until(lambda: worker.status() is not None)
     done = operations_table.get(rows, operation.id)
     assert done is not None
@@ -132,7 +132,7 @@ def test_what_was_mended_is_handled_and_stays_redriven_and_what_was_not_is_a_let
 
 
 def test_what_fails_again_trips_nothing_however_much_it_is(url: str, broker: PostgresBroker, rows: Rows) -> None:
-    count = 2 * MOST
+    count = 2 * MAX_FAILURES
     cleaner = Cleaner(url, set(range(count)))
     append(broker, [raw(number, "abcdefgh"[number % 8]) for number in range(count)])
     with running(cleaner.loop):
@@ -150,15 +150,15 @@ def test_a_redrive_cancelled_half_way_has_sent_and_settled_the_same_and_the_next
     append(broker, [NewRecord(DEAD, b"k", str(number).encode(), {}) for number in range(600)])
     index = DeadLetterIndex("cleaner")
     index.refresh(broker)
-    choice = choose(rows, "cleaner", index, selection_of(index, None, Filter(), force=False))
+    choice = pin_selection(rows, "cleaner", index, selection_of(index, None, DeadLetterFilter(), force=False))
     created = operations_table.create(rows, "cleaner", "redrive", choice.selection.as_json(), "somebody", "r")
     operation = jobs_table.claim(rows, "cleaner", "w", ["redrive"])
     assert operation is not None
 
-    worker = redriving(url, lambda: broker_on(url), Metrics())(operation, "w", 0)
+    worker = redrive_starter(url, lambda: broker_on(url), Metrics())(operation, "w", 0)
     # It does not get far: nobody reads the retry topic, and a redrive keeps its queue short.
     wait_until(lambda: dead_letters_table.states(rows, "cleaner"))
-    operations_table.command(rows, operation, "cancel")
+    operations_table.apply_command(rows, operation, "cancel")
     wait_until(lambda: worker.status() is not None)
 
     cancelled = operations_table.get(rows, created.id)

@@ -18,20 +18,20 @@ from shared.broker.contract import NewRecord, Record
 from shared.broker.postgres.broker import PostgresBroker
 from shared.events import RawEvent, event_id_of
 from shared.ops.operations import Operation
-from shared.ops.replay_planning import plan
+from shared.ops.replay_planning import plan_replay
 from shared.ops.replays import request_of
 from shared.ops.tables import jobs as jobs_table
 from shared.ops.tables import operations as operations_table
 from shared.ops.tables import replays as replays_table
-from shared.records import Received, encode
-from shared.runtime.dead_letters.breaker import MOST
-from shared.runtime.jobs.job_lease import Claimed
+from shared.records import DecodedRecord, encode
+from shared.runtime.dead_letters.breaker import MAX_FAILURES
+from shared.runtime.jobs.job_lease import JobLease
 from shared.runtime.jobs.loop import JobLoop
 from shared.runtime.jobs.replay import replay_job
 from shared.runtime.loops.consumer import ConsumerLoop
 from shared.runtime.loops.handler import Handle, Handler, InTransaction, InUnit
 from shared.runtime.metrics import Metrics
-from shared.topics import CLEAN, LOADED, RAW, dead_letter_topic, specs
+from shared.topics import CLEAN, LOADED, RAW, dead_letter_topic, topic_specs
 from tests.services.cleaner.made import DAY, card, payouts_123, raw, result
 from tests.services.loader.facts import StillClock
 from tests.services.loader.views import ask, tables
@@ -56,7 +56,7 @@ def changed(how: Callable[[dict[str, Any]], dict[str, Any]]) -> Handle:
     """A cleaner whose rules read a page as if it were another one."""
     cleaner = Cleaner(lambda _reason: None)
 
-    def handle(batch: Sequence[Received]) -> Sequence[NewRecord]:
+    def handle(batch: Sequence[DecodedRecord]) -> Sequence[NewRecord]:
         return cleaner.handle([each._replace(message=_other(each.message, how)) for each in batch])
 
     return handle
@@ -81,7 +81,7 @@ class Pipe:
         self._stack = ExitStack()
         self.broker = PostgresBroker(url)
         self._stack.callback(self.broker.close)
-        self.broker.ensure_topics(specs(2))
+        self.broker.ensure_topics(topic_specs(2))
         cleaner, loader = Cleaner(lambda _reason: None), Loader(StillClock(NOW), Metrics())
         notifier = Notifier(["console"], StillClock(NOW), Rules())
         self._steps = [
@@ -111,12 +111,12 @@ class Pipe:
 
     def replay(self, handle: Handle, **asked: Any) -> Operation:
         """To its end, and all that comes of it."""
-        planned = plan(self.broker, request_of({"topic": RAW, **asked}), [RAW])
+        planned = plan_replay(self.broker, request_of({"topic": RAW, **asked}), [RAW])
         with self.connection.transaction():
             operation = replays_table.start(self.connection, "cleaner", planned, "test", "")
         assert jobs_table.claim(self.connection, "cleaner", "one", ["replay"]) is not None
         job = replay_job(operation, InUnit(handle), 2000)
-        JobLoop(self.broker, Claimed(self.url, operation.id, "one"), job).run()
+        JobLoop(self.broker, JobLease(self.url, operation.id, "one"), job).run()
         self.drain()
         found = operations_table.get(self.connection, operation.id)
         assert found is not None
@@ -211,11 +211,11 @@ def test_what_fails_becomes_a_dead_letter_of_the_service_under_the_replays_revis
 
 
 def test_a_replay_ends_before_it_fills_the_dead_letters(pipe: Pipe) -> None:
-    append(pipe.broker, [raw_record("results", result(race_number=1), 1)] * (MOST + 5))
+    append(pipe.broker, [raw_record("results", result(race_number=1), 1)] * (MAX_FAILURES + 5))
     pipe.drain()
 
     operation = pipe.replay(changed(lambda body: body | {"race_number": 99}), kinds=["results"])
 
     assert operation.state == "failed"
     assert "too many failed" in str(operation.error)
-    assert len(letters(pipe)) <= MOST
+    assert len(letters(pipe)) <= MAX_FAILURES

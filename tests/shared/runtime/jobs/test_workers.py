@@ -17,7 +17,7 @@ from shared.ops.tables import operations as operations_table
 from shared.runtime.exit_codes import MISCONFIGURED
 from shared.runtime.jobs.process import JobProcess
 from shared.runtime.jobs.thread import JobThread
-from shared.runtime.jobs.workers import MOST, MOST_DEATHS, Jobs, Worker
+from shared.runtime.jobs.workers import MAX_CRASHES, MAX_JOBS_PER_KIND, JobSupervisor, Worker
 from tests.waiting import DEADLINE_S, wait_until
 
 Database = psycopg.Connection[Any]
@@ -56,7 +56,7 @@ class GivenWorker(JobThread):
     def status(self) -> int | None:
         return None if super().status() is None else self._code
 
-    def last_words(self) -> str:
+    def last_error(self) -> str:
         return "no paper left"
 
 
@@ -73,7 +73,7 @@ def row(database: Database, operation_id: str) -> Operation:
 @contextmanager
 def replica(url: str, crew: Crew, name: str = "host-0") -> Iterator[threading.Event]:
     stop = threading.Event()
-    jobs = Jobs("cleaner", name, url, {KIND: crew.start}, first_pause_s=0.01)
+    jobs = JobSupervisor("cleaner", name, url, {KIND: crew.start}, first_restart_delay_s=0.01)
     thread = threading.Thread(target=jobs.run, args=(stop,))
     thread.start()
     try:
@@ -100,7 +100,7 @@ def ending(database: Database) -> Callable[[Operation, str, threading.Event], in
     def behave(operation: Operation, worker: str, stop: threading.Event) -> int:
         stop.wait()
         with lock:
-            jobs_table.end(database, operation.id, worker, "succeeded")
+            jobs_table.finish(database, operation.id, worker, "succeeded")
         return 0
 
     return behave
@@ -109,15 +109,15 @@ def ending(database: Database) -> Callable[[Operation, str, threading.Event], in
 def test_jobs_are_taken_in_the_order_they_were_asked_for_and_two_at_once(
     database_url: str, database: Database, ending: Any
 ) -> None:
-    ids, crew = made(database, MOST + 2), Crew(ending)
+    ids, crew = made(database, MAX_JOBS_PER_KIND + 2), Crew(ending)
     with replica(database_url, crew):
-        wait_until(lambda: len(crew.started) == MOST)
+        wait_until(lambda: len(crew.started) == MAX_JOBS_PER_KIND)
         crew.stops[crew.started[0][1]].set()
-        wait_until(lambda: len(crew.started) == MOST + 1)
+        wait_until(lambda: len(crew.started) == MAX_JOBS_PER_KIND + 1)
 
-    assert crew.ids == ids[: MOST + 1]
+    assert crew.ids == ids[: MAX_JOBS_PER_KIND + 1]
     assert crew.started[-1][2] == crew.started[0][2]  # the place that came free
-    assert len({place for _, _, place in crew.started[:MOST]}) == MOST
+    assert len({place for _, _, place in crew.started[:MAX_JOBS_PER_KIND]}) == MAX_JOBS_PER_KIND
 
 
 def test_a_lease_is_renewed_for_as_long_as_its_worker_lives(database_url: str, database: Database, ending: Any) -> None:
@@ -135,7 +135,7 @@ def test_a_worker_that_dies_gets_a_successor_under_the_same_claim(database_url: 
     def behave(operation: Operation, worker: str, _stop: threading.Event) -> int:
         if len(crew.started) < 3:
             return -9
-        jobs_table.end(database, operation.id, worker, "succeeded")
+        jobs_table.finish(database, operation.id, worker, "succeeded")
         return 0
 
     (operation_id,), crew = made(database), Crew(behave)
@@ -151,7 +151,7 @@ def test_a_job_whose_workers_only_die_fails_with_their_last_words(database_url: 
     with replica(database_url, crew):
         wait_until(lambda: row(database, operation_id).state == "failed")
 
-    assert len(crew.started) == MOST_DEATHS
+    assert len(crew.started) == MAX_CRASHES
     assert "no paper left" in str(row(database, operation_id).error)
 
 
@@ -160,10 +160,10 @@ def test_deaths_between_which_it_got_on_do_not_add_up(database_url: str, databas
 
     def behave(operation: Operation, worker: str, _stop: threading.Event) -> int:
         with lock:
-            if len(crew.started) > MOST_DEATHS + 1:
-                jobs_table.end(database, operation.id, worker, "succeeded")
+            if len(crew.started) > MAX_CRASHES + 1:
+                jobs_table.finish(database, operation.id, worker, "succeeded")
                 return 0
-            jobs_table.tell(database, operation.id, worker, {"read": len(crew.started)}, 0.5)
+            jobs_table.report_progress(database, operation.id, worker, {"read": len(crew.started)}, 0.5)
         return 1
 
     (operation_id,), crew = made(database), Crew(behave)
@@ -210,7 +210,7 @@ def test_the_last_line_of_a_process_are_its_last_words(capfd: pytest.CaptureFixt
     process = JobProcess([sys.executable, "-c", program], {})
     process.wait(DEADLINE_S)
 
-    assert (process.status(), process.last_words()) == (7, "no paper left")
+    assert (process.status(), process.last_error()) == (7, "no paper left")
     assert capfd.readouterr().err == "one\nno paper left\n"
 
 

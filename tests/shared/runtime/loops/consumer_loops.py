@@ -9,7 +9,7 @@ from shared.broker.contract import NewRecord
 from shared.broker.postgres.broker import PostgresBroker
 from shared.database.connection import DbConnection
 from shared.errors import InvalidEvent
-from shared.records import Received
+from shared.records import DecodedRecord
 from shared.runtime.loops.consumer import ConsumerLoop
 from shared.runtime.metrics import Metrics
 from shared.topics import RAW
@@ -24,16 +24,16 @@ def loop_of(broker: PostgresBroker, **parts: Any) -> ConsumerLoop:
     return ConsumerLoop(broker, **given)
 
 
-def copy(batch: Sequence[Received]) -> list[NewRecord]:
+def copy(batch: Sequence[DecodedRecord]) -> list[NewRecord]:
     return [out(received) for received in batch]
 
 
 def refusing(
     *bad: int, error: type[Exception] = InvalidEvent, key: str = ""
-) -> Callable[[Sequence[Received]], list[NewRecord]]:
+) -> Callable[[Sequence[DecodedRecord]], list[NewRecord]]:
     """Handles a batch as a whole; fails when a bad one (of that key) is in it, as a handler does that looks at all."""
 
-    def handle(batch: Sequence[Received]) -> list[NewRecord]:
+    def handle(batch: Sequence[DecodedRecord]) -> list[NewRecord]:
         for received in batch:
             if number_of(received) in bad and received.message.event_key.endswith(key):
                 raise error(f"expected another number than {number_of(received)}\ud800")
@@ -42,7 +42,7 @@ def refusing(
     return handle
 
 
-def insert(batch: Sequence[Received], connection: DbConnection) -> list[NewRecord]:
+def insert(batch: Sequence[DecodedRecord], connection: DbConnection) -> list[NewRecord]:
     for received in batch:
         connection.execute("INSERT INTO rows VALUES (%s, 'n')", (number_of(received),))
     return copy(batch)

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from shared.broker.contract import NewRecord, Record
 from shared.errors import Aborted, BrokerError, ConfigError, HeadraceError, InvalidEvent, TransientError
-from shared.records import Received
-from shared.runtime.dead_letters.letter import Failed
-from shared.runtime.loops.batch import TRIES, work
+from shared.records import DecodedRecord
+from shared.runtime.dead_letters.letter import FailedRecord
+from shared.runtime.loops.batch import MAX_TRIES, process_batch
 from tests.shared.runtime.stage import number_of, out, raw
 
 
@@ -22,55 +22,55 @@ def records(count: int) -> list[Record]:
 
 @given(count=st.integers(0, 40), bad=st.frozensets(st.integers(0, 39)))
 def test_all_but_the_bad_come_out_in_order(count: int, bad: frozenset[int]) -> None:
-    def attempt(batch: Sequence[Received]) -> list[NewRecord]:
+    def attempt(batch: Sequence[DecodedRecord]) -> list[NewRecord]:
         if any(number_of(received) in bad for received in batch):
             raise InvalidEvent("one of these")
         return [out(received) for received in batch]
 
-    worked = work(records(count), attempt)
+    worked = process_batch(records(count), attempt)
 
     assert [int(output.value) for output in worked.outputs] == [n for n in range(count) if n not in bad]
-    assert [each.record.offset for each in worked.failed] == [n for n in range(count) if n in bad]
+    assert [each.record.offset for each in worked.failures] == [n for n in range(count) if n in bad]
 
 
 def test_one_bad_record_among_many_takes_few_tries() -> None:
     tries = 0
 
-    def attempt(batch: Sequence[Received]) -> list[NewRecord]:
+    def attempt(batch: Sequence[DecodedRecord]) -> list[NewRecord]:
         nonlocal tries
         tries += 1
         if any(number_of(received) == 700 for received in batch):
             raise ValueError("a bug that one record brings out")
         return []
 
-    assert len(work(records(1024), attempt).failed) == 1
-    assert tries <= 1 + 2 * 10 + (TRIES - 1)
+    assert len(process_batch(records(1024), attempt).failures) == 1
+    assert tries <= 1 + 2 * 10 + (MAX_TRIES - 1)
 
 
 @pytest.mark.parametrize(("fails", "failed", "tries"), [(1, 0, 2), (2, 0, 3), (3, 1, 3), (9, 1, 3)])
 def test_a_record_alone_is_tried_up_to_three_times(fails: int, failed: int, tries: int) -> None:
     tried = 0
 
-    def attempt(batch: Sequence[Received]) -> list[NewRecord]:
+    def attempt(batch: Sequence[DecodedRecord]) -> list[NewRecord]:
         nonlocal tried
         tried += 1
         if tried <= fails:
             raise ValueError("now and then")
         return [out(received) for received in batch]
 
-    worked = work(records(1), attempt)
+    worked = process_batch(records(1), attempt)
 
-    assert (tried, len(worked.failed), len(worked.outputs)) == (tries, failed, 1 - failed)
-    assert [each.attempts for each in worked.failed] == [3] * failed
+    assert (tried, len(worked.failures), len(worked.outputs)) == (tries, failed, 1 - failed)
+    assert [each.attempts for each in worked.failures] == [3] * failed
 
 
 def test_a_wrong_record_is_wrong_at_once() -> None:
     errors = [ValueError("first"), InvalidEvent("then"), AssertionError("called again")]
 
-    def attempt(batch: Sequence[Received]) -> list[NewRecord]:
+    def attempt(batch: Sequence[DecodedRecord]) -> list[NewRecord]:
         raise errors.pop(0)
 
-    (failed,) = work(records(1), attempt).failed
+    (failed,) = process_batch(records(1), attempt).failures
 
     assert (str(failed.error), failed.stage, failed.attempts) == ("then", "handle", 2)
 
@@ -78,48 +78,48 @@ def test_a_wrong_record_is_wrong_at_once() -> None:
 def test_who_is_told_of_failures_can_end_the_work() -> None:
     tries = 0
 
-    def attempt(batch: Sequence[Received]) -> list[NewRecord]:
+    def attempt(batch: Sequence[DecodedRecord]) -> list[NewRecord]:
         nonlocal tries
         tries += 1
         raise ValueError("all of them")
 
-    def enough(failed: Failed) -> None:
+    def enough(failed: FailedRecord) -> None:
         if failed.record.offset == 3:
             raise HeadraceError("enough")
 
     with pytest.raises(HeadraceError, match="enough"):
-        work(records(1024), attempt, enough)
+        process_batch(records(1024), attempt, enough)
 
     assert tries < 50
 
 
 @pytest.mark.parametrize("error", [TransientError("away"), BrokerError("damaged"), Aborted("no"), ConfigError("key")])
 def test_what_is_not_the_records_fault_goes_through(error: Exception) -> None:
-    def attempt(batch: Sequence[Received]) -> list[NewRecord]:
+    def attempt(batch: Sequence[DecodedRecord]) -> list[NewRecord]:
         raise error
 
     with pytest.raises(type(error)):
-        work(records(2), attempt)
+        process_batch(records(2), attempt)
 
 
 def test_a_record_that_does_not_decode_is_not_handled() -> None:
     first, second = records(2)
     seen: list[int] = []
 
-    def attempt(batch: Sequence[Received]) -> list[NewRecord]:
+    def attempt(batch: Sequence[DecodedRecord]) -> list[NewRecord]:
         seen.extend(received.record.offset for received in batch)
         return []
 
-    worked = work([first._replace(headers={}), second], attempt)
+    worked = process_batch([first._replace(headers={}), second], attempt)
 
     assert seen == [1]
-    assert [(each.record.offset, type(each.error), each.stage, each.attempts) for each in worked.failed] == [
+    assert [(each.record.offset, type(each.error), each.stage, each.attempts) for each in worked.failures] == [
         (0, InvalidEvent, "decode", 1)
     ]
 
 
 def test_nothing_to_do_is_done() -> None:
-    def attempt(batch: Sequence[Received]) -> list[NewRecord]:
+    def attempt(batch: Sequence[DecodedRecord]) -> list[NewRecord]:
         raise AssertionError("called with nothing")
 
-    assert work([], attempt).outputs == []
+    assert process_batch([], attempt).outputs == []

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from shared.broker.contract import NewRecord
 from shared.broker.postgres.broker import PostgresBroker
-from shared.records import Received
+from shared.records import DecodedRecord
 from shared.runtime.loops.handler import InUnit
 from shared.runtime.metrics import Metrics
 from shared.runtime.view import LoopView
@@ -44,7 +44,7 @@ def test_a_partition_that_is_held_back_stays_so_while_members_come_and_go(broker
     append(broker, [raw(number, KEYS[0]) for number in range(50)])
     tries: list[int] = []
 
-    def handle(batch: Sequence[Received]) -> list[NewRecord]:
+    def handle(batch: Sequence[DecodedRecord]) -> list[NewRecord]:
         tries.append(len(batch))
         raise RuntimeError("a bug")
 

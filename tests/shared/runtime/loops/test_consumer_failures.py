@@ -14,7 +14,7 @@ from shared.broker.contract import NewRecord
 from shared.broker.postgres.broker import PostgresBroker
 from shared.database.connection import DbConnection
 from shared.errors import ConfigError, InvalidEvent, TransientError
-from shared.records import Received
+from shared.records import DecodedRecord
 from shared.runtime.loops.backoff import LOOP_BACKOFF
 from shared.runtime.loops.handler import InTransaction, InUnit
 from shared.runtime.metrics import Metrics
@@ -75,7 +75,7 @@ def test_a_record_that_does_not_decode_is_a_dead_letter(broker: PostgresBroker) 
 def test_a_failing_record_of_the_own_dead_letters_makes_no_further_one(broker: PostgresBroker) -> None:
     append(broker, [NewRecord("cleaner.dlq", b"k", b"v", {}), NewRecord("loader.dlq", b"k", b"v", {})])
 
-    def refuse(batch: Sequence[Received]) -> list[NewRecord]:
+    def refuse(batch: Sequence[DecodedRecord]) -> list[NewRecord]:
         raise InvalidEvent("not that either")
 
     with running(loop_of(broker, handler=InUnit(refuse), reads=["cleaner.dlq", "loader.dlq"])):
@@ -89,7 +89,7 @@ def test_a_value_beyond_the_databases_limits_is_a_dead_letter_and_no_outage(
 ) -> None:
     append(broker, [raw(number) for number in range(2)])
 
-    def handle(batch: Sequence[Received], connection: DbConnection) -> list[NewRecord]:
+    def handle(batch: Sequence[DecodedRecord], connection: DbConnection) -> list[NewRecord]:
         for received in batch:  # random text, which the index cannot compress below its 2,704 bytes
             connection.execute(
                 "INSERT INTO rows SELECT %s, string_agg(md5(random()::text), '') FROM generate_series(1, %s)",
@@ -109,7 +109,7 @@ def test_a_record_that_fails_by_chance_is_tried_again_in_place(broker: PostgresB
     append(broker, [raw(number) for number in range(4)])
     failures = [1, 1, 1]
 
-    def handle(batch: Sequence[Received]) -> list[NewRecord]:
+    def handle(batch: Sequence[DecodedRecord]) -> list[NewRecord]:
         if failures and any(number_of(received) == 2 for received in batch):
             failures.pop()
             raise RuntimeError("by chance")
@@ -146,7 +146,7 @@ def test_transient_trouble_advances_nothing_and_then_all_goes_on(broker: Postgre
     away.set()
     tries: list[float] = []
 
-    def handle(batch: Sequence[Received]) -> list[NewRecord]:
+    def handle(batch: Sequence[DecodedRecord]) -> list[NewRecord]:
         tries.append(time.monotonic())
         if away.is_set():
             raise TransientError("the source is away")

@@ -9,7 +9,7 @@ from shared.backoff import Backoff
 from shared.broker.contract import Broker, NewRecord, TopicPartition
 from shared.broker.postgres.broker import PostgresBroker
 from shared.errors import TransientError
-from shared.records import Received
+from shared.records import DecodedRecord
 from shared.runtime.loops.consumer import ConsumerLoop
 from shared.runtime.loops.handler import InUnit
 from shared.runtime.metrics import Metrics
@@ -26,7 +26,7 @@ def test_a_member_that_waits_for_trouble_to_pass_takes_part_in_its_group(broker:
     append(broker, [raw(0, KEYS[1])])
     tries: list[int] = []
 
-    def handle(batch: Sequence[Received]) -> list[NewRecord]:
+    def handle(batch: Sequence[DecodedRecord]) -> list[NewRecord]:
         tries.append(1)
         raise TransientError("away")
 
@@ -68,7 +68,7 @@ def test_what_was_paused_while_trouble_passed_is_resumed_also_when_it_is_away_ju
     append(broker, [raw(number, key) for number, key in enumerate(KEYS)])
     tries: list[int] = []
 
-    def handle(batch: Sequence[Received]) -> list[NewRecord]:
+    def handle(batch: Sequence[DecodedRecord]) -> list[NewRecord]:
         tries.append(1)
         if len(tries) == 1:
             raise TransientError("away")
@@ -87,7 +87,7 @@ def test_what_was_paused_while_trouble_passed_is_resumed_also_when_it_is_away_ju
 
 
 def test_stop_returns_promptly_when_idle_and_when_waiting_for_trouble_to_pass(broker: PostgresBroker) -> None:
-    def away(batch: Sequence[Received]) -> list[NewRecord]:
+    def away(batch: Sequence[DecodedRecord]) -> list[NewRecord]:
         raise TransientError("away")
 
     idle, waiting = loop_of(broker, handler=InUnit(copy)), loop_of(broker, handler=InUnit(away), service="loader")

@@ -12,9 +12,9 @@ import psycopg
 from shared.broker.contract import NewRecord
 from shared.broker.postgres.broker import PostgresBroker
 from shared.errors import TransientError
-from shared.ops.orders import Desired, Order, Orders
-from shared.records import Received
-from shared.runtime.control.mailbox import ORDERS_FRESH_S, Steering
+from shared.ops.orders import DesiredState, Order, Orders
+from shared.records import DecodedRecord
+from shared.runtime.control.mailbox import ORDERS_FRESH_S, ControlMailbox
 from shared.runtime.loops.handler import InUnit
 from shared.runtime.metrics import Metrics
 from shared.runtime.view import LoopView
@@ -24,14 +24,14 @@ from tests.shared.runtime.stage import advanced, append, contents, numbers, raw,
 from tests.waiting import DEADLINE_S, wait_until
 
 
-def give(steering: Steering, desired: Desired, seq: int, tolerate: int = 0) -> None:
+def give(steering: ControlMailbox, desired: DesiredState, seq: int, tolerate: int = 0) -> None:
     """Fresh for as long as a test may take: a loop on a slow machine begins late."""
-    steering.give(Orders({RAW: Order(RAW, desired, seq, tolerate)}), time.monotonic() + DEADLINE_S)
+    steering.set_orders(Orders({RAW: Order(RAW, desired, seq, tolerate)}), time.monotonic() + DEADLINE_S)
 
 
-def states(steering: Steering) -> tuple[int, list[str]]:
+def states(steering: ControlMailbox) -> tuple[int, list[str]]:
     """Up to which order it obeys, and what it does with its partitions."""
-    standing = steering.standing()
+    standing = steering.status()
     return (
         (-1, [])
         if standing is None
@@ -41,10 +41,10 @@ def states(steering: Steering) -> tuple[int, list[str]]:
 
 def test_a_resume_lets_a_partition_that_was_held_back_be_tried_again(broker: PostgresBroker) -> None:
     append(broker, [raw(number) for number in range(40)])
-    steering, metrics, mended = Steering(), Metrics(), threading.Event()
+    steering, metrics, mended = ControlMailbox(), Metrics(), threading.Event()
     give(steering, "running", 1)
 
-    def handle(batch: Sequence[Received]) -> list[NewRecord]:
+    def handle(batch: Sequence[DecodedRecord]) -> list[NewRecord]:
         return copy(batch) if mended.is_set() else refusing(*range(40))(batch)
 
     with running(loop_of(broker, handler=InUnit(handle), steering=steering, metrics=metrics)) as run:
@@ -62,7 +62,7 @@ def test_a_resume_lets_a_partition_that_was_held_back_be_tried_again(broker: Pos
 
 def test_a_resume_can_let_so_many_failures_pass(broker: PostgresBroker) -> None:
     append(broker, [raw(number) for number in range(40)])
-    steering = Steering()
+    steering = ControlMailbox()
     give(steering, "running", 1)
 
     with running(loop_of(broker, handler=InUnit(refusing(*range(40))), steering=steering)) as run:
@@ -75,7 +75,7 @@ def test_a_resume_can_let_so_many_failures_pass(broker: PostgresBroker) -> None:
 
 def test_what_was_tolerated_before_a_start_holds_until_the_order_is_effective(broker: PostgresBroker) -> None:
     append(broker, [raw(number) for number in range(40)])
-    steering = Steering()
+    steering = ControlMailbox()
     give(steering, "running", 2, tolerate=40)
 
     with running(loop_of(broker, handler=InUnit(refusing(*range(80))), steering=steering)) as run:
@@ -89,7 +89,7 @@ def test_what_was_tolerated_before_a_start_holds_until_the_order_is_effective(br
 
 def test_what_is_paused_and_held_back_counts_as_paused(broker: PostgresBroker) -> None:
     append(broker, [raw(number) for number in range(40)])
-    steering = Steering()
+    steering = ControlMailbox()
     give(steering, "running", 1)
     loop = loop_of(broker, handler=InUnit(refusing(*range(40))), steering=steering)
 
@@ -102,14 +102,14 @@ def test_what_is_paused_and_held_back_counts_as_paused(broker: PostgresBroker) -
 
 def test_where_it_reads_on_is_told_also_while_paused(broker: PostgresBroker) -> None:
     append(broker, [raw(number) for number in range(7)])
-    steering = Steering()
+    steering = ControlMailbox()
     give(steering, "running", 1)
 
     with running(loop_of(broker, handler=InUnit(copy), steering=steering)):
         wait_until(lambda: advanced(broker) == 7)
         give(steering, "paused", 2)
         wait_until(lambda: states(steering) == (2, ["paused", "paused"]))
-        standing = steering.standing()
+        standing = steering.status()
 
     assert standing is not None
     assert standing.partitions[tp_of("k")].position == 7
@@ -117,18 +117,18 @@ def test_where_it_reads_on_is_told_also_while_paused(broker: PostgresBroker) -> 
 
 def test_partitions_that_come_while_orders_are_too_old_wait_for_new_ones(broker: PostgresBroker) -> None:
     append(broker, [raw(number) for number in range(7)])
-    steering = Steering()
-    steering.give(Orders(), time.monotonic() - ORDERS_FRESH_S)
+    steering = ControlMailbox()
+    steering.set_orders(Orders(), time.monotonic() - ORDERS_FRESH_S)
     loop = loop_of(broker, handler=InUnit(copy), steering=steering)
 
     with running(loop):
         wait_until(lambda: (loop.assigned, loop.state) == (2, "waiting for orders"))
         ready, why = LoopView(loop, broker, "0").ready()
         assert (ready, advanced(broker)) == (False, 0)
-        assert "could not be asked" in why
-        steering.give(Orders(), time.monotonic() + DEADLINE_S)
+        assert "orders could not be read" in why
+        steering.set_orders(Orders(), time.monotonic() + DEADLINE_S)
         wait_until(lambda: advanced(broker) == 7)
-        steering.give(Orders(), time.monotonic() - ORDERS_FRESH_S)  # what is begun goes on
+        steering.set_orders(Orders(), time.monotonic() - ORDERS_FRESH_S)  # what is begun goes on
         append(broker, [raw(7)])
         wait_until(lambda: advanced(broker) == 8)
 
@@ -137,10 +137,10 @@ def test_partitions_that_come_while_orders_are_too_old_wait_for_new_ones(broker:
 
 def test_a_pause_is_obeyed_while_a_handler_waits_for_trouble_to_pass(broker: PostgresBroker) -> None:
     append(broker, [raw(0)])
-    steering = Steering()
+    steering = ControlMailbox()
     give(steering, "running", 1)
 
-    def handle(batch: Sequence[Received]) -> list[NewRecord]:
+    def handle(batch: Sequence[DecodedRecord]) -> list[NewRecord]:
         give(steering, "paused", 2)
         raise TransientError("away")
 
@@ -154,7 +154,7 @@ def test_positions_say_under_which_order_they_were_advanced(
     broker: PostgresBroker, rows: psycopg.Connection[tuple[Any, ...]]
 ) -> None:
     append(broker, [raw(0)])
-    steering = Steering()
+    steering = ControlMailbox()
     give(steering, "running", 41)
 
     with running(loop_of(broker, handler=InUnit(copy), steering=steering)):

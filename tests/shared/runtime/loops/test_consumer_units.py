@@ -11,7 +11,7 @@ from shared.broker.contract import NewRecord
 from shared.broker.postgres.broker import PostgresBroker
 from shared.database.connection import DbConnection
 from shared.errors import TransientError
-from shared.records import Received
+from shared.records import DecodedRecord
 from shared.runtime.loops.handler import InTransaction, InUnit
 from shared.runtime.metrics import Metrics
 from shared.topics import CLEAN, RAW
@@ -23,7 +23,7 @@ from tests.waiting import wait_until
 def test_batches_are_what_is_there_up_to_the_most_that_is_allowed(broker: PostgresBroker) -> None:
     sizes: list[int] = []
 
-    def handle(batch: Sequence[Received]) -> list[NewRecord]:
+    def handle(batch: Sequence[DecodedRecord]) -> list[NewRecord]:
         sizes.append(len(batch))
         return []
 
@@ -40,7 +40,7 @@ def test_rows_and_positions_commit_together(broker: PostgresBroker, rows: psycop
     append(broker, [raw(number) for number in range(3)])
     failures = [1]
 
-    def handle(batch: Sequence[Received], connection: DbConnection) -> list[NewRecord]:
+    def handle(batch: Sequence[DecodedRecord], connection: DbConnection) -> list[NewRecord]:
         outputs = insert(batch, connection)
         if failures:
             failures.pop()
@@ -73,7 +73,7 @@ def test_a_session_that_the_server_ended_inside_a_unit_loses_no_rows(
     append(broker, [raw(number) for number in range(8)])
     waited: list[int] = []
 
-    def handle(batch: Sequence[Received], connection: DbConnection) -> list[NewRecord]:
+    def handle(batch: Sequence[DecodedRecord], connection: DbConnection) -> list[NewRecord]:
         if len(batch) == 8:
             raise ValueError("bisect me")
         if number_of(batch[0]) == 4 and not waited:

@@ -18,12 +18,12 @@ import psycopg
 import pytest
 
 from shared.broker.contract import NewRecord, Record
-from shared.broker.postgres.log import LOCAL
+from shared.broker.postgres.log import LOCAL_PREFIX
 from shared.runtime.loops.outbox import RELAY, Outbox
 from shared.runtime.loops.poller import PollerLoop
 from shared.runtime.metrics import Metrics
 from shared.settings.sections import KafkaSettings
-from shared.topics import LOADED, OUTBOX_CURSORS, WRITTEN_WITH_ROWS, TopicSpec, partition_of
+from shared.topics import LOADED, OUTBOX_CURSORS, OUTBOX_TOPICS, TopicSpec, partition_of
 from tests.contract.children import said
 from tests.contract.database import empty_log
 from tests.contract.records import everything, until
@@ -51,7 +51,7 @@ class Pipe:
         self.file = file
         file.write_text(json.dumps({"url": self._url, "conninfo": conninfo, "kafka": self._kafka.model_dump()}))
         self.broker = self._connect()
-        self.broker.ensure_topics([TopicSpec(name, PARTITIONS) for name in WRITTEN_WITH_ROWS])
+        self.broker.ensure_topics([TopicSpec(name, PARTITIONS) for name in OUTBOX_TOPICS])
         self._written: dict[str, list[NewRecord]] = defaultdict(list)
 
     def write(self, records: int, topic: str = LOADED, units: int = 1) -> None:
@@ -73,7 +73,7 @@ class Pipe:
             found = connection.execute(
                 "SELECT count(*) FROM broker.log l JOIN broker.topics t ON t.id = l.topic_id"
                 " WHERE starts_with(t.name, %s)",
-                (LOCAL,),
+                (LOCAL_PREFIX,),
             ).fetchone()
         assert found is not None
         return int(found[0])
@@ -159,9 +159,9 @@ def end(process: subprocess.Popen[str]) -> None:
 def test_what_is_written_with_rows_arrives_once_in_order_as_it_was(pipe: Pipe) -> None:
     pipe.write(500)
     with pipe.relay():
-        for topic in WRITTEN_WITH_ROWS:
+        for topic in OUTBOX_TOPICS:
             pipe.write(5, topic, units=20)
-        assert all(pipe.all_arrived_once(topic) for topic in WRITTEN_WITH_ROWS)
+        assert all(pipe.all_arrived_once(topic) for topic in OUTBOX_TOPICS)
         until(lambda: pipe.waiting() == 0)
 
 

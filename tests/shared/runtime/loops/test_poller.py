@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping
 from shared.broker.contract import NewRecord
 from shared.broker.postgres.broker import PostgresBroker
 from shared.errors import TransientError
-from shared.ops.orders import Desired, Order, Orders
-from shared.runtime.control.mailbox import ORDERS_FRESH_S, Steering
-from shared.runtime.loops.handler import Step
+from shared.ops.orders import DesiredState, Order, Orders
+from shared.runtime.control.mailbox import ORDERS_FRESH_S, ControlMailbox
+from shared.runtime.loops.handler import SourceStep
 from shared.runtime.loops.poller import PollerLoop
 from shared.runtime.metrics import Metrics
 from shared.topics import CLEAN, FETCHER_CURSORS, RAW
@@ -32,17 +32,19 @@ class Counting:
         self._next = int(cursors.get("next", b"0"))
         self.loads.append(self._next)
 
-    def next(self, timeout_s: float) -> Step | None:
+    def next(self, timeout_s: float) -> SourceStep | None:
         if self._next >= self._last:
             time.sleep(0.01)
             return None
         self._before(self._next)
         number = self._next
         self._next += 1
-        return Step([raw(number)], {"next": str(number + 1).encode()})
+        return SourceStep([raw(number)], {"next": str(number + 1).encode()})
 
 
-def loop_of(broker: PostgresBroker, source: Counting, slot: str = "0", steering: Steering | None = None) -> PollerLoop:
+def loop_of(
+    broker: PostgresBroker, source: Counting, slot: str = "0", steering: ControlMailbox | None = None
+) -> PollerLoop:
     return PollerLoop(
         broker,
         service="fetcher",
@@ -51,18 +53,18 @@ def loop_of(broker: PostgresBroker, source: Counting, slot: str = "0", steering:
         source=source,
         metrics=Metrics(),
         writes=RAW,
-        steering=steering,
+        mailbox=steering,
     )
 
 
-def give(steering: Steering, desired: Desired, seq: int) -> None:
+def give(steering: ControlMailbox, desired: DesiredState, seq: int) -> None:
     """Fresh for as long as a test may take: a loop on a slow machine begins late."""
-    steering.give(Orders({RAW: Order(RAW, desired, seq)}), time.monotonic() + DEADLINE_S)
+    steering.set_orders(Orders({RAW: Order(RAW, desired, seq)}), time.monotonic() + DEADLINE_S)
 
 
-def obeyed(steering: Steering) -> tuple[int, dict[int, str]] | None:
+def obeyed(steering: ControlMailbox) -> tuple[int, dict[int, str]] | None:
     """Up to which order, and what is done with which partition."""
-    standing = steering.standing()
+    standing = steering.status()
     if standing is None:
         return None
     return standing.seq, {tp.partition: doing.state for tp, doing in standing.partitions.items()}
@@ -178,7 +180,7 @@ def test_stop_ends_an_idle_poller_promptly(broker: PostgresBroker) -> None:
 
 
 def test_a_paused_poller_asks_its_source_for_nothing_and_goes_on_where_it_was(broker: PostgresBroker) -> None:
-    steering = Steering()
+    steering = ControlMailbox()
     source = Counting(100_000, lambda number: give(steering, "paused", 2) if number == 3 else None)
     give(steering, "running", 1)
     loop = loop_of(broker, source, steering=steering)
@@ -201,12 +203,12 @@ def test_a_paused_poller_asks_its_source_for_nothing_and_goes_on_where_it_was(br
 def test_a_poller_that_does_not_know_its_orders_or_starts_in_a_pause_does_not_begin(
     broker: PostgresBroker, url: str
 ) -> None:
-    other, steering, standby = broker_on(url), Steering(), Steering()
+    other, steering, standby = broker_on(url), ControlMailbox(), ControlMailbox()
     source = Counting(5)
     loop, second = loop_of(broker, source, "0", steering), loop_of(other, Counting(5), "1", standby)
     with running(loop):
         wait_until(lambda: (loop.state, loop.assigned) == ("waiting for orders", 1))
-        assert steering.standing() is None
+        assert steering.status() is None
         give(steering, "paused", 7)
         give(standby, "paused", 7)
         with running(second):
@@ -220,11 +222,11 @@ def test_a_poller_that_does_not_know_its_orders_or_starts_in_a_pause_does_not_be
 
 
 def test_a_poller_does_not_begin_on_orders_that_are_too_old(broker: PostgresBroker) -> None:
-    steering, source = Steering(), Counting(5)
-    steering.give(Orders(), time.monotonic() - ORDERS_FRESH_S)
+    steering, source = ControlMailbox(), Counting(5)
+    steering.set_orders(Orders(), time.monotonic() - ORDERS_FRESH_S)
 
     with running(loop_of(broker, source, steering=steering)) as run:
         wait_until(lambda: run.loop.state == "waiting for orders")
         assert source.loads == []
-        steering.give(Orders(), time.monotonic() + DEADLINE_S)
+        steering.set_orders(Orders(), time.monotonic() + DEADLINE_S)
         wait_until(lambda: len(raws(broker)) == 5)

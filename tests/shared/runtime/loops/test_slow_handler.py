@@ -12,8 +12,8 @@ from shared.broker.contract import NewRecord
 from shared.broker.postgres.broker import PostgresBroker
 from shared.errors import TransientError
 from shared.ops.orders import Order, Orders
-from shared.records import Received
-from shared.runtime.control.mailbox import Steering
+from shared.records import DecodedRecord
+from shared.runtime.control.mailbox import ControlMailbox
 from shared.runtime.loops.consumer import ConsumerLoop
 from shared.runtime.loops.handler import InThread
 from shared.runtime.loops.worker_thread import WorkerThread
@@ -30,7 +30,7 @@ class Gate:
         self.entered, self.opened = threading.Event(), threading.Event()
         self.handled: list[int] = []
 
-    def handle(self, batch: Sequence[Received]) -> list[NewRecord]:
+    def handle(self, batch: Sequence[DecodedRecord]) -> list[NewRecord]:
         self.entered.set()
         self.opened.wait(DEADLINE_S)
         self.handled += [number_of(received) for received in batch]
@@ -98,13 +98,13 @@ def test_another_member_gets_its_share_while_a_handler_works_and_nothing_is_told
 
 
 def test_orders_that_come_meanwhile_are_obeyed_after_the_unit(broker: PostgresBroker) -> None:
-    gate, steering = Gate(), Steering(Orders())
+    gate, steering = Gate(), ControlMailbox(Orders())
     append(broker, [raw(0)])
     loop = loop_of(broker, handler=InThread(gate.handle), steering=steering)
 
     with running(loop):
         assert gate.entered.wait(DEADLINE_S)
-        steering.give(Orders({RAW: Order(RAW, "paused", 7)}), time.monotonic() + DEADLINE_S)
+        steering.set_orders(Orders({RAW: Order(RAW, "paused", 7)}), time.monotonic() + DEADLINE_S)
         append(broker, [raw(1)])
         ticks(loop, 3)
         gate.opened.set()
@@ -132,7 +132,7 @@ def test_a_loop_that_is_to_stop_does_not_wait_for_ever_and_its_unit_never_happen
 def test_a_handler_that_fails_in_the_worker_thread_fails_as_any_other(broker: PostgresBroker) -> None:
     tries = []
 
-    def handle(batch: Sequence[Received]) -> list[NewRecord]:
+    def handle(batch: Sequence[DecodedRecord]) -> list[NewRecord]:
         tries.append(len(batch))
         if len(tries) == 1:
             raise TransientError("the facts are away")

@@ -13,7 +13,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from shared.errors import TransientError
 from shared.runtime.metrics import Metrics
-from shared.runtime.process.replicas import Replicas
+from shared.runtime.process.replicas import ReplicaHeartbeat
 from tests.shared.database.black_hole import black_hole
 from tests.shared.runtime.views import BrokenView, GivenView
 from tests.waiting import DEADLINE_S, terminate_backends, wait_until
@@ -28,8 +28,8 @@ def guard(_name: str, work: Callable[[], None]) -> None:
 
 def replicas(
     url: str, view: GivenView, interval_s: float = 0.02, metrics: Metrics | None = None, answer_s: float = DEADLINE_S
-) -> Replicas:
-    return Replicas(url, view, "http://127.0.0.1:1", guard, metrics or Metrics(), interval_s, answer_s=answer_s)
+) -> ReplicaHeartbeat:
+    return ReplicaHeartbeat(url, view, "http://127.0.0.1:1", guard, metrics or Metrics(), interval_s, answer_s=answer_s)
 
 
 def rows(database: Database) -> list[tuple[Any, ...]]:

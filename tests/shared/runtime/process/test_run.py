@@ -111,7 +111,7 @@ def test_a_loop_that_dies_ends_the_process_and_says_of_what(start: Start, databa
     service = start("dies")
 
     assert service.end() == 1
-    assert "RuntimeError: lost postgresql://me:***@h/d" in service.event("died")["exception"]
+    assert "RuntimeError: lost postgresql://me:***@h/d" in service.event("part_crashed")["exception"]
     assert "hunter2" not in service.said()
     row = database.execute("SELECT state, ready, detail FROM ops.replicas").fetchone()
     assert row == ("stopped", False, {"cause": "RuntimeError: lost postgresql://me:***@h/d"})
@@ -121,7 +121,7 @@ def test_background_work_that_dies_ends_the_process(start: Start) -> None:
     service = start("sender dies")
 
     assert service.end() == 1
-    assert service.event("died")["part"] == "dying_sender"
+    assert service.event("part_crashed")["part"] == "dying_sender"
     assert [(service.directory / name).read_text() for name in ("unit", "export")] == ["finished", "finished"]
 
 
@@ -129,7 +129,7 @@ def test_background_work_that_leaves_early_ends_the_process(start: Start) -> Non
     service = start("sender leaves")
 
     assert service.end() == 1
-    assert "leaving_sender returned before it was told to stop" in service.event("died")["exception"]
+    assert "leaving_sender returned before it was stopped" in service.event("part_crashed")["exception"]
 
 
 def test_what_does_not_end_in_time_is_cut_off(start: Start) -> None:
@@ -139,7 +139,7 @@ def test_what_does_not_end_in_time_is_cut_off(start: Start) -> None:
     service.process.terminate()
 
     assert service.end() == 1
-    assert service.event("not done in time, cut off; the open unit never happened")["grace_s"] == 0.3
+    assert service.event("stop_timed_out")["grace_s"] == 0.3
     assert not (service.directory / "unit").exists()
 
 
@@ -147,7 +147,7 @@ def test_a_loop_that_gets_stuck_ends_the_process(start: Start) -> None:
     service = start("gets stuck")
 
     assert service.end() == 1
-    assert service.event("no progress, ended; the open unit never happened")["hung_s"] == 1.0
+    assert service.event("loop_hung")["hung_s"] == 1.0
     assert not (service.directory / "unit").exists()
 
 
@@ -189,12 +189,12 @@ def test_a_service_that_cannot_start_dies_to_be_started_again(start: Start) -> N
     service = start("cannot start")
 
     assert service.end() == 1
-    assert "no way in" in service.event("could not start")["exception"]
+    assert "no way in" in service.event("start_failed")["exception"]
 
 
 def test_a_service_runs_on_while_the_database_is_away(start: Start) -> None:
     service = start(HEADRACE_DATABASE__URL="postgresql://nobody@/none?host=/nowhere")
-    service.event("heartbeat does not reach the database; trying again")
+    service.event("heartbeat_failed")
 
     service.process.terminate()
 

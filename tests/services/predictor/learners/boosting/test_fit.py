@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from services.predictor.data.events import Floats
-from services.predictor.evaluation.measures import two_way_loss
-from services.predictor.learners.boosting.fit import Boosting, BoostingOptions, boosting_of, fit_boosting, fit_chances
+from services.predictor.evaluation.measures import binary_log_loss
+from services.predictor.learners.boosting.fit import Boosting, BoostingOptions, boosting_of, fit_binary, fit_boosting
 from services.predictor.learners.softmax import winner_loss
 from tests.services.predictor.learners.planted import Planted, planted
 
-OPTIONS = BoostingOptions(least_rows_in_leaf=50, feature_fraction=0.6, rate=0.1, most_trees=150)
+OPTIONS = BoostingOptions(min_rows_in_leaf=50, feature_fraction=0.6, rate=0.1, max_trees=150)
 
 
 def fitted(data: Planted, options: BoostingOptions = OPTIONS, places: Floats | None = None) -> Boosting:
@@ -51,7 +51,7 @@ def test_the_kept_trees_are_those_best_on_validation(data: Planted, boosting: Bo
 
 
 def test_the_same_seed_gives_the_same_trees_and_another_seed_others(data: Planted, boosting: Boosting) -> None:
-    quick = replace(OPTIONS, most_trees=5)
+    quick = replace(OPTIONS, max_trees=5)
     first, again = fitted(data, quick), fitted(data, quick)
     other = fit_boosting(data.choices, 2, quick)
 
@@ -77,7 +77,7 @@ def test_later_places_teach_too(data: Planted, boosting: Boosting) -> None:
 
 
 def test_events_without_a_winner_are_left_out(data: Planted) -> None:
-    quick = replace(OPTIONS, most_trees=5)
+    quick = replace(OPTIONS, max_trees=5)
     without = np.where(np.arange(len(data.winner)) % 3 == 0, -1, data.winner)
     training, validation = (rows[without[rows] >= 0] for rows in (data.training, data.validation))
     found = fitted(replace(data, winner=without), quick)
@@ -90,10 +90,10 @@ def test_events_without_a_winner_are_left_out(data: Planted) -> None:
 def test_chances_of_an_entry_are_those_of_its_features(data: Planted) -> None:
     came = data.truth > 0.4
 
-    found = fit_chances(data.choices, came, 1, OPTIONS)
+    found = fit_binary(data.choices, came, 1, OPTIONS)
 
     judged = data.validation
     odds = found.scores(data.entry[judged], data.taken[judged])[data.taken[judged]]
     told = 1 / (1 + np.exp(-odds))
-    assert two_way_loss(told, came[judged][data.taken[judged]]).mean() == pytest.approx(min(found.curve), abs=1e-6)
+    assert binary_log_loss(told, came[judged][data.taken[judged]]).mean() == pytest.approx(min(found.curve), abs=1e-6)
     assert np.corrcoef(told, data.truth[judged][data.taken[judged]])[0, 1] > 0.8

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from services.predictor.data.events import Floats, Floats32
-from services.predictor.learners.boosting.lightgbm_model import trees_in
+from services.predictor.learners.boosting.lightgbm_model import parse_trees
 from services.predictor.learners.boosting.trees import Trees, trees_of
 from shared.errors import ConfigError
 
@@ -27,7 +27,7 @@ def trained(leaves: int, unknown: bool) -> tuple[lightgbm.Booster, Floats32]:
 
 
 def ours(booster: lightgbm.Booster) -> Trees:
-    return trees_in(booster.model_to_string())
+    return parse_trees(booster.model_to_string())
 
 
 def theirs(booster: lightgbm.Booster, rows: Floats32) -> Floats:
@@ -81,22 +81,22 @@ def test_trees_of_one_leaf_and_no_trees_at_all_add_up() -> None:
     )
 
     assert ours(stump).sums(rows) == pytest.approx([1.0, 1.0, 1.0])
-    assert trees_in("tree\n\nend of trees\n").sums(rows).tolist() == [0, 0, 0]
+    assert parse_trees("tree\n\nend of trees\n").sums(rows).tolist() == [0, 0, 0]
 
 
 def test_damaged_arrays_are_refused() -> None:
     good = ours(trained(15, False)[0]).arrays()
     circle = good["left"].copy()
     circle[2, 1] = 0
-    with pytest.raises(ConfigError, match="tree 2 is none"):
+    with pytest.raises(ConfigError, match="tree 2 is not valid"):
         trees_of(good | {"left": circle})
     with pytest.raises(ConfigError, match="missing: value"):
         trees_of({name: array for name, array in good.items() if name != "value"})
-    with pytest.raises(ConfigError, match="not so: threshold"):
+    with pytest.raises(ConfigError, match="of two dimensions: threshold"):
         trees_of(good | {"threshold": good["threshold"].astype(np.float64)})
     with pytest.raises(ConfigError, match="do not fit together"):
         trees_of(good | {"value": good["value"][:, :-1]})
-    with pytest.raises(ConfigError, match="not a number"):
+    with pytest.raises(ConfigError, match="is not finite"):
         trees_of(good | {"value": good["value"] * np.nan})
 
 

@@ -10,8 +10,8 @@ import torch
 from services.predictor.data.events import Bools
 from services.predictor.data.targets import Targets
 from services.predictor.features.inputs import Inputs
-from services.predictor.learners.network.fit import Lesson
-from services.predictor.learners.network.network import Batch, Lines, Logits, Network, Shape
+from services.predictor.learners.network.fit import Examples
+from services.predictor.learners.network.network import LinearInit, Logits, Network, NetworkBatch, Shape
 
 FEATURES, EVENT_FEATURES, STARTS, START_VALUES, VENUES = 5, 3, 4, 3, 4
 
@@ -41,7 +41,7 @@ def inputs(count: int, slots: int, seed: int = 0, *, observed: bool = True, feat
     return Inputs(
         entry=(rng.standard_normal((count, slots, features)) * taken[:, :, None]).astype(np.float32),
         event=event,
-        taken=taken,
+        occupied=taken,
         venue=rng.integers(0, VENUES + 1, count),
         course=rng.integers(0, slots + 1, (count, slots)),
         starts=starts.astype(np.float32),
@@ -56,8 +56,8 @@ def shown_as_card(observed: Inputs) -> Inputs:
     return replace(observed, entry=entry, event=event, course=np.zeros_like(observed.course))
 
 
-def batch(of: Inputs) -> Batch:
-    return Batch(*(torch.tensor(getattr(of, each.name)) for each in fields(of)))
+def batch(of: Inputs) -> NetworkBatch:
+    return NetworkBatch(*(torch.tensor(getattr(of, each.name)) for each in fields(of)))
 
 
 def network(slots: int, seed: int = 3) -> Network:
@@ -75,9 +75,9 @@ def told(by: Network, of: Inputs) -> Logits:
         return by(batch(of))  # type: ignore[no-any-return]
 
 
-def lines(slots: int, seed: int = 1) -> Lines:
+def lines(slots: int, seed: int = 1) -> LinearInit:
     rng = np.random.default_rng(seed)
-    return Lines(
+    return LinearInit(
         card=rng.standard_normal(FEATURES),
         card_base=rng.standard_normal(slots),
         observation=rng.standard_normal(FEATURES),
@@ -86,16 +86,16 @@ def lines(slots: int, seed: int = 1) -> Lines:
     )
 
 
-def nothing_known(slots: int) -> Lines:
+def nothing_known(slots: int) -> LinearInit:
     flat, silent = np.zeros(slots), np.zeros(FEATURES)
-    return Lines(silent, flat, silent, flat, np.full(slots, 0.5))
+    return LinearInit(silent, flat, silent, flat, np.full(slots, 0.5))
 
 
-def lesson(count: int = 400, slots: int = 4, seed: int = 5, training: Bools | None = None) -> Lesson:
+def lesson(count: int = 400, slots: int = 4, seed: int = 5, training: Bools | None = None) -> Examples:
     """Who wins follows feature 0 and, in a product that no straight line says, 1 and 2; trend and behaviour too."""
     observed = inputs(count, slots, seed)
     rng = np.random.default_rng(seed + 1)
-    entry, taken = observed.entry, observed.taken
+    entry, taken = observed.entry, observed.occupied
     score = 1.5 * entry[..., 0] + 1.5 * entry[..., 1] * entry[..., 2] + rng.gumbel(size=taken.shape)
     order = np.where(taken, score, -np.inf)
     places = np.where(taken, (-order).argsort(axis=1).argsort(axis=1) + 1, 0).astype(np.int64)
@@ -103,11 +103,11 @@ def lesson(count: int = 400, slots: int = 4, seed: int = 5, training: Bools | No
     trend = np.clip(np.round(observed.event[:, 0]) + 1, 0, 2).astype(np.int64)
     taught = np.arange(count) < count * 2 // 3 if training is None else training
     kept = np.arange(count) >= count * 5 // 6  # some events neither train nor validate
-    return Lesson(
+    return Examples(
         inputs={"card": shown_as_card(observed), "observation": observed},
         observed=rng.random(count) < 0.8,
         targets=Targets(places, trend, behaviour, order.argmax(axis=1)),
         training=taught,
-        validating=kept,
-        lines=nothing_known(slots),
+        validation=kept,
+        linear_init=nothing_known(slots),
     )

@@ -11,7 +11,7 @@ import torch
 
 from services.predictor.data.events import Ints
 from services.predictor.data.targets import Targets
-from services.predictor.learners.network.fit import Lesson, Plan, fit
+from services.predictor.learners.network.fit import Examples, OptimizerConfig, fit
 from services.predictor.learners.network.inference import logits_of
 from services.predictor.learners.network.loss import loss_of
 from services.predictor.learners.network.network import Network
@@ -19,7 +19,7 @@ from tests.services.predictor.learners.network.made import lesson, lines, networ
 
 pytestmark = pytest.mark.slow
 SLOTS = 4
-QUICK = Plan(epochs=2, batch=64, learning_rate=5e-3, average=0.8)
+QUICK = OptimizerConfig(epochs=2, batch=64, learning_rate=5e-3, average=0.8)
 
 
 @cache
@@ -32,21 +32,21 @@ def same(one: Network, other: Network) -> bool:
     return all(torch.equal(value, other.state_dict()[name]) for name, value in one.state_dict().items())
 
 
-def loss_on(by: Network, taught: Lesson, rows: Ints) -> float:
+def loss_on(by: Network, taught: Examples, rows: Ints) -> float:
     inputs, targets = taught.inputs["observation"][rows], taught.targets[rows]
-    parts = (torch.from_numpy(each) for each in (targets.places, targets.trend, targets.behaviour, inputs.taken))
+    parts = (torch.from_numpy(each) for each in (targets.places, targets.trend, targets.behaviour, inputs.occupied))
     return float(loss_of(logits_of(by, inputs), *parts))
 
 
 def test_it_learns_what_no_straight_line_says() -> None:
     count = 1500
     taught = lesson(count, training=np.arange(count) < 1000)
-    by, curve = fit(shape(SLOTS), taught, Plan(epochs=7, batch=64, learning_rate=6e-3, average=0.9), 1)
+    by, curve = fit(shape(SLOTS), taught, OptimizerConfig(epochs=7, batch=64, learning_rate=6e-3, average=0.9), 1)
     unseen = np.arange(1000, 1250)
     targets, told = taught.targets[unseen], logits_of(by, taught.inputs["observation"][unseen])
     found = torch.nn.functional.cross_entropy(told.result, torch.from_numpy(targets.winner))
     entry = taught.inputs["observation"].entry[unseen]
-    line = torch.tensor(np.where(taught.inputs["observation"].taken[unseen], 1.5 * entry[..., 0], -1e9))
+    line = torch.tensor(np.where(taught.inputs["observation"].occupied[unseen], 1.5 * entry[..., 0], -1e9))
     straight = torch.nn.functional.cross_entropy(line, torch.from_numpy(targets.winner))
 
     assert float(found) < float(straight) - 0.05
@@ -100,13 +100,13 @@ def test_training_events_do_teach() -> None:
 def test_the_epoch_that_validated_best_is_kept_and_training_ends_soon_after() -> None:
     """A rate far too high: it gets worse after the first steps."""
     taught = lesson()
-    wild = Plan(epochs=30, batch=32, learning_rate=0.05, average=0.5, patience=2)
+    wild = OptimizerConfig(epochs=30, batch=32, learning_rate=0.05, average=0.5, patience=2)
 
     by, curve = fit(shape(SLOTS), taught, wild, 1)
 
     best = int(np.argmin(curve))
     assert len(curve) == best + 1 + wild.patience < wild.epochs
-    assert loss_on(by, taught, np.flatnonzero(taught.validating & taught.observed)) == curve[best] < curve[-1]
+    assert loss_on(by, taught, np.flatnonzero(taught.validation & taught.observed)) == curve[best] < curve[-1]
 
 
 def test_an_event_that_was_not_observed_is_only_ever_seen_as_its_card() -> None:
@@ -123,16 +123,16 @@ def test_an_event_that_was_not_observed_is_only_ever_seen_as_its_card() -> None:
 def test_events_are_shown_in_both_states() -> None:
     taught = lesson()
     as_card, observed = (fit(shape(SLOTS), taught, replace(QUICK, card_share=share), 1)[0] for share in (1.0, 0.0))
-    rows = np.flatnonzero(taught.validating & taught.observed)
+    rows = np.flatnonzero(taught.validation & taught.observed)
 
     assert loss_on(observed, taught, rows) < loss_on(as_card, taught, rows)
 
 
 def test_it_starts_from_the_straight_lines() -> None:
     given = lines(SLOTS)
-    slow = replace(QUICK, epochs=1, learning_rate=1e-9, lines_rate=1e-9, weight_decay=0.0)
+    slow = replace(QUICK, epochs=1, learning_rate=1e-9, linear_rate=1e-9, weight_decay=0.0)
 
-    by, _ = fit(shape(SLOTS), replace(lesson(), lines=given), slow, 1)
+    by, _ = fit(shape(SLOTS), replace(lesson(), linear_init=given), slow, 1)
 
     np.testing.assert_allclose(by.lines.weight[0].numpy(), given.card, atol=1e-6)
     np.testing.assert_allclose(by.lines.weight[1].numpy(), given.observation, atol=1e-6)

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from services.predictor.learners.network.loss import BESIDE, PLACE_WEIGHTS, loss_of, places_loss
+from services.predictor.learners.network.loss import AUXILIARY_WEIGHT, PLACE_WEIGHTS, loss_of, places_loss
 from services.predictor.learners.network.network import EMPTY, Logits
 
 # Chances to win of .5, .3 and .2, and to come second that are in the same proportions.
@@ -78,9 +78,11 @@ def test_the_other_heads_teach_beside_it_and_the_unknown_not_at_all() -> None:
     winner = math.log(2)
     top3 = 2 / 3 * math.log(2)  # of three slots, one is empty
 
-    assert whole(heads(), -1, [-1, -1, -1]) == pytest.approx(winner + BESIDE * top3, abs=1e-6)
-    assert whole(heads(), 1, [-1, -1, -1]) == pytest.approx(winner + BESIDE * (top3 + math.log(3)), abs=1e-6)
-    assert whole(heads(), -1, [0, -1, -1]) == pytest.approx(winner + BESIDE * (top3 + math.log(3) / 3), abs=1e-6)
+    assert whole(heads(), -1, [-1, -1, -1]) == pytest.approx(winner + AUXILIARY_WEIGHT * top3, abs=1e-6)
+    assert whole(heads(), 1, [-1, -1, -1]) == pytest.approx(winner + AUXILIARY_WEIGHT * (top3 + math.log(3)), abs=1e-6)
+    assert whole(heads(), -1, [0, -1, -1]) == pytest.approx(
+        winner + AUXILIARY_WEIGHT * (top3 + math.log(3) / 3), abs=1e-6
+    )
 
 
 def test_what_is_said_of_an_empty_slot_teaches_nothing() -> None:

@@ -37,7 +37,7 @@ def test_every_head_speaks_of_every_slot(slots: int) -> None:
 @pytest.mark.parametrize("slots", [3, 6])
 def test_an_empty_slot_wins_nothing_and_tells_nobody_anything(slots: int) -> None:
     of = inputs(40, slots)
-    empty = ~of.taken
+    empty = ~of.occupied
     full = replace(of, entry=of.entry.copy(), starts=of.starts.copy())
     full.entry[empty] = 7.0
     full.starts[empty] = 7.0
@@ -47,7 +47,7 @@ def test_an_empty_slot_wins_nothing_and_tells_nobody_anything(slots: int) -> Non
     assert empty.any()
     assert (found.result.softmax(dim=1)[torch.tensor(empty)] == 0).all()
     assert (found.later.softmax(dim=1)[torch.tensor(empty)] == 0).all()
-    there = torch.tensor(of.taken)
+    there = torch.tensor(of.occupied)
     for head in ("result", "later", "top3", "behaviour"):
         assert torch.equal(getattr(found, head)[there], getattr(other, head)[there])
     assert torch.equal(found.trend, other.trend)
@@ -73,7 +73,7 @@ def test_entries_that_change_places_change_what_is_said_of_them() -> None:
     swapped = replace(
         of,
         entry=of.entry[:, swap],
-        taken=of.taken[:, swap],
+        occupied=of.occupied[:, swap],
         course=of.course[:, swap],
         starts=of.starts[:, swap],
         started=of.started[:, swap],
@@ -130,7 +130,7 @@ def test_attention_over_past_starts_sums_to_one_where_there_is_one() -> None:
 def test_before_training_it_says_what_the_straight_lines_say(observed: bool) -> None:
     torch.manual_seed(1)
     fresh, straight = Network(shape(4)).eval(), lines(4)
-    fresh.start_from(straight)
+    fresh.init_linear_terms(straight)
     of = inputs(30, 4, observed=observed)
 
     found = told(fresh, of)
@@ -138,8 +138,8 @@ def test_before_training_it_says_what_the_straight_lines_say(observed: bool) -> 
     weights, base = (
         (straight.observation, straight.observation_base) if observed else (straight.card, straight.card_base)
     )
-    score = np.where(of.taken, of.entry.astype(np.float64) @ weights + base, EMPTY)
-    np.testing.assert_allclose(found.result.double().numpy()[of.taken], score[of.taken], atol=1e-5)
+    score = np.where(of.occupied, of.entry.astype(np.float64) @ weights + base, EMPTY)
+    np.testing.assert_allclose(found.result.double().numpy()[of.occupied], score[of.occupied], atol=1e-5)
     assert (found.trend == 0).all()
     assert (found.behaviour == 0).all()
     of.entry[:] = 0.0

@@ -1,0 +1,51 @@
+"""`headrace trail`: a table that fits, and everything on request."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import pytest
+
+from headrace.database.access import Access
+
+Headrace = Callable[..., tuple[int, str, str]]
+OUTCOME = "refused: the topic is not one of those that the service works on, and never was, whatever is said of it"
+REQUEST = "5f0c7e0e-9d3e-4f0b-8a55-9d7f6f1f2f3a"
+
+
+@pytest.fixture(autouse=True)
+def line(access: Access) -> int:
+    with access.connect() as connection:
+        row = connection.execute(
+            "INSERT INTO ops.audit (at, service, who, action, target, after, outcome, request_id) VALUES"
+            " ('2026-03-02 19:20:31.25+09', 'cleaner', 'token:night-shift', 'pause', 'raw-events, cleaner.retry',"
+            """ '{"desired": "paused"}', %s, %s) RETURNING id""",
+            (OUTCOME, REQUEST),
+        ).fetchone()
+    assert row is not None
+    return int(str(row[0]))
+
+
+def test_the_trail_fits_100_columns_and_its_header_names_the_zone(headrace: Headrace, line: int) -> None:
+    code, out, _ = headrace("trail", "-n", "1")
+
+    header, _, row = out.splitlines()
+    assert (code, max(map(len, (header, row))) <= 100) == (0, True)
+    assert header.split()[:3] == ["id", "at", "(UTC)"]
+    assert row.startswith(f"{line}  ")
+    assert "  2026-03-02 10:20:31  cleaner  token:night-shift  pause " in row
+    assert row.endswith("…")
+
+
+def test_wide_prints_every_column_in_full(headrace: Headrace) -> None:
+    _, out, _ = headrace("trail", "-n", "1", "--wide")
+
+    for value in ("2026-03-02 10:20:31.250000", OUTCOME, REQUEST, '{"desired":"paused"}'):
+        assert value in out
+
+
+def test_json_holds_every_field(headrace: Headrace, line: int) -> None:
+    [found] = json.loads(headrace("trail", "-n", "1", "--output", "json")[1])
+
+    assert (found["id"], found["at"], found["outcome"]) == (line, "2026-03-02T10:20:31.250000+00:00", OUTCOME)
