@@ -22,7 +22,7 @@ def _races(path: Path, feed: str) -> list[dict[str, Any]]:
 
 
 def _raw(feed: str, race: dict[str, Any], at: datetime, historical: bool) -> RawEvent:
-    # Not validated: the body may be any object, and the other fields are set here. This halves the time for 118,080 slices.
+    # Not validated: the body may be any object, the other fields are set here. This halves the time for 118,080 slices.
     key = event_key_of(
         "boatrace", date.fromisoformat(race["race_date"]), race["race_stadium_number"], race["race_number"]
     )

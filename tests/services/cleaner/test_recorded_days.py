@@ -123,7 +123,7 @@ def test_no_title_keeps_two_spaces(cards: Cards) -> None:
     assert cards.double_spaced == 0
 
 
-def test_every_postponed_card_is_recognised(cards: Cards) -> None:
+def test_every_postponed_card_keeps_its_card_key(cards: Cards) -> None:
     dates = Counter(len(days) for days in cards.dates_of_card.values())
 
     assert None not in cards.dates_of_card
