@@ -18,7 +18,7 @@ from services.loader.load import Loader
 from services.loader.postgres_export_orders import export_status
 from services.loader.settings import LoaderSettings
 from shared.runtime.metrics import Metrics
-from tests.services.endpoints import served, settings_of, settled
+from tests.services.endpoints import finished_operation, served, settings_of
 from tests.services.loader import facts
 from tests.shared.runtime.api.desks import assert_problem
 
@@ -49,7 +49,7 @@ def test_an_export_rewrites_the_files_of_its_days(loader_client: Any, tmp_path: 
         return export_status(connection, operation)
 
     response = client.post("/exports", json={"from": facts.DAY.isoformat(), "to": facts.DAY.isoformat()})
-    operation = settled(client, response, settings, "export", export_and_read_progress)
+    operation = finished_operation(client, response, settings, "export", export_and_read_progress)
     exporter._link.drop()
 
     assert (operation["state"], operation["counts"]) == ("succeeded", {"days": 1, "written": 1})

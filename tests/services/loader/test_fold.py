@@ -26,8 +26,8 @@ def fold_of(*facts: FactEvent) -> FoldedFact:
     return fold(version(fact, number) for number, fact in enumerate(facts))
 
 
-def changes(folded: FoldedFact, kind: str = "corrected") -> set[FieldChange]:
-    return {note.change for note in getattr(folded, kind)}
+def changes(folded: FoldedFact, kind: str = "corrections") -> set[FieldChange]:
+    return {recorded.change for recorded in getattr(folded, kind)}
 
 
 small = st.integers(1, 3)
@@ -102,7 +102,9 @@ def test_a_known_value_stays_or_is_replaced_by_a_recorded_correction(facts: list
     before = fold_of(*facts[:-1]) if len(facts) > 1 else fold_of(*facts)
     after = fold_of(*facts)
     old, new = dict(leaves(tree_of(before.fact))), dict(leaves(tree_of(after.fact)))
-    corrected_fields = {note.change.field for note in after.corrections if note.record_id == UUID(int=len(facts) - 1)}
+    corrected_fields = {
+        correction.change.field for correction in after.corrections if correction.record_id == UUID(int=len(facts) - 1)
+    }
     derived = {"missing_markets", "card_key"}
     for name, value in old.items():
         if name not in new:
@@ -147,7 +149,7 @@ def test_payouts_that_disappear_and_return_are_a_regression_and_no_correction() 
     assert isinstance(folded.fact, Settled)
     assert folded.fact.transactions == PAID
     assert folded.fact.missing_markets == ()
-    assert len(changes(folded, "regressed")) == len(PAID)
+    assert len(changes(folded, "regressions")) == len(PAID)
     assert not folded.corrections
     assert folded.changed_at == at(0)
 
@@ -169,7 +171,7 @@ def test_a_missing_payout_row_is_kept_and_the_other_rows_keep_their_ordinals() -
     assert isinstance(folded.fact, Settled)
     assert folded.fact.transactions == paid(place={"1": 110, "2": 190})
     assert not folded.corrections
-    assert changes(folded, "regressed") == {FieldChange("transactions.place.1", "110", None)}
+    assert changes(folded, "regressions") == {FieldChange("transactions.place.1", "110", None)}
 
 
 @pytest.mark.parametrize(
@@ -234,7 +236,7 @@ def test_a_status_never_goes_back() -> None:
     back = fold_of(settled(), settled(status="provisional"), settled(status="cancelled"))
     assert isinstance(back.fact, Settled)
     assert back.fact.status == "settled"
-    assert changes(back, "regressed") == {
+    assert changes(back, "regressions") == {
         FieldChange("status", "settled", "provisional"),
         FieldChange("status", "settled", "cancelled"),
     }
