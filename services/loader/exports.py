@@ -134,8 +134,8 @@ class Exporter:
 
     def _write_days(self, connection: DbConnection, days: list[OutdatedDay]) -> None:
         """Write the days that no other exporter has locked, all from one snapshot."""
-        with ExitStack() as held:
-            mine = [day for day in days if held.enter_context(_lock_day(connection, day.date))]
+        with ExitStack() as day_locks:
+            mine = [day for day in days if day_locks.enter_context(_lock_day(connection, day.date))]
             with connection.transaction():
                 connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
                 sources_by_day = {day: found for day in mine if (found := _outdated_sources(connection, day))}

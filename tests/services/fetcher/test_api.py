@@ -37,7 +37,7 @@ def fetcher_client(postgres: EmbeddedPostgres, database_url: str, tmp_path: Path
     for day in (DAY, DAY + timedelta(days=1)):
         for feed in ("cards", "looks", "ends"):
             site.pages[f"/{feed}/{day:%Y%m%d}.json"] = body(feed, [event(1, day)])
-    fetcher = Fetcher(source, HttpSource(source, clock), DocumentArchive(tmp_path / "kept"), FetchPlan(), clock)
+    fetcher = Fetcher(source, HttpSource(source, clock), DocumentArchive(tmp_path / "archive"), FetchPlan(), clock)
     with closing(PostgresBroker(database_url)) as broker, closing(PostgresBroker(database_url)) as own:
         broker.ensure_topics(topic_specs(partitions=2))
         loop = PollerLoop(
@@ -47,7 +47,7 @@ def fetcher_client(postgres: EmbeddedPostgres, database_url: str, tmp_path: Path
         thread.start()
         try:
             with served(
-                settings, FetcherApi(source, FetchPlan(), clock, DocumentArchive(tmp_path / "kept")).router, own
+                settings, FetcherApi(source, FetchPlan(), clock, DocumentArchive(tmp_path / "archive")).router, own
             ) as client:
                 yield client, settings, BackfillOperations(fetcher).read_progress, own
         finally:

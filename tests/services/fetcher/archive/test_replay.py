@@ -51,7 +51,7 @@ def broker(database_url: str) -> Iterator[PostgresBroker]:
 @pytest.fixture
 def archive(tmp_path: Path) -> DocumentArchive:
     """Two feeds of four days; the first day's cards changed once."""
-    archive = DocumentArchive(tmp_path / "kept", "meadow")
+    archive = DocumentArchive(tmp_path / "archive", "meadow")
     for number in range(DAYS):
         day = DAY + timedelta(days=number)
         for feed in ("cards", "ends"):
@@ -184,8 +184,8 @@ def test_an_unreadable_archive_fails_the_replay(
     settings: FetcherSettings, archive: DocumentArchive, client: httpx.Client, tmp_path: Path
 ) -> None:
     response = client.post("/replays", json={"feeds": ["cards"]})
-    (tmp_path / "kept" / "index.jsonl").unlink()
-    (tmp_path / "kept" / "index.jsonl").mkdir()
+    (tmp_path / "archive" / "index.jsonl").unlink()
+    (tmp_path / "archive" / "index.jsonl").mkdir()
 
     with replica(settings, archive):
         operation = finished_operation(client, response)
