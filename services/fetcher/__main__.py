@@ -23,7 +23,7 @@ def wire(settings: FetcherSettings, metrics: Metrics) -> Service:
     clock, conninfo = settings.clock.clock(), settings.database.conninfo("headrace fetcher")
     requests = metrics.fetch_requests_total
     source, plan, pollable, archive = set_up_source(
-        settings, clock, lambda name, came: requests.labels(name, came).inc()
+        settings, clock, lambda name, status: requests.labels(name, status).inc()
     )
     backfills = BackfillOperations(pollable if isinstance(pollable, Fetcher) else None)
     return Service(

@@ -101,7 +101,7 @@ class Fetcher:
             while not self._commands.empty():
                 self._commands.get()()
             self._submit_due()
-            step = self._take_reference() or self._take_live() or self._take_history(hurry=left_s <= 0)
+            step = self._take_reference() or self._take_live() or self._take_history(deadline_passed=left_s <= 0)
             returns = step is not None or left_s <= 0
             if returns or not (self._live or self._history):
                 self._update_status(step)  # not at each wake-up, because it counts all windows
@@ -143,8 +143,8 @@ class Fetcher:
     def _submit_due(self) -> None:
         now = self._clock.now()
         self._live.extend(self._submit(self._progress.take_live(now)))
-        room = WINDOWS_AHEAD * self._threads - len(self._history)
-        self._history.extend(self._submit(self._progress.take_history(now, max(0, room))))
+        capacity = WINDOWS_AHEAD * self._threads - len(self._history)
+        self._history.extend(self._submit(self._progress.take_history(now, max(0, capacity))))
 
     def _submit(self, windows: list[DueWindow]) -> list[Future[FetchOutcome]]:
         futures = [self._pool.submit(self._fetch_window, due, self._progress.cursor(due.window)) for due in windows]
@@ -163,15 +163,15 @@ class Fetcher:
             self._collect(self._live.popleft(), step)
         return step if step.cursors else None
 
-    def _take_history(self, hurry: bool) -> SourceStep | None:
+    def _take_history(self, deadline_passed: bool) -> SourceStep | None:
         """A step of finished historical windows, in order.
 
-        The step is returned when it is full, when no fetch is outstanding, or in a `hurry`.
+        The step is returned when it is full, when no fetch is outstanding, or after the deadline.
         """
         while self._history and self._history[0].done() and not self._is_full():
             self._batch_bytes += self._collect(self._history.popleft(), self._batch)
             self._submit_due()
-        if not self._batch.cursors or (self._history and not self._is_full() and not hurry):
+        if not self._batch.cursors or (self._history and not self._is_full() and not deadline_passed):
             return None
         step = self._batch
         self._batch, self._batch_bytes = SourceStep([], {}), 0

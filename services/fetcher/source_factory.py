@@ -74,7 +74,7 @@ def _fetching_setup(
     clock: Clock,
     count: CountAnswer,
 ) -> SourceSetup:
-    metered = MeteredSource(documents, lambda came: count(source.name, came))
+    metered = MeteredSource(documents, lambda status: count(source.name, status))
     archive = DocumentArchive(settings.data_dir / "archive", source.name)
     options = settings.fetcher
     fetcher = Fetcher(

@@ -134,11 +134,11 @@ class Exporter:
 
     def _write_days(self, connection: DbConnection, days: list[OutdatedDay]) -> None:
         """Write the days that no other exporter has locked, all from one snapshot."""
-        with ExitStack() as held:
-            mine = [day for day in days if held.enter_context(_lock_day(connection, day.date))]
+        with ExitStack() as day_locks:
+            mine = [day for day in days if day_locks.enter_context(_lock_day(connection, day.date))]
             with connection.transaction():
                 connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-                sources_by_day = {day: found for day in mine if (found := _outdated_sources(connection, day))}
+                sources_by_day = {day: sources for day in mine if (sources := _outdated_sources(connection, day))}
                 files = (
                     {name: _read_csv_lines(connection, query, list(sources_by_day)) for name, query in FILES.items()}
                     if sources_by_day
@@ -217,7 +217,7 @@ def _read_csv_lines(connection: DbConnection, query: str, days: list[OutdatedDay
         for row in rows:
             day, _, line = bytes(row).partition(b",")
             lines[day].append(line)
-    return {date.fromisoformat(day.decode()): found for day, found in lines.items()}
+    return {date.fromisoformat(day.decode()): csv_lines for day, csv_lines in lines.items()}
 
 
 def _replace_file(file: Path, content: bytes) -> None:

@@ -111,7 +111,7 @@ _INSERT_ENTITIES = (
 # a new statement sees rows that were committed while the previous one waited. Rows are locked in key order.
 # services/loader/entity_info.py does the same in memory.
 _UPDATE_ENTITIES = (
-    "WITH met AS ("
+    "WITH merges AS ("
     " SELECT t.id, s.known_at, s.known_at >= t.known_at AS newer, s.name, s.categories,"
     " coalesce(t.name, s.name) IS NOT DISTINCT FROM s.name AND s.categories @> t.categories AS has_all"
     " FROM stage_entities s JOIN facts.entities t USING (entity_key) WHERE CASE WHEN s.known_at >= t.known_at"
@@ -124,7 +124,7 @@ _UPDATE_ENTITIES = (
     " ELSE coalesce(t.name, m.name) END,"
     " categories = CASE WHEN newer THEN t.categories || m.categories ELSE m.categories || t.categories END,"
     " known_at = CASE WHEN newer OR has_all THEN m.known_at ELSE t.known_at END"
-    " FROM met m WHERE m.id = t.id"
+    " FROM merges m WHERE m.id = t.id"
 )
 _MERGES: dict[Table, tuple[str, ...]] = {table: (_merge_sql(table),) for table in STAGED_TABLES} | {
     ENTITIES: (_INSERT_ENTITIES, _UPDATE_ENTITIES),

@@ -6,7 +6,7 @@ import sys
 
 import psycopg
 
-from services.notifier.api import KIND, router, test_message_status
+from services.notifier.api import KIND, delivery_progress, router
 from services.notifier.channels.base import Channel
 from services.notifier.channels.console import ConsoleChannel
 from services.notifier.channels.discord import DiscordChannel
@@ -63,7 +63,7 @@ def wire(settings: NotifierSettings, metrics: Metrics) -> Service:
     )
     return Service(
         ConsumerWork([PREDICTIONS, LOADED], InTransaction(notifier.handle)),
-        background=[summaries.run, sender.run, OperationPoller(conninfo, settings.name, KIND, test_message_status)],
+        background=[summaries.run, sender.run, OperationPoller(conninfo, settings.name, KIND, delivery_progress)],
         routers=[lambda context: router(context, options.channels)],
     )
 

@@ -135,8 +135,8 @@ def router(context: AdminContext, channels: Sequence[str]) -> APIRouter:
     return router
 
 
-def test_message_status(connection: DbConnection, operation: Operation) -> OperationProgress | None:
-    """The state of a test message on each of its channels."""
+def delivery_progress(connection: DbConnection, operation: Operation) -> OperationProgress | None:
+    """The delivery of a test message on each of its channels."""
     rows = connection.execute(
         "SELECT channel, state, error FROM notifier.ledger WHERE record_id = %s AND rule = %s",
         (uuid5(NAMESPACE, f"test/{operation.id}"), KIND),

@@ -29,12 +29,12 @@ def render(finding: findings.Finding) -> str:
 def escape(name: str) -> str:
     """Untrusted text as one line of at most MAX_NAME_LENGTH characters, with markdown, mentions and links escaped."""
     one_line = " ".join(_printable(name.replace(ZERO_WIDTH_SPACE, "")).split())[:MAX_NAME_LENGTH]
-    return MENTION_OR_LINK.sub(lambda found: found.group() + ZERO_WIDTH_SPACE, MARKDOWN.sub(r"\\\1", one_line))
+    return MENTION_OR_LINK.sub(lambda match: match.group() + ZERO_WIDTH_SPACE, MARKDOWN.sub(r"\\\1", one_line))
 
 
 def plain_text(text: str) -> str:
     """A rendered text as one line without markdown escapes and marks."""
-    unmarked = re.sub(r"\\(.)|\*\*", lambda found: found.group(1) or "", text.replace(ZERO_WIDTH_SPACE, ""))
+    unmarked = re.sub(r"\\(.)|\*\*", lambda match: match.group(1) or "", text.replace(ZERO_WIDTH_SPACE, ""))
     return " · ".join(_printable(line) for line in unmarked.splitlines() if line)
 
 

@@ -100,7 +100,7 @@ class SummaryComposer:
         """None if the summary no longer applies, or not yet, because new events of the day have not ended."""
         if summary.rule == CalledOff.rule:
             sessions = read_sessions(connection, [summary.event_key])
-            return next((found for each in sessions.values() for found in called_off_findings(each)), None)
+            return next((finding for each in sessions.values() for finding in called_off_findings(each)), None)
         source, _, day = summary.event_key.rpartition(":")
         rows = day_rows(connection, source, date.fromisoformat(day), self._rules.payout_market)
         if not is_day_complete(rows.statuses):

@@ -122,8 +122,8 @@ def result_findings(event: findings.EventDetails, rules: Rules) -> list[findings
     """The findings of an event; none unless its status is `settled`."""
     if event.status != "settled":
         return []
-    found = (big_payout(event, rules), grade_result(event, rules), surprise(event, rules))
-    return [finding for finding in found if finding is not None]
+    candidates = (big_payout(event, rules), grade_result(event, rules), surprise(event, rules))
+    return [finding for finding in candidates if finding is not None]
 
 
 def big_payout(event: findings.EventDetails, rules: Rules) -> findings.BigPayout | None:

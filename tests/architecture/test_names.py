@@ -52,7 +52,7 @@ REPLACED_IN = {
     "shared.runtime": frozenset({"tell"}),
 }
 # Fields whose name is a key of stored JSON and of the REST API.
-WIRE_FIELDS = frozenset({"services.fetcher.archive.replay.ArchivePlan.wish"})
+WIRE_FIELDS = frozenset({"services.fetcher.archive.replay.ArchiveReplayPlan.wish"})
 REQUESTS = re.compile(r"Wish$")
 
 

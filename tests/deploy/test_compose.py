@@ -1,4 +1,4 @@
-"""deploy/docker-compose.yml keeps its promises: read as YAML always, and by the compose client where there is one."""
+"""Checks deploy/docker-compose.yml: as YAML, and with the compose client if it is installed."""
 
 from __future__ import annotations
 
@@ -34,23 +34,23 @@ def model_of(service: str) -> type[ServiceSettings]:
     return model
 
 
-def environment_of(service: str, **given: str) -> dict[str, str]:
-    """As compose would give it where only these are set outside."""
-    return {name: filled(value, **given) for name, value in CONTAINERS[service]["environment"].items()}
+def environment_of(service: str, **variables: str) -> dict[str, str]:
+    """The environment that compose passes to a service if only `variables` are set outside."""
+    return {name: substituted(value, **variables) for name, value in CONTAINERS[service]["environment"].items()}
 
 
-def filled(text: object, **given: str) -> str:
-    """With variables as compose would fill them in."""
-    return re.sub(r"\$\{(\w+):-([^}]*)\}", lambda found: given.get(found[1], found[2]), str(text))
+def substituted(text: object, **variables: str) -> str:
+    """The text with variables replaced as compose does."""
+    return re.sub(r"\$\{(\w+):-([^}]*)\}", lambda match: variables.get(match[1], match[2]), str(text))
 
 
-def test_all_five_services_are_there() -> None:
+def test_the_file_has_all_five_services() -> None:
     assert COMPOSE["name"] == "headrace"
     assert set(SERVICES) | {"postgres", "kafka", "migrate"} <= CONTAINERS.keys()
 
 
 @pytest.mark.parametrize("name", CONTAINERS)
-def test_a_container_has_no_rights_to_spare(name: str) -> None:
+def test_a_container_has_minimal_rights(name: str) -> None:
     container = CONTAINERS[name]
 
     assert container["read_only"] is True
@@ -62,17 +62,17 @@ def test_a_container_has_no_rights_to_spare(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(CONTAINERS.keys() - {"postgres"}))
 def test_a_container_does_not_run_as_root(name: str) -> None:
-    assert int(filled(CONTAINERS[name]["user"]).split(":")[0]) > 0
+    assert int(substituted(CONTAINERS[name]["user"]).split(":")[0]) > 0
 
 
 @pytest.mark.parametrize("name", sorted(CONTAINERS.keys() - ONE_SHOT))
-def test_a_container_that_stays_tells_its_health(name: str) -> None:
+def test_a_long_running_container_has_a_health_check(name: str) -> None:
     assert CONTAINERS[name]["healthcheck"]["test"][0] == "CMD"
     assert CONTAINERS[name]["restart"] == "unless-stopped"
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_a_service_is_asked_whether_it_lives_without_curl(service: str) -> None:
+def test_the_health_check_of_a_service_needs_no_curl(service: str) -> None:
     test = CONTAINERS[service]["healthcheck"]["test"]
 
     assert test[1] == "python"
@@ -80,7 +80,7 @@ def test_a_service_is_asked_whether_it_lives_without_curl(service: str) -> None:
 
 
 @pytest.mark.parametrize("name", CONTAINERS)
-def test_a_stop_leaves_time_to_finish(name: str) -> None:
+def test_a_stop_leaves_a_container_10_seconds(name: str) -> None:
     assert int(CONTAINERS[name]["stop_grace_period"].removesuffix("s")) >= 10
 
 
@@ -104,24 +104,24 @@ def test_no_two_containers_share_a_port() -> None:
     assert len(ports) == len(set(ports))
 
 
-def test_the_database_is_out_of_reach_from_outside() -> None:
+def test_the_database_is_unreachable_from_outside() -> None:
     assert COMPOSE["networks"]["database"]["internal"] is True
     assert CONTAINERS["postgres"]["networks"] == ["database"]
     assert "ports" not in CONTAINERS["postgres"]
 
 
-def test_postgres_keeps_its_data_where_version_18_looks() -> None:
+def test_the_data_volume_is_where_postgresql_18_expects_it() -> None:
     assert CONTAINERS["postgres"]["volumes"] == ["postgres:/var/lib/postgresql"]
 
 
 @pytest.mark.parametrize("name", [*SERVICES, "migrate"])
-def test_one_variable_chooses_the_broker_of_all(name: str) -> None:
+def test_one_variable_selects_the_broker_of_all_services(name: str) -> None:
     assert environment_of(name)["HEADRACE_BROKER__URL"] == "kafka://kafka:9092"
     assert environment_of(name, HEADRACE_BROKER="embedded")["HEADRACE_BROKER__URL"] == "embedded"
     assert "broker" in CONTAINERS[name]["networks"]
 
 
-def test_kafka_is_out_of_reach_from_outside_and_calls_itself_as_the_services_do() -> None:
+def test_kafka_is_unreachable_from_outside_and_advertises_the_address_that_services_use() -> None:
     kafka = CONTAINERS["kafka"]
     settings = environment_of("kafka")
 
@@ -132,8 +132,8 @@ def test_kafka_is_out_of_reach_from_outside_and_calls_itself_as_the_services_do(
     assert "CONTROLLER://localhost" in settings["KAFKA_LISTENERS"]
 
 
-def test_kafka_keeps_its_data_and_is_stopped_gently() -> None:
-    """A killed node may show records of aborted transactions later, the more so where it cleans up in a hurry."""
+def test_kafka_has_a_data_volume_and_time_for_a_clean_stop() -> None:
+    """After a kill, a node may expose records of aborted transactions, more often with a short cleanup interval."""
     kafka = CONTAINERS["kafka"]
 
     assert kafka["volumes"] == [f"kafka:{environment_of('kafka')['KAFKA_LOG_DIRS']}"]
@@ -142,27 +142,29 @@ def test_kafka_keeps_its_data_and_is_stopped_gently() -> None:
     assert not [name for name in kafka["environment"] if "CLEANUP_INTERVAL" in name]
 
 
-def test_copies_are_what_the_brokers_say_unless_told(tmp_path: Path) -> None:
-    given = {"HEADRACE_KAFKA_REPLICATION_FACTOR": "3", "HEADRACE_KAFKA_MIN_INSYNC_REPLICAS": "2"}
+def test_replication_settings_default_to_the_brokers(tmp_path: Path) -> None:
+    factors = {"HEADRACE_KAFKA_REPLICATION_FACTOR": "3", "HEADRACE_KAFKA_MIN_INSYNC_REPLICAS": "2"}
     (tmp_path / "headrace.yaml").touch()
 
     def kafka_of(**variables: str) -> KafkaSettings:
         environment = environment_of("migrate", **variables)
-        said = {name: value for name, value in environment.items() if name.startswith("HEADRACE_KAFKA")}
-        return load(Settings, said, tmp_path / "headrace.yaml").kafka
+        kafka_variables = {name: value for name, value in environment.items() if name.startswith("HEADRACE_KAFKA")}
+        return load(Settings, kafka_variables, tmp_path / "headrace.yaml").kafka
 
     assert (kafka_of().replication_factor, kafka_of().min_insync_replicas) == (None, None)
-    assert (kafka_of(**given).replication_factor, kafka_of(**given).min_insync_replicas) == (3, 2)
+    assert (kafka_of(**factors).replication_factor, kafka_of(**factors).min_insync_replicas) == (3, 2)
 
 
-def test_one_node_does_with_one_copy_of_its_own_topics() -> None:
-    copies = {name: value for name, value in environment_of("kafka").items() if "REPLICATION" in name or "ISR" in name}
+def test_the_internal_topics_of_one_node_have_one_replica() -> None:
+    replication = {
+        name: value for name, value in environment_of("kafka").items() if "REPLICATION" in name or "ISR" in name
+    }
 
-    assert set(copies.values()) == {"1"}
-    assert len(copies) == 5
+    assert set(replication.values()) == {"1"}
+    assert len(replication) == 5
 
 
-def test_the_job_that_prepares_is_the_command() -> None:
+def test_the_migrate_job_runs_the_migrate_command() -> None:
     job = CONTAINERS["migrate"]
 
     assert job["command"] == ["migrate", "--passwords", "/run/secrets"]
@@ -174,10 +176,10 @@ def test_the_job_that_prepares_is_the_command() -> None:
 @pytest.mark.parametrize("name", [name for name, container in CONTAINERS.items() if "environment" in container])
 def test_secrets_are_files(name: str) -> None:
     container = CONTAINERS[name]
-    secret = {key: value for key, value in container["environment"].items() if re.search("PASSWORD|TOKEN|SECRET", key)}
+    secrets = {key: value for key, value in container["environment"].items() if re.search("PASSWORD|TOKEN|SECRET", key)}
 
-    assert all(key.endswith("_FILE") and str(value).startswith(SECRETS) for key, value in secret.items())
-    assert {value.removeprefix(SECRETS) for value in secret.values()} <= set(container.get("secrets", []))
+    assert all(key.endswith("_FILE") and str(value).startswith(SECRETS) for key, value in secrets.items())
+    assert {value.removeprefix(SECRETS) for value in secrets.values()} <= set(container.get("secrets", []))
     assert not [value for value in container["environment"].values() if re.search(r"://[^/@]*:[^/@]*@", str(value))]
 
 
@@ -225,11 +227,11 @@ def test_an_image_is_built_from_its_own_dockerfile(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["postgres", "kafka", "prometheus", "grafana"])
-def test_an_image_of_others_has_a_version(name: str) -> None:
-    assert re.fullmatch(r"[\w./-]+:v?\d[\w.]*", filled(CONTAINERS[name]["image"]))
+def test_a_third_party_image_has_a_version(name: str) -> None:
+    assert re.fullmatch(r"[\w./-]+:v?\d[\w.]*", substituted(CONTAINERS[name]["image"]))
 
 
-def test_extra_parts_come_only_when_asked_for() -> None:
+def test_optional_containers_have_a_profile() -> None:
     profiles = {name: container["profiles"] for name, container in CONTAINERS.items() if "profiles" in container}
 
     assert profiles == {
@@ -241,8 +243,8 @@ def test_extra_parts_come_only_when_asked_for() -> None:
 
 
 @pytest.mark.slow
-def test_the_training_job_starts_where_the_predictor_would(database_url: str, tmp_path: Path) -> None:
-    """Up to the history, which an empty database does not have."""
+def test_the_training_job_starts_with_the_predictors_settings(database_url: str, tmp_path: Path) -> None:
+    """It stops at the history, because the database is empty."""
     (tmp_path / "password").write_text(unquote(urlsplit(database_url).password or ""))
     environment = {name: value for name, value in os.environ.items() if not name.startswith("HEADRACE_")} | {
         "PYTHONPATH": str(DEPLOY.parent),
@@ -252,19 +254,19 @@ def test_the_training_job_starts_where_the_predictor_would(database_url: str, tm
     }
     command = [sys.executable, *CONTAINERS["train"]["command"][1:]]
 
-    done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment, cwd=tmp_path)
+    process = subprocess.run(command, check=False, capture_output=True, text=True, env=environment, cwd=tmp_path)
 
-    assert done.returncode == 2
-    assert "there is no settled event to learn from" in done.stderr.splitlines()[-1]
+    assert process.returncode == 2
+    assert "there is no settled event to learn from" in process.stderr.splitlines()[-1]
 
 
 @pytest.fixture(scope="module")
 def client() -> list[str]:
-    """The compose client: docker's plugin, or the program of its own."""
+    """The compose client: docker's plugin or the separate program."""
     for command in (["docker", "compose"], ["docker-compose"]):
         if shutil.which(command[0]):
-            done = subprocess.run([*command, "version"], check=False, capture_output=True)
-            if done.returncode == 0:
+            process = subprocess.run([*command, "version"], check=False, capture_output=True)
+            if process.returncode == 0:
                 return command
     pytest.skip("no compose client: install docker's compose plugin (or put docker-compose on PATH) to check the file")
 
@@ -276,10 +278,10 @@ def test_the_compose_client_accepts_the_file(client: list[str], files: list[str]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("HEADRACE_")}
 
     command = [*client, *options, "--profile", "*", "config"]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
+    process = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
 
-    assert done.returncode == 0, done.stderr
-    assert not done.stderr
-    seen = yaml.safe_load(done.stdout)
-    assert seen["services"].keys() == CONTAINERS.keys()
-    assert all(port["host_ip"] == "127.0.0.1" for each in seen["services"].values() for port in each.get("ports", []))
+    assert process.returncode == 0, process.stderr
+    assert not process.stderr
+    config = yaml.safe_load(process.stdout)
+    assert config["services"].keys() == CONTAINERS.keys()
+    assert all(port["host_ip"] == "127.0.0.1" for each in config["services"].values() for port in each.get("ports", []))

@@ -1,4 +1,4 @@
-"""One Dockerfile per image: each installs its own extra, copies its own code, and runs as nobody in particular."""
+"""Each image has a Dockerfile, which installs its own extra, copies its own code and runs as an unprivileged user."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ FILES = {path.stem: path.read_text() for path in DOCKERFILES}
 
 def instructions(name: str, keyword: str) -> list[str]:
     """The arguments of each instruction of a kind; continued lines are joined."""
-    joined = FILES[name].replace("\\\n", " ")
-    return [line.split(maxsplit=1)[1] for line in joined.splitlines() if line.startswith(f"{keyword} ")]
+    text = FILES[name].replace("\\\n", " ")
+    return [line.split(maxsplit=1)[1] for line in text.splitlines() if line.startswith(f"{keyword} ")]
 
 
 def test_every_image_has_a_dockerfile() -> None:
@@ -36,21 +36,21 @@ def test_an_image_installs_its_own_extra_and_no_other(name: str) -> None:
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_a_service_image_holds_no_other_service(service: str) -> None:
+def test_a_service_image_contains_no_other_service(service: str) -> None:
     copied = [line.split()[0] for line in instructions(service, "COPY") if not line.startswith("--from")]
 
     assert set(copied) == {"pyproject.toml", "shared", "services/__init__.py", f"services/{service}"}
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_what_is_copied_exists(name: str) -> None:
+def test_copied_files_exist(name: str) -> None:
     for line in instructions(name, "COPY"):
         if not line.startswith("--from"):
             assert all((ROOT / source).exists() for source in line.split()[:-1]), line
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_the_base_can_be_replaced(name: str) -> None:
+def test_the_base_image_can_be_replaced(name: str) -> None:
     assert instructions(name, "FROM") == ["${PYTHON_IMAGE} AS build", "${PYTHON_IMAGE}"]
     assert "PYTHON_IMAGE=" in instructions(name, "ARG")[0]
     assert "# syntax=" not in FILES[name]
@@ -64,7 +64,7 @@ def test_an_image_does_not_run_as_root(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_an_image_says_what_it_is_and_how_it_is(name: str) -> None:
+def test_an_image_has_labels_and_a_health_check(name: str) -> None:
     label = instructions(name, "LABEL")[0]
 
     assert f'title="headrace-{name}"' in label
@@ -78,23 +78,23 @@ def test_an_image_starts_its_service(service: str) -> None:
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_an_image_holds_no_secret(name: str) -> None:
-    given = " ".join(instructions(name, "ENV") + instructions(name, "ARG"))
+def test_an_image_contains_no_secret(name: str) -> None:
+    variables = " ".join(instructions(name, "ENV") + instructions(name, "ARG"))
 
-    assert not re.search(r"(?i)password|token|secret", given)
+    assert not re.search(r"(?i)password|token|secret", variables)
 
 
 def test_torch_may_come_from_another_index() -> None:
     assert "TORCH_INDEX_URL=" in instructions("predictor", "ARG")
 
 
-def test_a_training_finds_the_openmp_that_lightgbm_is_linked_with() -> None:
+def test_the_predictor_image_installs_the_openmp_library_of_lightgbm() -> None:
     installed = " ".join(each for each in instructions("predictor", "RUN") if "apt-get" in each)
 
     assert re.search(r"apt-get install [^&]*\blibgomp1\b", installed)
 
 
-def test_the_build_sees_only_what_images_are_made_of() -> None:
+def test_the_build_context_has_only_what_images_copy() -> None:
     lines = (ROOT / ".dockerignore").read_text().splitlines()
     allowed = {line.removeprefix("!") for line in lines if line.startswith("!")}
     copied = {
@@ -109,7 +109,7 @@ def test_the_build_sees_only_what_images_are_made_of() -> None:
     assert allowed == copied
 
 
-def test_files_that_are_not_python_are_installed_too() -> None:
+def test_non_python_files_are_installed() -> None:
     """SQL and YAML files reach an image only if the package data names them."""
     data = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
     needed = [

@@ -1,4 +1,4 @@
-"""What lies beside the compose file: the script that makes secrets, and dashboards over metrics that exist."""
+"""The script that creates secrets, and dashboards that use only existing metrics."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ DASHBOARDS = sorted((DEPLOY / "grafana" / "dashboards").glob("*.json"))
 
 @pytest.fixture
 def installation(tmp_path: Path) -> Path:
-    """A deploy directory of one's own, with nothing made in it yet."""
+    """A copy of the deploy directory without secrets."""
     (tmp_path / "secrets").mkdir()
     shutil.copy(DEPLOY / "make-secrets", tmp_path)
     return tmp_path
 
 
-def test_every_secret_of_the_compose_file_is_made(installation: Path) -> None:
+def test_every_secret_of_the_compose_file_is_created(installation: Path) -> None:
     subprocess.run([installation / "make-secrets"], check=True, capture_output=True)
 
     compose = yaml.safe_load((DEPLOY / "docker-compose.yml").read_text())
-    wanted = {Path(secret["file"]).name for secret in compose["secrets"].values()}
-    assert {path.name for path in (installation / "secrets").iterdir()} == wanted
+    expected = {Path(secret["file"]).name for secret in compose["secrets"].values()}
+    assert {path.name for path in (installation / "secrets").iterdir()} == expected
 
 
 def test_secrets_differ_and_are_private(installation: Path) -> None:
@@ -45,13 +45,15 @@ def test_secrets_differ_and_are_private(installation: Path) -> None:
     assert all(re.fullmatch("[0-9a-f]{64}", file.read_text()) for file in files)
 
 
-def test_no_secret_is_shown(installation: Path) -> None:
-    done = subprocess.run([installation / "make-secrets"], check=True, capture_output=True, text=True)
+def test_no_secret_is_printed(installation: Path) -> None:
+    process = subprocess.run([installation / "make-secrets"], check=True, capture_output=True, text=True)
 
-    assert not [file for file in (installation / "secrets").iterdir() if file.read_text() in done.stdout + done.stderr]
+    assert not [
+        file for file in (installation / "secrets").iterdir() if file.read_text() in process.stdout + process.stderr
+    ]
 
 
-def test_a_secret_that_is_there_stays(installation: Path) -> None:
+def test_an_existing_secret_is_kept(installation: Path) -> None:
     subprocess.run([installation / "make-secrets"], check=True, capture_output=True)
     before = {file.name: file.read_text() for file in (installation / "secrets").iterdir()}
 
@@ -60,12 +62,12 @@ def test_a_secret_that_is_there_stays(installation: Path) -> None:
     assert {file.name: file.read_text() for file in (installation / "secrets").iterdir()} == before
 
 
-def test_containers_run_as_who_may_read_the_secrets(installation: Path) -> None:
+def test_containers_run_as_the_owner_of_the_secrets(installation: Path) -> None:
     subprocess.run([installation / "make-secrets"], check=True, capture_output=True)
 
-    said = dict(line.split("=") for line in (installation / ".env").read_text().splitlines())
+    variables = dict(line.split("=") for line in (installation / ".env").read_text().splitlines())
     owner = (installation / "secrets" / "admin.token").stat()
-    assert (int(said["HEADRACE_UID"]), int(said["HEADRACE_GID"])) == (owner.st_uid, owner.st_gid)
+    assert (int(variables["HEADRACE_UID"]), int(variables["HEADRACE_GID"])) == (owner.st_uid, owner.st_gid)
     assert owner.st_uid != 0
 
 
@@ -73,15 +75,15 @@ def test_containers_run_as_who_may_read_the_secrets(installation: Path) -> None:
 def test_a_dashboard_shows_only_metrics_that_exist(path: Path) -> None:
     dashboard: dict[str, Any] = json.loads(path.read_text())
     expressions = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
-    shown = {name for expression in expressions for name in re.findall(r"headrace_\w+", expression)}
-    there = {
+    used = {name for expression in expressions for name in re.findall(r"headrace_\w+", expression)}
+    existing = {
         f"{metric.name}{ending}"
         for metric in Metrics().definitions
         for ending in (("_bucket", "_sum", "_count") if metric.kind == "histogram" else ("",))
     }
 
-    assert shown
-    assert shown <= there
+    assert used
+    assert used <= existing
 
 
 @pytest.mark.parametrize("path", DASHBOARDS, ids=lambda path: path.name)
@@ -92,12 +94,12 @@ def test_a_dashboard_groups_only_by_labels_that_exist(path: Path) -> None:
     for panel in dashboard["panels"]:
         for target in panel["targets"]:
             for name in re.findall(r"headrace_\w+", target["expr"]):
-                wanted = {label for by in re.findall(r"by \(([^)]*)\)", target["expr"]) for label in by.split(", ")}
-                wanted |= set(re.findall(r"\{\{(\w+)\}\}", target["legendFormat"]))
-                assert wanted <= labels[name.removesuffix("_bucket")], panel["title"]
+                expected = {label for by in re.findall(r"by \(([^)]*)\)", target["expr"]) for label in by.split(", ")}
+                expected |= set(re.findall(r"\{\{(\w+)\}\}", target["legendFormat"]))
+                assert expected <= labels[name.removesuffix("_bucket")], panel["title"]
 
 
-def test_prometheus_asks_every_service() -> None:
+def test_prometheus_scrapes_every_service() -> None:
     config = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())
     targets = config["scrape_configs"][0]["static_configs"][0]["targets"]
 

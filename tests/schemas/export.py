@@ -15,8 +15,8 @@ def file_name(schema: str) -> str:
     return f"{schema.replace('/', '.')}.json"
 
 
-def exported(schema: str) -> str:
-    """What may be in a record of this schema, as JSON Schema 2020-12."""
+def schema_text(schema: str) -> str:
+    """The JSON Schema (2020-12) of a record's value."""
     document = {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": f"headrace:{schema}"}
     document |= MESSAGE_TYPES[schema].json_schema(mode="validation")
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
@@ -25,7 +25,7 @@ def exported(schema: str) -> str:
 def export(directory: Path) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     for schema in MESSAGE_TYPES:
-        (directory / file_name(schema)).write_text(exported(schema), encoding="utf-8")
+        (directory / file_name(schema)).write_text(schema_text(schema), encoding="utf-8")
 
 
 if __name__ == "__main__":

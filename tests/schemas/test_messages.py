@@ -1,4 +1,4 @@
-"""Messages on the wire: their schemas are the exported ones, and samples of every version still decode."""
+"""The exported message schemas match the code, and samples of every version can be decoded."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from shared.broker.contract import Record
 from shared.errors import InvalidEvent
 from shared.events import MESSAGE_TYPES, event_id_of
 from shared.records import decode, encode, headers_of
-from tests.schemas.export import DIRECTORY, exported, file_name
+from tests.schemas.export import DIRECTORY, file_name, schema_text
 
 EVENT_ID = UUID("00000000-0000-4000-8000-000000000001")
 SAMPLES = sorted((Path(__file__).parent / "samples").glob("*.json"))
@@ -22,7 +22,7 @@ each_sample = pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: path.s
 
 
 def schema_of(sample: Path) -> str:
-    """raw-event.1.json and clean-event.1.listed.json are of raw-event/1 and clean-event/1."""
+    """The schema of a sample: raw-event/1 for raw-event.1.json, clean-event/1 for clean-event.1.listed.json."""
     return "/".join(sample.name.split(".")[:2])
 
 
@@ -37,13 +37,13 @@ def record_of(body: dict[str, Any], schema: str) -> Record:
 
 
 @pytest.mark.parametrize("schema", MESSAGE_TYPES)
-def test_a_schema_is_the_exported_one(schema: str) -> None:
+def test_an_exported_schema_matches_the_code(schema: str) -> None:
     file = DIRECTORY / file_name(schema)
 
-    assert file.read_text(encoding="utf-8") == exported(schema), "run: python -m tests.schemas.export"
+    assert file.read_text(encoding="utf-8") == schema_text(schema), "run: python -m tests.schemas.export"
 
 
-def test_nothing_else_is_exported() -> None:
+def test_there_is_no_other_exported_schema() -> None:
     assert {path.name for path in DIRECTORY.iterdir()} == {file_name(schema) for schema in MESSAGE_TYPES}
 
 
@@ -60,7 +60,7 @@ def test_every_message_of_every_version_has_a_sample() -> None:
 
 
 @each_sample
-def test_a_sample_fits_the_exported_schema(sample: Path) -> None:
+def test_a_sample_is_valid_under_the_exported_schema(sample: Path) -> None:
     schema = json.loads((DIRECTORY / file_name(schema_of(sample))).read_text(encoding="utf-8"))
 
     jsonschema.Draft202012Validator.check_schema(schema)
@@ -81,7 +81,7 @@ def test_a_sample_comes_back_unchanged(sample: Path) -> None:
 
 
 @each_sample
-def test_nothing_of_a_sample_is_lost(sample: Path) -> None:
+def test_decoding_keeps_every_field_of_a_sample(sample: Path) -> None:
     message = decode(record_of(body_of(sample), schema_of(sample))).message
 
     assert message.model_dump(mode="json", exclude_unset=True) == body_of(sample)
@@ -117,10 +117,10 @@ def test_a_message_cannot_be_changed(sample: Path) -> None:
 
 @pytest.mark.parametrize("schema", ["raw-event/2", "clean-event", ""])
 def test_an_unknown_schema_is_refused_by_name(schema: str) -> None:
-    with pytest.raises(InvalidEvent, match="expected one of the schemas raw-event/1") as caught:
+    with pytest.raises(InvalidEvent, match="expected one of the schemas raw-event/1") as raised:
         decode(record_of(body_of(SAMPLES[0]), schema))
 
-    assert repr(schema) in str(caught.value)
+    assert repr(schema) in str(raised.value)
 
 
 @pytest.mark.parametrize("header", ["event_id", "schema"])
@@ -151,7 +151,7 @@ def test_an_event_id_is_the_same_on_every_machine(ordinal: int, event_id: str) -
     assert event_id_of("made-up", "programs", "made-up:2031-05-04:03:07", "ab" * 32, ordinal) == UUID(event_id)
 
 
-def test_an_event_id_tells_every_part_apart() -> None:
+def test_an_event_id_differs_if_any_part_differs() -> None:
     ids = {
         event_id_of(source, feed, key, content)
         for source in ("made-up", "other")

@@ -1,4 +1,4 @@
-"""The admin apps of all five services, put together as their processes do it."""
+"""Builds the admin apps of all five services as their processes do."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from shared.settings.sections import DatabaseSettings, ServiceSettings
 from shared.topics import topic_specs
 from tests.shared.runtime.views import GivenView
 
-MODELS: dict[str, type[ServiceSettings]] = {
+SETTINGS: dict[str, type[ServiceSettings]] = {
     model.name: model
     for model in (FetcherSettings, CleanerSettings, LoaderSettings, PredictorSettings, NotifierSettings)
 }
@@ -34,21 +34,21 @@ MODELS: dict[str, type[ServiceSettings]] = {
 
 @contextmanager
 def app_of(name: str, database: DatabaseSettings, data_dir: Path, file_token: str | None) -> Iterator[FastAPI]:
-    """The app of a service that is wired and not started: its loop does nothing."""
-    settings = MODELS[name](database=database, data_dir=data_dir)
+    """The app of a service that is wired but not started."""
+    settings = SETTINGS[name](database=database, data_dir=data_dir)
     metrics = Metrics()
     service = _wire(name)(settings, metrics)
-    desk = admin_context_of(settings, service, GivenView(service=name))
+    context = admin_context_of(settings, service, GivenView(service=name))
     try:
-        yield admin_app(desk, metrics.registry, file_token)
+        yield admin_app(context, metrics.registry, file_token)
     finally:
-        desk.close()
+        context.close()
         service.close()
 
 
 @contextmanager
 def server_of(name: str, database: DatabaseSettings, data_dir: Path, file_token: str) -> Iterator[AdminServer]:
-    """Served, on a database with all topics."""
+    """Serves the app of a service, on a database with all topics."""
     with closing(PostgresBroker(database.conninfo())) as broker:
         broker.ensure_topics(topic_specs())
     with app_of(name, database, data_dir, file_token) as app, AdminServer(app) as server:
@@ -63,13 +63,13 @@ def _wire(name: str) -> ServiceFactory:
     return wire
 
 
-def exported(app: FastAPI) -> str:
-    """The file of docs/openapi."""
+def document_text(app: FastAPI) -> str:
+    """The text of the file in docs/openapi."""
     return json.dumps(app.openapi(), indent=2, ensure_ascii=False) + "\n"
 
 
 def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Every endpoint of an OpenAPI document: its method, its path, and what is said of it."""
+    """The method, the path and the description of every endpoint of an OpenAPI document."""
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
             yield method.upper(), path, operation

@@ -1,4 +1,4 @@
-"""A service's own endpoints over HTTP, under the service's own database role."""
+"""Serves the endpoints of one service over HTTP, under the service's own database role."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ S = TypeVar("S", bound=ServiceSettings)
 
 
 def settings_of(model: type[S], postgres: EmbeddedPostgres, database_url: str, directory: Path) -> S:
-    """Settings of a service that enters the database under its own role."""
+    """Settings of a service that connects to the database under its own role."""
     database = as_role(postgres, database_url, f"headrace_{model.name}")
     return model(database=database, admin=AdminSettings(token_file=token_file(directory)), data_dir=directory)
 
@@ -34,14 +34,14 @@ def settings_of(model: type[S], postgres: EmbeddedPostgres, database_url: str, d
 def served(
     settings: ServiceSettings, router: Callable[[AdminContext], APIRouter], broker: Broker | None = None
 ) -> Iterator[httpx.Client]:
-    desk = AdminContext(
+    context = AdminContext(
         settings,
         GivenView(service=settings.name),
         routers=[router],
         open_broker=None if broker is None else lambda: broker,
     )
     with (
-        admin_server(desk, Metrics().registry) as server,
+        admin_server(context, Metrics().registry) as server,
         httpx.Client(
             base_url=f"{server.url}/v1", headers={"Authorization": f"Bearer {FILE_TOKEN}"}, timeout=60
         ) as client,
@@ -49,17 +49,17 @@ def served(
         yield client
 
 
-def settled(
-    client: httpx.Client, asked: httpx.Response, settings: ServiceSettings, kind: str, look: ReadProgress
+def finished_operation(
+    client: httpx.Client, response: httpx.Response, settings: ServiceSettings, kind: str, read_progress: ReadProgress
 ) -> Any:
-    """The operation once it is over, looked at as its service would."""
-    assert asked.status_code == 202, asked.text
-    place = asked.headers["location"].removeprefix("/v1")
-    with closing(OperationPoller(settings.database.conninfo(), settings.name, kind, look)) as settling:
+    """Waits until the operation has ended, polling it as its service does, and returns it."""
+    assert response.status_code == 202, response.text
+    path = response.headers["location"].removeprefix("/v1")
+    with closing(OperationPoller(settings.database.conninfo(), settings.name, kind, read_progress)) as poller:
 
-        def over() -> bool:
-            settling.poll()
-            return bool(client.get(place).json()["finished_at"])
+        def has_ended() -> bool:
+            poller.poll()
+            return bool(client.get(path).json()["finished_at"])
 
-        wait_until(over)
-    return client.get(place).json()
+        wait_until(has_ended)
+    return client.get(path).json()

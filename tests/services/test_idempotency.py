@@ -20,7 +20,7 @@ Database = psycopg.Connection[Any]
 
 @pytest.fixture
 def clients(postgres: EmbeddedPostgres, database_url: str, tmp_path: Path) -> Iterator[dict[str, httpx.Client]]:
-    """Of the cleaner and the loader, each with the rights of its own role."""
+    """Clients of the cleaner and the loader, which run under their own database roles."""
 
     def role(service: str) -> Any:
         return as_role(postgres, database_url, f"headrace_{service}")
@@ -35,7 +35,7 @@ def clients(postgres: EmbeddedPostgres, database_url: str, tmp_path: Path) -> It
 
 
 def pause(client: httpx.Client, reason: str = "maintenance") -> httpx.Response:
-    return client.put("/v1/topics/pause", json={"reason": reason}, headers={"Idempotency-Key": "stop-everything"})
+    return client.put("/v1/topics/pause", json={"reason": reason}, headers={"Idempotency-Key": "pause-all"})
 
 
 def test_one_key_at_two_services_pauses_both(clients: dict[str, httpx.Client], database: Database) -> None:
@@ -60,7 +60,7 @@ def test_each_service_repeats_its_own_answer(clients: dict[str, httpx.Client], d
     assert database.execute("SELECT count(*) FROM ops.operations").fetchone() == (2,)
 
 
-def test_another_request_under_the_key_is_refused_at_the_service_that_knows_it(
+def test_another_request_with_the_same_key_is_refused_only_by_the_service_that_has_seen_it(
     clients: dict[str, httpx.Client],
 ) -> None:
     pause(clients["cleaner"])

@@ -1,4 +1,4 @@
-"""Every endpoint of every service: described in full, guarded, and as described whatever is sent to it."""
+"""Every endpoint of every service is fully described, requires a token, and responds as described to any request."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from schemathesis.specs.openapi import checks as openapi_checks
 from headrace.database.embedded import EmbeddedPostgres
 from shared.runtime.api.server import AdminServer
 from shared.topics import SERVICES
-from tests.services.apps import app_of, exported, operations, server_of
+from tests.services.apps import app_of, document_text, operations, server_of
 from tests.shared.generated import WRITE
 from tests.shared.runtime.api.desks import AWAY, FILE_TOKEN, as_role, assert_problem, bearing, given_token
 from tests.waiting import DEADLINE_S
@@ -65,28 +65,28 @@ def server(service: str, postgres: EmbeddedPostgres, database_url: str, tmp_path
 
 
 @each_service
-def test_the_exported_document_is_that_of_the_code(service: str, tmp_path: Path) -> None:
+def test_the_exported_document_matches_the_code(service: str, tmp_path: Path) -> None:
     file = DOCUMENTS / f"{service}.json"
     with app_of(service, AWAY, tmp_path, None) as app:
-        expected = exported(app)
+        expected = document_text(app)
 
     if os.environ.get(WRITE) == "1":
         file.parent.mkdir(exist_ok=True)
         file.write_text(expected, encoding="utf-8")
 
-    assert file.read_text(encoding="utf-8") == expected, f"{file.name} is behind the code; {WRITE}=1 rewrites it"
+    assert file.read_text(encoding="utf-8") == expected, f"{file.name} is outdated; {WRITE}=1 rewrites it"
 
 
 @each_service
 def test_every_endpoint_is_described_with_examples_and_errors(service: str, document: dict[str, Any]) -> None:
-    lacking = [
-        f"{method} {path} lacks {what}"
+    missing = [
+        f"{method} {path} lacks {part}"
         for method, path, operation in operations(document)
-        for what, there in _parts(document, method, path, operation).items()
-        if not there
+        for part, present in _parts(document, method, path, operation).items()
+        if not present
     ]
 
-    assert lacking == []
+    assert missing == []
 
 
 @each_service
@@ -105,53 +105,55 @@ def test_every_operation_id_is_a_verb_and_a_noun(service: str, document: dict[st
 
 
 @pytest.mark.parametrize("name", ["listing", "one", "get", "topics", "get_one", "getTopic", "one_topic", "get_letter"])
-def test_an_operation_id_that_is_none_is_found(name: str) -> None:
+def test_an_operation_id_without_verb_and_noun_is_detected(name: str) -> None:
     assert not (_is_verb_noun(name) and _is_term(name.split("_")))
 
 
 @each_service
-def test_every_endpoint_below_v1_wants_a_token_and_every_change_one_that_may_operate(
+def test_every_endpoint_below_v1_requires_a_token_and_every_change_the_scope_operate(
     service: str, server: AdminServer, database: psycopg.Connection[Any]
 ) -> None:
-    reading = bearing(given_token(database, "viewer", "read"))
+    read_only = bearing(given_token(database, "viewer", "read"))
     with httpx.Client(base_url=server.url, timeout=DEADLINE_S) as client:
-        found = [each for each in operations(client.get("/openapi.json").json()) if each[1].startswith("/v1")]
-        for method, template, _ in found:
+        endpoints = [each for each in operations(client.get("/openapi.json").json()) if each[1].startswith("/v1")]
+        for method, template, _ in endpoints:
             path = re.sub(r"\{\w+\}", "1", template)
 
-            refused = client.request(method, path)
-            assert_problem(refused, 401, "unauthorized")
-            assert refused.headers["www-authenticate"].startswith("Bearer")
+            response = client.request(method, path)
+            assert_problem(response, 401, "unauthorized")
+            assert response.headers["www-authenticate"].startswith("Bearer")
             assert_problem(client.request(method, path, headers=bearing("guess")), 401, "unauthorized")
             if method != "GET":
                 assert "scope operate" in assert_problem(
-                    client.request(method, path, headers=reading), 403, "forbidden"
+                    client.request(method, path, headers=read_only), 403, "forbidden"
                 )
 
-    assert {path for _, path, _ in found} >= {"/v1/status", "/v1/topics", "/v1/lag", "/v1/operations", "/v1/audit"}
+    assert {path for _, path, _ in endpoints} >= {"/v1/status", "/v1/topics", "/v1/lag", "/v1/operations", "/v1/audit"}
 
 
 @each_service
-def test_what_an_endpoint_does_not_take_is_refused_with_what_it_takes(service: str, server: AdminServer) -> None:
+def test_a_method_that_an_endpoint_does_not_allow_is_refused_with_the_allowed_ones(
+    service: str, server: AdminServer
+) -> None:
     with httpx.Client(base_url=server.url, headers=bearing(FILE_TOKEN), timeout=DEADLINE_S) as client:
         templates = [(method, path) for method, path, _ in operations(client.get("/openapi.json").json())]
         for example in {re.sub(r"\{\w+\}", "1", path) for _, path in templates}:
-            # /topics/pause is a /topics/{topic} as well.
-            taken = {method for method, path in templates if re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", path), example)}
-            for method in {"GET", "POST", "PUT", "PATCH", "DELETE"} - taken:
-                answer = client.request(method, example)
+            # /topics/pause also matches /topics/{topic}.
+            allowed = {method for method, path in templates if re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", path), example)}
+            for method in {"GET", "POST", "PUT", "PATCH", "DELETE"} - allowed:
+                response = client.request(method, example)
 
-                assert_problem(answer, 405, "method-not-allowed")
-                assert set(answer.headers["allow"].split(", ")) == taken
+                assert_problem(response, 405, "method-not-allowed")
+                assert set(response.headers["allow"].split(", ")) == allowed
 
 
 @each_service
-def test_every_endpoint_answers_as_described_whatever_is_sent(service: str, server: AdminServer) -> None:
+def test_every_response_to_any_request_matches_the_description(service: str, server: AdminServer) -> None:
     document = httpx.get(f"{server.url}/openapi.json", timeout=DEADLINE_S).json()
     schema = schemathesis.openapi.from_dict(_without_security(document))
-    for found in schema.get_all_operations():
-        assert isinstance(found, Ok), found
-        operation = found.ok()
+    for result in schema.get_all_operations():
+        assert isinstance(result, Ok), result
+        operation = result.ok()
 
         @settings(
             max_examples=EXAMPLES,
@@ -180,56 +182,57 @@ def _is_term(words: list[str]) -> bool:
 
 
 def _without_security(document: dict[str, Any]) -> dict[str, Any]:
-    """Tokens are given by the test, so that none is made up."""
+    """Without the security scheme, because the test sends a valid token itself."""
     for _, _, operation in operations(document):
         operation.pop("security", None)
     return document
 
 
 def _parts(document: dict[str, Any], method: str, path: str, operation: dict[str, Any]) -> dict[str, bool]:
-    """What the description of an endpoint must hold, and whether it does."""
+    """The parts that the description of an endpoint must have, and whether it has them."""
     protected, parameters, responses = path.startswith("/v1/"), operation.get("parameters", []), operation["responses"]
     needed = {"422", "500"} | ({"401", "503"} if protected else set())
     needed |= {"403", "413", "415"} if method != "GET" else set()
-    errors = [said for status, said in responses.items() if status >= "400"]
+    errors = [response for status, response in responses.items() if status >= "400"]
     return {
         "a summary": bool(operation.get("summary")),
         "a description": bool(operation.get("description")),
-        "an example answer": _has_example(document, _answers(operation)),
+        "an example answer": _has_example(document, _successful_contents(operation)),
         "an example body": "requestBody" not in operation
         or _has_example(document, operation["requestBody"]["content"]),
         "its errors": needed <= set(responses),
-        "problems as errors": all(set(said["content"]) == {"application/problem+json"} for said in errors),
+        "problems as errors": all(set(response["content"]) == {"application/problem+json"} for response in errors),
         "examples of its parameters": all(
             {"example", "examples"} & (set(each) | set(each["schema"]))
             for each in parameters
-            if each["name"] != "Idempotency-Key"  # one that all try would be one that was given before
+            if each["name"] != "Idempotency-Key"  # with an example, all requests would send the same key
         ),
         "the security scheme": not protected or operation.get("security") == [{"bearer": []}],
         "the idempotency key": method != "POST" or "Idempotency-Key" in [each["name"] for each in parameters],
     }
 
 
-def _answers(operation: dict[str, Any]) -> dict[str, Any]:
-    """What it says of its good answers, by media type."""
+def _successful_contents(operation: dict[str, Any]) -> dict[str, Any]:
+    """The contents of its successful responses, by media type."""
     return {
         kind: content
-        for status, said in operation["responses"].items()
+        for status, response in operation["responses"].items()
         if status.startswith("2")
-        for kind, content in said.get("content", {}).items()
+        for kind, content in response.get("content", {}).items()
     }
 
 
 def _has_example(document: dict[str, Any], content: dict[str, Any]) -> bool:
     return bool(content) and all(
-        "example" in each or "examples" in each or _shown(document, each.get("schema", {})) for each in content.values()
+        "example" in each or "examples" in each or _schema_has_examples(document, each.get("schema", {}))
+        for each in content.values()
     )
 
 
-def _shown(document: dict[str, Any], schema: dict[str, Any]) -> bool:
-    """The schema, what it refers to, or all of what it is made of, has examples."""
+def _schema_has_examples(document: dict[str, Any], schema: dict[str, Any]) -> bool:
+    """Whether the schema, the schema to which it refers, or each of its parts has examples."""
     if "$ref" in schema:
-        return _shown(document, document["components"]["schemas"][schema["$ref"].rpartition("/")[2]])
+        return _schema_has_examples(document, document["components"]["schemas"][schema["$ref"].rpartition("/")[2]])
     parts = schema.get("anyOf") or schema.get("oneOf") or ([schema["items"]] if "items" in schema else [])
     parts = [part for part in parts if part != {"type": "null"}]
-    return "examples" in schema or (bool(parts) and all(_shown(document, part) for part in parts))
+    return "examples" in schema or (bool(parts) and all(_schema_has_examples(document, part) for part in parts))

@@ -61,7 +61,7 @@ class ArchiveReplays:
         self._conninfo = conninfo
         self._connect = connect
 
-    def start(self, operation: Operation, worker: str, _place: int) -> JobThread:
+    def start(self, operation: Operation, worker: str, _index: int) -> JobThread:
         @contextmanager
         def open_loop() -> Iterator[JobLoop]:
             with closing(self._connect()) as broker:

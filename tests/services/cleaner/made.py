@@ -1,4 +1,4 @@
-"""Made-up slices in the boat race format, and the raw events that carry them. Nobody in here exists."""
+"""Synthetic slices in the boat race format, and the raw events that contain them. No person in them exists."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -14,8 +14,8 @@ FETCHED_AT = datetime(2031, 5, 6, 1, 35, tzinfo=UTC)
 RACERS = (7001, 7002, 7003, 7004, 7005, 7006)
 
 
-def raw(feed: str, body: Json, **given: Any) -> RawEvent:
-    """A raw event, live unless said otherwise."""
+def raw(feed: str, body: Json, **changes: Any) -> RawEvent:
+    """A raw event, by default live."""
     fields = {
         "source": "boatrace",
         "feed": feed,
@@ -28,10 +28,10 @@ def raw(feed: str, body: Json, **given: Any) -> RawEvent:
         "historical": False,
         "body": body,
     }
-    return RawEvent.model_validate(fields | given)
+    return RawEvent.model_validate(fields | changes)
 
 
-def card_boat(number: int, **given: Any) -> Json:
+def card_boat(number: int, **changes: Any) -> Json:
     boat = {
         "racer_boat_number": number,
         "racer_name": f"試験 {number}郎",
@@ -57,15 +57,15 @@ def card_boat(number: int, **given: Any) -> Json:
         "racer_assigned_boat_top_2_percent": 31.25,
         "racer_assigned_boat_top_3_percent": 47,
     }
-    return boat | given
+    return boat | changes
 
 
 def null_boat(boat: Json) -> Json:
-    """The boat with everything but its own number null."""
+    """The boat with null in every field except its number."""
     return dict.fromkeys(boat) | {"racer_boat_number": boat["racer_boat_number"]}
 
 
-def card(**given: Any) -> Json:
+def card(**changes: Any) -> Json:
     race = {
         "race_date": DAY,
         "race_stadium_number": 7,
@@ -77,7 +77,7 @@ def card(**given: Any) -> Json:
         "race_distance": 1800,
         "boats": [card_boat(number) for number in range(1, 7)],
     }
-    return race | given
+    return race | changes
 
 
 WEATHER = {
@@ -91,7 +91,7 @@ WEATHER = {
 NO_WEATHER: Json = dict.fromkeys(WEATHER)
 
 
-def preview_boat(number: int, **given: Any) -> Json:
+def preview_boat(number: int, **changes: Any) -> Json:
     boat = {
         "racer_boat_number": number,
         "racer_course_number": number,
@@ -101,7 +101,7 @@ def preview_boat(number: int, **given: Any) -> Json:
         "racer_exhibition_time": 6.78,
         "racer_tilt_adjustment": -0.5,
     }
-    return boat | given
+    return boat | changes
 
 
 def blank_preview_boat(number: int) -> Json:
@@ -114,12 +114,12 @@ def blank_preview_boat(number: int) -> Json:
     }
 
 
-def preview(**given: Any) -> Json:
+def preview(**changes: Any) -> Json:
     race = {"race_date": DAY, "race_stadium_number": 7, "race_number": 4, **WEATHER}
-    return race | {"boats": {str(number): preview_boat(number) for number in range(1, 7)}} | given
+    return race | {"boats": {str(number): preview_boat(number) for number in range(1, 7)}} | changes
 
 
-def result_boat(number: int, place: int | None, **given: Any) -> Json:
+def result_boat(number: int, place: int | None, **changes: Any) -> Json:
     boat = {
         "racer_boat_number": number,
         "racer_course_number": number,
@@ -128,7 +128,7 @@ def result_boat(number: int, place: int | None, **given: Any) -> Json:
         "racer_number": RACERS[number - 1],
         "racer_name": f"試験 {number}郎",
     }
-    return boat | given
+    return boat | changes
 
 
 NO_PAYOUTS: Json = {
@@ -136,17 +136,17 @@ NO_PAYOUTS: Json = {
 }
 
 
-def payouts(**given: list[tuple[str, int]]) -> Json:
-    """Payout rows by market; a market that is not given has none."""
+def payouts(**pairs_by_market: list[tuple[str, int]]) -> Json:
+    """Payout rows by market; a market that is not given has no rows."""
     rows = {
-        market: [{"combination": combination, "payout": amount} for combination, amount in found]
-        for market, found in given.items()
+        market: [{"combination": combination, "payout": amount} for combination, amount in pairs]
+        for market, pairs in pairs_by_market.items()
     }
     return NO_PAYOUTS | rows
 
 
 def payouts_123() -> Json:
-    """What pays when boats 1, 2 and 3 came in in this order."""
+    """The payouts of a race that boats 1, 2 and 3 finished in this order."""
     return payouts(
         trifecta=[("1-2-3", 1230)],
         trio=[("1=2=3", 410)],
@@ -158,9 +158,9 @@ def payouts_123() -> Json:
     )
 
 
-def result(*places: int | None, **given: Any) -> Json:
+def result(*places: int | None, **changes: Any) -> Json:
     """A result with the places of boats 1 to 6, by default in the order of their numbers."""
-    found = places or (1, 2, 3, 4, 5, 6)
+    finish = places or (1, 2, 3, 4, 5, 6)
     race = {
         "race_date": DAY,
         "race_stadium_number": 7,
@@ -168,12 +168,12 @@ def result(*places: int | None, **given: Any) -> Json:
         **WEATHER,
         "race_technique_number": 1,
         "payouts": payouts_123(),
-        "boats": [result_boat(number, place) for number, place in enumerate(found, start=1)],
+        "boats": [result_boat(number, place) for number, place in enumerate(finish, start=1)],
     }
-    return race | given
+    return race | changes
 
 
-def blank_result(**given: Any) -> Json:
-    """What the source shows of a race without a result."""
+def blank_result(**changes: Any) -> Json:
+    """The source's document of a race without a result."""
     boats = [null_boat(result_boat(number, None)) for number in range(1, 7)]
-    return result(boats=boats, payouts=NO_PAYOUTS, race_technique_number=None, **NO_WEATHER) | given
+    return result(boats=boats, payouts=NO_PAYOUTS, race_technique_number=None, **NO_WEATHER) | changes

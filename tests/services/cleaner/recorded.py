@@ -1,4 +1,4 @@
-"""The recorded days of the real source as raw events, read where they lie (tests/recorded_days.py)."""
+"""The recorded days of the real source as raw events. tests/recorded_days.py names their folder."""
 
 import gzip
 import json
@@ -22,7 +22,7 @@ def _races(path: Path, feed: str) -> list[dict[str, Any]]:
 
 
 def _raw(feed: str, race: dict[str, Any], at: datetime, historical: bool) -> RawEvent:
-    # Not validated: the body is any object, and the rest is ours. This halves the time of 118,080 slices.
+    # Not validated: the body may be any object, the other fields are set here. This halves the time for 118,080 slices.
     key = event_key_of(
         "boatrace", date.fromisoformat(race["race_date"]), race["race_stadium_number"], race["race_number"]
     )
@@ -41,7 +41,7 @@ def _raw(feed: str, race: dict[str, Any], at: datetime, historical: bool) -> Raw
 
 
 def archived(feed: str) -> Iterator[RawEvent]:
-    """Every race of a feed, day by day, as read from an archive."""
+    """Every race of a feed, day by day, as if read from an archive."""
     v2, at = directory() / "v2" / feed, datetime(2026, 4, 2, tzinfo=UTC)
     for offset in range((LAST - FIRST).days + 1):
         day = FIRST + timedelta(days=offset)
@@ -50,7 +50,7 @@ def archived(feed: str) -> Iterator[RawEvent]:
 
 
 def live() -> Iterator[tuple[int, RawEvent]]:
-    """Every race of every version that was public on 2026-01-31, in the order of publication, with its `seq`."""
+    """Every race of every version published on 2026-01-31, in the order of publication, with the version's `seq`."""
     folder = directory() / "live" / "2026-01-31"
     for version in json.loads((folder / "manifest.json").read_text())["versions"]:
         at = datetime.fromisoformat(version["utc"])

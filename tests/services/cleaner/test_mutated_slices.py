@@ -1,4 +1,4 @@
-"""Whatever comes in, the cleaner states a fact, says why there is none, or refuses it as invalid; nothing else."""
+"""For any input, the cleaner returns a fact, returns a reason to filter it, or raises InvalidEvent."""
 
 from collections.abc import Callable
 from copy import deepcopy
@@ -14,7 +14,7 @@ from tests.services.cleaner.made import blank_result, card, preview, raw, result
 
 LONGEST_ERROR = 1_000
 
-FRESH: list[tuple[str, Callable[[], dict[str, Any]]]] = [
+SLICES: list[tuple[str, Callable[[], dict[str, Any]]]] = [
     ("programs", card),
     ("previews", preview),
     ("results", result),
@@ -37,7 +37,7 @@ JSON = st.recursive(
 )
 
 
-def answer_to(event: RawEvent) -> CleanEvent | Filtered | InvalidEvent:
+def outcome_of(event: RawEvent) -> CleanEvent | Filtered | InvalidEvent:
     try:
         return clean(event)
     except InvalidEvent as error:
@@ -60,30 +60,30 @@ def mutate(data: st.DataObject, node: Any) -> None:
 @settings(max_examples=400)
 @given(
     data=st.data(),
-    kind=st.sampled_from(FRESH),
+    kind=st.sampled_from(SLICES),
     historical=st.booleans(),
     mutations=st.integers(min_value=1, max_value=4),
 )
 def test_a_mutated_slice_is_a_fact_or_invalid(
     data: st.DataObject, kind: tuple[str, Callable[[], dict[str, Any]]], historical: bool, mutations: int
 ) -> None:
-    feed, fresh = kind
-    body = deepcopy(fresh())  # the made-up slices share their constant parts
+    feed, new_slice = kind
+    body = deepcopy(new_slice())  # the synthetic slices share their constant parts
     for _ in range(mutations):
         if body:
             mutate(data, body)
 
-    answer = answer_to(raw(feed, body, historical=historical))
+    outcome = outcome_of(raw(feed, body, historical=historical))
 
-    if isinstance(answer, InvalidEvent):
-        assert len(str(answer)) < LONGEST_ERROR
-    elif not isinstance(answer, Filtered):
-        assert CLEAN_EVENT.validate_json(answer.model_dump_json(exclude_none=True)) == answer
+    if isinstance(outcome, InvalidEvent):
+        assert len(str(outcome)) < LONGEST_ERROR
+    elif not isinstance(outcome, Filtered):
+        assert CLEAN_EVENT.validate_json(outcome.model_dump_json(exclude_none=True)) == outcome
 
 
 @settings(max_examples=200)
 @given(body=st.dictionaries(st.sampled_from(["table", "rows", "boats", "race_date", "payouts"]), JSON))
 def test_any_object_is_a_fact_or_invalid(body: dict[str, Any]) -> None:
-    answers = [answer_to(raw(feed, body)) for feed in ("programs", "previews", "results", "reference")]
+    outcomes = [outcome_of(raw(feed, body)) for feed in ("programs", "previews", "results", "reference")]
 
-    assert all(len(str(answer)) < LONGEST_ERROR for answer in answers if isinstance(answer, InvalidEvent))
+    assert all(len(str(outcome)) < LONGEST_ERROR for outcome in outcomes if isinstance(outcome, InvalidEvent))

@@ -1,4 +1,4 @@
-"""Observations: what the previews feed says, and its oddities, on made-up races."""
+"""Observations from the previews feed and its irregularities, with synthetic races."""
 
 from typing import Any
 
@@ -10,17 +10,17 @@ from shared.events import Observed
 from tests.services.cleaner.made import NO_WEATHER, PUBLISHED_AT, blank_preview_boat, preview, preview_boat, raw
 
 
-def observed(**given: Any) -> Observed:
-    fact = clean(raw("previews", preview(**given)))
+def observed(**changes: Any) -> Observed:
+    fact = clean(raw("previews", preview(**changes)))
     assert isinstance(fact, Observed)
     return fact
 
 
-def with_boat(number: int, **given: Any) -> list[dict[str, Any]]:
-    return [preview_boat(n, **(given if n == number else {})) for n in range(1, 7)]
+def with_boat(number: int, **changes: Any) -> list[dict[str, Any]]:
+    return [preview_boat(n, **(changes if n == number else {})) for n in range(1, 7)]
 
 
-def test_a_preview_is_told_whole() -> None:
+def test_a_preview_becomes_a_complete_fact() -> None:
     fact = observed()
 
     assert fact.conditions.model_dump() == {
@@ -47,7 +47,7 @@ def test_boats_may_be_an_array_or_an_object() -> None:
     assert observed(boats=boats) == observed(boats={str(boat["racer_boat_number"]): boat for boat in boats})
 
 
-def test_boats_are_told_in_the_order_of_their_slots() -> None:
+def test_entries_are_in_the_order_of_their_slots() -> None:
     assert observed(boats=[preview_boat(number) for number in (3, 1, 2, 6, 5, 4)]) == observed()
 
 
@@ -57,7 +57,7 @@ def test_boat_zero_is_no_boat() -> None:
     assert observed(boats=[phantom, *with_boat(1)]) == observed()
 
 
-def test_an_exhibition_time_of_zero_is_none() -> None:
+def test_an_exhibition_time_of_zero_is_unknown() -> None:
     measures = observed(boats=with_boat(2, racer_exhibition_time=0)).entries[1].measures
 
     assert "exhibition_time_s" not in measures
@@ -97,13 +97,13 @@ def test_placeholder_weather_leaves_the_weather_code_only() -> None:
     assert observed(**PLACEHOLDER).conditions.model_dump(exclude_none=True) == {"weather": 2}
 
 
-def test_a_calm_at_zero_degrees_is_weather() -> None:
+def test_zeros_with_a_wind_direction_are_weather() -> None:
     conditions = observed(**(PLACEHOLDER | {"race_wind_direction_number": 17})).conditions
 
     assert (conditions.wind_m_s, conditions.wave_cm, conditions.air_temperature_c) == (0, 0, 0)
 
 
-def test_a_lost_direction_leaves_the_rest_of_the_weather() -> None:
+def test_an_unknown_wind_direction_leaves_the_rest_of_the_weather() -> None:
     conditions = observed(race_wind_direction_number=None).conditions
 
     assert (conditions.wind_direction, conditions.wind_m_s, conditions.water_temperature_c) == (None, 3, 17)
@@ -118,7 +118,7 @@ def test_a_preview_that_measured_nothing_is_filtered(weather: dict[str, Any]) ->
     assert clean(raw("previews", body)) == Filtered("nothing observed yet")
 
 
-def test_a_block_turned_null_beside_weather_is_told_with_six_empty_entries() -> None:
+def test_null_boats_beside_weather_become_six_empty_entries() -> None:
     fact = observed(boats=[blank_preview_boat(number) for number in range(1, 7)])
 
     assert [(entry.slot, entry.course, entry.measures) for entry in fact.entries] == [
@@ -130,7 +130,7 @@ def test_a_live_preview_is_known_since_it_was_published() -> None:
     assert (observed().known_at, observed().known_after_s) == (PUBLISHED_AT, None)
 
 
-def test_an_archived_preview_stands_as_known_at_the_deadline() -> None:
+def test_an_archived_preview_counts_as_known_at_the_deadline() -> None:
     fact = clean(raw("previews", preview(), historical=True))
 
     assert isinstance(fact, Observed)
@@ -139,10 +139,10 @@ def test_an_archived_preview_stands_as_known_at_the_deadline() -> None:
 
 IMPOSSIBLE = {
     "a negative wave": {"race_wave": -1},
-    "a storm beyond any": {"race_wind": 900},
+    "an impossible wind": {"race_wind": 900},
     "a direction beyond the last": {"race_wind_direction_number": 18},
     "boiling water": {"race_water_temperature": 100},
-    "weather with a point": {"race_weather_number": 1.5},
+    "weather with a fraction": {"race_weather_number": 1.5},
     "an exhibition of 900 s": {"boats": with_boat(2, racer_exhibition_time=900)},
     "an exhibition of half a second": {"boats": with_boat(2, racer_exhibition_time=0.5)},
     "a weight of five tons": {"boats": with_boat(2, racer_weight=5000)},
@@ -153,7 +153,7 @@ IMPOSSIBLE = {
 }
 
 
-@pytest.mark.parametrize("given", IMPOSSIBLE.values(), ids=IMPOSSIBLE.keys())
-def test_an_impossible_preview_is_refused(given: dict[str, Any]) -> None:
+@pytest.mark.parametrize("changes", IMPOSSIBLE.values(), ids=IMPOSSIBLE.keys())
+def test_an_impossible_preview_is_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(InvalidEvent, match=r"^previews of .*expected .*, got "):
-        clean(raw("previews", preview(**given)))
+        clean(raw("previews", preview(**changes)))

@@ -1,4 +1,4 @@
-"""Cards: what the programs feed says, and its oddities, on made-up races."""
+"""Cards from the programs feed and its irregularities, with synthetic races."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -11,17 +11,17 @@ from shared.events import Listed
 from tests.services.cleaner.made import DAY, FETCHED_AT, PUBLISHED_AT, card, card_boat, null_boat, raw
 
 
-def listed(**given: Any) -> Listed:
-    fact = clean(raw("programs", card(**given)))
+def listed(**changes: Any) -> Listed:
+    fact = clean(raw("programs", card(**changes)))
     assert isinstance(fact, Listed)
     return fact
 
 
-def with_boat(number: int, **given: Any) -> list[dict[str, Any]]:
-    return [card_boat(n, **(given if n == number else {})) for n in range(1, 7)]
+def with_boat(number: int, **changes: Any) -> list[dict[str, Any]]:
+    return [card_boat(n, **(changes if n == number else {})) for n in range(1, 7)]
 
 
-def test_a_card_is_told_whole() -> None:
+def test_a_card_becomes_a_complete_fact() -> None:
     fact = listed()
 
     assert (fact.session.session_key, fact.session.venue, fact.session.grade) == (f"boatrace:{DAY}:07", 7, 5)
@@ -29,7 +29,7 @@ def test_a_card_is_told_whole() -> None:
     assert [entry.slot for entry in fact.entries] == [1, 2, 3, 4, 5, 6]
 
 
-def test_an_entry_carries_units_in_the_names_of_its_measures() -> None:
+def test_the_measures_of_an_entry_have_units_in_their_names() -> None:
     entry = listed().entries[1]
 
     assert entry.measures == {
@@ -60,7 +60,7 @@ def test_an_entity_has_a_key_a_name_and_its_categories() -> None:
     assert entity.categories == {"class": 2, "branch": 13, "birthplace": 40}
 
 
-def test_whole_numbers_become_the_same_type_as_those_with_a_point() -> None:
+def test_whole_numbers_become_floats() -> None:
     measures = listed(boats=with_boat(1, racer_weight=52)).entries[0].measures
 
     assert {type(value) for value in measures.values()} == {float}
@@ -100,7 +100,7 @@ def test_a_zero_share_beside_points_is_a_fact() -> None:
     assert (measures["local_points"], measures["local_top2_percent"], measures["local_top3_percent"]) == (2.5, 0, 0)
 
 
-def test_a_racer_without_a_mean_start_timing_has_none() -> None:
+def test_a_null_mean_start_timing_is_no_measure() -> None:
     entry = listed(boats=with_boat(3, racer_average_start_timing=None)).entries[2]
 
     assert "average_start_timing_s" not in entry.measures
@@ -173,16 +173,16 @@ IMPOSSIBLE = {
     "another number": {"race_number": 5},
     "a venue beyond the last": {"race_stadium_number": 25},
     "no date": {"race_date": "someday"},
-    "a date of another writing": {"race_date": "20310506"},
+    "a date in another format": {"race_date": "20310506"},
     "a date that is no text": {"race_date": 20310506},
     "a deadline on another day": {"race_closed_at": "2031-05-07 12:34:00"},
-    "a deadline of another writing": {"race_closed_at": "12:34"},
-    "a deadline at no time": {"race_closed_at": f"{DAY} 25:00:00"},
+    "a deadline in another format": {"race_closed_at": "12:34"},
+    "a deadline at hour 25": {"race_closed_at": f"{DAY} 25:00:00"},
     "a grade beyond the last": {"race_grade_number": 6},
-    "a distance of nothing": {"race_distance": 0},
+    "a distance of zero": {"race_distance": 0},
     "a title that is a number": {"race_title": 7},
     "a title that no database can hold": {"race_title": "試験\x00杯"},
-    "a title with half a character": {"race_title": "試験\ud83d杯"},
+    "a title with a lone surrogate": {"race_title": "試験\ud83d杯"},
     "boats that are a text": {"boats": "six"},
     "boats that are missing": {"boats": None},
     "a boat that is a number": {"boats": [1, 2, 3, 4, 5, 6]},
@@ -195,15 +195,15 @@ IMPOSSIBLE = {
     "a weight of five tons": {"boats": with_boat(6, racer_weight=5000)},
     "a weight that is true": {"boats": with_boat(6, racer_weight=True)},
     "a weight that is a text": {"boats": with_boat(6, racer_weight="52.0")},
-    "a share above all": {"boats": with_boat(6, racer_local_top_2_percent=100.5)},
-    "a class with a point": {"boats": with_boat(6, racer_class_number=2.5)},
+    "a share above 100 %": {"boats": with_boat(6, racer_local_top_2_percent=100.5)},
+    "a class with a fraction": {"boats": with_boat(6, racer_class_number=2.5)},
 }
 
 
-@pytest.mark.parametrize("given", IMPOSSIBLE.values(), ids=IMPOSSIBLE.keys())
-def test_an_impossible_card_is_refused(given: dict[str, Any]) -> None:
+@pytest.mark.parametrize("changes", IMPOSSIBLE.values(), ids=IMPOSSIBLE.keys())
+def test_an_impossible_card_is_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(InvalidEvent, match=r"^programs of boatrace:2031-05-06:07:04: .*expected .*, got "):
-        clean(raw("programs", card(**given)))
+        clean(raw("programs", card(**changes)))
 
 
 def test_a_missing_field_is_named() -> None:
@@ -214,7 +214,7 @@ def test_a_missing_field_is_named() -> None:
         clean(raw("programs", body))
 
 
-def test_an_error_never_holds_the_whole_input() -> None:
+def test_an_error_never_contains_the_whole_input() -> None:
     with pytest.raises(InvalidEvent) as caught:
         clean(raw("programs", card(race_title=["long"] * 10_000, race_subtitle="x" * 10_000)))
 

@@ -1,6 +1,6 @@
-"""All 260 recorded days of the real source: every anomaly is met as often as it is known to occur.
+"""All 260 recorded days of the real source: each anomaly occurs as often as expected.
 
-The expected numbers were counted in the source's files by other means, not by this cleaner.
+The expected numbers were counted in the source's files by other means than this cleaner.
 """
 
 from collections import Counter, defaultdict
@@ -51,68 +51,68 @@ class Results:
 
 @pytest.fixture(scope="module")
 def cards() -> Cards:
-    found = Cards()
+    counts = Cards()
     for raw in archived("programs"):
         fact = clean(raw)
         assert isinstance(fact, Listed)
-        found.events += 1
-        found.sessions.add(fact.session.session_key)
-        found.entities.update(entry.entity.entity_key for entry in fact.entries if entry.entity)
+        counts.events += 1
+        counts.sessions.add(fact.session.session_key)
+        counts.entities.update(entry.entity.entity_key for entry in fact.entries if entry.entity)
         for entry in fact.entries:
-            found.known.update(entry.measures.keys())
-        found.dates_of_card[fact.card_key].add(str(fact.session.date))
-        found.double_spaced += "  " in f"{fact.session.title} {fact.title}"
-    return found
+            counts.known.update(entry.measures.keys())
+        counts.dates_of_card[fact.card_key].add(str(fact.session.date))
+        counts.double_spaced += "  " in f"{fact.session.title} {fact.title}"
+    return counts
 
 
 @pytest.fixture(scope="module")
 def previews() -> Previews:
-    found = Previews()
+    counts = Previews()
     for raw in archived("previews"):
         fact = clean(raw)
         if isinstance(fact, Filtered):
-            found.filtered[fact.reason] += 1
+            counts.filtered[fact.reason] += 1
             continue
         assert isinstance(fact, Observed)
-        found.entries += len(fact.entries)
-        found.without_wind_direction += fact.conditions.wind_direction is None
+        counts.entries += len(fact.entries)
+        counts.without_wind_direction += fact.conditions.wind_direction is None
         for entry in fact.entries:
-            found.known.update(entry.measures.keys())
-    return found
+            counts.known.update(entry.measures.keys())
+    return counts
 
 
-def count(found: Results, fact: Settled) -> None:
-    found.status[fact.status] += 1
+def count(counts: Results, fact: Settled) -> None:
+    counts.status[fact.status] += 1
     if fact.status == "void":
-        found.void.add(fact.event_key)
+        counts.void.add(fact.event_key)
     places = [outcome.place for outcome in fact.outcomes if outcome.place is not None]
     dead_heat = len(set(places)) < len(places)
-    found.dead_heats += dead_heat
-    found.outcomes.update(placed=len(places), places=sum(places))
-    found.codes.update(outcome.code for outcome in fact.outcomes if outcome.code is not None)
-    found.refunds[sum(outcome.refunded for outcome in fact.outcomes)] += 1
-    found.outcomes["neither"] += sum(o.place is None and o.code is None for o in fact.outcomes)
+    counts.dead_heats += dead_heat
+    counts.outcomes.update(placed=len(places), places=sum(places))
+    counts.codes.update(outcome.code for outcome in fact.outcomes if outcome.code is not None)
+    counts.refunds[sum(outcome.refunded for outcome in fact.outcomes)] += 1
+    counts.outcomes["neither"] += sum(o.place is None and o.code is None for o in fact.outcomes)
     for transaction in fact.transactions:
-        found.rows[transaction.market] += 1
-        found.amounts[transaction.market] += transaction.amount
+        counts.rows[transaction.market] += 1
+        counts.amounts[transaction.market] += transaction.amount
     if fact.missing_markets and dead_heat:
-        found.missing_in_dead_heats += [f"{fact.event_key} {market}" for market in fact.missing_markets]
+        counts.missing_in_dead_heats += [f"{fact.event_key} {market}" for market in fact.missing_markets]
     elif fact.missing_markets:
-        found.missing.update(fact.missing_markets)
-        found.with_missing += 1
+        counts.missing.update(fact.missing_markets)
+        counts.with_missing += 1
 
 
 @pytest.fixture(scope="module")
 def results() -> Results:
-    found = Results()
+    counts = Results()
     for raw in archived("results"):
         fact = clean(raw)
         if isinstance(fact, Filtered):
-            found.filtered[f"{raw.event_key} {fact.reason}"] += 1
+            counts.filtered[f"{raw.event_key} {fact.reason}"] += 1
         else:
             assert isinstance(fact, Settled)
-            count(found, fact)
-    return found
+            count(counts, fact)
+    return counts
 
 
 def test_every_card_is_listed(cards: Cards) -> None:
@@ -123,7 +123,7 @@ def test_no_title_keeps_two_spaces(cards: Cards) -> None:
     assert cards.double_spaced == 0
 
 
-def test_every_postponed_card_is_found_again(cards: Cards) -> None:
+def test_every_postponed_card_keeps_its_card_key(cards: Cards) -> None:
     dates = Counter(len(days) for days in cards.dates_of_card.values())
 
     assert None not in cards.dates_of_card
@@ -131,7 +131,7 @@ def test_every_postponed_card_is_found_again(cards: Cards) -> None:
     assert dates[1] + 2 * dates[2] + 3 * dates[3] == 39_360
 
 
-def test_zero_points_are_none_and_zero_shares_beside_points_are_facts(cards: Cards) -> None:
+def test_zero_points_are_unknown_and_zero_shares_beside_points_are_facts(cards: Cards) -> None:
     without_local = 236_160 - 23_764
 
     assert cards.known["local_points"] == without_local
@@ -148,7 +148,7 @@ def test_placeholder_weather_is_no_weather(previews: Previews) -> None:
     assert previews.without_wind_direction + previews.filtered.total() == 416
 
 
-def test_zero_weights_are_none(previews: Previews) -> None:
+def test_zero_weights_are_unknown(previews: Previews) -> None:
     assert previews.known["weight_kg"] == 236_160 - 1_235
 
 
@@ -160,7 +160,7 @@ def test_the_half_published_result_is_no_fact(results: Results) -> None:
     assert results.filtered == {"boatrace:2025-08-16:24:12 half-published result": 1}
 
 
-def test_the_void_races_are_these(results: Results) -> None:
+def test_exactly_these_races_are_void(results: Results) -> None:
     assert results.void == {
         "boatrace:2025-07-19:01:12",
         "boatrace:2025-08-05:13:02",
@@ -186,7 +186,7 @@ def test_refunds_are_derived_from_the_codes(results: Results) -> None:
     assert sum(boats * events for boats, events in refunds.items()) == 1_272
 
 
-def test_every_transaction_is_told(results: Results) -> None:
+def test_every_transaction_is_in_a_fact(results: Results) -> None:
     assert {market: (results.rows[market], results.amounts[market]) for market in results.rows} == {
         "trifecta": (38_933, 278_735_000),
         "trio": (38_905, 47_420_380),
@@ -203,6 +203,6 @@ def test_silently_missing_payout_rows_are_found(results: Results) -> None:
     assert results.with_missing == 109
 
 
-def test_a_dead_heat_may_miss_a_row_too(results: Results) -> None:
+def test_a_dead_heat_may_lack_a_row_too(results: Results) -> None:
     assert results.dead_heats == 29
     assert results.missing_in_dead_heats == ["boatrace:2026-02-07:10:05 place"]

@@ -1,4 +1,4 @@
-"""The versions that were public on 2026-01-31, in their order: what a page says while the day runs."""
+"""The versions published on 2026-01-31, in their order: the results during the day."""
 
 from collections import Counter
 
@@ -15,13 +15,13 @@ PHANTOM_BLANK_SEQ = 6
 
 @pytest.fixture(scope="module")
 def cleaned() -> Cleaned:
-    """Everything but the previews: (seq, event key, fact or why there is none)."""
-    found: Cleaned = []
+    """All feeds except previews: (seq, event key, fact or the reason for which it is filtered)."""
+    cleaned: Cleaned = []
     for seq, raw in live():
         fact = clean(raw)
         if isinstance(fact, Listed | Settled | Filtered) and raw.feed != "previews":
-            found.append((seq, raw.event_key, fact))
-    return found
+            cleaned.append((seq, raw.event_key, fact))
+    return cleaned
 
 
 def test_every_result_page_of_the_day_has_its_status(cleaned: Cleaned) -> None:

@@ -1,4 +1,4 @@
-"""Tables of reference data, and the choice of the format."""
+"""Tables of reference data, and the choice of the format by source and feed."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ KEY = "boatrace:reference:venues"
 ROWS = [{"code": "1", "name": "Testhafen", "attributes": {"water": "salt"}}, {"code": 2, "name": "Probesee"}]
 
 
-def test_a_table_is_told_whole() -> None:
+def test_a_table_becomes_a_complete_fact() -> None:
     fact = clean(raw("reference", {"table": "venues", "rows": ROWS}, event_key=KEY))
 
     assert isinstance(fact, Reference)
@@ -52,7 +52,7 @@ def test_attributes_of_another_shape_are_refused() -> None:
         clean(raw("reference", body, event_key=KEY))
 
 
-def test_the_simulator_speaks_the_same_format() -> None:
+def test_the_simulator_has_the_same_format() -> None:
     fact = clean(raw("programs", card(), source="simulator", event_key=f"simulator:{DAY}:07:04"))
 
     assert isinstance(fact, Listed)

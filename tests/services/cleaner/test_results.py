@@ -1,4 +1,4 @@
-"""Results: what the results feed says, when it is a fact, and its oddities, on made-up races."""
+"""Results from the results feed, their status and irregularities, with synthetic races."""
 
 from typing import Any
 
@@ -22,8 +22,8 @@ from tests.services.cleaner.made import (
 )
 
 
-def settled(*places: int | None, historical: bool = False, **given: Any) -> Settled:
-    fact = clean(raw("results", result(*places, **given), historical=historical))
+def settled(*places: int | None, historical: bool = False, **changes: Any) -> Settled:
+    fact = clean(raw("results", result(*places, **changes), historical=historical))
     assert isinstance(fact, Settled)
     return fact
 
@@ -33,12 +33,12 @@ def boats(*places: int | None) -> list[Json]:
 
 
 def with_zero_racer(body: Json) -> Json:
-    """As left by a page that was being written: boat 3 has racer number 0 and nothing else."""
+    """The result while the source is still writing it: boat 3 has racer number 0 and no other value."""
     body["boats"][2] = null_boat(body["boats"][2]) | {"racer_number": 0}
     return body
 
 
-def test_a_result_is_told_whole() -> None:
+def test_a_result_becomes_a_complete_fact() -> None:
     fact = settled()
 
     assert (fact.status, fact.technique, fact.conditions.wind_m_s) == ("settled", 1, 3)
@@ -51,21 +51,21 @@ def test_a_result_is_told_whole() -> None:
 
 
 def test_transactions_keep_selection_amount_and_order_within_their_market() -> None:
-    told = [(t.market, t.selection, t.amount, t.ordinal) for t in settled().transactions]
+    rows = [(t.market, t.selection, t.amount, t.ordinal) for t in settled().transactions]
 
-    assert told[:3] == [("trifecta", "1-2-3", 1230, 1), ("trio", "1=2=3", 410, 1), ("exacta", "1-2", 520, 1)]
-    assert [row[1:] for row in told if row[0] == "quinella_place"] == [
+    assert rows[:3] == [("trifecta", "1-2-3", 1230, 1), ("trio", "1=2=3", 410, 1), ("exacta", "1-2", 520, 1)]
+    assert [row[1:] for row in rows if row[0] == "quinella_place"] == [
         ("1=2", 150, 1),
         ("1=3", 210, 2),
         ("2=3", 340, 3),
     ]
 
 
-def test_a_payout_row_that_stands_twice_counts_once() -> None:
-    twice = payouts_123()
-    twice["win"] = twice["win"] * 2
+def test_a_duplicate_payout_row_counts_once() -> None:
+    duplicate = payouts_123()
+    duplicate["win"] = duplicate["win"] * 2
 
-    assert settled(payouts=twice) == settled()
+    assert settled(payouts=duplicate) == settled()
 
 
 @pytest.mark.parametrize("code", range(7, 17))
@@ -76,7 +76,7 @@ def test_a_place_code_is_no_place(code: int) -> None:
 
 
 @pytest.mark.parametrize(("code", "refunded"), [(13, False), (14, True), (15, True), (16, True)])
-def test_stakes_on_false_starts_late_starts_and_absent_boats_go_back(code: int, refunded: bool) -> None:
+def test_stakes_on_false_starts_late_starts_and_absent_boats_are_refunded(code: int, refunded: bool) -> None:
     assert settled(1, 2, 3, 4, 5, code).outcomes[5].refunded is refunded
 
 
@@ -133,7 +133,7 @@ DEAD_HEATS = {
 
 
 @pytest.mark.parametrize(("places", "paid"), DEAD_HEATS.values(), ids=DEAD_HEATS.keys())
-def test_a_dead_heat_pays_every_way_to_break_it(places: tuple[int, ...], paid: Json) -> None:
+def test_a_dead_heat_pays_for_every_possible_order(places: tuple[int, ...], paid: Json) -> None:
     fact = settled(*places, payouts=paid)
 
     assert (fact.status, fact.missing_markets) == ("settled", ())
@@ -148,7 +148,7 @@ SHAPES = {
     "four starters": ((1, 2, 3, 4, 14, 16), payouts_123()),
     "three starters": ((1, 2, 3, 14, 15, 16), without("trio", "quinella_place")),
     "two starters": ((1, 2, 14, 14, 14, 14), without("trifecta", "trio", "quinella", "quinella_place", "place")),
-    "two of six came in": (
+    "two of six finish": (
         (1, 2, 9, 9, 10, 12),
         without("trifecta", "trio") | {"quinella_place": [{"combination": "1=2", "payout": 150}]},
     ),
@@ -156,52 +156,52 @@ SHAPES = {
 
 
 @pytest.mark.parametrize(("places", "paid"), SHAPES.values(), ids=SHAPES.keys())
-def test_markets_that_were_called_off_are_not_missing(places: tuple[int, ...], paid: Json) -> None:
+def test_cancelled_markets_are_not_missing(places: tuple[int, ...], paid: Json) -> None:
     assert settled(*places, payouts=paid).missing_markets == ()
 
 
-def test_a_payout_row_that_should_be_there_is_missing() -> None:
+def test_an_expected_payout_row_that_is_absent_is_missing() -> None:
     assert settled(payouts=without("win")).missing_markets == ("win",)
 
 
-def test_a_market_stands_once_for_each_of_its_missing_rows() -> None:
+def test_a_market_is_named_once_for_each_missing_row() -> None:
     one_of_three = without("quinella_place", "place") | {"quinella_place": [{"combination": "1=3", "payout": 210}]}
 
     assert settled(payouts=one_of_three).missing_markets == ("quinella_place", "quinella_place", "place", "place")
 
 
 FIVE_FALSE_STARTS = (14, 14, 14, 14, 14, None)
-NOBODY_CAME_IN = (9, 7, 8, 10, 12, 9)
+NO_FINISHERS = (9, 7, 8, 10, 12, 9)
 
 
-@pytest.mark.parametrize("places", [FIVE_FALSE_STARTS, NOBODY_CAME_IN])
+@pytest.mark.parametrize("places", [FIVE_FALSE_STARTS, NO_FINISHERS])
 @pytest.mark.parametrize("historical", [True, False])
-def test_a_race_that_nobody_can_finish_is_void(places: tuple[int | None, ...], historical: bool) -> None:
+def test_a_race_without_finishers_is_void(places: tuple[int | None, ...], historical: bool) -> None:
     fact = settled(*places, payouts=NO_PAYOUTS, race_technique_number=None, historical=historical)
 
     assert fact.status == "void"
     assert [outcome.slot for outcome in fact.outcomes] == [1, 2, 3, 4, 5, 6]
 
 
-def test_a_boat_without_a_mark_can_still_come_in_while_the_day_runs() -> None:
+def test_a_live_race_with_an_open_outcome_is_provisional() -> None:
     marks = (9, 7, 8, 10, None, 9)
 
     assert settled(*marks, payouts=NO_PAYOUTS, historical=False).status == "provisional"
     assert settled(*marks, payouts=NO_PAYOUTS, historical=True).status == "void"
 
 
-def test_an_archived_race_without_any_trace_of_a_result_was_cancelled() -> None:
+def test_an_archived_race_without_any_result_is_cancelled() -> None:
     fact = clean(raw("results", blank_result(), historical=True))
 
     assert isinstance(fact, Settled)
     assert (fact.status, fact.outcomes, fact.transactions) == ("cancelled", (), ())
 
 
-def test_a_live_race_without_any_trace_of_a_result_has_none_yet() -> None:
+def test_a_live_race_without_any_result_is_filtered() -> None:
     assert clean(raw("results", blank_result())) == Filtered("no result yet")
 
 
-def test_a_page_that_went_blank_again_is_passed_on_so_that_the_loss_can_be_counted() -> None:
+def test_a_result_that_becomes_blank_is_passed_on_so_that_the_regression_is_counted() -> None:
     fact = clean(raw("results", blank_result(), ordinal=3))
 
     assert isinstance(fact, Settled)
@@ -209,11 +209,9 @@ def test_a_page_that_went_blank_again_is_passed_on_so_that_the_loss_can_be_count
 
 
 @pytest.mark.parametrize("historical", [True, False])
-@pytest.mark.parametrize(
-    "trace", [with_zero_racer(blank_result()), blank_result(**WEATHER)], ids=["racer 0", "weather"]
-)
-def test_a_half_published_page_is_no_cancellation(trace: Json, historical: bool) -> None:
-    assert clean(raw("results", trace, historical=historical)) == Filtered("half-published result")
+@pytest.mark.parametrize("body", [with_zero_racer(blank_result()), blank_result(**WEATHER)], ids=["racer 0", "weather"])
+def test_a_half_published_page_is_no_cancellation(body: Json, historical: bool) -> None:
+    assert clean(raw("results", body, historical=historical)) == Filtered("half-published result")
 
 
 def test_places_without_payouts_are_provisional() -> None:
@@ -237,13 +235,13 @@ def test_a_live_result_is_known_since_it_was_published() -> None:
     assert (settled().known_at, settled().known_after_s) == (PUBLISHED_AT, None)
 
 
-def test_an_archived_result_stands_as_known_a_quarter_of_an_hour_after_the_deadline() -> None:
+def test_an_archived_result_counts_as_known_15_minutes_after_the_deadline() -> None:
     fact = settled(historical=True)
 
     assert (fact.known_at, fact.known_after_s) == (None, 900)
 
 
-def paying(market: str, *rows: Any) -> Json:
+def payouts_with(market: str, *rows: Any) -> Json:
     return {"payouts": payouts_123() | {market: list(rows)}}
 
 
@@ -258,26 +256,26 @@ IMPOSSIBLE = {
     "technique 7": {"race_technique_number": 7},
     "payouts that are an array": {"payouts": []},
     "an unknown market": {"payouts": payouts_123() | {"superfecta": []}},
-    "a market less": {"payouts": {"win": []}},
+    "missing markets": {"payouts": {"win": []}},
     "rows that are an object": {"payouts": payouts_123() | {"win": {}}},
-    "a row that is a number": paying("win", 160),
-    "a negative amount": paying("win", {"combination": "1", "payout": -160}),
-    "an amount below the stake": paying("win", {"combination": "1", "payout": 10}),
-    "an amount with a point": paying("win", {"combination": "1", "payout": 160.0}),
-    "an amount that is a text": paying("win", {"combination": "1", "payout": "160"}),
-    "no amount": paying("win", {"combination": "1", "payout": None}),
-    "a boat that does not exist": paying("win", {"combination": "7", "payout": 160}),
-    "a boat twice": paying("exacta", {"combination": "1-1", "payout": 160}),
-    "unordered written as ordered": paying("trio", {"combination": "1-2-3", "payout": 410}),
-    "unordered not ascending": paying("trio", {"combination": "2=1=3", "payout": 410}),
-    "two amounts for one selection": paying(
+    "a row that is a number": payouts_with("win", 160),
+    "a negative amount": payouts_with("win", {"combination": "1", "payout": -160}),
+    "an amount below the stake": payouts_with("win", {"combination": "1", "payout": 10}),
+    "an amount with a fraction": payouts_with("win", {"combination": "1", "payout": 160.0}),
+    "an amount that is a text": payouts_with("win", {"combination": "1", "payout": "160"}),
+    "no amount": payouts_with("win", {"combination": "1", "payout": None}),
+    "a boat that does not exist": payouts_with("win", {"combination": "7", "payout": 160}),
+    "a boat twice": payouts_with("exacta", {"combination": "1-1", "payout": 160}),
+    "unordered written as ordered": payouts_with("trio", {"combination": "1-2-3", "payout": 410}),
+    "unordered not ascending": payouts_with("trio", {"combination": "2=1=3", "payout": 410}),
+    "two amounts for one selection": payouts_with(
         "win", {"combination": "1", "payout": 160}, {"combination": "1", "payout": 170}
     ),
-    "a winner that did not win": paying("win", {"combination": "2", "payout": 160}),
+    "a winner that did not win": payouts_with("win", {"combination": "2", "payout": 160}),
 }
 
 
-@pytest.mark.parametrize("given", IMPOSSIBLE.values(), ids=IMPOSSIBLE.keys())
-def test_an_impossible_result_is_refused(given: Json) -> None:
+@pytest.mark.parametrize("changes", IMPOSSIBLE.values(), ids=IMPOSSIBLE.keys())
+def test_an_impossible_result_is_refused(changes: Json) -> None:
     with pytest.raises(InvalidEvent, match=r"^results of .*expected .*, got "):
-        clean(raw("results", result(**given)))
+        clean(raw("results", result(**changes)))

@@ -10,7 +10,7 @@ from tests.services.fetcher.site import Site
 
 @pytest.fixture
 def site() -> Iterator[Site]:
-    """A web site that answers until the test is over."""
+    """A web server that runs until the test ends."""
     with Site() as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()

@@ -1,4 +1,4 @@
-"""Made-up documents of a made-up source, a clock that is set by hand, and steps run like the poller loop runs them."""
+"""Synthetic documents of a synthetic source, a settable clock, and a driver that runs steps like the poller loop."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from tests.waiting import DEADLINE_S
 
 DAY = date(2031, 5, 4)
 NOON = datetime(2031, 5, 4, 3, 0, tzinfo=UTC)
-"""Noon of DAY where the races are (UTC+9)."""
+"""Noon of DAY in the source's time zone (UTC+9)."""
 
 
-def made_source(base_url: str = "http://127.0.0.1:9", **over: Any) -> Source:
+def made_source(base_url: str = "http://127.0.0.1:9", **overrides: Any) -> Source:
     feeds = [
         {"name": name, "dated": f"/{name}/{{date:%Y%m%d}}.json", "today": f"/{name}/today.json", "events": name}
         for name in ("cards", "looks", "ends")
@@ -41,7 +41,7 @@ def made_source(base_url: str = "http://127.0.0.1:9", **over: Any) -> Source:
             "http": {"connect_timeout_s": 2, "read_timeout_s": 2, "total_timeout_s": 5, "max_body_bytes": 1_000_000},
             "retry": {"tries": 3, "first_delay_s": 0.001, "max_delay_s": 0.002},
         }
-        | over,
+        | overrides,
         "made.yaml",
     )
 
@@ -59,7 +59,7 @@ def document(feed: str, events: Iterable[Any], day: date = DAY, historical: bool
 
 
 def record_file(folder: Path, feed: str, day: date, content: bytes) -> Path:
-    """A file of a recorded archive."""
+    """Writes a file of a recorded archive."""
     path = folder / "v2" / feed / f"{day:%Y}" / f"{day:%Y%m%d}.json.gz"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(gzip.compress(content, mtime=0))
@@ -74,8 +74,8 @@ def event_ids(records: Iterable[NewRecord]) -> list[str]:
     return [record.headers["event_id"].decode() for record in records]
 
 
-class SetClock:
-    """Says what it is told to."""
+class SettableClock:
+    """Shows the time that a test sets."""
 
     def __init__(self, at: datetime = NOON) -> None:
         self.at = at
@@ -84,8 +84,8 @@ class SetClock:
         return self.at
 
 
-class Run:
-    """Drives a fetcher as the poller loop does: a step's cursors are committed before the next question."""
+class FetcherDriver:
+    """Drives a fetcher as the poller loop does: commits a step's cursors before it asks for the next step."""
 
     def __init__(self, fetcher: Fetcher, cursors: dict[str, bytes] | None = None) -> None:
         self.fetcher = fetcher
@@ -108,8 +108,8 @@ class Run:
             self.step(0.05)
         raise AssertionError(f"not exhausted: {self.fetcher.status()}")
 
-    def round(self) -> list[NewRecord]:
-        """What one look at everything that is due brings."""
+    def run_due_windows(self) -> list[NewRecord]:
+        """Runs steps until no window is due, and returns their records."""
         before = len(self.records)
         while self.step(0.02) is not None or self.fetcher.status()["windows"]["due"]:
             pass

@@ -1,4 +1,4 @@
-"""A real HTTP server on a free port whose pages are set by hand, and whose answers may fail on request."""
+"""A real HTTP server on a free port. A test sets its pages, and may replace single responses."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class Site(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.pages: dict[str, bytes] = {}
         self.answers: dict[str, deque[Answer]] = defaultdict(deque)
-        """Per path what is answered instead of the page, one each request."""
+        """For each path, the responses to the next requests instead of the page."""
         self.requests: list[str] = []
-        self.most_at_once = 0
-        self.at_once = 0
+        self.max_concurrent_requests = 0
+        self.concurrent_requests = 0
         self.lock = threading.Lock()
 
     @property
@@ -33,7 +33,7 @@ class Site(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_port}"
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Clients that hang up are part of the tests."""
+        """Ignores errors, because some tests close connections."""
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -44,14 +44,14 @@ class Handler(BaseHTTPRequestHandler):
         site = cast("Site", self.server)
         with site.lock:
             site.requests.append(self.path)
-            site.at_once += 1
-            site.most_at_once = max(site.most_at_once, site.at_once)
+            site.concurrent_requests += 1
+            site.max_concurrent_requests = max(site.max_concurrent_requests, site.concurrent_requests)
             answer = site.answers[self.path].popleft() if site.answers[self.path] else page
         try:
             answer(self)
         finally:
             with site.lock:
-                site.at_once -= 1
+                site.concurrent_requests -= 1
 
     def answer(self, status: int, body: bytes = b"", **headers: str) -> None:
         self.send_response(status)
@@ -67,7 +67,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def page(handler: Handler) -> None:
-    """The page with its tag, 304 or 404."""
+    """Responds with the page and its ETag, with 304 or with 404."""
     body = cast("Site", handler.server).pages.get(handler.path)
     if body is None:
         handler.answer(404, b"nothing here")
@@ -83,8 +83,8 @@ def status(code: int) -> Answer:
     return lambda handler: handler.answer(code, b"no")
 
 
-def cut(body: bytes) -> Answer:
-    """Promises the whole body, sends half, hangs up."""
+def truncated(body: bytes) -> Answer:
+    """Announces the whole body, sends half of it and closes the connection."""
 
     def answer(handler: Handler) -> None:
         handler.send_response(200)
@@ -97,8 +97,8 @@ def cut(body: bytes) -> Answer:
     return answer
 
 
-def held(until: threading.Event) -> Answer:
-    """The page, but not before somebody says so."""
+def delayed(until: threading.Event) -> Answer:
+    """Responds with the page once the event is set."""
 
     def answer(handler: Handler) -> None:
         assert until.wait(DEADLINE_S)

@@ -1,3 +1,5 @@
+"""The fetcher's endpoints over HTTP: backfills and windows."""
+
 from __future__ import annotations
 
 import threading
@@ -21,21 +23,21 @@ from shared.broker.postgres.broker import PostgresBroker
 from shared.runtime.loops.poller import PollerLoop
 from shared.runtime.metrics import Metrics
 from shared.topics import FETCHER_CURSORS, RAW, topic_specs
-from tests.services.endpoints import served, settings_of, settled
-from tests.services.fetcher.made import DAY, NOON, SetClock, body, event, made_source
-from tests.services.fetcher.site import Site, held
+from tests.services.endpoints import finished_operation, served, settings_of
+from tests.services.fetcher.made import DAY, NOON, SettableClock, body, event, made_source
+from tests.services.fetcher.site import Site, delayed
 from tests.shared.runtime.api.desks import assert_problem
 
 
 @pytest.fixture
-def fetching(postgres: EmbeddedPostgres, database_url: str, tmp_path: Path, site: Site) -> Iterator[Any]:
-    """A fetcher at work on an empty plan, with its API. The source shows two days."""
+def fetcher_client(postgres: EmbeddedPostgres, database_url: str, tmp_path: Path, site: Site) -> Iterator[Any]:
+    """A running fetcher with an empty plan, and its API. The source has two days."""
     settings = settings_of(FetcherSettings, postgres, database_url, tmp_path)
-    source, clock = made_source(site.url), SetClock(NOON + timedelta(days=5))
+    source, clock = made_source(site.url), SettableClock(NOON + timedelta(days=5))
     for day in (DAY, DAY + timedelta(days=1)):
         for feed in ("cards", "looks", "ends"):
             site.pages[f"/{feed}/{day:%Y%m%d}.json"] = body(feed, [event(1, day)])
-    fetcher = Fetcher(source, HttpSource(source, clock), DocumentArchive(tmp_path / "kept"), FetchPlan(), clock)
+    fetcher = Fetcher(source, HttpSource(source, clock), DocumentArchive(tmp_path / "archive"), FetchPlan(), clock)
     with closing(PostgresBroker(database_url)) as broker, closing(PostgresBroker(database_url)) as own:
         broker.ensure_topics(topic_specs(partitions=2))
         loop = PollerLoop(
@@ -45,7 +47,7 @@ def fetching(postgres: EmbeddedPostgres, database_url: str, tmp_path: Path, site
         thread.start()
         try:
             with served(
-                settings, FetcherApi(source, FetchPlan(), clock, DocumentArchive(tmp_path / "kept")).router, own
+                settings, FetcherApi(source, FetchPlan(), clock, DocumentArchive(tmp_path / "archive")).router, own
             ) as client:
                 yield client, settings, BackfillOperations(fetcher).read_progress, own
         finally:
@@ -54,30 +56,30 @@ def fetching(postgres: EmbeddedPostgres, database_url: str, tmp_path: Path, site
             fetcher.close()
 
 
-def test_a_backfill_fetches_its_days_and_ends(fetching: Any) -> None:
-    client, settings, look, broker = fetching
+def test_a_backfill_fetches_its_days_and_ends(fetcher_client: Any) -> None:
+    client, settings, read_progress, broker = fetcher_client
     days = {"from": DAY.isoformat(), "to": (DAY + timedelta(days=1)).isoformat()}
 
-    asked = client.post("/backfills", json={**days, "feeds": ["cards", "ends"]})
-    over = settled(client, asked, settings, "backfill", look)
+    response = client.post("/backfills", json={**days, "feeds": ["cards", "ends"]})
+    operation = finished_operation(client, response, settings, "backfill", read_progress)
 
-    assert (over["state"], over["progress"]) == ("succeeded", 1)
-    assert over["counts"] == {"due": 0, "done": 4, "failed": 0, "missing": 0}
+    assert (operation["state"], operation["progress"]) == ("succeeded", 1)
+    assert operation["counts"] == {"due": 0, "done": 4, "failed": 0, "missing": 0}
     assert sum(broker.end_offsets(broker.partitions(RAW)).values()) == 4
-    shown = client.get("/windows", params={"limit": 3}).json()
-    assert [(each["date"], each["feed"], each["state"]) for each in shown["windows"]] == [
+    page = client.get("/windows", params={"limit": 3}).json()
+    assert [(each["date"], each["feed"], each["state"]) for each in page["windows"]] == [
         ("2031-05-04", "cards", "done"),
         ("2031-05-04", "ends", "done"),
         ("2031-05-05", "cards", "done"),
     ]
-    behind = client.get("/windows", params={"after": shown["next"]}).json()
-    assert [(each["date"], each["feed"]) for each in behind["windows"]] == [("2031-05-05", "ends")]
-    assert behind["next"] is None
-    assert [each["id"] for each in client.get("/backfills").json()["operations"]] == [over["id"]]
+    next_page = client.get("/windows", params={"after": page["next"]}).json()
+    assert [(each["date"], each["feed"]) for each in next_page["windows"]] == [("2031-05-05", "ends")]
+    assert next_page["next"] is None
+    assert [each["id"] for each in client.get("/backfills").json()["operations"]] == [operation["id"]]
 
 
 @pytest.mark.parametrize(
-    ("wish", "cause"),
+    ("request_body", "cause"),
     [
         ({"from": "2031-05-04", "to": "2031-05-03"}, "is before"),
         ({"from": "2031-05-04", "to": "2031-05-09"}, "is not over"),
@@ -86,23 +88,23 @@ def test_a_backfill_fetches_its_days_and_ends(fetching: Any) -> None:
         ({"from": "2031-05-04"}, "to"),
     ],
 )
-def test_days_that_cannot_be_fetched_are_refused(fetching: Any, wish: dict[str, Any], cause: str) -> None:
-    client = fetching[0]
+def test_days_that_cannot_be_fetched_are_refused(fetcher_client: Any, request_body: dict[str, Any], cause: str) -> None:
+    client = fetcher_client[0]
 
-    assert cause in assert_problem(client.post("/backfills", json=wish), 422, "invalid-input")
+    assert cause in assert_problem(client.post("/backfills", json=request_body), 422, "invalid-input")
 
 
-def test_a_cancelled_backfill_fetches_no_more(fetching: Any, site: Site) -> None:
-    client, settings, look, _ = fetching
-    let_go = threading.Event()
-    site.answers[f"/ends/{DAY:%Y%m%d}.json"].append(held(let_go))
-    asked = client.post("/backfills", json={"from": DAY.isoformat(), "to": DAY.isoformat(), "feeds": ["ends"]})
-    place = asked.headers["location"].removeprefix("/v1")
+def test_a_cancelled_backfill_fetches_no_more_windows(fetcher_client: Any, site: Site) -> None:
+    client, settings, read_progress, _ = fetcher_client
+    release = threading.Event()
+    site.answers[f"/ends/{DAY:%Y%m%d}.json"].append(delayed(release))
+    response = client.post("/backfills", json={"from": DAY.isoformat(), "to": DAY.isoformat(), "feeds": ["ends"]})
+    path = response.headers["location"].removeprefix("/v1")
 
-    said = client.post(f"{place}/cancel").json()
-    over = settled(client, asked, settings, "backfill", look)
-    let_go.set()
+    cancelled = client.post(f"{path}/cancel").json()
+    operation = finished_operation(client, response, settings, "backfill", read_progress)
+    release.set()
 
-    assert (said["wanted"], said["finished_at"]) == ("cancel", None)
-    assert over["state"] == "cancelled"
-    assert "has already ended" in assert_problem(client.post(f"{place}/cancel"), 409, "conflict")
+    assert (cancelled["wanted"], cancelled["finished_at"]) == ("cancel", None)
+    assert operation["state"] == "cancelled"
+    assert "has already ended" in assert_problem(client.post(f"{path}/cancel"), 409, "conflict")

@@ -1,3 +1,5 @@
+"""Splitting a document into one raw event for each event that changed."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -13,40 +15,42 @@ from shared.events import RawEvent, event_id_of
 from tests.services.fetcher.made import DAY, NOON, document, event, event_ids, made_source, raw_events
 
 SOURCE = made_source()
-# Far deeper than any parser goes: msgspec raises RecursionError.
+# Deeper than any parser supports: msgspec raises RecursionError.
 NESTED = b"[" * 100_000 + b"]" * 100_000
 
 
-def capture(found: Document, seen: Mapping[str, SliceVersion] | None = None, closing: bool = False) -> CaptureResult:
-    return Capture(SOURCE, SOURCE.feed(found.feed))(found, seen or {}, closing)
+def capture(
+    source_document: Document, versions: Mapping[str, SliceVersion] | None = None, closing: bool = False
+) -> CaptureResult:
+    return Capture(SOURCE, SOURCE.feed(source_document.feed))(source_document, versions or {}, closing)
 
 
 def document_of(text: bytes, feed: str = "cards") -> Document:
     return Document(feed, DAY, "/cards/made.json", text, NOON)
 
 
-def test_each_event_becomes_a_raw_event_of_its_own() -> None:
-    found = document("cards", [event(1, name="Ada"), event(2, name="Bo")])
+def test_each_event_becomes_its_own_raw_event() -> None:
+    cards = document("cards", [event(1, name="Ada"), event(2, name="Bo")])
 
-    captured = capture(found)
+    result = capture(cards)
 
-    first, second = raw_events(captured.records)
+    first, second = raw_events(result.records)
     assert first == RawEvent(
         source="meadow",
         feed="cards",
         event_key="meadow:2031-05-04:03:01",
         ordinal=1,
-        document_hash=found.hash,
-        url=found.url,
+        document_hash=cards.hash,
+        url=cards.url,
         fetched_at=NOON,
         historical=False,
         body=event(1, name="Ada"),
     )
     assert second.event_key == "meadow:2031-05-04:03:02"
-    assert captured.dead_letters == []
+    assert result.dead_letters == []
 
 
-def test_a_record_carries_the_headers_of_its_event() -> None:
+def test_a_record_has_the_headers_of_its_event() -> None:
     (record,) = capture(document("cards", [event(1)])).records
 
     assert (record.topic, record.key) == ("raw-events", b"meadow:2031-05-04:03:01")
@@ -54,15 +58,15 @@ def test_a_record_carries_the_headers_of_its_event() -> None:
     assert record.headers["schema"] == b"raw-event/1"
 
 
-def test_a_slice_stays_as_it_is_to_the_byte() -> None:
-    odd = b'{ "heat" :1, "track":3,"day":"2031-05-04",\n "w":52.10, "big":1e400, "name":"\\u677e\\/ ", "w":7 }'
+def test_a_slice_keeps_its_bytes() -> None:
+    unusual = b'{ "heat" :1, "track":3,"day":"2031-05-04",\n "w":52.10, "big":1e400, "name":"\\u677e\\/ ", "w":7 }'
 
-    (record,) = capture(document_of(b'{"cards":[' + odd + b"]}")).records
+    (record,) = capture(document_of(b'{"cards":[' + unusual + b"]}")).records
 
-    assert b'"body":' + odd + b"}" in record.value
+    assert b'"body":' + unusual + b"}" in record.value
 
 
-def test_text_beyond_ascii_stays_as_it_is() -> None:
+def test_non_ascii_text_keeps_its_bytes() -> None:
     slice_ = '{"day":"2031-05-04","track":3,"heat":1,"name":"松 ｱﾀﾞ"}'.encode()
 
     (record,) = capture(document_of(b'{"cards":[' + slice_ + b"]}")).records
@@ -80,26 +84,26 @@ def test_unchanged_events_are_left_out() -> None:
     assert raw_events(after.records)[0].ordinal == 2
 
 
-def test_a_content_that_goes_and_comes_back_gets_three_ids() -> None:
-    seen: Mapping[str, SliceVersion] = {}
+def test_a_content_that_changes_and_changes_back_gets_three_ids() -> None:
+    versions: Mapping[str, SliceVersion] = {}
     ids = []
     for weight in (52, 53, 52):
-        captured = capture(document("cards", [event(1, w=weight)]), seen)
-        seen = captured.versions
-        ids += event_ids(captured.records)
+        result = capture(document("cards", [event(1, w=weight)]), versions)
+        versions = result.versions
+        ids += event_ids(result.records)
 
     assert len(set(ids)) == 3
 
 
-def test_the_id_follows_from_source_feed_event_content_and_ordinal() -> None:
-    captured = capture(document("cards", [event(1)]))
+def test_the_id_is_derived_from_source_feed_event_content_and_ordinal() -> None:
+    result = capture(document("cards", [event(1)]))
 
-    version = captured.versions["meadow:2031-05-04:03:01"]
+    version = result.versions["meadow:2031-05-04:03:01"]
     expected = event_id_of("meadow", "cards", "meadow:2031-05-04:03:01", version.hash, 1)
-    assert event_ids(captured.records) == [str(expected)]
+    assert event_ids(result.records) == [str(expected)]
 
 
-def test_an_event_that_vanishes_is_remembered() -> None:
+def test_an_event_that_disappears_stays_in_the_versions() -> None:
     before = capture(document("cards", [event(1), event(2)]))
 
     after = capture(document("cards", [event(2)]), before.versions)
@@ -107,13 +111,13 @@ def test_an_event_that_vanishes_is_remembered() -> None:
     assert (after.records, after.versions) == ([], before.versions)
 
 
-def test_events_may_lie_deeper_and_beside_other_things() -> None:
+def test_events_may_be_nested_and_beside_other_fields() -> None:
     source = made_source(feeds=[{"name": "cards", "dated": "/x", "events": "data.races"}])
     text = b'{"meta":{"n":1},"data":{"at":"now","races":[{"day":"2031-05-04","track":3,"heat":1}]}}'
 
-    captured = Capture(source, source.feed("cards"))(document_of(text), {})
+    result = Capture(source, source.feed("cards"))(document_of(text), {})
 
-    assert len(captured.records) == 1
+    assert len(result.records) == 1
 
 
 @pytest.mark.parametrize(
@@ -132,10 +136,10 @@ def test_events_may_lie_deeper_and_beside_other_things() -> None:
     ],
 )
 def test_a_slice_that_is_no_event_of_the_day_becomes_a_dead_letter_and_the_rest_goes_on(wrong: object) -> None:
-    captured = capture(document("cards", [event(1), wrong, event(2)]))
+    result = capture(document("cards", [event(1), wrong, event(2)]))
 
-    assert len(raw_events(captured.records)) == 2
-    (letter,) = captured.dead_letters
+    assert len(raw_events(result.records)) == 2
+    (letter,) = result.dead_letters
     assert (letter.topic, orjson.loads(letter.value)) == ("fetcher.dlq", wrong)
     assert letter.headers["dlq.exception-class"] == b"InvalidEvent"
     assert b"expected" in letter.headers["dlq.exception-message"]
@@ -144,18 +148,18 @@ def test_a_slice_that_is_no_event_of_the_day_becomes_a_dead_letter_and_the_rest_
 
 
 def test_a_slice_is_rejected_once() -> None:
-    found = document("cards", [event(1), event(0)])
+    cards = document("cards", [event(1), event(0)])
 
-    again = capture(found, capture(found).versions)
+    again = capture(cards, capture(cards).versions)
 
     assert (again.records, again.dead_letters) == ([], [])
 
 
 def test_a_second_slice_of_an_event_is_rejected() -> None:
-    captured = capture(document("cards", [event(1, w=52), event(1, w=53)]))
+    result = capture(document("cards", [event(1, w=52), event(1, w=53)]))
 
-    assert [raw.body["w"] for raw in raw_events(captured.records)] == [52]
-    assert b"each event once" in captured.dead_letters[0].headers["dlq.exception-message"]
+    assert [raw.body["w"] for raw in raw_events(result.records)] == [52]
+    assert b"each event once" in result.dead_letters[0].headers["dlq.exception-message"]
 
 
 @pytest.mark.parametrize(
@@ -177,21 +181,21 @@ def test_a_second_slice_of_an_event_is_rejected() -> None:
         pytest.param(NESTED, id="nested"),
     ],
 )
-def test_a_document_of_another_shape_is_refused_with_its_address(text: bytes) -> None:
+def test_a_document_of_another_shape_is_refused_with_its_url(text: bytes) -> None:
     with pytest.raises(InvalidDocument, match=r"/cards/made\.json: "):
         capture(document_of(text))
 
 
-def test_a_document_of_another_day_is_told_apart() -> None:
+def test_a_document_of_another_day_raises_wrong_day() -> None:
     with pytest.raises(WrongDay, match="2031-05-03"):
         capture(document("cards", [event(1, DAY.replace(day=3)), event(2, DAY.replace(day=3))]))
 
 
-def test_a_document_without_events_is_fine() -> None:
+def test_a_document_without_events_gives_no_records() -> None:
     assert capture(document("cards", [])).records == []
 
 
-def test_closing_tells_again_what_never_changed_and_what_changed_back() -> None:
+def test_closing_emits_again_events_that_never_changed_or_changed_back() -> None:
     first = capture(document("ends", [event(1), event(2), event(3)]))
     second = capture(document("ends", [event(1), event(2, place=1), event(3, ghost=True)]), first.versions)
     third = capture(document("ends", [event(1), event(2, place=1), event(3)]), second.versions)
@@ -199,13 +203,13 @@ def test_closing_tells_again_what_never_changed_and_what_changed_back() -> None:
     final = document("ends", [event(1), event(2, place=1), event(3)], historical=True)
     closed = capture(final, third.versions, closing=True)
 
-    told = raw_events(closed.records)
-    assert [(raw.event_key[-2:], raw.ordinal, raw.historical) for raw in told] == [("01", 2, True), ("03", 4, True)]
+    raws = raw_events(closed.records)
+    assert [(raw.event_key[-2:], raw.ordinal, raw.historical) for raw in raws] == [("01", 2, True), ("03", 4, True)]
     earlier = event_ids([*first.records, *second.records, *third.records])
     assert not set(event_ids(closed.records)) & set(earlier)
 
 
-def test_closing_tells_only_changes_in_other_feeds() -> None:
+def test_closing_emits_only_changes_in_other_feeds() -> None:
     first = capture(document("cards", [event(1), event(2)]))
 
     closed = capture(document("cards", [event(1), event(2, w=1)], historical=True), first.versions, closing=True)
@@ -213,7 +217,7 @@ def test_closing_tells_only_changes_in_other_feeds() -> None:
     assert [raw.event_key[-2:] for raw in raw_events(closed.records)] == ["02"]
 
 
-def test_what_was_seen_survives_the_cursor() -> None:
+def test_seen_versions_survive_the_cursor() -> None:
     first = capture(document("ends", [event(1)]))
     second = capture(document("ends", [event(1, place=2)]), first.versions)
 

@@ -1,4 +1,4 @@
-"""A visit reports what went wrong as a failed window, whatever it was."""
+"""Any error while a window is fetched fails the window, with its cause."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ DUE = DueWindow(Window("cards", DAY), historical=True)
 Fetch = Callable[[], Document | Absence]
 
 
-class Answering:
-    """A place to fetch from that does what it is given."""
+class FakeSource:
+    """A source that calls the given function."""
 
     def __init__(self, fetch: Fetch) -> None:
         self._fetch = fetch
@@ -39,36 +39,36 @@ def raising(error: BaseException) -> Fetch:
     return fetch
 
 
-def visited(folder: Path, fetch: Fetch) -> FetchOutcome:
-    visit = FetchWindow(made_source(), Answering(fetch), DocumentArchive(folder), Retry(tries=1))
-    return visit(DUE, WindowCursor(attempts=2))
+def fetch_window(folder: Path, fetch: Fetch) -> FetchOutcome:
+    run = FetchWindow(made_source(), FakeSource(fetch), DocumentArchive(folder), Retry(tries=1))
+    return run(DUE, WindowCursor(attempts=2))
 
 
 @pytest.mark.parametrize(
     "error", [RuntimeError("boom"), RecursionError("too deep"), MemoryError("no room"), KeyError("date")]
 )
 def test_an_unexpected_error_fails_the_window_with_its_type_and_message(tmp_path: Path, error: Exception) -> None:
-    found = visited(tmp_path, raising(error))
+    outcome = fetch_window(tmp_path, raising(error))
 
-    assert (found.cursor.state, found.cursor.attempts, found.changed, found.records) == ("failed", 3, True, [])
-    assert found.cursor.error == f"unexpected {type(error).__name__}: {error}"
+    assert (outcome.cursor.state, outcome.cursor.attempts, outcome.changed, outcome.records) == ("failed", 3, True, [])
+    assert outcome.cursor.error == f"unexpected {type(error).__name__}: {error}"
 
 
 def test_the_cause_is_bounded_and_names_no_secret(tmp_path: Path) -> None:
-    found = visited(tmp_path, raising(RuntimeError("at http://somebody:opensesame@host/ " + "x" * 10_000)))
+    outcome = fetch_window(tmp_path, raising(RuntimeError("at http://user:opensesame@host/ " + "x" * 10_000)))
 
-    assert found.cursor.error is not None
-    assert len(found.cursor.error) == MAX_CAUSE_CHARS
-    assert "opensesame" not in found.cursor.error
+    assert outcome.cursor.error is not None
+    assert len(outcome.cursor.error) == MAX_CAUSE_CHARS
+    assert "opensesame" not in outcome.cursor.error
 
 
 def test_a_cause_that_is_not_valid_unicode_can_be_stored(tmp_path: Path) -> None:
-    found = visited(tmp_path, raising(RuntimeError("half a character: \ud800")))
+    outcome = fetch_window(tmp_path, raising(RuntimeError("half a character: \ud800")))
 
-    assert decode(encode(found.cursor)).error == "unexpected RuntimeError: half a character: ?"
+    assert decode(encode(outcome.cursor)).error == "unexpected RuntimeError: half a character: ?"
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(1)])
-def test_what_ends_the_process_is_not_kept_back(tmp_path: Path, error: BaseException) -> None:
+def test_an_exception_that_ends_the_process_is_raised(tmp_path: Path, error: BaseException) -> None:
     with pytest.raises(type(error)):
-        visited(tmp_path, raising(error))
+        fetch_window(tmp_path, raising(error))

@@ -1,4 +1,4 @@
-"""Whatever a server sends, a visit ends with records, with nothing or with a failed window of a known cause."""
+"""Any response of a server gives records, no change, or a failed window with a known cause."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from services.fetcher.planning.cursor import WindowCursor, decode, encode
 from services.fetcher.planning.windows import DueWindow, Window
 from services.fetcher.sources.http import HttpSource
 from shared.retry import Retry
-from tests.services.fetcher.made import DAY, SetClock, body, event, made_source
+from tests.services.fetcher.made import DAY, SettableClock, body, event, made_source
 from tests.services.fetcher.site import Answer, Handler, Site
 
 DUES = (DueWindow(Window("cards", DAY), historical=False), DueWindow(Window("cards", DAY), historical=True))
 PATHS = ("/cards/today.json", "/cards/20310504.json", "/other")
 EVENTS = body("cards", [event(1), event(2)])
-# A busy machine generates slowly, and the server is emptied before each answer.
+# Generation is slow on a busy machine, and each example resets the server's responses.
 SUPPRESSED = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 Header = tuple[bytes, bytes]
 Answers = list[tuple[int, list[Header], bytes]]
@@ -49,12 +49,12 @@ BODIES = (
     | JSON.map(lambda value: json.dumps(value).encode())
     | JSON.map(lambda value: json.dumps({"cards": [value]}).encode())
 )
-# No line ends: the server ends its lines itself.
+# Without line ends: the server writes them itself.
 VALUES = st.binary(max_size=40).map(lambda value: value.translate(None, b"\r\n"))
 TAGS = VALUES.map(lambda value: b'"' + value + b'"') | VALUES
 DATES = st.sampled_from([b"Sun, 04 May 2031 02:30:00 GMT", b"Mon, 01 Jan 0001 00:00:00 +2359", b"1 2 3 4 5 6 7"])
-# None of them leads away from this machine.
-PLACES = st.sampled_from(
+# None of them leads to another machine.
+LOCATIONS = st.sampled_from(
     [b"/other", b"", b"http://[::1", b"http://127.0.0.1:99999/", b"ftp://127.0.0.1/", b"/\xff\x00"]
 )
 ENCODINGS = st.sampled_from([b"gzip", b"deflate", b"zstd", b"br", b"gzip, gzip", b"\xff"])
@@ -68,7 +68,7 @@ def header(name: bytes, values: st.SearchStrategy[bytes]) -> st.SearchStrategy[H
 HEADERS = st.lists(
     header(b"ETag", TAGS)
     | header(b"Last-Modified", DATES | VALUES)
-    | header(b"Location", PLACES)
+    | header(b"Location", LOCATIONS)
     | header(b"Content-Encoding", ENCODINGS)
     | header(b"Content-Length", LENGTHS)
     | header(b"Content-Type", VALUES)
@@ -79,8 +79,8 @@ STATUSES = st.sampled_from([200] * 6 + [103, 204, 206, 301, 302, 304, 404, 429, 
 ANSWERS = st.lists(st.tuples(STATUSES, HEADERS, BODIES), min_size=1, max_size=3)
 
 
-def sent(status: int, headers: list[Header], content: bytes) -> Answer:
-    """The answer byte for byte, then the end of the connection."""
+def raw_response(status: int, headers: list[Header], content: bytes) -> Answer:
+    """Sends exactly this response and closes the connection."""
 
     def answer(handler: Handler) -> None:
         lines = [b"HTTP/1.1 %d Made" % status, *(name + b": " + value for name, value in headers)]
@@ -91,9 +91,9 @@ def sent(status: int, headers: list[Header], content: bytes) -> Answer:
 
 
 @pytest.fixture
-def visit(site: Site, tmp_path: Path) -> Iterator[FetchWindow]:
+def fetch_window(site: Site, tmp_path: Path) -> Iterator[FetchWindow]:
     source = made_source(site.url)
-    documents = HttpSource(source, SetClock())
+    documents = HttpSource(source, SettableClock())
     yield FetchWindow(
         source, documents, DocumentArchive(tmp_path), Retry(tries=2, first_delay_s=0.0001, max_delay_s=0.0002)
     )
@@ -107,8 +107,8 @@ def visit(site: Site, tmp_path: Path) -> Iterator[FetchWindow]:
 @example([(200, [], nested(1000, "inside"))])
 @example([(200, [], nested(990, "inside"))])
 @given(ANSWERS)
-def test_no_answer_makes_a_visit_raise(
-    visit: FetchWindow, site: Site, answers: list[tuple[int, list[Header], bytes]]
+def test_no_response_makes_a_fetch_raise(
+    fetch_window: FetchWindow, site: Site, answers: list[tuple[int, list[Header], bytes]]
 ) -> None:
     cursor = WindowCursor()
 
@@ -116,7 +116,7 @@ def test_no_answer_makes_a_visit_raise(
         for due in DUES:
             for path in PATHS:
                 site.answers[path].clear()
-                site.answers[path].extend([sent(status, headers, content)] * 9)
-            cursor = decode(encode(visit(due, cursor).cursor))
+                site.answers[path].extend([raw_response(status, headers, content)] * 9)
+            cursor = decode(encode(fetch_window(due, cursor).cursor))
 
             assert not (cursor.error or "").startswith("unexpected")

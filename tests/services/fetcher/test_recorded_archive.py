@@ -1,4 +1,4 @@
-"""Over the real recorded days, read where they lie (tests/services/cleaner/recorded.py says where that is)."""
+"""The fetcher on the real recorded days. tests/recorded_days.py names their folder."""
 
 from __future__ import annotations
 
@@ -27,28 +27,30 @@ def recorded() -> Path:
     return directory()
 
 
-def steps(recorded: Path, kept: Path, cursors: Mapping[str, bytes]) -> tuple[list[SourceStep], Fetcher]:
+def run_steps(recorded: Path, archive: Path, cursors: Mapping[str, bytes]) -> tuple[list[SourceStep], Fetcher]:
     source, clock = load_source("boatrace"), SystemClock()
     documents = RecordedFileSource(source, recorded, clock)
-    fetcher = Fetcher(source, documents, DocumentArchive(kept), FetchPlan(FIRST, LAST, recorded=True), clock, threads=2)
+    fetcher = Fetcher(
+        source, documents, DocumentArchive(archive), FetchPlan(FIRST, LAST, recorded=True), clock, threads=2
+    )
     fetcher.load(cursors)
-    found = []
+    steps_so_far = []
     while not fetcher.status()["exhausted"]:
         step = fetcher.next(0.5)
         if step is not None:
-            # Values would take 330 MB: their place is taken by what the claims need.
-            found.append(SourceStep([each._replace(value=b"") for each in step.records], step.cursors))
+            # Without the values, which would take 330 MB.
+            steps_so_far.append(SourceStep([each._replace(value=b"") for each in step.records], step.cursors))
     fetcher.close()
-    return found, fetcher
+    return steps_so_far, fetcher
 
 
-def test_all_days_come_whole_and_once(recorded: Path, tmp_path: Path) -> None:
-    found, fetcher = steps(recorded, tmp_path, {})
-    cursors = {key: value for step in found for key, value in step.cursors.items()}
+def test_all_days_are_fetched_completely_and_once(recorded: Path, tmp_path: Path) -> None:
+    first_run, fetcher = run_steps(recorded, tmp_path, {})
+    cursors = {key: value for step in first_run for key, value in step.cursors.items()}
 
-    again, _ = steps(recorded, tmp_path, cursors)
+    again, _ = run_steps(recorded, tmp_path, cursors)
 
-    records = [record for step in found for record in step.records]
+    records = [record for step in first_run for record in step.records]
     assert Counter(record.topic for record in records) == {"raw-events": 118_080 + 9}
     assert len({record.headers["event_id"] for record in records}) == len(records)
     assert len({record.key for record in records}) == 39_360 + 9
@@ -58,7 +60,7 @@ def test_all_days_come_whole_and_once(recorded: Path, tmp_path: Path) -> None:
         "exhausted": True,
         "days": {"asked": 260, "found": 260, "missing": [], "more_gaps": 0},
     }
-    assert max(len(step.records) for step in found) < 2_300
+    assert max(len(step.records) for step in first_run) < 2_300
     assert again == []
 
 

@@ -1,4 +1,4 @@
-"""What the loader's tests share."""
+"""Fixtures of the loader's tests."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Load = Callable[..., list[LoadedEvent]]
 
 @contextmanager
 def own_database(postgres: EmbeddedPostgres) -> Iterator[str]:
-    """The owner's URL of a fresh database."""
+    """Creates a database for the duration of the block and yields its URL for the owner."""
     name = f"loader_{uuid4().hex}"
     with psycopg.connect(postgres.url_with_password(database="postgres"), autocommit=True) as owner:
         owner.execute(f'CREATE DATABASE "{name}" TEMPLATE headrace STRATEGY wal_log')
@@ -35,30 +35,30 @@ def own_database(postgres: EmbeddedPostgres) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def empty_url(postgres: EmbeddedPostgres) -> Iterator[str]:
-    """Of a database in which nothing is ever committed: making one for each test would take most of the time."""
+    """The URL of a database in which nothing is committed. Tests share it, because creating one is slow."""
     with own_database(postgres) as url:
         yield url
 
 
 @pytest.fixture
 def connection(empty_url: str) -> Iterator[psycopg.Connection[Any]]:
-    """Of the owner, within a transaction that is rolled back."""
-    with psycopg.connect(empty_url) as opened:
-        opened.execute("SET timezone = 'UTC'")
-        yield opened
-        opened.rollback()
+    """The owner's connection, in a transaction that is rolled back."""
+    with psycopg.connect(empty_url) as owner:
+        owner.execute("SET timezone = 'UTC'")
+        yield owner
+        owner.rollback()
 
 
 @pytest.fixture
 def roles(postgres: EmbeddedPostgres) -> Callable[[str], dict[str, str]]:
-    """URLs of a database under the names of the loader and of readers, each with its own password."""
+    """Returns the URLs of a database for the roles of the loader and of readers, each with its own password."""
 
-    def of(url: str) -> dict[str, str]:
+    def urls_of(url: str) -> dict[str, str]:
         names = ("headrace_loader", "headrace_reader")
         postgres.set_passwords(names)
         return {name: postgres.url_with_password(name, str(conninfo_to_dict(url)["dbname"])) for name in names}
 
-    return of
+    return urls_of
 
 
 @pytest.fixture
@@ -73,13 +73,13 @@ def loader(metrics: Metrics) -> Loader:
 
 @pytest.fixture
 def load(loader: Loader, connection: psycopg.Connection[Any]) -> Load:
-    """Loads facts as one batch and gives back what was told downstream."""
+    """Loads facts as one batch and returns its loaded-events."""
 
-    def one_batch(*facts: Any) -> list[LoadedEvent]:
-        return told(loader.handle([received(fact) for fact in facts], connection))
+    def load_batch(*facts: Any) -> list[LoadedEvent]:
+        return loaded_events_of(loader.handle([received(fact) for fact in facts], connection))
 
-    return one_batch
+    return load_batch
 
 
-def told(outputs: Sequence[NewRecord]) -> list[LoadedEvent]:
+def loaded_events_of(outputs: Sequence[NewRecord]) -> list[LoadedEvent]:
     return [LoadedEvent.model_validate_json(output.value) for output in outputs]

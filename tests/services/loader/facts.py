@@ -1,4 +1,4 @@
-"""Made-up facts of one small source, and the records that carry them."""
+"""Synthetic facts of a small source, and the records that contain them."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from shared.topics import CLEAN
 SOURCE = "river"
 DAY = date(2031, 5, 6)
 START = datetime(2031, 5, 6, 3, 30, tzinfo=UTC)
-"""When event 1 starts."""
+"""Start of event 1."""
 
 
 class StillClock:
-    """A clock that stands where it is put."""
+    """A clock that shows a fixed time. A test may set it."""
 
     def __init__(self, at: datetime = START) -> None:
         self.at = at
@@ -51,8 +51,8 @@ def at(minutes: float) -> datetime:
     return START + timedelta(minutes=minutes)
 
 
-def entry(slot: int, number: int | None = None, *, categories_of: Categories | None = None, **given: Any) -> Entry:
-    """Slot 3 is entity river:103, unless another number is given; `categories_of` are further ones of the entity."""
+def entry(slot: int, number: int | None = None, *, categories_of: Categories | None = None, **overrides: Any) -> Entry:
+    """Slot 3 is entity river:103, unless `number` is given; `categories_of` adds categories to the entity."""
     entity_key = f"{SOURCE}:{number or 100 + slot}"
     fields: dict[str, Any] = {
         "entity": EntityInfo(
@@ -61,11 +61,11 @@ def entry(slot: int, number: int | None = None, *, categories_of: Categories | N
         "measures": {"weight_kg": 50.0 + slot, "age_years": 30.0},
         "categories": {"motor_number": 10 + slot},
     }
-    return Entry(slot=slot, **(fields | given))
+    return Entry(slot=slot, **(fields | overrides))
 
 
-def listed(number: int = 1, *, known: float | None = -300, day: date = DAY, venue: int = 7, **given: Any) -> Listed:
-    """On the card, known so many minutes after START."""
+def listed(number: int = 1, *, known: float | None = -300, day: date = DAY, venue: int = 7, **overrides: Any) -> Listed:
+    """A card that became known `known` minutes after START."""
     fields: dict[str, Any] = {
         "session": SessionInfo(
             session_key=session_key_of(SOURCE, day, venue), date=day, venue=venue, title="Spring Cup", grade=3
@@ -77,21 +77,23 @@ def listed(number: int = 1, *, known: float | None = -300, day: date = DAY, venu
         "card_key": f"card {venue}/{number}",
         "entries": tuple(entry(slot) for slot in range(1, 5)),
     }
-    return Listed(**(_envelope(number, known, day, venue) | fields | given))
+    return Listed(**(_envelope(number, known, day, venue) | fields | overrides))
 
 
-def observed(number: int = 1, *, known: float | None = -10, day: date = DAY, venue: int = 7, **given: Any) -> Observed:
+def observed(
+    number: int = 1, *, known: float | None = -10, day: date = DAY, venue: int = 7, **overrides: Any
+) -> Observed:
     fields: dict[str, Any] = {
         "conditions": Conditions(weather=1, wind_m_s=3.0),
         "entries": tuple(
             {"slot": slot, "course": slot, "measures": {"exhibition_time_s": 6.7}} for slot in range(1, 5)
         ),
     }
-    return Observed(**(_envelope(number, known, day, venue) | fields | given))
+    return Observed(**(_envelope(number, known, day, venue) | fields | overrides))
 
 
 def outcomes(*places: int | None, codes: dict[int, int] | None = None) -> tuple[Outcome, ...]:
-    """Of slots 1, 2 ...; codes 14 to 16 are refunded, as in the boat race source."""
+    """The outcomes of slots 1, 2 ...; codes 14 to 16 are refunded, as in the boat race source."""
     codes = codes or {}
     return tuple(
         Outcome(
@@ -118,7 +120,7 @@ def paid(**markets: dict[str, int]) -> tuple[Transaction, ...]:
 PAID = paid(win={"1": 160}, place={"1": 110, "2": 190}, exacta={"1-2": 520}, quinella={"1=2": 330})
 
 
-def settled(number: int = 1, *, known: float | None = 20, day: date = DAY, venue: int = 7, **given: Any) -> Settled:
+def settled(number: int = 1, *, known: float | None = 20, day: date = DAY, venue: int = 7, **overrides: Any) -> Settled:
     fields: dict[str, Any] = {
         "status": "settled",
         "technique": 1,
@@ -126,15 +128,15 @@ def settled(number: int = 1, *, known: float | None = 20, day: date = DAY, venue
         "outcomes": outcomes(1, 2, 3, 4),
         "transactions": PAID,
     }
-    return Settled(**(_envelope(number, known, day, venue) | fields | given))
+    return Settled(**(_envelope(number, known, day, venue) | fields | overrides))
 
 
 def received(fact: Any, record_id: UUID | None = None, *, revision: str = LIVE, partition: int = 0) -> DecodedRecord:
-    """As the loop hands it over: through bytes. The id is that of the content, unless one is given."""
+    """The fact as the loop passes it to a handler, encoded and decoded. By default its content determines its id."""
     content = orjson.dumps(fact.model_dump(mode="json"), option=orjson.OPT_SORT_KEYS).decode()
     record_id = record_id or event_id_of(fact.source, fact.kind, fact.event_key, content)
-    new = encode(fact, CLEAN, "clean-event/1", record_id, "cleaner", revision)
-    return decode(Record(CLEAN, partition, 0, 0, new.key, new.value, new.headers))
+    encoded = encode(fact, CLEAN, "clean-event/1", record_id, "cleaner", revision)
+    return decode(Record(CLEAN, partition, 0, 0, encoded.key, encoded.value, encoded.headers))
 
 
 def _envelope(number: int, known: float | None, day: date, venue: int) -> dict[str, Any]:

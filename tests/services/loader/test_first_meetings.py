@@ -1,4 +1,4 @@
-"""Two loaders meet the same thing for the first time at once: one waits for the other, and nothing it says is lost."""
+"""Two loaders insert the same shared row at the same time: one waits for the other, and no value is lost."""
 
 from __future__ import annotations
 
@@ -23,122 +23,130 @@ pytestmark = pytest.mark.slow
 Connection = psycopg.Connection[Any]
 Work = Callable[[Connection], Any]
 
-SAID = "SELECT entity_key, name, categories, known_at FROM analytics.entities ORDER BY 1"
+ENTITIES = "SELECT entity_key, name, categories, known_at FROM analytics.entities ORDER BY 1"
 
 
-def at_once(url: str, first: Work, second: Work, *, before: Work | None = None) -> None:
-    """Both in transactions that overlap: the second meets what the first has written and not committed, and waits."""
+def run_overlapping(url: str, first: Work, second: Work, *, before: Work | None = None) -> None:
+    """Runs both in overlapping transactions: the second must wait for rows that the first has not committed."""
     if before is not None:
         with psycopg.connect(url) as earlier:
             before(earlier)
-    with psycopg.connect(url) as one, psycopg.connect(url) as other, psycopg.connect(url, autocommit=True) as watcher:
-        first(one)
+    with (
+        psycopg.connect(url) as first_connection,
+        psycopg.connect(url) as second_connection,
+        psycopg.connect(url, autocommit=True) as watcher,
+    ):
+        first(first_connection)
         errors: list[BaseException] = []
 
-        def follow() -> None:
+        def run_second() -> None:
             try:
-                second(other)
-                other.commit()
-            except BaseException as error:  # noqa: BLE001  # told by the assertion below
+                second(second_connection)
+                second_connection.commit()
+            except BaseException as error:  # noqa: BLE001  # reported by the assertion below
                 errors.append(error)
 
-        follower = threading.Thread(target=follow)
-        follower.start()
-        waits = "SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = %s"
+        second_thread = threading.Thread(target=run_second)
+        second_thread.start()
+        lock_wait_query = "SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = %s"
 
         def waiting() -> bool:
-            assert follower.is_alive(), f"it did not wait: {errors}"
-            return watcher.execute(waits, [other.info.backend_pid]).fetchone() == (True,)
+            assert second_thread.is_alive(), f"it did not wait: {errors}"
+            return watcher.execute(lock_wait_query, [second_connection.info.backend_pid]).fetchone() == (True,)
 
         wait_until(waiting)
-        one.commit()
-        follower.join(DEADLINE_S)
-        assert not follower.is_alive()
+        first_connection.commit()
+        second_thread.join(DEADLINE_S)
+        assert not second_thread.is_alive()
         assert errors == []
 
 
-def card(number: int, known: float, *entries: Entry, **given: Any) -> Work:
-    """Makes known what a card shares with others."""
+def card(number: int, known: float, *entries: Entry, **fields: Any) -> Work:
+    """Writes the rows that a card shares with other cards."""
 
     def work(connection: Connection) -> None:
         prepare_staging(connection)
-        application = FactApplier({})
-        application.apply(received(listed(number, known=known, entries=entries, **given)))
-        write_shared(connection, application.finish())
+        applier = FactApplier({})
+        applier.apply(received(listed(number, known=known, entries=entries, **fields)))
+        write_shared(connection, applier.finish())
 
     return work
 
 
-elsewhere = card(12, -300)
-"""A card without entries: source, venue and session are there, so that nobody waits before the entities."""
+empty_card = card(12, -300)
+"""Inserts source, venue and session, so that the loaders wait for each other only at the entities."""
 
 
-def names(classes: dict[str, int], *, name: bool = True) -> Entry:
-    entry_ = entry(1)
-    assert entry_.entity is not None
-    said = entry_.entity.model_copy(update={"categories": classes} | ({} if name else {"name": None}))
-    return entry(1, entity=said)
+def entry_with(classes: dict[str, int], *, name: bool = True) -> Entry:
+    plain = entry(1)
+    assert plain.entity is not None
+    entity = plain.entity.model_copy(update={"categories": classes} | ({} if name else {"name": None}))
+    return entry(1, entity=entity)
 
 
 @pytest.mark.parametrize(
-    ("one", "other"),
+    ("first_card", "second_card"),
     [
-        pytest.param((-300, names({"class": 2})), (-400, names({"class": 2})), id="known earlier"),
-        pytest.param((-400, names({"class": 2})), (-300, names({"class": 1})), id="of another class since"),
-        pytest.param((-300, names({"class": 1})), (-400, names({"class": 2})), id="of another class before"),
-        pytest.param((-400, names({"class": 2}, name=False)), (-300, names({"branch": 3})), id="in parts"),
+        pytest.param((-300, entry_with({"class": 2})), (-400, entry_with({"class": 2})), id="known earlier"),
+        pytest.param((-400, entry_with({"class": 2})), (-300, entry_with({"class": 1})), id="of another class since"),
+        pytest.param((-300, entry_with({"class": 1})), (-400, entry_with({"class": 2})), id="of another class before"),
+        pytest.param((-400, entry_with({"class": 2}, name=False)), (-300, entry_with({"branch": 3})), id="in parts"),
     ],
 )
-@pytest.mark.parametrize("turned", [False, True], ids=["", "turned round"])
-def test_a_sighting_of_a_new_entity_counts_also_when_another_loader_makes_it(
+@pytest.mark.parametrize("reversed_order", [False, True], ids=["", "reversed"])
+def test_a_card_updates_an_entity_that_another_loader_is_inserting(
     database_url: str,
     database: Connection,
     connection: Connection,
-    one: tuple[float, Entry],
-    other: tuple[float, Entry],
-    turned: bool,
+    first_card: tuple[float, Entry],
+    second_card: tuple[float, Entry],
+    reversed_order: bool,
 ) -> None:
-    sightings = [card(1, *one), card(2, *other)]
-    for work in sightings:
+    cards = [card(1, *first_card), card(2, *second_card)]
+    for work in cards:
         work(connection)
-    expected = ask(connection, SAID)
+    expected = ask(connection, ENTITIES)
     assert len(expected) == 1
 
-    at_once(database_url, *(reversed(sightings) if turned else sightings), before=elsewhere)
+    run_overlapping(database_url, *(reversed(cards) if reversed_order else cards), before=empty_card)
 
     database.execute("SET timezone = 'UTC'")
-    assert ask(database, SAID) == expected
+    assert ask(database, ENTITIES) == expected
 
 
-def test_entities_met_in_opposite_orders_are_no_deadlock(database_url: str, database: Connection) -> None:
-    at_once(database_url, card(1, -300, entry(1, 101), entry(2, 102)), card(2, -400, entry(1, 102), entry(2, 101)))
+def test_entities_in_opposite_orders_cause_no_deadlock(database_url: str, database: Connection) -> None:
+    run_overlapping(
+        database_url, card(1, -300, entry(1, 101), entry(2, 102)), card(2, -400, entry(1, 102), entry(2, 101))
+    )
 
-    assert [row[0] for row in ask(database, SAID)] == [f"{SOURCE}:101", f"{SOURCE}:102"]
+    assert [row[0] for row in ask(database, ENTITIES)] == [f"{SOURCE}:101", f"{SOURCE}:102"]
 
 
 def test_the_second_card_of_a_new_session_fills_in_its_title(database_url: str, database: Connection) -> None:
     named = listed(2).session
     unnamed = named.model_copy(update={"title": None, "grade": None})
 
-    at_once(database_url, card(1, -300, entry(1), session=unnamed), card(2, -300, entry(1), session=named))
+    run_overlapping(database_url, card(1, -300, entry(1), session=unnamed), card(2, -300, entry(1), session=named))
 
     assert ask(database, "SELECT title, grade FROM facts.sessions") == [("Spring Cup", 3)]
 
 
-def test_sources_and_venues_that_another_loader_is_making_are_found(database_url: str, database: Connection) -> None:
-    found: list[Any] = []
+def test_sources_and_venues_that_another_loader_is_inserting_are_resolved(
+    database_url: str, database: Connection
+) -> None:
+    ids: list[Any] = []
 
     def work(connection: Connection) -> None:
-        found.append(venues(connection, sources(connection, [SOURCE]), {(SOURCE, 7)}))
+        ids.append(venues(connection, sources(connection, [SOURCE]), {(SOURCE, 7)}))
 
-    at_once(database_url, work, work)
+    run_overlapping(database_url, work, work)
 
-    assert found[0] == found[1]
+    assert ids[0] == ids[1]
     assert len(ask(database, "SELECT FROM analytics.venues")) == 1
 
 
-def test_base_data_names_a_code_that_another_loader_is_making(database_url: str, database: Connection) -> None:
-    base = Reference(
+def test_reference_data_names_a_code_that_another_loader_is_inserting(database_url: str, database: Connection) -> None:
+    venues_table = Reference(
         source=SOURCE,
         event_key="river:venues",
         known_at=START,
@@ -148,9 +156,9 @@ def test_base_data_names_a_code_that_another_loader_is_making(database_url: str,
     )
 
     def name(connection: Connection) -> None:
-        insert_codes(connection, base)
-        assert update_codes(connection, base)
+        insert_codes(connection, venues_table)
+        assert update_codes(connection, venues_table)
 
-    at_once(database_url, card(1, -300, entry(1)), name)
+    run_overlapping(database_url, card(1, -300, entry(1)), name)
 
     assert ask(database, "SELECT code, name FROM analytics.venues") == [("7", "Weir")]

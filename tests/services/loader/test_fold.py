@@ -1,4 +1,4 @@
-"""What holds after several versions of a fact: whatever their order, never less, and each difference noted."""
+"""Folding the versions of a fact: any order gives the same, no value is lost, every difference is recorded."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from tests.services.loader.facts import PAID, at, entry, listed, observed, outco
 
 
 def version(fact: FactEvent, number: int, revision: str = "0") -> FactVersion:
-    """Known `number` minutes after the start."""
+    """A version that is known `number` minutes after the start."""
     return FactVersion(at(number), revision, UUID(int=number), fact)
 
 
-def of(*facts: FactEvent) -> FoldedFact:
+def fold_of(*facts: FactEvent) -> FoldedFact:
     return fold(version(fact, number) for number, fact in enumerate(facts))
 
 
-def changes(folded: FoldedFact, kind: str = "corrected") -> set[FieldChange]:
-    return {note.change for note in getattr(folded, kind)}
+def changes(folded: FoldedFact, kind: str = "corrections") -> set[FieldChange]:
+    return {recorded.change for recorded in getattr(folded, kind)}
 
 
 small = st.integers(1, 3)
@@ -35,35 +35,35 @@ conditions = st.builds(Conditions, weather=st.none() | small, wind_m_s=st.none()
 
 
 @st.composite
-def outcome(draw: st.DrawFn, slot: int) -> Outcome:
-    fate = draw(st.sampled_from([{}, {"place": 1}, {"place": 2}, {"code": 9}, {"code": 14, "refunded": True}]))
-    who = draw(st.sampled_from([None, f"river:10{slot}", f"river:20{slot}"]))
-    return Outcome(slot=slot, entity_key=who, start_timing_s=draw(st.sampled_from([None, 0.1, 0.2])), **fate)
+def outcomes_of_slot(draw: st.DrawFn, slot: int) -> Outcome:
+    result = draw(st.sampled_from([{}, {"place": 1}, {"place": 2}, {"code": 9}, {"code": 14, "refunded": True}]))
+    entity_key = draw(st.sampled_from([None, f"river:10{slot}", f"river:20{slot}"]))
+    return Outcome(slot=slot, entity_key=entity_key, start_timing_s=draw(st.sampled_from([None, 0.1, 0.2])), **result)
 
 
 @st.composite
-def market(draw: st.DrawFn, name: str) -> list[Transaction]:
+def payouts_of_market(draw: st.DrawFn, name: str) -> list[Transaction]:
     rows = draw(st.dictionaries(st.sampled_from("123"), st.sampled_from([100, 200]), max_size=2))
     return list(paid(**{name: rows}))
 
 
 @st.composite
-def a_settled(draw: st.DrawFn) -> Settled:
+def settled_facts(draw: st.DrawFn) -> Settled:
     status = draw(st.sampled_from(["provisional", "settled", "void", "cancelled"]))
     missing = draw(st.sampled_from([(), ("place",), ("win",)])) if status == "settled" else ()
     return settled(
         status=status,
         technique=draw(st.none() | small),
         conditions=draw(conditions),
-        outcomes=tuple(draw(outcome(slot)) for slot in draw(st.sets(small))),
-        transactions=tuple(draw(market("win")) + draw(market("place"))),
+        outcomes=tuple(draw(outcomes_of_slot(slot)) for slot in draw(st.sets(small))),
+        transactions=tuple(draw(payouts_of_market("win")) + draw(payouts_of_market("place"))),
         missing_markets=missing,
     )
 
 
 @st.composite
-def a_listed(draw: st.DrawFn) -> Any:
-    def an_entry(slot: int) -> Any:
+def listed_facts(draw: st.DrawFn) -> Any:
+    def draw_entry(slot: int) -> Any:
         if draw(st.booleans()):
             return {"slot": slot}
         measures = draw(st.dictionaries(st.sampled_from(["weight_kg", "status"]), st.sampled_from([None, 1.0, 2.0])))
@@ -72,15 +72,15 @@ def a_listed(draw: st.DrawFn) -> Any:
     return listed(
         title=draw(st.sampled_from([None, "a", "b"])),
         scheduled_at=draw(st.sampled_from([None, at(0), at(5)])),
-        entries=tuple(an_entry(slot) for slot in draw(st.sets(small))),
+        entries=tuple(draw_entry(slot) for slot in draw(st.sets(small))),
     )
 
 
-facts = st.lists(a_settled(), min_size=1, max_size=5) | st.lists(a_listed(), min_size=1, max_size=5)
+facts = st.lists(settled_facts(), min_size=1, max_size=5) | st.lists(listed_facts(), min_size=1, max_size=5)
 
 
 @given(facts, st.randoms(use_true_random=False))
-def test_any_order_of_the_same_versions_gives_the_same(facts: list[FactEvent], random: Any) -> None:
+def test_the_order_of_versions_does_not_matter(facts: list[FactEvent], random: Any) -> None:
     versions = [version(fact, number) for number, fact in enumerate(facts)]
     shuffled = list(versions)
     random.shuffle(shuffled)
@@ -88,49 +88,51 @@ def test_any_order_of_the_same_versions_gives_the_same(facts: list[FactEvent], r
 
 
 @given(facts)
-def test_saying_the_same_again_adds_nothing(facts: list[FactEvent]) -> None:
-    once = of(*facts)
-    again = of(*facts, facts[-1])
+def test_a_repeated_version_adds_nothing(facts: list[FactEvent]) -> None:
+    once = fold_of(*facts)
+    again = fold_of(*facts, facts[-1])
     assert changed_fields(once.fact, again.fact) is None
     assert again.changed_at == once.changed_at
     assert changes(again) == changes(once)
 
 
 @given(facts)
-def test_a_value_once_known_stays_or_is_replaced_by_a_noted_one(facts: list[FactEvent]) -> None:
-    """Absence never erases: what was known and is known no more was taken away by another value beside it."""
-    before = of(*facts[:-1]) if len(facts) > 1 else of(*facts)
-    after = of(*facts)
+def test_a_known_value_stays_or_is_replaced_by_a_recorded_correction(facts: list[FactEvent]) -> None:
+    """A missing value never erases one. A value that is gone was replaced by a correction."""
+    before = fold_of(*facts[:-1]) if len(facts) > 1 else fold_of(*facts)
+    after = fold_of(*facts)
     old, new = dict(leaves(tree_of(before.fact))), dict(leaves(tree_of(after.fact)))
-    noted = {note.change.field for note in after.corrections if note.record_id == UUID(int=len(facts) - 1)}
+    corrected_fields = {
+        correction.change.field for correction in after.corrections if correction.record_id == UUID(int=len(facts) - 1)
+    }
     derived = {"missing_markets", "card_key"}
     for name, value in old.items():
         if name not in new:
-            assert name in noted | derived
+            assert name in corrected_fields | derived
         elif new[name] != value and name not in derived and "transactions" not in name:
-            assert name in noted or (name, value) == ("status", "provisional")
+            assert name in corrected_fields or (name, value) == ("status", "provisional")
 
 
 @given(facts)
-def test_a_fact_is_its_tree_and_back(facts: list[FactEvent]) -> None:
+def test_a_fact_survives_the_conversion_to_a_tree_and_back(facts: list[FactEvent]) -> None:
     for fact in facts:
         tree = tree_of(fact)
         assert tree_of(fact_of(fact, tree)) == tree
 
 
-@given(st.lists(a_settled(), min_size=2, max_size=4), a_settled())
-def test_a_second_attempt_at_a_record_leaves_no_trace_of_the_first(facts: list[FactEvent], mended: Settled) -> None:
+@given(st.lists(settled_facts(), min_size=2, max_size=4), settled_facts())
+def test_a_later_revision_of_a_record_leaves_no_trace_of_the_first(facts: list[FactEvent], changed: Settled) -> None:
     versions = [version(fact, number) for number, fact in enumerate(facts)]
-    replayed = versions[0]._replace(revision="job-1", fact=mended)
+    replayed = versions[0]._replace(revision="job-1", fact=changed)
     assert fold(supersede(versions, replayed)) == fold([replayed, *versions[1:]])
 
 
-def test_a_single_version_is_itself() -> None:
-    assert of(settled()) == FoldedFact(settled(), at(0))
+def test_a_single_version_folds_to_itself() -> None:
+    assert fold_of(settled()) == FoldedFact(settled(), at(0))
 
 
-def test_unknown_values_are_filled_in_and_are_no_corrections() -> None:
-    folded = of(settled(technique=None, status="provisional", transactions=()), settled(technique=2))
+def test_an_unknown_value_that_is_filled_in_is_no_correction() -> None:
+    folded = fold_of(settled(technique=None, status="provisional", transactions=()), settled(technique=2))
     assert isinstance(folded.fact, Settled)
     assert (folded.fact.status, folded.fact.technique, folded.fact.transactions) == ("settled", 2, PAID)
     assert (folded.corrections, folded.regressions) == (frozenset(), frozenset())
@@ -138,22 +140,22 @@ def test_unknown_values_are_filled_in_and_are_no_corrections() -> None:
 
 
 def test_a_difference_is_a_correction_and_an_addition_is_not() -> None:
-    folded = of(settled(conditions=Conditions(weather=1)), settled(conditions=Conditions(weather=3, wind_m_s=4.0)))
+    folded = fold_of(settled(conditions=Conditions(weather=1)), settled(conditions=Conditions(weather=3, wind_m_s=4.0)))
     assert changes(folded) == {FieldChange("conditions.weather", "1", "3")}
 
 
-def test_payouts_that_go_and_come_back_are_a_loss_and_nothing_else() -> None:
-    folded = of(settled(), settled(transactions=(), missing_markets=("win", "exacta")), settled())
+def test_payouts_that_disappear_and_return_are_a_regression_and_no_correction() -> None:
+    folded = fold_of(settled(), settled(transactions=(), missing_markets=("win", "exacta")), settled())
     assert isinstance(folded.fact, Settled)
     assert folded.fact.transactions == PAID
     assert folded.fact.missing_markets == ()
-    assert len(changes(folded, "regressed")) == len(PAID)
+    assert len(changes(folded, "regressions")) == len(PAID)
     assert not folded.corrections
     assert folded.changed_at == at(0)
 
 
-def test_a_market_with_other_selections_is_replaced_whole() -> None:
-    folded = of(
+def test_a_market_with_other_selections_is_replaced_completely() -> None:
+    folded = fold_of(
         settled(transactions=paid(place={"1": 110, "2": 190})), settled(transactions=paid(place={"1": 110, "3": 90}))
     )
     assert isinstance(folded.fact, Settled)
@@ -162,12 +164,14 @@ def test_a_market_with_other_selections_is_replaced_whole() -> None:
     assert not folded.regressions
 
 
-def test_a_row_that_went_away_stays_and_leaves_the_others_where_they_were() -> None:
-    folded = of(settled(transactions=paid(place={"1": 110, "2": 190})), settled(transactions=paid(place={"2": 190})))
+def test_a_missing_payout_row_is_kept_and_the_other_rows_keep_their_ordinals() -> None:
+    folded = fold_of(
+        settled(transactions=paid(place={"1": 110, "2": 190})), settled(transactions=paid(place={"2": 190}))
+    )
     assert isinstance(folded.fact, Settled)
     assert folded.fact.transactions == paid(place={"1": 110, "2": 190})
     assert not folded.corrections
-    assert changes(folded, "regressed") == {FieldChange("transactions.place.1", "110", None)}
+    assert changes(folded, "regressions") == {FieldChange("transactions.place.1", "110", None)}
 
 
 @pytest.mark.parametrize(
@@ -180,8 +184,10 @@ def test_a_row_that_went_away_stays_and_leaves_the_others_where_they_were() -> N
         ([("settled", {}, 2), ("settled", {"1": 110, "2": 190}, 0)], 0),
     ],
 )
-def test_rows_that_stand_are_not_missing(versions: list[tuple[Any, dict[str, int], int]], missing: int) -> None:
-    folded = of(
+def test_payout_rows_that_are_kept_are_not_missing(
+    versions: list[tuple[Any, dict[str, int], int]], missing: int
+) -> None:
+    folded = fold_of(
         *(
             settled(status=status, transactions=paid(place=rows), missing_markets=("place",) * count)
             for status, rows, count in versions
@@ -191,17 +197,17 @@ def test_rows_that_stand_are_not_missing(versions: list[tuple[Any, dict[str, int
     assert folded.fact.missing_markets == ("place",) * missing
 
 
-def test_a_racer_that_is_null_for_a_while_is_the_same_one_after() -> None:
+def test_an_entity_that_is_null_in_one_version_is_kept() -> None:
     card, empty = listed(), listed(entries=tuple({"slot": slot} for slot in range(1, 5)), card_key=None)
     for facts in permutations((card, empty, card)):
-        folded = of(*facts)
+        folded = fold_of(*facts)
         assert changed_fields(folded.fact, card) is None
         assert not folded.corrections
 
 
-def test_somebody_else_in_a_slot_inherits_nothing() -> None:
+def test_another_entity_in_a_slot_inherits_nothing() -> None:
     other = entry(1, 150, measures={}, categories={})
-    folded = of(listed(entries=(entry(1),)), listed(entries=(other,)))
+    folded = fold_of(listed(entries=(entry(1),)), listed(entries=(other,)))
     assert isinstance(folded.fact, Listed)
     assert folded.fact.entries == (other,)
     assert FieldChange("entries.1.entity.entity_key", "river:101", "river:150") in changes(folded)
@@ -217,37 +223,37 @@ def test_somebody_else_in_a_slot_inherits_nothing() -> None:
         (outcomes(None, codes={1: 9}), outcomes(None, codes={1: 16})),
     ],
 )
-def test_of_place_code_and_refund_the_newer_result_decides(before: Any, after: Any) -> None:
-    folded = of(settled(outcomes=before), settled(outcomes=after))
+def test_the_newer_result_replaces_place_code_and_refund(before: Any, after: Any) -> None:
+    folded = fold_of(settled(outcomes=before), settled(outcomes=after))
     assert isinstance(folded.fact, Settled)
     assert folded.fact.outcomes == after
     assert [change.field for change in changes(folded)] == ["outcomes.1.result"]
 
 
-def test_a_status_goes_on_and_never_back() -> None:
-    progress = of(settled(status="provisional"), settled(status="cancelled"), settled(status="settled"))
+def test_a_status_never_goes_back() -> None:
+    progress = fold_of(settled(status="provisional"), settled(status="cancelled"), settled(status="settled"))
     assert changes(progress) == {FieldChange("status", "cancelled", "settled")}
-    back = of(settled(), settled(status="provisional"), settled(status="cancelled"))
+    back = fold_of(settled(), settled(status="provisional"), settled(status="cancelled"))
     assert isinstance(back.fact, Settled)
     assert back.fact.status == "settled"
-    assert changes(back, "regressed") == {
+    assert changes(back, "regressions") == {
         FieldChange("status", "settled", "provisional"),
         FieldChange("status", "settled", "cancelled"),
     }
 
 
-def test_the_last_that_changed_something_says_since_when() -> None:
-    assert of(observed(), observed(conditions=Conditions(weather=2)), observed()).changed_at == at(2)
-    assert of(observed(), observed(conditions=Conditions())).changed_at == at(0)
+def test_changed_at_is_the_time_of_the_last_version_that_changed_a_value() -> None:
+    assert fold_of(observed(), observed(conditions=Conditions(weather=2)), observed()).changed_at == at(2)
+    assert fold_of(observed(), observed(conditions=Conditions())).changed_at == at(0)
 
 
 def test_null_in_a_mapping_is_no_value() -> None:
-    folded = of(listed(entries=(entry(1),)), listed(entries=(entry(1, measures={"weight_kg": None}),)))
+    folded = fold_of(listed(entries=(entry(1),)), listed(entries=(entry(1, measures={"weight_kg": None}),)))
     assert isinstance(folded.fact, Listed)
     assert folded.fact.entries == (entry(1),)
 
 
-def test_of_two_known_at_the_same_instant_the_later_revision_decides() -> None:
+def test_the_later_revision_wins_if_two_versions_are_known_at_the_same_time() -> None:
     live, replayed = version(settled(technique=1), 5), version(settled(technique=2), 5, "job-1")
     for versions in permutations((live, replayed._replace(record_id=UUID(int=6)))):
         folded = fold(versions)
@@ -256,5 +262,5 @@ def test_of_two_known_at_the_same_instant_the_later_revision_decides() -> None:
 
 
 def test_equal_instants_in_different_zones_are_equal() -> None:
-    there = listed(scheduled_at=at(0).astimezone(timezone(timedelta(hours=9))))
-    assert not of(listed(), there).corrections
+    in_tokyo = listed(scheduled_at=at(0).astimezone(timezone(timedelta(hours=9))))
+    assert not fold_of(listed(), in_tokyo).corrections

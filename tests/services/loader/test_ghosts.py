@@ -1,7 +1,7 @@
-"""Records that come again, whenever and among whatever: they change no row and are told downstream no second time.
+"""A record that is delivered again changes no row and emits no second loaded-event.
 
-A broker can do that to its readers; tests/shared/broker/kafka/test_ghosts.py makes it happen. Here any record may come
-again in any later place, as often as it likes.
+Kafka can expose such ghosts to its readers; tests/shared/broker/kafka/test_ghosts.py produces them. Here each record
+may be delivered again at any later place, any number of times.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.slow
 Connection = psycopg.Connection[Any]
 
 
-def names(minutes: float, name: str) -> Reference:
+def venue_names(minutes: float, name: str) -> Reference:
     return Reference(
         source=SOURCE,
         event_key=f"{SOURCE}:reference:venues",
@@ -41,12 +41,12 @@ def names(minutes: float, name: str) -> Reference:
 
 
 RESULT = received(settled(1, known=27))
-# What needs its event listed, base data in two versions, and a result told anew by a replay under changed rules.
+# Predictions, reference data in two versions, and a result that a replay changed.
 LATER = [
-    received(names(-20, "Old weir")),
+    received(venue_names(-20, "Old weir")),
     prediction(1),
     RESULT,
-    received(names(-10, "New weir")),
+    received(venue_names(-10, "New weir")),
     prediction(2),
     received(settled(1, known=27, outcomes=outcomes(1, 2, 3, None)), RESULT.event_id, revision="replay-1"),
     received(settled(9)),
@@ -55,41 +55,43 @@ COUNT = len(FACTS) + len(LATER)
 
 
 class Ghost(NamedTuple):
-    """A record that comes again: which, and before which one it does."""
+    """Record number `of` is delivered again before record number `before`."""
 
     of: int
     before: int
 
 
-ghosts = st.lists(
+ghost_lists = st.lists(
     st.builds(Ghost, st.integers(0, COUNT - 1), st.integers(1, COUNT)).filter(lambda ghost: ghost.of < ghost.before),
     min_size=1,
     max_size=12,
 )
 
 
-class Seen(NamedTuple):
-    """What came of it all; `said` without the ids of rows, which are another's each time."""
+class LoadResult(NamedTuple):
+    """Everything that loading leaves. `emitted` has no row ids, because they differ from run to run."""
 
-    shown: Tables
+    views: Tables
     versions: list[Any]
     parked: list[Any]
-    touched: list[Any]
-    said: list[Any]
+    export_days: list[Any]
+    emitted: list[Any]
 
 
-def load(connection: Connection, records: Sequence[DecodedRecord], cuts: set[int], haunting: Sequence[Ghost]) -> Seen:
-    loader, said = Loader(StillClock(START), Metrics()), []
+def load(
+    connection: Connection, records: Sequence[DecodedRecord], cuts: set[int], ghosts: Sequence[Ghost]
+) -> LoadResult:
+    loader, emitted = Loader(StillClock(START), Metrics()), []
     ends = [*sorted(cuts), len(records)]
     for begin, end in zip([0, *ends], ends, strict=False):
         batch: list[DecodedRecord] = []
         for index in range(begin, end):
-            batch += [again(records[ghost.of], ghost.before) for ghost in haunting if ghost.before == index]
+            batch += [delivered_again(records[ghost.of], ghost.before) for ghost in ghosts if ghost.before == index]
             batch.append(records[index])
-        said += loader.handle(batch, connection)
-    last = [again(records[ghost.of], ghost.before) for ghost in haunting if ghost.before == len(records)]
-    said += loader.handle(last, connection)
-    seen = Seen(
+        emitted += loader.handle(batch, connection)
+    last = [delivered_again(records[ghost.of], ghost.before) for ghost in ghosts if ghost.before == len(records)]
+    emitted += loader.handle(last, connection)
+    result = LoadResult(
         tables(connection),
         ask(
             connection,
@@ -98,21 +100,21 @@ def load(connection: Connection, records: Sequence[DecodedRecord], cuts: set[int
         ),
         ask(connection, "SELECT * FROM facts.parked ORDER BY record_id"),
         ask(connection, "SELECT date, touched FROM facts.export_days ORDER BY 1"),
-        [without_row_id(record) for record in said],
+        [without_row_id(record) for record in emitted],
     )
     connection.rollback()
-    return seen
+    return result
 
 
 def in_order(records: Sequence[DecodedRecord]) -> list[DecodedRecord]:
-    return [placed(record, offset) for offset, record in enumerate(records)]
+    return [with_offset(record, offset) for offset, record in enumerate(records)]
 
 
-def again(record: DecodedRecord, before: int) -> DecodedRecord:
-    return placed(record, COUNT + before)
+def delivered_again(record: DecodedRecord, before: int) -> DecodedRecord:
+    return with_offset(record, COUNT + before)
 
 
-def placed(record: DecodedRecord, offset: int) -> DecodedRecord:
+def with_offset(record: DecodedRecord, offset: int) -> DecodedRecord:
     return record._replace(record=record.record._replace(offset=offset))
 
 
@@ -121,22 +123,24 @@ def without_row_id(record: NewRecord) -> Any:
 
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(orders, cuts, ghosts)
-def test_ghosts_change_nothing(connection: Connection, order: list[int], cuts: set[int], haunting: list[Ghost]) -> None:
+@given(orders, cuts, ghost_lists)
+def test_records_that_are_delivered_again_change_nothing(
+    connection: Connection, order: list[int], cuts: set[int], ghosts: list[Ghost]
+) -> None:
     records = in_order([received(FACTS[index]) for index in order] + LATER)
     expected = load(connection, records, cuts, [])
 
-    found = load(connection, records, cuts, haunting)
+    actual = load(connection, records, cuts, ghosts)
 
-    assert found == expected
+    assert actual == expected
 
 
-def test_everything_at_once_again_changes_nothing(connection: Connection) -> None:
+def test_all_records_delivered_again_change_nothing(connection: Connection) -> None:
     records = in_order([received(fact) for fact in FACTS] + LATER)
     expected = load(connection, records, set(), [])
-    assert len(expected.said) >= len(FACTS)
+    assert len(expected.emitted) >= len(FACTS)
     assert len(expected.parked) == 1
 
-    found = load(connection, records, set(), [Ghost(index, COUNT) for index in range(COUNT)])
+    actual = load(connection, records, set(), [Ghost(index, COUNT) for index in range(COUNT)])
 
-    assert found == expected
+    assert actual == expected

@@ -1,4 +1,4 @@
-"""Whatever arrives when, in whatever batches: the same tables (late parents do not lose children)."""
+"""Any order of arrival and any batches give the same tables, also if events are listed after their other facts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from services.loader.load import Loader
 from shared.events import Conditions, EntityInfo, Outcome
 from shared.runtime.metrics import Metrics
-from tests.services.loader.conftest import told
+from tests.services.loader.conftest import loaded_events_of
 from tests.services.loader.facts import (
     PAID,
     START,
@@ -35,7 +35,7 @@ Connection = psycopg.Connection[Any]
 promoted = entry(2, entity=EntityInfo(entity_key="river:102", name="racer river:102", categories={"class": 1}))
 unknown = tuple({"slot": slot} for slot in range(1, 5))
 
-# Two events of one session, told in many versions: filled in, lost, back, corrected, moved, told again as history.
+# Two events of one session in many versions: filled in, lost, restored, corrected, moved, repeated as history.
 FACTS = [
     listed(1),
     listed(1, known=-250, entries=unknown, card_key=None),
@@ -59,29 +59,29 @@ cuts = st.sets(st.integers(1, len(FACTS) - 1))
 
 
 def load(connection: Connection, order: list[int], cuts: set[int]) -> tuple[Tables, set[str]]:
-    """Loads the facts in this order, cut into batches; what the views show then, and what was told."""
-    loader, heard = Loader(StillClock(START), Metrics()), set()
+    """Loads the facts in this order, cut into batches; returns the views and the facts that were emitted."""
+    loader, emitted = Loader(StillClock(START), Metrics()), set()
     ends = [*sorted(cuts), len(order)]
     for begin, end in zip([0, *ends], ends, strict=False):
-        for item in told(loader.handle([received(FACTS[index]) for index in order[begin:end]], connection)):
-            assert item.kind == "listed" or f"{item.event_key} listed" in heard
-            heard.add(f"{item.event_key} {item.kind}")
-    shown = tables(connection)
+        for item in loaded_events_of(loader.handle([received(FACTS[index]) for index in order[begin:end]], connection)):
+            assert item.kind == "listed" or f"{item.event_key} listed" in emitted
+            emitted.add(f"{item.event_key} {item.kind}")
+    views = tables(connection)
     connection.rollback()
-    return shown, heard
+    return views, emitted
 
 
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(orders, cuts)
 def test_any_interleaving_gives_the_same_tables(connection: Connection, order: list[int], cuts: set[int]) -> None:
-    expected, all_heard = load(connection, list(range(len(FACTS))), set())
-    shown, heard = load(connection, order, cuts)
-    assert shown == expected
-    assert heard == all_heard
-    assert shown["parked"] == []
+    expected, all_emitted = load(connection, list(range(len(FACTS))), set())
+    views, emitted = load(connection, order, cuts)
+    assert views == expected
+    assert emitted == all_emitted
+    assert views["parked"] == []
 
 
-def test_the_tables_compared_hold_something(connection: Connection) -> None:
+def test_the_compared_tables_are_not_empty(connection: Connection) -> None:
     expected, _ = load(connection, list(range(len(FACTS))), set())
     filled = {name for name, rows in expected.items() if rows}
     assert {

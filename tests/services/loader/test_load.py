@@ -38,7 +38,7 @@ from tests.services.loader.views import ask, tables
 Connection = psycopg.Connection[Any]
 
 
-def test_a_first_load_makes_a_row_of_everything_said(connection: Connection, load: Load) -> None:
+def test_a_first_load_writes_all_rows_of_its_facts(connection: Connection, load: Load) -> None:
     load(listed(), observed(), settled())
     assert ask(connection, "SELECT session_key, source, date, venue, title, status, grade FROM analytics.sessions") == [
         (f"{SOURCE}:2031-05-06:07", SOURCE, DAY, 7, "Spring Cup", "settled", 3)
@@ -56,14 +56,19 @@ def test_a_first_load_makes_a_row_of_everything_said(connection: Connection, loa
     assert ask(connection, "SELECT sum(place), count(code), bool_or(refunded) FROM analytics.outcomes") == [
         (10, 0, False)
     ]
-    sums = "SELECT market, count(*), sum(amount) FROM analytics.transactions GROUP BY 1 ORDER BY 1"
-    assert ask(connection, sums) == [("exacta", 1, 520), ("place", 2, 300), ("quinella", 1, 330), ("win", 1, 160)]
+    totals_query = "SELECT market, count(*), sum(amount) FROM analytics.transactions GROUP BY 1 ORDER BY 1"
+    assert ask(connection, totals_query) == [
+        ("exacta", 1, 520),
+        ("place", 2, 300),
+        ("quinella", 1, 330),
+        ("win", 1, 160),
+    ]
     assert ask(
         connection, "SELECT name, categories, known_at FROM analytics.entities WHERE entity_key = 'river:104'"
     ) == [("racer river:104", {"class": 2}, at(-300))]
 
 
-def test_the_same_batch_twice_changes_nothing_and_tells_nothing(connection: Connection, load: Load) -> None:
+def test_the_same_batch_twice_changes_nothing_and_emits_nothing(connection: Connection, load: Load) -> None:
     facts = [listed(), observed(), settled()]
     assert len(load(*facts)) == 3
     before = tables(connection)
@@ -72,23 +77,24 @@ def test_the_same_batch_twice_changes_nothing_and_tells_nothing(connection: Conn
     assert ask(connection, "SELECT touched FROM facts.export_days") == [(1,)]
 
 
-def test_parents_are_told_before_their_children(load: Load) -> None:
-    told = load(settled(1), observed(2), listed(2), listed(1))
-    assert [(item.event_key, item.kind) for item in told] == [
+def test_a_listed_event_is_emitted_before_its_other_facts(load: Load) -> None:
+    loaded_events = load(settled(1), observed(2), listed(2), listed(1))
+    assert [(item.event_key, item.kind) for item in loaded_events] == [
         (key(2), "listed"),
         (key(1), "listed"),
         (key(1), "settled"),
         (key(2), "observed"),
     ]
-    assert {item.row_id for item in told if item.event_key == key(2)} != {None}
+    assert {item.row_id for item in loaded_events if item.event_key == key(2)} != {None}
 
 
-def test_a_told_fact_says_what_changed_and_how_the_event_stands(load: Load) -> None:
+def test_a_loaded_event_has_the_changed_fields_and_the_status(load: Load) -> None:
     load(listed(), settled(status="provisional", transactions=()))
-    (told,) = load(settled(known=30, technique=2))
-    assert (told.kind, told.version, told.status, told.known_at) == ("settled", 2, "settled", at(30))
-    assert told.scheduled_at == START
-    assert {"status", "technique", "transactions.win.1"} <= set(told.changed)
+    (loaded_event,) = load(settled(known=30, technique=2))
+    assert (loaded_event.kind, loaded_event.version, loaded_event.status) == ("settled", 2, "settled")
+    assert loaded_event.known_at == at(30)
+    assert loaded_event.scheduled_at == START
+    assert {"status", "technique", "transactions.win.1"} <= set(loaded_event.changed)
 
 
 def test_a_correction_is_applied_and_keeps_the_old_value(connection: Connection, load: Load) -> None:
@@ -116,8 +122,8 @@ def test_a_loss_is_counted_kept_visible_and_not_applied(connection: Connection, 
         ("transactions.quinella.1=2", "330"),
         ("transactions.win.1", "160"),
     ]
-    counted = metrics.regressions_total.labels(feed="settled")._value.get()
-    assert counted == 6
+    count = metrics.regressions_total.labels(feed="settled")._value.get()
+    assert count == 6
     assert load(settled(known=40)) == []
     assert ask(connection, "SELECT count(*) FROM analytics.corrections") == [(0,)]
 
@@ -132,8 +138,8 @@ def test_one_fact_can_correct_and_lose(connection: Connection, load: Load) -> No
 
 def test_a_late_old_version_fills_gaps_and_corrects_nothing_new(connection: Connection, load: Load) -> None:
     load(listed(), settled(known=30, technique=None, transactions=paid(win={"1": 160})))
-    told = load(settled(known=20, technique=2, transactions=paid(win={"1": 150}, exacta={"1-2": 520})))
-    assert [item.changed for item in told] == [("technique", "transactions.exacta.1-2")]
+    loaded_events = load(settled(known=20, technique=2, transactions=paid(win={"1": 150}, exacta={"1-2": 520})))
+    assert [item.changed for item in loaded_events] == [("technique", "transactions.exacta.1-2")]
     assert ask(connection, "SELECT technique, settled_at FROM analytics.events") == [(2, at(30))]
     assert ask(connection, "SELECT market, amount FROM analytics.transactions ORDER BY 1") == [
         ("exacta", 520),
@@ -148,7 +154,7 @@ def test_a_late_old_version_fills_gaps_and_corrects_nothing_new(connection: Conn
     ]
 
 
-def test_somebody_else_in_a_slot_takes_nothing_over(connection: Connection, load: Load) -> None:
+def test_another_entity_in_a_slot_inherits_nothing(connection: Connection, load: Load) -> None:
     load(listed())
     other = entry(2, 150, measures={"weight_kg": 47.0}, categories={})
     load(listed(known=-200, entries=(entry(1), other, entry(3), entry(4))))
@@ -169,9 +175,7 @@ def test_a_card_that_turns_null_keeps_its_entities(connection: Connection, load:
     assert load(listed(known=-100)) == []
 
 
-def test_several_versions_in_one_batch_are_the_same_as_one_after_the_other(
-    connection: Connection, loader: Loader
-) -> None:
+def test_versions_in_one_batch_give_the_same_tables_as_in_several(connection: Connection, loader: Loader) -> None:
     versions = [
         listed(),
         settled(status="provisional", transactions=()),
@@ -182,23 +186,23 @@ def test_several_versions_in_one_batch_are_the_same_as_one_after_the_other(
         listed(known=-200, title="x"),
     ]
     batch = [received(fact) for fact in versions]
-    with connection.transaction() as undone:
+    with connection.transaction() as savepoint:
         loader.handle(batch, connection)
-        at_once = tables(connection)
-        raise psycopg.Rollback(undone)
+        tables_of_one_batch = tables(connection)
+        raise psycopg.Rollback(savepoint)
     for item in batch:
         loader.handle([item], connection)
-    assert tables(connection) == at_once
-    assert at_once["corrections"]
-    assert at_once["regressions"]
+    assert tables(connection) == tables_of_one_batch
+    assert tables_of_one_batch["corrections"]
+    assert tables_of_one_batch["regressions"]
 
 
-def test_a_replay_under_mended_rules_takes_the_place_of_the_first_attempt(connection: Connection, load: Load) -> None:
+def test_a_replay_under_changed_rules_replaces_the_first_version(connection: Connection, load: Load) -> None:
     load(listed(), settled(known=20, technique=3))
     loader = Loader(StillClock(), Metrics())
     first = received(settled(known=20, technique=3))
-    mended = received(settled(known=20, technique=None, missing_markets=("place",)), first.event_id, revision="job-1")
-    loader.handle([mended], connection)
+    changed = received(settled(known=20, technique=None, missing_markets=("place",)), first.event_id, revision="job-1")
+    loader.handle([changed], connection)
     assert ask(connection, "SELECT technique, missing_markets FROM analytics.events") == [(None, ["place"])]
     assert ask(connection, "SELECT count(*) FROM analytics.corrections") == [(0,)]
 
@@ -209,14 +213,14 @@ def test_children_that_come_first_wait_for_their_event(connection: Connection, l
         (key(), "observed", START),
         (key(), "settled", START),
     ]
-    told = load(listed())
-    assert sorted(item.kind for item in told) == ["listed", "observed", "settled"]
-    assert told[0].kind == "listed"
+    loaded_events = load(listed())
+    assert sorted(item.kind for item in loaded_events) == ["listed", "observed", "settled"]
+    assert loaded_events[0].kind == "listed"
     assert ask(connection, "SELECT count(*) FROM analytics.parked") == [(0,)]
     assert ask(connection, "SELECT status FROM analytics.events") == [("settled",)]
 
 
-def test_loaders_side_by_side_count_apart_and_the_view_adds_up(connection: Connection, metrics: Metrics) -> None:
+def test_parallel_loaders_count_separately_and_the_view_adds_up(connection: Connection, metrics: Metrics) -> None:
     for number, slot in enumerate(("0", "1"), 1):
         Loader(StillClock(), metrics, slot).handle([received(listed(number)), received(settled(number))], connection)
     assert ask(connection, "SELECT DISTINCT slot FROM facts.return_rates ORDER BY 1") == [("0",), ("1",)]
@@ -226,7 +230,7 @@ def test_loaders_side_by_side_count_apart_and_the_view_adds_up(connection: Conne
 
 
 def test_a_part_of_a_batch_is_not_merged_again_with_the_next(connection: Connection, loader: Loader) -> None:
-    """The runtime halves a batch that holds a wrong record, inside one transaction."""
+    """The runtime halves a batch that contains an invalid record, within one transaction."""
     for fact in (listed(1), settled(1), listed(2), settled(2)):
         loader.handle([received(fact)], connection)
     assert ask(
@@ -268,44 +272,44 @@ def test_a_market_that_a_later_version_lost_still_counts(connection: Connection,
 
 
 @pytest.mark.parametrize(
-    ("status", "shown", "session"),
+    ("status", "event_status", "session"),
     [("void", "void", "settled"), ("cancelled", "cancelled", "cancelled"), ("provisional", "provisional", "running")],
 )
 def test_the_end_of_an_event_shows_in_its_status(
-    connection: Connection, load: Load, status: str, shown: str, session: str
+    connection: Connection, load: Load, status: str, event_status: str, session: str
 ) -> None:
     known = outcomes(1, 2, 3, 4) if status == "provisional" else ()
     load(listed(), settled(status=status, outcomes=known, transactions=(), technique=None))
-    assert ask(connection, "SELECT status FROM analytics.events") == [(shown,)]
+    assert ask(connection, "SELECT status FROM analytics.events") == [(event_status,)]
     assert ask(connection, "SELECT status FROM analytics.sessions") == [(session,)]
     assert ask(connection, "SELECT count(*) FROM analytics.return_rates") == [(0,)]
 
 
 @pytest.mark.parametrize(
-    ("days", "same_card", "shown"),
+    ("days", "same_card", "event_status"),
     [(1, True, "postponed"), (3, True, "postponed"), (4, True, "cancelled"), (1, False, "cancelled")],
 )
 def test_a_cancelled_card_is_postponed_when_its_line_up_is_back_within_three_days(
-    connection: Connection, load: Load, days: int, same_card: bool, shown: str
+    connection: Connection, load: Load, days: int, same_card: bool, event_status: str
 ) -> None:
     load(listed(), settled(status="cancelled", outcomes=(), transactions=()))
     again = DAY + timedelta(days=days)
     load(listed(day=again, card_key="card 7/1" if same_card else "another line-up"), settled(day=again))
-    assert ask(connection, "SELECT status FROM analytics.events ORDER BY event_key") == [(shown,), ("settled",)]
+    assert ask(connection, "SELECT status FROM analytics.events ORDER BY event_key") == [(event_status,), ("settled",)]
 
 
-def test_a_real_re_run_leaves_both_events_settled(connection: Connection, load: Load) -> None:
+def test_a_rerun_leaves_both_events_settled(connection: Connection, load: Load) -> None:
     again = DAY + timedelta(days=2)
     load(listed(), settled(), listed(day=again), settled(day=again))
     assert ask(connection, "SELECT status FROM analytics.events") == [("settled",), ("settled",)]
 
 
-def test_what_was_read_after_its_day_is_known_when_its_policy_says(connection: Connection, load: Load) -> None:
+def test_a_fact_read_after_its_day_is_known_at_the_estimated_time(connection: Connection, load: Load) -> None:
     load(listed(), observed(known=None, known_after_s=0.0), settled(known=None, known_after_s=900.0))
     assert ask(connection, "SELECT observed_at, settled_at FROM analytics.events") == [(START, at(15))]
 
 
-def test_a_moved_schedule_moves_what_stands_in_for_a_lost_instant(connection: Connection, load: Load) -> None:
+def test_a_changed_start_changes_the_estimated_times(connection: Connection, load: Load) -> None:
     load(listed(), settled(known=None, known_after_s=900.0))
     load(listed(known=-200, scheduled_at=at(5)))
     assert ask(connection, "SELECT scheduled_at, settled_at FROM analytics.events") == [(at(5), at(20))]
@@ -318,7 +322,7 @@ def test_without_a_schedule_a_fact_is_known_at_the_end_of_its_day(connection: Co
     ]
 
 
-def test_an_entity_is_what_its_newest_card_says(connection: Connection, load: Load) -> None:
+def test_an_entity_has_the_values_of_its_newest_card(connection: Connection, load: Load) -> None:
     def card(number: int, known: float, name: str | None, **categories: int) -> Any:
         info = {"entity_key": "river:101", "name": name, "categories": categories}
         return listed(number, known=known, entries=({"slot": 1, "entity": info},))
@@ -331,14 +335,16 @@ def test_an_entity_is_what_its_newest_card_says(connection: Connection, load: Lo
     ]
 
 
-def test_a_card_without_a_title_takes_none_away(connection: Connection, load: Load) -> None:
+def test_a_card_without_a_title_keeps_the_sessions_title(connection: Connection, load: Load) -> None:
     untitled = {"session_key": f"{SOURCE}:2031-05-06:07", "date": DAY, "venue": 7}
     load(listed(1), listed(2, session=untitled))
     load(listed(3, session=untitled))
     assert ask(connection, "SELECT title, grade FROM analytics.sessions") == [("Spring Cup", 3)]
 
 
-def test_base_data_is_told_once_and_keeps_codes_that_are_no_longer_named(connection: Connection, load: Load) -> None:
+def test_reference_data_is_emitted_once_and_keeps_codes_that_it_no_longer_has(
+    connection: Connection, load: Load
+) -> None:
     def venues(*names: str) -> Reference:
         rows = tuple(ReferenceRow(code=str(code), name=name) for code, name in enumerate(names, start=1))
         return Reference(
@@ -358,7 +364,7 @@ def test_base_data_is_told_once_and_keeps_codes_that_are_no_longer_named(connect
     assert ask(connection, "SELECT venue_name FROM analytics.sessions") == [("East",)]
 
 
-def test_base_data_of_an_unknown_table_is_refused(load: Load) -> None:
+def test_reference_data_of_an_unknown_table_is_refused(load: Load) -> None:
     with pytest.raises(InvalidEvent, match="venues, markets"):
         load(
             Reference(
@@ -383,11 +389,11 @@ def prediction(number: int = 1) -> Any:
         inputs=(),
         probabilities=(HeadProbability(head="result", slot=1, label="win", probability=0.25),),
     )
-    new = encode(message, PREDICTIONS, "prediction/1", UUID(int=number), "predictor")
-    return decode(Record(PREDICTIONS, 0, 0, 0, new.key, new.value, new.headers))
+    encoded = encode(message, PREDICTIONS, "prediction/1", UUID(int=number), "predictor")
+    return decode(Record(PREDICTIONS, 0, 0, 0, encoded.key, encoded.value, encoded.headers))
 
 
-def test_a_prediction_is_stored_once_and_scored_when_its_event_settled(
+def test_a_prediction_is_stored_once_and_scored_when_its_event_is_settled(
     connection: Connection, loader: Loader, load: Load
 ) -> None:
     load(listed())
@@ -414,10 +420,10 @@ DLQ = {
 }
 
 
-def test_a_dead_letter_of_another_service_is_kept(connection: Connection, loader: Loader) -> None:
-    dead = decode(Record("cleaner.dlq", 0, 7, 0, key().encode(), b"{}", DLQ))
-    loader.handle([dead], connection)
-    loader.handle([dead], connection)
+def test_a_dead_letter_of_another_service_is_stored(connection: Connection, loader: Loader) -> None:
+    dead_letter = decode(Record("cleaner.dlq", 0, 7, 0, key().encode(), b"{}", DLQ))
+    loader.handle([dead_letter], connection)
+    loader.handle([dead_letter], connection)
     assert ask(
         connection,
         'SELECT service, topic, partition, "offset", key, error, message, attempts, failed_at::text, record_id'
@@ -447,10 +453,10 @@ def test_a_dead_letter_of_another_service_is_kept(connection: Connection, loader
         (b"key", {"dlq.attempts": b"99999999999999999999"}),
     ],
 )
-def test_a_dead_letter_can_be_kept_whatever_it_holds(
+def test_any_dead_letter_can_be_stored(
     connection: Connection, loader: Loader, at_key: bytes, headers: dict[str, bytes]
 ) -> None:
-    """One that could not would become a dead letter of the loader, and come back for ever."""
+    """One that cannot be stored would become a dead letter of the loader, which the loader reads again, without end."""
     loader.handle([decode(Record("loader.dlq", 0, 1, 0, at_key, b"\xff\x00", DLQ | headers))], connection)
     assert ask(connection, "SELECT count(*) FROM analytics.dead_letters") == [(1,)]
 
@@ -465,9 +471,16 @@ def test_a_dead_letter_can_be_kept_whatever_it_holds(
         settled(outcomes=outcomes(99_999, 1)),
         settled(known=None, known_after_s=1e300),
     ],
-    ids=["NUL", "a number beyond the column", "a key beyond the index", "twice", "a place beyond", "a time beyond"],
+    ids=[
+        "NUL",
+        "a number beyond the column",
+        "a key beyond the index",
+        "a duplicate payout",
+        "a place beyond the column",
+        "a time beyond the calendar",
+    ],
 )
-def test_a_value_that_no_table_can_hold_is_the_record_s_fault(
+def test_a_value_that_no_table_can_hold_makes_the_record_invalid(
     connection: Connection, loader: Loader, fact: Any
 ) -> None:
     if fact.kind == "settled":
@@ -477,24 +490,22 @@ def test_a_value_that_no_table_can_hold_is_the_record_s_fault(
     loader.handle([received(listed(3))], connection)
 
 
-def test_odd_texts_and_times_are_kept_as_they_are(connection: Connection, load: Load) -> None:
-    odd = '\t\\N \\. "quoted", \'\u202e\U0001f6a4\r\n' + "x" * 150
+def test_unusual_texts_and_numbers_are_stored_unchanged(connection: Connection, load: Load) -> None:
+    unusual = '\t\\N \\. "quoted", \'\u202e\U0001f6a4\r\n' + "x" * 150
     name = "n" * 5000
-    info = {"entity_key": "river:101", "name": name, "categories": {odd: odd}}
-    load(listed(title=odd, entries=({"slot": 1, "entity": info, "measures": {odd: -1.5e-300}},)))
-    assert ask(connection, "SELECT title FROM analytics.events") == [(odd,)]
-    assert ask(connection, "SELECT name, categories FROM analytics.entities") == [(name, {odd: odd})]
-    assert ask(connection, "SELECT measures FROM analytics.entries") == [({odd: -1.5e-300},)]
+    info = {"entity_key": "river:101", "name": name, "categories": {unusual: unusual}}
+    load(listed(title=unusual, entries=({"slot": 1, "entity": info, "measures": {unusual: -1.5e-300}},)))
+    assert ask(connection, "SELECT title FROM analytics.events") == [(unusual,)]
+    assert ask(connection, "SELECT name, categories FROM analytics.entities") == [(name, {unusual: unusual})]
+    assert ask(connection, "SELECT measures FROM analytics.entries") == [({unusual: -1.5e-300},)]
 
 
-def test_a_late_card_of_an_old_day_is_no_trouble(connection: Connection, load: Load) -> None:
+def test_a_card_of_an_old_day_can_be_loaded_late(connection: Connection, load: Load) -> None:
     load(listed(day=date(1951, 1, 2)), settled(day=date(1951, 1, 2), outcomes=outcomes(1, None, codes={2: 16})))
     assert ask(connection, "SELECT slot, code, refunded FROM analytics.outcomes WHERE refunded") == [(2, 16, True)]
 
 
-def test_a_result_page_that_went_blank_is_a_loss_only_where_there_was_a_result(
-    connection: Connection, load: Load
-) -> None:
+def test_a_blank_result_page_is_a_regression_only_if_there_was_a_result(connection: Connection, load: Load) -> None:
     blank: dict[str, Any] = {"status": "provisional", "outcomes": (), "transactions": (), "technique": None}
 
     assert [item.kind for item in load(listed(1), settled(1, known=10, **blank))] == ["listed"]

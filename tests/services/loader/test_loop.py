@@ -1,4 +1,4 @@
-"""The loader behind the real loop and the real embedded broker: rows, positions and loaded-events commit together."""
+"""The loader with the real loop and the embedded broker: rows, positions and loaded-events commit together."""
 
 from __future__ import annotations
 
@@ -47,18 +47,18 @@ def prediction(number: int) -> NewRecord:
 
 
 class Pipe:
-    """A loader that is stepped by hand, and the topics around it."""
+    """A loader whose loop a test steps, and its topics."""
 
-    def __init__(self, url: str, *, apart: bool = False) -> None:
+    def __init__(self, url: str, *, separate: bool = False) -> None:
         self.url = url
         self.broker = PostgresBroker(url)
         self.broker.ensure_topics(topic_specs())
         self.metrics = Metrics()
-        # A loader that waits for itself would wait for ever: here it fails instead.
+        # With a lock timeout, a loader that deadlocks with itself fails instead of hanging.
         self.shared = ReconnectingConnection(
             make_conninfo(url, options="-c lock_timeout=60s"), "shared", autocommit=True
         )
-        loader = Loader(StillClock(), self.metrics, shared_link=self.shared if apart else None)
+        loader = Loader(StillClock(), self.metrics, shared_link=self.shared if separate else None)
         self.loop = ConsumerLoop(
             self.broker,
             service="loader",
@@ -84,18 +84,18 @@ class Pipe:
         ends = self.broker.end_offsets(list(positions))
         return sum(ends[tp] - position for tp, position in positions.items())
 
-    def heard(self) -> list[LoadedEvent]:
+    def loaded_events(self) -> list[LoadedEvent]:
         tps = self.broker.partitions(LOADED)
         reader = self.broker.reader(tps)
         begin = self.broker.begin_offsets(tps)
         for tp in tps:
             reader.seek(tp, begin[tp])
-        found: list[Record] = []
+        records: list[Record] = []
         count = sum(self.broker.end_offsets(tps).values())
-        while len(found) < count:
-            found += reader.poll(1.0, 1000)
+        while len(records) < count:
+            records += reader.poll(1.0, 1000)
         reader.close()
-        return [LoadedEvent.model_validate_json(item.value) for item in found]
+        return [LoadedEvent.model_validate_json(item.value) for item in records]
 
     def close(self) -> None:
         for part in (self.consumer, self.producer, self._writer, self.broker):
@@ -104,39 +104,39 @@ class Pipe:
 
 
 @contextmanager
-def piping(url: str, *, apart: bool = False) -> Iterator[Pipe]:
-    pipe = Pipe(url, apart=apart)
+def open_pipe(url: str, *, separate: bool = False) -> Iterator[Pipe]:
+    pipe = Pipe(url, separate=separate)
     try:
         yield pipe
     finally:
         pipe.close()
 
 
-@pytest.fixture(params=[False, True], ids=["in one transaction", "shared rows apart"])
+@pytest.fixture(params=[False, True], ids=["in one transaction", "shared rows in their own transaction"])
 def pipe(database_url: str, request: pytest.FixtureRequest) -> Iterator[Pipe]:
-    with piping(database_url, apart=request.param) as pipe:
+    with open_pipe(database_url, separate=request.param) as pipe:
         yield pipe
 
 
-def test_records_become_rows_and_are_told_once(pipe: Pipe, database: psycopg.Connection[Any]) -> None:
+def test_records_become_rows_and_emit_one_loaded_event_each(pipe: Pipe, database: psycopg.Connection[Any]) -> None:
     facts = [record(fact(number)) for number in (1, 2, 3) for fact in (settled, listed, observed)]
     pipe.send(*facts)
     pipe.drain()
     assert ask(database, "SELECT status, version FROM analytics.events") == [("settled", 3)] * 3
     assert ask(database, "SELECT count(*) FROM analytics.parked") == [(0,)]
-    told = pipe.heard()
-    assert len(told) == 9
+    loaded_events = pipe.loaded_events()
+    assert len(loaded_events) == 9
     for number in (1, 2, 3):
-        kinds = [item.kind for item in told if item.event_key == key(number)]
+        kinds = [item.kind for item in loaded_events if item.event_key == key(number)]
         assert kinds[0] == "listed"
     before = tables(database)
     pipe.send(*facts)
     pipe.drain()
     assert tables(database) == before
-    assert len(pipe.heard()) == 9
+    assert len(pipe.loaded_events()) == 9
 
 
-def base_data() -> NewRecord:
+def reference_data() -> NewRecord:
     table = Reference(
         source=SOURCE,
         event_key=f"{SOURCE}:reference:venues",
@@ -149,42 +149,43 @@ def base_data() -> NewRecord:
     return encode(table, CLEAN, "clean-event/1", record_id, "cleaner")
 
 
-@pytest.mark.parametrize("wrong", [False, True])
-def test_base_data_and_its_first_events_may_come_together(
-    pipe: Pipe, database: psycopg.Connection[Any], wrong: bool
+@pytest.mark.parametrize("with_invalid", [False, True])
+def test_reference_data_and_its_first_events_may_share_a_batch(
+    pipe: Pipe, database: psycopg.Connection[Any], with_invalid: bool
 ) -> None:
-    # Every card adds something to the same entity, so each part of the batch changes what the others refer to.
+    # Every card adds a category to the same entity, so each part of the batch changes a row that the others refer to.
     cards = [record(listed(number, entries=(entry(1, categories_of={f"c{number}": 1}),))) for number in range(1, 5)]
     facts = [fact for number, card in enumerate(cards, start=1) for fact in (card, record(settled(number)))]
-    broken = [record(listed(9, known=None, known_after_s=1e14))] if wrong else []  # refused before anything is written
-    pipe.send(base_data(), *facts[:3], *broken, *facts[3:], record(listed(1, known=-200, title="x")))
+    # Refused before any row is written.
+    invalid = [record(listed(9, known=None, known_after_s=1e14))] if with_invalid else []
+    pipe.send(reference_data(), *facts[:3], *invalid, *facts[3:], record(listed(1, known=-200, title="x")))
     pipe.drain()
     assert ask(database, "SELECT venue_name, status FROM analytics.sessions") == [("East", "settled")]
     assert ask(database, "SELECT count(*), count(*) FILTER (WHERE title = 'x') FROM analytics.events") == [(4, 1)]
     assert ask(database, "SELECT categories FROM analytics.entities WHERE entity_key = 'river:101'") == [
         ({"class": 2} | {f"c{number}": 1 for number in range(1, 5)},)
     ]
-    assert sorted(item.kind for item in pipe.heard()) == ["listed"] * 5 + ["reference"] + ["settled"] * 4
+    assert sorted(item.kind for item in pipe.loaded_events()) == ["listed"] * 5 + ["reference"] + ["settled"] * 4
 
 
-def test_a_wrong_record_in_a_batch_costs_only_itself(pipe: Pipe, database: psycopg.Connection[Any]) -> None:
-    """Its batch is halved and halved again within one transaction: the good parts count once."""
+def test_only_the_invalid_records_of_a_batch_become_dead_letters(pipe: Pipe, database: psycopg.Connection[Any]) -> None:
+    """The batch is halved repeatedly within one transaction; the valid parts count once."""
     good = [record(fact(number)) for number in range(1, 9) for fact in (listed, observed, settled)]
-    broken = NewRecord(CLEAN, key(4).encode(), b"{", good[0].headers)
+    invalid = NewRecord(CLEAN, key(4).encode(), b"{", good[0].headers)
     refused = record(listed(4, title="a\0b", known=-100))
-    pipe.send(*good[:11], broken, *good[11:14], refused, *good[14:], prediction(1), prediction(99))
+    pipe.send(*good[:11], invalid, *good[11:14], refused, *good[14:], prediction(1), prediction(99))
     pipe.drain()
     assert ask(database, "SELECT status, version FROM analytics.events") == [("settled", 3)] * 8
     assert ask(database, "SELECT bets FROM analytics.return_rates WHERE scope = 'all' AND market = 'win'") == [(32,)]
     assert ask(database, "SELECT count(*) FROM analytics.predictions") == [(1,)]
-    assert len(pipe.heard()) == 24
-    dead = ask(database, "SELECT service, error, message FROM analytics.dead_letters ORDER BY message")
-    assert [(service, error) for service, error, _ in dead] == [("loader", "InvalidEvent")] * 3
-    assert "never loaded" in dead[0][2]
-    assert "refuses a value" in dead[2][2]
+    assert len(pipe.loaded_events()) == 24
+    dead_letters = ask(database, "SELECT service, error, message FROM analytics.dead_letters ORDER BY message")
+    assert [(service, error) for service, error, _ in dead_letters] == [("loader", "InvalidEvent")] * 3
+    assert "rejects a value" in dead_letters[0][2]
+    assert "never loaded" in dead_letters[2][2]
 
 
-def test_dead_letters_of_all_services_end_in_one_table(pipe: Pipe, database: psycopg.Connection[Any]) -> None:
+def test_dead_letters_of_all_services_are_stored_in_one_table(pipe: Pipe, database: psycopg.Connection[Any]) -> None:
     pipe.send(
         *(NewRecord(topic, b"\xff\x00", b"\xfe\x00", {"dlq.exception-message": b"x\x00y"}) for topic in DEAD_LETTERS)
     )
@@ -195,13 +196,13 @@ def test_dead_letters_of_all_services_end_in_one_table(pipe: Pipe, database: psy
     assert sum(pipe.broker.end_offsets([TopicPartition("loader.dlq", 0)]).values()) == 1
 
 
-def test_the_role_of_the_loader_suffices(
+def test_the_loaders_role_has_the_rights_it_needs(
     roles: Callable[[str], dict[str, str]], database: psycopg.Connection[Any], database_url: str
 ) -> None:
-    with piping(database_url) as owner:  # topics are made by the operator's command
+    with open_pipe(database_url) as owner:  # the operator's command creates topics
         owner.send(*(record(fact(number)) for number in (1, 2) for fact in (settled, listed, observed)))
         owner.send(record(settled(1, known=30, technique=4, transactions=())), NewRecord("cleaner.dlq", b"k", b"", {}))
-    with piping(roles(database_url)["headrace_loader"]) as pipe:
+    with open_pipe(roles(database_url)["headrace_loader"]) as pipe:
         pipe.drain()
     assert ask(database, "SELECT status FROM analytics.events") == [("settled",)] * 2
     assert ask(database, "SELECT count(*) FROM analytics.corrections") == [(1,)]

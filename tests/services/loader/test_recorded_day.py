@@ -1,6 +1,6 @@
-"""2026-01-31 as it was recorded: the day's final files, and all its versions in the order in which they came.
+"""The recorded day 2026-01-31: its final files, and all their versions in the order of publication.
 
-Read where they lie: tests/recorded_days.py says where that is.
+tests/recorded_days.py names the folder of the recorded days.
 """
 
 from __future__ import annotations
@@ -38,36 +38,36 @@ DAY = date(2026, 1, 31)
 LATER = datetime(2026, 4, 2, tzinfo=UTC)
 
 
-def final(day: date = DAY) -> Iterator[Document]:
+def final_documents(day: date = DAY) -> Iterator[Document]:
     for feed in FEEDS:
         path = directory() / "v2" / feed / f"{day:%Y}" / f"{day:%Y%m%d}.json.gz"
         yield Document(feed, day, path.name, gzip.decompress(path.read_bytes()), LATER, historical=True)
 
 
-def live() -> Iterator[Document]:
+def live_documents() -> Iterator[Document]:
     folder = directory() / "live" / "2026-01-31"
     for version in json.loads((folder / "manifest.json").read_text())["versions"]:
         body, at = gzip.decompress((folder / version["file"]).read_bytes()), datetime.fromisoformat(version["utc"])
         yield Document(version["feed"], DAY, version["file"], body, at, published_at=at)
 
 
-def captured(documents: Iterator[Document]) -> Iterator[Raw]:
-    """What each document has that is new, as clean events."""
+def clean_batches(documents: Iterator[Document]) -> Iterator[Raw]:
+    """The clean events of what is new in each document."""
     source, cleaner = load_source("boatrace"), Cleaner(lambda reason: None)
     captures = {feed.name: Capture(source, feed) for feed in source.feeds}
-    seen: dict[str, dict[str, SliceVersion]] = {feed: {} for feed in FEEDS}
+    versions: dict[str, dict[str, SliceVersion]] = {feed: {} for feed in FEEDS}
     for document in documents:
         try:
-            found = captures[document.feed](document, seen[document.feed])
+            result = captures[document.feed](document, versions[document.feed])
         except WrongDay:
             continue
-        seen[document.feed] = found.versions
-        yield cleaner.handle([decode(Record(each.topic, 0, 0, 0, *each[1:4])) for each in found.records])
+        versions[document.feed] = result.versions
+        yield cleaner.handle([decode(Record(each.topic, 0, 0, 0, *each[1:4])) for each in result.records])
 
 
 def load(connection: Connection, documents: Iterator[Document]) -> None:
     loader = Loader(StillClock(), Metrics())
-    for batch in captured(documents):
+    for batch in clean_batches(documents):
         loader.handle([decode(Record(each.topic, 0, 0, 0, *each[1:4])) for each in batch], connection)
 
 
@@ -82,7 +82,7 @@ MARKETS = [
 ]
 
 
-STANDING = {
+DAY_COLUMNS = {
     "events": "event_key, session_key, number, scheduled_at, status, title, distance_m, technique, conditions,"
     " observed_conditions, missing_markets",
     "sessions": "*",
@@ -93,29 +93,29 @@ STANDING = {
     "transactions": "*",
     "return_rates": "*",
 }
-"""What holds of the day, without when it was known."""
+"""The columns that describe the day, without the times at which they became known."""
 
 
-def standing(connection: Connection) -> dict[str, set[str]]:
+def rows_of_day(connection: Connection) -> dict[str, set[str]]:
     return {
         name: {text for (text,) in ask(connection, f"SELECT x::text FROM (SELECT {columns} FROM analytics.{name}) x")}
-        for name, columns in STANDING.items()
+        for name, columns in DAY_COLUMNS.items()
     }
 
 
 @pytest.fixture(scope="module")
-def as_it_came(postgres: EmbeddedPostgres) -> Iterator[Connection]:
-    """The day as it was after its last version."""
+def live_day(postgres: EmbeddedPostgres) -> Iterator[Connection]:
+    """A database with all versions of the day loaded in their order."""
     with own_database(postgres) as url, psycopg.connect(url) as connection:
         connection.execute("SET timezone = 'UTC'")
-        load(connection, live())
+        load(connection, live_documents())
         yield connection
 
 
-def numbers(connection: Connection) -> dict[str, Any]:
-    one = "SELECT count(*) FROM analytics."
+def figures(connection: Connection) -> dict[str, Any]:
+    count = "SELECT count(*) FROM analytics."
     names = ("sessions", "events", "entries", "entities", "parked")
-    return {name: ask(connection, one + name)[0][0] for name in names} | {
+    return {name: ask(connection, count + name)[0][0] for name in names} | {
         "status": ask(connection, "SELECT status, count(*) FROM analytics.events GROUP BY 1"),
         "outcomes": ask(connection, "SELECT count(place), sum(place), count(code), sum(code) FROM analytics.outcomes"),
         "transactions": ask(
@@ -136,43 +136,42 @@ DOCUMENTED = {
 }
 
 
-def test_all_versions_of_the_day_come_to_its_final_files(connection: Connection, as_it_came: Connection) -> None:
-    load(connection, final())
-    assert numbers(connection) == numbers(as_it_came) == DOCUMENTED
-    expected, found = standing(connection), standing(as_it_came)
-    assert {name: sorted(found[name] ^ expected[name]) for name in found if found[name] != expected[name]} == {}
+def test_all_versions_of_the_day_give_the_rows_of_its_final_files(connection: Connection, live_day: Connection) -> None:
+    load(connection, final_documents())
+    assert figures(connection) == figures(live_day) == DOCUMENTED
+    expected, actual = rows_of_day(connection), rows_of_day(live_day)
+    assert {name: sorted(actual[name] ^ expected[name]) for name in actual if actual[name] != expected[name]} == {}
     assert ask(connection, "SELECT count(*) FROM analytics.corrections") == [(0,)]
     assert ask(connection, "SELECT count(*) FROM analytics.regressions") == [(0,)]
 
 
-def test_the_documented_corrections_are_noted(as_it_came: Connection) -> None:
+def test_the_documented_corrections_are_recorded(live_day: Connection) -> None:
     assert ask(
-        as_it_came,
-        "SELECT event_key, field, old, new, known_at::text FROM analytics.corrections WHERE kind = 'settled'",
+        live_day, "SELECT event_key, field, old, new, known_at::text FROM analytics.corrections WHERE kind = 'settled'"
     ) == [("boatrace:2026-01-31:13:10", "outcomes.5.start_timing_s", "0.25", "0.15", "2026-01-31 07:54:22+00")]
     cards = ask(
-        as_it_came,
+        live_day,
         "SELECT field, old, new, count(*) FROM analytics.corrections WHERE field = 'distance_m' GROUP BY 1, 2, 3",
     )
     assert cards == [("distance_m", "1800", "1200", 18)]
-    assert ask(as_it_came, "SELECT event_key FROM analytics.corrections WHERE field = 'scheduled_at' ORDER BY 1") == [
+    assert ask(live_day, "SELECT event_key FROM analytics.corrections WHERE field = 'scheduled_at' ORDER BY 1") == [
         ("boatrace:2026-01-31:06:11",),
         ("boatrace:2026-01-31:07:02",),
     ]
 
 
-def test_the_documented_losses_are_noted(as_it_came: Connection) -> None:
+def test_the_documented_losses_are_recorded(live_day: Connection) -> None:
     assert ask(
-        as_it_came,
+        live_day,
         "SELECT count(DISTINCT event_key), count(*) FILTER (WHERE field LIKE 'entries.%.entity.entity_key'),"
         " min(known_at)::text, max(known_at)::text FROM analytics.regressions WHERE kind = 'listed'",
     ) == [(20, 120, "2026-01-30 19:02:00+00", "2026-01-30 19:02:00+00")]
 
 
-def test_cards_that_were_called_off_and_came_back_are_postponed(connection: Connection) -> None:
-    """Venue 3 in January 2026: called off on the 10th and the 11th, run on the 12th."""
+def test_cancelled_cards_that_are_listed_again_are_postponed(connection: Connection) -> None:
+    """Venue 3 in January 2026: cancelled on the 10th and the 11th, run on the 12th."""
     for day in (10, 11, 12):
-        load(connection, final(date(2026, 1, day)))
+        load(connection, final_documents(date(2026, 1, day)))
     assert ask(
         connection,
         "SELECT s.date::text, e.status, s.status, count(*) FROM analytics.events e JOIN analytics.sessions s"

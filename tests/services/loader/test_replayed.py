@@ -1,4 +1,4 @@
-"""Clean events that the loader handles once more: silent, and never in place of what was cleaned again since."""
+"""A replay of the loader changes no row that is up to date, and does not undo a later replay of the cleaner."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ Connection = psycopg.Connection[Any]
 CLEANING, LOADING = "000000000017", "000000000023"
 
 
-def again(item: DecodedRecord) -> DecodedRecord:
-    """As a replay of the loader hands it over."""
+def replayed(item: DecodedRecord) -> DecodedRecord:
+    """The record as a replay of the loader passes it on."""
     return item._replace(revision=LOADING)
 
 
 def cleaned_again(item: DecodedRecord) -> DecodedRecord:
-    """The same raw event under other rules: the same id, another content, a later revision."""
+    """The same raw event cleaned under other rules: the same id, another content, a later revision."""
     return received(listed(1, title="final"), item.event_id, revision=CLEANING)
 
 
@@ -32,7 +32,7 @@ def test_a_replay_of_the_first_cleaning_leaves_the_second_in_place(loader: Loade
         loader.handle([item], connection)
     before = tables(connection)
 
-    assert loader.handle([again(first)], connection) == []
+    assert loader.handle([replayed(first)], connection) == []
 
     assert ask(connection, "SELECT title FROM analytics.events") == [("final",)]
     assert tables(connection) == before
@@ -44,13 +44,13 @@ def test_a_replay_of_both_writes_nothing(loader: Loader, connection: Connection)
     loader.handle([first, second], connection)
     before = ask(connection, "SELECT * FROM facts.versions ORDER BY version")
 
-    assert loader.handle([again(first), again(second)], connection) == []
+    assert loader.handle([replayed(first), replayed(second)], connection) == []
 
     assert ask(connection, "SELECT * FROM facts.versions ORDER BY version") == before
 
 
-def test_what_a_replay_brings_back_is_told_as_the_replays(loader: Loader, connection: Connection) -> None:
-    (told,) = loader.handle([again(received(listed(1)))], connection)
+def test_a_loaded_event_of_a_replay_has_its_revision(loader: Loader, connection: Connection) -> None:
+    (loaded_event,) = loader.handle([replayed(received(listed(1)))], connection)
 
-    assert (told.topic, told.headers["revision"].decode()) == (LOADED, LOADING)
+    assert (loaded_event.topic, loaded_event.headers["revision"].decode()) == (LOADED, LOADING)
     assert ask(connection, "SELECT revision FROM facts.versions") == [(LIVE,)]

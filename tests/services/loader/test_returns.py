@@ -1,4 +1,4 @@
-"""What one settled event adds to the return rates."""
+"""The contribution of one settled event to the return rates."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ def test_refunded_entries_shrink_the_number_of_selections() -> None:
     assert ("slot", "4", "win") not in cells
 
 
-def test_a_capsized_entry_was_backed_all_the_same() -> None:
+def test_stakes_on_a_capsized_entry_count() -> None:
     cells = contributions(settled(outcomes=outcomes(1, 2, 3, None, codes={4: 9})))
     assert cells["slot", "4", "win"] == (1, 100, 0)
     assert cells["all", "", "win"][0] == 4
 
 
-def test_a_market_with_a_missing_row_counts_neither_way() -> None:
+def test_a_market_with_a_missing_row_is_not_counted() -> None:
     cells = contributions(settled(missing_markets=("place",)))
     assert {market for _, _, market in cells} == {"win", "exacta", "quinella"}
 
@@ -54,7 +54,7 @@ def test_only_settled_events_count(status: str) -> None:
     assert contributions(None) == {}
 
 
-def test_a_correction_moves_the_difference_and_nothing_else() -> None:
+def test_a_correction_changes_only_the_difference() -> None:
     before, after = contributions(settled()), contributions(settled(transactions=(*PAID[1:], *paid(win={"2": 500}))))
     assert difference(before, after) == {
         ("all", "", "win"): (0, 0, 340),
@@ -71,17 +71,17 @@ cells = st.dictionaries(st.tuples(st.sampled_from("ab"), st.sampled_from("xy"), 
 
 
 @given(cells, cells)
-def test_the_difference_added_gives_what_is_after(
+def test_before_plus_the_difference_is_after(
     before: dict[tuple[str, str, str], tuple[int, int, int]], after: dict[tuple[str, str, str], tuple[int, int, int]]
 ) -> None:
-    moved, none = difference(before, after), (0, 0, 0)
+    change, zero = difference(before, after), (0, 0, 0)
     for cell in before.keys() | after.keys():
-        added = (a + b for a, b in zip(before.get(cell, none), moved.get(cell, none), strict=True))
-        assert tuple(added) == after.get(cell, none)
+        added = (a + b for a, b in zip(before.get(cell, zero), change.get(cell, zero), strict=True))
+        assert tuple(added) == after.get(cell, zero)
 
 
 @given(st.integers(2, 8))
-def test_selections_are_counted_as_they_can_be_listed(starters: int) -> None:
+def test_the_number_of_selections_is_the_number_of_their_enumeration(starters: int) -> None:
     entries = range(starters)
     assert selection_count("1", starters) == starters
     assert selection_count("1-2", starters) == len(list(permutations(entries, 2)))

@@ -1,4 +1,4 @@
-"""Least privilege: who may do what to facts."""
+"""Least privilege of the database roles on facts."""
 
 from __future__ import annotations
 

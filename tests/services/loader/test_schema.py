@@ -1,4 +1,4 @@
-"""The schema dictionary is true of the database."""
+"""The schema dictionary agrees with the database."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from tests.services.loader.views import ask
 
 Connection = psycopg.Connection[Any]
 
-# Rows whose identity in the database is an id, and which are found by this instead.
-NATURAL = {"entities": "u"}
-# What the database itself notes of each row.
-NOTED = {"versions": {"written_by"}}
+# Tables with an id as primary key: their dictionary key is a constraint of this type.
+KEY_CONSTRAINTS = {"entities": "u"}
+# Columns that the database fills in itself.
+DATABASE_COLUMNS = {"versions": {"written_by"}}
 
 
-def constraint(connection: Connection, table: str, kind: str) -> list[tuple[set[str], str]]:
-    """The columns of each constraint of that kind, and the table it refers to."""
+def constraints(connection: Connection, table: str, kind: str) -> list[tuple[set[str], str]]:
+    """The columns of each constraint of this type, and the table to which it refers."""
     return [
         (set(columns), target)
         for columns, target in connection.execute(
@@ -33,18 +33,18 @@ def constraint(connection: Connection, table: str, kind: str) -> list[tuple[set[
 
 @pytest.mark.parametrize("table", STAGED_TABLES, ids=lambda table: table.name)
 def test_a_table_has_the_key_and_the_columns_of_its_entry(connection: Connection, table: Table) -> None:
-    keys = constraint(connection, table.qualified, NATURAL.get(table.name, "p"))
+    keys = constraints(connection, table.qualified, KEY_CONSTRAINTS.get(table.name, "p"))
     assert [columns for columns, _ in keys] == [set(table.key)]
-    found = connection.execute(
+    columns = connection.execute(
         "SELECT attname::text FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0 AND attidentity = ''",
         (table.qualified,),
     ).fetchall()
-    assert {name for (name,) in found} - NOTED.get(table.name, set()) == set(table.columns)
+    assert {name for (name,) in columns} - DATABASE_COLUMNS.get(table.name, set()) == set(table.columns)
 
 
 @pytest.mark.parametrize("table", STAGED_TABLES, ids=lambda table: table.name)
 def test_a_reference_is_a_foreign_key_and_has_a_resolver(connection: Connection, table: Table) -> None:
-    keys = constraint(connection, table.qualified, "f")
+    keys = constraints(connection, table.qualified, "f")
     assert sorted((sorted(columns), target) for columns, target in keys) == sorted(
         ([reference.column], f"facts.{reference.table}") for reference in table.foreign_keys
     )
@@ -54,7 +54,7 @@ def test_a_reference_is_a_foreign_key_and_has_a_resolver(connection: Connection,
 
 def test_rows_of_facts_belong_to_an_event(connection: Connection) -> None:
     for table in FACT_TABLES:
-        assert ({"event_id"}, "facts.events") in constraint(connection, table.qualified, "f")
+        assert ({"event_id"}, "facts.events") in constraints(connection, table.qualified, "f")
         columns = ", ".join(table.columns)
         values = {"event_id": "-1", "measures": "'{}'", "categories": "'{}'", "refunded": "false", "entity_id": "NULL"}
         row = ", ".join(values.get(column, "1") for column in table.columns)
@@ -63,16 +63,16 @@ def test_rows_of_facts_belong_to_an_event(connection: Connection) -> None:
 
 
 def test_the_merge_of_return_rates_may_name_no_columns(connection: Connection) -> None:
-    found = ask(
+    columns = ask(
         connection,
         "SELECT attname::text FROM pg_attribute WHERE attrelid = 'facts.return_rates'::regclass AND attnum > 0"
         " ORDER BY attnum",
     )
-    assert tuple(name for (name,) in found) == RETURN_RATES.columns
+    assert tuple(name for (name,) in columns) == RETURN_RATES.columns
 
 
 @pytest.mark.parametrize("name", REFERENCE_TABLES)
-def test_base_data_is_of_one_shape_and_shown(connection: Connection, name: str) -> None:
-    assert {"source_id", "code"} in [columns for columns, _ in constraint(connection, f"facts.{name}", "u")]
-    assert ({"source_id"}, "facts.sources") in constraint(connection, f"facts.{name}", "f")
+def test_tables_of_reference_data_have_one_shape_and_a_view(connection: Connection, name: str) -> None:
+    assert {"source_id", "code"} in [columns for columns, _ in constraints(connection, f"facts.{name}", "u")]
+    assert ({"source_id"}, "facts.sources") in constraints(connection, f"facts.{name}", "f")
     connection.execute(f"SELECT source, code, name, attributes FROM analytics.{name}")

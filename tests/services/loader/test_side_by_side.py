@@ -1,4 +1,4 @@
-"""Loaders side by side, each with partitions of its own: they meet in sources, venues, sessions, entities and days."""
+"""Loaders that run in parallel, each with its own partitions, share sources, venues, sessions, entities and days."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ VENUES = range(1, 5)
 
 
 def line_up(number: int) -> tuple[Entry, ...]:
-    """Every card adds something to the entities it shares with others."""
+    """Every card adds a category to the entities that it shares with other cards."""
     return tuple(entry(slot, 100 + (slot + number) % 9, categories_of={f"c{number}": 1}) for slot in range(1, 5))
 
 
 def batches(partition: int) -> list[list[Any]]:
-    """Events of all venues, cut so that each batch meets sessions and entities of the others', in another order."""
-    found = []
+    """Events of all venues. Each batch shares sessions and entities with the other partition's, in another order."""
+    batches_of_partition = []
     for number in EVENTS:
         if number % 2 != partition:
             continue
@@ -43,17 +43,17 @@ def batches(partition: int) -> list[list[Any]]:
                 observed(number, venue=venue),
             )
         ]
-        found.append([received(fact, partition=partition) for fact in facts])
-    return found
+        batches_of_partition.append([received(fact, partition=partition) for fact in facts])
+    return batches_of_partition
 
 
-@pytest.mark.parametrize("apart", [False, True], ids=["in one transaction", "shared rows apart"])
-def test_they_make_the_same_tables_as_one_alone(
-    apart: bool, database_url: str, connection: psycopg.Connection[Any], database: psycopg.Connection[Any]
+@pytest.mark.parametrize("separate", [False, True], ids=["in one transaction", "shared rows in their own transaction"])
+def test_two_loaders_write_the_same_tables_as_one(
+    separate: bool, database_url: str, connection: psycopg.Connection[Any], database: psycopg.Connection[Any]
 ) -> None:
-    alone = Loader(StillClock(), Metrics())
+    single = Loader(StillClock(), Metrics())
     for batch in (*batches(0), *batches(1)):
-        alone.handle(batch, connection)
+        single.handle(batch, connection)
     expected = tables(connection)
 
     start, errors = threading.Barrier(2), []
@@ -62,7 +62,7 @@ def test_they_make_the_same_tables_as_one_alone(
         link = ReconnectingConnection(
             make_conninfo(database_url, options="-c lock_timeout=60s"), "shared", autocommit=True
         )
-        loader = Loader(StillClock(), Metrics(), str(partition), link if apart else None)
+        loader = Loader(StillClock(), Metrics(), str(partition), link if separate else None)
         try:
             with psycopg.connect(database_url) as own:
                 own.execute("SET timezone = 'UTC'")
@@ -71,7 +71,7 @@ def test_they_make_the_same_tables_as_one_alone(
                     start.wait(timeout=60)
                     loader.handle(batch, own)
                     own.commit()
-        except BaseException as error:  # noqa: BLE001  # told by the assertion below
+        except BaseException as error:  # noqa: BLE001  # reported by the assertion below
             errors.append(error)
             start.abort()
         finally:

@@ -1,4 +1,4 @@
-"""Two writers of the same event take turns; writers of events that share no stripe do not meet."""
+"""Two writers of the same event wait for each other; writers of events in different stripes do not."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ STRIPES = 6
 Connection = psycopg.Connection[Any]
 
 
-def day_apart(number: int) -> date:
-    """A day on which the event of this number lies in another stripe."""
+def day_in_another_stripe(number: int) -> date:
+    """A day on which the event with this number is in another stripe."""
     stripe = partition_of(key(number).encode(), STRIPES)
     days = (DAY + timedelta(days=days) for days in range(1, 20))
     return next(day for day in days if partition_of(key(number, day).encode(), STRIPES) != stripe)
@@ -47,16 +47,17 @@ def loader() -> Loader:
     return Loader(StillClock(), Metrics(), stripes=STRIPES)
 
 
-def test_an_event_that_somebody_writes_has_to_be_waited_for(live: Connection, replaying: Connection) -> None:
+def test_a_writer_waits_for_another_writer_of_the_same_event(live: Connection, replaying: Connection) -> None:
     loader().handle([received(listed(1), revision="000000000017")], replaying)
 
     with pytest.raises(LockNotAvailable):
         loader().handle([received(listed(1))], live)
 
 
-def test_events_of_other_stripes_are_not_waited_for(live: Connection, replaying: Connection) -> None:
-    # What events share is there already, else they would meet in it; and of a day's row the last one waits, as always.
-    other = day_apart(1)
+def test_a_writer_does_not_wait_for_writers_of_other_stripes(live: Connection, replaying: Connection) -> None:
+    # The rows that both events share exist already, else the writers would wait for each other there. The days differ,
+    # because writers of one day wait at its row.
+    other = day_in_another_stripe(1)
     loader().handle([received(listed(1)), received(listed(1, day=other))], live)
     live.commit()
     loader().handle([received(settled(1), revision="000000000017")], replaying)
@@ -66,22 +67,24 @@ def test_events_of_other_stripes_are_not_waited_for(live: Connection, replaying:
     assert ask(live, "SELECT count(*) FROM analytics.events WHERE title = 'final'") == [(1,)]
 
 
-def test_who_waited_folds_what_the_other_wrote(
+def test_the_writer_that_waited_folds_the_others_version(
     live: Connection, replaying: Connection, connection: Connection, database: Connection
 ) -> None:
-    """Each has read an event without the other's version of it before there were stripes: one of them was lost."""
+    """Without stripes, each would read the event without the other's version, and one version would be lost."""
     one, other = received(listed(1, title="heat")), received(listed(1, known=-200, title="final"))
     for fact in (one, other):
         loader().handle([fact], connection)
     live.execute("SET lock_timeout = 0")
     loader().handle([one], replaying)
 
-    waiting = threading.Thread(target=loader().handle, args=([other], live))
-    waiting.start()
-    lock = f"SELECT 1 FROM pg_locks WHERE pid = {live.info.backend_pid} AND locktype = 'advisory' AND NOT granted"
-    wait_until(lambda: ask(database, lock))
+    waiting_writer = threading.Thread(target=loader().handle, args=([other], live))
+    waiting_writer.start()
+    waiting_query = (
+        f"SELECT 1 FROM pg_locks WHERE pid = {live.info.backend_pid} AND locktype = 'advisory' AND NOT granted"
+    )
+    wait_until(lambda: ask(database, waiting_query))
     replaying.commit()
-    waiting.join(DEADLINE_S)
+    waiting_writer.join(DEADLINE_S)
     live.commit()
 
     assert ask(database, "SELECT title FROM analytics.events") == [("final",)]

@@ -1,4 +1,4 @@
-"""Each version says whether it was told downstream: what an audit looks for in loaded-events."""
+"""Each stored version records whether a loaded-event was emitted for it. An audit compares this with the topic."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from tests.services.loader.views import ask
 Connection = psycopg.Connection[Any]
 
 
-def test_exactly_the_versions_of_which_a_loaded_event_goes_out_are_marked(connection: Connection, load: Load) -> None:
-    told = load(listed(), observed(), settled()) + load(listed(title="Autumn Cup", known=-200), settled(known=25))
+def test_exactly_the_versions_that_emit_a_loaded_event_are_marked(connection: Connection, load: Load) -> None:
+    loaded_events = load(listed(), observed(), settled()) + load(
+        listed(title="Autumn Cup", known=-200), settled(known=25)
+    )
 
     marked = ask(connection, "SELECT kind, version, told FROM facts.versions ORDER BY 1, 2")
 
@@ -25,4 +27,4 @@ def test_exactly_the_versions_of_which_a_loaded_event_goes_out_are_marked(connec
         ("settled", 1, True),
         ("settled", 2, False),
     ]
-    assert sorted((event.kind, event.version) for event in told) == [row[:2] for row in marked if row[2]]
+    assert sorted((event.kind, event.version) for event in loaded_events) == [row[:2] for row in marked if row[2]]

@@ -1,4 +1,4 @@
-"""The analytics views as plain values, to compare and to ask."""
+"""Reads the analytics views as plain values, for comparisons."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the notifier's tests share."""
+"""Fixtures of the notifier's tests."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ def broker(database_url: str) -> Iterator[PostgresBroker]:
 
 @pytest.fixture
 def compose(database_url: str, broker: PostgresBroker) -> Iterator[Compose]:
-    """One step in composing summaries, with the rights of the notifier's own role."""
+    """Runs one step of the summary composer under the notifier's own database role."""
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute("SET ROLE headrace_notifier")
-        summaries = SummaryComposer(lambda: connection, lambda: broker, Rules(), DeliveryPolicy(), max_wait_s=60)
-        yield partial(summaries.step, connection, broker)
+        composer = SummaryComposer(lambda: connection, lambda: broker, Rules(), DeliveryPolicy(), max_wait_s=60)
+        yield partial(composer.step, connection, broker)

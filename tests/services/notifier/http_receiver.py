@@ -1,4 +1,4 @@
-"""A real HTTP server on a free port that answers what it is told to and remembers what it got."""
+"""A real HTTP server on a free port. It gives the responses that a test sets and records the requests."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Answer(NamedTuple):
     headers: Mapping[str, str] = {}
 
 
-class Seen(NamedTuple):
+class ReceivedRequest(NamedTuple):
     path: str
     headers: Mapping[str, str]
     body: Any
@@ -28,16 +28,16 @@ class Seen(NamedTuple):
 
 @dataclass
 class Receiver:
-    """`answers` are given one after the other, then `usual`; while `open` is not set, answers wait."""
+    """Responds with `answers` in order, then with `usual`. While `open` is not set, responses wait."""
 
     usual: Answer = field(default_factory=lambda: Answer(204))
     answers: deque[Answer] = field(default_factory=deque)
-    seen: list[Seen] = field(default_factory=list)
+    seen: list[ReceivedRequest] = field(default_factory=list)
     open: threading.Event = field(default_factory=threading.Event)
     url: str = ""
 
-    def take(self, seen: Seen) -> Answer:
-        self.seen.append(seen)
+    def take(self, request: ReceivedRequest) -> Answer:
+        self.seen.append(request)
         self.open.wait(DEADLINE_S)
         return self.answers.popleft() if self.answers else self.usual
 
@@ -52,7 +52,7 @@ def receiving() -> Iterator[Receiver]:
 
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            answer = receiver.take(Seen(self.path, dict(self.headers), body))
+            answer = receiver.take(ReceivedRequest(self.path, dict(self.headers), body))
             content = b"" if answer.body is None else json.dumps(answer.body).encode()
             try:
                 self.send_response(answer.status)
@@ -71,7 +71,7 @@ def receiving() -> Iterator[Receiver]:
             self.end_headers()
 
         def log_message(self, *args: object) -> None:
-            """The test's output stays readable."""
+            """Logs nothing, to keep the test's output readable."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True

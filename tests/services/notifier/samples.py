@@ -1,4 +1,4 @@
-"""Hand-made messages and rows around one moment: NOW, in the evening of DAY."""
+"""Synthetic messages and rows around NOW, in the evening of DAY."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ def key(number: int, venue: int = 7) -> str:
     return event_key_of(SOURCE, DAY, venue, number)
 
 
-def received(message: LoadedEvent | Prediction, revision: str = LIVE) -> DecodedRecord:
+def decoded_record(message: LoadedEvent | Prediction, revision: str = LIVE) -> DecodedRecord:
     return DecodedRecord(message, uuid4(), revision, RECORD)
 
 
-def loaded(number: int = 1, **changes: Any) -> LoadedEvent:
-    """An event that started an hour ago and is settled now."""
+def loaded_event(number: int = 1, **changes: Any) -> LoadedEvent:
+    """The loaded-event of an event that started an hour ago and is settled now."""
     return LoadedEvent(
         **{
             "source": SOURCE,
@@ -54,7 +54,7 @@ def loaded(number: int = 1, **changes: Any) -> LoadedEvent:
 
 
 def prediction(*wins: float, **changes: Any) -> Prediction:
-    """Of event 1, an hour before its start; `wins` are the probabilities of winning of slots 1, 2 ..."""
+    """A prediction of event 1, an hour before its start; `wins` are the win probabilities of slots 1, 2 ..."""
     heads = [HeadProbability(head="result", slot=i, label="win", probability=p) for i, p in enumerate(wins, start=1)]
     heads.append(HeadProbability(head="top3", slot=2, label="top3", probability=1.0))
     return Prediction(
@@ -87,32 +87,32 @@ def event(**changes: Any) -> EventDetails:
             "scheduled_at": NOW - HOUR,
             "status": "settled",
             "names": {1: "Ada", 2: "Ben", 3: "Cy"},
-            "placed": ((1, 2), (2, 1), (3, 3)),
+            "places": ((1, 2), (2, 1), (3, 3)),
             **changes,
         }
     )
 
 
 class Rows:
-    """Writes facts as the loader would, into the tables of a test's own database."""
+    """Writes facts as the loader does, into the tables of the test's database."""
 
     def __init__(self, connection: psycopg.Connection[Any]) -> None:
         self._connection = connection
-        self._source = self._one(
+        self._source = self._insert(
             "INSERT INTO facts.sources (name) VALUES (%s) ON CONFLICT (name) DO UPDATE SET name = excluded.name"
             " RETURNING id",
             SOURCE,
         )
 
     def session(self, day: date = DAY, venue: int = 7, grade: int | None = None, name: str = "Weir") -> int:
-        venue_id = self._one(
+        venue_id = self._insert(
             "INSERT INTO facts.venues (source_id, code, name) VALUES (%s, %s, %s)"
             " ON CONFLICT (source_id, code) DO UPDATE SET name = excluded.name RETURNING id",
             self._source,
             str(venue),
             name,
         )
-        return self._one(
+        return self._insert(
             "INSERT INTO facts.sessions (session_key, source_id, venue_id, date, title, grade)"
             " VALUES (%s, %s, %s, %s, 'Cup', %s) RETURNING id",
             f"{SOURCE}:{day}:{venue:02d}",
@@ -135,7 +135,7 @@ class Rows:
     ) -> int:
         """Six entries with names; when settled, `winner` is first and the others follow by slot."""
         event_key = event_key_of(SOURCE, day, venue, number)
-        event_id = self._one(
+        event_id = self._insert(
             "INSERT INTO facts.events (event_key, session_id, number, scheduled_at, status, listed_at)"
             " VALUES (%s, %s, %s, %s, %s, %s) RETURNING id",
             event_key,
@@ -147,7 +147,7 @@ class Rows:
         )
         order = [winner, *(slot for slot in range(1, 7) if slot != winner)]
         for place, slot in enumerate(order, start=1):
-            entity = self._one(
+            entity = self._insert(
                 "INSERT INTO facts.entities (entity_key, source_id, name, known_at)"
                 " VALUES (%s, %s, %s, %s) RETURNING id",
                 f"{event_key}/{slot}",
@@ -155,15 +155,15 @@ class Rows:
                 f"Rower {slot}",
                 at,
             )
-            self._do(
+            self._execute(
                 "INSERT INTO facts.entries (event_id, slot, entity_id) VALUES (%s, %s, %s)", event_id, slot, entity
             )
             if status == "settled":
-                self._do(
+                self._execute(
                     "INSERT INTO facts.outcomes (event_id, slot, place) VALUES (%s, %s, %s)", event_id, slot, place
                 )
         if status == "settled":
-            self._do(
+            self._execute(
                 "INSERT INTO facts.transactions VALUES (%s, 'trifecta', %s, %s, 1)",
                 event_id,
                 "-".join(map(str, order[:3])),
@@ -173,7 +173,7 @@ class Rows:
 
     def prediction(self, event_id: int, wins: list[float], as_of: datetime, shadow: bool = False) -> None:
         heads = [{"head": "result", "slot": i, "label": "win", "probability": p} for i, p in enumerate(wins, start=1)]
-        self._do(
+        self._execute(
             "INSERT INTO facts.predictions VALUES (%s, %s, 'observation', 'm1', %s, %s, 'f', %s)",
             uuid4(),
             event_id,
@@ -182,10 +182,10 @@ class Rows:
             Jsonb(heads),
         )
 
-    def _do(self, query: str, *values: object) -> None:
+    def _execute(self, query: str, *values: object) -> None:
         self._connection.execute(query.encode(), values)
 
-    def _one(self, query: str, *values: object) -> int:
+    def _insert(self, query: str, *values: object) -> int:
         row = self._connection.execute(query.encode(), values).fetchone()
         assert row is not None
         return int(row[0])

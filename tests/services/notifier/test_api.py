@@ -1,3 +1,5 @@
+"""The notifier's endpoints over HTTP: a test message and the list of notifications."""
+
 from __future__ import annotations
 
 import io
@@ -7,16 +9,16 @@ from pathlib import Path
 import psycopg
 
 from headrace.database.embedded import EmbeddedPostgres
-from services.notifier.api import router, test_message_status
+from services.notifier.api import delivery_progress, router
 from services.notifier.channels.console import ConsoleChannel
 from services.notifier.pacing import DeliveryPolicy
 from services.notifier.sender import Sender
 from services.notifier.settings import NotifierSettings
-from tests.services.endpoints import served, settings_of, settled
+from tests.services.endpoints import finished_operation, served, settings_of
 from tests.shared.runtime.api.desks import assert_problem
 
 
-def test_a_trial_message_is_told_and_its_operation_ends(
+def test_a_test_message_is_sent_and_its_operation_ends(
     postgres: EmbeddedPostgres, database_url: str, tmp_path: Path
 ) -> None:
     settings = settings_of(NotifierSettings, postgres, database_url, tmp_path)
@@ -26,17 +28,17 @@ def test_a_trial_message_is_told_and_its_operation_ends(
         lambda: psycopg.connect(conninfo, autocommit=True), [ConsoleChannel(out)], DeliveryPolicy(), lambda *_: None
     )
     thread = threading.Thread(target=sender.run, args=(stop,))
-    with served(settings, lambda desk: router(desk, ["console"])) as client:
+    with served(settings, lambda context: router(context, ["console"])) as client:
         thread.start()
         try:
-            over = settled(client, client.post("/test", json={}), settings, "test", test_message_status)
-            told = client.get("/notifications", params={"state": "sent"}).json()
+            operation = finished_operation(client, client.post("/test", json={}), settings, "test", delivery_progress)
+            sent = client.get("/notifications", params={"state": "sent"}).json()
         finally:
             stop.set()
             thread.join()
 
-        assert (over["state"], over["counts"]) == ("succeeded", {"console": "sent"})
-        assert [each["rule"] for each in told["notifications"]] == ["test"]
-        assert over["id"] in out.getvalue()
-        refused = client.post("/test", json={"channels": ["pigeon"]})
-        assert "'pigeon'" in assert_problem(refused, 422, "invalid-input")
+        assert (operation["state"], operation["counts"]) == ("succeeded", {"console": "sent"})
+        assert [each["rule"] for each in sent["notifications"]] == ["test"]
+        assert operation["id"] in out.getvalue()
+        response = client.post("/test", json={"channels": ["pigeon"]})
+        assert "'pigeon'" in assert_problem(response, 422, "invalid-input")

@@ -11,7 +11,7 @@ from services.notifier.findings import Payout
 from tests.services.notifier.samples import DAY, SOURCE
 
 
-def test_model_and_base_rate_are_measured_on_the_same_events() -> None:
+def test_model_and_base_rate_are_scored_on_the_same_events() -> None:
     rows = DayRows(
         {"settled": 3},
         log_losses={"a": 0.5, "b": 1.5, "dead heat": 9.0},
@@ -28,7 +28,7 @@ def test_model_and_base_rate_are_measured_on_the_same_events() -> None:
     assert digest.base_events == 94
 
 
-def test_without_history_the_base_rate_is_equal_chances() -> None:
+def test_without_history_the_base_rate_is_uniform() -> None:
     assert win_shares({}, 6) == dict.fromkeys(range(1, 7), pytest.approx(1 / 6))
 
 

@@ -1,4 +1,4 @@
-"""Messages that come again, whenever and among whatever: nothing is told a second time, whatever its state."""
+"""A message that is delivered again, at any later place, causes no second notification."""
 
 from __future__ import annotations
 
@@ -14,39 +14,42 @@ from services.notifier.notify import Notifier
 from services.notifier.rules import Rules
 from shared.records import DecodedRecord
 from tests.services.notifier.conftest import Compose
-from tests.services.notifier.samples import HOUR, NOW, FixedClock, Rows, key, loaded, prediction, received
+from tests.services.notifier.samples import HOUR, NOW, FixedClock, Rows, decoded_record, key, loaded_event, prediction
 
 Connection = psycopg.Connection[Any]
 
 
 class Ghost(NamedTuple):
-    """A message that comes again: which, and before which one it does."""
+    """Message number `of` is delivered again before message number `before`."""
 
     of: int
     before: int
 
 
-# What is told: a tip and another favourite; a big payout, then a corrected one; a session called off; the day.
+# They cause notifications of: a tip, another favourite, a big payout, its correction, a cancelled session, the day.
 STEPS: list[tuple[DecodedRecord, str]] = [
-    (received(prediction(0.9, 0.1, event_key=key(2))), ""),
-    (received(prediction(0.1, 0.9, event_key=key(2))), ""),
-    (received(loaded(1)), ""),
-    (received(loaded(1, version=2)), "UPDATE facts.transactions SET amount = 70000 WHERE amount = 60000"),
-    (received(loaded(3, status="cancelled")), "UPDATE facts.events SET status = 'cancelled' WHERE number = 3"),
-    (received(loaded(2, status="void")), "UPDATE facts.events SET status = 'void' WHERE number = 2"),
-    (received(loaded(2, status="void", version=2)), ""),
+    (decoded_record(prediction(0.9, 0.1, event_key=key(2))), ""),
+    (decoded_record(prediction(0.1, 0.9, event_key=key(2))), ""),
+    (decoded_record(loaded_event(1)), ""),
+    (decoded_record(loaded_event(1, version=2)), "UPDATE facts.transactions SET amount = 70000 WHERE amount = 60000"),
+    (
+        decoded_record(loaded_event(3, status="cancelled")),
+        "UPDATE facts.events SET status = 'cancelled' WHERE number = 3",
+    ),
+    (decoded_record(loaded_event(2, status="void")), "UPDATE facts.events SET status = 'void' WHERE number = 2"),
+    (decoded_record(loaded_event(2, status="void", version=2)), ""),
 ]
 COUNT = len(STEPS)
 cuts = st.sets(st.integers(1, COUNT - 1))
-ghosts = st.lists(
+ghost_lists = st.lists(
     st.builds(Ghost, st.integers(0, COUNT - 1), st.integers(1, COUNT)).filter(lambda ghost: ghost.of < ghost.before),
     min_size=1,
     max_size=10,
 )
 
 
-def tell(database: Connection, compose: Compose, cuts: set[int], haunting: Sequence[Ghost]) -> list[tuple[Any, ...]]:
-    """Every batch comes when the rows behind it are there, and is told before the next; the ledger in the end."""
+def run(database: Connection, compose: Compose, cuts: set[int], ghosts: Sequence[Ghost]) -> list[tuple[Any, ...]]:
+    """Handles the steps in batches, sends the notifications of each batch before the next, and returns the ledger."""
     database.execute("TRUNCATE notifier.ledger, facts.sources CASCADE")
     rows = Rows(database)
     session = rows.session()
@@ -58,7 +61,7 @@ def tell(database: Connection, compose: Compose, cuts: set[int], haunting: Seque
     for begin, end in zip([0, *ends], ends, strict=False):
         batch = []
         for index in range(begin, end):
-            batch += [STEPS[ghost.of][0] for ghost in haunting if ghost.before == index]
+            batch += [STEPS[ghost.of][0] for ghost in ghosts if ghost.before == index]
             batch += [STEPS[index][0]] if index < COUNT else []
         for _, change in STEPS[begin:end]:
             if change:
@@ -67,26 +70,30 @@ def tell(database: Connection, compose: Compose, cuts: set[int], haunting: Seque
             assert notifier.handle(batch, database) == []
         compose()
         for channel in ("console", "discord"):
-            while claimed := ledger.claim(database, channel):
-                ledger.mark_sent(database, claimed)
+            while claim := ledger.claim(database, channel):
+                ledger.mark_sent(database, claim)
     return database.execute(
         "SELECT record_id, rule, channel, event_key, text, state, attempts FROM notifier.ledger ORDER BY 1, 2, 3"
     ).fetchall()
 
 
 @settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(cuts, ghosts)
-def test_ghosts_are_not_told(database: Connection, compose: Compose, cuts: set[int], haunting: list[Ghost]) -> None:
-    expected = tell(database, compose, cuts, [])
+@given(cuts, ghost_lists)
+def test_messages_that_are_delivered_again_are_not_notified_again(
+    database: Connection, compose: Compose, cuts: set[int], ghosts: list[Ghost]
+) -> None:
+    expected = run(database, compose, cuts, [])
 
-    assert tell(database, compose, cuts, haunting) == expected
+    assert run(database, compose, cuts, ghosts) == expected
 
 
-def test_each_is_told_once_where_every_message_comes_twice(database: Connection, compose: Compose) -> None:
-    every = set(range(1, COUNT))
-    told = tell(database, compose, every, [Ghost(index, index + 1) for index in range(COUNT)])
+def test_each_notification_is_sent_once_if_every_message_is_delivered_twice(
+    database: Connection, compose: Compose
+) -> None:
+    all_cuts = set(range(1, COUNT))
+    ledger_rows = run(database, compose, all_cuts, [Ghost(index, index + 1) for index in range(COUNT)])
 
-    assert sorted((rule, state, attempts) for _, rule, _, _, _, state, attempts in told) == sorted(
+    assert sorted((rule, state, attempts) for _, rule, _, _, _, state, attempts in ledger_rows) == sorted(
         (rule, "sent", 1)
         for rule in ("tip", "tip", "big-payout", "big-payout", "called-off", "daily")
         for _ in ("console", "discord")

@@ -1,4 +1,4 @@
-"""The words, and what untrusted names cannot do in them."""
+"""The texts of notifications, and the escaping of untrusted names in them."""
 
 from __future__ import annotations
 
@@ -14,35 +14,35 @@ DIGEST = Digest(
 
 
 @pytest.mark.parametrize(
-    ("finding", "said"),
+    ("finding", "parts"),
     [
         (Tip(event(), 2, 0.8, "m1", "card"), ["Weir 2026-05-02, event 1, start 2026-05-02 11:00", "2 Ben", "80.0%"]),
         (BigPayout(event(), "trifecta", Payout("2-1-3", 123_450)), ["trifecta 2-1-3 paid 123,450 per 100", "1. 2 Ben"]),
         (GradeResult(event(session=session(grade=1, title="Cup"))), ["Cup (grade 1)", "1. 2 Ben, 2. 1 Ada, 3. 3 Cy"]),
         (Surprise(event(), 2, 0.031), ["2 Ben won", "3.1%"]),
-        (CalledOff(session(events=12, called_off=(11, 12))), ["2 of 12 events will not take place: 11, 12"]),
+        (CalledOff(session(events=12, called_off_numbers=(11, 12))), ["2 of 12 events will not take place: 11, 12"]),
         (
             Daily(DIGEST),
             ["24 events: 1 cancelled, 23 settled", "Weir 4: 2-1-3 paid 123,450", "1.2500", "1.5000", "4,000"],
         ),
     ],
 )
-def test_each_finding_says_what_it_is(finding: Finding, said: list[str]) -> None:
+def test_the_text_of_each_finding_has_its_facts(finding: Finding, parts: list[str]) -> None:
     text = plain_text(render(finding))
 
-    assert [part for part in said if part not in text] == []
+    assert [part for part in parts if part not in text] == []
 
 
-def test_a_tip_claims_no_profit() -> None:
+def test_a_tip_promises_no_return() -> None:
     assert "no return is promised" in render(Tip(event(), 2, 0.8, "m1", "card"))
 
 
-def test_a_day_without_scores_says_nothing_of_the_model() -> None:
+def test_a_summary_without_scores_does_not_mention_the_model() -> None:
     assert "log loss" not in render(Daily(Digest(SOURCE, DAY, {"cancelled": 12})))
 
 
 @pytest.mark.parametrize("name", ["@everyone", "@here", "<@123456>", "<@&1>", "<#99>", "a@everyone"])
-def test_mentions_in_names_ping_nobody(name: str) -> None:
+def test_mentions_in_names_have_no_effect(name: str) -> None:
     text = escape(name)
 
     assert "@everyone" not in text
@@ -69,14 +69,14 @@ def test_a_name_is_bounded() -> None:
     assert len(escape("x" * 5_000)) == 80
 
 
-def test_names_reach_the_text_only_made_safe() -> None:
+def test_names_in_a_text_are_escaped() -> None:
     text = render(Surprise(event(names={2: "@everyone **x**"}), 2, 0.01))
 
     assert "@everyone" not in text
     assert "**x**" not in text
 
 
-def test_plain_text_is_one_line_without_marks() -> None:
+def test_plain_text_is_one_line_without_markdown() -> None:
     text = render(Surprise(event(names={2: "A*B @here"}), 2, 0.01))
 
     assert plain_text(text).startswith(
@@ -85,13 +85,13 @@ def test_plain_text_is_one_line_without_marks() -> None:
     assert "\n" not in plain_text(text)
 
 
-def test_a_long_text_loses_whole_lines() -> None:
+def test_a_long_text_is_truncated_by_whole_lines() -> None:
     text = truncate("\n".join(["a" * 700] * 4))
 
     assert text == "\n".join(["a" * 700] * 2)
 
 
-def test_a_long_line_is_cut_where_discord_counts_it() -> None:
+def test_a_long_line_is_truncated_as_discord_counts_characters() -> None:
     text = truncate("𝔸" * 3_000)
 
     assert len(text.encode("utf-16-le")) // 2 <= MAX_LENGTH

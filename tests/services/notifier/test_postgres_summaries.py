@@ -1,4 +1,4 @@
-"""Summaries are composed when all that was under way is in the tables, from one state of them."""
+"""A summary is composed from one snapshot of the tables, once all earlier records are loaded."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from shared.broker.postgres.broker import PostgresBroker
 from shared.topics import CLEAN, RAW
 from tests.contract.records import fill, poll_some
 from tests.services.notifier.conftest import Compose
-from tests.services.notifier.samples import DAY, SOURCE, FixedClock, Rows, loaded, received
+from tests.services.notifier.samples import DAY, SOURCE, FixedClock, Rows, decoded_record, loaded_event
 from tests.waiting import DEADLINE_S, wait_until
 
 pytestmark = pytest.mark.slow
 Connection = psycopg.Connection[Any]
 
 
-def note_the_day(database: Connection) -> None:
+def record_daily_summary(database: Connection) -> None:
     summary = NewSummary(daily_id(SOURCE, DAY), "daily", day_key(SOURCE, DAY))
     ledger.record_summaries(database, [summary], ["console"])
 
@@ -43,7 +43,7 @@ def text(database: Connection) -> str | None:
 
 
 def catch_up(broker: Broker, group: str, topics: Sequence[str]) -> None:
-    """The group reads one poll's records and says so."""
+    """The group polls once and commits the position after the polled records."""
     with (
         closing(broker.consumer(group, topics, f"{group}-0", in_database=True)) as consumer,
         closing(broker.producer(f"{group}-0", in_database=True)) as producer,
@@ -54,12 +54,12 @@ def catch_up(broker: Broker, group: str, topics: Sequence[str]) -> None:
             unit.commit()
 
 
-def test_a_summary_waits_for_what_is_on_its_way(
+def test_a_summary_waits_for_records_that_are_not_loaded_yet(
     database: Connection, rows: Rows, broker: PostgresBroker, compose: Compose
 ) -> None:
     session = rows.session()
     rows.event(session, 1)
-    note_the_day(database)
+    record_daily_summary(database)
     fill(broker, RAW, ["the result of event 2"])
 
     compose()
@@ -75,40 +75,40 @@ def test_a_summary_waits_for_what_is_on_its_way(
     assert "2 events: 2 settled" in str(text(database))
 
 
-def test_what_comes_later_is_not_waited_for(
+def test_a_summary_does_not_wait_for_later_records(
     database: Connection, rows: Rows, broker: PostgresBroker, compose: Compose
 ) -> None:
     rows.event(rows.session(), 1)
-    note_the_day(database)
-    fill(broker, RAW, ["of the day"])
+    record_daily_summary(database)
+    fill(broker, RAW, ["a record of the day"])
     compose()
     catch_up(broker, "cleaner", [RAW])
-    fill(broker, RAW, ["of the day after"])
+    fill(broker, RAW, ["a record of the next day"])
 
     compose()
 
     assert "1 event: 1 settled" in str(text(database))
 
 
-def test_patience_ends(database: Connection, rows: Rows, broker: PostgresBroker) -> None:
+def test_a_summary_waits_at_most_the_maximum_time(database: Connection, rows: Rows, broker: PostgresBroker) -> None:
     rows.event(rows.session(), 1)
-    note_the_day(database)
-    fill(broker, RAW, ["of a partition that nobody reads any more"])
-    summaries = SummaryComposer(lambda: database, lambda: broker, Rules(), DeliveryPolicy(), max_wait_s=1e-9)
+    record_daily_summary(database)
+    fill(broker, RAW, ["a record of a partition without a consumer"])
+    composer = SummaryComposer(lambda: database, lambda: broker, Rules(), DeliveryPolicy(), max_wait_s=1e-9)
 
-    summaries.step(database, broker)
+    composer.step(database, broker)
 
     assert "1 event: 1 settled" in str(text(database))
 
 
-def test_a_day_that_turned_out_to_go_on_is_told_when_it_is_over(
+def test_a_day_that_goes_on_after_all_is_summarized_when_it_is_over(
     database: Connection, rows: Rows, compose: Compose
 ) -> None:
     notifier = Notifier(["console"], FixedClock(), Rules())
     session = rows.session()
     rows.event(session, 1)
     with database.transaction():
-        notifier.handle([received(loaded(1))], database)
+        notifier.handle([decoded_record(loaded_event(1))], database)
     last = rows.event(session, 2, "void")
     database.execute("UPDATE facts.events SET status = 'listed' WHERE id = %s", [last])
 
@@ -117,20 +117,22 @@ def test_a_day_that_turned_out_to_go_on_is_told_when_it_is_over(
     assert ledger.pending_summaries(database) == []
     database.execute("UPDATE facts.events SET status = 'void' WHERE id = %s", [last])
     with database.transaction():
-        notifier.handle([received(loaded(2, status="void"))], database)
+        notifier.handle([decoded_record(loaded_event(2, status="void"))], database)
     compose()
 
     assert "2 events: 1 settled, 1 void" in str(text(database))
 
 
-def test_a_session_that_is_called_off_no_longer_is_not_told(database: Connection, rows: Rows, compose: Compose) -> None:
+def test_a_session_that_is_no_longer_cancelled_is_not_notified(
+    database: Connection, rows: Rows, compose: Compose
+) -> None:
     notifier = Notifier(["console"], FixedClock(), Rules())
     session = rows.session()
-    called = rows.event(session, 1, "cancelled")
+    cancelled = rows.event(session, 1, "cancelled")
     rows.event(session, 2, "listed")
     with database.transaction():
-        notifier.handle([received(loaded(1, status="cancelled"))], database)
-    database.execute("UPDATE facts.events SET status = 'settled' WHERE id = %s", [called])
+        notifier.handle([decoded_record(loaded_event(1, status="cancelled"))], database)
+    database.execute("UPDATE facts.events SET status = 'settled' WHERE id = %s", [cancelled])
 
     compose()
 
@@ -138,7 +140,7 @@ def test_a_session_that_is_called_off_no_longer_is_not_told(database: Connection
     assert ledger.claim(database, "console") is None
 
 
-def test_a_line_up_that_comes_back_later_changes_nothing_in_the_days_summary(
+def test_a_card_that_is_listed_again_later_does_not_change_the_days_summary(
     database: Connection, rows: Rows, compose: Compose
 ) -> None:
     rows.event(rows.session(), 1, "cancelled")
@@ -146,7 +148,7 @@ def test_a_line_up_that_comes_back_later_changes_nothing_in_the_days_summary(
     rows.event(rows.session(tomorrow), 1, "listed", day=tomorrow)
     database.execute("UPDATE facts.events SET card_key = 'the same'")
     assert database.execute("SELECT status FROM analytics.events ORDER BY 1 DESC").fetchone() == ("postponed",)
-    note_the_day(database)
+    record_daily_summary(database)
 
     compose()
 
@@ -154,10 +156,10 @@ def test_a_line_up_that_comes_back_later_changes_nothing_in_the_days_summary(
 
 
 def test_all_queries_see_the_same_rows(database: Connection, database_url: str, rows: Rows, compose: Compose) -> None:
-    """A loader commits one event after the other meanwhile, each with the highest payout so far: told is as many
-    events as the highest payout says."""
+    """Meanwhile a loader commits events one by one, and the payout of event n is n: the summary must count exactly as
+    many events as its highest payout says."""
     rows.event(rows.session(), 1, trifecta=1)
-    stop, loaded_one = threading.Event(), threading.Event()
+    stop, event_committed = threading.Event(), threading.Event()
 
     def load() -> None:
         with psycopg.connect(database_url) as connection:
@@ -166,7 +168,7 @@ def test_all_queries_see_the_same_rows(database: Connection, database_url: str, 
             for count, (venue, number) in enumerate(product(sessions, range(1, 13)), start=2):
                 other.event(sessions[venue], number, venue=venue, trifecta=count)
                 connection.commit()
-                loaded_one.set()
+                event_committed.set()
                 if stop.is_set():
                     return
 
@@ -174,33 +176,33 @@ def test_all_queries_see_the_same_rows(database: Connection, database_url: str, 
     thread.start()
     try:
         for _ in range(10):
-            loaded_one.clear()
-            assert loaded_one.wait(DEADLINE_S)
+            event_committed.clear()
+            assert event_committed.wait(DEADLINE_S)
             database.execute("DELETE FROM notifier.ledger")
-            note_the_day(database)
+            record_daily_summary(database)
             compose()
-            told = str(text(database)).replace(",", "")
-            events = re.findall(r"(\d+) events:", told)
-            assert events == re.findall(r"1-2-3 (\d+)", told)[:1]
+            summary_text = str(text(database)).replace(",", "")
+            events = re.findall(r"(\d+) events:", summary_text)
+            assert events == re.findall(r"1-2-3 paid (\d+)", summary_text)[:1]
     finally:
         stop.set()
         thread.join(DEADLINE_S)
 
 
-def test_they_are_composed_beside_the_loop_until_it_stops(
+def test_the_composer_runs_in_its_own_thread_until_it_is_stopped(
     database: Connection, database_url: str, rows: Rows, broker: PostgresBroker
 ) -> None:
     rows.event(rows.session(), 1)
-    note_the_day(database)
+    record_daily_summary(database)
     stop = threading.Event()
-    summaries = SummaryComposer(
+    composer = SummaryComposer(
         lambda: psycopg.connect(database_url, autocommit=True),
         lambda: PostgresBroker(database_url),
         Rules(),
         DeliveryPolicy(poll_s=0.01),
         max_wait_s=60,
     )
-    thread = threading.Thread(target=summaries.run, args=(stop,))
+    thread = threading.Thread(target=composer.run, args=(stop,))
     thread.start()
     try:
         wait_until(lambda: text(database))

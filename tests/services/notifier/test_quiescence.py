@@ -1,4 +1,4 @@
-"""Whether all that was under way has arrived, on both brokers."""
+"""Tells whether all records that existed at a given time are loaded, on both brokers."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ IN_DATABASE = {"loader"}
 
 
 @pytest.fixture(params=["embedded", "kafka"])
-def way(request: pytest.FixtureRequest, database_url: str) -> Iterator[Broker]:
-    """A broker whose topics nobody has written to."""
+def empty_broker(request: pytest.FixtureRequest, database_url: str) -> Iterator[Broker]:
+    """A broker with empty topics."""
     if request.param == "embedded":
         with closing(PostgresBroker(database_url)) as embedded:
             embedded.ensure_topics(SPECS)
             yield embedded
         return
     kafka: KafkaInUse = request.getfixturevalue("kafka")
-    from shared.broker.kafka.broker import KafkaBroker  # where there is no Kafka it is not needed
+    from shared.broker.kafka.broker import KafkaBroker  # imported only where there is a Kafka
 
     settings = KafkaSettings(environment=uuid4().hex)
     with kafka.empty(), closing(KafkaBroker(f"kafka://{kafka.bootstrap}", settings, database_url)) as broker:
@@ -39,15 +39,15 @@ def way(request: pytest.FixtureRequest, database_url: str) -> Iterator[Broker]:
 
 
 def write(broker: Broker, topic: str) -> None:
-    """One record more, and visible: on Kafka a commit is answered a moment before."""
+    """Appends a record and waits until it is visible: on Kafka that is shortly after the commit."""
     tp = TopicPartition(topic, 0)
     before = broker.end_offsets([tp])[tp]
     fill(broker, topic, ["something"])
     wait_until(lambda: broker.end_offsets([tp])[tp] > before)
 
 
-def read_up(broker: Broker, group: str, topic: str) -> None:
-    """The group takes one record of the topic and commits the position after it, as a loop does."""
+def read_one(broker: Broker, group: str, topic: str) -> None:
+    """The group polls one record of the topic and commits the position after it, as a loop does."""
     in_database = group in IN_DATABASE
     with (
         closing(broker.consumer(group, [topic], f"{group}-0", in_database=in_database)) as consumer,
@@ -59,31 +59,31 @@ def read_up(broker: Broker, group: str, topic: str) -> None:
             unit.commit()
 
 
-def test_where_nothing_is_under_way_it_is_out(way: Broker) -> None:
-    assert PipelineDrain(way).is_drained()
+def test_a_pipeline_without_records_is_drained(empty_broker: Broker) -> None:
+    assert PipelineDrain(empty_broker).is_drained()
 
 
-def test_it_goes_out_hop_by_hop(way: Broker) -> None:
-    """On Kafka the position stays before the end, for the end of the transaction took an offset too."""
-    write(way, RAW)
-    tide = PipelineDrain(way)
+def test_a_pipeline_is_drained_when_the_record_has_passed_every_stage(empty_broker: Broker) -> None:
+    """On Kafka the position stays before the end, because the transaction's end marker takes an offset."""
+    write(empty_broker, RAW)
+    drain = PipelineDrain(empty_broker)
 
     for topic, group in STAGES[:3]:
-        assert not tide.is_drained()
-        write(way, {RAW: CLEAN, CLEAN: LOADED, LOADED: PREDICTIONS}[topic])
-        read_up(way, group, topic)
-    assert not tide.is_drained()
-    read_up(way, "loader", PREDICTIONS)
+        assert not drain.is_drained()
+        write(empty_broker, {RAW: CLEAN, CLEAN: LOADED, LOADED: PREDICTIONS}[topic])
+        read_one(empty_broker, group, topic)
+    assert not drain.is_drained()
+    read_one(empty_broker, "loader", PREDICTIONS)
 
-    wait_until(tide.is_drained)
+    wait_until(drain.is_drained)
 
 
-def test_what_comes_after_it_began_is_not_of_it(way: Broker) -> None:
-    write(way, RAW)
-    tide = PipelineDrain(way)
-    assert not tide.is_drained()
-    read_up(way, "cleaner", RAW)
+def test_later_records_are_not_waited_for(empty_broker: Broker) -> None:
+    write(empty_broker, RAW)
+    drain = PipelineDrain(empty_broker)
+    assert not drain.is_drained()
+    read_one(empty_broker, "cleaner", RAW)
 
-    write(way, RAW)
+    write(empty_broker, RAW)
 
-    wait_until(tide.is_drained)
+    wait_until(drain.is_drained)

@@ -29,24 +29,24 @@ from tests.services.notifier.http_receiver import Answer, Receiver
 from tests.waiting import DEADLINE_S, terminate_backends, wait_until
 
 Connection = psycopg.Connection[Any]
-QUICK = DeliveryPolicy(poll_s=0.01, backoff_first_s=0.02, backoff_max_s=0.05)
+FAST_POLICY = DeliveryPolicy(poll_s=0.01, backoff_first_s=0.02, backoff_max_s=0.05)
 
-# A sender in a process of its own: where to send and what database comes over stdin, for its URL holds a password.
-CHILD = """
+# A sender in its own process. It reads the URLs from stdin, because the database's URL contains a password.
+SENDER_PROGRAM = """
 import json, sys, threading, psycopg
-from services.notifier.pacing import Delivery
+from services.notifier.pacing import DeliveryPolicy
 from services.notifier.channels.secret_url import SecretUrl
 from services.notifier.sender import Sender
 from services.notifier.channels.webhook import WebhookChannel
 
-told = json.load(sys.stdin)
-channel = WebhookChannel(SecretUrl(told["webhook"]), timeout_s=60)
-Sender(lambda: psycopg.connect(told["database"]), [channel], Delivery(), lambda *_: None).run(threading.Event())
+urls = json.load(sys.stdin)
+channel = WebhookChannel(SecretUrl(urls["webhook"]), timeout_s=60)
+Sender(lambda: psycopg.connect(urls["database"]), [channel], DeliveryPolicy(), lambda *_: None).run(threading.Event())
 """
 
 
 class FastWebhook(WebhookChannel):
-    """Without the rate limit, which is tested by itself."""
+    """Without the rate limit, which has its own tests."""
 
     rate = RateLimit(burst=100_000, per_s=100_000)
 
@@ -56,7 +56,7 @@ def webhook(receiver: Receiver) -> WebhookChannel:
     return FastWebhook(SecretUrl(receiver.url))
 
 
-def notes(database: Connection, count: int, channel: str = "webhook") -> None:
+def record_notifications(database: Connection, count: int, channel: str = "webhook") -> None:
     ledger.record_notifications(
         database, [NewNotification(uuid4(), "tip", "k", f"text {n}") for n in range(count)], [channel]
     )
@@ -67,13 +67,13 @@ def states(database: Connection) -> dict[str, int]:
 
 
 @contextmanager
-def running(
-    url: str, *channels: Channel, delivery: DeliveryPolicy = QUICK, count: Counter[Any] | None = None
+def running_sender(
+    url: str, *channels: Channel, delivery: DeliveryPolicy = FAST_POLICY, count: Counter[Any] | None = None
 ) -> Iterator[None]:
-    counted: Counter[Any] = Counter() if count is None else count
+    outcomes: Counter[Any] = Counter() if count is None else count
 
     def on_outcome(channel: str, outcome: str) -> None:
-        counted[channel, outcome] += 1
+        outcomes[channel, outcome] += 1
 
     stop = threading.Event()
     sender = Sender(partial(psycopg.connect, url), channels, delivery, on_outcome)
@@ -90,76 +90,76 @@ def running(
 def test_everything_pending_is_sent_in_order(
     database: Connection, database_url: str, webhook: WebhookChannel, receiver: Receiver
 ) -> None:
-    notes(database, 5)
+    record_notifications(database, 5)
     count: Counter[Any] = Counter()
 
-    with running(database_url, webhook, count=count):
+    with running_sender(database_url, webhook, count=count):
         wait_until(lambda: states(database) == {"sent": 5})
 
-    assert [seen.body["text"] for seen in receiver.seen] == [f"text {n}" for n in range(5)]
+    assert [request.body["text"] for request in receiver.seen] == [f"text {n}" for n in range(5)]
     assert count == {("webhook", "sent"): 5}
 
 
 def test_two_senders_at_once_never_send_twice(
     database: Connection, database_url: str, webhook: WebhookChannel, receiver: Receiver
 ) -> None:
-    notes(database, 200)
+    record_notifications(database, 200)
 
-    with running(database_url, webhook), running(database_url, FastWebhook(SecretUrl(receiver.url))):
+    with running_sender(database_url, webhook), running_sender(database_url, FastWebhook(SecretUrl(receiver.url))):
         wait_until(lambda: states(database) == {"sent": 200})
 
-    assert sorted(Counter(seen.headers["Idempotency-Key"] for seen in receiver.seen).values()) == [1] * 200
+    assert sorted(Counter(request.headers["Idempotency-Key"] for request in receiver.seen).values()) == [1] * 200
 
 
-def test_passing_trouble_loses_nothing(
+def test_temporary_failures_lose_no_message(
     database: Connection, database_url: str, webhook: WebhookChannel, receiver: Receiver
 ) -> None:
-    notes(database, 3)
+    record_notifications(database, 3)
     receiver.answers.extend([Answer(500), Answer(503), Answer(429, headers={"Retry-After": "0"})])
     count: Counter[Any] = Counter()
 
-    with running(database_url, webhook, count=count):
+    with running_sender(database_url, webhook, count=count):
         wait_until(lambda: states(database) == {"sent": 3})
 
     assert count == {("webhook", "retried"): 3, ("webhook", "sent"): 3}
-    assert len({seen.headers["Idempotency-Key"] for seen in receiver.seen}) == 3
+    assert len({request.headers["Idempotency-Key"] for request in receiver.seen}) == 3
 
 
-def test_a_webhook_that_is_gone_is_a_visible_failure(
+def test_a_webhook_that_is_gone_marks_the_message_as_failed(
     database: Connection, database_url: str, webhook: WebhookChannel, receiver: Receiver
 ) -> None:
-    notes(database, 2)
+    record_notifications(database, 2)
     receiver.answers.append(Answer(404))
 
-    with running(database_url, webhook):
+    with running_sender(database_url, webhook):
         wait_until(lambda: states(database) == {"failed": 1, "sent": 1})
 
     row = database.execute("SELECT text, error, attempts FROM notifier.ledger WHERE state = 'failed'").fetchone()
-    reason = "webhook answered HTTP 404: its address is gone or its key is wrong; give the channel a new one"
+    reason = "webhook answered HTTP 404: its URL is no longer valid or its key is wrong; configure a new URL"
     assert row == ("text 0", reason, 1)
 
 
-def test_a_busy_channel_rests_as_long_as_it_was_asked_to(
+def test_a_busy_channel_waits_as_long_as_retry_after_says(
     database: Connection, webhook: WebhookChannel, receiver: Receiver
 ) -> None:
-    notes(database, 2)
+    record_notifications(database, 2)
     receiver.answers.append(Answer(429, headers={"Retry-After": "100"}))
     loop = ChannelLoop(lambda: database, webhook, DeliveryPolicy(), lambda *_: None)
 
     loop.step(database)
-    rest_s = loop.step(database)
+    wait_s = loop.step(database)
 
     assert len(receiver.seen) == 1
-    assert 29 < rest_s <= 30  # half a lease: then it looks for dead senders, and rests on
+    assert 29 < wait_s <= 30  # half a lease: then it expires the claims of dead senders and waits on
     delay = database.execute("SELECT extract(epoch FROM due_at - now())::float FROM notifier.ledger WHERE attempts = 1")
     assert delay.fetchone() == (pytest.approx(100, abs=5),)
 
 
-def test_a_channel_gets_no_more_than_it_bears(database: Connection, receiver: Receiver) -> None:
+def test_a_channel_gets_no_more_than_its_rate_limit(database: Connection, receiver: Receiver) -> None:
     class Slow(WebhookChannel):
         rate = RateLimit(burst=2, per_s=0.01)
 
-    notes(database, 3)
+    record_notifications(database, 3)
     loop = ChannelLoop(lambda: database, Slow(SecretUrl(receiver.url)), DeliveryPolicy(), lambda *_: None)
 
     waits = [loop.step(database) for _ in range(3)]
@@ -173,30 +173,30 @@ def test_a_slow_channel_delays_no_other(
     database: Connection, database_url: str, webhook: WebhookChannel, receiver: Receiver
 ) -> None:
     receiver.open.clear()
-    notes(database, 1, "webhook")
-    notes(database, 3, "console")
+    record_notifications(database, 1, "webhook")
+    record_notifications(database, 3, "console")
     stream = io.StringIO()
 
-    with running(database_url, webhook, ConsoleChannel(stream)):
+    with running_sender(database_url, webhook, ConsoleChannel(stream)):
         wait_until(lambda: states(database) == {"sent": 3, "sending": 1})
         receiver.open.set()
 
     assert len(stream.getvalue().splitlines()) == 3
 
 
-@pytest.mark.parametrize(("retry", "state", "told"), [(False, "unknown", 1), (True, "sent", 2)])
-def test_a_sender_killed_between_sending_and_marking_is_settled_by_policy(
+@pytest.mark.parametrize(("retry", "state", "deliveries"), [(False, "unknown", 1), (True, "sent", 2)])
+def test_a_sender_killed_between_sending_and_marking_is_handled_by_the_crash_policy(
     database: Connection,
     database_url: str,
     webhook: WebhookChannel,
     receiver: Receiver,
     retry: bool,
     state: str,
-    told: int,
+    deliveries: int,
 ) -> None:
-    notes(database, 1)
+    record_notifications(database, 1)
     receiver.open.clear()
-    child = subprocess.Popen([sys.executable, "-c", CHILD], stdin=subprocess.PIPE, text=True)
+    child = subprocess.Popen([sys.executable, "-c", SENDER_PROGRAM], stdin=subprocess.PIPE, text=True)
     try:
         assert child.stdin is not None
         json.dump({"database": database_url, "webhook": receiver.url}, child.stdin)
@@ -207,34 +207,36 @@ def test_a_sender_killed_between_sending_and_marking_is_settled_by_policy(
         child.wait()
     assert states(database) == {"sending": 1}
     receiver.open.set()
-    delivery = QUICK.model_copy(update={"lease_s": 0.05, "retry_undecided": frozenset({"webhook"} if retry else ())})
+    delivery = FAST_POLICY.model_copy(
+        update={"lease_s": 0.05, "retry_after_crash": frozenset({"webhook"} if retry else ())}
+    )
     count: Counter[Any] = Counter()
 
-    with running(database_url, webhook, delivery=delivery, count=count):
+    with running_sender(database_url, webhook, delivery=delivery, count=count):
         wait_until(lambda: states(database) == {state: 1})
 
-    assert len(receiver.seen) == told
+    assert len(receiver.seen) == deliveries
     assert count["webhook", "unknown"] == 1
 
 
-def test_a_claim_of_a_living_sender_is_left_alone_at_start(
+def test_a_starting_sender_leaves_the_claims_of_live_senders_alone(
     database: Connection, database_url: str, webhook: WebhookChannel, receiver: Receiver
 ) -> None:
-    notes(database, 2)
+    record_notifications(database, 2)
     ledger.claim(database, "webhook")
 
-    with running(database_url, webhook):
+    with running_sender(database_url, webhook):
         wait_until(lambda: states(database) == {"sent": 1, "sending": 1})
 
 
-def test_what_was_sent_is_marked_when_the_database_is_back(
+def test_a_sent_message_is_marked_when_the_database_is_back(
     database: Connection, database_url: str, webhook: WebhookChannel, receiver: Receiver
 ) -> None:
-    """The sender's connection is cut while its message is on the way; nothing is told twice."""
-    notes(database, 1)
+    """The sender's connection is cut while its message is sent; no message is sent twice."""
+    record_notifications(database, 1)
     receiver.open.clear()
 
-    with running(database_url, webhook):
+    with running_sender(database_url, webhook):
         wait_until(lambda: receiver.seen)
         assert terminate_backends(database, "datname = current_database()")
         receiver.open.set()
@@ -243,18 +245,18 @@ def test_what_was_sent_is_marked_when_the_database_is_back(
     assert len(receiver.seen) == 1
 
 
-def test_an_unforeseen_error_ends_the_sender_and_is_raised(database: Connection, database_url: str) -> None:
+def test_an_unexpected_error_stops_the_sender_and_is_raised(database: Connection, database_url: str) -> None:
     class Broken(ConsoleChannel):
         def send(self, message: Message) -> None:
             raise LookupError(message.text)
 
-    notes(database, 1, "console")
+    record_notifications(database, 1, "console")
     stop = threading.Event()
     connect: Callable[[], Connection] = partial(psycopg.connect, database_url)
 
     with pytest.raises(LookupError, match="text 0"):
-        Sender(connect, [Broken(io.StringIO()), ConsoleChannel(io.StringIO(), "other")], QUICK, lambda *_: None).run(
-            stop
-        )
+        Sender(
+            connect, [Broken(io.StringIO()), ConsoleChannel(io.StringIO(), "other")], FAST_POLICY, lambda *_: None
+        ).run(stop)
 
     assert stop.is_set()

@@ -1,3 +1,5 @@
+"""Rebuilding the records of a day from the archive of documents."""
+
 from __future__ import annotations
 
 from dataclasses import replace
@@ -15,7 +17,17 @@ from services.fetcher.planning.coverage import coverage_text
 from services.fetcher.planning.cursor import decode
 from services.fetcher.planning.windows import FetchPlan, Window
 from services.fetcher.sources.http import HttpSource
-from tests.services.fetcher.made import DAY, NOON, Run, SetClock, body, document, event, event_ids, made_source
+from tests.services.fetcher.made import (
+    DAY,
+    NOON,
+    FetcherDriver,
+    SettableClock,
+    body,
+    document,
+    event,
+    event_ids,
+    made_source,
+)
 from tests.services.fetcher.site import Site
 
 FEEDS = ("cards", "looks", "ends")
@@ -28,57 +40,57 @@ def publish(site: Site, feed: str, **fields: Any) -> None:
 
 
 @pytest.fixture
-def lived(tmp_path: Path, site: Site) -> Run:
-    """A day that was followed live, with changes that came, went and came back, and was closed as history."""
-    clock = SetClock()
+def live_day(tmp_path: Path, site: Site) -> FetcherDriver:
+    """A fetched day: followed live, with documents that changed and changed back, and closed as history."""
+    clock = SettableClock()
     source = made_source(site.url)
     fetcher = Fetcher(
         source, HttpSource(source, clock), DocumentArchive(tmp_path, source.name), FetchPlan(DAY, follow=True), clock
     )
-    run = Run(fetcher)
-    for shown in ({}, {"wind": 3}, {}):
+    run = FetcherDriver(fetcher)
+    for fields in ({}, {"wind": 3}, {}):
         for feed in FEEDS:
-            publish(site, feed, **shown)
-        run.round()
+            publish(site, feed, **fields)
+        run.run_due_windows()
         clock.at += timedelta(seconds=120)
     clock.at = NOON + timedelta(days=1)
-    # Also until the next day's addresses have answered: what they show is kept, too.
+    # Also waits for the responses of the next day's URLs, which are archived, too.
     while any(run.cursor(feed).state != "done" for feed in FEEDS) or fetcher.status()["windows"]["due"]:
         run.step(0.05)
     fetcher.close()
     return run
 
 
-def test_the_archive_tells_a_lived_day_record_for_record(lived: Run, tmp_path: Path) -> None:
+def test_the_archive_gives_the_same_records_as_the_live_day(live_day: FetcherDriver, tmp_path: Path) -> None:
     archive, source = DocumentArchive(tmp_path), made_source()
-    retell = Recapture(source, archive.read)
+    recapture = Recapture(source, archive.read)
 
-    told = [retell(window, lines) for window, lines in lines_by_window(archive.documents(), source).items()]
+    windows = [recapture(window, entries) for window, entries in lines_by_window(archive.documents(), source).items()]
 
-    again = {record.headers["event_id"]: record for each in told for record in each.records}
-    before = {record.headers["event_id"]: record for record in lived.records}
-    assert len(lived.records) == len(before) == 3 * 2 * 3 + 2
-    assert again.keys() == before.keys()
-    assert all(again[event_id].key == before[event_id].key for event_id in before)
+    rebuilt = {record.headers["event_id"]: record for each in windows for record in each.records}
+    original = {record.headers["event_id"]: record for record in live_day.records}
+    assert len(live_day.records) == len(original) == 3 * 2 * 3 + 2
+    assert rebuilt.keys() == original.keys()
+    assert all(rebuilt[event_id].key == original[event_id].key for event_id in original)
 
 
-def test_it_is_a_source_with_an_end_and_goes_on_where_it_was(lived: Run, tmp_path: Path) -> None:
-    def kept() -> ArchivedSource:
-        return ArchivedSource(made_source(), DocumentArchive(tmp_path), SetClock(), None, None, batch_records=1)
+def test_an_archived_source_ends_and_continues_from_its_cursors(live_day: FetcherDriver, tmp_path: Path) -> None:
+    def archived_source() -> ArchivedSource:
+        return ArchivedSource(made_source(), DocumentArchive(tmp_path), SettableClock(), None, None, batch_records=1)
 
-    first = kept()
+    first = archived_source()
     cursors: dict[str, bytes] = {}
     first.load(cursors)
     step = first.next(0.05)
     assert step is not None
     cursors |= step.cursors
-    second = kept()
-    run = Run(second, cursors)  # type: ignore[arg-type]  # driven as a fetcher is
+    second = archived_source()
+    run = FetcherDriver(second, cursors)  # type: ignore[arg-type]  # driven like a fetcher
 
     run.until_exhausted()
 
-    assert sorted(event_ids([*step.records, *run.records])) == sorted(event_ids(lived.records))
-    assert second.status() == {  # the next day's address still showed the day before: kept, and nothing told of it
+    assert sorted(event_ids([*step.records, *run.records])) == sorted(event_ids(live_day.records))
+    assert second.status() == {  # the next day's URL still had the previous day: archived, without records
         "windows": {"due": 0, "done": 2 * 3, "failed": 0, "missing": 0},
         "failed": [],
         "exhausted": True,
@@ -86,24 +98,24 @@ def test_it_is_a_source_with_an_end_and_goes_on_where_it_was(lived: Run, tmp_pat
     }
 
 
-def test_days_and_sources_that_are_not_asked_for_are_left_out(tmp_path: Path) -> None:
+def test_days_and_sources_that_are_not_selected_are_left_out(tmp_path: Path) -> None:
     ours, others = DocumentArchive(tmp_path, "meadow"), DocumentArchive(tmp_path, "forest")
     for number in range(3):
         ours.put(replace(document("cards", [event(number)]), date=DAY + timedelta(days=number)))
     others.put(document("cards", [event(9)]))
 
-    found = lines_by_window(ours.documents(), made_source(), DAY, DAY + timedelta(days=1))
+    lines = lines_by_window(ours.documents(), made_source(), DAY, DAY + timedelta(days=1))
 
-    assert list(found) == [Window("cards", DAY), Window("cards", DAY + timedelta(days=1))]
-    assert [len(lines) for lines in found.values()] == [1, 1]
+    assert list(lines) == [Window("cards", DAY), Window("cards", DAY + timedelta(days=1))]
+    assert [len(entries) for entries in lines.values()] == [1, 1]
 
 
 def test_days_without_a_document_are_named(tmp_path: Path) -> None:
     archive = DocumentArchive(tmp_path)
     for number in (0, 2):
         archive.put(document("cards", [event(1, DAY + number * ONE)], DAY + number * ONE))
-    source = ArchivedSource(made_source(), archive, SetClock(), DAY, DAY + 3 * ONE, batch_records=100)
-    run = Run(source)  # type: ignore[arg-type]  # driven as a fetcher is
+    source = ArchivedSource(made_source(), archive, SettableClock(), DAY, DAY + 3 * ONE, batch_records=100)
+    run = FetcherDriver(source)  # type: ignore[arg-type]  # driven like a fetcher
 
     run.until_exhausted()
 
@@ -111,23 +123,23 @@ def test_days_without_a_document_are_named(tmp_path: Path) -> None:
 
 
 def test_an_archive_without_documents_has_no_days(tmp_path: Path) -> None:
-    source = ArchivedSource(made_source(), DocumentArchive(tmp_path), SetClock(), None, None, batch_records=100)
-    run = Run(source)  # type: ignore[arg-type]  # driven as a fetcher is
+    source = ArchivedSource(made_source(), DocumentArchive(tmp_path), SettableClock(), None, None, batch_records=100)
+    run = FetcherDriver(source)  # type: ignore[arg-type]  # driven like a fetcher
 
     run.until_exhausted()
 
     assert "days" not in source.status()
 
 
-def test_a_damaged_document_fails_its_window_and_the_rest_is_told(tmp_path: Path) -> None:
+def test_a_damaged_document_fails_only_its_window(tmp_path: Path) -> None:
     archive = DocumentArchive(tmp_path)
     for number in (1, 2):
         archive.put(document("cards", [event(number)]))
     archive.put(document("looks", [event(1)]))
     damaged = next(archive.documents()).hash
-    (tmp_path / damaged[:2] / f"{damaged[2:]}.zst").write_bytes(b"nothing packed")
-    source = ArchivedSource(made_source(), archive, SetClock(), None, None, batch_records=100)
-    run = Run(source)  # type: ignore[arg-type]  # driven as a fetcher is
+    (tmp_path / damaged[:2] / f"{damaged[2:]}.zst").write_bytes(b"not compressed")
+    source = ArchivedSource(made_source(), archive, SettableClock(), None, None, batch_records=100)
+    run = FetcherDriver(source)  # type: ignore[arg-type]  # driven like a fetcher
 
     run.until_exhausted()
 
@@ -136,14 +148,14 @@ def test_a_damaged_document_fails_its_window_and_the_rest_is_told(tmp_path: Path
     assert damaged in str(decode(run.cursors[f"meadow/cards/{DAY}"]).error)
 
 
-def test_a_body_behind_a_broken_link_fails_its_window_by_the_links_name(tmp_path: Path) -> None:
+def test_a_body_behind_a_broken_link_fails_its_window_with_the_name_of_the_link(tmp_path: Path) -> None:
     archive = DocumentArchive(tmp_path)
     archive.put(document("cards", [event(1)]))
     archive.put(document("looks", [event(1)]))
     folder = tmp_path / next(archive.documents()).hash[:2]
     folder.rename(tmp_path / "moved")
     folder.symlink_to("nowhere")
-    run = Run(ArchivedSource(made_source(), archive, SetClock(), None, None, batch_records=100))  # type: ignore[arg-type]
+    run = FetcherDriver(ArchivedSource(made_source(), archive, SettableClock(), None, None, batch_records=100))  # type: ignore[arg-type]
 
     run.until_exhausted()
 
@@ -151,7 +163,7 @@ def test_a_body_behind_a_broken_link_fails_its_window_by_the_links_name(tmp_path
     assert f"{folder} is a broken symbolic link (to nowhere)" in run.failed()[f"meadow/cards/{DAY}"]
 
 
-def test_an_unexpected_error_fails_its_window_and_the_rest_is_told(tmp_path: Path) -> None:
+def test_an_unexpected_error_fails_only_its_window(tmp_path: Path) -> None:
     archive = DocumentArchive(tmp_path)
     archive.put(document("cards", [event(1)]))
     archive.put(document("looks", [event(1)]))
@@ -162,8 +174,10 @@ def test_an_unexpected_error_fails_its_window_and_the_rest_is_told(tmp_path: Pat
             raise MemoryError("no room")
         return archive.read(hash_)
 
-    retell = Recapture(made_source(), read)
-    told = [retell(window, lines) for window, lines in lines_by_window(archive.documents(), made_source()).items()]
+    recapture = Recapture(made_source(), read)
+    windows = [
+        recapture(window, entries) for window, entries in lines_by_window(archive.documents(), made_source()).items()
+    ]
 
-    assert [(each.cursor.state, len(each.records)) for each in told] == [("failed", 0), ("done", 1)]
-    assert told[0].cursor.error == "unexpected MemoryError: no room"
+    assert [(each.cursor.state, len(each.records)) for each in windows] == [("failed", 0), ("done", 1)]
+    assert windows[0].cursor.error == "unexpected MemoryError: no room"

@@ -1,4 +1,4 @@
-"""A replay from the archive: the day's records once more, under a revision, exactly once, whatever dies."""
+"""A replay from the archive repeats the records of days under a revision, exactly once, also if a worker dies."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from shared.runtime.jobs.workers import JobSupervisor
 from shared.topics import RAW, topic_specs
 from tests.contract.records import everything
 from tests.services.endpoints import served, settings_of
-from tests.services.fetcher.made import DAY, SetClock, document, event, made_source
+from tests.services.fetcher.made import DAY, SettableClock, document, event, made_source
 from tests.shared.runtime.api.desks import assert_problem
 from tests.waiting import DEADLINE_S, wait_until
 
@@ -51,7 +51,7 @@ def broker(database_url: str) -> Iterator[PostgresBroker]:
 @pytest.fixture
 def archive(tmp_path: Path) -> DocumentArchive:
     """Two feeds of four days; the first day's cards changed once."""
-    archive = DocumentArchive(tmp_path / "kept", "meadow")
+    archive = DocumentArchive(tmp_path / "archive", "meadow")
     for number in range(DAYS):
         day = DAY + timedelta(days=number)
         for feed in ("cards", "ends"):
@@ -62,7 +62,7 @@ def archive(tmp_path: Path) -> DocumentArchive:
 
 @pytest.fixture
 def client(settings: FetcherSettings, archive: DocumentArchive) -> Iterator[httpx.Client]:
-    api = FetcherApi(made_source(), FetchPlan(), SetClock(), archive)
+    api = FetcherApi(made_source(), FetchPlan(), SettableClock(), archive)
     with served(settings, api.router) as client:
         yield client
 
@@ -72,16 +72,16 @@ def replica(
     settings: FetcherSettings,
     archive: DocumentArchive,
     name: str = "a",
-    around: Callable[[JobThread], Any] | None = None,
+    on_start: Callable[[JobThread], Any] | None = None,
 ) -> Iterator[None]:
-    """The part of a fetcher that works on jobs."""
+    """The job supervisor of a fetcher."""
     conninfo = settings.database.conninfo()
     replays = ArchiveReplays(made_source(), archive, conninfo, lambda: PostgresBroker(conninfo))
 
-    def start(operation: Operation, worker: str, place: int) -> JobThread:
-        thread = replays.start(operation, worker, place)
-        if around is not None:
-            around(thread)
+    def start(operation: Operation, worker: str, index: int) -> JobThread:
+        thread = replays.start(operation, worker, index)
+        if on_start is not None:
+            on_start(thread)
         return thread
 
     stop = threading.Event()
@@ -95,19 +95,19 @@ def replica(
         thread.join()
 
 
-def over(client: httpx.Client, asked: httpx.Response) -> dict[str, Any]:
-    assert asked.status_code == 202, asked.text
-    place = asked.headers["location"].removeprefix("/v1")
-    wait_until(lambda: client.get(place).json()["finished_at"] is not None)
-    found: dict[str, Any] = client.get(place).json()
-    return found
+def finished_operation(client: httpx.Client, response: httpx.Response) -> dict[str, Any]:
+    assert response.status_code == 202, response.text
+    path = response.headers["location"].removeprefix("/v1")
+    wait_until(lambda: client.get(path).json()["finished_at"] is not None)
+    operation: dict[str, Any] = client.get(path).json()
+    return operation
 
 
-def told(broker: PostgresBroker) -> list[Record]:
+def raw_records(broker: PostgresBroker) -> list[Record]:
     return everything(broker, RAW)
 
 
-def test_days_are_told_once_more_under_the_replays_revision(
+def test_days_are_replayed_under_the_replays_revision(
     settings: FetcherSettings, archive: DocumentArchive, client: httpx.Client, broker: PostgresBroker
 ) -> None:
     days = {"from": DAY.isoformat(), "to": (DAY + timedelta(days=1)).isoformat()}
@@ -115,32 +115,34 @@ def test_days_are_told_once_more_under_the_replays_revision(
     assert (planned["selected"], len(planned["windows"])) == (2 * 2 * 2 + 1, 4)
 
     with replica(settings, archive):
-        done = over(client, client.post("/replays", json=days))
+        operation = finished_operation(client, client.post("/replays", json=days))
 
-    assert (done["state"], done["counts"]["outputs"]) == ("succeeded", 9)
-    records = told(broker)
+    assert (operation["state"], operation["counts"]["outputs"]) == ("succeeded", 9)
+    records = raw_records(broker)
     assert len(records) == len({record.headers["event_id"] for record in records}) == 9
-    assert {record.headers["revision"].decode() for record in records} == {done["id"]}
+    assert {record.headers["revision"].decode() for record in records} == {operation["id"]}
 
 
-def test_keys_and_feeds_narrow_it(
+def test_keys_and_feeds_limit_the_replay(
     settings: FetcherSettings, archive: DocumentArchive, client: httpx.Client, broker: PostgresBroker
 ) -> None:
     with replica(settings, archive):
-        over(client, client.post("/replays", json={"feeds": ["ends"], "keys": ["meadow:2031-05-05:*:01"]}))
+        finished_operation(
+            client, client.post("/replays", json={"feeds": ["ends"], "keys": ["meadow:2031-05-05:*:01"]})
+        )
 
-    assert [record.key.decode() for record in told(broker)] == ["meadow:2031-05-05:03:01"]
+    assert [record.key.decode() for record in raw_records(broker)] == ["meadow:2031-05-05:03:01"]
 
 
-def test_a_worker_that_is_stopped_half_way_is_taken_up_where_it_was(
+def test_a_replay_of_a_stopped_worker_continues_where_it_was(
     settings: FetcherSettings, archive: DocumentArchive, client: httpx.Client, broker: PostgresBroker
 ) -> None:
-    asked = client.post("/replays", json={"rate": 40})
+    response = client.post("/replays", json={"rate": 40})
     stopped = threading.Event()
 
     def stop_soon(thread: JobThread) -> None:
         def watch() -> None:
-            wait_until(lambda: bool(told(broker)))
+            wait_until(lambda: bool(raw_records(broker)))
             thread.stop()
             stopped.set()
 
@@ -149,43 +151,43 @@ def test_a_worker_that_is_stopped_half_way_is_taken_up_where_it_was(
     with replica(settings, archive, "a", stop_soon):
         assert stopped.wait(DEADLINE_S)
     with replica(settings, archive, "b"):
-        done = over(client, asked)
+        operation = finished_operation(client, response)
 
-    assert (done["state"], done["counts"]["outputs"]) == ("succeeded", 17)
-    assert set(Counter(record.headers["event_id"] for record in told(broker)).values()) == {1}
+    assert (operation["state"], operation["counts"]["outputs"]) == ("succeeded", 17)
+    assert set(Counter(record.headers["event_id"] for record in raw_records(broker)).values()) == {1}
 
 
-def test_what_is_kept_after_the_plan_is_not_replayed(
+def test_documents_archived_after_the_plan_are_not_replayed(
     settings: FetcherSettings, archive: DocumentArchive, client: httpx.Client, broker: PostgresBroker
 ) -> None:
-    asked = client.post("/replays", json={"feeds": ["cards"]})
+    response = client.post("/replays", json={"feeds": ["cards"]})
     archive.put(document("cards", [event(1, DAY, wind=9), event(2, DAY)], DAY, historical=True))
 
     with replica(settings, archive):
-        done = over(client, asked)
+        operation = finished_operation(client, response)
 
-    assert done["counts"]["outputs"] == 2 * DAYS + 1
+    assert operation["counts"]["outputs"] == 2 * DAYS + 1
 
 
-def test_two_of_the_same_windows_and_nothing_at_all_are_refused(client: httpx.Client) -> None:
+def test_overlapping_and_empty_replays_are_refused(client: httpx.Client) -> None:
     first = client.post("/replays", json={"feeds": ["cards"], "from": DAY.isoformat()}).json()
 
     again = client.post("/replays", json={"from": DAY.isoformat(), "to": DAY.isoformat()})
     assert first["id"] in assert_problem(again, 409, "conflict")
     assert client.post("/replays", json={"feeds": ["ends"]}).status_code == 202
     nothing = client.post("/replays", json={"from": "1999-01-01", "to": "1999-01-02"})
-    assert "holds no record" in assert_problem(nothing, 422, "invalid-input")
+    assert "has no record" in assert_problem(nothing, 422, "invalid-input")
     assert "no feed 'odds'" in assert_problem(client.post("/replays", json={"feeds": ["odds"]}), 422, "invalid-input")
 
 
-def test_an_archive_that_went_away_fails_the_replay_and_nothing_else(
+def test_an_unreadable_archive_fails_the_replay(
     settings: FetcherSettings, archive: DocumentArchive, client: httpx.Client, tmp_path: Path
 ) -> None:
-    asked = client.post("/replays", json={"feeds": ["cards"]})
-    (tmp_path / "kept" / "index.jsonl").unlink()
-    (tmp_path / "kept" / "index.jsonl").mkdir()
+    response = client.post("/replays", json={"feeds": ["cards"]})
+    (tmp_path / "archive" / "index.jsonl").unlink()
+    (tmp_path / "archive" / "index.jsonl").mkdir()
 
     with replica(settings, archive):
-        done = over(client, asked)
+        operation = finished_operation(client, response)
 
-    assert (done["state"], "cannot read the archive index" in done["error"]) == ("failed", True)
+    assert (operation["state"], "cannot read the archive index" in operation["error"]) == ("failed", True)

@@ -1,4 +1,4 @@
-"""Backfills keep what became of each window, and a window that two of them ask for is due once."""
+"""Backfills record the outcome of each window. A window of two backfills is due once."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from services.fetcher.planning.windows import Window
 ONE, TWO, THREE = (Window("cards", date(2031, 4, day)) for day in (1, 2, 3))
 
 
-def test_windows_that_are_done_are_due_only_when_asked_for_again() -> None:
+def test_done_windows_are_due_only_with_again() -> None:
     backfills = Backfills()
     backfills.add("once", [ONE, TWO], again=False, done={ONE})
     backfills.add("again", [ONE], again=True, done={ONE})
@@ -51,7 +51,7 @@ def test_a_restart_forgets_outcomes_that_were_not_committed() -> None:
     assert list(backfills.due_windows()) == [ONE]
 
 
-def test_adding_a_known_name_changes_nothing_and_a_dropped_one_is_gone() -> None:
+def test_adding_a_backfill_twice_changes_nothing_and_dropping_removes_it() -> None:
     backfills = Backfills()
     backfills.add("one", [ONE], again=False, done=())
     backfills.add("one", [TWO], again=False, done=())

@@ -1,3 +1,5 @@
+"""The days of a span with and without documents."""
+
 from __future__ import annotations
 
 from datetime import date, timedelta
@@ -15,7 +17,7 @@ def test_consecutive_days_are_one_gap() -> None:
     assert gaps_of([day(5), day(1), day(2), day(0)]) == [(day(0), day(2)), (day(5), day(5))]
 
 
-def test_a_span_without_gaps_says_how_many_days_were_found() -> None:
+def test_the_coverage_of_a_span_without_gaps_counts_its_days() -> None:
     coverage = coverage_of(day(0), day(2), {day(number) for number in range(-1, 9)})
 
     assert coverage == {"asked": 3, "found": 3, "missing": [], "more_gaps": 0}
@@ -36,7 +38,7 @@ def test_a_day_whose_windows_are_still_due_is_neither_found_nor_missing() -> Non
     assert coverage_of(day(0), day(1), {day(0)}, pending={day(1)})["missing"] == []
 
 
-def test_a_long_list_is_cut() -> None:
+def test_a_long_list_of_gaps_is_truncated() -> None:
     coverage = coverage_of(day(0), day(99), {day(number) for number in range(0, 100, 2)})
 
     assert (len(coverage["missing"]), coverage["more_gaps"]) == (MAX_GAPS, 50 - MAX_GAPS)

@@ -1,3 +1,5 @@
+"""Due windows: their order, the end of a day, intervals and backoff."""
+
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
@@ -22,7 +24,7 @@ NEW_YEAR = datetime(2031, 12, 31, 15, 0, tzinfo=UTC)
 """Midnight in Tokyo."""
 
 
-def test_history_goes_by_day_and_within_a_day_by_feed() -> None:
+def test_history_is_ordered_by_day_and_then_by_feed() -> None:
     windows = list(windows_between(date(2031, 2, 28), date(2031, 3, 1), ["cards", "ends"]))
 
     assert [f"{window.date} {window.feed}" for window in windows] == [
@@ -33,7 +35,7 @@ def test_history_goes_by_day_and_within_a_day_by_feed() -> None:
     ]
 
 
-def test_the_day_changes_at_midnight_where_the_source_is() -> None:
+def test_the_day_changes_at_midnight_in_the_sources_time_zone() -> None:
     assert day_at(NEW_YEAR - timedelta(seconds=1), TOKYO) == date(2031, 12, 31)
     assert day_at(NEW_YEAR, TOKYO) == date(2032, 1, 1)
 
@@ -54,18 +56,18 @@ def test_waits_double_with_each_failure_up_to_an_hour() -> None:
     assert wait_s(500, 60) == MAX_BACKOFF_S
 
 
-def test_a_source_that_is_asked_once_a_day_is_not_asked_more_often_after_a_failure() -> None:
+def test_a_failure_never_shortens_the_poll_interval() -> None:
     assert wait_s(1, 86_400) == 86_400
 
 
-def test_a_cursors_name_leads_back_to_its_window() -> None:
+def test_a_cursors_key_gives_its_window() -> None:
     window = Window("cards", date(2031, 5, 4))
 
     assert window_of(window.key("meadow"), "meadow") == window
 
 
-@pytest.mark.parametrize("key", ["meadow/reference/venues", "pond/cards/2031-05-04", "meadow", ""])
-def test_other_cursors_are_no_windows(key: str) -> None:
+@pytest.mark.parametrize("key", ["meadow/reference/venues", "lake/cards/2031-05-04", "meadow", ""])
+def test_other_cursors_have_no_window(key: str) -> None:
     assert window_of(key, "meadow") is None
 
 
@@ -80,7 +82,7 @@ def test_other_cursors_are_no_windows(key: str) -> None:
         (FetchPlan(first=date(2031, 5, 1), last=date(2031, 5, 4), recorded=True), False),
     ],
 )
-def test_the_running_day_belongs_to_what_was_asked_for_or_not(plan: FetchPlan, follows: bool) -> None:
+def test_a_plan_includes_today_or_not(plan: FetchPlan, follows: bool) -> None:
     assert plan.includes_today(date(2031, 5, 4)) is follows
 
 

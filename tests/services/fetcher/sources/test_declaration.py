@@ -1,3 +1,5 @@
+"""Declarations of sources in YAML files."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -16,7 +18,7 @@ identity: {date: day, venue: track, number: heat}
 """
 
 
-def written(folder: Path, text: str, name: str = "pond.yaml") -> str:
+def write_declaration(folder: Path, text: str, name: str = "pond.yaml") -> str:
     (folder / name).write_text(text)
     return str(folder / name)
 
@@ -30,7 +32,7 @@ def test_the_shipped_sources_load(name: str) -> None:
     assert [feed.close for feed in source.feeds] == ["changed", "changed", "reemit-first"]
 
 
-def test_the_simulator_shares_what_it_does_not_say_with_the_boat_races() -> None:
+def test_the_simulator_inherits_what_it_does_not_declare_from_the_boat_races() -> None:
     boatrace, simulator = load_source("boatrace"), load_source("simulator")
 
     assert simulator.reference == boatrace.reference
@@ -39,7 +41,7 @@ def test_the_simulator_shares_what_it_does_not_say_with_the_boat_races() -> None
     assert simulator.live.poll_interval_s != boatrace.live.poll_interval_s
 
 
-def test_the_base_data_of_the_boat_races_is_whole() -> None:
+def test_the_reference_data_of_the_boat_races_is_complete() -> None:
     tables = load_source("boatrace").reference
 
     assert {name: len(rows) for name, rows in tables.items()} == {
@@ -59,20 +61,22 @@ def test_the_base_data_of_the_boat_races_is_whole() -> None:
 
 
 def test_a_users_own_file_loads(tmp_path: Path) -> None:
-    source = load_source(written(tmp_path, MINIMAL))
+    source = load_source(write_declaration(tmp_path, MINIMAL))
 
     assert source.name == "pond"
 
 
-def test_a_file_may_extend_another_beside_it(tmp_path: Path) -> None:
-    written(tmp_path, MINIMAL)
+def test_a_file_may_extend_another_in_its_folder(tmp_path: Path) -> None:
+    write_declaration(tmp_path, MINIMAL)
 
-    source = load_source(written(tmp_path, "extends: pond.yaml\nname: lake\nlive: {poll_interval_s: 7}", "lake.yaml"))
+    source = load_source(
+        write_declaration(tmp_path, "extends: pond.yaml\nname: lake\nlive: {poll_interval_s: 7}", "lake.yaml")
+    )
 
     assert (source.name, source.base_url, source.live.poll_interval_s) == ("lake", "https://pond.example", 7)
 
 
-def test_another_address_leaves_the_rest_as_it_is() -> None:
+def test_another_base_url_changes_nothing_else() -> None:
     source = load_source("simulator").with_base_url("http://127.0.0.1:1234/")
 
     assert source.base_url == "http://127.0.0.1:1234"
@@ -80,7 +84,7 @@ def test_another_address_leaves_the_rest_as_it_is() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "named"),
+    ("line", "key"),
     [
         ("pace: 3", "pace"),
         ("time_zone: Mars/North", "time_zone"),
@@ -94,41 +98,41 @@ def test_another_address_leaves_the_rest_as_it_is() -> None:
         ("reference: {venues: {1: {size: 3}}}", "reference.venues"),
     ],
 )
-def test_a_wrong_key_is_named_with_its_file(tmp_path: Path, wrong: str, named: str) -> None:
-    written(tmp_path, MINIMAL)
-    path = written(tmp_path, f"extends: pond.yaml\n{wrong}", "wrong.yaml")
+def test_an_error_names_the_file_and_the_key(tmp_path: Path, line: str, key: str) -> None:
+    write_declaration(tmp_path, MINIMAL)
+    path = write_declaration(tmp_path, f"extends: pond.yaml\n{line}", "wrong.yaml")
 
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(ConfigError) as raised:
         load_source(path)
 
-    assert path in str(caught.value)
-    assert named in str(caught.value)
-    assert "secret" not in str(caught.value)
+    assert path in str(raised.value)
+    assert key in str(raised.value)
+    assert "secret" not in str(raised.value)
 
 
 def test_a_missing_key_is_named(tmp_path: Path) -> None:
-    path = written(tmp_path, MINIMAL.replace("base_url", "address"))
+    path = write_declaration(tmp_path, MINIMAL.replace("base_url", "address"))
 
     with pytest.raises(ConfigError, match="base_url"):
         load_source(path)
 
 
 @pytest.mark.parametrize("text", ["a: [", "- 1\n- 2", "", "extends: 7"])
-def test_a_file_that_declares_nothing_is_named(tmp_path: Path, text: str) -> None:
-    path = written(tmp_path, text)
+def test_a_file_without_a_declaration_is_named(tmp_path: Path, text: str) -> None:
+    path = write_declaration(tmp_path, text)
 
     with pytest.raises(ConfigError, match=r"pond\.yaml"):
         load_source(path)
 
 
 def test_files_that_extend_each_other_are_refused(tmp_path: Path) -> None:
-    written(tmp_path, "extends: b.yaml", "a.yaml")
-    path = written(tmp_path, "extends: a.yaml", "b.yaml")
+    write_declaration(tmp_path, "extends: b.yaml", "a.yaml")
+    path = write_declaration(tmp_path, "extends: a.yaml", "b.yaml")
 
     with pytest.raises(ConfigError, match="circle"):
         load_source(path)
 
 
-def test_an_unknown_source_is_answered_with_the_known_ones() -> None:
+def test_the_error_for_an_unknown_source_lists_the_known_ones() -> None:
     with pytest.raises(ConfigError, match="boatrace, simulator"):
         load_source("boatrase")

@@ -1,3 +1,5 @@
+"""Fetching documents over HTTP from a real server."""
+
 from __future__ import annotations
 
 import gzip
@@ -12,26 +14,26 @@ from services.fetcher.planning.windows import DueWindow, Window
 from services.fetcher.sources.documents import Absence, Document
 from services.fetcher.sources.http import HttpSource
 from shared.errors import InvalidDocument, TransientError
-from tests.services.fetcher.made import DAY, NOON, SetClock, body, event, made_source
-from tests.services.fetcher.site import Answer, Handler, Site, cut, page, status
+from tests.services.fetcher.made import DAY, NOON, SettableClock, body, event, made_source
+from tests.services.fetcher.site import Answer, Handler, Site, page, status, truncated
 
 DATED, TODAY = "/cards/20310504.json", "/cards/today.json"
 PAST = DueWindow(Window("cards", DAY), historical=True)
-RUNNING = DueWindow(Window("cards", DAY), historical=False)
+CURRENT = DueWindow(Window("cards", DAY), historical=False)
 BODY = body("cards", [event(1)])
 
 
 @contextmanager
 def client(url: str, elapsed_s: Callable[[], float] = lambda: 0.0) -> Iterator[HttpSource]:
-    source = HttpSource(made_source(url), SetClock(), elapsed_s)
+    source = HttpSource(made_source(url), SettableClock(), elapsed_s)
     try:
         yield source
     finally:
         source.close()
 
 
-def noting(header: str, values: list[str | None]) -> Answer:
-    """The page, once the request's header is in `values`."""
+def recording(header: str, values: list[str | None]) -> Answer:
+    """Appends the request's header to `values` and responds with the page."""
 
     def answer(handler: Handler) -> None:
         values.append(handler.headers.get(header))
@@ -40,98 +42,98 @@ def noting(header: str, values: list[str | None]) -> Answer:
     return answer
 
 
-def fetched(site: Site, due: DueWindow = PAST, etag: str | None = None) -> Document | Absence:
+def fetch_from(site: Site, due: DueWindow = PAST, etag: str | None = None) -> Document | Absence:
     with client(site.url) as source:
         return source.fetch(due, etag)
 
 
-def test_a_past_day_is_fetched_from_its_own_address(site: Site) -> None:
+def test_a_past_day_is_fetched_from_its_own_url(site: Site) -> None:
     site.pages[DATED] = BODY
 
-    found = fetched(site)
+    document = fetch_from(site)
 
-    assert isinstance(found, Document)
-    assert (found.body, found.url, found.historical) == (BODY, site.url + DATED, True)
-    assert found.fetched_at == NOON
-    assert found.published_at == datetime(2031, 5, 4, 2, 30, tzinfo=UTC)
+    assert isinstance(document, Document)
+    assert (document.body, document.url, document.historical) == (BODY, site.url + DATED, True)
+    assert document.fetched_at == NOON
+    assert document.published_at == datetime(2031, 5, 4, 2, 30, tzinfo=UTC)
 
 
-def test_the_running_day_is_fetched_from_todays_address(site: Site) -> None:
+def test_the_current_day_is_fetched_from_todays_url(site: Site) -> None:
     site.pages[TODAY] = BODY
 
-    found = fetched(site, RUNNING)
+    document = fetch_from(site, CURRENT)
 
-    assert isinstance(found, Document)
-    assert (site.requests, found.historical) == ([TODAY], False)
+    assert isinstance(document, Document)
+    assert (site.requests, document.historical) == ([TODAY], False)
 
 
-def test_a_document_that_did_not_change_is_not_sent_again(site: Site) -> None:
+def test_an_unchanged_document_is_not_sent_again(site: Site) -> None:
     site.pages[TODAY] = BODY
-    first = fetched(site, RUNNING)
+    first = fetch_from(site, CURRENT)
 
     assert isinstance(first, Document)
-    assert fetched(site, RUNNING, first.etag) is Absence.UNCHANGED
+    assert fetch_from(site, CURRENT, first.etag) is Absence.UNCHANGED
 
 
-UNUSABLE_TAGS = ['"\xe9"', "abc", 'w/"abc"', '"a"b"', '"a b"', '"a\tb"', '""""', f'"{"x" * 255}"', "*", ""]
+INVALID_ETAGS = ['"\xe9"', "abc", 'w/"abc"', '"a"b"', '"a b"', '"a\tb"', '""""', f'"{"x" * 255}"', "*", ""]
 
 
 @pytest.mark.parametrize("tag", ['""', '"abc"', 'W/"a!~#"', f'"{"x" * 254}"'])
-def test_a_usable_tag_is_kept_and_sent_back(site: Site, tag: str) -> None:
-    asked: list[str | None] = []
+def test_a_valid_etag_is_stored_and_sent_back(site: Site, tag: str) -> None:
+    sent_headers: list[str | None] = []
     site.answers[TODAY].append(lambda handler: handler.answer(200, BODY, ETag=tag))
-    site.answers[TODAY].append(noting("If-None-Match", asked))
+    site.answers[TODAY].append(recording("If-None-Match", sent_headers))
 
-    first = fetched(site, RUNNING)
+    first = fetch_from(site, CURRENT)
     assert isinstance(first, Document)
-    fetched(site, RUNNING, first.etag)
+    fetch_from(site, CURRENT, first.etag)
 
-    assert (first.etag, asked) == (tag, [tag])
+    assert (first.etag, sent_headers) == (tag, [tag])
 
 
-@pytest.mark.parametrize("tag", UNUSABLE_TAGS)
-def test_an_unusable_tag_is_not_kept(site: Site, tag: str) -> None:
+@pytest.mark.parametrize("tag", INVALID_ETAGS)
+def test_an_invalid_etag_is_not_stored(site: Site, tag: str) -> None:
     site.answers[TODAY].append(lambda handler: handler.answer(200, BODY, ETag=tag))
 
-    found = fetched(site, RUNNING)
+    document = fetch_from(site, CURRENT)
 
-    assert isinstance(found, Document)
-    assert found.etag is None
+    assert isinstance(document, Document)
+    assert document.etag is None
 
 
-@pytest.mark.parametrize("tag", [*UNUSABLE_TAGS, '"a"\n', '"\u677e"', '"a"\r\nX: y'])
-def test_an_unusable_tag_is_not_sent(site: Site, tag: str) -> None:
-    asked: list[str | None] = []
+@pytest.mark.parametrize("tag", [*INVALID_ETAGS, '"a"\n', '"\u677e"', '"a"\r\nX: y'])
+def test_an_invalid_etag_is_not_sent(site: Site, tag: str) -> None:
+    sent_headers: list[str | None] = []
     site.pages[TODAY] = BODY
-    site.answers[TODAY].append(noting("If-None-Match", asked))
+    site.answers[TODAY].append(recording("If-None-Match", sent_headers))
 
-    assert isinstance(fetched(site, RUNNING, tag), Document)
-    assert asked == [None]
+    assert isinstance(fetch_from(site, CURRENT, tag), Document)
+    assert sent_headers == [None]
 
 
-def test_no_cookie_is_kept(site: Site) -> None:
-    asked: list[str | None] = []
+def test_no_cookie_is_stored(site: Site) -> None:
+    sent_headers: list[str | None] = []
     site.pages[DATED] = BODY
     site.answers[TODAY].append(lambda handler: handler.answer(200, BODY, Set_Cookie="a=\xe9"))
-    site.answers[DATED].append(noting("Cookie", asked))
+    site.answers[DATED].append(recording("Cookie", sent_headers))
 
     with client(site.url) as source:
-        source.fetch(RUNNING, None)
+        source.fetch(CURRENT, None)
         source.fetch(PAST, None)
 
-    assert asked == [None]
+    assert sent_headers == [None]
 
 
 def test_404_is_not_published_yet(site: Site) -> None:
-    assert fetched(site) is Absence.NOT_PUBLISHED
+    assert fetch_from(site) is Absence.NOT_PUBLISHED
 
 
 @pytest.mark.parametrize("code", [500, 503, 408, 429])
-def test_a_busy_server_may_answer_later(site: Site, code: int) -> None:
+def test_a_busy_server_is_a_transient_error(site: Site, code: int) -> None:
     site.answers[DATED].append(status(code))
 
     with pytest.raises(TransientError, match=f"{DATED}.*{code}"):
-        fetched(site)
+        fetch_from(site)
 
 
 @pytest.mark.parametrize("code", [400, 403, 410])
@@ -139,46 +141,46 @@ def test_a_refusal_is_no_document(site: Site, code: int) -> None:
     site.answers[DATED].append(status(code))
 
     with pytest.raises(InvalidDocument, match=str(code)):
-        fetched(site)
+        fetch_from(site)
 
 
-def test_a_connection_that_is_cut_may_hold_next_time(site: Site) -> None:
-    site.answers[DATED].append(cut(BODY))
+def test_a_cut_connection_is_a_transient_error(site: Site) -> None:
+    site.answers[DATED].append(truncated(BODY))
 
     with pytest.raises(TransientError, match=DATED):
-        fetched(site)
+        fetch_from(site)
 
 
-def test_a_server_that_is_not_there_may_come(site: Site) -> None:
+def test_an_unreachable_server_is_a_transient_error(site: Site) -> None:
     site.server_close()
 
     with pytest.raises(TransientError, match="ConnectError"):
-        fetched(site)
+        fetch_from(site)
 
 
-def test_an_unending_document_is_refused(site: Site) -> None:
+def test_a_document_above_the_size_limit_is_refused(site: Site) -> None:
     site.pages[DATED] = b" " * 1_000_001
 
     with pytest.raises(InvalidDocument, match="at most 1,000,000 bytes"):
-        fetched(site)
+        fetch_from(site)
 
 
-def test_a_small_body_that_unpacks_to_an_unending_one_is_refused(site: Site) -> None:
-    packed = gzip.compress(b" " * 1_000_001)
-    site.answers[DATED].append(lambda handler: handler.answer(200, packed, Content_Encoding="gzip"))
+def test_a_body_that_decompresses_above_the_size_limit_is_refused(site: Site) -> None:
+    compressed = gzip.compress(b" " * 1_000_001)
+    site.answers[DATED].append(lambda handler: handler.answer(200, compressed, Content_Encoding="gzip"))
 
     with pytest.raises(InvalidDocument, match="at most"):
-        fetched(site)
+        fetch_from(site)
 
 
-def test_a_body_that_does_not_unpack_is_refused(site: Site) -> None:
-    site.answers[DATED].append(lambda handler: handler.answer(200, b"not packed", Content_Encoding="gzip"))
+def test_a_body_that_cannot_be_decompressed_is_refused(site: Site) -> None:
+    site.answers[DATED].append(lambda handler: handler.answer(200, b"not compressed", Content_Encoding="gzip"))
 
     with pytest.raises(InvalidDocument, match="DecodingError"):
-        fetched(site)
+        fetch_from(site)
 
 
-def test_a_document_that_trickles_in_for_too_long_is_given_up(site: Site) -> None:
+def test_a_document_that_arrives_too_slowly_is_a_transient_error(site: Site) -> None:
     site.pages[DATED] = BODY
     hours = itertools.count(step=3600)
 
@@ -186,18 +188,18 @@ def test_a_document_that_trickles_in_for_too_long_is_given_up(site: Site) -> Non
         source.fetch(PAST, None)
 
 
-def test_a_moved_document_is_followed(site: Site) -> None:
+def test_a_redirect_is_followed(site: Site) -> None:
     site.pages["/elsewhere.json"] = BODY
     site.answers[DATED].append(lambda handler: handler.answer(301, Location="/elsewhere.json"))
 
-    found = fetched(site)
+    document = fetch_from(site)
 
-    assert isinstance(found, Document)
-    assert found.body == BODY
+    assert isinstance(document, Document)
+    assert document.body == BODY
 
 
-def test_addresses_that_lead_in_a_circle_are_no_document(site: Site) -> None:
+def test_a_redirect_loop_is_no_document(site: Site) -> None:
     site.answers[DATED].extend([lambda handler: handler.answer(302, Location=DATED)] * 9)
 
     with pytest.raises(InvalidDocument, match="TooManyRedirects"):
-        fetched(site)
+        fetch_from(site)

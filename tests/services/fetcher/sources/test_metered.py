@@ -1,4 +1,4 @@
-"""Answers of a source, counted."""
+"""Counting the results of requests to a source."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ DUE = DueWindow(Window("results", date(2026, 1, 31)), historical=True)
 DOCUMENT = Document("results", date(2026, 1, 31), "url", b"{}", datetime(2026, 2, 1, tzinfo=UTC))
 
 
-class Answering:
-    """Gives what it was told to give."""
+class FakeSource:
+    """A source that calls the given function."""
 
     def __init__(self, answer: Callable[[], Document | Absence]) -> None:
         self._answer = answer
@@ -39,36 +39,36 @@ def refuse(error: Exception) -> Callable[[], Document | Absence]:
 
 
 @pytest.mark.parametrize(
-    ("answer", "came"),
+    ("answer", "label"),
     [
         (lambda: DOCUMENT, "document"),
         (lambda: Absence.UNCHANGED, "unchanged"),
         (lambda: Absence.NOT_PUBLISHED, "not published"),
     ],
 )
-def test_every_answer_is_counted_and_passed_on(answer: Callable[[], Document | Absence], came: str) -> None:
+def test_every_result_is_counted_and_returned(answer: Callable[[], Document | Absence], label: str) -> None:
     counts: Counter[str] = Counter()
 
-    fetched = MeteredSource(Answering(answer), lambda what: counts.update([what])).fetch(DUE, None)
+    fetched = MeteredSource(FakeSource(answer), lambda status: counts.update([status])).fetch(DUE, None)
 
-    assert (fetched, counts) == (answer(), {came: 1})
+    assert (fetched, counts) == (answer(), {label: 1})
 
 
 @pytest.mark.parametrize(
-    ("error", "came"),
+    ("error", "label"),
     [(TransientError("away"), "failed"), (InvalidDocument("odd"), "refused"), (RuntimeError("unexpected"), "failed")],
 )
-def test_errors_are_counted_and_go_up(error: Exception, came: str) -> None:
+def test_errors_are_counted_and_raised(error: Exception, label: str) -> None:
     counts: Counter[str] = Counter()
 
     with pytest.raises(type(error)):
-        MeteredSource(Answering(refuse(error)), lambda what: counts.update([what])).fetch(DUE, None)
+        MeteredSource(FakeSource(refuse(error)), lambda status: counts.update([status])).fetch(DUE, None)
 
-    assert counts == {came: 1}
+    assert counts == {label: 1}
 
 
-def test_closing_closes_the_place_itself() -> None:
-    inner = Answering(lambda: DOCUMENT)
+def test_close_closes_the_inner_source() -> None:
+    inner = FakeSource(lambda: DOCUMENT)
 
     MeteredSource(inner, lambda _: None).close()
 

@@ -1,4 +1,4 @@
-"""One line a message."""
+"""The console channel writes one line per message."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_a_message_is_one_line() -> None:
     assert stream.getvalue() == "Tip · a · b *c*\n"
 
 
-def test_a_character_the_terminal_lacks_stops_nothing() -> None:
+def test_a_character_that_the_terminal_cannot_show_is_replaced() -> None:
     content = io.BytesIO()
     stream = io.TextIOWrapper(content, encoding="ascii")
 
@@ -33,7 +33,7 @@ def test_a_character_the_terminal_lacks_stops_nothing() -> None:
     assert content.getvalue() == b"?? 1\n"
 
 
-def test_a_reader_that_went_away_is_busy_not_fatal() -> None:
+def test_a_closed_reader_is_a_temporary_failure() -> None:
     reading, writing = os.pipe()
     os.close(reading)
     stream = os.fdopen(writing, "w")

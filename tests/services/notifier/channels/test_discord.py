@@ -19,8 +19,8 @@ HOOK_ID = "123456789012345678"
 TOKEN = "s3cret-" + "x" * 61
 URL = SecretUrl(f"https://discord.com/api/webhooks/{HOOK_ID}/{TOKEN}")
 MESSAGE = Message("id/tip", UUID(int=5), "tip", "k", "**Tip** @everyone")
-# What Discord answers with `wait=true`, as its reference shows it.
-KEPT = Answer(
+# Discord's response with `wait=true`, as in its reference.
+STORED_MESSAGE = Answer(
     200,
     {
         "id": "99",
@@ -46,21 +46,21 @@ KEPT = Answer(
 
 @pytest.fixture
 def channel(receiver: Receiver) -> DiscordChannel:
-    receiver.usual = KEPT
+    receiver.usual = STORED_MESSAGE
     return DiscordChannel(URL, base_url=f"{receiver.url}/api/v10", timeout_s=60)
 
 
-def test_the_message_arrives_and_may_ping_nobody(channel: DiscordChannel, receiver: Receiver) -> None:
+def test_the_message_is_sent_without_allowed_mentions(channel: DiscordChannel, receiver: Receiver) -> None:
     channel.send(MESSAGE)
 
-    (seen,) = receiver.seen
-    assert seen.path.startswith(f"/api/v10/webhooks/{HOOK_ID}/{TOKEN}?wait=1")
-    assert seen.body["content"] == "**Tip** @everyone"
-    assert seen.body["allowed_mentions"] == {"parse": []}
+    (request,) = receiver.seen
+    assert request.path.startswith(f"/api/v10/webhooks/{HOOK_ID}/{TOKEN}?wait=1")
+    assert request.body["content"] == "**Tip** @everyone"
+    assert request.body["allowed_mentions"] == {"parse": []}
 
 
 @pytest.mark.parametrize("answer", [Answer(204), Answer(200, {"odd": True}), Answer(200, "text")])
-def test_what_discord_took_is_sent_whatever_it_answers(
+def test_a_successful_response_of_any_form_counts_as_sent(
     channel: DiscordChannel, receiver: Receiver, answer: Answer
 ) -> None:
     receiver.answers.append(answer)
@@ -70,7 +70,7 @@ def test_what_discord_took_is_sent_whatever_it_answers(
     assert len(receiver.seen) == 1
 
 
-def test_a_rate_limit_says_when_to_come_back(channel: DiscordChannel, receiver: Receiver) -> None:
+def test_a_rate_limit_gives_the_time_of_the_retry(channel: DiscordChannel, receiver: Receiver) -> None:
     body = {"message": "You are being rate limited.", "retry_after": 1.337, "global": False}
     receiver.answers.append(Answer(429, body, {"Retry-After": "2", "Via": "1.1 google"}))
 
@@ -80,7 +80,7 @@ def test_a_rate_limit_says_when_to_come_back(channel: DiscordChannel, receiver: 
     assert raised.value.retry_after_s == 1.337
 
 
-def test_an_error_of_discord_is_tried_once_and_left_to_the_sender(channel: DiscordChannel, receiver: Receiver) -> None:
+def test_an_error_of_discord_is_not_retried_by_the_channel(channel: DiscordChannel, receiver: Receiver) -> None:
     receiver.answers.append(Answer(500))
 
     with pytest.raises(ChannelBusy, match="500"):
@@ -90,21 +90,21 @@ def test_an_error_of_discord_is_tried_once_and_left_to_the_sender(channel: Disco
 
 
 @pytest.mark.parametrize("status", [401, 404])
-def test_a_webhook_that_is_gone_is_for_good(channel: DiscordChannel, receiver: Receiver, status: int) -> None:
+def test_a_deleted_webhook_is_a_permanent_failure(channel: DiscordChannel, receiver: Receiver, status: int) -> None:
     receiver.answers.append(Answer(status, {"message": "Unknown Webhook", "code": 10015}))
 
     with pytest.raises(ChannelRefused, match=f"HTTP {status}: its URL is no longer valid"):
         channel.send(MESSAGE)
 
 
-def test_a_redirect_is_no_delivery(channel: DiscordChannel, receiver: Receiver) -> None:
+def test_a_redirect_is_a_permanent_failure(channel: DiscordChannel, receiver: Receiver) -> None:
     receiver.answers.append(Answer(301, headers={"Location": f"{receiver.url}/elsewhere"}))
 
     with pytest.raises(ChannelRefused, match="redirect"):
         channel.send(MESSAGE)
 
 
-def test_an_answer_that_does_not_come_is_busy(receiver: Receiver) -> None:
+def test_a_missing_response_is_a_temporary_failure(receiver: Receiver) -> None:
     receiver.open.clear()
 
     with pytest.raises(ChannelBusy, match="TimeoutError"):
@@ -118,24 +118,24 @@ def test_the_url_is_in_no_log_error_or_repr(
     receiver.answers.extend([Answer(204), Answer(404), Answer(500)])
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
-        away = DiscordChannel(URL, base_url=f"http://127.0.0.1:{unused.getsockname()[1]}")
-        said = [repr(channel), repr(vars(channel))]
+        unreachable = DiscordChannel(URL, base_url=f"http://127.0.0.1:{unused.getsockname()[1]}")
+        texts = [repr(channel), repr(vars(channel))]
         channel.send(MESSAGE)
-        for target in (channel, channel, away):
+        for target in (channel, channel, unreachable):
             with pytest.raises((ChannelBusy, ChannelRefused)) as raised:
                 target.send(MESSAGE)
-            said.append("".join(traceback.format_exception(raised.value)))
+            texts.append("".join(traceback.format_exception(raised.value)))
 
-    assert "s3cret" not in " ".join([*said, caplog.text])
+    assert "s3cret" not in " ".join([*texts, caplog.text])
 
 
-def test_a_url_that_is_no_webhooks_is_a_setting_to_mend() -> None:
+def test_a_url_that_is_no_webhook_is_a_config_error() -> None:
     with pytest.raises(ConfigError) as raised:
         DiscordChannel(SecretUrl("https://discord.com/s3cret"))
 
     assert "s3cret" not in str(raised.value)
 
 
-def test_the_token_does_not_travel_in_the_clear() -> None:
+def test_the_token_is_sent_over_https_only() -> None:
     with pytest.raises(ConfigError, match="https"):
         DiscordChannel(URL, base_url="http://elsewhere.example/api")

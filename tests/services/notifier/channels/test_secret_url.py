@@ -1,4 +1,4 @@
-"""An address that nobody shows."""
+"""A URL with a secret, which no log or error shows."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from services.notifier.channels.secret_url import read_secret_url
 from shared.errors import ConfigError
 
 
-def written(directory: Path, content: bytes) -> Path:
+def url_file(directory: Path, content: bytes) -> Path:
     file = directory / "url"
     file.write_bytes(content)
     return file
 
 
 def test_the_url_is_read_and_not_shown(tmp_path: Path) -> None:
-    url = read_secret_url(written(tmp_path, b"https://hooks.example/s3cret\n"))
+    url = read_secret_url(url_file(tmp_path, b"https://hooks.example/s3cret\n"))
 
     assert url.reveal() == "https://hooks.example/s3cret"
     assert "s3cret" not in f"{url!r} {url} {[url]}"
@@ -35,8 +35,8 @@ def test_the_url_is_read_and_not_shown(tmp_path: Path) -> None:
         b"https://[s3cret",
     ],
 )
-def test_anything_else_is_an_error_that_names_the_file_only(tmp_path: Path, content: bytes) -> None:
-    file = written(tmp_path, content)
+def test_an_invalid_url_is_an_error_that_names_only_the_file(tmp_path: Path, content: bytes) -> None:
+    file = url_file(tmp_path, content)
 
     with pytest.raises(ConfigError, match=str(file)) as raised:
         read_secret_url(file)

@@ -20,13 +20,13 @@ def channel(receiver: Receiver) -> WebhookChannel:
     return WebhookChannel(SecretUrl(f"{receiver.url}/hooks/s3cret"), timeout_s=60)
 
 
-def test_the_message_arrives_whole(channel: WebhookChannel, receiver: Receiver) -> None:
+def test_the_message_is_sent_completely(channel: WebhookChannel, receiver: Receiver) -> None:
     channel.send(MESSAGE)
 
-    (seen,) = receiver.seen
-    assert seen.path == "/hooks/s3cret"
-    assert seen.headers["Idempotency-Key"] == "id/tip"
-    assert seen.body == {
+    (request,) = receiver.seen
+    assert request.path == "/hooks/s3cret"
+    assert request.headers["Idempotency-Key"] == "id/tip"
+    assert request.body == {
         "message_id": "id/tip",
         "rule": "tip",
         "event_key": "river:2026-05-02:07:01",
@@ -36,7 +36,9 @@ def test_the_message_arrives_whole(channel: WebhookChannel, receiver: Receiver) 
 
 
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 503])
-def test_trouble_that_may_pass_is_busy(channel: WebhookChannel, receiver: Receiver, status: int) -> None:
+def test_a_status_that_may_pass_is_a_temporary_failure(
+    channel: WebhookChannel, receiver: Receiver, status: int
+) -> None:
     receiver.answers.append(Answer(status, headers={"Retry-After": "7"}))
 
     with pytest.raises(ChannelBusy, match=str(status)) as raised:
@@ -46,7 +48,7 @@ def test_trouble_that_may_pass_is_busy(channel: WebhookChannel, receiver: Receiv
 
 
 @pytest.mark.parametrize("status", [301, 307, 400, 401, 404, 410])
-def test_a_refusal_is_for_good(channel: WebhookChannel, receiver: Receiver, status: int) -> None:
+def test_a_refusal_is_a_permanent_failure(channel: WebhookChannel, receiver: Receiver, status: int) -> None:
     receiver.answers.append(Answer(status, headers={"Location": f"{receiver.url}/elsewhere"}))
 
     with pytest.raises(ChannelRefused, match=str(status)):
@@ -55,7 +57,7 @@ def test_a_refusal_is_for_good(channel: WebhookChannel, receiver: Receiver, stat
     assert len(receiver.seen) == 1
 
 
-def test_a_server_that_is_away_is_busy_and_its_address_stays_secret() -> None:
+def test_an_unreachable_server_is_a_temporary_failure_and_its_url_stays_secret() -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         channel = WebhookChannel(SecretUrl(f"http://127.0.0.1:{unused.getsockname()[1]}/s3cret"))
@@ -67,7 +69,7 @@ def test_a_server_that_is_away_is_busy_and_its_address_stays_secret() -> None:
     assert raised.value.__context__ is None
 
 
-def test_a_server_that_does_not_answer_is_busy(receiver: Receiver) -> None:
+def test_a_missing_response_is_a_temporary_failure(receiver: Receiver) -> None:
     receiver.open.clear()
     channel = WebhookChannel(SecretUrl(receiver.url), timeout_s=0.05)
 
