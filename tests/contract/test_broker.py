@@ -21,7 +21,7 @@ ONE = TopicPartition("one", 0)
 STATE = "state"
 
 
-def test_records_come_back_as_they_went_in(broker: Broker) -> None:
+def test_records_are_read_as_they_were_appended(broker: Broker) -> None:
     before_ms = time.time() * 1000 - 1
 
     fill(broker, "one", ["ä", "b"], key="schlüssel")
@@ -46,13 +46,13 @@ def test_records_of_a_key_keep_their_order_in_one_partition(broker: Broker) -> N
         assert len({record.partition for record in mine}) == 1
 
 
-def test_a_named_partition_is_used(broker: Broker) -> None:
+def test_an_explicit_partition_is_used(broker: Broker) -> None:
     fill(broker, "many", ["here"], partition=3)
 
     assert all_of(broker, "many", 1)[0].partition == 3
 
 
-def test_concurrent_appenders_leave_no_offset_twice_and_a_reader_sees_them_in_order(broker: Broker) -> None:
+def test_concurrent_appends_get_unique_offsets_and_a_reader_sees_them_in_order(broker: Broker) -> None:
     writers, units = 4, 25
 
     def append(name: str) -> None:
@@ -98,7 +98,7 @@ def test_a_unit_over_many_partitions_does_not_deadlock_with_others(broker: Broke
     assert len(all_of(broker, "other", 3 * 15 * 4)) == 3 * 15 * 4
 
 
-def test_a_big_unit_is_read_in_pieces_of_any_size(broker: Broker) -> None:
+def test_a_large_unit_can_be_read_in_several_polls(broker: Broker) -> None:
     expected = [f"{number}" + "x" * 100 for number in range(5000)]
     fill(broker, "one", expected)
 
@@ -111,7 +111,7 @@ def test_a_big_unit_is_read_in_pieces_of_any_size(broker: Broker) -> None:
     assert found == expected
 
 
-def test_a_poll_gives_no_more_than_was_asked_for(broker: Broker) -> None:
+def test_a_poll_returns_at_most_the_requested_number_of_records(broker: Broker) -> None:
     fill(broker, "many", [str(number) for number in range(50)], partition=0)
     fill(broker, "many", [str(number) for number in range(50)], partition=1)
 
@@ -142,7 +142,7 @@ def test_offsets_for_times_finds_the_first_record_from_then_on(broker: Broker) -
     assert broker.offsets_for_times([ONE], datetime.now(UTC) - timedelta(days=1)) == {ONE: old.offset}
 
 
-def test_a_reader_without_a_group_moves_nothing(broker: Broker) -> None:
+def test_a_reader_without_a_group_moves_no_position(broker: Broker) -> None:
     fill(broker, "one", ["a", "b", "c"])
 
     with closing(broker.reader([ONE])) as reader:
@@ -154,7 +154,7 @@ def test_a_reader_without_a_group_moves_nothing(broker: Broker) -> None:
     until(lambda: broker.committed("group", ["one"]) == {ONE: broker.begin_offsets([ONE])[ONE]})
 
 
-def test_cursors_are_set_with_the_unit_and_the_last_value_holds(broker: Broker) -> None:
+def test_cursors_are_set_with_the_unit_and_the_last_value_counts(broker: Broker) -> None:
     with closing(broker.producer("p")) as producer:
         for value in (b"1", b"2"):
             with producer.unit() as unit:
@@ -168,14 +168,14 @@ def test_cursors_are_set_with_the_unit_and_the_last_value_holds(broker: Broker) 
     until(lambda: broker.cursors(STATE) == {"shard": b"2"})
 
 
-def test_a_topic_of_another_number_of_partitions_is_a_config_error(broker: Broker) -> None:
+def test_a_different_number_of_partitions_is_a_config_error(broker: Broker) -> None:
     with pytest.raises(ConfigError, match="'many' has 4 partitions, settings say 5"):
         broker.ensure_topics([TopicSpec("many", 5)])
 
     assert len(broker.partitions("many")) == 4
 
 
-def test_topics_can_be_ensured_by_many_at_once_and_again(harness: Harness) -> None:
+def test_topics_can_be_ensured_concurrently_and_repeatedly(harness: Harness) -> None:
     specs = [*TOPICS, TopicSpec("fresh", 3)]
 
     with ThreadPoolExecutor(4) as pool:
@@ -196,5 +196,5 @@ def test_a_topic_that_does_not_exist_is_a_config_error(broker: Broker) -> None:
         put(producer, [new("nowhere", "x")])
 
 
-def test_health_tells_when_the_broker_is_there(broker: Broker) -> None:
+def test_health_succeeds_while_the_broker_is_available(broker: Broker) -> None:
     broker.health()

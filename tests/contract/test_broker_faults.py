@@ -38,7 +38,7 @@ def finish(producer: Producer, polled: PollResult) -> None:
         unit.commit()
 
 
-def test_a_poll_over_a_broken_connection_goes_on_after_a_transient_error_at_most(harness: Harness) -> None:
+def test_a_poll_over_a_broken_connection_continues_after_at_most_a_transient_error(harness: Harness) -> None:
     with closing(owning(harness.broker.consumer("group", ["one"], "a"), 1)) as consumer:
         for value in ("first", "second"):
             assert harness.cut() > 0
@@ -69,7 +69,7 @@ def fill_again(broker: Broker, value: str) -> None:
     until(filled)
 
 
-def test_a_wake_up_is_listened_for_again_on_a_new_connection(harness: Harness) -> None:
+def test_a_new_connection_listens_for_wake_ups_again(harness: Harness) -> None:
     with (
         closing(owning(harness.broker.consumer("group", ["one"], "a"), 1)) as consumer,
         closing(harness.broker.producer("p")) as producer,
@@ -80,7 +80,7 @@ def test_a_wake_up_is_listened_for_again_on_a_new_connection(harness: Harness) -
         wakes_up_at_once(consumer, producer)
 
 
-def test_a_unit_over_a_broken_connection_happens_once(harness: Harness) -> None:
+def test_a_unit_over_a_broken_connection_is_committed_once(harness: Harness) -> None:
     """Aborted, or carried over to a new connection."""
     fill(harness.broker, "one", ["a"])
     with closing(harness.broker.consumer("group", ["one"], "a")) as consumer:
@@ -101,7 +101,7 @@ def test_a_unit_over_a_broken_connection_happens_once(harness: Harness) -> None:
         until(lambda: values(everything(harness.broker, "other")) == ["a"])
 
 
-def test_a_unit_whose_connection_broke_halfway_does_not_go_on_with_its_second_half(harness: Harness) -> None:
+def test_a_unit_whose_connection_broke_halfway_cannot_be_committed(harness: Harness) -> None:
     """What a handler wrote before the break is gone: a commit must not cover up for it."""
     fill(harness.broker, "one", ["a"])
     with (
@@ -124,7 +124,7 @@ def test_a_unit_whose_connection_broke_halfway_does_not_go_on_with_its_second_ha
 
 
 @pytest.mark.parametrize("arrived", [False, True])
-def test_after_a_commit_without_a_reply_a_reload_tells_the_truth(
+def test_after_a_commit_without_a_reply_a_reload_reads_the_committed_positions(
     harness: Harness, forgetful: Forgetful, arrived: bool
 ) -> None:
     fill(harness.broker, "one", ["a", "b"])
@@ -147,7 +147,7 @@ def test_after_a_commit_without_a_reply_a_reload_tells_the_truth(
         until(lambda: values(everything(harness.broker, "other")) == ["a", "b"])
 
 
-def test_a_unit_is_over_once_its_commit_failed(harness: Harness, forgetful: Forgetful) -> None:
+def test_a_unit_cannot_be_used_after_its_commit_failed(harness: Harness, forgetful: Forgetful) -> None:
     with closing(forgetful.broker.producer("a")) as producer:
         unit = producer.unit()
         unit.append([new("one", "x")])

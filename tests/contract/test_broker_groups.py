@@ -152,7 +152,7 @@ def test_a_killed_member_is_replaced_when_its_lease_ends(harness: Harness, child
 
 
 @pytest.mark.parametrize("lease_s", [LONG_LEASE_S])
-def test_a_killed_member_that_starts_again_need_not_wait(harness: Harness, child: Child) -> None:
+def test_a_killed_member_that_restarts_does_not_wait_for_its_lease(harness: Harness, child: Child) -> None:
     process = child("member", "many", "a")
     said(process, "owns 4")
     process.kill()
@@ -162,7 +162,7 @@ def test_a_killed_member_that_starts_again_need_not_wait(harness: Harness, child
         owning(again, 4, harness.lease_s - 5)
 
 
-def test_a_stopped_member_is_replaced_and_cannot_finish_what_it_began(harness: Harness, child: Child) -> None:
+def test_a_stopped_member_is_replaced_and_cannot_commit_its_unit(harness: Harness, child: Child) -> None:
     fill(harness.broker, "one", ["a"])
     process = child("worker", "one", "b")
     said(process, "polled")  # and stopped itself, before its unit
@@ -205,7 +205,7 @@ def test_a_producer_killed_at_any_moment_leaves_whole_units_only(harness: Harnes
         assert len([value for value in runs if value.endswith(f"/{part}")]) * 5 == len(runs)
 
 
-def test_a_process_stopped_inside_a_unit_does_not_hold_up_the_others_for_long(harness: Harness, child: Child) -> None:
+def test_a_process_stopped_inside_a_unit_does_not_block_the_others_for_long(harness: Harness, child: Child) -> None:
     process = child("stopped", "one")
     said(process, "stopping")
 

@@ -148,7 +148,7 @@ def test_a_partition_advanced_twice_in_a_unit_ends_at_the_last(
     until(lambda: broker.committed("group", ["one"]) == next_of(second))
 
 
-def test_units_of_two_groups_do_not_touch_each_other(broker: Broker, consumer: Consumer, producer: Producer) -> None:
+def test_units_of_two_groups_do_not_affect_each_other(broker: Broker, consumer: Consumer, producer: Producer) -> None:
     finish(producer, poll_some(consumer))
 
     with closing(broker.consumer("another group", ["one"], "slot")) as another:
@@ -171,7 +171,7 @@ def test_a_second_consumer_of_a_slot_takes_over_at_once_and_the_first_is_fenced(
     until(lambda: values(everything(harness.broker, "other")) == ["out"])
 
 
-def test_the_first_consumer_of_a_slot_ends_and_leaves_the_second_in_peace(harness: Harness, consumer: Consumer) -> None:
+def test_the_first_consumer_of_a_slot_fails_and_does_not_disturb_the_second(harness: Harness, consumer: Consumer) -> None:
     """Were it to take its partitions back, two processes under one slot would fence each other for ever."""
     poll_some(consumer)
 
@@ -225,7 +225,7 @@ def test_pause_seek_and_position(broker: Broker, consumer: Consumer, producer: P
     assert values(poll_some(consumer).records) == ["a", "b", "c"]
 
 
-def test_a_paused_partition_does_not_hold_up_the_others(broker: Broker) -> None:
+def test_a_paused_partition_does_not_block_the_others(broker: Broker) -> None:
     fill(broker, "many", ["paused"], partition=0)
     fill(broker, "many", ["open"], partition=1)
     with closing(owning(broker.consumer("group", ["many"], "a"), 4)) as consumer:
@@ -235,7 +235,7 @@ def test_a_paused_partition_does_not_hold_up_the_others(broker: Broker) -> None:
         poll_none(consumer)
 
 
-def test_a_position_that_is_not_assigned_is_fenced(consumer: Consumer) -> None:
+def test_the_position_of_an_unassigned_partition_is_fenced(consumer: Consumer) -> None:
     poll_some(consumer)
 
     with pytest.raises(Fenced):
@@ -244,7 +244,7 @@ def test_a_position_that_is_not_assigned_is_fenced(consumer: Consumer) -> None:
         consumer.position(TopicPartition("many", 0))
 
 
-def test_a_unit_may_go_back(broker: Broker, consumer: Consumer, producer: Producer) -> None:
+def test_a_unit_may_move_a_position_back(broker: Broker, consumer: Consumer, producer: Producer) -> None:
     polled = poll_some(consumer)
     finish(producer, polled)
     consumer.seek(ONE, polled.records[1].offset)
@@ -254,7 +254,7 @@ def test_a_unit_may_go_back(broker: Broker, consumer: Consumer, producer: Produc
     until(lambda: broker.committed("group", ["one"]) == next_of(again))
 
 
-def test_a_producer_can_go_on_after_every_kind_of_end(broker: Broker, producer: Producer) -> None:
+def test_a_producer_can_be_used_after_every_end_of_a_unit(broker: Broker, producer: Producer) -> None:
     producer.unit().abort()
     with producer.unit():
         pass

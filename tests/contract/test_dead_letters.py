@@ -95,7 +95,7 @@ def known(broker: Broker) -> DeadLetterIndex:
     return index
 
 
-def test_letters_are_known_and_read_where_they_lie(broker: Broker) -> None:
+def test_dead_letters_are_indexed_and_read_by_their_place(broker: Broker) -> None:
     fill(broker, 6)
     index = known(broker)
     fill(broker, 2, "KeyError")
@@ -110,7 +110,7 @@ def test_letters_are_known_and_read_where_they_lie(broker: Broker) -> None:
     assert read_letter(broker, "cleaner", DeadLetterPlace(0, letters[0].place.offset + 1)) is None
 
 
-def test_a_redrive_sends_back_what_is_meant_and_open_and_settles_it(
+def test_a_redrive_sends_the_selected_open_letters_and_settles_them(
     harness: Harness, broker: Broker, url: str, rows: Rows
 ) -> None:
     fill(broker, 6)
@@ -131,7 +131,7 @@ def test_a_redrive_sends_back_what_is_meant_and_open_and_settles_it(
 
 
 @pytest.mark.parametrize("units", [1, 4])
-def test_a_redrive_killed_between_commit_and_note_sends_every_letter_once(
+def test_a_redrive_killed_between_commit_and_settlement_sends_every_letter_once(
     harness: Harness, broker: Broker, url: str, rows: Rows, tmp_path: Path, units: int
 ) -> None:
     fill(broker, 6)
@@ -150,7 +150,7 @@ def test_a_redrive_killed_between_commit_and_note_sends_every_letter_once(
     assert (done.state, done.counts["redriven"]) == ("succeeded", 6)
 
 
-def test_a_redrive_cancelled_while_nobody_works_on_it_still_settles_what_it_sent(
+def test_a_redrive_cancelled_without_a_worker_still_settles_what_it_sent(
     harness: Harness, broker: Broker, url: str, rows: Rows, tmp_path: Path
 ) -> None:
     fill(broker, 6)
@@ -172,7 +172,7 @@ def test_a_redrive_cancelled_while_nobody_works_on_it_still_settles_what_it_sent
     assert [record.value for record in everything(broker, RETRY)] == [str(n).encode() for n in range(6)]
 
 
-def test_lines_that_break_while_records_are_handled_make_no_dead_letters(harness: Harness, broker: Broker) -> None:
+def test_connections_that_break_during_handling_cause_no_dead_letters(harness: Harness, broker: Broker) -> None:
     broker.ensure_topics([TopicSpec(RAW, 1), TopicSpec(CLEAN, 1)])
     append(broker, [raw(number) for number in range(300)])
     handled: list[int] = []

@@ -24,7 +24,7 @@ def harness(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Embedded
         yield embedded
 
 
-def test_old_records_go_but_never_what_a_group_has_not_read(harness: EmbeddedHarness) -> None:
+def test_old_records_are_removed_but_never_those_that_a_group_has_not_read(harness: EmbeddedHarness) -> None:
     broker = harness.broker
     broker.ensure_topics([TopicSpec("brief", 1, retention_s=0)])
     brief = TopicPartition("brief", 0)
@@ -45,7 +45,7 @@ def test_old_records_go_but_never_what_a_group_has_not_read(harness: EmbeddedHar
         assert values(poll_some(consumer).records)[0] == "2"
 
 
-def test_records_beyond_a_topics_size_go_the_oldest_first(harness: EmbeddedHarness) -> None:
+def test_records_beyond_a_topics_size_are_removed_oldest_first(harness: EmbeddedHarness) -> None:
     broker = harness.broker
     broker.ensure_topics([TopicSpec("small", 1, None, retention_bytes=1)])
     with closing(broker.producer("p")) as producer:

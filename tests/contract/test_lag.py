@@ -53,7 +53,7 @@ def read(broker: Broker, count: int) -> None:
         unit.commit()
 
 
-def test_what_waits_is_counted_in_records_and_nothing_waits_at_the_end(broker: Broker, meter: LagMeter) -> None:
+def test_lag_is_counted_in_records_and_is_zero_at_the_end(broker: Broker, meter: LagMeter) -> None:
     for values in ("abc", "d", "ef"):
         fill(broker, "one", values)
     until(lambda: lag_of(meter).records == 6)
@@ -68,7 +68,7 @@ def test_what_waits_is_counted_in_records_and_nothing_waits_at_the_end(broker: B
     assert (none[0].topic, none[0].partition) == ONE
 
 
-def test_seconds_are_the_age_of_the_oldest_that_waits(broker: Broker, harness: Harness, backlog: Backlog) -> None:
+def test_seconds_are_the_age_of_the_oldest_unread_record(broker: Broker, harness: Harness, backlog: Backlog) -> None:
     before_s = time.time()
     fill(broker, "one", "ab")
     after_s = time.time()
@@ -81,7 +81,7 @@ def test_seconds_are_the_age_of_the_oldest_that_waits(broker: Broker, harness: H
     assert 60 - 0.001 <= seconds <= 60 + after_s - before_s + 0.001
 
 
-def test_what_came_since_is_counted_too(broker: Broker, meter: LagMeter) -> None:
+def test_records_appended_since_the_last_measurement_are_counted(broker: Broker, meter: LagMeter) -> None:
     fill(broker, "one", "abc")
     until(lambda: lag_of(meter).records == 3)
     fill(broker, "one", "de")
@@ -89,7 +89,7 @@ def test_what_came_since_is_counted_too(broker: Broker, meter: LagMeter) -> None
     until(lambda: lag_of(meter, thorough=False).records == 5)
 
 
-def test_an_owner_that_read_past_the_end_of_a_transaction_is_believed(
+def test_the_position_that_the_owner_reports_is_used(
     broker: Broker, harness: Harness, backlog: Backlog
 ) -> None:
     fill(broker, "one", "ab")
@@ -103,7 +103,7 @@ def test_an_owner_that_read_past_the_end_of_a_transaction_is_believed(
     assert (found.position, found.end, found.records, found.seconds) == (end, end, 0, 0.0)
 
 
-def test_an_offset_that_has_no_effect_is_told_and_said_once(broker: Broker, harness: Harness, backlog: Backlog) -> None:
+def test_an_ignored_offset_is_reported_and_logged_once(broker: Broker, harness: Harness, backlog: Backlog) -> None:
     asked: list[object] = []
 
     def foreign(topics: object) -> dict[TopicPartition, int]:
@@ -120,7 +120,7 @@ def test_an_offset_that_has_no_effect_is_told_and_said_once(broker: Broker, harn
     assert len(asked) == 2
 
 
-def test_anybody_may_ask_in_a_thread_of_their_own(broker: Broker, meter: LagMeter) -> None:
+def test_lag_can_be_measured_from_several_threads(broker: Broker, meter: LagMeter) -> None:
     fill(broker, "one", "abc")
     until(lambda: lag_of(meter).records == 3)
 

@@ -120,7 +120,7 @@ def test_a_replica_that_starts_in_a_pause_handles_nothing_and_a_resume_loses_not
     assert sorted(handled) == list(range(40))
 
 
-def test_a_pause_holds_only_once_the_open_unit_is_done(harness: Harness, conninfo: str, told: Operator) -> None:
+def test_a_pause_is_effective_only_after_the_open_unit(harness: Harness, conninfo: str, told: Operator) -> None:
     entered, go_on = threading.Event(), threading.Event()
 
     def handle(batch: Sequence[DecodedRecord]) -> list[NewRecord]:
@@ -178,7 +178,7 @@ def test_a_replica_that_leaves_in_a_pause_leaves_its_partitions_paused(
     assert in_order(harness.broker)
 
 
-def test_without_word_from_the_database_the_last_order_holds(harness: Harness, conninfo: str, told: Operator) -> None:
+def test_the_last_order_holds_while_the_database_does_not_answer(harness: Harness, conninfo: str, told: Operator) -> None:
     with (
         black_hole(Path(str(conninfo_to_dict(conninfo)["host"]))) as hole,
         paused(

@@ -27,7 +27,7 @@ def pipeline(harness: Harness, postgres: EmbeddedPostgres, tmp_path: Path) -> It
         yield pipeline
 
 
-def test_a_cleaners_replay_is_done_once_whoever_is_killed_half_way(pipeline: Pipeline) -> None:
+def test_a_replay_of_the_cleaner_is_executed_once_although_its_processes_are_killed(pipeline: Pipeline) -> None:
     cleaner = pipeline.start("cleaner")
     pipeline.caught_up("cleaner", RAW, RECORDS)
     before = pipeline.broker.committed("cleaner", [RAW])
@@ -51,7 +51,7 @@ def test_a_cleaners_replay_is_done_once_whoever_is_killed_half_way(pipeline: Pip
     assert pipeline.broker.committed("cleaner", [RAW]) == before
 
 
-def test_a_loaders_replay_that_is_killed_half_way_changes_no_row(pipeline: Pipeline) -> None:
+def test_a_replay_of_the_loader_that_is_killed_half_way_changes_no_row(pipeline: Pipeline) -> None:
     cleaner, loader = pipeline.start("cleaner"), pipeline.start("loader")
     pipeline.caught_up("cleaner", RAW, RECORDS)
     pipeline.caught_up("loader", CLEAN, RECORDS)
@@ -72,7 +72,7 @@ def test_a_loaders_replay_that_is_killed_half_way_changes_no_row(pipeline: Pipel
     assert pipeline.broker.committed("loader", [CLEAN]) == before
 
 
-def test_replays_of_disjoint_events_run_at_once_and_each_obeys_for_itself(pipeline: Pipeline) -> None:
+def test_replays_of_disjoint_events_run_at_once_and_are_controlled_separately(pipeline: Pipeline) -> None:
     pipeline.start("cleaner")
     pipeline.caught_up("cleaner", RAW, RECORDS)
 

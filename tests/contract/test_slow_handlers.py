@@ -49,7 +49,7 @@ def fill(broker: Broker) -> None:
     producer.close()
 
 
-def test_a_handler_may_take_longer_than_the_group_waits(harness: Harness) -> None:
+def test_a_handler_may_take_longer_than_the_lease_of_its_member(harness: Harness) -> None:
     gate = Gate()
     fill(harness.broker)
     loop = loop_of(harness.another(), "a", gate)
@@ -65,7 +65,7 @@ def test_a_handler_may_take_longer_than_the_group_waits(harness: Harness) -> Non
     assert sorted(int(record.value) for record in found) == sorted(gate.handled) == list(range(COUNT))
 
 
-def test_a_group_shares_out_anew_while_a_handler_works_and_nothing_is_told_twice(harness: Harness) -> None:
+def test_a_group_rebalances_while_a_handler_works_and_no_output_is_duplicated(harness: Harness) -> None:
     gate, other = Gate(), Gate()
     other.opened.set()
     fill(harness.broker)

@@ -20,7 +20,7 @@ def logged(code: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in done.stderr.splitlines()]
 
 
-def test_a_line_says_when_what_who_and_where() -> None:
+def test_a_line_has_timestamp_event_level_service_and_fields() -> None:
     (line,) = logged("configure('loader')\nlog.warning('dead letter', topic='t', partition=1, offset=2, event_id='e')")
 
     assert datetime.fromisoformat(line.pop("timestamp")).utcoffset() == timedelta(0)
@@ -50,13 +50,13 @@ def test_libraries_log_in_the_same_way() -> None:
     assert line["service"] == "loader"
 
 
-def test_less_than_the_level_is_not_told() -> None:
+def test_events_below_the_level_are_not_logged() -> None:
     lines = logged("configure('x', 'warning')\nlog.info('a')\nlogging.getLogger('b').info('b')\nlog.warning('c')")
 
     assert [line["event"] for line in lines] == ["c"]
 
 
-def test_configured_twice_a_line_still_comes_once() -> None:
+def test_a_second_configure_does_not_duplicate_lines() -> None:
     assert len(logged("configure('x')\nconfigure('x')\nlog.info('a')")) == 1
 
 
@@ -88,7 +88,7 @@ def test_values_under_secret_keys_are_masked(key: str) -> None:
     }
 
 
-def test_the_name_of_a_secrets_file_is_told() -> None:
+def test_the_path_of_a_secrets_file_is_not_masked() -> None:
     assert mask_secrets(None, "", {"token_file": "/run/token"}) == {"token_file": "/run/token"}
 
 
@@ -114,7 +114,7 @@ def test_credentials_in_text_are_masked(text: str, masked: str | None) -> None:
         assert mask_text(text) == masked
 
 
-def test_what_is_no_secret_stays() -> None:
+def test_text_without_secrets_is_unchanged() -> None:
     text = "http://127.0.0.1:8080/v1/lag at 12:30@noon, postgresql://me@h/d"
 
     assert mask_text(text) == text

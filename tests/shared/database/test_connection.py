@@ -60,7 +60,7 @@ def soon() -> Iterator[None]:
     assert time.monotonic() - started_at < SOON_S
 
 
-def test_a_statement_without_an_answer_is_transient_and_the_next_has_a_new_line(
+def test_a_statement_without_an_answer_is_transient_and_the_next_has_a_new_connection(
     hole: BlackHole, link: ReconnectingConnection
 ) -> None:
     with link.use() as connection:
@@ -77,7 +77,7 @@ def test_a_statement_without_an_answer_is_transient_and_the_next_has_a_new_line(
     assert connection.closed
 
 
-def test_waiting_for_a_notification_is_no_silence(link: ReconnectingConnection) -> None:
+def test_waiting_for_a_notification_does_not_time_out(link: ReconnectingConnection) -> None:
     with link.use() as connection:
         connection.execute("LISTEN nobody_speaks")
         wait_briefly(connection)
@@ -87,14 +87,14 @@ def test_waiting_for_a_notification_is_no_silence(link: ReconnectingConnection) 
         assert not connection.closed
 
 
-def test_a_servers_own_error_leaves_the_line_alone(link: ReconnectingConnection) -> None:
+def test_an_sql_error_does_not_close_the_connection(link: ReconnectingConnection) -> None:
     with link.use() as connection:
         with pytest.raises(psycopg.errors.LockNotAvailable), connection.transaction():
             connection.execute("DO $$ BEGIN RAISE lock_not_available; END $$")
         assert connection.execute("SELECT 1").fetchone() == (1,)
 
 
-def test_a_unit_without_an_answer_is_aborted_and_left_at_once(hole: BlackHole, url: str) -> None:
+def test_a_unit_without_an_answer_is_aborted_promptly(hole: BlackHole, url: str) -> None:
     with closing(PostgresBroker(url)) as broker, closing(PostgresProducer(url, "slot")):
         broker.ensure_topics([TopicSpec("one", 1)])
         link = link_through(hole, url, autocommit=False)
@@ -109,7 +109,7 @@ def test_a_unit_without_an_answer_is_aborted_and_left_at_once(hole: BlackHole, u
         assert broker.end_offsets([TopicPartition("one", 0)]) == {TopicPartition("one", 0): 0}
 
 
-def test_a_handler_in_a_unit_without_an_answer_is_told_so_and_the_connection_is_closed(
+def test_a_handler_in_a_unit_without_an_answer_gets_an_error_and_a_closed_connection(
     hole: BlackHole, url: str
 ) -> None:
     link = link_through(hole, url, autocommit=False)
@@ -122,11 +122,11 @@ def test_a_handler_in_a_unit_without_an_answer_is_told_so_and_the_connection_is_
         assert connection.closed
 
 
-def test_unless_told_otherwise_a_connection_waits_as_long_as_patience_says() -> None:
+def test_a_connection_has_the_default_answer_timeout() -> None:
     assert TimeoutConnection.answer_s == TIMEOUTS.answer_s == 15
 
 
-def test_a_connection_that_broke_while_nobody_used_it_is_replaced_without_a_word(url: str) -> None:
+def test_a_connection_that_broke_while_idle_is_replaced_without_an_error(url: str) -> None:
     link = ReconnectingConnection(url, "idle", autocommit=True)
     with link.use() as connection, psycopg.connect(url, autocommit=True) as admin:
         before = connection.info.backend_pid
@@ -139,7 +139,7 @@ def test_a_connection_that_broke_while_nobody_used_it_is_replaced_without_a_word
     link.drop()
 
 
-def test_a_notification_that_waits_is_no_goodbye(url: str) -> None:
+def test_a_pending_notification_is_not_mistaken_for_a_closed_connection(url: str) -> None:
     link = ReconnectingConnection(url, "listener", autocommit=True)
     with link.use() as connection, psycopg.connect(url, autocommit=True) as admin:
         before = connection.info.backend_pid
@@ -152,7 +152,7 @@ def test_a_notification_that_waits_is_no_goodbye(url: str) -> None:
     link.drop()
 
 
-def test_a_member_that_starts_again_leaves_to_others_what_its_former_process_held(url: str) -> None:
+def test_a_restarted_member_shares_the_partitions_of_its_former_process(url: str) -> None:
     """It was killed before it gave up its twin's share."""
     patience = Timeouts(lease_s=60, renew_s=0.1)
     broker = PostgresBroker(url, patience)

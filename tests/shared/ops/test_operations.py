@@ -33,7 +33,7 @@ def operation(state: State = "running", wanted: Wanted = "run", kind: str = KIND
 
 
 @given(st.sampled_from(get_args(State)), st.sampled_from(get_args(Wanted)), st.sampled_from(get_args(Command)))
-def test_what_is_over_takes_no_command_and_a_cancel_is_never_taken_back(
+def test_an_ended_operation_takes_no_command_and_a_cancel_is_final(
     state: State, wanted: Wanted, said: Command
 ) -> None:
     one = operation(state, wanted)
@@ -46,13 +46,13 @@ def test_what_is_over_takes_no_command_and_a_cancel_is_never_taken_back(
         assert wanted_after(operation(state, after), said) == after
 
 
-def test_an_order_is_no_job() -> None:
+def test_an_order_takes_no_job_command() -> None:
     for said in get_args(Command):
         with pytest.raises(NotPossible, match="pause"):
             wanted_after(operation(kind="pause"), said)
 
 
-def test_nobody_works_on_a_job_that_rests() -> None:
+def test_a_job_without_a_worker_is_waiting_paused_or_cancelled() -> None:
     assert [resting_state(wanted) for wanted in get_args(Wanted)] == ["waiting", "paused", "cancelled"]
 
 
@@ -192,7 +192,7 @@ class OneJob(RuleBasedStateMachine):
             assert self.row().state == "cancelled"
 
 
-def test_in_any_order_of_events_what_is_over_is_over_and_one_worker_counts(database: psycopg.Connection[Any]) -> None:
+def test_for_any_sequence_of_events_an_ended_job_stays_ended_and_one_worker_commits(database: psycopg.Connection[Any]) -> None:
     OneJob.connection = database
     run_state_machine_as_test(
         OneJob, settings=settings(max_examples=60, stateful_step_count=25, suppress_health_check=list(HealthCheck))

@@ -57,12 +57,12 @@ def spans(found: ReplayPlan) -> dict[int, tuple[int, int]]:
     return {p: (span.begin, span.end) for p, span in found.spans.items()}
 
 
-def test_the_two_events_lie_apart() -> None:
+def test_the_two_events_are_in_different_partitions() -> None:
     assert tp_of(LEFT) != tp_of(RIGHT)
 
 
 @pytest.mark.parametrize("gapless", [True, False])
-def test_without_a_window_everything_that_is_there_is_planned(broker: PostgresBroker, gapless: bool) -> None:
+def test_without_a_window_all_records_are_planned(broker: PostgresBroker, gapless: bool) -> None:
     broker.gapless = gapless  # a broker with gaps is read to be counted
     found = planned(broker)
 
@@ -73,7 +73,7 @@ def test_without_a_window_everything_that_is_there_is_planned(broker: PostgresBr
     assert (found.first.place, found.last.place) == (f"{RAW}/0/0", f"{RAW}/1/9")
 
 
-def test_what_is_appended_later_changes_no_plan(broker: PostgresBroker) -> None:
+def test_later_records_do_not_change_a_plan(broker: PostgresBroker) -> None:
     before = planned(broker)
     append(broker, [raw(10, LEFT)])
 
@@ -82,14 +82,14 @@ def test_what_is_appended_later_changes_no_plan(broker: PostgresBroker) -> None:
     assert planned(broker).selected == before.selected + 1 == 21
 
 
-def test_offsets_are_meant_for_all_partitions_or_for_each(broker: PostgresBroker) -> None:
+def test_offsets_apply_to_all_partitions_or_to_each(broker: PostgresBroker) -> None:
     assert spans(planned(broker, begin=3)) == {0: (3, 10), 1: (3, 10)}
     assert spans(planned(broker, begin=3, end=99)) == {0: (3, 10), 1: (3, 10)}
     assert spans(planned(broker, offsets={"1": {"begin": 2, "end": 5}})) == {1: (2, 5)}
     assert spans(planned(broker, offsets={"0": {}, "1": {"end": 1}})) == {0: (0, 10), 1: (0, 1)}
 
 
-def test_an_exact_key_is_looked_for_where_it_lies(broker: PostgresBroker) -> None:
+def test_an_exact_key_is_planned_in_its_partition_only(broker: PostgresBroker) -> None:
     found = planned(broker, keys=[f"made-up:{LEFT}"], begin=4)
 
     assert (spans(found), found.selected) == ({tp_of(LEFT).partition: (4, 10)}, 6)
@@ -120,13 +120,13 @@ def test_record_time_is_when_a_record_was_appended(broker: PostgresBroker, datab
     assert planned(broker, to="1900-01-01T00:00:00Z").selected == 0
 
 
-def test_event_time_is_the_events(broker: PostgresBroker) -> None:
+def test_event_time_is_the_time_of_the_event(broker: PostgresBroker) -> None:
     found = planned(broker, {"from": "2031-05-05T00:00:00Z"}, time="event")
 
     assert (found.selected, list(found.spans)) == (10, [tp_of(RIGHT).partition])
 
 
-def test_feeds_are_what_the_log_has(broker: PostgresBroker) -> None:
+def test_feeds_are_those_in_the_log(broker: PostgresBroker) -> None:
     assert planned(broker, kinds=["programs"]).selected == 20
     with pytest.raises(ConfigError, match=r"'results'.*programs"):
         planned(broker, kinds=["results"])
@@ -142,12 +142,12 @@ def test_feeds_are_what_the_log_has(broker: PostgresBroker) -> None:
         ({"offsets": {"0": {"begin": 11}}}, "ends at 10"),
     ],
 )
-def test_what_the_log_does_not_have_is_refused(broker: PostgresBroker, asked: dict[str, Any], complaint: str) -> None:
+def test_unknown_topics_partitions_and_offsets_are_refused(broker: PostgresBroker, asked: dict[str, Any], complaint: str) -> None:
     with pytest.raises(ConfigError, match=complaint):
         planned(broker, **asked)
 
 
-def test_what_retention_has_cut_is_refused_with_the_earliest_there_is(
+def test_offsets_removed_by_retention_are_refused_with_the_earliest_offset(
     broker: PostgresBroker, database: psycopg.Connection[Any]
 ) -> None:
     whole = planned(broker)
@@ -165,7 +165,7 @@ def test_what_retention_has_cut_is_refused_with_the_earliest_there_is(
     require_plan_available(broker, ReplayPlan(whole.request, {0: OffsetSpan(4, 10)}, {0: 6}))
 
 
-def test_partitions_without_anything_are_not_in_the_plan(broker: PostgresBroker) -> None:
+def test_partitions_without_records_are_not_in_the_plan(broker: PostgresBroker) -> None:
     assert broker.end_offsets([TopicPartition(RAW, 0)])[TopicPartition(RAW, 0)] == 10
     assert planned(broker, begin=10).spans == {}
     assert planned(broker, begin=10).first is None

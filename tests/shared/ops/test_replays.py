@@ -63,7 +63,7 @@ def request(**asked: Any) -> ReplayRequest:
         ({"topic": ""}, "topic"),
     ],
 )
-def test_what_makes_no_sense_is_refused_and_named(asked: dict[str, Any], complaint: str) -> None:
+def test_an_invalid_request_is_refused_with_the_reason(asked: dict[str, Any], complaint: str) -> None:
     with pytest.raises(ConfigError, match=complaint):
         request(**asked)
 
@@ -93,14 +93,14 @@ def test_kinds_are_those_of_facts_the_feeds_of_raw_events_and_the_states_of_pred
     assert not wanted(record(value=b"[1]"))
 
 
-def test_an_event_starts_when_its_record_says_else_at_midnight_of_its_day() -> None:
+def test_the_event_time_is_that_of_the_record_or_midnight_of_its_day() -> None:
     assert event_time_of(record(scheduled_at="2031-05-04T06:30:00+09:00")) == datetime(2031, 5, 3, 21, 30, tzinfo=UTC)
     assert event_time_of(record()) == datetime(2031, 5, 4, tzinfo=UTC)
     assert event_time_of(record(value=b"{")) == datetime(2031, 5, 4, tzinfo=UTC)
     assert event_time_of(record("made-up:reference:venues")) is None
 
 
-def test_a_window_of_event_time_holds_its_beginning_and_not_its_end() -> None:
+def test_a_window_of_event_time_includes_its_start_and_excludes_its_end() -> None:
     wanted = selector_of(request(**{"time": "event", "from": "2031-05-04T00:00:00Z", "to": "2031-05-04T10:00:00Z"}))
 
     assert wanted(record())
@@ -110,7 +110,7 @@ def test_a_window_of_event_time_holds_its_beginning_and_not_its_end() -> None:
     assert not wanted(record("made-up:reference:venues"))
 
 
-def test_an_exact_key_has_one_partition_and_a_pattern_may_have_any() -> None:
+def test_an_exact_key_has_one_partition_and_a_pattern_has_all() -> None:
     assert request(keys=["a", "b"]).partitions(6) == {partition_of(b"a", 6), partition_of(b"b", 6)}
     assert request(keys=["a", "b*"]).partitions(6) == set(range(6))
     assert request().partitions(3) == {0, 1, 2}
@@ -121,7 +121,7 @@ def plan(asked: dict[str, Any] | None = None, spans: dict[int, tuple[int, int]] 
     return ReplayPlan(request(**(asked or {})), found, dict.fromkeys(found, 1))
 
 
-def test_a_plan_survives_its_storing() -> None:
+def test_a_plan_survives_its_encoding() -> None:
     asked = {"keys": ["a*"], "from": "2031-05-04T00:00:00Z", "rate": 5.0, "notify": True}
     seen = RecordPointer("raw-events/0/3", "a", "2031-05-04T00:00:00+00:00")
     whole = ReplayPlan(request(**asked), {0: OffsetSpan(3, 9), 5: OffsetSpan(1, 2)}, {0: 4, 5: 1}, seen, seen)
@@ -141,7 +141,7 @@ def test_a_plan_survives_its_storing() -> None:
         ({"time": "event", "to": "2031-05-04T00:00:00Z"}, {"time": "event", "from": "2031-05-04T00:00:00Z"}),
     ],
 )
-def test_replays_that_cannot_select_the_same_record_do_not_meet(one: dict[str, Any], other: dict[str, Any]) -> None:
+def test_replays_that_cannot_select_the_same_record_do_not_overlap(one: dict[str, Any], other: dict[str, Any]) -> None:
     assert overlap(plan(one), plan(other)) is None
 
 
@@ -156,11 +156,11 @@ def test_replays_that_cannot_select_the_same_record_do_not_meet(one: dict[str, A
         ({"time": "event", "from": "2031-05-04T00:00:00Z"}, {"to": "2031-05-04T00:00:00Z"}),
     ],
 )
-def test_replays_that_may_select_the_same_record_meet(one: dict[str, Any], other: dict[str, Any]) -> None:
+def test_replays_that_may_select_the_same_record_overlap(one: dict[str, Any], other: dict[str, Any]) -> None:
     assert overlap(plan(one), plan(other)) == "raw-events/0 from 0 to 100"
 
 
-def test_spans_that_only_touch_do_not_meet() -> None:
+def test_adjacent_spans_do_not_overlap() -> None:
     assert overlap(plan(spans={0: (0, 5), 1: (0, 9)}), plan(spans={0: (5, 9), 2: (0, 9)})) is None
     assert overlap(plan(spans={0: (0, 6)}), plan(spans={0: (5, 9)})) == "raw-events/0 from 5 to 6"
 
@@ -170,7 +170,7 @@ _patterns = _parts.map("".join)
 
 
 @given(_patterns, _patterns, st.text(alphabet="ab[]", min_size=1, max_size=5))
-def test_patterns_that_both_match_a_key_always_meet(one: str, other: str, key: str) -> None:
+def test_patterns_that_match_the_same_key_always_overlap(one: str, other: str, key: str) -> None:
     if selector_of(request(keys=[one]))(record(key)) and selector_of(request(keys=[other]))(record(key)):
         assert overlap(plan({"keys": [one]}), plan({"keys": [other]})) is not None
         assert overlap(plan({"keys": [other]}), plan({"keys": [one]})) is not None

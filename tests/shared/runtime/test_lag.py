@@ -65,7 +65,7 @@ def one(meter: LagMeter, *, thorough: bool = True) -> PartitionLag:
     return found[0]
 
 
-def test_beyond_a_bound_what_was_seen_tells_how_dense_records_are(broker: KafkaBroker) -> None:
+def test_beyond_a_limit_the_count_is_estimated_from_the_density_of_records(broker: KafkaBroker) -> None:
     fill(broker, 20)  # every second offset is a record
     backlog = ReadBacklog(broker, max_records=10)
     with closing(LagMeter(broker, "cleaner", backlog)) as meter:
@@ -76,7 +76,7 @@ def test_beyond_a_bound_what_was_seen_tells_how_dense_records_are(broker: KafkaB
     assert found.seconds is not None
 
 
-def test_one_look_of_many_counts_what_stands_still_and_is_exact_at_the_end_of_a_transaction(
+def test_a_quick_measurement_is_exact_at_an_unmoved_position_and_at_the_end_of_a_transaction(
     broker: KafkaBroker,
 ) -> None:
     fill(broker, 3)
@@ -90,7 +90,7 @@ def test_one_look_of_many_counts_what_stands_still_and_is_exact_at_the_end_of_a_
     assert [(each.records, each.exact) for each in found] == [(3, True), (1, True), (1, True), (0, True), (0, True)]
 
 
-def test_a_reset_from_outside_has_no_effect_and_is_told(
+def test_an_external_offset_reset_has_no_effect_and_is_reported(
     broker: KafkaBroker, settings: LoaderSettings, kafka: KafkaInUse, url: str
 ) -> None:
     from kafka import KafkaAdminClient
@@ -118,7 +118,7 @@ def test_a_reset_from_outside_has_no_effect_and_is_told(
     assert [each["log_level"] for each in logs if each["event"] == "group_offset_ignored"] == ["warning"]
 
 
-def test_where_owners_are_is_what_live_replicas_say(url: str) -> None:
+def test_observed_positions_are_those_of_live_replicas(url: str) -> None:
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("TRUNCATE ops.observed, ops.replicas")
         connection.execute(
@@ -139,5 +139,5 @@ def test_where_owners_are_is_what_live_replicas_say(url: str) -> None:
     assert found == {TopicPartition("t", 0): 7}
 
 
-def test_without_the_database_nobody_says_where_owners_are() -> None:
+def test_without_the_database_there_are_no_observed_positions() -> None:
     assert ObservedPositions("host=127.0.0.1 port=1 dbname=nowhere", "loader")() == {}

@@ -57,7 +57,7 @@ def test_lag_is_what_the_group_has_not_committed(broker: PostgresBroker, loop: C
     assert [each["seconds"] > 0 for each in after] == [each["records"] > 0 for each in after]
 
 
-def test_a_service_that_reads_no_stream_has_no_lag(broker: PostgresBroker, loop: ConsumerLoop) -> None:
+def test_a_service_that_reads_no_topic_has_no_lag(broker: PostgresBroker, loop: ConsumerLoop) -> None:
     assert LoopView(loop, broker, "0").lag() == []
 
 
@@ -77,7 +77,7 @@ def test_a_loop_is_ready_while_it_runs_and_not_before_or_after(broker: PostgresB
     assert view.ready() == (False, "stopped")
 
 
-def test_a_loop_that_runs_is_not_ready_while_its_broker_is_away(postgres: EmbeddedPostgres, loop: ConsumerLoop) -> None:
+def test_a_running_loop_is_not_ready_while_its_broker_is_unavailable(postgres: EmbeddedPostgres, loop: ConsumerLoop) -> None:
     loop.state = "running"
     away = PostgresBroker(postgres.url_with_password(database="nowhere"))
 
@@ -96,7 +96,7 @@ def test_a_loop_that_has_not_ticked_for_long_is_not_alive(broker: PostgresBroker
     assert not view.alive()
 
 
-def test_trouble_is_told_beside_the_state(broker: PostgresBroker, loop: ConsumerLoop) -> None:
+def test_the_current_error_is_shown_with_the_state(broker: PostgresBroker, loop: ConsumerLoop) -> None:
     loop.state, loop.trouble = "backing off", "the source is away"
 
     assert LoopView(loop, broker, "0").ready() == (False, "backing off: the source is away")

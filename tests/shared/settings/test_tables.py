@@ -36,7 +36,7 @@ def test_a_service_has_a_section_of_its_own_name(model: type[ServiceSettings]) -
     assert model.name in sections
 
 
-def test_a_setting_without_a_meaning_is_refused() -> None:
+def test_a_setting_without_a_description_is_refused() -> None:
     class Nameless(BaseModel):
         threads: int = 1
 

@@ -56,7 +56,7 @@ def settled_end(broker: KafkaBroker) -> int:
     return end
 
 
-def test_records_are_counted_and_neither_ends_of_transactions_nor_aborted_ones(broker: KafkaBroker) -> None:
+def test_transaction_markers_and_aborted_records_are_not_counted(broker: KafkaBroker) -> None:
     end = settled_end(broker)
     spans = [
         OffsetRange(TP, 0, end),
@@ -72,7 +72,7 @@ def test_records_are_counted_and_neither_ends_of_transactions_nor_aborted_ones(b
     assert [counts[span] for span in spans] == [sum(UNITS), 5, 3, 0, 0]
 
 
-def test_what_holds_no_record_is_found_empty_also_for_several_spans_of_a_partition(broker: KafkaBroker) -> None:
+def test_ranges_without_records_are_empty_also_several_in_one_partition(broker: KafkaBroker) -> None:
     end = settled_end(broker)
     gap, aborted, record = OffsetRange(TP, 5, 6), OffsetRange(TP, 10, end), OffsetRange(TP, 6, end)
 

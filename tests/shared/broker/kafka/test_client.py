@@ -42,13 +42,13 @@ def test_a_url_names_one_or_more_brokers(url: str, addresses: list[str]) -> None
 
 
 @pytest.mark.parametrize("url", ["kafka://", "kafka://a:1,", "kafka://,a:1"])
-def test_a_url_that_leaves_a_broker_out_is_refused(url: str) -> None:
+def test_a_url_with_an_empty_broker_is_refused(url: str) -> None:
     with pytest.raises(ConfigError, match="expected kafka://HOST:PORT"):
         addresses_of(url)
 
 
 @pytest.mark.parametrize("version", [(2, 5), (2, 6), (2, 7)])
-def test_a_broker_that_lets_a_fenced_producer_go_on_is_refused(version: tuple[int, int]) -> None:
+def test_a_broker_version_with_incomplete_fencing_is_refused(version: tuple[int, int]) -> None:
     with pytest.raises(ConfigError) as raised:
         require_version(version, ["a:1", "b:2"])
 
@@ -59,7 +59,7 @@ def test_a_broker_that_lets_a_fenced_producer_go_on_is_refused(version: tuple[in
 
 
 @pytest.mark.parametrize("version", [(2, 8), (3, 0), (3, 9), (4, 0), (4, 4)])
-def test_a_broker_that_keeps_the_promise_is_taken(version: tuple[int, int]) -> None:
+def test_a_supported_broker_version_is_accepted(version: tuple[int, int]) -> None:
     require_version(version, HERE)
 
 
@@ -86,7 +86,7 @@ def test_a_broker_that_keeps_the_promise_is_taken(version: tuple[int, int]) -> N
         (errors.CoordinatorLoadInProgressError("soon"), NotReady),
     ],
 )
-def test_the_librarys_errors_become_ours(error: Exception, meaning: type[HeadraceError]) -> None:
+def test_errors_of_the_library_are_translated(error: Exception, meaning: type[HeadraceError]) -> None:
     with pytest.raises(HeadraceError) as raised, translate_errors("reading the tea leaves"):
         raise error
 
@@ -94,19 +94,19 @@ def test_the_librarys_errors_become_ours(error: Exception, meaning: type[Headrac
     assert str(raised.value).startswith("reading the tea leaves: ")
 
 
-def test_what_the_library_has_not_said_before_ends_the_process() -> None:
+def test_unexpected_errors_are_not_translated() -> None:
     with pytest.raises(errors.CorruptRecordError), translate_errors("reading"):
         raise errors.CorruptRecordError("crc")
     with pytest.raises(ValueError, match="surprise"), translate_errors("reading"):
         raise ValueError("surprise")
 
 
-def test_a_reason_is_one_line_that_names_the_kind() -> None:
+def test_a_reason_is_one_line_that_names_the_class() -> None:
     assert reason_of(errors.KafkaTimeoutError("first\nsecond")) == "KafkaTimeoutError: first"
     assert reason_of(ValueError()) == "ValueError"
 
 
-def test_without_tls_and_user_nothing_is_said_of_them() -> None:
+def test_without_tls_and_user_there_are_no_settings_for_them() -> None:
     told = client_settings(HERE, KafkaSettings(), "me")
 
     assert told["security_protocol"] == "PLAINTEXT"
@@ -123,7 +123,7 @@ def test_tls_checks_the_brokers_certificate_and_its_name() -> None:
     assert context.minimum_version >= ssl.TLSVersion.TLSv1_2
 
 
-def test_a_user_is_told_with_the_password_from_its_file(password_file: Path) -> None:
+def test_the_password_of_a_user_is_read_from_its_file(password_file: Path) -> None:
     kafka = KafkaSettings(tls=True, username="alice", password_file=password_file)
     told = client_settings(["broker.example:9093"], kafka, "me")
 
@@ -134,14 +134,14 @@ def test_a_user_is_told_with_the_password_from_its_file(password_file: Path) -> 
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "127.9.9.9:1", "localhost:1", "[::1]:1"])
-def test_a_user_without_tls_may_go_to_this_machine(address: str, password_file: Path) -> None:
+def test_a_user_without_tls_is_allowed_on_the_loopback(address: str, password_file: Path) -> None:
     kafka = KafkaSettings(username="alice", password_file=password_file)
 
     assert client_settings([address], kafka, "me")["security_protocol"] == "SASL_PLAINTEXT"
 
 
 @pytest.mark.parametrize("address", ["10.0.0.1:1", "broker.example:1", "localhost.example:1", "[2001:db8::1]:1"])
-def test_a_user_without_tls_may_not_go_elsewhere(address: str, password_file: Path) -> None:
+def test_a_user_without_tls_is_refused_elsewhere(address: str, password_file: Path) -> None:
     kafka = KafkaSettings(username="alice", password_file=password_file)
 
     with pytest.raises(ConfigError) as raised:
@@ -152,7 +152,7 @@ def test_a_user_without_tls_may_not_go_elsewhere(address: str, password_file: Pa
     assert PASSWORD not in "".join(traceback.format_exception(raised.value))
 
 
-def test_files_that_are_no_certificates_are_named(tmp_path: Path, password_file: Path) -> None:
+def test_invalid_certificate_files_are_named(tmp_path: Path, password_file: Path) -> None:
     with pytest.raises(ConfigError, match=r"kafka\.ca_file: cannot use .*/absent: No such file"):
         client_settings(HERE, KafkaSettings(tls=True, ca_file=tmp_path / "absent"), "me")
     with pytest.raises(ConfigError, match=r"kafka\.ca_file: cannot use .*/password: .*; expected PEM"):
@@ -165,7 +165,7 @@ def test_files_that_are_no_certificates_are_named(tmp_path: Path, password_file:
 
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")  # the library leaves a socket open that was refused
 @pytest.mark.parametrize("client", [KafkaAdminClient, KafkaConsumer, KafkaProducer])
-def test_a_client_that_finds_no_broker_says_why_and_leaves_no_thread(client: Callable[..., object]) -> None:
+def test_a_client_without_a_broker_reports_why_and_leaves_no_thread(client: Callable[..., object]) -> None:
     told = client_settings(["127.0.0.1:1"], KafkaSettings(), "in vain") | {"bootstrap_timeout_ms": 200}
 
     with pytest.raises(errors.KafkaTimeoutError, match=r"last attempt: .*REFUSED"):
@@ -182,7 +182,7 @@ def test_the_password_is_not_in_the_settings(password_file: Path) -> None:
     assert PASSWORD not in kafka.model_dump_json()
 
 
-def test_an_empty_or_lost_password_file_is_named(password_file: Path) -> None:
+def test_an_empty_or_missing_password_file_is_named(password_file: Path) -> None:
     kafka = KafkaSettings(tls=True, username="alice", password_file=password_file)
     password_file.write_text("\n")
     with pytest.raises(ConfigError, match=f"{password_file} is empty"):
@@ -200,6 +200,6 @@ def test_an_empty_or_lost_password_file_is_named(password_file: Path) -> None:
         ({"ca_file": "c"}, "set tls to true"),
     ],
 )
-def test_settings_that_need_each_other_are_checked_when_they_are_read(said: dict[str, object], expected: str) -> None:
+def test_settings_that_depend_on_each_other_are_validated_together(said: dict[str, object], expected: str) -> None:
     with pytest.raises(ValidationError, match=expected):
         KafkaSettings.model_validate(said)

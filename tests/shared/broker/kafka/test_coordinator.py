@@ -27,7 +27,7 @@ def broker(kafka: KafkaInUse, database_url: str) -> Iterator[KafkaBroker]:
         yield broker
 
 
-def test_a_coordinator_that_is_none_any_more_is_looked_up_again(broker: KafkaBroker) -> None:
+def test_a_stale_coordinator_is_looked_up_again(broker: KafkaBroker) -> None:
     before = broker.group_offsets("cleaner", [TOPIC])
     remembered = broker._admin._manager.cluster._coordinators
     remembered.update(dict.fromkeys(remembered, 99))  # as after a move: a node that does not keep the group

@@ -139,7 +139,7 @@ def told(database: psycopg.Connection[Any]) -> list[tuple[Any, ...]]:
     return ask(database, "SELECT record_id, rule, channel, state, text FROM notifier.ledger ORDER BY id")
 
 
-def test_ghosts_change_no_row_and_are_neither_passed_on_nor_told(pipe: Pipe, database: psycopg.Connection[Any]) -> None:
+def test_ghosts_change_no_row_and_cause_no_output_and_no_notification(pipe: Pipe, database: psycopg.Connection[Any]) -> None:
     pipe.write(clean_records())
     clean = pipe.read(CLEAN)
     pipe.loader.drain(last_of(clean))
@@ -161,7 +161,7 @@ def test_ghosts_change_no_row_and_are_neither_passed_on_nor_told(pipe: Pipe, dat
     assert told(database) == told_before
 
 
-def test_a_ghost_of_a_result_that_was_corrected_since_does_not_bring_the_old_one_back(
+def test_a_ghost_of_a_corrected_result_does_not_restore_the_old_one(
     pipe: Pipe, database: psycopg.Connection[Any]
 ) -> None:
     first = settled(1)

@@ -334,7 +334,7 @@ class ProtocolMachine(RuleBasedStateMachine):
         process.producer.close()
 
 
-def test_each_record_goes_through_once_and_in_order_whoever_dies_stops_or_loses_a_reply(url: str) -> None:
+def test_each_record_is_processed_once_and_in_order_despite_crashes_stops_and_lost_replies(url: str) -> None:
     with cutting_proxy(Path(str(conninfo_to_dict(url)["host"]))) as proxy:
         machine = type("ProtocolHere", (ProtocolMachine,), {"url": url, "proxy": proxy})
         run_state_machine_as_test(

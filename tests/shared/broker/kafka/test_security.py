@@ -170,7 +170,7 @@ def test_a_broker_whose_certificate_another_ca_signed_is_refused(guard: Guard) -
     assert "\n" not in said
 
 
-def test_the_systems_cas_are_asked_where_no_other_is_named(guard: Guard) -> None:
+def test_the_cas_of_the_system_are_used_by_default(guard: Guard) -> None:
     assert "not trusted" in str(refused(guard.broker("TLS", tls=True)))
 
 
@@ -179,7 +179,7 @@ def test_a_certificate_of_another_host_is_refused(guard: Guard) -> None:
 
 
 @pytest.mark.parametrize("ours", [{}, {"certificate_file": "stranger.crt", "key_file": "stranger.key"}])
-def test_mutual_tls_lets_nobody_in_without_a_certificate_of_its_ca(guard: Guard, ours: dict[str, Any]) -> None:
+def test_mutual_tls_refuses_clients_without_a_certificate_of_its_ca(guard: Guard, ours: dict[str, Any]) -> None:
     said = str(refused(guard.broker("MUTUAL", **TLS, **ours)))
 
     assert "aborted the TLS handshake" in said
@@ -188,7 +188,7 @@ def test_mutual_tls_lets_nobody_in_without_a_certificate_of_its_ca(guard: Guard,
 
 
 @pytest.mark.parametrize("wrong", [{"password_file": "wrong-password"}, {"username": "mallory"}])
-def test_a_wrong_user_is_told_once_and_without_a_password(guard: Guard, wrong: dict[str, Any], log: StringIO) -> None:
+def test_a_failed_login_is_reported_once_and_without_a_password(guard: Guard, wrong: dict[str, Any], log: StringIO) -> None:
     error = refused(guard.broker("USERS", **USERS | wrong))
 
     assert log.getvalue().count("Bootstrap connection to") == 1, "it was heard at the first connection"
@@ -200,11 +200,11 @@ def test_a_wrong_user_is_told_once_and_without_a_password(guard: Guard, wrong: d
     assert WRONG_PASSWORD not in said
 
 
-def test_a_mechanism_that_the_broker_does_not_offer_is_told(guard: Guard) -> None:
+def test_an_unsupported_mechanism_is_reported(guard: Guard) -> None:
     assert "check kafka.username" in str(refused(guard.broker("USERS", **USERS, mechanism="SCRAM-SHA-256")))
 
 
-def test_consumers_and_producers_say_it_too(guard: Guard) -> None:
+def test_consumers_and_producers_report_an_untrusted_certificate_too(guard: Guard) -> None:
     """They connect by themselves: a password may have been changed since the broker was last asked."""
     topic = f"in-{uuid4().hex}"
     with closing(guard.broker("TLS", **TLS)) as broker:
@@ -216,7 +216,7 @@ def test_consumers_and_producers_say_it_too(guard: Guard) -> None:
             broker.producer("0")
 
 
-def test_who_expects_tls_where_there_is_none_hears_what_came_last(guard: Guard) -> None:
+def test_tls_on_a_listener_without_tls_reports_the_last_error(guard: Guard) -> None:
     with closing(guard.broker("CLEAR", **TLS)) as broker, pytest.raises(TransientError) as raised:
         broker.health()
 
@@ -228,7 +228,7 @@ def test_who_expects_tls_where_there_is_none_hears_what_came_last(guard: Guard) 
 @pytest.mark.parametrize(
     ("listener", "settings"), [("TLS", TLS), ("MUTUAL", MUTUAL), ("USERS", USERS), ("CLEAR", CLEAR)]
 )
-def test_a_whole_unit_goes_through(guard: Guard, listener: str, settings: dict[str, Any]) -> None:
+def test_a_unit_is_committed_over_every_listener(guard: Guard, listener: str, settings: dict[str, Any]) -> None:
     source, sink = f"in-{uuid4().hex}", f"out-{uuid4().hex}"
     with closing(guard.broker(listener, **settings)) as broker:
         broker.ensure_topics([TopicSpec(source, 1), TopicSpec(sink, 1)])

@@ -49,7 +49,7 @@ def ensure(admin: KafkaAdminClient, spec: TopicSpec, **settings: Any) -> dict[st
     return {key: each["value"] for key, each in found.items()}
 
 
-def test_a_topic_is_made_as_its_spec_says(admin: KafkaAdminClient) -> None:
+def test_a_topic_is_created_as_specified(admin: KafkaAdminClient) -> None:
     spec = TopicSpec(name(), 3, retention_s=2 * DAY_S, retention_bytes=3_000_000)
 
     found = ensure(admin, spec)
@@ -75,7 +75,7 @@ def test_keyed_state_is_compacted(admin: KafkaAdminClient) -> None:
     assert KafkaTopics(admin).get(spec.name).compacted
 
 
-def test_copies_are_as_many_as_the_settings_say(admin: KafkaAdminClient) -> None:
+def test_replication_follows_the_settings(admin: KafkaAdminClient) -> None:
     spec = TopicSpec(name(), 2)
 
     found = ensure(admin, spec, replication_factor=1, min_insync_replicas=2)
@@ -85,7 +85,7 @@ def test_copies_are_as_many_as_the_settings_say(admin: KafkaAdminClient) -> None
     assert found["min.insync.replicas"] == "2"
 
 
-def test_more_copies_than_brokers_are_refused_with_a_reason(admin: KafkaAdminClient) -> None:
+def test_more_replicas_than_brokers_are_refused_with_a_reason(admin: KafkaAdminClient) -> None:
     brokers = len(admin.describe_cluster()["brokers"])
     spec = TopicSpec(name(), 1)
 
@@ -106,7 +106,7 @@ def test_retention_follows_the_settings(admin: KafkaAdminClient) -> None:
     until(follows)
 
 
-def test_what_an_operator_set_beside_ours_stays(admin: KafkaAdminClient) -> None:
+def test_other_settings_of_an_operator_are_kept(admin: KafkaAdminClient) -> None:
     spec = TopicSpec(name(), 1, retention_s=DAY_S)
     ensure(admin, spec)
     theirs = {"segment.ms": "7200000"}
@@ -120,7 +120,7 @@ def test_what_an_operator_set_beside_ours_stays(admin: KafkaAdminClient) -> None
     assert ensure(admin, TopicSpec(spec.name, 1, retention_s=2 * DAY_S))["segment.ms"] == "7200000"
 
 
-def test_another_number_of_partitions_is_refused(admin: KafkaAdminClient) -> None:
+def test_a_different_number_of_partitions_is_refused(admin: KafkaAdminClient) -> None:
     spec = TopicSpec(name(), 2)
     ensure(admin, spec)
 
@@ -128,12 +128,12 @@ def test_another_number_of_partitions_is_refused(admin: KafkaAdminClient) -> Non
         ensure(admin, TopicSpec(spec.name, 3))
 
 
-def test_a_topic_that_is_not_there_is_named_with_what_makes_it(admin: KafkaAdminClient) -> None:
+def test_the_error_for_a_missing_topic_says_how_to_create_it(admin: KafkaAdminClient) -> None:
     with pytest.raises(ConfigError, match=r"describing topic 'nowhere': .*`headrace migrate` creates"):
         KafkaTopics(admin).get("nowhere")
 
 
-def test_making_topics_again_changes_nothing(admin: KafkaAdminClient) -> None:
+def test_creating_topics_again_changes_nothing(admin: KafkaAdminClient) -> None:
     spec = TopicSpec(name(), 2)
     ensure(admin, spec)
     before = KafkaTopics(admin).get(spec.name)
@@ -143,7 +143,7 @@ def test_making_topics_again_changes_nothing(admin: KafkaAdminClient) -> None:
     assert KafkaTopics(admin).get(spec.name) == before
 
 
-def test_the_outbox_has_its_cursors_beside_the_topics(kafka: KafkaInUse, admin: KafkaAdminClient, log: str) -> None:
+def test_the_cursor_topic_of_the_outbox_is_created_too(kafka: KafkaInUse, admin: KafkaAdminClient, log: str) -> None:
     with closing(KafkaBroker(f"kafka://{kafka.bootstrap}", KafkaSettings(environment=uuid4().hex), log)) as broker:
         broker.ensure_topics([TopicSpec(name(), 1)])
 
@@ -156,7 +156,7 @@ def log(request: pytest.FixtureRequest) -> Iterator[str]:
         yield url
 
 
-def test_a_topic_that_was_made_anew_is_refused_until_the_old_positions_are_given_up(
+def test_a_recreated_topic_is_refused_until_its_old_positions_are_deleted(
     kafka: KafkaInUse, admin: KafkaAdminClient, log: str
 ) -> None:
     """Positions in the database are offsets of the topic that was deleted: they mean nothing in the new one."""

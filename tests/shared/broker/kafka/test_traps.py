@@ -172,7 +172,7 @@ def offset_of(p: int, topic: str, offset: int) -> dict[TopicPartition, OffsetAnd
     return {TopicPartition(topic, p): OffsetAndMetadata(offset, "", -1)}
 
 
-def test_b1_a_commit_over_a_broker_restart_hangs_without_the_safe_client_only(
+def test_b1_a_commit_across_a_broker_restart_hangs_only_without_the_safe_client(
     kafka: KafkaInUse, topic: str, trapped: Trapped
 ) -> None:
     server = kafka.own()
@@ -193,7 +193,7 @@ def test_b1_a_commit_over_a_broker_restart_hangs_without_the_safe_client_only(
     assert plain.poll() is None
 
 
-def test_b2_a_commit_succeeds_after_a_record_was_given_up_so_each_record_is_asked(
+def test_b2_a_commit_succeeds_although_a_record_was_lost_so_each_record_is_checked(
     kafka: KafkaInUse, topic: str
 ) -> None:
     door = kafka.own().doors[1]
@@ -217,7 +217,7 @@ def test_b2_a_commit_succeeds_after_a_record_was_given_up_so_each_record_is_aske
     assert not lost.succeeded()  # what a unit looks at before it commits
 
 
-def test_b3_who_was_put_out_of_the_group_commits_unfenced_unless_as_who_it_was_when_it_polled(
+def test_b3_an_expelled_member_is_fenced_only_with_the_group_metadata_of_its_last_poll(
     kafka: KafkaInUse, topic: str
 ) -> None:
     zombie, then = member(kafka.bootstrap, topic, max_poll_interval_ms=2100)
@@ -241,7 +241,7 @@ def test_b3_who_was_put_out_of_the_group_commits_unfenced_unless_as_who_it_was_w
 
 
 @pytest.mark.parametrize("rebuilt", [False, True])
-def test_b4_offsets_of_a_failed_transaction_come_with_the_next_unless_the_producer_is_made_anew(
+def test_b4_offsets_of_a_failed_transaction_are_committed_with_the_next_unless_the_producer_is_new(
     kafka: KafkaInUse, topic: str, rebuilt: bool
 ) -> None:
     name = uuid4().hex
@@ -265,7 +265,7 @@ def test_b4_offsets_of_a_failed_transaction_come_with_the_next_unless_the_produc
     assert committed(kafka.bootstrap, topic) == ({1: 5} if rebuilt else {0: 99, 1: 5})
 
 
-def test_b6_a_poll_spins_for_ever_after_the_library_could_not_decode_a_value_so_we_take_bytes(
+def test_b6_a_poll_never_ends_after_the_library_failed_to_decode_a_value_so_we_read_bytes(
     kafka: KafkaInUse, topic: str, trapped: Trapped
 ) -> None:
     with closing(KafkaProducer(bootstrap_servers=kafka.bootstrap)) as producer:

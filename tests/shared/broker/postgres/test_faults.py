@@ -41,7 +41,7 @@ def admin(url: str) -> Iterator[Database]:
         yield connection
 
 
-def test_a_database_that_is_away_is_transient_for_every_part(tmp_path: Path) -> None:
+def test_an_unreachable_database_is_a_transient_error_in_every_part(tmp_path: Path) -> None:
     away = PostgresBroker(f"postgresql://nobody@/nothing?host={tmp_path}", PATIENCE)
 
     for use in (
@@ -55,7 +55,7 @@ def test_a_database_that_is_away_is_transient_for_every_part(tmp_path: Path) -> 
             use()
 
 
-def test_a_lease_thread_that_dies_ends_the_loop_and_not_the_lease_in_silence(
+def test_a_crash_of_the_lease_thread_is_raised_by_the_next_poll(
     broker: PostgresBroker, admin: Database
 ) -> None:
     with closing(owning(broker.consumer("group", ["one"], "a"), 1)) as consumer:
@@ -67,7 +67,7 @@ def test_a_lease_thread_that_dies_ends_the_loop_and_not_the_lease_in_silence(
             admin.execute("ALTER TABLE broker.leases_gone RENAME TO leases")
 
 
-def test_a_lease_thread_outlives_a_broken_connection(broker: PostgresBroker, admin: Database) -> None:
+def test_a_lease_thread_survives_a_broken_connection(broker: PostgresBroker, admin: Database) -> None:
     with closing(owning(broker.consumer("group", ["one"], "a"), 1)) as consumer:
         assert terminate_backends(admin, "datname = current_database() AND application_name = 'headrace group leases'")
         (cut_at,) = admin.execute("SELECT now()").fetchone() or (None,)
@@ -77,7 +77,7 @@ def test_a_lease_thread_outlives_a_broken_connection(broker: PostgresBroker, adm
         assert consumer.assignment()
 
 
-def test_closing_a_consumer_whose_database_is_gone_takes_little_time_and_raises_nothing(
+def test_closing_a_consumer_whose_database_is_gone_is_quick_and_raises_nothing(
     postgres: EmbeddedPostgres,
 ) -> None:
     with empty_log(postgres) as url:
@@ -94,7 +94,7 @@ def test_closing_a_consumer_whose_database_is_gone_takes_little_time_and_raises_
     assert time.monotonic() - started_at < LEASE_S / 2
 
 
-def test_a_damaged_batch_is_never_passed_over(broker: PostgresBroker, admin: Database) -> None:
+def test_a_damaged_batch_is_never_skipped(broker: PostgresBroker, admin: Database) -> None:
     for value in ("a", "b", "c"):
         fill(broker, "one", [value])
     admin.execute("UPDATE broker.log SET payload = substr(payload, 1, 20) WHERE base_off = 1")
@@ -107,7 +107,7 @@ def test_a_damaged_batch_is_never_passed_over(broker: PostgresBroker, admin: Dat
         assert values(reader.poll(1, 10)) == ["c"]
 
 
-def test_a_new_connection_of_a_producer_ends_stopped_units_too(broker: PostgresBroker, admin: Database) -> None:
+def test_a_new_connection_of_a_producer_limits_stopped_units_too(broker: PostgresBroker, admin: Database) -> None:
     with closing(broker.producer("slot")) as producer:
         assert terminate_backends(admin, "datname = current_database() AND application_name LIKE %s", ("%producer%",))
         with producer.db_unit() as unit:
@@ -116,7 +116,7 @@ def test_a_new_connection_of_a_producer_ends_stopped_units_too(broker: PostgresB
     assert limit == ("1s",)
 
 
-def test_batches_of_a_skewed_clock_make_no_hole(broker: PostgresBroker, admin: Database) -> None:
+def test_retention_leaves_no_gap_if_a_clock_was_skewed(broker: PostgresBroker, admin: Database) -> None:
     """The middle one looks old: as long as the one before it stays, it stays too."""
     for value in ("a", "b", "c"):
         fill(broker, "one", [value])
@@ -129,7 +129,7 @@ def test_batches_of_a_skewed_clock_make_no_hole(broker: PostgresBroker, admin: D
     assert broker.begin_offsets([TopicPartition("one", 0)]) == {TopicPartition("one", 0): 2}
 
 
-def test_retention_gives_way_where_an_append_holds_a_partition(
+def test_retention_does_not_wait_for_a_partition_locked_by_an_append(
     broker: PostgresBroker, admin: Database, url: str
 ) -> None:
     for value in ("a", "b"):

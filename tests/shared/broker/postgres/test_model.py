@@ -191,7 +191,7 @@ class LogMachine(RuleBasedStateMachine):
         self.broker.close()
 
 
-def test_the_log_does_what_the_reference_does_whatever_crashes(url: str) -> None:
+def test_the_log_behaves_like_the_reference_despite_crashes(url: str) -> None:
     machine = type("LogMachineHere", (LogMachine,), {"url": url})
 
     run_state_machine_as_test(

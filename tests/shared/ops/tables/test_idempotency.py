@@ -50,7 +50,7 @@ def services_that_know(url: str, key: str) -> set[str]:
         return {each for each in SERVICES if idempotency_table.find(connection, each, "somebody", key)}
 
 
-def test_an_operation_stays_the_answer_of_the_service_that_it_names(older_url: str) -> None:
+def test_a_response_that_names_a_service_belongs_to_that_service(older_url: str) -> None:
     keep_as_before(older_url, "k", {"id": "000000000017", "service": "cleaner"})
 
     migrate(older_url)
@@ -58,7 +58,7 @@ def test_an_operation_stays_the_answer_of_the_service_that_it_names(older_url: s
     assert services_that_know(older_url, "k") == {"cleaner"}
 
 
-def test_an_answer_that_names_no_service_stays_the_answer_of_every_service(older_url: str) -> None:
+def test_a_response_that_names_no_service_belongs_to_every_service(older_url: str) -> None:
     keep_as_before(older_url, "plan", {"plan_id": "7"})
     keep_as_before(older_url, "list", ["no object"])
 
@@ -67,7 +67,7 @@ def test_an_answer_that_names_no_service_stays_the_answer_of_every_service(older
     assert services_that_know(older_url, "plan") == services_that_know(older_url, "list") == set(SERVICES)
 
 
-def test_an_older_answer_expires_when_it_would_have(older_url: str) -> None:
+def test_an_older_response_keeps_its_expiry(older_url: str) -> None:
     keep_as_before(older_url, "k", {"service": "loader"})
     keep_as_before(older_url, "plan", {"plan_id": "7"})
 

@@ -43,7 +43,7 @@ def test_the_oldest_job_of_the_service_and_kind_is_claimed_first(database: Datab
     assert [claimed(database), claimed(database), claimed(database)] == [first.id, second.id, None]
 
 
-def test_a_lease_that_ended_is_anybodys_and_its_former_holder_says_nothing_any_more(database: Database) -> None:
+def test_an_expired_lease_can_be_claimed_and_its_former_holder_can_write_nothing(database: Database) -> None:
     operation = made(database)
     claimed(database, "one", 0.0)
 
@@ -55,7 +55,7 @@ def test_a_lease_that_ended_is_anybodys_and_its_former_holder_says_nothing_any_m
     assert jobs_table.renew(database, operation.id, "two")
 
 
-def test_a_lease_that_ended_is_kept_by_who_renews_it_first(database: Database) -> None:
+def test_an_expired_lease_is_kept_if_its_holder_renews_it_first(database: Database) -> None:
     operation = made(database)
     claimed(database, "one", 0.0)
 
@@ -63,7 +63,7 @@ def test_a_lease_that_ended_is_kept_by_who_renews_it_first(database: Database) -
     assert claimed(database, "two") is None
 
 
-def test_what_a_stopped_worker_lets_go_is_anybodys_at_once(database: Database) -> None:
+def test_a_lease_given_up_by_a_stopped_worker_can_be_claimed_at_once(database: Database) -> None:
     operation = made(database)
     claimed(database, "one", 3600.0)
 
@@ -72,7 +72,7 @@ def test_what_a_stopped_worker_lets_go_is_anybodys_at_once(database: Database) -
     assert claimed(database, "two") == operation.id
 
 
-def test_of_two_replays_of_the_same_records_one_is_started(database_url: str, database: Database) -> None:
+def test_only_one_of_several_replays_of_the_same_records_is_started(database_url: str, database: Database) -> None:
     plan = ReplayPlan(request_of({"topic": RAW}), {0: OffsetSpan(0, 9)}, {0: 9})
 
     def start(_number: int) -> bool:

@@ -40,7 +40,7 @@ def now(database: Database, operation: Operation) -> tuple[str, str | None, str 
     return found.state, found.waiting_for, found.error
 
 
-def test_orders_are_numbered_in_the_order_in_which_they_are_given(database: Database) -> None:
+def test_orders_are_numbered_in_sequence(database: Database) -> None:
     first = orders_table.give_order(database, "s", "t", "paused", "me")[1].order
     second = orders_table.give_order(database, "s", "u", "paused", "me", "why", 4)[1].order
 
@@ -59,7 +59,7 @@ def test_failures_are_tolerated_until_the_order_is_effective(database: Database)
     assert orders_table.read_orders(database, "s").by_topic["t"].tolerate == 0
 
 
-def test_a_pause_of_what_is_paused_changes_nothing_and_a_resume_is_always_new(database: Database) -> None:
+def test_pausing_a_paused_topic_changes_nothing_and_a_resume_is_always_a_new_order(database: Database) -> None:
     _, paused = orders_table.give_order(database, "s", "t", "paused", "me")
     before, again = orders_table.give_order(database, "s", "t", "paused", "another")
     _, resumed = orders_table.give_order(database, "s", "t", "running", "me")
@@ -69,7 +69,7 @@ def test_a_pause_of_what_is_paused_changes_nothing_and_a_resume_is_always_new(da
     assert paused.order.seq < resumed.order.seq < once_more.order.seq
 
 
-def test_what_a_replica_reports_replaces_what_it_reported_before(database: Database) -> None:
+def test_the_report_of_a_replica_replaces_its_earlier_one(database: Database) -> None:
     incarnation = replica(database)
     for seq, doing in (
         (1, {TP: PartitionStatus("running", 5), TP._replace(partition=1): PartitionStatus("running")}),
@@ -83,7 +83,7 @@ def test_what_a_replica_reports_replaces_what_it_reported_before(database: Datab
         assert {each.tp: PartitionStatus(each.state, each.position, each.cause) for each in live.observed} == doing
 
 
-def test_nobody_speaks_for_a_replica_that_another_process_has_become(database: Database) -> None:
+def test_a_former_process_cannot_report_for_its_replica(database: Database) -> None:
     replica(database)
     former = uuid4()
 
@@ -93,7 +93,7 @@ def test_nobody_speaks_for_a_replica_that_another_process_has_become(database: D
     assert orders_table.live_replicas(database, "s") == ({"a": None}, [])
 
 
-def test_a_process_that_begins_forgets_what_was_done_under_its_name(database: Database) -> None:
+def test_a_new_process_deletes_the_report_of_its_predecessor(database: Database) -> None:
     incarnation = replica(database)
     orders_table.report_status(database, "s", "a", incarnation, 7, {TP: PartitionStatus("paused")})
 
@@ -101,7 +101,7 @@ def test_a_process_that_begins_forgets_what_was_done_under_its_name(database: Da
     assert orders_table.live_replicas(database, "s").observed == []
 
 
-def test_replicas_that_stopped_or_fell_silent_are_not_waited_for(database: Database) -> None:
+def test_stopped_and_silent_replicas_are_not_waited_for(database: Database) -> None:
     replica(database, "stopped", state="stopped")
     replica(database, "silent", age_s=orders_table.FRESH_S + 1)
     replica(database, "slow", age_s=orders_table.FRESH_S - 5)
@@ -109,7 +109,7 @@ def test_replicas_that_stopped_or_fell_silent_are_not_waited_for(database: Datab
     assert orders_table.live_replicas(database, "s").obeyed == {"slow": None}
 
 
-def test_a_pause_ends_once_it_is_obeyed_and_says_what_it_waits_for(database: Database) -> None:
+def test_a_pause_succeeds_once_it_is_obeyed_and_reports_what_it_waits_for(database: Database) -> None:
     incarnation, operation = replica(database), give(database, "paused")
     assert finish_effective(database, "s", ONE) == []
     assert now(database, operation) == ("running", "not obeyed yet by a", None)
@@ -133,7 +133,7 @@ def test_an_operation_on_several_topics_waits_for_all_of_them(database: Database
     assert now(database, operation) == ("running", "no replica owns u/0 yet", None)
 
 
-def test_a_topic_whose_partitions_are_not_known_is_not_taken_for_obeyed(database: Database) -> None:
+def test_an_order_for_a_topic_that_does_not_exist_is_not_effective(database: Database) -> None:
     incarnation, operation = replica(database), give(database, "paused")
     orders_table.report_status(database, "s", "a", incarnation, operation.target["orders"]["t"], {})
 
@@ -142,7 +142,7 @@ def test_a_topic_whose_partitions_are_not_known_is_not_taken_for_obeyed(database
     assert now(database, operation) == ("running", "topic t does not exist yet", None)
 
 
-def test_an_order_cancels_what_was_ordered_before_and_is_not_obeyed_yet(database: Database) -> None:
+def test_an_order_cancels_earlier_orders_that_are_not_effective_yet(database: Database) -> None:
     pause, other = give(database, "paused", "t", "u"), give(database, "paused", "v")
 
     resume = give(database, "running", "u")
@@ -151,7 +151,7 @@ def test_an_order_cancels_what_was_ordered_before_and_is_not_obeyed_yet(database
     assert [now(database, each)[0] for each in (other, resume)] == ["waiting", "waiting"]
 
 
-def test_a_second_pause_is_an_operation_that_ends_with_the_first(database: Database) -> None:
+def test_a_second_pause_is_an_operation_that_succeeds_with_the_first(database: Database) -> None:
     incarnation, first, second = replica(database), give(database, "paused"), give(database, "paused")
     assert first.target == second.target
 
@@ -162,7 +162,7 @@ def test_a_second_pause_is_an_operation_that_ends_with_the_first(database: Datab
     assert finish_effective(database, "s", ONE) == [first.id, second.id]
 
 
-def test_a_poller_is_paused_on_its_output_as_if_that_had_one_partition(database: Database) -> None:
+def test_the_output_topic_of_a_poller_counts_as_one_partition(database: Database) -> None:
     database.execute("INSERT INTO broker.topics (name, partitions, compacted) VALUES ('raw-events', 6, false)")
 
     assert KnownPartitions("fetcher", ["raw-events"])(database) == {"raw-events": [TopicPartition("raw-events", 0)]}
@@ -170,7 +170,7 @@ def test_a_poller_is_paused_on_its_output_as_if_that_had_one_partition(database:
     assert KnownPartitions("cleaner", ["raw-events"], "kafka:")(database) == {}
 
 
-def test_who_is_paused_is_told_over_all_services(database: Database) -> None:
+def test_paused_topics_are_listed_for_all_services(database: Database) -> None:
     give(database, "paused", "t", "u")
     give(database, "running", "u")
 

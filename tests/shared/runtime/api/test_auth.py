@@ -49,7 +49,7 @@ HEADERS: dict[str | None, str] = {
 }
 
 
-def test_without_a_token_that_is_known_nobody_gets_in(client: httpx.Client) -> None:
+def test_a_request_without_a_known_token_is_refused(client: httpx.Client) -> None:
     del client.headers["Authorization"]
 
     for header, detail in HEADERS.items():
@@ -63,12 +63,12 @@ def test_without_a_token_that_is_known_nobody_gets_in(client: httpx.Client) -> N
             assert answer.headers["www-authenticate"] == 'Bearer realm="headrace"'
 
 
-def test_a_token_of_any_scope_may_look(client: httpx.Client, database: Database) -> None:
+def test_a_token_of_any_scope_may_read(client: httpx.Client, database: Database) -> None:
     for scope in SCOPES:
         assert status(client, given_token(database, f"a-{scope}", scope)).status_code == 200
 
 
-def test_only_a_token_that_may_operate_changes_anything(client: httpx.Client, database: Database) -> None:
+def test_a_change_needs_the_scope_operate(client: httpx.Client, database: Database) -> None:
     read, operate, admin = (bearing(given_token(database, f"a-{scope}", scope)) for scope in SCOPES)
 
     refused = client.post("/v1/operations/1/cancel", headers=read)
@@ -80,7 +80,7 @@ def test_only_a_token_that_may_operate_changes_anything(client: httpx.Client, da
         assert client.post("/v1/operations/1/cancel", headers=allowed).status_code == 404
 
 
-def test_who_was_not_allowed_to_is_in_the_trail(client: httpx.Client, database: Database) -> None:
+def test_a_forbidden_request_is_in_the_trail(client: httpx.Client, database: Database) -> None:
     token = given_token(database, "viewer", "read")
 
     client.post("/v1/operations/1/cancel", headers=bearing(token) | {"X-Request-Id": "mine-3"})
@@ -92,7 +92,7 @@ def test_who_was_not_allowed_to_is_in_the_trail(client: httpx.Client, database: 
     assert line["request_id"] == "mine-3"
 
 
-def test_a_revoked_token_is_refused_from_the_next_request_on(client: httpx.Client, database: Database) -> None:
+def test_a_revoked_token_is_refused_from_the_next_request(client: httpx.Client, database: Database) -> None:
     token = given_token(database, "somebody", "admin")
     before = status(client, token)
 
@@ -108,14 +108,14 @@ def test_an_expired_token_is_refused(client: httpx.Client, database: Database) -
     assert "'somebody' is expired" in assert_problem(status(client, token), 401, "unauthorized")
 
 
-def test_the_right_id_with_another_secret_is_nobody(client: httpx.Client, database: Database) -> None:
+def test_a_known_id_with_another_secret_is_refused(client: httpx.Client, database: Database) -> None:
     token = given_token(database, "somebody", "read")
     other = token[:-1] + ("a" if token[-1] != "a" else "b")
 
     assert "does not exist" in assert_problem(status(client, other), 401, "unauthorized")
 
 
-def test_without_a_token_file_the_tokens_of_the_database_get_in(settings: CleanerSettings, database: Database) -> None:
+def test_without_a_token_file_the_tokens_of_the_database_are_accepted(settings: CleanerSettings, database: Database) -> None:
     token = given_token(database, "somebody", "read")
 
     with served(cleaner_on(settings.database, None)) as client:
@@ -123,7 +123,7 @@ def test_without_a_token_file_the_tokens_of_the_database_get_in(settings: Cleane
         assert status(client, token).status_code == 200
 
 
-def test_while_the_database_is_away_the_file_token_gets_in_and_others_may_come_again(tmp_path: Path) -> None:
+def test_without_the_database_the_file_token_is_accepted_and_others_may_retry(tmp_path: Path) -> None:
     with served(cleaner_on(AWAY, token_file(tmp_path))) as client:
         answer = status(client, UNKNOWN)
 
@@ -132,7 +132,7 @@ def test_while_the_database_is_away_the_file_token_gets_in_and_others_may_come_a
         assert answer.headers["retry-after"] == "1"
 
 
-def test_no_token_is_told_or_kept_anywhere(
+def test_no_token_is_logged_returned_or_stored(
     client: httpx.Client, database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
     token = given_token(database, "somebody", "read")

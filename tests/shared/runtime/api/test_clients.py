@@ -41,7 +41,7 @@ def things(desk: AdminContext) -> APIRouter:
     return router
 
 
-def test_fifty_clients_get_proper_answers_and_one_operation_a_key(
+def test_fifty_clients_get_valid_responses_and_one_operation_for_each_key(
     settings: CleanerSettings, database: psycopg.Connection[Any]
 ) -> None:
     tokens = [given_token(database, f"client-{number}", "operate") for number in range(2)]

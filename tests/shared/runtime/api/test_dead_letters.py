@@ -85,7 +85,7 @@ def ids(answer: httpx.Response) -> list[str]:
     return [each["id"] for each in answer.json()["dead_letters"]]
 
 
-def test_letters_are_listed_the_newest_first_page_by_page(client: httpx.Client, broker: PostgresBroker) -> None:
+def test_letters_are_listed_newest_first_in_pages(client: httpx.Client, broker: PostgresBroker) -> None:
     append(broker, [letter(offset) for offset in range(7)])
 
     pages: list[list[str]] = []
@@ -110,7 +110,7 @@ def test_letters_are_listed_the_newest_first_page_by_page(client: httpx.Client, 
         ({"to": "2026-01-01T00:00:00Z"}, []),
     ],
 )
-def test_a_filter_leaves_out_the_others(
+def test_a_filter_selects_letters(
     client: httpx.Client, broker: PostgresBroker, wanted: dict[str, str], found: list[str]
 ) -> None:
     append(broker, [letter(0), letter(1, "ValueError"), letter(2, key="made-up:1")])
@@ -118,7 +118,7 @@ def test_a_filter_leaves_out_the_others(
     assert ids(client.get("/dead-letters", params=wanted)) == found
 
 
-def test_a_letter_is_shown_whole_with_the_way_to_its_origin(client: httpx.Client, broker: PostgresBroker) -> None:
+def test_a_letter_is_shown_with_the_command_that_shows_its_origin(client: httpx.Client, broker: PostgresBroker) -> None:
     append(broker, [letter(5, value=b'{"a": [1]}')])
 
     shown = client.get("/dead-letters/0/0").json()
@@ -131,7 +131,7 @@ def test_a_letter_is_shown_whole_with_the_way_to_its_origin(client: httpx.Client
     assert [each["what"] for each in shown["trail"]] == ["failed"]
 
 
-def test_a_long_payload_is_cut_where_asked(client: httpx.Client, broker: PostgresBroker) -> None:
+def test_a_payload_is_cut_at_the_requested_size(client: httpx.Client, broker: PostgresBroker) -> None:
     append(broker, [letter(5, value=b"x" * 100)])
 
     shown = client.get("/dead-letters/0/0", params={"limit_bytes": 10}).json()["payload"]
@@ -139,12 +139,12 @@ def test_a_long_payload_is_cut_where_asked(client: httpx.Client, broker: Postgre
     assert shown == {"encoding": "text", "value": "x" * 10, "note": "the first 10 of 100 bytes", "size_bytes": 100}
 
 
-def test_what_is_not_there_is_a_problem(client: httpx.Client) -> None:
+def test_a_missing_letter_is_a_problem(client: httpx.Client) -> None:
     for place in ("0/0", "7/0", "0/999999999999999999"):
         assert place in assert_problem(client.get(f"/dead-letters/{place}"), 404, "not-found")
 
 
-def test_facets_count_what_the_filter_leaves(client: httpx.Client, broker: PostgresBroker) -> None:
+def test_facets_count_the_filtered_letters(client: httpx.Client, broker: PostgresBroker) -> None:
     append(broker, [letter(0), letter(1), letter(2, "ValueError")])
 
     found = client.get("/dead-letters/facets", params={"topic": RAW}).json()
@@ -153,7 +153,7 @@ def test_facets_count_what_the_filter_leaves(client: httpx.Client, broker: Postg
     assert found["stack_digests"][0]["example"] == "0/2"
 
 
-def test_a_dry_run_counts_and_its_plan_is_executed_as_it_is(
+def test_a_dry_run_counts_and_its_plan_is_executed_unchanged(
     client: httpx.Client, broker: PostgresBroker, database: Database
 ) -> None:
     append(broker, [letter(0), letter(1, redrives=5), letter(2), letter(3, "ValueError")])
@@ -169,7 +169,7 @@ def test_a_dry_run_counts_and_its_plan_is_executed_as_it_is(
     assert jobs_table.claim(database, "cleaner", "w", ["redrive"]) is not None
 
 
-def test_force_takes_those_that_failed_often(client: httpx.Client, broker: PostgresBroker) -> None:
+def test_force_redrives_letters_over_the_cap(client: httpx.Client, broker: PostgresBroker) -> None:
     append(broker, [letter(1, redrives=5)])
 
     refused = client.post(REDRIVES, json={"ids": ["0/0"]})
@@ -179,7 +179,7 @@ def test_force_takes_those_that_failed_often(client: httpx.Client, broker: Postg
     assert forced.status_code == 202
 
 
-def test_two_redrives_never_have_a_hand_on_the_same_letter(client: httpx.Client, broker: PostgresBroker) -> None:
+def test_a_letter_belongs_to_at_most_one_open_operation(client: httpx.Client, broker: PostgresBroker) -> None:
     append(broker, [letter(0), letter(1)])
     first = client.post(REDRIVES, json={"ids": ["0/1"]}).json()["id"]
 
@@ -198,7 +198,7 @@ def test_a_plan_whose_letters_were_settled_is_refused(client: httpx.Client, brok
     assert "1 are still open" in assert_problem(answer, 409, "conflict")
 
 
-def test_a_plan_that_retention_cut_is_refused_with_the_earliest_offset(
+def test_a_plan_cut_by_retention_is_refused_with_the_earliest_offset(
     client: httpx.Client, broker: PostgresBroker, database: Database
 ) -> None:
     append(broker, [letter(0)])
@@ -212,7 +212,7 @@ def test_a_plan_that_retention_cut_is_refused_with_the_earliest_offset(
     assert "the earliest dead letter of partition 0 is now 0/1" in assert_problem(answer, 409, "conflict")
 
 
-def test_discarded_letters_say_why_and_are_open_no_more(client: httpx.Client, broker: PostgresBroker) -> None:
+def test_discarded_letters_have_a_reason_and_are_no_longer_open(client: httpx.Client, broker: PostgresBroker) -> None:
     append(broker, [letter(0), letter(1, "ValueError")])
 
     dry = client.post(DISCARDS, json={"filter": {"cause": "ValueError"}, "reason": "a test", "dry_run": True})
@@ -231,7 +231,7 @@ def test_discarded_letters_say_why_and_are_open_no_more(client: httpx.Client, br
     assert_problem(client.post(DISCARDS, json={"ids": ["0/1"], "reason": "again"}), 409, "conflict")
 
 
-def test_a_record_that_failed_again_is_found_from_its_former_letter(
+def test_a_letter_links_to_the_other_letters_of_its_record(
     client: httpx.Client, broker: PostgresBroker
 ) -> None:
     append(broker, [letter(5), letter(5, redrives=1), letter(6)])
@@ -257,11 +257,11 @@ def test_a_record_that_failed_again_is_found_from_its_former_letter(
         {"all": True, "reason": "x"},
     ],
 )
-def test_a_choice_that_is_none_is_refused(client: httpx.Client, body: dict[str, Any]) -> None:
+def test_an_invalid_selection_is_refused(client: httpx.Client, body: dict[str, Any]) -> None:
     assert_problem(client.post(REDRIVES, json=body), 422, "invalid-input")
 
 
-def test_what_is_not_there_cannot_be_redriven(client: httpx.Client) -> None:
+def test_missing_letters_and_plans_cannot_be_redriven(client: httpx.Client) -> None:
     assert "0/7" in assert_problem(client.post(REDRIVES, json={"ids": ["0/7"]}), 409, "conflict")
     assert "no dead letter is left" in assert_problem(client.post(REDRIVES, json={"all": True}), 409, "conflict")
     assert "no plan" in assert_problem(client.post(REDRIVES, json={"plan_id": "99"}), 422, "invalid-input")
@@ -272,7 +272,7 @@ def test_discarding_needs_a_reason(client: httpx.Client) -> None:
         assert_problem(client.post(DISCARDS, json={"all": True, **reason}), 422, "invalid-input")
 
 
-def test_slices_that_never_were_records_are_fetched_again_instead(
+def test_letters_of_the_fetcher_need_a_backfill_instead_of_a_redrive(
     settings: CleanerSettings, broker: PostgresBroker
 ) -> None:
     fetcher = FetcherSettings(database=settings.database, admin=settings.admin)

@@ -88,7 +88,7 @@ def count(database: Database, table: str) -> int:
     return found
 
 
-def test_the_same_request_with_the_same_key_happens_once_and_gets_the_same_answer(
+def test_a_repeated_request_with_the_same_key_is_executed_once_and_gets_the_same_response(
     client: httpx.Client, database: Database
 ) -> None:
     first, again = post(client), post(client)
@@ -102,7 +102,7 @@ def test_the_same_request_with_the_same_key_happens_once_and_gets_the_same_answe
     assert count(database, "operations") == count(database, "audit") == 1
 
 
-def test_spaces_and_the_order_of_keys_make_no_other_body(client: httpx.Client, database: Database) -> None:
+def test_the_formatting_of_the_body_does_not_matter(client: httpx.Client, database: Database) -> None:
     first = post(client)
     again = client.post(
         "/v1/things", content=b'\n{ "days" : 3 }', headers={"Idempotency-Key": "k", "Content-Type": "application/json"}
@@ -120,7 +120,7 @@ def test_another_request_with_the_same_key_is_refused(client: httpx.Client, data
     assert count(database, "operations") == 1
 
 
-def test_keys_are_each_callers_own(client: httpx.Client, database: Database) -> None:
+def test_each_caller_has_its_own_keys(client: httpx.Client, database: Database) -> None:
     token = given_token(database, "somebody", "operate")
 
     first, other = post(client), post(client, 4, headers=bearing(token))
@@ -129,13 +129,13 @@ def test_keys_are_each_callers_own(client: httpx.Client, database: Database) -> 
     assert other.json()["requested_by"] == "token:somebody"
 
 
-def test_without_a_key_every_request_happens(client: httpx.Client, database: Database) -> None:
+def test_without_a_key_every_request_is_executed(client: httpx.Client, database: Database) -> None:
     assert post(client, key=None).json()["id"] != post(client, key=None).json()["id"]
     assert count(database, "operations") == 2
     assert count(database, "idempotency") == 0
 
 
-def test_while_the_first_is_under_way_the_second_may_come_again(
+def test_a_request_is_refused_while_the_first_with_its_key_is_running(
     client: httpx.Client, made: Made, database: Database
 ) -> None:
     answers: list[httpx.Response] = []
@@ -154,7 +154,7 @@ def test_while_the_first_is_under_way_the_second_may_come_again(
     assert count(database, "operations") == 1
 
 
-def test_a_refused_request_leaves_nothing_but_a_line_in_the_trail(
+def test_a_refused_request_leaves_only_a_line_in_the_trail(
     client: httpx.Client, made: Made, database: Database
 ) -> None:
     assert "do something else" in assert_problem(post(client, 666), 409, "conflict")
@@ -169,7 +169,7 @@ def test_a_refused_request_leaves_nothing_but_a_line_in_the_trail(
     ]
 
 
-def test_a_request_that_died_happens_when_it_is_sent_again(
+def test_a_request_that_failed_is_executed_when_it_is_sent_again(
     client: httpx.Client, made: Made, database: Database
 ) -> None:
     made.refusal = RuntimeError("a fault of ours")
@@ -180,7 +180,7 @@ def test_a_request_that_died_happens_when_it_is_sent_again(
     assert count(database, "operations") == 0
 
 
-def test_an_answer_is_kept_for_48_hours_and_then_swept_by_whoever_comes(
+def test_a_response_is_kept_for_48_hours_and_then_deleted_by_the_next_request(
     client: httpx.Client, database: Database
 ) -> None:
     first = post(client)
@@ -196,6 +196,6 @@ def test_an_answer_is_kept_for_48_hours_and_then_swept_by_whoever_comes(
     assert count(database, "idempotency") == 1
 
 
-def test_a_put_may_carry_a_key_too(client: httpx.Client, database: Database) -> None:
+def test_a_put_may_have_a_key_too(client: httpx.Client, database: Database) -> None:
     assert post(client, method="PUT").json() == post(client, method="PUT").json()
     assert count(database, "operations") == 1

@@ -47,7 +47,7 @@ def client(settings: CleanerSettings, broker: PostgresBroker, url: str) -> Itera
         yield client
 
 
-def test_it_says_what_waits_since_when_and_what_had_no_effect(client: httpx.Client, broker: PostgresBroker) -> None:
+def test_lag_has_records_seconds_and_ignored_offsets(client: httpx.Client, broker: PostgresBroker) -> None:
     append(broker, [raw(number) for number in range(3)])
 
     told = {each["partition"]: each for each in client.get("/v1/lag").json()}
@@ -68,6 +68,6 @@ def test_it_says_what_waits_since_when_and_what_had_no_effect(client: httpx.Clie
     assert detail["ignored_group_offsets"] == {f"{RAW}/{tp_of('k').partition}": 3}
 
 
-def test_a_broker_that_is_away_is_a_problem_that_may_pass(settings: CleanerSettings) -> None:
+def test_an_unavailable_broker_is_a_temporary_problem(settings: CleanerSettings) -> None:
     with served(settings, BrokenView(service="cleaner", error=TransientError("the log is away"))) as client:
         assert "away" in assert_problem(client.get("/v1/lag"), 503, "unavailable")

@@ -22,7 +22,7 @@ def ids(answer: httpx.Response) -> list[str]:
     return [each["id"] for each in answer.json()["operations"]]
 
 
-def test_an_operation_is_told_by_its_id_with_or_without_leading_zeros(client: httpx.Client, database: Database) -> None:
+def test_an_operation_is_found_by_its_id_with_or_without_leading_zeros(client: httpx.Client, database: Database) -> None:
     operation = made(database)
 
     for path in (operation.id, str(int(operation.id))):
@@ -32,14 +32,14 @@ def test_an_operation_is_told_by_its_id_with_or_without_leading_zeros(client: ht
         assert (told["kind"], told["state"], told["target"]) == ("replay", "waiting", {"topic": "raw-events"})
 
 
-def test_an_operation_that_is_not_there_is_named(client: httpx.Client) -> None:
+def test_a_missing_operation_is_named(client: httpx.Client) -> None:
     for method, path in (("GET", "999"), ("POST", "999/cancel"), ("POST", "999/pause"), ("POST", "999/resume")):
         answer = client.request(method, f"/v1/operations/{path}")
 
         assert "cleaner has no operation 000000000999" in assert_problem(answer, 404, "not-found")
 
 
-def test_operations_of_other_services_are_theirs(client: httpx.Client, database: Database) -> None:
+def test_operations_of_other_services_are_not_found(client: httpx.Client, database: Database) -> None:
     operation = made(database, service="loader")
 
     assert ids(client.get("/v1/operations")) == []
@@ -47,7 +47,7 @@ def test_operations_of_other_services_are_theirs(client: httpx.Client, database:
     assert client.post(f"/v1/operations/{operation.id}/cancel").status_code == 404
 
 
-def test_pages_hold_every_operation_once_the_newest_first(client: httpx.Client, database: Database) -> None:
+def test_pages_contain_every_operation_once_newest_first(client: httpx.Client, database: Database) -> None:
     made_ids = [made(database).id for _ in range(7)]
 
     pages: list[list[str]] = []
@@ -86,7 +86,7 @@ def test_a_job_is_paused_resumed_and_cancelled(client: httpx.Client, database: D
     assert client.get(path).json()["state"] == "cancelled"
 
 
-def test_what_is_over_takes_no_commands(client: httpx.Client, database: Database) -> None:
+def test_an_ended_operation_takes_no_commands(client: httpx.Client, database: Database) -> None:
     operation = made(database)
     operations_table.finish(database, operation.id, "succeeded")
 
@@ -96,13 +96,13 @@ def test_what_is_over_takes_no_commands(client: httpx.Client, database: Database
         assert "has already ended: succeeded" in assert_problem(answer, 409, "conflict")
 
 
-def test_an_order_is_not_cancelled_but_countermanded(client: httpx.Client, database: Database) -> None:
+def test_an_order_cannot_be_cancelled_but_needs_the_opposite_order(client: httpx.Client, database: Database) -> None:
     answer = client.post(f"/v1/operations/{made(database, 'pause').id}/cancel")
 
     assert "opposite order" in assert_problem(answer, 409, "conflict")
 
 
-def test_what_is_no_id_is_invalid(client: httpx.Client) -> None:
+def test_an_invalid_id_is_refused(client: httpx.Client) -> None:
     for bad in ("x", "1" * 13, "-1", "1.5", "%F0%9F%92%A5", "١"):
         assert_problem(client.get(f"/v1/operations/{bad}"), 422, "invalid-input")
         assert_problem(client.get(f"/v1/operations?before={bad}"), 422, "invalid-input")

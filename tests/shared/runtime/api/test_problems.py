@@ -69,7 +69,7 @@ def test_an_unknown_path_is_a_problem(client: httpx.Client) -> None:
         assert path in assert_problem(client.get(path), 404, "not-found")
 
 
-def test_a_wrong_method_is_a_problem_that_names_the_right_ones(client: httpx.Client) -> None:
+def test_a_wrong_method_is_a_problem_that_names_the_allowed_ones(client: httpx.Client) -> None:
     for path, allowed in (("/livez", "GET"), ("/v1/status", "GET"), ("/v1/wishes", "GET, POST")):
         answer = client.request("DELETE", path)
 
@@ -77,18 +77,18 @@ def test_a_wrong_method_is_a_problem_that_names_the_right_ones(client: httpx.Cli
         assert answer.headers["allow"] == allowed
 
 
-def test_the_callers_request_id_comes_back(client: httpx.Client) -> None:
+def test_the_request_id_of_the_caller_is_returned(client: httpx.Client) -> None:
     for path in ("/livez", "/nowhere", "/v1/status"):
         assert client.get(path, headers={"X-Request-Id": "mine-1"}).headers["x-request-id"] == "mine-1"
 
 
-def test_a_request_id_that_could_harm_a_log_is_replaced(client: httpx.Client) -> None:
+def test_an_unsafe_request_id_is_replaced(client: httpx.Client) -> None:
     answer = client.get("/livez", headers={"X-Request-Id": 'a"b\tc'})
 
     assert UUID(answer.headers["x-request-id"])
 
 
-def test_a_fault_of_ours_is_a_problem_that_keeps_its_cause_to_the_log(
+def test_an_internal_error_is_a_problem_and_its_cause_is_only_logged(
     client: httpx.Client, caplog: pytest.LogCaptureFixture
 ) -> None:
     answer = client.get("/v1/raises/fault", headers={"X-Request-Id": "mine-2"})
@@ -99,35 +99,35 @@ def test_a_fault_of_ours_is_a_problem_that_keeps_its_cause_to_the_log(
     assert wait_until(lambda: "the secret cause" in caplog.text)
 
 
-def test_a_dependency_that_is_away_is_a_problem_that_may_pass(client: httpx.Client) -> None:
+def test_an_unavailable_dependency_is_a_temporary_problem(client: httpx.Client) -> None:
     answer = client.get("/v1/raises/away")
 
     assert assert_problem(answer, 503, "unavailable") == "no answer from postgresql://me:***@h/d"
     assert answer.headers["retry-after"] == "1"
 
 
-def test_a_database_that_is_away_is_a_problem_that_may_pass(client: httpx.Client) -> None:
+def test_an_unavailable_database_is_a_temporary_problem(client: httpx.Client) -> None:
     answer = client.get("/v1/operations")
 
     assert "the database is unavailable" in assert_problem(answer, 503, "unavailable")
     assert answer.headers["retry-after"] == "1"
 
 
-def test_what_cannot_be_done_is_a_conflict_and_what_cannot_be_meant_is_invalid(client: httpx.Client) -> None:
+def test_not_possible_is_a_conflict_and_a_config_error_is_invalid_input(client: httpx.Client) -> None:
     conflict, wrong = client.get("/v1/raises/not-possible"), client.get("/v1/raises/wrong")
 
     assert assert_problem(conflict, 409, "conflict") == "it is over: start another one"
     assert assert_problem(wrong, 422, "invalid-input") == "there is no topic x: choose y"
 
 
-def test_wrong_input_is_a_problem_that_names_it(client: httpx.Client) -> None:
+def test_invalid_input_is_a_problem_that_names_the_field(client: httpx.Client) -> None:
     query, body = client.get("/v1/wishes?count=many"), client.post("/v1/wishes", json={"days": "many"})
 
     assert assert_problem(query, 422, "invalid-input").startswith("query.count: ")
     assert assert_problem(body, 422, "invalid-input").startswith("body.days: ")
 
 
-def test_a_parameter_with_a_slip_in_its_name_is_told(client: httpx.Client) -> None:
+def test_an_unknown_parameter_is_named(client: httpx.Client) -> None:
     some, none = client.get("/v1/operations?stat=failed"), client.get("/v1/status?a=&b=1")
 
     assert_problem(some, 422, "invalid-input")
@@ -135,7 +135,7 @@ def test_a_parameter_with_a_slip_in_its_name_is_told(client: httpx.Client) -> No
     assert none.json()["detail"] == "no such parameter: 'a', 'b'; this endpoint has no parameters"
 
 
-def test_a_bare_number_is_no_time(client: httpx.Client) -> None:
+def test_a_number_is_not_accepted_as_a_time(client: httpx.Client) -> None:
     for query in ("since=0.5", "since=1769850000", "day=20260131", "day=0", "since="):
         name = query.partition("=")[0]
         assert f"query.{name}: expected 2026-01-31" in assert_problem(
@@ -166,13 +166,13 @@ def test_a_bare_number_is_no_time(client: httpx.Client) -> None:
     ],
     ids=lambda body: repr(body[:20]),
 )
-def test_a_body_that_nothing_could_work_with_is_invalid(client: httpx.Client, body: bytes) -> None:
+def test_a_malformed_body_is_invalid(client: httpx.Client, body: bytes) -> None:
     for method, path in (("POST", "/v1/wishes"), ("POST", "/v1/operations/1/cancel")):
         assert_problem(client.request(method, path, content=body, headers=JSON), 422, "invalid-input")
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "application/jsonish", ""])
-def test_a_body_that_is_not_json_is_told_so(client: httpx.Client, kind: str) -> None:
+def test_a_body_of_another_content_type_is_refused(client: httpx.Client, kind: str) -> None:
     answer = client.post("/v1/wishes", content=b'{"days": 1}', headers={"Content-Type": kind})
 
     assert "Content-Type: application/json" in assert_problem(answer, 415, "not-json")
@@ -199,13 +199,13 @@ def test_a_huge_body_is_refused_however_it_is_sent(client: httpx.Client, size_by
     assert str(MAX_BODY_BYTES) in assert_problem(answer, 413, "body-too-large")
 
 
-def test_the_largest_body_is_taken(client: httpx.Client) -> None:
+def test_a_body_of_the_maximum_size_is_accepted(client: httpx.Client) -> None:
     body = b'{"days": 1}'.ljust(MAX_BODY_BYTES)
 
     assert client.post("/v1/wishes", content=body, headers=JSON).json() == {"days": 1}
 
 
-def test_who_asks_before_sending_a_huge_body_is_told_no(client: httpx.Client) -> None:
+def test_a_huge_body_is_refused_before_it_is_sent(client: httpx.Client) -> None:
     url = client.base_url
     with socket.create_connection((url.host, url.port or 80), 10) as line:
         line.sendall(
@@ -221,7 +221,7 @@ def test_a_null_in_a_url_is_invalid(client: httpx.Client, path: str) -> None:
 
 
 @pytest.mark.parametrize("key", [b"", b"two words", b"x" * 201, b"\xe9", b"\x7f"])
-def test_an_idempotency_key_that_is_none_is_invalid(client: httpx.Client, key: bytes) -> None:
+def test_an_invalid_idempotency_key_is_refused(client: httpx.Client, key: bytes) -> None:
     for method, path in (("POST", "/v1/wishes"), ("PUT", "/v1/topics/raw-events/pause")):
         answer = client.request(method, path, headers={b"Idempotency-Key": key})
 

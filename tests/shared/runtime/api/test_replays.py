@@ -87,7 +87,7 @@ def test_a_replay_is_an_operation_that_waits_for_a_worker(client: httpx.Client) 
     assert (operation["target"]["selected"], operation["target"]["notify"]) == (RECORDS, True)
 
 
-def test_a_plan_is_executed_as_it_is_whatever_came_since(client: httpx.Client, broker: PostgresBroker) -> None:
+def test_a_plan_is_executed_unchanged_although_records_were_appended_since(client: httpx.Client, broker: PostgresBroker) -> None:
     plan = asked(client, dry_run=True).json()
     append(broker, [raw(number, "later") for number in range(5)])
 
@@ -100,7 +100,7 @@ def test_a_plan_is_executed_as_it_is_whatever_came_since(client: httpx.Client, b
     }
 
 
-def test_a_plan_is_executed_once_unless_asked_for_again(client: httpx.Client) -> None:
+def test_a_plan_is_executed_once_unless_requested_again(client: httpx.Client) -> None:
     plan_id = asked(client, dry_run=True).json()["plan_id"]
     first = executed(client, plan_id).json()["id"]
     client.post(f"/operations/{first}/cancel")
@@ -109,7 +109,7 @@ def test_a_plan_is_executed_once_unless_asked_for_again(client: httpx.Client) ->
     assert executed(client, plan_id, again=True).status_code == 202
 
 
-def test_a_plan_that_retention_has_cut_is_refused_with_the_earliest_offsets(
+def test_a_plan_cut_by_retention_is_refused_with_the_earliest_offsets(
     client: httpx.Client, broker: PostgresBroker, database: Database
 ) -> None:
     plan_id = asked(client, dry_run=True).json()["plan_id"]
@@ -124,11 +124,11 @@ def test_a_plan_that_retention_has_cut_is_refused_with_the_earliest_offsets(
     assert all(f"{tp.topic}/{tp.partition}: {offset}" in detail for tp, offset in earliest.items())
 
 
-def test_a_plan_that_is_not_there_is_named(client: httpx.Client) -> None:
+def test_a_missing_plan_is_named(client: httpx.Client) -> None:
     assert "no plan 000000099999" in assert_problem(executed(client, "99999"), 422, "invalid-input")
 
 
-def test_replays_that_may_meet_are_refused_and_others_are_not(client: httpx.Client) -> None:
+def test_overlapping_replays_are_refused_and_others_are_not(client: httpx.Client) -> None:
     first = asked(client, keys=[f"{DAY}:*"]).json()["id"]
 
     assert first in assert_problem(asked(client), 409, "conflict")
@@ -157,7 +157,7 @@ def test_replays_that_may_meet_are_refused_and_others_are_not(client: httpx.Clie
         {"notify": "perhaps"},
     ],
 )
-def test_what_makes_no_sense_is_invalid_and_starts_nothing(
+def test_an_invalid_request_starts_nothing(
     client: httpx.Client, database: Database, wish: dict[str, Any]
 ) -> None:
     assert_problem(asked(client, **wish), 422, "invalid-input")
@@ -171,7 +171,7 @@ def test_a_body_of_another_form_is_invalid(client: httpx.Client, body: str) -> N
     assert_problem(answer, 422, "invalid-input")
 
 
-def test_a_request_that_is_repeated_starts_one_replay(client: httpx.Client, database: Database) -> None:
+def test_a_repeated_request_starts_one_replay(client: httpx.Client, database: Database) -> None:
     key = {"Idempotency-Key": "night-shift"}
     first, second = (client.post("/replays", json={"topic": RAW}, headers=key) for _ in range(2))
 

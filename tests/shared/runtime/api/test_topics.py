@@ -84,7 +84,7 @@ def test_a_pause_is_accepted_shown_and_effective_once_it_is_obeyed(client: httpx
     assert client.get(answer.headers["location"]).json()["state"] == "succeeded"
 
 
-def test_a_pause_that_nobody_hears_waits_for_a_replica(client: httpx.Client) -> None:
+def test_a_pause_without_replicas_waits_for_one(client: httpx.Client) -> None:
     client.put(f"/v1/topics/{RAW}/pause")
 
     shown = topic(client)
@@ -111,7 +111,7 @@ def test_all_topics_are_paused_and_resumed_by_one_operation(client: httpx.Client
         assert topic(client)["desired"] == desired
 
 
-def test_who_paused_is_in_the_trail_with_what_was_before(client: httpx.Client) -> None:
+def test_a_pause_is_in_the_trail_with_the_former_state(client: httpx.Client) -> None:
     client.put(f"/v1/topics/{RAW}/pause", json={"reason": "night"})
 
     line = client.get("/v1/audit").json()["lines"][0]
@@ -120,13 +120,13 @@ def test_who_paused_is_in_the_trail_with_what_was_before(client: httpx.Client) -
     assert (line["after"]["desired"], line["after"]["reason"]) == ("paused", "night")
 
 
-def test_a_partition_that_is_held_back_says_why(client: httpx.Client, database: Database) -> None:
+def test_a_tripped_partition_has_its_cause(client: httpx.Client, database: Database) -> None:
     live(database, 0, "tripped")
 
     assert [each["cause"] for each in topic(client)["partitions"]] == ["too many failed"] * 2
 
 
-def test_an_unknown_topic_and_an_unknown_wish_are_refused(client: httpx.Client) -> None:
+def test_an_unknown_topic_and_an_invalid_body_are_refused(client: httpx.Client) -> None:
     assert "does on raw-events" in assert_problem(client.put("/v1/topics/nothing/pause"), 404, "not-found")
     refused: list[Any] = [{"tolerate": 3}, {"reason": ""}, {"why": "x"}, [], "x"]
     for body in refused:

@@ -286,7 +286,7 @@ TestOrders = World.TestCase
 TestOrders.settings = settings(max_examples=150, stateful_step_count=60)
 
 
-def test_a_fenced_replica_that_nobody_waits_for_does_not_go_on_under_old_orders() -> None:
+def test_a_fenced_replica_that_counts_as_dead_does_not_continue_under_old_orders() -> None:
     """Seldom enough that chance would not find it: a partition went and came back while a unit was open."""
     world = World()
     world.outage("a")
@@ -302,7 +302,7 @@ def test_a_fenced_replica_that_nobody_waits_for_does_not_go_on_under_old_orders(
     world.an_effective_order_is_obeyed_by_all()
 
 
-def test_a_replica_that_has_not_written_its_row_reads_no_orders() -> None:
+def test_a_replica_without_a_row_reads_no_orders() -> None:
     """Else it would begin under orders that the next one does not wait for."""
     world = World()
     world.start("c")

@@ -67,7 +67,7 @@ def state(database: Database, operation_id: str) -> str:
     return found.state
 
 
-def test_orders_are_heard_obeyed_and_reported_and_their_operation_ends(
+def test_orders_are_read_obeyed_and_reported_and_their_operation_ends(
     database_url: str, database: Database, incarnation: UUID
 ) -> None:
     with controlled(database_url, incarnation) as steering:
@@ -86,7 +86,7 @@ def test_orders_are_heard_obeyed_and_reported_and_their_operation_ends(
         ]
 
 
-def test_orders_are_not_read_before_everybody_can_see_the_replica(database_url: str, database: Database) -> None:
+def test_orders_are_not_read_before_the_replica_has_its_row(database_url: str, database: Database) -> None:
     incarnation = uuid4()
     with controlled(database_url, incarnation) as steering:
         wait_until(
@@ -99,7 +99,7 @@ def test_orders_are_not_read_before_everybody_can_see_the_replica(database_url: 
         wait_until(lambda: steering.orders() is not None)
 
 
-def test_what_a_former_process_did_is_forgotten_and_a_clean_end_leaves_nothing(
+def test_the_report_of_a_former_process_is_deleted_and_a_clean_end_leaves_none(
     database_url: str, database: Database, incarnation: UUID
 ) -> None:
     orders_table.report_status(database, "s", "a", incarnation, 9, {TopicPartition("t", 5): PartitionStatus("paused")})
@@ -112,7 +112,7 @@ def test_what_a_former_process_did_is_forgotten_and_a_clean_end_leaves_nothing(
     assert orders_table.live_replicas(database, "s").observed == []
 
 
-def test_what_the_loop_did_is_said_again_where_the_row_was_removed(
+def test_the_status_is_reported_again_after_the_row_was_removed(
     database_url: str, database: Database, incarnation: UUID
 ) -> None:
     with controlled(database_url, incarnation) as steering:
@@ -131,7 +131,7 @@ def test_what_the_loop_did_is_said_again_where_the_row_was_removed(
         wait_until(lambda: orders_table.live_replicas(database, "s").obeyed == {"a": 0})
 
 
-def test_a_cut_line_is_made_anew_and_orders_come_again(
+def test_a_broken_connection_is_replaced_and_orders_are_read_again(
     database_url: str, database: Database, incarnation: UUID
 ) -> None:
     with controlled(database_url, incarnation) as steering:
@@ -142,7 +142,7 @@ def test_a_cut_line_is_made_anew_and_orders_come_again(
         wait_until(lambda: (found := steering.orders()) and found.paused("t"))
 
 
-def test_a_replica_that_another_process_has_become_reads_no_orders_any_more(
+def test_a_replica_replaced_by_another_process_reads_no_more_orders(
     database_url: str, database: Database, incarnation: UUID
 ) -> None:
     with controlled(database_url, incarnation) as steering:

@@ -32,7 +32,7 @@ def goes(
 
 
 @pytest.mark.parametrize("went", ["x" * 21, "." * 1900 + "x" * 21, "x" * 21 + "." * 1900, ("x" + "." * 3) * 100])
-def test_more_failures_in_a_row_than_allowed_trip(went: str) -> None:
+def test_too_many_failures_in_a_window_trip(went: str) -> None:
     with pytest.raises(Tripped, match=r"^t/0 is held back .* 21 of the last \d+ .* ValueError: no\. ") as caught:
         goes(Breaker(), went)
 
@@ -40,7 +40,7 @@ def test_more_failures_in_a_row_than_allowed_trip(went: str) -> None:
 
 
 @pytest.mark.parametrize("went", ["", "x" * 20, "x" * 20 + "." * 80 + "x" * 20, ("x" + "." * 9) * 300])
-def test_a_few_failures_do_not(went: str) -> None:
+def test_a_few_failures_do_not_trip(went: str) -> None:
     goes(Breaker(), went)
 
 
@@ -53,21 +53,21 @@ def test_failures_of_several_batches_add_up() -> None:
         goes(breaker, "x" * 11)
 
 
-def test_failures_of_units_that_were_not_committed_do_not() -> None:
+def test_failures_of_units_that_were_not_committed_do_not_add_up() -> None:
     breaker = Breaker()
 
     for _ in range(5):
         goes(breaker, "x" * MAX_FAILURES, kept=False)
 
 
-def test_failures_of_several_partitions_do_not() -> None:
+def test_failures_of_several_partitions_do_not_add_up() -> None:
     breaker = Breaker()
 
     for partition in range(5):
         goes(breaker, "x" * MAX_FAILURES, partition=partition)
 
 
-def test_failures_are_forgotten_after_enough_good_records() -> None:
+def test_failures_are_forgotten_after_enough_successes() -> None:
     breaker = Breaker()
     for went in ("x" * MAX_FAILURES, "." * (WINDOW_RECORDS - 1), ".", "x" * MAX_FAILURES):
         goes(breaker, went)
@@ -76,21 +76,21 @@ def test_failures_are_forgotten_after_enough_good_records() -> None:
         goes(breaker, "x")
 
 
-def test_wrong_records_count_as_bugs_do() -> None:
+def test_invalid_records_count_like_bugs() -> None:
     with pytest.raises(Tripped, match=r"InvalidEvent: wrong"):
         goes(Breaker(), "x" * 21, error=InvalidEvent("wrong"))
 
 
-def test_it_says_what_to_do() -> None:
+def test_the_error_says_what_to_do() -> None:
     with pytest.raises(Tripped, match=r"`headrace resume cleaner t`; with --tolerate N"):
         goes(Breaker("cleaner"), "x" * 21)
 
 
-def test_what_was_sent_to_be_tried_again_has_no_budget() -> None:
+def test_the_retry_topic_never_trips() -> None:
     goes(Breaker(), "x" * 500, topic="cleaner.retry")
 
 
-def test_a_partition_that_is_released_begins_anew() -> None:
+def test_a_released_partition_starts_with_an_empty_window() -> None:
     breaker = Breaker()
     goes(breaker, "x" * MAX_FAILURES)
 
@@ -101,7 +101,7 @@ def test_a_partition_that_is_released_begins_anew() -> None:
         goes(breaker, "x")
 
 
-def test_tolerated_failures_do_not_count_and_are_used_up_by_committed_units_only() -> None:
+def test_tolerated_failures_do_not_count_and_only_committed_units_use_them_up() -> None:
     breaker = Breaker()
     breaker.release(TopicPartition("t", 0), tolerate=30)
 
@@ -113,7 +113,7 @@ def test_tolerated_failures_do_not_count_and_are_used_up_by_committed_units_only
         goes(breaker, "x")
 
 
-def test_what_is_tolerated_of_one_partition_is_not_of_another() -> None:
+def test_the_tolerance_of_one_partition_does_not_apply_to_another() -> None:
     breaker = Breaker()
     breaker.release(TopicPartition("t", 0), tolerate=30)
 
@@ -122,7 +122,7 @@ def test_what_is_tolerated_of_one_partition_is_not_of_another() -> None:
 
 
 @given(st.lists(st.booleans(), max_size=350), st.integers(1, 350))
-def test_it_trips_where_any_window_has_too_many_however_the_batches_fall(bad: list[bool], size: int) -> None:
+def test_any_window_with_too_many_failures_trips_for_every_batch_size(bad: list[bool], size: int) -> None:
     windows = [bad[start : start + WINDOW_RECORDS] for start in range(max(1, len(bad) - WINDOW_RECORDS + 1))]
     breaker, tripped = Breaker(), False
     try:

@@ -40,7 +40,7 @@ def bench(database_url: str) -> Iterator[Bench]:
         yield bench
 
 
-def test_a_job_goes_through_its_spans_once(bench: Bench) -> None:
+def test_a_job_processes_its_spans_once(bench: Bench) -> None:
     bench.loop(bench.claim()).run()
 
     row = bench.row()
@@ -49,7 +49,7 @@ def test_a_job_goes_through_its_spans_once(bench: Bench) -> None:
     assert row.counts == {"read": RECORDS, "selected": RECORDS, "outputs": RECORDS}
 
 
-def test_what_was_appended_after_the_plan_is_not_part_of_it(bench: Bench) -> None:
+def test_records_appended_after_the_plan_are_not_processed(bench: Bench) -> None:
     append(bench.broker, [raw(number, str(number)) for number in range(RECORDS, 2 * RECORDS)])
 
     bench.loop(bench.claim()).run()
@@ -57,7 +57,7 @@ def test_what_was_appended_after_the_plan_is_not_part_of_it(bench: Bench) -> Non
     assert bench.copied() == ALL
 
 
-def test_only_what_is_wanted_is_handled_and_all_that_was_read_is_counted(bench: Bench) -> None:
+def test_only_selected_records_are_handled_and_all_read_records_are_counted(bench: Bench) -> None:
     bench.loop(bench.claim(), wanted=lambda record: number_of(record) % 7 == 0).run()
 
     assert bench.copied() == ALL[::7]
@@ -88,7 +88,7 @@ def kill() -> None:
     raise Killed
 
 
-def test_a_worker_that_dies_in_a_unit_leaves_nothing_of_it_and_the_next_goes_on(bench: Bench) -> None:
+def test_a_crash_inside_a_unit_leaves_nothing_of_it_and_the_next_worker_continues(bench: Bench) -> None:
     claimed = bench.claim(lease_s=0.0)
     with pytest.raises(Killed):
         bench.loop(claimed, transform=after(4, kill)).run()
@@ -100,7 +100,7 @@ def test_a_worker_that_dies_in_a_unit_leaves_nothing_of_it_and_the_next_goes_on(
     assert bench.row().counts == {"read": RECORDS, "selected": RECORDS, "outputs": RECORDS}
 
 
-def test_a_paused_job_does_nothing_and_goes_on_where_it_was(bench: Bench) -> None:
+def test_a_paused_job_does_nothing_and_continues_where_it_was(bench: Bench) -> None:
     bench.loop(bench.claim(), transform=after(3, lambda: bench.say("pause"))).run()
     assert bench.row().state == "paused"
     assert len(bench.copied()) == 30
@@ -112,7 +112,7 @@ def test_a_paused_job_does_nothing_and_goes_on_where_it_was(bench: Bench) -> Non
     assert bench.copied() == ALL
 
 
-def test_a_cancelled_job_is_over_and_what_is_done_stays(bench: Bench) -> None:
+def test_a_cancelled_job_ends_and_its_outputs_stay(bench: Bench) -> None:
     bench.loop(bench.claim(), transform=after(3, lambda: bench.say("cancel"))).run()
 
     row = bench.row()
@@ -121,7 +121,7 @@ def test_a_cancelled_job_is_over_and_what_is_done_stays(bench: Bench) -> None:
     assert row.counts["outputs"] == len(bench.copied()) == 30
 
 
-def test_a_worker_that_is_told_to_stop_lays_its_job_down(bench: Bench) -> None:
+def test_a_stopped_worker_releases_its_job(bench: Bench) -> None:
     def stop() -> None:
         loop.stop()
 
@@ -146,7 +146,7 @@ def test_a_late_worker_is_fenced_and_ends(bench: Bench) -> None:
     assert bench.row().counts["outputs"] == RECORDS
 
 
-def test_trouble_that_may_pass_is_waited_out(bench: Bench) -> None:
+def test_transient_errors_are_retried(bench: Bench) -> None:
     failures = iter([TransientError("away"), TransientError("away")])
 
     def transform(records: Sequence[Record], unit: Unit) -> Mapping[str, int]:
@@ -160,7 +160,7 @@ def test_trouble_that_may_pass_is_waited_out(bench: Bench) -> None:
     assert bench.copied() == ALL
 
 
-def test_a_fenced_producer_is_made_anew_while_the_job_is_ours(bench: Bench) -> None:
+def test_a_fenced_producer_is_replaced_while_the_lease_is_held(bench: Bench) -> None:
     steal = lambda: bench.broker.producer(f"job-{bench.operation_id}").close()  # noqa: E731
 
     bench.loop(bench.claim(), transform=after(4, steal)).run()
@@ -168,7 +168,7 @@ def test_a_fenced_producer_is_made_anew_while_the_job_is_ours(bench: Bench) -> N
     assert bench.copied() == ALL
 
 
-def test_what_no_waiting_mends_fails_the_job_with_its_cause(bench: Bench) -> None:
+def test_a_permanent_error_fails_the_job_with_its_cause(bench: Bench) -> None:
     def transform(_records: Sequence[Record], _unit: Unit) -> Mapping[str, int]:
         raise ConfigError("there is no such thing")
 
@@ -177,7 +177,7 @@ def test_what_no_waiting_mends_fails_the_job_with_its_cause(bench: Bench) -> Non
     assert (bench.row().state, bench.row().error) == ("failed", "there is no such thing")
 
 
-def test_a_job_that_retention_has_cut_into_fails_and_names_what_there_is(bench: Bench) -> None:
+def test_a_job_cut_by_retention_fails_and_names_the_earliest_offsets(bench: Bench) -> None:
     bench.connection.execute("UPDATE broker.topics SET retention_s = 0 WHERE name = %s", (RAW,))
     bench.connection.execute("UPDATE broker.log SET last_ms = 0")
     append(bench.broker, [raw(RECORDS, "k")])
@@ -193,7 +193,7 @@ def test_a_job_that_retention_has_cut_into_fails_and_names_what_there_is(bench: 
     assert bench.copied() == []
 
 
-def test_the_hook_hears_of_each_unit_and_of_the_cursor_a_worker_starts_from(bench: Bench) -> None:
+def test_on_commit_is_called_for_each_unit_and_for_the_first_cursor_of_a_worker(bench: Bench) -> None:
     heard: list[tuple[int, int]] = []
 
     def committed(cursor: JobCursor, records: Sequence[Record]) -> None:
@@ -218,7 +218,7 @@ def test_the_cursor_is_in_the_unit_of_what_it_counts(bench: Bench) -> None:
     assert sum(cursor.next_offsets.values()) == 20
 
 
-def test_a_rate_is_kept(bench: Bench) -> None:
+def test_the_rate_is_not_exceeded(bench: Bench) -> None:
     with working(bench.loop(bench.claim(), rate=40.0)):
         wait_until(lambda: bench.row().counts.get("outputs", 0) >= 40)
         begun, now = bench.connection.execute(
@@ -229,7 +229,7 @@ def test_a_rate_is_kept(bench: Bench) -> None:
     assert now - begun >= (40 - 20) / 40.0  # a unit of half a second may go at once
 
 
-def test_nothing_is_added_to_a_long_queue_until_it_is_seen_to_stand_still(bench: Bench) -> None:
+def test_a_job_waits_for_a_long_backlog_until_it_counts_as_stalled(bench: Bench) -> None:
     copies = [raw(number, f"c{number}") for number in range(MAX_BACKLOG + 2)]
     append(bench.broker, [each._replace(topic=CLEAN) for each in copies])
     downstream = frozenset({("loader", CLEAN)})

@@ -113,7 +113,7 @@ def test_ten_redrives_of_the_same_record_keep_the_size_of_its_headers(
     assert {letter.value for letter in letters} == {raw(0).value}
 
 
-def test_what_was_mended_is_handled_and_stays_redriven_and_what_was_not_is_a_letter_of_its_own(
+def test_a_fixed_record_is_handled_and_one_that_fails_again_becomes_a_new_letter(
     url: str, broker: PostgresBroker, rows: Rows
 ) -> None:
     cleaner = Cleaner(url, {1, 2})
@@ -131,7 +131,7 @@ def test_what_was_mended_is_handled_and_stays_redriven_and_what_was_not_is_a_let
     assert (cleaner.redriven("sent"), cleaner.redriven("handled")) == (2, 1)
 
 
-def test_what_fails_again_trips_nothing_however_much_it_is(url: str, broker: PostgresBroker, rows: Rows) -> None:
+def test_records_that_fail_again_never_trip_the_breaker(url: str, broker: PostgresBroker, rows: Rows) -> None:
     count = 2 * MAX_FAILURES
     cleaner = Cleaner(url, set(range(count)))
     append(broker, [raw(number, "abcdefgh"[number % 8]) for number in range(count)])
@@ -144,7 +144,7 @@ def test_what_fails_again_trips_nothing_however_much_it_is(url: str, broker: Pos
     cleaner.broker.close()
 
 
-def test_a_redrive_cancelled_half_way_has_sent_and_settled_the_same_and_the_next_one_sends_the_rest(
+def test_a_cancelled_redrive_has_settled_what_it_sent_and_the_next_one_sends_the_rest(
     url: str, broker: PostgresBroker, rows: Rows
 ) -> None:
     append(broker, [NewRecord(DEAD, b"k", str(number).encode(), {}) for number in range(600)])

@@ -166,7 +166,7 @@ def test_changed_rules_correct_the_rows_as_new_versions_silently(pipe: Pipe) -> 
     assert pipe.told() == []
 
 
-def test_a_replay_that_asks_for_it_is_told(pipe: Pipe) -> None:
+def test_a_replay_with_notify_causes_notifications(pipe: Pipe) -> None:
     pipe.replay(changed(a_thousand_times_more), keys=[key(2)], notify=True)
 
     assert pipe.told().count("big-payout") == 1
@@ -190,7 +190,7 @@ def test_the_same_changed_rules_again_write_nothing_new(pipe: Pipe) -> None:
     assert (tables(pipe.connection), ask(pipe.connection, versions)) == (before, count)
 
 
-def test_only_what_is_selected_is_corrected(pipe: Pipe) -> None:
+def test_only_selected_records_are_corrected(pipe: Pipe) -> None:
     operation = pipe.replay(changed(a_thousand_times_more), keys=[key(2)], kinds=["results"])
 
     assert operation.counts["selected"] == 1
@@ -201,7 +201,7 @@ def letters(pipe: Pipe) -> list[Record]:
     return contents(pipe.broker, dead_letter_topic("cleaner"))
 
 
-def test_what_fails_becomes_a_dead_letter_of_the_service_under_the_replays_revision(pipe: Pipe) -> None:
+def test_a_failed_record_becomes_a_dead_letter_with_the_revision_of_the_replay(pipe: Pipe) -> None:
     operation = pipe.replay(changed(lambda body: body | {"race_number": 99}), keys=[key(3)])
 
     (letter,) = letters(pipe)

@@ -106,7 +106,7 @@ def ending(database: Database) -> Callable[[Operation, str, threading.Event], in
     return behave
 
 
-def test_jobs_are_taken_in_the_order_they_were_asked_for_and_two_at_once(
+def test_jobs_are_claimed_in_the_order_of_their_creation_and_two_run_at_once(
     database_url: str, database: Database, ending: Any
 ) -> None:
     ids, crew = made(database, MAX_JOBS_PER_KIND + 2), Crew(ending)
@@ -131,7 +131,7 @@ def test_a_lease_is_renewed_for_as_long_as_its_worker_lives(database_url: str, d
     assert row(database, operation_id).state == "succeeded"
 
 
-def test_a_worker_that_dies_gets_a_successor_under_the_same_claim(database_url: str, database: Database) -> None:
+def test_a_crashed_worker_is_replaced_under_the_same_claim(database_url: str, database: Database) -> None:
     def behave(operation: Operation, worker: str, _stop: threading.Event) -> int:
         if len(crew.started) < 3:
             return -9
@@ -146,7 +146,7 @@ def test_a_worker_that_dies_gets_a_successor_under_the_same_claim(database_url: 
     assert len({worker for _, worker, _ in crew.started}) == 1
 
 
-def test_a_job_whose_workers_only_die_fails_with_their_last_words(database_url: str, database: Database) -> None:
+def test_a_job_whose_workers_only_crash_fails_with_their_last_error(database_url: str, database: Database) -> None:
     (operation_id,), crew = made(database), Crew(lambda *_: 1)
     with replica(database_url, crew):
         wait_until(lambda: row(database, operation_id).state == "failed")
@@ -155,7 +155,7 @@ def test_a_job_whose_workers_only_die_fails_with_their_last_words(database_url: 
     assert "no paper left" in str(row(database, operation_id).error)
 
 
-def test_deaths_between_which_it_got_on_do_not_add_up(database_url: str, database: Database) -> None:
+def test_crashes_with_progress_in_between_do_not_add_up(database_url: str, database: Database) -> None:
     lock = threading.Lock()
 
     def behave(operation: Operation, worker: str, _stop: threading.Event) -> int:
@@ -173,7 +173,7 @@ def test_deaths_between_which_it_got_on_do_not_add_up(database_url: str, databas
     assert row(database, operation_id).state == "succeeded"
 
 
-def test_wrong_settings_are_not_tried_again(database_url: str, database: Database) -> None:
+def test_a_misconfigured_worker_is_not_restarted(database_url: str, database: Database) -> None:
     (operation_id,), crew = made(database), Crew(lambda *_: MISCONFIGURED)
     with replica(database_url, crew):
         wait_until(lambda: row(database, operation_id).state == "failed")
@@ -181,7 +181,7 @@ def test_wrong_settings_are_not_tried_again(database_url: str, database: Databas
     assert len(crew.started) == 1
 
 
-def test_what_a_replica_leaves_goes_to_another_at_once(database_url: str, database: Database) -> None:
+def test_the_jobs_of_a_stopped_replica_can_be_claimed_at_once(database_url: str, database: Database) -> None:
     def stubborn(_operation: Operation, _worker: str, stop: threading.Event) -> int:
         stop.wait()  # ends without laying the job down
         return 1
@@ -195,7 +195,7 @@ def test_what_a_replica_leaves_goes_to_another_at_once(database_url: str, databa
     assert found.id == operation_id
 
 
-def test_a_worker_whose_job_is_somebody_elses_is_stopped(database_url: str, database: Database, ending: Any) -> None:
+def test_a_worker_that_lost_its_job_is_stopped(database_url: str, database: Database, ending: Any) -> None:
     (operation_id,), crew = made(database), Crew(ending)
     with replica(database_url, crew):
         wait_until(lambda: crew.started)
@@ -205,7 +205,7 @@ def test_a_worker_whose_job_is_somebody_elses_is_stopped(database_url: str, data
     assert row(database, operation_id).worker == "other"
 
 
-def test_the_last_line_of_a_process_are_its_last_words(capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_last_line_of_stderr_is_the_last_error(capfd: pytest.CaptureFixture[str]) -> None:
     program = "import sys; print('one', file=sys.stderr); print('no paper left', file=sys.stderr); sys.exit(7)"
     process = JobProcess([sys.executable, "-c", program], {})
     process.wait(DEADLINE_S)

@@ -21,7 +21,7 @@ def records(count: int) -> list[Record]:
 
 
 @given(count=st.integers(0, 40), bad=st.frozensets(st.integers(0, 39)))
-def test_all_but_the_bad_come_out_in_order(count: int, bad: frozenset[int]) -> None:
+def test_all_valid_records_are_output_in_order(count: int, bad: frozenset[int]) -> None:
     def attempt(batch: Sequence[DecodedRecord]) -> list[NewRecord]:
         if any(number_of(received) in bad for received in batch):
             raise InvalidEvent("one of these")
@@ -48,7 +48,7 @@ def test_one_bad_record_among_many_takes_few_tries() -> None:
 
 
 @pytest.mark.parametrize(("fails", "failed", "tries"), [(1, 0, 2), (2, 0, 3), (3, 1, 3), (9, 1, 3)])
-def test_a_record_alone_is_tried_up_to_three_times(fails: int, failed: int, tries: int) -> None:
+def test_a_single_record_is_tried_up_to_three_times(fails: int, failed: int, tries: int) -> None:
     tried = 0
 
     def attempt(batch: Sequence[DecodedRecord]) -> list[NewRecord]:
@@ -64,7 +64,7 @@ def test_a_record_alone_is_tried_up_to_three_times(fails: int, failed: int, trie
     assert [each.attempts for each in worked.failures] == [3] * failed
 
 
-def test_a_wrong_record_is_wrong_at_once() -> None:
+def test_an_invalid_record_is_not_tried_again() -> None:
     errors = [ValueError("first"), InvalidEvent("then"), AssertionError("called again")]
 
     def attempt(batch: Sequence[DecodedRecord]) -> list[NewRecord]:
@@ -75,7 +75,7 @@ def test_a_wrong_record_is_wrong_at_once() -> None:
     assert (str(failed.error), failed.stage, failed.attempts) == ("then", "handle", 2)
 
 
-def test_who_is_told_of_failures_can_end_the_work() -> None:
+def test_on_failure_can_end_the_batch() -> None:
     tries = 0
 
     def attempt(batch: Sequence[DecodedRecord]) -> list[NewRecord]:
@@ -94,7 +94,7 @@ def test_who_is_told_of_failures_can_end_the_work() -> None:
 
 
 @pytest.mark.parametrize("error", [TransientError("away"), BrokerError("damaged"), Aborted("no"), ConfigError("key")])
-def test_what_is_not_the_records_fault_goes_through(error: Exception) -> None:
+def test_errors_that_no_record_causes_are_raised(error: Exception) -> None:
     def attempt(batch: Sequence[DecodedRecord]) -> list[NewRecord]:
         raise error
 
@@ -118,7 +118,7 @@ def test_a_record_that_does_not_decode_is_not_handled() -> None:
     ]
 
 
-def test_nothing_to_do_is_done() -> None:
+def test_an_empty_batch_is_not_handled() -> None:
     def attempt(batch: Sequence[DecodedRecord]) -> list[NewRecord]:
         raise AssertionError("called with nothing")
 

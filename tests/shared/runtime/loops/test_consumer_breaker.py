@@ -17,7 +17,7 @@ from tests.shared.runtime.stage import advanced, append, broker_on, contents, nu
 from tests.waiting import wait_until
 
 
-def test_a_partition_whose_records_show_a_bug_is_held_back_and_the_others_go_on(broker: PostgresBroker) -> None:
+def test_a_partition_whose_records_show_a_bug_is_held_back_and_the_others_continue(broker: PostgresBroker) -> None:
     append(broker, [raw(number, key) for number in range(100) for key in KEYS])
     metrics = Metrics()
     loop = loop_of(broker, handler=InUnit(refusing(*range(30, 90), error=RuntimeError, key=KEYS[0])), metrics=metrics)

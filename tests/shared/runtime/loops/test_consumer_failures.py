@@ -24,7 +24,7 @@ from tests.shared.runtime.stage import advanced, append, contents, number_of, nu
 from tests.waiting import wait_until
 
 
-def test_poison_records_are_found_and_the_others_go_on_in_order(broker: PostgresBroker) -> None:
+def test_poison_records_are_isolated_and_the_others_are_handled_in_order(broker: PostgresBroker) -> None:
     append(broker, [raw(number) for number in range(50)])
 
     with running(loop_of(broker, handler=InUnit(refusing(7, 31)))):
@@ -72,7 +72,7 @@ def test_a_record_that_does_not_decode_is_a_dead_letter(broker: PostgresBroker) 
     assert {letter.value for letter in contents(broker, "cleaner.dlq")} == {b"no JSON", b"x"}
 
 
-def test_a_failing_record_of_the_own_dead_letters_makes_no_further_one(broker: PostgresBroker) -> None:
+def test_a_dead_letter_of_the_own_service_that_fails_makes_no_new_one(broker: PostgresBroker) -> None:
     append(broker, [NewRecord("cleaner.dlq", b"k", b"v", {}), NewRecord("loader.dlq", b"k", b"v", {})])
 
     def refuse(batch: Sequence[DecodedRecord]) -> list[NewRecord]:
@@ -140,7 +140,7 @@ def test_a_wrong_setting_ends_the_loop_and_makes_no_dead_letters(broker: Postgre
     assert contents(broker, "cleaner.dlq") == []
 
 
-def test_transient_trouble_advances_nothing_and_then_all_goes_on(broker: PostgresBroker) -> None:
+def test_a_transient_error_advances_nothing_and_then_all_records_are_handled(broker: PostgresBroker) -> None:
     append(broker, [raw(number) for number in range(5)])
     away = threading.Event()
     away.set()
@@ -164,7 +164,7 @@ def test_transient_trouble_advances_nothing_and_then_all_goes_on(broker: Postgre
     assert tries[3] - tries[2] >= LOOP_BACKOFF.delay_s(3) / 2  # the third pause at its shortest
 
 
-def test_a_loop_that_has_never_reached_its_broker_waits_between_its_tries() -> None:
+def test_a_loop_that_has_never_reached_its_broker_backs_off() -> None:
     metrics = Metrics()
     retries = metrics.retries_total.labels(operation="cleaner", reason="TransientError")
     nowhere = PostgresBroker("host=/nowhere dbname=none")

@@ -22,7 +22,7 @@ from tests.waiting import DEADLINE_S, wait_until
 ENDLESS = Backoff(first_s=10 * DEADLINE_S)
 
 
-def test_a_member_that_waits_for_trouble_to_pass_takes_part_in_its_group(broker: PostgresBroker, url: str) -> None:
+def test_a_member_that_backs_off_stays_in_its_group(broker: PostgresBroker, url: str) -> None:
     append(broker, [raw(0, KEYS[1])])
     tries: list[int] = []
 
@@ -64,7 +64,7 @@ class Rebalanced:
         return owned
 
 
-def test_what_was_paused_while_trouble_passed_is_resumed_also_when_it_is_away_just_then(broker: PostgresBroker) -> None:
+def test_partitions_paused_for_a_back_off_are_resumed_even_if_unassigned_at_that_moment(broker: PostgresBroker) -> None:
     append(broker, [raw(number, key) for number, key in enumerate(KEYS)])
     tries: list[int] = []
 
@@ -86,7 +86,7 @@ def test_what_was_paused_while_trouble_passed_is_resumed_also_when_it_is_away_ju
         wait_until(lambda: advanced(broker) == len(KEYS))
 
 
-def test_stop_returns_promptly_when_idle_and_when_waiting_for_trouble_to_pass(broker: PostgresBroker) -> None:
+def test_stop_returns_promptly_when_idle_and_when_backing_off(broker: PostgresBroker) -> None:
     def away(batch: Sequence[DecodedRecord]) -> list[NewRecord]:
         raise TransientError("away")
 
@@ -101,7 +101,7 @@ def test_stop_returns_promptly_when_idle_and_when_waiting_for_trouble_to_pass(br
         assert (run.died_of, loop.state) == (None, "stopped")
 
 
-def test_a_stopped_loop_leaves_its_partitions_to_the_others_at_once(broker: PostgresBroker) -> None:
+def test_a_stopped_loop_releases_its_partitions_at_once(broker: PostgresBroker) -> None:
     with running(loop_of(broker, handler=InUnit(copy), slot="a")):
         wait_until(lambda: broker_has_member(broker, "cleaner-a"))
 

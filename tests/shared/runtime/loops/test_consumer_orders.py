@@ -39,7 +39,7 @@ def states(steering: ControlMailbox) -> tuple[int, list[str]]:
     )
 
 
-def test_a_resume_lets_a_partition_that_was_held_back_be_tried_again(broker: PostgresBroker) -> None:
+def test_a_resume_releases_a_tripped_partition(broker: PostgresBroker) -> None:
     append(broker, [raw(number) for number in range(40)])
     steering, metrics, mended = ControlMailbox(), Metrics(), threading.Event()
     give(steering, "running", 1)
@@ -60,7 +60,7 @@ def test_a_resume_lets_a_partition_that_was_held_back_be_tried_again(broker: Pos
     assert (numbers(broker), contents(broker, "cleaner.dlq")) == (list(range(40)), [])
 
 
-def test_a_resume_can_let_so_many_failures_pass(broker: PostgresBroker) -> None:
+def test_a_resume_can_tolerate_failures(broker: PostgresBroker) -> None:
     append(broker, [raw(number) for number in range(40)])
     steering = ControlMailbox()
     give(steering, "running", 1)
@@ -73,7 +73,7 @@ def test_a_resume_can_let_so_many_failures_pass(broker: PostgresBroker) -> None:
     assert len(contents(broker, "cleaner.dlq")) == 40
 
 
-def test_what_was_tolerated_before_a_start_holds_until_the_order_is_effective(broker: PostgresBroker) -> None:
+def test_the_tolerance_of_an_order_applies_after_a_start_until_the_order_is_effective(broker: PostgresBroker) -> None:
     append(broker, [raw(number) for number in range(40)])
     steering = ControlMailbox()
     give(steering, "running", 2, tolerate=40)
@@ -87,7 +87,7 @@ def test_what_was_tolerated_before_a_start_holds_until_the_order_is_effective(br
     assert len(contents(broker, "cleaner.dlq")) == 40
 
 
-def test_what_is_paused_and_held_back_counts_as_paused(broker: PostgresBroker) -> None:
+def test_a_partition_that_is_paused_and_tripped_counts_as_paused(broker: PostgresBroker) -> None:
     append(broker, [raw(number) for number in range(40)])
     steering = ControlMailbox()
     give(steering, "running", 1)
@@ -100,7 +100,7 @@ def test_what_is_paused_and_held_back_counts_as_paused(broker: PostgresBroker) -
         assert LoopView(loop, broker, "0").ready() == (True, "2 partitions")
 
 
-def test_where_it_reads_on_is_told_also_while_paused(broker: PostgresBroker) -> None:
+def test_the_position_is_reported_while_paused(broker: PostgresBroker) -> None:
     append(broker, [raw(number) for number in range(7)])
     steering = ControlMailbox()
     give(steering, "running", 1)
@@ -115,7 +115,7 @@ def test_where_it_reads_on_is_told_also_while_paused(broker: PostgresBroker) -> 
     assert standing.partitions[tp_of("k")].position == 7
 
 
-def test_partitions_that_come_while_orders_are_too_old_wait_for_new_ones(broker: PostgresBroker) -> None:
+def test_partitions_assigned_under_stale_orders_wait_for_fresh_ones(broker: PostgresBroker) -> None:
     append(broker, [raw(number) for number in range(7)])
     steering = ControlMailbox()
     steering.set_orders(Orders(), time.monotonic() - ORDERS_FRESH_S)
@@ -135,7 +135,7 @@ def test_partitions_that_come_while_orders_are_too_old_wait_for_new_ones(broker:
     assert numbers(broker) == list(range(8))
 
 
-def test_a_pause_is_obeyed_while_a_handler_waits_for_trouble_to_pass(broker: PostgresBroker) -> None:
+def test_a_pause_is_obeyed_during_a_back_off(broker: PostgresBroker) -> None:
     append(broker, [raw(0)])
     steering = ControlMailbox()
     give(steering, "running", 1)
@@ -150,7 +150,7 @@ def test_a_pause_is_obeyed_while_a_handler_waits_for_trouble_to_pass(broker: Pos
     assert advanced(broker) == 0
 
 
-def test_positions_say_under_which_order_they_were_advanced(
+def test_positions_have_the_number_of_the_order_they_were_advanced_under(
     broker: PostgresBroker, rows: psycopg.Connection[tuple[Any, ...]]
 ) -> None:
     append(broker, [raw(0)])

@@ -20,7 +20,7 @@ from tests.shared.runtime.stage import advanced, append, broker_on, contents, nu
 from tests.waiting import wait_until
 
 
-def test_batches_are_what_is_there_up_to_the_most_that_is_allowed(broker: PostgresBroker) -> None:
+def test_a_batch_has_all_available_records_up_to_the_limit(broker: PostgresBroker) -> None:
     sizes: list[int] = []
 
     def handle(batch: Sequence[DecodedRecord]) -> list[NewRecord]:
@@ -54,7 +54,7 @@ def test_rows_and_positions_commit_together(broker: PostgresBroker, rows: psycop
     assert numbers(broker) == [0, 1, 2]
 
 
-def test_a_record_that_fails_in_the_database_spoils_no_rows_of_others(
+def test_a_record_that_fails_in_the_database_does_not_affect_the_rows_of_others(
     broker: PostgresBroker, rows: psycopg.Connection[tuple[Any, ...]]
 ) -> None:
     append(broker, [raw(number) for number in range(6)])  # the table refuses 3
@@ -90,7 +90,7 @@ def test_a_session_that_the_server_ended_inside_a_unit_loses_no_rows(
     assert len(numbers(broker)) == 7
 
 
-def test_what_became_of_records_is_counted_once_they_are_committed(broker: PostgresBroker) -> None:
+def test_outcomes_of_records_are_counted_after_the_commit(broker: PostgresBroker) -> None:
     append(broker, [raw(number) for number in range(4)])
     metrics = Metrics()
 

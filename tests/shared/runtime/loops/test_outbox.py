@@ -156,7 +156,7 @@ def end(process: subprocess.Popen[str]) -> None:
     process.wait()
 
 
-def test_what_is_written_with_rows_arrives_once_in_order_as_it_was(pipe: Pipe) -> None:
+def test_records_written_with_rows_are_relayed_once_in_order_and_unchanged(pipe: Pipe) -> None:
     pipe.write(500)
     with pipe.relay():
         for topic in OUTBOX_TOPICS:
@@ -165,7 +165,7 @@ def test_what_is_written_with_rows_arrives_once_in_order_as_it_was(pipe: Pipe) -
         until(lambda: pipe.waiting() == 0)
 
 
-def test_what_was_rolled_back_with_its_rows_does_not_arrive(pipe: Pipe) -> None:
+def test_records_rolled_back_with_their_rows_are_not_relayed(pipe: Pipe) -> None:
     with closing(pipe.broker.producer("loader-0", in_database=True)) as producer:
         unit = producer.db_unit()
         unit.append([NewRecord(LOADED, b"k", b"never", {})])
@@ -176,7 +176,7 @@ def test_what_was_rolled_back_with_its_rows_does_not_arrive(pipe: Pipe) -> None:
         assert pipe.all_arrived_once()
 
 
-def test_nothing_goes_away_before_it_is_relayed(pipe: Pipe) -> None:
+def test_nothing_is_deleted_before_it_is_relayed(pipe: Pipe) -> None:
     pipe.write(3, units=2)
     before = pipe.waiting()
 
@@ -187,7 +187,7 @@ def test_nothing_goes_away_before_it_is_relayed(pipe: Pipe) -> None:
     assert pipe.all_arrived_once()
 
 
-def test_a_relay_killed_before_it_threw_away_what_it_relayed_does_not_relay_it_again(pipe: Pipe, child: Child) -> None:
+def test_a_relay_killed_before_it_deleted_what_it_relayed_does_not_relay_it_again(pipe: Pipe, child: Child) -> None:
     pipe.write(50, units=3)
     process = child("0", "after")
     said(process, "stopped")
@@ -201,7 +201,7 @@ def test_a_relay_killed_before_it_threw_away_what_it_relayed_does_not_relay_it_a
         until(lambda: pipe.waiting() == 0)
 
 
-def test_a_relay_killed_inside_a_transaction_is_continued_where_its_last_one_ended(pipe: Pipe, child: Child) -> None:
+def test_a_relay_killed_inside_a_transaction_is_continued_after_its_last_commit(pipe: Pipe, child: Child) -> None:
     with pipe.relay():
         pipe.write(30)
         assert pipe.all_arrived_once()
@@ -257,7 +257,7 @@ def test_one_relay_takes_over_when_the_other_is_killed(pipe: Pipe, child: Child)
         assert pipe.all_arrived_once()
 
 
-def test_a_relay_that_slept_inside_a_transaction_finds_itself_fenced(pipe: Pipe, child: Child) -> None:
+def test_a_relay_stopped_inside_a_transaction_is_fenced(pipe: Pipe, child: Child) -> None:
     pipe.write(30, units=2)
     process = child("a", "inside")
     said(process, "stopped")

@@ -74,7 +74,7 @@ def raws(broker: PostgresBroker) -> list[NewRecord]:
     return [NewRecord(RAW, record.key, record.value, record.headers) for record in contents(broker, RAW)]
 
 
-def test_steps_and_cursors_are_appended_and_a_second_run_goes_on_from_them(broker: PostgresBroker) -> None:
+def test_steps_and_cursors_are_appended_and_a_second_run_continues_from_them(broker: PostgresBroker) -> None:
     for last, loaded in ((5, 0), (8, 5)):
         source = Counting(last)
         with running(loop_of(broker, source)):
@@ -84,7 +84,7 @@ def test_steps_and_cursors_are_appended_and_a_second_run_goes_on_from_them(broke
     assert raws(broker) == [raw(number) for number in range(8)]
 
 
-def test_after_a_unit_failed_the_source_starts_over_from_the_committed_cursors(broker: PostgresBroker) -> None:
+def test_after_a_failed_unit_the_source_starts_again_from_the_committed_cursors(broker: PostgresBroker) -> None:
     def fence(number: int) -> None:
         if number == 3 and len(source.loads) == 1:
             broker.producer("fetcher/" + FETCHER_CURSORS).close()  # another one: our units are fenced from now on
@@ -97,7 +97,7 @@ def test_after_a_unit_failed_the_source_starts_over_from_the_committed_cursors(b
     assert raws(broker) == [raw(number) for number in range(6)]
 
 
-def test_a_source_that_is_away_is_waited_for(broker: PostgresBroker) -> None:
+def test_an_unavailable_source_is_retried(broker: PostgresBroker) -> None:
     def away(number: int) -> None:
         if number == 2 and len(source.loads) < 3:
             raise TransientError("the source is away")
@@ -128,7 +128,7 @@ def test_of_two_replicas_one_stands_by_and_takes_over_when_the_other_ends(broker
     assert raws(broker) == [raw(number) for number in range(6)]
 
 
-def test_a_replica_that_dies_of_a_bug_is_replaced_at_once(broker: PostgresBroker, url: str) -> None:
+def test_a_replica_that_crashes_is_replaced_at_once(broker: PostgresBroker, url: str) -> None:
     def bug(number: int) -> None:
         if number == 2:
             raise RuntimeError("a bug")
@@ -157,7 +157,7 @@ def test_as_background_work_it_runs_until_the_event_is_set(broker: PostgresBroke
     assert loop.state == "stopped"
 
 
-def test_what_lies_in_the_cursor_topic_is_not_read_on_and_on(broker: PostgresBroker) -> None:
+def test_the_records_of_the_cursor_topic_are_not_read_repeatedly(broker: PostgresBroker) -> None:
     append(broker, [NewRecord(CLEAN, b"k", b"v", {}) for _ in range(50)])
     loop = PollerLoop(
         broker, service="fetcher", slot="0", cursors=CLEAN, source=Counting(20), metrics=Metrics()
@@ -179,7 +179,7 @@ def test_stop_ends_an_idle_poller_promptly(broker: PostgresBroker) -> None:
     assert (run.died_of, loop.state) == (None, "stopped")
 
 
-def test_a_paused_poller_asks_its_source_for_nothing_and_goes_on_where_it_was(broker: PostgresBroker) -> None:
+def test_a_paused_poller_does_not_call_its_source_and_continues_where_it_was(broker: PostgresBroker) -> None:
     steering = ControlMailbox()
     source = Counting(100_000, lambda number: give(steering, "paused", 2) if number == 3 else None)
     give(steering, "running", 1)
@@ -200,7 +200,7 @@ def test_a_paused_poller_asks_its_source_for_nothing_and_goes_on_where_it_was(br
     assert source.loads == [0]
 
 
-def test_a_poller_that_does_not_know_its_orders_or_starts_in_a_pause_does_not_begin(
+def test_a_poller_without_orders_or_in_a_pause_does_not_start(
     broker: PostgresBroker, url: str
 ) -> None:
     other, steering, standby = broker_on(url), ControlMailbox(), ControlMailbox()
@@ -221,7 +221,7 @@ def test_a_poller_that_does_not_know_its_orders_or_starts_in_a_pause_does_not_be
     other.close()
 
 
-def test_a_poller_does_not_begin_on_orders_that_are_too_old(broker: PostgresBroker) -> None:
+def test_a_poller_does_not_start_under_stale_orders(broker: PostgresBroker) -> None:
     steering, source = ControlMailbox(), Counting(5)
     steering.set_orders(Orders(), time.monotonic() - ORDERS_FRESH_S)
 

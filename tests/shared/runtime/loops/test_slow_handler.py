@@ -64,7 +64,7 @@ def test_a_loop_ticks_and_keeps_its_partitions_while_its_handler_works(broker: P
     assert gate.handled == numbers(broker) == list(range(5))
 
 
-def test_records_that_come_meanwhile_wait_and_are_handled_once_in_order(broker: PostgresBroker) -> None:
+def test_records_appended_meanwhile_wait_and_are_handled_once_in_order(broker: PostgresBroker) -> None:
     gate = Gate()
     append(broker, [raw(0)])
     loop = loop_of(broker, handler=InThread(gate.handle))
@@ -79,7 +79,7 @@ def test_records_that_come_meanwhile_wait_and_are_handled_once_in_order(broker: 
     assert gate.handled == numbers(broker) == list(range(50))
 
 
-def test_another_member_gets_its_share_while_a_handler_works_and_nothing_is_told_twice(
+def test_another_member_gets_its_share_while_a_handler_works_and_no_output_is_duplicated(
     broker: PostgresBroker, url: str
 ) -> None:
     gate = Gate()
@@ -97,7 +97,7 @@ def test_another_member_gets_its_share_while_a_handler_works_and_nothing_is_told
     assert sorted(numbers(broker)) == sorted(list(range(8)) * 8)
 
 
-def test_orders_that_come_meanwhile_are_obeyed_after_the_unit(broker: PostgresBroker) -> None:
+def test_orders_given_meanwhile_are_obeyed_after_the_unit(broker: PostgresBroker) -> None:
     gate, steering = Gate(), ControlMailbox(Orders())
     append(broker, [raw(0)])
     loop = loop_of(broker, handler=InThread(gate.handle), steering=steering)
@@ -114,7 +114,7 @@ def test_orders_that_come_meanwhile_are_obeyed_after_the_unit(broker: PostgresBr
     assert (gate.handled, advanced(broker)) == ([0], 1)
 
 
-def test_a_loop_that_is_to_stop_does_not_wait_for_ever_and_its_unit_never_happened(broker: PostgresBroker) -> None:
+def test_a_stopping_loop_does_not_wait_for_its_handler_and_commits_nothing(broker: PostgresBroker) -> None:
     gate = Gate()
     append(broker, [raw(0)])
     loop = loop_of(broker, handler=InThread(gate.handle))
@@ -129,7 +129,7 @@ def test_a_loop_that_is_to_stop_does_not_wait_for_ever_and_its_unit_never_happen
     gate.opened.set()
 
 
-def test_a_handler_that_fails_in_the_worker_thread_fails_as_any_other(broker: PostgresBroker) -> None:
+def test_an_error_in_the_worker_thread_is_handled_like_any_other(broker: PostgresBroker) -> None:
     tries = []
 
     def handle(batch: Sequence[DecodedRecord]) -> list[NewRecord]:

@@ -38,7 +38,7 @@ def rows(database: Database) -> list[tuple[Any, ...]]:
     ).fetchall()
 
 
-def test_a_replica_says_how_it_is_and_takes_its_row_away(database_url: str, database: Database) -> None:
+def test_a_replica_writes_its_row_and_deletes_it_at_the_end(database_url: str, database: Database) -> None:
     view = GivenView(detail={"since": datetime(2026, 1, 1, tzinfo=UTC)}, partitions=[LAG, LAG])
 
     with replicas(database_url, view):
@@ -49,7 +49,7 @@ def test_a_replica_says_how_it_is_and_takes_its_row_away(database_url: str, data
     assert rows(database) == []
 
 
-def test_a_beat_follows_the_view(database_url: str, database: Database) -> None:
+def test_a_heartbeat_follows_the_view(database_url: str, database: Database) -> None:
     view = GivenView()
 
     with replicas(database_url, view):
@@ -60,7 +60,7 @@ def test_a_beat_follows_the_view(database_url: str, database: Database) -> None:
     assert row[5:] == (False, None, {"not_ready": "the broker is away"})
 
 
-def test_a_beat_tells_the_metrics_of_the_lag(database_url: str, database: Database) -> None:
+def test_a_heartbeat_sets_the_metrics_of_the_lag(database_url: str, database: Database) -> None:
     metrics = Metrics()
 
     with replicas(database_url, GivenView(partitions=[LAG]), metrics=metrics):
@@ -78,14 +78,14 @@ def test_a_lag_that_cannot_be_read_is_unknown(database_url: str, database: Datab
     assert row[6] is None
 
 
-def test_beats_go_on(database_url: str, database: Database) -> None:
+def test_heartbeats_are_repeated(database_url: str, database: Database) -> None:
     with replicas(database_url, GivenView()):
         wait_until(lambda: rows(database))
         database.execute("CREATE TEMP TABLE first AS SELECT seen_at FROM ops.replicas")
         wait_until(lambda: database.execute("SELECT FROM ops.replicas r, first f WHERE r.seen_at > f.seen_at").rowcount)
 
 
-def test_a_cut_connection_is_made_anew(database_url: str, database: Database) -> None:
+def test_a_broken_connection_is_replaced(database_url: str, database: Database) -> None:
     def cut() -> list[int]:
         return terminate_backends(
             database, "datname = current_database() AND application_name = 'headrace loader heartbeat'"
@@ -101,7 +101,7 @@ def test_a_cut_connection_is_made_anew(database_url: str, database: Database) ->
     assert first != second
 
 
-def test_a_database_that_is_away_stops_nobody(database_url: str, database: Database) -> None:
+def test_a_database_error_does_not_stop_the_heartbeat(database_url: str, database: Database) -> None:
     database.execute("ALTER TABLE ops.replicas RENAME TO replicas_away")
 
     with replicas(database_url, GivenView()):
@@ -109,7 +109,7 @@ def test_a_database_that_is_away_stops_nobody(database_url: str, database: Datab
         assert wait_until(lambda: rows(database))
 
 
-def test_a_line_that_passes_nothing_is_given_up_for_a_new_one(database_url: str, database: Database) -> None:
+def test_a_silent_connection_is_replaced(database_url: str, database: Database) -> None:
     with (
         black_hole(Path(str(conninfo_to_dict(database_url)["host"]))) as hole,
         replicas(make_conninfo(database_url, host=str(hole.directory)), GivenView(), answer_s=1.0),
@@ -130,7 +130,7 @@ def test_a_failed_end_leaves_the_row_with_its_cause(database_url: str, database:
     assert rows(database)[0][4:] == ("stopped", False, None, {"cause": "ValueError: no"})
 
 
-def test_the_row_of_a_successor_is_left_alone(database_url: str, database: Database) -> None:
+def test_the_row_of_a_successor_is_not_deleted(database_url: str, database: Database) -> None:
     with replicas(database_url, GivenView(), interval_s=60.0):
         wait_until(lambda: rows(database))
         database.execute("UPDATE ops.replicas SET pid = 1, incarnation = gen_random_uuid()")

@@ -91,7 +91,7 @@ def test_a_signal_finishes_the_open_unit_and_ends_cleanly(start: Start, database
     assert [line["event"] for line in service.lines()] == ["started", "stopping", "stopped"]
 
 
-def test_two_signals_are_one(start: Start) -> None:
+def test_a_second_signal_has_no_effect(start: Start) -> None:
     service = start()
     service.event("started")
 
@@ -107,7 +107,7 @@ def test_build_and_service_show_in_the_metrics(start: Start) -> None:
     assert 'headrace_build_info{python="3' in httpx.get(f"{url}/metrics", timeout=DEADLINE_S).text
 
 
-def test_a_loop_that_dies_ends_the_process_and_says_of_what(start: Start, database: Database) -> None:
+def test_a_crash_of_the_loop_ends_the_process_with_its_cause(start: Start, database: Database) -> None:
     service = start("dies")
 
     assert service.end() == 1
@@ -117,7 +117,7 @@ def test_a_loop_that_dies_ends_the_process_and_says_of_what(start: Start, databa
     assert row == ("stopped", False, {"cause": "RuntimeError: lost postgresql://me:***@h/d"})
 
 
-def test_background_work_that_dies_ends_the_process(start: Start) -> None:
+def test_a_crash_of_background_work_ends_the_process(start: Start) -> None:
     service = start("sender dies")
 
     assert service.end() == 1
@@ -125,14 +125,14 @@ def test_background_work_that_dies_ends_the_process(start: Start) -> None:
     assert [(service.directory / name).read_text() for name in ("unit", "export")] == ["finished", "finished"]
 
 
-def test_background_work_that_leaves_early_ends_the_process(start: Start) -> None:
+def test_background_work_that_returns_early_ends_the_process(start: Start) -> None:
     service = start("sender leaves")
 
     assert service.end() == 1
     assert "leaving_sender returned before it was stopped" in service.event("part_crashed")["exception"]
 
 
-def test_what_does_not_end_in_time_is_cut_off(start: Start) -> None:
+def test_a_loop_that_does_not_stop_in_time_is_cut_off(start: Start) -> None:
     service = start("hangs")
     service.event("started")
 
@@ -151,7 +151,7 @@ def test_a_loop_that_gets_stuck_ends_the_process(start: Start) -> None:
     assert not (service.directory / "unit").exists()
 
 
-def test_a_loop_that_ticks_is_left_alone_and_so_is_a_process_that_was_stopped_for_long(start: Start) -> None:
+def test_a_loop_that_ticks_is_not_ended_even_if_the_process_was_stopped_for_long(start: Start) -> None:
     service = start("ticks")
     service.event("started")
 
@@ -185,14 +185,14 @@ def test_an_occupied_port_is_one_line_and_an_exit_code_of_its_own(start: Start) 
     assert line.startswith(f"cleaner: cannot listen on 127.0.0.1:{port} ")
 
 
-def test_a_service_that_cannot_start_dies_to_be_started_again(start: Start) -> None:
+def test_a_service_that_cannot_start_exits_with_its_cause(start: Start) -> None:
     service = start("cannot start")
 
     assert service.end() == 1
     assert "no way in" in service.event("start_failed")["exception"]
 
 
-def test_a_service_runs_on_while_the_database_is_away(start: Start) -> None:
+def test_a_service_keeps_running_while_the_database_is_unavailable(start: Start) -> None:
     service = start(HEADRACE_DATABASE__URL="postgresql://nobody@/none?host=/nowhere")
     service.event("heartbeat_failed")
 
@@ -202,7 +202,7 @@ def test_a_service_runs_on_while_the_database_is_away(start: Start) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent died")
-def test_a_service_dies_with_its_supervisor(tmp_path: Path, environ: dict[str, str]) -> None:
+def test_a_service_ends_with_its_supervisor(tmp_path: Path, environ: dict[str, str]) -> None:
     code = (
         "import subprocess, sys\n"
         "subprocess.Popen([sys.executable, '-m', 'tests.shared.runtime.small_service'], stderr=open('stderr', 'w'))\n"
