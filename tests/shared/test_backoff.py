@@ -14,7 +14,9 @@ def test_delays_grow_by_the_factor_up_to_the_maximum() -> None:
 
 
 @given(st.floats(0, 1), st.integers(1, 5000))
-def test_jitter_shortens_a_delay_by_at_most_its_share_after_any_number_of_failures(chance: float, failures: int) -> None:
+def test_jitter_shortens_a_delay_by_at_most_its_share_after_any_number_of_failures(
+    chance: float, failures: int
+) -> None:
     longest = Backoff(0.1, 3.0).delay_s(failures)
 
     assert longest / 2 <= Backoff(0.1, 3.0, jitter=0.5, random=lambda: chance).delay_s(failures) <= longest

@@ -1,4 +1,4 @@
-"""What the headers of a dead letter say, whatever they hold."""
+"""Decoding of the headers of dead letters, whatever bytes they contain."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ def test_a_letter_without_an_original_record_has_no_origin() -> None:
 def test_the_redrive_count_always_has_two_digits(redrives: int) -> None:
     record = Record("cleaner.dlq", 0, 5, 1_000, b"", b"", {"dlq.redrive-count": count_text(redrives)})
 
-    again = retry_record(record, "cleaner").headers["dlq.redrive-count"]
+    count = retry_record(record, "cleaner").headers["dlq.redrive-count"]
 
-    assert len(again) == 2
-    assert int(again) == min(redrives + 1, MAX_COUNT)
+    assert len(count) == 2
+    assert int(count) == min(redrives + 1, MAX_COUNT)
 
 
 @pytest.mark.parametrize("text", ["", "1", "1/", "/1", "-1/2", "1/2/3", "a/b", "1/2\n", "٣/٣", "1" * 10 + "/1"])

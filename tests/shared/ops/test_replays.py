@@ -1,4 +1,4 @@
-"""What a replay asks for, what it selects, and when two of them may meet."""
+"""Replay requests, the records that they select, and the overlap of two replays."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ from shared.topics import CLEAN, LOADED, PREDICTIONS, RAW, partition_of
 DAY = "made-up:2031-05-04"
 
 
-def record(key: str = f"{DAY}:01:01", /, *, value: bytes | None = None, **said: Any) -> Record:
-    return Record(RAW, 0, 0, 0, key.encode(), orjson.dumps(said) if value is None else value, {})
+def record(key: str = f"{DAY}:01:01", /, *, value: bytes | None = None, **fields: Any) -> Record:
+    return Record(RAW, 0, 0, 0, key.encode(), orjson.dumps(fields) if value is None else value, {})
 
 
-def request(**asked: Any) -> ReplayRequest:
-    return request_of({"topic": RAW, **asked})
+def request(**fields: Any) -> ReplayRequest:
+    return request_of({"topic": RAW, **fields})
 
 
 @pytest.mark.parametrize(
-    ("asked", "complaint"),
+    ("fields", "message"),
     [
         ({"begin": 5, "end": 5}, "must be greater than begin"),
         ({"offsets": {"0": {"begin": 9, "end": 3}}}, "must be greater than begin"),
@@ -63,19 +63,19 @@ def request(**asked: Any) -> ReplayRequest:
         ({"topic": ""}, "topic"),
     ],
 )
-def test_an_invalid_request_is_refused_with_the_reason(asked: dict[str, Any], complaint: str) -> None:
-    with pytest.raises(ConfigError, match=complaint):
-        request(**asked)
+def test_an_invalid_request_is_refused_with_the_reason(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        request(**fields)
 
 
 def test_keys_are_exact_or_patterns() -> None:
-    wanted = selector_of(request(keys=[f"{DAY}:01:01", "made-up:2031-06-*", "made-up:*:0[12]:03"]))
+    selects = selector_of(request(keys=[f"{DAY}:01:01", "made-up:2031-06-*", "made-up:*:0[12]:03"]))
 
-    assert wanted(record(f"{DAY}:01:01"))
-    assert wanted(record("made-up:2031-06-30:09:12"))
-    assert wanted(record(f"{DAY}:02:03"))
-    assert not wanted(record(f"{DAY}:01:011"))
-    assert not wanted(record(f"{DAY}:03:03"))
+    assert selects(record(f"{DAY}:01:01"))
+    assert selects(record("made-up:2031-06-30:09:12"))
+    assert selects(record(f"{DAY}:02:03"))
+    assert not selects(record(f"{DAY}:01:011"))
+    assert not selects(record(f"{DAY}:03:03"))
 
 
 def test_a_key_that_looks_like_a_pattern_matches_itself() -> None:
@@ -83,14 +83,14 @@ def test_a_key_that_looks_like_a_pattern_matches_itself() -> None:
 
 
 def test_kinds_are_those_of_facts_the_feeds_of_raw_events_and_the_states_of_predictions() -> None:
-    wanted = selector_of(request(kinds=["programs", "settled", "card"]))
+    selects = selector_of(request(kinds=["programs", "settled", "card"]))
 
-    assert wanted(record(feed="programs"))
-    assert wanted(record(kind="settled"))
-    assert wanted(record(state="card"))
-    assert not wanted(record(kind="listed"))
-    assert not wanted(record(value=b"{"))
-    assert not wanted(record(value=b"[1]"))
+    assert selects(record(feed="programs"))
+    assert selects(record(kind="settled"))
+    assert selects(record(state="card"))
+    assert not selects(record(kind="listed"))
+    assert not selects(record(value=b"{"))
+    assert not selects(record(value=b"[1]"))
 
 
 def test_the_event_time_is_that_of_the_record_or_midnight_of_its_day() -> None:
@@ -101,13 +101,13 @@ def test_the_event_time_is_that_of_the_record_or_midnight_of_its_day() -> None:
 
 
 def test_a_window_of_event_time_includes_its_start_and_excludes_its_end() -> None:
-    wanted = selector_of(request(**{"time": "event", "from": "2031-05-04T00:00:00Z", "to": "2031-05-04T10:00:00Z"}))
+    selects = selector_of(request(**{"time": "event", "from": "2031-05-04T00:00:00Z", "to": "2031-05-04T10:00:00Z"}))
 
-    assert wanted(record())
-    assert wanted(record(scheduled_at="2031-05-04T09:59:59Z"))
-    assert not wanted(record(scheduled_at="2031-05-04T10:00:00Z"))
-    assert not wanted(record("made-up:2031-05-03:01:01"))
-    assert not wanted(record("made-up:reference:venues"))
+    assert selects(record())
+    assert selects(record(scheduled_at="2031-05-04T09:59:59Z"))
+    assert not selects(record(scheduled_at="2031-05-04T10:00:00Z"))
+    assert not selects(record("made-up:2031-05-03:01:01"))
+    assert not selects(record("made-up:reference:venues"))
 
 
 def test_an_exact_key_has_one_partition_and_a_pattern_has_all() -> None:
@@ -116,17 +116,17 @@ def test_an_exact_key_has_one_partition_and_a_pattern_has_all() -> None:
     assert request().partitions(3) == {0, 1, 2}
 
 
-def plan(asked: dict[str, Any] | None = None, spans: dict[int, tuple[int, int]] | None = None) -> ReplayPlan:
-    found = {p: OffsetSpan(*span) for p, span in (spans or {0: (0, 100)}).items()}
-    return ReplayPlan(request(**(asked or {})), found, dict.fromkeys(found, 1))
+def plan(fields: dict[str, Any] | None = None, spans: dict[int, tuple[int, int]] | None = None) -> ReplayPlan:
+    offset_spans = {p: OffsetSpan(*span) for p, span in (spans or {0: (0, 100)}).items()}
+    return ReplayPlan(request(**(fields or {})), offset_spans, dict.fromkeys(offset_spans, 1))
 
 
 def test_a_plan_survives_its_encoding() -> None:
-    asked = {"keys": ["a*"], "from": "2031-05-04T00:00:00Z", "rate": 5.0, "notify": True}
-    seen = RecordPointer("raw-events/0/3", "a", "2031-05-04T00:00:00+00:00")
-    whole = ReplayPlan(request(**asked), {0: OffsetSpan(3, 9), 5: OffsetSpan(1, 2)}, {0: 4, 5: 1}, seen, seen)
+    fields = {"keys": ["a*"], "from": "2031-05-04T00:00:00Z", "rate": 5.0, "notify": True}
+    pointer = RecordPointer("raw-events/0/3", "a", "2031-05-04T00:00:00+00:00")
+    complete = ReplayPlan(request(**fields), {0: OffsetSpan(3, 9), 5: OffsetSpan(1, 2)}, {0: 4, 5: 1}, pointer, pointer)
 
-    assert plan_of(orjson.loads(orjson.dumps(whole.as_json()))) == whole
+    assert plan_of(orjson.loads(orjson.dumps(complete.as_json()))) == complete
 
 
 @pytest.mark.parametrize(

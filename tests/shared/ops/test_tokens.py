@@ -1,4 +1,4 @@
-"""Tokens: what they look like, what is kept, what they allow."""
+"""Tokens: their format, their rows and their scopes."""
 
 from __future__ import annotations
 
@@ -44,16 +44,16 @@ def token(secret: str = "s", expires_at: datetime | None = None, revoked_at: dat
 
 @given(RANDOM)
 def test_a_token_is_read_as_it_was_written(random: bytes) -> None:
-    made = new_token(random)
+    token_parts = new_token(random)
 
-    assert parse_token(token_text(made)) == made
+    assert parse_token(token_text(token_parts)) == token_parts
 
 
 @given(st.text())
 def test_other_text_is_no_token(text: str) -> None:
-    found = parse_token(text)
+    token_parts = parse_token(text)
 
-    assert found is None or token_text(found) == text
+    assert token_parts is None or token_text(token_parts) == text
 
 
 @pytest.mark.parametrize("change", [lambda t: t + "x", lambda t: t[:-1], lambda t: t.upper(), lambda t: f" {t}\n"])
@@ -67,15 +67,15 @@ def test_too_few_random_bytes_are_refused() -> None:
 
 
 @given(RANDOM, RANDOM)
-def test_a_token_matches_only_its_own_secret(one: bytes, other: bytes) -> None:
-    mine, yours = new_token(one), new_token(other)
+def test_a_token_matches_only_its_own_secret(random: bytes, other_random: bytes) -> None:
+    own, other = new_token(random), new_token(other_random)
 
-    assert is_secret_of(mine.secret, token(mine.secret))
-    assert is_secret_of(yours.secret, token(mine.secret)) == (mine.secret == yours.secret)
+    assert is_secret_of(own.secret, token(own.secret))
+    assert is_secret_of(other.secret, token(own.secret)) == (own.secret == other.secret)
 
 
 @pytest.mark.parametrize(
-    ("found", "state"),
+    ("stored", "state"),
     [
         (token(), "valid"),
         (token(expires_at=NOW + HOUR), "valid"),
@@ -84,17 +84,18 @@ def test_a_token_matches_only_its_own_secret(one: bytes, other: bytes) -> None:
         (token(expires_at=NOW - HOUR, revoked_at=NOW), "revoked"),
     ],
 )
-def test_a_token_is_valid_until_it_expires_or_is_revoked(found: Token, state: str) -> None:
-    assert found.state(NOW) == state
+def test_a_token_is_valid_until_it_expires_or_is_revoked(stored: Token, state: str) -> None:
+    assert stored.state(NOW) == state
 
 
 @pytest.mark.parametrize(
-    ("scope", "may"), [("read", ["read"]), ("operate", ["read", "operate"]), ("admin", ["read", "operate", "admin"])]
+    ("scope", "included"),
+    [("read", ["read"]), ("operate", ["read", "operate"]), ("admin", ["read", "operate", "admin"])],
 )
-def test_a_scope_includes_the_lower_ones(scope: Scope, may: list[Scope]) -> None:
+def test_a_scope_includes_the_lower_ones(scope: Scope, included: list[Scope]) -> None:
     scopes: tuple[Scope, ...] = ("read", "operate", "admin")
 
-    assert [needed for needed in scopes if allows(scope, needed)] == may
+    assert [needed for needed in scopes if allows(scope, needed)] == included
 
 
 @pytest.mark.parametrize(("text", "hours"), [("3600s", 1), ("90m", 1.5), ("1h", 1), ("30d", 720), ("2w", 336)])
@@ -140,9 +141,9 @@ def test_a_grace_period_does_not_extend_the_expiry(database: Database) -> None:
         before, _ = tokens_table.rotate(database, parts(2), "n", 24 * HOUR)
 
     assert before.expires_at is not None
-    found = tokens_table.find(database, before.id)
-    assert found is not None
-    assert found[0].expires_at == before.expires_at
+    row = tokens_table.find(database, before.id)
+    assert row is not None
+    assert row[0].expires_at == before.expires_at
 
 
 def test_a_revocation_also_ends_the_rotated_token(database: Database) -> None:

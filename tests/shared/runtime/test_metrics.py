@@ -1,4 +1,4 @@
-"""Metrics are documented, and show what was counted."""
+"""Metrics: their documentation and their registry."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an operator sets, from where, and what is said when it is wrong."""
+"""Settings from file, environment and options, and the errors for invalid ones."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ DATABASE = {"HEADRACE_DATABASE__URL": URL}
 
 
 @pytest.fixture(autouse=True)
-def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Away from the headrace.yaml that may lie in the checkout."""
+def _empty_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The checkout may contain a headrace.yaml."""
     monkeypatch.chdir(tmp_path)
 
 
@@ -39,7 +39,7 @@ def yaml_file(tmp_path: Path) -> Path:
     return tmp_path / "headrace.yaml"
 
 
-def complaint(file: Path, text: str, environ: dict[str, str] | None = None) -> str:
+def error_of(file: Path, text: str, environ: dict[str, str] | None = None) -> str:
     file.write_text(text)
     with pytest.raises(ConfigError) as caught:
         load(FetcherSettings, DATABASE if environ is None else environ, file)
@@ -112,16 +112,16 @@ def test_days_are_set_as_from_and_to(yaml_file: Path) -> None:
     ],
 )
 def test_an_error_in_the_file_names_line_and_key(yaml_file: Path, text: str, expected: str) -> None:
-    said = complaint(yaml_file, text)
+    error = error_of(yaml_file, text)
 
-    assert expected in said
-    assert said.startswith(str(yaml_file))
+    assert expected in error
+    assert error.startswith(str(yaml_file))
 
 
 def test_all_invalid_settings_are_reported_at_once(yaml_file: Path) -> None:
-    said = complaint(yaml_file, "fetcher:\n  threads: 0\nbroker:\n  partitions: 0\n")
+    error = error_of(yaml_file, "fetcher:\n  threads: 0\nbroker:\n  partitions: 0\n")
 
-    assert re.findall(r":(\d+): (\S+):", said) == [("4", "broker.partitions"), ("2", "fetcher.threads")]
+    assert re.findall(r":(\d+): (\S+):", error) == [("4", "broker.partitions"), ("2", "fetcher.threads")]
 
 
 def test_an_invalid_variable_is_named() -> None:
@@ -145,9 +145,9 @@ def test_an_invalid_option_is_named() -> None:
 
 
 def test_the_error_for_a_missing_setting_says_where_to_set_it(yaml_file: Path) -> None:
-    said = complaint(yaml_file, "", {})
+    error = error_of(yaml_file, "", {})
 
-    assert said == f"database.url is missing: set it in {yaml_file} or in the environment as HEADRACE_DATABASE__URL"
+    assert error == f"database.url is missing: set it in {yaml_file} or in the environment as HEADRACE_DATABASE__URL"
 
 
 def test_a_missing_file_is_an_error(yaml_file: Path) -> None:
@@ -156,9 +156,9 @@ def test_a_missing_file_is_an_error(yaml_file: Path) -> None:
 
 
 def test_a_name_that_is_both_a_section_and_a_value_is_an_error(yaml_file: Path) -> None:
-    said = complaint(yaml_file, "fetcher: x\n", DATABASE | {"HEADRACE_FETCHER__THREADS": "1"})
+    error = error_of(yaml_file, "fetcher: x\n", DATABASE | {"HEADRACE_FETCHER__THREADS": "1"})
 
-    assert said.startswith("environment variable HEADRACE_FETCHER__THREADS: fetcher is both a section")
+    assert error.startswith("environment variable HEADRACE_FETCHER__THREADS: fetcher is both a section")
 
 
 def test_one_file_serves_all_services(yaml_file: Path) -> None:
@@ -185,24 +185,24 @@ def test_service_sections_are_the_services() -> None:
     "url", ["postgresql://a:hunter2@h/d", "host=h password=hunter2", "postgresql://a@h/d?password=hunter2", "hunter2"]
 )
 def test_a_password_in_a_url_is_refused_and_not_repeated(yaml_file: Path, url: str) -> None:
-    said = complaint(yaml_file, f"database:\n  url: {url!r}\n", {})
+    error = error_of(yaml_file, f"database:\n  url: {url!r}\n", {})
 
-    assert "hunter2" not in said
-    assert f"{yaml_file}:2: database.url: " in said
+    assert "hunter2" not in error
+    assert f"{yaml_file}:2: database.url: " in error
 
 
 def test_credentials_in_other_urls_are_refused_too(yaml_file: Path) -> None:
-    said = complaint(yaml_file, "fetcher:\n  base_url: http://a:hunter2@h/\nbroker:\n  url: kafka://a:hunter2@h\n")
+    error = error_of(yaml_file, "fetcher:\n  base_url: http://a:hunter2@h/\nbroker:\n  url: kafka://a:hunter2@h\n")
 
-    assert said.count("a URL must not contain a password") == 2
-    assert "hunter2" not in said
+    assert error.count("a URL must not contain a password") == 2
+    assert "hunter2" not in error
 
 
 def test_a_secret_given_instead_of_its_file_is_not_repeated(yaml_file: Path) -> None:
-    said = complaint(yaml_file, "admin:\n  token_file: hunter2\n")
+    error = error_of(yaml_file, "admin:\n  token_file: hunter2\n")
 
-    assert said.startswith(f"{yaml_file}:2: admin.token_file: expected a file")
-    assert "hunter2" not in said
+    assert error.startswith(f"{yaml_file}:2: admin.token_file: expected a file")
+    assert "hunter2" not in error
 
 
 def test_conninfo_connects_with_the_password_of_the_file(postgres: EmbeddedPostgres) -> None:

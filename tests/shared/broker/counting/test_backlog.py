@@ -1,4 +1,4 @@
-"""What waits in the embedded log."""
+"""The backlog in the embedded log."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import pytest
 
 from shared.broker.contract import NewRecord, TopicPartition
 from shared.broker.counting.backlog import NO_BACKLOG, GaplessBacklog
-from tests.shared.runtime.stage import append, broker_on
+from tests.shared.runtime.stage import append, open_broker
 
 TP = TopicPartition("cleaner.dlq", 0)
 
 
 @pytest.fixture
 def backlog(url: str) -> Iterator[GaplessBacklog]:
-    broker = broker_on(url)
+    broker = open_broker(url)
     for size in (3, 2):
         append(broker, [NewRecord(TP.topic, b"k", b"v", {})] * size)
     broker.close()
@@ -30,9 +30,9 @@ def test_records_removed_by_retention_are_not_counted(backlog: GaplessBacklog, u
         rows.execute("DELETE FROM broker.log WHERE base_off = 0")
         rows.execute("UPDATE broker.partitions SET begin_off = 3 WHERE end_off = 5")
 
-    found = backlog.measure({TP: (1, 5)}, thorough=True)[TP]
+    measured = backlog.measure({TP: (1, 5)}, thorough=True)[TP]
 
-    assert (found.records, found.exact) == (2, True)
+    assert (measured.records, measured.exact) == (2, True)
 
 
 def test_the_age_is_that_of_the_batch_that_contains_the_position(backlog: GaplessBacklog, url: str) -> None:

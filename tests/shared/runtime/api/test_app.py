@@ -1,4 +1,4 @@
-"""The admin app, asked over real HTTP."""
+"""The admin app over real HTTP."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def view() -> GivenView:
 
 @pytest.fixture
 def client(view: GivenView, tmp_path: Path) -> Iterator[httpx.Client]:
-    """It needs no database."""
+    """A client of an admin app without a database."""
     with served(cleaner_on(AWAY, token_file(tmp_path)), view) as client:
         yield client
 
@@ -43,9 +43,9 @@ def test_a_loop_that_does_not_tick_is_not_live(client: httpx.Client, view: Given
 
 
 def test_a_service_that_is_not_ready_gives_the_reason(client: httpx.Client, view: GivenView) -> None:
-    view.readiness = (False, "the database is away")
+    view.readiness = (False, "the database is unavailable")
 
-    assert assert_problem(client.get("/readyz"), 503, "unavailable") == "not ready: the database is away"
+    assert assert_problem(client.get("/readyz"), 503, "unavailable") == "not ready: the database is unavailable"
     assert client.get("/livez").status_code == 200
 
 
@@ -64,17 +64,17 @@ def test_the_api_has_an_openapi_document_and_no_pages_that_load_scripts(client: 
 
 
 def test_a_small_response_does_not_wait_for_an_acknowledgement(client: httpx.Client) -> None:
-    """TCP holds small packets back for 40 ms unless told not to."""
-    taken_s = sorted(client.get("/livez").elapsed.total_seconds() for _ in range(21))
+    """TCP delays small packets by 40 ms unless TCP_NODELAY is set."""
+    durations_s = sorted(client.get("/livez").elapsed.total_seconds() for _ in range(21))
 
-    assert taken_s[10] < 0.03
+    assert durations_s[10] < 0.03
 
 
 def test_an_occupied_port_is_reported_in_one_line() -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port = listener.getsockname()[1]
 
         with pytest.raises(ConfigError) as caught:
             AdminServer(FastAPI(), "127.0.0.1", port)

@@ -1,4 +1,4 @@
-"""The trail: what is in it, how it is read, and that nobody rewrites it."""
+"""The audit trail: its entries, its pages, and that no role can rewrite it."""
 
 from __future__ import annotations
 
@@ -100,10 +100,10 @@ def test_the_owner_cannot_rewrite_the_trail_either(database: Database) -> None:
 
 
 def _privileges(database: Database, role: str) -> set[str]:
-    all_of_them = ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER")
+    privileges = ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER")
     return {
         name
-        for name in all_of_them
+        for name in privileges
         for (has,) in database.execute("SELECT has_table_privilege(%s, 'ops.audit', %s)", (role, name))
         if has
     }

@@ -1,4 +1,4 @@
-"""Who gets in, who may change something, and what happens to those who may not."""
+"""Authentication by token, authorization by scope, and refusals."""
 
 from __future__ import annotations
 
@@ -57,9 +57,9 @@ def test_a_request_without_a_known_token_is_refused(client: httpx.Client) -> Non
         for method, path in (("GET", "/v1/status"), ("POST", "/v1/operations/1/cancel"), ("GET", "/v1/nothing")):
             answer = client.request(method, path, headers=headers)
 
-            found = assert_problem(answer, 401, "unauthorized")
-            assert detail in found
-            assert "headrace token create" in found
+            problem_detail = assert_problem(answer, 401, "unauthorized")
+            assert detail in problem_detail
+            assert "headrace token create" in problem_detail
             assert answer.headers["www-authenticate"] == 'Bearer realm="headrace"'
 
 
@@ -115,7 +115,9 @@ def test_a_known_id_with_another_secret_is_refused(client: httpx.Client, databas
     assert "does not exist" in assert_problem(status(client, other), 401, "unauthorized")
 
 
-def test_without_a_token_file_the_tokens_of_the_database_are_accepted(settings: CleanerSettings, database: Database) -> None:
+def test_without_a_token_file_the_tokens_of_the_database_are_accepted(
+    settings: CleanerSettings, database: Database
+) -> None:
     token = given_token(database, "somebody", "read")
 
     with served(cleaner_on(settings.database, None)) as client:
@@ -141,10 +143,10 @@ def test_no_token_is_logged_returned_or_stored(
 
     answers = [client.post("/v1/operations/1/cancel", headers=bearing(token)), status(client, token + "x")]
 
-    kept = database.execute(
+    stored = database.execute(
         "SELECT to_jsonb(t)::text FROM ops.tokens t UNION ALL SELECT to_jsonb(a)::text FROM ops.audit a"
     ).fetchall()
-    said = caplog.text + "".join(answer.text for answer in answers) + "".join(row[0] for row in kept)
-    assert len(kept) == 2
-    assert parts.secret not in said
-    assert not re.search(r"hr_[0-9a-f]{12}_", said)
+    outputs = caplog.text + "".join(answer.text for answer in answers) + "".join(row[0] for row in stored)
+    assert len(stored) == 2
+    assert parts.secret not in outputs
+    assert not re.search(r"hr_[0-9a-f]{12}_", outputs)

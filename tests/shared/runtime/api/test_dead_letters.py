@@ -1,4 +1,4 @@
-"""Dead letters over HTTP, on a real log."""
+"""The REST API of dead letters, on a real log."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from shared.runtime.metrics import Metrics
 from shared.settings.sections import ServiceSettings
 from shared.topics import RAW
 from tests.shared.runtime.api.desks import FILE_TOKEN, assert_problem, bearing
-from tests.shared.runtime.stage import append, broker_on
+from tests.shared.runtime.stage import append, open_broker
 from tests.shared.runtime.views import GivenView
 
 pytestmark = pytest.mark.slow
@@ -30,7 +30,7 @@ REDRIVES, DISCARDS = "/dead-letters/redrives", "/dead-letters/discards"
 
 @pytest.fixture
 def database_url(url: str) -> str:
-    """Not a fresh one, which takes a second, but one that was emptied."""
+    """An emptied database: to create a new one takes a second."""
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("TRUNCATE ops.operations, ops.plans, ops.dead_letters_settled")
     return url
@@ -38,7 +38,7 @@ def database_url(url: str) -> str:
 
 @pytest.fixture
 def broker(database_url: str) -> Iterator[PostgresBroker]:
-    broker = broker_on(database_url)
+    broker = open_broker(database_url)
     yield broker
     broker.close()
 
@@ -62,15 +62,15 @@ def letter(
     return NewRecord("cleaner.dlq", key.encode(), value, headers)
 
 
-def client_of(settings: ServiceSettings, steers: list[str]) -> Iterator[httpx.Client]:
-    desk = AdminContext(
+def client_of(settings: ServiceSettings, pausable_topics: list[str]) -> Iterator[httpx.Client]:
+    context = AdminContext(
         settings,
         GivenView(service=settings.name),
-        pausable_topics=steers,
+        pausable_topics=pausable_topics,
         open_broker=lambda: PostgresBroker(settings.database.conninfo()),
     )
     with (
-        admin_server(desk, Metrics().registry) as server,
+        admin_server(context, Metrics().registry) as server,
         httpx.Client(base_url=f"{server.url}/v1", headers=bearing(FILE_TOKEN), timeout=60) as client,
     ):
         yield client
@@ -101,7 +101,7 @@ def test_letters_are_listed_newest_first_in_pages(client: httpx.Client, broker: 
 
 
 @pytest.mark.parametrize(
-    ("wanted", "found"),
+    ("parameters", "letter_ids"),
     [
         ({"cause": "ValueError"}, ["0/1"]),
         ({"key": "made-up:*"}, ["0/2"]),
@@ -111,11 +111,11 @@ def test_letters_are_listed_newest_first_in_pages(client: httpx.Client, broker: 
     ],
 )
 def test_a_filter_selects_letters(
-    client: httpx.Client, broker: PostgresBroker, wanted: dict[str, str], found: list[str]
+    client: httpx.Client, broker: PostgresBroker, parameters: dict[str, str], letter_ids: list[str]
 ) -> None:
     append(broker, [letter(0), letter(1, "ValueError"), letter(2, key="made-up:1")])
 
-    assert ids(client.get("/dead-letters", params=wanted)) == found
+    assert ids(client.get("/dead-letters", params=parameters)) == letter_ids
 
 
 def test_a_letter_is_shown_with_the_command_that_shows_its_origin(client: httpx.Client, broker: PostgresBroker) -> None:
@@ -147,10 +147,10 @@ def test_a_missing_letter_is_a_problem(client: httpx.Client) -> None:
 def test_facets_count_the_filtered_letters(client: httpx.Client, broker: PostgresBroker) -> None:
     append(broker, [letter(0), letter(1), letter(2, "ValueError")])
 
-    found = client.get("/dead-letters/facets", params={"topic": RAW}).json()
+    facets = client.get("/dead-letters/facets", params={"topic": RAW}).json()
 
-    assert [(each["value"], each["records"]) for each in found["causes"]] == [("InvalidEvent", 2), ("ValueError", 1)]
-    assert found["stack_digests"][0]["example"] == "0/2"
+    assert [(each["value"], each["records"]) for each in facets["causes"]] == [("InvalidEvent", 2), ("ValueError", 1)]
+    assert facets["stack_digests"][0]["example"] == "0/2"
 
 
 def test_a_dry_run_counts_and_its_plan_is_executed_unchanged(
@@ -158,14 +158,17 @@ def test_a_dry_run_counts_and_its_plan_is_executed_unchanged(
 ) -> None:
     append(broker, [letter(0), letter(1, redrives=5), letter(2), letter(3, "ValueError")])
 
-    dry = client.post(REDRIVES, json={"filter": {"cause": "InvalidEvent"}, "dry_run": True})
+    dry_run = client.post(REDRIVES, json={"filter": {"cause": "InvalidEvent"}, "dry_run": True})
     append(broker, [letter(4)])
-    done = client.post(REDRIVES, json={"plan_id": dry.json()["plan_id"]})
+    response = client.post(REDRIVES, json={"plan_id": dry_run.json()["plan_id"]})
 
-    assert (dry.status_code, dry.json()["counts"]) == (200, {"selected": 2, "settled": 0, "over_cap": 1, "unknown": 0})
-    assert dry.json()["partitions"] == [{"partition": 0, "begin": 0, "end": 3}]
-    assert done.status_code == 202
-    assert done.json()["target"]["spans"] == {"0": [0, 3]}
+    assert (dry_run.status_code, dry_run.json()["counts"]) == (
+        200,
+        {"selected": 2, "settled": 0, "over_cap": 1, "unknown": 0},
+    )
+    assert dry_run.json()["partitions"] == [{"partition": 0, "begin": 0, "end": 3}]
+    assert response.status_code == 202
+    assert response.json()["target"]["spans"] == {"0": [0, 3]}
     assert jobs_table.claim(database, "cleaner", "w", ["redrive"]) is not None
 
 
@@ -215,25 +218,27 @@ def test_a_plan_cut_by_retention_is_refused_with_the_earliest_offset(
 def test_discarded_letters_have_a_reason_and_are_no_longer_open(client: httpx.Client, broker: PostgresBroker) -> None:
     append(broker, [letter(0), letter(1, "ValueError")])
 
-    dry = client.post(DISCARDS, json={"filter": {"cause": "ValueError"}, "reason": "a test", "dry_run": True})
-    done = client.post(DISCARDS, json={"filter": {"cause": "ValueError"}, "reason": "a test"})
+    dry_run = client.post(DISCARDS, json={"filter": {"cause": "ValueError"}, "reason": "a test", "dry_run": True})
+    response = client.post(DISCARDS, json={"filter": {"cause": "ValueError"}, "reason": "a test"})
 
-    assert (dry.status_code, dry.json()["counts"]["selected"]) == (200, 1)
-    assert (done.status_code, done.json()["state"], done.json()["counts"]) == (202, "succeeded", {"discarded": 1})
+    assert (dry_run.status_code, dry_run.json()["counts"]["selected"]) == (200, 1)
+    assert (response.status_code, response.json()["state"], response.json()["counts"]) == (
+        202,
+        "succeeded",
+        {"discarded": 1},
+    )
     assert ids(client.get("/dead-letters", params={"state": "discarded"})) == ["0/1"]
     assert ids(client.get("/dead-letters", params={"state": "open"})) == ["0/0"]
     (_, discarded) = client.get("/dead-letters/0/1").json()["trail"]
     assert (discarded["what"], discarded["reason"], discarded["operation"]) == (
         "discarded",
         "a test",
-        done.json()["id"],
+        response.json()["id"],
     )
     assert_problem(client.post(DISCARDS, json={"ids": ["0/1"], "reason": "again"}), 409, "conflict")
 
 
-def test_a_letter_links_to_the_other_letters_of_its_record(
-    client: httpx.Client, broker: PostgresBroker
-) -> None:
+def test_a_letter_links_to_the_other_letters_of_its_record(client: httpx.Client, broker: PostgresBroker) -> None:
     append(broker, [letter(5), letter(5, redrives=1), letter(6)])
 
     trails = [client.get(f"/dead-letters/0/{offset}").json()["trail"] for offset in (0, 1)]

@@ -1,4 +1,4 @@
-"""Changes under an idempotency key: they happen once, whatever is sent how often."""
+"""Changes with an idempotency key are executed once."""
 
 from __future__ import annotations
 
@@ -31,48 +31,54 @@ from tests.shared.runtime.api.desks import assert_problem, bearing, given_token,
 Database = psycopg.Connection[Any]
 
 
-class Wish(BaseModel):
+class ThingRequest(BaseModel):
     days: int = Field(ge=1)
 
 
-class Made:
-    """POST /v1/things makes an operation; one of 666 days is refused, one of 13 days waits until it is let go."""
+class ThingsApi:
+    """POST /v1/things creates an operation. A request of 666 days is refused; one of 13 days waits for `release`."""
 
     def __init__(self) -> None:
-        self.begun, self.let_go = threading.Event(), threading.Event()
+        self.started, self.release = threading.Event(), threading.Event()
         self.refusal: Exception = NotPossible("it cannot be done: do something else")
 
-    def router(self, desk: AdminContext) -> APIRouter:
+    def router(self, context: AdminContext) -> APIRouter:
         router = APIRouter()
 
         @router.post("/things", status_code=202, response_model=OperationBody, responses=ACCEPTED)
-        @router.put("/things", status_code=202, response_model=OperationBody, responses=ACCEPTED)
-        def make(wish: Wish, request: Request) -> Response:
-            def work(connection: DbConnection) -> ChangeResult:
-                caller = caller_of(request)
-                operation = operations_table.create(
-                    connection, "cleaner", "thing", {"days": wish.days}, caller.subject, caller.request_id
-                )
-                if wish.days == 13:
-                    self.begun.set()
-                    self.let_go.wait(60)
-                if wish.days == 666:
-                    raise self.refusal
-                return accepted(operation)
+        def create_thing(body: ThingRequest, request: Request) -> Response:
+            return self._change(context, body, request)
 
-            return apply_change(desk, request, "thing", f"{wish.days} days", work)
+        @router.put("/things", status_code=202, response_model=OperationBody, responses=ACCEPTED)
+        def replace_thing(body: ThingRequest, request: Request) -> Response:
+            return self._change(context, body, request)
 
         return router
 
+    def _change(self, context: AdminContext, body: ThingRequest, request: Request) -> Response:
+        def work(connection: DbConnection) -> ChangeResult:
+            caller = caller_of(request)
+            operation = operations_table.create(
+                connection, "cleaner", "thing", {"days": body.days}, caller.subject, caller.request_id
+            )
+            if body.days == 13:
+                self.started.set()
+                self.release.wait(60)
+            if body.days == 666:
+                raise self.refusal
+            return accepted(operation)
+
+        return apply_change(context, request, "thing", f"{body.days} days", work)
+
 
 @pytest.fixture
-def made() -> Made:
-    return Made()
+def things() -> ThingsApi:
+    return ThingsApi()
 
 
 @pytest.fixture
-def client(settings: CleanerSettings, made: Made) -> Iterator[httpx.Client]:
-    with served(settings, routers=[made.router]) as client:
+def client(settings: CleanerSettings, things: ThingsApi) -> Iterator[httpx.Client]:
+    with served(settings, routers=[things.router]) as client:
         yield client
 
 
@@ -84,8 +90,8 @@ def post(client: httpx.Client, days: int = 3, key: str | None = "k", **more: Any
 def count(database: Database, table: str) -> int:
     row = database.execute(f"SELECT count(*) FROM ops.{table}").fetchone()
     assert row is not None
-    found: int = row[0]
-    return found
+    rows: int = row[0]
+    return rows
 
 
 def test_a_repeated_request_with_the_same_key_is_executed_once_and_gets_the_same_response(
@@ -136,15 +142,15 @@ def test_without_a_key_every_request_is_executed(client: httpx.Client, database:
 
 
 def test_a_request_is_refused_while_the_first_with_its_key_is_running(
-    client: httpx.Client, made: Made, database: Database
+    client: httpx.Client, things: ThingsApi, database: Database
 ) -> None:
     answers: list[httpx.Response] = []
     first = threading.Thread(target=lambda: answers.append(post(client, 13)))
     first.start()
-    assert made.begun.wait(60)
+    assert things.started.wait(60)
 
     second = post(client, 13)
-    made.let_go.set()
+    things.release.set()
     first.join()
     third = post(client, 13)
 
@@ -155,10 +161,10 @@ def test_a_request_is_refused_while_the_first_with_its_key_is_running(
 
 
 def test_a_refused_request_leaves_only_a_line_in_the_trail(
-    client: httpx.Client, made: Made, database: Database
+    client: httpx.Client, things: ThingsApi, database: Database
 ) -> None:
     assert "do something else" in assert_problem(post(client, 666), 409, "conflict")
-    made.refusal = ConfigError("there is no such thing: choose another")
+    things.refusal = ConfigError("there is no such thing: choose another")
     assert "choose another" in assert_problem(post(client, 666), 422, "invalid-input")
 
     assert count(database, "operations") == count(database, "idempotency") == 0
@@ -170,11 +176,11 @@ def test_a_refused_request_leaves_only_a_line_in_the_trail(
 
 
 def test_a_request_that_failed_is_executed_when_it_is_sent_again(
-    client: httpx.Client, made: Made, database: Database
+    client: httpx.Client, things: ThingsApi, database: Database
 ) -> None:
-    made.refusal = RuntimeError("a fault of ours")
+    things.refusal = RuntimeError("an internal error")
     assert_problem(post(client, 666), 500, "internal-error")
-    made.refusal = NotPossible("not now")
+    things.refusal = NotPossible("not now")
 
     assert_problem(post(client, 666), 409, "conflict")
     assert count(database, "operations") == 0
@@ -186,13 +192,13 @@ def test_a_response_is_kept_for_48_hours_and_then_deleted_by_the_next_request(
     first = post(client)
     post(client, key="other")
     database.execute("UPDATE ops.idempotency SET created_at = created_at - interval '47 hours 59 minutes'")
-    kept = post(client)
+    stored = post(client)
     database.execute("UPDATE ops.idempotency SET created_at = created_at - interval '2 minutes'")
 
-    afresh = post(client)
+    executed_again = post(client)
 
-    assert kept.json() == first.json()
-    assert afresh.json()["id"] != first.json()["id"]
+    assert stored.json() == first.json()
+    assert executed_again.json()["id"] != first.json()["id"]
     assert count(database, "idempotency") == 1
 
 

@@ -1,4 +1,4 @@
-"""Bytes, as people get to see them."""
+"""How the API renders bytes."""
 
 from __future__ import annotations
 
@@ -39,6 +39,6 @@ def test_a_long_payload_is_cut_with_a_note() -> None:
 
 
 @given(st.binary(max_size=50), st.integers(1, 60))
-def test_every_payload_can_be_encoded_as_json(value: bytes, most: int) -> None:
-    assert orjson.dumps(render_payload(value, most))
+def test_every_payload_can_be_encoded_as_json(value: bytes, max_bytes: int) -> None:
+    assert orjson.dumps(render_payload(value, max_bytes))
     assert orjson.dumps(render_headers({"h": value}))

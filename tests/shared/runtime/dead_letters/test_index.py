@@ -1,4 +1,4 @@
-"""What is known of a topic of dead letters, on a real log."""
+"""The index of a dead letter topic, on a real log."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from shared.broker.contract import NewRecord
 from shared.broker.postgres.broker import PostgresBroker
 from shared.ops.dead_letters import CAUSE, DeadLetterPlace
 from shared.runtime.dead_letters.index import DeadLetterIndex, read_letter
-from tests.shared.runtime.stage import append, broker_on
+from tests.shared.runtime.stage import append, open_broker
 
 
 @pytest.fixture
 def broker(url: str) -> Iterator[PostgresBroker]:
-    broker = broker_on(url)
+    broker = open_broker(url)
     yield broker
     broker.close()
 
@@ -74,12 +74,12 @@ def test_letters_removed_by_retention_are_forgotten(broker: PostgresBroker, url:
 def test_a_letter_is_read_by_its_place(broker: PostgresBroker) -> None:
     append(broker, letters(3))
 
-    found = [
+    records = [
         read_letter(broker, "cleaner", place)
         for place in (DeadLetterPlace(0, 1), DeadLetterPlace(0, 3), DeadLetterPlace(9, 0))
     ]
 
-    assert [record and record.value for record in found] == [b"v1", None, None]
+    assert [record and record.value for record in records] == [b"v1", None, None]
 
 
 def test_the_letters_of_another_service_are_not_listed(broker: PostgresBroker) -> None:

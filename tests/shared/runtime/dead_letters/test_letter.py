@@ -1,4 +1,4 @@
-"""What a dead letter says of the record it was, and of its failure."""
+"""The content of dead letters."""
 
 from __future__ import annotations
 
@@ -78,10 +78,10 @@ def test_a_record_without_an_id_gets_one_that_is_always_the_same() -> None:
 
 @pytest.mark.parametrize("message", ["é" * 2000, "a" + "é" * 2000, "\ud800" * 2000, "\0" * 2000])
 def test_a_long_or_unprintable_message_is_cut_between_characters(message: str) -> None:
-    said = dead_letter("cleaner", failed(message=message), AT).headers["dlq.exception-message"]
+    text = dead_letter("cleaner", failed(message=message), AT).headers["dlq.exception-message"]
 
-    assert LONGEST_MESSAGE_BYTES - 3 < len(said) <= LONGEST_MESSAGE_BYTES
-    assert "\0" not in said.decode()
+    assert LONGEST_MESSAGE_BYTES - 3 < len(text) <= LONGEST_MESSAGE_BYTES
+    assert "\0" not in text.decode()
 
 
 def stored(new: NewRecord, offset: int) -> Record:
@@ -93,12 +93,12 @@ def size_of(headers: Headers) -> int:
 
 
 def failing(record: Record) -> FailedRecord:
-    """As the runtime finds it: raised and caught, with its traceback."""
+    """The failure as the runtime catches it, with its traceback."""
     try:
         decode(record)
     except InvalidEvent as error:
         return FailedRecord(record, error, "decode", 1)
-    raise AssertionError("it decodes")
+    raise AssertionError("expected a decoding error")
 
 
 def test_ten_redrives_of_the_same_record_do_not_change_the_size() -> None:

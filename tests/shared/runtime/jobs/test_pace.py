@@ -1,4 +1,4 @@
-"""Rates and room, with a clock that the test holds."""
+"""Rate limit and backpressure of jobs, with a simulated clock."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ def test_a_unit_is_at_most_what_the_rate_allows_in_half_a_second() -> None:
 
 @given(st.floats(0.5, 5000), st.lists(st.floats(0, 3), min_size=1, max_size=50))
 def test_the_rate_is_not_exceeded_whatever_pauses_the_caller_makes(per_s: float, pauses: list[float]) -> None:
-    """Time that was not used is not made up for: after any moment no more than one unit beyond the rate goes."""
-    rate, now, went = RecordRateLimit(per_s), 0.0, list[tuple[float, int]]()
+    """Unused time is not caught up: after any moment at most one unit more than the rate is sent."""
+    rate, now, sent = RecordRateLimit(per_s), 0.0, list[tuple[float, int]]()
     for pause in pauses:
         now += rate.wait_s(now) + pause
         records = rate.max_unit(200)
         rate.record(records, now)
-        went.append((now, records))
+        sent.append((now, records))
 
-    for first in range(len(went)):
-        begun = went[first][0]
-        assert sum(records for _, records in went[first:-1]) <= per_s * (went[-1][0] - begun) * (1 + 1e-9) + 1e-6
+    for first in range(len(sent)):
+        started_at = sent[first][0]
+        assert sum(records for _, records in sent[first:-1]) <= per_s * (sent[-1][0] - started_at) * (1 + 1e-9) + 1e-6
 
 
 def test_a_single_full_backlog_downstream_blocks() -> None:
@@ -90,13 +90,13 @@ def test_a_subscription_that_moves_slowly_always_blocks(speed: int) -> None:
 
 
 def test_the_limits_are_larger_while_there_is_no_live_work() -> None:
-    quiet = IdleDetector()
+    idle_detector = IdleDetector()
 
-    assert quiet.factor(10, 100.0) == 1
-    assert quiet.factor(10, 100.0 + QUIET_S - 0.1) == 1
-    assert quiet.factor(10, 100.0 + QUIET_S) == QUIET_FACTOR
-    assert quiet.factor(11, 200.0) == 1
-    assert quiet.factor(11, 200.0 + QUIET_S) == QUIET_FACTOR
+    assert idle_detector.factor(10, 100.0) == 1
+    assert idle_detector.factor(10, 100.0 + QUIET_S - 0.1) == 1
+    assert idle_detector.factor(10, 100.0 + QUIET_S) == QUIET_FACTOR
+    assert idle_detector.factor(11, 200.0) == 1
+    assert idle_detector.factor(11, 200.0 + QUIET_S) == QUIET_FACTOR
 
 
 def test_the_limit_of_the_backlog_can_be_larger() -> None:

@@ -1,4 +1,4 @@
-"""Working through a batch: who is at fault, and who is not."""
+"""Processing of a batch: which records fail, and how often each is tried."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from shared.errors import Aborted, BrokerError, ConfigError, HeadraceError, Inva
 from shared.records import DecodedRecord
 from shared.runtime.dead_letters.letter import FailedRecord
 from shared.runtime.loops.batch import MAX_TRIES, process_batch
-from tests.shared.runtime.stage import number_of, out, raw
+from tests.shared.runtime.stage import number_of, output_of, raw
 
 
 def records(count: int) -> list[Record]:
@@ -25,12 +25,12 @@ def test_all_valid_records_are_output_in_order(count: int, bad: frozenset[int]) 
     def attempt(batch: Sequence[DecodedRecord]) -> list[NewRecord]:
         if any(number_of(received) in bad for received in batch):
             raise InvalidEvent("one of these")
-        return [out(received) for received in batch]
+        return [output_of(received) for received in batch]
 
-    worked = process_batch(records(count), attempt)
+    result = process_batch(records(count), attempt)
 
-    assert [int(output.value) for output in worked.outputs] == [n for n in range(count) if n not in bad]
-    assert [each.record.offset for each in worked.failures] == [n for n in range(count) if n in bad]
+    assert [int(output.value) for output in result.outputs] == [n for n in range(count) if n not in bad]
+    assert [each.record.offset for each in result.failures] == [n for n in range(count) if n in bad]
 
 
 def test_one_bad_record_among_many_takes_few_tries() -> None:
@@ -40,7 +40,7 @@ def test_one_bad_record_among_many_takes_few_tries() -> None:
         nonlocal tries
         tries += 1
         if any(number_of(received) == 700 for received in batch):
-            raise ValueError("a bug that one record brings out")
+            raise ValueError("a bug that one record triggers")
         return []
 
     assert len(process_batch(records(1024), attempt).failures) == 1
@@ -49,19 +49,19 @@ def test_one_bad_record_among_many_takes_few_tries() -> None:
 
 @pytest.mark.parametrize(("fails", "failed", "tries"), [(1, 0, 2), (2, 0, 3), (3, 1, 3), (9, 1, 3)])
 def test_a_single_record_is_tried_up_to_three_times(fails: int, failed: int, tries: int) -> None:
-    tried = 0
+    attempts = 0
 
     def attempt(batch: Sequence[DecodedRecord]) -> list[NewRecord]:
-        nonlocal tried
-        tried += 1
-        if tried <= fails:
-            raise ValueError("now and then")
-        return [out(received) for received in batch]
+        nonlocal attempts
+        attempts += 1
+        if attempts <= fails:
+            raise ValueError("sometimes")
+        return [output_of(received) for received in batch]
 
-    worked = process_batch(records(1), attempt)
+    result = process_batch(records(1), attempt)
 
-    assert (tried, len(worked.failures), len(worked.outputs)) == (tries, failed, 1 - failed)
-    assert [each.attempts for each in worked.failures] == [3] * failed
+    assert (attempts, len(result.failures), len(result.outputs)) == (tries, failed, 1 - failed)
+    assert [each.attempts for each in result.failures] == [3] * failed
 
 
 def test_an_invalid_record_is_not_tried_again() -> None:
@@ -83,12 +83,12 @@ def test_on_failure_can_end_the_batch() -> None:
         tries += 1
         raise ValueError("all of them")
 
-    def enough(failed: FailedRecord) -> None:
+    def on_failure(failed: FailedRecord) -> None:
         if failed.record.offset == 3:
             raise HeadraceError("enough")
 
     with pytest.raises(HeadraceError, match="enough"):
-        process_batch(records(1024), attempt, enough)
+        process_batch(records(1024), attempt, on_failure)
 
     assert tries < 50
 
@@ -110,10 +110,10 @@ def test_a_record_that_does_not_decode_is_not_handled() -> None:
         seen.extend(received.record.offset for received in batch)
         return []
 
-    worked = process_batch([first._replace(headers={}), second], attempt)
+    result = process_batch([first._replace(headers={}), second], attempt)
 
     assert seen == [1]
-    assert [(each.record.offset, type(each.error), each.stage, each.attempts) for each in worked.failures] == [
+    assert [(each.record.offset, type(each.error), each.stage, each.attempts) for each in result.failures] == [
         (0, InvalidEvent, "decode", 1)
     ]
 
