@@ -27,7 +27,7 @@ def pipeline(harness: Harness, postgres: EmbeddedPostgres, tmp_path: Path) -> It
         yield pipeline
 
 
-def test_a_replay_of_the_cleaner_is_executed_once_although_its_processes_are_kill(pipeline: Pipeline) -> None:
+def test_a_replay_of_the_cleaner_is_executed_once_although_its_processes_are_killed(pipeline: Pipeline) -> None:
     cleaner = pipeline.start("cleaner")
     pipeline.wait_for_progress("cleaner", RAW, RECORDS)
     before = pipeline.broker.committed("cleaner", [RAW])
