@@ -52,7 +52,7 @@ def test_libraries_log_in_the_same_way() -> None:
     assert line["service"] == "loader"
 
 
-def test_events_below_the_level_are_not_log_lines_of() -> None:
+def test_events_below_the_level_are_not_logged() -> None:
     lines = log_lines_of("configure('x', 'warning')\nlog.info('a')\nlogging.getLogger('b').info('b')\nlog.warning('c')")
 
     assert [line["event"] for line in lines] == ["c"]
@@ -74,7 +74,7 @@ def test_an_exception_is_one_line_without_its_secrets() -> None:
     assert "hunter2" not in json.dumps(line)
 
 
-def test_any_object_can_be_log_lines_of() -> None:
+def test_any_object_can_be_logged() -> None:
     (line,) = log_lines_of(
         "configure('x')\nimport pathlib\nlog.info('a', path=pathlib.Path('/p'), many={1, 1}, nested={2: b'x'})"
     )

@@ -62,7 +62,7 @@ def test_the_two_events_are_in_different_partitions() -> None:
 
 
 @pytest.mark.parametrize("gapless", [True, False])
-def test_without_a_window_all_records_are_plan(broker: PostgresBroker, gapless: bool) -> None:
+def test_without_a_window_all_records_are_planned(broker: PostgresBroker, gapless: bool) -> None:
     broker.gapless = gapless  # without it the records are read and counted
     replay_plan = plan(broker)
 

@@ -161,7 +161,7 @@ def connection_error(broker: KafkaBroker) -> ConfigError:
     return raised.value
 
 
-def test_a_broker_whose_certificate_another_ca_signed_is_connection_error(kafka: SecureKafka) -> None:
+def test_a_broker_whose_certificate_another_ca_signed_is_refused(kafka: SecureKafka) -> None:
     message = str(connection_error(kafka.broker("TLS", tls=True, ca_file="another-ca.crt")))
 
     assert message.startswith(f"Kafka at 127.0.0.1:{kafka.server.ports['TLS']} has a certificate that is not trusted")
@@ -174,7 +174,7 @@ def test_the_cas_of_the_system_are_used_by_default(kafka: SecureKafka) -> None:
     assert "not trusted" in str(connection_error(kafka.broker("TLS", tls=True)))
 
 
-def test_a_certificate_of_another_host_is_connection_error(kafka: SecureKafka) -> None:
+def test_a_certificate_of_another_host_is_refused(kafka: SecureKafka) -> None:
     assert "'localhost'" in str(connection_error(kafka.broker("TLS", host="localhost", **TLS)))
 
 

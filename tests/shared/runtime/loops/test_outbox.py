@@ -239,7 +239,7 @@ def test_relays_killed_one_after_the_other_at_any_moment_lose_and_repeat_nothing
 
 def test_one_relay_stands_by_and_takes_over_when_the_other_ends(outbox: OutboxTestbed) -> None:
     with outbox.relay("b") as second, outbox.relay("a") as first:
-        until(lambda: sorted([first.state, second.state]) == ["running", "status by"])
+        until(lambda: sorted([first.state, second.state]) == ["running", "standing by"])
         outbox.write(20, units=5)
         assert outbox.all_relayed_once()
         active, standby = (first, second) if first.state == "running" else (second, first)
@@ -255,7 +255,7 @@ def test_one_relay_takes_over_when_the_other_is_killed(outbox: OutboxTestbed, st
     outbox.write(10)
     assert outbox.all_relayed_once()
     with outbox.relay("b") as second:
-        until(lambda: second.state == "status by")
+        until(lambda: second.state == "standing by")
         kill(process)
         outbox.write(20, units=5)
 

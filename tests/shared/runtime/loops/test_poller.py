@@ -117,7 +117,7 @@ def test_of_two_replicas_one_stands_by_and_takes_over_when_the_other_ends(broker
     with run_in_thread(first_loop) as thread:
         wait_until(lambda: broker.cursors(FETCHER_CURSORS) == {"next": b"3"})
         with run_in_thread(second_loop):
-            wait_until(lambda: second_loop.state == "status by")
+            wait_until(lambda: second_loop.state == "standing by")
             assert second.loads == []
             first_loop.stop()
             thread.join()
