@@ -77,7 +77,7 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaInUse]:
         yield KafkaInUse(given)
         return
     try:
-        server = KafkaServer(tmp_path_factory.mktemp("kafka"), doors=2)
+        server = KafkaServer(tmp_path_factory.mktemp("kafka"), proxied=2)
     except KafkaMissingError as missing:
         pytest.skip(str(missing))
     server.start()

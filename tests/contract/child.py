@@ -1,4 +1,4 @@
-"""A process of its own for the contract suite to kill and to stop: python -m tests.contract.child URL_FILE WHAT ..."""
+"""A child process that the contract suite kills and stops: python -m tests.contract.child CONFIG_FILE ROLE ..."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from shared.broker.kafka.broker import KafkaBroker
 from shared.broker.postgres.broker import PostgresBroker
 from shared.errors import BrokerError
 from shared.settings.sections import KafkaSettings
-from tests.contract.conftest import patience
-from tests.contract.records import advance, new, poll_some
+from tests.contract.conftest import timeouts
+from tests.contract.records import advance, new_record, poll_some
 
 
-def broker_of(url_file: Path) -> Broker:
-    told = json.loads(url_file.read_text())
-    if "kafka" in told:
-        return KafkaBroker(told["url"], KafkaSettings(**told["kafka"]), told["conninfo"], patience(told["lease_s"]))
-    return PostgresBroker(told["conninfo"], patience(told["lease_s"]))
+def broker_of(config_file: Path) -> Broker:
+    config = json.loads(config_file.read_text())
+    limits = timeouts(config["lease_s"])
+    if "kafka" in config:
+        return KafkaBroker(config["url"], KafkaSettings(**config["kafka"]), config["conninfo"], limits)
+    return PostgresBroker(config["conninfo"], limits)
 
 
 def say(text: str) -> None:
@@ -30,7 +31,7 @@ def say(text: str) -> None:
 
 
 def member(broker: Broker, topic: str, slot: str) -> None:
-    """Owns partitions, and reads them without advancing."""
+    """Owns partitions and reads them without advancing."""
     consumer = broker.consumer("group", [topic], slot)
     owned = -1
     while True:
@@ -41,31 +42,31 @@ def member(broker: Broker, topic: str, slot: str) -> None:
 
 
 def appender(broker: Broker, topic: str) -> None:
-    """Appends units of five records over all partitions, as fast as it can."""
+    """Appends units of five records to all partitions as fast as possible."""
     producer = broker.producer("appender")
     number = 0
     while True:
         with producer.unit() as unit:
-            unit.append([new(topic, f"{number}/{part}", str(part)) for part in range(5)])
+            unit.append([new_record(topic, f"{number}/{part}", str(part)) for part in range(5)])
             unit.commit()
         number += 1
         say(str(number))
 
 
 def hanging(broker: Broker, topic: str) -> None:
-    """Appends and waits for its end before the commit."""
+    """Appends a record and waits to be killed before the commit."""
     with broker.producer("hanging").unit() as unit:
-        unit.append([new(topic, "never")])
+        unit.append([new_record(topic, "never")])
         say("appended")
         signal.pause()
 
 
 def worker(broker: Broker, topic: str, slot: str) -> None:
-    """Stops itself between its poll and its unit, and tells what became of the unit when it goes on."""
+    """Stops itself before the commit; prints the error of the commit after SIGCONT."""
     consumer, producer = broker.consumer("group", [topic], slot), broker.producer(slot)
     polled = poll_some(consumer)
     with producer.unit() as unit:
-        unit.append([new("other", "by a zombie")])
+        unit.append([new_record("other", "by a zombie")])
         advance(unit, polled)
         say("polled")
         os.kill(os.getpid(), signal.SIGSTOP)
@@ -75,11 +76,11 @@ def worker(broker: Broker, topic: str, slot: str) -> None:
             say(type(error).__name__)
 
 
-def stopped(broker: Broker, topic: str) -> None:
-    """Stops itself inside a unit, with the locks that a commit takes; goes on when told to."""
-    producer = broker.producer("stopped", in_database=True)
+def locking(broker: Broker, topic: str) -> None:
+    """Stops itself inside a unit while it holds the locks of a commit; continues after SIGCONT."""
+    producer = broker.producer("locking", in_database=True)
     with producer.db_unit() as unit:
-        unit.append([new(topic, "late")])
+        unit.append([new_record(topic, "late")])
         unit.connection.execute("SELECT FROM broker.partitions FOR UPDATE")
         say("stopping")
         os.kill(os.getpid(), signal.SIGSTOP)
@@ -89,8 +90,8 @@ def stopped(broker: Broker, topic: str) -> None:
             say(type(error).__name__)
 
 
-WHAT = {"member": member, "appender": appender, "hanging": hanging, "stopped": stopped, "worker": worker}
+ROLES = {"member": member, "appender": appender, "hanging": hanging, "locking": locking, "worker": worker}
 
 if __name__ == "__main__":
-    url_file, what, *arguments = sys.argv[1:]
-    WHAT[what](broker_of(Path(url_file)), *arguments)  # type: ignore[operator]
+    config_file, role, *arguments = sys.argv[1:]
+    ROLES[role](broker_of(Path(config_file)), *arguments)  # type: ignore[operator]

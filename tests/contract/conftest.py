@@ -1,4 +1,4 @@
-"""The brokers that the contract suite runs against, each as a `Harness`: a broker, and ways to do it harm."""
+"""The brokers of the contract suite: each is a `Harness`, a broker with ways to break its connections."""
 
 from __future__ import annotations
 
@@ -30,27 +30,27 @@ from tests.waiting import terminate_backends
 if TYPE_CHECKING:
     from shared.broker.kafka.broker import KafkaBroker
 
-# Short, for tests wait until one ends; longer than a loaded machine keeps a living member from renewing its own.
+# Short, because tests wait until a lease ends; long enough for a live member on a loaded machine to renew it.
 LEASE_S = 4.0
-# For tests of what happens before a lease ends: longer than they wait.
+# For tests of what happens before a lease ends: longer than their deadlines.
 LONG_LEASE_S = 30.0
 STOPPED_UNIT_S = 1.0
-# Of Kafka at a commit: longer than any takes, and the tests wait it out.
+# Timeout of a commit on Kafka: longer than any commit takes; some tests wait until it ends.
 ANSWER_S = 3.0
 TOPICS = (TopicSpec("one", 1), TopicSpec("many", 4), TopicSpec("other", 4), TopicSpec("state", 1, None, compacted=True))
 
 
-class Line(Protocol):
-    """A line to the broker that can be told to break when a commit passes."""
+class CommitProxy(Protocol):
+    """A proxy that can break the connection at a commit."""
 
-    def cut_at_commit(self, *, arrived: bool) -> None: ...
+    def cut_at_commit(self, *, delivered: bool) -> None: ...
 
 
-class Forgetful(NamedTuple):
-    """A broker, and the line to it."""
+class ProxiedBroker(NamedTuple):
+    """A broker whose connections go through a proxy."""
 
     broker: Broker
-    line: Line
+    proxy: CommitProxy
 
 
 class Harness(Protocol):
@@ -59,57 +59,57 @@ class Harness(Protocol):
     lease_s: float
     broker: Broker
 
-    def another(self) -> Broker:
-        """The same broker as another process would have it."""
+    def new_broker(self) -> Broker:
+        """The same broker with connections of its own, as in another process."""
         ...
 
     def command(self, *arguments: str) -> list[str]:
-        """The command line of a child process (child.py) that works on this broker."""
+        """The command line of a child process (child.py) that uses this broker."""
         ...
 
-    def cut(self, *, who: str = "") -> int:
-        """Break open connections of the clients whose name has `who` in it; returns how many."""
+    def cut(self, *, client: str = "") -> int:
+        """Break the connections of the clients whose name contains `client`; returns how many."""
         ...
 
-    def cut_database(self, *, who: str) -> None:
-        """Break those clients' connections to PostgreSQL."""
+    def cut_database(self, *, client: str) -> None:
+        """Break the connections of these clients to PostgreSQL."""
         ...
 
-    def forgetful(self) -> AbstractContextManager[Forgetful]:
-        """The broker over a line that can be told to break at the next commit."""
+    def proxied(self) -> AbstractContextManager[ProxiedBroker]:
+        """The broker behind a proxy that can break the connection at the next commit."""
         ...
 
 
 class EmbeddedHarness:
-    """The embedded broker on a database of its own."""
+    """The embedded broker on its own database."""
 
-    def __init__(self, url: str, url_file: Path, lease_s: float) -> None:
+    def __init__(self, url: str, config_file: Path, lease_s: float) -> None:
         self.lease_s = lease_s
         self._url = url
-        self._url_file = url_file
-        url_file.write_text(json.dumps({"conninfo": url, "lease_s": lease_s}))
+        self._config_file = config_file
+        config_file.write_text(json.dumps({"conninfo": url, "lease_s": lease_s}))
         self._brokers: list[PostgresBroker] = []
-        self.broker: Broker = self.another()
+        self.broker: Broker = self.new_broker()
         self.broker.ensure_topics(TOPICS)
 
-    def another(self) -> PostgresBroker:
-        self._brokers.append(PostgresBroker(self._url, patience(self.lease_s)))
+    def new_broker(self) -> PostgresBroker:
+        self._brokers.append(PostgresBroker(self._url, timeouts(self.lease_s)))
         return self._brokers[-1]
 
     def command(self, *arguments: str) -> list[str]:
-        return [sys.executable, "-m", "tests.contract.child", str(self._url_file), *arguments]
+        return [sys.executable, "-m", "tests.contract.child", str(self._config_file), *arguments]
 
-    def cut(self, *, who: str = "") -> int:
-        return _terminate(self._url, who)
+    def cut(self, *, client: str = "") -> int:
+        return _terminate(self._url, client)
 
-    def cut_database(self, *, who: str) -> None:
-        assert self.cut(who=who) > 0
+    def cut_database(self, *, client: str) -> None:
+        assert self.cut(client=client) > 0
 
     @contextmanager
-    def forgetful(self) -> Iterator[Forgetful]:
+    def proxied(self) -> Iterator[ProxiedBroker]:
         with cutting_proxy(Path(str(conninfo_to_dict(self._url)["host"]))) as proxy:
             conninfo = make_conninfo(self._url, host=str(proxy.directory))
-            yield Forgetful(PostgresBroker(conninfo, patience(self.lease_s)), proxy)
+            yield ProxiedBroker(PostgresBroker(conninfo, timeouts(self.lease_s)), proxy)
 
     def retain(self) -> None:
         with psycopg.connect(self._url, autocommit=True) as connection:
@@ -121,53 +121,53 @@ class EmbeddedHarness:
 
 
 class KafkaHarness:
-    """Kafka, with groups and transactions under a name of the test's own, and a proxy before it that can cut.
+    """Kafka behind a proxy that can break connections; groups and transactions have a prefix for each test.
 
-    Where HEADRACE_KAFKA names the broker, no proxy can stand before it: its clients are told to come directly.
+    Without a proxy if HEADRACE_KAFKA names the broker: its clients connect to its advertised address directly.
     """
 
-    def __init__(self, kafka: KafkaInUse, conninfo: str, url_file: Path, lease_s: float) -> None:
+    def __init__(self, kafka: KafkaInUse, conninfo: str, config_file: Path, lease_s: float) -> None:
         self.lease_s = lease_s
         self._kafka = kafka
         self._conninfo = conninfo
         self._settings = KafkaSettings(environment=uuid4().hex, session_timeout_s=self.lease_s)
-        self._url_file = url_file
+        self._config_file = config_file
         self._proxy: KafkaProxy | None = None
         self._url = f"kafka://{kafka.bootstrap}"
         if kafka.server is not None:
-            door = kafka.server.doors[0]
-            self._proxy = KafkaProxy(door.advertised, door.port)
-            self._url = f"kafka://127.0.0.1:{door.advertised}"
-        told = {"conninfo": conninfo, "lease_s": lease_s, "url": self._url}
-        url_file.write_text(json.dumps(told | {"kafka": self._settings.model_dump(mode="json")}))
+            listener = kafka.server.proxied_listeners[0]
+            self._proxy = KafkaProxy(listener.advertised_port, listener.port)
+            self._url = f"kafka://127.0.0.1:{listener.advertised_port}"
+        config = {"conninfo": conninfo, "lease_s": lease_s, "url": self._url}
+        config_file.write_text(json.dumps(config | {"kafka": self._settings.model_dump(mode="json")}))
         self._brokers: list[KafkaBroker] = []
-        self.broker: Broker = self.another()
+        self.broker: Broker = self.new_broker()
         self.broker.ensure_topics(TOPICS)
 
-    def another(self) -> KafkaBroker:
+    def new_broker(self) -> KafkaBroker:
         self._brokers.append(self._broker(self._url))
         return self._brokers[-1]
 
     def command(self, *arguments: str) -> list[str]:
-        return [sys.executable, "-m", "tests.contract.child", str(self._url_file), *arguments]
+        return [sys.executable, "-m", "tests.contract.child", str(self._config_file), *arguments]
 
-    def cut(self, *, who: str = "") -> int:
-        """All of them: Kafka's connections are shared, and have no names on the line."""
-        self._kafka.own()
+    def cut(self, *, client: str = "") -> int:
+        """Breaks all connections: those of Kafka have no names and are shared."""
+        self._kafka.require_own()
         assert self._proxy is not None
         return self._proxy.cut()
 
-    def cut_database(self, *, who: str) -> None:
-        assert _terminate(self._conninfo, who) > 0
+    def cut_database(self, *, client: str) -> None:
+        assert _terminate(self._conninfo, client) > 0
 
     @contextmanager
-    def forgetful(self) -> Iterator[Forgetful]:
-        door = self._kafka.own().doors[1]
+    def proxied(self) -> Iterator[ProxiedBroker]:
+        listener = self._kafka.require_own().proxied_listeners[1]
         with (
-            KafkaProxy(door.advertised, door.port) as proxy,
-            closing(self._broker(f"kafka://127.0.0.1:{door.advertised}")) as broker,
+            KafkaProxy(listener.advertised_port, listener.port) as proxy,
+            closing(self._broker(f"kafka://127.0.0.1:{listener.advertised_port}")) as broker,
         ):
-            yield Forgetful(broker, proxy)
+            yield ProxiedBroker(broker, proxy)
 
     def close(self) -> None:
         for broker in self._brokers:
@@ -176,28 +176,30 @@ class KafkaHarness:
             self._proxy.close()
 
     def _broker(self, url: str) -> KafkaBroker:
-        from shared.broker.kafka.broker import KafkaBroker  # loads kafka-python: once its warnings are settled
+        from shared.broker.kafka.broker import (
+            KafkaBroker,  # loads kafka-python, so only after the warning filters are set
+        )
 
-        return KafkaBroker(url, self._settings, self._conninfo, patience(self.lease_s), ANSWER_S)
+        return KafkaBroker(url, self._settings, self._conninfo, timeouts(self.lease_s), ANSWER_S)
 
 
-def patience(lease_s: float) -> Timeouts:
+def timeouts(lease_s: float) -> Timeouts:
     return Timeouts(lease_s=lease_s, renew_s=0.25, stopped_unit_s=STOPPED_UNIT_S)
 
 
-def _terminate(url: str, who: str) -> int:
+def _terminate(url: str, client: str) -> int:
     with psycopg.connect(url, autocommit=True) as connection:
         where = "datname = current_database() AND application_name LIKE %s"
-        return len(terminate_backends(connection, where, (f"headrace %{who}%",)))
+        return len(terminate_backends(connection, where, (f"headrace %{client}%",)))
 
 
-# kafka-python leaves a socket open that was refused: it is closed by the sweep at the end of the same test.
+# kafka-python leaves refused sockets open. gc.collect() at the end of the test closes them.
 _KAFKA = pytest.param("kafka", marks=pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"))
 
 
 @pytest.fixture
 def lease_s() -> float:
-    """How long a member is missed before it is replaced. A test parametrizes it to have another."""
+    """After this time a silent member is replaced. Tests can parametrize it."""
     return LEASE_S
 
 

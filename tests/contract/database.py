@@ -1,4 +1,4 @@
-"""A database with an empty log, emptied in milliseconds: a fresh one takes several times as long."""
+"""A database with an empty log. To empty it takes milliseconds; to create one takes several times as long."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _TABLES = ("topics", "partitions", "log", "positions", "leases", "members", "slo
 
 @contextmanager
 def empty_log(postgres: EmbeddedPostgres) -> Iterator[str]:
-    """The URL of a database whose broker tables are empty, and in which nobody works."""
+    """The URL of a database with empty broker tables and no other sessions."""
     with psycopg.connect(postgres.url_with_password(database="postgres"), autocommit=True) as connection:
         if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (_NAME,)).fetchone():
             connection.execute(f"CREATE DATABASE {_NAME} TEMPLATE headrace STRATEGY wal_log")

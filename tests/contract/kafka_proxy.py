@@ -1,11 +1,11 @@
-"""A TCP proxy in front of Kafka that knows enough of its protocol to break a connection at a commit.
+"""A TCP proxy in front of Kafka that parses enough of the protocol to break a connection at a commit.
 
-Every request is a 4-byte length, then its key (2 bytes), version (2 bytes) and correlation id (4 bytes); a reply is a
-length and the correlation id. EndTxn is the request that ends a transaction.
+A request consists of its length (4 bytes), API key (2 bytes), version (2 bytes), correlation id (4 bytes) and content;
+a reply of its length, the correlation id and content. EndTxn is the request that ends a transaction.
 
-One break is not enough to leave a commit without a word: the client connects again and asks again, and the broker
-gives the same answer twice. So no EndTxn passes any more until the client gives up, which is seen by the InitProducerId
-of the producer that it makes next. All other requests pass, on new connections.
+To break one connection is not enough: the client connects and sends the request again, and the broker gives the same
+reply. Therefore the proxy withholds every EndTxn until the client gives up, as the InitProducerId of its next producer
+shows. All other requests pass on new connections.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ _HOST = "127.0.0.1"
 
 
 class KafkaProxy(Proxy):
-    """Passes everything on until it is told to cut."""
+    """Forwards everything until `cut_at_commit` is called."""
 
     def __init__(self, listen: int, server: int) -> None:
-        """Listens at port `listen`, for the broker at port `server`."""
-        self._arrived: bool | None = None
+        """Listens on port `listen` for the broker on port `server`."""
+        self._deliver: bool | None = None
         self._withholding = False
         super().__init__(socket.create_server((_HOST, listen)), partial(socket.create_connection, (_HOST, server), 5))
 
-    def cut_at_commit(self, *, arrived: bool) -> None:
-        """Break the next connection that commits: once the broker has done it, or before it hears of it."""
-        self._arrived = arrived
+    def cut_at_commit(self, *, delivered: bool) -> None:
+        """Break the next connection that commits: after the broker has committed, or before it gets the request."""
+        self._deliver = delivered
 
     def pass_on(self, client: socket.socket, server: socket.socket) -> None:
         for each in (client, server):
@@ -50,22 +50,22 @@ class KafkaProxy(Proxy):
                 server.sendall(request)
 
     def _may_pass(self, request: bytes, server: socket.socket) -> bool:
-        """Whether it goes on as ever. If not, the connection ends; a commit that shall arrive has arrived by then."""
+        """False if the connection must end now. A commit that is to be delivered has then been delivered."""
         (kind,) = struct.unpack_from(">h", request, 4)
         if kind == _INIT_PRODUCER_ID:
             self._withholding = False
-        if kind != _END_TXN or (self._arrived is None and not self._withholding):
+        if kind != _END_TXN or (self._deliver is None and not self._withholding):
             return True
-        arrived, self._arrived = self._arrived, None
+        delivered, self._deliver = self._deliver, None
         self._withholding = True
-        if arrived:
+        if delivered:
             server.sendall(request)
             _await_reply(server, request[8:12])
         return False
 
 
 def _frames(buffer: bytearray) -> Iterator[bytes]:
-    """Whole requests, lengths included; what is not whole yet stays in the buffer."""
+    """Complete messages with their lengths; an incomplete one stays in the buffer."""
     while len(buffer) >= 4:
         end = 4 + int.from_bytes(buffer[:4], "big")
         if len(buffer) < end:

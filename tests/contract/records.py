@@ -1,4 +1,4 @@
-"""Small records, and ways to put them into a log and to get them out again, with a deadline."""
+"""Small records, and helpers that append and read them with a deadline."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from shared.errors import TransientError
 from tests.waiting import DEADLINE_S, wait_until
 
 
-def new(topic: str, value: str, key: str = "k", partition: int | None = None) -> NewRecord:
+def new_record(topic: str, value: str, key: str = "k", partition: int | None = None) -> NewRecord:
     return NewRecord(topic, key.encode(), value.encode(), {"n": value.encode()}, partition)
 
 
@@ -25,7 +25,7 @@ def put(producer: Producer, records: Sequence[NewRecord]) -> None:
 
 def fill(broker: Broker, topic: str, values: Sequence[str], key: str = "k", partition: int | None = None) -> None:
     with closing(broker.producer("filler")) as producer:
-        put(producer, [new(topic, value, key, partition) for value in values])
+        put(producer, [new_record(topic, value, key, partition) for value in values])
 
 
 def values(records: Sequence[Record]) -> list[str]:
@@ -33,10 +33,10 @@ def values(records: Sequence[Record]) -> list[str]:
 
 
 def everything(broker: Broker, topic: str) -> list[Record]:
-    """All that is committed in a topic now, partition by partition."""
+    """All records that are committed in a topic now, by partition and offset."""
     tps = broker.partitions(topic)
     begins, ends = broker.begin_offsets(tps), broker.end_offsets(tps)
-    found: list[Record] = []
+    records: list[Record] = []
     with closing(broker.reader(tps)) as reader:
         for tp in tps:
             reader.seek(tp, begins[tp])
@@ -44,37 +44,37 @@ def everything(broker: Broker, topic: str) -> list[Record]:
         def read_to_the_end() -> bool:
             if all(reader.position(tp) >= end for tp, end in ends.items()):
                 return True
-            found.extend(reader.poll(0.2, 1000))
+            records.extend(reader.poll(0.2, 1000))
             return False
 
         wait_until(read_to_the_end)
     return sorted(
-        (record for record in found if record.offset < ends[TopicPartition(record.topic, record.partition)]),
+        (record for record in records if record.offset < ends[TopicPartition(record.topic, record.partition)]),
         key=lambda record: (record.partition, record.offset),
     )
 
 
-def all_of(broker: Broker, topic: str, count: int) -> list[Record]:
-    """Everything, once there is so much of it: what was committed becomes visible soon, not at once."""
+def wait_for_records(broker: Broker, topic: str, count: int) -> list[Record]:
+    """Everything, once there are that many records: a commit becomes visible with a delay."""
     until(lambda: len(everything(broker, topic)) >= count)
     return everything(broker, topic)
 
 
 def poll_some(consumer: Consumer, max_records: int = 1000) -> PollResult:
-    """The first poll that gives records."""
+    """The first poll that returns records."""
 
-    def some() -> PollResult | None:
+    def poll() -> PollResult | None:
         polled = consumer.poll(0.2, max_records)
         return polled if polled.records else None
 
-    return wait_until(some, "a poll with records")
+    return wait_until(poll, "a poll with records")
 
 
-def poll_none(consumer: Consumer, for_s: float = 0.4) -> None:
+def assert_no_records(consumer: Consumer, for_s: float = 0.4) -> None:
     assert consumer.poll(for_s, 1000).records == []
 
 
-def owning(consumer: Consumer, count: int, deadline_s: float = DEADLINE_S) -> Consumer:
+def wait_for_partitions(consumer: Consumer, count: int, deadline_s: float = DEADLINE_S) -> Consumer:
     """The consumer, once it owns that many partitions."""
 
     def owns() -> bool:
@@ -86,34 +86,34 @@ def owning(consumer: Consumer, count: int, deadline_s: float = DEADLINE_S) -> Co
 
 
 def until(condition: Callable[[], object], deadline_s: float = DEADLINE_S) -> None:
-    """Wait for a condition; a broker that is away for a moment is waited out too."""
+    """Wait for a condition; transient errors count as "not yet"."""
     wait_until(condition, deadline_s=deadline_s, forgive=TransientError)
 
 
-def next_of(polled: PollResult) -> dict[TopicPartition, int]:
+def next_offsets(polled: PollResult) -> dict[TopicPartition, int]:
     return {TopicPartition(record.topic, record.partition): record.offset + 1 for record in polled.records}
 
 
 def advance(unit: Unit, polled: PollResult) -> None:
-    unit.advance(polled.token, next_of(polled))
+    unit.advance(polled.token, next_offsets(polled))
 
 
-def wakes_up_at_once(consumer: Consumer, producer: Producer) -> None:
-    """Wait until twenty idle polls in a row mostly wake up at once. Those that only look now and then do not: they take
-    a quarter of a second. Measured again, since other programs on the machine may delay some."""
+def wait_for_prompt_wake_ups(consumer: Consumer, producer: Producer) -> None:
+    """Wait until twenty idle polls wake up at once (median). A poll that only checks periodically takes a quarter of a
+    second. The measurement is repeated, because a loaded machine may delay some polls."""
     wait_until(lambda: _median_wake_up_s(consumer, producer, 20) < 0.05, "an idle poll that wakes up at once")
 
 
-def _median_wake_up_s(consumer: Consumer, producer: Producer, times: int) -> float:
-    """From the return of a commit to `one` to the return of the idle poll that gives its record."""
+def _median_wake_up_s(consumer: Consumer, producer: Producer, polls: int) -> float:
+    """Median time from the return of a commit to `one` to the return of the idle poll with its record."""
     waits_s = []
-    for number in range(times):
+    for number in range(polls):
         committed_at: list[float] = []
 
-        def commit(text: str = str(number), told: list[float] = committed_at) -> None:
-            time.sleep(0.03)  # the poll must be waiting by then; that it is idle is what is measured
-            put(producer, [new("one", text)])
-            told.append(time.perf_counter())
+        def commit(text: str = str(number), times: list[float] = committed_at) -> None:
+            time.sleep(0.03)  # the poll must be waiting by then: an idle poll is measured
+            put(producer, [new_record("one", text)])
+            times.append(time.perf_counter())
 
         thread = threading.Thread(target=commit)
         thread.start()

@@ -1,4 +1,4 @@
-"""Real services on a broker under test, made-up raw events for them, and replays that are looked at from outside."""
+"""Real services on a broker under test, synthetic raw events for them, and their replays."""
 
 from __future__ import annotations
 
@@ -35,37 +35,37 @@ _FIRST_DAY = date(2031, 5, 6)
 _VENUES, _EVENTS = 20, 12
 
 
-def raw_card(number: int, **given: Any) -> NewRecord:
-    """A raw event that lists the event of this number; every number is another event."""
+def raw_card(number: int, **fields: Any) -> NewRecord:
+    """A raw event that lists the event of this number. Each number is a different event."""
     day = (_FIRST_DAY + timedelta(days=number // (_VENUES * _EVENTS))).isoformat()
     venue, event = 1 + number // _EVENTS % _VENUES, 1 + number % _EVENTS
-    body = card(race_date=day, race_stadium_number=venue, race_number=event, race_closed_at=f"{day} 12:34:00", **given)
+    body = card(race_date=day, race_stadium_number=venue, race_number=event, race_closed_at=f"{day} 12:34:00", **fields)
     message = raw("programs", body, event_key=f"boatrace:{day}:{venue:02d}:{event:02d}")
     event_id = event_id_of("boatrace", "programs", message.event_key, str(number))
     return encode(message, RAW, "raw-event/1", event_id, "fetcher")
 
 
 class Pipeline:
-    """Services as processes on one broker and one database, each as many times as it is started."""
+    """Services as processes on one broker and one database. A service may have several replicas."""
 
-    def __init__(self, broker: Broker, postgres: EmbeddedPostgres, told: Mapping[str, Any], directory: Path) -> None:
+    def __init__(self, broker: Broker, postgres: EmbeddedPostgres, config: Mapping[str, Any], directory: Path) -> None:
         self.broker = broker
         self._postgres = postgres
-        self._told = told
+        self._config = config
         self._directory = directory
         self._stack = ExitStack()
         self.connection: psycopg.Connection[Any] = self._stack.enter_context(
-            psycopg.connect(told["conninfo"], autocommit=True)
+            psycopg.connect(config["conninfo"], autocommit=True)
         )
 
     def start(self, service: str, slot: str = "0") -> subprocess.Popen[bytes]:
-        """Ends with the block, however it is left."""
-        database = psycopg.conninfo.conninfo_to_dict(self._told["conninfo"])["dbname"]
+        """The process ends with the block."""
+        database = psycopg.conninfo.conninfo_to_dict(self._config["conninfo"])["dbname"]
         url = f"{self._postgres.url(database=str(database))}&options=-c%20role%3Dheadrace_{service}"
         kafka = {
-            f"HEADRACE_KAFKA__{key.upper()}": str(self._told["kafka"][key])
+            f"HEADRACE_KAFKA__{key.upper()}": str(self._config["kafka"][key])
             for key in ("environment", "session_timeout_s")
-            if "kafka" in self._told
+            if "kafka" in self._config
         }
         log = self._stack.enter_context((self._directory / f"{service}-{slot}.log").open("ab"))
         process = subprocess.Popen(
@@ -76,14 +76,14 @@ class Pipeline:
                 "HEADRACE_DATABASE__URL": url,
                 "HEADRACE_SERVICE__SLOT": slot,
                 "HEADRACE_DATABASE__PASSWORD_FILE": str(self._postgres.password_file(OWNER)),
-                "HEADRACE_BROKER__URL": self._told.get("url", "embedded"),
+                "HEADRACE_BROKER__URL": self._config.get("url", "embedded"),
                 "HEADRACE_DATA_DIR": str(self._directory),
                 "HEADRACE_BROKER__PARTITIONS": str(PARTITIONS),
             },
             stdout=log,
             stderr=log,
         )
-        self._stack.callback(end, process)
+        self._stack.callback(stop, process)
         return process
 
     def append(self, records: list[NewRecord]) -> None:
@@ -98,39 +98,39 @@ class Pipeline:
         ends = self.broker.end_offsets(list(positions))
         return sum(ends[tp] - position for tp, position in positions.items())
 
-    def caught_up(self, service: str, topic: str, records: int) -> None:
-        """It has handled that many (on Kafka, ends of transactions count as well) and nothing waits."""
+    def wait_for_progress(self, service: str, topic: str, records: int) -> None:
+        """Wait until it has handled that many records (on Kafka, transaction markers count too) and has no lag."""
         until(lambda: sum(self.broker.committed(service, [topic]).values()) >= records)
-        # What stays is the end of a transaction, of which each partition has one at most.
+        # Each partition may keep a lag of one: the marker at the end of a transaction.
         until(lambda: self.lag(service, topic) <= PARTITIONS)
 
-    def planned(self, service: str, topic: str, **asked: Any) -> ReplayPlan:
-        return plan_replay(self.broker, request_of({"topic": topic, **asked}), READS[service])
+    def plan(self, service: str, topic: str, **fields: Any) -> ReplayPlan:
+        return plan_replay(self.broker, request_of({"topic": topic, **fields}), READS[service])
 
-    def replay(self, service: str, topic: str, **asked: Any) -> str:
-        """Planned and started; its operation's id."""
-        planned = self.planned(service, topic, **asked)
+    def start_replay(self, service: str, topic: str, **fields: Any) -> str:
+        """Plan and start a replay; returns the id of its operation."""
+        plan = self.plan(service, topic, **fields)
         with self.connection.transaction():
-            return replays_table.start(self.connection, service, planned, "test", "").id
+            return replays_table.start(self.connection, service, plan, "test", "").id
 
     def operation(self, operation_id: str) -> Operation:
-        found = operations_table.get(self.connection, operation_id)
-        assert found is not None
-        return found
+        operation = operations_table.get(self.connection, operation_id)
+        assert operation is not None
+        return operation
 
-    def say(self, operation_id: str, said: Command) -> None:
-        operations_table.apply_command(self.connection, self.operation(operation_id), said)
+    def apply_command(self, operation_id: str, command: Command) -> None:
+        operations_table.apply_command(self.connection, self.operation(operation_id), command)
 
-    def reached(self, operation_id: str, state: str) -> Operation:
+    def wait_for_state(self, operation_id: str, state: str) -> Operation:
         until(lambda: self.operation(operation_id).state == state or self._failed(operation_id))
         return self.operation(operation_id)
 
-    def half_way(self, operation_id: str) -> None:
+    def wait_for_half(self, operation_id: str) -> None:
         until(lambda: self.operation(operation_id).progress > 0.3 or self._failed(operation_id))
         assert self.operation(operation_id).progress < 1
 
     def outputs(self, topic: str, revision: str) -> Counter[str]:
-        """How often each event id came out of that replay."""
+        """The number of outputs of that replay by event id."""
         return Counter(
             record.headers["event_id"].decode()
             for record in everything(self.broker, topic)
@@ -146,7 +146,7 @@ class Pipeline:
         return False
 
 
-def end(process: subprocess.Popen[bytes]) -> None:
+def stop(process: subprocess.Popen[bytes]) -> None:
     process.terminate()
     try:
         process.wait(15)
@@ -159,17 +159,17 @@ def workers_of(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
     return list(psutil.Process(process.pid).children())
 
 
-def killed(process: subprocess.Popen[bytes]) -> None:
+def kill(process: subprocess.Popen[bytes]) -> None:
     process.kill()
     process.wait()
 
 
 @contextmanager
-def pipeline_on(broker: Broker, postgres: EmbeddedPostgres, url_file: Path) -> Iterator[Pipeline]:
-    """With nothing in its tables and topics, and no operation open."""
+def open_pipeline(broker: Broker, postgres: EmbeddedPostgres, config_file: Path) -> Iterator[Pipeline]:
+    """A pipeline with empty tables and topics and no open operation."""
     broker.ensure_topics(topic_specs(PARTITIONS))
-    told = json.loads(url_file.read_text())
-    pipeline = Pipeline(broker, postgres, told, url_file.parent)
+    config = json.loads(config_file.read_text())
+    pipeline = Pipeline(broker, postgres, config, config_file.parent)
     try:
         pipeline.connection.execute("TRUNCATE ops.operations, ops.plans, ops.replicas, ops.observed")
         facts = pipeline.connection.execute(

@@ -1,5 +1,5 @@
-"""A replica of a small service, whole: its loop, its heartbeat and its control thread. As a process of its own:
-python -m tests.contract.replica BROKER_FILE SLOT"""
+"""A complete replica of a small service: its loop, its heartbeat and its control thread. To run it as a process:
+python -m tests.contract.replica CONFIG_FILE SLOT"""
 
 from __future__ import annotations
 
@@ -40,14 +40,20 @@ _TABLES = ("orders", "observed", "operations", "replicas")
 
 
 class Replica:
-    """Runs while its block does."""
+    """Runs until its block ends."""
 
     def __init__(
-        self, broker: Broker, conninfo: str, slot: str, handle: Handle, control: str = "", answer_s: float = 5.0
+        self,
+        broker: Broker,
+        conninfo: str,
+        slot: str,
+        handle: Handle,
+        control_conninfo: str = "",
+        answer_s: float = 5.0,
     ) -> None:
-        """`control`: where its control thread finds the database, if somewhere else."""
+        """`control_conninfo`: the database of the control thread, if it has another connection."""
         self.metrics = Metrics()
-        steering, incarnation = ControlMailbox(), uuid4()
+        mailbox, incarnation = ControlMailbox(), uuid4()
         self.loop = ConsumerLoop(
             broker,
             service=SERVICE,
@@ -55,12 +61,14 @@ class Replica:
             reads=[READS],
             metrics=self.metrics,
             handler=InUnit(handle),
-            mailbox=steering,
+            mailbox=mailbox,
         )
         prefix = "" if type(broker).__name__ == "PostgresBroker" else LOCAL_PREFIX
         partitions = KnownPartitions(SERVICE, [READS], prefix)
-        self._control = ControlThread(control or conninfo, SERVICE, slot, incarnation, steering, partitions, answer_s)
-        view = _Named(SERVICE, detail={"replica": slot})
+        self._control = ControlThread(
+            control_conninfo or conninfo, SERVICE, slot, incarnation, mailbox, partitions, answer_s
+        )
+        view = _ReplicaView(SERVICE, detail={"replica": slot})
         self._heartbeat = ReplicaHeartbeat(
             conninfo, view, "http://127.0.0.1:1", _guard, self.metrics, interval_s=0.2, incarnation=incarnation
         )
@@ -84,7 +92,7 @@ class Replica:
         self._heartbeat.__exit__(None, None, None)
 
 
-class _Named(GivenView):
+class _ReplicaView(GivenView):
     def status(self) -> dict[str, Any]:
         return {**super().status(), "replica": self.detail["replica"]}
 
@@ -94,7 +102,7 @@ def _guard(_name: str, work: Callable[[], None]) -> None:
 
 
 def copying(handled: list[int] | None = None) -> Handle:
-    """Passes every number on; notes it."""
+    """Copies every number to the output; adds it to `handled`."""
 
     def handle(batch: Sequence[DecodedRecord]) -> list[NewRecord]:
         if handled is not None:
@@ -105,51 +113,51 @@ def copying(handled: list[int] | None = None) -> Handle:
 
 
 def records(numbers: range, keys: str = "abcdefgh") -> list[NewRecord]:
-    """Each number once, over all partitions."""
+    """Each number once, in all partitions."""
     return [raw(number, keys[number % len(keys)])._replace(topic=READS) for number in numbers]
 
 
 class Operator:
-    """Gives orders and looks at what comes of them."""
+    """Gives orders and reads their state."""
 
     def __init__(self, conninfo: str) -> None:
         self.connection = psycopg.connect(conninfo, autocommit=True)
         self.connection.execute(f"TRUNCATE {', '.join(f'ops.{table}' for table in _TABLES)}")
 
-    def order(self, desired: DesiredState, tolerate: int = 0) -> str:
+    def give_order(self, desired: DesiredState, tolerate: int = 0) -> str:
         with self.connection.transaction():
             return steer(self.connection, SERVICE, [READS], desired, who="test", request_id="1", tolerate=tolerate).id
 
     def state(self, operation_id: str) -> str:
         return self._get(operation_id).state
 
-    def waits_for(self, operation_id: str) -> str:
+    def waiting_for(self, operation_id: str) -> str:
         return self._get(operation_id).waiting_for or ""
 
-    def live(self) -> LiveReplicas:
+    def live_replicas(self) -> LiveReplicas:
         return live_replicas(self.connection, SERVICE)
 
     def owners(self) -> list[str]:
-        """Who claims the partitions, one by one."""
-        return sorted(each.replica for each in self.live().observed)
+        """The replica of each partition, sorted."""
+        return sorted(each.replica for each in self.live_replicas().observed)
 
     def _get(self, operation_id: str) -> Operation:
-        found = operations_table.get(self.connection, operation_id)
-        assert found is not None
-        return found
+        operation = operations_table.get(self.connection, operation_id)
+        assert operation is not None
+        return operation
 
 
 @contextmanager
-def operator(conninfo: str) -> Iterator[Operator]:
-    found = Operator(conninfo)
+def connect_operator(conninfo: str) -> Iterator[Operator]:
+    operator = Operator(conninfo)
     try:
-        yield found
+        yield operator
     finally:
-        found.connection.close()
+        operator.connection.close()
 
 
-def main(broker_file: str, slot: str) -> None:
-    with Replica(broker_of(Path(broker_file)), json.loads(Path(broker_file).read_text())["conninfo"], slot, copying()):
+def main(config_file: str, slot: str) -> None:
+    with Replica(broker_of(Path(config_file)), json.loads(Path(config_file).read_text())["conninfo"], slot, copying()):
         say("started")
         signal.pause()
 

@@ -1,4 +1,4 @@
-"""What every broker must do: the log itself. Groups and faults are in the files beside this one."""
+"""Contract of every broker: the log. Groups, units and faults have their own files."""
 
 from __future__ import annotations
 
@@ -14,19 +14,29 @@ from shared.broker.contract import Broker, Record, TopicPartition
 from shared.errors import ConfigError
 from shared.topics import TopicSpec
 from tests.contract.conftest import TOPICS, Harness
-from tests.contract.records import all_of, fill, new, owning, poll_some, put, until, values, wakes_up_at_once
+from tests.contract.records import (
+    fill,
+    new_record,
+    poll_some,
+    put,
+    until,
+    values,
+    wait_for_partitions,
+    wait_for_prompt_wake_ups,
+    wait_for_records,
+)
 from tests.waiting import DEADLINE_S, wait_until
 
 ONE = TopicPartition("one", 0)
 STATE = "state"
 
 
-def test_records_come_back_as_they_went_in(broker: Broker) -> None:
+def test_records_are_read_as_they_were_appended(broker: Broker) -> None:
     before_ms = time.time() * 1000 - 1
 
     fill(broker, "one", ["ä", "b"], key="schlüssel")
 
-    first, second = all_of(broker, "one", 2)
+    first, second = wait_for_records(broker, "one", 2)
     assert (first.key, first.value, dict(first.headers)) == ("schlüssel".encode(), "ä".encode(), {"n": "ä".encode()})
     assert before_ms <= first.timestamp_ms <= time.time() * 1000 + 1
     assert second.offset > first.offset
@@ -35,30 +45,30 @@ def test_records_come_back_as_they_went_in(broker: Broker) -> None:
 def test_records_of_a_key_keep_their_order_in_one_partition(broker: Broker) -> None:
     with closing(broker.producer("p")) as producer:
         for number in range(10):
-            put(producer, [new("many", f"{key}{number}", key) for key in "abcdefgh"])
+            put(producer, [new_record("many", f"{key}{number}", key) for key in "abcdefgh"])
 
-    found = all_of(broker, "many", 80)
+    records = wait_for_records(broker, "many", 80)
 
-    assert len({record.partition for record in found}) > 1
+    assert len({record.partition for record in records}) > 1
     for key in "abcdefgh":
-        mine = [record for record in found if record.key == key.encode()]
+        mine = [record for record in records if record.key == key.encode()]
         assert values(mine) == [f"{key}{number}" for number in range(10)]
         assert len({record.partition for record in mine}) == 1
 
 
-def test_a_named_partition_is_used(broker: Broker) -> None:
+def test_an_explicit_partition_is_used(broker: Broker) -> None:
     fill(broker, "many", ["here"], partition=3)
 
-    assert all_of(broker, "many", 1)[0].partition == 3
+    assert wait_for_records(broker, "many", 1)[0].partition == 3
 
 
-def test_concurrent_appenders_leave_no_offset_twice_and_a_reader_sees_them_in_order(broker: Broker) -> None:
+def test_concurrent_appends_get_unique_offsets_and_a_reader_sees_them_in_order(broker: Broker) -> None:
     writers, units = 4, 25
 
     def append(name: str) -> None:
         with closing(broker.producer(name)) as producer:
             for number in range(units):
-                put(producer, [new("one", f"{name}/{number}/{part}") for part in range(3)])
+                put(producer, [new_record("one", f"{name}/{number}/{part}") for part in range(3)])
 
     threads = [threading.Thread(target=append, args=(f"w{each}",)) for each in range(writers)]
     with closing(broker.reader([ONE])) as reader:
@@ -83,35 +93,35 @@ def test_concurrent_appenders_leave_no_offset_twice_and_a_reader_sees_them_in_or
 
 
 def test_a_unit_over_many_partitions_does_not_deadlock_with_others(broker: Broker) -> None:
-    """All of them append to all partitions of two topics, in different orders."""
+    """Three producers append to all partitions of two topics in different orders."""
 
     def append(name: str, topics: tuple[str, ...]) -> None:
         with closing(broker.producer(name)) as producer:
             for _ in range(15):
-                put(producer, [new(topic, name, partition=p) for topic in topics for p in (0, 3, 1, 2)])
+                put(producer, [new_record(topic, name, partition=p) for topic in topics for p in (0, 3, 1, 2)])
 
     orders = (("many", "other"), ("other", "many"), ("other",))
     with ThreadPoolExecutor(3) as pool:
-        for done in [pool.submit(append, f"w{each}", order) for each, order in enumerate(orders)]:
-            done.result()
+        for future in [pool.submit(append, f"w{each}", order) for each, order in enumerate(orders)]:
+            future.result()
 
-    assert len(all_of(broker, "other", 3 * 15 * 4)) == 3 * 15 * 4
+    assert len(wait_for_records(broker, "other", 3 * 15 * 4)) == 3 * 15 * 4
 
 
-def test_a_big_unit_is_read_in_pieces_of_any_size(broker: Broker) -> None:
+def test_a_large_unit_can_be_read_in_several_polls(broker: Broker) -> None:
     expected = [f"{number}" + "x" * 100 for number in range(5000)]
     fill(broker, "one", expected)
 
     consumer = broker.consumer("group", ["one"], "a")
-    found: list[str] = []
-    while len(found) < len(expected):
-        found += values(poll_some(consumer, 777).records)
+    read: list[str] = []
+    while len(read) < len(expected):
+        read += values(poll_some(consumer, 777).records)
     consumer.close()
 
-    assert found == expected
+    assert read == expected
 
 
-def test_a_poll_gives_no_more_than_was_asked_for(broker: Broker) -> None:
+def test_a_poll_returns_at_most_the_requested_number_of_records(broker: Broker) -> None:
     fill(broker, "many", [str(number) for number in range(50)], partition=0)
     fill(broker, "many", [str(number) for number in range(50)], partition=1)
 
@@ -121,28 +131,28 @@ def test_a_poll_gives_no_more_than_was_asked_for(broker: Broker) -> None:
 
 def test_an_idle_poll_wakes_up_at_once_after_a_commit(broker: Broker) -> None:
     with closing(broker.consumer("group", ["one"], "a")) as consumer, closing(broker.producer("p")) as producer:
-        owning(consumer, 1)
+        wait_for_partitions(consumer, 1)
 
-        wakes_up_at_once(consumer, producer)
+        wait_for_prompt_wake_ups(consumer, producer)
 
 
 def test_offsets_for_times_finds_the_first_record_from_then_on(broker: Broker) -> None:
     fill(broker, "one", ["old"])
-    old = all_of(broker, "one", 1)[0]
+    old = wait_for_records(broker, "one", 1)[0]
     until(lambda: time.time() * 1000 > old.timestamp_ms + 5)
     fill(broker, "one", ["new"])
-    new_one = all_of(broker, "one", 2)[1]
+    new_one = wait_for_records(broker, "one", 2)[1]
 
     def at(ms: float) -> int:
         return broker.offsets_for_times([ONE], datetime.fromtimestamp(ms / 1000, UTC))[ONE]
 
     assert at(old.timestamp_ms) == old.offset
-    assert old.offset < at(old.timestamp_ms + 1) <= new_one.offset  # between the two may be offsets of nobody
+    assert old.offset < at(old.timestamp_ms + 1) <= new_one.offset  # there may be offsets without a record in between
     assert at(new_one.timestamp_ms + 60_000) == broker.end_offsets([ONE])[ONE]
     assert broker.offsets_for_times([ONE], datetime.now(UTC) - timedelta(days=1)) == {ONE: old.offset}
 
 
-def test_a_reader_without_a_group_moves_nothing(broker: Broker) -> None:
+def test_a_reader_without_a_group_moves_no_position(broker: Broker) -> None:
     fill(broker, "one", ["a", "b", "c"])
 
     with closing(broker.reader([ONE])) as reader:
@@ -154,12 +164,12 @@ def test_a_reader_without_a_group_moves_nothing(broker: Broker) -> None:
     until(lambda: broker.committed("group", ["one"]) == {ONE: broker.begin_offsets([ONE])[ONE]})
 
 
-def test_cursors_are_set_with_the_unit_and_the_last_value_holds(broker: Broker) -> None:
+def test_cursors_are_set_with_the_unit_and_the_last_value_counts(broker: Broker) -> None:
     with closing(broker.producer("p")) as producer:
         for value in (b"1", b"2"):
             with producer.unit() as unit:
                 unit.cursor_set(STATE, "shard", value)
-                unit.append([new("one", "x")])
+                unit.append([new_record("one", "x")])
                 unit.commit()
         with producer.unit() as unit:
             unit.cursor_set(STATE, "shard", b"3")
@@ -168,19 +178,19 @@ def test_cursors_are_set_with_the_unit_and_the_last_value_holds(broker: Broker) 
     until(lambda: broker.cursors(STATE) == {"shard": b"2"})
 
 
-def test_a_topic_of_another_number_of_partitions_is_a_config_error(broker: Broker) -> None:
+def test_a_different_number_of_partitions_is_a_config_error(broker: Broker) -> None:
     with pytest.raises(ConfigError, match="'many' has 4 partitions, settings say 5"):
         broker.ensure_topics([TopicSpec("many", 5)])
 
     assert len(broker.partitions("many")) == 4
 
 
-def test_topics_can_be_ensured_by_many_at_once_and_again(harness: Harness) -> None:
+def test_topics_can_be_ensured_concurrently_and_repeatedly(harness: Harness) -> None:
     specs = [*TOPICS, TopicSpec("fresh", 3)]
 
     with ThreadPoolExecutor(4) as pool:
-        for done in [pool.submit(harness.another().ensure_topics, specs) for _ in range(4)]:
-            done.result()
+        for future in [pool.submit(harness.new_broker().ensure_topics, specs) for _ in range(4)]:
+            future.result()
 
     assert len(harness.broker.partitions("fresh")) == 3
 
@@ -193,8 +203,8 @@ def test_a_topic_that_does_not_exist_is_a_config_error(broker: Broker) -> None:
     with pytest.raises(ConfigError, match="nowhere"):
         broker.consumer("group", ["nowhere"], "a")
     with closing(broker.producer("p")) as producer, pytest.raises(ConfigError, match="nowhere"):
-        put(producer, [new("nowhere", "x")])
+        put(producer, [new_record("nowhere", "x")])
 
 
-def test_health_tells_when_the_broker_is_there(broker: Broker) -> None:
+def test_health_succeeds_while_the_broker_is_available(broker: Broker) -> None:
     broker.health()

@@ -1,4 +1,4 @@
-"""What every broker must do: connections that break at any moment lose nothing and repeat nothing."""
+"""Contract of every broker: connections that break at any moment lose nothing and repeat nothing."""
 
 from __future__ import annotations
 
@@ -9,59 +9,59 @@ import pytest
 
 from shared.broker.contract import Broker, Consumer, PollResult, Producer
 from shared.errors import Aborted, BrokerError, Fenced, TransientError, Unknown
-from tests.contract.conftest import Forgetful, Harness
+from tests.contract.conftest import Harness, ProxiedBroker
 from tests.contract.records import (
     advance,
+    assert_no_records,
     everything,
     fill,
-    new,
-    owning,
-    poll_none,
+    new_record,
     poll_some,
     put,
     until,
     values,
-    wakes_up_at_once,
+    wait_for_partitions,
+    wait_for_prompt_wake_ups,
 )
 
 
 @pytest.fixture
-def forgetful(harness: Harness) -> Iterator[Forgetful]:
-    with harness.forgetful() as forgetful:
-        yield forgetful
+def proxied(harness: Harness) -> Iterator[ProxiedBroker]:
+    with harness.proxied() as proxied:
+        yield proxied
 
 
-def finish(producer: Producer, polled: PollResult) -> None:
+def process(producer: Producer, polled: PollResult) -> None:
     with producer.unit() as unit:
-        unit.append([new("other", value) for value in values(polled.records)])
+        unit.append([new_record("other", value) for value in values(polled.records)])
         advance(unit, polled)
         unit.commit()
 
 
-def test_a_poll_over_a_broken_connection_goes_on_after_a_transient_error_at_most(harness: Harness) -> None:
-    with closing(owning(harness.broker.consumer("group", ["one"], "a"), 1)) as consumer:
+def test_a_poll_over_a_broken_connection_continues_after_at_most_a_transient_error(harness: Harness) -> None:
+    with closing(wait_for_partitions(harness.broker.consumer("group", ["one"], "a"), 1)) as consumer:
         for value in ("first", "second"):
             assert harness.cut() > 0
             with suppress(TransientError):
                 assert consumer.poll(0.1, 10).records == []
-            fill_again(harness.broker, value)
-            assert values(patient_poll(consumer).records) == [value]
+            fill_with_retries(harness.broker, value)
+            assert values(poll_with_retries(consumer).records) == [value]
 
 
-def patient_poll(consumer: Consumer) -> PollResult:
-    """The first poll that gives records, trouble that passes waited out."""
-    found: list[PollResult] = []
+def poll_with_retries(consumer: Consumer) -> PollResult:
+    """The first poll that returns records; transient errors are retried."""
+    results: list[PollResult] = []
 
     def poll() -> bool:
         polled = consumer.poll(0.2, 10)
-        found.extend([polled] if polled.records else [])
-        return bool(found)
+        results.extend([polled] if polled.records else [])
+        return bool(results)
 
     until(poll)
-    return found[0]
+    return results[0]
 
 
-def fill_again(broker: Broker, value: str) -> None:
+def fill_with_retries(broker: Broker, value: str) -> None:
     def filled() -> bool:
         fill(broker, "one", [value])
         return True
@@ -69,26 +69,26 @@ def fill_again(broker: Broker, value: str) -> None:
     until(filled)
 
 
-def test_a_wake_up_is_listened_for_again_on_a_new_connection(harness: Harness) -> None:
+def test_a_new_connection_listens_for_wake_ups_again(harness: Harness) -> None:
     with (
-        closing(owning(harness.broker.consumer("group", ["one"], "a"), 1)) as consumer,
+        closing(wait_for_partitions(harness.broker.consumer("group", ["one"], "a"), 1)) as consumer,
         closing(harness.broker.producer("p")) as producer,
     ):
-        harness.cut(who="group consumer wake-up")
+        harness.cut(client="group consumer wake-up")
         until(lambda: consumer.poll(0.05, 10).records == [])
 
-        wakes_up_at_once(consumer, producer)
+        wait_for_prompt_wake_ups(consumer, producer)
 
 
-def test_a_unit_over_a_broken_connection_happens_once(harness: Harness) -> None:
-    """Aborted, or carried over to a new connection."""
+def test_a_unit_over_a_broken_connection_is_committed_once(harness: Harness) -> None:
+    """It is aborted, or repeated on a new connection."""
     fill(harness.broker, "one", ["a"])
     with closing(harness.broker.consumer("group", ["one"], "a")) as consumer:
         with closing(harness.broker.producer("a")) as producer:
             polled = poll_some(consumer)
-            harness.cut(who="producer")
+            harness.cut(client="producer")
             try:
-                finish(producer, polled)
+                process(producer, polled)
             except Aborted:
                 assert everything(harness.broker, "other") == []
         with closing(harness.broker.producer("a")) as producer:
@@ -96,13 +96,13 @@ def test_a_unit_over_a_broken_connection_happens_once(harness: Harness) -> None:
             again = consumer.poll(0.5, 10)
             assert bool(again.records) == (everything(harness.broker, "other") == [])
             if again.records:
-                finish(producer, again)
+                process(producer, again)
 
         until(lambda: values(everything(harness.broker, "other")) == ["a"])
 
 
-def test_a_unit_whose_connection_broke_halfway_does_not_go_on_with_its_second_half(harness: Harness) -> None:
-    """What a handler wrote before the break is gone: a commit must not cover up for it."""
+def test_a_unit_whose_connection_broke_halfway_cannot_be_committed(harness: Harness) -> None:
+    """The rows that the handler wrote before the break are lost, so the commit must fail."""
     fill(harness.broker, "one", ["a"])
     with (
         closing(harness.broker.consumer("group", ["one"], "a", in_database=True)) as consumer,
@@ -111,7 +111,7 @@ def test_a_unit_whose_connection_broke_halfway_does_not_go_on_with_its_second_ha
         polled = poll_some(consumer)
         with producer.db_unit() as unit:
             unit.connection.execute("SELECT 1")
-            harness.cut_database(who="producer")
+            harness.cut_database(client="producer")
             with pytest.raises(Exception, match=r"terminat|closed|lost"):
                 unit.connection.execute("SELECT 1")
             with pytest.raises(TransientError):
@@ -123,41 +123,41 @@ def test_a_unit_whose_connection_broke_halfway_does_not_go_on_with_its_second_ha
     assert set(harness.broker.committed("group", ["one"]).values()) == {0}
 
 
-@pytest.mark.parametrize("arrived", [False, True])
-def test_after_a_commit_without_a_reply_a_reload_tells_the_truth(
-    harness: Harness, forgetful: Forgetful, arrived: bool
+@pytest.mark.parametrize("delivered", [False, True])
+def test_after_a_commit_without_a_reply_a_reload_reads_the_committed_positions(
+    harness: Harness, proxied: ProxiedBroker, delivered: bool
 ) -> None:
     fill(harness.broker, "one", ["a", "b"])
-    with closing(forgetful.broker.consumer("group", ["one"], "a")) as consumer:
-        with closing(forgetful.broker.producer("a")) as producer:
+    with closing(proxied.broker.consumer("group", ["one"], "a")) as consumer:
+        with closing(proxied.broker.producer("a")) as producer:
             polled = poll_some(consumer)
-            forgetful.line.cut_at_commit(arrived=arrived)
+            proxied.proxy.cut_at_commit(delivered=delivered)
             with pytest.raises(Unknown):
-                finish(producer, polled)
+                process(producer, polled)
 
-        with closing(forgetful.broker.producer("a")) as producer:
+        with closing(proxied.broker.producer("a")) as producer:
             consumer.reload()
-            if arrived:
-                poll_none(consumer)
-                with pytest.raises(Fenced):  # the caller did not believe it, and tries the same records again
-                    finish(producer, polled)
+            if delivered:
+                assert_no_records(consumer)
+                with pytest.raises(Fenced):  # the caller tries the same records again
+                    process(producer, polled)
             else:
-                finish(producer, poll_some(consumer))
+                process(producer, poll_some(consumer))
 
         until(lambda: values(everything(harness.broker, "other")) == ["a", "b"])
 
 
-def test_a_unit_is_over_once_its_commit_failed(harness: Harness, forgetful: Forgetful) -> None:
-    with closing(forgetful.broker.producer("a")) as producer:
+def test_a_unit_cannot_be_used_after_its_commit_failed(harness: Harness, proxied: ProxiedBroker) -> None:
+    with closing(proxied.broker.producer("a")) as producer:
         unit = producer.unit()
-        unit.append([new("one", "x")])
-        forgetful.line.cut_at_commit(arrived=False)
+        unit.append([new_record("one", "x")])
+        proxied.proxy.cut_at_commit(delivered=False)
         with pytest.raises(Unknown):
             unit.commit()
         with pytest.raises(BrokerError):
             unit.commit()
         unit.abort()
-    with closing(forgetful.broker.producer("a")) as producer:
-        put(producer, [new("one", "y")])
+    with closing(proxied.broker.producer("a")) as producer:
+        put(producer, [new_record("one", "y")])
 
     until(lambda: values(everything(harness.broker, "one")) == ["y"])

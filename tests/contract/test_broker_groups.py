@@ -1,4 +1,4 @@
-"""What every broker must do: a group's members share the partitions, and replace each other."""
+"""Contract of every broker: the members of a group share the partitions and replace each other."""
 
 from __future__ import annotations
 
@@ -13,9 +13,19 @@ import pytest
 
 from shared.broker.contract import Consumer
 from shared.errors import Fenced
-from tests.contract.children import said
+from tests.contract.children import wait_for_line
 from tests.contract.conftest import LONG_LEASE_S, Harness
-from tests.contract.records import advance, everything, fill, new, owning, poll_some, put, until, values
+from tests.contract.records import (
+    advance,
+    everything,
+    fill,
+    new_record,
+    poll_some,
+    put,
+    until,
+    values,
+    wait_for_partitions,
+)
 from tests.waiting import DEADLINE_S
 
 pytestmark = pytest.mark.slow
@@ -24,16 +34,16 @@ Child = Callable[..., "subprocess.Popen[str]"]
 
 @pytest.fixture
 def child(harness: Harness, repository: Path) -> Iterator[Child]:
-    """Starts processes of child.py; what is still there at the end is killed."""
-    started: list[subprocess.Popen[str]] = []
+    """Starts processes of child.py; kills those that are left at the end."""
+    processes: list[subprocess.Popen[str]] = []
 
     def start(*arguments: str) -> subprocess.Popen[str]:
         process = subprocess.Popen(harness.command(*arguments), cwd=repository, stdout=subprocess.PIPE, text=True)
-        started.append(process)
+        processes.append(process)
         return process
 
     yield start
-    for process in started:
+    for process in processes:
         process.kill()
         process.wait()
         if process.stdout is not None:
@@ -42,13 +52,13 @@ def child(harness: Harness, repository: Path) -> Iterator[Child]:
 
 @contextmanager
 def members(harness: Harness, *slots: str, topic: str = "many") -> Iterator[list[Consumer]]:
-    consumers = [harness.another().consumer("group", [topic], slot) for slot in slots]
+    consumers = [harness.new_broker().consumer("group", [topic], slot) for slot in slots]
     yield consumers
     for consumer in consumers:
         consumer.close()
 
 
-def balanced(consumers: list[Consumer], *counts: int) -> bool:
+def is_balanced(consumers: list[Consumer], *counts: int) -> bool:
     for consumer in consumers:
         consumer.poll(0.02, 1)
     owned = [consumer.assignment() for consumer in consumers]
@@ -58,29 +68,29 @@ def balanced(consumers: list[Consumer], *counts: int) -> bool:
 @pytest.mark.parametrize("lease_s", [LONG_LEASE_S])
 def test_two_members_share_and_when_one_leaves_the_other_takes_all(harness: Harness) -> None:
     with members(harness, "a", "b") as (first, second):
-        until(lambda: balanced([first, second], 2, 2))
+        until(lambda: is_balanced([first, second], 2, 2))
 
         second.close()
 
-        until(lambda: balanced([first], 4), harness.lease_s - 5)
+        until(lambda: is_balanced([first], 4), harness.lease_s - 5)
 
 
 def test_a_member_that_joins_gets_its_share(harness: Harness) -> None:
     with members(harness, "a") as (first,):
-        until(lambda: balanced([first], 4))
+        until(lambda: is_balanced([first], 4))
         with members(harness, "b") as (second,):
-            until(lambda: balanced([first, second], 2, 2))
+            until(lambda: is_balanced([first, second], 2, 2))
 
 
 def test_more_members_than_partitions_leaves_some_idle(harness: Harness) -> None:
     with members(harness, "a", "b", topic="one") as (first, second):
-        until(lambda: balanced([first, second], 1, 0))
+        until(lambda: is_balanced([first, second], 1, 0))
 
 
 def test_nothing_is_lost_or_read_twice_while_members_come_and_go(harness: Harness) -> None:
     expected = [str(number) for number in range(120)]
     with closing(harness.broker.producer("filler")) as filler:
-        put(filler, [new("many", value, value) for value in expected])
+        put(filler, [new_record("many", value, value) for value in expected])
     consumers: list[Consumer] = []
     producers = {slot: harness.broker.producer(slot) for slot in "abc"}
 
@@ -90,7 +100,7 @@ def test_nothing_is_lost_or_read_twice_while_members_come_and_go(harness: Harnes
                 polled = consumer.poll(0.02, 3)
                 try:
                     with producers[slot].unit() as unit:
-                        unit.append([new("other", value, value) for value in values(polled.records)])
+                        unit.append([new_record("other", value, value) for value in values(polled.records)])
                         advance(unit, polled)
                         unit.commit()
                 except Fenced:
@@ -99,15 +109,15 @@ def test_nothing_is_lost_or_read_twice_while_members_come_and_go(harness: Harnes
                     consumer.reload()
 
     for slot in "abc":
-        consumers.append(harness.another().consumer("group", ["many"], slot))
+        consumers.append(harness.new_broker().consumer("group", ["many"], slot))
         work(8)
     consumers.pop().close()
 
-    def done() -> bool:
+    def all_processed() -> bool:
         work(1)
         return len(everything(harness.broker, "other")) >= len(expected)
 
-    until(done)
+    until(all_processed)
     work(3)
     for consumer in consumers:
         consumer.close()
@@ -128,65 +138,65 @@ def test_a_partition_that_is_kept_over_a_rebalance_is_not_read_again_and_keeps_i
             with producer.unit() as unit:
                 advance(unit, polled)
                 unit.commit()
-        until(lambda: balanced([first], 4))
+        until(lambda: is_balanced([first], 4))
         first.pause(list(first.assignment()))
 
         with members(harness, "b") as (second,):
-            until(lambda: balanced([first, second], 2, 2))
-            kept = first.assignment()
-            fill(harness.broker, "many", ["paused"], partition=next(iter(kept)).partition)
+            until(lambda: is_balanced([first, second], 2, 2))
+            kept_tps = first.assignment()
+            fill(harness.broker, "many", ["paused"], partition=next(iter(kept_tps)).partition)
             assert first.poll(0.3, 10).records == []
-            first.resume(list(kept))
+            first.resume(list(kept_tps))
             assert values(poll_some(first).records) == ["paused"]
 
 
 def test_a_killed_member_is_replaced_when_its_lease_ends(harness: Harness, child: Child) -> None:
     process = child("member", "many", "b")
-    said(process, "owns 4")
+    wait_for_line(process, "owns 4")
     with members(harness, "a") as (first,):
-        until(lambda: balanced([first], 2))
+        until(lambda: is_balanced([first], 2))
 
         process.kill()
 
-        until(lambda: balanced([first], 4), harness.lease_s + 25)
+        until(lambda: is_balanced([first], 4), harness.lease_s + 25)
 
 
 @pytest.mark.parametrize("lease_s", [LONG_LEASE_S])
-def test_a_killed_member_that_starts_again_need_not_wait(harness: Harness, child: Child) -> None:
+def test_a_killed_member_that_restarts_does_not_wait_for_its_lease(harness: Harness, child: Child) -> None:
     process = child("member", "many", "a")
-    said(process, "owns 4")
+    wait_for_line(process, "owns 4")
     process.kill()
     process.wait()
 
     with closing(harness.broker.consumer("group", ["many"], "a")) as again:
-        owning(again, 4, harness.lease_s - 5)
+        wait_for_partitions(again, 4, harness.lease_s - 5)
 
 
-def test_a_stopped_member_is_replaced_and_cannot_finish_what_it_began(harness: Harness, child: Child) -> None:
+def test_a_stopped_member_is_replaced_and_cannot_commit_its_unit(harness: Harness, child: Child) -> None:
     fill(harness.broker, "one", ["a"])
     process = child("worker", "one", "b")
-    said(process, "polled")  # and stopped itself, before its unit
+    wait_for_line(process, "polled")  # it then stops itself before the commit
     with members(harness, "a", topic="one") as (first,):
-        until(lambda: balanced([first], 1))
+        until(lambda: is_balanced([first], 1))
         first.reload()
         with closing(harness.broker.producer("a")) as producer, producer.unit() as unit:
-            unit.append([new("other", "by the new owner")])
+            unit.append([new_record("other", "by the new owner")])
             advance(unit, poll_some(first))
             unit.commit()
 
         process.send_signal(signal.SIGCONT)
 
-        said(process, "Fenced")
+        wait_for_line(process, "Fenced")
     until(lambda: values(everything(harness.broker, "other")) == ["by the new owner"])
 
 
 def test_a_producer_killed_before_its_commit_leaves_nothing(harness: Harness, child: Child) -> None:
     process = child("hanging", "one")
-    said(process, "appended")
+    wait_for_line(process, "appended")
     process.kill()
     process.wait()
 
-    with closing(harness.broker.producer("hanging")):  # ends what the dead one left open
+    with closing(harness.broker.producer("hanging")):  # aborts the unit that the killed one left open
         fill(harness.broker, "one", ["after"])
 
     until(lambda: values(everything(harness.broker, "one")) == ["after"])
@@ -195,25 +205,25 @@ def test_a_producer_killed_before_its_commit_leaves_nothing(harness: Harness, ch
 def test_a_producer_killed_at_any_moment_leaves_whole_units_only(harness: Harness, child: Child) -> None:
     for units in ("1", "4", "9"):
         process = child("appender", "many")
-        said(process, units)
+        wait_for_line(process, units)
         process.kill()
         process.wait()
 
-    runs = sorted(values(everything(harness.broker, "many")))
-    assert len(runs) >= (1 + 4 + 9) * 5
+    records = sorted(values(everything(harness.broker, "many")))
+    assert len(records) >= (1 + 4 + 9) * 5
     for part in range(5):
-        assert len([value for value in runs if value.endswith(f"/{part}")]) * 5 == len(runs)
+        assert len([value for value in records if value.endswith(f"/{part}")]) * 5 == len(records)
 
 
-def test_a_process_stopped_inside_a_unit_does_not_hold_up_the_others_for_long(harness: Harness, child: Child) -> None:
-    process = child("stopped", "one")
-    said(process, "stopping")
+def test_a_process_stopped_inside_a_unit_does_not_block_the_others_for_long(harness: Harness, child: Child) -> None:
+    process = child("locking", "one")
+    wait_for_line(process, "stopping")
 
     committed = threading.Event()
 
     def put_with_rows() -> None:
         with closing(harness.broker.producer("other", in_database=True)) as producer, producer.db_unit() as unit:
-            unit.append([new("one", "mine")])
+            unit.append([new_record("one", "mine")])
             unit.commit()
         committed.set()
 
@@ -221,4 +231,4 @@ def test_a_process_stopped_inside_a_unit_does_not_hold_up_the_others_for_long(ha
 
     assert committed.wait(DEADLINE_S)
     process.send_signal(signal.SIGCONT)
-    said(process, "Aborted")
+    wait_for_line(process, "Aborted")

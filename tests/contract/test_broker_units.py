@@ -1,4 +1,4 @@
-"""What every broker must do: units are atomic, and whoever lost a partition or a slot cannot finish one."""
+"""Contract of every broker: units are atomic, and the former owner of a partition or slot cannot commit one."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from shared.errors import BrokerError, ConfigError, Fenced, HeadraceError
 from tests.contract.conftest import Harness
 from tests.contract.records import (
     advance,
+    assert_no_records,
     everything,
     fill,
-    new,
-    next_of,
-    owning,
-    poll_none,
+    new_record,
+    next_offsets,
     poll_some,
     put,
     until,
     values,
+    wait_for_partitions,
 )
 
 ONE = TopicPartition("one", 0)
@@ -29,7 +29,7 @@ ONE = TopicPartition("one", 0)
 
 @pytest.fixture
 def consumer(broker: Broker) -> Iterator[Consumer]:
-    """A member of `group` that owns topic `one`, where three records wait."""
+    """A member of `group` that owns topic `one` with three records."""
     fill(broker, "one", ["a", "b", "c"])
     with closing(broker.consumer("group", ["one"], "slot")) as consumer:
         yield consumer
@@ -41,9 +41,9 @@ def producer(broker: Broker) -> Iterator[Producer]:
         yield producer
 
 
-def finish(producer: Producer, polled: PollResult, output: NewRecord | None = None) -> None:
+def process(producer: Producer, polled: PollResult, output: NewRecord | None = None) -> None:
     with producer.unit() as unit:
-        unit.append([output or new("other", "out")])
+        unit.append([output or new_record("other", "out")])
         advance(unit, polled)
         unit.cursor_set("state", "key", b"set")
         unit.commit()
@@ -62,21 +62,21 @@ def test_append_advance_and_cursor_become_visible_together(
 ) -> None:
     polled = poll_some(consumer)
     with producer.unit() as unit:
-        unit.append([new("other", "out")])
+        unit.append([new_record("other", "out")])
         advance(unit, polled)
         unit.cursor_set("state", "key", b"set")
         assert nothing_happened(broker)
         unit.commit()
 
     until(lambda: values(everything(broker, "other")) == ["out"])
-    until(lambda: broker.committed("group", ["one"]) == next_of(polled))
+    until(lambda: broker.committed("group", ["one"]) == next_offsets(polled))
     until(lambda: broker.cursors("state") == {"key": b"set"})
-    poll_none(consumer)
+    assert_no_records(consumer)
 
 
 def test_an_aborted_unit_leaves_nothing(broker: Broker, consumer: Consumer, producer: Producer) -> None:
     unit = producer.unit()
-    unit.append([new("other", "out")])
+    unit.append([new_record("other", "out")])
     advance(unit, poll_some(consumer))
     unit.cursor_set("state", "key", b"set")
     unit.abort()
@@ -90,7 +90,7 @@ def test_an_aborted_unit_leaves_nothing(broker: Broker, consumer: Consumer, prod
 def test_an_exception_in_the_block_leaves_nothing(broker: Broker, consumer: Consumer, producer: Producer) -> None:
     def fail() -> None:
         with producer.unit() as unit:
-            unit.append([new("other", "out")])
+            unit.append([new_record("other", "out")])
             advance(unit, poll_some(consumer))
             unit.cursor_set("state", "key", b"set")
             raise ZeroDivisionError
@@ -107,11 +107,11 @@ def test_a_unit_that_fails_in_its_last_part_leaves_nothing_of_the_first(
     polled = poll_some(consumer)
 
     with pytest.raises(ConfigError):
-        finish(producer, polled, new("other", "out", partition=99))
+        process(producer, polled, new_record("other", "out", partition=99))
 
     assert nothing_happened(broker)
     consumer.reload()
-    finish(producer, poll_some(consumer))
+    process(producer, poll_some(consumer))
     until(lambda: values(everything(broker, "other")) == ["out"])
 
 
@@ -130,7 +130,7 @@ def test_positions_are_advanced_step_by_step(broker: Broker, consumer: Consumer,
     for _ in range(3):
         polled = poll_some(consumer, 1)
         seen += values(polled.records)
-        finish(producer, polled, new("other", seen[-1]))
+        process(producer, polled, new_record("other", seen[-1]))
 
     assert seen == ["a", "b", "c"]
     until(lambda: values(everything(broker, "other")) == seen)
@@ -145,11 +145,11 @@ def test_a_partition_advanced_twice_in_a_unit_ends_at_the_last(
         advance(unit, second)
         unit.commit()
 
-    until(lambda: broker.committed("group", ["one"]) == next_of(second))
+    until(lambda: broker.committed("group", ["one"]) == next_offsets(second))
 
 
-def test_units_of_two_groups_do_not_touch_each_other(broker: Broker, consumer: Consumer, producer: Producer) -> None:
-    finish(producer, poll_some(consumer))
+def test_units_of_two_groups_do_not_affect_each_other(broker: Broker, consumer: Consumer, producer: Producer) -> None:
+    process(producer, poll_some(consumer))
 
     with closing(broker.consumer("another group", ["one"], "slot")) as another:
         assert values(poll_some(another).records) == ["a", "b", "c"]
@@ -160,24 +160,26 @@ def test_a_second_consumer_of_a_slot_takes_over_at_once_and_the_first_is_fenced(
 ) -> None:
     polled = poll_some(consumer)
 
-    with closing(harness.another().consumer("group", ["one"], "slot")) as second:
-        took_over = poll_some(second)
+    with closing(harness.new_broker().consumer("group", ["one"], "slot")) as second:
+        polled_again = poll_some(second)
         with pytest.raises(Fenced):
-            finish(producer, polled)
+            process(producer, polled)
         assert nothing_happened(harness.broker)
         with closing(harness.broker.producer("slot")) as again:
-            finish(again, took_over)
+            process(again, polled_again)
 
     until(lambda: values(everything(harness.broker, "other")) == ["out"])
 
 
-def test_the_first_consumer_of_a_slot_ends_and_leaves_the_second_in_peace(harness: Harness, consumer: Consumer) -> None:
-    """Were it to take its partitions back, two processes under one slot would fence each other for ever."""
+def test_the_first_consumer_of_a_slot_fails_and_does_not_disturb_the_second(
+    harness: Harness, consumer: Consumer
+) -> None:
+    """If it took its partitions back, two processes of one slot would fence each other endlessly."""
     poll_some(consumer)
 
-    with closing(owning(harness.another().consumer("group", ["one"], "slot"), 1)) as second:
+    with closing(wait_for_partitions(harness.new_broker().consumer("group", ["one"], "slot"), 1)) as second:
         with pytest.raises(HeadraceError, match="slot"):
-            until(lambda: bool(consumer.reload()))  # type: ignore[func-returns-value]  # never true: it raises
+            until(lambda: bool(consumer.reload()))  # type: ignore[func-returns-value]  # never true: reload raises
         with pytest.raises(HeadraceError, match="slot"):
             until(lambda: bool(consumer.poll(0.05, 1)) and False)
         assert second.assignment() == {ONE}
@@ -189,15 +191,15 @@ def test_the_first_consumer_of_a_slot_ends_and_leaves_the_second_in_peace(harnes
 def test_a_second_producer_of_a_slot_fences_the_first(harness: Harness, consumer: Consumer, producer: Producer) -> None:
     polled = poll_some(consumer)
     open_unit = producer.unit()
-    open_unit.append([new("other", "late")])
+    open_unit.append([new_record("other", "late")])
 
-    with closing(harness.another().producer("slot")) as second:
+    with closing(harness.new_broker().producer("slot")) as second:
         with pytest.raises(Fenced):
             open_unit.commit()
         with pytest.raises(Fenced):
-            finish(producer, polled)
+            process(producer, polled)
         assert nothing_happened(harness.broker)
-        finish(second, polled)
+        process(second, polled)
 
     until(lambda: values(everything(harness.broker, "other")) == ["out"])
 
@@ -208,7 +210,7 @@ def test_a_partition_that_is_not_in_the_token_cannot_be_advanced(
     polled = poll_some(consumer)
 
     with pytest.raises(Fenced):
-        finish(producer, polled._replace(records=[polled.records[0]._replace(topic="many")]))
+        process(producer, polled._replace(records=[polled.records[0]._replace(topic="many")]))
 
 
 def test_pause_seek_and_position(broker: Broker, consumer: Consumer, producer: Producer) -> None:
@@ -216,26 +218,26 @@ def test_pause_seek_and_position(broker: Broker, consumer: Consumer, producer: P
     assert consumer.position(ONE) == first.offset + 1
 
     consumer.pause([ONE])
-    poll_none(consumer)
+    assert_no_records(consumer)
     consumer.seek(ONE, first.offset)
-    poll_none(consumer)
+    assert_no_records(consumer)
     assert consumer.position(ONE) == first.offset
     consumer.resume([ONE])
 
     assert values(poll_some(consumer).records) == ["a", "b", "c"]
 
 
-def test_a_paused_partition_does_not_hold_up_the_others(broker: Broker) -> None:
+def test_a_paused_partition_does_not_block_the_others(broker: Broker) -> None:
     fill(broker, "many", ["paused"], partition=0)
     fill(broker, "many", ["open"], partition=1)
-    with closing(owning(broker.consumer("group", ["many"], "a"), 4)) as consumer:
+    with closing(wait_for_partitions(broker.consumer("group", ["many"], "a"), 4)) as consumer:
         consumer.reload()
         consumer.pause([TopicPartition("many", 0)])
         assert values(poll_some(consumer).records) == ["open"]
-        poll_none(consumer)
+        assert_no_records(consumer)
 
 
-def test_a_position_that_is_not_assigned_is_fenced(consumer: Consumer) -> None:
+def test_the_position_of_an_unassigned_partition_is_fenced(consumer: Consumer) -> None:
     poll_some(consumer)
 
     with pytest.raises(Fenced):
@@ -244,22 +246,22 @@ def test_a_position_that_is_not_assigned_is_fenced(consumer: Consumer) -> None:
         consumer.position(TopicPartition("many", 0))
 
 
-def test_a_unit_may_go_back(broker: Broker, consumer: Consumer, producer: Producer) -> None:
+def test_a_unit_may_move_a_position_back(broker: Broker, consumer: Consumer, producer: Producer) -> None:
     polled = poll_some(consumer)
-    finish(producer, polled)
+    process(producer, polled)
     consumer.seek(ONE, polled.records[1].offset)
     again = poll_some(consumer, 1)
-    finish(producer, again)
+    process(producer, again)
 
-    until(lambda: broker.committed("group", ["one"]) == next_of(again))
+    until(lambda: broker.committed("group", ["one"]) == next_offsets(again))
 
 
-def test_a_producer_can_go_on_after_every_kind_of_end(broker: Broker, producer: Producer) -> None:
+def test_a_producer_can_be_used_after_every_end_of_a_unit(broker: Broker, producer: Producer) -> None:
     producer.unit().abort()
     with producer.unit():
         pass
     with pytest.raises(ConfigError):
-        put(producer, [new("state", "keyed state is set, not appended")])
-    put(producer, [new("other", "fine")])
+        put(producer, [new_record("state", "keyed state is set, not appended")])
+    put(producer, [new_record("other", "fine")])
 
     until(lambda: values(everything(broker, "other")) == ["fine"])

@@ -1,4 +1,4 @@
-"""Dead letters on both brokers: known, sent back once whatever is killed, and with a size that does not grow."""
+"""Dead letters on both brokers: they are indexed, and a redrive sends each one once even if it is killed."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ from shared.runtime.loops.consumer import ConsumerLoop
 from shared.runtime.loops.handler import InUnit
 from shared.runtime.metrics import Metrics
 from shared.topics import CLEAN, JOB_CURSORS, RAW, TopicSpec
-from tests.contract.children import said
+from tests.contract.children import wait_for_line
 from tests.contract.conftest import Harness
 from tests.contract.records import everything, put, until
-from tests.shared.runtime.stage import append, number_of, out, raw, running
+from tests.shared.runtime.stage import append, number_of, output_of, raw, run_in_thread
 
 pytestmark = pytest.mark.slow
-DEAD, RETRY = "cleaner.dlq", "cleaner.retry"
+DEAD_LETTERS, RETRY = "cleaner.dlq", "cleaner.retry"
 Rows = psycopg.Connection[Any]
 
 
 @pytest.fixture
 def broker(harness: Harness) -> Broker:
     harness.broker.ensure_topics(
-        [TopicSpec(DEAD, 1), TopicSpec(RETRY, 1), TopicSpec(JOB_CURSORS, 1, None, compacted=True)]
+        [TopicSpec(DEAD_LETTERS, 1), TopicSpec(RETRY, 1), TopicSpec(JOB_CURSORS, 1, None, compacted=True)]
     )
     return harness.broker
 
@@ -60,44 +60,47 @@ def rows(url: str) -> Iterator[Rows]:
 
 
 def fill(broker: Broker, count: int, cause: str = "ValueError") -> None:
-    """Units of two, so that offsets have gaps where they can."""
+    """In units of two records, so that offsets have gaps on Kafka."""
     producer = broker.producer("filler")
     for number in range(0, count, 2):
         put(
             producer,
-            [NewRecord(DEAD, b"k", str(n).encode(), {CAUSE: cause.encode()}) for n in range(number, number + 2)],
+            [
+                NewRecord(DEAD_LETTERS, b"k", str(n).encode(), {CAUSE: cause.encode()})
+                for n in range(number, number + 2)
+            ],
         )
     producer.close()
 
 
-def asked(rows: Rows, index: DeadLetterIndex, cause: str | None = None) -> Operation:
+def create_redrive(rows: Rows, index: DeadLetterIndex, cause: str | None = None) -> Operation:
     target = DeadLetterSelection(index.spans(), None, DeadLetterFilter(cause=cause)).as_json()
     return operations_table.create(rows, "cleaner", "redrive", target, "somebody", "r-1")
 
 
-def work(harness: Harness, url: str, rows: Rows, worker: str) -> Operation:
-    """On the job that waits, or whose worker is gone, until it is over."""
+def run_redrive(harness: Harness, url: str, rows: Rows, worker: str) -> Operation:
+    """Claims the redrive that waits or has lost its worker, and runs it to its end."""
     rows.execute("UPDATE ops.operations SET lease_until = now() - interval '1 s' WHERE worker IS NOT NULL")
     operation = jobs_table.claim(rows, "cleaner", worker, ["redrive"])
     assert operation is not None
-    broker, link = harness.another(), ReconnectingConnection(url, "redrive", autocommit=True)
+    broker, link = harness.new_broker(), ReconnectingConnection(url, "redrive", autocommit=True)
     job = RedriveRun(operation, broker, link, Metrics()).job(unit_records=3)
     JobLoop(broker, JobLease(url, operation.id, worker), job).run()
     link.drop()
-    done = operations_table.get(rows, operation.id)
-    assert done is not None
-    return done
+    ended = operations_table.get(rows, operation.id)
+    assert ended is not None
+    return ended
 
 
-def known(broker: Broker) -> DeadLetterIndex:
+def load_index(broker: Broker) -> DeadLetterIndex:
     index = DeadLetterIndex("cleaner")
     index.refresh(broker)
     return index
 
 
-def test_letters_are_known_and_read_where_they_lie(broker: Broker) -> None:
+def test_dead_letters_are_indexed_and_read_by_their_place(broker: Broker) -> None:
     fill(broker, 6)
-    index = known(broker)
+    index = load_index(broker)
     fill(broker, 2, "KeyError")
     index.refresh(broker)
 
@@ -110,82 +113,82 @@ def test_letters_are_known_and_read_where_they_lie(broker: Broker) -> None:
     assert read_letter(broker, "cleaner", DeadLetterPlace(0, letters[0].place.offset + 1)) is None
 
 
-def test_a_redrive_sends_back_what_is_meant_and_open_and_settles_it(
+def test_a_redrive_sends_the_selected_open_letters_and_settles_them(
     harness: Harness, broker: Broker, url: str, rows: Rows
 ) -> None:
     fill(broker, 6)
     fill(broker, 2, "KeyError")
-    index = known(broker)
+    index = load_index(broker)
     first = index.letters()[-1].place
     dead_letters_table.settle(rows, "cleaner", [first], "discarded", "another", "somebody", "no use")
-    asked(rows, index, "ValueError")
+    create_redrive(rows, index, "ValueError")
 
-    done = work(harness, url, rows, "a")
+    ended = run_redrive(harness, url, rows, "a")
 
     sent = everything(broker, RETRY)
     assert [record.value for record in sent] == [str(n).encode() for n in range(1, 6)]
     assert {record.headers["dlq.redrive-count"] for record in sent} == {b"01"}
     states = dead_letters_table.states(rows, "cleaner")
     assert sorted(states.values()) == ["discarded"] + ["redriven"] * 5
-    assert (done.state, done.progress, done.counts["redriven"]) == ("succeeded", 1.0, 5)
+    assert (ended.state, ended.progress, ended.counts["redriven"]) == ("succeeded", 1.0, 5)
 
 
 @pytest.mark.parametrize("units", [1, 4])
-def test_a_redrive_killed_between_commit_and_note_sends_every_letter_once(
+def test_a_redrive_killed_between_commit_and_settlement_sends_every_letter_once(
     harness: Harness, broker: Broker, url: str, rows: Rows, tmp_path: Path, units: int
 ) -> None:
     fill(broker, 6)
-    operation = asked(rows, known(broker))
+    operation = create_redrive(rows, load_index(broker))
     assert jobs_table.claim(rows, "cleaner", "killed", ["redrive"]) is not None
     command = [sys.executable, "-m", "tests.shared.runtime.jobs.redriver", str(tmp_path / "broker.url"), operation.id]
     with subprocess.Popen([*command, "killed", str(units)], stdout=subprocess.PIPE, text=True) as process:
-        said(process, "stuck")
+        wait_for_line(process, "stuck")
         process.kill()
     assert len(dead_letters_table.states(rows, "cleaner")) == units - 1
 
-    done = work(harness, url, rows, "next")
+    ended = run_redrive(harness, url, rows, "next")
 
     assert [record.value for record in everything(broker, RETRY)] == [str(n).encode() for n in range(6)]
     assert len(dead_letters_table.states(rows, "cleaner")) == 6
-    assert (done.state, done.counts["redriven"]) == ("succeeded", 6)
+    assert (ended.state, ended.counts["redriven"]) == ("succeeded", 6)
 
 
-def test_a_redrive_cancelled_while_nobody_works_on_it_still_settles_what_it_sent(
+def test_a_redrive_cancelled_without_a_worker_still_settles_what_it_sent(
     harness: Harness, broker: Broker, url: str, rows: Rows, tmp_path: Path
 ) -> None:
     fill(broker, 6)
-    operation = asked(rows, known(broker))
+    operation = create_redrive(rows, load_index(broker))
     assert jobs_table.claim(rows, "cleaner", "killed", ["redrive"]) is not None
     command = [sys.executable, "-m", "tests.shared.runtime.jobs.redriver", str(tmp_path / "broker.url"), operation.id]
     with subprocess.Popen([*command, "killed", "2"], stdout=subprocess.PIPE, text=True) as process:
-        said(process, "stuck")
+        wait_for_line(process, "stuck")
         process.kill()
     operations_table.apply_command(rows, operation, "cancel")
 
-    done = work(harness, url, rows, "next")
+    ended = run_redrive(harness, url, rows, "next")
 
-    assert (done.state, done.counts["redriven"]) == ("cancelled", 2)
+    assert (ended.state, ended.counts["redriven"]) == ("cancelled", 2)
     assert len(everything(broker, RETRY)) == len(dead_letters_table.states(rows, "cleaner")) == 2
 
-    asked(rows, known(broker))
-    work(harness, url, rows, "after")
+    create_redrive(rows, load_index(broker))
+    run_redrive(harness, url, rows, "after")
     assert [record.value for record in everything(broker, RETRY)] == [str(n).encode() for n in range(6)]
 
 
-def test_lines_that_break_while_records_are_handled_make_no_dead_letters(harness: Harness, broker: Broker) -> None:
+def test_connections_that_break_during_handling_cause_no_dead_letters(harness: Harness, broker: Broker) -> None:
     broker.ensure_topics([TopicSpec(RAW, 1), TopicSpec(CLEAN, 1)])
     append(broker, [raw(number) for number in range(300)])
     handled: list[int] = []
-    broken: list[int] = []
+    broken_connections: list[int] = []
 
     def handle(batch: Sequence[DecodedRecord]) -> list[NewRecord]:
         handled.extend(number_of(received) for received in batch)
-        if len(handled) >= 50 * (1 + len(broken)) and len(broken) < 3:
-            broken.append(harness.cut())
-        return [out(received) for received in batch]
+        if len(handled) >= 50 * (1 + len(broken_connections)) and len(broken_connections) < 3:
+            broken_connections.append(harness.cut())
+        return [output_of(received) for received in batch]
 
     loop = ConsumerLoop(
-        harness.another(),
+        harness.new_broker(),
         service="cleaner",
         slot="0",
         reads=[RAW],
@@ -193,9 +196,9 @@ def test_lines_that_break_while_records_are_handled_make_no_dead_letters(harness
         handler=InUnit(handle),
         max_records=10,
     )
-    with running(loop):
+    with run_in_thread(loop):
         until(lambda: [int(record.value) for record in everything(broker, CLEAN)] == list(range(300)))
 
-    assert len(broken) >= 3
-    assert all(broken)
-    assert everything(broker, DEAD) == []
+    assert len(broken_connections) >= 3
+    assert all(broken_connections)
+    assert everything(broker, DEAD_LETTERS) == []

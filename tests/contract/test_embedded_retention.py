@@ -1,4 +1,4 @@
-"""The embedded log's retention. Kafka's is Kafka's: that it is told is in tests/shared/broker/kafka/test_topics.py."""
+"""Retention of the embedded log. Kafka has its own; tests/shared/broker/kafka/test_topics.py checks its settings."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from shared.broker.contract import TopicPartition
 from shared.topics import TopicSpec
 from tests.contract.conftest import LEASE_S, EmbeddedHarness
 from tests.contract.database import empty_log
-from tests.contract.records import advance, everything, fill, new, poll_some, put, values
+from tests.contract.records import advance, everything, fill, new_record, poll_some, put, values
 
 
 @pytest.fixture
@@ -24,13 +24,13 @@ def harness(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Embedded
         yield embedded
 
 
-def test_old_records_go_but_never_what_a_group_has_not_read(harness: EmbeddedHarness) -> None:
+def test_old_records_are_removed_but_never_those_that_a_group_has_not_read(harness: EmbeddedHarness) -> None:
     broker = harness.broker
     broker.ensure_topics([TopicSpec("brief", 1, retention_s=0)])
     brief = TopicPartition("brief", 0)
     with closing(broker.consumer("group", ["brief"], "a")) as consumer, closing(broker.producer("p")) as producer:
         for number in range(4):
-            put(producer, [new("brief", str(number))])
+            put(producer, [new_record("brief", str(number))])
         polled = poll_some(consumer, 2)
         while len(polled.records) < 2:
             polled = poll_some(consumer, 2)
@@ -45,12 +45,12 @@ def test_old_records_go_but_never_what_a_group_has_not_read(harness: EmbeddedHar
         assert values(poll_some(consumer).records)[0] == "2"
 
 
-def test_records_beyond_a_topics_size_go_the_oldest_first(harness: EmbeddedHarness) -> None:
+def test_records_beyond_a_topics_size_are_removed_oldest_first(harness: EmbeddedHarness) -> None:
     broker = harness.broker
     broker.ensure_topics([TopicSpec("small", 1, None, retention_bytes=1)])
     with closing(broker.producer("p")) as producer:
         for number in range(4):
-            put(producer, [new("small", str(number))])
+            put(producer, [new_record("small", str(number))])
 
     harness.retain()
 
@@ -60,10 +60,10 @@ def test_records_beyond_a_topics_size_go_the_oldest_first(harness: EmbeddedHarne
 
 
 def test_topics_without_limits_keep_everything(harness: EmbeddedHarness) -> None:
-    harness.broker.ensure_topics([TopicSpec("ever", 1, None)])
+    harness.broker.ensure_topics([TopicSpec("unlimited", 1, None)])
     for value in ("a", "b"):
-        fill(harness.broker, "ever", [value])
+        fill(harness.broker, "unlimited", [value])
 
     harness.retain()
 
-    assert values(everything(harness.broker, "ever")) == ["a", "b"]
+    assert values(everything(harness.broker, "unlimited")) == ["a", "b"]

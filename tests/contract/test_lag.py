@@ -1,4 +1,4 @@
-"""What waits, on both brokers: records and not offsets, since when, and from where the positions truly lie."""
+"""Lag on both brokers: counted in records, with the age of the oldest, from the positions that count."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ ONE = TopicPartition("one", 0)
 
 @pytest.fixture
 def backlog(harness: Harness, broker: Broker, tmp_path: Path) -> Iterator[Backlog]:
-    told = json.loads((tmp_path / "broker.url").read_text())
-    made: Backlog = ReadBacklog(harness.another()) if "kafka" in told else GaplessBacklog(told["conninfo"])
-    yield made
-    made.close()
+    config = json.loads((tmp_path / "broker.url").read_text())
+    backlog: Backlog = ReadBacklog(harness.new_broker()) if "kafka" in config else GaplessBacklog(config["conninfo"])
+    yield backlog
+    backlog.close()
 
 
 @pytest.fixture
 def meter(harness: Harness, backlog: Backlog) -> LagMeter:
-    return LagMeter(harness.another(), "group", backlog)
+    return LagMeter(harness.new_broker(), "group", backlog)
 
 
 def lag_of(meter: LagMeter, *, thorough: bool = True) -> PartitionLag:
-    (found,) = meter.measure(["one"], thorough=thorough)
-    return found
+    (lag,) = meter.measure(["one"], thorough=thorough)
+    return lag
 
 
 def read(broker: Broker, count: int) -> None:
-    """As the group: so many records, in a unit."""
+    """Reads that many records as the group, in one unit."""
     with (
         closing(broker.consumer("group", ["one"], "a")) as consumer,
         closing(broker.producer("a")) as producer,
@@ -53,7 +53,7 @@ def read(broker: Broker, count: int) -> None:
         unit.commit()
 
 
-def test_what_waits_is_counted_in_records_and_nothing_waits_at_the_end(broker: Broker, meter: LagMeter) -> None:
+def test_lag_is_counted_in_records_and_is_zero_at_the_end(broker: Broker, meter: LagMeter) -> None:
     for values in ("abc", "d", "ef"):
         fill(broker, "one", values)
     until(lambda: lag_of(meter).records == 6)
@@ -68,11 +68,11 @@ def test_what_waits_is_counted_in_records_and_nothing_waits_at_the_end(broker: B
     assert (none[0].topic, none[0].partition) == ONE
 
 
-def test_seconds_are_the_age_of_the_oldest_that_waits(broker: Broker, harness: Harness, backlog: Backlog) -> None:
+def test_seconds_are_the_age_of_the_oldest_unread_record(broker: Broker, harness: Harness, backlog: Backlog) -> None:
     before_s = time.time()
     fill(broker, "one", "ab")
     after_s = time.time()
-    later = LagMeter(harness.another(), "group", backlog, now_s=lambda: after_s + 60)
+    later = LagMeter(harness.new_broker(), "group", backlog, now_s=lambda: after_s + 60)
     until(lambda: lag_of(later).records == 2)
 
     seconds = lag_of(later).seconds
@@ -81,7 +81,7 @@ def test_seconds_are_the_age_of_the_oldest_that_waits(broker: Broker, harness: H
     assert 60 - 0.001 <= seconds <= 60 + after_s - before_s + 0.001
 
 
-def test_what_came_since_is_counted_too(broker: Broker, meter: LagMeter) -> None:
+def test_records_appended_since_the_last_measurement_are_counted(broker: Broker, meter: LagMeter) -> None:
     fill(broker, "one", "abc")
     until(lambda: lag_of(meter).records == 3)
     fill(broker, "one", "de")
@@ -89,44 +89,42 @@ def test_what_came_since_is_counted_too(broker: Broker, meter: LagMeter) -> None
     until(lambda: lag_of(meter, thorough=False).records == 5)
 
 
-def test_an_owner_that_read_past_the_end_of_a_transaction_is_believed(
-    broker: Broker, harness: Harness, backlog: Backlog
-) -> None:
+def test_the_position_that_the_owner_reports_is_used(broker: Broker, harness: Harness, backlog: Backlog) -> None:
     fill(broker, "one", "ab")
     end = broker.end_offsets([ONE])[ONE]
     meter = LagMeter(
-        harness.another(), "group", backlog, observed_positions=lambda: {ONE: end, TopicPartition("other", 0): 9}
+        harness.new_broker(), "group", backlog, observed_positions=lambda: {ONE: end, TopicPartition("other", 0): 9}
     )
 
-    found = lag_of(meter)
+    lag = lag_of(meter)
 
-    assert (found.position, found.end, found.records, found.seconds) == (end, end, 0, 0.0)
+    assert (lag.position, lag.end, lag.records, lag.seconds) == (end, end, 0, 0.0)
 
 
-def test_an_offset_that_has_no_effect_is_told_and_said_once(broker: Broker, harness: Harness, backlog: Backlog) -> None:
-    asked: list[object] = []
+def test_an_ignored_offset_is_reported_and_logged_once(broker: Broker, harness: Harness, backlog: Backlog) -> None:
+    calls: list[object] = []
 
-    def foreign(topics: object) -> dict[TopicPartition, int]:
-        asked.append(topics)
+    def ignored_offsets(topics: object) -> dict[TopicPartition, int]:
+        calls.append(topics)
         return {ONE: 7, TopicPartition("one", 1): -1}
 
-    meter = LagMeter(harness.another(), "group", backlog, ignored_offsets=foreign)
+    meter = LagMeter(harness.new_broker(), "group", backlog, ignored_offsets=ignored_offsets)
     with structlog.testing.capture_logs() as logs:
-        found = [lag_of(meter), lag_of(meter), lag_of(meter, thorough=False)]
+        lags = [lag_of(meter), lag_of(meter), lag_of(meter, thorough=False)]
 
-    assert [each.ignored_group_offset for each in found] == [7, 7, 7]
+    assert [each.ignored_group_offset for each in lags] == [7, 7, 7]
     assert meter.ignored_offsets() == {"one/0": 7}
     assert [(each["log_level"], each["offset"]) for each in logs] == [("warning", 7)]
-    assert len(asked) == 2
+    assert len(calls) == 2
 
 
-def test_anybody_may_ask_in_a_thread_of_their_own(broker: Broker, meter: LagMeter) -> None:
+def test_lag_can_be_measured_from_several_threads(broker: Broker, meter: LagMeter) -> None:
     fill(broker, "one", "abc")
     until(lambda: lag_of(meter).records == 3)
 
     with ThreadPoolExecutor(3) as pool:
-        found = [each.records for each in pool.map(lambda _: lag_of(meter), range(6))]
+        counts = [each.records for each in pool.map(lambda _: lag_of(meter), range(6))]
     fill(broker, "one", "d")
     until(lambda: lag_of(meter).records == 4)
 
-    assert found == [3] * 6
+    assert counts == [3] * 6

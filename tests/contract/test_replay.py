@@ -1,4 +1,4 @@
-"""Replays by real services on both brokers: done once whatever is killed, and no live position moves."""
+"""Replays by real services on both brokers: executed once despite kills, without moving live positions."""
 
 from __future__ import annotations
 
@@ -11,82 +11,82 @@ from headrace.database.embedded import EmbeddedPostgres
 from shared.topics import CLEAN, RAW
 from tests.contract.conftest import Harness
 from tests.contract.records import until
-from tests.contract.replaying import Pipeline, killed, pipeline_on, raw_card, workers_of
+from tests.contract.replaying import Pipeline, kill, open_pipeline, raw_card, workers_of
 from tests.services.loader.views import tables
 
 pytestmark = pytest.mark.slow
 RECORDS = 600
-# Slow enough to be met half-way, in units of a hundred.
+# Records per second: slow enough for a kill half-way, in units of a hundred.
 RATE = 200
 
 
 @pytest.fixture
 def pipeline(harness: Harness, postgres: EmbeddedPostgres, tmp_path: Path) -> Iterator[Pipeline]:
-    with pipeline_on(harness.broker, postgres, tmp_path / "broker.url") as pipeline:
+    with open_pipeline(harness.broker, postgres, tmp_path / "broker.url") as pipeline:
         pipeline.append([raw_card(number) for number in range(RECORDS)])
         yield pipeline
 
 
-def test_a_cleaners_replay_is_done_once_whoever_is_killed_half_way(pipeline: Pipeline) -> None:
+def test_a_replay_of_the_cleaner_is_executed_once_although_its_processes_are_killed(pipeline: Pipeline) -> None:
     cleaner = pipeline.start("cleaner")
-    pipeline.caught_up("cleaner", RAW, RECORDS)
+    pipeline.wait_for_progress("cleaner", RAW, RECORDS)
     before = pipeline.broker.committed("cleaner", [RAW])
 
-    operation_id = pipeline.replay("cleaner", RAW, rate=RATE)
-    pipeline.half_way(operation_id)
+    operation_id = pipeline.start_replay("cleaner", RAW, rate=RATE)
+    pipeline.wait_for_half(operation_id)
     workers = workers_of(cleaner)
     for worker in workers:
         worker.kill()
     until(lambda: [each for each in workers_of(cleaner) if each not in workers])
-    killed(cleaner)
-    other = pipeline.start("cleaner", "1")
+    kill(cleaner)
+    successor = pipeline.start("cleaner", "1")
 
-    operation = pipeline.reached(operation_id, "succeeded")
+    operation = pipeline.wait_for_state(operation_id, "succeeded")
     assert operation.counts["outputs"] == operation.counts["read"] == RECORDS
     assert len(workers) == 1
-    until(lambda: not workers_of(other))
+    until(lambda: not workers_of(successor))
     outputs = pipeline.outputs(CLEAN, operation_id)
     assert set(outputs.values()) == {1}
     assert outputs.keys() == pipeline.outputs(CLEAN, "0").keys()
     assert pipeline.broker.committed("cleaner", [RAW]) == before
 
 
-def test_a_loaders_replay_that_is_killed_half_way_changes_no_row(pipeline: Pipeline) -> None:
+def test_a_replay_of_the_loader_that_is_killed_half_way_changes_no_row(pipeline: Pipeline) -> None:
     cleaner, loader = pipeline.start("cleaner"), pipeline.start("loader")
-    pipeline.caught_up("cleaner", RAW, RECORDS)
-    pipeline.caught_up("loader", CLEAN, RECORDS)
+    pipeline.wait_for_progress("cleaner", RAW, RECORDS)
+    pipeline.wait_for_progress("loader", CLEAN, RECORDS)
     before, rows = pipeline.broker.committed("loader", [CLEAN]), tables(pipeline.connection)
     assert rows
 
-    operation_id = pipeline.replay("loader", CLEAN, rate=RATE)
-    pipeline.half_way(operation_id)
+    operation_id = pipeline.start_replay("loader", CLEAN, rate=RATE)
+    pipeline.wait_for_half(operation_id)
     for worker in workers_of(loader):
         worker.kill()
-    killed(loader)
-    killed(cleaner)
+    kill(loader)
+    kill(cleaner)
     pipeline.start("loader", "1")
 
-    operation = pipeline.reached(operation_id, "succeeded")
+    operation = pipeline.wait_for_state(operation_id, "succeeded")
     assert (operation.counts["read"], operation.counts["dead_letters"]) == (RECORDS, 0)
     assert tables(pipeline.connection) == rows
     assert pipeline.broker.committed("loader", [CLEAN]) == before
 
 
-def test_replays_of_disjoint_events_run_at_once_and_each_obeys_for_itself(pipeline: Pipeline) -> None:
+def test_replays_of_disjoint_events_run_at_once_and_are_controlled_separately(pipeline: Pipeline) -> None:
     pipeline.start("cleaner")
-    pipeline.caught_up("cleaner", RAW, RECORDS)
+    pipeline.wait_for_progress("cleaner", RAW, RECORDS)
 
-    ids = [pipeline.replay("cleaner", RAW, keys=[f"boatrace:2031-05-0{day}:*"], rate=60) for day in (6, 7)]
+    ids = [pipeline.start_replay("cleaner", RAW, keys=[f"boatrace:2031-05-0{day}:*"], rate=60) for day in (6, 7)]
     for operation_id in ids:
-        pipeline.half_way(operation_id)
-    pipeline.say(ids[0], "pause")
-    pipeline.say(ids[1], "cancel")
+        pipeline.wait_for_half(operation_id)
+    pipeline.apply_command(ids[0], "pause")
+    pipeline.apply_command(ids[1], "cancel")
 
-    paused, cancelled = pipeline.reached(ids[0], "paused"), pipeline.reached(ids[1], "cancelled")
+    paused, cancelled = pipeline.wait_for_state(ids[0], "paused"), pipeline.wait_for_state(ids[1], "cancelled")
     assert sum(pipeline.outputs(CLEAN, ids[0]).values()) == paused.counts["outputs"] < 240
     assert sum(pipeline.outputs(CLEAN, ids[1]).values()) == cancelled.counts["outputs"] < 240
-    pipeline.say(ids[0], "resume")
-    again = pipeline.replay("cleaner", RAW, keys=["boatrace:2031-05-07:*"])
+    pipeline.apply_command(ids[0], "resume")
+    again = pipeline.start_replay("cleaner", RAW, keys=["boatrace:2031-05-07:*"])
     for operation_id in (ids[0], again):
-        pipeline.reached(operation_id, "succeeded")
+        pipeline.wait_for_state(operation_id, "succeeded")
         assert len(pipeline.outputs(CLEAN, operation_id)) == pipeline.outputs(CLEAN, operation_id).total() == 240

@@ -1,4 +1,4 @@
-"""A handler that takes longer than a group waits for its members: on every broker its replica stays one, and obeys."""
+"""A handler that takes longer than the lease of a member: its replica stays in the group on every broker."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ from shared.runtime.loops.consumer import ConsumerLoop
 from shared.runtime.loops.handler import InThread
 from shared.runtime.metrics import Metrics
 from tests.contract.conftest import Harness
-from tests.contract.records import all_of, put, until
+from tests.contract.records import put, until, wait_for_records
 from tests.contract.replica import READS, SERVICE, WRITES, copying, records
-from tests.shared.runtime.stage import running
+from tests.shared.runtime.stage import run_in_thread
 from tests.waiting import DEADLINE_S
 
 pytestmark = pytest.mark.slow
 COUNT = 24
 
 
-class Gate:
-    """A handler that is in the middle of its first batch until it is told to go on."""
+class BlockingHandler:
+    """A handler that waits in its first batch until it is released."""
 
     def __init__(self) -> None:
-        self.entered, self.opened = threading.Event(), threading.Event()
+        self.started, self.released = threading.Event(), threading.Event()
         self.handled: list[int] = []
         self._copy = copying(self.handled)
 
     def handle(self, batch: Sequence[DecodedRecord]) -> Sequence[NewRecord]:
-        self.entered.set()
-        self.opened.wait(DEADLINE_S)
+        self.started.set()
+        self.released.wait(DEADLINE_S)
         return self._copy(batch)
 
 
-def loop_of(broker: Broker, slot: str, gate: Gate) -> ConsumerLoop:
+def loop_of(broker: Broker, slot: str, handler: BlockingHandler) -> ConsumerLoop:
     return ConsumerLoop(
-        broker, service=SERVICE, slot=slot, reads=[READS], metrics=Metrics(), handler=InThread(gate.handle)
+        broker, service=SERVICE, slot=slot, reads=[READS], metrics=Metrics(), handler=InThread(handler.handle)
     )
 
 
@@ -49,34 +49,34 @@ def fill(broker: Broker) -> None:
     producer.close()
 
 
-def test_a_handler_may_take_longer_than_the_group_waits(harness: Harness) -> None:
-    gate = Gate()
+def test_a_handler_may_take_longer_than_the_lease_of_its_member(harness: Harness) -> None:
+    handler = BlockingHandler()
     fill(harness.broker)
-    loop = loop_of(harness.another(), "a", gate)
-    with running(loop):
-        assert gate.entered.wait(DEADLINE_S)
-        began_s = time.monotonic()
-        until(lambda: time.monotonic() - began_s > 2 * harness.lease_s)
+    loop = loop_of(harness.new_broker(), "a", handler)
+    with run_in_thread(loop):
+        assert handler.started.wait(DEADLINE_S)
+        started_at_s = time.monotonic()
+        until(lambda: time.monotonic() - started_at_s > 2 * harness.lease_s)
         assert loop.assigned == 4
-        gate.opened.set()
-        found = all_of(harness.broker, WRITES, COUNT)
+        handler.released.set()
+        outputs = wait_for_records(harness.broker, WRITES, COUNT)
         until(lambda: sum(harness.broker.committed(SERVICE, [READS]).values()) >= COUNT)
 
-    assert sorted(int(record.value) for record in found) == sorted(gate.handled) == list(range(COUNT))
+    assert sorted(int(record.value) for record in outputs) == sorted(handler.handled) == list(range(COUNT))
 
 
-def test_a_group_shares_out_anew_while_a_handler_works_and_nothing_is_told_twice(harness: Harness) -> None:
-    gate, other = Gate(), Gate()
-    other.opened.set()
+def test_a_group_rebalances_while_a_handler_works_and_no_output_is_duplicated(harness: Harness) -> None:
+    handler, other = BlockingHandler(), BlockingHandler()
+    other.released.set()
     fill(harness.broker)
-    first, second = loop_of(harness.another(), "a", gate), loop_of(harness.another(), "b", other)
-    with running(first):
-        assert gate.entered.wait(DEADLINE_S)
-        with running(second):
+    first, second = loop_of(harness.new_broker(), "a", handler), loop_of(harness.new_broker(), "b", other)
+    with run_in_thread(first):
+        assert handler.started.wait(DEADLINE_S)
+        with run_in_thread(second):
             until(lambda: (first.assigned, second.assigned) == (2, 2))
-            assert not gate.opened.is_set()
-            gate.opened.set()
-            found = all_of(harness.broker, WRITES, COUNT)
+            assert not handler.released.is_set()
+            handler.released.set()
+            outputs = wait_for_records(harness.broker, WRITES, COUNT)
             until(lambda: sum(harness.broker.committed(SERVICE, [READS]).values()) >= COUNT)
 
-    assert sorted(int(record.value) for record in found) == list(range(COUNT))
+    assert sorted(int(record.value) for record in outputs) == list(range(COUNT))

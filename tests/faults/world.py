@@ -89,7 +89,7 @@ class World:
         (self.told_dir / "mines").mkdir(parents=True)
         if self.plan.broker == KAFKA:
             (self.told_dir / "kafka").mkdir()
-            self.kafka = KafkaServer(self.told_dir / "kafka", doors=len(SERVICES))
+            self.kafka = KafkaServer(self.told_dir / "kafka", proxied=len(SERVICES))
             self._stack.callback(self.kafka.kill)
             self.kafka.start()
         settings = Settings.model_validate({"data_dir": self.data_dir.path, "broker": {"url": self.broker_url}})
@@ -120,9 +120,9 @@ class World:
         """One line from each service to the database, and one to Kafka, which tells its clients the line's address."""
         socket = self.server.socket_dir / ".s.PGSQL.5432"
         self.lines = {service: lines.open(socket, is_postgres_commit) for service in SERVICES}
-        for service, door in zip(SERVICES, self.kafka.doors if self.kafka else (), strict=False):
-            target = ("127.0.0.1", door.port)
-            self.lines[f"{service}-kafka"] = lines.open(target, is_kafka_commit, door.advertised)
+        for service, listener in zip(SERVICES, self.kafka.proxied_listeners if self.kafka else (), strict=False):
+            target = ("127.0.0.1", listener.port)
+            self.lines[f"{service}-kafka"] = lines.open(target, is_kafka_commit, listener.advertised_port)
 
     def start(self, days: list[date], clock: date, *, results: bool = True) -> None:
         """The services over these days, at the morning of the day `clock`."""

@@ -1,4 +1,4 @@
-"""The jars of the broker that tests run, fetched once by Maven into an ignored directory beside this file."""
+"""The jars of the Kafka that tests run. Maven downloads them once into an ignored directory next to this file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _HERE = Path(__file__).parent
 
 
 class KafkaMissingError(Exception):
-    """There is no Kafka to test with; says what is missing and how to get it."""
+    """There is no Kafka for tests. The message says what is missing and how to get it."""
 
 
 def java() -> str:
@@ -22,21 +22,21 @@ def java() -> str:
 
 
 def jars() -> Path:
-    """The directory of the jars. Processes that ask at once wait for the one that fetches."""
+    """The directory of the jars. Concurrent processes wait for the one that downloads."""
     pom = _HERE / "pom.xml"
-    found = _HERE / "target" / f"jars-{hashlib.sha256(pom.read_bytes()).hexdigest()[:12]}"
-    found.parent.mkdir(exist_ok=True)
-    with (found.parent / "lock").open("w") as lock:
+    directory = _HERE / "target" / f"jars-{hashlib.sha256(pom.read_bytes()).hexdigest()[:12]}"
+    directory.parent.mkdir(exist_ok=True)
+    with (directory.parent / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not found.exists():
-            _fetch(pom, found)
-    return found
+        if not directory.exists():
+            _fetch(pom, directory)
+    return directory
 
 
 def _fetch(pom: Path, directory: Path) -> None:
-    """Under another name until all is there: a fetch that was broken off is begun again."""
-    half = directory.with_suffix(".half")
-    shutil.rmtree(half, ignore_errors=True)
+    """Into a temporary directory, so that an interrupted download is repeated."""
+    partial = directory.with_suffix(".partial")
+    shutil.rmtree(partial, ignore_errors=True)
     command = [
         _program("mvn"),
         "-q",
@@ -45,17 +45,18 @@ def _fetch(pom: Path, directory: Path) -> None:
         str(pom),
         "dependency:copy-dependencies",
         "-DincludeScope=runtime",
-        f"-DoutputDirectory={half}",
+        f"-DoutputDirectory={partial}",
     ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=FETCH_TIMEOUT_S, check=False)
-    if done.returncode:
-        said = next((line for line in (done.stdout + done.stderr).splitlines() if "ERROR" in line), "it said nothing")
-        raise KafkaMissingError(f"Maven could not fetch Kafka ({said}); or set HEADRACE_KAFKA=HOST:PORT")
-    half.rename(directory)
+    result = subprocess.run(command, capture_output=True, text=True, timeout=FETCH_TIMEOUT_S, check=False)
+    if result.returncode:
+        output = (result.stdout + result.stderr).splitlines()
+        reason = next((line for line in output if "ERROR" in line), "it printed no error")
+        raise KafkaMissingError(f"Maven could not download Kafka ({reason}); or set HEADRACE_KAFKA=HOST:PORT")
+    partial.rename(directory)
 
 
 def _program(name: str) -> str:
-    found = shutil.which(name)
-    if found is None:
-        raise KafkaMissingError(f"no Kafka to test with, for there is no {name}: {HOW_TO_GET_IT}")
-    return found
+    path = shutil.which(name)
+    if path is None:
+        raise KafkaMissingError(f"no Kafka for tests, because {name} is not installed: {HOW_TO_GET_IT}")
+    return path

@@ -1,6 +1,6 @@
-"""A process that walks into a trap of kafka-python, for a test to end: python -m tests.kafka.trapped WHAT BOOTSTRAP ...
+"""A process that triggers a fault of kafka-python, for tests: python -m tests.kafka.trapped CASE BOOTSTRAP ...
 
-It says what it did, a word a line; a word that does not come is the trap.
+It prints a word for each step. A word that is not printed shows the fault.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def say(text: str) -> None:
 
 
 def commit(bootstrap: str, topic: str, client: str) -> None:
-    """Begins a transaction, and commits it when a line comes in."""
+    """Begins a transaction and commits it when it reads a line."""
     producer = KafkaProducer(
         bootstrap_servers=bootstrap,
         transactional_id=f"trapped-{uuid4().hex}",
@@ -37,7 +37,7 @@ def commit(bootstrap: str, topic: str, client: str) -> None:
 
 
 def poll(bootstrap: str, topic: str, values: str) -> None:
-    """Polls on and on; `int` has the library decode values, `bytes` takes them as they are."""
+    """Polls repeatedly; with `int` the library decodes the values, with `bytes` it does not."""
     consumer = KafkaConsumer(
         topic,
         bootstrap_servers=bootstrap,
@@ -52,5 +52,5 @@ def poll(bootstrap: str, topic: str, values: str) -> None:
 
 
 if __name__ == "__main__":
-    what, *arguments = sys.argv[1:]
-    {"commit": commit, "poll": poll}[what](*arguments)
+    case, *arguments = sys.argv[1:]
+    {"commit": commit, "poll": poll}[case](*arguments)

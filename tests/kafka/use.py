@@ -1,4 +1,4 @@
-"""The Kafka that tests use: the session's own, or one that somebody gave."""
+"""The Kafka that tests use: one started by the session, or the one of HEADRACE_KAFKA."""
 
 from __future__ import annotations
 
@@ -22,18 +22,17 @@ class KafkaInUse(NamedTuple):
     bootstrap: str
     server: KafkaServer | None = None
 
-    def own(self) -> KafkaServer:
-        """For tests that stop it or cut its lines: those are skipped on a broker that was given."""
+    def require_own(self) -> KafkaServer:
+        """The server of the session, to stop or disconnect it. Skips the test if HEADRACE_KAFKA names a broker."""
         if self.server is None:
-            pytest.skip("HEADRACE_KAFKA names a broker that tests must not harm: unset it to have one started")
+            pytest.skip("HEADRACE_KAFKA names a broker that tests must not disturb: unset it to start one")
         return self.server
 
     @contextmanager
     def empty(self) -> Iterator[None]:
-        """Without topics that a test makes: they are deleted after it, and no others are.
+        """Deletes the topics that were created in the block, and no others.
 
-        Making and deleting the contract suite's four takes 70 ms. Several workers may have got the same broker: one
-        at a time.
+        To create and delete the four topics of the contract suite takes 70 ms. Workers that share a broker take turns.
         """
         name = hashlib.sha256(self.bootstrap.encode()).hexdigest()[:16]
         with (Path(tempfile.gettempdir()) / f"headrace-kafka-{name}.lock").open("w") as lock:
@@ -45,15 +44,15 @@ class KafkaInUse(NamedTuple):
                 self._topics(keep=before)
 
     def _topics(self, keep: set[str] | None = None) -> set[str]:
-        """Their names, as soon as the broker answers. With `keep`, all others are deleted then."""
-        from kafka import KafkaAdminClient, errors  # not with the conftest that imports this: its warnings come later
+        """The names of all topics, once the broker answers. With `keep`, deletes the others."""
+        from kafka import KafkaAdminClient, errors  # not at import time: the warning filters must be set first
 
-        def ask() -> list[set[str]]:
+        def list_topics() -> list[set[str]]:
             with closing(KafkaAdminClient(bootstrap_servers=self.bootstrap)) as admin:
-                found = set(admin.list_topics())
-                made = [] if keep is None else [name for name in found - keep if not name.startswith("__")]
-                if made:
-                    admin.delete_topics(made)
-                return [found]
+                names = set(admin.list_topics())
+                new = [] if keep is None else [name for name in names - keep if not name.startswith("__")]
+                if new:
+                    admin.delete_topics(new)
+                return [names]
 
-        return wait_until(ask, "an answer of Kafka", forgive=errors.KafkaError)[0]
+        return wait_until(list_topics, "an answer of Kafka", forgive=errors.KafkaError)[0]

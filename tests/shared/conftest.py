@@ -1,4 +1,4 @@
-"""What tests of the log and of the loops need."""
+"""Fixtures of the tests of the log and of the loops."""
 
 from __future__ import annotations
 
@@ -12,6 +12,6 @@ from tests.contract.database import empty_log
 
 @pytest.fixture
 def url(postgres: EmbeddedPostgres) -> Iterator[str]:
-    """The URL of a database with an empty log, in which nobody works."""
+    """The URL of a database with an empty log and no other sessions."""
     with empty_log(postgres) as url:
         yield url

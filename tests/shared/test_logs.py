@@ -1,4 +1,4 @@
-"""What a log line says, and what it never says. Each test reads the stderr of a real process."""
+"""The content of log lines, and the secrets that they never contain. Each test reads the stderr of a real process."""
 
 from __future__ import annotations
 
@@ -13,15 +13,17 @@ import pytest
 from shared.logs import mask_secrets, mask_text
 
 
-def logged(code: str) -> list[dict[str, Any]]:
+def log_lines_of(code: str) -> list[dict[str, Any]]:
     script = f"import logging, structlog\nfrom shared.logs import configure\nlog = structlog.get_logger('test')\n{code}"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert done.stdout == ""
-    return [json.loads(line) for line in done.stderr.splitlines()]
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert result.stdout == ""
+    return [json.loads(line) for line in result.stderr.splitlines()]
 
 
-def test_a_line_says_when_what_who_and_where() -> None:
-    (line,) = logged("configure('loader')\nlog.warning('dead letter', topic='t', partition=1, offset=2, event_id='e')")
+def test_a_line_has_timestamp_event_level_service_and_fields() -> None:
+    (line,) = log_lines_of(
+        "configure('loader')\nlog.warning('dead letter', topic='t', partition=1, offset=2, event_id='e')"
+    )
 
     assert datetime.fromisoformat(line.pop("timestamp")).utcoffset() == timedelta(0)
     assert line == {
@@ -36,7 +38,7 @@ def test_a_line_says_when_what_who_and_where() -> None:
 
 
 def test_bound_context_is_on_every_line() -> None:
-    (line,) = logged(
+    (line,) = log_lines_of(
         "configure('loader')\nwith structlog.contextvars.bound_contextvars(topic='t', offset=7):\n    log.info('x')"
     )
 
@@ -44,24 +46,24 @@ def test_bound_context_is_on_every_line() -> None:
 
 
 def test_libraries_log_in_the_same_way() -> None:
-    (line,) = logged("configure('loader')\nlogging.getLogger('uvicorn.error').warning('port %d', 80)")
+    (line,) = log_lines_of("configure('loader')\nlogging.getLogger('uvicorn.error').warning('port %d', 80)")
 
     assert (line["event"], line["level"], line["logger"]) == ("port 80", "warning", "uvicorn.error")
     assert line["service"] == "loader"
 
 
-def test_less_than_the_level_is_not_told() -> None:
-    lines = logged("configure('x', 'warning')\nlog.info('a')\nlogging.getLogger('b').info('b')\nlog.warning('c')")
+def test_events_below_the_level_are_not_logged() -> None:
+    lines = log_lines_of("configure('x', 'warning')\nlog.info('a')\nlogging.getLogger('b').info('b')\nlog.warning('c')")
 
     assert [line["event"] for line in lines] == ["c"]
 
 
-def test_configured_twice_a_line_still_comes_once() -> None:
-    assert len(logged("configure('x')\nconfigure('x')\nlog.info('a')")) == 1
+def test_a_second_configure_does_not_duplicate_lines() -> None:
+    assert len(log_lines_of("configure('x')\nconfigure('x')\nlog.info('a')")) == 1
 
 
 def test_an_exception_is_one_line_without_its_secrets() -> None:
-    (line,) = logged(
+    (line,) = log_lines_of(
         "configure('x')\n"
         "try:\n    raise ValueError('no way to postgresql://me:hunter2@h/d')\n"
         "except ValueError:\n    log.exception('died')"
@@ -73,7 +75,7 @@ def test_an_exception_is_one_line_without_its_secrets() -> None:
 
 
 def test_any_object_can_be_logged() -> None:
-    (line,) = logged(
+    (line,) = log_lines_of(
         "configure('x')\nimport pathlib\nlog.info('a', path=pathlib.Path('/p'), many={1, 1}, nested={2: b'x'})"
     )
 
@@ -88,7 +90,7 @@ def test_values_under_secret_keys_are_masked(key: str) -> None:
     }
 
 
-def test_the_name_of_a_secrets_file_is_told() -> None:
+def test_the_path_of_a_secrets_file_is_not_masked() -> None:
     assert mask_secrets(None, "", {"token_file": "/run/token"}) == {"token_file": "/run/token"}
 
 
@@ -114,7 +116,7 @@ def test_credentials_in_text_are_masked(text: str, masked: str | None) -> None:
         assert mask_text(text) == masked
 
 
-def test_what_is_no_secret_stays() -> None:
+def test_text_without_secrets_is_unchanged() -> None:
     text = "http://127.0.0.1:8080/v1/lag at 12:30@noon, postgresql://me@h/d"
 
     assert mask_text(text) == text

@@ -1,3 +1,5 @@
+"""Retries with exponential backoff."""
+
 from __future__ import annotations
 
 from dataclasses import replace
@@ -24,21 +26,21 @@ class Stopwatch:
 
 
 class Flaky:
-    """Fails some times with an error, then answers."""
+    """Raises an error a number of times, then returns."""
 
     def __init__(self, failures: int, error: type[Exception] = TransientError) -> None:
         self.calls = 0
         self._failures = failures
         self._error = error
 
-    def __call__(self, answer: str = "well") -> str:
+    def __call__(self, result: str = "ok") -> str:
         self.calls += 1
         if self.calls <= self._failures:
             raise self._error("away")
-        return answer
+        return result
 
 
-def retry(watch: Stopwatch, tries: int = 5, jitter: float = 0, total_s: float = 1000, drawn: float = 0) -> Retry:
+def retry(watch: Stopwatch, tries: int = 5, jitter: float = 0, total_s: float = 1000, random: float = 0) -> Retry:
     return Retry(
         tries,
         first_delay_s=1,
@@ -48,19 +50,19 @@ def retry(watch: Stopwatch, tries: int = 5, jitter: float = 0, total_s: float = 
         total_s=total_s,
         clock=watch,
         sleep=watch.sleep,
-        random=lambda: drawn,
+        random=lambda: random,
     )
 
 
-def test_a_call_that_goes_well_is_made_once() -> None:
+def test_a_successful_call_is_made_once() -> None:
     watch, flaky = Stopwatch(), Flaky(0)
 
-    assert retry(watch).call(flaky, answer="at once") == "at once"
+    assert retry(watch).call(flaky, result="done") == "done"
 
     assert (flaky.calls, watch.slept_s) == (1, [])
 
 
-def test_delays_grow_up_to_the_longest() -> None:
+def test_delays_grow_up_to_the_maximum() -> None:
     watch = Stopwatch()
 
     retry(watch).call(Flaky(4))
@@ -68,15 +70,15 @@ def test_delays_grow_up_to_the_longest() -> None:
     assert watch.slept_s == [1, 2, 4, 5]
 
 
-def test_jitter_shortens_a_delay_by_its_share_at_most() -> None:
+def test_jitter_shortens_a_delay_by_at_most_its_share() -> None:
     watch = Stopwatch()
 
-    retry(watch, jitter=0.5, drawn=1.0).call(Flaky(2))
+    retry(watch, jitter=0.5, random=1.0).call(Flaky(2))
 
     assert watch.slept_s == [0.5, 1.0]
 
 
-def test_the_last_failure_is_raised_with_the_number_of_tries() -> None:
+def test_the_last_error_is_raised_with_the_number_of_tries() -> None:
     watch, flaky = Stopwatch(), Flaky(99)
 
     with pytest.raises(TransientError, match=r"away \(3 tries in 3\.0 s\)"):
@@ -85,7 +87,7 @@ def test_the_last_failure_is_raised_with_the_number_of_tries() -> None:
     assert flaky.calls == 3
 
 
-def test_no_try_begins_after_the_total_time() -> None:
+def test_no_try_starts_after_the_total_time() -> None:
     watch, flaky = Stopwatch(), Flaky(99)
 
     with pytest.raises(TransientError):
@@ -94,7 +96,7 @@ def test_no_try_begins_after_the_total_time() -> None:
     assert watch.slept_s == [1, 2, 4]
 
 
-def test_what_is_wrong_is_not_tried_again() -> None:
+def test_a_permanent_error_is_not_retried() -> None:
     watch, flaky = Stopwatch(), Flaky(1, InvalidDocument)
 
     with pytest.raises(InvalidDocument):
@@ -103,45 +105,45 @@ def test_what_is_wrong_is_not_tried_again() -> None:
     assert (flaky.calls, watch.slept_s) == (1, [])
 
 
-def test_one_kind_of_trouble_alone_can_be_tried_again() -> None:
+def test_retries_can_be_limited_to_one_error_class() -> None:
     watch, not_ready, away = Stopwatch(), Flaky(2, NotReady), Flaky(1)
-    only = replace(retry(watch), retryable=NotReady)
+    policy = replace(retry(watch), retryable=NotReady)
 
-    assert only.call(not_ready) == "well"
+    assert policy.call(not_ready) == "ok"
     with pytest.raises(TransientError, match=r"^away$"):
-        only.call(away)
+        policy.call(away)
 
     assert (not_ready.calls, away.calls) == (3, 1)
 
 
-def test_the_last_error_keeps_its_kind() -> None:
+def test_the_last_error_keeps_its_class() -> None:
     with pytest.raises(NotReady, match=r"away \(2 tries in 1.0 s\)"):
         replace(retry(Stopwatch(), tries=2), retryable=NotReady).call(Flaky(2, NotReady))
 
 
-def test_the_first_wait_of_a_call_is_told() -> None:
-    told: list[TransientError] = []
-    telling = replace(retry(Stopwatch()), on_first_failure=told.append)
+def test_only_the_first_failure_of_a_call_is_reported() -> None:
+    reported: list[TransientError] = []
+    policy = replace(retry(Stopwatch()), on_first_failure=reported.append)
 
     for failures in (0, 3):
-        telling.call(Flaky(failures))
+        policy.call(Flaky(failures))
 
-    assert [str(error) for error in told] == ["away"]
+    assert [str(error) for error in reported] == ["away"]
 
 
-def test_a_sleep_that_raises_ends_the_tries() -> None:
+def test_an_error_in_sleep_ends_the_retries() -> None:
     def interrupted(_: float) -> None:
-        raise TransientError("told to stop")
+        raise TransientError("stop requested")
 
     flaky = Flaky(99)
 
-    with pytest.raises(TransientError, match="told to stop"):
+    with pytest.raises(TransientError, match="stop requested"):
         Retry(sleep=interrupted).call(flaky)
 
     assert flaky.calls == 1
 
 
-@pytest.mark.parametrize("wrong", [{"tries": 0}, {"factor": 0.5}, {"jitter": 1.5}, {"first_delay_s": -1}])
-def test_impossible_policies_are_refused(wrong: dict[str, float]) -> None:
+@pytest.mark.parametrize("policy", [{"tries": 0}, {"factor": 0.5}, {"jitter": 1.5}, {"first_delay_s": -1}])
+def test_invalid_policies_are_refused(policy: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="expected"):
-        Retry(**wrong)  # type: ignore[arg-type]
+        Retry(**policy)  # type: ignore[arg-type]

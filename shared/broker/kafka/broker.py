@@ -91,8 +91,8 @@ class KafkaBroker:
 
     def offsets_for_times(self, tps: Sequence[TopicPartition], at: datetime) -> dict[TopicPartition, int]:
         ends = self.end_offsets(tps)
-        found = self._offsets({tp: OffsetTimestamp(as_utc_ms(at)) for tp in tps})
-        return {tp: ends[tp] if offset < 0 else offset for tp, offset in found.items()}
+        offsets = self._offsets({tp: OffsetTimestamp(as_utc_ms(at)) for tp in tps})
+        return {tp: ends[tp] if offset < 0 else offset for tp, offset in offsets.items()}
 
     def committed(self, group: str, topics: Sequence[str]) -> dict[TopicPartition, int]:
         tps = [tp for topic in topics for tp in self.partitions(topic)]

@@ -91,14 +91,14 @@ def configs_of(spec: TopicSpec, kafka: KafkaSettings) -> dict[str, str]:
     retention_ms = -1 if spec.retention_s is None else int(spec.retention_s * 1000)
     # Kafka limits bytes per partition, a spec per topic.
     retention_bytes = -1 if spec.retention_bytes is None else max(1, spec.retention_bytes // spec.partitions)
-    kept = (
+    cleanup_configs = (
         {"cleanup.policy": "compact"}
         if spec.compacted
         else {"cleanup.policy": "delete", "retention.ms": str(retention_ms), "retention.bytes": str(retention_bytes)}
     )
     replicas = kafka.min_insync_replicas
     return (
-        kept
+        cleanup_configs
         | {"max.message.bytes": str(LARGEST_RECORD_BYTES)}
         | ({} if replicas is None else {"min.insync.replicas": str(replicas)})
     )

@@ -85,12 +85,12 @@ class PartitionGate:
         owned = consumer.assignment()
         if owned == self.owned:
             return
-        came = owned - self.owned
-        for tp in came:
+        assigned = owned - self.owned
+        for tp in assigned:
             if tp.topic in self._tolerate:
                 self._breaker.release(tp, self._tolerate[tp.topic])
-        kept = self._with_stale_orders & owned
-        self._with_stale_orders = kept if self._mailbox.is_fresh() else kept | came
+        still_stale = self._with_stale_orders & owned
+        self._with_stale_orders = still_stale if self._mailbox.is_fresh() else still_stale | assigned
         self.owned, self._changed = owned, True
         self._metrics.rebalances_total.inc()
 

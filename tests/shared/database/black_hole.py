@@ -1,4 +1,4 @@
-"""A Unix socket in front of PostgreSQL's whose lines stay open and pass nothing once it is told so."""
+"""A proxy in front of the Unix socket of PostgreSQL whose connections can stay open without passing any data."""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ from pathlib import Path
 from tests.proxy import Proxy, connect_postgres, postgres_listener, received
 
 
-class BlackHole(Proxy):
-    """Passes everything on until it swallows; what is connected then, and later, is accepted and never answered."""
+class SilentProxy(Proxy):
+    """Forwards everything until `start_dropping`. From then on, open and new connections get no answer."""
 
     def __init__(self, server: Path, directory: Path) -> None:
         self.directory = directory
-        self.swallowed = 0
-        self._swallowing = threading.Event()
+        self.dropped_bytes = 0
+        self._dropping = threading.Event()
         super().__init__(postgres_listener(directory), partial(connect_postgres, server))
 
-    def swallow(self) -> None:
-        self._swallowing.set()
+    def start_dropping(self) -> None:
+        self._dropping.set()
 
-    def stop_swallowing(self) -> None:
-        """Only for lines that are made from now on: what was swallowed is gone."""
-        self._swallowing.clear()
+    def stop_dropping(self) -> None:
+        """For new connections only: what was dropped is lost."""
+        self._dropping.clear()
 
     def pass_on(self, client: socket.socket, server: socket.socket) -> None:
         other = {client: server, server: client}
-        swallowed = False
+        dropping = False
         for source, data in received(client, server):
-            swallowed = swallowed or self._swallowing.is_set()
-            if swallowed:
-                self.swallowed += len(data)
+            dropping = dropping or self._dropping.is_set()
+            if dropping:
+                self.dropped_bytes += len(data)
             else:
                 other[source].sendall(data)
 
 
 @contextmanager
-def black_hole(server: Path) -> Iterator[BlackHole]:
-    """One before the server whose socket lies in `server`; its own lies in a short path of its own."""
-    with tempfile.TemporaryDirectory(prefix="hr-") as short, BlackHole(server, Path(short)) as hole:
-        yield hole
+def silent_proxy(server: Path) -> Iterator[SilentProxy]:
+    """A proxy for the server with its socket in directory `server`; its own socket needs a short path."""
+    with tempfile.TemporaryDirectory(prefix="hr-") as directory, SilentProxy(server, Path(directory)) as proxy:
+        yield proxy

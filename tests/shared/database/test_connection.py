@@ -1,4 +1,4 @@
-"""A line that stays open and passes nothing: TCP is content with it, we are not."""
+"""Connections that stay open and pass no data: they time out although TCP reports no error."""
 
 from __future__ import annotations
 
@@ -18,115 +18,115 @@ from shared.broker.postgres.unit import PostgresProducer, PostgresUnit
 from shared.database.connection import TIMEOUTS, DbConnection, ReconnectingConnection, TimeoutConnection, Timeouts
 from shared.errors import Aborted, TransientError
 from shared.topics import TopicSpec
-from tests.contract.records import new, until
-from tests.shared.database.black_hole import BlackHole, black_hole
+from tests.contract.records import new_record, until
+from tests.shared.database.black_hole import SilentProxy, silent_proxy
 from tests.waiting import DEADLINE_S, terminate_backends
 
 ANSWER_S = 0.3
-# Far above ANSWER_S, far below any limit of the system's.
+# Far above ANSWER_S, far below every timeout of the system.
 SOON_S = DEADLINE_S / 2
 
 
 @pytest.fixture
-def hole(url: str) -> Iterator[BlackHole]:
-    with black_hole(Path(str(conninfo_to_dict(url)["host"]))) as hole:
-        yield hole
+def proxy(url: str) -> Iterator[SilentProxy]:
+    with silent_proxy(Path(str(conninfo_to_dict(url)["host"]))) as proxy:
+        yield proxy
 
 
 @pytest.fixture
-def link(url: str, hole: BlackHole) -> Iterator[ReconnectingConnection]:
-    link = link_through(hole, url)
+def link(url: str, proxy: SilentProxy) -> Iterator[ReconnectingConnection]:
+    link = connect_through(proxy, url)
     yield link
     link.drop()
 
 
-def link_through(hole: BlackHole, url: str, *, autocommit: bool = True) -> ReconnectingConnection:
+def connect_through(proxy: SilentProxy, url: str, *, autocommit: bool = True) -> ReconnectingConnection:
     return ReconnectingConnection(
-        make_conninfo(url, host=str(hole.directory)), "test", autocommit=autocommit, answer_s=DEADLINE_S
+        make_conninfo(url, host=str(proxy.directory)), "test", autocommit=autocommit, answer_s=DEADLINE_S
     )
 
 
-def wait_briefly(connection: DbConnection) -> DbConnection:
-    """The connection, which waits for an answer for ANSWER_S from now on. Before, a slow machine may take its time."""
+def shorten_timeout(connection: DbConnection) -> DbConnection:
+    """From now on the connection waits for an answer for ANSWER_S. Until now a slow machine could take longer."""
     assert isinstance(connection, TimeoutConnection)
     connection.answer_s = ANSWER_S
     return connection
 
 
 @contextmanager
-def soon() -> Iterator[None]:
+def assert_prompt() -> Iterator[None]:
     started_at = time.monotonic()
     yield
     assert time.monotonic() - started_at < SOON_S
 
 
-def test_a_statement_without_an_answer_is_transient_and_the_next_has_a_new_line(
-    hole: BlackHole, link: ReconnectingConnection
+def test_a_statement_without_an_answer_is_transient_and_the_next_has_a_new_connection(
+    proxy: SilentProxy, link: ReconnectingConnection
 ) -> None:
     with link.use() as connection:
         connection.execute("SELECT 1")
-    wait_briefly(connection)
-    hole.swallow()
+    shorten_timeout(connection)
+    proxy.start_dropping()
 
-    with soon(), pytest.raises(TransientError, match=r"no answer within 0\.3 s"), link.use() as connection:
+    with assert_prompt(), pytest.raises(TransientError, match=r"no answer within 0\.3 s"), link.use() as connection:
         connection.execute("SELECT 2")
-    hole.stop_swallowing()
+    proxy.stop_dropping()
 
     with link.use() as again:
         assert again.execute("SELECT 3").fetchone() == (3,)
     assert connection.closed
 
 
-def test_waiting_for_a_notification_is_no_silence(link: ReconnectingConnection) -> None:
+def test_waiting_for_a_notification_does_not_time_out(link: ReconnectingConnection) -> None:
     with link.use() as connection:
-        connection.execute("LISTEN nobody_speaks")
-        wait_briefly(connection)
+        connection.execute("LISTEN unused_channel")
+        shorten_timeout(connection)
         started_at = time.monotonic()
         assert list(connection.notifies(timeout=2 * ANSWER_S)) == []
         assert time.monotonic() - started_at >= 2 * ANSWER_S
         assert not connection.closed
 
 
-def test_a_servers_own_error_leaves_the_line_alone(link: ReconnectingConnection) -> None:
+def test_an_sql_error_does_not_close_the_connection(link: ReconnectingConnection) -> None:
     with link.use() as connection:
         with pytest.raises(psycopg.errors.LockNotAvailable), connection.transaction():
             connection.execute("DO $$ BEGIN RAISE lock_not_available; END $$")
         assert connection.execute("SELECT 1").fetchone() == (1,)
 
 
-def test_a_unit_without_an_answer_is_aborted_and_left_at_once(hole: BlackHole, url: str) -> None:
+def test_a_unit_without_an_answer_is_aborted_promptly(proxy: SilentProxy, url: str) -> None:
     with closing(PostgresBroker(url)) as broker, closing(PostgresProducer(url, "slot")):
         broker.ensure_topics([TopicSpec("one", 1)])
-        link = link_through(hole, url, autocommit=False)
-        with soon(), PostgresUnit(link, PostgresTopics(), "slot", 1) as unit:
-            unit.append([new("one", "lost")])
+        link = connect_through(proxy, url, autocommit=False)
+        with assert_prompt(), PostgresUnit(link, PostgresTopics(), "slot", 1) as unit:
+            unit.append([new_record("one", "lost")])
             unit.connection.execute("SELECT 1")
-            wait_briefly(unit.connection)
-            hole.swallow()
+            shorten_timeout(unit.connection)
+            proxy.start_dropping()
             with pytest.raises(Aborted, match="no answer"):
                 unit.commit()
 
         assert broker.end_offsets([TopicPartition("one", 0)]) == {TopicPartition("one", 0): 0}
 
 
-def test_a_handler_in_a_unit_without_an_answer_is_told_so_and_the_connection_is_closed(
-    hole: BlackHole, url: str
+def test_a_handler_in_a_unit_without_an_answer_gets_an_error_and_a_closed_connection(
+    proxy: SilentProxy, url: str
 ) -> None:
-    link = link_through(hole, url, autocommit=False)
-    with soon(), PostgresUnit(link, PostgresTopics(), "slot", 1) as unit:
+    link = connect_through(proxy, url, autocommit=False)
+    with assert_prompt(), PostgresUnit(link, PostgresTopics(), "slot", 1) as unit:
         unit.connection.execute("SELECT 1")
-        connection = wait_briefly(unit.connection)
-        hole.swallow()
+        connection = shorten_timeout(unit.connection)
+        proxy.start_dropping()
         with pytest.raises(psycopg.OperationalError, match="no answer"), connection.transaction():
             connection.execute("SELECT 2")
         assert connection.closed
 
 
-def test_unless_told_otherwise_a_connection_waits_as_long_as_patience_says() -> None:
+def test_a_connection_has_the_default_answer_timeout() -> None:
     assert TimeoutConnection.answer_s == TIMEOUTS.answer_s == 15
 
 
-def test_a_connection_that_broke_while_nobody_used_it_is_replaced_without_a_word(url: str) -> None:
+def test_a_connection_that_broke_while_idle_is_replaced_without_an_error(url: str) -> None:
     link = ReconnectingConnection(url, "idle", autocommit=True)
     with link.use() as connection, psycopg.connect(url, autocommit=True) as admin:
         before = connection.info.backend_pid
@@ -139,7 +139,7 @@ def test_a_connection_that_broke_while_nobody_used_it_is_replaced_without_a_word
     link.drop()
 
 
-def test_a_notification_that_waits_is_no_goodbye(url: str) -> None:
+def test_a_pending_notification_is_not_mistaken_for_a_closed_connection(url: str) -> None:
     link = ReconnectingConnection(url, "listener", autocommit=True)
     with link.use() as connection, psycopg.connect(url, autocommit=True) as admin:
         before = connection.info.backend_pid
@@ -152,20 +152,22 @@ def test_a_notification_that_waits_is_no_goodbye(url: str) -> None:
     link.drop()
 
 
-def test_a_member_that_starts_again_leaves_to_others_what_its_former_process_held(url: str) -> None:
-    """It was killed before it gave up its twin's share."""
-    patience = Timeouts(lease_s=60, renew_s=0.1)
-    broker = PostgresBroker(url, patience)
+def test_a_restarted_member_shares_the_partitions_of_its_former_process(url: str) -> None:
+    """The former process was killed before it released the share of the second member."""
+    broker = PostgresBroker(url, Timeouts(lease_s=60, renew_s=0.1))
     broker.ensure_topics([TopicSpec("two", 2)])
     former = broker.consumer("group", ["two"], "a")
     until(lambda: former.poll(0.02, 1).records == [] and len(former.assignment()) == 2)
-    with closing(broker.consumer("group", ["two"], "b")) as twin, closing(broker.consumer("group", ["two"], "a")) as a:
+    with (
+        closing(broker.consumer("group", ["two"], "b")) as second,
+        closing(broker.consumer("group", ["two"], "a")) as first,
+    ):
 
-        def shared() -> bool:
-            twin.poll(0.02, 1)
-            a.poll(0.02, 1)
-            return len(twin.assignment()) == len(a.assignment()) == 1
+        def is_balanced() -> bool:
+            second.poll(0.02, 1)
+            first.poll(0.02, 1)
+            return len(second.assignment()) == len(first.assignment()) == 1
 
-        until(shared)
+        until(is_balanced)
     former.close()
     broker.close()

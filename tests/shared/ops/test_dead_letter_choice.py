@@ -1,4 +1,4 @@
-"""Which dead letters are meant."""
+"""Selection of dead letters."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ AT = datetime(2031, 5, 4, 3, tzinfo=UTC)
 
 
 def letter(offset: int = 0, *, key: str = "k", **headers: str) -> DeadLetter:
-    given = {f"dlq.{name.replace('_', '-')}": value.encode() for name, value in headers.items()}
+    encoded = {f"dlq.{name.replace('_', '-')}": value.encode() for name, value in headers.items()}
     at_ms = int((AT + timedelta(minutes=offset)).timestamp() * 1000)
-    return letter_of(Record("cleaner.dlq", 0, offset, at_ms, key.encode(), b"{}", given))
+    return letter_of(Record("cleaner.dlq", 0, offset, at_ms, key.encode(), b"{}", encoded))
 
 
 @pytest.mark.parametrize(
-    ("said", "matches"),
+    ("criteria", "matches"),
     [
         ({}, True),
         ({"cause": "ValueError"}, True),
@@ -42,8 +42,8 @@ def letter(offset: int = 0, *, key: str = "k", **headers: str) -> DeadLetter:
         ({"topic": "clean-events"}, False),
     ],
 )
-def test_a_filter_leaves_out_what_it_does_not_name(said: dict[str, Any], matches: bool) -> None:
-    one = letter(
+def test_a_filter_matches_by_each_of_its_criteria(criteria: dict[str, Any], matches: bool) -> None:
+    dead_letter = letter(
         key="boatrace:2026-01-31:07:04",
         exception_class="ValueError",
         original_topic="raw-events",
@@ -51,33 +51,33 @@ def test_a_filter_leaves_out_what_it_does_not_name(said: dict[str, Any], matches
         stack_digest="d",
     )
 
-    assert DeadLetterFilter(**said).matches(one, "open") == matches
-    assert DeadLetterFilter.from_json(DeadLetterFilter(**said).as_json()) == DeadLetterFilter(**said)
+    assert DeadLetterFilter(**criteria).matches(dead_letter, "open") == matches
+    assert DeadLetterFilter.from_json(DeadLetterFilter(**criteria).as_json()) == DeadLetterFilter(**criteria)
 
 
-def test_a_letter_that_was_sent_back_too_often_is_over_the_cap_unless_forced() -> None:
-    worn = letter(3, redrive_count=f"{MAX_REDRIVES:02d}")
+def test_a_letter_with_too_many_redrives_is_over_the_cap_unless_forced() -> None:
+    capped = letter(3, redrive_count=f"{MAX_REDRIVES:02d}")
     spans = {0: (0, 10)}
 
     assert DeadLetterSelection(spans).redrive_verdict(letter(3), ()) == "selected"
-    assert DeadLetterSelection(spans).redrive_verdict(worn, ()) == "over_cap"
-    assert DeadLetterSelection(spans, force=True).redrive_verdict(worn, ()) == "selected"
+    assert DeadLetterSelection(spans).redrive_verdict(capped, ()) == "over_cap"
+    assert DeadLetterSelection(spans, force=True).redrive_verdict(capped, ()) == "selected"
 
 
-def test_what_is_settled_is_not_sent_back_again_even_by_force() -> None:
+def test_a_settled_letter_is_not_redriven_even_by_force() -> None:
     assert (
         DeadLetterSelection({0: (0, 10)}, force=True).redrive_verdict(letter(3), {DeadLetterPlace(0, 3)}) == "settled"
     )
 
 
 @given(st.integers(0, 20), st.integers(0, 20), st.integers(0, 20))
-def test_what_lies_outside_the_plan_is_not_meant(begin: int, end: int, offset: int) -> None:
+def test_letters_outside_the_plan_are_not_selected(begin: int, end: int, offset: int) -> None:
     selection = DeadLetterSelection({0: (begin, end)})
 
     assert selection.selects(letter(offset)) == (begin <= offset < end)
 
 
-def test_named_letters_are_meant_and_no_others() -> None:
+def test_only_the_named_letters_are_selected() -> None:
     selection = DeadLetterSelection(
         {0: (0, 10)}, frozenset({DeadLetterPlace(0, 3), DeadLetterPlace(1, 4), DeadLetterPlace(0, 12)})
     )
@@ -85,7 +85,7 @@ def test_named_letters_are_meant_and_no_others() -> None:
     assert [offset for offset in range(20) if selection.selects(letter(offset))] == [3]
 
 
-def test_a_selection_comes_back_from_what_is_kept_of_it() -> None:
+def test_a_selection_survives_its_encoding() -> None:
     selection = DeadLetterSelection(
         {0: (2, 9), 3: (0, 1)}, frozenset({DeadLetterPlace(0, 3)}), DeadLetterFilter(cause="E", since=AT), force=True
     )
@@ -94,12 +94,12 @@ def test_a_selection_comes_back_from_what_is_kept_of_it() -> None:
     assert DeadLetterSelection.from_json(DeadLetterSelection({}).as_json()) == DeadLetterSelection({})
 
 
-def test_facets_count_by_kind_the_most_frequent_first() -> None:
+def test_facets_are_counted_and_sorted_by_frequency() -> None:
     letters = [letter(n, exception_class="A", stack_digest="x", stack_frame="m:f:1") for n in range(3)]
     letters += [letter(4, exception_class="B", stack_digest="y")]
 
-    found = count_facets(letters)
+    facets = count_facets(letters)
 
-    assert found["causes"] == [{"value": "A", "records": 3}, {"value": "B", "records": 1}]
-    assert found["stack_digests"][0] == {"value": "x", "records": 3, "frame": "m:f:1", "message": "", "example": "0/0"}
-    assert found["days"] == [{"value": "2031-05-04", "records": 4}]
+    assert facets["causes"] == [{"value": "A", "records": 3}, {"value": "B", "records": 1}]
+    assert facets["stack_digests"][0] == {"value": "x", "records": 3, "frame": "m:f:1", "message": "", "example": "0/0"}
+    assert facets["days"] == [{"value": "2031-05-04", "records": 4}]

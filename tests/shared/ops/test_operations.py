@@ -1,4 +1,4 @@
-"""What may become of operations: the rules, and the rules as rows under commands, workers and crashes in any order."""
+"""States of operations: the rules, and rows in a database under commands, workers and crashes in any order."""
 
 from __future__ import annotations
 
@@ -33,35 +33,35 @@ def operation(state: State = "running", wanted: Wanted = "run", kind: str = KIND
 
 
 @given(st.sampled_from(get_args(State)), st.sampled_from(get_args(Wanted)), st.sampled_from(get_args(Command)))
-def test_what_is_over_takes_no_command_and_a_cancel_is_never_taken_back(
-    state: State, wanted: Wanted, said: Command
+def test_an_ended_operation_takes_no_command_and_a_cancel_is_final(
+    state: State, wanted: Wanted, command: Command
 ) -> None:
-    one = operation(state, wanted)
-    if state not in OPEN_STATES or (wanted == "cancel" and said != "cancel"):
+    before = operation(state, wanted)
+    if state not in OPEN_STATES or (wanted == "cancel" and command != "cancel"):
         with pytest.raises(NotPossible):
-            wanted_after(one, said)
+            wanted_after(before, command)
     else:
-        after = wanted_after(one, said)
-        assert after == {"pause": "pause", "resume": "run", "cancel": "cancel"}[said]
-        assert wanted_after(operation(state, after), said) == after
+        after = wanted_after(before, command)
+        assert after == {"pause": "pause", "resume": "run", "cancel": "cancel"}[command]
+        assert wanted_after(operation(state, after), command) == after
 
 
-def test_an_order_is_no_job() -> None:
-    for said in get_args(Command):
+def test_an_order_takes_no_job_command() -> None:
+    for command in get_args(Command):
         with pytest.raises(NotPossible, match="pause"):
-            wanted_after(operation(kind="pause"), said)
+            wanted_after(operation(kind="pause"), command)
 
 
-def test_nobody_works_on_a_job_that_rests() -> None:
+def test_a_job_without_a_worker_is_waiting_paused_or_cancelled() -> None:
     assert [resting_state(wanted) for wanted in get_args(Wanted)] == ["waiting", "paused", "cancelled"]
 
 
 class OneJob(RuleBasedStateMachine):
-    """One job, three workers and an operator. `made` is the fence: the worker whose producer was made last.
+    """One job, three workers and an operator. `fence`: the worker whose producer was created last.
 
-    A worker follows the rules of shared/runtime/jobs/loop.py: having claimed, it makes its producer; it asks what is
-    wanted before each unit; a unit counts only while its producer is the newest. Any step may come at any time, so a
-    worker may be stopped between any two of them and go on much later.
+    A worker follows shared/runtime/jobs/loop.py: after its claim it creates its producer; before each unit it reads the
+    requested state; a unit is committed only while its producer is the newest. Steps come in any order, so a worker may
+    stop between any two of them and continue much later.
     """
 
     connection: psycopg.Connection[Any]
@@ -70,36 +70,36 @@ class OneJob(RuleBasedStateMachine):
         super().__init__()
         self.connection.execute("TRUNCATE ops.operations")
         self.id = operations_table.create(self.connection, "cleaner", KIND, {}, "test", "").id
-        self.held: set[str] = set()  # claimed, and not known to be lost
-        self.made: str | None = None
-        self.may: dict[str, bool] = {}  # was told to run, and has not done its unit yet
+        self.claimants: set[str] = set()  # they have claimed the job and do not know of a loss
+        self.fence: str | None = None
+        self.may_commit: dict[str, bool] = {}  # they have read `run` and have not committed their unit
         self.units = 0
         self.final: Operation | None = None
 
     def row(self) -> Operation:
-        found = operations_table.get(self.connection, self.id)
-        assert found is not None
-        return found
+        operation = operations_table.get(self.connection, self.id)
+        assert operation is not None
+        return operation
 
-    @rule(said=st.sampled_from(get_args(Command)))
-    def the_operator_says(self, said: Command) -> None:
+    @rule(command=st.sampled_from(get_args(Command)))
+    def the_operator_sends_a_command(self, command: Command) -> None:
         before = self.row()
         try:
-            after = operations_table.apply_command(self.connection, before, said)
+            after = operations_table.apply_command(self.connection, before, command)
         except NotPossible:
             assert not before.is_open or before.wanted == "cancel"
             assert self.row() == before
         else:
-            assert after.wanted == wanted_after(before, said)
+            assert after.wanted == wanted_after(before, command)
 
     @rule(worker=st.sampled_from(WORKERS))
     def a_worker_claims(self, worker: str) -> None:
         before = self.row()
-        found = jobs_table.claim(self.connection, "cleaner", worker, [KIND])
-        if found is not None:
+        claimed = jobs_table.claim(self.connection, "cleaner", worker, [KIND])
+        if claimed is not None:
             assert before.is_open
-            self.held.add(worker)
-            self.may.pop(worker, None)
+            self.claimants.add(worker)
+            self.may_commit.pop(worker, None)
 
     @rule()
     def the_lease_ends(self) -> None:
@@ -107,60 +107,60 @@ class OneJob(RuleBasedStateMachine):
             "UPDATE ops.operations SET lease_until = clock_timestamp() - interval '1 s' WHERE lease_until IS NOT NULL"
         )
 
-    @precondition(lambda self: self.held)
+    @precondition(lambda self: self.claimants)
     @rule(data=st.data())
-    def a_worker_makes_its_producer(self, data: st.DataObject) -> None:
-        worker = data.draw(st.sampled_from(sorted(self.held)))
+    def a_worker_creates_its_producer(self, data: st.DataObject) -> None:
+        worker = data.draw(st.sampled_from(sorted(self.claimants)))
         if jobs_table.wanted_of(self.connection, self.id, worker) is None:
-            self.lost(worker)
+            self.drop(worker)
         else:
-            self.made = worker
+            self.fence = worker
 
-    @precondition(lambda self: self.made)
+    @precondition(lambda self: self.fence)
     @rule()
-    def a_worker_asks(self) -> None:
-        """The one whose producer is the newest; the others notice that they are fenced at their next unit."""
-        worker = str(self.made)
+    def a_worker_reports_progress(self) -> None:
+        """Only the worker with the newest producer; the others notice at their next unit that they are fenced."""
+        worker = str(self.fence)
         wanted = jobs_table.report_progress(self.connection, self.id, worker, {"units": self.units}, 0.5)
         if wanted is None:
-            self.lost(worker)
+            self.drop(worker)
         elif wanted == "run":
-            self.may[worker] = True
+            self.may_commit[worker] = True
         else:
             assert jobs_table.release(self.connection, self.id, worker)
-            self.lost(worker)
+            self.drop(worker)
 
-    @precondition(lambda self: self.may)
+    @precondition(lambda self: self.may_commit)
     @rule(data=st.data())
     def a_worker_commits_its_unit(self, data: st.DataObject) -> None:
-        worker = data.draw(st.sampled_from(sorted(self.may)))
-        del self.may[worker]
-        if worker != self.made:
-            self.lost(worker)  # fenced
+        worker = data.draw(st.sampled_from(sorted(self.may_commit)))
+        del self.may_commit[worker]
+        if worker != self.fence:
+            self.drop(worker)  # fenced
         else:
             self.units += 1
 
-    @precondition(lambda self: self.made and not self.may.get(str(self.made)))
+    @precondition(lambda self: self.fence and not self.may_commit.get(str(self.fence)))
     @rule()
-    def a_worker_is_done(self) -> None:
-        worker = str(self.made)
-        ours = self.row().worker == worker
-        assert jobs_table.finish(self.connection, self.id, worker, "succeeded", {"units": self.units}) == ours
-        self.lost(worker)
+    def a_worker_finishes(self) -> None:
+        worker = str(self.fence)
+        has_claim = self.row().worker == worker
+        assert jobs_table.finish(self.connection, self.id, worker, "succeeded", {"units": self.units}) == has_claim
+        self.drop(worker)
 
-    @precondition(lambda self: self.held)
+    @precondition(lambda self: self.claimants)
     @rule(data=st.data())
     def a_worker_crashes(self, data: st.DataObject) -> None:
-        self.lost(data.draw(st.sampled_from(sorted(self.held))))
+        self.drop(data.draw(st.sampled_from(sorted(self.claimants))))
 
-    def lost(self, worker: str) -> None:
-        self.held.discard(worker)
-        self.may.pop(worker, None)
-        if self.made == worker:
-            self.made = None
+    def drop(self, worker: str) -> None:
+        self.claimants.discard(worker)
+        self.may_commit.pop(worker, None)
+        if self.fence == worker:
+            self.fence = None
 
     @invariant()
-    def what_is_over_never_changes(self) -> None:
+    def an_ended_job_never_changes(self) -> None:
         row = self.row()
         assert (row.finished_at is not None) == (row.state not in OPEN_STATES)
         if self.final is not None:
@@ -169,30 +169,31 @@ class OneJob(RuleBasedStateMachine):
             self.final = row
 
     @invariant()
-    def at_rest_nothing_happens(self) -> None:
-        """Paused or cancelled, no worker can have a unit that would still count."""
+    def a_paused_or_cancelled_job_commits_nothing(self) -> None:
+        """No worker has a unit that could still be committed."""
         if self.row().state in {"paused", "cancelled"}:
-            assert not self.may.get(str(self.made))
+            assert not self.may_commit.get(str(self.fence))
 
     @invariant()
-    def who_works_has_claimed(self) -> None:
-        """Nobody works on what rests or is over."""
+    def only_an_open_job_has_a_worker(self) -> None:
         row = self.row()
         assert row.worker is None or (row.is_open and row.worker in WORKERS)
         assert row.state != "waiting" or row.worker is not None or row.wanted == "run"
 
     def teardown(self) -> None:
-        """However it stands: once somebody claims it, a cancel ends it."""
+        """In every state: after a claim, a cancel ends the job."""
         if self.row().is_open:
             operations_table.apply_command(self.connection, self.row(), "cancel")
             self.the_lease_ends()
             if self.row().is_open:
-                assert jobs_table.claim(self.connection, "cleaner", "undertaker", [KIND]) is not None
-                assert jobs_table.release(self.connection, self.id, "undertaker")
+                assert jobs_table.claim(self.connection, "cleaner", "last", [KIND]) is not None
+                assert jobs_table.release(self.connection, self.id, "last")
             assert self.row().state == "cancelled"
 
 
-def test_in_any_order_of_events_what_is_over_is_over_and_one_worker_counts(database: psycopg.Connection[Any]) -> None:
+def test_for_any_sequence_of_events_an_ended_job_stays_ended_and_one_worker_commits(
+    database: psycopg.Connection[Any],
+) -> None:
     OneJob.connection = database
     run_state_machine_as_test(
         OneJob, settings=settings(max_examples=60, stateful_step_count=25, suppress_health_check=list(HealthCheck))

@@ -1,4 +1,4 @@
-"""What a replay asks for, what it selects, and when two of them may meet."""
+"""Replay requests, the records that they select, and the overlap of two replays."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ from shared.topics import CLEAN, LOADED, PREDICTIONS, RAW, partition_of
 DAY = "made-up:2031-05-04"
 
 
-def record(key: str = f"{DAY}:01:01", /, *, value: bytes | None = None, **said: Any) -> Record:
-    return Record(RAW, 0, 0, 0, key.encode(), orjson.dumps(said) if value is None else value, {})
+def record(key: str = f"{DAY}:01:01", /, *, value: bytes | None = None, **fields: Any) -> Record:
+    return Record(RAW, 0, 0, 0, key.encode(), orjson.dumps(fields) if value is None else value, {})
 
 
-def request(**asked: Any) -> ReplayRequest:
-    return request_of({"topic": RAW, **asked})
+def request(**fields: Any) -> ReplayRequest:
+    return request_of({"topic": RAW, **fields})
 
 
 @pytest.mark.parametrize(
-    ("asked", "complaint"),
+    ("fields", "message"),
     [
         ({"begin": 5, "end": 5}, "must be greater than begin"),
         ({"offsets": {"0": {"begin": 9, "end": 3}}}, "must be greater than begin"),
@@ -63,19 +63,19 @@ def request(**asked: Any) -> ReplayRequest:
         ({"topic": ""}, "topic"),
     ],
 )
-def test_what_makes_no_sense_is_refused_and_named(asked: dict[str, Any], complaint: str) -> None:
-    with pytest.raises(ConfigError, match=complaint):
-        request(**asked)
+def test_an_invalid_request_is_refused_with_the_reason(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        request(**fields)
 
 
 def test_keys_are_exact_or_patterns() -> None:
-    wanted = selector_of(request(keys=[f"{DAY}:01:01", "made-up:2031-06-*", "made-up:*:0[12]:03"]))
+    selects = selector_of(request(keys=[f"{DAY}:01:01", "made-up:2031-06-*", "made-up:*:0[12]:03"]))
 
-    assert wanted(record(f"{DAY}:01:01"))
-    assert wanted(record("made-up:2031-06-30:09:12"))
-    assert wanted(record(f"{DAY}:02:03"))
-    assert not wanted(record(f"{DAY}:01:011"))
-    assert not wanted(record(f"{DAY}:03:03"))
+    assert selects(record(f"{DAY}:01:01"))
+    assert selects(record("made-up:2031-06-30:09:12"))
+    assert selects(record(f"{DAY}:02:03"))
+    assert not selects(record(f"{DAY}:01:011"))
+    assert not selects(record(f"{DAY}:03:03"))
 
 
 def test_a_key_that_looks_like_a_pattern_matches_itself() -> None:
@@ -83,50 +83,50 @@ def test_a_key_that_looks_like_a_pattern_matches_itself() -> None:
 
 
 def test_kinds_are_those_of_facts_the_feeds_of_raw_events_and_the_states_of_predictions() -> None:
-    wanted = selector_of(request(kinds=["programs", "settled", "card"]))
+    selects = selector_of(request(kinds=["programs", "settled", "card"]))
 
-    assert wanted(record(feed="programs"))
-    assert wanted(record(kind="settled"))
-    assert wanted(record(state="card"))
-    assert not wanted(record(kind="listed"))
-    assert not wanted(record(value=b"{"))
-    assert not wanted(record(value=b"[1]"))
+    assert selects(record(feed="programs"))
+    assert selects(record(kind="settled"))
+    assert selects(record(state="card"))
+    assert not selects(record(kind="listed"))
+    assert not selects(record(value=b"{"))
+    assert not selects(record(value=b"[1]"))
 
 
-def test_an_event_starts_when_its_record_says_else_at_midnight_of_its_day() -> None:
+def test_the_event_time_is_that_of_the_record_or_midnight_of_its_day() -> None:
     assert event_time_of(record(scheduled_at="2031-05-04T06:30:00+09:00")) == datetime(2031, 5, 3, 21, 30, tzinfo=UTC)
     assert event_time_of(record()) == datetime(2031, 5, 4, tzinfo=UTC)
     assert event_time_of(record(value=b"{")) == datetime(2031, 5, 4, tzinfo=UTC)
     assert event_time_of(record("made-up:reference:venues")) is None
 
 
-def test_a_window_of_event_time_holds_its_beginning_and_not_its_end() -> None:
-    wanted = selector_of(request(**{"time": "event", "from": "2031-05-04T00:00:00Z", "to": "2031-05-04T10:00:00Z"}))
+def test_a_window_of_event_time_includes_its_start_and_excludes_its_end() -> None:
+    selects = selector_of(request(**{"time": "event", "from": "2031-05-04T00:00:00Z", "to": "2031-05-04T10:00:00Z"}))
 
-    assert wanted(record())
-    assert wanted(record(scheduled_at="2031-05-04T09:59:59Z"))
-    assert not wanted(record(scheduled_at="2031-05-04T10:00:00Z"))
-    assert not wanted(record("made-up:2031-05-03:01:01"))
-    assert not wanted(record("made-up:reference:venues"))
+    assert selects(record())
+    assert selects(record(scheduled_at="2031-05-04T09:59:59Z"))
+    assert not selects(record(scheduled_at="2031-05-04T10:00:00Z"))
+    assert not selects(record("made-up:2031-05-03:01:01"))
+    assert not selects(record("made-up:reference:venues"))
 
 
-def test_an_exact_key_has_one_partition_and_a_pattern_may_have_any() -> None:
+def test_an_exact_key_has_one_partition_and_a_pattern_has_all() -> None:
     assert request(keys=["a", "b"]).partitions(6) == {partition_of(b"a", 6), partition_of(b"b", 6)}
     assert request(keys=["a", "b*"]).partitions(6) == set(range(6))
     assert request().partitions(3) == {0, 1, 2}
 
 
-def plan(asked: dict[str, Any] | None = None, spans: dict[int, tuple[int, int]] | None = None) -> ReplayPlan:
-    found = {p: OffsetSpan(*span) for p, span in (spans or {0: (0, 100)}).items()}
-    return ReplayPlan(request(**(asked or {})), found, dict.fromkeys(found, 1))
+def plan(fields: dict[str, Any] | None = None, spans: dict[int, tuple[int, int]] | None = None) -> ReplayPlan:
+    offset_spans = {p: OffsetSpan(*span) for p, span in (spans or {0: (0, 100)}).items()}
+    return ReplayPlan(request(**(fields or {})), offset_spans, dict.fromkeys(offset_spans, 1))
 
 
-def test_a_plan_survives_its_storing() -> None:
-    asked = {"keys": ["a*"], "from": "2031-05-04T00:00:00Z", "rate": 5.0, "notify": True}
-    seen = RecordPointer("raw-events/0/3", "a", "2031-05-04T00:00:00+00:00")
-    whole = ReplayPlan(request(**asked), {0: OffsetSpan(3, 9), 5: OffsetSpan(1, 2)}, {0: 4, 5: 1}, seen, seen)
+def test_a_plan_survives_its_encoding() -> None:
+    fields = {"keys": ["a*"], "from": "2031-05-04T00:00:00Z", "rate": 5.0, "notify": True}
+    pointer = RecordPointer("raw-events/0/3", "a", "2031-05-04T00:00:00+00:00")
+    complete = ReplayPlan(request(**fields), {0: OffsetSpan(3, 9), 5: OffsetSpan(1, 2)}, {0: 4, 5: 1}, pointer, pointer)
 
-    assert plan_of(orjson.loads(orjson.dumps(whole.as_json()))) == whole
+    assert plan_of(orjson.loads(orjson.dumps(complete.as_json()))) == complete
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_a_plan_survives_its_storing() -> None:
         ({"time": "event", "to": "2031-05-04T00:00:00Z"}, {"time": "event", "from": "2031-05-04T00:00:00Z"}),
     ],
 )
-def test_replays_that_cannot_select_the_same_record_do_not_meet(one: dict[str, Any], other: dict[str, Any]) -> None:
+def test_replays_that_cannot_select_the_same_record_do_not_overlap(one: dict[str, Any], other: dict[str, Any]) -> None:
     assert overlap(plan(one), plan(other)) is None
 
 
@@ -156,11 +156,11 @@ def test_replays_that_cannot_select_the_same_record_do_not_meet(one: dict[str, A
         ({"time": "event", "from": "2031-05-04T00:00:00Z"}, {"to": "2031-05-04T00:00:00Z"}),
     ],
 )
-def test_replays_that_may_select_the_same_record_meet(one: dict[str, Any], other: dict[str, Any]) -> None:
+def test_replays_that_may_select_the_same_record_overlap(one: dict[str, Any], other: dict[str, Any]) -> None:
     assert overlap(plan(one), plan(other)) == "raw-events/0 from 0 to 100"
 
 
-def test_spans_that_only_touch_do_not_meet() -> None:
+def test_adjacent_spans_do_not_overlap() -> None:
     assert overlap(plan(spans={0: (0, 5), 1: (0, 9)}), plan(spans={0: (5, 9), 2: (0, 9)})) is None
     assert overlap(plan(spans={0: (0, 6)}), plan(spans={0: (5, 9)})) == "raw-events/0 from 5 to 6"
 
@@ -170,7 +170,7 @@ _patterns = _parts.map("".join)
 
 
 @given(_patterns, _patterns, st.text(alphabet="ab[]", min_size=1, max_size=5))
-def test_patterns_that_both_match_a_key_always_meet(one: str, other: str, key: str) -> None:
+def test_patterns_that_match_the_same_key_always_overlap(one: str, other: str, key: str) -> None:
     if selector_of(request(keys=[one]))(record(key)) and selector_of(request(keys=[other]))(record(key)):
         assert overlap(plan({"keys": [one]}), plan({"keys": [other]})) is not None
         assert overlap(plan({"keys": [other]}), plan({"keys": [one]})) is not None

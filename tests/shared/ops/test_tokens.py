@@ -1,4 +1,4 @@
-"""Tokens: what they look like, what is kept, what they allow."""
+"""Tokens: their format, their rows and their scopes."""
 
 from __future__ import annotations
 
@@ -44,38 +44,38 @@ def token(secret: str = "s", expires_at: datetime | None = None, revoked_at: dat
 
 @given(RANDOM)
 def test_a_token_is_read_as_it_was_written(random: bytes) -> None:
-    made = new_token(random)
+    token_parts = new_token(random)
 
-    assert parse_token(token_text(made)) == made
+    assert parse_token(token_text(token_parts)) == token_parts
 
 
 @given(st.text())
 def test_other_text_is_no_token(text: str) -> None:
-    found = parse_token(text)
+    token_parts = parse_token(text)
 
-    assert found is None or token_text(found) == text
+    assert token_parts is None or token_text(token_parts) == text
 
 
 @pytest.mark.parametrize("change", [lambda t: t + "x", lambda t: t[:-1], lambda t: t.upper(), lambda t: f" {t}\n"])
-def test_nearly_a_token_is_none(change: Any) -> None:
+def test_an_almost_valid_token_is_refused(change: Any) -> None:
     assert parse_token(change(token_text(parts(1)))) is None
 
 
-def test_too_little_chance_makes_no_token() -> None:
+def test_too_few_random_bytes_are_refused() -> None:
     with pytest.raises(ValueError, match="expected 38 random bytes, got 37"):
         new_token(bytes(37))
 
 
 @given(RANDOM, RANDOM)
-def test_only_its_own_secret_opens_a_token(one: bytes, other: bytes) -> None:
-    mine, yours = new_token(one), new_token(other)
+def test_a_token_matches_only_its_own_secret(random: bytes, other_random: bytes) -> None:
+    own, other = new_token(random), new_token(other_random)
 
-    assert is_secret_of(mine.secret, token(mine.secret))
-    assert is_secret_of(yours.secret, token(mine.secret)) == (mine.secret == yours.secret)
+    assert is_secret_of(own.secret, token(own.secret))
+    assert is_secret_of(other.secret, token(own.secret)) == (own.secret == other.secret)
 
 
 @pytest.mark.parametrize(
-    ("found", "state"),
+    ("stored", "state"),
     [
         (token(), "valid"),
         (token(expires_at=NOW + HOUR), "valid"),
@@ -84,26 +84,27 @@ def test_only_its_own_secret_opens_a_token(one: bytes, other: bytes) -> None:
         (token(expires_at=NOW - HOUR, revoked_at=NOW), "revoked"),
     ],
 )
-def test_a_token_is_valid_until_it_expires_or_is_revoked(found: Token, state: str) -> None:
-    assert found.state(NOW) == state
+def test_a_token_is_valid_until_it_expires_or_is_revoked(stored: Token, state: str) -> None:
+    assert stored.state(NOW) == state
 
 
 @pytest.mark.parametrize(
-    ("scope", "may"), [("read", ["read"]), ("operate", ["read", "operate"]), ("admin", ["read", "operate", "admin"])]
+    ("scope", "included"),
+    [("read", ["read"]), ("operate", ["read", "operate"]), ("admin", ["read", "operate", "admin"])],
 )
-def test_a_scope_holds_those_before_it(scope: Scope, may: list[Scope]) -> None:
+def test_a_scope_includes_the_lower_ones(scope: Scope, included: list[Scope]) -> None:
     scopes: tuple[Scope, ...] = ("read", "operate", "admin")
 
-    assert [needed for needed in scopes if allows(scope, needed)] == may
+    assert [needed for needed in scopes if allows(scope, needed)] == included
 
 
 @pytest.mark.parametrize(("text", "hours"), [("3600s", 1), ("90m", 1.5), ("1h", 1), ("30d", 720), ("2w", 336)])
-def test_a_span_is_a_number_and_a_unit(text: str, hours: float) -> None:
+def test_a_duration_is_a_number_and_a_unit(text: str, hours: float) -> None:
     assert parse_duration(text) == timedelta(hours=hours)
 
 
 @pytest.mark.parametrize("text", ["", "1", "h", "1 h", "-1h", "1.5h", "1y", "99999999d", "١h"])
-def test_what_is_no_span_is_told(text: str) -> None:
+def test_an_invalid_duration_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="expected 90s"):
         parse_duration(text)
 
@@ -118,7 +119,7 @@ def test_a_name_has_one_token_until_it_is_revoked(database: Database) -> None:
     assert tokens_table.create(database, parts(3), "n", "operate", HOUR).scope == "operate"
 
 
-def test_a_rotated_token_lives_on_for_its_grace_beside_the_new_one(database: Database) -> None:
+def test_a_rotated_token_stays_valid_during_its_grace_period(database: Database) -> None:
     tokens_table.create(database, parts(1), "n", "operate", 48 * HOUR)
 
     with database.transaction():
@@ -133,19 +134,19 @@ def test_a_rotated_token_lives_on_for_its_grace_beside_the_new_one(database: Dat
     assert new.expires_at - new.created_at == pytest.approx(48 * HOUR, abs=timedelta(seconds=1))
 
 
-def test_a_grace_lengthens_no_life(database: Database) -> None:
+def test_a_grace_period_does_not_extend_the_expiry(database: Database) -> None:
     tokens_table.create(database, parts(1), "n", "read", HOUR)
 
     with database.transaction():
         before, _ = tokens_table.rotate(database, parts(2), "n", 24 * HOUR)
 
     assert before.expires_at is not None
-    found = tokens_table.find(database, before.id)
-    assert found is not None
-    assert found[0].expires_at == before.expires_at
+    row = tokens_table.find(database, before.id)
+    assert row is not None
+    assert row[0].expires_at == before.expires_at
 
 
-def test_a_revocation_ends_the_rotated_token_too(database: Database) -> None:
+def test_a_revocation_also_ends_the_rotated_token(database: Database) -> None:
     tokens_table.create(database, parts(1), "n", "read", None)
     with database.transaction():
         tokens_table.rotate(database, parts(2), "n", HOUR)
@@ -155,7 +156,7 @@ def test_a_revocation_ends_the_rotated_token_too(database: Database) -> None:
     assert {each.state(now) for each, now in tokens_table.list_tokens(database)} == {"revoked"}
 
 
-def test_what_is_not_in_use_is_neither_rotated_nor_revoked(database: Database) -> None:
+def test_an_unknown_token_is_neither_rotated_nor_revoked(database: Database) -> None:
     for change in (
         lambda: tokens_table.revoke(database, "n"),
         lambda: tokens_table.rotate(database, parts(1), "n", HOUR),
@@ -164,7 +165,7 @@ def test_what_is_not_in_use_is_neither_rotated_nor_revoked(database: Database) -
             change()
 
 
-def test_what_is_no_name_is_told(database: Database) -> None:
+def test_an_invalid_name_is_refused(database: Database) -> None:
     for name in ("", " ", "a b", "a\nb", "-a", "x" * 65, "é", "a/b"):
         with pytest.raises(ConfigError, match="invalid token name"):
             tokens_table.create(database, parts(1), name, "read", None)

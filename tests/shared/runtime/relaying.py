@@ -1,7 +1,7 @@
-"""A relay in a process of its own, to be killed: python -m tests.shared.runtime.relaying FILE SLOT WHERE
+"""A relay as a process, for tests to kill: python -m tests.shared.runtime.relaying CONFIG_FILE SLOT WHERE
 
-WHERE names the point where it stops itself, once: `inside` a transaction, whose records are sent and not decided on;
-`after` one, before what it carried is thrown away; or `nowhere`.
+WHERE is the point where it stops itself once: `inside` a transaction, after its records are sent and before its commit;
+`after` a commit, before the relayed records are deleted; or `nowhere`.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def stop_here() -> None:
     os.kill(os.getpid(), signal.SIGSTOP)
 
 
-class UndecidedUnit(KafkaUnit):
+class StoppingUnit(KafkaUnit):
     def _finish(self) -> None:
         stop_here()
         try:
@@ -45,29 +45,29 @@ class UndecidedUnit(KafkaUnit):
             raise
 
 
-class UndecidedProducer(KafkaProducer):
+class StoppingProducer(KafkaProducer):
     def unit(self) -> KafkaUnit:
-        return UndecidedUnit(self._client, self._topics, self.close)
+        return StoppingUnit(self._client, self._topics, self.close)
 
 
-class UndecidedBroker(KafkaBroker):
+class StoppingBroker(KafkaBroker):
     def producer(self, slot: str, *, in_database: bool = False) -> Producer:
-        return UndecidedProducer(self._settings(slot), self._topics, self._qualified_name(slot))
+        return StoppingProducer(self._settings(slot), self._topics, self._qualified_name(slot))
 
 
-class ForgetfulOutbox(Outbox):
+class StoppingOutbox(Outbox):
     def next(self, timeout_s: float) -> SourceStep | None:
         if self._in_flight:
             stop_here()
         return super().next(timeout_s)
 
 
-def main(file: Path, slot: str, where: str) -> None:
-    told = json.loads(file.read_text())
-    broker_class = UndecidedBroker if where == "inside" else KafkaBroker
-    outbox_class = ForgetfulOutbox if where == "after" else Outbox
-    broker = broker_class(told["url"], KafkaSettings(**told["kafka"]), told["conninfo"])
-    source = outbox_class(told["conninfo"])
+def main(config_file: Path, slot: str, where: str) -> None:
+    config = json.loads(config_file.read_text())
+    broker_class = StoppingBroker if where == "inside" else KafkaBroker
+    outbox_class = StoppingOutbox if where == "after" else Outbox
+    broker = broker_class(config["url"], KafkaSettings(**config["kafka"]), config["conninfo"])
+    source = outbox_class(config["conninfo"])
     loop = PollerLoop(broker, service=RELAY, slot=slot, cursors=OUTBOX_CURSORS, source=source, metrics=Metrics())
     say("started")
     loop.run()

@@ -1,4 +1,4 @@
-"""A whole service with next to nothing in it, for test_run.py: how it behaves is told by the variable BEHAVIOUR."""
+"""A minimal service for test_run.py. The variable BEHAVIOUR selects its behaviour."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.shared.runtime.views import GivenView
 
 
 class SmallLoop:
-    """Waits to be stopped; then does what the test wants to see done, or not."""
+    """Waits until it is stopped, then finishes its unit, unless the behaviour says otherwise."""
 
     def __init__(self, behaviour: str) -> None:
         self.ticked_at = 0.0
@@ -24,7 +24,7 @@ class SmallLoop:
         self._stop = threading.Event()
 
     def run(self) -> None:
-        if self._behaviour == "dies":
+        if self._behaviour == "crashes":
             raise RuntimeError("lost postgresql://me:hunter2@h/d")
         while self._behaviour == "ticks" and not self._stop.wait(0.01):
             self.ticked_at += 1
@@ -42,25 +42,28 @@ def exporter(stopping: threading.Event) -> None:
     Path("export").write_text("finished")
 
 
-def dying_sender(stopping: threading.Event) -> None:
+def crashing_sender(stopping: threading.Event) -> None:
     raise RuntimeError("no channel")
 
 
-def leaving_sender(stopping: threading.Event) -> None:
+def returning_sender(stopping: threading.Event) -> None:
     return
 
 
-WORK: dict[str, list[Background]] = {"sender dies": [exporter, dying_sender], "sender leaves": [leaving_sender]}
+WORK: dict[str, list[Background]] = {
+    "sender crashes": [exporter, crashing_sender],
+    "sender returns": [returning_sender],
+}
 
 
 def start(settings: CleanerSettings) -> int:
     behaviour = os.environ["BEHAVIOUR"]
     if behaviour == "cannot start":
-        raise RuntimeError("no way in")
-    work = WORK.get(behaviour, [exporter])
+        raise RuntimeError("cannot connect")
+    background = WORK.get(behaviour, [exporter])
     grace_s = 0.3 if behaviour == "hangs" else GRACE_S
     hung_s = {"ticks": 3.0, "gets stuck": 1.0}.get(behaviour, HUNG_S)
-    return run(settings, SmallLoop(behaviour), GivenView("cleaner"), Metrics(), work, grace_s, hung_s)
+    return run(settings, SmallLoop(behaviour), GivenView("cleaner"), Metrics(), background, grace_s, hung_s)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A stage for the loops: a real log, raw events that name their number, and a loop that runs in a thread."""
+"""Helpers for tests of loops: a real log, numbered raw events, and a loop in a thread."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from shared.records import DecodedRecord, encode
 from shared.topics import CLEAN, RAW, partition_of, topic_specs
 from tests.waiting import DEADLINE_S
 
-# Long beside anything that a loaded machine does, so that no member loses its partitions by chance.
+# Long, so that no member loses its partitions on a loaded machine.
 LEASE_S = 60.0
-PATIENCE = Timeouts(lease_s=LEASE_S, renew_s=0.2, stopped_unit_s=2)
+TIMEOUTS = Timeouts(lease_s=LEASE_S, renew_s=0.2, stopped_unit_s=2)
 PARTITIONS = 2
 
 
@@ -31,8 +31,8 @@ class Loop(Protocol):
     def stop(self) -> None: ...
 
 
-def broker_on(url: str) -> PostgresBroker:
-    broker = PostgresBroker(url, PATIENCE)
+def open_broker(url: str) -> PostgresBroker:
+    broker = PostgresBroker(url, TIMEOUTS)
     broker.ensure_topics(topic_specs(PARTITIONS))
     return broker
 
@@ -54,7 +54,7 @@ def raw(number: int, key: str = "k") -> NewRecord:
 
 
 def tp_of(key: str) -> TopicPartition:
-    """Where the raw events of a key lie."""
+    """The partition of the raw events of a key."""
     return TopicPartition(RAW, partition_of(raw(0, key).key, PARTITIONS))
 
 
@@ -62,41 +62,41 @@ def number_of(received: DecodedRecord) -> int:
     return int(received.message.ordinal) - 1
 
 
-def out(received: DecodedRecord) -> NewRecord:
+def output_of(received: DecodedRecord) -> NewRecord:
     return NewRecord(CLEAN, received.record.key, str(number_of(received)).encode(), {})
 
 
 def append(broker: Broker, records: Sequence[NewRecord]) -> None:
-    with closing(broker.producer("stage")) as producer, producer.unit() as unit:
+    with closing(broker.producer("appender")) as producer, producer.unit() as unit:
         unit.append(records)
         unit.commit()
 
 
 def contents(broker: Broker, topic: str) -> list[Record]:
-    """All of a topic, partition by partition."""
-    found: list[Record] = []
+    """All records of a topic by partition and offset."""
+    result: list[Record] = []
     for tp in broker.partitions(topic):
         with closing(broker.reader([tp])) as reader:
             while records := reader.poll(0, 1000):
-                found += records
-    return found
+                result += records
+    return result
 
 
-def numbers(broker: Broker) -> list[int]:
+def output_numbers(broker: Broker) -> list[int]:
     return [int(record.value) for record in contents(broker, CLEAN)]
 
 
-def advanced(broker: Broker, service: str = "cleaner") -> int:
-    """How many raw events the service has committed."""
+def committed_count(broker: Broker, service: str = "cleaner") -> int:
+    """The number of raw events that the service has committed."""
     return sum(broker.committed(service, [RAW]).values())
 
 
-class Running:
-    """A loop in a thread, and what it died of."""
+class LoopThread:
+    """A loop in a thread, and the error that ended it."""
 
     def __init__(self, loop: Loop) -> None:
         self.loop = loop
-        self.died_of: Exception | None = None
+        self.error: Exception | None = None
         self.thread = threading.Thread(target=self._run)
         self.thread.start()
 
@@ -107,15 +107,15 @@ class Running:
     def _run(self) -> None:
         try:
             self.loop.run()
-        except Exception as error:  # noqa: BLE001  # whatever it is, the test looks at it
-            self.died_of = error
+        except Exception as error:  # noqa: BLE001  # the test checks it
+            self.error = error
 
 
 @contextmanager
-def running(loop: Loop) -> Iterator[Running]:
-    run = Running(loop)
+def run_in_thread(loop: Loop) -> Iterator[LoopThread]:
+    thread = LoopThread(loop)
     try:
-        yield run
+        yield thread
     finally:
         loop.stop()
-        run.join()
+        thread.join()

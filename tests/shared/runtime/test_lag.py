@@ -1,4 +1,4 @@
-"""Lag on a real Kafka: offsets that hold no record, a bound on counting, and resets from outside that do nothing."""
+"""Lag on a real Kafka: offsets without records, the limit of counting, and external resets without effect."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ def settings(kafka: KafkaInUse) -> LoaderSettings:
 
 @pytest.fixture
 def broker(kafka: KafkaInUse, settings: LoaderSettings, url: str) -> Iterator[KafkaBroker]:
-    with kafka.empty(), closing(another(settings, url)) as broker:
+    with kafka.empty(), closing(new_broker(settings, url)) as broker:
         broker.ensure_topics([TopicSpec(TP.topic, 1, None)])
         yield broker
 
 
-def another(settings: LoaderSettings, url: str) -> KafkaBroker:
+def new_broker(settings: LoaderSettings, url: str) -> KafkaBroker:
     return KafkaBroker(settings.broker.url, settings.kafka, url)
 
 
@@ -53,44 +53,44 @@ def fill(broker: KafkaBroker, units: int, size: int = 1) -> None:
     until(lambda: broker.end_offsets([TP])[TP] >= units * (size + 1))
 
 
-def one(meter: LagMeter, *, thorough: bool = True) -> PartitionLag:
-    """Once Kafka knows who coordinates the group."""
-    found: list[PartitionLag] = []
+def lag_of(meter: LagMeter, *, thorough: bool = True) -> PartitionLag:
+    """Retries until Kafka has a coordinator of the group."""
+    lags: list[PartitionLag] = []
 
-    def look() -> bool:
-        found[:] = meter.measure([TP.topic], thorough=thorough)
+    def measure() -> bool:
+        lags[:] = meter.measure([TP.topic], thorough=thorough)
         return True
 
-    until(look)
-    return found[0]
+    until(measure)
+    return lags[0]
 
 
-def test_beyond_a_bound_what_was_seen_tells_how_dense_records_are(broker: KafkaBroker) -> None:
+def test_beyond_a_limit_the_count_is_estimated_from_the_density_of_records(broker: KafkaBroker) -> None:
     fill(broker, 20)  # every second offset is a record
     backlog = ReadBacklog(broker, max_records=10)
     with closing(LagMeter(broker, "cleaner", backlog)) as meter:
-        found = one(meter)
+        lag = lag_of(meter)
 
-    assert (found.position, found.end, found.exact) == (0, 40, False)
-    assert 18 <= found.records <= 22
-    assert found.seconds is not None
+    assert (lag.position, lag.end, lag.exact) == (0, 40, False)
+    assert 18 <= lag.records <= 22
+    assert lag.seconds is not None
 
 
-def test_one_look_of_many_counts_what_stands_still_and_is_exact_at_the_end_of_a_transaction(
+def test_a_quick_measurement_is_exact_at_an_unmoved_position_and_at_the_end_of_a_transaction(
     broker: KafkaBroker,
 ) -> None:
     fill(broker, 3)
-    at = {TP: 0}
+    observed = {TP: 0}
     backlog = ReadBacklog(broker)
-    with closing(LagMeter(broker, "cleaner", backlog, observed_positions=lambda: at)) as meter:
-        found = []
-        for at[TP] in (0, 4, 4, 5, 5):  # 5 is past the last record, before the end of its transaction
-            found.append(one(meter, thorough=False))
+    with closing(LagMeter(broker, "cleaner", backlog, observed_positions=lambda: observed)) as meter:
+        lags = []
+        for observed[TP] in (0, 4, 4, 5, 5):  # 5 is after the last record and before the marker of its transaction
+            lags.append(lag_of(meter, thorough=False))
 
-    assert [(each.records, each.exact) for each in found] == [(3, True), (1, True), (1, True), (0, True), (0, True)]
+    assert [(each.records, each.exact) for each in lags] == [(3, True), (1, True), (1, True), (0, True), (0, True)]
 
 
-def test_a_reset_from_outside_has_no_effect_and_is_told(
+def test_an_external_offset_reset_has_no_effect_and_is_reported(
     broker: KafkaBroker, settings: LoaderSettings, kafka: KafkaInUse, url: str
 ) -> None:
     from kafka import KafkaAdminClient
@@ -100,25 +100,25 @@ def test_a_reset_from_outside_has_no_effect_and_is_told(
     fill(broker, 2)
     with closing(broker.consumer("loader", [TP.topic], "0", in_database=True)) as consumer:
         until(lambda: bool(consumer.poll(0.1, 1).records))  # its position is in the database from now on
-    meter = lag_meter_of(settings, url, another(settings, url), in_database=True)
-    before = one(meter)
+    meter = lag_meter_of(settings, url, new_broker(settings, url), in_database=True)
+    before = lag_of(meter)
     with closing(KafkaAdminClient(bootstrap_servers=kafka.bootstrap)) as admin:
         admin.alter_group_offsets(
             f"{settings.kafka.environment}.loader", {ClientPartition(*TP): OffsetAndMetadata(3, "", -1)}
         )
 
     with structlog.testing.capture_logs() as logs:
-        after = one(meter)
-    told = meter.ignored_offsets()
+        after = lag_of(meter)
+    ignored = meter.ignored_offsets()
     meter.close()
 
     assert (before.ignored_group_offset, after.ignored_group_offset) == (None, 3)
     assert (after.position, after.records) == (before.position, before.records) == (0, 2)
-    assert told == {"waiting/0": 3}
+    assert ignored == {"waiting/0": 3}
     assert [each["log_level"] for each in logs if each["event"] == "group_offset_ignored"] == ["warning"]
 
 
-def test_where_owners_are_is_what_live_replicas_say(url: str) -> None:
+def test_observed_positions_are_those_of_live_replicas(url: str) -> None:
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("TRUNCATE ops.observed, ops.replicas")
         connection.execute(
@@ -133,11 +133,11 @@ def test_where_owners_are_is_what_live_replicas_say(url: str) -> None:
         )
     observed = ObservedPositions(url, "loader")
 
-    found = observed()
+    positions = observed()
     observed.close()
 
-    assert found == {TopicPartition("t", 0): 7}
+    assert positions == {TopicPartition("t", 0): 7}
 
 
-def test_without_the_database_nobody_says_where_owners_are() -> None:
+def test_without_the_database_there_are_no_observed_positions() -> None:
     assert ObservedPositions("host=127.0.0.1 port=1 dbname=nowhere", "loader")() == {}

@@ -1,4 +1,4 @@
-"""Metrics are documented, and show what was counted."""
+"""Metrics: their documentation and their registry."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_every_metric_is_an_attribute_under_its_own_name() -> None:
     assert not missing
 
 
-def test_two_sets_of_metrics_count_apart() -> None:
+def test_two_sets_of_metrics_are_independent() -> None:
     first, second = Metrics(), Metrics()
 
     first.units_total.labels("committed").inc()
@@ -31,5 +31,5 @@ def test_two_sets_of_metrics_count_apart() -> None:
     assert 'outcome="committed"' not in generate_latest(second.registry).decode()
 
 
-def test_a_process_shows_its_memory() -> None:
+def test_the_memory_of_the_process_is_a_metric() -> None:
     assert b"process_resident_memory_bytes" in generate_latest(Metrics().registry)

@@ -1,4 +1,4 @@
-"""What a loop shows of itself, on a real log."""
+"""The status, readiness and lag of a loop on a real log."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from shared.runtime.loops.handler import InUnit
 from shared.runtime.metrics import Metrics
 from shared.runtime.view import ALIVE_S, LoopView
 from shared.topics import RAW
-from tests.shared.runtime.stage import advanced, append, broker_on, raw, running
+from tests.shared.runtime.stage import append, committed_count, open_broker, raw, run_in_thread
 from tests.waiting import wait_until
 
 
 @pytest.fixture
 def broker(url: str) -> Iterator[PostgresBroker]:
-    broker = broker_on(url)
+    broker = open_broker(url)
     yield broker
     broker.close()
 
@@ -35,7 +35,7 @@ def loop(broker: PostgresBroker) -> ConsumerLoop:
 
 @pytest.fixture
 def meter(url: str) -> Iterator[LagMeter]:
-    meter = LagMeter(broker_on(url), "cleaner", GaplessBacklog(url))
+    meter = LagMeter(open_broker(url), "cleaner", GaplessBacklog(url))
     yield meter
     meter.close()
 
@@ -45,8 +45,8 @@ def test_lag_is_what_the_group_has_not_committed(broker: PostgresBroker, loop: C
     append(broker, [raw(number, key) for key in "abcdefgh" for number in range(2)])
 
     before = view.lag()
-    with running(loop):
-        wait_until(lambda: advanced(broker) == 16)
+    with run_in_thread(loop):
+        wait_until(lambda: committed_count(broker) == 16)
     append(broker, [raw(3, "a")])
     after = view.lag()
 
@@ -57,7 +57,7 @@ def test_lag_is_what_the_group_has_not_committed(broker: PostgresBroker, loop: C
     assert [each["seconds"] > 0 for each in after] == [each["records"] > 0 for each in after]
 
 
-def test_a_service_that_reads_no_stream_has_no_lag(broker: PostgresBroker, loop: ConsumerLoop) -> None:
+def test_a_service_that_reads_no_topic_has_no_lag(broker: PostgresBroker, loop: ConsumerLoop) -> None:
     assert LoopView(loop, broker, "0").lag() == []
 
 
@@ -65,7 +65,7 @@ def test_a_loop_is_ready_while_it_runs_and_not_before_or_after(broker: PostgresB
     view = LoopView(loop, broker, "0", lambda: {"windows": 3})
     assert view.ready() == (False, "starting")
 
-    with running(loop):
+    with run_in_thread(loop):
         wait_until(lambda: view.ready() == (True, "2 partitions"))
         assert view.status() == {
             "service": "cleaner",
@@ -77,14 +77,16 @@ def test_a_loop_is_ready_while_it_runs_and_not_before_or_after(broker: PostgresB
     assert view.ready() == (False, "stopped")
 
 
-def test_a_loop_that_runs_is_not_ready_while_its_broker_is_away(postgres: EmbeddedPostgres, loop: ConsumerLoop) -> None:
+def test_a_running_loop_is_not_ready_while_its_broker_is_unavailable(
+    postgres: EmbeddedPostgres, loop: ConsumerLoop
+) -> None:
     loop.state = "running"
-    away = PostgresBroker(postgres.url_with_password(database="nowhere"))
+    unavailable = PostgresBroker(postgres.url_with_password(database="nowhere"))
 
-    ready, why = LoopView(loop, away, "0").ready()
+    ready, reason = LoopView(loop, unavailable, "0").ready()
 
     assert not ready
-    assert "nowhere" in why
+    assert "nowhere" in reason
 
 
 def test_a_loop_that_has_not_ticked_for_long_is_not_alive(broker: PostgresBroker, loop: ConsumerLoop) -> None:
@@ -96,7 +98,7 @@ def test_a_loop_that_has_not_ticked_for_long_is_not_alive(broker: PostgresBroker
     assert not view.alive()
 
 
-def test_trouble_is_told_beside_the_state(broker: PostgresBroker, loop: ConsumerLoop) -> None:
+def test_the_current_error_is_shown_with_the_state(broker: PostgresBroker, loop: ConsumerLoop) -> None:
     loop.state, loop.trouble = "backing off", "the source is away"
 
     assert LoopView(loop, broker, "0").ready() == (False, "backing off: the source is away")

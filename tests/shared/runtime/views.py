@@ -1,4 +1,4 @@
-"""A view that a test sets as it likes, where a loop's own is not at hand."""
+"""A view with values set by the test, for tests without a loop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an operator sets, from where, and what is said when it is wrong."""
+"""Settings from file, environment and options, and the errors for invalid ones."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ DATABASE = {"HEADRACE_DATABASE__URL": URL}
 
 
 @pytest.fixture(autouse=True)
-def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Away from the headrace.yaml that may lie in the checkout."""
+def _empty_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The checkout may contain a headrace.yaml."""
     monkeypatch.chdir(tmp_path)
 
 
@@ -39,7 +39,7 @@ def yaml_file(tmp_path: Path) -> Path:
     return tmp_path / "headrace.yaml"
 
 
-def complaint(file: Path, text: str, environ: dict[str, str] | None = None) -> str:
+def error_of(file: Path, text: str, environ: dict[str, str] | None = None) -> str:
     file.write_text(text)
     with pytest.raises(ConfigError) as caught:
         load(FetcherSettings, DATABASE if environ is None else environ, file)
@@ -71,13 +71,13 @@ def test_the_file_is_found_through_its_variable(yaml_file: Path) -> None:
     assert settings.data_dir == Path("/tmp/elsewhere")
 
 
-def test_without_a_name_the_file_of_this_directory_is_read(yaml_file: Path) -> None:
+def test_the_file_of_the_working_directory_is_read_by_default(yaml_file: Path) -> None:
     yaml_file.write_text("fetcher:\n  threads: 7\n")
 
     assert load(FetcherSettings, DATABASE).fetcher.threads == 7
 
 
-def test_days_are_set_by_the_names_people_use(yaml_file: Path) -> None:
+def test_days_are_set_as_from_and_to(yaml_file: Path) -> None:
     yaml_file.write_text("fetcher:\n  from: 2026-01-30\n")
 
     settings = load(FetcherSettings, DATABASE | {"HEADRACE_FETCHER__TO": "2026-01-31"}, yaml_file)
@@ -111,20 +111,20 @@ def test_days_are_set_by_the_names_people_use(yaml_file: Path) -> None:
         ("broker:\n  url: rabbit://h\n", ':2: broker.url: expected "embedded" or kafka://HOST:PORT'),
     ],
 )
-def test_a_wrong_file_is_told_with_line_and_key(yaml_file: Path, text: str, expected: str) -> None:
-    said = complaint(yaml_file, text)
+def test_an_error_in_the_file_names_line_and_key(yaml_file: Path, text: str, expected: str) -> None:
+    error = error_of(yaml_file, text)
 
-    assert expected in said
-    assert said.startswith(str(yaml_file))
-
-
-def test_every_wrong_setting_is_told_at_once(yaml_file: Path) -> None:
-    said = complaint(yaml_file, "fetcher:\n  threads: 0\nbroker:\n  partitions: 0\n")
-
-    assert re.findall(r":(\d+): (\S+):", said) == [("4", "broker.partitions"), ("2", "fetcher.threads")]
+    assert expected in error
+    assert error.startswith(str(yaml_file))
 
 
-def test_a_wrong_variable_is_told_by_its_name() -> None:
+def test_all_invalid_settings_are_reported_at_once(yaml_file: Path) -> None:
+    error = error_of(yaml_file, "fetcher:\n  threads: 0\nbroker:\n  partitions: 0\n")
+
+    assert re.findall(r":(\d+): (\S+):", error) == [("4", "broker.partitions"), ("2", "fetcher.threads")]
+
+
+def test_an_invalid_variable_is_named() -> None:
     with pytest.raises(ConfigError, match=r"^environment variable HEADRACE_FETCHER__THREADS: fetcher.threads: .*'x'"):
         load(FetcherSettings, DATABASE | {"HEADRACE_FETCHER__THREADS": "x"})
 
@@ -135,30 +135,30 @@ def test_an_unknown_variable_is_an_error(variable: str) -> None:
         load(FetcherSettings, DATABASE | {variable: "1"})
 
 
-def test_what_kubernetes_puts_into_the_environment_is_let_be() -> None:
+def test_variables_of_kubernetes_and_empty_variables_are_ignored() -> None:
     load(FetcherSettings, DATABASE | {"HEADRACE_LOADER_SERVICE_HOST": "10.0.0.1", "HEADRACE_BROKER__URL": ""})
 
 
-def test_a_wrong_option_is_told_as_one() -> None:
+def test_an_invalid_option_is_named() -> None:
     with pytest.raises(ConfigError, match=r"^option fetcher.from: fetcher.from: "):
         load(FetcherSettings, DATABASE, None, {"fetcher.from_date": "soon"})
 
 
-def test_a_missing_setting_says_where_it_can_be_set(yaml_file: Path) -> None:
-    said = complaint(yaml_file, "", {})
+def test_the_error_for_a_missing_setting_says_where_to_set_it(yaml_file: Path) -> None:
+    error = error_of(yaml_file, "", {})
 
-    assert said == f"database.url is missing: set it in {yaml_file} or in the environment as HEADRACE_DATABASE__URL"
+    assert error == f"database.url is missing: set it in {yaml_file} or in the environment as HEADRACE_DATABASE__URL"
 
 
-def test_a_file_that_is_not_there_is_an_error(yaml_file: Path) -> None:
+def test_a_missing_file_is_an_error(yaml_file: Path) -> None:
     with pytest.raises(ConfigError, match=r"cannot read the settings file .*headrace\.yaml: No such file"):
         load(FetcherSettings, DATABASE, yaml_file)
 
 
-def test_a_section_and_a_plain_value_of_one_name_do_not_mix(yaml_file: Path) -> None:
-    said = complaint(yaml_file, "fetcher: x\n", DATABASE | {"HEADRACE_FETCHER__THREADS": "1"})
+def test_a_name_that_is_both_a_section_and_a_value_is_an_error(yaml_file: Path) -> None:
+    error = error_of(yaml_file, "fetcher: x\n", DATABASE | {"HEADRACE_FETCHER__THREADS": "1"})
 
-    assert said.startswith("environment variable HEADRACE_FETCHER__THREADS: fetcher is both a section")
+    assert error.startswith("environment variable HEADRACE_FETCHER__THREADS: fetcher is both a section")
 
 
 def test_one_file_serves_all_services(yaml_file: Path) -> None:
@@ -185,24 +185,24 @@ def test_service_sections_are_the_services() -> None:
     "url", ["postgresql://a:hunter2@h/d", "host=h password=hunter2", "postgresql://a@h/d?password=hunter2", "hunter2"]
 )
 def test_a_password_in_a_url_is_refused_and_not_repeated(yaml_file: Path, url: str) -> None:
-    said = complaint(yaml_file, f"database:\n  url: {url!r}\n", {})
+    error = error_of(yaml_file, f"database:\n  url: {url!r}\n", {})
 
-    assert "hunter2" not in said
-    assert f"{yaml_file}:2: database.url: " in said
+    assert "hunter2" not in error
+    assert f"{yaml_file}:2: database.url: " in error
 
 
 def test_credentials_in_other_urls_are_refused_too(yaml_file: Path) -> None:
-    said = complaint(yaml_file, "fetcher:\n  base_url: http://a:hunter2@h/\nbroker:\n  url: kafka://a:hunter2@h\n")
+    error = error_of(yaml_file, "fetcher:\n  base_url: http://a:hunter2@h/\nbroker:\n  url: kafka://a:hunter2@h\n")
 
-    assert said.count("a URL must not contain a password") == 2
-    assert "hunter2" not in said
+    assert error.count("a URL must not contain a password") == 2
+    assert "hunter2" not in error
 
 
-def test_a_secret_in_the_place_of_its_files_name_is_not_repeated(yaml_file: Path) -> None:
-    said = complaint(yaml_file, "admin:\n  token_file: hunter2\n")
+def test_a_secret_given_instead_of_its_file_is_not_repeated(yaml_file: Path) -> None:
+    error = error_of(yaml_file, "admin:\n  token_file: hunter2\n")
 
-    assert said.startswith(f"{yaml_file}:2: admin.token_file: expected a file")
-    assert "hunter2" not in said
+    assert error.startswith(f"{yaml_file}:2: admin.token_file: expected a file")
+    assert "hunter2" not in error
 
 
 def test_conninfo_connects_with_the_password_of_the_file(postgres: EmbeddedPostgres) -> None:
@@ -223,11 +223,11 @@ def test_an_empty_secret_is_an_error(tmp_path: Path) -> None:
         read_secret(file)
 
 
-def test_without_a_start_the_clock_is_the_machines() -> None:
+def test_without_a_start_the_system_clock_is_used() -> None:
     assert isinstance(load(CleanerSettings, DATABASE).clock.clock(), SystemClock)
 
 
-def test_a_virtual_clock_is_shared_by_its_three_numbers() -> None:
+def test_a_virtual_clock_has_start_speed_and_epoch() -> None:
     environ = {"HEADRACE_CLOCK__START": "2026-01-01T09:00:00+09:00", "HEADRACE_CLOCK__SPEED": "60"}
 
     clock = load(CleanerSettings, DATABASE | environ | {"HEADRACE_CLOCK__EPOCH_S": "1000"}).clock.clock()
@@ -235,7 +235,7 @@ def test_a_virtual_clock_is_shared_by_its_three_numbers() -> None:
     assert clock == VirtualClock(datetime(2026, 1, 1, tzinfo=UTC), 60.0, 1000.0)
 
 
-def test_channels_come_as_a_list_or_separated_by_commas(yaml_file: Path) -> None:
+def test_channels_are_a_list_or_separated_by_commas(yaml_file: Path) -> None:
     yaml_file.write_text("notifier:\n  channels: [console, discord]\n")
 
     listed = load(NotifierSettings, DATABASE, yaml_file)
@@ -244,7 +244,7 @@ def test_channels_come_as_a_list_or_separated_by_commas(yaml_file: Path) -> None
     assert listed.notifier.channels == separated.notifier.channels == ("console", "discord")
 
 
-def test_models_lie_in_the_data_directory_unless_set() -> None:
+def test_models_are_in_the_data_directory_by_default() -> None:
     environ = DATABASE | {"HEADRACE_DATA_DIR": "/tmp/there"}
 
     assert load(PredictorSettings, environ).models_dir == Path("/tmp/there/models")
@@ -258,7 +258,7 @@ def test_settings_cannot_be_changed() -> None:
         settings.data_dir = Path("/tmp")  # type: ignore[misc]
 
 
-def test_what_is_in_force_is_shown_without_secrets(tmp_path: Path) -> None:
+def test_effective_values_contain_no_secrets(tmp_path: Path) -> None:
     token = tmp_path / "token"
     token.write_text("hunter2\n")
 
@@ -270,7 +270,7 @@ def test_what_is_in_force_is_shown_without_secrets(tmp_path: Path) -> None:
     assert "hunter2" not in str(shown)
 
 
-def test_a_key_and_its_variable_are_one_thing() -> None:
+def test_variable_of_gives_the_variable_of_a_key() -> None:
     settings = load(FetcherSettings, DATABASE | {variable_of("fetcher.archive_dir"): "/a"})
 
     assert settings.fetcher.archive_dir == Path("/a")

@@ -1,4 +1,4 @@
-"""docs/settings.md says what the models say."""
+"""docs/settings.md is generated from the settings models."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ def test_a_service_has_a_section_of_its_own_name(model: type[ServiceSettings]) -
     assert model.name in sections
 
 
-def test_a_setting_without_a_meaning_is_refused() -> None:
-    class Nameless(BaseModel):
+def test_a_setting_without_a_description_is_refused() -> None:
+    class Undescribed(BaseModel):
         threads: int = 1
 
     with pytest.raises(ValueError, match="threads has no description"):
-        describe(Nameless)
+        describe(Undescribed)

@@ -20,7 +20,7 @@ from shared.broker.postgres.broker import PostgresBroker
 from shared.events import LoadedEvent
 from shared.records import encode
 from shared.topics import LOADED, PREDICTIONS, topic_specs
-from tests.contract.children import said
+from tests.contract.children import wait_for_line
 from tests.contract.conftest import Harness, harness, lease_s
 from tests.contract.records import everything, put, until
 from tests.services.predictor.season import Connection, Event
@@ -160,7 +160,7 @@ def started(tmp_path: Path, repository: Path) -> Iterator[Start]:
     def start() -> subprocess.Popen[str]:
         command = [sys.executable, "-m", "tests.services.predictor.serving.replica", str(tmp_path / "broker.url")]
         processes.append(subprocess.Popen(command, cwd=repository, stdout=subprocess.PIPE, text=True))
-        said(processes[-1], "started")
+        wait_for_line(processes[-1], "started")
         return processes[-1]
 
     yield start

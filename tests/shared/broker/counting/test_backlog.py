@@ -1,4 +1,4 @@
-"""What waits in the embedded log."""
+"""The backlog in the embedded log."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import pytest
 
 from shared.broker.contract import NewRecord, TopicPartition
 from shared.broker.counting.backlog import NO_BACKLOG, GaplessBacklog
-from tests.shared.runtime.stage import append, broker_on
+from tests.shared.runtime.stage import append, open_broker
 
 TP = TopicPartition("cleaner.dlq", 0)
 
 
 @pytest.fixture
 def backlog(url: str) -> Iterator[GaplessBacklog]:
-    broker = broker_on(url)
+    broker = open_broker(url)
     for size in (3, 2):
         append(broker, [NewRecord(TP.topic, b"k", b"v", {})] * size)
     broker.close()
@@ -25,17 +25,17 @@ def backlog(url: str) -> Iterator[GaplessBacklog]:
     backlog.close()
 
 
-def test_what_retention_took_does_not_wait(backlog: GaplessBacklog, url: str) -> None:
+def test_records_removed_by_retention_are_not_counted(backlog: GaplessBacklog, url: str) -> None:
     with psycopg.connect(url, autocommit=True) as rows:
         rows.execute("DELETE FROM broker.log WHERE base_off = 0")
         rows.execute("UPDATE broker.partitions SET begin_off = 3 WHERE end_off = 5")
 
-    found = backlog.measure({TP: (1, 5)}, thorough=True)[TP]
+    measured = backlog.measure({TP: (1, 5)}, thorough=True)[TP]
 
-    assert (found.records, found.exact) == (2, True)
+    assert (measured.records, measured.exact) == (2, True)
 
 
-def test_the_age_is_that_of_the_batch_in_which_the_position_lies(backlog: GaplessBacklog, url: str) -> None:
+def test_the_age_is_that_of_the_batch_that_contains_the_position(backlog: GaplessBacklog, url: str) -> None:
     with psycopg.connect(url, autocommit=True) as rows:
         rows.execute("UPDATE broker.log SET first_ms = 1000 + base_off")
 
@@ -44,6 +44,6 @@ def test_the_age_is_that_of_the_batch_in_which_the_position_lies(backlog: Gaples
     assert oldest == [1000, 1000, 1003, 1003]
 
 
-def test_at_the_end_nothing_waits(backlog: GaplessBacklog) -> None:
+def test_there_is_no_backlog_at_the_end(backlog: GaplessBacklog) -> None:
     assert backlog.measure({TP: (5, 5)}, thorough=True) == {TP: NO_BACKLOG}
     assert backlog.measure({}, thorough=True) == {}

@@ -1,4 +1,4 @@
-"""How many records lie between two offsets, on a real Kafka: where offsets have gaps."""
+"""The number of records between two offsets on a real Kafka, where offsets have gaps."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def broker(kafka: KafkaInUse, database_url: str) -> Iterator[KafkaBroker]:
 
 
 def abort(bootstrap: str) -> None:
-    """A transaction whose records are in the log, and count for nothing."""
+    """Write a transaction and abort it: its records are in the log and must not be counted."""
     from kafka import KafkaProducer
 
     with closing(KafkaProducer(bootstrap_servers=bootstrap, transactional_id=uuid4().hex)) as producer:
@@ -48,17 +48,17 @@ def abort(bootstrap: str) -> None:
         producer.abort_transaction()
 
 
-def settled_end(broker: KafkaBroker) -> int:
-    """Once the abort is settled too; each transaction's end takes an offset."""
+def wait_for_end(broker: KafkaBroker) -> int:
+    """The end offset, once the marker of the abort is written. Each transaction has a marker with an offset."""
     end = sum(UNITS) + len(UNITS) + ABORTED + 1
     while broker.end_offsets([TP])[TP] < end:
-        pass  # the library's own requests take their time
+        pass  # each request of the library takes some time
     return end
 
 
-def test_records_are_counted_and_neither_ends_of_transactions_nor_aborted_ones(broker: KafkaBroker) -> None:
-    end = settled_end(broker)
-    spans = [
+def test_transaction_markers_and_aborted_records_are_not_counted(broker: KafkaBroker) -> None:
+    end = wait_for_end(broker)
+    ranges = [
         OffsetRange(TP, 0, end),
         OffsetRange(TP, 0, 6),
         OffsetRange(TP, 3, 8),
@@ -66,23 +66,27 @@ def test_records_are_counted_and_neither_ends_of_transactions_nor_aborted_ones(b
         OffsetRange(OTHER, 0, 0),
     ]
 
-    counts = ReadRecordCount(broker).count(spans)
+    counts = ReadRecordCount(broker).count(ranges)
 
-    # Offsets 0 to 4, the end of the first unit, 6, its end, 8 and 9.
-    assert [counts[span] for span in spans] == [sum(UNITS), 5, 3, 0, 0]
+    # Records: offsets 0 to 4, 6, 8 and 9. Markers of the units: 5, 7 and 10.
+    assert [counts[each] for each in ranges] == [sum(UNITS), 5, 3, 0, 0]
 
 
-def test_what_holds_no_record_is_found_empty_also_for_several_spans_of_a_partition(broker: KafkaBroker) -> None:
-    end = settled_end(broker)
+def test_ranges_without_records_are_empty_also_several_in_one_partition(broker: KafkaBroker) -> None:
+    end = wait_for_end(broker)
     gap, aborted, record = OffsetRange(TP, 5, 6), OffsetRange(TP, 10, end), OffsetRange(TP, 6, end)
 
-    census = ReadRecordCount(broker)
+    record_count = ReadRecordCount(broker)
 
-    assert census.empty([gap, aborted, record, OffsetRange(OTHER, 0, 0)]) == {gap, aborted, OffsetRange(OTHER, 0, 0)}
+    assert record_count.empty([gap, aborted, record, OffsetRange(OTHER, 0, 0)]) == {
+        gap,
+        aborted,
+        OffsetRange(OTHER, 0, 0),
+    }
 
 
 def test_the_embedded_log_has_no_gaps() -> None:
-    spans = [OffsetRange(TP, 3, 8), OffsetRange(TP, 8, 8)]
+    ranges = [OffsetRange(TP, 3, 8), OffsetRange(TP, 8, 8)]
 
-    assert GaplessRecordCount().count(spans) == {spans[0]: 5, spans[1]: 0}
-    assert GaplessRecordCount().empty(spans) == {spans[1]}
+    assert GaplessRecordCount().count(ranges) == {ranges[0]: 5, ranges[1]: 0}
+    assert GaplessRecordCount().empty(ranges) == {ranges[1]}

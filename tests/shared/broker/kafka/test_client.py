@@ -1,4 +1,4 @@
-"""What clients of Kafka are told, and what their errors mean to the runtime. Without a broker."""
+"""Settings of Kafka clients and the translation of their errors. Without a broker."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from shared.broker.kafka.client import addresses_of, client_settings, reason_of,
 from shared.errors import ConfigError, HeadraceError, NotReady, TransientError
 from shared.settings.sections import KafkaSettings
 
-HERE = ["127.0.0.1:9092"]
+LOOPBACK = ["127.0.0.1:9092"]
 PASSWORD = "correct-horse-battery"
 
 
@@ -42,29 +42,29 @@ def test_a_url_names_one_or_more_brokers(url: str, addresses: list[str]) -> None
 
 
 @pytest.mark.parametrize("url", ["kafka://", "kafka://a:1,", "kafka://,a:1"])
-def test_a_url_that_leaves_a_broker_out_is_refused(url: str) -> None:
+def test_a_url_with_an_empty_broker_is_refused(url: str) -> None:
     with pytest.raises(ConfigError, match="expected kafka://HOST:PORT"):
         addresses_of(url)
 
 
 @pytest.mark.parametrize("version", [(2, 5), (2, 6), (2, 7)])
-def test_a_broker_that_lets_a_fenced_producer_go_on_is_refused(version: tuple[int, int]) -> None:
+def test_a_broker_version_with_incomplete_fencing_is_refused(version: tuple[int, int]) -> None:
     with pytest.raises(ConfigError) as raised:
         require_version(version, ["a:1", "b:2"])
 
-    said = str(raised.value)
-    assert f"2.{version[1]}" in said
-    assert "2.8 or later" in said
-    assert "a:1, b:2" in said
+    message = str(raised.value)
+    assert f"2.{version[1]}" in message
+    assert "2.8 or later" in message
+    assert "a:1, b:2" in message
 
 
 @pytest.mark.parametrize("version", [(2, 8), (3, 0), (3, 9), (4, 0), (4, 4)])
-def test_a_broker_that_keeps_the_promise_is_taken(version: tuple[int, int]) -> None:
-    require_version(version, HERE)
+def test_a_supported_broker_version_is_accepted(version: tuple[int, int]) -> None:
+    require_version(version, LOOPBACK)
 
 
 @pytest.mark.parametrize(
-    ("error", "meaning"),
+    ("error", "translated"),
     [
         (errors.TopicAuthorizationFailedError("t"), ConfigError),
         (errors.TransactionalIdAuthorizationFailedError("t"), ConfigError),
@@ -86,62 +86,62 @@ def test_a_broker_that_keeps_the_promise_is_taken(version: tuple[int, int]) -> N
         (errors.CoordinatorLoadInProgressError("soon"), NotReady),
     ],
 )
-def test_the_librarys_errors_become_ours(error: Exception, meaning: type[HeadraceError]) -> None:
-    with pytest.raises(HeadraceError) as raised, translate_errors("reading the tea leaves"):
+def test_errors_of_the_library_are_translated(error: Exception, translated: type[HeadraceError]) -> None:
+    with pytest.raises(HeadraceError) as raised, translate_errors("listing topics"):
         raise error
 
-    assert type(raised.value) is meaning
-    assert str(raised.value).startswith("reading the tea leaves: ")
+    assert type(raised.value) is translated
+    assert str(raised.value).startswith("listing topics: ")
 
 
-def test_what_the_library_has_not_said_before_ends_the_process() -> None:
+def test_unexpected_errors_are_not_translated() -> None:
     with pytest.raises(errors.CorruptRecordError), translate_errors("reading"):
         raise errors.CorruptRecordError("crc")
     with pytest.raises(ValueError, match="surprise"), translate_errors("reading"):
         raise ValueError("surprise")
 
 
-def test_a_reason_is_one_line_that_names_the_kind() -> None:
+def test_a_reason_is_one_line_that_names_the_class() -> None:
     assert reason_of(errors.KafkaTimeoutError("first\nsecond")) == "KafkaTimeoutError: first"
     assert reason_of(ValueError()) == "ValueError"
 
 
-def test_without_tls_and_user_nothing_is_said_of_them() -> None:
-    told = client_settings(HERE, KafkaSettings(), "me")
+def test_without_tls_and_user_there_are_no_settings_for_them() -> None:
+    settings = client_settings(LOOPBACK, KafkaSettings(), "me")
 
-    assert told["security_protocol"] == "PLAINTEXT"
-    assert not [key for key in told if key.startswith(("ssl_", "sasl_"))]
+    assert settings["security_protocol"] == "PLAINTEXT"
+    assert not [key for key in settings if key.startswith(("ssl_", "sasl_"))]
 
 
 def test_tls_checks_the_brokers_certificate_and_its_name() -> None:
-    told = client_settings(["broker.example:9093"], KafkaSettings(tls=True), "me")
+    settings = client_settings(["broker.example:9093"], KafkaSettings(tls=True), "me")
 
-    assert told["security_protocol"] == "SSL"
-    context = told["ssl_context"]
+    assert settings["security_protocol"] == "SSL"
+    context = settings["ssl_context"]
     assert context.verify_mode is ssl.CERT_REQUIRED
     assert context.check_hostname
     assert context.minimum_version >= ssl.TLSVersion.TLSv1_2
 
 
-def test_a_user_is_told_with_the_password_from_its_file(password_file: Path) -> None:
+def test_the_password_of_a_user_is_read_from_its_file(password_file: Path) -> None:
     kafka = KafkaSettings(tls=True, username="alice", password_file=password_file)
-    told = client_settings(["broker.example:9093"], kafka, "me")
+    settings = client_settings(["broker.example:9093"], kafka, "me")
 
-    assert told["security_protocol"] == "SASL_SSL"
-    assert told["sasl_mechanism"] == "SCRAM-SHA-512"
-    assert (told["sasl_plain_username"], told["sasl_plain_password"]) == ("alice", PASSWORD)
-    assert PASSWORD not in f"{told}"
+    assert settings["security_protocol"] == "SASL_SSL"
+    assert settings["sasl_mechanism"] == "SCRAM-SHA-512"
+    assert (settings["sasl_plain_username"], settings["sasl_plain_password"]) == ("alice", PASSWORD)
+    assert PASSWORD not in f"{settings}"
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "127.9.9.9:1", "localhost:1", "[::1]:1"])
-def test_a_user_without_tls_may_go_to_this_machine(address: str, password_file: Path) -> None:
+def test_a_user_without_tls_is_allowed_on_the_loopback(address: str, password_file: Path) -> None:
     kafka = KafkaSettings(username="alice", password_file=password_file)
 
     assert client_settings([address], kafka, "me")["security_protocol"] == "SASL_PLAINTEXT"
 
 
 @pytest.mark.parametrize("address", ["10.0.0.1:1", "broker.example:1", "localhost.example:1", "[2001:db8::1]:1"])
-def test_a_user_without_tls_may_not_go_elsewhere(address: str, password_file: Path) -> None:
+def test_a_user_without_tls_is_refused_elsewhere(address: str, password_file: Path) -> None:
     kafka = KafkaSettings(username="alice", password_file=password_file)
 
     with pytest.raises(ConfigError) as raised:
@@ -152,26 +152,26 @@ def test_a_user_without_tls_may_not_go_elsewhere(address: str, password_file: Pa
     assert PASSWORD not in "".join(traceback.format_exception(raised.value))
 
 
-def test_files_that_are_no_certificates_are_named(tmp_path: Path, password_file: Path) -> None:
+def test_invalid_certificate_files_are_named(tmp_path: Path, password_file: Path) -> None:
     with pytest.raises(ConfigError, match=r"kafka\.ca_file: cannot use .*/absent: No such file"):
-        client_settings(HERE, KafkaSettings(tls=True, ca_file=tmp_path / "absent"), "me")
+        client_settings(LOOPBACK, KafkaSettings(tls=True, ca_file=tmp_path / "absent"), "me")
     with pytest.raises(ConfigError, match=r"kafka\.ca_file: cannot use .*/password: .*; expected PEM"):
-        client_settings(HERE, KafkaSettings(tls=True, ca_file=password_file), "me")
+        client_settings(LOOPBACK, KafkaSettings(tls=True, ca_file=password_file), "me")
     mutual = KafkaSettings(tls=True, certificate_file=password_file, key_file=password_file)
     with pytest.raises(ConfigError, match=r"kafka\.certificate_file and kafka\.key_file: cannot use ") as raised:
-        client_settings(HERE, mutual, "me")
+        client_settings(LOOPBACK, mutual, "me")
     assert PASSWORD not in "".join(traceback.format_exception(raised.value))
 
 
-@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")  # the library leaves a socket open that was refused
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")  # the library leaves refused sockets open
 @pytest.mark.parametrize("client", [KafkaAdminClient, KafkaConsumer, KafkaProducer])
-def test_a_client_that_finds_no_broker_says_why_and_leaves_no_thread(client: Callable[..., object]) -> None:
-    told = client_settings(["127.0.0.1:1"], KafkaSettings(), "in vain") | {"bootstrap_timeout_ms": 200}
+def test_a_client_without_a_broker_reports_why_and_leaves_no_thread(client: Callable[..., object]) -> None:
+    settings = client_settings(["127.0.0.1:1"], KafkaSettings(), "unreachable") | {"bootstrap_timeout_ms": 200}
 
     with pytest.raises(errors.KafkaTimeoutError, match=r"last attempt: .*REFUSED"):
-        client(**told)
+        client(**settings)
 
-    assert not [thread for thread in threading.enumerate() if "in vain" in thread.name]
+    assert not [thread for thread in threading.enumerate() if "unreachable" in thread.name]
     gc.collect()
 
 
@@ -182,24 +182,24 @@ def test_the_password_is_not_in_the_settings(password_file: Path) -> None:
     assert PASSWORD not in kafka.model_dump_json()
 
 
-def test_an_empty_or_lost_password_file_is_named(password_file: Path) -> None:
+def test_an_empty_or_missing_password_file_is_named(password_file: Path) -> None:
     kafka = KafkaSettings(tls=True, username="alice", password_file=password_file)
     password_file.write_text("\n")
     with pytest.raises(ConfigError, match=f"{password_file} is empty"):
-        client_settings(HERE, kafka, "me")
+        client_settings(LOOPBACK, kafka, "me")
     password_file.unlink()
     with pytest.raises(ConfigError, match=f"cannot read the secret in {password_file}"):
-        client_settings(HERE, kafka, "me")
+        client_settings(LOOPBACK, kafka, "me")
 
 
 @pytest.mark.parametrize(
-    ("said", "expected"),
+    ("fields", "expected"),
     [
         ({"username": "alice"}, "username and password_file must be set together"),
         ({"tls": True, "certificate_file": "c"}, "certificate_file and key_file must be set together"),
         ({"ca_file": "c"}, "set tls to true"),
     ],
 )
-def test_settings_that_need_each_other_are_checked_when_they_are_read(said: dict[str, object], expected: str) -> None:
+def test_settings_that_depend_on_each_other_are_validated_together(fields: dict[str, object], expected: str) -> None:
     with pytest.raises(ValidationError, match=expected):
-        KafkaSettings.model_validate(said)
+        KafkaSettings.model_validate(fields)

@@ -1,4 +1,4 @@
-"""Positions of groups, while the node that keeps them changes."""
+"""Committed positions of a group after a change of its coordinator."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def broker(kafka: KafkaInUse, database_url: str) -> Iterator[KafkaBroker]:
         yield broker
 
 
-def test_a_coordinator_that_is_none_any_more_is_looked_up_again(broker: KafkaBroker) -> None:
+def test_a_stale_coordinator_is_looked_up_again(broker: KafkaBroker) -> None:
     before = broker.group_offsets("cleaner", [TOPIC])
-    remembered = broker._admin._manager.cluster._coordinators
-    remembered.update(dict.fromkeys(remembered, 99))  # as after a move: a node that does not keep the group
+    coordinators = broker._admin._manager.cluster._coordinators
+    coordinators.update(dict.fromkeys(coordinators, 99))  # as after a move: a node that is not the coordinator
 
     with suppress(TransientError):
         broker.group_offsets("cleaner", [TOPIC])

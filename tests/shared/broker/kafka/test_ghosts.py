@@ -1,7 +1,7 @@
-"""Ghosts: records of an aborted transaction that became visible, as can happen when a single broker was killed.
+"""Ghosts: records of an aborted transaction that became visible, which can happen if a single broker was killed.
 
-Here they are made on purpose, by a plain producer that writes records a second time. Everything behind them guards by
-event_id and version, so they change nothing: this second line is shown, not the broker's fault.
+Here a plain producer creates them: it writes records a second time. Services deduplicate by event_id and version, so
+ghosts change nothing. The tests show this guard, not the fault of the broker.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ from tests.services.loader.views import ask, tables
 from tests.waiting import DEADLINE_S, wait_until
 
 LOADER_READS, NOTIFIER_READS = (CLEAN,), (LOADED,)
-# Everything is worth telling.
+# Every payout causes a notification.
 RULES = Rules(payout_market="exacta", payout_amount=1)
 
 
-class Pipe:
-    """Loader, relay and notifier on Kafka, stepped by hand."""
+class Pipeline:
+    """Loader, relay and notifier on Kafka; the test runs them step by step."""
 
     def __init__(self, bootstrap: str, conninfo: str) -> None:
         settings = KafkaSettings(environment=uuid4().hex)
@@ -49,16 +49,16 @@ class Pipe:
         self._writer = self.broker.producer("test")
         self._outbox = Outbox(conninfo)
         self._outbox.load({})
-        self.loader = _Stage(self.broker, "loader", LOADER_READS, Loader(StillClock(at(30)), Metrics()).handle)
-        self.notifier = _Stage(
+        self.loader = _ServiceLoop(self.broker, "loader", LOADER_READS, Loader(StillClock(at(30)), Metrics()).handle)
+        self.notifier = _ServiceLoop(
             self.broker, "notifier", NOTIFIER_READS, Notifier(["console"], StillClock(at(30)), RULES).handle
         )
 
     def write(self, records: Sequence[NewRecord]) -> None:
         put(self._writer, records)
 
-    def haunt(self, records: Sequence[Record]) -> int:
-        """Write records again, outside any transaction; the offset after the last."""
+    def write_ghosts(self, records: Sequence[Record]) -> int:
+        """Write records again without a transaction; returns the offset after the last one."""
         sent = [
             self._plain.send(each.topic, each.value, each.key, list(each.headers.items()), each.partition)
             for each in records
@@ -66,7 +66,7 @@ class Pipe:
         return max(int(each.get(DEADLINE_S).offset) for each in sent) + 1
 
     def relay(self) -> None:
-        """As its loop does: records and cursor in one unit, until the outbox is empty."""
+        """Like its loop: records and cursor in one unit, until the outbox is empty."""
         with closing(self.broker.producer("relay")) as producer:
             while (step := self._outbox.next(0.1)) is not None:
                 with producer.unit() as unit:
@@ -76,18 +76,18 @@ class Pipe:
                     unit.commit()
 
     def read(self, topic: str) -> list[Record]:
-        """All that is committed in a topic of one partition."""
+        """All records that are committed in a topic of one partition."""
         (tp,) = self.broker.partitions(topic)
         end = self.broker.end_offsets([tp])[tp]
-        found: list[Record] = []
+        records: list[Record] = []
         with closing(self.broker.reader([tp])) as reader:
 
-            def read_on() -> bool:
-                found.extend(reader.poll(0.2, 1000))
+            def read_to_the_end() -> bool:
+                records.extend(reader.poll(0.2, 1000))
                 return reader.position(tp) >= end
 
-            wait_until(read_on)
-        return found
+            wait_until(read_to_the_end)
+        return records
 
     def close(self) -> None:
         self._plain.close()
@@ -96,7 +96,7 @@ class Pipe:
             part.close()
 
 
-class _Stage:
+class _ServiceLoop:
     """A consumer of one partition whose rows commit with its position."""
 
     def __init__(self, broker: KafkaBroker, service: str, reads: Sequence[str], handle: DatabaseHandle) -> None:
@@ -120,59 +120,61 @@ class _Stage:
 
 
 @pytest.fixture
-def pipe(kafka: KafkaInUse, database_url: str) -> Iterator[Pipe]:
-    with kafka.empty(), closing(Pipe(kafka.bootstrap, database_url)) as pipe:
-        yield pipe
+def pipeline(kafka: KafkaInUse, database_url: str) -> Iterator[Pipeline]:
+    with kafka.empty(), closing(Pipeline(kafka.bootstrap, database_url)) as pipeline:
+        yield pipeline
 
 
 def clean_records() -> list[NewRecord]:
-    """Of three events, each from its card to its result."""
+    """The facts of three events, from card to result."""
     facts: list[Any] = [fact(number) for fact in (listed, observed, settled) for number in (1, 2, 3)]
     return [encode(fact, CLEAN, "clean-event/1", received(fact).event_id, "cleaner") for fact in facts]
 
 
-def last_of(records: Sequence[Record]) -> int:
+def end_of(records: Sequence[Record]) -> int:
     return records[-1].offset + 1
 
 
-def told(database: psycopg.Connection[Any]) -> list[tuple[Any, ...]]:
+def ledger_rows(database: psycopg.Connection[Any]) -> list[tuple[Any, ...]]:
     return ask(database, "SELECT record_id, rule, channel, state, text FROM notifier.ledger ORDER BY id")
 
 
-def test_ghosts_change_no_row_and_are_neither_passed_on_nor_told(pipe: Pipe, database: psycopg.Connection[Any]) -> None:
-    pipe.write(clean_records())
-    clean = pipe.read(CLEAN)
-    pipe.loader.drain(last_of(clean))
-    pipe.relay()
-    loaded = pipe.read(LOADED)
-    pipe.notifier.drain(last_of(loaded))
-    rows_before, told_before = tables(database), told(database)
+def test_ghosts_change_no_row_and_cause_no_output_and_no_notification(
+    pipeline: Pipeline, database: psycopg.Connection[Any]
+) -> None:
+    pipeline.write(clean_records())
+    clean = pipeline.read(CLEAN)
+    pipeline.loader.drain(end_of(clean))
+    pipeline.relay()
+    loaded = pipeline.read(LOADED)
+    pipeline.notifier.drain(end_of(loaded))
+    rows_before, ledger_before = tables(database), ledger_rows(database)
     assert len(clean) == len(loaded) == 9
-    assert {rule for _, rule, *_ in told_before} >= {"big-payout"}
+    assert {rule for _, rule, *_ in ledger_before} >= {"big-payout"}
 
-    pipe.loader.drain(pipe.haunt(clean))
-    pipe.relay()
-    passed_on = pipe.read(LOADED)
-    pipe.notifier.drain(pipe.haunt(loaded))
+    pipeline.loader.drain(pipeline.write_ghosts(clean))
+    pipeline.relay()
+    outputs = pipeline.read(LOADED)
+    pipeline.notifier.drain(pipeline.write_ghosts(loaded))
 
-    assert len(pipe.read(CLEAN)) == 2 * len(clean)
-    assert passed_on == loaded
+    assert len(pipeline.read(CLEAN)) == 2 * len(clean)
+    assert outputs == loaded
     assert tables(database) == rows_before
-    assert told(database) == told_before
+    assert ledger_rows(database) == ledger_before
 
 
-def test_a_ghost_of_a_result_that_was_corrected_since_does_not_bring_the_old_one_back(
-    pipe: Pipe, database: psycopg.Connection[Any]
+def test_a_ghost_of_a_corrected_result_does_not_restore_the_old_one(
+    pipeline: Pipeline, database: psycopg.Connection[Any]
 ) -> None:
     first = settled(1)
     corrected = settled(1, known=40, technique=2)
     facts: list[Any] = [listed(1), first, corrected]
-    pipe.write([encode(fact, CLEAN, "clean-event/1", received(fact).event_id, "cleaner") for fact in facts])
-    clean = pipe.read(CLEAN)
-    pipe.loader.drain(last_of(clean))
+    pipeline.write([encode(fact, CLEAN, "clean-event/1", received(fact).event_id, "cleaner") for fact in facts])
+    clean = pipeline.read(CLEAN)
+    pipeline.loader.drain(end_of(clean))
     rows_before = tables(database)
 
-    pipe.loader.drain(pipe.haunt(clean[1:2]))
+    pipeline.loader.drain(pipeline.write_ghosts(clean[1:2]))
 
     assert tables(database) == rows_before
     assert ask(database, "SELECT technique FROM facts.events") == [(2,)]

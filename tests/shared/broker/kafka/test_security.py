@@ -1,4 +1,4 @@
-"""TLS, mutual TLS and users, on a real broker that wants them. Its certificates are made here, and last two days."""
+"""TLS, mutual TLS and users on a real broker that requires them, with certificates created by the tests."""
 
 from __future__ import annotations
 
@@ -20,45 +20,45 @@ from shared.errors import ConfigError, TransientError
 from shared.settings.sections import KafkaSettings
 from shared.topics import TopicSpec
 from tests.contract.database import empty_log
-from tests.contract.records import advance, everything, fill, new, next_of, poll_some, until, values
+from tests.contract.records import advance, everything, fill, new_record, next_offsets, poll_some, until, values
 from tests.kafka.jars import KafkaMissingError
-from tests.kafka.server import Guarded, KafkaServer
+from tests.kafka.server import KafkaServer, SecureListeners
 from tests.waiting import DEADLINE_S
 
 USER, PASSWORD, WRONG_PASSWORD = "alice", "correct-horse-battery", "staple-wrong-horse"
 _SCRAM = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
 
-# The library leaves a socket open that was refused.
+# The library leaves refused sockets open.
 pytestmark = [pytest.mark.kafka, pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")]
 
 
-class Guard(NamedTuple):
-    """The broker that lets not everybody in, and the directory of certificates and passwords."""
+class SecureKafka(NamedTuple):
+    """A broker with authentication, and the directory of certificates and passwords."""
 
     server: KafkaServer
     files: Path
     conninfo: str
 
     def broker(self, listener: str, host: str = "127.0.0.1", **settings: Any) -> KafkaBroker:
-        """As a client would reach it; names of `*_file` settings are those of files here."""
-        said = {key: self.files / str(value) if key.endswith("_file") else value for key, value in settings.items()}
-        kafka = KafkaSettings.model_validate({"environment": uuid4().hex, "session_timeout_s": 6} | said)
+        """A client of a listener. The values of `*_file` settings are names in `files`."""
+        fields = {key: self.files / str(value) if key.endswith("_file") else value for key, value in settings.items()}
+        kafka = KafkaSettings.model_validate({"environment": uuid4().hex, "session_timeout_s": 6} | fields)
         return KafkaBroker(f"kafka://{host}:{self.server.ports[listener]}", kafka, self.conninfo)
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[KafkaServer, Path]]:
-    files = tmp_path_factory.mktemp("guarded")
+    files = tmp_path_factory.mktemp("secure")
     for name in ("ca", "another-ca"):
-        certify(files, name)
+        create_certificate(files, name)
     for name in ("broker", "client"):
-        certify(files, name, by="ca")
-    certify(files, "stranger", by="another-ca")
+        create_certificate(files, name, by="ca")
+    create_certificate(files, "stranger", by="another-ca")
     (files / "broker.pem").write_text((files / "broker.key").read_text() + (files / "broker.crt").read_text())
     (files / "password").write_text(f"{PASSWORD}\n")
     (files / "wrong-password").write_text(f"{WRONG_PASSWORD}\n")
     try:
-        broker = KafkaServer(files, guarded=guarded(files))
+        broker = KafkaServer(files, secure=secure_listeners(files))
     except KafkaMissingError as missing:
         pytest.skip(str(missing))
     broker.start()
@@ -70,7 +70,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[KafkaServ
 
 @pytest.fixture
 def log() -> Iterator[StringIO]:
-    """All that the library says; not through pytest, whose records would keep the library's sockets."""
+    """The log of the library. Not through pytest, because its log records would keep the library's sockets open."""
     text, logger = StringIO(), logging.getLogger("kafka")
     handler, level = logging.StreamHandler(text), logger.level
     logger.addHandler(handler)
@@ -83,10 +83,10 @@ def log() -> Iterator[StringIO]:
 
 
 @pytest.fixture
-def guard(server: tuple[KafkaServer, Path], log: StringIO, request: pytest.FixtureRequest) -> Iterator[Guard]:
-    """No test leaves a password in a log, ours or the broker's."""
+def kafka(server: tuple[KafkaServer, Path], log: StringIO, request: pytest.FixtureRequest) -> Iterator[SecureKafka]:
+    """After each test, no log of the client or the broker may contain a password."""
     with empty_log(request.getfixturevalue("postgres")) as url:
-        yield Guard(*server, url)
+        yield SecureKafka(*server, url)
     gc.collect()
     logs = log.getvalue() + server[0].log_file.read_text()
     assert "bootstrap" in logs
@@ -94,8 +94,8 @@ def guard(server: tuple[KafkaServer, Path], log: StringIO, request: pytest.Fixtu
     assert WRONG_PASSWORD not in logs
 
 
-def certify(directory: Path, name: str, by: str = "") -> None:
-    """A certificate and its key, for 127.0.0.1; without `by`, one that signs others."""
+def create_certificate(directory: Path, name: str, by: str = "") -> None:
+    """Create a certificate for 127.0.0.1 signed by `by`, and its key; without `by`, a CA."""
     purpose = ["-addext", "basicConstraints=critical,CA:TRUE"]
     if by:
         purpose = [
@@ -127,12 +127,12 @@ def certify(directory: Path, name: str, by: str = "") -> None:
         f"/CN={name}",
         *purpose,
     ]
-    done = subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
-    assert done.returncode == 0, done.stderr
+    result = subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
+    assert result.returncode == 0, result.stderr
 
 
-def guarded(files: Path) -> Guarded:
-    return Guarded(
+def secure_listeners(files: Path) -> SecureListeners:
+    return SecureListeners(
         protocols={"TLS": "SSL", "MUTUAL": "SSL", "USERS": "SASL_SSL", "CLEAR": "SASL_PLAINTEXT"},
         settings={
             "ssl.keystore.type": "PEM",
@@ -154,92 +154,98 @@ USERS = TLS | {"username": USER, "password_file": "password"}
 CLEAR: dict[str, Any] = {"username": USER, "password_file": "password"}
 
 
-def refused(broker: KafkaBroker) -> ConfigError:
-    """What a client says to it, at the first try."""
+def connection_error(broker: KafkaBroker) -> ConfigError:
+    """The error of the first request."""
     with closing(broker), pytest.raises(ConfigError) as raised:
         broker.health()
     return raised.value
 
 
-def test_a_broker_whose_certificate_another_ca_signed_is_refused(guard: Guard) -> None:
-    said = str(refused(guard.broker("TLS", tls=True, ca_file="another-ca.crt")))
+def test_a_broker_whose_certificate_another_ca_signed_is_refused(kafka: SecureKafka) -> None:
+    message = str(connection_error(kafka.broker("TLS", tls=True, ca_file="another-ca.crt")))
 
-    assert said.startswith(f"Kafka at 127.0.0.1:{guard.server.ports['TLS']} has a certificate that is not trusted")
-    assert "issuer" in said
-    assert said.endswith("check kafka.ca_file")
-    assert "\n" not in said
-
-
-def test_the_systems_cas_are_asked_where_no_other_is_named(guard: Guard) -> None:
-    assert "not trusted" in str(refused(guard.broker("TLS", tls=True)))
+    assert message.startswith(f"Kafka at 127.0.0.1:{kafka.server.ports['TLS']} has a certificate that is not trusted")
+    assert "issuer" in message
+    assert message.endswith("check kafka.ca_file")
+    assert "\n" not in message
 
 
-def test_a_certificate_of_another_host_is_refused(guard: Guard) -> None:
-    assert "'localhost'" in str(refused(guard.broker("TLS", host="localhost", **TLS)))
+def test_the_cas_of_the_system_are_used_by_default(kafka: SecureKafka) -> None:
+    assert "not trusted" in str(connection_error(kafka.broker("TLS", tls=True)))
 
 
-@pytest.mark.parametrize("ours", [{}, {"certificate_file": "stranger.crt", "key_file": "stranger.key"}])
-def test_mutual_tls_lets_nobody_in_without_a_certificate_of_its_ca(guard: Guard, ours: dict[str, Any]) -> None:
-    said = str(refused(guard.broker("MUTUAL", **TLS, **ours)))
+def test_a_certificate_of_another_host_is_refused(kafka: SecureKafka) -> None:
+    assert "'localhost'" in str(connection_error(kafka.broker("TLS", host="localhost", **TLS)))
 
-    assert "aborted the TLS handshake" in said
-    assert "kafka.certificate_file" in said
-    assert "\n" not in said
+
+@pytest.mark.parametrize("client_certificate", [{}, {"certificate_file": "stranger.crt", "key_file": "stranger.key"}])
+def test_mutual_tls_refuses_clients_without_a_certificate_of_its_ca(
+    kafka: SecureKafka, client_certificate: dict[str, Any]
+) -> None:
+    message = str(connection_error(kafka.broker("MUTUAL", **TLS, **client_certificate)))
+
+    assert "aborted the TLS handshake" in message
+    assert "kafka.certificate_file" in message
+    assert "\n" not in message
 
 
 @pytest.mark.parametrize("wrong", [{"password_file": "wrong-password"}, {"username": "mallory"}])
-def test_a_wrong_user_is_told_once_and_without_a_password(guard: Guard, wrong: dict[str, Any], log: StringIO) -> None:
-    error = refused(guard.broker("USERS", **USERS | wrong))
+def test_a_failed_login_is_reported_once_and_without_a_password(
+    kafka: SecureKafka, wrong: dict[str, Any], log: StringIO
+) -> None:
+    error = connection_error(kafka.broker("USERS", **USERS | wrong))
 
-    assert log.getvalue().count("Bootstrap connection to") == 1, "it was heard at the first connection"
+    assert log.getvalue().count("Bootstrap connection to") == 1, "the first connection must report it"
 
     assert "refused the login (Authentication failed" in str(error)
     assert "kafka.password_file" in str(error)
-    said = "".join(traceback.format_exception(error))
-    assert PASSWORD not in said
-    assert WRONG_PASSWORD not in said
+    trace = "".join(traceback.format_exception(error))
+    assert PASSWORD not in trace
+    assert WRONG_PASSWORD not in trace
 
 
-def test_a_mechanism_that_the_broker_does_not_offer_is_told(guard: Guard) -> None:
-    assert "check kafka.username" in str(refused(guard.broker("USERS", **USERS, mechanism="SCRAM-SHA-256")))
+def test_an_unsupported_mechanism_is_reported(kafka: SecureKafka) -> None:
+    assert "check kafka.username" in str(connection_error(kafka.broker("USERS", **USERS, mechanism="SCRAM-SHA-256")))
 
 
-def test_consumers_and_producers_say_it_too(guard: Guard) -> None:
-    """They connect by themselves: a password may have been changed since the broker was last asked."""
+def test_consumers_and_producers_report_an_untrusted_certificate_too(kafka: SecureKafka) -> None:
+    """They have their own connections, and the settings of the broker may have changed since its last request."""
     topic = f"in-{uuid4().hex}"
-    with closing(guard.broker("TLS", **TLS)) as broker:
+    with closing(kafka.broker("TLS", **TLS)) as broker:
         broker.ensure_topics([TopicSpec(topic, 1)])
-        broker._kafka = KafkaSettings(tls=True, ca_file=guard.files / "another-ca.crt")  # as if the file was exchanged
+        broker._kafka = KafkaSettings(
+            tls=True, ca_file=kafka.files / "another-ca.crt"
+        )  # as if the file had been replaced
         with pytest.raises(ConfigError, match="not trusted"):
             broker.consumer("group", [topic], "0")
         with pytest.raises(ConfigError, match="not trusted"):
             broker.producer("0")
 
 
-def test_who_expects_tls_where_there_is_none_hears_what_came_last(guard: Guard) -> None:
-    with closing(guard.broker("CLEAR", **TLS)) as broker, pytest.raises(TransientError) as raised:
+def test_tls_on_a_listener_without_tls_reports_the_last_error(kafka: SecureKafka) -> None:
+    with closing(kafka.broker("CLEAR", **TLS)) as broker, pytest.raises(TransientError) as raised:
         broker.health()
 
     assert "last attempt: " in str(raised.value)
     assert "SSL" in str(raised.value)
 
 
-# At the end, for pytest keeps what failed in the test before, and with it the library's sockets.
+# The last test, because pytest keeps the errors of the tests before it, and with them the sockets of the library.
 @pytest.mark.parametrize(
     ("listener", "settings"), [("TLS", TLS), ("MUTUAL", MUTUAL), ("USERS", USERS), ("CLEAR", CLEAR)]
 )
-def test_a_whole_unit_goes_through(guard: Guard, listener: str, settings: dict[str, Any]) -> None:
+def test_a_unit_is_committed_over_every_listener(kafka: SecureKafka, listener: str, settings: dict[str, Any]) -> None:
     source, sink = f"in-{uuid4().hex}", f"out-{uuid4().hex}"
-    with closing(guard.broker(listener, **settings)) as broker:
+    with closing(kafka.broker(listener, **settings)) as broker:
         broker.ensure_topics([TopicSpec(source, 1), TopicSpec(sink, 1)])
         fill(broker, source, ["a", "b", "c"])
         with closing(broker.consumer("group", [source], "0")) as consumer, closing(broker.producer("0")) as producer:
             polled = poll_some(consumer)
             with producer.unit() as unit:
-                unit.append([new(sink, value.upper()) for value in values(polled.records)])
+                unit.append([new_record(sink, value.upper()) for value in values(polled.records)])
                 advance(unit, polled)
                 unit.commit()
 
-        # What was committed is visible soon: Kafka writes its markers after its answer.
+        # Committed records become visible with a delay: Kafka writes its markers after its reply.
         until(lambda: values(everything(broker, sink)) == ["A", "B", "C"])
-        until(lambda: broker.committed("group", [source]) == next_of(polled))
+        until(lambda: broker.committed("group", [source]) == next_offsets(polled))

@@ -1,4 +1,4 @@
-"""Topics on a real Kafka: that they are made as they should be, follow the settings, and are known again."""
+"""Topics on a real Kafka: their creation, their settings, and the detection of recreated topics."""
 
 from __future__ import annotations
 
@@ -20,121 +20,121 @@ from shared.errors import ConfigError
 from shared.settings.sections import KafkaSettings
 from shared.topics import OUTBOX_CURSORS, TopicSpec
 from tests.contract.database import empty_log
-from tests.contract.records import everything, fill, next_of, poll_some, until, values
+from tests.contract.records import everything, fill, next_offsets, poll_some, until, values
 from tests.kafka.use import KafkaInUse
 
 DAY_S = 24 * 60 * 60
 
-# The library leaves a socket open that was refused.
+# The library leaves refused sockets open.
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 
 
 @pytest.fixture
 def admin(kafka: KafkaInUse) -> Iterator[KafkaAdminClient]:
-    """Topics that were not there before are gone after."""
+    """New topics are deleted after the test."""
     with kafka.empty(), closing(KafkaAdminClient(bootstrap_servers=kafka.bootstrap)) as admin:
         yield admin
     gc.collect()
 
 
-def name() -> str:
+def unique_name() -> str:
     return f"topic-{uuid4().hex}"
 
 
 def ensure(admin: KafkaAdminClient, spec: TopicSpec, **settings: Any) -> dict[str, str]:
-    """How the topic then is, in Kafka's words."""
+    """Ensures the topic; returns its configuration in Kafka."""
     KafkaTopics(admin).ensure([spec], KafkaSettings(**settings))
-    asked = ConfigResource(ConfigResourceType.TOPIC, spec.name)
-    found = admin.describe_configs([asked], config_filter="all")["topic"][spec.name]
-    return {key: each["value"] for key, each in found.items()}
+    resource = ConfigResource(ConfigResourceType.TOPIC, spec.name)
+    configs = admin.describe_configs([resource], config_filter="all")["topic"][spec.name]
+    return {key: each["value"] for key, each in configs.items()}
 
 
-def test_a_topic_is_made_as_its_spec_says(admin: KafkaAdminClient) -> None:
-    spec = TopicSpec(name(), 3, retention_s=2 * DAY_S, retention_bytes=3_000_000)
+def test_a_topic_is_created_as_specified(admin: KafkaAdminClient) -> None:
+    spec = TopicSpec(unique_name(), 3, retention_s=2 * DAY_S, retention_bytes=3_000_000)
 
-    found = ensure(admin, spec)
+    configs = ensure(admin, spec)
 
     (described,) = admin.describe_topics([spec.name])
     assert len(described["partitions"]) == 3
-    assert found["cleanup.policy"] == "delete"
-    assert found["retention.ms"] == str(2 * DAY_S * 1000)
-    assert found["retention.bytes"] == "1000000", "of a partition, a third of the topic's"
-    assert found["max.message.bytes"] == str(LARGEST_RECORD_BYTES)
+    assert configs["cleanup.policy"] == "delete"
+    assert configs["retention.ms"] == str(2 * DAY_S * 1000)
+    assert configs["retention.bytes"] == "1000000", "a partition gets a third of the limit of the topic"
+    assert configs["max.message.bytes"] == str(LARGEST_RECORD_BYTES)
 
 
 def test_without_limits_everything_is_kept(admin: KafkaAdminClient) -> None:
-    found = ensure(admin, TopicSpec(name(), 1, retention_s=None))
+    configs = ensure(admin, TopicSpec(unique_name(), 1, retention_s=None))
 
-    assert (found["retention.ms"], found["retention.bytes"]) == ("-1", "-1")
+    assert (configs["retention.ms"], configs["retention.bytes"]) == ("-1", "-1")
 
 
 def test_keyed_state_is_compacted(admin: KafkaAdminClient) -> None:
-    spec = TopicSpec(name(), 1, None, compacted=True)
+    spec = TopicSpec(unique_name(), 1, None, compacted=True)
 
     assert ensure(admin, spec)["cleanup.policy"] == "compact"
     assert KafkaTopics(admin).get(spec.name).compacted
 
 
-def test_copies_are_as_many_as_the_settings_say(admin: KafkaAdminClient) -> None:
-    spec = TopicSpec(name(), 2)
+def test_replication_follows_the_settings(admin: KafkaAdminClient) -> None:
+    spec = TopicSpec(unique_name(), 2)
 
-    found = ensure(admin, spec, replication_factor=1, min_insync_replicas=2)
+    configs = ensure(admin, spec, replication_factor=1, min_insync_replicas=2)
 
     (described,) = admin.describe_topics([spec.name])
     assert [len(partition["replica_nodes"]) for partition in described["partitions"]] == [1, 1]
-    assert found["min.insync.replicas"] == "2"
+    assert configs["min.insync.replicas"] == "2"
 
 
-def test_more_copies_than_brokers_are_refused_with_a_reason(admin: KafkaAdminClient) -> None:
+def test_more_replicas_than_brokers_are_refused_with_a_reason(admin: KafkaAdminClient) -> None:
     brokers = len(admin.describe_cluster()["brokers"])
-    spec = TopicSpec(name(), 1)
+    spec = TopicSpec(unique_name(), 1)
 
     with pytest.raises(ConfigError, match=f"creating topic '{spec.name}': Kafka refuses: .*[Rr]eplication"):
         ensure(admin, spec, replication_factor=brokers + 1)
 
 
 def test_retention_follows_the_settings(admin: KafkaAdminClient) -> None:
-    spec = TopicSpec(name(), 2, retention_s=DAY_S)
+    spec = TopicSpec(unique_name(), 2, retention_s=DAY_S)
     assert ensure(admin, spec)["retention.ms"] == str(DAY_S * 1000)
 
     ensure(admin, TopicSpec(spec.name, 2, retention_s=3 * DAY_S, retention_bytes=500), min_insync_replicas=1)
 
-    def follows() -> bool:
-        found = ensure(admin, TopicSpec(spec.name, 2, retention_s=3 * DAY_S, retention_bytes=500))
-        return (found["retention.ms"], found["retention.bytes"]) == (str(3 * DAY_S * 1000), "250")
+    def is_updated() -> bool:
+        configs = ensure(admin, TopicSpec(spec.name, 2, retention_s=3 * DAY_S, retention_bytes=500))
+        return (configs["retention.ms"], configs["retention.bytes"]) == (str(3 * DAY_S * 1000), "250")
 
-    until(follows)
+    until(is_updated)
 
 
-def test_what_an_operator_set_beside_ours_stays(admin: KafkaAdminClient) -> None:
-    spec = TopicSpec(name(), 1, retention_s=DAY_S)
+def test_other_settings_of_an_operator_are_kept(admin: KafkaAdminClient) -> None:
+    spec = TopicSpec(unique_name(), 1, retention_s=DAY_S)
     ensure(admin, spec)
-    theirs = {"segment.ms": "7200000"}
-    admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, spec.name, theirs)])
+    other_settings = {"segment.ms": "7200000"}
+    admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, spec.name, other_settings)])
 
-    def changed() -> bool:
-        found = ensure(admin, TopicSpec(spec.name, 1, retention_s=2 * DAY_S))
-        return found["retention.ms"] == str(2 * DAY_S * 1000)
+    def is_updated() -> bool:
+        configs = ensure(admin, TopicSpec(spec.name, 1, retention_s=2 * DAY_S))
+        return configs["retention.ms"] == str(2 * DAY_S * 1000)
 
-    until(changed)
+    until(is_updated)
     assert ensure(admin, TopicSpec(spec.name, 1, retention_s=2 * DAY_S))["segment.ms"] == "7200000"
 
 
-def test_another_number_of_partitions_is_refused(admin: KafkaAdminClient) -> None:
-    spec = TopicSpec(name(), 2)
+def test_a_different_number_of_partitions_is_refused(admin: KafkaAdminClient) -> None:
+    spec = TopicSpec(unique_name(), 2)
     ensure(admin, spec)
 
-    with pytest.raises(ConfigError, match=f"'{spec.name}' has 2 partitions, settings say 3: .*set it back"):
+    with pytest.raises(ConfigError, match=f"'{spec.name}' has 2 partitions, settings say 3; .*set it back"):
         ensure(admin, TopicSpec(spec.name, 3))
 
 
-def test_a_topic_that_is_not_there_is_named_with_what_makes_it(admin: KafkaAdminClient) -> None:
+def test_the_error_for_a_missing_topic_says_how_to_create_it(admin: KafkaAdminClient) -> None:
     with pytest.raises(ConfigError, match=r"describing topic 'nowhere': .*`headrace migrate` creates"):
         KafkaTopics(admin).get("nowhere")
 
 
-def test_making_topics_again_changes_nothing(admin: KafkaAdminClient) -> None:
-    spec = TopicSpec(name(), 2)
+def test_creating_topics_again_changes_nothing(admin: KafkaAdminClient) -> None:
+    spec = TopicSpec(unique_name(), 2)
     ensure(admin, spec)
     before = KafkaTopics(admin).get(spec.name)
 
@@ -143,38 +143,40 @@ def test_making_topics_again_changes_nothing(admin: KafkaAdminClient) -> None:
     assert KafkaTopics(admin).get(spec.name) == before
 
 
-def test_the_outbox_has_its_cursors_beside_the_topics(kafka: KafkaInUse, admin: KafkaAdminClient, log: str) -> None:
-    with closing(KafkaBroker(f"kafka://{kafka.bootstrap}", KafkaSettings(environment=uuid4().hex), log)) as broker:
-        broker.ensure_topics([TopicSpec(name(), 1)])
+def test_the_cursor_topic_of_the_outbox_is_created_too(
+    kafka: KafkaInUse, admin: KafkaAdminClient, log_url: str
+) -> None:
+    with closing(KafkaBroker(f"kafka://{kafka.bootstrap}", KafkaSettings(environment=uuid4().hex), log_url)) as broker:
+        broker.ensure_topics([TopicSpec(unique_name(), 1)])
 
     assert KafkaTopics(admin).get(OUTBOX_CURSORS)[2:] == (1, True)
 
 
 @pytest.fixture
-def log(request: pytest.FixtureRequest) -> Iterator[str]:
+def log_url(request: pytest.FixtureRequest) -> Iterator[str]:
     with empty_log(request.getfixturevalue("postgres")) as url:
         yield url
 
 
-def test_a_topic_that_was_made_anew_is_refused_until_the_old_positions_are_given_up(
-    kafka: KafkaInUse, admin: KafkaAdminClient, log: str
+def test_a_recreated_topic_is_refused_until_its_old_positions_are_deleted(
+    kafka: KafkaInUse, admin: KafkaAdminClient, log_url: str
 ) -> None:
-    """Positions in the database are offsets of the topic that was deleted: they mean nothing in the new one."""
+    """Positions in the database are offsets of the deleted topic and meaningless in the new one."""
     kafka_settings = KafkaSettings(environment=uuid4().hex)
-    spec = TopicSpec(name(), 1)
+    spec = TopicSpec(unique_name(), 1)
 
     def broker() -> KafkaBroker:
-        return KafkaBroker(f"kafka://{kafka.bootstrap}", kafka_settings, log)
+        return KafkaBroker(f"kafka://{kafka.bootstrap}", kafka_settings, log_url)
 
     def handle(broker: KafkaBroker) -> list[str]:
-        """What the next unit of the group gets; its positions lie in the database."""
+        """The values of the next unit of the group; its positions are in the database."""
         with (
             closing(broker.consumer("group", [spec.name], "0", in_database=True)) as consumer,
             closing(broker.producer("0", in_database=True)) as producer,
         ):
             polled = poll_some(consumer)
             with producer.db_unit() as unit:
-                unit.advance(polled.token, next_of(polled))
+                unit.advance(polled.token, next_offsets(polled))
                 unit.commit()
         return values(polled.records)
 
@@ -191,11 +193,11 @@ def test_a_topic_that_was_made_anew_is_refused_until_the_old_positions_are_given
         for use in (lambda: handle(after), lambda: after.ensure_topics([spec])):
             with pytest.raises(ConfigError, match="was deleted and recreated") as raised:
                 use()
-        said = str(raised.value)
+        message = str(raised.value)
 
-        way_out = said[said.index("DELETE FROM") :].partition(",")[0]
-        with psycopg.connect(log, autocommit=True) as connection:
-            connection.execute(way_out.encode())
+        statement = message[message.index("DELETE FROM") :].partition(",")[0]
+        with psycopg.connect(log_url, autocommit=True) as connection:
+            connection.execute(statement.encode())
         after.ensure_topics([spec])
 
         assert handle(after) == ["new 1"]

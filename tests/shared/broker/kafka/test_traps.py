@@ -1,7 +1,7 @@
-"""The traps of kafka-python 3.0.12, each on a real broker: that it is there, and that our way out of it works.
+"""The faults of kafka-python 3.0.12 on a real broker: each test shows the fault and that its workaround helps.
 
-Where a trap is gone one day, its first half fails: then the way out may go too. What is not here: brokers 2.5 and 2.6,
-which let a fenced producer go on (they are refused, see test_client.py), and ghosts (test_ghosts.py).
+Once a fault is fixed, the first half of its test fails; then the workaround can be removed. Not here: brokers that do
+not fence producers reliably (they are refused, see test_client.py), and ghosts (test_ghosts.py).
 """
 
 from __future__ import annotations
@@ -26,26 +26,26 @@ from tests.contract.kafka_proxy import KafkaProxy
 from tests.kafka.use import KafkaInUse
 from tests.waiting import DEADLINE_S, wait_until
 
-# How long "for ever" is watched.
-EVER_S = 4.0
+# A step that takes longer counts as hanging.
+HANG_S = 4.0
 
-# The library leaves a socket open that was refused.
+# The library leaves refused sockets open.
 pytestmark = [pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"), pytest.mark.slow]
 
-Trapped = Callable[..., "subprocess.Popen[str]"]
+StartChild = Callable[..., "subprocess.Popen[str]"]
 
 
 @pytest.fixture(autouse=True)
-def swept() -> Iterator[None]:
-    """The sockets that the library left open are closed here, and not in a test that does not expect them."""
+def _close_sockets() -> Iterator[None]:
+    """Close the sockets that the library left open, so that they cause no warning in a later test."""
     yield
     gc.collect()
 
 
 @pytest.fixture
 def topic(kafka: KafkaInUse) -> Iterator[str]:
-    """A fresh topic of two partitions."""
-    name = f"trap-{uuid4().hex}"
+    """A new topic with two partitions."""
+    name = f"fault-{uuid4().hex}"
     with closing(KafkaAdminClient(bootstrap_servers=kafka.bootstrap)) as admin:
         admin.create_topics({name: {"num_partitions": 2, "replication_factor": -1}})
         admin.wait_for_topics([name])
@@ -56,18 +56,18 @@ def topic(kafka: KafkaInUse) -> Iterator[str]:
             admin.delete_topics([name])
         return True
 
-    # The broker may have been stopped and started by the test: it is not ready at once.
-    wait_until(deleted, f"the end of {name}", forgive=errors.KafkaError)
+    # After a restart by the test the broker is not ready at once.
+    wait_until(deleted, f"the deletion of {name}", forgive=errors.KafkaError)
 
 
 @pytest.fixture
-def trapped(repository: Path) -> Iterator[Trapped]:
-    """Starts processes of tests/kafka/trapped.py; what is still there at the end is killed."""
-    started: list[subprocess.Popen[str]] = []
+def start_child(repository: Path) -> Iterator[StartChild]:
+    """Starts processes of tests/kafka/trapped.py; kills those that are left at the end."""
+    processes: list[subprocess.Popen[str]] = []
 
     def start(*arguments: str) -> subprocess.Popen[str]:
         command = [sys.executable, "-m", "tests.kafka.trapped", *arguments]
-        started.append(
+        processes.append(
             subprocess.Popen(
                 command,
                 cwd=repository,
@@ -78,16 +78,16 @@ def trapped(repository: Path) -> Iterator[Trapped]:
                 bufsize=1,
             )
         )
-        return started[-1]
+        return processes[-1]
 
     yield start
-    for process in started:
+    for process in processes:
         process.kill()
         process.communicate()
 
 
-def says(process: subprocess.Popen[str], word: str, within_s: float = DEADLINE_S) -> bool:
-    """Whether the process says it in time."""
+def prints(process: subprocess.Popen[str], word: str, within_s: float = DEADLINE_S) -> bool:
+    """Whether the process prints the word in time."""
     assert process.stdout is not None
     deadline = time.monotonic() + within_s
     with selectors.DefaultSelector() as selector:
@@ -115,14 +115,14 @@ def transactional(bootstrap: str, name: str = "", **settings: object) -> KafkaPr
 
 
 def member(bootstrap: str, topic: str, **settings: object) -> tuple[KafkaConsumer, ConsumerGroupMetadata]:
-    """A dynamic member of group `topic` that owns all of the topic, and who it was when it did.
+    """A dynamic member of group `topic` that owns all partitions of the topic, and its group metadata.
 
-    Joining may hang in the library, most of all between short polls (shared/broker/kafka/consumer.py walks around it):
-    the polls are long here, and who does not join is made anew.
+    Joining may hang in the library, especially between short polls (shared/broker/kafka/consumer.py has a workaround).
+    Therefore polls are long here, and a consumer that does not join is replaced.
     """
-    joined: list[KafkaConsumer] = []
+    members: list[KafkaConsumer] = []
 
-    def joins() -> bool:
+    def join() -> bool:
         consumer = KafkaConsumer(
             topic,
             bootstrap_servers=bootstrap,
@@ -135,78 +135,78 @@ def member(bootstrap: str, topic: str, **settings: object) -> tuple[KafkaConsume
         for _ in range(5):
             consumer.poll(timeout_ms=1000)
             if len(consumer.assignment()) == 2:
-                joined.append(consumer)
+                members.append(consumer)
                 return True
         consumer.close()
         return False
 
-    wait_until(joins)
-    return joined[0], joined[0].group_metadata()
+    wait_until(join)
+    return members[0], members[0].group_metadata()
 
 
-def committed(bootstrap: str, group: str) -> dict[int, int]:
-    """A group's offsets by partition, once no transaction holds them back."""
+def committed_offsets(bootstrap: str, group: str) -> dict[int, int]:
+    """The committed offsets of a group by partition, once no transaction delays them."""
     with closing(KafkaConsumer(bootstrap_servers=bootstrap, group_id=group, enable_auto_commit=False)) as consumer:
-        found = {p: consumer.committed(TopicPartition(group, p)) for p in (0, 1)}
-    return {p: offset for p, offset in found.items() if offset is not None}
+        offsets = {p: consumer.committed(TopicPartition(group, p)) for p in (0, 1)}
+    return {p: offset for p, offset in offsets.items() if offset is not None}
 
 
 def read(bootstrap: str, topic: str, end_with: bytes) -> list[bytes]:
-    """Committed values up to one that is known to be the last."""
-    found: list[bytes] = []
+    """Committed values up to `end_with`, which must be the last one."""
+    values: list[bytes] = []
     with closing(
         KafkaConsumer(
             topic, bootstrap_servers=bootstrap, isolation_level="read_committed", auto_offset_reset="earliest"
         )
     ) as consumer:
 
-        def done() -> bool:
-            found.extend(record.value for batch in consumer.poll(timeout_ms=100).values() for record in batch)
-            return end_with in found
+        def has_end() -> bool:
+            values.extend(record.value for batch in consumer.poll(timeout_ms=100).values() for record in batch)
+            return end_with in values
 
-        wait_until(done)
-    return found
+        wait_until(has_end)
+    return values
 
 
 def offset_of(p: int, topic: str, offset: int) -> dict[TopicPartition, OffsetAndMetadata]:
     return {TopicPartition(topic, p): OffsetAndMetadata(offset, "", -1)}
 
 
-def test_b1_a_commit_over_a_broker_restart_hangs_without_the_safe_client_only(
-    kafka: KafkaInUse, topic: str, trapped: Trapped
+def test_b1_a_commit_across_a_broker_restart_hangs_only_without_the_safe_client(
+    kafka: KafkaInUse, topic: str, start_child: StartChild
 ) -> None:
-    server = kafka.own()
-    plain, safe = (trapped("commit", kafka.bootstrap, topic, client) for client in ("plain", "safe"))
-    assert says(plain, "begun")
-    assert says(safe, "begun")
+    server = kafka.require_own()
+    plain, safe = (start_child("commit", kafka.bootstrap, topic, client) for client in ("plain", "safe"))
+    assert prints(plain, "begun")
+    assert prints(safe, "begun")
     server.stop()
     for process in (plain, safe):
         assert process.stdin is not None
         process.stdin.write("commit\n")
-    # Both have to meet the broker while it is away: the library tries again within a second.
-    assert not says(safe, "committed", within_s=1.5)
+    # Both must notice that the broker is down: the library retries within a second.
+    assert not prints(safe, "committed", within_s=1.5)
 
     server.start()
 
-    assert says(safe, "committed")
-    assert not says(plain, "committed", EVER_S)
+    assert prints(safe, "committed")
+    assert not prints(plain, "committed", HANG_S)
     assert plain.poll() is None
 
 
-def test_b2_a_commit_succeeds_after_a_record_was_given_up_so_each_record_is_asked(
+def test_b2_a_commit_succeeds_although_a_record_was_lost_so_each_record_is_checked(
     kafka: KafkaInUse, topic: str
 ) -> None:
-    door = kafka.own().doors[1]
-    with KafkaProxy(door.advertised, door.port):
+    listener = kafka.require_own().proxied_listeners[1]
+    with KafkaProxy(listener.advertised_port, listener.port):
         producer = transactional(
-            f"127.0.0.1:{door.advertised}", delivery_timeout_ms=5000, request_timeout_ms=2000, linger_ms=0
+            f"127.0.0.1:{listener.advertised_port}", delivery_timeout_ms=5000, request_timeout_ms=2000, linger_ms=0
         )
         producer.begin_transaction()
         producer.send(topic, b"kept", partition=0).get(DEADLINE_S)
-    lost = producer.send(topic, b"lost", partition=0)  # nobody listens there now
+    lost = producer.send(topic, b"lost", partition=0)  # the proxy is closed
     wait_until(lambda: bool(lost.is_done))
 
-    with KafkaProxy(door.advertised, door.port), closing(producer):
+    with KafkaProxy(listener.advertised_port, listener.port), closing(producer):
         producer.commit_transaction()
 
         producer.begin_transaction()
@@ -214,35 +214,35 @@ def test_b2_a_commit_succeeds_after_a_record_was_given_up_so_each_record_is_aske
         producer.commit_transaction()
 
     assert read(kafka.bootstrap, topic, b"later") == [b"kept", b"later"]
-    assert not lost.succeeded()  # what a unit looks at before it commits
+    assert not lost.succeeded()  # KafkaUnit checks this before it commits
 
 
-def test_b3_who_was_put_out_of_the_group_commits_unfenced_unless_as_who_it_was_when_it_polled(
+def test_b3_an_expelled_member_is_fenced_only_with_the_group_metadata_of_its_last_poll(
     kafka: KafkaInUse, topic: str
 ) -> None:
-    zombie, then = member(kafka.bootstrap, topic, max_poll_interval_ms=2100)
+    zombie, polled_as = member(kafka.bootstrap, topic, max_poll_interval_ms=2100)
     with closing(zombie), closing(transactional(kafka.bootstrap)) as producer:
-        wait_until(lambda: zombie.group_metadata().generation_id < 0)  # for it does not poll
+        wait_until(lambda: zombie.group_metadata().generation_id < 0)  # because it does not poll
         successor, _ = member(kafka.bootstrap, topic)
         with closing(successor):
-            now = zombie.group_metadata()
-            assert (now.generation_id, now.member_id) == (-1, "")
+            current = zombie.group_metadata()
+            assert (current.generation_id, current.member_id) == (-1, "")
             producer.begin_transaction()
             with pytest.raises(errors.CommitFailedError):
-                producer.send_offsets_to_transaction(offset_of(0, topic, 7), then)
+                producer.send_offsets_to_transaction(offset_of(0, topic, 7), polled_as)
             producer.abort_transaction()
-    assert committed(kafka.bootstrap, topic) == {}
+    assert committed_offsets(kafka.bootstrap, topic) == {}
 
     with closing(transactional(kafka.bootstrap)) as producer:
         producer.begin_transaction()
-        producer.send_offsets_to_transaction(offset_of(0, topic, 7), now)
+        producer.send_offsets_to_transaction(offset_of(0, topic, 7), current)
         producer.commit_transaction()
-    assert committed(kafka.bootstrap, topic) == {0: 7}
+    assert committed_offsets(kafka.bootstrap, topic) == {0: 7}
 
 
-@pytest.mark.parametrize("rebuilt", [False, True])
-def test_b4_offsets_of_a_failed_transaction_come_with_the_next_unless_the_producer_is_made_anew(
-    kafka: KafkaInUse, topic: str, rebuilt: bool
+@pytest.mark.parametrize("recreated", [False, True])
+def test_b4_offsets_of_a_failed_transaction_are_committed_with_the_next_unless_the_producer_is_new(
+    kafka: KafkaInUse, topic: str, recreated: bool
 ) -> None:
     name = uuid4().hex
     consumer, group = member(kafka.bootstrap, topic)
@@ -253,7 +253,7 @@ def test_b4_offsets_of_a_failed_transaction_come_with_the_next_unless_the_produc
         with pytest.raises(errors.CommitFailedError):
             producer.send_offsets_to_transaction(offset_of(0, topic, 99), stale)
         producer.abort_transaction()
-        if rebuilt:
+        if recreated:
             producer.close()
             producer = transactional(kafka.bootstrap, name)
 
@@ -262,22 +262,22 @@ def test_b4_offsets_of_a_failed_transaction_come_with_the_next_unless_the_produc
         producer.commit_transaction()
         producer.close()
 
-    assert committed(kafka.bootstrap, topic) == ({1: 5} if rebuilt else {0: 99, 1: 5})
+    assert committed_offsets(kafka.bootstrap, topic) == ({1: 5} if recreated else {0: 99, 1: 5})
 
 
-def test_b6_a_poll_spins_for_ever_after_the_library_could_not_decode_a_value_so_we_take_bytes(
-    kafka: KafkaInUse, topic: str, trapped: Trapped
+def test_b6_a_poll_never_ends_after_the_library_failed_to_decode_a_value_so_we_read_bytes(
+    kafka: KafkaInUse, topic: str, start_child: StartChild
 ) -> None:
     with closing(KafkaProducer(bootstrap_servers=kafka.bootstrap)) as producer:
         producer.send(topic, b"not a number").get(DEADLINE_S)
 
-    taking_bytes = trapped("poll", kafka.bootstrap, topic, "bytes")
-    assert says(taking_bytes, "records")
-    assert says(taking_bytes, "nothing")
+    bytes_process = start_child("poll", kafka.bootstrap, topic, "bytes")
+    assert prints(bytes_process, "records")
+    assert prints(bytes_process, "nothing")
 
-    decoding = trapped("poll", kafka.bootstrap, topic, "int")
-    assert says(decoding, "refused")
-    process = psutil.Process(decoding.pid)
-    began_s = process.cpu_times().user
-    wait_until(lambda: process.cpu_times().user - began_s > 1.0, "a second of computing")
-    assert not says(decoding, "nothing", 0.0)  # a poll of half a second would have ended
+    decoding_process = start_child("poll", kafka.bootstrap, topic, "int")
+    assert prints(decoding_process, "refused")
+    process = psutil.Process(decoding_process.pid)
+    cpu_before_s = process.cpu_times().user
+    wait_until(lambda: process.cpu_times().user - cpu_before_s > 1.0, "a second of CPU time")
+    assert not prints(decoding_process, "nothing", 0.0)  # a poll takes half a second

@@ -1,4 +1,4 @@
-"""The embedded broker when its database is away, or when something breaks where nobody looks."""
+"""The embedded broker without its database, and failures of its background threads."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from shared.database.connection import Timeouts
 from shared.errors import BrokerError, HeadraceError, TransientError
 from shared.topics import TopicSpec
 from tests.contract.database import empty_log
-from tests.contract.records import fill, owning, until, values
+from tests.contract.records import fill, until, values, wait_for_partitions
 from tests.waiting import terminate_backends
 
 LEASE_S = 60.0
-PATIENCE = Timeouts(lease_s=LEASE_S, renew_s=0.1, stopped_unit_s=1)
+TIMEOUTS = Timeouts(lease_s=LEASE_S, renew_s=0.1, stopped_unit_s=1)
 Database = psycopg.Connection[tuple[Any, ...]]
 
 
 @pytest.fixture
 def broker(url: str) -> Iterator[PostgresBroker]:
-    broker = PostgresBroker(url, PATIENCE)
+    broker = PostgresBroker(url, TIMEOUTS)
     broker.ensure_topics([TopicSpec("one", 1), TopicSpec("two", 2)])
     yield broker
     broker.close()
@@ -41,24 +41,22 @@ def admin(url: str) -> Iterator[Database]:
         yield connection
 
 
-def test_a_database_that_is_away_is_transient_for_every_part(tmp_path: Path) -> None:
-    away = PostgresBroker(f"postgresql://nobody@/nothing?host={tmp_path}", PATIENCE)
+def test_an_unreachable_database_is_a_transient_error_in_every_part(tmp_path: Path) -> None:
+    broker = PostgresBroker(f"postgresql://nobody@/nothing?host={tmp_path}", TIMEOUTS)
 
     for use in (
-        away.health,
-        lambda: away.producer("slot"),
-        lambda: away.consumer("group", ["one"], "slot"),
-        lambda: away.partitions("one"),
-        lambda: away.reader([TopicPartition("one", 0)]).poll(0, 1),
+        broker.health,
+        lambda: broker.producer("slot"),
+        lambda: broker.consumer("group", ["one"], "slot"),
+        lambda: broker.partitions("one"),
+        lambda: broker.reader([TopicPartition("one", 0)]).poll(0, 1),
     ):
         with pytest.raises(TransientError, match="away"):
             use()
 
 
-def test_a_lease_thread_that_dies_ends_the_loop_and_not_the_lease_in_silence(
-    broker: PostgresBroker, admin: Database
-) -> None:
-    with closing(owning(broker.consumer("group", ["one"], "a"), 1)) as consumer:
+def test_a_crash_of_the_lease_thread_is_raised_by_the_next_poll(broker: PostgresBroker, admin: Database) -> None:
+    with closing(wait_for_partitions(broker.consumer("group", ["one"], "a"), 1)) as consumer:
         admin.execute("ALTER TABLE broker.leases RENAME TO leases_gone")
         try:
             with pytest.raises(HeadraceError, match=r"no longer renewed: .*leases"):
@@ -67,8 +65,8 @@ def test_a_lease_thread_that_dies_ends_the_loop_and_not_the_lease_in_silence(
             admin.execute("ALTER TABLE broker.leases_gone RENAME TO leases")
 
 
-def test_a_lease_thread_outlives_a_broken_connection(broker: PostgresBroker, admin: Database) -> None:
-    with closing(owning(broker.consumer("group", ["one"], "a"), 1)) as consumer:
+def test_a_lease_thread_survives_a_broken_connection(broker: PostgresBroker, admin: Database) -> None:
+    with closing(wait_for_partitions(broker.consumer("group", ["one"], "a"), 1)) as consumer:
         assert terminate_backends(admin, "datname = current_database() AND application_name = 'headrace group leases'")
         (cut_at,) = admin.execute("SELECT now()").fetchone() or (None,)
 
@@ -77,13 +75,11 @@ def test_a_lease_thread_outlives_a_broken_connection(broker: PostgresBroker, adm
         assert consumer.assignment()
 
 
-def test_closing_a_consumer_whose_database_is_gone_takes_little_time_and_raises_nothing(
-    postgres: EmbeddedPostgres,
-) -> None:
+def test_closing_a_consumer_whose_database_is_gone_is_quick_and_raises_nothing(postgres: EmbeddedPostgres) -> None:
     with empty_log(postgres) as url:
-        broker = PostgresBroker(url, PATIENCE)
+        broker = PostgresBroker(url, TIMEOUTS)
         broker.ensure_topics([TopicSpec("one", 1)])
-        consumer = owning(broker.consumer("group", ["one"], "a"), 1)
+        consumer = wait_for_partitions(broker.consumer("group", ["one"], "a"), 1)
     with psycopg.connect(postgres.url_with_password(database="postgres"), autocommit=True) as connection:
         connection.execute("DROP DATABASE empty_log WITH (FORCE)")
 
@@ -94,7 +90,7 @@ def test_closing_a_consumer_whose_database_is_gone_takes_little_time_and_raises_
     assert time.monotonic() - started_at < LEASE_S / 2
 
 
-def test_a_damaged_batch_is_never_passed_over(broker: PostgresBroker, admin: Database) -> None:
+def test_a_damaged_batch_is_never_skipped(broker: PostgresBroker, admin: Database) -> None:
     for value in ("a", "b", "c"):
         fill(broker, "one", [value])
     admin.execute("UPDATE broker.log SET payload = substr(payload, 1, 20) WHERE base_off = 1")
@@ -107,7 +103,7 @@ def test_a_damaged_batch_is_never_passed_over(broker: PostgresBroker, admin: Dat
         assert values(reader.poll(1, 10)) == ["c"]
 
 
-def test_a_new_connection_of_a_producer_ends_stopped_units_too(broker: PostgresBroker, admin: Database) -> None:
+def test_a_new_connection_of_a_producer_limits_stopped_units_too(broker: PostgresBroker, admin: Database) -> None:
     with closing(broker.producer("slot")) as producer:
         assert terminate_backends(admin, "datname = current_database() AND application_name LIKE %s", ("%producer%",))
         with producer.db_unit() as unit:
@@ -116,8 +112,8 @@ def test_a_new_connection_of_a_producer_ends_stopped_units_too(broker: PostgresB
     assert limit == ("1s",)
 
 
-def test_batches_of_a_skewed_clock_make_no_hole(broker: PostgresBroker, admin: Database) -> None:
-    """The middle one looks old: as long as the one before it stays, it stays too."""
+def test_retention_leaves_no_gap_if_a_clock_was_skewed(broker: PostgresBroker, admin: Database) -> None:
+    """The middle batch looks old, but it stays as long as the batch before it stays."""
     for value in ("a", "b", "c"):
         fill(broker, "one", [value])
     admin.execute("UPDATE broker.log SET last_ms = 0 WHERE base_off = 1")
@@ -129,7 +125,7 @@ def test_batches_of_a_skewed_clock_make_no_hole(broker: PostgresBroker, admin: D
     assert broker.begin_offsets([TopicPartition("one", 0)]) == {TopicPartition("one", 0): 2}
 
 
-def test_retention_gives_way_where_an_append_holds_a_partition(
+def test_retention_does_not_wait_for_a_partition_locked_by_an_append(
     broker: PostgresBroker, admin: Database, url: str
 ) -> None:
     for value in ("a", "b"):

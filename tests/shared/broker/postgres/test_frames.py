@@ -1,4 +1,4 @@
-"""Record batches as bytes, and back."""
+"""Encoding of record batches."""
 
 from __future__ import annotations
 
@@ -21,37 +21,37 @@ GOOD = encode_batch([NewRecord("t", b"k", bytes(range(256)) * 3, {"event_id": b"
 
 
 @given(st.lists(NEW, min_size=1, max_size=20), st.integers(0, 2**45), st.integers(0, 2**60))
-def test_a_batch_comes_back_as_it_was(new: list[NewRecord], timestamp_ms: int, base: int) -> None:
-    found = decode_batch("t", 3, base, encode_batch(new, timestamp_ms))
+def test_a_batch_survives_its_encoding(new: list[NewRecord], timestamp_ms: int, base: int) -> None:
+    decoded = decode_batch("t", 3, base, encode_batch(new, timestamp_ms))
 
-    assert found == [
+    assert decoded == [
         Record("t", 3, base + number, timestamp_ms, each.key, each.value, each.headers)
         for number, each in enumerate(new)
     ]
 
 
 @pytest.mark.parametrize("payload", [b"", FORMAT, b"\x02" + GOOD[1:], GOOD + b"more", GOOD + GOOD, GOOD[1:]])
-def test_bytes_that_are_no_batch_are_refused_with_their_place(payload: bytes) -> None:
+def test_bytes_that_are_no_batch_are_refused_with_their_offset(payload: bytes) -> None:
     with pytest.raises(BrokerError, match="t/3/17"):
         decode_batch("t", 3, 17, payload)
 
 
 @given(st.integers(0, len(GOOD) - 1))
-def test_a_cut_batch_is_refused(length: int) -> None:
+def test_a_truncated_batch_is_refused(length: int) -> None:
     with pytest.raises(BrokerError):
         decode_batch("t", 3, 17, GOOD[:length])
 
 
 @given(st.integers(0, len(GOOD) * 8 - 1))
-def test_a_batch_with_one_wrong_bit_is_never_read_as_something_else(bit: int) -> None:
+def test_a_batch_with_one_flipped_bit_is_never_read_as_other_records(bit: int) -> None:
     damaged = bytearray(GOOD)
     damaged[bit // 8] ^= 1 << bit % 8
 
     try:
-        found = decode_batch("t", 3, 17, bytes(damaged))
+        decoded = decode_batch("t", 3, 17, bytes(damaged))
     except BrokerError:
         return
-    assert found == decode_batch("t", 3, 17, GOOD)  # a bit that says nothing, such as a hint of the frame's size
+    assert decoded == decode_batch("t", 3, 17, GOOD)  # a bit without effect, such as the size hint of the frame
 
 
 @given(st.binary(max_size=300))

@@ -1,4 +1,4 @@
-"""Answers by idempotency key that are older than the column that names their service."""
+"""Migration of stored responses that are older than the column with their service."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _is_older(migration: Migration) -> bool:
 
 @pytest.fixture
 def older_url(postgres: EmbeddedPostgres) -> Iterator[str]:
-    """A database as it was before a key belonged to one service."""
+    """A database from before idempotency keys belonged to a service."""
     name = f"test_{uuid4().hex}"
     with psycopg.connect(postgres.url_with_password(database="postgres"), autocommit=True) as connection:
         connection.execute(f'CREATE DATABASE "{name}"')
@@ -36,7 +36,7 @@ def older_url(postgres: EmbeddedPostgres) -> Iterator[str]:
             connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
-def keep_as_before(url: str, key: str, body: object) -> None:
+def insert_older_row(url: str, key: str, body: object) -> None:
     with psycopg.connect(url) as connection:
         connection.execute(
             "INSERT INTO ops.idempotency (subject, key, request_digest, status, headers, body, created_at)"
@@ -45,31 +45,31 @@ def keep_as_before(url: str, key: str, body: object) -> None:
         )
 
 
-def services_that_know(url: str, key: str) -> set[str]:
+def services_with_key(url: str, key: str) -> set[str]:
     with psycopg.connect(url) as connection:
         return {each for each in SERVICES if idempotency_table.find(connection, each, "somebody", key)}
 
 
-def test_an_operation_stays_the_answer_of_the_service_that_it_names(older_url: str) -> None:
-    keep_as_before(older_url, "k", {"id": "000000000017", "service": "cleaner"})
+def test_a_response_that_names_a_service_belongs_to_that_service(older_url: str) -> None:
+    insert_older_row(older_url, "k", {"id": "000000000017", "service": "cleaner"})
 
     migrate(older_url)
 
-    assert services_that_know(older_url, "k") == {"cleaner"}
+    assert services_with_key(older_url, "k") == {"cleaner"}
 
 
-def test_an_answer_that_names_no_service_stays_the_answer_of_every_service(older_url: str) -> None:
-    keep_as_before(older_url, "plan", {"plan_id": "7"})
-    keep_as_before(older_url, "list", ["no object"])
+def test_a_response_that_names_no_service_belongs_to_every_service(older_url: str) -> None:
+    insert_older_row(older_url, "plan", {"plan_id": "7"})
+    insert_older_row(older_url, "list", ["not an object"])
 
     migrate(older_url)
 
-    assert services_that_know(older_url, "plan") == services_that_know(older_url, "list") == set(SERVICES)
+    assert services_with_key(older_url, "plan") == services_with_key(older_url, "list") == set(SERVICES)
 
 
-def test_an_older_answer_expires_when_it_would_have(older_url: str) -> None:
-    keep_as_before(older_url, "k", {"service": "loader"})
-    keep_as_before(older_url, "plan", {"plan_id": "7"})
+def test_an_older_response_keeps_its_expiry(older_url: str) -> None:
+    insert_older_row(older_url, "k", {"service": "loader"})
+    insert_older_row(older_url, "plan", {"plan_id": "7"})
 
     migrate(older_url)
 

@@ -1,4 +1,4 @@
-"""Claims and leases as rows, and replays that are started at the same time."""
+"""Claims and leases as rows, and replays that are started concurrently."""
 
 from __future__ import annotations
 
@@ -20,34 +20,34 @@ Database = psycopg.Connection[Any]
 
 @pytest.fixture
 def database_url(url: str) -> str:
-    """Not a fresh one, which takes a second, but one that was emptied."""
+    """An emptied database: to create a new one takes a second."""
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("TRUNCATE ops.operations, ops.plans")
     return url
 
 
-def made(database: Database, kind: str = "replay", service: str = "cleaner") -> Operation:
+def create_job(database: Database, kind: str = "replay", service: str = "cleaner") -> Operation:
     return operations_table.create(database, service, kind, {}, "test", "")
 
 
-def claimed(database: Database, worker: str = "one", lease_s: float = 10.0) -> str | None:
-    found = jobs_table.claim(database, "cleaner", worker, ["replay"], lease_s)
-    return None if found is None else found.id
+def claim(database: Database, worker: str = "one", lease_s: float = 10.0) -> str | None:
+    job = jobs_table.claim(database, "cleaner", worker, ["replay"], lease_s)
+    return None if job is None else job.id
 
 
 def test_the_oldest_job_of_the_service_and_kind_is_claimed_first(database: Database) -> None:
-    made(database, service="loader")
-    made(database, kind="redrive")
-    first, second = made(database), made(database)
+    create_job(database, service="loader")
+    create_job(database, kind="redrive")
+    first, second = create_job(database), create_job(database)
 
-    assert [claimed(database), claimed(database), claimed(database)] == [first.id, second.id, None]
+    assert [claim(database), claim(database), claim(database)] == [first.id, second.id, None]
 
 
-def test_a_lease_that_ended_is_anybodys_and_its_former_holder_says_nothing_any_more(database: Database) -> None:
-    operation = made(database)
-    claimed(database, "one", 0.0)
+def test_an_expired_lease_can_be_claimed_and_its_former_holder_can_write_nothing(database: Database) -> None:
+    operation = create_job(database)
+    claim(database, "one", 0.0)
 
-    assert claimed(database, "two") == operation.id
+    assert claim(database, "two") == operation.id
     assert not jobs_table.renew(database, operation.id, "one")
     assert jobs_table.report_progress(database, operation.id, "one", {"read": 1}, 0.5) is None
     assert not jobs_table.finish(database, operation.id, "one", "failed")
@@ -55,24 +55,24 @@ def test_a_lease_that_ended_is_anybodys_and_its_former_holder_says_nothing_any_m
     assert jobs_table.renew(database, operation.id, "two")
 
 
-def test_a_lease_that_ended_is_kept_by_who_renews_it_first(database: Database) -> None:
-    operation = made(database)
-    claimed(database, "one", 0.0)
+def test_an_expired_lease_is_kept_if_its_holder_renews_it_first(database: Database) -> None:
+    operation = create_job(database)
+    claim(database, "one", 0.0)
 
     assert jobs_table.renew(database, operation.id, "one")
-    assert claimed(database, "two") is None
+    assert claim(database, "two") is None
 
 
-def test_what_a_stopped_worker_lets_go_is_anybodys_at_once(database: Database) -> None:
-    operation = made(database)
-    claimed(database, "one", 3600.0)
+def test_a_lease_given_up_by_a_stopped_worker_can_be_claimed_at_once(database: Database) -> None:
+    operation = create_job(database)
+    claim(database, "one", 3600.0)
 
     jobs_table.expire_lease(database, operation.id, "one")
 
-    assert claimed(database, "two") == operation.id
+    assert claim(database, "two") == operation.id
 
 
-def test_of_two_replays_of_the_same_records_one_is_started(database_url: str, database: Database) -> None:
+def test_only_one_of_several_replays_of_the_same_records_is_started(database_url: str, database: Database) -> None:
     plan = ReplayPlan(request_of({"topic": RAW}), {0: OffsetSpan(0, 9)}, {0: 9})
 
     def start(_number: int) -> bool:

@@ -1,4 +1,4 @@
-"""Orders and what is said about them, in a real database."""
+"""Orders and the reports of replicas in a real database."""
 
 from __future__ import annotations
 
@@ -29,18 +29,19 @@ def replica(database: Database, name: str = "a", state: str = "running", age_s: 
     return incarnation
 
 
-def give(database: Database, desired: DesiredState, *topics: str) -> Operation:
+def give_order(database: Database, desired: DesiredState, *topics: str) -> Operation:
     with database.transaction():
         return steer(database, "s", topics or ["t"], desired, who="me", request_id="r")
 
 
-def now(database: Database, operation: Operation) -> tuple[str, str | None, str | None]:
-    found = operations_table.get(database, operation.id)
-    assert found is not None
-    return found.state, found.waiting_for, found.error
+def progress_of(database: Database, operation: Operation) -> tuple[str, str | None, str | None]:
+    """State, what it waits for, error."""
+    current = operations_table.get(database, operation.id)
+    assert current is not None
+    return current.state, current.waiting_for, current.error
 
 
-def test_orders_are_numbered_in_the_order_in_which_they_are_given(database: Database) -> None:
+def test_orders_are_numbered_in_sequence(database: Database) -> None:
     first = orders_table.give_order(database, "s", "t", "paused", "me")[1].order
     second = orders_table.give_order(database, "s", "u", "paused", "me", "why", 4)[1].order
 
@@ -51,15 +52,15 @@ def test_orders_are_numbered_in_the_order_in_which_they_are_given(database: Data
 
 def test_failures_are_tolerated_until_the_order_is_effective(database: Database) -> None:
     with database.transaction():
-        asked = steer(database, "s", ["t"], "running", who="me", request_id="r", tolerate=7)
+        operation = steer(database, "s", ["t"], "running", who="me", request_id="r", tolerate=7)
     assert orders_table.read_orders(database, "s").by_topic["t"].tolerate == 7
 
-    operations_table.finish(database, asked.id, "succeeded")
+    operations_table.finish(database, operation.id, "succeeded")
 
     assert orders_table.read_orders(database, "s").by_topic["t"].tolerate == 0
 
 
-def test_a_pause_of_what_is_paused_changes_nothing_and_a_resume_is_always_new(database: Database) -> None:
+def test_pausing_a_paused_topic_changes_nothing_and_a_resume_is_always_a_new_order(database: Database) -> None:
     _, paused = orders_table.give_order(database, "s", "t", "paused", "me")
     before, again = orders_table.give_order(database, "s", "t", "paused", "another")
     _, resumed = orders_table.give_order(database, "s", "t", "running", "me")
@@ -69,21 +70,21 @@ def test_a_pause_of_what_is_paused_changes_nothing_and_a_resume_is_always_new(da
     assert paused.order.seq < resumed.order.seq < once_more.order.seq
 
 
-def test_what_a_replica_reports_replaces_what_it_reported_before(database: Database) -> None:
+def test_the_report_of_a_replica_replaces_its_earlier_one(database: Database) -> None:
     incarnation = replica(database)
-    for seq, doing in (
+    for seq, statuses in (
         (1, {TP: PartitionStatus("running", 5), TP._replace(partition=1): PartitionStatus("running")}),
         (2, {TP: PartitionStatus("tripped", 6, "why")}),
         (3, {}),
     ):
-        assert orders_table.report_status(database, "s", "a", incarnation, seq, doing)
+        assert orders_table.report_status(database, "s", "a", incarnation, seq, statuses)
 
         live = orders_table.live_replicas(database, "s")
         assert live.obeyed == {"a": seq}
-        assert {each.tp: PartitionStatus(each.state, each.position, each.cause) for each in live.observed} == doing
+        assert {each.tp: PartitionStatus(each.state, each.position, each.cause) for each in live.observed} == statuses
 
 
-def test_nobody_speaks_for_a_replica_that_another_process_has_become(database: Database) -> None:
+def test_a_former_process_cannot_report_for_its_replica(database: Database) -> None:
     replica(database)
     former = uuid4()
 
@@ -93,7 +94,7 @@ def test_nobody_speaks_for_a_replica_that_another_process_has_become(database: D
     assert orders_table.live_replicas(database, "s") == ({"a": None}, [])
 
 
-def test_a_process_that_begins_forgets_what_was_done_under_its_name(database: Database) -> None:
+def test_a_new_process_deletes_the_report_of_its_predecessor(database: Database) -> None:
     incarnation = replica(database)
     orders_table.report_status(database, "s", "a", incarnation, 7, {TP: PartitionStatus("paused")})
 
@@ -101,7 +102,7 @@ def test_a_process_that_begins_forgets_what_was_done_under_its_name(database: Da
     assert orders_table.live_replicas(database, "s").observed == []
 
 
-def test_replicas_that_stopped_or_fell_silent_are_not_waited_for(database: Database) -> None:
+def test_stopped_and_silent_replicas_are_not_waited_for(database: Database) -> None:
     replica(database, "stopped", state="stopped")
     replica(database, "silent", age_s=orders_table.FRESH_S + 1)
     replica(database, "slow", age_s=orders_table.FRESH_S - 5)
@@ -109,50 +110,50 @@ def test_replicas_that_stopped_or_fell_silent_are_not_waited_for(database: Datab
     assert orders_table.live_replicas(database, "s").obeyed == {"slow": None}
 
 
-def test_a_pause_ends_once_it_is_obeyed_and_says_what_it_waits_for(database: Database) -> None:
-    incarnation, operation = replica(database), give(database, "paused")
+def test_a_pause_succeeds_once_it_is_obeyed_and_reports_what_it_waits_for(database: Database) -> None:
+    incarnation, operation = replica(database), give_order(database, "paused")
     assert finish_effective(database, "s", ONE) == []
-    assert now(database, operation) == ("running", "not obeyed yet by a", None)
+    assert progress_of(database, operation) == ("running", "not obeyed yet by a", None)
 
     orders_table.report_status(
         database, "s", "a", incarnation, operation.target["orders"]["t"], {TP: PartitionStatus("paused")}
     )
 
     assert finish_effective(database, "s", ONE) == [operation.id]
-    assert now(database, operation) == ("succeeded", None, None)
+    assert progress_of(database, operation) == ("succeeded", None, None)
     assert finish_effective(database, "s", ONE) == []
 
 
 def test_an_operation_on_several_topics_waits_for_all_of_them(database: Database) -> None:
-    incarnation, operation = replica(database), give(database, "paused", "t", "u")
+    incarnation, operation = replica(database), give_order(database, "paused", "t", "u")
     seq = max(operation.target["orders"].values())
     orders_table.report_status(database, "s", "a", incarnation, seq, {TP: PartitionStatus("paused")})
 
     finish_effective(database, "s", {**ONE, "u": [TopicPartition("u", 0)]})
 
-    assert now(database, operation) == ("running", "no replica owns u/0 yet", None)
+    assert progress_of(database, operation) == ("running", "no replica owns u/0 yet", None)
 
 
-def test_a_topic_whose_partitions_are_not_known_is_not_taken_for_obeyed(database: Database) -> None:
-    incarnation, operation = replica(database), give(database, "paused")
+def test_an_order_for_a_topic_that_does_not_exist_is_not_effective(database: Database) -> None:
+    incarnation, operation = replica(database), give_order(database, "paused")
     orders_table.report_status(database, "s", "a", incarnation, operation.target["orders"]["t"], {})
 
     finish_effective(database, "s", {})
 
-    assert now(database, operation) == ("running", "topic t does not exist yet", None)
+    assert progress_of(database, operation) == ("running", "topic t does not exist yet", None)
 
 
-def test_an_order_cancels_what_was_ordered_before_and_is_not_obeyed_yet(database: Database) -> None:
-    pause, other = give(database, "paused", "t", "u"), give(database, "paused", "v")
+def test_an_order_cancels_earlier_orders_that_are_not_effective_yet(database: Database) -> None:
+    pause, other = give_order(database, "paused", "t", "u"), give_order(database, "paused", "v")
 
-    resume = give(database, "running", "u")
+    resume = give_order(database, "running", "u")
 
-    assert now(database, pause) == ("cancelled", None, "superseded by another order")
-    assert [now(database, each)[0] for each in (other, resume)] == ["waiting", "waiting"]
+    assert progress_of(database, pause) == ("cancelled", None, "superseded by another order")
+    assert [progress_of(database, each)[0] for each in (other, resume)] == ["waiting", "waiting"]
 
 
-def test_a_second_pause_is_an_operation_that_ends_with_the_first(database: Database) -> None:
-    incarnation, first, second = replica(database), give(database, "paused"), give(database, "paused")
+def test_a_second_pause_is_an_operation_that_succeeds_with_the_first(database: Database) -> None:
+    incarnation, first, second = replica(database), give_order(database, "paused"), give_order(database, "paused")
     assert first.target == second.target
 
     orders_table.report_status(
@@ -162,7 +163,7 @@ def test_a_second_pause_is_an_operation_that_ends_with_the_first(database: Datab
     assert finish_effective(database, "s", ONE) == [first.id, second.id]
 
 
-def test_a_poller_is_paused_on_its_output_as_if_that_had_one_partition(database: Database) -> None:
+def test_the_output_topic_of_a_poller_counts_as_one_partition(database: Database) -> None:
     database.execute("INSERT INTO broker.topics (name, partitions, compacted) VALUES ('raw-events', 6, false)")
 
     assert KnownPartitions("fetcher", ["raw-events"])(database) == {"raw-events": [TopicPartition("raw-events", 0)]}
@@ -170,8 +171,8 @@ def test_a_poller_is_paused_on_its_output_as_if_that_had_one_partition(database:
     assert KnownPartitions("cleaner", ["raw-events"], "kafka:")(database) == {}
 
 
-def test_who_is_paused_is_told_over_all_services(database: Database) -> None:
-    give(database, "paused", "t", "u")
-    give(database, "running", "u")
+def test_paused_topics_are_listed_for_all_services(database: Database) -> None:
+    give_order(database, "paused", "t", "u")
+    give_order(database, "running", "u")
 
     assert orders_table.paused_topics(database) == [("s", "t")]

@@ -1,4 +1,4 @@
-"""An admin app of the cleaner on a fresh database, which it enters as its own role."""
+"""The admin app of the cleaner on a new database, with the role of the cleaner."""
 
 from __future__ import annotations
 

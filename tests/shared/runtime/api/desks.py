@@ -1,4 +1,4 @@
-"""Admin apps for tests: served over real HTTP, with a file token, on the database as the service's own role sees it."""
+"""Admin apps for tests: over real HTTP, with a token file, and with the database role of the service."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ AWAY = DatabaseSettings(url="postgresql://nobody@127.0.0.1:1/nowhere")
 
 
 def as_role(postgres: EmbeddedPostgres, database_url: str, role: str) -> DatabaseSettings:
-    """The owner's login, bound to what the role may do."""
+    """Connects as the owner and sets the role, for the privileges of the role."""
     name = str(psycopg.conninfo.conninfo_to_dict(database_url)["dbname"])
     url = f"{postgres.url(database=name)}&options=-c%20role%3D{role}"
     return DatabaseSettings(url=url, password_file=postgres.password_file(OWNER))
@@ -53,10 +53,10 @@ def served(
     routers: Sequence[Callable[[AdminContext], APIRouter]] = (),
     token: str | None = FILE_TOKEN,
 ) -> Iterator[httpx.Client]:
-    """A client of the service's app that sends `token`, unless a request brings its own."""
-    desk = AdminContext(settings, view or GivenView(service=settings.name), pausable_topics=[RAW], routers=routers)
+    """A client of the admin app of the service. It sends `token` unless a request has its own."""
+    context = AdminContext(settings, view or GivenView(service=settings.name), pausable_topics=[RAW], routers=routers)
     with (
-        admin_server(desk, Metrics().registry) as server,
+        admin_server(context, Metrics().registry) as server,
         httpx.Client(base_url=server.url, headers=bearing(token), timeout=60) as client,
     ):
         yield client
@@ -67,20 +67,20 @@ def bearing(token: str | None) -> dict[str, str]:
 
 
 def given_token(connection: DbConnection, name: str, scope: Scope, lifetime: timedelta | None = None) -> str:
-    """A token of the database."""
+    """Create a token in the database; returns its text."""
     parts = new_token(token_bytes(ID_BYTES + SECRET_BYTES))
     tokens_table.create(connection, parts, name, scope, lifetime)
     return token_text(parts)
 
 
-def assert_problem(answer: httpx.Response, status: int, kind: str) -> str:
-    """It is the problem that was expected, whole; its detail."""
-    body = answer.json()
-    assert answer.status_code == body["status"] == status, body
-    assert answer.headers["content-type"] == MEDIA_TYPE
+def assert_problem(response: httpx.Response, status: int, kind: str) -> str:
+    """Assert that the response is this problem and complete; returns its detail."""
+    body = response.json()
+    assert response.status_code == body["status"] == status, body
+    assert response.headers["content-type"] == MEDIA_TYPE
     assert body["type"] == f"urn:headrace:problem:{kind}"
     assert body["title"].lower().replace(" ", "-") == kind
-    assert body["request_id"] == answer.headers["x-request-id"]
+    assert body["request_id"] == response.headers["x-request-id"]
     detail: str = body["detail"]
     assert detail
     return detail

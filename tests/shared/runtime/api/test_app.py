@@ -1,4 +1,4 @@
-"""The admin app, asked over real HTTP."""
+"""The admin app over real HTTP."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def view() -> GivenView:
 
 @pytest.fixture
 def client(view: GivenView, tmp_path: Path) -> Iterator[httpx.Client]:
-    """It needs no database."""
+    """A client of an admin app without a database."""
     with served(cleaner_on(AWAY, token_file(tmp_path)), view) as client:
         yield client
 
@@ -42,20 +42,20 @@ def test_a_loop_that_does_not_tick_is_not_live(client: httpx.Client, view: Given
     assert "has not ticked" in assert_problem(client.get("/livez"), 503, "unavailable")
 
 
-def test_a_service_that_is_not_ready_says_why(client: httpx.Client, view: GivenView) -> None:
-    view.readiness = (False, "the database is away")
+def test_a_service_that_is_not_ready_gives_the_reason(client: httpx.Client, view: GivenView) -> None:
+    view.readiness = (False, "the database is unavailable")
 
-    assert assert_problem(client.get("/readyz"), 503, "unavailable") == "not ready: the database is away"
+    assert assert_problem(client.get("/readyz"), 503, "unavailable") == "not ready: the database is unavailable"
     assert client.get("/livez").status_code == 200
 
 
-def test_the_status_is_told_to_who_has_the_token(client: httpx.Client) -> None:
+def test_the_status_is_returned_with_a_token(client: httpx.Client) -> None:
     status = client.get("/v1/status").json()
 
     assert status == {"service": "cleaner", "replica": "r", "state": "running", "detail": {"units": 3}}
 
 
-def test_the_api_is_described_and_loads_nothing_from_elsewhere(client: httpx.Client) -> None:
+def test_the_api_has_an_openapi_document_and_no_pages_that_load_scripts(client: httpx.Client) -> None:
     description = client.get("/openapi.json").json()
 
     assert {"/livez", "/readyz", "/metrics", "/v1/status", "/v1/operations", "/v1/audit"} <= set(description["paths"])
@@ -63,18 +63,18 @@ def test_the_api_is_described_and_loads_nothing_from_elsewhere(client: httpx.Cli
     assert client.get("/docs").status_code == client.get("/redoc").status_code == 404
 
 
-def test_a_small_answer_waits_for_no_acknowledgement(client: httpx.Client) -> None:
-    """TCP holds small packets back for 40 ms unless told not to."""
-    taken_s = sorted(client.get("/livez").elapsed.total_seconds() for _ in range(21))
+def test_a_small_response_does_not_wait_for_an_acknowledgement(client: httpx.Client) -> None:
+    """TCP delays small packets by 40 ms unless TCP_NODELAY is set."""
+    durations_s = sorted(client.get("/livez").elapsed.total_seconds() for _ in range(21))
 
-    assert taken_s[10] < 0.03
+    assert durations_s[10] < 0.03
 
 
-def test_an_occupied_port_is_told_in_one_line() -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
+def test_an_occupied_port_is_reported_in_one_line() -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port = listener.getsockname()[1]
 
         with pytest.raises(ConfigError) as caught:
             AdminServer(FastAPI(), "127.0.0.1", port)
@@ -85,7 +85,7 @@ def test_an_occupied_port_is_told_in_one_line() -> None:
     )
 
 
-def test_a_stopped_server_gives_its_port_back() -> None:
+def test_a_stopped_server_releases_its_port() -> None:
     with AdminServer(FastAPI()) as server:
         port = server.port
 

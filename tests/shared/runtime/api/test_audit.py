@@ -1,4 +1,4 @@
-"""The trail: what is in it, how it is read, and that nobody rewrites it."""
+"""The audit trail: its entries, its pages, and that no role can rewrite it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ REWRITES = (
 )
 
 
-def test_a_change_is_noted_with_who_what_before_and_after(client: httpx.Client, database: Database) -> None:
+def test_a_change_is_recorded_with_caller_action_before_and_after(client: httpx.Client, database: Database) -> None:
     operation = operations_table.create(database, "cleaner", "replay", {}, "somebody", "r-1")
     token = given_token(database, "night-shift", "operate")
 
@@ -38,7 +38,7 @@ def test_a_change_is_noted_with_who_what_before_and_after(client: httpx.Client, 
     assert line["after"] == {"state": answer.json()["state"], "wanted": "pause"}
 
 
-def test_a_refusal_is_noted_with_its_reason(client: httpx.Client) -> None:
+def test_a_refusal_is_recorded_with_its_reason(client: httpx.Client) -> None:
     client.post("/v1/operations/7/cancel")
 
     (line,) = client.get("/v1/audit").json()["lines"]
@@ -46,7 +46,7 @@ def test_a_refusal_is_noted_with_its_reason(client: httpx.Client) -> None:
     assert line["outcome"].startswith("refused (404): cleaner has no operation 000000000007")
 
 
-def test_a_change_of_the_wrong_form_is_noted_too(client: httpx.Client) -> None:
+def test_an_invalid_change_is_recorded_too(client: httpx.Client) -> None:
     client.post("/v1/operations/7/cancel", content=b"{", headers={"Content-Type": "application/json"})
     client.post("/v1/operations/x/cancel")
     client.post("/v1/nowhere")
@@ -59,7 +59,7 @@ def test_a_change_of_the_wrong_form_is_noted_too(client: httpx.Client) -> None:
     ]
 
 
-def test_pages_hold_every_line_once_the_newest_first(client: httpx.Client, database: Database) -> None:
+def test_pages_contain_every_line_once_newest_first(client: httpx.Client, database: Database) -> None:
     for number in range(5):
         audit_table.append(database, "cleaner", "somebody", "do", str(number))
         audit_table.append(database, "loader", "somebody", "do", "elsewhere")
@@ -71,12 +71,12 @@ def test_pages_hold_every_line_once_the_newest_first(client: httpx.Client, datab
     assert second["next"] is None
 
 
-def test_a_page_that_is_none_is_invalid(client: httpx.Client) -> None:
+def test_invalid_paging_parameters_are_refused(client: httpx.Client) -> None:
     for query in ("before=0", "before=x", f"before={2**63}", "limit=0", "limit=1001", "limit=1.5"):
         assert_problem(client.get(f"/v1/audit?{query}"), 422, "invalid-input")
 
 
-def test_a_service_may_add_to_the_trail_and_read_it_and_nothing_else(database: Database) -> None:
+def test_a_service_may_only_append_to_the_trail_and_read_it(database: Database) -> None:
     for service in SERVICES:
         database.execute(f"SET ROLE headrace_{service}")
 
@@ -100,10 +100,10 @@ def test_the_owner_cannot_rewrite_the_trail_either(database: Database) -> None:
 
 
 def _privileges(database: Database, role: str) -> set[str]:
-    all_of_them = ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER")
+    privileges = ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER")
     return {
         name
-        for name in all_of_them
+        for name in privileges
         for (has,) in database.execute("SELECT has_table_privilege(%s, 'ops.audit', %s)", (role, name))
         if has
     }

@@ -1,4 +1,4 @@
-"""Who gets in, who may change something, and what happens to those who may not."""
+"""Authentication by token, authorization by scope, and refusals."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ HEADERS: dict[str | None, str] = {
 }
 
 
-def test_without_a_token_that_is_known_nobody_gets_in(client: httpx.Client) -> None:
+def test_a_request_without_a_known_token_is_refused(client: httpx.Client) -> None:
     del client.headers["Authorization"]
 
     for header, detail in HEADERS.items():
@@ -57,18 +57,18 @@ def test_without_a_token_that_is_known_nobody_gets_in(client: httpx.Client) -> N
         for method, path in (("GET", "/v1/status"), ("POST", "/v1/operations/1/cancel"), ("GET", "/v1/nothing")):
             answer = client.request(method, path, headers=headers)
 
-            found = assert_problem(answer, 401, "unauthorized")
-            assert detail in found
-            assert "headrace token create" in found
+            problem_detail = assert_problem(answer, 401, "unauthorized")
+            assert detail in problem_detail
+            assert "headrace token create" in problem_detail
             assert answer.headers["www-authenticate"] == 'Bearer realm="headrace"'
 
 
-def test_a_token_of_any_scope_may_look(client: httpx.Client, database: Database) -> None:
+def test_a_token_of_any_scope_may_read(client: httpx.Client, database: Database) -> None:
     for scope in SCOPES:
         assert status(client, given_token(database, f"a-{scope}", scope)).status_code == 200
 
 
-def test_only_a_token_that_may_operate_changes_anything(client: httpx.Client, database: Database) -> None:
+def test_a_change_needs_the_scope_operate(client: httpx.Client, database: Database) -> None:
     read, operate, admin = (bearing(given_token(database, f"a-{scope}", scope)) for scope in SCOPES)
 
     refused = client.post("/v1/operations/1/cancel", headers=read)
@@ -80,7 +80,7 @@ def test_only_a_token_that_may_operate_changes_anything(client: httpx.Client, da
         assert client.post("/v1/operations/1/cancel", headers=allowed).status_code == 404
 
 
-def test_who_was_not_allowed_to_is_in_the_trail(client: httpx.Client, database: Database) -> None:
+def test_a_forbidden_request_is_in_the_trail(client: httpx.Client, database: Database) -> None:
     token = given_token(database, "viewer", "read")
 
     client.post("/v1/operations/1/cancel", headers=bearing(token) | {"X-Request-Id": "mine-3"})
@@ -92,7 +92,7 @@ def test_who_was_not_allowed_to_is_in_the_trail(client: httpx.Client, database: 
     assert line["request_id"] == "mine-3"
 
 
-def test_a_revoked_token_is_refused_from_the_next_request_on(client: httpx.Client, database: Database) -> None:
+def test_a_revoked_token_is_refused_from_the_next_request(client: httpx.Client, database: Database) -> None:
     token = given_token(database, "somebody", "admin")
     before = status(client, token)
 
@@ -108,14 +108,16 @@ def test_an_expired_token_is_refused(client: httpx.Client, database: Database) -
     assert "'somebody' is expired" in assert_problem(status(client, token), 401, "unauthorized")
 
 
-def test_the_right_id_with_another_secret_is_nobody(client: httpx.Client, database: Database) -> None:
+def test_a_known_id_with_another_secret_is_refused(client: httpx.Client, database: Database) -> None:
     token = given_token(database, "somebody", "read")
     other = token[:-1] + ("a" if token[-1] != "a" else "b")
 
     assert "does not exist" in assert_problem(status(client, other), 401, "unauthorized")
 
 
-def test_without_a_token_file_the_tokens_of_the_database_get_in(settings: CleanerSettings, database: Database) -> None:
+def test_without_a_token_file_the_tokens_of_the_database_are_accepted(
+    settings: CleanerSettings, database: Database
+) -> None:
     token = given_token(database, "somebody", "read")
 
     with served(cleaner_on(settings.database, None)) as client:
@@ -123,7 +125,7 @@ def test_without_a_token_file_the_tokens_of_the_database_get_in(settings: Cleane
         assert status(client, token).status_code == 200
 
 
-def test_while_the_database_is_away_the_file_token_gets_in_and_others_may_come_again(tmp_path: Path) -> None:
+def test_without_the_database_the_file_token_is_accepted_and_others_may_retry(tmp_path: Path) -> None:
     with served(cleaner_on(AWAY, token_file(tmp_path))) as client:
         answer = status(client, UNKNOWN)
 
@@ -132,7 +134,7 @@ def test_while_the_database_is_away_the_file_token_gets_in_and_others_may_come_a
         assert answer.headers["retry-after"] == "1"
 
 
-def test_no_token_is_told_or_kept_anywhere(
+def test_no_token_is_logged_returned_or_stored(
     client: httpx.Client, database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
     token = given_token(database, "somebody", "read")
@@ -141,10 +143,10 @@ def test_no_token_is_told_or_kept_anywhere(
 
     answers = [client.post("/v1/operations/1/cancel", headers=bearing(token)), status(client, token + "x")]
 
-    kept = database.execute(
+    stored = database.execute(
         "SELECT to_jsonb(t)::text FROM ops.tokens t UNION ALL SELECT to_jsonb(a)::text FROM ops.audit a"
     ).fetchall()
-    said = caplog.text + "".join(answer.text for answer in answers) + "".join(row[0] for row in kept)
-    assert len(kept) == 2
-    assert parts.secret not in said
-    assert not re.search(r"hr_[0-9a-f]{12}_", said)
+    outputs = caplog.text + "".join(answer.text for answer in answers) + "".join(row[0] for row in stored)
+    assert len(stored) == 2
+    assert parts.secret not in outputs
+    assert not re.search(r"hr_[0-9a-f]{12}_", outputs)

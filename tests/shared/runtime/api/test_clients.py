@@ -1,4 +1,4 @@
-"""Fifty clients at once: each gets a proper answer, and what is asked for once happens once."""
+"""Fifty concurrent clients: each gets a valid response, and one idempotency key gives one operation."""
 
 from __future__ import annotations
 
@@ -21,37 +21,37 @@ from tests.shared.runtime.api.desks import bearing, given_token, served
 CLIENTS, ROUNDS, SHARED_KEYS = 50, 4, 5
 
 
-def things(desk: AdminContext) -> APIRouter:
-    """POST /v1/things makes an operation, GET /v1/things takes its time in the database."""
+def things(context: AdminContext) -> APIRouter:
+    """POST /v1/things creates an operation; GET /v1/things is slow in the database."""
     router = APIRouter()
 
     @router.post("/things", status_code=202, response_model=OperationBody)
-    def make(request: Request) -> Response:
+    def create_thing(request: Request) -> Response:
         def work(connection: DbConnection) -> ChangeResult:
             return accepted(operations_table.create(connection, "cleaner", "thing", {}, "somebody", "r"))
 
-        return apply_change(desk, request, "thing", "a thing", work)
+        return apply_change(context, request, "thing", "a thing", work)
 
     @router.get("/things")
-    def slow() -> int:
-        with desk.transaction() as connection:
+    def get_slowly() -> int:
+        with context.transaction() as connection:
             connection.execute("SELECT pg_sleep(0.02)")
         return 1
 
     return router
 
 
-def test_fifty_clients_get_proper_answers_and_one_operation_a_key(
+def test_fifty_clients_get_valid_responses_and_one_operation_for_each_key(
     settings: CleanerSettings, database: psycopg.Connection[Any]
 ) -> None:
     tokens = [given_token(database, f"client-{number}", "operate") for number in range(2)]
-    begin = threading.Barrier(CLIENTS)
+    start = threading.Barrier(CLIENTS)
 
-    def rounds(url: httpx.URL, number: int) -> list[tuple[str, str, httpx.Response]]:
-        """Reads, slow reads, posts under a key of its own (twice) and posts under keys that others use too."""
+    def send_requests(url: httpx.URL, number: int) -> list[tuple[str, str, httpx.Response]]:
+        """Reads, slow reads, posts with a key of its own (twice) and posts with a key that other clients use too."""
         answers = []
         with httpx.Client(base_url=url, headers=bearing(tokens[0]), timeout=60) as client:
-            begin.wait(60)
+            start.wait(60)
             for turn in range(ROUNDS):
                 own, shared = f"own-{number}-{turn}", f"shared-{turn % SHARED_KEYS}"
                 answers += [("read", "", client.get("/v1/operations", headers=bearing(tokens[1])))]
@@ -63,7 +63,9 @@ def test_fifty_clients_get_proper_answers_and_one_operation_a_key(
 
     with served(settings, routers=[things], token=None) as client, ThreadPoolExecutor(CLIENTS) as pool:
         url = client.base_url
-        answers = [each for found in pool.map(lambda number: rounds(url, number), range(CLIENTS)) for each in found]
+        answers = [
+            each for batch in pool.map(lambda number: send_requests(url, number), range(CLIENTS)) for each in batch
+        ]
 
     statuses = Counter((kind, answer.status_code) for kind, _, answer in answers)
     posts = [(key, answer) for kind, key, answer in answers if kind == "post"]
@@ -71,10 +73,10 @@ def test_fifty_clients_get_proper_answers_and_one_operation_a_key(
     assert statuses["read", 200] == statuses["slow", 200] == statuses["live", 200] == CLIENTS * ROUNDS
     assert statuses["post", 202] + statuses["post", 409] == len(posts), statuses
     assert all("still running" in answer.json()["detail"] for _, answer in posts if answer.status_code == 409)
-    made: dict[str, set[str]] = {}
+    ids_by_key: dict[str, set[str]] = {}
     for key, answer in posts:
         if answer.status_code == 202:
-            made.setdefault(key, set()).add(answer.json()["id"])
-    assert all(len(ids) == 1 for ids in made.values())
-    assert len(made) == CLIENTS * ROUNDS + min(ROUNDS, SHARED_KEYS)
-    assert database.execute("SELECT count(*) FROM ops.operations").fetchone() == (len(made),)
+            ids_by_key.setdefault(key, set()).add(answer.json()["id"])
+    assert all(len(ids) == 1 for ids in ids_by_key.values())
+    assert len(ids_by_key) == CLIENTS * ROUNDS + min(ROUNDS, SHARED_KEYS)
+    assert database.execute("SELECT count(*) FROM ops.operations").fetchone() == (len(ids_by_key),)

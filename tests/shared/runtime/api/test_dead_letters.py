@@ -1,4 +1,4 @@
-"""Dead letters over HTTP, on a real log."""
+"""The REST API of dead letters, on a real log."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from shared.runtime.metrics import Metrics
 from shared.settings.sections import ServiceSettings
 from shared.topics import RAW
 from tests.shared.runtime.api.desks import FILE_TOKEN, assert_problem, bearing
-from tests.shared.runtime.stage import append, broker_on
+from tests.shared.runtime.stage import append, open_broker
 from tests.shared.runtime.views import GivenView
 
 pytestmark = pytest.mark.slow
@@ -30,7 +30,7 @@ REDRIVES, DISCARDS = "/dead-letters/redrives", "/dead-letters/discards"
 
 @pytest.fixture
 def database_url(url: str) -> str:
-    """Not a fresh one, which takes a second, but one that was emptied."""
+    """An emptied database: to create a new one takes a second."""
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("TRUNCATE ops.operations, ops.plans, ops.dead_letters_settled")
     return url
@@ -38,7 +38,7 @@ def database_url(url: str) -> str:
 
 @pytest.fixture
 def broker(database_url: str) -> Iterator[PostgresBroker]:
-    broker = broker_on(database_url)
+    broker = open_broker(database_url)
     yield broker
     broker.close()
 
@@ -62,15 +62,15 @@ def letter(
     return NewRecord("cleaner.dlq", key.encode(), value, headers)
 
 
-def client_of(settings: ServiceSettings, steers: list[str]) -> Iterator[httpx.Client]:
-    desk = AdminContext(
+def client_of(settings: ServiceSettings, pausable_topics: list[str]) -> Iterator[httpx.Client]:
+    context = AdminContext(
         settings,
         GivenView(service=settings.name),
-        pausable_topics=steers,
+        pausable_topics=pausable_topics,
         open_broker=lambda: PostgresBroker(settings.database.conninfo()),
     )
     with (
-        admin_server(desk, Metrics().registry) as server,
+        admin_server(context, Metrics().registry) as server,
         httpx.Client(base_url=f"{server.url}/v1", headers=bearing(FILE_TOKEN), timeout=60) as client,
     ):
         yield client
@@ -85,7 +85,7 @@ def ids(answer: httpx.Response) -> list[str]:
     return [each["id"] for each in answer.json()["dead_letters"]]
 
 
-def test_letters_are_listed_the_newest_first_page_by_page(client: httpx.Client, broker: PostgresBroker) -> None:
+def test_letters_are_listed_newest_first_in_pages(client: httpx.Client, broker: PostgresBroker) -> None:
     append(broker, [letter(offset) for offset in range(7)])
 
     pages: list[list[str]] = []
@@ -101,7 +101,7 @@ def test_letters_are_listed_the_newest_first_page_by_page(client: httpx.Client, 
 
 
 @pytest.mark.parametrize(
-    ("wanted", "found"),
+    ("parameters", "letter_ids"),
     [
         ({"cause": "ValueError"}, ["0/1"]),
         ({"key": "made-up:*"}, ["0/2"]),
@@ -110,15 +110,15 @@ def test_letters_are_listed_the_newest_first_page_by_page(client: httpx.Client, 
         ({"to": "2026-01-01T00:00:00Z"}, []),
     ],
 )
-def test_a_filter_leaves_out_the_others(
-    client: httpx.Client, broker: PostgresBroker, wanted: dict[str, str], found: list[str]
+def test_a_filter_selects_letters(
+    client: httpx.Client, broker: PostgresBroker, parameters: dict[str, str], letter_ids: list[str]
 ) -> None:
     append(broker, [letter(0), letter(1, "ValueError"), letter(2, key="made-up:1")])
 
-    assert ids(client.get("/dead-letters", params=wanted)) == found
+    assert ids(client.get("/dead-letters", params=parameters)) == letter_ids
 
 
-def test_a_letter_is_shown_whole_with_the_way_to_its_origin(client: httpx.Client, broker: PostgresBroker) -> None:
+def test_a_letter_is_shown_with_the_command_that_shows_its_origin(client: httpx.Client, broker: PostgresBroker) -> None:
     append(broker, [letter(5, value=b'{"a": [1]}')])
 
     shown = client.get("/dead-letters/0/0").json()
@@ -131,7 +131,7 @@ def test_a_letter_is_shown_whole_with_the_way_to_its_origin(client: httpx.Client
     assert [each["what"] for each in shown["trail"]] == ["failed"]
 
 
-def test_a_long_payload_is_cut_where_asked(client: httpx.Client, broker: PostgresBroker) -> None:
+def test_a_payload_is_cut_at_the_requested_size(client: httpx.Client, broker: PostgresBroker) -> None:
     append(broker, [letter(5, value=b"x" * 100)])
 
     shown = client.get("/dead-letters/0/0", params={"limit_bytes": 10}).json()["payload"]
@@ -139,37 +139,40 @@ def test_a_long_payload_is_cut_where_asked(client: httpx.Client, broker: Postgre
     assert shown == {"encoding": "text", "value": "x" * 10, "note": "the first 10 of 100 bytes", "size_bytes": 100}
 
 
-def test_what_is_not_there_is_a_problem(client: httpx.Client) -> None:
+def test_a_missing_letter_is_a_problem(client: httpx.Client) -> None:
     for place in ("0/0", "7/0", "0/999999999999999999"):
         assert place in assert_problem(client.get(f"/dead-letters/{place}"), 404, "not-found")
 
 
-def test_facets_count_what_the_filter_leaves(client: httpx.Client, broker: PostgresBroker) -> None:
+def test_facets_count_the_filtered_letters(client: httpx.Client, broker: PostgresBroker) -> None:
     append(broker, [letter(0), letter(1), letter(2, "ValueError")])
 
-    found = client.get("/dead-letters/facets", params={"topic": RAW}).json()
+    facets = client.get("/dead-letters/facets", params={"topic": RAW}).json()
 
-    assert [(each["value"], each["records"]) for each in found["causes"]] == [("InvalidEvent", 2), ("ValueError", 1)]
-    assert found["stack_digests"][0]["example"] == "0/2"
+    assert [(each["value"], each["records"]) for each in facets["causes"]] == [("InvalidEvent", 2), ("ValueError", 1)]
+    assert facets["stack_digests"][0]["example"] == "0/2"
 
 
-def test_a_dry_run_counts_and_its_plan_is_executed_as_it_is(
+def test_a_dry_run_counts_and_its_plan_is_executed_unchanged(
     client: httpx.Client, broker: PostgresBroker, database: Database
 ) -> None:
     append(broker, [letter(0), letter(1, redrives=5), letter(2), letter(3, "ValueError")])
 
-    dry = client.post(REDRIVES, json={"filter": {"cause": "InvalidEvent"}, "dry_run": True})
+    dry_run = client.post(REDRIVES, json={"filter": {"cause": "InvalidEvent"}, "dry_run": True})
     append(broker, [letter(4)])
-    done = client.post(REDRIVES, json={"plan_id": dry.json()["plan_id"]})
+    response = client.post(REDRIVES, json={"plan_id": dry_run.json()["plan_id"]})
 
-    assert (dry.status_code, dry.json()["counts"]) == (200, {"selected": 2, "settled": 0, "over_cap": 1, "unknown": 0})
-    assert dry.json()["partitions"] == [{"partition": 0, "begin": 0, "end": 3}]
-    assert done.status_code == 202
-    assert done.json()["target"]["spans"] == {"0": [0, 3]}
+    assert (dry_run.status_code, dry_run.json()["counts"]) == (
+        200,
+        {"selected": 2, "settled": 0, "over_cap": 1, "unknown": 0},
+    )
+    assert dry_run.json()["partitions"] == [{"partition": 0, "begin": 0, "end": 3}]
+    assert response.status_code == 202
+    assert response.json()["target"]["spans"] == {"0": [0, 3]}
     assert jobs_table.claim(database, "cleaner", "w", ["redrive"]) is not None
 
 
-def test_force_takes_those_that_failed_often(client: httpx.Client, broker: PostgresBroker) -> None:
+def test_force_redrives_letters_over_the_cap(client: httpx.Client, broker: PostgresBroker) -> None:
     append(broker, [letter(1, redrives=5)])
 
     refused = client.post(REDRIVES, json={"ids": ["0/0"]})
@@ -179,7 +182,7 @@ def test_force_takes_those_that_failed_often(client: httpx.Client, broker: Postg
     assert forced.status_code == 202
 
 
-def test_two_redrives_never_have_a_hand_on_the_same_letter(client: httpx.Client, broker: PostgresBroker) -> None:
+def test_a_letter_belongs_to_at_most_one_open_operation(client: httpx.Client, broker: PostgresBroker) -> None:
     append(broker, [letter(0), letter(1)])
     first = client.post(REDRIVES, json={"ids": ["0/1"]}).json()["id"]
 
@@ -198,7 +201,7 @@ def test_a_plan_whose_letters_were_settled_is_refused(client: httpx.Client, brok
     assert "1 are still open" in assert_problem(answer, 409, "conflict")
 
 
-def test_a_plan_that_retention_cut_is_refused_with_the_earliest_offset(
+def test_a_plan_cut_by_retention_is_refused_with_the_earliest_offset(
     client: httpx.Client, broker: PostgresBroker, database: Database
 ) -> None:
     append(broker, [letter(0)])
@@ -212,28 +215,30 @@ def test_a_plan_that_retention_cut_is_refused_with_the_earliest_offset(
     assert "the earliest dead letter of partition 0 is now 0/1" in assert_problem(answer, 409, "conflict")
 
 
-def test_discarded_letters_say_why_and_are_open_no_more(client: httpx.Client, broker: PostgresBroker) -> None:
+def test_discarded_letters_have_a_reason_and_are_no_longer_open(client: httpx.Client, broker: PostgresBroker) -> None:
     append(broker, [letter(0), letter(1, "ValueError")])
 
-    dry = client.post(DISCARDS, json={"filter": {"cause": "ValueError"}, "reason": "a test", "dry_run": True})
-    done = client.post(DISCARDS, json={"filter": {"cause": "ValueError"}, "reason": "a test"})
+    dry_run = client.post(DISCARDS, json={"filter": {"cause": "ValueError"}, "reason": "a test", "dry_run": True})
+    response = client.post(DISCARDS, json={"filter": {"cause": "ValueError"}, "reason": "a test"})
 
-    assert (dry.status_code, dry.json()["counts"]["selected"]) == (200, 1)
-    assert (done.status_code, done.json()["state"], done.json()["counts"]) == (202, "succeeded", {"discarded": 1})
+    assert (dry_run.status_code, dry_run.json()["counts"]["selected"]) == (200, 1)
+    assert (response.status_code, response.json()["state"], response.json()["counts"]) == (
+        202,
+        "succeeded",
+        {"discarded": 1},
+    )
     assert ids(client.get("/dead-letters", params={"state": "discarded"})) == ["0/1"]
     assert ids(client.get("/dead-letters", params={"state": "open"})) == ["0/0"]
     (_, discarded) = client.get("/dead-letters/0/1").json()["trail"]
     assert (discarded["what"], discarded["reason"], discarded["operation"]) == (
         "discarded",
         "a test",
-        done.json()["id"],
+        response.json()["id"],
     )
     assert_problem(client.post(DISCARDS, json={"ids": ["0/1"], "reason": "again"}), 409, "conflict")
 
 
-def test_a_record_that_failed_again_is_found_from_its_former_letter(
-    client: httpx.Client, broker: PostgresBroker
-) -> None:
+def test_a_letter_links_to_the_other_letters_of_its_record(client: httpx.Client, broker: PostgresBroker) -> None:
     append(broker, [letter(5), letter(5, redrives=1), letter(6)])
 
     trails = [client.get(f"/dead-letters/0/{offset}").json()["trail"] for offset in (0, 1)]
@@ -257,11 +262,11 @@ def test_a_record_that_failed_again_is_found_from_its_former_letter(
         {"all": True, "reason": "x"},
     ],
 )
-def test_a_choice_that_is_none_is_refused(client: httpx.Client, body: dict[str, Any]) -> None:
+def test_an_invalid_selection_is_refused(client: httpx.Client, body: dict[str, Any]) -> None:
     assert_problem(client.post(REDRIVES, json=body), 422, "invalid-input")
 
 
-def test_what_is_not_there_cannot_be_redriven(client: httpx.Client) -> None:
+def test_missing_letters_and_plans_cannot_be_redriven(client: httpx.Client) -> None:
     assert "0/7" in assert_problem(client.post(REDRIVES, json={"ids": ["0/7"]}), 409, "conflict")
     assert "no dead letter is left" in assert_problem(client.post(REDRIVES, json={"all": True}), 409, "conflict")
     assert "no plan" in assert_problem(client.post(REDRIVES, json={"plan_id": "99"}), 422, "invalid-input")
@@ -272,7 +277,7 @@ def test_discarding_needs_a_reason(client: httpx.Client) -> None:
         assert_problem(client.post(DISCARDS, json={"all": True, **reason}), 422, "invalid-input")
 
 
-def test_slices_that_never_were_records_are_fetched_again_instead(
+def test_letters_of_the_fetcher_need_a_backfill_instead_of_a_redrive(
     settings: CleanerSettings, broker: PostgresBroker
 ) -> None:
     fetcher = FetcherSettings(database=settings.database, admin=settings.admin)

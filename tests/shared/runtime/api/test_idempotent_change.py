@@ -1,4 +1,4 @@
-"""Changes under an idempotency key: they happen once, whatever is sent how often."""
+"""Changes with an idempotency key are executed once."""
 
 from __future__ import annotations
 
@@ -31,48 +31,54 @@ from tests.shared.runtime.api.desks import assert_problem, bearing, given_token,
 Database = psycopg.Connection[Any]
 
 
-class Wish(BaseModel):
+class ThingRequest(BaseModel):
     days: int = Field(ge=1)
 
 
-class Made:
-    """POST /v1/things makes an operation; one of 666 days is refused, one of 13 days waits until it is let go."""
+class ThingsApi:
+    """POST /v1/things creates an operation. A request of 666 days is refused; one of 13 days waits for `release`."""
 
     def __init__(self) -> None:
-        self.begun, self.let_go = threading.Event(), threading.Event()
+        self.started, self.release = threading.Event(), threading.Event()
         self.refusal: Exception = NotPossible("it cannot be done: do something else")
 
-    def router(self, desk: AdminContext) -> APIRouter:
+    def router(self, context: AdminContext) -> APIRouter:
         router = APIRouter()
 
         @router.post("/things", status_code=202, response_model=OperationBody, responses=ACCEPTED)
-        @router.put("/things", status_code=202, response_model=OperationBody, responses=ACCEPTED)
-        def make(wish: Wish, request: Request) -> Response:
-            def work(connection: DbConnection) -> ChangeResult:
-                caller = caller_of(request)
-                operation = operations_table.create(
-                    connection, "cleaner", "thing", {"days": wish.days}, caller.subject, caller.request_id
-                )
-                if wish.days == 13:
-                    self.begun.set()
-                    self.let_go.wait(60)
-                if wish.days == 666:
-                    raise self.refusal
-                return accepted(operation)
+        def create_thing(body: ThingRequest, request: Request) -> Response:
+            return self._change(context, body, request)
 
-            return apply_change(desk, request, "thing", f"{wish.days} days", work)
+        @router.put("/things", status_code=202, response_model=OperationBody, responses=ACCEPTED)
+        def replace_thing(body: ThingRequest, request: Request) -> Response:
+            return self._change(context, body, request)
 
         return router
 
+    def _change(self, context: AdminContext, body: ThingRequest, request: Request) -> Response:
+        def work(connection: DbConnection) -> ChangeResult:
+            caller = caller_of(request)
+            operation = operations_table.create(
+                connection, "cleaner", "thing", {"days": body.days}, caller.subject, caller.request_id
+            )
+            if body.days == 13:
+                self.started.set()
+                self.release.wait(60)
+            if body.days == 666:
+                raise self.refusal
+            return accepted(operation)
+
+        return apply_change(context, request, "thing", f"{body.days} days", work)
+
 
 @pytest.fixture
-def made() -> Made:
-    return Made()
+def things() -> ThingsApi:
+    return ThingsApi()
 
 
 @pytest.fixture
-def client(settings: CleanerSettings, made: Made) -> Iterator[httpx.Client]:
-    with served(settings, routers=[made.router]) as client:
+def client(settings: CleanerSettings, things: ThingsApi) -> Iterator[httpx.Client]:
+    with served(settings, routers=[things.router]) as client:
         yield client
 
 
@@ -84,11 +90,11 @@ def post(client: httpx.Client, days: int = 3, key: str | None = "k", **more: Any
 def count(database: Database, table: str) -> int:
     row = database.execute(f"SELECT count(*) FROM ops.{table}").fetchone()
     assert row is not None
-    found: int = row[0]
-    return found
+    rows: int = row[0]
+    return rows
 
 
-def test_the_same_request_with_the_same_key_happens_once_and_gets_the_same_answer(
+def test_a_repeated_request_with_the_same_key_is_executed_once_and_gets_the_same_response(
     client: httpx.Client, database: Database
 ) -> None:
     first, again = post(client), post(client)
@@ -102,7 +108,7 @@ def test_the_same_request_with_the_same_key_happens_once_and_gets_the_same_answe
     assert count(database, "operations") == count(database, "audit") == 1
 
 
-def test_spaces_and_the_order_of_keys_make_no_other_body(client: httpx.Client, database: Database) -> None:
+def test_the_formatting_of_the_body_does_not_matter(client: httpx.Client, database: Database) -> None:
     first = post(client)
     again = client.post(
         "/v1/things", content=b'\n{ "days" : 3 }', headers={"Idempotency-Key": "k", "Content-Type": "application/json"}
@@ -120,7 +126,7 @@ def test_another_request_with_the_same_key_is_refused(client: httpx.Client, data
     assert count(database, "operations") == 1
 
 
-def test_keys_are_each_callers_own(client: httpx.Client, database: Database) -> None:
+def test_each_caller_has_its_own_keys(client: httpx.Client, database: Database) -> None:
     token = given_token(database, "somebody", "operate")
 
     first, other = post(client), post(client, 4, headers=bearing(token))
@@ -129,22 +135,22 @@ def test_keys_are_each_callers_own(client: httpx.Client, database: Database) -> 
     assert other.json()["requested_by"] == "token:somebody"
 
 
-def test_without_a_key_every_request_happens(client: httpx.Client, database: Database) -> None:
+def test_without_a_key_every_request_is_executed(client: httpx.Client, database: Database) -> None:
     assert post(client, key=None).json()["id"] != post(client, key=None).json()["id"]
     assert count(database, "operations") == 2
     assert count(database, "idempotency") == 0
 
 
-def test_while_the_first_is_under_way_the_second_may_come_again(
-    client: httpx.Client, made: Made, database: Database
+def test_a_request_is_refused_while_the_first_with_its_key_is_running(
+    client: httpx.Client, things: ThingsApi, database: Database
 ) -> None:
     answers: list[httpx.Response] = []
     first = threading.Thread(target=lambda: answers.append(post(client, 13)))
     first.start()
-    assert made.begun.wait(60)
+    assert things.started.wait(60)
 
     second = post(client, 13)
-    made.let_go.set()
+    things.release.set()
     first.join()
     third = post(client, 13)
 
@@ -154,11 +160,11 @@ def test_while_the_first_is_under_way_the_second_may_come_again(
     assert count(database, "operations") == 1
 
 
-def test_a_refused_request_leaves_nothing_but_a_line_in_the_trail(
-    client: httpx.Client, made: Made, database: Database
+def test_a_refused_request_leaves_only_a_line_in_the_trail(
+    client: httpx.Client, things: ThingsApi, database: Database
 ) -> None:
     assert "do something else" in assert_problem(post(client, 666), 409, "conflict")
-    made.refusal = ConfigError("there is no such thing: choose another")
+    things.refusal = ConfigError("there is no such thing: choose another")
     assert "choose another" in assert_problem(post(client, 666), 422, "invalid-input")
 
     assert count(database, "operations") == count(database, "idempotency") == 0
@@ -169,33 +175,33 @@ def test_a_refused_request_leaves_nothing_but_a_line_in_the_trail(
     ]
 
 
-def test_a_request_that_died_happens_when_it_is_sent_again(
-    client: httpx.Client, made: Made, database: Database
+def test_a_request_that_failed_is_executed_when_it_is_sent_again(
+    client: httpx.Client, things: ThingsApi, database: Database
 ) -> None:
-    made.refusal = RuntimeError("a fault of ours")
+    things.refusal = RuntimeError("an internal error")
     assert_problem(post(client, 666), 500, "internal-error")
-    made.refusal = NotPossible("not now")
+    things.refusal = NotPossible("not now")
 
     assert_problem(post(client, 666), 409, "conflict")
     assert count(database, "operations") == 0
 
 
-def test_an_answer_is_kept_for_48_hours_and_then_swept_by_whoever_comes(
+def test_a_response_is_kept_for_48_hours_and_then_deleted_by_the_next_request(
     client: httpx.Client, database: Database
 ) -> None:
     first = post(client)
     post(client, key="other")
     database.execute("UPDATE ops.idempotency SET created_at = created_at - interval '47 hours 59 minutes'")
-    kept = post(client)
+    stored = post(client)
     database.execute("UPDATE ops.idempotency SET created_at = created_at - interval '2 minutes'")
 
-    afresh = post(client)
+    executed_again = post(client)
 
-    assert kept.json() == first.json()
-    assert afresh.json()["id"] != first.json()["id"]
+    assert stored.json() == first.json()
+    assert executed_again.json()["id"] != first.json()["id"]
     assert count(database, "idempotency") == 1
 
 
-def test_a_put_may_carry_a_key_too(client: httpx.Client, database: Database) -> None:
+def test_a_put_may_have_a_key_too(client: httpx.Client, database: Database) -> None:
     assert post(client, method="PUT").json() == post(client, method="PUT").json()
     assert count(database, "operations") == 1

@@ -1,4 +1,4 @@
-"""Lag over HTTP, from a meter on a real log."""
+"""The REST API of lag, with a meter on a real log."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from shared.runtime.metrics import Metrics
 from shared.runtime.view import LoopView
 from shared.topics import RAW
 from tests.shared.runtime.api.desks import assert_problem, served
-from tests.shared.runtime.stage import append, broker_on, raw, tp_of
+from tests.shared.runtime.stage import append, open_broker, raw, tp_of
 from tests.shared.runtime.views import BrokenView
 
 
 @pytest.fixture
 def database_url(url: str) -> str:
-    """Not a fresh one, which takes a second: nothing but the log is needed."""
+    """The database of the log: to create a new one takes a second."""
     return url
 
 
 @pytest.fixture
 def broker(url: str) -> Iterator[PostgresBroker]:
-    with closing(broker_on(url)) as broker:
+    with closing(open_broker(url)) as broker:
         yield broker
 
 
@@ -41,18 +41,18 @@ def client(settings: CleanerSettings, broker: PostgresBroker, url: str) -> Itera
     loop = ConsumerLoop(
         broker, service="cleaner", slot="0", reads=[RAW], metrics=Metrics(), handler=InUnit(lambda _: [])
     )
-    foreign = {tp_of("k"): 3, TopicPartition(RAW, 1 - tp_of("k").partition): -1}
-    meter = LagMeter(broker_on(url), "cleaner", GaplessBacklog(url), ignored_offsets=lambda _: foreign)
+    ignored = {tp_of("k"): 3, TopicPartition(RAW, 1 - tp_of("k").partition): -1}
+    meter = LagMeter(open_broker(url), "cleaner", GaplessBacklog(url), ignored_offsets=lambda _: ignored)
     with closing(meter), served(settings, LoopView(loop, broker, "0", meter=meter)) as client:
         yield client
 
 
-def test_it_says_what_waits_since_when_and_what_had_no_effect(client: httpx.Client, broker: PostgresBroker) -> None:
+def test_lag_has_records_seconds_and_ignored_offsets(client: httpx.Client, broker: PostgresBroker) -> None:
     append(broker, [raw(number) for number in range(3)])
 
-    told = {each["partition"]: each for each in client.get("/v1/lag").json()}
+    lags = {each["partition"]: each for each in client.get("/v1/lag").json()}
 
-    waiting, empty = told[tp_of("k").partition], told[1 - tp_of("k").partition]
+    waiting, empty = lags[tp_of("k").partition], lags[1 - tp_of("k").partition]
     assert 0 <= waiting.pop("seconds") < 60
     assert waiting == {
         "topic": RAW,
@@ -68,6 +68,6 @@ def test_it_says_what_waits_since_when_and_what_had_no_effect(client: httpx.Clie
     assert detail["ignored_group_offsets"] == {f"{RAW}/{tp_of('k').partition}": 3}
 
 
-def test_a_broker_that_is_away_is_a_problem_that_may_pass(settings: CleanerSettings) -> None:
-    with served(settings, BrokenView(service="cleaner", error=TransientError("the log is away"))) as client:
-        assert "away" in assert_problem(client.get("/v1/lag"), 503, "unavailable")
+def test_an_unavailable_broker_is_a_temporary_problem(settings: CleanerSettings) -> None:
+    with served(settings, BrokenView(service="cleaner", error=TransientError("the log is unavailable"))) as client:
+        assert "unavailable" in assert_problem(client.get("/v1/lag"), 503, "unavailable")

@@ -1,4 +1,4 @@
-"""Operations, told and commanded over HTTP."""
+"""The REST API of operations."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.shared.runtime.api.desks import assert_problem
 Database = psycopg.Connection[Any]
 
 
-def made(database: Database, kind: str = "replay", service: str = "cleaner") -> Operation:
+def create_operation(database: Database, kind: str = "replay", service: str = "cleaner") -> Operation:
     return operations_table.create(database, service, kind, {"topic": "raw-events"}, "somebody", "r-1")
 
 
@@ -22,33 +22,35 @@ def ids(answer: httpx.Response) -> list[str]:
     return [each["id"] for each in answer.json()["operations"]]
 
 
-def test_an_operation_is_told_by_its_id_with_or_without_leading_zeros(client: httpx.Client, database: Database) -> None:
-    operation = made(database)
+def test_an_operation_is_found_by_its_id_with_or_without_leading_zeros(
+    client: httpx.Client, database: Database
+) -> None:
+    operation = create_operation(database)
 
     for path in (operation.id, str(int(operation.id))):
-        told = client.get(f"/v1/operations/{path}").json()
+        body = client.get(f"/v1/operations/{path}").json()
 
-        assert told["id"] == operation.id
-        assert (told["kind"], told["state"], told["target"]) == ("replay", "waiting", {"topic": "raw-events"})
+        assert body["id"] == operation.id
+        assert (body["kind"], body["state"], body["target"]) == ("replay", "waiting", {"topic": "raw-events"})
 
 
-def test_an_operation_that_is_not_there_is_named(client: httpx.Client) -> None:
+def test_a_missing_operation_is_named(client: httpx.Client) -> None:
     for method, path in (("GET", "999"), ("POST", "999/cancel"), ("POST", "999/pause"), ("POST", "999/resume")):
         answer = client.request(method, f"/v1/operations/{path}")
 
         assert "cleaner has no operation 000000000999" in assert_problem(answer, 404, "not-found")
 
 
-def test_operations_of_other_services_are_theirs(client: httpx.Client, database: Database) -> None:
-    operation = made(database, service="loader")
+def test_operations_of_other_services_are_not_found(client: httpx.Client, database: Database) -> None:
+    operation = create_operation(database, service="loader")
 
     assert ids(client.get("/v1/operations")) == []
     assert client.get(f"/v1/operations/{operation.id}").status_code == 404
     assert client.post(f"/v1/operations/{operation.id}/cancel").status_code == 404
 
 
-def test_pages_hold_every_operation_once_the_newest_first(client: httpx.Client, database: Database) -> None:
-    made_ids = [made(database).id for _ in range(7)]
+def test_pages_contain_every_operation_once_newest_first(client: httpx.Client, database: Database) -> None:
+    operation_ids = [create_operation(database).id for _ in range(7)]
 
     pages: list[list[str]] = []
     before: dict[str, str] = {}
@@ -60,11 +62,11 @@ def test_pages_hold_every_operation_once_the_newest_first(client: httpx.Client, 
         before = {"before": following}
 
     assert [len(page) for page in pages] == [3, 3, 1]
-    assert [each for page in pages for each in page] == made_ids[::-1]
+    assert [each for page in pages for each in page] == operation_ids[::-1]
 
 
 def test_operations_are_filtered_by_kind_and_state(client: httpx.Client, database: Database) -> None:
-    replay, redrive, pause = (made(database, kind) for kind in ("replay", "redrive", "pause"))
+    replay, redrive, pause = (create_operation(database, kind) for kind in ("replay", "redrive", "pause"))
     operations_table.finish(database, redrive.id, "failed", "no reason")
 
     assert ids(client.get("/v1/operations?kind=replay&kind=pause")) == [pause.id, replay.id]
@@ -74,7 +76,7 @@ def test_operations_are_filtered_by_kind_and_state(client: httpx.Client, databas
 
 
 def test_a_job_is_paused_resumed_and_cancelled(client: httpx.Client, database: Database) -> None:
-    path = f"/v1/operations/{made(database).id}"
+    path = f"/v1/operations/{create_operation(database).id}"
 
     for command, wanted in (("pause", "pause"), ("resume", "run"), ("cancel", "cancel")):
         answer = client.post(f"{path}/{command}")
@@ -86,8 +88,8 @@ def test_a_job_is_paused_resumed_and_cancelled(client: httpx.Client, database: D
     assert client.get(path).json()["state"] == "cancelled"
 
 
-def test_what_is_over_takes_no_commands(client: httpx.Client, database: Database) -> None:
-    operation = made(database)
+def test_an_ended_operation_takes_no_commands(client: httpx.Client, database: Database) -> None:
+    operation = create_operation(database)
     operations_table.finish(database, operation.id, "succeeded")
 
     for command in ("pause", "resume", "cancel"):
@@ -96,13 +98,13 @@ def test_what_is_over_takes_no_commands(client: httpx.Client, database: Database
         assert "has already ended: succeeded" in assert_problem(answer, 409, "conflict")
 
 
-def test_an_order_is_not_cancelled_but_countermanded(client: httpx.Client, database: Database) -> None:
-    answer = client.post(f"/v1/operations/{made(database, 'pause').id}/cancel")
+def test_an_order_cannot_be_cancelled_but_needs_the_opposite_order(client: httpx.Client, database: Database) -> None:
+    answer = client.post(f"/v1/operations/{create_operation(database, 'pause').id}/cancel")
 
     assert "opposite order" in assert_problem(answer, 409, "conflict")
 
 
-def test_what_is_no_id_is_invalid(client: httpx.Client) -> None:
-    for bad in ("x", "1" * 13, "-1", "1.5", "%F0%9F%92%A5", "١"):
-        assert_problem(client.get(f"/v1/operations/{bad}"), 422, "invalid-input")
-        assert_problem(client.get(f"/v1/operations?before={bad}"), 422, "invalid-input")
+def test_an_invalid_id_is_refused(client: httpx.Client) -> None:
+    for invalid_id in ("x", "1" * 13, "-1", "1.5", "%F0%9F%92%A5", "١"):
+        assert_problem(client.get(f"/v1/operations/{invalid_id}"), 422, "invalid-input")
+        assert_problem(client.get(f"/v1/operations?before={invalid_id}"), 422, "invalid-input")

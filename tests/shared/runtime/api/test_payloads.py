@@ -1,4 +1,4 @@
-"""Bytes, as people get to see them."""
+"""How the API renders bytes."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from shared.runtime.api.payloads import render_headers, render_payload
         (b"[" * 101 + b"]" * 101, "text", "[" * 101 + "]" * 101),
     ],
 )
-def test_bytes_are_shown_as_what_they_are(value: bytes, encoding: str, shown: object) -> None:
+def test_bytes_are_shown_as_json_text_or_base64(value: bytes, encoding: str, shown: object) -> None:
     assert render_payload(value, 1000) == {"encoding": encoding, "value": shown, "note": None, "size_bytes": len(value)}
 
 
-def test_what_is_too_long_is_cut_and_says_so() -> None:
+def test_a_long_payload_is_cut_with_a_note() -> None:
     assert render_payload(b'{"a": "' + "\u00e9".encode() * 50 + b'"}', 10) == {
         "encoding": "text",
         "value": '{"a": "\u00e9',
@@ -39,6 +39,6 @@ def test_what_is_too_long_is_cut_and_says_so() -> None:
 
 
 @given(st.binary(max_size=50), st.integers(1, 60))
-def test_every_payload_can_be_answered(value: bytes, most: int) -> None:
-    assert orjson.dumps(render_payload(value, most))
+def test_every_payload_can_be_encoded_as_json(value: bytes, max_bytes: int) -> None:
+    assert orjson.dumps(render_payload(value, max_bytes))
     assert orjson.dumps(render_headers({"h": value}))

@@ -1,4 +1,4 @@
-"""Every error is a problem that says what to do, whatever the request was."""
+"""Every error is a problem response that says what to do."""
 
 from __future__ import annotations
 
@@ -24,42 +24,42 @@ from tests.waiting import wait_until
 JSON = {"Content-Type": "application/json"}
 
 
-class Wish(BaseModel):
+class ItemRequest(BaseModel):
     days: int
 
 
-def failing(desk: AdminContext) -> APIRouter:
-    """Endpoints that raise what endpoints may raise, and one that takes a body."""
+def failing(context: AdminContext) -> APIRouter:
+    """Endpoints that raise errors, and endpoints with parameters and a body."""
     router = APIRouter()
     errors = {
-        "fault": RuntimeError("the secret cause"),
-        "away": TransientError("no answer from postgresql://me:hunter2@h/d"),
+        "internal": RuntimeError("the secret cause"),
+        "unavailable": TransientError("no answer from postgresql://me:hunter2@h/d"),
         "not-possible": NotPossible("it is over: start another one"),
-        "wrong": ConfigError("there is no topic x: choose y"),
+        "invalid": ConfigError("there is no topic x: choose y"),
     }
 
     @router.get("/raises/{name}")
-    def raises(name: str) -> None:
+    def raise_error(name: str) -> None:
         raise errors[name]
 
-    @router.get("/wishes")
-    def counted(count: int) -> int:
+    @router.get("/items")
+    def get_items(count: int) -> int:
         return count
 
     @router.get("/days")
-    def days(since: AwareDatetime | None = None, day: Annotated[date | None, Query()] = None) -> str:
+    def get_days(since: AwareDatetime | None = None, day: Annotated[date | None, Query()] = None) -> str:
         return f"{since} {day}"
 
-    @router.post("/wishes")
-    def wish(wish: Wish) -> Wish:
-        return wish
+    @router.post("/items")
+    def create_item(item: ItemRequest) -> ItemRequest:
+        return item
 
     return router
 
 
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    """One for all: it keeps nothing from one request to the next."""
+    """One client for all tests: the app has no state."""
     with served(cleaner_on(AWAY, token_file(tmp_path_factory.mktemp("admin"))), routers=[failing]) as client:
         yield client
 
@@ -69,29 +69,29 @@ def test_an_unknown_path_is_a_problem(client: httpx.Client) -> None:
         assert path in assert_problem(client.get(path), 404, "not-found")
 
 
-def test_a_wrong_method_is_a_problem_that_names_the_right_ones(client: httpx.Client) -> None:
-    for path, allowed in (("/livez", "GET"), ("/v1/status", "GET"), ("/v1/wishes", "GET, POST")):
+def test_a_wrong_method_is_a_problem_that_names_the_allowed_ones(client: httpx.Client) -> None:
+    for path, allowed in (("/livez", "GET"), ("/v1/status", "GET"), ("/v1/items", "GET, POST")):
         answer = client.request("DELETE", path)
 
         assert allowed in assert_problem(answer, 405, "method-not-allowed")
         assert answer.headers["allow"] == allowed
 
 
-def test_the_callers_request_id_comes_back(client: httpx.Client) -> None:
+def test_the_request_id_of_the_caller_is_returned(client: httpx.Client) -> None:
     for path in ("/livez", "/nowhere", "/v1/status"):
         assert client.get(path, headers={"X-Request-Id": "mine-1"}).headers["x-request-id"] == "mine-1"
 
 
-def test_a_request_id_that_could_harm_a_log_is_replaced(client: httpx.Client) -> None:
+def test_an_unsafe_request_id_is_replaced(client: httpx.Client) -> None:
     answer = client.get("/livez", headers={"X-Request-Id": 'a"b\tc'})
 
     assert UUID(answer.headers["x-request-id"])
 
 
-def test_a_fault_of_ours_is_a_problem_that_keeps_its_cause_to_the_log(
+def test_an_internal_error_is_a_problem_and_its_cause_is_only_logged(
     client: httpx.Client, caplog: pytest.LogCaptureFixture
 ) -> None:
-    answer = client.get("/v1/raises/fault", headers={"X-Request-Id": "mine-2"})
+    answer = client.get("/v1/raises/internal", headers={"X-Request-Id": "mine-2"})
 
     assert "secret" not in answer.text
     assert_problem(answer, 500, "internal-error")
@@ -99,43 +99,43 @@ def test_a_fault_of_ours_is_a_problem_that_keeps_its_cause_to_the_log(
     assert wait_until(lambda: "the secret cause" in caplog.text)
 
 
-def test_a_dependency_that_is_away_is_a_problem_that_may_pass(client: httpx.Client) -> None:
-    answer = client.get("/v1/raises/away")
+def test_an_unavailable_dependency_is_a_temporary_problem(client: httpx.Client) -> None:
+    answer = client.get("/v1/raises/unavailable")
 
     assert assert_problem(answer, 503, "unavailable") == "no answer from postgresql://me:***@h/d"
     assert answer.headers["retry-after"] == "1"
 
 
-def test_a_database_that_is_away_is_a_problem_that_may_pass(client: httpx.Client) -> None:
+def test_an_unavailable_database_is_a_temporary_problem(client: httpx.Client) -> None:
     answer = client.get("/v1/operations")
 
     assert "the database is unavailable" in assert_problem(answer, 503, "unavailable")
     assert answer.headers["retry-after"] == "1"
 
 
-def test_what_cannot_be_done_is_a_conflict_and_what_cannot_be_meant_is_invalid(client: httpx.Client) -> None:
-    conflict, wrong = client.get("/v1/raises/not-possible"), client.get("/v1/raises/wrong")
+def test_not_possible_is_a_conflict_and_a_config_error_is_invalid_input(client: httpx.Client) -> None:
+    conflict, invalid = client.get("/v1/raises/not-possible"), client.get("/v1/raises/invalid")
 
     assert assert_problem(conflict, 409, "conflict") == "it is over: start another one"
-    assert assert_problem(wrong, 422, "invalid-input") == "there is no topic x: choose y"
+    assert assert_problem(invalid, 422, "invalid-input") == "there is no topic x: choose y"
 
 
-def test_wrong_input_is_a_problem_that_names_it(client: httpx.Client) -> None:
-    query, body = client.get("/v1/wishes?count=many"), client.post("/v1/wishes", json={"days": "many"})
+def test_invalid_input_is_a_problem_that_names_the_field(client: httpx.Client) -> None:
+    query, body = client.get("/v1/items?count=many"), client.post("/v1/items", json={"days": "many"})
 
     assert assert_problem(query, 422, "invalid-input").startswith("query.count: ")
     assert assert_problem(body, 422, "invalid-input").startswith("body.days: ")
 
 
-def test_a_parameter_with_a_slip_in_its_name_is_told(client: httpx.Client) -> None:
-    some, none = client.get("/v1/operations?stat=failed"), client.get("/v1/status?a=&b=1")
+def test_an_unknown_parameter_is_named(client: httpx.Client) -> None:
+    with_parameters, without = client.get("/v1/operations?stat=failed"), client.get("/v1/status?a=&b=1")
 
-    assert_problem(some, 422, "invalid-input")
-    assert some.json()["detail"] == "no such parameter: 'stat'; expected before, kind, limit, state"
-    assert none.json()["detail"] == "no such parameter: 'a', 'b'; this endpoint has no parameters"
+    assert_problem(with_parameters, 422, "invalid-input")
+    assert with_parameters.json()["detail"] == "no such parameter: 'stat'; expected before, kind, limit, state"
+    assert without.json()["detail"] == "no such parameter: 'a', 'b'; this endpoint has no parameters"
 
 
-def test_a_bare_number_is_no_time(client: httpx.Client) -> None:
+def test_a_number_is_not_accepted_as_a_time(client: httpx.Client) -> None:
     for query in ("since=0.5", "since=1769850000", "day=20260131", "day=0", "since="):
         name = query.partition("=")[0]
         assert f"query.{name}: expected 2026-01-31" in assert_problem(
@@ -166,14 +166,14 @@ def test_a_bare_number_is_no_time(client: httpx.Client) -> None:
     ],
     ids=lambda body: repr(body[:20]),
 )
-def test_a_body_that_nothing_could_work_with_is_invalid(client: httpx.Client, body: bytes) -> None:
-    for method, path in (("POST", "/v1/wishes"), ("POST", "/v1/operations/1/cancel")):
+def test_a_malformed_body_is_invalid(client: httpx.Client, body: bytes) -> None:
+    for method, path in (("POST", "/v1/items"), ("POST", "/v1/operations/1/cancel")):
         assert_problem(client.request(method, path, content=body, headers=JSON), 422, "invalid-input")
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "application/jsonish", ""])
-def test_a_body_that_is_not_json_is_told_so(client: httpx.Client, kind: str) -> None:
-    answer = client.post("/v1/wishes", content=b'{"days": 1}', headers={"Content-Type": kind})
+def test_a_body_of_another_content_type_is_refused(client: httpx.Client, kind: str) -> None:
+    answer = client.post("/v1/items", content=b'{"days": 1}', headers={"Content-Type": kind})
 
     assert "Content-Type: application/json" in assert_problem(answer, 415, "not-json")
 
@@ -181,7 +181,7 @@ def test_a_body_that_is_not_json_is_told_so(client: httpx.Client, kind: str) -> 
 def test_json_with_a_charset_is_json(client: httpx.Client) -> None:
     kind = {"Content-Type": "application/json; charset=utf-8"}
 
-    assert client.post("/v1/wishes", content=b'{"days": 1}', headers=kind).json() == {"days": 1}
+    assert client.post("/v1/items", content=b'{"days": 1}', headers=kind).json() == {"days": 1}
 
 
 @pytest.mark.parametrize("chunked", [False, True], ids=["announced", "chunked"])
@@ -194,25 +194,25 @@ def test_a_huge_body_is_refused_however_it_is_sent(client: httpx.Client, size_by
             yield piece
         yield b" " * (size_bytes % len(piece))
 
-    answer = client.post("/v1/wishes", content=pieces() if chunked else b" " * size_bytes, headers=JSON)
+    answer = client.post("/v1/items", content=pieces() if chunked else b" " * size_bytes, headers=JSON)
 
     assert str(MAX_BODY_BYTES) in assert_problem(answer, 413, "body-too-large")
 
 
-def test_the_largest_body_is_taken(client: httpx.Client) -> None:
+def test_a_body_of_the_maximum_size_is_accepted(client: httpx.Client) -> None:
     body = b'{"days": 1}'.ljust(MAX_BODY_BYTES)
 
-    assert client.post("/v1/wishes", content=body, headers=JSON).json() == {"days": 1}
+    assert client.post("/v1/items", content=body, headers=JSON).json() == {"days": 1}
 
 
-def test_who_asks_before_sending_a_huge_body_is_told_no(client: httpx.Client) -> None:
+def test_a_huge_body_is_refused_before_it_is_sent(client: httpx.Client) -> None:
     url = client.base_url
-    with socket.create_connection((url.host, url.port or 80), 10) as line:
-        line.sendall(
-            f"POST /v1/wishes HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {FILE_TOKEN}\r\nExpect: 100-continue\r\n"
+    with socket.create_connection((url.host, url.port or 80), 10) as connection:
+        connection.sendall(
+            f"POST /v1/items HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {FILE_TOKEN}\r\nExpect: 100-continue\r\n"
             f"Content-Type: application/json\r\nContent-Length: {10**9}\r\n\r\n".encode()
         )
-        assert re.match(rb"HTTP/1.1 413 ", line.recv(100))
+        assert re.match(rb"HTTP/1.1 413 ", connection.recv(100))
 
 
 @pytest.mark.parametrize("path", ["/v1/operations%00", "/v1/operations?kind=a%00b", "/livez?%00"])
@@ -221,8 +221,8 @@ def test_a_null_in_a_url_is_invalid(client: httpx.Client, path: str) -> None:
 
 
 @pytest.mark.parametrize("key", [b"", b"two words", b"x" * 201, b"\xe9", b"\x7f"])
-def test_an_idempotency_key_that_is_none_is_invalid(client: httpx.Client, key: bytes) -> None:
-    for method, path in (("POST", "/v1/wishes"), ("PUT", "/v1/topics/raw-events/pause")):
+def test_an_invalid_idempotency_key_is_refused(client: httpx.Client, key: bytes) -> None:
+    for method, path in (("POST", "/v1/items"), ("PUT", "/v1/topics/raw-events/pause")):
         answer = client.request(method, path, headers={b"Idempotency-Key": key})
 
         assert "1 to 200 visible ASCII" in assert_problem(answer, 422, "invalid-input")

@@ -1,4 +1,4 @@
-"""Replays over HTTP: planned, executed, refused, and the same request once."""
+"""The REST API of replays: plans, executions, refusals and repeated requests."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from shared.runtime.api.server import admin_server
 from shared.runtime.metrics import Metrics
 from shared.topics import RAW
 from tests.shared.runtime.api.desks import FILE_TOKEN, assert_problem, bearing
-from tests.shared.runtime.stage import append, broker_on, raw
+from tests.shared.runtime.stage import append, open_broker, raw
 from tests.shared.runtime.views import GivenView
 
 pytestmark = pytest.mark.slow
@@ -30,7 +30,7 @@ DAY = "made-up:2031-05-04"
 
 @pytest.fixture
 def database_url(url: str) -> str:
-    """Not a fresh one, which takes a second, but one that was emptied."""
+    """An emptied database: to create a new one takes a second."""
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("TRUNCATE ops.operations, ops.plans, ops.idempotency")
     return url
@@ -38,7 +38,7 @@ def database_url(url: str) -> str:
 
 @pytest.fixture
 def broker(database_url: str) -> Iterator[PostgresBroker]:
-    broker = broker_on(database_url)
+    broker = open_broker(database_url)
     append(broker, [raw(number, f"2031-05-0{4 + number % 2}:01:{number:02d}") for number in range(RECORDS)])
     yield broker
     broker.close()
@@ -46,7 +46,7 @@ def broker(database_url: str) -> Iterator[PostgresBroker]:
 
 @pytest.fixture
 def client(settings: CleanerSettings, broker: PostgresBroker) -> Iterator[httpx.Client]:
-    desk = AdminContext(
+    context = AdminContext(
         settings,
         GivenView(service="cleaner"),
         pausable_topics=[RAW],
@@ -54,32 +54,32 @@ def client(settings: CleanerSettings, broker: PostgresBroker) -> Iterator[httpx.
         open_broker=lambda: PostgresBroker(settings.database.conninfo()),
     )
     with (
-        admin_server(desk, Metrics().registry) as server,
+        admin_server(context, Metrics().registry) as server,
         httpx.Client(base_url=f"{server.url}/v1", headers=bearing(FILE_TOKEN), timeout=60) as client,
     ):
         yield client
 
 
-def asked(client: httpx.Client, **wish: Any) -> httpx.Response:
-    return client.post("/replays", json={"topic": RAW, **wish})
+def post_replay(client: httpx.Client, **fields: Any) -> httpx.Response:
+    return client.post("/replays", json={"topic": RAW, **fields})
 
 
-def executed(client: httpx.Client, plan_id: str, **wish: Any) -> httpx.Response:
-    return client.post("/replays", json={"plan_id": plan_id, **wish})
+def execute_plan(client: httpx.Client, plan_id: str, **fields: Any) -> httpx.Response:
+    return client.post("/replays", json={"plan_id": plan_id, **fields})
 
 
 def test_a_dry_run_counts_and_does_nothing(client: httpx.Client, database: Database) -> None:
-    answer = asked(client, keys=[f"{DAY}:*"], dry_run=True)
+    answer = post_replay(client, keys=[f"{DAY}:*"], dry_run=True)
 
-    told = answer.json()
+    body = answer.json()
     assert answer.status_code == 200
-    assert told["records"] == sum(each["records"] for each in told["partitions"]) == RECORDS // 2
-    assert told["first"]["key"].startswith(DAY)
+    assert body["records"] == sum(each["records"] for each in body["partitions"]) == RECORDS // 2
+    assert body["first"]["key"].startswith(DAY)
     assert operations_table.list_operations(database, "cleaner") == []
 
 
 def test_a_replay_is_an_operation_that_waits_for_a_worker(client: httpx.Client) -> None:
-    answer = asked(client, rate=5, notify=True)
+    answer = post_replay(client, rate=5, notify=True)
 
     operation = client.get(answer.headers["location"].removeprefix("/v1")).json()
     assert answer.status_code == 202
@@ -87,11 +87,13 @@ def test_a_replay_is_an_operation_that_waits_for_a_worker(client: httpx.Client) 
     assert (operation["target"]["selected"], operation["target"]["notify"]) == (RECORDS, True)
 
 
-def test_a_plan_is_executed_as_it_is_whatever_came_since(client: httpx.Client, broker: PostgresBroker) -> None:
-    plan = asked(client, dry_run=True).json()
+def test_a_plan_is_executed_unchanged_although_records_were_appended_since(
+    client: httpx.Client, broker: PostgresBroker
+) -> None:
+    plan = post_replay(client, dry_run=True).json()
     append(broker, [raw(number, "later") for number in range(5)])
 
-    operation = executed(client, plan["plan_id"].lstrip("0")).json()
+    operation = execute_plan(client, plan["plan_id"].lstrip("0")).json()
 
     assert operation["target"]["plan_id"] == plan["plan_id"]
     assert operation["target"]["selected"] == RECORDS
@@ -100,46 +102,46 @@ def test_a_plan_is_executed_as_it_is_whatever_came_since(client: httpx.Client, b
     }
 
 
-def test_a_plan_is_executed_once_unless_asked_for_again(client: httpx.Client) -> None:
-    plan_id = asked(client, dry_run=True).json()["plan_id"]
-    first = executed(client, plan_id).json()["id"]
+def test_a_plan_is_executed_once_unless_requested_again(client: httpx.Client) -> None:
+    plan_id = post_replay(client, dry_run=True).json()["plan_id"]
+    first = execute_plan(client, plan_id).json()["id"]
     client.post(f"/operations/{first}/cancel")
 
-    assert '"again": true' in assert_problem(executed(client, plan_id), 409, "conflict")
-    assert executed(client, plan_id, again=True).status_code == 202
+    assert '"again": true' in assert_problem(execute_plan(client, plan_id), 409, "conflict")
+    assert execute_plan(client, plan_id, again=True).status_code == 202
 
 
-def test_a_plan_that_retention_has_cut_is_refused_with_the_earliest_offsets(
+def test_a_plan_cut_by_retention_is_refused_with_the_earliest_offsets(
     client: httpx.Client, broker: PostgresBroker, database: Database
 ) -> None:
-    plan_id = asked(client, dry_run=True).json()["plan_id"]
+    plan_id = post_replay(client, dry_run=True).json()["plan_id"]
     append(broker, [raw(number, str(number)) for number in range(RECORDS)])
     database.execute("UPDATE broker.topics SET retention_s = 60 WHERE name = %s", (RAW,))
     database.execute("UPDATE broker.log SET last_ms = 0 WHERE base_off = 0")
     retention.enforce(database)
 
-    detail = assert_problem(executed(client, plan_id), 409, "conflict")
+    detail = assert_problem(execute_plan(client, plan_id), 409, "conflict")
 
     earliest = broker.begin_offsets(broker.partitions(RAW))
     assert all(f"{tp.topic}/{tp.partition}: {offset}" in detail for tp, offset in earliest.items())
 
 
-def test_a_plan_that_is_not_there_is_named(client: httpx.Client) -> None:
-    assert "no plan 000000099999" in assert_problem(executed(client, "99999"), 422, "invalid-input")
+def test_a_missing_plan_is_named(client: httpx.Client) -> None:
+    assert "no plan 000000099999" in assert_problem(execute_plan(client, "99999"), 422, "invalid-input")
 
 
-def test_replays_that_may_meet_are_refused_and_others_are_not(client: httpx.Client) -> None:
-    first = asked(client, keys=[f"{DAY}:*"]).json()["id"]
+def test_overlapping_replays_are_refused_and_others_are_not(client: httpx.Client) -> None:
+    first = post_replay(client, keys=[f"{DAY}:*"]).json()["id"]
 
-    assert first in assert_problem(asked(client), 409, "conflict")
-    assert first in assert_problem(asked(client, keys=[f"{DAY}:01:00"]), 409, "conflict")
-    assert asked(client, keys=["made-up:2031-05-05:*"]).status_code == 202
+    assert first in assert_problem(post_replay(client), 409, "conflict")
+    assert first in assert_problem(post_replay(client, keys=[f"{DAY}:01:00"]), 409, "conflict")
+    assert post_replay(client, keys=["made-up:2031-05-05:*"]).status_code == 202
     client.post(f"/operations/{first}/cancel")
-    assert asked(client, keys=[f"{DAY}:*"]).status_code == 202
+    assert post_replay(client, keys=[f"{DAY}:*"]).status_code == 202
 
 
 @pytest.mark.parametrize(
-    "wish",
+    "fields",
     [
         {"topic": "clean-events"},
         {"topic": None},
@@ -157,10 +159,8 @@ def test_replays_that_may_meet_are_refused_and_others_are_not(client: httpx.Clie
         {"notify": "perhaps"},
     ],
 )
-def test_what_makes_no_sense_is_invalid_and_starts_nothing(
-    client: httpx.Client, database: Database, wish: dict[str, Any]
-) -> None:
-    assert_problem(asked(client, **wish), 422, "invalid-input")
+def test_an_invalid_request_starts_nothing(client: httpx.Client, database: Database, fields: dict[str, Any]) -> None:
+    assert_problem(post_replay(client, **fields), 422, "invalid-input")
     assert operations_table.list_operations(database, "cleaner") == []
 
 
@@ -171,7 +171,7 @@ def test_a_body_of_another_form_is_invalid(client: httpx.Client, body: str) -> N
     assert_problem(answer, 422, "invalid-input")
 
 
-def test_a_request_that_is_repeated_starts_one_replay(client: httpx.Client, database: Database) -> None:
+def test_a_repeated_request_starts_one_replay(client: httpx.Client, database: Database) -> None:
     key = {"Idempotency-Key": "night-shift"}
     first, second = (client.post("/replays", json={"topic": RAW}, headers=key) for _ in range(2))
 
@@ -180,10 +180,10 @@ def test_a_request_that_is_repeated_starts_one_replay(client: httpx.Client, data
 
 
 def test_refusals_are_in_the_trail_too(client: httpx.Client, database: Database) -> None:
-    asked(client)
-    asked(client)
-    asked(client, topic="clean-events")
+    post_replay(client)
+    post_replay(client)
+    post_replay(client, topic="clean-events")
 
-    found = database.execute("SELECT outcome FROM ops.audit WHERE action = 'replay' ORDER BY id DESC LIMIT 3")
-    outcomes = [str(outcome)[:13] for (outcome,) in found][::-1]
+    rows = database.execute("SELECT outcome FROM ops.audit WHERE action = 'replay' ORDER BY id DESC LIMIT 3")
+    outcomes = [str(outcome)[:13] for (outcome,) in rows][::-1]
     assert outcomes == ["accepted", "refused (409)", "refused (422)"]

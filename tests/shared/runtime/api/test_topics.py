@@ -1,4 +1,4 @@
-"""Pausing and resuming over HTTP, and what is shown of it."""
+"""The REST API of topics: pause, resume and their state."""
 
 from __future__ import annotations
 
@@ -22,14 +22,16 @@ TPS = [TopicPartition(RAW, p) for p in range(2)]
 
 
 @pytest.fixture(autouse=True)
-def log(database_url: str) -> None:
+def _log(database_url: str) -> None:
     broker = PostgresBroker(database_url)
     broker.ensure_topics(topic_specs(2))
     broker.close()
 
 
-def live(database: Database, seq: int, state: Any, replica: str = "a", tps: list[TopicPartition] = TPS) -> None:
-    """A replica that says this of itself."""
+def report_replica(
+    database: Database, seq: int, state: Any, replica: str = "a", tps: list[TopicPartition] = TPS
+) -> None:
+    """Insert a live replica with this report."""
     incarnation = uuid4()
     database.execute(
         "INSERT INTO ops.replicas (service, replica, pid, admin_url, state, ready, started_at, seen_at, incarnation)"
@@ -37,17 +39,17 @@ def live(database: Database, seq: int, state: Any, replica: str = "a", tps: list
         " DO UPDATE SET incarnation = excluded.incarnation",
         (replica, incarnation),
     )
-    doing = {tp: PartitionStatus(state, 7, "too many failed" if state == "tripped" else None) for tp in tps}
-    assert orders_table.report_status(database, "cleaner", replica, incarnation, seq, doing)
+    statuses = {tp: PartitionStatus(state, 7, "too many failed" if state == "tripped" else None) for tp in tps}
+    assert orders_table.report_status(database, "cleaner", replica, incarnation, seq, statuses)
 
 
 def topic(client: httpx.Client) -> dict[str, Any]:
-    found: dict[str, Any] = client.get(f"/v1/topics/{RAW}").json()
-    return found
+    body: dict[str, Any] = client.get(f"/v1/topics/{RAW}").json()
+    return body
 
 
 def test_a_topic_without_an_order_runs(client: httpx.Client, database: Database) -> None:
-    live(database, 0, "running")
+    report_replica(database, 0, "running")
 
     body = client.get("/v1/topics").json()
 
@@ -67,12 +69,12 @@ def test_a_topic_without_an_order_runs(client: httpx.Client, database: Database)
 
 
 def test_a_pause_is_accepted_shown_and_effective_once_it_is_obeyed(client: httpx.Client, database: Database) -> None:
-    live(database, 0, "running")
+    report_replica(database, 0, "running")
 
     answer = client.put(f"/v1/topics/{RAW}/pause", json={"reason": "the source moves"})
     operation = answer.json()
     before = topic(client)
-    live(database, operation["target"]["orders"][RAW], "paused")
+    report_replica(database, operation["target"]["orders"][RAW], "paused")
     finish_effective(database, "cleaner", KnownPartitions("cleaner", [RAW])(database))
     after = topic(client)
 
@@ -84,7 +86,7 @@ def test_a_pause_is_accepted_shown_and_effective_once_it_is_obeyed(client: httpx
     assert client.get(answer.headers["location"]).json()["state"] == "succeeded"
 
 
-def test_a_pause_that_nobody_hears_waits_for_a_replica(client: httpx.Client) -> None:
+def test_a_pause_without_replicas_waits_for_one(client: httpx.Client) -> None:
     client.put(f"/v1/topics/{RAW}/pause")
 
     shown = topic(client)
@@ -104,14 +106,14 @@ def test_a_resume_ends_a_pause_that_is_not_obeyed_yet(client: httpx.Client) -> N
 
 
 def test_all_topics_are_paused_and_resumed_by_one_operation(client: httpx.Client) -> None:
-    for word, desired in (("pause", "paused"), ("resume", "running")):
-        answer = client.put(f"/v1/topics/{word}")
+    for command, desired in (("pause", "paused"), ("resume", "running")):
+        answer = client.put(f"/v1/topics/{command}")
 
         assert answer.status_code == 202
         assert topic(client)["desired"] == desired
 
 
-def test_who_paused_is_in_the_trail_with_what_was_before(client: httpx.Client) -> None:
+def test_a_pause_is_in_the_trail_with_the_former_state(client: httpx.Client) -> None:
     client.put(f"/v1/topics/{RAW}/pause", json={"reason": "night"})
 
     line = client.get("/v1/audit").json()["lines"][0]
@@ -120,15 +122,15 @@ def test_who_paused_is_in_the_trail_with_what_was_before(client: httpx.Client) -
     assert (line["after"]["desired"], line["after"]["reason"]) == ("paused", "night")
 
 
-def test_a_partition_that_is_held_back_says_why(client: httpx.Client, database: Database) -> None:
-    live(database, 0, "tripped")
+def test_a_tripped_partition_has_its_cause(client: httpx.Client, database: Database) -> None:
+    report_replica(database, 0, "tripped")
 
     assert [each["cause"] for each in topic(client)["partitions"]] == ["too many failed"] * 2
 
 
-def test_an_unknown_topic_and_an_unknown_wish_are_refused(client: httpx.Client) -> None:
-    assert "does on raw-events" in assert_problem(client.put("/v1/topics/nothing/pause"), 404, "not-found")
-    refused: list[Any] = [{"tolerate": 3}, {"reason": ""}, {"why": "x"}, [], "x"]
-    for body in refused:
+def test_an_unknown_topic_and_an_invalid_body_are_refused(client: httpx.Client) -> None:
+    assert "its topics: raw-events" in assert_problem(client.put("/v1/topics/nothing/pause"), 404, "not-found")
+    invalid_bodies: list[Any] = [{"tolerate": 3}, {"reason": ""}, {"why": "x"}, [], "x"]
+    for body in invalid_bodies:
         assert client.put(f"/v1/topics/{RAW}/pause", json=body).status_code == 422
     assert client.put(f"/v1/topics/{RAW}/resume", json={"tolerate": -1}).status_code == 422

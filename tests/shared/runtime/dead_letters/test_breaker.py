@@ -1,4 +1,4 @@
-"""When failures are too many."""
+"""The circuit breaker of dead letters."""
 
 from __future__ import annotations
 
@@ -12,122 +12,122 @@ from shared.runtime.dead_letters.breaker import MAX_FAILURES, WINDOW_RECORDS, Br
 from shared.runtime.dead_letters.letter import FailedRecord
 
 
-def goes(
+def run_batch(
     breaker: Breaker,
-    went: str,
+    outcomes: str,
     *,
     partition: int = 0,
     error: Exception | None = None,
-    kept: bool = True,
+    is_committed: bool = True,
     topic: str = "t",
 ) -> None:
-    """A batch of one partition: x for a record that fails, . for one that does not."""
-    records = [Record(topic, partition, offset, 0, b"", b"", {}) for offset in range(len(went))]
-    trial = breaker.begin_batch(records)
-    for record, how in zip(records, went, strict=True):
-        if how == "x":
-            trial.record_failure(FailedRecord(record, error or ValueError("no"), "handle", 3))
-    if kept:
-        breaker.commit(trial)
+    """Runs a batch of one partition. `outcomes`: x for a record that fails, . for a success."""
+    records = [Record(topic, partition, offset, 0, b"", b"", {}) for offset in range(len(outcomes))]
+    batch_failures = breaker.begin_batch(records)
+    for record, outcome in zip(records, outcomes, strict=True):
+        if outcome == "x":
+            batch_failures.record_failure(FailedRecord(record, error or ValueError("no"), "handle", 3))
+    if is_committed:
+        breaker.commit(batch_failures)
 
 
-@pytest.mark.parametrize("went", ["x" * 21, "." * 1900 + "x" * 21, "x" * 21 + "." * 1900, ("x" + "." * 3) * 100])
-def test_more_failures_in_a_row_than_allowed_trip(went: str) -> None:
+@pytest.mark.parametrize("outcomes", ["x" * 21, "." * 1900 + "x" * 21, "x" * 21 + "." * 1900, ("x" + "." * 3) * 100])
+def test_too_many_failures_in_a_window_trip(outcomes: str) -> None:
     with pytest.raises(Tripped, match=r"^t/0 is held back .* 21 of the last \d+ .* ValueError: no\. ") as caught:
-        goes(Breaker(), went)
+        run_batch(Breaker(), outcomes)
 
     assert caught.value.tp == TopicPartition("t", 0)
 
 
-@pytest.mark.parametrize("went", ["", "x" * 20, "x" * 20 + "." * 80 + "x" * 20, ("x" + "." * 9) * 300])
-def test_a_few_failures_do_not(went: str) -> None:
-    goes(Breaker(), went)
+@pytest.mark.parametrize("outcomes", ["", "x" * 20, "x" * 20 + "." * 80 + "x" * 20, ("x" + "." * 9) * 300])
+def test_a_few_failures_do_not_trip(outcomes: str) -> None:
+    run_batch(Breaker(), outcomes)
 
 
 def test_failures_of_several_batches_add_up() -> None:
     breaker = Breaker()
-    for went in ("x" * 10, "....."):
-        goes(breaker, went)
+    for outcomes in ("x" * 10, "....."):
+        run_batch(breaker, outcomes)
 
     with pytest.raises(Tripped):
-        goes(breaker, "x" * 11)
+        run_batch(breaker, "x" * 11)
 
 
-def test_failures_of_units_that_were_not_committed_do_not() -> None:
+def test_failures_of_units_that_were_not_committed_do_not_add_up() -> None:
     breaker = Breaker()
 
     for _ in range(5):
-        goes(breaker, "x" * MAX_FAILURES, kept=False)
+        run_batch(breaker, "x" * MAX_FAILURES, is_committed=False)
 
 
-def test_failures_of_several_partitions_do_not() -> None:
+def test_failures_of_several_partitions_do_not_add_up() -> None:
     breaker = Breaker()
 
     for partition in range(5):
-        goes(breaker, "x" * MAX_FAILURES, partition=partition)
+        run_batch(breaker, "x" * MAX_FAILURES, partition=partition)
 
 
-def test_failures_are_forgotten_after_enough_good_records() -> None:
+def test_failures_are_forgotten_after_enough_successes() -> None:
     breaker = Breaker()
-    for went in ("x" * MAX_FAILURES, "." * (WINDOW_RECORDS - 1), ".", "x" * MAX_FAILURES):
-        goes(breaker, went)
+    for outcomes in ("x" * MAX_FAILURES, "." * (WINDOW_RECORDS - 1), ".", "x" * MAX_FAILURES):
+        run_batch(breaker, outcomes)
 
     with pytest.raises(Tripped):
-        goes(breaker, "x")
+        run_batch(breaker, "x")
 
 
-def test_wrong_records_count_as_bugs_do() -> None:
+def test_invalid_records_count_like_bugs() -> None:
     with pytest.raises(Tripped, match=r"InvalidEvent: wrong"):
-        goes(Breaker(), "x" * 21, error=InvalidEvent("wrong"))
+        run_batch(Breaker(), "x" * 21, error=InvalidEvent("wrong"))
 
 
-def test_it_says_what_to_do() -> None:
+def test_the_error_says_what_to_do() -> None:
     with pytest.raises(Tripped, match=r"`headrace resume cleaner t`; with --tolerate N"):
-        goes(Breaker("cleaner"), "x" * 21)
+        run_batch(Breaker("cleaner"), "x" * 21)
 
 
-def test_what_was_sent_to_be_tried_again_has_no_budget() -> None:
-    goes(Breaker(), "x" * 500, topic="cleaner.retry")
+def test_the_retry_topic_never_trips() -> None:
+    run_batch(Breaker(), "x" * 500, topic="cleaner.retry")
 
 
-def test_a_partition_that_is_released_begins_anew() -> None:
+def test_a_released_partition_starts_with_an_empty_window() -> None:
     breaker = Breaker()
-    goes(breaker, "x" * MAX_FAILURES)
+    run_batch(breaker, "x" * MAX_FAILURES)
 
     breaker.release(TopicPartition("t", 0))
-    goes(breaker, "x" * MAX_FAILURES)
+    run_batch(breaker, "x" * MAX_FAILURES)
 
     with pytest.raises(Tripped):
-        goes(breaker, "x")
+        run_batch(breaker, "x")
 
 
-def test_tolerated_failures_do_not_count_and_are_used_up_by_committed_units_only() -> None:
+def test_tolerated_failures_do_not_count_and_only_committed_units_use_them_up() -> None:
     breaker = Breaker()
     breaker.release(TopicPartition("t", 0), tolerate=30)
 
-    goes(breaker, "x" * 25, kept=False)
-    goes(breaker, "x" * 25)
-    goes(breaker, "x" * (5 + MAX_FAILURES))
+    run_batch(breaker, "x" * 25, is_committed=False)
+    run_batch(breaker, "x" * 25)
+    run_batch(breaker, "x" * (5 + MAX_FAILURES))
 
     with pytest.raises(Tripped):
-        goes(breaker, "x")
+        run_batch(breaker, "x")
 
 
-def test_what_is_tolerated_of_one_partition_is_not_of_another() -> None:
+def test_the_tolerance_of_one_partition_does_not_apply_to_another() -> None:
     breaker = Breaker()
     breaker.release(TopicPartition("t", 0), tolerate=30)
 
     with pytest.raises(Tripped):
-        goes(breaker, "x" * 21, partition=1)
+        run_batch(breaker, "x" * 21, partition=1)
 
 
 @given(st.lists(st.booleans(), max_size=350), st.integers(1, 350))
-def test_it_trips_where_any_window_has_too_many_however_the_batches_fall(bad: list[bool], size: int) -> None:
-    windows = [bad[start : start + WINDOW_RECORDS] for start in range(max(1, len(bad) - WINDOW_RECORDS + 1))]
+def test_any_window_with_too_many_failures_trips_for_every_batch_size(failed: list[bool], size: int) -> None:
+    windows = [failed[start : start + WINDOW_RECORDS] for start in range(max(1, len(failed) - WINDOW_RECORDS + 1))]
     breaker, tripped = Breaker(), False
     try:
-        for start in range(0, len(bad), size):
-            goes(breaker, "".join("x" if each else "." for each in bad[start : start + size]))
+        for start in range(0, len(failed), size):
+            run_batch(breaker, "".join("x" if each else "." for each in failed[start : start + size]))
     except Tripped:
         tripped = True
 

@@ -1,4 +1,4 @@
-"""What is known of a topic of dead letters, on a real log."""
+"""The index of a dead letter topic, on a real log."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from shared.broker.contract import NewRecord
 from shared.broker.postgres.broker import PostgresBroker
 from shared.ops.dead_letters import CAUSE, DeadLetterPlace
 from shared.runtime.dead_letters.index import DeadLetterIndex, read_letter
-from tests.shared.runtime.stage import append, broker_on
+from tests.shared.runtime.stage import append, open_broker
 
 
 @pytest.fixture
 def broker(url: str) -> Iterator[PostgresBroker]:
-    broker = broker_on(url)
+    broker = open_broker(url)
     yield broker
     broker.close()
 
@@ -29,7 +29,7 @@ def offsets(index: DeadLetterIndex) -> list[int]:
     return [letter.place.offset for letter in index.letters()]
 
 
-def test_it_reads_what_is_new_and_lists_the_newest_first(broker: PostgresBroker) -> None:
+def test_a_refresh_reads_new_letters_and_the_newest_are_listed_first(broker: PostgresBroker) -> None:
     index = DeadLetterIndex("cleaner")
     append(broker, letters(3))
     index.refresh(broker)
@@ -42,7 +42,7 @@ def test_it_reads_what_is_new_and_lists_the_newest_first(broker: PostgresBroker)
     assert index.spans() == {0: (0, 5)}
 
 
-def test_it_keeps_the_newest_only_and_says_from_where_on(broker: PostgresBroker) -> None:
+def test_only_the_newest_letters_are_kept_and_the_spans_say_which(broker: PostgresBroker) -> None:
     index = DeadLetterIndex("cleaner", max_letters=3)
     append(broker, letters(2))
     index.refresh(broker)
@@ -56,7 +56,7 @@ def test_it_keeps_the_newest_only_and_says_from_where_on(broker: PostgresBroker)
     assert (offsets(late), late.spans()) == ([3, 2, 1], {0: (1, 4)})
 
 
-def test_it_forgets_what_retention_took(broker: PostgresBroker, url: str) -> None:
+def test_letters_removed_by_retention_are_forgotten(broker: PostgresBroker, url: str) -> None:
     index = DeadLetterIndex("cleaner")
     append(broker, letters(3))
     append(broker, letters(1))
@@ -71,18 +71,18 @@ def test_it_forgets_what_retention_took(broker: PostgresBroker, url: str) -> Non
     assert read_letter(broker, "cleaner", DeadLetterPlace(0, 1)) is None
 
 
-def test_a_letter_is_read_where_it_lies(broker: PostgresBroker) -> None:
+def test_a_letter_is_read_by_its_place(broker: PostgresBroker) -> None:
     append(broker, letters(3))
 
-    found = [
+    records = [
         read_letter(broker, "cleaner", place)
         for place in (DeadLetterPlace(0, 1), DeadLetterPlace(0, 3), DeadLetterPlace(9, 0))
     ]
 
-    assert [record and record.value for record in found] == [b"v1", None, None]
+    assert [record and record.value for record in records] == [b"v1", None, None]
 
 
-def test_the_letters_of_another_service_are_not_its_own(broker: PostgresBroker) -> None:
+def test_the_letters_of_another_service_are_not_listed(broker: PostgresBroker) -> None:
     index = DeadLetterIndex("loader")
     append(broker, letters(3))
 

@@ -1,4 +1,4 @@
-"""What a dead letter says of the record it was, and of its failure."""
+"""The content of dead letters."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def failed(
     return FailedRecord(record, ValueError(message), "handle", 3)
 
 
-def test_it_holds_the_original_and_says_what_failed_where_and_when() -> None:
+def test_a_letter_has_the_original_record_and_the_failure() -> None:
     letter = dead_letter("cleaner", failed(), AT)
 
     assert (letter.topic, letter.key, letter.value) == ("cleaner.dlq", b"key", b"value")
@@ -47,7 +47,7 @@ def test_it_holds_the_original_and_says_what_failed_where_and_when() -> None:
     }
 
 
-def test_one_that_fails_again_keeps_where_it_came_from_and_when_it_first_failed() -> None:
+def test_a_letter_that_fails_again_keeps_its_origin_and_its_first_failure() -> None:
     first = dead_letter("cleaner", failed(), AT).headers
     again = failed(retry_topic("cleaner"), {**first, "dlq.redrive-count": b"01"}, "no cats", offset=0)
 
@@ -56,7 +56,7 @@ def test_one_that_fails_again_keeps_where_it_came_from_and_when_it_first_failed(
     assert headers == {**first, "dlq.redrive-count": b"01", "dlq.exception-message": b"no cats"}
 
 
-def test_one_of_another_service_is_an_original_of_its_own() -> None:
+def test_a_letter_of_another_service_counts_as_an_original_record() -> None:
     foreign = dead_letter("cleaner", failed(), AT)
 
     headers = dead_letter("loader", failed(foreign.topic, foreign.headers, offset=0), LATER).headers
@@ -77,11 +77,11 @@ def test_a_record_without_an_id_gets_one_that_is_always_the_same() -> None:
 
 
 @pytest.mark.parametrize("message", ["é" * 2000, "a" + "é" * 2000, "\ud800" * 2000, "\0" * 2000])
-def test_a_long_or_unprintable_message_is_cut_to_whole_characters(message: str) -> None:
-    said = dead_letter("cleaner", failed(message=message), AT).headers["dlq.exception-message"]
+def test_a_long_or_unprintable_message_is_cut_between_characters(message: str) -> None:
+    text = dead_letter("cleaner", failed(message=message), AT).headers["dlq.exception-message"]
 
-    assert LONGEST_MESSAGE_BYTES - 3 < len(said) <= LONGEST_MESSAGE_BYTES
-    assert "\0" not in said.decode()
+    assert LONGEST_MESSAGE_BYTES - 3 < len(text) <= LONGEST_MESSAGE_BYTES
+    assert "\0" not in text.decode()
 
 
 def stored(new: NewRecord, offset: int) -> Record:
@@ -93,15 +93,15 @@ def size_of(headers: Headers) -> int:
 
 
 def failing(record: Record) -> FailedRecord:
-    """As the runtime finds it: raised and caught, with its traceback."""
+    """The failure as the runtime catches it, with its traceback."""
     try:
         decode(record)
     except InvalidEvent as error:
         return FailedRecord(record, error, "decode", 1)
-    raise AssertionError("it decodes")
+    raise AssertionError("expected a decoding error")
 
 
-def test_ten_redrives_of_the_same_record_change_no_size() -> None:
+def test_ten_redrives_of_the_same_record_do_not_change_the_size() -> None:
     record = Record(RAW, 2, 99, 1_000, b"key", b"no JSON", {"event_id": str(UUID(int=1)).encode(), "schema": b"x/1"})
     sizes = set()
     for offset in range(95, 106):
@@ -114,7 +114,7 @@ def test_ten_redrives_of_the_same_record_change_no_size() -> None:
     assert letter_of(record).origin == "raw-events/2/99"
 
 
-def test_what_is_sent_back_keeps_its_bytes_key_and_headers() -> None:
+def test_a_retry_record_keeps_value_key_and_headers() -> None:
     letter = stored(dead_letter("cleaner", failed(), AT), 7)
 
     back = retry_record(letter, "cleaner")
@@ -123,7 +123,7 @@ def test_what_is_sent_back_keeps_its_bytes_key_and_headers() -> None:
     assert back.headers == {**letter.headers, "dlq.redrive-count": b"01"}
 
 
-def test_the_stack_digest_tells_ways_to_fail_apart_and_not_records() -> None:
+def test_the_stack_digest_differs_between_failures_and_not_between_records() -> None:
     bad_id = [failing(Record(RAW, 0, offset, 0, b"", b"", {"event_id": b"x"})) for offset in (1, 2)]
     bad_schema = failing(Record(RAW, 0, 3, 0, b"", b"", {"event_id": str(UUID(int=1)).encode(), "schema": b"?"}))
 

@@ -1,4 +1,4 @@
-"""A log with raw events, and a job over all of them that copies each to clean-events."""
+"""A log with raw events, and a job that copies all of them to clean-events."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from shared.runtime.jobs.job import Job
 from shared.runtime.jobs.job_lease import JobLease
 from shared.runtime.jobs.loop import JobLoop
 from shared.topics import CLEAN, RAW
-from tests.shared.runtime.stage import append, broker_on, contents, raw
+from tests.shared.runtime.stage import append, contents, open_broker, raw
 
 KIND = "replay"
 
 
-class Bench:
-    """`records` raw events with keys of their own, and one waiting operation."""
+class JobTestbed:
+    """A log with `records` raw events, each with its own key, and one waiting operation."""
 
     def __init__(self, url: str, records: int) -> None:
         self.url = url
-        self.broker = broker_on(url)
+        self.broker = open_broker(url)
         self._brokers = [self.broker]
         self.connection = psycopg.connect(url, autocommit=True)
         append(self.broker, [raw(number, str(number)) for number in range(records)])
@@ -38,27 +38,27 @@ class Bench:
         self.operation_id = operations_table.create(self.connection, "cleaner", KIND, {}, "test", "").id
 
     def claim(self, worker: str = "one", lease_s: float = 10.0) -> JobLease:
-        found = jobs_table.claim(self.connection, "cleaner", worker, [KIND], lease_s)
-        assert found is not None
-        assert found.id == self.operation_id
-        return JobLease(self.url, found.id, worker)
+        operation = jobs_table.claim(self.connection, "cleaner", worker, [KIND], lease_s)
+        assert operation is not None
+        assert operation.id == self.operation_id
+        return JobLease(self.url, operation.id, worker)
 
-    def loop(self, claimed: JobLease, **changes: Any) -> JobLoop:
-        standing: dict[str, Any] = {"wanted": lambda _: True, "transform": copying, "unit_records": 10}
-        job = Job(id=self.operation_id, spans=self.spans, **(standing | changes))
-        self._brokers.append(broker_on(self.url))
-        return JobLoop(self._brokers[-1], claimed, job)
+    def loop(self, lease: JobLease, **changes: Any) -> JobLoop:
+        defaults: dict[str, Any] = {"is_selected": lambda _: True, "transform": copy_records, "unit_records": 10}
+        job = Job(id=self.operation_id, spans=self.spans, **(defaults | changes))
+        self._brokers.append(open_broker(self.url))
+        return JobLoop(self._brokers[-1], lease, job)
 
     def row(self) -> Operation:
-        found = operations_table.get(self.connection, self.operation_id)
-        assert found is not None
-        return found
+        operation = operations_table.get(self.connection, self.operation_id)
+        assert operation is not None
+        return operation
 
-    def say(self, said: Command) -> Operation:
-        return operations_table.apply_command(self.connection, self.row(), said)
+    def apply_command(self, command: Command) -> Operation:
+        return operations_table.apply_command(self.connection, self.row(), command)
 
-    def copied(self) -> list[int]:
-        """The numbers of the copies, in order."""
+    def copied_numbers(self) -> list[int]:
+        """The sorted numbers of the copies."""
         return sorted(int(record.value) for record in contents(self.broker, CLEAN))
 
     def close(self) -> None:
@@ -68,35 +68,35 @@ class Bench:
 
 
 @contextmanager
-def working(loop: JobLoop) -> Iterator[None]:
-    """In a thread, until it is over or the block is."""
+def run_in_thread(loop: JobLoop) -> Iterator[None]:
+    """Runs the loop in a thread until it or the block ends."""
     with ThreadPoolExecutor(1) as pool:
-        run = pool.submit(loop.run)
+        future = pool.submit(loop.run)
         try:
             yield
         finally:
             loop.stop()
-        run.result()
+        future.result()
 
 
 def number_of(record: Record) -> int:
     return int(record.key.rpartition(b":")[2])
 
 
-def copying(records: Sequence[Record], unit: Unit) -> Mapping[str, int]:
+def copy_records(records: Sequence[Record], unit: Unit) -> Mapping[str, int]:
     unit.append([NewRecord(CLEAN, record.key, str(number_of(record)).encode(), {}) for record in records])
     return {"outputs": len(records)}
 
 
-def after(calls: int, then: Callable[[], object]) -> Callable[[Sequence[Record], Unit], Mapping[str, int]]:
-    """Copies; after so many units are filled, in the middle of that unit, something happens."""
-    left = [calls]
+def copy_and_call(calls: int, action: Callable[[], object]) -> Callable[[Sequence[Record], Unit], Mapping[str, int]]:
+    """Copies the records; calls `action` inside unit number `calls`, after its records are appended."""
+    remaining = [calls]
 
     def transform(records: Sequence[Record], unit: Unit) -> Mapping[str, int]:
-        left[0] -= 1
-        counts = copying(records, unit)
-        if left[0] == 0:
-            then()
+        remaining[0] -= 1
+        counts = copy_records(records, unit)
+        if remaining[0] == 0:
+            action()
         return counts
 
     return transform

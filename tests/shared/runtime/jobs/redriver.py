@@ -1,6 +1,6 @@
-"""A process that works on a redrive, for tests to kill: python -m ...redriver URL_FILE OPERATION WORKER UNITS
+"""A process that runs a redrive, for tests to kill: python -m ...redriver CONFIG_FILE OPERATION WORKER UNITS
 
-It says "stuck" and waits for its end once it has committed so many units and not noted the last one.
+After UNITS commits, before the letters of the last one are settled, it prints "stuck" and waits to be killed.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ from shared.runtime.metrics import Metrics
 from tests.contract.child import broker_of, say
 
 
-def work(url_file: Path, operation_id: str, worker: str, units: int) -> None:
-    conninfo = json.loads(url_file.read_text())["conninfo"]
-    broker, link = broker_of(url_file), ReconnectingConnection(conninfo, "redriver", autocommit=True)
-    claimed = JobLease(conninfo, operation_id, worker)
-    operation = claimed.operation()
+def run_redrive(config_file: Path, operation_id: str, worker: str, units: int) -> None:
+    conninfo = json.loads(config_file.read_text())["conninfo"]
+    broker, link = broker_of(config_file), ReconnectingConnection(conninfo, "redriver", autocommit=True)
+    lease = JobLease(conninfo, operation_id, worker)
+    operation = lease.operation()
     assert isinstance(operation, Operation)
     job = RedriveRun(operation, broker, link, Metrics()).job(unit_records=1)
     committed: list[Record] = []
 
-    def note(cursor: JobCursor, records: Sequence[Record]) -> None:
+    def on_commit(cursor: JobCursor, records: Sequence[Record]) -> None:
         committed.extend(records)
         if len(committed) >= units:
             say("stuck")
             signal.pause()
         job.on_commit(cursor, records)
 
-    JobLoop(broker, claimed, replace(job, on_commit=note)).run()
+    JobLoop(broker, lease, replace(job, on_commit=on_commit)).run()
 
 
 if __name__ == "__main__":
-    work(Path(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4]))
+    run_redrive(Path(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4]))

@@ -1,4 +1,4 @@
-"""Redrives beside the loop whose dead letters they send back, on a real log."""
+"""Redrives on a real log while the loop of the service is running."""
 
 from __future__ import annotations
 
@@ -27,12 +27,21 @@ from shared.runtime.loops.consumer import ConsumerLoop
 from shared.runtime.loops.handler import InUnit
 from shared.runtime.metrics import Metrics
 from shared.topics import RAW
-from tests.shared.runtime.stage import append, broker_on, contents, number_of, numbers, out, raw, running
+from tests.shared.runtime.stage import (
+    append,
+    contents,
+    number_of,
+    open_broker,
+    output_numbers,
+    output_of,
+    raw,
+    run_in_thread,
+)
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 Rows = psycopg.Connection[Any]
-DEAD, RETRY = "cleaner.dlq", "cleaner.retry"
+DEAD_LETTERS, RETRY = "cleaner.dlq", "cleaner.retry"
 
 
 @pytest.fixture
@@ -44,17 +53,17 @@ def rows(url: str) -> Iterator[Rows]:
 
 @pytest.fixture
 def broker(url: str) -> Iterator[PostgresBroker]:
-    with closing(broker_on(url)) as broker:
+    with closing(open_broker(url)) as broker:
         yield broker
 
 
 class Cleaner:
-    """A service whose handler refuses some numbers, until it is mended."""
+    """A service whose handler refuses the numbers in `bad`."""
 
     def __init__(self, url: str, bad: set[int]) -> None:
         self.bad = bad
         self.metrics = Metrics()
-        self.broker = broker_on(url)
+        self.broker = open_broker(url)
         self.loop = ConsumerLoop(
             self.broker,
             service="cleaner",
@@ -68,26 +77,26 @@ class Cleaner:
         for received in batch:
             if number_of(received) in self.bad:
                 raise InvalidEvent(f"expected another number than {number_of(received)}")
-        return [out(received) for received in batch]
+        return [output_of(received) for received in batch]
 
     def redriven(self, outcome: str) -> float:
         return self.metrics.registry.get_sample_value("headrace_redriven_total", {"outcome": outcome}) or 0
 
 
 def redrive(url: str, broker: PostgresBroker, rows: Rows, metrics: Metrics, *, force: bool = False) -> Operation:
-    """All that are open, from the choice to the end of the job, as a replica does it."""
+    """Redrive all open letters like a replica, until the job has ended."""
     index = DeadLetterIndex("cleaner")
     index.refresh(broker)
-    choice = pin_selection(rows, "cleaner", index, selection_of(index, None, DeadLetterFilter(), force=force))
-    choice.require_selected()
-    operations_table.create(rows, "cleaner", "redrive", choice.selection.as_json(), "somebody", "r")
+    selection = pin_selection(rows, "cleaner", index, selection_of(index, None, DeadLetterFilter(), force=force))
+    selection.require_selected()
+    operations_table.create(rows, "cleaner", "redrive", selection.selection.as_json(), "somebody", "r")
     operation = jobs_table.claim(rows, "cleaner", "w", ["redrive"])
     assert operation is not None
-    worker = redrive_starter(url, lambda: broker_on(url), metrics)(operation, "w", 0)
+    worker = redrive_starter(url, lambda: open_broker(url), metrics)(operation, "w", 0)
     wait_until(lambda: worker.status() is not None)
-    done = operations_table.get(rows, operation.id)
-    assert done is not None
-    return done
+    ended = operations_table.get(rows, operation.id)
+    assert ended is not None
+    return ended
 
 
 def size_of(record: Record) -> int:
@@ -99,64 +108,64 @@ def test_ten_redrives_of_the_same_record_keep_the_size_of_its_headers(
 ) -> None:
     cleaner = Cleaner(url, {0})
     append(broker, [raw(0)])
-    with running(cleaner.loop):
-        wait_until(lambda: len(contents(broker, DEAD)) == 1)
-        for time in range(10):
+    with run_in_thread(cleaner.loop):
+        wait_until(lambda: len(contents(broker, DEAD_LETTERS)) == 1)
+        for redrives in range(10):
             assert redrive(url, broker, rows, cleaner.metrics, force=True).state == "succeeded"
-            wait_until(lambda: len(contents(broker, DEAD)) == time + 2)  # noqa: B023  # called at once
+            wait_until(lambda: len(contents(broker, DEAD_LETTERS)) == redrives + 2)  # noqa: B023  # called at once
     cleaner.broker.close()
 
-    letters, sent = contents(broker, DEAD), contents(broker, RETRY)
+    letters, sent = contents(broker, DEAD_LETTERS), contents(broker, RETRY)
     assert [letter_of(letter).redrives for letter in letters] == list(range(11))
     assert len({size_of(record) for record in [*letters, *sent]}) == 1
     assert {letter_of(letter).origin for letter in letters} == {letter_of(letters[0]).origin}
     assert {letter.value for letter in letters} == {raw(0).value}
 
 
-def test_what_was_mended_is_handled_and_stays_redriven_and_what_was_not_is_a_letter_of_its_own(
+def test_a_fixed_record_is_handled_and_one_that_fails_again_becomes_a_new_letter(
     url: str, broker: PostgresBroker, rows: Rows
 ) -> None:
     cleaner = Cleaner(url, {1, 2})
     append(broker, [raw(number) for number in range(4)])
-    with running(cleaner.loop):
-        wait_until(lambda: len(contents(broker, DEAD)) == 2)
+    with run_in_thread(cleaner.loop):
+        wait_until(lambda: len(contents(broker, DEAD_LETTERS)) == 2)
         cleaner.bad = {2}
         redrive(url, broker, rows, cleaner.metrics)
-        wait_until(lambda: len(contents(broker, DEAD)) == 3)
+        wait_until(lambda: len(contents(broker, DEAD_LETTERS)) == 3)
         wait_until(lambda: cleaner.redriven("failed") == 1)
     cleaner.broker.close()
 
-    assert sorted(numbers(broker)) == [0, 1, 3]
+    assert sorted(output_numbers(broker)) == [0, 1, 3]
     assert dead_letters_table.states(rows, "cleaner") == {(0, 0): "redriven", (0, 1): "redriven"}
     assert (cleaner.redriven("sent"), cleaner.redriven("handled")) == (2, 1)
 
 
-def test_what_fails_again_trips_nothing_however_much_it_is(url: str, broker: PostgresBroker, rows: Rows) -> None:
+def test_records_that_fail_again_never_trip_the_breaker(url: str, broker: PostgresBroker, rows: Rows) -> None:
     count = 2 * MAX_FAILURES
     cleaner = Cleaner(url, set(range(count)))
     append(broker, [raw(number, "abcdefgh"[number % 8]) for number in range(count)])
-    with running(cleaner.loop):
-        wait_until(lambda: len(contents(broker, DEAD)) == count)
+    with run_in_thread(cleaner.loop):
+        wait_until(lambda: len(contents(broker, DEAD_LETTERS)) == count)
         redrive(url, broker, rows, cleaner.metrics)
-        wait_until(lambda: len(contents(broker, DEAD)) == 2 * count)
+        wait_until(lambda: len(contents(broker, DEAD_LETTERS)) == 2 * count)
 
         assert cleaner.loop.state == "running"
     cleaner.broker.close()
 
 
-def test_a_redrive_cancelled_half_way_has_sent_and_settled_the_same_and_the_next_one_sends_the_rest(
+def test_a_cancelled_redrive_has_settled_what_it_sent_and_the_next_one_sends_the_rest(
     url: str, broker: PostgresBroker, rows: Rows
 ) -> None:
-    append(broker, [NewRecord(DEAD, b"k", str(number).encode(), {}) for number in range(600)])
+    append(broker, [NewRecord(DEAD_LETTERS, b"k", str(number).encode(), {}) for number in range(600)])
     index = DeadLetterIndex("cleaner")
     index.refresh(broker)
-    choice = pin_selection(rows, "cleaner", index, selection_of(index, None, DeadLetterFilter(), force=False))
-    created = operations_table.create(rows, "cleaner", "redrive", choice.selection.as_json(), "somebody", "r")
+    selection = pin_selection(rows, "cleaner", index, selection_of(index, None, DeadLetterFilter(), force=False))
+    created = operations_table.create(rows, "cleaner", "redrive", selection.selection.as_json(), "somebody", "r")
     operation = jobs_table.claim(rows, "cleaner", "w", ["redrive"])
     assert operation is not None
 
-    worker = redrive_starter(url, lambda: broker_on(url), Metrics())(operation, "w", 0)
-    # It does not get far: nobody reads the retry topic, and a redrive keeps its queue short.
+    worker = redrive_starter(url, lambda: open_broker(url), Metrics())(operation, "w", 0)
+    # It stops early: no service reads the retry topic, and a redrive limits the backlog.
     wait_until(lambda: dead_letters_table.states(rows, "cleaner"))
     operations_table.apply_command(rows, operation, "cancel")
     wait_until(lambda: worker.status() is not None)

@@ -1,4 +1,4 @@
-"""Re-cleaning: raw events through changed rules, by a replay, correct the rows and are told to nobody not asked for."""
+"""A replay of raw events with changed rules corrects the rows, without notifications unless requested."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from tests.services.loader.views import ask, tables
 from tests.shared.runtime.stage import append, contents
 
 pytestmark = pytest.mark.slow
-# Shortly after the made-up events; what is older than a day is told to nobody.
+# Shortly after the synthetic events: older ones than a day cause no notifications.
 NOW = datetime(2031, 5, 6, 4, 0, tzinfo=UTC)
 EVENTS = range(1, 4)
 
@@ -52,29 +52,29 @@ def raw_record(feed: str, body: dict[str, Any], number: int) -> NewRecord:
     return encode(message, RAW, "raw-event/1", event_id_of("boatrace", feed, key(number), "d"), "fetcher")
 
 
-def changed(how: Callable[[dict[str, Any]], dict[str, Any]]) -> Handle:
-    """A cleaner whose rules read a page as if it were another one."""
+def changed_cleaner(change: Callable[[dict[str, Any]], dict[str, Any]]) -> Handle:
+    """A cleaner with changed rules: it changes the body of each result before it cleans it."""
     cleaner = Cleaner(lambda _reason: None)
 
     def handle(batch: Sequence[DecodedRecord]) -> Sequence[NewRecord]:
-        return cleaner.handle([each._replace(message=_other(each.message, how)) for each in batch])
+        return cleaner.handle([each._replace(message=_changed_message(each.message, change)) for each in batch])
 
     return handle
 
 
-def _other(message: RawEvent, how: Callable[[dict[str, Any]], dict[str, Any]]) -> RawEvent:
-    return message.model_copy(update={"body": how(message.body)}) if message.feed == "results" else message
+def _changed_message(message: RawEvent, change: Callable[[dict[str, Any]], dict[str, Any]]) -> RawEvent:
+    return message.model_copy(update={"body": change(message.body)}) if message.feed == "results" else message
 
 
-def a_thousand_times_more(body: dict[str, Any]) -> dict[str, Any]:
-    more = {
+def multiply_payouts(body: dict[str, Any]) -> dict[str, Any]:
+    payouts = {
         market: [row | {"payout": 1000 * row["payout"]} for row in rows] for market, rows in body["payouts"].items()
     }
-    return body | {"payouts": more}
+    return body | {"payouts": payouts}
 
 
-class Pipe:
-    """Cleaner, loader and notifier on the embedded log, stepped by hand."""
+class Pipeline:
+    """Cleaner, loader and notifier on the embedded log; the test runs them step by step."""
 
     def __init__(self, url: str, connection: psycopg.Connection[Any]) -> None:
         self.url, self.connection = url, connection
@@ -109,113 +109,113 @@ class Pipe:
         for step in self._steps:
             step()
 
-    def replay(self, handle: Handle, **asked: Any) -> Operation:
-        """To its end, and all that comes of it."""
-        planned = plan_replay(self.broker, request_of({"topic": RAW, **asked}), [RAW])
+    def replay(self, handle: Handle, **fields: Any) -> Operation:
+        """Run a replay to its end and process its outputs."""
+        plan = plan_replay(self.broker, request_of({"topic": RAW, **fields}), [RAW])
         with self.connection.transaction():
-            operation = replays_table.start(self.connection, "cleaner", planned, "test", "")
+            operation = replays_table.start(self.connection, "cleaner", plan, "test", "")
         assert jobs_table.claim(self.connection, "cleaner", "one", ["replay"]) is not None
         job = replay_job(operation, InUnit(handle), 2000)
         JobLoop(self.broker, JobLease(self.url, operation.id, "one"), job).run()
         self.drain()
-        found = operations_table.get(self.connection, operation.id)
-        assert found is not None
-        return found
+        ended = operations_table.get(self.connection, operation.id)
+        assert ended is not None
+        return ended
 
-    def told(self) -> list[str]:
-        """The rules of what is about one event; the day's summary is noted by the live records already."""
-        found = ask(self.connection, "SELECT rule FROM notifier.ledger WHERE rule <> 'daily' ORDER BY id")
-        return [rule for (rule,) in found]
+    def notification_rules(self) -> list[str]:
+        """The rules of notifications about events; without the daily summary, which the live records cause."""
+        rows = ask(self.connection, "SELECT rule FROM notifier.ledger WHERE rule <> 'daily' ORDER BY id")
+        return [rule for (rule,) in rows]
 
     def close(self) -> None:
         self._stack.close()
 
 
 @pytest.fixture
-def pipe(database_url: str, database: psycopg.Connection[Any]) -> Iterator[Pipe]:
-    """Three events went through, of each of which nothing was worth telling."""
-    pipe = Pipe(database_url, database)
+def pipeline(database_url: str, database: psycopg.Connection[Any]) -> Iterator[Pipeline]:
+    """With three events that caused no notifications."""
+    pipeline = Pipeline(database_url, database)
     try:
         for number in EVENTS:
             cards = card(race_number=number, race_closed_at=f"{DAY} 12:{number:02d}:00")
             results = result(race_number=number, payouts=payouts_123())
-            append(pipe.broker, [raw_record("programs", cards, number), raw_record("results", results, number)])
-        pipe.drain()
-        assert pipe.told() == []
-        yield pipe
+            append(pipeline.broker, [raw_record("programs", cards, number), raw_record("results", results, number)])
+        pipeline.drain()
+        assert pipeline.notification_rules() == []
+        yield pipeline
     finally:
-        pipe.close()
+        pipeline.close()
 
 
-def trifectas(pipe: Pipe) -> list[int]:
-    found = ask(
-        pipe.connection, "SELECT amount FROM analytics.transactions WHERE market = 'trifecta' ORDER BY event_key"
+def trifectas(pipeline: Pipeline) -> list[int]:
+    rows = ask(
+        pipeline.connection, "SELECT amount FROM analytics.transactions WHERE market = 'trifecta' ORDER BY event_key"
     )
-    return [amount for (amount,) in found]
+    return [amount for (amount,) in rows]
 
 
-def test_changed_rules_correct_the_rows_as_new_versions_silently(pipe: Pipe) -> None:
-    assert trifectas(pipe) == [1230] * 3
+def test_changed_rules_correct_the_rows_as_new_versions_silently(pipeline: Pipeline) -> None:
+    assert trifectas(pipeline) == [1230] * 3
 
-    operation = pipe.replay(changed(a_thousand_times_more))
+    operation = pipeline.replay(changed_cleaner(multiply_payouts))
 
     assert operation.counts == {"read": 6, "selected": 6, "outputs": 6, "dead_letters": 0}
-    assert trifectas(pipe) == [1_230_000] * 3
+    assert trifectas(pipeline) == [1_230_000] * 3
     versions = "SELECT version, revision FROM facts.versions WHERE kind = 'settled' ORDER BY event_id, version"
-    assert ask(pipe.connection, versions) == [(1, "0"), (2, operation.id)] * 3
-    assert pipe.told() == []
+    assert ask(pipeline.connection, versions) == [(1, "0"), (2, operation.id)] * 3
+    assert pipeline.notification_rules() == []
 
 
-def test_a_replay_that_asks_for_it_is_told(pipe: Pipe) -> None:
-    pipe.replay(changed(a_thousand_times_more), keys=[key(2)], notify=True)
+def test_a_replay_with_notify_causes_notifications(pipeline: Pipeline) -> None:
+    pipeline.replay(changed_cleaner(multiply_payouts), keys=[key(2)], notify=True)
 
-    assert pipe.told().count("big-payout") == 1
-
-
-def test_the_same_rules_write_nothing_new(pipe: Pipe) -> None:
-    before = tables(pipe.connection)
-
-    pipe.replay(Cleaner(lambda _reason: None).handle)
-
-    assert tables(pipe.connection) == before
+    assert pipeline.notification_rules().count("big-payout") == 1
 
 
-def test_the_same_changed_rules_again_write_nothing_new(pipe: Pipe) -> None:
-    pipe.replay(changed(a_thousand_times_more))
-    before, versions = tables(pipe.connection), "SELECT count(*) FROM facts.versions"
-    count = ask(pipe.connection, versions)
+def test_the_same_rules_write_nothing_new(pipeline: Pipeline) -> None:
+    before = tables(pipeline.connection)
 
-    pipe.replay(changed(a_thousand_times_more))
+    pipeline.replay(Cleaner(lambda _reason: None).handle)
 
-    assert (tables(pipe.connection), ask(pipe.connection, versions)) == (before, count)
+    assert tables(pipeline.connection) == before
 
 
-def test_only_what_is_selected_is_corrected(pipe: Pipe) -> None:
-    operation = pipe.replay(changed(a_thousand_times_more), keys=[key(2)], kinds=["results"])
+def test_the_same_changed_rules_again_write_nothing_new(pipeline: Pipeline) -> None:
+    pipeline.replay(changed_cleaner(multiply_payouts))
+    before, versions = tables(pipeline.connection), "SELECT count(*) FROM facts.versions"
+    count = ask(pipeline.connection, versions)
+
+    pipeline.replay(changed_cleaner(multiply_payouts))
+
+    assert (tables(pipeline.connection), ask(pipeline.connection, versions)) == (before, count)
+
+
+def test_only_selected_records_are_corrected(pipeline: Pipeline) -> None:
+    operation = pipeline.replay(changed_cleaner(multiply_payouts), keys=[key(2)], kinds=["results"])
 
     assert operation.counts["selected"] == 1
-    assert trifectas(pipe) == [1230, 1_230_000, 1230]
+    assert trifectas(pipeline) == [1230, 1_230_000, 1230]
 
 
-def letters(pipe: Pipe) -> list[Record]:
-    return contents(pipe.broker, dead_letter_topic("cleaner"))
+def letters(pipeline: Pipeline) -> list[Record]:
+    return contents(pipeline.broker, dead_letter_topic("cleaner"))
 
 
-def test_what_fails_becomes_a_dead_letter_of_the_service_under_the_replays_revision(pipe: Pipe) -> None:
-    operation = pipe.replay(changed(lambda body: body | {"race_number": 99}), keys=[key(3)])
+def test_a_failed_record_becomes_a_dead_letter_with_the_revision_of_the_replay(pipeline: Pipeline) -> None:
+    operation = pipeline.replay(changed_cleaner(lambda body: body | {"race_number": 99}), keys=[key(3)])
 
-    (letter,) = letters(pipe)
+    (letter,) = letters(pipeline)
     assert operation.counts["dead_letters"] == 1
     assert letter.headers["revision"].decode() == operation.id
     assert letter.headers["dlq.original-topic"] == RAW.encode()
 
 
-def test_a_replay_ends_before_it_fills_the_dead_letters(pipe: Pipe) -> None:
-    append(pipe.broker, [raw_record("results", result(race_number=1), 1)] * (MAX_FAILURES + 5))
-    pipe.drain()
+def test_a_replay_ends_before_it_fills_the_dead_letters(pipeline: Pipeline) -> None:
+    append(pipeline.broker, [raw_record("results", result(race_number=1), 1)] * (MAX_FAILURES + 5))
+    pipeline.drain()
 
-    operation = pipe.replay(changed(lambda body: body | {"race_number": 99}), kinds=["results"])
+    operation = pipeline.replay(changed_cleaner(lambda body: body | {"race_number": 99}), kinds=["results"])
 
     assert operation.state == "failed"
-    assert "too many failed" in str(operation.error)
-    assert len(letters(pipe)) <= MAX_FAILURES
+    assert "too many records of raw-events/0 failed" in str(operation.error)
+    assert len(letters(pipeline)) <= MAX_FAILURES

@@ -1,4 +1,4 @@
-"""A replica and the jobs of its service: claimed in order, looked after, handed over."""
+"""A replica and the jobs of its service: it claims them in order, supervises workers, and hands jobs over."""
 
 from __future__ import annotations
 
@@ -24,56 +24,56 @@ Database = psycopg.Connection[Any]
 KIND = "replay"
 
 
-class Crew:
-    """Starts workers that do as `behave` says, and remembers them."""
+class WorkerStarter:
+    """Starts workers that run `behave`, and records them."""
 
     def __init__(self, behave: Callable[[Operation, str, threading.Event], int]) -> None:
         self._behave = behave
         self.started: list[tuple[str, str, int]] = []
         self.stops: dict[str, threading.Event] = {}
 
-    def start(self, operation: Operation, worker: str, place: int) -> Worker:
+    def start(self, operation: Operation, worker: str, index: int) -> Worker:
         stop = self.stops[worker] = threading.Event()
-        self.started.append((operation.id, worker, place))
-        return GivenWorker(lambda: self._behave(operation, worker, stop), stop)
+        self.started.append((operation.id, worker, index))
+        return StubWorker(lambda: self._behave(operation, worker, stop), stop)
 
     @property
     def ids(self) -> list[str]:
         return [operation_id for operation_id, _, _ in self.started]
 
 
-class GivenWorker(JobThread):
+class StubWorker(JobThread):
     """A thread whose exit code is what it returns."""
 
     def __init__(self, work: Callable[[], int], stop: threading.Event) -> None:
         self._code = 0
         self._work = work
-        super().__init__(self._run_it, stop.set, "worker")
+        super().__init__(self._run_work, stop.set, "worker")
 
-    def _run_it(self) -> None:
+    def _run_work(self) -> None:
         self._code = self._work()
 
     def status(self) -> int | None:
         return None if super().status() is None else self._code
 
     def last_error(self) -> str:
-        return "no paper left"
+        return "no space left"
 
 
-def made(database: Database, count: int = 1) -> list[str]:
+def create_jobs(database: Database, count: int = 1) -> list[str]:
     return [operations_table.create(database, "cleaner", KIND, {}, "test", "").id for _ in range(count)]
 
 
 def row(database: Database, operation_id: str) -> Operation:
-    found = operations_table.get(database, operation_id)
-    assert found is not None
-    return found
+    operation = operations_table.get(database, operation_id)
+    assert operation is not None
+    return operation
 
 
 @contextmanager
-def replica(url: str, crew: Crew, name: str = "host-0") -> Iterator[threading.Event]:
+def replica(url: str, starter: WorkerStarter, name: str = "host-0") -> Iterator[threading.Event]:
     stop = threading.Event()
-    jobs = JobSupervisor("cleaner", name, url, {KIND: crew.start}, first_restart_delay_s=0.01)
+    jobs = JobSupervisor("cleaner", name, url, {KIND: starter.start}, first_restart_delay_s=0.01)
     thread = threading.Thread(target=jobs.run, args=(stop,))
     thread.start()
     try:
@@ -86,15 +86,15 @@ def replica(url: str, crew: Crew, name: str = "host-0") -> Iterator[threading.Ev
 
 @pytest.fixture
 def database_url(url: str) -> str:
-    """Not a fresh one, which takes a second, but one that was emptied."""
+    """An emptied database: to create a new one takes a second."""
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("TRUNCATE ops.operations")
     return url
 
 
 @pytest.fixture
-def ending(database: Database) -> Callable[[Operation, str, threading.Event], int]:
-    """Works until it is told to stop, then ends the job as done."""
+def finish_on_stop(database: Database) -> Callable[[Operation, str, threading.Event], int]:
+    """Runs until it is stopped, then finishes the job as succeeded."""
     lock = threading.Lock()
 
     def behave(operation: Operation, worker: str, stop: threading.Event) -> int:
@@ -106,24 +106,26 @@ def ending(database: Database) -> Callable[[Operation, str, threading.Event], in
     return behave
 
 
-def test_jobs_are_taken_in_the_order_they_were_asked_for_and_two_at_once(
-    database_url: str, database: Database, ending: Any
+def test_jobs_are_claimed_in_the_order_of_their_creation_and_two_run_at_once(
+    database_url: str, database: Database, finish_on_stop: Any
 ) -> None:
-    ids, crew = made(database, MAX_JOBS_PER_KIND + 2), Crew(ending)
-    with replica(database_url, crew):
-        wait_until(lambda: len(crew.started) == MAX_JOBS_PER_KIND)
-        crew.stops[crew.started[0][1]].set()
-        wait_until(lambda: len(crew.started) == MAX_JOBS_PER_KIND + 1)
+    ids, starter = create_jobs(database, MAX_JOBS_PER_KIND + 2), WorkerStarter(finish_on_stop)
+    with replica(database_url, starter):
+        wait_until(lambda: len(starter.started) == MAX_JOBS_PER_KIND)
+        starter.stops[starter.started[0][1]].set()
+        wait_until(lambda: len(starter.started) == MAX_JOBS_PER_KIND + 1)
 
-    assert crew.ids == ids[: MAX_JOBS_PER_KIND + 1]
-    assert crew.started[-1][2] == crew.started[0][2]  # the place that came free
-    assert len({place for _, _, place in crew.started[:MAX_JOBS_PER_KIND]}) == MAX_JOBS_PER_KIND
+    assert starter.ids == ids[: MAX_JOBS_PER_KIND + 1]
+    assert starter.started[-1][2] == starter.started[0][2]  # the index that became free
+    assert len({index for _, _, index in starter.started[:MAX_JOBS_PER_KIND]}) == MAX_JOBS_PER_KIND
 
 
-def test_a_lease_is_renewed_for_as_long_as_its_worker_lives(database_url: str, database: Database, ending: Any) -> None:
-    (operation_id,), crew = made(database), Crew(ending)
-    with replica(database_url, crew):
-        wait_until(lambda: crew.started)
+def test_a_lease_is_renewed_for_as_long_as_its_worker_lives(
+    database_url: str, database: Database, finish_on_stop: Any
+) -> None:
+    (operation_id,), starter = create_jobs(database), WorkerStarter(finish_on_stop)
+    with replica(database_url, starter):
+        wait_until(lambda: starter.started)
         lease = "SELECT lease_until FROM ops.operations"
         first = database.execute(lease).fetchone()
         wait_until(lambda: database.execute(lease).fetchone() != first)
@@ -131,87 +133,87 @@ def test_a_lease_is_renewed_for_as_long_as_its_worker_lives(database_url: str, d
     assert row(database, operation_id).state == "succeeded"
 
 
-def test_a_worker_that_dies_gets_a_successor_under_the_same_claim(database_url: str, database: Database) -> None:
+def test_a_crashed_worker_is_replaced_under_the_same_claim(database_url: str, database: Database) -> None:
     def behave(operation: Operation, worker: str, _stop: threading.Event) -> int:
-        if len(crew.started) < 3:
+        if len(starter.started) < 3:
             return -9
         jobs_table.finish(database, operation.id, worker, "succeeded")
         return 0
 
-    (operation_id,), crew = made(database), Crew(behave)
-    with replica(database_url, crew):
+    (operation_id,), starter = create_jobs(database), WorkerStarter(behave)
+    with replica(database_url, starter):
         wait_until(lambda: row(database, operation_id).state == "succeeded")
 
-    assert len(crew.started) == 3
-    assert len({worker for _, worker, _ in crew.started}) == 1
+    assert len(starter.started) == 3
+    assert len({worker for _, worker, _ in starter.started}) == 1
 
 
-def test_a_job_whose_workers_only_die_fails_with_their_last_words(database_url: str, database: Database) -> None:
-    (operation_id,), crew = made(database), Crew(lambda *_: 1)
-    with replica(database_url, crew):
+def test_a_job_whose_workers_only_crash_fails_with_their_last_error(database_url: str, database: Database) -> None:
+    (operation_id,), starter = create_jobs(database), WorkerStarter(lambda *_: 1)
+    with replica(database_url, starter):
         wait_until(lambda: row(database, operation_id).state == "failed")
 
-    assert len(crew.started) == MAX_CRASHES
-    assert "no paper left" in str(row(database, operation_id).error)
+    assert len(starter.started) == MAX_CRASHES
+    assert "no space left" in str(row(database, operation_id).error)
 
 
-def test_deaths_between_which_it_got_on_do_not_add_up(database_url: str, database: Database) -> None:
+def test_crashes_with_progress_in_between_do_not_add_up(database_url: str, database: Database) -> None:
     lock = threading.Lock()
 
     def behave(operation: Operation, worker: str, _stop: threading.Event) -> int:
         with lock:
-            if len(crew.started) > MAX_CRASHES + 1:
+            if len(starter.started) > MAX_CRASHES + 1:
                 jobs_table.finish(database, operation.id, worker, "succeeded")
                 return 0
-            jobs_table.report_progress(database, operation.id, worker, {"read": len(crew.started)}, 0.5)
+            jobs_table.report_progress(database, operation.id, worker, {"read": len(starter.started)}, 0.5)
         return 1
 
-    (operation_id,), crew = made(database), Crew(behave)
-    with replica(database_url, crew):
+    (operation_id,), starter = create_jobs(database), WorkerStarter(behave)
+    with replica(database_url, starter):
         wait_until(lambda: not row(database, operation_id).is_open)
 
     assert row(database, operation_id).state == "succeeded"
 
 
-def test_wrong_settings_are_not_tried_again(database_url: str, database: Database) -> None:
-    (operation_id,), crew = made(database), Crew(lambda *_: MISCONFIGURED)
-    with replica(database_url, crew):
+def test_a_misconfigured_worker_is_not_restarted(database_url: str, database: Database) -> None:
+    (operation_id,), starter = create_jobs(database), WorkerStarter(lambda *_: MISCONFIGURED)
+    with replica(database_url, starter):
         wait_until(lambda: row(database, operation_id).state == "failed")
 
-    assert len(crew.started) == 1
+    assert len(starter.started) == 1
 
 
-def test_what_a_replica_leaves_goes_to_another_at_once(database_url: str, database: Database) -> None:
-    def stubborn(_operation: Operation, _worker: str, stop: threading.Event) -> int:
-        stop.wait()  # ends without laying the job down
+def test_the_jobs_of_a_stopped_replica_can_be_claimed_at_once(database_url: str, database: Database) -> None:
+    def ignore_the_job(_operation: Operation, _worker: str, stop: threading.Event) -> int:
+        stop.wait()  # ends without releasing the job
         return 1
 
-    (operation_id,), crew = made(database), Crew(stubborn)
-    with replica(database_url, crew):
-        wait_until(lambda: crew.started)
+    (operation_id,), starter = create_jobs(database), WorkerStarter(ignore_the_job)
+    with replica(database_url, starter):
+        wait_until(lambda: starter.started)
 
-    found = jobs_table.claim(database, "cleaner", "other", [KIND])
-    assert found is not None
-    assert found.id == operation_id
+    claimed = jobs_table.claim(database, "cleaner", "other", [KIND])
+    assert claimed is not None
+    assert claimed.id == operation_id
 
 
-def test_a_worker_whose_job_is_somebody_elses_is_stopped(database_url: str, database: Database, ending: Any) -> None:
-    (operation_id,), crew = made(database), Crew(ending)
-    with replica(database_url, crew):
-        wait_until(lambda: crew.started)
+def test_a_worker_that_lost_its_job_is_stopped(database_url: str, database: Database, finish_on_stop: Any) -> None:
+    (operation_id,), starter = create_jobs(database), WorkerStarter(finish_on_stop)
+    with replica(database_url, starter):
+        wait_until(lambda: starter.started)
         database.execute("UPDATE ops.operations SET worker = 'other', lease_until = now() + interval '1 h'")
-        wait_until(crew.stops[crew.started[0][1]].is_set)
+        wait_until(starter.stops[starter.started[0][1]].is_set)
 
     assert row(database, operation_id).worker == "other"
 
 
-def test_the_last_line_of_a_process_are_its_last_words(capfd: pytest.CaptureFixture[str]) -> None:
-    program = "import sys; print('one', file=sys.stderr); print('no paper left', file=sys.stderr); sys.exit(7)"
+def test_the_last_line_of_stderr_is_the_last_error(capfd: pytest.CaptureFixture[str]) -> None:
+    program = "import sys; print('one', file=sys.stderr); print('no space left', file=sys.stderr); sys.exit(7)"
     process = JobProcess([sys.executable, "-c", program], {})
     process.wait(DEADLINE_S)
 
-    assert (process.status(), process.last_error()) == (7, "no paper left")
-    assert capfd.readouterr().err == "one\nno paper left\n"
+    assert (process.status(), process.last_error()) == (7, "no space left")
+    assert capfd.readouterr().err == "one\nno space left\n"
 
 
 def test_a_process_that_does_not_end_in_time_is_killed() -> None:

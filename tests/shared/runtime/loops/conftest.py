@@ -9,19 +9,19 @@ import psycopg
 import pytest
 
 from shared.broker.postgres.broker import PostgresBroker
-from tests.shared.runtime.stage import broker_on
+from tests.shared.runtime.stage import open_broker
 
 
 @pytest.fixture
 def broker(url: str) -> Iterator[PostgresBroker]:
-    broker = broker_on(url)
+    broker = open_broker(url)
     yield broker
     broker.close()
 
 
 @pytest.fixture
 def rows(url: str) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
-    """A connection to a database with a table that a handler may fill."""
+    """A connection to a database with a table that handlers may fill."""
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("CREATE TABLE rows (number integer PRIMARY KEY CHECK (number <> 3), note text)")
         connection.execute("CREATE INDEX ON rows (note)")

@@ -13,25 +13,25 @@ from shared.records import DecodedRecord
 from shared.runtime.loops.consumer import ConsumerLoop
 from shared.runtime.metrics import Metrics
 from shared.topics import RAW
-from tests.shared.runtime.stage import number_of, out, tp_of
+from tests.shared.runtime.stage import number_of, output_of, tp_of
 
-# The records of the first lie in partition 1, those of the second in partition 0.
+# The records of the first key are in partition 1, those of the second in partition 0.
 KEYS = [next(key for key in "abcdefghijk" if tp_of(key).partition == p) for p in (1, 0)]
 
 
 def loop_of(broker: PostgresBroker, **parts: Any) -> ConsumerLoop:
-    given: dict[str, Any] = {"service": "cleaner", "slot": "0", "reads": [RAW], "metrics": Metrics(), **parts}
-    return ConsumerLoop(broker, **given)
+    arguments: dict[str, Any] = {"service": "cleaner", "slot": "0", "reads": [RAW], "metrics": Metrics(), **parts}
+    return ConsumerLoop(broker, **arguments)
 
 
 def copy(batch: Sequence[DecodedRecord]) -> list[NewRecord]:
-    return [out(received) for received in batch]
+    return [output_of(received) for received in batch]
 
 
 def refusing(
     *bad: int, error: type[Exception] = InvalidEvent, key: str = ""
 ) -> Callable[[Sequence[DecodedRecord]], list[NewRecord]]:
-    """Handles a batch as a whole; fails when a bad one (of that key) is in it, as a handler does that looks at all."""
+    """A handler that fails if the batch contains one of the `bad` numbers (of that key)."""
 
     def handle(batch: Sequence[DecodedRecord]) -> list[NewRecord]:
         for received in batch:

@@ -1,4 +1,4 @@
-"""Working through a batch: who is at fault, and who is not."""
+"""Processing of a batch: which records fail, and how often each is tried."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from shared.errors import Aborted, BrokerError, ConfigError, HeadraceError, Inva
 from shared.records import DecodedRecord
 from shared.runtime.dead_letters.letter import FailedRecord
 from shared.runtime.loops.batch import MAX_TRIES, process_batch
-from tests.shared.runtime.stage import number_of, out, raw
+from tests.shared.runtime.stage import number_of, output_of, raw
 
 
 def records(count: int) -> list[Record]:
@@ -21,16 +21,16 @@ def records(count: int) -> list[Record]:
 
 
 @given(count=st.integers(0, 40), bad=st.frozensets(st.integers(0, 39)))
-def test_all_but_the_bad_come_out_in_order(count: int, bad: frozenset[int]) -> None:
+def test_all_valid_records_are_output_in_order(count: int, bad: frozenset[int]) -> None:
     def attempt(batch: Sequence[DecodedRecord]) -> list[NewRecord]:
         if any(number_of(received) in bad for received in batch):
             raise InvalidEvent("one of these")
-        return [out(received) for received in batch]
+        return [output_of(received) for received in batch]
 
-    worked = process_batch(records(count), attempt)
+    result = process_batch(records(count), attempt)
 
-    assert [int(output.value) for output in worked.outputs] == [n for n in range(count) if n not in bad]
-    assert [each.record.offset for each in worked.failures] == [n for n in range(count) if n in bad]
+    assert [int(output.value) for output in result.outputs] == [n for n in range(count) if n not in bad]
+    assert [each.record.offset for each in result.failures] == [n for n in range(count) if n in bad]
 
 
 def test_one_bad_record_among_many_takes_few_tries() -> None:
@@ -40,7 +40,7 @@ def test_one_bad_record_among_many_takes_few_tries() -> None:
         nonlocal tries
         tries += 1
         if any(number_of(received) == 700 for received in batch):
-            raise ValueError("a bug that one record brings out")
+            raise ValueError("a bug that one record triggers")
         return []
 
     assert len(process_batch(records(1024), attempt).failures) == 1
@@ -48,23 +48,23 @@ def test_one_bad_record_among_many_takes_few_tries() -> None:
 
 
 @pytest.mark.parametrize(("fails", "failed", "tries"), [(1, 0, 2), (2, 0, 3), (3, 1, 3), (9, 1, 3)])
-def test_a_record_alone_is_tried_up_to_three_times(fails: int, failed: int, tries: int) -> None:
-    tried = 0
+def test_a_single_record_is_tried_up_to_three_times(fails: int, failed: int, tries: int) -> None:
+    attempts = 0
 
     def attempt(batch: Sequence[DecodedRecord]) -> list[NewRecord]:
-        nonlocal tried
-        tried += 1
-        if tried <= fails:
-            raise ValueError("now and then")
-        return [out(received) for received in batch]
+        nonlocal attempts
+        attempts += 1
+        if attempts <= fails:
+            raise ValueError("sometimes")
+        return [output_of(received) for received in batch]
 
-    worked = process_batch(records(1), attempt)
+    result = process_batch(records(1), attempt)
 
-    assert (tried, len(worked.failures), len(worked.outputs)) == (tries, failed, 1 - failed)
-    assert [each.attempts for each in worked.failures] == [3] * failed
+    assert (attempts, len(result.failures), len(result.outputs)) == (tries, failed, 1 - failed)
+    assert [each.attempts for each in result.failures] == [3] * failed
 
 
-def test_a_wrong_record_is_wrong_at_once() -> None:
+def test_an_invalid_record_is_not_tried_again() -> None:
     errors = [ValueError("first"), InvalidEvent("then"), AssertionError("called again")]
 
     def attempt(batch: Sequence[DecodedRecord]) -> list[NewRecord]:
@@ -75,7 +75,7 @@ def test_a_wrong_record_is_wrong_at_once() -> None:
     assert (str(failed.error), failed.stage, failed.attempts) == ("then", "handle", 2)
 
 
-def test_who_is_told_of_failures_can_end_the_work() -> None:
+def test_on_failure_can_end_the_batch() -> None:
     tries = 0
 
     def attempt(batch: Sequence[DecodedRecord]) -> list[NewRecord]:
@@ -83,18 +83,18 @@ def test_who_is_told_of_failures_can_end_the_work() -> None:
         tries += 1
         raise ValueError("all of them")
 
-    def enough(failed: FailedRecord) -> None:
+    def on_failure(failed: FailedRecord) -> None:
         if failed.record.offset == 3:
             raise HeadraceError("enough")
 
     with pytest.raises(HeadraceError, match="enough"):
-        process_batch(records(1024), attempt, enough)
+        process_batch(records(1024), attempt, on_failure)
 
     assert tries < 50
 
 
 @pytest.mark.parametrize("error", [TransientError("away"), BrokerError("damaged"), Aborted("no"), ConfigError("key")])
-def test_what_is_not_the_records_fault_goes_through(error: Exception) -> None:
+def test_errors_that_no_record_causes_are_raised(error: Exception) -> None:
     def attempt(batch: Sequence[DecodedRecord]) -> list[NewRecord]:
         raise error
 
@@ -110,15 +110,15 @@ def test_a_record_that_does_not_decode_is_not_handled() -> None:
         seen.extend(received.record.offset for received in batch)
         return []
 
-    worked = process_batch([first._replace(headers={}), second], attempt)
+    result = process_batch([first._replace(headers={}), second], attempt)
 
     assert seen == [1]
-    assert [(each.record.offset, type(each.error), each.stage, each.attempts) for each in worked.failures] == [
+    assert [(each.record.offset, type(each.error), each.stage, each.attempts) for each in result.failures] == [
         (0, InvalidEvent, "decode", 1)
     ]
 
 
-def test_nothing_to_do_is_done() -> None:
+def test_an_empty_batch_is_not_handled() -> None:
     def attempt(batch: Sequence[DecodedRecord]) -> list[NewRecord]:
         raise AssertionError("called with nothing")
 

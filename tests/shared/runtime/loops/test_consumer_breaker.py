@@ -13,29 +13,38 @@ from shared.runtime.metrics import Metrics
 from shared.runtime.view import LoopView
 from shared.topics import RAW
 from tests.shared.runtime.loops.consumer_loops import KEYS, copy, loop_of, refusing
-from tests.shared.runtime.stage import advanced, append, broker_on, contents, numbers, raw, running, tp_of
+from tests.shared.runtime.stage import (
+    append,
+    committed_count,
+    contents,
+    open_broker,
+    output_numbers,
+    raw,
+    run_in_thread,
+    tp_of,
+)
 from tests.waiting import wait_until
 
 
-def test_a_partition_whose_records_show_a_bug_is_held_back_and_the_others_go_on(broker: PostgresBroker) -> None:
+def test_a_partition_whose_records_show_a_bug_is_held_back_and_the_others_continue(broker: PostgresBroker) -> None:
     append(broker, [raw(number, key) for number in range(100) for key in KEYS])
     metrics = Metrics()
     loop = loop_of(broker, handler=InUnit(refusing(*range(30, 90), error=RuntimeError, key=KEYS[0])), metrics=metrics)
     view = LoopView(loop, broker, "0")
 
-    with running(loop) as run:
-        wait_until(lambda: advanced(broker) == 100 and loop.state == "tripped")
+    with run_in_thread(loop) as thread:
+        wait_until(lambda: committed_count(broker) == 100 and loop.state == "tripped")
         append(broker, [raw(100, key) for key in KEYS])
-        wait_until(lambda: advanced(broker) == 101)
-        ready, why = view.ready()
-        assert run.died_of is None
+        wait_until(lambda: committed_count(broker) == 101)
+        ready, reason = view.ready()
+        assert thread.error is None
 
     held, free = (broker.committed("cleaner", [RAW])[tp_of(key)] for key in KEYS)
     assert (held, free) == (0, 101)
-    assert numbers(broker) == list(range(101))
+    assert output_numbers(broker) == list(range(101))
     assert contents(broker, "cleaner.dlq") == []
     assert not ready
-    assert re.match(r"tripped: raw-events/1 is held back .*RuntimeError: expected another", why)
+    assert re.match(r"tripped: raw-events/1 is held back .*RuntimeError: expected another", reason)
     labels = {"topic": RAW, "partition": "1"}
     assert metrics.registry.get_sample_value("headrace_tripped_partitions", labels) == 1
 
@@ -48,12 +57,12 @@ def test_a_partition_that_is_held_back_stays_so_while_members_come_and_go(broker
         tries.append(len(batch))
         raise RuntimeError("a bug")
 
-    other, loop = broker_on(url), loop_of(broker, handler=InUnit(handle), slot="a")
+    other, loop = open_broker(url), loop_of(broker, handler=InUnit(handle), slot="a")
     second = loop_of(other, handler=InUnit(refusing(*range(50), error=RuntimeError)), slot="b")
-    with running(loop):
+    with run_in_thread(loop):
         wait_until(lambda: loop.state == "tripped")
         tries.clear()
-        with running(second):  # it gets partition 1, and trips too
+        with run_in_thread(second):  # it gets partition 1 and trips too
             wait_until(lambda: (loop.assigned, loop.state, second.state) == (1, "running", "tripped"))
         wait_until(lambda: (loop.assigned, loop.state) == (2, "tripped"))
         append(broker, [raw(0, KEYS[1])])
@@ -67,26 +76,26 @@ def test_a_partition_that_is_held_back_stays_so_while_members_come_and_go(broker
 
 def test_a_partition_that_was_held_back_is_read_again_by_a_new_process(broker: PostgresBroker) -> None:
     append(broker, [raw(number) for number in range(30)])
-    broken, mended = (
+    broken, fixed = (
         loop_of(broker, handler=InUnit(refusing(*range(30), error=RuntimeError))),
         loop_of(broker, handler=InUnit(copy)),
     )
-    with running(broken):
+    with run_in_thread(broken):
         wait_until(lambda: broken.state == "tripped")
 
-    with running(mended):
-        wait_until(lambda: advanced(broker) == 30)
+    with run_in_thread(fixed):
+        wait_until(lambda: committed_count(broker) == 30)
 
-    assert (numbers(broker), contents(broker, "cleaner.dlq")) == (list(range(30)), [])
+    assert (output_numbers(broker), contents(broker, "cleaner.dlq")) == (list(range(30)), [])
 
 
 def test_a_source_that_changed_its_format_does_not_fill_the_dead_letters(broker: PostgresBroker) -> None:
     append(broker, [raw(number) for number in range(60)])
     loop = loop_of(broker, handler=InUnit(refusing(*range(60))))
 
-    with running(loop):
+    with run_in_thread(loop):
         wait_until(lambda: loop.state == "tripped")
-        told = loop.trouble
+        error = loop.trouble
 
-    assert (advanced(broker), contents(broker, "cleaner.dlq")) == (0, [])
-    assert "`headrace resume cleaner raw-events`" in told
+    assert (committed_count(broker), contents(broker, "cleaner.dlq")) == (0, [])
+    assert "`headrace resume cleaner raw-events`" in error

@@ -1,4 +1,4 @@
-"""Records that fail, and errors that pass, in the consumer loop."""
+"""Failing records and transient errors in the consumer loop."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from shared.runtime.loops.handler import InTransaction, InUnit
 from shared.runtime.metrics import Metrics
 from shared.topics import RAW
 from tests.shared.runtime.loops.consumer_loops import copy, loop_of, refusing
-from tests.shared.runtime.stage import advanced, append, contents, number_of, numbers, raw, running
+from tests.shared.runtime.stage import append, committed_count, contents, number_of, output_numbers, raw, run_in_thread
 from tests.waiting import wait_until
 
 
-def test_poison_records_are_found_and_the_others_go_on_in_order(broker: PostgresBroker) -> None:
+def test_poison_records_are_isolated_and_the_others_are_handled_in_order(broker: PostgresBroker) -> None:
     append(broker, [raw(number) for number in range(50)])
 
-    with running(loop_of(broker, handler=InUnit(refusing(7, 31)))):
-        wait_until(lambda: advanced(broker) == 50)
+    with run_in_thread(loop_of(broker, handler=InUnit(refusing(7, 31)))):
+        wait_until(lambda: committed_count(broker) == 50)
 
-    assert numbers(broker) == [number for number in range(50) if number not in {7, 31}]
+    assert output_numbers(broker) == [number for number in range(50) if number not in {7, 31}]
     assert len(contents(broker, "cleaner.dlq")) == 2
 
 
@@ -38,8 +38,8 @@ def test_a_dead_letter_holds_key_value_headers_and_cause(broker: PostgresBroker)
     append(broker, [raw(0), raw(1)])
     origin = contents(broker, RAW)[1]
 
-    with running(loop_of(broker, handler=InUnit(refusing(1)))):
-        wait_until(lambda: advanced(broker) == 2)
+    with run_in_thread(loop_of(broker, handler=InUnit(refusing(1)))):
+        wait_until(lambda: committed_count(broker) == 2)
 
     (letter,) = contents(broker, "cleaner.dlq")
     assert (letter.key, letter.value) == (origin.key, origin.value)
@@ -65,20 +65,20 @@ def test_a_dead_letter_holds_key_value_headers_and_cause(broker: PostgresBroker)
 def test_a_record_that_does_not_decode_is_a_dead_letter(broker: PostgresBroker) -> None:
     append(broker, [raw(0), NewRecord(RAW, b"k", b"no JSON", raw(1).headers), NewRecord(RAW, b"k", b"x", {}), raw(2)])
 
-    with running(loop_of(broker, handler=InUnit(copy))):
-        wait_until(lambda: advanced(broker) >= 4)
+    with run_in_thread(loop_of(broker, handler=InUnit(copy))):
+        wait_until(lambda: committed_count(broker) >= 4)
 
-    assert sorted(numbers(broker)) == [0, 2]
+    assert sorted(output_numbers(broker)) == [0, 2]
     assert {letter.value for letter in contents(broker, "cleaner.dlq")} == {b"no JSON", b"x"}
 
 
-def test_a_failing_record_of_the_own_dead_letters_makes_no_further_one(broker: PostgresBroker) -> None:
+def test_a_dead_letter_of_the_own_service_that_fails_makes_no_new_one(broker: PostgresBroker) -> None:
     append(broker, [NewRecord("cleaner.dlq", b"k", b"v", {}), NewRecord("loader.dlq", b"k", b"v", {})])
 
     def refuse(batch: Sequence[DecodedRecord]) -> list[NewRecord]:
-        raise InvalidEvent("not that either")
+        raise InvalidEvent("invalid again")
 
-    with running(loop_of(broker, handler=InUnit(refuse), reads=["cleaner.dlq", "loader.dlq"])):
+    with run_in_thread(loop_of(broker, handler=InUnit(refuse), reads=["cleaner.dlq", "loader.dlq"])):
         wait_until(lambda: sum(broker.committed("cleaner", ["cleaner.dlq", "loader.dlq"]).values()) == 3)
 
     assert len(contents(broker, "cleaner.dlq")) == 2
@@ -97,8 +97,8 @@ def test_a_value_beyond_the_databases_limits_is_a_dead_letter_and_no_outage(
             )
         return copy(batch)
 
-    with running(loop_of(broker, handler=InTransaction(handle))):
-        wait_until(lambda: advanced(broker) == 2)
+    with run_in_thread(loop_of(broker, handler=InTransaction(handle))):
+        wait_until(lambda: committed_count(broker) == 2)
 
     assert [letter.headers["dlq.exception-class"] for letter in contents(broker, "cleaner.dlq")] == [
         b"ProgramLimitExceeded"
@@ -112,20 +112,20 @@ def test_a_record_that_fails_by_chance_is_tried_again_in_place(broker: PostgresB
     def handle(batch: Sequence[DecodedRecord]) -> list[NewRecord]:
         if failures and any(number_of(received) == 2 for received in batch):
             failures.pop()
-            raise RuntimeError("by chance")
+            raise RuntimeError("sporadic")
         return copy(batch)
 
-    with running(loop_of(broker, handler=InUnit(handle))):
-        wait_until(lambda: advanced(broker) == 4)
+    with run_in_thread(loop_of(broker, handler=InUnit(handle))):
+        wait_until(lambda: committed_count(broker) == 4)
 
-    assert (numbers(broker), contents(broker, "cleaner.dlq")) == ([0, 1, 2, 3], [])
+    assert (output_numbers(broker), contents(broker, "cleaner.dlq")) == ([0, 1, 2, 3], [])
 
 
 def test_a_dead_letter_says_how_often_its_record_was_tried(broker: PostgresBroker) -> None:
     append(broker, [raw(0), raw(1)])
 
-    with running(loop_of(broker, handler=InUnit(refusing(1, error=RuntimeError)))):
-        wait_until(lambda: advanced(broker) == 2)
+    with run_in_thread(loop_of(broker, handler=InUnit(refusing(1, error=RuntimeError)))):
+        wait_until(lambda: committed_count(broker) == 2)
 
     assert [letter.headers["dlq.attempts"] for letter in contents(broker, "cleaner.dlq")] == [b"3"]
 
@@ -133,44 +133,44 @@ def test_a_dead_letter_says_how_often_its_record_was_tried(broker: PostgresBroke
 def test_a_wrong_setting_ends_the_loop_and_makes_no_dead_letters(broker: PostgresBroker) -> None:
     append(broker, [raw(0)])
 
-    with running(loop_of(broker, handler=InUnit(refusing(0, error=ConfigError)))) as run:
-        run.join()
+    with run_in_thread(loop_of(broker, handler=InUnit(refusing(0, error=ConfigError)))) as thread:
+        thread.join()
 
-    assert isinstance(run.died_of, ConfigError)
+    assert isinstance(thread.error, ConfigError)
     assert contents(broker, "cleaner.dlq") == []
 
 
-def test_transient_trouble_advances_nothing_and_then_all_goes_on(broker: PostgresBroker) -> None:
+def test_a_transient_error_advances_nothing_and_then_all_records_are_handled(broker: PostgresBroker) -> None:
     append(broker, [raw(number) for number in range(5)])
-    away = threading.Event()
-    away.set()
+    source_is_down = threading.Event()
+    source_is_down.set()
     tries: list[float] = []
 
     def handle(batch: Sequence[DecodedRecord]) -> list[NewRecord]:
         tries.append(time.monotonic())
-        if away.is_set():
-            raise TransientError("the source is away")
+        if source_is_down.is_set():
+            raise TransientError("the source is unavailable")
         return copy(batch)
 
-    with running(loop_of(broker, handler=InUnit(handle))) as run:
+    with run_in_thread(loop_of(broker, handler=InUnit(handle))) as thread:
         wait_until(lambda: len(tries) >= 4)
-        assert run.loop.state == "backing off"
-        assert advanced(broker) == 0
-        away.clear()
-        wait_until(lambda: advanced(broker) == 5)
+        assert thread.loop.state == "backing off"
+        assert committed_count(broker) == 0
+        source_is_down.clear()
+        wait_until(lambda: committed_count(broker) == 5)
 
-    assert numbers(broker) == [0, 1, 2, 3, 4]
+    assert output_numbers(broker) == [0, 1, 2, 3, 4]
     assert contents(broker, "cleaner.dlq") == []
-    assert tries[3] - tries[2] >= LOOP_BACKOFF.delay_s(3) / 2  # the third pause at its shortest
+    assert tries[3] - tries[2] >= LOOP_BACKOFF.delay_s(3) / 2  # the third delay with the maximal jitter
 
 
-def test_a_loop_that_has_never_reached_its_broker_waits_between_its_tries() -> None:
+def test_a_loop_that_has_never_reached_its_broker_backs_off() -> None:
     metrics = Metrics()
     retries = metrics.retries_total.labels(operation="cleaner", reason="TransientError")
-    nowhere = PostgresBroker("host=/nowhere dbname=none")
+    unreachable = PostgresBroker("host=/nowhere dbname=none")
 
-    began_s = time.monotonic()
-    with running(loop_of(nowhere, handler=InUnit(copy), metrics=metrics)):
+    started_at_s = time.monotonic()
+    with run_in_thread(loop_of(unreachable, handler=InUnit(copy), metrics=metrics)):
         wait_until(lambda: retries._value.get() >= 4)
 
-    assert time.monotonic() - began_s > 0.3  # at least 0.05 + 0.1 + 0.2 s
+    assert time.monotonic() - started_at_s > 0.3  # at least 0.05 + 0.1 + 0.2 s

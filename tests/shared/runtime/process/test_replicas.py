@@ -14,7 +14,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from shared.errors import TransientError
 from shared.runtime.metrics import Metrics
 from shared.runtime.process.replicas import ReplicaHeartbeat
-from tests.shared.database.black_hole import black_hole
+from tests.shared.database.black_hole import silent_proxy
 from tests.shared.runtime.views import BrokenView, GivenView
 from tests.waiting import DEADLINE_S, terminate_backends, wait_until
 
@@ -26,7 +26,7 @@ def guard(_name: str, work: Callable[[], None]) -> None:
     work()
 
 
-def replicas(
+def heartbeat(
     url: str, view: GivenView, interval_s: float = 0.02, metrics: Metrics | None = None, answer_s: float = DEADLINE_S
 ) -> ReplicaHeartbeat:
     return ReplicaHeartbeat(url, view, "http://127.0.0.1:1", guard, metrics or Metrics(), interval_s, answer_s=answer_s)
@@ -38,10 +38,10 @@ def rows(database: Database) -> list[tuple[Any, ...]]:
     ).fetchall()
 
 
-def test_a_replica_says_how_it_is_and_takes_its_row_away(database_url: str, database: Database) -> None:
+def test_a_replica_writes_its_row_and_deletes_it_at_the_end(database_url: str, database: Database) -> None:
     view = GivenView(detail={"since": datetime(2026, 1, 1, tzinfo=UTC)}, partitions=[LAG, LAG])
 
-    with replicas(database_url, view):
+    with heartbeat(database_url, view):
         row = wait_until(lambda: rows(database))[0]
 
     detail = {"since": "2026-01-01T00:00:00+00:00"}
@@ -49,10 +49,10 @@ def test_a_replica_says_how_it_is_and_takes_its_row_away(database_url: str, data
     assert rows(database) == []
 
 
-def test_a_beat_follows_the_view(database_url: str, database: Database) -> None:
+def test_a_heartbeat_follows_the_view(database_url: str, database: Database) -> None:
     view = GivenView()
 
-    with replicas(database_url, view):
+    with heartbeat(database_url, view):
         wait_until(lambda: rows(database))
         view.state, view.readiness = "backing off", (False, "the broker is away")
         row = wait_until(lambda: [row for row in rows(database) if row[4] == "backing off"])[0]
@@ -60,78 +60,78 @@ def test_a_beat_follows_the_view(database_url: str, database: Database) -> None:
     assert row[5:] == (False, None, {"not_ready": "the broker is away"})
 
 
-def test_a_beat_tells_the_metrics_of_the_lag(database_url: str, database: Database) -> None:
+def test_a_heartbeat_sets_the_metrics_of_the_lag(database_url: str, database: Database) -> None:
     metrics = Metrics()
 
-    with replicas(database_url, GivenView(partitions=[LAG]), metrics=metrics):
+    with heartbeat(database_url, GivenView(partitions=[LAG]), metrics=metrics):
         wait_until(lambda: rows(database))
 
-    where = {"topic": "t", "partition": "0"}
-    assert metrics.registry.get_sample_value("headrace_consumer_lag_records", where) == 2
-    assert metrics.registry.get_sample_value("headrace_consumer_lag_seconds", where) == 1.5
+    labels = {"topic": "t", "partition": "0"}
+    assert metrics.registry.get_sample_value("headrace_consumer_lag_records", labels) == 2
+    assert metrics.registry.get_sample_value("headrace_consumer_lag_seconds", labels) == 1.5
 
 
 def test_a_lag_that_cannot_be_read_is_unknown(database_url: str, database: Database) -> None:
-    with replicas(database_url, BrokenView(error=TransientError("away"))):
+    with heartbeat(database_url, BrokenView(error=TransientError("away"))):
         row = wait_until(lambda: rows(database))[0]
 
     assert row[6] is None
 
 
-def test_beats_go_on(database_url: str, database: Database) -> None:
-    with replicas(database_url, GivenView()):
+def test_heartbeats_are_repeated(database_url: str, database: Database) -> None:
+    with heartbeat(database_url, GivenView()):
         wait_until(lambda: rows(database))
         database.execute("CREATE TEMP TABLE first AS SELECT seen_at FROM ops.replicas")
         wait_until(lambda: database.execute("SELECT FROM ops.replicas r, first f WHERE r.seen_at > f.seen_at").rowcount)
 
 
-def test_a_cut_connection_is_made_anew(database_url: str, database: Database) -> None:
-    def cut() -> list[int]:
+def test_a_broken_connection_is_replaced(database_url: str, database: Database) -> None:
+    def terminate() -> list[int]:
         return terminate_backends(
             database, "datname = current_database() AND application_name = 'headrace loader heartbeat'"
         )
 
-    with replicas(database_url, GivenView()):
+    with heartbeat(database_url, GivenView()):
         wait_until(lambda: rows(database))
-        first = wait_until(cut)
+        first = wait_until(terminate)
         database.execute("DELETE FROM ops.replicas")
         wait_until(lambda: rows(database))
-        second = wait_until(cut)
+        second = wait_until(terminate)
 
     assert first != second
 
 
-def test_a_database_that_is_away_stops_nobody(database_url: str, database: Database) -> None:
+def test_a_database_error_does_not_stop_the_heartbeat(database_url: str, database: Database) -> None:
     database.execute("ALTER TABLE ops.replicas RENAME TO replicas_away")
 
-    with replicas(database_url, GivenView()):
+    with heartbeat(database_url, GivenView()):
         database.execute("ALTER TABLE ops.replicas_away RENAME TO replicas")
         assert wait_until(lambda: rows(database))
 
 
-def test_a_line_that_passes_nothing_is_given_up_for_a_new_one(database_url: str, database: Database) -> None:
+def test_a_silent_connection_is_replaced(database_url: str, database: Database) -> None:
     with (
-        black_hole(Path(str(conninfo_to_dict(database_url)["host"]))) as hole,
-        replicas(make_conninfo(database_url, host=str(hole.directory)), GivenView(), answer_s=1.0),
+        silent_proxy(Path(str(conninfo_to_dict(database_url)["host"]))) as proxy,
+        heartbeat(make_conninfo(database_url, host=str(proxy.directory)), GivenView(), answer_s=1.0),
     ):
         wait_until(lambda: rows(database))
-        hole.swallow()
-        wait_until(lambda: hole.swallowed)
+        proxy.start_dropping()
+        wait_until(lambda: proxy.dropped_bytes)
         database.execute("DELETE FROM ops.replicas")
-        hole.stop_swallowing()
+        proxy.stop_dropping()
         wait_until(lambda: rows(database))
 
 
 def test_a_failed_end_leaves_the_row_with_its_cause(database_url: str, database: Database) -> None:
-    with replicas(database_url, GivenView()) as reporting:
+    with heartbeat(database_url, GivenView()) as replica:
         wait_until(lambda: rows(database))
-        reporting.fail("ValueError: no")
+        replica.fail("ValueError: no")
 
     assert rows(database)[0][4:] == ("stopped", False, None, {"cause": "ValueError: no"})
 
 
-def test_the_row_of_a_successor_is_left_alone(database_url: str, database: Database) -> None:
-    with replicas(database_url, GivenView(), interval_s=60.0):
+def test_the_row_of_a_successor_is_not_deleted(database_url: str, database: Database) -> None:
+    with heartbeat(database_url, GivenView(), interval_s=60.0):
         wait_until(lambda: rows(database))
         database.execute("UPDATE ops.replicas SET pid = 1, incarnation = gen_random_uuid()")
 

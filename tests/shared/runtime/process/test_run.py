@@ -1,4 +1,4 @@
-"""The life of a real process: it starts, tells of itself, and ends as told, or dies and says of what."""
+"""A real service process: its start, its logs and metrics, its stop, and its end after a crash."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Start = Callable[..., "Service"]
 
 
 class Service:
-    """A process of small_service.py, in a directory of its own."""
+    """A process of small_service.py in its own directory."""
 
     def __init__(self, directory: Path, environ: dict[str, str]) -> None:
         self.directory = directory
@@ -36,16 +36,16 @@ class Service:
                 [sys.executable, "-m", "tests.shared.runtime.small_service"], cwd=directory, env=environ, stderr=errors
             )
 
-    def said(self) -> str:
+    def stderr(self) -> str:
         return self._errors.read_text()
 
     def lines(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.said().splitlines() if line.endswith("}")]
+        return [json.loads(line) for line in self.stderr().splitlines() if line.endswith("}")]
 
     def event(self, name: str) -> dict[str, Any]:
         return wait_until(lambda: next((line for line in self.lines() if line["event"] == name), None) or {})
 
-    def end(self) -> int:
+    def wait(self) -> int:
         return self.process.wait(GRACE_S + DEADLINE_S)
 
 
@@ -83,7 +83,7 @@ def test_a_signal_finishes_the_open_unit_and_ends_cleanly(start: Start, database
 
     service.process.send_signal(number)
 
-    assert service.end() == 0
+    assert service.wait() == 0
     assert ready.status_code == 200
     assert row == ("cleaner", service.process.pid, url)
     assert [(service.directory / name).read_text() for name in ("unit", "export")] == ["finished", "finished"]
@@ -91,14 +91,14 @@ def test_a_signal_finishes_the_open_unit_and_ends_cleanly(start: Start, database
     assert [line["event"] for line in service.lines()] == ["started", "stopping", "stopped"]
 
 
-def test_two_signals_are_one(start: Start) -> None:
+def test_a_second_signal_has_no_effect(start: Start) -> None:
     service = start()
     service.event("started")
 
     service.process.send_signal(signal.SIGINT)
     service.process.send_signal(signal.SIGTERM)
 
-    assert service.end() == 0
+    assert service.wait() == 0
 
 
 def test_build_and_service_show_in_the_metrics(start: Start) -> None:
@@ -107,38 +107,38 @@ def test_build_and_service_show_in_the_metrics(start: Start) -> None:
     assert 'headrace_build_info{python="3' in httpx.get(f"{url}/metrics", timeout=DEADLINE_S).text
 
 
-def test_a_loop_that_dies_ends_the_process_and_says_of_what(start: Start, database: Database) -> None:
-    service = start("dies")
+def test_a_crash_of_the_loop_ends_the_process_with_its_cause(start: Start, database: Database) -> None:
+    service = start("crashes")
 
-    assert service.end() == 1
+    assert service.wait() == 1
     assert "RuntimeError: lost postgresql://me:***@h/d" in service.event("part_crashed")["exception"]
-    assert "hunter2" not in service.said()
+    assert "hunter2" not in service.stderr()
     row = database.execute("SELECT state, ready, detail FROM ops.replicas").fetchone()
     assert row == ("stopped", False, {"cause": "RuntimeError: lost postgresql://me:***@h/d"})
 
 
-def test_background_work_that_dies_ends_the_process(start: Start) -> None:
-    service = start("sender dies")
+def test_a_crash_of_background_work_ends_the_process(start: Start) -> None:
+    service = start("sender crashes")
 
-    assert service.end() == 1
-    assert service.event("part_crashed")["part"] == "dying_sender"
+    assert service.wait() == 1
+    assert service.event("part_crashed")["part"] == "crashing_sender"
     assert [(service.directory / name).read_text() for name in ("unit", "export")] == ["finished", "finished"]
 
 
-def test_background_work_that_leaves_early_ends_the_process(start: Start) -> None:
-    service = start("sender leaves")
+def test_background_work_that_returns_early_ends_the_process(start: Start) -> None:
+    service = start("sender returns")
 
-    assert service.end() == 1
-    assert "leaving_sender returned before it was stopped" in service.event("part_crashed")["exception"]
+    assert service.wait() == 1
+    assert "returning_sender returned before it was stopped" in service.event("part_crashed")["exception"]
 
 
-def test_what_does_not_end_in_time_is_cut_off(start: Start) -> None:
+def test_a_loop_that_does_not_stop_in_time_is_cut_off(start: Start) -> None:
     service = start("hangs")
     service.event("started")
 
     service.process.terminate()
 
-    assert service.end() == 1
+    assert service.wait() == 1
     assert service.event("stop_timed_out")["grace_s"] == 0.3
     assert not (service.directory / "unit").exists()
 
@@ -146,12 +146,12 @@ def test_what_does_not_end_in_time_is_cut_off(start: Start) -> None:
 def test_a_loop_that_gets_stuck_ends_the_process(start: Start) -> None:
     service = start("gets stuck")
 
-    assert service.end() == 1
+    assert service.wait() == 1
     assert service.event("loop_hung")["hung_s"] == 1.0
     assert not (service.directory / "unit").exists()
 
 
-def test_a_loop_that_ticks_is_left_alone_and_so_is_a_process_that_was_stopped_for_long(start: Start) -> None:
+def test_a_loop_that_ticks_is_not_ended_even_if_the_process_was_stopped_for_long(start: Start) -> None:
     service = start("ticks")
     service.event("started")
 
@@ -163,46 +163,46 @@ def test_a_loop_that_ticks_is_left_alone_and_so_is_a_process_that_was_stopped_fo
         service.process.wait(0.5)
     service.process.terminate()
 
-    assert service.end() == 0
+    assert service.wait() == 0
 
 
 def test_a_wrong_setting_is_one_line_and_an_exit_code_of_its_own(start: Start) -> None:
     service = start(HEADRACE_BROKER__PARTITIONS="none")
 
-    assert service.end() == 2
-    (line,) = service.said().splitlines()
+    assert service.wait() == 2
+    (line,) = service.stderr().splitlines()
     assert line.startswith("cleaner: environment variable HEADRACE_BROKER__PARTITIONS: broker.partitions: ")
 
 
 def test_an_occupied_port_is_one_line_and_an_exit_code_of_its_own(start: Start) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
         service = start(HEADRACE_ADMIN__PORT=str(port))
 
-        assert service.end() == 2
+        assert service.wait() == 2
 
-    (line,) = service.said().splitlines()
+    (line,) = service.stderr().splitlines()
     assert line.startswith(f"cleaner: cannot listen on 127.0.0.1:{port} ")
 
 
-def test_a_service_that_cannot_start_dies_to_be_started_again(start: Start) -> None:
+def test_a_service_that_cannot_start_exits_with_its_cause(start: Start) -> None:
     service = start("cannot start")
 
-    assert service.end() == 1
-    assert "no way in" in service.event("start_failed")["exception"]
+    assert service.wait() == 1
+    assert "cannot connect" in service.event("start_failed")["exception"]
 
 
-def test_a_service_runs_on_while_the_database_is_away(start: Start) -> None:
+def test_a_service_keeps_running_while_the_database_is_unavailable(start: Start) -> None:
     service = start(HEADRACE_DATABASE__URL="postgresql://nobody@/none?host=/nowhere")
     service.event("heartbeat_failed")
 
     service.process.terminate()
 
-    assert service.end() == 0
+    assert service.wait() == 0
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent died")
-def test_a_service_dies_with_its_supervisor(tmp_path: Path, environ: dict[str, str]) -> None:
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has the parent death signal")
+def test_a_service_ends_with_its_supervisor(tmp_path: Path, environ: dict[str, str]) -> None:
     code = (
         "import subprocess, sys\n"
         "subprocess.Popen([sys.executable, '-m', 'tests.shared.runtime.small_service'], stderr=open('stderr', 'w'))\n"
