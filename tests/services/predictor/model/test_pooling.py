@@ -59,10 +59,10 @@ def loss(probabilities: Floats, winner: Ints) -> float:
 
 
 def test_pooling_prefers_the_informative_member() -> None:
-    seen, later = sample(6000), sample(3000, seed=3)
+    data, later = sample(6000), sample(3000, seed=3)
 
-    networks, trees, bias = fit_result(seen.truth, [seen.noise, seen.noise], seen.occupied, seen.winner)
-    other_networks, other_trees, _ = fit_result(seen.noise, [seen.truth], seen.occupied, seen.winner)
+    networks, trees, bias = fit_result(data.truth, [data.noise, data.noise], data.occupied, data.winner)
+    other_networks, other_trees, _ = fit_result(data.noise, [data.truth], data.occupied, data.winner)
 
     assert networks > 0.85
     assert abs(trees) < 0.15
@@ -74,30 +74,30 @@ def test_pooling_prefers_the_informative_member() -> None:
 
 
 def test_probabilities_sum_to_one_over_the_occupied_slots() -> None:
-    seen = sample(50)
+    data = sample(50)
 
     pooled = pool_win(
-        pooling_of(0.7, 0.4, [0.1, 0, 0, 0, -0.2]), 30 * seen.truth, [seen.noise, seen.truth], seen.occupied
+        pooling_of(0.7, 0.4, [0.1, 0, 0, 0, -0.2]), 30 * data.truth, [data.noise, data.truth], data.occupied
     )
 
     np.testing.assert_allclose(pooled.sum(axis=1), 1)
-    assert (pooled[~seen.occupied] == 0).all()
+    assert (pooled[~data.occupied] == 0).all()
     assert (pooled >= 0).all()
 
 
 def test_a_common_offset_and_scores_of_empty_slots_change_nothing() -> None:
-    seen = sample(50)
-    shifted_all = seen.truth + 7.0 * np.arange(50)[:, None]
-    loud = np.where(seen.occupied, seen.truth, 99.0)
+    data = sample(50)
+    shifted_all = data.truth + 7.0 * np.arange(50)[:, None]
+    loud = np.where(data.occupied, data.truth, 99.0)
 
-    np.testing.assert_allclose(centre(shifted_all, seen.occupied), centre(seen.truth, seen.occupied))
-    np.testing.assert_array_equal(centre(loud, seen.occupied), centre(seen.truth, seen.occupied))
+    np.testing.assert_allclose(centre(shifted_all, data.occupied), centre(data.truth, data.occupied))
+    np.testing.assert_array_equal(centre(loud, data.occupied), centre(data.truth, data.occupied))
 
 
 def test_overconfidence_is_corrected() -> None:
-    seen, later = sample(4000), sample(3000, seed=3)
+    data, later = sample(4000), sample(3000, seed=3)
 
-    networks, _, bias = fit_result(2 * seen.truth, [], seen.occupied, seen.winner)
+    networks, _, bias = fit_result(2 * data.truth, [], data.occupied, data.winner)
 
     probabilities, before = (
         pool_win(pooling_of(weight, 0.0, offsets), 2 * later.truth, [], later.occupied)
@@ -108,12 +108,12 @@ def test_overconfidence_is_corrected() -> None:
 
 
 def test_a_slot_that_wins_less_often_gets_a_negative_bias() -> None:
-    seen = sample(6000)
+    data = sample(6000)
     rng = np.random.default_rng(4)
-    drawn = seen.truth + np.array([0, 0, -0.5, 0, 0]) + rng.gumbel(size=seen.truth.shape)
-    winner = np.where(seen.occupied, drawn, -np.inf).argmax(axis=1)
+    drawn = data.truth + np.array([0, 0, -0.5, 0, 0]) + rng.gumbel(size=data.truth.shape)
+    winner = np.where(data.occupied, drawn, -np.inf).argmax(axis=1)
 
-    _, _, bias = fit_result(seen.truth, [], seen.occupied, winner)
+    _, _, bias = fit_result(data.truth, [], data.occupied, winner)
 
     assert int(np.argmin(bias)) == 2
     assert bias[2] < -0.25
@@ -158,16 +158,16 @@ def test_without_events_the_defaults_are_kept() -> None:
 
 
 def test_top3_probabilities_sum_to_three() -> None:
-    seen = sample(40)
+    data = sample(40)
 
-    pooled = pool_top3(Mixing(networks=0.6, trees=0.4, bias=0.1), seen.truth, [seen.noise, seen.truth], seen.occupied)
+    pooled = pool_top3(Mixing(networks=0.6, trees=0.4, bias=0.1), data.truth, [data.noise, data.truth], data.occupied)
 
     total, certain = pooled.sum(axis=1), (pooled > 0.999).any(axis=1)
     assert certain.any()
     np.testing.assert_allclose(total[~certain], 3)
     assert (total[certain] < 3).all()
-    assert (pooled[~seen.occupied] == 0).all()
-    assert (pooled[seen.occupied] > 0).all()
+    assert (pooled[~data.occupied] == 0).all()
+    assert (pooled[data.occupied] > 0).all()
     assert (pooled < 1).all()
 
 
@@ -183,28 +183,28 @@ def test_mixing_prefers_the_informative_member() -> None:
 
 
 def test_pooling_without_trees_keeps_the_confidence() -> None:
-    seen = sample(30)
+    data = sample(30)
     whole = pooling_of(0.4, 0.7, [0.1, 0, 0, 0, 0]).model_copy(update={"top3": Mixing(networks=0.5, trees=0.4)})
 
     alone = without_trees(whole)
 
     np.testing.assert_allclose(
-        pool_win(alone, seen.truth, [], seen.occupied), pool_win(whole, seen.truth, [seen.truth], seen.occupied)
+        pool_win(alone, data.truth, [], data.occupied), pool_win(whole, data.truth, [data.truth], data.occupied)
     )
     np.testing.assert_allclose(
-        pool_top3(alone.top3, seen.truth, [], seen.occupied),
-        pool_top3(whole.top3, seen.truth, [seen.truth], seen.occupied),
+        pool_top3(alone.top3, data.truth, [], data.occupied),
+        pool_top3(whole.top3, data.truth, [data.truth], data.occupied),
     )
 
 
 def test_an_event_gets_the_same_bits_in_every_batch() -> None:
-    seen = sample(300)
+    data = sample(300)
     pooling = pooling_of(0.4, 0.7, [0.1, 0, 0, 0, 0])
     thirds = np.random.default_rng(1).normal(size=(300, 3))
     scaling, mixing = Scaling(temperature=1.3, bias=(0.1, 0.0, -0.1)), Mixing(networks=0.6, trees=0.4, bias=0.1)
 
     def outputs(rows: slice) -> list[Floats]:
-        truth, noise, occupied = seen.truth[rows].copy(), seen.noise[rows].copy(), seen.occupied[rows]
+        truth, noise, occupied = data.truth[rows].copy(), data.noise[rows].copy(), data.occupied[rows]
         return [
             pool_win(pooling, truth, [noise, truth], occupied),
             pool_top3(mixing, truth, [noise], occupied),

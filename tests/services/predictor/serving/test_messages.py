@@ -30,7 +30,7 @@ def test_a_listed_event_is_predicted_from_its_card(
     assert (prediction.shadow, prediction.replayed, prediction.decision) == (False, False, None)
     heads = ("result", "top3", "trend", "behaviour")
     by_head = {head: [p for p in prediction.probabilities if p.head == head] for head in heads}
-    assert [len(record) for record in by_head.values()] == [6, 6, 3, 18]
+    assert [len(each) for each in by_head.values()] == [6, 6, 3, 18]
     assert sum(p.probability for p in by_head["result"]) == pytest.approx(1)
     assert [p.slot for p in by_head["result"]] == [1, 2, 3, 4, 5, 6]
 

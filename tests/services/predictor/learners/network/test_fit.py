@@ -43,17 +43,17 @@ def test_the_network_learns_what_no_linear_model_can() -> None:
     data = examples(count, training=np.arange(count) < 1000)
     model, curve = fit(shape(SLOTS), data, OptimizerConfig(epochs=7, batch=64, learning_rate=6e-3, average=0.9), 1)
     unseen = np.arange(1000, 1250)
-    targets, forward = data.targets[unseen], logits_of(model, data.inputs["observation"][unseen])
-    loss = torch.nn.functional.cross_entropy(forward.result, torch.from_numpy(targets.winner))
+    targets, logits = data.targets[unseen], logits_of(model, data.inputs["observation"][unseen])
+    loss = torch.nn.functional.cross_entropy(logits.result, torch.from_numpy(targets.winner))
     entry = data.inputs["observation"].entry[unseen]
     linear_scores = torch.tensor(np.where(data.inputs["observation"].occupied[unseen], 1.5 * entry[..., 0], -1e9))
     linear_loss = torch.nn.functional.cross_entropy(linear_scores, torch.from_numpy(targets.winner))
 
     assert float(loss) < float(linear_loss) - 0.05
     assert curve[-1] < curve[0]
-    assert float((forward.trend.argmax(1) == torch.from_numpy(targets.trend)).double().mean()) > 0.8
+    assert float((logits.trend.argmax(1) == torch.from_numpy(targets.trend)).double().mean()) > 0.8
     known = torch.from_numpy(targets.behaviour >= 0)
-    right = forward.behaviour.argmax(2) == torch.from_numpy(targets.behaviour)
+    right = logits.behaviour.argmax(2) == torch.from_numpy(targets.behaviour)
     assert float(right[known].double().mean()) > 0.8
 
 
