@@ -62,14 +62,14 @@ def eligible(events: Events, first: date, last: date) -> Ints:
 
 def figures_of(forecast: Forecast, events: Events, targets: Targets, behaviour: str = "behaviour") -> dict[str, float]:
     """All figures that the forecast allows. `behaviour`: name of that head in the keys."""
-    found = result_quality(forecast.win, events.occupied, targets.winner)
+    figures = result_quality(forecast.win, events.occupied, targets.winner)
     if forecast.top3 is not None:
-        found |= top3_quality(forecast.top3, events.occupied, events.place)
+        figures |= top3_quality(forecast.top3, events.occupied, events.place)
     if forecast.trend is not None:
-        found |= class_quality("trend", forecast.trend, targets.trend)
+        figures |= class_quality("trend", forecast.trend, targets.trend)
     if forecast.behaviour is not None:
-        found |= class_quality(behaviour, forecast.behaviour, targets.behaviour)
-    return found
+        figures |= class_quality(behaviour, forecast.behaviour, targets.behaviour)
+    return figures
 
 
 def quality_row(evaluation: EvaluationSet, forecast: Forecast) -> dict[str, float]:
@@ -109,7 +109,7 @@ def month_table(
     for month, at in evaluation.months():
         row: dict[str, Cell] = {"month": month, "events": len(at)}
         row[against] = mean_difference(losses[against][at], evaluation.clusters[at], seed=seed)
-        row |= {name: float(found[at].mean()) for name, found in losses.items() if name != against}
+        row |= {name: float(loss[at].mean()) for name, loss in losses.items() if name != against}
         rows.append(row)
     return rows
 

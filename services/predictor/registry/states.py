@@ -69,8 +69,8 @@ class RegistryState(BaseModel):
 
     @property
     def live(self) -> str | None:
-        found = self._versions_in("live")
-        return found[0] if found else None
+        live_versions = self._versions_in("live")
+        return live_versions[0] if live_versions else None
 
     @property
     def shadows(self) -> tuple[str, ...]:
