@@ -81,7 +81,7 @@ def quality_row(evaluation: EvaluationSet, forecast: Forecast) -> dict[str, floa
 
 def quality_table(evaluation: EvaluationSet, forecasts: Mapping[str, Forecast]) -> list[dict[str, Cell]]:
     """One row per forecast."""
-    return [{"model": name, **quality_row(evaluation, opinion)} for name, opinion in forecasts.items()]
+    return [{"model": name, **quality_row(evaluation, forecast)} for name, forecast in forecasts.items()]
 
 
 def difference_table(
@@ -93,9 +93,9 @@ def difference_table(
         {
             "log-loss of": against,
             "less that of": name,
-            "difference": evaluation.difference(reference, opinion.win, seed),
+            "difference": evaluation.difference(reference, forecast.win, seed),
         }
-        for name, opinion in forecasts.items()
+        for name, forecast in forecasts.items()
         if name != against
     ]
 
@@ -104,7 +104,7 @@ def month_table(
     evaluation: EvaluationSet, forecasts: Mapping[str, Forecast], against: str, seed: int
 ) -> list[dict[str, Cell]]:
     """Log-loss by month: of `against` with an interval, of the others without."""
-    losses = {name: evaluation.losses(opinion.win) for name, opinion in forecasts.items()}
+    losses = {name: evaluation.losses(forecast.win) for name, forecast in forecasts.items()}
     rows: list[dict[str, Cell]] = []
     for month, at in evaluation.months():
         row: dict[str, Cell] = {"month": month, "events": len(at)}
